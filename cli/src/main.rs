@@ -1,0 +1,100 @@
+//! `redcall`: call jobs, look at queues and workers. One file per verb.
+//!
+//! Exit codes: 0 done, 1 the call ended with an error (its code and message are on stderr),
+//! 2 wrong flags or settings, 3 Redis cannot be reached.
+
+mod call;
+mod output;
+mod queues;
+mod workers;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use redcall_client::{Client, Settings, StoreError};
+use redcall_common::report::Problem;
+
+/// Call named jobs over Redis; look at queues and workers.
+///
+/// Exit codes: 0 done, 1 the call ended with an error, 2 wrong flags or settings,
+/// 3 Redis cannot be reached.
+#[derive(Parser)]
+#[command(name = "redcall", version, verbatim_doc_comment)]
+struct Cli {
+    /// Settings file (TOML, YAML or JSON); else REDCALL_SETTINGS, else ./redcall.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    settings: Option<PathBuf>,
+    /// Redis to use instead of the settings'
+    #[arg(long, global = true, value_name = "URL")]
+    redis: Option<String>,
+    /// Print JSON, also for errors
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Queue a job; with --wait, print its answer as JSON
+    Call(call::Call),
+    /// List the queues: waiting, running, dead letters, workers
+    Queues,
+    /// List the workers: what they run, and what ignores its timeout
+    Workers,
+}
+
+/// Why a verb failed, and the exit code for it.
+struct Failure {
+    problems: Vec<Problem>,
+    code: u8,
+    /// The error as `--json` prints it.
+    json: serde_json::Value,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let as_json = cli.json;
+    match run(cli).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if as_json {
+                eprintln!("{}", failure.json);
+            } else {
+                for problem in failure.problems {
+                    eprintln!("{:?}", miette::Report::new(problem));
+                }
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    let mut settings = Settings::load(cli.settings.as_deref()).map_err(|error| Failure {
+        json: json("invalid_settings", &error.to_string()),
+        problems: Problem::settings(&error),
+        code: 2,
+    })?;
+    if let Some(url) = cli.redis {
+        settings.redis.url = url;
+    }
+    let client = Client::from_settings(&settings).await.map_err(|error| unreachable(&error))?;
+    match cli.verb {
+        Verb::Call(call) => call.run(&client, cli.json).await,
+        Verb::Queues => queues::run(&client, cli.json).await,
+        Verb::Workers => workers::run(&client, cli.json).await,
+    }
+}
+
+fn json(code: &str, message: &str) -> serde_json::Value {
+    serde_json::json!({ "error": { "code": code, "message": message } })
+}
+
+fn unreachable(error: &StoreError) -> Failure {
+    let code = if matches!(error, StoreError::Config { .. }) { 2 } else { 3 };
+    let json = json("unavailable", &error.to_string());
+    Failure { problems: vec![Problem::store(error)], code, json }
+}

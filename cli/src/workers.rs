@@ -1,0 +1,41 @@
+//! `redcall workers`.
+
+use redcall_client::{Client, Overdue, WorkerInfo};
+
+use crate::output::{table, time};
+use crate::{Failure, unreachable};
+
+pub(crate) async fn run(client: &Client, as_json: bool) -> Result<(), Failure> {
+    let workers = client.inspect().workers().await.map_err(|error| unreachable(&error))?;
+    if as_json {
+        println!("{}", serde_json::json!({ "workers": workers }));
+        return Ok(());
+    }
+    if workers.is_empty() {
+        println!("no worker is alive");
+        return Ok(());
+    }
+    let head =
+        ["name", "host", "pid#", "state", "queues", "jobs#", "running#", "slots#", "overdue"];
+    println!("{}", table(&head, workers.into_iter().map(row)));
+    Ok(())
+}
+
+fn row(worker: WorkerInfo) -> Vec<String> {
+    let overdue = worker
+        .overdue
+        .iter()
+        .map(|Overdue { id, name, running_ms }| format!("{name} {id} for {}", time(*running_ms)));
+    let overdue: Vec<String> = overdue.collect();
+    vec![
+        worker.name,
+        worker.host,
+        worker.pid.to_string(),
+        worker.state,
+        worker.queues.join(","),
+        worker.jobs.len().to_string(),
+        worker.running.to_string(),
+        worker.concurrency.to_string(),
+        if overdue.is_empty() { "-".to_owned() } else { overdue.join("; ") },
+    ]
+}

@@ -1,0 +1,74 @@
+//! Why a call gave no answer, by what its caller can do.
+
+use redcall_common::error::{Code, WireError};
+use redcall_common::store::StoreError;
+
+/// Why a call gave no answer. Each says whether the job may have been queued.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// Not queued: nothing will run.
+    #[error("{error} (not queued)")]
+    Rejected {
+        /// Code and message.
+        error: WireError,
+        /// What Redis or the settings said, if they are the reason.
+        #[source]
+        source: Option<StoreError>,
+    },
+    /// May be queued: the connection was lost before Redis confirmed.
+    #[error("unavailable: Redis did not confirm the request, it may be queued")]
+    Unknown(#[source] StoreError),
+    /// Queued, and ended with an error.
+    #[error("{0}")]
+    Failed(WireError),
+    /// Queued, and not answered within the call's timeout. It may still run.
+    #[error("deadline_exceeded: no answer within the call's timeout; the job was queued")]
+    TimedOut,
+    /// The data cannot be written as JSON. Not queued.
+    #[error("invalid_data: the data cannot be written as JSON")]
+    Encode(#[source] serde_json::Error),
+    /// The answer is not of the type that was asked for. The job has run.
+    #[error("invalid_data: the answer is not of the expected type")]
+    Decode(#[source] serde_json::Error),
+}
+
+impl CallError {
+    /// The code of the closed set.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Rejected { error, .. } | Self::Failed(error) => error.code,
+            Self::Unknown(_) => Code::Unavailable,
+            Self::TimedOut => Code::DeadlineExceeded,
+            Self::Encode(_) | Self::Decode(_) => Code::InvalidData,
+        }
+    }
+
+    /// Whether the job may have been queued, so that it may run or have run.
+    #[must_use]
+    pub fn may_be_queued(&self) -> bool {
+        match self {
+            Self::Rejected { .. } | Self::Encode(_) => false,
+            Self::Unknown(_) | Self::Failed(_) | Self::TimedOut | Self::Decode(_) => true,
+        }
+    }
+
+    pub(crate) fn rejected(code: Code, message: impl Into<String>) -> Self {
+        Self::Rejected { error: WireError::new(code, message), source: None }
+    }
+
+    /// Redis could not be asked in time; nothing was sent.
+    pub(crate) fn not_sent() -> Self {
+        Self::rejected(Code::Unavailable, "Redis could not be reached within the call's timeout")
+    }
+}
+
+impl From<StoreError> for CallError {
+    fn from(source: StoreError) -> Self {
+        if source.may_have_happened() {
+            return Self::Unknown(source);
+        }
+        let error = WireError::new(Code::Unavailable, source.to_string());
+        Self::Rejected { error, source: Some(source) }
+    }
+}

@@ -1,0 +1,35 @@
+//! Call named jobs over Redis, and wait for their answers.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `client.rs` | [`Client`]: connections, queues it has used |
+//! | `request.rs` | [`Request`]: building and sending one |
+//! | `sender.rs` | the one task that writes requests |
+//! | `pending.rs` | who waits for what |
+//! | `replies.rs` | the reading of answers |
+//! | `ticket.rs`, `stream.rs`, `batch.rs` | waiting later, following, many at once |
+//! | `error.rs` | [`CallError`] |
+//!
+//! Running jobs is the worker's business; neither knows the other.
+
+mod batch;
+mod client;
+mod error;
+mod pending;
+mod replies;
+mod request;
+mod response;
+mod sender;
+mod stream;
+mod ticket;
+
+pub use client::Client;
+pub use error::CallError;
+pub use redcall_common::error::{Code, Retry, WireError};
+pub use redcall_common::settings::{Settings, SettingsError};
+pub use redcall_common::store::StoreError;
+pub use redcall_common::store::inspect::{Inspector, Overdue, QueueInfo, WorkerInfo};
+pub use request::Request;
+pub use response::{Durability, Receipt, Response};
+pub use stream::{FrameStream, Update};
+pub use ticket::Ticket;

@@ -1,0 +1,213 @@
+//! The one task that writes requests: whatever callers hand in meanwhile goes out in one write.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use redcall_common::error::Code;
+use redcall_common::store::keys::QueueKeys;
+use redcall_common::store::{Enqueued, Item, Link, StoreError};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use crate::error::CallError;
+use crate::pending::Pending;
+
+/// How many commands go out in one write at most.
+const PORTION: usize = 1024;
+/// How often a request that nobody serves yet is tried again during its grace.
+const TRY_AGAIN: Duration = Duration::from_millis(50);
+/// How long one look for a connection lasts; calls end by their own timeouts meanwhile.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What callers hand in.
+pub(crate) enum Command {
+    /// Push a request.
+    Enqueue(Outgoing),
+    /// Delete a response key that has been read.
+    Forget(Arc<QueueKeys>, String),
+    /// Drop the first frames at a response key: they have been read.
+    Trim(String, usize),
+}
+
+/// A request on its way out.
+pub(crate) struct Outgoing {
+    pub(crate) keys: Arc<QueueKeys>,
+    pub(crate) envelope: String,
+    pub(crate) caller: Caller,
+}
+
+/// Who hears what became of the push.
+pub(crate) enum Caller {
+    /// Somebody waits for the answer; `until` is when absent workers become an error.
+    Waits { id: String, until: Instant },
+    /// Fire and forget: hears that it was queued.
+    Forgets { done: oneshot::Sender<Result<(), CallError>>, sent: Arc<AtomicBool> },
+}
+
+impl Outgoing {
+    /// Marks the request as sent, unless its caller has gone: then it must not be queued.
+    fn claim(&self, pending: &Pending) -> bool {
+        match &self.caller {
+            Caller::Waits { id, .. } => pending.mark_sent(id),
+            Caller::Forgets { done, sent } => {
+                sent.store(true, Ordering::Release);
+                !done.is_closed()
+            }
+        }
+    }
+
+    fn is_abandoned(&self, pending: &Pending) -> bool {
+        match &self.caller {
+            Caller::Waits { id, .. } => !pending.is_waiting(id),
+            Caller::Forgets { done, .. } => done.is_closed(),
+        }
+    }
+
+    fn fail(self, pending: &Pending, error: CallError) {
+        match self.caller {
+            Caller::Waits { id, .. } => pending.fail(&id, error),
+            Caller::Forgets { done, .. } => drop(done.send(Err(error))),
+        }
+    }
+}
+
+/// Writes commands until the last client is gone.
+pub(crate) struct Sender {
+    pub(crate) link: Arc<Link>,
+    pub(crate) pending: Pending,
+    pub(crate) max_length: u64,
+    pub(crate) commands: mpsc::Receiver<Command>,
+}
+
+#[derive(Default)]
+struct Batch {
+    requests: Vec<Outgoing>,
+    forget: Vec<String>,
+}
+
+impl Sender {
+    pub(crate) async fn run(mut self) {
+        let mut buffer = Vec::with_capacity(PORTION);
+        // Waited requests for queues that nobody serves yet, until their grace is over.
+        let mut unserved: Vec<Outgoing> = Vec::new();
+        let mut again = Instant::now();
+        loop {
+            tokio::select! {
+                count = self.commands.recv_many(&mut buffer, PORTION) => if count == 0 { return },
+                () = sleep_until(again), if !unserved.is_empty() => {
+                    buffer.extend(unserved.drain(..).map(Command::Enqueue));
+                }
+            }
+            let mut batches: HashMap<Arc<str>, (Arc<QueueKeys>, Batch)> = HashMap::new();
+            for command in buffer.drain(..) {
+                let keys = match &command {
+                    Command::Enqueue(outgoing) => outgoing.keys.clone(),
+                    Command::Forget(keys, _) => keys.clone(),
+                    Command::Trim(key, count) => {
+                        // A frame read twice after a failure here is passed over by its seq.
+                        let _ = self.link.trim(key, *count, LOOK).await;
+                        continue;
+                    }
+                };
+                let batch = batches.entry(keys.name().into()).or_insert((keys, Batch::default()));
+                match command {
+                    Command::Enqueue(outgoing) => batch.1.requests.push(outgoing),
+                    Command::Forget(_, key) => batch.1.forget.push(key),
+                    Command::Trim(..) => {}
+                }
+            }
+            for (keys, batch) in batches.into_values() {
+                let left = self.write(&keys, batch).await;
+                if unserved.is_empty() && !left.is_empty() {
+                    again = Instant::now() + TRY_AGAIN;
+                }
+                unserved.extend(left);
+            }
+        }
+    }
+
+    /// Writes one queue's batch; returns what is to be tried again.
+    async fn write(&self, keys: &QueueKeys, batch: Batch) -> Vec<Outgoing> {
+        if batch.requests.is_empty() {
+            // Keys that are not deleted here go by their TTL.
+            let _ = self.link.forget(&batch.forget, LOOK).await;
+            return Vec::new();
+        }
+        while !self.link.wait_up(LOOK).await {
+            if batch.requests.iter().all(|outgoing| outgoing.is_abandoned(&self.pending)) {
+                return Vec::new();
+            }
+        }
+        let (requests, items) = self.claim(batch.requests);
+        if requests.is_empty() {
+            return Vec::new();
+        }
+        let sent = self.link.enqueue(keys, self.max_length, &items, &batch.forget, LOOK).await;
+        match sent {
+            Ok(enqueued) => self.confirm(requests, items, enqueued),
+            Err(error) => {
+                self.fail_all(requests, &error);
+                Vec::new()
+            }
+        }
+    }
+
+    fn claim(&self, requests: Vec<Outgoing>) -> (Vec<Outgoing>, Vec<Item>) {
+        let claimed = requests.into_iter().filter(|outgoing| outgoing.claim(&self.pending));
+        claimed
+            .map(|mut outgoing| {
+                let envelope = std::mem::take(&mut outgoing.envelope);
+                let waited = matches!(outgoing.caller, Caller::Waits { .. });
+                (outgoing, Item { waited, envelope })
+            })
+            .unzip()
+    }
+
+    fn fail_all(&self, requests: Vec<Outgoing>, error: &StoreError) {
+        for outgoing in requests {
+            outgoing.fail(&self.pending, error.clone().into());
+        }
+    }
+
+    /// Tells each caller what became of its request.
+    fn confirm(
+        &self,
+        requests: Vec<Outgoing>,
+        items: Vec<Item>,
+        enqueued: Enqueued,
+    ) -> Vec<Outgoing> {
+        let mut left = enqueued.accepted;
+        let mut again = Vec::new();
+        let now = Instant::now();
+        for (mut outgoing, item) in requests.into_iter().zip(items) {
+            let served = enqueued.live || !item.waited;
+            if served && left > 0 {
+                left -= 1;
+                if let Caller::Forgets { done, .. } = outgoing.caller {
+                    let _ = done.send(Ok(()));
+                }
+            } else if served {
+                let message = "the queue is full (limits.max_length); try again later";
+                outgoing.fail(&self.pending, CallError::rejected(Code::Overloaded, message));
+            } else {
+                let queue = outgoing.keys.name().to_owned();
+                match &outgoing.caller {
+                    Caller::Waits { id, until } if *until > now => {
+                        self.pending.mark_unsent(id);
+                        outgoing.envelope = item.envelope;
+                        again.push(outgoing);
+                    }
+                    _ => outgoing.fail(&self.pending, no_workers(&queue)),
+                }
+            }
+        }
+        again
+    }
+}
+
+fn no_workers(queue: &str) -> CallError {
+    let message = format!("no worker listens on queue `{queue}`; start one, or check its name");
+    CallError::rejected(Code::NoWorkers, message)
+}

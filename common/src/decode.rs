@@ -1,0 +1,211 @@
+//! Reading an element of a queue, whoever wrote it.
+//!
+//! The rules of PROTOCOL.md in the order in which they are checked: what is not an envelope or
+//! points at foreign keys is refused without an answer; what is merely wrong is answered.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+
+use serde::Deserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::error::{Code, WireError};
+use crate::limits::Limits;
+use crate::name::{is_id, is_job_name};
+use crate::request::{ReplyTo, Request, TTL_RANGE_MS, WIRE_VERSION, default_response_ttl_ms};
+use crate::store::keys::QueueKeys;
+
+/// Why an element cannot be run.
+#[derive(Debug)]
+pub struct Rejected {
+    /// What is wrong, as the caller is told.
+    pub error: WireError,
+    /// Where to tell it. `None`: to nobody, the element goes to the dead letters.
+    pub reply: Option<ReplyTo>,
+    /// Whether it goes to the dead letters even though the caller is told.
+    pub bury: bool,
+}
+
+impl Rejected {
+    fn silent(message: impl Into<String>) -> Self {
+        Self { error: WireError::new(Code::InvalidRequest, message), reply: None, bury: true }
+    }
+}
+
+type Fields<'a> = Vec<(String, &'a RawValue)>;
+
+/// Reads `raw`, an element of the queue that `keys` name, leased under `leased_id`.
+///
+/// # Errors
+///
+/// [`Rejected`] says what is wrong and who is to be told.
+pub fn decode(
+    raw: &[u8],
+    leased_id: &str,
+    keys: &QueueKeys,
+    limits: &Limits,
+) -> Result<Request, Rejected> {
+    if raw.len() > limits.request {
+        return Err(oversize(raw, leased_id, keys, limits));
+    }
+    let fields = fields(raw)?;
+    let reply = reply_to(&fields, leased_id, keys)?;
+    read(&fields, raw, reply.clone(), limits).map_err(|(error, bury)| Rejected {
+        error,
+        bury: bury || reply.is_none(),
+        reply,
+    })
+}
+
+/// An element over the limit is not parsed: its size is the sender's choice, our time is not.
+/// Its own response key is known from its id, and found by looking at both of its ends.
+fn oversize(raw: &[u8], id: &str, keys: &QueueKeys, limits: &Limits) -> Rejected {
+    const LOOK: usize = 4096;
+    let (size, limit) = (raw.len(), limits.request);
+    let error = WireError::new(
+        Code::TooLarge,
+        format!("the request has {size} bytes, the limit is {limit} (limits.request)"),
+    );
+    let response_key = keys.response(id);
+    let quoted = format!("\"{response_key}\"");
+    let head = &raw[..LOOK.min(size)];
+    let tail = &raw[size - LOOK.min(size)..];
+    let named = [head, tail]
+        .iter()
+        .any(|part| part.windows(quoted.len()).any(|window| window == quoted.as_bytes()));
+    let ttl_ms = default_response_ttl_ms(None);
+    let reply = named.then_some(ReplyTo { response_key, ttl_ms, notify: None });
+    Rejected { error, bury: reply.is_none(), reply }
+}
+
+fn fields(raw: &[u8]) -> Result<Fields<'_>, Rejected> {
+    let mut reader = serde_json::Deserializer::from_slice(raw);
+    let fields = (&mut reader)
+        .deserialize_map(TopLevel)
+        .and_then(|fields| reader.end().map(|()| fields))
+        .map_err(|error| Rejected::silent(format!("not a JSON object: {error}")))?;
+    // A set, not a search: how many fields there are is the sender's choice.
+    let mut seen = HashSet::with_capacity(fields.len());
+    if let Some((name, _)) = fields.iter().find(|(name, _)| !seen.insert(name.as_str())) {
+        return Err(Rejected::silent(format!("the field `{name}` stands twice")));
+    }
+    Ok(fields)
+}
+
+/// Checks whatever names a key, before anything may be written to it.
+fn reply_to(
+    fields: &Fields<'_>,
+    leased_id: &str,
+    keys: &QueueKeys,
+) -> Result<Option<ReplyTo>, Rejected> {
+    let text = |name| match optional::<String>(fields, name) {
+        Ok(text) => Ok(text),
+        Err(error) => Err(Rejected::silent(error.message)),
+    };
+    let id = text("id")?.filter(|id| is_id(id));
+    let id = id.ok_or_else(|| Rejected::silent("`id` is not 1 to 64 of [A-Za-z0-9_-]"))?;
+    if id != leased_id {
+        return Err(Rejected::silent("the id is written in a way that scripts cannot read"));
+    }
+    let notify = text("notify")?;
+    if notify.as_deref().is_some_and(|channel| !keys.is_notify(channel)) {
+        return Err(Rejected::silent("`notify` is not a notify channel of this queue"));
+    }
+    let Some(response_key) = text("response_key")? else { return Ok(None) };
+    if response_key != keys.response(&id) {
+        return Err(Rejected::silent("`response_key` is not the response key of this id"));
+    }
+    // A wrong number here is reported later, to the key that is known to be good by then.
+    let budget_ms = optional::<u64>(fields, "budget_ms").ok().flatten();
+    let ttl_ms = optional::<u64>(fields, "response_ttl_ms").ok().flatten();
+    let ttl_ms = ttl_ms.unwrap_or_else(|| default_response_ttl_ms(budget_ms));
+    let ttl_ms = ttl_ms.clamp(*TTL_RANGE_MS.start(), *TTL_RANGE_MS.end());
+    Ok(Some(ReplyTo { response_key, ttl_ms, notify }))
+}
+
+fn read(
+    fields: &Fields<'_>,
+    raw: &[u8],
+    reply: Option<ReplyTo>,
+    limits: &Limits,
+) -> Result<Request, (WireError, bool)> {
+    let wrong = |message: String| (WireError::new(Code::InvalidRequest, message), false);
+    let version = optional::<u64>(fields, "v").map_err(|error| (error, true))?;
+    if let Some(other) = version.filter(|v| *v != WIRE_VERSION) {
+        let message = format!("wire version {other}; this worker speaks {WIRE_VERSION}");
+        return Err((WireError::new(Code::InvalidRequest, message), true));
+    }
+    if deeper_than(raw, limits.depth) {
+        let limit = limits.depth;
+        return Err(wrong(format!("nested deeper than {limit} levels (limits.depth)")));
+    }
+    let number = |name| optional::<u64>(fields, name).map_err(|error| (error, false));
+    let name = optional::<String>(fields, "name").map_err(|error| (error, false))?;
+    let name = name.ok_or_else(|| wrong("the field `name` is missing".into()))?;
+    if !is_job_name(&name) {
+        return Err(wrong("`name` is not 1 to 128 characters without spaces".into()));
+    }
+    let data = fields.iter().find(|(field, _)| field == "data");
+    let (_, data) = data.ok_or_else(|| wrong("the field `data` is missing".into()))?;
+    number("response_ttl_ms")?;
+    Ok(Request {
+        id: optional(fields, "id").ok().flatten().unwrap_or_default(),
+        name,
+        data: (*data).to_owned(),
+        reply,
+        enqueued_at: number("enqueued_at")?,
+        budget_ms: number("budget_ms")?,
+        headers: optional::<BTreeMap<String, String>>(fields, "headers")
+            .map_err(|error| (error, false))?
+            .unwrap_or_default(),
+    })
+}
+
+fn optional<T: DeserializeOwned>(fields: &Fields<'_>, name: &str) -> Result<Option<T>, WireError> {
+    let Some((_, value)) = fields.iter().find(|(field, _)| field == name) else { return Ok(None) };
+    serde_json::from_str(value.get())
+        .map_err(|error| WireError::new(Code::InvalidRequest, format!("`{name}`: {error}")))
+}
+
+/// Whether `json` nests deeper than `limit` arrays and objects. Brackets in strings do not count.
+fn deeper_than(json: &[u8], limit: usize) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in json {
+        match (in_string, byte) {
+            (true, _) if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (_, b'"') => in_string = !in_string,
+            (false, b'{' | b'[') => {
+                depth += 1;
+                if depth > limit {
+                    return true;
+                }
+            }
+            (false, b'}' | b']') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
+struct TopLevel;
+
+impl<'de> Visitor<'de> for TopLevel {
+    type Value = Vec<(String, &'de RawValue)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a request envelope")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Vec::with_capacity(10);
+        while let Some(field) = map.next_entry()? {
+            fields.push(field);
+        }
+        Ok(fields)
+    }
+}
+
+#[cfg(test)]
+mod tests;

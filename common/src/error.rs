@@ -1,0 +1,186 @@
+//! The closed set of error codes, and an error as it crosses the wire.
+//!
+//! One table below makes the enum, its numbers, its texts and the table in PROTOCOL.md, so that
+//! none of them can drift. Errors of one program (settings, Redis) live with their causes.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+/// Whether sending the same request again can hurt, or help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Retry {
+    /// The job did not run: sending it again is safe and may succeed.
+    Safe,
+    /// The job ran or may have run: send it again only if running twice is harmless.
+    MayRepeat,
+    /// The same request will fail again: change it or the deployment first.
+    Useless,
+}
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $text:literal, $number:literal, $retry:ident;)+) => {
+        /// Why a call got no answer. Closed: a new code is a new wire version.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Code {
+            /// Every code, in the order of their numbers.
+            pub const ALL: &[Code] = &[$(Code::$variant),+];
+
+            /// The code as it stands on the wire.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Code::$variant => $text),+ }
+            }
+
+            /// The number for gateways whose protocols want one (JSON-RPC's server error range).
+            #[must_use]
+            pub const fn number(self) -> i32 {
+                match self { $(Code::$variant => $number),+ }
+            }
+
+            /// Whether sending the same request again can hurt, or help.
+            #[must_use]
+            pub const fn retry(self) -> Retry {
+                match self { $(Code::$variant => Retry::$retry),+ }
+            }
+
+            const fn meaning(self) -> &'static str {
+                match self { $(Code::$variant => concat!($($doc),+)),+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// No live worker maps the job's name.
+    UnknownJob = "unknown_job", -32001, Useless;
+    /// No worker listens on the queue; nothing was queued.
+    NoWorkers = "no_workers", -32002, Safe;
+    /// The id is unknown, or what it named has expired.
+    NotFound = "not_found", -32003, Useless;
+    /// The same idempotency key with other data, or a service call in the wrong phase.
+    Conflict = "conflict", -32004, Useless;
+    /// The envelope breaks the protocol.
+    InvalidRequest = "invalid_request", -32005, Useless;
+    /// The data does not fit what the handler takes.
+    InvalidData = "invalid_data", -32006, Useless;
+    /// The request, answer or frame is over its limit.
+    TooLarge = "too_large", -32007, Useless;
+    /// The queue is full; nothing was queued.
+    Overloaded = "overloaded", -32008, Safe;
+    /// The caller may not run this job.
+    Unauthorized = "unauthorized", -32009, Useless;
+    /// The handler returned an error.
+    HandlerFailed = "handler_failed", -32010, MayRepeat;
+    /// The handler panicked; details are in the worker's log.
+    HandlerPanicked = "handler_panicked", -32011, MayRepeat;
+    /// The handler ran longer than its mapping allows.
+    Timeout = "timeout", -32012, MayRepeat;
+    /// The call's time ran out while the job was queued, running or waited for.
+    DeadlineExceeded = "deadline_exceeded", -32013, MayRepeat;
+    /// The call was cancelled.
+    Cancelled = "cancelled", -32014, MayRepeat;
+    /// The job was given up after its workers crashed.
+    WorkerLost = "worker_lost", -32015, MayRepeat;
+    /// Redis cannot be reached; the message says whether the job may have been queued.
+    Unavailable = "unavailable", -32016, MayRepeat;
+    /// A fault of Redcall itself or of its set-up; details are in the log.
+    Internal = "internal", -32017, MayRepeat;
+}
+
+impl Code {
+    /// The code that stands on the wire as `text`, if there is one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == text)
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Code {
+    /// A code of a newer wire version reads as `internal`: the caller still gets its error.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Ok(Self::parse(&text).unwrap_or(Self::Internal))
+    }
+}
+
+/// An error as it crosses the wire, inside an `error` frame.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WireError {
+    /// Which of the closed set.
+    pub code: Code,
+    /// For people; never internals of the worker.
+    #[serde(default)]
+    pub message: String,
+    /// What the handler attached, as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Box<RawValue>>,
+    /// Which attempt failed, counted from 1; absent when the job did not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+}
+
+impl WireError {
+    /// An error without data.
+    #[must_use]
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), data: None, attempt: None }
+    }
+}
+
+impl fmt::Display for WireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+impl std::error::Error for WireError {}
+
+/// The error codes as the markdown table that PROTOCOL.md shows.
+#[must_use]
+pub fn table() -> String {
+    let mut out = String::from("| code | number | means | again? |\n|---|---|---|---|\n");
+    for code in Code::ALL {
+        let again = match code.retry() {
+            Retry::Safe => "safe: it did not run",
+            Retry::MayRepeat => "may run twice",
+            Retry::Useless => "useless until something changes",
+        };
+        let (text, number, meaning) = (code.as_str(), code.number(), code.meaning().trim());
+        out.push_str(&format!("| `{text}` | {number} | {meaning} | {again} |\n"));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_survives_the_wire_and_has_its_own_number() {
+        let mut numbers = std::collections::HashSet::new();
+        for code in Code::ALL {
+            let json = serde_json::to_string(code).unwrap();
+            assert_eq!(serde_json::from_str::<Code>(&json).unwrap(), *code);
+            assert!(numbers.insert(code.number()));
+        }
+        assert_eq!(serde_json::from_str::<Code>("\"of_tomorrow\"").unwrap(), Code::Internal);
+    }
+}

@@ -1,0 +1,130 @@
+//! The elements of a response key, as both ends write and read them.
+//!
+//! Workers encode, clients decode. Which frames may follow each other is the worker's business.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::error::WireError;
+
+/// What a frame is. `Result` and `Error` end the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FrameType {
+    /// Queued or started again; carries no data.
+    Pending,
+    /// How far the handler is.
+    Progress,
+    /// A part of a streamed answer.
+    Chunk,
+    /// The answer.
+    Result,
+    /// Why there is no answer.
+    Error,
+}
+
+impl FrameType {
+    /// Whether nothing can follow this frame.
+    #[must_use]
+    pub const fn ends(self) -> bool {
+        matches!(self, Self::Result | Self::Error)
+    }
+}
+
+/// One element of a response key.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Frame {
+    /// The request's id.
+    pub id: String,
+    /// What the frame is.
+    #[serde(rename = "type")]
+    pub kind: FrameType,
+    /// Position within its attempt, gapless from 1; 0 for what the caller itself pushed.
+    #[serde(default)]
+    pub seq: u64,
+    /// Which run of the job wrote it, counted from 1; 0 before the first.
+    #[serde(default)]
+    pub attempt: u32,
+    /// The answer, part or progress, as JSON.
+    #[serde(default)]
+    pub data: Option<Box<RawValue>>,
+    /// Set on `error` frames.
+    #[serde(default)]
+    pub error: Option<WireError>,
+}
+
+#[derive(Serialize)]
+struct Encoded<'a> {
+    id: &'a str,
+    response_key: &'a str,
+    #[serde(rename = "type")]
+    kind: FrameType,
+    seq: u64,
+    attempt: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a WireError>,
+}
+
+/// What every frame of one attempt shares.
+#[derive(Debug, Clone, Copy)]
+pub struct FrameHead<'a> {
+    /// The request's id.
+    pub id: &'a str,
+    /// Where the frame goes.
+    pub response_key: &'a str,
+    /// Which run of the job, counted from 1; 0 before the first.
+    pub attempt: u32,
+}
+
+impl FrameHead<'_> {
+    /// A frame with data: `progress`, `chunk` or `result`; `pending` without.
+    #[must_use]
+    pub fn data(&self, kind: FrameType, seq: u64, data: Option<&RawValue>) -> String {
+        self.encode(kind, seq, data, None)
+    }
+
+    /// The frame that ends a request without an answer.
+    #[must_use]
+    pub fn error(&self, seq: u64, error: &WireError) -> String {
+        self.encode(FrameType::Error, seq, None, Some(error))
+    }
+
+    fn encode(
+        &self,
+        kind: FrameType,
+        seq: u64,
+        data: Option<&RawValue>,
+        error: Option<&WireError>,
+    ) -> String {
+        let Self { id, response_key, attempt } = *self;
+        let frame = Encoded { id, response_key, kind, seq, attempt, data, error };
+        // Strings, numbers and JSON that is already text: nothing here can fail to serialise.
+        serde_json::to_string(&frame).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Code;
+
+    #[test]
+    fn the_wire_bytes_of_frames_are_fixed() {
+        let head = FrameHead { id: "x1", response_key: "redcall:{q}:response:x1", attempt: 1 };
+        let data = RawValue::from_string(r#"{"answer":2}"#.into()).unwrap();
+        assert_eq!(
+            head.data(FrameType::Result, 1, Some(&data)),
+            r#"{"id":"x1","response_key":"redcall:{q}:response:x1","type":"result","seq":1,"attempt":1,"data":{"answer":2}}"#
+        );
+        let error = head.error(2, &WireError::new(Code::HandlerFailed, "no"));
+        assert_eq!(
+            error,
+            r#"{"id":"x1","response_key":"redcall:{q}:response:x1","type":"error","seq":2,"attempt":1,"error":{"code":"handler_failed","message":"no"}}"#
+        );
+        let frame: Frame = serde_json::from_str(&error).unwrap();
+        assert!(frame.kind.ends());
+        assert_eq!(frame.error.unwrap().code, Code::HandlerFailed);
+    }
+}

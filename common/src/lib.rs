@@ -1,0 +1,24 @@
+//! What both ends of Redcall must agree on.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`request`], [`decode`] | the envelope that a caller enqueues, its strict decoding |
+//! | [`frame`] | the elements of a response key |
+//! | [`error`] | the closed set of error codes, and the error as it crosses the wire |
+//! | [`limits`] | how large and how deep anything may be |
+//! | [`name`] | which ids and names are well formed |
+//! | [`report`] | how the binaries print what went wrong |
+//! | [`settings`] | the settings file |
+//! | [`store`] | the only door to Redis |
+//!
+//! Nothing belongs here that only one end uses.
+
+pub mod decode;
+pub mod error;
+pub mod frame;
+pub mod limits;
+pub mod name;
+pub mod report;
+pub mod request;
+pub mod settings;
+pub mod store;

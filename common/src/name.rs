@@ -1,0 +1,54 @@
+//! Which ids, job names and queue names are well formed.
+//!
+//! Everything here is decided by form alone. What a name means is the worker's business.
+
+use uuid::Uuid;
+
+/// Longest id of a request or client, in characters.
+pub const MAX_ID: usize = 64;
+
+/// Longest job name, in characters.
+pub const MAX_NAME: usize = 128;
+
+/// Whether `id` is 1 to 64 characters of `[A-Za-z0-9_-]`, the form of request and client ids.
+#[must_use]
+pub fn is_id(id: &str) -> bool {
+    (1..=MAX_ID).contains(&id.len())
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+/// Whether `name` is 1 to 128 characters without spaces and control characters.
+#[must_use]
+pub fn is_job_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.chars().count() <= MAX_NAME
+        && !name.chars().any(|c| c.is_control() || c.is_whitespace())
+}
+
+/// Whether `queue` is 1 to 64 characters of `[A-Za-z0-9_.-]`.
+///
+/// Braces would break the hash tag, colons the reading of keys.
+#[must_use]
+pub fn is_queue(queue: &str) -> bool {
+    (1..=MAX_ID).contains(&queue.len())
+        && queue.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+}
+
+/// A new id that sorts by time (UUID v7).
+#[must_use]
+pub fn new_id() -> String {
+    Uuid::now_v7().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_and_names_are_judged_by_form() {
+        assert!(is_id(&new_id()));
+        assert!(is_id("A_b-9") && !is_id("") && !is_id("a:b") && !is_id(&"x".repeat(65)));
+        assert!(is_job_name("größe.ändern") && !is_job_name("a b") && !is_job_name(""));
+        assert!(is_queue("high.v2") && !is_queue("a{b}") && !is_queue("a:b"));
+    }
+}

@@ -1,0 +1,79 @@
+//! How the binaries print what went wrong: what happened, why, what to do.
+
+use std::error::Error;
+use std::fmt;
+
+use miette::Diagnostic;
+
+use crate::settings::SettingsError;
+use crate::store::StoreError;
+
+/// Something that went wrong, for a person at a terminal.
+#[derive(Debug)]
+pub struct Problem {
+    what: String,
+    causes: Option<Box<Problem>>,
+    help: Option<String>,
+}
+
+impl Problem {
+    /// What happened, and below it the chain of causes.
+    #[must_use]
+    pub fn of(error: &(dyn Error + 'static)) -> Self {
+        let causes = error.source().map(|source| Box::new(Self::of(source)));
+        Self { what: error.to_string(), causes, help: None }
+    }
+
+    /// What happened, in words.
+    #[must_use]
+    pub fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), causes: None, help: None }
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// One per mistake of the settings.
+    #[must_use]
+    pub fn settings(error: &SettingsError) -> Vec<Self> {
+        let mistakes = error.mistakes().iter();
+        mistakes.map(|mistake| Self::of(mistake).help(mistake.help())).collect()
+    }
+
+    /// A failure at Redis, with what usually mends it.
+    #[must_use]
+    pub fn store(error: &StoreError) -> Self {
+        let help = match error {
+            StoreError::Config { .. } => "Check `redis.url` and the certificates of `[redis]`.",
+            StoreError::Unreachable { .. } | StoreError::Lost(_) => {
+                "Is Redis running there? Set `redis.url` in the settings, or REDIS_URL; \
+                 `docker compose up` starts one."
+            }
+            StoreError::Refused(_) => "Check user, password and rights in `redis.url`.",
+            StoreError::Unexpected(_) => "Redcall needs Redis or Valkey 7.0 or newer.",
+        };
+        Self::of(error).help(help)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl Error for Problem {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.causes.as_deref().map(|cause| cause as &(dyn Error + 'static))
+    }
+}
+
+impl Diagnostic for Problem {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+}

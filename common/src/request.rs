@@ -1,0 +1,113 @@
+//! The envelope that a caller enqueues: how our client writes it, how a worker reads it.
+//!
+//! Reading is strict, because elements come from anywhere: [`decode`](crate::decode::decode).
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+/// The wire version that this crate speaks.
+pub const WIRE_VERSION: u64 = 1;
+
+/// A request as our client writes it. `id` stands first, so that scripts find it unparsed.
+#[derive(Debug, Serialize)]
+pub struct Envelope<'a> {
+    /// Unique among the queue's live requests; see [`crate::name::is_id`].
+    pub id: &'a str,
+    /// The job's name.
+    pub name: &'a str,
+    /// What the handler gets, as JSON.
+    pub data: &'a RawValue,
+    /// Where the answer goes; absent for fire and forget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_key: Option<&'a str>,
+    /// Redis time, ms since the epoch.
+    pub enqueued_at: u64,
+    /// How long the caller cares, ms; absent for no deadline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget_ms: Option<u64>,
+    /// How long the answer is kept, ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_ttl_ms: Option<u64>,
+    /// Channel on which to announce frames.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notify: Option<&'a str>,
+    /// Passed to the handler as they are.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: &'a BTreeMap<String, String>,
+}
+
+impl Envelope<'_> {
+    /// The element that is pushed to the queue.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        // Strings, numbers and JSON that is already text: nothing here can fail to serialise.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// A request as a worker has read it. Its keys have been checked against its queue and id.
+#[derive(Debug)]
+pub struct Request {
+    /// The request's id.
+    pub id: String,
+    /// The job's name.
+    pub name: String,
+    /// What the handler gets, as JSON.
+    pub data: Box<RawValue>,
+    /// Where answers go; `None` for fire and forget.
+    pub reply: Option<ReplyTo>,
+    /// Redis time of the enqueue, ms; `None` when the caller gave none.
+    pub enqueued_at: Option<u64>,
+    /// How long the caller cares, ms; `None` for no deadline.
+    pub budget_ms: Option<u64>,
+    /// Passed to the handler as they are.
+    pub headers: BTreeMap<String, String>,
+}
+
+/// Where a request's frames go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplyTo {
+    /// The response key.
+    pub response_key: String,
+    /// How long frames are kept, ms.
+    pub ttl_ms: u64,
+    /// Channel on which frames are announced.
+    pub notify: Option<String>,
+}
+
+/// Shortest and longest time that an answer may be kept, ms.
+pub const TTL_RANGE_MS: std::ops::RangeInclusive<u64> = 1_000..=7 * 24 * 3_600_000;
+
+/// How long an answer is kept when the request does not say, ms.
+#[must_use]
+pub fn default_response_ttl_ms(budget_ms: Option<u64>) -> u64 {
+    let ttl = budget_ms.map_or(600_000, |budget| budget.saturating_add(30_000));
+    ttl.clamp(*TTL_RANGE_MS.start(), *TTL_RANGE_MS.end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wire_bytes_of_a_request_are_fixed() {
+        let data = RawValue::from_string(r#"{"a":1,"b":1}"#.into()).unwrap();
+        let envelope = Envelope {
+            id: "x1",
+            name: "add",
+            data: &data,
+            response_key: Some("redcall:{q}:response:x1"),
+            enqueued_at: 1_763_683_200_000,
+            budget_ms: Some(30_000),
+            response_ttl_ms: None,
+            notify: Some("redcall:{q}:notify:c"),
+            headers: &BTreeMap::new(),
+        };
+        assert_eq!(
+            envelope.encode(),
+            r#"{"id":"x1","name":"add","data":{"a":1,"b":1},"response_key":"redcall:{q}:response:x1","enqueued_at":1763683200000,"budget_ms":30000,"notify":"redcall:{q}:notify:c"}"#
+        );
+    }
+}

@@ -1,0 +1,175 @@
+//! One value of the settings on its way to a type: text, whole number, list, path.
+//!
+//! Each reader gives the value or the whole mistake, with origin, key, what is wrong and what to
+//! write. Lengths of time and sizes have files of their own; ranges are the caller's.
+
+use std::error::Error;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use config::{Value, ValueKind};
+
+use super::SettingsError;
+
+/// A value with its place.
+pub(super) struct Entry {
+    /// Path of the key, such as `worker.concurrency`.
+    pub(super) key: String,
+    /// The file, or the environment variable that set it.
+    pub(super) origin: String,
+    /// From the environment everything arrives as text, so that text is read more leniently.
+    pub(super) from_env: bool,
+    pub(super) value: ValueKind,
+}
+
+impl Entry {
+    /// A mistake in this value.
+    pub(super) fn wrong(
+        &self,
+        problem: impl Into<String>,
+        help: impl Into<String>,
+    ) -> SettingsError {
+        SettingsError::invalid(&self.origin, &self.key, problem, help)
+    }
+
+    /// A mistake in this value that another crate's error explains.
+    pub(super) fn wrong_because(
+        &self,
+        problem: impl Into<String>,
+        help: impl Into<String>,
+        cause: impl Error + Send + Sync + 'static,
+    ) -> SettingsError {
+        SettingsError::Invalid {
+            origin: self.origin.clone(),
+            key: self.key.clone(),
+            problem: problem.into(),
+            help: help.into(),
+            source: Some(Box::new(cause)),
+        }
+    }
+
+    /// The mistake of not being `wanted` (with its article), or of being nothing at all.
+    pub(super) fn not_a(&self, wanted: &str, help: impl Into<String>) -> SettingsError {
+        if self.is_blank() {
+            return self.wrong("must not be empty", help);
+        }
+        self.wrong(format!("must be {wanted}, but is {}", self.shown()), help)
+    }
+
+    /// Text that is not blank.
+    pub(super) fn text(&self, help: &str) -> Result<&str, SettingsError> {
+        match &self.value {
+            ValueKind::String(text) if !self.is_blank() => Ok(text),
+            _ => Err(self.not_a("text", help)),
+        }
+    }
+
+    fn is_blank(&self) -> bool {
+        match &self.value {
+            ValueKind::Nil => true,
+            ValueKind::String(text) => text.trim().is_empty(),
+            _ => false,
+        }
+    }
+
+    /// Text that passes `allowed`; `rule` says what that is.
+    pub(super) fn name(
+        &self,
+        allowed: impl Fn(&str) -> bool,
+        rule: &str,
+    ) -> Result<String, SettingsError> {
+        let help = format!("write {rule}");
+        let text = self.text(&help)?;
+        if allowed(text) { Ok(text.to_owned()) } else { Err(self.not_a(rule, help)) }
+    }
+
+    /// A whole number within `range`.
+    pub(super) fn whole(&self, range: RangeInclusive<u64>) -> Result<u64, SettingsError> {
+        let (low, high) = (*range.start(), *range.end());
+        let help = format!("write a whole number from {low} to {high}");
+        let Some(number) = self.integer() else {
+            return Err(self.not_a("a whole number", help));
+        };
+        match u64::try_from(number) {
+            Ok(number) if range.contains(&number) => Ok(number),
+            _ => Err(self.wrong(format!("must be from {low} to {high}, but is {number}"), help)),
+        }
+    }
+
+    /// The integer, from a number or from the environment's text.
+    pub(super) fn integer(&self) -> Option<i128> {
+        match &self.value {
+            ValueKind::I64(number) => Some((*number).into()),
+            ValueKind::U64(number) => Some((*number).into()),
+            ValueKind::String(text) if self.from_env => text.trim().parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// A list of entries. In an environment variable: `a,b`, or as JSON where an item holds a
+    /// comma (`["a","b"]`).
+    pub(super) fn list(&self, example: &str) -> Result<Vec<Self>, SettingsError> {
+        let in_env = if self.from_env { ", items separated by commas, or JSON" } else { "" };
+        let help = format!("write a list such as {example}{in_env}");
+        let items: Vec<ValueKind> = match &self.value {
+            _ if self.is_blank() => Vec::new(),
+            ValueKind::Array(items) => items.iter().map(|item| item.kind.clone()).collect(),
+            ValueKind::String(text) if self.from_env && text.trim_start().starts_with('[') => {
+                let items: Vec<String> = serde_json::from_str(text)
+                    .map_err(|e| self.wrong_because("is not a JSON list of texts", &*help, e))?;
+                items.into_iter().map(ValueKind::String).collect()
+            }
+            ValueKind::String(text) if self.from_env => {
+                text.split(',').map(|item| ValueKind::String(item.trim().to_owned())).collect()
+            }
+            _ => return Err(self.not_a("a list", help)),
+        };
+        if items.is_empty() {
+            return Err(self.wrong("must not be empty", help));
+        }
+        let place = |(index, value)| Self {
+            key: format!("{}[{index}]", self.key),
+            origin: self.origin.clone(),
+            from_env: self.from_env,
+            value,
+        };
+        Ok(items.into_iter().enumerate().map(place).collect())
+    }
+
+    /// A path, taken from `base` if relative.
+    pub(super) fn path(&self, base: &Path) -> Result<PathBuf, SettingsError> {
+        Ok(base.join(self.text("write the path of a PEM file")?))
+    }
+
+    /// The value as a message shows it.
+    pub(super) fn shown(&self) -> String {
+        match &self.value {
+            ValueKind::Nil => "empty".to_owned(),
+            ValueKind::Boolean(value) => value.to_string(),
+            ValueKind::Float(number) => number.to_string(),
+            // A Redis address in the wrong place may bear its password.
+            ValueKind::String(text) if text.contains("://") => "an address".to_owned(),
+            ValueKind::String(text) => shortened(text),
+            ValueKind::Table(_) => "a table".to_owned(),
+            ValueKind::Array(_) => "a list".to_owned(),
+            ValueKind::I64(_) | ValueKind::I128(_) | ValueKind::U64(_) | ValueKind::U128(_) => {
+                self.value.to_string()
+            }
+        }
+    }
+}
+
+/// Where a value of the tree came from. The tree is built by us, with an origin on every value.
+pub(super) fn origin_of(value: &Value) -> String {
+    value.origin().unwrap_or("settings").to_owned()
+}
+
+/// `text` in quotes on one line, cut where it would fill the screen.
+fn shortened(text: &str) -> String {
+    const MOST: usize = 60;
+    if text.chars().count() <= MOST {
+        return format!("{text:?}");
+    }
+    let start: String = text.chars().take(MOST).collect();
+    format!("{start:?}…")
+}

@@ -1,0 +1,145 @@
+//! The settings file: which one it is, and its text as a tree of values.
+//!
+//! Nothing here knows any key.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use config::{ConfigError, FileFormat, Format, Map, Value};
+
+use super::SettingsError;
+
+/// The environment variable that names the file.
+pub(super) const VARIABLE: &str = "REDCALL_SETTINGS";
+
+/// What is looked for in the working directory, in this order.
+const NAMES: [&str; 4] = ["redcall.toml", "redcall.yaml", "redcall.yml", "redcall.json"];
+
+/// The file to read: `path`, else the environment's, else the first that lies in `cwd`.
+pub(super) fn find(
+    path: Option<&Path>,
+    cwd: &Path,
+    env: &BTreeMap<String, String>,
+) -> Result<Option<PathBuf>, SettingsError> {
+    if let Some(path) = path {
+        return Ok(Some(within(cwd, path)));
+    }
+    if let Some(named) = env.get(VARIABLE) {
+        if named.is_empty() {
+            let help = "give it the path of a settings file, or unset it";
+            return Err(SettingsError::invalid(VARIABLE, "", "is empty", help));
+        }
+        return Ok(Some(within(cwd, Path::new(named))));
+    }
+    // Not `exists`: a file that is there but out of reach is to be reported, not passed over.
+    let is_there = |file: &PathBuf| match file.symlink_metadata() {
+        Ok(_) => true,
+        Err(cause) => cause.kind() != ErrorKind::NotFound,
+    };
+    Ok(NAMES.iter().map(|name| cwd.join(name)).find(is_there))
+}
+
+/// `path` as seen from `cwd`, without the `./` in it. Links and `..` stay: where the file is a link
+/// (as in mounted configuration), the directory that counts is the one that was named.
+fn within(cwd: &Path, path: &Path) -> PathBuf {
+    let joined = cwd.join(path);
+    std::path::absolute(&joined).unwrap_or(joined)
+}
+
+/// The values of `file`, each with `origin` as its origin.
+pub(super) fn read(file: &Path, origin: &String) -> Result<Map<String, Value>, SettingsError> {
+    // Before the name is judged: of a missing file or a directory, the ending is not the fault.
+    let metadata = file.metadata().map_err(|cause| unreadable(file, cause))?;
+    if metadata.is_dir() {
+        return Err(unreadable(file, ErrorKind::IsADirectory.into()));
+    }
+    let (kind, format) = format_of(file)?;
+    let text = std::fs::read_to_string(file).map_err(|cause| unreadable(file, cause))?;
+    // Editors on Windows may put a byte order mark in front.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    format.parse(Some(origin), text).or_else(|cause| {
+        let (problem, help) = if !is_root_error(&*cause) {
+            let problem = format!("is not valid {kind}: {}", one_line(&cause.to_string()));
+            (problem, format!("correct the {kind} of this file"))
+        } else if is_blank(text) {
+            return Ok(Map::new());
+        } else {
+            let help = "write sections with keys, such as worker and its key concurrency";
+            ("does not consist of sections".to_owned(), help.to_owned())
+        };
+        Err(SettingsError::Syntax { file: file.to_path_buf(), problem, help })
+    })
+}
+
+/// Whether the text is well formed, but is a list, a single value, or (in YAML) nothing.
+///
+/// It is the one error that `config` makes itself on the way, and its text repeats the value.
+fn is_root_error(cause: &(dyn Error + Send + Sync + 'static)) -> bool {
+    // Boxed twice by some versions of the crate.
+    cause.is::<ConfigError>() || cause.is::<Box<ConfigError>>()
+}
+
+fn format_of(file: &Path) -> Result<(&'static str, FileFormat), SettingsError> {
+    let extension = file.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    match extension.as_str() {
+        "toml" => Ok(("TOML", FileFormat::Toml)),
+        "yaml" | "yml" => Ok(("YAML", FileFormat::Yaml)),
+        "json" => Ok(("JSON", FileFormat::Json)),
+        _ => Err(SettingsError::Syntax {
+            file: file.to_path_buf(),
+            problem: "is not a settings file by its name".to_owned(),
+            help: "let its name end in .toml, .yaml, .yml or .json".to_owned(),
+        }),
+    }
+}
+
+fn unreadable(file: &Path, source: io::Error) -> SettingsError {
+    let (problem, help) = match source.kind() {
+        ErrorKind::NotFound => (
+            "there is no such file",
+            "create it, or name another by --settings or REDCALL_SETTINGS",
+        ),
+        ErrorKind::IsADirectory => ("is a directory", "name the file in it"),
+        ErrorKind::PermissionDenied => {
+            ("this user may not read it", "let the user of this process read it (chmod, chown)")
+        }
+        ErrorKind::InvalidData => ("is not UTF-8 text", "save it as UTF-8"),
+        _ => ("cannot be read", "see that it is a file within reach"),
+    };
+    let (problem, help) = (problem.to_owned(), help.to_owned());
+    SettingsError::Unreadable { file: file.to_path_buf(), problem, help, source }
+}
+
+fn is_blank(text: &str) -> bool {
+    text.lines()
+        .map(str::trim)
+        .all(|line| line.is_empty() || line.starts_with('#') || line == "---" || line == "...")
+}
+
+/// A parser's message on one line, without the lines of the file that it quotes (which may bear a
+/// password, and start with a gutter of digits and a bar).
+fn one_line(message: &str) -> String {
+    let is_quote = |line: &&str| {
+        line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').starts_with('|')
+    };
+    let kept: Vec<&str> =
+        message.lines().filter(|line| !is_quote(line) && !line.trim().is_empty()).collect();
+    let joined = kept.join(": ");
+    joined.strip_prefix("TOML parse error at ").unwrap_or(&joined).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Here because root, as which CI may run, is never denied anything.
+    #[test]
+    fn a_forbidden_file_is_told_from_a_missing_one() {
+        let told = |kind: ErrorKind| unreadable(Path::new("/f"), kind.into()).to_string();
+        assert_eq!(told(ErrorKind::PermissionDenied), "/f: this user may not read it");
+        assert_eq!(told(ErrorKind::NotFound), "/f: there is no such file");
+        assert_eq!(told(ErrorKind::Other), "/f: cannot be read");
+    }
+}

@@ -1,0 +1,42 @@
+//! From sources to [`Settings`]: the order in which they count, and nothing else.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use config::Map;
+
+use super::section::{Context, Section};
+use super::{Settings, SettingsError, env, file, read};
+
+/// With the directory and environment of this process.
+pub(super) fn from_process(path: Option<&Path>) -> Result<Settings, SettingsError> {
+    let cwd = std::env::current_dir().map_err(|source| SettingsError::Unreadable {
+        file: PathBuf::from("."),
+        problem: "the working directory is out of reach".to_owned(),
+        help: "start from a directory that exists".to_owned(),
+        source,
+    })?;
+    // `vars` would panic at any variable that is not Unicode.
+    from_given(path, &cwd, &env::ours(std::env::vars_os())?)
+}
+
+/// With everything given.
+pub(super) fn from_given(
+    path: Option<&Path>,
+    cwd: &Path,
+    env: &BTreeMap<String, String>,
+) -> Result<Settings, SettingsError> {
+    let cwd = std::path::absolute(cwd).unwrap_or_else(|_| cwd.to_path_buf());
+    let file = file::find(path, &cwd, env)?;
+    let origin = file.as_ref().map(|file| file.display().to_string());
+    let mut tree = match (&file, &origin) {
+        (Some(file), Some(origin)) => file::read(file, origin)?,
+        _ => Map::new(),
+    };
+    let base = file.as_deref().and_then(Path::parent).unwrap_or(&cwd).to_path_buf();
+    let context = Context::new(origin, base);
+    env::apply(&mut tree, env, &context);
+    let settings = read::settings(Section::root(&context, tree));
+    SettingsError::of(context.into_mistakes())?;
+    Ok(Settings { file, ..settings })
+}

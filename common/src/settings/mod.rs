@@ -1,0 +1,113 @@
+//! The settings: one file, the environment, and the defaults, as checked and typed values.
+//!
+//! Here live the structs that every program reads and the rules that make them valid. What a
+//! value is used for lives with its user, flags with the binaries (which apply them to the loaded
+//! [`Settings`]), and whether a handler exists is for the worker to say.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `mod.rs`, `parts.rs`, `redis.rs` | the public structs and their defaults |
+//! | `load.rs` | the order of the sources |
+//! | `file.rs`, `env.rs` | the two sources, both brought into one tree of values with origins |
+//! | `section.rs`, `entry.rs`, `duration.rs`, `size.rs` | reading a typed value, or its mistake |
+//! | `read.rs`, `jobs.rs`, `log.rs` | which keys exist, one function per section |
+//! | `url.rs`, `closest.rs` | the form of an address, "did you mean" |
+//! | `error.rs` | [`SettingsError`] |
+//!
+//! Called once at the start of each program, and again by a worker that reloads its mapping.
+
+mod closest;
+mod duration;
+mod entry;
+mod env;
+mod error;
+mod file;
+mod jobs;
+mod load;
+mod log;
+mod parts;
+mod read;
+mod redis;
+mod section;
+mod size;
+mod url;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+pub use error::SettingsError;
+pub use parts::{
+    ClientSettings, DeadSettings, HandlerSettings, JobSettings, LogFormat, LogSettings,
+    WorkerSettings,
+};
+pub use redis::RedisSettings;
+
+use crate::limits::Limits;
+
+/// Everything that can be set, checked: what is in here can be used without a second look.
+///
+/// A field that neither file nor environment names has its default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// `[redis]`: where Redis is and how to reach it.
+    pub redis: RedisSettings,
+    /// `[client]`: how long callers wait.
+    pub client: ClientSettings,
+    /// `[worker]`: what a worker takes and how much at once.
+    pub worker: WorkerSettings,
+    /// `[jobs.NAME]`: the job mapping, by job name (1 to 128 characters without spaces and
+    /// control characters). Empty by default.
+    pub jobs: BTreeMap<String, JobSettings>,
+    /// `[limits]`: how large and how deep anything on the wire may be.
+    pub limits: Limits,
+    /// `[dead]`: how many dead letters are kept, and for how long.
+    pub dead: DeadSettings,
+    /// `[log]`: what is logged, and in which form.
+    pub log: LogSettings,
+    /// The settings file that was read, absolute; none if all came from environment and defaults.
+    pub file: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Reads the settings of this process: from `path` (the `--settings` flag), else from the
+    /// file that `REDCALL_SETTINGS` names, else from `redcall.toml`, `redcall.yaml`,
+    /// `redcall.yml` or `redcall.json` in the working directory (the first that is there), else
+    /// from no file at all.
+    ///
+    /// Single values are then taken from `REDCALL__SECTION__KEY`, before `REDIS_URL`, before the
+    /// file, before the default. Names of jobs in a variable match whatever their case
+    /// (`REDCALL__JOBS__WORD_COUNT__TIMEOUT`), lists are `a,b` or JSON, and a variable that is set
+    /// but empty counts as given: where a secret failed to arrive, no default may take its place.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`] if a file that is named or found cannot be read, is not well formed, or
+    /// if anything in it or in the environment is unknown or impossible. All such mistakes are
+    /// reported at once.
+    pub fn load(path: Option<&Path>) -> Result<Self, SettingsError> {
+        load::from_process(path)
+    }
+
+    /// As [`Settings::load`], with the working directory and the environment given.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Settings::load`].
+    pub fn load_from(
+        path: Option<&Path>,
+        cwd: &Path,
+        env: &BTreeMap<String, String>,
+    ) -> Result<Self, SettingsError> {
+        load::from_given(path, cwd, env)
+    }
+
+    /// Directory in which commands run: the settings file's, else the working directory.
+    #[must_use]
+    pub fn base_dir(&self) -> PathBuf {
+        match self.file.as_deref().and_then(Path::parent) {
+            Some(dir) => dir.to_path_buf(),
+            // A removed working directory has no name any more, but "." still means it.
+            None => std::env::current_dir().unwrap_or_else(|_| PathBuf::from(".")),
+        }
+    }
+}

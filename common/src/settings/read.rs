@@ -1,0 +1,174 @@
+//! Which keys each section has, and what they may be. `[jobs]` and `[log]` have files of their own.
+//!
+//! One function per section, one line per key: name, form, range. Defaults come from the structs.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::duration::{SHORTEST, YEAR};
+use super::entry::Entry;
+use super::section::{Context, Section};
+use super::{
+    ClientSettings, DeadSettings, RedisSettings, Settings, SettingsError, WorkerSettings, jobs,
+    log, url,
+};
+use crate::limits::Limits;
+use crate::name::is_queue;
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// Redis holds no longer list.
+const LONGEST_LIST: u64 = u32::MAX as u64;
+
+/// Below this, not even an error with its message fits.
+const SMALLEST: u64 = 1 << 10;
+
+/// Redis takes no longer value.
+const LARGEST: u64 = 512 << 20;
+
+/// The settings of the tree at `root`; mistakes go to its context.
+pub(super) fn settings(mut root: Section<'_>) -> Settings {
+    let settings = Settings {
+        redis: redis(root.section("redis")),
+        client: client(root.section("client")),
+        worker: worker(root.section("worker")),
+        jobs: jobs::read(root.section("jobs")),
+        limits: limits(root.section("limits")),
+        dead: dead(root.section("dead")),
+        log: log::read(root.section("log")),
+        file: None,
+    };
+    root.finish();
+    settings
+}
+
+fn redis(mut section: Section<'_>) -> RedisSettings {
+    let default = RedisSettings::default();
+    let Context { base, .. } = section.context();
+    one_without_the_other(&section, "cert_file", "key_file");
+    one_without_the_other(&section, "key_file", "cert_file");
+    let named = section.read("url", address);
+    let settings = RedisSettings {
+        url_named: named.is_some(),
+        url: named.unwrap_or(default.url),
+        prefix: section.read("prefix", queue).unwrap_or(default.prefix),
+        ca_file: section.read("ca_file", |entry| entry.path(base)),
+        cert_file: section.read("cert_file", |entry| entry.path(base)),
+        key_file: section.read("key_file", |entry| entry.path(base)),
+        connect_timeout: section
+            .read("connect_timeout", |entry| entry.duration(SHORTEST..=HOUR))
+            .unwrap_or(default.connect_timeout),
+        response_timeout: section
+            .read("response_timeout", |entry| entry.duration(SHORTEST..=HOUR))
+            .unwrap_or(default.response_timeout),
+    };
+    section.finish();
+    settings
+}
+
+fn one_without_the_other(section: &Section<'_>, given: &str, missing: &str) {
+    if let (Some(origin), None) = (section.origin(given), section.origin(missing)) {
+        section.context().report(SettingsError::invalid(
+            &origin,
+            &section.child(given),
+            format!("is given without {}", section.child(missing)),
+            format!("a client certificate needs both: add {missing}, or remove {given}"),
+        ));
+    }
+}
+
+fn client(mut section: Section<'_>) -> ClientSettings {
+    let default = ClientSettings::default();
+    let settings = ClientSettings {
+        timeout: section
+            .read("timeout", |entry| entry.duration(SHORTEST..=YEAR))
+            .unwrap_or(default.timeout),
+        no_workers_grace: section
+            .read("no_workers_grace", |entry| entry.duration(Duration::ZERO..=YEAR))
+            .unwrap_or(default.no_workers_grace),
+    };
+    section.finish();
+    settings
+}
+
+fn worker(mut section: Section<'_>) -> WorkerSettings {
+    let default = WorkerSettings::default();
+    let settings = WorkerSettings {
+        name: section.read("name", queue),
+        queues: section.read("queues", queues).unwrap_or(default.queues),
+        concurrency: section
+            .read("concurrency", |entry| count(entry, 65_536))
+            .unwrap_or(default.concurrency),
+        lease: section
+            .read("lease", |entry| entry.duration(Duration::from_millis(100)..=HOUR))
+            .unwrap_or(default.lease),
+        drain_timeout: section
+            .read("drain_timeout", |entry| entry.duration(Duration::ZERO..=YEAR))
+            .unwrap_or(default.drain_timeout),
+    };
+    section.finish();
+    settings
+}
+
+fn limits(mut section: Section<'_>) -> Limits {
+    let default = Limits::default();
+    let size = |entry: &Entry| entry.size(SMALLEST..=LARGEST);
+    let settings = Limits {
+        request: section.read("request", size).unwrap_or(default.request),
+        answer: section.read("answer", size).unwrap_or(default.answer),
+        frame: section.read("frame", size).unwrap_or(default.frame),
+        depth: section.read("depth", |entry| count(entry, 128)).unwrap_or(default.depth),
+        max_length: section
+            .read("max_length", |entry| entry.whole(0..=LONGEST_LIST))
+            .unwrap_or(default.max_length),
+    };
+    section.finish();
+    settings
+}
+
+fn dead(mut section: Section<'_>) -> DeadSettings {
+    let default = DeadSettings::default();
+    let settings = DeadSettings {
+        // Not zero: a request that ends here would then be lost without a trace.
+        max: section.read("max", |entry| entry.whole(1..=LONGEST_LIST)).unwrap_or(default.max),
+        age: section
+            .read("age", |entry| entry.duration(Duration::from_secs(1)..=YEAR * 10))
+            .unwrap_or(default.age),
+    };
+    section.finish();
+    settings
+}
+
+/// A queue's name, or another text of the same form.
+pub(super) fn queue(entry: &Entry) -> Result<String, SettingsError> {
+    entry.name(is_queue, "1 to 64 characters of A-Z, a-z, 0-9, `_`, `.` and `-`")
+}
+
+fn queues(entry: &Entry) -> Result<Vec<String>, SettingsError> {
+    let mut seen = HashSet::new();
+    let items = entry.list("[\"high\", \"default\", \"low\"]")?;
+    items
+        .iter()
+        .map(|item| {
+            let name = queue(item)?;
+            if seen.insert(name.clone()) {
+                return Ok(name);
+            }
+            Err(item.wrong(format!("names the queue `{name}` again"), "name each queue once"))
+        })
+        .collect()
+}
+
+/// A whole number from 1 to `most`.
+fn count(entry: &Entry, most: u32) -> Result<usize, SettingsError> {
+    // Cannot saturate: `most` fits.
+    entry.whole(1..=most.into()).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+}
+
+fn address(entry: &Entry) -> Result<String, SettingsError> {
+    let text = entry.text(url::HELP)?;
+    match url::problem(text) {
+        None => Ok(text.to_owned()),
+        Some(problem) => Err(entry.wrong(problem, url::HELP)),
+    }
+}

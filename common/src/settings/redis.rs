@@ -1,0 +1,76 @@
+//! `[redis]` as a struct. No reading and no checking here, as in `parts.rs`; apart from there
+//! because it alone holds a secret, the password in the address.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::url;
+
+/// `[redis]`: where Redis is and how to reach it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RedisSettings {
+    /// Address: `redis://`, `rediss://` (TLS), `redis+unix://`, `unix://`, or `embedded`, which
+    /// starts a private server. Default `redis://127.0.0.1:6379`. May hold a password: show it
+    /// only through [`RedisSettings::redacted_url`].
+    pub url: String,
+    /// Whether file or environment named `url`. The example uses the embedded server when none
+    /// did. Default false.
+    pub url_named: bool,
+    /// First part of every key, 1 to 64 characters of `[A-Za-z0-9_.-]`. Default `redcall`.
+    /// Programs with different prefixes do not see each other.
+    pub prefix: String,
+    /// PEM file of a private certificate authority that signs the server's certificate, for
+    /// `rediss://`. Absolute; in the file it may be relative to the file. Default none: the
+    /// well-known authorities.
+    pub ca_file: Option<PathBuf>,
+    /// PEM file of the certificate by which we show who we are, for `rediss://`. Given with
+    /// `key_file` or not at all. Default none.
+    pub cert_file: Option<PathBuf>,
+    /// PEM file of the private key to `cert_file`. Default none.
+    pub key_file: Option<PathBuf>,
+    /// How long one attempt to connect may take, 1 ms to 1 hour. Default 5 s.
+    pub connect_timeout: Duration,
+    /// How long one command may wait for its reply, 1 ms to 1 hour; blocking commands are exempt.
+    /// Default 5 s.
+    pub response_timeout: Duration,
+}
+
+impl RedisSettings {
+    /// The address with its password left out, for logs and messages.
+    #[must_use]
+    pub fn redacted_url(&self) -> String {
+        url::redacted(&self.url)
+    }
+}
+
+impl Default for RedisSettings {
+    fn default() -> Self {
+        Self {
+            url: "redis://127.0.0.1:6379".to_owned(),
+            url_named: false,
+            prefix: "redcall".to_owned(),
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
+            connect_timeout: Duration::from_secs(5),
+            response_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+// By hand: the derived one would print the password wherever settings are logged.
+impl fmt::Debug for RedisSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisSettings")
+            .field("url", &self.redacted_url())
+            .field("url_named", &self.url_named)
+            .field("prefix", &self.prefix)
+            .field("ca_file", &self.ca_file)
+            .field("cert_file", &self.cert_file)
+            .field("key_file", &self.key_file)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("response_timeout", &self.response_timeout)
+            .finish()
+    }
+}

@@ -1,0 +1,69 @@
+//! Sizes in the settings: bytes as a number, or text with a binary unit, such as `2MiB`.
+
+use std::ops::RangeInclusive;
+
+use config::ValueKind;
+
+use super::SettingsError;
+use super::entry::Entry;
+
+const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+
+const HELP: &str = "write bytes as a whole number, or text such as \"512KiB\" or \"2MiB\" \
+                    (units: B, KiB, MiB, GiB)";
+
+impl Entry {
+    /// A number of bytes within `range`.
+    pub(super) fn size(&self, range: RangeInclusive<u64>) -> Result<usize, SettingsError> {
+        let bytes = match (self.integer(), &self.value) {
+            (Some(number), _) => number,
+            (None, ValueKind::String(text)) => {
+                parse(text).ok_or_else(|| self.not_a("a size", HELP))?.into()
+            }
+            (None, _) => return Err(self.not_a("a size", HELP)),
+        };
+        let within = u64::try_from(bytes).ok().filter(|bytes| range.contains(bytes));
+        within.and_then(|bytes| usize::try_from(bytes).ok()).ok_or_else(|| {
+            let (low, high) = (shown(*range.start()), shown(*range.end()));
+            self.wrong(format!("must be from {low} to {high}, but is {}", self.shown()), HELP)
+        })
+    }
+}
+
+/// `512KiB`, `512 KiB` or `512B` as bytes. The unit is needed: a bare number in quotes could be
+/// meant as anything.
+fn parse(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let (_, factor) = UNITS.into_iter().find(|(name, _)| *name == unit.trim())?;
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// `bytes` in the largest unit that divides it.
+fn shown(bytes: u64) -> String {
+    let fits = |(_, factor): &(&str, u64)| bytes >= *factor && bytes.is_multiple_of(*factor);
+    let (name, factor) = UNITS.into_iter().find(fits).unwrap_or(("B", 1));
+    format!("{}{name}", bytes / factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_with_their_unit() {
+        assert_eq!(parse("2MiB"), Some(2 << 20));
+        assert_eq!(parse(" 512 KiB "), Some(512 << 10));
+        assert_eq!(parse("7B"), Some(7));
+        for bad in ["", "7", "MiB", "2MB", "-1B", "1.5MiB", "99999999999GiB"] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_shown_in_the_largest_whole_unit() {
+        assert_eq!([shown(0), shown(1023), shown(1024)], ["0B", "1023B", "1KiB"]);
+        assert_eq!(shown(512 << 20), "512MiB");
+    }
+}

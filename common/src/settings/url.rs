@@ -1,0 +1,147 @@
+//! The form of a Redis address, and how to show one without its password.
+//!
+//! Form only: it is the store that connects. No message made here repeats a part of the address
+//! behind its scheme, because a password that is not percent-encoded can end up in any part.
+
+/// Says which addresses are allowed.
+pub(super) const HELP: &str = "write redis://HOST:PORT, rediss://HOST:PORT (TLS), \
+     redis+unix:///PATH, unix:///PATH or embedded; percent-encode special characters of a password";
+
+/// What is wrong with `url`, if anything.
+pub(super) fn problem(url: &str) -> Option<String> {
+    if url == "embedded" {
+        return None;
+    }
+    if url.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Some("holds a space or a control character".to_owned());
+    }
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return Some("is not an address with a scheme".to_owned());
+    };
+    let found = match scheme {
+        "redis" | "rediss" => server(rest),
+        "redis+unix" | "unix" if rest.starts_with('/') => None,
+        "redis+unix" | "unix" => Some("does not name a socket by its absolute path"),
+        _ if is_scheme(scheme) => {
+            return Some(format!("has the scheme `{scheme}`, which is not supported"));
+        }
+        _ => Some("is not an address with a scheme"),
+    };
+    found.map(str::to_owned)
+}
+
+/// What is wrong with `user:password@host:port/database?…`.
+fn server(rest: &str) -> Option<&'static str> {
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let Some(host_and_port) = authority.rsplit('@').next().filter(|_| !path.contains('@')) else {
+        return Some("has an unencoded `/`, `?` or `#` before its `@`");
+    };
+    let (host, port) = match host_and_port.strip_prefix('[') {
+        Some(bracketed) => match bracketed.split_once(']') {
+            Some((host, "")) => (host, None),
+            Some((host, port)) => (host, Some(port.strip_prefix(':').unwrap_or("?"))),
+            None => return Some("has a `[` without its `]`"),
+        },
+        None => match host_and_port.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (host_and_port, None),
+        },
+    };
+    if host.is_empty() {
+        return Some("names no host");
+    }
+    if port.is_some_and(|port| !port.parse::<u16>().is_ok_and(|port| port > 0)) {
+        return Some("has a port that is not a number from 1 to 65535");
+    }
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let database = path.strip_prefix('/').unwrap_or_default();
+    if !database.is_empty() && database.parse::<u32>().is_err() {
+        return Some("has a database (the part after the host) that is not a number");
+    }
+    None
+}
+
+fn is_scheme(text: &str) -> bool {
+    (1..=20).contains(&text.len())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '.' | '-'))
+}
+
+/// `url` without user, password and query. Meant to err on the side of hiding too much.
+pub(super) fn redacted(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return if url == "embedded" { url.to_owned() } else { "***".to_owned() };
+    };
+    // The last `@` and not the first: a password may hold one.
+    let shown = match rest.rsplit_once('@') {
+        Some((_, host)) => format!("***@{host}"),
+        None => rest.to_owned(),
+    };
+    // `unix:///path?pass=…` is how a socket's address bears its password.
+    match shown.split_once('?') {
+        Some((address, _)) => format!("{scheme}://{address}?***"),
+        None => format!("{scheme}://{shown}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn good_addresses_have_no_problem() {
+        for url in [
+            "embedded",
+            "redis://127.0.0.1:6379",
+            "redis://localhost",
+            "redis://localhost/",
+            "redis://:secret@cache.example:6380/3",
+            "redis://user:p%2Fw@cache?protocol=resp3",
+            "rediss://[::1]:6379/0",
+            "rediss://[::1]",
+            "redis+unix:///run/redis.sock",
+            "unix:///run/redis.sock?db=1",
+        ] {
+            assert_eq!(problem(url), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn bad_addresses_are_told_apart_without_their_password() {
+        for (url, expected) in [
+            ("", "is not an address with a scheme"),
+            ("redis://local host", "holds a space or a control character"),
+            ("localhost:6379", "is not an address with a scheme"),
+            ("user:secret://x", "is not an address with a scheme"),
+            ("http://x", "has the scheme `http`, which is not supported"),
+            ("redis+sentinel://x", "has the scheme `redis+sentinel`, which is not supported"),
+            ("unix://run/redis.sock", "does not name a socket by its absolute path"),
+            ("redis://", "names no host"),
+            ("redis://:secret@", "names no host"),
+            ("redis://:sec/ret@host", "has an unencoded `/`, `?` or `#` before its `@`"),
+            ("redis://[::1", "has a `[` without its `]`"),
+            ("redis://[::1]6379", "has a port that is not a number from 1 to 65535"),
+            ("redis://host:0", "has a port that is not a number from 1 to 65535"),
+            ("redis://::1", "names no host"),
+            ("redis://host:65536", "has a port that is not a number from 1 to 65535"),
+            ("redis://host/x", "has a database (the part after the host) that is not a number"),
+        ] {
+            assert_eq!(problem(url).as_deref(), Some(expected), "{url}");
+        }
+    }
+
+    #[test]
+    fn redacted_addresses_hold_no_password() {
+        for (url, expected) in [
+            ("embedded", "embedded"),
+            ("redis://127.0.0.1:6379", "redis://127.0.0.1:6379"),
+            ("redis://:secret@host:1/2", "redis://***@host:1/2"),
+            ("redis://u:sec@ret@host", "redis://***@host"),
+            ("redis://u:sec/ret@host", "redis://***@host"),
+            ("unix:///s.sock?pass=secret", "unix:///s.sock?***"),
+            ("secret@host", "***"),
+        ] {
+            assert_eq!(redacted(url), expected);
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Which server program to use: named by the user, on PATH, or unpacked earlier into the cache.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::EmbeddedError;
+
+/// Names the server program and wins over everything else.
+const VARIABLE: &str = "REDCALL_REDIS_SERVER";
+
+/// Either does; the order only makes the choice the same each time.
+const NAMES: [&str; 2] = ["valkey-server", "redis-server"];
+
+/// The oldest version that has what we use: sharded pub/sub above all.
+const OLDEST: Version = Version { major: 7, minor: 0, patch: 0 };
+
+/// The version of a Redis or Valkey server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// First number.
+    pub major: u32,
+    /// Second number.
+    pub minor: u32,
+    /// Third number.
+    pub patch: u32,
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+/// A server program that runs on this machine and is new enough.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerProgram {
+    /// The program.
+    pub path: PathBuf,
+    /// What it says it is.
+    pub version: Version,
+}
+
+/// Finds a server program, version 7.0 or newer: `REDCALL_REDIS_SERVER`, else `valkey-server` or
+/// `redis-server` on PATH, else a copy that `cargo xtask` unpacked into [`cache_dir`]. Runs what it
+/// finds once with `--version`, so it takes some milliseconds.
+///
+/// # Errors
+/// [`EmbeddedError::Unusable`] when the variable names something else than a usable server (then
+/// nothing else is tried), [`EmbeddedError::NotFound`] when there is none.
+pub fn find_server() -> Result<ServerProgram, EmbeddedError> {
+    find_in(&Places {
+        named: std::env::var_os(VARIABLE).filter(|value| !value.is_empty()),
+        path: std::env::var_os("PATH").unwrap_or_default(),
+        cache: cache_dir(),
+        probe,
+    })
+}
+
+/// Where downloads of ours live: `$XDG_CACHE_HOME/redcall` or `~/.cache/redcall`, on macOS
+/// `~/Library/Caches/redcall`. `None` when there is no home directory. It need not exist.
+#[must_use]
+pub fn cache_dir() -> Option<PathBuf> {
+    let named = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    // The XDG specification has relative paths ignored.
+    let base = named.filter(|path| path.is_absolute()).or_else(|| {
+        let below_home = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };
+        std::env::home_dir().filter(|home| home.is_absolute()).map(|home| home.join(below_home))
+    })?;
+    Some(base.join("redcall"))
+}
+
+/// Where to look and how to ask, apart from the environment so that tests can have their own.
+struct Places {
+    named: Option<OsString>,
+    path: OsString,
+    cache: Option<PathBuf>,
+    probe: fn(&Path) -> Result<ServerProgram, EmbeddedError>,
+}
+
+fn find_in(places: &Places) -> Result<ServerProgram, EmbeddedError> {
+    if let Some(named) = &places.named {
+        return (places.probe)(Path::new(named));
+    }
+    let mut tried = vec![format!("neither {} on PATH", NAMES.join(" nor "))];
+    let on_path = NAMES
+        .iter()
+        .flat_map(|name| std::env::split_paths(&places.path).map(move |folder| folder.join(name)));
+    let unpacked = places.cache.iter().flat_map(|cache| unpacked_in(cache));
+    for candidate in on_path.chain(unpacked).filter(|path| is_executable(path)) {
+        match (places.probe)(&candidate) {
+            Ok(program) => return Ok(program),
+            Err(EmbeddedError::Unusable { path, reason }) => {
+                tried.push(format!("{}: {reason}", path.display()));
+            }
+            Err(other) => return Err(other),
+        }
+    }
+    if let Some(cache) = &places.cache {
+        tried.push(format!("no copy in {}", cache.display()));
+    }
+    Err(EmbeddedError::NotFound { tried: tried.join("; ") })
+}
+
+/// `<cache>/redis-7.0.15/redis-server` and its like, the newest name first.
+fn unpacked_in(cache: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(cache).into_iter().flatten().flatten();
+    let mut found: Vec<(Version, PathBuf)> = entries
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let version = parse_numbers(name.strip_prefix("redis-")?)?;
+            Some((version, entry.path().join("redis-server")))
+        })
+        .collect();
+    found.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
+    found.into_iter().map(|(_, path)| path).collect()
+}
+
+/// Asks one program for its version.
+///
+/// # Errors
+/// [`EmbeddedError::Unusable`] when it does not run, is no Redis or Valkey server, or is too old.
+pub fn probe(path: &Path) -> Result<ServerProgram, EmbeddedError> {
+    let unusable = |reason: String| EmbeddedError::Unusable { path: path.to_owned(), reason };
+    let output = Command::new(path)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| unusable(format!("it could not be run: {error}")))?;
+    accept(path, &String::from_utf8_lossy(&output.stdout)).unwrap_or_else(|| {
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        let complaint = complaint.lines().next().unwrap_or("it printed no version");
+        Err(unusable(format!("`--version` ended with {}: {complaint}", output.status)))
+    })
+}
+
+/// Judges what a program said about its version; `None` when there is no version in it.
+fn accept(path: &Path, said: &str) -> Option<Result<ServerProgram, EmbeddedError>> {
+    let version = parse_version(said)?;
+    let path = path.to_owned();
+    if version < OLDEST {
+        let reason = format!("version {version} is too old, {OLDEST} is needed");
+        return Some(Err(EmbeddedError::Unusable { path, reason }));
+    }
+    Some(Ok(ServerProgram { path, version }))
+}
+
+/// From `Redis server v=7.0.15 sha=…` or `Valkey server v=8.0.1 sha=…`.
+fn parse_version(said: &str) -> Option<Version> {
+    parse_numbers(said.split_whitespace().find_map(|word| word.strip_prefix("v="))?)
+}
+
+/// From `7.0.15`, also with something behind it (`8.1.0-rc1`).
+fn parse_numbers(text: &str) -> Option<Version> {
+    let mut numbers = text.split(['.', '-', '~']).map(str::parse);
+    let mut next = || numbers.next()?.ok();
+    Some(Version { major: next()?, minor: next()?, patch: next()? })
+}
+
+fn is_executable(path: &Path) -> bool {
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file that [`read`] takes for a server that says this about its version. Not a script to
+    /// run: one that was just written may still be open in a child forked by another test.
+    fn stand_in(folder: &Path, name: &str, says: &str) -> PathBuf {
+        std::fs::create_dir_all(folder).unwrap();
+        let path = folder.join(name);
+        std::fs::write(&path, says).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    fn read(path: &Path) -> Result<ServerProgram, EmbeddedError> {
+        accept(path, &std::fs::read_to_string(path).unwrap()).unwrap()
+    }
+
+    fn places(path: &Path, cache: &Path) -> Places {
+        Places { named: None, path: path.into(), cache: Some(cache.to_owned()), probe: read }
+    }
+
+    #[test]
+    fn the_order_is_variable_then_path_then_cache() {
+        let temp = tempfile::tempdir().unwrap();
+        let (bin, cache) = (temp.path().join("bin"), temp.path().join("cache"));
+        let mut places = places(&bin, &cache);
+
+        stand_in(&cache.join("redis-7.0.15"), "redis-server", "Redis server v=7.0.15 sha=0:0");
+        let newest = stand_in(&cache.join("redis-7.10.2"), "redis-server", "Redis server v=7.10.2");
+        assert_eq!(find_in(&places).unwrap().path, newest);
+
+        stand_in(&bin, "redis-server", "Redis server v=6.2.4 sha=0:0");
+        assert_eq!(find_in(&places).unwrap().path, newest, "6.2 on PATH is too old");
+
+        let redis = stand_in(&bin, "redis-server", "Redis server v=7.2.4 sha=0:0");
+        assert_eq!(find_in(&places).unwrap().path, redis);
+
+        let valkey = stand_in(&bin, "valkey-server", "Valkey server v=8.0.1 sha=0:0");
+        let found = find_in(&places).unwrap();
+        assert_eq!((found.path, found.version.to_string()), (valkey, "8.0.1".to_owned()));
+
+        let named = stand_in(temp.path(), "mine", "Redis server v=7.0.0");
+        places.named = Some(named.clone().into());
+        assert_eq!(find_in(&places).unwrap().path, named);
+    }
+
+    #[test]
+    fn a_named_program_that_is_no_server_is_an_error_even_if_there_are_others() {
+        let temp = tempfile::tempdir().unwrap();
+        stand_in(temp.path(), "redis-server", "Redis server v=7.2.4 sha=0:0");
+        let mut places = places(temp.path(), temp.path());
+        places.probe = probe;
+        for (named, reason) in [("/bin/false", "--version"), ("/no/such/program", "not be run")] {
+            places.named = Some(named.into());
+            let message = find_in(&places).unwrap_err().to_string();
+            assert!(message.contains(named) && message.contains(reason), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_old_is_named_in_the_error() {
+        let temp = tempfile::tempdir().unwrap();
+        stand_in(temp.path(), "redis-server", "Redis server v=6.0.16 sha=0:0");
+        let error = find_in(&places(temp.path(), &temp.path().join("none"))).unwrap_err();
+        assert!(matches!(error, EmbeddedError::NotFound { .. }));
+        assert!(error.to_string().contains("6.0.16 is too old"), "{error}");
+    }
+}

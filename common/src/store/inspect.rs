@@ -1,0 +1,189 @@
+//! Reading queues and workers, for people: plain commands over a small pool.
+
+use std::collections::BTreeMap;
+
+use deadpool_redis::{Pool, PoolError};
+use serde::{Deserialize, Serialize};
+
+use super::connection::Connector;
+use super::error::StoreError;
+use super::keys::Keys;
+
+/// How many connections people's questions may use.
+const POOL_SIZE: usize = 2;
+
+/// A pool of connections for questions. Cheap to clone; connects at the first question.
+#[derive(Clone)]
+pub struct Inspector {
+    pool: Pool,
+    keys: Keys,
+    address: String,
+}
+
+/// One queue, as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct QueueInfo {
+    /// Its name.
+    pub queue: String,
+    /// Requests that wait.
+    pub length: u64,
+    /// Requests that are leased.
+    pub running: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// Names with requests that wait for a worker that maps them.
+    pub parked: u64,
+    /// Workers that listen.
+    pub workers: u64,
+    /// How long the oldest request waits, ms; `None` when the queue is empty or it does not say.
+    pub oldest_ms: Option<u64>,
+}
+
+/// One worker, as it said at its last heartbeat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerInfo {
+    /// Its id, new at every start.
+    pub id: String,
+    /// Its name (`--name`, else the host's).
+    pub name: String,
+    /// The host it runs on.
+    pub host: String,
+    /// Its process id there.
+    pub pid: u32,
+    /// Version of its Redcall.
+    pub version: String,
+    /// Unix time of its start, ms.
+    pub started_at: u64,
+    /// `running` or `draining`.
+    pub state: String,
+    /// The queues it listens on, in priority order.
+    pub queues: Vec<String>,
+    /// The job names it maps.
+    pub jobs: Vec<String>,
+    /// How many jobs it runs at once.
+    pub concurrency: usize,
+    /// How many it runs.
+    pub running: usize,
+    /// Jobs that were answered `timeout` and still keep their slot.
+    pub overdue: Vec<Overdue>,
+    /// Its lease, ms.
+    pub lease_ms: u64,
+}
+
+/// A job that ignores its timeout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overdue {
+    /// The request's id.
+    pub id: String,
+    /// The job's name.
+    pub name: String,
+    /// How long it has run, ms.
+    pub running_ms: u64,
+}
+
+impl Inspector {
+    /// A pool over `connector`'s address.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Config`] when no pool can be made of the settings.
+    pub fn new(connector: &Connector, keys: Keys) -> Result<Self, StoreError> {
+        let pool = connector.pool(POOL_SIZE)?;
+        Ok(Self { pool, keys, address: connector.address().to_owned() })
+    }
+
+    async fn connection(&self) -> Result<deadpool_redis::Connection, StoreError> {
+        self.pool.get().await.map_err(|error| match error {
+            PoolError::Backend(error) => match StoreError::from(error) {
+                StoreError::Lost(source) => self.unreachable(Some(source)),
+                other => other,
+            },
+            _ => self.unreachable(None),
+        })
+    }
+
+    fn unreachable(&self, source: Option<std::sync::Arc<redis::RedisError>>) -> StoreError {
+        StoreError::Unreachable { address: self.address.clone(), source }
+    }
+
+    /// The names of all queues in use, sorted.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached or refuses.
+    pub async fn queue_names(&self) -> Result<Vec<String>, StoreError> {
+        let mut conn = self.connection().await?;
+        let names = redis::cmd("ZRANGE").arg(self.keys.queues()).arg(0).arg(-1).to_owned();
+        let mut names: Vec<String> = names.query_async(&mut conn).await?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// All queues in use, sorted by name.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached or refuses.
+    pub async fn queues(&self) -> Result<Vec<QueueInfo>, StoreError> {
+        let names = self.queue_names().await?;
+        let mut conn = self.connection().await?;
+        let mut queues = Vec::with_capacity(names.len());
+        for queue in names {
+            let keys = self.keys.of(&queue);
+            let mut pipe = redis::pipe();
+            pipe.cmd("TIME").cmd("LLEN").arg(keys.queue()).cmd("HLEN").arg(keys.live());
+            pipe.cmd("XLEN").arg(keys.dead()).cmd("SCARD").arg(keys.parked_names());
+            pipe.cmd("LINDEX").arg(keys.queue()).arg(0);
+            pipe.cmd("ZRANGE").arg(keys.workers()).arg(0).arg(-1).arg("WITHSCORES");
+            type Raw = ((u64, u64), u64, u64, u64, u64, Option<Vec<u8>>, Vec<(String, f64)>);
+            let (time, length, running, dead, parked, head, workers): Raw =
+                pipe.query_async(&mut conn).await?;
+            let now = time.0 * 1000 + time.1 / 1000;
+            let live = workers.iter().filter(|(_, ends)| *ends > now as f64).count();
+            let since = head.and_then(|raw| enqueued_at(&raw));
+            queues.push(QueueInfo {
+                queue,
+                length,
+                running,
+                dead,
+                parked,
+                workers: live as u64,
+                oldest_ms: since.map(|since| now.saturating_sub(since)),
+            });
+        }
+        Ok(queues)
+    }
+
+    /// All workers that count as alive, by name and id.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached or refuses.
+    pub async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError> {
+        let names = self.queue_names().await?;
+        let mut conn = self.connection().await?;
+        let mut found = BTreeMap::new();
+        for queue in names {
+            let keys = self.keys.of(&queue);
+            let ids = redis::cmd("ZRANGE").arg(keys.workers()).arg(0).arg(-1).to_owned();
+            let ids: Vec<String> = ids.query_async(&mut conn).await?;
+            for id in ids {
+                let info = redis::cmd("GET").arg(keys.worker(&id)).to_owned();
+                let info: Option<Vec<u8>> = info.query_async(&mut conn).await?;
+                let info = info.and_then(|raw| serde_json::from_slice::<WorkerInfo>(&raw).ok());
+                if let Some(info) = info {
+                    found.insert((info.name.clone(), id), info);
+                }
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+}
+
+fn enqueued_at(raw: &[u8]) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Stamped {
+        enqueued_at: u64,
+    }
+    serde_json::from_slice::<Stamped>(raw).ok().map(|stamped| stamped.enqueued_at)
+}

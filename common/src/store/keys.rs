@@ -1,0 +1,168 @@
+//! Every Redis key and channel, by name. No other file of the workspace makes one.
+//!
+//! Form: `{prefix}:{<queue>}:<what>`, the queue as hash tag, so that all keys of a job share a
+//! slot and one script can settle it in a cluster.
+
+use std::sync::Arc;
+
+use crate::name::is_id;
+
+/// The key names of one deployment. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    prefix: Arc<str>,
+}
+
+impl Keys {
+    /// Keys that begin with `prefix` (the setting `redis.prefix`).
+    #[must_use]
+    pub fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.into() }
+    }
+
+    /// Set of queue names ever used. The one key without a queue tag; no script takes it.
+    #[must_use]
+    pub fn queues(&self) -> String {
+        format!("{}:queues", self.prefix)
+    }
+
+    /// The keys of one queue.
+    #[must_use]
+    pub fn of(&self, queue: &str) -> QueueKeys {
+        QueueKeys { base: format!("{}:{{{queue}}}", self.prefix).into(), queue: queue.into() }
+    }
+
+    /// The queue and the request id that a response key names, if it has the form of one.
+    #[must_use]
+    pub fn parse_response<'a>(&self, key: &'a str) -> Option<(&'a str, &'a str)> {
+        let rest = key.strip_prefix(&*self.prefix)?.strip_prefix(":{")?;
+        let (queue, id) = rest.split_once("}:response:")?;
+        (crate::name::is_queue(queue) && is_id(id)).then_some((queue, id))
+    }
+}
+
+/// The keys of one queue. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct QueueKeys {
+    base: Arc<str>,
+    queue: Arc<str>,
+}
+
+macro_rules! fixed_keys {
+    ($($(#[doc = $doc:literal])+ $name:ident = $what:literal;)+) => {
+        $($(#[doc = $doc])+ #[must_use] pub fn $name(&self) -> String {
+            format!(concat!("{}:", $what), self.base)
+        })+
+    };
+}
+
+macro_rules! keys_of {
+    ($($(#[doc = $doc:literal])+ $name:ident($of:ident) = $what:literal;)+) => {
+        $($(#[doc = $doc])+ #[must_use] pub fn $name(&self, $of: &str) -> String {
+            format!(concat!("{}:", $what, ":{}"), self.base, $of)
+        })+
+    };
+}
+
+impl QueueKeys {
+    /// The queue's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.queue
+    }
+
+    fixed_keys! {
+        /// List of requests: pushed at the tail, taken from the head.
+        queue = "queue";
+        /// Stream of requests that could not be run or answered.
+        dead = "dead";
+        /// Hash of leased request ids, id to worker: a second request of that id is refused.
+        live = "live";
+        /// Sorted set of worker ids by the Redis time (ms) at which their leases end.
+        workers = "workers";
+        /// Sorted set of mapped job names by the Redis time (ms) until which a worker maps them.
+        names = "names";
+        /// Set of names that have parked requests.
+        parked_names = "parked";
+    }
+
+    keys_of! {
+        /// List of frames of one request.
+        response(id) = "response";
+        /// Channel on which one client hears of frames.
+        notify(client) = "notify";
+        /// List that a blocked pop of one worker moves requests to.
+        inbox(worker) = "inbox";
+        /// Hash of what one worker has leased, id to envelope.
+        leases(worker) = "leases";
+        /// What one worker says of itself, JSON.
+        worker(worker) = "worker";
+        /// List of requests that wait for a worker that maps their name.
+        parked(name) = "parked";
+    }
+
+    /// Whether `channel` is one that a request of this queue may name.
+    #[must_use]
+    pub fn is_notify(&self, channel: &str) -> bool {
+        channel
+            .strip_prefix(&*self.base)
+            .and_then(|rest| rest.strip_prefix(":notify:"))
+            .is_some_and(is_id)
+    }
+}
+
+/// One row of the table in PROTOCOL.md: what follows the queue, type, bound, writers.
+const TABLE: &[[&str; 4]] = &[
+    ["queue", "list of requests", "`limits.max_length`", "callers, workers giving back"],
+    ["response:<id>", "list of frames", "TTL `response_ttl_ms`", "worker that holds the lease"],
+    ["notify:<client>", "channel (sharded)", "not stored", "settling script"],
+    ["dead", "stream", "`dead.max` entries, `dead.age`", "workers"],
+    ["leases:<worker>", "hash id -> request", "that worker's slots", "its worker"],
+    ["inbox:<worker>", "list of requests", "one per blocked pop", "its worker"],
+    ["live", "hash id -> worker", "all leases of the queue", "workers"],
+    ["workers", "zset worker -> lease end, ms", "dead ones taken over, TTL 1 day", "workers"],
+    ["worker:<worker>", "string, JSON", "TTL two leases", "its worker"],
+    ["names", "zset name -> mapped until, ms", "pruned each heartbeat, TTL 1 day", "workers"],
+    ["parked", "set of names", "names with parked requests", "workers"],
+    ["parked:<name>", "list of requests", "accepted work", "workers"],
+];
+
+/// The keys as the markdown table that PROTOCOL.md shows.
+#[must_use]
+pub fn table() -> String {
+    let mut out = String::from("| key | is | bound | written by |\n|---|---|---|---|\n");
+    for [what, kind, bound, writers] in TABLE {
+        out.push_str(&format!("| `redcall:{{queue}}:{what}` | {kind} | {bound} | {writers} |\n"));
+    }
+    out.push_str(
+        "| `redcall:queues` | zset queue -> last used, ms | 10,000 names, TTL 30 days | all |\n",
+    );
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_that_people_script_against_are_fixed() {
+        let keys = Keys::new("redcall").of("default");
+        assert_eq!(keys.queue(), "redcall:{default}:queue");
+        assert_eq!(keys.response("x"), "redcall:{default}:response:x");
+        assert_eq!(keys.notify("c"), "redcall:{default}:notify:c");
+        assert_eq!(keys.dead(), "redcall:{default}:dead");
+        assert_eq!(Keys::new("redcall").queues(), "redcall:queues");
+    }
+
+    #[test]
+    fn a_foreign_key_is_not_taken_for_a_response_key() {
+        let keys = Keys::new("redcall");
+        assert_eq!(keys.parse_response("redcall:{q}:response:a"), Some(("q", "a")));
+        for foreign in ["redcall:{q}:queue", "other:{q}:response:a", "redcall:{q}:response:a:b"] {
+            assert_eq!(keys.parse_response(foreign), None, "{foreign}");
+        }
+        let q = keys.of("q");
+        assert!(q.is_notify("redcall:{q}:notify:me") && !q.is_notify("redcall:{p}:notify:me"));
+        assert!(!q.is_notify("redcall:{q}:notify:") && !q.is_notify("redcall:{q}:notify:a:b"));
+    }
+}

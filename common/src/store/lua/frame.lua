@@ -1,0 +1,16 @@
+-- Purpose: push a frame that does not end its request, while the worker still holds the lease.
+-- KEYS: 1 leases (hash) of the worker, 2 response key, 3 channel (optional)
+-- ARGV: 1 request id, 2 frame, 3 TTL of the response key (ms), 4 how many unread frames may lie there
+-- Returns: 1 pushed, 0 the lease is gone, -1 too many unread frames: try again later
+-- Derived keys: none.
+-- Cost: O(1).
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
+if redis.call('LLEN', KEYS[2]) >= tonumber(ARGV[4]) then return -1 end
+redis.call('RPUSH', KEYS[2], ARGV[2])
+redis.call('PEXPIRE', KEYS[2], ARGV[3])
+if KEYS[3] then
+  local text = ARGV[2]
+  if #text > 8192 then text = '"' .. ARGV[1] .. '"' end
+  redis.call('SPUBLISH', KEYS[3], '[' .. text .. ']')
+end
+return 1

@@ -1,0 +1,28 @@
+//! The only door to Redis: no other folder of the workspace (but testkit) names its crates.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`keys`] | every key name |
+//! | `lua/`, `script.rs` | the scripts, one file per state move |
+//! | `ops/` | their typed calls, as methods of [`Link`] |
+//! | `connection.rs` | opening connections |
+//! | `link.rs` | a connection that comes back by itself |
+//! | [`inspect`] | reading queues and workers, for people |
+//! | [`embedded`] | the private server of examples and tests |
+
+mod connection;
+pub mod embedded;
+mod error;
+pub mod inspect;
+pub mod keys;
+mod link;
+mod ops;
+mod script;
+
+pub use connection::Connector;
+pub use error::StoreError;
+pub use link::{Link, Sink};
+pub use ops::{
+    Beat, BlockingPop, Cycle, CycleReply, Enqueued, Heartbeat, Item, Leased, Outcome, Pushed,
+    Released, Settled, Settlement, Submission, Unblocker, WorkerKeys,
+};

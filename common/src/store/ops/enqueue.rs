@@ -1,0 +1,72 @@
+//! `enqueue.lua`: push requests at the tail of one queue.
+
+use std::time::Duration;
+
+use redis::Value;
+
+use super::read;
+use crate::store::error::StoreError;
+use crate::store::keys::QueueKeys;
+use crate::store::link::Link;
+use crate::store::script::{self, ENQUEUE};
+
+/// One request to push.
+#[derive(Debug)]
+pub struct Item {
+    /// Whether somebody waits, so that it must not be queued where no worker listens.
+    pub waited: bool,
+    /// The envelope.
+    pub envelope: String,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Enqueued {
+    /// `false`: no worker listens, and the waited requests were left out.
+    pub live: bool,
+    /// How many of those not left out were pushed, in order; the queue had no room for the rest.
+    pub accepted: usize,
+}
+
+impl Link {
+    /// Pushes `items` and, in the same write, deletes the response keys in `forget` (all of the
+    /// same queue). `max_length` 0 means no cap.
+    ///
+    /// # Errors
+    ///
+    /// After [`StoreError::Lost`] the items may have been queued.
+    pub async fn enqueue(
+        &self,
+        keys: &QueueKeys,
+        max_length: u64,
+        items: &[Item],
+        forget: &[String],
+        within: Duration,
+    ) -> Result<Enqueued, StoreError> {
+        let (queue, workers) = (keys.queue(), keys.workers());
+        let mut call = ENQUEUE.call(&[&queue, &workers]);
+        call.arg(max_length);
+        for item in items {
+            call.arg(if item.waited { "1" } else { "0" }).arg(&item.envelope);
+        }
+        let value = if forget.is_empty() {
+            self.run(&ENQUEUE, &call, within).await?
+        } else {
+            let (mut conn, generation) = self.connection(within).await?;
+            let mut pipe = redis::pipe();
+            pipe.ignore_errors().cmd("UNLINK").arg(forget).add_command(call.clone());
+            let sent = pipe.query_async::<Vec<redis::RedisResult<Value>>>(&mut conn).await;
+            let mut replies = self.note(generation, sent.map_err(StoreError::from))?;
+            match replies.pop() {
+                Some(Ok(value)) => value,
+                Some(Err(error)) if script::is_no_script(&error) => {
+                    self.run(&ENQUEUE, &call, within).await?
+                }
+                Some(Err(error)) => return Err(error.into()),
+                None => return Err(StoreError::Unexpected("enqueue")),
+            }
+        };
+        let (live, accepted): (i64, usize) = read("enqueue", value)?;
+        Ok(Enqueued { live: live == 1, accepted })
+    }
+}

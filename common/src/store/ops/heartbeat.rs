@@ -1,0 +1,58 @@
+//! `heartbeat.lua`: a worker says that it lives, and learns who does not.
+
+use std::time::Duration;
+
+use super::read;
+use crate::store::error::StoreError;
+use crate::store::keys::QueueKeys;
+use crate::store::link::Link;
+use crate::store::script::HEARTBEAT;
+
+/// What a worker says of itself on one queue.
+#[derive(Debug)]
+pub struct Beat<'a> {
+    /// Its id, new at every start.
+    pub worker: &'a str,
+    /// How long it counts as alive from now.
+    pub lease: Duration,
+    /// What `redcall workers` shows, JSON.
+    pub info: &'a str,
+    /// The job names that it maps.
+    pub names: &'a [String],
+}
+
+/// What a worker hears in return.
+#[derive(Debug, Default)]
+pub struct Heartbeat {
+    /// Workers whose lease has ended.
+    pub dead: Vec<String>,
+    /// Names with parked requests, and whether a live worker maps them.
+    pub parked: Vec<(String, bool)>,
+}
+
+impl Link {
+    /// Renews the worker's lease on one queue.
+    ///
+    /// # Errors
+    ///
+    /// The lease may have been renewed after [`StoreError::Lost`].
+    pub async fn heartbeat(
+        &self,
+        keys: &QueueKeys,
+        beat: &Beat<'_>,
+        within: Duration,
+    ) -> Result<Heartbeat, StoreError> {
+        let (workers, names) = (keys.workers(), keys.names());
+        let (info, parked) = (keys.worker(beat.worker), keys.parked_names());
+        let mut call = HEARTBEAT.call(&[&workers, &names, &info, &parked]);
+        let lease_ms = u64::try_from(beat.lease.as_millis()).unwrap_or(u64::MAX);
+        call.arg(beat.worker).arg(lease_ms).arg(beat.info).arg(beat.names);
+        let value = self.run(&HEARTBEAT, &call, within).await?;
+        let (now, dead, parked): (i64, Vec<String>, Vec<(String, i64)>) = read("heartbeat", value)?;
+        self.set_clock(now);
+        Ok(Heartbeat {
+            dead,
+            parked: parked.into_iter().map(|(name, live)| (name, live == 1)).collect(),
+        })
+    }
+}

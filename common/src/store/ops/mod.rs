@@ -1,0 +1,28 @@
+//! The typed calls, one file per script of `lua/`: arguments in, result codes out.
+
+mod cycle;
+mod enqueue;
+mod frame;
+mod heartbeat;
+mod pop;
+mod queues;
+mod release;
+mod response;
+mod submit;
+
+pub use cycle::{Cycle, CycleReply, Leased, Outcome, Settled, Settlement, WorkerKeys};
+pub use enqueue::{Enqueued, Item};
+pub use frame::Pushed;
+pub use heartbeat::{Beat, Heartbeat};
+pub use pop::{BlockingPop, Unblocker};
+pub use release::Released;
+pub use submit::Submission;
+
+use redis::Value;
+
+use super::error::StoreError;
+
+/// Reads an answer of a script, or says which script surprised us.
+fn read<T: redis::FromRedisValue>(script: &'static str, value: Value) -> Result<T, StoreError> {
+    redis::from_redis_value(value).map_err(|_| StoreError::Unexpected(script))
+}

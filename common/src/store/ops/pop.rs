@@ -1,0 +1,120 @@
+//! Waiting for a request on one queue: a blocked pop and the lease behind it, in one write.
+//!
+//! `BLMOVE` to the worker's inbox keeps the element safe in Redis; the `cycle.lua` call that
+//! follows it in the same write runs as soon as the pop is served, without another round trip,
+//! so that what a blocked pop takes passes the same checks as what a busy worker takes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, RedisResult, Value};
+use tokio::time::timeout;
+
+use super::cycle::{Cycle, CycleReply, WorkerKeys, reply};
+use crate::store::connection::Connector;
+use crate::store::error::StoreError;
+use crate::store::link::Link;
+use crate::store::script::{self, CYCLE};
+
+/// How much later than the blocking command's own time the connection counts as dead. A server
+/// may answer seconds late (go-redis issue 647).
+const GRACE: Duration = Duration::from_secs(3);
+
+/// One queue's own blocking connection.
+#[derive(Debug)]
+pub struct BlockingPop {
+    connector: Connector,
+    keys: Arc<WorkerKeys>,
+    conn: Option<MultiplexedConnection>,
+    unblocker: Unblocker,
+}
+
+/// Names a [`BlockingPop`]'s connection, to end its pop from elsewhere: [`Link::unblock`].
+#[derive(Debug, Clone, Default)]
+pub struct Unblocker(Arc<AtomicI64>);
+
+impl BlockingPop {
+    /// Connects at the first use.
+    #[must_use]
+    pub fn new(connector: Connector, keys: Arc<WorkerKeys>) -> Self {
+        Self { connector, keys, conn: None, unblocker: Unblocker::default() }
+    }
+
+    /// What [`Link::unblock`] takes to end a pop of this connection.
+    #[must_use]
+    pub fn unblocker(&self) -> Unblocker {
+        self.unblocker.clone()
+    }
+
+    /// Waits up to `block` for a request and leases it. The reply's `leased` is empty when none
+    /// came.
+    ///
+    /// Dropping the future closes the connection; an element that was on its way then lies in
+    /// the inbox, which the next [`Cycle`] of this worker reads first.
+    ///
+    /// # Errors
+    ///
+    /// After any error the same holds, and the next call connects anew.
+    pub async fn next(&mut self, block: Duration) -> Result<CycleReply, StoreError> {
+        let mut conn = match self.conn.take() {
+            Some(conn) => conn,
+            // Unbounded otherwise: this connection has no response timeout.
+            None => timeout(GRACE, self.open()).await.map_err(|_| self.silent())??,
+        };
+        let lease = Cycle { keys: &self.keys, take: 0, parked: &[], outcomes: &[] }.call();
+        let reply = timeout(block + GRACE, self.pop(&mut conn, block, &lease)).await;
+        let reply = reply.map_err(|_| self.silent())??;
+        self.conn = Some(conn);
+        Ok(reply)
+    }
+
+    async fn open(&self) -> Result<MultiplexedConnection, StoreError> {
+        let mut conn = self.connector.open_blocking().await?;
+        CYCLE.load(&mut conn).await?;
+        let id: i64 = redis::cmd("CLIENT").arg("ID").query_async(&mut conn).await?;
+        self.unblocker.0.store(id, Ordering::Release);
+        Ok(conn)
+    }
+
+    async fn pop(
+        &self,
+        conn: &mut MultiplexedConnection,
+        block: Duration,
+        lease: &Cmd,
+    ) -> Result<CycleReply, StoreError> {
+        let mut pipe = redis::pipe();
+        pipe.ignore_errors().cmd("BLMOVE").arg(&self.keys.list).arg(&self.keys.inbox);
+        pipe.arg("LEFT").arg("RIGHT").arg(block.as_secs_f64()).add_command(lease.clone());
+        let values: Vec<RedisResult<Value>> = pipe.query_async(conn).await?;
+        let mut values = values.into_iter();
+        let (Some(popped), Some(leased)) = (values.next(), values.next()) else {
+            return Err(StoreError::Unexpected("BLMOVE"));
+        };
+        popped?;
+        match leased {
+            Err(error) if script::is_no_script(&error) => reply(CYCLE.run(conn, lease).await?),
+            other => reply(other?),
+        }
+    }
+
+    fn silent(&self) -> StoreError {
+        let address = self.connector.address().to_owned();
+        StoreError::Unreachable { address, source: None }
+    }
+}
+
+impl Link {
+    /// Ends the pop that `unblocker` names as if its time were over, if it blocks.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached within `within` or refuses.
+    pub async fn unblock(&self, unblocker: &Unblocker, within: Duration) -> Result<(), StoreError> {
+        let (mut conn, generation) = self.connection(within).await?;
+        let id = unblocker.0.load(Ordering::Acquire);
+        let call = redis::cmd("CLIENT").arg("UNBLOCK").arg(id).to_owned();
+        self.note(generation, call.exec_async(&mut conn).await.map_err(StoreError::from))
+    }
+}

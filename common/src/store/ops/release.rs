@@ -1,0 +1,40 @@
+//! `release.lua`: give back what a worker holds on one queue.
+
+use std::time::Duration;
+
+use super::read;
+use crate::store::error::StoreError;
+use crate::store::keys::QueueKeys;
+use crate::store::link::Link;
+use crate::store::script::RELEASE;
+
+/// What became of a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Released {
+    /// So many requests went back to the head of the queue.
+    Back(usize),
+    /// The worker lives: nothing was touched.
+    StillAlive,
+}
+
+impl Link {
+    /// Gives back what `worker` holds. `by_itself` when it leaves; else its lease must have ended.
+    ///
+    /// # Errors
+    ///
+    /// The requests may be back after [`StoreError::Lost`]; calling again is harmless.
+    pub async fn release(
+        &self,
+        keys: &QueueKeys,
+        worker: &str,
+        by_itself: bool,
+        within: Duration,
+    ) -> Result<Released, StoreError> {
+        let (queue, workers, live) = (keys.queue(), keys.workers(), keys.live());
+        let (leases, inbox, info) = (keys.leases(worker), keys.inbox(worker), keys.worker(worker));
+        let mut call = RELEASE.call(&[&queue, &workers, &live, &leases, &inbox, &info]);
+        call.arg(worker).arg(if by_itself { "1" } else { "0" });
+        let back: i64 = read("release", self.run(&RELEASE, &call, within).await?)?;
+        Ok(usize::try_from(back).map_or(Released::StillAlive, Released::Back))
+    }
+}

@@ -1,0 +1,70 @@
+//! Reading response keys: plain commands, since only the reader's own keys are touched.
+
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+
+use crate::store::error::StoreError;
+use crate::store::link::Link;
+
+impl Link {
+    /// The last frame at each of `keys`, read without removing it, in one round trip. `None`
+    /// where nothing lies.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached within `within` or refuses.
+    pub async fn last_frames(
+        &self,
+        keys: &[String],
+        within: Duration,
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let mut pipe = redis::pipe();
+        for key in keys {
+            pipe.cmd("LINDEX").arg(key).arg(-1);
+        }
+        let (mut conn, generation) = self.connection(within).await?;
+        self.note(generation, pipe.query_async(&mut conn).await.map_err(StoreError::from))
+    }
+
+    /// All frames at `key`, read without removing them. Empty when there is no such key.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached within `within` or refuses.
+    pub async fn frames(&self, key: &str, within: Duration) -> Result<Vec<Vec<u8>>, StoreError> {
+        let (mut conn, generation) = self.connection(within).await?;
+        let read = redis::cmd("LRANGE").arg(key).arg(0).arg(-1).query_async(&mut conn).await;
+        self.note(generation, read.map_err(StoreError::from))
+    }
+
+    /// Drops the first `count` frames at `key`: the reader has them.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached within `within` or refuses.
+    pub async fn trim(&self, key: &str, count: usize, within: Duration) -> Result<(), StoreError> {
+        let call = redis::cmd("LTRIM").arg(key).arg(count).arg(-1).to_owned();
+        self.plain(within, async |conn| call.exec_async(conn).await).await
+    }
+
+    /// Deletes response keys of one queue that nobody will read again.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached within `within` or refuses.
+    pub async fn forget(&self, keys: &[String], within: Duration) -> Result<(), StoreError> {
+        let call = redis::cmd("UNLINK").arg(keys).to_owned();
+        self.plain(within, async |conn| call.exec_async(conn).await).await
+    }
+
+    async fn plain<T>(
+        &self,
+        within: Duration,
+        run: impl AsyncFnOnce(&mut MultiplexedConnection) -> redis::RedisResult<T>,
+    ) -> Result<T, StoreError> {
+        let (mut conn, generation) = self.connection(within).await?;
+        let done = run(&mut conn).await;
+        self.note(generation, done.map_err(StoreError::from))
+    }
+}

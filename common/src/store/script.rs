@@ -1,0 +1,97 @@
+//! The scripts: their texts, their hashes, and running one.
+//!
+//! Addressed by hash, so that old and new workers run side by side during a deploy. Each script's
+//! typed call stands in `ops/`, one file per script.
+
+use std::sync::LazyLock;
+
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, ErrorKind, ServerErrorKind, Value};
+
+use super::error::StoreError;
+
+/// One script, with the shared prelude in front.
+pub(super) struct Script {
+    name: &'static str,
+    inner: redis::Script,
+    text: String,
+}
+
+macro_rules! scripts {
+    ($($(#[doc = $doc:literal])+ $name:ident = $file:literal;)+) => {
+        $($(#[doc = $doc])+
+        pub(super) static $name: LazyLock<Script> =
+            LazyLock::new(|| Script::new($file, include_str!(concat!("lua/", $file, ".lua"))));)+
+
+        /// Every script, to load them on a new connection.
+        pub(super) fn all() -> Vec<&'static Script> {
+            vec![$(&*$name),+]
+        }
+    };
+}
+
+scripts! {
+    /// Push requests at the tail.
+    ENQUEUE = "enqueue";
+    /// Push one request that is fetched later.
+    SUBMIT = "submit";
+    /// Settle and lease.
+    CYCLE = "cycle";
+    /// Push a frame that does not end its request.
+    FRAME = "frame";
+    /// Say that a worker lives.
+    HEARTBEAT = "heartbeat";
+    /// Give back what a worker holds.
+    RELEASE = "release";
+}
+
+impl Script {
+    fn new(name: &'static str, body: &'static str) -> Self {
+        let text = format!("{}{body}", include_str!("lua/prelude.lua"));
+        Self { name, inner: redis::Script::new(&text), text }
+    }
+
+    /// A call by hash: keys first, then arguments.
+    pub(super) fn call(&self, keys: &[&str]) -> Cmd {
+        let mut cmd = redis::cmd("EVALSHA");
+        cmd.arg(self.inner.get_hash()).arg(keys.len()).arg(keys);
+        cmd
+    }
+
+    /// Runs a call made by [`Script::call`]; loads the script once if Redis has lost it.
+    pub(super) async fn run(
+        &self,
+        conn: &mut MultiplexedConnection,
+        call: &Cmd,
+    ) -> Result<Value, StoreError> {
+        match call.query_async::<Value>(conn).await {
+            Err(error) if is_no_script(&error) => {
+                self.load(conn).await?;
+                Ok(call.query_async(conn).await?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Loads the script into Redis.
+    pub(super) async fn load(&self, conn: &mut MultiplexedConnection) -> Result<(), StoreError> {
+        tracing::debug!(script = self.name, "loading");
+        redis::cmd("SCRIPT").arg("LOAD").arg(&self.text).exec_async(conn).await?;
+        Ok(())
+    }
+}
+
+/// Whether Redis does not know the script (it was restarted, or its scripts were flushed).
+pub(super) fn is_no_script(error: &redis::RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+}
+
+/// Loads every script in one round trip, so that no call has to find out first.
+pub(super) async fn load_all(conn: &mut MultiplexedConnection) -> Result<(), StoreError> {
+    let mut pipe = redis::pipe();
+    for script in all() {
+        pipe.cmd("SCRIPT").arg("LOAD").arg(&script.text).ignore();
+    }
+    pipe.exec_async(conn).await?;
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! Waiting for what sends no signal. The only place in the project where a test polls.
+
+use std::panic::Location;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Long enough for a loaded machine: it is only ever used up by a test that fails.
+const WITHIN: Duration = Duration::from_secs(10);
+
+const PERIOD: Duration = Duration::from_millis(5);
+
+/// Asks again and again until the answer is `Some`, and returns what is in it. For conditions in
+/// another process that send no signal; where there is one, wait for that.
+///
+/// ```
+/// # use redcall_testkit::eventually;
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// let mut asked = 0;
+/// let answer = eventually("the third answer", async || {
+///     asked += 1;
+///     (asked == 3).then_some("here")
+/// });
+/// assert_eq!(answer.await, "here");
+/// # });
+/// ```
+///
+/// # Panics
+/// After ten seconds, naming `what` and the caller. An answer that does not come counts as none.
+#[track_caller]
+pub fn eventually<T>(
+    what: &str,
+    condition: impl AsyncFnMut() -> Option<T>,
+) -> impl Future<Output = T> {
+    // Taken here: inside the future the caller would be the runtime.
+    let caller = Location::caller();
+    async move {
+        let answer = within(WITHIN, condition).await;
+        answer.unwrap_or_else(|| panic!("{caller}: waited {} s for {what}", WITHIN.as_secs()))
+    }
+}
+
+async fn within<T>(limit: Duration, mut condition: impl AsyncFnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + limit;
+    loop {
+        match tokio::time::timeout_at(deadline, condition()).await {
+            Ok(Some(answer)) => return Some(answer),
+            Ok(None) if Instant::now() < deadline => tokio::time::sleep(PERIOD).await,
+            Ok(None) | Err(_) => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(30);
+
+    #[tokio::test]
+    async fn neither_no_answer_nor_one_that_never_comes_lasts_for_ever() {
+        assert_eq!(within(SHORT, async || None::<()>).await, None);
+        assert_eq!(within(SHORT, std::future::pending::<Option<()>>).await, None);
+    }
+
+    #[tokio::test]
+    async fn the_last_answer_is_asked_for_even_when_time_is_short() {
+        assert_eq!(within(Duration::ZERO, async || Some(1)).await, Some(1));
+    }
+}

@@ -1,0 +1,25 @@
+//! Fixtures for the tests of all crates: private Redis servers, and the one place that polls.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `test_redis.rs` | [`TestRedis`]: a server per test, plain or with TLS |
+//! | `certificates.rs` | a private certificate authority for it |
+//! | `eventually.rs` | [`eventually()`] |
+//!
+//! A dev-dependency only: fixtures panic instead of returning errors, since a test has nothing
+//! better to do with one. What a program needs to run lives elsewhere.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a fixture that cannot be made fails its test, and says why by panicking"
+)]
+
+mod certificates;
+mod eventually;
+mod test_redis;
+
+pub use eventually::eventually;
+/// The driver in the version that [`TestRedis::connection`] speaks, so that tests of other crates
+/// can send plain commands without depending on it.
+pub use redis;
+pub use test_redis::TestRedis;

@@ -1,0 +1,151 @@
+//! A private Redis server for one test.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use redcall_common::settings::RedisSettings;
+use redcall_common::store::embedded::{Embedded, EmbeddedError, EmbeddedOptions};
+use redis::AsyncConnectionConfig;
+use redis::aio::MultiplexedConnection;
+
+use crate::certificates::Certificates;
+
+/// The driver's own limits, 1 s and 0.5 s, are too short for a loaded machine and for blocking
+/// commands.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A private Redis server without persistence. It ends with this value, and with the test process
+/// in any case. Dropping blocks for some milliseconds.
+#[derive(Debug)]
+pub struct TestRedis {
+    server: Embedded,
+    tls: Option<Tls>,
+}
+
+/// What a server with TLS has besides its Unix socket.
+#[derive(Debug)]
+struct Tls {
+    port: u16,
+    certificates: Certificates,
+}
+
+impl TestRedis {
+    /// Starts a server on a Unix socket.
+    ///
+    /// # Panics
+    /// When there is no Redis or Valkey server on the machine, or it does not start; the message
+    /// tells what to install.
+    pub async fn start() -> Self {
+        Self::start_with([] as [&str; 0]).await
+    }
+
+    /// Starts a server on a Unix socket with further arguments, such as `["--requirepass", "x"]`.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub async fn start_with(args: impl IntoIterator<Item: Into<String>>) -> Self {
+        let args = args.into_iter().map(Into::into).collect();
+        match launch(args).await {
+            Ok(server) => Self { server, tls: None },
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Starts a server that takes TLS connections on a loopback port, with a certificate for
+    /// `localhost` from an authority of its own ([`Self::ca_file`]). Clients need no certificate.
+    ///
+    /// # Panics
+    /// As [`Self::start`]; also when the server was built without TLS.
+    pub async fn start_tls() -> Self {
+        // The port is free when we look, but another test may take it before the server does.
+        const TRIES: usize = 5;
+        let certificates = Certificates::create();
+        let mut last = None;
+        for _ in 0..TRIES {
+            let port = free_port();
+            match launch(tls_args(port, &certificates)).await {
+                Ok(server) => {
+                    return Self { server, tls: Some(Tls { port, certificates }) };
+                }
+                Err(error @ EmbeddedError::EndedEarly { .. }) => last = Some(error),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        panic!("no server with TLS after {TRIES} tries: {}", last.expect("there was a try"));
+    }
+
+    /// The address that the code under test is given: `redis+unix:///…`, or
+    /// `rediss://localhost:PORT` of a server with TLS.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match &self.tls {
+            Some(tls) => format!("rediss://localhost:{}", tls.port),
+            None => self.server.url(),
+        }
+    }
+
+    /// The authority's certificate (PEM) of a server with TLS. The file lives as long as this.
+    #[must_use]
+    pub fn ca_file(&self) -> Option<PathBuf> {
+        self.tls.as_ref().map(|tls| tls.certificates.ca())
+    }
+
+    /// Default settings with this server's address and authority.
+    #[must_use]
+    pub fn settings(&self) -> RedisSettings {
+        RedisSettings {
+            url: self.url(),
+            url_named: true,
+            ca_file: self.ca_file(),
+            ..RedisSettings::default()
+        }
+    }
+
+    /// A connection for the test's own commands, always by the Unix socket. It waits for
+    /// 30 s for a reply instead of the driver's half second, so blocking commands can be used.
+    ///
+    /// # Panics
+    /// When the server does not accept it.
+    pub async fn connection(&self) -> MultiplexedConnection {
+        let client = redis::Client::open(self.server.url()).unwrap();
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE));
+        client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
+    }
+
+    /// The process id of the server, for tests that stop or kill it.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.server.pid()
+    }
+
+    /// What the server has logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.server.log()
+    }
+}
+
+async fn launch(extra_args: Vec<String>) -> Result<Embedded, EmbeddedError> {
+    Embedded::start(EmbeddedOptions { extra_args, ..EmbeddedOptions::default() }).await
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+fn tls_args(port: u16, certificates: &Certificates) -> Vec<String> {
+    let path = |path: PathBuf| path.into_os_string().into_string().unwrap();
+    let args = [
+        // The dash: ::1 only where the machine has it.
+        vec!["--bind".to_owned(), "127.0.0.1".to_owned(), "-::1".to_owned()],
+        vec!["--tls-port".to_owned(), port.to_string()],
+        vec!["--tls-cert-file".to_owned(), path(certificates.server())],
+        vec!["--tls-key-file".to_owned(), path(certificates.server_key())],
+        vec!["--tls-ca-cert-file".to_owned(), path(certificates.ca())],
+        vec!["--tls-auth-clients".to_owned(), "no".to_owned()],
+    ];
+    args.concat()
+}

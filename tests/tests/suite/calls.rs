@@ -1,0 +1,115 @@
+//! Calling and waiting, as the README promises it.
+
+use std::time::Duration;
+
+use redcall_client::{Code, Update};
+use redcall_tests::Bench;
+use redcall_worker::{HandlerError, Json, Request, State};
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn a_waited_call_is_answered_through_the_mapping() {
+    let bench = Bench::new().await;
+    let _worker = bench.worker().await;
+    let client = bench.client().await;
+    let response = client.call_and_wait("add", &json!({"a": 1, "b": 1})).await.unwrap();
+    assert_eq!(response.data.get(), r#"{"answer":2}"#);
+    assert!(response.response_key.ends_with(&format!("{{default}}:response:{}", response.id)));
+}
+
+#[tokio::test]
+async fn respond_settles_and_the_first_answer_wins() {
+    async fn twice(request: Request) -> Json<&'static str> {
+        assert!(request.respond("first").await.unwrap());
+        assert!(!request.respond("second").await.unwrap());
+        Json("third")
+    }
+    let bench = Bench::new().await;
+    let _worker = bench.worker_with(|worker| worker.handler("twice", twice)).await;
+    let response = bench.client().await.call_and_wait("twice", &()).await.unwrap();
+    assert_eq!(response.json::<String>().unwrap(), "first");
+}
+
+#[tokio::test]
+async fn handlers_share_state_and_take_typed_data() {
+    async fn scaled(factor: State<u64>, Json(n): Json<u64>) -> Json<u64> {
+        Json(*factor * n)
+    }
+    let bench = Bench::new().await;
+    let build = |worker: redcall_worker::Worker| worker.state(7_u64).handler("scaled", scaled);
+    let _worker = bench.worker_with(build).await;
+    let client = bench.client().await;
+    let response = client.call_and_wait("scaled", &6).await.unwrap();
+    assert_eq!(response.json::<u64>().unwrap(), 42);
+    let error = client.call_and_wait("scaled", "six").await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidData);
+}
+
+#[tokio::test]
+async fn a_stream_yields_progress_in_order_and_then_the_answer() {
+    async fn steps(request: Request, Json(n): Json<u64>) -> Result<Json<u64>, HandlerError> {
+        for step in 0..n {
+            request.progress(&step).await?;
+        }
+        Ok(Json(n))
+    }
+    let bench = Bench::new().await;
+    let _worker = bench.worker_with(|worker| worker.handler("steps", steps)).await;
+    let client = bench.client().await;
+    let mut stream = client.request("steps").data(&300).stream().await.unwrap();
+    let mut seen = 0;
+    while let Some(update) = stream.next().await {
+        match update.unwrap() {
+            Update::Progress(step) => {
+                assert_eq!(step.get(), seen.to_string());
+                seen += 1;
+            }
+            Update::Done(response) => assert_eq!(response.data.get(), "300"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(seen, 300);
+}
+
+#[tokio::test]
+async fn a_submitted_request_is_fetched_by_another_client_once() {
+    let bench = Bench::new().await;
+    let _worker = bench.worker().await;
+    let (here, there) = (bench.client().await, bench.client().await);
+    let ticket = here.request("sleep").data(&json!({"ms": 100})).submit().await.unwrap();
+    let response = there.fetch(&ticket.response_key).await.unwrap();
+    assert_eq!((response.data.get(), response.id), ("null", ticket.id.clone()));
+    redcall_testkit::eventually("the taken answer to be deleted", async || {
+        let again = there.fetch(&ticket.response_key).await;
+        again.is_err_and(|error| error.code() == Code::NotFound).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn batches_are_answered_in_order() {
+    let bench = Bench::new().await;
+    let _worker = bench.worker().await;
+    let client = bench.client().await;
+    let requests = (0..2000).map(|n| client.request("echo").data(&n));
+    let responses = client.wait_many(requests).await;
+    for (n, response) in responses.into_iter().enumerate() {
+        assert_eq!(response.unwrap().json::<usize>().unwrap(), n);
+    }
+    let requests = (0..2000).map(|n| client.request("echo").data(&n));
+    assert!(client.call_many(requests).await.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
+async fn a_wait_ends_with_its_timeout_and_an_expired_request_does_not_start() {
+    let mut bench = Bench::new().await;
+    bench.settings.worker.concurrency = 1;
+    let _worker = bench.worker().await;
+    let client = bench.client().await;
+    let busy = client.request("sleep").data(&json!({"ms": 800})).submit().await.unwrap();
+    let late = client.request("echo").data(&Value::Null).timeout(Duration::from_millis(200));
+    let error = late.wait().await.unwrap_err();
+    assert_eq!(error.code(), Code::DeadlineExceeded);
+    assert!(error.may_be_queued());
+    assert_eq!(busy.wait().await.unwrap().data.get(), "null");
+}

@@ -1,0 +1,3 @@
+//! Tests of both ends, one module per topic. One binary: it links once.
+
+mod calls;

@@ -1,0 +1,41 @@
+//! Why a worker does not start, or ended.
+
+use std::path::PathBuf;
+
+use redcall_common::settings::SettingsError;
+use redcall_common::store::StoreError;
+
+/// Why a worker does not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The settings cannot be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The job mapping names something that is not there.
+    #[error("{}: {key}: {problem}", file.display())]
+    Mapping {
+        /// The settings file.
+        file: PathBuf,
+        /// The key in it.
+        key: String,
+        /// What is wrong and what there is.
+        problem: String,
+    },
+    /// A compiled-in handler cannot be served.
+    #[error("the handler of job `{job}` cannot run: {problem}")]
+    Handler {
+        /// The job's name.
+        job: String,
+        /// What is missing.
+        problem: String,
+    },
+    /// Redis cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The operating system refused something that the worker needs.
+    #[error("the worker cannot run here")]
+    System(#[from] std::io::Error),
+    /// The thread that talks to Redis has ended unexpectedly: a fault of Redcall.
+    #[error("the worker's own thread ended unexpectedly; its log says more")]
+    Ended,
+}

@@ -1,0 +1,62 @@
+//! What runs a job: one kind per file, and the one trait behind which no type parameter is seen.
+
+pub(crate) mod builtin;
+pub(crate) mod command;
+pub(crate) mod compiled;
+
+use std::pin::Pin;
+
+use redcall_common::error::{Code, WireError};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::request::Request;
+use crate::state::States;
+
+/// What a handler ends with.
+pub(crate) type Ending = Result<Box<RawValue>, HandlerError>;
+
+/// A handler as a future. Dropping it ends what it does, as far as that can be ended.
+pub(crate) type Running = Pin<Box<dyn Future<Output = Ending> + Send>>;
+
+/// Runs one job at a time, any number of them at once.
+pub(crate) trait Handler: Send + Sync {
+    /// Its kind and what stands behind it, for `redcall-worker check`.
+    fn describe(&self) -> String;
+
+    /// Whether everything that it needs is there, before the first job.
+    fn check(&self, states: &States) -> Result<(), String>;
+
+    /// Runs the job.
+    fn call(&self, request: Request) -> Running;
+}
+
+/// Why a handler gives no answer. Message and data go to the caller.
+#[derive(Debug)]
+pub struct HandlerError(pub(crate) WireError);
+
+impl HandlerError {
+    /// An error `handler_failed`.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self::with_code(Code::HandlerFailed, message)
+    }
+
+    /// The same with `data` for the caller; left out if it cannot be written as JSON.
+    #[must_use]
+    pub fn data<T: Serialize + ?Sized>(mut self, data: &T) -> Self {
+        self.0.data = to_raw_value(data).ok();
+        self
+    }
+
+    pub(crate) fn with_code(code: Code, message: impl Into<String>) -> Self {
+        Self(WireError::new(code, message))
+    }
+}
+
+impl<E: std::error::Error> From<E> for HandlerError {
+    /// Tells the caller what the error says, without its causes: those belong into the log.
+    fn from(error: E) -> Self {
+        Self::new(error.to_string())
+    }
+}

@@ -1,0 +1,429 @@
+//! The one loop that knows what runs: it starts jobs, ends them in time, and settles them.
+//!
+//! Single-threaded on purpose: every field is read and written here alone.
+
+use std::collections::{BTreeSet, HashMap};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redcall_common::settings::Settings;
+use redcall_common::store::inspect::Overdue;
+use redcall_common::store::keys::Keys;
+use redcall_common::store::{CycleReply, Leased, Outcome, Settlement};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use super::heartbeat::{self, Identity, Status, Told};
+use super::launch::{Launched, launch};
+use super::pops::Popped;
+use super::queue::{Leaving, Queue};
+use super::turn::{self, Ended};
+use super::{WITHIN, heartbeat::take_over};
+use crate::error::WorkerError;
+use crate::handler::HandlerError;
+use crate::mapping::Mapping;
+use crate::request::{Event, Request, Shared};
+use crate::worker::Stop;
+
+/// How many events are taken at once.
+const PORTION: usize = 1024;
+/// How long the last settling and the release may take after the drain's end.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// A job that holds a slot.
+struct Running {
+    queue: usize,
+    id: String,
+    launched: Launched,
+    /// Whether it has been settled, by whomever.
+    settled: bool,
+    /// Answered `timeout`, and still there.
+    overdue: bool,
+}
+
+type Turn = Pin<Box<dyn Future<Output = Ended>>>;
+
+/// See the module.
+pub(crate) struct Dispatcher {
+    keys: Keys,
+    identity: Identity,
+    mapping: Mapping,
+    shared: Arc<Shared>,
+    handlers: Handle,
+    /// In priority order.
+    queues: Vec<Queue>,
+    concurrency: usize,
+    lease: Duration,
+    drain_timeout: Duration,
+    running: HashMap<u64, Running>,
+    /// When jobs are ended; one entry per running job that is not overdue.
+    deadlines: BTreeSet<(Instant, u64)>,
+    next_serial: u64,
+    turn: Option<Turn>,
+    told: mpsc::UnboundedSender<Told>,
+    hearing: Option<mpsc::UnboundedReceiver<Told>>,
+    beating: bool,
+    stop: Stop,
+    /// Since when the connection stands: nobody takes over within one lease of its reconnect.
+    connected_since: Instant,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(
+        settings: Settings,
+        keys: Keys,
+        identity: Identity,
+        mapping: Mapping,
+        shared: Shared,
+        handlers: Handle,
+        queues: Vec<Queue>,
+    ) -> Self {
+        let (told, hearing) = mpsc::unbounded_channel();
+        Self {
+            keys,
+            identity,
+            mapping,
+            shared: Arc::new(shared),
+            handlers,
+            queues,
+            concurrency: settings.worker.concurrency,
+            lease: settings.worker.lease,
+            drain_timeout: settings.worker.drain_timeout,
+            running: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            next_serial: 0,
+            turn: None,
+            told,
+            hearing: Some(hearing),
+            beating: false,
+            stop: Stop::No,
+            connected_since: Instant::now(),
+        }
+    }
+
+    /// Serves until stopped.
+    pub(crate) async fn run(
+        mut self,
+        mut events: mpsc::UnboundedReceiver<Event>,
+        mut pops: mpsc::UnboundedReceiver<Popped>,
+        mut stop: watch::Receiver<Stop>,
+        mut abandoned: oneshot::Receiver<()>,
+    ) -> Result<(), WorkerError> {
+        let Some(mut told) = self.hearing.take() else { return Err(WorkerError::Ended) };
+        self.first_heartbeat().await?;
+        let (id, name) = (&self.identity.id, &self.identity.name);
+        tracing::info!(worker = id, name, jobs = self.identity.names.len(), "ready");
+        let mut ticks = interval(self.lease / 3);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut reconnected = Box::pin(self.shared.link.reconnected());
+        let mut batch = Vec::with_capacity(PORTION);
+        let mut give_up_at = None;
+        loop {
+            self.work();
+            if self.stop > Stop::No && self.is_drained() {
+                break;
+            }
+            let next_end = self.deadlines.first().map(|(at, _)| *at);
+            tokio::select! {
+                // First what makes room, then what fills it.
+                biased;
+                ended = turn_of(&mut self.turn) => self.turn_ended(ended),
+                count = events.recv_many(&mut batch, PORTION) => {
+                    debug_assert!(count > 0, "the dispatcher holds a sender");
+                    batch.drain(..).for_each(|event| self.event(event));
+                }
+                Some(popped) = pops.recv() => self.popped(popped),
+                Some(told) = told.recv() => self.told(told),
+                () = until(next_end) => self.end_late(),
+                _ = ticks.tick() => self.beat(),
+                () = &mut reconnected => {
+                    reconnected = Box::pin(self.shared.link.reconnected());
+                    self.connected_since = Instant::now();
+                    self.queues.iter_mut().for_each(|queue| queue.length = None);
+                }
+                level = stop_above(&mut stop, self.stop), if self.stop < Stop::Now => {
+                    self.stopping(level).await;
+                    let patience = if level == Stop::Now { Duration::ZERO } else { self.drain_timeout };
+                    give_up_at = Some(Instant::now() + patience);
+                }
+                _ = &mut abandoned, if self.stop < Stop::Now => {
+                    self.stopping(Stop::Now).await;
+                    give_up_at = Some(Instant::now());
+                }
+                () = until(give_up_at) => break,
+            }
+        }
+        self.farewell().await
+    }
+
+    async fn first_heartbeat(&mut self) -> Result<(), WorkerError> {
+        let info = self.identity.info(self.status());
+        let queues: Vec<_> = self.queues.iter().map(|queue| queue.keys.clone()).collect();
+        let (link, identity) = (&self.shared.link, &self.identity);
+        heartbeat::round(link, &self.keys, &queues, identity, self.lease, &info).await?;
+        Ok(())
+    }
+
+    /// Sends out whatever can be sent out now: a turn, blocked pops.
+    fn work(&mut self) {
+        let stopping = self.stop > Stop::No;
+        if self.turn.is_none() {
+            let out = self.queues.iter().filter(|queue| queue.popping).count();
+            let free = self.concurrency.saturating_sub(self.running.len());
+            // Each blocked pop may bring one; but they must not keep a queue with work waiting.
+            let room = if stopping { 0 } else { free.saturating_sub(out).max(free.min(1)) };
+            let parts = turn::plan(&mut self.queues, room);
+            if !parts.is_empty() {
+                self.turn = Some(Box::pin(turn::run(self.shared.link.clone(), parts)));
+            }
+        }
+        if !stopping && self.running.len() < self.concurrency {
+            for queue in &mut self.queues {
+                if !queue.popping && !queue.may_have_work() {
+                    queue.popping = true;
+                    queue.pops.arm();
+                }
+            }
+        }
+    }
+
+    fn turn_ended(&mut self, ended: Ended) {
+        self.turn = None;
+        match ended.replies {
+            Ok(replies) => {
+                for (part, reply) in ended.parts.into_iter().zip(replies) {
+                    let CycleReply { settled, length, leased, .. } = reply;
+                    let queue = part.queue;
+                    part.settled(settled);
+                    self.queues[queue].length = Some(length);
+                    self.start(queue, leased);
+                }
+            }
+            Err(_) => {
+                for part in ended.parts {
+                    let queue = part.queue;
+                    part.undo(&mut self.queues[queue]);
+                }
+            }
+        }
+    }
+
+    fn popped(&mut self, popped: Popped) {
+        let queue = &mut self.queues[popped.queue];
+        queue.popping = false;
+        match popped.reply {
+            Ok(reply) => {
+                queue.length = Some(reply.length);
+                self.start(popped.queue, reply.leased);
+            }
+            Err(error) => {
+                tracing::debug!(%error, queue = queue.name(), "a blocked pop failed");
+                queue.length = None;
+            }
+        }
+    }
+
+    /// Starts what was leased, as far as there are slots; the rest goes back to the head.
+    fn start(&mut self, queue: usize, leased: Vec<Leased>) {
+        let free = self.concurrency.saturating_sub(self.running.len());
+        let free = if self.stop > Stop::No { 0 } else { free };
+        let mut leased = leased.into_iter();
+        for leased in leased.by_ref().take(free) {
+            self.launch(queue, leased);
+        }
+        // The last one first, so that the first comes to lie at the head.
+        for leased in leased.rev() {
+            self.leave(queue, Outcome { id: leased.id, settlement: Settlement::Back });
+        }
+    }
+
+    fn launch(&mut self, queue: usize, leased: Leased) {
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        let keys = &self.queues[queue].keys;
+        match launch(&leased, keys, serial, &self.mapping, &self.shared, &self.handlers) {
+            Ok(launched) => {
+                self.deadlines.insert((launched.ends_at, serial));
+                let (id, settled, overdue) = (leased.id, false, false);
+                self.running.insert(serial, Running { queue, id, launched, settled, overdue });
+            }
+            Err(outcome) => self.leave(queue, outcome),
+        }
+    }
+
+    fn leave(&mut self, queue: usize, outcome: Outcome) {
+        self.queues[queue].leaving.push(Leaving { outcome, heard: None });
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Settle { serial, settlement, heard } => {
+                let Some(running) = self.running.get_mut(&serial) else { return };
+                running.settled = true;
+                let outcome = Outcome { id: running.id.clone(), settlement };
+                self.queues[running.queue].leaving.push(Leaving { outcome, heard });
+            }
+            Event::Released { serial } => {
+                let Some(running) = self.running.remove(&serial) else { return };
+                self.deadlines.remove(&(running.launched.ends_at, serial));
+                if !running.settled {
+                    // Its runtime went away under it.
+                    let outcome = Outcome { id: running.id, settlement: Settlement::Back };
+                    self.leave(running.queue, outcome);
+                }
+            }
+        }
+    }
+
+    /// Ends jobs whose time is over. Their callers hear at once; what cannot be ended keeps its
+    /// slot and is shown.
+    fn end_late(&mut self) {
+        let now = Instant::now();
+        while let Some((at, serial)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now)
+        {
+            self.deadlines.remove(&(at, serial));
+            let Some(running) = self.running.get_mut(&serial) else { continue };
+            running.overdue = true;
+            // Held before the handler is ended: with its last clone the job would go unsettled.
+            let job = running.launched.job.upgrade();
+            running.launched.abort.abort();
+            if let Some(job) = job {
+                let error = HandlerError(running.launched.timeout.clone());
+                let name = &running.launched.name;
+                tracing::warn!(id = running.id, name, code = %error.0.code, "out of time");
+                // On this thread: the handlers' ones may all be spinning.
+                tokio::spawn(async move { Request::new(job).conclude(Err(error)).await });
+            }
+        }
+    }
+
+    fn beat(&mut self) {
+        if std::mem::replace(&mut self.beating, true) {
+            return;
+        }
+        let info = self.identity.info(self.status());
+        let queues: Vec<_> = self.queues.iter().map(|queue| queue.keys.clone()).collect();
+        let (shared, keys) = (self.shared.clone(), self.keys.clone());
+        let (identity, lease, told) = (self.identity.clone(), self.lease, self.told.clone());
+        tokio::spawn(async move {
+            let link = &shared.link;
+            match heartbeat::round(link, &keys, &queues, &identity, lease, &info).await {
+                Ok(heartbeats) => {
+                    for (queue, heartbeat) in heartbeats.into_iter().enumerate() {
+                        let _ = told.send(Told::Beat { queue, heartbeat });
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "a heartbeat failed"),
+            }
+            let _ = told.send(Told::RoundEnded);
+        });
+    }
+
+    fn told(&mut self, told: Told) {
+        match told {
+            Told::RoundEnded => self.beating = false,
+            Told::TakenOver { queue } => self.queues[queue].length = None,
+            Told::Beat { queue, heartbeat } => {
+                let mapped = |name: &str| self.mapping.get(name).is_some();
+                // What nobody maps any more is taken as well, and answered as unknown.
+                let parked = heartbeat.parked.into_iter();
+                let parked = parked.filter(|(name, live)| !live || mapped(name));
+                self.queues[queue].parked = parked.map(|(name, _)| name).collect();
+                if self.connected_since.elapsed() < self.lease {
+                    return;
+                }
+                for dead in heartbeat.dead {
+                    let (link, told) = (self.shared.link.clone(), self.told.clone());
+                    let keys = self.queues[queue].keys.clone();
+                    tokio::spawn(take_over(link, keys, queue, dead, told));
+                }
+            }
+        }
+    }
+
+    fn status(&self) -> Status {
+        let overdue = self.running.values().filter(|running| running.overdue);
+        let overdue = overdue.map(|running| Overdue {
+            id: running.id.clone(),
+            name: running.launched.name.clone(),
+            running_ms: u64::try_from(running.launched.started.elapsed().as_millis())
+                .unwrap_or(u64::MAX),
+        });
+        Status {
+            state: if self.stop > Stop::No { "draining" } else { "running" },
+            concurrency: self.concurrency,
+            running: self.running.len(),
+            overdue: overdue.collect(),
+            lease: self.lease,
+            queues: self.queues.iter().map(|queue| queue.name().to_owned()).collect(),
+        }
+    }
+
+    async fn stopping(&mut self, level: Stop) {
+        self.stop = level;
+        tracing::info!(?level, running = self.running.len(), "stopping");
+        for queue in self.queues.iter().filter(|queue| queue.popping) {
+            queue.pops.unblock(&self.shared.link).await;
+        }
+        self.beat();
+    }
+
+    fn is_drained(&self) -> bool {
+        let quiet = |queue: &Queue| !queue.popping && queue.leaving.is_empty();
+        self.running.is_empty() && self.turn.is_none() && self.queues.iter().all(quiet)
+    }
+
+    /// Settles what has ended, gives back the rest, leaves the registry. Bounded.
+    async fn farewell(mut self) -> Result<(), WorkerError> {
+        let left = self.running.len();
+        for running in self.running.values() {
+            running.launched.abort.abort();
+        }
+        let saying = async {
+            if let Some(turn) = self.turn.take() {
+                let ended = turn.await;
+                self.turn_ended(ended);
+            }
+            let parts = turn::plan(&mut self.queues, 0);
+            if !parts.is_empty() {
+                let ended = turn::run(self.shared.link.clone(), parts).await;
+                self.turn_ended(ended);
+            }
+            for queue in &self.queues {
+                let link = &self.shared.link;
+                link.release(&queue.keys.queue, &self.identity.id, true, WITHIN).await?;
+            }
+            Ok::<(), WorkerError>(())
+        };
+        match tokio::time::timeout(FAREWELL, saying).await {
+            Ok(Ok(())) => tracing::info!(given_back = left, "stopped"),
+            Ok(Err(error)) => tracing::warn!(%error, "stopped; others take over its jobs"),
+            Err(_) => tracing::warn!("stopped without Redis; others take over its jobs"),
+        }
+        Ok(())
+    }
+}
+
+async fn turn_of(turn: &mut Option<Turn>) -> Ended {
+    match turn {
+        Some(turn) => turn.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until more is asked for than `level`. A sender that has gone asks for nothing.
+async fn stop_above(stop: &mut watch::Receiver<Stop>, level: Stop) -> Stop {
+    match stop.wait_for(|asked| *asked > level).await {
+        Ok(asked) => *asked,
+        Err(_) => std::future::pending().await,
+    }
+}

@@ -1,0 +1,103 @@
+//! Saying that the worker lives, on every queue, and hearing who does not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redcall_common::store::inspect::{Overdue, WorkerInfo};
+use redcall_common::store::keys::Keys;
+use redcall_common::store::{Beat, Heartbeat, Link, Released, StoreError, WorkerKeys};
+use tokio::sync::mpsc;
+
+use super::WITHIN;
+
+/// Who this worker is.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    /// New at every start: a fixed one would let a restarted worker be taken for its dead self.
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) host: String,
+    pub(crate) started_at: u64,
+    /// The job names that it maps.
+    pub(crate) names: Vec<String>,
+}
+
+/// What came back.
+pub(crate) enum Told {
+    /// One queue's heartbeat.
+    Beat { queue: usize, heartbeat: Heartbeat },
+    /// What a dead worker held lies at the head of the queue again.
+    TakenOver { queue: usize },
+    /// A round over all queues has ended.
+    RoundEnded,
+}
+
+/// What changes from one heartbeat to the next.
+pub(crate) struct Status {
+    pub(crate) state: &'static str,
+    pub(crate) concurrency: usize,
+    pub(crate) running: usize,
+    pub(crate) overdue: Vec<Overdue>,
+    pub(crate) lease: Duration,
+    pub(crate) queues: Vec<String>,
+}
+
+impl Identity {
+    /// What `redcall workers` shows.
+    pub(crate) fn info(&self, status: Status) -> String {
+        let info = WorkerInfo {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            host: self.host.clone(),
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: self.started_at,
+            state: status.state.to_owned(),
+            queues: status.queues,
+            jobs: self.names.clone(),
+            concurrency: status.concurrency,
+            running: status.running,
+            overdue: status.overdue,
+            lease_ms: u64::try_from(status.lease.as_millis()).unwrap_or(u64::MAX),
+        };
+        // Strings and numbers only: nothing here can fail to serialise.
+        serde_json::to_string(&info).unwrap_or_default()
+    }
+}
+
+/// One heartbeat on each queue.
+pub(crate) async fn round(
+    link: &Link,
+    keys: &Keys,
+    queues: &[Arc<WorkerKeys>],
+    identity: &Identity,
+    lease: Duration,
+    info: &str,
+) -> Result<Vec<Heartbeat>, StoreError> {
+    let names: Vec<&str> = queues.iter().map(|keys| keys.queue.name()).collect();
+    link.note_queues(keys, &names, WITHIN).await?;
+    let mut heartbeats = Vec::with_capacity(queues.len());
+    for keys in queues {
+        let beat = Beat { worker: &identity.id, lease, info, names: &identity.names };
+        heartbeats.push(link.heartbeat(&keys.queue, &beat, WITHIN).await?);
+    }
+    Ok(heartbeats)
+}
+
+/// Gives back what `dead` held, unless it turns out to live.
+pub(crate) async fn take_over(
+    link: Arc<Link>,
+    keys: Arc<WorkerKeys>,
+    queue: usize,
+    dead: String,
+    told: mpsc::UnboundedSender<Told>,
+) {
+    match link.release(&keys.queue, &dead, false, WITHIN).await {
+        Ok(Released::Back(count)) => {
+            tracing::warn!(worker = dead, queue = keys.queue.name(), count, "took over its jobs");
+            let _ = told.send(Told::TakenOver { queue });
+        }
+        Ok(Released::StillAlive) => {}
+        Err(error) => tracing::debug!(%error, "cannot take over yet; the next heartbeat tries"),
+    }
+}

@@ -1,0 +1,104 @@
+//! Everything that talks to Redis, on one thread of its own.
+//!
+//! Handlers run elsewhere: whatever they do to their threads, requests are fetched, leases
+//! renewed and answers settled here. Started and stopped in this order:
+//!
+//! 1. connection, then the first heartbeat: a worker is known before it takes anything;
+//! 2. blocked pops and turns, until told to stop;
+//! 3. on a stop: pops first (nothing new), then jobs (until the drain's end), then what they
+//!    settled, then the release of whatever is left, then heartbeats: a draining worker is alive.
+
+mod dispatcher;
+mod heartbeat;
+mod launch;
+mod pops;
+mod queue;
+mod turn;
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use redcall_common::name::new_id;
+use redcall_common::settings::Settings;
+use redcall_common::store::keys::Keys;
+use redcall_common::store::{Connector, Link, WorkerKeys};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::error::WorkerError;
+use crate::mapping::Mapping;
+use crate::request::Shared;
+use crate::state::States;
+use crate::worker::Stop;
+use dispatcher::Dispatcher;
+use heartbeat::Identity;
+use queue::Queue;
+
+/// How long an operation at Redis waits for a connection before it is tried again.
+const WITHIN: Duration = Duration::from_secs(1);
+
+/// Runs a worker to its end. Handlers run on the runtime that polls this future.
+pub(crate) async fn run(
+    settings: Settings,
+    mapping: Mapping,
+    states: States,
+    stop: watch::Receiver<Stop>,
+) -> Result<(), WorkerError> {
+    let handlers = Handle::current();
+    let (ended, end) = oneshot::channel();
+    // Dropped with this future: the thread then gives its jobs back and ends.
+    let (_watched, abandoned) = oneshot::channel::<()>();
+    thread::Builder::new().name("redcall-io".into()).spawn(move || {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let result = match runtime {
+            Ok(runtime) => {
+                runtime.block_on(serve(settings, mapping, states, handlers, stop, abandoned))
+            }
+            Err(error) => Err(error.into()),
+        };
+        let _ = ended.send(result);
+    })?;
+    end.await.unwrap_or(Err(WorkerError::Ended))
+}
+
+async fn serve(
+    settings: Settings,
+    mapping: Mapping,
+    states: States,
+    handlers: Handle,
+    stop: watch::Receiver<Stop>,
+    abandoned: oneshot::Receiver<()>,
+) -> Result<(), WorkerError> {
+    let identity = Identity::new(&settings, &mapping);
+    let connector = Connector::new(&settings.redis, &format!("redcall-worker-{}", identity.id))?;
+    let link = Arc::new(Link::connect(connector.clone(), Arc::new(|_| {})).await?);
+    let (events, heard) = mpsc::unbounded_channel();
+    let shared = Shared { link, states, limits: settings.limits, events };
+    let keys = Keys::new(&settings.redis.prefix);
+    let (popped, pops) = mpsc::unbounded_channel();
+    let queues = settings.worker.queues.iter().enumerate().map(|(index, name)| {
+        let dead = &settings.dead;
+        let keys = WorkerKeys::new(keys.of(name), &identity.id, dead.max, dead.age);
+        let keys = Arc::new(keys);
+        let pop = pops::Pops::spawn(index, connector.clone(), keys.clone(), popped.clone());
+        Queue::new(keys, pop)
+    });
+    let queues = queues.collect();
+    let dispatcher = Dispatcher::new(settings, keys, identity, mapping, shared, handlers, queues);
+    dispatcher.run(heard, pops, stop, abandoned).await
+}
+
+impl Identity {
+    fn new(settings: &Settings, mapping: &Mapping) -> Self {
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            id: new_id(),
+            name: settings.worker.name.clone().unwrap_or_else(|| host.clone()),
+            host,
+            started_at: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            names: mapping.names(),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The blocked pop of one queue: a task with a connection of its own, armed for one pop at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redcall_common::store::{BlockingPop, Connector, CycleReply, Link, StoreError, WorkerKeys};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use super::WITHIN;
+
+/// How long one pop blocks. Bounds how long a half-open connection can go unnoticed.
+const BLOCK: Duration = Duration::from_secs(5);
+/// Pause after a failure.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What one pop brought.
+pub(crate) struct Popped {
+    /// Which queue.
+    pub(crate) queue: usize,
+    pub(crate) reply: Result<CycleReply, StoreError>,
+}
+
+/// One queue's task. It ends with this handle.
+pub(crate) struct Pops {
+    arm: mpsc::Sender<()>,
+    unblocker: redcall_common::store::Unblocker,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Pops {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Pops {
+    /// Starts the task; it connects at the first pop.
+    pub(crate) fn spawn(
+        queue: usize,
+        connector: Connector,
+        keys: Arc<WorkerKeys>,
+        popped: mpsc::UnboundedSender<Popped>,
+    ) -> Self {
+        let (arm, mut armed) = mpsc::channel(1);
+        let mut pop = BlockingPop::new(connector, keys);
+        let unblocker = pop.unblocker();
+        let task = tokio::spawn(async move {
+            while armed.recv().await.is_some() {
+                let reply = pop.next(BLOCK).await;
+                if reply.is_err() {
+                    sleep(PAUSE).await;
+                }
+                if popped.send(Popped { queue, reply }).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { arm, unblocker, task }
+    }
+
+    /// Sends one pop out. Its end comes as a [`Popped`].
+    pub(crate) fn arm(&self) {
+        // Never full: the dispatcher arms again only after the end of the last.
+        let _ = self.arm.try_send(());
+    }
+
+    /// Ends a pop that blocks, without losing what it may just have moved.
+    pub(crate) async fn unblock(&self, link: &Link) {
+        if let Err(error) = link.unblock(&self.unblocker, WITHIN).await {
+            tracing::debug!(%error, "a blocked pop ends by its own time");
+        }
+    }
+}

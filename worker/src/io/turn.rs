@@ -1,0 +1,102 @@
+//! One turn: settle what has ended and take what there is room for, over all queues, in one write.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redcall_common::store::{Cycle, CycleReply, Link, Outcome, Settled, StoreError, WorkerKeys};
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+use super::WITHIN;
+use super::queue::{Leaving, Queue};
+
+/// Pause after a failed turn.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// One queue's part of a turn.
+pub(crate) struct Part {
+    pub(crate) queue: usize,
+    keys: Arc<WorkerKeys>,
+    take: usize,
+    parked: Vec<String>,
+    outcomes: Vec<Outcome>,
+    heard: Vec<Option<oneshot::Sender<Settled>>>,
+}
+
+/// A turn that has ended.
+pub(crate) struct Ended {
+    pub(crate) parts: Vec<Part>,
+    pub(crate) replies: Result<Vec<CycleReply>, StoreError>,
+}
+
+/// What the next turn would do; empty when there is nothing to do. `room` is how many requests
+/// may be taken in all.
+///
+/// Room goes to queues in priority order, to each but the last as much as it was long: a script
+/// cannot see how much another one took.
+pub(crate) fn plan(queues: &mut [Queue], mut room: usize) -> Vec<Part> {
+    let last = queues.iter().rposition(Queue::may_have_work);
+    let mut parts = Vec::new();
+    for (index, queue) in queues.iter_mut().enumerate() {
+        let take = match queue.length {
+            _ if !queue.may_have_work() => 0,
+            Some(length) if last != Some(index) => room.min(length + queue.parked.len()),
+            _ => room,
+        };
+        room -= take;
+        if take == 0 && queue.leaving.is_empty() {
+            continue;
+        }
+        let leaving = std::mem::take(&mut queue.leaving);
+        let (outcomes, heard) = leaving.into_iter().map(|l| (l.outcome, l.heard)).unzip();
+        let parked = if take > 0 { std::mem::take(&mut queue.parked) } else { Vec::new() };
+        parts.push(Part { queue: index, keys: queue.keys.clone(), take, parked, outcomes, heard });
+    }
+    parts
+}
+
+/// Runs a turn. Not to be dropped before its end: what it leased would be forgotten.
+pub(crate) async fn run(link: Arc<Link>, parts: Vec<Part>) -> Ended {
+    let cycles = parts.iter().map(|part| Cycle {
+        keys: &part.keys,
+        take: part.take,
+        parked: &part.parked,
+        outcomes: &part.outcomes,
+    });
+    let cycles: Vec<Cycle<'_>> = cycles.collect();
+    let replies = link.cycle(&cycles, WITHIN).await;
+    if let Err(error) = &replies {
+        tracing::warn!(%error, "a turn failed; what it settles is settled again");
+        sleep(PAUSE).await;
+    }
+    Ended { parts, replies }
+}
+
+impl Part {
+    /// Tells those who want to hear, and logs what was refused.
+    pub(crate) fn settled(self, settled: Vec<Settled>) {
+        for ((outcome, heard), settled) in self.outcomes.iter().zip(self.heard).zip(settled) {
+            match settled {
+                Settled::Yes => {}
+                Settled::Parked => {
+                    tracing::info!(id = outcome.id, "parked for a worker that maps its name");
+                }
+                Settled::LeaseLost => {
+                    tracing::warn!(id = outcome.id, "its lease was gone: nothing was settled");
+                }
+            }
+            if let Some(heard) = heard {
+                let _ = heard.send(settled);
+            }
+        }
+    }
+
+    /// Puts everything back, to be tried again.
+    pub(crate) fn undo(self, queue: &mut Queue) {
+        let leaving = self.outcomes.into_iter().zip(self.heard);
+        let leaving = leaving.map(|(outcome, heard)| Leaving { outcome, heard });
+        queue.leaving.splice(0..0, leaving);
+        queue.parked.extend(self.parked);
+        queue.length = None;
+    }
+}

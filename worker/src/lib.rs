@@ -1,0 +1,36 @@
+//! Runs jobs: leases them from Redis, dispatches them through the job mapping, settles each once.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `worker.rs` | [`Worker`]: building and running one |
+//! | `mapping.rs` | job names to handlers |
+//! | `handler/` | the kinds of handlers, one file each |
+//! | `extract.rs`, `answer.rs`, `state.rs` | what compiled-in handlers take, return, share |
+//! | `request.rs` | a job as its handler sees it: answering, progress |
+//! | `io/` | the thread that talks to Redis |
+//!
+//! Calling jobs is the client's business; neither knows the other.
+
+mod answer;
+mod error;
+mod extract;
+mod handler;
+mod io;
+mod log;
+mod mapping;
+mod request;
+mod signals;
+mod state;
+mod worker;
+
+pub use answer::IntoAnswer;
+pub use error::WorkerError;
+pub use extract::{FromRequest, Json, State};
+pub use handler::HandlerError;
+pub use handler::compiled::{AsyncHandler, BlockingHandler};
+pub use log::init_log;
+pub use mapping::MappedJob;
+pub use redcall_common::settings::{Settings, SettingsError};
+pub use request::{ProgressError, Request};
+pub use state::States;
+pub use worker::{Stop, Worker};

@@ -1,0 +1,127 @@
+//! The job mapping: names of jobs to handlers, from the settings and what is compiled in.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use redcall_common::settings::{HandlerSettings, JobSettings, Settings};
+
+use crate::error::WorkerError;
+use crate::handler::command::CommandHandler;
+use crate::handler::{Handler, builtin};
+use crate::state::States;
+
+/// How long a job may run whose mapping does not say: that of the settings' default.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// What is compiled into this worker, by name.
+pub(crate) type Compiled = BTreeMap<String, Arc<dyn Handler>>;
+
+/// One job's handler and rules.
+#[derive(Clone)]
+pub(crate) struct Mapped {
+    pub(crate) handler: Arc<dyn Handler>,
+    pub(crate) timeout: Duration,
+}
+
+/// Names of jobs to handlers.
+pub(crate) struct Mapping {
+    jobs: BTreeMap<String, Mapped>,
+}
+
+/// One line of the mapping, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MappedJob {
+    /// The job's name.
+    pub name: String,
+    /// Kind of handler, and what stands behind it.
+    pub handler: String,
+    /// How long one run may take.
+    pub timeout: Duration,
+}
+
+impl Mapping {
+    /// Maps every job of the settings, and every compiled-in handler that they do not mention
+    /// under its own name.
+    pub(crate) fn new(settings: &Settings, compiled: &Compiled) -> Result<Self, WorkerError> {
+        let dir = settings.base_dir();
+        let mut jobs = BTreeMap::new();
+        for (name, job) in &settings.jobs {
+            let handler = handler(job, compiled, &dir, settings.limits.answer)
+                .map_err(|problem| mistake(settings, name, job, problem))?;
+            jobs.insert(name.clone(), Mapped { handler, timeout: job.timeout });
+        }
+        let used = settings.jobs.values().filter_map(|job| match &job.kind {
+            HandlerSettings::Compiled(name) => Some(name.as_str()),
+            HandlerSettings::Command(_) => None,
+        });
+        let used: Vec<&str> = used.collect();
+        for (name, handler) in compiled {
+            if !used.contains(&name.as_str()) && !jobs.contains_key(name) {
+                let mapped = Mapped { handler: handler.clone(), timeout: DEFAULT_TIMEOUT };
+                jobs.insert(name.clone(), mapped);
+            }
+        }
+        Ok(Self { jobs })
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Mapped> {
+        self.jobs.get(name)
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.jobs.keys().cloned().collect()
+    }
+
+    /// Asks each handler whether everything it needs is there.
+    pub(crate) fn check(&self, states: &States) -> Result<(), WorkerError> {
+        for (name, mapped) in &self.jobs {
+            mapped
+                .handler
+                .check(states)
+                .map_err(|problem| WorkerError::Handler { job: name.clone(), problem })?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn describe(&self) -> Vec<MappedJob> {
+        let describe = |(name, mapped): (&String, &Mapped)| MappedJob {
+            name: name.clone(),
+            handler: mapped.handler.describe(),
+            timeout: mapped.timeout,
+        };
+        self.jobs.iter().map(describe).collect()
+    }
+}
+
+fn handler(
+    job: &JobSettings,
+    compiled: &Compiled,
+    dir: &Path,
+    max_answer: usize,
+) -> Result<Arc<dyn Handler>, String> {
+    match &job.kind {
+        HandlerSettings::Command(command) => {
+            Ok(Arc::new(CommandHandler::new(command, dir, max_answer)?))
+        }
+        HandlerSettings::Compiled(name) => {
+            let built_in = name.strip_prefix(builtin::PREFIX).and_then(builtin::find);
+            let found = built_in.map(Arc::from).or_else(|| compiled.get(name).cloned());
+            found.ok_or_else(|| {
+                let known = builtin::NAMES.map(|name| format!("builtin:{name}")).into_iter();
+                let known: Vec<String> = known.chain(compiled.keys().cloned()).collect();
+                format!("there is no handler `{name}`; this worker has {}", known.join(", "))
+            })
+        }
+    }
+}
+
+fn mistake(settings: &Settings, name: &str, job: &JobSettings, problem: String) -> WorkerError {
+    let key = match job.kind {
+        HandlerSettings::Compiled(_) => "handler",
+        HandlerSettings::Command(_) => "command",
+    };
+    let file = settings.file.clone().unwrap_or_else(|| PathBuf::from("the environment"));
+    WorkerError::Mapping { file, key: format!("jobs.{name}.{key}"), problem }
+}

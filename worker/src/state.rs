@@ -1,0 +1,21 @@
+//! What handlers share: one value per type, put in before the worker starts.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The shared values by type.
+#[derive(Default, Clone)]
+pub struct States {
+    values: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+}
+
+impl States {
+    pub(crate) fn insert<S: Send + Sync + 'static>(&mut self, state: S) {
+        self.values.insert(TypeId::of::<S>(), Arc::new(state));
+    }
+
+    pub(crate) fn get<S: Send + Sync + 'static>(&self) -> Option<Arc<S>> {
+        self.values.get(&TypeId::of::<S>())?.clone().downcast().ok()
+    }
+}

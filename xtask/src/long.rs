@@ -1,0 +1,61 @@
+//! `cargo xtask long NAME`: measurements and endurance runs that take too long for `test`.
+//!
+//! To add one: a file `long/NAME.rs` with a `run` function, and a line in [`ALL`].
+
+use std::process::ExitCode;
+
+use miette::miette;
+
+use crate::workspace::Workspace;
+
+/// One long run.
+#[allow(dead_code, reason = "nothing makes one while the registry is empty")]
+struct Long {
+    name: &'static str,
+    /// What it shows, and how long it takes.
+    about: &'static str,
+    run: fn(&Workspace) -> miette::Result<ExitCode>,
+}
+
+/// The registry.
+const ALL: &[Long] = &[];
+
+/// What `long` takes.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Which one; without it, the names are listed.
+    name: Option<String>,
+}
+
+/// Runs one by name, or lists them.
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode> {
+    let Some(name) = &args.name else {
+        println!("{}", list(ALL));
+        return Ok(ExitCode::SUCCESS);
+    };
+    match ALL.iter().find(|long| long.name == name) {
+        Some(long) => (long.run)(workspace),
+        None => Err(miette!(help = list(ALL), "there is no long run named `{name}`")),
+    }
+}
+
+fn list(all: &[Long]) -> String {
+    if all.is_empty() {
+        return "there are no long runs yet".to_owned();
+    }
+    let lines: Vec<String> =
+        all.iter().map(|long| format!("{:<20} {}", long.name, long.about)).collect();
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_names_all_or_says_that_there_are_none() {
+        assert_eq!(list(&[]), "there are no long runs yet");
+        let soak = Long { name: "soak", about: "one hour", run: |_| Ok(ExitCode::SUCCESS) };
+        assert_eq!(list(&[soak]), "soak                 one hour");
+    }
+}

@@ -1,0 +1,53 @@
+//! The project's own commands, as `cargo xtask NAME`.
+//!
+//! One file per command, and what several of them use: `workspace.rs` (where things are, running
+//! cargo), `steps.rs` (several checks, one verdict), `redis_server.rs` and `python.rs` (what a
+//! fresh machine may lack). Nothing here is part of the product; only here may anything be
+//! downloaded.
+
+mod check;
+mod demo;
+mod generate;
+mod long;
+mod python;
+mod redis_server;
+mod steps;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use workspace::Workspace;
+
+/// Commands for working on Redcall.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+enum Task {
+    /// Run the example end to end, on a private Redis unless REDIS_URL names one.
+    Demo(demo::Args),
+    /// Run all tests: unit, integration, documentation, and tidy.
+    Test(test::Args),
+    /// Check format, lints, documentation, house rules and generated parts, without running tests.
+    Check,
+    /// Check the house rules that no compiler knows.
+    Tidy,
+    /// Run a long measurement by name; without a name, list them.
+    Long(long::Args),
+    /// Renew the generated parts of the documents.
+    Gen(generate::Args),
+}
+
+fn main() -> miette::Result<ExitCode> {
+    let task = Task::parse();
+    let workspace = Workspace::find()?;
+    match task {
+        Task::Demo(args) => demo::run(&workspace, &args),
+        Task::Test(args) => test::run(&workspace, &args),
+        Task::Check => check::run(&workspace),
+        Task::Tidy => tidy::run(&workspace),
+        Task::Long(args) => long::run(&workspace, &args),
+        Task::Gen(args) => generate::run(&workspace, &args),
+    }
+}

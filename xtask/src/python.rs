@@ -1,0 +1,44 @@
+//! A Python interpreter with the `redis` package, for the tests that prove a foreign client.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What is installed into the environment; a change here renews it.
+const REQUIREMENTS: &[&str] = &["redis>=5"];
+
+/// The interpreter of a virtual environment below the target directory. Made once; later calls
+/// only look at its stamp.
+///
+/// # Errors
+/// In one line, why there is none.
+pub(crate) fn ensure(target: &Path) -> Result<PathBuf, String> {
+    let folder = target.join("venv");
+    let python = folder.join("bin").join("python");
+    let stamp = folder.join("requirements.stamp");
+    let wanted = REQUIREMENTS.join("\n");
+    // The interpreter is a link to the system's, which may have gone since.
+    if fs::read_to_string(&stamp).is_ok_and(|stood| stood == wanted) && python.exists() {
+        return Ok(python);
+    }
+    succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    succeed(Command::new(&python).args(install).args(REQUIREMENTS))?;
+    // Last, so that an environment that was left half made is made again.
+    fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))?;
+    Ok(python)
+}
+
+fn succeed(command: &mut Command) -> Result<(), String> {
+    let program = command.get_program().display().to_string();
+    let output = command.output().map_err(|error| format!("{program}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let arguments: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
+    // Errors of pip are on stderr, those of venv partly on stdout; the cause stands first there.
+    let said = [output.stderr, output.stdout].concat();
+    let said = String::from_utf8_lossy(&said);
+    let cause = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+    Err(format!("`{program} {}` failed: {cause}", arguments.join(" ")))
+}

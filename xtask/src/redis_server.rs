@@ -1,0 +1,144 @@
+//! A Redis server for the demo and the tests: the machine's own, or the distribution's package
+//! unpacked into the user's cache folder. Only xtask does that, never a library.
+
+mod apt;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use miette::{IntoDiagnostic as _, WrapErr as _, miette};
+use redcall_common::store::embedded::{
+    EmbeddedError, ServerProgram, cache_dir, find_server, probe,
+};
+
+/// By which the programs that we start are told which server to use.
+pub(crate) const VARIABLE: &str = "REDCALL_REDIS_SERVER";
+
+/// Starts the unpacked server with the libraries that were unpacked beside it.
+const WRAPPER: &str = include_str!("redis_server/wrapper.sh");
+
+/// Finds a server, or unpacks one and says so in one line.
+///
+/// # Errors
+/// The clear list of fixes from [`EmbeddedError`]; with the cause when unpacking was tried.
+pub(crate) fn ensure() -> miette::Result<ServerProgram> {
+    let not_found = match find_server() {
+        Ok(server) => return Ok(server),
+        // A program that the user named is theirs to mend.
+        Err(error @ EmbeddedError::Unusable { .. }) => return Err(miette!("{error}")),
+        Err(error) => miette!("{error}"),
+    };
+    let Some(cache) = cache_dir() else { return Err(not_found) };
+    if !apt::is_here() {
+        return Err(not_found);
+    }
+    eprintln!(
+        "No Redis server found: unpacking this system's own package into {} (no root needed, \
+         nothing is installed) …",
+        cache.display()
+    );
+    unpack(&cache).wrap_err(not_found)
+}
+
+/// Makes `<cache>/redis-<version>/redis-server`, where `find_server` looks.
+fn unpack(cache: &Path) -> miette::Result<ServerProgram> {
+    let draft = Draft::create(cache)?;
+    apt::unpack(&draft.path)?;
+    let libraries = library_folders(&draft.path.join("root"));
+    // Relative, so that the folder can be moved to its name.
+    let wrapper = draft.path.join("redis-server");
+    write_program(&wrapper, &WRAPPER.replace("@LIBRARIES@", &libraries.join(" ")))
+        .into_diagnostic()
+        .wrap_err_with(|| wrapper.display().to_string())?;
+    let server = probe(&wrapper)
+        .map_err(|error| miette!("the unpacked server does not run here: {error}"))?;
+
+    let folder = cache.join(format!("redis-{}", server.version));
+    // Another xtask may have been quicker; then its copy is as good as ours.
+    if let Err(error) = fs::rename(&draft.path, &folder)
+        && !folder.join("redis-server").exists()
+    {
+        return Err(error).into_diagnostic().wrap_err_with(|| folder.display().to_string());
+    }
+    Ok(ServerProgram { path: folder.join("redis-server"), ..server })
+}
+
+/// The folder in which a copy is put together. Dropping removes what was not moved to its name.
+struct Draft {
+    path: PathBuf,
+}
+
+impl Draft {
+    fn create(cache: &Path) -> miette::Result<Self> {
+        let path = cache.join(format!("draft-{}", std::process::id()));
+        let make = || {
+            // Left by a process that was killed and had the same id.
+            _ = fs::remove_dir_all(&path);
+            fs::create_dir_all(&path)
+        };
+        make().into_diagnostic().wrap_err_with(|| path.display().to_string())?;
+        Ok(Self { path })
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Folders below `root` that hold shared libraries, relative to the folder above `root`.
+fn library_folders(root: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for base in ["usr/lib", "lib"] {
+        let folders = fs::read_dir(root.join(base)).into_iter().flatten().flatten();
+        let below = folders.map(|entry| format!("{base}/{}", entry.file_name().display()));
+        found.extend(below.chain([base.to_owned()]).filter(|path| has_libraries(&root.join(path))));
+    }
+    found.into_iter().map(|path| format!("root/{path}")).collect()
+}
+
+fn has_libraries(folder: &Path) -> bool {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| entry.file_name().to_string_lossy().contains(".so."))
+}
+
+fn write_program(path: &Path, text: &str) -> std::io::Result<()> {
+    fs::write(path, text)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn the_wrapper_finds_its_parts_wherever_it_stands() {
+        let temp = tempfile::tempdir().unwrap();
+        // A space: home folders have them, on macOS above all.
+        let (made, moved) = (temp.path().join("a draft"), temp.path().join("its name"));
+        let libraries = made.join("root/usr/lib/x86_64-linux-gnu");
+        fs::create_dir_all(&libraries).unwrap();
+        fs::create_dir_all(made.join("root/usr/bin")).unwrap();
+        fs::write(libraries.join("libx.so.1"), "").unwrap();
+        let server = made.join("root/usr/bin/redis-server");
+        write_program(&server, "#!/bin/sh\necho \"$LD_LIBRARY_PATH\" \"$@\"\n").unwrap();
+
+        let folders = library_folders(&made.join("root"));
+        assert_eq!(folders, ["root/usr/lib/x86_64-linux-gnu"]);
+        let wrapper = WRAPPER.replace("@LIBRARIES@", &folders.join(" "));
+        write_program(&made.join("redis-server"), &wrapper).unwrap();
+        fs::rename(&made, &moved).unwrap();
+
+        // By a shell: a file that was just written may still be open in a child of another test.
+        let mut command = Command::new("/bin/sh");
+        command.arg(moved.join("redis-server")).args(["--save", ""]);
+        let output = command.env("LD_LIBRARY_PATH", "/theirs").output().unwrap();
+        let expected =
+            format!("{}/root/usr/lib/x86_64-linux-gnu:/theirs --save \n", moved.display());
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+    }
+}

@@ -1,0 +1,145 @@
+//! Debian and its kin: the distribution's own packages, fetched and unpacked without root.
+//!
+//! apt checks what it fetches against the distribution's signed lists, so nothing is trusted here
+//! that `apt install` would not trust.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use miette::{IntoDiagnostic as _, WrapErr as _, miette};
+
+use crate::workspace::runs;
+
+/// The server; `redis-server` is a link to a program in `redis-tools`.
+const PACKAGES: [&str; 2] = ["redis-server", "redis-tools"];
+
+/// Where the system notes which packages are installed.
+const STATUS: &str = "/var/lib/dpkg/status";
+
+/// Whether this is a system with apt.
+pub(super) fn is_here() -> bool {
+    runs("apt-get", "--version") && runs("dpkg", "--version")
+}
+
+/// Unpacks the server and the libraries that this machine lacks into `<folder>/root`.
+pub(super) fn unpack(folder: &Path) -> miette::Result<()> {
+    let packages = folder.join("packages");
+    fs::create_dir_all(&packages).into_diagnostic()?;
+    // The system's package lists first. They are empty in most containers, and where they are old
+    // the files that they name are gone: then with lists of our own.
+    let system = Apt { lists: None };
+    if system.fetch(&packages).is_err() {
+        let own = Apt { lists: Some(folder.join("apt")) };
+        own.update()?;
+        own.fetch(&packages)?;
+    }
+    let root = folder.join("root");
+    for entry in fs::read_dir(&packages).into_diagnostic()? {
+        let package = entry.into_diagnostic()?.path();
+        output(Command::new("dpkg").arg("-x").arg(&package).arg(&root))?;
+    }
+    // Only the unpacked files are needed from now on.
+    for done in [packages, folder.join("apt")] {
+        _ = fs::remove_dir_all(done);
+    }
+    Ok(())
+}
+
+/// apt, with the system's package lists or with lists of our own.
+struct Apt {
+    lists: Option<PathBuf>,
+}
+
+impl Apt {
+    fn command(&self) -> Command {
+        let mut command = Command::new("apt-get");
+        // Messages are shown to people, but what `needed` reads must not be translated.
+        command.env("LC_ALL", "C");
+        // Whoever is offline should not wait long to be told.
+        command.args(["-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=20"]);
+        // As root, apt would fetch as a user who may not write into our folder.
+        command.args(["-o", "APT::Sandbox::User="]);
+        // A list that cannot be fetched is an error, not a warning.
+        command.args(["-o", "APT::Update::Error-Mode=any"]);
+        if let Some(lists) = &self.lists {
+            let option = |name: &str, path: &Path| format!("Dir::{name}={}", path.display());
+            command.args(["-o", &option("State", &lists.join("state"))]);
+            command.args(["-o", &option("Cache", &lists.join("cache"))]);
+            command.args(["-o", &option("State::status", Path::new(STATUS))]);
+        }
+        command
+    }
+
+    /// Fetches the lists.
+    fn update(&self) -> miette::Result<()> {
+        if let Some(lists) = &self.lists {
+            for folder in ["state/lists/partial", "cache/archives/partial"] {
+                fs::create_dir_all(lists.join(folder)).into_diagnostic()?;
+            }
+        }
+        output(self.command().args(["--quiet", "--quiet", "update"])).map(drop)
+    }
+
+    /// Fetches the packages that are needed into `folder`.
+    fn fetch(&self, folder: &Path) -> miette::Result<()> {
+        let plan = output(
+            self.command()
+                .args(["--simulate", "--yes", "--no-install-recommends"])
+                .args(["-o", "Debug::NoLocking=1", "install"])
+                .args(PACKAGES),
+        )?;
+        let mut download = self.command();
+        download.args(["--quiet", "--quiet", "download"]).args(needed(&plan));
+        output(download.current_dir(folder)).map(drop)
+    }
+}
+
+/// The server's packages, and those libraries that an installation would bring with them, from
+/// apt's simulation of one. Its other companions (users, services) matter only to an installation,
+/// and the C library must be the one that the machine's loader belongs to.
+fn needed(plan: &str) -> Vec<&str> {
+    let new = plan.lines().filter_map(|line| {
+        let mut words = line.strip_prefix("Inst ")?.split(' ');
+        let name = words.next()?;
+        // `Inst NAME [OLD] (NEW …)`: an old version that would do is there.
+        let installed = words.next()?.starts_with('[');
+        (name.starts_with("lib") && !name.starts_with("libc6") && !installed).then_some(name)
+    });
+    PACKAGES.into_iter().chain(new).collect()
+}
+
+/// Runs a command and returns what it printed.
+fn output(command: &mut Command) -> miette::Result<String> {
+    let name = command.get_program().display().to_string();
+    let output =
+        command.output().into_diagnostic().wrap_err_with(|| format!("{name} could not be run"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(miette!("{name} failed:\n{}", said.trim_end()));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn needed_are_the_server_and_the_libraries_that_are_missing() {
+        let plan = "\
+Reading package lists...
+The following NEW packages will be installed:
+  libatomic1 libjemalloc2 redis-server redis-tools
+Inst libc6 [2.36-9] (2.36-9+deb12u10 Debian:12.11/stable [amd64])
+Inst libssl3 [3.0.15] (3.0.17 Debian:12.11/stable [amd64])
+Inst libatomic1 (12.2.0-14 Debian:12.11/stable [amd64])
+Inst sysvinit-utils (3.06-4 Debian:12.11/stable [amd64])
+Inst libjemalloc2 (5.3.0-1 Debian:12.11/stable [amd64])
+Inst redis-tools (5:7.0.15 Debian:12.11/stable [amd64])
+Inst redis-server (5:7.0.15 Debian:12.11/stable [amd64])
+Conf libatomic1 (12.2.0-14 Debian:12.11/stable [amd64])
+";
+        assert_eq!(needed(plan), ["redis-server", "redis-tools", "libatomic1", "libjemalloc2"]);
+    }
+}

@@ -1,0 +1,69 @@
+//! `cargo xtask test`: every test there is, from a fresh checkout.
+
+use std::process::ExitCode;
+
+use miette::miette;
+
+use crate::steps::Steps;
+use crate::workspace::{Workspace, run as succeeds, runs};
+use crate::{python, redis_server, tidy};
+
+/// Names the Python interpreter with the `redis` package for the tests that need one.
+const PYTHON: &str = "REDCALL_PYTHON";
+
+/// What `test` takes.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Fail when there is no Python for the tests that need it, instead of leaving them out.
+    #[arg(long)]
+    require_python: bool,
+    /// Run only the tests with one of these in their names.
+    filters: Vec<String>,
+}
+
+/// Provides what the tests need and runs them.
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode> {
+    let server = redis_server::ensure()?;
+    let python = match python::ensure(&workspace.target_dir()?) {
+        Ok(python) => Some(python),
+        Err(reason) if args.require_python => {
+            return Err(miette!(
+                help = "install Python 3 with its venv module (Debian: apt install python3-venv)",
+                "the tests need Python: {reason}"
+            ));
+        }
+        Err(reason) => {
+            eprintln!("Tests that need Python are left out: {reason}");
+            None
+        }
+    };
+
+    let with_environment = || {
+        let mut cargo = workspace.cargo();
+        cargo.env(redis_server::VARIABLE, &server.path);
+        match &python {
+            Some(python) => cargo.env(PYTHON, python),
+            None => cargo.env_remove(PYTHON),
+        };
+        cargo
+    };
+    let mut steps = Steps::default();
+    steps.step("tests", || {
+        let mut cargo = with_environment();
+        if runs("cargo-nextest", "--version") {
+            cargo.args(["nextest", "run", "--workspace"]).args(&args.filters);
+        } else {
+            // Everything but the documentation's examples, which come next either way.
+            cargo.args(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]);
+            cargo.arg("--").args(&args.filters);
+        }
+        succeeds(&mut cargo)
+    });
+    steps.step("documentation's examples", || {
+        let mut cargo = with_environment();
+        cargo.args(["test", "--workspace", "--doc", "--quiet", "--"]).args(&args.filters);
+        succeeds(&mut cargo)
+    });
+    steps.step("tidy", || tidy::passes(workspace));
+    Ok(steps.finish())
+}

@@ -1,0 +1,47 @@
+//! `cargo xtask tidy`: the house rules that no compiler knows, each with its reason.
+
+mod arrows;
+pub(crate) mod files;
+mod lua;
+mod rules;
+
+use std::fmt;
+use std::process::ExitCode;
+
+use crate::workspace::{Workspace, verdict};
+
+/// One breach of a rule.
+#[derive(Debug, PartialEq, Eq)]
+struct Finding {
+    /// Relative to the workspace's root.
+    path: String,
+    line: usize,
+    what: String,
+    /// What to do about it.
+    fix: &'static str,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {} – {}", self.path, self.line, self.what, self.fix)
+    }
+}
+
+/// Checks and prints the findings, one line each.
+pub(crate) fn run(workspace: &Workspace) -> miette::Result<ExitCode> {
+    passes(workspace).map(verdict)
+}
+
+/// Whether nothing was found; prints what was.
+pub(crate) fn passes(workspace: &Workspace) -> miette::Result<bool> {
+    let metadata = workspace.metadata()?;
+    let mut findings = arrows::check(&metadata);
+    for file in files::read_all(workspace.root())? {
+        findings.extend(rules::check(&file));
+        findings.extend(lua::check(&file));
+    }
+    for finding in &findings {
+        println!("{finding}");
+    }
+    Ok(findings.is_empty())
+}
