@@ -1,2 +1,83 @@
-//! Skeleton.
-fn main() {}
+//! `example`: a directory indexer over Redcall. Flags and exit codes, nothing else.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `demo/` | the whole stack in one command: Redis, workers, the calling service |
+//! | `worker.rs` | a worker with the handlers compiled in |
+//! | `handlers/` | the methods, one file each |
+//! | `index/` | the calling service |
+//! | `mapping.rs` | the settings file, fitted to this machine |
+//! | `root.rs`, `walk.rs` | the directory that is served, and the files in it |
+//! | `failure.rs` | why a command ended, and its exit code |
+//!
+//! Exit codes: 0 all calls succeeded, 1 something failed, 2 wrong flags or settings, 3 Redis cannot
+//! be reached, 130 and 143 ended by SIGINT and SIGTERM.
+
+mod demo;
+mod failure;
+mod handlers;
+mod index;
+mod mapping;
+mod root;
+mod walk;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use failure::Failure;
+use redcall_common::report::Problem;
+
+/// Index a directory by calling jobs over Redis.
+///
+/// Without a subcommand: the whole demo, with workers and, unless the settings or REDIS_URL name
+/// one, a private Redis.
+#[derive(Parser)]
+#[command(name = "example", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(flatten)]
+    demo: demo::Demo,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run the example's jobs for one directory, until SIGTERM
+    Worker(worker::Serve),
+    /// Index a directory with workers that run elsewhere
+    Index(index::Index),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        // More than one even on one core: a handler that blocks its thread must not stop the rest.
+        .worker_threads(std::thread::available_parallelism().map_or(4, |n| n.get().max(4)))
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(Failure::new(Problem::of(&error))),
+    };
+    let done = runtime.block_on(async {
+        match cli.verb {
+            None => cli.demo.run().await,
+            Some(Verb::Worker(serve)) => serve.run().await,
+            Some(Verb::Index(index)) => index.run().await,
+        }
+    });
+    // A handler that ignores its end must not keep the process.
+    runtime.shutdown_background();
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => fail(failure),
+    }
+}
+
+fn fail(failure: Failure) -> ExitCode {
+    for problem in failure.problems {
+        eprintln!("{:?}", miette::Report::new(problem));
+    }
+    ExitCode::from(failure.code)
+}

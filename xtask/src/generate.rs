@@ -16,8 +16,11 @@ use crate::workspace::{Workspace, verdict};
 type Generator = (&'static str, fn() -> String);
 
 /// The registry.
-const ALL: &[Generator] =
-    &[("error-codes", redcall_common::error::table), ("keys", redcall_common::store::keys::table)];
+const ALL: &[Generator] = &[
+    ("enqueue-script", redcall_common::store::enqueue_script),
+    ("error-codes", redcall_common::error::table),
+    ("keys", redcall_common::store::keys::table),
+];
 
 /// What `gen` takes.
 #[derive(clap::Args)]

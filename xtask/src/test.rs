@@ -40,11 +40,16 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
 
     let with_environment = || {
         let mut cargo = workspace.cargo();
+        // The user's own settings: a worker that a test starts would go to the user's Redis.
+        for (name, _) in std::env::vars_os() {
+            if name == "REDIS_URL" || name.to_string_lossy().starts_with("REDCALL_") {
+                cargo.env_remove(name);
+            }
+        }
         cargo.env(redis_server::VARIABLE, &server.path);
-        match &python {
-            Some(python) => cargo.env(PYTHON, python),
-            None => cargo.env_remove(PYTHON),
-        };
+        if let Some(python) = &python {
+            cargo.env(PYTHON, python);
+        }
         cargo
     };
     let mut steps = Steps::default();

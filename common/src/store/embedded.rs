@@ -119,9 +119,9 @@ pub struct EmbeddedOptions {
 /// A private Redis server, and the guard of its life: dropping it ends the server and removes its
 /// folder.
 ///
-/// Dropping blocks until the server has ended, some milliseconds as a rule, and at most seven
-/// seconds when it does not react to SIGTERM and must be killed. When this process ends without
-/// dropping it, even by SIGKILL, the server ends too; the folder is then removed by the next start.
+/// Dropping blocks until the server has ended: up to a tenth of a second as a rule, five seconds
+/// when it does not react to SIGTERM and must be killed, seven at most. When this process ends
+/// without dropping it, even by SIGKILL, the server ends too; the next start removes the folder.
 #[derive(Debug)]
 pub struct Embedded {
     // Fields drop in this order: the server must have ended before its folder goes.

@@ -120,7 +120,7 @@ const TABLE: &[[&str; 4]] = &[
     ["leases:<worker>", "hash id -> request", "that worker's slots", "its worker"],
     ["inbox:<worker>", "list of requests", "one per blocked pop", "its worker"],
     ["live", "hash id -> worker", "all leases of the queue", "workers"],
-    ["workers", "zset worker -> lease end, ms", "dead ones taken over, TTL 1 day", "workers"],
+    ["workers", "zset worker -> lease end, ms", "dead ones taken over, TTL 30 days", "workers"],
     ["worker:<worker>", "string, JSON", "TTL two leases", "its worker"],
     ["names", "zset name -> mapped until, ms", "pruned each heartbeat, TTL 1 day", "workers"],
     ["parked", "set of names", "names with parked requests", "workers"],

@@ -26,3 +26,9 @@ pub use ops::{
     Beat, BlockingPop, Cycle, CycleReply, Enqueued, Heartbeat, Item, Leased, Outcome, Pushed,
     Released, Settled, Settlement, Submission, Unblocker, WorkerKeys,
 };
+
+/// `enqueue.lua` as the code block that PROTOCOL.md shows, for clients in other languages.
+#[must_use]
+pub fn enqueue_script() -> String {
+    format!("```lua\n{}```\n", script::ENQUEUE.text())
+}

@@ -51,6 +51,11 @@ impl Script {
         Self { name, inner: redis::Script::new(&text), text }
     }
 
+    /// The whole script, as Redis gets it.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// A call by hash: keys first, then arguments.
     pub(super) fn call(&self, keys: &[&str]) -> Cmd {
         let mut cmd = redis::cmd("EVALSHA");

@@ -13,16 +13,20 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("redcall-cli", &["redcall-client", "redcall-common"]),
     ("redcall-example", &["redcall-client", "redcall-common", "redcall-worker"]),
     ("redcall-testkit", &["redcall-common"]),
+    (TESTS, &["redcall-client", "redcall-common", TESTKIT, "redcall-worker"]),
     ("xtask", &["redcall-common", TESTKIT]),
 ];
 
 /// Every crate's tests may use it.
 const TESTKIT: &str = "redcall-testkit";
 
+/// Tests that need both ends; nothing depends on it.
+const TESTS: &str = "redcall-tests";
+
 /// Reason: Redis has one door, `common/src/store`, so that every key, script and timeout is
 /// reviewed in one place. Tests of other crates reach the driver through the testkit.
 const DRIVERS: &[&str] = &["redis", "deadpool-redis"];
-const DRIVER_USERS: &[&str] = &["redcall-common", TESTKIT];
+const DRIVER_USERS: &[&str] = &["redcall-common", TESTKIT, TESTS];
 
 /// Checks what `cargo metadata --no-deps` says.
 pub(super) fn check(metadata: &Value) -> Vec<Finding> {

@@ -14,7 +14,8 @@ use tokio::net::UnixStream;
 use super::folder::Folder;
 use super::{EmbeddedError, EmbeddedOptions};
 
-/// The script that the shell runs; the server and its arguments are its arguments.
+/// The script that the shell runs; the server and its arguments are its arguments. It is run from
+/// a file, so that a list of processes shows a name and not the whole text.
 const LAUNCH: &str = include_str!("launch.sh");
 
 /// When the whole group is killed at last: more than the shell's own five seconds.
@@ -38,10 +39,11 @@ impl Process {
     ) -> Result<Self, EmbeddedError> {
         let program = absolute(program);
         let spawn = || -> io::Result<Child> {
+            let script = folder.path().join("launch.sh");
+            std::fs::write(&script, LAUNCH)?;
             let log = File::options().create(true).append(true).open(folder.log())?;
             Command::new("/bin/sh")
-                .args(["-c", LAUNCH, "redcall-redis"])
-                .arg(&program)
+                .args([&script, &program])
                 .args(["--port", "0", "--unixsocketperm", "700"])
                 .args([OsStr::new("--unixsocket"), folder.socket().as_os_str()])
                 .args([OsStr::new("--dir"), folder.path().as_os_str()])
@@ -109,7 +111,8 @@ impl Process {
     /// its id, which is the group's, cannot belong to anybody else.
     fn kill_group(&mut self) {
         let group = format!("-{}", self.shell.id());
-        let kill = "kill -KILL -- \"$1\"";
+        // Without `--`, which not every shell's own kill understands.
+        let kill = "kill -KILL \"$1\"";
         _ = Command::new("/bin/sh").args(["-c", kill, "sh", &group]).status();
         _ = self.shell.kill();
     }

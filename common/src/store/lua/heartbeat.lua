@@ -8,7 +8,7 @@
 local now, lease = now_ms(), tonumber(ARGV[2])
 local ends = string.format('%.0f', now + lease)
 redis.call('ZADD', KEYS[1], ends, ARGV[1])
-redis.call('PEXPIRE', KEYS[1], 86400000)
+redis.call('PEXPIRE', KEYS[1], 2592000000) -- 30 days: whoever comes back must find the dead
 for i = 4, #ARGV do redis.call('ZADD', KEYS[2], 'GT', ends, ARGV[i]) end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now))
 redis.call('PEXPIRE', KEYS[2], 86400000)

@@ -1,0 +1,96 @@
+//! The workers of the demo, as processes or in this one.
+
+use std::time::Duration;
+
+use futures_util::future::{join_all, select_all};
+use redcall_common::report::Problem;
+use redcall_common::settings::Settings;
+use redcall_worker::{Stop, WorkerError};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::process::Process;
+use crate::failure::Failure;
+use crate::root::Root;
+use crate::{mapping, worker};
+
+/// Running workers, at least one.
+pub(super) enum Crew {
+    /// Child processes.
+    Processes(Vec<Process>),
+    /// A task of this process.
+    Task {
+        /// Asks it to stop.
+        stop: watch::Sender<Stop>,
+        /// Ends with it.
+        task: JoinHandle<Result<(), WorkerError>>,
+    },
+}
+
+impl Crew {
+    /// Starts `count` processes.
+    pub(super) fn processes(
+        count: u16,
+        settings: &Settings,
+        root: &Root,
+        without_python: bool,
+    ) -> Result<Self, Failure> {
+        let start = |_| Process::start(settings, root, without_python);
+        let started: Result<_, _> = (0..count).map(start).collect();
+        let processes = started.map_err(|error| Failure::new(Problem::of(&error)))?;
+        Ok(Self::Processes(processes))
+    }
+
+    /// Starts one worker in this process.
+    pub(super) fn task(
+        settings: &Settings,
+        root: &Root,
+        without_python: bool,
+    ) -> Result<Self, Failure> {
+        let mut settings = settings.clone();
+        mapping::fit(&mut settings, root, without_python);
+        let worker = worker::build(settings, root.clone())?;
+        let (stop, stopped) = watch::channel(Stop::No);
+        Ok(Self::Task { stop, task: tokio::spawn(worker.run_until(stopped)) })
+    }
+
+    /// Waits until a worker ends by itself: something is wrong with all of them then. Cancel safe.
+    pub(super) async fn lost(&mut self) -> Failure {
+        match self {
+            Self::Processes(processes) => {
+                let ending = processes.iter_mut().map(|process| Box::pin(process.ended()));
+                let (status, index, _) = select_all(ending).await;
+                let status = status.map_or_else(|error| error.to_string(), |it| it.to_string());
+                let what = format!("worker {} ended early ({status})", index + 1);
+                Failure::new(Problem::new(what).help("What it said about it stands above."))
+            }
+            Self::Task { task, .. } => match task.await {
+                Ok(Ok(())) => Failure::new(Problem::new("the worker ended early")),
+                Ok(Err(error)) => error.into(),
+                Err(error) => Failure::new(Problem::of(&error)),
+            },
+        }
+    }
+
+    /// Has all of them drain and waits for their ends. Bounded.
+    pub(super) async fn end(self) -> Result<(), Failure> {
+        match self {
+            Self::Processes(processes) => {
+                let ends = join_all(processes.into_iter().map(Process::end)).await;
+                for (number, status) in (1..).zip(ends) {
+                    let status = status.map_err(|error| Failure::new(Problem::of(&error)))?;
+                    if !status.success() {
+                        let what = format!("worker {number} did not end well ({status})");
+                        return Err(Failure::new(Problem::new(what)));
+                    }
+                }
+                Ok(())
+            }
+            Self::Task { stop, mut task } => {
+                stop.send_replace(Stop::Drain);
+                // The worker bounds its own end.
+                task.await.map_err(|error| Failure::new(Problem::of(&error)))?.map_err(Into::into)
+            }
+        }
+    }
+}

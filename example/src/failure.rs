@@ -1,0 +1,62 @@
+//! Why a command of the example ended, and its exit code.
+
+use redcall_client::StoreError;
+use redcall_common::report::Problem;
+use redcall_common::settings::SettingsError;
+use redcall_common::store::embedded::EmbeddedError;
+use redcall_worker::WorkerError;
+
+/// What is printed before the end, and what the process ends with.
+pub(crate) struct Failure {
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) code: u8,
+}
+
+impl Failure {
+    /// Something failed.
+    pub(crate) fn new(problem: Problem) -> Self {
+        Self { problems: vec![problem], code: 1 }
+    }
+
+    /// Flags or settings that cannot be used.
+    pub(crate) fn usage(problem: Problem) -> Self {
+        Self { problems: vec![problem], code: 2 }
+    }
+
+    /// Everything has been said already.
+    pub(crate) fn silent(code: u8) -> Self {
+        Self { problems: Vec::new(), code }
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        Self { problems: Problem::settings(&error), code: 2 }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let code = if matches!(error, StoreError::Config { .. }) { 2 } else { 3 };
+        Self { problems: vec![Problem::store(&error)], code }
+    }
+}
+
+impl From<EmbeddedError> for Failure {
+    fn from(error: EmbeddedError) -> Self {
+        Self { problems: vec![Problem::of(&error)], code: 3 }
+    }
+}
+
+impl From<WorkerError> for Failure {
+    fn from(error: WorkerError) -> Self {
+        match error {
+            WorkerError::Settings(error) => error.into(),
+            WorkerError::Store(error) => error.into(),
+            WorkerError::Mapping { .. } | WorkerError::Handler { .. } => {
+                Self::usage(Problem::of(&error))
+            }
+            WorkerError::System(_) | WorkerError::Ended => Self::new(Problem::of(&error)),
+        }
+    }
+}

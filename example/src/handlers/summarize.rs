@@ -1,0 +1,78 @@
+//! `summarize`: a streamed job. It says how far it is, then answers.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use redcall_worker::{HandlerError, Json, ProgressError, Request, State};
+use serde::Serialize;
+use tokio::task::spawn_blocking;
+
+use crate::root::Root;
+use crate::walk::{self, kind};
+
+/// How many progress frames there are at most.
+const STEPS: usize = 25;
+
+/// A progress frame.
+#[derive(Serialize)]
+struct Progress {
+    done: usize,
+    total: usize,
+}
+
+/// What it answers.
+#[derive(Default, Serialize)]
+pub(crate) struct Summary {
+    files: usize,
+    bytes: u64,
+    kinds: BTreeMap<String, Kind>,
+}
+
+#[derive(Default, Serialize)]
+struct Kind {
+    files: usize,
+    bytes: u64,
+}
+
+/// `null` -> `{"done": 12, "total": 300}` …, then `{"files": 300, "bytes": …, "kinds": {…}}`
+pub(crate) async fn summarize(
+    request: Request,
+    root: State<Root>,
+) -> Result<Json<Summary>, HandlerError> {
+    let dir = Path::new(root.dir()).to_owned();
+    let files = spawn_blocking(move || walk::files(&root)).await?.files;
+    let total = files.len();
+    let mut summary = Summary::default();
+    for portion in files.chunks(total.div_ceil(STEPS).max(1)) {
+        let portion: Vec<_> = portion.iter().map(|file| (kind(file), dir.join(file))).collect();
+        let sized = portion.into_iter();
+        // A file that has gone since counts as empty.
+        let size = |path: &Path| path.metadata().map_or(0, |meta| meta.len());
+        let sizing = spawn_blocking(move || {
+            sized.map(|(kind, path)| (kind, size(&path))).collect::<Vec<_>>()
+        });
+        for (kind, bytes) in sizing.await? {
+            summary.add(kind, bytes);
+        }
+        match request.progress(&Progress { done: summary.files, total }).await {
+            // Nobody listens any more, or Redis is away: the answer is tried in any case.
+            Ok(()) | Err(ProgressError::NotMine | ProgressError::Store(_)) => {}
+            Err(error @ (ProgressError::TooLarge { .. } | ProgressError::Encode(_))) => {
+                return Err(error.into());
+            }
+        }
+    }
+    Ok(Json(summary))
+}
+
+impl Summary {
+    fn add(&mut self, kind: String, bytes: u64) {
+        let of_kind = self.kinds.entry(kind).or_default();
+        for (files, sum) in
+            [(&mut of_kind.files, &mut of_kind.bytes), (&mut self.files, &mut self.bytes)]
+        {
+            *files += 1;
+            *sum += bytes;
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! `example worker`: a worker with the example's handlers compiled in.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::thread;
+
+use redcall_common::report::Problem;
+use redcall_common::settings::Settings;
+use redcall_worker::{Worker, WorkerError, init_log};
+use rustix::process::{Signal, getpid, kill_process};
+
+use crate::failure::Failure;
+use crate::root::Root;
+use crate::{handlers, mapping};
+
+/// Name of the flag below, for whoever starts such a worker.
+pub(crate) const UNTIL_STDIN_CLOSES: &str = "--until-stdin-closes";
+/// As above.
+pub(crate) const WITHOUT_PYTHON: &str = "--without-python";
+
+/// What `worker` takes.
+#[derive(clap::Args)]
+pub(crate) struct Serve {
+    /// Settings file; else REDCALL_SETTINGS, else the example's own
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
+    /// Directory to serve: the paths in requests are relative to it
+    #[arg(long, value_name = "DIR", env = "EXAMPLE_ROOT", default_value = ".")]
+    root: PathBuf,
+    /// Drain when standard input closes: however the parent ends, the worker ends too
+    #[arg(long, hide = true)]
+    until_stdin_closes: bool,
+    /// Whoever started it has found out (and said) that there is no Python
+    #[arg(long, hide = true)]
+    without_python: bool,
+}
+
+impl Serve {
+    /// Runs jobs until told to stop.
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let mut settings = mapping::load(self.settings.as_deref())?;
+        init_log(&settings.log);
+        if self.until_stdin_closes {
+            watch_stdin()?;
+        }
+        let root = open(&self.root)?;
+        let mut without_python = self.without_python;
+        if !without_python && mapping::lacks_python(&settings).await {
+            tracing::warn!("{}", mapping::WITHOUT_PYTHON);
+            without_python = true;
+        }
+        mapping::fit(&mut settings, &root, without_python);
+        Ok(build(settings, root)?.run().await?)
+    }
+}
+
+/// The directory to serve or to index.
+pub(crate) fn open(dir: &std::path::Path) -> Result<Root, Failure> {
+    Root::open(dir).map_err(|error| {
+        let what = format!("{}: {error}", dir.display());
+        Failure::usage(Problem::new(what).help("Name a directory that can be read."))
+    })
+}
+
+/// A worker over fitted settings.
+pub(crate) fn build(settings: Settings, root: Root) -> Result<Worker, WorkerError> {
+    Ok(handlers::install(Worker::from_settings(settings)?, root))
+}
+
+/// Sends this process SIGTERM when its standard input closes: from there on the end is the usual
+/// one. The pipe closes with the parent, whatever ended it. A thread and not a task: nothing can
+/// cancel a read from a pipe.
+fn watch_stdin() -> Result<(), Failure> {
+    let watching = thread::Builder::new().name("parent".into()).spawn(|| {
+        let mut ignored = [0; 64];
+        while std::io::stdin().read(&mut ignored).is_ok_and(|read| read > 0) {}
+        let _ = kill_process(getpid(), Signal::TERM);
+    });
+    watching.map(drop).map_err(|error| Failure::new(Problem::of(&error)))
+}

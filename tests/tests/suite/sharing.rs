@@ -1,0 +1,77 @@
+//! Several workers, several queues.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use redcall_tests::Bench;
+use redcall_worker::{Json, State, Worker};
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_workers_share_the_work() {
+    async fn count(done: State<Arc<AtomicUsize>>) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        done.fetch_add(1, Ordering::Relaxed);
+    }
+    let mut bench = Bench::new().await;
+    bench.settings.worker.concurrency = 16;
+    let done = [Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0))];
+    let build = |index: usize| {
+        let done = done[index].clone();
+        |worker: Worker| worker.state(done).handler("count", count)
+    };
+    let _first = bench.worker_with(build(0)).await;
+    let _second = bench.worker_with(build(1)).await;
+    let client = bench.client().await;
+    let answers = client.wait_many((0..10_000).map(|_| client.request("count"))).await;
+    assert!(answers.iter().all(Result::is_ok));
+    let done = done.map(|done| done.load(Ordering::Relaxed));
+    assert_eq!(done.iter().sum::<usize>(), 10_000);
+    assert!(done.iter().all(|done| *done >= 3_000), "{done:?}");
+}
+
+#[tokio::test]
+async fn a_high_priority_request_overtakes_a_thousand_low_ones() {
+    let order = Arc::new(std::sync::Mutex::new(Vec::<String>::new()));
+    async fn note(order: State<Arc<std::sync::Mutex<Vec<String>>>>, Json(name): Json<String>) {
+        order.lock().unwrap().push(name);
+    }
+    let mut bench = Bench::new().await;
+    bench.settings.worker.concurrency = 4;
+    let client = bench.client().await;
+    let low = (0..1000).map(|_| client.request("note").data("low").queue("low"));
+    assert!(client.call_many(low).await.iter().all(Result::is_ok));
+    client.request("note").data("high").queue("high").send().await.unwrap();
+    let shared = order.clone();
+    let _worker = bench.worker_with(|w| w.state(shared).handler("note", note)).await;
+    redcall_testkit::eventually("all jobs to be done", async || {
+        (order.lock().unwrap().len() == 1001).then_some(())
+    })
+    .await;
+    // All queues are asked in one write; what came back before `high` was seen is at most one
+    // portion of free slots.
+    let position = order.lock().unwrap().iter().position(|name| name == "high").unwrap();
+    assert!(position < 4, "{position}");
+}
+
+#[tokio::test]
+async fn a_full_worker_gives_back_what_its_blocked_pops_bring() {
+    let mut bench = Bench::new().await;
+    bench.settings.worker.concurrency = 1;
+    let _first = bench.worker().await;
+    let client = bench.client().await;
+    // The first worker now holds a job, and blocked pops on its other queues.
+    let busy = client.request("sleep").data(&json!({"ms": 60_000})).send().await.unwrap();
+    assert_eq!(busy.queue, "default");
+    redcall_testkit::eventually("the first worker to be busy", async || {
+        bench.workers().await.iter().any(|worker| worker.running == 1).then_some(())
+    })
+    .await;
+    let _second = bench.worker().await;
+    for queue in ["high", "low", "high", "low"] {
+        let call = client.request("echo").data(queue).queue(queue);
+        let answer = call.timeout(Duration::from_secs(5)).wait().await.unwrap();
+        assert_eq!(answer.json::<String>().unwrap(), queue);
+    }
+}
