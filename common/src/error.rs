@@ -20,7 +20,10 @@ pub enum Retry {
 }
 
 macro_rules! codes {
-    ($($(#[doc = $doc:literal])+ $variant:ident = $text:literal, $number:literal, $retry:ident;)+) => {
+    ($(
+        $(#[doc = $doc:literal])+
+        $variant:ident = $text:literal, $number:literal, $retry:ident;
+    )+) => {
         /// Why a call got no answer. Closed: a new code is a new wire version.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Code {

@@ -114,15 +114,14 @@ mod tests {
     fn the_wire_bytes_of_frames_are_fixed() {
         let head = FrameHead { id: "x1", response_key: "redcall:{q}:response:x1", attempt: 1 };
         let data = RawValue::from_string(r#"{"answer":2}"#.into()).unwrap();
+        let start = r#"{"id":"x1","response_key":"redcall:{q}:response:x1","type":"#;
         assert_eq!(
             head.data(FrameType::Result, 1, Some(&data)),
-            r#"{"id":"x1","response_key":"redcall:{q}:response:x1","type":"result","seq":1,"attempt":1,"data":{"answer":2}}"#
+            format!(r#"{start}"result","seq":1,"attempt":1,"data":{{"answer":2}}}}"#)
         );
         let error = head.error(2, &WireError::new(Code::HandlerFailed, "no"));
-        assert_eq!(
-            error,
-            r#"{"id":"x1","response_key":"redcall:{q}:response:x1","type":"error","seq":2,"attempt":1,"error":{"code":"handler_failed","message":"no"}}"#
-        );
+        let wire = r#"{"code":"handler_failed","message":"no"}"#;
+        assert_eq!(error, format!(r#"{start}"error","seq":2,"attempt":1,"error":{wire}}}"#));
         let frame: Frame = serde_json::from_str(&error).unwrap();
         assert!(frame.kind.ends());
         assert_eq!(frame.error.unwrap().code, Code::HandlerFailed);

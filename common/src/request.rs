@@ -105,9 +105,11 @@ mod tests {
             notify: Some("redcall:{q}:notify:c"),
             headers: &BTreeMap::new(),
         };
-        assert_eq!(
-            envelope.encode(),
-            r#"{"id":"x1","name":"add","data":{"a":1,"b":1},"response_key":"redcall:{q}:response:x1","enqueued_at":1763683200000,"budget_ms":30000,"notify":"redcall:{q}:notify:c"}"#
-        );
+        let wire = [
+            r#"{"id":"x1","name":"add","data":{"a":1,"b":1},"#,
+            r#""response_key":"redcall:{q}:response:x1","enqueued_at":1763683200000,"#,
+            r#""budget_ms":30000,"notify":"redcall:{q}:notify:c"}"#,
+        ];
+        assert_eq!(envelope.encode(), wire.concat());
     }
 }

@@ -1,10 +1,11 @@
 //! The settings file, fitted to this machine: which one, and what runs `word_count` here.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use redcall_common::settings::{HandlerSettings, Settings, SettingsError};
+use redcall_common::settings::{HandlerSettings, JobSettings, Settings, SettingsError};
 use tokio::process::Command;
 
 use crate::root::Root;
@@ -29,8 +30,8 @@ pub(crate) fn load(flag: Option<&Path>) -> Result<Settings, SettingsError> {
 ///
 /// Tried instead of looked for: some systems and version managers have a `python3` on PATH that
 /// only says how to install one.
-pub(crate) async fn lacks_python(settings: &Settings) -> bool {
-    let kind = settings.jobs.get(WORD_COUNT).map(|job| &job.kind);
+pub(crate) async fn lacks_python(jobs: &BTreeMap<String, JobSettings>) -> bool {
+    let kind = jobs.get(WORD_COUNT).map(|job| &job.kind);
     let wanted = match kind {
         Some(HandlerSettings::Command(command)) => command.first().is_some_and(|it| it == PYTHON),
         Some(HandlerSettings::Compiled(_)) | None => false,

@@ -1,7 +1,7 @@
 //! `example worker`: a worker with the example's handlers compiled in.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use redcall_common::report::Problem;
@@ -45,7 +45,7 @@ impl Serve {
         }
         let root = open(&self.root)?;
         let mut without_python = self.without_python;
-        if !without_python && mapping::lacks_python(&settings).await {
+        if !without_python && mapping::lacks_python(&settings.jobs).await {
             tracing::warn!("{}", mapping::WITHOUT_PYTHON);
             without_python = true;
         }
@@ -55,7 +55,7 @@ impl Serve {
 }
 
 /// The directory to serve or to index.
-pub(crate) fn open(dir: &std::path::Path) -> Result<Root, Failure> {
+pub(crate) fn open(dir: &Path) -> Result<Root, Failure> {
     Root::open(dir).map_err(|error| {
         let what = format!("{}: {error}", dir.display());
         Failure::usage(Problem::new(what).help("Name a directory that can be read."))

@@ -34,8 +34,9 @@ fn the_three_required_fields_are_enough() {
 
 #[test]
 fn a_waited_request_keeps_its_answer_for_the_budget_and_thirty_seconds() {
+    let notify = r#""notify":"redcall:{q}:notify:me""#;
     let raw = format!(
-        r#"{{"id":"x1","name":"a","data":1,"response_key":"{KEY}","budget_ms":5000,"notify":"redcall:{{q}}:notify:me"}}"#
+        r#"{{"id":"x1","name":"a","data":1,"response_key":"{KEY}","budget_ms":5000,{notify}}}"#
     );
     let reply = run(&raw).unwrap().reply.unwrap();
     assert_eq!(reply.ttl_ms, 35_000);

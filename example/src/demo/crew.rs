@@ -1,11 +1,12 @@
 //! The workers of the demo, as processes or in this one.
 
-use std::time::Duration;
+use std::os::unix::process::ExitStatusExt as _;
 
 use futures_util::future::{join_all, select_all};
 use redcall_common::report::Problem;
 use redcall_common::settings::Settings;
 use redcall_worker::{Stop, WorkerError};
+use rustix::process::Signal;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -22,8 +23,8 @@ pub(super) enum Crew {
     Task {
         /// Asks it to stop.
         stop: watch::Sender<Stop>,
-        /// Ends with it.
-        task: JoinHandle<Result<(), WorkerError>>,
+        /// Ends with it; taken by whoever has seen its end.
+        task: Option<JoinHandle<Result<(), WorkerError>>>,
     },
 }
 
@@ -51,7 +52,7 @@ impl Crew {
         mapping::fit(&mut settings, root, without_python);
         let worker = worker::build(settings, root.clone())?;
         let (stop, stopped) = watch::channel(Stop::No);
-        Ok(Self::Task { stop, task: tokio::spawn(worker.run_until(stopped)) })
+        Ok(Self::Task { stop, task: Some(tokio::spawn(worker.run_until(stopped))) })
     }
 
     /// Waits until a worker ends by itself: something is wrong with all of them then. Cancel safe.
@@ -64,10 +65,9 @@ impl Crew {
                 let what = format!("worker {} ended early ({status})", index + 1);
                 Failure::new(Problem::new(what).help("What it said about it stands above."))
             }
-            Self::Task { task, .. } => match task.await {
-                Ok(Ok(())) => Failure::new(Problem::new("the worker ended early")),
-                Ok(Err(error)) => error.into(),
-                Err(error) => Failure::new(Problem::of(&error)),
+            Self::Task { task, .. } => match end_of(task).await {
+                Ok(()) => Failure::new(Problem::new("the worker ended early")),
+                Err(failure) => failure,
             },
         }
     }
@@ -79,7 +79,8 @@ impl Crew {
                 let ends = join_all(processes.into_iter().map(Process::end)).await;
                 for (number, status) in (1..).zip(ends) {
                     let status = status.map_err(|error| Failure::new(Problem::of(&error)))?;
-                    if !status.success() {
+                    // Ended by our signal before it could listen: it had not begun.
+                    if !status.success() && status.signal() != Some(Signal::TERM.as_raw()) {
                         let what = format!("worker {number} did not end well ({status})");
                         return Err(Failure::new(Problem::new(what)));
                     }
@@ -89,8 +90,16 @@ impl Crew {
             Self::Task { stop, mut task } => {
                 stop.send_replace(Stop::Drain);
                 // The worker bounds its own end.
-                task.await.map_err(|error| Failure::new(Problem::of(&error)))?.map_err(Into::into)
+                end_of(&mut task).await
             }
         }
     }
+}
+
+/// Waits for the end of a worker's task, unless that has been seen already. Cancel safe.
+async fn end_of(task: &mut Option<JoinHandle<Result<(), WorkerError>>>) -> Result<(), Failure> {
+    let Some(running) = task else { return Ok(()) };
+    let ended = running.await;
+    *task = None;
+    ended.map_err(|error| Failure::new(Problem::of(&error)))?.map_err(Into::into)
 }

@@ -11,17 +11,16 @@ mod interrupts;
 mod process;
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use redcall_common::report::Problem;
 use redcall_common::settings::Settings;
 use redcall_common::store::embedded::Embedded;
 use redcall_worker::init_log;
 
 use crate::failure::Failure;
-use crate::root::Root;
 use crate::{index, mapping, worker};
-use crew::{Crew, Place};
+use crew::Crew;
 use interrupts::Interrupts;
 
 const LOG_LEVEL: &str = "REDCALL__LOG__LEVEL";
@@ -53,19 +52,57 @@ impl Demo {
             QUIET.clone_into(&mut settings.log.level);
         }
         init_log(&settings.log);
-        let dir = self.dir.clone().unwrap_or_else(repository);
-        let root = worker::open(&dir)?;
-        let named = settings.redis.url_named;
-        if !named {
+        let root = worker::open(&self.dir.unwrap_or_else(repository))?;
+        if !settings.redis.url_named {
             "embedded".clone_into(&mut settings.redis.url);
         }
         // Together: both wait for a process that starts.
-        let (server, without_python) =
-            tokio::join!(Embedded::serve(&mut settings.redis), lacks_python(&self.settings));
-        let _server = server?;
-        if without_python? {
+        let (server, without_python) = tokio::join!(
+            Embedded::serve(&mut settings.redis),
+            mapping::lacks_python(&settings.jobs)
+        );
+        // Ends after everything that uses it.
+        let server = server?;
+        if without_python {
             eprintln!("{}", mapping::WITHOUT_PYTHON);
         }
-        Ok(())
+        let (redis, crew) =
+            (server.is_some(), if self.in_process { None } else { Some(self.workers) });
+        eprintln!("{}", header(&settings, redis, crew));
+        let mut crew = match crew {
+            Some(count) => Crew::processes(count, &settings, &root, without_python)?,
+            None => Crew::task(&settings, &root, without_python)?,
+        };
+        let done = tokio::select! {
+            done = index::run(&settings, &root) => done,
+            lost = crew.lost() => Err(lost),
+            interrupted = interrupts.next() => Err(interrupted),
+        };
+        // At the second signal nobody waits any more: what is left is killed.
+        let ended = tokio::select! {
+            ended = crew.end() => ended,
+            interrupted = interrupts.next() => Err(interrupted),
+        };
+        done.and(ended)
     }
+}
+
+/// What runs where, in one line.
+fn header(settings: &Settings, private: bool, processes: Option<u16>) -> String {
+    let redis = if private { "a private Redis".to_owned() } else { settings.redis.redacted_url() };
+    match processes {
+        Some(1) => format!("1 worker process, {redis}"),
+        Some(count) => format!("{count} worker processes, {redis}"),
+        None => format!("a worker in this process, {redis}"),
+    }
+}
+
+/// The repository around the working directory, else that directory.
+fn repository() -> PathBuf {
+    let is_repository = |dir: &&Path| {
+        let manifest = fs::read_to_string(dir.join("Cargo.toml")).unwrap_or_default();
+        dir.join(".git").exists() || manifest.lines().any(|line| line.trim() == "[workspace]")
+    };
+    let cwd = env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+    cwd.ancestors().find(is_repository).unwrap_or(&cwd).to_owned()
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use redcall_client::Code;
 use redcall_common::settings::{HandlerSettings, JobSettings};
-use redcall_tests::Bench;
 use redcall_testkit::eventually;
+use redcall_tests::Bench;
 use redcall_worker::{Json, State};
 use serde_json::json;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use redcall_tests::Bench;
 use redcall_testkit::eventually;
+use redcall_tests::Bench;
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use serde_json::json;

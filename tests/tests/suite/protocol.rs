@@ -44,7 +44,8 @@ async fn the_python_client_of_the_document_works() {
         Command::new(python).arg(script).arg(url).output().unwrap()
     });
     let output = run.await.unwrap();
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{out}{err}");
     assert_eq!(out.trim(), "all as the document says");
 }

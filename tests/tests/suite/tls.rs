@@ -1,8 +1,8 @@
 //! `rediss://` with a private authority.
 
 use redcall_client::{Client, StoreError};
-use redcall_tests::Bench;
 use redcall_testkit::TestRedis;
+use redcall_tests::Bench;
 use serde_json::json;
 
 #[tokio::test]

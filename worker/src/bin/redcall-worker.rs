@@ -24,7 +24,8 @@ struct Cli {
     #[arg(long, global = true, value_name = "A,B,...", value_delimiter = ',', value_parser = queue)]
     queues: Vec<String>,
     /// How many jobs run at the same time
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    #[arg(long, global = true, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=65_536))]
     concurrency: Option<u32>,
     /// Name shown in lists of workers; else the host's
     #[arg(long, global = true, value_parser = queue)]

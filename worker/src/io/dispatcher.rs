@@ -2,7 +2,7 @@
 //!
 //! Single-threaded on purpose: every field is read and written here alone.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::heartbeat::{self, Identity, Status, Told};
 use super::launch::{Launched, launch};
 use super::pops::Popped;
 use super::queue::{Leaving, Queue};
-use super::turn::{self, Ended};
+use super::turn::{self, Ended, Part};
 use super::{WITHIN, heartbeat::take_over};
 use crate::error::WorkerError;
 use crate::handler::HandlerError;
@@ -141,11 +141,12 @@ impl Dispatcher {
                 () = &mut reconnected => {
                     reconnected = Box::pin(self.shared.link.reconnected());
                     self.connected_since = Instant::now();
-                    self.queues.iter_mut().for_each(|queue| queue.length = None);
+                    self.queues.iter_mut().for_each(Queue::doubt);
                 }
                 level = stop_above(&mut stop, self.stop), if self.stop < Stop::Now => {
                     self.stopping(level).await;
-                    let patience = if level == Stop::Now { Duration::ZERO } else { self.drain_timeout };
+                    let drain = level == Stop::Drain;
+                    let patience = if drain { self.drain_timeout } else { Duration::ZERO };
                     give_up_at = Some(Instant::now() + patience);
                 }
                 _ = &mut abandoned, if self.stop < Stop::Now => {
@@ -181,7 +182,7 @@ impl Dispatcher {
         }
         if !stopping && self.running.len() < self.concurrency {
             for queue in &mut self.queues {
-                if !queue.popping && !queue.may_have_work() {
+                if !queue.popping && !queue.unsure && !queue.may_have_work() {
                     queue.popping = true;
                     queue.pops.arm();
                 }
@@ -194,10 +195,14 @@ impl Dispatcher {
         match ended.replies {
             Ok(replies) => {
                 for (part, reply) in ended.parts.into_iter().zip(replies) {
-                    let CycleReply { settled, length, leased, .. } = reply;
+                    let CycleReply { settled, length, leased, .. } = reply.cycle;
                     let queue = part.queue;
-                    part.settled(settled);
                     self.queues[queue].length = Some(length);
+                    if let Some(held) = reply.held {
+                        self.queues[queue].unsure = false;
+                        self.start(queue, self.strangers(&part, held));
+                    }
+                    part.settled(settled);
                     self.start(queue, leased);
                 }
             }
@@ -210,6 +215,16 @@ impl Dispatcher {
         }
     }
 
+    /// What is held but known to nobody here: the reply that brought it was lost.
+    fn strangers(&self, part: &Part, held: Vec<Leased>) -> Vec<Leased> {
+        let known = self.running.values().filter(|running| running.queue == part.queue);
+        let known: HashSet<&str> = known.map(|running| running.id.as_str()).collect();
+        let leaving = &self.queues[part.queue].leaving;
+        let leaving: HashSet<&str> = leaving.iter().map(|l| l.outcome.id.as_str()).collect();
+        let is_known = |id: &str| known.contains(id) || leaving.contains(id) || part.settles(id);
+        held.into_iter().filter(|leased| !is_known(&leased.id)).collect()
+    }
+
     fn popped(&mut self, popped: Popped) {
         let queue = &mut self.queues[popped.queue];
         queue.popping = false;
@@ -220,7 +235,7 @@ impl Dispatcher {
             }
             Err(error) => {
                 tracing::debug!(%error, queue = queue.name(), "a blocked pop failed");
-                queue.length = None;
+                queue.doubt();
             }
         }
     }
@@ -249,7 +264,7 @@ impl Dispatcher {
                 let (id, settled, overdue) = (leased.id, false, false);
                 self.running.insert(serial, Running { queue, id, launched, settled, overdue });
             }
-            Err(outcome) => self.leave(queue, outcome),
+            Err(outcome) => self.leave(queue, *outcome),
         }
     }
 

@@ -39,8 +39,8 @@ pub(crate) fn launch(
     mapping: &Mapping,
     shared: &Arc<Shared>,
     handlers: &tokio::runtime::Handle,
-) -> Result<Launched, Outcome> {
-    let outcome = |settlement| Outcome { id: leased.id.clone(), settlement };
+) -> Result<Launched, Box<Outcome>> {
+    let outcome = |settlement| Box::new(Outcome { id: leased.id.clone(), settlement });
     let request = decode(&leased.raw, &leased.id, &keys.queue, &shared.limits)
         .map_err(|rejected| outcome(reject(&leased.id, rejected)))?;
     let left = budget_left(&request, shared.link.now_ms());

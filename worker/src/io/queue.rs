@@ -21,6 +21,8 @@ pub(crate) struct Queue {
     pub(crate) length: Option<usize>,
     /// Whether a blocked pop is out.
     pub(crate) popping: bool,
+    /// Whether a reply was lost, so that it may hold leases that nobody here knows.
+    pub(crate) unsure: bool,
     /// What the next turn settles.
     pub(crate) leaving: Vec<Leaving>,
     /// Names whose parked requests the next turn takes first.
@@ -30,11 +32,23 @@ pub(crate) struct Queue {
 impl Queue {
     pub(crate) fn new(keys: Arc<WorkerKeys>, pops: Pops) -> Self {
         let (leaving, parked) = (Vec::new(), Vec::new());
-        Self { keys, pops, length: None, popping: false, leaving, parked }
+        Self { keys, pops, length: None, popping: false, unsure: false, leaving, parked }
     }
 
     pub(crate) fn name(&self) -> &str {
         self.keys.queue.name()
+    }
+
+    /// Its last reply was lost or is out of date.
+    pub(crate) fn doubt(&mut self) {
+        self.length = None;
+        self.unsure = true;
+    }
+
+    /// Whether the next turn reads back what this worker holds. Not while a pop is out: what it
+    /// has leased would be found there before its reply comes, and started twice.
+    pub(crate) fn to_read_back(&self) -> bool {
+        self.unsure && !self.popping
     }
 
     /// Whether a turn may find something to take.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redcall_common::store::{Cycle, CycleReply, Link, Outcome, Settled, StoreError, WorkerKeys};
+use redcall_common::store::{
+    Cycle, CycleReply, Leased, Link, Outcome, Settled, StoreError, WorkerKeys,
+};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
@@ -19,6 +21,7 @@ pub(crate) struct Part {
     keys: Arc<WorkerKeys>,
     take: usize,
     parked: Vec<String>,
+    read_back: bool,
     outcomes: Vec<Outcome>,
     heard: Vec<Option<oneshot::Sender<Settled>>>,
 }
@@ -26,7 +29,14 @@ pub(crate) struct Part {
 /// A turn that has ended.
 pub(crate) struct Ended {
     pub(crate) parts: Vec<Part>,
-    pub(crate) replies: Result<Vec<CycleReply>, StoreError>,
+    pub(crate) replies: Result<Vec<Reply>, StoreError>,
+}
+
+/// What a turn brought for one part.
+pub(crate) struct Reply {
+    pub(crate) cycle: CycleReply,
+    /// What was held before the turn, if that was read back.
+    pub(crate) held: Option<Vec<Leased>>,
 }
 
 /// What the next turn would do; empty when there is nothing to do. `room` is how many requests
@@ -44,27 +54,22 @@ pub(crate) fn plan(queues: &mut [Queue], mut room: usize) -> Vec<Part> {
             _ => room,
         };
         room -= take;
-        if take == 0 && queue.leaving.is_empty() {
+        let read_back = queue.to_read_back();
+        if take == 0 && queue.leaving.is_empty() && !read_back {
             continue;
         }
         let leaving = std::mem::take(&mut queue.leaving);
         let (outcomes, heard) = leaving.into_iter().map(|l| (l.outcome, l.heard)).unzip();
         let parked = if take > 0 { std::mem::take(&mut queue.parked) } else { Vec::new() };
-        parts.push(Part { queue: index, keys: queue.keys.clone(), take, parked, outcomes, heard });
+        let keys = queue.keys.clone();
+        parts.push(Part { queue: index, keys, take, parked, read_back, outcomes, heard });
     }
     parts
 }
 
 /// Runs a turn. Not to be dropped before its end: what it leased would be forgotten.
 pub(crate) async fn run(link: Arc<Link>, parts: Vec<Part>) -> Ended {
-    let cycles = parts.iter().map(|part| Cycle {
-        keys: &part.keys,
-        take: part.take,
-        parked: &part.parked,
-        outcomes: &part.outcomes,
-    });
-    let cycles: Vec<Cycle<'_>> = cycles.collect();
-    let replies = link.cycle(&cycles, WITHIN).await;
+    let replies = replies(&link, &parts).await;
     if let Err(error) = &replies {
         tracing::warn!(%error, "a turn failed; what it settles is settled again");
         sleep(PAUSE).await;
@@ -72,7 +77,32 @@ pub(crate) async fn run(link: Arc<Link>, parts: Vec<Part>) -> Ended {
     Ended { parts, replies }
 }
 
+async fn replies(link: &Link, parts: &[Part]) -> Result<Vec<Reply>, StoreError> {
+    // Before the turn, so that what the turn leases is not among it.
+    let mut held = Vec::with_capacity(parts.len());
+    for part in parts {
+        held.push(match part.read_back {
+            true => Some(link.held(&part.keys, WITHIN).await?),
+            false => None,
+        });
+    }
+    let cycles = parts.iter().map(|part| Cycle {
+        keys: &part.keys,
+        take: part.take,
+        parked: &part.parked,
+        outcomes: &part.outcomes,
+    });
+    let cycles: Vec<Cycle<'_>> = cycles.collect();
+    let replies = link.cycle(&cycles, WITHIN).await?.into_iter().zip(held);
+    Ok(replies.map(|(cycle, held)| Reply { cycle, held }).collect())
+}
+
 impl Part {
+    /// Whether this turn settles `id`.
+    pub(crate) fn settles(&self, id: &str) -> bool {
+        self.outcomes.iter().any(|outcome| outcome.id == id)
+    }
+
     /// Tells those who want to hear, and logs what was refused.
     pub(crate) fn settled(self, settled: Vec<Settled>) {
         for ((outcome, heard), settled) in self.outcomes.iter().zip(self.heard).zip(settled) {
@@ -97,6 +127,6 @@ impl Part {
         let leaving = leaving.map(|(outcome, heard)| Leaving { outcome, heard });
         queue.leaving.splice(0..0, leaving);
         queue.parked.extend(self.parked);
-        queue.length = None;
+        queue.doubt();
     }
 }

@@ -1,18 +1,19 @@
--- Purpose: one worker's turn on one queue: settle what has ended, then lease what it has room for.
---   Both in one script, so that a busy worker needs one command per turn.
--- KEYS: 1 queue list, 2 inbox list, 3 leases (hash), 4 live (hash), 5 dead (stream), 6 names (zset),
---   7 parked names (set); then, by the indices in ARGV: response keys, channels, parked lists
--- ARGV: 1 worker id, 2 how many requests to take at most, 3 how many bytes, 4 dead letters to keep,
---   5 their age (ms), 6 count P of parked lists to take from first, 7 count S of outcomes;
---   then P times: key index, name; then S times: op, id, key index of the response list (0: none),
---   frame, ttl (ms), key index of the channel (0: none), note (error code or job name),
+-- Purpose: one worker's turn on one queue: settle what has ended, then lease what it has room
+--   for. Both in one script, so that a busy worker needs one command a turn.
+-- KEYS: 1 queue list, 2 inbox list, 3 leases (hash), 4 live (hash), 5 dead (stream), 6 names
+--   (zset), 7 parked names (set); then, by the indices in ARGV: response keys, channels, parked
+--   lists
+-- ARGV: 1 worker id, 2 how many requests to take at most, 3 how many bytes, 4 dead letters to
+--   keep, 5 their age (ms), 6 count P of parked lists to take from first, 7 count S of outcomes;
+--   then P times: key index, name; then S times: op, id, key index of the response list (0:
+--   none), frame, ttl (ms), key index of the channel (0: none), note (error code or job name),
 --   reason
---   ops: answer (push the frame), done (nobody asked), bury (to the dead letters; and push the frame
---   if there is a key), back (to the head of the queue), unknown (park it if a live worker maps the
---   name, else answer or bury; reason is the key index of the parked list)
--- Returns: {results, length, parked, {id, raw, id, raw, ...}}. results: one character per outcome:
---   '1' settled, '0' refused, since the lease is gone, 'P' parked. length: of the queue afterwards.
---   parked: how many names have parked requests. Last, what was leased.
+--   ops: answer (push the frame), done (nobody asked), bury (to the dead letters; and push the
+--   frame if there is a key), back (to the head of the queue), unknown (park it if a live worker
+--   maps the name, else answer or bury; reason is the key index of the parked list)
+-- Returns: {results, length, parked, {id, raw, id, raw, ...}}. results: one character per
+--   outcome: '1' settled, '0' refused, since the lease is gone, 'P' parked. length: of the queue
+--   afterwards. parked: how many names have parked requests. Last, what was leased.
 -- Derived keys: none.
 -- Cost: O(outcomes + taken). An element without a readable id or with a live one is buried here,
 --   since it cannot be leased.

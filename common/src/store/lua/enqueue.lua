@@ -3,8 +3,9 @@
 -- KEYS: 1 queue list, 2 workers (zset)
 -- ARGV: 1 longest length of the queue (0: no cap); then per request: '1' if somebody waits for it,
 --   else '0'; the envelope
--- Returns: {live, accepted}. live: 1 if a worker listens or nobody waits, 0 if the waited ones were
---   left out. accepted: how many of those not left out were pushed, in order; the rest is over the cap.
+-- Returns: {live, accepted}. live: 1 if a worker listens or nobody waits, 0 if the waited ones
+--   were left out. accepted: how many of those not left out were pushed, in order; the rest is
+--   over the cap.
 -- Derived keys: none.
 -- Cost: O(log workers) once, O(1) per request.
 local cap = tonumber(ARGV[1])

@@ -1,6 +1,7 @@
 -- Purpose: push a frame that does not end its request, while the worker still holds the lease.
 -- KEYS: 1 leases (hash) of the worker, 2 response key, 3 channel (optional)
--- ARGV: 1 request id, 2 frame, 3 TTL of the response key (ms), 4 how many unread frames may lie there
+-- ARGV: 1 request id, 2 frame, 3 TTL of the response key (ms), 4 how many unread frames may lie
+--   there
 -- Returns: 1 pushed, 0 the lease is gone, -1 too many unread frames: try again later
 -- Derived keys: none.
 -- Cost: O(1).

@@ -1,7 +1,8 @@
--- Purpose: give everything that a worker holds on one queue back to the head of the queue, and take
---   the worker off the registry: by itself when it leaves, or by another when its lease has ended.
--- KEYS: 1 queue list, 2 workers (zset), 3 live (hash), 4 leases (hash) and 5 inbox (list) and 6 info
---   of the worker that is released
+-- Purpose: give everything that a worker holds on one queue back to the head of the queue, and
+--   take the worker off the registry: by itself when it leaves, or by another when its lease has
+--   ended.
+-- KEYS: 1 queue list, 2 workers (zset), 3 live (hash), 4 leases (hash) and 5 inbox (list) and 6
+--   info of the worker that is released
 -- ARGV: 1 id of that worker, 2 '1' if it releases itself, '0' if another takes over
 -- Returns: how many requests went back, or -1 if the worker still lives
 -- Derived keys: none.

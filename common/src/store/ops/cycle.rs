@@ -236,6 +236,23 @@ pub(super) fn reply(value: Value) -> Result<CycleReply, StoreError> {
 }
 
 impl Link {
+    /// Everything that a worker has leased on one queue: for one whose reply was lost.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached within `within` or refuses.
+    pub async fn held(
+        &self,
+        keys: &WorkerKeys,
+        within: Duration,
+    ) -> Result<Vec<Leased>, StoreError> {
+        let (mut conn, generation) = self.connection(within).await?;
+        let call = redis::cmd("HGETALL").arg(&keys.leases).to_owned();
+        let held: Vec<(String, Vec<u8>)> =
+            self.note(generation, call.query_async(&mut conn).await.map_err(StoreError::from))?;
+        Ok(held.into_iter().map(|(id, raw)| Leased { id, raw }).collect())
+    }
+
     /// One turn on each of several queues, in this order, in one write.
     ///
     /// # Errors

@@ -1,0 +1,120 @@
+//! The calls: one that waits, one that does not, many in flight, one that is followed.
+
+use futures_util::StreamExt as _;
+use futures_util::stream::iter;
+use redcall_client::{CallError, Client, Receipt, Update};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::bar::Bar;
+use super::tally::Tally;
+use crate::walk::kind;
+
+/// How many calls wait for their answers at the same time.
+const IN_FLIGHT: usize = 256;
+/// How many documents have their words counted: each is a process of its own.
+const DOCUMENTS: usize = 20;
+/// Which files are documents.
+const TEXT: [&str; 4] = [".md", ".rst", ".adoc", ".txt"];
+
+/// Answer of `add`.
+#[derive(Deserialize)]
+struct Sum {
+    answer: i64,
+}
+
+/// Answer of `hash_file`, as far as it is used.
+#[derive(Deserialize)]
+pub(super) struct Hashed {
+    pub(super) bytes: u64,
+}
+
+/// Answer of `word_count`, as far as it is used.
+#[derive(Deserialize)]
+pub(super) struct Counted {
+    pub(super) words: u64,
+}
+
+/// A progress frame of `summarize`.
+#[derive(Deserialize)]
+struct Progress {
+    done: u64,
+    total: u64,
+}
+
+/// Answer of `summarize`, as far as it is used.
+#[derive(Deserialize)]
+pub(super) struct Summary {
+    pub(super) files: u64,
+    pub(super) bytes: u64,
+    /// How many progress frames came before it.
+    #[serde(skip)]
+    pub(super) frames: u64,
+}
+
+/// What came of looking at one file.
+enum Looked<'a> {
+    Hashed(&'a str, Result<Hashed, CallError>),
+    Counted(&'a str, Result<Counted, CallError>),
+}
+
+/// One call and its answer, as in the first example of the README: 1 + 2.
+pub(super) async fn add(client: &Client) -> Result<i64, CallError> {
+    let sum: Sum = client.call_and_wait("add", &json!({ "a": 1, "b": 2 })).await?.json()?;
+    Ok(sum.answer)
+}
+
+/// Fire and forget.
+pub(super) async fn log_visit(client: &Client, files: usize) -> Result<Receipt, CallError> {
+    client.call("log_visit", &json!({ "visitor": "example", "files": files })).await
+}
+
+/// A call per file and one more per document, hundreds of them in flight.
+pub(super) async fn look_at(client: &Client, files: &[String], tally: &mut Tally) {
+    let text = |path: &&String| TEXT.contains(&kind(path).as_str());
+    let documents: Vec<&String> = files.iter().filter(text).take(DOCUMENTS).collect();
+    let bar = Bar::new("files", files.len() + documents.len());
+    // Processes take longest to start: they come first, and run beside the rest.
+    let count = documents.into_iter().map(|path| (true, path.as_str()));
+    let hash = files.iter().map(|path| (false, path.as_str()));
+    let looking = iter(count.chain(hash)).map(|(words, path)| async move {
+        let data = json!({ "path": path });
+        if words {
+            let answer = client.call_and_wait("word_count", &data).await;
+            Looked::Counted(path, answer.and_then(|answer| answer.json()))
+        } else {
+            let answer = client.call_and_wait("hash_file", &data).await;
+            Looked::Hashed(path, answer.and_then(|answer| answer.json()))
+        }
+    });
+    let mut looking = looking.buffer_unordered(IN_FLIGHT);
+    while let Some(looked) = looking.next().await {
+        match looked {
+            Looked::Hashed(path, answer) => tally.hashed(path, answer),
+            Looked::Counted(path, answer) => tally.counted(path, answer),
+        }
+        bar.advance();
+    }
+}
+
+/// A streamed call: its frames move the bar, the last one is the answer.
+pub(super) async fn summarize(client: &Client) -> Result<Summary, CallError> {
+    let mut updates = client.request("summarize").stream().await?;
+    let bar = Bar::new("summary", 0);
+    let mut frames = 0;
+    while let Some(update) = updates.next().await {
+        match update? {
+            Update::Progress(frame) => {
+                let frame = serde_json::from_str(frame.get());
+                let Progress { done, total } = frame.map_err(CallError::Decode)?;
+                bar.set(done, total);
+                frames += 1;
+            }
+            // Its next frames say anew how far it is.
+            Update::Restarted { .. } | Update::Chunk(_) => {}
+            Update::Done(answer) => return answer.json().map(|it| Summary { frames, ..it }),
+        }
+    }
+    // A stream ends with its answer or with an error.
+    Err(CallError::TimedOut)
+}

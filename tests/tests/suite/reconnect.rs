@@ -1,0 +1,69 @@
+//! Connections that break under load. The fault proxy of a later release attacks more precisely.
+
+use redcall_tests::Bench;
+use redis::aio::MultiplexedConnection;
+use serde_json::json;
+
+/// Cuts every connection whose name starts with `prefix`; how many there were.
+async fn cut(conn: &mut MultiplexedConnection, prefix: &str) -> usize {
+    let list: String = redis::cmd("CLIENT").arg("LIST").query_async(conn).await.unwrap();
+    let of = |line: &&str| line.contains(&format!("name={prefix}"));
+    let ids = list.lines().filter(of).filter_map(|line| {
+        line.split(' ').find_map(|field| field.strip_prefix("id=")).map(str::to_owned)
+    });
+    let ids: Vec<String> = ids.collect();
+    for id in &ids {
+        let kill = redis::cmd("CLIENT").arg("KILL").arg("ID").arg(id).to_owned();
+        let _: i64 = kill.query_async(conn).await.unwrap();
+    }
+    ids.len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_waited_call_is_answered_although_the_workers_connections_break() {
+    let bench = Bench::new().await;
+    let _worker = bench.worker().await;
+    let client = bench.client().await;
+    let mut conn = bench.redis.connection().await;
+    for round in 0..10 {
+        let calls = (0..500).map(|n| client.request("add").data(&json!({"a": n, "b": round})));
+        let calls = tokio::spawn({
+            let client = client.clone();
+            let calls: Vec<_> = calls.collect();
+            async move { client.wait_many(calls).await }
+        });
+        let first = client.call_and_wait("echo", &round).await;
+        assert!(first.is_ok(), "{first:?}");
+        assert!(cut(&mut conn, "redcall-worker-").await >= 2);
+        for (n, answer) in calls.await.unwrap().into_iter().enumerate() {
+            let answer = answer.unwrap();
+            assert_eq!(answer.data.get(), format!(r#"{{"answer":{}}}"#, n + round));
+        }
+    }
+    let left: Vec<String> =
+        redis::cmd("KEYS").arg("*:leases:*").query_async(&mut conn).await.unwrap();
+    assert_eq!(left, [""; 0], "leases that nobody knows");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waits_survive_a_broken_connection_of_the_client() {
+    let bench = Bench::new().await;
+    let _worker = bench.worker().await;
+    let client = bench.client().await;
+    let mut conn = bench.redis.connection().await;
+    let calls = (0..50).map(|_| client.request("sleep").data(&json!({"ms": 300})));
+    let calls: Vec<_> = calls.collect();
+    let waiting = tokio::spawn({
+        let client = client.clone();
+        async move { client.wait_many(calls).await }
+    });
+    redcall_testkit::eventually("all to run", async || {
+        bench.workers().await.iter().any(|worker| worker.running == 50).then_some(())
+    })
+    .await;
+    assert!(cut(&mut conn, "redcall-client-").await >= 1);
+    for answer in waiting.await.unwrap() {
+        answer.unwrap();
+    }
+    client.call_and_wait("echo", "again").await.unwrap();
+}

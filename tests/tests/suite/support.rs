@@ -1,0 +1,383 @@
+//! What several topics share: elements as a foreign client pushes them, what becomes of them at
+//! Redis, and real programs whose output is read.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+
+use redcall_client::{Client, Code};
+use redcall_testkit::eventually;
+use redcall_tests::{Bench, Program, RunningWorker, binary};
+use redcall_worker::Worker;
+use redis::AsyncCommands;
+use redis::aio::MultiplexedConnection;
+use serde_json::{Value, json};
+
+/// The keys that foreign clients script against.
+pub(crate) const QUEUE: &str = "redcall:{default}:queue";
+pub(crate) const DEAD: &str = "redcall:{default}:dead";
+const LIVE: &str = "redcall:{default}:live";
+
+/// The response key of `id` on the default queue.
+pub(crate) fn response_key(id: &str) -> String {
+    format!("redcall:{{default}}:response:{id}")
+}
+
+/// An envelope with a response key of its own, and `rest` (`,"field":…`) behind it.
+pub(crate) fn waited(id: &str, name: &str, data: &str, rest: &str) -> String {
+    let key = response_key(id);
+    format!(r#"{{"id":"{id}","name":"{name}","data":{data},"response_key":"{key}"{rest}}}"#)
+}
+
+/// The frame of an error: `rest` is what follows the message inside of it.
+pub(crate) fn error_frame(id: &str, code: Code, message: &str, rest: &str) -> String {
+    let (key, message) = (response_key(id), Value::from(message));
+    format!(r#"{{"id":"{id}","response_key":"{key}","type":"error","seq":1,"attempt":1,"#)
+        + &format!(r#""error":{{"code":"{code}","message":{message}{rest}}}}}"#)
+}
+
+/// The frame of an answer.
+pub(crate) fn result_frame(id: &str, data: &str) -> String {
+    let key = response_key(id);
+    format!(
+        r#"{{"id":"{id}","response_key":"{key}","type":"result","seq":1,"attempt":1,"data":{data}}}"#
+    )
+}
+
+/// How an element comes to a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// By the blocked pop of an idle worker.
+    Idle,
+    /// In the midst of a backlog, by a turn of a busy one.
+    Busy,
+}
+
+pub(crate) const WAYS: [Way; 2] = [Way::Idle, Way::Busy];
+
+/// A dead letter, field by field.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct DeadLetter {
+    pub(crate) id: String,
+    pub(crate) code: String,
+    pub(crate) reason: String,
+    pub(crate) worker: String,
+    pub(crate) request: Vec<u8>,
+}
+
+/// All dead letters of the default queue, oldest first.
+pub(crate) async fn dead_letters(conn: &mut MultiplexedConnection) -> Vec<DeadLetter> {
+    type Entry = (String, HashMap<String, Vec<u8>>);
+    let range = redis::cmd("XRANGE").arg(DEAD).arg("-").arg("+").to_owned();
+    let entries: Vec<Entry> = range.query_async(conn).await.unwrap();
+    let letter = |(_, mut fields): Entry| {
+        let request = fields.remove("request").unwrap();
+        let mut text = |name| String::from_utf8(fields.remove(name).unwrap()).unwrap();
+        let (id, code) = (text("id"), text("code"));
+        let letter =
+            DeadLetter { id, code, reason: text("reason"), worker: text("worker"), request };
+        assert!(fields.is_empty(), "further fields: {fields:?}");
+        letter
+    };
+    entries.into_iter().map(letter).collect()
+}
+
+/// Every key of the server, sorted.
+pub(crate) async fn keys(conn: &mut MultiplexedConnection) -> Vec<String> {
+    let mut keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(conn).await.unwrap();
+    keys.sort_unstable();
+    keys
+}
+
+/// Whether a key belongs to the registry of queues and workers.
+pub(crate) fn is_registry(key: &str) -> bool {
+    let tail = key.strip_prefix("redcall:{default}:");
+    key == "redcall:queues"
+        || tail
+            .is_some_and(|what| matches!(what, "workers" | "names") || what.starts_with("worker:"))
+}
+
+/// How many connections wait in a blocked pop.
+pub(crate) async fn blocked(conn: &mut MultiplexedConnection) -> usize {
+    let list: String = redis::cmd("CLIENT").arg("LIST").query_async(conn).await.unwrap();
+    list.lines().filter(|line| line.contains("flags=b") && line.contains("cmd=blmove")).count()
+}
+
+/// A worker on the default queue alone, and beside it a foreign client's plain connection.
+pub(crate) struct Foreign {
+    // First, since it takes its leave of a server that still runs.
+    _running: RunningWorker,
+    pub(crate) conn: MultiplexedConnection,
+    pub(crate) client: Client,
+    pub(crate) bench: Bench,
+    worker: String,
+    pushed: usize,
+}
+
+impl Foreign {
+    /// A worker with the built-in handlers.
+    pub(crate) async fn start() -> Self {
+        Self::with(Bench::new().await, |worker| worker).await
+    }
+
+    /// A worker of `bench` with the handlers that `build` puts in. It runs four jobs at a time, so
+    /// that fifty make a backlog.
+    pub(crate) async fn with(mut bench: Bench, build: impl FnOnce(Worker) -> Worker) -> Self {
+        bench.settings.worker.queues = vec!["default".to_owned()];
+        bench.settings.worker.concurrency = 4;
+        let running = bench.worker_with(build).await;
+        let worker = bench.workers().await.remove(0).id;
+        let (conn, client) = (bench.redis.connection().await, bench.client().await);
+        Self { _running: running, conn, client, bench, worker, pushed: 0 }
+    }
+
+    /// Pushes `raw` so that it comes to the worker by `way`.
+    pub(crate) async fn push(&mut self, way: Way, raw: impl AsRef<[u8]>) {
+        let raw = raw.as_ref();
+        match way {
+            Way::Idle => {
+                eventually("the worker to be idle", async || {
+                    (blocked(&mut self.conn).await == 1).then_some(())
+                })
+                .await;
+                let () = self.conn.rpush(QUEUE, raw).await.unwrap();
+            }
+            Way::Busy => {
+                let ids: Vec<String> =
+                    (0..50).map(|n| format!("good{}-{n}", self.pushed)).collect();
+                let good = ids.iter().map(|id| waited(id, "add", r#"{"a":1,"b":1}"#, ""));
+                let mut elements: Vec<Vec<u8>> = good.map(String::into_bytes).collect();
+                elements.insert(25, raw.to_vec());
+                let () = self.conn.rpush(QUEUE, elements).await.unwrap();
+                for id in ids {
+                    assert_eq!(self.frame(&id).await, result_frame(&id, r#"{"answer":2}"#));
+                }
+            }
+        }
+        self.pushed += 1;
+    }
+
+    /// The only frame at the response key of `id`, which has a TTL. Takes it away.
+    pub(crate) async fn frame(&mut self, id: &str) -> String {
+        let key = response_key(id);
+        let mut frames: Vec<String> = eventually("a frame", async || {
+            let frames: Vec<String> = self.conn.lrange(&key, 0, -1).await.unwrap();
+            (!frames.is_empty()).then_some(frames)
+        })
+        .await;
+        assert_eq!(frames.len(), 1, "{frames:?}");
+        let ttl: i64 = self.conn.pttl(&key).await.unwrap();
+        assert!((1..=600_000).contains(&ttl), "{key} goes in {ttl} ms");
+        let () = self.conn.del(&key).await.unwrap();
+        frames.remove(0)
+    }
+
+    /// The only dead letter. Takes it away; the worker that buried it is checked here.
+    pub(crate) async fn dead_letter(&mut self) -> DeadLetter {
+        let mut letters = eventually("a dead letter", async || {
+            let letters = dead_letters(&mut self.conn).await;
+            (!letters.is_empty()).then_some(letters)
+        })
+        .await;
+        assert_eq!(letters.len(), 1, "{letters:?}");
+        assert_eq!(letters[0].worker, self.worker);
+        let ttl: i64 = self.conn.pttl(DEAD).await.unwrap();
+        assert!(ttl > 0, "dead letters go in {ttl} ms");
+        let () = self.conn.del(DEAD).await.unwrap();
+        letters.remove(0)
+    }
+
+    /// Pushes `raw` by each way, and expects a dead letter and nothing else, anywhere.
+    pub(crate) async fn is_buried(&mut self, raw: impl AsRef<[u8]>, id: &str, reason: &str) {
+        let raw = raw.as_ref();
+        for way in WAYS {
+            self.push(way, raw).await;
+            let shown = String::from_utf8_lossy(raw);
+            let letter = self.dead_letter().await;
+            assert_eq!((&*letter.id, &*letter.code), (id, "invalid_request"), "{way:?} {shown}");
+            assert_eq!(letter.reason, reason, "{way:?} {shown}");
+            assert_eq!(letter.request, raw, "{way:?} {shown}");
+            self.goes_on().await;
+        }
+    }
+
+    /// Pushes `raw` by each way, and expects this frame and nothing else, anywhere.
+    pub(crate) async fn is_answered(&mut self, raw: impl AsRef<[u8]>, id: &str, frame: &str) {
+        let raw = raw.as_ref();
+        for way in WAYS {
+            self.push(way, raw).await;
+            assert_eq!(self.frame(id).await, frame, "{way:?} {}", String::from_utf8_lossy(raw));
+            self.goes_on().await;
+        }
+    }
+
+    /// The worker answers, and nothing but the registry lies at Redis.
+    pub(crate) async fn goes_on(&mut self) {
+        let answer = self.client.call_and_wait("add", &json!({"a": 2, "b": 3})).await.unwrap();
+        assert_eq!(answer.data.get(), r#"{"answer":5}"#);
+        let mut strays = Vec::new();
+        eventually("nothing but the registry to be left", async || {
+            let mut left = keys(&mut self.conn).await;
+            left.retain(|key| !is_registry(key));
+            if left != strays {
+                eprintln!("still there: {left:?}");
+                strays = left;
+            }
+            strays.is_empty().then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until the worker holds a request of this id.
+    pub(crate) async fn is_leased(&mut self, id: &str) {
+        eventually("the request to be leased", async || {
+            self.conn.hexists::<_, _, bool>(LIVE, id).await.unwrap().then_some(())
+        })
+        .await;
+    }
+}
+
+/// A settings file in a folder of its own.
+pub(crate) struct SettingsFile {
+    folder: tempfile::TempDir,
+    pub(crate) path: PathBuf,
+}
+
+impl SettingsFile {
+    /// `redcall.toml` with this text.
+    pub(crate) fn new(text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().canonicalize().unwrap().join("redcall.toml");
+        std::fs::write(&path, text).unwrap();
+        Self { folder, path }
+    }
+
+    /// Its folder, without links in the path.
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.folder.path().canonicalize().unwrap()
+    }
+
+    pub(crate) fn arg(&self) -> &str {
+        self.path.to_str().unwrap()
+    }
+}
+
+/// What a program printed, and how it ended.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Ran {
+    /// Runs a program beside the test's runtime.
+    pub(crate) async fn new(name: &str, args: &[&str], env: &BTreeMap<String, String>) -> Self {
+        let (name, env) = (name.to_owned(), env.clone());
+        let args: Vec<String> = args.iter().map(ToString::to_string).collect();
+        let running = tokio::task::spawn_blocking(move || {
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            Program::run(&name, &args, &env)
+        });
+        running.await.unwrap().into()
+    }
+
+    /// What stands on stderr, as sentences: without the frame and the line breaks that are drawn
+    /// around them for people.
+    pub(crate) fn told(&self) -> String {
+        let words = self.stderr.split_whitespace();
+        let drawn = |word: &&str| !matches!(*word, "×" | "│" | "├─▶" | "╰─▶");
+        words.filter(drawn).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// A program whose stderr is read as it comes. Killed when dropped.
+pub(crate) struct Logged {
+    child: Child,
+    log: Arc<Mutex<String>>,
+}
+
+impl Logged {
+    /// Starts `name` with no other environment than `PATH` and `env`.
+    pub(crate) fn start(name: &str, args: &[&str], env: &BTreeMap<String, String>) -> Self {
+        let mut child = Command::new(binary(name))
+            .args(args)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .envs(env)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (log, stderr) = (Arc::<Mutex<String>>::default(), child.stderr.take().unwrap());
+        let written = log.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let mut log = written.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        Self { child, log }
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// The line of its log that holds `text`, as soon as there is one.
+    pub(crate) async fn line(&self, text: &str) -> String {
+        eventually("a line of the log", async || {
+            self.log().lines().find(|line| line.contains(text)).map(str::to_owned)
+        })
+        .await
+    }
+}
+
+impl Drop for Logged {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs `name` with `input` on stdin.
+pub(crate) fn run_with_input(
+    name: &str,
+    args: &[&str],
+    env: &BTreeMap<String, String>,
+    input: &str,
+) -> Ran {
+    let mut command = Command::new(binary(name));
+    command.args(args).env_clear().envs(env).stdin(Stdio::piped());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap().into()
+}
+
+/// Whether a process runs: neither gone, nor ended and only waiting for its parent to look.
+pub(crate) fn is_running(pid: i32) -> bool {
+    let Some(process) = rustix::process::Pid::from_raw(pid) else { return false };
+    if rustix::process::test_kill_process(process).is_err() {
+        return false;
+    }
+    // Where there is no /proc, every parent is expected to look.
+    let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"));
+    let state = |stat: String| Some(stat.rsplit_once(") ")?.1.chars().next() == Some('Z'));
+    !stat.ok().and_then(state).unwrap_or(false)
+}
