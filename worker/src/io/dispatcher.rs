@@ -2,13 +2,12 @@
 //!
 //! Single-threaded on purpose: every field is read and written here alone.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use redcall_common::settings::Settings;
-use redcall_common::store::inspect::Overdue;
 use redcall_common::store::keys::Keys;
 use redcall_common::store::{CycleReply, Leased, Outcome, Settlement};
 use tokio::runtime::Handle;
@@ -16,32 +15,21 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::heartbeat::{self, Identity, Status, Told};
-use super::launch::{Launched, launch};
+use super::jobs::Jobs;
+use super::launch::launch;
 use super::pops::Popped;
 use super::queue::{Leaving, Queue};
 use super::turn::{self, Ended, Part};
 use super::{WITHIN, heartbeat::take_over};
 use crate::error::WorkerError;
-use crate::handler::HandlerError;
 use crate::mapping::Mapping;
-use crate::request::{Event, Request, Shared};
+use crate::request::{Event, Shared};
 use crate::worker::Stop;
 
 /// How many events are taken at once.
 const PORTION: usize = 1024;
 /// How long the last settling and the release may take after the drain's end.
 const FAREWELL: Duration = Duration::from_secs(3);
-
-/// A job that holds a slot.
-struct Running {
-    queue: usize,
-    id: String,
-    launched: Launched,
-    /// Whether it has been settled, by whomever.
-    settled: bool,
-    /// Answered `timeout`, and still there.
-    overdue: bool,
-}
 
 type Turn = Pin<Box<dyn Future<Output = Ended>>>;
 
@@ -57,10 +45,7 @@ pub(crate) struct Dispatcher {
     concurrency: usize,
     lease: Duration,
     drain_timeout: Duration,
-    running: HashMap<u64, Running>,
-    /// When jobs are ended; one entry per running job that is not overdue.
-    deadlines: BTreeSet<(Instant, u64)>,
-    next_serial: u64,
+    jobs: Jobs,
     turn: Option<Turn>,
     told: mpsc::UnboundedSender<Told>,
     hearing: Option<mpsc::UnboundedReceiver<Told>>,
@@ -91,9 +76,7 @@ impl Dispatcher {
             concurrency: settings.worker.concurrency,
             lease: settings.worker.lease,
             drain_timeout: settings.worker.drain_timeout,
-            running: HashMap::new(),
-            deadlines: BTreeSet::new(),
-            next_serial: 0,
+            jobs: Jobs::default(),
             turn: None,
             told,
             hearing: Some(hearing),
@@ -125,7 +108,7 @@ impl Dispatcher {
             if self.stop > Stop::No && self.is_drained() {
                 break;
             }
-            let next_end = self.deadlines.first().map(|(at, _)| *at);
+            let next_end = self.jobs.next_end();
             tokio::select! {
                 // First what makes room, then what fills it.
                 biased;
@@ -136,7 +119,7 @@ impl Dispatcher {
                 }
                 Some(popped) = pops.recv() => self.popped(popped),
                 Some(told) = told.recv() => self.told(told),
-                () = until(next_end) => self.end_late(),
+                () = until(next_end) => self.jobs.end_late(),
                 _ = ticks.tick() => self.beat(),
                 () = &mut reconnected => {
                     reconnected = Box::pin(self.shared.link.reconnected());
@@ -172,7 +155,7 @@ impl Dispatcher {
         let stopping = self.stop > Stop::No;
         if self.turn.is_none() {
             let out = self.queues.iter().filter(|queue| queue.popping).count();
-            let free = self.concurrency.saturating_sub(self.running.len());
+            let free = self.concurrency.saturating_sub(self.jobs.len());
             // Each blocked pop may bring one; but they must not keep a queue with work waiting.
             let room = if stopping { 0 } else { free.saturating_sub(out).max(free.min(1)) };
             let parts = turn::plan(&mut self.queues, room);
@@ -180,7 +163,7 @@ impl Dispatcher {
                 self.turn = Some(Box::pin(turn::run(self.shared.link.clone(), parts)));
             }
         }
-        if !stopping && self.running.len() < self.concurrency {
+        if !stopping && self.jobs.len() < self.concurrency {
             for queue in &mut self.queues {
                 if !queue.popping && !queue.unsure && !queue.may_have_work() {
                     queue.popping = true;
@@ -217,8 +200,7 @@ impl Dispatcher {
 
     /// What is held but known to nobody here: the reply that brought it was lost.
     fn strangers(&self, part: &Part, held: Vec<Leased>) -> Vec<Leased> {
-        let known = self.running.values().filter(|running| running.queue == part.queue);
-        let known: HashSet<&str> = known.map(|running| running.id.as_str()).collect();
+        let known = self.jobs.ids_of(part.queue);
         let leaving = &self.queues[part.queue].leaving;
         let leaving: HashSet<&str> = leaving.iter().map(|l| l.outcome.id.as_str()).collect();
         let is_known = |id: &str| known.contains(id) || leaving.contains(id) || part.settles(id);
@@ -242,7 +224,7 @@ impl Dispatcher {
 
     /// Starts what was leased, as far as there are slots; the rest goes back to the head.
     fn start(&mut self, queue: usize, leased: Vec<Leased>) {
-        let free = self.concurrency.saturating_sub(self.running.len());
+        let free = self.concurrency.saturating_sub(self.jobs.len());
         let free = if self.stop > Stop::No { 0 } else { free };
         let mut leased = leased.into_iter();
         for leased in leased.by_ref().take(free) {
@@ -255,15 +237,10 @@ impl Dispatcher {
     }
 
     fn launch(&mut self, queue: usize, leased: Leased) {
-        let serial = self.next_serial;
-        self.next_serial += 1;
+        let serial = self.jobs.next_serial();
         let keys = &self.queues[queue].keys;
         match launch(&leased, keys, serial, &self.mapping, &self.shared, &self.handlers) {
-            Ok(launched) => {
-                self.deadlines.insert((launched.ends_at, serial));
-                let (id, settled, overdue) = (leased.id, false, false);
-                self.running.insert(serial, Running { queue, id, launched, settled, overdue });
-            }
+            Ok(launched) => self.jobs.insert(serial, queue, leased.id, launched),
             Err(outcome) => self.leave(queue, *outcome),
         }
     }
@@ -273,44 +250,8 @@ impl Dispatcher {
     }
 
     fn event(&mut self, event: Event) {
-        match event {
-            Event::Settle { serial, settlement, heard } => {
-                let Some(running) = self.running.get_mut(&serial) else { return };
-                running.settled = true;
-                let outcome = Outcome { id: running.id.clone(), settlement };
-                self.queues[running.queue].leaving.push(Leaving { outcome, heard });
-            }
-            Event::Released { serial } => {
-                let Some(running) = self.running.remove(&serial) else { return };
-                self.deadlines.remove(&(running.launched.ends_at, serial));
-                if !running.settled {
-                    // Its runtime went away under it.
-                    let outcome = Outcome { id: running.id, settlement: Settlement::Back };
-                    self.leave(running.queue, outcome);
-                }
-            }
-        }
-    }
-
-    /// Ends jobs whose time is over. Their callers hear at once; what cannot be ended keeps its
-    /// slot and is shown.
-    fn end_late(&mut self) {
-        let now = Instant::now();
-        while let Some((at, serial)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now)
-        {
-            self.deadlines.remove(&(at, serial));
-            let Some(running) = self.running.get_mut(&serial) else { continue };
-            running.overdue = true;
-            // Held before the handler is ended: with its last clone the job would go unsettled.
-            let job = running.launched.job.upgrade();
-            running.launched.abort.abort();
-            if let Some(job) = job {
-                let error = HandlerError(running.launched.timeout.clone());
-                let name = &running.launched.name;
-                tracing::warn!(id = running.id, name, code = %error.0.code, "out of time");
-                // On this thread: the handlers' ones may all be spinning.
-                tokio::spawn(async move { Request::new(job).conclude(Err(error)).await });
-            }
+        if let Some((queue, leaving)) = self.jobs.event(event) {
+            self.queues[queue].leaving.push(leaving);
         }
     }
 
@@ -359,18 +300,11 @@ impl Dispatcher {
     }
 
     fn status(&self) -> Status {
-        let overdue = self.running.values().filter(|running| running.overdue);
-        let overdue = overdue.map(|running| Overdue {
-            id: running.id.clone(),
-            name: running.launched.name.clone(),
-            running_ms: u64::try_from(running.launched.started.elapsed().as_millis())
-                .unwrap_or(u64::MAX),
-        });
         Status {
             state: if self.stop > Stop::No { "draining" } else { "running" },
             concurrency: self.concurrency,
-            running: self.running.len(),
-            overdue: overdue.collect(),
+            running: self.jobs.len(),
+            overdue: self.jobs.overdue(),
             lease: self.lease,
             queues: self.queues.iter().map(|queue| queue.name().to_owned()).collect(),
         }
@@ -378,7 +312,7 @@ impl Dispatcher {
 
     async fn stopping(&mut self, level: Stop) {
         self.stop = level;
-        tracing::info!(?level, running = self.running.len(), "stopping");
+        tracing::info!(?level, running = self.jobs.len(), "stopping");
         for queue in self.queues.iter().filter(|queue| queue.popping) {
             queue.pops.unblock(&self.shared.link).await;
         }
@@ -387,15 +321,13 @@ impl Dispatcher {
 
     fn is_drained(&self) -> bool {
         let quiet = |queue: &Queue| !queue.popping && queue.leaving.is_empty();
-        self.running.is_empty() && self.turn.is_none() && self.queues.iter().all(quiet)
+        self.jobs.is_empty() && self.turn.is_none() && self.queues.iter().all(quiet)
     }
 
     /// Settles what has ended, gives back the rest, leaves the registry. Bounded.
     async fn farewell(mut self) -> Result<(), WorkerError> {
-        let left = self.running.len();
-        for running in self.running.values() {
-            running.launched.abort.abort();
-        }
+        let left = self.jobs.len();
+        self.jobs.abort_all();
         let saying = async {
             if let Some(turn) = self.turn.take() {
                 let ended = turn.await;

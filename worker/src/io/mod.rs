@@ -10,6 +10,7 @@
 
 mod dispatcher;
 mod heartbeat;
+mod jobs;
 mod launch;
 mod pops;
 mod queue;
