@@ -15,14 +15,19 @@ pub enum CallError {
         #[source]
         source: Option<StoreError>,
     },
-    /// May be queued: the connection was lost before Redis confirmed.
+    /// May be queued: Redis did not confirm it, in time or at all.
     #[error("unavailable: Redis did not confirm the request, it may be queued")]
-    Unknown(#[source] StoreError),
+    Unknown {
+        /// What broke; none if the call's time ran out first.
+        #[source]
+        source: Option<StoreError>,
+    },
     /// Queued, and ended with an error.
     #[error("{0}")]
     Failed(WireError),
-    /// Queued, and not answered within the call's timeout. It may still run.
-    #[error("deadline_exceeded: no answer within the call's timeout; the job was queued")]
+    /// Handed to Redis, and not answered within the call's timeout. It may still be queued or
+    /// running.
+    #[error("deadline_exceeded: no answer within the call's timeout; the job may still run")]
     TimedOut,
     /// The data cannot be written as JSON. Not queued.
     #[error("invalid_data: the data cannot be written as JSON")]
@@ -38,7 +43,7 @@ impl CallError {
     pub fn code(&self) -> Code {
         match self {
             Self::Rejected { error, .. } | Self::Failed(error) => error.code,
-            Self::Unknown(_) => Code::Unavailable,
+            Self::Unknown { .. } => Code::Unavailable,
             Self::TimedOut => Code::DeadlineExceeded,
             Self::Encode(_) | Self::Decode(_) => Code::InvalidData,
         }
@@ -49,12 +54,18 @@ impl CallError {
     pub fn may_be_queued(&self) -> bool {
         match self {
             Self::Rejected { .. } | Self::Encode(_) => false,
-            Self::Unknown(_) | Self::Failed(_) | Self::TimedOut | Self::Decode(_) => true,
+            Self::Unknown { .. } | Self::Failed(_) | Self::TimedOut | Self::Decode(_) => true,
         }
     }
 
     pub(crate) fn rejected(code: Code, message: impl Into<String>) -> Self {
         Self::Rejected { error: WireError::new(code, message), source: None }
+    }
+
+    /// Nobody listens on `queue`; nothing was queued.
+    pub(crate) fn no_workers(queue: &str) -> Self {
+        let message = format!("no worker listens on queue `{queue}`; start one, or check its name");
+        Self::rejected(Code::NoWorkers, message)
     }
 
     /// Redis could not be asked in time; nothing was sent.
@@ -66,7 +77,7 @@ impl CallError {
 impl From<StoreError> for CallError {
     fn from(source: StoreError) -> Self {
         if source.may_have_happened() {
-            return Self::Unknown(source);
+            return Self::Unknown { source: Some(source) };
         }
         let error = WireError::new(Code::Unavailable, source.to_string());
         Self::Rejected { error, source: Some(source) }

@@ -3,22 +3,23 @@
 //! | file | holds |
 //! |---|---|
 //! | `client.rs` | [`Client`]: connections, queues it has used |
-//! | `request.rs` | [`Request`]: building and sending one |
+//! | `request.rs` | [`Request`]: building one |
+//! | `send.rs` | the ways to send one, or many |
 //! | `sender.rs` | the one task that writes requests |
 //! | `pending.rs` | who waits for what |
 //! | `replies.rs` | the reading of answers |
-//! | `ticket.rs`, `stream.rs`, `batch.rs` | waiting later, following, many at once |
+//! | `ticket.rs`, `stream.rs` | waiting later, following |
 //! | `error.rs` | [`CallError`] |
 //!
 //! Running jobs is the worker's business; neither knows the other.
 
-mod batch;
 mod client;
 mod error;
 mod pending;
 mod replies;
 mod request;
 mod response;
+mod send;
 mod sender;
 mod stream;
 mod ticket;

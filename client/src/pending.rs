@@ -24,10 +24,31 @@ enum Sink {
     All { frames: mpsc::UnboundedSender<Ending>, next_seq: u64, attempt: u32 },
 }
 
+/// How far a request has come. Written by the sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Waits for a connection.
+    HandedIn,
+    /// Has been written, or is about to be.
+    Sent,
+    /// Was left out, because no worker listens; tried again during its grace.
+    Unserved,
+}
+
+impl Stage {
+    /// Why a request that has come so far has no answer when its time is over.
+    pub(crate) fn why_late(self, queue: &str) -> CallError {
+        match self {
+            Self::HandedIn => CallError::not_sent(),
+            Self::Unserved => CallError::no_workers(queue),
+            Self::Sent => CallError::TimedOut,
+        }
+    }
+}
+
 struct Waiter {
     response_key: String,
-    /// Set by the sender just before the request is written.
-    sent: bool,
+    stage: Stage,
     check_at: Instant,
     pause: Duration,
     sink: Sink,
@@ -46,9 +67,9 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// Whether the request was handed to Redis.
-    pub(crate) fn was_sent(&self) -> bool {
-        self.pending.lock().get(&self.id).is_none_or(|waiter| waiter.sent)
+    /// How far the request has come.
+    pub(crate) fn stage(&self) -> Stage {
+        self.pending.lock().get(&self.id).map_or(Stage::Sent, |waiter| waiter.stage)
     }
 }
 
@@ -70,10 +91,10 @@ impl Pending {
         &self,
         id: &str,
         response_key: &str,
-        sent: bool,
+        stage: Stage,
     ) -> (Guard, oneshot::Receiver<Ending>) {
         let (sender, receiver) = oneshot::channel();
-        (self.register(id, response_key, sent, Sink::Ending(sender)), receiver)
+        (self.register(id, response_key, stage, Sink::Ending(sender)), receiver)
     }
 
     /// Registers a waiter for every frame.
@@ -84,13 +105,13 @@ impl Pending {
     ) -> (Guard, mpsc::UnboundedReceiver<Ending>) {
         let (frames, receiver) = mpsc::unbounded_channel();
         let sink = Sink::All { frames, next_seq: 1, attempt: 1 };
-        (self.register(id, response_key, false, sink), receiver)
+        (self.register(id, response_key, Stage::HandedIn, sink), receiver)
     }
 
-    fn register(&self, id: &str, response_key: &str, sent: bool, sink: Sink) -> Guard {
+    fn register(&self, id: &str, response_key: &str, stage: Stage, sink: Sink) -> Guard {
         let waiter = Waiter {
             response_key: response_key.to_owned(),
-            sent,
+            stage,
             check_at: Instant::now() + FIRST_CHECK,
             pause: FIRST_CHECK,
             sink,
@@ -106,13 +127,13 @@ impl Pending {
 
     /// Marks a request as sent; `false` if nobody waits for it any more.
     pub(crate) fn mark_sent(&self, id: &str) -> bool {
-        self.lock().get_mut(id).map(|waiter| waiter.sent = true).is_some()
+        self.lock().get_mut(id).map(|waiter| waiter.stage = Stage::Sent).is_some()
     }
 
     /// Takes the mark back: the request was left out of the batch.
-    pub(crate) fn mark_unsent(&self, id: &str) {
+    pub(crate) fn mark_unserved(&self, id: &str) {
         if let Some(waiter) = self.lock().get_mut(id) {
-            waiter.sent = false;
+            waiter.stage = Stage::Unserved;
         }
     }
 
@@ -147,7 +168,9 @@ impl Pending {
     pub(crate) fn due(&self, all: bool) -> Vec<(String, String, bool)> {
         let now = Instant::now();
         let mut waiters = self.lock();
-        let due = waiters.iter_mut().filter(|(_, w)| w.sent && (all || w.check_at <= now));
+        let due = waiters
+            .iter_mut()
+            .filter(|(_, w)| w.stage == Stage::Sent && (all || w.check_at <= now));
         due.map(|(id, waiter)| {
             waiter.check_at = now + waiter.pause;
             waiter.pause = (waiter.pause * 2).min(LONGEST_PAUSE);
@@ -233,8 +256,10 @@ mod tests {
     #[test]
     fn a_dropped_wait_leaves_nothing_behind() {
         let pending = Pending::default();
-        let (guard, _receiver) = pending.wait_for("a", "key", false);
-        assert!(!guard.was_sent() && pending.mark_sent("a") && guard.was_sent());
+        let (guard, _receiver) = pending.wait_for("a", "key", Stage::HandedIn);
+        assert_eq!(guard.stage(), Stage::HandedIn);
+        assert!(pending.mark_sent("a"));
+        assert_eq!(guard.stage(), Stage::Sent);
         drop(guard);
         assert!(!pending.mark_sent("a") && pending.lock().is_empty());
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use redcall_common::error::Code;
 use redcall_common::store::keys::QueueKeys;
-use redcall_common::store::{Enqueued, Item, Link, StoreError};
+use redcall_common::store::{Enqueued, Item, Link};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
@@ -23,8 +23,8 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// What callers hand in.
 pub(crate) enum Command {
-    /// Push a request.
-    Enqueue(Outgoing),
+    /// Push requests.
+    Enqueue(Vec<Outgoing>),
     /// Delete a response key that has been read.
     Forget(Arc<QueueKeys>, String),
     /// Drop the first frames at a response key: they have been read.
@@ -81,10 +81,22 @@ pub(crate) struct Sender {
     pub(crate) commands: mpsc::Receiver<Command>,
 }
 
-#[derive(Default)]
+/// What goes to one queue.
 struct Batch {
+    keys: Arc<QueueKeys>,
     requests: Vec<Outgoing>,
     forget: Vec<String>,
+}
+
+/// What goes out next, by queue.
+#[derive(Default)]
+struct Batches(HashMap<Arc<str>, Batch>);
+
+impl Batches {
+    fn of(&mut self, keys: &Arc<QueueKeys>) -> &mut Batch {
+        let empty = || Batch { keys: keys.clone(), requests: Vec::new(), forget: Vec::new() };
+        self.0.entry(keys.name().into()).or_insert_with(empty)
+    }
 }
 
 impl Sender {
@@ -97,29 +109,26 @@ impl Sender {
             tokio::select! {
                 count = self.commands.recv_many(&mut buffer, PORTION) => if count == 0 { return },
                 () = sleep_until(again), if !unserved.is_empty() => {
-                    buffer.extend(unserved.drain(..).map(Command::Enqueue));
+                    buffer.push(Command::Enqueue(std::mem::take(&mut unserved)));
                 }
             }
-            let mut batches: HashMap<Arc<str>, (Arc<QueueKeys>, Batch)> = HashMap::new();
+            let mut batches = Batches::default();
             for command in buffer.drain(..) {
-                let keys = match &command {
-                    Command::Enqueue(outgoing) => outgoing.keys.clone(),
-                    Command::Forget(keys, _) => keys.clone(),
+                match command {
+                    Command::Enqueue(requests) => {
+                        for outgoing in requests {
+                            batches.of(&outgoing.keys).requests.push(outgoing);
+                        }
+                    }
+                    Command::Forget(keys, key) => batches.of(&keys).forget.push(key),
                     Command::Trim(key, count) => {
                         // A frame read twice after a failure here is passed over by its seq.
-                        let _ = self.link.trim(key, *count, LOOK).await;
-                        continue;
+                        let _ = self.link.trim(&key, count, LOOK).await;
                     }
-                };
-                let batch = batches.entry(keys.name().into()).or_insert((keys, Batch::default()));
-                match command {
-                    Command::Enqueue(outgoing) => batch.1.requests.push(outgoing),
-                    Command::Forget(_, key) => batch.1.forget.push(key),
-                    Command::Trim(..) => {}
                 }
             }
-            for (keys, batch) in batches.into_values() {
-                let left = self.write(&keys, batch).await;
+            for batch in batches.0.into_values() {
+                let left = self.write(batch).await;
                 if unserved.is_empty() && !left.is_empty() {
                     again = Instant::now() + TRY_AGAIN;
                 }
@@ -129,26 +138,42 @@ impl Sender {
     }
 
     /// Writes one queue's batch; returns what is to be tried again.
-    async fn write(&self, keys: &QueueKeys, batch: Batch) -> Vec<Outgoing> {
-        if batch.requests.is_empty() {
-            // Keys that are not deleted here go by their TTL.
-            let _ = self.link.forget(&batch.forget, LOOK).await;
-            return Vec::new();
+    async fn write(&self, mut batch: Batch) -> Vec<Outgoing> {
+        let mut again = Vec::new();
+        let mut forget = batch.forget;
+        while !batch.requests.is_empty() {
+            let portion = batch.requests.len().min(PORTION);
+            let portion: Vec<Outgoing> = batch.requests.drain(..portion).collect();
+            again.extend(self.enqueue(&batch.keys, portion, &std::mem::take(&mut forget)).await);
         }
+        if !forget.is_empty() {
+            // Keys that are not deleted here go by their TTL.
+            let _ = self.link.forget(&forget, LOOK).await;
+        }
+        again
+    }
+
+    async fn enqueue(
+        &self,
+        keys: &QueueKeys,
+        requests: Vec<Outgoing>,
+        forget: &[String],
+    ) -> Vec<Outgoing> {
         while !self.link.wait_up(LOOK).await {
-            if batch.requests.iter().all(|outgoing| outgoing.is_abandoned(&self.pending)) {
+            if requests.iter().all(|outgoing| outgoing.is_abandoned(&self.pending)) {
                 return Vec::new();
             }
         }
-        let (requests, items) = self.claim(batch.requests);
+        let (requests, items) = self.claim(requests);
         if requests.is_empty() {
             return Vec::new();
         }
-        let sent = self.link.enqueue(keys, self.max_length, &items, &batch.forget, LOOK).await;
-        match sent {
+        match self.link.enqueue(keys, self.max_length, &items, forget, LOOK).await {
             Ok(enqueued) => self.confirm(requests, items, enqueued),
             Err(error) => {
-                self.fail_all(requests, &error);
+                for outgoing in requests {
+                    outgoing.fail(&self.pending, error.clone().into());
+                }
                 Vec::new()
             }
         }
@@ -163,12 +188,6 @@ impl Sender {
                 (outgoing, Item { waited, envelope })
             })
             .unzip()
-    }
-
-    fn fail_all(&self, requests: Vec<Outgoing>, error: &StoreError) {
-        for outgoing in requests {
-            outgoing.fail(&self.pending, error.clone().into());
-        }
     }
 
     /// Tells each caller what became of its request.
@@ -195,19 +214,14 @@ impl Sender {
                 let queue = outgoing.keys.name().to_owned();
                 match &outgoing.caller {
                     Caller::Waits { id, until } if *until > now => {
-                        self.pending.mark_unsent(id);
+                        self.pending.mark_unserved(id);
                         outgoing.envelope = item.envelope;
                         again.push(outgoing);
                     }
-                    _ => outgoing.fail(&self.pending, no_workers(&queue)),
+                    _ => outgoing.fail(&self.pending, CallError::no_workers(&queue)),
                 }
             }
         }
         again
     }
-}
-
-fn no_workers(queue: &str) -> CallError {
-    let message = format!("no worker listens on queue `{queue}`; start one, or check its name");
-    CallError::rejected(Code::NoWorkers, message)
 }

@@ -1,18 +1,18 @@
 //! Following one request's frames to the end.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::{FutureExt, Stream};
 use redcall_common::frame::{Frame, FrameType};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until};
 
-use crate::client::{Client, Route};
+use crate::client::Client;
 use crate::error::CallError;
 use crate::pending::Guard;
+use crate::request::Ready;
 use crate::response::Response;
 
 /// How many frames are taken before they are dropped at Redis.
@@ -39,8 +39,7 @@ pub enum Update {
 /// Dropping it gives the answer up, not the job.
 pub struct FrameStream {
     client: Client,
-    route: Arc<Route>,
-    response_key: String,
+    ready: Ready,
     deadline: Pin<Box<Sleep>>,
     guard: Guard,
     frames: mpsc::UnboundedReceiver<Result<Frame, CallError>>,
@@ -51,14 +50,12 @@ pub struct FrameStream {
 impl FrameStream {
     pub(crate) fn new(
         client: Client,
-        route: Arc<Route>,
-        response_key: String,
-        deadline: Instant,
+        ready: Ready,
         guard: Guard,
         frames: mpsc::UnboundedReceiver<Result<Frame, CallError>>,
     ) -> Self {
-        let deadline = Box::pin(sleep_until(deadline));
-        Self { client, route, response_key, deadline, guard, frames, taken: 0, ended: false }
+        let deadline = Box::pin(sleep_until(ready.deadline));
+        Self { client, ready, deadline, guard, frames, taken: 0, ended: false }
     }
 
     /// The next update; `None` after the last. Cancel safe.
@@ -73,17 +70,16 @@ impl FrameStream {
         let frame = match self.frames.poll_recv(cx) {
             Poll::Ready(Some(Ok(frame))) => frame,
             Poll::Ready(Some(Err(error))) => return self.end(Err(error)),
-            Poll::Ready(None) => return self.end(Err(crate::request::closed())),
+            Poll::Ready(None) => return self.end(Err(crate::send::closed())),
             Poll::Pending => {
                 std::task::ready!(self.deadline.poll_unpin(cx));
-                let sent = self.guard.was_sent();
-                let error = if sent { CallError::TimedOut } else { CallError::not_sent() };
-                return self.end(Err(error));
+                let queue = self.ready.route.keys.name();
+                return self.end(Err(self.guard.stage().why_late(queue)));
             }
         };
         self.taken += 1;
         if self.taken == TRIM_AFTER {
-            self.client.inner.trim(&self.response_key, TRIM_AFTER);
+            self.client.inner.trim(&self.ready.response_key, TRIM_AFTER);
             self.taken = 0;
         }
         let data = || frame.data.clone().unwrap_or_else(|| RawValue::NULL.to_owned());
@@ -92,8 +88,8 @@ impl FrameStream {
             FrameType::Progress => Update::Progress(data()),
             FrameType::Chunk => Update::Chunk(data()),
             FrameType::Result | FrameType::Error => {
-                self.client.inner.forget(&self.route.keys, &self.response_key);
-                let response = Response::from_frame(frame, self.response_key.clone());
+                self.client.inner.forget(&self.ready.route.keys, &self.ready.response_key);
+                let response = Response::from_frame(frame, self.ready.response_key.clone());
                 return self.end(response.map(Update::Done));
             }
         };

@@ -8,9 +8,10 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::client::Client;
 use crate::error::CallError;
+use crate::pending::Stage;
 use crate::replies;
-use crate::request::closed;
 use crate::response::Response;
+use crate::send::closed;
 
 /// A request that was queued and whose answer can be fetched.
 pub struct Ticket {
@@ -64,7 +65,7 @@ impl Client {
         let channel = keys.notify(id);
         // Heard before the key is read, so that no answer can come in between.
         inner.link.subscribe(&channel, within).await?;
-        let (_guard, answer) = inner.pending.wait_for(id, response_key, true);
+        let (_guard, answer) = inner.pending.wait_for(id, response_key, Stage::Sent);
         let waiting = async {
             match self.look(response_key).await? {
                 Some(frame) if frame.kind.ends() => Ok(frame),

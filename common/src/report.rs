@@ -20,8 +20,13 @@ impl Problem {
     /// What happened, and below it the chain of causes.
     #[must_use]
     pub fn of(error: &(dyn Error + 'static)) -> Self {
-        let causes = error.source().map(|source| Box::new(Self::of(source)));
-        Self { what: error.to_string(), causes, help: None }
+        let what = error.to_string();
+        let mut source = error.source();
+        // Some errors end with the words of their cause: told once is enough.
+        while let Some(same) = source.filter(|cause| what.ends_with(&cause.to_string())) {
+            source = same.source();
+        }
+        Self { what, causes: source.map(|cause| Box::new(Self::of(cause))), help: None }
     }
 
     /// What happened, in words.

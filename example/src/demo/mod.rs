@@ -14,6 +14,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use clap::value_parser;
 use redcall_common::settings::Settings;
 use redcall_common::store::embedded::Embedded;
 use redcall_worker::init_log;
@@ -36,7 +37,8 @@ pub(crate) struct Demo {
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
     /// How many worker processes to start
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(value_parser = value_parser!(u16).range(1..=64))]
     workers: u16,
     /// Run one worker in this process instead
     #[arg(long, conflicts_with = "workers")]

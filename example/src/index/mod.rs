@@ -12,6 +12,7 @@ mod calls;
 mod report;
 mod tally;
 
+use std::io::{Write as _, stdout};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -70,7 +71,8 @@ pub(crate) async fn run(settings: &Settings, root: &Root) -> Result<(), Failure>
     tally.summary(calls::summarize(&client).await);
 
     let seconds = started.elapsed().as_secs_f64();
-    println!("{}", report::Report { tally: &tally, seconds });
+    // Whoever has stopped reading, as `head` does, does not want the rest.
+    let _ = writeln!(stdout(), "{}", report::Report { tally: &tally, seconds });
     report::complain(&walked.left_out, tally.failed());
     if walked.left_out.is_empty() && tally.failed().is_empty() {
         return Ok(());

@@ -120,7 +120,7 @@ async fn a_command_that_prints_no_json_is_a_failure() {
     let shell = Shell::new("echo 1; echo 2").await;
     assert_eq!(shell.failure().await, format!("{no_json}trailing characters at line 2 column 1"));
     let shell = Shell::new("printf '\"\\377\"'").await;
-    let message = format!("{no_json}invalid unicode code point at line 1 column 3");
+    let message = format!("{no_json}invalid unicode code point at line 1 column 2");
     assert_eq!(shell.failure().await, message);
 }
 

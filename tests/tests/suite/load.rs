@@ -84,6 +84,23 @@ async fn memory_comes_back_after_a_hundred_thousand_calls() {
 }
 
 #[tokio::test]
+async fn a_batch_of_a_thousand_goes_out_in_one_command() {
+    async fn scripts(conn: &mut MultiplexedConnection) -> u64 {
+        let info: String = redis::cmd("INFO").arg("commandstats").query_async(conn).await.unwrap();
+        let line = info.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+        line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+    }
+    let bench = Bench::new().await;
+    let client = bench.client().await;
+    let mut conn = bench.redis.connection().await;
+    client.call("echo", "the first subscribes and registers").await.unwrap();
+    let before = scripts(&mut conn).await;
+    let queued = client.call_many((0..1000).map(|n| client.request("echo").data(&n))).await;
+    assert!(queued.iter().all(Result::is_ok));
+    assert_eq!(scripts(&mut conn).await - before, 1);
+}
+
+#[tokio::test]
 async fn a_full_queue_refuses_and_says_so() {
     let mut bench = Bench::new().await;
     bench.settings.limits.max_length = 5;

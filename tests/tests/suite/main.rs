@@ -5,6 +5,7 @@ mod calls;
 mod commands;
 mod isolation;
 mod load;
+mod lua;
 mod protocol;
 mod readme;
 mod reconnect;

@@ -78,6 +78,11 @@ fn main() -> ExitCode {
 fn settings(cli: &Cli) -> Result<Settings, Vec<Problem>> {
     let mut settings =
         Settings::load(cli.settings.as_deref()).map_err(|error| Problem::settings(&error))?;
+    let mut flagged = cli.queues.iter().enumerate();
+    if let Some((_, queue)) = flagged.find(|(at, queue)| cli.queues[..*at].contains(queue)) {
+        let problem = Problem::new(format!("--queues names the queue `{queue}` again"));
+        return Err(vec![problem.help("name each queue once")]);
+    }
     if !cli.queues.is_empty() {
         settings.worker.queues.clone_from(&cli.queues);
     }

@@ -114,16 +114,23 @@ local function keep()
   leases = {}
 end
 
--- Takes from the head of a list in portions that grow with what the bytes so far allow.
+-- Takes from the head of a list in portions that grow with what the bytes so far allow. What would
+-- go over the limit goes back, unless it is all that there is.
 local function drain(key)
-  local portion = 16
+  local portion = 4
   while seen < take and bytes < max_bytes do
     local raws = redis.call('LPOP', key, math.min(portion, take - seen))
     if not raws then return end
-    for i = 1, #raws do lease(raws[i]) end
+    for i = 1, #raws do
+      if bytes > 0 and bytes + #raws[i] > max_bytes then
+        for j = #raws, i, -1 do redis.call('LPUSH', key, raws[j]) end
+        return keep()
+      end
+      lease(raws[i])
+    end
     keep()
     local average = #taken > 0 and 2 * bytes / #taken or 1
-    portion = math.max(1, math.min(250, math.floor((max_bytes - bytes) / average)))
+    portion = math.max(1, math.min(250, 2 * portion, math.floor((max_bytes - bytes) / average)))
   end
 end
 

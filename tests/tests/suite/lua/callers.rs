@@ -1,0 +1,143 @@
+//! `enqueue.lua`, `submit.lua`, `frame.lua`: what callers push, and frames that end nothing.
+
+use redcall_common::store::{Enqueued, Pushed, Released, Submission};
+use redis::AsyncCommands;
+
+use super::{LONG, Store, WITHIN, envelope, item};
+
+#[tokio::test]
+async fn waited_requests_are_left_out_where_no_worker_listens() {
+    let mut store = Store::new().await;
+    let items = [item(true, "w1"), item(false, "f1"), item(true, "w2"), item(false, "f2")];
+    let enqueue = async |store: &Store| {
+        store.link.enqueue(&store.keys, 0, &items, &[], WITHIN).await.unwrap()
+    };
+    assert_eq!(enqueue(&store).await, Enqueued { live: false, accepted: 2 });
+    assert_eq!(store.queued().await, ["f1", "f2"]);
+    // A worker whose lease has ended counts for nothing.
+    let () = store.conn.zadd(store.keys.workers(), "dead", 1000).await.unwrap();
+    assert_eq!(enqueue(&store).await, Enqueued { live: false, accepted: 2 });
+    let () = store.conn.del(store.keys.queue()).await.unwrap();
+    store.beat("alive", LONG, &[]).await;
+    assert_eq!(enqueue(&store).await, Enqueued { live: true, accepted: 4 });
+    assert_eq!(store.queued().await, ["w1", "f1", "w2", "f2"]);
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_asks_for_no_worker() {
+    let store = Store::new().await;
+    let enqueued = store.link.enqueue(&store.keys, 0, &[item(false, "f")], &[], WITHIN).await;
+    assert_eq!(enqueued.unwrap(), Enqueued { live: true, accepted: 1 });
+}
+
+#[tokio::test]
+async fn a_queue_takes_no_more_than_its_cap() {
+    let mut store = Store::new().await;
+    store.beat("alive", LONG, &[]).await;
+    let items: Vec<_> = (0..8).map(|n| item(n % 2 == 0, &n.to_string())).collect();
+    let enqueue = async |store: &Store, cap: u64| {
+        store.link.enqueue(&store.keys, cap, &items, &[], WITHIN).await.unwrap().accepted
+    };
+    assert_eq!(enqueue(&store, 5).await, 5);
+    assert_eq!(store.queued().await, ["0", "1", "2", "3", "4"]);
+    assert_eq!(enqueue(&store, 5).await, 0);
+    // Lowered since.
+    assert_eq!(enqueue(&store, 3).await, 0);
+    assert_eq!(enqueue(&store, 6).await, 1);
+    assert_eq!(enqueue(&store, 0).await, 8);
+    assert_eq!(store.queued().await.len(), 14);
+}
+
+#[tokio::test]
+async fn those_left_out_take_no_place_under_the_cap() {
+    let mut store = Store::new().await;
+    let items = [item(true, "w1"), item(true, "w2"), item(false, "f1"), item(false, "f2")];
+    let enqueued = store.link.enqueue(&store.keys, 1, &items, &[], WITHIN).await.unwrap();
+    assert_eq!(enqueued, Enqueued { live: false, accepted: 1 });
+    assert_eq!(store.queued().await, ["f1"]);
+}
+
+#[tokio::test]
+async fn thousands_are_pushed_at_once_and_read_keys_deleted_with_them() {
+    let mut store = Store::new().await;
+    let forget = ["a", "b"].map(|id| store.keys.response(id));
+    for key in &forget {
+        let () = store.conn.rpush(key, "read").await.unwrap();
+    }
+    let texts: Vec<String> = (0..5000).map(|n| n.to_string()).collect();
+    let items: Vec<_> = texts.iter().map(|text| item(false, text)).collect();
+    let enqueued = store.link.enqueue(&store.keys, 0, &items, &forget, WITHIN).await.unwrap();
+    assert_eq!(enqueued, Enqueued { live: true, accepted: 5000 });
+    assert_eq!(store.queued().await, texts);
+    assert_eq!(store.all_keys().await, [store.keys.queue()]);
+}
+
+fn submission(store: &Store, id: &str) -> Submission {
+    Submission {
+        response_key: store.keys.response(id),
+        envelope: envelope(id),
+        pending: r#"{"type":"pending"}"#.to_owned(),
+        ttl_ms: 60_000,
+    }
+}
+
+#[tokio::test]
+async fn a_submitted_request_leaves_a_mark_and_a_refused_one_nothing() {
+    let mut store = Store::new().await;
+    let (first, second) = (submission(&store, "a"), submission(&store, "b"));
+    assert!(store.link.submit(&store.keys, 1, &first, WITHIN).await.unwrap());
+    assert!(!store.link.submit(&store.keys, 1, &second, WITHIN).await.unwrap());
+    assert_eq!(store.queued().await, [envelope("a")]);
+    assert_eq!(store.frames("a").await, [r#"{"type":"pending"}"#]);
+    let ttl: i64 = store.conn.pttl(store.keys.response("a")).await.unwrap();
+    assert!((50_000..=60_000).contains(&ttl), "{ttl}");
+    assert!(!store.conn.exists::<_, bool>(store.keys.response("b")).await.unwrap());
+    assert!(store.link.submit(&store.keys, 0, &second, WITHIN).await.unwrap());
+    assert_eq!(store.queued().await, [envelope("a"), envelope("b")]);
+}
+
+#[tokio::test]
+async fn a_frame_is_pushed_and_announced_while_the_lease_is_held_and_there_is_room() {
+    let mut store = Store::new().await;
+    let own = store.worker("own");
+    store.push_ids(&["a"]).await;
+    assert_eq!(store.lease(&own, 1).await, ["a"]);
+    let reply = store.reply("a");
+    let push = async |store: &Store, frame: &str| {
+        let pushing = store.link.push_frame(&own.leases, "a", &reply, frame, 2, WITHIN);
+        pushing.await.unwrap()
+    };
+    assert_eq!(push(&store, r#"{"seq":1}"#).await, Pushed::Yes);
+    assert_eq!(push(&store, r#"{"seq":2}"#).await, Pushed::Yes);
+    assert_eq!(push(&store, r#"{"seq":3}"#).await, Pushed::Full);
+    assert_eq!(store.frames("a").await, [r#"{"seq":1}"#, r#"{"seq":2}"#]);
+    assert_eq!(store.heard().await, [r#"[{"seq":1}]"#, r#"[{"seq":2}]"#]);
+    let ttl: i64 = store.conn.pttl(store.keys.response("a")).await.unwrap();
+    assert!((50_000..=60_000).contains(&ttl), "{ttl}");
+    // Read: there is room again.
+    store.link.trim(&reply.response_key, 1, WITHIN).await.unwrap();
+    assert_eq!(push(&store, r#"{"seq":3}"#).await, Pushed::Yes);
+    assert_eq!(store.heard().await, [r#"[{"seq":3}]"#]);
+    let released = store.link.release(&store.keys, "own", true, WITHIN).await.unwrap();
+    assert_eq!(released, Released::Back(1));
+    assert_eq!(push(&store, r#"{"seq":4}"#).await, Pushed::LeaseLost);
+    assert_eq!(store.frames("a").await, [r#"{"seq":2}"#, r#"{"seq":3}"#]);
+    assert_eq!(store.heard().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_large_frame_is_announced_by_its_id_alone_and_a_silent_one_not_at_all() {
+    let mut store = Store::new().await;
+    let own = store.worker("own");
+    store.push_ids(&["a"]).await;
+    assert_eq!(store.lease(&own, 1).await, ["a"]);
+    let mut reply = store.reply("a");
+    let large = format!("\"{}\"", "x".repeat(8191));
+    let pushing = store.link.push_frame(&own.leases, "a", &reply, &large, 10, WITHIN);
+    assert_eq!(pushing.await.unwrap(), Pushed::Yes);
+    reply.notify = None;
+    let pushing = store.link.push_frame(&own.leases, "a", &reply, "1", 10, WITHIN);
+    assert_eq!(pushing.await.unwrap(), Pushed::Yes);
+    assert_eq!(store.heard().await, [r#"["a"]"#]);
+    assert_eq!(store.frames("a").await, [large.as_str(), "1"]);
+}

@@ -1,0 +1,101 @@
+//! Every call survives that Redis forgets its scripts, as it does when it is restarted.
+
+use std::sync::Arc;
+
+use redcall_client::Client;
+use redcall_common::settings::Settings;
+use redcall_common::store::{
+    BlockingPop, Cycle, Enqueued, Pushed, Released, Submission, WorkerKeys,
+};
+use redcall_testkit::eventually;
+use redcall_tests::Bench;
+use serde_json::json;
+
+use super::{LONG, Store, WITHIN, envelope, item};
+use crate::support::blocked;
+
+async fn flush(conn: &mut redis::aio::MultiplexedConnection) {
+    let () = redis::cmd("SCRIPT").arg("FLUSH").query_async(conn).await.unwrap();
+}
+
+#[tokio::test]
+async fn every_typed_call_loads_its_script_again() {
+    let mut store = Store::new().await;
+    let own = store.worker("own");
+    let (items, keys) = ([item(false, &envelope("a"))], store.keys.clone());
+    let one = Enqueued { live: true, accepted: 1 };
+
+    flush(&mut store.conn).await;
+    assert_eq!(store.link.enqueue(&keys, 0, &items, &[], WITHIN).await.unwrap(), one);
+    flush(&mut store.conn).await;
+    let items = [item(false, &envelope("b"))];
+    let forget = [keys.response("x")];
+    assert_eq!(store.link.enqueue(&keys, 0, &items, &forget, WITHIN).await.unwrap(), one);
+    flush(&mut store.conn).await;
+    let submission = Submission {
+        response_key: keys.response("c"),
+        envelope: envelope("c"),
+        pending: "{}".to_owned(),
+        ttl_ms: 60_000,
+    };
+    assert!(store.link.submit(&keys, 0, &submission, WITHIN).await.unwrap());
+    // Nothing was pushed twice.
+    assert_eq!(store.queued().await, ["a", "b", "c"].map(envelope));
+    flush(&mut store.conn).await;
+    assert_eq!(store.lease(&own, 1).await, ["a"]);
+    flush(&mut store.conn).await;
+    let push = store.link.push_frame(&own.leases, "a", &store.reply("a"), "1", 9, WITHIN).await;
+    assert_eq!(push.unwrap(), Pushed::Yes);
+    assert_eq!(store.frames("a").await, ["1"]);
+    flush(&mut store.conn).await;
+    store.beat("own", LONG, &[]).await;
+    flush(&mut store.conn).await;
+    let released = store.link.release(&keys, "own", true, WITHIN).await.unwrap();
+    assert_eq!(released, Released::Back(1));
+    assert_eq!(store.queued().await, ["a", "b", "c"].map(envelope));
+}
+
+#[tokio::test]
+async fn a_turn_over_several_queues_is_made_good_and_nothing_is_taken_twice() {
+    let mut store = Store::new().await;
+    let first = store.worker("own");
+    let keys = redcall_common::store::keys::Keys::new("redcall").of("second");
+    let second = WorkerKeys::new(keys, "own", 100, LONG);
+    store.push_ids(&["a", "b"]).await;
+    flush(&mut store.conn).await;
+    let cycle = |keys| Cycle { keys, take: 1, parked: &[], outcomes: &[] };
+    let replies = store.link.cycle(&[cycle(&second), cycle(&first)], WITHIN).await.unwrap();
+    assert!(replies[0].leased.is_empty());
+    assert_eq!((replies[1].leased.len(), replies[1].length), (1, 1));
+    assert_eq!(store.live().await, ["a"]);
+}
+
+#[tokio::test]
+async fn a_pop_that_blocks_meanwhile_still_leases_what_it_brings() {
+    let mut store = Store::new().await;
+    let own = Arc::new(store.worker("own"));
+    let mut pop = BlockingPop::new(store.connector.clone(), own);
+    let popping = tokio::spawn(async move { pop.next(WITHIN).await });
+    eventually("the pop to block", async || (blocked(&mut store.conn).await == 1).then_some(()))
+        .await;
+    flush(&mut store.conn).await;
+    store.push_ids(&["a"]).await;
+    let reply = popping.await.unwrap().unwrap();
+    assert_eq!(reply.leased.len(), 1);
+    assert_eq!(reply.leased[0].raw, envelope("a").into_bytes());
+    assert_eq!(store.live().await, ["a"]);
+}
+
+#[tokio::test]
+async fn workers_and_clients_go_on_with_their_calls() {
+    let bench = Bench::new().await;
+    let _worker = bench.worker().await;
+    let settings: &Settings = &bench.settings;
+    let client = Client::from_settings(settings).await.unwrap();
+    let mut conn = bench.redis.connection().await;
+    for n in 0..20 {
+        flush(&mut conn).await;
+        let answer = client.call_and_wait("add", &json!({"a": n, "b": 1})).await.unwrap();
+        assert_eq!(answer.data.get(), format!(r#"{{"answer":{}}}"#, n + 1));
+    }
+}
