@@ -39,6 +39,7 @@ FROM runtime AS runtime-python
 # Not python3-minimal: that one lacks the module `json`.
 RUN apt-get update \
  && apt-get install -y --no-install-recommends python3 \
+ && apt-get clean \
  && rm -rf /var/lib/apt/lists/*
 
 FROM runtime-python AS example

@@ -103,7 +103,8 @@ fn failed(error: CallError) -> Failure {
     };
     // Display already leads with the code.
     let text = error.to_string();
-    let message = text.strip_prefix(code.as_str()).map_or(&*text, |rest| &rest[2..]);
+    let message = text.strip_prefix(code.as_str()).and_then(|rest| rest.strip_prefix(": "));
+    let message = message.unwrap_or(&text);
     let mut json = json(code.as_str(), message);
     json["error"]["may_be_queued"] = error.may_be_queued().into();
     if let CallError::Failed(error) = &error {

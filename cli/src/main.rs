@@ -94,7 +94,10 @@ fn json(code: &str, message: &str) -> serde_json::Value {
 }
 
 fn unreachable(error: &StoreError) -> Failure {
-    let code = if matches!(error, StoreError::Config { .. }) { 2 } else { 3 };
-    let json = json("unavailable", &error.to_string());
+    let (name, code) = match error {
+        StoreError::Config { .. } => ("invalid_settings", 2),
+        _ => ("unavailable", 3),
+    };
+    let json = json(name, &error.to_string());
     Failure { problems: vec![Problem::store(error)], code, json }
 }

@@ -59,21 +59,23 @@ async fn a_high_priority_request_overtakes_a_thousand_low_ones() {
 
 #[tokio::test]
 async fn a_full_worker_gives_back_what_its_blocked_pops_bring() {
+    async fn who(name: State<&'static str>) -> Json<&'static str> {
+        Json(*name)
+    }
     let mut bench = Bench::new().await;
     bench.settings.worker.concurrency = 1;
-    let _first = bench.worker().await;
+    let _first = bench.worker_with(|w| w.state("the full one").handler("who", who)).await;
     let client = bench.client().await;
     // The first worker now holds a job, and blocked pops on its other queues.
-    let busy = client.request("sleep").data(&json!({"ms": 60_000})).send().await.unwrap();
-    assert_eq!(busy.queue, "default");
+    client.request("sleep").data(&json!({"ms": 60_000})).send().await.unwrap();
     redcall_testkit::eventually("the first worker to be busy", async || {
         bench.workers().await.iter().any(|worker| worker.running == 1).then_some(())
     })
     .await;
-    let _second = bench.worker().await;
+    let _second = bench.worker_with(|w| w.state("the free one").handler("who", who)).await;
     for queue in ["high", "low", "high", "low"] {
-        let call = client.request("echo").data(queue).queue(queue);
-        let answer = call.timeout(Duration::from_secs(5)).wait().await.unwrap();
-        assert_eq!(answer.json::<String>().unwrap(), queue);
+        let call = client.request("who").queue(queue).timeout(Duration::from_secs(5));
+        let answer = call.wait().await.unwrap();
+        assert_eq!(answer.json::<String>().unwrap(), "the free one");
     }
 }

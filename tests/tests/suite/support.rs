@@ -42,9 +42,8 @@ pub(crate) fn error_frame(id: &str, code: Code, message: &str, rest: &str) -> St
 /// The frame of an answer.
 pub(crate) fn result_frame(id: &str, data: &str) -> String {
     let key = response_key(id);
-    format!(
-        r#"{{"id":"{id}","response_key":"{key}","type":"result","seq":1,"attempt":1,"data":{data}}}"#
-    )
+    let start = format!(r#"{{"id":"{id}","response_key":"{key}","type":"result","#);
+    start + &format!(r#""seq":1,"attempt":1,"data":{data}}}"#)
 }
 
 /// How an element comes to a worker.
@@ -112,7 +111,7 @@ pub(crate) struct Foreign {
     _running: RunningWorker,
     pub(crate) conn: MultiplexedConnection,
     pub(crate) client: Client,
-    pub(crate) bench: Bench,
+    _bench: Bench,
     worker: String,
     pushed: usize,
 }
@@ -131,7 +130,7 @@ impl Foreign {
         let running = bench.worker_with(build).await;
         let worker = bench.workers().await.remove(0).id;
         let (conn, client) = (bench.redis.connection().await, bench.client().await);
-        Self { _running: running, conn, client, bench, worker, pushed: 0 }
+        Self { _running: running, conn, client, _bench: bench, worker, pushed: 0 }
     }
 
     /// Pushes `raw` so that it comes to the worker by `way`.
@@ -295,12 +294,13 @@ impl Ran {
         running.await.unwrap().into()
     }
 
-    /// What stands on stderr, as sentences: without the frame and the line breaks that are drawn
-    /// around them for people.
-    pub(crate) fn told(&self) -> String {
-        let words = self.stderr.split_whitespace();
-        let drawn = |word: &&str| !matches!(*word, "×" | "│" | "├─▶" | "╰─▶");
-        words.filter(drawn).collect::<Vec<_>>().join(" ")
+    /// Checks that stderr says `text`, however it is broken into lines and framed for people.
+    #[track_caller]
+    pub(crate) fn says(&self, text: &str) {
+        let squeezed = |text: &str| text.replace(['×', '│', '├', '─', '▶', '╰', ' ', '\n'], "");
+        let Self { code, stderr, .. } = self;
+        let says = squeezed(stderr).contains(&squeezed(text));
+        assert!(says, "exit code {code}; not said: {text}\n{stderr}");
     }
 }
 
@@ -378,6 +378,6 @@ pub(crate) fn is_running(pid: i32) -> bool {
     }
     // Where there is no /proc, every parent is expected to look.
     let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"));
-    let state = |stat: String| Some(stat.rsplit_once(") ")?.1.chars().next() == Some('Z'));
+    let state = |stat: String| Some(stat.rsplit_once(") ")?.1.starts_with('Z'));
     !stat.ok().and_then(state).unwrap_or(false)
 }

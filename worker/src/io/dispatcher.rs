@@ -12,7 +12,7 @@ use redcall_common::store::keys::Keys;
 use redcall_common::store::{CycleReply, Leased, Outcome, Settlement};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::heartbeat::{self, Identity, Status, Told};
 use super::jobs::Jobs;
@@ -28,6 +28,8 @@ use crate::worker::Stop;
 
 /// How many events are taken at once.
 const PORTION: usize = 1024;
+/// How often a worker that stops ends its blocked pops.
+const UNBLOCK_EVERY: Duration = Duration::from_millis(50);
 /// How long the last settling and the release may take after the drain's end.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -100,6 +102,8 @@ impl Dispatcher {
         tracing::info!(worker = id, name, jobs = self.identity.names.len(), "ready");
         let mut ticks = interval(self.lease / 3);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut unblocks = interval(UNBLOCK_EVERY);
+        unblocks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reconnected = Box::pin(self.shared.link.reconnected());
         let mut batch = Vec::with_capacity(PORTION);
         let mut give_up_at = None;
@@ -121,6 +125,7 @@ impl Dispatcher {
                 Some(told) = told.recv() => self.told(told),
                 () = until(next_end) => self.jobs.end_late(),
                 _ = ticks.tick() => self.beat(),
+                _ = unblocks.tick(), if self.stop > Stop::No => self.unblock().await,
                 () = &mut reconnected => {
                     reconnected = Box::pin(self.shared.link.reconnected());
                     self.connected_since = Instant::now();
@@ -313,10 +318,17 @@ impl Dispatcher {
     async fn stopping(&mut self, level: Stop) {
         self.stop = level;
         tracing::info!(?level, running = self.jobs.len(), "stopping");
-        for queue in self.queues.iter().filter(|queue| queue.popping) {
-            queue.pops.unblock(&self.shared.link).await;
-        }
+        self.unblock().await;
         self.beat();
+    }
+
+    /// Ends the blocked pops. Done again and again while stopping, since one may not yet block
+    /// when it is ended: it would then keep an idle worker for as long as it blocks.
+    async fn unblock(&self) {
+        for queue in self.queues.iter().filter(|queue| queue.popping) {
+            let ending = queue.pops.unblock(&self.shared.link);
+            let _ = timeout(UNBLOCK_EVERY, ending).await;
+        }
     }
 
     fn is_drained(&self) -> bool {
@@ -338,8 +350,9 @@ impl Dispatcher {
                 let ended = turn::run(self.shared.link.clone(), parts).await;
                 self.turn_ended(ended);
             }
-            for queue in &self.queues {
+            for queue in &mut self.queues {
                 let link = &self.shared.link;
+                queue.pops.close(link).await?;
                 link.release(&queue.keys.queue, &self.identity.id, true, WITHIN).await?;
             }
             Ok::<(), WorkerError>(())

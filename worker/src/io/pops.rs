@@ -66,6 +66,14 @@ impl Pops {
         let _ = self.arm.try_send(());
     }
 
+    /// Ends the task and makes sure that nothing it has sent is carried out any more: an element
+    /// that came to lie in the inbox of a worker that has left would never be found.
+    pub(crate) async fn close(&mut self, link: &Link) -> Result<(), StoreError> {
+        self.task.abort();
+        let _ = (&mut self.task).await;
+        link.cut(&self.unblocker, WITHIN).await
+    }
+
     /// Ends a pop that blocks, without losing what it may just have moved.
     pub(crate) async fn unblock(&self, link: &Link) {
         if let Err(error) = link.unblock(&self.unblocker, WITHIN).await {

@@ -106,6 +106,22 @@ impl BlockingPop {
 }
 
 impl Link {
+    /// Closes the connection that `unblocker` names: what it has sent and Redis has not yet
+    /// carried out is not carried out.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached within `within` or refuses.
+    pub async fn cut(&self, unblocker: &Unblocker, within: Duration) -> Result<(), StoreError> {
+        let id = unblocker.0.load(Ordering::Acquire);
+        if id == 0 {
+            return Ok(()); // it has never been open
+        }
+        let (mut conn, generation) = self.connection(within).await?;
+        let call = redis::cmd("CLIENT").arg("KILL").arg("ID").arg(id).to_owned();
+        self.note(generation, call.exec_async(&mut conn).await.map_err(StoreError::from))
+    }
+
     /// Ends the pop that `unblocker` names as if its time were over, if it blocks.
     ///
     /// # Errors

@@ -134,28 +134,21 @@ async fn what_is_too_large_and_names_no_key_of_its_own_is_buried() {
 async fn key_order_spaces_and_unknown_fields_do_not_matter() {
     let mut foreign = Foreign::start().await;
     let key = response_key("p-1_Z");
+    let (id, reply) = (r#""id": "p-1_Z""#, format!(r#""response_key": "{key}""#));
     let answer = result_frame("p-1_Z", r#"{"answer":3}"#);
     for raw in [
         // As Python's json.dumps writes a dict.
-        format!(
-            r#"{{"name": "add", "data": {{"a": 1, "b": 2}}, "id": "p-1_Z", "response_key": "{key}"}}"#
-        ),
-        format!(
-            r#"{{"data": {{"a": 1, "b": 2}}, "response_key": "{key}", "name": "add", "id": "p-1_Z"}}"#
-        ),
+        format!(r#"{{"name": "add", "data": {{"a": 1, "b": 2}}, {id}, {reply}}}"#),
+        format!(r#"{{"data": {{"a": 1, "b": 2}}, {reply}, "name": "add", {id}}}"#),
         // The id first, and room around everything.
         format!(
             " {{ \"id\" : \"p-1_Z\" ,\r\n\t\"response_key\" : \"{key}\" , \"name\" : \"add\" , \
              \"data\" : {{ \"a\" : 1 , \"b\" : 2 }} }} \n"
         ),
         // The id in a form that has to be parsed.
-        format!(
-            r#"{{"id":"p\u002d1_Z","name":"\u0061dd","data":{{"a":1,"b":2}},"response_key":"{key}"}}"#
-        ),
+        format!(r#"{{"id":"p\u002d1_Z","name":"\u0061dd","data":{{"a":1,"b":2}},{reply}}}"#),
         // An id elsewhere is none.
-        format!(
-            r#"{{"data":{{"a":1,"b":2,"id":"no"}},"id":"p-1_Z","name":"add","response_key":"{key}"}}"#
-        ),
+        format!(r#"{{"data":{{"a":1,"b":2,"id":"no"}},{id},"name":"add",{reply}}}"#),
         waited(
             "p-1_Z",
             "add",

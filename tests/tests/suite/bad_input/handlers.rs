@@ -156,7 +156,8 @@ async fn the_errors_that_nobody_waits_for_are_buried() {
             "total",
             "[]",
             "invalid_data",
-            "data at `.`: invalid length 0, expected struct Order with 1 element at line 1 column 2",
+            "data at `.`: invalid length 0, expected struct Order with 1 element at line 1 \
+             column 2",
         ),
     ] {
         let raw = format!(r#"{{"id":"x1","name":"{name}","data":{data}}}"#);

@@ -1,0 +1,6 @@
+//! The programs as people run them.
+
+mod call;
+mod ends;
+mod help;
+mod show;

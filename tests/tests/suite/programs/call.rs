@@ -1,0 +1,242 @@
+//! `redcall call`: what it prints, and its exit codes.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use redcall_tests::{Bench, RunningWorker};
+use redcall_worker::{HandlerError, Json, Request, Worker};
+use redis::AsyncCommands;
+use serde_json::{Value, json};
+
+use crate::support::{QUEUE, Ran, run_with_input};
+
+const TWO_ONES: &str = r#"{"a":1,"b":1}"#;
+
+async fn steps(request: Request, Json(n): Json<u64>) -> Result<Json<u64>, HandlerError> {
+    for step in 0..n {
+        request.progress(&json!({ "step": step })).await?;
+    }
+    if n == 7 { Err(HandlerError::new("seven")) } else { Ok(Json(n)) }
+}
+
+/// A worker, and the environment of a `redcall` beside it.
+struct Desk {
+    // First, since it takes its leave of a server that still runs.
+    _worker: RunningWorker,
+    env: BTreeMap<String, String>,
+    bench: Bench,
+}
+
+impl Desk {
+    async fn new() -> Self {
+        let bench = Bench::new().await;
+        let build = |worker: Worker| worker.handler("steps", steps);
+        Self { _worker: bench.worker_with(build).await, env: bench.environment(), bench }
+    }
+
+    async fn run(&self, args: &[&str]) -> Ran {
+        Ran::new("redcall", args, &self.env).await
+    }
+}
+
+fn error(ran: &Ran) -> Value {
+    assert_eq!(ran.stdout, "");
+    serde_json::from_str::<Value>(&ran.stderr).unwrap()["error"].take()
+}
+
+#[tokio::test]
+async fn a_waited_call_prints_the_answer_as_json() {
+    let desk = Desk::new().await;
+    for args in [["call", "add", TWO_ONES, "--wait"], ["--json", "call", "add", TWO_ONES]] {
+        let args: Vec<&str> =
+            args.into_iter().chain((args[0] == "--json").then_some("--wait")).collect();
+        let ran = desk.run(&args).await;
+        assert_eq!((ran.code, &*ran.stdout, &*ran.stderr), (0, "{\"answer\":2}\n", ""));
+    }
+    // Without data it is null.
+    let ran = desk.run(&["call", "echo", "--wait"]).await;
+    assert_eq!((ran.code, &*ran.stdout), (0, "null\n"));
+}
+
+#[tokio::test]
+async fn data_may_come_from_stdin() {
+    let desk = Desk::new().await;
+    let env = desk.env.clone();
+    let args = ["call", "add", "-", "--wait"];
+    let run = move || run_with_input("redcall", &args, &env, " {\"a\": 20,\n \"b\": 22}\n");
+    let ran = tokio::task::spawn_blocking(run).await.unwrap();
+    assert_eq!((ran.code, &*ran.stdout, &*ran.stderr), (0, "{\"answer\":42}\n", ""));
+}
+
+#[tokio::test]
+async fn an_error_is_told_with_its_code_on_stderr() {
+    let desk = Desk::new().await;
+    let data = r#"{"message":"on purpose"}"#;
+    let ran = desk.run(&["call", "fail", data, "--wait"]).await;
+    assert_eq!((ran.code, &*ran.stdout), (1, ""));
+    ran.says("× handler_failed: on purpose");
+    ran.says("help: It may have run: call again only if running twice is harmless.");
+    let ran = desk.run(&["call", "nobody", "--wait"]).await;
+    assert_eq!((ran.code, &*ran.stdout), (1, ""));
+    ran.says("× unknown_job: no live worker maps the job `nobody`");
+    ran.says("help: The same call will fail again; something has to change first.");
+}
+
+#[tokio::test]
+async fn an_error_is_an_object_with_json() {
+    let desk = Desk::new().await;
+    let data = r#"{"message":"on purpose"}"#;
+    let ran = desk.run(&["--json", "call", "fail", data, "--wait"]).await;
+    let expected = json!({
+        "code": "handler_failed", "message": "on purpose", "data": null, "may_be_queued": true,
+    });
+    assert_eq!((ran.code, error(&ran)), (1, expected));
+    let ran = desk.run(&["call", "add", r#"{"a":1,"b":"x"}"#, "--wait", "--json"]).await;
+    let error = error(&ran);
+    assert_eq!((ran.code, &error["code"]), (1, &json!("invalid_data")));
+    assert_eq!(error["data"], json!({ "path": "b" }));
+}
+
+#[tokio::test]
+async fn a_queue_that_nobody_serves_is_told_and_nothing_is_queued() {
+    let mut desk = Desk::new().await;
+    desk.env.insert("REDCALL__CLIENT__NO_WORKERS_GRACE".to_owned(), "50ms".to_owned());
+    let args = ["call", "add", TWO_ONES, "--wait", "--queue", "elsewhere"];
+    let ran = desk.run(&args).await;
+    assert_eq!((ran.code, &*ran.stdout), (1, ""));
+    ran.says("no_workers: no worker listens on queue `elsewhere`; start one, or check its name");
+    ran.says("help: Nothing was queued: calling again is safe.");
+    let ran = desk.run(&[&args[..], &["--json"]].concat()).await;
+    let error = error(&ran);
+    assert_eq!((&error["code"], &error["may_be_queued"]), (&json!("no_workers"), &json!(false)));
+    let mut conn = desk.bench.redis.connection().await;
+    assert!(!conn.exists::<_, bool>("redcall:{elsewhere}:queue").await.unwrap());
+}
+
+#[tokio::test]
+async fn data_that_is_no_json_is_a_wrong_flag() {
+    let desk = Desk::new().await;
+    let ran = desk.run(&["call", "add", "{a:1}", "--wait"]).await;
+    assert_eq!((ran.code, &*ran.stdout), (2, ""));
+    ran.says("× the data is not JSON: key must be a string at line 1 column 2");
+    ran.says(r#"help: Quote it for the shell, such as '{"a": 1}' or '"text"'."#);
+    let ran = desk.run(&["--json", "call", "add", "{a:1}"]).await;
+    let message = "the data is not JSON: key must be a string at line 1 column 2";
+    let expected = json!({ "code": "invalid_data", "message": message });
+    assert_eq!((ran.code, error(&ran)), (2, expected));
+}
+
+#[tokio::test]
+async fn wrong_flags_end_with_two() {
+    let desk = Desk::new().await;
+    for (args, told) in [
+        (&["call"][..], "error: the following required arguments were not provided:\n  <NAME>"),
+        (
+            &["call", "add", "--wait", "--stream"],
+            "error: the argument '--wait' cannot be used with '--stream'",
+        ),
+        (
+            &["call", "add", "--timeout", "soon"],
+            "error: invalid value 'soon' for '--timeout <TIME>': expected number at 0",
+        ),
+        (&["cal"], "error: unrecognized subcommand 'cal'\n\n  tip: a similar subcommand exists: "),
+        (&[], "Usage: redcall [OPTIONS] <COMMAND>"),
+    ] {
+        let ran = desk.run(args).await;
+        assert_eq!((ran.code, &*ran.stdout), (2, ""), "{args:?}");
+        assert!(ran.stderr.contains(told), "{}", ran.stderr);
+    }
+    let ran = desk.run(&["--settings", "none.toml", "queues"]).await;
+    assert_eq!(ran.code, 2);
+    ran.says("none.toml: there is no such file");
+    let ran = desk.run(&["--settings", "none.toml", "queues", "--json"]).await;
+    assert_eq!((ran.code, &error(&ran)["code"]), (2, &json!("invalid_settings")));
+    let ran = desk.run(&["--redis", "http://cache", "queues", "--json"]).await;
+    assert_eq!((ran.code, &error(&ran)["code"]), (2, &json!("invalid_settings")));
+}
+
+#[tokio::test]
+async fn a_redis_that_does_not_answer_ends_with_three() {
+    let nowhere = ["--redis", "redis://127.0.0.1:1"];
+    for verb in [&["call", "add", "--wait"][..], &["call", "add"], &["queues"], &["workers"]] {
+        let ran = Ran::new("redcall", &[&nowhere[..], verb].concat(), &[].into()).await;
+        assert_eq!((ran.code, &*ran.stdout), (3, ""), "{verb:?}");
+        ran.says("× Redis at 127.0.0.1:1 cannot be reached");
+        ran.says("help: Is Redis running there? Set `redis.url` in the settings, or REDIS_URL;");
+        let ran =
+            Ran::new("redcall", &[&nowhere[..], &["--json"], verb].concat(), &[].into()).await;
+        let message = "Redis at 127.0.0.1:1 cannot be reached";
+        let expected = json!({ "code": "unavailable", "message": message });
+        assert_eq!((ran.code, error(&ran)), (3, expected));
+    }
+}
+
+#[tokio::test]
+async fn a_stream_prints_each_update_on_a_line() {
+    let desk = Desk::new().await;
+    let ran = desk.run(&["call", "steps", "3", "--stream"]).await;
+    let expected = [
+        r#"{"progress":{"step":0}}"#,
+        r#"{"progress":{"step":1}}"#,
+        r#"{"progress":{"step":2}}"#,
+        r#"{"result":3}"#,
+    ];
+    assert_eq!((ran.code, &*ran.stderr), (0, ""));
+    assert_eq!(ran.stdout.lines().collect::<Vec<_>>(), expected);
+    let ran = desk.run(&["call", "steps", "7", "--stream"]).await;
+    assert_eq!((ran.code, ran.stdout.lines().count()), (1, 7));
+    ran.says("× handler_failed: seven");
+}
+
+#[tokio::test]
+async fn a_call_without_wait_prints_id_and_queue() {
+    let bench = Bench::new().await;
+    let env = bench.environment();
+    let mut conn = bench.redis.connection().await;
+    let mut pushed = async |queue: &str| {
+        let key = format!("redcall:{{{queue}}}:queue");
+        let raw: String = conn.lpop::<_, Option<String>>(key, None).await.unwrap().unwrap();
+        let envelope: Value = serde_json::from_str(&raw).unwrap();
+        assert_eq!((&envelope["name"], &envelope["data"]), (&json!("add"), &json!([1, "x"])));
+        assert_eq!(envelope.get("response_key"), None);
+        envelope["id"].as_str().unwrap().to_owned()
+    };
+    let ran = Ran::new("redcall", &["call", "add", r#"[1,"x"]"#], &env).await;
+    let expected = format!("queued {} on default\n", pushed("default").await);
+    assert_eq!((ran.code, ran.stdout, &*ran.stderr), (0, expected, ""));
+    let args = ["call", "add", r#"[1,"x"]"#, "--queue", "high", "--json"];
+    let ran = Ran::new("redcall", &args, &env).await;
+    let printed: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(printed, json!({ "id": pushed("high").await, "queue": "high" }));
+    // Where the mapping sends it.
+    let mut env = env;
+    env.insert("REDCALL__JOBS__ADD__QUEUE".to_owned(), "mapped".to_owned());
+    let ran = Ran::new("redcall", &["call", "add", r#"[1,"x"]"#], &env).await;
+    assert_eq!(ran.stdout, format!("queued {} on mapped\n", pushed("mapped").await));
+}
+
+#[tokio::test]
+async fn a_call_with_queue_is_answered_from_there() {
+    let desk = Desk::new().await;
+    let ran = desk.run(&["call", "add", TWO_ONES, "--wait", "--queue", "low"]).await;
+    assert_eq!((ran.code, &*ran.stdout), (0, "{\"answer\":2}\n"));
+}
+
+#[tokio::test]
+async fn a_call_ends_with_its_timeout() {
+    let desk = Desk::new().await;
+    let since = Instant::now();
+    let args = ["call", "sleep", r#"{"ms":60000}"#, "--wait", "--timeout", "50ms"];
+    let ran = desk.run(&args).await;
+    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+    assert_eq!((ran.code, &*ran.stdout), (1, ""));
+    ran.says("× deadline_exceeded: ");
+    ran.says("help: It may have run: call again only if running twice is harmless.");
+    let ran = desk.run(&[&args[..], &["--json"]].concat()).await;
+    let error = error(&ran);
+    assert_eq!(error["code"], "deadline_exceeded");
+    assert_eq!(error["may_be_queued"], true);
+    let mut conn = desk.bench.redis.connection().await;
+    assert_eq!(conn.llen::<_, usize>(QUEUE).await.unwrap(), 0);
+}

@@ -1,0 +1,50 @@
+//! What `--help` prints, as golden files: people and documents rely on it.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
+
+use std::path::Path;
+
+use crate::support::Ran;
+
+/// Set to rewrite the golden files.
+const UPDATE: &str = "REDCALL_UPDATE_GOLDEN";
+
+/// Compares what a program prints with `tests/golden/<file>.txt`.
+async fn golden(program: &str, args: &[&str], file: &str) {
+    let ran = Ran::new(program, args, &[].into()).await;
+    assert_eq!((ran.code, &*ran.stderr), (0, ""));
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(file).with_extension("txt");
+    if std::env::var_os(UPDATE).is_some_and(|value| value == "1") {
+        std::fs::write(&path, &ran.stdout).unwrap();
+        return;
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    if ran.stdout == expected {
+        return;
+    }
+    let (old, new): (Vec<_>, Vec<_>) = (expected.lines().collect(), ran.stdout.lines().collect());
+    let gone = old.iter().filter(|line| !new.contains(line)).map(|line| format!("- {line}\n"));
+    let added = new.iter().filter(|line| !old.contains(line)).map(|line| format!("+ {line}\n"));
+    let changes: String = gone.chain(added).collect();
+    panic!(
+        "`{program} {}` prints something else than {}:\n{changes}\
+         If that is meant, rewrite it with {UPDATE}=1 and commit it.",
+        args.join(" "),
+        path.display()
+    );
+}
+
+#[tokio::test]
+async fn the_help_of_redcall_is_as_recorded() {
+    golden("redcall", &["--help"], "redcall").await;
+}
+
+#[tokio::test]
+async fn the_help_of_redcall_call_is_as_recorded() {
+    golden("redcall", &["call", "--help"], "redcall-call").await;
+}
+
+#[tokio::test]
+async fn the_help_of_redcall_worker_is_as_recorded() {
+    golden("redcall-worker", &["--help"], "redcall-worker").await;
+}
