@@ -1,5 +1,11 @@
 //! Tests of both ends, one module per topic. One binary: it links once.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests fail by panicking, as tests do"
+)]
+
 mod bad_input;
 mod calls;
 mod commands;

@@ -4,13 +4,17 @@
 //! command itself has started.
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use redcall_common::error::Code;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStdin, Command};
+use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::{Ending, Handler, HandlerError, Running};
 use crate::request::Request;
@@ -18,6 +22,8 @@ use crate::state::States;
 
 /// Longest line of stderr that is logged, bytes; longer ones are cut into several.
 const LOG_LINE: u64 = 8 << 10;
+/// How long pipes are read on after the command has ended.
+const LEFT_OPEN: Duration = Duration::from_millis(500);
 
 /// Runs a program for each job.
 pub(crate) struct CommandHandler {
@@ -87,17 +93,19 @@ async fn run(mut command: Command, max_answer: usize, request: Request) -> Endin
     let leader = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     let group = Group(leader);
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (gone, heard) = watch::channel(false);
     let ended = async {
         let status = child.wait().await.map_err(HandlerError::from);
         // What it left behind would hold its pipes open.
         drop(group);
+        gone.send_replace(true);
         status
     };
     let (status, output, (), ()) = tokio::try_join!(
         ended,
-        read(stdout, max_answer),
+        read(stdout, max_answer, heard.clone()),
         feed(stdin, request.data()),
-        log(stderr, &request),
+        log(stderr, &request, heard),
     )?;
     answer(status, &output)
 }
@@ -111,10 +119,18 @@ async fn feed(stdin: Option<ChildStdin>, data: &RawValue) -> Result<(), HandlerE
 }
 
 /// Reads the whole output, or as much as shows that it is too much.
-async fn read(output: Option<impl AsyncRead + Unpin>, max: usize) -> Result<Vec<u8>, HandlerError> {
+async fn read(
+    output: Option<impl AsyncRead + Unpin>,
+    max: usize,
+    gone: watch::Receiver<bool>,
+) -> Result<Vec<u8>, HandlerError> {
     let mut bytes = Vec::new();
     if let Some(output) = output {
-        output.take(max as u64 + 1).read_to_end(&mut bytes).await?;
+        let mut output = output.take(max as u64 + 1);
+        tokio::select! {
+            read = output.read_to_end(&mut bytes) => drop(read?),
+            () = left_open(gone) => {}
+        }
     }
     if bytes.len() > max {
         let message = format!("the command printed more than {max} bytes (limits.answer)");
@@ -124,19 +140,36 @@ async fn read(output: Option<impl AsyncRead + Unpin>, max: usize) -> Result<Vec<
 }
 
 /// Passes stderr on to the log, line by line, under the job's id.
-async fn log(stderr: Option<impl AsyncRead + Unpin>, job: &Request) -> Result<(), HandlerError> {
+async fn log(
+    stderr: Option<impl AsyncRead + Unpin>,
+    job: &Request,
+    gone: watch::Receiver<bool>,
+) -> Result<(), HandlerError> {
     let Some(stderr) = stderr else { return Ok(()) };
     let mut stderr = BufReader::new(stderr);
     let mut line = Vec::new();
+    let mut left_open = pin!(left_open(gone));
     loop {
         line.clear();
-        let read = (&mut stderr).take(LOG_LINE).read_until(b'\n', &mut line).await;
-        if read? == 0 {
+        let mut limited = (&mut stderr).take(LOG_LINE);
+        let read = tokio::select! {
+            read = limited.read_until(b'\n', &mut line) => read?,
+            () = &mut left_open => 0,
+        };
+        if read == 0 {
             return Ok(());
         }
         let text = String::from_utf8_lossy(&line);
         tracing::info!(id = job.id(), name = job.name(), "stderr: {}", text.trim_end());
     }
+}
+
+/// Ends when the command has been gone for a while, though its pipes are still open: a process that
+/// has left its group holds them, and the answer must not wait for that one.
+async fn left_open(mut gone: watch::Receiver<bool>) {
+    // An error means that the command's end is not waited for any more, and neither are we.
+    let _ = gone.wait_for(|gone| *gone).await;
+    sleep(LEFT_OPEN).await;
 }
 
 fn answer(status: ExitStatus, output: &[u8]) -> Ending {

@@ -71,7 +71,7 @@ async fn three_hundred_faulty_elements_leave_nothing_behind_but_dead_letters_and
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
     let seed = std::env::var(VARIABLE).ok().map(|seed| seed.parse().unwrap());
     let seed = seed.unwrap_or(u64::try_from(now % 1_000_000_000).unwrap());
-    eprintln!("replay with {VARIABLE}={seed}");
+    eprintln!("replay: {VARIABLE}={seed} cargo test -p redcall-tests --test suite fuzz::");
     let mut random = Random(seed);
     let mut foreign = Foreign::start().await;
     for round in 0..60 {

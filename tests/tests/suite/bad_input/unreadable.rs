@@ -96,15 +96,13 @@ async fn a_field_that_stands_twice_is_buried() {
     foreign.is_buried(raw, "x2", "the field `id` stands twice").await;
 }
 
+const NOT_ITS_KEY: &str = "`response_key` is not the response key of this id";
+
 #[tokio::test]
 async fn nothing_is_written_to_a_foreign_response_key() {
     let mut foreign = Foreign::start().await;
-    let reason = "`response_key` is not the response key of this id";
-    // A list that somebody else reads.
-    let other_queue = "redcall:{other}:response:x1";
-    let () = foreign.conn.rpush("outside", "kept").await.unwrap();
     for key in [
-        other_queue,
+        "redcall:{other}:response:x1",
         "redcall:{default}:queue",
         "redcall:{default}:response:x2",
         "redcall:{default}:response:",
@@ -118,26 +116,32 @@ async fn nothing_is_written_to_a_foreign_response_key() {
     ] {
         // A job that would be answered, and one that would be told that it is unknown.
         for name in ["add", "unheard-of"] {
-            let raw = format!(
-                r#"{{"id":"x1","name":"{name}","data":{{"a":1,"b":1}},"response_key":"{key}"}}"#
-            );
-            foreign.push(Way::Idle, &raw).await;
-            let letter = foreign.dead_letter().await;
-            assert_eq!((&*letter.id, &*letter.code), ("x1", "invalid_request"), "{key}");
-            assert_eq!((&*letter.reason, letter.request), (reason, raw.into_bytes()), "{key}");
+            let start = format!(r#"{{"id":"x1","name":"{name}","data":{{"a":1,"b":1}}"#);
+            let raw = start + &format!(r#","response_key":"{key}"}}"#);
+            foreign.is_buried(raw, "x1", NOT_ITS_KEY).await;
         }
     }
-    let kept: Vec<String> = foreign.conn.lrange("outside", 0, -1).await.unwrap();
-    assert_eq!(kept, ["kept"]);
-    assert_eq!(foreign.conn.ttl::<_, i64>("outside").await.unwrap(), -1);
-    let () = foreign.conn.del("outside").await.unwrap();
-    let raw = format!(
-        r#"{{"id":"x1","name":"add","data":{{"a":1,"b":1}},"response_key":"{other_queue}"}}"#
-    );
-    foreign.is_buried(raw, "x1", reason).await;
     let raw = r#"{"id":"x1","name":"add","data":{"a":1,"b":1},"response_key":7}"#;
     let reason = "`response_key`: invalid type: integer `7`, expected a string at line 1 column 1";
     foreign.is_buried(raw, "x1", reason).await;
+}
+
+#[tokio::test]
+async fn a_foreign_list_keeps_what_it_has_and_its_ttl() {
+    let mut foreign = Foreign::start().await;
+    let key = "redcall:{other}:response:x1";
+    let () = foreign.conn.rpush(key, "kept").await.unwrap();
+    for way in WAYS {
+        let start = r#"{"id":"x1","name":"add","data":{"a":1,"b":1},"response_ttl_ms":1000"#;
+        let raw = start.to_owned() + &format!(r#","response_key":"{key}"}}"#);
+        foreign.push(way, raw).await;
+        assert_eq!(foreign.dead_letter().await.reason, NOT_ITS_KEY);
+        let kept: Vec<String> = foreign.conn.lrange(key, 0, -1).await.unwrap();
+        assert_eq!(kept, ["kept"]);
+        assert_eq!(foreign.conn.ttl::<_, i64>(key).await.unwrap(), -1);
+    }
+    let () = foreign.conn.del(key).await.unwrap();
+    foreign.goes_on().await;
 }
 
 #[tokio::test]

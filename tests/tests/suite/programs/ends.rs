@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use redcall_client::{CallError, Client, Response};
+use redcall_client::{CallError, Client, Code, Response};
 use redcall_testkit::eventually;
 use redcall_tests::{Bench, Program};
 use redcall_worker::{Json, Worker};
@@ -89,17 +89,20 @@ async fn one_signal_finishes_what_runs_and_takes_nothing_new() {
     let call = stage.sleeps(1000).await;
     stage.drains().await;
     stage.client.call("add", &json!({"a": 1, "b": 1})).await.unwrap();
+    // It counts as alive while it drains: the call is queued, and ends with its own timeout.
+    let waited = stage.client.request("add").timeout(Duration::from_millis(50)).wait().await;
+    assert_eq!(waited.unwrap_err().code(), Code::DeadlineExceeded);
     assert_eq!(call.await.unwrap().unwrap().data.get(), "null");
     assert_eq!(code(stage.program).await, Some(0));
     let left: usize = stage.conn.llen(QUEUE).await.unwrap();
-    assert_eq!(left, 1);
+    assert_eq!(left, 2);
     // It has left the registry, and nothing else.
     assert!(stage.bench.workers().await.is_empty());
     let keys = keys(&mut stage.conn).await;
     let expected = |key: &String| is_registry(key) || key == QUEUE || key.contains(":names");
     assert!(keys.iter().all(expected), "{keys:?}");
     let _next = stage.bench.worker().await;
-    eventually("the next worker to run it", async || {
+    eventually("the next worker to take both", async || {
         (stage.conn.llen::<_, usize>(QUEUE).await.unwrap() == 0).then_some(())
     })
     .await;

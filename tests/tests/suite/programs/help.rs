@@ -28,7 +28,8 @@ async fn golden(program: &str, args: &[&str], file: &str) {
     let changes: String = gone.chain(added).collect();
     panic!(
         "`{program} {}` prints something else than {}:\n{changes}\
-         If that is meant, rewrite it with {UPDATE}=1 and commit it.",
+         If that is meant, rewrite it and commit it:\n\
+         {UPDATE}=1 cargo test -p redcall-tests --test suite help::",
         args.join(" "),
         path.display()
     );
