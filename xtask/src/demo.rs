@@ -19,7 +19,7 @@ pub(crate) struct Args {
 /// Builds the example and the worker, and becomes the example.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode> {
     let mut example = Command::new(workspace.target_dir()?.join("debug").join("example"));
-    if std::env::var_os("REDIS_URL").is_none_or(|url| url.is_empty()) {
+    if std::env::var_os("REDIS_URL").is_none() {
         let server = redis_server::ensure()?;
         example.env(redis_server::VARIABLE, server.path);
     }

@@ -225,12 +225,12 @@ async fn a_child_left_behind_neither_delays_the_answer_nor_lives_on() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_child_that_left_the_group_does_not_delay_the_answer() {
-    // It is out of our reach, and holds stdout and stderr open for longer than the test's patience.
-    let daemon = "setsid sh -c 'echo $$ > pids; exec sleep 60' &";
+    // It is out of our reach, and holds all three open for longer than the test's patience.
+    let daemon = "exec 3<&0; setsid sh -c 'echo $$ > pids; exec sleep 60' <&3 &";
     let wait = "until test -s pids; do :; done; echo cause >&2; echo 1";
     let shell = Shell::new(&format!("{daemon} {wait}")).await;
-    let since = Instant::now();
-    assert_eq!(shell.call(&Value::Null).await.unwrap().data.get(), "1");
+    let (since, large) = (Instant::now(), json!("x".repeat(1 << 20)));
+    assert_eq!(shell.call(&large).await.unwrap().data.get(), "1");
     assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
     shell.goes_on().await;
     let daemon = shell.pids(1).await[0];

@@ -22,7 +22,7 @@ use crate::state::States;
 
 /// Longest line of stderr that is logged, bytes; longer ones are cut into several.
 const LOG_LINE: u64 = 8 << 10;
-/// How long pipes are read on after the command has ended.
+/// How long the pipes are used on after the command has ended.
 const LEFT_OPEN: Duration = Duration::from_millis(500);
 
 /// Runs a program for each job.
@@ -104,16 +104,23 @@ async fn run(mut command: Command, max_answer: usize, request: Request) -> Endin
     let (status, output, (), ()) = tokio::try_join!(
         ended,
         read(stdout, max_answer, heard.clone()),
-        feed(stdin, request.data()),
+        feed(stdin, request.data(), heard.clone()),
         log(stderr, &request, heard),
     )?;
     answer(status, &output)
 }
 
 /// Writes the data. A command that does not read it is none of our business.
-async fn feed(stdin: Option<ChildStdin>, data: &RawValue) -> Result<(), HandlerError> {
+async fn feed(
+    stdin: Option<ChildStdin>,
+    data: &RawValue,
+    gone: watch::Receiver<bool>,
+) -> Result<(), HandlerError> {
     if let Some(mut stdin) = stdin {
-        let _ = stdin.write_all(data.get().as_bytes()).await;
+        tokio::select! {
+            _ = stdin.write_all(data.get().as_bytes()) => {}
+            () = left_open(gone) => {}
+        }
     }
     Ok(())
 }

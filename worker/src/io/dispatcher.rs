@@ -12,6 +12,7 @@ use redcall_common::store::keys::Keys;
 use redcall_common::store::{CycleReply, Leased, Outcome, Settlement};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::heartbeat::{self, Identity, Status, Told};
@@ -51,7 +52,8 @@ pub(crate) struct Dispatcher {
     turn: Option<Turn>,
     told: mpsc::UnboundedSender<Told>,
     hearing: Option<mpsc::UnboundedReceiver<Told>>,
-    beating: bool,
+    /// The round of heartbeats under way.
+    beating: Option<JoinHandle<()>>,
     stop: Stop,
     /// Since when the connection stands: nobody takes over within one lease of its reconnect.
     connected_since: Instant,
@@ -82,7 +84,7 @@ impl Dispatcher {
             turn: None,
             told,
             hearing: Some(hearing),
-            beating: false,
+            beating: None,
             stop: Stop::No,
             connected_since: Instant::now(),
         }
@@ -261,14 +263,14 @@ impl Dispatcher {
     }
 
     fn beat(&mut self) {
-        if std::mem::replace(&mut self.beating, true) {
+        if self.beating.is_some() {
             return;
         }
         let info = self.identity.info(self.status());
         let queues: Vec<_> = self.queues.iter().map(|queue| queue.keys.clone()).collect();
         let (shared, keys) = (self.shared.clone(), self.keys.clone());
         let (identity, lease, told) = (self.identity.clone(), self.lease, self.told.clone());
-        tokio::spawn(async move {
+        self.beating = Some(tokio::spawn(async move {
             let link = &shared.link;
             match heartbeat::round(link, &keys, &queues, &identity, lease, &info).await {
                 Ok(heartbeats) => {
@@ -279,12 +281,12 @@ impl Dispatcher {
                 Err(error) => tracing::warn!(%error, "a heartbeat failed"),
             }
             let _ = told.send(Told::RoundEnded);
-        });
+        }));
     }
 
     fn told(&mut self, told: Told) {
         match told {
-            Told::RoundEnded => self.beating = false,
+            Told::RoundEnded => self.beating = None,
             Told::TakenOver { queue } => self.queues[queue].length = None,
             Told::Beat { queue, heartbeat } => {
                 let mapped = |name: &str| self.mapping.get(name).is_some();
@@ -340,6 +342,12 @@ impl Dispatcher {
     async fn farewell(mut self) -> Result<(), WorkerError> {
         let left = self.jobs.len();
         self.jobs.abort_all();
+        if let Some(round) = self.beating.take() {
+            // What it has sent comes before the release, on the same connection; no more may
+            // follow, or the worker would be in the registry again.
+            round.abort();
+            let _ = round.await;
+        }
         let saying = async {
             if let Some(turn) = self.turn.take() {
                 let ended = turn.await;
