@@ -53,6 +53,11 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
         cargo
     };
     let mut steps = Steps::default();
+    // Cargo builds programs for the tests of their own package only; those of `tests/` run them all.
+    steps.step("programs", || {
+        let mut cargo = with_environment();
+        succeeds(cargo.args(["build", "--quiet", "--workspace", "--bins", "--examples"]))
+    });
     steps.step("tests", || {
         let mut cargo = with_environment();
         if runs("cargo-nextest", "--version") {
