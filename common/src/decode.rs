@@ -164,7 +164,8 @@ fn read(
 
 fn optional<T: DeserializeOwned>(fields: &Fields<'_>, name: &str) -> Result<Option<T>, WireError> {
     let Some((_, value)) = fields.iter().find(|(field, _)| field == name) else { return Ok(None) };
-    serde_json::from_str(value.get())
+    // `null` counts as absent: many libraries write it so.
+    serde_json::from_str::<Option<T>>(value.get())
         .map_err(|error| WireError::new(Code::InvalidRequest, format!("`{name}`: {error}")))
 }
 

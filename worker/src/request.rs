@@ -19,8 +19,11 @@ use crate::state::States;
 
 /// How many unread frames may lie at a response key before the writer waits.
 const STREAM_WINDOW: usize = 1000;
-/// How often a writer looks whether its reader has caught up.
+/// How often, and how many times, a writer looks whether its reader has caught up.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const LOOKS: u32 = 25;
+/// Longest message of a handler's error, bytes.
+const MAX_MESSAGE: usize = 16 << 10;
 const WITHIN: Duration = Duration::from_secs(5);
 
 /// A job as its handler sees it. Cheap to clone; while a clone lives, the job keeps its slot.
@@ -60,6 +63,8 @@ pub(crate) struct Job {
     pub(crate) settled: AtomicBool,
     /// `seq` of the last frame pushed. Held over a push, so that frames go out in order.
     pub(crate) seq: Mutex<u64>,
+    /// Whether the last frame was dropped because nobody reads: then the next waits no more.
+    pub(crate) unread: AtomicBool,
 }
 
 impl Drop for Job {
@@ -155,7 +160,9 @@ impl Request {
 
     /// Tells a caller who follows how far the job is. Does nothing if nobody asked for answers.
     ///
-    /// Waits while 1,000 frames lie unread. Dropping the future may leave the frame pushed.
+    /// While 1,000 frames lie unread, it waits a little for the reader, then drops the frame: a
+    /// caller who only waits for the answer never reads any. Dropping the future may leave the
+    /// frame pushed.
     ///
     /// # Errors
     ///
@@ -184,19 +191,30 @@ impl Job {
         let Some(reply) = &self.request.reply else { return Ok(()) };
         let mut seq = self.seq.lock().await;
         let frame = self.head(&reply.response_key).data(kind, *seq + 1, Some(data));
+        let mut patience = if self.unread.load(Ordering::Relaxed) { 0 } else { LOOKS };
         loop {
             if self.closing.load(Ordering::Acquire) {
                 return Err(ProgressError::NotMine);
             }
             let (link, id) = (&self.shared.link, &self.request.id);
             let pushing = link.push_frame(&self.leases, id, reply, &frame, STREAM_WINDOW, WITHIN);
-            match pushing.await? {
-                Pushed::Yes => break,
-                Pushed::LeaseLost => return Err(ProgressError::NotMine),
-                // Bounded by the job's timeout, which ends this future.
-                Pushed::Full => sleep(LOOK_AGAIN).await,
+            match pushing.await {
+                Ok(Pushed::Yes) => break,
+                Ok(Pushed::LeaseLost) => return Err(ProgressError::NotMine),
+                Ok(Pushed::Full) if patience == 0 => {
+                    self.unread.store(true, Ordering::Relaxed);
+                    return Ok(());
+                }
+                // The script knows a frame that it has pushed already: sending it again is safe,
+                // and going on without knowing could give two frames the same number.
+                Err(error) if !error.is_transient() || patience == 0 => return Err(error.into()),
+                Ok(Pushed::Full) | Err(_) => {
+                    patience -= 1;
+                    sleep(LOOK_AGAIN).await;
+                }
             }
         }
+        self.unread.store(false, Ordering::Relaxed);
         *seq += 1;
         Ok(())
     }
@@ -248,6 +266,8 @@ impl Job {
         seq: u64,
     ) -> Settlement {
         error.attempt = Some(self.attempt);
+        error.message.truncate(error.message.floor_char_boundary(MAX_MESSAGE));
+        error.data = error.data.filter(|data| data.get().len() <= self.shared.limits.frame);
         match reply {
             Some(reply) => {
                 let frame = self.head(&reply.response_key).error(seq, &error);

@@ -53,7 +53,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
         cargo
     };
     let mut steps = Steps::default();
-    // Cargo builds programs for the tests of their own package only; those of `tests/` run them all.
+    // Cargo builds programs only for tests of their own package; those of `tests/` run them all.
     steps.step("programs", || {
         let mut cargo = with_environment();
         succeeds(cargo.args(["build", "--quiet", "--workspace", "--bins", "--examples"]))

@@ -92,6 +92,24 @@ impl Connector {
             .map_err(|error| StoreError::Config { problem: error.to_string(), source: None })
     }
 
+    /// Has Redis close the connection `id` of ours, so that nothing it has sent before is carried
+    /// out from now on: what the network holds back may come seconds after we gave it up.
+    ///
+    /// After a restart of Redis ids begin anew; a connection of another name is left alone.
+    pub(super) async fn cut(
+        &self,
+        conn: &mut MultiplexedConnection,
+        id: i64,
+    ) -> Result<(), StoreError> {
+        let list = redis::cmd("CLIENT").arg("LIST").arg("ID").arg(id).to_owned();
+        let list: String = list.query_async(conn).await?;
+        if list.contains(&format!(" name={} ", self.name)) {
+            let kill = redis::cmd("CLIENT").arg("KILL").arg("ID").arg(id).to_owned();
+            kill.exec_async(conn).await?;
+        }
+        Ok(())
+    }
+
     fn config(&self) -> AsyncConnectionConfig {
         AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.connect_timeout))

@@ -5,13 +5,13 @@
 //! reports when that one broke.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, PushInfo, PushKind, Value};
-use tokio::sync::{Mutex, Notify, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -19,8 +19,8 @@ use super::connection::Connector;
 use super::error::StoreError;
 use super::script::{self, Script};
 
-/// How often an idle connection is tried, so that a half-open one is found.
-const PING_EVERY: Duration = Duration::from_secs(5);
+/// How often the time is asked for: clocks drift, and a half-open connection is found.
+const ASK_EVERY: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
@@ -43,9 +43,10 @@ struct Shared {
     sink: Sink,
     /// Written by the supervising task, read by everyone.
     state: watch::Sender<State>,
-    /// Written under its lock by `subscribe`; read by the supervising task on a new connection.
+    /// Written by `subscribe` and `unsubscribe`; read by the supervising task on a new connection.
+    /// Never held over an await: whoever waits for a connection must not keep it from coming.
     channels: Mutex<HashSet<String>>,
-    /// Redis time minus local time, ms. Written on each connect and by heartbeats.
+    /// Redis time minus this process's monotonic time, ms. Written whenever TIME has been read.
     clock_offset_ms: AtomicI64,
 }
 
@@ -75,21 +76,25 @@ impl Link {
             channels: Mutex::default(),
             clock_offset_ms: AtomicI64::new(0),
         });
-        shared.establish(1).await?;
-        let supervisor = tokio::spawn(supervise(shared.clone()));
+        let id = shared.establish(1, None).await?;
+        let supervisor = tokio::spawn(supervise(shared.clone(), id));
         Ok(Self { shared, supervisor })
     }
 
-    /// Redis time, ms since the epoch, by the offset measured when the connection was made.
+    /// Redis time, ms since the epoch, as last measured; steps of the local clock do not matter.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         let offset = self.shared.clock_offset_ms.load(Ordering::Relaxed);
-        local_ms().saturating_add_signed(offset)
+        monotonic_ms().saturating_add_signed(offset)
+    }
+
+    pub(super) fn connector(&self) -> &Connector {
+        &self.shared.connector
     }
 
     /// Takes `redis_ms`, just read, as the time of now.
     pub(super) fn set_clock(&self, redis_ms: i64) {
-        self.shared.set_clock(redis_ms);
+        self.shared.set_clock(redis_ms, monotonic_ms());
     }
 
     /// Ends when the connection has been made anew: what was announced meanwhile is missed.
@@ -126,22 +131,28 @@ impl Link {
     ///
     /// When Redis is not reachable within `within`, or refuses. The channel is then not kept.
     pub async fn subscribe(&self, channel: &str, within: Duration) -> Result<(), StoreError> {
-        // Held over the command: the supervisor must not renew a set that misses this channel.
-        let mut channels = self.shared.channels.lock().await;
-        if channels.contains(channel) {
-            return Ok(());
+        // Noted first: a connection that is made from now on renews it by itself.
+        self.shared.channels().insert(channel.to_owned());
+        let subscribing = async {
+            let (mut conn, generation) = self.connection(within).await?;
+            let call = redis::cmd("SSUBSCRIBE").arg(channel).to_owned();
+            let subscribed = timeout(within, call.exec_async(&mut conn)).await;
+            let subscribed = subscribed.map_err(|_| self.shared.unreachable(None))?;
+            self.note(generation, subscribed.map_err(StoreError::from))
+        };
+        let subscribed = subscribing.await;
+        if subscribed.is_err() {
+            self.shared.channels().remove(channel);
         }
-        let (mut conn, generation) = self.connection(within).await?;
-        let subscribed = redis::cmd("SSUBSCRIBE").arg(channel).exec_async(&mut conn).await;
-        self.note(generation, subscribed.map_err(StoreError::from))?;
-        channels.insert(channel.to_owned());
-        Ok(())
+        subscribed
     }
 
     /// Stops hearing `channel`. Best effort: a broken connection has forgotten it anyway.
     pub async fn unsubscribe(&self, channel: &str) {
-        let removed = self.shared.channels.lock().await.remove(channel);
-        if removed && let State::Up { mut conn, .. } = self.shared.state.borrow().clone() {
+        let removed = self.shared.channels().remove(channel);
+        // Cloned out: the state must not stay borrowed over the command.
+        let state = self.shared.state.borrow().clone();
+        if removed && let State::Up { mut conn, .. } = state {
             let _ = redis::cmd("SUNSUBSCRIBE").arg(channel).exec_async(&mut conn).await;
         }
     }
@@ -162,11 +173,12 @@ impl Link {
             return Ok((conn.clone(), *generation));
         }
         Err(match &*self.shared.state.borrow() {
+            // An attempt to connect that was lost half-way has sent nothing of ours.
+            State::Down(Some(StoreError::Lost(source))) => {
+                self.shared.unreachable(Some(source.clone()))
+            }
             State::Down(Some(error)) => error.clone(),
-            _ => StoreError::Unreachable {
-                address: self.shared.connector.address().to_owned(),
-                source: None,
-            },
+            State::Down(None) | State::Up { .. } => self.shared.unreachable(None),
         })
     }
 
@@ -204,19 +216,40 @@ fn generation(state: &State) -> Option<u64> {
     }
 }
 
-fn local_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+/// Time of this process, ms; it never steps.
+fn monotonic_ms() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Shared {
-    fn set_clock(&self, redis_ms: i64) {
-        let offset = redis_ms - i64::try_from(local_ms()).unwrap_or(i64::MAX);
+    fn channels(&self) -> MutexGuard<'_, HashSet<String>> {
+        // A set is whole even if a thread died holding it.
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unreachable(&self, source: Option<Arc<redis::RedisError>>) -> StoreError {
+        StoreError::Unreachable { address: self.connector.address().to_owned(), source }
+    }
+
+    /// Takes `redis_ms`, read at `read_at` (monotonic ms), as the measure of Redis's clock.
+    fn set_clock(&self, redis_ms: i64, read_at: u64) {
+        let offset = redis_ms - i64::try_from(read_at).unwrap_or(i64::MAX);
         self.clock_offset_ms.store(offset, Ordering::Relaxed);
     }
 
-    /// Makes a connection ready for use: scripts, clock, subscriptions; then shows it.
-    async fn establish(&self, generation: u64) -> Result<(), StoreError> {
+    /// Asks for the time. It was read at the middle of the round trip, as far as one can know.
+    async fn ask_time(&self, conn: &mut MultiplexedConnection) -> redis::RedisResult<()> {
+        let before = monotonic_ms();
+        let time: (i64, i64) = redis::cmd("TIME").query_async(conn).await?;
+        let middle = before + (monotonic_ms() - before) / 2;
+        self.set_clock(time.0 * 1000 + time.1 / 1000, middle);
+        Ok(())
+    }
+
+    /// Makes a connection ready for use: scripts, clock, subscriptions; then shows it. `last` is
+    /// the id of the one before; its own id comes back.
+    async fn establish(&self, generation: u64, last: Option<i64>) -> Result<i64, StoreError> {
         let broken = Arc::new(Notify::new());
         let (sink, ended) = (self.sink.clone(), broken.clone());
         let pushes = move |push: PushInfo| match (push.kind, push.data.as_slice()) {
@@ -225,19 +258,22 @@ impl Shared {
             _ => {}
         };
         let mut conn = self.connector.open_with_pushes(pushes).await?;
+        if let Some(last) = last {
+            self.connector.cut(&mut conn, last).await?;
+        }
         script::load_all(&mut conn).await?;
-        let time: (i64, i64) = redis::cmd("TIME").query_async(&mut conn).await?;
-        self.set_clock(time.0 * 1000 + time.1 / 1000);
-        let channels = self.channels.lock().await;
-        for channel in &*channels {
+        self.ask_time(&mut conn).await?;
+        let id = redis::cmd("CLIENT").arg("ID").query_async(&mut conn).await?;
+        let channels: Vec<String> = self.channels().iter().cloned().collect();
+        for channel in channels {
             redis::cmd("SSUBSCRIBE").arg(channel).exec_async(&mut conn).await?;
         }
         self.state.send_replace(State::Up { conn, generation, broken });
-        Ok(())
+        Ok(id)
     }
 }
 
-async fn supervise(shared: Arc<Shared>) {
+async fn supervise(shared: Arc<Shared>, mut id: i64) {
     let mut generation = 1;
     loop {
         watch_over(&shared).await;
@@ -246,12 +282,17 @@ async fn supervise(shared: Arc<Shared>) {
         shared.state.send_replace(State::Down(None));
         let mut pause = FIRST_PAUSE;
         generation += 1;
-        while let Err(error) = shared.establish(generation).await {
-            tracing::debug!(address, %error, "cannot reconnect to Redis yet");
-            shared.state.send_replace(State::Down(Some(error)));
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
+        id = loop {
+            match shared.establish(generation, Some(id)).await {
+                Ok(id) => break id,
+                Err(error) => {
+                    tracing::debug!(address, %error, "cannot reconnect to Redis yet");
+                    shared.state.send_replace(State::Down(Some(error)));
+                    sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        };
         tracing::info!(address, "connected to Redis again");
     }
 }
@@ -260,11 +301,13 @@ async fn supervise(shared: Arc<Shared>) {
 async fn watch_over(shared: &Shared) {
     let State::Up { mut conn, broken, .. } = shared.state.borrow().clone() else { return };
     loop {
-        if timeout(PING_EVERY, broken.notified()).await.is_ok() {
+        if timeout(ASK_EVERY, broken.notified()).await.is_ok() {
             return;
         }
-        if redis::cmd("PING").exec_async(&mut conn).await.is_err() {
-            return;
+        tokio::select! {
+            // Whoever uses it may find out first.
+            () = broken.notified() => return,
+            asked = shared.ask_time(&mut conn) => if asked.is_err() { return },
         }
     }
 }

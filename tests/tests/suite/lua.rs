@@ -5,6 +5,7 @@ mod callers;
 mod flush;
 mod lease;
 mod registry;
+mod robust;
 mod settle;
 
 use std::sync::Arc;

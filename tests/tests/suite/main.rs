@@ -7,6 +7,7 @@
 )]
 
 mod bad_input;
+mod bounds;
 mod calls;
 mod commands;
 mod isolation;
@@ -20,3 +21,4 @@ mod settings;
 mod sharing;
 mod support;
 mod tls;
+mod waits;

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use redcall_common::settings::Settings;
 use redcall_common::store::keys::Keys;
-use redcall_common::store::{CycleReply, Leased, Outcome, Settlement};
+use redcall_common::store::{CycleReply, Leased, Link, Outcome, Settlement};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::heartbeat::{self, Identity, Status, Told};
 use super::jobs::Jobs;
@@ -42,6 +42,8 @@ pub(crate) struct Dispatcher {
     identity: Identity,
     mapping: Mapping,
     shared: Arc<Shared>,
+    /// Heartbeats have a connection of their own: large answers must not hold them up.
+    beats: Arc<Link>,
     handlers: Handle,
     /// In priority order.
     queues: Vec<Queue>,
@@ -62,19 +64,20 @@ pub(crate) struct Dispatcher {
 impl Dispatcher {
     pub(crate) fn new(
         settings: Settings,
-        keys: Keys,
         identity: Identity,
         mapping: Mapping,
         shared: Shared,
+        beats: Link,
         handlers: Handle,
         queues: Vec<Queue>,
     ) -> Self {
         let (told, hearing) = mpsc::unbounded_channel();
         Self {
-            keys,
+            keys: Keys::new(&settings.redis.prefix),
             identity,
             mapping,
             shared: Arc::new(shared),
+            beats: Arc::new(beats),
             handlers,
             queues,
             concurrency: settings.worker.concurrency,
@@ -107,6 +110,7 @@ impl Dispatcher {
         let mut unblocks = interval(UNBLOCK_EVERY);
         unblocks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reconnected = Box::pin(self.shared.link.reconnected());
+        let mut beats_again = Box::pin(self.beats.reconnected());
         let mut batch = Vec::with_capacity(PORTION);
         let mut give_up_at = None;
         loop {
@@ -116,8 +120,19 @@ impl Dispatcher {
             }
             let next_end = self.jobs.next_end();
             tokio::select! {
-                // First what makes room, then what fills it.
+                // First whether to go on at all, then what makes room, then what fills it.
                 biased;
+                level = stop_above(&mut stop, self.stop), if self.stop < Stop::Now => {
+                    let drain = level == Stop::Drain;
+                    let patience = if drain { self.drain_timeout } else { Duration::ZERO };
+                    give_up_at = Some(Instant::now() + patience);
+                    self.stopping(level);
+                }
+                _ = &mut abandoned, if self.stop < Stop::Now => {
+                    give_up_at = Some(Instant::now());
+                    self.stopping(Stop::Now);
+                }
+                () = until(give_up_at) => break,
                 ended = turn_of(&mut self.turn) => self.turn_ended(ended),
                 count = events.recv_many(&mut batch, PORTION) => {
                     debug_assert!(count > 0, "the dispatcher holds a sender");
@@ -127,23 +142,16 @@ impl Dispatcher {
                 Some(told) = told.recv() => self.told(told),
                 () = until(next_end) => self.jobs.end_late(),
                 _ = ticks.tick() => self.beat(),
-                _ = unblocks.tick(), if self.stop > Stop::No => self.unblock().await,
+                _ = unblocks.tick(), if self.stop > Stop::No => self.unblock(),
                 () = &mut reconnected => {
                     reconnected = Box::pin(self.shared.link.reconnected());
                     self.connected_since = Instant::now();
                     self.queues.iter_mut().for_each(Queue::doubt);
                 }
-                level = stop_above(&mut stop, self.stop), if self.stop < Stop::Now => {
-                    self.stopping(level).await;
-                    let drain = level == Stop::Drain;
-                    let patience = if drain { self.drain_timeout } else { Duration::ZERO };
-                    give_up_at = Some(Instant::now() + patience);
+                () = &mut beats_again => {
+                    beats_again = Box::pin(self.beats.reconnected());
+                    self.connected_since = Instant::now();
                 }
-                _ = &mut abandoned, if self.stop < Stop::Now => {
-                    self.stopping(Stop::Now).await;
-                    give_up_at = Some(Instant::now());
-                }
-                () = until(give_up_at) => break,
             }
         }
         self.farewell().await
@@ -152,8 +160,9 @@ impl Dispatcher {
     async fn first_heartbeat(&mut self) -> Result<(), WorkerError> {
         let info = self.identity.info(self.status());
         let queues: Vec<_> = self.queues.iter().map(|queue| queue.keys.clone()).collect();
-        let (link, identity) = (&self.shared.link, &self.identity);
-        heartbeat::round(link, &self.keys, &queues, identity, self.lease, &info).await?;
+        let (link, identity) = (&self.beats, &self.identity);
+        let beats = heartbeat::round(link, &self.keys, &queues, identity, self.lease, &info).await;
+        beats.into_iter().collect::<Result<Vec<_>, _>>()?;
         Ok(())
     }
 
@@ -184,10 +193,14 @@ impl Dispatcher {
         self.turn = None;
         match ended.replies {
             Ok(replies) => {
-                for (part, reply) in ended.parts.into_iter().zip(replies) {
-                    let CycleReply { settled, length, leased, .. } = reply.cycle;
+                for (mut part, reply) in ended.parts.into_iter().zip(replies) {
+                    let CycleReply { settled, length, leased, parked } = reply.cycle;
                     let queue = part.queue;
                     self.queues[queue].length = Some(length);
+                    if parked > 0 && !leased.is_empty() {
+                        // There may be more where that came from.
+                        self.queues[queue].parked = part.take_parked();
+                    }
                     if let Some(held) = reply.held {
                         self.queues[queue].unsure = false;
                         self.start(queue, self.strangers(&part, held));
@@ -268,17 +281,15 @@ impl Dispatcher {
         }
         let info = self.identity.info(self.status());
         let queues: Vec<_> = self.queues.iter().map(|queue| queue.keys.clone()).collect();
-        let (shared, keys) = (self.shared.clone(), self.keys.clone());
+        let (link, keys) = (self.beats.clone(), self.keys.clone());
         let (identity, lease, told) = (self.identity.clone(), self.lease, self.told.clone());
         self.beating = Some(tokio::spawn(async move {
-            let link = &shared.link;
-            match heartbeat::round(link, &keys, &queues, &identity, lease, &info).await {
-                Ok(heartbeats) => {
-                    for (queue, heartbeat) in heartbeats.into_iter().enumerate() {
-                        let _ = told.send(Told::Beat { queue, heartbeat });
-                    }
+            let beats = heartbeat::round(&link, &keys, &queues, &identity, lease, &info).await;
+            for (queue, beat) in beats.into_iter().enumerate() {
+                match beat {
+                    Ok(heartbeat) => drop(told.send(Told::Beat { queue, heartbeat })),
+                    Err(error) => tracing::warn!(%error, "a heartbeat failed"),
                 }
-                Err(error) => tracing::warn!(%error, "a heartbeat failed"),
             }
             let _ = told.send(Told::RoundEnded);
         }));
@@ -294,15 +305,27 @@ impl Dispatcher {
                 let parked = heartbeat.parked.into_iter();
                 let parked = parked.filter(|(name, live)| !live || mapped(name));
                 self.queues[queue].parked = parked.map(|(name, _)| name).collect();
+                self.compare(queue, heartbeat.held);
                 if self.connected_since.elapsed() < self.lease {
                     return;
                 }
                 for dead in heartbeat.dead {
-                    let (link, told) = (self.shared.link.clone(), self.told.clone());
+                    let (link, told) = (self.beats.clone(), self.told.clone());
                     let keys = self.queues[queue].keys.clone();
                     tokio::spawn(take_over(link, keys, queue, dead, told));
                 }
             }
+        }
+    }
+
+    /// The last net under lost replies: more leases than are known here, twice in a row (once may
+    /// be a reply on its way), are read back.
+    fn compare(&mut self, queue: usize, held: usize) {
+        let known = self.jobs.ids_of(queue).len();
+        let queue = &mut self.queues[queue];
+        queue.surplus = if held > known + queue.leaving.len() { queue.surplus + 1 } else { 0 };
+        if queue.surplus > 1 {
+            queue.doubt();
         }
     }
 
@@ -317,19 +340,18 @@ impl Dispatcher {
         }
     }
 
-    async fn stopping(&mut self, level: Stop) {
+    fn stopping(&mut self, level: Stop) {
         self.stop = level;
         tracing::info!(?level, running = self.jobs.len(), "stopping");
-        self.unblock().await;
+        self.unblock();
         self.beat();
     }
 
     /// Ends the blocked pops. Done again and again while stopping, since one may not yet block
     /// when it is ended: it would then keep an idle worker for as long as it blocks.
-    async fn unblock(&self) {
+    fn unblock(&self) {
         for queue in self.queues.iter().filter(|queue| queue.popping) {
-            let ending = queue.pops.unblock(&self.shared.link);
-            let _ = timeout(UNBLOCK_EVERY, ending).await;
+            queue.pops.unblock(&self.shared.link);
         }
     }
 
@@ -359,9 +381,8 @@ impl Dispatcher {
                 self.turn_ended(ended);
             }
             for queue in &mut self.queues {
-                let link = &self.shared.link;
-                queue.pops.close(link).await?;
-                link.release(&queue.keys.queue, &self.identity.id, true, WITHIN).await?;
+                queue.pops.close(&self.beats).await?;
+                self.beats.release(&queue.keys.queue, &self.identity.id, true, WITHIN).await?;
             }
             Ok::<(), WorkerError>(())
         };

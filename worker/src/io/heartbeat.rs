@@ -73,15 +73,18 @@ pub(crate) async fn round(
     identity: &Identity,
     lease: Duration,
     info: &str,
-) -> Result<Vec<Heartbeat>, StoreError> {
-    let names: Vec<&str> = queues.iter().map(|keys| keys.queue.name()).collect();
-    link.note_queues(keys, &names, WITHIN).await?;
+) -> Vec<Result<Heartbeat, StoreError>> {
     let mut heartbeats = Vec::with_capacity(queues.len());
     for keys in queues {
         let beat = Beat { worker: &identity.id, lease, info, names: &identity.names };
-        heartbeats.push(link.heartbeat(&keys.queue, &beat, WITHIN).await?);
+        // One that fails must not cost the others their leases.
+        heartbeats.push(link.heartbeat(&keys.queue, &beat, WITHIN).await);
     }
-    Ok(heartbeats)
+    let names: Vec<&str> = queues.iter().map(|keys| keys.queue.name()).collect();
+    if let Err(error) = link.note_queues(keys, &names, WITHIN).await {
+        tracing::debug!(%error, "the queues' names could not be noted");
+    }
+    heartbeats
 }
 
 /// Gives back what `dead` held, unless it turns out to live.

@@ -76,6 +76,7 @@ fn start(
         closing: AtomicBool::new(false),
         settled: AtomicBool::new(false),
         seq: Mutex::new(0),
+        unread: AtomicBool::new(false),
     });
     let by_mapping = started + mapped.timeout;
     let (ends_at, timeout) = match deadline {

@@ -74,6 +74,7 @@ async fn serve(
     let identity = Identity::new(&settings, &mapping);
     let connector = Connector::new(&settings.redis, &format!("redcall-worker-{}", identity.id))?;
     let link = Arc::new(Link::connect(connector.clone(), Arc::new(|_| {})).await?);
+    let beats = Link::connect(connector.clone(), Arc::new(|_| {})).await?;
     let (events, heard) = mpsc::unbounded_channel();
     let shared = Shared { link, states, limits: settings.limits, events };
     let keys = Keys::new(&settings.redis.prefix);
@@ -86,7 +87,7 @@ async fn serve(
         Queue::new(keys, pop)
     });
     let queues = queues.collect();
-    let dispatcher = Dispatcher::new(settings, keys, identity, mapping, shared, handlers, queues);
+    let dispatcher = Dispatcher::new(settings, identity, mapping, shared, beats, handlers, queues);
     dispatcher.run(heard, pops, stop, abandoned).await
 }
 

@@ -12,7 +12,7 @@ use super::WITHIN;
 
 /// How long one pop blocks. Bounds how long a half-open connection can go unnoticed.
 const BLOCK: Duration = Duration::from_secs(5);
-/// Pause after a failure.
+/// Pause between attempts to connect anew.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What one pop brought.
@@ -49,8 +49,12 @@ impl Pops {
         let task = tokio::spawn(async move {
             while armed.recv().await.is_some() {
                 let reply = pop.next(BLOCK).await;
+                // A failure is told when nothing more can come from the old connection: what it
+                // leased after the dispatcher has read back its leases would never be found.
                 if reply.is_err() {
-                    sleep(PAUSE).await;
+                    while pop.renew().await.is_err() {
+                        sleep(PAUSE).await;
+                    }
                 }
                 if popped.send(Popped { queue, reply }).is_err() {
                     return;
@@ -75,9 +79,13 @@ impl Pops {
     }
 
     /// Ends a pop that blocks, without losing what it may just have moved.
-    pub(crate) async fn unblock(&self, link: &Link) {
-        if let Err(error) = link.unblock(&self.unblocker, WITHIN).await {
-            tracing::debug!(%error, "a blocked pop ends by its own time");
-        }
+    pub(crate) fn unblock(&self, link: &Arc<Link>) {
+        // Beside the dispatcher, which must go on when Redis does not answer.
+        let (link, unblocker) = (link.clone(), self.unblocker.clone());
+        tokio::spawn(async move {
+            if let Err(error) = link.unblock(&unblocker, WITHIN).await {
+                tracing::debug!(%error, "a blocked pop ends by its own time");
+            }
+        });
     }
 }

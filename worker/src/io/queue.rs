@@ -23,6 +23,8 @@ pub(crate) struct Queue {
     pub(crate) popping: bool,
     /// Whether a reply was lost, so that it may hold leases that nobody here knows.
     pub(crate) unsure: bool,
+    /// How many heartbeats in a row found more leases than are known here.
+    pub(crate) surplus: u32,
     /// What the next turn settles.
     pub(crate) leaving: Vec<Leaving>,
     /// Names whose parked requests the next turn takes first.
@@ -32,7 +34,16 @@ pub(crate) struct Queue {
 impl Queue {
     pub(crate) fn new(keys: Arc<WorkerKeys>, pops: Pops) -> Self {
         let (leaving, parked) = (Vec::new(), Vec::new());
-        Self { keys, pops, length: None, popping: false, unsure: false, leaving, parked }
+        Self {
+            keys,
+            pops,
+            length: None,
+            popping: false,
+            unsure: false,
+            surplus: 0,
+            leaving,
+            parked,
+        }
     }
 
     pub(crate) fn name(&self) -> &str {

@@ -1,8 +1,8 @@
 -- Purpose: one worker's turn on one queue: settle what has ended, then lease what it has room
 --   for. Both in one script, so that a busy worker needs one command a turn.
 -- KEYS: 1 queue list, 2 inbox list, 3 leases (hash), 4 live (hash), 5 dead (stream), 6 names
---   (zset), 7 parked names (set); then, by the indices in ARGV: response keys, channels, parked
---   lists
+--   (zset), 7 parked names (set), 8 workers (zset); then, by the indices in ARGV: response keys,
+--   channels, parked lists
 -- ARGV: 1 worker id, 2 how many requests to take at most, 3 how many bytes, 4 dead letters to
 --   keep, 5 their age (ms), 6 count P of parked lists to take from first, 7 count S of outcomes;
 --   then P times: key index, name; then S times: op, id, key index of the response list (0:
@@ -35,8 +35,13 @@ end
 local results, ended, announced = {}, {}, {}
 
 -- The notification is made here, from answers whose fence held, and nowhere else.
+-- A script that fails half-way is not undone: what others can make fail must not end it. Somebody
+-- may have put something else at the response key; the answer is then kept for people.
 local function push(key, frame, ttl, channel, id)
-  redis.call('RPUSH', key, frame)
+  local pushed = redis.pcall('RPUSH', key, frame)
+  if type(pushed) == 'table' and pushed.err then
+    return bury(frame, id, 'invalid_request', 'something else than a list lies at its response key')
+  end
   redis.call('PEXPIRE', key, ttl)
   if not channel then return end
   local note = announced[channel] or { size = 0 }
@@ -80,7 +85,8 @@ for i = 1, #ended, 500 do
   redis.call('HDEL', KEYS[4], unpack(ended, i, math.min(i + 499, #ended)))
 end
 for channel, note in pairs(announced) do
-  redis.call('SPUBLISH', channel, '[' .. table.concat(note, ',') .. ']')
+  -- May be forbidden to this user; the keys are the truth.
+  redis.pcall('SPUBLISH', channel, '[' .. table.concat(note, ',') .. ']')
 end
 
 -- Leasing -------------------------------------------------------------------------------------
@@ -148,6 +154,12 @@ for i = 1, parked_count do
   if redis.call('EXISTS', key) == 0 then redis.call('SREM', KEYS[7], name) end
 end
 drain(KEYS[1])
+
+-- Whoever leases can be found by those who take over, also if it has been taken for dead before
+-- this and never says anything again.
+if #taken > 0 then
+  redis.call('ZADD', KEYS[8], 'NX', string.format('%.0f', now_ms() - 1), worker)
+end
 
 return { table.concat(results), redis.call('LLEN', KEYS[1]), redis.call('SCARD', KEYS[7]),
   taken }

@@ -2,16 +2,21 @@
 -- KEYS: 1 leases (hash) of the worker, 2 response key, 3 channel (optional)
 -- ARGV: 1 request id, 2 frame, 3 TTL of the response key (ms), 4 how many unread frames may lie
 --   there
--- Returns: 1 pushed, 0 the lease is gone, -1 too many unread frames: try again later
+-- Returns: 1 pushed (or pushed before by this very call, whose reply was lost), 0 the lease is
+--   gone, -1 too many unread frames: try again later
 -- Derived keys: none.
 -- Cost: O(1).
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
+if redis.call('LINDEX', KEYS[2], -1) == ARGV[2] then return 1 end
 if redis.call('LLEN', KEYS[2]) >= tonumber(ARGV[4]) then return -1 end
 redis.call('RPUSH', KEYS[2], ARGV[2])
-redis.call('PEXPIRE', KEYS[2], ARGV[3])
+-- Never shorter than what a submitting client has set.
+if redis.call('PTTL', KEYS[2]) < tonumber(ARGV[3]) then
+  redis.call('PEXPIRE', KEYS[2], ARGV[3])
+end
 if KEYS[3] then
   local text = ARGV[2]
   if #text > 8192 then text = '"' .. ARGV[1] .. '"' end
-  redis.call('SPUBLISH', KEYS[3], '[' .. text .. ']')
+  redis.pcall('SPUBLISH', KEYS[3], '[' .. text .. ']')
 end
 return 1

@@ -28,6 +28,7 @@ pub struct WorkerKeys {
     dead: String,
     names: String,
     parked_names: String,
+    workers: String,
     worker: String,
     dead_max: u64,
     dead_age_ms: u64,
@@ -45,6 +46,7 @@ impl WorkerKeys {
             dead: queue.dead(),
             names: queue.names(),
             parked_names: queue.parked_names(),
+            workers: queue.workers(),
             worker: worker.into(),
             dead_max,
             dead_age_ms: u64::try_from(dead_age.as_millis()).unwrap_or(u64::MAX),
@@ -60,6 +62,20 @@ pub struct Outcome {
     pub id: String,
     /// What is done with it.
     pub settlement: Settlement,
+}
+
+impl Outcome {
+    /// About how many bytes it has on its way to Redis.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let of = |answer: &Option<(ReplyTo, String)>| answer.as_ref().map_or(0, |a| a.1.len());
+        200 + match &self.settlement {
+            Settlement::Answer { frame, .. } => frame.len(),
+            Settlement::Bury { reason, answer, .. } => reason.len() + of(answer),
+            Settlement::Unknown { name, answer } => name.len() + of(answer),
+            Settlement::Done | Settlement::Back => 0,
+        }
+    }
 }
 
 /// What the settling script does with a request whose lease it finds.
@@ -152,6 +168,7 @@ impl Cycle<'_> {
             &own.dead,
             &own.names,
             &own.parked_names,
+            &own.workers,
         ];
         let lists: Vec<String> = self.parked.iter().map(|name| own.queue.parked(name)).collect();
         let unknown = self.outcomes.iter().map(|outcome| match &outcome.settlement {

@@ -28,6 +28,8 @@ pub struct Heartbeat {
     pub dead: Vec<String>,
     /// Names with parked requests, and whether a live worker maps them.
     pub parked: Vec<(String, bool)>,
+    /// How many requests this worker has leased on the queue.
+    pub held: usize,
 }
 
 impl Link {
@@ -44,15 +46,18 @@ impl Link {
     ) -> Result<Heartbeat, StoreError> {
         let (workers, names) = (keys.workers(), keys.names());
         let (info, parked) = (keys.worker(beat.worker), keys.parked_names());
-        let mut call = HEARTBEAT.call(&[&workers, &names, &info, &parked]);
+        let (live, leases) = (keys.live(), keys.leases(beat.worker));
+        let mut call = HEARTBEAT.call(&[&workers, &names, &info, &parked, &live, &leases]);
         let lease_ms = u64::try_from(beat.lease.as_millis()).unwrap_or(u64::MAX);
         call.arg(beat.worker).arg(lease_ms).arg(beat.info).arg(beat.names);
         let value = self.run(&HEARTBEAT, &call, within).await?;
-        let (now, dead, parked): (i64, Vec<String>, Vec<(String, i64)>) = read("heartbeat", value)?;
+        type Raw = (i64, Vec<String>, Vec<(String, i64)>, usize);
+        let (now, dead, parked, held): Raw = read("heartbeat", value)?;
         self.set_clock(now);
         Ok(Heartbeat {
             dead,
             parked: parked.into_iter().map(|(name, live)| (name, live == 1)).collect(),
+            held,
         })
     }
 }

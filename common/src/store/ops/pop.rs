@@ -21,6 +21,8 @@ use crate::store::script::{self, CYCLE};
 /// How much later than the blocking command's own time the connection counts as dead. A server
 /// may answer seconds late (go-redis issue 647).
 const GRACE: Duration = Duration::from_secs(3);
+/// How long connecting may take, above the connect timeout's default of 5 s.
+const OPEN_WITHIN: Duration = Duration::from_secs(8);
 
 /// One queue's own blocking connection.
 #[derive(Debug)]
@@ -56,13 +58,13 @@ impl BlockingPop {
     ///
     /// # Errors
     ///
-    /// After any error the same holds, and the next call connects anew.
+    /// After any error the same holds; [`BlockingPop::renew`] makes sure that nothing more comes
+    /// from the old connection.
     pub async fn next(&mut self, block: Duration) -> Result<CycleReply, StoreError> {
-        let mut conn = match self.conn.take() {
-            Some(conn) => conn,
-            // Unbounded otherwise: this connection has no response timeout.
-            None => timeout(GRACE, self.open()).await.map_err(|_| self.silent())??,
-        };
+        if self.conn.is_none() {
+            self.renew().await?;
+        }
+        let Some(mut conn) = self.conn.take() else { return Err(self.silent()) };
         let lease = Cycle { keys: &self.keys, take: 0, parked: &[], outcomes: &[] }.call();
         let reply = timeout(block + GRACE, self.pop(&mut conn, block, &lease)).await;
         let reply = reply.map_err(|_| self.silent())??;
@@ -70,8 +72,25 @@ impl BlockingPop {
         Ok(reply)
     }
 
+    /// Connects anew, and has Redis close the connection before: what it had sent, and Redis has
+    /// not seen yet, must not lease anything any more.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached or refuses.
+    pub async fn renew(&mut self) -> Result<(), StoreError> {
+        self.conn = None;
+        // Bounded here: this connection has no response timeout.
+        self.conn = Some(timeout(OPEN_WITHIN, self.open()).await.map_err(|_| self.silent())??);
+        Ok(())
+    }
+
     async fn open(&self) -> Result<MultiplexedConnection, StoreError> {
         let mut conn = self.connector.open_blocking().await?;
+        let last = self.unblocker.0.load(Ordering::Acquire);
+        if last != 0 {
+            self.connector.cut(&mut conn, last).await?;
+        }
         CYCLE.load(&mut conn).await?;
         let id: i64 = redis::cmd("CLIENT").arg("ID").query_async(&mut conn).await?;
         self.unblocker.0.store(id, Ordering::Release);
@@ -92,10 +111,14 @@ impl BlockingPop {
         let (Some(popped), Some(leased)) = (values.next(), values.next()) else {
             return Err(StoreError::Unexpected("BLMOVE"));
         };
-        popped?;
-        match leased {
-            Err(error) if script::is_no_script(&error) => reply(CYCLE.run(conn, lease).await?),
-            other => reply(other?),
+        let leased = match leased {
+            Err(error) if script::is_no_script(&error) => reply(CYCLE.run(conn, lease).await?)?,
+            other => reply(other?)?,
+        };
+        // What has been leased counts, whatever the pop said.
+        match popped {
+            Err(error) if leased.leased.is_empty() => Err(error.into()),
+            _ => Ok(leased),
         }
     }
 
@@ -118,8 +141,7 @@ impl Link {
             return Ok(()); // it has never been open
         }
         let (mut conn, generation) = self.connection(within).await?;
-        let call = redis::cmd("CLIENT").arg("KILL").arg("ID").arg(id).to_owned();
-        self.note(generation, call.exec_async(&mut conn).await.map_err(StoreError::from))
+        self.note(generation, self.connector().cut(&mut conn, id).await)
     }
 
     /// Ends the pop that `unblocker` names as if its time were over, if it blocks.

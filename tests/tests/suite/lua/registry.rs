@@ -8,7 +8,12 @@ use redis::AsyncCommands;
 
 use super::{LONG, Store, WITHIN, envelope, outcome};
 
-async fn beat(store: &Store, worker: &str, lease: Duration, names: &[String]) -> Heartbeat {
+pub(super) async fn beat(
+    store: &Store,
+    worker: &str,
+    lease: Duration,
+    names: &[String],
+) -> Heartbeat {
     let beat = Beat { worker, lease, info: r#"{"a":1}"#, names };
     store.link.heartbeat(&store.keys, &beat, WITHIN).await.unwrap()
 }
@@ -100,12 +105,12 @@ async fn a_worker_that_leaves_gives_everything_back() {
 async fn nobody_takes_over_from_a_worker_that_lives_or_is_not_known() {
     let mut store = Store::new().await;
     let own = store.worker("own");
-    store.push_ids(&["a"]).await;
-    assert_eq!(store.lease(&own, 1).await, ["a"]);
     let release =
         async |store: &Store| store.link.release(&store.keys, "own", false, WITHIN).await.unwrap();
     assert_eq!(release(&store).await, Released::StillAlive);
     store.beat("own", LONG, &[]).await;
+    store.push_ids(&["a"]).await;
+    assert_eq!(store.lease(&own, 1).await, ["a"]);
     assert_eq!(release(&store).await, Released::StillAlive);
     assert_eq!((store.queued().await.len(), store.live().await), (0, vec!["a".to_owned()]));
     // Its lease has ended.

@@ -32,7 +32,7 @@ async fn a_refused_answer_reaches_neither_key_nor_channel_and_a_held_one_both() 
     assert_eq!(reply.settled, [Settled::Yes, Settled::LeaseLost]);
     assert_eq!(store.frames(&taken).await, [r#"{"new":1}"#]);
     assert_eq!(store.heard().await, [r#"[{"new":1}]"#]);
-    let mut left = [store.keys.response("a"), store.keys.response("b")];
+    let mut left = [store.keys.response("a"), store.keys.response("b"), store.keys.workers()];
     left.sort_unstable();
     assert_eq!(store.all_keys().await, left);
 }
@@ -77,7 +77,7 @@ async fn an_answer_is_kept_for_its_time_and_done_leaves_nothing() {
     let key = store.keys.response("a");
     let ttl: i64 = store.conn.pttl(&key).await.unwrap();
     assert!((50_000..=60_000).contains(&ttl), "{ttl}");
-    assert_eq!(store.all_keys().await, [key]);
+    assert_eq!(store.all_keys().await, [key, store.keys.workers()]);
 }
 
 #[tokio::test]

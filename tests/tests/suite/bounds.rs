@@ -1,0 +1,105 @@
+//! Bounds that hold when nobody reads, nobody answers, or names change hands.
+
+use std::time::{Duration, Instant};
+
+use redcall_common::settings::{HandlerSettings, JobSettings};
+use redcall_testkit::eventually;
+use redcall_tests::Bench;
+use redcall_worker::{HandlerError, Json, Request, Stop};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+
+/// Stops a process for as long as this lives.
+struct Stopped(Pid);
+
+impl Stopped {
+    fn new(pid: u32) -> Self {
+        let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
+        kill_process(pid, Signal::STOP).unwrap();
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::CONT);
+    }
+}
+
+#[tokio::test]
+async fn progress_that_nobody_reads_does_not_hold_up_its_job() {
+    async fn chatty(request: Request, Json(n): Json<u64>) -> Result<Json<u64>, HandlerError> {
+        for step in 0..n {
+            request.progress(&step).await?;
+        }
+        Ok(Json(n))
+    }
+    let bench = Bench::new().await;
+    let _worker = bench.worker_with(|w| w.handler("chatty", chatty)).await;
+    let answer = bench.client().await.call_and_wait("chatty", &1500).await.unwrap();
+    assert_eq!(answer.data.get(), "1500");
+}
+
+#[tokio::test]
+async fn a_drain_is_bounded_although_redis_does_not_answer() {
+    let mut bench = Bench::new().await;
+    bench.settings.worker.drain_timeout = Duration::from_millis(500);
+    let worker = bench.worker().await;
+    let stopped = Stopped::new(bench.redis.pid());
+    let since = Instant::now();
+    worker.drain().await;
+    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+    drop(stopped);
+}
+
+#[tokio::test]
+async fn a_second_stop_is_heard_although_redis_does_not_answer() {
+    let bench = Bench::new().await;
+    let worker = bench.worker().await;
+    let stopped = Stopped::new(bench.redis.pid());
+    let since = Instant::now();
+    worker.ask(Stop::Drain);
+    worker.ask(Stop::Now);
+    tokio::task::spawn_blocking(|| drop(worker)).await.unwrap();
+    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+    drop(stopped);
+}
+
+#[tokio::test]
+async fn large_answers_are_settled_in_several_turns() {
+    async fn large() -> Json<String> {
+        Json("x".repeat(1 << 20))
+    }
+    let bench = Bench::new().await;
+    let _worker = bench.worker_with(|w| w.handler("large", large)).await;
+    let client = bench.client().await;
+    let answers = client.wait_many((0..32).map(|_| client.request("large"))).await;
+    for answer in answers {
+        assert_eq!(answer.unwrap().data.get().len(), (1 << 20) + 2);
+    }
+}
+
+#[tokio::test]
+async fn parked_requests_are_taken_one_after_the_other_not_one_per_heartbeat() {
+    let mut bench = Bench::new().await;
+    bench.settings.worker.concurrency = 4;
+    let mut newer = bench.settings.clone();
+    newer
+        .jobs
+        .insert("new".into(), JobSettings::new(HandlerSettings::Compiled("builtin:echo".into())));
+    let _old = bench.worker().await;
+    bench.settings = newer;
+    let _new = bench.worker().await;
+    let client = bench.client().await;
+    let within = Duration::from_secs(5);
+    let calls = (0..300).map(|n| client.request("new").data(&n).timeout(within));
+    for answer in client.wait_many(calls).await {
+        answer.unwrap();
+    }
+    eventually("nothing to be parked", async || {
+        let queues = client.inspect().queues().await.unwrap();
+        queues.iter().all(|queue| queue.parked == 0).then_some(())
+    })
+    .await;
+    client.call_and_wait("add", &json!({"a": 1, "b": 1})).await.unwrap();
+}

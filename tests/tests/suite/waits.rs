@@ -1,0 +1,391 @@
+//! Waits under strain: large answers, shared answers, callers that give up, a Redis that stands.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use redcall_client::{Client, Code, Update};
+use redcall_testkit::{TestRedis, eventually};
+use redcall_tests::{Bench, RunningWorker};
+use redcall_worker::{HandlerError, Json, Request, State};
+use redis::aio::MultiplexedConnection;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+/// Longer than any call of these tests with a stopped Redis may last.
+const IN_TIME: Duration = Duration::from_millis(1000);
+
+/// A stopped server; it goes on when this goes, also when the test fails.
+struct Stopped(Pid);
+
+impl Stopped {
+    fn new(redis: &TestRedis) -> Self {
+        let pid = Pid::from_raw(redis.pid().try_into().unwrap()).unwrap();
+        kill_process(pid, Signal::STOP).unwrap();
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::CONT);
+    }
+}
+
+/// One number of `INFO section`: what follows `field` up to the next separator.
+async fn info(conn: &mut MultiplexedConnection, section: &str, field: &str) -> u64 {
+    let info: String = redis::cmd("INFO").arg(section).query_async(conn).await.unwrap();
+    let value = info.lines().find_map(|line| line.strip_prefix(field));
+    value.map_or(0, |value| value.split(',').next().unwrap().trim().parse().unwrap())
+}
+
+async fn big_worker(bench: &Bench) -> RunningWorker {
+    async fn big(Json(size): Json<usize>) -> Json<String> {
+        Json("x".repeat(size))
+    }
+    bench.worker_with(|worker| worker.handler("big", big)).await
+}
+
+/// How many connections are made while `count` waits for answers of `size` bytes are answered.
+async fn connections_made_for(count: usize, size: usize) -> u64 {
+    let bench = Bench::new().await;
+    let _worker = big_worker(&bench).await;
+    let client = bench.client().await;
+    client.call_and_wait("big", &1).await.unwrap();
+    let mut conn = bench.redis.connection().await;
+    let before = info(&mut conn, "stats", "total_connections_received:").await;
+    let answers = client.wait_many((0..count).map(|_| client.request("big").data(&size))).await;
+    for answer in answers {
+        assert_eq!(answer.unwrap().json::<String>().unwrap().len(), size);
+    }
+    info(&mut conn, "stats", "total_connections_received:").await - before
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_of_seven_megabytes_do_not_break_the_connection() {
+    let made = connections_made_for(8, 7 << 20).await;
+    assert!(made <= 4, "{made} connections were made");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_large_answers_do_not_break_the_connection() {
+    let made = connections_made_for(200, 100 << 10).await;
+    assert!(made <= 4, "{made} connections were made");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_of_large_frames_does_not_break_the_connection() {
+    async fn large(request: Request) -> Result<Json<()>, HandlerError> {
+        for _ in 0..100 {
+            request.progress(&"x".repeat(900 << 10)).await?;
+        }
+        Ok(Json(()))
+    }
+    let bench = Bench::new().await;
+    let _worker = bench.worker_with(|worker| worker.handler("large", large)).await;
+    let client = bench.client().await;
+    let mut conn = bench.redis.connection().await;
+    let before = info(&mut conn, "stats", "total_connections_received:").await;
+    let mut stream = client.request("large").stream().await.unwrap();
+    let mut seen = 0;
+    while let Some(update) = stream.next().await {
+        seen += u32::from(matches!(update.unwrap(), Update::Progress(_)));
+    }
+    assert_eq!(seen, 100);
+    let made = info(&mut conn, "stats", "total_connections_received:").await - before;
+    assert!(made <= 4, "{made} connections were made");
+}
+
+#[tokio::test]
+async fn fetches_of_one_answer_do_not_take_it_from_each_other() {
+    let mut bench = Bench::new().await;
+    bench.settings.client.timeout = Duration::from_secs(5);
+    let _worker = bench.worker().await;
+    let client = bench.client().await;
+    for _ in 0..20 {
+        let sleep = client.request("sleep").data(&json!({"ms": 50}));
+        let ticket = sleep.submit().await.unwrap();
+        let fetches = [
+            client.fetch_within(&ticket.response_key, Duration::from_millis(10)),
+            client.fetch_within(&ticket.response_key, Duration::from_secs(5)),
+            client.fetch_within(&ticket.response_key, Duration::from_secs(5)),
+        ];
+        let (fetched, waited) = tokio::join!(join_all(fetches), ticket.wait());
+        assert_eq!(fetched[0].as_ref().unwrap_err().code(), Code::DeadlineExceeded);
+        assert_eq!(fetched[1].as_ref().unwrap().id, ticket.id);
+        assert_eq!(fetched[2].as_ref().unwrap().id, ticket.id);
+        assert_eq!(waited.unwrap().id, ticket.id);
+    }
+}
+
+#[tokio::test]
+async fn fetches_of_an_answer_that_lies_there_are_all_served_or_find_it_taken() {
+    let bench = Bench::new().await;
+    let _worker = bench.worker().await;
+    let client = bench.client().await;
+    for _ in 0..20 {
+        let ticket = client.request("echo").data(&1).submit().await.unwrap();
+        let mut conn = bench.redis.connection().await;
+        eventually("the answer", async || {
+            let frames: u64 =
+                redis::cmd("LLEN").arg(&ticket.response_key).query_async(&mut conn).await.unwrap();
+            (frames == 2).then_some(())
+        })
+        .await;
+        let fetches = (0..5).map(|_| client.fetch(&ticket.response_key));
+        let fetched = join_all(fetches).await;
+        assert!(fetched.iter().any(Result::is_ok), "{fetched:?}");
+        for missed in fetched.iter().filter_map(|fetched| fetched.as_ref().err()) {
+            assert_eq!(missed.code(), Code::NotFound, "{missed:?}");
+        }
+    }
+}
+
+/// Ends with the error that `call` gives, if that comes in time.
+async fn ends_in_time<T>(what: &str, call: impl Future<Output = T>) -> T {
+    let since = Instant::now();
+    let ended = timeout(Duration::from_secs(10), call).await.expect(what);
+    assert!(since.elapsed() < IN_TIME, "{what} took {:?}", since.elapsed());
+    ended
+}
+
+#[tokio::test]
+async fn every_call_ends_in_time_when_redis_is_stopped_before_the_first() {
+    let bench = Bench::new().await;
+    let client = bench.client().await;
+    let request = |queue: &str| {
+        client.request("add").queue(queue).timeout(Duration::from_millis(300)).data(&1)
+    };
+    let key = client.request("add").submit().await.unwrap().response_key;
+    let _stopped = Stopped::new(&bench.redis);
+    let error = ends_in_time("wait", request("a").wait()).await.unwrap_err();
+    assert!(!error.may_be_queued(), "{error:?}");
+    let error = ends_in_time("send", request("b").send()).await.unwrap_err();
+    assert!(!error.may_be_queued(), "{error:?}");
+    let error = ends_in_time("submit", request("c").submit()).await.err().unwrap();
+    assert!(!error.may_be_queued(), "{error:?}");
+    let error = ends_in_time("stream", request("d").stream()).await.err().unwrap();
+    assert!(!error.may_be_queued(), "{error:?}");
+    let fetch = client.fetch_within(&key, Duration::from_millis(300));
+    let error = ends_in_time("fetch", fetch).await.unwrap_err();
+    assert!(error.may_be_queued(), "{error:?}");
+    let queues = ["e", "f", "g", "h", "i", "j", "k", "l"];
+    let waits = client.wait_many(queues.map(request));
+    for answer in ends_in_time("wait_many", waits).await {
+        assert!(!answer.unwrap_err().may_be_queued());
+    }
+    let calls = client.call_many(queues.map(request));
+    for queued in ends_in_time("call_many", calls).await {
+        assert!(!queued.unwrap_err().may_be_queued());
+    }
+}
+
+#[tokio::test]
+async fn a_short_call_does_not_wait_for_a_long_one() {
+    let bench = Bench::new().await;
+    let client = bench.client().await;
+    let _stopped = Stopped::new(&bench.redis);
+    let request = |ms| client.request("add").timeout(Duration::from_millis(ms)).data(&1);
+    let long = tokio::spawn(request(20_000).wait());
+    tokio::task::yield_now().await;
+    ends_in_time("the short one", request(300).wait()).await.unwrap_err();
+    let mixed = client.wait_many([request(20_000), request(300)]);
+    assert!(timeout(IN_TIME, mixed).await.is_err(), "the long one has its own time");
+    long.abort();
+}
+
+/// A client that has noticed that Redis does not answer.
+async fn cut_off(bench: &mut Bench) -> (Client, Stopped) {
+    bench.settings.redis.response_timeout = Duration::from_millis(200);
+    bench.settings.redis.connect_timeout = Duration::from_millis(200);
+    let client = bench.client().await;
+    client.call_and_wait("add", &json!({"a": 1, "b": 1})).await.unwrap();
+    client.call("add", &json!({"a": 1, "b": 1})).await.unwrap();
+    let stopped = Stopped::new(&bench.redis);
+    client.call("add", &json!({"a": 1, "b": 1})).await.unwrap_err();
+    (client, stopped)
+}
+
+#[tokio::test]
+async fn what_is_said_not_to_be_queued_never_runs() {
+    async fn count(runs: State<Arc<AtomicU64>>) -> Json<()> {
+        runs.fetch_add(1, Ordering::Relaxed);
+        Json(())
+    }
+    let runs = Arc::new(AtomicU64::new(0));
+    let mut bench = Bench::new().await;
+    let state = runs.clone();
+    let _worker = bench.worker_with(|worker| worker.state(state).handler("count", count)).await;
+    let (client, stopped) = cut_off(&mut bench).await;
+    let request = || client.request("count").timeout(Duration::from_millis(300));
+    let mut stream = request().stream().await.unwrap();
+    let error = stream.next().await.unwrap().unwrap_err();
+    assert!(!error.may_be_queued(), "{error:?}");
+    assert!(!request().wait().await.unwrap_err().may_be_queued());
+    assert!(!request().send().await.unwrap_err().may_be_queued());
+    drop(stopped);
+    // Requests of one queue go out in order: behind this one nothing is left.
+    eventually("Redis to answer again", async || {
+        client.call_and_wait("add", &json!({"a": 1, "b": 1})).await.ok()
+    })
+    .await;
+    let mut conn = bench.redis.connection().await;
+    eventually("the queue to be empty", async || {
+        let length: u64 =
+            redis::cmd("LLEN").arg("redcall:{default}:queue").query_async(&mut conn).await.unwrap();
+        (length == 0).then_some(())
+    })
+    .await;
+    client.call_and_wait("add", &json!({"a": 1, "b": 1})).await.unwrap();
+    assert_eq!(runs.load(Ordering::Relaxed), 0);
+    drop(stream);
+}
+
+#[tokio::test]
+async fn dropped_fetches_leave_no_subscription_behind() {
+    async fn channels(conn: &mut MultiplexedConnection, part: &str) -> usize {
+        let all = redis::cmd("PUBSUB").arg("SHARDCHANNELS").to_owned();
+        let all: Vec<String> = all.query_async(conn).await.unwrap();
+        all.iter().filter(|channel| channel.contains(part)).count()
+    }
+    let bench = Bench::new().await;
+    let client = bench.client().await;
+    let mut conn = bench.redis.connection().await;
+    let submits = (0..50).map(|_| client.request("add").queue("kept").submit());
+    let tickets: Vec<_> =
+        join_all(submits).await.into_iter().map(|ticket| ticket.unwrap()).collect();
+    let fetches = || join_all(tickets.iter().map(|ticket| client.fetch(&ticket.response_key)));
+    // Some are dropped before they are subscribed, some afterwards.
+    timeout(Duration::from_millis(1), fetches()).await.unwrap_err();
+    let all_heard = async {
+        eventually("all to be subscribed", async || {
+            (channels(&mut conn, "{kept}").await == 50).then_some(())
+        })
+        .await;
+    };
+    tokio::select! {
+        _ = fetches() => panic!("nobody answers"),
+        () = all_heard => {}
+    }
+    // One that stays keeps its channel.
+    let stays = client.fetch(&tickets[0].response_key);
+    let others_gone = eventually("the others to be gone", async || {
+        (channels(&mut conn, "{kept}").await == 1).then_some(())
+    });
+    tokio::select! {
+        _ = stays => panic!("nobody answers"),
+        () = others_gone => {}
+    }
+    eventually("all to be gone", async || (channels(&mut conn, "{kept}").await == 0).then_some(()))
+        .await;
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_a_worker_is_not_sent_again_and_again() {
+    let mut bench = Bench::new().await;
+    bench.settings.client.no_workers_grace = Duration::from_secs(1);
+    let client = bench.client().await;
+    let mut conn = bench.redis.connection().await;
+    let before = info(&mut conn, "commandstats", "cmdstat_evalsha:calls=").await;
+    let since = Instant::now();
+    let error = client.call_and_wait("add", "anything").await.unwrap_err();
+    assert_eq!(error.code(), Code::NoWorkers);
+    assert!(since.elapsed() >= Duration::from_millis(950), "{:?}", since.elapsed());
+    assert!(since.elapsed() < Duration::from_millis(1500), "{:?}", since.elapsed());
+    let calls = info(&mut conn, "commandstats", "cmdstat_evalsha:calls=").await - before;
+    assert!(calls <= 3, "{calls} script calls");
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_a_worker_is_sent_when_one_comes() {
+    let mut bench = Bench::new().await;
+    bench.settings.client.no_workers_grace = Duration::from_secs(10);
+    let client = bench.client().await;
+    let calls = (0..3).map(|n| client.request("echo").data(&n));
+    let calls: Vec<_> = calls.collect();
+    let waiting = tokio::spawn({
+        let client = client.clone();
+        async move { client.wait_many(calls).await }
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let _worker = bench.worker().await;
+    for (n, answer) in waiting.await.unwrap().into_iter().enumerate() {
+        assert_eq!(answer.unwrap().json::<usize>().unwrap(), n);
+    }
+}
+
+#[tokio::test]
+async fn a_fetch_without_end_is_possible() {
+    let bench = Bench::new().await;
+    let _worker = bench.worker().await;
+    let client = bench.client().await;
+    let ticket = client.request("echo").data(&1).submit().await.unwrap();
+    let response = client.fetch_within(&ticket.response_key, Duration::MAX).await.unwrap();
+    assert_eq!(response.data.get(), "1");
+}
+
+#[tokio::test]
+async fn frames_that_could_not_be_trimmed_are_trimmed_later() {
+    async fn steps(request: Request, go_on: State<Arc<Notify>>) -> Result<Json<()>, HandlerError> {
+        for step in 0..300 {
+            request.progress(&step).await?;
+        }
+        go_on.notified().await;
+        Ok(Json(()))
+    }
+    let bench = Bench::new().await;
+    let go_on = Arc::new(Notify::new());
+    let state = go_on.clone();
+    let _worker = bench.worker_with(|worker| worker.state(state).handler("steps", steps)).await;
+    let client = bench.client().await;
+    let mut conn = bench.redis.connection().await;
+    let allow = async |conn: &mut MultiplexedConnection, rule: &str| {
+        let call = redis::cmd("ACL").arg("SETUSER").arg("default").arg(rule).to_owned();
+        call.exec_async(conn).await.unwrap();
+    };
+    allow(&mut conn, "-ltrim").await;
+    let mut stream = client.request("steps").stream().await.unwrap();
+    for _ in 0..300 {
+        stream.next().await.unwrap().unwrap();
+    }
+    let keys: Vec<String> =
+        redis::cmd("KEYS").arg("*:response:*").query_async(&mut conn).await.unwrap();
+    let length = async |conn: &mut MultiplexedConnection| -> u64 {
+        redis::cmd("LLEN").arg(&keys[0]).query_async(conn).await.unwrap()
+    };
+    assert_eq!(length(&mut conn).await, 300);
+    allow(&mut conn, "+ltrim").await;
+    eventually("what was read to be trimmed", async || {
+        (length(&mut conn).await == 300 - 256).then_some(())
+    })
+    .await;
+    go_on.notify_one();
+    assert!(matches!(stream.next().await.unwrap().unwrap(), Update::Done(_)));
+}
+
+/// Compiles only if every future of the client can be moved to another thread.
+#[tokio::test]
+async fn every_future_of_the_client_is_send() {
+    fn send<T: Send>(value: T) -> T {
+        value
+    }
+    let bench = Bench::new().await;
+    let client = bench.client().await;
+    let request = || client.request("add").data(&1);
+    drop(send(client.call("add", &1)));
+    drop(send(client.call_and_wait("add", &1)));
+    drop(send(request().send()));
+    drop(send(request().wait()));
+    drop(send(request().stream()));
+    drop(send(client.fetch("key")));
+    drop(send(client.fetch_within("key", IN_TIME)));
+    drop(send(client.call_many([request()])));
+    drop(send(client.wait_many([request()])));
+    drop(send(client.call_many(std::iter::repeat_with(request).take(2))));
+    drop(send(client.wait_many(std::iter::repeat_with(request).take(2))));
+    let ticket = send(request().submit()).await.unwrap();
+    drop(send(ticket.wait()));
+}
