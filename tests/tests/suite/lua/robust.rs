@@ -28,6 +28,8 @@ async fn a_foreign_value_at_a_response_key_costs_only_that_answer() {
 async fn whoever_leases_after_it_was_given_up_is_found_again() {
     let mut store = Store::new().await;
     let own = store.worker("own");
+    let beat = super::registry::beat(&store, "other", LONG, &[]).await;
+    assert!(beat.dead.is_empty());
     store.push_ids(&["a"]).await;
     // It never says again that it lives, as if it froze right after this.
     assert_eq!(store.lease(&own, 1).await, ["a"]);
