@@ -11,12 +11,14 @@ use redcall_common::store::inspect::Inspector;
 use redcall_common::store::keys::{Keys, QueueKeys};
 use redcall_common::store::{Connector, Link, StoreError};
 use serde::Serialize;
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{OnceCell, Semaphore, mpsc};
+use tokio::time::{Instant, timeout_at};
 
 use crate::error::CallError;
+use crate::listen::Channels;
 use crate::pending::Pending;
-use crate::replies;
-use crate::request::Request;
+use crate::replies::{self, PORTION, Reader, Wanted};
+use crate::request::{Request, left_until};
 use crate::response::{Receipt, Response};
 use crate::sender::{Command, Sender};
 
@@ -35,10 +37,18 @@ pub struct Client {
 
 pub(crate) struct Inner {
     pub(crate) id: String,
+    /// Requests go out, announcements come in.
     pub(crate) link: Arc<Link>,
+    /// Response keys are read over this one. It has no subscription, so that Redis does not cut it
+    /// when large answers pile up.
+    pub(crate) reads: Arc<Link>,
     pub(crate) keys: Keys,
     pub(crate) pending: Pending,
     pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) wanted: mpsc::UnboundedSender<Wanted>,
+    pub(crate) channels: Arc<Channels>,
+    /// Bounds what Redis holds ready for fetches that look at their keys at the same time.
+    pub(crate) looks: Semaphore,
     pub(crate) limits: Limits,
     pub(crate) timeout: Duration,
     pub(crate) no_workers_grace: Duration,
@@ -83,28 +93,39 @@ impl Client {
         let keys = Keys::new(&settings.redis.prefix);
         let inspector = Inspector::new(&connector, keys.clone())?;
         let pending = Pending::default();
-        let (reread, wanted) = mpsc::unbounded_channel();
-        let heard = pending.clone();
+        let (wanted, orders) = mpsc::unbounded_channel();
+        let (heard, reread) = (pending.clone(), wanted.clone());
         let sink = move |payload: &[u8]| replies::announced(payload, &heard, &reread);
-        let link = Arc::new(Link::connect(connector, Arc::new(sink)).await?);
+        let (link, reads) = tokio::try_join!(
+            Link::connect(connector.clone(), Arc::new(sink)),
+            Link::connect(connector, Arc::new(|_: &[u8]| ())),
+        )?;
+        let (link, reads) = (Arc::new(link), Arc::new(reads));
         let (commands, handed_in) = mpsc::channel(AHEAD);
         let sender = Sender {
             link: link.clone(),
+            reads: reads.clone(),
             pending: pending.clone(),
             max_length: settings.limits.max_length,
             commands: handed_in,
         };
         tokio::spawn(sender.run());
-        tokio::spawn(replies::read_keys(Arc::downgrade(&link), pending.clone(), wanted));
+        let (calls, from) = (Arc::downgrade(&link), Arc::downgrade(&reads));
+        tokio::spawn(Reader::new(calls, from, pending.clone(), orders).run());
+        let channels = Channels::new(link.clone(), settings.redis.response_timeout);
         let routes = settings.jobs.iter();
         let routes = routes.filter_map(|(name, job)| Some((name.clone(), job.queue.clone()?)));
         Ok(Self {
             inner: Arc::new(Inner {
                 id,
                 link,
+                reads,
                 keys,
                 pending,
                 commands,
+                wanted,
+                channels: Arc::new(channels),
+                looks: Semaphore::new(PORTION),
                 limits: settings.limits,
                 timeout: settings.client.timeout,
                 no_workers_grace: settings.client.no_workers_grace,
@@ -179,31 +200,40 @@ impl Inner {
         route
     }
 
-    /// Makes sure that answers of this queue are heard, before the first request goes out.
-    pub(crate) async fn subscribe(&self, route: &Route, within: Duration) -> Result<(), CallError> {
-        let subscribing =
-            route.subscribed.get_or_try_init(|| self.link.subscribe(&route.notify, within));
-        subscribing.await.map_err(before_sending)?;
-        self.announce_queue(route, within).await
-    }
-
-    /// Makes sure that people find the queue, before the first request goes out.
-    pub(crate) async fn announce_queue(
+    /// Makes sure that people find the queue and, if somebody `waits`, that its answers are heard,
+    /// before the first request goes out. Ends at the `deadline`, whoever else is at it.
+    pub(crate) async fn prepare(
         &self,
         route: &Route,
-        within: Duration,
-    ) -> Result<(), CallError> {
-        let queues = [route.keys.name()];
-        let announcing =
-            route.announced.get_or_try_init(|| self.link.note_queues(&self.keys, &queues, within));
-        announcing.await.map(drop).map_err(before_sending)
+        waits: bool,
+        deadline: Instant,
+    ) -> Result<(), NotReady> {
+        let preparing = async {
+            if waits {
+                let subscribe = || self.link.subscribe(&route.notify, left_until(deadline));
+                route.subscribed.get_or_try_init(subscribe).await?;
+            }
+            let queues = [route.keys.name()];
+            let note = || self.link.note_queues(&self.keys, &queues, left_until(deadline));
+            route.announced.get_or_try_init(note).await
+        };
+        match timeout_at(deadline, preparing).await {
+            Ok(done) => done.map(drop).map_err(|error| NotReady(Some(error))),
+            Err(_) => Err(NotReady(None)),
+        }
     }
 }
 
-/// A connection lost before any request was sent says nothing about one.
-fn before_sending(error: StoreError) -> CallError {
-    match error {
-        StoreError::Lost(_) => CallError::not_sent(),
-        other => other.into(),
+/// Why no request could be sent yet; none if there was no time.
+#[derive(Clone)]
+pub(crate) struct NotReady(Option<StoreError>);
+
+impl From<NotReady> for CallError {
+    fn from(NotReady(reason): NotReady) -> Self {
+        match reason {
+            // A connection lost before any request was sent says nothing about one.
+            Some(error) if !error.may_have_happened() => error.into(),
+            _ => Self::not_sent(),
+        }
     }
 }

@@ -68,6 +68,16 @@ impl CallError {
         Self::rejected(Code::NoWorkers, message)
     }
 
+    /// The task that sends has ended before it got the request.
+    pub(crate) fn stopped() -> Self {
+        Self::rejected(Code::Internal, "the client's runtime has shut down")
+    }
+
+    /// The task that was to tell the end of a request has ended first.
+    pub(crate) fn unheard() -> Self {
+        Self::Unknown { source: None }
+    }
+
     /// Redis could not be asked in time; nothing was sent.
     pub(crate) fn not_sent() -> Self {
         Self::rejected(Code::Unavailable, "Redis could not be reached within the call's timeout")

@@ -6,8 +6,10 @@
 //! | `request.rs` | [`Request`]: building one |
 //! | `send.rs` | the ways to send one, or many |
 //! | `sender.rs` | the one task that writes requests |
+//! | `handover.rs` | which of sender and caller was first |
 //! | `pending.rs` | who waits for what |
 //! | `replies.rs` | the reading of answers |
+//! | `listen.rs` | the channels of submitted requests |
 //! | `ticket.rs`, `stream.rs` | waiting later, following |
 //! | `error.rs` | [`CallError`] |
 //!
@@ -15,6 +17,8 @@
 
 mod client;
 mod error;
+mod handover;
+mod listen;
 mod pending;
 mod replies;
 mod request;

@@ -21,7 +21,13 @@ enum Sink {
     /// Only the ending frame is wanted.
     Ending(oneshot::Sender<Ending>),
     /// Every frame is wanted. Unbounded, since the writer stops at `stream_window` unread frames.
-    All { frames: mpsc::UnboundedSender<Ending>, next_seq: u64, attempt: u32 },
+    All {
+        frames: mpsc::UnboundedSender<Ending>,
+        next_seq: u64,
+        attempt: u32,
+        /// The `seq` of the first frame that lies at the key, while that is certain.
+        head: Option<u64>,
+    },
 }
 
 /// How far a request has come. Written by the sender.
@@ -47,6 +53,8 @@ impl Stage {
 }
 
 struct Waiter {
+    /// Tells it from others that wait for the same request.
+    serial: u64,
     response_key: String,
     stage: Stage,
     check_at: Instant,
@@ -54,33 +62,59 @@ struct Waiter {
     sink: Sink,
 }
 
+#[derive(Default)]
+struct Waiters {
+    /// Nearly always one per request; several fetches may wait for the same. No list is empty.
+    by_id: HashMap<String, Vec<Waiter>>,
+    next_serial: u64,
+}
+
+/// A response key to be read.
+pub(crate) struct Due {
+    pub(crate) id: String,
+    pub(crate) key: String,
+    /// Which frame to begin with, if every frame is wanted; else only the last one is.
+    pub(crate) from: Option<u64>,
+}
+
 /// The waiters of one client. Cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Pending {
-    waiters: Arc<Mutex<HashMap<String, Waiter>>>,
+    waiters: Arc<Mutex<Waiters>>,
 }
 
-/// Takes its waiter out of the map when it goes, however it goes.
+/// Takes its waiter away when it goes, however it goes.
 pub(crate) struct Guard {
     pending: Pending,
     id: String,
+    serial: u64,
 }
 
 impl Guard {
-    /// How far the request has come.
-    pub(crate) fn stage(&self) -> Stage {
-        self.pending.lock().get(&self.id).map_or(Stage::Sent, |waiter| waiter.stage)
+    /// Takes the waiter away and says how far the request has come: from now on it comes no
+    /// further, since the sender writes nothing that nobody waits for.
+    pub(crate) fn give_up(&self) -> Stage {
+        let mut waiters = self.pending.lock();
+        let Some(list) = waiters.by_id.get_mut(&self.id) else { return Stage::Sent };
+        let Some(place) = list.iter().position(|waiter| waiter.serial == self.serial) else {
+            return Stage::Sent; // ended
+        };
+        let stage = list.swap_remove(place).stage;
+        if list.is_empty() {
+            waiters.by_id.remove(&self.id);
+        }
+        stage
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.pending.lock().remove(&self.id);
+        self.give_up();
     }
 }
 
 impl Pending {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Waiter>> {
+    fn lock(&self) -> MutexGuard<'_, Waiters> {
         // Nothing in here panics half-way: the map is whole even if a thread died holding it.
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,42 +138,52 @@ impl Pending {
         response_key: &str,
     ) -> (Guard, mpsc::UnboundedReceiver<Ending>) {
         let (frames, receiver) = mpsc::unbounded_channel();
-        let sink = Sink::All { frames, next_seq: 1, attempt: 1 };
+        let sink = Sink::All { frames, next_seq: 1, attempt: 1, head: Some(1) };
         (self.register(id, response_key, Stage::HandedIn, sink), receiver)
     }
 
     fn register(&self, id: &str, response_key: &str, stage: Stage, sink: Sink) -> Guard {
+        let mut waiters = self.lock();
+        let serial = waiters.next_serial;
+        waiters.next_serial += 1;
         let waiter = Waiter {
+            serial,
             response_key: response_key.to_owned(),
             stage,
             check_at: Instant::now() + FIRST_CHECK,
             pause: FIRST_CHECK,
             sink,
         };
-        self.lock().insert(id.to_owned(), waiter);
-        Guard { pending: self.clone(), id: id.to_owned() }
+        waiters.by_id.entry(id.to_owned()).or_insert_with(|| Vec::with_capacity(1)).push(waiter);
+        Guard { pending: self.clone(), id: id.to_owned(), serial }
     }
 
     /// Whether somebody still waits for `id`.
     pub(crate) fn is_waiting(&self, id: &str) -> bool {
-        self.lock().contains_key(id)
+        self.lock().by_id.contains_key(id)
     }
 
     /// Marks a request as sent; `false` if nobody waits for it any more.
     pub(crate) fn mark_sent(&self, id: &str) -> bool {
-        self.lock().get_mut(id).map(|waiter| waiter.stage = Stage::Sent).is_some()
+        self.mark(id, Stage::Sent)
     }
 
     /// Takes the mark back: the request was left out of the batch.
     pub(crate) fn mark_unserved(&self, id: &str) {
-        if let Some(waiter) = self.lock().get_mut(id) {
-            waiter.stage = Stage::Unserved;
-        }
+        self.mark(id, Stage::Unserved);
     }
 
-    /// Ends a wait without an answer.
+    fn mark(&self, id: &str, stage: Stage) -> bool {
+        let mut waiters = self.lock();
+        let list = waiters.by_id.get_mut(id);
+        list.map(|list| list.iter_mut().for_each(|waiter| waiter.stage = stage)).is_some()
+    }
+
+    /// Ends the wait of who has handed a request in, without an answer.
     pub(crate) fn fail(&self, id: &str, error: CallError) {
-        if let Some(waiter) = self.lock().remove(id) {
+        // Nobody else knows the id before the request has been queued.
+        let waiter = self.lock().by_id.remove(id).and_then(|mut list| list.pop());
+        if let Some(waiter) = waiter {
             waiter.sink.end(Err(error));
         }
     }
@@ -149,48 +193,83 @@ impl Pending {
         let mut missed = Vec::new();
         let mut waiters = self.lock();
         for frame in frames {
-            let Some(waiter) = waiters.get_mut(&frame.id) else { continue };
-            if waiter.sink.misses_one_before(&frame) {
-                missed.push(frame.id);
-            } else if frame.kind.ends() {
-                if let Some(waiter) = waiters.remove(&frame.id) {
-                    waiter.sink.end(Ok(frame));
-                }
+            let Some(list) = waiters.by_id.get_mut(&frame.id) else { continue };
+            let behind = list.iter().any(|waiter| waiter.sink.misses_one_before(&frame));
+            if behind {
+                missed.push(frame.id.clone());
+            }
+            if !frame.kind.ends() {
+                list.iter_mut().for_each(|waiter| waiter.sink.pass(&frame));
+                continue;
+            }
+            let mut ended = if behind {
+                let all = std::mem::take(list).into_iter();
+                let ended: Vec<Waiter>;
+                (*list, ended) = all.partition(|waiter| waiter.sink.misses_one_before(&frame));
+                ended
             } else {
-                waiter.sink.pass(frame);
+                waiters.by_id.remove(&frame.id).unwrap_or_default()
+            };
+            let last = ended.pop();
+            ended.into_iter().for_each(|waiter| waiter.sink.end(Ok(frame.clone())));
+            if let Some(waiter) = last {
+                waiter.sink.end(Ok(frame));
             }
         }
         missed
     }
 
-    /// Waiters that have not heard anything for a while (`all`: every one), with their keys and
-    /// whether every frame is wanted.
-    pub(crate) fn due(&self, all: bool) -> Vec<(String, String, bool)> {
+    /// The keys of waiters that have not heard anything for a while (`all`: of every one).
+    pub(crate) fn due(&self, all: bool) -> Vec<Due> {
         let now = Instant::now();
         let mut waiters = self.lock();
-        let due = waiters
-            .iter_mut()
-            .filter(|(_, w)| w.stage == Stage::Sent && (all || w.check_at <= now));
-        due.map(|(id, waiter)| {
-            waiter.check_at = now + waiter.pause;
-            waiter.pause = (waiter.pause * 2).min(LONGEST_PAUSE);
-            waiter.describe(id)
-        })
-        .collect()
+        let due = waiters.by_id.iter_mut().filter_map(|(id, list)| {
+            let mut due = false;
+            for waiter in list.iter_mut().filter(|waiter| waiter.stage == Stage::Sent) {
+                if all || waiter.check_at <= now {
+                    waiter.check_at = now + waiter.pause;
+                    waiter.pause = (waiter.pause * 2).min(LONGEST_PAUSE);
+                    due = true;
+                }
+            }
+            if due { describe(id, list) } else { None }
+        });
+        due.collect()
     }
 
-    /// The waiters among `ids`, as [`Pending::due`] gives them.
-    pub(crate) fn of(&self, ids: &[String]) -> Vec<(String, String, bool)> {
+    /// The keys of `ids` for which somebody waits.
+    pub(crate) fn of<'a>(&self, ids: impl IntoIterator<Item = &'a String>) -> Vec<Due> {
         let waiters = self.lock();
-        ids.iter().filter_map(|id| Some(waiters.get(id)?.describe(id))).collect()
+        let ids = ids.into_iter();
+        ids.filter_map(|id| describe(id, waiters.by_id.get(id)?)).collect()
+    }
+
+    /// Attempt and `seq` of the first frame at the key of a stream, if that is certain.
+    pub(crate) fn head(&self, id: &str) -> Option<(u32, u64)> {
+        let waiters = self.lock();
+        waiters.by_id.get(id)?.iter().find_map(|waiter| match waiter.sink {
+            Sink::All { attempt, head, .. } => Some((attempt, head?)),
+            Sink::Ending(_) => None,
+        })
+    }
+
+    /// Notes what is known of the first frame at the key of a stream: `seq` in `of_attempt`.
+    pub(crate) fn set_head(&self, id: &str, known: Option<(u32, u64)>) {
+        let mut waiters = self.lock();
+        for waiter in waiters.by_id.get_mut(id).into_iter().flatten() {
+            if let Sink::All { attempt, head, .. } = &mut waiter.sink {
+                *head = known.filter(|(of, _)| of == attempt).map(|(_, seq)| seq);
+            }
+        }
     }
 }
 
-impl Waiter {
-    fn describe(&self, id: &str) -> (String, String, bool) {
-        let wants_all = matches!(self.sink, Sink::All { .. });
-        (id.to_owned(), self.response_key.clone(), wants_all)
-    }
+/// What to read for who waits for `id`.
+fn describe(id: &str, list: &[Waiter]) -> Option<Due> {
+    let key = list.first()?.response_key.clone();
+    // Several streams of one request: whatever one of them lacks.
+    let from = list.iter().filter_map(|waiter| waiter.sink.reads_from()).min();
+    Some(Due { id: id.to_owned(), key, from })
 }
 
 impl Sink {
@@ -199,6 +278,17 @@ impl Sink {
         match self {
             Self::Ending(sender) => drop(sender.send(ending)),
             Self::All { frames, .. } => drop(frames.send(ending)),
+        }
+    }
+
+    /// Where the first frame lies at the key that has not been passed on; none if only the ending
+    /// one is wanted.
+    fn reads_from(&self) -> Option<u64> {
+        match self {
+            Self::Ending(_) => None,
+            Self::All { next_seq, head, .. } => {
+                Some(head.map_or(0, |head| next_seq.saturating_sub(head)))
+            }
         }
     }
 
@@ -215,14 +305,20 @@ impl Sink {
         }
     }
 
-    fn pass(&mut self, frame: Frame) {
-        let Self::All { frames, next_seq, attempt } = self else { return };
+    fn pass(&mut self, frame: &Frame) {
+        if self.misses_one_before(frame) {
+            return;
+        }
+        let Self::All { frames, next_seq, attempt, head } = self else { return };
         let repeated =
             frame.attempt < *attempt || (frame.attempt == *attempt && frame.seq < *next_seq);
         if !repeated {
+            if frame.attempt > *attempt {
+                *head = None;
+            }
             *attempt = frame.attempt;
             *next_seq = frame.seq + 1;
-            let _ = frames.send(Ok(frame));
+            let _ = frames.send(Ok(frame.clone()));
         }
     }
 }
@@ -257,10 +353,46 @@ mod tests {
     fn a_dropped_wait_leaves_nothing_behind() {
         let pending = Pending::default();
         let (guard, _receiver) = pending.wait_for("a", "key", Stage::HandedIn);
-        assert_eq!(guard.stage(), Stage::HandedIn);
         assert!(pending.mark_sent("a"));
-        assert_eq!(guard.stage(), Stage::Sent);
         drop(guard);
-        assert!(!pending.mark_sent("a") && pending.lock().is_empty());
+        assert!(!pending.mark_sent("a") && pending.lock().by_id.is_empty());
+    }
+
+    #[test]
+    fn what_is_given_up_before_it_was_sent_is_not_sent() {
+        let pending = Pending::default();
+        let (guard, _receiver) = pending.wait_for("a", "key", Stage::HandedIn);
+        assert_eq!(guard.give_up(), Stage::HandedIn);
+        assert!(!pending.mark_sent("a"));
+        let (guard, _receiver) = pending.wait_for("b", "key", Stage::HandedIn);
+        assert!(pending.mark_sent("b"));
+        assert_eq!(guard.give_up(), Stage::Sent);
+    }
+
+    #[tokio::test]
+    async fn a_waiter_that_goes_leaves_the_others() {
+        let pending = Pending::default();
+        let (first, _gone) = pending.wait_for("a", "key", Stage::Sent);
+        let (_second, second) = pending.wait_for("a", "key", Stage::Sent);
+        let (_third, third) = pending.wait_for("a", "key", Stage::Sent);
+        drop(first);
+        assert!(pending.deliver([frame(1, "result")].into_iter()).is_empty());
+        assert_eq!(second.await.unwrap().unwrap().id, "a");
+        assert_eq!(third.await.unwrap().unwrap().id, "a");
+        assert!(pending.lock().by_id.is_empty());
+    }
+
+    #[test]
+    fn a_stream_is_read_from_where_it_stands() {
+        let pending = Pending::default();
+        let (_guard, _frames) = pending.follow("a", "key");
+        let from = || pending.of([&"a".to_owned()])[0].from;
+        assert_eq!(from(), Some(0));
+        pending.deliver([frame(1, "progress"), frame(2, "progress")].into_iter());
+        assert_eq!(from(), Some(2));
+        pending.set_head("a", Some((1, 2)));
+        assert_eq!(from(), Some(1));
+        pending.set_head("a", None);
+        assert_eq!(from(), Some(0));
     }
 }

@@ -1,8 +1,11 @@
 //! The reading of answers: announcements as they come, and response keys when one was missed.
 //!
 //! The key is the truth, the announcement only makes it fast. Keys are read after a reconnect,
-//! when an announcement carried only an id, and for whoever has heard nothing for a while.
+//! when an announcement carried only an id, and for whoever has heard nothing for a while. They
+//! are read, and trimmed, over a connection without subscriptions: Redis cuts a subscribed one
+//! whose answers pile up.
 
+use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::Weak;
 use std::time::Duration;
@@ -13,15 +16,33 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::pending::Pending;
+use crate::pending::{Due, Pending};
 
 const SWEEP_EVERY: Duration = Duration::from_millis(250);
-/// How many keys are read in one round trip.
-const PORTION: usize = 500;
+/// How many keys are read in one round trip at most: an answer may have 8 MiB.
+pub(crate) const PORTION: usize = 16;
+/// How many orders are taken at once.
+const ORDERS: usize = 1024;
 const WITHIN: Duration = Duration::from_secs(5);
 
+/// What the reader is asked for.
+pub(crate) enum Wanted {
+    /// Read the key of this request: it has more than was announced.
+    Key(String),
+    /// Drop what has been read at the key of a stream.
+    Trim(Trim),
+}
+
+/// All frames at `key` up to and including `seq` of `attempt` have been read.
+pub(crate) struct Trim {
+    pub(crate) id: String,
+    pub(crate) key: String,
+    pub(crate) attempt: u32,
+    pub(crate) seq: u64,
+}
+
 /// Passes one announcement on. Runs inside the connection's own task: must not block.
-pub(crate) fn announced(payload: &[u8], pending: &Pending, reread: &mpsc::UnboundedSender<String>) {
+pub(crate) fn announced(payload: &[u8], pending: &Pending, reread: &mpsc::UnboundedSender<Wanted>) {
     let Ok(entries) = serde_json::from_slice::<Vec<&RawValue>>(payload) else {
         tracing::warn!("an announcement is not a JSON array; response keys are read instead");
         return;
@@ -40,42 +61,161 @@ pub(crate) fn announced(payload: &[u8], pending: &Pending, reread: &mpsc::Unboun
     let missed = pending.deliver(frames);
     for id in by_id.into_iter().chain(missed) {
         // The reader ends with the client, and so does the wait.
-        let _ = reread.send(id);
+        let _ = reread.send(Wanted::Key(id));
     }
 }
 
 /// Reads response keys for whoever missed something. Ends with the client.
-pub(crate) async fn read_keys(
-    link: Weak<Link>,
-    pending: Pending,
-    mut wanted: mpsc::UnboundedReceiver<String>,
-) {
-    let mut sweep = interval(SWEEP_EVERY);
-    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let Some(mut reconnected) = reconnection(&link) else { return };
-    let mut ids = Vec::new();
-    loop {
-        let due = tokio::select! {
-            count = wanted.recv_many(&mut ids, PORTION) => {
-                if count == 0 {
-                    return;
+pub(crate) struct Reader {
+    /// The connection on which announcements are missed.
+    pub(crate) calls: Weak<Link>,
+    /// The connection that is read from.
+    pub(crate) reads: Weak<Link>,
+    pub(crate) pending: Pending,
+    pub(crate) wanted: mpsc::UnboundedReceiver<Wanted>,
+    /// How many keys go into the next round trip: fewer after one that failed.
+    portion: usize,
+    /// What could not be read or trimmed and is tried again with the next sweep.
+    unread: HashSet<String>,
+    untrimmed: HashMap<String, Trim>,
+}
+
+impl Reader {
+    pub(crate) fn new(
+        calls: Weak<Link>,
+        reads: Weak<Link>,
+        pending: Pending,
+        wanted: mpsc::UnboundedReceiver<Wanted>,
+    ) -> Self {
+        let (unread, untrimmed) = (HashSet::new(), HashMap::new());
+        Self { calls, reads, pending, wanted, portion: PORTION, unread, untrimmed }
+    }
+
+    pub(crate) async fn run(mut self) {
+        let mut sweep = interval(SWEEP_EVERY);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let Some(mut reconnected) = reconnection(&self.calls) else { return };
+        let mut orders = Vec::new();
+        loop {
+            let mut trims = HashMap::new();
+            let due = tokio::select! {
+                count = self.wanted.recv_many(&mut orders, ORDERS) => {
+                    if count == 0 {
+                        return;
+                    }
+                    let mut ids = HashSet::new();
+                    for order in orders.drain(..) {
+                        match order {
+                            Wanted::Key(id) => drop(ids.insert(id)),
+                            Wanted::Trim(trim) => drop(trims.insert(trim.key.clone(), trim)),
+                        }
+                    }
+                    self.pending.of(&ids)
                 }
-                let of = pending.of(&ids);
-                ids.clear();
-                of
-            }
-            () = &mut reconnected => {
-                let Some(next) = reconnection(&link) else { return };
-                reconnected = next;
-                pending.due(true)
-            }
-            _ = sweep.tick() => pending.due(false),
-        };
-        // Held only here: the link must end with the last client, not with this task.
-        let Some(link) = link.upgrade() else { return };
-        for portion in due.chunks(PORTION) {
-            if let Err(error) = read(&link, &pending, portion).await {
+                () = &mut reconnected => {
+                    let Some(next) = reconnection(&self.calls) else { return };
+                    reconnected = next;
+                    self.pending.due(true)
+                }
+                _ = sweep.tick() => {
+                    trims = std::mem::take(&mut self.untrimmed);
+                    let mut due = self.pending.due(false);
+                    due.extend(self.pending.of(&std::mem::take(&mut self.unread)));
+                    due
+                }
+            };
+            // Held only here: the link must end with the last client, not with this task.
+            let Some(link) = self.reads.upgrade() else { return };
+            self.trim_all(&link, trims).await;
+            self.read_all(&link, &due).await;
+        }
+    }
+
+    async fn read_all(&mut self, link: &Link, mut due: &[Due]) {
+        while !due.is_empty() {
+            let (portion, rest) = due.split_at(self.portion.min(due.len()));
+            if let Err(error) = self.read(link, portion).await {
                 tracing::debug!(%error, "response keys could not be read; they are read again");
+                // What came too slowly together may come one by one.
+                self.portion = 1;
+                self.unread.extend(due.iter().map(|due| due.id.clone()));
+                return;
+            }
+            self.portion = (self.portion * 2).min(PORTION);
+            due = rest;
+        }
+    }
+
+    async fn read(&self, link: &Link, portion: &[Due]) -> Result<(), StoreError> {
+        let endings = portion.iter().filter(|due| due.from.is_none());
+        let keys: Vec<String> = endings.map(|due| due.key.clone()).collect();
+        if !keys.is_empty() {
+            let last = link.last_frames(&keys, WITHIN).await?;
+            self.pending.deliver(last.into_iter().flatten().filter_map(|raw| parse(&raw)));
+        }
+        for due in portion {
+            if let Some(from) = due.from {
+                self.read_stream(link, due, from).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a stream from position `from` to its end. Only this task trims: positions stay.
+    async fn read_stream(&self, link: &Link, due: &Due, mut from: u64) -> Result<(), StoreError> {
+        loop {
+            let frames = link.frames(&due.key, from, WITHIN).await?;
+            if frames.is_empty() {
+                return Ok(());
+            }
+            let missed = self.pending.deliver(frames.iter().filter_map(|raw| parse(raw)));
+            if missed.is_empty() {
+                from += frames.len() as u64;
+            } else if from > 0 {
+                // Somebody else has taken frames away, or the job began anew.
+                self.pending.set_head(&due.id, None);
+                from = 0;
+            } else {
+                return Ok(()); // what is missing is gone
+            }
+        }
+    }
+
+    async fn trim_all(&mut self, link: &Link, trims: HashMap<String, Trim>) {
+        for (key, trim) in trims {
+            if let Err(error) = self.trim(link, &trim).await
+                && self.pending.is_waiting(&trim.id)
+            {
+                tracing::debug!(%error, "a stream could not be trimmed; it is trimmed later");
+                self.untrimmed.insert(key, trim);
+            }
+        }
+    }
+
+    async fn trim(&self, link: &Link, trim: &Trim) -> Result<(), StoreError> {
+        let read_up_to = (trim.attempt, trim.seq);
+        loop {
+            let head = match self.pending.head(&trim.id) {
+                Some(head) => head,
+                None => {
+                    let Some(first) = link.first_frame(&trim.key, WITHIN).await? else {
+                        return Ok(());
+                    };
+                    parse(&first).map_or((0, 0), |frame| (frame.attempt, frame.seq))
+                }
+            };
+            if head > read_up_to {
+                return Ok(());
+            }
+            // Frames are gapless within an attempt; those of an earlier one go one by one.
+            let same = head.0 == trim.attempt;
+            let count = if same { trim.seq - head.1 + 1 } else { 1 };
+            // A failure leaves it open whether they are gone.
+            self.pending.set_head(&trim.id, None);
+            link.trim(&trim.key, count, WITHIN).await?;
+            if same {
+                self.pending.set_head(&trim.id, Some((trim.attempt, trim.seq + 1)));
+                return Ok(());
             }
         }
     }
@@ -83,24 +223,6 @@ pub(crate) async fn read_keys(
 
 fn reconnection(link: &Weak<Link>) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
     Some(Box::pin(link.upgrade()?.reconnected()))
-}
-
-async fn read(
-    link: &Link,
-    pending: &Pending,
-    portion: &[(String, String, bool)],
-) -> Result<(), StoreError> {
-    let (streams, endings): (Vec<_>, Vec<_>) = portion.iter().partition(|(_, _, all)| *all);
-    let keys: Vec<String> = endings.iter().map(|(_, key, _)| key.clone()).collect();
-    if !keys.is_empty() {
-        let last = link.last_frames(&keys, WITHIN).await?;
-        pending.deliver(last.into_iter().flatten().filter_map(|raw| parse(&raw)));
-    }
-    for (_, key, _) in streams {
-        let frames = link.frames(key, WITHIN).await?;
-        pending.deliver(frames.iter().filter_map(|raw| parse(raw)));
-    }
-    Ok(())
 }
 
 /// Reads a frame; what is none was not written by a worker and is passed over.

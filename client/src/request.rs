@@ -102,7 +102,7 @@ impl Request {
         }
         let (id, route) = (new_id(), inner.route(queue));
         let response_key = route.keys.response(&id);
-        let deadline = Instant::now() + self.within().min(Duration::from_secs(365 * 86_400));
+        let deadline = deadline_in(self.within());
         Ok(Ready { id, route, response_key, deadline })
     }
 
@@ -135,6 +135,15 @@ impl Request {
         }
         Ok(envelope)
     }
+}
+
+/// The instant that is `within` from now; a year, if that is longer than anybody waits.
+pub(crate) fn deadline_in(within: Duration) -> Instant {
+    Instant::now() + within.min(Duration::from_secs(365 * 86_400))
+}
+
+pub(crate) fn left_until(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
 }
 
 pub(crate) fn millis(duration: Duration) -> u64 {

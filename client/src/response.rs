@@ -1,6 +1,7 @@
 //! What a call gives back.
 
-use redcall_common::frame::Frame;
+use redcall_common::error::{Code, WireError};
+use redcall_common::frame::{Frame, FrameType};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
@@ -47,10 +48,32 @@ impl Response {
 
     /// Reads an ending frame.
     pub(crate) fn from_frame(frame: Frame, response_key: String) -> Result<Self, CallError> {
-        if let Some(error) = frame.error {
-            return Err(CallError::Failed(error));
+        if frame.kind == FrameType::Error {
+            let nameless = || WireError::new(Code::Internal, "the worker gave no reason");
+            return Err(CallError::Failed(frame.error.unwrap_or_else(nameless)));
         }
         let data = frame.data.unwrap_or_else(|| RawValue::NULL.to_owned());
         Ok(Self { data, response_key, id: frame.id })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_type_of_a_frame_decides() {
+        let read = |json: &str| {
+            let frame = serde_json::from_str(json).unwrap();
+            Response::from_frame(frame, "key".to_owned())
+        };
+        let error = read(r#"{"id":"a","type":"error"}"#).unwrap_err();
+        assert_eq!(error.code(), Code::Internal);
+        let error = r#"{"code":"cancelled","message":"no"}"#;
+        let error = read(&format!(r#"{{"id":"a","type":"error","error":{error}}}"#)).unwrap_err();
+        assert_eq!(error.code(), Code::Cancelled);
+        let error = r#"{"code":"cancelled","message":"no"}"#;
+        let answer = format!(r#"{{"id":"a","type":"result","data":1,"error":{error}}}"#);
+        assert_eq!(read(&answer).unwrap().data.get(), "1");
     }
 }

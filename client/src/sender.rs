@@ -2,22 +2,26 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use redcall_common::error::Code;
 use redcall_common::store::keys::QueueKeys;
 use redcall_common::store::{Enqueued, Item, Link};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::error::CallError;
+use crate::handover::Handover;
 use crate::pending::Pending;
 
+/// Most bytes of envelopes in one command, unless a single one is larger: it has to be written
+/// and carried out well within the response timeout.
+const PORTION_BYTES: usize = 8 << 20;
 /// How many commands go out in one write at most.
 const PORTION: usize = 1024;
-/// How often a request that nobody serves yet is tried again during its grace.
-const TRY_AGAIN: Duration = Duration::from_millis(50);
+/// How often it is asked whether a queue that nobody serves yet has got a worker.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How long one look for a connection lasts; calls end by their own timeouts meanwhile.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -27,8 +31,6 @@ pub(crate) enum Command {
     Enqueue(Vec<Outgoing>),
     /// Delete a response key that has been read.
     Forget(Arc<QueueKeys>, String),
-    /// Drop the first frames at a response key: they have been read.
-    Trim(String, usize),
 }
 
 /// A request on its way out.
@@ -43,7 +45,7 @@ pub(crate) enum Caller {
     /// Somebody waits for the answer; `until` is when absent workers become an error.
     Waits { id: String, until: Instant },
     /// Fire and forget: hears that it was queued.
-    Forgets { done: oneshot::Sender<Result<(), CallError>>, sent: Arc<AtomicBool> },
+    Forgets { done: oneshot::Sender<Result<(), CallError>>, handover: Handover },
 }
 
 impl Outgoing {
@@ -51,10 +53,7 @@ impl Outgoing {
     fn claim(&self, pending: &Pending) -> bool {
         match &self.caller {
             Caller::Waits { id, .. } => pending.mark_sent(id),
-            Caller::Forgets { done, sent } => {
-                sent.store(true, Ordering::Release);
-                !done.is_closed()
-            }
+            Caller::Forgets { done, handover } => !done.is_closed() && handover.send(),
         }
     }
 
@@ -65,7 +64,8 @@ impl Outgoing {
         }
     }
 
-    fn fail(self, pending: &Pending, error: CallError) {
+    /// Tells the caller that nothing was queued, or may have been.
+    pub(crate) fn fail(self, pending: &Pending, error: CallError) {
         match self.caller {
             Caller::Waits { id, .. } => pending.fail(&id, error),
             Caller::Forgets { done, .. } => drop(done.send(Err(error))),
@@ -76,6 +76,8 @@ impl Outgoing {
 /// Writes commands until the last client is gone.
 pub(crate) struct Sender {
     pub(crate) link: Arc<Link>,
+    /// For what must not wait behind requests.
+    pub(crate) reads: Arc<Link>,
     pub(crate) pending: Pending,
     pub(crate) max_length: u64,
     pub(crate) commands: mpsc::Receiver<Command>,
@@ -103,16 +105,17 @@ impl Sender {
     pub(crate) async fn run(mut self) {
         let mut buffer = Vec::with_capacity(PORTION);
         // Waited requests for queues that nobody serves yet, until their grace is over.
-        let mut unserved: Vec<Outgoing> = Vec::new();
+        let mut unserved = Batches::default();
         let mut again = Instant::now();
         loop {
+            let mut batches = Batches::default();
             tokio::select! {
                 count = self.commands.recv_many(&mut buffer, PORTION) => if count == 0 { return },
-                () = sleep_until(again), if !unserved.is_empty() => {
-                    buffer.push(Command::Enqueue(std::mem::take(&mut unserved)));
+                () = sleep_until(again), if !unserved.0.is_empty() => {
+                    (batches, unserved) = self.ask(unserved).await;
+                    again = Instant::now() + ASK_AGAIN;
                 }
             }
-            let mut batches = Batches::default();
             for command in buffer.drain(..) {
                 match command {
                     Command::Enqueue(requests) => {
@@ -121,19 +124,57 @@ impl Sender {
                         }
                     }
                     Command::Forget(keys, key) => batches.of(&keys).forget.push(key),
-                    Command::Trim(key, count) => {
-                        // A frame read twice after a failure here is passed over by its seq.
-                        let _ = self.link.trim(&key, count, LOOK).await;
-                    }
                 }
             }
             for batch in batches.0.into_values() {
-                let left = self.write(batch).await;
-                if unserved.is_empty() && !left.is_empty() {
-                    again = Instant::now() + TRY_AGAIN;
+                for outgoing in self.write(batch).await {
+                    if unserved.0.is_empty() {
+                        again = Instant::now() + ASK_AGAIN;
+                    }
+                    unserved.of(&outgoing.keys).requests.push(outgoing);
                 }
-                unserved.extend(left);
             }
+        }
+    }
+
+    /// Asks which queues have got a worker, without sending their requests: those that have, and
+    /// those that wait on. Requests whose grace is over end here.
+    async fn ask(&self, unserved: Batches) -> (Batches, Batches) {
+        let now = Instant::now();
+        let asking = unserved.0.into_iter().map(async |(queue, mut batch)| {
+            let requests = std::mem::take(&mut batch.requests).into_iter();
+            batch.requests = requests.filter_map(|one| self.within_grace(one, now)).collect();
+            let served = !batch.requests.is_empty() && self.is_served(&batch.keys).await;
+            (served, queue, batch)
+        });
+        let (mut served, mut waiting) = (Batches::default(), Batches::default());
+        for (is_served, queue, batch) in join_all(asking).await {
+            if is_served {
+                served.0.insert(queue, batch);
+            } else if !batch.requests.is_empty() {
+                waiting.0.insert(queue, batch);
+            }
+        }
+        (served, waiting)
+    }
+
+    async fn is_served(&self, keys: &QueueKeys) -> bool {
+        let asking = timeout(LOOK, self.reads.is_served(keys, LOOK));
+        asking.await.is_ok_and(|served| served.unwrap_or(false))
+    }
+
+    /// The request, unless its caller has gone or its grace is over.
+    fn within_grace(&self, outgoing: Outgoing, now: Instant) -> Option<Outgoing> {
+        if outgoing.is_abandoned(&self.pending) {
+            return None;
+        }
+        match outgoing.caller {
+            Caller::Waits { until, .. } if until <= now => {
+                let error = CallError::no_workers(outgoing.keys.name());
+                outgoing.fail(&self.pending, error);
+                None
+            }
+            Caller::Waits { .. } | Caller::Forgets { .. } => Some(outgoing),
         }
     }
 
@@ -142,13 +183,13 @@ impl Sender {
         let mut again = Vec::new();
         let mut forget = batch.forget;
         while !batch.requests.is_empty() {
-            let portion = batch.requests.len().min(PORTION);
+            let portion = portion(&batch.requests);
             let portion: Vec<Outgoing> = batch.requests.drain(..portion).collect();
             again.extend(self.enqueue(&batch.keys, portion, &std::mem::take(&mut forget)).await);
         }
         if !forget.is_empty() {
             // Keys that are not deleted here go by their TTL.
-            let _ = self.link.forget(&forget, LOOK).await;
+            let _ = timeout(LOOK, self.reads.forget(&forget, LOOK)).await;
         }
         again
     }
@@ -224,4 +265,15 @@ impl Sender {
         }
         again
     }
+}
+
+/// How many of `requests` go out in one command: at least one.
+fn portion(requests: &[Outgoing]) -> usize {
+    let mut bytes = 0;
+    let fits = |outgoing: &&Outgoing| {
+        let is_first = bytes == 0;
+        bytes += outgoing.envelope.len();
+        is_first || bytes <= PORTION_BYTES
+    };
+    requests.iter().take(PORTION).take_while(fits).count()
 }

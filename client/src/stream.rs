@@ -12,6 +12,7 @@ use tokio::time::{Sleep, sleep_until};
 use crate::client::Client;
 use crate::error::CallError;
 use crate::pending::Guard;
+use crate::replies::{Trim, Wanted};
 use crate::request::Ready;
 use crate::response::Response;
 
@@ -36,7 +37,8 @@ pub enum Update {
 
 /// The updates of one request, ended by [`Update::Done`] or an error.
 ///
-/// Dropping it gives the answer up, not the job.
+/// Dropping it gives the answer up, not the job. It ends with an error when the request's timeout
+/// is over; if that says that nothing is queued, nothing will be.
 pub struct FrameStream {
     client: Client,
     ready: Ready,
@@ -44,6 +46,8 @@ pub struct FrameStream {
     guard: Guard,
     frames: mpsc::UnboundedReceiver<Result<Frame, CallError>>,
     taken: usize,
+    /// Why there will be no more frames than those that have come.
+    late: Option<CallError>,
     ended: bool,
 }
 
@@ -55,7 +59,7 @@ impl FrameStream {
         frames: mpsc::UnboundedReceiver<Result<Frame, CallError>>,
     ) -> Self {
         let deadline = Box::pin(sleep_until(ready.deadline));
-        Self { client, ready, deadline, guard, frames, taken: 0, ended: false }
+        Self { client, ready, deadline, guard, frames, taken: 0, late: None, ended: false }
     }
 
     /// The next update; `None` after the last. Cancel safe.
@@ -67,19 +71,25 @@ impl FrameStream {
         if self.ended {
             return Poll::Ready(None);
         }
-        let frame = match self.frames.poll_recv(cx) {
-            Poll::Ready(Some(Ok(frame))) => frame,
-            Poll::Ready(Some(Err(error))) => return self.end(Err(error)),
-            Poll::Ready(None) => return self.end(Err(crate::send::closed())),
-            Poll::Pending => {
-                std::task::ready!(self.deadline.poll_unpin(cx));
-                let queue = self.ready.route.keys.name();
-                return self.end(Err(self.guard.stage().why_late(queue)));
+        let frame = loop {
+            match self.frames.poll_recv(cx) {
+                Poll::Ready(Some(Ok(frame))) => break frame,
+                Poll::Ready(Some(Err(error))) => return self.end(Err(error)),
+                Poll::Ready(None) => {
+                    let why = self.late.take().unwrap_or_else(CallError::unheard);
+                    return self.end(Err(why));
+                }
+                Poll::Pending => {
+                    std::task::ready!(self.deadline.poll_unpin(cx));
+                    // From now on nothing comes and nothing is sent. What has come before is read.
+                    let stage = self.guard.give_up();
+                    self.late = Some(stage.why_late(self.ready.route.keys.name()));
+                }
             }
         };
         self.taken += 1;
         if self.taken == TRIM_AFTER {
-            self.client.inner.trim(&self.ready.response_key, TRIM_AFTER);
+            self.trim(&frame);
             self.taken = 0;
         }
         let data = || frame.data.clone().unwrap_or_else(|| RawValue::NULL.to_owned());
@@ -94,6 +104,14 @@ impl FrameStream {
             }
         };
         Poll::Ready(Some(Ok(update)))
+    }
+
+    /// Has what was read dropped at Redis: the handler waits when too much lies there.
+    fn trim(&self, frame: &Frame) {
+        let (id, key) = (self.ready.id.clone(), self.ready.response_key.clone());
+        let trim = Trim { id, key, attempt: frame.attempt, seq: frame.seq };
+        // The reader ends with the client.
+        let _ = self.client.inner.wanted.send(Wanted::Trim(trim));
     }
 
     fn end(&mut self, last: Result<Update, CallError>) -> Poll<Option<Result<Update, CallError>>> {

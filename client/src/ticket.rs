@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use redcall_common::error::Code;
 use redcall_common::frame::Frame;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::oneshot;
+use tokio::time::timeout_at;
 
-use crate::client::Client;
+use crate::client::{Client, Inner};
 use crate::error::CallError;
 use crate::pending::Stage;
 use crate::replies;
+use crate::request::{deadline_in, left_until};
 use crate::response::Response;
-use crate::send::closed;
 
 /// A request that was queued and whose answer can be fetched.
 pub struct Ticket {
@@ -39,8 +40,9 @@ impl Client {
     /// # Errors
     ///
     /// `not_found` when nothing lies at the key: its answer was taken or has expired, or there
-    /// never was such a request. [`CallError::TimedOut`]: it may be fetched again. Dropping the
-    /// future changes nothing.
+    /// never was such a request. [`CallError::TimedOut`] and [`CallError::Unknown`]: it may be
+    /// fetched again. Several fetches of this client at once each get the answer. Cancel safe:
+    /// dropping the future leaves the answer where it is.
     pub async fn fetch(&self, response_key: &str) -> Result<Response, CallError> {
         self.fetch_within(response_key, self.inner.timeout).await
     }
@@ -61,29 +63,41 @@ impl Client {
             return Err(CallError::rejected(Code::InvalidRequest, message));
         };
         let keys = inner.route(queue).keys.clone();
-        let deadline = Instant::now() + within;
-        let channel = keys.notify(id);
-        // Heard before the key is read, so that no answer can come in between.
-        inner.link.subscribe(&channel, within).await?;
+        let deadline = deadline_in(within);
+        // Both go with this future, however it ends.
+        let listener = inner.channels.listen(keys.notify(id));
         let (_guard, answer) = inner.pending.wait_for(id, response_key, Stage::Sent);
-        let waiting = async {
-            match self.look(response_key).await? {
-                Some(frame) if frame.kind.ends() => Ok(frame),
-                Some(_) => answer.await.map_err(|_| closed())?,
-                None => Err(not_found()),
-            }
-        };
-        let ended = timeout_at(deadline, waiting).await;
-        inner.link.unsubscribe(&channel).await;
-        let frame = ended.unwrap_or(Err(CallError::TimedOut))?;
+        let ended = timeout_at(deadline, async {
+            // Heard before the key is read, so that no answer can come in between.
+            listener.ready(left_until(deadline)).await?;
+            self.look(response_key, answer, left_until(deadline)).await
+        });
+        let frame = ended.await.unwrap_or(Err(CallError::TimedOut))?;
         inner.forget(&keys, response_key);
         Response::from_frame(frame, response_key.to_owned())
     }
 
-    async fn look(&self, response_key: &str) -> Result<Option<Frame>, CallError> {
-        let keys = [response_key.to_owned()];
-        let frames = self.inner.link.last_frames(&keys, self.inner.timeout).await?;
-        Ok(frames.into_iter().flatten().next().and_then(|raw| replies::parse(&raw)))
+    /// Looks at the key once, then waits for the `answer`.
+    async fn look(
+        &self,
+        response_key: &str,
+        mut answer: oneshot::Receiver<Result<Frame, CallError>>,
+        within: Duration,
+    ) -> Result<Frame, CallError> {
+        let Inner { reads, pending, looks, .. } = &*self.inner;
+        let read = {
+            let _place = looks.acquire().await;
+            reads.last_frames(&[response_key.to_owned()], within).await
+        };
+        let read = read.map_err(|error| CallError::Unknown { source: Some(error) })?;
+        match read.into_iter().flatten().next().and_then(|raw| replies::parse(&raw)) {
+            // Everybody here who waits for it gets it, before it is deleted.
+            Some(frame) if frame.kind.ends() => drop(pending.deliver([frame].into_iter())),
+            Some(_) => {}
+            // Taken meanwhile: by another fetch of this client, which has delivered it, or not.
+            None => return answer.try_recv().unwrap_or_else(|_| Err(not_found())),
+        }
+        answer.await.unwrap_or_else(|_| Err(CallError::unheard()))
     }
 }
 

@@ -1,22 +1,21 @@
 //! Waits under strain: large answers, shared answers, callers that give up, a Redis that stands.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use redcall_client::{Client, Code, Update};
 use redcall_testkit::{TestRedis, eventually};
-use redcall_tests::{Bench, RunningWorker};
+use redcall_tests::Bench;
 use redcall_worker::{HandlerError, Json, Request, State};
 use redis::aio::MultiplexedConnection;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
-use tokio::sync::Notify;
+use tokio::sync::{Barrier, Notify};
 use tokio::time::timeout;
 
 /// Longer than any call of these tests with a stopped Redis may last.
-const IN_TIME: Duration = Duration::from_millis(1000);
+const IN_TIME: Duration = Duration::from_millis(1500);
 
 /// A stopped server; it goes on when this goes, also when the test fails.
 struct Stopped(Pid);
@@ -42,23 +41,36 @@ async fn info(conn: &mut MultiplexedConnection, section: &str, field: &str) -> u
     value.map_or(0, |value| value.split(',').next().unwrap().trim().parse().unwrap())
 }
 
-async fn big_worker(bench: &Bench) -> RunningWorker {
-    async fn big(Json(size): Json<usize>) -> Json<String> {
+/// How many connections are made while `count` answers of `size` bytes, which come all at once, are
+/// waited for, and while as many are fetched.
+async fn connections_made_for(redis: TestRedis, count: usize, size: usize) -> u64 {
+    async fn big(together: State<Arc<Barrier>>, Json(size): Json<usize>) -> Json<String> {
+        together.wait().await;
         Json("x".repeat(size))
     }
-    bench.worker_with(|worker| worker.handler("big", big)).await
-}
-
-/// How many connections are made while `count` waits for answers of `size` bytes are answered.
-async fn connections_made_for(count: usize, size: usize) -> u64 {
-    let bench = Bench::new().await;
-    let _worker = big_worker(&bench).await;
+    let mut bench = Bench::on(redis);
+    bench.settings.worker.concurrency = count;
+    let together = Arc::new(Barrier::new(count));
+    let _worker = bench.worker_with(|worker| worker.state(together).handler("big", big)).await;
     let client = bench.client().await;
-    client.call_and_wait("big", &1).await.unwrap();
     let mut conn = bench.redis.connection().await;
     let before = info(&mut conn, "stats", "total_connections_received:").await;
     let answers = client.wait_many((0..count).map(|_| client.request("big").data(&size))).await;
     for answer in answers {
+        assert_eq!(answer.unwrap().json::<String>().unwrap().len(), size);
+    }
+    let submits = (0..count).map(|_| client.request("big").data(&size).submit());
+    let tickets = join_all(submits).await.into_iter().map(Result::unwrap);
+    let keys: Vec<String> = tickets.map(|ticket| ticket.response_key).collect();
+    for key in &keys {
+        eventually("the answer", async || {
+            let frames = redis::cmd("LLEN").arg(key).to_owned();
+            let frames: u64 = frames.query_async(&mut conn).await.unwrap();
+            (frames == 2).then_some(())
+        })
+        .await;
+    }
+    for answer in join_all(keys.iter().map(|key| client.fetch(key))).await {
         assert_eq!(answer.unwrap().json::<String>().unwrap().len(), size);
     }
     info(&mut conn, "stats", "total_connections_received:").await - before
@@ -66,13 +78,15 @@ async fn connections_made_for(count: usize, size: usize) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_of_seven_megabytes_do_not_break_the_connection() {
-    let made = connections_made_for(8, 7 << 20).await;
+    let made = connections_made_for(TestRedis::start().await, 8, 7 << 20).await;
     assert!(made <= 4, "{made} connections were made");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_large_answers_do_not_break_the_connection() {
-    let made = connections_made_for(200, 100 << 10).await;
+    // The default soft limit, 8 MB over 60 s, as a hard one: the test should not last a minute.
+    let limit = ["--client-output-buffer-limit", "pubsub 8mb 8mb 60"];
+    let made = connections_made_for(TestRedis::start_with(limit).await, 200, 100 << 10).await;
     assert!(made <= 4, "{made} connections were made");
 }
 
@@ -197,50 +211,42 @@ async fn a_short_call_does_not_wait_for_a_long_one() {
     long.abort();
 }
 
-/// A client that has noticed that Redis does not answer.
+/// A client that has used the queue `q` and has noticed that Redis does not answer.
 async fn cut_off(bench: &mut Bench) -> (Client, Stopped) {
     bench.settings.redis.response_timeout = Duration::from_millis(200);
     bench.settings.redis.connect_timeout = Duration::from_millis(200);
     let client = bench.client().await;
-    client.call_and_wait("add", &json!({"a": 1, "b": 1})).await.unwrap();
-    client.call("add", &json!({"a": 1, "b": 1})).await.unwrap();
+    let first = client.request("add").queue("q").timeout(Duration::from_millis(50));
+    first.wait().await.unwrap_err();
+    let mut conn = bench.redis.connection().await;
+    redis::cmd("DEL").arg("redcall:{q}:queue").exec_async(&mut conn).await.unwrap();
     let stopped = Stopped::new(&bench.redis);
-    client.call("add", &json!({"a": 1, "b": 1})).await.unwrap_err();
+    client.call("add", &1).await.unwrap_err();
     (client, stopped)
 }
 
 #[tokio::test]
-async fn what_is_said_not_to_be_queued_never_runs() {
-    async fn count(runs: State<Arc<AtomicU64>>) -> Json<()> {
-        runs.fetch_add(1, Ordering::Relaxed);
-        Json(())
-    }
-    let runs = Arc::new(AtomicU64::new(0));
+async fn what_is_said_not_to_be_queued_never_is() {
     let mut bench = Bench::new().await;
-    let state = runs.clone();
-    let _worker = bench.worker_with(|worker| worker.state(state).handler("count", count)).await;
+    let _worker = bench.worker().await;
+    // A queue that seems to be served, but whose requests stay where they are.
+    let mut conn = bench.redis.connection().await;
+    let served = redis::cmd("ZADD").arg("redcall:{q}:workers").arg("inf").arg("nobody").to_owned();
+    served.exec_async(&mut conn).await.unwrap();
     let (client, stopped) = cut_off(&mut bench).await;
-    let request = || client.request("count").timeout(Duration::from_millis(300));
+    let request = || client.request("add").queue("q").timeout(Duration::from_millis(300));
     let mut stream = request().stream().await.unwrap();
     let error = stream.next().await.unwrap().unwrap_err();
     assert!(!error.may_be_queued(), "{error:?}");
     assert!(!request().wait().await.unwrap_err().may_be_queued());
     assert!(!request().send().await.unwrap_err().may_be_queued());
     drop(stopped);
-    // Requests of one queue go out in order: behind this one nothing is left.
-    eventually("Redis to answer again", async || {
-        client.call_and_wait("add", &json!({"a": 1, "b": 1})).await.ok()
-    })
-    .await;
-    let mut conn = bench.redis.connection().await;
-    eventually("the queue to be empty", async || {
-        let length: u64 =
-            redis::cmd("LLEN").arg("redcall:{default}:queue").query_async(&mut conn).await.unwrap();
-        (length == 0).then_some(())
-    })
-    .await;
-    client.call_and_wait("add", &json!({"a": 1, "b": 1})).await.unwrap();
-    assert_eq!(runs.load(Ordering::Relaxed), 0);
+    eventually("Redis to answer again", async || client.call("add", &1).await.ok()).await;
+    // What goes out later than those is here: so would they be.
+    request().send().await.unwrap();
+    let queue = redis::cmd("LLEN").arg("redcall:{q}:queue").to_owned();
+    let queued: u64 = queue.query_async(&mut conn).await.unwrap();
+    assert_eq!(queued, 1);
     drop(stream);
 }
 
@@ -310,7 +316,11 @@ async fn a_call_that_waits_for_a_worker_is_sent_when_one_comes() {
         let client = client.clone();
         async move { client.wait_many(calls).await }
     });
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut conn = bench.redis.connection().await;
+    eventually("the client to ask again", async || {
+        (info(&mut conn, "commandstats", "cmdstat_zrange:calls=").await >= 2).then_some(())
+    })
+    .await;
     let _worker = bench.worker().await;
     for (n, answer) in waiting.await.unwrap().into_iter().enumerate() {
         assert_eq!(answer.unwrap().json::<usize>().unwrap(), n);

@@ -8,6 +8,7 @@ mod pop;
 mod queues;
 mod release;
 mod response;
+mod served;
 mod submit;
 
 pub use cycle::{Cycle, CycleReply, Leased, Outcome, Settled, Settlement, WorkerKeys};

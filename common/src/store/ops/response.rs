@@ -7,6 +7,9 @@ use redis::aio::MultiplexedConnection;
 use crate::store::error::StoreError;
 use crate::store::link::Link;
 
+/// Most frames that one command returns: a frame may have 1 MiB.
+const FRAMES: u64 = 64;
+
 impl Link {
     /// The last frame at each of `keys`, read without removing it, in one round trip. `None`
     /// where nothing lies.
@@ -27,15 +30,35 @@ impl Link {
         self.note(generation, pipe.query_async(&mut conn).await.map_err(StoreError::from))
     }
 
-    /// All frames at `key`, read without removing them. Empty when there is no such key.
+    /// Up to 64 frames at `key`, the first of them at position `from`, read without removing
+    /// them. Empty when none lies there.
     ///
     /// # Errors
     ///
     /// When Redis cannot be reached within `within` or refuses.
-    pub async fn frames(&self, key: &str, within: Duration) -> Result<Vec<Vec<u8>>, StoreError> {
-        let (mut conn, generation) = self.connection(within).await?;
-        let read = redis::cmd("LRANGE").arg(key).arg(0).arg(-1).query_async(&mut conn).await;
-        self.note(generation, read.map_err(StoreError::from))
+    pub async fn frames(
+        &self,
+        key: &str,
+        from: u64,
+        within: Duration,
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
+        let last = from.saturating_add(FRAMES - 1);
+        let call = redis::cmd("LRANGE").arg(key).arg(from).arg(last).to_owned();
+        self.plain(within, async |conn| call.query_async(conn).await).await
+    }
+
+    /// The first frame at `key`, read without removing it.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached within `within` or refuses.
+    pub async fn first_frame(
+        &self,
+        key: &str,
+        within: Duration,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let call = redis::cmd("LINDEX").arg(key).arg(0).to_owned();
+        self.plain(within, async |conn| call.query_async(conn).await).await
     }
 
     /// Drops the first `count` frames at `key`: the reader has them.
@@ -43,7 +66,7 @@ impl Link {
     /// # Errors
     ///
     /// When Redis cannot be reached within `within` or refuses.
-    pub async fn trim(&self, key: &str, count: usize, within: Duration) -> Result<(), StoreError> {
+    pub async fn trim(&self, key: &str, count: u64, within: Duration) -> Result<(), StoreError> {
         let call = redis::cmd("LTRIM").arg(key).arg(count).arg(-1).to_owned();
         self.plain(within, async |conn| call.exec_async(conn).await).await
     }

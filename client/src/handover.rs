@@ -1,0 +1,43 @@
+//! Who was first: the sender that writes a request that is let go, or the caller that gives it up.
+//!
+//! Requests that are waited for have the same in `pending.rs`, under its lock.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+const HANDED_IN: u8 = 0;
+const SENT: u8 = 1;
+const ABANDONED: u8 = 2;
+
+/// Shared by one caller and the sender. Exactly one of the two can win.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Handover(Arc<AtomicU8>);
+
+impl Handover {
+    /// The sender is about to write; `false` if the caller has given up.
+    pub(crate) fn send(&self) -> bool {
+        self.leave(SENT)
+    }
+
+    /// The caller gives up; `false` if the request has been written or is about to be.
+    pub(crate) fn give_up(&self) -> bool {
+        self.leave(ABANDONED)
+    }
+
+    fn leave(&self, to: u8) -> bool {
+        self.0.compare_exchange(HANDED_IN, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_wins() {
+        let sent = Handover::default();
+        assert!(sent.send() && !sent.give_up());
+        let given_up = Handover::default();
+        assert!(given_up.give_up() && !given_up.clone().send());
+    }
+}
