@@ -12,12 +12,12 @@ echo "$server" >server.pid
 # stay as a zombie where process 1 does not collect them, as in many containers.
 (
     read -r _ <&3
-    nap=
-    trap 'kill "$nap"; wait; exit' TERM
+    # `$!` is the server until there is a nap. A name for the nap could come too late: after it has
+    # begun, and before it has its name, the end of a quick server would be waited out.
+    trap 'test "$!" = "$server" || kill "$!"; wait; exit' TERM
     kill -TERM "$server"
     sleep 5 &
-    nap=$!
-    wait "$nap"
+    wait "$!"
     kill -KILL "$server"
 ) 2>/dev/null &
 watcher=$!
