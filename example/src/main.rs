@@ -51,12 +51,7 @@ enum Verb {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        // More than one even on one core: a handler that blocks its thread must not stop the rest.
-        .worker_threads(std::thread::available_parallelism().map_or(4, |n| n.get().max(4)))
-        .enable_all()
-        .build();
-    let runtime = match runtime {
+    let runtime = match redcall_worker::handler_runtime() {
         Ok(runtime) => runtime,
         Err(error) => return fail(Failure::new(Problem::of(&error))),
     };

@@ -11,7 +11,7 @@ use redcall_common::report::Problem;
 use redcall_common::settings::Settings;
 use redcall_common::store::embedded::Embedded;
 use redcall_common::store::{Connector, Link, StoreError};
-use redcall_worker::{MappedJob, Worker, WorkerError, init_log};
+use redcall_worker::{MappedJob, Worker, WorkerError, handler_runtime, init_log};
 
 /// Run jobs from Redis, as a settings file maps them.
 #[derive(Parser)]
@@ -52,12 +52,7 @@ fn main() -> ExitCode {
         Err(problems) => return fail(problems, 2),
     };
     init_log(&settings.log);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        // More than one even on one core: a handler that blocks its thread must not stop the rest.
-        .worker_threads(std::thread::available_parallelism().map_or(4, |n| n.get().max(4)))
-        .enable_all()
-        .build();
-    let runtime = match runtime {
+    let runtime = match handler_runtime() {
         Ok(runtime) => runtime,
         Err(error) => return fail(vec![Problem::of(&error)], 1),
     };

@@ -12,9 +12,10 @@ echo "$server" >server.pid
 # stay as a zombie where process 1 does not collect them, as in many containers.
 (
     read -r _ <&3
-    # `$!` is the server until there is a nap. A name for the nap could come too late: after it has
-    # begun, and before it has its name, the end of a quick server would be waited out.
-    trap 'test "$!" = "$server" || kill "$!"; wait; exit' TERM
+    # Two ways to wait the nap out after a server that ends quickly: a name for the nap comes after
+    # the nap has begun, so `$!`, which is the server until then; and a nap that has just been
+    # forked loses any signal but KILL, since it still has the handler of this trap.
+    trap 'test "$!" = "$server" || kill -KILL "$!"; wait; exit' TERM
     kill -TERM "$server"
     sleep 5 &
     wait "$!"
