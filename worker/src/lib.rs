@@ -22,6 +22,7 @@ mod request;
 mod runtime;
 mod signals;
 mod state;
+mod stop;
 mod worker;
 
 pub use answer::IntoAnswer;
@@ -35,4 +36,5 @@ pub use redcall_common::settings::{Settings, SettingsError};
 pub use request::{ProgressError, Request};
 pub use runtime::handler_runtime;
 pub use state::States;
-pub use worker::{Stop, Worker};
+pub use stop::Stop;
+pub use worker::Worker;

@@ -5,7 +5,7 @@ use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::worker::Stop;
+use crate::stop::Stop;
 
 /// Listens from now on, for the rest of the process's life.
 pub(crate) fn listen() -> io::Result<watch::Receiver<Stop>> {

@@ -12,17 +12,7 @@ use crate::io;
 use crate::mapping::{Compiled, MappedJob, Mapping};
 use crate::signals;
 use crate::state::States;
-
-/// How far a worker is asked to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stop {
-    /// Not at all.
-    No,
-    /// Takes nothing new; ends when its jobs have ended, at the latest after `drain_timeout`.
-    Drain,
-    /// Gives its jobs back and ends.
-    Now,
-}
+use crate::stop::Stop;
 
 /// Runs jobs. Build it, then [`Worker::run`].
 pub struct Worker {

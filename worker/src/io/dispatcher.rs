@@ -25,7 +25,7 @@ use super::{WITHIN, heartbeat::take_over};
 use crate::error::WorkerError;
 use crate::mapping::Mapping;
 use crate::request::{Event, Shared};
-use crate::worker::Stop;
+use crate::stop::Stop;
 
 /// How many events are taken at once.
 const PORTION: usize = 1024;

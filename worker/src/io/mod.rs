@@ -31,7 +31,7 @@ use crate::error::WorkerError;
 use crate::mapping::Mapping;
 use crate::request::Shared;
 use crate::state::States;
-use crate::worker::Stop;
+use crate::stop::Stop;
 use dispatcher::Dispatcher;
 use heartbeat::Identity;
 use queue::Queue;
