@@ -82,11 +82,13 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         settings.redis.url = url;
     }
     let client = Client::from_settings(&settings).await.map_err(|error| unreachable(&error))?;
-    match cli.verb {
+    let done = match cli.verb {
         Verb::Call(call) => call.run(&client, cli.json).await,
         Verb::Queues => queues::run(&client, cli.json).await,
         Verb::Workers => workers::run(&client, cli.json).await,
-    }
+    };
+    client.flush().await;
+    done
 }
 
 fn json(code: &str, message: &str) -> serde_json::Value {

@@ -11,8 +11,8 @@ use redcall_common::store::inspect::Inspector;
 use redcall_common::store::keys::{Keys, QueueKeys};
 use redcall_common::store::{Connector, Link, StoreError};
 use serde::Serialize;
-use tokio::sync::{OnceCell, Semaphore, mpsc};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{OnceCell, Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::CallError;
 use crate::listen::Channels;
@@ -167,6 +167,20 @@ impl Client {
     /// A request with more to say than name and data.
     pub fn request(&self, name: &str) -> Request {
         Request::new(self.clone(), name)
+    }
+
+    /// Writes what still waits to be written, such as the deletion of answers that were read;
+    /// within half a second. For programs that end right after a call: what is not deleted goes
+    /// by its TTL.
+    pub async fn flush(&self) {
+        const WITHIN: Duration = Duration::from_millis(500);
+        let (done, flushed) = oneshot::channel();
+        let flushing = async {
+            if self.inner.commands.send(Command::Flush(done)).await.is_ok() {
+                let _ = flushed.await;
+            }
+        };
+        let _ = timeout(WITHIN, flushing).await;
     }
 
     /// Looks at queues and workers.

@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Enqueue(Vec<Outgoing>),
     /// Delete a response key that has been read.
     Forget(Arc<QueueKeys>, String),
+    /// Say when everything handed in before has been written.
+    Flush(oneshot::Sender<()>),
 }
 
 /// A request on its way out.
@@ -109,6 +111,7 @@ impl Sender {
         let mut again = Instant::now();
         loop {
             let mut batches = Batches::default();
+            let mut flushes = Vec::new();
             tokio::select! {
                 count = self.commands.recv_many(&mut buffer, PORTION) => if count == 0 { return },
                 () = sleep_until(again), if !unserved.0.is_empty() => {
@@ -124,6 +127,7 @@ impl Sender {
                         }
                     }
                     Command::Forget(keys, key) => batches.of(&keys).forget.push(key),
+                    Command::Flush(done) => flushes.push(done),
                 }
             }
             for batch in batches.0.into_values() {
@@ -133,6 +137,9 @@ impl Sender {
                     }
                     unserved.of(&outgoing.keys).requests.push(outgoing);
                 }
+            }
+            for done in flushes {
+                let _ = done.send(());
             }
         }
     }

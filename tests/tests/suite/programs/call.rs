@@ -60,6 +60,18 @@ async fn a_waited_call_prints_the_answer_as_json() {
 }
 
 #[tokio::test]
+async fn a_program_that_ends_leaves_no_answer_that_it_has_read() {
+    let desk = Desk::new().await;
+    let mut conn = desk.bench.redis.connection().await;
+    for _ in 0..5 {
+        assert_eq!(desk.run(&["call", "add", TWO_ONES, "--wait"]).await.code, 0);
+    }
+    let keys = crate::support::keys(&mut conn).await;
+    let left: Vec<&String> = keys.iter().filter(|key| key.contains(":response:")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test]
 async fn data_may_come_from_stdin() {
     let desk = Desk::new().await;
     let env = desk.env.clone();
