@@ -68,11 +68,11 @@ pub(crate) fn announced(payload: &[u8], pending: &Pending, reread: &mpsc::Unboun
 /// Reads response keys for whoever missed something. Ends with the client.
 pub(crate) struct Reader {
     /// The connection on which announcements are missed.
-    pub(crate) calls: Weak<Link>,
+    calls: Weak<Link>,
     /// The connection that is read from.
-    pub(crate) reads: Weak<Link>,
-    pub(crate) pending: Pending,
-    pub(crate) wanted: mpsc::UnboundedReceiver<Wanted>,
+    reads: Weak<Link>,
+    pending: Pending,
+    wanted: mpsc::UnboundedReceiver<Wanted>,
     /// How many keys go into the next round trip: fewer after one that failed.
     portion: usize,
     /// What could not be read or trimmed and is tried again with the next sweep.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use redcall_common::error::Code;
+use redcall_common::limits::portion;
 use redcall_common::store::keys::QueueKeys;
 use redcall_common::store::{Enqueued, Item, Link};
 use tokio::sync::{mpsc, oneshot};
@@ -15,9 +16,6 @@ use crate::error::CallError;
 use crate::handover::Handover;
 use crate::pending::Pending;
 
-/// Most bytes of envelopes in one command, unless a single one is larger: it has to be written
-/// and carried out well within the response timeout.
-const PORTION_BYTES: usize = 8 << 20;
 /// How many commands go out in one write at most.
 const PORTION: usize = 1024;
 /// How often it is asked whether a queue that nobody serves yet has got a worker.
@@ -190,7 +188,8 @@ impl Sender {
         let mut again = Vec::new();
         let mut forget = batch.forget;
         while !batch.requests.is_empty() {
-            let portion = portion(&batch.requests);
+            let sizes = batch.requests.iter().take(PORTION).map(|one| one.envelope.len());
+            let portion = portion(sizes);
             let portion: Vec<Outgoing> = batch.requests.drain(..portion).collect();
             again.extend(self.enqueue(&batch.keys, portion, &std::mem::take(&mut forget)).await);
         }
@@ -272,15 +271,4 @@ impl Sender {
         }
         again
     }
-}
-
-/// How many of `requests` go out in one command: at least one.
-fn portion(requests: &[Outgoing]) -> usize {
-    let mut bytes = 0;
-    let fits = |outgoing: &&Outgoing| {
-        let is_first = bytes == 0;
-        bytes += outgoing.envelope.len();
-        is_first || bytes <= PORTION_BYTES
-    };
-    requests.iter().take(PORTION).take_while(fits).count()
 }

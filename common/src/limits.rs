@@ -23,3 +23,31 @@ impl Default for Limits {
         Self { request: 2 << 20, answer: 8 << 20, frame: 1 << 20, depth: 64, max_length: 1_000_000 }
     }
 }
+
+/// Most bytes of requests or answers that one command carries, unless a single one is larger: it
+/// has to be written and carried out well within the response timeout.
+pub const COMMAND_BYTES: usize = 8 << 20;
+
+/// How many of the things of these `sizes` (bytes) go into one command: the first in any case.
+#[must_use]
+pub fn portion(sizes: impl Iterator<Item = usize>) -> usize {
+    let mut bytes = 0;
+    let fits = |size: &usize| {
+        let is_first = bytes == 0;
+        bytes += size;
+        is_first || bytes <= COMMAND_BYTES
+    };
+    sizes.take_while(fits).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_portion_is_bounded_but_never_empty() {
+        assert_eq!(portion([COMMAND_BYTES - 1, 1, 1].into_iter()), 2);
+        assert_eq!(portion([2 * COMMAND_BYTES, 1].into_iter()), 1);
+        assert_eq!(portion(std::iter::empty()), 0);
+    }
+}

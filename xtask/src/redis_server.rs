@@ -45,7 +45,7 @@ pub(crate) fn ensure() -> miette::Result<ServerProgram> {
 fn unpack(cache: &Path) -> miette::Result<ServerProgram> {
     let draft = Draft::create(cache)?;
     apt::unpack(&draft.path)?;
-    let libraries = library_folders(&draft.path.join("root"));
+    let libraries = library_folders(&draft.path.join("unpacked"));
     // Relative, so that the folder can be moved to its name.
     let wrapper = draft.path.join("redis-server");
     write_program(&wrapper, &WRAPPER.replace("@LIBRARIES@", &libraries.join(" ")))
@@ -127,7 +127,7 @@ mod tests {
         let server = made.join("root/usr/bin/redis-server");
         write_program(&server, "#!/bin/sh\necho \"$LD_LIBRARY_PATH\" \"$@\"\n").unwrap();
 
-        let folders = library_folders(&made.join("root"));
+        let folders = library_folders(&made.join("unpacked"));
         assert_eq!(folders, ["root/usr/lib/x86_64-linux-gnu"]);
         let wrapper = WRAPPER.replace("@LIBRARIES@", &folders.join(" "));
         write_program(&made.join("redis-server"), &wrapper).unwrap();
@@ -138,7 +138,7 @@ mod tests {
         command.arg(moved.join("redis-server")).args(["--save", ""]);
         let output = command.env("LD_LIBRARY_PATH", "/theirs").output().unwrap();
         let expected =
-            format!("{}/root/usr/lib/x86_64-linux-gnu:/theirs --save \n", moved.display());
+            format!("{}/unpacked/usr/lib/x86_64-linux-gnu:/theirs --save \n", moved.display());
         assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
     }
 }

@@ -193,6 +193,17 @@ impl Link {
         self.note(generation, script.run(&mut conn, call).await)
     }
 
+    /// Runs plain commands on the connection of the moment.
+    pub(super) async fn with<T>(
+        &self,
+        within: Duration,
+        run: impl AsyncFnOnce(&mut MultiplexedConnection) -> redis::RedisResult<T>,
+    ) -> Result<T, StoreError> {
+        let (mut conn, generation) = self.connection(within).await?;
+        let done = run(&mut conn).await;
+        self.note(generation, done.map_err(StoreError::from))
+    }
+
     /// Passes `result` on, and has the connection made anew if it shows that it broke.
     pub(super) fn note<T>(
         &self,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use redcall_common::limits::portion;
 use redcall_common::store::{
     Cycle, CycleReply, Leased, Link, Outcome, Settled, StoreError, WorkerKeys,
 };
@@ -12,8 +13,6 @@ use tokio::time::sleep;
 use super::WITHIN;
 use super::queue::{Leaving, Queue};
 
-/// Most bytes of answers in one script call, unless a single one is larger.
-const MAX_SETTLED_BYTES: usize = 8 << 20;
 /// Pause after a failed turn.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -60,25 +59,14 @@ pub(crate) fn plan(queues: &mut [Queue], mut room: usize) -> Vec<Part> {
         if take == 0 && queue.leaving.is_empty() && !read_back {
             continue;
         }
-        let leaving: Vec<Leaving> = queue.leaving.drain(..portion(&queue.leaving)).collect();
+        let portion = portion(queue.leaving.iter().map(|leaving| leaving.outcome.size()));
+        let leaving: Vec<Leaving> = queue.leaving.drain(..portion).collect();
         let (outcomes, heard) = leaving.into_iter().map(|l| (l.outcome, l.heard)).unzip();
         let parked = if take > 0 { std::mem::take(&mut queue.parked) } else { Vec::new() };
         let keys = queue.keys.clone();
         parts.push(Part { queue: index, keys, take, parked, read_back, outcomes, heard });
     }
     parts
-}
-
-/// How many outcomes one script call settles: at least one, else as many as can be written and
-/// carried out well within the response timeout.
-fn portion(leaving: &[Leaving]) -> usize {
-    let mut bytes = 0;
-    let fits = |leaving: &&Leaving| {
-        let is_first = bytes == 0;
-        bytes += leaving.outcome.size();
-        is_first || bytes <= MAX_SETTLED_BYTES
-    };
-    leaving.iter().take_while(fits).count()
 }
 
 /// Runs a turn. Not to be dropped before its end: what it leased would be forgotten.

@@ -22,7 +22,7 @@ pub(super) fn is_here() -> bool {
     runs("apt-get", "--version") && runs("dpkg", "--version")
 }
 
-/// Unpacks the server and the libraries that this machine lacks into `<folder>/root`.
+/// Unpacks the server and the libraries that this machine lacks into `<folder>/unpacked`.
 pub(super) fn unpack(folder: &Path) -> miette::Result<()> {
     let packages = folder.join("packages");
     fs::create_dir_all(&packages).into_diagnostic()?;
@@ -34,7 +34,7 @@ pub(super) fn unpack(folder: &Path) -> miette::Result<()> {
         own.update()?;
         own.fetch(&packages)?;
     }
-    let root = folder.join("root");
+    let root = folder.join("unpacked");
     for entry in fs::read_dir(&packages).into_diagnostic()? {
         let package = entry.into_diagnostic()?.path();
         output(Command::new("dpkg").arg("-x").arg(&package).arg(&root))?;

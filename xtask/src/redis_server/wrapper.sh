@@ -6,4 +6,4 @@ for folder in @LIBRARIES@; do
 done
 export LD_LIBRARY_PATH
 # exec: whoever starts us must get the server's own process id.
-exec "$here/root/usr/bin/redis-server" "$@"
+exec "$here/unpacked/usr/bin/redis-server" "$@"

@@ -6,14 +6,12 @@ use redis::{Cmd, RedisResult, Value};
 
 use super::read;
 use crate::error::Code;
+use crate::limits::COMMAND_BYTES;
 use crate::request::ReplyTo;
 use crate::store::error::StoreError;
 use crate::store::keys::QueueKeys;
 use crate::store::link::Link;
 use crate::store::script::{self, CYCLE};
-
-/// Most bytes of requests that one fetch returns, unless a single one is larger.
-const MAX_FETCH_BYTES: usize = 8 << 20;
 
 /// A worker's key names on one queue, made once.
 #[derive(Debug, Clone)]
@@ -184,7 +182,7 @@ impl Cycle<'_> {
             rows.push(row(outcome, parked_list, &mut keys));
         }
         let mut call = CYCLE.call(&keys);
-        call.arg(&own.worker).arg(self.take).arg(MAX_FETCH_BYTES);
+        call.arg(&own.worker).arg(self.take).arg(COMMAND_BYTES);
         call.arg(own.dead_max).arg(own.dead_age_ms).arg(lists.len()).arg(rows.len());
         for (index, name) in self.parked.iter().enumerate() {
             call.arg(first_list + index + 1).arg(name);
@@ -263,10 +261,9 @@ impl Link {
         keys: &WorkerKeys,
         within: Duration,
     ) -> Result<Vec<Leased>, StoreError> {
-        let (mut conn, generation) = self.connection(within).await?;
         let call = redis::cmd("HGETALL").arg(&keys.leases).to_owned();
         let held: Vec<(String, Vec<u8>)> =
-            self.note(generation, call.query_async(&mut conn).await.map_err(StoreError::from))?;
+            self.with(within, async |conn| call.query_async(conn).await).await?;
         Ok(held.into_iter().map(|(id, raw)| Leased { id, raw }).collect())
     }
 

@@ -150,9 +150,8 @@ impl Link {
     ///
     /// When Redis cannot be reached within `within` or refuses.
     pub async fn unblock(&self, unblocker: &Unblocker, within: Duration) -> Result<(), StoreError> {
-        let (mut conn, generation) = self.connection(within).await?;
         let id = unblocker.0.load(Ordering::Acquire);
         let call = redis::cmd("CLIENT").arg("UNBLOCK").arg(id).to_owned();
-        self.note(generation, call.exec_async(&mut conn).await.map_err(StoreError::from))
+        self.with(within, async |conn| call.exec_async(conn).await).await
     }
 }

@@ -28,7 +28,6 @@ impl Link {
         }
         pipe.cmd("ZREMRANGEBYRANK").arg(&key).arg(0).arg(-KEPT - 1).ignore();
         pipe.cmd("EXPIRE").arg(&key).arg(KEPT_FOR_SECONDS).ignore();
-        let (mut conn, generation) = self.connection(within).await?;
-        self.note(generation, pipe.exec_async(&mut conn).await.map_err(StoreError::from))
+        self.with(within, async |conn| pipe.exec_async(conn).await).await
     }
 }

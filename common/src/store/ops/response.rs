@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-
 use crate::store::error::StoreError;
 use crate::store::link::Link;
 
@@ -26,8 +24,7 @@ impl Link {
         for key in keys {
             pipe.cmd("LINDEX").arg(key).arg(-1);
         }
-        let (mut conn, generation) = self.connection(within).await?;
-        self.note(generation, pipe.query_async(&mut conn).await.map_err(StoreError::from))
+        self.with(within, async |conn| pipe.query_async(conn).await).await
     }
 
     /// Up to 64 frames at `key`, the first of them at position `from`, read without removing
@@ -44,7 +41,7 @@ impl Link {
     ) -> Result<Vec<Vec<u8>>, StoreError> {
         let last = from.saturating_add(FRAMES - 1);
         let call = redis::cmd("LRANGE").arg(key).arg(from).arg(last).to_owned();
-        self.plain(within, async |conn| call.query_async(conn).await).await
+        self.with(within, async |conn| call.query_async(conn).await).await
     }
 
     /// The first frame at `key`, read without removing it.
@@ -58,7 +55,7 @@ impl Link {
         within: Duration,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let call = redis::cmd("LINDEX").arg(key).arg(0).to_owned();
-        self.plain(within, async |conn| call.query_async(conn).await).await
+        self.with(within, async |conn| call.query_async(conn).await).await
     }
 
     /// Drops the first `count` frames at `key`: the reader has them.
@@ -68,7 +65,7 @@ impl Link {
     /// When Redis cannot be reached within `within` or refuses.
     pub async fn trim(&self, key: &str, count: u64, within: Duration) -> Result<(), StoreError> {
         let call = redis::cmd("LTRIM").arg(key).arg(count).arg(-1).to_owned();
-        self.plain(within, async |conn| call.exec_async(conn).await).await
+        self.with(within, async |conn| call.exec_async(conn).await).await
     }
 
     /// Deletes response keys of one queue that nobody will read again.
@@ -78,16 +75,6 @@ impl Link {
     /// When Redis cannot be reached within `within` or refuses.
     pub async fn forget(&self, keys: &[String], within: Duration) -> Result<(), StoreError> {
         let call = redis::cmd("UNLINK").arg(keys).to_owned();
-        self.plain(within, async |conn| call.exec_async(conn).await).await
-    }
-
-    async fn plain<T>(
-        &self,
-        within: Duration,
-        run: impl AsyncFnOnce(&mut MultiplexedConnection) -> redis::RedisResult<T>,
-    ) -> Result<T, StoreError> {
-        let (mut conn, generation) = self.connection(within).await?;
-        let done = run(&mut conn).await;
-        self.note(generation, done.map_err(StoreError::from))
+        self.with(within, async |conn| call.exec_async(conn).await).await
     }
 }

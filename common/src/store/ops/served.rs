@@ -18,9 +18,8 @@ impl Link {
         pipe.cmd("TIME");
         // The lease that ends last.
         pipe.cmd("ZRANGE").arg(keys.workers()).arg(-1).arg(-1).arg("WITHSCORES");
-        let (mut conn, generation) = self.connection(within).await?;
-        let asked = pipe.query_async(&mut conn).await.map_err(StoreError::from);
-        let (time, last): ((u64, u64), Vec<(String, f64)>) = self.note(generation, asked)?;
+        let asked = self.with(within, async |conn| pipe.query_async(conn).await);
+        let (time, last): ((u64, u64), Vec<(String, f64)>) = asked.await?;
         let now_ms = (time.0 * 1000 + time.1 / 1000) as f64;
         Ok(last.first().is_some_and(|(_, ends_at)| *ends_at >= now_ms))
     }
