@@ -120,15 +120,15 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         // A space: home folders have them, on macOS above all.
         let (made, moved) = (temp.path().join("a draft"), temp.path().join("its name"));
-        let libraries = made.join("root/usr/lib/x86_64-linux-gnu");
+        let libraries = made.join("unpacked/usr/lib/x86_64-linux-gnu");
         fs::create_dir_all(&libraries).unwrap();
-        fs::create_dir_all(made.join("root/usr/bin")).unwrap();
+        fs::create_dir_all(made.join("unpacked/usr/bin")).unwrap();
         fs::write(libraries.join("libx.so.1"), "").unwrap();
-        let server = made.join("root/usr/bin/redis-server");
+        let server = made.join("unpacked/usr/bin/redis-server");
         write_program(&server, "#!/bin/sh\necho \"$LD_LIBRARY_PATH\" \"$@\"\n").unwrap();
 
         let folders = library_folders(&made.join("unpacked"));
-        assert_eq!(folders, ["root/usr/lib/x86_64-linux-gnu"]);
+        assert_eq!(folders, ["unpacked/usr/lib/x86_64-linux-gnu"]);
         let wrapper = WRAPPER.replace("@LIBRARIES@", &folders.join(" "));
         write_program(&made.join("redis-server"), &wrapper).unwrap();
         fs::rename(&made, &moved).unwrap();
