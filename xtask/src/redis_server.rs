@@ -88,7 +88,7 @@ impl Drop for Draft {
     }
 }
 
-/// Folders below `root` that hold shared libraries, relative to the folder above `root`.
+/// Folders below `root` (`…/unpacked`) that hold shared libraries, relative to the one above it.
 fn library_folders(root: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for base in ["usr/lib", "lib"] {
@@ -96,7 +96,7 @@ fn library_folders(root: &Path) -> Vec<String> {
         let below = folders.map(|entry| format!("{base}/{}", entry.file_name().display()));
         found.extend(below.chain([base.to_owned()]).filter(|path| has_libraries(&root.join(path))));
     }
-    found.into_iter().map(|path| format!("root/{path}")).collect()
+    found.into_iter().map(|path| format!("unpacked/{path}")).collect()
 }
 
 fn has_libraries(folder: &Path) -> bool {
