@@ -95,10 +95,10 @@ impl Client {
         let pending = Pending::default();
         let (wanted, orders) = mpsc::unbounded_channel();
         let (heard, reread) = (pending.clone(), wanted.clone());
-        let sink = move |payload: &[u8]| replies::announced(payload, &heard, &reread);
+        let sink = move |_: &[u8], payload: &[u8]| replies::announced(payload, &heard, &reread);
         let (link, reads) = tokio::try_join!(
             Link::connect(connector.clone(), Arc::new(sink)),
-            Link::connect(connector, Arc::new(|_: &[u8]| ())),
+            Link::connect(connector, Arc::new(|_: &[u8], _: &[u8]| ())),
         )?;
         let (link, reads) = (Arc::new(link), Arc::new(reads));
         let (commands, handed_in) = mpsc::channel(AHEAD);

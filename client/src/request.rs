@@ -124,7 +124,9 @@ impl Request {
             enqueued_at: inner.link.now_ms(),
             budget_ms: answering.budget.map(millis),
             response_ttl_ms: None,
+            max_attempts: None,
             notify: answering.notify,
+            idempotency_key: None,
             headers: &self.headers,
         };
         let envelope = envelope.encode();

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::error::{Code, WireError};
 use crate::limits::Limits;
-use crate::name::{is_id, is_job_name};
+use crate::name::{is_id, is_idempotency_key, is_job_name};
 use crate::request::{ReplyTo, Request, TTL_RANGE_MS, WIRE_VERSION, default_response_ttl_ms};
 use crate::store::keys::QueueKeys;
 
@@ -149,6 +149,11 @@ fn read(
     let data = fields.iter().find(|(field, _)| field == "data");
     let (_, data) = data.ok_or_else(|| wrong("the field `data` is missing".into()))?;
     number("response_ttl_ms")?;
+    let idempotency_key =
+        optional::<String>(fields, "idempotency_key").map_err(|error| (error, false))?;
+    if idempotency_key.as_deref().is_some_and(|key| !is_idempotency_key(key)) {
+        return Err(wrong("`idempotency_key` is not 1 to 256 characters".into()));
+    }
     Ok(Request {
         id: optional(fields, "id").ok().flatten().unwrap_or_default(),
         name,
@@ -156,6 +161,8 @@ fn read(
         reply,
         enqueued_at: number("enqueued_at")?,
         budget_ms: number("budget_ms")?,
+        max_attempts: number("max_attempts")?,
+        idempotency_key,
         headers: optional::<BTreeMap<String, String>>(fields, "headers")
             .map_err(|error| (error, false))?
             .unwrap_or_default(),

@@ -3,6 +3,8 @@
 //! | module | holds |
 //! |---|---|
 //! | [`request`], [`decode`] | the envelope that a caller enqueues, its strict decoding |
+//! | [`context`] | what a handler's task passes on to the calls it makes |
+//! | [`digest`] | under which digests calls are known |
 //! | [`frame`] | the elements of a response key |
 //! | [`error`] | the closed set of error codes, and the error as it crosses the wire |
 //! | [`limits`] | how large and how deep anything may be |
@@ -13,7 +15,9 @@
 //!
 //! Nothing belongs here that only one end uses.
 
+pub mod context;
 pub mod decode;
+pub mod digest;
 pub mod error;
 pub mod frame;
 pub mod limits;

@@ -34,6 +34,12 @@ pub fn is_queue(queue: &str) -> bool {
         && queue.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }
 
+/// Whether `key` is 1 to 256 characters.
+#[must_use]
+pub fn is_idempotency_key(key: &str) -> bool {
+    (1..=256).contains(&key.chars().count())
+}
+
 /// A new id that sorts by time (UUID v7).
 #[must_use]
 pub fn new_id() -> String {

@@ -30,9 +30,15 @@ pub struct Envelope<'a> {
     /// How long the answer is kept, ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_ttl_ms: Option<u64>,
+    /// How many runs at most may fail before the job is given up; lowers what the mapping says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<u64>,
     /// Channel on which to announce frames.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notify: Option<&'a str>,
+    /// The same key of the same name and queue is the same call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<&'a str>,
     /// Passed to the handler as they are.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: &'a BTreeMap<String, String>,
@@ -62,6 +68,10 @@ pub struct Request {
     pub enqueued_at: Option<u64>,
     /// How long the caller cares, ms; `None` for no deadline.
     pub budget_ms: Option<u64>,
+    /// How many runs at most may fail; `None` leaves it to the mapping.
+    pub max_attempts: Option<u64>,
+    /// The same key of the same name and queue is the same call.
+    pub idempotency_key: Option<String>,
     /// Passed to the handler as they are.
     pub headers: BTreeMap<String, String>,
 }
@@ -102,7 +112,9 @@ mod tests {
             enqueued_at: 1_763_683_200_000,
             budget_ms: Some(30_000),
             response_ttl_ms: None,
+            max_attempts: None,
             notify: Some("redcall:{q}:notify:c"),
+            idempotency_key: None,
             headers: &BTreeMap::new(),
         };
         let wire = [

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use redcall_common::context::Context;
 use redcall_common::error::{Code, WireError};
 use redcall_common::frame::{FrameHead, FrameType};
 use redcall_common::limits::Limits;
@@ -12,7 +13,7 @@ use redcall_common::store::{Link, Pushed, Settled, Settlement};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::handler::{Ending, HandlerError};
 use crate::state::States;
@@ -55,8 +56,10 @@ pub(crate) struct Job {
     /// Hash of the worker's leases on the job's queue.
     pub(crate) leases: String,
     pub(crate) attempt: u32,
-    /// When the caller stops caring.
-    pub(crate) deadline: Option<Instant>,
+    /// The caller's deadline, and the token that says that the run is not wanted any more.
+    pub(crate) context: Context,
+    /// Whether the handler has asked for its token: then it may end by itself.
+    pub(crate) listens: AtomicBool,
     /// Set by whoever wants to settle it: no further frame goes out before the ending one.
     pub(crate) closing: AtomicBool,
     /// Taken by whoever settles it: handler, `respond` or the timeout. Under the lock of `seq`.
@@ -134,7 +137,29 @@ impl Request {
     /// How long the caller still cares; `None` if it set no limit.
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
-        self.0.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+        self.0.context.remaining()
+    }
+
+    /// Ends when this run is not wanted any more: its caller has cancelled it or its time is over,
+    /// or another worker has the job. Its answer is then not used. Cancel safe.
+    ///
+    /// A handler that has once asked for this, or for [`Request::is_cancelled`], may then go on
+    /// for `worker.cancel_grace`, to end in order; any other is dropped at once, wherever it
+    /// awaits.
+    pub async fn cancelled(&self) {
+        self.0.listens.store(true, Ordering::Release);
+        self.0.context.cancel.cancelled().await;
+    }
+
+    /// Whether [`Request::cancelled`] would end at once: for handlers that block.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.listens.store(true, Ordering::Release);
+        self.0.context.cancel.is_cancelled()
+    }
+
+    pub(crate) fn context(&self) -> Context {
+        self.0.context.clone()
     }
 
     /// Answers the request: this settles it. `true` if the answer took effect, `false` if the

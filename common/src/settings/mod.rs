@@ -37,8 +37,8 @@ use std::path::{Path, PathBuf};
 
 pub use error::SettingsError;
 pub use parts::{
-    ClientSettings, DeadSettings, HandlerSettings, JobSettings, LogFormat, LogSettings,
-    WorkerSettings,
+    Backoff, ClientSettings, DeadSettings, HandlerSettings, JobSettings, Limit, LogFormat,
+    LogSettings, Missed, OnWorkerLoss, Rate, Retries, ScheduleSettings, WorkerSettings,
 };
 pub use redis::RedisSettings;
 
@@ -58,6 +58,12 @@ pub struct Settings {
     /// `[jobs.NAME]`: the job mapping, by job name (1 to 128 characters without spaces and
     /// control characters). Empty by default.
     pub jobs: BTreeMap<String, JobSettings>,
+    /// `[schedules.NAME]`: what is enqueued by the clock, by name (1 to 40 characters of
+    /// `[A-Za-z0-9_-]`). Empty by default.
+    pub schedules: BTreeMap<String, ScheduleSettings>,
+    /// `[queues.NAME] max_length`: how many requests that queue may hold instead of
+    /// `limits.max_length`; 0 for no cap. Empty by default.
+    pub queues: BTreeMap<String, u64>,
     /// `[limits]`: how large and how deep anything on the wire may be.
     pub limits: Limits,
     /// `[dead]`: how many dead letters are kept, and for how long.
@@ -99,6 +105,12 @@ impl Settings {
         env: &BTreeMap<String, String>,
     ) -> Result<Self, SettingsError> {
         load::from_given(path, cwd, env)
+    }
+
+    /// How many requests `queue` may hold; 0 for no cap.
+    #[must_use]
+    pub fn max_length(&self, queue: &str) -> u64 {
+        self.queues.get(queue).copied().unwrap_or(self.limits.max_length)
     }
 
     /// Directory in which commands run: the settings file's, else the working directory.

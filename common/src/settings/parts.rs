@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::error::Code;
+
 /// `[client]`: how long callers wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientSettings {
@@ -39,6 +41,11 @@ pub struct WorkerSettings {
     /// How long running jobs may go on after a stop was asked for, 0 to 1 year; what is left then
     /// goes back to its queue. Default 25 s.
     pub drain_timeout: Duration,
+    /// How long a handler that listens to its cancel token may go on after it fired, and a command
+    /// after its SIGTERM, 0 to 1 hour. Default 5 s.
+    pub cancel_grace: Duration,
+    /// How long the end of a call with an idempotency key is kept, 1 s to 1 year. Default 24 h.
+    pub idempotency_ttl: Duration,
 }
 
 impl Default for WorkerSettings {
@@ -49,6 +56,8 @@ impl Default for WorkerSettings {
             concurrency: 64,
             lease: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(25),
+            cancel_grace: Duration::from_secs(5),
+            idempotency_ttl: Duration::from_secs(24 * 60 * 60),
         }
     }
 }
@@ -63,13 +72,149 @@ pub struct JobSettings {
     /// Queue to which clients with these settings send this job; workers take it from any.
     /// Default none: the client's default queue.
     pub queue: Option<String>,
+    /// How many of it run at the same time in one worker, 1 to 65,536. Default none: as many as
+    /// the worker has slots.
+    pub concurrency: Option<usize>,
+    /// What is done when it fails. Default: it is given up at once.
+    pub retries: Retries,
+    /// What is done when its worker dies. Default: it is run again.
+    pub on_worker_loss: OnWorkerLoss,
+    /// How many of its workers may die before it is given up, 1 to 1,000. Default 3.
+    pub max_crashes: u32,
+    /// For how long the same data of this job is not run twice when nobody waits for it, 1 s to 1
+    /// year. Default none.
+    pub unique: Option<Duration>,
+    /// Bounds over all workers. Default none.
+    pub limit: Option<Limit>,
+}
+
+/// `[jobs.X] retries`: whether, and how long after, a job that failed is run again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retries {
+    /// How many further attempts, 0 to 1,000. Default 0.
+    pub max: u32,
+    /// How the pause grows. Default [`Backoff::Exponential`].
+    pub backoff: Backoff,
+    /// The longest first pause, 1 ms to 1 day. Default 500 ms. Each pause is drawn evenly from
+    /// nothing to its longest (full jitter).
+    pub base: Duration,
+    /// The longest pause of all, 1 ms to 30 days. Default 5 minutes.
+    pub cap: Duration,
+    /// After which codes, of [`Retries::CODES`]. Default `handler_failed`, `handler_panicked`,
+    /// `timeout`.
+    pub on: Vec<Code>,
+}
+
+/// How the pause between attempts grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Backoff {
+    /// `backoff = "exponential"`: doubles each time.
+    #[default]
+    Exponential,
+    /// `backoff = "constant"`: always `base`.
+    Constant,
+}
+
+/// What is done with a job whose worker died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnWorkerLoss {
+    /// `on_worker_loss = "rerun"`: it is run again.
+    #[default]
+    Rerun,
+    /// `on_worker_loss = "fail"`: it is answered `worker_lost`, for jobs that must not repeat.
+    Fail,
+}
+
+/// `[jobs.X] limit`: bounds of one job over all workers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limit {
+    /// The field of `data` by whose value the bounds count, each value for itself and in turns.
+    /// Default none: all of the job's requests together.
+    pub key: Option<String>,
+    /// How many run at the same time, 1 to 65,536. Default none.
+    pub concurrency: Option<u32>,
+    /// How many start per length of time. Default none.
+    pub rate: Option<Rate>,
+}
+
+/// `rate = "10/s"`: at most so many in each such length of time, all at once if need be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How many, 1 to 1,000,000.
+    pub count: u32,
+    /// In how long: `s`, `m`, `h` or `d`.
+    pub per: Duration,
+}
+
+impl Retries {
+    /// The codes with which a run can end that may be tried again.
+    pub const CODES: [Code; 6] = [
+        Code::HandlerFailed,
+        Code::HandlerPanicked,
+        Code::Timeout,
+        Code::InvalidData,
+        Code::TooLarge,
+        Code::Internal,
+    ];
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self {
+            max: 0,
+            backoff: Backoff::Exponential,
+            base: Duration::from_millis(500),
+            cap: Duration::from_secs(5 * 60),
+            on: vec![Code::HandlerFailed, Code::HandlerPanicked, Code::Timeout],
+        }
+    }
+}
+
+/// `[schedules.NAME]`: a job that is enqueued again and again by the clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScheduleSettings {
+    /// The job's name.
+    pub job: String,
+    /// What it gets, as JSON. Default `null`.
+    pub data: String,
+    /// The queue. Default: that of the job's mapping, else `default`.
+    pub queue: Option<String>,
+    /// When: a cron expression of five fields, or of six with seconds first. Checked.
+    pub cron: String,
+    /// The name of the time zone (IANA) in which `cron` is read. Default `UTC`. Checked.
+    pub timezone: String,
+    /// What is done about ticks at which no worker ran. Default [`Missed::Skip`].
+    pub missed: Missed,
+}
+
+/// What is done about ticks at which no worker ran. A tick counts as missed when it is more than
+/// two lease times late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Missed {
+    /// `missed = "skip"`: nothing.
+    #[default]
+    Skip,
+    /// `missed = "last"`: the latest of them is made up for.
+    Last,
+    /// `missed = "all"`: all are made up for, the latest 1,000 at most.
+    All,
 }
 
 impl JobSettings {
     /// A job that is run by `kind`, with the defaults for the rest.
     #[must_use]
     pub fn new(kind: HandlerSettings) -> Self {
-        Self { kind, timeout: Duration::from_secs(10 * 60), queue: None }
+        Self {
+            kind,
+            timeout: Duration::from_secs(10 * 60),
+            queue: None,
+            concurrency: None,
+            retries: Retries::default(),
+            on_worker_loss: OnWorkerLoss::default(),
+            max_crashes: 3,
+            unique: None,
+            limit: None,
+        }
     }
 }
 

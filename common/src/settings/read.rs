@@ -33,6 +33,8 @@ pub(super) fn settings(mut root: Section<'_>) -> Settings {
         client: client(root.section("client")),
         worker: worker(root.section("worker")),
         jobs: jobs::read(root.section("jobs")),
+        schedules: std::collections::BTreeMap::new(),
+        queues: std::collections::BTreeMap::new(),
         limits: limits(root.section("limits")),
         dead: dead(root.section("dead")),
         log: log::read(root.section("log")),
@@ -105,6 +107,8 @@ fn worker(mut section: Section<'_>) -> WorkerSettings {
         drain_timeout: section
             .read("drain_timeout", |entry| entry.duration(Duration::ZERO..=YEAR))
             .unwrap_or(default.drain_timeout),
+        cancel_grace: default.cancel_grace,
+        idempotency_ttl: default.idempotency_ttl,
     };
     section.finish();
     settings

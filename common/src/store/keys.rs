@@ -84,6 +84,27 @@ impl QueueKeys {
         names = "names";
         /// Set of names that have parked requests.
         parked_names = "parked";
+        /// Sorted set of the ids of requests that are not due yet, by the Redis time (ms) when
+        /// they are.
+        schedule = "schedule";
+        /// Hash of those requests, id to envelope.
+        scheduled = "scheduled";
+        /// Hash of what befell requests that were started more than once, id to record.
+        history = "history";
+        /// Sorted set of cancelled ids by the Redis time (ms) at which they are forgotten.
+        cancelled = "cancelled";
+        /// Channel on which the queue's workers are told things.
+        control = "control";
+        /// There while the queue is paused.
+        paused = "paused";
+        /// Hash of recurring schedules, name to the Redis time (ms) of the last tick.
+        ticks = "ticks";
+        /// Hash of leased requests of limited names, id to what they count for.
+        slots = "slots";
+        /// Set of limited names that have sorted requests.
+        limited_names = "limited";
+        /// Sorted set of limits whose rate allows no request before a Redis time (ms).
+        later = "later";
     }
 
     keys_of! {
@@ -99,6 +120,18 @@ impl QueueKeys {
         worker(worker) = "worker";
         /// List of requests that wait for a worker that maps their name.
         parked(name) = "parked";
+        /// What became of one worker's last settling turn.
+        turn(worker) = "turn";
+        /// Hash of the call under one idempotency key, by its digest.
+        idem(digest) = "idem";
+        /// The request that holds a uniqueness window, by its digest.
+        unique(digest) = "unique";
+    }
+
+    /// What all keys of the queue begin with: for scripts that find keys by the ids they read.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
     }
 
     /// Whether `channel` is one that a request of this queue may name.
@@ -125,6 +158,23 @@ const TABLE: &[[&str; 4]] = &[
     ["names", "zset name -> mapped until, ms", "pruned each heartbeat, TTL 1 day", "workers"],
     ["parked", "set of names", "names with parked requests", "workers"],
     ["parked:<name>", "list of requests", "accepted work", "workers"],
+    ["schedule", "zset id -> due, ms", "accepted work", "callers, workers that retry"],
+    ["scheduled", "hash id -> request", "as `schedule`", "callers, workers that retry"],
+    ["history", "hash id -> record", "unsettled requests, TTL 30 days", "workers"],
+    ["cancelled", "zset id -> forgotten, ms", "pruned each heartbeat, TTL", "callers"],
+    ["control", "channel (sharded)", "not stored", "callers, workers"],
+    ["paused", "string", "one", "`redcall pause`"],
+    ["ticks", "hash schedule -> last tick, ms", "schedules, TTL 400 days", "workers"],
+    ["turn:<worker>", "string", "TTL 1 minute", "its worker"],
+    ["idem:<digest>", "hash", "100 waiters, TTL `idempotency_ttl`", "callers, workers"],
+    ["unique:<digest>", "string", "TTL `jobs.X.unique`", "workers"],
+    ["slots", "hash id -> limit", "leases of limited names", "workers"],
+    ["limited", "set of names", "names with sorted requests", "workers"],
+    ["limited:<name>:<key>", "list of requests", "accepted work", "workers"],
+    ["turns:<name>", "list of keys", "keys with sorted requests", "workers"],
+    ["running:<name>:<key>", "set of ids", "leases of that key", "workers"],
+    ["rate:<name>:<key>", "string", "TTL of its backlog", "workers"],
+    ["later", "zset limit -> ready, ms", "keys with sorted requests", "workers"],
 ];
 
 /// The keys as the markdown table that PROTOCOL.md shows.

@@ -24,8 +24,8 @@ const ASK_EVERY: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Called with the payload of each message on a subscribed channel. Must not block.
-pub type Sink = Arc<dyn Fn(&[u8]) + Send + Sync>;
+/// Called with channel and payload of each message on a subscribed channel. Must not block.
+pub type Sink = Arc<dyn Fn(&[u8], &[u8]) + Send + Sync>;
 
 #[derive(Clone)]
 enum State {
@@ -264,7 +264,9 @@ impl Shared {
         let broken = Arc::new(Notify::new());
         let (sink, ended) = (self.sink.clone(), broken.clone());
         let pushes = move |push: PushInfo| match (push.kind, push.data.as_slice()) {
-            (PushKind::SMessage, [_, Value::BulkString(payload)]) => sink(payload),
+            (PushKind::SMessage, [Value::BulkString(channel), Value::BulkString(payload)]) => {
+                sink(channel, payload);
+            }
             (PushKind::Disconnection, _) => ended.notify_one(),
             _ => {}
         };

@@ -5,12 +5,14 @@
 //! | [`keys`] | every key name |
 //! | `lua/`, `script.rs` | the scripts, one file per state move |
 //! | `ops/` | their typed calls, as methods of [`Link`] |
+//! | `control.rs` | what a queue's workers are told |
 //! | `connection.rs` | opening connections |
 //! | `link.rs` | a connection that comes back by itself |
 //! | [`inspect`] | reading queues and workers, for people |
 //! | [`embedded`] | the private server of examples and tests |
 
 mod connection;
+mod control;
 pub mod embedded;
 mod error;
 pub mod inspect;
@@ -20,6 +22,7 @@ mod ops;
 mod script;
 
 pub use connection::Connector;
+pub use control::Control;
 pub use error::StoreError;
 pub use link::{Link, Sink};
 pub use ops::{

@@ -18,10 +18,12 @@ pub(super) struct Script {
 }
 
 macro_rules! scripts {
-    ($($(#[doc = $doc:literal])+ $name:ident = $file:literal;)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident = $file:literal $(with $($part:literal),+)?;)+) => {
         $($(#[doc = $doc])+
-        pub(super) static $name: LazyLock<Script> =
-            LazyLock::new(|| Script::new($file, include_str!(concat!("lua/", $file, ".lua"))));)+
+        pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
+            let parts = [$($(include_str!(concat!("lua/", $part, ".lua"))),+)?];
+            Script::new($file, &parts, include_str!(concat!("lua/", $file, ".lua")))
+        });)+
 
         /// Every script, to load them on a new connection.
         pub(super) fn all() -> Vec<&'static Script> {
@@ -46,8 +48,9 @@ scripts! {
 }
 
 impl Script {
-    fn new(name: &'static str, body: &'static str) -> Self {
-        let text = format!("{}{body}", include_str!("lua/prelude.lua"));
+    /// `parts` are what several scripts share, beside the prelude that is in all of them.
+    fn new(name: &'static str, parts: &[&str], body: &str) -> Self {
+        let text = format!("{}{}{body}", include_str!("lua/prelude.lua"), parts.concat());
         Self { name, inner: redis::Script::new(&text), text }
     }
 

@@ -44,7 +44,7 @@ impl Store {
         let redis = TestRedis::start().await;
         let connector = Connector::new(&redis.settings(), "test").unwrap();
         let (hear, heard) = mpsc::unbounded_channel();
-        let sink = move |payload: &[u8]| {
+        let sink = move |_: &[u8], payload: &[u8]| {
             let _ = hear.send(String::from_utf8(payload.to_vec()).unwrap());
         };
         let link = Link::connect(connector.clone(), Arc::new(sink)).await.unwrap();

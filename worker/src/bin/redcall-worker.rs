@@ -106,7 +106,7 @@ async fn check(mut settings: Settings) -> Result<(), (Problem, u8)> {
     let reached: Result<String, StoreError> = async {
         let connector = Connector::new(&redis, "redcall-worker-check")?;
         let address = connector.address().to_owned();
-        Link::connect(connector, std::sync::Arc::new(|_| {})).await?;
+        Link::connect(connector, std::sync::Arc::new(|_, _| {})).await?;
         Ok(address)
     }
     .await;

@@ -137,7 +137,8 @@ impl<Args: 'static, F: BlockingHandler<Args>> Handler for Blocking<F, Args> {
         Box::pin(async move {
             // The request moves in: its slot is kept until the function really ends, even when
             // nobody waits for it any more.
-            let ending = spawn_blocking(move || function.run(&request)).await;
+            let run = move || request.context().sync_scope(|| function.run(&request));
+            let ending = spawn_blocking(run).await;
             ending.unwrap_or_else(|error| Err(ended_badly(error)))
         })
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use redcall_common::context::Context;
 use redcall_common::decode::{Rejected, decode};
 use redcall_common::error::{Code, WireError};
 use redcall_common::frame::FrameHead;
@@ -72,7 +73,8 @@ fn start(
         serial,
         leases: keys.leases.clone(),
         attempt: 1,
-        deadline,
+        context: Context { deadline, ..Context::default() },
+        listens: AtomicBool::new(false),
         closing: AtomicBool::new(false),
         settled: AtomicBool::new(false),
         seq: Mutex::new(0),
@@ -96,7 +98,7 @@ fn start(
 
 /// Runs a handler to its end and settles the job with it. On the handlers' runtime.
 async fn run(handler: Arc<dyn Handler>, request: Request) {
-    let calling = async { handler.call(request.clone()).await };
+    let calling = request.context().scope(async { handler.call(request.clone()).await });
     let ending = AssertUnwindSafe(calling).catch_unwind().await.unwrap_or_else(|panic| {
         let message = panic.downcast_ref::<&str>().copied();
         let message = message.or_else(|| panic.downcast_ref::<String>().map(String::as_str));

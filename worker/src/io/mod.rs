@@ -73,8 +73,8 @@ async fn serve(
 ) -> Result<(), WorkerError> {
     let identity = Identity::new(&settings, &mapping);
     let connector = Connector::new(&settings.redis, &format!("redcall-worker-{}", identity.id))?;
-    let link = Arc::new(Link::connect(connector.clone(), Arc::new(|_| {})).await?);
-    let beats = Link::connect(connector.clone(), Arc::new(|_| {})).await?;
+    let link = Arc::new(Link::connect(connector.clone(), Arc::new(|_, _| {})).await?);
+    let beats = Link::connect(connector.clone(), Arc::new(|_, _| {})).await?;
     let (events, heard) = mpsc::unbounded_channel();
     let shared = Shared { link, states, limits: settings.limits, events };
     let keys = Keys::new(&settings.redis.prefix);

@@ -1,0 +1,44 @@
+//! The digests under which calls are known: by idempotency key, and by name and data.
+//!
+//! SHA-256 in lower-case hex, so that any client can make the same: `sha256sum` does.
+
+use sha2::{Digest, Sha256};
+
+/// Of the bytes of `data` as the caller wrote them: two calls with other data are not the same.
+#[must_use]
+pub fn of_data(data: &str) -> String {
+    hex(&[data])
+}
+
+/// Of a job's name and an idempotency key, with a line feed between them (no name holds one).
+#[must_use]
+pub fn of_call(name: &str, idempotency_key: &str) -> String {
+    hex(&[name, "\n", idempotency_key])
+}
+
+/// Of a job's name and its data, with a line feed between them: its uniqueness window.
+#[must_use]
+pub fn of_job(name: &str, data: &str) -> String {
+    hex(&[name, "\n", data])
+}
+
+fn hex(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_those_of_sha256sum() {
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(of_data("abc"), abc);
+        assert_eq!(of_call("a", "b"), of_data("a\nb"));
+        assert_ne!(of_call("a", "b"), of_call("ab", ""));
+    }
+}
