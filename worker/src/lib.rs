@@ -12,10 +12,13 @@
 //! Calling jobs is the client's business; neither knows the other.
 
 mod answer;
+mod ending;
 mod error;
+mod execute;
 mod extract;
 mod handler;
 mod io;
+mod job;
 mod log;
 mod mapping;
 mod request;

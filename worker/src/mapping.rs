@@ -5,15 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use redcall_common::settings::{HandlerSettings, JobSettings, Settings};
+use redcall_common::settings::{HandlerSettings, JobSettings, Limit, Settings};
+use redcall_common::store::Rule;
 
 use crate::error::WorkerError;
 use crate::handler::command::CommandHandler;
 use crate::handler::{Handler, builtin};
 use crate::state::States;
-
-/// How long a job may run whose mapping does not say: that of the settings' default.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// What is compiled into this worker, by name.
 pub(crate) type Compiled = BTreeMap<String, Arc<dyn Handler>>;
@@ -22,12 +20,14 @@ pub(crate) type Compiled = BTreeMap<String, Arc<dyn Handler>>;
 #[derive(Clone)]
 pub(crate) struct Mapped {
     pub(crate) handler: Arc<dyn Handler>,
-    pub(crate) timeout: Duration,
+    pub(crate) rules: Arc<JobSettings>,
 }
 
 /// Names of jobs to handlers.
 pub(crate) struct Mapping {
     jobs: BTreeMap<String, Mapped>,
+    /// Whether any job is limited, here or over all workers.
+    is_limited: bool,
 }
 
 /// One line of the mapping, for people.
@@ -50,7 +50,7 @@ impl Mapping {
         for (name, job) in &settings.jobs {
             let handler = handler(job, compiled, &dir, settings.limits.answer)
                 .map_err(|problem| mistake(settings, name, job, problem))?;
-            jobs.insert(name.clone(), Mapped { handler, timeout: job.timeout });
+            jobs.insert(name.clone(), Mapped { handler, rules: Arc::new(job.clone()) });
         }
         let used = settings.jobs.values().filter_map(|job| match &job.kind {
             HandlerSettings::Compiled(name) => Some(name.as_str()),
@@ -59,11 +59,14 @@ impl Mapping {
         let used: Vec<&str> = used.collect();
         for (name, handler) in compiled {
             if !used.contains(&name.as_str()) && !jobs.contains_key(name) {
-                let mapped = Mapped { handler: handler.clone(), timeout: DEFAULT_TIMEOUT };
+                let rules = JobSettings::new(HandlerSettings::Compiled(name.clone()));
+                let mapped = Mapped { handler: handler.clone(), rules: Arc::new(rules) };
                 jobs.insert(name.clone(), mapped);
             }
         }
-        Ok(Self { jobs })
+        let limited = |job: &Mapped| job.rules.limit.is_some() || job.rules.concurrency.is_some();
+        let is_limited = jobs.values().any(limited);
+        Ok(Self { jobs, is_limited })
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Mapped> {
@@ -72,6 +75,25 @@ impl Mapping {
 
     pub(crate) fn names(&self) -> Vec<String> {
         self.jobs.keys().cloned().collect()
+    }
+
+    /// The rules of the names that are limited, here or over all workers, and of `others`, which
+    /// were limited once: what was sorted then must not lie for ever. `running` says how many of
+    /// a name run here.
+    pub(crate) fn limits(&self, others: &[String], running: impl Fn(&str) -> usize) -> Vec<Rule> {
+        if !self.is_limited && others.is_empty() {
+            return Vec::new();
+        }
+        let limited = self.jobs.iter().filter_map(|(name, mapped)| {
+            let JobSettings { limit, concurrency, .. } = &*mapped.rules;
+            let is_limited = limit.is_some() || concurrency.is_some() || others.contains(name);
+            is_limited.then(|| Rule {
+                name: name.clone(),
+                limit: limit.clone().unwrap_or(Limit { key: None, concurrency: None, rate: None }),
+                room: concurrency.map(|most| most.saturating_sub(running(name))),
+            })
+        });
+        limited.collect()
     }
 
     /// Asks each handler whether everything it needs is there.
@@ -89,7 +111,7 @@ impl Mapping {
         let describe = |(name, mapped): (&String, &Mapped)| MappedJob {
             name: name.clone(),
             handler: mapped.handler.describe(),
-            timeout: mapped.timeout,
+            timeout: mapped.rules.timeout,
         };
         self.jobs.iter().map(describe).collect()
     }

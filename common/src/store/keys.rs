@@ -101,7 +101,7 @@ impl QueueKeys {
         ticks = "ticks";
         /// Hash of leased requests of limited names, id to what they count for.
         slots = "slots";
-        /// Set of limited names that have sorted requests.
+        /// Hash of limited names that have sorted requests, name to how many.
         limited_names = "limited";
         /// Sorted set of limits whose rate allows no request before a Redis time (ms).
         later = "later";
@@ -169,9 +169,10 @@ const TABLE: &[[&str; 4]] = &[
     ["idem:<digest>", "hash", "100 waiters, TTL `idempotency_ttl`", "callers, workers"],
     ["unique:<digest>", "string", "TTL `jobs.X.unique`", "workers"],
     ["slots", "hash id -> limit", "leases of limited names", "workers"],
-    ["limited", "set of names", "names with sorted requests", "workers"],
+    ["limited", "hash name -> how many", "names with sorted requests", "workers"],
     ["limited:<name>:<key>", "list of requests", "accepted work", "workers"],
     ["turns:<name>", "list of keys", "keys with sorted requests", "workers"],
+    ["held:<name>", "set of keys", "keys with sorted requests", "workers"],
     ["running:<name>:<key>", "set of ids", "leases of that key", "workers"],
     ["rate:<name>:<key>", "string", "TTL of its backlog", "workers"],
     ["later", "zset limit -> ready, ms", "keys with sorted requests", "workers"],

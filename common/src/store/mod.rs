@@ -26,8 +26,9 @@ pub use control::Control;
 pub use error::StoreError;
 pub use link::{Link, Sink};
 pub use ops::{
-    Beat, BlockingPop, Cycle, CycleReply, Enqueued, Heartbeat, Item, Leased, Outcome, Pushed,
-    Released, Settled, Settlement, Submission, Unblocker, WorkerKeys,
+    Beat, BlockingPop, Claim, Claimed, Cycle, CycleReply, EndedCall, Enqueued, Heartbeat, Item,
+    Leased, Mark, Outcome, Promoted, Pushed, Record, Released, Rule, Settled, Settlement,
+    Submission, Unblocker, WorkerKeys,
 };
 
 /// `enqueue.lua` as the code block that PROTOCOL.md shows, for clients in other languages.

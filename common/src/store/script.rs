@@ -38,13 +38,19 @@ scripts! {
     /// Push one request that is fetched later.
     SUBMIT = "submit";
     /// Settle and lease.
-    CYCLE = "cycle";
+    CYCLE = "cycle" with "record", "limits";
     /// Push a frame that does not end its request.
     FRAME = "frame";
     /// Say that a worker lives.
     HEARTBEAT = "heartbeat";
     /// Give back what a worker holds.
-    RELEASE = "release";
+    RELEASE = "release" with "record", "limits";
+    /// Move what is due to the queue.
+    PROMOTE = "promote";
+    /// Ask what a request under an idempotency key is.
+    CLAIM = "claim";
+    /// Let one request of a kind through per window.
+    UNIQUE = "unique";
 }
 
 impl Script {
@@ -60,9 +66,12 @@ impl Script {
     }
 
     /// A call by hash: keys first, then arguments.
-    pub(super) fn call(&self, keys: &[&str]) -> Cmd {
+    pub(super) fn call(&self, keys: &[impl AsRef<str>]) -> Cmd {
         let mut cmd = redis::cmd("EVALSHA");
-        cmd.arg(self.inner.get_hash()).arg(keys.len()).arg(keys);
+        cmd.arg(self.inner.get_hash()).arg(keys.len());
+        for key in keys {
+            cmd.arg(key.as_ref());
+        }
         cmd
     }
 

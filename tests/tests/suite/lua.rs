@@ -71,7 +71,7 @@ impl Store {
     }
 
     async fn cycle(&self, own: &WorkerKeys, take: usize, outcomes: &[Outcome]) -> CycleReply {
-        let cycle = Cycle { keys: own, take, parked: &[], outcomes };
+        let cycle = Cycle { outcomes, ..Cycle::take(own, take) };
         self.link.cycle(&[cycle], WITHIN).await.unwrap().remove(0)
     }
 
@@ -128,9 +128,11 @@ impl Store {
         entries.into_iter().map(entry).collect()
     }
 
-    /// Every key of the server.
+    /// Every key of the server, but for what workers remember of their last turns.
     async fn all_keys(&mut self) -> Vec<String> {
-        crate::support::keys(&mut self.conn).await
+        let mut keys = crate::support::keys(&mut self.conn).await;
+        keys.retain(|key| !key.contains(":turn:"));
+        keys
     }
 
     /// A reply to `id`, kept for a minute and announced.
@@ -149,7 +151,7 @@ fn envelope(id: &str) -> String {
 }
 
 fn outcome(id: &str, settlement: Settlement) -> Outcome {
-    Outcome { id: id.to_owned(), settlement }
+    Outcome::new(id, settlement)
 }
 
 fn item(waited: bool, envelope: &str) -> Item {

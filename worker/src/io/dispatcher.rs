@@ -9,22 +9,22 @@ use std::time::Duration;
 
 use redcall_common::settings::Settings;
 use redcall_common::store::keys::Keys;
-use redcall_common::store::{CycleReply, Leased, Link, Outcome, Settlement};
+use redcall_common::store::{CycleReply, Leased, Link, Outcome, Rule, Settlement};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use super::WITHIN;
 use super::heartbeat::{self, Identity, Status, Told};
 use super::jobs::Jobs;
-use super::launch::launch;
+use super::launch::Launcher;
 use super::pops::Popped;
 use super::queue::{Leaving, Queue};
 use super::turn::{self, Ended, Part};
-use super::{WITHIN, heartbeat::take_over};
 use crate::error::WorkerError;
+use crate::job::{Event, Shared};
 use crate::mapping::Mapping;
-use crate::request::{Event, Shared};
 use crate::stop::Stop;
 
 /// How many events are taken at once.
@@ -36,29 +36,36 @@ const FAREWELL: Duration = Duration::from_secs(3);
 
 type Turn = Pin<Box<dyn Future<Output = Ended>>>;
 
+/// What the dispatcher says to, and hears from, tasks and other workers.
+pub(crate) struct Talk {
+    pub(crate) told: mpsc::UnboundedSender<Told>,
+    /// Taken by [`Dispatcher::run`].
+    pub(crate) hearing: Option<mpsc::UnboundedReceiver<Told>>,
+    /// Heartbeats have a connection of their own: large answers must not hold them up. It hears
+    /// the control channels.
+    pub(crate) beats: Arc<Link>,
+}
+
 /// See the module.
 pub(crate) struct Dispatcher {
     keys: Keys,
-    identity: Identity,
-    mapping: Mapping,
-    shared: Arc<Shared>,
-    /// Heartbeats have a connection of their own: large answers must not hold them up.
-    beats: Arc<Link>,
+    pub(super) identity: Identity,
+    pub(super) mapping: Mapping,
+    pub(super) shared: Arc<Shared>,
+    pub(super) talk: Talk,
     handlers: Handle,
     /// In priority order.
-    queues: Vec<Queue>,
+    pub(super) queues: Vec<Queue>,
     concurrency: usize,
-    lease: Duration,
+    pub(super) lease: Duration,
     drain_timeout: Duration,
-    jobs: Jobs,
+    pub(super) jobs: Jobs,
     turn: Option<Turn>,
-    told: mpsc::UnboundedSender<Told>,
-    hearing: Option<mpsc::UnboundedReceiver<Told>>,
     /// The round of heartbeats under way.
-    beating: Option<JoinHandle<()>>,
+    pub(super) beating: Option<JoinHandle<()>>,
     stop: Stop,
     /// Since when the connection stands: nobody takes over within one lease of its reconnect.
-    connected_since: Instant,
+    pub(super) connected_since: Instant,
 }
 
 impl Dispatcher {
@@ -67,26 +74,23 @@ impl Dispatcher {
         identity: Identity,
         mapping: Mapping,
         shared: Shared,
-        beats: Link,
+        talk: Talk,
         handlers: Handle,
         queues: Vec<Queue>,
     ) -> Self {
-        let (told, hearing) = mpsc::unbounded_channel();
         Self {
             keys: Keys::new(&settings.redis.prefix),
             identity,
             mapping,
             shared: Arc::new(shared),
-            beats: Arc::new(beats),
+            talk,
             handlers,
+            jobs: Jobs::new(queues.len(), settings.worker.cancel_grace),
             queues,
             concurrency: settings.worker.concurrency,
             lease: settings.worker.lease,
             drain_timeout: settings.worker.drain_timeout,
-            jobs: Jobs::default(),
             turn: None,
-            told,
-            hearing: Some(hearing),
             beating: None,
             stop: Stop::No,
             connected_since: Instant::now(),
@@ -101,7 +105,7 @@ impl Dispatcher {
         mut stop: watch::Receiver<Stop>,
         mut abandoned: oneshot::Receiver<()>,
     ) -> Result<(), WorkerError> {
-        let Some(mut told) = self.hearing.take() else { return Err(WorkerError::Ended) };
+        let Some(mut told) = self.talk.hearing.take() else { return Err(WorkerError::Ended) };
         self.first_heartbeat().await?;
         let (id, name) = (&self.identity.id, &self.identity.name);
         tracing::info!(worker = id, name, jobs = self.identity.names.len(), "ready");
@@ -110,7 +114,7 @@ impl Dispatcher {
         let mut unblocks = interval(UNBLOCK_EVERY);
         unblocks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reconnected = Box::pin(self.shared.link.reconnected());
-        let mut beats_again = Box::pin(self.beats.reconnected());
+        let mut beats_again = Box::pin(self.talk.beats.reconnected());
         let mut batch = Vec::with_capacity(PORTION);
         let mut give_up_at = None;
         loop {
@@ -119,6 +123,7 @@ impl Dispatcher {
                 break;
             }
             let next_end = self.jobs.next_end();
+            let next_look = self.queues.iter().filter_map(Queue::next_look).min();
             tokio::select! {
                 // First whether to go on at all, then what makes room, then what fills it.
                 biased;
@@ -141,6 +146,7 @@ impl Dispatcher {
                 Some(popped) = pops.recv() => self.popped(popped),
                 Some(told) = told.recv() => self.told(told),
                 () = until(next_end) => self.jobs.end_late(),
+                () = until(next_look) => self.look(),
                 _ = ticks.tick() => self.beat(),
                 _ = unblocks.tick(), if self.stop > Stop::No => self.unblock(),
                 () = &mut reconnected => {
@@ -149,18 +155,20 @@ impl Dispatcher {
                     self.queues.iter_mut().for_each(Queue::doubt);
                 }
                 () = &mut beats_again => {
-                    beats_again = Box::pin(self.beats.reconnected());
+                    beats_again = Box::pin(self.talk.beats.reconnected());
                     self.connected_since = Instant::now();
+                    // What was said on the control channels meanwhile is missed.
+                    self.beat();
                 }
             }
         }
-        self.farewell().await
+        self.farewell(events).await
     }
 
     async fn first_heartbeat(&mut self) -> Result<(), WorkerError> {
         let info = self.identity.info(self.status());
         let queues: Vec<_> = self.queues.iter().map(|queue| queue.keys.clone()).collect();
-        let (link, identity) = (&self.beats, &self.identity);
+        let (link, identity) = (&self.talk.beats, &self.identity);
         let beats = heartbeat::round(link, &self.keys, &queues, identity, self.lease, &info).await;
         beats.into_iter().collect::<Result<Vec<_>, _>>()?;
         Ok(())
@@ -169,21 +177,23 @@ impl Dispatcher {
     /// Sends out whatever can be sent out now: a turn, blocked pops.
     fn work(&mut self) {
         let stopping = self.stop > Stop::No;
+        let rules = self.rules();
         if self.turn.is_none() {
             let out = self.queues.iter().filter(|queue| queue.popping).count();
             let free = self.concurrency.saturating_sub(self.jobs.len());
             // Each blocked pop may bring one; but they must not keep a queue with work waiting.
             let room = if stopping { 0 } else { free.saturating_sub(out).max(free.min(1)) };
-            let parts = turn::plan(&mut self.queues, room);
+            let parts = turn::plan(&mut self.queues, room, &rules);
             if !parts.is_empty() {
                 self.turn = Some(Box::pin(turn::run(self.shared.link.clone(), parts)));
             }
         }
         if !stopping && self.jobs.len() < self.concurrency {
             for queue in &mut self.queues {
-                if !queue.popping && !queue.unsure && !queue.may_have_work() {
+                let idle = !queue.unsure && queue.paused.is_none() && !queue.may_have_work();
+                if !queue.popping && idle {
                     queue.popping = true;
-                    queue.pops.arm();
+                    queue.pops.arm(&rules);
                 }
             }
         }
@@ -194,15 +204,17 @@ impl Dispatcher {
         match ended.replies {
             Ok(replies) => {
                 for (mut part, reply) in ended.parts.into_iter().zip(replies) {
-                    let CycleReply { settled, length, leased, parked } = reply.cycle;
                     let queue = part.queue;
-                    self.queues[queue].length = Some(length);
+                    self.note(queue, &reply.cycle);
+                    let CycleReply { settled, leased, parked, .. } = reply.cycle;
                     if parked > 0 && !leased.is_empty() {
                         // There may be more where that came from.
                         self.queues[queue].parked = part.take_parked();
                     }
                     if let Some(held) = reply.held {
                         self.queues[queue].unsure = false;
+                        let ids = held.iter().map(|leased| leased.id.clone()).collect();
+                        self.jobs.end_lost(queue, &ids);
                         self.start(queue, self.strangers(&part, held));
                     }
                     part.settled(settled);
@@ -218,24 +230,43 @@ impl Dispatcher {
         }
     }
 
+    /// Takes what a turn or a pop said of its queue.
+    fn note(&mut self, queue: usize, reply: &CycleReply) {
+        let due = reply.due_ms.map(|due| self.instant_of(due));
+        let queue = &mut self.queues[queue];
+        queue.length = Some(reply.length);
+        queue.ready = reply.ready;
+        queue.note_paused(reply.paused);
+        if let Some(due) = due {
+            queue.note_due(due);
+        }
+    }
+
+    /// The names whose requests are sorted, and how many of each there is room for.
+    fn rules(&self) -> Arc<[Rule]> {
+        let others = self.queues.iter().flat_map(|queue| queue.limited.iter().cloned());
+        let others: Vec<String> = others.collect();
+        self.mapping.limits(&others, |name| self.jobs.of_name(name)).into()
+    }
+
     /// What is held but known to nobody here: the reply that brought it was lost.
     fn strangers(&self, part: &Part, held: Vec<Leased>) -> Vec<Leased> {
-        let known = self.jobs.ids_of(part.queue);
-        let leaving = &self.queues[part.queue].leaving;
-        let leaving: HashSet<&str> = leaving.iter().map(|l| l.outcome.id.as_str()).collect();
-        let is_known = |id: &str| known.contains(id) || leaving.contains(id) || part.settles(id);
+        let leaving: HashSet<&str> =
+            self.queues[part.queue].outcomes().map(|outcome| outcome.id.as_str()).collect();
+        let is_known =
+            |id: &str| self.jobs.runs(part.queue, id) || leaving.contains(id) || part.settles(id);
         held.into_iter().filter(|leased| !is_known(&leased.id)).collect()
     }
 
     fn popped(&mut self, popped: Popped) {
-        let queue = &mut self.queues[popped.queue];
-        queue.popping = false;
+        self.queues[popped.queue].popping = false;
         match popped.reply {
             Ok(reply) => {
-                queue.length = Some(reply.length);
+                self.note(popped.queue, &reply);
                 self.start(popped.queue, reply.leased);
             }
             Err(error) => {
+                let queue = &mut self.queues[popped.queue];
                 tracing::debug!(%error, queue = queue.name(), "a blocked pop failed");
                 queue.doubt();
             }
@@ -252,14 +283,19 @@ impl Dispatcher {
         }
         // The last one first, so that the first comes to lie at the head.
         for leased in leased.rev() {
-            self.leave(queue, Outcome { id: leased.id, settlement: Settlement::Back });
+            self.leave(queue, Outcome::new(leased.id, Settlement::Back));
         }
     }
 
     fn launch(&mut self, queue: usize, leased: Leased) {
         let serial = self.jobs.next_serial();
-        let keys = &self.queues[queue].keys;
-        match launch(&leased, keys, serial, &self.mapping, &self.shared, &self.handlers) {
+        let launcher = Launcher {
+            keys: &self.queues[queue].keys,
+            mapping: &self.mapping,
+            shared: &self.shared,
+            handlers: &self.handlers,
+        };
+        match launcher.launch(&leased, serial, |name| self.jobs.of_name(name)) {
             Ok(launched) => self.jobs.insert(serial, queue, leased.id, launched),
             Err(outcome) => self.leave(queue, *outcome),
         }
@@ -275,14 +311,14 @@ impl Dispatcher {
         }
     }
 
-    fn beat(&mut self) {
+    pub(super) fn beat(&mut self) {
         if self.beating.is_some() {
             return;
         }
         let info = self.identity.info(self.status());
         let queues: Vec<_> = self.queues.iter().map(|queue| queue.keys.clone()).collect();
-        let (link, keys) = (self.beats.clone(), self.keys.clone());
-        let (identity, lease, told) = (self.identity.clone(), self.lease, self.told.clone());
+        let (link, keys) = (self.talk.beats.clone(), self.keys.clone());
+        let (identity, lease, told) = (self.identity.clone(), self.lease, self.talk.told.clone());
         self.beating = Some(tokio::spawn(async move {
             let beats = heartbeat::round(&link, &keys, &queues, &identity, lease, &info).await;
             for (queue, beat) in beats.into_iter().enumerate() {
@@ -293,40 +329,6 @@ impl Dispatcher {
             }
             let _ = told.send(Told::RoundEnded);
         }));
-    }
-
-    fn told(&mut self, told: Told) {
-        match told {
-            Told::RoundEnded => self.beating = None,
-            Told::TakenOver { queue } => self.queues[queue].length = None,
-            Told::Beat { queue, heartbeat } => {
-                let mapped = |name: &str| self.mapping.get(name).is_some();
-                // What nobody maps any more is taken as well, and answered as unknown.
-                let parked = heartbeat.parked.into_iter();
-                let parked = parked.filter(|(name, live)| !live || mapped(name));
-                self.queues[queue].parked = parked.map(|(name, _)| name).collect();
-                self.compare(queue, heartbeat.held);
-                if self.connected_since.elapsed() < self.lease {
-                    return;
-                }
-                for dead in heartbeat.dead {
-                    let (link, told) = (self.beats.clone(), self.told.clone());
-                    let keys = self.queues[queue].keys.clone();
-                    tokio::spawn(take_over(link, keys, queue, dead, told));
-                }
-            }
-        }
-    }
-
-    /// The last net under lost replies: more leases than are known here, twice in a row (once may
-    /// be a reply on its way), are read back.
-    fn compare(&mut self, queue: usize, held: usize) {
-        let known = self.jobs.ids_of(queue).len();
-        let queue = &mut self.queues[queue];
-        queue.surplus = if held > known + queue.leaving.len() { queue.surplus + 1 } else { 0 };
-        if queue.surplus > 1 {
-            queue.doubt();
-        }
     }
 
     fn status(&self) -> Status {
@@ -356,14 +358,23 @@ impl Dispatcher {
     }
 
     fn is_drained(&self) -> bool {
-        let quiet = |queue: &Queue| !queue.popping && queue.leaving.is_empty();
+        let quiet = |queue: &Queue| !queue.popping && !queue.has_outcomes();
         self.jobs.is_empty() && self.turn.is_none() && self.queues.iter().all(quiet)
     }
 
     /// Settles what has ended, gives back the rest, leaves the registry. Bounded.
-    async fn farewell(mut self) -> Result<(), WorkerError> {
-        let left = self.jobs.len();
-        self.jobs.abort_all();
+    async fn farewell(
+        mut self,
+        mut events: mpsc::UnboundedReceiver<Event>,
+    ) -> Result<(), WorkerError> {
+        while let Ok(event) = events.try_recv() {
+            self.event(event);
+        }
+        let given_back = self.jobs.give_back(self.shared.idempotency_ttl);
+        let left = given_back.len();
+        for (queue, outcome) in given_back {
+            self.leave(queue, outcome);
+        }
         if let Some(round) = self.beating.take() {
             // What it has sent comes before the release, on the same connection; no more may
             // follow, or the worker would be in the registry again.
@@ -375,14 +386,14 @@ impl Dispatcher {
                 let ended = turn.await;
                 self.turn_ended(ended);
             }
-            let parts = turn::plan(&mut self.queues, 0);
-            if !parts.is_empty() {
+            while self.queues.iter().any(Queue::has_outcomes) {
+                let parts = turn::plan(&mut self.queues, 0, &Arc::from([]));
                 let ended = turn::run(self.shared.link.clone(), parts).await;
                 self.turn_ended(ended);
             }
             for queue in &mut self.queues {
-                queue.pops.close(&self.beats).await?;
-                self.beats.release(&queue.keys.queue, &self.identity.id, true, WITHIN).await?;
+                queue.pops.close(&self.talk.beats).await?;
+                self.talk.beats.release(&queue.keys.queue, &self.identity.id, true, WITHIN).await?;
             }
             Ok::<(), WorkerError>(())
         };

@@ -5,10 +5,16 @@ use std::time::Duration;
 
 use redcall_common::store::inspect::{Overdue, WorkerInfo};
 use redcall_common::store::keys::Keys;
-use redcall_common::store::{Beat, Heartbeat, Link, Released, StoreError, WorkerKeys};
+use redcall_common::store::{
+    Beat, Control, Heartbeat, Link, Promoted, Released, StoreError, WorkerKeys,
+};
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 
 use super::WITHIN;
+
+/// By how much workers spread what all of them do at the same moment.
+const MOST_JITTER_MS: u64 = 20;
 
 /// Who this worker is.
 #[derive(Debug, Clone)]
@@ -30,6 +36,10 @@ pub(crate) enum Told {
     TakenOver { queue: usize },
     /// A round over all queues has ended.
     RoundEnded,
+    /// Somebody said so on the queue's control channel.
+    Control { queue: usize, control: Control },
+    /// What was due has been moved to the queue, or Redis could not be asked.
+    Promoted { queue: usize, promoted: Option<Promoted> },
 }
 
 /// What changes from one heartbeat to the next.
@@ -103,4 +113,17 @@ pub(crate) async fn take_over(
         Ok(Released::StillAlive) => {}
         Err(error) => tracing::debug!(%error, "cannot take over yet; the next heartbeat tries"),
     }
+}
+
+/// Moves what is due on a queue, a moment later on each worker: one of them is enough.
+pub(crate) async fn promote(
+    link: Arc<Link>,
+    keys: Arc<WorkerKeys>,
+    queue: usize,
+    told: mpsc::UnboundedSender<Told>,
+) {
+    sleep(Duration::from_millis(u64::from(std::process::id()) % MOST_JITTER_MS)).await;
+    let promoted = link.promote(&keys.queue, WITHIN).await;
+    let promoted = promoted.inspect_err(|error| tracing::debug!(%error, "cannot promote yet"));
+    let _ = told.send(Told::Promoted { queue, promoted: promoted.ok() });
 }

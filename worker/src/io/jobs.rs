@@ -3,15 +3,20 @@
 //! Read and written by the dispatcher alone.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use redcall_common::error::{Code, WireError};
+use redcall_common::settings::OnWorkerLoss;
 use redcall_common::store::inspect::Overdue;
 use redcall_common::store::{Outcome, Settlement};
 use tokio::time::Instant;
 
 use super::launch::Launched;
 use super::queue::Leaving;
+use crate::ending::{Ended, give_up};
 use crate::handler::HandlerError;
-use crate::request::{Event, Request};
+use crate::job::{Event, Job};
 
 /// A job that holds a slot.
 struct Running {
@@ -20,20 +25,48 @@ struct Running {
     launched: Launched,
     /// Whether it has been settled, by whomever.
     settled: bool,
-    /// Answered as out of time, and still there.
+    /// Ended from outside, and still there.
     overdue: bool,
+    /// What the next entry of `deadlines` is about.
+    next: Instant,
+}
+
+/// Why a job is ended from outside.
+pub(crate) enum Why {
+    /// Its caller, or somebody else, does not want it any more.
+    Cancelled,
+    /// Its time is over.
+    Late,
+    /// Another worker has it: nothing is settled here.
+    Lost,
 }
 
 /// See the module.
-#[derive(Default)]
 pub(crate) struct Jobs {
     running: HashMap<u64, Running>,
-    /// When jobs are ended; one entry per running job that is not overdue.
+    /// Per queue: id to serial.
+    by_id: Vec<HashMap<String, u64>>,
+    /// How many run of the names that are counted.
+    by_name: HashMap<String, usize>,
+    /// When jobs are ended, or dropped; one entry per running job, unless it is dropped already.
     deadlines: BTreeSet<(Instant, u64)>,
     next_serial: u64,
+    /// How long one that listens to its token may go on after it fired.
+    grace: Duration,
 }
 
 impl Jobs {
+    pub(crate) fn new(queues: usize, grace: Duration) -> Self {
+        Self {
+            running: HashMap::new(),
+            by_id: vec![HashMap::new(); queues],
+            by_name: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            next_serial: 0,
+            grace,
+        }
+    }
+
     /// How many slots are taken.
     pub(crate) fn len(&self) -> usize {
         self.running.len()
@@ -49,29 +82,77 @@ impl Jobs {
         self.next_serial
     }
 
+    /// How many run of a name whose mapping bounds it.
+    pub(crate) fn of_name(&self, name: &str) -> usize {
+        self.by_name.get(name).copied().unwrap_or(0)
+    }
+
     pub(crate) fn insert(&mut self, serial: u64, queue: usize, id: String, launched: Launched) {
-        self.deadlines.insert((launched.ends_at, serial));
-        let running = Running { queue, id, launched, settled: false, overdue: false };
+        if launched.is_counted {
+            *self.by_name.entry(launched.name.clone()).or_default() += 1;
+        }
+        let next = end_of(&launched);
+        self.deadlines.insert((next, serial));
+        self.by_id[queue].insert(id.clone(), serial);
+        let running = Running { queue, id, launched, settled: false, overdue: false, next };
         self.running.insert(serial, running);
+    }
+
+    fn remove(&mut self, serial: u64) -> Option<Running> {
+        let running = self.running.remove(&serial)?;
+        self.deadlines.remove(&(running.next, serial));
+        let by_id = &mut self.by_id[running.queue];
+        // The same request may have come back, and run again, while this one would not end.
+        if by_id.get(&running.id) == Some(&serial) {
+            by_id.remove(&running.id);
+        }
+        let name = &running.launched.name;
+        if let Some(count) = self.by_name.get_mut(name).filter(|_| running.launched.is_counted) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_name.remove(name);
+            }
+        }
+        Some(running)
     }
 
     /// What a job says of itself; what leaves for which queue, if anything does.
     pub(crate) fn event(&mut self, event: Event) -> Option<(usize, Leaving)> {
         match event {
-            Event::Settle { serial, settlement, heard } => {
+            Event::Settle { serial, outcome, heard } => {
                 let running = self.running.get_mut(&serial)?;
                 running.settled = true;
-                let outcome = Outcome { id: running.id.clone(), settlement };
-                Some((running.queue, Leaving { outcome, heard }))
+                Some((running.queue, Leaving { outcome: *outcome, heard }))
+            }
+            Event::Deadline { serial, deadline } => {
+                let running = self.running.get_mut(&serial)?;
+                running.launched.deadline = deadline;
+                if !running.overdue {
+                    let next = end_of(&running.launched);
+                    self.reschedule(serial, next);
+                }
+                None
+            }
+            Event::Lost { serial } => {
+                self.end(serial, &Why::Lost);
+                None
             }
             Event::Released { serial } => {
-                let running = self.running.remove(&serial)?;
-                self.deadlines.remove(&(running.launched.ends_at, serial));
-                // Unsettled: its runtime went away under it.
-                let outcome = Outcome { id: running.id, settlement: Settlement::Back };
+                let running = self.remove(serial)?;
+                // Unsettled: its runtime went away under it. It was started.
+                let job = running.launched.job.upgrade();
+                let attempt = job.map_or(1, |job| job.attempt());
+                let outcome = Outcome::new(running.id, Settlement::Rerun { attempt });
                 (!running.settled).then_some((running.queue, Leaving { outcome, heard: None }))
             }
         }
+    }
+
+    fn reschedule(&mut self, serial: u64, next: Instant) {
+        let Some(running) = self.running.get_mut(&serial) else { return };
+        self.deadlines.remove(&(running.next, serial));
+        running.next = next;
+        self.deadlines.insert((next, serial));
     }
 
     /// When the next job is out of time.
@@ -86,22 +167,67 @@ impl Jobs {
         while let Some((at, serial)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now)
         {
             self.deadlines.remove(&(at, serial));
-            let Some(running) = self.running.get_mut(&serial) else { continue };
-            running.overdue = true;
-            // Held before the handler is ended: with its last clone the job would go unsettled.
-            let job = running.launched.job.upgrade();
-            running.launched.abort.abort();
-            if let Some(job) = job {
-                let error = HandlerError(running.launched.timeout.clone());
-                let name = &running.launched.name;
-                tracing::warn!(id = running.id, name, code = %error.0.code, "out of time");
-                // On this thread: the handlers' ones may all be spinning.
-                tokio::spawn(async move { Request::new(job).conclude(Err(error)).await });
+            match self.running.get(&serial) {
+                Some(running) if running.overdue => running.launched.abort.abort(),
+                Some(_) => self.end(serial, &Why::Late),
+                None => {}
             }
         }
     }
 
-    /// Jobs that were out of time and still run.
+    /// Ends the job that runs for request `id` of a queue, if one does.
+    pub(crate) fn end_by_id(&mut self, queue: usize, id: &str, why: &Why) {
+        if let Some(serial) = self.by_id[queue].get(id).copied() {
+            self.end(serial, why);
+        }
+    }
+
+    /// Ends a job from outside: its caller hears at once, its token fires, and it is dropped: at
+    /// once, or after a grace if it listens to its token.
+    fn end(&mut self, serial: u64, why: &Why) {
+        let Some(running) = self.running.get_mut(&serial) else { return };
+        if running.overdue {
+            return;
+        }
+        running.overdue = true;
+        let launched = &running.launched;
+        // Held before the handler is ended: with its last clone the job would go unsettled.
+        let Some(job) = launched.job.upgrade() else { return };
+        let (id, name) = (&running.id, &launched.name);
+        match why {
+            Why::Lost => {
+                tracing::warn!(id, name, "its lease was lost: another worker has it");
+                job.take();
+                running.settled = true;
+            }
+            Why::Cancelled | Why::Late => {
+                let error = reason(launched, why);
+                tracing::info!(id, name, code = %error.code, "ended");
+                // On this thread: the handlers' ones may all be spinning.
+                let job = job.clone();
+                tokio::spawn(async move { job.settle(Err(HandlerError(error)), None).await });
+            }
+        }
+        launched.cancel.cancel();
+        if job.listens.load(Ordering::Acquire) {
+            let drop_at = Instant::now() + self.grace;
+            self.reschedule(serial, drop_at);
+        } else {
+            launched.abort.abort();
+            self.deadlines.remove(&(running.next, serial));
+        }
+    }
+
+    /// The deadline of a running request's caller has moved.
+    pub(crate) fn extend(&mut self, queue: usize, id: &str, deadline: Option<Instant>) {
+        let serial = self.by_id[queue].get(id);
+        let running = serial.and_then(|serial| self.running.get(serial));
+        if let Some(job) = running.and_then(|running| running.launched.job.upgrade()) {
+            job.set_deadline(deadline);
+        }
+    }
+
+    /// Jobs that were ended and still run.
     pub(crate) fn overdue(&self) -> Vec<Overdue> {
         let overdue = self.running.values().filter(|running| running.overdue);
         let millis = |since: Instant| u64::try_from(since.elapsed().as_millis());
@@ -113,14 +239,75 @@ impl Jobs {
         overdue.collect()
     }
 
-    /// Ids of the jobs of one queue.
-    pub(crate) fn ids_of(&self, queue: usize) -> HashSet<&str> {
-        let of = self.running.values().filter(|running| running.queue == queue);
-        of.map(|running| running.id.as_str()).collect()
+    /// Whether request `id` of a queue runs here.
+    pub(crate) fn runs(&self, queue: usize, id: &str) -> bool {
+        self.by_id[queue].contains_key(id)
     }
 
-    /// Ends all handlers, as far as they can be ended.
-    pub(crate) fn abort_all(&self) {
-        self.running.values().for_each(|running| running.launched.abort.abort());
+    /// How many jobs of a queue hold a slot, and how many of those are not settled.
+    pub(crate) fn count(&self, queue: usize) -> (usize, usize) {
+        let of = self.running.values().filter(|running| running.queue == queue);
+        of.fold((0, 0), |(all, open), running| (all + 1, open + usize::from(!running.settled)))
+    }
+
+    /// Ends every unsettled job of a queue whose id is not among `held`: others have taken it.
+    pub(crate) fn end_lost(&mut self, queue: usize, held: &HashSet<String>) {
+        let lost = self.running.iter().filter(|(_, running)| {
+            running.queue == queue && !running.settled && !held.contains(&running.id)
+        });
+        let lost: Vec<u64> = lost.map(|(serial, _)| *serial).collect();
+        for serial in lost {
+            self.end(serial, &Why::Lost);
+        }
+    }
+
+    /// Ends all handlers, as far as they can be ended; what their jobs become. What has started
+    /// and may not be repeated is given up.
+    pub(crate) fn give_back(&mut self, idempotency_ttl: Duration) -> Vec<(usize, Outcome)> {
+        let mut outcomes = Vec::new();
+        for running in self.running.values_mut() {
+            running.launched.cancel.cancel();
+            let job = running.launched.job.upgrade().filter(|_| !running.settled);
+            running.launched.abort.abort();
+            if let Some(job) = job.filter(|job| job.take()) {
+                running.settled = true;
+                outcomes
+                    .push((running.queue, given_back(&job, &running.launched, idempotency_ttl)));
+            }
+        }
+        outcomes
+    }
+}
+
+fn given_back(job: &Job, launched: &Launched, idempotency_ttl: Duration) -> Outcome {
+    let attempt = job.attempt();
+    match launched.on_worker_loss {
+        OnWorkerLoss::Rerun => Outcome::new(&job.request.id, Settlement::Rerun { attempt }),
+        OnWorkerLoss::Fail => {
+            let message = "its worker was stopped, and it must not be run twice (on_worker_loss)";
+            let error = WireError::new(Code::WorkerLost, message);
+            // The last number that a frame can have: those that were pushed are not counted here.
+            let seq = job.seq.try_lock().map_or(1, |seq| *seq + 1);
+            let ended = Ended { error, attempt, seq, bury: true };
+            give_up(&job.request, &job.keys.queue, ended, idempotency_ttl)
+        }
+    }
+}
+
+fn end_of(launched: &Launched) -> Instant {
+    launched.deadline.map_or(launched.by_mapping, |deadline| deadline.min(launched.by_mapping))
+}
+
+fn reason(launched: &Launched, why: &Why) -> WireError {
+    match why {
+        Why::Cancelled => WireError::new(Code::Cancelled, "the call was cancelled"),
+        Why::Late | Why::Lost if end_of(launched) < launched.by_mapping => {
+            let message = "the caller's time ran out while the job was running";
+            WireError::new(Code::DeadlineExceeded, message)
+        }
+        Why::Late | Why::Lost => {
+            let message = format!("the handler ran longer than {:?}", launched.timeout);
+            WireError::new(Code::Timeout, message)
+        }
     }
 }

@@ -9,9 +9,10 @@
 //!    settled, then the release of whatever is left, then heartbeats: a draining worker is alive.
 
 mod dispatcher;
+mod hear;
 mod heartbeat;
 mod jobs;
-mod launch;
+pub(crate) mod launch;
 mod pops;
 mod queue;
 mod turn;
@@ -23,17 +24,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use redcall_common::name::new_id;
 use redcall_common::settings::Settings;
 use redcall_common::store::keys::Keys;
-use redcall_common::store::{Connector, Link, WorkerKeys};
+use redcall_common::store::{Connector, Control, Link, WorkerKeys};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::WorkerError;
+use crate::job::Shared;
 use crate::mapping::Mapping;
-use crate::request::Shared;
 use crate::state::States;
 use crate::stop::Stop;
 use dispatcher::Dispatcher;
-use heartbeat::Identity;
+use heartbeat::{Identity, Told};
 use queue::Queue;
 
 /// How long an operation at Redis waits for a connection before it is tried again.
@@ -74,10 +75,30 @@ async fn serve(
     let identity = Identity::new(&settings, &mapping);
     let connector = Connector::new(&settings.redis, &format!("redcall-worker-{}", identity.id))?;
     let link = Arc::new(Link::connect(connector.clone(), Arc::new(|_, _| {})).await?);
-    let beats = Link::connect(connector.clone(), Arc::new(|_, _| {})).await?;
-    let (events, heard) = mpsc::unbounded_channel();
-    let shared = Shared { link, states, limits: settings.limits, events };
     let keys = Keys::new(&settings.redis.prefix);
+    let names = settings.worker.queues.iter();
+    let controls: Vec<String> = names.map(|name| keys.of(name).control()).collect();
+    let (told, hearing) = mpsc::unbounded_channel();
+    let (tell, channels) = (told.clone(), controls.clone());
+    let sink = move |channel: &[u8], payload: &[u8]| {
+        let queue = channels.iter().position(|name| name.as_bytes() == channel);
+        if let (Some(queue), Some(control)) = (queue, Control::parse(payload)) {
+            let _ = tell.send(Told::Control { queue, control });
+        }
+    };
+    let beats = Link::connect(connector.clone(), Arc::new(sink)).await?;
+    for channel in &controls {
+        beats.subscribe(channel, WITHIN).await?;
+    }
+    let (events, heard) = mpsc::unbounded_channel();
+    let shared = Shared {
+        link,
+        states,
+        limits: settings.limits,
+        events,
+        worker: identity.id.clone(),
+        idempotency_ttl: settings.worker.idempotency_ttl,
+    };
     let (popped, pops) = mpsc::unbounded_channel();
     let queues = settings.worker.queues.iter().enumerate().map(|(index, name)| {
         let dead = &settings.dead;
@@ -87,7 +108,8 @@ async fn serve(
         Queue::new(keys, pop)
     });
     let queues = queues.collect();
-    let dispatcher = Dispatcher::new(settings, identity, mapping, shared, beats, handlers, queues);
+    let talk = dispatcher::Talk { told, hearing: Some(hearing), beats: Arc::new(beats) };
+    let dispatcher = Dispatcher::new(settings, identity, mapping, shared, talk, handlers, queues);
     dispatcher.run(heard, pops, stop, abandoned).await
 }
 

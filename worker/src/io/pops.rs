@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redcall_common::store::{BlockingPop, Connector, CycleReply, Link, StoreError, WorkerKeys};
+use redcall_common::store::{
+    BlockingPop, Connector, CycleReply, Link, Rule, StoreError, WorkerKeys,
+};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -24,7 +26,7 @@ pub(crate) struct Popped {
 
 /// One queue's task. It ends with this handle.
 pub(crate) struct Pops {
-    arm: mpsc::Sender<()>,
+    arm: mpsc::Sender<Arc<[Rule]>>,
     unblocker: redcall_common::store::Unblocker,
     task: JoinHandle<()>,
 }
@@ -43,12 +45,12 @@ impl Pops {
         keys: Arc<WorkerKeys>,
         popped: mpsc::UnboundedSender<Popped>,
     ) -> Self {
-        let (arm, mut armed) = mpsc::channel(1);
+        let (arm, mut armed) = mpsc::channel::<Arc<[Rule]>>(1);
         let mut pop = BlockingPop::new(connector, keys);
         let unblocker = pop.unblocker();
         let task = tokio::spawn(async move {
-            while armed.recv().await.is_some() {
-                let reply = pop.next(BLOCK).await;
+            while let Some(rules) = armed.recv().await {
+                let reply = pop.next(BLOCK, &rules).await;
                 // A failure is told when nothing more can come from the old connection: what it
                 // leased after the dispatcher has read back its leases would never be found.
                 if reply.is_err() {
@@ -64,10 +66,10 @@ impl Pops {
         Self { arm, unblocker, task }
     }
 
-    /// Sends one pop out. Its end comes as a [`Popped`].
-    pub(crate) fn arm(&self) {
+    /// Sends one pop out, which sorts requests of limited names. Its end comes as a [`Popped`].
+    pub(crate) fn arm(&self, rules: &Arc<[Rule]>) {
         // Never full: the dispatcher arms again only after the end of the last.
-        let _ = self.arm.try_send(());
+        let _ = self.arm.try_send(rules.clone());
     }
 
     /// Ends the task and makes sure that nothing it has sent is carried out any more: an element

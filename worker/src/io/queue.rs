@@ -1,16 +1,27 @@
 //! What the dispatcher knows of one queue.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use redcall_common::store::{Outcome, Settled, WorkerKeys};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::pops::Pops;
+
+/// How often it is looked whether a paused queue goes on, in case nobody said so.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// An outcome on its way, and who wants to hear how it went.
 pub(crate) struct Leaving {
     pub(crate) outcome: Outcome,
     pub(crate) heard: Option<oneshot::Sender<Settled>>,
+}
+
+/// A settling turn whose reply was lost: sent again as it was.
+pub(crate) struct Resend {
+    pub(crate) serial: u64,
+    pub(crate) leaving: Vec<Leaving>,
 }
 
 /// One queue, as the dispatcher last saw it. Read and written by the dispatcher alone.
@@ -23,26 +34,43 @@ pub(crate) struct Queue {
     pub(crate) popping: bool,
     /// Whether a reply was lost, so that it may hold leases that nobody here knows.
     pub(crate) unsure: bool,
-    /// How many heartbeats in a row found more leases than are known here.
-    pub(crate) surplus: u32,
+    /// How many heartbeats in a row found other leases than are known here.
+    pub(crate) odd: u32,
     /// What the next turn settles.
     pub(crate) leaving: Vec<Leaving>,
+    /// What is settled before that.
+    pub(crate) resend: Option<Resend>,
+    /// Number of the last turn.
+    pub(crate) serial: u64,
     /// Names whose parked requests the next turn takes first.
     pub(crate) parked: Vec<String>,
+    /// Limited names that have sorted requests, as the last heartbeat said.
+    pub(crate) limited: Vec<String>,
+    /// Whether sorted requests of limited names could go on.
+    pub(crate) ready: bool,
+    /// Since when it is known to be paused, or was looked at again.
+    pub(crate) paused: Option<Instant>,
+    /// When something becomes due there.
+    pub(crate) due: Option<Instant>,
 }
 
 impl Queue {
     pub(crate) fn new(keys: Arc<WorkerKeys>, pops: Pops) -> Self {
-        let (leaving, parked) = (Vec::new(), Vec::new());
         Self {
             keys,
             pops,
             length: None,
             popping: false,
             unsure: false,
-            surplus: 0,
-            leaving,
-            parked,
+            odd: 0,
+            leaving: Vec::new(),
+            resend: None,
+            serial: 0,
+            parked: Vec::new(),
+            limited: Vec::new(),
+            ready: false,
+            paused: None,
+            due: None,
         }
     }
 
@@ -64,6 +92,46 @@ impl Queue {
 
     /// Whether a turn may find something to take.
     pub(crate) fn may_have_work(&self) -> bool {
-        self.length != Some(0) || !self.parked.is_empty()
+        self.paused.is_none() && (self.length != Some(0) || self.ready || !self.parked.is_empty())
+    }
+
+    /// Whether something is to be settled.
+    pub(crate) fn has_outcomes(&self) -> bool {
+        !self.leaving.is_empty() || self.resend.is_some()
+    }
+
+    /// How many outcomes are on their way that no turn carries yet, or again.
+    pub(crate) fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
+        let again = self.resend.iter().flat_map(|resend| &resend.leaving);
+        again.chain(&self.leaving).map(|leaving| &leaving.outcome)
+    }
+
+    /// Something becomes due at `at`, unless something does before.
+    pub(crate) fn note_due(&mut self, at: Instant) {
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+
+    /// What Redis said about a pause.
+    pub(crate) fn note_paused(&mut self, paused: bool) {
+        if paused {
+            self.paused = Some(Instant::now());
+        } else if self.paused.take().is_some() {
+            self.length = None;
+        }
+    }
+
+    /// When this queue wants to be looked at.
+    pub(crate) fn next_look(&self) -> Option<Instant> {
+        let again = self.paused.map(|since| since + LOOK_AGAIN);
+        [again, self.due].into_iter().flatten().min()
+    }
+
+    /// Whether something is due. Has a paused queue looked at when it is time.
+    pub(crate) fn look(&mut self) -> bool {
+        let now = Instant::now();
+        if self.paused.is_some_and(|since| since + LOOK_AGAIN <= now) {
+            self.note_paused(false);
+        }
+        self.due.take_if(|due| *due <= now).is_some()
     }
 }

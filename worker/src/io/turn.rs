@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use redcall_common::limits::portion;
 use redcall_common::store::{
-    Cycle, CycleReply, Leased, Link, Outcome, Settled, StoreError, WorkerKeys,
+    Cycle, CycleReply, Leased, Link, Outcome, Rule, Settled, StoreError, WorkerKeys,
 };
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::WITHIN;
-use super::queue::{Leaving, Queue};
+use super::queue::{Leaving, Queue, Resend};
 
 /// Pause after a failed turn.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -22,7 +22,10 @@ pub(crate) struct Part {
     keys: Arc<WorkerKeys>,
     take: usize,
     parked: Vec<String>,
+    rules: Arc<[Rule]>,
     read_back: bool,
+    serial: u64,
+    again: bool,
     outcomes: Vec<Outcome>,
     heard: Vec<Option<oneshot::Sender<Settled>>>,
 }
@@ -41,30 +44,47 @@ pub(crate) struct Reply {
 }
 
 /// What the next turn would do; empty when there is nothing to do. `room` is how many requests
-/// may be taken in all.
+/// may be taken in all, `rules` which names are limited.
 ///
 /// Room goes to queues in priority order, to each but the last as much as it was long: a script
 /// cannot see how much another one took.
-pub(crate) fn plan(queues: &mut [Queue], mut room: usize) -> Vec<Part> {
+pub(crate) fn plan(queues: &mut [Queue], mut room: usize, rules: &Arc<[Rule]>) -> Vec<Part> {
     let last = queues.iter().rposition(Queue::may_have_work);
     let mut parts = Vec::new();
     for (index, queue) in queues.iter_mut().enumerate() {
         let take = match queue.length {
             _ if !queue.may_have_work() => 0,
-            Some(length) if last != Some(index) => room.min(length + queue.parked.len()),
+            // What waits sorted has no length here.
+            Some(length) if last != Some(index) && !queue.ready => {
+                room.min(length + queue.parked.len())
+            }
             _ => room,
         };
         room -= take;
         let read_back = queue.to_read_back();
-        if take == 0 && queue.leaving.is_empty() && !read_back {
+        if take == 0 && !queue.has_outcomes() && !read_back {
             continue;
         }
-        let portion = portion(queue.leaving.iter().map(|leaving| leaving.outcome.size()));
-        let leaving: Vec<Leaving> = queue.leaving.drain(..portion).collect();
+        let again = queue.resend.is_some();
+        let Resend { serial, leaving } = queue.resend.take().unwrap_or_else(|| {
+            queue.serial += 1;
+            let portion = portion(queue.leaving.iter().map(|leaving| leaving.outcome.size()));
+            Resend { serial: queue.serial, leaving: queue.leaving.drain(..portion).collect() }
+        });
         let (outcomes, heard) = leaving.into_iter().map(|l| (l.outcome, l.heard)).unzip();
         let parked = if take > 0 { std::mem::take(&mut queue.parked) } else { Vec::new() };
-        let keys = queue.keys.clone();
-        parts.push(Part { queue: index, keys, take, parked, read_back, outcomes, heard });
+        parts.push(Part {
+            queue: index,
+            keys: queue.keys.clone(),
+            take,
+            parked,
+            rules: rules.clone(),
+            read_back,
+            serial,
+            again,
+            outcomes,
+            heard,
+        });
     }
     parts
 }
@@ -92,7 +112,10 @@ async fn replies(link: &Link, parts: &[Part]) -> Result<Vec<Reply>, StoreError> 
         keys: &part.keys,
         take: part.take,
         parked: &part.parked,
+        rules: &part.rules,
         outcomes: &part.outcomes,
+        serial: part.serial,
+        again: part.again,
     });
     let cycles: Vec<Cycle<'_>> = cycles.collect();
     let replies = link.cycle(&cycles, WITHIN).await?.into_iter().zip(held);
@@ -128,11 +151,14 @@ impl Part {
         }
     }
 
-    /// Puts everything back, to be tried again.
+    /// Puts everything back, to be tried again under the same number.
     pub(crate) fn undo(self, queue: &mut Queue) {
         let leaving = self.outcomes.into_iter().zip(self.heard);
-        let leaving = leaving.map(|(outcome, heard)| Leaving { outcome, heard });
-        queue.leaving.splice(0..0, leaving);
+        let leaving: Vec<Leaving> =
+            leaving.map(|(outcome, heard)| Leaving { outcome, heard }).collect();
+        if !leaving.is_empty() {
+            queue.resend = Some(Resend { serial: self.serial, leaving });
+        }
         queue.parked.extend(self.parked);
         queue.doubt();
     }

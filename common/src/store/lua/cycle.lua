@@ -1,38 +1,62 @@
 -- Purpose: one worker's turn on one queue: settle what has ended, then lease what it has room
 --   for. Both in one script, so that a busy worker needs one command a turn.
 -- KEYS: 1 queue list, 2 inbox list, 3 leases (hash), 4 live (hash), 5 dead (stream), 6 names
---   (zset), 7 parked names (set), 8 workers (zset); then, by the indices in ARGV: response keys,
---   channels, parked lists
+--   (zset), 7 parked names (set), 8 workers (zset), 9 turn of this worker (string), 10 paused
+--   (string), 11 history (hash), 12 cancelled (zset), 13 slots (hash), 14 limited names (hash),
+--   15 later (zset), 16 control (channel), 17 schedule (zset), 18 scheduled (hash); then, by the
+--   indices in ARGV: response keys, channels, parked lists, idem records
 -- ARGV: 1 worker id, 2 how many requests to take at most, 3 how many bytes, 4 dead letters to
---   keep, 5 their age (ms), 6 count P of parked lists to take from first, 7 count S of outcomes;
---   then P times: key index, name; then S times: op, id, key index of the response list (0:
---   none), frame, ttl (ms), key index of the channel (0: none), note (error code or job name),
---   reason
+--   keep, 5 their age (ms), 6 base of the queue's keys, 7 serial of the turn, 8 '1' if it was sent
+--   before and its reply was lost, 9 count P of parked lists to take from first, 10 count L of
+--   limited names, 11 count S of outcomes; then P times: key index, name; L times: name, field of
+--   the data to count by (empty: none), how many at once (0: any), us per request (0: no rate),
+--   requests of a burst, how many this worker has room for (-1: any); S times: op, id, key index of
+--   the response list (0: none), frame, ttl (ms), key index of the channel (0: none), note (error
+--   code, job name, delay in ms, or attempt), reason, run (JSON, empty: none), key index of the
+--   idem record (0: none), its ttl (ms; 0: forget it)
 --   ops: answer (push the frame), done (nobody asked), bury (to the dead letters; and push the
---   frame if there is a key), back (to the head of the queue), unknown (park it if a live worker
---   maps the name, else answer or bury; reason is the key index of the parked list)
--- Returns: {results, length, parked, {id, raw, id, raw, ...}}. results: one character per
---   outcome: '1' settled, '0' refused, since the lease is gone, 'P' parked. length: of the queue
---   afterwards. parked: how many names have parked requests. Last, what was leased.
--- Derived keys: none.
--- Cost: O(outcomes + taken). An element without a readable id or with a live one is buried here,
---   since it cannot be leased.
+--   frame if there is a key), back (to the head of the queue), rerun (the same, and it counts as
+--   a run), retry (to the schedule; and push the frame if there is a key), unknown (park it if a
+--   live worker maps the name, else answer or bury; reason is the key index of the parked list)
+-- Returns: {results, length, parked, {id, raw, mark, ...}, paused, ready, due}. results: one
+--   character per outcome: '1' settled, '0' refused, since the lease is gone, 'P' parked. length:
+--   of the queue afterwards. parked: how many names have parked requests. Then what was leased;
+--   mark: 'C' cancelled, else its record (JSON) or empty. paused: 1 or 0. ready: 1 if sorted
+--   requests could go on. due: when a rate allows the next one (ms), 0 for none.
+-- Derived keys: response:<id> of callers that joined a call; limited:<name>:<key>, turns:<name>,
+--   held:<name>, running:<name>:<key>, rate:<name>:<key> of limited names.
+-- Cost: O(outcomes + taken); with limited names O(up to 1,000 sorted) more. An element without a
+--   readable id or with a live one is buried here, since it cannot be leased.
 local worker, take, max_bytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local dead_max, dead_age = ARGV[4], tonumber(ARGV[5])
-local parked_count, outcome_count = tonumber(ARGV[6]), tonumber(ARGV[7])
+local dead_max, dead_age, base = ARGV[4], tonumber(ARGV[5]), ARGV[6]
+local parked_count, limit_count = tonumber(ARGV[9]), tonumber(ARGV[10])
+local outcome_count = tonumber(ARGV[11])
 
-local function bury(raw, id, code, reason)
+-- Most calls meet none of these.
+local paused, has_history, has_cancelled, has_slots, has_limited = false, false, false, false, false
+if redis.call('EXISTS', KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14]) > 0 then
+  paused = redis.call('EXISTS', KEYS[10]) == 1
+  has_history = redis.call('EXISTS', KEYS[11]) == 1
+  has_cancelled = redis.call('EXISTS', KEYS[12]) == 1
+  has_slots = redis.call('EXISTS', KEYS[13]) == 1
+  has_limited = redis.call('EXISTS', KEYS[14]) == 1
+end
+
+local function bury(raw, id, code, reason, history)
   -- What is far over any limit is kept in part: a dead letter is for people to read.
   if #raw > 4194304 then raw = string.sub(raw, 1, 65536) end
-  redis.call('XADD', KEYS[5], 'MAXLEN', '~', dead_max, '*', 'id', id, 'code', code,
-    'reason', reason, 'worker', worker, 'request', raw)
+  local entry = { 'id', id, 'code', code, 'reason', reason, 'worker', worker, 'request', raw }
+  if history then
+    entry[11], entry[12] = 'history', history
+  end
+  redis.call('XADD', KEYS[5], 'MAXLEN', '~', dead_max, '*', unpack(entry))
   redis.call('XTRIM', KEYS[5], 'MINID', '~', string.format('%.0f', now_ms() - dead_age))
   redis.call('PEXPIRE', KEYS[5], dead_age)
 end
 
 -- Settling ------------------------------------------------------------------------------------
 
-local results, ended, announced = {}, {}, {}
+local ended, announced, freed = {}, {}, {}
 
 -- The notification is made here, from answers whose fence held, and nowhere else.
 -- A script that fails half-way is not undone: what others can make fail must not end it. Somebody
@@ -52,11 +76,74 @@ local function push(key, frame, ttl, channel, id)
   note[#note + 1] = text
 end
 
-local function settle(op, id, key, frame, ttl, channel, note, reason)
+-- Answers who has joined the call, and keeps its end for who comes later.
+local function end_call(record, id, frame, ttl)
+  local fields = redis.call('HGETALL', record)
+  local digest, runs, waiters = '', nil, {}
+  for i = 1, #fields, 2 do
+    local field, value = fields[i], fields[i + 1]
+    if field == 'digest' then digest = value end
+    if field == 'id' then runs = value end
+    local waiter = string.match(field, '^w:(.+)$')
+    if waiter and waiter ~= id then waiters[waiter] = value end
+  end
+  if runs ~= id then return end -- it was cancelled, and somebody has begun it anew
+  local function head(of)
+    return '{"id":"' .. of .. '","response_key":"' .. base .. ':response:' .. of .. '"'
+  end
+  local tail = string.sub(frame, #head(id) + 1)
+  for waiter, value in pairs(waiters) do
+    local wanted_ttl, channel = string.match(value, '^(%d+) (.+)$')
+    push(base .. ':response:' .. waiter, head(waiter) .. tail, wanted_ttl,
+      channel ~= '-' and channel or nil, waiter)
+  end
+  redis.call('DEL', record)
+  if ttl ~= '0' then
+    redis.call('HSET', record, 'id', id, 'digest', digest, 'deadline', '0', 'tail', tail)
+    redis.call('PEXPIRE', record, ttl)
+  end
+end
+
+-- Another run will come: what was counts in the record.
+local function again(id, raw, op, note, run)
+  local record = recall(KEYS[11], id)
+  if op == 'rerun' then
+    record.attempt = tonumber(note)
+    remember(KEYS[11], id, record)
+    redis.call('LPUSH', KEYS[1], raw)
+  else
+    run = cjson.decode(run)
+    record.attempt = run.attempt
+    record.fails = record.fails + 1
+    add_run(record, run)
+    remember(KEYS[11], id, record)
+    local due = string.format('%.0f', now_ms() + tonumber(note))
+    redis.call('ZADD', KEYS[17], due, id)
+    redis.call('HSET', KEYS[18], id, raw)
+    if redis.call('ZRANGE', KEYS[17], 0, 0)[1] == id then
+      redis.pcall('SPUBLISH', KEYS[16], 'due ' .. due)
+    end
+  end
+end
+
+local function history_of(id, run)
+  local record = has_history and recall(KEYS[11], id) or {}
+  if run ~= '' then add_run(record, cjson.decode(run)) end
+  return record.runs and cjson.encode(record.runs)
+end
+
+local function settle(at)
+  local op, id, key, frame = ARGV[at], ARGV[at + 1], KEYS[tonumber(ARGV[at + 2])], ARGV[at + 3]
+  local ttl, channel = ARGV[at + 4], KEYS[tonumber(ARGV[at + 5])]
+  local note, reason, run = ARGV[at + 6], ARGV[at + 7], ARGV[at + 8]
   local raw = false
   if op ~= 'answer' and op ~= 'done' then raw = redis.call('HGET', KEYS[3], id) end
   if redis.call('HDEL', KEYS[3], id) == 0 then return '0' end -- the fence
   ended[#ended + 1] = id
+  if has_slots then
+    local name = give_back(base, KEYS[13], id)
+    if name then freed[name] = true end
+  end
   if op == 'back' then
     redis.call('LPUSH', KEYS[1], raw)
     return '1'
@@ -68,18 +155,39 @@ local function settle(op, id, key, frame, ttl, channel, note, reason)
       redis.call('SADD', KEYS[7], note)
       return 'P'
     end
-    if not key then bury(raw, id, 'unknown_job', 'no live worker maps `' .. note .. '`') end
+    if not key then
+      bury(raw, id, 'unknown_job', 'no live worker maps `' .. note .. '`', history_of(id, run))
+    end
   end
-  if op == 'bury' then bury(raw, id, note, reason) end
+  if op == 'rerun' or op == 'retry' then
+    again(id, raw, op, note, run)
+  else
+    if op == 'bury' then bury(raw, id, note, reason, history_of(id, run)) end
+    if has_history then redis.call('HDEL', KEYS[11], id) end
+    if has_cancelled then redis.call('ZREM', KEYS[12], id) end
+    local record = KEYS[tonumber(ARGV[at + 9])]
+    if record then end_call(record, id, frame, ARGV[at + 10]) end
+  end
   if key then push(key, frame, ttl, channel, id) end
   return '1'
 end
 
-local at = 8 + 2 * parked_count
-for i = 1, outcome_count do
-  results[i] = settle(ARGV[at], ARGV[at + 1], KEYS[tonumber(ARGV[at + 2])], ARGV[at + 3],
-    ARGV[at + 4], KEYS[tonumber(ARGV[at + 5])], ARGV[at + 6], ARGV[at + 7])
-  at = at + 8
+local results = false
+if ARGV[8] == '1' then
+  -- Has this very turn taken effect already? Then what it said then holds.
+  local serial, said = string.match(redis.call('GET', KEYS[9]) or '', '^(%S+) (%S*)$')
+  if serial == ARGV[7] then results = said end
+end
+if not results then
+  local said, at = {}, 12 + 2 * parked_count + 6 * limit_count
+  for i = 1, outcome_count do
+    said[i] = settle(at)
+    at = at + 11
+  end
+  results = table.concat(said)
+  if outcome_count > 0 then
+    redis.call('SET', KEYS[9], ARGV[7] .. ' ' .. results, 'PX', 60000)
+  end
 end
 for i = 1, #ended, 500 do
   redis.call('HDEL', KEYS[4], unpack(ended, i, math.min(i + 499, #ended)))
@@ -91,10 +199,9 @@ end
 
 -- Leasing -------------------------------------------------------------------------------------
 
-local taken, seen, bytes, leases = {}, 0, 0, {}
+local taken, count, seen, bytes, leases = {}, 0, 0, 0, {}
 
-local function lease(raw)
-  seen = seen + 1
+local function id_of(raw)
   local id = string.match(raw, '^%s*{%s*"id"%s*:%s*"([%w_-]+)"')
   if not id then
     local ok, request = pcall(cjson.decode, raw)
@@ -102,17 +209,32 @@ local function lease(raw)
       id = string.match(request.id, '^[%w_-]+$')
     end
   end
-  if not id or #id > 64 then
+  return id and #id <= 64 and id
+end
+
+-- The id, if the request is this worker's now.
+local function lease(raw)
+  seen = seen + 1
+  local id = id_of(raw)
+  if not id then
     bury(raw, '', 'invalid_request', 'not a JSON object with an `id` of 1 to 64 of [A-Za-z0-9_-]')
+    return nil
   elseif redis.call('HSETNX', KEYS[4], id, worker) == 0 then
     bury(raw, id, 'invalid_request', 'a live request of this queue has the same id')
-  else
-    leases[#leases + 1] = id
-    leases[#leases + 1] = raw
-    taken[#taken + 1] = id
-    taken[#taken + 1] = raw
-    bytes = bytes + #raw
+    return nil
   end
+  local mark = ''
+  if has_cancelled and redis.call('ZSCORE', KEYS[12], id) then
+    mark = 'C'
+  elseif has_history then
+    mark = redis.call('HGET', KEYS[11], id) or ''
+  end
+  leases[#leases + 1] = id
+  leases[#leases + 1] = raw
+  taken[count + 1], taken[count + 2], taken[count + 3] = id, raw, mark
+  count = count + 3
+  bytes = bytes + #raw
+  return id
 end
 
 local function keep()
@@ -120,46 +242,210 @@ local function keep()
   leases = {}
 end
 
+-- Limited names ---------------------------------------------------------------------------------
+
+local rules, sorted = {}, 0
+for i = 1, limit_count do
+  local at = 12 + 2 * parked_count + 6 * (i - 1)
+  rules[ARGV[at]] = {
+    name = ARGV[at], field = ARGV[at + 1], at_once = tonumber(ARGV[at + 2]),
+    interval = tonumber(ARGV[at + 3]), burst = tonumber(ARGV[at + 4]), room = tonumber(ARGV[at + 5]),
+  }
+end
+
+-- The rule for a request and its place among the sorted ones, if its name is limited.
+local function rule_of(raw)
+  local name = string.match(raw, '^%s*{%s*"id"%s*:%s*"[%w_-]+"%s*,%s*"name"%s*:%s*"([^"\\]*)"')
+  local request
+  if not name then
+    local ok, decoded = pcall(cjson.decode, raw)
+    if not ok or type(decoded) ~= 'table' then return nil end
+    name, request = decoded.name, decoded
+  end
+  local rule = rules[name]
+  if not rule then return nil end
+  if rule.field == '' then return rule, '' end
+  local ok = true
+  if not request then ok, request = pcall(cjson.decode, raw) end
+  local data = ok and request.data
+  local value = type(data) == 'table' and data[rule.field]
+  if type(value) ~= 'string' and type(value) ~= 'number' and type(value) ~= 'boolean' then
+    return rule, ''
+  end
+  value = tostring(value)
+  -- Part of key names: short and plain.
+  if #value > 64 or string.find(value, '[^%w_.@-]') then value = redis.sha1hex(value) end
+  return rule, value
+end
+
+local function sort(raw, rule, key)
+  local list = base .. ':limited:' .. rule.name .. ':' .. key
+  local id = has_history and id_of(raw)
+  local length
+  if id and redis.call('HEXISTS', KEYS[11], id) == 1 then
+    length = redis.call('LPUSH', list, raw)
+  else
+    length = redis.call('RPUSH', list, raw)
+  end
+  redis.call('HINCRBY', KEYS[14], rule.name, 1)
+  if length == 1 then redis.call('RPUSH', base .. ':turns:' .. rule.name, key) end
+  sorted = sorted + 1
+  has_limited = true
+end
+
+-- Takes one request of the key whose turn it is. Whether the name has to be asked again.
+local function draw_one(rule)
+  local turns = base .. ':turns:' .. rule.name
+  local key = redis.call('LPOP', turns)
+  if not key then return false end
+  local of = rule.name .. ':' .. key
+  local list, running, rate = base .. ':limited:' .. of, base .. ':running:' .. of, base .. ':rate:' .. of
+  if rule.at_once > 0 and redis.call('SCARD', running) >= rule.at_once then
+    redis.call('SADD', base .. ':held:' .. rule.name, key)
+    return true
+  end
+  if rule.interval > 0 then
+    local now = redis.call('TIME')
+    now = now[1] * 1000000 + now[2]
+    -- When the next one would be due at an even pace; a burst may be that much ahead.
+    local pace = math.max(tonumber(redis.call('GET', rate) or 0), now)
+    local ready = pace - rule.interval * (rule.burst - 1)
+    if ready > now then
+      redis.call('ZADD', KEYS[15], string.format('%.0f', math.ceil(ready / 1000)),
+        rule.name .. ' ' .. key)
+      return true
+    end
+    pace = pace + rule.interval
+    redis.call('SET', rate, string.format('%.0f', pace), 'PX',
+      string.format('%.0f', math.ceil((pace - now) / 1000)))
+  end
+  local raw = redis.call('LPOP', list)
+  if raw then
+    if redis.call('HINCRBY', KEYS[14], rule.name, -1) <= 0 then
+      redis.call('HDEL', KEYS[14], rule.name)
+    end
+    local id = lease(raw)
+    keep()
+    if id then
+      redis.call('SADD', running, id)
+      redis.call('HSET', KEYS[13], id, rule.name .. ' ' .. key)
+      if rule.room > 0 then rule.room = rule.room - 1 end
+    end
+  end
+  if redis.call('EXISTS', list) == 1 then redis.call('RPUSH', turns, key) end
+  return true
+end
+
+-- Draws up to `quota` sorted requests, the names in turns.
+local function draw(quota)
+  local stop, tries = seen + quota, 2 * quota + 200
+  local going = true
+  while going and seen < stop and bytes < max_bytes and tries > 0 do
+    going = false
+    for _, rule in pairs(rules) do
+      if rule.room ~= 0 and seen < stop and bytes < max_bytes then
+        tries = tries - 1
+        going = draw_one(rule) or going
+      end
+    end
+  end
+end
+
+-- Taking ----------------------------------------------------------------------------------------
+
 -- Takes from the head of a list in portions that grow with what the bytes so far allow. What would
 -- go over the limit goes back, unless it is all that there is.
-local function drain(key)
+local function drain(key, up_to)
   local portion = 4
-  while seen < take and bytes < max_bytes do
-    local raws = redis.call('LPOP', key, math.min(portion, take - seen))
+  while seen < up_to and bytes < max_bytes and sorted < 1000 do
+    -- As many as were sorted may be looked at beyond what can be taken.
+    local raws = redis.call('LPOP', key, math.min(portion, up_to - seen + sorted, 1000 - sorted))
     if not raws then return end
     for i = 1, #raws do
-      if bytes > 0 and bytes + #raws[i] > max_bytes then
+      local rule, place
+      if limit_count > 0 then rule, place = rule_of(raws[i]) end
+      if rule then
+        sort(raws[i], rule, place)
+      elseif seen >= up_to or (bytes > 0 and bytes + #raws[i] > max_bytes) then
         for j = #raws, i, -1 do redis.call('LPUSH', key, raws[j]) end
         return keep()
+      else
+        lease(raws[i])
       end
-      lease(raws[i])
     end
     keep()
-    local average = #taken > 0 and 2 * bytes / #taken or 1
+    local average = count > 0 and 6 * bytes / count or 1
     portion = math.max(1, math.min(250, 2 * portion, math.floor((max_bytes - bytes) / average)))
   end
 end
 
--- What a blocked pop has moved is this worker's already, room or not.
+-- What a blocked pop has moved is this worker's already, room or not; unless the queue is paused.
 while true do
   local raw = redis.call('LPOP', KEYS[2])
   if not raw then break end
-  lease(raw)
+  local rule, place
+  if limit_count > 0 and not paused then rule, place = rule_of(raw) end
+  if paused then
+    redis.call('LPUSH', KEYS[1], raw)
+  elseif rule then
+    sort(raw, rule, place)
+    take = take + 1
+  else
+    lease(raw)
+  end
 end
 keep()
 
-for i = 1, parked_count do
-  local key, name = KEYS[tonumber(ARGV[6 + 2 * i])], ARGV[7 + 2 * i]
-  drain(key)
-  if redis.call('EXISTS', key) == 0 then redis.call('SREM', KEYS[7], name) end
+if not paused then
+  for i = 1, parked_count do
+    local key, name = KEYS[tonumber(ARGV[10 + 2 * i])], ARGV[11 + 2 * i]
+    drain(key, take)
+    if redis.call('EXISTS', key) == 0 then redis.call('SREM', KEYS[7], name) end
+  end
 end
-drain(KEYS[1])
+
+local ready, due = 0, 0
+if has_limited and limit_count > 0 and not paused then
+  local passed = redis.call('ZRANGEBYSCORE', KEYS[15], '-inf', string.format('%.0f', now_ms()),
+    'LIMIT', 0, 1000)
+  for _, slot in ipairs(passed) do
+    local name, key = limit_of(slot)
+    redis.call('ZREM', KEYS[15], slot)
+    redis.call('RPUSH', base .. ':turns:' .. name, key)
+  end
+end
+if paused then
+  take = 0
+elseif limit_count == 0 then
+  drain(KEYS[1], take)
+else
+  -- Half of the room for those that wait sorted, by turns if it is one. As long as the queue holds
+  -- more than is sorted at once, nobody knows whose turn it is: then they get one.
+  local behind = redis.call('LLEN', KEYS[1]) > 1000
+  if has_limited and not behind then
+    draw(math.floor((take - seen + tonumber(ARGV[7]) % 2) / 2))
+  end
+  drain(KEYS[1], take)
+  if has_limited then draw(behind and math.min(1, take - seen) or take - seen) end
+  for _, rule in pairs(rules) do
+    if rule.room ~= 0 and redis.call('EXISTS', base .. ':turns:' .. rule.name) == 1 then ready = 1 end
+  end
+  local first = redis.call('ZRANGE', KEYS[15], 0, 0, 'WITHSCORES')
+  due = tonumber(first[2] or 0)
+end
+for name in pairs(freed) do
+  if redis.call('EXISTS', base .. ':turns:' .. name) == 1 then
+    -- Its slots are free, and this worker did not take them.
+    redis.pcall('SPUBLISH', KEYS[16], 'work')
+    break
+  end
+end
 
 -- Whoever leases can be found by those who take over, also if it has been taken for dead before
 -- this and never says anything again.
-if #taken > 0 then
+if count > 0 then
   redis.call('ZADD', KEYS[8], 'NX', string.format('%.0f', now_ms() - 1), worker)
 end
 
-return { table.concat(results), redis.call('LLEN', KEYS[1]), redis.call('SCARD', KEYS[7]),
-  taken }
+return { results, redis.call('LLEN', KEYS[1]), redis.call('SCARD', KEYS[7]), taken,
+  paused and 1 or 0, ready, due }

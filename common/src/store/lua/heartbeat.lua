@@ -1,24 +1,32 @@
--- Purpose: a worker says that it lives, what it maps and what it does; it learns who does not.
+-- Purpose: a worker says that it lives, what it maps and what it does; it learns who does not, and
+--   what it may have missed. What does not fit together is mended.
 -- KEYS: 1 workers (zset), 2 names (zset), 3 info of this worker, 4 parked names (set), 5 live
---   (hash), 6 leases of this worker (hash)
--- ARGV: 1 worker id, 2 lease (ms), 3 info (JSON), then the names that it maps
--- Returns: {now, {dead worker, ...}, {parked name, 1 if a live worker maps it else 0, ...}, held}.
---   now: Redis time, ms. At most 16 dead workers and 64 names a call. held: how many requests this
---   worker has leased.
--- Derived keys: none.
--- Cost: O(names * log names); O(leases of the queue) once, if the registry was lost.
-local now, lease = now_ms(), tonumber(ARGV[2])
+--   (hash), 6 leases of this worker (hash), 7 schedule (zset), 8 later (zset), 9 paused (string),
+--   10 cancelled (zset), 11 limited names (hash)
+-- ARGV: 1 worker id, 2 lease (ms), 3 info (JSON), 4 base of the queue's keys, then the names that
+--   it maps
+-- Returns: {now, {dead worker, ...}, {parked name, 1 if a live worker maps it else 0, ...}, held,
+--   known, paused, due, {cancelled id, ...}, {limited name, ...}}. now: Redis time, ms. At most 16
+--   dead workers and 64 names a call. held: how many requests this worker has leased. known: 0 if
+--   it was not in the registry. paused: 1 or 0. due: when the next request of the schedule is due
+--   (ms), 0 for none. cancelled: which of its leases are not wanted any more.
+-- Derived keys: leases:<worker> of other workers.
+-- Cost: O(names * log names); O(leases of this worker) while there are tombstones; O(leases of the
+--   queue) once, if the registry was lost.
+local now, lease, base = now_ms(), tonumber(ARGV[2]), ARGV[4]
 local ends = string.format('%.0f', now + lease)
+local past = string.format('%.0f', now - 1)
+local known = redis.call('ZSCORE', KEYS[1], ARGV[1]) and 1 or 0
 if redis.call('EXISTS', KEYS[1]) == 0 then
   -- The registry was lost, or nobody was here for longer than it is kept: whoever still has
   -- leases is dead.
   for _, worker in ipairs(redis.call('HVALS', KEYS[5])) do
-    redis.call('ZADD', KEYS[1], 'NX', string.format('%.0f', now - 1), worker)
+    redis.call('ZADD', KEYS[1], 'NX', past, worker)
   end
 end
 redis.call('ZADD', KEYS[1], ends, ARGV[1])
 redis.call('PEXPIRE', KEYS[1], 2592000000)
-for i = 4, #ARGV do redis.call('ZADD', KEYS[2], 'GT', ends, ARGV[i]) end
+for i = 5, #ARGV do redis.call('ZADD', KEYS[2], 'GT', ends, ARGV[i]) end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now))
 redis.call('PEXPIRE', KEYS[2], 86400000)
 redis.call('SET', KEYS[3], ARGV[3], 'PX', string.format('%.0f', 2 * lease))
@@ -30,4 +38,35 @@ for i, name in ipairs(redis.call('SRANDMEMBER', KEYS[4], 64)) do
   parked[2 * i - 1] = name
   parked[2 * i] = redis.call('ZSCORE', KEYS[2], name) and 1 or 0
 end
-return { now, dead, parked, redis.call('HLEN', KEYS[6]) }
+
+-- Both directions: a live id without a lease would refuse its like for ever, a lease without a
+-- live id would let its like in, and a worker in no registry would never be found dead.
+local held = redis.call('HLEN', KEYS[6])
+local some = redis.call('HRANDFIELD', KEYS[5], 16, 'WITHVALUES')
+for i = 1, #some, 2 do
+  local id, worker = some[i], some[i + 1]
+  if redis.call('HEXISTS', base .. ':leases:' .. worker, id) == 0 then
+    redis.call('HDEL', KEYS[5], id)
+  else
+    redis.call('ZADD', KEYS[1], 'NX', past, worker)
+  end
+end
+if held > redis.call('HLEN', KEYS[5]) then
+  for _, id in ipairs(redis.call('HKEYS', KEYS[6])) do
+    redis.call('HSETNX', KEYS[5], id, ARGV[1])
+  end
+end
+
+local cancelled = {}
+if redis.call('EXISTS', KEYS[10]) == 1 then
+  redis.call('ZREMRANGEBYSCORE', KEYS[10], '-inf', string.format('%.0f', now))
+  for _, id in ipairs(redis.call('HKEYS', KEYS[6])) do
+    if redis.call('ZSCORE', KEYS[10], id) then cancelled[#cancelled + 1] = id end
+  end
+end
+local first = redis.call('ZRANGE', KEYS[7], 0, 0, 'WITHSCORES')
+local later = redis.call('ZRANGE', KEYS[8], 0, 0, 'WITHSCORES')
+local due = tonumber(first[2] or 0)
+if later[2] and (due == 0 or tonumber(later[2]) < due) then due = tonumber(later[2]) end
+return { now, dead, parked, held, known, redis.call('EXISTS', KEYS[9]), due, cancelled,
+  redis.call('HKEYS', KEYS[11]) }

@@ -1,13 +1,15 @@
 //! `cycle.lua`: settle what has ended, lease what there is room for.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use redis::{Cmd, RedisResult, Value};
+use serde::Deserialize;
 
+use super::outcome::{Outcome, Row};
 use super::read;
-use crate::error::Code;
 use crate::limits::COMMAND_BYTES;
-use crate::request::ReplyTo;
+use crate::settings::Limit;
 use crate::store::error::StoreError;
 use crate::store::keys::QueueKeys;
 use crate::store::link::Link;
@@ -22,11 +24,8 @@ pub struct WorkerKeys {
     pub leases: String,
     pub(super) inbox: String,
     pub(super) list: String,
-    live: String,
-    dead: String,
-    names: String,
-    parked_names: String,
-    workers: String,
+    /// What stands in front of every call of the script.
+    fixed: [String; 18],
     worker: String,
     dead_max: u64,
     dead_age_ms: u64,
@@ -36,76 +35,37 @@ impl WorkerKeys {
     /// The key names of `worker` on `queue`; dead letters are kept up to `dead_max` and `dead_age`.
     #[must_use]
     pub fn new(queue: QueueKeys, worker: &str, dead_max: u64, dead_age: Duration) -> Self {
+        let (leases, inbox, list) = (queue.leases(worker), queue.inbox(worker), queue.queue());
         Self {
-            leases: queue.leases(worker),
-            inbox: queue.inbox(worker),
-            list: queue.queue(),
-            live: queue.live(),
-            dead: queue.dead(),
-            names: queue.names(),
-            parked_names: queue.parked_names(),
-            workers: queue.workers(),
+            fixed: [
+                list.clone(),
+                inbox.clone(),
+                leases.clone(),
+                queue.live(),
+                queue.dead(),
+                queue.names(),
+                queue.parked_names(),
+                queue.workers(),
+                queue.turn(worker),
+                queue.paused(),
+                queue.history(),
+                queue.cancelled(),
+                queue.slots(),
+                queue.limited_names(),
+                queue.later(),
+                queue.control(),
+                queue.schedule(),
+                queue.scheduled(),
+            ],
+            leases,
+            inbox,
+            list,
             worker: worker.into(),
             dead_max,
             dead_age_ms: u64::try_from(dead_age.as_millis()).unwrap_or(u64::MAX),
             queue,
         }
     }
-}
-
-/// One request's end.
-#[derive(Debug)]
-pub struct Outcome {
-    /// The request's id, as it was leased.
-    pub id: String,
-    /// What is done with it.
-    pub settlement: Settlement,
-}
-
-impl Outcome {
-    /// About how many bytes it has on its way to Redis.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        let of = |answer: &Option<(ReplyTo, String)>| answer.as_ref().map_or(0, |a| a.1.len());
-        200 + match &self.settlement {
-            Settlement::Answer { frame, .. } => frame.len(),
-            Settlement::Bury { reason, answer, .. } => reason.len() + of(answer),
-            Settlement::Unknown { name, answer } => name.len() + of(answer),
-            Settlement::Done | Settlement::Back => 0,
-        }
-    }
-}
-
-/// What the settling script does with a request whose lease it finds.
-#[derive(Debug)]
-pub enum Settlement {
-    /// Push the ending frame.
-    Answer {
-        /// Where it goes.
-        reply: ReplyTo,
-        /// The encoded frame.
-        frame: String,
-    },
-    /// Nobody asked for an answer.
-    Done,
-    /// Into the dead letters; and push the frame, if there is one.
-    Bury {
-        /// Why.
-        code: Code,
-        /// Why, for people.
-        reason: String,
-        /// The ending frame for who waits.
-        answer: Option<(ReplyTo, String)>,
-    },
-    /// To the head of the queue, as if never leased.
-    Back,
-    /// Park it if a live worker maps `name`; else answer, or bury what nobody waits for.
-    Unknown {
-        /// The job's name.
-        name: String,
-        /// The ending frame for who waits.
-        answer: Option<(ReplyTo, String)>,
-    },
 }
 
 /// What the script said of one outcome.
@@ -126,6 +86,42 @@ pub struct Leased {
     pub id: String,
     /// The element as the caller wrote it.
     pub raw: Vec<u8>,
+    /// What befell it before.
+    pub mark: Mark,
+}
+
+/// What befell a request before it was leased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Mark {
+    /// Nobody wants it any more.
+    pub cancelled: bool,
+    /// What is known of its runs.
+    pub record: Record,
+}
+
+/// How often a request was started, and how that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+pub struct Record {
+    /// Number of the last run that began; 0 before the first.
+    pub attempt: u32,
+    /// How many runs failed.
+    pub fails: u32,
+    /// How many runs ended with their worker.
+    pub crashes: u32,
+}
+
+impl Mark {
+    pub(super) fn read(text: &[u8]) -> Self {
+        match text {
+            b"" => Self::default(),
+            b"C" => Self { cancelled: true, ..Self::default() },
+            // Written by our scripts alone; an unreadable one counts as none.
+            json => {
+                let record = serde_json::from_slice(json).unwrap_or_default();
+                Self { cancelled: false, record }
+            }
+        }
+    }
 }
 
 /// What one turn on one queue brought.
@@ -139,6 +135,34 @@ pub struct CycleReply {
     pub parked: usize,
     /// In order of arrival.
     pub leased: Vec<Leased>,
+    /// Whether the queue is paused: then nothing is leased.
+    pub paused: bool,
+    /// Whether requests of limited names could go on if there were room.
+    pub ready: bool,
+    /// When a rate allows the next of them, Redis time in ms.
+    pub due_ms: Option<u64>,
+}
+
+/// A limited name, and how many of its requests the worker has room for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// The job's name.
+    pub name: String,
+    /// Its bounds over all workers.
+    pub limit: Limit,
+    /// How many more may run in this worker; `None`: as many as it has slots.
+    pub room: Option<usize>,
+}
+
+impl Rule {
+    fn add_to(&self, call: &mut Cmd) {
+        let Limit { key, concurrency, rate } = &self.limit;
+        let interval = rate.map_or(0, |rate| rate.per.as_micros() / u128::from(rate.count.max(1)));
+        let interval = u64::try_from(interval).unwrap_or(u64::MAX);
+        call.arg(&self.name).arg(key.as_deref().unwrap_or_default());
+        call.arg(concurrency.unwrap_or(0)).arg(interval).arg(rate.map_or(0, |rate| rate.count));
+        call.arg(self.room.map_or(-1, |room| i64::try_from(room).unwrap_or(i64::MAX)));
+    }
 }
 
 /// One turn on one queue.
@@ -150,129 +174,76 @@ pub struct Cycle<'a> {
     pub take: usize,
     /// Names whose parked requests are taken first.
     pub parked: &'a [String],
+    /// Names whose requests are sorted.
+    pub rules: &'a [Rule],
     /// What has ended.
     pub outcomes: &'a [Outcome],
+    /// Number of this turn among those of the worker on the queue.
+    pub serial: u64,
+    /// Whether the same turn was sent before, and its reply was lost.
+    pub again: bool,
 }
 
-impl Cycle<'_> {
+impl<'a> Cycle<'a> {
+    /// A turn that settles nothing and knows no limits.
+    #[must_use]
+    pub fn take(keys: &'a WorkerKeys, take: usize) -> Self {
+        Self { keys, take, parked: &[], rules: &[], outcomes: &[], serial: 0, again: false }
+    }
+
     /// The script call.
     pub(super) fn call(&self) -> Cmd {
         let own = self.keys;
-        let mut keys: Vec<&str> = vec![
-            &own.list,
-            &own.inbox,
-            &own.leases,
-            &own.live,
-            &own.dead,
-            &own.names,
-            &own.parked_names,
-            &own.workers,
-        ];
-        let lists: Vec<String> = self.parked.iter().map(|name| own.queue.parked(name)).collect();
-        let unknown = self.outcomes.iter().map(|outcome| match &outcome.settlement {
-            Settlement::Unknown { name, .. } => own.queue.parked(name),
-            _ => String::new(),
-        });
-        let unknown: Vec<String> = unknown.collect();
+        let mut keys: Vec<Cow<'_, str>> = own.fixed.iter().map(|key| key.as_str().into()).collect();
         let first_list = keys.len();
-        keys.extend(lists.iter().map(String::as_str));
-        // Key indices count from 1 in Lua; 0 stands for none.
-        let mut rows = Vec::with_capacity(self.outcomes.len());
-        for (outcome, parked_list) in self.outcomes.iter().zip(&unknown) {
-            rows.push(row(outcome, parked_list, &mut keys));
-        }
+        keys.extend(self.parked.iter().map(|name| Cow::from(own.queue.parked(name))));
+        let rows = self.outcomes.iter().map(|outcome| Row::new(outcome, &own.queue, &mut keys));
+        let rows: Vec<Row<'_>> = rows.collect();
         let mut call = CYCLE.call(&keys);
         call.arg(&own.worker).arg(self.take).arg(COMMAND_BYTES);
-        call.arg(own.dead_max).arg(own.dead_age_ms).arg(lists.len()).arg(rows.len());
+        call.arg(own.dead_max).arg(own.dead_age_ms).arg(own.queue.base()).arg(self.serial);
+        call.arg(i32::from(self.again)).arg(self.parked.len()).arg(self.rules.len());
+        call.arg(rows.len());
         for (index, name) in self.parked.iter().enumerate() {
             call.arg(first_list + index + 1).arg(name);
         }
-        for (outcome, row) in self.outcomes.iter().zip(&rows) {
-            call.arg(row.op).arg(&outcome.id).arg(row.key).arg(row.frame).arg(row.ttl_ms);
-            call.arg(row.channel).arg(row.note).arg(&row.reason);
-        }
+        self.rules.iter().for_each(|rule| rule.add_to(&mut call));
+        rows.iter().for_each(|row| row.add_to(&mut call));
         call
     }
 }
 
-struct Row<'a> {
-    op: &'static str,
-    key: usize,
-    frame: &'a str,
-    ttl_ms: u64,
-    channel: usize,
-    note: &'a str,
-    reason: std::borrow::Cow<'a, str>,
-}
-
-fn row<'a>(outcome: &'a Outcome, parked_list: &'a str, keys: &mut Vec<&'a str>) -> Row<'a> {
-    let (op, answer, note, reason) = match &outcome.settlement {
-        Settlement::Answer { reply, frame } => ("answer", Some((reply, frame)), "", "".into()),
-        Settlement::Done => ("done", None, "", "".into()),
-        Settlement::Bury { code, reason, answer } => {
-            let answer = answer.as_ref().map(|(reply, frame)| (reply, frame));
-            ("bury", answer, code.as_str(), reason.as_str().into())
-        }
-        Settlement::Back => ("back", None, "", "".into()),
-        Settlement::Unknown { name, answer } => {
-            keys.push(parked_list);
-            let answer = answer.as_ref().map(|(reply, frame)| (reply, frame));
-            ("unknown", answer, name.as_str(), keys.len().to_string().into())
-        }
-    };
-    let mut row = Row { op, key: 0, frame: "", ttl_ms: 0, channel: 0, note, reason };
-    if let Some((reply, frame)) = answer {
-        keys.push(&reply.response_key);
-        (row.key, row.frame, row.ttl_ms) = (keys.len(), frame, reply.ttl_ms);
-        if let Some(channel) = &reply.notify {
-            keys.push(channel);
-            row.channel = keys.len();
-        }
-    }
-    row
-}
-
 /// Reads the script's answer.
 pub(super) fn reply(value: Value) -> Result<CycleReply, StoreError> {
-    type Raw = (String, usize, usize, Vec<(String, Vec<u8>)>);
-    let (results, length, parked, leased): Raw = read("cycle", value)?;
+    type Taken = Vec<(String, Vec<u8>, Vec<u8>)>;
+    type Raw = (String, usize, usize, Taken, u8, u8, u64);
+    let (results, length, parked, leased, paused, ready, due): Raw = read("cycle", value)?;
     let settled = results.chars().map(|result| match result {
         '1' => Ok(Settled::Yes),
         '0' => Ok(Settled::LeaseLost),
         'P' => Ok(Settled::Parked),
         _ => Err(StoreError::Unexpected("cycle")),
     });
+    let leased = leased.into_iter();
     Ok(CycleReply {
         settled: settled.collect::<Result<_, _>>()?,
         length,
         parked,
-        leased: leased.into_iter().map(|(id, raw)| Leased { id, raw }).collect(),
+        leased: leased.map(|(id, raw, mark)| Leased { id, raw, mark: Mark::read(&mark) }).collect(),
+        paused: paused == 1,
+        ready: ready == 1,
+        due_ms: (due > 0).then_some(due),
     })
 }
 
 impl Link {
-    /// Everything that a worker has leased on one queue: for one whose reply was lost.
-    ///
-    /// # Errors
-    ///
-    /// When Redis cannot be reached within `within` or refuses.
-    pub async fn held(
-        &self,
-        keys: &WorkerKeys,
-        within: Duration,
-    ) -> Result<Vec<Leased>, StoreError> {
-        let call = redis::cmd("HGETALL").arg(&keys.leases).to_owned();
-        let held: Vec<(String, Vec<u8>)> =
-            self.with(within, async |conn| call.query_async(conn).await).await?;
-        Ok(held.into_iter().map(|(id, raw)| Leased { id, raw }).collect())
-    }
-
     /// One turn on each of several queues, in this order, in one write.
     ///
     /// # Errors
     ///
     /// After [`StoreError::Lost`] any of the turns may have taken effect: what they leased is
-    /// this worker's, what they settled is settled.
+    /// this worker's, what they settled is settled. Sent `again` under the same serial, a turn
+    /// says what it said then.
     pub async fn cycle(
         &self,
         cycles: &[Cycle<'_>],

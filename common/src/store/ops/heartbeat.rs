@@ -30,6 +30,16 @@ pub struct Heartbeat {
     pub parked: Vec<(String, bool)>,
     /// How many requests this worker has leased on the queue.
     pub held: usize,
+    /// Whether it was in the registry: else others have taken its leases over.
+    pub known: bool,
+    /// Whether the queue is paused.
+    pub paused: bool,
+    /// When something becomes due on the queue, Redis time in ms.
+    pub due_ms: Option<u64>,
+    /// Which of this worker's leases nobody wants any more.
+    pub cancelled: Vec<String>,
+    /// Names that have sorted requests.
+    pub limited: Vec<String>,
 }
 
 impl Link {
@@ -47,17 +57,29 @@ impl Link {
         let (workers, names) = (keys.workers(), keys.names());
         let (info, parked) = (keys.worker(beat.worker), keys.parked_names());
         let (live, leases) = (keys.live(), keys.leases(beat.worker));
-        let mut call = HEARTBEAT.call(&[&workers, &names, &info, &parked, &live, &leases]);
+        let (schedule, later, paused) = (keys.schedule(), keys.later(), keys.paused());
+        let (cancelled, limited) = (keys.cancelled(), keys.limited_names());
+        let mut call = HEARTBEAT.call(&[
+            &workers, &names, &info, &parked, &live, &leases, &schedule, &later, &paused,
+            &cancelled, &limited,
+        ]);
         let lease_ms = u64::try_from(beat.lease.as_millis()).unwrap_or(u64::MAX);
-        call.arg(beat.worker).arg(lease_ms).arg(beat.info).arg(beat.names);
+        call.arg(beat.worker).arg(lease_ms).arg(beat.info).arg(keys.base()).arg(beat.names);
         let value = self.run(&HEARTBEAT, &call, within).await?;
-        type Raw = (i64, Vec<String>, Vec<(String, i64)>, usize);
-        let (now, dead, parked, held): Raw = read("heartbeat", value)?;
+        type Parked = Vec<(String, i64)>;
+        type Raw = (i64, Vec<String>, Parked, usize, u8, u8, u64, Vec<String>, Vec<String>);
+        let raw: Raw = read("heartbeat", value)?;
+        let (now, dead, parked, held, known, paused, due, cancelled, limited) = raw;
         self.set_clock(now);
         Ok(Heartbeat {
             dead,
             parked: parked.into_iter().map(|(name, live)| (name, live == 1)).collect(),
             held,
+            known: known == 1,
+            paused: paused == 1,
+            due_ms: (due > 0).then_some(due),
+            cancelled,
+            limited,
         })
     }
 }

@@ -1,21 +1,28 @@
 //! The typed calls, one file per script of `lua/`: arguments in, result codes out.
 
+mod claim;
 mod cycle;
 mod enqueue;
 mod frame;
 mod heartbeat;
+mod held;
+mod outcome;
 mod pop;
+mod promote;
 mod queues;
 mod release;
 mod response;
 mod served;
 mod submit;
 
-pub use cycle::{Cycle, CycleReply, Leased, Outcome, Settled, Settlement, WorkerKeys};
+pub use claim::{Claim, Claimed};
+pub use cycle::{Cycle, CycleReply, Leased, Mark, Record, Rule, Settled, WorkerKeys};
 pub use enqueue::{Enqueued, Item};
 pub use frame::Pushed;
 pub use heartbeat::{Beat, Heartbeat};
+pub use outcome::{EndedCall, Outcome, Settlement};
 pub use pop::{BlockingPop, Unblocker};
+pub use promote::Promoted;
 pub use release::Released;
 pub use submit::Submission;
 

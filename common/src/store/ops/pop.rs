@@ -12,7 +12,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisResult, Value};
 use tokio::time::timeout;
 
-use super::cycle::{Cycle, CycleReply, WorkerKeys, reply};
+use super::cycle::{Cycle, CycleReply, Rule, WorkerKeys, reply};
 use crate::store::connection::Connector;
 use crate::store::error::StoreError;
 use crate::store::link::Link;
@@ -51,7 +51,7 @@ impl BlockingPop {
     }
 
     /// Waits up to `block` for a request and leases it. The reply's `leased` is empty when none
-    /// came.
+    /// came. One of the limited names of `rules` is sorted, and one whose turn it is leased.
     ///
     /// Dropping the future closes the connection; an element that was on its way then lies in
     /// the inbox, which the next [`Cycle`] of this worker reads first.
@@ -60,12 +60,16 @@ impl BlockingPop {
     ///
     /// After any error the same holds; [`BlockingPop::renew`] makes sure that nothing more comes
     /// from the old connection.
-    pub async fn next(&mut self, block: Duration) -> Result<CycleReply, StoreError> {
+    pub async fn next(
+        &mut self,
+        block: Duration,
+        rules: &[Rule],
+    ) -> Result<CycleReply, StoreError> {
         if self.conn.is_none() {
             self.renew().await?;
         }
         let Some(mut conn) = self.conn.take() else { return Err(self.silent()) };
-        let lease = Cycle { keys: &self.keys, take: 0, parked: &[], outcomes: &[] }.call();
+        let lease = Cycle { rules, ..Cycle::take(&self.keys, 0) }.call();
         let reply = timeout(block + GRACE, self.pop(&mut conn, block, &lease)).await;
         let reply = reply.map_err(|_| self.silent())??;
         self.conn = Some(conn);

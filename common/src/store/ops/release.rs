@@ -18,7 +18,8 @@ pub enum Released {
 }
 
 impl Link {
-    /// Gives back what `worker` holds. `by_itself` when it leaves; else its lease must have ended.
+    /// Gives back what `worker` holds. `by_itself` when it leaves; else its lease must have ended,
+    /// and what it held has a crash more in its record.
     ///
     /// # Errors
     ///
@@ -32,8 +33,10 @@ impl Link {
     ) -> Result<Released, StoreError> {
         let (queue, workers, live) = (keys.queue(), keys.workers(), keys.live());
         let (leases, inbox, info) = (keys.leases(worker), keys.inbox(worker), keys.worker(worker));
-        let mut call = RELEASE.call(&[&queue, &workers, &live, &leases, &inbox, &info]);
-        call.arg(worker).arg(if by_itself { "1" } else { "0" });
+        let (history, slots, turn) = (keys.history(), keys.slots(), keys.turn(worker));
+        let mut call = RELEASE
+            .call(&[&queue, &workers, &live, &leases, &inbox, &info, &history, &slots, &turn]);
+        call.arg(worker).arg(if by_itself { "1" } else { "0" }).arg(keys.base());
         let back: i64 = read("release", self.run(&RELEASE, &call, within).await?)?;
         Ok(usize::try_from(back).map_or(Released::StillAlive, Released::Back))
     }

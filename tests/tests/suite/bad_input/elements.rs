@@ -153,7 +153,7 @@ async fn key_order_spaces_and_unknown_fields_do_not_matter() {
             "p-1_Z",
             "add",
             r#"{"a":1,"b":2,"c":[]}"#,
-            r#","v":1,"queue":"elsewhere","later":{"a":[1e400,null]},"max_attempts":"?","auth":[]"#,
+            r#","v":1,"queue":"elsewhere","later":{"a":[1e400,null]},"maximum":"?","auth":[]"#,
         ),
         waited("p-1_Z", "add", r#"{"a":1,"b":2}"#, r#","notify":null,"budget_ms":null"#),
     ] {

@@ -91,14 +91,14 @@ async fn a_blocked_pop_leases_what_it_brings_and_checks_it_first() {
     let own = std::sync::Arc::new(store.worker("own"));
     let mut pop = BlockingPop::new(store.connector.clone(), own.clone());
     store.push_ids(&["a", "a"]).await;
-    let reply = pop.next(WITHIN).await.unwrap();
+    let reply = pop.next(WITHIN, &[]).await.unwrap();
     let ids: Vec<&str> = reply.leased.iter().map(|leased| leased.id.as_str()).collect();
     assert_eq!((ids, reply.length), (vec!["a"], 1));
     // The second one has the id of a live request.
-    assert!(pop.next(WITHIN).await.unwrap().leased.is_empty());
+    assert!(pop.next(WITHIN, &[]).await.unwrap().leased.is_empty());
     let letter = store.dead().await.remove(0);
     assert_eq!(letter[..2], ["a", "invalid_request"]);
-    assert!(pop.next(std::time::Duration::from_millis(10)).await.unwrap().leased.is_empty());
+    assert!(pop.next(std::time::Duration::from_millis(10), &[]).await.unwrap().leased.is_empty());
 }
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn parked_requests_come_before_the_queue_and_their_name_goes_with_the_last
     }
     let parked = ["one".to_owned(), "two".to_owned()];
     let turn = async |take: usize| {
-        let cycle = Cycle { keys: &own, take, parked: &parked, outcomes: &[] };
+        let cycle = Cycle { parked: &parked, ..Cycle::take(&own, take) };
         let reply = store.link.cycle(&[cycle], WITHIN).await.unwrap().remove(0);
         let ids: Vec<String> = reply.leased.into_iter().map(|leased| leased.id).collect();
         (ids, reply.parked)
@@ -161,7 +161,7 @@ async fn several_queues_are_served_in_one_write_each_with_its_own_keys() {
     let second = redcall_common::store::WorkerKeys::new(keys.clone(), "own", 100, age);
     store.push_ids(&["a", "b"]).await;
     let () = store.conn.rpush(keys.queue(), envelope("a")).await.unwrap();
-    let cycle = |keys, take| Cycle { keys, take, parked: &[], outcomes: &[] };
+    let cycle = Cycle::take;
     let cycles = [cycle(&second, 5), cycle(&first, 1)];
     let replies = store.link.cycle(&cycles, WITHIN).await.unwrap();
     let ids: Vec<Vec<&str>> = replies

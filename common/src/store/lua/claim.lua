@@ -1,0 +1,41 @@
+-- Purpose: before a leased request with an idempotency key starts: is it the call, or does it join
+--   one that runs or has ended? The caller may have queued it without asking.
+-- KEYS: 1 leases (hash) of the worker, 2 idem record (hash), 3 cancelled (zset), 4 control
+-- ARGV: 1 request id, 2 digest of its data, 3 deadline (Redis ms, 0: none), 4 TTL of the record
+--   while it runs (ms), 5 what its waiter says ("<ttl ms> <channel or ->"; empty: nobody waits)
+-- Returns: {code, text}: 'run' and the deadline (ms) that counts, 'joined' and the id that runs,
+--   'ended' and the tail of the ending frame, 'conflict', 'crowded' (100 wait already), 'lost'
+--   (the lease is gone).
+-- Derived keys: none.
+-- Cost: O(1).
+local id, digest, deadline = ARGV[1], ARGV[2], tonumber(ARGV[3])
+if redis.call('HEXISTS', KEYS[1], id) == 0 then return { 'lost', '' } end
+
+local function join()
+  if ARGV[5] == '' then
+    redis.call('HSET', KEYS[2], 'keep', '1')
+  else
+    redis.call('HSET', KEYS[2], 'w:' .. id, ARGV[5])
+  end
+  redis.call('PEXPIRE', KEYS[2], ARGV[4])
+end
+
+local known = redis.call('HMGET', KEYS[2], 'id', 'digest', 'deadline', 'tail')
+local runs = known[1]
+if runs == id then return { 'run', known[3] } end
+if not runs or (not known[4] and redis.call('ZSCORE', KEYS[3], runs)) then
+  redis.call('DEL', KEYS[2])
+  redis.call('HSET', KEYS[2], 'id', id, 'digest', digest, 'deadline', ARGV[3])
+  join()
+  return { 'run', ARGV[3] }
+end
+if known[2] ~= digest then return { 'conflict', '' } end
+if known[4] then return { 'ended', known[4] } end
+if redis.call('HLEN', KEYS[2]) >= 104 then return { 'crowded', '' } end
+join()
+local latest = tonumber(known[3])
+if latest ~= 0 and (deadline == 0 or deadline > latest) then
+  redis.call('HSET', KEYS[2], 'deadline', ARGV[3])
+  redis.pcall('SPUBLISH', KEYS[4], 'extend ' .. runs .. ' ' .. ARGV[3])
+end
+return { 'joined', runs }

@@ -1,0 +1,103 @@
+//! `claim.lua` and `unique.lua`: may a leased request start, or is it the same as another one?
+
+use std::time::Duration;
+
+use super::cycle::WorkerKeys;
+use super::read;
+use crate::request::ReplyTo;
+use crate::store::error::StoreError;
+use crate::store::keys::QueueKeys;
+use crate::store::link::Link;
+use crate::store::script::{CLAIM, UNIQUE};
+
+/// How long the record of a call is kept that does not end: longer than any of its workers lives.
+const RUNNING_TTL: Duration = Duration::from_secs(30 * 86_400);
+
+/// A leased request with an idempotency key.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// The request's id.
+    pub id: &'a str,
+    /// What names the call: [`crate::digest::of_call`].
+    pub call: &'a str,
+    /// Of its data: [`crate::digest::of_data`].
+    pub data: &'a str,
+    /// When its caller stops caring, Redis time in ms; `None`: never.
+    pub deadline_ms: Option<u64>,
+    /// Where its caller waits; `None` if nobody does.
+    pub reply: Option<&'a ReplyTo>,
+}
+
+/// What a request under an idempotency key is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claimed {
+    /// The call itself: it may run until this deadline, Redis time in ms.
+    Run(Option<u64>),
+    /// The same as one that runs: its caller hears that one's end.
+    Joined,
+    /// The same as one that has ended: the ending frame without its first two fields.
+    Ended(String),
+    /// Not the same: the key stands for other data.
+    Conflict,
+    /// The same as one for which as many wait as may.
+    Crowded,
+    /// Not this worker's any more.
+    LeaseLost,
+}
+
+impl Link {
+    /// Finds out what a leased request under an idempotency key is; asking again is harmless.
+    ///
+    /// # Errors
+    ///
+    /// After [`StoreError::Lost`] it may be the call already.
+    pub async fn claim(
+        &self,
+        keys: &WorkerKeys,
+        claim: &Claim<'_>,
+        within: Duration,
+    ) -> Result<Claimed, StoreError> {
+        let queue = &keys.queue;
+        let (record, cancelled, control) =
+            (queue.idem(claim.call), queue.cancelled(), queue.control());
+        let waiter = claim
+            .reply
+            .map(|reply| format!("{} {}", reply.ttl_ms, reply.notify.as_deref().unwrap_or("-")));
+        let mut call = CLAIM.call(&[&keys.leases, &record, &cancelled, &control]);
+        call.arg(claim.id).arg(claim.data).arg(claim.deadline_ms.unwrap_or(0));
+        call.arg(RUNNING_TTL.as_millis() as u64).arg(waiter.unwrap_or_default());
+        let value = self.run(&CLAIM, &call, within).await?;
+        let (code, text): (String, String) = read("claim", value)?;
+        Ok(match code.as_str() {
+            "run" => Claimed::Run(text.parse().ok().filter(|ms| *ms > 0)),
+            "joined" => Claimed::Joined,
+            "ended" => Claimed::Ended(text),
+            "conflict" => Claimed::Conflict,
+            "crowded" => Claimed::Crowded,
+            "lost" => Claimed::LeaseLost,
+            _ => return Err(StoreError::Unexpected("claim")),
+        })
+    }
+
+    /// Whether request `id`, enqueued at `at_ms` (Redis time; `None`: now), is the first of its
+    /// kind within `window`. The kind is [`crate::digest::of_job`]. Asking again is harmless.
+    ///
+    /// # Errors
+    ///
+    /// After [`StoreError::Lost`] it may hold the window already.
+    pub async fn is_first(
+        &self,
+        keys: &QueueKeys,
+        kind: &str,
+        id: &str,
+        at_ms: Option<u64>,
+        window: Duration,
+        within: Duration,
+    ) -> Result<bool, StoreError> {
+        let mut call = UNIQUE.call(&[&keys.unique(kind)]);
+        let window = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
+        call.arg(id).arg(at_ms.unwrap_or(0)).arg(window);
+        let first: i64 = read("unique", self.run(&UNIQUE, &call, within).await?)?;
+        Ok(first == 1)
+    }
+}

@@ -1,0 +1,195 @@
+//! How one request's run ends, as a settling turn carries it to the script.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use redis::Cmd;
+
+use crate::error::Code;
+use crate::request::ReplyTo;
+use crate::store::keys::QueueKeys;
+
+/// The end of one request's run.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The request's id, as it was leased.
+    pub id: String,
+    /// What is done with it.
+    pub settlement: Settlement,
+    /// What this run was, as JSON for its history; empty where it is not kept.
+    pub run: String,
+    /// The call that it was, if it has an idempotency key and has ended.
+    pub call: Option<EndedCall>,
+}
+
+/// The end of a call under an idempotency key, for those that have joined it or come later.
+#[derive(Debug)]
+pub struct EndedCall {
+    /// The digest that names the call's record.
+    pub digest: String,
+    /// How long its end is kept; `None`: the next caller starts it anew.
+    pub keep: Option<Duration>,
+    /// The encoded ending frame, as the request's own response key gets it, or would.
+    pub frame: String,
+}
+
+/// What the settling script does with a request whose lease it finds.
+#[derive(Debug)]
+pub enum Settlement {
+    /// Push the ending frame.
+    Answer {
+        /// Where it goes.
+        reply: ReplyTo,
+        /// The encoded frame.
+        frame: String,
+    },
+    /// Nobody asked for an answer.
+    Done,
+    /// Into the dead letters; and push the frame, if there is one.
+    Bury {
+        /// Why.
+        code: Code,
+        /// Why, for people.
+        reason: String,
+        /// The ending frame for who waits.
+        answer: Option<(ReplyTo, String)>,
+    },
+    /// To the head of the queue, as if never leased.
+    Back,
+    /// To the head of the queue, after it was started: counts as a run, not as a failure.
+    Rerun {
+        /// Number of the run that began.
+        attempt: u32,
+    },
+    /// To the schedule, for another attempt; and push the frame, if there is one.
+    Retry {
+        /// When, from now.
+        delay: Duration,
+        /// A frame for who follows.
+        notice: Option<(ReplyTo, String)>,
+    },
+    /// Park it if a live worker maps `name`; else answer, or bury what nobody waits for.
+    Unknown {
+        /// The job's name.
+        name: String,
+        /// The ending frame for who waits.
+        answer: Option<(ReplyTo, String)>,
+    },
+}
+
+impl Outcome {
+    /// An outcome without history and idempotency key.
+    #[must_use]
+    pub fn new(id: impl Into<String>, settlement: Settlement) -> Self {
+        Self { id: id.into(), settlement, run: String::new(), call: None }
+    }
+
+    /// About how many bytes it has on its way to Redis.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let of = |answer: &Option<(ReplyTo, String)>| answer.as_ref().map_or(0, |a| a.1.len());
+        let call = self.call.as_ref().map_or(0, |call| call.frame.len());
+        let settlement = match &self.settlement {
+            Settlement::Answer { frame, .. } => frame.len(),
+            Settlement::Bury { reason, answer, .. } => reason.len() + of(answer),
+            Settlement::Unknown { name, answer } => name.len() + of(answer),
+            Settlement::Retry { notice, .. } => of(notice),
+            Settlement::Done | Settlement::Back | Settlement::Rerun { .. } => 0,
+        };
+        200 + self.run.len() + settlement.max(call)
+    }
+}
+
+/// An outcome as arguments; its keys by their place among the script's keys, from 1, 0 for none.
+pub(super) struct Row<'a> {
+    op: &'static str,
+    id: &'a str,
+    key: usize,
+    frame: &'a str,
+    ttl_ms: u64,
+    channel: usize,
+    note: Cow<'a, str>,
+    reason: Cow<'a, str>,
+    run: &'a str,
+    record: usize,
+    keep_ms: u64,
+}
+
+impl<'a> Row<'a> {
+    /// Adds the keys of `outcome` to `keys`.
+    pub(super) fn new(
+        outcome: &'a Outcome,
+        queue: &QueueKeys,
+        keys: &mut Vec<Cow<'a, str>>,
+    ) -> Self {
+        let (op, answer, note, reason) = describe(&outcome.settlement, queue, keys);
+        let mut row = Row {
+            op,
+            id: &outcome.id,
+            key: 0,
+            frame: "",
+            ttl_ms: 0,
+            channel: 0,
+            note,
+            reason,
+            run: &outcome.run,
+            record: 0,
+            keep_ms: 0,
+        };
+        if let Some((reply, frame)) = answer {
+            keys.push(reply.response_key.as_str().into());
+            (row.key, row.frame, row.ttl_ms) = (keys.len(), frame, reply.ttl_ms);
+            if let Some(channel) = &reply.notify {
+                keys.push(channel.as_str().into());
+                row.channel = keys.len();
+            }
+        }
+        if let Some(call) = &outcome.call {
+            keys.push(queue.idem(&call.digest).into());
+            (row.record, row.frame) = (keys.len(), &call.frame);
+            row.keep_ms = call.keep.map_or(0, millis);
+        }
+        row
+    }
+
+    pub(super) fn add_to(&self, call: &mut Cmd) {
+        call.arg(self.op).arg(self.id).arg(self.key).arg(self.frame).arg(self.ttl_ms);
+        call.arg(self.channel).arg(&*self.note).arg(&*self.reason).arg(self.run);
+        call.arg(self.record).arg(self.keep_ms);
+    }
+}
+
+type Described<'a> = (&'static str, Option<(&'a ReplyTo, &'a str)>, Cow<'a, str>, Cow<'a, str>);
+
+/// Operation, frame, note and reason.
+fn describe<'a>(
+    settlement: &'a Settlement,
+    queue: &QueueKeys,
+    keys: &mut Vec<Cow<'a, str>>,
+) -> Described<'a> {
+    let of = |answer: &'a Option<(ReplyTo, String)>| {
+        answer.as_ref().map(|(reply, frame)| (reply, frame.as_str()))
+    };
+    match settlement {
+        Settlement::Answer { reply, frame } => {
+            ("answer", Some((reply, frame)), "".into(), "".into())
+        }
+        Settlement::Done => ("done", None, "".into(), "".into()),
+        Settlement::Bury { code, reason, answer } => {
+            ("bury", of(answer), code.as_str().into(), reason.into())
+        }
+        Settlement::Back => ("back", None, "".into(), "".into()),
+        Settlement::Rerun { attempt } => ("rerun", None, attempt.to_string().into(), "".into()),
+        Settlement::Retry { delay, notice } => {
+            ("retry", of(notice), millis(*delay).to_string().into(), "".into())
+        }
+        Settlement::Unknown { name, answer } => {
+            keys.push(queue.parked(name).into());
+            ("unknown", of(answer), name.into(), keys.len().to_string().into())
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

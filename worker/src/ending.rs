@@ -1,0 +1,217 @@
+//! All outcomes of a job: answered, tried again, given up; with and without somebody who waits.
+
+use std::time::Duration;
+
+use redcall_common::digest;
+use redcall_common::error::{Code, WireError};
+use redcall_common::frame::{FrameHead, FrameType};
+use redcall_common::request::Request as Wire;
+use redcall_common::settings::{Backoff, Retries};
+use redcall_common::store::keys::QueueKeys;
+use redcall_common::store::{EndedCall, Outcome, Settlement};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::handler::{Ending, HandlerError};
+use crate::job::Job;
+
+/// Longest message of a handler's error, bytes.
+const MAX_MESSAGE: usize = 16 << 10;
+/// Longest message in a request's history, bytes: up to twenty of them lie beside it.
+const MAX_REMEMBERED: usize = 1 << 10;
+
+/// One run, as the history keeps it.
+#[derive(Serialize)]
+struct Run<'a> {
+    attempt: u32,
+    worker: &'a str,
+    started_at: u64,
+    ended_at: u64,
+    code: Code,
+    message: &'a str,
+}
+
+/// What who follows hears of an attempt that failed.
+#[derive(Serialize)]
+struct Notice<'a> {
+    attempt: u32,
+    error: &'a WireError,
+    retry_in_ms: u64,
+}
+
+/// What becomes of `job` after its handler has ended so; `seq` is that of the ending frame.
+pub(crate) fn outcome(job: &Job, ending: Ending, seq: u64) -> Outcome {
+    let limit = job.shared.limits.answer;
+    match ending {
+        Ok(data) if data.get().len() > limit => {
+            let size = data.get().len();
+            let message = format!("the answer has {size} bytes, the limit is {limit}");
+            failed(job, HandlerError::with_code(Code::TooLarge, message).0, seq)
+        }
+        Ok(data) => answered(job, &data, seq),
+        Err(HandlerError(error)) => failed(job, error, seq),
+    }
+}
+
+fn answered(job: &Job, data: &RawValue, seq: u64) -> Outcome {
+    let request = &job.request;
+    let frame = |key: &str| job.head(key).data(FrameType::Result, seq, Some(data));
+    let settlement = match request.reply.clone() {
+        Some(reply) => Settlement::Answer { frame: frame(&reply.response_key), reply },
+        None => Settlement::Done,
+    };
+    let mut outcome = Outcome::new(&request.id, settlement);
+    outcome.call = call(request, &job.keys.queue, Some(job.shared.idempotency_ttl), frame);
+    outcome
+}
+
+fn failed(job: &Job, mut error: WireError, seq: u64) -> Outcome {
+    error.attempt = Some(job.attempt());
+    error.message.truncate(error.message.floor_char_boundary(MAX_MESSAGE));
+    error.data = error.data.filter(|data| data.get().len() <= job.shared.limits.frame);
+    let run = run(job, &error);
+    let request = &job.request;
+    if let Some(delay) = retry_in(job, error.code) {
+        tracing::info!(id = request.id, name = request.name, ?delay, "it is tried again");
+        let notice = Notice {
+            attempt: job.attempt(),
+            error: &error,
+            retry_in_ms: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+        };
+        let notice = request.reply.clone().zip(to_raw_value(&notice).ok()).map(|(reply, data)| {
+            let head = job.head(&reply.response_key);
+            let frame = head.data(FrameType::Progress, seq, Some(&data));
+            (reply, frame)
+        });
+        let settlement = Settlement::Retry { delay, notice };
+        return Outcome { run, ..Outcome::new(&request.id, settlement) };
+    }
+    // Who has set retries wants to look at what was given up nevertheless.
+    let wanted = error.code != Code::Cancelled;
+    let bury = wanted && (request.reply.is_none() || job.rules.retries.max > 0);
+    let ended = Ended { error, attempt: job.attempt(), seq, bury };
+    Outcome { run, ..give_up(request, &job.keys.queue, ended, job.shared.idempotency_ttl) }
+}
+
+/// How a request ends without an answer.
+pub(crate) struct Ended {
+    pub(crate) error: WireError,
+    /// Number of the run in which it ended, or would have.
+    pub(crate) attempt: u32,
+    /// `seq` of the ending frame.
+    pub(crate) seq: u64,
+    /// Whether the dead letters keep it.
+    pub(crate) bury: bool,
+}
+
+/// A request that ends without an answer.
+pub(crate) fn give_up(
+    request: &Wire,
+    queue: &QueueKeys,
+    ended: Ended,
+    idempotency_ttl: Duration,
+) -> Outcome {
+    let Ended { error, attempt, seq, bury } = ended;
+    let code = error.code;
+    let frame =
+        |key: &str| FrameHead { id: &request.id, response_key: key, attempt }.error(seq, &error);
+    let answer = request.reply.clone().map(|reply| {
+        let frame = frame(&reply.response_key);
+        (reply, frame)
+    });
+    // What did not come to its own end may be begun anew.
+    let again = [Code::Cancelled, Code::DeadlineExceeded, Code::Overloaded, Code::WorkerLost];
+    let ttl = (!again.contains(&code)).then_some(idempotency_ttl);
+    let call = call(request, queue, ttl, frame);
+    let settlement = match answer {
+        // Whoever cancels a job that nobody waits for does not want to look at it.
+        None if code == Code::Cancelled => Settlement::Done,
+        answer if bury => Settlement::Bury { code, reason: error.message.clone(), answer },
+        Some((reply, frame)) => Settlement::Answer { reply, frame },
+        None => Settlement::Bury { code, reason: error.message.clone(), answer: None },
+    };
+    Outcome { call, ..Outcome::new(&request.id, settlement) }
+}
+
+fn call(
+    request: &Wire,
+    queue: &QueueKeys,
+    keep: Option<Duration>,
+    frame: impl Fn(&str) -> String,
+) -> Option<EndedCall> {
+    let key = request.idempotency_key.as_deref()?;
+    let digest = digest::of_call(&request.name, key);
+    Some(EndedCall { digest, keep, frame: frame(&queue.response(&request.id)) })
+}
+
+fn run(job: &Job, error: &WireError) -> String {
+    let message = &error.message[..error.message.floor_char_boundary(MAX_REMEMBERED)];
+    let run = Run {
+        attempt: job.attempt(),
+        worker: &job.shared.worker,
+        started_at: job.started_at,
+        ended_at: job.shared.link.now_ms(),
+        code: error.code,
+        message,
+    };
+    // Strings and numbers only: nothing here can fail to serialise.
+    serde_json::to_string(&run).unwrap_or_default()
+}
+
+/// How long until the next attempt; `None` if there is none.
+fn retry_in(job: &Job, code: Code) -> Option<Duration> {
+    let retries = &job.rules.retries;
+    let by_request = job.request.max_attempts.map(|attempts| attempts.saturating_sub(1));
+    let further = u64::from(retries.max).min(by_request.unwrap_or(u64::MAX));
+    if !retries.on.contains(&code) || u64::from(job.record.fails) >= further {
+        return None;
+    }
+    let delay = longest_pause(retries, job.record.fails).mul_f64(random());
+    // A retry that would start after the budget's end is not scheduled.
+    let in_time = job.context().remaining().is_none_or(|left| delay < left);
+    in_time.then_some(delay)
+}
+
+/// The longest pause after so many failures before this one.
+fn longest_pause(retries: &Retries, fails: u32) -> Duration {
+    match retries.backoff {
+        Backoff::Constant => retries.base,
+        Backoff::Exponential => {
+            let doubled = 2_u32.checked_pow(fails).and_then(|by| retries.base.checked_mul(by));
+            doubled.map_or(retries.cap, |pause| pause.min(retries.cap))
+        }
+    }
+}
+
+/// From 0 to 1. Each hasher of the standard library has other keys: random enough to spread load.
+fn random() -> f64 {
+    use std::hash::{BuildHasher, Hasher};
+    let bits = std::hash::RandomState::new().build_hasher().finish();
+    (bits >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_their_cap() {
+        let retries = Retries {
+            base: Duration::from_millis(100),
+            cap: Duration::from_millis(350),
+            ..Retries::default()
+        };
+        let pauses = [0, 1, 2, 40].map(|fails| longest_pause(&retries, fails).as_millis());
+        assert_eq!(pauses, [100, 200, 350, 350]);
+        let constant = Retries { backoff: Backoff::Constant, ..retries };
+        assert_eq!(longest_pause(&constant, 9), constant.base);
+    }
+
+    #[test]
+    fn the_jitter_is_full() {
+        let drawn: Vec<f64> = (0..1000).map(|_| random()).collect();
+        assert!(drawn.iter().all(|x| (0.0..1.0).contains(x)));
+        let low = drawn.iter().filter(|x| **x < 0.5).count();
+        assert!((350..650).contains(&low), "{low}");
+    }
+}

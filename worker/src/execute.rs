@@ -1,0 +1,164 @@
+//! One job's run as a straight line: may it start, who hears of it, its handler, its end.
+//!
+//! On the handlers' runtime. Dropped by the dispatcher when the job is ended from outside.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use redcall_common::digest;
+use redcall_common::error::{Code, WireError};
+use redcall_common::frame::FrameType;
+use redcall_common::store::{Claim, Claimed, Outcome, Settlement, StoreError};
+use tokio::time::{Instant, sleep};
+
+use crate::ending::{Ended, give_up};
+use crate::handler::{Handler, HandlerError};
+use crate::job::{Event, Job};
+use crate::request::{ProgressError, Request};
+
+/// How long Redis is waited for before it is asked again.
+const WITHIN: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What a job does instead of running.
+enum Instead {
+    /// It is settled so.
+    Settle(Box<Outcome>),
+    /// Another worker has it.
+    Lost,
+}
+
+/// Runs a handler to its end and settles the job with it.
+pub(crate) async fn execute(handler: Arc<dyn Handler>, request: Request) {
+    let job = request.job();
+    match may_start(job).await {
+        Ok(()) => {}
+        Err(Instead::Settle(outcome)) => {
+            job.settle_as(|_| *outcome, None).await;
+            return;
+        }
+        Err(Instead::Lost) => {
+            let _ = job.shared.events.send(Event::Lost { serial: job.serial });
+            return;
+        }
+    }
+    let calling = async { handler.call(request.clone()).await };
+    let calling = request.context().scope(calling);
+    let ending = AssertUnwindSafe(calling).catch_unwind().await.unwrap_or_else(|panic| {
+        let message = panic.downcast_ref::<&str>().copied();
+        let message = message.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let message = message.unwrap_or("no message");
+        tracing::error!(id = request.id(), name = request.name(), message, "the handler panicked");
+        Err(HandlerError::with_code(Code::HandlerPanicked, "the handler panicked"))
+    });
+    if let Err(error) = &ending {
+        tracing::info!(id = request.id(), name = request.name(), code = %error.0.code, "failed");
+    }
+    job.settle(ending, None).await;
+}
+
+/// The checks that ask Redis, each only for jobs that need it.
+async fn may_start(job: &Job) -> Result<(), Instead> {
+    if job.request.idempotency_key.is_some() {
+        claim(job).await?;
+    }
+    if let (Some(window), None) = (job.rules.unique, &job.request.reply) {
+        is_first(job, window).await?;
+    }
+    if job.attempt() > 1 {
+        // Who follows learns that what came before may come again.
+        // Any other error loses the frame, not the job.
+        if let Err(ProgressError::NotMine) = job.push(FrameType::Pending, None).await {
+            return Err(Instead::Lost);
+        }
+    }
+    Ok(())
+}
+
+async fn claim(job: &Job) -> Result<(), Instead> {
+    let request = &job.request;
+    let key = request.idempotency_key.as_deref().unwrap_or_default();
+    let now_ms = job.shared.link.now_ms();
+    let left = crate::io::launch::budget_left(request, now_ms);
+    let (call, data) = (digest::of_call(&request.name, key), digest::of_data(request.data.get()));
+    let claim = Claim {
+        id: &request.id,
+        call: &call,
+        data: &data,
+        deadline_ms: left.map(|left| now_ms + u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+        reply: request.reply.as_ref(),
+    };
+    let claimed = loop {
+        match job.shared.link.claim(&job.keys, &claim, WITHIN).await {
+            Ok(claimed) => break claimed,
+            Err(error) => not_yet(job, error).await,
+        }
+    };
+    let refuse = |code, message: &str| {
+        let error = WireError::new(code, message);
+        let bury = request.reply.is_none();
+        let ended = Ended { error, attempt: job.attempt(), seq: 1, bury };
+        let ttl = job.shared.idempotency_ttl;
+        Err(Instead::Settle(Box::new(give_up(request, &job.keys.queue, ended, ttl))))
+    };
+    match claimed {
+        Claimed::Run(deadline_ms) => {
+            let left = deadline_ms.map(|at| Duration::from_millis(at.saturating_sub(now_ms)));
+            if left.is_some_and(|left| left.is_zero()) {
+                return refuse(Code::DeadlineExceeded, "its time ran out while it was queued");
+            }
+            job.set_deadline(left.and_then(|left| Instant::now().checked_add(left)));
+            Ok(())
+        }
+        // Its own response key gets the end of the one that runs.
+        Claimed::Joined => {
+            Err(Instead::Settle(Box::new(Outcome::new(&request.id, Settlement::Done))))
+        }
+        Claimed::Ended(tail) => {
+            let settlement = match request.reply.clone() {
+                Some(reply) => {
+                    let (id, key) = (&request.id, &reply.response_key);
+                    let frame = format!(r#"{{"id":"{id}","response_key":"{key}"{tail}"#);
+                    Settlement::Answer { reply, frame }
+                }
+                None => Settlement::Done,
+            };
+            Err(Instead::Settle(Box::new(Outcome::new(&request.id, settlement))))
+        }
+        Claimed::Conflict => {
+            refuse(Code::Conflict, "the same idempotency key was used with other data")
+        }
+        Claimed::Crowded => {
+            refuse(Code::Overloaded, "as many as may wait for this call already do")
+        }
+        Claimed::LeaseLost => Err(Instead::Lost),
+    }
+}
+
+async fn is_first(job: &Job, window: Duration) -> Result<(), Instead> {
+    let request = &job.request;
+    let kind = digest::of_job(&request.name, request.data.get());
+    let (queue, link) = (&job.keys.queue, &job.shared.link);
+    let (id, at_ms) = (&request.id, request.enqueued_at);
+    loop {
+        match link.is_first(queue, &kind, id, at_ms, window, WITHIN).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => break,
+            Err(error) => not_yet(job, error).await,
+        }
+    }
+    tracing::info!(
+        id = request.id,
+        name = request.name,
+        "the same ran within its window: left out"
+    );
+    Err(Instead::Settle(Box::new(Outcome::new(&request.id, Settlement::Done))))
+}
+
+/// Before Redis is asked again. The job's time bounds it: then this future is dropped.
+async fn not_yet(job: &Job, error: StoreError) {
+    tracing::debug!(%error, id = job.request.id, "cannot ask yet whether it may start");
+    sleep(PAUSE).await;
+}

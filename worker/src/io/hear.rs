@@ -1,0 +1,120 @@
+//! What the dispatcher hears from heartbeats, from the control channels, and from its timers.
+
+use std::time::Duration;
+
+use redcall_common::store::{Control, Heartbeat};
+use tokio::time::Instant;
+
+use super::dispatcher::Dispatcher;
+use super::heartbeat::{self, Told};
+use super::jobs::Why;
+
+/// Pause before a promotion that failed is tried again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+impl Dispatcher {
+    pub(super) fn told(&mut self, told: Told) {
+        match told {
+            Told::RoundEnded => self.beating = None,
+            Told::TakenOver { queue } => self.queues[queue].length = None,
+            Told::Beat { queue, heartbeat } => self.heartbeat(queue, heartbeat),
+            Told::Control { queue, control } => self.control(queue, control),
+            Told::Promoted { queue, promoted } => {
+                let due = match promoted {
+                    Some(promoted) => promoted.due_ms.map(|due| self.instant_of(due)),
+                    None => Some(Instant::now() + PAUSE),
+                };
+                let queue = &mut self.queues[queue];
+                if let Some(due) = due {
+                    queue.note_due(due);
+                }
+                if promoted.is_some_and(|promoted| promoted.moved > 0) {
+                    queue.length = None;
+                }
+            }
+        }
+    }
+
+    fn heartbeat(&mut self, queue: usize, heartbeat: Heartbeat) {
+        let mapped = |name: &str| self.mapping.get(name).is_some();
+        // What nobody maps any more is taken as well, and answered as unknown.
+        let parked = heartbeat.parked.into_iter().filter(|(name, live)| !live || mapped(name));
+        let parked = parked.map(|(name, _)| name).collect();
+        let due = heartbeat.due_ms.map(|due| self.instant_of(due));
+        let own = &mut self.queues[queue];
+        own.parked = parked;
+        own.limited = heartbeat.limited;
+        own.note_paused(heartbeat.paused);
+        if let Some(due) = due {
+            own.note_due(due);
+        }
+        if !heartbeat.known {
+            // Others took over what it held.
+            own.doubt();
+        }
+        self.compare(queue, heartbeat.held);
+        for id in &heartbeat.cancelled {
+            self.jobs.end_by_id(queue, id, &Why::Cancelled);
+        }
+        if self.connected_since.elapsed() < self.lease {
+            return;
+        }
+        for dead in heartbeat.dead {
+            let (link, told) = (self.talk.beats.clone(), self.talk.told.clone());
+            let keys = self.queues[queue].keys.clone();
+            tokio::spawn(heartbeat::take_over(link, keys, queue, dead, told));
+        }
+    }
+
+    /// The last net under lost replies: more or fewer leases than are known here, twice in a row
+    /// (once may be a reply on its way), are read back.
+    fn compare(&mut self, queue: usize, held: usize) {
+        let (known, open) = self.jobs.count(queue);
+        let queue = &mut self.queues[queue];
+        let expected = open..=known + queue.outcomes().count();
+        queue.odd = if expected.contains(&held) { 0 } else { queue.odd + 1 };
+        if queue.odd > 1 {
+            queue.doubt();
+        }
+    }
+
+    fn control(&mut self, queue: usize, control: Control) {
+        match control {
+            Control::Cancel(ids) => {
+                for id in ids {
+                    self.jobs.end_by_id(queue, &id, &Why::Cancelled);
+                }
+            }
+            Control::Due(at_ms) => {
+                let due = self.instant_of(at_ms);
+                self.queues[queue].note_due(due);
+            }
+            Control::Extend(id, at_ms) => {
+                let deadline = (at_ms > 0).then(|| self.instant_of(at_ms));
+                self.jobs.extend(queue, &id, deadline);
+            }
+            Control::Work => self.queues[queue].ready = true,
+            Control::Pause => self.queues[queue].note_paused(true),
+            Control::Resume => self.queues[queue].note_paused(false),
+        }
+    }
+
+    /// Looks at the queues whose time has come.
+    pub(super) fn look(&mut self) {
+        for (index, queue) in self.queues.iter_mut().enumerate() {
+            if queue.look() {
+                // A rate may allow more.
+                queue.ready = !queue.limited.is_empty() || queue.ready;
+                let (link, told) = (self.talk.beats.clone(), self.talk.told.clone());
+                tokio::spawn(heartbeat::promote(link, queue.keys.clone(), index, told));
+            }
+        }
+    }
+
+    /// The instant of a Redis time.
+    pub(super) fn instant_of(&self, at_ms: u64) -> Instant {
+        let left = at_ms.saturating_sub(self.talk.beats.now_ms());
+        // Nothing that is further off needs a timer of this process.
+        Instant::now() + Duration::from_millis(left).min(Duration::from_secs(86_400))
+    }
+}

@@ -1,0 +1,180 @@
+//! One run of one request: what it knows, what it pushes, and that it is settled once.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use redcall_common::context::Context;
+use redcall_common::frame::{FrameHead, FrameType};
+use redcall_common::limits::Limits;
+use redcall_common::settings::JobSettings;
+use redcall_common::store::{Link, Outcome, Pushed, Record, Settled, WorkerKeys};
+use serde_json::value::RawValue;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::ending;
+use crate::handler::Ending;
+use crate::request::ProgressError;
+use crate::state::States;
+
+/// How many unread frames may lie at a response key before the writer waits.
+const STREAM_WINDOW: usize = 1000;
+/// How often, and how many times, a writer looks whether its reader has caught up.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const LOOKS: u32 = 25;
+const WITHIN: Duration = Duration::from_secs(5);
+
+/// What a job tells the thread that talks to Redis.
+pub(crate) enum Event {
+    /// Settle it; sent once per job, by whoever has taken [`Job::settled`].
+    Settle { serial: u64, outcome: Box<Outcome>, heard: Option<oneshot::Sender<Settled>> },
+    /// Its caller cares until then; `None`: for ever.
+    Deadline { serial: u64, deadline: Option<Instant> },
+    /// Another worker has it, or it is none of ours: nothing of it is to be settled.
+    Lost { serial: u64 },
+    /// Nothing of it runs any more: its slot is free.
+    Released { serial: u64 },
+}
+
+/// What all jobs of one worker share.
+pub(crate) struct Shared {
+    pub(crate) link: Arc<Link>,
+    pub(crate) states: States,
+    pub(crate) limits: Limits,
+    pub(crate) events: mpsc::UnboundedSender<Event>,
+    /// The worker's id.
+    pub(crate) worker: String,
+    /// How long the end of a call with an idempotency key is kept.
+    pub(crate) idempotency_ttl: Duration,
+}
+
+/// One run of one request.
+pub(crate) struct Job {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) request: redcall_common::request::Request,
+    /// Number of this run within the worker.
+    pub(crate) serial: u64,
+    /// The worker's keys on the job's queue.
+    pub(crate) keys: Arc<WorkerKeys>,
+    pub(crate) rules: Arc<JobSettings>,
+    /// What was before this run.
+    pub(crate) record: Record,
+    /// Redis time, ms.
+    pub(crate) started_at: u64,
+    /// When the caller stops caring. Written when others join the call, read by who asks.
+    pub(crate) deadline: std::sync::Mutex<Option<Instant>>,
+    /// Fires when the run is not wanted any more.
+    pub(crate) cancel: CancellationToken,
+    /// Whether the handler has asked for its token: then it may end by itself.
+    pub(crate) listens: AtomicBool,
+    /// Set by whoever wants to settle it: no further frame goes out before the ending one.
+    pub(crate) closing: AtomicBool,
+    /// Taken by whoever settles it: handler, `respond` or the timeout. Under the lock of `seq`.
+    pub(crate) settled: AtomicBool,
+    /// `seq` of the last frame pushed. Held over a push, so that frames go out in order.
+    pub(crate) seq: Mutex<u64>,
+    /// Whether the last frame was dropped because nobody reads: then the next waits no more.
+    pub(crate) unread: AtomicBool,
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        // The receiver is gone only when the worker has ended.
+        let _ = self.shared.events.send(Event::Released { serial: self.serial });
+    }
+}
+
+impl Job {
+    /// Number of this run, counted from 1.
+    pub(crate) fn attempt(&self) -> u32 {
+        self.record.attempt + 1
+    }
+
+    pub(crate) fn context(&self) -> Context {
+        let deadline = *self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
+        Context { deadline, cancel: self.cancel.clone() }
+    }
+
+    /// Takes `deadline` as the caller's from now on, and has the run ended by it.
+    pub(crate) fn set_deadline(&self, deadline: Option<Instant>) {
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
+        let _ = self.shared.events.send(Event::Deadline { serial: self.serial, deadline });
+    }
+
+    pub(crate) fn head<'a>(&'a self, response_key: &'a str) -> FrameHead<'a> {
+        FrameHead { id: &self.request.id, response_key, attempt: self.attempt() }
+    }
+
+    /// Pushes a frame that does not end the request.
+    pub(crate) async fn push(
+        &self,
+        kind: FrameType,
+        data: Option<&RawValue>,
+    ) -> Result<(), ProgressError> {
+        let Some(reply) = &self.request.reply else { return Ok(()) };
+        let mut seq = self.seq.lock().await;
+        let frame = self.head(&reply.response_key).data(kind, *seq + 1, data);
+        let mut patience = if self.unread.load(Ordering::Relaxed) { 0 } else { LOOKS };
+        loop {
+            if self.closing.load(Ordering::Acquire) {
+                return Err(ProgressError::NotMine);
+            }
+            let (link, id, leases) = (&self.shared.link, &self.request.id, &self.keys.leases);
+            let pushing = link.push_frame(leases, id, reply, &frame, STREAM_WINDOW, WITHIN);
+            match pushing.await {
+                Ok(Pushed::Yes) => break,
+                Ok(Pushed::LeaseLost) => return Err(ProgressError::NotMine),
+                Ok(Pushed::Full) if patience == 0 => {
+                    self.unread.store(true, Ordering::Relaxed);
+                    return Ok(());
+                }
+                // The script knows a frame that it has pushed already: sending it again is safe,
+                // and going on without knowing could give two frames the same number.
+                Err(error) if !error.is_transient() || patience == 0 => return Err(error.into()),
+                Ok(Pushed::Full) | Err(_) => {
+                    patience -= 1;
+                    sleep(LOOK_AGAIN).await;
+                }
+            }
+        }
+        self.unread.store(false, Ordering::Relaxed);
+        *seq += 1;
+        Ok(())
+    }
+
+    /// Settles the job by what its handler ended with. `false` if it is settled already.
+    pub(crate) async fn settle(
+        &self,
+        ending: Ending,
+        heard: Option<oneshot::Sender<Settled>>,
+    ) -> bool {
+        self.settle_as(|seq| ending::outcome(self, ending, seq), heard).await
+    }
+
+    /// Settles the job as `outcome` says, which gets the `seq` of the ending frame.
+    pub(crate) async fn settle_as(
+        &self,
+        outcome: impl FnOnce(u64) -> Outcome,
+        heard: Option<oneshot::Sender<Settled>>,
+    ) -> bool {
+        self.closing.store(true, Ordering::Release);
+        // Waits for a frame on its way, so that the ending one comes behind it.
+        let seq = self.seq.lock().await;
+        // No await from here on: a handler that is ended here has settled or has not.
+        if self.settled.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        let outcome = Box::new(outcome(*seq + 1));
+        let event = Event::Settle { serial: self.serial, outcome, heard };
+        self.shared.events.send(event).is_ok()
+    }
+
+    /// Takes the job out of its handler's hands without settling it here; `false` if it is
+    /// settled already.
+    pub(crate) fn take(&self) -> bool {
+        self.closing.store(true, Ordering::Release);
+        !self.settled.swap(true, Ordering::AcqRel)
+    }
+}
