@@ -1,0 +1,194 @@
+//! Jobs of which only so many run at once, per worker, over all workers, and per customer.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use redcall_common::settings::{Limit, Rate};
+use redcall_testkit::eventually;
+use redcall_tests::{Bench, RunningWorker};
+use redcall_worker::{Json, Request, State};
+use redis::AsyncCommands;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{connection, dies, job, keys, nothing_is_left};
+
+/// Who runs at the moment, who ran in which order, and how many at most at once, by customer.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    running: BTreeMap<String, usize>,
+    most: BTreeMap<String, usize>,
+    ended: Vec<String>,
+    started: Vec<Instant>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Order {
+    customer: String,
+    #[serde(default)]
+    ms: u64,
+}
+
+async fn order(log: State<Log>, Json(order): Json<Order>) {
+    {
+        let mut log = log.0.lock().unwrap();
+        log.started.push(Instant::now());
+        let running = log.running.entry(order.customer.clone()).or_default();
+        *running += 1;
+        let now = *running;
+        let most = log.most.entry(order.customer.clone()).or_default();
+        *most = now.max(*most);
+    }
+    tokio::time::sleep(Duration::from_millis(order.ms)).await;
+    let mut log = log.0.lock().unwrap();
+    *log.running.get_mut(&order.customer).unwrap() -= 1;
+    log.ended.push(order.customer);
+}
+
+impl Log {
+    fn most(&self, customer: &str) -> usize {
+        self.0.lock().unwrap().most[customer]
+    }
+
+    fn ended(&self) -> usize {
+        self.0.lock().unwrap().ended.len()
+    }
+
+    async fn all_ended(&self, count: usize) {
+        eventually("all orders to end", async || (self.ended() == count).then_some(())).await;
+    }
+}
+
+async fn worker(bench: &Bench, log: &Log) -> RunningWorker {
+    let log = log.clone();
+    bench.worker_with(|worker| worker.state(log).handler("order", order)).await
+}
+
+fn by_customer(concurrency: u32) -> Limit {
+    Limit { key: Some("customer".into()), concurrency: Some(concurrency), rate: None }
+}
+
+/// Queues so many orders of a customer.
+async fn orders(bench: &Bench, customer: &str, ms: u64, count: usize) {
+    let client = bench.client().await;
+    let requests =
+        (0..count).map(|_| client.request("order").data(&json!({"customer": customer, "ms": ms})));
+    assert!(client.call_many(requests).await.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
+async fn no_customer_runs_more_at_once_than_its_limit_over_all_workers() {
+    let mut bench = Bench::new().await;
+    job(&mut bench, "order").limit = Some(by_customer(2));
+    let log = Log::default();
+    let _workers = [worker(&bench, &log).await, worker(&bench, &log).await];
+    for customer in ["a", "b"] {
+        orders(&bench, customer, 5, 40).await;
+    }
+    log.all_ended(80).await;
+    assert_eq!((log.most("a"), log.most("b")), (2, 2));
+    nothing_is_left(&mut connection(&bench).await).await;
+}
+
+#[tokio::test]
+async fn a_worker_runs_no_more_of_a_job_than_its_mapping_says() {
+    let mut bench = Bench::new().await;
+    job(&mut bench, "order").concurrency = Some(3);
+    let log = Log::default();
+    let _worker = worker(&bench, &log).await;
+    let client = bench.client().await;
+    orders(&bench, "a", 5, 60).await;
+    // What is not limited does not wait behind it.
+    for n in 0..20 {
+        assert_eq!(client.call_and_wait("echo", &n).await.unwrap().json::<u32>().unwrap(), n);
+    }
+    log.all_ended(60).await;
+    assert_eq!(log.most("a"), 3);
+    nothing_is_left(&mut connection(&bench).await).await;
+}
+
+#[tokio::test]
+async fn the_ten_of_one_customer_do_not_wait_for_the_thousands_of_another() {
+    let mut bench = Bench::new().await;
+    job(&mut bench, "order").limit = Some(by_customer(50));
+    orders(&bench, "many", 0, 20_000).await;
+    orders(&bench, "few", 0, 10).await;
+    let log = Log::default();
+    let _workers = [worker(&bench, &log).await, worker(&bench, &log).await];
+    log.all_ended(20_010).await;
+    let ended = &log.0.lock().unwrap().ended;
+    let last = ended.iter().rposition(|customer| customer == "few").unwrap();
+    assert!(last < 200, "the last of the ten was number {last}");
+}
+
+#[tokio::test]
+async fn no_more_start_than_the_rate_allows() {
+    let mut bench = Bench::new().await;
+    let rate = Rate { count: 5, per: Duration::from_millis(500) };
+    job(&mut bench, "order").limit = Some(Limit { key: None, concurrency: None, rate: Some(rate) });
+    let log = Log::default();
+    let _worker = worker(&bench, &log).await;
+    orders(&bench, "a", 0, 12).await;
+    log.all_ended(12).await;
+    let started = log.0.lock().unwrap().started.clone();
+    // Five at once, then one each tenth of a second: the twelfth seven of those later.
+    let took = started[11] - started[0];
+    assert!(took > Duration::from_millis(600), "{took:?}");
+    assert!(took < Duration::from_millis(1500), "{took:?}");
+    assert!(started[4] - started[0] < Duration::from_millis(300), "the burst was held up");
+}
+
+#[tokio::test]
+async fn the_slot_of_a_dead_worker_is_given_back() {
+    let mut bench = Bench::new().await;
+    job(&mut bench, "order").limit = Some(by_customer(1));
+    let log = Log::default();
+    let mut conn = connection(&bench).await;
+    orders(&bench, "a", 0, 3).await;
+    // It holds the only slot, as a worker that knows the limit, and dies.
+    let taken = super::dies_with(&bench, "ghost", 3, &[rule(by_customer(1))]).await;
+    assert_eq!(taken, 1);
+    let running: usize = conn.scard("redcall:{default}:running:order:a").await.unwrap();
+    assert_eq!(running, 1);
+    let _worker = worker(&bench, &log).await;
+    log.all_ended(3).await;
+    nothing_is_left(&mut conn).await;
+}
+
+fn rule(limit: Limit) -> redcall_common::store::Rule {
+    redcall_common::store::Rule { name: "order".into(), limit, room: None }
+}
+
+#[tokio::test]
+async fn what_was_sorted_is_done_by_workers_that_know_no_limit() {
+    let bench = Bench::new().await;
+    orders(&bench, "a", 0, 5).await;
+    let taken = super::dies_with(&bench, "ghost", 3, &[rule(by_customer(1))]).await;
+    assert_eq!(taken, 1);
+    assert_eq!(dies(&bench, "other", 5).await, 0, "all are sorted");
+    let log = Log::default();
+    let _worker = worker(&bench, &log).await;
+    log.all_ended(5).await;
+}
+
+#[tokio::test]
+async fn a_limited_job_that_is_called_while_the_worker_is_idle_starts_at_once() {
+    async fn who(request: Request) -> Json<String> {
+        Json(request.id().to_owned())
+    }
+    let mut bench = Bench::new().await;
+    job(&mut bench, "who").limit = Some(by_customer(1));
+    let _worker = bench.worker_with(|worker| worker.handler("who", who)).await;
+    let client = bench.client().await;
+    for _ in 0..50 {
+        let response = client.call_and_wait("who", &json!({"customer": "a"})).await.unwrap();
+        assert_eq!(response.json::<String>().unwrap(), response.id);
+    }
+    nothing_is_left(&mut connection(&bench).await).await;
+    let left: usize = connection(&bench).await.exists(keys().limited_names()).await.unwrap();
+    assert_eq!(left, 0);
+}
