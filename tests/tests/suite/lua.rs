@@ -1,7 +1,9 @@
 //! Every script of the store and every one of its result codes, through the typed calls.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
+mod again;
 mod callers;
+mod claims;
 mod flush;
 mod lease;
 mod registry;

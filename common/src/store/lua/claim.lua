@@ -31,7 +31,10 @@ if not runs or (not known[4] and redis.call('ZSCORE', KEYS[3], runs)) then
 end
 if known[2] ~= digest then return { 'conflict', '' } end
 if known[4] then return { 'ended', known[4] } end
-if redis.call('HLEN', KEYS[2]) >= 104 then return { 'crowded', '' } end
+local waiting = redis.call('HLEN', KEYS[2]) - 3 - redis.call('HEXISTS', KEYS[2], 'keep')
+if waiting >= 100 and redis.call('HEXISTS', KEYS[2], 'w:' .. id) == 0 then
+  return { 'crowded', '' }
+end
 join()
 local latest = tonumber(known[3])
 if latest ~= 0 and (deadline == 0 or deadline > latest) then

@@ -1,0 +1,87 @@
+//! `claim.lua` and `unique.lua`: whether a leased request is the same as another one.
+
+use std::time::Duration;
+
+use redcall_common::store::{Claim, Claimed, WorkerKeys};
+use redis::AsyncCommands;
+
+use super::{Store, WITHIN};
+
+async fn claim(store: &Store, own: &WorkerKeys, id: &str, data: &str, at: Option<u64>) -> Claimed {
+    let reply = store.reply(id);
+    let claim = Claim { id, call: "call", data, deadline_ms: at, reply: Some(&reply) };
+    store.link.claim(own, &claim, WITHIN).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_first_runs_and_the_same_joins_it() {
+    let mut store = Store::new().await;
+    let own = store.worker("own");
+    let record = store.keys.idem("call");
+    assert_eq!(claim(&store, &own, "a", "d", None).await, Claimed::LeaseLost);
+    store.push_ids(&["a", "b", "c"]).await;
+    store.lease(&own, 3).await;
+    assert_eq!(claim(&store, &own, "a", "d", Some(1000)).await, Claimed::Run(Some(1000)));
+    assert_eq!(claim(&store, &own, "b", "d", Some(900)).await, Claimed::Joined);
+    assert_eq!(claim(&store, &own, "c", "other", None).await, Claimed::Conflict);
+    // The longest time counts, and none is longer than any.
+    assert_eq!(claim(&store, &own, "a", "d", Some(1000)).await, Claimed::Run(Some(1000)));
+    assert_eq!(claim(&store, &own, "b", "d", None).await, Claimed::Joined);
+    assert_eq!(claim(&store, &own, "a", "d", Some(1000)).await, Claimed::Run(None));
+    assert_eq!(claim(&store, &own, "b", "d", Some(2000)).await, Claimed::Joined);
+    assert_eq!(claim(&store, &own, "a", "d", Some(1000)).await, Claimed::Run(None));
+    let ttl: i64 = store.conn.pttl(&record).await.unwrap();
+    assert!(ttl > 86_400_000, "{ttl}");
+    let waiter: String = store.conn.hget(&record, "w:b").await.unwrap();
+    assert_eq!(waiter, format!("60000 {}", super::CHANNEL));
+}
+
+#[tokio::test]
+async fn a_hundred_may_wait_for_one_call() {
+    let mut store = Store::new().await;
+    let own = store.worker("own");
+    let ids: Vec<String> = (0..101).map(|n| format!("r{n}")).collect();
+    store.push_ids(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    store.lease(&own, 101).await;
+    let mut joined = 0;
+    for id in &ids[..100] {
+        joined += usize::from(claim(&store, &own, id, "d", None).await == Claimed::Joined);
+    }
+    assert_eq!(joined, 99);
+    assert_eq!(claim(&store, &own, "r100", "d", None).await, Claimed::Crowded);
+}
+
+#[tokio::test]
+async fn what_has_ended_is_said_again_and_what_was_cancelled_runs_anew() {
+    let mut store = Store::new().await;
+    let own = store.worker("own");
+    let record = store.keys.idem("call");
+    store.push_ids(&["a", "b"]).await;
+    store.lease(&own, 2).await;
+    let ended = [("id", "old"), ("digest", "d"), ("deadline", "0"), ("tail", r#","x":1}"#)];
+    let () = store.conn.hset_multiple(&record, &ended).await.unwrap();
+    let said = Claimed::Ended(r#","x":1}"#.to_owned());
+    assert_eq!(claim(&store, &own, "a", "d", None).await, said);
+    assert_eq!(claim(&store, &own, "a", "e", None).await, Claimed::Conflict);
+    let () = store.conn.hdel(&record, "tail").await.unwrap();
+    let () = store.conn.zadd(store.keys.cancelled(), "old", 9e15).await.unwrap();
+    assert_eq!(claim(&store, &own, "a", "e", None).await, Claimed::Run(None));
+}
+
+#[tokio::test]
+async fn one_of_a_kind_runs_per_window() {
+    let mut store = Store::new().await;
+    let minute = Duration::from_secs(60);
+    let is_first = async |id: &str, at| {
+        store.link.is_first(&store.keys, "kind", id, at, minute, WITHIN).await.unwrap()
+    };
+    assert!(is_first("a", Some(1_000_000)).await);
+    assert!(is_first("a", Some(1_000_000)).await, "the same one, started again");
+    assert!(!is_first("b", Some(1_059_999)).await && !is_first("c", Some(940_001)).await);
+    // Enqueued after the window, however late the first one ran.
+    assert!(is_first("d", Some(1_060_000)).await);
+    assert!(!is_first("e", Some(1_060_001)).await);
+    let ttl: i64 = store.conn.pttl(store.keys.unique("kind")).await.unwrap();
+    assert!((1..=60_000).contains(&ttl), "{ttl}");
+    assert!(is_first("now", None).await, "no time given: now");
+}
