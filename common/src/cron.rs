@@ -90,6 +90,12 @@ impl Cron {
     }
 }
 
+/// Whether there is a time zone of this name, in any case.
+#[must_use]
+pub fn is_timezone(name: &str) -> bool {
+    TimeZoneDatabase::bundled().get(name).is_ok()
+}
+
 /// The names of all time zones.
 #[must_use]
 pub fn timezones() -> Vec<String> {
