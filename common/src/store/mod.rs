@@ -27,7 +27,7 @@ pub use error::StoreError;
 pub use link::{Link, Sink};
 pub use ops::{
     Beat, BlockingPop, Cycle, CycleReply, Enqueued, Heartbeat, Item, Leased, Outcome, Pushed,
-    Released, Settled, Settlement, Submission, Unblocker, WorkerKeys,
+    Released, Settled, Settlement, Submission, Tick, Ticked, Unblocker, WorkerKeys,
 };
 
 /// `enqueue.lua` as the code block that PROTOCOL.md shows, for clients in other languages.

@@ -45,6 +45,8 @@ scripts! {
     HEARTBEAT = "heartbeat";
     /// Give back what a worker holds.
     RELEASE = "release";
+    /// Push the ticks of a recurring schedule.
+    TICK = "tick";
 }
 
 impl Script {

@@ -42,7 +42,8 @@ pub(crate) struct Dispatcher {
     identity: Identity,
     mapping: Mapping,
     shared: Arc<Shared>,
-    /// Heartbeats have a connection of their own: large answers must not hold them up.
+    /// Heartbeats have a connection of their own, with the ticks of schedules: large answers must
+    /// not hold them up.
     beats: Arc<Link>,
     handlers: Handle,
     /// In priority order.
@@ -67,7 +68,7 @@ impl Dispatcher {
         identity: Identity,
         mapping: Mapping,
         shared: Shared,
-        beats: Link,
+        beats: Arc<Link>,
         handlers: Handle,
         queues: Vec<Queue>,
     ) -> Self {
@@ -77,7 +78,7 @@ impl Dispatcher {
             identity,
             mapping,
             shared: Arc::new(shared),
-            beats: Arc::new(beats),
+            beats,
             handlers,
             queues,
             concurrency: settings.worker.concurrency,

@@ -14,6 +14,7 @@ mod jobs;
 mod launch;
 mod pops;
 mod queue;
+mod schedules;
 mod turn;
 
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use crate::stop::Stop;
 use dispatcher::Dispatcher;
 use heartbeat::Identity;
 use queue::Queue;
+use schedules::Schedules;
 
 /// How long an operation at Redis waits for a connection before it is tried again.
 const WITHIN: Duration = Duration::from_secs(1);
@@ -74,7 +76,9 @@ async fn serve(
     let identity = Identity::new(&settings, &mapping);
     let connector = Connector::new(&settings.redis, &format!("redcall-worker-{}", identity.id))?;
     let link = Arc::new(Link::connect(connector.clone(), Arc::new(|_, _| {})).await?);
-    let beats = Link::connect(connector.clone(), Arc::new(|_, _| {})).await?;
+    let beats = Arc::new(Link::connect(connector.clone(), Arc::new(|_, _| {})).await?);
+    // Until the end: where the last workers drain, what they enqueue waits for the next ones.
+    let _schedules = Schedules::spawn(&settings, &beats)?;
     let (events, heard) = mpsc::unbounded_channel();
     let shared = Shared { link, states, limits: settings.limits, events };
     let keys = Keys::new(&settings.redis.prefix);

@@ -10,6 +10,7 @@ mod release;
 mod response;
 mod served;
 mod submit;
+mod tick;
 
 pub use cycle::{Cycle, CycleReply, Leased, Outcome, Settled, Settlement, WorkerKeys};
 pub use enqueue::{Enqueued, Item};
@@ -18,6 +19,7 @@ pub use heartbeat::{Beat, Heartbeat};
 pub use pop::{BlockingPop, Unblocker};
 pub use release::Released;
 pub use submit::Submission;
+pub use tick::{Tick, Ticked};
 
 use redis::Value;
 
