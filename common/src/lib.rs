@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`request`], [`decode`] | the envelope that a caller enqueues, its strict decoding |
 //! | [`context`] | what a handler's task passes on to the calls it makes |
+//! | [`cron`] | when something recurs |
 //! | [`digest`] | under which digests calls are known |
 //! | [`frame`] | the elements of a response key |
 //! | [`error`] | the closed set of error codes, and the error as it crosses the wire |
@@ -16,6 +17,7 @@
 //! Nothing belongs here that only one end uses.
 
 pub mod context;
+pub mod cron;
 pub mod decode;
 pub mod digest;
 pub mod error;

@@ -7,6 +7,9 @@ use uuid::Uuid;
 /// Longest id of a request or client, in characters.
 pub const MAX_ID: usize = 64;
 
+/// Longest name of a recurring schedule, in characters.
+pub const MAX_SCHEDULE: usize = 40;
+
 /// Longest job name, in characters.
 pub const MAX_NAME: usize = 128;
 
@@ -34,6 +37,12 @@ pub fn is_queue(queue: &str) -> bool {
         && queue.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }
 
+/// Whether `name` is 1 to 40 characters of `[A-Za-z0-9_-]`: with a time it makes an id.
+#[must_use]
+pub fn is_schedule(name: &str) -> bool {
+    name.len() <= MAX_SCHEDULE && is_id(name)
+}
+
 /// Whether `key` is 1 to 256 characters.
 #[must_use]
 pub fn is_idempotency_key(key: &str) -> bool {
@@ -55,6 +64,7 @@ mod tests {
         assert!(is_id(&new_id()));
         assert!(is_id("A_b-9") && !is_id("") && !is_id("a:b") && !is_id(&"x".repeat(65)));
         assert!(is_job_name("größe.ändern") && !is_job_name("a b") && !is_job_name(""));
+        assert!(is_schedule(&"x".repeat(40)) && !is_schedule(&"x".repeat(41)));
         assert!(is_queue("high.v2") && !is_queue("a{b}") && !is_queue("a:b"));
     }
 }

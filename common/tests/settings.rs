@@ -15,6 +15,10 @@ mod files;
 mod jobs;
 #[path = "settings/mistakes.rs"]
 mod mistakes;
+#[path = "settings/rules.rs"]
+mod rules;
+#[path = "settings/schedules.rs"]
+mod schedules;
 #[path = "settings/sources.rs"]
 mod sources;
 

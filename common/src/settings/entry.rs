@@ -1,4 +1,4 @@
-//! One value of the settings on its way to a type: text, whole number, list, path.
+//! One value of the settings on its way to a type: text, choice, whole number, list, path.
 //!
 //! Each reader gives the value or the whole mistake, with origin, key, what is wrong and what to
 //! write. Lengths of time and sizes have files of their own; ranges are the caller's.
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use config::{Value, ValueKind};
 
-use super::SettingsError;
+use super::{SettingsError, closest};
 
 /// A value with its place.
 pub(super) struct Entry {
@@ -81,6 +81,21 @@ impl Entry {
         let help = format!("write {rule}");
         let text = self.text(&help)?;
         if allowed(text) { Ok(text.to_owned()) } else { Err(self.not_a(rule, help)) }
+    }
+
+    /// One of `options`, which are named by their words.
+    pub(super) fn choice<T: Copy>(&self, options: &[(&str, T)]) -> Result<T, SettingsError> {
+        let words: Vec<&str> = options.iter().map(|(word, _)| *word).collect();
+        let wanted = match words.split_last() {
+            Some((last, first)) if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+            _ => words.concat(),
+        };
+        let text = self.text(&format!("write {wanted}"))?;
+        let chosen = options.iter().find(|(word, _)| *word == text);
+        chosen.map(|(_, value)| *value).ok_or_else(|| {
+            let hint = closest::hint(text, words.iter().copied());
+            self.not_a(&wanted, format!("{hint}allowed values: {}", words.join(", ")))
+        })
     }
 
     /// A whole number within `range`.

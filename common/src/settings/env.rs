@@ -63,48 +63,75 @@ pub(super) fn apply(
     }
 }
 
-/// Path of the value that the rest of a variable's name means: section and key, or `jobs`, job
-/// name and key.
+/// Sections of tables whose names the user chose.
+const NAMED: [&str; 3] = ["jobs", "schedules", "queues"];
+
+/// Tables inside of those tables.
+const INNER: [&str; 2] = ["retries", "limit"];
+
+/// Path of the value that the rest of a variable's name means: section and key, or section, name
+/// and key, with a table inside of the named one before the key where there is one.
 fn path(tree: &Map<String, Value>, rest: &str) -> Result<Vec<String>, (String, String)> {
     let parts: Vec<&str> = rest.split("__").collect();
     let lower = |part: &&str| part.to_lowercase();
     let names_nothing = || {
-        let help = "write REDCALL__SECTION__KEY or REDCALL__JOBS__NAME__KEY";
+        let help = "write REDCALL__SECTION__KEY; for jobs, schedules and queues \
+                    REDCALL__SECTION__NAME__KEY";
         ("does not name a single value".to_owned(), help.to_owned())
     };
     if parts.iter().any(|part| part.is_empty()) {
         return Err(names_nothing());
     }
-    match parts.as_slice() {
-        // A job's name may itself hold two underscores.
-        [jobs, name @ .., key] if lower(jobs) == "jobs" && !name.is_empty() => {
-            Ok(vec!["jobs".to_owned(), job_name(tree, &name.join("__"))?, lower(key)])
+    let (section, rest) = match parts.as_slice() {
+        [section, rest @ ..] if NAMED.contains(&lower(section).as_str()) => (lower(section), rest),
+        [section, key] => return Ok(vec![lower(section), lower(key)]),
+        _ => return Err(names_nothing()),
+    };
+    // A name may itself hold two underscores, or even end like an inner table: then it is known.
+    let outer = match rest {
+        [name @ .., inner, key] if !name.is_empty() && INNER.contains(&lower(inner).as_str()) => {
+            let whole = [name, &[*inner]].concat().join("__");
+            let is_name = !known(tree, &section, &whole).is_empty();
+            (!is_name).then(|| (name, vec![lower(inner), lower(key)]))
         }
-        [jobs, _] if lower(jobs) == "jobs" => Err(names_nothing()),
-        [section, key] => Ok(vec![lower(section), lower(key)]),
-        _ => Err(names_nothing()),
-    }
+        _ => None,
+    };
+    let (name, keys) = match (outer, rest) {
+        (Some(split), _) => split,
+        (None, [name @ .., key]) if !name.is_empty() => (name, vec![lower(key)]),
+        (None, _) => return Err(names_nothing()),
+    };
+    let name = meant(tree, &section, &name.join("__"))?;
+    Ok([vec![section, name], keys].concat())
 }
 
-/// The job of the tree that `wanted` means, whatever its case; else `wanted` in lower case, which
-/// is a new job if its other keys say so.
-fn job_name(tree: &Map<String, Value>, wanted: &str) -> Result<String, (String, String)> {
-    let wanted = wanted.to_lowercase();
-    let jobs = tree.get("jobs").map(|jobs| &jobs.kind);
-    let Some(ValueKind::Table(jobs)) = jobs else {
-        return Ok(wanted);
-    };
-    let mut matching: Vec<&str> =
-        jobs.keys().map(String::as_str).filter(|name| name.to_lowercase() == wanted).collect();
-    matching.sort_unstable();
-    match matching.as_slice() {
-        [] => Ok(wanted),
+/// The name in that section of the tree that `wanted` means, whatever its case; else `wanted` in
+/// lower case, which is a new one if its other keys say so.
+fn meant(
+    tree: &Map<String, Value>,
+    section: &str,
+    wanted: &str,
+) -> Result<String, (String, String)> {
+    match known(tree, section, wanted).as_slice() {
+        [] => Ok(wanted.to_lowercase()),
         [name] => Ok((*name).to_owned()),
         several => {
-            let problem = format!("could mean any of the jobs {}", several.join(", "));
+            let problem = format!("could mean any of the {section} {}", several.join(", "));
             Err((problem, "set the value in the settings file".to_owned()))
         }
     }
+}
+
+/// The names in that section of the tree that are `wanted`, whatever its case, in order.
+fn known<'t>(tree: &'t Map<String, Value>, section: &str, wanted: &str) -> Vec<&'t str> {
+    let wanted = wanted.to_lowercase();
+    let mut known = match tree.get(section).map(|section| &section.kind) {
+        Some(ValueKind::Table(named)) => named.keys().map(String::as_str).collect(),
+        _ => Vec::new(),
+    };
+    known.retain(|name| name.to_lowercase() == wanted);
+    known.sort_unstable();
+    known
 }
 
 /// Sets the value at `path`, making tables on the way. Where the file has something else than a

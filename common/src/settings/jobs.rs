@@ -3,18 +3,22 @@
 //! Form only. Whether a compiled-in handler exists, or a program can be started, the worker says.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use config::Value;
 
-use super::closest;
 use super::duration::{SHORTEST, YEAR};
 use super::entry::Entry;
-use super::read::queue;
+use super::read::{count, number, queue};
+use super::retries;
 use super::section::Section;
-use super::{HandlerSettings, JobSettings, SettingsError};
+use super::{HandlerSettings, JobSettings, OnWorkerLoss, SettingsError};
 use crate::name::is_job_name;
 
 const EXAMPLE: &str = "handler = \"builtin:echo\" or command = [\"python3\", \"word_count.py\"]";
+
+const LOSSES: [(&str, OnWorkerLoss); 2] =
+    [("rerun", OnWorkerLoss::Rerun), ("fail", OnWorkerLoss::Fail)];
 
 /// All jobs of the `[jobs]` table.
 pub(super) fn read(mut section: Section<'_>) -> BTreeMap<String, JobSettings> {
@@ -42,30 +46,35 @@ fn job(jobs: &Section<'_>, name: &str, value: Value, names: &[String]) -> Option
     let command = job.read("command", command);
     let timeout = job.read("timeout", |entry| entry.duration(SHORTEST..=YEAR));
     let queue = job.read("queue", queue);
+    let concurrency = job.read("concurrency", |entry| count(entry, 65_536));
+    let retries = retries::retries(&mut job);
+    let on_worker_loss = job.read("on_worker_loss", |entry| entry.choice(&LOSSES));
+    let max_crashes = job.read("max_crashes", |entry| number(entry, 1..=1000));
+    let unique = job.read("unique", |entry| entry.duration(Duration::from_secs(1)..=YEAR));
+    let limit = retries::limit(&mut job);
     match given {
         [true, true] => job.wrong("has both handler and command", "keep one of the two"),
         // A job without one, but with an unknown key, most likely has it misspelt: one mistake.
         [false, false] if job.has_unread() => {}
-        [false, false] if job.is_from_env() => no_such_job(&job, name, names),
+        [false, false] if job.is_from_env() => job.overrides_nothing("job", name, names),
         [false, false] => {
             job.wrong("has neither handler nor command", format!("add {EXAMPLE}"));
         }
         [true, false] | [false, true] => {}
     }
     job.finish();
-    let mut settings = JobSettings::new(handler.or(command)?);
-    settings.timeout = timeout.unwrap_or(settings.timeout);
-    settings.queue = queue;
-    Some(settings)
-}
-
-/// An environment variable that sets a key of a job which nothing runs overrides nothing.
-fn no_such_job(job: &Section<'_>, name: &str, names: &[String]) {
-    let others = || names.iter().map(String::as_str).filter(|other| *other != name);
-    let hint = closest::hint(name, others());
-    let known = others().collect::<Vec<_>>().join(", ");
-    let known = if known.is_empty() { "none".to_owned() } else { known };
-    job.wrong("there is no such job to override", format!("{hint}jobs: {known}"));
+    let default = JobSettings::new(handler.or(command)?);
+    Some(JobSettings {
+        timeout: timeout.unwrap_or(default.timeout),
+        queue,
+        concurrency,
+        retries: retries.unwrap_or(default.retries),
+        on_worker_loss: on_worker_loss.unwrap_or(default.on_worker_loss),
+        max_crashes: max_crashes.unwrap_or(default.max_crashes),
+        unique,
+        limit,
+        kind: default.kind,
+    })
 }
 
 fn compiled(entry: &Entry) -> Result<HandlerSettings, SettingsError> {

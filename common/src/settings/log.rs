@@ -11,12 +11,14 @@ use super::{LogFormat, LogSettings, SettingsError, closest};
 /// What tracing knows.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
+const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+
 /// The `[log]` table.
 pub(super) fn read(mut section: Section<'_>) -> LogSettings {
     let default = LogSettings::default();
     let settings = LogSettings {
         level: section.read("level", directive).unwrap_or(default.level),
-        format: section.read("format", format).unwrap_or(default.format),
+        format: section.read("format", |entry| entry.choice(&FORMATS)).unwrap_or(default.format),
     };
     section.finish();
     settings
@@ -27,17 +29,6 @@ fn directive(entry: &Entry) -> Result<String, SettingsError> {
     match problem(text) {
         None => Ok(text.to_owned()),
         Some((problem, help)) => Err(entry.wrong(problem, help)),
-    }
-}
-
-fn format(entry: &Entry) -> Result<LogFormat, SettingsError> {
-    match entry.text("write text or json")? {
-        "text" => Ok(LogFormat::Text),
-        "json" => Ok(LogFormat::Json),
-        other => {
-            let hint = closest::hint(other, ["text", "json"]);
-            Err(entry.not_a("text or json", format!("{hint}allowed values: text, json")))
-        }
     }
 }
 

@@ -9,8 +9,8 @@
 //! | `mod.rs`, `parts.rs`, `redis.rs` | the public structs and their defaults |
 //! | `load.rs` | the order of the sources |
 //! | `file.rs`, `env.rs` | the two sources, both brought into one tree of values with origins |
-//! | `section.rs`, `entry.rs`, `duration.rs`, `size.rs` | reading a typed value, or its mistake |
-//! | `read.rs`, `jobs.rs`, `log.rs` | which keys exist, one function per section |
+//! | `section.rs`, `entry.rs`, `duration.rs`, `size.rs`, `json.rs` | reading a typed value, or its mistake |
+//! | `read.rs`, `jobs.rs`, `retries.rs`, `schedules.rs`, `log.rs` | which keys exist |
 //! | `url.rs`, `closest.rs` | the form of an address, "did you mean" |
 //! | `error.rs` | [`SettingsError`] |
 //!
@@ -23,11 +23,14 @@ mod env;
 mod error;
 mod file;
 mod jobs;
+mod json;
 mod load;
 mod log;
 mod parts;
 mod read;
 mod redis;
+mod retries;
+mod schedules;
 mod section;
 mod size;
 mod url;
@@ -82,7 +85,7 @@ impl Settings {
     ///
     /// Single values are then taken from `REDCALL__SECTION__KEY`, before `REDIS_URL`, before the
     /// file, before the default. Names of jobs in a variable match whatever their case
-    /// (`REDCALL__JOBS__WORD_COUNT__TIMEOUT`), lists are `a,b` or JSON, and a variable that is set
+    /// (`REDCALL__JOBS__WORD_COUNT__TIMEOUT`, `REDCALL__JOBS__ADD__RETRIES__MAX`), lists are `a,b` or JSON, and a variable that is set
     /// but empty counts as given: where a secret failed to arrive, no default may take its place.
     ///
     /// # Errors
@@ -111,6 +114,13 @@ impl Settings {
     #[must_use]
     pub fn max_length(&self, queue: &str) -> u64 {
         self.queues.get(queue).copied().unwrap_or(self.limits.max_length)
+    }
+
+    /// The queue of a schedule: its own, else that of its job's mapping, else `default`.
+    #[must_use]
+    pub fn queue_of<'a>(&'a self, schedule: &'a ScheduleSettings) -> &'a str {
+        let mapped = || self.jobs.get(&schedule.job)?.queue.as_deref();
+        schedule.queue.as_deref().or_else(mapped).unwrap_or("default")
     }
 
     /// Directory in which commands run: the settings file's, else the working directory.

@@ -1,8 +1,10 @@
-//! Which keys each section has, and what they may be. `[jobs]` and `[log]` have files of their own.
+//! Which keys each section has, and what they may be. `[jobs]`, `[schedules]` and `[log]` have
+//! files of their own.
 //!
 //! One function per section, one line per key: name, form, range. Defaults come from the structs.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::duration::{SHORTEST, YEAR};
@@ -10,7 +12,7 @@ use super::entry::Entry;
 use super::section::{Context, Section};
 use super::{
     ClientSettings, DeadSettings, RedisSettings, Settings, SettingsError, WorkerSettings, jobs,
-    log, url,
+    log, schedules, url,
 };
 use crate::limits::Limits;
 use crate::name::is_queue;
@@ -28,14 +30,19 @@ const LARGEST: u64 = 512 << 20;
 
 /// The settings of the tree at `root`; mistakes go to its context.
 pub(super) fn settings(mut root: Section<'_>) -> Settings {
+    let redis = redis(root.section("redis"));
+    let client = client(root.section("client"));
+    let worker = worker(root.section("worker"));
+    let jobs = jobs::read(root.section("jobs"));
+    let limits = limits(root.section("limits"));
     let settings = Settings {
-        redis: redis(root.section("redis")),
-        client: client(root.section("client")),
-        worker: worker(root.section("worker")),
-        jobs: jobs::read(root.section("jobs")),
-        schedules: std::collections::BTreeMap::new(),
-        queues: std::collections::BTreeMap::new(),
-        limits: limits(root.section("limits")),
+        redis,
+        client,
+        worker,
+        jobs,
+        schedules: schedules::read(root.section("schedules"), &limits),
+        queues: max_lengths(root.section("queues")),
+        limits,
         dead: dead(root.section("dead")),
         log: log::read(root.section("log")),
         file: None,
@@ -107,11 +114,38 @@ fn worker(mut section: Section<'_>) -> WorkerSettings {
         drain_timeout: section
             .read("drain_timeout", |entry| entry.duration(Duration::ZERO..=YEAR))
             .unwrap_or(default.drain_timeout),
-        cancel_grace: default.cancel_grace,
-        idempotency_ttl: default.idempotency_ttl,
+        cancel_grace: section
+            .read("cancel_grace", |entry| entry.duration(Duration::ZERO..=HOUR))
+            .unwrap_or(default.cancel_grace),
+        idempotency_ttl: section
+            .read("idempotency_ttl", |entry| entry.duration(Duration::from_secs(1)..=YEAR))
+            .unwrap_or(default.idempotency_ttl),
     };
     section.finish();
     settings
+}
+
+fn max_lengths(mut section: Section<'_>) -> BTreeMap<String, u64> {
+    let mut lengths = BTreeMap::new();
+    for (name, value) in section.take_all() {
+        let example = format!("[queues.{}] with max_length below", name.escape_debug());
+        let path = section.child(&name);
+        let Some(mut queue) = Section::at(section.context(), path, value, &example) else {
+            continue;
+        };
+        if !is_queue(&name) {
+            queue.wrong("is not a queue name", format!("a queue name is {QUEUE}"));
+        }
+        if let Some(length) = queue.read("max_length", max_length) {
+            lengths.insert(name, length);
+        }
+        queue.finish();
+    }
+    lengths
+}
+
+fn max_length(entry: &Entry) -> Result<u64, SettingsError> {
+    entry.whole(0..=LONGEST_LIST)
 }
 
 fn limits(mut section: Section<'_>) -> Limits {
@@ -122,9 +156,7 @@ fn limits(mut section: Section<'_>) -> Limits {
         answer: section.read("answer", size).unwrap_or(default.answer),
         frame: section.read("frame", size).unwrap_or(default.frame),
         depth: section.read("depth", |entry| count(entry, 128)).unwrap_or(default.depth),
-        max_length: section
-            .read("max_length", |entry| entry.whole(0..=LONGEST_LIST))
-            .unwrap_or(default.max_length),
+        max_length: section.read("max_length", max_length).unwrap_or(default.max_length),
     };
     section.finish();
     settings
@@ -143,9 +175,12 @@ fn dead(mut section: Section<'_>) -> DeadSettings {
     settings
 }
 
+/// The form of a queue's name.
+const QUEUE: &str = "1 to 64 characters of A-Z, a-z, 0-9, `_`, `.` and `-`";
+
 /// A queue's name, or another text of the same form.
 pub(super) fn queue(entry: &Entry) -> Result<String, SettingsError> {
-    entry.name(is_queue, "1 to 64 characters of A-Z, a-z, 0-9, `_`, `.` and `-`")
+    entry.name(is_queue, QUEUE)
 }
 
 fn queues(entry: &Entry) -> Result<Vec<String>, SettingsError> {
@@ -164,9 +199,16 @@ fn queues(entry: &Entry) -> Result<Vec<String>, SettingsError> {
 }
 
 /// A whole number from 1 to `most`.
-fn count(entry: &Entry, most: u32) -> Result<usize, SettingsError> {
+pub(super) fn count(entry: &Entry, most: u32) -> Result<usize, SettingsError> {
     // Cannot saturate: `most` fits.
-    entry.whole(1..=most.into()).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+    number(entry, 1..=most).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+}
+
+/// A whole number within `range`.
+pub(super) fn number(entry: &Entry, range: RangeInclusive<u32>) -> Result<u32, SettingsError> {
+    let whole = entry.whole((*range.start()).into()..=(*range.end()).into())?;
+    // Cannot saturate: the range's end fits.
+    Ok(u32::try_from(whole).unwrap_or(*range.end()))
 }
 
 fn address(entry: &Entry) -> Result<String, SettingsError> {

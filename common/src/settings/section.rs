@@ -98,6 +98,13 @@ impl<'c> Section<'c> {
             .unwrap_or_else(|| Section::empty(self.context, self.child(key), self.origin.clone()))
     }
 
+    /// The table under `key`; None if there is none, or something else, which was reported.
+    pub(super) fn table(&mut self, key: &'static str, example: &str) -> Option<Section<'c>> {
+        self.known.push(key);
+        let value = self.unread.remove(key)?;
+        Section::at(self.context, self.child(key), value, example)
+    }
+
     /// The value under `key` as `convert` reads it. None if it is absent or was reported.
     pub(super) fn read<T>(
         &mut self,
@@ -130,6 +137,17 @@ impl<'c> Section<'c> {
     /// Whether values are left that nobody asked for.
     pub(super) fn has_unread(&self) -> bool {
         !self.unread.is_empty()
+    }
+
+    /// Reports that the environment set a key of a `what` that nothing else makes: it overrides
+    /// nothing. `name` is what it meant, `names` are all of them.
+    pub(super) fn overrides_nothing(&self, what: &str, name: &str, names: &[String]) {
+        let others = || names.iter().map(String::as_str).filter(|other| *other != name);
+        let hint = closest::hint(name, others());
+        let known = others().collect::<Vec<_>>().join(", ");
+        let known = if known.is_empty() { "none".to_owned() } else { known };
+        let problem = format!("there is no such {what} to override");
+        self.wrong(problem, format!("{hint}{what}s: {known}"));
     }
 
     /// All values under names that the user chose.

@@ -28,7 +28,7 @@ pub use link::{Link, Sink};
 pub use ops::{
     Beat, BlockingPop, Claim, Claimed, Cycle, CycleReply, EndedCall, Enqueued, Heartbeat, Item,
     Leased, Mark, Outcome, Promoted, Pushed, Record, Released, Rule, Settled, Settlement,
-    Submission, Unblocker, WorkerKeys,
+    Submission, Tick, Ticked, Unblocker, WorkerKeys,
 };
 
 /// `enqueue.lua` as the code block that PROTOCOL.md shows, for clients in other languages.

@@ -51,6 +51,8 @@ scripts! {
     CLAIM = "claim";
     /// Let one request of a kind through per window.
     UNIQUE = "unique";
+    /// Push the ticks of a recurring schedule.
+    TICK = "tick";
 }
 
 impl Script {

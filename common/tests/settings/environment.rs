@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use redcall_common::settings::HandlerSettings;
+use redcall_common::error::Code;
+use redcall_common::settings::{HandlerSettings, Limit, Missed, Rate};
 
 use crate::{Place, bad_env};
 
@@ -98,7 +99,8 @@ fn the_section_of_a_variable_is_not_known() {
     bad_env(
         &[("REDCALL__WORKR__LEASE", "5s")],
         "REDCALL__WORKR__LEASE: workr: unknown section",
-        "did you mean `worker`? sections: redis, client, worker, jobs, limits, dead, log",
+        "did you mean `worker`? sections: redis, client, worker, jobs, \
+          limits, schedules, queues, dead, log",
     );
 }
 
@@ -120,11 +122,14 @@ fn a_variable_names_no_single_value() {
         "REDCALL__JOBS__ADD",
         "REDCALL__WORKER__LEASE__X",
         "REDCALL__JOBS____TIMEOUT",
+        "REDCALL__SCHEDULES__NIGHTLY",
+        "REDCALL__QUEUES__LOW",
     ] {
         bad_env(
             &[(name, "5s")],
             &format!("{name}: does not name a single value"),
-            "write REDCALL__SECTION__KEY or REDCALL__JOBS__NAME__KEY",
+            "write REDCALL__SECTION__KEY; for jobs, schedules and queues \
+             REDCALL__SECTION__NAME__KEY",
         );
     }
 }
@@ -143,6 +148,81 @@ fn a_variable_overrides_a_job_that_is_not_there() {
         "REDCALL__JOBS__ADD__TIMEOUT: jobs.add: there is no such job to override",
         "jobs: none",
     );
+}
+
+#[test]
+fn variables_reach_the_tables_inside_of_a_job() {
+    let place = Place::with(
+        "redcall.toml",
+        "[jobs.Add]\nhandler = 'a'\nretries = { max = 1, base = '1s' }\n\
+         [jobs.a__limit]\nhandler = 'al'",
+    );
+    let env = [
+        ("REDCALL__JOBS__ADD__RETRIES__MAX", "5"),
+        ("REDCALL__JOBS__ADD__RETRIES__ON", "timeout,internal"),
+        ("REDCALL__JOBS__ADD__LIMIT__RATE", "10/s"),
+        ("REDCALL__JOBS__A__LIMIT__CONCURRENCY", "3"),
+        ("REDCALL__JOBS__SUB__HANDLER", "s"),
+        ("REDCALL__JOBS__SUB__RETRIES__MAX", "2"),
+    ];
+    let jobs = place.load(None, &env).unwrap_or_else(|e| panic!("{e}")).jobs;
+    let retries = &jobs["Add"].retries;
+    assert_eq!((retries.max, retries.base), (5, Duration::from_secs(1)), "the rest stays");
+    assert_eq!(retries.on, [Code::Timeout, Code::Internal]);
+    let rate = Some(Rate { count: 10, per: Duration::from_secs(1) });
+    assert_eq!(jobs["Add"].limit, Some(Limit { key: None, concurrency: None, rate }));
+    // There is a job of the longer name.
+    assert_eq!((jobs["a__limit"].concurrency, &jobs["a__limit"].limit), (Some(3), &None));
+    assert_eq!(jobs["sub"].retries.max, 2);
+    bad_env(
+        &[("REDCALL__JOBS__A__HANDLER", "a"), ("REDCALL__JOBS__A__RETRIES__MAX", "many")],
+        "REDCALL__JOBS__A__RETRIES__MAX: jobs.a.retries.max: must be a whole number, \
+         but is \"many\"",
+        "write a whole number from 0 to 1000",
+    );
+}
+
+#[test]
+fn schedules_and_queues_can_be_made_by_variables() {
+    let place = Place::with("redcall.toml", "[schedules.Old]\njob = 'a'\ncron = '* * * * *'");
+    let env = [
+        ("REDCALL__SCHEDULES__OLD__CRON", "0 5 * * *"),
+        ("REDCALL__SCHEDULES__NIGHTLY__JOB", "report"),
+        ("REDCALL__SCHEDULES__NIGHTLY__CRON", "30 2 * * *"),
+        ("REDCALL__SCHEDULES__NIGHTLY__DATA", r#" {"b": 1, "a": [] } "#),
+        ("REDCALL__SCHEDULES__NIGHTLY__MISSED", "last"),
+        ("REDCALL__QUEUES__LOW__MAX_LENGTH", "5"),
+    ];
+    let settings = place.load(None, &env).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(settings.schedules["Old"].cron, "0 5 * * *");
+    let nightly = &settings.schedules["nightly"];
+    assert_eq!((&*nightly.job, &*nightly.cron), ("report", "30 2 * * *"));
+    assert_eq!((&*nightly.data, nightly.missed), (r#"{"b": 1, "a": [] }"#, Missed::Last));
+    assert_eq!(settings.max_length("low"), 5);
+}
+
+#[test]
+fn the_data_of_a_schedule_in_a_variable_is_json() {
+    bad_env(
+        &[
+            ("REDCALL__SCHEDULES__A__JOB", "a"),
+            ("REDCALL__SCHEDULES__A__CRON", "* * * * *"),
+            ("REDCALL__SCHEDULES__A__DATA", "{a: 1}"),
+        ],
+        "REDCALL__SCHEDULES__A__DATA: schedules.a.data: is not JSON",
+        "write anything that JSON can say",
+    );
+}
+
+#[test]
+fn a_variable_overrides_a_schedule_that_is_not_there() {
+    let place = Place::with("redcall.toml", "schedules.tick = { job = 'a', cron = '* * * * *' }");
+    let (problem, help) = place.refusal(None, &[("REDCALL__SCHEDULES__TIK__MISSED", "all")]);
+    assert_eq!(
+        problem,
+        "REDCALL__SCHEDULES__TIK__MISSED: schedules.tik: there is no such schedule to override"
+    );
+    assert_eq!(help, "did you mean `tick`? schedules: tick");
 }
 
 #[test]

@@ -6,9 +6,10 @@ const COMMAND: &str = "write a list such as [\"python3\", \"word_count.py\"]";
 
 #[test]
 fn a_key_of_a_job_is_not_known() {
-    let keys = "allowed keys: handler, command, timeout, queue";
+    let keys = "allowed keys: handler, command, timeout, queue, concurrency, retries, \
+                on_worker_loss, max_crashes, unique, limit";
     let job = |rest: &str| format!("[jobs.score]\n{rest}");
-    bad(&job("handler = 's'\nretries = { max = 3 }"), "jobs.score.retries: unknown key", keys);
+    bad(&job("handler = 's'\ninstances = 3"), "jobs.score.instances: unknown key", keys);
     // Only one message, although the job now has nothing that runs it.
     bad(&job("process = ['python3']"), "jobs.score.process: unknown key", keys);
     bad(

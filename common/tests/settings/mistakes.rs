@@ -11,7 +11,8 @@ const QUEUE: &str = "write 1 to 64 characters of A-Z, a-z, 0-9, `_`, `.` and `-`
 const QUEUES: &str = "write a list such as [\"high\", \"default\", \"low\"]";
 const SIZE: &str = "write bytes as a whole number, or text such as \"512KiB\" or \"2MiB\" \
                     (units: B, KiB, MiB, GiB)";
-const SECTIONS: &str = "sections: redis, client, worker, jobs, limits, dead, log";
+const SECTIONS: &str =
+    "sections: redis, client, worker, jobs, limits, schedules, queues, dead, log";
 
 #[test]
 fn a_section_is_not_known() {
@@ -25,7 +26,8 @@ fn a_key_is_not_known() {
     bad(
         "worker.concurency = 8",
         "worker.concurency: unknown key",
-        "did you mean `concurrency`? allowed keys: name, queues, concurrency, lease, drain_timeout",
+        "did you mean `concurrency`? allowed keys: name, queues, concurrency, lease, drain_timeout, \
+         cancel_grace, idempotency_ttl",
     );
     bad(
         "redis.durability = 'fsynced'",
@@ -114,6 +116,7 @@ fn a_number_is_out_of_range() {
         ("limits.depth", "129", 1, 128),
         ("limits.max_length", "4294967296", 0, 4_294_967_295),
         ("dead.max", "0", 1, 4_294_967_295),
+        ("queues.low.max_length", "-1", 0, 4_294_967_295),
     ];
     for (key, value, low, high) in table {
         let problem = format!("{key}: must be from {low} to {high}, but is {value}");
@@ -151,6 +154,8 @@ fn a_length_of_time_is_out_of_range() {
         ("client.timeout", "2y", "2years", "1ms", "1year"),
         ("redis.connect_timeout", "0s", "0s", "1ms", "1h"),
         ("redis.response_timeout", "2h", "2h", "1ms", "1h"),
+        ("worker.cancel_grace", "61m", "1h 1m", "0s", "1h"),
+        ("worker.idempotency_ttl", "0s", "0s", "1s", "1year"),
         ("dead.age", "0s", "0s", "1s", "10years"),
     ];
     for (key, value, shown, low, high) in table {

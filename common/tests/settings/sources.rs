@@ -31,6 +31,8 @@ fn without_any_source_all_is_default() {
     assert_eq!(settings.worker.concurrency, 64);
     assert_eq!(settings.worker.lease, 5 * SECOND);
     assert_eq!(settings.worker.drain_timeout, 25 * SECOND);
+    assert_eq!(settings.worker.cancel_grace, 5 * SECOND);
+    assert_eq!(settings.worker.idempotency_ttl, 86_400 * SECOND);
     assert!(settings.jobs.is_empty());
     assert_eq!(settings.limits, Limits::default());
     assert_eq!(settings.dead, DeadSettings { max: 10_000, age: 30 * 86_400 * SECOND });
@@ -38,8 +40,7 @@ fn without_any_source_all_is_default() {
     assert_eq!(settings.base_dir(), std::env::current_dir().unwrap());
 }
 
-/// The example of the design, without what later releases bring (process, http, retries,
-/// durability).
+/// The example of the design, without what later releases bring (process, http, durability).
 const EXAMPLE: &str = r#"
 [redis]
 url = "redis://127.0.0.1:6379"      # or "embedded"
@@ -59,10 +60,12 @@ handler = "builtin:add"
 [jobs.word_count]
 command = ["python3", "word_count.py"]
 timeout = "20s"
+retries = { max = 3, backoff = "exponential", base = "500ms" }
 
 [jobs.geocode]
 handler = "geocode"
 queue = "low"
+concurrency = 4
 
 [limits]
 request = "2MiB"
@@ -90,8 +93,10 @@ fn the_example_of_the_design_is_read() {
         "word_count.py".to_owned(),
     ]));
     word_count.timeout = 20 * SECOND;
+    word_count.retries.max = 3;
     let mut geocode = JobSettings::new(compiled("geocode"));
     geocode.queue = Some("low".to_owned());
+    geocode.concurrency = Some(4);
     expected.jobs.insert("add".to_owned(), JobSettings::new(compiled("builtin:add")));
     expected.jobs.insert("word_count".to_owned(), word_count);
     expected.jobs.insert("geocode".to_owned(), geocode);
@@ -114,6 +119,9 @@ fn every_key_reaches_its_field() {
         worker.concurrency = 65536
         worker.lease = "100ms"
         worker.drain_timeout = "0s"
+        worker.cancel_grace = "0s"
+        worker.idempotency_ttl = "1year"
+        queues = { bulk = { max_length = 5 }, "v2.low" = { max_length = 0 }, plain = {} }
         limits = { request = "1KiB", answer = "512MiB", frame = 4096, depth = 128, max_length = 0 }
         dead = { max = 1, age = "10years" }
         log = { level = "WARN", format = "text" }
@@ -130,6 +138,10 @@ fn every_key_reaches_its_field() {
     assert_eq!(settings.worker.concurrency, 65_536);
     assert_eq!(settings.worker.lease, SECOND / 10);
     assert_eq!(settings.worker.drain_timeout, Duration::ZERO);
+    assert_eq!(settings.worker.cancel_grace, Duration::ZERO);
+    assert_eq!(settings.worker.idempotency_ttl, 31_557_600 * SECOND);
+    assert_eq!(["bulk", "v2.low", "plain"].map(|q| settings.max_length(q)), [5, 0, 0]);
+    assert_eq!(settings.queues.len(), 2, "the cap of the others is that of all");
     let limits =
         Limits { request: 1 << 10, answer: 512 << 20, frame: 4096, depth: 128, max_length: 0 };
     assert_eq!(settings.limits, limits);

@@ -9,6 +9,7 @@ mod lease;
 mod registry;
 mod robust;
 mod settle;
+mod ticks;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -18,6 +18,7 @@ mod programs;
 mod protocol;
 mod readme;
 mod reconnect;
+mod schedules;
 mod settings;
 mod sharing;
 mod support;

@@ -41,8 +41,8 @@ pub(crate) struct Talk {
     pub(crate) told: mpsc::UnboundedSender<Told>,
     /// Taken by [`Dispatcher::run`].
     pub(crate) hearing: Option<mpsc::UnboundedReceiver<Told>>,
-    /// Heartbeats have a connection of their own: large answers must not hold them up. It hears
-    /// the control channels.
+    /// Heartbeats have a connection of their own, with the ticks of schedules: large answers must
+    /// not hold them up. It hears the control channels.
     pub(crate) beats: Arc<Link>,
 }
 

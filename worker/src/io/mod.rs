@@ -15,6 +15,7 @@ mod jobs;
 pub(crate) mod launch;
 mod pops;
 mod queue;
+mod schedules;
 mod turn;
 
 use std::sync::Arc;
@@ -36,6 +37,7 @@ use crate::stop::Stop;
 use dispatcher::Dispatcher;
 use heartbeat::{Identity, Told};
 use queue::Queue;
+use schedules::Schedules;
 
 /// How long an operation at Redis waits for a connection before it is tried again.
 const WITHIN: Duration = Duration::from_secs(1);
@@ -86,7 +88,9 @@ async fn serve(
             let _ = tell.send(Told::Control { queue, control });
         }
     };
-    let beats = Link::connect(connector.clone(), Arc::new(sink)).await?;
+    let beats = Arc::new(Link::connect(connector.clone(), Arc::new(sink)).await?);
+    // Until the end: where the last workers drain, what they enqueue waits for the next ones.
+    let _schedules = Schedules::spawn(&settings, &beats)?;
     for channel in &controls {
         beats.subscribe(channel, WITHIN).await?;
     }
@@ -108,7 +112,7 @@ async fn serve(
         Queue::new(keys, pop)
     });
     let queues = queues.collect();
-    let talk = dispatcher::Talk { told, hearing: Some(hearing), beats: Arc::new(beats) };
+    let talk = dispatcher::Talk { told, hearing: Some(hearing), beats };
     let dispatcher = Dispatcher::new(settings, identity, mapping, shared, talk, handlers, queues);
     dispatcher.run(heard, pops, stop, abandoned).await
 }

@@ -14,6 +14,7 @@ mod release;
 mod response;
 mod served;
 mod submit;
+mod tick;
 
 pub use claim::{Claim, Claimed};
 pub use cycle::{Cycle, CycleReply, Leased, Mark, Record, Rule, Settled, WorkerKeys};
@@ -25,6 +26,7 @@ pub use pop::{BlockingPop, Unblocker};
 pub use promote::Promoted;
 pub use release::Released;
 pub use submit::Submission;
+pub use tick::{Tick, Ticked};
 
 use redis::Value;
 

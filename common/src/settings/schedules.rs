@@ -1,0 +1,120 @@
+//! `[schedules]`: what is enqueued by the clock.
+
+use std::collections::BTreeMap;
+
+use config::Value;
+
+use super::entry::Entry;
+use super::read::queue;
+use super::section::Section;
+use super::{Missed, ScheduleSettings, SettingsError, closest};
+use crate::cron::{self, Cron, CronError};
+use crate::limits::Limits;
+use crate::name::{is_job_name, is_schedule};
+
+const MISSED: [(&str, Missed); 3] =
+    [("skip", Missed::Skip), ("last", Missed::Last), ("all", Missed::All)];
+
+const CRON: &str = "write five fields (minute, hour, day of the month, month, day of the week), \
+                    or six with seconds in front, such as \"30 2 * * *\" or \"*/10 * * * * *\"";
+
+/// All schedules of the `[schedules]` table.
+pub(super) fn read(
+    mut section: Section<'_>,
+    limits: &Limits,
+) -> BTreeMap<String, ScheduleSettings> {
+    let values = section.take_all();
+    let names: Vec<String> = values.keys().cloned().collect();
+    let mut schedules = BTreeMap::new();
+    for (name, value) in values {
+        if let Some(schedule) = schedule(&section, &name, value, &names, limits.request) {
+            schedules.insert(name, schedule);
+        }
+    }
+    schedules
+}
+
+/// One schedule, or None if its mistakes leave nothing that could tick.
+fn schedule(
+    schedules: &Section<'_>,
+    name: &str,
+    value: Value,
+    names: &[String],
+    most: usize,
+) -> Option<ScheduleSettings> {
+    let example = format!("[schedules.{}] with job and cron below", name.escape_debug());
+    let path = schedules.child(name);
+    let mut schedule = Section::at(schedules.context(), path, value, &example)?;
+    if !is_schedule(name) {
+        let rule = "1 to 40 characters of A-Z, a-z, 0-9, `_` and `-`";
+        schedule.wrong("is not a schedule name", format!("a schedule name is {rule}"));
+    }
+    let given = [schedule.origin("job").is_some(), schedule.origin("cron").is_some()];
+    let job = schedule.read("job", job);
+    let data = schedule.read("data", |entry| data(entry, most));
+    let queue = schedule.read("queue", queue);
+    let cron = schedule.read("cron", cron);
+    let timezone = schedule.read("timezone", timezone);
+    let missed = schedule.read("missed", |entry| entry.choice(&MISSED));
+    match given {
+        [true, true] => {}
+        // The missing key most likely is the unknown one: one mistake.
+        _ if schedule.has_unread() => {}
+        [false, false] if schedule.is_from_env() => {
+            schedule.overrides_nothing("schedule", name, names);
+        }
+        [false, _] => schedule.wrong("names no job", "add job = \"NAME\""),
+        [true, false] => schedule.wrong("has no cron", "add cron = \"30 2 * * *\""),
+    }
+    schedule.finish();
+    Some(ScheduleSettings {
+        job: job?,
+        data: data.unwrap_or_else(|| "null".to_owned()),
+        queue,
+        cron: cron?,
+        timezone: timezone.unwrap_or_else(|| UTC.to_owned()),
+        missed: missed.unwrap_or_default(),
+    })
+}
+
+const UTC: &str = "UTC";
+
+fn job(entry: &Entry) -> Result<String, SettingsError> {
+    entry.name(is_job_name, "1 to 128 characters without spaces and control characters")
+}
+
+/// JSON of at most `most` bytes: what no worker would take is not enqueued day after day.
+fn data(entry: &Entry, most: usize) -> Result<String, SettingsError> {
+    let json = entry.json()?;
+    if json.len() <= most {
+        return Ok(json);
+    }
+    let problem = format!("has {} bytes, the limit is {most}", json.len());
+    Err(entry.wrong(problem, "shorten it, or raise limits.request"))
+}
+
+fn cron(entry: &Entry) -> Result<String, SettingsError> {
+    let text = entry.text(CRON)?.trim();
+    match Cron::new(text, UTC) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(CronError::Never) => {
+            let help = "write one that does: no year has such a day";
+            Err(entry.wrong(format!("is {}, which never comes true", entry.shown()), help))
+        }
+        Err(cause) => {
+            let problem = format!("must be a cron expression, but is {}", entry.shown());
+            Err(entry.wrong_because(problem, CRON, cause))
+        }
+    }
+}
+
+fn timezone(entry: &Entry) -> Result<String, SettingsError> {
+    let help = "write a name of the IANA database, such as \"UTC\" or \"Europe/Berlin\"";
+    let text = entry.text(help)?.trim();
+    if cron::is_timezone(text) {
+        return Ok(text.to_owned());
+    }
+    let known = cron::timezones();
+    let hint = closest::hint(text, known.iter().map(String::as_str));
+    Err(entry.not_a("a time zone", format!("{hint}{help}")))
+}

@@ -1,0 +1,33 @@
+-- Purpose: enqueue those ticks of a recurring schedule that nobody has enqueued yet. Every worker
+--   calls it for every tick; the comparison with the last one lets each through once.
+-- KEYS: 1 queue list, 2 ticks (hash)
+-- ARGV: 1 name of the schedule, 2 longest length of the queue (0: no cap), 3 what counts as its
+--   last tick where none is stored (Redis time, ms; empty: now); then per tick, the earliest
+--   first: its time (Redis time, ms), the envelope
+-- Returns: {enqueued, last, now}. enqueued: how many of the ticks were pushed; those up to the last
+--   one were pushed before, those beyond now or over the cap are left out. last: the last tick
+--   known, ms. now: Redis time, ms.
+-- Derived keys: none.
+-- Cost: O(1) per tick.
+local now = now_ms()
+local cap = tonumber(ARGV[2])
+local room = cap == 0 and math.huge or cap - redis.call('LLEN', KEYS[1])
+local stored = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '')
+local last = stored or tonumber(ARGV[3]) or now
+local enqueued = 0
+
+for i = 4, #ARGV, 2 do
+  local at = tonumber(ARGV[i])
+  if at > last then
+    -- A worker whose clock is ahead must not be early; and once left out, none may overtake it.
+    if at > now or enqueued >= room then break end
+    redis.call('RPUSH', KEYS[1], ARGV[i + 1])
+    last, enqueued = at, enqueued + 1
+  end
+end
+-- Written by whoever was first, and at each start: the others have nothing to add.
+if enqueued > 0 or #ARGV < 4 then
+  redis.call('HSET', KEYS[2], ARGV[1], string.format('%.0f', last))
+  redis.call('PEXPIRE', KEYS[2], 34560000000)
+end
+return { enqueued, last, now }

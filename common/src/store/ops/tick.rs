@@ -1,0 +1,62 @@
+//! `tick.lua`: enqueue the ticks of a recurring schedule, each once.
+
+use std::time::Duration;
+
+use super::read;
+use crate::store::error::StoreError;
+use crate::store::keys::QueueKeys;
+use crate::store::link::Link;
+use crate::store::script::TICK;
+
+/// One tick and the request that it stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tick {
+    /// Redis time, ms.
+    pub at_ms: u64,
+    /// The envelope.
+    pub envelope: String,
+}
+
+/// What became of the ticks of a schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticked {
+    /// How many were pushed by this call. Those up to `last_ms` that were not had been before.
+    pub enqueued: usize,
+    /// The last tick that anybody has pushed, Redis time in ms; where nobody has, when the
+    /// schedule was first heard of.
+    pub last_ms: u64,
+}
+
+impl Link {
+    /// Pushes those of `ticks` (the earliest first) that nobody has pushed yet. Left out are those
+    /// beyond Redis's own time and those for which the queue has no room; `max_length` 0 means no
+    /// cap. Without ticks it tells of the last one.
+    ///
+    /// Where no last tick is stored, `known_ms` takes its place, or else the time of now: a
+    /// schedule that is new has missed nothing.
+    ///
+    /// # Errors
+    ///
+    /// After [`StoreError::Lost`] the ticks may have been pushed; calling again is harmless.
+    pub async fn tick(
+        &self,
+        keys: &QueueKeys,
+        max_length: u64,
+        schedule: &str,
+        known_ms: Option<u64>,
+        ticks: &[Tick],
+        within: Duration,
+    ) -> Result<Ticked, StoreError> {
+        let mut call = TICK.call(&[&keys.queue(), &keys.ticks()]);
+        call.arg(schedule).arg(max_length);
+        call.arg(known_ms.map_or_else(String::new, |known| known.to_string()));
+        for tick in ticks {
+            call.arg(tick.at_ms).arg(&tick.envelope);
+        }
+        let value = self.run(&TICK, &call, within).await?;
+        let (enqueued, last_ms, now): (usize, u64, i64) = read("tick", value)?;
+        // Whoever called too early knows better from here on.
+        self.set_clock(now);
+        Ok(Ticked { enqueued, last_ms })
+    }
+}

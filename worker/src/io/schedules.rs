@@ -1,0 +1,296 @@
+//! Recurring schedules: every worker asks for every tick, and Redis lets each through once.
+//!
+//! One task per schedule, so that none waits for another's queue. Nobody is special: whoever comes
+//! second to a tick only learns that it was there, and if all but one worker die, that one goes on.
+//!
+//! The queue is part of what a schedule is: workers that send it to different queues (their
+//! settings say so, or they map its job differently) each enqueue it there.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redcall_common::cron::Cron;
+use redcall_common::limits::portion;
+use redcall_common::request::Envelope;
+use redcall_common::settings::{Missed, ScheduleSettings, Settings};
+use redcall_common::store::keys::{Keys, QueueKeys};
+use redcall_common::store::{Link, StoreError, Tick, Ticked};
+use serde_json::value::RawValue;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::WITHIN;
+use crate::error::WorkerError;
+
+/// How long a task sleeps at most: Redis's clock is measured anew every few seconds, and may step.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+/// The pauses after a tick that could not be enqueued.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How many missed ticks are made up for at most.
+const MOST_MISSED: usize = 1000;
+/// How many ticks go into one command, at most: heartbeats share its connection.
+const PORTION: usize = 100;
+
+/// The tasks that enqueue all schedules of some settings. Dropping it ends them; others for
+/// changed settings may then be spawned, and go on where these ended.
+pub(crate) struct Schedules {
+    _tasks: JoinSet<()>,
+}
+
+impl Schedules {
+    /// Spawns the tasks. Fails if a schedule cannot be read, which loaded settings can not.
+    pub(crate) fn spawn(settings: &Settings, link: &Arc<Link>) -> Result<Self, WorkerError> {
+        let keys = Keys::new(&settings.redis.prefix);
+        let mut tasks = JoinSet::new();
+        for (name, schedule) in &settings.schedules {
+            let schedule = Schedule::new(settings, &keys, name, schedule)?;
+            tasks.spawn(keep(schedule, link.clone(), keys.clone()));
+        }
+        Ok(Self { _tasks: tasks })
+    }
+}
+
+/// One schedule, ready to be enqueued.
+struct Schedule {
+    name: String,
+    job: String,
+    data: Box<RawValue>,
+    cron: Cron,
+    missed: Missed,
+    /// How late a tick may be without counting as missed, ms.
+    grace_ms: u64,
+    queue: QueueKeys,
+    max_length: u64,
+}
+
+/// Enqueues the ticks of one schedule until aborted.
+async fn keep(schedule: Schedule, link: Arc<Link>, keys: Keys) {
+    // As Redis last told: what others enqueued counts as well.
+    let mut last = None;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let now = link.now_ms();
+        let due = last.map_or_else(Vec::new, |last| schedule.due(last, now));
+        if let Some(last) = last
+            && due.is_empty()
+        {
+            let Some(next) = schedule.cron.next_after(now.max(last)) else { return };
+            sleep(Duration::from_millis(next - now).min(LONGEST_SLEEP)).await;
+            continue;
+        }
+        match schedule.enqueue(&link, &keys, last, &due).await {
+            Ok(ticked) => {
+                let before = last.replace(ticked.last_ms);
+                if before.is_none() {
+                    schedule.tell_missed(ticked.last_ms, now);
+                }
+                if before.is_none_or(|before| before < ticked.last_ms) {
+                    pause = FIRST_PAUSE;
+                    continue;
+                }
+                // The first time, its clock may only have been ahead of Redis's.
+                if pause == 2 * FIRST_PAUSE {
+                    let (schedule, queue) = (&schedule.name, schedule.queue.name());
+                    tracing::warn!(schedule, queue, "its queue is full");
+                }
+            }
+            Err(error) if pause == FIRST_PAUSE => {
+                tracing::warn!(schedule = schedule.name, %error, "a tick could not be enqueued");
+            }
+            Err(error) => {
+                tracing::debug!(schedule = schedule.name, %error, "nor can it be yet");
+            }
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+impl Schedule {
+    fn new(
+        settings: &Settings,
+        keys: &Keys,
+        name: &str,
+        schedule: &ScheduleSettings,
+    ) -> Result<Self, WorkerError> {
+        let wrong = |key: &str, problem: String| WorkerError::Mapping {
+            file: settings.file.clone().unwrap_or_else(|| PathBuf::from("the environment")),
+            key: format!("schedules.{name}.{key}"),
+            problem,
+        };
+        let cron = Cron::new(&schedule.cron, &schedule.timezone);
+        let data = RawValue::from_string(schedule.data.clone());
+        let queue = settings.queue_of(schedule);
+        let grace_ms = (2 * settings.worker.lease).as_millis();
+        Ok(Self {
+            name: name.to_owned(),
+            job: schedule.job.clone(),
+            data: data.map_err(|error| wrong("data", error.to_string()))?,
+            cron: cron.map_err(|error| wrong("cron", error.to_string()))?,
+            missed: schedule.missed,
+            grace_ms: u64::try_from(grace_ms).unwrap_or(u64::MAX),
+            queue: keys.of(queue),
+            max_length: settings.max_length(queue),
+        })
+    }
+
+    /// The ticks to enqueue after `last`, earliest first; more of them when those are enqueued.
+    fn due(&self, last: u64, now: u64) -> Vec<u64> {
+        // What lies before this is missed.
+        let timely = now.saturating_sub(self.grace_ms);
+        let most = match self.missed {
+            Missed::Skip => 0,
+            Missed::Last => 1,
+            Missed::All => MOST_MISSED,
+        };
+        let missed_until = timely.saturating_sub(1);
+        let mut due = match most {
+            0 => Vec::new(),
+            _ => self.cron.latest(last, missed_until, most),
+        };
+        due.truncate(PORTION);
+        let mut after = last.max(missed_until);
+        while due.len() < PORTION {
+            let Some(tick) = self.cron.next_after(after).filter(|tick| *tick <= now) else { break };
+            due.push(tick);
+            after = tick;
+        }
+        due
+    }
+
+    /// Hands the first of `due` to Redis, or asks it for the last tick when there are none.
+    async fn enqueue(
+        &self,
+        link: &Link,
+        keys: &Keys,
+        last: Option<u64>,
+        due: &[u64],
+    ) -> Result<Ticked, StoreError> {
+        let mut ticks: Vec<Tick> = due.iter().map(|at_ms| self.tick(*at_ms)).collect();
+        ticks.truncate(portion(ticks.iter().map(|tick| tick.envelope.len())));
+        let (queue, name) = (&self.queue, &self.name);
+        let ticked = link.tick(queue, self.max_length, name, last, &ticks, WITHIN).await?;
+        if last.is_none() || ticked.enqueued > 0 {
+            tracing::debug!(schedule = name, enqueued = ticked.enqueued, "ticked");
+            // So that people find the queue even if no worker listens to it.
+            if let Err(error) = link.note_queues(keys, &[queue.name()], WITHIN).await {
+                tracing::debug!(%error, "the queue's name could not be noted");
+            }
+        }
+        Ok(ticked)
+    }
+
+    fn tick(&self, at_ms: u64) -> Tick {
+        let envelope = Envelope {
+            // The same for everybody who makes this tick.
+            id: &format!("tick-{}-{at_ms}", self.name),
+            name: &self.job,
+            data: &self.data,
+            response_key: None,
+            enqueued_at: at_ms,
+            budget_ms: None,
+            response_ttl_ms: None,
+            max_attempts: None,
+            notify: None,
+            idempotency_key: None,
+            headers: &BTreeMap::new(),
+        };
+        Tick { at_ms, envelope: envelope.encode() }
+    }
+
+    /// Logs once, at the start, that ticks were missed, and what is done about them.
+    fn tell_missed(&self, last: u64, now: u64) {
+        let missed = |tick: &u64| tick.saturating_add(self.grace_ms) < now;
+        if self.cron.next_after(last).as_ref().is_some_and(missed) {
+            let (schedule, rule) = (&self.name, self.missed);
+            tracing::warn!(schedule, ?rule, "ticks were missed while no worker ran");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_763_683_200_000;
+
+    /// A schedule of every second, whose ticks are missed after a second.
+    fn every_second(missed: Missed) -> Schedule {
+        let mut settings = Settings::default();
+        settings.worker.lease = Duration::from_millis(500);
+        let schedule = ScheduleSettings {
+            job: "report".to_owned(),
+            data: r#"{"a":[]}"#.to_owned(),
+            queue: None,
+            cron: "* * * * * *".to_owned(),
+            timezone: "UTC".to_owned(),
+            missed,
+        };
+        Schedule::new(&settings, &Keys::new("redcall"), "nightly", &schedule).unwrap()
+    }
+
+    #[test]
+    fn a_tick_is_the_same_for_everybody() {
+        let tick = every_second(Missed::Skip).tick(NOW);
+        let expected = [
+            r#"{"id":"tick-nightly-1763683200000","name":"report","data":{"a":[]},"#,
+            r#""enqueued_at":1763683200000}"#,
+        ];
+        assert_eq!(tick, Tick { at_ms: NOW, envelope: expected.concat() });
+    }
+
+    #[test]
+    fn missed_ticks_are_made_up_for_as_the_schedule_says() {
+        let due = |missed, ago: u64| every_second(missed).due(NOW - ago, NOW);
+        for missed in [Missed::Skip, Missed::Last, Missed::All] {
+            assert_eq!(due(missed, 0), [0; 0]);
+            assert_eq!(due(missed, 500), [NOW], "{missed:?}");
+            assert_eq!(due(missed, 2000), [NOW - 1000, NOW], "not late yet: {missed:?}");
+        }
+        assert_eq!(due(Missed::Skip, 5000), [NOW - 1000, NOW]);
+        assert_eq!(due(Missed::Last, 5000), [NOW - 2000, NOW - 1000, NOW]);
+        let all = [NOW - 4000, NOW - 3000, NOW - 2000, NOW - 1000, NOW];
+        assert_eq!(due(Missed::All, 5000), all);
+    }
+
+    #[test]
+    fn of_all_missed_ticks_the_latest_thousand_are_made_up_for() {
+        let schedule = every_second(Missed::All);
+        let mut last = NOW - 5_000_000;
+        let mut made_up = Vec::new();
+        loop {
+            let due = schedule.due(last, NOW);
+            assert!(due.len() <= PORTION);
+            let Some(latest) = due.last() else { break };
+            last = *latest;
+            made_up.extend(due);
+        }
+        assert!(made_up.is_sorted());
+        assert_eq!((made_up.len(), made_up[0], last), (1002, NOW - 1_001_000, NOW));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_schedule_is_said_with_its_key() {
+        let mut settings = Settings::default();
+        let schedule = |cron: &str, data: &str| ScheduleSettings {
+            job: "a".to_owned(),
+            data: data.to_owned(),
+            queue: None,
+            cron: cron.to_owned(),
+            timezone: "UTC".to_owned(),
+            missed: Missed::Skip,
+        };
+        settings.file = Some("/f".into());
+        let wrong = |cron: &str, data: &str| {
+            let schedule = schedule(cron, data);
+            let made = Schedule::new(&settings, &Keys::new("redcall"), "x", &schedule);
+            made.err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        let cron = wrong("soon", "null");
+        assert_eq!(cron, "/f: schedules.x.cron: the cron expression cannot be read");
+        assert!(wrong("* * * * *", "{").starts_with("/f: schedules.x.data: "));
+    }
+}
