@@ -26,8 +26,9 @@ pub use control::Control;
 pub use error::StoreError;
 pub use link::{Link, Sink};
 pub use ops::{
-    Beat, BlockingPop, Cycle, CycleReply, Enqueued, Heartbeat, Item, Leased, Outcome, Pushed,
-    Released, Settled, Settlement, Submission, Unblocker, WorkerKeys,
+    Beat, BlockingPop, Cancellation, Cycle, CycleReply, Enqueued, Heartbeat, Idempotency, Item,
+    Leased, Outcome, Placed, Placement, Pushed, Released, Settled, Settlement, Unblocker,
+    Withdrawn, WorkerKeys,
 };
 
 /// `enqueue.lua` as the code block that PROTOCOL.md shows, for clients in other languages.
