@@ -214,9 +214,7 @@ impl Link {
         let mut values = Vec::with_capacity(calls.len());
         for (value, call) in sent.into_iter().zip(calls) {
             values.push(match value {
-                Err(error) if script::is_no_script(&error) => {
-                    self.run(script, call, within).await
-                }
+                Err(error) if script::is_no_script(&error) => self.run(script, call, within).await,
                 other => other.map_err(StoreError::from),
             });
         }

@@ -46,8 +46,9 @@ local function withdraw(id, ttl, record)
   if not running or not (joined or running == id) then return bury(id, ttl) end
   if is_wanted(record) then return 'K' end
   redis.call('DEL', record)
-  -- The request that runs may be wanted for longer than this caller did.
-  local left = deadline == 0 and 86400000 or deadline - now + 30000
+  -- The request that runs may have been wanted for longer than this caller did. A deadline may be
+  -- anything that a client has written: no more than a year.
+  local left = deadline == 0 and 86400000 or math.min(deadline - now + 30000, 31536000000)
   return bury(running, math.max(ttl, left))
 end
 
