@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 mod callers;
+mod cancel;
 mod flush;
 mod lease;
+mod place;
 mod registry;
 mod robust;
 mod settle;
