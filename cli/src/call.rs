@@ -1,10 +1,10 @@
 //! `redcall call NAME [DATA]`.
 
 use std::io::Read;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use redcall_client::{CallError, Client, Code, Retry, Update};
+use redcall_client::{CallError, Client, Code, Request, Retry, Update};
 use redcall_common::report::Problem;
 use serde_json::value::RawValue;
 
@@ -30,48 +30,121 @@ pub(crate) struct Call {
     /// How long to care, such as 500ms, 30s, 10m
     #[arg(long, value_name = "TIME", value_parser = timeout)]
     timeout: Option<Duration>,
+    /// Put it off for so long, such as 10m; its timeout begins then
+    #[arg(long, value_name = "TIME", value_parser = timeout, conflicts_with = "at")]
+    delay: Option<Duration>,
+    /// Put it off until then, such as 2026-01-31T18:00:00Z or 2026-01-31T19:00:00+01:00
+    #[arg(long, value_name = "RFC3339", value_parser = time)]
+    at: Option<SystemTime>,
+    /// Calls of the same key and job are one call: join it, or get its answer
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+    /// The data, once it has been read.
+    #[arg(skip)]
+    read: Option<Box<RawValue>>,
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| error.to_string())
 }
 
+/// A time in UTC (`Z`) or with its offset from it.
+fn time(text: &str) -> Result<SystemTime, String> {
+    let utc = |text: &str| humantime::parse_rfc3339(text).map_err(|error| error.to_string());
+    let Some((local, ahead, offset)) = split_offset(text) else { return utc(text) };
+    let time = utc(&format!("{local}Z"))?;
+    let time = if ahead { time.checked_sub(offset) } else { time.checked_add(offset) };
+    time.ok_or_else(|| "the time is out of range".to_owned())
+}
+
+/// What stands before an offset `+hh:mm` or `-hh:mm`; whether it is ahead of UTC; by how much.
+fn split_offset(text: &str) -> Option<(&str, bool, Duration)> {
+    let (local, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
+    let ahead = offset.starts_with('+');
+    let (hours, minutes) = offset.strip_prefix(['+', '-'])?.split_once(':')?;
+    let number = |digits: &str, below: u64| {
+        let whole = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_digit());
+        digits.parse::<u64>().ok().filter(|number| whole && *number < below)
+    };
+    let minutes = number(hours, 24)? * 60 + number(minutes, 60)?;
+    Some((local, ahead, Duration::from_secs(minutes * 60)))
+}
+
 impl Call {
-    pub(crate) async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
-        let data = self.data()?;
-        let mut request = client.request(&self.name).data(&data);
+    pub(crate) async fn run(mut self, client: &Client, as_json: bool) -> Result<(), Failure> {
+        let request = self.request(client)?;
+        if self.wait {
+            let answer = async { request.wait().await.map_err(failed) };
+            println!("{}", unless_interrupted(answer).await?.data);
+        } else if self.stream {
+            let printing = async {
+                let mut updates = request.stream().await.map_err(failed)?;
+                while let Some(update) = updates.next().await {
+                    print(update.map_err(failed)?);
+                }
+                Ok(())
+            };
+            unless_interrupted(printing).await?;
+        } else {
+            let receipt = request.send().await.map_err(failed)?;
+            let (id, queue, attached) = (&receipt.id, &receipt.queue, receipt.attached);
+            if as_json {
+                let json = serde_json::json!({ "id": id, "queue": queue, "attached": attached });
+                println!("{json}");
+            } else {
+                println!("{} {id} on {queue}", if attached { "joined" } else { "queued" });
+            }
+        }
+        Ok(())
+    }
+
+    fn request(&mut self, client: &Client) -> Result<Request, Failure> {
+        self.read_data()?;
+        let mut request = client.request(&self.name).data(&self.read);
         if let Some(queue) = &self.queue {
             request = request.queue(queue);
         }
         if let Some(timeout) = self.timeout {
             request = request.timeout(timeout);
         }
-        if self.wait {
-            println!("{}", request.wait().await.map_err(failed)?.data);
-        } else if self.stream {
-            let mut updates = request.stream().await.map_err(failed)?;
-            while let Some(update) = updates.next().await {
-                print(update.map_err(failed)?);
-            }
-        } else {
-            let receipt = request.send().await.map_err(failed)?;
-            let (id, queue) = (&receipt.id, &receipt.queue);
-            if as_json {
-                println!("{}", serde_json::json!({ "id": id, "queue": queue }));
-            } else {
-                println!("queued {id} on {queue}");
-            }
+        if let Some(delay) = self.delay {
+            request = request.delay(delay);
         }
-        Ok(())
+        if let Some(at) = self.at {
+            request = request.at(at);
+        }
+        if let Some(key) = &self.idempotency_key {
+            request = request.idempotency_key(key);
+        }
+        Ok(request)
     }
 
-    fn data(&self) -> Result<Box<RawValue>, Failure> {
+    /// Reads the data, unless that has been done.
+    pub(crate) fn read_data(&mut self) -> Result<(), Failure> {
+        if self.read.is_some() {
+            return Ok(());
+        }
         let mut text = self.data.clone();
         if text == "-" {
             text.clear();
             std::io::stdin().read_to_string(&mut text).map_err(|error| usage(&error))?;
         }
-        serde_json::from_str(&text).map_err(|error| usage(&error))
+        self.read = Some(serde_json::from_str(&text).map_err(|error| usage(&error))?);
+        Ok(())
+    }
+}
+
+/// Ends `waiting` at Ctrl-C: dropped, it withdraws its call.
+async fn unless_interrupted<T>(
+    waiting: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        done = waiting => done,
+        Ok(()) = tokio::signal::ctrl_c() => {
+            let message = "interrupted: the call was cancelled";
+            let json = json(Code::Cancelled.as_str(), message);
+            Err(Failure { problems: vec![Problem::new(message)], code: 130, json })
+        }
     }
 }
 
@@ -112,4 +185,23 @@ fn failed(error: CallError) -> Failure {
     }
     let exit = if code == Code::Unavailable { 3 } else { 1 };
     Failure { problems: vec![Problem::of(&error).help(again)], code: exit, json }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_read_with_its_offset() {
+        let at = |text| time(text).ok().map(humantime::format_rfc3339_seconds);
+        let same = at("2026-01-31T18:00:00Z").map(|time| time.to_string());
+        assert_eq!(same.as_deref(), Some("2026-01-31T18:00:00Z"));
+        for text in ["2026-01-31T19:30:00+01:30", "2026-01-31T10:00:00-08:00"] {
+            assert_eq!(at(text).map(|time| time.to_string()), same, "{text}");
+        }
+        for wrong in ["soon", "", "2026-01-31", "2026-01-31T18:00:00", "2026-01-31T18:00:00+1:00"] {
+            assert!(time(wrong).is_err(), "{wrong}");
+        }
+        assert!(time("2026-01-31T18:00:00+25:00").is_err());
+    }
 }

@@ -1,9 +1,10 @@
 //! `redcall`: call jobs, look at queues and workers. One file per verb.
 //!
 //! Exit codes: 0 done, 1 the call ended with an error (its code and message are on stderr),
-//! 2 wrong flags or settings, 3 Redis cannot be reached.
+//! 2 wrong flags or settings, 3 Redis cannot be reached, 130 interrupted.
 
 mod call;
+mod cancel;
 mod output;
 mod queues;
 mod workers;
@@ -18,7 +19,7 @@ use redcall_common::report::Problem;
 /// Call named jobs over Redis; look at queues and workers.
 ///
 /// Exit codes: 0 done, 1 the call ended with an error, 2 wrong flags or settings,
-/// 3 Redis cannot be reached.
+/// 3 Redis cannot be reached, 130 interrupted while waiting (the call is cancelled).
 #[derive(Parser)]
 #[command(name = "redcall", version, verbatim_doc_comment)]
 struct Cli {
@@ -39,6 +40,8 @@ struct Cli {
 enum Verb {
     /// Queue a job; with --wait, print its answer as JSON
     Call(call::Call),
+    /// Cancel a job: what waits does not start, what runs is told
+    Cancel(cancel::Cancel),
     /// List the queues: waiting, running, dead letters, workers
     Queues,
     /// List the workers: what they run, and what ignores its timeout
@@ -72,7 +75,10 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: Cli) -> Result<(), Failure> {
+async fn run(mut cli: Cli) -> Result<(), Failure> {
+    if let Verb::Call(call) = &mut cli.verb {
+        call.read_data()?; // a wrong call needs no Redis
+    }
     let mut settings = Settings::load(cli.settings.as_deref()).map_err(|error| Failure {
         json: json("invalid_settings", &error.to_string()),
         problems: Problem::settings(&error),
@@ -84,6 +90,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     let client = Client::from_settings(&settings).await.map_err(|error| unreachable(&error))?;
     let done = match cli.verb {
         Verb::Call(call) => call.run(&client, cli.json).await,
+        Verb::Cancel(cancel) => cancel.run(&client, cli.json).await,
         Verb::Queues => queues::run(&client, cli.json).await,
         Verb::Workers => workers::run(&client, cli.json).await,
     };

@@ -81,8 +81,8 @@ impl Client {
         Self::from_settings(&settings).await
     }
 
-    /// Connects with the sections `redis`, `client`, `limits` and `jobs` (for the queues) of
-    /// `settings`.
+    /// Connects with the sections `redis`, `client`, `limits`, `queues` and `jobs` (for their
+    /// queues) of `settings`.
     ///
     /// # Errors
     ///
@@ -92,7 +92,7 @@ impl Client {
         let connector = Connector::new(&settings.redis, &format!("redcall-client-{id}"))?;
         let keys = Keys::new(&settings.redis.prefix);
         let inspector = Inspector::new(&connector, keys.clone())?;
-        let pending = Pending::default();
+        let (pending, withdrawn) = Pending::new();
         let (wanted, orders) = mpsc::unbounded_channel();
         let (heard, reread) = (pending.clone(), wanted.clone());
         let sink = move |_: &[u8], payload: &[u8]| replies::announced(payload, &heard, &reread);
@@ -107,7 +107,10 @@ impl Client {
             reads: reads.clone(),
             pending: pending.clone(),
             max_length: settings.limits.max_length,
+            max_lengths: settings.queues.clone(),
             commands: handed_in,
+            withdrawn,
+            unwritten: Vec::new(),
         };
         tokio::spawn(sender.run());
         let (calls, from) = (Arc::downgrade(&link), Arc::downgrade(&reads));
@@ -141,7 +144,8 @@ impl Client {
     /// # Errors
     ///
     /// [`CallError::may_be_queued`] says whether it may run nevertheless. Dropping the future
-    /// leaves the same doubt.
+    /// leaves the same doubt. Inside a handler the sending ends with what the handler has left;
+    /// the job has its own time.
     pub async fn call<T: Serialize + ?Sized>(
         &self,
         name: &str,
@@ -154,8 +158,10 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// The job's error, or why there is none: [`CallError::code`]. Dropping the future gives the
-    /// answer up, not the job.
+    /// The job's error, or why there is none: [`CallError::code`]. Dropping the future, and its
+    /// timeout, withdraw the job: it does not start any more, and a running one is told. Inside a
+    /// handler the call inherits what is left of the handler's time, and ends with `cancelled`
+    /// when the handler is.
     pub async fn call_and_wait<T: Serialize + ?Sized>(
         &self,
         name: &str,
@@ -169,9 +175,9 @@ impl Client {
         Request::new(self.clone(), name)
     }
 
-    /// Writes what still waits to be written, such as the deletion of answers that were read;
-    /// within half a second. For programs that end right after a call: what is not deleted goes
-    /// by its TTL.
+    /// Writes what still waits to be written, such as the withdrawal of calls that were given up
+    /// and the deletion of answers that were read; within half a second. For programs that end
+    /// right after a call: what is not withdrawn runs, what is not deleted goes by its TTL.
     pub async fn flush(&self) {
         const WITHIN: Duration = Duration::from_millis(500);
         let (done, flushed) = oneshot::channel();

@@ -1,7 +1,14 @@
 //! Why a call gave no answer, by what its caller can do.
 
+use std::time::Duration;
+
 use redcall_common::error::{Code, WireError};
 use redcall_common::store::StoreError;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// When to try again what was refused for want of room: its callers drain a queue in seconds.
+const RETRY_AFTER: &str = r#"{"retry_after_ms":1000}"#;
 
 /// Why a call gave no answer. Each says whether the job may have been queued.
 #[derive(Debug, thiserror::Error)]
@@ -25,10 +32,14 @@ pub enum CallError {
     /// Queued, and ended with an error.
     #[error("{0}")]
     Failed(WireError),
-    /// Handed to Redis, and not answered within the call's timeout. It may still be queued or
-    /// running.
-    #[error("deadline_exceeded: no answer within the call's timeout; the job may still run")]
+    /// Handed to Redis, and not answered within the call's timeout. A call is withdrawn then: it
+    /// does not start any more, and a running one is told. A fetch leaves the job as it is.
+    #[error("deadline_exceeded: no answer within the call's timeout; the job may have run")]
     TimedOut,
+    /// The handler inside which the call was made is not wanted any more. A call is withdrawn with
+    /// it, as after [`CallError::TimedOut`]; a fetch leaves the job as it is.
+    #[error("cancelled: the handler that made the call was cancelled; the job may have run")]
+    Cancelled,
     /// The data cannot be written as JSON. Not queued.
     #[error("invalid_data: the data cannot be written as JSON")]
     Encode(#[source] serde_json::Error),
@@ -45,6 +56,7 @@ impl CallError {
             Self::Rejected { error, .. } | Self::Failed(error) => error.code,
             Self::Unknown { .. } => Code::Unavailable,
             Self::TimedOut => Code::DeadlineExceeded,
+            Self::Cancelled => Code::Cancelled,
             Self::Encode(_) | Self::Decode(_) => Code::InvalidData,
         }
     }
@@ -54,8 +66,24 @@ impl CallError {
     pub fn may_be_queued(&self) -> bool {
         match self {
             Self::Rejected { .. } | Self::Encode(_) => false,
-            Self::Unknown { .. } | Self::Failed(_) | Self::TimedOut | Self::Decode(_) => true,
+            Self::Unknown { .. }
+            | Self::Failed(_)
+            | Self::TimedOut
+            | Self::Cancelled
+            | Self::Decode(_) => true,
         }
+    }
+
+    /// How long to wait before the call is made again, if the error says so: `overloaded` does.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        #[derive(Deserialize)]
+        struct Data {
+            retry_after_ms: u64,
+        }
+        let (Self::Rejected { error, .. } | Self::Failed(error)) = self else { return None };
+        let data = serde_json::from_str::<Data>(error.data.as_deref()?.get()).ok()?;
+        Some(Duration::from_millis(data.retry_after_ms))
     }
 
     pub(crate) fn rejected(code: Code, message: impl Into<String>) -> Self {
@@ -66,6 +94,18 @@ impl CallError {
     pub(crate) fn no_workers(queue: &str) -> Self {
         let message = format!("no worker listens on queue `{queue}`; start one, or check its name");
         Self::rejected(Code::NoWorkers, message)
+    }
+
+    /// There is no room; nothing was queued.
+    pub(crate) fn overloaded(message: &str) -> Self {
+        let mut error = WireError::new(Code::Overloaded, message);
+        error.data = RawValue::from_string(RETRY_AFTER.to_owned()).ok();
+        Self::Rejected { error, source: None }
+    }
+
+    /// The handler inside which the call was to be made is not wanted any more.
+    pub(crate) fn cancelled() -> Self {
+        Self::rejected(Code::Cancelled, "the handler that makes the call was cancelled")
     }
 
     /// The task that sends has ended before it got the request.

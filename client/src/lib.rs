@@ -6,6 +6,7 @@
 //! | `request.rs` | [`Request`]: building one |
 //! | `send.rs` | the ways to send one, or many |
 //! | `sender.rs` | the one task that writes requests |
+//! | `cancel.rs` | withdrawing what was sent |
 //! | `handover.rs` | which of sender and caller was first |
 //! | `pending.rs` | who waits for what |
 //! | `replies.rs` | the reading of answers |
@@ -15,6 +16,7 @@
 //!
 //! Running jobs is the worker's business; neither knows the other.
 
+mod cancel;
 mod client;
 mod error;
 mod handover;
@@ -32,8 +34,8 @@ pub use client::Client;
 pub use error::CallError;
 pub use redcall_common::error::{Code, Retry, WireError};
 pub use redcall_common::settings::{Settings, SettingsError};
-pub use redcall_common::store::StoreError;
 pub use redcall_common::store::inspect::{Inspector, Overdue, QueueInfo, WorkerInfo};
+pub use redcall_common::store::{Cancellation, StoreError};
 pub use request::Request;
 pub use response::{Durability, Receipt, Response};
 pub use stream::{FrameStream, Update};

@@ -8,6 +8,7 @@ use redcall_common::frame::Frame;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::cancel::{Origin, Withdrawal};
 use crate::error::CallError;
 
 /// First look at a response key without having heard of it; the pause then doubles.
@@ -50,6 +51,14 @@ impl Stage {
             Self::Sent => CallError::TimedOut,
         }
     }
+
+    /// The error of a request that has come so far when the handler that made it is cancelled.
+    pub(crate) fn why_cancelled(self) -> CallError {
+        match self {
+            Self::HandedIn | Self::Unserved => CallError::cancelled(),
+            Self::Sent => CallError::Cancelled,
+        }
+    }
 }
 
 struct Waiter {
@@ -78,22 +87,34 @@ pub(crate) struct Due {
 }
 
 /// The waiters of one client. Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Pending {
-    waiters: Arc<Mutex<Waiters>>,
+    shared: Arc<Shared>,
 }
 
-/// Takes its waiter away when it goes, however it goes.
+struct Shared {
+    waiters: Mutex<Waiters>,
+    /// To the sender. Unbounded, since nothing may be lost because it is busy; who gives up has
+    /// waited before, so that there are never more than there were waiters.
+    withdrawn: mpsc::UnboundedSender<Withdrawal>,
+}
+
+/// Takes its waiter away when it goes, however it goes; a request that was sent and not answered
+/// is then withdrawn.
 pub(crate) struct Guard {
     pending: Pending,
     id: String,
     serial: u64,
+    /// What is withdrawn; none if the request goes on without this waiter.
+    origin: Option<Origin>,
+    /// Whether the waiter was taken away after the request had been sent, and before an answer.
+    unanswered: bool,
 }
 
 impl Guard {
     /// Takes the waiter away and says how far the request has come: from now on it comes no
     /// further, since the sender writes nothing that nobody waits for.
-    pub(crate) fn give_up(&self) -> Stage {
+    pub(crate) fn give_up(&mut self) -> Stage {
         let mut waiters = self.pending.lock();
         let Some(list) = waiters.by_id.get_mut(&self.id) else { return Stage::Sent };
         let Some(place) = list.iter().position(|waiter| waiter.serial == self.serial) else {
@@ -103,32 +124,59 @@ impl Guard {
         if list.is_empty() {
             waiters.by_id.remove(&self.id);
         }
+        self.unanswered = stage == Stage::Sent;
         stage
+    }
+
+    /// The answer has been found after all.
+    pub(crate) fn answered(&mut self) {
+        self.origin = None;
+    }
+
+    /// Withdraws the request, once, if it was given up unanswered.
+    pub(crate) fn withdraw(&mut self) {
+        if self.unanswered
+            && let Some(origin) = self.origin.take()
+        {
+            let withdrawal = Withdrawal { id: self.id.clone(), origin };
+            // The sender ends with the client; nobody is left then who could write it.
+            let _ = self.pending.shared.withdrawn.send(withdrawal);
+        }
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
         self.give_up();
+        self.withdraw();
     }
 }
 
 impl Pending {
+    /// No waiters yet, and where the requests come out that are not wanted any more.
+    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Withdrawal>) {
+        let (withdrawn, given_up) = mpsc::unbounded_channel();
+        let shared = Shared { waiters: Mutex::default(), withdrawn };
+        (Self { shared: Arc::new(shared) }, given_up)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Waiters> {
         // Nothing in here panics half-way: the map is whole even if a thread died holding it.
-        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Registers a waiter for the ending frame. The guard exists before the request is sent, so
-    /// that an answer cannot come before its waiter.
+    /// that an answer cannot come before its waiter. A request of an `origin` is withdrawn when its
+    /// waiter gives up.
     pub(crate) fn wait_for(
         &self,
         id: &str,
         response_key: &str,
         stage: Stage,
+        origin: Option<Origin>,
     ) -> (Guard, oneshot::Receiver<Ending>) {
         let (sender, receiver) = oneshot::channel();
-        (self.register(id, response_key, stage, Sink::Ending(sender)), receiver)
+        (self.register(id, response_key, stage, Sink::Ending(sender), origin), receiver)
     }
 
     /// Registers a waiter for every frame.
@@ -136,13 +184,21 @@ impl Pending {
         &self,
         id: &str,
         response_key: &str,
+        origin: Origin,
     ) -> (Guard, mpsc::UnboundedReceiver<Ending>) {
         let (frames, receiver) = mpsc::unbounded_channel();
         let sink = Sink::All { frames, next_seq: 1, attempt: 1, head: Some(1) };
-        (self.register(id, response_key, Stage::HandedIn, sink), receiver)
+        (self.register(id, response_key, Stage::HandedIn, sink, Some(origin)), receiver)
     }
 
-    fn register(&self, id: &str, response_key: &str, stage: Stage, sink: Sink) -> Guard {
+    fn register(
+        &self,
+        id: &str,
+        response_key: &str,
+        stage: Stage,
+        sink: Sink,
+        origin: Option<Origin>,
+    ) -> Guard {
         let mut waiters = self.lock();
         let serial = waiters.next_serial;
         waiters.next_serial += 1;
@@ -155,7 +211,7 @@ impl Pending {
             sink,
         };
         waiters.by_id.entry(id.to_owned()).or_insert_with(|| Vec::with_capacity(1)).push(waiter);
-        Guard { pending: self.clone(), id: id.to_owned(), serial }
+        Guard { pending: self.clone(), id: id.to_owned(), serial, origin, unanswered: false }
     }
 
     /// Whether somebody still waits for `id`.
@@ -324,75 +380,4 @@ impl Sink {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn frame(seq: u64, kind: &str) -> Frame {
-        let json = format!(r#"{{"id":"a","type":"{kind}","seq":{seq},"attempt":1}}"#);
-        serde_json::from_str(&json).unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_stream_passes_frames_once_and_in_order_and_asks_for_what_it_missed() {
-        let pending = Pending::default();
-        let (_guard, mut frames) = pending.follow("a", "key");
-        assert!(
-            pending.deliver([frame(1, "progress"), frame(1, "progress")].into_iter()).is_empty()
-        );
-        assert_eq!(pending.deliver([frame(3, "progress")].into_iter()), ["a"]);
-        let reread = [frame(1, "progress"), frame(2, "progress"), frame(3, "result")];
-        assert!(pending.deliver(reread.into_iter()).is_empty());
-        let mut seen = Vec::new();
-        while let Some(Ok(frame)) = frames.recv().await {
-            seen.push(frame.seq);
-        }
-        assert_eq!(seen, [1, 2, 3]);
-    }
-
-    #[test]
-    fn a_dropped_wait_leaves_nothing_behind() {
-        let pending = Pending::default();
-        let (guard, _receiver) = pending.wait_for("a", "key", Stage::HandedIn);
-        assert!(pending.mark_sent("a"));
-        drop(guard);
-        assert!(!pending.mark_sent("a") && pending.lock().by_id.is_empty());
-    }
-
-    #[test]
-    fn what_is_given_up_before_it_was_sent_is_not_sent() {
-        let pending = Pending::default();
-        let (guard, _receiver) = pending.wait_for("a", "key", Stage::HandedIn);
-        assert_eq!(guard.give_up(), Stage::HandedIn);
-        assert!(!pending.mark_sent("a"));
-        let (guard, _receiver) = pending.wait_for("b", "key", Stage::HandedIn);
-        assert!(pending.mark_sent("b"));
-        assert_eq!(guard.give_up(), Stage::Sent);
-    }
-
-    #[tokio::test]
-    async fn a_waiter_that_goes_leaves_the_others() {
-        let pending = Pending::default();
-        let (first, _gone) = pending.wait_for("a", "key", Stage::Sent);
-        let (_second, second) = pending.wait_for("a", "key", Stage::Sent);
-        let (_third, third) = pending.wait_for("a", "key", Stage::Sent);
-        drop(first);
-        assert!(pending.deliver([frame(1, "result")].into_iter()).is_empty());
-        assert_eq!(second.await.unwrap().unwrap().id, "a");
-        assert_eq!(third.await.unwrap().unwrap().id, "a");
-        assert!(pending.lock().by_id.is_empty());
-    }
-
-    #[test]
-    fn a_stream_is_read_from_where_it_stands() {
-        let pending = Pending::default();
-        let (_guard, _frames) = pending.follow("a", "key");
-        let from = || pending.of([&"a".to_owned()])[0].from;
-        assert_eq!(from(), Some(0));
-        pending.deliver([frame(1, "progress"), frame(2, "progress")].into_iter());
-        assert_eq!(from(), Some(2));
-        pending.set_head("a", Some((1, 2)));
-        assert_eq!(from(), Some(1));
-        pending.set_head("a", None);
-        assert_eq!(from(), Some(0));
-    }
-}
+mod tests;

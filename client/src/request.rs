@@ -2,17 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use redcall_common::context::Context;
+use redcall_common::digest;
 use redcall_common::error::Code;
-use redcall_common::name::{is_job_name, is_queue, new_id};
-use redcall_common::request::Envelope;
+use redcall_common::frame::{FrameHead, FrameType};
+use redcall_common::name::{is_idempotency_key, is_job_name, is_queue, new_id};
+use redcall_common::request::{Envelope, ReplyTo, TTL_RANGE_MS, default_response_ttl_ms};
+use redcall_common::store::{Idempotency, Placement};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::Instant;
 
+use crate::cancel::Origin;
 use crate::client::{Client, Route};
 use crate::error::CallError;
+use crate::sender::Load;
+
+/// The longest time for which a request may be put off.
+const LONGEST_DELAY: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// A request to be sent: made by [`Client::request`].
 #[must_use = "a request does nothing until it is sent"]
@@ -21,8 +30,31 @@ pub struct Request {
     name: String,
     data: Result<Box<RawValue>, serde_json::Error>,
     queue: Option<String>,
-    pub(crate) timeout: Option<Duration>,
+    timeout: Option<Duration>,
+    when: When,
+    idempotency_key: Option<String>,
+    max_attempts: Option<u32>,
     headers: BTreeMap<String, String>,
+}
+
+/// When a request is due.
+#[derive(Clone, Copy)]
+enum When {
+    Now,
+    In(Duration),
+    /// Redis time, ms.
+    At(u64),
+}
+
+/// How a request is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// Let go.
+    Send,
+    /// Waited for, or followed.
+    Wait,
+    /// Fetched later.
+    Submit,
 }
 
 /// A request whose form has been checked.
@@ -30,15 +62,27 @@ pub(crate) struct Ready {
     pub(crate) id: String,
     pub(crate) route: Arc<Route>,
     pub(crate) response_key: String,
-    /// When the caller stops caring.
+    /// When the caller stops caring: for the answer, or for the sending of what is let go.
     pub(crate) deadline: Instant,
+    /// The surroundings of the handler that makes the call; none outside of one.
+    pub(crate) context: Option<Context>,
+    /// When the request is due, Redis ms: now for most.
+    due_ms: u64,
+    /// How long it is until then; zero for most.
+    delay: Duration,
+    /// How long the job has from then on.
+    budget: Option<Duration>,
+    /// The record of its idempotency key.
+    record: Option<String>,
 }
 
-/// What an envelope says about its answer.
-pub(crate) struct Answering<'a> {
-    pub(crate) response_key: Option<&'a str>,
-    pub(crate) notify: Option<&'a str>,
-    pub(crate) budget: Option<Duration>,
+impl Ready {
+    /// What is needed to withdraw it.
+    pub(crate) fn origin(&self) -> Origin {
+        let keys = self.route.keys.clone();
+        let ends_in = self.budget.map(|budget| self.delay.saturating_add(budget));
+        Origin { keys, record: self.record.clone(), deadline: ends_in.map(deadline_in) }
+    }
 }
 
 impl Request {
@@ -49,6 +93,9 @@ impl Request {
             data: Ok(RawValue::NULL.to_owned()),
             queue: None,
             timeout: None,
+            when: When::Now,
+            idempotency_key: None,
+            max_attempts: None,
             headers: BTreeMap::new(),
         }
     }
@@ -73,6 +120,43 @@ impl Request {
         self
     }
 
+    /// Puts the request off: it is due so long from now, 10 years at most. Its timeout begins then,
+    /// and who waits for it waits until then and for the timeout. Takes the place of
+    /// [`Request::at`].
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.when = When::In(delay);
+        self
+    }
+
+    /// Puts the request off until `time`, else as [`Request::delay`]. By the clock of Redis; a time
+    /// that has passed means now.
+    pub fn at(self, time: SystemTime) -> Self {
+        let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.at_ms(millis(since_epoch))
+    }
+
+    /// As [`Request::at`], in ms since the epoch.
+    pub fn at_ms(mut self, redis_ms: u64) -> Self {
+        self.when = When::At(redis_ms);
+        self
+    }
+
+    /// The same key (1 to 256 characters) of the same name and queue is the same call: while it
+    /// runs, further ones join it and get its answer; afterwards they get it from its record for
+    /// the worker's setting `idempotency_ttl`. With other data they are refused with `conflict`.
+    /// After [`CallError::Unknown`] the call can be made again under the same key.
+    pub fn idempotency_key(mut self, key: &str) -> Self {
+        self.idempotency_key = Some(key.to_owned());
+        self
+    }
+
+    /// How many runs of the job at most may fail before it is given up. Lowers what the job's
+    /// mapping allows, and never raises it.
+    pub fn max_attempts(mut self, attempts: u32) -> Self {
+        self.max_attempts = Some(attempts);
+        self
+    }
+
     /// Passed to the handler as it is.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.insert(name.to_owned(), value.to_owned());
@@ -85,11 +169,7 @@ impl Request {
         self
     }
 
-    pub(crate) fn within(&self) -> Duration {
-        self.timeout.unwrap_or(self.client.inner.timeout)
-    }
-
-    pub(crate) fn check(&self) -> Result<Ready, CallError> {
+    pub(crate) fn check(&self, manner: Manner) -> Result<Ready, CallError> {
         let inner = &self.client.inner;
         let invalid = |message: String| CallError::rejected(Code::InvalidRequest, message);
         if !is_job_name(&self.name) {
@@ -100,42 +180,137 @@ impl Request {
         if !is_queue(queue) {
             return Err(invalid(format!("queue `{queue}` is not 1 to 64 of [A-Za-z0-9_.-]")));
         }
+        if self.idempotency_key.as_deref().is_some_and(|key| !is_idempotency_key(key)) {
+            return Err(invalid("an idempotency key has 1 to 256 characters".to_owned()));
+        }
+        let now_ms = inner.link.now_ms();
+        let delay = match self.when {
+            When::Now => Duration::ZERO,
+            When::In(delay) => delay,
+            When::At(at_ms) => Duration::from_millis(at_ms.saturating_sub(now_ms)),
+        };
+        if delay > LONGEST_DELAY {
+            return Err(invalid("a request is put off by 10 years at most".to_owned()));
+        }
+        let context = Context::current();
+        let (ends_in, budget) = self.time(manner, delay, context.as_ref())?;
         let (id, route) = (new_id(), inner.route(queue));
         let response_key = route.keys.response(&id);
-        let deadline = deadline_in(self.within());
-        Ok(Ready { id, route, response_key, deadline })
+        let key = self.idempotency_key.as_deref();
+        let record = key.map(|key| route.keys.idem(&digest::of_call(&self.name, key)));
+        let (deadline, due_ms) = (deadline_in(ends_in), now_ms + millis(delay));
+        Ok(Ready { id, route, response_key, deadline, context, due_ms, delay, budget, record })
     }
 
-    pub(crate) fn envelope(
+    /// How long the caller cares from now on, and how long the job has from when it is due.
+    fn time(
         &self,
-        ready: &Ready,
-        answering: &Answering<'_>,
-    ) -> Result<String, CallError> {
+        manner: Manner,
+        delay: Duration,
+        context: Option<&Context>,
+    ) -> Result<(Duration, Option<Duration>), CallError> {
+        if context.is_some_and(|context| context.cancel.is_cancelled()) {
+            return Err(CallError::cancelled());
+        }
+        let own = self.timeout.unwrap_or(self.client.inner.timeout);
+        let left = context.and_then(Context::remaining);
+        let ends_in = match manner {
+            Manner::Send | Manner::Submit => own,
+            Manner::Wait => delay.saturating_add(own),
+        };
+        let ends_in = left.map_or(ends_in, |left| left.min(ends_in));
+        // What is not due before the handler's time is over cannot be waited for.
+        let too_late = match manner {
+            Manner::Send | Manner::Submit => Duration::ZERO,
+            Manner::Wait => delay,
+        };
+        if left.is_some_and(|left| left <= too_late) {
+            let message = "the time of the handler that makes the call is over";
+            return Err(CallError::rejected(Code::DeadlineExceeded, message));
+        }
+        let budget = match manner {
+            // The job is nobody's part: it has the time that it is given.
+            Manner::Send | Manner::Submit => self.timeout,
+            Manner::Wait => Some(ends_in - delay),
+        };
+        Ok((ends_in, budget))
+    }
+
+    /// The request as it is handed to the sender.
+    pub(crate) fn load(&self, ready: &Ready, manner: Manner) -> Result<Load, CallError> {
         let data = self
             .data
             .as_ref()
             .map_err(|error| CallError::Encode(serde::ser::Error::custom(error)))?;
-        let inner = &self.client.inner;
+        let own_channel;
+        let (response_key, notify) = match manner {
+            Manner::Send => (None, None),
+            Manner::Wait => (Some(ready.response_key.as_str()), Some(ready.route.notify.as_str())),
+            Manner::Submit => {
+                // Whoever fetches hears on a channel of the request's own, wherever it runs.
+                own_channel = ready.route.keys.notify(&ready.id);
+                (Some(ready.response_key.as_str()), Some(own_channel.as_str()))
+            }
+        };
+        let limits = &self.client.inner.limits;
         let envelope = Envelope {
             id: &ready.id,
             name: &self.name,
             data,
-            response_key: answering.response_key,
-            enqueued_at: inner.link.now_ms(),
-            budget_ms: answering.budget.map(millis),
+            response_key,
+            enqueued_at: ready.due_ms,
+            budget_ms: ready.budget.map(millis),
             response_ttl_ms: None,
-            max_attempts: None,
-            notify: answering.notify,
-            idempotency_key: None,
+            max_attempts: self.max_attempts.map(u64::from),
+            notify,
+            idempotency_key: self.idempotency_key.as_deref(),
             headers: &self.headers,
         };
         let envelope = envelope.encode();
-        if envelope.len() > inner.limits.request {
-            let (size, limit) = (envelope.len(), inner.limits.request);
+        if envelope.len() > limits.request {
+            let (size, limit) = (envelope.len(), limits.request);
             let message = format!("the request has {size} bytes, the limit is {limit}");
             return Err(CallError::rejected(Code::TooLarge, message));
         }
-        Ok(envelope)
+        let plain = ready.delay.is_zero() && ready.record.is_none() && manner != Manner::Submit;
+        if plain {
+            return Ok(Load::Plain(envelope));
+        }
+        let reply = response_key.map(|key| ReplyTo {
+            response_key: key.to_owned(),
+            ttl_ms: ready.answer_ttl_ms(manner),
+            notify: notify.map(str::to_owned),
+        });
+        let head = FrameHead { id: &ready.id, response_key: &ready.response_key, attempt: 0 };
+        let pending = (manner == Manner::Submit).then(|| head.data(FrameType::Pending, 0, None));
+        let idempotency = ready.record.as_ref().map(|record| Idempotency {
+            record: record.clone(),
+            digest: digest::of_data(data.get()),
+            deadline_ms: ready
+                .budget
+                .map_or(0, |budget| ready.due_ms.saturating_add(millis(budget))),
+        });
+        Ok(Load::Placed(Box::new(Placement {
+            waited: manner == Manner::Wait,
+            id: ready.id.clone(),
+            envelope,
+            due_ms: if ready.delay.is_zero() { 0 } else { ready.due_ms },
+            reply,
+            pending,
+            idempotency,
+        })))
+    }
+}
+
+impl Ready {
+    /// How long what lies at the response key is kept: until it is due, and then as long as any
+    /// answer; what is fetched at no certain time as long as possible.
+    fn answer_ttl_ms(&self, manner: Manner) -> u64 {
+        let ttl_ms = match (manner, self.budget) {
+            (Manner::Submit, None) => *TTL_RANGE_MS.end(),
+            (_, budget) => default_response_ttl_ms(budget.map(millis)),
+        };
+        ttl_ms + millis(self.delay)
     }
 }
 

@@ -23,6 +23,9 @@ pub struct Receipt {
     pub queue: String,
     /// What Redis promised.
     pub durability: Durability,
+    /// Whether a call of the same idempotency key was there before: `id` is then that of its
+    /// request, which runs or has run, and nothing new was queued.
+    pub attached: bool,
 }
 
 /// The answer to a call.

@@ -10,22 +10,19 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{Either, join_all, select};
-use redcall_common::error::Code;
-use redcall_common::frame::{Frame, FrameHead, FrameType};
-use redcall_common::request::{TTL_RANGE_MS, default_response_ttl_ms};
-use redcall_common::store::Submission;
+use redcall_common::frame::Frame;
 use redcall_common::store::keys::QueueKeys;
 use tokio::sync::mpsc::error::SendError;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::client::{Client, Inner, Route};
 use crate::error::CallError;
 use crate::handover::Handover;
 use crate::pending::{Guard, Stage};
-use crate::request::{Answering, Ready, Request, deadline_in, left_until, millis};
+use crate::request::{Manner, Ready, Request, deadline_in};
 use crate::response::{Durability, Receipt, Response};
-use crate::sender::{Caller, Command, Outgoing};
+use crate::sender::{Caller, Command, Joined, Outgoing};
 use crate::stream::FrameStream;
 use crate::ticket::Ticket;
 
@@ -33,7 +30,7 @@ use crate::ticket::Ticket;
 struct Leaving {
     ready: Ready,
     handover: Handover,
-    confirmed: oneshot::Receiver<Result<(), CallError>>,
+    confirmed: oneshot::Receiver<Result<Joined, CallError>>,
 }
 
 /// Requests of one queue that go out together.
@@ -48,9 +45,10 @@ struct Group {
 
 /// A request that is waited for.
 struct Waiting {
+    // Before the client: the last one to go ends the task that writes the withdrawal.
+    guard: Guard,
     client: Client,
     ready: Ready,
-    guard: Guard,
     answer: oneshot::Receiver<Result<Frame, CallError>>,
 }
 
@@ -62,7 +60,7 @@ impl Request {
     /// As [`Client::call`].
     pub async fn send(self) -> Result<Receipt, CallError> {
         let inner = self.client.inner.clone();
-        let (outgoing, leaving) = self.prepare_send()?;
+        let (outgoing, leaving) = self.prepare_leave(Manner::Send)?;
         let group = Group::of(&leaving.ready, false, outgoing);
         beside(inner.dispatch(group), leaving.finish()).await
     }
@@ -84,17 +82,17 @@ impl Request {
     /// # Errors
     ///
     /// Only what shows before the request is handed over; the rest comes as the stream's last
-    /// item. Dropping the future leaves it open whether the request was handed over.
+    /// item. Dropping the future withdraws the request.
     pub async fn stream(self) -> Result<FrameStream, CallError> {
-        let ready = self.check()?;
+        let ready = self.check(Manner::Wait)?;
         let outgoing = self.waited(&ready)?;
         let inner = &self.client.inner;
-        let (guard, frames) = inner.pending.follow(&ready.id, &ready.response_key);
+        let (guard, frames) = inner.pending.follow(&ready.id, &ready.response_key, ready.origin());
         inner.prepare(&ready.route, true, ready.deadline).await?;
         let handing = inner.commands.send(Command::Enqueue(vec![outgoing]));
         let handed = timeout_at(ready.deadline, handing).await;
         handed.map_err(|_| CallError::not_sent())?.map_err(|_| CallError::stopped())?;
-        Ok(FrameStream::new(self.client, ready, guard, frames))
+        Ok(FrameStream::new(self.client.clone(), ready, guard, frames))
     }
 
     /// Queues the request; its answer is fetched later, here or in another process.
@@ -104,66 +102,39 @@ impl Request {
     /// As [`Client::call`]. Ends within the timeout; nobody limits the job's own time unless
     /// [`Request::timeout`] was called.
     pub async fn submit(self) -> Result<Ticket, CallError> {
-        let ready = self.check()?;
-        let keys = &ready.route.keys;
-        // Whoever fetches hears on a channel of the request's own, wherever it runs.
-        let notify = keys.notify(&ready.id);
-        let response_key = Some(ready.response_key.as_str());
-        let answering = Answering { response_key, notify: Some(&notify), budget: self.timeout };
-        let envelope = self.envelope(&ready, &answering)?;
-        let inner = &self.client.inner;
-        inner.prepare(&ready.route, false, ready.deadline).await?;
-        let head = FrameHead { id: &ready.id, response_key: &ready.response_key, attempt: 0 };
-        let budget = self.timeout.map(|budget| default_response_ttl_ms(Some(millis(budget))));
-        let submission = Submission {
-            response_key: ready.response_key.clone(),
-            envelope,
-            pending: head.data(FrameType::Pending, 0, None),
-            ttl_ms: budget.unwrap_or(*TTL_RANGE_MS.end()),
-        };
-        let (max_length, within) = (inner.limits.max_length, left_until(ready.deadline));
-        if !inner.link.wait_up(within).await {
-            return Err(CallError::not_sent());
-        }
-        let submitting = inner.link.submit(keys, max_length, &submission, within);
-        let submitted = timeout_at(ready.deadline, submitting).await;
-        if !submitted.map_err(|_| CallError::unheard())?? {
-            let message = "the queue is full (limits.max_length); try again later";
-            return Err(CallError::rejected(Code::Overloaded, message));
-        }
-        Ok(Ticket { client: self.client, id: ready.id, response_key: ready.response_key })
+        let client = self.client.clone();
+        let (outgoing, leaving) = self.prepare_leave(Manner::Submit)?;
+        let (id, response_key) = (leaving.ready.id.clone(), leaving.ready.response_key.clone());
+        let origin = leaving.ready.origin();
+        let group = Group::of(&leaving.ready, false, outgoing);
+        beside(client.inner.dispatch(group), leaving.finish()).await?;
+        Ok(Ticket { client, origin, id, response_key })
     }
 
-    fn prepare_send(self) -> Result<(Outgoing, Leaving), CallError> {
-        let ready = self.check()?;
-        let answering = Answering { response_key: None, notify: None, budget: self.timeout };
-        let envelope = self.envelope(&ready, &answering)?;
+    fn prepare_leave(self, manner: Manner) -> Result<(Outgoing, Leaving), CallError> {
+        let ready = self.check(manner)?;
+        let load = self.load(&ready, manner)?;
         let (done, confirmed) = oneshot::channel();
         let handover = Handover::default();
         let caller = Caller::Forgets { done, handover: handover.clone() };
-        let outgoing = Outgoing { keys: ready.route.keys.clone(), envelope, caller };
+        let outgoing = Outgoing { keys: ready.route.keys.clone(), load, caller };
         Ok((outgoing, Leaving { ready, handover, confirmed }))
     }
 
     fn prepare_wait(self) -> Result<(Outgoing, Waiting), CallError> {
-        let ready = self.check()?;
+        let ready = self.check(Manner::Wait)?;
         let outgoing = self.waited(&ready)?;
-        let inner = &self.client.inner;
-        let (guard, answer) =
-            inner.pending.wait_for(&ready.id, &ready.response_key, Stage::HandedIn);
-        Ok((outgoing, Waiting { client: self.client, ready, guard, answer }))
+        let (id, key, origin) = (&ready.id, &ready.response_key, Some(ready.origin()));
+        let pending = &self.client.inner.pending;
+        let (guard, answer) = pending.wait_for(id, key, Stage::HandedIn, origin);
+        Ok((outgoing, Waiting { guard, client: self.client, ready, answer }))
     }
 
     fn waited(&self, ready: &Ready) -> Result<Outgoing, CallError> {
-        let answering = Answering {
-            response_key: Some(&ready.response_key),
-            notify: Some(&ready.route.notify),
-            budget: Some(self.within()),
-        };
-        let envelope = self.envelope(ready, &answering)?;
+        let load = self.load(ready, Manner::Wait)?;
         let until = deadline_in(self.client.inner.no_workers_grace);
         let caller = Caller::Waits { id: ready.id.clone(), until };
-        Ok(Outgoing { keys: ready.route.keys.clone(), envelope, caller })
+        Ok(Outgoing { keys: ready.route.keys.clone(), load, caller })
     }
 }
 
@@ -189,34 +160,70 @@ impl Group {
 
 impl Leaving {
     async fn finish(mut self) -> Result<Receipt, CallError> {
-        match timeout_at(self.ready.deadline, &mut self.confirmed).await {
+        let joined = match timeout_at(self.ready.deadline, &mut self.confirmed).await {
             Ok(Ok(done)) => done?,
             Ok(Err(_)) if self.handover.give_up() => return Err(CallError::stopped()),
             Ok(Err(_)) => return Err(CallError::unheard()),
             Err(_) if self.handover.give_up() => return Err(CallError::not_sent()),
             // On its way; what became of it may have come this very moment.
             Err(_) => self.confirmed.try_recv().unwrap_or_else(|_| Err(CallError::unheard()))?,
-        }
+        };
         let queue = self.ready.route.keys.name().to_owned();
-        Ok(Receipt { id: self.ready.id, queue, durability: Durability::Memory })
+        let attached = joined.is_some();
+        let id = joined.unwrap_or(self.ready.id);
+        Ok(Receipt { id, queue, durability: Durability::Memory, attached })
     }
 }
 
 impl Waiting {
     async fn finish(self) -> Result<Response, CallError> {
-        let Self { client, ready, guard, mut answer } = self;
-        let frame = match timeout_at(ready.deadline, &mut answer).await {
-            Ok(answer) => answer.unwrap_or_else(|_| Err(CallError::unheard()))?,
-            Err(_) => {
+        // In this order, so that the guard goes before the client, as in the struct.
+        let Self { client, ready, mut guard, mut answer } = self;
+        let over = tokio::select! {
+            biased;
+            answer = &mut answer => Either::Left(answer),
+            over = ready.over() => Either::Right(over),
+        };
+        let frame = match over {
+            Either::Left(answer) => answer.unwrap_or_else(|_| Err(CallError::unheard()))?,
+            Either::Right(over) => {
                 let stage = guard.give_up();
-                match answer.try_recv() {
-                    Ok(just_come) => just_come?,
-                    Err(_) => client.too_late(stage, &ready).await?,
+                match (answer.try_recv(), over) {
+                    (Ok(just_come), _) => just_come?,
+                    (Err(_), Over::Cancelled) => return Err(stage.why_cancelled()),
+                    (Err(_), Over::Late) => {
+                        let frame = client.too_late(stage, &ready).await?;
+                        guard.answered();
+                        frame
+                    }
                 }
             }
         };
         client.inner.forget(&ready.route.keys, &ready.response_key);
         Response::from_frame(frame, ready.response_key)
+    }
+}
+
+/// Why a wait is over without an answer.
+pub(crate) enum Over {
+    /// Its time is.
+    Late,
+    /// The handler that waits is not wanted any more.
+    Cancelled,
+}
+
+impl Ready {
+    /// Returns when nobody cares for the answer any more.
+    async fn over(&self) -> Over {
+        let late = sleep_until(self.deadline);
+        let Some(context) = &self.context else {
+            late.await;
+            return Over::Late;
+        };
+        tokio::select! {
+            () = context.cancel.cancelled() => Over::Cancelled,
+            () = late => Over::Late,
+        }
     }
 }
 
@@ -239,7 +246,7 @@ impl Client {
     ) -> Vec<Result<Receipt, CallError>> {
         let (mut groups, mut leaving) = (Vec::new(), Vec::new());
         for request in requests {
-            leaving.push(request.prepare_send().map(|(outgoing, leaving)| {
+            leaving.push(request.prepare_leave(Manner::Send).map(|(outgoing, leaving)| {
                 Group::add(&mut groups, &leaving.ready, false, outgoing);
                 leaving
             }));
@@ -253,7 +260,8 @@ impl Client {
     /// in order.
     ///
     /// They are written together, in commands of up to 1,024 per queue; answers cost no command.
-    /// Each ends within its own timeout. Dropping the future gives the answers up, not the jobs.
+    /// Each ends within its own timeout. Dropping the future withdraws the jobs that have not been
+    /// answered, as for [`Client::call_and_wait`].
     pub async fn wait_many(
         &self,
         requests: impl IntoIterator<Item = Request>,

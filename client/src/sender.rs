@@ -1,6 +1,6 @@
 //! The one task that writes requests: whatever callers hand in meanwhile goes out in one write.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,10 +8,11 @@ use futures_util::future::join_all;
 use redcall_common::error::Code;
 use redcall_common::limits::portion;
 use redcall_common::store::keys::QueueKeys;
-use redcall_common::store::{Enqueued, Item, Link};
+use redcall_common::store::{Enqueued, Item, Link, Placed, Placement, Withdrawn};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::cancel::Withdrawal;
 use crate::error::CallError;
 use crate::handover::Handover;
 use crate::pending::Pending;
@@ -36,16 +37,29 @@ pub(crate) enum Command {
 /// A request on its way out.
 pub(crate) struct Outgoing {
     pub(crate) keys: Arc<QueueKeys>,
-    pub(crate) envelope: String,
+    pub(crate) load: Load,
     pub(crate) caller: Caller,
 }
+
+/// What is written of a request.
+pub(crate) enum Load {
+    /// Its envelope, pushed with others in one command.
+    Plain(String),
+    /// More than a plain push: a script call of its own.
+    Placed(Box<Placement>),
+    /// It has just been taken out to be written.
+    Taken,
+}
+
+/// The id of the request that a call under an idempotency key has joined, if it has joined one.
+pub(crate) type Joined = Option<String>;
 
 /// Who hears what became of the push.
 pub(crate) enum Caller {
     /// Somebody waits for the answer; `until` is when absent workers become an error.
     Waits { id: String, until: Instant },
     /// Fire and forget: hears that it was queued.
-    Forgets { done: oneshot::Sender<Result<(), CallError>>, handover: Handover },
+    Forgets { done: oneshot::Sender<Result<Joined, CallError>>, handover: Handover },
 }
 
 impl Outgoing {
@@ -61,6 +75,21 @@ impl Outgoing {
         match &self.caller {
             Caller::Waits { id, .. } => !pending.is_waiting(id),
             Caller::Forgets { done, .. } => done.is_closed(),
+        }
+    }
+
+    fn size(&self) -> usize {
+        match &self.load {
+            Load::Plain(envelope) => envelope.len(),
+            Load::Placed(placement) => placement.envelope.len(),
+            Load::Taken => 0,
+        }
+    }
+
+    /// Tells a caller that has let go that its request is queued; who waits hears the answer.
+    fn confirm(self, joined: Joined) {
+        if let Caller::Forgets { done, .. } = self.caller {
+            let _ = done.send(Ok(joined));
         }
     }
 
@@ -80,13 +109,22 @@ pub(crate) struct Sender {
     pub(crate) reads: Arc<Link>,
     pub(crate) pending: Pending,
     pub(crate) max_length: u64,
+    /// By queue, where it is not `max_length`.
+    pub(crate) max_lengths: BTreeMap<String, u64>,
     pub(crate) commands: mpsc::Receiver<Command>,
+    /// Requests that were sent and are not wanted any more. Each has been written before it comes
+    /// out here, since only this task writes.
+    pub(crate) withdrawn: mpsc::UnboundedReceiver<Withdrawal>,
+    /// Withdrawals that could not be written, until they mean nothing any more.
+    pub(crate) unwritten: Vec<Withdrawal>,
 }
 
 /// What goes to one queue.
 struct Batch {
     keys: Arc<QueueKeys>,
     requests: Vec<Outgoing>,
+    placed: Vec<Outgoing>,
+    withdrawn: Vec<Withdrawal>,
     forget: Vec<String>,
 }
 
@@ -96,8 +134,26 @@ struct Batches(HashMap<Arc<str>, Batch>);
 
 impl Batches {
     fn of(&mut self, keys: &Arc<QueueKeys>) -> &mut Batch {
-        let empty = || Batch { keys: keys.clone(), requests: Vec::new(), forget: Vec::new() };
+        let empty = || Batch {
+            keys: keys.clone(),
+            requests: Vec::new(),
+            placed: Vec::new(),
+            withdrawn: Vec::new(),
+            forget: Vec::new(),
+        };
         self.0.entry(keys.name().into()).or_insert_with(empty)
+    }
+
+    fn push(&mut self, outgoing: Outgoing) {
+        let batch = self.of(&outgoing.keys);
+        match outgoing.load {
+            Load::Placed(_) => batch.placed.push(outgoing),
+            Load::Plain(_) | Load::Taken => batch.requests.push(outgoing),
+        }
+    }
+
+    fn withdraw(&mut self, withdrawal: Withdrawal) {
+        self.of(&withdrawal.origin.keys).withdrawn.push(withdrawal);
     }
 }
 
@@ -106,34 +162,45 @@ impl Sender {
         let mut buffer = Vec::with_capacity(PORTION);
         // Waited requests for queues that nobody serves yet, until their grace is over.
         let mut unserved = Batches::default();
-        let mut again = Instant::now();
-        loop {
+        let (mut again, mut retry) = (Instant::now(), Instant::now());
+        let mut ending = false;
+        while !ending {
             let mut batches = Batches::default();
             let mut flushes = Vec::new();
             tokio::select! {
-                count = self.commands.recv_many(&mut buffer, PORTION) => if count == 0 { return },
+                count = self.commands.recv_many(&mut buffer, PORTION) => ending = count == 0,
+                Some(withdrawal) = self.withdrawn.recv() => batches.withdraw(withdrawal),
                 () = sleep_until(again), if !unserved.0.is_empty() => {
                     (batches, unserved) = self.ask(unserved).await;
                     again = Instant::now() + ASK_AGAIN;
                 }
+                () = sleep_until(retry), if !self.unwritten.is_empty() => {}
+            }
+            let now = Instant::now();
+            if retry <= now && !self.unwritten.is_empty() {
+                let unwritten = std::mem::take(&mut self.unwritten).into_iter();
+                unwritten.filter(|one| one.is_relevant(now)).for_each(|one| batches.withdraw(one));
+                retry = now + LOOK;
             }
             for command in buffer.drain(..) {
                 match command {
                     Command::Enqueue(requests) => {
-                        for outgoing in requests {
-                            batches.of(&outgoing.keys).requests.push(outgoing);
-                        }
+                        requests.into_iter().for_each(|outgoing| batches.push(outgoing));
                     }
                     Command::Forget(keys, key) => batches.of(&keys).forget.push(key),
                     Command::Flush(done) => flushes.push(done),
                 }
+            }
+            // Also of callers that gave up right before the flush, or before the client went.
+            while let Ok(withdrawal) = self.withdrawn.try_recv() {
+                batches.withdraw(withdrawal);
             }
             for batch in batches.0.into_values() {
                 for outgoing in self.write(batch).await {
                     if unserved.0.is_empty() {
                         again = Instant::now() + ASK_AGAIN;
                     }
-                    unserved.of(&outgoing.keys).requests.push(outgoing);
+                    unserved.push(outgoing);
                 }
             }
             for done in flushes {
@@ -147,16 +214,19 @@ impl Sender {
     async fn ask(&self, unserved: Batches) -> (Batches, Batches) {
         let now = Instant::now();
         let asking = unserved.0.into_iter().map(async |(queue, mut batch)| {
-            let requests = std::mem::take(&mut batch.requests).into_iter();
-            batch.requests = requests.filter_map(|one| self.within_grace(one, now)).collect();
-            let served = !batch.requests.is_empty() && self.is_served(&batch.keys).await;
-            (served, queue, batch)
+            for requests in [&mut batch.requests, &mut batch.placed] {
+                let all = std::mem::take(requests).into_iter();
+                requests.extend(all.filter_map(|one| self.within_grace(one, now)));
+            }
+            let wanted = !batch.requests.is_empty() || !batch.placed.is_empty();
+            let served = wanted && self.is_served(&batch.keys).await;
+            (served, wanted, queue, batch)
         });
         let (mut served, mut waiting) = (Batches::default(), Batches::default());
-        for (is_served, queue, batch) in join_all(asking).await {
+        for (is_served, is_wanted, queue, batch) in join_all(asking).await {
             if is_served {
                 served.0.insert(queue, batch);
-            } else if !batch.requests.is_empty() {
+            } else if is_wanted {
                 waiting.0.insert(queue, batch);
             }
         }
@@ -184,20 +254,39 @@ impl Sender {
     }
 
     /// Writes one queue's batch; returns what is to be tried again.
-    async fn write(&self, mut batch: Batch) -> Vec<Outgoing> {
+    async fn write(&mut self, batch: Batch) -> Vec<Outgoing> {
+        let Batch { keys, mut requests, mut placed, withdrawn, mut forget } = batch;
         let mut again = Vec::new();
-        let mut forget = batch.forget;
-        while !batch.requests.is_empty() {
-            let sizes = batch.requests.iter().take(PORTION).map(|one| one.envelope.len());
-            let portion = portion(sizes);
-            let portion: Vec<Outgoing> = batch.requests.drain(..portion).collect();
-            again.extend(self.enqueue(&batch.keys, portion, &std::mem::take(&mut forget)).await);
+        while !requests.is_empty() {
+            let portion = take_portion(&mut requests);
+            again.extend(self.enqueue(&keys, portion, &std::mem::take(&mut forget)).await);
         }
+        while !placed.is_empty() {
+            let portion = take_portion(&mut placed);
+            again.extend(self.place(&keys, portion).await);
+        }
+        // After the requests: what is withdrawn has been written by now.
+        self.withdraw(&keys, withdrawn).await;
         if !forget.is_empty() {
             // Keys that are not deleted here go by their TTL.
             let _ = timeout(LOOK, self.reads.forget(&forget, LOOK)).await;
         }
         again
+    }
+
+    /// Waits for a connection, and returns those whose callers are still there then: from now on
+    /// they count as sent.
+    async fn claim(&self, requests: Vec<Outgoing>) -> Vec<Outgoing> {
+        while !self.link.wait_up(LOOK).await {
+            if requests.iter().all(|outgoing| outgoing.is_abandoned(&self.pending)) {
+                return Vec::new();
+            }
+        }
+        requests.into_iter().filter(|outgoing| outgoing.claim(&self.pending)).collect()
+    }
+
+    fn max_length(&self, keys: &QueueKeys) -> u64 {
+        self.max_lengths.get(keys.name()).copied().unwrap_or(self.max_length)
     }
 
     async fn enqueue(
@@ -206,16 +295,19 @@ impl Sender {
         requests: Vec<Outgoing>,
         forget: &[String],
     ) -> Vec<Outgoing> {
-        while !self.link.wait_up(LOOK).await {
-            if requests.iter().all(|outgoing| outgoing.is_abandoned(&self.pending)) {
-                return Vec::new();
-            }
-        }
-        let (requests, items) = self.claim(requests);
+        let mut requests = self.claim(requests).await;
         if requests.is_empty() {
             return Vec::new();
         }
-        match self.link.enqueue(keys, self.max_length, &items, forget, LOOK).await {
+        let items = requests.iter_mut().filter_map(|outgoing| {
+            let waited = matches!(outgoing.caller, Caller::Waits { .. });
+            match std::mem::replace(&mut outgoing.load, Load::Taken) {
+                Load::Plain(envelope) => Some(Item { waited, envelope }),
+                Load::Placed(_) | Load::Taken => None, // there are none here
+            }
+        });
+        let items: Vec<Item> = items.collect();
+        match self.link.enqueue(keys, self.max_length(keys), &items, forget, LOOK).await {
             Ok(enqueued) => self.confirm(requests, items, enqueued),
             Err(error) => {
                 for outgoing in requests {
@@ -224,17 +316,6 @@ impl Sender {
                 Vec::new()
             }
         }
-    }
-
-    fn claim(&self, requests: Vec<Outgoing>) -> (Vec<Outgoing>, Vec<Item>) {
-        let claimed = requests.into_iter().filter(|outgoing| outgoing.claim(&self.pending));
-        claimed
-            .map(|mut outgoing| {
-                let envelope = std::mem::take(&mut outgoing.envelope);
-                let waited = matches!(outgoing.caller, Caller::Waits { .. });
-                (outgoing, Item { waited, envelope })
-            })
-            .unzip()
     }
 
     /// Tells each caller what became of its request.
@@ -247,28 +328,107 @@ impl Sender {
         let mut left = enqueued.accepted;
         let mut again = Vec::new();
         let now = Instant::now();
-        for (mut outgoing, item) in requests.into_iter().zip(items) {
+        for (outgoing, item) in requests.into_iter().zip(items) {
             let served = enqueued.live || !item.waited;
             if served && left > 0 {
                 left -= 1;
-                if let Caller::Forgets { done, .. } = outgoing.caller {
-                    let _ = done.send(Ok(()));
-                }
+                outgoing.confirm(None);
             } else if served {
-                let message = "the queue is full (limits.max_length); try again later";
-                outgoing.fail(&self.pending, CallError::rejected(Code::Overloaded, message));
+                outgoing.fail(&self.pending, full());
             } else {
-                let queue = outgoing.keys.name().to_owned();
-                match &outgoing.caller {
-                    Caller::Waits { id, until } if *until > now => {
-                        self.pending.mark_unserved(id);
-                        outgoing.envelope = item.envelope;
-                        again.push(outgoing);
-                    }
-                    _ => outgoing.fail(&self.pending, CallError::no_workers(&queue)),
-                }
+                again.extend(self.unserved(outgoing, Load::Plain(item.envelope), now));
             }
         }
         again
     }
+
+    /// A request that was left out because no worker listens, if there is time to try it again.
+    fn unserved(&self, mut outgoing: Outgoing, load: Load, now: Instant) -> Option<Outgoing> {
+        match &outgoing.caller {
+            Caller::Waits { id, until } if *until > now => {
+                self.pending.mark_unserved(id);
+                outgoing.load = load;
+                Some(outgoing)
+            }
+            _ => {
+                let error = CallError::no_workers(outgoing.keys.name());
+                outgoing.fail(&self.pending, error);
+                None
+            }
+        }
+    }
+
+    async fn place(&self, keys: &QueueKeys, requests: Vec<Outgoing>) -> Vec<Outgoing> {
+        let mut requests = self.claim(requests).await;
+        if requests.is_empty() {
+            return Vec::new();
+        }
+        let placements = requests.iter_mut().filter_map(|outgoing| {
+            match std::mem::replace(&mut outgoing.load, Load::Taken) {
+                Load::Placed(placement) => Some(*placement),
+                Load::Plain(_) | Load::Taken => None, // there are none here
+            }
+        });
+        let placements: Vec<Placement> = placements.collect();
+        let placed = self.link.place(keys, self.max_length(keys), &placements, LOOK).await;
+        let placed = match placed {
+            Ok(placed) => placed,
+            Err(error) => placements.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let mut again = Vec::new();
+        let now = Instant::now();
+        for ((outgoing, placement), placed) in requests.into_iter().zip(placements).zip(placed) {
+            let error = match placed {
+                Ok(Placed::Queued) => {
+                    outgoing.confirm(None);
+                    continue;
+                }
+                Ok(Placed::Attached(id) | Placed::Replayed(id)) => {
+                    outgoing.confirm(Some(id));
+                    continue;
+                }
+                Ok(Placed::NoWorkers) => {
+                    let load = Load::Placed(Box::new(placement));
+                    again.extend(self.unserved(outgoing, load, now));
+                    continue;
+                }
+                Ok(Placed::Conflict) => {
+                    let message = "the idempotency key was used with other data";
+                    CallError::rejected(Code::Conflict, message)
+                }
+                Ok(Placed::Crowded) => CallError::overloaded(
+                    "100 callers wait for the call of this idempotency key; try again later",
+                ),
+                Ok(Placed::Full) => full(),
+                Err(error) => error.into(),
+            };
+            outgoing.fail(&self.pending, error);
+        }
+        again
+    }
+
+    /// Withdraws requests; what cannot be written now is tried again.
+    async fn withdraw(&mut self, keys: &QueueKeys, mut withdrawn: Vec<Withdrawal>) {
+        while !withdrawn.is_empty() {
+            let rest = withdrawn.split_off(withdrawn.len().min(PORTION));
+            let written: Vec<Withdrawn> = withdrawn.iter().map(Withdrawal::as_written).collect();
+            // No wait for a connection: requests may be behind this.
+            match self.link.cancel(keys, &written, Duration::ZERO).await {
+                Ok(_) => {}
+                Err(error) if error.is_transient() => self.unwritten.append(&mut withdrawn),
+                Err(error) => tracing::warn!(%error, "calls could not be withdrawn"),
+            }
+            withdrawn = rest;
+        }
+    }
+}
+
+/// As many of `requests` as go into one command.
+fn take_portion(requests: &mut Vec<Outgoing>) -> Vec<Outgoing> {
+    let portion = portion(requests.iter().take(PORTION).map(Outgoing::size));
+    requests.drain(..portion).collect()
+}
+
+fn full() -> CallError {
+    CallError::overloaded("the queue is full (limits.max_length); try again later")
 }

@@ -37,13 +37,17 @@ pub enum Update {
 
 /// The updates of one request, ended by [`Update::Done`] or an error.
 ///
-/// Dropping it gives the answer up, not the job. It ends with an error when the request's timeout
-/// is over; if that says that nothing is queued, nothing will be.
+/// Dropping it before its end withdraws the job: it does not start any more, and a running one is
+/// told. So does the end of the request's timeout, with which it ends with an error; if that says
+/// that nothing is queued, nothing will be.
 pub struct FrameStream {
+    // Before the client: the last one to go ends the task that writes the withdrawal.
+    guard: Guard,
     client: Client,
     ready: Ready,
     deadline: Pin<Box<Sleep>>,
-    guard: Guard,
+    /// Ends with the handler that follows the request; none outside of one.
+    cancelled: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     frames: mpsc::UnboundedReceiver<Result<Frame, CallError>>,
     taken: usize,
     /// Why there will be no more frames than those that have come.
@@ -59,7 +63,13 @@ impl FrameStream {
         frames: mpsc::UnboundedReceiver<Result<Frame, CallError>>,
     ) -> Self {
         let deadline = Box::pin(sleep_until(ready.deadline));
-        Self { client, ready, deadline, guard, frames, taken: 0, late: None, ended: false }
+        let cancel = ready.context.as_ref().map(|context| context.cancel.clone());
+        let cancelled = cancel.map(|cancel| {
+            let cancelled = async move { cancel.cancelled().await };
+            Box::pin(cancelled) as Pin<Box<dyn Future<Output = ()> + Send>>
+        });
+        let (taken, late, ended) = (0, None, false);
+        Self { guard, client, ready, deadline, cancelled, frames, taken, late, ended }
     }
 
     /// The next update; `None` after the last. Cancel safe.
@@ -80,10 +90,19 @@ impl FrameStream {
                     return self.end(Err(why));
                 }
                 Poll::Pending => {
-                    std::task::ready!(self.deadline.poll_unpin(cx));
+                    let over = self.cancelled.as_mut().map(|cancelled| cancelled.poll_unpin(cx));
+                    let cancelled = over.is_some_and(|over| over.is_ready());
+                    if !cancelled {
+                        std::task::ready!(self.deadline.poll_unpin(cx));
+                    }
                     // From now on nothing comes and nothing is sent. What has come before is read.
                     let stage = self.guard.give_up();
-                    self.late = Some(stage.why_late(self.ready.route.keys.name()));
+                    self.guard.withdraw();
+                    self.late = Some(if cancelled {
+                        stage.why_cancelled()
+                    } else {
+                        stage.why_late(self.ready.route.keys.name())
+                    });
                 }
             }
         };

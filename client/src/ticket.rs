@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use redcall_common::context::Context;
 use redcall_common::error::Code;
 use redcall_common::frame::Frame;
 use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
+use crate::cancel::Origin;
 use crate::client::{Client, Inner};
 use crate::error::CallError;
 use crate::pending::Stage;
@@ -17,6 +19,7 @@ use crate::response::Response;
 /// A request that was queued and whose answer can be fetched.
 pub struct Ticket {
     pub(crate) client: Client,
+    pub(crate) origin: Origin,
     /// The request's id.
     pub id: String,
     /// What another process needs to fetch the answer: [`Client::fetch`].
@@ -40,9 +43,10 @@ impl Client {
     /// # Errors
     ///
     /// `not_found` when nothing lies at the key: its answer was taken or has expired, or there
-    /// never was such a request. [`CallError::TimedOut`] and [`CallError::Unknown`]: it may be
-    /// fetched again. Several fetches of this client at once each get the answer. Cancel safe:
-    /// dropping the future leaves the answer where it is.
+    /// never was such a request. [`CallError::TimedOut`], [`CallError::Unknown`] and, inside a
+    /// handler, [`CallError::Cancelled`]: it may be fetched again. Several fetches of this client at
+    /// once each get the answer. Cancel safe: dropping the future leaves the answer where it is, and
+    /// the job as it is.
     pub async fn fetch(&self, response_key: &str) -> Result<Response, CallError> {
         self.fetch_within(response_key, self.inner.timeout).await
     }
@@ -63,16 +67,27 @@ impl Client {
             return Err(CallError::rejected(Code::InvalidRequest, message));
         };
         let keys = inner.route(queue).keys.clone();
-        let deadline = deadline_in(within);
+        let context = Context::current();
+        let left = context.as_ref().and_then(Context::remaining);
+        let deadline = deadline_in(left.map_or(within, |left| left.min(within)));
         // Both go with this future, however it ends.
         let listener = inner.channels.listen(keys.notify(id));
-        let (_guard, answer) = inner.pending.wait_for(id, response_key, Stage::Sent);
+        let (_guard, answer) = inner.pending.wait_for(id, response_key, Stage::Sent, None);
         let ended = timeout_at(deadline, async {
             // Heard before the key is read, so that no answer can come in between.
             listener.ready(left_until(deadline)).await?;
             self.look(response_key, answer, left_until(deadline)).await
         });
-        let frame = ended.await.unwrap_or(Err(CallError::TimedOut))?;
+        let cancelled = async {
+            match &context {
+                Some(context) => context.cancel.cancelled().await,
+                None => std::future::pending().await,
+            }
+        };
+        let frame = tokio::select! {
+            ended = ended => ended.unwrap_or(Err(CallError::TimedOut))?,
+            () = cancelled => return Err(CallError::Cancelled),
+        };
         inner.forget(&keys, response_key);
         Response::from_frame(frame, response_key.to_owned())
     }

@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, PushInfo, PushKind, Value};
+use redis::{Cmd, PushInfo, PushKind, RedisResult, Value};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -191,6 +191,34 @@ impl Link {
     ) -> Result<Value, StoreError> {
         let (mut conn, generation) = self.connection(within).await?;
         self.note(generation, script.run(&mut conn, call).await)
+    }
+
+    /// Runs several calls of one script in one write; one result each, in order.
+    pub(super) async fn run_all(
+        &self,
+        script: &Script,
+        calls: &[Cmd],
+        within: Duration,
+    ) -> Result<Vec<Result<Value, StoreError>>, StoreError> {
+        if let [call] = calls {
+            return Ok(vec![Ok(self.run(script, call, within).await?)]);
+        }
+        let (mut conn, generation) = self.connection(within).await?;
+        let mut pipe = redis::pipe();
+        pipe.ignore_errors();
+        for call in calls {
+            pipe.add_command(call.clone());
+        }
+        let sent = pipe.query_async::<Vec<RedisResult<Value>>>(&mut conn).await;
+        let sent = self.note(generation, sent.map_err(StoreError::from))?;
+        let mut values = Vec::with_capacity(calls.len());
+        for (value, call) in sent.into_iter().zip(calls) {
+            values.push(match value {
+                Err(error) if script::is_no_script(&error) => self.run(script, call, within).await,
+                other => other.map_err(StoreError::from),
+            });
+        }
+        Ok(values)
     }
 
     /// Runs plain commands on the connection of the moment.

@@ -35,8 +35,10 @@ macro_rules! scripts {
 scripts! {
     /// Push requests at the tail.
     ENQUEUE = "enqueue";
-    /// Push one request that is fetched later.
-    SUBMIT = "submit";
+    /// Place one request that is more than a plain push.
+    PLACE = "place";
+    /// Withdraw requests.
+    CANCEL = "cancel";
     /// Settle and lease.
     CYCLE = "cycle" with "record", "limits";
     /// Push a frame that does not end its request.

@@ -3,9 +3,11 @@
 
 mod again;
 mod callers;
+mod cancel;
 mod claims;
 mod flush;
 mod lease;
+mod place;
 mod registry;
 mod robust;
 mod settle;

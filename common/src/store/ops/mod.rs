@@ -1,5 +1,6 @@
 //! The typed calls, one file per script of `lua/`: arguments in, result codes out.
 
+mod cancel;
 mod claim;
 mod cycle;
 mod enqueue;
@@ -7,25 +8,26 @@ mod frame;
 mod heartbeat;
 mod held;
 mod outcome;
+mod place;
 mod pop;
 mod promote;
 mod queues;
 mod release;
 mod response;
 mod served;
-mod submit;
 mod tick;
 
+pub use cancel::{Cancellation, Withdrawn};
 pub use claim::{Claim, Claimed};
 pub use cycle::{Cycle, CycleReply, Leased, Mark, Record, Rule, Settled, WorkerKeys};
 pub use enqueue::{Enqueued, Item};
 pub use frame::Pushed;
 pub use heartbeat::{Beat, Heartbeat};
 pub use outcome::{EndedCall, Outcome, Settlement};
+pub use place::{Idempotency, Placed, Placement};
 pub use pop::{BlockingPop, Unblocker};
 pub use promote::Promoted;
 pub use release::Released;
-pub use submit::Submission;
 pub use tick::{Tick, Ticked};
 
 use redis::Value;

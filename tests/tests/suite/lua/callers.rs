@@ -1,9 +1,9 @@
-//! `enqueue.lua`, `submit.lua`, `frame.lua`: what callers push, and frames that end nothing.
+//! `enqueue.lua`, `frame.lua`: what callers push, and frames that end nothing.
 
-use redcall_common::store::{Enqueued, Pushed, Released, Submission};
+use redcall_common::store::{Enqueued, Pushed, Released};
 use redis::AsyncCommands;
 
-use super::{LONG, Store, WITHIN, envelope, item};
+use super::{LONG, Store, WITHIN, item};
 
 #[tokio::test]
 async fn waited_requests_are_left_out_where_no_worker_listens() {
@@ -70,30 +70,6 @@ async fn thousands_are_pushed_at_once_and_read_keys_deleted_with_them() {
     assert_eq!(enqueued, Enqueued { live: true, accepted: 5000 });
     assert_eq!(store.queued().await, texts);
     assert_eq!(store.all_keys().await, [store.keys.queue()]);
-}
-
-fn submission(store: &Store, id: &str) -> Submission {
-    Submission {
-        response_key: store.keys.response(id),
-        envelope: envelope(id),
-        pending: r#"{"type":"pending"}"#.to_owned(),
-        ttl_ms: 60_000,
-    }
-}
-
-#[tokio::test]
-async fn a_submitted_request_leaves_a_mark_and_a_refused_one_nothing() {
-    let mut store = Store::new().await;
-    let (first, second) = (submission(&store, "a"), submission(&store, "b"));
-    assert!(store.link.submit(&store.keys, 1, &first, WITHIN).await.unwrap());
-    assert!(!store.link.submit(&store.keys, 1, &second, WITHIN).await.unwrap());
-    assert_eq!(store.queued().await, [envelope("a")]);
-    assert_eq!(store.frames("a").await, [r#"{"type":"pending"}"#]);
-    let ttl: i64 = store.conn.pttl(store.keys.response("a")).await.unwrap();
-    assert!((50_000..=60_000).contains(&ttl), "{ttl}");
-    assert!(!store.conn.exists::<_, bool>(store.keys.response("b")).await.unwrap());
-    assert!(store.link.submit(&store.keys, 0, &second, WITHIN).await.unwrap());
-    assert_eq!(store.queued().await, [envelope("a"), envelope("b")]);
 }
 
 #[tokio::test]

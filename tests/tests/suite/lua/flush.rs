@@ -5,7 +5,8 @@ use std::sync::Arc;
 use redcall_client::Client;
 use redcall_common::settings::Settings;
 use redcall_common::store::{
-    BlockingPop, Cycle, Enqueued, Pushed, Released, Submission, WorkerKeys,
+    BlockingPop, Cancellation, Cycle, Enqueued, Placed, Placement, Pushed, Released, Withdrawn,
+    WorkerKeys,
 };
 use redcall_testkit::eventually;
 use redcall_tests::Bench;
@@ -32,15 +33,26 @@ async fn every_typed_call_loads_its_script_again() {
     let forget = [keys.response("x")];
     assert_eq!(store.link.enqueue(&keys, 0, &items, &forget, WITHIN).await.unwrap(), one);
     flush(&mut store.conn).await;
-    let submission = Submission {
-        response_key: keys.response("c"),
-        envelope: envelope("c"),
-        pending: "{}".to_owned(),
-        ttl_ms: 60_000,
+    let place = |id: &str| Placement {
+        waited: false,
+        id: id.to_owned(),
+        envelope: envelope(id),
+        due_ms: 0,
+        reply: None,
+        pending: None,
+        idempotency: None,
     };
-    assert!(store.link.submit(&keys, 0, &submission, WITHIN).await.unwrap());
+    let placed = store.link.place(&keys, 0, &[place("c")], WITHIN).await.unwrap();
+    assert_eq!(placed[0].as_ref().unwrap(), &Placed::Queued);
+    flush(&mut store.conn).await;
+    let placed = store.link.place(&keys, 0, &[place("d"), place("e")], WITHIN).await.unwrap();
+    assert!(placed.iter().all(|placed| placed.as_ref().is_ok_and(|one| *one == Placed::Queued)));
+    flush(&mut store.conn).await;
+    let withdrawn = Withdrawn { id: "x".to_owned(), ttl_ms: 60_000, record: None };
+    let cancelled = store.link.cancel(&keys, &[withdrawn], WITHIN).await.unwrap();
+    assert_eq!(cancelled, [Cancellation::Unseen]);
     // Nothing was pushed twice.
-    assert_eq!(store.queued().await, ["a", "b", "c"].map(envelope));
+    assert_eq!(store.queued().await, ["a", "b", "c", "d", "e"].map(envelope));
     flush(&mut store.conn).await;
     assert_eq!(store.lease(&own, 1).await, ["a"]);
     flush(&mut store.conn).await;
@@ -52,7 +64,7 @@ async fn every_typed_call_loads_its_script_again() {
     flush(&mut store.conn).await;
     let released = store.link.release(&keys, "own", true, WITHIN).await.unwrap();
     assert_eq!(released, Released::Back(1));
-    assert_eq!(store.queued().await, ["a", "b", "c"].map(envelope));
+    assert_eq!(store.queued().await, ["a", "b", "c", "d", "e"].map(envelope));
 }
 
 #[tokio::test]

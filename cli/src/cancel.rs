@@ -1,0 +1,50 @@
+//! `redcall cancel ID`.
+
+use clap::Args;
+use redcall_client::{CallError, Cancellation, Client, Code};
+use redcall_common::report::Problem;
+
+use crate::{Failure, json};
+
+/// What to cancel.
+#[derive(Args)]
+pub(crate) struct Cancel {
+    /// The request's id
+    id: String,
+    /// The queue that it is in; else all queues are looked at
+    #[arg(long)]
+    queue: Option<String>,
+}
+
+impl Cancel {
+    pub(crate) async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
+        let id = &self.id;
+        let found = match &self.queue {
+            Some(queue) => client.cancel_in(queue, id).await,
+            None => client.cancel(id).await,
+        };
+        let (found, text) = match found.map_err(failed)? {
+            Cancellation::Running => ("running", "it runs, and its worker was told"),
+            Cancellation::Delayed => ("delayed", "it was not due yet"),
+            Cancellation::Unseen => {
+                ("unseen", "it does not run; where it waits, it will not start")
+            }
+            Cancellation::Kept => ("kept", "nothing was done: others want its answer"),
+        };
+        if as_json {
+            println!("{}", serde_json::json!({ "id": id, "found": found }));
+        } else {
+            println!("{id}: {text}");
+        }
+        Ok(())
+    }
+}
+
+fn failed(error: CallError) -> Failure {
+    let (code, exit, help) = match error.code() {
+        Code::InvalidRequest => (error.code(), 2, "An id has 1 to 64 of [A-Za-z0-9_-]."),
+        code => (code, 3, "Cancelling again is harmless."),
+    };
+    let json = json(code.as_str(), &error.to_string());
+    Failure { problems: vec![Problem::of(&error).help(help)], code: exit, json }
+}

@@ -1,0 +1,125 @@
+//! Withdrawing requests: of callers that have given up, and by whoever asks for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use redcall_common::error::Code;
+use redcall_common::name::{is_id, is_queue};
+use redcall_common::store::keys::QueueKeys;
+use redcall_common::store::{Cancellation, Withdrawn};
+use tokio::time::{Instant, timeout};
+
+use crate::client::Client;
+use crate::error::CallError;
+use crate::request::{left_until, millis};
+use crate::ticket::Ticket;
+
+/// How long after its time a request may still come to a worker, because the one that had it died.
+/// Workers' leases are not known here; this is longer than they are meant to be.
+const LEASE: Duration = Duration::from_secs(30);
+/// How long a request may wait whose time is not known.
+const WITHOUT_TIME: Duration = Duration::from_secs(24 * 3600);
+/// How many queues are asked at the same time.
+const AT_ONCE: usize = 64;
+
+/// Where a request was sent, and for how long.
+pub(crate) struct Origin {
+    pub(crate) keys: Arc<QueueKeys>,
+    /// The record of its idempotency key.
+    pub(crate) record: Option<String>,
+    /// When its caller stops caring; `None` for never.
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// A request that is not wanted any more.
+pub(crate) struct Withdrawal {
+    pub(crate) id: String,
+    pub(crate) origin: Origin,
+}
+
+impl Origin {
+    /// How long a withdrawal of it means something.
+    fn relevant_for(&self) -> Duration {
+        self.deadline.map_or(WITHOUT_TIME, |deadline| left_until(deadline) + LEASE)
+    }
+}
+
+impl Withdrawal {
+    /// Whether it is worth writing, however late.
+    pub(crate) fn is_relevant(&self, now: Instant) -> bool {
+        self.origin.deadline.is_none_or(|deadline| now < deadline + LEASE)
+    }
+
+    pub(crate) fn as_written(&self) -> Withdrawn {
+        let ttl_ms = millis(self.origin.relevant_for());
+        Withdrawn { id: self.id.clone(), ttl_ms, record: self.origin.record.clone() }
+    }
+}
+
+impl Client {
+    /// Cancels the request `id` in whichever queue it is; looks at all that are known (10,000 at
+    /// most). Where the queue is known, [`Client::cancel_in`] costs less.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::cancel_in`].
+    pub async fn cancel(&self, id: &str) -> Result<Cancellation, CallError> {
+        let queues = timeout(self.inner.timeout, self.inner.inspector.queue_names()).await;
+        let queues = queues.map_err(|_| CallError::not_sent())??;
+        for queues in queues.chunks(AT_ONCE) {
+            let cancels = queues.iter().map(|queue| self.cancel_in(queue, id));
+            let found = try_join_all(cancels).await?;
+            if let Some(found) = found.into_iter().find(|found| *found != Cancellation::Unseen) {
+                return Ok(found);
+            }
+        }
+        Ok(Cancellation::Unseen)
+    }
+
+    /// Cancels the request `id` of `queue`, for all who wait for it. What has not started does not
+    /// start within the next 24 hours, a running handler is told; callers get `cancelled`. How
+    /// soon a running job ends is its handler's business.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_request` for an id or a queue that cannot be one; `unavailable` when Redis cannot
+    /// be reached within the setting `client.timeout`. Calling again is harmless, also after the
+    /// future was dropped.
+    pub async fn cancel_in(&self, queue: &str, id: &str) -> Result<Cancellation, CallError> {
+        if !is_id(id) || !is_queue(queue) {
+            let message = format!("`{id}` or `{queue}` is no id of a request, or no queue");
+            return Err(CallError::rejected(Code::InvalidRequest, message));
+        }
+        let keys = self.inner.keys.of(queue);
+        let request = Withdrawn { id: id.to_owned(), ttl_ms: millis(WITHOUT_TIME), record: None };
+        self.withdraw(&keys, request).await
+    }
+
+    async fn withdraw(
+        &self,
+        keys: &QueueKeys,
+        request: Withdrawn,
+    ) -> Result<Cancellation, CallError> {
+        let within = self.inner.timeout;
+        let requests = [request];
+        let cancelling = self.inner.link.cancel(keys, &requests, within);
+        let found = timeout(within, cancelling).await.map_err(|_| CallError::unheard())??;
+        Ok(found.first().copied().unwrap_or(Cancellation::Unseen))
+    }
+}
+
+impl Ticket {
+    /// Withdraws the request: what has not started does not start, a running handler is told, and
+    /// who waits for it gets `cancelled`. Under an idempotency key it goes on while others want
+    /// its answer.
+    ///
+    /// # Errors
+    ///
+    /// `unavailable` as for [`Client::cancel_in`]. Calling again is harmless.
+    pub async fn cancel(&self) -> Result<Cancellation, CallError> {
+        let ttl_ms = millis(self.origin.relevant_for());
+        let (id, record) = (self.id.clone(), self.origin.record.clone());
+        self.client.withdraw(&self.origin.keys, Withdrawn { id, ttl_ms, record }).await
+    }
+}

@@ -1,0 +1,114 @@
+//! Waiters that come and go, in every order.
+
+use redcall_common::store::keys::Keys;
+
+use super::*;
+
+fn origin() -> Origin {
+    Origin { keys: Arc::new(Keys::new("redcall").of("q")), record: None, deadline: None }
+}
+
+fn frame(seq: u64, kind: &str) -> Frame {
+    let json = format!(r#"{{"id":"a","type":"{kind}","seq":{seq},"attempt":1}}"#);
+    serde_json::from_str(&json).unwrap()
+}
+
+#[tokio::test]
+async fn a_stream_passes_frames_once_and_in_order_and_asks_for_what_it_missed() {
+    let pending = Pending::new().0;
+    let (_guard, mut frames) = pending.follow("a", "key", origin());
+    assert!(pending.deliver([frame(1, "progress"), frame(1, "progress")].into_iter()).is_empty());
+    assert_eq!(pending.deliver([frame(3, "progress")].into_iter()), ["a"]);
+    let reread = [frame(1, "progress"), frame(2, "progress"), frame(3, "result")];
+    assert!(pending.deliver(reread.into_iter()).is_empty());
+    let mut seen = Vec::new();
+    while let Some(Ok(frame)) = frames.recv().await {
+        seen.push(frame.seq);
+    }
+    assert_eq!(seen, [1, 2, 3]);
+}
+
+#[test]
+fn a_dropped_wait_leaves_nothing_behind() {
+    let pending = Pending::new().0;
+    let (guard, _receiver) = pending.wait_for("a", "key", Stage::HandedIn, None);
+    assert!(pending.mark_sent("a"));
+    drop(guard);
+    assert!(!pending.mark_sent("a") && pending.lock().by_id.is_empty());
+}
+
+#[test]
+fn what_is_given_up_before_it_was_sent_is_not_sent() {
+    let pending = Pending::new().0;
+    let (mut guard, _receiver) = pending.wait_for("a", "key", Stage::HandedIn, None);
+    assert_eq!(guard.give_up(), Stage::HandedIn);
+    assert!(!pending.mark_sent("a"));
+    let (mut guard, _receiver) = pending.wait_for("b", "key", Stage::HandedIn, None);
+    assert!(pending.mark_sent("b"));
+    assert_eq!(guard.give_up(), Stage::Sent);
+}
+
+#[test]
+fn only_what_was_sent_and_not_answered_is_withdrawn_and_only_once() {
+    let (pending, mut withdrawn) = Pending::new();
+    let wait = |id| pending.wait_for(id, "key", Stage::HandedIn, Some(origin()));
+    drop(wait("not-sent"));
+    let (guard, _receiver) = wait("unserved");
+    pending.mark_sent("unserved");
+    pending.mark_unserved("unserved");
+    drop(guard);
+    let (guard, _receiver) = wait("a");
+    pending.mark_sent("a");
+    pending.deliver([frame(1, "result")].into_iter());
+    drop(guard);
+    let (guard, _receiver) = wait("failed");
+    pending.mark_sent("failed");
+    pending.fail("failed", CallError::not_sent());
+    drop(guard);
+    let (mut guard, _receiver) = wait("found");
+    pending.mark_sent("found");
+    guard.give_up();
+    guard.answered();
+    drop(guard);
+    let (guard, _receiver) = pending.wait_for("fetched", "key", Stage::Sent, None);
+    drop(guard);
+    assert!(withdrawn.try_recv().is_err());
+    let (mut guard, _receiver) = wait("late");
+    pending.mark_sent("late");
+    guard.give_up();
+    guard.withdraw();
+    drop(guard);
+    let (guard, _receiver) = wait("dropped");
+    pending.mark_sent("dropped");
+    drop(guard);
+    assert_eq!(withdrawn.try_recv().unwrap().id, "late");
+    assert_eq!(withdrawn.try_recv().unwrap().id, "dropped");
+    assert!(withdrawn.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_waiter_that_goes_leaves_the_others() {
+    let pending = Pending::new().0;
+    let (first, _gone) = pending.wait_for("a", "key", Stage::Sent, None);
+    let (_second, second) = pending.wait_for("a", "key", Stage::Sent, None);
+    let (_third, third) = pending.wait_for("a", "key", Stage::Sent, None);
+    drop(first);
+    assert!(pending.deliver([frame(1, "result")].into_iter()).is_empty());
+    assert_eq!(second.await.unwrap().unwrap().id, "a");
+    assert_eq!(third.await.unwrap().unwrap().id, "a");
+    assert!(pending.lock().by_id.is_empty());
+}
+
+#[test]
+fn a_stream_is_read_from_where_it_stands() {
+    let pending = Pending::new().0;
+    let (_guard, _frames) = pending.follow("a", "key", origin());
+    let from = || pending.of([&"a".to_owned()])[0].from;
+    assert_eq!(from(), Some(0));
+    pending.deliver([frame(1, "progress"), frame(2, "progress")].into_iter());
+    assert_eq!(from(), Some(2));
+    pending.set_head("a", Some((1, 2)));
+    assert_eq!(from(), Some(1));
+    pending.set_head("a", None);
+    assert_eq!(from(), Some(0));
+}

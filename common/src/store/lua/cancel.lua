@@ -1,0 +1,63 @@
+-- Purpose: withdraw requests of one queue that are not wanted any more, unless others still want
+--   them.
+-- KEYS: 1 queue list, 2 live (hash), 3 schedule (zset), 4 scheduled (hash), 5 cancelled (zset),
+--   6 control channel; then, by the indices in ARGV: records of idempotency keys (hashes)
+-- ARGV: per request: id; how long its tombstone lives (ms); key index of the record under which it
+--   was placed (0: none)
+-- Returns: one character per request: 'L' leased, its worker was told; 'S' it was scheduled and is
+--   at the head of the queue now, where it ends without being started; 'Q' neither: queued, ended
+--   or unknown; 'K' kept, since others want it or it has ended.
+-- Derived keys: none.
+-- Cost: O(requests * log tombstones). No list is searched: whatever is leased with a tombstone is
+--   answered instead of started.
+local now = now_ms()
+local results, told = {}, {}
+
+local function bury(id, ttl)
+  redis.call('ZADD', KEYS[5], 'GT', string.format('%.0f', now + ttl), id)
+  if redis.call('PTTL', KEYS[5]) < ttl then
+    redis.call('PEXPIRE', KEYS[5], string.format('%.0f', ttl))
+  end
+  local raw = redis.call('HGET', KEYS[4], id)
+  if raw then
+    redis.call('HDEL', KEYS[4], id)
+    redis.call('ZREM', KEYS[3], id)
+    redis.call('LPUSH', KEYS[1], raw)
+    return 'S'
+  end
+  if redis.call('HEXISTS', KEYS[2], id) == 0 then return 'Q' end
+  told[#told + 1] = id
+  return 'L'
+end
+
+local function is_wanted(record)
+  for _, field in ipairs(redis.call('HKEYS', record)) do
+    if field == 'keep' or field == 'tail' or string.sub(field, 1, 2) == 'w:' then return true end
+  end
+  return false
+end
+
+local function withdraw(id, ttl, record)
+  if not record then return bury(id, ttl) end
+  local known = redis.call('HMGET', record, 'id', 'deadline')
+  local running, deadline = known[1], tonumber(known[2] or 0)
+  local joined = redis.call('HDEL', record, 'w:' .. id) == 1
+  -- A record that is gone, or of a later call, says nothing about this one.
+  if not running or not (joined or running == id) then return bury(id, ttl) end
+  if is_wanted(record) then return 'K' end
+  redis.call('DEL', record)
+  -- The request that runs may have been wanted for longer than this caller did. A deadline may be
+  -- anything that a client has written: no more than a year.
+  local left = deadline == 0 and 86400000 or math.min(deadline - now + 30000, 31536000000)
+  return bury(running, math.max(ttl, left))
+end
+
+for i = 1, #ARGV, 3 do
+  results[#results + 1] = withdraw(ARGV[i], tonumber(ARGV[i + 1]), KEYS[tonumber(ARGV[i + 2])])
+end
+for i = 1, #told, 100 do
+  -- May be forbidden to this user, or lost; heartbeats make it good.
+  redis.pcall('SPUBLISH', KEYS[6],
+    'cancel ' .. table.concat(told, ' ', i, math.min(i + 99, #told)))
+end
+return table.concat(results)

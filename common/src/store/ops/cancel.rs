@@ -1,0 +1,79 @@
+//! `cancel.lua`: withdraw requests that are not wanted any more.
+
+use std::time::Duration;
+
+use super::read;
+use crate::store::error::StoreError;
+use crate::store::keys::QueueKeys;
+use crate::store::link::Link;
+use crate::store::script::CANCEL;
+
+/// One request to withdraw.
+#[derive(Debug, Clone)]
+pub struct Withdrawn {
+    /// Its id.
+    pub id: String,
+    /// How long it is remembered that it was withdrawn, ms: as long as it may come to a worker.
+    pub ttl_ms: u64,
+    /// The record of the idempotency key under which it was placed: [`QueueKeys::idem`].
+    pub record: Option<String>,
+}
+
+/// What a withdrawal has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancellation {
+    /// A worker runs the request, and has been told.
+    Running,
+    /// The request was not due yet. A worker ends it without starting it.
+    Delayed,
+    /// Neither: it waits in its queue, and is then not started any more; or it has ended, or there
+    /// is no such request.
+    Unseen,
+    /// Nothing was done: others want the answer under the same idempotency key, or it is there.
+    Kept,
+}
+
+impl Link {
+    /// Withdraws requests of one queue; one result each, in order.
+    ///
+    /// # Errors
+    ///
+    /// After [`StoreError::Lost`] they may have been withdrawn; calling again is harmless.
+    pub async fn cancel(
+        &self,
+        keys: &QueueKeys,
+        requests: &[Withdrawn],
+        within: Duration,
+    ) -> Result<Vec<Cancellation>, StoreError> {
+        let own = [
+            keys.queue(),
+            keys.live(),
+            keys.schedule(),
+            keys.scheduled(),
+            keys.cancelled(),
+            keys.control(),
+        ];
+        let mut all: Vec<&str> = own.iter().map(String::as_str).collect();
+        all.extend(requests.iter().filter_map(|one| one.record.as_deref()));
+        let mut call = CANCEL.call(&all);
+        let mut next = own.len();
+        for Withdrawn { id, ttl_ms, record } in requests {
+            next += usize::from(record.is_some());
+            call.arg(id).arg(ttl_ms).arg(if record.is_some() { next } else { 0 });
+        }
+        let found: String = read("cancel", self.run(&CANCEL, &call, within).await?)?;
+        let cancelled = found.bytes().map(|found| match found {
+            b'L' => Ok(Cancellation::Running),
+            b'S' => Ok(Cancellation::Delayed),
+            b'Q' => Ok(Cancellation::Unseen),
+            b'K' => Ok(Cancellation::Kept),
+            _ => Err(StoreError::Unexpected("cancel")),
+        });
+        let cancelled: Vec<Cancellation> = cancelled.collect::<Result<_, _>>()?;
+        if cancelled.len() == requests.len() {
+            Ok(cancelled)
+        } else {
+            Err(StoreError::Unexpected("cancel"))
+        }
+    }
+}
