@@ -1,6 +1,9 @@
 //! A job's whole life: what befalls it between its enqueue and its end.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
+mod cancels;
+mod delays;
+mod idempotency;
 mod limits;
 mod pauses;
 mod retries;

@@ -1,0 +1,79 @@
+//! Requests that are not due yet.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use redcall_client::Code;
+use redcall_tests::Bench;
+use redcall_worker::{Json, Request};
+use redis::AsyncCommands;
+
+use super::{connection, keys, nothing_is_left};
+
+/// How long the caller still cares, in ms.
+async fn left(request: Request) -> Json<Option<u64>> {
+    Json(request.remaining().map(|left| u64::try_from(left.as_millis()).unwrap()))
+}
+
+#[tokio::test]
+async fn a_delayed_request_starts_within_a_tenth_of_a_second_of_being_due() {
+    let bench = Bench::new().await;
+    let _workers = [bench.worker().await, bench.worker().await, bench.worker().await];
+    let client = bench.client().await;
+    // Warm: connected and subscribed.
+    client.call_and_wait("echo", &0).await.unwrap();
+    for delay in [300_u64, 50, 150].map(Duration::from_millis) {
+        let since = Instant::now();
+        let answer = client.request("echo").data(&1).delay(delay).wait().await.unwrap();
+        let took = since.elapsed();
+        assert_eq!(answer.data.get(), "1");
+        assert!(took >= delay, "due in {delay:?}, answered after {took:?}");
+        assert!(took < delay + Duration::from_millis(100), "due in {delay:?}, after {took:?}");
+    }
+    nothing_is_left(&mut connection(&bench).await).await;
+}
+
+#[tokio::test]
+async fn an_earlier_one_does_not_wait_for_a_later_one() {
+    let bench = Bench::new().await;
+    let _worker = bench.worker().await;
+    let client = bench.client().await;
+    let hour = SystemTime::now() + Duration::from_secs(3600);
+    client.request("echo").at(hour).send().await.unwrap();
+    let soon = client.request("echo").data(&2).delay(Duration::from_millis(100));
+    assert_eq!(soon.wait().await.unwrap().data.get(), "2");
+    let mut conn = connection(&bench).await;
+    assert_eq!(conn.zcard::<_, usize>(keys().schedule()).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_is_due_while_every_worker_is_busy_or_away_is_taken_when_one_is_there() {
+    let bench = Bench::new().await;
+    let client = bench.client().await;
+    let delay = Duration::from_millis(10);
+    let ticket = client.request("echo").data(&3).delay(delay).submit().await.unwrap();
+    let _worker = bench.worker().await;
+    assert_eq!(ticket.wait().await.unwrap().data.get(), "3");
+}
+
+#[tokio::test]
+async fn the_budget_of_a_delayed_request_starts_when_it_is_due() {
+    let bench = Bench::new().await;
+    let _worker = bench.worker_with(|worker| worker.handler("left", left)).await;
+    let client = bench.client().await;
+    let request = client.request("left").delay(Duration::from_millis(400));
+    let answer = request.timeout(Duration::from_secs(2)).wait().await.unwrap();
+    let left = answer.json::<Option<u64>>().unwrap().unwrap();
+    assert!((1500..=2000).contains(&left), "{left} ms left");
+}
+
+#[tokio::test]
+async fn a_scheduled_request_is_cancelled_at_once() {
+    let bench = Bench::new().await;
+    let _worker = bench.worker().await;
+    let client = bench.client().await;
+    let hour = Duration::from_secs(3600);
+    let ticket = client.request("echo").delay(hour).submit().await.unwrap();
+    ticket.cancel().await.unwrap();
+    assert_eq!(ticket.wait().await.unwrap_err().code(), Code::Cancelled);
+    nothing_is_left(&mut connection(&bench).await).await;
+}

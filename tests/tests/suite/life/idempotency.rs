@@ -1,0 +1,216 @@
+//! The same call twice: one run, one end, for all who ask.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use redcall_client::{Client, Code, Request};
+use redcall_testkit::eventually;
+use redcall_tests::{Bench, RunningWorker};
+use redcall_worker::{HandlerError, Json, State};
+use redis::AsyncCommands;
+use redis::aio::MultiplexedConnection;
+use serde_json::json;
+
+use super::{connection, dies, job, keys};
+use crate::support::waited;
+
+#[derive(Clone, Default)]
+struct Runs(Arc<AtomicUsize>);
+
+/// Takes so many ms, and answers with the number of its run; without a time it fails.
+async fn pay(runs: State<Runs>, Json(ms): Json<Option<u64>>) -> Result<Json<usize>, HandlerError> {
+    let run = runs.0.fetch_add(1, Ordering::SeqCst) + 1;
+    let ms = ms.ok_or_else(|| HandlerError::new("no money"))?;
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+    Ok(Json(run))
+}
+
+async fn worker(bench: &Bench, runs: &Runs) -> RunningWorker {
+    let runs = runs.clone();
+    bench.worker_with(|worker| worker.state(runs).handler("pay", pay)).await
+}
+
+fn payment(client: &Client, ms: Option<u64>) -> Request {
+    client.request("pay").data(&ms).idempotency_key("order 7")
+}
+
+async fn running(runs: &Runs) {
+    eventually("it to run", async || (runs.0.load(Ordering::SeqCst) == 1).then_some(())).await;
+}
+
+#[tokio::test]
+async fn who_asks_while_it_runs_or_after_its_end_gets_the_same_answer() {
+    let bench = Bench::new().await;
+    let runs = Runs::default();
+    let _worker = worker(&bench, &runs).await;
+    let clients = [bench.client().await, bench.client().await];
+    let calls = (0..20).map(|n| payment(&clients[n % 2], Some(200)).wait());
+    for answer in futures_util::future::join_all(calls).await {
+        assert_eq!(answer.unwrap().json::<usize>().unwrap(), 1);
+    }
+    let later = bench.client().await;
+    let answer = payment(&later, Some(200)).wait().await.unwrap();
+    assert_eq!(answer.json::<usize>().unwrap(), 1);
+    assert_eq!(runs.0.load(Ordering::SeqCst), 1);
+    // Another key is another call.
+    let other = later.request("pay").data(&Some(0)).idempotency_key("order 8");
+    assert_eq!(other.wait().await.unwrap().json::<usize>().unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_caller_that_crashed_finds_its_call_again() {
+    let bench = Bench::new().await;
+    let runs = Runs::default();
+    let _worker = worker(&bench, &runs).await;
+    // Two callers, so that the call goes on when the first of them goes without a word.
+    let first = bench.client().await;
+    let crashed = tokio::spawn(async move { payment(&first, Some(400)).wait().await });
+    running(&runs).await;
+    let second = bench.client().await;
+    let again = tokio::spawn(async move { payment(&second, Some(400)).wait().await });
+    eventually("the second to have joined", async || {
+        let record = redcall_common::digest::of_call("pay", "order 7");
+        let mut conn = connection(&bench).await;
+        let waiters: usize = conn.hlen(keys().idem(&record)).await.unwrap();
+        (waiters == 5).then_some(())
+    })
+    .await;
+    crashed.abort();
+    assert_eq!(again.await.unwrap().unwrap().json::<usize>().unwrap(), 1);
+    assert_eq!(runs.0.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn it_is_cancelled_when_the_last_who_waits_has_gone() {
+    let bench = Bench::new().await;
+    let runs = Runs::default();
+    let _worker = worker(&bench, &runs).await;
+    let client = bench.client().await;
+    let call = |client: &Client| {
+        let call = payment(client, Some(60_000)).timeout(Duration::from_secs(60));
+        tokio::spawn(call.wait())
+    };
+    let waits = [call(&client), call(&client)];
+    running(&runs).await;
+    let mut conn = connection(&bench).await;
+    waits[0].abort();
+    // The other one still waits: nothing has ended when the next call has been answered.
+    client.call_and_wait("echo", &1).await.unwrap();
+    assert_eq!(conn.hlen::<_, usize>(keys().live()).await.unwrap(), 1);
+    waits[1].abort();
+    eventually("it to end", async || {
+        (conn.hlen::<_, usize>(keys().live()).await.unwrap() == 0).then_some(())
+    })
+    .await;
+    // What was cancelled may be begun anew.
+    let answer = client.request("pay").data(&Some(60_000)).idempotency_key("order 7");
+    let again = tokio::spawn(answer.wait());
+    eventually("it to run again", async || (runs.0.load(Ordering::SeqCst) == 2).then_some(()))
+        .await;
+    again.abort();
+}
+
+#[tokio::test]
+async fn other_data_under_the_same_key_is_a_conflict() {
+    let bench = Bench::new().await;
+    let runs = Runs::default();
+    let _worker = worker(&bench, &runs).await;
+    let client = bench.client().await;
+    payment(&client, Some(0)).wait().await.unwrap();
+    let error = payment(&client, Some(1)).wait().await.unwrap_err();
+    assert_eq!((error.code(), error.may_be_queued()), (Code::Conflict, false));
+}
+
+#[tokio::test]
+async fn an_error_is_said_again_and_nothing_is_run_for_it() {
+    let bench = Bench::new().await;
+    let runs = Runs::default();
+    let _worker = worker(&bench, &runs).await;
+    let client = bench.client().await;
+    for _ in 0..3 {
+        let error = payment(&client, None).wait().await.unwrap_err();
+        assert_eq!(error.code(), Code::HandlerFailed);
+    }
+    assert_eq!(runs.0.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn the_longest_time_of_all_callers_counts() {
+    let bench = Bench::new().await;
+    let runs = Runs::default();
+    let _worker = worker(&bench, &runs).await;
+    let client = bench.client().await;
+    let short = payment(&client, Some(600)).timeout(Duration::from_millis(200));
+    let short = tokio::spawn(short.wait());
+    running(&runs).await;
+    let long = payment(&client, Some(600)).timeout(Duration::from_secs(10)).wait().await;
+    assert_eq!(short.await.unwrap().unwrap_err().code(), Code::DeadlineExceeded);
+    assert_eq!(long.unwrap().json::<usize>().unwrap(), 1);
+}
+
+async fn push(conn: &mut MultiplexedConnection, id: &str, data: &str) {
+    let raw = waited(id, "pay", data, r#","idempotency_key":"order 7""#);
+    let () = conn.rpush(keys().queue(), raw).await.unwrap();
+}
+
+async fn end(conn: &mut MultiplexedConnection, id: &str) -> serde_json::Value {
+    let (_, frame): (String, String) = conn.blpop(keys().response(id), 10.0).await.unwrap();
+    serde_json::from_str(&frame).unwrap()
+}
+
+#[tokio::test]
+async fn what_was_pushed_without_asking_is_checked_before_it_starts() {
+    let bench = Bench::new().await;
+    let runs = Runs::default();
+    let _worker = worker(&bench, &runs).await;
+    let mut conn = connection(&bench).await;
+    push(&mut conn, "a", "200").await;
+    running(&runs).await;
+    push(&mut conn, "b", "200").await;
+    push(&mut conn, "c", "999").await;
+    let conflict = end(&mut conn, "c").await;
+    assert_eq!(conflict["error"]["code"], "conflict");
+    for id in ["a", "b"] {
+        let frame = end(&mut conn, id).await;
+        assert_eq!((&frame["id"], &frame["data"]), (&json!(id), &json!(1)), "{frame}");
+        assert_eq!(frame["response_key"], keys().response(id));
+    }
+    push(&mut conn, "d", "200").await;
+    assert_eq!(end(&mut conn, "d").await["data"], 1);
+    assert_eq!(runs.0.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_call_whose_worker_died_goes_on_for_all_who_wait() {
+    let bench = Bench::new().await;
+    let runs = Runs::default();
+    let client = bench.client().await;
+    let tickets = [
+        payment(&client, Some(0)).submit().await.unwrap(),
+        payment(&client, Some(0)).submit().await.unwrap(),
+    ];
+    assert_eq!(dies(&bench, "ghost", 5).await, 1, "the second has joined the first");
+    let _worker = worker(&bench, &runs).await;
+    for ticket in tickets {
+        assert_eq!(ticket.wait().await.unwrap().json::<usize>().unwrap(), 1);
+    }
+}
+
+#[tokio::test]
+async fn the_same_job_is_not_run_twice_within_its_window() {
+    let mut bench = Bench::new().await;
+    job(&mut bench, "pay").unique = Some(Duration::from_secs(60));
+    let runs = Runs::default();
+    let _worker = worker(&bench, &runs).await;
+    let client = bench.client().await;
+    for _ in 0..5 {
+        client.call("pay", &Some(0)).await.unwrap();
+    }
+    client.call("pay", &Some(1)).await.unwrap();
+    // Who waits wants an answer, whatever ran before.
+    client.call_and_wait("pay", &Some(0)).await.unwrap();
+    let mut conn = connection(&bench).await;
+    super::nothing_is_left(&mut conn).await;
+    assert_eq!(runs.0.load(Ordering::SeqCst), 3);
+}
