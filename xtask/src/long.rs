@@ -2,7 +2,9 @@
 //!
 //! To add one: a file `long/NAME.rs` with a `run` function, and a line in [`ALL`].
 
+mod limits;
 mod schedules;
+mod server;
 
 use std::process::ExitCode;
 
@@ -19,11 +21,18 @@ struct Long {
 }
 
 /// The registry.
-const ALL: &[Long] = &[Long {
-    name: "schedules",
-    about: "every tick once while workers are killed, 70 s",
-    run: schedules::run,
-}];
+const ALL: &[Long] = &[
+    Long {
+        name: "limits",
+        about: "what each kind of limit costs, 2 min and a release build",
+        run: limits::run,
+    },
+    Long {
+        name: "schedules",
+        about: "every tick once while workers are killed, 70 s",
+        run: schedules::run,
+    },
+];
 
 /// What `long` takes.
 #[derive(clap::Args)]

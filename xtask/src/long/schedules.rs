@@ -4,17 +4,14 @@
 //! queue that nobody listens to shows afterwards whether each tick was enqueued exactly once.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use miette::{IntoDiagnostic as _, WrapErr as _, miette};
-use redcall_common::store::embedded::{Embedded, EmbeddedOptions};
 use redcall_common::store::keys::{Keys, QueueKeys};
 
-use crate::redis_server;
+use super::server::Server;
 use crate::workspace::{Workspace, run as succeeds, verdict};
 
 const LASTS: Duration = Duration::from_secs(60);
@@ -31,12 +28,8 @@ pub(super) fn run(workspace: &Workspace) -> miette::Result<ExitCode> {
         return Err(miette!("the worker could not be built"));
     }
     let program = workspace.target_dir()?.join("debug").join("redcall-worker");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.into_diagnostic()?;
-    let options =
-        EmbeddedOptions { program: Some(redis_server::ensure()?.path), ..Default::default() };
-    let server = runtime.block_on(Embedded::start(options)).into_diagnostic()?;
-    let redis = Redis { socket: server.dir().join("r.sock"), keys: Keys::new("redcall").of(QUEUE) };
+    let server = Server::start()?;
+    let redis = Redis { server: &server, keys: Keys::new("redcall").of(QUEUE) };
     let mut crew = Crew { program, url: server.url(), workers: Vec::new() };
 
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).into_diagnostic()?.subsec_nanos();
@@ -44,7 +37,7 @@ pub(super) fn run(workspace: &Workspace) -> miette::Result<ExitCode> {
     println!("{} s, {WORKERS} workers, seed {seed}", LASTS.as_secs());
     // As if it had just ticked: the first tick to expect is known before anybody makes one.
     let from = unix_ms()? / 1000 * 1000;
-    redis.ask(&format!("HSET {} {NAME} {from}", redis.keys.ticks()))?;
+    server.say(&format!("HSET {} {NAME} {from}\r\n", redis.keys.ticks()))?;
     crew.fill()?;
     let since = Instant::now();
     let (mut killed, mut alone) = (0, 0);
@@ -115,16 +108,16 @@ impl Drop for Worker {
 }
 
 /// What lies at Redis, read past the store: the judge shares no code with whom it judges.
-struct Redis {
-    socket: PathBuf,
+struct Redis<'a> {
+    server: &'a Server,
     keys: QueueKeys,
 }
 
-impl Redis {
+impl Redis<'_> {
     /// The ticks that were enqueued, by their time (ms), with how often each was.
     fn ticks(&self) -> miette::Result<BTreeMap<u64, usize>> {
         let mut ticks = BTreeMap::new();
-        for element in self.ask(&format!("LRANGE {} 0 -1", self.keys.queue()))? {
+        for element in self.server.ask(&format!("LRANGE {} 0 -1", self.keys.queue()))? {
             let element: serde_json::Value = serde_json::from_str(&element).into_diagnostic()?;
             let time = element["id"].as_str().and_then(|id| id.rsplit('-').next()?.parse().ok());
             let time = time.ok_or_else(|| miette!("this is no tick: {element}"))?;
@@ -151,20 +144,6 @@ impl Redis {
             ticks.iter().for_each(|tick| println!("{what}: {tick}"));
         }
         Ok(doubles.is_empty() && missing.is_empty() && strays == 0)
-    }
-
-    /// The texts that Redis answers `command` with.
-    fn ask(&self, command: &str) -> miette::Result<Vec<String>> {
-        let mut stream = UnixStream::connect(&self.socket).into_diagnostic()?;
-        stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes()).into_diagnostic()?;
-        let lines: Result<Vec<String>, _> = BufReader::new(stream).lines().collect();
-        let lines = lines.into_diagnostic()?;
-        if let Some(error) = lines.first().filter(|line| line.starts_with('-')) {
-            return Err(miette!("Redis refuses `{command}`: {error}"));
-        }
-        // Each text stands below its length.
-        let texts = lines.windows(2).filter(|pair| pair[0].starts_with('$'));
-        Ok(texts.map(|pair| pair[1].clone()).collect())
     }
 }
 

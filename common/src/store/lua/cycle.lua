@@ -249,7 +249,8 @@ for i = 1, limit_count do
   local at = 12 + 2 * parked_count + 6 * (i - 1)
   rules[ARGV[at]] = {
     name = ARGV[at], field = ARGV[at + 1], at_once = tonumber(ARGV[at + 2]),
-    interval = tonumber(ARGV[at + 3]), burst = tonumber(ARGV[at + 4]), room = tonumber(ARGV[at + 5]),
+    interval = tonumber(ARGV[at + 3]), burst = tonumber(ARGV[at + 4]),
+    room = tonumber(ARGV[at + 5]),
   }
 end
 
@@ -299,7 +300,8 @@ local function draw_one(rule)
   local key = redis.call('LPOP', turns)
   if not key then return false end
   local of = rule.name .. ':' .. key
-  local list, running, rate = base .. ':limited:' .. of, base .. ':running:' .. of, base .. ':rate:' .. of
+  local list, running = base .. ':limited:' .. of, base .. ':running:' .. of
+  local rate = base .. ':rate:' .. of
   if rule.at_once > 0 and redis.call('SCARD', running) >= rule.at_once then
     redis.call('SADD', base .. ':held:' .. rule.name, key)
     return true
@@ -428,7 +430,8 @@ else
   drain(KEYS[1], take)
   if has_limited then draw(behind and math.min(1, take - seen) or take - seen) end
   for _, rule in pairs(rules) do
-    if rule.room ~= 0 and redis.call('EXISTS', base .. ':turns:' .. rule.name) == 1 then ready = 1 end
+    local waits = rule.room ~= 0 and redis.call('EXISTS', base .. ':turns:' .. rule.name) == 1
+    if waits then ready = 1 end
   end
   local first = redis.call('ZRANGE', KEYS[15], 0, 0, 'WITHSCORES')
   due = tonumber(first[2] or 0)

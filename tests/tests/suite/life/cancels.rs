@@ -152,7 +152,7 @@ async fn a_handler_that_listens_ends_in_its_own_way() {
         let run = count.enter();
         request.cancelled().await;
         // It may go on awaiting, to put things in order.
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        super::works(Duration::from_millis(20)).await;
         count.0.1.fetch_add(10, Ordering::SeqCst);
         drop(run);
     }
