@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `test_redis.rs` | [`TestRedis`]: a server per test, plain or with TLS |
+//! | `restartable.rs` | [`RestartableRedis`]: one that may be killed and keeps what it wrote |
 //! | `certificates.rs` | a private certificate authority for it |
 //! | `eventually.rs` | [`eventually()`] |
 //!
@@ -16,10 +17,12 @@
 
 mod certificates;
 mod eventually;
+mod restartable;
 mod test_redis;
 
 pub use eventually::eventually;
 /// The driver in the version that [`TestRedis::connection`] speaks, so that tests of other crates
 /// can send plain commands without depending on it.
 pub use redis;
+pub use restartable::RestartableRedis;
 pub use test_redis::TestRedis;

@@ -112,7 +112,9 @@ pub struct RunningWorker {
 }
 
 impl RunningWorker {
-    fn start(worker: Worker) -> Self {
+    /// Starts it, without waiting until callers can see it.
+    #[must_use]
+    pub fn start(worker: Worker) -> Self {
         let (stop, stopped) = watch::channel(Stop::No);
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -6,6 +6,7 @@ mod delays;
 mod idempotency;
 mod limits;
 mod pauses;
+mod restarts;
 mod retries;
 mod takeover;
 

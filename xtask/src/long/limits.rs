@@ -73,7 +73,10 @@ fn drain(program: &std::path::Path, settings: &[(&str, &str)]) -> miette::Result
     let push = |n: usize| {
         let customer = n % CUSTOMERS;
         let request = format!(r#"{{"id":"r{n}","name":"echo","data":{{"c":{customer}}}}}"#);
-        format!("RPUSH {queue} {request}\r\n")
+        // Not in a line of its own, where quotes mean something.
+        let words = ["RPUSH", &queue, &request];
+        let words = words.map(|word| format!("${}\r\n{word}\r\n", word.len())).concat();
+        format!("*3\r\n{words}")
     };
     server.say(&(0..JOBS).map(push).collect::<String>())?;
     let mut worker = Command::new(program);
