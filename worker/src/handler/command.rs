@@ -1,7 +1,8 @@
 //! A process per job: data as JSON on stdin, answer as JSON on stdout, stderr into the log.
 //!
 //! The process leads a group of its own. Whatever ends the job ends the group, also what the
-//! command itself has started.
+//! command itself has started: by SIGTERM when the job's token fires, by SIGKILL when the handler
+//! is dropped, which the dispatcher does after `worker.cancel_grace`.
 
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -101,13 +102,27 @@ async fn run(mut command: Command, max_answer: usize, request: Request) -> Endin
         gone.send_replace(true);
         status
     };
-    let (status, output, (), ()) = tokio::try_join!(
-        ended,
-        read(stdout, max_answer, heard.clone()),
-        feed(stdin, request.data(), heard.clone()),
-        log(stderr, &request, heard),
-    )?;
-    answer(status, &output)
+    let mut work = pin!(async {
+        let (status, output, (), ()) = tokio::try_join!(
+            ended,
+            read(stdout, max_answer, heard.clone()),
+            feed(stdin, request.data(), heard.clone()),
+            log(stderr, &request, heard),
+        )?;
+        answer(status, &output)
+    });
+    tokio::select! {
+        // What has ended in time counts.
+        biased;
+        ending = &mut work => return ending,
+        () = request.cancelled() => {}
+    }
+    if let Some(leader) = leader {
+        let _ = kill_process_group(leader, Signal::TERM);
+    }
+    // With the leader goes whoever ignores SIGTERM.
+    let _ = work.await;
+    Err(HandlerError::with_code(Code::Cancelled, "the command was ended"))
 }
 
 /// Writes the data. A command that does not read it is none of our business.

@@ -112,6 +112,40 @@ async fn a_command_and_its_children_end_with_their_call() {
     assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
 }
 
+/// A command that notes its process id, what it hears of SIGTERM, and then goes on.
+async fn ends(script: &str, grace: Duration) -> (String, i32) {
+    let mut bench = Bench::new().await;
+    bench.settings.worker.cancel_grace = grace;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    bench.command("long", &["sh", "-c", &script.replace("FILE", path)]);
+    let _worker = bench.worker().await;
+    let ticket = bench.client().await.request("long").submit().await.unwrap();
+    let said = || std::fs::read_to_string(path).unwrap();
+    let pid: i32 =
+        eventually("the command to say who it is", async || said().lines().next()?.parse().ok())
+            .await;
+    ticket.cancel().await.unwrap();
+    assert_eq!(ticket.wait().await.unwrap_err().code(), Code::Cancelled);
+    eventually("the command to end", async || (!is_running(pid)).then_some(())).await;
+    (said(), pid)
+}
+
+#[tokio::test]
+async fn a_command_may_put_things_in_order_when_it_is_cancelled() {
+    let script =
+        "trap 'echo tidied >> FILE; exit' TERM; echo $$ >> FILE; while :; do sleep 0.01; done";
+    let (said, pid) = ends(script, Duration::from_secs(60)).await;
+    assert_eq!(said, format!("{pid}\ntidied\n"));
+}
+
+#[tokio::test]
+async fn a_command_that_ignores_its_end_is_killed_after_the_grace() {
+    let script = "trap 'echo no >> FILE' TERM; echo $$ >> FILE; while :; do sleep 0.01; done";
+    let (said, pid) = ends(script, Duration::from_millis(300)).await;
+    assert_eq!(said, format!("{pid}\nno\n"));
+}
+
 #[tokio::test]
 async fn whoever_waits_for_a_cancelled_call_hears_so_whether_it_runs_or_not() {
     let mut bench = Bench::new().await;
