@@ -7,6 +7,8 @@
 //! | `handler/` | the kinds of handlers, one file each |
 //! | `extract.rs`, `answer.rs`, `state.rs` | what compiled-in handlers take, return, share |
 //! | `request.rs` | a job as its handler sees it: answering, progress |
+//! | `job.rs`, `execute.rs`, `ending.rs` | one run: its state, its straight line, its outcomes |
+//! | `reload.rs` | reading the mapping again |
 //! | `io/` | the thread that talks to Redis |
 //!
 //! Calling jobs is the client's business; neither knows the other.
@@ -21,6 +23,7 @@ mod io;
 mod job;
 mod log;
 mod mapping;
+mod reload;
 mod request;
 mod runtime;
 mod signals;

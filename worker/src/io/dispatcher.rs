@@ -11,20 +11,22 @@ use redcall_common::settings::Settings;
 use redcall_common::store::keys::Keys;
 use redcall_common::store::{CycleReply, Leased, Link, Outcome, Rule, Settlement};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::WITHIN;
 use super::heartbeat::{self, Identity, Status, Told};
 use super::jobs::Jobs;
 use super::launch::Launcher;
 use super::pops::Popped;
 use super::queue::{Leaving, Queue};
+use super::schedules::Schedules;
 use super::turn::{self, Ended, Part};
+use super::{Orders, WITHIN};
 use crate::error::WorkerError;
 use crate::job::{Event, Shared};
 use crate::mapping::Mapping;
+use crate::reload::Reloaded;
 use crate::stop::Stop;
 
 /// How many events are taken at once.
@@ -44,6 +46,8 @@ pub(crate) struct Talk {
     /// Heartbeats have a connection of their own, with the ticks of schedules: large answers must
     /// not hold them up. It hears the control channels.
     pub(crate) beats: Arc<Link>,
+    /// Until the end: where the last workers drain, what they enqueue waits for the next ones.
+    pub(crate) schedules: Schedules,
 }
 
 /// See the module.
@@ -63,6 +67,8 @@ pub(crate) struct Dispatcher {
     turn: Option<Turn>,
     /// The round of heartbeats under way.
     pub(super) beating: Option<JoinHandle<()>>,
+    /// Whether another round has to follow at once.
+    pub(super) say_again: bool,
     stop: Stop,
     /// Since when the connection stands: nobody takes over within one lease of its reconnect.
     pub(super) connected_since: Instant,
@@ -92,6 +98,7 @@ impl Dispatcher {
             drain_timeout: settings.worker.drain_timeout,
             turn: None,
             beating: None,
+            say_again: false,
             stop: Stop::No,
             connected_since: Instant::now(),
         }
@@ -102,9 +109,9 @@ impl Dispatcher {
         mut self,
         mut events: mpsc::UnboundedReceiver<Event>,
         mut pops: mpsc::UnboundedReceiver<Popped>,
-        mut stop: watch::Receiver<Stop>,
-        mut abandoned: oneshot::Receiver<()>,
+        orders: Orders,
     ) -> Result<(), WorkerError> {
+        let Orders { mut stop, mut reloads, mut abandoned } = orders;
         let Some(mut told) = self.talk.hearing.take() else { return Err(WorkerError::Ended) };
         self.first_heartbeat().await?;
         let (id, name) = (&self.identity.id, &self.identity.name);
@@ -145,6 +152,7 @@ impl Dispatcher {
                 }
                 Some(popped) = pops.recv() => self.popped(popped),
                 Some(told) = told.recv() => self.told(told),
+                Some(reloaded) = reloads.recv() => self.reload(reloaded),
                 () = until(next_end) => self.jobs.end_late(),
                 () = until(next_look) => self.look(),
                 _ = ticks.tick() => self.beat(),
@@ -163,6 +171,20 @@ impl Dispatcher {
             }
         }
         self.farewell(events).await
+    }
+
+    /// Takes another mapping from now on. What runs keeps its handler.
+    fn reload(&mut self, reloaded: Reloaded) {
+        match Schedules::spawn(&reloaded.settings, &self.talk.beats) {
+            Ok(schedules) => self.talk.schedules = schedules,
+            Err(error) => tracing::error!(%error, "the schedules are not reloaded"),
+        }
+        self.mapping = reloaded.mapping;
+        self.identity.names = self.mapping.names();
+        tracing::info!(jobs = self.identity.names.len(), "reloaded");
+        // Others hear at once what it maps now; a round under way says what it mapped.
+        self.say_again = true;
+        self.beat();
     }
 
     async fn first_heartbeat(&mut self) -> Result<(), WorkerError> {
@@ -315,6 +337,7 @@ impl Dispatcher {
         if self.beating.is_some() {
             return;
         }
+        self.say_again = false;
         let info = self.identity.info(self.status());
         let queues: Vec<_> = self.queues.iter().map(|queue| queue.keys.clone()).collect();
         let (link, keys) = (self.talk.beats.clone(), self.keys.clone());
@@ -346,6 +369,7 @@ impl Dispatcher {
         self.stop = level;
         tracing::info!(?level, running = self.jobs.len(), "stopping");
         self.unblock();
+        self.say_again = true;
         self.beat();
     }
 

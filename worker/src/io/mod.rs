@@ -32,6 +32,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::error::WorkerError;
 use crate::job::Shared;
 use crate::mapping::Mapping;
+use crate::reload::Reloaded;
 use crate::state::States;
 use crate::stop::Stop;
 use dispatcher::Dispatcher;
@@ -42,12 +43,21 @@ use schedules::Schedules;
 /// How long an operation at Redis waits for a connection before it is tried again.
 const WITHIN: Duration = Duration::from_secs(1);
 
+/// What a worker is told by whoever runs it.
+pub(crate) struct Orders {
+    pub(crate) stop: watch::Receiver<Stop>,
+    pub(crate) reloads: mpsc::Receiver<Reloaded>,
+    /// Ends with whoever waits for the worker.
+    pub(crate) abandoned: oneshot::Receiver<()>,
+}
+
 /// Runs a worker to its end. Handlers run on the runtime that polls this future.
 pub(crate) async fn run(
     settings: Settings,
     mapping: Mapping,
     states: States,
     stop: watch::Receiver<Stop>,
+    reloads: mpsc::Receiver<Reloaded>,
 ) -> Result<(), WorkerError> {
     let handlers = Handle::current();
     let (ended, end) = oneshot::channel();
@@ -57,7 +67,8 @@ pub(crate) async fn run(
         let runtime = Builder::new_current_thread().enable_all().build();
         let result = match runtime {
             Ok(runtime) => {
-                runtime.block_on(serve(settings, mapping, states, handlers, stop, abandoned))
+                let orders = Orders { stop, reloads, abandoned };
+                runtime.block_on(serve(settings, mapping, states, handlers, orders))
             }
             Err(error) => Err(error.into()),
         };
@@ -71,8 +82,7 @@ async fn serve(
     mapping: Mapping,
     states: States,
     handlers: Handle,
-    stop: watch::Receiver<Stop>,
-    abandoned: oneshot::Receiver<()>,
+    orders: Orders,
 ) -> Result<(), WorkerError> {
     let identity = Identity::new(&settings, &mapping);
     let connector = Connector::new(&settings.redis, &format!("redcall-worker-{}", identity.id))?;
@@ -89,8 +99,7 @@ async fn serve(
         }
     };
     let beats = Arc::new(Link::connect(connector.clone(), Arc::new(sink)).await?);
-    // Until the end: where the last workers drain, what they enqueue waits for the next ones.
-    let _schedules = Schedules::spawn(&settings, &beats)?;
+    let schedules = Schedules::spawn(&settings, &beats)?;
     for channel in &controls {
         beats.subscribe(channel, WITHIN).await?;
     }
@@ -112,9 +121,9 @@ async fn serve(
         Queue::new(keys, pop)
     });
     let queues = queues.collect();
-    let talk = dispatcher::Talk { told, hearing: Some(hearing), beats };
+    let talk = dispatcher::Talk { told, hearing: Some(hearing), beats, schedules };
     let dispatcher = Dispatcher::new(settings, identity, mapping, shared, talk, handlers, queues);
-    dispatcher.run(heard, pops, stop, abandoned).await
+    dispatcher.run(heard, pops, orders).await
 }
 
 impl Identity {
