@@ -9,7 +9,7 @@
 //! | `mod.rs`, `parts.rs`, `redis.rs` | the public structs and their defaults |
 //! | `load.rs` | the order of the sources |
 //! | `file.rs`, `env.rs` | the two sources, both brought into one tree of values with origins |
-//! | `section.rs`, `entry.rs`, `duration.rs`, `size.rs`, `json.rs` | reading a typed value, or its mistake |
+//! | `section.rs`, `entry.rs`, `duration.rs`, `size.rs`, `json.rs` | a typed value, or its mistake |
 //! | `read.rs`, `jobs.rs`, `retries.rs`, `schedules.rs`, `log.rs` | which keys exist |
 //! | `url.rs`, `closest.rs` | the form of an address, "did you mean" |
 //! | `error.rs` | [`SettingsError`] |
@@ -85,8 +85,9 @@ impl Settings {
     ///
     /// Single values are then taken from `REDCALL__SECTION__KEY`, before `REDIS_URL`, before the
     /// file, before the default. Names of jobs in a variable match whatever their case
-    /// (`REDCALL__JOBS__WORD_COUNT__TIMEOUT`, `REDCALL__JOBS__ADD__RETRIES__MAX`), lists are `a,b` or JSON, and a variable that is set
-    /// but empty counts as given: where a secret failed to arrive, no default may take its place.
+    /// (`REDCALL__JOBS__WORD_COUNT__TIMEOUT`, `REDCALL__JOBS__ADD__RETRIES__MAX`), lists are `a,b`
+    /// or JSON, and a variable that is set but empty counts as given: where a secret failed to
+    /// arrive, no default may take its place.
     ///
     /// # Errors
     ///

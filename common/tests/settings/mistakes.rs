@@ -26,8 +26,8 @@ fn a_key_is_not_known() {
     bad(
         "worker.concurency = 8",
         "worker.concurency: unknown key",
-        "did you mean `concurrency`? allowed keys: name, queues, concurrency, lease, drain_timeout, \
-         cancel_grace, idempotency_ttl",
+        "did you mean `concurrency`? allowed keys: name, queues, concurrency, lease, \
+         drain_timeout, cancel_grace, idempotency_ttl",
     );
     bad(
         "redis.durability = 'fsynced'",
