@@ -9,7 +9,7 @@
 //! | `mod.rs`, `parts.rs`, `redis.rs` | the public structs and their defaults |
 //! | `load.rs` | the order of the sources |
 //! | `file.rs`, `env.rs` | the two sources, both brought into one tree of values with origins |
-//! | `section.rs`, `entry.rs`, `duration.rs`, `size.rs`, `json.rs` | a typed value, or its mistake |
+//! | `section.rs`, `entry.rs`, `duration.rs`, `size.rs`, `json.rs` | a typed value or its mistake |
 //! | `read.rs`, `jobs.rs`, `retries.rs`, `schedules.rs`, `log.rs` | which keys exist |
 //! | `url.rs`, `closest.rs` | the form of an address, "did you mean" |
 //! | `error.rs` | [`SettingsError`] |
