@@ -22,3 +22,4 @@ mod sharing;
 mod support;
 mod tls;
 mod waits;
+mod withdraw;
