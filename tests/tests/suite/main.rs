@@ -13,6 +13,7 @@ mod commands;
 mod isolation;
 mod load;
 mod lua;
+mod placed;
 mod programs;
 mod protocol;
 mod readme;
