@@ -120,8 +120,8 @@ impl Request {
         self
     }
 
-    /// Puts the request off: it is due so long from now, 100 years at most. Its timeout begins then,
-    /// and who waits for it waits until then and for the timeout. Takes the place of
+    /// Puts the request off: it is due so long from now, 100 years at most. Its timeout begins
+    /// then, and who waits for it waits until then and for the timeout. Takes the place of
     /// [`Request::at`].
     pub fn delay(mut self, delay: Duration) -> Self {
         self.when = When::In(delay);
