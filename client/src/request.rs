@@ -21,7 +21,7 @@ use crate::error::CallError;
 use crate::sender::Load;
 
 /// The longest time for which a request may be put off.
-const LONGEST_DELAY: Duration = Duration::from_secs(10 * 365 * 86_400);
+const LONGEST_DELAY: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// A request to be sent: made by [`Client::request`].
 #[must_use = "a request does nothing until it is sent"]
@@ -120,8 +120,8 @@ impl Request {
         self
     }
 
-    /// Puts the request off: it is due so long from now, 10 years at most. Its timeout begins then,
-    /// and who waits for it waits until then and for the timeout. Takes the place of
+    /// Puts the request off: it is due so long from now, 100 years at most. Its timeout begins
+    /// then, and who waits for it waits until then and for the timeout. Takes the place of
     /// [`Request::at`].
     pub fn delay(mut self, delay: Duration) -> Self {
         self.when = When::In(delay);
@@ -190,7 +190,7 @@ impl Request {
             When::At(at_ms) => Duration::from_millis(at_ms.saturating_sub(now_ms)),
         };
         if delay > LONGEST_DELAY {
-            return Err(invalid("a request is put off by 10 years at most".to_owned()));
+            return Err(invalid("a request is put off by 100 years at most".to_owned()));
         }
         let context = Context::current();
         let (ends_in, budget) = self.time(manner, delay, context.as_ref())?;

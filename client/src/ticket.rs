@@ -44,9 +44,9 @@ impl Client {
     ///
     /// `not_found` when nothing lies at the key: its answer was taken or has expired, or there
     /// never was such a request. [`CallError::TimedOut`], [`CallError::Unknown`] and, inside a
-    /// handler, [`CallError::Cancelled`]: it may be fetched again. Several fetches of this client at
-    /// once each get the answer. Cancel safe: dropping the future leaves the answer where it is, and
-    /// the job as it is.
+    /// handler, [`CallError::Cancelled`]: it may be fetched again. Several fetches of this client
+    /// at once each get the answer. Cancel safe: dropping the future leaves the answer where it
+    /// is, and the job as it is.
     pub async fn fetch(&self, response_key: &str) -> Result<Response, CallError> {
         self.fetch_within(response_key, self.inner.timeout).await
     }

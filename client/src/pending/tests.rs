@@ -86,6 +86,19 @@ fn only_what_was_sent_and_not_answered_is_withdrawn_and_only_once() {
     assert!(withdrawn.try_recv().is_err());
 }
 
+#[test]
+fn a_thousand_dropped_waits_leave_nothing_behind_and_are_all_withdrawn() {
+    let (pending, mut withdrawn) = Pending::new();
+    let ids: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
+    let wait = |id: &String| pending.wait_for(id, "key", Stage::HandedIn, Some(origin()));
+    let waits: Vec<_> = ids.iter().map(wait).collect();
+    assert!(ids.iter().all(|id| pending.mark_sent(id)));
+    drop(waits);
+    assert!(pending.lock().by_id.is_empty());
+    let given_up = std::iter::from_fn(|| withdrawn.try_recv().ok());
+    assert!(given_up.map(|withdrawal| withdrawal.id).eq(ids));
+}
+
 #[tokio::test]
 async fn a_waiter_that_goes_leaves_the_others() {
     let pending = Pending::new().0;

@@ -1,6 +1,7 @@
 //! The programs as people run them.
 
 mod call;
+mod cancel;
 mod ends;
 mod help;
 mod reload;

@@ -187,7 +187,8 @@ async fn a_record_outlives_what_is_not_due_yet() {
     let later = Placement { due_ms, ..keyed(&store, "a", "1", 0) };
     assert_eq!(store.place(later).await, Placed::Queued);
     let ttl: i64 = store.conn.pttl(record(&store)).await.unwrap();
-    assert!((2 * MONTH_MS - 10_000..=2 * MONTH_MS).contains(&ttl), "{ttl}");
+    // The clock of the link is not off by a second.
+    assert!((2 * MONTH_MS - 10_000..=2 * MONTH_MS + 1000).contains(&ttl), "{ttl}");
     // Who joins does not shorten it.
     assert!(matches!(store.place(keyed(&store, "b", "1", 0)).await, Placed::Attached(_)));
     assert!(store.conn.pttl::<_, i64>(record(&store)).await.unwrap() > MONTH_MS);

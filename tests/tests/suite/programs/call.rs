@@ -133,6 +133,9 @@ async fn data_that_is_no_json_is_a_wrong_flag() {
     assert_eq!((ran.code, &*ran.stdout), (2, ""));
     ran.says("× the data is not JSON: key must be a string at line 1 column 2");
     ran.says(r#"help: Quote it for the shell, such as '{"a": 1}' or '"text"'."#);
+    // Said before Redis is looked for.
+    let nowhere = ["--redis", "redis://127.0.0.1:1", "call", "add", "{a:1}"];
+    assert_eq!(Ran::new("redcall", &nowhere, &[].into()).await.code, 2);
     let ran = desk.run(&["--json", "call", "add", "{a:1}"]).await;
     let message = "the data is not JSON: key must be a string at line 1 column 2";
     let expected = json!({ "code": "invalid_data", "message": message });
@@ -152,6 +155,12 @@ async fn wrong_flags_end_with_two() {
             &["call", "add", "--timeout", "soon"],
             "error: invalid value 'soon' for '--timeout <TIME>': expected number at 0",
         ),
+        (
+            &["call", "add", "--delay", "1s", "--at", "2026-01-31T18:00:00Z"],
+            "error: the argument '--delay <TIME>' cannot be used with '--at <RFC3339>'",
+        ),
+        (&["call", "add", "--at", "noon"], "error: invalid value 'noon' for '--at <RFC3339>'"),
+        (&["cancel"], "error: the following required arguments were not provided:\n  <ID>"),
         (&["cal"], "error: unrecognized subcommand 'cal'\n\n  tip: a similar subcommand exists: "),
         (&[], "Usage: redcall [OPTIONS] <COMMAND>"),
     ] {
@@ -220,7 +229,8 @@ async fn a_call_without_wait_prints_id_and_queue() {
     let args = ["call", "add", r#"[1,"x"]"#, "--queue", "high", "--json"];
     let ran = Ran::new("redcall", &args, &env).await;
     let printed: Value = serde_json::from_str(&ran.stdout).unwrap();
-    assert_eq!(printed, json!({ "id": pushed("high").await, "queue": "high" }));
+    let expected = json!({ "id": pushed("high").await, "queue": "high", "attached": false });
+    assert_eq!(printed, expected);
     // Where the mapping sends it.
     let mut env = env;
     env.insert("REDCALL__JOBS__ADD__QUEUE".to_owned(), "mapped".to_owned());

@@ -46,6 +46,11 @@ async fn the_help_of_redcall_call_is_as_recorded() {
 }
 
 #[tokio::test]
+async fn the_help_of_redcall_cancel_is_as_recorded() {
+    golden("redcall", &["cancel", "--help"], "redcall-cancel").await;
+}
+
+#[tokio::test]
 async fn the_help_of_redcall_worker_is_as_recorded() {
     golden("redcall-worker", &["--help"], "redcall-worker").await;
 }
