@@ -34,9 +34,9 @@ macro_rules! scripts {
 
 scripts! {
     /// Push requests at the tail.
-    ENQUEUE = "enqueue";
+    ENQUEUE = "enqueue" with "room";
     /// Place one request that is more than a plain push.
-    PLACE = "place";
+    PLACE = "place" with "room";
     /// Withdraw requests.
     CANCEL = "cancel";
     /// Settle and lease.
@@ -54,7 +54,7 @@ scripts! {
     /// Let one request of a kind through per window.
     UNIQUE = "unique";
     /// Push the ticks of a recurring schedule.
-    TICK = "tick";
+    TICK = "tick" with "room";
 }
 
 impl Script {

@@ -23,7 +23,8 @@ end
 local known = redis.call('HMGET', KEYS[2], 'id', 'digest', 'deadline', 'tail')
 local runs = known[1]
 if runs == id then return { 'run', known[3] } end
-if not runs or (not known[4] and redis.call('ZSCORE', KEYS[3], runs)) then
+local forgotten = runs and not known[4] and redis.call('ZSCORE', KEYS[3], runs)
+if not runs or (forgotten and tonumber(forgotten) > now_ms()) then
   redis.call('DEL', KEYS[2])
   redis.call('HSET', KEYS[2], 'id', id, 'digest', digest, 'deadline', ARGV[3])
   join()

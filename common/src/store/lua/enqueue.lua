@@ -1,6 +1,6 @@
 -- Purpose: push requests at the tail of one queue, unless nobody would serve a waited one or the
 --   queue is full.
--- KEYS: 1 queue list, 2 workers (zset)
+-- KEYS: 1 queue list, 2 workers (zset), 3 schedule (zset), 4 limited names (hash)
 -- ARGV: 1 longest length of the queue (0: no cap); then per request: '1' if somebody waits for it,
 --   else '0'; the envelope
 -- Returns: {live, accepted}. live: 1 if a worker listens or nobody waits, 0 if the waited ones
@@ -9,7 +9,7 @@
 -- Derived keys: none.
 -- Cost: O(log workers) once, O(1) per request.
 local cap = tonumber(ARGV[1])
-local room = cap == 0 and math.huge or cap - redis.call('LLEN', KEYS[1])
+local left = room(cap, KEYS[1], KEYS[3], KEYS[4])
 local live, accepted, batch = nil, 0, {}
 
 for i = 2, #ARGV, 2 do
@@ -22,7 +22,7 @@ for i = 2, #ARGV, 2 do
     wanted = live
   end
   if wanted then
-    if accepted >= room then break end
+    if accepted >= left then break end
     accepted = accepted + 1
     batch[#batch + 1] = ARGV[i + 1]
     if #batch == 500 then -- unpack has a limit of a few thousand

@@ -1,6 +1,6 @@
 -- Purpose: enqueue those ticks of a recurring schedule that nobody has enqueued yet. Every worker
 --   calls it for every tick; the comparison with the last one lets each through once.
--- KEYS: 1 queue list, 2 ticks (hash)
+-- KEYS: 1 queue list, 2 ticks (hash), 3 schedule (zset), 4 limited names (hash)
 -- ARGV: 1 name of the schedule, 2 longest length of the queue (0: no cap), 3 what counts as its
 --   last tick where none is stored (Redis time, ms; empty: now); then per tick, the earliest
 --   first: its time (Redis time, ms), the envelope
@@ -11,7 +11,7 @@
 -- Cost: O(1) per tick.
 local now = now_ms()
 local cap = tonumber(ARGV[2])
-local room = cap == 0 and math.huge or cap - redis.call('LLEN', KEYS[1])
+local left = room(cap, KEYS[1], KEYS[3], KEYS[4])
 local stored = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '')
 local last = stored or tonumber(ARGV[3]) or now
 local enqueued = 0
@@ -20,7 +20,7 @@ for i = 4, #ARGV, 2 do
   local at = tonumber(ARGV[i])
   if at > last then
     -- A worker whose clock is ahead must not be early; and once left out, none may overtake it.
-    if at > now or enqueued >= room then break end
+    if at > now or enqueued >= left then break end
     redis.call('RPUSH', KEYS[1], ARGV[i + 1])
     last, enqueued = at, enqueued + 1
   end

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use redis::{Cmd, RedisResult, Value};
+use redis::{Cmd, Value};
 use serde::Deserialize;
 
 use super::outcome::{Outcome, Row};
@@ -13,7 +13,7 @@ use crate::settings::Limit;
 use crate::store::error::StoreError;
 use crate::store::keys::QueueKeys;
 use crate::store::link::Link;
-use crate::store::script::{self, CYCLE};
+use crate::store::script::CYCLE;
 
 /// A worker's key names on one queue, made once.
 #[derive(Debug, Clone)]
@@ -250,27 +250,7 @@ impl Link {
         within: Duration,
     ) -> Result<Vec<CycleReply>, StoreError> {
         let calls: Vec<Cmd> = cycles.iter().map(Cycle::call).collect();
-        if let [call] = calls.as_slice() {
-            return Ok(vec![reply(self.run(&CYCLE, call, within).await?)?]);
-        }
-        let (mut conn, generation) = self.connection(within).await?;
-        let mut pipe = redis::pipe();
-        pipe.ignore_errors();
-        for call in &calls {
-            pipe.add_command(call.clone());
-        }
-        let sent = pipe.query_async::<Vec<RedisResult<Value>>>(&mut conn).await;
-        let values = self.note(generation, sent.map_err(StoreError::from))?;
-        let mut replies = Vec::with_capacity(values.len());
-        for (value, call) in values.into_iter().zip(&calls) {
-            let value = match value {
-                Err(error) if script::is_no_script(&error) => {
-                    self.run(&CYCLE, call, within).await?
-                }
-                other => other?,
-            };
-            replies.push(reply(value)?);
-        }
-        Ok(replies)
+        let values = self.run_all(&CYCLE, &calls, within).await?;
+        values.into_iter().map(|value| reply(value?)).collect()
     }
 }

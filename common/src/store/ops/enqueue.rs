@@ -43,8 +43,8 @@ impl Link {
         forget: &[String],
         within: Duration,
     ) -> Result<Enqueued, StoreError> {
-        let (queue, workers) = (keys.queue(), keys.workers());
-        let mut call = ENQUEUE.call(&[&queue, &workers]);
+        let own = [keys.queue(), keys.workers(), keys.schedule(), keys.limited_names()];
+        let mut call = ENQUEUE.call(&own);
         call.arg(max_length);
         for item in items {
             call.arg(if item.waited { "1" } else { "0" }).arg(&item.envelope);

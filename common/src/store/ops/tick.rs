@@ -47,7 +47,8 @@ impl Link {
         ticks: &[Tick],
         within: Duration,
     ) -> Result<Ticked, StoreError> {
-        let mut call = TICK.call(&[&keys.queue(), &keys.ticks()]);
+        let mut call =
+            TICK.call(&[keys.queue(), keys.ticks(), keys.schedule(), keys.limited_names()]);
         call.arg(schedule).arg(max_length);
         call.arg(known_ms.map_or_else(String::new, |known| known.to_string()));
         for tick in ticks {

@@ -58,6 +58,18 @@ async fn those_left_out_take_no_place_under_the_cap() {
 }
 
 #[tokio::test]
+async fn what_waits_for_its_time_or_its_turn_counts_under_the_cap() {
+    let mut store = Store::new().await;
+    let keys = store.keys.clone();
+    let () = store.conn.zadd(keys.schedule(), "later", 9e15).await.unwrap();
+    let sorted = [("one", 1), ("two", 2)];
+    let () = store.conn.hset_multiple(keys.limited_names(), &sorted).await.unwrap();
+    let items: Vec<_> = (0..5).map(|_| item(false, "x")).collect();
+    let enqueued = store.link.enqueue(&keys, 6, &items, &[], WITHIN).await.unwrap();
+    assert_eq!(enqueued.accepted, 2);
+}
+
+#[tokio::test]
 async fn thousands_are_pushed_at_once_and_read_keys_deleted_with_them() {
     let mut store = Store::new().await;
     let forget = ["a", "b"].map(|id| store.keys.response(id));
