@@ -144,7 +144,8 @@ fn call(
     Some(EndedCall { digest, keep, frame: frame(&queue.response(&request.id)) })
 }
 
-fn run(job: &Job, error: &WireError) -> String {
+/// A run that ended so, for the history.
+pub(crate) fn run(job: &Job, error: &WireError) -> String {
     let message = &error.message[..error.message.floor_char_boundary(MAX_REMEMBERED)];
     let run = Run {
         attempt: job.attempt(),

@@ -3,6 +3,7 @@
 
 mod cancels;
 mod delays;
+mod drains;
 mod idempotency;
 mod limits;
 mod pauses;

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::launch::Launched;
 use super::queue::Leaving;
-use crate::ending::{Ended, give_up};
+use crate::ending::{self, Ended, give_up};
 use crate::handler::HandlerError;
 use crate::job::{Event, Job};
 
@@ -288,8 +288,9 @@ fn given_back(job: &Job, launched: &Launched, idempotency_ttl: Duration) -> Outc
             let error = WireError::new(Code::WorkerLost, message);
             // The last number that a frame can have: those that were pushed are not counted here.
             let seq = job.seq.try_lock().map_or(1, |seq| *seq + 1);
+            let run = ending::run(job, &error);
             let ended = Ended { error, attempt, seq, bury: true };
-            give_up(&job.request, &job.keys.queue, ended, idempotency_ttl)
+            Outcome { run, ..give_up(&job.request, &job.keys.queue, ended, idempotency_ttl) }
         }
     }
 }

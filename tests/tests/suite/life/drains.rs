@@ -1,0 +1,76 @@
+//! Workers that stop while jobs run which do not end in time.
+
+use std::time::Duration;
+
+use redcall_client::{Code, Ticket};
+use redcall_common::settings::OnWorkerLoss;
+use redcall_testkit::eventually;
+use redcall_tests::{Bench, RunningWorker};
+use redcall_worker::{Json, Request};
+use redis::AsyncCommands;
+use serde_json::Value;
+
+use super::{connection, dead_letter, job, keys, nothing_is_left, runs};
+
+/// The first run never ends.
+async fn endless(request: Request) -> Json<u32> {
+    if request.attempt() == 1 {
+        std::future::pending::<()>().await;
+    }
+    Json(request.attempt())
+}
+
+/// A worker that has been told to stop while its only slot is taken and another request waits.
+async fn stopped(bench: &mut Bench) -> (Ticket, Ticket) {
+    bench.settings.worker.drain_timeout = Duration::from_millis(50);
+    bench.settings.worker.concurrency = 1;
+    let worker = worker(bench).await;
+    let client = bench.client().await;
+    let first = client.request("endless").submit().await.unwrap();
+    let mut conn = connection(bench).await;
+    eventually("the first to run", async || {
+        conn.exists::<_, bool>(keys().live()).await.unwrap().then_some(())
+    })
+    .await;
+    let second = client.request("echo").data(&2).submit().await.unwrap();
+    worker.drain().await;
+    (first, second)
+}
+
+async fn worker(bench: &Bench) -> RunningWorker {
+    bench.worker_with(|worker| worker.handler("endless", endless)).await
+}
+
+#[tokio::test]
+async fn what_does_not_end_in_time_is_run_again_first_and_counts_as_no_failure() {
+    let mut bench = Bench::new().await;
+    job(&mut bench, "endless").max_crashes = 1;
+    let (first, second) = stopped(&mut bench).await;
+    let mut conn = connection(&bench).await;
+    let queued: Vec<String> = conn.lrange(keys().queue(), 0, -1).await.unwrap();
+    assert!(queued.len() == 2 && queued[0].contains(&first.id), "{queued:?}");
+    let record: String = conn.hget(keys().history(), &first.id).await.unwrap();
+    let record: Value = serde_json::from_str(&record).unwrap();
+    assert_eq!((&record["crashes"], &record["fails"]), (&Value::from(0), &Value::from(0)));
+    let untouched: Option<String> = conn.hget(keys().history(), &second.id).await.unwrap();
+    assert_eq!(untouched, None, "what never started has no history");
+    let _next = worker(&bench).await;
+    assert_eq!(first.wait().await.unwrap().json::<u32>().unwrap(), 2);
+    assert_eq!(second.wait().await.unwrap().data.get(), "2");
+    nothing_is_left(&mut conn).await;
+}
+
+#[tokio::test]
+async fn what_must_not_repeat_is_answered_when_its_worker_stops() {
+    let mut bench = Bench::new().await;
+    job(&mut bench, "endless").on_worker_loss = OnWorkerLoss::Fail;
+    let (first, second) = stopped(&mut bench).await;
+    assert_eq!(first.wait().await.unwrap_err().code(), Code::WorkerLost);
+    let mut conn = connection(&bench).await;
+    let letter = dead_letter(&mut conn).await;
+    assert_eq!((letter["code"].as_str(), letter["id"].as_str()), ("worker_lost", &*first.id));
+    assert_eq!(runs(&letter), [(1, "worker_lost".to_owned())]);
+    let _next = worker(&bench).await;
+    assert_eq!(second.wait().await.unwrap().data.get(), "2");
+    nothing_is_left(&mut conn).await;
+}
