@@ -5,7 +5,9 @@
 
 mod call;
 mod cancel;
+mod dead;
 mod output;
+mod pause;
 mod queues;
 mod workers;
 
@@ -42,6 +44,12 @@ enum Verb {
     Call(call::Call),
     /// Cancel a job: what waits does not start, what runs is told
     Cancel(cancel::Cancel),
+    /// Look at dead letters, queue them again, delete them
+    Dead(dead::Dead),
+    /// Stop workers from starting anything of a queue; what runs goes on
+    Pause(pause::Queues),
+    /// Let a paused queue go on
+    Resume(pause::Queues),
     /// List the queues: waiting, running, dead letters, workers
     Queues,
     /// List the workers: what they run, and what ignores its timeout
@@ -91,6 +99,9 @@ async fn run(mut cli: Cli) -> Result<(), Failure> {
     let done = match cli.verb {
         Verb::Call(call) => call.run(&client, cli.json).await,
         Verb::Cancel(cancel) => cancel.run(&client, cli.json).await,
+        Verb::Dead(dead) => dead.run(&client, cli.json).await,
+        Verb::Pause(queues) => queues.pause(&client, cli.json).await,
+        Verb::Resume(queues) => queues.resume(&client, cli.json).await,
         Verb::Queues => queues::run(&client, cli.json).await,
         Verb::Workers => workers::run(&client, cli.json).await,
     };

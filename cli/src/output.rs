@@ -23,3 +23,10 @@ pub(crate) fn time(ms: u64) -> String {
     let ms = if ms < 1000 { ms } else { ms - ms % 1000 };
     humantime::format_duration(std::time::Duration::from_millis(ms)).to_string()
 }
+
+/// How long ago a Unix time (ms) was, by this machine's clock.
+pub(crate) fn ago(unix_ms: u64) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
+    time(now.saturating_sub(unix_ms))
+}

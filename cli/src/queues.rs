@@ -15,22 +15,27 @@ pub(crate) async fn run(client: &Client, as_json: bool) -> Result<(), Failure> {
         println!("no queue has been used yet");
         return Ok(());
     }
-    let head = ["queue", "waiting#", "oldest#", "running#", "parked#", "dead#", "workers#"];
+    let head = [
+        "queue", "waiting#", "oldest#", "running#", "later#", "sorted#", "parked#", "dead#",
+        "workers#", "state",
+    ];
     println!("{}", table(&head, queues.into_iter().map(row)));
     Ok(())
 }
 
 fn row(queue: QueueInfo) -> Vec<String> {
-    let QueueInfo { queue, length, running, dead, parked, workers, oldest_ms } = queue;
-    let oldest = oldest_ms.map_or_else(|| "-".to_owned(), time);
+    let oldest = queue.oldest_ms.map_or_else(|| "-".to_owned(), time);
     let number = |number: u64| number.to_string();
     vec![
-        queue,
-        number(length),
+        queue.queue,
+        number(queue.length),
         oldest,
-        number(running),
-        number(parked),
-        number(dead),
-        number(workers),
+        number(queue.running),
+        number(queue.scheduled),
+        number(queue.sorted),
+        number(queue.parked),
+        number(queue.dead),
+        number(queue.workers),
+        if queue.paused { "paused" } else { "" }.to_owned(),
     ]
 }

@@ -20,7 +20,7 @@ use crate::pending::Pending;
 use crate::replies::{self, PORTION, Reader, Wanted};
 use crate::request::{Request, left_until};
 use crate::response::{Receipt, Response};
-use crate::sender::{Command, Sender};
+use crate::sender::{Caps, Command, Sender};
 
 /// The queue of requests that name none.
 const DEFAULT_QUEUE: &str = "default";
@@ -50,6 +50,7 @@ pub(crate) struct Inner {
     /// Bounds what Redis holds ready for fetches that look at their keys at the same time.
     pub(crate) looks: Semaphore,
     pub(crate) limits: Limits,
+    pub(crate) caps: Arc<Caps>,
     pub(crate) timeout: Duration,
     pub(crate) no_workers_grace: Duration,
     pub(crate) inspector: Inspector,
@@ -102,12 +103,13 @@ impl Client {
         )?;
         let (link, reads) = (Arc::new(link), Arc::new(reads));
         let (commands, handed_in) = mpsc::channel(AHEAD);
+        let caps = Caps { most: settings.limits.max_length, by_queue: settings.queues.clone() };
+        let caps = Arc::new(caps);
         let sender = Sender {
             link: link.clone(),
             reads: reads.clone(),
             pending: pending.clone(),
-            max_length: settings.limits.max_length,
-            max_lengths: settings.queues.clone(),
+            caps: caps.clone(),
             commands: handed_in,
             withdrawn,
             unwritten: Vec::new(),
@@ -130,6 +132,7 @@ impl Client {
                 channels: Arc::new(channels),
                 looks: Semaphore::new(PORTION),
                 limits: settings.limits,
+                caps,
                 timeout: settings.client.timeout,
                 no_workers_grace: settings.client.no_workers_grace,
                 inspector,

@@ -12,15 +12,18 @@
 //! | `replies.rs` | the reading of answers |
 //! | `listen.rs` | the channels of submitted requests |
 //! | `ticket.rs`, `stream.rs` | waiting later, following |
+//! | `dead.rs`, `pause.rs` | dead letters, pausing queues |
 //! | `error.rs` | [`CallError`] |
 //!
 //! Running jobs is the worker's business; neither knows the other.
 
 mod cancel;
 mod client;
+mod dead;
 mod error;
 mod handover;
 mod listen;
+mod pause;
 mod pending;
 mod replies;
 mod request;
@@ -31,11 +34,12 @@ mod stream;
 mod ticket;
 
 pub use client::Client;
+pub use dead::{DeadLetters, Retried, Selection};
 pub use error::CallError;
 pub use redcall_common::error::{Code, Retry, WireError};
 pub use redcall_common::settings::{Settings, SettingsError};
 pub use redcall_common::store::inspect::{Inspector, Overdue, QueueInfo, WorkerInfo};
-pub use redcall_common::store::{Cancellation, StoreError};
+pub use redcall_common::store::{Cancellation, DeadLetter, StoreError};
 pub use request::Request;
 pub use response::{Durability, Receipt, Response};
 pub use stream::{FrameStream, Update};

@@ -108,15 +108,26 @@ pub(crate) struct Sender {
     /// For what must not wait behind requests.
     pub(crate) reads: Arc<Link>,
     pub(crate) pending: Pending,
-    pub(crate) max_length: u64,
-    /// By queue, where it is not `max_length`.
-    pub(crate) max_lengths: BTreeMap<String, u64>,
+    pub(crate) caps: Arc<Caps>,
     pub(crate) commands: mpsc::Receiver<Command>,
     /// Requests that were sent and are not wanted any more. Each has been written before it comes
     /// out here, since only this task writes.
     pub(crate) withdrawn: mpsc::UnboundedReceiver<Withdrawal>,
     /// Withdrawals that could not be written, until they mean nothing any more.
     pub(crate) unwritten: Vec<Withdrawal>,
+}
+
+/// How many requests each queue may hold.
+pub(crate) struct Caps {
+    pub(crate) most: u64,
+    /// Where it is not that.
+    pub(crate) by_queue: BTreeMap<String, u64>,
+}
+
+impl Caps {
+    pub(crate) fn of(&self, keys: &QueueKeys) -> u64 {
+        self.by_queue.get(keys.name()).copied().unwrap_or(self.most)
+    }
 }
 
 /// What goes to one queue.
@@ -285,10 +296,6 @@ impl Sender {
         requests.into_iter().filter(|outgoing| outgoing.claim(&self.pending)).collect()
     }
 
-    fn max_length(&self, keys: &QueueKeys) -> u64 {
-        self.max_lengths.get(keys.name()).copied().unwrap_or(self.max_length)
-    }
-
     async fn enqueue(
         &self,
         keys: &QueueKeys,
@@ -307,7 +314,7 @@ impl Sender {
             }
         });
         let items: Vec<Item> = items.collect();
-        match self.link.enqueue(keys, self.max_length(keys), &items, forget, LOOK).await {
+        match self.link.enqueue(keys, self.caps.of(keys), &items, forget, LOOK).await {
             Ok(enqueued) => self.confirm(requests, items, enqueued),
             Err(error) => {
                 for outgoing in requests {
@@ -370,7 +377,7 @@ impl Sender {
             }
         });
         let placements: Vec<Placement> = placements.collect();
-        let placed = self.link.place(keys, self.max_length(keys), &placements, LOOK).await;
+        let placed = self.link.place(keys, self.caps.of(keys), &placements, LOOK).await;
         let placed = match placed {
             Ok(placed) => placed,
             Err(error) => placements.iter().map(|_| Err(error.clone())).collect(),

@@ -169,6 +169,33 @@ fn read(
     })
 }
 
+/// The job's name of an element, if it can be read.
+#[must_use]
+pub fn name_of(raw: &[u8]) -> Option<String> {
+    optional(&fields(raw).ok()?, "name").ok()?
+}
+
+/// The element as a request that nobody waits for and whose time begins anew: what else it says
+/// stays as it was written. `None` if it is not a request.
+#[must_use]
+pub fn renewed(raw: &[u8]) -> Option<String> {
+    const GONE: [&str; 6] =
+        ["id", "response_key", "response_ttl_ms", "notify", "enqueued_at", "idempotency_key"];
+    let fields = fields(raw).ok()?;
+    let is_there = |name: &str| fields.iter().any(|(field, _)| field == name);
+    let id = optional::<String>(&fields, "id").ok()??;
+    if !is_id(&id) || !is_there("name") || !is_there("data") {
+        return None;
+    }
+    let mut renewed = format!("{{\"id\":\"{id}\"");
+    for (field, value) in fields.iter().filter(|(field, _)| !GONE.contains(&field.as_str())) {
+        let field = serde_json::to_string(field).ok()?;
+        renewed.push_str(&format!(",{field}:{}", value.get()));
+    }
+    renewed.push('}');
+    Some(renewed)
+}
+
 fn optional<T: DeserializeOwned>(fields: &Fields<'_>, name: &str) -> Result<Option<T>, WireError> {
     let Some((_, value)) = fields.iter().find(|(field, _)| field == name) else { return Ok(None) };
     // `null` counts as absent: many libraries write it so.

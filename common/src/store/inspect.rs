@@ -35,6 +35,12 @@ pub struct QueueInfo {
     pub parked: u64,
     /// Workers that listen.
     pub workers: u64,
+    /// Requests that are not due yet: put off, or to be tried again.
+    pub scheduled: u64,
+    /// Requests of limited names that wait for their turn.
+    pub sorted: u64,
+    /// Whether it is paused.
+    pub paused: bool,
     /// How long the oldest request waits, ms; `None` when the queue is empty or it does not say.
     pub oldest_ms: Option<u64>,
 }
@@ -135,9 +141,14 @@ impl Inspector {
             pipe.cmd("XLEN").arg(keys.dead()).cmd("SCARD").arg(keys.parked_names());
             pipe.cmd("LINDEX").arg(keys.queue()).arg(0);
             pipe.cmd("ZRANGE").arg(keys.workers()).arg(0).arg(-1).arg("WITHSCORES");
-            type Raw = ((u64, u64), u64, u64, u64, u64, Option<Vec<u8>>, Vec<(String, f64)>);
-            let (time, length, running, dead, parked, head, workers): Raw =
-                pipe.query_async(&mut conn).await?;
+            pipe.cmd("ZCARD").arg(keys.schedule()).cmd("HVALS").arg(keys.limited_names());
+            pipe.cmd("EXISTS").arg(keys.paused());
+            type Workers = Vec<(String, f64)>;
+            type Raw =
+                ((u64, u64), u64, u64, u64, u64, Option<Vec<u8>>, Workers, u64, Vec<u64>, bool);
+            let raw: Raw = pipe.query_async(&mut conn).await?;
+            let (time, length, running, dead, parked, head, workers, scheduled, sorted, paused) =
+                raw;
             let now = time.0 * 1000 + time.1 / 1000;
             let live = workers.iter().filter(|(_, ends)| *ends > now as f64).count();
             let since = head.and_then(|raw| enqueued_at(&raw));
@@ -148,6 +159,9 @@ impl Inspector {
                 dead,
                 parked,
                 workers: live as u64,
+                scheduled,
+                sorted: sorted.into_iter().sum(),
+                paused,
                 oldest_ms: since.map(|since| now.saturating_sub(since)),
             });
         }

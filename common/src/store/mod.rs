@@ -26,9 +26,10 @@ pub use control::Control;
 pub use error::StoreError;
 pub use link::{Link, Sink};
 pub use ops::{
-    Beat, BlockingPop, Cancellation, Claim, Claimed, Cycle, CycleReply, EndedCall, Enqueued,
-    Heartbeat, Idempotency, Item, Leased, Mark, Outcome, Placed, Placement, Promoted, Pushed,
-    Record, Released, Rule, Settled, Settlement, Tick, Ticked, Unblocker, Withdrawn, WorkerKeys,
+    Beat, BlockingPop, Cancellation, Claim, Claimed, Cycle, CycleReply, DeadLetter, DeadReader,
+    EndedCall, Enqueued, Heartbeat, Idempotency, Item, Leased, Mark, Outcome, Placed, Placement,
+    Promoted, Pushed, Record, Released, Revived, Rule, Settled, Settlement, Tick, Ticked,
+    Unblocker, Withdrawn, WorkerKeys,
 };
 
 /// `enqueue.lua` as the code block that PROTOCOL.md shows, for clients in other languages.

@@ -51,6 +51,8 @@ scripts! {
     PROMOTE = "promote";
     /// Ask what a request under an idempotency key is.
     CLAIM = "claim";
+    /// Queue dead letters again.
+    REVIVE = "revive" with "room";
     /// Let one request of a kind through per window.
     UNIQUE = "unique";
     /// Push the ticks of a recurring schedule.

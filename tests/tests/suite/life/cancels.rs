@@ -263,6 +263,46 @@ async fn nested_calls_inherit_what_is_left_of_the_time() {
 }
 
 #[tokio::test]
+async fn the_worker_tells_the_client_inside_a_handler_what_is_left_and_when_it_ends() {
+    /// Listens, so that it hears how its nested call ends.
+    async fn outer(request: Request, client: State<Client>, heard: State<Heard>) -> Json<u64> {
+        assert!(!request.is_cancelled());
+        let inner = client.request("left").timeout(Duration::from_secs(60)).wait().await;
+        let left = inner.unwrap().json::<u64>().unwrap();
+        if request.remaining().is_none() {
+            let call = client.request("forever").timeout(Duration::from_secs(60));
+            let code = call.wait().await.unwrap_err().code();
+            heard.0.lock().unwrap().push(code);
+        }
+        Json(left)
+    }
+    async fn left(request: Request) -> Json<u128> {
+        Json(request.remaining().unwrap().as_millis())
+    }
+    #[derive(Clone, Default)]
+    struct Heard(Arc<std::sync::Mutex<Vec<Code>>>);
+    let bench = Bench::new().await;
+    let (count, heard) = (Count::default(), Heard::default());
+    let (client, state, hears) = (bench.client().await, count.clone(), heard.clone());
+    let shared = client.clone();
+    let build = |worker: redcall_worker::Worker| {
+        let worker = worker.state(shared).state(state).state(hears);
+        worker.handler("outer", outer).handler("left", left).handler("forever", forever)
+    };
+    let _worker = bench.worker_with(build).await;
+    let call = client.request("outer").timeout(Duration::from_secs(5));
+    let inherited: u64 = call.wait().await.unwrap().json().unwrap();
+    assert!((1..=5000).contains(&inherited), "{inherited}");
+    let ticket = client.request("outer").submit().await.unwrap();
+    count.are(1).await;
+    ticket.cancel().await.unwrap();
+    eventually("the nested call to say why it ended", async || {
+        (*heard.0.lock().unwrap() == [Code::Cancelled]).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_handler_sees_what_is_left_and_so_does_a_command() {
     async fn left(request: Request) -> Json<u128> {
         Json(request.remaining().unwrap().as_millis())

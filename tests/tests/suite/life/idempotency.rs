@@ -149,6 +149,20 @@ async fn the_longest_time_of_all_callers_counts() {
     assert_eq!(long.unwrap().json::<usize>().unwrap(), 1);
 }
 
+#[tokio::test]
+async fn the_longest_time_counts_for_what_is_still_queued() {
+    let bench = Bench::new().await;
+    let runs = Runs::default();
+    let client = bench.client().await;
+    let short = payment(&client, Some(0)).timeout(Duration::from_millis(50));
+    short.submit().await.unwrap();
+    let long = payment(&client, Some(0)).timeout(Duration::from_secs(20)).submit().await.unwrap();
+    // The time of the first is over.
+    super::works(Duration::from_millis(60)).await;
+    let _worker = worker(&bench, &runs).await;
+    assert_eq!(long.wait().await.unwrap().json::<usize>().unwrap(), 1);
+}
+
 async fn push(conn: &mut MultiplexedConnection, id: &str, data: &str) {
     let raw = waited(id, "pay", data, r#","idempotency_key":"order 7""#);
     let () = conn.rpush(keys().queue(), raw).await.unwrap();

@@ -116,6 +116,8 @@ async fn a_live_id_without_a_lease_and_a_lease_without_a_worker_are_mended() {
     let call = bench.client().await.request("which").submit().await.unwrap();
     assert_eq!(dies(&bench, "lost", 1).await, 1);
     let () = conn.zrem(keys().workers(), "lost").await.unwrap();
+    // Somebody is in the registry: it is not made again as a whole.
+    let () = conn.zadd(keys().workers(), "another", 9e15).await.unwrap();
     let _worker = worker(&bench).await;
     assert_eq!(call.wait().await.unwrap().json::<u32>().unwrap(), 2);
     nothing_is_left(&mut conn).await;
