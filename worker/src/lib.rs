@@ -3,7 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `worker.rs` | [`Worker`]: building and running one |
-//! | `mapping.rs` | job names to handlers |
+//! | `mapping.rs`, `reload.rs` | job names to handlers, and others for them on SIGHUP |
 //! | `handler/` | the kinds of handlers, one file each |
 //! | `extract.rs`, `answer.rs`, `state.rs` | what compiled-in handlers take, return, share |
 //! | `request.rs` | a job as its handler sees it: answering, progress |
@@ -21,6 +21,7 @@ mod io;
 mod job;
 mod log;
 mod mapping;
+mod reload;
 mod request;
 mod runtime;
 mod signals;

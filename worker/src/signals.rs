@@ -1,8 +1,8 @@
-//! SIGTERM and SIGINT: the first drains, the second ends at once.
+//! SIGTERM and SIGINT: the first drains, the second ends at once. SIGHUP: the jobs are read again.
 
 use std::io;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::stop::Stop;
@@ -25,4 +25,9 @@ pub(crate) fn listen() -> io::Result<watch::Receiver<Stop>> {
         sender.closed().await;
     });
     Ok(stop)
+}
+
+/// Listens for SIGHUP from now on. Without this, it would end the process and its jobs with it.
+pub(crate) fn hangups() -> io::Result<Signal> {
+    signal(SignalKind::hangup())
 }

@@ -9,17 +9,14 @@ use tokio::sync::watch;
 use crate::error::WorkerError;
 use crate::handler::compiled::{AsyncHandler, BlockingHandler, blocking, compiled};
 use crate::io;
-use crate::mapping::{Compiled, MappedJob, Mapping};
+use crate::mapping::MappedJob;
+use crate::reload::Source;
 use crate::signals;
 use crate::state::States;
 use crate::stop::Stop;
 
 /// Runs jobs. Build it, then [`Worker::run`].
-pub struct Worker {
-    settings: Settings,
-    compiled: Compiled,
-    states: States,
-}
+pub struct Worker(Source);
 
 impl Worker {
     /// A worker with the built-in handlers.
@@ -29,7 +26,7 @@ impl Worker {
     /// None yet; what the settings name is looked up by [`Worker::check`] and [`Worker::run`],
     /// after the handlers have been put in.
     pub fn from_settings(settings: Settings) -> Result<Self, WorkerError> {
-        Ok(Self { settings, compiled: BTreeMap::new(), states: States::default() })
+        Ok(Self(Source { settings, compiled: BTreeMap::new(), states: States::default() }))
     }
 
     /// Puts in an async function over extractors ([`crate::FromRequest`]) as handler `name`.
@@ -37,7 +34,7 @@ impl Worker {
     /// It runs jobs of that name, unless the settings map it under other names.
     #[must_use]
     pub fn handler<Args: 'static>(mut self, name: &str, function: impl AsyncHandler<Args>) -> Self {
-        self.compiled.insert(name.to_owned(), Arc::from(compiled(function)));
+        self.0.compiled.insert(name.to_owned(), Arc::from(compiled(function)));
         self
     }
 
@@ -48,14 +45,14 @@ impl Worker {
         name: &str,
         function: impl BlockingHandler<Args>,
     ) -> Self {
-        self.compiled.insert(name.to_owned(), Arc::from(blocking(function)));
+        self.0.compiled.insert(name.to_owned(), Arc::from(blocking(function)));
         self
     }
 
     /// Shares `state` with all handlers that take a [`crate::State`] of its type.
     #[must_use]
     pub fn state<S: Send + Sync + 'static>(mut self, state: S) -> Self {
-        self.states.insert(state);
+        self.0.states.insert(state);
         self
     }
 
@@ -65,10 +62,14 @@ impl Worker {
     ///
     /// The first thing that is not there.
     pub fn check(&self) -> Result<Vec<MappedJob>, WorkerError> {
-        Ok(self.mapping()?.describe())
+        Ok(self.0.mapping()?.describe())
     }
 
     /// Runs jobs until SIGTERM or SIGINT, then drains; a second signal ends it at once.
+    ///
+    /// SIGHUP has the settings file read again, if there is one: the jobs that it maps then take
+    /// the place of the earlier ones, also of those that were put into the settings by hand. What
+    /// runs keeps its handler. A file that cannot be used is logged, and changes nothing.
     ///
     /// Handlers run on the Tokio runtime that polls this future, everything that talks to Redis
     /// on a thread of its own: a handler that blocks its thread loses no lease.
@@ -78,23 +79,22 @@ impl Worker {
     /// When it cannot start: settings, handlers, Redis. Later losses of the connection are made
     /// good. Dropping the future gives its jobs back, without waiting for that.
     pub async fn run(self) -> Result<(), WorkerError> {
-        let stop = signals::listen()?;
-        self.run_until(stop).await
+        let (stop, hangups) = (signals::listen()?, signals::hangups()?);
+        let (mapping, mappings) = watch::channel(Arc::new(self.0.mapping()?));
+        let running = io::run(self.0.settings.clone(), mappings, self.0.states.clone(), stop);
+        tokio::select! {
+            ended = running => ended,
+            never = self.0.serve(hangups, mapping) => match never {},
+        }
     }
 
-    /// As [`Worker::run`], but stopped by `stop` and by no signal.
+    /// As [`Worker::run`], but stopped by `stop` and by no signal. Its jobs stay as they are.
     ///
     /// # Errors
     ///
     /// As [`Worker::run`].
     pub async fn run_until(self, stop: watch::Receiver<Stop>) -> Result<(), WorkerError> {
-        let mapping = self.mapping()?;
-        io::run(self.settings, mapping, self.states, stop).await
-    }
-
-    fn mapping(&self) -> Result<Mapping, WorkerError> {
-        let mapping = Mapping::new(&self.settings, &self.compiled)?;
-        mapping.check(&self.states)?;
-        Ok(mapping)
+        let (_fixed, mapping) = watch::channel(Arc::new(self.0.mapping()?));
+        io::run(self.0.settings, mapping, self.0.states, stop).await
     }
 }

@@ -3,4 +3,5 @@
 mod call;
 mod ends;
 mod help;
+mod reload;
 mod show;

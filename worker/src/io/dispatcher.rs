@@ -50,7 +50,7 @@ pub(crate) struct Talk {
 pub(crate) struct Dispatcher {
     keys: Keys,
     pub(super) identity: Identity,
-    pub(super) mapping: Mapping,
+    pub(super) mapping: Arc<Mapping>,
     pub(super) shared: Arc<Shared>,
     pub(super) talk: Talk,
     handlers: Handle,
@@ -63,6 +63,8 @@ pub(crate) struct Dispatcher {
     turn: Option<Turn>,
     /// The round of heartbeats under way.
     pub(super) beating: Option<JoinHandle<()>>,
+    /// Whether another round follows it at once: what it says is out of date already.
+    pub(super) beat_again: bool,
     stop: Stop,
     /// Since when the connection stands: nobody takes over within one lease of its reconnect.
     pub(super) connected_since: Instant,
@@ -72,7 +74,7 @@ impl Dispatcher {
     pub(crate) fn new(
         settings: Settings,
         identity: Identity,
-        mapping: Mapping,
+        mapping: Arc<Mapping>,
         shared: Shared,
         talk: Talk,
         handlers: Handle,
@@ -92,6 +94,7 @@ impl Dispatcher {
             drain_timeout: settings.worker.drain_timeout,
             turn: None,
             beating: None,
+            beat_again: false,
             stop: Stop::No,
             connected_since: Instant::now(),
         }
@@ -102,6 +105,7 @@ impl Dispatcher {
         mut self,
         mut events: mpsc::UnboundedReceiver<Event>,
         mut pops: mpsc::UnboundedReceiver<Popped>,
+        mut mappings: watch::Receiver<Arc<Mapping>>,
         mut stop: watch::Receiver<Stop>,
         mut abandoned: oneshot::Receiver<()>,
     ) -> Result<(), WorkerError> {
@@ -145,6 +149,7 @@ impl Dispatcher {
                 }
                 Some(popped) = pops.recv() => self.popped(popped),
                 Some(told) = told.recv() => self.told(told),
+                Ok(()) = mappings.changed() => self.remap(mappings.borrow_and_update().clone()),
                 () = until(next_end) => self.jobs.end_late(),
                 () = until(next_look) => self.look(),
                 _ = ticks.tick() => self.beat(),
@@ -311,10 +316,20 @@ impl Dispatcher {
         }
     }
 
+    /// Maps jobs otherwise from now on. What runs keeps its handler.
+    fn remap(&mut self, mapping: Arc<Mapping>) {
+        self.identity.names = mapping.names();
+        self.mapping = mapping;
+        // Others park what this worker maps only once they know that it does.
+        self.beat_again = true;
+        self.beat();
+    }
+
     pub(super) fn beat(&mut self) {
         if self.beating.is_some() {
             return;
         }
+        self.beat_again = false;
         let info = self.identity.info(self.status());
         let queues: Vec<_> = self.queues.iter().map(|queue| queue.keys.clone()).collect();
         let (link, keys) = (self.talk.beats.clone(), self.keys.clone());

@@ -15,7 +15,12 @@ const PAUSE: Duration = Duration::from_millis(100);
 impl Dispatcher {
     pub(super) fn told(&mut self, told: Told) {
         match told {
-            Told::RoundEnded => self.beating = None,
+            Told::RoundEnded => {
+                self.beating = None;
+                if self.beat_again {
+                    self.beat();
+                }
+            }
             Told::TakenOver { queue } => self.queues[queue].length = None,
             Told::Beat { queue, heartbeat } => self.heartbeat(queue, heartbeat),
             Told::Control { queue, control } => self.control(queue, control),

@@ -45,7 +45,7 @@ const WITHIN: Duration = Duration::from_secs(1);
 /// Runs a worker to its end. Handlers run on the runtime that polls this future.
 pub(crate) async fn run(
     settings: Settings,
-    mapping: Mapping,
+    mappings: watch::Receiver<Arc<Mapping>>,
     states: States,
     stop: watch::Receiver<Stop>,
 ) -> Result<(), WorkerError> {
@@ -57,7 +57,7 @@ pub(crate) async fn run(
         let runtime = Builder::new_current_thread().enable_all().build();
         let result = match runtime {
             Ok(runtime) => {
-                runtime.block_on(serve(settings, mapping, states, handlers, stop, abandoned))
+                runtime.block_on(serve(settings, mappings, states, handlers, stop, abandoned))
             }
             Err(error) => Err(error.into()),
         };
@@ -68,12 +68,13 @@ pub(crate) async fn run(
 
 async fn serve(
     settings: Settings,
-    mapping: Mapping,
+    mut mappings: watch::Receiver<Arc<Mapping>>,
     states: States,
     handlers: Handle,
     stop: watch::Receiver<Stop>,
     abandoned: oneshot::Receiver<()>,
 ) -> Result<(), WorkerError> {
+    let mapping = mappings.borrow_and_update().clone();
     let identity = Identity::new(&settings, &mapping);
     let connector = Connector::new(&settings.redis, &format!("redcall-worker-{}", identity.id))?;
     let link = Arc::new(Link::connect(connector.clone(), Arc::new(|_, _| {})).await?);
@@ -114,7 +115,7 @@ async fn serve(
     let queues = queues.collect();
     let talk = dispatcher::Talk { told, hearing: Some(hearing), beats };
     let dispatcher = Dispatcher::new(settings, identity, mapping, shared, talk, handlers, queues);
-    dispatcher.run(heard, pops, stop, abandoned).await
+    dispatcher.run(heard, pops, mappings, stop, abandoned).await
 }
 
 impl Identity {
