@@ -11,6 +11,7 @@ mod bounds;
 mod calls;
 mod commands;
 mod isolation;
+mod kills;
 mod life;
 mod load;
 mod lua;
