@@ -1,5 +1,5 @@
-//! Fixtures for the tests of all crates: private Redis servers, a proxy that breaks connections, and
-//! the one place that polls.
+//! Fixtures for the tests of all crates: private Redis servers, a proxy that breaks connections,
+//! and the one place that polls.
 //!
 //! | file | holds |
 //! |---|---|

@@ -59,7 +59,8 @@ impl Source {
                     mapping.send_replace(Arc::new(loaded));
                 }
                 Err(error) => {
-                    tracing::error!(%error, "the settings cannot be used; the jobs stay as they are");
+                    let what = "the settings cannot be used; the jobs stay as they are";
+                    tracing::error!(%error, "{what}");
                 }
             }
         }

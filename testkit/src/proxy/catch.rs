@@ -93,8 +93,8 @@ impl Catch {
     }
 }
 
-/// A reply that has reached the proxy and goes no further, for as long as this value lives. Dropped,
-/// it is lost, and its connection with it.
+/// A reply that has reached the proxy and goes no further, for as long as this value lives. When it
+/// is dropped, the reply is lost, and its connection with it.
 pub struct Held {
     /// The request that it answers.
     pub request: Vec<u8>,

@@ -2,11 +2,11 @@
 //!
 //! | variable | means |
 //! |---|---|
-//! | `MORTAL_FOLDER` | where it writes down what it does, in the file `effects`; looked at by tests |
+//! | `MORTAL_FOLDER` | where it writes down what it does, in the file `effects` |
 //! | `MORTAL_DIES` | `before`, `in` or `after` its handler; unset: it does not die |
 //!
-//! Whoever first creates the file `died` in the folder dies, so that the same program can take over.
-//! Everything else it takes from the settings, as every worker does.
+//! Whoever first creates the file `died` in the folder dies, so that the same program can take
+//! over. Everything else it takes from the settings, as every worker does.
 
 #![allow(
     clippy::unwrap_used,
