@@ -1,10 +1,12 @@
-//! Fixtures for the tests of all crates: private Redis servers, and the one place that polls.
+//! Fixtures for the tests of all crates: private Redis servers, a proxy that breaks connections,
+//! and the one place that polls.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `test_redis.rs` | [`TestRedis`]: a server per test, plain or with TLS |
 //! | `restartable.rs` | [`RestartableRedis`]: one that may be killed and keeps what it wrote |
 //! | `certificates.rs` | a private certificate authority for it |
+//! | `proxy.rs`, `proxy/` | [`FaultProxy`]: connections that break when a test says so |
 //! | `eventually.rs` | [`eventually()`] |
 //!
 //! A dev-dependency only: fixtures panic instead of returning errors, since a test has nothing
@@ -17,10 +19,12 @@
 
 mod certificates;
 mod eventually;
+mod proxy;
 mod restartable;
 mod test_redis;
 
 pub use eventually::eventually;
+pub use proxy::{Exchange, FaultProxy, Held};
 /// The driver in the version that [`TestRedis::connection`] speaks, so that tests of other crates
 /// can send plain commands without depending on it.
 pub use redis;

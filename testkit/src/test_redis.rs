@@ -121,6 +121,11 @@ impl TestRedis {
         self.server.pid()
     }
 
+    /// Its Unix socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.server.dir().join("r.sock")
+    }
+
     /// What the server has logged so far.
     #[must_use]
     pub fn log(&self) -> String {

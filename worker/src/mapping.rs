@@ -9,7 +9,7 @@ use redcall_common::settings::{HandlerSettings, JobSettings, Limit, Settings};
 use redcall_common::store::Rule;
 
 use crate::error::WorkerError;
-use crate::handler::command::CommandHandler;
+use crate::handler::command::{Bounds, CommandHandler};
 use crate::handler::{Handler, builtin};
 use crate::state::States;
 
@@ -46,9 +46,13 @@ impl Mapping {
     /// under its own name.
     pub(crate) fn new(settings: &Settings, compiled: &Compiled) -> Result<Self, WorkerError> {
         let dir = settings.base_dir();
+        let bounds = Bounds {
+            max_answer: settings.limits.answer,
+            cancel_grace: settings.worker.cancel_grace,
+        };
         let mut jobs = BTreeMap::new();
         for (name, job) in &settings.jobs {
-            let handler = handler(job, compiled, &dir, settings.limits.answer)
+            let handler = handler(job, compiled, &dir, bounds)
                 .map_err(|problem| mistake(settings, name, job, problem))?;
             jobs.insert(name.clone(), Mapped { handler, rules: Arc::new(job.clone()) });
         }
@@ -121,11 +125,11 @@ fn handler(
     job: &JobSettings,
     compiled: &Compiled,
     dir: &Path,
-    max_answer: usize,
+    bounds: Bounds,
 ) -> Result<Arc<dyn Handler>, String> {
     match &job.kind {
         HandlerSettings::Command(command) => {
-            Ok(Arc::new(CommandHandler::new(command, dir, max_answer)?))
+            Ok(Arc::new(CommandHandler::new(command, dir, bounds)?))
         }
         HandlerSettings::Compiled(name) => {
             let built_in = name.strip_prefix(builtin::PREFIX).and_then(builtin::find);

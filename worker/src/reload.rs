@@ -3,10 +3,12 @@
 //! Nothing else of the settings is: what concerns connections, queues and slots needs a restart.
 
 use std::io;
+use std::sync::Arc;
 
 use redcall_common::settings::Settings;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 
 use crate::error::WorkerError;
 use crate::mapping::{Compiled, Mapping};
@@ -34,6 +36,7 @@ pub(crate) struct Source {
 /// When the operating system refuses the signal.
 pub(crate) fn listen(source: Source) -> io::Result<mpsc::Receiver<Reloaded>> {
     let mut hangup = signal(SignalKind::hangup())?;
+    let source = Arc::new(source);
     let (reloads, reloaded) = mpsc::channel(1);
     tokio::spawn(async move {
         loop {
@@ -41,7 +44,15 @@ pub(crate) fn listen(source: Source) -> io::Result<mpsc::Receiver<Reloaded>> {
                 signal = hangup.recv() => if signal.is_none() { return },
                 () = reloads.closed() => return,
             }
-            match source.read() {
+            if source.settings.file.is_none() {
+                // The environment of a process does not change, and what was set in code would go.
+                tracing::warn!("SIGHUP: there is no settings file to read again");
+                continue;
+            }
+            // Files and `PATH` are looked at: not on a thread that handlers need.
+            let reading = source.clone();
+            let Ok(read) = spawn_blocking(move || reading.read()).await else { return };
+            match read {
                 Ok(reloaded) => {
                     if reloads.send(reloaded).await.is_err() {
                         return;
@@ -56,14 +67,14 @@ pub(crate) fn listen(source: Source) -> io::Result<mpsc::Receiver<Reloaded>> {
 
 /// Logs each mistake, and what to do about it.
 fn refused(error: &WorkerError) {
-    tracing::error!("the settings are not reloaded: the old mapping stays");
+    let what = "the settings cannot be used; the jobs stay as they are";
     match error {
         WorkerError::Settings(error) => {
-            for mistake in error.mistakes() {
-                tracing::error!(help = mistake.help(), "{mistake}");
+            for error in error.mistakes() {
+                tracing::error!(%error, help = error.help(), "{what}");
             }
         }
-        other => tracing::error!("{other}"),
+        error => tracing::error!(%error, "{what}"),
     }
 }
 

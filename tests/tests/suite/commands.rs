@@ -1,6 +1,8 @@
 //! Jobs that a command runs: what it reads and prints, how it ends, and what it leaves behind.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
+mod cancelled;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 

@@ -75,9 +75,20 @@ impl Store {
         self.push(&elements).await;
     }
 
+    /// One turn of a worker that lives, if nobody has said otherwise.
     async fn cycle(&self, own: &WorkerKeys, take: usize, outcomes: &[Outcome]) -> CycleReply {
+        self.lives(own).await;
         let cycle = Cycle { outcomes, ..Cycle::take(own, take) };
         self.link.cycle(&[cycle], WITHIN).await.unwrap().remove(0)
+    }
+
+    /// Puts a worker into the registry for ever, unless it is there.
+    async fn lives(&self, own: &WorkerKeys) {
+        let id = own.leases.rsplit(':').next().unwrap();
+        let mut conn = self.conn.clone();
+        let add =
+            redis::cmd("ZADD").arg(own.queue.workers()).arg("NX").arg(9e15).arg(id).to_owned();
+        let _: i64 = add.query_async(&mut conn).await.unwrap();
     }
 
     /// Takes up to `count` requests; their ids.

@@ -12,6 +12,7 @@ mod calls;
 mod commands;
 mod guarantees;
 mod isolation;
+mod kills;
 mod life;
 mod load;
 mod lua;

@@ -14,6 +14,7 @@ use redcall_tests::{Bench, Program, RunningWorker, binary};
 use redcall_worker::Worker;
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
+use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
 /// The keys that foreign clients script against.
@@ -339,8 +340,20 @@ impl Logged {
         Self { child, log }
     }
 
+    /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Whether it has not ended yet.
+    pub(crate) fn is_running(&self) -> bool {
+        is_running(i32::try_from(self.pid()).unwrap())
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 
     /// What it has logged so far.
@@ -380,7 +393,7 @@ pub(crate) fn run_with_input(
 
 /// Whether a process runs: neither gone, nor ended and only waiting for its parent to look.
 pub(crate) fn is_running(pid: i32) -> bool {
-    let Some(process) = rustix::process::Pid::from_raw(pid) else { return false };
+    let Some(process) = Pid::from_raw(pid) else { return false };
     if rustix::process::test_kill_process(process).is_err() {
         return false;
     }

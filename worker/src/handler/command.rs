@@ -1,8 +1,8 @@
 //! A process per job: data as JSON on stdin, answer as JSON on stdout, stderr into the log.
 //!
 //! The process leads a group of its own. Whatever ends the job ends the group, also what the
-//! command itself has started: by SIGTERM when the job's token fires, by SIGKILL when the handler
-//! is dropped, which the dispatcher does after `worker.cancel_grace`.
+//! command itself has started: by SIGTERM and, after `worker.cancel_grace`, SIGKILL where the run
+//! is not wanted any more, by SIGKILL alone where there is no time for that.
 
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -10,13 +10,13 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use redcall_common::error::Code;
-use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{ChildStdin, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::group::Group;
 use super::{Ending, Handler, HandlerError, Running};
 use crate::request::Request;
 use crate::state::States;
@@ -31,19 +31,16 @@ pub(crate) struct CommandHandler {
     program: PathBuf,
     args: Vec<String>,
     dir: PathBuf,
-    max_answer: usize,
+    bounds: Bounds,
 }
 
-/// Ends the process group when it goes, however it goes.
-struct Group(Option<Pid>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(leader) = self.0 {
-            // It may have ended by itself.
-            let _ = kill_process_group(leader, Signal::KILL);
-        }
-    }
+/// What bounds every run of a command.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Largest answer, bytes.
+    pub(crate) max_answer: usize,
+    /// Time between SIGTERM and SIGKILL.
+    pub(crate) cancel_grace: Duration,
 }
 
 impl CommandHandler {
@@ -53,10 +50,10 @@ impl CommandHandler {
     /// # Errors
     ///
     /// What to do when there is no such program.
-    pub(crate) fn new(command: &[String], dir: &Path, max_answer: usize) -> Result<Self, String> {
+    pub(crate) fn new(command: &[String], dir: &Path, bounds: Bounds) -> Result<Self, String> {
         let (name, args) = command.split_first().ok_or("the command is empty")?;
         let program = find_program(name, dir)?;
-        Ok(Self { program, args: args.to_vec(), dir: dir.to_owned(), max_answer })
+        Ok(Self { program, args: args.to_vec(), dir: dir.to_owned(), bounds })
     }
 
     fn command(&self, request: &Request) -> Command {
@@ -82,47 +79,53 @@ impl Handler for CommandHandler {
 
     fn call(&self, request: Request) -> Running {
         let command = self.command(&request);
-        Box::pin(run(command, self.max_answer, request))
+        Box::pin(run(command, self.bounds, request))
     }
 }
 
-async fn run(mut command: Command, max_answer: usize, request: Request) -> Ending {
+async fn run(mut command: Command, bounds: Bounds, request: Request) -> Ending {
     let mut child = command.spawn().map_err(|error| {
         tracing::error!(id = request.id(), %error, "the command cannot be started");
         HandlerError::with_code(Code::Internal, "the command cannot be started")
     })?;
-    let leader = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-    let group = Group(leader);
+    let group = Group::of(&child);
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (gone, heard) = watch::channel(false);
     let ended = async {
-        let status = child.wait().await.map_err(HandlerError::from);
-        // What it left behind would hold its pipes open.
-        drop(group);
+        let status = end(child, group, &request, bounds.cancel_grace).await?;
         gone.send_replace(true);
-        status
+        Ok(status)
     };
-    let mut work = pin!(async {
-        let (status, output, (), ()) = tokio::try_join!(
-            ended,
-            read(stdout, max_answer, heard.clone()),
-            feed(stdin, request.data(), heard.clone()),
-            log(stderr, &request, heard),
-        )?;
-        answer(status, &output)
-    });
-    tokio::select! {
-        // What has ended in time counts.
-        biased;
-        ending = &mut work => return ending,
-        () = request.cancelled() => {}
+    let (status, output, (), ()) = tokio::try_join!(
+        ended,
+        read(stdout, bounds.max_answer, heard.clone()),
+        feed(stdin, request.data(), heard.clone()),
+        log(stderr, &request, heard),
+    )?;
+    match status {
+        Some(status) => answer(status, &output),
+        None => Err(HandlerError::with_code(Code::Cancelled, "the command was asked to end")),
     }
-    if let Some(leader) = leader {
-        let _ = kill_process_group(leader, Signal::TERM);
+}
+
+/// Waits for the command's end, and ends what it has left behind, which would hold its pipes open.
+/// None if it was asked to end, since the run was not wanted any more.
+async fn end(
+    mut child: Child,
+    group: Group,
+    request: &Request,
+    grace: Duration,
+) -> Result<Option<ExitStatus>, HandlerError> {
+    let status = tokio::select! {
+        status = child.wait() => Some(status?),
+        () = request.cancelled() => None,
+    };
+    if status.is_none() {
+        // Its pipes are served on meanwhile: what it says at its end is logged.
+        group.end(&mut child, grace).await;
     }
-    // With the leader goes whoever ignores SIGTERM.
-    let _ = work.await;
-    Err(HandlerError::with_code(Code::Cancelled, "the command was ended"))
+    drop(group);
+    Ok(status)
 }
 
 /// Writes the data. A command that does not read it is none of our business.

@@ -3,6 +3,7 @@
 pub(crate) mod builtin;
 pub(crate) mod command;
 pub(crate) mod compiled;
+mod group;
 
 use std::pin::Pin;
 

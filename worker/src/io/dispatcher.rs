@@ -180,8 +180,11 @@ impl Dispatcher {
             Err(error) => tracing::error!(%error, "the schedules are not reloaded"),
         }
         self.mapping = reloaded.mapping;
-        self.identity.names = self.mapping.names();
-        tracing::info!(jobs = self.identity.names.len(), "reloaded");
+        let before = std::mem::replace(&mut self.identity.names, self.mapping.names());
+        let after = &self.identity.names;
+        let new: Vec<&String> = after.iter().filter(|name| !before.contains(name)).collect();
+        let gone: Vec<&String> = before.iter().filter(|name| !after.contains(name)).collect();
+        tracing::info!(jobs = after.len(), ?new, ?gone, "the jobs were read again");
         // Others hear at once what it maps now; a round under way says what it mapped.
         self.say_again = true;
         self.beat();
@@ -258,9 +261,14 @@ impl Dispatcher {
         let queue = &mut self.queues[queue];
         queue.length = Some(reply.length);
         queue.ready = reply.ready;
-        queue.note_paused(reply.paused);
+        queue.note_paused(reply.paused || reply.expired);
         if let Some(due) = due {
             queue.note_due(due);
+        }
+        if reply.expired {
+            // It stood still, or was cut off: others may have taken over what it held.
+            queue.unsure = true;
+            self.beat();
         }
     }
 

@@ -58,6 +58,11 @@ impl Dispatcher {
             own.doubt();
         }
         self.compare(queue, heartbeat.held);
+        let own = &self.queues[queue];
+        if own.unsure && own.popping {
+            // What it holds is read back only when nothing more can come from the pop.
+            own.pops.unblock(&self.shared.link);
+        }
         for id in &heartbeat.cancelled {
             self.jobs.end_by_id(queue, id, &Why::Cancelled);
         }

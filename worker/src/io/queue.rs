@@ -48,7 +48,8 @@ pub(crate) struct Queue {
     pub(crate) limited: Vec<String>,
     /// Whether sorted requests of limited names could go on.
     pub(crate) ready: bool,
-    /// Since when it is known to be paused, or was looked at again.
+    /// Since when nothing is leased there: it is paused, or this worker has to say first that it
+    /// lives. Looked at again now and then.
     pub(crate) paused: Option<Instant>,
     /// When something becomes due there.
     pub(crate) due: Option<Instant>,

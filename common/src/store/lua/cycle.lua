@@ -18,11 +18,13 @@
 --   frame if there is a key), back (to the head of the queue), rerun (the same, and it counts as
 --   a run), retry (to the schedule; and push the frame if there is a key), unknown (park it if a
 --   live worker maps the name, else answer or bury; reason is the key index of the parked list)
--- Returns: {results, length, parked, {id, raw, mark, ...}, paused, ready, due}. results: one
+-- Returns: {results, length, parked, {id, raw, mark, ...}, state, ready, due}. results: one
 --   character per outcome: '1' settled, '0' refused, since the lease is gone, 'P' parked. length:
 --   of the queue afterwards. parked: how many names have parked requests. Then what was leased;
---   mark: 'C' cancelled, else its record (JSON) or empty. paused: 1 or 0. ready: 1 if sorted
---   requests could go on. due: when a rate allows the next one (ms), 0 for none.
+--   mark: 'C' cancelled, else its record (JSON) or empty. state: 1 the queue is paused, 2 the
+--   worker's own lease has ended (it has to say first that it lives), else 0; nothing is leased
+--   then. ready: 1 if sorted requests could go on. due: when a rate allows the next one (ms), 0
+--   for none.
 -- Derived keys: response:<id> of callers that joined a call; limited:<name>:<key>, turns:<name>,
 --   held:<name>, running:<name>:<key>, rate:<name>:<key> of limited names.
 -- Cost: O(outcomes + taken); with limited names O(up to 1,000 sorted) more. An element without a
@@ -381,13 +383,18 @@ local function drain(key, up_to)
   end
 end
 
--- What a blocked pop has moved is this worker's already, room or not; unless the queue is paused.
+-- A worker whose lease has ended leases nothing more: what a blocked pop of one that stands still
+-- brings would only be taken over again, and count as one more crash.
+local alive = redis.call('ZSCORE', KEYS[8], worker)
+local state = paused and 1 or (alive and tonumber(alive) > now_ms()) and 0 or 2
+
+-- What a blocked pop has moved is this worker's already, room or not.
 while true do
   local raw = redis.call('LPOP', KEYS[2])
   if not raw then break end
   local rule, place
-  if limit_count > 0 and not paused then rule, place = rule_of(raw) end
-  if paused then
+  if limit_count > 0 and state == 0 then rule, place = rule_of(raw) end
+  if state > 0 then
     redis.call('LPUSH', KEYS[1], raw)
   elseif rule then
     sort(raw, rule, place)
@@ -398,7 +405,7 @@ while true do
 end
 keep()
 
-if not paused then
+if state == 0 then
   for i = 1, parked_count do
     local key, name = KEYS[tonumber(ARGV[10 + 2 * i])], ARGV[11 + 2 * i]
     drain(key, take)
@@ -407,7 +414,7 @@ if not paused then
 end
 
 local ready, due = 0, 0
-if has_limited and limit_count > 0 and not paused then
+if has_limited and limit_count > 0 and state == 0 then
   local passed = redis.call('ZRANGEBYSCORE', KEYS[15], '-inf', string.format('%.0f', now_ms()),
     'LIMIT', 0, 1000)
   for _, slot in ipairs(passed) do
@@ -416,7 +423,7 @@ if has_limited and limit_count > 0 and not paused then
     redis.call('RPUSH', base .. ':turns:' .. name, key)
   end
 end
-if paused then
+if state > 0 then
   take = 0
 elseif limit_count == 0 then
   drain(KEYS[1], take)
@@ -444,11 +451,5 @@ for name in pairs(freed) do
   end
 end
 
--- Whoever leases can be found by those who take over, also if it has been taken for dead before
--- this and never says anything again.
-if count > 0 then
-  redis.call('ZADD', KEYS[8], 'NX', string.format('%.0f', now_ms() - 1), worker)
-end
-
 return { results, redis.call('LLEN', KEYS[1]), redis.call('SCARD', KEYS[7]), taken,
-  paused and 1 or 0, ready, due }
+  state, ready, due }

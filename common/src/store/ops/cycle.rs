@@ -137,6 +137,8 @@ pub struct CycleReply {
     pub leased: Vec<Leased>,
     /// Whether the queue is paused: then nothing is leased.
     pub paused: bool,
+    /// Whether the worker's own lease has ended: then nothing is leased before its next heartbeat.
+    pub expired: bool,
     /// Whether requests of limited names could go on if there were room.
     pub ready: bool,
     /// When a rate allows the next of them, Redis time in ms.
@@ -217,7 +219,7 @@ impl<'a> Cycle<'a> {
 pub(super) fn reply(value: Value) -> Result<CycleReply, StoreError> {
     type Taken = Vec<(String, Vec<u8>, Vec<u8>)>;
     type Raw = (String, usize, usize, Taken, u8, u8, u64);
-    let (results, length, parked, leased, paused, ready, due): Raw = read("cycle", value)?;
+    let (results, length, parked, leased, state, ready, due): Raw = read("cycle", value)?;
     let settled = results.chars().map(|result| match result {
         '1' => Ok(Settled::Yes),
         '0' => Ok(Settled::LeaseLost),
@@ -230,7 +232,8 @@ pub(super) fn reply(value: Value) -> Result<CycleReply, StoreError> {
         length,
         parked,
         leased: leased.map(|(id, raw, mark)| Leased { id, raw, mark: Mark::read(&mark) }).collect(),
-        paused: paused == 1,
+        paused: state == 1,
+        expired: state == 2,
         ready: ready == 1,
         due_ms: (due > 0).then_some(due),
     })

@@ -81,6 +81,7 @@ async fn a_dead_workers_lease_leaves_a_crash_in_the_record_and_a_leaving_ones_no
     store.push_ids(&["a", "b"]).await;
     assert_eq!(store.lease(&dying, 1).await, ["a"]);
     assert_eq!(store.lease(&leaving, 1).await, ["b"]);
+    let () = store.conn.zadd(store.keys.workers(), "dying", 1).await.unwrap();
     for (worker, by_itself) in [("dying", false), ("leaving", true)] {
         let released = store.link.release(&store.keys, worker, by_itself, WITHIN).await.unwrap();
         assert_eq!(released, Released::Back(1));

@@ -75,6 +75,8 @@ async fn a_turn_over_several_queues_is_made_good_and_nothing_is_taken_twice() {
     let second = WorkerKeys::new(keys, "own", 100, LONG);
     store.push_ids(&["a", "b"]).await;
     flush(&mut store.conn).await;
+    store.lives(&first).await;
+    store.lives(&second).await;
     let cycle = |keys| Cycle::take(keys, 1);
     let replies = store.link.cycle(&[cycle(&second), cycle(&first)], WITHIN).await.unwrap();
     assert!(replies[0].leased.is_empty());
@@ -86,6 +88,7 @@ async fn a_turn_over_several_queues_is_made_good_and_nothing_is_taken_twice() {
 async fn a_pop_that_blocks_meanwhile_still_leases_what_it_brings() {
     let mut store = Store::new().await;
     let own = Arc::new(store.worker("own"));
+    store.lives(&own).await;
     let mut pop = BlockingPop::new(store.connector.clone(), own);
     let popping = tokio::spawn(async move { pop.next(WITHIN, &[]).await });
     eventually("the pop to block", async || (blocked(&mut store.conn).await == 1).then_some(()))

@@ -89,6 +89,7 @@ async fn what_a_blocked_pop_moved_comes_first_room_or_not() {
 async fn a_blocked_pop_leases_what_it_brings_and_checks_it_first() {
     let mut store = Store::new().await;
     let own = std::sync::Arc::new(store.worker("own"));
+    store.lives(&own).await;
     let mut pop = BlockingPop::new(store.connector.clone(), own.clone());
     store.push_ids(&["a", "a"]).await;
     let reply = pop.next(WITHIN, &[]).await.unwrap();
@@ -161,6 +162,8 @@ async fn several_queues_are_served_in_one_write_each_with_its_own_keys() {
     let second = redcall_common::store::WorkerKeys::new(keys.clone(), "own", 100, age);
     store.push_ids(&["a", "b"]).await;
     let () = store.conn.rpush(keys.queue(), envelope("a")).await.unwrap();
+    store.lives(&first).await;
+    store.lives(&second).await;
     let cycle = Cycle::take;
     let cycles = [cycle(&second, 5), cycle(&first, 1)];
     let replies = store.link.cycle(&cycles, WITHIN).await.unwrap();

@@ -1,7 +1,7 @@
 //! What keeps the scripts whole when something else is not: foreign keys, lost replies, a lost
 //! registry, a worker that has been given up.
 
-use redcall_common::store::{Pushed, Released, Settled};
+use redcall_common::store::{Pushed, Settled};
 use redis::AsyncCommands;
 
 use super::{LONG, Store, WITHIN, envelope};
@@ -25,20 +25,26 @@ async fn a_foreign_value_at_a_response_key_costs_only_that_answer() {
 }
 
 #[tokio::test]
-async fn whoever_leases_after_it_was_given_up_is_found_again() {
+async fn whoever_was_given_up_leases_nothing_before_it_says_that_it_lives() {
     let mut store = Store::new().await;
     let own = store.worker("own");
-    let beat = super::registry::beat(&store, "other", LONG, &[]).await;
-    assert!(beat.dead.is_empty());
-    store.push_ids(&["a"]).await;
-    // It never says again that it lives, as if it froze right after this.
-    assert_eq!(store.lease(&own, 1).await, ["a"]);
-    let other = store.worker("other");
-    let beat = super::registry::beat(&store, "other", LONG, &[]).await;
-    assert_eq!(beat.dead, ["own"]);
-    let released = store.link.release(&store.keys, "own", false, WITHIN).await.unwrap();
-    assert_eq!(released, Released::Back(1));
-    assert_eq!(store.lease(&other, 1).await, ["a"]);
+    store.push_ids(&["b"]).await;
+    // What its blocked pop has moved goes back, whether it was taken over already or not.
+    for ended in [true, false] {
+        let () = store.conn.rpush(store.keys.inbox("own"), envelope("a")).await.unwrap();
+        if ended {
+            let () = store.conn.zadd(store.keys.workers(), "own", 1).await.unwrap();
+        } else {
+            let () = store.conn.del(store.keys.workers()).await.unwrap();
+        }
+        let turn = redcall_common::store::Cycle::take(&own, 5);
+        let reply = store.link.cycle(&[turn], WITHIN).await.unwrap().remove(0);
+        assert!(reply.expired && !reply.paused && reply.leased.is_empty(), "{reply:?}");
+        assert_eq!(store.queued().await, ["a", "b"].map(envelope));
+        let _: String = store.conn.lpop(store.keys.queue(), None).await.unwrap();
+    }
+    super::registry::beat(&store, "own", LONG, &[]).await;
+    assert_eq!(store.lease(&own, 5).await, ["b"]);
 }
 
 #[tokio::test]

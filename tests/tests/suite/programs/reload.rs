@@ -1,17 +1,18 @@
-//! SIGHUP: the mapping is read again, while jobs run.
+//! A worker whose settings file changes while it runs.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
-use std::collections::BTreeMap;
-
 use redcall_client::{Client, Code};
-use redcall_testkit::{TestRedis, eventually};
+use redcall_testkit::eventually;
 use redcall_tests::Bench;
-use redis::AsyncCommands;
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use rustix::process::Signal;
+use serde_json::{Value, json};
 
 use crate::support::{Logged, SettingsFile};
 
+const ADD: &str = "[jobs.add]\nhandler = 'builtin:add'\n";
+const PLUS: &str = "[jobs.plus]\nhandler = 'builtin:add'\n";
+
+/// A real worker, the file that it reads, and who calls it.
 struct Stage {
     worker: Logged,
     file: SettingsFile,
@@ -20,74 +21,131 @@ struct Stage {
 }
 
 impl Stage {
-    async fn new(mapping: &str) -> Self {
-        let bench = Bench::on(TestRedis::start().await);
-        let file = SettingsFile::new(mapping);
-        let env = BTreeMap::from([("REDIS_URL".to_owned(), bench.redis.url())]);
+    /// A worker that maps what `jobs` says, and says that it is ready.
+    async fn new(jobs: &str) -> Self {
+        let bench = Bench::new().await;
+        let file = SettingsFile::new(jobs);
+        let mut env = bench.environment();
+        env.retain(|key, _| !key.starts_with("REDCALL__JOBS__"));
         let worker = Logged::start("redcall-worker", &["--settings", file.arg()], &env);
+        worker.line(" ready ").await;
         let client = bench.client().await;
-        eventually("the worker to appear", async || {
-            (client.inspect().workers().await.unwrap().len() == 1).then_some(())
-        })
-        .await;
         Self { worker, file, client, bench }
     }
 
-    /// Writes another mapping and tells the worker.
-    fn maps(&self, mapping: &str) {
-        std::fs::write(&self.file.path, mapping).unwrap();
-        self.hang_up();
+    /// Writes other settings and tells the worker, which may not have heard yet.
+    fn now_has(&self, jobs: &str) {
+        std::fs::write(&self.file.path, jobs).unwrap();
+        self.worker.signal(Signal::HUP);
     }
 
-    fn hang_up(&self) {
-        let pid = Pid::from_raw(i32::try_from(self.worker.pid()).unwrap()).unwrap();
-        kill_process(pid, Signal::HUP).unwrap();
+    /// Waits until callers can see that it maps just these.
+    async fn maps(&self, names: &[&str]) {
+        eventually("the worker to map other jobs", async || {
+            self.bench.workers().await.iter().any(|worker| worker.jobs == names).then_some(())
+        })
+        .await;
     }
 
-    async fn jobs(&self) -> Vec<String> {
-        self.client.inspect().workers().await.unwrap().remove(0).jobs
+    /// The sum, or why there is none.
+    async fn add(&self, name: &str) -> Result<String, Code> {
+        let answer = self.client.call_and_wait(name, &json!({"a": 1, "b": 2})).await;
+        answer.map(|answer| answer.data.get().to_owned()).map_err(|error| error.code())
     }
 }
 
-const OLD: &str = "[jobs.old]\nhandler = 'builtin:echo'\n[jobs.slow]\nhandler = 'builtin:sleep'\n";
-const NEW: &str = "[jobs.new]\nhandler = 'builtin:echo'\n";
-
-#[tokio::test]
-async fn a_new_mapping_serves_and_what_runs_goes_on() {
-    let stage = Stage::new(OLD).await;
-    assert_eq!(stage.client.call_and_wait("old", &1).await.unwrap().data.get(), "1");
-    let slow = stage.client.request("slow").data(&json!({"ms": 1500})).submit().await.unwrap();
-    let mut conn = stage.bench.redis.connection().await;
-    eventually("the slow one to run", async || {
-        conn.exists::<_, bool>("redcall:{default}:live").await.unwrap().then_some(())
-    })
-    .await;
-    stage.maps(NEW);
-    eventually("the new mapping to be known", async || {
-        (stage.jobs().await == ["new"]).then_some(())
-    })
-    .await;
-    assert_eq!(stage.client.call_and_wait("new", &2).await.unwrap().data.get(), "2");
-    let error = stage.client.call_and_wait("old", &3).await.unwrap_err();
-    assert_eq!(error.code(), Code::UnknownJob);
-    assert_eq!(slow.wait().await.unwrap().data.get(), "null", "nothing of the old is dropped");
+fn three() -> Result<String, Code> {
+    Ok(r#"{"answer":3}"#.to_owned())
 }
 
 #[tokio::test]
-async fn an_invalid_file_is_refused_and_the_old_mapping_stays() {
-    let stage = Stage::new(OLD).await;
-    stage.maps("[jobs.new]\nhandler = 'builtin:ech'\n");
-    stage.worker.line("there is no handler `builtin:ech`").await;
-    stage.maps("[jobs.new]\nhandle = 'builtin:echo'\n");
-    stage.worker.line("jobs.new.handle: unknown key").await;
-    assert_eq!(stage.client.call_and_wait("old", &1).await.unwrap().data.get(), "1");
-    assert_eq!(stage.jobs().await, ["old", "slow"]);
-    // Mended, it is taken; twice in a row does no harm.
-    stage.maps(NEW);
-    stage.hang_up();
-    eventually("the new mapping to be known", async || {
-        (stage.jobs().await == ["new"]).then_some(())
+async fn new_names_work_and_removed_ones_are_unknown() {
+    let stage = Stage::new(ADD).await;
+    assert_eq!(stage.add("add").await, three());
+    assert_eq!(stage.add("plus").await, Err(Code::UnknownJob));
+    stage.now_has(PLUS);
+    let line = stage.worker.line("the jobs were read again").await;
+    assert!(line.contains(r#"jobs=1 new=["plus"] gone=["add"]"#), "{line}");
+    stage.maps(&["plus"]).await;
+    assert_eq!(stage.add("plus").await, three());
+    assert_eq!(stage.add("add").await, Err(Code::UnknownJob));
+}
+
+#[tokio::test]
+async fn what_runs_during_a_reload_ends_as_it_would_have() {
+    let waits = "[jobs.waits]\ncommand = ['sh', '-c', \
+                 'echo > runs; until test -e go; do :; done; echo 7']";
+    let stage = Stage::new(waits).await;
+    let call = stage.client.request("waits").data(&Value::Null).submit().await.unwrap();
+    eventually("the job to run", async || stage.file.dir().join("runs").exists().then_some(()))
+        .await;
+    stage.now_has(PLUS);
+    stage.maps(&["plus"]).await;
+    assert_eq!(stage.add("plus").await, three());
+    std::fs::write(stage.file.dir().join("go"), "").unwrap();
+    assert_eq!(call.wait().await.unwrap().data.get(), "7");
+}
+
+#[tokio::test]
+async fn a_job_may_change_its_handler() {
+    let stage = Stage::new("[jobs.one]\ncommand = ['echo', '1']").await;
+    assert_eq!(stage.add("one").await, Ok("1".to_owned()));
+    stage.now_has("[jobs.one]\ncommand = ['echo', '2']");
+    stage.worker.line("the jobs were read again").await;
+    // The mapping is changed before the log says so; the dispatcher hears of it just after.
+    eventually("the other handler to answer", async || {
+        (stage.add("one").await == Ok("2".to_owned())).then_some(())
     })
     .await;
-    assert_eq!(stage.client.call_and_wait("new", &2).await.unwrap().data.get(), "2");
+}
+
+#[tokio::test]
+async fn settings_that_cannot_be_used_change_nothing_and_the_log_says_why() {
+    let stage = Stage::new(ADD).await;
+    let file = stage.file.path.display();
+    for (text, why) in [
+        ("[jobs.add", format!("error={file}: is not valid TOML")),
+        ("[jobs.add]\nhandle = 'x'", format!("error={file}: jobs.add.handle: ")),
+        (
+            "[jobs.add]\nhandler = 'builtin:nope'",
+            format!("error={file}: jobs.add.handler: there is no handler `builtin:nope`"),
+        ),
+        ("[jobs.other]\ncommand = ['./missing']", format!("error={file}: jobs.other.command: `")),
+    ] {
+        stage.now_has(text);
+        let line = stage.worker.line(&why).await;
+        assert!(line.contains("the jobs stay as they are") && line.contains("ERROR"), "{line}");
+        assert_eq!(stage.add("add").await, three());
+    }
+    stage.now_has(PLUS);
+    stage.maps(&["plus"]).await;
+    assert_eq!(stage.add("plus").await, three());
+}
+
+#[tokio::test]
+async fn of_two_signals_in_a_row_the_later_one_counts() {
+    let stage = Stage::new(ADD).await;
+    let worker = stage.bench.workers().await.remove(0).id;
+    for _ in 0..5 {
+        stage.now_has(PLUS);
+        stage.now_has(ADD);
+        stage.now_has(&format!("{ADD}{PLUS}"));
+        stage.maps(&["add", "plus"]).await;
+        assert_eq!((stage.add("add").await, stage.add("plus").await), (three(), three()));
+        stage.now_has(ADD);
+        stage.maps(&["add"]).await;
+    }
+    let workers = stage.bench.workers().await;
+    assert_eq!((workers.len(), &workers[0].id), (1, &worker));
+}
+
+#[tokio::test]
+async fn without_a_file_nothing_changes() {
+    let bench = Bench::new().await;
+    let worker = Logged::start("redcall-worker", &[], &bench.environment());
+    worker.line(" ready ").await;
+    worker.signal(Signal::HUP);
+    worker.line("there is no settings file to read again").await;
+    let answer = bench.client().await.call_and_wait("echo", &1).await.unwrap();
+    assert_eq!(answer.data.get(), "1");
 }

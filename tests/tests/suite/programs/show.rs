@@ -53,7 +53,7 @@ async fn queues_are_shown_with_what_waits_runs_and_died() {
     let expected = |queue: &str, length: u64, running: u64, dead: u64, workers: u64| {
         json!({
             "queue": queue, "length": length, "running": running, "dead": dead, "parked": 0,
-            "workers": workers,
+            "workers": workers, "scheduled": 0, "sorted": 0, "paused": false,
         })
     };
     let mut ages = Vec::new();
@@ -74,12 +74,13 @@ async fn queues_are_shown_with_what_waits_runs_and_died() {
     let ran = Ran::new("redcall", &["queues"], &env).await;
     let rows: Vec<Vec<&str>> =
         ran.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(rows[0], ["QUEUE", "WAITING", "OLDEST", "RUNNING", "PARKED", "DEAD", "WORKERS"]);
-    assert_eq!(rows[2], ["low", "0", "-", "0", "0", "1", "1"]);
-    let (row, age) = (&rows[1], rows[1].len() - 6);
+    let head = "QUEUE WAITING OLDEST RUNNING LATER SORTED PARKED DEAD WORKERS STATE";
+    assert_eq!(rows[0].join(" "), head);
+    assert_eq!(rows[2], ["low", "0", "-", "0", "0", "0", "0", "1", "1"]);
+    let (row, age) = (&rows[1], rows[1].len() - 8);
     assert_eq!(
         (row[..2].to_vec(), &row[2 + age..]),
-        (vec!["default", "3"], &["2", "0", "0", "1"][..])
+        (vec!["default", "3"], &["2", "0", "0", "0", "0", "1"][..])
     );
 }
 

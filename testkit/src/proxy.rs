@@ -1,0 +1,187 @@
+//! A proxy in front of a private Redis that breaks connections on purpose.
+
+mod catch;
+mod connection;
+mod faults;
+mod resp;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use redcall_common::settings::RedisSettings;
+use tokio::net::UnixStream;
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
+
+pub use catch::{Exchange, Held};
+use faults::{Faults, Replies};
+
+use crate::TestRedis;
+
+/// How long a reply is waited for that a test wants to hold or to lose: only ever used up by a
+/// test that fails.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// A proxy on a loopback port. It passes everything on until it is told otherwise; requests always
+/// go through, faults befall connections and replies. Dropping it cuts its connections.
+///
+/// It runs on a thread of its own: a test that blocks its own thread does not hold it up. Its
+/// clients speak plain TCP, whatever the server speaks to others. Subscriptions need RESP3.
+pub struct FaultProxy {
+    address: SocketAddr,
+    redis: RedisSettings,
+    faults: Arc<Faults>,
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl FaultProxy {
+    /// Starts a proxy in front of `redis`.
+    ///
+    /// # Panics
+    /// When there is no free port.
+    #[must_use]
+    pub fn start(redis: &TestRedis) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (faults, socket) = (Arc::new(Faults::default()), redis.socket());
+        let (end, ended) = oneshot::channel();
+        let shared = faults.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                tokio::select! {
+                    () = serve(listener, &socket, &shared) => {}
+                    _ = ended => {}
+                }
+            });
+        });
+        let redis = RedisSettings { ca_file: None, ..redis.settings() };
+        Self { address, redis, faults, end: Some(end), thread: Some(thread) }
+    }
+
+    /// The address that the code under test is given.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+
+    /// The server's settings, with this proxy's address.
+    #[must_use]
+    pub fn settings(&self) -> RedisSettings {
+        RedisSettings { url: self.url(), ..self.redis.clone() }
+    }
+
+    /// Passes everything on from now on; what was held back goes first.
+    pub fn pass(&self) {
+        self.faults.set(|mode| {
+            mode.replies = Replies::Pass;
+            mode.refuses = false;
+            mode.delay = Duration::ZERO;
+        });
+    }
+
+    /// Keeps back all replies, of all connections, until [`Self::pass`] or [`Self::lose_replies`].
+    pub fn hold_replies(&self) {
+        self.faults.set(|mode| mode.replies = Replies::Hold);
+    }
+
+    /// Swallows all replies, those that are held as well: requests take effect, and nobody hears
+    /// of it. After [`Self::pass`] a connection that missed replies is out of step with its
+    /// client: [`Self::cut`] before that.
+    pub fn lose_replies(&self) {
+        self.faults.set(|mode| mode.replies = Replies::Lose);
+    }
+
+    /// Passes every reply on that much later. They keep their order, and do not add up.
+    pub fn delay(&self, delay: Duration) {
+        self.faults.set(|mode| mode.delay = delay);
+    }
+
+    /// Closes all connections, both ways. Returns when that is done: nothing of them comes through
+    /// any more. New ones are taken.
+    pub async fn cut(&self) {
+        self.faults.cut().await;
+    }
+
+    /// Closes new connections at once, until [`Self::pass`]. Those that stand go on.
+    pub fn refuse(&self) {
+        self.faults.set(|mode| mode.refuses = true);
+    }
+
+    /// Waits for the first reply from now on for which `wanted` holds, and keeps it back, with
+    /// everything behind it on its connection. What its request asked for has then taken effect.
+    ///
+    /// It is waited for from this call on, not from the first poll. Dropping the future lets the
+    /// reply pass.
+    ///
+    /// # Panics
+    /// The future panics when no such reply has come for ten seconds.
+    #[track_caller]
+    pub fn hold_reply(
+        &self,
+        wanted: impl FnMut(&Exchange<'_>) -> bool + Send + 'static,
+    ) -> impl Future<Output = Held> + Send + 'static {
+        within("hold", self.faults.hold(wanted))
+    }
+
+    /// As [`Self::hold_reply`], but swallows the reply and closes its connection at once, whether
+    /// or not the future is polled. Dropping the future lets the reply pass.
+    ///
+    /// # Panics
+    /// As [`Self::hold_reply`].
+    #[track_caller]
+    pub fn lose_reply(
+        &self,
+        wanted: impl FnMut(&Exchange<'_>) -> bool + Send + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        within("lose", self.faults.lose(wanted))
+    }
+}
+
+impl Drop for FaultProxy {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Takes connections until dropped; they end with it.
+async fn serve(listener: TcpListener, socket: &Path, faults: &Arc<Faults>) {
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let Ok((client, _)) = listener.accept().await else { continue };
+        while connections.try_join_next().is_some() {}
+        let era = faults.era();
+        if faults.mode().refuses {
+            continue;
+        }
+        // A server that is gone: the client hears it by the end of its connection.
+        let Ok(server) = UnixStream::connect(socket).await else { continue };
+        let faults = faults.clone();
+        connections.spawn(connection::serve(client, server, faults, era));
+    }
+}
+
+/// What `caught` brings, in bounded time.
+#[track_caller]
+fn within<T>(what: &'static str, caught: oneshot::Receiver<T>) -> impl Future<Output = T> + Send
+where
+    T: Send,
+{
+    // Taken here: inside the future the caller would be the runtime.
+    let caller = std::panic::Location::caller();
+    async move {
+        match tokio::time::timeout(WITHIN, caught).await {
+            Ok(Ok(caught)) => caught,
+            _ => panic!("{caller}: no reply to {what} within {} s", WITHIN.as_secs()),
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The fault proxy: it passes everything on, but for the fault that it is told.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
+
+use std::time::{Duration, Instant};
+
+use redcall_testkit::redis::aio::MultiplexedConnection;
+use redcall_testkit::redis::{AsyncCommands, AsyncConnectionConfig, Client, RedisResult};
+use redcall_testkit::{FaultProxy, TestRedis, eventually};
+use tokio::task::JoinHandle;
+
+/// A server, its proxy, and a connection to the server that no fault befalls.
+struct Stage {
+    proxy: FaultProxy,
+    direct: MultiplexedConnection,
+    _redis: TestRedis,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let redis = TestRedis::start().await;
+        Self { proxy: FaultProxy::start(&redis), direct: redis.connection().await, _redis: redis }
+    }
+
+    /// A connection through the proxy, in the given version of the protocol.
+    async fn connect_as(&self, version: u8) -> RedisResult<MultiplexedConnection> {
+        let client = Client::open(format!("{}/?protocol={version}", self.proxy.url())).unwrap();
+        let patience = Some(Duration::from_secs(10));
+        let config = AsyncConnectionConfig::new().set_response_timeout(patience);
+        client.get_multiplexed_async_connection_with_config(&config).await
+    }
+
+    async fn connect(&self) -> MultiplexedConnection {
+        self.connect_as(3).await.unwrap()
+    }
+
+    /// Counts `key` up through the proxy, in the background.
+    fn count(conn: &MultiplexedConnection, key: &'static str) -> JoinHandle<RedisResult<i64>> {
+        let mut conn = conn.clone();
+        tokio::spawn(async move { conn.incr(key, 1).await })
+    }
+
+    /// How far `key` has been counted.
+    async fn counted(&mut self, key: &str) -> i64 {
+        self.direct.get::<_, Option<i64>>(key).await.unwrap().unwrap_or(0)
+    }
+
+    /// Waits until `key` has been counted that far: the request has taken effect.
+    async fn has_counted(&mut self, key: &str, count: i64) {
+        eventually("the request to take effect", async || {
+            (self.counted(key).await == count).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn everything_passes_in_both_versions_of_the_protocol() {
+    let stage = Stage::new().await;
+    for version in [2, 3] {
+        let mut conn = stage.connect_as(version).await.unwrap();
+        let large = "x".repeat(3 << 20);
+        let () = conn.set("large", &large).await.unwrap();
+        assert_eq!(conn.get::<_, String>("large").await.unwrap(), large);
+        let mut pipe = redcall_testkit::redis::pipe();
+        for n in 0..1000 {
+            pipe.rpush("list", n);
+        }
+        pipe.query_async::<()>(&mut conn).await.unwrap();
+        let list: Vec<i64> = conn.lrange("list", 0, -1).await.unwrap();
+        assert!(list.into_iter().eq(0..1000));
+        let () = conn.del("list").await.unwrap();
+        assert!(conn.get::<_, String>("list").await.is_err(), "nothing is there");
+    }
+}
+
+#[tokio::test]
+async fn subscriptions_do_not_bring_replies_out_of_step() {
+    let mut stage = Stage::new().await;
+    let client = Client::open(format!("{}/?protocol=3", stage.proxy.url())).unwrap();
+    let (sender, mut pushes) = tokio::sync::mpsc::unbounded_channel();
+    let config = AsyncConnectionConfig::new().set_push_sender(sender);
+    let mut conn = client.get_multiplexed_async_connection_with_config(&config).await.unwrap();
+    conn.subscribe("news").await.unwrap();
+    let held = stage.proxy.hold_reply(|exchange| exchange.asks("INCR"));
+    let () = redcall_testkit::redis::cmd("PUBLISH")
+        .arg(&["news", "late"])
+        .query_async(&mut stage.direct)
+        .await
+        .unwrap();
+    let counting = Stage::count(&conn, "n");
+    let held = held.await;
+    assert_eq!(held.reply, b":1\r\n");
+    held.release();
+    assert_eq!(counting.await.unwrap().unwrap(), 1);
+    let mut heard = Vec::new();
+    while heard.len() < 2 {
+        heard.push(format!("{:?}", pushes.recv().await.unwrap().kind));
+    }
+    assert_eq!(heard, ["Subscribe", "Message"]);
+}
+
+#[tokio::test]
+async fn a_cut_closes_all_connections_and_new_ones_are_taken() {
+    let stage = Stage::new().await;
+    let (mut first, mut second) = (stage.connect().await, stage.connect().await);
+    stage.proxy.cut().await;
+    assert!(first.ping::<()>().await.is_err() && second.ping::<()>().await.is_err());
+    let () = stage.connect().await.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn held_replies_come_when_they_are_let_go_and_their_requests_take_effect_before() {
+    let mut stage = Stage::new().await;
+    let conn = stage.connect().await;
+    stage.proxy.hold_replies();
+    let counting = Stage::count(&conn, "n");
+    stage.has_counted("n", 1).await;
+    assert!(!counting.is_finished());
+    stage.proxy.pass();
+    assert_eq!(counting.await.unwrap().unwrap(), 1);
+}
+
+#[tokio::test]
+async fn lost_replies_are_never_heard_of() {
+    let mut stage = Stage::new().await;
+    let conn = stage.connect().await;
+    stage.proxy.hold_replies();
+    let held = Stage::count(&conn, "n");
+    stage.has_counted("n", 1).await;
+    stage.proxy.lose_replies();
+    let lost = Stage::count(&conn, "n");
+    stage.has_counted("n", 2).await;
+    assert!(!held.is_finished() && !lost.is_finished());
+    stage.proxy.cut().await;
+    stage.proxy.pass();
+    assert!(held.await.unwrap().is_err() && lost.await.unwrap().is_err());
+    assert_eq!(Stage::count(&stage.connect().await, "n").await.unwrap().unwrap(), 3);
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_takes_no_new_connections() {
+    let stage = Stage::new().await;
+    let mut before = stage.connect().await;
+    stage.proxy.refuse();
+    assert!(stage.connect_as(3).await.is_err());
+    let () = before.ping().await.unwrap();
+    stage.proxy.pass();
+    let () = stage.connect().await.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_delay_befalls_every_reply_and_does_not_add_up() {
+    const DELAY: Duration = Duration::from_millis(300);
+    let stage = Stage::new().await;
+    let conn = stage.connect().await;
+    stage.proxy.delay(DELAY);
+    let since = Instant::now();
+    let counts: Vec<_> = (0..20).map(|_| Stage::count(&conn, "n")).collect();
+    for (n, count) in counts.into_iter().enumerate() {
+        assert_eq!(count.await.unwrap().unwrap(), n as i64 + 1);
+    }
+    let took = since.elapsed();
+    assert!(took >= DELAY && took < 10 * DELAY, "{took:?}");
+}
+
+#[tokio::test]
+async fn a_single_reply_is_lost_after_its_effect_and_its_connection_with_it() {
+    let mut stage = Stage::new().await;
+    let (mut other, conn) = (stage.connect().await, stage.connect().await);
+    let lost = stage.proxy.lose_reply(|exchange| exchange.asks("INCR") && exchange.says(":2\r\n"));
+    assert_eq!(Stage::count(&conn, "n").await.unwrap().unwrap(), 1);
+    let second = Stage::count(&conn, "n");
+    lost.await;
+    assert_eq!(stage.counted("n").await, 2);
+    assert!(second.await.unwrap().is_err());
+    // Only this one, and only once.
+    let () = other.ping().await.unwrap();
+    let () = stage.direct.set("n", 1).await.unwrap();
+    assert_eq!(Stage::count(&other, "n").await.unwrap().unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_single_reply_is_held_and_then_let_go_or_lost() {
+    let mut stage = Stage::new().await;
+    let conn = stage.connect().await;
+    let held = stage.proxy.hold_reply(|exchange| exchange.asks("INCR"));
+    let counting = Stage::count(&conn, "n");
+    let held = held.await;
+    assert_eq!(stage.counted("n").await, 1);
+    // What comes behind it waits with it, but takes effect.
+    let behind = Stage::count(&conn, "n");
+    stage.has_counted("n", 2).await;
+    assert!(!counting.is_finished() && !behind.is_finished());
+    held.release();
+    assert_eq!((counting.await.unwrap().unwrap(), behind.await.unwrap().unwrap()), (1, 2));
+    let held = stage.proxy.hold_reply(|exchange| exchange.asks("INCR"));
+    let counting = Stage::count(&conn, "n");
+    held.await.lose();
+    assert!(counting.await.unwrap().is_err());
+    assert_eq!(stage.counted("n").await, 3);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_reply_no_more_lets_it_pass() {
+    let stage = Stage::new().await;
+    let conn = stage.connect().await;
+    drop(stage.proxy.hold_reply(|exchange| exchange.asks("INCR")));
+    drop(stage.proxy.lose_reply(|exchange| exchange.asks("INCR")));
+    assert_eq!(Stage::count(&conn, "n").await.unwrap().unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_ends_with_its_server() {
+    let Stage { proxy, direct, _redis: redis } = Stage::new().await;
+    let client = Client::open(proxy.url()).unwrap();
+    let mut conn = client.get_multiplexed_async_connection().await.unwrap();
+    drop((redis, direct));
+    assert!(conn.ping::<()>().await.is_err());
+    assert!(client.get_multiplexed_async_connection().await.is_err());
+}

@@ -1,0 +1,105 @@
+//! A worker that kills itself once, at a step of a job's life. Run by the tests of kills.
+//!
+//! | variable | means |
+//! |---|---|
+//! | `MORTAL_FOLDER` | where it writes down what it does, in the file `effects` |
+//! | `MORTAL_DIES` | `before`, `in` or `after` its handler; unset: it does not die |
+//!
+//! Whoever first creates the file `died` in the folder dies, so that the same program can take
+//! over. Everything else it takes from the settings, as every worker does.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a fixture that cannot work must end loudly"
+)]
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::PathBuf;
+
+use redcall_testkit::eventually;
+use redcall_worker::{
+    FromRequest, HandlerError, IntoAnswer, Json, Request, Settings, Worker, handler_runtime,
+    init_log,
+};
+use rustix::process::{Signal, getpid, kill_process};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+fn main() {
+    let settings = Settings::load(None).unwrap();
+    init_log(&settings.log);
+    let worker = Worker::from_settings(settings).unwrap();
+    let worker = worker.handler("job", job).handler("responds", responds);
+    let runtime = handler_runtime().unwrap();
+    runtime.block_on(worker.run()).unwrap();
+    runtime.shutdown_background();
+}
+
+fn folder() -> PathBuf {
+    std::env::var_os("MORTAL_FOLDER").expect("MORTAL_FOLDER").into()
+}
+
+/// Dies if it is to die at this step, and nobody has.
+fn reaches(step: &str) {
+    let is_last = std::env::var("MORTAL_DIES").is_ok_and(|dies| dies == step);
+    if is_last && File::create_new(folder().join("died")).is_ok() {
+        kill_process(getpid(), Signal::KILL).unwrap();
+    }
+}
+
+/// Writes down that a run has come this far, in one write: several programs share the file.
+fn note(what: &str, request: &Request) {
+    let line = format!("{what} {} {}\n", request.attempt(), std::process::id());
+    let effects = OpenOptions::new().create(true).append(true).open(folder().join("effects"));
+    effects.unwrap().write_all(line.as_bytes()).unwrap();
+}
+
+/// The step before the handler.
+struct Before;
+
+impl FromRequest for Before {
+    fn from_request(_: &Request) -> Result<Self, HandlerError> {
+        reaches("before");
+        Ok(Self)
+    }
+}
+
+/// The number of the run; and the step after the handler.
+struct After(u32);
+
+impl IntoAnswer for After {
+    fn into_answer(self) -> Result<Box<RawValue>, HandlerError> {
+        reaches("after");
+        Json(self.0).into_answer()
+    }
+}
+
+/// The first run waits for the file that the data names in `until`, if it does.
+async fn gate(attempt: u32, data: Value) {
+    let (Some(name), 1) = (data["until"].as_str(), attempt) else { return };
+    let file = folder().join(name);
+    let is_open = move || std::future::ready(file.exists().then_some(()));
+    eventually("the gate to open", is_open).await;
+}
+
+/// Answers with the number of its run. Ends when it is not wanted any more.
+async fn job(_: Before, request: Request, Json(data): Json<Value>) -> After {
+    note("ran", &request);
+    reaches("in");
+    tokio::select! {
+        () = gate(request.attempt(), data) => {}
+        () = request.cancelled() => note("cancelled", &request),
+    }
+    After(request.attempt())
+}
+
+/// The same, but answers by itself, and whatever its token says: it learns whether that counted.
+async fn responds(request: Request, Json(data): Json<Value>) -> Result<Json<Value>, HandlerError> {
+    note("ran", &request);
+    gate(request.attempt(), data).await;
+    let counted = request.respond(&request.attempt()).await?;
+    note(if counted { "settled" } else { "refused" }, &request);
+    Ok(Json(json!("not used")))
+}

@@ -1,0 +1,77 @@
+//! Commands that are not wanted any more: they are asked to end, and made to end after a grace.
+
+use std::time::{Duration, Instant};
+
+use redcall_client::Code;
+use redcall_testkit::eventually;
+use serde_json::Value;
+
+use super::{Shell, are_gone};
+
+const GRACE: Duration = Duration::from_millis(400);
+
+/// Runs `script`, which writes `count` process ids, and cancels it then. Returns when all of it is
+/// gone and its slot is free: how long that took.
+async fn cancel(shell: &Shell, count: usize) -> Duration {
+    let ticket = shell.client.request("script").data(&Value::Null).submit().await.unwrap();
+    let pids = shell.pids(count).await;
+    let since = Instant::now();
+    ticket.cancel().await.unwrap();
+    assert_eq!(ticket.wait().await.unwrap_err().code(), Code::Cancelled);
+    are_gone(&pids).await;
+    let took = since.elapsed();
+    shell.goes_on().await;
+    took
+}
+
+async fn with_grace(grace: Duration, script: &str) -> Shell {
+    Shell::with(script, |bench| bench.settings.worker.cancel_grace = grace).await
+}
+
+/// Waits until a script has noted that it has cleaned up.
+async fn has_cleaned_up(shell: &Shell) {
+    eventually("the script to have cleaned up", async || {
+        shell.file.dir().join("clean").exists().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_cancelled_command_is_asked_to_end_and_may_clean_up() {
+    let script = "trap 'echo > clean; exit' TERM; sleep 600 & echo $$ $! > pids; wait";
+    let shell = with_grace(Duration::from_secs(60), script).await;
+    cancel(&shell, 2).await;
+    has_cleaned_up(&shell).await;
+}
+
+#[tokio::test]
+async fn a_command_and_children_that_ignore_it_are_killed_after_the_grace() {
+    let script = "trap '' TERM; sleep 600 & echo $$ $! > pids; wait";
+    let shell = with_grace(GRACE, script).await;
+    let took = cancel(&shell, 2).await;
+    assert!(took >= GRACE, "{took:?}");
+}
+
+#[tokio::test]
+async fn a_child_that_outlives_its_command_has_the_same_grace() {
+    // The shell ends at once, as shells do; what it has started cleans up after that.
+    let child = "trap 'while kill -0 $PPID; do :; done 2> /dev/null; echo > clean; exit' TERM; \
+                 echo $$ $PPID > pids; while :; do sleep 600 & wait; done";
+    let script = format!("sh -c {} & wait", quoted(child));
+    let shell = with_grace(Duration::from_secs(60), &script).await;
+    cancel(&shell, 2).await;
+    has_cleaned_up(&shell).await;
+}
+
+#[tokio::test]
+async fn a_child_that_ignores_it_is_killed_after_the_grace_of_its_command() {
+    let child = "trap '' TERM; echo $$ $PPID > pids; while :; do sleep 600 & wait; done";
+    let shell = with_grace(GRACE, &format!("sh -c {} & wait", quoted(child))).await;
+    let took = cancel(&shell, 2).await;
+    assert!(took >= GRACE, "{took:?}");
+}
+
+/// As one word of a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}

@@ -1,0 +1,181 @@
+//! Workers that are killed, stopped, or cut off at a certain step of a job's life: what was done
+//! may be done again, but it is answered once.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
+
+mod lost;
+mod steps;
+mod stopped;
+
+use redcall_client::{Client, Ticket};
+use redcall_testkit::{FaultProxy, eventually};
+use redcall_tests::Bench;
+use redis::AsyncCommands;
+use redis::aio::MultiplexedConnection;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::support::Logged;
+
+/// In the data of every job, so that it can be told from everything else on the wire.
+const MARK: &str = "a-job-of-kills";
+
+/// A Redis with a proxy in front of it, and a folder in which workers write down what they do.
+struct Stage {
+    client: Client,
+    conn: MultiplexedConnection,
+    folder: tempfile::TempDir,
+    proxy: FaultProxy,
+    bench: Bench,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let bench = Bench::new().await;
+        let proxy = FaultProxy::start(&bench.redis);
+        let (client, conn) = (bench.client().await, bench.redis.connection().await);
+        Self { client, conn, folder: tempfile::tempdir().unwrap(), proxy, bench }
+    }
+
+    /// A worker that kills itself at step `dies`, if that is given, at `url`. Returns once callers
+    /// can see it.
+    async fn worker_at(&self, url: String, dies: Option<&str>) -> Logged {
+        let mut env = self.bench.environment();
+        env.insert("REDIS_URL".into(), url);
+        env.insert("REDCALL__WORKER__QUEUES".into(), "default".into());
+        env.insert("MORTAL_FOLDER".into(), self.folder.path().to_str().unwrap().into());
+        env.extend(dies.map(|step| ("MORTAL_DIES".into(), step.into())));
+        let worker = Logged::start("mortal", &[], &env);
+        eventually("the worker to appear", async || {
+            let workers = self.bench.workers().await;
+            workers.iter().any(|seen| seen.pid == worker.pid()).then_some(())
+        })
+        .await;
+        worker
+    }
+
+    /// One that talks to Redis through the proxy.
+    async fn cut_off(&self) -> Logged {
+        self.worker_at(self.proxy.url(), None).await
+    }
+
+    /// One that lives, and talks to Redis directly.
+    async fn successor(&self) -> Logged {
+        self.worker_at(self.bench.redis.url(), None).await
+    }
+
+    /// Queues a job whose first run waits for the file `until`, if that is given.
+    async fn submit(&self, name: &str, until: Option<&str>) -> Ticket {
+        let data = json!({ "mark": MARK, "until": until });
+        self.client.request(name).data(&data).submit().await.unwrap()
+    }
+
+    /// What has been done: step and attempt of each line, and by which process.
+    fn effects(&self) -> Vec<(String, u32)> {
+        let text = std::fs::read_to_string(self.folder.path().join("effects"));
+        let text = text.unwrap_or_default();
+        let line = |line: &str| {
+            let (what, pid) = line.rsplit_once(' ').unwrap();
+            (what.to_owned(), pid.parse().unwrap())
+        };
+        text.lines().map(line).collect()
+    }
+
+    /// Waits until process `by` has done `what`.
+    async fn has_done(&self, what: &str, by: &Logged) {
+        eventually("the worker to do it", async || {
+            self.effects().contains(&(what.to_owned(), by.pid())).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until process `by` has begun to run the job; the number of that run. Not always the
+    /// one after the last: what a worker that stands still has asked Redis for before takes effect
+    /// all the same, so that it may lease what it has just lost once more.
+    async fn has_run(&self, by: &Logged) -> u32 {
+        eventually("the worker to run the job", async || {
+            let effects = self.effects();
+            let run =
+                effects.iter().find(|(what, pid)| what.starts_with("ran ") && *pid == by.pid());
+            run.and_then(|(what, _)| what.strip_prefix("ran ")?.parse().ok())
+        })
+        .await
+    }
+
+    /// Looks at the response key of `ticket` from now on.
+    async fn watch(&self, ticket: &Ticket) -> Watch {
+        Watch::new(self.bench.redis.connection().await, ticket.response_key.clone())
+    }
+
+    /// Waits until nobody holds a request: no answer is on its way any more.
+    async fn is_quiet(&mut self) {
+        eventually("all leases to be gone", async || {
+            let live: bool = self.conn.exists("redcall:{default}:live").await.unwrap();
+            (!live).then_some(())
+        })
+        .await;
+    }
+
+    /// The caller gets the answer of run `attempt`, and no other was ever there.
+    async fn is_answered_once(&mut self, ticket: &Ticket, watch: Watch, attempt: u32) {
+        eventually("the answer", async || {
+            (endings(&mut self.conn, &ticket.response_key).await == 1).then_some(())
+        })
+        .await;
+        self.is_quiet().await;
+        assert_eq!(endings(&mut self.conn, &ticket.response_key).await, 1);
+        assert_eq!(watch.most().await, 1, "ending frames at the same time");
+        assert_eq!(ticket.wait().await.unwrap().json::<u32>().unwrap(), attempt);
+        self.client.flush().await;
+        let is_there: bool = self.conn.exists(&ticket.response_key).await.unwrap();
+        assert!(!is_there, "something came after the answer");
+    }
+}
+
+/// Looks without a pause how many ending frames lie at a response key.
+struct Watch {
+    stop: oneshot::Sender<()>,
+    most: JoinHandle<usize>,
+}
+
+impl Watch {
+    fn new(mut conn: MultiplexedConnection, key: String) -> Self {
+        let (stop, mut stopped) = oneshot::channel();
+        let most = tokio::spawn(async move {
+            let mut most = 0;
+            while stopped.try_recv() == Err(oneshot::error::TryRecvError::Empty) {
+                most = most.max(endings(&mut conn, &key).await);
+            }
+            most
+        });
+        Self { stop, most }
+    }
+
+    /// The most that there ever were.
+    async fn most(self) -> usize {
+        self.stop.send(()).unwrap();
+        self.most.await.unwrap()
+    }
+}
+
+/// How many frames at a response key end the request.
+async fn endings(conn: &mut MultiplexedConnection, key: &str) -> usize {
+    let frames: Vec<String> = conn.lrange(key, 0, -1).await.unwrap();
+    let ends = |frame: &&String| {
+        let frame: Value = serde_json::from_str(frame).unwrap();
+        frame["type"] == "result" || frame["type"] == "error"
+    };
+    frames.iter().filter(ends).count()
+}
+
+/// Kills a worker; returns when it is dead.
+async fn kill(worker: &Logged) {
+    worker.signal(Signal::KILL);
+    is_dead(worker).await;
+}
+
+/// Waits until a worker has ended.
+async fn is_dead(worker: &Logged) {
+    eventually("the worker to die", async || (!worker.is_running()).then_some(())).await;
+}

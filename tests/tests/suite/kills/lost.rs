@@ -1,0 +1,75 @@
+//! Replies that are lost after their effect, to who lives on.
+//!
+//! Not a kill, but the same moments: what Redis did and nobody heard of.
+
+use redcall_client::Client;
+use redcall_common::settings::Settings;
+use redcall_testkit::eventually;
+use serde_json::json;
+
+use super::{MARK, Stage};
+
+#[tokio::test]
+async fn a_worker_whose_fetch_reply_was_lost_reads_its_own_leases_back_and_starts_them() {
+    let mut stage = Stage::new().await;
+    let worker = stage.cut_off().await;
+    let lost = stage.proxy.lose_reply(|exchange| exchange.asks("EVALSHA") && exchange.says(MARK));
+    let ticket = stage.submit("job", None).await;
+    let watch = stage.watch(&ticket).await;
+    lost.await;
+    stage.is_answered_once(&ticket, watch, 1).await;
+    assert_eq!(stage.effects(), [("ran 1".to_owned(), worker.pid())]);
+}
+
+#[tokio::test]
+async fn a_worker_whose_fetch_reply_was_lost_under_load_starts_all_of_it_once() {
+    let mut stage = Stage::new().await;
+    let worker = stage.cut_off().await;
+    let lost = stage.proxy.lose_reply(|exchange| exchange.asks("EVALSHA") && exchange.says("#99"));
+    let calls = (0..100).map(|n| {
+        let data = json!({ "mark": format!("#{n}") });
+        stage.client.request("job").data(&data)
+    });
+    let waiting = tokio::spawn({
+        let (client, calls) = (stage.client.clone(), calls.collect::<Vec<_>>());
+        async move { client.wait_many(calls).await }
+    });
+    lost.await;
+    for answer in waiting.await.unwrap() {
+        assert_eq!(answer.unwrap().json::<u32>().unwrap(), 1);
+    }
+    stage.is_quiet().await;
+    assert_eq!(stage.effects(), vec![("ran 1".to_owned(), worker.pid()); 100]);
+}
+
+#[tokio::test]
+async fn a_worker_whose_settle_reply_was_lost_learns_that_it_had_settled() {
+    let mut stage = Stage::new().await;
+    let worker = stage.cut_off().await;
+    let lost = stage.proxy.lose_reply(|exchange| exchange.asks("\"type\":\"result\""));
+    let ticket = stage.submit("responds", None).await;
+    let watch = stage.watch(&ticket).await;
+    lost.await;
+    stage.has_done("settled 1", &worker).await;
+    stage.is_answered_once(&ticket, watch, 1).await;
+    let expected = ["ran 1", "settled 1"].map(|what| (what.to_owned(), worker.pid()));
+    assert_eq!(stage.effects(), expected);
+}
+
+#[tokio::test]
+async fn a_lost_reply_on_enqueue_is_reported_as_may_be_queued() {
+    let mut stage = Stage::new().await;
+    let worker = stage.successor().await;
+    let settings = Settings { redis: stage.proxy.settings(), ..stage.bench.settings.clone() };
+    let client = Client::from_settings(&settings).await.unwrap();
+    let lost = stage.proxy.lose_reply(|exchange| exchange.asks(MARK));
+    let error = client.call("job", &json!({ "mark": MARK })).await.unwrap_err();
+    assert!(error.may_be_queued(), "{error:?}");
+    lost.await;
+    eventually("the job to run", async || (!stage.effects().is_empty()).then_some(())).await;
+    // The next call comes through on a new connection; nobody has sent the first one again.
+    let answer = client.call_and_wait("job", &json!({ "mark": "next" })).await.unwrap();
+    assert_eq!(answer.json::<u32>().unwrap(), 1);
+    stage.is_quiet().await;
+    assert_eq!(stage.effects(), vec![("ran 1".to_owned(), worker.pid()); 2]);
+}

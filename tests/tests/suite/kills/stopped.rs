@@ -1,0 +1,59 @@
+//! A worker that stands still for longer than its lease, as a machine that was suspended does, and
+//! goes on as if nothing had been.
+
+use redcall_client::Ticket;
+use rustix::process::Signal;
+
+use super::{Stage, Watch};
+use crate::support::Logged;
+
+/// A job that one worker runs and another has answered meanwhile.
+struct Overtaken {
+    stage: Stage,
+    stopped: Logged,
+    _successor: Logged,
+    ticket: Ticket,
+    watch: Watch,
+    /// The number of the run that answered it.
+    attempt: u32,
+}
+
+impl Overtaken {
+    async fn new(name: &str) -> Self {
+        let mut stage = Stage::new().await;
+        let stopped = stage.successor().await;
+        let ticket = stage.submit(name, Some("go")).await;
+        let watch = stage.watch(&ticket).await;
+        stage.has_done("ran 1", &stopped).await;
+        stopped.signal(Signal::STOP);
+        let successor = stage.successor().await;
+        let attempt = stage.has_run(&successor).await;
+        assert!(attempt > 1, "it was not counted as a run");
+        stage.is_quiet().await;
+        Self { stage, stopped, _successor: successor, ticket, watch, attempt }
+    }
+
+    /// Lets it go on with its handler, and with what that waits for.
+    fn opens_the_gate(&self) {
+        std::fs::write(self.stage.folder.path().join("go"), "").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_late_answer_of_a_worker_that_stood_still_is_refused() {
+    let overtaken = Overtaken::new("responds").await;
+    overtaken.opens_the_gate();
+    overtaken.stopped.signal(Signal::CONT);
+    let Overtaken { mut stage, stopped, _successor, ticket, watch, attempt } = overtaken;
+    stage.has_done("refused 1", &stopped).await;
+    stage.is_answered_once(&ticket, watch, attempt).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_stood_still_tells_its_handler() {
+    let overtaken = Overtaken::new("job").await;
+    overtaken.stopped.signal(Signal::CONT);
+    let Overtaken { mut stage, stopped, _successor, ticket, watch, attempt } = overtaken;
+    stage.has_done("cancelled 1", &stopped).await;
+    stage.is_answered_once(&ticket, watch, attempt).await;
+}

@@ -1,0 +1,51 @@
+//! The process group of a command: the command and whatever it has started that did not leave.
+
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use tokio::process::Child;
+use tokio::time::{sleep, timeout};
+
+/// How often it is looked whether a group is empty: the end of processes that are not our own
+/// children sends no signal.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// A process group, ended with this value, however that goes.
+pub(crate) struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        self.send(Signal::KILL);
+    }
+}
+
+impl Group {
+    /// The group that `leader` leads.
+    pub(crate) fn of(leader: &Child) -> Self {
+        let id = leader.id().and_then(|id| i32::try_from(id).ok());
+        Self(id.and_then(Pid::from_raw))
+    }
+
+    /// Asks all of it to end by SIGTERM, and waits until it is empty, for `grace` at most.
+    ///
+    /// All of it, and not its leader alone: a shell ends at once and leaves the program that it
+    /// started, which then needs the time. Dropping the future leaves the group as it is.
+    pub(crate) async fn end(&self, leader: &mut Child, grace: Duration) {
+        self.send(Signal::TERM);
+        let empty = async {
+            // Its zombie would count as a member.
+            let _ = leader.wait().await;
+            while self.0.is_some_and(|group| test_kill_process_group(group).is_ok()) {
+                sleep(LOOK).await;
+            }
+        };
+        let _ = timeout(grace, empty).await;
+    }
+
+    fn send(&self, signal: Signal) {
+        if let Some(group) = self.0 {
+            let _ = kill_process_group(group, signal);
+        }
+    }
+}
