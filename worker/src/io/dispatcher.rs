@@ -261,13 +261,15 @@ impl Dispatcher {
         let queue = &mut self.queues[queue];
         queue.length = Some(reply.length);
         queue.ready = reply.ready;
-        queue.note_paused(reply.paused || reply.expired);
         if let Some(due) = due {
             queue.note_due(due);
         }
-        if reply.expired {
-            // It stood still, or was cut off: others may have taken over what it held.
-            queue.unsure = true;
+        // It stood still, or was cut off: others may have taken over what it held. Once: whoever
+        // reads back hears the same.
+        let is_news = reply.expired && queue.paused.is_none();
+        queue.unsure |= is_news;
+        queue.note_paused(reply.paused || reply.expired);
+        if is_news {
             self.beat();
         }
     }
