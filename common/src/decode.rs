@@ -175,6 +175,14 @@ pub fn name_of(raw: &[u8]) -> Option<String> {
     optional(&fields(raw).ok()?, "name").ok()?
 }
 
+/// Name and idempotency key of an element, if it has one and both can be read.
+#[must_use]
+pub fn call_of(raw: &[u8]) -> Option<(String, String)> {
+    let fields = fields(raw).ok()?;
+    let text = |name| optional::<String>(&fields, name).ok()?;
+    Some((text("name")?, text("idempotency_key")?))
+}
+
 /// The element as a request that nobody waits for and whose time begins anew: what else it says
 /// stays as it was written. `None` if it is not a request.
 #[must_use]

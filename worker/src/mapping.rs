@@ -82,22 +82,28 @@ impl Mapping {
     }
 
     /// The rules of the names that are limited, here or over all workers, and of `others`, which
-    /// were limited once: what was sorted then must not lie for ever. `running` says how many of
-    /// a name run here.
+    /// were limited or mapped once: what was sorted then must not lie for ever. `running` says how
+    /// many of a name run here.
     pub(crate) fn limits(&self, others: &[String], running: impl Fn(&str) -> usize) -> Vec<Rule> {
         if !self.is_limited && others.is_empty() {
             return Vec::new();
         }
+        let none = Limit { key: None, concurrency: None, rate: None };
         let limited = self.jobs.iter().filter_map(|(name, mapped)| {
             let JobSettings { limit, concurrency, .. } = &*mapped.rules;
-            let is_limited = limit.is_some() || concurrency.is_some() || others.contains(name);
-            is_limited.then(|| Rule {
+            (limit.is_some() || concurrency.is_some()).then(|| Rule {
                 name: name.clone(),
-                limit: limit.clone().unwrap_or(Limit { key: None, concurrency: None, rate: None }),
+                limit: limit.clone().unwrap_or_else(|| none.clone()),
                 room: concurrency.map(|most| most.saturating_sub(running(name))),
             })
         });
-        limited.collect()
+        let mut rules: Vec<Rule> = limited.collect();
+        for name in others {
+            if rules.iter().all(|rule| rule.name != *name) {
+                rules.push(Rule { name: name.clone(), limit: none.clone(), room: None });
+            }
+        }
+        rules
     }
 
     /// Asks each handler whether everything it needs is there.

@@ -43,12 +43,15 @@ impl Dispatcher {
     fn heartbeat(&mut self, queue: usize, heartbeat: Heartbeat) {
         let mapped = |name: &str| self.mapping.get(name).is_some();
         // What nobody maps any more is taken as well, and answered as unknown.
-        let parked = heartbeat.parked.into_iter().filter(|(name, live)| !live || mapped(name));
-        let parked = parked.map(|(name, _)| name).collect();
+        let ours = |names: Vec<(String, bool)>| {
+            let ours = names.into_iter().filter(|(name, live)| !live || mapped(name));
+            ours.map(|(name, _)| name).collect()
+        };
+        let (parked, limited) = (ours(heartbeat.parked), ours(heartbeat.limited));
         let due = heartbeat.due_ms.map(|due| self.instant_of(due));
         let own = &mut self.queues[queue];
         own.parked = parked;
-        own.limited = heartbeat.limited;
+        own.limited = limited;
         own.note_paused(heartbeat.paused);
         if let Some(due) = due {
             own.note_due(due);

@@ -140,8 +140,7 @@ impl Jobs {
             Event::Released { serial } => {
                 let running = self.remove(serial)?;
                 // Unsettled: its runtime went away under it. It was started.
-                let job = running.launched.job.upgrade();
-                let attempt = job.map_or(1, |job| job.attempt());
+                let attempt = running.launched.attempt;
                 let outcome = Outcome::new(running.id, Settlement::Rerun { attempt });
                 (!running.settled).then_some((running.queue, Leaving { outcome, heard: None }))
             }

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use redcall_common::decode::{Rejected, decode};
+use redcall_common::decode::{Rejected, call_of, decode};
+use redcall_common::digest;
 use redcall_common::error::{Code, WireError};
 use redcall_common::frame::FrameHead;
-use redcall_common::request::{ReplyTo, Request as Wire};
+use redcall_common::request::Request as Wire;
 use redcall_common::settings::OnWorkerLoss;
-use redcall_common::store::{Leased, Outcome, Record, Settlement, WorkerKeys};
+use redcall_common::store::keys::QueueKeys;
+use redcall_common::store::{EndedCall, Leased, Outcome, Record, Settlement, WorkerKeys};
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -25,6 +27,8 @@ use crate::request::Request;
 pub(crate) struct Launched {
     pub(crate) job: std::sync::Weak<Job>,
     pub(crate) name: String,
+    /// Number of this run.
+    pub(crate) attempt: u32,
     pub(crate) started: Instant,
     /// When its mapping ends it.
     pub(crate) by_mapping: Instant,
@@ -59,7 +63,7 @@ impl Launcher<'_> {
         let record = leased.mark.record;
         let attempt = record.attempt + 1;
         let request = decode(&leased.raw, &leased.id, queue, &self.shared.limits)
-            .map_err(|rejected| Box::new(reject(&leased.id, rejected, attempt)))?;
+            .map_err(|rejected| Box::new(reject(leased, rejected, queue, attempt)))?;
         let refuse = |request: &Wire, code, message: &str, bury: bool| {
             let error = WireError::new(code, message);
             let bury = bury || request.reply.is_none();
@@ -77,7 +81,7 @@ impl Launcher<'_> {
             return refuse(&request, Code::DeadlineExceeded, message, false);
         }
         let Some(mapped) = self.mapping.get(&request.name) else {
-            return Err(Box::new(unknown(request, attempt)));
+            return Err(Box::new(unknown(request, queue, attempt)));
         };
         let rules = &mapped.rules;
         if record.crashes > 0 && rules.on_worker_loss == OnWorkerLoss::Fail {
@@ -132,6 +136,7 @@ impl Launcher<'_> {
         Launched {
             job: weak,
             name,
+            attempt: record.attempt + 1,
             started,
             by_mapping,
             deadline,
@@ -153,30 +158,46 @@ pub(crate) fn budget_left(request: &Wire, now_ms: u64) -> Option<Duration> {
 }
 
 /// An element that is not a request, or not one that may run.
-fn reject(id: &str, rejected: Rejected, attempt: u32) -> Outcome {
+fn reject(leased: &Leased, rejected: Rejected, queue: &QueueKeys, attempt: u32) -> Outcome {
     let Rejected { error, reply, bury } = rejected;
     let (code, reason) = (error.code, error.message.clone());
+    let frame =
+        |key: &str| FrameHead { id: &leased.id, response_key: key, attempt }.error(1, &error);
     let answer = reply.map(|reply| {
-        let frame = frame(id, &error, &reply, attempt);
+        let frame = frame(&reply.response_key);
         (reply, frame)
     });
+    // A client may have taken it for one, and noted that it runs.
+    let call =
+        call_of(&leased.raw).map(|(name, key)| never_ran(&name, &key, &leased.id, queue, frame));
     let settlement = match answer {
         Some((reply, frame)) if !bury => Settlement::Answer { reply, frame },
         answer => Settlement::Bury { code, reason, answer },
     };
-    Outcome::new(id, settlement)
+    Outcome { call, ..Outcome::new(&leased.id, settlement) }
 }
 
-fn unknown(request: Wire, attempt: u32) -> Outcome {
+fn unknown(request: Wire, queue: &QueueKeys, attempt: u32) -> Outcome {
     let message = format!("no live worker maps the job `{}`", request.name);
     let error = WireError::new(Code::UnknownJob, message);
-    let answer = request.reply.map(|reply| {
-        let frame = frame(&request.id, &error, &reply, attempt);
+    let Wire { id, name, reply, idempotency_key, .. } = request;
+    let frame = |key: &str| FrameHead { id: &id, response_key: key, attempt }.error(1, &error);
+    let answer = reply.map(|reply| {
+        let frame = frame(&reply.response_key);
         (reply, frame)
     });
-    Outcome::new(request.id, Settlement::Unknown { name: request.name, answer })
+    let call = idempotency_key.map(|key| never_ran(&name, &key, &id, queue, frame));
+    Outcome { call, ..Outcome::new(&id, Settlement::Unknown { name, answer }) }
 }
 
-fn frame(id: &str, error: &WireError, reply: &ReplyTo, attempt: u32) -> String {
-    FrameHead { id, response_key: &reply.response_key, attempt }.error(1, error)
+/// The end of a call that was never started: whoever comes next begins it.
+fn never_ran(
+    name: &str,
+    key: &str,
+    id: &str,
+    queue: &QueueKeys,
+    frame: impl Fn(&str) -> String,
+) -> EndedCall {
+    let digest = digest::of_call(name, key);
+    EndedCall { digest, keep: None, frame: frame(&queue.response(id)) }
 }

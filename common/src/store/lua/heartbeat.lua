@@ -6,8 +6,8 @@
 -- ARGV: 1 worker id, 2 lease (ms), 3 info (JSON), 4 base of the queue's keys, then the names that
 --   it maps
 -- Returns: {now, {dead worker, ...}, {parked name, 1 if a live worker maps it else 0, ...}, held,
---   known, paused, due, {cancelled id, ...}, {limited name, ...}}. now: Redis time, ms. At most 16
---   dead workers and 64 names a call. held: how many requests this worker has leased. known: 0 if
+--   known, paused, due, {cancelled id, ...}, {limited name, 1 if a live worker maps it else 0, ...}}.
+--   now: Redis time, ms. At most 16 dead workers and 64 parked names a call. held: how many requests this worker has leased. known: 0 if
 --   it was not in the registry. paused: 1 or 0. due: when the next request of the schedule is due
 --   (ms), 0 for none. cancelled: which of its leases are not wanted any more.
 -- Derived keys: leases:<worker> of other workers.
@@ -68,5 +68,9 @@ local first = redis.call('ZRANGE', KEYS[7], 0, 0, 'WITHSCORES')
 local later = redis.call('ZRANGE', KEYS[8], 0, 0, 'WITHSCORES')
 local due = tonumber(first[2] or 0)
 if later[2] and (due == 0 or tonumber(later[2]) < due) then due = tonumber(later[2]) end
-return { now, dead, parked, held, known, redis.call('EXISTS', KEYS[9]), due, cancelled,
-  redis.call('HKEYS', KEYS[11]) }
+local limited = {}
+for i, name in ipairs(redis.call('HKEYS', KEYS[11])) do
+  limited[2 * i - 1] = name
+  limited[2 * i] = redis.call('ZSCORE', KEYS[2], name) and 1 or 0
+end
+return { now, dead, parked, held, known, redis.call('EXISTS', KEYS[9]), due, cancelled, limited }

@@ -38,8 +38,8 @@ pub struct Heartbeat {
     pub due_ms: Option<u64>,
     /// Which of this worker's leases nobody wants any more.
     pub cancelled: Vec<String>,
-    /// Names that have sorted requests.
-    pub limited: Vec<String>,
+    /// Names that have sorted requests, and whether a live worker maps them.
+    pub limited: Vec<(String, bool)>,
 }
 
 impl Link {
@@ -66,20 +66,22 @@ impl Link {
         let lease_ms = u64::try_from(beat.lease.as_millis()).unwrap_or(u64::MAX);
         call.arg(beat.worker).arg(lease_ms).arg(beat.info).arg(keys.base()).arg(beat.names);
         let value = self.run(&HEARTBEAT, &call, within).await?;
-        type Parked = Vec<(String, i64)>;
-        type Raw = (i64, Vec<String>, Parked, usize, u8, u8, u64, Vec<String>, Vec<String>);
+        type Names = Vec<(String, i64)>;
+        type Raw = (i64, Vec<String>, Names, usize, u8, u8, u64, Vec<String>, Names);
         let raw: Raw = read("heartbeat", value)?;
         let (now, dead, parked, held, known, paused, due, cancelled, limited) = raw;
         self.set_clock(now);
+        let names =
+            |names: Names| names.into_iter().map(|(name, live)| (name, live == 1)).collect();
         Ok(Heartbeat {
             dead,
-            parked: parked.into_iter().map(|(name, live)| (name, live == 1)).collect(),
+            parked: names(parked),
             held,
             known: known == 1,
             paused: paused == 1,
             due_ms: (due > 0).then_some(due),
             cancelled,
-            limited,
+            limited: names(limited),
         })
     }
 }

@@ -163,6 +163,37 @@ async fn the_longest_time_counts_for_what_is_still_queued() {
     assert_eq!(long.wait().await.unwrap().json::<usize>().unwrap(), 1);
 }
 
+#[tokio::test]
+async fn a_call_that_nobody_maps_is_answered_to_all_and_may_be_begun_anew() {
+    let bench = Bench::new().await;
+    let client = bench.client().await;
+    let submit = async || payment(&client, Some(0)).submit().await.unwrap();
+    let tickets = [submit().await, submit().await];
+    let other = bench.worker().await;
+    for ticket in tickets {
+        assert_eq!(ticket.wait().await.unwrap_err().code(), Code::UnknownJob);
+    }
+    drop(other);
+    let runs = Runs::default();
+    let _worker = worker(&bench, &runs).await;
+    let answer = payment(&client, Some(0)).wait().await.unwrap();
+    assert_eq!(answer.json::<usize>().unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_call_that_cannot_be_read_leaves_no_record_behind() {
+    let mut bench = Bench::new().await;
+    bench.settings.limits.depth = 3;
+    let client = bench.client().await;
+    let deep = client.request("pay").data(&json!([[[1]]])).idempotency_key("order 7");
+    let deep = deep.submit().await.unwrap();
+    let runs = Runs::default();
+    let _worker = worker(&bench, &runs).await;
+    assert_eq!(deep.wait().await.unwrap_err().code(), Code::InvalidRequest);
+    let answer = payment(&client, Some(0)).wait().await.unwrap();
+    assert_eq!(answer.json::<usize>().unwrap(), 1);
+}
+
 async fn push(conn: &mut MultiplexedConnection, id: &str, data: &str) {
     let raw = waited(id, "pay", data, r#","idempotency_key":"order 7""#);
     let () = conn.rpush(keys().queue(), raw).await.unwrap();

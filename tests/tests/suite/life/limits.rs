@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use redcall_client::Code;
 use redcall_common::settings::{Limit, Rate};
 use redcall_testkit::eventually;
 use redcall_tests::{Bench, RunningWorker};
@@ -179,6 +180,21 @@ async fn what_was_sorted_is_done_by_workers_that_know_no_limit() {
     let log = Log::default();
     let _worker = worker(&bench, &log).await;
     log.all_ended(5).await;
+}
+
+#[tokio::test]
+async fn what_was_sorted_is_answered_as_unknown_when_nobody_maps_it_any_more() {
+    let bench = Bench::new().await;
+    let client = bench.client().await;
+    let data = json!({"customer": "a"});
+    let submit = async || client.request("order").data(&data).submit().await.unwrap();
+    let tickets = [submit().await, submit().await];
+    assert_eq!(super::dies_with(&bench, "ghost", 0, &[rule(by_customer(1))]).await, 0);
+    assert_eq!(super::dies_with(&bench, "ghost", 1, &[rule(by_customer(1))]).await, 1);
+    let _worker = bench.worker().await;
+    for ticket in tickets {
+        assert_eq!(ticket.wait().await.unwrap_err().code(), Code::UnknownJob);
+    }
 }
 
 #[tokio::test]
