@@ -171,8 +171,16 @@ impl Job {
         self.shared.events.send(event).is_ok()
     }
 
-    /// Takes the job out of its handler's hands without settling it here; `false` if it is
-    /// settled already.
+    /// Settles a job that was taken before.
+    pub(crate) async fn settle_taken(&self, ending: Ending) {
+        let seq = self.seq.lock().await;
+        let outcome = Box::new(ending::outcome(self, ending, *seq + 1));
+        let _ =
+            self.shared.events.send(Event::Settle { serial: self.serial, outcome, heard: None });
+    }
+
+    /// Takes the job out of its handler's hands: whatever that ends with, it settles nothing any
+    /// more. `false` if it is settled already.
     pub(crate) fn take(&self) -> bool {
         self.closing.store(true, Ordering::Release);
         !self.settled.swap(true, Ordering::AcqRel)

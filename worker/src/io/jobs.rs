@@ -202,9 +202,12 @@ impl Jobs {
             Why::Cancelled | Why::Late => {
                 let error = reason(launched, why);
                 tracing::info!(id, name, code = %error.code, "ended");
-                // On this thread: the handlers' ones may all be spinning.
-                let job = job.clone();
-                tokio::spawn(async move { job.settle(Err(HandlerError(error)), None).await });
+                // Before the token fires: what the handler then ends with must not come first. On
+                // this thread: the handlers' ones may all be spinning.
+                if job.take() {
+                    let job = job.clone();
+                    tokio::spawn(async move { job.settle_taken(Err(HandlerError(error))).await });
+                }
             }
         }
         launched.cancel.cancel();

@@ -256,7 +256,7 @@ async fn nested_calls_inherit_what_is_left_of_the_time() {
     let (_worker, client) = nesting(&bench, &count).await;
     let since = Instant::now();
     let call = client.request("nested").timeout(Duration::from_millis(300));
-    // Both end at the same instant; who is first may still tell the other.
+    // Both end at the same instant; the outer one may still hear how the inner one ended.
     match call.wait().await {
         Ok(answer) => assert_eq!(answer.json::<String>().unwrap(), "deadline_exceeded"),
         Err(error) => assert_eq!(error.code(), Code::DeadlineExceeded),
