@@ -33,7 +33,7 @@ impl Rejected {
     }
 }
 
-type Fields<'a> = Vec<(String, &'a RawValue)>;
+pub(crate) type Fields<'a> = Vec<(String, &'a RawValue)>;
 
 /// Reads `raw`, an element of the queue that `keys` name, leased under `leased_id`.
 ///
@@ -79,7 +79,8 @@ fn oversize(raw: &[u8], id: &str, keys: &QueueKeys, limits: &Limits) -> Rejected
     Rejected { error, bury: reply.is_none(), reply }
 }
 
-fn fields(raw: &[u8]) -> Result<Fields<'_>, Rejected> {
+/// The top-level fields of an element, in order; refused if it is no object or repeats one.
+pub(crate) fn fields(raw: &[u8]) -> Result<Fields<'_>, Rejected> {
     let mut reader = serde_json::Deserializer::from_slice(raw);
     let fields = (&mut reader)
         .deserialize_map(TopLevel)

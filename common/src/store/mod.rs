@@ -9,10 +9,12 @@
 //! | `connection.rs` | opening connections |
 //! | `link.rs` | a connection that comes back by itself |
 //! | [`inspect`] | reading queues and workers, for people |
+//! | [`dead`] | reading, retrying and purging dead letters, for people |
 //! | [`embedded`] | the private server of examples and tests |
 
 mod connection;
 mod control;
+pub mod dead;
 pub mod embedded;
 mod error;
 pub mod inspect;

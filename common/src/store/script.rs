@@ -55,6 +55,12 @@ scripts! {
     UNIQUE = "unique";
     /// Push the ticks of a recurring schedule.
     TICK = "tick";
+    /// Read dead letters.
+    LETTERS = "letters";
+    /// Put dead letters back into their queue.
+    REVIVE = "revive";
+    /// Pause a queue, let it go on.
+    PAUSE = "pause";
 }
 
 impl Script {

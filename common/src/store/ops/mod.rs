@@ -7,13 +7,16 @@ mod enqueue;
 mod frame;
 mod heartbeat;
 mod held;
+mod letters;
 mod outcome;
+mod pause;
 mod place;
 mod pop;
 mod promote;
 mod queues;
 mod release;
 mod response;
+mod revive;
 mod served;
 mod tick;
 
@@ -29,6 +32,9 @@ pub use pop::{BlockingPop, Unblocker};
 pub use promote::Promoted;
 pub use release::Released;
 pub use tick::{Tick, Ticked};
+
+pub(super) use letters::{LETTERS_AT_ONCE, Range, letters, remove};
+pub(super) use revive::{Revival, Revived, revive};
 
 use redis::Value;
 

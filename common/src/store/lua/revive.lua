@@ -1,0 +1,29 @@
+-- Purpose: put dead letters back into their queue as new requests. Each goes once, however many
+--   ask for it at the same time: it is taken off the dead letters in the same step.
+-- KEYS: 1 dead (stream), 2 queue list, 3 cancelled (zset)
+-- ARGV: 1 longest length of the queue (0: no cap); then per letter: id of its entry, id of the
+--   request, its new envelope
+-- Returns: one character per letter: 'R' it is at the tail of the queue; 'G' gone, somebody else
+--   has taken it; 'F' the queue is full, the letter lies where it was.
+-- Derived keys: none.
+-- Cost: O(letters * log tombstones).
+local cap = tonumber(ARGV[1])
+-- First of all: it fails if something else than a list lies there, and a script that fails
+-- half-way is not undone.
+local length = redis.call('LLEN', KEYS[2])
+local results = {}
+
+for i = 2, #ARGV, 3 do
+  local result = 'R'
+  if cap > 0 and length >= cap then
+    result = 'F'
+  elseif redis.call('XDEL', KEYS[1], ARGV[i]) == 0 then
+    result = 'G'
+  else
+    length = redis.call('RPUSH', KEYS[2], ARGV[i + 2])
+    -- Who retries it wants it to run, even if it was cancelled before.
+    redis.call('ZREM', KEYS[3], ARGV[i + 1])
+  end
+  results[#results + 1] = result
+end
+return table.concat(results)

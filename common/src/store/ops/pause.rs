@@ -1,0 +1,40 @@
+//! `pause.lua`: pause a queue, let it go on.
+
+use std::time::Duration;
+
+use super::read;
+use crate::store::control::Control;
+use crate::store::error::StoreError;
+use crate::store::keys::QueueKeys;
+use crate::store::link::Link;
+use crate::store::script::PAUSE;
+
+impl Link {
+    /// Pauses a queue, or lets it go on, and tells its workers. Whether that changed something.
+    ///
+    /// # Errors
+    ///
+    /// After [`StoreError::Lost`] it may have happened; calling again is harmless.
+    pub async fn set_paused(
+        &self,
+        keys: &QueueKeys,
+        paused: bool,
+        within: Duration,
+    ) -> Result<bool, StoreError> {
+        let mut call = PAUSE.call(&[keys.paused(), keys.control()]);
+        let message = if paused { Control::Pause } else { Control::Resume };
+        call.arg(if paused { "1" } else { "0" }).arg(message.to_string());
+        let changed: u8 = read("pause", self.run(&PAUSE, &call, within).await?)?;
+        Ok(changed == 1)
+    }
+
+    /// Whether a queue is paused.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached within `within` or refuses.
+    pub async fn is_paused(&self, keys: &QueueKeys, within: Duration) -> Result<bool, StoreError> {
+        let call = redis::cmd("EXISTS").arg(keys.paused()).to_owned();
+        self.with(within, async |conn| call.query_async(conn).await).await
+    }
+}
