@@ -15,22 +15,36 @@ pub(crate) async fn run(client: &Client, as_json: bool) -> Result<(), Failure> {
         println!("no queue has been used yet");
         return Ok(());
     }
-    let head = ["queue", "waiting#", "oldest#", "running#", "parked#", "dead#", "workers#"];
+    let head = [
+        "queue",
+        "state",
+        "waiting#",
+        "oldest#",
+        "running#",
+        "scheduled#",
+        "parked#",
+        "limited#",
+        "dead#",
+        "workers#",
+    ];
     println!("{}", table(&head, queues.into_iter().map(row)));
     Ok(())
 }
 
 fn row(queue: QueueInfo) -> Vec<String> {
-    let QueueInfo { queue, length, running, dead, parked, workers, oldest_ms } = queue;
-    let oldest = oldest_ms.map_or_else(|| "-".to_owned(), time);
+    let oldest = queue.oldest_ms.map_or_else(|| "-".to_owned(), time);
+    let state = if queue.paused { "paused" } else { "open" };
     let number = |number: u64| number.to_string();
     vec![
-        queue,
-        number(length),
+        queue.queue,
+        state.to_owned(),
+        number(queue.length),
         oldest,
-        number(running),
-        number(parked),
-        number(dead),
-        number(workers),
+        number(queue.running),
+        number(queue.scheduled),
+        number(queue.parked_requests),
+        number(queue.limited),
+        number(queue.dead),
+        number(queue.workers),
     ]
 }

@@ -1,6 +1,6 @@
 //! The client: one per process, cheap to clone, a few connections for any number of calls.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -53,6 +53,8 @@ pub(crate) struct Inner {
     pub(crate) timeout: Duration,
     pub(crate) no_workers_grace: Duration,
     pub(crate) inspector: Inspector,
+    /// By queue, where it is not that of `limits`.
+    pub(crate) max_lengths: BTreeMap<String, u64>,
     /// Where each job name is sent, from the settings' mapping.
     routes: HashMap<String, String>,
     /// Written by the first call to a queue; read by every call.
@@ -133,6 +135,7 @@ impl Client {
                 timeout: settings.client.timeout,
                 no_workers_grace: settings.client.no_workers_grace,
                 inspector,
+                max_lengths: settings.queues.clone(),
                 routes: routes.collect(),
                 queues: Mutex::default(),
             }),

@@ -7,6 +7,7 @@
 //! | `send.rs` | the ways to send one, or many |
 //! | `sender.rs` | the one task that writes requests |
 //! | `cancel.rs` | withdrawing what was sent |
+//! | `dead.rs`, `pause.rs` | dead letters of a queue; pausing it |
 //! | `handover.rs` | which of sender and caller was first |
 //! | `pending.rs` | who waits for what |
 //! | `replies.rs` | the reading of answers |
@@ -18,9 +19,11 @@
 
 mod cancel;
 mod client;
+mod dead;
 mod error;
 mod handover;
 mod listen;
+mod pause;
 mod pending;
 mod replies;
 mod request;
@@ -34,6 +37,9 @@ pub use client::Client;
 pub use error::CallError;
 pub use redcall_common::error::{Code, Retry, WireError};
 pub use redcall_common::settings::{Settings, SettingsError};
+pub use redcall_common::store::dead::{
+    DeadLetter, DeadLetters, DeadPage, DeadRef, DeadReport, DeadSelection, DeadSkip, Run,
+};
 pub use redcall_common::store::inspect::{Inspector, Overdue, QueueInfo, WorkerInfo};
 pub use redcall_common::store::{Cancellation, StoreError};
 pub use request::Request;

@@ -1,0 +1,59 @@
+//! `redcall pause` and `redcall resume`.
+
+use clap::Args;
+use redcall_client::{CallError, Client, Code};
+use redcall_common::report::Problem;
+
+use crate::{Failure, json, queue};
+
+/// Which queues.
+#[derive(Args)]
+pub(crate) struct Queues {
+    /// The queues
+    #[arg(required = true, value_parser = queue)]
+    queues: Vec<String>,
+}
+
+impl Queues {
+    /// Pauses them, or lets them go on.
+    pub(crate) async fn run(
+        self,
+        client: &Client,
+        paused: bool,
+        as_json: bool,
+    ) -> Result<(), Failure> {
+        let mut done = Vec::new();
+        for queue in &self.queues {
+            let changed =
+                if paused { client.pause(queue).await } else { client.resume(queue).await };
+            let changed = changed.map_err(failed)?;
+            done.push(serde_json::json!({ "queue": queue, "paused": paused, "changed": changed }));
+            if !as_json {
+                println!("{queue}: {}", text(paused, changed));
+            }
+        }
+        if as_json {
+            println!("{}", serde_json::json!({ "queues": done }));
+        }
+        Ok(())
+    }
+}
+
+fn text(paused: bool, changed: bool) -> &'static str {
+    match (paused, changed) {
+        (true, true) => "paused; what runs goes on, nothing starts",
+        (true, false) => "was paused already",
+        (false, true) => "goes on",
+        (false, false) => "was not paused",
+    }
+}
+
+fn failed(error: CallError) -> Failure {
+    let (code, exit) = match error.code() {
+        code @ Code::InvalidRequest => (code, 2),
+        code => (code, 3),
+    };
+    let json = json(code.as_str(), &error.to_string());
+    let problem = Problem::of(&error).help("Doing it again is harmless.");
+    Failure { problems: vec![problem], code: exit, json }
+}

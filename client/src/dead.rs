@@ -1,0 +1,28 @@
+//! The dead letters of a queue.
+
+use redcall_common::store::dead::DeadLetters;
+
+use crate::client::Client;
+
+impl Client {
+    /// Looks at the dead letters of `queue`; has them run again, or throws them away.
+    ///
+    /// ```no_run
+    /// # async fn doc(client: redcall_client::Client) -> Result<(), redcall_client::StoreError> {
+    /// use redcall_client::{Code, DeadSelection};
+    ///
+    /// let dead = client.dead("default");
+    /// let failed = DeadSelection { code: Some(Code::HandlerFailed), ..Default::default() };
+    /// for letter in dead.list(&failed).await?.letters {
+    ///     println!("{} {}: {}", letter.entry, letter.id, letter.reason);
+    /// }
+    /// let report = dead.retry(&failed, false).await?;
+    /// println!("{} run again", report.done.len());
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn dead(&self, queue: &str) -> DeadLetters {
+        let max_length = self.inner.max_lengths.get(queue).copied();
+        self.inner.inspector.dead(queue, max_length.unwrap_or(self.inner.limits.max_length))
+    }
+}

@@ -1,0 +1,69 @@
+//! Pausing queues: what runs goes on, nothing starts.
+
+use redcall_common::error::Code;
+use redcall_common::name::is_queue;
+use redcall_common::store::StoreError;
+use redcall_common::store::keys::QueueKeys;
+use tokio::time::timeout;
+
+use crate::client::Client;
+use crate::error::CallError;
+
+impl Client {
+    /// Pauses `queue`, for all workers and until [`Client::resume`]: what runs goes on and is
+    /// answered, nothing starts. Requests are queued as ever; their time goes on. Whether it was
+    /// not paused before.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_request` for what cannot be a queue; `unavailable` when Redis cannot be reached
+    /// within the setting `client.timeout`. Calling again is harmless, also after the future was
+    /// dropped.
+    pub async fn pause(&self, queue: &str) -> Result<bool, CallError> {
+        self.set_paused(queue, true).await
+    }
+
+    /// Lets `queue` go on. Whether it was paused before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::pause`].
+    pub async fn resume(&self, queue: &str) -> Result<bool, CallError> {
+        self.set_paused(queue, false).await
+    }
+
+    /// Whether `queue` is paused.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::pause`].
+    pub async fn is_paused(&self, queue: &str) -> Result<bool, CallError> {
+        let keys = self.keys_of(queue)?;
+        self.in_time(self.inner.link.is_paused(&keys, self.inner.timeout)).await
+    }
+
+    async fn set_paused(&self, queue: &str, paused: bool) -> Result<bool, CallError> {
+        let keys = self.keys_of(queue)?;
+        let (link, within) = (&self.inner.link, self.inner.timeout);
+        // Known before it is used: whoever looks at the queues must find what he has paused.
+        let queues = [queue];
+        self.in_time(link.note_queues(&self.inner.keys, &queues, within)).await?;
+        self.in_time(link.set_paused(&keys, paused, within)).await
+    }
+
+    fn keys_of(&self, queue: &str) -> Result<QueueKeys, CallError> {
+        if !is_queue(queue) {
+            let message = format!("`{queue}` is no queue");
+            return Err(CallError::rejected(Code::InvalidRequest, message));
+        }
+        Ok(self.inner.keys.of(queue))
+    }
+
+    async fn in_time<T>(
+        &self,
+        asking: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, CallError> {
+        let asked = timeout(self.inner.timeout, asking).await;
+        Ok(asked.map_err(|_| CallError::unheard())??)
+    }
+}
