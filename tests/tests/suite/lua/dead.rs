@@ -205,9 +205,9 @@ async fn what_is_retried_lies_at_the_tail_without_its_caller() {
     let mut store = Store::new().await;
     store.push_ids(&["before"]).await;
     let rest = r#","data":{"n":12345678901234567890.10},"budget_ms":5,"headers":{"a":"b"}"#;
-    let old = format!(
-        r#"{{"name":"add","response_key":"redcall:{{q}}:response:a","id":"a"{rest},"enqueued_at":1,"notify":"redcall:{{q}}:notify:c","idempotency_key":"k","response_ttl_ms":9}}"#
-    );
+    let start = r#"{"name":"add","response_key":"redcall:{q}:response:a","id":"a""#;
+    let end = r#","enqueued_at":1,"notify":"redcall:{q}:notify:c","idempotency_key":"k""#;
+    let old = format!(r#"{start}{rest}{end},"response_ttl_ms":9}}"#);
     store.bury("1-0", "a", "timeout", &old).await;
     store.bury("2-0", "b", "timeout", envelope("b")).await;
     let () = store.conn.zadd(store.keys.cancelled(), "a", 1e15).await.unwrap();
@@ -226,19 +226,29 @@ async fn what_is_retried_lies_at_the_tail_without_its_caller() {
 
 #[tokio::test]
 async fn several_who_retry_the_same_letters_queue_each_once() {
+    const ROUNDS: usize = 10;
+    const LETTERS: usize = 50;
     let mut store = Store::new().await;
-    store.bury_many(300).await;
-    // Each with connections of its own, so that their reads come before the first of their writes.
     let several = [(); 4].map(|()| store.letters(0));
     let selection = all();
-    let retries = several.iter().map(|letters| letters.retry(&selection, false));
-    let reports = futures_util::future::try_join_all(retries).await.unwrap();
-    assert_eq!(reports.iter().map(|report| report.done.len()).sum::<usize>(), 300);
-    let mut queued = store.queued().await;
-    queued.sort_unstable();
-    queued.dedup();
-    assert_eq!(queued.len(), 300);
-    assert_eq!(store.conn.llen::<_, usize>(store.keys.queue()).await.unwrap(), 300);
+    let mut gone = 0;
+    for _ in 0..ROUNDS {
+        let () = store.conn.del((store.keys.dead(), store.keys.queue())).await.unwrap();
+        store.bury_many(LETTERS).await;
+        // Connected before they start: they go in step then, and all read before any writes.
+        for letters in &several {
+            assert_eq!(listed(letters, &selection).await.len(), LETTERS);
+        }
+        let retries = several.iter().map(|letters| letters.retry(&selection, false));
+        let reports = futures_util::future::try_join_all(retries).await.unwrap();
+        let done: usize = reports.iter().map(|report| report.done.len()).sum();
+        gone += reports.iter().map(|report| report.gone).sum::<u64>();
+        let queued = store.queued().await;
+        let distinct: std::collections::HashSet<&String> = queued.iter().collect();
+        assert_eq!((done, queued.len(), distinct.len()), (LETTERS, LETTERS, LETTERS));
+    }
+    // Somebody has come too late: there was a race.
+    assert!(gone > 0);
 }
 
 #[tokio::test]
@@ -318,6 +328,18 @@ async fn a_dry_run_says_the_same_and_changes_nothing() {
     assert_eq!(letters.purge(&some, false).await.unwrap(), purge);
     assert_eq!(store.entries().await.len(), 300);
     assert_eq!(store.entries().await[0], "1201-0");
+}
+
+#[tokio::test]
+async fn a_redis_that_forgot_its_scripts_is_told_them_again() {
+    let mut store = Store::new().await;
+    store.bury_many(1).await;
+    let letters = store.letters(0);
+    let flush = redis::cmd("SCRIPT").arg("FLUSH").to_owned();
+    let () = flush.query_async(&mut store.conn).await.unwrap();
+    assert_eq!(letters.retry(&all(), false).await.unwrap().done.len(), 1);
+    let () = flush.query_async(&mut store.conn).await.unwrap();
+    assert!(store.link.set_paused(&store.keys, true, WITHIN).await.unwrap());
 }
 
 #[tokio::test]
