@@ -1,7 +1,7 @@
 //! `redcall`: call jobs, look at queues and workers. One file per verb.
 //!
-//! Exit codes: 0 done, 1 the call ended with an error (its code and message are on stderr),
-//! 2 wrong flags or settings, 3 Redis cannot be reached, 130 interrupted.
+//! Exit codes: 0 done, 1 the call ended with an error (its code and message are on stderr) or not
+//! all was done, 2 wrong flags or settings, 3 Redis cannot be reached, 130 interrupted.
 
 mod call;
 mod cancel;
@@ -20,8 +20,8 @@ use redcall_common::report::Problem;
 
 /// Call named jobs over Redis; look at queues and workers.
 ///
-/// Exit codes: 0 done, 1 the call ended with an error, 2 wrong flags or settings,
-/// 3 Redis cannot be reached, 130 interrupted while waiting (the call is cancelled).
+/// Exit codes: 0 done, 1 the call ended with an error or not all was done, 2 wrong flags or
+/// settings, 3 Redis cannot be reached, 130 interrupted while waiting (the call is cancelled).
 #[derive(Parser)]
 #[command(name = "redcall", version, verbatim_doc_comment)]
 struct Cli {
@@ -44,13 +44,14 @@ enum Verb {
     Call(call::Call),
     /// Cancel a job: what waits does not start, what runs is told
     Cancel(cancel::Cancel),
-    /// Look at dead letters, queue them again, delete them
+    /// Dead letters: list and show them, have them run again, throw them away
+    #[command(subcommand)]
     Dead(dead::Dead),
-    /// Stop workers from starting anything of a queue; what runs goes on
+    /// Pause queues: what runs goes on, nothing starts
     Pause(pause::Queues),
-    /// Let a paused queue go on
+    /// Let paused queues go on
     Resume(pause::Queues),
-    /// List the queues: waiting, running, dead letters, workers
+    /// List the queues: paused or open, what waits where, dead letters, workers
     Queues,
     /// List the workers: what they run, and what ignores its timeout
     Workers,
@@ -100,13 +101,21 @@ async fn run(mut cli: Cli) -> Result<(), Failure> {
         Verb::Call(call) => call.run(&client, cli.json).await,
         Verb::Cancel(cancel) => cancel.run(&client, cli.json).await,
         Verb::Dead(dead) => dead.run(&client, cli.json).await,
-        Verb::Pause(queues) => queues.pause(&client, cli.json).await,
-        Verb::Resume(queues) => queues.resume(&client, cli.json).await,
+        Verb::Pause(queues) => queues.run(&client, true, cli.json).await,
+        Verb::Resume(queues) => queues.run(&client, false, cli.json).await,
         Verb::Queues => queues::run(&client, cli.json).await,
         Verb::Workers => workers::run(&client, cli.json).await,
     };
     client.flush().await;
     done
+}
+
+/// A queue's name, if it can be one.
+fn queue(text: &str) -> Result<String, String> {
+    if redcall_common::name::is_queue(text) {
+        return Ok(text.to_owned());
+    }
+    Err("a queue's name has 1 to 64 of [A-Za-z0-9_.-]".to_owned())
 }
 
 fn json(code: &str, message: &str) -> serde_json::Value {

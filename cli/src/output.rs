@@ -24,9 +24,55 @@ pub(crate) fn time(ms: u64) -> String {
     humantime::format_duration(std::time::Duration::from_millis(ms)).to_string()
 }
 
-/// How long ago a Unix time (ms) was, by this machine's clock.
-pub(crate) fn ago(unix_ms: u64) -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now = now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
-    time(now.saturating_sub(unix_ms))
+/// A moment, in UTC to the second; `ms` since the epoch.
+pub(crate) fn moment(ms: u64) -> String {
+    let since = std::time::Duration::from_millis(ms);
+    let moment = std::time::SystemTime::UNIX_EPOCH.checked_add(since);
+    // What lies beyond the year 9999 cannot be written.
+    let moment = moment.filter(|_| ms < 253_402_300_800_000);
+    moment.map_or_else(|| "-".to_owned(), |at| humantime::format_rfc3339_seconds(at).to_string())
+}
+
+/// Text of somebody else, safe to be printed: what steers a terminal is written out.
+pub(crate) fn plain(text: &str) -> String {
+    let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        if steers(character) {
+            out.extend(character.escape_default());
+        } else {
+            out.push(character);
+        }
+    }
+    out
+}
+
+/// The same on one line, of at most `most` characters.
+pub(crate) fn line(text: &str, most: usize) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let text = plain(&words.join(" "));
+    if text.chars().count() <= most {
+        return text;
+    }
+    let mut short: String = text.chars().take(most.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_text_cannot_steer_the_terminal() {
+        assert_eq!(plain("a\tb\n\x1b[31mred\u{9b}1m\r"), "a\tb\n\\u{1b}[31mred\\u{9b}1m\\r");
+        assert_eq!(line(" two\n  lines\x07 ", 60), "two lines\\u{7}");
+        assert_eq!((line("größer", 6), line("größer", 5)), ("größer".into(), "größ…".into()));
+    }
+
+    #[test]
+    fn moments_are_told_in_utc() {
+        assert_eq!(moment(1_763_683_200_999), "2025-11-21T00:00:00Z");
+        assert_eq!(moment(u64::MAX), "-");
+    }
 }

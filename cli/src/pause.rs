@@ -1,51 +1,59 @@
-//! `redcall pause QUEUE…` and `redcall resume QUEUE…`.
+//! `redcall pause` and `redcall resume`.
 
 use clap::Args;
 use redcall_client::{CallError, Client, Code};
 use redcall_common::report::Problem;
 
-use crate::{Failure, json};
+use crate::{Failure, json, queue};
 
 /// Which queues.
 #[derive(Args)]
 pub(crate) struct Queues {
-    /// The queues' names
-    #[arg(required = true, value_name = "QUEUE")]
+    /// The queues
+    #[arg(required = true, value_parser = queue)]
     queues: Vec<String>,
 }
 
 impl Queues {
-    pub(crate) async fn pause(self, client: &Client, as_json: bool) -> Result<(), Failure> {
+    /// Pauses them, or lets them go on.
+    pub(crate) async fn run(
+        self,
+        client: &Client,
+        paused: bool,
+        as_json: bool,
+    ) -> Result<(), Failure> {
+        let mut done = Vec::new();
         for queue in &self.queues {
-            client.pause(queue).await.map_err(failed)?;
+            let changed =
+                if paused { client.pause(queue).await } else { client.resume(queue).await };
+            let changed = changed.map_err(failed)?;
+            done.push(serde_json::json!({ "queue": queue, "paused": paused, "changed": changed }));
+            if !as_json {
+                println!("{queue}: {}", text(paused, changed));
+            }
         }
-        self.say("paused", as_json);
-        Ok(())
-    }
-
-    pub(crate) async fn resume(self, client: &Client, as_json: bool) -> Result<(), Failure> {
-        for queue in &self.queues {
-            client.resume(queue).await.map_err(failed)?;
-        }
-        self.say("resumed", as_json);
-        Ok(())
-    }
-
-    fn say(&self, done: &str, as_json: bool) {
         if as_json {
-            println!("{}", serde_json::json!({ done: self.queues }));
-        } else {
-            self.queues.iter().for_each(|queue| println!("{queue}: {done}"));
+            println!("{}", serde_json::json!({ "queues": done }));
         }
+        Ok(())
     }
 }
 
-/// Why a queue or its dead letters could not be changed.
-pub(crate) fn failed(error: CallError) -> Failure {
-    let (exit, help) = match error.code() {
-        Code::InvalidRequest => (2, "A queue's name has 1 to 64 of [A-Za-z0-9_.-]."),
-        _ => (3, "Doing it again is harmless."),
+fn text(paused: bool, changed: bool) -> &'static str {
+    match (paused, changed) {
+        (true, true) => "paused; what runs goes on, nothing starts",
+        (true, false) => "was paused already",
+        (false, true) => "goes on",
+        (false, false) => "was not paused",
+    }
+}
+
+fn failed(error: CallError) -> Failure {
+    let (code, exit) = match error.code() {
+        code @ Code::InvalidRequest => (code, 2),
+        code => (code, 3),
     };
-    let json = json(error.code().as_str(), &error.to_string());
-    Failure { problems: vec![Problem::of(&error).help(help)], code: exit, json }
+    let json = json(code.as_str(), &error.to_string());
+    let problem = Problem::of(&error).help("Doing it again is harmless.");
+    Failure { problems: vec![problem], code: exit, json }
 }

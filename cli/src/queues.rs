@@ -16,8 +16,16 @@ pub(crate) async fn run(client: &Client, as_json: bool) -> Result<(), Failure> {
         return Ok(());
     }
     let head = [
-        "queue", "waiting#", "oldest#", "running#", "later#", "sorted#", "parked#", "dead#",
-        "workers#", "state",
+        "queue",
+        "state",
+        "waiting#",
+        "oldest#",
+        "running#",
+        "scheduled#",
+        "parked#",
+        "limited#",
+        "dead#",
+        "workers#",
     ];
     println!("{}", table(&head, queues.into_iter().map(row)));
     Ok(())
@@ -25,17 +33,18 @@ pub(crate) async fn run(client: &Client, as_json: bool) -> Result<(), Failure> {
 
 fn row(queue: QueueInfo) -> Vec<String> {
     let oldest = queue.oldest_ms.map_or_else(|| "-".to_owned(), time);
+    let state = if queue.paused { "paused" } else { "open" };
     let number = |number: u64| number.to_string();
     vec![
         queue.queue,
+        state.to_owned(),
         number(queue.length),
         oldest,
         number(queue.running),
         number(queue.scheduled),
-        number(queue.sorted),
-        number(queue.parked),
+        number(queue.parked_requests),
+        number(queue.limited),
         number(queue.dead),
         number(queue.workers),
-        if queue.paused { "paused" } else { "" }.to_owned(),
     ]
 }

@@ -7,12 +7,12 @@
 //! | `send.rs` | the ways to send one, or many |
 //! | `sender.rs` | the one task that writes requests |
 //! | `cancel.rs` | withdrawing what was sent |
+//! | `dead.rs`, `pause.rs` | dead letters of a queue; pausing it |
 //! | `handover.rs` | which of sender and caller was first |
 //! | `pending.rs` | who waits for what |
 //! | `replies.rs` | the reading of answers |
 //! | `listen.rs` | the channels of submitted requests |
 //! | `ticket.rs`, `stream.rs` | waiting later, following |
-//! | `dead.rs`, `pause.rs` | dead letters, pausing queues |
 //! | `error.rs` | [`CallError`] |
 //!
 //! Running jobs is the worker's business; neither knows the other.
@@ -34,12 +34,14 @@ mod stream;
 mod ticket;
 
 pub use client::Client;
-pub use dead::{DeadLetters, Retried, Selection};
 pub use error::CallError;
 pub use redcall_common::error::{Code, Retry, WireError};
 pub use redcall_common::settings::{Settings, SettingsError};
+pub use redcall_common::store::dead::{
+    DeadLetter, DeadLetters, DeadPage, DeadRef, DeadReport, DeadSelection, DeadSkip, Run,
+};
 pub use redcall_common::store::inspect::{Inspector, Overdue, QueueInfo, WorkerInfo};
-pub use redcall_common::store::{Cancellation, DeadLetter, StoreError};
+pub use redcall_common::store::{Cancellation, StoreError};
 pub use request::Request;
 pub use response::{Durability, Receipt, Response};
 pub use stream::{FrameStream, Update};

@@ -1,42 +1,69 @@
-//! Pausing queues.
+//! Pausing queues: what runs goes on, nothing starts.
 
 use redcall_common::error::Code;
 use redcall_common::name::is_queue;
+use redcall_common::store::StoreError;
+use redcall_common::store::keys::QueueKeys;
+use tokio::time::timeout;
 
 use crate::client::Client;
 use crate::error::CallError;
 
 impl Client {
-    /// Stops workers from starting anything of `queue`, within a second. What runs goes on; what is
-    /// called meanwhile is queued, and waits.
+    /// Pauses `queue`, for all workers and until [`Client::resume`]: what runs goes on and is
+    /// answered, nothing starts. Requests are queued as ever; their time goes on. Whether it was
+    /// not paused before.
     ///
     /// # Errors
     ///
     /// `invalid_request` for what cannot be a queue; `unavailable` when Redis cannot be reached
-    /// within the setting `client.timeout`. Doing it again is harmless, also after the future was
+    /// within the setting `client.timeout`. Calling again is harmless, also after the future was
     /// dropped.
-    pub async fn pause(&self, queue: &str) -> Result<(), CallError> {
+    pub async fn pause(&self, queue: &str) -> Result<bool, CallError> {
         self.set_paused(queue, true).await
     }
 
-    /// Lets `queue` go on, within a second.
+    /// Lets `queue` go on. Whether it was paused before.
     ///
     /// # Errors
     ///
     /// As [`Client::pause`].
-    pub async fn resume(&self, queue: &str) -> Result<(), CallError> {
+    pub async fn resume(&self, queue: &str) -> Result<bool, CallError> {
         self.set_paused(queue, false).await
     }
 
-    async fn set_paused(&self, queue: &str, paused: bool) -> Result<(), CallError> {
+    /// Whether `queue` is paused.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::pause`].
+    pub async fn is_paused(&self, queue: &str) -> Result<bool, CallError> {
+        let keys = self.keys_of(queue)?;
+        self.in_time(self.inner.link.is_paused(&keys, self.inner.timeout)).await
+    }
+
+    async fn set_paused(&self, queue: &str, paused: bool) -> Result<bool, CallError> {
+        let keys = self.keys_of(queue)?;
+        let (link, within) = (&self.inner.link, self.inner.timeout);
+        // Known before it is used: whoever looks at the queues must find what he has paused.
+        let queues = [queue];
+        self.in_time(link.note_queues(&self.inner.keys, &queues, within)).await?;
+        self.in_time(link.set_paused(&keys, paused, within)).await
+    }
+
+    fn keys_of(&self, queue: &str) -> Result<QueueKeys, CallError> {
         if !is_queue(queue) {
-            let message = format!("queue `{queue}` is not 1 to 64 of [A-Za-z0-9_.-]");
+            let message = format!("`{queue}` is no queue");
             return Err(CallError::rejected(Code::InvalidRequest, message));
         }
-        let inner = &self.inner;
-        let keys = inner.keys.of(queue);
-        // So that people find it, also if nobody has used it yet.
-        inner.link.note_queues(&inner.keys, &[queue], inner.timeout).await?;
-        Ok(inner.link.set_paused(&keys, paused, inner.timeout).await?)
+        Ok(self.inner.keys.of(queue))
+    }
+
+    async fn in_time<T>(
+        &self,
+        asking: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, CallError> {
+        let asked = timeout(self.inner.timeout, asking).await;
+        Ok(asked.map_err(|_| CallError::unheard())??)
     }
 }

@@ -125,8 +125,8 @@ pub(crate) struct Caps {
 }
 
 impl Caps {
-    pub(crate) fn of(&self, keys: &QueueKeys) -> u64 {
-        self.by_queue.get(keys.name()).copied().unwrap_or(self.most)
+    pub(crate) fn of(&self, queue: &str) -> u64 {
+        self.by_queue.get(queue).copied().unwrap_or(self.most)
     }
 }
 
@@ -314,7 +314,7 @@ impl Sender {
             }
         });
         let items: Vec<Item> = items.collect();
-        match self.link.enqueue(keys, self.caps.of(keys), &items, forget, LOOK).await {
+        match self.link.enqueue(keys, self.caps.of(keys.name()), &items, forget, LOOK).await {
             Ok(enqueued) => self.confirm(requests, items, enqueued),
             Err(error) => {
                 for outgoing in requests {
@@ -377,7 +377,7 @@ impl Sender {
             }
         });
         let placements: Vec<Placement> = placements.collect();
-        let placed = self.link.place(keys, self.caps.of(keys), &placements, LOOK).await;
+        let placed = self.link.place(keys, self.caps.of(keys.name()), &placements, LOOK).await;
         let placed = match placed {
             Ok(placed) => placed,
             Err(error) => placements.iter().map(|_| Err(error.clone())).collect(),

@@ -33,7 +33,7 @@ impl Rejected {
     }
 }
 
-type Fields<'a> = Vec<(String, &'a RawValue)>;
+pub(crate) type Fields<'a> = Vec<(String, &'a RawValue)>;
 
 /// Reads `raw`, an element of the queue that `keys` name, leased under `leased_id`.
 ///
@@ -79,7 +79,8 @@ fn oversize(raw: &[u8], id: &str, keys: &QueueKeys, limits: &Limits) -> Rejected
     Rejected { error, bury: reply.is_none(), reply }
 }
 
-fn fields(raw: &[u8]) -> Result<Fields<'_>, Rejected> {
+/// The top-level fields of an element, in order; refused if it is no object or repeats one.
+pub(crate) fn fields(raw: &[u8]) -> Result<Fields<'_>, Rejected> {
     let mut reader = serde_json::Deserializer::from_slice(raw);
     let fields = (&mut reader)
         .deserialize_map(TopLevel)
@@ -169,39 +170,12 @@ fn read(
     })
 }
 
-/// The job's name of an element, if it can be read.
-#[must_use]
-pub fn name_of(raw: &[u8]) -> Option<String> {
-    optional(&fields(raw).ok()?, "name").ok()?
-}
-
 /// Name and idempotency key of an element, if it has one and both can be read.
 #[must_use]
 pub fn call_of(raw: &[u8]) -> Option<(String, String)> {
     let fields = fields(raw).ok()?;
     let text = |name| optional::<String>(&fields, name).ok()?;
     Some((text("name")?, text("idempotency_key")?))
-}
-
-/// The element as a request that nobody waits for and whose time begins anew: what else it says
-/// stays as it was written. `None` if it is not a request.
-#[must_use]
-pub fn renewed(raw: &[u8]) -> Option<String> {
-    const GONE: [&str; 6] =
-        ["id", "response_key", "response_ttl_ms", "notify", "enqueued_at", "idempotency_key"];
-    let fields = fields(raw).ok()?;
-    let is_there = |name: &str| fields.iter().any(|(field, _)| field == name);
-    let id = optional::<String>(&fields, "id").ok()??;
-    if !is_id(&id) || !is_there("name") || !is_there("data") {
-        return None;
-    }
-    let mut renewed = format!("{{\"id\":\"{id}\"");
-    for (field, value) in fields.iter().filter(|(field, _)| !GONE.contains(&field.as_str())) {
-        let field = serde_json::to_string(field).ok()?;
-        renewed.push_str(&format!(",{field}:{}", value.get()));
-    }
-    renewed.push('}');
-    Some(renewed)
 }
 
 fn optional<T: DeserializeOwned>(fields: &Fields<'_>, name: &str) -> Result<Option<T>, WireError> {

@@ -106,18 +106,3 @@ fn too_large_is_answered_when_its_response_key_stands_at_either_end() {
     let rejected = run(&format!(r#"{{"id":"x1","name":"a","data":"{big}"}}"#)).unwrap_err();
     assert!(rejected.reply.is_none() && rejected.bury);
 }
-
-#[test]
-fn a_renewed_request_begins_anew_and_keeps_what_else_it_says() {
-    let raw = r#" {"name":"x", "id" : "a","data":{"n":1.0,"e":[]},"response_key":"k","notify":"n",
-        "enqueued_at":1,"budget_ms":5,"idempotency_key":"i","later":{"a":[1e400]},"headers":{}}"#;
-    let renewed = super::renewed(raw.as_bytes()).unwrap();
-    let expected = [
-        r#"{"id":"a","name":"x","data":{"n":1.0,"e":[]},"budget_ms":5,"#,
-        r#""later":{"a":[1e400]},"headers":{}}"#,
-    ];
-    assert_eq!(renewed, expected.concat());
-    for other in ["", "[]", "{}", r#"{"id":"a"}"#, r#"{"id":"a b","name":"x","data":1}"#] {
-        assert_eq!(super::renewed(other.as_bytes()), None, "{other}");
-    }
-}

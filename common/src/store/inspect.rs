@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use deadpool_redis::{Pool, PoolError};
+use redis::aio::MultiplexedConnection;
 use serde::{Deserialize, Serialize};
 
 use super::connection::Connector;
 use super::error::StoreError;
-use super::keys::Keys;
+use super::keys::{Keys, QueueKeys};
 
 /// How many connections people's questions may use.
 const POOL_SIZE: usize = 2;
@@ -16,7 +17,7 @@ const POOL_SIZE: usize = 2;
 #[derive(Clone)]
 pub struct Inspector {
     pool: Pool,
-    keys: Keys,
+    pub(super) keys: Keys,
     address: String,
 }
 
@@ -35,14 +36,16 @@ pub struct QueueInfo {
     pub parked: u64,
     /// Workers that listen.
     pub workers: u64,
-    /// Requests that are not due yet: put off, or to be tried again.
-    pub scheduled: u64,
-    /// Requests of limited names that wait for their turn.
-    pub sorted: u64,
-    /// Whether it is paused.
-    pub paused: bool,
     /// How long the oldest request waits, ms; `None` when the queue is empty or it does not say.
     pub oldest_ms: Option<u64>,
+    /// Whether it is paused: what runs goes on, nothing starts.
+    pub paused: bool,
+    /// Requests that are not due yet.
+    pub scheduled: u64,
+    /// Requests that wait for a worker that maps their name.
+    pub parked_requests: u64,
+    /// Requests of limited names that wait for their limit.
+    pub limited: u64,
 }
 
 /// One worker, as it said at its last heartbeat.
@@ -98,7 +101,7 @@ impl Inspector {
         Ok(Self { pool, keys, address: connector.address().to_owned() })
     }
 
-    async fn connection(&self) -> Result<deadpool_redis::Connection, StoreError> {
+    pub(super) async fn connection(&self) -> Result<deadpool_redis::Connection, StoreError> {
         self.pool.get().await.map_err(|error| match error {
             PoolError::Backend(error) => match StoreError::from(error) {
                 StoreError::Lost(source) => self.unreachable(Some(source)),
@@ -136,34 +139,7 @@ impl Inspector {
         let mut queues = Vec::with_capacity(names.len());
         for queue in names {
             let keys = self.keys.of(&queue);
-            let mut pipe = redis::pipe();
-            pipe.cmd("TIME").cmd("LLEN").arg(keys.queue()).cmd("HLEN").arg(keys.live());
-            pipe.cmd("XLEN").arg(keys.dead()).cmd("SCARD").arg(keys.parked_names());
-            pipe.cmd("LINDEX").arg(keys.queue()).arg(0);
-            pipe.cmd("ZRANGE").arg(keys.workers()).arg(0).arg(-1).arg("WITHSCORES");
-            pipe.cmd("ZCARD").arg(keys.schedule()).cmd("HVALS").arg(keys.limited_names());
-            pipe.cmd("EXISTS").arg(keys.paused());
-            type Workers = Vec<(String, f64)>;
-            type Raw =
-                ((u64, u64), u64, u64, u64, u64, Option<Vec<u8>>, Workers, u64, Vec<u64>, bool);
-            let raw: Raw = pipe.query_async(&mut conn).await?;
-            let (time, length, running, dead, parked, head, workers, scheduled, sorted, paused) =
-                raw;
-            let now = time.0 * 1000 + time.1 / 1000;
-            let live = workers.iter().filter(|(_, ends)| *ends > now as f64).count();
-            let since = head.and_then(|raw| enqueued_at(&raw));
-            queues.push(QueueInfo {
-                queue,
-                length,
-                running,
-                dead,
-                parked,
-                workers: live as u64,
-                scheduled,
-                sorted: sorted.into_iter().sum(),
-                paused,
-                oldest_ms: since.map(|since| now.saturating_sub(since)),
-            });
+            queues.push(look_at(&mut conn, &keys).await?);
         }
         Ok(queues)
     }
@@ -192,6 +168,57 @@ impl Inspector {
         }
         Ok(found.into_values().collect())
     }
+}
+
+async fn look_at(
+    conn: &mut MultiplexedConnection,
+    keys: &QueueKeys,
+) -> Result<QueueInfo, StoreError> {
+    let mut pipe = redis::pipe();
+    pipe.cmd("TIME").cmd("LLEN").arg(keys.queue()).cmd("HLEN").arg(keys.live());
+    pipe.cmd("XLEN").arg(keys.dead()).cmd("SMEMBERS").arg(keys.parked_names());
+    pipe.cmd("LINDEX").arg(keys.queue()).arg(0);
+    pipe.cmd("ZRANGE").arg(keys.workers()).arg(0).arg(-1).arg("WITHSCORES");
+    pipe.cmd("EXISTS").arg(keys.paused()).cmd("ZCARD").arg(keys.schedule());
+    pipe.cmd("HVALS").arg(keys.limited_names());
+    type Workers = Vec<(String, f64)>;
+    type Raw =
+        ((u64, u64), u64, u64, u64, Vec<String>, Option<Vec<u8>>, Workers, bool, u64, Vec<u64>);
+    let (time, length, running, dead, parked, head, workers, paused, scheduled, limited): Raw =
+        pipe.query_async(conn).await?;
+    let now = time.0 * 1000 + time.1 / 1000;
+    let live = workers.iter().filter(|(_, ends)| *ends > now as f64).count();
+    let since = head.and_then(|raw| enqueued_at(&raw));
+    Ok(QueueInfo {
+        queue: keys.name().to_owned(),
+        length,
+        running,
+        dead,
+        parked: parked.len() as u64,
+        workers: live as u64,
+        oldest_ms: since.map(|since| now.saturating_sub(since)),
+        paused,
+        scheduled,
+        parked_requests: parked_requests(conn, keys, &parked).await?,
+        limited: limited.iter().sum(),
+    })
+}
+
+/// How many requests wait under these `names`.
+async fn parked_requests(
+    conn: &mut MultiplexedConnection,
+    keys: &QueueKeys,
+    names: &[String],
+) -> Result<u64, StoreError> {
+    if names.is_empty() {
+        return Ok(0);
+    }
+    let mut pipe = redis::pipe();
+    for name in names {
+        pipe.cmd("LLEN").arg(keys.parked(name));
+    }
+    let lengths: Vec<u64> = pipe.query_async(conn).await?;
+    Ok(lengths.iter().sum())
 }
 
 fn enqueued_at(raw: &[u8]) -> Option<u64> {

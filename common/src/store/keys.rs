@@ -95,7 +95,7 @@ impl QueueKeys {
         cancelled = "cancelled";
         /// Channel on which the queue's workers are told things.
         control = "control";
-        /// There while the queue is paused.
+        /// There while the queue is paused: since when, Redis time in ms.
         paused = "paused";
         /// Hash of recurring schedules, name to the Redis time (ms) of the last tick.
         ticks = "ticks";
@@ -149,7 +149,7 @@ const TABLE: &[[&str; 4]] = &[
     ["queue", "list of requests", "`limits.max_length`", "callers, workers giving back"],
     ["response:<id>", "list of frames", "TTL `response_ttl_ms`", "worker that holds the lease"],
     ["notify:<client>", "channel (sharded)", "not stored", "settling script"],
-    ["dead", "stream", "`dead.max` entries, `dead.age`", "workers"],
+    ["dead", "stream", "`dead.max` entries, `dead.age`", "workers, `redcall dead`"],
     ["leases:<worker>", "hash id -> request", "that worker's slots", "its worker"],
     ["inbox:<worker>", "list of requests", "one per blocked pop", "its worker"],
     ["live", "hash id -> worker", "all leases of the queue", "workers"],
@@ -163,7 +163,7 @@ const TABLE: &[[&str; 4]] = &[
     ["history", "hash id -> record", "unsettled requests, TTL 30 days", "workers"],
     ["cancelled", "zset id -> forgotten, ms", "pruned each heartbeat, TTL", "callers"],
     ["control", "channel (sharded)", "not stored", "callers, workers"],
-    ["paused", "string", "one", "`redcall pause`"],
+    ["paused", "string, since when, ms", "one", "`redcall pause`"],
     ["ticks", "hash schedule -> last tick, ms", "schedules, TTL 400 days", "workers"],
     ["turn:<worker>", "string", "TTL 1 minute", "its worker"],
     ["idem:<digest>", "hash", "100 waiters, TTL `idempotency_ttl`", "callers, workers"],

@@ -9,10 +9,12 @@
 //! | `connection.rs` | opening connections |
 //! | `link.rs` | a connection that comes back by itself |
 //! | [`inspect`] | reading queues and workers, for people |
+//! | [`dead`] | reading, retrying and purging dead letters, for people |
 //! | [`embedded`] | the private server of examples and tests |
 
 mod connection;
 mod control;
+pub mod dead;
 pub mod embedded;
 mod error;
 pub mod inspect;
@@ -26,10 +28,9 @@ pub use control::Control;
 pub use error::StoreError;
 pub use link::{Link, Sink};
 pub use ops::{
-    Beat, BlockingPop, Cancellation, Claim, Claimed, Cycle, CycleReply, DeadLetter, DeadReader,
-    EndedCall, Enqueued, Heartbeat, Idempotency, Item, Leased, Mark, Outcome, Placed, Placement,
-    Promoted, Pushed, Record, Released, Revived, Rule, Settled, Settlement, Tick, Ticked,
-    Unblocker, Withdrawn, WorkerKeys,
+    Beat, BlockingPop, Cancellation, Claim, Claimed, Cycle, CycleReply, EndedCall, Enqueued,
+    Heartbeat, Idempotency, Item, Leased, Mark, Outcome, Placed, Placement, Promoted, Pushed,
+    Record, Released, Rule, Settled, Settlement, Tick, Ticked, Unblocker, Withdrawn, WorkerKeys,
 };
 
 /// `enqueue.lua` as the code block that PROTOCOL.md shows, for clients in other languages.

@@ -51,12 +51,16 @@ scripts! {
     PROMOTE = "promote";
     /// Ask what a request under an idempotency key is.
     CLAIM = "claim";
-    /// Queue dead letters again.
-    REVIVE = "revive" with "room";
     /// Let one request of a kind through per window.
     UNIQUE = "unique";
     /// Push the ticks of a recurring schedule.
     TICK = "tick" with "room";
+    /// Read dead letters.
+    LETTERS = "letters";
+    /// Put dead letters back into their queue.
+    REVIVE = "revive" with "room";
+    /// Pause a queue, let it go on.
+    PAUSE = "pause";
 }
 
 impl Script {

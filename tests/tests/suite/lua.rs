@@ -5,6 +5,7 @@ mod again;
 mod callers;
 mod cancel;
 mod claims;
+mod dead;
 mod flush;
 mod lease;
 mod place;

@@ -2,7 +2,9 @@
 
 mod call;
 mod cancel;
+mod dead;
 mod ends;
 mod help;
+mod pause;
 mod reload;
 mod show;

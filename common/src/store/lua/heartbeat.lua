@@ -6,8 +6,8 @@
 -- ARGV: 1 worker id, 2 lease (ms), 3 info (JSON), 4 base of the queue's keys, then the names that
 --   it maps
 -- Returns: {now, {dead worker, ...}, {parked name, 1 if a live worker maps it else 0, ...}, held,
---   known, paused, due, {cancelled id, ...}, {limited name, the same, ...}}. now: Redis time, ms. At
---   most 16 dead workers and 64 parked names a call. held: how many requests this worker has
+--   known, paused, due, {cancelled id, ...}, {limited name, the same, ...}}. now: Redis time, ms.
+--   At most 16 dead workers and 64 parked names a call. held: how many requests this worker has
 --   leased. known: 0 if it was not in the registry. paused: 1 or 0. due: when the next request of
 --   the schedule is due (ms), 0 for none. cancelled: which of its leases are not wanted any more.
 -- Derived keys: leases:<worker> of other workers.

@@ -1,18 +1,31 @@
--- Purpose: put dead letters back into the queue, each once however many ask for it.
--- KEYS: 1 dead (stream), 2 queue list, 3 schedule (zset), 4 limited names (hash)
--- ARGV: 1 longest length of the queue (0: no cap); then per letter: its place in the stream, the
---   envelope that is queued
--- Returns: {revived, left}. revived: how many were queued; those that were gone are not. left: how
---   many the queue had no room for, the last ones.
+-- Purpose: put dead letters back into their queue as new requests. Each goes once, however many
+--   ask for it at the same time: it is taken off the dead letters in the same step.
+-- KEYS: 1 dead (stream), 2 queue list, 3 cancelled (zset), 4 schedule (zset), 5 limited
+--   names (hash)
+-- ARGV: 1 longest length of the queue (0: no cap); then per letter: id of its entry, id of the
+--   request, its new envelope
+-- Returns: one character per letter: 'R' it is at the tail of the queue; 'G' gone, somebody else
+--   has taken it; 'F' the queue is full, the letter lies where it was.
 -- Derived keys: none.
--- Cost: O(letters).
-local free = room(tonumber(ARGV[1]), KEYS[2], KEYS[3], KEYS[4])
-local revived = 0
-for i = 2, #ARGV, 2 do
-  if revived >= free then return { revived, (#ARGV - i + 1) / 2 } end
-  if redis.call('XDEL', KEYS[1], ARGV[i]) == 1 then
-    redis.call('RPUSH', KEYS[2], ARGV[i + 1])
-    revived = revived + 1
+-- Cost: O(letters * log tombstones).
+-- First of all: it fails if something else than a list lies there, and a script that fails
+-- half-way is not undone.
+redis.call('LLEN', KEYS[2])
+local left = room(tonumber(ARGV[1]), KEYS[2], KEYS[4], KEYS[5])
+local results = {}
+
+for i = 2, #ARGV, 3 do
+  local result = 'R'
+  if left <= 0 then
+    result = 'F'
+  elseif redis.call('XDEL', KEYS[1], ARGV[i]) == 0 then
+    result = 'G'
+  else
+    redis.call('RPUSH', KEYS[2], ARGV[i + 2])
+    left = left - 1
+    -- Who retries it wants it to run, even if it was cancelled before.
+    redis.call('ZREM', KEYS[3], ARGV[i + 1])
   end
+  results[#results + 1] = result
 end
-return { revived, 0 }
+return table.concat(results)

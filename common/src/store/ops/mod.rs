@@ -3,11 +3,11 @@
 mod cancel;
 mod claim;
 mod cycle;
-mod dead;
 mod enqueue;
 mod frame;
 mod heartbeat;
 mod held;
+mod letters;
 mod outcome;
 mod pause;
 mod place;
@@ -16,13 +16,13 @@ mod promote;
 mod queues;
 mod release;
 mod response;
+mod revive;
 mod served;
 mod tick;
 
 pub use cancel::{Cancellation, Withdrawn};
 pub use claim::{Claim, Claimed};
 pub use cycle::{Cycle, CycleReply, Leased, Mark, Record, Rule, Settled, WorkerKeys};
-pub use dead::{DeadLetter, DeadReader, Revived};
 pub use enqueue::{Enqueued, Item};
 pub use frame::Pushed;
 pub use heartbeat::{Beat, Heartbeat};
@@ -32,6 +32,9 @@ pub use pop::{BlockingPop, Unblocker};
 pub use promote::Promoted;
 pub use release::Released;
 pub use tick::{Tick, Ticked};
+
+pub(super) use letters::{LETTERS_AT_ONCE, Range, letters, remove};
+pub(super) use revive::{Revival, Revived, revive};
 
 use redis::Value;
 

@@ -1,33 +1,40 @@
-//! Pausing a queue, and letting it go on.
+//! `pause.lua`: pause a queue, let it go on.
 
 use std::time::Duration;
 
+use super::read;
 use crate::store::control::Control;
 use crate::store::error::StoreError;
 use crate::store::keys::QueueKeys;
 use crate::store::link::Link;
+use crate::store::script::PAUSE;
 
 impl Link {
-    /// Stops a queue's workers from starting anything there, or lets them go on. What runs goes
-    /// on in any case.
+    /// Pauses a queue, or lets it go on, and tells its workers. Whether that changed something.
     ///
     /// # Errors
     ///
-    /// After [`StoreError::Lost`] it may have taken effect; doing it again is harmless.
+    /// After [`StoreError::Lost`] it may have happened; calling again is harmless.
     pub async fn set_paused(
         &self,
         keys: &QueueKeys,
         paused: bool,
         within: Duration,
-    ) -> Result<(), StoreError> {
-        let mut pipe = redis::pipe();
-        if paused {
-            pipe.cmd("SET").arg(keys.paused()).arg(self.now_ms());
-        } else {
-            pipe.cmd("DEL").arg(keys.paused());
-        }
-        let said = if paused { Control::Pause } else { Control::Resume };
-        pipe.cmd("SPUBLISH").arg(keys.control()).arg(said.to_string());
-        self.with(within, async |conn| pipe.exec_async(conn).await).await
+    ) -> Result<bool, StoreError> {
+        let mut call = PAUSE.call(&[keys.paused(), keys.control()]);
+        let message = if paused { Control::Pause } else { Control::Resume };
+        call.arg(if paused { "1" } else { "0" }).arg(message.to_string());
+        let changed: u8 = read("pause", self.run(&PAUSE, &call, within).await?)?;
+        Ok(changed == 1)
+    }
+
+    /// Whether a queue is paused.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached within `within` or refuses.
+    pub async fn is_paused(&self, keys: &QueueKeys, within: Duration) -> Result<bool, StoreError> {
+        let call = redis::cmd("EXISTS").arg(keys.paused()).to_owned();
+        self.with(within, async |conn| call.query_async(conn).await).await
     }
 }

@@ -46,8 +46,10 @@ async fn the_help_of_redcall_call_is_as_recorded() {
 }
 
 #[tokio::test]
-async fn the_help_of_redcall_cancel_is_as_recorded() {
-    golden("redcall", &["cancel", "--help"], "redcall-cancel").await;
+async fn the_help_of_redcall_dead_is_as_recorded() {
+    golden("redcall", &["dead", "--help"], "redcall-dead").await;
+    golden("redcall", &["dead", "list", "--help"], "redcall-dead-list").await;
+    golden("redcall", &["dead", "retry", "--help"], "redcall-dead-retry").await;
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! `redcall queues` and `redcall workers`, for people and for programs.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
+use std::time::Duration;
+
 use redcall_testkit::eventually;
 use redcall_tests::{Bench, Program};
 use redis::AsyncCommands;
@@ -53,7 +55,8 @@ async fn queues_are_shown_with_what_waits_runs_and_died() {
     let expected = |queue: &str, length: u64, running: u64, dead: u64, workers: u64| {
         json!({
             "queue": queue, "length": length, "running": running, "dead": dead, "parked": 0,
-            "workers": workers, "scheduled": 0, "sorted": 0, "paused": false,
+            "workers": workers, "paused": false, "scheduled": 0, "parked_requests": 0,
+            "limited": 0,
         })
     };
     let mut ages = Vec::new();
@@ -74,14 +77,40 @@ async fn queues_are_shown_with_what_waits_runs_and_died() {
     let ran = Ran::new("redcall", &["queues"], &env).await;
     let rows: Vec<Vec<&str>> =
         ran.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
-    let head = "QUEUE WAITING OLDEST RUNNING LATER SORTED PARKED DEAD WORKERS STATE";
-    assert_eq!(rows[0].join(" "), head);
-    assert_eq!(rows[2], ["low", "0", "-", "0", "0", "0", "0", "1", "1"]);
-    let (row, age) = (&rows[1], rows[1].len() - 8);
+    let head = ["QUEUE", "STATE", "WAITING", "OLDEST", "RUNNING", "SCHEDULED", "PARKED", "LIMITED"];
+    assert_eq!(rows[0], [&head[..], &["DEAD", "WORKERS"]].concat());
+    assert_eq!(rows[2], ["low", "open", "0", "-", "0", "0", "0", "0", "1", "1"]);
+    // An age may have a space in it.
+    let (row, rest) = (&rows[1], rows[1].len() - 6);
     assert_eq!(
-        (row[..2].to_vec(), &row[2 + age..]),
-        (vec!["default", "3"], &["2", "0", "0", "0", "0", "1"][..])
+        (row[..3].to_vec(), &row[rest..]),
+        (vec!["default", "open", "3"], &["2", "0", "0", "0", "0", "1"][..])
     );
+}
+
+#[tokio::test]
+async fn what_waits_beside_the_list_is_counted() {
+    let bench = Bench::new().await;
+    let (env, client) = (bench.environment(), bench.client().await);
+    let mut conn = bench.redis.connection().await;
+    for _ in 0..2 {
+        client.request("add").delay(Duration::from_secs(600)).send().await.unwrap();
+    }
+    for (name, count) in [("one", 1), ("two", 3)] {
+        let () = conn.sadd("redcall:{default}:parked", name).await.unwrap();
+        let requests = vec!["{}"; count];
+        let () = conn.rpush(format!("redcall:{{default}}:parked:{name}"), requests).await.unwrap();
+    }
+    let () =
+        conn.hset_multiple("redcall:{default}:limited", &[("one", 5), ("two", 2)]).await.unwrap();
+    let ran = Ran::new("redcall", &["queues", "--json"], &env).await;
+    let shown: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let queue = &shown["queues"][0];
+    let counted = ["length", "scheduled", "parked", "parked_requests", "limited"];
+    assert_eq!(counted.map(|field| queue[field].as_u64().unwrap()), [0, 2, 2, 4, 7]);
+    let ran = Ran::new("redcall", &["queues"], &env).await;
+    let row: Vec<&str> = ran.stdout.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row, ["default", "open", "0", "-", "0", "2", "4", "7", "0", "0"]);
 }
 
 #[tokio::test]

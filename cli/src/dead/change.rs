@@ -1,0 +1,116 @@
+//! `redcall dead retry` and `redcall dead purge`.
+
+use clap::{ArgGroup, Args};
+use redcall_client::{Client, Code, DeadRef, DeadReport};
+use redcall_common::report::Problem;
+
+use super::Which;
+use crate::output::{line, table};
+use crate::{Failure, json, unreachable};
+
+/// What is done to letters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Retry,
+    Purge,
+}
+
+/// To which, and whether really. Something has to be said: nobody means all by saying nothing.
+#[derive(Args)]
+#[command(group(
+    ArgGroup::new("which").args(["ids", "code", "name", "all"]).required(true).multiple(true)
+))]
+pub(crate) struct Change {
+    #[command(flatten)]
+    which: Which,
+    /// All of the queue, or all that the other options leave
+    #[arg(long)]
+    all: bool,
+    /// At most N, the oldest first
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Change {
+    pub(crate) async fn run(
+        self,
+        client: &Client,
+        kind: Kind,
+        as_json: bool,
+    ) -> Result<(), Failure> {
+        let selection = self.which.selection(self.limit);
+        let dead = client.dead(&self.which.queue);
+        let report = match kind {
+            Kind::Retry => dead.retry(&selection, self.dry_run).await,
+            Kind::Purge => dead.purge(&selection, self.dry_run).await,
+        };
+        let report = report.map_err(|error| unreachable(&error))?;
+        if as_json {
+            let mut json = serde_json::json!(report);
+            json["queue"] = self.which.queue.into();
+            json["dry_run"] = self.dry_run.into();
+            println!("{json}");
+        } else {
+            print(&report, kind, self.dry_run);
+        }
+        match left_over(&report) {
+            Some((code, message)) => {
+                let help = "Nothing was done to those; the rest stands above.";
+                let json = json(code.as_str(), &message);
+                Err(Failure { problems: vec![Problem::new(message).help(help)], code: 1, json })
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn print(report: &DeadReport, kind: Kind, dry_run: bool) {
+    let count = report.done.len();
+    let what = match (kind, dry_run) {
+        (Kind::Retry, false) => "back in the queue",
+        (Kind::Retry, true) => "would go back to the queue",
+        (Kind::Purge, false) => "thrown away",
+        (Kind::Purge, true) => "would be thrown away",
+    };
+    if dry_run && count > 0 {
+        println!("{}", table(&["entry", "id", "job"], report.done.iter().map(row)));
+    }
+    println!("{count} {what}");
+    if report.gone > 0 {
+        println!("{} were gone meanwhile", report.gone);
+    }
+    if !report.skipped.is_empty() {
+        let rows = report.skipped.iter().map(|letter| {
+            vec![letter.entry.clone(), line(&letter.id, 64), line(&letter.reason, 80)]
+        });
+        println!("{}", table(&["cannot be retried", "id", "why"], rows));
+    }
+}
+
+fn row(letter: &DeadRef) -> Vec<String> {
+    let name = letter.name.as_deref().unwrap_or("-");
+    vec![letter.entry.clone(), line(&letter.id, 64), line(name, 40)]
+}
+
+/// What could not be done, the first reason for its code.
+fn left_over(report: &DeadReport) -> Option<(Code, String)> {
+    let mut reasons = Vec::new();
+    if report.full {
+        let message = "the queue is full (limits.max_length)".to_owned();
+        reasons.push((Code::Overloaded, message));
+    }
+    if !report.unknown.is_empty() {
+        let message = format!("no such dead letter has the id {}", report.unknown.join(", "));
+        reasons.push((Code::NotFound, message));
+    }
+    if !report.skipped.is_empty() {
+        let message = format!("{} cannot be retried", report.skipped.len());
+        reasons.push((Code::InvalidRequest, message));
+    }
+    let code = reasons.first()?.0;
+    let messages: Vec<String> = reasons.into_iter().map(|(_, message)| message).collect();
+    Some((code, messages.join("; ")))
+}

@@ -1,0 +1,92 @@
+//! `redcall dead list`.
+
+use clap::Args;
+use redcall_client::{Client, DeadLetter};
+
+use super::Which;
+use crate::output::{line, moment, table};
+use crate::{Failure, unreachable};
+
+/// How many are listed if nothing else is said.
+const LIMIT: u64 = 50;
+/// Widest reason, characters.
+const REASON: usize = 60;
+
+/// Which to list.
+#[derive(Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    which: Which,
+    /// List them all, instead of up to 50
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
+    /// List up to N
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// The oldest first
+    #[arg(long)]
+    oldest: bool,
+    /// Go on behind this entry
+    #[arg(long, value_name = "ENTRY", value_parser = entry)]
+    after: Option<String>,
+}
+
+fn entry(text: &str) -> Result<String, String> {
+    let numbers = text.split_once('-').map(|(ms, n)| (ms.parse::<u64>(), n.parse::<u64>()));
+    match numbers {
+        Some((Ok(_), Ok(_))) => Ok(text.to_owned()),
+        _ => Err("an entry is written like 1763683200000-0".to_owned()),
+    }
+}
+
+impl List {
+    pub(crate) async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
+        let dead = client.dead(&self.which.queue);
+        let mut left = if self.all { u64::MAX } else { self.limit.unwrap_or(LIMIT) };
+        let mut selection = self.which.selection(None);
+        (selection.newest_first, selection.after) = (!self.oldest, self.after);
+        let (mut rows, mut jsons) = (Vec::new(), Vec::new());
+        let next = loop {
+            selection.limit = Some(left);
+            let page = dead.list(&selection).await.map_err(|error| unreachable(&error))?;
+            left -= page.letters.len() as u64;
+            for letter in &page.letters {
+                if as_json {
+                    // Strings, numbers and JSON that is text already: nothing here can fail.
+                    jsons.push(serde_json::to_string(letter).unwrap_or_default());
+                } else {
+                    rows.push(row(letter));
+                }
+            }
+            if page.next.is_none() || left == 0 {
+                break page.next;
+            }
+            selection.after = page.next;
+        };
+        if as_json {
+            let (letters, next) = (jsons.join(","), serde_json::json!(next));
+            println!("{{\"letters\":[{letters}],\"next\":{next}}}");
+        } else if rows.is_empty() {
+            println!("no dead letters");
+        } else {
+            println!("{}", table(&["time", "id", "job", "code", "attempts#", "reason"], rows));
+            if let Some(next) = next {
+                println!("there are more: --after {next}");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn row(letter: &DeadLetter) -> Vec<String> {
+    // What has no id is known by its entry.
+    let id = if letter.id.is_empty() { &letter.entry } else { &letter.id };
+    vec![
+        moment(letter.at_ms),
+        line(id, 64),
+        letter.name.as_deref().map_or_else(|| "-".to_owned(), |name| line(name, 40)),
+        line(&letter.code, 40),
+        letter.attempts().to_string(),
+        line(&letter.reason, REASON),
+    ]
+}

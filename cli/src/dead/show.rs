@@ -1,0 +1,77 @@
+//! `redcall dead show`.
+
+use clap::Args;
+use redcall_client::{Client, Code, DeadLetter, Run};
+use redcall_common::report::Problem;
+
+use crate::output::{line, moment, plain, table, time};
+use crate::{Failure, json, queue, unreachable};
+
+/// Which to show.
+#[derive(Args)]
+pub(crate) struct Show {
+    /// Id of the request (its newest letter is shown), or of the entry in the stream
+    id: String,
+    /// Its queue
+    #[arg(long, default_value = "default", value_parser = queue)]
+    queue: String,
+}
+
+impl Show {
+    pub(crate) async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
+        let letter = client.dead(&self.queue).show(&self.id).await;
+        let letter = letter.map_err(|error| unreachable(&error))?;
+        let Some(letter) = letter else { return Err(not_found(&self.id, &self.queue)) };
+        if as_json {
+            // Strings, numbers and JSON that is text already: nothing here can fail.
+            println!("{}", serde_json::to_string(&letter).unwrap_or_default());
+        } else {
+            print(&letter);
+        }
+        Ok(())
+    }
+}
+
+fn not_found(id: &str, queue: &str) -> Failure {
+    let message = format!("no dead letter of queue `{queue}` has the id `{id}`");
+    let json = json(Code::NotFound.as_str(), &message);
+    let help = "`redcall dead list` shows what there is; another queue is named by --queue.";
+    Failure { problems: vec![Problem::new(message).help(help)], code: 1, json }
+}
+
+fn print(letter: &DeadLetter) {
+    let job = letter.name.as_deref().unwrap_or("-");
+    let facts = [
+        ("entry", letter.entry.as_str()),
+        ("time", &moment(letter.at_ms)),
+        ("id", &letter.id),
+        ("job", job),
+        ("code", &letter.code),
+        ("worker", &letter.worker),
+        ("reason", &letter.reason),
+    ];
+    for (name, fact) in facts {
+        println!("{name:<8}{}", plain(fact));
+    }
+    if !letter.history.is_empty() {
+        let head = ["attempt#", "started", "took#", "code", "worker", "message"];
+        println!("\n{}", table(&head, letter.history.iter().map(row)));
+    }
+    match letter.data() {
+        Some(data) => println!("\ndata\n{}", plain(data.get())),
+        None => println!("\nrequest\n{}", plain(&String::from_utf8_lossy(&letter.request))),
+    }
+}
+
+fn row(run: &Run) -> Vec<String> {
+    let unknown = || "-".to_owned();
+    let took = run.started_at.zip(run.ended_at).map(|(start, end)| end.saturating_sub(start));
+    vec![
+        run.attempt.to_string(),
+        run.started_at.or(run.ended_at).map_or_else(unknown, moment),
+        took.map_or_else(unknown, time),
+        line(&run.code, 40),
+        line(&run.worker, 64),
+        line(&run.message, 2000),
+    ]
+}

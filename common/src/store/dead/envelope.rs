@@ -1,0 +1,106 @@
+//! The envelope in a dead letter: what can be read of it, and how it goes to the queue again.
+
+use serde_json::value::RawValue;
+
+use crate::decode::fields;
+use crate::name::{is_id, is_job_name};
+
+/// Fields that were between the caller of then and its answer. Nobody waits any more, so that an
+/// answer has no place to go, and the time of the request begins anew at its first lease.
+const OF_THE_CALL: &[&str] =
+    &["response_key", "notify", "idempotency_key", "enqueued_at", "response_ttl_ms"];
+
+/// The job's name, if `raw` is an envelope as far as that.
+pub(super) fn name(raw: &[u8]) -> Option<String> {
+    let fields = fields(raw).ok()?;
+    text(&fields, "name")
+}
+
+/// The request's data.
+pub(super) fn data(raw: &[u8]) -> Option<&RawValue> {
+    let fields = fields(raw).ok()?;
+    fields.iter().find(|(field, _)| field == "data").map(|(_, data)| *data)
+}
+
+/// The request anew: its id, and what goes to the queue. The id stands first, every other field
+/// keeps its place and its bytes.
+///
+/// # Errors
+///
+/// Why it cannot be retried, for people.
+pub(super) fn anew(raw: &[u8]) -> Result<(String, String), String> {
+    let fields = fields(raw).map_err(|rejected| rejected.error.message)?;
+    let id = text(&fields, "id").filter(|id| is_id(id));
+    let id = id.ok_or("its `id` is not 1 to 64 of [A-Za-z0-9_-]")?;
+    // A frame that could not be pushed has an id, too.
+    if !text(&fields, "name").is_some_and(|name| is_job_name(&name)) {
+        return Err("it names no job".to_owned());
+    }
+    if !fields.iter().any(|(field, _)| field == "data") {
+        return Err("it has no `data`".to_owned());
+    }
+    let mut envelope = String::with_capacity(raw.len());
+    envelope.push_str("{\"id\":\"");
+    envelope.push_str(&id);
+    envelope.push('"');
+    for (field, value) in &fields {
+        if field == "id" || OF_THE_CALL.contains(&field.as_str()) {
+            continue;
+        }
+        envelope.push(',');
+        // A string always can be written.
+        envelope.push_str(&serde_json::to_string(field).unwrap_or_default());
+        envelope.push(':');
+        envelope.push_str(value.get());
+    }
+    envelope.push('}');
+    Ok((id, envelope))
+}
+
+fn text(fields: &[(String, &RawValue)], name: &str) -> Option<String> {
+    let (_, value) = fields.iter().find(|(field, _)| field == name)?;
+    serde_json::from_str(value.get()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_between_caller_and_answer_goes_and_the_rest_keeps_its_bytes() {
+        let old = concat!(
+            r#"{ "name":"add", "response_key":"redcall:{q}:response:a","#,
+            r#""data": {"n":1234567890123456789012345.0, "e": [], "u":"\u00e9"},"#,
+            r#""notify":"redcall:{q}:notify:c","idempotency_key":"k","enqueued_at":1,"#,
+            r#""response_ttl_ms":1000,"budget_ms":5e3,"id":"a","max_attempts":2,"#,
+            r#""headers":{"a":"b"},"v":1,"more \"here\"":null}"#,
+        );
+        let new = concat!(
+            r#"{"id":"a","name":"add","data":{"n":1234567890123456789012345.0, "e": [], "#,
+            r#""u":"\u00e9"},"budget_ms":5e3,"max_attempts":2,"#,
+            r#""headers":{"a":"b"},"v":1,"more \"here\"":null}"#,
+        );
+        assert_eq!(anew(old.as_bytes()), Ok(("a".to_owned(), new.to_owned())));
+        // A second time nothing is left to be done.
+        assert_eq!(anew(new.as_bytes()), Ok(("a".to_owned(), new.to_owned())));
+    }
+
+    #[test]
+    fn what_is_no_envelope_says_why_it_cannot_be_retried() {
+        for (raw, why) in [
+            (&br#"{"id":"a","name":"add","data":{"x":"cut"#[..], "not a JSON object"),
+            (b"nonsense", "not a JSON object"),
+            (b"[1]", "not a JSON object"),
+            (b"\xff", "not a JSON object"),
+            (br#"{"id":"a","response_key":"k","type":"result","seq":1,"data":1}"#, "no job"),
+            (br#"{"id":"a b","name":"add","data":1}"#, "`id`"),
+            (br#"{"id":7,"name":"add","data":1}"#, "`id`"),
+            (br#"{"id":"a","name":"a b","data":1}"#, "no job"),
+            (br#"{"id":"a","name":"add"}"#, "`data`"),
+            (br#"{"id":"a","name":"add","data":1,"data":2}"#, "stands twice"),
+        ] {
+            let said = anew(raw).unwrap_err();
+            assert!(said.contains(why), "{}: {said}", String::from_utf8_lossy(raw));
+        }
+    }
+}

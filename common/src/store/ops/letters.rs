@@ -1,0 +1,62 @@
+//! `letters.lua`: read dead letters; and taking them away, which is a plain command.
+
+use std::collections::HashMap;
+
+use redis::aio::MultiplexedConnection;
+
+use super::read;
+use crate::limits::COMMAND_BYTES;
+use crate::store::dead::DeadLetter;
+use crate::store::error::StoreError;
+use crate::store::script::LETTERS;
+
+/// Most letters that one command reads or takes away.
+pub(in crate::store) const LETTERS_AT_ONCE: usize = 1000;
+
+/// What to read.
+#[derive(Debug, Clone)]
+pub(in crate::store) struct Range {
+    /// Where to begin: an entry, `-` or `+`; with `(` in front without that entry.
+    pub(in crate::store) from: String,
+    /// Where to end, in the same form.
+    pub(in crate::store) to: String,
+    /// Backwards: `from` is the newer end.
+    pub(in crate::store) newest_first: bool,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub(in crate::store) struct Portion {
+    pub(in crate::store) letters: Vec<DeadLetter>,
+    /// Whether the range has been read to its end.
+    pub(in crate::store) whole: bool,
+}
+
+/// Reads the first letters of `range`, up to `most` (1,000 at most) and 8 MiB.
+pub(in crate::store) async fn letters(
+    conn: &mut MultiplexedConnection,
+    dead: &str,
+    range: &Range,
+    most: usize,
+) -> Result<Portion, StoreError> {
+    let mut call = LETTERS.call(&[dead]);
+    call.arg(&range.from).arg(&range.to).arg(if range.newest_first { "1" } else { "0" });
+    call.arg(most.min(LETTERS_AT_ONCE)).arg(COMMAND_BYTES);
+    type Entries = Vec<(String, HashMap<Vec<u8>, Vec<u8>>)>;
+    let (entries, whole): (Entries, u8) = read("letters", LETTERS.run(conn, &call).await?)?;
+    let letters = entries.into_iter().map(|(entry, fields)| DeadLetter::read(entry, fields));
+    Ok(Portion { letters: letters.collect(), whole: whole == 1 })
+}
+
+/// Takes letters away; of each, whether it was still there.
+pub(in crate::store) async fn remove(
+    conn: &mut MultiplexedConnection,
+    dead: &str,
+    entries: impl Iterator<Item = &str>,
+) -> Result<Vec<bool>, StoreError> {
+    let mut pipe = redis::pipe();
+    for entry in entries {
+        pipe.cmd("XDEL").arg(dead).arg(entry);
+    }
+    Ok(pipe.query_async(conn).await?)
+}

@@ -1,0 +1,55 @@
+//! `revive.lua`: put dead letters back into their queue.
+
+use redis::aio::MultiplexedConnection;
+
+use super::read;
+use crate::store::error::StoreError;
+use crate::store::keys::QueueKeys;
+use crate::store::script::REVIVE;
+
+/// A dead letter that is to run again.
+#[derive(Debug)]
+pub(in crate::store) struct Revival {
+    /// Its entry in the stream.
+    pub(in crate::store) entry: String,
+    /// The request's id.
+    pub(in crate::store) id: String,
+    /// What goes to the queue.
+    pub(in crate::store) envelope: String,
+}
+
+/// What became of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) enum Revived {
+    /// It is queued.
+    Yes,
+    /// Somebody else has retried it or taken it away.
+    Gone,
+    /// It lies where it was: the queue has no room.
+    Full,
+}
+
+/// Puts letters back, in order and in one step; one result each. `max_length` 0 means no cap.
+/// After [`StoreError::Lost`] they may be queued; those are gone the next time.
+pub(in crate::store) async fn revive(
+    conn: &mut MultiplexedConnection,
+    keys: &QueueKeys,
+    max_length: u64,
+    letters: &[Revival],
+) -> Result<Vec<Revived>, StoreError> {
+    let own = [keys.dead(), keys.queue(), keys.cancelled(), keys.schedule(), keys.limited_names()];
+    let mut call = REVIVE.call(&own);
+    call.arg(max_length);
+    for Revival { entry, id, envelope } in letters {
+        call.arg(entry).arg(id).arg(envelope);
+    }
+    let results: String = read("revive", REVIVE.run(conn, &call).await?)?;
+    let results = results.bytes().map(|result| match result {
+        b'R' => Ok(Revived::Yes),
+        b'G' => Ok(Revived::Gone),
+        b'F' => Ok(Revived::Full),
+        _ => Err(StoreError::Unexpected("revive")),
+    });
+    let results: Vec<Revived> = results.collect::<Result<_, _>>()?;
+    if results.len() == letters.len() { Ok(results) } else { Err(StoreError::Unexpected("revive")) }
+}
