@@ -22,7 +22,8 @@ end
 
 local known = redis.call('HMGET', KEYS[2], 'id', 'digest', 'deadline', 'tail')
 local runs = known[1]
-if runs == id then return { 'run', known[3] } end
+-- Of the same id, but pushed once more after its end, it is what has ended.
+if runs == id and not known[4] then return { 'run', known[3] } end
 local forgotten = runs and not known[4] and redis.call('ZSCORE', KEYS[3], runs)
 if not runs or (forgotten and tonumber(forgotten) > now_ms()) then
   redis.call('DEL', KEYS[2])

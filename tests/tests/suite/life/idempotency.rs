@@ -259,3 +259,18 @@ async fn the_same_job_is_not_run_twice_within_its_window() {
     super::nothing_is_left(&mut conn).await;
     assert_eq!(runs.0.load(Ordering::SeqCst), 3);
 }
+
+#[tokio::test]
+async fn what_was_pushed_twice_under_one_id_runs_once() {
+    let bench = Bench::new().await;
+    let runs = Runs::default();
+    let _worker = worker(&bench, &runs).await;
+    let mut conn = connection(&bench).await;
+    for _ in 0..2 {
+        // Whoever does not know whether its push came through makes it again.
+        push(&mut conn, "a", "0").await;
+        assert_eq!(end(&mut conn, "a").await["data"], 1);
+        super::nothing_is_left(&mut conn).await;
+    }
+    assert_eq!(runs.0.load(Ordering::SeqCst), 1);
+}
