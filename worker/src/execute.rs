@@ -87,7 +87,10 @@ async fn claim(job: &Job) -> Result<(), Instead> {
         id: &request.id,
         call: &call,
         data: &data,
-        deadline_ms: left.map(|left| now_ms + u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+        deadline_ms: left.map(|left| {
+            // A budget may be any number.
+            now_ms.saturating_add(u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
+        }),
         reply: request.reply.as_ref(),
     };
     let claimed = loop {

@@ -274,3 +274,14 @@ async fn what_was_pushed_twice_under_one_id_runs_once() {
     }
     assert_eq!(runs.0.load(Ordering::SeqCst), 1);
 }
+
+#[tokio::test]
+async fn the_longest_budget_that_can_be_written_is_one() {
+    let bench = Bench::new().await;
+    let runs = Runs::default();
+    let _worker = worker(&bench, &runs).await;
+    let mut conn = connection(&bench).await;
+    let rest = format!(r#","idempotency_key":"order 7","budget_ms":{}"#, u64::MAX);
+    let () = conn.rpush(keys().queue(), waited("a", "pay", "0", &rest)).await.unwrap();
+    assert_eq!(end(&mut conn, "a").await["data"], 1);
+}
