@@ -157,7 +157,11 @@ async fn is_first(job: &Job, window: Duration) -> Result<(), Instead> {
         name = request.name,
         "the same ran within its window: left out"
     );
-    Err(Instead::Settle(Box::new(Outcome::new(&request.id, Settlement::Done))))
+    // Others may take it for a call that runs, by its idempotency key, and wait for its end.
+    let error = WireError::new(Code::Cancelled, "the same ran within its window: left out");
+    let ended = Ended { error, attempt: job.attempt(), seq: 1, bury: false };
+    let ttl = job.shared.idempotency_ttl;
+    Err(Instead::Settle(Box::new(give_up(request, &job.keys.queue, ended, ttl))))
 }
 
 /// Before Redis is asked again. The job's time bounds it: then this future is dropped.

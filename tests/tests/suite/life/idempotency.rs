@@ -285,3 +285,22 @@ async fn the_longest_budget_that_can_be_written_is_one() {
     let () = conn.rpush(keys().queue(), waited("a", "pay", "0", &rest)).await.unwrap();
     assert_eq!(end(&mut conn, "a").await["data"], 1);
 }
+
+#[tokio::test]
+async fn what_is_left_out_within_a_window_is_no_call_to_join() {
+    let mut bench = Bench::new().await;
+    job(&mut bench, "pay").unique = Some(Duration::from_secs(60));
+    let runs = Runs::default();
+    let _worker = worker(&bench, &runs).await;
+    let client = bench.client().await;
+    for key in ["one", "two"] {
+        client.request("pay").data(&Some(0)).idempotency_key(key).send().await.unwrap();
+        // Leased after it, so that none of the two is on its way when nothing is left.
+        client.call_and_wait("echo", &1).await.unwrap();
+        super::nothing_is_left(&mut connection(&bench).await).await;
+    }
+    assert_eq!(runs.0.load(Ordering::SeqCst), 1);
+    let joins = client.request("pay").data(&Some(0)).idempotency_key("two");
+    let answer = joins.timeout(Duration::from_secs(5)).wait().await.unwrap();
+    assert_eq!(answer.json::<usize>().unwrap(), 2);
+}
