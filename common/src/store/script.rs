@@ -36,7 +36,7 @@ scripts! {
     /// Push requests at the tail.
     ENQUEUE = "enqueue" with "room";
     /// Place one request that is more than a plain push.
-    PLACE = "place" with "room";
+    PLACE = "place" with "room", "anew";
     /// Withdraw requests.
     CANCEL = "cancel";
     /// Settle and lease.
@@ -50,7 +50,7 @@ scripts! {
     /// Move what is due to the queue.
     PROMOTE = "promote";
     /// Ask what a request under an idempotency key is.
-    CLAIM = "claim";
+    CLAIM = "claim" with "anew";
     /// Let one request of a kind through per window.
     UNIQUE = "unique";
     /// Push the ticks of a recurring schedule.

@@ -6,8 +6,8 @@
 -- Returns: {code, text}: 'run' and the deadline (ms) that counts, 'joined' and the id that runs,
 --   'ended' and the tail of the ending frame, 'conflict', 'crowded' (100 wait already), 'lost'
 --   (the lease is gone).
--- Derived keys: none.
--- Cost: O(1).
+-- Derived keys: response:<id> of callers that joined a cancelled call.
+-- Cost: O(1), O(waiters) where a cancelled call is begun anew.
 local id, digest, deadline = ARGV[1], ARGV[2], tonumber(ARGV[3])
 if redis.call('HEXISTS', KEYS[1], id) == 0 then return { 'lost', '' } end
 
@@ -26,7 +26,7 @@ local runs = known[1]
 if runs == id and not known[4] then return { 'run', known[3] } end
 local forgotten = runs and not known[4] and redis.call('ZSCORE', KEYS[3], runs)
 if not runs or (forgotten and tonumber(forgotten) > now_ms()) then
-  redis.call('DEL', KEYS[2])
+  if runs then end_cancelled(KEYS[2], runs, id) end
   redis.call('HSET', KEYS[2], 'id', id, 'digest', digest, 'deadline', ARGV[3])
   join()
   return { 'run', ARGV[3] }

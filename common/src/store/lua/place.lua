@@ -12,8 +12,8 @@
 --   call whose reply was lost), attached (to the one that runs), replayed (its end was pushed to
 --   the own response key), conflict (the same key with other data), crowded (100 wait for that one
 --   already), no_workers, full. The last four have placed nothing.
--- Derived keys: none.
--- Cost: O(log schedule); O(1) if it is due.
+-- Derived keys: response:<id> of callers that joined a cancelled call.
+-- Cost: O(log schedule); O(1) if it is due; O(waiters) more where a cancelled call is begun anew.
 local cap, id, envelope, due = tonumber(ARGV[1]), ARGV[3], ARGV[4], tonumber(ARGV[5])
 local pending, ttl, deadline = ARGV[6], tonumber(ARGV[7]), ARGV[9]
 local record, channel = KEYS[tonumber(ARGV[11])], KEYS[tonumber(ARGV[12])]
@@ -67,7 +67,7 @@ if record then
     -- What was cancelled is no call to join, even if no worker has come across it yet.
     local forgotten = redis.call('ZSCORE', KEYS[7], running)
     if forgotten and tonumber(forgotten) > now then
-      redis.call('DEL', record)
+      end_cancelled(record, running, id)
       running = false
     end
   end

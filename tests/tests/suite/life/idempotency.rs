@@ -304,3 +304,22 @@ async fn what_is_left_out_within_a_window_is_no_call_to_join() {
     let answer = joins.timeout(Duration::from_secs(5)).wait().await.unwrap();
     assert_eq!(answer.json::<usize>().unwrap(), 2);
 }
+
+#[tokio::test]
+async fn who_has_joined_a_cancelled_call_hears_so_although_it_was_begun_anew() {
+    let bench = Bench::new().await;
+    let client = bench.client().await;
+    let submit = async || payment(&client, Some(0)).submit().await.unwrap();
+    let cancelled = [submit().await, submit().await];
+    client.cancel_in("default", &cancelled[0].id).await.unwrap();
+    let anew = submit().await;
+    let runs = Runs::default();
+    let _worker = worker(&bench, &runs).await;
+    assert_eq!(anew.wait().await.unwrap().json::<usize>().unwrap(), 1);
+    for ticket in cancelled {
+        let within = Duration::from_secs(5);
+        let error = client.fetch_within(&ticket.response_key, within).await.unwrap_err();
+        assert_eq!(error.code(), Code::Cancelled);
+    }
+    assert_eq!(runs.0.load(Ordering::SeqCst), 1);
+}

@@ -69,6 +69,30 @@ async fn what_has_ended_is_said_again_and_what_was_cancelled_runs_anew() {
 }
 
 #[tokio::test]
+async fn who_had_joined_what_was_cancelled_hears_so_when_it_runs_anew() {
+    let mut store = Store::new().await;
+    let own = store.worker("own");
+    store.push_ids(&["old", "b", "c"]).await;
+    store.lease(&own, 3).await;
+    for id in ["old", "b"] {
+        claim(&store, &own, id, "d", None).await;
+    }
+    let () = store.conn.zadd(store.keys.cancelled(), "old", 9e15).await.unwrap();
+    assert_eq!(claim(&store, &own, "c", "e", None).await, Claimed::Run(None));
+    let frame = [
+        r#"{"id":"b","response_key":"redcall:{q}:response:b","type":"error","seq":1,"attempt":1,"#,
+        r#""error":{"code":"cancelled","message":"the call was cancelled"}}"#,
+    ];
+    let frame = frame.concat();
+    assert_eq!(store.frames("b").await, [frame.as_str()]);
+    assert_eq!(store.heard().await, [format!("[{frame}]")]);
+    let ttl: i64 = store.conn.pttl(store.keys.response("b")).await.unwrap();
+    assert!((1..=60_000).contains(&ttl), "{ttl}");
+    // The one that was cancelled hears it of its own worker.
+    assert!(store.frames("old").await.is_empty() && store.frames("c").await.is_empty());
+}
+
+#[tokio::test]
 async fn one_of_a_kind_runs_per_window() {
     let mut store = Store::new().await;
     let minute = Duration::from_secs(60);

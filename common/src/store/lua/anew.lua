@@ -1,0 +1,31 @@
+-- Purpose: who has joined a call that was cancelled, when the same call is begun anew before a
+--   worker has come across it; part of the scripts that begin calls.
+-- KEYS: none of its own; the record of the idempotency key (hash) is handed in.
+-- ARGV: none of its own.
+-- Returns: nothing.
+-- Derived keys: response:<id> of callers that joined the call.
+-- Cost: O(waiters), which are bounded.
+
+-- The worker that comes across the cancelled request finds the record of another call: nobody else
+-- tells those who wait. Its own caller, of the id `runs`, hears of that worker.
+local function end_cancelled(record, runs, id)
+  local base = string.match(record, '^(.*):idem:')
+  local fields = redis.call('HGETALL', record)
+  for i = 1, #fields, 2 do
+    local waiter = string.match(fields[i], '^w:(.+)$')
+    if waiter and waiter ~= runs and waiter ~= id then
+      local ttl, channel = string.match(fields[i + 1], '^(%d+) (.+)$')
+      local key = base .. ':response:' .. waiter
+      local frame = '{"id":"' .. waiter .. '","response_key":"' .. key
+        .. '","type":"error","seq":1,"attempt":1,'
+        .. '"error":{"code":"cancelled","message":"the call was cancelled"}}'
+      local pushed = redis.pcall('RPUSH', key, frame)
+      if type(pushed) == 'number' then
+        redis.call('PEXPIRE', key, ttl)
+        -- May be forbidden to this user; the key is the truth.
+        if channel ~= '-' then redis.pcall('SPUBLISH', channel, '[' .. frame .. ']') end
+      end
+    end
+  end
+  redis.call('DEL', record)
+end
