@@ -119,6 +119,10 @@ local function again(id, raw, op, note, run)
     record.fails = record.fails + 1
     add_run(record, run)
     remember(KEYS[11], id, record)
+    if has_cancelled and redis.call('ZSCORE', KEYS[12], id) then
+      -- Its worker has not heard so: it does not wait for an attempt that will not come.
+      return redis.call('LPUSH', KEYS[1], raw)
+    end
     local due = string.format('%.0f', now_ms() + tonumber(note))
     redis.call('ZADD', KEYS[17], due, id)
     redis.call('HSET', KEYS[18], id, raw)

@@ -63,6 +63,20 @@ async fn what_is_new_is_promoted_to_the_tail_and_nothing_is_promoted_twice() {
 }
 
 #[tokio::test]
+async fn what_was_cancelled_while_it_ran_does_not_wait_for_its_next_attempt() {
+    let mut store = Store::new().await;
+    let own = store.worker("own");
+    store.push_ids(&["a", "b"]).await;
+    assert_eq!(store.lease(&own, 1).await, ["a"]);
+    // Its worker has not heard so yet.
+    let () = store.conn.zadd(store.keys.cancelled(), "a", 9e15).await.unwrap();
+    store.cycle(&own, 0, &[retry("a", Duration::from_secs(3600), 1)]).await;
+    assert!(!store.conn.exists::<_, bool>(store.keys.schedule()).await.unwrap());
+    let reply = store.cycle(&own, 1, &[]).await;
+    assert_eq!((reply.leased[0].id.as_str(), reply.leased[0].mark.cancelled), ("a", true));
+}
+
+#[tokio::test]
 async fn a_run_that_was_stopped_counts_as_no_failure() {
     let mut store = Store::new().await;
     let own = store.worker("own");
