@@ -8,6 +8,7 @@ mod claims;
 mod dead;
 mod flush;
 mod lease;
+mod limits;
 mod place;
 mod registry;
 mod robust;

@@ -250,7 +250,7 @@ end
 
 -- Limited names ---------------------------------------------------------------------------------
 
-local rules, sorted = {}, 0
+local rules, order, sorted = {}, {}, 0
 for i = 1, limit_count do
   local at = 12 + 2 * parked_count + 6 * (i - 1)
   rules[ARGV[at]] = {
@@ -258,6 +258,7 @@ for i = 1, limit_count do
     interval = tonumber(ARGV[at + 3]), burst = tonumber(ARGV[at + 4]),
     room = tonumber(ARGV[at + 5]),
   }
+  order[i] = rules[ARGV[at]]
 end
 
 -- The rule for a request and its place among the sorted ones, if its name is limited.
@@ -344,13 +345,16 @@ local function draw_one(rule)
   return true
 end
 
--- Draws up to `quota` sorted requests, the names in turns.
+-- Draws up to `quota` sorted requests, the names in turns: each turn of a worker, which often has
+-- room for one, begins with the next name.
 local function draw(quota)
   local stop, tries = seen + quota, 2 * quota + 200
+  local first = math.floor(tonumber(ARGV[7]) / 2)
   local going = true
   while going and seen < stop and bytes < max_bytes and tries > 0 do
     going = false
-    for _, rule in pairs(rules) do
+    for i = 1, #order do
+      local rule = order[(first + i) % #order + 1]
       if rule.room ~= 0 and seen < stop and bytes < max_bytes then
         tries = tries - 1
         going = draw_one(rule) or going
@@ -435,11 +439,13 @@ else
   -- Half of the room for those that wait sorted, by turns if it is one. As long as the queue holds
   -- more than is sorted at once, nobody knows whose turn it is: then they get one.
   local behind = redis.call('LLEN', KEYS[1]) > 1000
-  if has_limited and not behind then
-    draw(math.floor((take - seen + tonumber(ARGV[7]) % 2) / 2))
+  local most, before = behind and 1 or take, seen
+  if has_limited then
+    draw(math.min(most, math.floor((take - seen + tonumber(ARGV[7]) % 2) / 2)))
   end
+  most = most - (seen - before)
   drain(KEYS[1], take)
-  if has_limited then draw(behind and math.min(1, take - seen) or take - seen) end
+  if has_limited then draw(math.min(most, take - seen)) end
   for _, rule in pairs(rules) do
     local waits = rule.room ~= 0 and redis.call('EXISTS', base .. ':turns:' .. rule.name) == 1
     if waits then ready = 1 end
