@@ -260,7 +260,7 @@ impl Dispatcher {
         let due = reply.due_ms.map(|due| self.instant_of(due));
         let queue = &mut self.queues[queue];
         queue.length = Some(reply.length);
-        queue.ready = reply.ready;
+        queue.note_ready(reply.ready);
         if let Some(due) = due {
             queue.note_due(due);
         }
@@ -340,6 +340,10 @@ impl Dispatcher {
     fn event(&mut self, event: Event) {
         if let Some((queue, leaving)) = self.jobs.event(event) {
             self.queues[queue].leaving.push(leaving);
+        }
+        if self.jobs.has_made_room() {
+            // The turn that settled it may have found none.
+            self.queues.iter_mut().for_each(Queue::stir);
         }
     }
 

@@ -106,7 +106,7 @@ impl Dispatcher {
                 let deadline = (at_ms > 0).then(|| self.instant_of(at_ms));
                 self.jobs.extend(queue, &id, deadline);
             }
-            Control::Work => self.queues[queue].ready = true,
+            Control::Work => self.queues[queue].stir(),
             Control::Pause => self.queues[queue].note_paused(true),
             Control::Resume => self.queues[queue].note_paused(false),
         }

@@ -48,6 +48,8 @@ pub(crate) struct Jobs {
     by_id: Vec<HashMap<String, u64>>,
     /// How many run of the names that are counted.
     by_name: HashMap<String, usize>,
+    /// Whether one has gone of a name of which as many ran as may.
+    made_room: bool,
     /// When jobs are ended, or dropped; one entry per running job, unless it is dropped already.
     deadlines: BTreeSet<(Instant, u64)>,
     next_serial: u64,
@@ -61,6 +63,7 @@ impl Jobs {
             running: HashMap::new(),
             by_id: vec![HashMap::new(); queues],
             by_name: HashMap::new(),
+            made_room: false,
             deadlines: BTreeSet::new(),
             next_serial: 0,
             grace,
@@ -87,8 +90,13 @@ impl Jobs {
         self.by_name.get(name).copied().unwrap_or(0)
     }
 
+    /// Whether there has come to be room for a name that had none, since this was last asked.
+    pub(crate) fn has_made_room(&mut self) -> bool {
+        std::mem::take(&mut self.made_room)
+    }
+
     pub(crate) fn insert(&mut self, serial: u64, queue: usize, id: String, launched: Launched) {
-        if launched.is_counted {
+        if launched.most.is_some() {
             *self.by_name.entry(launched.name.clone()).or_default() += 1;
         }
         let next = end_of(&launched);
@@ -107,7 +115,10 @@ impl Jobs {
             by_id.remove(&running.id);
         }
         let name = &running.launched.name;
-        if let Some(count) = self.by_name.get_mut(name).filter(|_| running.launched.is_counted) {
+        if let Some(most) = running.launched.most
+            && let Some(count) = self.by_name.get_mut(name)
+        {
+            self.made_room |= *count >= most;
             *count -= 1;
             if *count == 0 {
                 self.by_name.remove(name);

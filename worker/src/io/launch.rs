@@ -36,8 +36,8 @@ pub(crate) struct Launched {
     pub(crate) deadline: Option<Instant>,
     pub(crate) timeout: Duration,
     pub(crate) on_worker_loss: OnWorkerLoss,
-    /// Whether its mapping bounds how many of its name run here.
-    pub(crate) is_counted: bool,
+    /// How many of its name may run here, if its mapping bounds that: then they are counted.
+    pub(crate) most: Option<usize>,
     pub(crate) cancel: CancellationToken,
     pub(crate) abort: AbortHandle,
 }
@@ -112,7 +112,7 @@ impl Launcher<'_> {
         let deadline = left.and_then(|left| started.checked_add(left));
         let cancel = CancellationToken::new();
         let (timeout, on_worker_loss) = (rules.timeout, rules.on_worker_loss);
-        let is_counted = rules.concurrency.is_some();
+        let most = rules.concurrency;
         let job = Arc::new(Job {
             shared: self.shared.clone(),
             request,
@@ -142,7 +142,7 @@ impl Launcher<'_> {
             deadline,
             timeout,
             on_worker_loss,
-            is_counted,
+            most,
             cancel,
             abort,
         }

@@ -48,6 +48,8 @@ pub(crate) struct Queue {
     pub(crate) limited: Vec<String>,
     /// Whether sorted requests of limited names could go on.
     pub(crate) ready: bool,
+    /// Whether that became so after the last turn was sent: its reply cannot know.
+    stirred: bool,
     /// Since when nothing is leased there: it is paused, or this worker has to say first that it
     /// lives. Looked at again now and then.
     pub(crate) paused: Option<Instant>,
@@ -70,6 +72,7 @@ impl Queue {
             parked: Vec::new(),
             limited: Vec::new(),
             ready: false,
+            stirred: false,
             paused: None,
             due: None,
         }
@@ -94,6 +97,22 @@ impl Queue {
     /// Whether a turn may find something to take.
     pub(crate) fn may_have_work(&self) -> bool {
         self.paused.is_none() && (self.length != Some(0) || self.ready || !self.parked.is_empty())
+    }
+
+    /// Sorted requests of limited names may go on, whatever a reply says that is on its way.
+    pub(crate) fn stir(&mut self) {
+        self.ready = true;
+        self.stirred = true;
+    }
+
+    /// A turn that takes goes out: it sees all that has happened before.
+    pub(crate) fn turn_goes_out(&mut self) {
+        self.stirred = false;
+    }
+
+    /// What a reply said of sorted requests.
+    pub(crate) fn note_ready(&mut self, ready: bool) {
+        self.ready = ready || self.stirred;
     }
 
     /// Whether something is to be settled.

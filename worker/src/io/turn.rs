@@ -72,6 +72,9 @@ pub(crate) fn plan(queues: &mut [Queue], mut room: usize, rules: &Arc<[Rule]>) -
             Resend { serial: queue.serial, leaving: queue.leaving.drain(..portion).collect() }
         });
         let (outcomes, heard) = leaving.into_iter().map(|l| (l.outcome, l.heard)).unzip();
+        if take > 0 {
+            queue.turn_goes_out();
+        }
         let parked = if take > 0 { std::mem::take(&mut queue.parked) } else { Vec::new() };
         parts.push(Part {
             queue: index,

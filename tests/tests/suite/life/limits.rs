@@ -214,3 +214,30 @@ async fn a_limited_job_that_is_called_while_the_worker_is_idle_starts_at_once() 
     let left: usize = connection(&bench).await.exists(keys().limited_names()).await.unwrap();
     assert_eq!(left, 0);
 }
+
+#[tokio::test]
+async fn what_waits_for_a_workers_own_room_starts_when_there_is_some() {
+    // Answers, and holds its slot for longer.
+    async fn lingers(request: Request, gate: State<Arc<tokio::sync::Semaphore>>) {
+        request.respond(&1).await.unwrap();
+        gate.acquire().await.unwrap().forget();
+    }
+    let mut bench = Bench::new().await;
+    job(&mut bench, "lingers").concurrency = Some(1);
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let handlers = gate.clone();
+    let _worker =
+        bench.worker_with(|worker| worker.state(handlers).handler("lingers", lingers)).await;
+    let client = bench.client().await;
+    let call = || client.request("lingers").timeout(Duration::from_secs(20)).submit();
+    let tickets = [call().await.unwrap(), call().await.unwrap(), call().await.unwrap()];
+    let began = Instant::now();
+    for ticket in tickets {
+        ticket.wait().await.unwrap();
+        // Its settling turn has ended, and did not find room for another.
+        client.call_and_wait("echo", &1).await.unwrap();
+        gate.add_permits(1);
+    }
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+}
