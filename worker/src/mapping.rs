@@ -77,6 +77,11 @@ impl Mapping {
         self.jobs.get(name)
     }
 
+    /// Whether any job is limited, here or over all workers.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.is_limited
+    }
+
     pub(crate) fn names(&self) -> Vec<String> {
         self.jobs.keys().cloned().collect()
     }

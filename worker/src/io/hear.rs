@@ -114,10 +114,13 @@ impl Dispatcher {
 
     /// Looks at the queues whose time has come.
     pub(super) fn look(&mut self) {
+        let is_limited = self.mapping.is_limited();
         for (index, queue) in self.queues.iter_mut().enumerate() {
             if queue.look() {
-                // A rate may allow more.
-                queue.ready = !queue.limited.is_empty() || queue.ready;
+                // A rate may allow more; of what was sorted since the last heartbeat, too.
+                if is_limited || !queue.limited.is_empty() {
+                    queue.stir();
+                }
                 let (link, told) = (self.talk.beats.clone(), self.talk.told.clone());
                 tokio::spawn(heartbeat::promote(link, queue.keys.clone(), index, told));
             }

@@ -241,3 +241,18 @@ async fn what_waits_for_a_workers_own_room_starts_when_there_is_some() {
     let took = began.elapsed();
     assert!(took < Duration::from_secs(3), "{took:?}");
 }
+
+#[tokio::test]
+async fn what_its_rate_allows_does_not_wait_for_a_heartbeat() {
+    let mut bench = Bench::new().await;
+    bench.settings.worker.lease = Duration::from_secs(30);
+    let rate = Rate { count: 1, per: Duration::from_millis(100) };
+    job(&mut bench, "order").limit = Some(Limit { key: None, concurrency: None, rate: Some(rate) });
+    let log = Log::default();
+    let _worker = worker(&bench, &log).await;
+    let began = Instant::now();
+    orders(&bench, "a", 0, 4).await;
+    log.all_ended(4).await;
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+}
