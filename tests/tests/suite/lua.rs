@@ -81,7 +81,7 @@ impl Store {
     async fn cycle(&self, own: &WorkerKeys, take: usize, outcomes: &[Outcome]) -> CycleReply {
         self.lives(own).await;
         let cycle = Cycle { outcomes, ..Cycle::take(own, take) };
-        self.link.cycle(&[cycle], WITHIN).await.unwrap().remove(0)
+        self.link.cycle(&[cycle], WITHIN).await.unwrap().remove(0).unwrap()
     }
 
     /// Puts a worker into the registry for ever, unless it is there.

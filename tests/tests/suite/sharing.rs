@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use redcall_tests::Bench;
 use redcall_worker::{Json, State, Worker};
+use redis::AsyncCommands;
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -78,4 +79,26 @@ async fn a_full_worker_gives_back_what_its_blocked_pops_bring() {
         let answer = call.wait().await.unwrap();
         assert_eq!(answer.json::<String>().unwrap(), "the free one");
     }
+}
+
+#[tokio::test]
+async fn a_queue_whose_list_is_none_keeps_no_other_waiting() {
+    let bench = Bench::new().await;
+    let mut conn = bench.redis.connection().await;
+    let () = conn.set("redcall:{high}:queue", "no list").await.unwrap();
+    let _worker = bench.worker().await;
+    let client = bench.client().await;
+    let call = |n: u64| {
+        let call = client.request("add").data(&json!({"a": n, "b": 1}));
+        call.timeout(Duration::from_secs(10))
+    };
+    for turn in 0..5 {
+        let answers = client.wait_many((0..100).map(call)).await;
+        for (n, answer) in answers.into_iter().enumerate() {
+            assert!(answer.is_ok(), "{turn}, {n}: {answer:?}");
+        }
+    }
+    // As soon as it is a list again, it is served.
+    let () = conn.del("redcall:{high}:queue").await.unwrap();
+    call(1).queue("high").wait().await.unwrap();
 }

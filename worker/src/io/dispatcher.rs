@@ -230,6 +230,12 @@ impl Dispatcher {
             Ok(replies) => {
                 for (mut part, reply) in ended.parts.into_iter().zip(replies) {
                     let queue = part.queue;
+                    let Ok(reply) = reply else {
+                        // Whatever it is, it must not keep the other queues.
+                        self.queues[queue].note_refused();
+                        part.undo(&mut self.queues[queue]);
+                        continue;
+                    };
                     self.note(queue, &reply.cycle);
                     let CycleReply { settled, leased, parked, .. } = reply.cycle;
                     if parked > 0 && !leased.is_empty() {
@@ -246,9 +252,12 @@ impl Dispatcher {
                     self.start(queue, leased);
                 }
             }
-            Err(_) => {
+            Err(error) => {
                 for part in ended.parts {
                     let queue = part.queue;
+                    if !error.is_transient() {
+                        self.queues[queue].note_refused();
+                    }
                     part.undo(&mut self.queues[queue]);
                 }
             }
@@ -425,6 +434,7 @@ impl Dispatcher {
                 self.turn_ended(ended);
             }
             while self.queues.iter().any(Queue::has_outcomes) {
+                self.queues.iter_mut().for_each(|queue| queue.refused = None);
                 let parts = turn::plan(&mut self.queues, 0, &Arc::from([]));
                 let ended = turn::run(self.shared.link.clone(), parts).await;
                 self.turn_ended(ended);

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use super::pops::Pops;
 
-/// How often it is looked whether a paused queue goes on, in case nobody said so.
+/// How often it is looked whether a paused queue goes on, in case nobody said so, and whether one
+/// that Redis does not let us serve can be served again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// An outcome on its way, and who wants to hear how it went.
@@ -53,6 +54,8 @@ pub(crate) struct Queue {
     /// Since when nothing is leased there: it is paused, or this worker has to say first that it
     /// lives. Looked at again now and then.
     pub(crate) paused: Option<Instant>,
+    /// Until when no turn goes there, since Redis has refused the last one.
+    pub(crate) refused: Option<Instant>,
     /// When something becomes due there.
     pub(crate) due: Option<Instant>,
 }
@@ -74,6 +77,7 @@ impl Queue {
             ready: false,
             stirred: false,
             paused: None,
+            refused: None,
             due: None,
         }
     }
@@ -96,7 +100,8 @@ impl Queue {
 
     /// Whether a turn may find something to take.
     pub(crate) fn may_have_work(&self) -> bool {
-        self.paused.is_none() && (self.length != Some(0) || self.ready || !self.parked.is_empty())
+        let is_open = self.paused.is_none() && self.refused.is_none();
+        is_open && (self.length != Some(0) || self.ready || !self.parked.is_empty())
     }
 
     /// Sorted requests of limited names may go on, whatever a reply says that is on its way.
@@ -140,10 +145,15 @@ impl Queue {
         }
     }
 
+    /// Redis has refused its turn. It is left alone for a while: other queues go on meanwhile.
+    pub(crate) fn note_refused(&mut self) {
+        self.refused = Some(Instant::now() + LOOK_AGAIN);
+    }
+
     /// When this queue wants to be looked at.
     pub(crate) fn next_look(&self) -> Option<Instant> {
         let again = self.paused.map(|since| since + LOOK_AGAIN);
-        [again, self.due].into_iter().flatten().min()
+        [again, self.due, self.refused].into_iter().flatten().min()
     }
 
     /// Whether something is due. Has a paused queue looked at when it is time.
@@ -152,6 +162,7 @@ impl Queue {
         if self.paused.is_some_and(|since| since + LOOK_AGAIN <= now) {
             self.note_paused(false);
         }
+        self.refused.take_if(|until| *until <= now);
         self.due.take_if(|due| *due <= now).is_some()
     }
 }

@@ -33,7 +33,7 @@ pub(crate) struct Part {
 /// A turn that has ended.
 pub(crate) struct Ended {
     pub(crate) parts: Vec<Part>,
-    pub(crate) replies: Result<Vec<Reply>, StoreError>,
+    pub(crate) replies: Result<Vec<Result<Reply, StoreError>>, StoreError>,
 }
 
 /// What a turn brought for one part.
@@ -52,6 +52,9 @@ pub(crate) fn plan(queues: &mut [Queue], mut room: usize, rules: &Arc<[Rule]>) -
     let last = queues.iter().rposition(Queue::may_have_work);
     let mut parts = Vec::new();
     for (index, queue) in queues.iter_mut().enumerate() {
+        if queue.refused.is_some() {
+            continue;
+        }
         let take = match queue.length {
             _ if !queue.may_have_work() => 0,
             // What waits sorted has no length here.
@@ -95,20 +98,39 @@ pub(crate) fn plan(queues: &mut [Queue], mut room: usize, rules: &Arc<[Rule]>) -
 /// Runs a turn. Not to be dropped before its end: what it leased would be forgotten.
 pub(crate) async fn run(link: Arc<Link>, parts: Vec<Part>) -> Ended {
     let replies = replies(&link, &parts).await;
-    if let Err(error) = &replies {
-        tracing::warn!(%error, "a turn failed; what it settles is settled again");
-        sleep(PAUSE).await;
+    match &replies {
+        Ok(replies) => {
+            for (part, reply) in parts.iter().zip(replies) {
+                if let Err(error) = reply {
+                    let queue = part.keys.queue.name();
+                    tracing::warn!(%error, queue, "a queue cannot be served; it is tried again");
+                }
+            }
+            if replies.iter().all(Result::is_err) {
+                sleep(PAUSE).await;
+            }
+        }
+        Err(error) => {
+            tracing::warn!(%error, "a turn failed; what it settles is settled again");
+            sleep(PAUSE).await;
+        }
     }
     Ended { parts, replies }
 }
 
-async fn replies(link: &Link, parts: &[Part]) -> Result<Vec<Reply>, StoreError> {
+async fn replies(
+    link: &Link,
+    parts: &[Part],
+) -> Result<Vec<Result<Reply, StoreError>>, StoreError> {
     // Before the turn, so that what the turn leases is not among it.
     let mut held = Vec::with_capacity(parts.len());
     for part in parts {
         held.push(match part.read_back {
-            true => Some(link.held(&part.keys, WITHIN).await?),
-            false => None,
+            true => match link.held(&part.keys, WITHIN).await {
+                Err(error) if error.is_transient() => return Err(error),
+                held => held.map(Some),
+            },
+            false => Ok(None),
         });
     }
     let cycles = parts.iter().map(|part| Cycle {
@@ -122,7 +144,7 @@ async fn replies(link: &Link, parts: &[Part]) -> Result<Vec<Reply>, StoreError> 
     });
     let cycles: Vec<Cycle<'_>> = cycles.collect();
     let replies = link.cycle(&cycles, WITHIN).await?.into_iter().zip(held);
-    Ok(replies.map(|(cycle, held)| Reply { cycle, held }).collect())
+    Ok(replies.map(|(cycle, held)| Ok(Reply { cycle: cycle?, held: held? })).collect())
 }
 
 impl Part {

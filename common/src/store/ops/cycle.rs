@@ -240,20 +240,20 @@ pub(super) fn reply(value: Value) -> Result<CycleReply, StoreError> {
 }
 
 impl Link {
-    /// One turn on each of several queues, in this order, in one write.
+    /// One turn on each of several queues, in this order, in one write; one result each.
     ///
     /// # Errors
     ///
     /// After [`StoreError::Lost`] any of the turns may have taken effect: what they leased is
     /// this worker's, what they settled is settled. Sent `again` under the same serial, a turn
-    /// says what it said then.
+    /// says what it said then. Within the results: Redis has refused that one, perhaps half-way.
     pub async fn cycle(
         &self,
         cycles: &[Cycle<'_>],
         within: Duration,
-    ) -> Result<Vec<CycleReply>, StoreError> {
+    ) -> Result<Vec<Result<CycleReply, StoreError>>, StoreError> {
         let calls: Vec<Cmd> = cycles.iter().map(Cycle::call).collect();
         let values = self.run_all(&CYCLE, &calls, within).await?;
-        values.into_iter().map(|value| reply(value?)).collect()
+        Ok(values.into_iter().map(|value| reply(value?)).collect())
     }
 }

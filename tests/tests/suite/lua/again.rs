@@ -138,15 +138,15 @@ async fn a_turn_that_is_sent_again_says_what_it_said() {
     assert_eq!(store.lease(&own, 1).await, ["a"]);
     let outcomes = [store.answer("a", r#"{"one":1}"#), store.answer("x", "{}")];
     let turn = |serial, again| Cycle { outcomes: &outcomes, serial, again, ..Cycle::take(&own, 0) };
-    let first = store.link.cycle(&[turn(7, false)], WITHIN).await.unwrap().remove(0);
+    let first = store.link.cycle(&[turn(7, false)], WITHIN).await.unwrap().remove(0).unwrap();
     assert_eq!(first.settled, [Settled::Yes, Settled::LeaseLost]);
     // Its reply was lost: settled by this worker, and only once.
-    let again = store.link.cycle(&[turn(7, true)], WITHIN).await.unwrap().remove(0);
+    let again = store.link.cycle(&[turn(7, true)], WITHIN).await.unwrap().remove(0).unwrap();
     assert_eq!(again.settled, [Settled::Yes, Settled::LeaseLost]);
     assert_eq!(store.frames("a").await, [r#"{"one":1}"#]);
     assert_eq!(store.heard().await, [r#"[{"one":1}]"#]);
     // Another turn that was never carried out is, and finds no lease.
-    let other = store.link.cycle(&[turn(8, true)], WITHIN).await.unwrap().remove(0);
+    let other = store.link.cycle(&[turn(8, true)], WITHIN).await.unwrap().remove(0).unwrap();
     assert_eq!(other.settled, [Settled::LeaseLost, Settled::LeaseLost]);
     let ttl: i64 = store.conn.pttl(store.keys.turn("own")).await.unwrap();
     assert!((1..=60_000).contains(&ttl), "{ttl}");

@@ -116,7 +116,7 @@ async fn parked_requests_come_before_the_queue_and_their_name_goes_with_the_last
     let parked = ["one".to_owned(), "two".to_owned()];
     let turn = async |take: usize| {
         let cycle = Cycle { parked: &parked, ..Cycle::take(&own, take) };
-        let reply = store.link.cycle(&[cycle], WITHIN).await.unwrap().remove(0);
+        let reply = store.link.cycle(&[cycle], WITHIN).await.unwrap().remove(0).unwrap();
         let ids: Vec<String> = reply.leased.into_iter().map(|leased| leased.id).collect();
         (ids, reply.parked)
     };
@@ -167,6 +167,7 @@ async fn several_queues_are_served_in_one_write_each_with_its_own_keys() {
     let cycle = Cycle::take;
     let cycles = [cycle(&second, 5), cycle(&first, 1)];
     let replies = store.link.cycle(&cycles, WITHIN).await.unwrap();
+    let replies: Vec<_> = replies.into_iter().map(Result::unwrap).collect();
     let ids: Vec<Vec<&str>> = replies
         .iter()
         .map(|reply| reply.leased.iter().map(|leased| leased.id.as_str()).collect())

@@ -22,7 +22,7 @@ async fn taken(store: &Store, own: &WorkerKeys, rules: &[Rule], turns: u64) -> B
     let mut names = BTreeSet::new();
     for serial in 1..=turns {
         let turn = Cycle { rules, serial, ..Cycle::take(own, 1) };
-        let reply = store.link.cycle(&[turn], WITHIN).await.unwrap().remove(0);
+        let reply = store.link.cycle(&[turn], WITHIN).await.unwrap().remove(0).unwrap();
         assert_eq!(reply.leased.len(), 1);
         names.insert(reply.leased[0].id.trim_end_matches(char::is_numeric).to_owned());
     }

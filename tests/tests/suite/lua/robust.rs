@@ -38,7 +38,7 @@ async fn whoever_was_given_up_leases_nothing_before_it_says_that_it_lives() {
             let () = store.conn.del(store.keys.workers()).await.unwrap();
         }
         let turn = redcall_common::store::Cycle::take(&own, 5);
-        let reply = store.link.cycle(&[turn], WITHIN).await.unwrap().remove(0);
+        let reply = store.link.cycle(&[turn], WITHIN).await.unwrap().remove(0).unwrap();
         assert!(reply.expired && !reply.paused && reply.leased.is_empty(), "{reply:?}");
         assert_eq!(store.queued().await, ["a", "b"].map(envelope));
         let _: String = store.conn.lpop(store.keys.queue(), None).await.unwrap();
