@@ -1,15 +1,16 @@
 -- Purpose: push requests at the tail of one queue, unless nobody would serve a waited one or the
 --   queue is full.
--- KEYS: 1 queue list, 2 workers (zset), 3 schedule (zset), 4 limited names (hash)
+-- KEYS: 1 queue list, 2 workers (zset), 3 schedule (zset), 4 limited names (hash),
+--   5 parked names (set)
 -- ARGV: 1 longest length of the queue (0: no cap); then per request: '1' if somebody waits for it,
 --   else '0'; the envelope
 -- Returns: {live, accepted}. live: 1 if a worker listens or nobody waits, 0 if the waited ones
 --   were left out. accepted: how many of those not left out were pushed, in order; the rest is
 --   over the cap.
--- Derived keys: none.
+-- Derived keys: parked:<name> of the parked names.
 -- Cost: O(log workers) once, O(1) per request.
 local cap = tonumber(ARGV[1])
-local left = room(cap, KEYS[1], KEYS[3], KEYS[4])
+local left = room(cap, KEYS[1], KEYS[3], KEYS[4], KEYS[5])
 local live, accepted, batch = nil, 0, {}
 
 for i = 2, #ARGV, 2 do

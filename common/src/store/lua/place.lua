@@ -1,8 +1,8 @@
 -- Purpose: place one request that is more than a plain push: not due yet, fetched later, or under
 --   an idempotency key (then it may join the call that runs already, or get the end of that call).
 -- KEYS: 1 queue list, 2 workers (zset), 3 schedule (zset), 4 scheduled (hash), 5 own response key,
---   6 control channel, 7 cancelled (zset), 8 limited names (hash); then, by the indices in ARGV:
---   record of the idempotency key (hash), the caller's channel
+--   6 control channel, 7 cancelled (zset), 8 limited names (hash), 9 parked names
+--   (set); then, by the indices in ARGV: record of the idempotency key (hash), the caller's channel
 -- ARGV: 1 longest length of queue and schedule (0: no cap), 2 '1' if somebody waits now, so that a
 --   worker must listen, else '0', 3 id, 4 envelope, 5 when it is due (Redis ms, 0: now), 6 pending
 --   frame for the response key ('': none), 7 TTL of the answer (ms, 0: nobody wants one), 8 digest
@@ -12,7 +12,8 @@
 --   call whose reply was lost), attached (to the one that runs), replayed (its end was pushed to
 --   the own response key), conflict (the same key with other data), crowded (100 wait for that one
 --   already), no_workers, full. The last four have placed nothing.
--- Derived keys: response:<id> of callers that joined a cancelled call.
+-- Derived keys: response:<id> of callers that joined a cancelled call; parked:<name> of the parked
+--   names.
 -- Cost: O(log schedule); O(1) if it is due; O(waiters) more where a cancelled call is begun anew.
 local cap, id, envelope, due = tonumber(ARGV[1]), ARGV[3], ARGV[4], tonumber(ARGV[5])
 local pending, ttl, deadline = ARGV[6], tonumber(ARGV[7]), ARGV[9]
@@ -97,7 +98,7 @@ if later and redis.call('HEXISTS', KEYS[4], id) == 1 then return { 'queued', id 
 if not later and ARGV[2] == '1' and redis.call('ZCOUNT', KEYS[2], now, '+inf') == 0 then
   return { 'no_workers', id }
 end
-if room(cap, KEYS[1], KEYS[3], KEYS[8]) <= 0 then return { 'full', id } end
+if room(cap, KEYS[1], KEYS[3], KEYS[8], KEYS[9]) <= 0 then return { 'full', id } end
 
 if record then
   redis.call('HSET', record, 'digest', ARGV[8], 'id', id, 'deadline', deadline)

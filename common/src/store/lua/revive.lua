@@ -1,17 +1,17 @@
 -- Purpose: put dead letters back into their queue as new requests. Each goes once, however many
 --   ask for it at the same time: it is taken off the dead letters in the same step.
 -- KEYS: 1 dead (stream), 2 queue list, 3 cancelled (zset), 4 schedule (zset), 5 limited
---   names (hash)
+--   names (hash), 6 parked names (set)
 -- ARGV: 1 longest length of the queue (0: no cap); then per letter: id of its entry, id of the
 --   request, its new envelope
 -- Returns: one character per letter: 'R' it is at the tail of the queue; 'G' gone, somebody else
 --   has taken it; 'F' the queue is full, the letter lies where it was.
--- Derived keys: none.
+-- Derived keys: parked:<name> of the parked names.
 -- Cost: O(letters * log tombstones).
 -- First of all: it fails if something else than a list lies there, and a script that fails
 -- half-way is not undone.
 redis.call('LLEN', KEYS[2])
-local left = room(tonumber(ARGV[1]), KEYS[2], KEYS[4], KEYS[5])
+local left = room(tonumber(ARGV[1]), KEYS[2], KEYS[4], KEYS[5], KEYS[6])
 local results = {}
 
 for i = 2, #ARGV, 3 do

@@ -1,14 +1,18 @@
 -- Purpose: how many more requests a queue may hold; part of the scripts that add to it.
--- KEYS: none of its own; queue list, schedule (zset), limited names (hash) are handed in.
+-- KEYS: none of its own; queue list, schedule (zset), limited names (hash), parked names
+--   (set) are handed in.
 -- ARGV: none of its own.
 -- Returns: nothing.
--- Derived keys: none.
--- Cost: O(limited names with sorted requests).
+-- Derived keys: parked:<name> of the parked names.
+-- Cost: O(names with sorted or parked requests).
 
--- What waits for its time or its turn counts as well, or it could grow without end.
-local function room(cap, queue, schedule, limited)
+-- What waits for its time, its turn or its worker counts as well, or it could grow without end.
+local function room(cap, queue, schedule, limited, parked)
   if cap == 0 then return math.huge end
   local held = redis.call('LLEN', queue) + redis.call('ZCARD', schedule)
   for _, sorted in ipairs(redis.call('HVALS', limited)) do held = held + sorted end
+  for _, name in ipairs(redis.call('SMEMBERS', parked)) do
+    held = held + redis.call('LLEN', parked .. ':' .. name)
+  end
   return cap - held
 end

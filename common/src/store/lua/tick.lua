@@ -1,17 +1,18 @@
 -- Purpose: enqueue those ticks of a recurring schedule that nobody has enqueued yet. Every worker
 --   calls it for every tick; the comparison with the last one lets each through once.
--- KEYS: 1 queue list, 2 ticks (hash), 3 schedule (zset), 4 limited names (hash)
+-- KEYS: 1 queue list, 2 ticks (hash), 3 schedule (zset), 4 limited names (hash), 5 parked names
+--   (set)
 -- ARGV: 1 name of the schedule, 2 longest length of the queue (0: no cap), 3 what counts as its
 --   last tick where none is stored (Redis time, ms; empty: now); then per tick, the earliest
 --   first: its time (Redis time, ms), the envelope
 -- Returns: {enqueued, last, now}. enqueued: how many of the ticks were pushed; those up to the last
 --   one were pushed before, those beyond now or over the cap are left out. last: the last tick
 --   known, ms. now: Redis time, ms.
--- Derived keys: none.
+-- Derived keys: parked:<name> of the parked names.
 -- Cost: O(1) per tick.
 local now = now_ms()
 local cap = tonumber(ARGV[2])
-local left = room(cap, KEYS[1], KEYS[3], KEYS[4])
+local left = room(cap, KEYS[1], KEYS[3], KEYS[4], KEYS[5])
 local stored = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '')
 local last = stored or tonumber(ARGV[3]) or now
 local enqueued = 0

@@ -43,7 +43,13 @@ impl Link {
         forget: &[String],
         within: Duration,
     ) -> Result<Enqueued, StoreError> {
-        let own = [keys.queue(), keys.workers(), keys.schedule(), keys.limited_names()];
+        let own = [
+            keys.queue(),
+            keys.workers(),
+            keys.schedule(),
+            keys.limited_names(),
+            keys.parked_names(),
+        ];
         let mut call = ENQUEUE.call(&own);
         call.arg(max_length);
         for item in items {

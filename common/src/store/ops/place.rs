@@ -65,14 +65,14 @@ pub enum Placed {
 }
 
 impl Placement {
-    fn call(&self, keys: &QueueKeys, own: &[String; 7], max_length: u64) -> Cmd {
+    fn call(&self, keys: &QueueKeys, own: &[String; 8], max_length: u64) -> Cmd {
         let response = match &self.reply {
             Some(reply) => reply.response_key.clone(),
             None => keys.response(&self.id),
         };
-        let [queue, workers, schedule, scheduled, control, cancelled, limited] = own;
+        let [queue, workers, schedule, scheduled, control, cancelled, limited, parked] = own;
         let mut all = vec![queue.as_str(), workers, schedule, scheduled, &response, control];
-        all.extend([cancelled.as_str(), limited]);
+        all.extend([cancelled.as_str(), limited, parked]);
         let idempotency = self.idempotency.as_ref();
         let record = add(&mut all, idempotency.map(|one| one.record.as_str()));
         let channel = self.reply.as_ref().and_then(|reply| reply.notify.as_deref());
@@ -118,6 +118,7 @@ impl Link {
             keys.control(),
             keys.cancelled(),
             keys.limited_names(),
+            keys.parked_names(),
         ];
         let calls = placements.iter().map(|placement| placement.call(keys, &own, max_length));
         let values = self.run_all(&PLACE, &calls.collect::<Vec<_>>(), within).await?;

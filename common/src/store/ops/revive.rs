@@ -37,7 +37,14 @@ pub(in crate::store) async fn revive(
     max_length: u64,
     letters: &[Revival],
 ) -> Result<Vec<Revived>, StoreError> {
-    let own = [keys.dead(), keys.queue(), keys.cancelled(), keys.schedule(), keys.limited_names()];
+    let own = [
+        keys.dead(),
+        keys.queue(),
+        keys.cancelled(),
+        keys.schedule(),
+        keys.limited_names(),
+        keys.parked_names(),
+    ];
     let mut call = REVIVE.call(&own);
     call.arg(max_length);
     for Revival { entry, id, envelope } in letters {

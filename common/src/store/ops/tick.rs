@@ -47,8 +47,13 @@ impl Link {
         ticks: &[Tick],
         within: Duration,
     ) -> Result<Ticked, StoreError> {
-        let mut call =
-            TICK.call(&[keys.queue(), keys.ticks(), keys.schedule(), keys.limited_names()]);
+        let mut call = TICK.call(&[
+            keys.queue(),
+            keys.ticks(),
+            keys.schedule(),
+            keys.limited_names(),
+            keys.parked_names(),
+        ]);
         call.arg(schedule).arg(max_length);
         call.arg(known_ms.map_or_else(String::new, |known| known.to_string()));
         for tick in ticks {

@@ -1,6 +1,6 @@
 //! `enqueue.lua`, `frame.lua`: what callers push, and frames that end nothing.
 
-use redcall_common::store::{Enqueued, Pushed, Released};
+use redcall_common::store::{Enqueued, Pushed, Released, Tick};
 use redis::AsyncCommands;
 
 use super::{LONG, Store, WITHIN, item};
@@ -67,6 +67,22 @@ async fn what_waits_for_its_time_or_its_turn_counts_under_the_cap() {
     let items: Vec<_> = (0..5).map(|_| item(false, "x")).collect();
     let enqueued = store.link.enqueue(&keys, 6, &items, &[], WITHIN).await.unwrap();
     assert_eq!(enqueued.accepted, 2);
+}
+
+#[tokio::test]
+async fn what_is_parked_counts_under_the_cap() {
+    let mut store = Store::new().await;
+    let keys = store.keys.clone();
+    for (name, count) in [("one", 1), ("two", 2)] {
+        let () = store.conn.sadd(keys.parked_names(), name).await.unwrap();
+        let () = store.conn.rpush(keys.parked(name), vec!["x"; count]).await.unwrap();
+    }
+    let items: Vec<_> = (0..5).map(|_| item(false, "x")).collect();
+    let enqueued = store.link.enqueue(&keys, 4, &items, &[], WITHIN).await.unwrap();
+    assert_eq!(enqueued.accepted, 1);
+    let tick = Tick { at_ms: 2, envelope: "x".into() };
+    let ticked = store.link.tick(&keys, 4, "s", Some(1), &[tick], WITHIN).await.unwrap();
+    assert_eq!(ticked.enqueued, 0);
 }
 
 #[tokio::test]
