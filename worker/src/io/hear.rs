@@ -103,8 +103,10 @@ impl Dispatcher {
                 self.queues[queue].note_due(due);
             }
             Control::Extend(id, at_ms) => {
-                let deadline = (at_ms > 0).then(|| self.instant_of(at_ms));
-                self.jobs.extend(queue, &id, deadline);
+                let left = at_ms.saturating_sub(self.talk.beats.now_ms());
+                // However far off: handlers see it. What no clock reaches is none.
+                let at = || Instant::now().checked_add(Duration::from_millis(left));
+                self.jobs.extend(queue, &id, (at_ms > 0).then(at).flatten());
             }
             Control::Work => self.queues[queue].stir(),
             Control::Pause => self.queues[queue].note_paused(true),

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use redcall_client::{Client, Code, Request};
+use redcall_client::{Client, Code};
 use redcall_testkit::eventually;
 use redcall_tests::{Bench, RunningWorker};
-use redcall_worker::{HandlerError, Json, State};
+use redcall_worker::{HandlerError, Json, Request, State};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use serde_json::json;
@@ -31,7 +31,7 @@ async fn worker(bench: &Bench, runs: &Runs) -> RunningWorker {
     bench.worker_with(|worker| worker.state(runs).handler("pay", pay)).await
 }
 
-fn payment(client: &Client, ms: Option<u64>) -> Request {
+fn payment(client: &Client, ms: Option<u64>) -> redcall_client::Request {
     client.request("pay").data(&ms).idempotency_key("order 7")
 }
 
@@ -322,4 +322,32 @@ async fn who_has_joined_a_cancelled_call_hears_so_although_it_was_begun_anew() {
         assert_eq!(error.code(), Code::Cancelled);
     }
     assert_eq!(runs.0.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn no_time_is_too_long_to_be_joined_for() {
+    async fn left(request: Request, joined: State<Arc<tokio::sync::Notify>>) -> Json<u64> {
+        joined.notify_one();
+        loop {
+            let left = request.remaining().map_or(0, |left| left.as_secs());
+            if left > 100 {
+                return Json(left);
+            }
+            super::works(Duration::from_millis(5)).await;
+        }
+    }
+    let bench = Bench::new().await;
+    let joined = Arc::new(tokio::sync::Notify::new());
+    let state = joined.clone();
+    let _worker = bench.worker_with(|worker| worker.state(state).handler("left", left)).await;
+    let client = bench.client().await;
+    let call = |hours: u64| {
+        let call = client.request("left").idempotency_key("one");
+        call.timeout(Duration::from_secs(hours * 3600 + 50)).submit()
+    };
+    let first = call(0).await.unwrap();
+    joined.notified().await;
+    call(48).await.unwrap();
+    let left = first.wait().await.unwrap().json::<u64>().unwrap();
+    assert!(left > 47 * 3600, "{left} s");
 }
