@@ -11,7 +11,7 @@ use redcall_common::digest;
 use redcall_common::error::{Code, WireError};
 use redcall_common::frame::FrameType;
 use redcall_common::store::{Claim, Claimed, Outcome, Settlement, StoreError};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::ending::{Ended, give_up};
 use crate::handler::{Handler, HandlerError};
@@ -21,6 +21,8 @@ use crate::request::{ProgressError, Request};
 /// How long Redis is waited for before it is asked again.
 const WITHIN: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long a job whose time is over goes on until it is known whether it is.
+pub(crate) const ASK_WITHIN: Duration = Duration::from_millis(250);
 
 /// What a job does instead of running.
 enum Instead {
@@ -138,6 +140,24 @@ async fn claim(job: &Job) -> Result<(), Instead> {
         }
         Claimed::LeaseLost => Err(Instead::Lost),
     }
+}
+
+/// Asks how long those care who have joined the call of `job`: a message that said so may have been
+/// lost, or have come before the job knew its own time. The dispatcher hears in any case.
+pub(crate) async fn ask_for_time(job: Arc<Job>) {
+    let key = job.request.idempotency_key.as_deref().unwrap_or_default();
+    let (call, id) = (digest::of_call(&job.request.name, key), &job.request.id);
+    let link = &job.shared.link;
+    let asking = link.wanted_until(&job.keys.queue, &call, id, ASK_WITHIN);
+    let until = timeout(ASK_WITHIN, asking).await.ok().and_then(Result::ok).flatten();
+    let at = |ms: u64| {
+        Instant::now().checked_add(Duration::from_millis(ms.saturating_sub(link.now_ms())))
+    };
+    job.set_deadline(match (job.context().deadline, until) {
+        (None, _) | (_, Some(0)) => None,
+        (Some(known), Some(until)) => at(until).map(|until| until.max(known)),
+        (known, None) => known,
+    });
 }
 
 async fn is_first(job: &Job, window: Duration) -> Result<(), Instead> {

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::launch::Launched;
 use super::queue::Leaving;
 use crate::ending::{self, Ended, give_up};
+use crate::execute::{ASK_WITHIN, ask_for_time};
 use crate::handler::HandlerError;
 use crate::job::{Event, Job};
 
@@ -27,6 +28,8 @@ struct Running {
     settled: bool,
     /// Ended from outside, and still there.
     overdue: bool,
+    /// The deadline that was over when it was last asked whether others care for longer.
+    asked: Option<Instant>,
     /// What the next entry of `deadlines` is about.
     next: Instant,
 }
@@ -102,7 +105,8 @@ impl Jobs {
         let next = end_of(&launched);
         self.deadlines.insert((next, serial));
         self.by_id[queue].insert(id.clone(), serial);
-        let running = Running { queue, id, launched, settled: false, overdue: false, next };
+        let running =
+            Running { queue, id, launched, settled: false, overdue: false, asked: None, next };
         self.running.insert(serial, running);
     }
 
@@ -179,10 +183,36 @@ impl Jobs {
             self.deadlines.remove(&(at, serial));
             match self.running.get(&serial) {
                 Some(running) if running.overdue => running.launched.abort.abort(),
-                Some(_) => self.end(serial, &Why::Late),
+                Some(_) => {
+                    if !self.asks_for_time(serial) {
+                        self.end(serial, &Why::Late);
+                    }
+                }
                 None => {}
             }
         }
+    }
+
+    /// Asks whether others have joined the call of a job whose callers' time is over, and care for
+    /// longer; `false` if that was asked already, or is not to be asked.
+    fn asks_for_time(&mut self, serial: u64) -> bool {
+        let Some(running) = self.running.get_mut(&serial) else { return false };
+        let by_mapping = running.launched.by_mapping;
+        let Some(deadline) = running.launched.deadline.filter(|at| *at < by_mapping) else {
+            return false;
+        };
+        // What is known of Redis's clock moves a little: that is no other deadline.
+        if running.asked.is_some_and(|asked| deadline <= asked + ASK_WITHIN) {
+            return false;
+        }
+        let job = running.launched.job.upgrade().filter(|_| !running.settled);
+        let Some(job) = job.filter(|job| job.request.idempotency_key.is_some()) else {
+            return false;
+        };
+        running.asked = Some(deadline);
+        self.reschedule(serial, Instant::now() + ASK_WITHIN);
+        tokio::spawn(ask_for_time(job));
+        true
     }
 
     /// Ends the job that runs for request `id` of a queue, if one does.

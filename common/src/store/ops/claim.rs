@@ -79,6 +79,27 @@ impl Link {
         })
     }
 
+    /// Until when the call named `call` is wanted, Redis time in ms (0: for ever), while `id` is the
+    /// request that runs for it. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached within `within` or refuses.
+    pub async fn wanted_until(
+        &self,
+        keys: &QueueKeys,
+        call: &str,
+        id: &str,
+        within: Duration,
+    ) -> Result<Option<u64>, StoreError> {
+        let mut get = redis::cmd("HMGET");
+        get.arg(keys.idem(call)).arg("id").arg("deadline");
+        type Known = (Option<String>, Option<u64>);
+        let (runs, deadline): Known =
+            self.with(within, async |conn| get.query_async(conn).await).await?;
+        Ok(deadline.filter(|_| runs.as_deref() == Some(id)))
+    }
+
     /// Whether request `id`, enqueued at `at_ms` (Redis time; `None`: now), is the first of its
     /// kind within `window`. The kind is [`crate::digest::of_job`]. Asking again is harmless.
     ///

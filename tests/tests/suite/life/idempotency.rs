@@ -325,6 +325,28 @@ async fn who_has_joined_a_cancelled_call_hears_so_although_it_was_begun_anew() {
 }
 
 #[tokio::test]
+async fn a_lost_message_of_more_time_is_made_good_when_the_time_is_over() {
+    let bench = Bench::new().await;
+    let runs = Runs::default();
+    let _worker = worker(&bench, &runs).await;
+    let client = bench.client().await;
+    let short = payment(&client, Some(600)).timeout(Duration::from_millis(300));
+    let short = tokio::spawn(short.wait());
+    running(&runs).await;
+    // Somebody else has joined it for longer, and its worker has not heard so.
+    let mut conn = connection(&bench).await;
+    let record = keys().idem(&redcall_common::digest::of_call("pay", "order 7"));
+    let longer = [("keep", "1"), ("deadline", "9000000000000")];
+    let () = conn.hset_multiple(&record, &longer).await.unwrap();
+    assert_eq!(short.await.unwrap().unwrap_err().code(), Code::DeadlineExceeded);
+    let tail: String = eventually("its end to be kept", async || {
+        conn.hget::<_, _, Option<String>>(&record, "tail").await.unwrap()
+    })
+    .await;
+    assert!(tail.contains(r#""data":1"#), "{tail}");
+}
+
+#[tokio::test]
 async fn no_time_is_too_long_to_be_joined_for() {
     async fn left(request: Request, joined: State<Arc<tokio::sync::Notify>>) -> Json<u64> {
         joined.notify_one();
