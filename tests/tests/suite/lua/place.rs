@@ -122,8 +122,8 @@ async fn what_is_due_later_lies_in_the_schedule_and_the_earliest_is_told() {
     let envelopes = ["a", "b", "c"].map(|id| (id.to_owned(), envelope(id)));
     assert_eq!(scheduled, envelopes);
     assert_eq!(store.queued().await, [""; 0]);
-    // What has become due on its way is not late.
-    assert_eq!(store.place(at("d", now)).await, Placed::Queued);
+    // What has become due on its way is not late. (What is known of Redis's clock may be ahead.)
+    assert_eq!(store.place(at("d", now - 10_000)).await, Placed::Queued);
     assert_eq!(store.queued().await, [envelope("d")]);
 }
 
