@@ -27,8 +27,9 @@
 --   for none.
 -- Derived keys: response:<id> of callers that joined a call; limited:<name>:<key>, turns:<name>,
 --   held:<name>, running:<name>:<key>, rate:<name>:<key> of limited names.
--- Cost: O(outcomes + taken); with limited names O(up to 1,000 sorted) more. An element without a
---   readable id or with a live one is buried here, since it cannot be leased.
+-- Cost: O(outcomes + taken); with limited names O(up to 1,000 sorted, of no more bytes than may be
+--   taken) more. An element without a readable id or with a live one is buried here, since it
+--   cannot be leased.
 local worker, take, max_bytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local dead_max, dead_age, base = ARGV[4], tonumber(ARGV[5]), ARGV[6]
 local parked_count, limit_count = tonumber(ARGV[9]), tonumber(ARGV[10])
@@ -250,7 +251,7 @@ end
 
 -- Limited names ---------------------------------------------------------------------------------
 
-local rules, order, sorted = {}, {}, 0
+local rules, order, sorted, sorted_bytes = {}, {}, 0, 0
 for i = 1, limit_count do
   local at = 12 + 2 * parked_count + 6 * (i - 1)
   rules[ARGV[at]] = {
@@ -298,6 +299,7 @@ local function sort(raw, rule, key)
   redis.call('HINCRBY', KEYS[14], rule.name, 1)
   if length == 1 then redis.call('RPUSH', base .. ':turns:' .. rule.name, key) end
   sorted = sorted + 1
+  sorted_bytes = sorted_bytes + #raw
   has_limited = true
 end
 
@@ -369,7 +371,7 @@ end
 -- go over the limit goes back, unless it is all that there is.
 local function drain(key, up_to)
   local portion = 4
-  while seen < up_to and bytes < max_bytes and sorted < 1000 do
+  while seen < up_to and bytes + sorted_bytes < max_bytes and sorted < 1000 do
     -- As many as were sorted may be looked at beyond what can be taken.
     local raws = redis.call('LPOP', key, math.min(portion, up_to - seen + sorted, 1000 - sorted))
     if not raws then return end
@@ -386,8 +388,9 @@ local function drain(key, up_to)
       end
     end
     keep()
-    local average = count > 0 and 6 * bytes / count or 1
-    portion = math.max(1, math.min(250, 2 * portion, math.floor((max_bytes - bytes) / average)))
+    local moved, left = bytes + sorted_bytes, max_bytes - bytes - sorted_bytes
+    local average = moved > 0 and 2 * moved / (count / 3 + sorted) or 1
+    portion = math.max(1, math.min(250, 2 * portion, math.floor(left / average)))
   end
 end
 

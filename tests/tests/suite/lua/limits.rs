@@ -50,3 +50,23 @@ async fn what_waits_sorted_does_not_wait_for_the_end_of_a_long_queue() {
     let came = taken(&store, &own, &[rule("limited")], 6).await;
     assert!(came.iter().eq(["limited", "plain"]), "{came:?}");
 }
+
+#[tokio::test]
+async fn no_more_is_sorted_at_once_than_a_command_may_carry() {
+    let mut store = Store::new().await;
+    let own = store.worker("own");
+    store.lives(&own).await;
+    let large = |n| format!(r#"{{"id":"l{n}","name":"large","data":"{}"}}"#, "x".repeat(1 << 20));
+    for n in 0..40 {
+        store.push(&[large(n)]).await;
+    }
+    let rules = [rule("large")];
+    let mut lengths = Vec::new();
+    for serial in 1..=10 {
+        let turn = Cycle { rules: &rules, serial, ..Cycle::take(&own, 1) };
+        let reply = store.link.cycle(&[turn], WITHIN).await.unwrap().remove(0).unwrap();
+        lengths.push(reply.length);
+    }
+    assert!((28..=33).contains(&lengths[0]), "{lengths:?}");
+    assert_eq!(lengths[9], 0, "{lengths:?}");
+}
