@@ -1,20 +1,21 @@
 -- Purpose: move what is due from the schedule to the queue: what was started before to the head,
 --   the rest to the tail.
 -- KEYS: 1 schedule (zset), 2 scheduled (hash), 3 queue list, 4 history (hash)
--- ARGV: 1 how many to move at most
--- Returns: {moved, due}. moved: how many. due: when the next one is due, Redis time in ms; 0 if
---   nothing is scheduled.
+-- ARGV: 1 how many to move at most, 2 after how many bytes to stop
+-- Returns: {moved, due}. moved: how many. due: when the next one is due, Redis time in ms, in the
+--   past if there was too much for one call; 0 if nothing is scheduled.
 -- Derived keys: none.
 -- Cost: O(moved * log scheduled).
 local now = string.format('%.0f', now_ms())
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
-local moved = 0
+local moved, bytes, max_bytes = 0, 0, tonumber(ARGV[2])
 for _, id in ipairs(due) do
+  if bytes >= max_bytes then break end
   local raw = redis.call('HGET', KEYS[2], id)
   redis.call('HDEL', KEYS[2], id)
   redis.call('ZREM', KEYS[1], id)
   if raw then
-    moved = moved + 1
+    moved, bytes = moved + 1, bytes + #raw
     if redis.call('HEXISTS', KEYS[4], id) == 1 then
       redis.call('LPUSH', KEYS[3], raw)
     else

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::read;
+use crate::limits::COMMAND_BYTES;
 use crate::store::error::StoreError;
 use crate::store::keys::QueueKeys;
 use crate::store::link::Link;
@@ -34,7 +35,7 @@ impl Link {
     ) -> Result<Promoted, StoreError> {
         let (schedule, scheduled) = (keys.schedule(), keys.scheduled());
         let mut call = PROMOTE.call(&[&schedule, &scheduled, &keys.queue(), &keys.history()]);
-        call.arg(PORTION);
+        call.arg(PORTION).arg(COMMAND_BYTES);
         let value = self.run(&PROMOTE, &call, within).await?;
         let (moved, due): (usize, u64) = read("promote", value)?;
         Ok(Promoted { moved, due_ms: (due > 0).then_some(due) })

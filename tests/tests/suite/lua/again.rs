@@ -77,6 +77,25 @@ async fn what_was_cancelled_while_it_ran_does_not_wait_for_its_next_attempt() {
 }
 
 #[tokio::test]
+async fn no_more_becomes_due_at_once_than_a_command_may_carry() {
+    let mut store = Store::new().await;
+    let large = "x".repeat(1 << 20);
+    for n in 0..20 {
+        let () = store.conn.zadd(store.keys.schedule(), n, 1 + n).await.unwrap();
+        let () = store.conn.hset(store.keys.scheduled(), n, &large).await.unwrap();
+    }
+    let mut moved = Vec::new();
+    loop {
+        let promoted = store.link.promote(&store.keys, WITHIN).await.unwrap();
+        moved.push(promoted.moved);
+        if promoted.due_ms.is_none() {
+            break;
+        }
+    }
+    assert_eq!(moved, [8, 8, 4]);
+}
+
+#[tokio::test]
 async fn a_run_that_was_stopped_counts_as_no_failure() {
     let mut store = Store::new().await;
     let own = store.worker("own");
