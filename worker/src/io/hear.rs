@@ -53,6 +53,10 @@ impl Dispatcher {
         own.parked = parked;
         own.limited = limited;
         own.note_paused(heartbeat.paused);
+        if !own.limited.is_empty() {
+            // Whoever has left some of it to others may not have been heard.
+            own.stir();
+        }
         if let Some(due) = due {
             own.note_due(due);
         }

@@ -256,3 +256,23 @@ async fn what_its_rate_allows_does_not_wait_for_a_heartbeat() {
     let took = began.elapsed();
     assert!(took < Duration::from_secs(3), "{took:?}");
 }
+
+#[tokio::test]
+async fn a_lost_word_of_work_is_made_good_by_the_heartbeat() {
+    let mut bench = Bench::new().await;
+    job(&mut bench, "order").limit = Some(by_customer(1));
+    let log = Log::default();
+    let _worker = worker(&bench, &log).await;
+    bench.client().await.call_and_wait("echo", &1).await.unwrap();
+    // What another worker has sorted, and could not say that it leaves it to others.
+    let mut conn = connection(&bench).await;
+    let order = r#"{"id":"a","name":"order","data":{"customer":"a"}}"#;
+    let mut sorted = redis::pipe();
+    sorted.atomic().rpush("redcall:{default}:limited:order:a", order);
+    sorted.rpush("redcall:{default}:turns:order", "a").hset(keys().limited_names(), "order", 1);
+    let began = Instant::now();
+    let () = sorted.query_async(&mut conn).await.unwrap();
+    log.all_ended(1).await;
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
