@@ -181,14 +181,11 @@ impl Jobs {
         while let Some((at, serial)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now)
         {
             self.deadlines.remove(&(at, serial));
-            match self.running.get(&serial) {
-                Some(running) if running.overdue => running.launched.abort.abort(),
-                Some(_) => {
-                    if !self.asks_for_time(serial) {
-                        self.end(serial, &Why::Late);
-                    }
-                }
-                None => {}
+            let Some(running) = self.running.get(&serial) else { continue };
+            if running.overdue {
+                running.launched.abort.abort();
+            } else if !self.asks_for_time(serial) {
+                self.end(serial, &Why::Late);
             }
         }
     }

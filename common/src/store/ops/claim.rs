@@ -79,8 +79,8 @@ impl Link {
         })
     }
 
-    /// Until when the call named `call` is wanted, Redis time in ms (0: for ever), while `id` is the
-    /// request that runs for it. Changes nothing.
+    /// Until when the call named `call` is wanted, Redis time in ms (0: for ever), while `id` is
+    /// the request that runs for it. Changes nothing.
     ///
     /// # Errors
     ///
