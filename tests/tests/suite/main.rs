@@ -24,6 +24,7 @@ mod reconnect;
 mod schedules;
 mod settings;
 mod sharing;
+mod still;
 mod support;
 mod tls;
 mod waits;
