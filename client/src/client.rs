@@ -92,7 +92,7 @@ impl Client {
         let id = new_id();
         let connector = Connector::new(&settings.redis, &format!("redcall-client-{id}"))?;
         let keys = Keys::new(&settings.redis.prefix);
-        let inspector = Inspector::new(&connector, keys.clone())?;
+        let inspector = Inspector::new(&connector, keys.clone());
         let (pending, withdrawn) = Pending::new();
         let (wanted, orders) = mpsc::unbounded_channel();
         let (heard, reread) = (pending.clone(), wanted.clone());

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `test_redis.rs` | [`TestRedis`]: a server per test, plain or with TLS |
 //! | `restartable.rs` | [`RestartableRedis`]: one that may be killed and keeps what it wrote |
+//! | `replicated.rs` | [`ReplicatedRedis`]: a primary, its replica, and Sentinels |
 //! | `certificates.rs` | a private certificate authority for it |
 //! | `proxy.rs`, `proxy/` | [`FaultProxy`]: connections that break when a test says so |
 //! | `eventually.rs` | [`eventually()`] |
@@ -20,6 +21,7 @@
 mod certificates;
 mod eventually;
 mod proxy;
+mod replicated;
 mod restartable;
 mod test_redis;
 
@@ -28,5 +30,6 @@ pub use proxy::{Exchange, FaultProxy, Held};
 /// The driver in the version that [`TestRedis::connection`] speaks, so that tests of other crates
 /// can send plain commands without depending on it.
 pub use redis;
+pub use replicated::ReplicatedRedis;
 pub use restartable::RestartableRedis;
 pub use test_redis::TestRedis;

@@ -12,7 +12,7 @@
 //! | `section.rs`, `entry.rs` | reading a typed value, or its mistake |
 //! | `duration.rs`, `size.rs`, `json.rs` | the forms of values |
 //! | `read.rs`, `jobs.rs`, `retries.rs`, `schedules.rs`, `log.rs` | which keys exist |
-//! | `url.rs`, `closest.rs` | the form of an address, "did you mean" |
+//! | `url.rs`, `sentinel.rs`, `closest.rs` | the form of an address, "did you mean" |
 //! | `error.rs` | [`SettingsError`] |
 //!
 //! Called once at the start of each program, and again by a worker that reloads its mapping.
@@ -33,6 +33,7 @@ mod redis;
 mod retries;
 mod schedules;
 mod section;
+mod sentinel;
 mod size;
 mod url;
 
@@ -45,6 +46,7 @@ pub use parts::{
     LogSettings, Missed, OnWorkerLoss, Rate, Retries, ScheduleSettings, WorkerSettings,
 };
 pub use redis::RedisSettings;
+pub use sentinel::SentinelUrl;
 
 use crate::limits::Limits;
 

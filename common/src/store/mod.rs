@@ -7,6 +7,7 @@
 //! | `ops/` | their typed calls, as methods of [`Link`] |
 //! | `control.rs` | what a queue's workers are told |
 //! | `connection.rs` | opening connections |
+//! | `sentinel.rs` | which server is the primary |
 //! | `link.rs` | a connection that comes back by itself |
 //! | [`inspect`] | reading queues and workers, for people |
 //! | [`dead`] | reading, retrying and purging dead letters, for people |
@@ -22,6 +23,7 @@ pub mod keys;
 mod link;
 mod ops;
 mod script;
+mod sentinel;
 
 pub use connection::Connector;
 pub use control::Control;

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use crate::{Place, bad, good};
 
-const URL: &str = "write redis://HOST:PORT, rediss://HOST:PORT (TLS), redis+unix:///PATH, \
+const URL: &str = "write redis://HOST:PORT, rediss://HOST:PORT (TLS), redis+sentinel://HOST:PORT,HOST:PORT/SERVICE, redis+unix:///PATH, \
                    unix:///PATH or embedded; percent-encode special characters of a password";
 const LENGTH: &str = "write a number with its unit, such as \"500ms\", \"30s\", \"10m\" or \"30d\"";
 const QUEUE: &str = "write 1 to 64 characters of A-Z, a-z, 0-9, `_`, `.` and `-`";

@@ -27,5 +27,6 @@ mod sharing;
 mod still;
 mod support;
 mod tls;
+mod trouble;
 mod waits;
 mod withdraw;

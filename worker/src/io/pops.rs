@@ -57,6 +57,9 @@ impl Pops {
                     while pop.renew().await.is_err() {
                         sleep(PAUSE).await;
                     }
+                    // Also for a server that refuses pops and can be reached: one without memory
+                    // does. The turn that follows takes what there is.
+                    sleep(PAUSE).await;
                 }
                 if popped.send(Popped { queue, reply }).is_err() {
                     return;

@@ -13,7 +13,7 @@ use redis::{Cmd, RedisResult, Value};
 use tokio::time::timeout;
 
 use super::cycle::{Cycle, CycleReply, Rule, WorkerKeys, reply};
-use crate::store::connection::Connector;
+use crate::store::connection::{Connector, Peer};
 use crate::store::error::StoreError;
 use crate::store::link::Link;
 use crate::store::script::{self, CYCLE};
@@ -29,7 +29,7 @@ const OPEN_WITHIN: Duration = Duration::from_secs(8);
 pub struct BlockingPop {
     connector: Connector,
     keys: Arc<WorkerKeys>,
-    conn: Option<MultiplexedConnection>,
+    conn: Option<(MultiplexedConnection, Peer)>,
     unblocker: Unblocker,
 }
 
@@ -68,11 +68,16 @@ impl BlockingPop {
         if self.conn.is_none() {
             self.renew().await?;
         }
-        let Some(mut conn) = self.conn.take() else { return Err(self.silent()) };
+        let Some((mut conn, peer)) = self.conn.take() else { return Err(self.silent()) };
         let lease = Cycle { rules, ..Cycle::take(&self.keys, 0) }.call();
-        let reply = timeout(block + GRACE, self.pop(&mut conn, block, &lease)).await;
-        let reply = reply.map_err(|_| self.silent())??;
-        self.conn = Some(conn);
+        let reply = tokio::select! {
+            reply = timeout(block + GRACE, self.pop(&mut conn, block, &lease)) => {
+                reply.map_err(|_| self.silent())??
+            }
+            // Nobody will write there any more.
+            () = self.connector.moved(&peer) => return Err(self.silent()),
+        };
+        self.conn = Some((conn, peer));
         Ok(reply)
     }
 
@@ -89,8 +94,8 @@ impl BlockingPop {
         Ok(())
     }
 
-    async fn open(&self) -> Result<MultiplexedConnection, StoreError> {
-        let mut conn = self.connector.open_blocking().await?;
+    async fn open(&self) -> Result<(MultiplexedConnection, Peer), StoreError> {
+        let (mut conn, peer) = self.connector.open_blocking().await?;
         let last = self.unblocker.0.load(Ordering::Acquire);
         if last != 0 {
             self.connector.cut(&mut conn, last).await?;
@@ -98,7 +103,7 @@ impl BlockingPop {
         CYCLE.load(&mut conn).await?;
         let id: i64 = redis::cmd("CLIENT").arg("ID").query_async(&mut conn).await?;
         self.unblocker.0.store(id, Ordering::Release);
-        Ok(conn)
+        Ok((conn, peer))
     }
 
     async fn pop(
