@@ -26,7 +26,7 @@ mod restartable;
 mod test_redis;
 
 pub use eventually::eventually;
-pub use proxy::{Exchange, FaultProxy, Held};
+pub use proxy::{Exchange, FaultProxy, Held, Odds};
 /// The driver in the version that [`TestRedis::connection`] speaks, so that tests of other crates
 /// can send plain commands without depending on it.
 pub use redis;

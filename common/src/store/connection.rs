@@ -12,6 +12,8 @@ use redis::{
     IntoConnectionInfo, ProtocolVersion, PushInfo, TlsCertificates,
 };
 
+use tokio::sync::watch;
+
 use super::error::StoreError;
 use super::sentinel::{Primary, Sentinels};
 use crate::settings::{RedisSettings, SentinelUrl};
@@ -28,6 +30,8 @@ pub struct Connector {
     name: Arc<str>,
     connect_timeout: Duration,
     response_timeout: Duration,
+    /// Counts the connections that were lost. Written by whoever loses one.
+    losses: watch::Sender<u64>,
 }
 
 /// Where the server is.
@@ -76,6 +80,7 @@ impl Connector {
             name: name.into(),
             connect_timeout: settings.connect_timeout,
             response_timeout: settings.response_timeout,
+            losses: watch::Sender::new(0),
         })
     }
 
@@ -112,6 +117,17 @@ impl Connector {
             (Target::Sentinels { sentinels, .. }, Some(primary)) => sentinels.moved(primary).await,
             _ => std::future::pending().await,
         }
+    }
+
+    /// Tells the other connections that this one was lost: a network that swallows what is sent
+    /// on one of them does so with all, and whoever only listens would notice last.
+    pub(super) fn lost_one(&self) {
+        self.losses.send_modify(|count| *count += 1);
+    }
+
+    /// Changes when a connection is lost from now on.
+    pub(super) fn losses(&self) -> watch::Receiver<u64> {
+        self.losses.subscribe()
     }
 
     /// A pool for commands that people ask for, to the server of the moment; see

@@ -347,6 +347,7 @@ async fn supervise(shared: Arc<Shared>, mut id: i64) {
         let address = shared.connector.address();
         tracing::warn!(address, "lost the connection to Redis");
         shared.state.send_replace(State::Down(None));
+        shared.connector.lost_one();
         let mut pause = FIRST_PAUSE;
         generation += 1;
         id = loop {
@@ -369,11 +370,14 @@ async fn watch_over(shared: &Shared) {
     let State::Up { mut conn, peer, broken, .. } = shared.state.borrow().clone() else { return };
     let moved = shared.connector.moved(&peer);
     tokio::pin!(moved);
+    let mut losses = shared.connector.losses();
     loop {
         tokio::select! {
             () = broken.notified() => return,
             () = &mut moved => return,
             () = sleep(ASK_EVERY) => {}
+            // Of another connection; the sender lives as long as the connector.
+            _ = losses.changed() => {}
         }
         tokio::select! {
             // Whoever uses it may find out first.

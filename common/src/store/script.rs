@@ -28,11 +28,13 @@ enum WhenFull {
 }
 
 macro_rules! scripts {
-    ($($(#[doc = $doc:literal])+ $name:ident = $file:literal, $full:ident $(with $($part:literal),+)?;)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident = $file:literal, $full:ident
+        $(with $($part:literal),+)?;)+) => {
         $($(#[doc = $doc])+
         pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
             let parts = [$($(include_str!(concat!("lua/", $part, ".lua"))),+)?];
-            Script::new($file, WhenFull::$full, &parts, include_str!(concat!("lua/", $file, ".lua")))
+            let body = include_str!(concat!("lua/", $file, ".lua"));
+            Script::new($file, WhenFull::$full, &parts, body)
         });)+
 
         /// Every script, to load them on a new connection.

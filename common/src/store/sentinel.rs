@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::error::StoreError;
 
 /// How often it is asked whether the primary is still the primary.
-const WATCH_EVERY: Duration = Duration::from_millis(500);
+const WATCH_EVERY: Duration = Duration::from_millis(250);
 /// How long the others may still answer when one has: a Sentinel that was cut off names the
 /// primary of before.
 const AGREE_WITHIN: Duration = Duration::from_millis(50);

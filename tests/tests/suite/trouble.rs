@@ -1,5 +1,7 @@
 //! Redis in trouble, one module per kind: nothing that was queued is lost, every wait ends in its
 //! time, and everything goes on by itself when the trouble is over.
 
+mod connections;
 mod refusals;
+mod restarts;
 mod sentinels;

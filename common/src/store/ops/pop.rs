@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisResult, Value};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::cycle::{Cycle, CycleReply, Rule, WorkerKeys, reply};
@@ -31,6 +32,8 @@ pub struct BlockingPop {
     keys: Arc<WorkerKeys>,
     conn: Option<(MultiplexedConnection, Peer)>,
     unblocker: Unblocker,
+    /// Of other connections, since this one was made.
+    losses: watch::Receiver<u64>,
 }
 
 /// Names a [`BlockingPop`]'s connection, to end its pop from elsewhere: [`Link::unblock`].
@@ -41,7 +44,8 @@ impl BlockingPop {
     /// Connects at the first use.
     #[must_use]
     pub fn new(connector: Connector, keys: Arc<WorkerKeys>) -> Self {
-        Self { connector, keys, conn: None, unblocker: Unblocker::default() }
+        let losses = connector.losses();
+        Self { connector, keys, conn: None, unblocker: Unblocker::default(), losses }
     }
 
     /// What [`Link::unblock`] takes to end a pop of this connection.
@@ -65,17 +69,20 @@ impl BlockingPop {
         block: Duration,
         rules: &[Rule],
     ) -> Result<CycleReply, StoreError> {
-        if self.conn.is_none() {
+        if self.conn.is_none() || self.losses.has_changed().unwrap_or(true) {
             self.renew().await?;
         }
         let Some((mut conn, peer)) = self.conn.take() else { return Err(self.silent()) };
         let lease = Cycle { rules, ..Cycle::take(&self.keys, 0) }.call();
+        let mut losses = self.losses.clone();
         let reply = tokio::select! {
             reply = timeout(block + GRACE, self.pop(&mut conn, block, &lease)) => {
                 reply.map_err(|_| self.silent())??
             }
             // Nobody will write there any more.
             () = self.connector.moved(&peer) => return Err(self.silent()),
+            // A connection that blocks cannot be asked whether it stands.
+            _ = losses.changed() => return Err(self.silent()),
         };
         self.conn = Some((conn, peer));
         Ok(reply)
@@ -89,6 +96,7 @@ impl BlockingPop {
     /// When Redis cannot be reached or refuses.
     pub async fn renew(&mut self) -> Result<(), StoreError> {
         self.conn = None;
+        self.losses.mark_unchanged();
         // Bounded here: this connection has no response timeout.
         self.conn = Some(timeout(OPEN_WITHIN, self.open()).await.map_err(|_| self.silent())??);
         Ok(())
