@@ -59,6 +59,8 @@ scripts! {
     LETTERS = "letters";
     /// Put dead letters back into their queue.
     REVIVE = "revive" with "room";
+    /// Put a probe where its worker's turn takes it from.
+    PROBE = "probe";
     /// Pause a queue, let it go on.
     PAUSE = "pause";
 }
