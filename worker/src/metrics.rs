@@ -132,3 +132,32 @@ fn end_of(outcome: &Outcome) -> Option<&'static str> {
         | Settlement::Unknown { .. } => Some(outcome.code.map_or("ok", |code| code.as_str())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use redcall_common::error::Code;
+
+    use super::*;
+
+    #[test]
+    fn what_goes_on_elsewhere_is_not_counted_and_the_rest_by_its_end() {
+        let of = |settlement, code| end_of(&Outcome { code, ..Outcome::new("a", settlement) });
+        assert_eq!(of(Settlement::Back, None), None);
+        assert_eq!(of(Settlement::Rerun { attempt: 1 }, None), None);
+        let retry = Settlement::Retry { delay: Duration::ZERO, notice: None };
+        assert_eq!(of(retry, Some(Code::Timeout)), Some("retried"));
+        assert_eq!(of(Settlement::Done, None), Some("ok"));
+        assert_eq!(of(Settlement::Done, Some(Code::Cancelled)), Some("cancelled"));
+    }
+
+    #[test]
+    fn a_name_of_any_form_is_a_label() {
+        let metrics = Metrics::new();
+        let tally = |job: &str| Tally { job: Some(job.to_owned()), ran: None };
+        metrics.settled(&Outcome::new("a", Settlement::Done), tally("a\"b\\c"));
+        let mut text = String::new();
+        metrics.encode(&mut text).unwrap();
+        let line = r#"redcall_jobs_total{job="a\"b\\c",outcome="ok"} 1"#;
+        assert!(text.lines().any(|found| found == line), "{text}");
+    }
+}

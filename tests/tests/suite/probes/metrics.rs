@@ -7,7 +7,7 @@ use redis::AsyncCommands;
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::Served;
+use super::{Served, kill};
 use crate::support::Logged;
 
 fn ended(job: &str, outcome: &str) -> String {
@@ -179,16 +179,8 @@ async fn every_connection_that_is_made_anew_is_counted() {
         (crate::support::blocked(&mut conn).await == 3).then_some(())
     })
     .await;
-    let list: String = redis::cmd("CLIENT").arg("LIST").query_async(&mut conn).await.unwrap();
-    let of = |line: &&str| line.contains("name=redcall-worker-");
-    let id = |line: &str| line.split(' ').find_map(|field| field.strip_prefix("id=")?.parse().ok());
-    let ids: Vec<i64> = list.lines().filter(of).filter_map(id).collect();
     // Turns, heartbeats, and a pop for each queue.
-    assert_eq!(ids.len(), 5, "{list}");
-    for id in ids {
-        let kill = redis::cmd("CLIENT").arg("KILL").arg("ID").arg(id).to_owned();
-        let _: i64 = kill.query_async(&mut conn).await.unwrap();
-    }
+    assert_eq!(kill(&mut conn, "redcall-worker-").await, 5);
     served.counts("redcall_reconnects_total", 5.0).await;
     served.becomes(200).await;
 }

@@ -6,7 +6,7 @@ use redcall_tests::Bench;
 use redis::AsyncCommands;
 use serde_json::json;
 
-use super::Served;
+use super::{Served, kill};
 use crate::support::{is_registry, keys};
 
 /// How often a command was carried out, in scripts as well.
@@ -90,6 +90,12 @@ async fn a_worker_whose_slots_are_all_taken_is_ready() {
     let report = served.becomes(200).await.json();
     assert!(report["queues"]["low"]["seen_ms_ago"].as_u64().unwrap() < 1000, "{report}");
     served.counts(r#"redcall_queue_length{queue="default"}"#, 1.0).await;
+    // Its pops cannot be sent out again before a slot is free: its turns show that it goes on.
+    let mut conn = bench.redis.connection().await;
+    let killed = kill(&mut conn, "redcall-worker-").await;
+    // All but the one whose pop brought the job that runs: nothing is out there.
+    served.counts("redcall_reconnects_total", killed as f64 - 1.0).await;
+    served.becomes(200).await;
 }
 
 #[tokio::test]

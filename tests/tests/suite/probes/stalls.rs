@@ -8,7 +8,8 @@ use redcall_testkit::{FaultProxy, RestartableRedis, eventually};
 use redcall_tests::{Bench, binary};
 use serde_json::json;
 
-use super::{Served, try_get};
+use super::{Served, address_of, try_get};
+use crate::support::Logged;
 
 /// A worker behind a proxy.
 async fn proxied() -> (Served, FaultProxy, Bench) {
@@ -53,10 +54,48 @@ async fn a_redis_that_does_not_answer_turns_it_red_within_a_lease_and_green_agai
     let (took, lease) = (begun.elapsed(), bench.settings.worker.lease);
     assert!(took < lease + Duration::from_millis(300), "{took:?}");
     assert_eq!(served.get("/live").await.status, 200);
+    let begun = Instant::now();
     let metrics = served.metrics().await;
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     assert!(metrics.contains_key("redcall_takeovers_total"), "{metrics:?}");
     assert!(!metrics.keys().any(|name| name.starts_with("redcall_queue")), "{metrics:?}");
     proxy.pass();
+    served.becomes(200).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_only_starts_lives_but_is_not_ready() {
+    let bench = Bench::new().await;
+    let proxy = FaultProxy::start(&bench.redis);
+    proxy.hold_replies();
+    let mut env = bench.environment();
+    env.insert("REDIS_URL".into(), proxy.url());
+    env.insert("REDCALL__ADMIN__LISTEN".into(), "127.0.0.1:0".into());
+    let program = Logged::start("redcall-worker", &[], &env);
+    let address = address_of(&program).await;
+    let ready = try_get(address, "/ready").await.unwrap();
+    assert_eq!((ready.status, ready.reasons()), (503, vec!["starting".to_owned()]));
+    assert_eq!(try_get(address, "/live").await.unwrap().status, 200);
+    proxy.pass();
+    eventually("it to be ready", async || {
+        (try_get(address, "/ready").await?.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_worker_whose_lease_is_not_renewed_is_red() {
+    let (served, proxy, _bench) = proxied().await;
+    served.becomes(200).await;
+    // Only the connection of the heartbeats stands still.
+    let held = proxy.hold_reply(|exchange| {
+        exchange.asks("EVALSHA") && exchange.asks("{high}:names") && !exchange.asks(":inbox:")
+    });
+    let held = held.await;
+    let reasons = served.becomes(503).await.reasons();
+    let of_lease = "queue high: the worker's lease on it was last renewed ";
+    assert!(reasons.iter().any(|reason| reason.starts_with(of_lease)), "{reasons:?}");
+    held.release();
     served.becomes(200).await;
 }
 
