@@ -39,9 +39,9 @@ impl Report {
         self.queues.insert(name.to_owned(), Seen { seen_ms_ago });
     }
 
-    pub(crate) fn probe(&mut self, took: Option<Duration>) {
+    pub(crate) fn probe(&mut self, took: Duration) {
         // Microseconds are as much as anybody can use.
-        self.probe_ms = took.map(|took| (took.as_secs_f64() * 1e6).round() / 1e3);
+        self.probe_ms = Some((took.as_secs_f64() * 1e6).round() / 1e3);
     }
 
     /// Whether it is ready, and all of it as JSON.

@@ -314,9 +314,10 @@ impl Dispatcher {
     }
 
     fn popped(&mut self, popped: Popped) {
+        let Some(reply) = popped.reply else { return self.queues[popped.queue].fetch.failed() };
         self.queues[popped.queue].popping = false;
-        self.queues[popped.queue].fetch.popped(popped.reply.is_ok());
-        match popped.reply {
+        self.queues[popped.queue].fetch.popped(reply.is_ok());
+        match reply {
             Ok(reply) => {
                 self.note(popped.queue, &reply);
                 self.start(popped.queue, reply.leased);

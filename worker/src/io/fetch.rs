@@ -47,6 +47,11 @@ impl Fetch {
         }
     }
 
+    /// The pop that is out has failed: what it waits for is another connection.
+    pub(crate) fn failed(&mut self) {
+        self.failed = true;
+    }
+
     /// A turn on the queue came back.
     pub(crate) fn came_back(&mut self) {
         self.seen = Instant::now();

@@ -19,7 +19,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Popped {
     /// Which queue.
     pub(crate) queue: usize,
-    pub(crate) reply: Result<CycleReply, StoreError>,
+    /// `None`: it failed, and is over when its connection has been made anew.
+    pub(crate) reply: Option<Result<CycleReply, StoreError>>,
 }
 
 /// One queue's task. It ends with this handle.
@@ -52,11 +53,12 @@ impl Pops {
                 // A failure is told when nothing more can come from the old connection: what it
                 // leased after the dispatcher has read back its leases would never be found.
                 if reply.is_err() {
+                    let _ = popped.send(Popped { queue, reply: None });
                     while pop.renew().await.is_err() {
                         sleep(PAUSE).await;
                     }
                 }
-                if popped.send(Popped { queue, reply }).is_err() {
+                if popped.send(Popped { queue, reply: Some(reply) }).is_err() {
                     return;
                 }
             }

@@ -1,6 +1,5 @@
 //! Whether the worker consumes: what is wrong if it does not.
 
-use redcall_common::store::Link;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -39,9 +38,7 @@ impl Dispatcher {
     }
 
     fn is_connected(&self) -> bool {
-        [&self.shared.link, &self.talk.beats]
-            .into_iter()
-            .all(|link: &std::sync::Arc<Link>| link.is_up())
+        self.shared.link.is_up() && self.talk.beats.is_up()
     }
 
     fn report(&self) -> Report {
@@ -59,7 +56,9 @@ impl Dispatcher {
             report.queue(queue.name(), queue.fetch.seen_ago());
         }
         match self.probe.result() {
-            Ok(took) => report.probe(took),
+            Ok(Some(took)) => report.probe(took),
+            // Only whoever is told at once, and then for another reason.
+            Ok(None) => report.reason("no probe yet"),
             Err(problem) => report.reason(problem),
         }
         report

@@ -67,6 +67,10 @@ async fn however_often_it_is_asked_it_probes_about_once_a_second() {
         let asking = (0..20).map(|_| served.get("/ready"));
         for answer in futures_util::future::join_all(asking).await {
             assert_eq!(answer.status, 200, "{}", answer.body);
+            // Nothing happens there, and a pop blocks for longer: each probe looks.
+            for (queue, seen) in answer.json()["queues"].as_object().unwrap() {
+                assert!(seen["seen_ms_ago"].as_u64().unwrap() < 2000, "{queue}: {}", answer.body);
+            }
             asked += 1;
         }
     }
