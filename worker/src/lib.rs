@@ -10,7 +10,8 @@
 //! | `job.rs`, `execute.rs`, `ending.rs` | one run: its state, its straight line, its outcomes |
 //! | `reload.rs` | reading the mapping again |
 //! | `io/` | the thread that talks to Redis |
-//! | `admin/`, `metrics.rs` | probes and metrics: over HTTP, on a thread of their own; what is counted |
+//! | `admin/` | probes and metrics over HTTP, on a thread of their own |
+//! | `metrics.rs` | what is counted |
 //!
 //! Calling jobs is the client's business; neither knows the other.
 

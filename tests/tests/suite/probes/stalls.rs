@@ -45,6 +45,25 @@ async fn a_fetch_loop_that_stands_still_on_one_queue_alone_turns_it_red() {
 }
 
 #[tokio::test]
+async fn a_pop_that_finds_no_connection_turns_it_red_before_its_time_is_over() {
+    let (served, proxy, bench) = proxied().await;
+    served.becomes(200).await;
+    let begun = Instant::now();
+    proxy.refuse();
+    let lost = proxy
+        .lose_reply(|exchange| exchange.asks("BLMOVE") && exchange.asks("redcall:{low}:queue"));
+    let add = json!({"a": 1, "b": 1});
+    let call = bench.client().await.request("add").data(&add).queue("low").submit().await.unwrap();
+    lost.await;
+    let reasons = served.becomes(503).await.reasons();
+    assert!(reasons[0].starts_with("queue low: its last pop failed"), "{reasons:?}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    proxy.pass();
+    served.becomes(200).await;
+    call.wait().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_redis_that_does_not_answer_turns_it_red_within_a_lease_and_green_again() {
     let (served, proxy, bench) = proxied().await;
     served.becomes(200).await;
