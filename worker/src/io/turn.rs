@@ -193,3 +193,30 @@ impl Part {
         queue.doubt();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use redcall_common::store::Settlement;
+    use redcall_common::store::keys::Keys;
+
+    use super::*;
+
+    #[test]
+    fn an_outcome_is_counted_as_it_was_settled() {
+        let keys = Arc::new(WorkerKeys::probe(&Keys::new("redcall").of("default"), "w"));
+        let metrics = Metrics::new();
+        for settled in [Settled::Yes, Settled::Parked, Settled::LeaseLost] {
+            let outcome = Outcome::new("a", Settlement::Done);
+            let mut part = Part::of_probe(keys.clone(), 1, Some(outcome));
+            part.followed.push((None, Tally { job: Some("add".to_owned()), ran: None }));
+            part.settled(vec![settled], &metrics);
+        }
+        let mut text = String::new();
+        metrics.encode(&mut text).unwrap();
+        let mut counted: Vec<&str> =
+            text.lines().filter_map(|line| line.strip_prefix("redcall_jobs_total")).collect();
+        counted.sort_unstable();
+        let expected = [r#"{job="add",outcome="lost"} 1"#, r#"{job="add",outcome="ok"} 1"#];
+        assert_eq!(counted, expected);
+    }
+}

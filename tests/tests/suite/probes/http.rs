@@ -117,16 +117,12 @@ async fn who_never_ends_a_request_is_hung_up_on_and_keeps_nobody_else_out() {
 }
 
 #[tokio::test]
-async fn a_head_without_end_is_refused() {
+async fn a_head_that_is_too_large_is_refused() {
     let served = Served::of(&Bench::new().await).await;
     let mut stream = TcpStream::connect(served.address).await.unwrap();
     let line = format!("x: {}\r\n", "x".repeat(1000));
-    stream.write_all(b"GET /live HTTP/1.1\r\n").await.unwrap();
-    for _ in 0..100 {
-        if stream.write_all(line.as_bytes()).await.is_err() {
-            break;
-        }
-    }
+    let head = format!("GET /live HTTP/1.1\r\nhost: x\r\n{}\r\n", line.repeat(15));
+    let _ = stream.write_all(head.as_bytes()).await;
     let mut text = Vec::new();
     let _ = stream.read_to_end(&mut text).await;
     assert!(!text.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&text));

@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
+use redcall_testkit::eventually;
 use redcall_tests::Bench;
 use redis::AsyncCommands;
 use serde_json::json;
 
 use super::{Served, kill};
-use crate::support::{is_registry, keys};
+use crate::support::{blocked, is_registry, keys};
 
 /// How often a command was carried out, in scripts as well.
 async fn carried_out(conn: &mut redis::aio::MultiplexedConnection, command: &str) -> u64 {
@@ -115,7 +116,7 @@ async fn handlers_that_block_all_their_threads_stall_no_probe() {
     for _ in 0..threads {
         client.call("blocks", &()).await.unwrap();
     }
-    redcall_testkit::eventually("all threads to be blocked", async || {
+    eventually("all threads to be blocked", async || {
         let effects = std::fs::read_to_string(folder.path().join("effects")).unwrap_or_default();
         (effects.lines().count() == threads).then_some(())
     })
@@ -143,4 +144,18 @@ async fn a_paused_queue_is_ready() {
     }
     served.counts(r#"redcall_jobs_total{job="add",outcome="ok"}"#, 1.0).await;
     assert_eq!(served.get("/ready").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_new_connection_makes_the_last_probe_void() {
+    let bench = Bench::new().await;
+    let served = Served::of(&bench).await;
+    let mut conn = bench.redis.connection().await;
+    eventually("all pops to block", async || (blocked(&mut conn).await == 3).then_some(())).await;
+    served.becomes(200).await;
+    let before = carried_out(&mut conn, "rpush").await;
+    let killed = kill(&mut conn, "redcall-worker-").await;
+    served.counts("redcall_reconnects_total", killed as f64).await;
+    served.becomes(200).await;
+    assert!(carried_out(&mut conn, "rpush").await > before);
 }

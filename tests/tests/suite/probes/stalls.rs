@@ -114,6 +114,12 @@ async fn a_worker_whose_lease_is_not_renewed_is_red() {
     let reasons = served.becomes(503).await.reasons();
     let of_lease = "queue high: the worker's lease on it was last renewed ";
     assert!(reasons.iter().any(|reason| reason.starts_with(of_lease)), "{reasons:?}");
+    // Nor does it lease a probe any more.
+    eventually("the probe to stay out", async || {
+        let reasons = served.get("/ready").await.reasons();
+        reasons.iter().any(|reason| reason.starts_with("the probe has not")).then_some(())
+    })
+    .await;
     held.release();
     served.becomes(200).await;
 }
