@@ -42,8 +42,8 @@ use std::path::{Path, PathBuf};
 
 pub use error::SettingsError;
 pub use parts::{
-    Backoff, ClientSettings, DeadSettings, HandlerSettings, JobSettings, Limit, LogFormat,
-    LogSettings, Missed, OnWorkerLoss, Rate, Retries, ScheduleSettings, WorkerSettings,
+    AdminSettings, Backoff, ClientSettings, DeadSettings, HandlerSettings, JobSettings, Limit,
+    LogFormat, LogSettings, Missed, OnWorkerLoss, Rate, Retries, ScheduleSettings, WorkerSettings,
 };
 pub use redis::RedisSettings;
 pub use sentinel::SentinelUrl;
@@ -74,6 +74,8 @@ pub struct Settings {
     pub limits: Limits,
     /// `[dead]`: how many dead letters are kept, and for how long.
     pub dead: DeadSettings,
+    /// `[admin]`: where a worker serves probes and metrics.
+    pub admin: AdminSettings,
     /// `[log]`: what is logged, and in which form.
     pub log: LogSettings,
     /// The settings file that was read, absolute; none if all came from environment and defaults.

@@ -160,6 +160,16 @@ impl Inspector {
         Ok(queues)
     }
 
+    /// One queue, in use or not.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached or refuses.
+    pub async fn queue(&self, name: &str) -> Result<QueueInfo, StoreError> {
+        let mut conn = self.connection().await?;
+        look_at(&mut conn, &self.keys.of(name)).await
+    }
+
     /// All workers that count as alive, by name and id.
     ///
     /// # Errors

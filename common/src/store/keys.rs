@@ -128,6 +128,13 @@ impl QueueKeys {
         unique(digest) = "unique";
     }
 
+    /// The keys of the probes that one worker sends through its own turns: a queue of its own,
+    /// which no other worker and no list of queues knows, in the slot of this queue.
+    #[must_use]
+    pub fn probe(&self, worker: &str) -> Self {
+        Self { base: format!("{}:probe:{worker}", self.base).into(), queue: self.queue.clone() }
+    }
+
     /// What all keys of the queue begin with: for scripts that find keys by the ids they read.
     #[must_use]
     pub fn base(&self) -> &str {
@@ -176,6 +183,7 @@ const TABLE: &[[&str; 4]] = &[
     ["running:<name>:<key>", "set of ids", "leases of that key", "workers"],
     ["rate:<name>:<key>", "string", "TTL of its backlog", "workers"],
     ["later", "zset limit -> ready, ms", "keys with sorted requests", "workers"],
+    ["probe:<worker>:…", "as the queue's own", "one probe, TTL 1 minute", "its worker"],
 ];
 
 /// The keys as the markdown table that PROTOCOL.md shows.

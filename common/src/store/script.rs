@@ -71,6 +71,8 @@ scripts! {
     LETTERS = "letters", Runs;
     /// Put dead letters back into their queue.
     REVIVE = "revive", Refused with "room";
+    /// Put a probe where its worker's turn takes it from.
+    PROBE = "probe", Runs;
     /// Pause a queue, let it go on.
     PAUSE = "pause", Runs;
 }

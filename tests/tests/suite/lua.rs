@@ -9,6 +9,7 @@ mod dead;
 mod flush;
 mod lease;
 mod place;
+mod probe;
 mod registry;
 mod robust;
 mod settle;

@@ -17,6 +17,7 @@ mod life;
 mod load;
 mod lua;
 mod placed;
+mod probes;
 mod programs;
 mod protocol;
 mod readme;

@@ -12,6 +12,7 @@ mod outcome;
 mod pause;
 mod place;
 mod pop;
+mod probe;
 mod promote;
 mod queues;
 mod release;
