@@ -13,6 +13,7 @@ use redis::{
 };
 
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::error::StoreError;
 use super::sentinel::{Primary, Sentinels};
@@ -205,21 +206,27 @@ impl Connector {
             }
             other => other,
         };
-        let connecting = client.get_multiplexed_async_connection_with_config(config);
-        let mut conn = connecting.await.map_err(unreachable)?;
-        let mut greeting = redis::pipe();
-        greeting.cmd("CLIENT").arg("SETNAME").arg(&*self.name).ignore();
-        greeting.cmd("EVAL").arg(MAY_WRITE).arg(0).ignore();
-        // Bounded here as well: a blocking connection has no response timeout of its own.
-        let greeted = tokio::time::timeout(self.connect_timeout, greeting.exec_async(&mut conn));
-        match greeted.await {
-            Ok(done) => done.map_err(unreachable)?,
-            Err(_) => {
+        let connecting = async {
+            let mut conn = client.get_multiplexed_async_connection_with_config(config).await?;
+            let mut greeting = redis::pipe();
+            greeting.cmd("CLIENT").arg("SETNAME").arg(&*self.name).ignore();
+            greeting.cmd("EVAL").arg(MAY_WRITE).arg(0).ignore();
+            // Bounded here as well: a blocking connection has no response timeout of its own.
+            let greeted = timeout(self.connect_timeout, greeting.exec_async(&mut conn)).await;
+            greeted
+                .unwrap_or_else(|_| {
+                    Err((redis::ErrorKind::Io, "no answer to the first command").into())
+                })
+                .map(|()| conn)
+        };
+        tokio::select! {
+            connected = connecting => Ok((connected.map_err(unreachable)?, peer)),
+            // The server of before may stand still, and never say so.
+            () = self.moved(&peer) => {
                 let address = self.address.to_string();
-                return Err(StoreError::Unreachable { address, source: None });
+                Err(StoreError::Unreachable { address, source: None })
             }
         }
-        Ok((conn, peer))
     }
 }
 

@@ -382,6 +382,7 @@ async fn watch_over(shared: &Shared) {
         tokio::select! {
             // Whoever uses it may find out first.
             () = broken.notified() => return,
+            () = &mut moved => return,
             asked = shared.ask_time(&mut conn) => if asked.is_err() { return },
         }
     }
