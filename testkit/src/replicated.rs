@@ -23,7 +23,7 @@ pub struct ReplicatedRedis {
     servers: Vec<Process>,
     sentinels: Vec<Process>,
     // After the processes, which write there.
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl ReplicatedRedis {
         for _ in 0..SENTINELS {
             sentinels.push(sentinel(dir.path(), &primary).await);
         }
-        let redis = Self { servers, sentinels, _dir: dir };
+        let redis = Self { servers, sentinels, dir };
         for sentinel in &redis.sentinels {
             eventually("the Sentinels to know each other", async || {
                 let known = redis.said(sentinel, "num-other-sentinels").await?;
@@ -106,6 +106,16 @@ impl ReplicatedRedis {
     pub fn kill(&mut self, which: usize) {
         let _ = self.servers[which].child.kill();
         let _ = self.servers[which].child.wait();
+    }
+
+    /// Puts a new and empty server in the place of `which`, as the replica of `primary`.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub async fn replace(&mut self, which: usize, primary: usize) {
+        let port = self.servers[primary].port.to_string();
+        let args = ["--replicaof", "127.0.0.1", &port];
+        self.servers[which] = server(self.dir.path(), &args).await;
     }
 
     /// Waits until every Sentinel says that server `which` is the primary.

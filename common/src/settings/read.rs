@@ -15,6 +15,7 @@ use super::{
     AdminSettings, ClientSettings, DeadSettings, RedisSettings, Settings, SettingsError,
     WorkerSettings, jobs, log, schedules, url,
 };
+use crate::durability::Durability;
 use crate::limits::Limits;
 use crate::name::is_queue;
 
@@ -63,6 +64,9 @@ fn redis(mut section: Section<'_>) -> RedisSettings {
         url_named: named.is_some(),
         url: named.unwrap_or(default.url),
         prefix: section.read("prefix", queue).unwrap_or(default.prefix),
+        durability: section
+            .read("durability", |entry| entry.choice(&Durability::NAMES))
+            .unwrap_or(default.durability),
         ca_file: section.read("ca_file", |entry| entry.path(base)),
         cert_file: section.read("cert_file", |entry| entry.path(base)),
         key_file: section.read("key_file", |entry| entry.path(base)),

@@ -47,7 +47,7 @@ enum Target {
 }
 
 /// Which server a connection leads to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Peer(Option<Primary>);
 
 impl Connector {

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use crate::durability::Durability;
+
 /// A failure at the Redis boundary.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -34,6 +36,14 @@ pub enum StoreError {
         #[source]
         source: Option<Arc<redis::RedisError>>,
     },
+    /// The server cannot do what is asked for: nothing was sent.
+    #[error("durability `{level}` needs {needs}")]
+    Unsupported {
+        /// What was asked for.
+        level: Durability,
+        /// Which server can.
+        needs: &'static str,
+    },
     /// The connection broke or answered too late: what was sent may have taken effect.
     #[error("the connection to Redis was lost before it answered")]
     Lost(#[source] Arc<redis::RedisError>),
@@ -53,6 +63,7 @@ impl StoreError {
             Self::Config { .. }
             | Self::Unreachable { .. }
             | Self::NoPrimary { .. }
+            | Self::Unsupported { .. }
             | Self::Refused(_) => false,
             Self::Lost(_) | Self::Unexpected(_) => true,
         }
@@ -63,7 +74,10 @@ impl StoreError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::NoPrimary { .. } | Self::Lost(_) => true,
-            Self::Config { .. } | Self::Refused(_) | Self::Unexpected(_) => false,
+            Self::Config { .. }
+            | Self::Unsupported { .. }
+            | Self::Refused(_)
+            | Self::Unexpected(_) => false,
         }
     }
 
@@ -90,6 +104,7 @@ impl StoreError {
                 Some("LOADING") => "It answers when that is done.",
                 _ => "Check user, password and rights in `redis.url`.",
             },
+            Self::Unsupported { .. } => "Use such a server, or another `redis.durability`.",
             Self::Unexpected(_) => "Redcall needs Redis or Valkey 7.0 or newer.",
         }
     }

@@ -95,6 +95,8 @@ impl QueueKeys {
         cancelled = "cancelled";
         /// Channel on which the queue's workers are told things.
         control = "control";
+        /// Written by whoever asks how safe something is: empty.
+        durable = "durable";
         /// There while the queue is paused: since when, Redis time in ms.
         paused = "paused";
         /// Hash of recurring schedules, name to the Redis time (ms) of the last tick.

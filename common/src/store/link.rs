@@ -40,6 +40,21 @@ enum State {
     },
 }
 
+/// Which connection of a [`Link`] stands, and to which server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    peer: Peer,
+    generation: u64,
+}
+
+impl Standing {
+    /// Whether both lead to the same server, as far as Sentinels know.
+    #[must_use]
+    pub fn is_with(&self, other: &Self) -> bool {
+        self.peer == other.peer
+    }
+}
+
 struct Shared {
     connector: Connector,
     sink: Sink,
@@ -113,6 +128,17 @@ impl Link {
                     return std::future::pending().await;
                 }
             }
+        }
+    }
+
+    /// The connection of the moment; none while there is none.
+    #[must_use]
+    pub fn standing(&self) -> Option<Standing> {
+        match &*self.shared.state.borrow() {
+            State::Up { peer, generation, .. } => {
+                Some(Standing { peer: peer.clone(), generation: *generation })
+            }
+            State::Down(_) => None,
         }
     }
 

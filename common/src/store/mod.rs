@@ -28,7 +28,7 @@ mod sentinel;
 pub use connection::Connector;
 pub use control::Control;
 pub use error::StoreError;
-pub use link::{Link, Sink};
+pub use link::{Link, Sink, Standing};
 pub use ops::{
     Beat, BlockingPop, Cancellation, Claim, Claimed, Cycle, CycleReply, EndedCall, Enqueued,
     Heartbeat, Idempotency, Item, Leased, Mark, Outcome, Placed, Placement, Promoted, Pushed,

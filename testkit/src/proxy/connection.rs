@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::catch::{Exchange, Fate};
 use super::faults::{Era, Faults, Phase, Replies};
@@ -64,6 +64,8 @@ pub(super) async fn serve(
             std::future::pending::<()>().await;
         };
         tokio::select! {
+            // First: nothing that comes after the fault may pass.
+            biased;
             phase = era.change() => phase,
             _ = requests(from_client, to_server, &asked, &mut unsent) => return,
             () = listening => return,
@@ -143,7 +145,7 @@ async fn replies(
         }
         let merge = faults.mode().merge;
         if !merge.is_zero() {
-            sleep(merge).await;
+            sleep_until(Instant::now() + merge).await;
             while let Ok(next) = arrived.try_recv() {
                 if !befall(next, faults, &mut bytes, &mut piece).await {
                     return Ok(());
@@ -206,7 +208,8 @@ async fn write(
         match throttle {
             #[expect(clippy::cast_precision_loss, reason = "a rate need not be exact")]
             Some(rate) => {
-                sleep(Duration::from_secs_f64(piece.len() as f64 / rate.get() as f64)).await
+                let takes = Duration::from_secs_f64(piece.len() as f64 / rate.get() as f64);
+                sleep_until(Instant::now() + takes).await;
             }
             // Its own packet: the client may read before the next one comes.
             None => tokio::task::yield_now().await,

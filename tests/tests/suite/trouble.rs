@@ -2,6 +2,7 @@
 //! time, and everything goes on by itself when the trouble is over.
 
 mod connections;
+mod durability;
 mod refusals;
 mod restarts;
 mod sentinels;

@@ -3,6 +3,7 @@
 mod cancel;
 mod claim;
 mod cycle;
+mod durable;
 mod enqueue;
 mod frame;
 mod heartbeat;
