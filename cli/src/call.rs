@@ -4,7 +4,7 @@ use std::io::Read;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use redcall_client::{CallError, Client, Code, Request, Retry, Update};
+use redcall_client::{CallError, Client, Code, Durability, Receipt, Request, Retry, Update};
 use redcall_common::report::Problem;
 use serde_json::value::RawValue;
 
@@ -39,6 +39,9 @@ pub(crate) struct Call {
     /// Calls of the same key and job are one call: join it, or get its answer
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
+    /// How safe it has to be before it counts as queued: memory, replicated or fsynced
+    #[arg(long, value_name = "LEVEL", conflicts_with_all = ["wait", "stream"])]
+    durability: Option<Durability>,
     /// The data, once it has been read.
     #[arg(skip)]
     read: Option<Box<RawValue>>,
@@ -87,12 +90,18 @@ impl Call {
             unless_interrupted(printing).await?;
         } else {
             let receipt = request.send().await.map_err(failed)?;
-            let (id, queue, attached) = (&receipt.id, &receipt.queue, receipt.attached);
+            let Receipt { id, queue, durability, attached } = receipt;
             if as_json {
-                let json = serde_json::json!({ "id": id, "queue": queue, "attached": attached });
+                let json = serde_json::json!({
+                    "id": id, "queue": queue, "attached": attached,
+                    "durability": durability.as_str(),
+                });
                 println!("{json}");
             } else {
                 println!("{} {id} on {queue}", if attached { "joined" } else { "queued" });
+                if Some(durability) < self.durability {
+                    eprintln!("only {durability} was reached in time; it is queued all the same");
+                }
             }
         }
         Ok(())
@@ -115,6 +124,9 @@ impl Call {
         }
         if let Some(key) = &self.idempotency_key {
             request = request.idempotency_key(key);
+        }
+        if let Some(durability) = self.durability {
+            request = request.durability(durability);
         }
         Ok(request)
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use redcall_common::durability::Durability;
 use redcall_common::limits::Limits;
 use redcall_common::name::new_id;
 use redcall_common::settings::Settings;
@@ -14,6 +15,7 @@ use serde::Serialize;
 use tokio::sync::{OnceCell, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::durable::Confirmers;
 use crate::error::CallError;
 use crate::listen::Channels;
 use crate::pending::Pending;
@@ -51,6 +53,9 @@ pub(crate) struct Inner {
     pub(crate) looks: Semaphore,
     pub(crate) limits: Limits,
     pub(crate) caps: Arc<Caps>,
+    pub(crate) confirmers: Confirmers,
+    /// Of requests that say nothing else.
+    pub(crate) durability: Durability,
     pub(crate) timeout: Duration,
     pub(crate) no_workers_grace: Duration,
     pub(crate) inspector: Inspector,
@@ -74,7 +79,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// When the URL cannot be used or Redis cannot be reached. Later losses of the connection
+    /// When the URL cannot be used, Redis cannot be reached, or cannot do what the settings want
+    /// ([`StoreError::Unsupported`]). Later losses of the connection
     /// are made good by the client itself.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         let mut settings = Settings::default();
@@ -92,16 +98,19 @@ impl Client {
         let id = new_id();
         let connector = Connector::new(&settings.redis, &format!("redcall-client-{id}"))?;
         let keys = Keys::new(&settings.redis.prefix);
-        let inspector = Inspector::new(&connector, keys.clone())?;
+        let inspector = Inspector::new(&connector, keys.clone());
         let (pending, withdrawn) = Pending::new();
         let (wanted, orders) = mpsc::unbounded_channel();
         let (heard, reread) = (pending.clone(), wanted.clone());
         let sink = move |_: &[u8], payload: &[u8]| replies::announced(payload, &heard, &reread);
         let (link, reads) = tokio::try_join!(
             Link::connect(connector.clone(), Arc::new(sink)),
-            Link::connect(connector, Arc::new(|_: &[u8], _: &[u8]| ())),
+            Link::connect(connector.clone(), Arc::new(|_: &[u8], _: &[u8]| ())),
         )?;
         let (link, reads) = (Arc::new(link), Arc::new(reads));
+        let confirmers = Confirmers::new(connector);
+        let deadline = Instant::now() + settings.redis.response_timeout;
+        confirmers.ready(&link, settings.redis.durability, deadline).await?;
         let (commands, handed_in) = mpsc::channel(AHEAD);
         let caps = Caps { most: settings.limits.max_length, by_queue: settings.queues.clone() };
         let caps = Arc::new(caps);
@@ -133,6 +142,8 @@ impl Client {
                 looks: Semaphore::new(PORTION),
                 limits: settings.limits,
                 caps,
+                confirmers,
+                durability: settings.redis.durability,
                 timeout: settings.client.timeout,
                 no_workers_grace: settings.client.no_workers_grace,
                 inspector,
@@ -250,6 +261,12 @@ impl Inner {
 /// Why no request could be sent yet; none if there was no time.
 #[derive(Clone)]
 pub(crate) struct NotReady(Option<StoreError>);
+
+impl From<StoreError> for NotReady {
+    fn from(reason: StoreError) -> Self {
+        Self(Some(reason))
+    }
+}
 
 impl From<NotReady> for CallError {
     fn from(NotReady(reason): NotReady) -> Self {

@@ -98,9 +98,13 @@ impl CallError {
 
     /// There is no room; nothing was queued.
     pub(crate) fn overloaded(message: &str) -> Self {
+        Self::no_room(message, None)
+    }
+
+    fn no_room(message: &str, source: Option<StoreError>) -> Self {
         let mut error = WireError::new(Code::Overloaded, message);
         error.data = RawValue::from_string(RETRY_AFTER.to_owned()).ok();
-        Self::Rejected { error, source: None }
+        Self::Rejected { error, source }
     }
 
     /// The handler inside which the call was to be made is not wanted any more.
@@ -128,6 +132,9 @@ impl From<StoreError> for CallError {
     fn from(source: StoreError) -> Self {
         if source.may_have_happened() {
             return Self::Unknown { source: Some(source) };
+        }
+        if source.is_out_of_memory() {
+            return Self::no_room(&source.to_string(), Some(source));
         }
         let error = WireError::new(Code::Unavailable, source.to_string());
         Self::Rejected { error, source: Some(source) }

@@ -20,6 +20,7 @@
 mod cancel;
 mod client;
 mod dead;
+mod durable;
 mod error;
 mod handover;
 mod listen;
@@ -35,6 +36,7 @@ mod ticket;
 
 pub use client::Client;
 pub use error::CallError;
+pub use redcall_common::durability::Durability;
 pub use redcall_common::error::{Code, Retry, WireError};
 pub use redcall_common::settings::{Settings, SettingsError};
 pub use redcall_common::store::dead::{
@@ -43,6 +45,6 @@ pub use redcall_common::store::dead::{
 pub use redcall_common::store::inspect::{Inspector, Overdue, QueueInfo, WorkerInfo};
 pub use redcall_common::store::{Cancellation, StoreError};
 pub use request::Request;
-pub use response::{Durability, Receipt, Response};
+pub use response::{Receipt, Response};
 pub use stream::{FrameStream, Update};
 pub use ticket::Ticket;

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use redcall_common::context::Context;
 use redcall_common::digest;
+use redcall_common::durability::Durability;
 use redcall_common::error::Code;
 use redcall_common::frame::{FrameHead, FrameType};
 use redcall_common::name::{is_idempotency_key, is_job_name, is_queue, new_id};
@@ -34,6 +35,7 @@ pub struct Request {
     when: When,
     idempotency_key: Option<String>,
     max_attempts: Option<u32>,
+    durability: Option<Durability>,
     headers: BTreeMap<String, String>,
 }
 
@@ -96,6 +98,7 @@ impl Request {
             when: When::Now,
             idempotency_key: None,
             max_attempts: None,
+            durability: None,
             headers: BTreeMap::new(),
         }
     }
@@ -155,6 +158,18 @@ impl Request {
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.max_attempts = Some(attempts);
         self
+    }
+
+    /// How safe the request has to be before [`Request::send`] or [`Request::submit`] returns; by
+    /// default the setting `redis.durability`. The receipt says what was reached within the
+    /// timeout. Who waits for the answer needs none: it says that the job was done.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = Some(durability);
+        self
+    }
+
+    pub(crate) fn level(&self) -> Durability {
+        self.durability.unwrap_or(self.client.inner.durability)
     }
 
     /// Passed to the handler as it is.

@@ -1,18 +1,12 @@
 //! What a call gives back.
 
+use redcall_common::durability::Durability;
 use redcall_common::error::{Code, WireError};
 use redcall_common::frame::{Frame, FrameType};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::error::CallError;
-
-/// How well Redis keeps what it said was queued.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Durability {
-    /// In Redis's memory, and as safe as its own persistence settings make it.
-    Memory,
-}
 
 /// A request that Redis has queued.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +15,8 @@ pub struct Receipt {
     pub id: String,
     /// The queue it went to.
     pub queue: String,
-    /// What Redis promised.
+    /// How safe it is for certain. Less than was asked for when that was not reached, or could not
+    /// be told, within the call's timeout; it is queued all the same.
     pub durability: Durability,
     /// Whether a call of the same idempotency key was there before: `id` is then that of its
     /// request, which runs or has run, and nothing new was queued.

@@ -10,25 +10,32 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{Either, join_all, select};
+use redcall_common::durability::Durability;
 use redcall_common::frame::Frame;
 use redcall_common::store::keys::QueueKeys;
 use tokio::sync::mpsc::error::SendError;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use crate::client::{Client, Inner, Route};
+use crate::client::{Client, Inner, NotReady, Route};
+use crate::durable::Way;
 use crate::error::CallError;
 use crate::handover::Handover;
 use crate::pending::{Guard, Stage};
 use crate::request::{Manner, Ready, Request, deadline_in};
-use crate::response::{Durability, Receipt, Response};
+use crate::response::{Receipt, Response};
 use crate::sender::{Caller, Command, Joined, Outgoing};
 use crate::stream::FrameStream;
 use crate::ticket::Ticket;
 
 /// A request that is let go, on its way to being queued.
 struct Leaving {
+    client: Client,
     ready: Ready,
+    /// How safe it has to be.
+    level: Durability,
+    /// Where it goes, if somebody has to tell how safe it is.
+    way: Option<Way>,
     handover: Handover,
     confirmed: oneshot::Receiver<Result<Joined, CallError>>,
 }
@@ -60,7 +67,8 @@ impl Request {
     /// As [`Client::call`].
     pub async fn send(self) -> Result<Receipt, CallError> {
         let inner = self.client.inner.clone();
-        let (outgoing, leaving) = self.prepare_leave(Manner::Send)?;
+        let (outgoing, mut leaving) = self.prepare_leave(Manner::Send)?;
+        leaving.find_way().await?;
         let group = Group::of(&leaving.ready, false, outgoing);
         beside(inner.dispatch(group), leaving.finish()).await
     }
@@ -103,12 +111,13 @@ impl Request {
     /// [`Request::timeout`] was called.
     pub async fn submit(self) -> Result<Ticket, CallError> {
         let client = self.client.clone();
-        let (outgoing, leaving) = self.prepare_leave(Manner::Submit)?;
+        let (outgoing, mut leaving) = self.prepare_leave(Manner::Submit)?;
+        leaving.find_way().await?;
         let (id, response_key) = (leaving.ready.id.clone(), leaving.ready.response_key.clone());
         let origin = leaving.ready.origin();
         let group = Group::of(&leaving.ready, false, outgoing);
-        beside(client.inner.dispatch(group), leaving.finish()).await?;
-        Ok(Ticket { client, origin, id, response_key })
+        let receipt = beside(client.inner.dispatch(group), leaving.finish()).await?;
+        Ok(Ticket { client, origin, id, durability: receipt.durability, response_key })
     }
 
     fn prepare_leave(self, manner: Manner) -> Result<(Outgoing, Leaving), CallError> {
@@ -118,7 +127,8 @@ impl Request {
         let handover = Handover::default();
         let caller = Caller::Forgets { done, handover: handover.clone() };
         let outgoing = Outgoing { keys: ready.route.keys.clone(), load, caller };
-        Ok((outgoing, Leaving { ready, handover, confirmed }))
+        let (level, client) = (self.level(), self.client);
+        Ok((outgoing, Leaving { client, ready, level, way: None, handover, confirmed }))
     }
 
     fn prepare_wait(self) -> Result<(Outgoing, Waiting), CallError> {
@@ -159,6 +169,18 @@ impl Group {
 }
 
 impl Leaving {
+    /// Before it goes: nothing is queued where nobody could tell how safe it is.
+    async fn find_way(&mut self) -> Result<(), CallError> {
+        if self.level == Durability::Memory {
+            return Ok(());
+        }
+        let Inner { confirmers, link, .. } = &*self.client.inner;
+        let finding = confirmers.ready(link, self.level, self.ready.deadline);
+        let found = timeout_at(self.ready.deadline, finding).await;
+        self.way = found.map_err(|_| CallError::not_sent())?.map_err(NotReady::from)?;
+        Ok(())
+    }
+
     async fn finish(mut self) -> Result<Receipt, CallError> {
         let joined = match timeout_at(self.ready.deadline, &mut self.confirmed).await {
             Ok(Ok(done)) => done?,
@@ -168,10 +190,13 @@ impl Leaving {
             // On its way; what became of it may have come this very moment.
             Err(_) => self.confirmed.try_recv().unwrap_or_else(|_| Err(CallError::unheard()))?,
         };
-        let queue = self.ready.route.keys.name().to_owned();
-        let attached = joined.is_some();
-        let id = joined.unwrap_or(self.ready.id);
-        Ok(Receipt { id, queue, durability: Durability::Memory, attached })
+        let Self { client, ready, level, way, .. } = self;
+        let Inner { confirmers, link, .. } = &*client.inner;
+        let keys = &ready.route.keys;
+        let durability = confirmers.reached(link, keys, level, way, ready.deadline).await;
+        let (queue, attached) = (keys.name().to_owned(), joined.is_some());
+        let id = joined.unwrap_or(ready.id);
+        Ok(Receipt { id, queue, durability, attached })
     }
 }
 
@@ -246,10 +271,17 @@ impl Client {
     ) -> Vec<Result<Receipt, CallError>> {
         let (mut groups, mut leaving) = (Vec::new(), Vec::new());
         for request in requests {
-            leaving.push(request.prepare_leave(Manner::Send).map(|(outgoing, leaving)| {
-                Group::add(&mut groups, &leaving.ready, false, outgoing);
-                leaving
-            }));
+            let prepared = match request.prepare_leave(Manner::Send) {
+                Ok((outgoing, mut leaving)) => match leaving.find_way().await {
+                    Ok(()) => {
+                        Group::add(&mut groups, &leaving.ready, false, outgoing);
+                        Ok(leaving)
+                    }
+                    Err(error) => Err(error),
+                },
+                Err(error) => Err(error),
+            };
+            leaving.push(prepared);
         }
         let dispatching = join_all(groups.into_iter().map(|group| self.inner.dispatch(group)));
         let finishing = join_all(leaving.into_iter().map(async |leaving| leaving?.finish().await));

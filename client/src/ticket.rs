@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use redcall_common::context::Context;
+use redcall_common::durability::Durability;
 use redcall_common::error::Code;
 use redcall_common::frame::Frame;
 use tokio::sync::oneshot;
@@ -22,6 +23,8 @@ pub struct Ticket {
     pub(crate) origin: Origin,
     /// The request's id.
     pub id: String,
+    /// How safe the request is for certain; see [`crate::Receipt::durability`].
+    pub durability: Durability,
     /// What another process needs to fetch the answer: [`Client::fetch`].
     pub response_key: String,
 }

@@ -5,6 +5,7 @@
 //! | [`request`], [`decode`] | the envelope that a caller enqueues, its strict decoding |
 //! | [`context`] | what a handler's task passes on to the calls it makes |
 //! | [`cron`] | when something recurs |
+//! | [`durability`] | how safe a request is once it counts as queued |
 //! | [`digest`] | under which digests calls are known |
 //! | [`frame`] | the elements of a response key |
 //! | [`error`] | the closed set of error codes, and the error as it crosses the wire |
@@ -20,6 +21,7 @@ pub mod context;
 pub mod cron;
 pub mod decode;
 pub mod digest;
+pub mod durability;
 pub mod error;
 pub mod frame;
 pub mod limits;

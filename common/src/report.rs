@@ -52,16 +52,7 @@ impl Problem {
     /// A failure at Redis, with what usually mends it.
     #[must_use]
     pub fn store(error: &StoreError) -> Self {
-        let help = match error {
-            StoreError::Config { .. } => "Check `redis.url` and the certificates of `[redis]`.",
-            StoreError::Unreachable { .. } | StoreError::Lost(_) => {
-                "Is Redis running there? Set `redis.url` in the settings, or REDIS_URL; \
-                 `docker compose up` starts one."
-            }
-            StoreError::Refused(_) => "Check user, password and rights in `redis.url`.",
-            StoreError::Unexpected(_) => "Redcall needs Redis or Valkey 7.0 or newer.",
-        };
-        Self::of(error).help(help)
+        Self::of(error).help(error.help())
     }
 }
 

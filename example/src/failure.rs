@@ -56,7 +56,9 @@ impl From<WorkerError> for Failure {
             WorkerError::Mapping { .. } | WorkerError::Handler { .. } => {
                 Self::usage(Problem::of(&error))
             }
-            WorkerError::System(_) | WorkerError::Ended => Self::new(Problem::of(&error)),
+            WorkerError::Listen { .. } | WorkerError::System(_) | WorkerError::Ended => {
+                Self::new(Problem::of(&error))
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `test_redis.rs` | [`TestRedis`]: a server per test, plain or with TLS |
 //! | `restartable.rs` | [`RestartableRedis`]: one that may be killed and keeps what it wrote |
+//! | `replicated.rs` | [`ReplicatedRedis`]: a primary, its replica, and Sentinels |
 //! | `certificates.rs` | a private certificate authority for it |
 //! | `proxy.rs`, `proxy/` | [`FaultProxy`]: connections that break when a test says so |
 //! | `eventually.rs` | [`eventually()`] |
@@ -20,13 +21,15 @@
 mod certificates;
 mod eventually;
 mod proxy;
+mod replicated;
 mod restartable;
 mod test_redis;
 
 pub use eventually::eventually;
-pub use proxy::{Exchange, FaultProxy, Held};
+pub use proxy::{Exchange, FaultProxy, Held, Odds};
 /// The driver in the version that [`TestRedis::connection`] speaks, so that tests of other crates
 /// can send plain commands without depending on it.
 pub use redis;
+pub use replicated::ReplicatedRedis;
 pub use restartable::RestartableRedis;
 pub use test_redis::TestRedis;

@@ -2,11 +2,13 @@
 
 mod catch;
 mod connection;
+mod dice;
 mod faults;
 mod resp;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -17,9 +19,11 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 pub use catch::{Exchange, Held};
-use faults::{Faults, Replies};
+use dice::Dice;
+pub use dice::Odds;
+use faults::{Faults, Mode, Phase, Replies};
 
-use crate::TestRedis;
+use crate::{RestartableRedis, TestRedis};
 
 /// How long a reply is waited for that a test wants to hold or to lose: only ever used up by a
 /// test that fails.
@@ -45,10 +49,24 @@ impl FaultProxy {
     /// When there is no free port.
     #[must_use]
     pub fn start(redis: &TestRedis) -> Self {
+        Self::before(redis.socket(), redis.settings())
+    }
+
+    /// Starts a proxy in front of a server that may die and come back; connections to a server
+    /// that is not there are closed at once.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    #[must_use]
+    pub fn start_before(redis: &RestartableRedis) -> Self {
+        Self::before(redis.socket(), redis.settings())
+    }
+
+    fn before(socket: PathBuf, redis: RedisSettings) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let (faults, socket) = (Arc::new(Faults::default()), redis.socket());
+        let faults = Arc::new(Faults::default());
         let (end, ended) = oneshot::channel();
         let shared = faults.clone();
         let thread = std::thread::spawn(move || {
@@ -60,7 +78,7 @@ impl FaultProxy {
                 }
             });
         });
-        let redis = RedisSettings { ca_file: None, ..redis.settings() };
+        let redis = RedisSettings { ca_file: None, ..redis };
         Self { address, redis, faults, end: Some(end), thread: Some(thread) }
     }
 
@@ -78,11 +96,8 @@ impl FaultProxy {
 
     /// Passes everything on from now on; what was held back goes first.
     pub fn pass(&self) {
-        self.faults.set(|mode| {
-            mode.replies = Replies::Pass;
-            mode.refuses = false;
-            mode.delay = Duration::ZERO;
-        });
+        self.faults.throw(None);
+        self.faults.set(|mode| *mode = Mode::default());
     }
 
     /// Keeps back all replies, of all connections, until [`Self::pass`] or [`Self::lose_replies`].
@@ -100,6 +115,40 @@ impl FaultProxy {
     /// Passes every reply on that much later. They keep their order, and do not add up.
     pub fn delay(&self, delay: Duration) {
         self.faults.set(|mode| mode.delay = delay);
+    }
+
+    /// Brings replies together that come within this time of the first, in one packet.
+    pub fn merge(&self, within: Duration) {
+        self.faults.set(|mode| mode.merge = within);
+    }
+
+    /// Brings every reply in pieces of at most so many bytes, each in a packet of its own as far as
+    /// the network allows. 0 ends it.
+    pub fn split(&self, bytes: usize) {
+        self.faults.set(|mode| mode.piece = NonZeroUsize::new(bytes));
+    }
+
+    /// Lets so many bytes of replies pass in a second, on each connection. 0 ends it.
+    pub fn throttle(&self, bytes_per_second: usize) {
+        self.faults.set(|mode| mode.throttle = NonZeroUsize::new(bytes_per_second));
+    }
+
+    /// Lets chance befall every reply, until [`Self::pass`]. The same seed brings the same faults,
+    /// as far as replies come in the same order.
+    pub fn misbehave(&self, seed: u64, odds: Odds) {
+        self.faults.throw(Some(Dice::new(seed, odds)));
+    }
+
+    /// Lets the connections that stand fall silent, as a network does that loses its routes: no
+    /// byte passes, and neither side hears of an end, until [`Self::cut`]. New ones are whole.
+    pub fn silence(&self) {
+        self.faults.break_off(Phase::Silent);
+    }
+
+    /// Tells the clients of the connections that stand that no more replies come. What they write
+    /// still takes effect, until they close or [`Self::cut`]. New ones are whole.
+    pub fn half_close(&self) {
+        self.faults.break_off(Phase::HalfClosed);
     }
 
     /// Closes all connections, both ways. Returns when that is done: nothing of them comes through

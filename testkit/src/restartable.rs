@@ -1,5 +1,6 @@
 //! A Redis server that a test may kill and start again with what it had written.
 
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use redcall_common::settings::RedisSettings;
@@ -60,9 +61,13 @@ impl RestartableRedis {
     /// Default settings with its address, which stays the same.
     #[must_use]
     pub fn settings(&self) -> RedisSettings {
-        let socket = self.dir.path().join("r.sock");
-        let url = format!("redis+unix://{}", socket.display());
+        let url = format!("redis+unix://{}", self.socket().display());
         RedisSettings { url, url_named: true, ..RedisSettings::default() }
+    }
+
+    /// Its Unix socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.path().join("r.sock")
     }
 }
 

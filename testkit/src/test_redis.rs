@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use redcall_common::settings::RedisSettings;
-use redcall_common::store::embedded::{Embedded, EmbeddedError, EmbeddedOptions};
+use redcall_common::store::embedded::{
+    Embedded, EmbeddedError, EmbeddedOptions, Version, cache_dir, find_server, probe,
+};
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 
@@ -46,7 +48,21 @@ impl TestRedis {
     /// As [`Self::start`].
     pub async fn start_with(args: impl IntoIterator<Item: Into<String>>) -> Self {
         let args = args.into_iter().map(Into::into).collect();
-        match launch(args).await {
+        match launch(None, args).await {
+            Ok(server) => Self { server, tls: None },
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Starts a server that knows `WAITAOF` (7.2 or newer), which the one of the other tests need
+    /// not. `cargo xtask test` provides it and names it in `REDCALL_NEWER_SERVER`.
+    ///
+    /// # Panics
+    /// When there is none: such a test is never left out.
+    pub async fn start_newer(args: impl IntoIterator<Item: Into<String>>) -> Self {
+        let program = newer().expect("a server of version 7.2 or newer: cargo xtask test gets one");
+        let args = args.into_iter().map(Into::into).collect();
+        match launch(Some(program), args).await {
             Ok(server) => Self { server, tls: None },
             Err(error) => panic!("{error}"),
         }
@@ -64,7 +80,7 @@ impl TestRedis {
         let mut last = None;
         for _ in 0..TRIES {
             let port = free_port();
-            match launch(tls_args(port, &certificates)).await {
+            match launch(None, tls_args(port, &certificates)).await {
                 Ok(server) => {
                     return Self { server, tls: Some(Tls { port, certificates }) };
                 }
@@ -133,12 +149,27 @@ impl TestRedis {
     }
 }
 
-async fn launch(args: Vec<String>) -> Result<Embedded, EmbeddedError> {
+/// The server that `cargo xtask test` names, or has unpacked before.
+fn newer() -> Option<PathBuf> {
+    const KNOWS_WAITAOF: Version = Version { major: 7, minor: 2, patch: 0 };
+    let named = std::env::var_os("REDCALL_NEWER_SERVER").map(PathBuf::from);
+    let found = find_server().ok().map(|server| server.path);
+    let unpacked = cache_dir().and_then(|cache| std::fs::read_dir(cache).ok());
+    let unpacked = unpacked.into_iter().flatten().flatten().map(|entry| entry.path());
+    let candidates =
+        named.into_iter().chain(found).chain(unpacked.map(|folder| folder.join("valkey-server")));
+    candidates
+        .filter_map(|path| probe(&path).ok())
+        .find(|it| it.version >= KNOWS_WAITAOF)
+        .map(|it| it.path)
+}
+
+async fn launch(program: Option<PathBuf>, args: Vec<String>) -> Result<Embedded, EmbeddedError> {
     // Redis looks for a pending SIGTERM this often a second: at its default, 10, every test would
     // end up to 0.1 s later.
     let often = ["--hz", "100"].map(str::to_owned);
     let extra_args = often.into_iter().chain(args).collect();
-    Embedded::start(EmbeddedOptions { extra_args, ..EmbeddedOptions::default() }).await
+    Embedded::start(EmbeddedOptions { program, extra_args, ..EmbeddedOptions::default() }).await
 }
 
 fn free_port() -> u16 {

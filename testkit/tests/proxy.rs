@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use redcall_testkit::redis::aio::MultiplexedConnection;
 use redcall_testkit::redis::{AsyncCommands, AsyncConnectionConfig, Client, RedisResult};
-use redcall_testkit::{FaultProxy, TestRedis, eventually};
+use redcall_testkit::{FaultProxy, Odds, TestRedis, eventually};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 
 /// A server, its proxy, and a connection to the server that no fault befalls.
@@ -217,4 +218,79 @@ async fn a_connection_ends_with_its_server() {
     drop((redis, direct));
     assert!(conn.ping::<()>().await.is_err());
     assert!(client.get_multiplexed_async_connection().await.is_err());
+}
+
+#[tokio::test]
+async fn who_was_silenced_hears_nothing_and_others_do() {
+    let mut stage = Stage::new().await;
+    let mut conn = stage.connect().await;
+    let () = conn.set("a", 1).await.unwrap();
+    stage.proxy.silence();
+    let silent = Stage::count(&conn, "a");
+    let mut other = stage.connect().await;
+    assert_eq!(other.incr::<_, _, i64>("a", 1).await.unwrap(), 2);
+    assert!(!silent.is_finished());
+    stage.proxy.cut().await;
+    silent.await.unwrap().unwrap_err();
+    assert_eq!(stage.counted("a").await, 2, "its request came through");
+}
+
+#[tokio::test]
+async fn what_is_written_after_half_a_close_takes_effect() {
+    let mut stage = Stage::new().await;
+    let address = stage.proxy.url().replace("redis://", "");
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (mut read, mut write) = stream.into_split();
+    write.write_all(b"PING\r\n").await.unwrap();
+    let mut pong = [0; 7];
+    read.read_exact(&mut pong).await.unwrap();
+    stage.proxy.half_close();
+    assert_eq!(read.read(&mut pong).await.unwrap(), 0);
+    write.write_all(b"INCR a\r\n").await.unwrap();
+    stage.has_counted("a", 1).await;
+}
+
+#[tokio::test]
+async fn replies_come_in_pieces_together_and_slowly_and_stay_whole() {
+    let stage = Stage::new().await;
+    let long = "x".repeat(5000);
+    let mut conn = stage.connect().await;
+    let () = conn.set("long", &long).await.unwrap();
+    for fault in ["split", "merge", "both"] {
+        stage.proxy.pass();
+        if fault != "merge" {
+            stage.proxy.split(7);
+        }
+        if fault != "split" {
+            stage.proxy.merge(Duration::from_millis(5));
+        }
+        let read = (0..50).map(|_| {
+            let mut conn = conn.clone();
+            tokio::spawn(async move { conn.get::<_, String>("long").await })
+        });
+        for read in read.collect::<Vec<_>>() {
+            assert_eq!(read.await.unwrap().unwrap(), long, "{fault}");
+        }
+    }
+    stage.proxy.pass();
+    stage.proxy.throttle(20_000);
+    let since = Instant::now();
+    assert_eq!(conn.get::<_, String>("long").await.unwrap(), long);
+    assert!(since.elapsed() > Duration::from_millis(200), "{:?}", since.elapsed());
+}
+
+#[tokio::test]
+async fn chance_loses_replies_after_their_effect() {
+    let mut stage = Stage::new().await;
+    stage.proxy.misbehave(3, Odds { lose_one_in: 5, ..Odds::default() });
+    let mut heard = 0;
+    for _ in 0..100 {
+        // A connection may already be lost while it greets.
+        let Ok(mut conn) = stage.connect_as(2).await else { continue };
+        heard += i64::from(conn.incr::<_, _, i64>("a", 1).await.is_ok());
+    }
+    stage.proxy.pass();
+    assert!(heard < stage.counted("a").await, "none was lost after its effect");
+    let mut conn = stage.connect().await;
+    let () = conn.set("b", 1).await.unwrap();
 }

@@ -130,7 +130,7 @@ pub(crate) fn give_up(
         Some((reply, frame)) => Settlement::Answer { reply, frame },
         None => Settlement::Bury { code, reason: error.message.clone(), answer: None },
     };
-    Outcome { call, ..Outcome::new(&request.id, settlement) }
+    Outcome { call, code: Some(code), ..Outcome::new(&request.id, settlement) }
 }
 
 fn call(

@@ -1,5 +1,6 @@
 //! Why a worker does not start, or ended.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use redcall_common::settings::SettingsError;
@@ -35,6 +36,14 @@ pub enum WorkerError {
     /// The operating system refused something that the worker needs.
     #[error("the worker cannot run here")]
     System(#[from] std::io::Error),
+    /// Probes and metrics cannot be served.
+    #[error("admin.listen: cannot listen on {address}")]
+    Listen {
+        /// What the setting says.
+        address: SocketAddr,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
     /// The thread that talks to Redis has ended unexpectedly: a fault of Redcall.
     #[error("the worker's own thread ended unexpectedly; its log says more")]
     Ended,

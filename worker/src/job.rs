@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ending;
 use crate::handler::Ending;
+use crate::metrics::Metrics;
 use crate::request::ProgressError;
 use crate::state::States;
 
@@ -48,6 +49,7 @@ pub(crate) struct Shared {
     pub(crate) worker: String,
     /// How long the end of a call with an idempotency key is kept.
     pub(crate) idempotency_ttl: Duration,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// One run of one request.

@@ -10,9 +10,12 @@
 //! | `job.rs`, `execute.rs`, `ending.rs` | one run: its state, its straight line, its outcomes |
 //! | `reload.rs` | reading the mapping again |
 //! | `io/` | the thread that talks to Redis |
+//! | `admin/` | probes and metrics over HTTP, on a thread of their own |
+//! | `metrics.rs` | what is counted |
 //!
 //! Calling jobs is the client's business; neither knows the other.
 
+mod admin;
 mod answer;
 mod ending;
 mod error;
@@ -23,6 +26,7 @@ mod io;
 mod job;
 mod log;
 mod mapping;
+mod metrics;
 mod reload;
 mod request;
 mod runtime;

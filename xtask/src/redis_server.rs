@@ -9,11 +9,16 @@ use std::path::{Path, PathBuf};
 
 use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 use redcall_common::store::embedded::{
-    EmbeddedError, ServerProgram, cache_dir, find_server, probe,
+    EmbeddedError, ServerProgram, Version, cache_dir, find_server, probe,
 };
 
 /// By which the programs that we start are told which server to use.
 pub(crate) const VARIABLE: &str = "REDCALL_REDIS_SERVER";
+
+/// By which tests are told which server knows `WAITAOF`.
+pub(crate) const NEWER: &str = "REDCALL_NEWER_SERVER";
+
+const KNOWS_WAITAOF: Version = Version { major: 7, minor: 2, patch: 0 };
 
 /// Starts the unpacked server with the libraries that were unpacked beside it.
 const WRAPPER: &str = include_str!("redis_server/wrapper.sh");
@@ -38,30 +43,63 @@ pub(crate) fn ensure() -> miette::Result<ServerProgram> {
          nothing is installed) …",
         cache.display()
     );
-    unpack(&cache).wrap_err(not_found)
+    unpack(&cache, "redis", &apt::REDIS).wrap_err(not_found)
 }
 
-/// Makes `<cache>/redis-<version>/redis-server`, where `find_server` looks.
-fn unpack(cache: &Path) -> miette::Result<ServerProgram> {
+/// A server that knows `WAITAOF`: `server` itself, or Valkey, unpacked beside it.
+///
+/// # Errors
+/// What the user can do when there is neither.
+pub(crate) fn ensure_newer(server: &ServerProgram) -> miette::Result<ServerProgram> {
+    if server.version >= KNOWS_WAITAOF {
+        return Ok(server.clone());
+    }
+    let none = || {
+        miette!(
+            help =
+                "install Valkey, or Redis 7.2 or newer, and set {VARIABLE} to its server program",
+            "the tests of `fsynced` need a server of version {KNOWS_WAITAOF} or newer"
+        )
+    };
+    let cache = cache_dir().ok_or_else(none)?;
+    let folders = fs::read_dir(&cache).into_iter().flatten().flatten();
+    let is_valkey = |name: &str| name.starts_with("valkey-");
+    let unpacked = folders
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_valkey))
+        .find_map(|entry| probe(&entry.path().join("valkey-server")).ok());
+    match unpacked {
+        Some(valkey) => Ok(valkey),
+        None if apt::is_here() => {
+            eprintln!("Unpacking Valkey into {} for the tests of `fsynced` …", cache.display());
+            unpack(&cache, "valkey", &apt::VALKEY).wrap_err_with(none)
+        }
+        None => Err(none()),
+    }
+}
+
+/// Makes `<cache>/<name>-<version>/<name>-server`; `find_server` looks for Redis there.
+fn unpack(cache: &Path, name: &str, server: &apt::Server) -> miette::Result<ServerProgram> {
     let draft = Draft::create(cache)?;
-    apt::unpack(&draft.path)?;
+    apt::unpack(&draft.path, server)?;
     let libraries = library_folders(&draft.path.join("unpacked"));
     // Relative, so that the folder can be moved to its name.
-    let wrapper = draft.path.join("redis-server");
-    write_program(&wrapper, &WRAPPER.replace("@LIBRARIES@", &libraries.join(" ")))
+    let program = format!("{name}-server");
+    let wrapper = draft.path.join(&program);
+    let text = WRAPPER.replace("@LIBRARIES@", &libraries.join(" ")).replace("@PROGRAM@", &program);
+    write_program(&wrapper, &text)
         .into_diagnostic()
         .wrap_err_with(|| wrapper.display().to_string())?;
     let server = probe(&wrapper)
         .map_err(|error| miette!("the unpacked server does not run here: {error}"))?;
 
-    let folder = cache.join(format!("redis-{}", server.version));
+    let folder = cache.join(format!("{name}-{}", server.version));
     // Another xtask may have been quicker; then its copy is as good as ours.
     if let Err(error) = fs::rename(&draft.path, &folder)
-        && !folder.join("redis-server").exists()
+        && !folder.join(&program).exists()
     {
         return Err(error).into_diagnostic().wrap_err_with(|| folder.display().to_string());
     }
-    Ok(ServerProgram { path: folder.join("redis-server"), ..server })
+    Ok(ServerProgram { path: folder.join(&program), ..server })
 }
 
 /// The folder in which a copy is put together. Dropping removes what was not moved to its name.

@@ -24,6 +24,7 @@ pub(crate) struct Args {
 /// Provides what the tests need and runs them.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode> {
     let server = redis_server::ensure()?;
+    let newer = redis_server::ensure_newer(&server)?;
     let python = match python::ensure(&workspace.target_dir()?) {
         Ok(python) => Some(python),
         Err(reason) if args.require_python => {
@@ -47,6 +48,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
             }
         }
         cargo.env(redis_server::VARIABLE, &server.path);
+        cargo.env(redis_server::NEWER, &newer.path);
         if let Some(python) = &python {
             cargo.env(PYTHON, python);
         }

@@ -12,7 +12,7 @@
 //! | `section.rs`, `entry.rs` | reading a typed value, or its mistake |
 //! | `duration.rs`, `size.rs`, `json.rs` | the forms of values |
 //! | `read.rs`, `jobs.rs`, `retries.rs`, `schedules.rs`, `log.rs` | which keys exist |
-//! | `url.rs`, `closest.rs` | the form of an address, "did you mean" |
+//! | `url.rs`, `sentinel.rs`, `closest.rs` | the form of an address, "did you mean" |
 //! | `error.rs` | [`SettingsError`] |
 //!
 //! Called once at the start of each program, and again by a worker that reloads its mapping.
@@ -33,6 +33,7 @@ mod redis;
 mod retries;
 mod schedules;
 mod section;
+mod sentinel;
 mod size;
 mod url;
 
@@ -41,10 +42,11 @@ use std::path::{Path, PathBuf};
 
 pub use error::SettingsError;
 pub use parts::{
-    Backoff, ClientSettings, DeadSettings, HandlerSettings, JobSettings, Limit, LogFormat,
-    LogSettings, Missed, OnWorkerLoss, Rate, Retries, ScheduleSettings, WorkerSettings,
+    AdminSettings, Backoff, ClientSettings, DeadSettings, HandlerSettings, JobSettings, Limit,
+    LogFormat, LogSettings, Missed, OnWorkerLoss, Rate, Retries, ScheduleSettings, WorkerSettings,
 };
 pub use redis::RedisSettings;
+pub use sentinel::SentinelUrl;
 
 use crate::limits::Limits;
 
@@ -72,6 +74,8 @@ pub struct Settings {
     pub limits: Limits,
     /// `[dead]`: how many dead letters are kept, and for how long.
     pub dead: DeadSettings,
+    /// `[admin]`: where a worker serves probes and metrics.
+    pub admin: AdminSettings,
     /// `[log]`: what is logged, and in which form.
     pub log: LogSettings,
     /// The settings file that was read, absolute; none if all came from environment and defaults.

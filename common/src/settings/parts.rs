@@ -3,6 +3,7 @@
 //! No reading and no checking here; the allowed ranges are enforced where a section is read, so a
 //! struct built by hand (in tests, by flags) is taken as it is.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::error::Code;
@@ -241,6 +242,14 @@ impl Default for DeadSettings {
     fn default() -> Self {
         Self { max: 10_000, age: Duration::from_secs(30 * 24 * 60 * 60) }
     }
+}
+
+/// `[admin]`: what a worker shows of itself over HTTP.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AdminSettings {
+    /// Where probes and metrics are served; port 0 takes a free one, which the log names. Default
+    /// none: they are not.
+    pub listen: Option<SocketAddr>,
 }
 
 /// `[log]`: what is logged to stderr, and in which form.

@@ -4,6 +4,7 @@
 //! One function per section, one line per key: name, form, range. Defaults come from the structs.
 
 use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -11,9 +12,10 @@ use super::duration::{SHORTEST, YEAR};
 use super::entry::Entry;
 use super::section::{Context, Section};
 use super::{
-    ClientSettings, DeadSettings, RedisSettings, Settings, SettingsError, WorkerSettings, jobs,
-    log, schedules, url,
+    AdminSettings, ClientSettings, DeadSettings, RedisSettings, Settings, SettingsError,
+    WorkerSettings, jobs, log, schedules, url,
 };
+use crate::durability::Durability;
 use crate::limits::Limits;
 use crate::name::is_queue;
 
@@ -44,6 +46,7 @@ pub(super) fn settings(mut root: Section<'_>) -> Settings {
         queues: max_lengths(root.section("queues")),
         limits,
         dead: dead(root.section("dead")),
+        admin: admin(root.section("admin")),
         log: log::read(root.section("log")),
         file: None,
     };
@@ -61,6 +64,9 @@ fn redis(mut section: Section<'_>) -> RedisSettings {
         url_named: named.is_some(),
         url: named.unwrap_or(default.url),
         prefix: section.read("prefix", queue).unwrap_or(default.prefix),
+        durability: section
+            .read("durability", |entry| entry.choice(&Durability::NAMES))
+            .unwrap_or(default.durability),
         ca_file: section.read("ca_file", |entry| entry.path(base)),
         cert_file: section.read("cert_file", |entry| entry.path(base)),
         key_file: section.read("key_file", |entry| entry.path(base)),
@@ -173,6 +179,20 @@ fn dead(mut section: Section<'_>) -> DeadSettings {
     };
     section.finish();
     settings
+}
+
+fn admin(mut section: Section<'_>) -> AdminSettings {
+    let settings = AdminSettings { listen: section.read("listen", listen) };
+    section.finish();
+    settings
+}
+
+/// An address of this machine. Not a name: what it stands for may change, or be several.
+fn listen(entry: &Entry) -> Result<SocketAddr, SettingsError> {
+    const FORM: &str = "an IP address with a port";
+    const HELP: &str = "write this machine's address and a port, such as \"127.0.0.1:9090\", \
+                        \"[::1]:9090\", or \"0.0.0.0:9090\" for all of its addresses";
+    entry.text(HELP)?.trim().parse().map_err(|_| entry.not_a(FORM, HELP))
 }
 
 /// The form of a queue's name.

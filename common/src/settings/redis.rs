@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::url;
+use crate::durability::Durability;
 
 /// `[redis]`: where Redis is and how to reach it.
 #[derive(Clone, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub struct RedisSettings {
     /// First part of every key, 1 to 64 characters of `[A-Za-z0-9_.-]`. Default `redcall`.
     /// Programs with different prefixes do not see each other.
     pub prefix: String,
+    /// How safe a request has to be before its caller is told that it is queued. Default `memory`.
+    pub durability: Durability,
     /// PEM file of a private certificate authority that signs the server's certificate, for
     /// `rediss://`. Absolute; in the file it may be relative to the file. Default none: the
     /// well-known authorities.
@@ -50,6 +53,7 @@ impl Default for RedisSettings {
             url: "redis://127.0.0.1:6379".to_owned(),
             url_named: false,
             prefix: "redcall".to_owned(),
+            durability: Durability::default(),
             ca_file: None,
             cert_file: None,
             key_file: None,
@@ -66,6 +70,7 @@ impl fmt::Debug for RedisSettings {
             .field("url", &self.redacted_url())
             .field("url_named", &self.url_named)
             .field("prefix", &self.prefix)
+            .field("durability", &self.durability)
             .field("ca_file", &self.ca_file)
             .field("cert_file", &self.cert_file)
             .field("key_file", &self.key_file)

@@ -3,9 +3,11 @@
 //! Form only: it is the store that connects. No message made here repeats a part of the address
 //! behind its scheme, because a password that is not percent-encoded can end up in any part.
 
+use super::sentinel::SentinelUrl;
+
 /// Says which addresses are allowed.
 pub(super) const HELP: &str = "write redis://HOST:PORT, rediss://HOST:PORT (TLS), \
-     redis+unix:///PATH, unix:///PATH or embedded; percent-encode special characters of a password";
+     redis+sentinel://HOST:PORT,HOST:PORT/SERVICE, redis+unix:///PATH, unix:///PATH or embedded; percent-encode special characters of a password";
 
 /// What is wrong with `url`, if anything.
 pub(super) fn problem(url: &str) -> Option<String> {
@@ -20,6 +22,7 @@ pub(super) fn problem(url: &str) -> Option<String> {
     };
     let found = match scheme {
         "redis" | "rediss" => server(rest),
+        "redis+sentinel" | "rediss+sentinel" => sentinels(url),
         "redis+unix" | "unix" if rest.starts_with('/') => None,
         "redis+unix" | "unix" => Some("does not name a socket by its absolute path"),
         _ if is_scheme(scheme) => {
@@ -62,6 +65,16 @@ fn server(rest: &str) -> Option<&'static str> {
     None
 }
 
+/// What is wrong with an address of Sentinels.
+fn sentinels(url: &str) -> Option<&'static str> {
+    let url = match SentinelUrl::parse(url) {
+        Ok(url) => url?,
+        Err(problem) => return Some(problem),
+    };
+    let behind = |address: &String| address.split_once("://").and_then(|(_, rest)| server(rest));
+    url.nodes.iter().chain([&url.like]).find_map(behind)
+}
+
 fn is_scheme(text: &str) -> bool {
     (1..=20).contains(&text.len())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '.' | '-'))
@@ -101,6 +114,8 @@ mod tests {
             "rediss://[::1]",
             "redis+unix:///run/redis.sock",
             "unix:///run/redis.sock?db=1",
+            "redis+sentinel://a/main",
+            "rediss+sentinel://me:p%2Fw@a:1,b/main/3?sentinel_username=u&sentinel_password=s",
         ] {
             assert_eq!(problem(url), None, "{url}");
         }
@@ -114,7 +129,22 @@ mod tests {
             ("localhost:6379", "is not an address with a scheme"),
             ("user:secret://x", "is not an address with a scheme"),
             ("http://x", "has the scheme `http`, which is not supported"),
-            ("redis+sentinel://x", "has the scheme `redis+sentinel`, which is not supported"),
+            ("redis+sentinel://x", "names no service: write …/SERVICE behind the hosts"),
+            ("redis+sentinel://x,,y/main", "names no host"),
+            ("redis+sentinel://x:0/main", "has a port that is not a number from 1 to 65535"),
+            (
+                "rediss+sentinel://:se/cret@x/main",
+                "has an unencoded `/`, `?` or `#` before its `@`",
+            ),
+            (
+                "redis+sentinel://x/main?password=secret",
+                "may have only sentinel_username and sentinel_password behind `?`",
+            ),
+            (
+                "redis+sentinel://x/main/y",
+                "has a database (the part after the host) that is not a number",
+            ),
+            ("redis+cluster://x", "has the scheme `redis+cluster`, which is not supported"),
             ("unix://run/redis.sock", "does not name a socket by its absolute path"),
             ("redis://", "names no host"),
             ("redis://:secret@", "names no host"),

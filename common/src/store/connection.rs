@@ -12,18 +12,43 @@ use redis::{
     IntoConnectionInfo, ProtocolVersion, PushInfo, TlsCertificates,
 };
 
+use tokio::sync::watch;
+use tokio::time::timeout;
+
 use super::error::StoreError;
-use crate::settings::RedisSettings;
+use super::sentinel::{Primary, Sentinels};
+use crate::settings::{RedisSettings, SentinelUrl};
+
+/// Done by every connection first: where it is refused, nothing can be queued or settled. It
+/// writes nothing, but counts as a script that may.
+const MAY_WRITE: &str = "#!lua flags=allow-oom\nreturn 1";
 
 /// Opens connections to one Redis under one client name. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Connector {
-    client: Client,
+    target: Target,
     address: Arc<str>,
     name: Arc<str>,
     connect_timeout: Duration,
     response_timeout: Duration,
+    /// Counts the connections that were lost. Written by whoever loses one.
+    losses: watch::Sender<u64>,
 }
+
+/// Where the server is.
+#[derive(Debug, Clone)]
+enum Target {
+    Fixed(ConnectionInfo),
+    /// At one of many addresses; `like` says how each is to be reached.
+    Sentinels {
+        sentinels: Arc<Sentinels>,
+        like: ConnectionInfo,
+    },
+}
+
+/// Which server a connection leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Peer(Option<Primary>);
 
 impl Connector {
     /// Reads the settings (and certificate files); connects to nothing yet. `name` is what
@@ -33,19 +58,30 @@ impl Connector {
     ///
     /// [`StoreError::Config`] when URL or certificates cannot be used.
     pub fn new(settings: &RedisSettings, name: &str) -> Result<Self, StoreError> {
-        let info = settings.url.as_str().into_connection_info().map_err(|error| config(&error))?;
-        let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        let address: Arc<str> = address(info.addr()).into();
-        let client = match info.addr() {
-            ConnectionAddr::TcpTls { .. } => tls_client(info, settings)?,
-            _ => Client::open(info).map_err(|error| config(&error))?,
+        let sentinel = SentinelUrl::parse(&settings.url)
+            .map_err(|problem| StoreError::Config { problem: problem.to_owned(), source: None })?;
+        let (target, address) = match sentinel {
+            None => {
+                let info = info(&settings.url, settings)?;
+                let address = address(info.addr());
+                (Target::Fixed(info), address)
+            }
+            Some(url) => {
+                let like = info(&url.like, settings)?;
+                let nodes = url.nodes.iter().map(|node| client(info(node, settings)?));
+                let nodes = nodes.collect::<Result<_, _>>()?;
+                let address = format!("the primary of `{}`, by its Sentinels", url.service);
+                let sentinels = Sentinels::new(nodes, url.service, settings.connect_timeout);
+                (Target::Sentinels { sentinels, like }, address)
+            }
         };
         Ok(Self {
-            client,
-            address,
+            target,
+            address: address.into(),
             name: name.into(),
             connect_timeout: settings.connect_timeout,
             response_timeout: settings.response_timeout,
+            losses: watch::Sender::new(0),
         })
     }
 
@@ -59,37 +95,56 @@ impl Connector {
     pub(super) async fn open_with_pushes(
         &self,
         sink: impl Fn(PushInfo) + Send + Sync + 'static,
-    ) -> Result<MultiplexedConnection, StoreError> {
-        let info = self.client.get_connection_info().clone();
-        let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client =
-            Client::open(info.set_redis_settings(redis)).map_err(|error| config(&error))?;
+    ) -> Result<(MultiplexedConnection, Peer), StoreError> {
         let config = self.config().set_response_timeout(Some(self.response_timeout));
         let config = config.set_push_sender(move |push| {
             sink(push);
             Ok::<(), redis::aio::SendError>(())
         });
-        self.connect(&client, &config).await
+        self.connect(ProtocolVersion::RESP3, &config).await
     }
 
     /// A connection for one blocking command at a time.
     ///
     /// Without the driver's response timeout: at its default the driver gives up while the server
     /// goes on waiting, and what the server then pops is lost (redis-rs issue 1924).
-    pub(super) async fn open_blocking(&self) -> Result<MultiplexedConnection, StoreError> {
-        self.connect(&self.client, &self.config().set_response_timeout(None)).await
+    pub(super) async fn open_blocking(&self) -> Result<(MultiplexedConnection, Peer), StoreError> {
+        self.connect(ProtocolVersion::RESP2, &self.config().set_response_timeout(None)).await
     }
 
-    /// A pool for commands that people ask for; see [`super::inspect`].
-    pub(super) fn pool(&self, size: usize) -> Result<deadpool_redis::Pool, StoreError> {
+    /// Returns when the server at `peer` is not the primary any more, as far as Sentinels know.
+    pub(super) async fn moved(&self, peer: &Peer) {
+        match (&self.target, &peer.0) {
+            (Target::Sentinels { sentinels, .. }, Some(primary)) => sentinels.moved(primary).await,
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Tells the other connections that this one was lost: a network that swallows what is sent
+    /// on one of them does so with all, and whoever only listens would notice last.
+    pub(super) fn lost_one(&self) {
+        self.losses.send_modify(|count| *count += 1);
+    }
+
+    /// Changes when a connection is lost from now on.
+    pub(super) fn losses(&self) -> watch::Receiver<u64> {
+        self.losses.subscribe()
+    }
+
+    /// A pool for commands that people ask for, to the server of the moment; see
+    /// [`super::inspect`].
+    pub(super) async fn pool(
+        &self,
+        size: usize,
+    ) -> Result<(deadpool_redis::Pool, Peer), StoreError> {
+        let (info, peer) = self.find().await?;
         let config = self.config().set_response_timeout(Some(self.response_timeout));
-        let info = self.client.get_connection_info().clone();
-        let manager = deadpool_redis::Manager::new_with_config(info, config)
-            .map_err(|error| self::config(&error))?;
-        deadpool_redis::Pool::builder(manager)
+        let manager = deadpool_redis::Manager::new_with_config(info, config);
+        let pool = deadpool_redis::Pool::builder(manager.map_err(|error| self::config(&error))?)
             .max_size(size)
             .build()
-            .map_err(|error| StoreError::Config { problem: error.to_string(), source: None })
+            .map_err(|error| StoreError::Config { problem: error.to_string(), source: None })?;
+        Ok((pool, peer))
     }
 
     /// Has Redis close the connection `id` of ours, so that nothing it has sent before is carried
@@ -117,31 +172,75 @@ impl Connector {
             .set_write_backpressure_boundary(64 << 10)
     }
 
+    /// Where the server is now.
+    async fn find(&self) -> Result<(ConnectionInfo, Peer), StoreError> {
+        match &self.target {
+            Target::Fixed(info) => Ok((info.clone(), Peer(None))),
+            Target::Sentinels { sentinels, like } => {
+                let primary = sentinels.primary().await?;
+                let addr = match like.addr() {
+                    ConnectionAddr::TcpTls { insecure, tls_params, .. } => ConnectionAddr::TcpTls {
+                        host: primary.host.clone(),
+                        port: primary.port,
+                        insecure: *insecure,
+                        tls_params: tls_params.clone(),
+                    },
+                    _ => ConnectionAddr::Tcp(primary.host.clone(), primary.port),
+                };
+                Ok((like.clone().set_addr(addr), Peer(Some(primary))))
+            }
+        }
+    }
+
     async fn connect(
         &self,
-        client: &Client,
+        protocol: ProtocolVersion,
         config: &AsyncConnectionConfig,
-    ) -> Result<MultiplexedConnection, StoreError> {
+    ) -> Result<(MultiplexedConnection, Peer), StoreError> {
+        let (info, peer) = self.find().await?;
+        let redis = info.redis_settings().clone().set_protocol(protocol);
+        let client = client(info.set_redis_settings(redis))?;
         let unreachable = |error: redis::RedisError| match StoreError::from(error) {
             StoreError::Lost(source) => {
                 StoreError::Unreachable { address: self.address.to_string(), source: Some(source) }
             }
             other => other,
         };
-        let connecting = client.get_multiplexed_async_connection_with_config(config);
-        let mut conn = connecting.await.map_err(unreachable)?;
-        let named = redis::cmd("CLIENT").arg("SETNAME").arg(&*self.name).to_owned();
-        // Bounded here as well: a blocking connection has no response timeout of its own.
-        let naming = tokio::time::timeout(self.connect_timeout, named.exec_async(&mut conn));
-        match naming.await {
-            Ok(done) => done.map_err(unreachable)?,
-            Err(_) => {
+        let connecting = async {
+            let mut conn = client.get_multiplexed_async_connection_with_config(config).await?;
+            let mut greeting = redis::pipe();
+            greeting.cmd("CLIENT").arg("SETNAME").arg(&*self.name).ignore();
+            greeting.cmd("EVAL").arg(MAY_WRITE).arg(0).ignore();
+            // Bounded here as well: a blocking connection has no response timeout of its own.
+            let greeted = timeout(self.connect_timeout, greeting.exec_async(&mut conn)).await;
+            greeted
+                .unwrap_or_else(|_| {
+                    Err((redis::ErrorKind::Io, "no answer to the first command").into())
+                })
+                .map(|()| conn)
+        };
+        tokio::select! {
+            connected = connecting => Ok((connected.map_err(unreachable)?, peer)),
+            // The server of before may stand still, and never say so.
+            () = self.moved(&peer) => {
                 let address = self.address.to_string();
-                return Err(StoreError::Unreachable { address, source: None });
+                Err(StoreError::Unreachable { address, source: None })
             }
         }
-        Ok(conn)
     }
+}
+
+/// Reads an address, and the certificates if it is one with TLS.
+fn info(url: &str, settings: &RedisSettings) -> Result<ConnectionInfo, StoreError> {
+    let info = url.into_connection_info().map_err(|error| config(&error))?;
+    let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
+    let ConnectionAddr::TcpTls { .. } = info.addr() else { return Ok(info) };
+    let client = Client::build_with_tls(info, certificates(settings)?);
+    Ok(client.map_err(|error| config(&error))?.get_connection_info().clone())
+}
+
+fn client(info: ConnectionInfo) -> Result<Client, StoreError> {
+    Client::open(info).map_err(|error| config(&error))
 }
 
 fn address(addr: &ConnectionAddr) -> String {
@@ -157,7 +256,7 @@ fn config(error: &redis::RedisError) -> StoreError {
     StoreError::Config { problem: error.to_string(), source: Some(Arc::new(error.clone())) }
 }
 
-fn tls_client(info: ConnectionInfo, settings: &RedisSettings) -> Result<Client, StoreError> {
+fn certificates(settings: &RedisSettings) -> Result<TlsCertificates, StoreError> {
     // redis-rs brings rustls without a crypto provider and panics when none is set. An error
     // here means that the program has set one already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -168,8 +267,7 @@ fn tls_client(info: ConnectionInfo, settings: &RedisSettings) -> Result<Client, 
         _ => None,
     };
     let root_cert = settings.ca_file.as_deref().map(read).transpose()?;
-    let certificates = TlsCertificates { client_tls, root_cert };
-    Client::build_with_tls(info, certificates).map_err(|error| config(&error))
+    Ok(TlsCertificates { client_tls, root_cert })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, StoreError> {

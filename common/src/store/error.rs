@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use crate::durability::Durability;
+
 /// A failure at the Redis boundary.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -25,11 +27,28 @@ pub enum StoreError {
         #[source]
         source: Option<Arc<redis::RedisError>>,
     },
+    /// No Sentinel says which server is the primary: nothing was sent.
+    #[error("no Sentinel names a primary of `{service}`")]
+    NoPrimary {
+        /// The name that was asked for.
+        service: String,
+        /// What the last one that could not answer said.
+        #[source]
+        source: Option<Arc<redis::RedisError>>,
+    },
+    /// The server cannot do what is asked for: nothing was sent.
+    #[error("durability `{level}` needs {needs}")]
+    Unsupported {
+        /// What was asked for.
+        level: Durability,
+        /// Which server can.
+        needs: &'static str,
+    },
     /// The connection broke or answered too late: what was sent may have taken effect.
     #[error("the connection to Redis was lost before it answered")]
     Lost(#[source] Arc<redis::RedisError>),
     /// Redis answered with an error (wrong password, read-only, out of memory, ...).
-    #[error("Redis refused a command")]
+    #[error("Redis refused a command{}", reason(.0))]
     Refused(#[source] Arc<redis::RedisError>),
     /// Redis answered something that this version does not understand.
     #[error("Redis answered in an unexpected form to {0}")]
@@ -41,7 +60,11 @@ impl StoreError {
     #[must_use]
     pub fn may_have_happened(&self) -> bool {
         match self {
-            Self::Config { .. } | Self::Unreachable { .. } | Self::Refused(_) => false,
+            Self::Config { .. }
+            | Self::Unreachable { .. }
+            | Self::NoPrimary { .. }
+            | Self::Unsupported { .. }
+            | Self::Refused(_) => false,
             Self::Lost(_) | Self::Unexpected(_) => true,
         }
     }
@@ -50,9 +73,69 @@ impl StoreError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Lost(_) => true,
-            Self::Config { .. } | Self::Refused(_) | Self::Unexpected(_) => false,
+            Self::Unreachable { .. } | Self::NoPrimary { .. } | Self::Lost(_) => true,
+            Self::Config { .. }
+            | Self::Unsupported { .. }
+            | Self::Refused(_)
+            | Self::Unexpected(_) => false,
         }
+    }
+
+    /// What usually mends it.
+    #[must_use]
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Config { .. } => "Check `redis.url` and the certificates of `[redis]`.",
+            Self::Unreachable { .. } | Self::Lost(_) => {
+                "Is Redis running there? Set `redis.url` in the settings, or REDIS_URL; \
+                 `docker compose up` starts one."
+            }
+            Self::NoPrimary { .. } => {
+                "Are the Sentinels of `redis.url` running, and is that what they call the service?"
+            }
+            Self::Refused(error) => match error.code() {
+                Some("READONLY") => {
+                    "Name the primary in `redis.url`, or its Sentinels: \
+                     redis+sentinel://HOST:PORT,HOST:PORT/SERVICE."
+                }
+                Some("OOM") => "Raise its `maxmemory`, or start workers that empty the queues.",
+                Some("MISCONF") => "Its log says why: a full disk, most often.",
+                Some("NOREPLICAS") => "See `min-replicas-to-write` in its configuration.",
+                Some("LOADING") => "It answers when that is done.",
+                _ => "Check user, password and rights in `redis.url`.",
+            },
+            Self::Unsupported { .. } => "Use such a server, or another `redis.durability`.",
+            Self::Unexpected(_) => "Redcall needs Redis or Valkey 7.0 or newer.",
+        }
+    }
+
+    /// Whether Redis has no memory left for what was to be written.
+    #[must_use]
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::Refused(error) if error.code() == Some("OOM"))
+    }
+
+    /// Whether the server cannot do what its primary could: another connection may lead there.
+    pub(super) fn is_of_the_server(&self) -> bool {
+        use redis::ServerErrorKind as Kind;
+        let Self::Refused(error) = self else { return false };
+        let of_the_server =
+            [Kind::ReadOnly, Kind::MasterDown, Kind::BusyLoading, Kind::ClusterDown];
+        of_the_server.iter().any(|kind| error.kind() == redis::ErrorKind::Server(*kind))
+    }
+}
+
+/// What a refusal means, where Redis has a word for it.
+fn reason(error: &redis::RedisError) -> &'static str {
+    match error.code() {
+        Some("READONLY") => ": it is a read-only replica",
+        Some("OOM") => ": it is out of memory",
+        Some("NOAUTH" | "WRONGPASS") => ": it wants another user or password",
+        Some("NOPERM") => ": its user may not do that",
+        Some("MISCONF") => ": it cannot write to its disk",
+        Some("NOREPLICAS") => ": too few of its replicas are connected",
+        Some("LOADING") => ": it is still reading its data",
+        _ => "",
     }
 }
 
@@ -62,7 +145,9 @@ impl From<redis::RedisError> for StoreError {
         use redis::ErrorKind as Kind;
         match error.kind() {
             Kind::Server(_) | Kind::Extension | Kind::AuthenticationFailed => {
-                Self::Refused(Arc::new(error))
+                // Of a pipeline's failures the first one says why; it has a code of its own.
+                let first = error.clone().into_server_errors().and_then(|all| all.first().cloned());
+                Self::Refused(Arc::new(first.map_or(error, |(_, first)| first.into())))
             }
             Kind::InvalidClientConfig | Kind::RESP3NotSupported => {
                 Self::Config { problem: error.to_string(), source: Some(Arc::new(error)) }

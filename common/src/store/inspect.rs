@@ -1,12 +1,14 @@
 //! Reading queues and workers, for people: plain commands over a small pool.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use deadpool_redis::{Pool, PoolError};
+use futures_util::FutureExt;
 use redis::aio::MultiplexedConnection;
 use serde::{Deserialize, Serialize};
 
-use super::connection::Connector;
+use super::connection::{Connector, Peer};
 use super::error::StoreError;
 use super::keys::{Keys, QueueKeys};
 
@@ -16,9 +18,10 @@ const POOL_SIZE: usize = 2;
 /// A pool of connections for questions. Cheap to clone; connects at the first question.
 #[derive(Clone)]
 pub struct Inspector {
-    pool: Pool,
+    connector: Connector,
     pub(super) keys: Keys,
-    address: String,
+    /// To the server of the moment. Written by the first question, and when that one moved.
+    pool: Arc<Mutex<Option<(Pool, Peer)>>>,
 }
 
 /// One queue, as it is now.
@@ -92,17 +95,14 @@ pub struct Overdue {
 
 impl Inspector {
     /// A pool over `connector`'s address.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Config`] when no pool can be made of the settings.
-    pub fn new(connector: &Connector, keys: Keys) -> Result<Self, StoreError> {
-        let pool = connector.pool(POOL_SIZE)?;
-        Ok(Self { pool, keys, address: connector.address().to_owned() })
+    #[must_use]
+    pub fn new(connector: &Connector, keys: Keys) -> Self {
+        Self { connector: connector.clone(), keys, pool: Arc::default() }
     }
 
     pub(super) async fn connection(&self) -> Result<deadpool_redis::Connection, StoreError> {
-        self.pool.get().await.map_err(|error| match error {
+        let pool = self.pool().await?;
+        pool.get().await.map_err(|error| match error {
             PoolError::Backend(error) => match StoreError::from(error) {
                 StoreError::Lost(source) => self.unreachable(Some(source)),
                 other => other,
@@ -111,8 +111,24 @@ impl Inspector {
         })
     }
 
-    fn unreachable(&self, source: Option<std::sync::Arc<redis::RedisError>>) -> StoreError {
-        StoreError::Unreachable { address: self.address.clone(), source }
+    async fn pool(&self) -> Result<Pool, StoreError> {
+        let kept = self.kept().clone();
+        if let Some((pool, peer)) = kept
+            && self.connector.moved(&peer).now_or_never().is_none()
+        {
+            return Ok(pool);
+        }
+        let (pool, peer) = self.connector.pool(POOL_SIZE).await?;
+        *self.kept() = Some((pool.clone(), peer));
+        Ok(pool)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<(Pool, Peer)>> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unreachable(&self, source: Option<Arc<redis::RedisError>>) -> StoreError {
+        StoreError::Unreachable { address: self.connector.address().to_owned(), source }
     }
 
     /// The names of all queues in use, sorted.
@@ -142,6 +158,16 @@ impl Inspector {
             queues.push(look_at(&mut conn, &keys).await?);
         }
         Ok(queues)
+    }
+
+    /// One queue, in use or not.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached or refuses.
+    pub async fn queue(&self, name: &str) -> Result<QueueInfo, StoreError> {
+        let mut conn = self.connection().await?;
+        look_at(&mut conn, &self.keys.of(name)).await
     }
 
     /// All workers that count as alive, by name and id.

@@ -95,6 +95,8 @@ impl QueueKeys {
         cancelled = "cancelled";
         /// Channel on which the queue's workers are told things.
         control = "control";
+        /// Written by whoever asks how safe something is: empty.
+        durable = "durable";
         /// There while the queue is paused: since when, Redis time in ms.
         paused = "paused";
         /// Hash of recurring schedules, name to the Redis time (ms) of the last tick.
@@ -126,6 +128,13 @@ impl QueueKeys {
         idem(digest) = "idem";
         /// The request that holds a uniqueness window, by its digest.
         unique(digest) = "unique";
+    }
+
+    /// The keys of the probes that one worker sends through its own turns: a queue of its own,
+    /// which no other worker and no list of queues knows, in the slot of this queue.
+    #[must_use]
+    pub fn probe(&self, worker: &str) -> Self {
+        Self { base: format!("{}:probe:{worker}", self.base).into(), queue: self.queue.clone() }
     }
 
     /// What all keys of the queue begin with: for scripts that find keys by the ids they read.
@@ -176,6 +185,7 @@ const TABLE: &[[&str; 4]] = &[
     ["running:<name>:<key>", "set of ids", "leases of that key", "workers"],
     ["rate:<name>:<key>", "string", "TTL of its backlog", "workers"],
     ["later", "zset limit -> ready, ms", "keys with sorted requests", "workers"],
+    ["probe:<worker>:…", "as the queue's own", "one probe, TTL 1 minute", "its worker"],
 ];
 
 /// The keys as the markdown table that PROTOCOL.md shows.

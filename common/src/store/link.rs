@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::TryFutureExt;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, PushInfo, PushKind, RedisResult, Value};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::connection::Connector;
+use super::connection::{Connector, Peer};
 use super::error::StoreError;
 use super::script::{self, Script};
 
@@ -32,10 +33,26 @@ enum State {
     Down(Option<StoreError>),
     Up {
         conn: MultiplexedConnection,
+        peer: Peer,
         generation: u64,
         /// Raised by whoever saw this very connection break; an older one's end means nothing.
         broken: Arc<Notify>,
     },
+}
+
+/// Which connection of a [`Link`] stands, and to which server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    peer: Peer,
+    generation: u64,
+}
+
+impl Standing {
+    /// Whether both lead to the same server, as far as Sentinels know.
+    #[must_use]
+    pub fn is_with(&self, other: &Self) -> bool {
+        self.peer == other.peer
+    }
 }
 
 struct Shared {
@@ -114,6 +131,17 @@ impl Link {
         }
     }
 
+    /// The connection of the moment; none while there is none.
+    #[must_use]
+    pub fn standing(&self) -> Option<Standing> {
+        match &*self.shared.state.borrow() {
+            State::Up { peer, generation, .. } => {
+                Some(Standing { peer: peer.clone(), generation: *generation })
+            }
+            State::Down(_) => None,
+        }
+    }
+
     /// Whether there is a connection right now.
     #[must_use]
     pub fn is_up(&self) -> bool {
@@ -136,9 +164,9 @@ impl Link {
         let subscribing = async {
             let (mut conn, generation) = self.connection(within).await?;
             let call = redis::cmd("SSUBSCRIBE").arg(channel).to_owned();
-            let subscribed = timeout(within, call.exec_async(&mut conn)).await;
-            let subscribed = subscribed.map_err(|_| self.shared.unreachable(None))?;
-            self.note(generation, subscribed.map_err(StoreError::from))
+            let subscribing = call.exec_async(&mut conn).map_err(StoreError::from);
+            let subscribed = timeout(within, self.during(generation, subscribing)).await;
+            subscribed.map_err(|_| self.shared.unreachable(None))?
         };
         let subscribed = subscribing.await;
         if subscribed.is_err() {
@@ -190,7 +218,7 @@ impl Link {
         within: Duration,
     ) -> Result<Value, StoreError> {
         let (mut conn, generation) = self.connection(within).await?;
-        self.note(generation, script.run(&mut conn, call).await)
+        self.during(generation, script.run(&mut conn, call)).await
     }
 
     /// Runs several calls of one script in one write; one result each, in order.
@@ -209,13 +237,13 @@ impl Link {
         for call in calls {
             pipe.add_command(call.clone());
         }
-        let sent = pipe.query_async::<Vec<RedisResult<Value>>>(&mut conn).await;
-        let sent = self.note(generation, sent.map_err(StoreError::from))?;
+        let sending = pipe.query_async::<Vec<RedisResult<Value>>>(&mut conn);
+        let sent = self.during(generation, sending.map_err(StoreError::from)).await?;
         let mut values = Vec::with_capacity(calls.len());
         for (value, call) in sent.into_iter().zip(calls) {
             values.push(match value {
                 Err(error) if script::is_no_script(&error) => self.run(script, call, within).await,
-                other => other.map_err(StoreError::from),
+                other => self.note(generation, other.map_err(StoreError::from)),
             });
         }
         Ok(values)
@@ -228,8 +256,24 @@ impl Link {
         run: impl AsyncFnOnce(&mut MultiplexedConnection) -> redis::RedisResult<T>,
     ) -> Result<T, StoreError> {
         let (mut conn, generation) = self.connection(within).await?;
-        let done = run(&mut conn).await;
-        self.note(generation, done.map_err(StoreError::from))
+        self.during(generation, run(&mut conn).map_err(StoreError::from)).await
+    }
+
+    /// Runs to its end what is done on the connection of `generation`, or until that one is given
+    /// up: a server that stands still would be waited for in vain.
+    pub(super) async fn during<T>(
+        &self,
+        generation: u64,
+        doing: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let mut states = self.shared.state.subscribe();
+        let is_another = |state: &State| self::generation(state) != Some(generation);
+        tokio::select! {
+            biased;
+            done = doing => self.note(generation, done),
+            // The sender lives as long as this link.
+            _ = states.wait_for(is_another) => Err(given_up()),
+        }
     }
 
     /// Passes `result` on, and has the connection made anew if it shows that it broke.
@@ -238,7 +282,9 @@ impl Link {
         generation_used: u64,
         result: Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        if let Err(StoreError::Lost(_)) = &result
+        let is_broken =
+            |error: &StoreError| matches!(error, StoreError::Lost(_)) || error.is_of_the_server();
+        if result.as_ref().is_err_and(is_broken)
             && let State::Up { generation, broken, .. } = &*self.shared.state.borrow()
             && *generation == generation_used
         {
@@ -246,6 +292,12 @@ impl Link {
         }
         result
     }
+}
+
+/// What a command hears whose connection is not used any more.
+fn given_up() -> StoreError {
+    let kind = (redis::ErrorKind::Io, "the connection was given up");
+    StoreError::Lost(Arc::new(kind.into()))
 }
 
 fn generation(state: &State) -> Option<u64> {
@@ -298,7 +350,7 @@ impl Shared {
             (PushKind::Disconnection, _) => ended.notify_one(),
             _ => {}
         };
-        let mut conn = self.connector.open_with_pushes(pushes).await?;
+        let (mut conn, peer) = self.connector.open_with_pushes(pushes).await?;
         if let Some(last) = last {
             self.connector.cut(&mut conn, last).await?;
         }
@@ -309,7 +361,7 @@ impl Shared {
         for channel in channels {
             redis::cmd("SSUBSCRIBE").arg(channel).exec_async(&mut conn).await?;
         }
-        self.state.send_replace(State::Up { conn, generation, broken });
+        self.state.send_replace(State::Up { conn, peer, generation, broken });
         Ok(id)
     }
 }
@@ -321,6 +373,7 @@ async fn supervise(shared: Arc<Shared>, mut id: i64) {
         let address = shared.connector.address();
         tracing::warn!(address, "lost the connection to Redis");
         shared.state.send_replace(State::Down(None));
+        shared.connector.lost_one();
         let mut pause = FIRST_PAUSE;
         generation += 1;
         id = loop {
@@ -340,14 +393,22 @@ async fn supervise(shared: Arc<Shared>, mut id: i64) {
 
 /// Returns when the connection of the moment is broken.
 async fn watch_over(shared: &Shared) {
-    let State::Up { mut conn, broken, .. } = shared.state.borrow().clone() else { return };
+    let State::Up { mut conn, peer, broken, .. } = shared.state.borrow().clone() else { return };
+    let moved = shared.connector.moved(&peer);
+    tokio::pin!(moved);
+    let mut losses = shared.connector.losses();
     loop {
-        if timeout(ASK_EVERY, broken.notified()).await.is_ok() {
-            return;
+        tokio::select! {
+            () = broken.notified() => return,
+            () = &mut moved => return,
+            () = sleep(ASK_EVERY) => {}
+            // Of another connection; the sender lives as long as the connector.
+            _ = losses.changed() => {}
         }
         tokio::select! {
             // Whoever uses it may find out first.
             () = broken.notified() => return,
+            () = &mut moved => return,
             asked = shared.ask_time(&mut conn) => if asked.is_err() { return },
         }
     }

@@ -7,6 +7,7 @@
 //! | `ops/` | their typed calls, as methods of [`Link`] |
 //! | `control.rs` | what a queue's workers are told |
 //! | `connection.rs` | opening connections |
+//! | `sentinel.rs` | which server is the primary |
 //! | `link.rs` | a connection that comes back by itself |
 //! | [`inspect`] | reading queues and workers, for people |
 //! | [`dead`] | reading, retrying and purging dead letters, for people |
@@ -22,11 +23,12 @@ pub mod keys;
 mod link;
 mod ops;
 mod script;
+mod sentinel;
 
 pub use connection::Connector;
 pub use control::Control;
 pub use error::StoreError;
-pub use link::{Link, Sink};
+pub use link::{Link, Sink, Standing};
 pub use ops::{
     Beat, BlockingPop, Cancellation, Claim, Claimed, Cycle, CycleReply, EndedCall, Enqueued,
     Heartbeat, Idempotency, Item, Leased, Mark, Outcome, Placed, Placement, Promoted, Pushed,

@@ -17,12 +17,24 @@ pub(super) struct Script {
     text: String,
 }
 
+/// What a script does when Redis has no memory left. Both are decided before its first line: no
+/// script stops half-way.
+#[derive(Clone, Copy)]
+enum WhenFull {
+    /// It brings new work, and is refused.
+    Refused,
+    /// It runs: what is there must be done and settled, or memory never gets free.
+    Runs,
+}
+
 macro_rules! scripts {
-    ($($(#[doc = $doc:literal])+ $name:ident = $file:literal $(with $($part:literal),+)?;)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident = $file:literal, $full:ident
+        $(with $($part:literal),+)?;)+) => {
         $($(#[doc = $doc])+
         pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
             let parts = [$($(include_str!(concat!("lua/", $part, ".lua"))),+)?];
-            Script::new($file, &parts, include_str!(concat!("lua/", $file, ".lua")))
+            let body = include_str!(concat!("lua/", $file, ".lua"));
+            Script::new($file, WhenFull::$full, &parts, body)
         });)+
 
         /// Every script, to load them on a new connection.
@@ -34,39 +46,46 @@ macro_rules! scripts {
 
 scripts! {
     /// Push requests at the tail.
-    ENQUEUE = "enqueue" with "room";
+    ENQUEUE = "enqueue", Refused with "room";
     /// Place one request that is more than a plain push.
-    PLACE = "place" with "room", "anew";
+    PLACE = "place", Refused with "room", "anew";
     /// Withdraw requests.
-    CANCEL = "cancel";
+    CANCEL = "cancel", Runs;
     /// Settle and lease.
-    CYCLE = "cycle" with "record", "limits";
+    CYCLE = "cycle", Runs with "record", "limits";
     /// Push a frame that does not end its request.
-    FRAME = "frame";
+    FRAME = "frame", Runs;
     /// Say that a worker lives.
-    HEARTBEAT = "heartbeat";
+    HEARTBEAT = "heartbeat", Runs;
     /// Give back what a worker holds.
-    RELEASE = "release" with "record", "limits";
+    RELEASE = "release", Runs with "record", "limits";
     /// Move what is due to the queue.
-    PROMOTE = "promote";
+    PROMOTE = "promote", Runs;
     /// Ask what a request under an idempotency key is.
-    CLAIM = "claim" with "anew";
+    CLAIM = "claim", Runs with "anew";
     /// Let one request of a kind through per window.
-    UNIQUE = "unique";
+    UNIQUE = "unique", Runs;
     /// Push the ticks of a recurring schedule.
-    TICK = "tick" with "room";
+    TICK = "tick", Refused with "room";
     /// Read dead letters.
-    LETTERS = "letters";
+    LETTERS = "letters", Runs;
     /// Put dead letters back into their queue.
-    REVIVE = "revive" with "room";
+    REVIVE = "revive", Refused with "room";
+    /// Put a probe where its worker's turn takes it from.
+    PROBE = "probe", Runs;
     /// Pause a queue, let it go on.
-    PAUSE = "pause";
+    PAUSE = "pause", Runs;
 }
 
 impl Script {
     /// `parts` are what several scripts share, beside the prelude that is in all of them.
-    fn new(name: &'static str, parts: &[&str], body: &str) -> Self {
-        let text = format!("{}{}{body}", include_str!("lua/prelude.lua"), parts.concat());
+    fn new(name: &'static str, full: WhenFull, parts: &[&str], body: &str) -> Self {
+        let first = match full {
+            WhenFull::Refused => "#!lua",
+            WhenFull::Runs => "#!lua flags=allow-oom",
+        };
+        let prelude = include_str!("lua/prelude.lua");
+        let text = format!("{first}\n{prelude}{}{body}", parts.concat());
         Self { name, inner: redis::Script::new(&text), text }
     }
 

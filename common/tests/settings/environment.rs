@@ -25,6 +25,7 @@ fn variables_override_the_file() {
                 ("REDCALL__LIMITS__REQUEST", "4096"),
                 ("REDCALL__LIMITS__FRAME", "4KiB"),
                 ("REDCALL__log__format", "json"),
+                ("REDCALL__ADMIN__LISTEN", "[::1]:9090"),
             ],
         )
         .unwrap_or_else(|e| panic!("{e}"));
@@ -34,6 +35,7 @@ fn variables_override_the_file() {
     assert_eq!(settings.jobs["Word_Count"].timeout, Duration::from_secs(5));
     assert_eq!(settings.jobs["a__b"].queue.as_deref(), Some("low"));
     assert_eq!((settings.limits.request, settings.limits.frame), (4096, 4096));
+    assert_eq!(settings.admin.listen, Some("[::1]:9090".parse().unwrap()));
 }
 
 #[test]
@@ -100,7 +102,7 @@ fn the_section_of_a_variable_is_not_known() {
         &[("REDCALL__WORKR__LEASE", "5s")],
         "REDCALL__WORKR__LEASE: workr: unknown section",
         "did you mean `worker`? sections: redis, client, worker, jobs, \
-          limits, schedules, queues, dead, log",
+          limits, schedules, queues, dead, admin, log",
     );
 }
 
@@ -235,7 +237,7 @@ fn a_variable_could_mean_two_jobs() {
 
 #[test]
 fn an_empty_variable_is_not_an_absent_one() {
-    let help = "write redis://HOST:PORT, rediss://HOST:PORT (TLS), redis+unix:///PATH, \
+    let help = "write redis://HOST:PORT, rediss://HOST:PORT (TLS), redis+sentinel://HOST:PORT,HOST:PORT/SERVICE, redis+unix:///PATH, \
                 unix:///PATH or embedded; percent-encode special characters of a password";
     bad_env(&[("REDIS_URL", "")], "REDIS_URL: redis.url: must not be empty", help);
     bad_env(

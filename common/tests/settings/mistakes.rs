@@ -4,7 +4,7 @@ use std::error::Error;
 
 use crate::{Place, bad, good};
 
-const URL: &str = "write redis://HOST:PORT, rediss://HOST:PORT (TLS), redis+unix:///PATH, \
+const URL: &str = "write redis://HOST:PORT, rediss://HOST:PORT (TLS), redis+sentinel://HOST:PORT,HOST:PORT/SERVICE, redis+unix:///PATH, \
                    unix:///PATH or embedded; percent-encode special characters of a password";
 const LENGTH: &str = "write a number with its unit, such as \"500ms\", \"30s\", \"10m\" or \"30d\"";
 const QUEUE: &str = "write 1 to 64 characters of A-Z, a-z, 0-9, `_`, `.` and `-`";
@@ -12,12 +12,12 @@ const QUEUES: &str = "write a list such as [\"high\", \"default\", \"low\"]";
 const SIZE: &str = "write bytes as a whole number, or text such as \"512KiB\" or \"2MiB\" \
                     (units: B, KiB, MiB, GiB)";
 const SECTIONS: &str =
-    "sections: redis, client, worker, jobs, limits, schedules, queues, dead, log";
+    "sections: redis, client, worker, jobs, limits, schedules, queues, dead, admin, log";
 
 #[test]
 fn a_section_is_not_known() {
     bad("[wroker]", "wroker: unknown section", &format!("did you mean `worker`? {SECTIONS}"));
-    bad("[admin]\nlisten = ':1'", "admin: unknown section", SECTIONS);
+    bad("[gateway]\nlisten = ':1'", "gateway: unknown section", SECTIONS);
     bad("timeout = '5s'", "timeout: unknown key outside of a section", SECTIONS);
 }
 
@@ -41,6 +41,7 @@ fn a_key_is_not_known() {
         "did you mean `timeout`? allowed keys: timeout, no_workers_grace",
     );
     bad("dead.size = 5", "dead.size: unknown key", "allowed keys: max, age");
+    bad("admin.port = 5", "admin.port: unknown key", "allowed keys: listen");
     bad(
         "limits.reqest = 5",
         "limits.reqest: unknown key",
@@ -97,6 +98,21 @@ fn a_value_is_of_the_wrong_type() {
     bad("worker.lease = []", "worker.lease: must be a length of time, but is a list", LENGTH);
     bad("limits.frame = true", "limits.frame: must be a size, but is true", SIZE);
     bad("log.level = {}", "log.level: must be text, but is a table", "write a level such as info");
+}
+
+#[test]
+fn an_address_to_listen_on_is_none() {
+    let help = "write this machine's address and a port, such as \"127.0.0.1:9090\", \
+                \"[::1]:9090\", or \"0.0.0.0:9090\" for all of its addresses";
+    for wrong in [":9090", "localhost:9090", "127.0.0.1", "127.0.0.1:65536"] {
+        let problem = format!("admin.listen: must be an IP address with a port, but is {wrong:?}");
+        bad(&format!("admin.listen = '{wrong}'"), &problem, help);
+    }
+    // What may bear a password is not shown.
+    let problem = "admin.listen: must be an IP address with a port, but is an address";
+    bad("admin.listen = 'http://[::1]:1/'", problem, help);
+    bad("admin.listen = 9090", "admin.listen: must be text, but is 9090", help);
+    bad("admin.listen = ''", "admin.listen: must not be empty", help);
 }
 
 #[test]

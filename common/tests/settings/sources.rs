@@ -36,6 +36,7 @@ fn without_any_source_all_is_default() {
     assert!(settings.jobs.is_empty());
     assert_eq!(settings.limits, Limits::default());
     assert_eq!(settings.dead, DeadSettings { max: 10_000, age: 30 * 86_400 * SECOND });
+    assert_eq!(settings.admin.listen, None, "off unless asked for");
     assert_eq!(settings.log, LogSettings { level: "info".to_owned(), format: LogFormat::Text });
     assert_eq!(settings.base_dir(), std::env::current_dir().unwrap());
 }

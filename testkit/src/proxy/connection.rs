@@ -3,7 +3,9 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
@@ -11,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::catch::{Exchange, Fate};
-use super::faults::{Era, Faults, Replies};
+use super::faults::{Era, Faults, Phase, Replies};
 use super::resp;
 
 /// How much is read at once.
@@ -48,21 +50,43 @@ pub(super) async fn serve(
 ) {
     // Not to be a fault by itself.
     let _ = client.set_nodelay(true);
-    let (from_client, to_client) = client.split();
-    let (from_server, to_server) = server.split();
     let asked = Asked::default();
-    let (arrive, arrived) = mpsc::unbounded_channel();
-    let listening = async {
-        let _ = listen(from_server, &asked, arrive).await;
-        // What Redis said before it closed the connection still comes to the client: the replies'
-        // way ends when it has brought all of it.
-        std::future::pending::<()>().await;
+    // Outlives the loop that fills it: half a request may be in it when the replies end.
+    let mut unsent = Vec::new();
+    let phase = {
+        let (from_client, to_client) = client.split();
+        let (from_server, to_server) = server.split();
+        let (arrive, arrived) = mpsc::unbounded_channel();
+        let listening = async {
+            let _ = listen(from_server, &asked, arrive).await;
+            // What Redis said before it closed the connection still comes to the client: the
+            // replies' way ends when it has brought all of it.
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            // First: nothing that comes after the fault may pass.
+            biased;
+            phase = era.change() => phase,
+            _ = requests(from_client, to_server, &asked, &mut unsent) => return,
+            () = listening => return,
+            _ = replies(arrived, to_client, &faults) => return,
+        }
     };
-    tokio::select! {
-        () = era.end() => {}
-        _ = requests(from_client, to_server, &asked) => {}
-        () = listening => {}
-        _ = replies(arrived, to_client, &faults) => {}
+    match phase {
+        Phase::Passing | Phase::Cut => {}
+        // The sockets stay open, and nobody looks at them.
+        Phase::Silent => drop(era.change().await),
+        Phase::HalfClosed => {
+            let _ = client.shutdown().await;
+            let (from_client, _) = client.split();
+            let (mut from_server, to_server) = server.split();
+            let mut unheard = tokio::io::sink();
+            tokio::select! {
+                _ = era.change() => {}
+                _ = requests(from_client, to_server, &asked, &mut unsent) => {}
+                _ = tokio::io::copy(&mut from_server, &mut unheard) => {}
+            }
+        }
     }
 }
 
@@ -71,13 +95,13 @@ async fn requests(
     mut client: impl AsyncRead + Unpin,
     mut server: impl AsyncWrite + Unpin,
     asked: &Asked,
+    buffer: &mut Vec<u8>,
 ) -> io::Result<()> {
-    let mut buffer = Vec::new();
     loop {
-        if read_more(&mut client, &mut buffer).await? == 0 {
+        if read_more(&mut client, buffer).await? == 0 {
             return Ok(());
         }
-        while let Some(request) = take(&mut buffer) {
+        while let Some(request) = take(buffer) {
             let is_answered = !resp::is_subscription(&request);
             if is_answered {
                 asked.push(request.clone());
@@ -114,18 +138,81 @@ async fn replies(
     mut client: impl AsyncWrite + Unpin,
     faults: &Faults,
 ) -> io::Result<()> {
-    while let Some(Arrived { at, request, bytes }) = arrived.recv().await {
-        if let Some(request) = &request
-            && faults.fate(&Exchange { request, reply: &bytes }).await == Fate::Cut
-        {
+    while let Some(first) = arrived.recv().await {
+        let (mut bytes, mut piece) = (Vec::new(), None);
+        if !befall(first, faults, &mut bytes, &mut piece).await {
             return Ok(());
         }
-        let delay = faults.mode().delay;
-        if !delay.is_zero() {
-            sleep_until(at + delay).await;
+        let merge = faults.mode().merge;
+        if !merge.is_zero() {
+            sleep_until(Instant::now() + merge).await;
+            while let Ok(next) = arrived.try_recv() {
+                if !befall(next, faults, &mut bytes, &mut piece).await {
+                    return Ok(());
+                }
+            }
         }
-        if faults.decided().await == Replies::Pass {
-            client.write_all(&bytes).await?;
+        write(&mut client, &bytes, piece.or(faults.mode().piece), faults).await?;
+    }
+    Ok(())
+}
+
+/// Adds a reply to what goes to the client, when its time has come; false when its connection is
+/// to be cut.
+async fn befall(
+    reply: Arrived,
+    faults: &Faults,
+    out: &mut Vec<u8>,
+    piece: &mut Option<NonZeroUsize>,
+) -> bool {
+    let Arrived { at, request, bytes } = reply;
+    let mut delay = faults.mode().delay;
+    if let Some(request) = &request {
+        if faults.fate(&Exchange { request, reply: &bytes }).await == Fate::Cut {
+            return false;
+        }
+        if let Some(roll) = faults.roll() {
+            if roll.is_lost {
+                return false;
+            }
+            delay = delay.max(roll.delay);
+            *piece = roll.piece.or(*piece);
+        }
+    }
+    if !delay.is_zero() {
+        sleep_until(at + delay).await;
+    }
+    if faults.decided().await == Replies::Pass {
+        out.extend(bytes);
+    }
+    true
+}
+
+/// Writes in as many pieces, and as slowly, as it is to be.
+async fn write(
+    client: &mut (impl AsyncWrite + Unpin),
+    bytes: &[u8],
+    piece: Option<NonZeroUsize>,
+    faults: &Faults,
+) -> io::Result<()> {
+    /// How often in a second a throttled connection is written to.
+    const BEATS: usize = 50;
+    let throttle = faults.mode().throttle;
+    let beat =
+        throttle.map(|rate| NonZeroUsize::new(rate.get() / BEATS).unwrap_or(NonZeroUsize::MIN));
+    let Some(most) = piece.into_iter().chain(beat).min() else {
+        return client.write_all(bytes).await;
+    };
+    for piece in bytes.chunks(most.get()) {
+        client.write_all(piece).await?;
+        match throttle {
+            #[expect(clippy::cast_precision_loss, reason = "a rate need not be exact")]
+            Some(rate) => {
+                let takes = Duration::from_secs_f64(piece.len() as f64 / rate.get() as f64);
+                sleep_until(Instant::now() + takes).await;
+            }
+            // Its own packet: the client may read before the next one comes.
+            None => tokio::task::yield_now().await,
         }
     }
     Ok(())

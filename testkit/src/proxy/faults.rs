@@ -1,12 +1,14 @@
 //! What the proxy is told, by tests; and what its connections do because of it.
 
 use std::convert::Infallible;
+use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::catch::{Catch, Exchange, Fate, Held};
+use super::dice::{Dice, Roll};
 
 /// What becomes of replies that nobody waits for in particular.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,6 +25,24 @@ pub(super) struct Mode {
     pub(super) replies: Replies,
     pub(super) delay: Duration,
     pub(super) refuses: bool,
+    /// Replies come together that arrive within this time of the first.
+    pub(super) merge: Duration,
+    /// Replies come in pieces of at most so many bytes.
+    pub(super) piece: Option<NonZeroUsize>,
+    /// So many bytes of replies pass in a second.
+    pub(super) throttle: Option<NonZeroUsize>,
+}
+
+/// What happens to connections that stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Phase {
+    #[default]
+    Passing,
+    /// Nothing passes, and neither side hears why.
+    Silent,
+    /// Requests pass; the client hears that no more replies come.
+    HalfClosed,
+    Cut,
 }
 
 /// Written by tests, read by connections.
@@ -31,26 +51,29 @@ pub(super) struct Faults {
     mode: watch::Sender<Mode>,
     catches: Mutex<Vec<Catch>>,
     era: Mutex<Ages>,
+    /// Eras whose connections are neither whole nor gone.
+    broken: Mutex<Vec<Ages>>,
+    dice: Mutex<Option<Dice>>,
 }
 
 /// A connection's share in its era, from one cut to the next.
 pub(super) struct Era {
-    /// Ends with the era.
-    end: watch::Receiver<()>,
+    phase: watch::Receiver<Phase>,
     /// Tells that the connection is gone.
     _alive: mpsc::Sender<Infallible>,
 }
 
 impl Era {
-    pub(super) async fn end(&mut self) {
-        // Nothing is ever sent.
-        let _ = self.end.changed().await;
+    /// What becomes of the connection, when that changes.
+    pub(super) async fn change(&mut self) -> Phase {
+        // Whoever breaks connections for good only drops the era.
+        self.phase.changed().await.map_or(Phase::Cut, |()| *self.phase.borrow_and_update())
     }
 }
 
 /// The present era, for as long as it lasts.
 struct Ages {
-    end: watch::Sender<()>,
+    phase: watch::Sender<Phase>,
     alive: mpsc::Sender<Infallible>,
     /// Closed when all connections of the era are gone.
     gone: mpsc::Receiver<Infallible>,
@@ -59,7 +82,7 @@ struct Ages {
 impl Default for Ages {
     fn default() -> Self {
         let (alive, gone) = mpsc::channel(1);
-        Self { end: watch::channel(()).0, alive, gone }
+        Self { phase: watch::Sender::default(), alive, gone }
     }
 }
 
@@ -75,14 +98,34 @@ impl Faults {
     /// The era that a new connection belongs to.
     pub(super) fn era(&self) -> Era {
         let era = locked(&self.era);
-        Era { end: era.end.subscribe(), _alive: era.alive.clone() }
+        Era { phase: era.phase.subscribe(), _alive: era.alive.clone() }
     }
 
     /// Ends all connections, and waits until they have ended.
     pub(super) async fn cut(&self) {
-        let Ages { end, alive, mut gone } = std::mem::take(&mut *locked(&self.era));
-        drop((end, alive));
-        while gone.recv().await.is_some() {}
+        let mut ages = std::mem::take(&mut *locked(&self.broken));
+        ages.push(std::mem::take(&mut *locked(&self.era)));
+        for Ages { phase, alive, mut gone } in ages {
+            drop((phase, alive));
+            while gone.recv().await.is_some() {}
+        }
+    }
+
+    /// Breaks the connections that stand, until they are cut.
+    pub(super) fn break_off(&self, phase: Phase) {
+        let era = std::mem::take(&mut *locked(&self.era));
+        era.phase.send_replace(phase);
+        locked(&self.broken).push(era);
+    }
+
+    /// Lets chance decide about every reply from now on, or nobody any more.
+    pub(super) fn throw(&self, dice: Option<Dice>) {
+        *locked(&self.dice) = dice;
+    }
+
+    /// What chance says about the next reply.
+    pub(super) fn roll(&self) -> Option<Roll> {
+        locked(&self.dice).as_mut().map(Dice::roll)
     }
 
     pub(super) fn hold(

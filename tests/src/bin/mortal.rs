@@ -32,6 +32,7 @@ fn main() {
     init_log(&settings.log);
     let worker = Worker::from_settings(settings).unwrap();
     let worker = worker.handler("job", job).handler("responds", responds);
+    let worker = worker.handler("blocks", blocks);
     let runtime = handler_runtime().unwrap();
     runtime.block_on(worker.run()).unwrap();
     runtime.shutdown_background();
@@ -102,4 +103,12 @@ async fn responds(request: Request, Json(data): Json<Value>) -> Result<Json<Valu
     let counted = request.respond(&request.attempt()).await?;
     note(if counted { "settled" } else { "refused" }, &request);
     Ok(Json(json!("not used")))
+}
+
+/// Keeps its thread for ever.
+async fn blocks(request: Request) {
+    note("blocks", &request);
+    loop {
+        std::thread::park();
+    }
 }

@@ -10,6 +10,7 @@ mod flush;
 mod lease;
 mod limits;
 mod place;
+mod probe;
 mod registry;
 mod robust;
 mod settle;

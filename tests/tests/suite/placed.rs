@@ -5,62 +5,29 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use redcall_client::{CallError, Cancellation, Client, Code, Request, Retry};
+use redcall_client::{CallError, Cancellation, Code, Request, Retry};
 use redcall_common::digest;
 use redcall_testkit::eventually;
 use redcall_tests::Bench;
 use redis::AsyncCommands;
-use redis::aio::MultiplexedConnection;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+use crate::still::Still;
 use crate::support::{QUEUE, response_key, result_frame};
 
 const SCHEDULE: &str = "redcall:{default}:schedule";
 const SCHEDULED: &str = "redcall:{default}:scheduled";
 const CANCELLED: &str = "redcall:{default}:cancelled";
 
-/// A queue that seems to be served, but whose requests stay where they are.
-struct Still {
-    conn: MultiplexedConnection,
-    client: Client,
-    bench: Bench,
-}
-
 impl Still {
-    async fn new() -> Self {
-        Self::with(Bench::new().await).await
-    }
-
-    async fn with(bench: Bench) -> Self {
-        let mut conn = bench.redis.connection().await;
-        let () = conn.zadd("redcall:{default}:workers", "nobody", "inf").await.unwrap();
-        let client = bench.client().await;
-        Self { conn, client, bench }
-    }
-
-    fn request(&self) -> Request {
-        self.client.request("add").data(&1)
-    }
-
     fn keyed(&self) -> Request {
         self.request().idempotency_key("k")
     }
 
-    async fn now_ms(&mut self) -> u64 {
-        let time: (u64, u64) = redis::cmd("TIME").query_async(&mut self.conn).await.unwrap();
-        time.0 * 1000 + time.1 / 1000
-    }
-
     /// The only envelope in the queue, once there is one.
-    async fn queued(&mut self) -> Value {
-        let raws = eventually("a request to be queued", async || {
-            let raws: Vec<String> = self.conn.lrange(QUEUE, 0, -1).await.unwrap();
-            (!raws.is_empty()).then_some(raws)
-        })
-        .await;
-        assert_eq!(raws.len(), 1, "{raws:?}");
-        serde_json::from_str(&raws[0]).unwrap()
+    async fn envelope(&mut self) -> Value {
+        serde_json::from_str(&self.queued(1).await[0]).unwrap()
     }
 
     /// The only request that is put off, and when it is due.
@@ -120,7 +87,7 @@ async fn a_request_that_is_put_off_lies_in_the_schedule() {
 
     // What has passed is due now, and its time begins now.
     still.request().at_ms(1).timeout(Duration::from_secs(9)).send().await.unwrap();
-    let envelope = still.queued().await;
+    let envelope = still.envelope().await;
     let now = still.now_ms().await;
     assert!((before..=now + 100).contains(&envelope["enqueued_at"].as_u64().unwrap()));
     assert_eq!(envelope["budget_ms"], 9000);
@@ -142,7 +109,7 @@ async fn who_waits_for_what_is_put_off_waits_for_both() {
     })
     .await;
     // A worker finds it at once, and ends it.
-    assert_eq!(still.queued().await["id"], *ids[0]);
+    assert_eq!(still.envelope().await["id"], *ids[0]);
     assert!(!still.conn.exists::<_, bool>(SCHEDULED).await.unwrap());
     let () = still.conn.del(QUEUE).await.unwrap();
 
@@ -180,7 +147,7 @@ async fn a_call_under_a_key_waits_for_a_worker_to_come() {
     .await;
     assert!(!waiting.is_finished() && still.record().await.is_empty());
     let () = still.conn.zadd("redcall:{default}:workers", "nobody", "inf").await.unwrap();
-    assert_eq!(still.queued().await["id"], *still.waiters(1).await[0]);
+    assert_eq!(still.envelope().await["id"], *still.waiters(1).await[0]);
     waiting.abort();
 }
 
@@ -206,11 +173,11 @@ async fn the_mark_of_a_submitted_request_lasts_until_it_can_have_ended() {
 async fn the_envelope_bears_what_the_worker_must_know() {
     let mut still = Still::new().await;
     still.keyed().max_attempts(3).send().await.unwrap();
-    let envelope = still.queued().await;
+    let envelope = still.envelope().await;
     assert_eq!((&envelope["idempotency_key"], &envelope["max_attempts"]), (&json!("k"), &json!(3)));
     let () = still.conn.del(QUEUE).await.unwrap();
     still.request().max_attempts(1).send().await.unwrap();
-    assert_eq!(still.queued().await["max_attempts"], 1);
+    assert_eq!(still.envelope().await["max_attempts"], 1);
     for key in ["", &"x".repeat(257)] {
         let error = still.request().idempotency_key(key).send().await.unwrap_err();
         assert_eq!(error.code(), Code::InvalidRequest);
@@ -232,7 +199,7 @@ async fn the_same_call_is_queued_once_and_joined_by_the_others() {
     assert_eq!(still.waiters(3).await.len(), 3);
     let fields = still.record().await;
     assert_eq!((&*fields["id"], &*fields["keep"]), (&*id, "1"));
-    assert_eq!(still.queued().await["id"], *id);
+    assert_eq!(still.envelope().await["id"], *id);
     // As the end of the one that runs is given to all.
     for id in ids {
         let () = still.conn.rpush(response_key(&id), result_frame(&id, "2")).await.unwrap();
@@ -264,7 +231,7 @@ async fn the_kept_end_of_a_call_answers_the_same_call_again() {
     let error = r#","type":"error","error":{"code":"handler_failed","message":"no"}}"#;
     let () = still.conn.hset(record(), "tail", error).await.unwrap();
     assert_eq!(still.keyed().wait().await.unwrap_err().code(), Code::HandlerFailed);
-    assert_eq!(still.queued().await["id"], *receipt.id);
+    assert_eq!(still.envelope().await["id"], *receipt.id);
 }
 
 #[tokio::test]
@@ -353,7 +320,7 @@ async fn a_call_that_too_many_wait_for_says_when_to_come_again() {
     assert_eq!(error.code(), Code::Overloaded);
     assert_eq!(error.retry_after(), Some(Duration::from_secs(1)));
     assert_eq!(still.waiters(100).await.len(), 100);
-    still.queued().await;
+    still.envelope().await;
 }
 
 #[tokio::test]
@@ -372,5 +339,5 @@ async fn a_call_whose_reply_was_lost_is_made_again_and_runs_once() {
     assert!(matches!(error, CallError::Unknown { .. }), "{error:?}");
     assert_eq!((error.code(), error.may_be_queued()), (Code::Unavailable, true));
     let receipt = eventually("Redis to answer", async || still.keyed().send().await.ok()).await;
-    assert_eq!(still.queued().await["id"], *receipt.id);
+    assert_eq!(still.envelope().await["id"], *receipt.id);
 }

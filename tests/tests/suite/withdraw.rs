@@ -5,60 +5,33 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redcall_client::{Cancellation, Client, Code, Request, Update};
+use redcall_client::{Cancellation, Code, Update};
 use redcall_common::context::Context;
 use redcall_common::store::{Connector, Control, Link};
 use redcall_testkit::eventually;
-use redcall_tests::Bench;
 use redis::AsyncCommands;
-use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::still::Still;
 use crate::support::{QUEUE, response_key, result_frame};
 
 const CANCELLED: &str = "redcall:{default}:cancelled";
 const LIVE: &str = "redcall:{default}:live";
 const CONTROL: &str = "redcall:{default}:control";
 
-/// A queue that seems to be served, but whose requests stay where they are.
-struct Still {
-    conn: MultiplexedConnection,
-    client: Client,
-    bench: Bench,
-}
-
 impl Still {
-    async fn new() -> Self {
-        let bench = Bench::new().await;
-        let mut conn = bench.redis.connection().await;
-        let () = conn.zadd("redcall:{default}:workers", "nobody", "inf").await.unwrap();
-        let client = bench.client().await;
-        Self { conn, client, bench }
-    }
-
-    fn request(&self) -> Request {
-        self.client.request("add").data(&1)
-    }
-
     /// The ids in the queue, once there are `count`.
-    async fn queued(&mut self, count: usize) -> Vec<String> {
-        let raws = eventually("the requests to be queued", async || {
-            let raws: Vec<String> = self.conn.lrange(QUEUE, 0, -1).await.unwrap();
-            (raws.len() >= count).then_some(raws)
-        })
-        .await;
-        assert_eq!(raws.len(), count);
-        raws.iter().map(|raw| id_of(raw)).collect()
+    async fn ids(&mut self, count: usize) -> Vec<String> {
+        self.queued(count).await.iter().map(|raw| id_of(raw)).collect()
     }
 
     /// The ids with tombstones, and for how long those live, ms.
     async fn tombstones(&mut self) -> Vec<(String, i64)> {
         let tombs: Vec<(String, i64)> =
             self.conn.zrange_withscores(CANCELLED, 0, -1).await.unwrap();
-        let time: (i64, i64) = redis::cmd("TIME").query_async(&mut self.conn).await.unwrap();
-        let now = time.0 * 1000 + time.1 / 1000;
+        let now = i64::try_from(self.now_ms().await).unwrap();
         tombs.into_iter().map(|(id, until)| (id, until - now)).collect()
     }
 
@@ -90,7 +63,7 @@ fn id_of(raw: &str) -> String {
 async fn a_wait_that_is_dropped_withdraws_its_job() {
     let mut still = Still::new().await;
     let waiting = tokio::spawn(still.request().timeout(Duration::from_secs(60)).wait());
-    let id = still.queued(1).await.remove(0);
+    let id = still.ids(1).await.remove(0);
     waiting.abort();
     assert!(waiting.await.unwrap_err().is_cancelled());
     // What was left of its time, and what a take-over may last.
@@ -98,7 +71,7 @@ async fn a_wait_that_is_dropped_withdraws_its_job() {
 
     let client = still.client.clone();
     let waiting = tokio::spawn(async move { client.call_and_wait("add", &1).await });
-    let id = still.queued(1).await.remove(0);
+    let id = still.ids(1).await.remove(0);
     waiting.abort();
     still.is_buried(&id, 40..51).await;
 }
@@ -107,7 +80,7 @@ async fn a_wait_that_is_dropped_withdraws_its_job() {
 async fn a_stream_that_is_dropped_withdraws_its_job() {
     let mut still = Still::new().await;
     let stream = still.request().stream().await.unwrap();
-    let id = still.queued(1).await.remove(0);
+    let id = still.ids(1).await.remove(0);
     drop(stream);
     still.is_buried(&id, 40..51).await;
 }
@@ -117,13 +90,13 @@ async fn a_wait_that_is_over_withdraws_its_job() {
     let mut still = Still::new().await;
     let error = still.request().timeout(Duration::from_millis(50)).wait().await.unwrap_err();
     assert_eq!((error.code(), error.may_be_queued()), (Code::DeadlineExceeded, true));
-    let id = still.queued(1).await.remove(0);
+    let id = still.ids(1).await.remove(0);
     still.is_buried(&id, 20..31).await;
 
     let mut stream = still.request().timeout(Duration::from_millis(50)).stream().await.unwrap();
     let error = stream.next().await.unwrap().unwrap_err();
     assert_eq!(error.code(), Code::DeadlineExceeded);
-    let id = still.queued(1).await.remove(0);
+    let id = still.ids(1).await.remove(0);
     // While it is held on to.
     still.is_buried(&id, 20..31).await;
     assert!(stream.next().await.is_none());
@@ -140,7 +113,7 @@ async fn the_worker_that_runs_a_job_is_told_that_it_was_withdrawn() {
     let worker = Link::connect(connector, Arc::new(sink)).await.unwrap();
     worker.subscribe(CONTROL, Duration::from_secs(5)).await.unwrap();
     let waiting = tokio::spawn(still.request().wait());
-    let id = still.queued(1).await.remove(0);
+    let id = still.ids(1).await.remove(0);
     let () = still.conn.hset(LIVE, &id, "own").await.unwrap();
     waiting.abort();
     assert_eq!(heard.recv().await.unwrap(), Some(Control::Cancel(vec![id])));
@@ -171,7 +144,7 @@ async fn a_wait_that_has_ended_withdraws_nothing() {
 async fn an_answer_that_is_found_at_the_last_moment_is_taken_and_withdraws_nothing() {
     let mut still = Still::new().await;
     let waiting = tokio::spawn(still.request().timeout(Duration::from_millis(300)).wait());
-    let id = still.queued(1).await.remove(0);
+    let id = still.ids(1).await.remove(0);
     // Without a word of it on the channel.
     let () = still.conn.rpush(response_key(&id), result_frame(&id, "3")).await.unwrap();
     assert_eq!(waiting.await.unwrap().unwrap().data.get(), "3");
@@ -188,7 +161,7 @@ async fn what_was_let_go_or_is_fetched_goes_on() {
     tokio::time::timeout(Duration::from_millis(20), ticket.wait()).await.unwrap_err();
     drop(ticket);
     still.no_tombstone().await;
-    assert_eq!(still.queued(2).await.len(), 2);
+    assert_eq!(still.ids(2).await.len(), 2);
 }
 
 #[tokio::test]
@@ -198,7 +171,7 @@ async fn a_thousand_waits_that_are_dropped_leave_nothing_behind() {
     let all = tokio::spawn(async move {
         client.wait_many((0..1000).map(|_| client.request("add").data(&1))).await
     });
-    let ids = still.queued(1000).await;
+    let ids = still.ids(1000).await;
     all.abort();
     assert!(all.await.unwrap_err().is_cancelled());
     // One flush, since all were given up before it.
@@ -214,7 +187,7 @@ async fn the_last_client_writes_its_withdrawals_before_it_goes() {
     let requests = (0..100).map(|_| client.request("add").data(&1));
     let waits: Vec<_> = requests.map(|request| tokio::spawn(request.wait())).collect();
     drop(client);
-    still.queued(100).await;
+    still.ids(100).await;
     waits.iter().for_each(|wait| wait.abort());
     eventually("all to be withdrawn", async || {
         (still.tombstones().await.len() == 100).then_some(())
@@ -226,7 +199,7 @@ async fn the_last_client_writes_its_withdrawals_before_it_goes() {
 async fn a_withdrawal_outlives_the_connection_that_it_found_broken() {
     let mut still = Still::new().await;
     let waiting = tokio::spawn(still.request().wait());
-    let id = still.queued(1).await.remove(0);
+    let id = still.ids(1).await.remove(0);
     let kill = redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").to_owned();
     let kill_subscribed = redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub").to_owned();
     let _: u64 = kill_subscribed.query_async(&mut still.conn).await.unwrap();
@@ -277,7 +250,7 @@ async fn a_call_inside_a_handler_inherits_what_is_left_of_its_time() {
         still.request().timeout(Duration::from_secs(5)).stream().await.unwrap()
     };
     let _stream = context.scope(inside).await;
-    still.queued(3).await;
+    still.ids(3).await;
     let raws: Vec<String> = still.conn.lrange(QUEUE, 0, -1).await.unwrap();
     let budgets = raws.iter().map(|raw| serde_json::from_str::<Value>(raw).unwrap());
     let mut budgets: Vec<Option<u64>> =
@@ -318,7 +291,7 @@ async fn a_call_inside_a_handler_is_cancelled_with_it() {
     let mut still = Still::new().await;
     let context = Context::default();
     let waiting = tokio::spawn(context.clone().scope(still.request().wait()));
-    let id = still.queued(1).await.remove(0);
+    let id = still.ids(1).await.remove(0);
     context.cancel.cancel();
     let error = waiting.await.unwrap().unwrap_err();
     assert_eq!((error.code(), error.may_be_queued()), (Code::Cancelled, true));
@@ -331,7 +304,7 @@ async fn a_call_inside_a_handler_is_cancelled_with_it() {
         let last = stream.next().await.unwrap();
         (last, stream.next().await.is_none())
     }));
-    let id = still.queued(1).await.remove(0);
+    let id = still.ids(1).await.remove(0);
     context.cancel.cancel();
     let (last, ended) = following.await.unwrap();
     assert_eq!((last.unwrap_err().code(), ended), (Code::Cancelled, true));

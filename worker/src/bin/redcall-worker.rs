@@ -1,6 +1,7 @@
 //! `redcall-worker`: runs the jobs of a settings file. Flags and printing, nothing else.
 //!
-//! Exit codes: 0 ended as asked, 1 could not run, 2 settings or flags are wrong.
+//! Exit codes: 0 ended as asked, 1 could not run (Redis is away, the address of the probes is
+//! taken), 2 settings or flags are wrong.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -137,6 +138,12 @@ fn problem(error: &WorkerError) -> (Problem, u8) {
             (Problem::of(error).help(help), 2)
         }
         WorkerError::Settings(_) | WorkerError::Handler { .. } => (Problem::of(error), 2),
+        WorkerError::Listen { .. } => {
+            let help = "Free that address (does another worker have the same settings?), or set \
+                        another one as `admin.listen` or REDCALL__ADMIN__LISTEN; port 0 takes \
+                        any, and the log names it.";
+            (Problem::of(error).help(help), 1)
+        }
         WorkerError::System(_) | WorkerError::Ended => (Problem::of(error), 1),
     }
 }

@@ -3,7 +3,6 @@
 //! Single-threaded on purpose: every field is read and written here alone.
 
 use std::collections::HashSet;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,13 +18,15 @@ use super::heartbeat::{self, Identity, Status, Told};
 use super::jobs::Jobs;
 use super::launch::Launcher;
 use super::pops::Popped;
+use super::probe::Probe;
 use super::queue::{Leaving, Queue};
 use super::schedules::Schedules;
-use super::turn::{self, Ended, Part};
+use super::turn::{self, Ended, Part, Turn};
 use super::{Orders, WITHIN};
 use crate::error::WorkerError;
 use crate::job::{Event, Shared};
 use crate::mapping::Mapping;
+use crate::metrics::Metrics;
 use crate::reload::Reloaded;
 use crate::stop::Stop;
 
@@ -35,8 +36,6 @@ const PORTION: usize = 1024;
 const UNBLOCK_EVERY: Duration = Duration::from_millis(50);
 /// How long the last settling and the release may take after the drain's end.
 const FAREWELL: Duration = Duration::from_secs(3);
-
-type Turn = Pin<Box<dyn Future<Output = Ended>>>;
 
 /// What the dispatcher says to, and hears from, tasks and other workers.
 pub(crate) struct Talk {
@@ -60,7 +59,7 @@ pub(crate) struct Dispatcher {
     handlers: Handle,
     /// In priority order.
     pub(super) queues: Vec<Queue>,
-    concurrency: usize,
+    pub(super) concurrency: usize,
     pub(super) lease: Duration,
     drain_timeout: Duration,
     pub(super) jobs: Jobs,
@@ -69,9 +68,11 @@ pub(crate) struct Dispatcher {
     pub(super) beating: Option<JoinHandle<()>>,
     /// Whether another round has to follow at once.
     pub(super) say_again: bool,
-    stop: Stop,
+    pub(super) stop: Stop,
     /// Since when the connection stands: nobody takes over within one lease of its reconnect.
     pub(super) connected_since: Instant,
+    pub(super) probe: Probe,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl Dispatcher {
@@ -84,17 +85,24 @@ impl Dispatcher {
         handlers: Handle,
         queues: Vec<Queue>,
     ) -> Self {
+        let (lease, grace) = (settings.worker.lease, settings.worker.cancel_grace);
+        let keys = Keys::new(&settings.redis.prefix);
+        // The settings name at least one.
+        let first = queues.first().map_or_else(|| keys.of("none"), |own| own.keys.queue.clone());
+        let metrics = shared.metrics.clone();
         Self {
-            keys: Keys::new(&settings.redis.prefix),
+            probe: Probe::new(&first, &identity.id, lease),
+            keys,
             identity,
             mapping,
             shared: Arc::new(shared),
             talk,
             handlers,
-            jobs: Jobs::new(queues.len(), settings.worker.cancel_grace),
+            jobs: Jobs::new(queues.len(), grace, metrics.clone()),
+            metrics,
             queues,
             concurrency: settings.worker.concurrency,
-            lease: settings.worker.lease,
+            lease,
             drain_timeout: settings.worker.drain_timeout,
             turn: None,
             beating: None,
@@ -111,11 +119,12 @@ impl Dispatcher {
         mut pops: mpsc::UnboundedReceiver<Popped>,
         orders: Orders,
     ) -> Result<(), WorkerError> {
-        let Orders { mut stop, mut reloads, mut abandoned } = orders;
+        let Orders { mut stop, mut reloads, mut abandoned, mut asks, pulse } = orders;
         let Some(mut told) = self.talk.hearing.take() else { return Err(WorkerError::Ended) };
         self.first_heartbeat().await?;
         let (id, name) = (&self.identity.id, &self.identity.name);
         tracing::info!(worker = id, name, jobs = self.identity.names.len(), "ready");
+        let mut beating = pulse.interval();
         let mut ticks = interval(self.lease / 3);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut unblocks = interval(UNBLOCK_EVERY);
@@ -125,7 +134,9 @@ impl Dispatcher {
         let mut batch = Vec::with_capacity(PORTION);
         let mut give_up_at = None;
         loop {
+            pulse.beat();
             self.work();
+            self.tell();
             if self.stop > Stop::No && self.is_drained() {
                 break;
             }
@@ -145,7 +156,7 @@ impl Dispatcher {
                     self.stopping(Stop::Now);
                 }
                 () = until(give_up_at) => break,
-                ended = turn_of(&mut self.turn) => self.turn_ended(ended),
+                ended = turn::end_of(&mut self.turn) => self.turn_ended(ended),
                 count = events.recv_many(&mut batch, PORTION) => {
                     debug_assert!(count > 0, "the dispatcher holds a sender");
                     batch.drain(..).for_each(|event| self.event(event));
@@ -155,21 +166,26 @@ impl Dispatcher {
                 Some(reloaded) = reloads.recv() => self.reload(reloaded),
                 () = until(next_end) => self.jobs.end_late(),
                 () = until(next_look) => self.look(),
+                Some(ask) = asks.recv() => self.asked(ask),
+                () = until(self.probe.next()) => {}
+                _ = beating.tick() => {}
                 _ = ticks.tick() => self.beat(),
                 _ = unblocks.tick(), if self.stop > Stop::No => self.unblock(),
                 () = &mut reconnected => {
                     reconnected = Box::pin(self.shared.link.reconnected());
-                    self.connected_since = Instant::now();
-                    self.queues.iter_mut().for_each(Queue::doubt);
+                    self.connected_anew();
+                    self.queues.iter_mut().for_each(Queue::connected_anew);
                 }
                 () = &mut beats_again => {
                     beats_again = Box::pin(self.talk.beats.reconnected());
-                    self.connected_since = Instant::now();
+                    self.connected_anew();
                     // What was said on the control channels meanwhile is missed.
                     self.beat();
                 }
             }
         }
+        // Who asks from now on hears that it stops.
+        drop(asks);
         self.farewell(events).await
     }
 
@@ -208,7 +224,9 @@ impl Dispatcher {
             let free = self.concurrency.saturating_sub(self.jobs.len());
             // Each blocked pop may bring one; but they must not keep a queue with work waiting.
             let room = if stopping { 0 } else { free.saturating_sub(out).max(free.min(1)) };
-            let parts = turn::plan(&mut self.queues, room, &rules);
+            let look = self.probe.is_to_lease();
+            let mut parts = turn::plan(&mut self.queues, room, &rules, look);
+            parts.extend(self.probe.part());
             if !parts.is_empty() {
                 self.turn = Some(Box::pin(turn::run(self.shared.link.clone(), parts)));
             }
@@ -218,14 +236,15 @@ impl Dispatcher {
                 let idle = !queue.unsure && queue.paused.is_none() && !queue.may_have_work();
                 if !queue.popping && idle {
                     queue.popping = true;
-                    queue.pops.arm(&rules);
+                    queue.pops.arm(&rules, queue.fetch.pops());
                 }
             }
         }
     }
 
-    fn turn_ended(&mut self, ended: Ended) {
+    fn turn_ended(&mut self, mut ended: Ended) {
         self.turn = None;
+        self.probe.turned(&mut ended);
         match ended.replies {
             Ok(replies) => {
                 for (mut part, reply) in ended.parts.into_iter().zip(replies) {
@@ -236,6 +255,7 @@ impl Dispatcher {
                         part.undo(&mut self.queues[queue]);
                         continue;
                     };
+                    self.queues[queue].fetch.came_back();
                     self.note(queue, &reply.cycle);
                     let CycleReply { settled, leased, parked, .. } = reply.cycle;
                     if parked > 0 && !leased.is_empty() {
@@ -248,7 +268,7 @@ impl Dispatcher {
                         self.jobs.end_lost(queue, &ids);
                         self.start(queue, self.strangers(&part, held));
                     }
-                    part.settled(settled);
+                    part.settled(settled, &self.metrics);
                     self.start(queue, leased);
                 }
             }
@@ -300,8 +320,10 @@ impl Dispatcher {
     }
 
     fn popped(&mut self, popped: Popped) {
+        let Some(reply) = popped.reply else { return self.queues[popped.queue].fetch.failed() };
         self.queues[popped.queue].popping = false;
-        match popped.reply {
+        self.queues[popped.queue].fetch.popped(reply.is_ok());
+        match reply {
             Ok(reply) => {
                 self.note(popped.queue, &reply);
                 self.start(popped.queue, reply.leased);
@@ -310,6 +332,8 @@ impl Dispatcher {
                 let queue = &mut self.queues[popped.queue];
                 tracing::debug!(%error, queue = queue.name(), "a blocked pop failed");
                 queue.doubt();
+                // It has told only when its connection had been made anew.
+                self.metrics.reconnected();
             }
         }
     }
@@ -338,12 +362,12 @@ impl Dispatcher {
         };
         match launcher.launch(&leased, serial, |name| self.jobs.of_name(name)) {
             Ok(launched) => self.jobs.insert(serial, queue, leased.id, launched),
-            Err(outcome) => self.leave(queue, *outcome),
+            Err(leaving) => self.queues[queue].leaving.push(*leaving),
         }
     }
 
     fn leave(&mut self, queue: usize, outcome: Outcome) {
-        self.queues[queue].leaving.push(Leaving { outcome, heard: None });
+        self.queues[queue].leaving.push(Leaving::unheard(outcome, None));
     }
 
     fn event(&mut self, event: Event) {
@@ -419,8 +443,8 @@ impl Dispatcher {
         }
         let given_back = self.jobs.give_back(self.shared.idempotency_ttl);
         let left = given_back.len();
-        for (queue, outcome) in given_back {
-            self.leave(queue, outcome);
+        for (queue, leaving) in given_back {
+            self.queues[queue].leaving.push(leaving);
         }
         if let Some(round) = self.beating.take() {
             // What it has sent comes before the release, on the same connection; no more may
@@ -435,7 +459,7 @@ impl Dispatcher {
             }
             while self.queues.iter().any(Queue::has_outcomes) {
                 self.queues.iter_mut().for_each(|queue| queue.refused = None);
-                let parts = turn::plan(&mut self.queues, 0, &Arc::from([]));
+                let parts = turn::plan(&mut self.queues, 0, &Arc::from([]), false);
                 let ended = turn::run(self.shared.link.clone(), parts).await;
                 self.turn_ended(ended);
             }
@@ -451,13 +475,6 @@ impl Dispatcher {
             Err(_) => tracing::warn!("stopped without Redis; others take over its jobs"),
         }
         Ok(())
-    }
-}
-
-async fn turn_of(turn: &mut Option<Turn>) -> Ended {
-    match turn {
-        Some(turn) => turn.await,
-        None => std::future::pending().await,
     }
 }
 

@@ -21,7 +21,11 @@ impl Dispatcher {
                     self.beat();
                 }
             }
-            Told::TakenOver { queue } => self.queues[queue].length = None,
+            Told::TakenOver { queue, count } => {
+                self.metrics.took_over(count);
+                self.queues[queue].length = None;
+            }
+            Told::ProbePut(put) => self.probe.put(put),
             Told::Beat { queue, heartbeat } => self.heartbeat(queue, heartbeat),
             Told::Control { queue, control } => self.control(queue, control),
             Told::Promoted { queue, promoted } => {
@@ -49,7 +53,9 @@ impl Dispatcher {
         };
         let (parked, limited) = (ours(heartbeat.parked), ours(heartbeat.limited));
         let due = heartbeat.due_ms.map(|due| self.instant_of(due));
+        self.probe.beat();
         let own = &mut self.queues[queue];
+        own.fetch.beat();
         own.parked = parked;
         own.limited = limited;
         own.note_paused(heartbeat.paused);

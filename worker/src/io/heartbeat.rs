@@ -32,14 +32,16 @@ pub(crate) struct Identity {
 pub(crate) enum Told {
     /// One queue's heartbeat.
     Beat { queue: usize, heartbeat: Heartbeat },
-    /// What a dead worker held lies at the head of the queue again.
-    TakenOver { queue: usize },
+    /// So many requests that a dead worker held lie at the head of the queue again.
+    TakenOver { queue: usize, count: usize },
     /// A round over all queues has ended.
     RoundEnded,
     /// Somebody said so on the queue's control channel.
     Control { queue: usize, control: Control },
     /// What was due has been moved to the queue, or Redis could not be asked.
     Promoted { queue: usize, promoted: Option<Promoted> },
+    /// A probe lies where the next turn takes it from, or Redis could not be asked.
+    ProbePut(Result<(), StoreError>),
 }
 
 /// What changes from one heartbeat to the next.
@@ -108,7 +110,7 @@ pub(crate) async fn take_over(
     match link.release(&keys.queue, &dead, false, WITHIN).await {
         Ok(Released::Back(count)) => {
             tracing::warn!(worker = dead, queue = keys.queue.name(), count, "took over its jobs");
-            let _ = told.send(Told::TakenOver { queue });
+            let _ = told.send(Told::TakenOver { queue, count });
         }
         Ok(Released::StillAlive) => {}
         Err(error) => tracing::debug!(%error, "cannot take over yet; the next heartbeat tries"),

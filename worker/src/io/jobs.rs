@@ -3,6 +3,7 @@
 //! Read and written by the dispatcher alone.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::ending::{self, Ended, give_up};
 use crate::execute::{ASK_WITHIN, ask_for_time};
 use crate::handler::HandlerError;
 use crate::job::{Event, Job};
+use crate::metrics::{Metrics, Tally};
 
 /// A job that holds a slot.
 struct Running {
@@ -58,11 +60,13 @@ pub(crate) struct Jobs {
     next_serial: u64,
     /// How long one that listens to its token may go on after it fired.
     grace: Duration,
+    metrics: Arc<Metrics>,
 }
 
 impl Jobs {
-    pub(crate) fn new(queues: usize, grace: Duration) -> Self {
+    pub(crate) fn new(queues: usize, grace: Duration, metrics: Arc<Metrics>) -> Self {
         Self {
+            metrics,
             running: HashMap::new(),
             by_id: vec![HashMap::new(); queues],
             by_name: HashMap::new(),
@@ -137,7 +141,10 @@ impl Jobs {
             Event::Settle { serial, outcome, heard } => {
                 let running = self.running.get_mut(&serial)?;
                 running.settled = true;
-                Some((running.queue, Leaving { outcome: *outcome, heard }))
+                let (job, ran) =
+                    (running.launched.name.clone(), running.launched.started.elapsed());
+                let tally = Tally { job: Some(job), ran: Some(ran) };
+                Some((running.queue, Leaving { outcome: *outcome, heard, tally }))
             }
             Event::Deadline { serial, deadline } => {
                 let running = self.running.get_mut(&serial)?;
@@ -157,7 +164,8 @@ impl Jobs {
                 // Unsettled: its runtime went away under it. It was started.
                 let attempt = running.launched.attempt;
                 let outcome = Outcome::new(running.id, Settlement::Rerun { attempt });
-                (!running.settled).then_some((running.queue, Leaving { outcome, heard: None }))
+                let leaving = Leaving::unheard(outcome, Some(running.launched.name));
+                (!running.settled).then_some((running.queue, leaving))
             }
         }
     }
@@ -234,7 +242,9 @@ impl Jobs {
         match why {
             Why::Lost => {
                 tracing::warn!(id, name, "its lease was lost: another worker has it");
-                job.take();
+                if job.take() {
+                    self.metrics.lost(name.clone());
+                }
                 running.settled = true;
             }
             Why::Cancelled | Why::Late => {
@@ -303,7 +313,7 @@ impl Jobs {
 
     /// Ends all handlers, as far as they can be ended; what their jobs become. What has started
     /// and may not be repeated is given up.
-    pub(crate) fn give_back(&mut self, idempotency_ttl: Duration) -> Vec<(usize, Outcome)> {
+    pub(crate) fn give_back(&mut self, idempotency_ttl: Duration) -> Vec<(usize, Leaving)> {
         let mut outcomes = Vec::new();
         for running in self.running.values_mut() {
             running.launched.cancel.cancel();
@@ -311,8 +321,11 @@ impl Jobs {
             running.launched.abort.abort();
             if let Some(job) = job.filter(|job| job.take()) {
                 running.settled = true;
-                outcomes
-                    .push((running.queue, given_back(&job, &running.launched, idempotency_ttl)));
+                let launched = &running.launched;
+                let outcome = given_back(&job, launched, idempotency_ttl);
+                let (job, ran) = (Some(launched.name.clone()), Some(launched.started.elapsed()));
+                let tally = Tally { job, ran };
+                outcomes.push((running.queue, Leaving { outcome, heard: None, tally }));
             }
         }
         outcomes

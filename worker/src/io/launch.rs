@@ -17,6 +17,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::queue::Leaving;
 use crate::ending::{Ended, give_up};
 use crate::execute::execute;
 use crate::job::{Job, Shared};
@@ -58,17 +59,20 @@ impl Launcher<'_> {
         leased: &Leased,
         serial: u64,
         running: impl Fn(&str) -> usize,
-    ) -> Result<Launched, Box<Outcome>> {
+    ) -> Result<Launched, Box<Leaving>> {
         let queue = &self.keys.queue;
         let record = leased.mark.record;
         let attempt = record.attempt + 1;
         let request = decode(&leased.raw, &leased.id, queue, &self.shared.limits)
-            .map_err(|rejected| Box::new(reject(leased, rejected, queue, attempt)))?;
+            .map_err(|rejected| reject(leased, rejected, queue, attempt))
+            .map_err(|outcome| Box::new(Leaving::unheard(outcome, None)))?;
         let refuse = |request: &Wire, code, message: &str, bury: bool| {
             let error = WireError::new(code, message);
             let bury = bury || request.reply.is_none();
             let ended = Ended { error, attempt, seq: 1, bury };
-            Err(Box::new(give_up(request, queue, ended, self.shared.idempotency_ttl)))
+            let outcome = give_up(request, queue, ended, self.shared.idempotency_ttl);
+            let job = self.mapping.get(&request.name).map(|_| request.name.clone());
+            Err(Box::new(Leaving::unheard(outcome, job)))
         };
         if leased.mark.cancelled {
             return refuse(&request, Code::Cancelled, "cancelled before it was started", false);
@@ -81,7 +85,7 @@ impl Launcher<'_> {
             return refuse(&request, Code::DeadlineExceeded, message, false);
         }
         let Some(mapped) = self.mapping.get(&request.name) else {
-            return Err(Box::new(unknown(request, queue, attempt)));
+            return Err(Box::new(Leaving::unheard(unknown(request, queue, attempt), None)));
         };
         let rules = &mapped.rules;
         if record.crashes > 0 && rules.on_worker_loss == OnWorkerLoss::Fail {
@@ -93,7 +97,8 @@ impl Launcher<'_> {
             return refuse(&request, Code::WorkerLost, &message, true);
         }
         if rules.concurrency.is_some_and(|most| running(&request.name) >= most) {
-            return Err(Box::new(Outcome::new(&leased.id, Settlement::Back)));
+            let back = Outcome::new(&leased.id, Settlement::Back);
+            return Err(Box::new(Leaving::unheard(back, None)));
         }
         Ok(self.start(request, left, mapped, record, serial))
     }
@@ -174,7 +179,7 @@ fn reject(leased: &Leased, rejected: Rejected, queue: &QueueKeys, attempt: u32) 
         Some((reply, frame)) if !bury => Settlement::Answer { reply, frame },
         answer => Settlement::Bury { code, reason, answer },
     };
-    Outcome { call, ..Outcome::new(&leased.id, settlement) }
+    Outcome { call, code: Some(code), ..Outcome::new(&leased.id, settlement) }
 }
 
 fn unknown(request: Wire, queue: &QueueKeys, attempt: u32) -> Outcome {
@@ -187,7 +192,8 @@ fn unknown(request: Wire, queue: &QueueKeys, attempt: u32) -> Outcome {
         (reply, frame)
     });
     let call = idempotency_key.map(|key| never_ran(&name, &key, &id, queue, frame));
-    Outcome { call, ..Outcome::new(&id, Settlement::Unknown { name, answer }) }
+    let settlement = Settlement::Unknown { name, answer };
+    Outcome { call, code: Some(error.code), ..Outcome::new(&id, settlement) }
 }
 
 /// The end of a call that was never started: whoever comes next begins it.

@@ -6,15 +6,19 @@
 //! 1. connection, then the first heartbeat: a worker is known before it takes anything;
 //! 2. blocked pops and turns, until told to stop;
 //! 3. on a stop: pops first (nothing new), then jobs (until the drain's end), then what they
-//!    settled, then the release of whatever is left, then heartbeats: a draining worker is alive.
+//!    settled, then the release of whatever is left, then heartbeats: a draining worker is alive;
+//!    then probes and metrics, which were there before the connection.
 
 mod dispatcher;
+mod fetch;
 mod hear;
 mod heartbeat;
 mod jobs;
 pub(crate) mod launch;
 mod pops;
+mod probe;
 mod queue;
+mod ready;
 mod schedules;
 mod turn;
 
@@ -29,9 +33,11 @@ use redcall_common::store::{Connector, Control, Link, WorkerKeys};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::admin::{Admin, Desk, Pulse, Report};
 use crate::error::WorkerError;
 use crate::job::Shared;
 use crate::mapping::Mapping;
+use crate::metrics::Metrics;
 use crate::reload::Reloaded;
 use crate::state::States;
 use crate::stop::Stop;
@@ -42,6 +48,8 @@ use schedules::Schedules;
 
 /// How long an operation at Redis waits for a connection before it is tried again.
 const WITHIN: Duration = Duration::from_secs(1);
+/// How many may wait to ask whether it is ready.
+const ASKS: usize = 64;
 
 /// What a worker is told by whoever runs it.
 pub(crate) struct Orders {
@@ -49,6 +57,10 @@ pub(crate) struct Orders {
     pub(crate) reloads: mpsc::Receiver<Reloaded>,
     /// Ends with whoever waits for the worker.
     pub(crate) abandoned: oneshot::Receiver<()>,
+    /// Who asks whether it is ready.
+    pub(crate) asks: mpsc::Receiver<oneshot::Sender<Report>>,
+    /// By which others see that the loop goes round.
+    pub(crate) pulse: Arc<Pulse>,
 }
 
 /// Runs a worker to its end. Handlers run on the runtime that polls this future.
@@ -60,6 +72,10 @@ pub(crate) async fn run(
     reloads: mpsc::Receiver<Reloaded>,
 ) -> Result<(), WorkerError> {
     let handlers = Handle::current();
+    let metrics = Arc::new(Metrics::new());
+    let (pulse, (asking, asks)) = (Arc::new(Pulse::new(&settings)), mpsc::channel(ASKS));
+    let desk = Desk { asking, pulse: pulse.clone(), metrics: metrics.clone() };
+    let admin = Admin::start(&settings, desk)?;
     let (ended, end) = oneshot::channel();
     // Dropped with this future: the thread then gives its jobs back and ends.
     let (_watched, abandoned) = oneshot::channel::<()>();
@@ -67,11 +83,13 @@ pub(crate) async fn run(
         let runtime = Builder::new_current_thread().enable_all().build();
         let result = match runtime {
             Ok(runtime) => {
-                let orders = Orders { stop, reloads, abandoned };
-                runtime.block_on(serve(settings, mapping, states, handlers, orders))
+                let orders = Orders { stop, reloads, abandoned, asks, pulse };
+                runtime.block_on(serve(settings, mapping, states, handlers, metrics, orders))
             }
             Err(error) => Err(error.into()),
         };
+        // Last: a worker that drains is still seen.
+        drop(admin);
         let _ = ended.send(result);
     })?;
     end.await.unwrap_or(Err(WorkerError::Ended))
@@ -82,6 +100,7 @@ async fn serve(
     mapping: Mapping,
     states: States,
     handlers: Handle,
+    metrics: Arc<Metrics>,
     orders: Orders,
 ) -> Result<(), WorkerError> {
     let identity = Identity::new(&settings, &mapping);
@@ -111,6 +130,7 @@ async fn serve(
         events,
         worker: identity.id.clone(),
         idempotency_ttl: settings.worker.idempotency_ttl,
+        metrics,
     };
     let (popped, pops) = mpsc::unbounded_channel();
     let queues = settings.worker.queues.iter().enumerate().map(|(index, name)| {

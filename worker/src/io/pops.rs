@@ -12,8 +12,6 @@ use tokio::time::sleep;
 
 use super::WITHIN;
 
-/// How long one pop blocks. Bounds how long a half-open connection can go unnoticed.
-const BLOCK: Duration = Duration::from_secs(5);
 /// Pause between attempts to connect anew.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -21,12 +19,13 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Popped {
     /// Which queue.
     pub(crate) queue: usize,
-    pub(crate) reply: Result<CycleReply, StoreError>,
+    /// `None`: it failed, and is over when its connection has been made anew.
+    pub(crate) reply: Option<Result<CycleReply, StoreError>>,
 }
 
 /// One queue's task. It ends with this handle.
 pub(crate) struct Pops {
-    arm: mpsc::Sender<Arc<[Rule]>>,
+    arm: mpsc::Sender<(Arc<[Rule]>, Duration)>,
     unblocker: redcall_common::store::Unblocker,
     task: JoinHandle<()>,
 }
@@ -45,20 +44,26 @@ impl Pops {
         keys: Arc<WorkerKeys>,
         popped: mpsc::UnboundedSender<Popped>,
     ) -> Self {
-        let (arm, mut armed) = mpsc::channel::<Arc<[Rule]>>(1);
+        let (arm, mut armed) = mpsc::channel::<(Arc<[Rule]>, Duration)>(1);
         let mut pop = BlockingPop::new(connector, keys);
         let unblocker = pop.unblocker();
         let task = tokio::spawn(async move {
-            while let Some(rules) = armed.recv().await {
-                let reply = pop.next(BLOCK, &rules).await;
+            while let Some((rules, block)) = armed.recv().await {
+                let reply = pop.next(block, &rules).await;
                 // A failure is told when nothing more can come from the old connection: what it
                 // leased after the dispatcher has read back its leases would never be found.
-                if reply.is_err() {
+                if let Err(error) = &reply {
+                    let _ = popped.send(Popped { queue, reply: None });
                     while pop.renew().await.is_err() {
                         sleep(PAUSE).await;
                     }
+                    // A server without memory can be reached, and refuses every pop. The turn that
+                    // follows takes what there is.
+                    if matches!(error, StoreError::Refused(_)) {
+                        sleep(PAUSE).await;
+                    }
                 }
-                if popped.send(Popped { queue, reply }).is_err() {
+                if popped.send(Popped { queue, reply: Some(reply) }).is_err() {
                     return;
                 }
             }
@@ -66,10 +71,11 @@ impl Pops {
         Self { arm, unblocker, task }
     }
 
-    /// Sends one pop out, which sorts requests of limited names. Its end comes as a [`Popped`].
-    pub(crate) fn arm(&self, rules: &Arc<[Rule]>) {
+    /// Sends one pop out, which blocks for so long and sorts requests of limited names. Its end
+    /// comes as a [`Popped`].
+    pub(crate) fn arm(&self, rules: &Arc<[Rule]>, block: Duration) {
         // Never full: the dispatcher arms again only after the end of the last.
-        let _ = self.arm.try_send(rules.clone());
+        let _ = self.arm.try_send((rules.clone(), block));
     }
 
     /// Ends the task and makes sure that nothing it has sent is carried out any more: an element

@@ -7,16 +7,26 @@ use redcall_common::store::{Outcome, Settled, WorkerKeys};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::fetch::Fetch;
 use super::pops::Pops;
+use crate::metrics::Tally;
 
 /// How often it is looked whether a paused queue goes on, in case nobody said so, and whether one
 /// that Redis does not let us serve can be served again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// An outcome on its way, and who wants to hear how it went.
+/// An outcome on its way, who wants to hear how it went, and what is counted of it then.
 pub(crate) struct Leaving {
     pub(crate) outcome: Outcome,
     pub(crate) heard: Option<oneshot::Sender<Settled>>,
+    pub(crate) tally: Tally,
+}
+
+impl Leaving {
+    /// One that nobody waits for. `job` is its job, if that is mapped.
+    pub(crate) fn unheard(outcome: Outcome, job: Option<String>) -> Self {
+        Self { outcome, heard: None, tally: Tally { job, ran: None } }
+    }
 }
 
 /// A settling turn whose reply was lost: sent again as it was.
@@ -33,6 +43,8 @@ pub(crate) struct Queue {
     pub(crate) length: Option<usize>,
     /// Whether a blocked pop is out.
     pub(crate) popping: bool,
+    /// Whether its fetch loop goes round.
+    pub(crate) fetch: Fetch,
     /// Whether a reply was lost, so that it may hold leases that nobody here knows.
     pub(crate) unsure: bool,
     /// How many heartbeats in a row found other leases than are known here.
@@ -67,6 +79,7 @@ impl Queue {
             pops,
             length: None,
             popping: false,
+            fetch: Fetch::new(),
             unsure: false,
             odd: 0,
             leaving: Vec::new(),
@@ -90,6 +103,12 @@ impl Queue {
     pub(crate) fn doubt(&mut self) {
         self.length = None;
         self.unsure = true;
+    }
+
+    /// Another connection: what was held against the last one is forgotten.
+    pub(crate) fn connected_anew(&mut self) {
+        self.refused = None;
+        self.doubt();
     }
 
     /// Whether the next turn reads back what this worker holds. Not while a pop is out: what it

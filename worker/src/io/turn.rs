@@ -1,5 +1,6 @@
 //! One turn: settle what has ended and take what there is room for, over all queues, in one write.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tokio::time::sleep;
 
 use super::WITHIN;
 use super::queue::{Leaving, Queue, Resend};
+use crate::metrics::{Metrics, Tally};
 
 /// Pause after a failed turn.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -27,7 +29,21 @@ pub(crate) struct Part {
     serial: u64,
     again: bool,
     outcomes: Vec<Outcome>,
-    heard: Vec<Option<oneshot::Sender<Settled>>>,
+    followed: Vec<Followed>,
+}
+
+/// Who hears what became of an outcome, and what is counted of it.
+type Followed = (Option<oneshot::Sender<Settled>>, Tally);
+
+/// A turn that is out.
+pub(crate) type Turn = Pin<Box<dyn Future<Output = Ended>>>;
+
+/// The end of a turn; never, while there is none.
+pub(crate) async fn end_of(turn: &mut Option<Turn>) -> Ended {
+    match turn {
+        Some(turn) => turn.await,
+        None => std::future::pending().await,
+    }
 }
 
 /// A turn that has ended.
@@ -44,11 +60,17 @@ pub(crate) struct Reply {
 }
 
 /// What the next turn would do; empty when there is nothing to do. `room` is how many requests
-/// may be taken in all, `rules` which names are limited.
+/// may be taken in all, `rules` which names are limited, `look` whether to look at each queue
+/// even if there is nothing to do: what comes back shows that its turns do.
 ///
 /// Room goes to queues in priority order, to each but the last as much as it was long: a script
 /// cannot see how much another one took.
-pub(crate) fn plan(queues: &mut [Queue], mut room: usize, rules: &Arc<[Rule]>) -> Vec<Part> {
+pub(crate) fn plan(
+    queues: &mut [Queue],
+    mut room: usize,
+    rules: &Arc<[Rule]>,
+    look: bool,
+) -> Vec<Part> {
     let last = queues.iter().rposition(Queue::may_have_work);
     let mut parts = Vec::new();
     for (index, queue) in queues.iter_mut().enumerate() {
@@ -65,7 +87,7 @@ pub(crate) fn plan(queues: &mut [Queue], mut room: usize, rules: &Arc<[Rule]>) -
         };
         room -= take;
         let read_back = queue.to_read_back();
-        if take == 0 && !queue.has_outcomes() && !read_back {
+        if take == 0 && !queue.has_outcomes() && !read_back && !look {
             continue;
         }
         let again = queue.resend.is_some();
@@ -74,7 +96,8 @@ pub(crate) fn plan(queues: &mut [Queue], mut room: usize, rules: &Arc<[Rule]>) -
             let portion = portion(queue.leaving.iter().map(|leaving| leaving.outcome.size()));
             Resend { serial: queue.serial, leaving: queue.leaving.drain(..portion).collect() }
         });
-        let (outcomes, heard) = leaving.into_iter().map(|l| (l.outcome, l.heard)).unzip();
+        let leaving = leaving.into_iter().map(|l| (l.outcome, (l.heard, l.tally)));
+        let (outcomes, followed) = leaving.unzip();
         if take > 0 {
             queue.turn_goes_out();
         }
@@ -89,7 +112,7 @@ pub(crate) fn plan(queues: &mut [Queue], mut room: usize, rules: &Arc<[Rule]>) -
             serial,
             again,
             outcomes,
-            heard,
+            followed,
         });
     }
     parts
@@ -158,15 +181,34 @@ impl Part {
         self.outcomes.iter().any(|outcome| outcome.id == id)
     }
 
-    /// Tells those who want to hear, and logs what was refused.
-    pub(crate) fn settled(self, settled: Vec<Settled>) {
-        for ((outcome, heard), settled) in self.outcomes.iter().zip(self.heard).zip(settled) {
+    /// The part of a probe, which leases it, or settles it with `outcome`.
+    pub(crate) fn of_probe(keys: Arc<WorkerKeys>, serial: u64, outcome: Option<Outcome>) -> Self {
+        Self {
+            // None of the worker's: the probe takes its part back before anybody looks.
+            queue: usize::MAX,
+            keys,
+            take: usize::from(outcome.is_none()),
+            parked: Vec::new(),
+            rules: Arc::from([]),
+            read_back: false,
+            serial,
+            again: false,
+            outcomes: outcome.into_iter().collect(),
+            followed: Vec::new(),
+        }
+    }
+
+    /// Tells those who want to hear, counts, and logs what was refused.
+    pub(crate) fn settled(self, settled: Vec<Settled>, metrics: &Metrics) {
+        let followed = self.outcomes.iter().zip(self.followed);
+        for ((outcome, (heard, tally)), settled) in followed.zip(settled) {
             match settled {
-                Settled::Yes => {}
+                Settled::Yes => metrics.settled(outcome, tally),
                 Settled::Parked => {
                     tracing::info!(id = outcome.id, "parked for a worker that maps its name");
                 }
                 Settled::LeaseLost => {
+                    metrics.refused(outcome, tally);
                     tracing::warn!(id = outcome.id, "its lease was gone: nothing was settled");
                 }
             }
@@ -178,13 +220,40 @@ impl Part {
 
     /// Puts everything back, to be tried again under the same number.
     pub(crate) fn undo(self, queue: &mut Queue) {
-        let leaving = self.outcomes.into_iter().zip(self.heard);
-        let leaving: Vec<Leaving> =
-            leaving.map(|(outcome, heard)| Leaving { outcome, heard }).collect();
+        let leaving = self.outcomes.into_iter().zip(self.followed);
+        let leaving = leaving.map(|(outcome, (heard, tally))| Leaving { outcome, heard, tally });
+        let leaving: Vec<Leaving> = leaving.collect();
         if !leaving.is_empty() {
             queue.resend = Some(Resend { serial: self.serial, leaving });
         }
         queue.parked.extend(self.parked);
         queue.doubt();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redcall_common::store::Settlement;
+    use redcall_common::store::keys::Keys;
+
+    use super::*;
+
+    #[test]
+    fn an_outcome_is_counted_as_it_was_settled() {
+        let keys = Arc::new(WorkerKeys::probe(&Keys::new("redcall").of("default"), "w"));
+        let metrics = Metrics::new();
+        for settled in [Settled::Yes, Settled::Parked, Settled::LeaseLost] {
+            let outcome = Outcome::new("a", Settlement::Done);
+            let mut part = Part::of_probe(keys.clone(), 1, Some(outcome));
+            part.followed.push((None, Tally { job: Some("add".to_owned()), ran: None }));
+            part.settled(vec![settled], &metrics);
+        }
+        let mut text = String::new();
+        metrics.encode(&mut text).unwrap();
+        let mut counted: Vec<&str> =
+            text.lines().filter_map(|line| line.strip_prefix("redcall_jobs_total")).collect();
+        counted.sort_unstable();
+        let expected = [r#"{job="add",outcome="lost"} 1"#, r#"{job="add",outcome="ok"} 1"#];
+        assert_eq!(counted, expected);
     }
 }

@@ -11,8 +11,21 @@ use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 
 use crate::workspace::runs;
 
-/// The server; `redis-server` is a link to a program in `redis-tools`.
-const PACKAGES: [&str; 2] = ["redis-server", "redis-tools"];
+/// What is fetched.
+pub(super) struct Server {
+    /// The program is a link in the first to one in the second.
+    packages: [&'static str; 2],
+    /// Where Debian has it, beside what every system of its kind has.
+    backports: bool,
+}
+
+/// Redis, in the version of the distribution.
+pub(super) const REDIS: Server =
+    Server { packages: ["redis-server", "redis-tools"], backports: false };
+
+/// Valkey: 8 in Debian 12's backports.
+pub(super) const VALKEY: Server =
+    Server { packages: ["valkey-server", "valkey-tools"], backports: true };
 
 /// Where the system notes which packages are installed.
 const STATUS: &str = "/var/lib/dpkg/status";
@@ -23,16 +36,16 @@ pub(super) fn is_here() -> bool {
 }
 
 /// Unpacks the server and the libraries that this machine lacks into `<folder>/unpacked`.
-pub(super) fn unpack(folder: &Path) -> miette::Result<()> {
+pub(super) fn unpack(folder: &Path, server: &Server) -> miette::Result<()> {
     let packages = folder.join("packages");
     fs::create_dir_all(&packages).into_diagnostic()?;
     // The system's package lists first. They are empty in most containers, and where they are old
     // the files that they name are gone: then with lists of our own.
-    let system = Apt { lists: None };
-    if system.fetch(&packages).is_err() {
-        let own = Apt { lists: Some(folder.join("apt")) };
+    let system = Apt { lists: None, sources: None };
+    if system.fetch(&packages, server).is_err() {
+        let own = Apt { lists: Some(folder.join("apt")), sources: server.sources(folder)? };
         own.update()?;
-        own.fetch(&packages)?;
+        own.fetch(&packages, server)?;
     }
     let root = folder.join("unpacked");
     for entry in fs::read_dir(&packages).into_diagnostic()? {
@@ -46,9 +59,32 @@ pub(super) fn unpack(folder: &Path) -> miette::Result<()> {
     Ok(())
 }
 
+impl Server {
+    /// A list of sources with the backports, where the system is Debian.
+    fn sources(&self, folder: &Path) -> miette::Result<Option<PathBuf>> {
+        let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+        let field = |name: &str| {
+            let line = release.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+            line.map(|value| value.trim_matches('"'))
+        };
+        let (Some("debian"), Some(codename), true) =
+            (field("ID"), field("VERSION_CODENAME"), self.backports)
+        else {
+            return Ok(None);
+        };
+        let file = folder.join("sources.list");
+        let suite = |suite: &str| format!("deb http://deb.debian.org/debian {suite} main\n");
+        let text = suite(codename) + &suite(&format!("{codename}-backports"));
+        fs::write(&file, text).into_diagnostic()?;
+        Ok(Some(file))
+    }
+}
+
 /// apt, with the system's package lists or with lists of our own.
 struct Apt {
     lists: Option<PathBuf>,
+    /// Instead of the system's sources.
+    sources: Option<PathBuf>,
 }
 
 impl Apt {
@@ -67,6 +103,10 @@ impl Apt {
             command.args(["-o", &option("State", &lists.join("state"))]);
             command.args(["-o", &option("Cache", &lists.join("cache"))]);
             command.args(["-o", &option("State::status", Path::new(STATUS))]);
+            if let Some(sources) = &self.sources {
+                command.args(["-o", &option("Etc::sourcelist", sources)]);
+                command.args(["-o", &option("Etc::sourceparts", Path::new("/dev/null"))]);
+            }
         }
         command
     }
@@ -82,15 +122,15 @@ impl Apt {
     }
 
     /// Fetches the packages that are needed into `folder`.
-    fn fetch(&self, folder: &Path) -> miette::Result<()> {
+    fn fetch(&self, folder: &Path, server: &Server) -> miette::Result<()> {
         let plan = output(
             self.command()
                 .args(["--simulate", "--yes", "--no-install-recommends"])
                 .args(["-o", "Debug::NoLocking=1", "install"])
-                .args(PACKAGES),
+                .args(server.packages),
         )?;
         let mut download = self.command();
-        download.args(["--quiet", "--quiet", "download"]).args(needed(&plan));
+        download.args(["--quiet", "--quiet", "download"]).args(needed(&plan, server));
         output(download.current_dir(folder)).map(drop)
     }
 }
@@ -98,7 +138,7 @@ impl Apt {
 /// The server's packages, and those libraries that an installation would bring with them, from
 /// apt's simulation of one. Its other companions (users, services) matter only to an installation,
 /// and the C library must be the one that the machine's loader belongs to.
-fn needed(plan: &str) -> Vec<&str> {
+fn needed<'a>(plan: &'a str, server: &Server) -> Vec<&'a str> {
     let new = plan.lines().filter_map(|line| {
         let mut words = line.strip_prefix("Inst ")?.split(' ');
         let name = words.next()?;
@@ -106,7 +146,7 @@ fn needed(plan: &str) -> Vec<&str> {
         let installed = words.next()?.starts_with('[');
         (name.starts_with("lib") && !name.starts_with("libc6") && !installed).then_some(name)
     });
-    PACKAGES.into_iter().chain(new).collect()
+    server.packages.into_iter().chain(new).collect()
 }
 
 /// Runs a command and returns what it printed.
@@ -140,6 +180,9 @@ Inst redis-tools (5:7.0.15 Debian:12.11/stable [amd64])
 Inst redis-server (5:7.0.15 Debian:12.11/stable [amd64])
 Conf libatomic1 (12.2.0-14 Debian:12.11/stable [amd64])
 ";
-        assert_eq!(needed(plan), ["redis-server", "redis-tools", "libatomic1", "libjemalloc2"]);
+        assert_eq!(
+            needed(plan, &REDIS),
+            ["redis-server", "redis-tools", "libatomic1", "libjemalloc2"]
+        );
     }
 }

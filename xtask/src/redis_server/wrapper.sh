@@ -1,9 +1,9 @@
 #!/bin/sh
-# Runs the Redis server that stands beside this file, with the libraries unpacked with it.
+# Runs the server that stands beside this file, with the libraries unpacked with it.
 here=${0%/*}
 for folder in @LIBRARIES@; do
     LD_LIBRARY_PATH=$here/$folder${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 done
 export LD_LIBRARY_PATH
 # exec: whoever starts us must get the server's own process id.
-exec "$here/unpacked/usr/bin/redis-server" "$@"
+exec "$here/unpacked/usr/bin/@PROGRAM@" "$@"

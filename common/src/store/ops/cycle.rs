@@ -66,6 +66,12 @@ impl WorkerKeys {
             queue,
         }
     }
+
+    /// The same, for a worker whose registry is that of another queue.
+    pub(super) fn registered_at(mut self, queue: &QueueKeys) -> Self {
+        self.fixed[7] = queue.workers();
+        self
+    }
 }
 
 /// What the script said of one outcome.

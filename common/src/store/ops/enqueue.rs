@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::TryFutureExt;
 use redis::Value;
 
 use super::read;
@@ -61,14 +62,14 @@ impl Link {
             let (mut conn, generation) = self.connection(within).await?;
             let mut pipe = redis::pipe();
             pipe.ignore_errors().cmd("UNLINK").arg(forget).add_command(call.clone());
-            let sent = pipe.query_async::<Vec<redis::RedisResult<Value>>>(&mut conn).await;
-            let mut replies = self.note(generation, sent.map_err(StoreError::from))?;
+            let sending = pipe.query_async::<Vec<redis::RedisResult<Value>>>(&mut conn);
+            let mut replies = self.during(generation, sending.map_err(StoreError::from)).await?;
             match replies.pop() {
                 Some(Ok(value)) => value,
                 Some(Err(error)) if script::is_no_script(&error) => {
                     self.run(&ENQUEUE, &call, within).await?
                 }
-                Some(Err(error)) => return Err(error.into()),
+                Some(Err(error)) => return self.note(generation, Err(error.into())),
                 None => return Err(StoreError::Unexpected("enqueue")),
             }
         };

@@ -3,6 +3,7 @@
 mod cancel;
 mod claim;
 mod cycle;
+mod durable;
 mod enqueue;
 mod frame;
 mod heartbeat;
@@ -12,6 +13,7 @@ mod outcome;
 mod pause;
 mod place;
 mod pop;
+mod probe;
 mod promote;
 mod queues;
 mod release;

@@ -16,6 +16,9 @@ pub struct Outcome {
     pub id: String,
     /// What is done with it.
     pub settlement: Settlement,
+    /// The error with which it ended; `None` if it was answered, or goes on. The script does not
+    /// get it.
+    pub code: Option<Code>,
     /// What this run was, as JSON for its history; empty where it is not kept.
     pub run: String,
     /// The call that it was, if it has an idempotency key and has ended.
@@ -78,10 +81,10 @@ pub enum Settlement {
 }
 
 impl Outcome {
-    /// An outcome without history and idempotency key.
+    /// An outcome without history, idempotency key and error.
     #[must_use]
     pub fn new(id: impl Into<String>, settlement: Settlement) -> Self {
-        Self { id: id.into(), settlement, run: String::new(), call: None }
+        Self { id: id.into(), settlement, code: None, run: String::new(), call: None }
     }
 
     /// About how many bytes it has on its way to Redis.

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisResult, Value};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::cycle::{Cycle, CycleReply, Rule, WorkerKeys, reply};
-use crate::store::connection::Connector;
+use crate::store::connection::{Connector, Peer};
 use crate::store::error::StoreError;
 use crate::store::link::Link;
 use crate::store::script::{self, CYCLE};
@@ -29,8 +30,10 @@ const OPEN_WITHIN: Duration = Duration::from_secs(8);
 pub struct BlockingPop {
     connector: Connector,
     keys: Arc<WorkerKeys>,
-    conn: Option<MultiplexedConnection>,
+    conn: Option<(MultiplexedConnection, Peer)>,
     unblocker: Unblocker,
+    /// Of other connections, since this one was made.
+    losses: watch::Receiver<u64>,
 }
 
 /// Names a [`BlockingPop`]'s connection, to end its pop from elsewhere: [`Link::unblock`].
@@ -41,7 +44,8 @@ impl BlockingPop {
     /// Connects at the first use.
     #[must_use]
     pub fn new(connector: Connector, keys: Arc<WorkerKeys>) -> Self {
-        Self { connector, keys, conn: None, unblocker: Unblocker::default() }
+        let losses = connector.losses();
+        Self { connector, keys, conn: None, unblocker: Unblocker::default(), losses }
     }
 
     /// What [`Link::unblock`] takes to end a pop of this connection.
@@ -65,14 +69,22 @@ impl BlockingPop {
         block: Duration,
         rules: &[Rule],
     ) -> Result<CycleReply, StoreError> {
-        if self.conn.is_none() {
+        if self.conn.is_none() || self.losses.has_changed().unwrap_or(true) {
             self.renew().await?;
         }
-        let Some(mut conn) = self.conn.take() else { return Err(self.silent()) };
+        let Some((mut conn, peer)) = self.conn.take() else { return Err(self.silent()) };
         let lease = Cycle { rules, ..Cycle::take(&self.keys, 0) }.call();
-        let reply = timeout(block + GRACE, self.pop(&mut conn, block, &lease)).await;
-        let reply = reply.map_err(|_| self.silent())??;
-        self.conn = Some(conn);
+        let mut losses = self.losses.clone();
+        let reply = tokio::select! {
+            reply = timeout(block + GRACE, self.pop(&mut conn, block, &lease)) => {
+                reply.map_err(|_| self.silent())??
+            }
+            // Nobody will write there any more.
+            () = self.connector.moved(&peer) => return Err(self.silent()),
+            // A connection that blocks cannot be asked whether it stands.
+            _ = losses.changed() => return Err(self.silent()),
+        };
+        self.conn = Some((conn, peer));
         Ok(reply)
     }
 
@@ -84,13 +96,14 @@ impl BlockingPop {
     /// When Redis cannot be reached or refuses.
     pub async fn renew(&mut self) -> Result<(), StoreError> {
         self.conn = None;
+        self.losses.mark_unchanged();
         // Bounded here: this connection has no response timeout.
         self.conn = Some(timeout(OPEN_WITHIN, self.open()).await.map_err(|_| self.silent())??);
         Ok(())
     }
 
-    async fn open(&self) -> Result<MultiplexedConnection, StoreError> {
-        let mut conn = self.connector.open_blocking().await?;
+    async fn open(&self) -> Result<(MultiplexedConnection, Peer), StoreError> {
+        let (mut conn, peer) = self.connector.open_blocking().await?;
         let last = self.unblocker.0.load(Ordering::Acquire);
         if last != 0 {
             self.connector.cut(&mut conn, last).await?;
@@ -98,7 +111,7 @@ impl BlockingPop {
         CYCLE.load(&mut conn).await?;
         let id: i64 = redis::cmd("CLIENT").arg("ID").query_async(&mut conn).await?;
         self.unblocker.0.store(id, Ordering::Release);
-        Ok(conn)
+        Ok((conn, peer))
     }
 
     async fn pop(

@@ -14,7 +14,7 @@ use super::{Store, WITHIN, envelope, outcome};
 impl Store {
     /// The dead letters of the queue, which holds up to `max_length` requests.
     fn letters(&self, max_length: u64) -> DeadLetters {
-        let inspector = Inspector::new(&self.connector, Keys::new("redcall")).unwrap();
+        let inspector = Inspector::new(&self.connector, Keys::new("redcall"));
         inspector.dead("q", max_length)
     }
 

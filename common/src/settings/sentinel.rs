@@ -1,0 +1,105 @@
+//! `redis+sentinel://` taken apart: which Sentinels, which service, and how its servers are reached.
+
+/// The parts of `redis+sentinel://[USER:PASSWORD@]HOST:PORT[,HOST:PORT…]/SERVICE[/DATABASE]`, each
+/// an address that the driver reads. `rediss+sentinel://` is the same with TLS all over.
+///
+/// User and password are those of the Redis servers; the Sentinels' own come behind, as
+/// `?sentinel_username=…&sentinel_password=…`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentinelUrl {
+    /// The Sentinels, at least one.
+    pub nodes: Vec<String>,
+    /// What the Sentinels call the primary and its replicas.
+    pub service: String,
+    /// An address like that of each server but for its host and port.
+    pub like: String,
+}
+
+/// Where Sentinels listen if nothing else is said.
+const PORT: &str = "26379";
+
+impl SentinelUrl {
+    /// `None` for any other address.
+    ///
+    /// # Errors
+    ///
+    /// What is missing; no part of the address behind its scheme is in it.
+    pub fn parse(url: &str) -> Result<Option<Self>, &'static str> {
+        let (scheme, rest) = match url.split_once("+sentinel://") {
+            Some((scheme @ ("redis" | "rediss"), rest)) => (scheme, rest),
+            _ => return Ok(None),
+        };
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (user, rest) = match rest.rsplit_once('@') {
+            Some((user, _)) if user.contains('/') => {
+                return Err("has an unencoded `/`, `?` or `#` before its `@`");
+            }
+            Some((user, rest)) => (format!("{user}@"), rest),
+            None => (String::new(), rest),
+        };
+        let mut path = rest.split('/');
+        let hosts = path.next().unwrap_or_default();
+        let service = path.next().filter(|name| !name.is_empty());
+        let service = service.ok_or("names no service: write …/SERVICE behind the hosts")?;
+        let database = path.next().unwrap_or_default();
+        let mut of_sentinel = (String::new(), String::new());
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=') {
+                Some(("sentinel_username", user)) => user.clone_into(&mut of_sentinel.0),
+                Some(("sentinel_password", word)) => word.clone_into(&mut of_sentinel.1),
+                _ => {
+                    return Err("may have only sentinel_username and sentinel_password behind `?`");
+                }
+            }
+        }
+        let who = match (&*of_sentinel.0, &*of_sentinel.1) {
+            ("", "") => String::new(),
+            (user, word) => format!("{user}:{word}@"),
+        };
+        let nodes = hosts.split(',').map(|host| {
+            // Of an address in brackets only what comes behind them can be a port.
+            let named = host.rsplit(']').next().is_some_and(|end| end.contains(':'));
+            match host {
+                "" => Err("names no host"),
+                _ if named => Ok(format!("{scheme}://{who}{host}")),
+                _ => Ok(format!("{scheme}://{who}{host}:{PORT}")),
+            }
+        });
+        Ok(Some(Self {
+            nodes: nodes.collect::<Result<_, _>>()?,
+            service: service.to_owned(),
+            like: format!("{scheme}://{user}primary/{database}"),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(url: &str) -> SentinelUrl {
+        SentinelUrl::parse(url).unwrap_or_default().unwrap_or_else(|| panic!("{url}"))
+    }
+
+    #[test]
+    fn an_address_of_sentinels_is_taken_apart() {
+        let url = parsed("redis+sentinel://a/main");
+        assert_eq!(url.nodes, ["redis://a:26379"]);
+        assert_eq!((&*url.service, &*url.like), ("main", "redis://primary/"));
+
+        let url = "rediss+sentinel://me:p%40w@a:1,[::1],[::2]:3/main/4?sentinel_password=s";
+        let url = parsed(url);
+        assert_eq!(
+            url.nodes,
+            ["rediss://:s@a:1", "rediss://:s@[::1]:26379", "rediss://:s@[::2]:3"]
+        );
+        assert_eq!((&*url.service, &*url.like), ("main", "rediss://me:p%40w@primary/4"));
+    }
+
+    #[test]
+    fn other_addresses_are_none_of_sentinels() {
+        for url in ["redis://a", "embedded", "unix+sentinel://a/b", "+sentinel://a/b"] {
+            assert_eq!(SentinelUrl::parse(url), Ok(None), "{url}");
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! `probe.lua`: a request of the worker's own, to see that its turns lease and settle.
+//!
+//! It goes the way of every request, but on keys that only its worker knows: nobody else can take
+//! it, nothing counts it, and what a worker that dies leaves of it goes by its TTL.
+
+use std::time::Duration;
+
+use super::cycle::WorkerKeys;
+use super::read;
+use crate::store::error::StoreError;
+use crate::store::keys::QueueKeys;
+use crate::store::link::Link;
+use crate::store::script::PROBE;
+
+/// How long what belongs to a probe lies at Redis at most.
+const TTL: Duration = Duration::from_secs(60);
+
+impl WorkerKeys {
+    /// The key names of the probes of `worker`, in the slot of `queue`, whose registry says
+    /// whether the worker lives.
+    #[must_use]
+    pub fn probe(queue: &QueueKeys, worker: &str) -> Self {
+        Self::new(queue.probe(worker), worker, 1, TTL).registered_at(queue)
+    }
+}
+
+impl Link {
+    /// Puts the envelope of a probe where the next turn on `keys` takes it from.
+    ///
+    /// # Errors
+    ///
+    /// After [`StoreError::Lost`] it may lie there; the next one takes its place.
+    pub async fn put_probe(
+        &self,
+        keys: &WorkerKeys,
+        envelope: &str,
+        within: Duration,
+    ) -> Result<(), StoreError> {
+        let own = &keys.queue;
+        let mut call = PROBE.call(&[own.queue(), keys.leases.clone(), own.live()]);
+        call.arg(envelope).arg(u64::try_from(TTL.as_millis()).unwrap_or(u64::MAX));
+        read("probe", self.run(&PROBE, &call, within).await?)
+    }
+}

@@ -1,0 +1,170 @@
+//! Which server is the primary, by what the Sentinels say.
+//!
+//! Own code and not the driver's: that one opens new connections for every question, none of them
+//! bounded in time, and believes whoever answers first.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, RedisError};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::error::StoreError;
+
+/// How often it is asked whether the primary is still the primary.
+const WATCH_EVERY: Duration = Duration::from_millis(250);
+/// How long the others may still answer when one has: a Sentinel that was cut off names the
+/// primary of before.
+const AGREE_WITHIN: Duration = Duration::from_millis(50);
+
+/// A primary, by the count of the failover that made it one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Primary {
+    epoch: u64,
+    pub(super) host: String,
+    pub(super) port: u16,
+}
+
+/// The Sentinels of one deployment.
+pub(super) struct Sentinels {
+    nodes: Vec<Node>,
+    service: String,
+    within: Duration,
+    /// Written by whoever has asked, never with an older epoch; read by everyone.
+    known: watch::Sender<Option<Primary>>,
+    watched: AtomicBool,
+}
+
+/// One Sentinel, and the connection to it while that stands.
+struct Node {
+    client: Client,
+    conn: Mutex<Option<MultiplexedConnection>>,
+}
+
+impl fmt::Debug for Sentinels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = &*self.known.borrow();
+        f.debug_struct("Sentinels").field("service", &self.service).field("known", known).finish()
+    }
+}
+
+impl Sentinels {
+    /// Asks nothing yet. One question lasts at most `within`.
+    pub(super) fn new(nodes: Vec<Client>, service: String, within: Duration) -> Arc<Self> {
+        let node = |client| Node { client, conn: Mutex::default() };
+        Arc::new(Self {
+            nodes: nodes.into_iter().map(node).collect(),
+            service,
+            within,
+            known: watch::Sender::new(None),
+            watched: AtomicBool::new(false),
+        })
+    }
+
+    /// Asks all Sentinels; of those who answer, the one that knows of the latest failover counts.
+    /// From the first question on, a task of this runtime asks again and again, for
+    /// [`Sentinels::moved`].
+    pub(super) async fn primary(self: &Arc<Self>) -> Result<Primary, StoreError> {
+        if !self.watched.swap(true, Ordering::Relaxed) {
+            tokio::spawn(watch_over(Arc::downgrade(self)));
+        }
+        self.ask().await
+    }
+
+    /// Returns when another server than `primary` is the primary.
+    pub(super) async fn moved(&self, primary: &Primary) {
+        let mut known = self.known.subscribe();
+        let is_another = |known: &Option<Primary>| {
+            known.as_ref().is_some_and(|known| {
+                known.epoch >= primary.epoch
+                    && (&known.host, known.port) != (&primary.host, primary.port)
+            })
+        };
+        if known.wait_for(is_another).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    async fn ask(&self) -> Result<Primary, StoreError> {
+        let mut asking: FuturesUnordered<_> =
+            self.nodes.iter().map(|node| node.ask(&self.service, self.within)).collect();
+        let mut until = Instant::now() + self.within;
+        let (mut best, mut failed) = (None::<Primary>, None);
+        while let Ok(Some(said)) = timeout_at(until, asking.next()).await {
+            match said {
+                Ok(primary) => {
+                    until = until.min(Instant::now() + AGREE_WITHIN);
+                    if best.as_ref().is_none_or(|best| best.epoch < primary.epoch) {
+                        best = Some(primary);
+                    }
+                }
+                Err(error) => failed = error.or(failed),
+            }
+        }
+        let Some(best) = best else {
+            return Err(StoreError::NoPrimary {
+                service: self.service.clone(),
+                source: failed.map(Arc::new),
+            });
+        };
+        self.known.send_if_modified(|known| {
+            let is_news =
+                known.as_ref().is_none_or(|known| known.epoch <= best.epoch && *known != best);
+            if is_news {
+                *known = Some(best.clone());
+            }
+            is_news
+        });
+        Ok(best)
+    }
+}
+
+/// Asks as long as there is somebody who connects.
+async fn watch_over(sentinels: Weak<Sentinels>) {
+    loop {
+        sleep(WATCH_EVERY).await;
+        let Some(sentinels) = sentinels.upgrade() else { return };
+        if let Err(error) = sentinels.ask().await {
+            tracing::debug!(%error, "no Sentinel says which Redis is the primary");
+        }
+    }
+}
+
+impl Node {
+    /// What this Sentinel says; without an error when it does not know the service.
+    async fn ask(&self, service: &str, within: Duration) -> Result<Primary, Option<RedisError>> {
+        let kept = self.kept().take();
+        let mut conn = match kept {
+            Some(conn) => conn,
+            None => {
+                let config = AsyncConnectionConfig::new()
+                    .set_connection_timeout(Some(within))
+                    .set_response_timeout(Some(within));
+                self.client.get_multiplexed_async_connection_with_config(&config).await?
+            }
+        };
+        let question = redis::cmd("SENTINEL").arg("MASTER").arg(service).to_owned();
+        let fields: Vec<(String, String)> = question.query_async(&mut conn).await?;
+        *self.kept() = Some(conn);
+        let field = |name: &str| Some(&fields.iter().find(|(field, _)| field == name)?.1);
+        let read = || {
+            Some(Primary {
+                epoch: field("config-epoch")?.parse().ok()?,
+                host: field("ip")?.clone(),
+                port: field("port")?.parse().ok()?,
+            })
+        };
+        read().ok_or(None)
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Option<MultiplexedConnection>> {
+        // It holds a connection or none, whoever died with it.
+        self.conn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,161 @@
+//! When a worker is ready: whenever it consumes, whatever its handlers and its queues do.
+
+use std::time::Instant;
+
+use redcall_testkit::eventually;
+use redcall_tests::Bench;
+use redis::AsyncCommands;
+use serde_json::json;
+
+use super::{Served, kill};
+use crate::support::{blocked, is_registry, keys};
+
+/// How often a command was carried out, in scripts as well.
+async fn carried_out(conn: &mut redis::aio::MultiplexedConnection, command: &str) -> u64 {
+    let stats: String = redis::cmd("INFO").arg("commandstats").query_async(conn).await.unwrap();
+    let start = format!("cmdstat_{command}:calls=");
+    let line = stats.lines().find_map(|line| line.strip_prefix(&start));
+    line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+}
+
+#[tokio::test]
+async fn an_idle_worker_is_ready_and_its_probe_leaves_nothing_for_others() {
+    let bench = Bench::new().await;
+    let served = Served::of(&bench).await;
+    let answer = served.becomes(200).await;
+    assert!(answer.head.contains("content-type: application/json"), "{}", answer.head);
+    let mut report = answer.json();
+    let probe_ms = report["probe_ms"].take().as_f64().unwrap();
+    assert!(probe_ms > 0.0 && probe_ms < 500.0, "{probe_ms}");
+    for queue in ["high", "default", "low"] {
+        let seen = report["queues"][queue]["seen_ms_ago"].take();
+        assert!(seen.as_u64().unwrap() < 1000, "{queue}: {seen}");
+    }
+    let none = json!({"seen_ms_ago": null});
+    let queues = json!({"high": none, "default": none, "low": none});
+    let expected = json!({"ready": true, "reasons": [], "queues": queues, "probe_ms": null});
+    assert_eq!(report, expected);
+
+    let mut conn = bench.redis.connection().await;
+    let of_probes = |key: &String| key.starts_with("redcall:{high}:probe:");
+    let (probes, others): (Vec<String>, Vec<String>) =
+        keys(&mut conn).await.into_iter().partition(of_probes);
+    assert!(!probes.is_empty());
+    for key in probes {
+        let ttl: i64 = conn.pttl(&key).await.unwrap();
+        assert!((1..=60_000).contains(&ttl), "{key} goes in {ttl} ms");
+    }
+    for key in others {
+        let as_default = key.replace("{high}", "{default}").replace("{low}", "{default}");
+        assert!(is_registry(&as_default) && !key.contains(":turn:"), "{key}");
+    }
+    let seen = bench.client().await.inspect().queues().await.unwrap();
+    let names: Vec<&str> = seen.iter().map(|queue| queue.queue.as_str()).collect();
+    assert_eq!(names, ["default", "high", "low"]);
+    assert!(seen.iter().all(|queue| queue.length + queue.running + queue.dead == 0), "{seen:?}");
+    let metrics = served.metrics().await;
+    assert!(!metrics.keys().any(|name| name.starts_with("redcall_jobs_total")), "{metrics:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_often_it_is_asked_it_probes_about_once_a_second() {
+    let bench = Bench::new().await;
+    let served = Served::of(&bench).await;
+    let mut conn = bench.redis.connection().await;
+    let begun = Instant::now();
+    let mut asked = 0;
+    while begun.elapsed().as_millis() < 2200 {
+        let asking = (0..20).map(|_| served.get("/ready"));
+        for answer in futures_util::future::join_all(asking).await {
+            assert_eq!(answer.status, 200, "{}", answer.body);
+            // Nothing happens there, and a pop blocks for longer: each probe looks.
+            for (queue, seen) in answer.json()["queues"].as_object().unwrap() {
+                assert!(seen["seen_ms_ago"].as_u64().unwrap() < 2000, "{queue}: {}", answer.body);
+            }
+            asked += 1;
+        }
+    }
+    let seconds = begun.elapsed().as_secs() + 1;
+    // Nothing else pushes at a tail here.
+    let probes = carried_out(&mut conn, "rpush").await;
+    assert!(probes >= 2 && probes <= seconds, "{probes} probes in {seconds} s");
+    assert!(asked > 100, "only {asked}");
+}
+
+#[tokio::test]
+async fn a_worker_whose_slots_are_all_taken_is_ready() {
+    let bench = Bench::new().await;
+    let mut env = bench.environment();
+    env.insert("REDCALL__WORKER__CONCURRENCY".into(), "1".into());
+    let served = Served::start("redcall-worker", env).await;
+    let client = bench.client().await;
+    client.call("sleep", &json!({"ms": 600_000})).await.unwrap();
+    client.call("sleep", &json!({"ms": 600_000})).await.unwrap();
+    served.counts(r#"redcall_slots{state="free"}"#, 0.0).await;
+    let report = served.becomes(200).await.json();
+    assert!(report["queues"]["low"]["seen_ms_ago"].as_u64().unwrap() < 1000, "{report}");
+    served.counts(r#"redcall_queue_length{queue="default"}"#, 1.0).await;
+    // Its pops cannot be sent out again before a slot is free: its turns show that it goes on.
+    let mut conn = bench.redis.connection().await;
+    let killed = kill(&mut conn, "redcall-worker-").await;
+    // All but the one whose pop brought the job that runs: nothing is out there.
+    served.counts("redcall_reconnects_total", killed as f64 - 1.0).await;
+    served.becomes(200).await;
+}
+
+#[tokio::test]
+async fn handlers_that_block_all_their_threads_stall_no_probe() {
+    let bench = Bench::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut env = bench.environment();
+    env.insert("MORTAL_FOLDER".into(), folder.path().to_str().unwrap().into());
+    let served = Served::start("mortal", env).await;
+    let client = bench.client().await;
+    // As many threads as handlers have.
+    let threads = std::thread::available_parallelism().map_or(4, |cores| cores.get().max(4));
+    for _ in 0..threads {
+        client.call("blocks", &()).await.unwrap();
+    }
+    eventually("all threads to be blocked", async || {
+        let effects = std::fs::read_to_string(folder.path().join("effects")).unwrap_or_default();
+        (effects.lines().count() == threads).then_some(())
+    })
+    .await;
+    for _ in 0..3 {
+        assert_eq!(served.get("/live").await.status, 200);
+        assert_eq!(served.get("/ready").await.status, 200);
+        served.counts(r#"redcall_slots{state="busy"}"#, threads as f64).await;
+    }
+}
+
+#[tokio::test]
+async fn a_paused_queue_is_ready() {
+    let bench = Bench::new().await;
+    let served = Served::of(&bench).await;
+    let client = bench.client().await;
+    for queue in ["high", "default", "low"] {
+        client.pause(queue).await.unwrap();
+    }
+    client.request("add").data(&json!({"a": 1, "b": 1})).queue("low").send().await.unwrap();
+    served.counts(r#"redcall_queue_length{queue="low"}"#, 1.0).await;
+    assert_eq!(served.get("/ready").await.status, 200);
+    for queue in ["high", "default", "low"] {
+        client.resume(queue).await.unwrap();
+    }
+    served.counts(r#"redcall_jobs_total{job="add",outcome="ok"}"#, 1.0).await;
+    assert_eq!(served.get("/ready").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_new_connection_makes_the_last_probe_void() {
+    let bench = Bench::new().await;
+    let served = Served::of(&bench).await;
+    let mut conn = bench.redis.connection().await;
+    eventually("all pops to block", async || (blocked(&mut conn).await == 3).then_some(())).await;
+    served.becomes(200).await;
+    let before = carried_out(&mut conn, "rpush").await;
+    let killed = kill(&mut conn, "redcall-worker-").await;
+    served.counts("redcall_reconnects_total", killed as f64).await;
+    served.becomes(200).await;
+    assert!(carried_out(&mut conn, "rpush").await > before);
+}

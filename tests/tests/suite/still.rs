@@ -1,0 +1,51 @@
+//! A queue that seems to be served, but whose requests stay where they are.
+
+use redcall_client::{Client, Request};
+use redcall_testkit::eventually;
+use redcall_tests::Bench;
+use redis::AsyncCommands;
+use redis::aio::MultiplexedConnection;
+
+use crate::support::QUEUE;
+
+/// The queue, and who calls.
+pub(crate) struct Still {
+    pub(crate) conn: MultiplexedConnection,
+    pub(crate) client: Client,
+    pub(crate) bench: Bench,
+}
+
+impl Still {
+    pub(crate) async fn new() -> Self {
+        Self::with(Bench::new().await).await
+    }
+
+    /// The queue at the server of `bench`, with its settings.
+    pub(crate) async fn with(bench: Bench) -> Self {
+        let mut conn = bench.redis.connection().await;
+        let () = conn.zadd("redcall:{default}:workers", "nobody", "inf").await.unwrap();
+        let client = bench.client().await;
+        Self { conn, client, bench }
+    }
+
+    pub(crate) fn request(&self) -> Request {
+        self.client.request("add").data(&1)
+    }
+
+    /// The time at Redis, ms since the epoch.
+    pub(crate) async fn now_ms(&mut self) -> u64 {
+        let time: (u64, u64) = redis::cmd("TIME").query_async(&mut self.conn).await.unwrap();
+        time.0 * 1000 + time.1 / 1000
+    }
+
+    /// The requests in the queue, as soon as there are `count`; no more come.
+    pub(crate) async fn queued(&mut self, count: usize) -> Vec<String> {
+        let raws = eventually("requests to be queued", async || {
+            let raws: Vec<String> = self.conn.lrange(QUEUE, 0, -1).await.unwrap();
+            (raws.len() >= count).then_some(raws)
+        })
+        .await;
+        assert_eq!(raws.len(), count, "{raws:?}");
+        raws
+    }
+}

@@ -1,0 +1,8 @@
+//! Redis in trouble, one module per kind: nothing that was queued is lost, every wait ends in its
+//! time, and everything goes on by itself when the trouble is over.
+
+mod connections;
+mod durability;
+mod refusals;
+mod restarts;
+mod sentinels;

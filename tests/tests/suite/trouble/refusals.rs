@@ -1,0 +1,152 @@
+//! A Redis that can be reached and refuses.
+
+use std::time::Duration;
+
+use redcall_client::{Client, Code};
+use redcall_common::settings::Settings;
+use redcall_common::store::StoreError;
+use redcall_testkit::{ReplicatedRedis, TestRedis, eventually};
+use redcall_tests::{Bench, RunningWorker};
+use redis::aio::MultiplexedConnection;
+use serde_json::json;
+
+async fn set(conn: &mut MultiplexedConnection, name: &str, value: &str) {
+    let set = redis::cmd("CONFIG").arg("SET").arg(name).arg(value).to_owned();
+    let () = set.query_async(conn).await.unwrap();
+}
+
+/// Ends all connections but the one that says so.
+async fn cut(conn: &mut MultiplexedConnection) {
+    let cut = redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").to_owned();
+    let _: i64 = cut.query_async(conn).await.unwrap();
+}
+
+/// A worker, its client, and a connection of our own.
+async fn stage(bench: &Bench) -> (RunningWorker, Client, MultiplexedConnection) {
+    (bench.worker().await, bench.client().await, bench.redis.connection().await)
+}
+
+#[tokio::test]
+async fn without_memory_new_requests_are_refused_and_the_queue_is_emptied() {
+    let bench = Bench::new().await;
+    let (mut conn, client) = (bench.redis.connection().await, bench.client().await);
+    let mut tickets = Vec::new();
+    for n in 0..200 {
+        tickets.push(client.request("add").data(&json!({"a": n, "b": 1})).submit().await.unwrap());
+    }
+    let later = client.request("echo").data(&7).delay(Duration::from_millis(500));
+    let later = later.submit().await.unwrap();
+    set(&mut conn, "maxmemory", "1").await;
+
+    let error = client.call("add", &1).await.unwrap_err();
+    assert_eq!((error.code(), error.may_be_queued()), (Code::Overloaded, false));
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(1)));
+    let said = "overloaded: Redis refused a command: it is out of memory (not queued)";
+    assert_eq!(error.to_string(), said);
+
+    let _worker = bench.worker().await;
+    for (n, ticket) in tickets.into_iter().enumerate() {
+        assert_eq!(ticket.wait().await.unwrap().data.get(), format!(r#"{{"answer":{}}}"#, n + 1));
+    }
+    assert_eq!(later.wait().await.unwrap().data.get(), "7");
+    set(&mut conn, "maxmemory", "0").await;
+    assert_eq!(client.call_and_wait("echo", &1).await.unwrap().data.get(), "1");
+}
+
+#[tokio::test]
+async fn an_idle_worker_goes_on_when_memory_is_free_again() {
+    let bench = Bench::new().await;
+    let (_worker, client, mut conn) = stage(&bench).await;
+    set(&mut conn, "maxmemory", "1").await;
+    // Its next pop is refused.
+    cut(&mut conn).await;
+    eventually("a call to be refused", async || {
+        let refused = client.request("echo").data(&1).wait().await;
+        refused.is_err_and(|error| error.code() == Code::Overloaded).then_some(())
+    })
+    .await;
+    set(&mut conn, "maxmemory", "0").await;
+    let call = client.request("echo").data(&2).timeout(Duration::from_secs(1));
+    assert_eq!(call.wait().await.unwrap().data.get(), "2");
+}
+
+#[tokio::test]
+async fn a_replica_is_refused_and_left_when_it_cannot_be_written_to() {
+    let redis = ReplicatedRedis::start().await;
+    let mut settings = Settings::default();
+    settings.redis.url = redis.url(1);
+    let error = Client::from_settings(&settings).await.map(drop).unwrap_err();
+    assert_eq!(error.to_string(), "Redis refused a command: it is a read-only replica");
+    assert!(matches!(error, StoreError::Refused(_)));
+}
+
+#[tokio::test]
+async fn a_server_that_became_a_replica_is_used_again_when_it_is_none_any_more() {
+    let (bench, other) = (Bench::new().await, ReplicatedRedis::start().await);
+    let (_worker, client, mut conn) = stage(&bench).await;
+    assert_eq!(client.call_and_wait("echo", &1).await.unwrap().data.get(), "1");
+    let port = other.url(0).rsplit(':').next().unwrap().to_owned();
+    let follow = redis::cmd("REPLICAOF").arg("127.0.0.1").arg(port).to_owned();
+    let () = follow.query_async(&mut conn).await.unwrap();
+    for _ in 0..2 {
+        let call = client.request("echo").data(&1).timeout(Duration::from_millis(300));
+        let error = call.wait().await.unwrap_err();
+        assert!(!error.may_be_queued(), "{error}");
+        assert_eq!(error.code(), Code::Unavailable);
+    }
+    let lead = redis::cmd("REPLICAOF").arg("NO").arg("ONE").to_owned();
+    let () = lead.query_async(&mut conn).await.unwrap();
+    // Its data went with the synchronisation; the worker registers again.
+    let answer = client.request("echo").data(&2).timeout(Duration::from_secs(5)).wait().await;
+    assert_eq!(answer.unwrap().data.get(), "2");
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_named_and_a_mended_one_is_enough() {
+    let redis = TestRedis::start_with(["--requirepass", "right"]).await;
+    let settings = |password: &str| {
+        let mut settings = Settings { redis: redis.settings(), ..Settings::default() };
+        let (socket, _) = settings.redis.url.split_once('?').unwrap_or((&settings.redis.url, ""));
+        settings.redis.url = format!("{socket}?pass={password}");
+        settings
+    };
+    for wrong in ["wrong", ""] {
+        let error = Client::from_settings(&settings(wrong)).await.map(drop).unwrap_err();
+        let said = "Redis refused a command: it wants another user or password";
+        assert_eq!(error.to_string(), said, "{wrong:?}");
+    }
+    Client::from_settings(&settings("right")).await.map(drop).unwrap();
+}
+
+#[tokio::test]
+async fn who_was_locked_out_comes_back_when_the_password_is_what_it_was() {
+    let bench = Bench::new().await;
+    let (_worker, client, mut conn) = stage(&bench).await;
+    set(&mut conn, "requirepass", "another").await;
+    cut(&mut conn).await;
+    eventually("a call to be refused", async || {
+        let call = client.request("echo").data(&1).timeout(Duration::from_millis(300));
+        let refused = call.wait().await.err()?;
+        refused.to_string().contains("it wants another user or password").then_some(())
+    })
+    .await;
+    set(&mut conn, "requirepass", "").await;
+    let call = client.request("echo").data(&2).timeout(Duration::from_secs(5));
+    assert_eq!(call.wait().await.unwrap().data.get(), "2");
+}
+
+#[tokio::test]
+async fn who_finds_no_place_among_the_clients_comes_back_when_there_is_one() {
+    let bench = Bench::new().await;
+    let (_worker, client, mut conn) = stage(&bench).await;
+    set(&mut conn, "maxclients", "1").await;
+    cut(&mut conn).await;
+    let call = client.request("echo").data(&1).timeout(Duration::from_millis(300));
+    let error = call.wait().await.unwrap_err();
+    assert_eq!((error.code(), error.may_be_queued()), (Code::Unavailable, false), "{error}");
+    let error = Client::from_settings(&bench.settings).await.map(drop).unwrap_err();
+    eprintln!("{error}: {:?}", std::error::Error::source(&error));
+    set(&mut conn, "maxclients", "1000").await;
+    let call = client.request("echo").data(&2).timeout(Duration::from_secs(5));
+    assert_eq!(call.wait().await.unwrap().data.get(), "2");
+}

@@ -1,0 +1,91 @@
+//! The primary is lost, and Sentinels make its replica the primary.
+
+use std::time::{Duration, Instant};
+
+use redcall_client::{CallError, Client};
+use redcall_common::settings::{HandlerSettings, JobSettings, Settings};
+use redcall_testkit::{ReplicatedRedis, eventually};
+use redcall_tests::RunningWorker;
+use redcall_worker::Worker;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long after the failover everything has to go on.
+const SOON: Duration = Duration::from_secs(1);
+
+struct Stage {
+    // First, since it takes its leave of servers that still run.
+    _worker: RunningWorker,
+    client: Client,
+    redis: ReplicatedRedis,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let redis = ReplicatedRedis::start().await;
+        let mut settings = Settings { redis: redis.settings(), ..Settings::default() };
+        settings.worker.lease = Duration::from_millis(500);
+        let echo = HandlerSettings::Compiled("builtin:echo".to_owned());
+        settings.jobs.insert("echo".to_owned(), JobSettings::new(echo));
+        let client = Client::from_settings(&settings).await.unwrap();
+        let worker = RunningWorker::start(Worker::from_settings(settings).unwrap());
+        assert_eq!(client.call_and_wait("echo", "first").await.unwrap().data.get(), "\"first\"");
+        Self { _worker: worker, client, redis }
+    }
+
+    /// Calls go through soon after the failover, and the waits over it ended.
+    async fn goes_on(&self, waiting: Vec<tokio::task::JoinHandle<Result<(), CallError>>>) {
+        self.redis.is_primary(1).await;
+        let since = Instant::now();
+        eventually("a call to be answered", async || {
+            let call = self.client.request("echo").data(&1).timeout(SOON);
+            call.wait().await.ok()
+        })
+        .await;
+        let took = since.elapsed();
+        assert!(took < SOON, "the first answer came {took:?} after the failover");
+        for wait in waiting {
+            match wait.await.unwrap() {
+                // What was on its way when the primary was lost, or not replicated yet.
+                Ok(()) | Err(CallError::Unknown { .. } | CallError::TimedOut) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        // People's questions go to the new one as well.
+        assert_eq!(self.client.inspect().workers().await.unwrap().len(), 1);
+    }
+
+    fn calls(&self) -> Vec<tokio::task::JoinHandle<Result<(), CallError>>> {
+        let call = |n: usize| {
+            let call = self.client.request("echo").data(&n).timeout(Duration::from_secs(10));
+            tokio::spawn(async move { call.wait().await.map(drop) })
+        };
+        (0..50).map(call).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_goes_on_when_the_primary_dies() {
+    let mut stage = Stage::new().await;
+    let waiting = stage.calls();
+    stage.redis.kill(0);
+    stage.goes_on(waiting).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_goes_on_when_the_primary_stands_still() {
+    let stage = Stage::new().await;
+    let waiting = stage.calls();
+    let pid = i32::try_from(stage.redis.pid(0)).ok().and_then(Pid::from_raw).unwrap();
+    kill_process(pid, Signal::STOP).unwrap();
+    stage.goes_on(waiting).await;
+}
+
+#[tokio::test]
+async fn a_service_that_the_sentinels_do_not_know_is_named() {
+    let redis = ReplicatedRedis::start().await;
+    let mut settings = redis.settings();
+    settings.url = settings.url.replace("/main", "/other");
+    let settings = Settings { redis: settings, ..Settings::default() };
+    let error = Client::from_settings(&settings).await.map(drop).unwrap_err();
+    assert_eq!(error.to_string(), "no Sentinel names a primary of `other`");
+}

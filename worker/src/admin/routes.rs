@@ -1,0 +1,83 @@
+//! `/live`, `/ready`, `/metrics`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::scrape::Scrape;
+use super::{Desk, Report};
+
+/// How long the thread that talks to Redis may take to say whether it is ready; its own bound is
+/// a second.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// The forms of the metrics' text.
+const OPEN_METRICS: &str = "application/openmetrics-text";
+const CONTENT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const PLAIN_CONTENT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+struct Shared {
+    desk: Desk,
+    scrape: Scrape,
+}
+
+pub(super) fn router(desk: Desk, scrape: Scrape) -> Router {
+    Router::new()
+        .route("/live", get(live))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(Arc::new(Shared { desk, scrape }))
+}
+
+async fn live(State(shared): State<Arc<Shared>>) -> Response {
+    match shared.desk.pulse.standstill() {
+        None => (StatusCode::OK, "live\n").into_response(),
+        Some(since) => {
+            let since = since.as_millis();
+            let text = format!("the loop that talks to Redis has stood still for {since} ms\n");
+            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+        }
+    }
+}
+
+async fn ready(State(shared): State<Arc<Shared>>) -> Response {
+    let (is_ready, body) = report(&shared.desk).await.finish();
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+async fn report(desk: &Desk) -> Report {
+    if !desk.pulse.has_begun() {
+        return Report::not_ready("starting");
+    }
+    let asking = async {
+        let (tell, told) = oneshot::channel();
+        desk.asking.send(tell).await.ok()?;
+        told.await.ok()
+    };
+    match timeout(ANSWER, asking).await {
+        Ok(Some(report)) => report,
+        // Nobody hears any more: it gives back what is left.
+        Ok(None) => Report::not_ready("draining"),
+        Err(_) => Report::not_ready("the loop that talks to Redis does not answer"),
+    }
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    let wanted = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    // The text is both.
+    let content = if wanted.contains(OPEN_METRICS) { CONTENT } else { PLAIN_CONTENT };
+    match shared.scrape.text().await {
+        Ok(text) => ([(CONTENT_TYPE, content)], text).into_response(),
+        // Only a bug of the text's encoder comes here.
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}

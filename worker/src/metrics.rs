@@ -1,0 +1,163 @@
+//! What a worker counts of itself, as Prometheus metrics. One set per worker, not per process.
+//!
+//! Written by the dispatcher and its tasks, read at a scrape (`admin/scrape.rs`, which adds what
+//! has to be asked at Redis). Labels are bounded: jobs by the mapping, outcomes by the codes.
+
+use std::fmt;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use redcall_common::store::{Outcome, Settlement};
+
+/// The job of what has no mapped name.
+const UNKNOWN: &str = "unknown";
+/// The outcome of what another worker has.
+const LOST: &str = "lost";
+/// Upper ends, in seconds: from a no-op to the default timeout of a job.
+const BUCKETS: [f64; 13] =
+    [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JobEnd {
+    job: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JobName {
+    job: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SlotState {
+    state: &'static str,
+}
+
+/// See the module.
+pub(crate) struct Metrics {
+    registry: Registry,
+    jobs: Family<JobEnd, Counter>,
+    seconds: Family<JobName, Histogram>,
+    busy: Gauge,
+    free: Gauge,
+    takeovers: Counter,
+    reconnects: Counter,
+}
+
+/// What is counted of an outcome when it has been settled.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// Its job, if that is mapped.
+    pub(crate) job: Option<String>,
+    /// How long it ran, if it did.
+    pub(crate) ran: Option<Duration>,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let jobs = Family::<JobEnd, Counter>::default();
+        let seconds = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> _);
+        let slots = Family::<SlotState, Gauge>::default();
+        let slot = |state| slots.get_or_create_owned(&SlotState { state });
+        let (busy, free) = (slot("busy"), slot("free"));
+        let (takeovers, reconnects) = (Counter::default(), Counter::default());
+        let mut registry = Registry::with_prefix("redcall");
+        // The names of counters get `_total` behind them.
+        registry.register("jobs", "Runs that ended, by how they ended", jobs.clone());
+        registry.register("job_seconds", "How long runs took", seconds.clone());
+        registry.register("slots", "How many jobs run, and how many more could", slots);
+        let help = "Requests taken over from workers that died";
+        registry.register("takeovers", help, takeovers.clone());
+        let help = "Connections to Redis that were made anew";
+        registry.register("reconnects", help, reconnects.clone());
+        Self { registry, jobs, seconds, busy, free, takeovers, reconnects }
+    }
+
+    /// An outcome has been settled.
+    pub(crate) fn settled(&self, outcome: &Outcome, tally: Tally) {
+        let Some(end) = end_of(outcome) else { return };
+        let job = tally.job.unwrap_or_else(|| UNKNOWN.to_owned());
+        if let Some(ran) = tally.ran {
+            let name = JobName { job: job.clone() };
+            self.seconds.get_or_create(&name).observe(ran.as_secs_f64());
+        }
+        self.jobs.get_or_create(&JobEnd { job, outcome: end }).inc();
+    }
+
+    /// An outcome was refused: another worker has the request.
+    pub(crate) fn refused(&self, outcome: &Outcome, tally: Tally) {
+        if let (Some(_), Some(job)) = (end_of(outcome), tally.job) {
+            self.lost(job);
+        }
+    }
+
+    /// A run was ended since another worker has its request.
+    pub(crate) fn lost(&self, job: String) {
+        self.jobs.get_or_create(&JobEnd { job, outcome: LOST }).inc();
+    }
+
+    pub(crate) fn slots(&self, busy: usize, of: usize) {
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.busy.set(gauge(busy));
+        self.free.set(gauge(of.saturating_sub(busy)));
+    }
+
+    pub(crate) fn took_over(&self, requests: usize) {
+        self.takeovers.inc_by(requests as u64);
+    }
+
+    pub(crate) fn reconnected(&self) {
+        self.reconnects.inc();
+    }
+
+    /// As text, without its end mark.
+    pub(crate) fn encode(&self, out: &mut String) -> fmt::Result {
+        text::encode_registry(out, &self.registry)
+    }
+}
+
+/// How a request's run ended, for people; `None` if it goes on elsewhere as if it had not begun.
+fn end_of(outcome: &Outcome) -> Option<&'static str> {
+    match &outcome.settlement {
+        Settlement::Back | Settlement::Rerun { .. } => None,
+        Settlement::Retry { .. } => Some("retried"),
+        Settlement::Answer { .. }
+        | Settlement::Done
+        | Settlement::Bury { .. }
+        | Settlement::Unknown { .. } => Some(outcome.code.map_or("ok", |code| code.as_str())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redcall_common::error::Code;
+
+    use super::*;
+
+    #[test]
+    fn what_goes_on_elsewhere_is_not_counted_and_the_rest_by_its_end() {
+        let of = |settlement, code| end_of(&Outcome { code, ..Outcome::new("a", settlement) });
+        assert_eq!(of(Settlement::Back, None), None);
+        assert_eq!(of(Settlement::Rerun { attempt: 1 }, None), None);
+        let retry = Settlement::Retry { delay: Duration::ZERO, notice: None };
+        assert_eq!(of(retry, Some(Code::Timeout)), Some("retried"));
+        assert_eq!(of(Settlement::Done, None), Some("ok"));
+        assert_eq!(of(Settlement::Done, Some(Code::Cancelled)), Some("cancelled"));
+    }
+
+    #[test]
+    fn a_name_of_any_form_is_a_label() {
+        let metrics = Metrics::new();
+        let tally = |job: &str| Tally { job: Some(job.to_owned()), ran: None };
+        metrics.settled(&Outcome::new("a", Settlement::Done), tally("a\"b\\c"));
+        let mut text = String::new();
+        metrics.encode(&mut text).unwrap();
+        let line = r#"redcall_jobs_total{job="a\"b\\c",outcome="ok"} 1"#;
+        assert!(text.lines().any(|found| found == line), "{text}");
+    }
+}
