@@ -168,6 +168,7 @@ mod tests {
         let folders = library_folders(&made.join("unpacked"));
         assert_eq!(folders, ["unpacked/usr/lib/x86_64-linux-gnu"]);
         let wrapper = WRAPPER.replace("@LIBRARIES@", &folders.join(" "));
+        let wrapper = wrapper.replace("@PROGRAM@", "redis-server");
         write_program(&made.join("redis-server"), &wrapper).unwrap();
         fs::rename(&made, &moved).unwrap();
 

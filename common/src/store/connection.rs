@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
@@ -13,7 +15,7 @@ use redis::{
 };
 
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::error::StoreError;
 use super::sentinel::{Primary, Sentinels};
@@ -89,6 +91,11 @@ impl Connector {
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// How long one attempt to connect may take.
+    pub(super) fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
     }
 
     /// A connection whose pushed messages go to `sink`, which must not block.
@@ -226,6 +233,26 @@ impl Connector {
                 let address = self.address.to_string();
                 Err(StoreError::Unreachable { address, source: None })
             }
+        }
+    }
+}
+
+/// Tries again beside an attempt to connect that takes long: a network that has lost its routes
+/// and got them back answers who asks anew, long before it answers who asked before.
+pub(super) async fn hedged<T, F>(attempt: impl Fn() -> F, within: Duration) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    const AGAIN_AFTER: Duration = Duration::from_millis(500);
+    let mut attempts = FuturesUnordered::new();
+    attempts.push(attempt());
+    let until = Instant::now() + within;
+    loop {
+        tokio::select! {
+            Some(tried) = attempts.next() => if tried.is_ok() || attempts.is_empty() {
+                return tried;
+            },
+            () = sleep(AGAIN_AFTER), if Instant::now() < until => attempts.push(attempt()),
         }
     }
 }

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::connection::{Connector, Peer};
+use super::connection::{Connector, Peer, hedged};
 use super::error::StoreError;
 use super::script::{self, Script};
 
@@ -376,8 +376,10 @@ async fn supervise(shared: Arc<Shared>, mut id: i64) {
         shared.connector.lost_one();
         let mut pause = FIRST_PAUSE;
         generation += 1;
+        let within = shared.connector.connect_timeout();
         id = loop {
-            match shared.establish(generation, Some(id)).await {
+            let attempt = || shared.establish(generation, Some(id));
+            match hedged(attempt, within).await {
                 Ok(id) => break id,
                 Err(error) => {
                     tracing::debug!(address, %error, "cannot reconnect to Redis yet");

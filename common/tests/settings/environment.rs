@@ -237,7 +237,8 @@ fn a_variable_could_mean_two_jobs() {
 
 #[test]
 fn an_empty_variable_is_not_an_absent_one() {
-    let help = "write redis://HOST:PORT, rediss://HOST:PORT (TLS), redis+sentinel://HOST:PORT,HOST:PORT/SERVICE, redis+unix:///PATH, \
+    let help = "write redis://HOST:PORT, rediss://HOST:PORT (TLS), \
+        redis+sentinel://HOST:PORT,HOST:PORT/SERVICE, redis+unix:///PATH, \
                 unix:///PATH or embedded; percent-encode special characters of a password";
     bad_env(&[("REDIS_URL", "")], "REDIS_URL: redis.url: must not be empty", help);
     bad_env(

@@ -4,7 +4,8 @@ use std::error::Error;
 
 use crate::{Place, bad, good};
 
-const URL: &str = "write redis://HOST:PORT, rediss://HOST:PORT (TLS), redis+sentinel://HOST:PORT,HOST:PORT/SERVICE, redis+unix:///PATH, \
+const URL: &str = "write redis://HOST:PORT, rediss://HOST:PORT (TLS), \
+    redis+sentinel://HOST:PORT,HOST:PORT/SERVICE, redis+unix:///PATH, \
                    unix:///PATH or embedded; percent-encode special characters of a password";
 const LENGTH: &str = "write a number with its unit, such as \"500ms\", \"30s\", \"10m\" or \"30d\"";
 const QUEUE: &str = "write 1 to 64 characters of A-Z, a-z, 0-9, `_`, `.` and `-`";
@@ -30,10 +31,10 @@ fn a_key_is_not_known() {
          drain_timeout, cancel_grace, idempotency_ttl",
     );
     bad(
-        "redis.durability = 'fsynced'",
-        "redis.durability: unknown key",
-        "allowed keys: url, prefix, ca_file, cert_file, key_file, connect_timeout, \
-         response_timeout",
+        "redis.durabilty = 'fsynced'",
+        "redis.durabilty: unknown key",
+        "did you mean `durability`? allowed keys: url, prefix, durability, ca_file, cert_file, \
+         key_file, connect_timeout, response_timeout",
     );
     bad(
         "client.time_out = '5s'",

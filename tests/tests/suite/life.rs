@@ -65,7 +65,7 @@ async fn dies_with(bench: &Bench, name: &str, count: usize, rules: &[Rule]) -> u
 }
 
 /// What a handler does that takes its time. No test waits for it to pass.
-async fn works(time: Duration) {
+pub(crate) async fn works(time: Duration) {
     let _ = tokio::time::timeout(time, std::future::pending::<()>()).await;
 }
 

@@ -101,7 +101,8 @@ async fn an_address_of_another_kind_is_a_mistake() {
     mistake(
         "[redis]\nurl = 'http://cache:6379'",
         "redis.url: has the scheme `http`, which is not supported",
-        "write redis://HOST:PORT, rediss://HOST:PORT (TLS), redis+unix:///PATH, unix:///PATH or \
+        "write redis://HOST:PORT, rediss://HOST:PORT (TLS), \
+         redis+sentinel://HOST:PORT,HOST:PORT/SERVICE, redis+unix:///PATH, unix:///PATH or \
          embedded; percent-encode special characters of a password",
     )
     .await;

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::cycle::{Cycle, CycleReply, Rule, WorkerKeys, reply};
-use crate::store::connection::{Connector, Peer};
+use crate::store::connection::{Connector, Peer, hedged};
 use crate::store::error::StoreError;
 use crate::store::link::Link;
 use crate::store::script::{self, CYCLE};
@@ -98,7 +98,8 @@ impl BlockingPop {
         self.conn = None;
         self.losses.mark_unchanged();
         // Bounded here: this connection has no response timeout.
-        self.conn = Some(timeout(OPEN_WITHIN, self.open()).await.map_err(|_| self.silent())??);
+        let opening = hedged(|| self.open(), self.connector.connect_timeout());
+        self.conn = Some(timeout(OPEN_WITHIN, opening).await.map_err(|_| self.silent())??);
         Ok(())
     }
 

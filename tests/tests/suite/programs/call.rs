@@ -229,7 +229,9 @@ async fn a_call_without_wait_prints_id_and_queue() {
     let args = ["call", "add", r#"[1,"x"]"#, "--queue", "high", "--json"];
     let ran = Ran::new("redcall", &args, &env).await;
     let printed: Value = serde_json::from_str(&ran.stdout).unwrap();
-    let expected = json!({ "id": pushed("high").await, "queue": "high", "attached": false });
+    let expected = json!({
+        "id": pushed("high").await, "queue": "high", "attached": false, "durability": "memory",
+    });
     assert_eq!(printed, expected);
     // Where the mapping sends it.
     let mut env = env;

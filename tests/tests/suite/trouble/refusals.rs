@@ -10,6 +10,8 @@ use redcall_tests::{Bench, RunningWorker};
 use redis::aio::MultiplexedConnection;
 use serde_json::json;
 
+use crate::life::works;
+
 async fn set(conn: &mut MultiplexedConnection, name: &str, value: &str) {
     let set = redis::cmd("CONFIG").arg("SET").arg(name).arg(value).to_owned();
     let () = set.query_async(conn).await.unwrap();
@@ -19,6 +21,18 @@ async fn set(conn: &mut MultiplexedConnection, name: &str, value: &str) {
 async fn cut(conn: &mut MultiplexedConnection) {
     let cut = redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").to_owned();
     let _: i64 = cut.query_async(conn).await.unwrap();
+}
+
+/// How many pops were asked for so far.
+async fn pops(conn: &mut MultiplexedConnection) -> u64 {
+    let ask = redis::cmd("INFO").arg("commandstats").to_owned();
+    let stats: String = ask.query_async(conn).await.unwrap();
+    let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_blmove:")).unwrap();
+    let field = |name: &str| {
+        let field = line.split(',').find_map(|field| field.strip_prefix(name)).unwrap();
+        field.trim_start_matches('=').parse::<u64>().unwrap()
+    };
+    field("calls") + field("rejected_calls")
 }
 
 /// A worker, its client, and a connection of our own.
@@ -65,6 +79,11 @@ async fn an_idle_worker_goes_on_when_memory_is_free_again() {
         refused.is_err_and(|error| error.code() == Code::Overloaded).then_some(())
     })
     .await;
+    // It asks now and then, and does not spin.
+    let before = pops(&mut conn).await;
+    works(Duration::from_secs(1)).await;
+    let asked = pops(&mut conn).await - before;
+    assert!((3..60).contains(&asked), "{asked} pops of three queues in a second");
     set(&mut conn, "maxmemory", "0").await;
     let call = client.request("echo").data(&2).timeout(Duration::from_secs(1));
     assert_eq!(call.wait().await.unwrap().data.get(), "2");
