@@ -173,6 +173,7 @@ const TABLE: &[[&str; 4]] = &[
     ["cancelled", "zset id -> forgotten, ms", "pruned each heartbeat, TTL", "callers"],
     ["control", "channel (sharded)", "not stored", "callers, workers"],
     ["paused", "string, since when, ms", "one", "`redcall pause`"],
+    ["durable", "string, empty", "TTL 1 minute", "callers"],
     ["ticks", "hash schedule -> last tick, ms", "schedules, TTL 400 days", "workers"],
     ["turn:<worker>", "string", "TTL 1 minute", "its worker"],
     ["idem:<digest>", "hash", "100 waiters, TTL `idempotency_ttl`", "callers, workers"],
