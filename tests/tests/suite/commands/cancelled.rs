@@ -38,7 +38,9 @@ async fn has_cleaned_up(shell: &Shell) {
 
 #[tokio::test]
 async fn a_cancelled_command_is_asked_to_end_and_may_clean_up() {
-    let script = "trap 'echo > clean; exit' TERM; sleep 600 & echo $$ $! > pids; wait";
+    // By SIGKILL: a shell's child that has not become `sleep` yet forgets a SIGTERM.
+    let script =
+        "trap 'kill -KILL $!; echo > clean; exit' TERM; sleep 600 & echo $$ $! > pids; wait";
     let shell = with_grace(Duration::from_secs(60), script).await;
     cancel(&shell, 2).await;
     has_cleaned_up(&shell).await;
@@ -55,8 +57,8 @@ async fn a_command_and_children_that_ignore_it_are_killed_after_the_grace() {
 #[tokio::test]
 async fn a_child_that_outlives_its_command_has_the_same_grace() {
     // The shell ends at once, as shells do; what it has started cleans up after that.
-    let child = "trap 'while kill -0 $PPID; do :; done 2> /dev/null; echo > clean; exit' TERM; \
-                 echo $$ $PPID > pids; while :; do sleep 600 & wait; done";
+    let child = "trap 'kill -KILL $!; while kill -0 $PPID; do :; done 2> /dev/null; \
+                 echo > clean; exit' TERM; sleep 600 & echo $$ $PPID > pids; wait";
     let script = format!("sh -c {} & wait", quoted(child));
     let shell = with_grace(Duration::from_secs(60), &script).await;
     cancel(&shell, 2).await;
