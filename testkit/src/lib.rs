@@ -6,6 +6,7 @@
 //! | `test_redis.rs` | [`TestRedis`]: a server per test, plain or with TLS |
 //! | `restartable.rs` | [`RestartableRedis`]: one that may be killed and keeps what it wrote |
 //! | `replicated.rs` | [`ReplicatedRedis`]: a primary, its replica, and Sentinels |
+//! | `fake_sentinel.rs` | [`FakeSentinel`]: one that says what a test wants |
 //! | `certificates.rs` | a private certificate authority for it |
 //! | `proxy.rs`, `proxy/` | [`FaultProxy`]: connections that break when a test says so |
 //! | `eventually.rs` | [`eventually()`] |
@@ -20,12 +21,14 @@
 
 mod certificates;
 mod eventually;
+mod fake_sentinel;
 mod proxy;
 mod replicated;
 mod restartable;
 mod test_redis;
 
 pub use eventually::eventually;
+pub use fake_sentinel::FakeSentinel;
 pub use proxy::{Exchange, FaultProxy, Held, Odds};
 /// The driver in the version that [`TestRedis::connection`] speaks, so that tests of other crates
 /// can send plain commands without depending on it.

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use redcall_client::{CallError, Client};
 use redcall_common::settings::{HandlerSettings, JobSettings, Settings};
-use redcall_testkit::{ReplicatedRedis, eventually};
-use redcall_tests::RunningWorker;
+use redcall_testkit::{FakeSentinel, FaultProxy, ReplicatedRedis, eventually};
+use redcall_tests::{Bench, RunningWorker};
 use redcall_worker::Worker;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -88,4 +88,21 @@ async fn a_service_that_the_sentinels_do_not_know_is_named() {
     let settings = Settings { redis: settings, ..Settings::default() };
     let error = Client::from_settings(&settings).await.map(drop).unwrap_err();
     assert_eq!(error.to_string(), "no Sentinel names a primary of `other`");
+}
+
+#[tokio::test]
+async fn who_knows_of_the_latest_failover_is_believed() {
+    let bench = Bench::new().await;
+    let proxy = FaultProxy::start(&bench.redis);
+    let port: u16 = proxy.url().rsplit(':').next().unwrap().parse().unwrap();
+    // Cut off from the others before the failover: its primary is gone.
+    let stale = FakeSentinel::start(3, 1).await;
+    let current = FakeSentinel::start(4, port).await;
+    for nodes in [[&stale, &current], [&current, &stale]] {
+        let mut settings = bench.settings.clone();
+        let [first, second] = nodes.map(FakeSentinel::address);
+        settings.redis.url = format!("redis+sentinel://{first},{second}/main");
+        let client = Client::from_settings(&settings).await.unwrap();
+        client.call("echo", &1).await.unwrap();
+    }
 }
