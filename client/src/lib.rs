@@ -21,6 +21,8 @@ mod cancel;
 mod client;
 mod dead;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handover;
 mod listen;
 mod pause;
