@@ -22,6 +22,8 @@ mod client;
 mod dead;
 mod durable;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handover;
 mod listen;
 mod pause;

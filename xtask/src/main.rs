@@ -7,6 +7,7 @@
 
 mod check;
 mod demo;
+mod fuzz;
 mod generate;
 mod long;
 mod python;
@@ -31,6 +32,8 @@ enum Task {
     Test(test::Args),
     /// Check format, lints, documentation, house rules and generated parts, without running tests.
     Check,
+    /// Run the fuzz targets for a while, from the corpus in fuzz/corpus.
+    Fuzz(fuzz::Args),
     /// Check the house rules that no compiler knows.
     Tidy,
     /// Run a long measurement by name; without a name, list them.
@@ -46,6 +49,7 @@ fn main() -> miette::Result<ExitCode> {
         Task::Demo(args) => demo::run(&workspace, &args),
         Task::Test(args) => test::run(&workspace, &args),
         Task::Check => check::run(&workspace),
+        Task::Fuzz(args) => fuzz::run(&workspace, &args),
         Task::Tidy => tidy::run(&workspace),
         Task::Long(args) => long::run(&workspace, &args),
         Task::Gen(args) => generate::run(&workspace, &args),

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum SettingsError {
     /// The file cannot be read: it is missing, a directory, forbidden, not UTF-8.
-    #[error("{}: {problem}", file.display())]
+    #[error("{}: {}", one_line(&file.display().to_string()), one_line(problem))]
     Unreadable {
         /// The file as it was looked for, absolute.
         file: PathBuf,
@@ -27,7 +27,7 @@ pub enum SettingsError {
     ///
     /// Without a source on purpose: the parsers' errors quote the faulty line, which may be the
     /// one with the password.
-    #[error("{}: {problem}", file.display())]
+    #[error("{}: {}", one_line(&file.display().to_string()), one_line(problem))]
     Syntax {
         /// The file, absolute.
         file: PathBuf,
@@ -37,7 +37,7 @@ pub enum SettingsError {
         help: String,
     },
     /// A key that is not known, or a value that cannot be.
-    #[error("{}: {problem}", place(origin, key))]
+    #[error("{}: {}", place(origin, key), one_line(problem))]
     Invalid {
         /// Who said so: the file, absolute, or the name of the environment variable.
         origin: String,
@@ -62,7 +62,7 @@ impl SettingsError {
         match self {
             Self::Unreadable { help, .. }
             | Self::Syntax { help, .. }
-            | Self::Invalid { help, .. } => help.clone(),
+            | Self::Invalid { help, .. } => one_line(help),
             Self::Several(all) => lines(all.iter().map(Self::help)),
         }
     }
@@ -106,9 +106,30 @@ impl SettingsError {
 }
 
 fn place(origin: &str, key: &str) -> String {
-    if key.is_empty() { origin.to_owned() } else { format!("{origin}: {key}") }
+    let origin = one_line(origin);
+    if key.is_empty() { origin } else { format!("{origin}: {key}") }
+}
+
+/// Names of files, variables and jobs may hold a line feed, and a mistake is one line.
+fn one_line(text: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.into() };
+    text.chars().map(escaped).collect()
 }
 
 fn lines(all: impl Iterator<Item = String>) -> String {
     all.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_is_one_line_whatever_variables_and_jobs_are_called() {
+        let (problem, help) = ("could be \n or \u{8}", "jobs: a\n[b]");
+        let mistake = SettingsError::invalid("REDCALL__A\nB__\u{17}C\\", "a.c", problem, help);
+        let told = "REDCALL__A\\nB__\\u{17}C\\: a.c: could be \\n or \\u{8}";
+        assert_eq!(mistake.to_string(), told);
+        assert_eq!(mistake.help(), "jobs: a\\n[b]");
+    }
 }

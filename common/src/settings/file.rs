@@ -48,17 +48,26 @@ fn within(cwd: &Path, path: &Path) -> PathBuf {
     std::path::absolute(&joined).unwrap_or(joined)
 }
 
-/// The values of `file`, each with `origin` as its origin.
-pub(super) fn read(file: &Path, origin: &String) -> Result<Map<String, Value>, SettingsError> {
+/// The text of `file`.
+pub(super) fn text(file: &Path) -> Result<String, SettingsError> {
     // Before the name is judged: of a missing file or a directory, the ending is not the fault.
     let metadata = file.metadata().map_err(|cause| unreadable(file, cause))?;
     if metadata.is_dir() {
         return Err(unreadable(file, ErrorKind::IsADirectory.into()));
     }
+    format_of(file)?;
+    std::fs::read_to_string(file).map_err(|cause| unreadable(file, cause))
+}
+
+/// The values in `text`, which is that of `file`, each with `origin` as its origin.
+pub(super) fn parse(
+    file: &Path,
+    text: &str,
+    origin: &String,
+) -> Result<Map<String, Value>, SettingsError> {
     let (kind, format) = format_of(file)?;
-    let text = std::fs::read_to_string(file).map_err(|cause| unreadable(file, cause))?;
     // Editors on Windows may put a byte order mark in front.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     format.parse(Some(origin), text).or_else(|cause| {
         let (problem, help) = if !is_root_error(&*cause) {
             let problem = format!("is not valid {kind}: {}", one_line(&cause.to_string()));

@@ -28,12 +28,23 @@ pub(super) fn from_given(
 ) -> Result<Settings, SettingsError> {
     let cwd = std::path::absolute(cwd).unwrap_or_else(|_| cwd.to_path_buf());
     let file = file::find(path, &cwd, env)?;
-    let origin = file.as_ref().map(|file| file.display().to_string());
+    let text = file.as_deref().map(file::text).transpose()?;
+    from_text(file.zip(text), &cwd, env)
+}
+
+/// With the text of the file given, if there is one.
+pub(super) fn from_text(
+    file: Option<(PathBuf, String)>,
+    cwd: &Path,
+    env: &BTreeMap<String, String>,
+) -> Result<Settings, SettingsError> {
+    let origin = file.as_ref().map(|(file, _)| file.display().to_string());
     let mut tree = match (&file, &origin) {
-        (Some(file), Some(origin)) => file::read(file, origin)?,
+        (Some((file, text)), Some(origin)) => file::parse(file, text, origin)?,
         _ => Map::new(),
     };
-    let base = file.as_deref().and_then(Path::parent).unwrap_or(&cwd).to_path_buf();
+    let file = file.map(|(file, _)| file);
+    let base = file.as_deref().and_then(Path::parent).unwrap_or(cwd).to_path_buf();
     let context = Context::new(origin, base);
     env::apply(&mut tree, env, &context);
     let settings = read::settings(Section::root(&context, tree));

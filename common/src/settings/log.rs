@@ -34,6 +34,11 @@ fn directive(entry: &Entry) -> Result<String, SettingsError> {
 
 /// What is wrong with `directive`, if anything, and what to do about it.
 fn problem(directive: &str) -> Option<(String, String)> {
+    if directive.contains("://") {
+        // Which may bear its password.
+        let help = format!("use one of {}", LEVELS.join(", "));
+        return Some(("must be a level, but is an address".to_owned(), help));
+    }
     directive.split(',').find_map(|part| {
         let part = part.trim();
         // Spans in brackets have a grammar of their own, which is tracing's business.
@@ -66,5 +71,7 @@ mod tests {
         for bad in ["", "inof", "info,", "redcall_worker=loud"] {
             assert!(problem(bad).is_some(), "{bad}");
         }
+        let (told, _) = problem("redis://:secret@host,secret").unwrap();
+        assert_eq!(told, "must be a level, but is an address");
     }
 }

@@ -116,6 +116,21 @@ impl Settings {
         load::from_given(path, cwd, env)
     }
 
+    /// As [`Settings::load_from`], with the text of `file` given. For `fuzz/`: a file for each of
+    /// its inputs would be what takes the time.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Settings::load`].
+    #[doc(hidden)]
+    pub fn load_text(
+        file: &Path,
+        text: &str,
+        env: &BTreeMap<String, String>,
+    ) -> Result<Self, SettingsError> {
+        load::from_text(Some((file.to_path_buf(), text.to_owned())), Path::new("/"), env)
+    }
+
     /// How many requests `queue` may hold; 0 for no cap.
     #[must_use]
     pub fn max_length(&self, queue: &str) -> u64 {

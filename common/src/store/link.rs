@@ -313,6 +313,11 @@ fn monotonic_ms() -> u64 {
     u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
+/// From our monotonic clock to that of Redis. Whatever Redis says of it must not end the process.
+fn clock_offset(redis_ms: i64, read_at: u64) -> i64 {
+    redis_ms.saturating_sub(i64::try_from(read_at).unwrap_or(i64::MAX))
+}
+
 impl Shared {
     fn channels(&self) -> MutexGuard<'_, HashSet<String>> {
         // A set is whole even if a thread died holding it.
@@ -325,8 +330,7 @@ impl Shared {
 
     /// Takes `redis_ms`, read at `read_at` (monotonic ms), as the measure of Redis's clock.
     fn set_clock(&self, redis_ms: i64, read_at: u64) {
-        let offset = redis_ms - i64::try_from(read_at).unwrap_or(i64::MAX);
-        self.clock_offset_ms.store(offset, Ordering::Relaxed);
+        self.clock_offset_ms.store(clock_offset(redis_ms, read_at), Ordering::Relaxed);
     }
 
     /// Asks for the time. It was read at the middle of the round trip, as far as one can know.
@@ -334,7 +338,7 @@ impl Shared {
         let before = monotonic_ms();
         let time: (i64, i64) = redis::cmd("TIME").query_async(conn).await?;
         let middle = before + (monotonic_ms() - before) / 2;
-        self.set_clock(time.0 * 1000 + time.1 / 1000, middle);
+        self.set_clock(time.0.saturating_mul(1000).saturating_add(time.1 / 1000), middle);
         Ok(())
     }
 
@@ -413,5 +417,17 @@ async fn watch_over(shared: &Shared) {
             () = &mut moved => return,
             asked = shared.ask_time(&mut conn) => if asked.is_err() { return },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_beyond_all_reason_is_taken_as_far_as_it_goes() {
+        assert_eq!(clock_offset(1000, 400), 600);
+        assert_eq!(clock_offset(i64::MIN, 400), i64::MIN);
+        assert_eq!(clock_offset(i64::MAX, u64::MAX), 0);
     }
 }

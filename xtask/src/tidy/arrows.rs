@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("redcall-example", &["redcall-client", "redcall-common", "redcall-worker"]),
     ("redcall-testkit", &["redcall-common"]),
     (TESTS, &["redcall-client", "redcall-common", TESTKIT, "redcall-worker"]),
+    ("redcall-fuzz", &["redcall-client", "redcall-common"]),
     ("xtask", &["redcall-common", TESTKIT]),
 ];
 

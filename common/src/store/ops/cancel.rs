@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use redis::Value;
+
 use super::read;
 use crate::store::error::StoreError;
 use crate::store::keys::QueueKeys;
@@ -61,19 +63,20 @@ impl Link {
             next += usize::from(record.is_some());
             call.arg(id).arg(ttl_ms).arg(if record.is_some() { next } else { 0 });
         }
-        let found: String = read("cancel", self.run(&CANCEL, &call, within).await?)?;
-        let cancelled = found.bytes().map(|found| match found {
-            b'L' => Ok(Cancellation::Running),
-            b'S' => Ok(Cancellation::Delayed),
-            b'Q' => Ok(Cancellation::Unseen),
-            b'K' => Ok(Cancellation::Kept),
-            _ => Err(StoreError::Unexpected("cancel")),
-        });
-        let cancelled: Vec<Cancellation> = cancelled.collect::<Result<_, _>>()?;
-        if cancelled.len() == requests.len() {
-            Ok(cancelled)
-        } else {
-            Err(StoreError::Unexpected("cancel"))
-        }
+        found(self.run(&CANCEL, &call, within).await?, requests.len())
     }
+}
+
+/// Reads the script's answer to `count` withdrawals.
+pub(super) fn found(value: Value, count: usize) -> Result<Vec<Cancellation>, StoreError> {
+    let found: String = read("cancel", value)?;
+    let cancelled = found.bytes().map(|found| match found {
+        b'L' => Ok(Cancellation::Running),
+        b'S' => Ok(Cancellation::Delayed),
+        b'Q' => Ok(Cancellation::Unseen),
+        b'K' => Ok(Cancellation::Kept),
+        _ => Err(StoreError::Unexpected("cancel")),
+    });
+    let cancelled: Vec<Cancellation> = cancelled.collect::<Result<_, _>>()?;
+    if cancelled.len() == count { Ok(cancelled) } else { Err(StoreError::Unexpected("cancel")) }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use redis::Value;
+
 use super::cycle::WorkerKeys;
 use super::read;
 use crate::request::ReplyTo;
@@ -66,17 +68,7 @@ impl Link {
         let mut call = CLAIM.call(&[&keys.leases, &record, &cancelled, &control]);
         call.arg(claim.id).arg(claim.data).arg(claim.deadline_ms.unwrap_or(0));
         call.arg(RUNNING_TTL.as_millis() as u64).arg(waiter.unwrap_or_default());
-        let value = self.run(&CLAIM, &call, within).await?;
-        let (code, text): (String, String) = read("claim", value)?;
-        Ok(match code.as_str() {
-            "run" => Claimed::Run(text.parse().ok().filter(|ms| *ms > 0)),
-            "joined" => Claimed::Joined,
-            "ended" => Claimed::Ended(text),
-            "conflict" => Claimed::Conflict,
-            "crowded" => Claimed::Crowded,
-            "lost" => Claimed::LeaseLost,
-            _ => return Err(StoreError::Unexpected("claim")),
-        })
+        claimed(self.run(&CLAIM, &call, within).await?)
     }
 
     /// Until when the call named `call` is wanted, Redis time in ms (0: for ever), while `id` is
@@ -118,7 +110,26 @@ impl Link {
         let mut call = UNIQUE.call(&[&keys.unique(kind)]);
         let window = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
         call.arg(id).arg(at_ms.unwrap_or(0)).arg(window);
-        let first: i64 = read("unique", self.run(&UNIQUE, &call, within).await?)?;
-        Ok(first == 1)
+        first(self.run(&UNIQUE, &call, within).await?)
     }
+}
+
+/// Reads the answer of `claim.lua`.
+pub(super) fn claimed(value: Value) -> Result<Claimed, StoreError> {
+    let (code, text): (String, String) = read("claim", value)?;
+    Ok(match code.as_str() {
+        "run" => Claimed::Run(text.parse().ok().filter(|ms| *ms > 0)),
+        "joined" => Claimed::Joined,
+        "ended" => Claimed::Ended(text),
+        "conflict" => Claimed::Conflict,
+        "crowded" => Claimed::Crowded,
+        "lost" => Claimed::LeaseLost,
+        _ => return Err(StoreError::Unexpected("claim")),
+    })
+}
+
+/// Reads the answer of `unique.lua`.
+pub(super) fn first(value: Value) -> Result<bool, StoreError> {
+    let first: i64 = read("unique", value)?;
+    Ok(first == 1)
 }

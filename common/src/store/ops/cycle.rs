@@ -7,7 +7,7 @@ use redis::{Cmd, Value};
 use serde::Deserialize;
 
 use super::outcome::{Outcome, Row};
-use super::read;
+use super::{Whole, read};
 use crate::limits::COMMAND_BYTES;
 use crate::settings::Limit;
 use crate::store::error::StoreError;
@@ -221,11 +221,15 @@ impl<'a> Cycle<'a> {
     }
 }
 
-/// Reads the script's answer.
-pub(super) fn reply(value: Value) -> Result<CycleReply, StoreError> {
+/// Reads the script's answer to a turn with so many `outcomes`.
+pub(super) fn reply(value: Value, outcomes: usize) -> Result<CycleReply, StoreError> {
     type Taken = Vec<(String, Vec<u8>, Vec<u8>)>;
-    type Raw = (String, usize, usize, Taken, u8, u8, u64);
+    type Raw = (String, Whole, Whole, Taken, i64, i64, Whole);
     let (results, length, parked, leased, state, ready, due): Raw = read("cycle", value)?;
+    // An outcome without a result would never be settled, and never asked for again.
+    if results.len() != outcomes {
+        return Err(StoreError::Unexpected("cycle"));
+    }
     let settled = results.chars().map(|result| match result {
         '1' => Ok(Settled::Yes),
         '0' => Ok(Settled::LeaseLost),
@@ -235,13 +239,13 @@ pub(super) fn reply(value: Value) -> Result<CycleReply, StoreError> {
     let leased = leased.into_iter();
     Ok(CycleReply {
         settled: settled.collect::<Result<_, _>>()?,
-        length,
-        parked,
+        length: length.count(),
+        parked: parked.count(),
         leased: leased.map(|(id, raw, mark)| Leased { id, raw, mark: Mark::read(&mark) }).collect(),
         paused: state == 1,
         expired: state == 2,
         ready: ready == 1,
-        due_ms: (due > 0).then_some(due),
+        due_ms: (due.0 > 0).then_some(due.0),
     })
 }
 
@@ -260,6 +264,24 @@ impl Link {
     ) -> Result<Vec<Result<CycleReply, StoreError>>, StoreError> {
         let calls: Vec<Cmd> = cycles.iter().map(Cycle::call).collect();
         let values = self.run_all(&CYCLE, &calls, within).await?;
-        Ok(values.into_iter().map(|value| reply(value?)).collect())
+        let replies = values.into_iter().zip(cycles);
+        Ok(replies.map(|(value, cycle)| reply(value?, cycle.outcomes.len())).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_that_does_not_say_what_became_of_each_outcome_is_an_error() {
+        let (text, none) = (Value::BulkString(b"1P".into()), Value::Array(Vec::new()));
+        let number = || Value::Int(0);
+        let said = [text, number(), number(), none, number(), number(), number()];
+        let said = Value::Array(said.into());
+        assert_eq!(reply(said.clone(), 2).unwrap().settled, [Settled::Yes, Settled::Parked]);
+        for outcomes in [0, 1, 3] {
+            assert!(matches!(reply(said.clone(), outcomes), Err(StoreError::Unexpected("cycle"))));
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::TryFutureExt;
 use redis::Value;
 
-use super::read;
+use super::{Whole, read};
 use crate::store::error::StoreError;
 use crate::store::keys::QueueKeys;
 use crate::store::link::Link;
@@ -73,7 +73,12 @@ impl Link {
                 None => return Err(StoreError::Unexpected("enqueue")),
             }
         };
-        let (live, accepted): (i64, usize) = read("enqueue", value)?;
-        Ok(Enqueued { live: live == 1, accepted })
+        enqueued(value)
     }
+}
+
+/// Reads the script's answer.
+pub(super) fn enqueued(value: Value) -> Result<Enqueued, StoreError> {
+    let (live, accepted): (i64, Whole) = read("enqueue", value)?;
+    Ok(Enqueued { live: live == 1, accepted: accepted.count() })
 }

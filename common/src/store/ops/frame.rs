@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use redis::Value;
+
 use super::read;
 use crate::request::ReplyTo;
 use crate::store::error::StoreError;
@@ -39,11 +41,16 @@ impl Link {
         keys.extend(reply.notify.as_deref());
         let mut call = FRAME.call(&keys);
         call.arg(id).arg(frame).arg(reply.ttl_ms).arg(window);
-        match read("frame", self.run(&FRAME, &call, within).await?)? {
-            1 => Ok(Pushed::Yes),
-            0 => Ok(Pushed::LeaseLost),
-            -1 => Ok(Pushed::Full),
-            _ => Err(StoreError::Unexpected("frame")),
-        }
+        pushed(self.run(&FRAME, &call, within).await?)
+    }
+}
+
+/// Reads the script's answer.
+pub(super) fn pushed(value: Value) -> Result<Pushed, StoreError> {
+    match read("frame", value)? {
+        1 => Ok(Pushed::Yes),
+        0 => Ok(Pushed::LeaseLost),
+        -1 => Ok(Pushed::Full),
+        _ => Err(StoreError::Unexpected("frame")),
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::read;
+use redis::Value;
+
+use super::{Whole, read};
 use crate::store::error::StoreError;
 use crate::store::keys::QueueKeys;
 use crate::store::link::Link;
@@ -65,23 +67,28 @@ impl Link {
         ]);
         let lease_ms = u64::try_from(beat.lease.as_millis()).unwrap_or(u64::MAX);
         call.arg(beat.worker).arg(lease_ms).arg(beat.info).arg(keys.base()).arg(beat.names);
-        let value = self.run(&HEARTBEAT, &call, within).await?;
-        type Names = Vec<(String, i64)>;
-        type Raw = (i64, Vec<String>, Names, usize, u8, u8, u64, Vec<String>, Names);
-        let raw: Raw = read("heartbeat", value)?;
-        let (now, dead, parked, held, known, paused, due, cancelled, limited) = raw;
+        let (now, heard) = heard(self.run(&HEARTBEAT, &call, within).await?)?;
         self.set_clock(now);
-        let names =
-            |names: Names| names.into_iter().map(|(name, live)| (name, live == 1)).collect();
-        Ok(Heartbeat {
-            dead,
-            parked: names(parked),
-            held,
-            known: known == 1,
-            paused: paused == 1,
-            due_ms: (due > 0).then_some(due),
-            cancelled,
-            limited: names(limited),
-        })
+        Ok(heard)
     }
+}
+
+/// Reads the script's answer: Redis time in ms, and the rest.
+pub(super) fn heard(value: Value) -> Result<(i64, Heartbeat), StoreError> {
+    type Names = Vec<(String, i64)>;
+    type Raw = (i64, Vec<String>, Names, Whole, i64, i64, Whole, Vec<String>, Names);
+    let raw: Raw = read("heartbeat", value)?;
+    let (now, dead, parked, held, known, paused, due, cancelled, limited) = raw;
+    let names = |names: Names| names.into_iter().map(|(name, live)| (name, live == 1)).collect();
+    let heartbeat = Heartbeat {
+        dead,
+        parked: names(parked),
+        held: held.count(),
+        known: known == 1,
+        paused: paused == 1,
+        due_ms: (due.0 > 0).then_some(due.0),
+        cancelled,
+        limited: names(limited),
+    };
+    Ok((now, heartbeat))
 }

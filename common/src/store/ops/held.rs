@@ -18,8 +18,7 @@ impl Link {
         within: Duration,
     ) -> Result<Vec<Leased>, StoreError> {
         let call = redis::cmd("HGETALL").arg(&keys.leases).to_owned();
-        let held: Vec<(String, Vec<u8>)> =
-            self.with(within, async |conn| call.query_async(conn).await).await?;
+        let held: Held = self.with(within, async |conn| call.query_async(conn).await).await?;
         if held.is_empty() {
             return Ok(Vec::new());
         }
@@ -27,15 +26,43 @@ impl Link {
         let mut marks = redis::pipe();
         marks.cmd("HMGET").arg(keys.queue.history()).arg(&ids);
         marks.cmd("ZMSCORE").arg(keys.queue.cancelled()).arg(&ids);
-        type Marks = (Vec<Option<Vec<u8>>>, Vec<Option<f64>>);
-        let (records, tombstones): Marks =
-            self.with(within, async |conn| marks.query_async(conn).await).await?;
-        let held = held.into_iter().zip(records).zip(tombstones);
-        let leased = held.map(|(((id, raw), record), tombstone)| {
-            let mut mark = Mark::read(&record.unwrap_or_default());
-            mark.cancelled = tombstone.is_some();
-            Leased { id, raw, mark }
-        });
-        Ok(leased.collect())
+        let marks = self.with(within, async |conn| marks.query_async(conn).await).await?;
+        leased(held, marks)
+    }
+}
+
+/// The hash of leases, as pairs.
+pub(super) type Held = Vec<(String, Vec<u8>)>;
+
+/// Records and tombstones of the same ids.
+pub(super) type Marks = (Vec<Option<Vec<u8>>>, Vec<Option<f64>>);
+
+/// Puts both together.
+pub(super) fn leased(held: Held, (records, tombstones): Marks) -> Result<Vec<Leased>, StoreError> {
+    // A lease without its mark would be passed over, and its job ended as if it had been lost.
+    if records.len() != held.len() || tombstones.len() != held.len() {
+        return Err(StoreError::Unexpected("HMGET, ZMSCORE"));
+    }
+    let held = held.into_iter().zip(records).zip(tombstones);
+    let leased = held.map(|(((id, raw), record), tombstone)| {
+        let mut mark = Mark::read(&record.unwrap_or_default());
+        mark.cancelled = tombstone.is_some();
+        Leased { id, raw, mark }
+    });
+    Ok(leased.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_without_its_mark_is_an_error_and_not_passed_over() {
+        let held = || vec![("x1".to_owned(), b"raw".to_vec())];
+        let one = leased(held(), (vec![None], vec![Some(1.0)])).unwrap();
+        assert!(one.len() == 1 && one[0].mark.cancelled);
+        for marks in [(vec![], vec![None]), (vec![None], vec![])] {
+            assert!(matches!(leased(held(), marks), Err(StoreError::Unexpected(_))));
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use redis::Value;
 use redis::aio::MultiplexedConnection;
 
 use super::read;
@@ -42,8 +43,13 @@ pub(in crate::store) async fn letters(
     let mut call = LETTERS.call(&[dead]);
     call.arg(&range.from).arg(&range.to).arg(if range.newest_first { "1" } else { "0" });
     call.arg(most.min(LETTERS_AT_ONCE)).arg(COMMAND_BYTES);
+    portion(LETTERS.run(conn, &call).await?)
+}
+
+/// Reads the script's answer.
+pub(super) fn portion(value: Value) -> Result<Portion, StoreError> {
     type Entries = Vec<(String, HashMap<Vec<u8>, Vec<u8>>)>;
-    let (entries, whole): (Entries, u8) = read("letters", LETTERS.run(conn, &call).await?)?;
+    let (entries, whole): (Entries, i64) = read("letters", value)?;
     let letters = entries.into_iter().map(|(entry, fields)| DeadLetter::read(entry, fields));
     Ok(Portion { letters: letters.collect(), whole: whole == 1 })
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use redis::Value;
+
 use super::read;
 use crate::store::control::Control;
 use crate::store::error::StoreError;
@@ -24,8 +26,7 @@ impl Link {
         let mut call = PAUSE.call(&[keys.paused(), keys.control()]);
         let message = if paused { Control::Pause } else { Control::Resume };
         call.arg(if paused { "1" } else { "0" }).arg(message.to_string());
-        let changed: u8 = read("pause", self.run(&PAUSE, &call, within).await?)?;
-        Ok(changed == 1)
+        changed(self.run(&PAUSE, &call, within).await?)
     }
 
     /// Whether a queue is paused.
@@ -37,4 +38,10 @@ impl Link {
         let call = redis::cmd("EXISTS").arg(keys.paused()).to_owned();
         self.with(within, async |conn| call.query_async(conn).await).await
     }
+}
+
+/// Reads the script's answer.
+pub(super) fn changed(value: Value) -> Result<bool, StoreError> {
+    let changed: i64 = read("pause", value)?;
+    Ok(changed == 1)
 }

@@ -126,7 +126,8 @@ impl Link {
     }
 }
 
-fn placed(value: Value) -> Result<Placed, StoreError> {
+/// Reads the script's answer.
+pub(super) fn placed(value: Value) -> Result<Placed, StoreError> {
     let (what, id): (String, String) = read("place", value)?;
     Ok(match what.as_str() {
         "queued" => Placed::Queued,

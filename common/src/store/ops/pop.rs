@@ -130,8 +130,8 @@ impl BlockingPop {
             return Err(StoreError::Unexpected("BLMOVE"));
         };
         let leased = match leased {
-            Err(error) if script::is_no_script(&error) => reply(CYCLE.run(conn, lease).await?)?,
-            other => reply(other?)?,
+            Err(error) if script::is_no_script(&error) => reply(CYCLE.run(conn, lease).await?, 0)?,
+            other => reply(other?, 0)?,
         };
         // What has been leased counts, whatever the pop said.
         match popped {

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use redis::Value;
+
 use super::cycle::WorkerKeys;
 use super::read;
 use crate::store::error::StoreError;
@@ -39,6 +41,11 @@ impl Link {
         let own = &keys.queue;
         let mut call = PROBE.call(&[own.queue(), keys.leases.clone(), own.live()]);
         call.arg(envelope).arg(u64::try_from(TTL.as_millis()).unwrap_or(u64::MAX));
-        read("probe", self.run(&PROBE, &call, within).await?)
+        put(self.run(&PROBE, &call, within).await?)
     }
+}
+
+/// Reads the script's answer.
+pub(super) fn put(value: Value) -> Result<(), StoreError> {
+    read("probe", value)
 }

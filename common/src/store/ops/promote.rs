@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::read;
+use redis::Value;
+
+use super::{Whole, read};
 use crate::limits::COMMAND_BYTES;
 use crate::store::error::StoreError;
 use crate::store::keys::QueueKeys;
@@ -36,8 +38,12 @@ impl Link {
         let (schedule, scheduled) = (keys.schedule(), keys.scheduled());
         let mut call = PROMOTE.call(&[&schedule, &scheduled, &keys.queue(), &keys.history()]);
         call.arg(PORTION).arg(COMMAND_BYTES);
-        let value = self.run(&PROMOTE, &call, within).await?;
-        let (moved, due): (usize, u64) = read("promote", value)?;
-        Ok(Promoted { moved, due_ms: (due > 0).then_some(due) })
+        promoted(self.run(&PROMOTE, &call, within).await?)
     }
+}
+
+/// Reads the script's answer.
+pub(super) fn promoted(value: Value) -> Result<Promoted, StoreError> {
+    let (moved, due): (Whole, Whole) = read("promote", value)?;
+    Ok(Promoted { moved: moved.count(), due_ms: (due.0 > 0).then_some(due.0) })
 }

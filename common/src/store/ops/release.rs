@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use redis::Value;
+
 use super::read;
 use crate::store::error::StoreError;
 use crate::store::keys::QueueKeys;
@@ -37,7 +39,12 @@ impl Link {
         let mut call = RELEASE
             .call(&[&queue, &workers, &live, &leases, &inbox, &info, &history, &slots, &turn]);
         call.arg(worker).arg(if by_itself { "1" } else { "0" }).arg(keys.base());
-        let back: i64 = read("release", self.run(&RELEASE, &call, within).await?)?;
-        Ok(usize::try_from(back).map_or(Released::StillAlive, Released::Back))
+        released(self.run(&RELEASE, &call, within).await?)
     }
+}
+
+/// Reads the script's answer.
+pub(super) fn released(value: Value) -> Result<Released, StoreError> {
+    let back: i64 = read("release", value)?;
+    Ok(usize::try_from(back).map_or(Released::StillAlive, Released::Back))
 }

@@ -1,5 +1,6 @@
 //! `revive.lua`: put dead letters back into their queue.
 
+use redis::Value;
 use redis::aio::MultiplexedConnection;
 
 use super::read;
@@ -50,7 +51,12 @@ pub(in crate::store) async fn revive(
     for Revival { entry, id, envelope } in letters {
         call.arg(entry).arg(id).arg(envelope);
     }
-    let results: String = read("revive", REVIVE.run(conn, &call).await?)?;
+    revived(REVIVE.run(conn, &call).await?, letters.len())
+}
+
+/// Reads the script's answer to `count` letters.
+pub(super) fn revived(value: Value, count: usize) -> Result<Vec<Revived>, StoreError> {
+    let results: String = read("revive", value)?;
     let results = results.bytes().map(|result| match result {
         b'R' => Ok(Revived::Yes),
         b'G' => Ok(Revived::Gone),
@@ -58,5 +64,5 @@ pub(in crate::store) async fn revive(
         _ => Err(StoreError::Unexpected("revive")),
     });
     let results: Vec<Revived> = results.collect::<Result<_, _>>()?;
-    if results.len() == letters.len() { Ok(results) } else { Err(StoreError::Unexpected("revive")) }
+    if results.len() == count { Ok(results) } else { Err(StoreError::Unexpected("revive")) }
 }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use redis::Value;
+
+use super::{Whole, read};
 use crate::store::error::StoreError;
 use crate::store::keys::QueueKeys;
 use crate::store::link::Link;
@@ -18,9 +21,27 @@ impl Link {
         pipe.cmd("TIME");
         // The lease that ends last.
         pipe.cmd("ZRANGE").arg(keys.workers()).arg(-1).arg(-1).arg("WITHSCORES");
-        let asked = self.with(within, async |conn| pipe.query_async(conn).await);
-        let (time, last): ((u64, u64), Vec<(String, f64)>) = asked.await?;
-        let now_ms = (time.0 * 1000 + time.1 / 1000) as f64;
-        Ok(last.first().is_some_and(|(_, ends_at)| *ends_at >= now_ms))
+        served(self.with(within, async |conn| pipe.query_async(conn).await).await?)
+    }
+}
+
+/// Reads the time, and the lease that ends last.
+pub(super) fn served(value: Value) -> Result<bool, StoreError> {
+    let (time, last): ((Whole, Whole), Vec<(String, f64)>) = read("TIME, ZRANGE", value)?;
+    let now_ms = time.0.0 as f64 * 1000.0 + (time.1.0 / 1000) as f64;
+    Ok(last.first().is_some_and(|(_, ends_at)| *ends_at >= now_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_beyond_all_reason_serves_nobody_and_ends_nothing() {
+        let time = |seconds| Value::Array(vec![Value::Int(seconds), Value::Int(0)]);
+        let lease = Value::Array(vec![Value::BulkString(b"w".into()), Value::Int(2_000)]);
+        let asked = |seconds| served(Value::Array(vec![time(seconds), lease.clone()]));
+        assert!(asked(1).unwrap() && !asked(3).unwrap() && !asked(i64::MAX).unwrap());
+        assert!(asked(-1).is_err());
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::read;
+use redis::Value;
+
+use super::{Whole, read};
 use crate::store::error::StoreError;
 use crate::store::keys::QueueKeys;
 use crate::store::link::Link;
@@ -59,10 +61,15 @@ impl Link {
         for tick in ticks {
             call.arg(tick.at_ms).arg(&tick.envelope);
         }
-        let value = self.run(&TICK, &call, within).await?;
-        let (enqueued, last_ms, now): (usize, u64, i64) = read("tick", value)?;
+        let (now, ticked) = ticked(self.run(&TICK, &call, within).await?)?;
         // Whoever called too early knows better from here on.
         self.set_clock(now);
-        Ok(Ticked { enqueued, last_ms })
+        Ok(ticked)
     }
+}
+
+/// Reads the script's answer: Redis time in ms, and the rest.
+pub(super) fn ticked(value: Value) -> Result<(i64, Ticked), StoreError> {
+    let (enqueued, last_ms, now): (Whole, Whole, i64) = read("tick", value)?;
+    Ok((now, Ticked { enqueued: enqueued.count(), last_ms: last_ms.0 }))
 }

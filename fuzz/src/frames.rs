@@ -1,0 +1,77 @@
+//! What a client hears of a request: announcements, and elements of its response key. One of them
+//! per line.
+//!
+//! - Who waits gets the first ending frame of the request, and none of another one.
+//! - Who follows gets frames in order, without gaps and none twice, and nothing after the end.
+//! - Nobody waits on after an end that misses nothing.
+//! - A frame that is read and written again reads the same.
+
+use redcall_client::fuzzing::{frame, hear, response};
+use redcall_common::frame::{Frame, FrameHead, FrameType};
+
+const ID: &str = "x1";
+const KEY: &str = "redcall:{q}:response:x1";
+
+/// Hears everything in `input`.
+///
+/// # Panics
+///
+/// When something does not hold that this module says.
+pub fn check(input: &[u8]) {
+    let pieces = || input.split(|byte| *byte == b'\n');
+    let heard = hear(ID, pieces());
+    if let Some(end) = &heard.end {
+        assert!(end.id == ID && end.kind.ends(), "{end:?}");
+        // As a program sees it: an answer or an error, by the type alone.
+        let seen = response(end.clone(), KEY);
+        assert_eq!(seen.is_ok(), end.kind == FrameType::Result);
+        assert!(seen.is_ok_and(|seen| seen.id == ID) || end.kind == FrameType::Error);
+    }
+    followed(&heard.followed);
+    // One hears of the end whatever is missing, the other only when he has all before it.
+    let is_ended = heard.followed.last().is_some_and(|frame| frame.kind.ends());
+    assert!(!is_ended || heard.end.is_some(), "only who follows has heard of the end");
+    assert_eq!(heard.waiting, heard.end.is_none() || !is_ended);
+
+    for piece in pieces() {
+        if let Some(frame) = frame(piece) {
+            written_again(&frame);
+        }
+    }
+}
+
+fn followed(frames: &[Frame]) {
+    let (mut attempt, mut next) = (1, 1);
+    for (index, frame) in frames.iter().enumerate() {
+        assert_eq!(frame.id, ID);
+        let is_last = index + 1 == frames.len();
+        assert!(is_last || !frame.kind.ends(), "a frame after the end: {frames:?}");
+        if frame.attempt > attempt {
+            (attempt, next) = (frame.attempt, 1);
+        }
+        // The ending frame says what it says, wherever it stands: 0 where nobody counted.
+        let in_place = frame.attempt == attempt && frame.seq == next;
+        let uncounted = frame.seq <= next && (frame.seq == 0 || frame.kind.ends());
+        assert!(in_place || uncounted, "{frame:?} at {attempt}, {next}");
+        next = frame.seq + 1;
+    }
+}
+
+fn written_again(frame: &Frame) {
+    let head = FrameHead { id: &frame.id, response_key: KEY, attempt: frame.attempt };
+    let written = match (&frame.error, frame.kind) {
+        (Some(error), FrameType::Error) => head.error(frame.seq, error),
+        _ => head.data(frame.kind, frame.seq, frame.data.as_deref()),
+    };
+    let again = self::frame(written.as_bytes());
+    let again = again.unwrap_or_else(|| panic!("{written} is no frame"));
+    assert_eq!(shown(&again), shown(frame));
+}
+
+/// Every field that is written: an error only in an `error` frame, data in all others.
+fn shown(frame: &Frame) -> String {
+    let Frame { id, kind, seq, attempt, data, error } = frame;
+    let error = error.as_ref().filter(|_| *kind == FrameType::Error);
+    let data = data.as_ref().filter(|_| error.is_none());
+    format!("{id:?} {kind:?} {seq} {attempt} {data:?} {error:?}")
+}

@@ -1,0 +1,46 @@
+//! What the fuzz targets assert of any bytes, one file per target.
+//!
+//! Everything that Redcall reads and others write: elements of a queue, frames, script results,
+//! settings. Each check asserts more than that nothing panics; which, its file says.
+//!
+//! | how | runs |
+//! |---|---|
+//! | `cargo xtask fuzz` | every target for a while, from `corpus/`, on stable Rust |
+//! | `cargo fuzz run --sanitizer none TARGET` | one target, for who has cargo-fuzz |
+//! | `tests/corpus.rs` | the inputs of `corpus/`, with all other tests |
+//! | a target, built as usual | the files that it is given: for a debugger |
+
+pub mod envelope;
+pub mod frames;
+pub mod script_results;
+pub mod settings;
+
+mod printed;
+
+/// What every target needs from libFuzzer.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use libfuzzer_sys;
+
+/// Memory is bounded: no input, of a few KiB each, may make its reader ask for more than this. The
+/// process ends when it does, and libFuzzer says at which input.
+#[cfg(fuzzing)]
+#[global_allocator]
+static ALLOCATOR: cap::Cap<std::alloc::System> = cap::Cap::new(std::alloc::System, 64 << 20);
+
+/// The program around a check: a fuzzer's in a fuzzing build, else one that reads files.
+#[macro_export]
+macro_rules! target {
+    ($check:path) => {
+        #[cfg(fuzzing)]
+        $crate::libfuzzer_sys::fuzz_target!(|input: &[u8]| $check(input));
+
+        #[cfg(not(fuzzing))]
+        fn main() -> std::io::Result<()> {
+            for file in std::env::args_os().skip(1) {
+                $check(&std::fs::read(file)?);
+            }
+            Ok(())
+        }
+    };
+}

@@ -1,0 +1,170 @@
+//! Settings as the JSON that loads as the same settings. Every struct is taken apart, so that a new
+//! field has to be thought of here, too.
+
+use std::path::Path;
+use std::time::Duration;
+
+use redcall_common::limits::Limits;
+use redcall_common::settings::{
+    AdminSettings, Backoff, ClientSettings, DeadSettings, HandlerSettings, JobSettings, Limit,
+    LogFormat, LogSettings, Missed, OnWorkerLoss, RedisSettings, Retries, ScheduleSettings,
+    Settings, WorkerSettings,
+};
+use serde_json::{Map, Value, json};
+
+/// All but the name of the file.
+pub(crate) fn printed(settings: &Settings) -> Value {
+    let Settings {
+        redis,
+        client: ClientSettings { timeout, no_workers_grace },
+        worker,
+        jobs,
+        schedules,
+        queues,
+        limits: Limits { request, answer, frame, depth, max_length },
+        dead: DeadSettings { max, age },
+        admin: AdminSettings { listen },
+        log: LogSettings { level, format },
+        file: _,
+    } = settings;
+    let format = match format {
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+    };
+    let admin = listen.map(|listen| listen.to_string());
+    let jobs: Map<_, _> = jobs.iter().map(|(name, job)| (name.clone(), of_job(job))).collect();
+    let schedules = schedules.iter().map(|(name, one)| (name.clone(), of_schedule(one)));
+    let schedules: Map<_, _> = schedules.collect();
+    let queues = queues.iter().map(|(name, length)| (name.clone(), json!({"max_length": length})));
+    let queues: Map<_, _> = queues.collect();
+    given(json!({
+        "redis": of_redis(redis),
+        "client": {"timeout": length(*timeout), "no_workers_grace": length(*no_workers_grace)},
+        "worker": of_worker(worker),
+        "jobs": jobs,
+        "schedules": schedules,
+        "queues": queues,
+        "limits": {"request": request, "answer": answer, "frame": frame, "depth": depth,
+            "max_length": max_length},
+        "dead": {"max": max, "age": length(*age)},
+        "admin": given(json!({"listen": admin})),
+        "log": {"level": level, "format": format},
+    }))
+}
+
+fn of_redis(redis: &RedisSettings) -> Value {
+    let RedisSettings {
+        url,
+        url_named: _,
+        prefix,
+        durability,
+        ca_file,
+        cert_file,
+        key_file,
+        connect_timeout,
+        response_timeout,
+    } = redis;
+    let path = |path: &Option<std::path::PathBuf>| {
+        path.as_deref().and_then(Path::to_str).map(str::to_owned)
+    };
+    given(json!({
+        "url": url, "prefix": prefix, "durability": durability.as_str(),
+        "ca_file": path(ca_file), "cert_file": path(cert_file), "key_file": path(key_file),
+        "connect_timeout": length(*connect_timeout),
+        "response_timeout": length(*response_timeout),
+    }))
+}
+
+fn of_worker(worker: &WorkerSettings) -> Value {
+    let WorkerSettings {
+        name,
+        queues,
+        concurrency,
+        lease,
+        drain_timeout,
+        cancel_grace,
+        idempotency_ttl,
+    } = worker;
+    given(json!({
+        "name": name, "queues": queues, "concurrency": concurrency, "lease": length(*lease),
+        "drain_timeout": length(*drain_timeout), "cancel_grace": length(*cancel_grace),
+        "idempotency_ttl": length(*idempotency_ttl),
+    }))
+}
+
+fn of_job(job: &JobSettings) -> Value {
+    let JobSettings {
+        kind,
+        timeout,
+        queue,
+        concurrency,
+        retries: Retries { max, backoff, base, cap, on },
+        on_worker_loss,
+        max_crashes,
+        unique,
+        limit,
+    } = job;
+    let (handler, command) = match kind {
+        HandlerSettings::Compiled(name) => (Some(name), None),
+        HandlerSettings::Command(words) => (None, Some(words)),
+    };
+    let backoff = match backoff {
+        Backoff::Exponential => "exponential",
+        Backoff::Constant => "constant",
+    };
+    let on_worker_loss = match on_worker_loss {
+        OnWorkerLoss::Rerun => "rerun",
+        OnWorkerLoss::Fail => "fail",
+    };
+    let on: Vec<&str> = on.iter().map(|code| code.as_str()).collect();
+    given(json!({
+        "handler": handler, "command": command, "timeout": length(*timeout), "queue": queue,
+        "concurrency": concurrency,
+        "retries": {"max": max, "backoff": backoff, "base": length(*base), "cap": length(*cap),
+            "on": on},
+        "on_worker_loss": on_worker_loss, "max_crashes": max_crashes,
+        "unique": unique.map(length), "limit": limit.as_ref().map(of_limit),
+    }))
+}
+
+fn of_limit(limit: &Limit) -> Value {
+    let Limit { key, concurrency, rate } = limit;
+    let rate = rate.map(|rate| {
+        let unit = match rate.per.as_secs() {
+            1 => "s",
+            60 => "m",
+            3600 => "h",
+            _ => "d",
+        };
+        format!("{}/{unit}", rate.count)
+    });
+    given(json!({"key": key, "concurrency": concurrency, "rate": rate}))
+}
+
+fn of_schedule(schedule: &ScheduleSettings) -> Value {
+    let ScheduleSettings { job, data, queue, cron, timezone, missed } = schedule;
+    let missed = match missed {
+        Missed::Skip => "skip",
+        Missed::Last => "last",
+        Missed::All => "all",
+    };
+    let data: Value = serde_json::from_str(data).unwrap_or_else(|e| panic!("{data}: {e}"));
+    let mut printed = given(json!({
+        "job": job, "queue": queue, "cron": cron, "timezone": timezone, "missed": missed,
+    }));
+    // Here `null` is a value.
+    printed["data"] = data;
+    printed
+}
+
+fn length(length: Duration) -> String {
+    humantime::format_duration(length).to_string()
+}
+
+/// Without the fields that are `null`: no setting is.
+fn given(mut table: Value) -> Value {
+    if let Value::Object(fields) = &mut table {
+        fields.retain(|_, field| !field.is_null());
+    }
+    table
+}
