@@ -67,6 +67,7 @@ impl Doctor {
         report.findings.extend(mapping::look(&settings));
         if settings.redis.url == EMBEDDED {
             report.findings.push(server::embedded());
+            report.findings.extend(self.call.first().map(|_| call::impossible()));
         } else {
             match inspect(&settings) {
                 Ok(inspector) => self.ask(&inspector, &settings, &mut report).await,

@@ -29,12 +29,16 @@ impl Trial {
     }
 }
 
+/// Where there is no common Redis.
+pub(super) fn impossible() -> Finding {
+    let what = "no call was made: `redis.url` is `embedded`";
+    let means = "A private server is nobody else's, so no worker would hear of it.";
+    let cure = "Name a Redis by --redis, `redis.url` or REDIS_URL.";
+    Finding::new(CHECK, Level::Problem, what, means, cure)
+}
+
 /// Makes the calls, one after the other, each within `timeout`.
-pub(super) async fn make(
-    trials: &[Trial],
-    timeout: Duration,
-    settings: &Settings,
-) -> Vec<Finding> {
+pub(super) async fn make(trials: &[Trial], timeout: Duration, settings: &Settings) -> Vec<Finding> {
     let mut settings = settings.clone();
     settings.client.no_workers_grace = settings.client.no_workers_grace.min(GRACE);
     let connecting = tokio::time::timeout(super::LOOK, Client::from_settings(&settings));

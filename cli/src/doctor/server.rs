@@ -190,7 +190,8 @@ mod tests {
 
     #[test]
     fn far_servers_are_told_from_near_ones() {
-        let level = |ms| latency(Clock { ahead_ms: 0, round_trip: Duration::from_millis(ms) }).level;
+        let level =
+            |ms| latency(Clock { ahead_ms: 0, round_trip: Duration::from_millis(ms) }).level;
         assert_eq!((level(4), level(5), level(50)), (Level::Ok, Level::Note, Level::Warning));
     }
 }
