@@ -10,6 +10,15 @@ pub fn of(server: &ServerInfo) -> Vec<Finding> {
     vec![eviction(server), persistence(server)]
 }
 
+/// Logs what somebody should change. Called once, at the start of whatever runs workers.
+pub fn log(server: &ServerInfo) {
+    for finding in of(server).into_iter().filter(|finding| finding.level.is_bad()) {
+        let Finding { check, what, means, cure, .. } = finding;
+        let (means, cure) = (means.unwrap_or_default(), cure.unwrap_or_default());
+        tracing::warn!(check, "{what}. {means} {cure}");
+    }
+}
+
 /// Whether it may throw keys away when its memory is full.
 #[must_use]
 pub fn eviction(server: &ServerInfo) -> Finding {

@@ -36,12 +36,7 @@ impl Crew {
         root: &Root,
         without_python: bool,
     ) -> Result<Self, Failure> {
-        let mut settings = settings.clone();
-        let start = |number| {
-            // What is to be said of Redis is said by the first of them.
-            settings.redis.skip_safety_warning |= number > 0;
-            Process::start(&settings, root, without_python)
-        };
+        let start = |_| Process::start(settings, root, without_python);
         let started: Result<_, _> = (0..count).map(start).collect();
         let processes = started.map_err(|error| Failure::new(Problem::of(&error)))?;
         Ok(Self::Processes(processes))

@@ -18,15 +18,10 @@ pub(crate) fn warn(link: &Arc<Link>, settings: &RedisSettings) {
     }
     let link = link.clone();
     tokio::spawn(async move {
-        let server = match timeout(WITHIN, link.server_info(WITHIN)).await {
-            Ok(Ok(server)) => server,
-            Ok(Err(error)) => return tracing::debug!(%error, "Redis does not say what it keeps"),
-            Err(_) => return tracing::debug!("Redis does not say in time what it keeps"),
-        };
-        for finding in safety::of(&server).iter().filter(|finding| finding.level.is_bad()) {
-            let part = |text: &Option<String>| text.clone().unwrap_or_default();
-            let (means, cure) = (part(&finding.means), part(&finding.cure));
-            tracing::warn!(check = finding.check, "{}. {means} {cure}", finding.what);
+        match timeout(WITHIN, link.server_info(WITHIN)).await {
+            Ok(Ok(server)) => safety::log(&server),
+            Ok(Err(error)) => tracing::debug!(%error, "Redis does not say what it keeps"),
+            Err(_) => tracing::debug!("Redis does not say in time what it keeps"),
         }
     });
 }
