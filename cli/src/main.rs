@@ -1,7 +1,8 @@
 //! `redcall`: call jobs, look at queues and workers. One file per verb.
 //!
 //! Exit codes: 0 done, 1 the call ended with an error (its code and message are on stderr), not
-//! all was done, or the doctor found something, 2 wrong flags or settings, 3 Redis cannot be reached, 130 interrupted.
+//! all was done, or the doctor found something, 2 wrong flags or settings, 3 Redis cannot be
+//! reached, 130 interrupted.
 
 mod call;
 mod cancel;

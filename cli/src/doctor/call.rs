@@ -62,7 +62,7 @@ pub(super) async fn make(trials: &[Trial], timeout: Duration, settings: &Setting
                 let what = format!("{name} was not answered: {}", with_causes(&error));
                 let means = "Its callers get that error.";
                 let cure = format!(
-                    "The worker's log says more, under the job's id; PROTOCOL.md says what {} means.",
+                    "The worker's log says more, under the job's id; PROTOCOL.md explains {}.",
                     error.code()
                 );
                 Finding::new(CHECK, Level::Problem, what, means, cure)
