@@ -150,8 +150,13 @@ async fn a_redis_that_stands_still_ends_it_in_time() {
     let redis = TestRedis::start().await;
     let pid = rustix::process::Pid::from_raw(i32::try_from(redis.pid()).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    // However patient the settings are.
+    let mut env = at(&redis);
+    for name in ["CONNECT_TIMEOUT", "RESPONSE_TIMEOUT"] {
+        env.insert(format!("REDCALL__REDIS__{name}"), "1m".to_owned());
+    }
     let began = std::time::Instant::now();
-    let seen = doctor(&[], &at(&redis)).await;
+    let seen = doctor(&[], &env).await;
     rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
     assert!(began.elapsed() < std::time::Duration::from_secs(8), "{:?}", began.elapsed());
     assert_eq!(seen.code, 3);
