@@ -1,11 +1,13 @@
 //! `redcall`: call jobs, look at queues and workers. One file per verb.
 //!
-//! Exit codes: 0 done, 1 the call ended with an error (its code and message are on stderr) or not
-//! all was done, 2 wrong flags or settings, 3 Redis cannot be reached, 130 interrupted.
+//! Exit codes: 0 done, 1 the call ended with an error (its code and message are on stderr), not
+//! all was done, or the doctor found something, 2 wrong flags or settings, 3 Redis cannot be
+//! reached, 130 interrupted.
 
 mod call;
 mod cancel;
 mod dead;
+mod doctor;
 mod output;
 mod pause;
 mod queues;
@@ -20,8 +22,9 @@ use redcall_common::report::Problem;
 
 /// Call named jobs over Redis; look at queues and workers.
 ///
-/// Exit codes: 0 done, 1 the call ended with an error or not all was done, 2 wrong flags or
-/// settings, 3 Redis cannot be reached, 130 interrupted while waiting (the call is cancelled).
+/// Exit codes: 0 done, 1 the call ended with an error, not all was done or the doctor found
+/// something, 2 wrong flags or settings, 3 Redis cannot be reached, 130 interrupted while waiting
+/// (the call is cancelled).
 #[derive(Parser)]
 #[command(name = "redcall", version, verbatim_doc_comment)]
 struct Cli {
@@ -47,6 +50,8 @@ enum Verb {
     /// Dead letters: list and show them, have them run again, throw them away
     #[command(subcommand)]
     Dead(dead::Dead),
+    /// Say what is wrong, or may go wrong, and what to do about it; calls nothing unless told to
+    Doctor(doctor::Doctor),
     /// Pause queues: what runs goes on, nothing starts
     Pause(pause::Queues),
     /// Let paused queues go on
@@ -70,7 +75,7 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let as_json = cli.json;
     match run(cli).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(failure) => {
             if as_json {
                 eprintln!("{}", failure.json);
@@ -84,7 +89,8 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(mut cli: Cli) -> Result<(), Failure> {
+/// The exit code of a verb that has done its work.
+async fn run(mut cli: Cli) -> Result<u8, Failure> {
     if let Verb::Call(call) = &mut cli.verb {
         call.read_data()?; // a wrong call needs no Redis
     }
@@ -96,18 +102,22 @@ async fn run(mut cli: Cli) -> Result<(), Failure> {
     if let Some(url) = cli.redis {
         settings.redis.url = url;
     }
+    if let Verb::Doctor(doctor) = cli.verb {
+        return Ok(doctor.run(settings, cli.json).await); // it looks further where Redis is away
+    }
     let client = Client::from_settings(&settings).await.map_err(|error| unreachable(&error))?;
     let done = match cli.verb {
         Verb::Call(call) => call.run(&client, cli.json).await,
         Verb::Cancel(cancel) => cancel.run(&client, cli.json).await,
         Verb::Dead(dead) => dead.run(&client, cli.json).await,
+        Verb::Doctor(_) => Ok(()), // it has run
         Verb::Pause(queues) => queues.run(&client, true, cli.json).await,
         Verb::Resume(queues) => queues.run(&client, false, cli.json).await,
         Verb::Queues => queues::run(&client, cli.json).await,
         Verb::Workers => workers::run(&client, cli.json).await,
     };
     client.flush().await;
-    done
+    done.map(|()| 0)
 }
 
 /// A queue's name, if it can be one.
@@ -122,11 +132,16 @@ fn json(code: &str, message: &str) -> serde_json::Value {
     serde_json::json!({ "error": { "code": code, "message": message } })
 }
 
+impl Failure {
+    /// That of a failure at Redis.
+    fn exit_code(error: &StoreError) -> u8 {
+        if matches!(error, StoreError::Config { .. }) { 2 } else { 3 }
+    }
+}
+
 fn unreachable(error: &StoreError) -> Failure {
-    let (name, code) = match error {
-        StoreError::Config { .. } => ("invalid_settings", 2),
-        _ => ("unavailable", 3),
-    };
+    let code = Failure::exit_code(error);
+    let name = if code == 2 { "invalid_settings" } else { "unavailable" };
     let json = json(name, &error.to_string());
     Failure { problems: vec![Problem::store(error)], code, json }
 }

@@ -7,11 +7,14 @@
 //! | [`cron`] | when something recurs |
 //! | [`durability`] | how safe a request is once it counts as queued |
 //! | [`digest`] | under which digests calls are known |
+//! | [`finding`] | what an examination finds |
 //! | [`frame`] | the elements of a response key |
 //! | [`error`] | the closed set of error codes, and the error as it crosses the wire |
 //! | [`limits`] | how large and how deep anything may be |
 //! | [`name`] | which ids and names are well formed |
+//! | [`program`] | which program a command means |
 //! | [`report`] | how the binaries print what went wrong |
+//! | [`safety`] | whether Redis keeps what it is given |
 //! | [`settings`] | the settings file |
 //! | [`store`] | the only door to Redis |
 //!
@@ -23,10 +26,13 @@ pub mod decode;
 pub mod digest;
 pub mod durability;
 pub mod error;
+pub mod finding;
 pub mod frame;
 pub mod limits;
 pub mod name;
+pub mod program;
 pub mod report;
 pub mod request;
+pub mod safety;
 pub mod settings;
 pub mod store;

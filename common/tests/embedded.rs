@@ -53,7 +53,9 @@ async fn settings_that_ask_for_it_are_pointed_at_it() {
 
     let mut asking = RedisSettings { url: "embedded".to_owned(), ..RedisSettings::default() };
     let server = Embedded::serve(&mut asking).await.unwrap().unwrap();
-    assert_eq!(asking, RedisSettings { url: server.url(), ..RedisSettings::default() });
+    let served =
+        RedisSettings { url: server.url(), skip_safety_warning: true, ..RedisSettings::default() };
+    assert_eq!(asking, served);
 }
 
 #[tokio::test]

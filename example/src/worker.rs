@@ -17,6 +17,8 @@ use crate::{handlers, mapping};
 pub(crate) const UNTIL_STDIN_CLOSES: &str = "--until-stdin-closes";
 /// As above.
 pub(crate) const WITHOUT_PYTHON: &str = "--without-python";
+/// As above.
+pub(crate) const SKIP_SAFETY_WARNING: &str = "--skip-safety-warning";
 
 /// What `worker` takes.
 #[derive(clap::Args)]
@@ -33,6 +35,9 @@ pub(crate) struct Serve {
     /// Whoever started it has found out (and said) that there is no Python
     #[arg(long, hide = true)]
     without_python: bool,
+    /// Whoever started it knows (or hears from another) what its Redis may lose
+    #[arg(long, hide = true)]
+    skip_safety_warning: bool,
 }
 
 impl Serve {
@@ -40,6 +45,7 @@ impl Serve {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let mut settings = mapping::load(self.settings.as_deref())?;
         init_log(&settings.log);
+        settings.redis.skip_safety_warning = self.skip_safety_warning;
         if self.until_stdin_closes {
             watch_stdin()?;
         }

@@ -130,6 +130,24 @@ async fn without_python_the_demo_says_so_once_and_goes_on() {
 }
 
 #[tokio::test]
+async fn what_redis_may_lose_is_said_once_and_not_of_the_private_one() {
+    const SAID: &str = "Redis keeps nothing on disk";
+    let (redis, dir) = (TestRedis::start().await, directory());
+    for place in ["--workers=3", "--in-process"] {
+        let mut command = example(&[text(dir.path()), place]);
+        let command = command.env("REDIS_URL", redis.url()).spawn();
+        let (code, stdout, stderr) = ended(command.unwrap()).await;
+        assert_eq!(code, Some(0), "{stdout}{stderr}");
+        assert_eq!(stderr.matches(SAID).count(), 1, "{place}: {stderr}");
+
+        let command = example(&[text(dir.path()), place]).spawn();
+        let (code, stdout, stderr) = ended(command.unwrap()).await;
+        assert_eq!(code, Some(0), "{stdout}{stderr}");
+        assert!(!stderr.contains("WARN"), "{place}: {stderr}");
+    }
+}
+
+#[tokio::test]
 async fn a_call_that_fails_is_listed_and_fails_the_demo() {
     let (dir, folder) = (directory(), tempfile::tempdir().unwrap());
     let settings = settings(folder.path(), "exit 3");

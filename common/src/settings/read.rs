@@ -76,6 +76,7 @@ fn redis(mut section: Section<'_>) -> RedisSettings {
         response_timeout: section
             .read("response_timeout", |entry| entry.duration(SHORTEST..=HOUR))
             .unwrap_or(default.response_timeout),
+        skip_safety_warning: default.skip_safety_warning,
     };
     section.finish();
     settings

@@ -37,9 +37,18 @@ pub struct RedisSettings {
     /// How long one command may wait for its reply, 1 ms to 1 hour; blocking commands are exempt.
     /// Default 5 s.
     pub response_timeout: Duration,
+    /// Whether a worker says nothing about what that server keeps: it was started for this program
+    /// alone, or somebody else has said it. No key of the file; default false.
+    pub skip_safety_warning: bool,
 }
 
 impl RedisSettings {
+    /// Whether what is sent can be read on the way: not within this machine, and without TLS.
+    #[must_use]
+    pub fn is_in_the_clear(&self) -> bool {
+        url::is_in_the_clear(&self.url)
+    }
+
     /// The address with its password left out, for logs and messages.
     #[must_use]
     pub fn redacted_url(&self) -> String {
@@ -59,6 +68,7 @@ impl Default for RedisSettings {
             key_file: None,
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(5),
+            skip_safety_warning: false,
         }
     }
 }
@@ -76,6 +86,7 @@ impl fmt::Debug for RedisSettings {
             .field("key_file", &self.key_file)
             .field("connect_timeout", &self.connect_timeout)
             .field("response_timeout", &self.response_timeout)
+            .field("skip_safety_warning", &self.skip_safety_warning)
             .finish()
     }
 }

@@ -3,6 +3,8 @@
 //! Form only: it is the store that connects. No message made here repeats a part of the address
 //! behind its scheme, because a password that is not percent-encoded can end up in any part.
 
+use std::net::IpAddr;
+
 use super::sentinel::SentinelUrl;
 
 /// Says which addresses are allowed.
@@ -78,6 +80,23 @@ fn sentinels(url: &str) -> Option<&'static str> {
 fn is_scheme(text: &str) -> bool {
     (1..=20).contains(&text.len())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '.' | '-'))
+}
+
+/// Whether a part of the way to the server is neither within this machine nor under TLS.
+pub(super) fn is_in_the_clear(url: &str) -> bool {
+    if let Ok(Some(sentinels)) = SentinelUrl::parse(url) {
+        return sentinels.nodes.iter().any(|node| is_in_the_clear(node));
+    }
+    let Some(rest) = url.strip_prefix("redis://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let host = match host.strip_prefix('[') {
+        Some(bracketed) => bracketed.split(']').next(),
+        None => host.split(':').next(),
+    };
+    let host = host.unwrap_or_default();
+    let is_loopback = host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    !is_loopback && host != "localhost"
 }
 
 /// `url` without user, password and query. Meant to err on the side of hiding too much.
@@ -157,6 +176,24 @@ mod tests {
             ("redis://host/x", "has a database (the part after the host) that is not a number"),
         ] {
             assert_eq!(problem(url).as_deref(), Some(expected), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_leaves_this_machine_without_tls_is_in_the_clear() {
+        for url in ["redis://cache", "redis://me:p@10.0.0.1:1/2", "redis+sentinel://[::1],b/main"] {
+            assert!(is_in_the_clear(url), "{url}");
+        }
+        for url in [
+            "embedded",
+            "redis://127.0.0.1:6379",
+            "redis://:p@localhost/1",
+            "redis://[::1]",
+            "rediss://cache",
+            "rediss+sentinel://a/main",
+            "redis+unix:///r.sock",
+        ] {
+            assert!(!is_in_the_clear(url), "{url}");
         }
     }
 

@@ -162,6 +162,7 @@ impl Embedded {
         }
         let server = Self::start(EmbeddedOptions::default()).await?;
         settings.url = server.url();
+        settings.skip_safety_warning = true;
         Ok(Some(server))
     }
 

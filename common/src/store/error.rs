@@ -135,6 +135,9 @@ fn reason(error: &redis::RedisError) -> &'static str {
         Some("MISCONF") => ": it cannot write to its disk",
         Some("NOREPLICAS") => ": too few of its replicas are connected",
         Some("LOADING") => ": it is still reading its data",
+        _ if error.kind() == redis::ErrorKind::AuthenticationFailed => {
+            ": it wants another user or password"
+        }
         _ => "",
     }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::name::is_id;
+use crate::name::{is_id, is_queue};
 
 /// The key names of one deployment. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -32,13 +32,48 @@ impl Keys {
         QueueKeys { base: format!("{}:{{{queue}}}", self.prefix).into(), queue: queue.into() }
     }
 
+    /// What all keys of the deployment match, and few others: a pattern for `SCAN`.
+    #[must_use]
+    pub fn pattern(&self) -> String {
+        // A prefix holds nothing that a pattern gives a meaning.
+        format!("{}:*", self.prefix)
+    }
+
+    /// What bounds `key`, as the table says; none if it is no key of ours.
+    #[must_use]
+    pub fn bound_of(&self, key: &str) -> Option<Bound> {
+        if key == self.queues() {
+            return Some(Bound::Ttl);
+        }
+        let rest = key.strip_prefix(&*self.prefix)?.strip_prefix(":{")?;
+        let (_, what) = rest.split_once("}:").filter(|(queue, _)| is_queue(queue))?;
+        let (head, has_arg) =
+            what.split_once(':').map_or((what, false), |(head, arg)| (head, !arg.is_empty()));
+        let row = TABLE.iter().find(|[row, kind, ..]| {
+            let (row, takes_arg) =
+                row.split_once(':').map_or((*row, false), |(head, _)| (head, true));
+            row == head && takes_arg == has_arg && !kind.starts_with("channel")
+        })?;
+        let [_, _, bound, _] = row;
+        Some(if bound.contains("TTL") { Bound::Ttl } else { Bound::Other })
+    }
+
     /// The queue and the request id that a response key names, if it has the form of one.
     #[must_use]
     pub fn parse_response<'a>(&self, key: &'a str) -> Option<(&'a str, &'a str)> {
         let rest = key.strip_prefix(&*self.prefix)?.strip_prefix(":{")?;
         let (queue, id) = rest.split_once("}:response:")?;
-        (crate::name::is_queue(queue) && is_id(id)).then_some((queue, id))
+        (is_queue(queue) && is_id(id)).then_some((queue, id))
     }
+}
+
+/// What keeps a key from lying there for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// Its TTL.
+    Ttl,
+    /// What it holds goes by itself: accepted work, leases, dead letters.
+    Other,
 }
 
 /// The keys of one queue. Cheap to clone.
@@ -214,6 +249,32 @@ mod tests {
         assert_eq!(keys.notify("c"), "redcall:{default}:notify:c");
         assert_eq!(keys.dead(), "redcall:{default}:dead");
         assert_eq!(Keys::new("redcall").queues(), "redcall:queues");
+    }
+
+    #[test]
+    fn the_table_says_which_keys_must_have_a_ttl() {
+        let keys = Keys::new("redcall");
+        let q = keys.of("q");
+        for key in [
+            keys.queues(),
+            q.response("x"),
+            q.workers(),
+            q.worker("w"),
+            q.names(),
+            q.turn("w"),
+            q.probe("w").queue(),
+            q.idem("d"),
+            format!("{}:rate:add:a:b", q.base()),
+        ] {
+            assert_eq!(keys.bound_of(&key), Some(Bound::Ttl), "{key}");
+        }
+        for key in [q.queue(), q.dead(), q.leases("w"), q.parked_names(), q.parked("a:b")] {
+            assert_eq!(keys.bound_of(&key), Some(Bound::Other), "{key}");
+        }
+        for key in ["redcall:{q}:other", "redcall:{q}:queue:x", "redcall:q", "x", "redcall:{}:dead"]
+        {
+            assert_eq!(keys.bound_of(key), None, "{key}");
+        }
     }
 
     #[test]

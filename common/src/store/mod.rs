@@ -10,6 +10,8 @@
 //! | `sentinel.rs` | which server is the primary |
 //! | `link.rs` | a connection that comes back by itself |
 //! | [`inspect`] | reading queues and workers, for people |
+//! | `server.rs` | what Redis says of itself |
+//! | `survey.rs` | looking for what went wrong, for `redcall doctor` |
 //! | [`dead`] | reading, retrying and purging dead letters, for people |
 //! | [`embedded`] | the private server of examples and tests |
 
@@ -24,6 +26,8 @@ mod link;
 mod ops;
 mod script;
 mod sentinel;
+mod server;
+mod survey;
 
 pub use connection::Connector;
 pub use control::Control;
@@ -36,6 +40,8 @@ pub use ops::{
     Heartbeat, Idempotency, Item, Leased, Mark, Outcome, Placed, Placement, Promoted, Pushed,
     Record, Released, Rule, Settled, Settlement, Tick, Ticked, Unblocker, Withdrawn, WorkerKeys,
 };
+pub use server::{Append, Clock, ServerInfo};
+pub use survey::{KeyCensus, StuckWorker};
 
 /// `enqueue.lua` as the code block that PROTOCOL.md shows, for clients in other languages.
 #[must_use]

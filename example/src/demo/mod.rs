@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `crew.rs` | the workers, wherever they run: starting, watching, ending them |
 //! | `process.rs` | one worker as a child process |
+//! | `safety.rs` | what is said of a Redis that may lose something |
 //! | `interrupts.rs` | SIGINT and SIGTERM to this process |
 
 mod crew;
 mod interrupts;
 mod process;
+mod safety;
 
 use std::env;
 use std::fs;
@@ -68,15 +70,19 @@ impl Demo {
         if without_python {
             eprintln!("{}", mapping::WITHOUT_PYTHON);
         }
-        let (redis, crew) =
-            (server.is_some(), if self.in_process { None } else { Some(self.workers) });
-        eprintln!("{}", header(&settings, redis, crew));
+        let crew = if self.in_process { None } else { Some(self.workers) };
+        eprintln!("{}", header(&settings, server.is_some(), crew));
+        // Said once, by this process, however many workers there are.
+        let redis = settings.redis.clone();
+        settings.redis.skip_safety_warning = true;
         let mut crew = match crew {
             Some(count) => Crew::processes(count, &settings, &root, without_python)?,
             None => Crew::task(&settings, &root, without_python)?,
         };
         let done = tokio::select! {
-            done = index::run(&settings, &root) => done,
+            (done, ()) = async {
+                tokio::join!(index::run(&settings, &root), safety::warn(&redis))
+            } => done,
             lost = crew.lost() => Err(lost),
             interrupted = interrupts.next() => Err(interrupted),
         };

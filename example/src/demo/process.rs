@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::LOG_LEVEL;
 use crate::root::Root;
-use crate::worker::{UNTIL_STDIN_CLOSES, WITHOUT_PYTHON};
+use crate::worker::{SKIP_SAFETY_WARNING, UNTIL_STDIN_CLOSES, WITHOUT_PYTHON};
 
 /// How long after its own bound for draining a worker may take to end.
 const GRACE: Duration = Duration::from_secs(5);
@@ -43,6 +43,9 @@ impl Process {
         }
         if without_python {
             command.arg(WITHOUT_PYTHON);
+        }
+        if settings.redis.skip_safety_warning {
+            command.arg(SKIP_SAFETY_WARNING);
         }
         // The longer name would win over the shorter one.
         command.env_remove("REDCALL__REDIS__URL").env("REDIS_URL", &settings.redis.url);

@@ -3,8 +3,10 @@
 mod call;
 mod cancel;
 mod dead;
+mod doctor;
 mod ends;
 mod help;
 mod pause;
 mod reload;
+mod safety;
 mod show;

@@ -52,7 +52,7 @@ impl CommandHandler {
     /// What to do when there is no such program.
     pub(crate) fn new(command: &[String], dir: &Path, bounds: Bounds) -> Result<Self, String> {
         let (name, args) = command.split_first().ok_or("the command is empty")?;
-        let program = find_program(name, dir)?;
+        let program = redcall_common::program::find(name, dir)?;
         Ok(Self { program, args: args.to_vec(), dir: dir.to_owned(), bounds })
     }
 
@@ -203,24 +203,4 @@ fn answer(status: ExitStatus, output: &[u8]) -> Ending {
     }
     serde_json::from_slice::<Box<RawValue>>(output)
         .map_err(|error| HandlerError::new(format!("the command printed no JSON: {error}")))
-}
-
-/// Finds `name` like a shell does: with a slash relative to `dir`, else on `PATH`.
-fn find_program(name: &str, dir: &Path) -> Result<PathBuf, String> {
-    if name.contains('/') {
-        let path = dir.join(name);
-        return if is_executable(&path) {
-            Ok(path)
-        } else {
-            Err(format!("`{}` is not an executable file", path.display()))
-        };
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|p| is_executable(p));
-    found.ok_or_else(|| format!("the program `{name}` is not on PATH; install it or give its path"))
-}
-
-fn is_executable(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }

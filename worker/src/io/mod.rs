@@ -19,6 +19,7 @@ mod pops;
 mod probe;
 mod queue;
 mod ready;
+mod safety;
 mod schedules;
 mod turn;
 
@@ -118,6 +119,7 @@ async fn serve(
         }
     };
     let beats = Arc::new(Link::connect(connector.clone(), Arc::new(sink)).await?);
+    safety::warn(&beats, &settings.redis);
     let schedules = Schedules::spawn(&settings, &beats)?;
     for channel in &controls {
         beats.subscribe(channel, WITHIN).await?;

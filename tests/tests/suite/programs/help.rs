@@ -53,6 +53,11 @@ async fn the_help_of_redcall_dead_is_as_recorded() {
 }
 
 #[tokio::test]
+async fn the_help_of_redcall_doctor_is_as_recorded() {
+    golden("redcall", &["doctor", "--help"], "redcall-doctor").await;
+}
+
+#[tokio::test]
 async fn the_help_of_redcall_worker_is_as_recorded() {
     golden("redcall-worker", &["--help"], "redcall-worker").await;
 }

@@ -1,0 +1,74 @@
+//! Real calls through Redis: the one thing that the doctor writes, and only when asked to.
+
+use std::time::{Duration, Instant};
+
+use redcall_client::{Client, Settings};
+use redcall_common::finding::{Finding, Level};
+use serde_json::value::RawValue;
+
+use super::{unknown, with_causes};
+
+const CHECK: &str = "call";
+/// How long it waits for a worker where none listens.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// A job to be called, `NAME` or `NAME=DATA`.
+#[derive(Debug, Clone)]
+pub(super) struct Trial {
+    name: String,
+    data: Box<RawValue>,
+}
+
+impl Trial {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let (name, data) = text.split_once('=').unwrap_or((text, "null"));
+        let data = serde_json::from_str(data).map_err(|error| {
+            format!("the data is not JSON: {error}; quote it for the shell, such as 'add={{}}'")
+        })?;
+        Ok(Self { name: name.to_owned(), data })
+    }
+}
+
+/// Where there is no common Redis.
+pub(super) fn impossible() -> Finding {
+    let what = "no call was made: `redis.url` is `embedded`";
+    let means = "A private server is nobody else's, so no worker would hear of it.";
+    let cure = "Name a Redis by --redis, `redis.url` or REDIS_URL.";
+    Finding::new(CHECK, Level::Problem, what, means, cure)
+}
+
+/// Makes the calls, one after the other, each within `timeout`.
+pub(super) async fn make(trials: &[Trial], timeout: Duration, settings: &Settings) -> Vec<Finding> {
+    let mut settings = settings.clone();
+    settings.client.no_workers_grace = settings.client.no_workers_grace.min(GRACE);
+    let connecting = tokio::time::timeout(super::LOOK, Client::from_settings(&settings));
+    let client = match connecting.await {
+        Ok(Ok(client)) => client,
+        Ok(Err(error)) => return vec![unknown(CHECK, &error)],
+        Err(_) => {
+            let what = "Redis did not let a client in, in time";
+            let cure = "Look at its load and at the network.";
+            return vec![Finding::new(CHECK, Level::Problem, what, "No call was made.", cure)];
+        }
+    };
+    let mut findings = Vec::new();
+    for Trial { name, data } in trials {
+        let began = Instant::now();
+        let answer = client.request(name).data(data).timeout(timeout).wait().await;
+        let ms = began.elapsed().as_secs_f64() * 1000.0;
+        findings.push(match answer {
+            Ok(_) => Finding::ok(CHECK, format!("{name} answered after {ms:.1} ms")),
+            Err(error) => {
+                let what = format!("{name} was not answered: {}", with_causes(&error));
+                let means = "Its callers get that error.";
+                let cure = format!(
+                    "The worker's log says more, under the job's id; PROTOCOL.md explains {}.",
+                    error.code()
+                );
+                Finding::new(CHECK, Level::Problem, what, means, cure)
+            }
+        });
+    }
+    client.flush().await;
+    findings
+}

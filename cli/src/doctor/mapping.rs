@@ -1,0 +1,47 @@
+//! The job mapping: whether the programs that it names are there.
+
+use redcall_client::Settings;
+use redcall_common::finding::{Finding, Level};
+use redcall_common::program;
+use redcall_common::settings::HandlerSettings;
+
+const CHECK: &str = "mapping";
+
+/// Looks at every job, on this machine and without running anything.
+pub(super) fn look(settings: &Settings) -> Vec<Finding> {
+    let dir = settings.base_dir();
+    let (mut compiled, mut findings) = (Vec::new(), Vec::new());
+    for (name, job) in &settings.jobs {
+        match &job.kind {
+            HandlerSettings::Compiled(_) => compiled.push(name.as_str()),
+            HandlerSettings::Command(command) => {
+                let found = command.first().map(|first| program::find(first, &dir));
+                let found = found.unwrap_or_else(|| Err("the command is empty".to_owned()));
+                findings.push(match found {
+                    Ok(path) => Finding::ok(CHECK, format!("{name}: {}", path.display())),
+                    Err(problem) => missing(name, &problem),
+                });
+            }
+        }
+    }
+    if !compiled.is_empty() {
+        let what = format!("compiled into the workers: {}", compiled.join(", "));
+        findings.push(Finding::ok(CHECK, what));
+    }
+    if findings.is_empty() {
+        let means = "Workers with these settings run only what is compiled into them. Add a \
+                     [jobs.NAME] section for each job.";
+        findings.push(Finding::note(CHECK, "no job is mapped", means));
+    }
+    findings
+}
+
+fn missing(name: &str, problem: &str) -> Finding {
+    let what = format!("{name}: {problem}");
+    let means = "A worker with these settings does not start on this machine.";
+    let cure = format!(
+        "Install the program or correct `jobs.{name}.command`; paths are relative to the settings \
+         file, and the worker's PATH counts."
+    );
+    Finding::new(CHECK, Level::Problem, what, means, cure)
+}

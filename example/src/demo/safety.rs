@@ -1,0 +1,25 @@
+//! Saying once what the Redis of the demo may lose, if somebody else runs it.
+
+use std::time::Duration;
+
+use redcall_common::safety;
+use redcall_common::settings::RedisSettings;
+use redcall_common::store::Connector;
+use redcall_common::store::inspect::Inspector;
+use redcall_common::store::keys::Keys;
+use tokio::time::timeout;
+
+/// How long it may take to ask.
+const WITHIN: Duration = Duration::from_secs(2);
+
+/// Asks and logs, or gives up.
+pub(super) async fn warn(settings: &RedisSettings) {
+    if settings.skip_safety_warning {
+        return;
+    }
+    let Ok(connector) = Connector::new(settings, "example") else { return };
+    let inspector = Inspector::new(&connector, Keys::new(&settings.prefix));
+    if let Ok(Ok(server)) = timeout(WITHIN, inspector.server_info()).await {
+        safety::log(&server);
+    }
+}

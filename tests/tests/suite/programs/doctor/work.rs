@@ -1,0 +1,167 @@
+//! Workers, queues and keys in the states that matter.
+
+use std::time::Duration;
+
+use redcall_tests::Bench;
+use redis::AsyncCommands;
+use redis::aio::MultiplexedConnection;
+use serde_json::{Value, json};
+
+use super::{at, doctor};
+use crate::support::{DEAD, QUEUE, keys};
+
+const WORKERS: &str = "redcall:{default}:workers";
+
+async fn now_ms(conn: &mut MultiplexedConnection) -> u64 {
+    let time: (u64, u64) = redis::cmd("TIME").query_async(conn).await.unwrap();
+    time.0 * 1000 + time.1 / 1000
+}
+
+/// Makes the queue `default` known, as every program does that uses it.
+async fn note(conn: &mut MultiplexedConnection) {
+    let now = now_ms(conn).await;
+    let () = conn.zadd("redcall:queues", "default", now).await.unwrap();
+    let () = conn.expire("redcall:queues", 60).await.unwrap();
+}
+
+/// What a worker would say of itself, with `changes`.
+async fn appear(conn: &mut MultiplexedConnection, id: &str, changes: &[(&str, Value)]) {
+    note(conn).await;
+    let mut info = json!({
+        "id": id, "name": id, "host": "h", "pid": 1, "version": "0.1.0", "started_at": 1,
+        "state": "running", "queues": ["default"], "jobs": ["add"], "concurrency": 4,
+        "running": 0, "overdue": [], "lease_ms": 500,
+    });
+    for (field, value) in changes {
+        info[field] = value.clone();
+    }
+    let later = now_ms(conn).await + 60_000;
+    let () = conn.zadd(WORKERS, id, later).await.unwrap();
+    let () = conn.expire(WORKERS, 60).await.unwrap();
+    let key = format!("redcall:{{default}}:worker:{id}");
+    let () = conn.set_ex(key, info.to_string(), 60).await.unwrap();
+}
+
+#[tokio::test]
+async fn work_that_nobody_does_is_a_problem() {
+    let bench = Bench::new().await;
+    let (mut conn, env) = (bench.redis.connection().await, at(&bench.redis));
+    let seen = doctor(&[], &env).await;
+    seen.has("workers", "warning", "no worker is alive");
+    let client = bench.client().await;
+    client.call("add", &json!({"a": 1, "b": 1})).await.unwrap();
+    let later = client.request("add").delay(Duration::from_secs(600));
+    later.send().await.unwrap();
+    let said = "no worker listens on default, where 1 wait, 0 are held and 1 are scheduled";
+    let seen = doctor(&[], &env).await;
+    seen.has("workers", "problem", said);
+    seen.has("oldest", "ok", "the oldest job waits for ");
+    appear(&mut conn, "w", &[]).await;
+    let seen = doctor(&[], &env).await;
+    seen.has("workers", "ok", "1 alive, 0 of 4 slots busy");
+    seen.is_fine("workers");
+}
+
+#[tokio::test]
+async fn what_waits_for_long_what_is_paused_and_what_is_full_is_told() {
+    let bench = Bench::new().await;
+    let (mut conn, mut env) = (bench.redis.connection().await, at(&bench.redis));
+    appear(&mut conn, "w", &[]).await;
+    let since = now_ms(&mut conn).await - 3_600_000;
+    let request = json!({"id": "a", "name": "add", "data": 1, "enqueued_at": since});
+    let () = conn.rpush(QUEUE, request.to_string()).await.unwrap();
+    let () = conn.set("redcall:{default}:paused", "1").await.unwrap();
+    let seen = doctor(&[], &env).await;
+    seen.has("oldest", "warning", "the oldest job waits for 1h");
+    seen.has("paused", "note", "default");
+    env.insert("REDCALL__QUEUES__DEFAULT__MAX_LENGTH".to_owned(), "1".to_owned());
+    doctor(&[], &env).await.has("full", "warning", "default holds 1 of 1 jobs");
+}
+
+#[tokio::test]
+async fn dead_letters_are_counted() {
+    let bench = Bench::new().await;
+    let (mut conn, mut env) = (bench.redis.connection().await, at(&bench.redis));
+    note(&mut conn).await;
+    doctor(&[], &env).await.has("dead", "ok", "no dead letters");
+    for _ in 0..4 {
+        let add = redis::cmd("XADD").arg(DEAD).arg("*").arg("id").arg("x").to_owned();
+        let _: String = add.query_async(&mut conn).await.unwrap();
+    }
+    doctor(&[], &env).await.has("dead", "note", "dead letters: 4 on default");
+    env.insert("REDCALL__DEAD__MAX".to_owned(), "5".to_owned());
+    doctor(&[], &env).await.has("dead", "warning", "dead letters: 4 on default");
+}
+
+#[tokio::test]
+async fn workers_that_do_not_fit_together_are_told() {
+    let bench = Bench::new().await;
+    let (mut conn, mut env) = (bench.redis.connection().await, at(&bench.redis));
+    env.insert("REDCALL__JOBS__ADD__HANDLER".to_owned(), "builtin:add".to_owned());
+    appear(&mut conn, "w", &[]).await;
+    let seen = doctor(&[], &env).await;
+    seen.has("versions", "ok", "all workers are of version 0.1.0");
+    seen.is_fine("names");
+    seen.is_fine("overdue");
+
+    env.insert("REDCALL__JOBS__ECHO__HANDLER".to_owned(), "builtin:echo".to_owned());
+    let overdue = json!([{"id": "1", "name": "slow\u{1b}[2J", "running_ms": 61_000}]);
+    appear(&mut conn, "v", &[("version", json!("0.0.9")), ("overdue", overdue)]).await;
+    let seen = doctor(&[], &env).await;
+    seen.has("versions", "warning", "workers of different versions: 0.0.9, 0.1.0");
+    seen.has("names", "warning", "no live worker maps echo");
+    seen.has("overdue", "warning", "slow\\u{1b}[2J for 1m 1s on v");
+}
+
+#[tokio::test]
+async fn leases_that_nobody_takes_over_are_a_problem() {
+    let bench = Bench::new().await;
+    let (mut conn, mut env) = (bench.redis.connection().await, at(&bench.redis));
+    env.insert("REDCALL__WORKER__LEASE".to_owned(), "5s".to_owned());
+    note(&mut conn).await;
+    let now = now_ms(&mut conn).await;
+    for (worker, id, ended) in [("gone", "a", now - 60_000), ("new", "b", now - 1000)] {
+        let () = conn.zadd(WORKERS, worker, ended).await.unwrap();
+        let leases = format!("redcall:{{default}}:leases:{worker}");
+        let () = conn.hset(leases, id, "{}").await.unwrap();
+        let () = conn.hset("redcall:{default}:live", id, worker).await.unwrap();
+    }
+    let seen = doctor(&[], &env).await;
+    seen.has("leases", "problem", "jobs held by dead workers: 1 of gone on default, dead for 1m");
+    // Whoever died just now will be found by the others.
+    assert!(!format!("{:?}", seen.findings).contains("of new on"));
+    let () = conn.zrem(WORKERS, "gone").await.unwrap();
+    doctor(&[], &env).await.is_fine("leases");
+}
+
+#[tokio::test]
+async fn keys_without_their_ttl_are_found_and_nothing_is_written() {
+    let bench = Bench::new().await;
+    let (mut conn, env) = (bench.redis.connection().await, at(&bench.redis));
+    // As they are while all is well, the ones that have no TTL too.
+    let worker = bench.worker().await;
+    let client = bench.client().await;
+    client.call_and_wait("add", &json!({"a": 1, "b": 1})).await.unwrap();
+    client.request("add").delay(Duration::from_secs(600)).send().await.unwrap();
+    drop((worker, client));
+    note(&mut conn).await;
+    let () = conn.rpush(QUEUE, "x").await.unwrap();
+    doctor(&[], &env).await.has("keys", "ok", " keys lack a TTL");
+    let () = conn.set("redcall:mine", 1).await.unwrap();
+    let () = conn.set("another:{default}:response:y", 1).await.unwrap();
+    doctor(&[], &env).await.has("keys", "note", "are not Redcall's: redcall:mine");
+    let () = conn.rpush("redcall:{default}:response:x", 1).await.unwrap();
+
+    let before = (keys(&mut conn).await, changes(&mut conn).await);
+    let said = "lack the TTL that they ought to have: redcall:{default}:response:x";
+    doctor(&[], &env).await.has("keys", "warning", said);
+    assert_eq!((keys(&mut conn).await, changes(&mut conn).await), before);
+}
+
+/// How often anything has been written since the server's start.
+async fn changes(conn: &mut MultiplexedConnection) -> String {
+    let info = redis::cmd("INFO").arg("persistence").to_owned();
+    let info: String = info.query_async(conn).await.unwrap();
+    let field = info.lines().find(|line| line.starts_with("rdb_changes_since_last_save:"));
+    field.unwrap().to_owned()
+}
