@@ -63,6 +63,7 @@ fn of_redis(redis: &RedisSettings) -> Value {
         key_file,
         connect_timeout,
         response_timeout,
+        skip_safety_warning: _,
     } = redis;
     let path = |path: &Option<std::path::PathBuf>| {
         path.as_deref().and_then(Path::to_str).map(str::to_owned)
