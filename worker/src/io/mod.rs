@@ -119,11 +119,11 @@ async fn serve(
         }
     };
     let beats = Arc::new(Link::connect(connector.clone(), Arc::new(sink)).await?);
-    safety::warn(&beats, &settings.redis);
     let schedules = Schedules::spawn(&settings, &beats)?;
     for channel in &controls {
         beats.subscribe(channel, WITHIN).await?;
     }
+    safety::warn(&beats, &settings.redis);
     let (events, heard) = mpsc::unbounded_channel();
     let shared = Shared {
         link,
