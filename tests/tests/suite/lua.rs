@@ -5,6 +5,7 @@ mod again;
 mod callers;
 mod cancel;
 mod claims;
+mod codes;
 mod dead;
 mod flush;
 mod lease;

@@ -110,6 +110,7 @@ end
 -- Another run will come: what was counts in the record.
 local function again(id, raw, op, note, run)
   local record = recall(KEYS[11], id)
+  has_history = true -- what goes back to the queue may be leased in this very turn
   if op == 'rerun' then
     record.attempt = tonumber(note)
     remember(KEYS[11], id, record)

@@ -1,0 +1,190 @@
+//! What callers do: `enqueue.lua`, `place.lua`, `cancel.lua`, `pause.lua`, `tick.lua`,
+//! `unique.lua`, `revive.lua`; and `frame.lua`, by which a worker speaks before the end.
+
+use super::{Frame, Id, Registered, Store, UNREADABLE, WorkerId};
+
+/// What `place.lua` does with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Placed {
+    /// Queued or scheduled, now or before.
+    Queued,
+    /// Somebody waits, and no worker listens.
+    NoWorkers,
+    /// No room.
+    Full,
+}
+
+/// A request without an idempotency key, for `place.lua`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// Which.
+    pub id: Id,
+    /// Whether somebody waits for it.
+    pub waited: bool,
+    /// Whether it is not due yet.
+    pub later: bool,
+    /// The frame that marks its response key.
+    pub pending: Option<Frame>,
+}
+
+/// What `cancel.lua` has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cancelled {
+    /// Leased: its worker is told.
+    Running,
+    /// In the schedule: it lies at the head now.
+    Delayed,
+    /// Neither.
+    Unseen,
+}
+
+/// What `frame.lua` did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Pushed {
+    /// It lies there.
+    Yes,
+    /// The lease is gone.
+    LeaseLost,
+    /// Too many are unread.
+    Full,
+}
+
+impl Store {
+    /// How many more the queue may hold; `cap` 0 for any number.
+    fn room(&self, cap: usize) -> usize {
+        let parked = if self.names_parked { self.parked.len() } else { 0 };
+        let held = self.queue.len() + self.later.len() + self.due.len() + parked;
+        if cap == 0 { usize::MAX } else { cap.saturating_sub(held) }
+    }
+
+    fn is_served(&self) -> bool {
+        self.holders.iter().any(|holder| holder.registered == Registered::Alive)
+    }
+
+    /// `enqueue.lua`: requests, and whether somebody waits for them. Whether a worker listens or
+    /// nobody waits; how many were pushed.
+    pub fn enqueue(&mut self, cap: usize, items: &[(Id, bool)]) -> (bool, usize) {
+        let (left, served) = (self.room(cap), self.is_served());
+        let (mut live, mut accepted) = (true, 0);
+        for (id, waited) in items {
+            live &= served || !waited;
+            if *waited && !served {
+                continue;
+            }
+            if accepted >= left {
+                break;
+            }
+            self.queue.push(*id);
+            accepted += 1;
+        }
+        (live, accepted)
+    }
+
+    /// `place.lua`.
+    pub fn place(&mut self, cap: usize, place: &Place) -> Placed {
+        let Place { id, waited, later, pending } = *place;
+        let marked = !self.frames[usize::from(id)].is_empty();
+        if pending.is_some() && marked || later && self.scheduled(id) {
+            return Placed::Queued;
+        }
+        if !later && waited && !self.is_served() {
+            return Placed::NoWorkers;
+        }
+        if self.room(cap) == 0 {
+            return Placed::Full;
+        }
+        if let Some(pending) = pending {
+            self.push_frame_of(id, pending);
+        }
+        if later {
+            self.schedule(id);
+        } else {
+            self.queue.push(id);
+        }
+        Placed::Queued
+    }
+
+    pub(super) fn schedule(&mut self, id: Id) {
+        self.due.retain(|one| *one != id);
+        if !self.later.contains(&id) {
+            self.later.push(id);
+            self.later.sort_unstable();
+        }
+    }
+
+    fn scheduled(&self, id: Id) -> bool {
+        self.later.contains(&id) || self.due.contains(&id)
+    }
+
+    /// `cancel.lua`, without an idempotency key.
+    pub fn cancel(&mut self, id: Id) -> Cancelled {
+        if !self.tombstones.contains(&id) {
+            self.tombstones.push(id);
+            self.tombstones.sort_unstable();
+        }
+        if self.scheduled(id) {
+            self.later.retain(|one| *one != id);
+            self.due.retain(|one| *one != id);
+            self.queue.insert(0, id);
+            return Cancelled::Delayed;
+        }
+        if self.live(id).is_some() { Cancelled::Running } else { Cancelled::Unseen }
+    }
+
+    /// `pause.lua`: whether that changed something.
+    pub fn pause(&mut self, paused: bool) -> bool {
+        std::mem::replace(&mut self.paused, paused) != paused
+    }
+
+    /// `frame.lua`.
+    pub fn frame(&mut self, worker: WorkerId, id: Id, frame: Frame, window: usize) -> Pushed {
+        if !self.holder(worker).leases.contains(&id) {
+            return Pushed::LeaseLost;
+        }
+        let frames = &mut self.frames[usize::from(id)];
+        if frames.last() == Some(&frame) {
+            return Pushed::Yes;
+        }
+        if frames.len() >= window {
+            return Pushed::Full;
+        }
+        frames.push(frame);
+        Pushed::Yes
+    }
+
+    /// `tick.lua`: the tick `at` of a schedule, which stands for request `id`. Whether it was
+    /// pushed by this call.
+    pub fn tick(&mut self, cap: usize, at: u8, id: Id) -> bool {
+        let pushed = at > self.ticked && self.room(cap) > 0;
+        if pushed {
+            self.queue.push(id);
+            self.ticked = at;
+        }
+        pushed
+    }
+
+    /// `unique.lua`, in a window that does not end: whether it may run.
+    pub fn unique(&mut self, id: Id) -> bool {
+        *self.first.get_or_insert(id) == id
+    }
+
+    /// `revive.lua` over all dead letters: those that lie in the queue again, and whether it is
+    /// full. What is no request stays.
+    pub fn revive(&mut self, cap: usize) -> (Vec<Id>, bool) {
+        let left = self.room(cap);
+        let (mut revived, mut full) = (Vec::new(), false);
+        let mut dead = std::mem::take(&mut self.dead);
+        dead.retain(|letter| {
+            full |= letter.id != UNREADABLE && revived.len() >= left;
+            let goes = letter.id != UNREADABLE && revived.len() < left;
+            if goes {
+                revived.push(letter.id);
+            }
+            !goes
+        });
+        self.dead = dead;
+        self.queue.extend(&revived);
+        self.tombstones.retain(|id| !revived.contains(id));
+        (revived, full)
+    }
+}

@@ -1,0 +1,176 @@
+//! `cycle.lua`, and the blocked pop before it.
+
+use super::end::Ending;
+use super::{Fault, Id, Letter, Record, Registered, Store, UNREADABLE, WorkerId};
+
+/// What a turn says of one ending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Said {
+    /// It took effect.
+    Yes,
+    /// The lease was gone.
+    LeaseLost,
+    /// Another worker will run it.
+    Parked,
+}
+
+/// What befell a request before it was leased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Mark {
+    /// Nobody wants it.
+    pub cancelled: bool,
+    /// What is known of its runs.
+    pub record: Record,
+}
+
+/// A request that is the worker's now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Leased {
+    /// Which.
+    pub id: Id,
+    /// What befell it.
+    pub mark: Mark,
+}
+
+/// Whether anything may be leased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Yes.
+    Open,
+    /// The queue is paused.
+    Paused,
+    /// The worker's own lease has ended.
+    Expired,
+}
+
+/// One turn.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Turn {
+    /// Whose.
+    pub worker: WorkerId,
+    /// How many to lease at most.
+    pub take: usize,
+    /// Whether what is parked is taken first.
+    pub parked: bool,
+    /// What has ended.
+    pub endings: Vec<Ending>,
+    /// Its number.
+    pub serial: u8,
+    /// Whether it was sent before, and its reply was lost.
+    pub again: bool,
+}
+
+/// What a turn brought.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Reply {
+    /// One per ending.
+    pub said: Vec<Said>,
+    /// What was leased, in order.
+    pub leased: Vec<Leased>,
+    /// Length of the queue afterwards.
+    pub length: usize,
+    /// Whether a name has parked requests.
+    pub parked: bool,
+    /// Whether anything might be leased.
+    pub state: State,
+}
+
+impl Turn {
+    /// A turn that settles nothing.
+    #[must_use]
+    pub fn take(worker: WorkerId, take: usize) -> Self {
+        Self { worker, take, parked: false, endings: Vec::new(), serial: 0, again: false }
+    }
+}
+
+impl Store {
+    /// `BLMOVE` of the queue's head to a worker's inbox. Whether something lay there.
+    pub fn pop(&mut self, worker: WorkerId) -> bool {
+        let popped = !self.queue.is_empty();
+        if popped {
+            let id = self.queue.remove(0);
+            self.holder_mut(worker).inbox.push(id);
+        }
+        popped
+    }
+
+    /// `cycle.lua`.
+    pub fn cycle(&mut self, turn: &Turn) -> Reply {
+        let said = self.settle_all(turn);
+        let worker = turn.worker;
+        let state = match self.holder(worker).registered {
+            _ if self.paused => State::Paused,
+            Registered::Alive => State::Open,
+            Registered::No | Registered::Ended => State::Expired,
+        };
+        let (mut leased, mut seen) = (Vec::new(), 0);
+        let ignored = self.is(Fault::InboxIgnored);
+        let inbox = &mut self.holder_mut(worker).inbox;
+        let inbox = if ignored { Vec::new() } else { std::mem::take(inbox) };
+        for id in inbox {
+            if state == State::Open {
+                seen += 1;
+                leased.extend(self.lease(worker, id));
+            } else {
+                self.queue.insert(0, id);
+            }
+        }
+        if state == State::Open {
+            if turn.parked {
+                let free = turn.take.saturating_sub(seen).min(self.parked.len());
+                seen += free;
+                for id in self.parked.drain(..free).collect::<Vec<_>>() {
+                    leased.extend(self.lease(worker, id));
+                }
+                self.names_parked &= !self.parked.is_empty();
+            }
+            let free = turn.take.saturating_sub(seen).min(self.queue.len());
+            for id in self.queue.drain(..free).collect::<Vec<_>>() {
+                leased.extend(self.lease(worker, id));
+            }
+        }
+        let (length, parked) = (self.queue.len(), self.names_parked);
+        Reply { said, leased, length, parked, state }
+    }
+
+    fn settle_all(&mut self, turn: &Turn) -> Vec<Said> {
+        if turn.again
+            && let Some((serial, said)) = &self.holder(turn.worker).turn
+            && *serial == turn.serial
+        {
+            return said.clone();
+        }
+        let endings = turn.endings.iter();
+        let said: Vec<Said> = endings.map(|ending| self.settle(turn.worker, *ending)).collect();
+        if !said.is_empty() && !self.is(Fault::TurnForgotten) {
+            self.holder_mut(turn.worker).turn = Some((turn.serial, said.clone()));
+        }
+        said
+    }
+
+    fn lease(&mut self, worker: WorkerId, id: Id) -> Option<Leased> {
+        if id == UNREADABLE || self.live(id).is_some() {
+            self.dead.push(Letter { id, invalid: true });
+            return None;
+        }
+        self.holder_mut(worker).leases.push(id);
+        Some(Leased { id, mark: self.mark(id) })
+    }
+
+    fn mark(&self, id: Id) -> Mark {
+        let cancelled = self.tombstones.contains(&id) && !self.is(Fault::TombstonesIgnored);
+        let record = self.record(id).filter(|_| !cancelled).unwrap_or_default();
+        Mark { cancelled, record }
+    }
+
+    /// What a worker has leased, read back.
+    #[must_use]
+    pub fn held(&self, worker: WorkerId) -> Vec<Leased> {
+        let leases = self.holder(worker).leases.iter();
+        let mark = |id: Id| {
+            let record = self.record(id).unwrap_or_default();
+            Mark { cancelled: self.mark(id).cancelled, record }
+        };
+        leases.map(|id| Leased { id: *id, mark: mark(*id) }).collect()
+    }
+}

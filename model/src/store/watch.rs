@@ -1,0 +1,128 @@
+//! What workers do to stay known and to find who is not: `heartbeat.lua`, `release.lua`,
+//! `promote.lua`.
+
+use super::{Fault, Id, Registered, Store, WorkerId};
+
+/// A heartbeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Beat {
+    /// Whose.
+    pub worker: WorkerId,
+    /// Whether it maps the name that not every worker maps.
+    pub maps: bool,
+}
+
+/// What a heartbeat says.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Beaten {
+    /// Workers whose lease has ended, by number.
+    pub dead: Vec<WorkerId>,
+    /// Whether a name has parked requests.
+    pub parked: bool,
+    /// Whether a live worker maps that name.
+    pub mapped: bool,
+    /// How many requests this worker has leased.
+    pub held: usize,
+    /// Whether it was in the registry.
+    pub known: bool,
+    /// Whether the queue is paused.
+    pub paused: bool,
+    /// Whether the schedule holds anything.
+    pub due: bool,
+    /// Which of its leases are not wanted any more.
+    pub cancelled: Vec<Id>,
+}
+
+impl Store {
+    /// `heartbeat.lua`.
+    pub fn heartbeat(&mut self, beat: Beat) -> Beaten {
+        let known = self.holder(beat.worker).registered != Registered::No;
+        let lost = self.holders.iter().all(|holder| holder.registered == Registered::No);
+        if lost {
+            self.mend();
+        }
+        self.holder_mut(beat.worker).registered = Registered::Alive;
+        self.mapped |= beat.maps;
+        let of = |(worker, holder): (usize, &super::Holder)| {
+            let ended = holder.registered == Registered::Ended;
+            ended.then(|| WorkerId::try_from(worker).unwrap_or(WorkerId::MAX))
+        };
+        let dead = self.holders.iter().enumerate().filter_map(of).collect();
+        self.mend();
+        let leases = &self.holder(beat.worker).leases;
+        let cancelled = leases.iter().filter(|id| self.tombstones.contains(id)).copied();
+        Beaten {
+            dead,
+            parked: self.names_parked,
+            mapped: self.mapped,
+            held: leases.len(),
+            known,
+            paused: self.paused,
+            due: !self.later.is_empty() || !self.due.is_empty(),
+            cancelled: cancelled.collect(),
+        }
+    }
+
+    /// Whoever has leases and is not known is known as dead.
+    fn mend(&mut self) {
+        for holder in &mut self.holders {
+            if holder.registered == Registered::No && !holder.leases.is_empty() {
+                holder.registered = Registered::Ended;
+            }
+        }
+    }
+
+    /// `release.lua`: how many requests went back; `None` if the worker lives, or is not known.
+    pub fn release(&mut self, worker: WorkerId, by_itself: bool) -> Option<usize> {
+        let ended = self.holder(worker).registered == Registered::Ended;
+        if !by_itself && !ended {
+            return None;
+        }
+        let holder = std::mem::take(self.holder_mut(worker));
+        let back = holder.leases.len() + holder.inbox.len();
+        for id in holder.leases {
+            if !self.is(Fault::TakeOverDrops) {
+                self.queue.insert(0, id);
+            }
+            if !by_itself && !self.is(Fault::CrashNotCounted) {
+                self.remember(id, |record| {
+                    record.attempt += 1;
+                    record.crashes += 1;
+                });
+            }
+        }
+        if self.is(Fault::InboxNotReleased) {
+            self.holder_mut(worker).inbox = holder.inbox;
+        } else {
+            self.queue.splice(0..0, holder.inbox);
+        }
+        Some(back)
+    }
+
+    /// A worker's lease ends.
+    pub fn end_lease(&mut self, worker: WorkerId) {
+        self.holder_mut(worker).registered = Registered::Ended;
+    }
+
+    /// A request of the schedule becomes due.
+    pub fn make_due(&mut self, id: Id) {
+        self.later.retain(|one| *one != id);
+        self.due.push(id);
+    }
+
+    /// `promote.lua`: how many were moved.
+    pub fn promote(&mut self) -> usize {
+        if self.is(Fault::NothingPromoted) {
+            return 0;
+        }
+        let due = std::mem::take(&mut self.due);
+        for id in &due {
+            if self.record(*id).is_some() {
+                self.queue.insert(0, *id);
+            } else {
+                self.queue.push(*id);
+            }
+        }
+        due.len()
+    }
+}

@@ -1,0 +1,57 @@
+//! What must always hold.
+
+use stateright::Property;
+
+use super::{Bounds, Faults, World, Wrong};
+
+/// A called request that has not ended is in exactly one place, one that has ended in none.
+pub const NOTHING_LOST: &str = "no request is lost";
+/// A request gets one ending frame at most, and one dead letter.
+pub const SETTLED_ONCE: &str = "a request is settled at most once";
+/// Only who has leased a request settles it.
+pub const FENCED: &str = "no worker settles after its lease is lost";
+/// What was cancelled before it was leased is not started.
+pub const CANCELLED_STAYS: &str = "what is cancelled before its start does not start";
+/// What has crashed too many workers is not started again.
+pub const POISON_STOPS: &str = "what kills its workers stops";
+/// A turn whose reply was lost says the same when it is sent again.
+pub const SAYS_THE_SAME: &str = "a turn that is sent again says the same";
+/// Where a request is open, something goes on without new calls, faults, or an end of a standstill.
+pub const EVERYTHING_ENDS: &str = "everything ends";
+
+pub(super) fn all() -> Vec<Property<Bounds>> {
+    vec![
+        Property::always(NOTHING_LOST, |_, world: &World| {
+            (0..world.called).all(|id| world.store.places(id) == usize::from(world.ends(id) == 0))
+        }),
+        Property::always(SETTLED_ONCE, |_, world: &World| {
+            let letters = |id| world.store.dead.iter().filter(|letter| letter.id == id).count();
+            (0..world.called).all(|id| world.ends(id) <= 1 && letters(id) <= 1)
+        }),
+        Property::always(FENCED, |_, world: &World| {
+            world.wrong != Some(Wrong::SettledWithoutLease)
+        }),
+        Property::always(CANCELLED_STAYS, |_, world: &World| {
+            world.wrong != Some(Wrong::StartedAfterCancel)
+        }),
+        Property::always(POISON_STOPS, |_, world: &World| {
+            world.wrong != Some(Wrong::StartedTooOften)
+        }),
+        Property::always(SAYS_THE_SAME, |_, world: &World| {
+            world.wrong != Some(Wrong::SaidOtherwise)
+        }),
+        Property::always(EVERYTHING_ENDS, |bounds: &Bounds, world: &World| {
+            let calls = world.called < bounds.requests;
+            calls || !world.is_open() || world.wrong.is_some() || bounds.goes_on(world)
+        }),
+        // So that a model in which nothing happens proves nothing.
+        Property::sometimes(
+            "all requests end, after all that may go wrong",
+            |bounds: &Bounds, world: &World| {
+                world.called == bounds.requests
+                    && !world.is_open()
+                    && world.left == Faults::default()
+            },
+        ),
+    ]
+}

@@ -1,0 +1,102 @@
+//! Requests are alike: which of them has which number changes nothing. They are numbered by where
+//! they are met first, so that worlds that differ by numbers alone are one.
+
+use super::worker::{Pop, Send, Taken};
+use super::{Worker, World};
+use crate::store::{Ending, Id, Turn};
+
+/// Old numbers to new ones.
+struct Numbers {
+    new: Vec<Option<Id>>,
+    next: Id,
+}
+
+impl Numbers {
+    fn change(&mut self, id: &mut Id) {
+        let new = &mut self.new[usize::from(*id)];
+        if new.is_none() {
+            *new = Some(self.next);
+            self.next += 1;
+        }
+        *id = new.unwrap_or(*id);
+    }
+
+    fn all(&mut self, ids: &mut [Id]) {
+        ids.iter_mut().for_each(|id| self.change(id));
+    }
+
+    fn taken(&mut self, taken: &mut [Taken]) {
+        taken.iter_mut().for_each(|taken| self.change(&mut taken.leased.id));
+    }
+
+    fn endings(&mut self, endings: &mut [Ending]) {
+        endings.iter_mut().for_each(|ending| self.change(&mut ending.id));
+    }
+
+    fn turn(&mut self, turn: &mut Turn) {
+        self.endings(&mut turn.endings);
+    }
+
+    fn worker(&mut self, worker: &mut Worker) {
+        worker.jobs.iter_mut().for_each(|job| self.change(&mut job.taken.leased.id));
+        self.endings(&mut worker.leaving);
+        self.endings(&mut worker.resend);
+        if let Pop::Replied(taken, _) = &mut worker.pop {
+            self.taken(taken);
+        }
+        match &mut worker.send {
+            Send::No => {}
+            Send::Sent(turn, _) => self.turn(turn),
+            Send::Read(turn, held) => {
+                self.turn(turn);
+                self.taken(held);
+            }
+            Send::Replied(turn, _, leased, _, held) => {
+                self.turn(turn);
+                self.taken(leased);
+                held.iter_mut().for_each(|held| self.taken(held));
+            }
+        }
+        self.all(&mut worker.owns);
+        worker.owns.sort_unstable();
+    }
+
+    /// What stood at old numbers, at the new ones.
+    fn moved<T: Clone>(&self, values: &[T]) -> Vec<T> {
+        let mut moved = values.to_vec();
+        for (value, new) in values.iter().zip(&self.new) {
+            moved[usize::from(new.unwrap_or_default())] = value.clone();
+        }
+        moved
+    }
+}
+
+impl World {
+    /// Numbers the requests anew. Only when all have been called for: their order is fixed before.
+    pub(super) fn renumber(&mut self) {
+        let mut numbers = Numbers { new: vec![None; self.crashed.len()], next: 0 };
+        let store = &mut self.store;
+        for (worker, holder) in self.workers.iter_mut().zip(&mut store.holders) {
+            numbers.all(&mut holder.inbox);
+            numbers.all(&mut holder.leases);
+            numbers.worker(worker);
+        }
+        numbers.all(&mut store.queue);
+        numbers.all(&mut store.later);
+        for at in 0..self.crashed.len() {
+            // What is nowhere any more.
+            numbers.change(&mut Id::try_from(at).unwrap_or_default());
+        }
+        if numbers.new.iter().zip(0..).all(|(new, old)| *new == Some(old)) {
+            return;
+        }
+        numbers.all(&mut store.tombstones);
+        store.tombstones.sort_unstable();
+        store.dead.iter_mut().for_each(|letter| numbers.change(&mut letter.id));
+        store.records = numbers.moved(&store.records);
+        store.frames = numbers.moved(&store.frames);
+        numbers.all(&mut self.cancelled);
+        self.cancelled.sort_unstable();
+        self.crashed = numbers.moved(&self.crashed);
+    }
+}

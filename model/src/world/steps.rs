@@ -1,0 +1,462 @@
+//! Which steps there are, and what they change.
+//!
+//! As the dispatcher, a worker that runs does at once what it can do: it sends what it has to say,
+//! hears the reply, begins. Nothing of others comes in between (but what may befall it does), since
+//! in another order the same would come of it. Everything else is free: handlers, heartbeats, the
+//! script behind a pop, take-overs, and whatever a worker has sent that stands still. Calls come
+//! first: one that comes late is, for the queue, one that becomes due late.
+
+use super::worker::Taken;
+use super::{Bounds, END, Faults, Life, Pop, Send, World, Wrong};
+use crate::store::{Beat, Ending, Fault, Id, Leased, Op, Place, Registered, Turn, WorkerId};
+
+/// One step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// A caller calls for the next request.
+    Call,
+    /// A caller withdraws one; whether its worker hears so at once.
+    Cancel(Id, bool),
+    /// A request becomes due, and a worker moves it.
+    Promote(Id),
+    /// A worker sends a blocked pop.
+    Pop(WorkerId),
+    /// Redis serves it.
+    Moves(WorkerId),
+    /// The script behind it runs.
+    Leases(WorkerId),
+    /// It ends without an element.
+    PopEnds(WorkerId),
+    /// Its reply arrives.
+    HearPop(WorkerId),
+    /// A worker sends a turn.
+    Send(WorkerId),
+    /// What the worker holds is read back before it.
+    ReadBack(WorkerId),
+    /// The script runs.
+    Turn(WorkerId),
+    /// Its reply arrives.
+    HearTurn(WorkerId),
+    /// A handler begins.
+    Begin(WorkerId, Id),
+    /// It ends; whether well.
+    End(WorkerId, Id, bool),
+    /// A worker says that it lives, and hears the answer.
+    Beat(WorkerId),
+    /// The lease of a worker that does not say so ends.
+    LeaseEnds(WorkerId),
+    /// Another worker takes over what it held; if it has crashed, its lease ends before.
+    TakeOver(WorkerId),
+    /// The reply to a pop, or the pop, is lost.
+    LosePop(WorkerId),
+    /// The reply to a turn is lost.
+    LoseTurn(WorkerId),
+    /// A worker crashes, another is started; whether Redis still runs the script behind its pop.
+    Crash(WorkerId, bool),
+    /// A worker stands still.
+    Stop(WorkerId),
+    /// It goes on.
+    Go(WorkerId),
+}
+
+impl Step {
+    /// Whether it is a new call, a fault, or the end of one: nothing that has to come.
+    fn is_free(self) -> bool {
+        matches!(
+            self,
+            Self::Call
+                | Self::Cancel(..)
+                | Self::LosePop(_)
+                | Self::LoseTurn(_)
+                | Self::Crash(..)
+                | Self::Stop(_)
+                | Self::Go(_)
+        )
+    }
+
+    /// Whether it is what comes of a command.
+    fn is_reply(self) -> bool {
+        use Step::{Begin, HearPop, HearTurn, Moves, Pop, ReadBack, Send, Turn};
+        let own = matches!(self, Send(_) | ReadBack(_) | Turn(_) | HearTurn(_) | Begin(..));
+        own || matches!(self, Pop(_) | Moves(_) | HearPop(_))
+    }
+}
+
+impl Bounds {
+    /// Whether anything goes on by itself.
+    pub(super) fn goes_on(&self, world: &World) -> bool {
+        let mut steps = Vec::new();
+        self.steps(world, &mut steps);
+        steps.retain(|step| !step.is_free());
+        // These do something in any case.
+        if steps.iter().any(|step| !step.is_reply()) {
+            return true;
+        }
+        steps
+            .into_iter()
+            .any(|step| self.follow(self.step(world.clone(), step)).canonical() != *world)
+    }
+
+    /// The steps of a world.
+    pub(super) fn steps(&self, world: &World, steps: &mut Vec<Step>) {
+        let store = &world.store;
+        let numbered = || world.workers.iter().zip(0..);
+        if !store.queue.is_empty() {
+            // Redis serves blocked pops before anything else, and any of them may be the first.
+            let blocked = numbered().filter(|(worker, _)| worker.pop == Pop::Blocked);
+            steps.extend(blocked.map(|(_, at)| Step::Moves(at)));
+            if !steps.is_empty() {
+                return;
+            }
+        }
+        if let Some((worker, at)) = numbered().find(|(worker, _)| worker.is_talking()) {
+            self.steps_at_redis(world, at, steps);
+            hearing(worker, at, steps);
+            return;
+        }
+        let waiting = !store.queue.is_empty();
+        for (worker, at) in numbered() {
+            let (sends, pops) = (worker.sends(waiting), worker.pops(waiting));
+            if sends {
+                steps.push(Step::Send(at));
+            }
+            if pops {
+                steps.push(Step::Pop(at));
+            }
+            if sends || pops {
+                self.faults(world, at, steps);
+            }
+        }
+        if !steps.is_empty() {
+            return;
+        }
+        if world.called < self.requests {
+            steps.push(Step::Call);
+            return;
+        }
+        if world.left.cancels > 0 {
+            let open = (0..world.called).filter(|id| world.ends(*id) == 0);
+            steps.extend(open.flat_map(|id| [Step::Cancel(id, true), Step::Cancel(id, false)]));
+        }
+        let somebody_runs = world.workers.iter().any(super::Worker::runs);
+        if somebody_runs {
+            steps.extend(store.later.iter().map(|id| Step::Promote(*id)));
+        }
+        for (worker, at) in numbered() {
+            self.steps_at_redis(world, at, steps);
+            match worker.life {
+                Life::Running => self.steps_of(world, at, steps),
+                Life::Stopped => steps.push(Step::Go(at)),
+                Life::Dead | Life::Unborn => {}
+            }
+            let registered = store.holder(at).registered;
+            let dead = worker.life == Life::Dead && registered == Registered::Alive;
+            if somebody_runs && (dead || registered == Registered::Ended) {
+                steps.push(Step::TakeOver(at));
+            }
+        }
+    }
+
+    /// What happens without the worker's doing.
+    fn steps_at_redis(&self, world: &World, at: WorkerId, steps: &mut Vec<Step>) {
+        let worker = &world.workers[usize::from(at)];
+        if worker.pop == Pop::Moved {
+            steps.push(Step::Leases(at));
+        }
+        match &worker.send {
+            Send::Sent(_, true) => steps.push(Step::ReadBack(at)),
+            Send::Sent(_, false) | Send::Read(..) => steps.push(Step::Turn(at)),
+            Send::No | Send::Replied(..) => {}
+        }
+        let registered = world.store.holder(at).registered;
+        if worker.life == Life::Stopped && registered == Registered::Alive {
+            steps.push(Step::LeaseEnds(at));
+        }
+        self.faults(world, at, steps);
+    }
+
+    /// What may befall a worker.
+    fn faults(&self, world: &World, at: WorkerId, steps: &mut Vec<Step>) {
+        let worker = &world.workers[usize::from(at)];
+        let Faults { crashes, stops, lost, .. } = world.left;
+        let registered = world.store.holder(at).registered;
+        if crashes > 0 && !matches!(worker.life, Life::Dead | Life::Unborn) {
+            let moved = worker.pop == Pop::Moved;
+            if moved {
+                steps.push(Step::Crash(at, true));
+            }
+            // See docs/decisions/0008: what a pop moves for a worker that nobody knows any more is
+            // found again only by the script behind it.
+            if !moved || registered != Registered::No {
+                steps.push(Step::Crash(at, false));
+            }
+        }
+        if worker.life == Life::Running {
+            let waiting = !world.store.queue.is_empty();
+            if stops > 0 && worker.may_stand_still() && !worker.sends(waiting) {
+                steps.push(Step::Stop(at));
+            }
+            let follows = worker.pop == Pop::Moved && registered != Registered::No;
+            let brings = matches!(&worker.pop, Pop::Replied(taken, _) if !taken.is_empty());
+            if lost > 0 && (follows || brings) {
+                steps.push(Step::LosePop(at));
+            }
+            let says = match &worker.send {
+                Send::Replied(turn, _, leased, ..) => {
+                    !turn.endings.is_empty() || !leased.is_empty()
+                }
+                Send::No | Send::Sent(..) | Send::Read(..) => false,
+            };
+            if lost > 0 && says {
+                steps.push(Step::LoseTurn(at));
+            }
+        }
+    }
+
+    /// What a worker that runs does.
+    fn steps_of(&self, world: &World, at: WorkerId, steps: &mut Vec<Step>) {
+        let worker = &world.workers[usize::from(at)];
+        let holder = world.store.holder(at);
+        // Its time ends, or the worker ends it, to read back what it holds.
+        if worker.pop == Pop::Blocked && (worker.unsure || worker.mute) {
+            steps.push(Step::PopEnds(at));
+        }
+        for job in &worker.jobs {
+            let id = job.taken.leased.id;
+            steps.push(Step::End(at, id, true));
+            if world.left.fails > 0 {
+                steps.push(Step::End(at, id, false));
+            }
+        }
+        let cancelled = |id: &Id| world.store.tombstones.contains(id);
+        let news = holder
+            .leases
+            .iter()
+            .any(|id| cancelled(id) && worker.jobs.iter().any(|job| job.taken.leased.id == *id));
+        let odd = worker.finds_odd(holder.leases.len()) && !worker.unsure;
+        let odd = odd && self.fault != Some(Fault::NotReadBack);
+        if holder.registered != Registered::Alive || worker.mute || news || odd {
+            steps.push(Step::Beat(at));
+        }
+    }
+
+    /// What follows a step at once, if it is the only thing that can: no world of its own.
+    pub(super) fn follow(&self, mut world: World) -> World {
+        let mut steps = Vec::new();
+        loop {
+            steps.clear();
+            self.steps(&world, &mut steps);
+            match steps.as_slice() {
+                [step] if step.is_reply() => world = self.step(world, *step),
+                _ => break,
+            }
+        }
+        world
+    }
+
+    /// What a step changes.
+    pub(super) fn step(&self, mut world: World, step: Step) -> World {
+        match step {
+            Step::Call => self.call(&mut world),
+            Step::Cancel(id, heard) => world.cancel(id, heard),
+            Step::Promote(id) => {
+                world.store.make_due(id);
+                world.store.promote();
+            }
+            Step::Pop(at) => world.worker(at).pop = Pop::Blocked,
+            Step::Moves(at) => {
+                world.store.pop(at);
+                world.worker(at).pop = Pop::Moved;
+            }
+            Step::Leases(at) | Step::PopEnds(at) => self.pop_leases(&mut world, at),
+            Step::HearPop(at) => world.worker(at).hear_pop(self.max_crashes),
+            Step::Send(at) => {
+                let waiting = !world.store.queue.is_empty();
+                world.worker(at).plan(at, waiting, self.fault);
+            }
+            Step::ReadBack(at) => {
+                let held = self.note(&world, world.store.held(at));
+                let worker = world.worker(at);
+                if let Send::Sent(turn, _) = std::mem::take(&mut worker.send) {
+                    worker.send = Send::Read(turn, held);
+                }
+            }
+            Step::Turn(at) => self.turn(&mut world, at),
+            Step::HearTurn(at) => world.worker(at).hear_turn(self.max_crashes),
+            Step::Begin(at, id) => world.begin(at, id),
+            Step::End(at, id, well) => world.end(at, id, well),
+            Step::Beat(at) => world.beat(at, self.fault),
+            Step::LeaseEnds(at) => world.store.end_lease(at),
+            Step::TakeOver(at) => world.take_over(at),
+            Step::LosePop(at) => {
+                world.left.lost -= 1;
+                world.worker(at).lose_pop(self.fault);
+            }
+            Step::LoseTurn(at) => {
+                world.left.lost -= 1;
+                world.worker(at).lose_turn(self.fault);
+            }
+            Step::Crash(at, follows) => {
+                world.left.crashes -= 1;
+                world.worker(at).crash(follows);
+                world.start_another();
+            }
+            Step::Stop(at) => {
+                world.left.stops -= 1;
+                world.worker(at).life = Life::Stopped;
+            }
+            Step::Go(at) => world.worker(at).life = Life::Running,
+        }
+        world
+    }
+
+    fn call(&self, world: &mut World) {
+        let id = world.called;
+        world.called += 1;
+        if self.delayed && world.called == self.requests {
+            world.store.place(0, &Place { id, waited: false, later: true, pending: None });
+        } else {
+            world.store.enqueue(0, &[(id, false)]);
+        }
+    }
+
+    /// What is true of requests that have just been leased.
+    fn note(&self, world: &World, leased: Vec<Leased>) -> Vec<Taken> {
+        let taken = leased.into_iter().map(|leased| Taken {
+            leased,
+            cancelled: world.cancelled.contains(&leased.id),
+            poisoned: world.crashed[usize::from(leased.id)] >= self.max_crashes,
+        });
+        taken.collect()
+    }
+
+    fn pop_leases(&self, world: &mut World, at: WorkerId) {
+        let reply = world.store.cycle(&Turn::take(at, 0));
+        let taken = self.note(world, reply.leased);
+        let worker = world.worker(at);
+        worker.owns.extend(taken.iter().map(|taken| taken.leased.id));
+        let dead = worker.life == Life::Dead;
+        worker.pop = if dead { Pop::No } else { Pop::Replied(taken, reply.state) };
+    }
+
+    fn turn(&self, world: &mut World, at: WorkerId) {
+        let (mut turn, held) = match std::mem::take(&mut world.worker(at).send) {
+            Send::Sent(turn, _) => (turn, None),
+            Send::Read(turn, held) => (turn, Some(held)),
+            other => {
+                world.worker(at).send = other;
+                return;
+            }
+        };
+        turn.worker = at;
+        let known = &world.store.holder(at).turn;
+        let repeats = turn.again && known.as_ref().is_some_and(|(last, _)| *last == turn.serial);
+        let reply = world.store.cycle(&turn);
+        let taken = self.note(world, reply.leased.clone());
+        let worker = world.worker(at);
+        let said_before = worker.said.take().filter(|_| turn.again);
+        let fenced = repeats || worker.settled(&turn, &reply);
+        worker.owns.extend(reply.leased.iter().map(|leased| leased.id));
+        if said_before.as_ref().is_some_and(|before| *before != reply.said) {
+            world.wrong = Some(Wrong::SaidOtherwise);
+        } else if !fenced {
+            world.wrong = Some(Wrong::SettledWithoutLease);
+        }
+        let worker = world.worker(at);
+        if !turn.endings.is_empty() {
+            worker.said = Some(reply.said.clone());
+        }
+        // By which number it is known is the order's affair.
+        turn.worker = 0;
+        worker.send = Send::Replied(turn, reply.said, taken, reply.state, held);
+    }
+}
+
+/// What a worker hears, and begins upon it.
+fn hearing(worker: &super::Worker, at: WorkerId, steps: &mut Vec<Step>) {
+    if matches!(worker.pop, Pop::Replied(..)) {
+        steps.push(Step::HearPop(at));
+    }
+    if matches!(worker.send, Send::Replied(..)) {
+        steps.push(Step::HearTurn(at));
+    }
+    let waiting = worker.jobs.iter().filter(|job| !job.begun);
+    steps.extend(waiting.map(|job| Step::Begin(at, job.taken.leased.id)));
+}
+
+impl World {
+    fn worker(&mut self, at: WorkerId) -> &mut super::Worker {
+        &mut self.workers[usize::from(at)]
+    }
+
+    fn cancel(&mut self, id: Id, heard: bool) {
+        self.left.cancels -= 1;
+        self.cancelled.push(id);
+        self.cancelled.sort_unstable();
+        let holder = self.store.live(id);
+        self.store.cancel(id);
+        if let Some(at) = holder.filter(|at| heard && self.workers[usize::from(*at)].runs()) {
+            self.worker(at).cancel(id);
+        }
+    }
+
+    fn begin(&mut self, at: WorkerId, id: Id) {
+        let jobs = &mut self.worker(at).jobs;
+        let Some(job) = jobs.iter_mut().find(|job| job.taken.leased.id == id) else { return };
+        job.begun = true;
+        let Taken { cancelled, poisoned, .. } = job.taken;
+        if cancelled {
+            self.wrong = Some(Wrong::StartedAfterCancel);
+        } else if poisoned {
+            self.wrong = Some(Wrong::StartedTooOften);
+        }
+    }
+
+    /// A handler that fails is tried again once.
+    fn end(&mut self, at: WorkerId, id: Id, well: bool) {
+        let worker = self.worker(at);
+        let Some(place) = worker.jobs.iter().position(|job| job.taken.leased.id == id) else {
+            return;
+        };
+        let record = worker.jobs.remove(place).taken.leased.mark.record;
+        let op = match well {
+            true => Op::Answer(END),
+            false if record.fails == 0 => Op::Retry(record.attempt + 1, None),
+            false => Op::Bury(Some(END)),
+        };
+        worker.leaving.push(Ending { id, op });
+        self.left.fails -= u8::from(!well);
+    }
+
+    fn beat(&mut self, at: WorkerId, fault: Option<Fault>) {
+        let beaten = self.store.heartbeat(Beat { worker: at, maps: false });
+        let worker = self.worker(at);
+        worker.mute = false;
+        let odd = worker.finds_odd(beaten.held) && fault != Some(Fault::NotReadBack);
+        worker.unsure |= !beaten.known || odd;
+        for id in beaten.cancelled {
+            worker.cancel(id);
+        }
+    }
+
+    fn start_another(&mut self) {
+        let unborn = self.workers.iter().position(|worker| worker.life == Life::Unborn);
+        let Some(at) = unborn.and_then(|at| WorkerId::try_from(at).ok()) else { return };
+        self.worker(at).life = Life::Running;
+        self.store.heartbeat(Beat { worker: at, maps: false });
+    }
+
+    fn take_over(&mut self, at: WorkerId) {
+        if self.workers[usize::from(at)].life == Life::Dead {
+            self.store.end_lease(at);
+        }
+        if self.store.release(at, false).is_none() {
+            return;
+        }
+        let worker = self.worker(at);
+        worker.said = None;
+        for id in std::mem::take(&mut worker.owns) {
+            self.crashed[usize::from(id)] += 1;
+        }
+    }
+}

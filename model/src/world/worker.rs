@@ -1,0 +1,261 @@
+//! What a worker knows, and what it makes of replies: `worker/src/io/dispatcher.rs` without times,
+//! for one queue.
+
+use crate::store::{Ending, Fault, Id, Leased, Op, Reply, Said, State, Turn, WorkerId};
+
+use super::END;
+
+/// How many handlers run at once in a worker.
+pub(super) const SLOTS: usize = 1;
+
+/// Whether a worker runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Life {
+    /// Yes.
+    Running,
+    /// It stands still, and may go on.
+    Stopped,
+    /// It has crashed.
+    Dead,
+    /// It has not been started.
+    #[default]
+    Unborn,
+}
+
+/// What was leased, and what a checker knows of it that the worker does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Taken {
+    /// What the worker hears.
+    pub leased: Leased,
+    /// Whether it had been cancelled when it was leased.
+    pub cancelled: bool,
+    /// Whether it had crashed too many workers.
+    pub poisoned: bool,
+}
+
+/// A blocked pop and the lease behind it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Pop {
+    /// None is out.
+    #[default]
+    No,
+    /// It waits at Redis.
+    Blocked,
+    /// The element lies in the inbox; the script behind it is next.
+    Moved,
+    /// The reply is on its way.
+    Replied(Vec<Taken>, State),
+}
+
+/// A turn and its reply.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Send {
+    /// None is out.
+    #[default]
+    No,
+    /// On its way; whether what is held is read back first.
+    Sent(Turn, bool),
+    /// What is held has been read.
+    Read(Turn, Vec<Taken>),
+    /// The reply is on its way, with what was held before.
+    Replied(Turn, Vec<Said>, Vec<Taken>, State, Option<Vec<Taken>>),
+}
+
+/// A request that holds a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Job {
+    /// What it is.
+    pub taken: Taken,
+    /// Whether its handler has begun.
+    pub begun: bool,
+}
+
+/// One worker.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Worker {
+    /// Whether it runs.
+    pub life: Life,
+    /// Its blocked pop.
+    pub pop: Pop,
+    /// Its turn.
+    pub send: Send,
+    /// What runs.
+    pub jobs: Vec<Job>,
+    /// What the next turn settles.
+    pub leaving: Vec<Ending>,
+    /// What is settled before that, as it was sent before.
+    pub resend: Vec<Ending>,
+    /// Number of the last settling turn, by its last bit: nothing else tells two in a row apart.
+    pub serial: u8,
+    /// A reply was lost, so that it may hold what it does not know.
+    pub unsure: bool,
+    /// Its own lease has ended: it has to say first that it lives.
+    pub mute: bool,
+    /// What it really has leased: for the properties, no worker reads it.
+    pub owns: Vec<Id>,
+    /// What its last settling turn said, as long as Redis knows it: for the properties.
+    pub said: Option<Vec<Said>>,
+}
+
+impl Worker {
+    pub(super) fn runs(&self) -> bool {
+        self.life == Life::Running
+    }
+
+    /// Whether it runs, and a command of it or what it hears is under way.
+    pub(super) fn is_talking(&self) -> bool {
+        let hears = matches!(self.pop, Pop::Replied(..)) || self.jobs.iter().any(|job| !job.begun);
+        self.runs() && (self.send != Send::No || hears)
+    }
+
+    /// Whether it makes a difference if it stands still here: in a handler, or with a command or a
+    /// reply under way. Right before or after, it would go on to the same.
+    pub(super) fn may_stand_still(&self) -> bool {
+        let talks = self.send != Send::No || self.pop != Pop::No;
+        talks || self.jobs.iter().any(|job| job.begun)
+    }
+
+    /// Whether it sends a turn now.
+    pub(super) fn sends(&self, waiting: bool) -> bool {
+        let settles = !self.leaving.is_empty() || !self.resend.is_empty();
+        let takes = waiting && self.free() > 0 && !self.mute;
+        self.runs() && self.send == Send::No && (settles || takes || self.reads_back())
+    }
+
+    /// Whether it knows of more or fewer leases than Redis: the last net under lost replies.
+    pub(super) fn finds_odd(&self, held: usize) -> bool {
+        let outcomes = self.leaving.len() + self.resend.len();
+        !(self.jobs.len()..=self.jobs.len() + outcomes).contains(&held)
+    }
+
+    /// Whether it sends a blocked pop now.
+    pub(super) fn pops(&self, waiting: bool) -> bool {
+        let idle = self.free() > 0 && !waiting && !self.mute && !self.unsure;
+        self.runs() && self.pop == Pop::No && idle
+    }
+
+    /// Whether the last settling turn may be sent again.
+    pub(super) fn may_send_again(&self) -> bool {
+        match &self.send {
+            Send::No => !self.resend.is_empty(),
+            Send::Sent(turn, _) | Send::Read(turn, _) => turn.again,
+            Send::Replied(turn, ..) => !turn.endings.is_empty(),
+        }
+    }
+
+    /// How many more it could start.
+    pub(super) fn free(&self) -> usize {
+        SLOTS.saturating_sub(self.jobs.len())
+    }
+
+    /// Whether the next turn reads back what it holds.
+    pub(super) fn reads_back(&self) -> bool {
+        self.unsure && self.pop == Pop::No
+    }
+
+    /// The next turn, if there is one: `worker/src/io/turn.rs`.
+    pub(super) fn plan(&mut self, own: WorkerId, waiting: bool, fault: Option<Fault>) {
+        let again = !self.resend.is_empty();
+        let endings = if again { self.resend.clone() } else { std::mem::take(&mut self.leaving) };
+        if !endings.is_empty() && (!again || fault == Some(Fault::OtherNumber)) {
+            self.serial ^= 1;
+        }
+        self.resend.clear();
+        let take = if waiting && !self.mute { self.free() } else { 0 };
+        let turn = Turn { take, endings, serial: self.serial, again, ..Turn::take(own, take) };
+        self.send = Send::Sent(turn, self.reads_back());
+    }
+
+    /// A reply has come.
+    pub(super) fn hear_turn(&mut self, max_crashes: u8) {
+        let Send::Replied(turn, _, leased, state, held) = std::mem::take(&mut self.send) else {
+            return;
+        };
+        if let Some(held) = held {
+            self.unsure = false;
+            self.jobs.retain(|job| held.iter().any(|held| held.leased.id == job.taken.leased.id));
+            let strangers = held.into_iter().filter(|held| {
+                let id = held.leased.id;
+                let leaves = self.leaving.iter().chain(&turn.endings).any(|one| one.id == id);
+                !leaves && self.jobs.iter().all(|job| job.taken.leased.id != id)
+            });
+            let strangers = strangers.collect();
+            self.start(strangers, max_crashes);
+        }
+        self.start(leased, max_crashes);
+        self.note(state);
+    }
+
+    pub(super) fn hear_pop(&mut self, max_crashes: u8) {
+        if let Pop::Replied(leased, state) = std::mem::take(&mut self.pop) {
+            self.note(state);
+            self.start(leased, max_crashes);
+        }
+    }
+
+    fn note(&mut self, state: State) {
+        if state == State::Expired {
+            self.unsure |= !self.mute;
+            self.mute = true;
+        }
+    }
+
+    /// A reply to a turn does not come, or the turn does not even arrive.
+    pub(super) fn lose_turn(&mut self, fault: Option<Fault>) {
+        let turn = match std::mem::take(&mut self.send) {
+            Send::Sent(turn, _) | Send::Read(turn, _) | Send::Replied(turn, ..) => turn,
+            Send::No => return,
+        };
+        self.resend = turn.endings;
+        self.unsure |= fault != Some(Fault::NotReadBack);
+    }
+
+    /// The same with a pop.
+    pub(super) fn lose_pop(&mut self, fault: Option<Fault>) {
+        self.pop = Pop::No;
+        self.unsure |= fault != Some(Fault::NotReadBack);
+    }
+
+    /// Starts what was leased, as far as there are slots; the rest goes back.
+    fn start(&mut self, leased: Vec<Taken>, max_crashes: u8) {
+        let free = self.free();
+        for (at, taken) in leased.into_iter().enumerate() {
+            let Leased { id, mark } = taken.leased;
+            if at >= free {
+                self.leaving.push(Ending { id, op: Op::Back });
+            } else if mark.cancelled {
+                self.leaving.push(Ending { id, op: Op::Answer(END) });
+            } else if mark.record.crashes >= max_crashes {
+                self.leaving.push(Ending { id, op: Op::Bury(Some(END)) });
+            } else {
+                self.jobs.push(Job { taken, begun: false });
+            }
+        }
+    }
+
+    /// A job is not wanted any more.
+    pub(super) fn cancel(&mut self, id: Id) {
+        let before = self.jobs.len();
+        self.jobs.retain(|job| job.taken.leased.id != id);
+        if self.jobs.len() < before {
+            self.leaving.push(Ending { id, op: Op::Answer(END) });
+        }
+    }
+
+    /// It crashes: what it knew is gone; what Redis has of it stays.
+    pub(super) fn crash(&mut self, follows: bool) {
+        let pop = if follows { std::mem::take(&mut self.pop) } else { Pop::No };
+        let owns = std::mem::take(&mut self.owns);
+        *self = Self { life: Life::Dead, pop, owns, ..Self::default() };
+    }
+
+    /// What a turn settles is not leased any more. Whether all of it was.
+    pub(super) fn settled(&mut self, turn: &Turn, reply: &Reply) -> bool {
+        let done = turn.endings.iter().zip(&reply.said);
+        let done = done.filter(|(_, said)| **said != Said::LeaseLost);
+        let ids: Vec<Id> = done.map(|(ending, _)| ending.id).collect();
+        let all_owned = ids.iter().all(|id| self.owns.contains(id));
+        self.owns.retain(|id| !ids.contains(id));
+        all_owned
+    }
+}

@@ -1,0 +1,114 @@
+//! The model is explored to its end, and each of its properties is seen to fail.
+
+use std::time::{Duration, Instant};
+
+use redcall_model::store::Fault;
+use redcall_model::world::{self, Bounds, Faults};
+use stateright::{Checker, HasDiscoveries, Model};
+
+/// Half a minute is what two free cores need. Beyond this the bounds are wrong, or the machine.
+const LONGEST: Duration = Duration::from_secs(110);
+
+fn bounds(requests: u8, faults: Faults) -> Bounds {
+    Bounds { workers: 2, requests, delayed: true, faults, max_crashes: 2, fault: None }
+}
+
+/// All worlds within the bounds; how many.
+fn explored(bounds: Bounds) -> usize {
+    let begun = Instant::now();
+    let what = format!("{bounds:?}");
+    let checker = bounds.checker().threads(2).timeout(LONGEST).spawn_bfs().join();
+    let (states, depth) = (checker.unique_state_count(), checker.max_depth());
+    let took = begun.elapsed();
+    println!("{states} states up to {depth} steps deep in {took:.1?}: {what}");
+    checker.assert_properties();
+    assert!(took < LONGEST, "not explored to the end");
+    states
+}
+
+#[test]
+fn with_crashes_a_standstill_and_a_lost_reply_every_property_holds() {
+    let faults = Faults { crashes: 2, stops: 1, lost: 1, ..Faults::default() };
+    // What is due later is in the other exploration; here it would make a third more worlds.
+    let states = explored(Bounds { delayed: false, ..bounds(3, faults) });
+    assert!(states > 100_000, "{states}");
+}
+
+#[test]
+fn with_a_retry_and_a_cancel_every_property_holds() {
+    let faults = Faults { crashes: 1, stops: 1, lost: 1, fails: 1, cancels: 1 };
+    let states = explored(bounds(2, faults));
+    assert!(states > 100_000, "{states}");
+}
+
+/// With `fault` some world breaks `property`: the counterexample.
+fn broken(fault: Fault, property: &'static str) {
+    let faults = Faults { crashes: 2, stops: 1, lost: 1, fails: 1, cancels: 1 };
+    let bounds = Bounds { fault: Some(fault), ..bounds(2, faults) };
+    let found = HasDiscoveries::AllOf([property].into());
+    let checker = bounds.checker().threads(2).timeout(LONGEST).finish_when(found);
+    let checker = checker.spawn_bfs().join();
+    let path = checker.discovery(property);
+    let path = path.unwrap_or_else(|| panic!("{fault:?}: {property}: no counterexample"));
+    println!("{fault:?}: {property}: {:?}", path.into_actions());
+}
+
+#[test]
+fn without_the_fence_a_worker_settles_what_it_has_lost() {
+    broken(Fault::NoFence, world::FENCED);
+}
+
+#[test]
+fn without_the_fence_a_request_is_settled_twice() {
+    broken(Fault::NoFence, world::SETTLED_ONCE);
+}
+
+#[test]
+fn a_take_over_that_drops_what_was_leased_loses_it() {
+    broken(Fault::TakeOverDrops, world::NOTHING_LOST);
+}
+
+#[test]
+fn a_retry_that_is_not_scheduled_is_lost() {
+    broken(Fault::RetryNotScheduled, world::NOTHING_LOST);
+}
+
+#[test]
+fn where_tombstones_are_ignored_what_was_cancelled_starts() {
+    broken(Fault::TombstonesIgnored, world::CANCELLED_STAYS);
+}
+
+#[test]
+fn where_crashes_are_not_counted_what_kills_its_workers_starts_again() {
+    broken(Fault::CrashNotCounted, world::POISON_STOPS);
+}
+
+#[test]
+fn a_turn_that_is_forgotten_does_not_say_the_same() {
+    broken(Fault::TurnForgotten, world::SAYS_THE_SAME);
+}
+
+#[test]
+fn a_turn_sent_again_under_another_number_does_not_say_the_same() {
+    broken(Fault::OtherNumber, world::SAYS_THE_SAME);
+}
+
+#[test]
+fn an_inbox_that_nobody_takes_over_never_ends() {
+    broken(Fault::InboxNotReleased, world::EVERYTHING_ENDS);
+}
+
+#[test]
+fn an_inbox_that_is_not_read_never_ends() {
+    broken(Fault::InboxIgnored, world::EVERYTHING_ENDS);
+}
+
+#[test]
+fn a_schedule_that_is_not_promoted_never_ends() {
+    broken(Fault::NothingPromoted, world::EVERYTHING_ENDS);
+}
+
+#[test]
+fn a_lost_reply_after_which_nothing_is_read_back_never_ends() {
+    broken(Fault::NotReadBack, world::EVERYTHING_ENDS);
+}

@@ -1,0 +1,205 @@
+//! What may be done to a queue, and how it is done to the model and to Redis.
+
+use fastrand::Rng;
+use redcall_model::store::{
+    Beat, Ending, Frame, Id, Op, Place, Registered, Store, Turn, UNREADABLE, WorkerId,
+};
+
+use super::real::Real;
+use super::{REQUESTS, WORKERS};
+
+/// One move.
+#[derive(Debug, Clone)]
+pub(crate) enum Move {
+    /// Requests, and whether somebody waits for them; the cap.
+    Enqueue(usize, Vec<(Id, bool)>),
+    /// One by `place.lua`.
+    Place(usize, Place),
+    /// An element, as foreign clients push it.
+    Push(Id),
+    /// A worker's blocked pop moves the head to its inbox.
+    Pop(WorkerId),
+    /// A turn.
+    Cycle(Turn),
+    /// What a worker holds is read back.
+    Held(WorkerId),
+    /// A frame before the end; how many may be unread.
+    Frame(WorkerId, Id, Frame, usize),
+    /// A heartbeat.
+    Beat(Beat),
+    /// A worker's lease ends.
+    LeaseEnds(WorkerId),
+    /// The registry is lost, or one worker's place in it.
+    RegistryLost(Option<WorkerId>),
+    /// A worker's things go back; whether by itself.
+    Release(WorkerId, bool),
+    /// A request of the schedule becomes due.
+    Due(Id),
+    /// What is due is moved.
+    Promote,
+    /// A request is withdrawn.
+    Cancel(Id),
+    /// All dead letters are retried.
+    Revive(usize),
+    /// The queue is paused or goes on.
+    Pause(bool),
+    /// A tick of a schedule, and the request for it.
+    Tick(usize, u8, Id),
+    /// Whether a request is the first of its kind.
+    Unique(Id),
+}
+
+/// One of several, if there is one.
+fn one<T: Copy>(rng: &mut Rng, of: &[T]) -> Option<T> {
+    rng.choice(of).copied()
+}
+
+impl Move {
+    /// The next move; what leads somewhere is likelier.
+    pub(crate) fn random(rng: &mut Rng, store: &Store) -> Self {
+        let id = rng.u8(..REQUESTS);
+        let worker = rng.u8(..WORKERS);
+        let cap = if rng.u8(..4) == 0 { rng.usize(1..6) } else { 0 };
+        let frame = rng.u8(..200);
+        match rng.u8(..60) {
+            0..6 => {
+                let items = (0..rng.usize(1..4)).map(|_| (rng.u8(..REQUESTS), rng.bool()));
+                Self::Enqueue(cap, items.collect())
+            }
+            6..11 => {
+                let pending = rng.bool().then_some(frame);
+                Self::Place(cap, Place { id, waited: rng.bool(), later: rng.bool(), pending })
+            }
+            11 => Self::Push(if rng.bool() { UNREADABLE } else { id }),
+            12..16 => Self::Pop(worker),
+            16..34 => Self::Cycle(turn(rng, store, worker)),
+            34 => Self::Held(worker),
+            35..38 => {
+                let id = one(rng, &store.holder(worker).leases).unwrap_or(id);
+                // Now and then the one that lies there already.
+                let last = store.frames[usize::from(id)].last().filter(|_| rng.bool());
+                Self::Frame(worker, id, last.copied().unwrap_or(frame), rng.usize(1..5))
+            }
+            38..43 => Self::Beat(Beat { worker, maps: rng.u8(..4) == 0 }),
+            43..45 => {
+                let holder = store.holder(worker).registered;
+                if holder == Registered::No { Self::Promote } else { Self::LeaseEnds(worker) }
+            }
+            45 => Self::RegistryLost(rng.bool().then_some(worker)),
+            46..49 => Self::Release(worker, rng.u8(..4) == 0),
+            49..52 => one(rng, &store.later).map_or(Self::Promote, Self::Due),
+            52 => Self::Promote,
+            53..56 => Self::Cancel(id),
+            56 => Self::Revive(cap),
+            57 => Self::Pause(rng.bool()),
+            58 => Self::Tick(cap, rng.u8(1..9), id),
+            _ if store.paused => Self::Pause(false),
+            _ => Self::Unique(id),
+        }
+    }
+
+    /// On the model; what it says.
+    pub(crate) fn on_model(&self, store: &mut Store) -> String {
+        match self {
+            Self::Enqueue(cap, items) => format!("{:?}", store.enqueue(*cap, items)),
+            Self::Place(cap, place) => format!("{:?}", store.place(*cap, place)),
+            Self::Push(id) => {
+                store.queue.push(*id);
+                String::new()
+            }
+            Self::Pop(worker) => format!("{:?}", store.pop(*worker)),
+            Self::Cycle(turn) => format!("{:?}", store.cycle(turn)),
+            Self::Held(worker) => format!("{:?}", store.held(*worker)),
+            Self::Frame(worker, id, frame, window) => {
+                format!("{:?}", store.frame(*worker, *id, *frame, *window))
+            }
+            Self::Beat(beat) => format!("{:?}", store.heartbeat(*beat)),
+            Self::LeaseEnds(worker) => {
+                store.end_lease(*worker);
+                String::new()
+            }
+            Self::RegistryLost(whose) => {
+                for (holder, worker) in store.holders.iter_mut().zip(0..) {
+                    if whose.is_none_or(|whose| whose == worker) {
+                        holder.registered = Registered::No;
+                    }
+                }
+                String::new()
+            }
+            Self::Release(worker, by_itself) => format!("{:?}", store.release(*worker, *by_itself)),
+            Self::Due(id) => {
+                store.make_due(*id);
+                String::new()
+            }
+            Self::Promote => format!("{:?}", store.promote()),
+            Self::Cancel(id) => format!("{:?}", store.cancel(*id)),
+            Self::Revive(cap) => format!("{:?}", store.revive(*cap)),
+            Self::Pause(paused) => format!("{:?}", store.pause(*paused)),
+            Self::Tick(cap, at, id) => format!("{:?}", store.tick(*cap, *at, *id)),
+            Self::Unique(id) => format!("{:?}", store.unique(*id)),
+        }
+    }
+
+    /// On Redis; what it says, in the model's words.
+    pub(crate) async fn on_redis(&self, real: &mut Real) -> String {
+        match self {
+            Self::Enqueue(cap, items) => format!("{:?}", real.enqueue(*cap, items).await),
+            Self::Place(cap, place) => format!("{:?}", real.place(*cap, place).await),
+            Self::Push(id) => real.push(*id).await,
+            Self::Pop(worker) => format!("{:?}", real.pop(*worker).await),
+            Self::Cycle(turn) => format!("{:?}", real.cycle(turn).await),
+            Self::Held(worker) => format!("{:?}", real.held(*worker).await),
+            Self::Frame(worker, id, frame, window) => {
+                format!("{:?}", real.frame(*worker, *id, *frame, *window).await)
+            }
+            Self::Beat(beat) => format!("{:?}", real.heartbeat(*beat).await),
+            Self::LeaseEnds(worker) => real.end_lease(*worker).await,
+            Self::RegistryLost(whose) => real.lose_registry(*whose).await,
+            Self::Release(worker, by_itself) => {
+                format!("{:?}", real.release(*worker, *by_itself).await)
+            }
+            Self::Due(id) => real.make_due(*id).await,
+            Self::Promote => format!("{:?}", real.promote().await),
+            Self::Cancel(id) => format!("{:?}", real.cancel(*id).await),
+            Self::Revive(cap) => format!("{:?}", real.revive(*cap).await),
+            Self::Pause(paused) => format!("{:?}", real.pause(*paused).await),
+            Self::Tick(cap, at, id) => format!("{:?}", real.tick(*cap, *at, *id).await),
+            Self::Unique(id) => format!("{:?}", real.unique(*id).await),
+        }
+    }
+}
+
+/// A turn, which settles what its worker has leased, and now and then what it has not.
+fn turn(rng: &mut Rng, store: &Store, worker: WorkerId) -> Turn {
+    let mut endings = Vec::new();
+    for _ in 0..rng.usize(..3) {
+        let own = one(rng, &store.holder(worker).leases).filter(|_| rng.u8(..5) > 0);
+        let id = own.unwrap_or_else(|| rng.u8(..REQUESTS));
+        endings.push(Ending { id, op: op(rng) });
+    }
+    let last = store.holder(worker).turn.as_ref().map(|(serial, _)| *serial);
+    let again = rng.u8(..4) == 0;
+    let serial = last.filter(|_| again && rng.bool()).unwrap_or_else(|| rng.u8(..));
+    // A worker that sends a turn again has as many endings in it as it had at first.
+    if let Some((last, said)) = &store.holder(worker).turn
+        && again
+        && *last == serial
+    {
+        endings.resize_with(said.len(), || Ending { id: rng.u8(..REQUESTS), op: op(rng) });
+    }
+    Turn { worker, take: rng.usize(..4), parked: rng.bool(), endings, serial, again }
+}
+
+fn op(rng: &mut Rng) -> Op {
+    let frame = rng.u8(..200);
+    let perhaps = rng.bool().then_some(frame);
+    match rng.u8(..8) {
+        0..2 => Op::Answer(frame),
+        2 => Op::Done,
+        3 => Op::Bury(perhaps),
+        4 => Op::Back,
+        5 => Op::Rerun(rng.u8(1..9)),
+        6 => Op::Retry(rng.u8(1..9), perhaps),
+        _ => Op::Unknown(perhaps),
+    }
+}

@@ -1,0 +1,136 @@
+//! Result codes of `cycle.lua` and `heartbeat.lua` that no other story of these tests comes across:
+//! pauses, limited names, what a heartbeat tells besides. The table of all of them stands in
+//! docs/decisions/0008.
+
+use std::time::Duration;
+
+use redcall_common::settings::{Limit, Rate};
+use redcall_common::store::{Cycle, CycleReply, Record, Rule, Settled, Settlement, WorkerKeys};
+use redis::AsyncCommands;
+
+use super::{LONG, Store, WITHIN, envelope, outcome, registry};
+
+fn retry(delay: Duration) -> Settlement {
+    Settlement::Retry { delay, notice: None }
+}
+
+/// One turn of a worker for which `add` is limited.
+async fn limited(store: &Store, own: &WorkerKeys, limit: &Limit, ends: &[&str]) -> CycleReply {
+    store.lives(own).await;
+    let rules = [Rule { name: "add".to_owned(), limit: limit.clone(), room: None }];
+    let outcomes: Vec<_> = ends.iter().map(|id| outcome(id, Settlement::Done)).collect();
+    let take = if ends.is_empty() { 5 } else { 0 };
+    let cycle = Cycle { rules: &rules, outcomes: &outcomes, ..Cycle::take(own, take) };
+    store.link.cycle(&[cycle], WITHIN).await.unwrap().remove(0).unwrap()
+}
+
+fn ids(reply: &CycleReply) -> Vec<&str> {
+    reply.leased.iter().map(|leased| leased.id.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_paused_queue_leases_nothing_gives_back_what_was_popped_and_still_settles() {
+    let mut store = Store::new().await;
+    let own = store.worker("own");
+    store.push_ids(&["a", "b"]).await;
+    assert_eq!(store.lease(&own, 1).await, ["a"]);
+    store.link.set_paused(&store.keys, true, WITHIN).await.unwrap();
+    let () = store.conn.rpush(store.keys.inbox("own"), envelope("popped")).await.unwrap();
+    let reply = store.cycle(&own, 5, &[outcome("a", Settlement::Done)]).await;
+    assert!(reply.paused && !reply.expired && reply.leased.is_empty(), "{reply:?}");
+    assert_eq!((reply.settled, reply.length), (vec![Settled::Yes], 2));
+    assert_eq!(store.queued().await, ["popped", "b"].map(envelope));
+    store.link.set_paused(&store.keys, false, WITHIN).await.unwrap();
+    assert_eq!(store.lease(&own, 5).await, ["popped", "b"]);
+}
+
+#[tokio::test]
+async fn a_turn_says_whether_limited_requests_could_go_on() {
+    let mut store = Store::new().await;
+    let own = store.worker("own");
+    let limit = Limit { key: None, concurrency: Some(1), rate: None };
+    store.push_ids(&["a", "b"]).await;
+    let reply = limited(&store, &own, &limit, &[]).await;
+    assert_eq!((ids(&reply), reply.ready, reply.due_ms), (vec!["a"], false, None));
+    // Its slot is free, and this turn has no room for the next one.
+    let reply = limited(&store, &own, &limit, &["a"]).await;
+    assert_eq!((ids(&reply), reply.ready), (vec![], true));
+    let reply = limited(&store, &own, &limit, &[]).await;
+    assert_eq!((ids(&reply), reply.ready), (vec!["b"], false));
+}
+
+#[tokio::test]
+async fn a_turn_says_when_a_rate_allows_the_next_one() {
+    let mut store = Store::new().await;
+    let own = store.worker("own");
+    let rate = Rate { count: 1, per: LONG };
+    let limit = Limit { key: None, concurrency: None, rate: Some(rate) };
+    store.push_ids(&["a", "b"]).await;
+    let reply = limited(&store, &own, &limit, &[]).await;
+    assert_eq!((ids(&reply), reply.ready), (vec!["a"], false));
+    let due = reply.due_ms.unwrap();
+    assert!(due.abs_diff(store.link.now_ms() + 600_000) < 10_000, "{due}");
+    // Heartbeats tell of it as well.
+    assert_eq!(registry::beat(&store, "own", LONG, &[]).await.due_ms, Some(due));
+}
+
+#[tokio::test]
+async fn a_heartbeat_tells_whether_its_worker_was_known() {
+    let store = Store::new().await;
+    assert!(!registry::beat(&store, "own", LONG, &[]).await.known);
+    assert!(registry::beat(&store, "own", LONG, &[]).await.known);
+}
+
+#[tokio::test]
+async fn a_heartbeat_tells_of_a_pause_of_the_schedule_and_of_cancelled_leases() {
+    let mut store = Store::new().await;
+    let own = store.worker("own");
+    store.push_ids(&["a", "b"]).await;
+    assert_eq!(store.lease(&own, 2).await, ["a", "b"]);
+    let heard = registry::beat(&store, "own", LONG, &[]).await;
+    assert!(!heard.paused && heard.due_ms.is_none() && heard.cancelled.is_empty(), "{heard:?}");
+    store.link.set_paused(&store.keys, true, WITHIN).await.unwrap();
+    let () = store.conn.zadd(store.keys.schedule(), "later", 9_000_000_000_000_u64).await.unwrap();
+    // What is forgotten by now counts for nothing.
+    let tombs = [(1.0, "b"), (9e15, "a"), (9e15, "elsewhere")];
+    let () = store.conn.zadd_multiple(store.keys.cancelled(), &tombs).await.unwrap();
+    let heard = registry::beat(&store, "own", LONG, &[]).await;
+    assert!(heard.paused, "{heard:?}");
+    assert_eq!((heard.due_ms, heard.cancelled), (Some(9_000_000_000_000), vec!["a".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_heartbeat_tells_of_limited_names_and_whether_they_are_mapped() {
+    let mut store = Store::new().await;
+    let sorted = [("mine", 1), ("nobodys", 2)];
+    let () = store.conn.hset_multiple(store.keys.limited_names(), &sorted).await.unwrap();
+    let mut limited = registry::beat(&store, "own", LONG, &["mine".to_owned()]).await.limited;
+    limited.sort_unstable();
+    assert_eq!(limited, [("mine".to_owned(), true), ("nobodys".to_owned(), false)]);
+}
+
+#[tokio::test]
+async fn without_the_lease_nothing_is_tried_again() {
+    let mut store = Store::new().await;
+    let (own, holder) = (store.worker("own"), store.worker("holder"));
+    store.push_ids(&["x"]).await;
+    assert_eq!(store.lease(&holder, 1).await, ["x"]);
+    store.lives(&own).await;
+    let before = store.all_keys().await;
+    let outcomes = [outcome("x", retry(LONG)), outcome("x", Settlement::Rerun { attempt: 1 })];
+    assert_eq!(store.cycle(&own, 0, &outcomes).await.settled, [Settled::LeaseLost; 2]);
+    assert_eq!((store.all_keys().await, store.queued().await), (before, Vec::new()));
+}
+
+/// Found by the walk against the model: the record of a run that was stopped was made in the turn
+/// that leased the request again, and not looked for there, so that its runs were numbered anew.
+#[tokio::test]
+async fn what_goes_back_and_is_leased_in_one_turn_has_its_record() {
+    let mut store = Store::new().await;
+    let own = store.worker("own");
+    store.push_ids(&["a"]).await;
+    assert_eq!(store.lease(&own, 1).await, ["a"]);
+    let reply = store.cycle(&own, 1, &[outcome("a", Settlement::Rerun { attempt: 3 })]).await;
+    let record = Record { attempt: 3, fails: 0, crashes: 0 };
+    assert_eq!((ids(&reply), reply.leased[0].mark.record), (vec!["a"], record));
+}
