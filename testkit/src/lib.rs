@@ -29,7 +29,7 @@ mod test_redis;
 
 pub use eventually::eventually;
 pub use fake_sentinel::FakeSentinel;
-pub use proxy::{Exchange, FaultProxy, Held, Odds};
+pub use proxy::{Exchange, FaultProxy, Held, HeldRequest, Odds};
 /// The driver in the version that [`TestRedis::connection`] speaks, so that tests of other crates
 /// can send plain commands without depending on it.
 pub use redis;

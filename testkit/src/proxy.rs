@@ -4,6 +4,7 @@ mod catch;
 mod connection;
 mod dice;
 mod faults;
+mod late;
 mod resp;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -22,15 +23,17 @@ pub use catch::{Exchange, Held};
 use dice::Dice;
 pub use dice::Odds;
 use faults::{Faults, Mode, Phase, Replies};
+pub use late::HeldRequest;
 
 use crate::{RestartableRedis, TestRedis};
 
-/// How long a reply is waited for that a test wants to hold or to lose: only ever used up by a
+/// How long is waited for what a test wants to hold or to lose: only ever used up by a
 /// test that fails.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// A proxy on a loopback port. It passes everything on until it is told otherwise; requests always
-/// go through, faults befall connections and replies. Dropping it cuts its connections.
+/// A proxy on a loopback port. It passes everything on until it is told otherwise. Faults befall
+/// connections and replies; requests go through, but for those that a test holds one by one.
+/// Dropping it cuts its connections.
 ///
 /// It runs on a thread of its own: a test that blocks its own thread does not hold it up. Its
 /// clients speak plain TCP, whatever the server speaks to others. Subscriptions need RESP3.
@@ -190,6 +193,23 @@ impl FaultProxy {
     ) -> impl Future<Output = ()> + Send + 'static {
         within("lose", self.faults.lose(wanted))
     }
+
+    /// Waits for the first request from now on for which `wanted` holds, and keeps it from the
+    /// server, with everything behind it on its connection. Its replies go on, and other
+    /// connections are whole. The client may give up meanwhile: the server does not hear of it.
+    ///
+    /// It is waited for from this call on, not from the first poll. Dropping the future lets the
+    /// request pass.
+    ///
+    /// # Panics
+    /// The future panics when no such request has come for ten seconds.
+    #[track_caller]
+    pub fn hold_request(
+        &self,
+        wanted: impl FnMut(&Exchange<'_>) -> bool + Send + 'static,
+    ) -> impl Future<Output = HeldRequest> + Send + 'static {
+        within("hold", self.faults.hold_request(wanted))
+    }
 }
 
 impl Drop for FaultProxy {
@@ -230,7 +250,7 @@ where
     async move {
         match tokio::time::timeout(WITHIN, caught).await {
             Ok(Ok(caught)) => caught,
-            _ => panic!("{caller}: no reply to {what} within {} s", WITHIN.as_secs()),
+            _ => panic!("{caller}: nothing to {what} within {} s", WITHIN.as_secs()),
         }
     }
 }

@@ -202,6 +202,67 @@ async fn a_single_reply_is_held_and_then_let_go_or_lost() {
 }
 
 #[tokio::test]
+async fn a_single_request_is_held_with_what_is_behind_it_and_then_delivered() {
+    let stage = Stage::new().await;
+    let (conn, mut other) = (stage.connect().await, stage.connect().await);
+    assert_eq!(Stage::count(&conn, "n").await.unwrap().unwrap(), 1);
+    let held = stage.proxy.hold_request(|request| request.asks("INCR"));
+    let first = Stage::count(&conn, "n");
+    let held = held.await;
+    assert!(held.request.starts_with(b"*3\r\n$6\r\nINCRBY\r\n"), "{held:?}");
+    let second = Stage::count(&conn, "n");
+    // Others overtake it.
+    assert_eq!(other.incr::<_, _, i64>("n", 10).await.unwrap(), 11);
+    assert!(!first.is_finished() && !second.is_finished());
+    assert!(held.deliver().await);
+    assert_eq!((first.await.unwrap().unwrap(), second.await.unwrap().unwrap()), (12, 13));
+    assert_eq!(Stage::count(&conn, "n").await.unwrap().unwrap(), 14, "only this one was held");
+}
+
+#[tokio::test]
+async fn a_held_request_outlives_its_client_but_not_its_connection_at_the_server() {
+    let mut stage = Stage::new().await;
+    for (is_cut, count) in [(false, 2), (true, 2)] {
+        let address = stage.proxy.url().replace("redis://", "");
+        let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+        client.write_all(b"CLIENT ID\r\n").await.unwrap();
+        let mut id = [0; 64];
+        let length = client.read(&mut id).await.unwrap();
+        let id: i64 = std::str::from_utf8(&id[1..length]).unwrap().trim().parse().unwrap();
+        let held = stage.proxy.hold_request(|request| request.asks("a"));
+        client.write_all(b"INCR a\r\nINCR a\r\n").await.unwrap();
+        let held = held.await;
+        drop(client);
+        if is_cut {
+            let kill =
+                redcall_testkit::redis::cmd("CLIENT").arg(&["KILL", "ID"]).arg(id).to_owned();
+            assert_eq!(kill.query_async::<i64>(&mut stage.direct).await.unwrap(), 1);
+        }
+        assert_eq!(held.deliver().await, !is_cut);
+        stage.has_counted("a", count).await;
+    }
+}
+
+#[tokio::test]
+async fn a_held_request_that_is_dropped_is_lost_with_its_connection() {
+    let mut stage = Stage::new().await;
+    let conn = stage.connect().await;
+    drop(stage.proxy.hold_request(|request| request.asks("INCR")));
+    assert_eq!(Stage::count(&conn, "n").await.unwrap().unwrap(), 1, "nobody waited any more");
+    let held = stage.proxy.hold_request(|request| request.asks("INCR"));
+    let counting = Stage::count(&conn, "n");
+    drop(held.await);
+    assert!(counting.await.unwrap().is_err());
+    assert_eq!(stage.counted("n").await, 1);
+    let held = stage.proxy.hold_request(|request| request.asks("INCR"));
+    let counting = Stage::count(&stage.connect().await, "n");
+    let held = held.await;
+    stage.proxy.cut().await;
+    assert!(!held.deliver().await && counting.await.unwrap().is_err());
+    assert_eq!(stage.counted("n").await, 1);
+}
+
+#[tokio::test]
 async fn who_waits_for_a_reply_no_more_lets_it_pass() {
     let stage = Stage::new().await;
     let conn = stage.connect().await;

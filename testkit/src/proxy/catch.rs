@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 pub struct Exchange<'a> {
     /// One command, not a whole pipeline.
     pub request: &'a [u8],
-    /// The whole reply to it.
+    /// The whole reply to it; empty while there is none.
     pub reply: &'a [u8],
 }
 
@@ -31,7 +31,7 @@ fn contains(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len().max(1)).any(|window| window == text.as_bytes())
 }
 
-type Wanted = Box<dyn FnMut(&Exchange<'_>) -> bool + Send>;
+pub(super) type Wanted = Box<dyn FnMut(&Exchange<'_>) -> bool + Send>;
 
 /// What is waited for, and by whom.
 pub(super) struct Catch {

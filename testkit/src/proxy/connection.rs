@@ -9,28 +9,42 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::catch::{Exchange, Fate};
 use super::faults::{Era, Faults, Phase, Replies};
+use super::late::Answered;
 use super::resp;
 
 /// How much is read at once.
 const PORTION: usize = 64 << 10;
 
-/// Requests whose replies have not come yet. Written by the requests' way, read by the replies'.
+/// A request whose reply has not come yet, and who wants to know when it has.
+type Open = (Vec<u8>, Option<Answered>);
+
+/// All of them. Written by the requests' way, read by the replies'.
 #[derive(Default)]
-struct Asked(Mutex<VecDeque<Vec<u8>>>);
+struct Asked(Mutex<VecDeque<Open>>);
 
 impl Asked {
-    fn push(&self, request: Vec<u8>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(request);
+    fn push(&self, open: Open) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(open);
     }
 
+    /// The next one, now that it is answered.
     fn pop(&self) -> Option<Vec<u8>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+        let open = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        open.map(|(request, answered)| {
+            tell(answered);
+            request
+        })
     }
+}
+
+fn tell(answered: Option<Answered>) {
+    // Whoever asked may have gone.
+    let _ = answered.map(|answered| answered.send(()));
 }
 
 /// A reply on its way, or what Redis sends without being asked.
@@ -56,20 +70,27 @@ pub(super) async fn serve(
     let phase = {
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
-        let (arrive, arrived) = mpsc::unbounded_channel();
+        let (arrive, mut arrived) = mpsc::unbounded_channel();
         let listening = async {
             let _ = listen(from_server, &asked, arrive).await;
             // What Redis said before it closed the connection still comes to the client: the
             // replies' way ends when it has brought all of it.
             std::future::pending::<()>().await;
         };
+        let bringing = async {
+            // A client that is gone does not end the connection from here: its requests may still
+            // be on their way.
+            if replies(&mut arrived, to_client, &faults).await.is_err() {
+                while arrived.recv().await.is_some() {}
+            }
+        };
         tokio::select! {
             // First: nothing that comes after the fault may pass.
             biased;
             phase = era.change() => phase,
-            _ = requests(from_client, to_server, &asked, &mut unsent) => return,
+            _ = requests(from_client, to_server, &asked, &mut unsent, &faults) => return,
             () = listening => return,
-            _ = replies(arrived, to_client, &faults) => return,
+            () = bringing => return,
         }
     };
     match phase {
@@ -83,30 +104,58 @@ pub(super) async fn serve(
             let mut unheard = tokio::io::sink();
             tokio::select! {
                 _ = era.change() => {}
-                _ = requests(from_client, to_server, &asked, &mut unsent) => {}
+                _ = requests(from_client, to_server, &asked, &mut unsent, &faults) => {}
                 _ = tokio::io::copy(&mut from_server, &mut unheard) => {}
             }
         }
     }
 }
 
-/// Passes requests on, and notes each before Redis sees it.
+/// Passes requests on, and notes each before Redis sees it. Ends with the client; but where one
+/// was held up on its way, the network keeps the client's end from the server.
 async fn requests(
     mut client: impl AsyncRead + Unpin,
     mut server: impl AsyncWrite + Unpin,
     asked: &Asked,
     buffer: &mut Vec<u8>,
+    faults: &Faults,
 ) -> io::Result<()> {
-    loop {
-        if read_more(&mut client, buffer).await? == 0 {
-            return Ok(());
-        }
-        while let Some(request) = take(buffer) {
-            let is_answered = !resp::is_subscription(&request);
-            if is_answered {
-                asked.push(request.clone());
+    let mut is_late = false;
+    while matches!(read_more(&mut client, buffer).await, Ok(1..)) {
+        while let Some(end) = resp::end_of(buffer) {
+            let answered = match faults.holds(&buffer[..end]) {
+                None => None,
+                Some(held) => match hold_up(held, &mut client, buffer).await {
+                    None => return Ok(()),
+                    answered => answered,
+                },
+            };
+            is_late |= answered.is_some();
+            let Some(request) = take(buffer) else { break };
+            if resp::is_subscription(&request) {
+                server.write_all(&request).await?;
+                tell(answered);
+            } else {
+                asked.push((request.clone(), answered));
+                server.write_all(&request).await?;
             }
-            server.write_all(&request).await?;
+        }
+    }
+    if is_late { std::future::pending().await } else { Ok(()) }
+}
+
+/// Waits until a request may go on. What comes behind it is read meanwhile: the client may end
+/// first. `None`: the request is lost.
+async fn hold_up(
+    mut held: oneshot::Receiver<Answered>,
+    client: &mut (impl AsyncRead + Unpin),
+    buffer: &mut Vec<u8>,
+) -> Option<Answered> {
+    let mut is_gone = false;
+    loop {
+        tokio::select! {
+            go = &mut held => return go.ok(),
+            read = read_more(client, buffer), if !is_gone => is_gone = !matches!(read, Ok(1..)),
         }
     }
 }
@@ -134,7 +183,7 @@ async fn listen(
 
 /// Brings replies to the client, unless a fault befalls them.
 async fn replies(
-    mut arrived: mpsc::UnboundedReceiver<Arrived>,
+    arrived: &mut mpsc::UnboundedReceiver<Arrived>,
     mut client: impl AsyncWrite + Unpin,
     faults: &Faults,
 ) -> io::Result<()> {

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::catch::{Catch, Exchange, Fate, Held};
 use super::dice::{Dice, Roll};
+use super::late::{Ambush, Answered, HeldRequest};
 
 /// What becomes of replies that nobody waits for in particular.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,6 +51,7 @@ pub(super) enum Phase {
 pub(super) struct Faults {
     mode: watch::Sender<Mode>,
     catches: Mutex<Vec<Catch>>,
+    ambushes: Mutex<Vec<Ambush>>,
     era: Mutex<Ages>,
     /// Eras whose connections are neither whole nor gone.
     broken: Mutex<Vec<Ages>>,
@@ -144,6 +146,23 @@ impl Faults {
         let (caught, catch) = oneshot::channel();
         locked(&self.catches).push(Catch::lose(Box::new(wanted), caught));
         catch
+    }
+
+    pub(super) fn hold_request(
+        &self,
+        wanted: impl FnMut(&Exchange<'_>) -> bool + Send + 'static,
+    ) -> oneshot::Receiver<HeldRequest> {
+        let (caught, ambush) = oneshot::channel();
+        locked(&self.ambushes).push(Ambush::new(Box::new(wanted), caught));
+        ambush
+    }
+
+    /// What a request has to wait for before it goes on, if for anything.
+    pub(super) fn holds(&self, request: &[u8]) -> Option<oneshot::Receiver<Answered>> {
+        let mut ambushes = locked(&self.ambushes);
+        ambushes.retain(Ambush::is_open);
+        let at = ambushes.iter_mut().position(|ambush| ambush.wants(request));
+        at.and_then(|at| ambushes.remove(at).tell(request))
     }
 
     /// What becomes of a reply; decided when somebody who waits for it has decided.

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 /// The keys that foreign clients script against.
 pub(crate) const QUEUE: &str = "redcall:{default}:queue";
 pub(crate) const DEAD: &str = "redcall:{default}:dead";
-const LIVE: &str = "redcall:{default}:live";
+pub(crate) const LIVE: &str = "redcall:{default}:live";
 
 /// The response key of `id` on the default queue.
 pub(crate) fn response_key(id: &str) -> String {

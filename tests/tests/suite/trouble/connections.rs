@@ -3,10 +3,14 @@
 use std::time::{Duration, Instant};
 
 use redcall_client::{CallError, Client, Code, Response};
-use redcall_testkit::{FaultProxy, Odds, eventually};
+use redcall_testkit::{FaultProxy, HeldRequest, Odds, eventually};
 use redcall_tests::{Bench, RunningWorker};
+use redis::AsyncCommands;
 use serde_json::json;
 use tokio::task::JoinHandle;
+
+use crate::still::Still;
+use crate::support::{LIVE, QUEUE, blocked};
 
 /// What a wait may last longer than its timeout.
 const LATE: Duration = Duration::from_secs(1);
@@ -19,13 +23,19 @@ struct Stage {
     _bench: Bench,
 }
 
+/// Whoever connects from now on does so through the proxy, and notices silence after half a second.
+fn put_behind_a_proxy(bench: &mut Bench) -> FaultProxy {
+    let proxy = FaultProxy::start(&bench.redis);
+    bench.settings.redis = proxy.settings();
+    bench.settings.redis.response_timeout = Duration::from_millis(500);
+    proxy
+}
+
 impl Stage {
-    /// A worker and a client behind one proxy. Silence is noticed after half a second.
+    /// A worker and a client behind one proxy.
     async fn new() -> Self {
         let mut bench = Bench::new().await;
-        let proxy = FaultProxy::start(&bench.redis);
-        bench.settings.redis = proxy.settings();
-        bench.settings.redis.response_timeout = Duration::from_millis(500);
+        let proxy = put_behind_a_proxy(&mut bench);
         let (worker, client) = (bench.worker().await, bench.client().await);
         Self { _worker: worker, client, proxy, _bench: bench }
     }
@@ -190,4 +200,116 @@ async fn refused_for_a_while() {
     }
     stage.proxy.pass();
     stage.goes_on().await;
+}
+
+#[tokio::test]
+async fn what_a_caller_gave_up_is_not_queued_when_it_arrives_late() {
+    let mut bench = Bench::new().await;
+    let proxy = put_behind_a_proxy(&mut bench);
+    let mut still = Still::with(bench).await;
+    for round in 1..=3 {
+        let held = proxy.hold_request(|request| request.asks("the late one"));
+        let error = still.client.call("add", "the late one").await.unwrap_err();
+        assert!(error.may_be_queued(), "{error}");
+        let late = held.await;
+        still.client.call("add", "the next one").await.unwrap();
+        let is_answered = late.deliver().await;
+        let queued = still.queued(round).await;
+        assert!(queued.iter().all(|raw| raw.contains("the next one")), "{queued:?}");
+        assert!(!is_answered, "Redis had not closed the connection that was given up");
+    }
+}
+
+/// A worker behind a proxy, and a client that is not.
+struct Distant {
+    // First, since it takes its leave of a server that still runs.
+    worker: RunningWorker,
+    client: Client,
+    proxy: FaultProxy,
+    bench: Bench,
+}
+
+impl Distant {
+    /// The worker waits in a blocked pop.
+    async fn new() -> Self {
+        let mut bench = Bench::new().await;
+        bench.settings.worker.queues = vec!["default".to_owned()];
+        bench.settings.worker.concurrency = 2;
+        let client = bench.client().await;
+        let proxy = put_behind_a_proxy(&mut bench);
+        let (worker, mut conn) = (bench.worker().await, bench.redis.connection().await);
+        eventually("the worker to be idle", async || (blocked(&mut conn).await == 1).then_some(()))
+            .await;
+        Self { worker, client, proxy, bench }
+    }
+
+    fn call(&self) -> JoinHandle<Result<Response, CallError>> {
+        let call = self.client.request("sleep").data(&json!({"ms": 20}));
+        tokio::spawn(call.wait())
+    }
+
+    /// Requests wait in the queue while the late one arrives; each is answered, and none stays
+    /// leased.
+    async fn leases_nothing(&self, late: HeldRequest) {
+        let mut conn = self.bench.redis.connection().await;
+        let calls: Vec<_> = (0..100).map(|_| self.call()).collect();
+        eventually("a backlog", async || {
+            (conn.llen::<_, usize>(QUEUE).await.unwrap() > 20).then_some(())
+        })
+        .await;
+        let is_answered = late.deliver().await;
+        for call in calls {
+            call.await.unwrap().unwrap();
+        }
+        eventually("every lease to be settled", async || {
+            (!conn.exists::<_, bool>(LIVE).await.unwrap()).then_some(())
+        })
+        .await;
+        assert!(!is_answered, "Redis had not closed the connection that was given up");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_turn_that_arrives_late_leases_nothing() {
+    let distant = Distant::new().await;
+    // What settles has slots to fill again.
+    let held = distant.proxy.hold_request(|request| request.asks("\"type\":\"result\""));
+    let calls: Vec<_> = (0..10).map(|_| distant.call()).collect();
+    let late = held.await;
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    distant.leases_nothing(late).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blocked_pop_that_arrives_late_leases_nothing() {
+    let distant = Distant::new().await;
+    let held = distant.proxy.hold_request(|request| request.asks("BLMOVE"));
+    // The pop that is out is served, and the next one is held.
+    distant.call().await.unwrap().unwrap();
+    let late = held.await;
+    // Another connection that is lost speaks against this one too.
+    let heartbeat = distant.proxy.hold_request(|request| request.asks("started_at"));
+    let heartbeat = heartbeat.await;
+    distant.call().await.unwrap().unwrap();
+    assert!(!heartbeat.deliver().await, "Redis had not closed the connection of heartbeats");
+    distant.leases_nothing(late).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pop_that_arrives_after_its_worker_has_left_takes_nothing() {
+    let distant = Distant::new().await;
+    let held = distant.proxy.hold_request(|request| request.asks("BLMOVE"));
+    distant.call().await.unwrap().unwrap();
+    let late = held.await;
+    let Distant { worker, client, proxy: _proxy, bench } = distant;
+    // It does not wait for what its pop may bring.
+    drop(worker);
+    let mut still = Still { conn: bench.redis.connection().await, client, bench };
+    let () = still.conn.zadd("redcall:{default}:workers", "nobody", "inf").await.unwrap();
+    still.client.call("sleep", &json!({"ms": 1})).await.unwrap();
+    let is_answered = late.deliver().await;
+    still.queued(1).await;
+    assert!(!is_answered, "Redis had not closed the connection of the pop");
 }

@@ -1,0 +1,73 @@
+//! A single request that a test holds up on its way, as a network does that delivers late.
+
+use std::fmt;
+
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::WITHIN;
+use super::catch::{Exchange, Wanted};
+
+/// Raised when the server has answered; dropped when it will not.
+pub(super) type Answered = oneshot::Sender<()>;
+
+/// What is waited for, and by whom.
+pub(super) struct Ambush {
+    wanted: Wanted,
+    caught: oneshot::Sender<HeldRequest>,
+}
+
+impl Ambush {
+    pub(super) fn new(wanted: Wanted, caught: oneshot::Sender<HeldRequest>) -> Self {
+        Self { wanted, caught }
+    }
+
+    /// Whether somebody still waits.
+    pub(super) fn is_open(&self) -> bool {
+        !self.caught.is_closed()
+    }
+
+    pub(super) fn wants(&mut self, request: &[u8]) -> bool {
+        (self.wanted)(&Exchange { request, reply: &[] })
+    }
+
+    /// Tells who waits. The request goes on when something comes by the receiver; its connection
+    /// ends with the receiver's end. `None` when nobody waits any more.
+    pub(super) fn tell(self, request: &[u8]) -> Option<oneshot::Receiver<Answered>> {
+        let (go, gone) = oneshot::channel();
+        let held = HeldRequest { request: request.to_vec(), go };
+        self.caught.send(held).is_ok().then_some(gone)
+    }
+}
+
+/// A request that has left its client and not reached the server, with everything behind it on its
+/// connection. Of the client's end the server does not hear, not even later. When this is dropped,
+/// the request is lost, and its connection with it.
+pub struct HeldRequest {
+    /// The request itself.
+    pub request: Vec<u8>,
+    go: oneshot::Sender<Answered>,
+}
+
+impl HeldRequest {
+    /// Brings it to the server, and what came behind it. Whether the server has answered; it does
+    /// not where it has closed the connection in the meantime.
+    ///
+    /// # Panics
+    /// When the server neither answers nor closes the connection for ten seconds.
+    pub async fn deliver(self) -> bool {
+        let (answered, answer) = oneshot::channel();
+        if self.go.send(answered).is_err() {
+            return false;
+        }
+        let answer = timeout(WITHIN, answer).await;
+        answer.expect("an answer to the late request, or the end of its connection").is_ok()
+    }
+}
+
+impl fmt::Debug for HeldRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let request = String::from_utf8_lossy(&self.request);
+        f.debug_struct("HeldRequest").field("request", &request).finish()
+    }
+}
