@@ -49,7 +49,7 @@ impl FaultProxy {
     /// When there is no free port.
     #[must_use]
     pub fn start(redis: &TestRedis) -> Self {
-        Self::before(redis.socket(), redis.settings())
+        Self::start_at(redis.socket(), redis.settings())
     }
 
     /// Starts a proxy in front of a server that may die and come back; connections to a server
@@ -59,10 +59,16 @@ impl FaultProxy {
     /// As [`Self::start`].
     #[must_use]
     pub fn start_before(redis: &RestartableRedis) -> Self {
-        Self::before(redis.socket(), redis.settings())
+        Self::start_at(redis.socket(), redis.settings())
     }
 
-    fn before(socket: PathBuf, redis: RedisSettings) -> Self {
+    /// Starts a proxy in front of whatever serves, now or later, at the Unix socket; `redis` are
+    /// its settings.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    #[must_use]
+    pub fn start_at(socket: PathBuf, redis: RedisSettings) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
