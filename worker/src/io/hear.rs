@@ -124,6 +124,18 @@ impl Dispatcher {
         }
     }
 
+    /// Looks whether it stood still for so long that its lease may have ended, and has what it
+    /// holds read back then. Leases are renewed every third of their time.
+    pub(super) fn note_standstill(&mut self) {
+        if self.awake.elapsed() > self.lease / 2 {
+            for queue in &mut self.queues {
+                queue.stood_still = true;
+                queue.doubt();
+            }
+        }
+        self.awake = Instant::now();
+    }
+
     /// Looks at the queues whose time has come.
     pub(super) fn look(&mut self) {
         let is_limited = self.mapping.is_limited();
