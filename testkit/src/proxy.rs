@@ -29,8 +29,9 @@ use crate::{RestartableRedis, TestRedis};
 /// test that fails.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// A proxy on a loopback port. It passes everything on until it is told otherwise; requests always
-/// go through, faults befall connections and replies. Dropping it cuts its connections.
+/// A proxy on a loopback port. It passes everything on until it is told otherwise; requests go
+/// through unless they are detained, faults befall connections and replies. Dropping it cuts its
+/// connections.
 ///
 /// It runs on a thread of its own: a test that blocks its own thread does not hold it up. Its
 /// clients speak plain TCP, whatever the server speaks to others. Subscriptions need RESP3.
@@ -155,6 +156,19 @@ impl FaultProxy {
     /// still takes effect, until they close or [`Self::cut`]. New ones are whole.
     pub fn half_close(&self) {
         self.faults.break_off(Phase::HalfClosed);
+    }
+
+    /// Keeps back what comes on the connections that stand, as a network does that is slow without
+    /// bounds, until [`Self::deliver`] or [`Self::cut`]: even when their clients close them. New
+    /// ones are whole.
+    pub fn detain(&self) {
+        self.faults.break_off(Phase::Detained);
+    }
+
+    /// Lets what was kept back come to the server at last, if that still takes it, and closes those
+    /// connections. Returns when nothing more can come of it.
+    pub async fn deliver(&self) {
+        self.faults.deliver().await;
     }
 
     /// Closes all connections, both ways. Returns when that is done: nothing of them comes through

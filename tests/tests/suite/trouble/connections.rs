@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use redcall_client::{CallError, Client, Code, Response};
+use redcall_common::settings::Settings;
 use redcall_testkit::{FaultProxy, Odds, eventually};
 use redcall_tests::{Bench, RunningWorker};
+use redis::AsyncCommands;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
@@ -16,7 +18,7 @@ struct Stage {
     _worker: RunningWorker,
     client: Client,
     proxy: FaultProxy,
-    _bench: Bench,
+    bench: Bench,
 }
 
 impl Stage {
@@ -27,7 +29,7 @@ impl Stage {
         bench.settings.redis = proxy.settings();
         bench.settings.redis.response_timeout = Duration::from_millis(500);
         let (worker, client) = (bench.worker().await, bench.client().await);
-        Self { _worker: worker, client, proxy, _bench: bench }
+        Self { _worker: worker, client, proxy, bench }
     }
 
     /// Calls `sleep` so often, with this timeout each.
@@ -190,4 +192,44 @@ async fn refused_for_a_while() {
     }
     stage.proxy.pass();
     stage.goes_on().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_late_on_a_connection_that_was_given_up_is_not_carried_out() {
+    let stage = Stage::new().await;
+    let mut conn = stage.bench.redis.connection().await;
+    let aside = || stage.client.request("echo").queue("aside");
+    stage.goes_on().await;
+    aside().send().await.unwrap();
+    stage.proxy.detain();
+    let error = aside().send().await.unwrap_err();
+    assert!(matches!(error, CallError::Unknown { .. }), "{error}");
+    // Whoever hears that it may be queued looks, or calls again; from then on it must not come.
+    aside().send().await.unwrap();
+    stage.goes_on().await;
+    let queue = "redcall:{aside}:queue";
+    assert_eq!(conn.llen::<_, usize>(queue).await.unwrap(), 2);
+    stage.proxy.deliver().await;
+    assert_eq!(conn.llen::<_, usize>(queue).await.unwrap(), 2);
+    stage.goes_on().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_worker_asked_for_on_a_connection_that_was_given_up_comes_to_nothing() {
+    let stage = Stage::new().await;
+    let mut conn = stage.bench.redis.connection().await;
+    let direct = Settings { redis: stage.bench.redis.settings(), ..stage.bench.settings.clone() };
+    let direct = Client::from_settings(&direct).await.unwrap();
+    let calls = stage.under_load(100).await;
+    stage.proxy.detain();
+    // Its turns are kept back, and it connects anew; nobody else could do this.
+    let echo = direct.request("echo").data(&1).timeout(Duration::from_secs(10));
+    assert_eq!(echo.wait().await.unwrap().data.get(), "1");
+    stage.proxy.deliver().await;
+    stage.all_end(calls).await;
+    stage.goes_on().await;
+    eventually("all leases to be gone", async || {
+        (!conn.exists::<_, bool>("redcall:{default}:live").await.unwrap()).then_some(())
+    })
+    .await;
 }
