@@ -104,10 +104,10 @@ impl Inspector {
         let pool = self.pool().await?;
         pool.get().await.map_err(|error| match error {
             PoolError::Backend(error) => match StoreError::from(error) {
-                StoreError::Lost(source) => self.unreachable(Some(source)),
+                StoreError::Lost(source) => self.connector.unreachable(Some(source)),
                 other => other,
             },
-            _ => self.unreachable(None),
+            _ => self.connector.unreachable(None),
         })
     }
 
@@ -125,10 +125,6 @@ impl Inspector {
 
     fn kept(&self) -> MutexGuard<'_, Option<(Pool, Peer)>> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn unreachable(&self, source: Option<Arc<redis::RedisError>>) -> StoreError {
-        StoreError::Unreachable { address: self.connector.address().to_owned(), source }
     }
 
     /// The names of all queues in use, sorted.
