@@ -208,7 +208,7 @@ async fn look_at(
         ((u64, u64), u64, u64, u64, Vec<String>, Option<Vec<u8>>, Workers, bool, u64, Vec<u64>);
     let (time, length, running, dead, parked, head, workers, paused, scheduled, limited): Raw =
         pipe.query_async(conn).await?;
-    let now = time.0 * 1000 + time.1 / 1000;
+    let now = millis(time);
     let live = workers.iter().filter(|(_, ends)| *ends > now as f64).count();
     let since = head.and_then(|raw| enqueued_at(&raw));
     Ok(QueueInfo {
@@ -241,6 +241,11 @@ async fn parked_requests(
     }
     let lengths: Vec<u64> = pipe.query_async(conn).await?;
     Ok(lengths.iter().sum())
+}
+
+/// What `TIME` says, seconds and microseconds, as ms.
+pub(super) fn millis((seconds, micros): (u64, u64)) -> u64 {
+    seconds * 1000 + micros / 1000
 }
 
 fn enqueued_at(raw: &[u8]) -> Option<u64> {
