@@ -105,6 +105,12 @@ impl Link {
         monotonic_ms().saturating_add_signed(offset)
     }
 
+    /// How long it is until `at_ms`, Redis time; zero when that is over.
+    #[must_use]
+    pub fn left_until(&self, at_ms: u64) -> Duration {
+        Duration::from_millis(at_ms.saturating_sub(self.now_ms()))
+    }
+
     pub(super) fn connector(&self) -> &Connector {
         &self.shared.connector
     }
