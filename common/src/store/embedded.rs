@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-pub use find::{ServerProgram, Version, cache_dir, find_server, probe};
+pub use find::{ServerProgram, Version, cache_dir, find_newer, find_server, probe};
 use folder::Folder;
 use process::Process;
 
