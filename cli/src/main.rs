@@ -1,11 +1,12 @@
 //! `redcall`: call jobs, look at queues and workers. One file per verb.
 //!
 //! Exit codes: 0 done, 1 the call ended with an error (its code and message are on stderr), not
-//! all was done, or the doctor found something, 2 wrong flags or settings, 3 Redis cannot be
+//! all was done, or doctor or chaos found something, 2 wrong flags or settings, 3 Redis cannot be
 //! reached, 130 interrupted.
 
 mod call;
 mod cancel;
+mod chaos;
 mod dead;
 mod doctor;
 mod output;
@@ -19,10 +20,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use redcall_client::{Client, Settings, StoreError};
 use redcall_common::report::Problem;
+use tokio::runtime::Runtime;
 
 /// Call named jobs over Redis; look at queues and workers.
 ///
-/// Exit codes: 0 done, 1 the call ended with an error, not all was done or the doctor found
+/// Exit codes: 0 done, 1 the call ended with an error, not all was done or doctor or chaos found
 /// something, 2 wrong flags or settings, 3 Redis cannot be reached, 130 interrupted while waiting
 /// (the call is cancelled).
 #[derive(Parser)]
@@ -47,6 +49,17 @@ enum Verb {
     Call(call::Call),
     /// Cancel a job: what waits does not start, what runs is told
     Cancel(cancel::Cancel),
+    /// Attack private servers and workers under load, and judge what became of every call
+    ///
+    /// It starts a Redis with an append-only file, workers and callers of its own, and touches no
+    /// others. Interrupted, it ends and judges what was done so far. Exit codes: 0 all promises
+    /// held, 1 some were broken (the history of every call is left) or it could not be carried
+    /// out, 2 wrong flags, 3 no Redis server was found on this machine.
+    #[command(verbatim_doc_comment)]
+    Chaos(chaos::Chaos),
+    /// A worker of `chaos`
+    #[command(hide = true)]
+    ChaosWorker(chaos::ChaosWorker),
     /// Dead letters: list and show them, have them run again, throw them away
     #[command(subcommand)]
     Dead(dead::Dead),
@@ -70,11 +83,18 @@ struct Failure {
     json: serde_json::Value,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let cli = Cli::parse();
     let as_json = cli.json;
-    match run(cli).await {
+    let done = match cli.verb {
+        // It has a runtime of its own.
+        Verb::ChaosWorker(worker) => worker.serve().map(|()| 0),
+        _ => match Runtime::new() {
+            Ok(runtime) => runtime.block_on(run(cli)),
+            Err(error) => Err(Failure::of(Problem::of(&error), "internal", 1)),
+        },
+    };
+    match done {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             if as_json {
@@ -94,6 +114,9 @@ async fn run(mut cli: Cli) -> Result<u8, Failure> {
     if let Verb::Call(call) = &mut cli.verb {
         call.read_data()?; // a wrong call needs no Redis
     }
+    if let Verb::Chaos(chaos) = cli.verb {
+        return chaos.run(cli.json).await; // it has servers and settings of its own
+    }
     let mut settings = Settings::load(cli.settings.as_deref()).map_err(|error| Failure {
         json: json("invalid_settings", &error.to_string()),
         problems: Problem::settings(&error),
@@ -110,7 +133,7 @@ async fn run(mut cli: Cli) -> Result<u8, Failure> {
         Verb::Call(call) => call.run(&client, cli.json).await,
         Verb::Cancel(cancel) => cancel.run(&client, cli.json).await,
         Verb::Dead(dead) => dead.run(&client, cli.json).await,
-        Verb::Doctor(_) => Ok(()), // it has run
+        Verb::Chaos(_) | Verb::ChaosWorker(_) | Verb::Doctor(_) => Ok(()), // they have run
         Verb::Pause(queues) => queues.run(&client, true, cli.json).await,
         Verb::Resume(queues) => queues.run(&client, false, cli.json).await,
         Verb::Queues => queues::run(&client, cli.json).await,
@@ -133,6 +156,11 @@ fn json(code: &str, message: &str) -> serde_json::Value {
 }
 
 impl Failure {
+    fn of(problem: Problem, code: &str, exit_code: u8) -> Self {
+        let json = json(code, &problem.to_string());
+        Self { problems: vec![problem], code: exit_code, json }
+    }
+
     /// That of a failure at Redis.
     fn exit_code(error: &StoreError) -> u8 {
         if matches!(error, StoreError::Config { .. }) { 2 } else { 3 }

@@ -67,8 +67,7 @@ impl Request {
     /// As [`Client::call`].
     pub async fn send(self) -> Result<Receipt, CallError> {
         let inner = self.client.inner.clone();
-        let (outgoing, mut leaving) = self.prepare_leave(Manner::Send)?;
-        leaving.find_way().await?;
+        let (outgoing, leaving) = self.prepare_leave(Manner::Send).await?;
         let group = Group::of(&leaving.ready, false, outgoing);
         beside(inner.dispatch(group), leaving.finish()).await
     }
@@ -111,8 +110,7 @@ impl Request {
     /// [`Request::timeout`] was called.
     pub async fn submit(self) -> Result<Ticket, CallError> {
         let client = self.client.clone();
-        let (outgoing, mut leaving) = self.prepare_leave(Manner::Submit)?;
-        leaving.find_way().await?;
+        let (outgoing, leaving) = self.prepare_leave(Manner::Submit).await?;
         let (id, response_key) = (leaving.ready.id.clone(), leaving.ready.response_key.clone());
         let origin = leaving.ready.origin();
         let group = Group::of(&leaving.ready, false, outgoing);
@@ -120,15 +118,17 @@ impl Request {
         Ok(Ticket { client, origin, id, durability: receipt.durability, response_key })
     }
 
-    fn prepare_leave(self, manner: Manner) -> Result<(Outgoing, Leaving), CallError> {
+    /// Nothing is queued where nobody could tell how safe it is.
+    async fn prepare_leave(self, manner: Manner) -> Result<(Outgoing, Leaving), CallError> {
         let ready = self.check(manner)?;
         let load = self.load(&ready, manner)?;
+        let (level, client) = (self.level(), self.client);
+        let way = client.inner.find_way(level, ready.deadline).await?;
         let (done, confirmed) = oneshot::channel();
         let handover = Handover::default();
         let caller = Caller::Forgets { done, handover: handover.clone() };
         let outgoing = Outgoing { keys: ready.route.keys.clone(), load, caller };
-        let (level, client) = (self.level(), self.client);
-        Ok((outgoing, Leaving { client, ready, level, way: None, handover, confirmed }))
+        Ok((outgoing, Leaving { client, ready, level, way, handover, confirmed }))
     }
 
     fn prepare_wait(self) -> Result<(Outgoing, Waiting), CallError> {
@@ -169,18 +169,6 @@ impl Group {
 }
 
 impl Leaving {
-    /// Before it goes: nothing is queued where nobody could tell how safe it is.
-    async fn find_way(&mut self) -> Result<(), CallError> {
-        if self.level == Durability::Memory {
-            return Ok(());
-        }
-        let Inner { confirmers, link, .. } = &*self.client.inner;
-        let finding = confirmers.ready(link, self.level, self.ready.deadline);
-        let found = timeout_at(self.ready.deadline, finding).await;
-        self.way = found.map_err(|_| CallError::not_sent())?.map_err(NotReady::from)?;
-        Ok(())
-    }
-
     async fn finish(mut self) -> Result<Receipt, CallError> {
         let joined = match timeout_at(self.ready.deadline, &mut self.confirmed).await {
             Ok(Ok(done)) => done?,
@@ -271,17 +259,11 @@ impl Client {
     ) -> Vec<Result<Receipt, CallError>> {
         let (mut groups, mut leaving) = (Vec::new(), Vec::new());
         for request in requests {
-            let prepared = match request.prepare_leave(Manner::Send) {
-                Ok((outgoing, mut leaving)) => match leaving.find_way().await {
-                    Ok(()) => {
-                        Group::add(&mut groups, &leaving.ready, false, outgoing);
-                        Ok(leaving)
-                    }
-                    Err(error) => Err(error),
-                },
-                Err(error) => Err(error),
-            };
-            leaving.push(prepared);
+            let prepared = request.prepare_leave(Manner::Send).await;
+            leaving.push(prepared.map(|(outgoing, leaving)| {
+                Group::add(&mut groups, &leaving.ready, false, outgoing);
+                leaving
+            }));
         }
         let dispatching = join_all(groups.into_iter().map(|group| self.inner.dispatch(group)));
         let finishing = join_all(leaving.into_iter().map(async |leaving| leaving?.finish().await));
@@ -331,6 +313,16 @@ impl Client {
 }
 
 impl Inner {
+    /// How it is told that a request which is sent now is as safe as `level` wants it.
+    async fn find_way(
+        &self,
+        level: Durability,
+        deadline: Instant,
+    ) -> Result<Option<Way>, CallError> {
+        let found = timeout_at(deadline, self.confirmers.ready(&self.link, level, deadline)).await;
+        Ok(found.map_err(|_| CallError::not_sent())?.map_err(NotReady::from)?)
+    }
+
     /// Makes a queue ready and hands its requests to the sender. Who cannot be handed over hears
     /// it; who has given up meanwhile is left out by the sender.
     async fn dispatch(&self, group: Group) {

@@ -70,6 +70,22 @@ async fn two_servers_do_not_meet() {
 }
 
 #[tokio::test]
+async fn a_killed_server_comes_back_with_what_it_had_written() {
+    let extra_args = ["--appendfsync", "always"].map(str::to_owned).to_vec();
+    let options = EmbeddedOptions { append_only: true, extra_args, ..EmbeddedOptions::default() };
+    let mut server = start(options).await;
+    let (url, pid) = (server.url(), server.pid());
+    assert_eq!(ask(&mut connect(server.dir()), "SET key value"), "+OK");
+    server.kill();
+    let gone = UnixStream::connect(server.dir().join("r.sock"));
+    assert_eq!(gone.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+    server.start_again().await.unwrap();
+    assert_eq!(ask(&mut connect(server.dir()), "EXISTS key"), ":1");
+    assert_eq!(server.url(), url);
+    assert_ne!(server.pid(), pid);
+}
+
+#[tokio::test]
 async fn ends_when_its_parent_is_killed() {
     if std::env::var_os(ROLE).is_some() {
         let server = start(EmbeddedOptions::default()).await;

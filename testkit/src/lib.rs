@@ -9,10 +9,12 @@
 //! | `fake_sentinel.rs` | [`FakeSentinel`]: one that says what a test wants |
 //! | `certificates.rs` | a private certificate authority for it |
 //! | `proxy.rs`, `proxy/` | [`FaultProxy`]: connections that break when a test says so |
+//! | `onlooker.rs` | [`Onlooker`]: reads lists with plain commands |
 //! | `eventually.rs` | [`eventually()`] |
 //!
-//! A dev-dependency only: fixtures panic instead of returning errors, since a test has nothing
-//! better to do with one. What a program needs to run lives elsewhere.
+//! For tests and for the crate `chaos`, which needs the proxy: fixtures panic instead of returning
+//! errors, since a test has nothing better to do with one. What a program needs to run lives
+//! elsewhere.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,6 +24,7 @@
 mod certificates;
 mod eventually;
 mod fake_sentinel;
+mod onlooker;
 mod proxy;
 mod replicated;
 mod restartable;
@@ -29,6 +32,7 @@ mod test_redis;
 
 pub use eventually::eventually;
 pub use fake_sentinel::FakeSentinel;
+pub use onlooker::Onlooker;
 pub use proxy::{Exchange, FaultProxy, Held, HeldRequest, Odds};
 /// The driver in the version that [`TestRedis::connection`] speaks, so that tests of other crates
 /// can send plain commands without depending on it.

@@ -31,9 +31,9 @@ use crate::{RestartableRedis, TestRedis};
 /// test that fails.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// A proxy on a loopback port. It passes everything on until it is told otherwise. Faults befall
-/// connections and replies; requests go through, but for those that a test holds one by one.
-/// Dropping it cuts its connections.
+/// A proxy on a loopback port. It passes everything on until it is told otherwise; requests go
+/// through unless they are held or detained, faults befall connections and replies. Dropping it
+/// cuts its connections.
 ///
 /// It runs on a thread of its own: a test that blocks its own thread does not hold it up. Its
 /// clients speak plain TCP, whatever the server speaks to others. Subscriptions need RESP3.
@@ -52,7 +52,7 @@ impl FaultProxy {
     /// When there is no free port.
     #[must_use]
     pub fn start(redis: &TestRedis) -> Self {
-        Self::before(redis.socket(), redis.settings())
+        Self::start_at(redis.socket(), redis.settings())
     }
 
     /// Starts a proxy in front of a server that may die and come back; connections to a server
@@ -62,10 +62,16 @@ impl FaultProxy {
     /// As [`Self::start`].
     #[must_use]
     pub fn start_before(redis: &RestartableRedis) -> Self {
-        Self::before(redis.socket(), redis.settings())
+        Self::start_at(redis.socket(), redis.settings())
     }
 
-    fn before(socket: PathBuf, redis: RedisSettings) -> Self {
+    /// Starts a proxy in front of whatever serves, now or later, at the Unix socket; `redis` are
+    /// its settings.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    #[must_use]
+    pub fn start_at(socket: PathBuf, redis: RedisSettings) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
@@ -152,6 +158,19 @@ impl FaultProxy {
     /// still takes effect, until they close or [`Self::cut`]. New ones are whole.
     pub fn half_close(&self) {
         self.faults.break_off(Phase::HalfClosed);
+    }
+
+    /// Keeps back what comes on the connections that stand, as a network does that is slow without
+    /// bounds, until [`Self::deliver`] or [`Self::cut`]: even when their clients close them. New
+    /// ones are whole.
+    pub fn detain(&self) {
+        self.faults.break_off(Phase::Detained);
+    }
+
+    /// Lets what was kept back come to the server at last, if that still takes it, and closes those
+    /// connections. Returns when nothing more can come of it.
+    pub async fn deliver(&self) {
+        self.faults.deliver().await;
     }
 
     /// Closes all connections, both ways. Returns when that is done: nothing of them comes through

@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use redcall_common::settings::RedisSettings;
-use redcall_common::store::embedded::{
-    Embedded, EmbeddedError, EmbeddedOptions, Version, cache_dir, find_server, probe,
-};
+use redcall_common::store::embedded::{Embedded, EmbeddedError, EmbeddedOptions, find_newer};
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 
@@ -60,9 +58,10 @@ impl TestRedis {
     /// # Panics
     /// When there is none: such a test is never left out.
     pub async fn start_newer(args: impl IntoIterator<Item: Into<String>>) -> Self {
-        let program = newer().expect("a server of version 7.2 or newer: cargo xtask test gets one");
+        let newer =
+            find_newer().expect("a server of version 7.2 or newer: cargo xtask test gets one");
         let args = args.into_iter().map(Into::into).collect();
-        match launch(Some(program), args).await {
+        match launch(Some(newer.path), args).await {
             Ok(server) => Self { server, tls: None },
             Err(error) => panic!("{error}"),
         }
@@ -147,21 +146,6 @@ impl TestRedis {
     pub fn log(&self) -> String {
         self.server.log()
     }
-}
-
-/// The server that `cargo xtask test` names, or has unpacked before.
-fn newer() -> Option<PathBuf> {
-    const KNOWS_WAITAOF: Version = Version { major: 7, minor: 2, patch: 0 };
-    let named = std::env::var_os("REDCALL_NEWER_SERVER").map(PathBuf::from);
-    let found = find_server().ok().map(|server| server.path);
-    let unpacked = cache_dir().and_then(|cache| std::fs::read_dir(cache).ok());
-    let unpacked = unpacked.into_iter().flatten().flatten().map(|entry| entry.path());
-    let candidates =
-        named.into_iter().chain(found).chain(unpacked.map(|folder| folder.join("valkey-server")));
-    candidates
-        .filter_map(|path| probe(&path).ok())
-        .find(|it| it.version >= KNOWS_WAITAOF)
-        .map(|it| it.path)
 }
 
 async fn launch(program: Option<PathBuf>, args: Vec<String>) -> Result<Embedded, EmbeddedError> {

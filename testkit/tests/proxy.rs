@@ -355,3 +355,20 @@ async fn chance_loses_replies_after_their_effect() {
     let mut conn = stage.connect().await;
     let () = conn.set("b", 1).await.unwrap();
 }
+
+#[tokio::test]
+async fn what_is_detained_is_carried_out_when_it_is_delivered_though_its_client_has_gone() {
+    let mut stage = Stage::new().await;
+    let old = stage.connect().await;
+    stage.proxy.detain();
+    let counting = Stage::count(&old, "late");
+    // Comes through on a new connection, after what was kept back was written.
+    let mut new = stage.connect().await;
+    assert_eq!(new.incr::<_, _, i64>("soon", 1).await.unwrap(), 1);
+    counting.abort();
+    drop(old);
+    assert_eq!(stage.counted("late").await, 0);
+    stage.proxy.deliver().await;
+    assert_eq!(stage.counted("late").await, 1);
+    assert_eq!(new.incr::<_, _, i64>("soon", 1).await.unwrap(), 2);
+}

@@ -33,6 +33,14 @@ impl Program {
         Self { child: child.expect("start the program") }
     }
 
+    /// As [`Self::start`]; what it prints is kept for [`Self::output`].
+    #[must_use]
+    pub fn start_to_read(name: &str, args: &[&str], variables: &BTreeMap<String, String>) -> Self {
+        let mut command = command(name, args, variables);
+        let child = command.stdout(Stdio::piped()).spawn();
+        Self { child: child.expect("start the program") }
+    }
+
     /// Runs `name` to its end.
     #[must_use]
     pub fn run(name: &str, args: &[&str], variables: &BTreeMap<String, String>) -> Output {
@@ -49,6 +57,17 @@ impl Program {
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a pid");
         kill_process(pid, signal).expect("signal the program");
+    }
+
+    /// Waits for its end, and returns what it has printed on stdout. Blocks.
+    #[must_use]
+    pub fn output(mut self) -> Output {
+        use std::io::Read as _;
+        let mut stdout = Vec::new();
+        let mut printed = self.child.stdout.take().expect("it was started to be read");
+        printed.read_to_end(&mut stdout).expect("read what it prints");
+        let status = self.child.wait().expect("wait for the program");
+        Output { status, stdout, stderr: Vec::new() }
     }
 
     /// Waits for its end. Blocks.

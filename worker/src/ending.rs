@@ -5,7 +5,7 @@ use std::time::Duration;
 use redcall_common::digest;
 use redcall_common::error::{Code, WireError};
 use redcall_common::frame::{FrameHead, FrameType};
-use redcall_common::request::Request as Wire;
+use redcall_common::request::{ReplyTo, Request as Wire};
 use redcall_common::settings::{Backoff, Retries};
 use redcall_common::store::keys::QueueKeys;
 use redcall_common::store::{EndedCall, Outcome, Settlement};
@@ -115,10 +115,7 @@ pub(crate) fn give_up(
     let code = error.code;
     let frame =
         |key: &str| FrameHead { id: &request.id, response_key: key, attempt }.error(seq, &error);
-    let answer = request.reply.clone().map(|reply| {
-        let frame = frame(&reply.response_key);
-        (reply, frame)
-    });
+    let answer = answer(request.reply.clone(), frame);
     // What did not come to its own end may be begun anew.
     let again = [Code::Cancelled, Code::DeadlineExceeded, Code::Overloaded, Code::WorkerLost];
     let ttl = (!again.contains(&code)).then_some(idempotency_ttl);
@@ -133,15 +130,36 @@ pub(crate) fn give_up(
     Outcome { call, code: Some(code), ..Outcome::new(&request.id, settlement) }
 }
 
-fn call(
+/// Who waits, if anybody does, and the frame for their response key.
+pub(crate) fn answer(
+    reply: Option<ReplyTo>,
+    frame: impl Fn(&str) -> String,
+) -> Option<(ReplyTo, String)> {
+    reply.map(|reply| {
+        let frame = frame(&reply.response_key);
+        (reply, frame)
+    })
+}
+
+/// The end of a request's call, if it has an idempotency key.
+pub(crate) fn call(
     request: &Wire,
     queue: &QueueKeys,
     keep: Option<Duration>,
     frame: impl Fn(&str) -> String,
 ) -> Option<EndedCall> {
     let key = request.idempotency_key.as_deref()?;
-    let digest = digest::of_call(&request.name, key);
-    Some(EndedCall { digest, keep, frame: frame(&queue.response(&request.id)) })
+    Some(ended_call((&request.name, key), &queue.response(&request.id), keep, frame))
+}
+
+/// The end of the call of this name and idempotency key; `keep` as in [`EndedCall`].
+pub(crate) fn ended_call(
+    (name, key): (&str, &str),
+    response_key: &str,
+    keep: Option<Duration>,
+    frame: impl Fn(&str) -> String,
+) -> EndedCall {
+    EndedCall { digest: digest::of_call(name, key), keep, frame: frame(response_key) }
 }
 
 /// A run that ended so, for the history.

@@ -150,9 +150,7 @@ pub(crate) async fn ask_for_time(job: Arc<Job>) {
     let link = &job.shared.link;
     let asking = link.wanted_until(&job.keys.queue, &call, id, ASK_WITHIN);
     let until = timeout(ASK_WITHIN, asking).await.ok().and_then(Result::ok).flatten();
-    let at = |ms: u64| {
-        Instant::now().checked_add(Duration::from_millis(ms.saturating_sub(link.now_ms())))
-    };
+    let at = |ms| Instant::now().checked_add(link.left_until(ms));
     job.set_deadline(match (job.context().deadline, until) {
         (None, _) | (_, Some(0)) => None,
         (Some(known), Some(until)) => at(until).map(|until| until.max(known)),

@@ -2,6 +2,7 @@
 //!
 //! To add one: a file `long/NAME.rs` with a `run` function, and a line in [`ALL`].
 
+mod chaos;
 mod limits;
 mod schedules;
 mod server;
@@ -22,6 +23,16 @@ struct Long {
 
 /// The registry.
 const ALL: &[Long] = &[
+    Long {
+        name: "chaos",
+        about: "60 kills, 10 restarts of Redis and more under load, and nothing lost, 6 min",
+        run: chaos::run,
+    },
+    Long {
+        name: "fence",
+        about: "chaos without the fence, which it must find, 5 min and a build of its own",
+        run: chaos::without_fence,
+    },
     Long {
         name: "limits",
         about: "what each kind of limit costs, 2 min and a release build",

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 use redcall_common::store::embedded::{
-    EmbeddedError, ServerProgram, Version, cache_dir, find_server, probe,
+    EmbeddedError, ServerProgram, Version, cache_dir, find_newer, find_server, probe,
 };
 
 /// By which the programs that we start are told which server to use.
@@ -17,8 +17,6 @@ pub(crate) const VARIABLE: &str = "REDCALL_REDIS_SERVER";
 
 /// By which tests are told which server knows `WAITAOF`.
 pub(crate) const NEWER: &str = "REDCALL_NEWER_SERVER";
-
-const KNOWS_WAITAOF: Version = Version { major: 7, minor: 2, patch: 0 };
 
 /// Starts the unpacked server with the libraries that were unpacked beside it.
 const WRAPPER: &str = include_str!("redis_server/wrapper.sh");
@@ -46,35 +44,28 @@ pub(crate) fn ensure() -> miette::Result<ServerProgram> {
     unpack(&cache, "redis", &apt::REDIS).wrap_err(not_found)
 }
 
-/// A server that knows `WAITAOF`: `server` itself, or Valkey, unpacked beside it.
+/// A server that knows `WAITAOF`: the one that there is, or Valkey, unpacked beside it.
 ///
 /// # Errors
 /// What the user can do when there is neither.
-pub(crate) fn ensure_newer(server: &ServerProgram) -> miette::Result<ServerProgram> {
-    if server.version >= KNOWS_WAITAOF {
-        return Ok(server.clone());
+pub(crate) fn ensure_newer() -> miette::Result<ServerProgram> {
+    if let Some(server) = find_newer() {
+        return Ok(server);
     }
     let none = || {
         miette!(
             help =
                 "install Valkey, or Redis 7.2 or newer, and set {VARIABLE} to its server program",
-            "the tests of `fsynced` need a server of version {KNOWS_WAITAOF} or newer"
+            "the tests of `fsynced` need a server of version {} or newer",
+            Version::KNOWS_WAITAOF
         )
     };
     let cache = cache_dir().ok_or_else(none)?;
-    let folders = fs::read_dir(&cache).into_iter().flatten().flatten();
-    let is_valkey = |name: &str| name.starts_with("valkey-");
-    let unpacked = folders
-        .filter(|entry| entry.file_name().to_str().is_some_and(is_valkey))
-        .find_map(|entry| probe(&entry.path().join("valkey-server")).ok());
-    match unpacked {
-        Some(valkey) => Ok(valkey),
-        None if apt::is_here() => {
-            eprintln!("Unpacking Valkey into {} for the tests of `fsynced` …", cache.display());
-            unpack(&cache, "valkey", &apt::VALKEY).wrap_err_with(none)
-        }
-        None => Err(none()),
+    if !apt::is_here() {
+        return Err(none());
     }
+    eprintln!("Unpacking Valkey into {} for the tests of `fsynced` …", cache.display());
+    unpack(&cache, "valkey", &apt::VALKEY).wrap_err_with(none)
 }
 
 /// Makes `<cache>/<name>-<version>/<name>-server`; `find_server` looks for Redis there.

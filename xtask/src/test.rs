@@ -24,7 +24,7 @@ pub(crate) struct Args {
 /// Provides what the tests need and runs them.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode> {
     let server = redis_server::ensure()?;
-    let newer = redis_server::ensure_newer(&server)?;
+    let newer = redis_server::ensure_newer()?;
     let python = match python::ensure(&workspace.target_dir()?) {
         Ok(python) => Some(python),
         Err(reason) if args.require_python => {

@@ -13,7 +13,6 @@ use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo,
     IntoConnectionInfo, ProtocolVersion, PushInfo, TlsCertificates,
 };
-
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -91,6 +90,11 @@ impl Connector {
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// That there is no connection that is of use; `source`: why, if an attempt was made.
+    pub(super) fn unreachable(&self, source: Option<Arc<redis::RedisError>>) -> StoreError {
+        StoreError::Unreachable { address: self.address.to_string(), source }
     }
 
     /// How long one attempt to connect may take.
@@ -208,9 +212,7 @@ impl Connector {
         let redis = info.redis_settings().clone().set_protocol(protocol);
         let client = client(info.set_redis_settings(redis))?;
         let unreachable = |error: redis::RedisError| match StoreError::from(error) {
-            StoreError::Lost(source) => {
-                StoreError::Unreachable { address: self.address.to_string(), source: Some(source) }
-            }
+            StoreError::Lost(source) => self.unreachable(Some(source)),
             other => other,
         };
         let connecting = async {
@@ -229,10 +231,7 @@ impl Connector {
         tokio::select! {
             connected = connecting => Ok((connected.map_err(unreachable)?, peer)),
             // The server of before may stand still, and never say so.
-            () = self.moved(&peer) => {
-                let address = self.address.to_string();
-                Err(StoreError::Unreachable { address, source: None })
-            }
+            () = self.moved(&peer) => Err(self.unreachable(None)),
         }
     }
 }

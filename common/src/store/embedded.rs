@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-pub use find::{ServerProgram, Version, cache_dir, find_server, probe};
+pub use find::{ServerProgram, Version, cache_dir, find_newer, find_server, probe};
 use folder::Folder;
 use process::Process;
 
@@ -127,6 +127,8 @@ pub struct Embedded {
     // Fields drop in this order: the server must have ended before its folder goes.
     process: Process,
     folder: Folder,
+    /// What it was started with, the program included.
+    options: EmbeddedOptions,
 }
 
 impl Embedded {
@@ -136,17 +138,39 @@ impl Embedded {
     ///
     /// # Errors
     /// No usable program, no folder, or a server that does not come up: see [`EmbeddedError`].
-    pub async fn start(options: EmbeddedOptions) -> Result<Self, EmbeddedError> {
-        let program = match &options.program {
-            Some(program) => program.clone(),
+    pub async fn start(mut options: EmbeddedOptions) -> Result<Self, EmbeddedError> {
+        let program = match options.program.take() {
+            Some(program) => program,
             None => find_server()?.path,
         };
         folder::sweep();
         let folder = Folder::create()?;
         let process = Process::spawn(&program, &folder, &options)?;
-        let mut server = Self { process, folder };
+        let mut server = Self { process, folder, options };
         server.wait_until_ready(&program).await?;
+        server.options.program = Some(program);
         Ok(server)
+    }
+
+    /// Kills the server, as a power failure would: nothing more is written. Its folder stays.
+    ///
+    /// Blocks until it is dead, a few milliseconds.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Kills the server and starts it again in its folder, at the same address. What is in it then
+    /// is what it had written: nothing without [`EmbeddedOptions::append_only`].
+    ///
+    /// Dropped early, the server may run or not; it can be called again.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_again(&mut self) -> Result<(), EmbeddedError> {
+        self.process.kill();
+        let program = self.options.program.clone().unwrap_or_default();
+        self.process = Process::spawn(&program, &self.folder, &self.options)?;
+        self.wait_until_ready(&program).await
     }
 
     /// Starts a server if the settings ask for one by `url = "embedded"`, and points them at it;

@@ -104,10 +104,10 @@ impl Inspector {
         let pool = self.pool().await?;
         pool.get().await.map_err(|error| match error {
             PoolError::Backend(error) => match StoreError::from(error) {
-                StoreError::Lost(source) => self.unreachable(Some(source)),
+                StoreError::Lost(source) => self.connector.unreachable(Some(source)),
                 other => other,
             },
-            _ => self.unreachable(None),
+            _ => self.connector.unreachable(None),
         })
     }
 
@@ -125,10 +125,6 @@ impl Inspector {
 
     fn kept(&self) -> MutexGuard<'_, Option<(Pool, Peer)>> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn unreachable(&self, source: Option<Arc<redis::RedisError>>) -> StoreError {
-        StoreError::Unreachable { address: self.connector.address().to_owned(), source }
     }
 
     /// The names of all queues in use, sorted.
@@ -212,7 +208,7 @@ async fn look_at(
         ((u64, u64), u64, u64, u64, Vec<String>, Option<Vec<u8>>, Workers, bool, u64, Vec<u64>);
     let (time, length, running, dead, parked, head, workers, paused, scheduled, limited): Raw =
         pipe.query_async(conn).await?;
-    let now = time.0 * 1000 + time.1 / 1000;
+    let now = millis(time);
     let live = workers.iter().filter(|(_, ends)| *ends > now as f64).count();
     let since = head.and_then(|raw| enqueued_at(&raw));
     Ok(QueueInfo {
@@ -245,6 +241,11 @@ async fn parked_requests(
     }
     let lengths: Vec<u64> = pipe.query_async(conn).await?;
     Ok(lengths.iter().sum())
+}
+
+/// What `TIME` says, seconds and microseconds, as ms.
+pub(super) fn millis((seconds, micros): (u64, u64)) -> u64 {
+    seconds * 1000 + micros / 1000
 }
 
 fn enqueued_at(raw: &[u8]) -> Option<u64> {

@@ -105,6 +105,12 @@ impl Link {
         monotonic_ms().saturating_add_signed(offset)
     }
 
+    /// How long it is until `at_ms`, Redis time; zero when that is over.
+    #[must_use]
+    pub fn left_until(&self, at_ms: u64) -> Duration {
+        Duration::from_millis(at_ms.saturating_sub(self.now_ms()))
+    }
+
     pub(super) fn connector(&self) -> &Connector {
         &self.shared.connector
     }
@@ -166,7 +172,7 @@ impl Link {
             let call = redis::cmd("SSUBSCRIBE").arg(channel).to_owned();
             let subscribing = call.exec_async(&mut conn).map_err(StoreError::from);
             let subscribed = timeout(within, self.during(generation, subscribing)).await;
-            subscribed.map_err(|_| self.shared.unreachable(None))?
+            subscribed.map_err(|_| self.connector().unreachable(None))?
         };
         let subscribed = subscribing.await;
         if subscribed.is_err() {
@@ -203,10 +209,10 @@ impl Link {
         Err(match &*self.shared.state.borrow() {
             // An attempt to connect that was lost half-way has sent nothing of ours.
             State::Down(Some(StoreError::Lost(source))) => {
-                self.shared.unreachable(Some(source.clone()))
+                self.connector().unreachable(Some(source.clone()))
             }
             State::Down(Some(error)) => error.clone(),
-            State::Down(None) | State::Up { .. } => self.shared.unreachable(None),
+            State::Down(None) | State::Up { .. } => self.connector().unreachable(None),
         })
     }
 
@@ -322,10 +328,6 @@ impl Shared {
     fn channels(&self) -> MutexGuard<'_, HashSet<String>> {
         // A set is whole even if a thread died holding it.
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn unreachable(&self, source: Option<Arc<redis::RedisError>>) -> StoreError {
-        StoreError::Unreachable { address: self.connector.address().to_owned(), source }
     }
 
     /// Takes `redis_ms`, read at `read_at` (monotonic ms), as the measure of Redis's clock.

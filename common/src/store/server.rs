@@ -11,7 +11,7 @@ use futures_util::TryFutureExt;
 use redis::aio::MultiplexedConnection;
 
 use super::error::StoreError;
-use super::inspect::Inspector;
+use super::inspect::{Inspector, millis};
 use super::link::Link;
 
 /// A server's account of itself.
@@ -146,11 +146,11 @@ impl Inspector {
         let mut asked = Vec::new();
         for _ in 0..trips.max(1) {
             let (began, here) = (std::time::Instant::now(), std::time::SystemTime::now());
-            let time: (u64, u64) = redis::cmd("TIME").query_async(&mut *conn).await?;
+            let there = millis(redis::cmd("TIME").query_async(&mut *conn).await?);
             let took = began.elapsed();
             let here = (here + took / 2).duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
             let here = i64::try_from(here.as_millis()).unwrap_or(i64::MAX);
-            let there = i64::try_from(time.0 * 1000 + time.1 / 1000).unwrap_or(i64::MAX);
+            let there = i64::try_from(there).unwrap_or(i64::MAX);
             asked.push((took, there - here));
         }
         asked.sort_unstable();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::error::StoreError;
-use super::inspect::Inspector;
+use super::inspect::{Inspector, millis};
 use super::keys::Bound;
 
 /// How many keys one step of the census looks at.
@@ -59,8 +59,7 @@ impl Inspector {
     ) -> Result<Vec<StuckWorker>, StoreError> {
         let keys = self.keys.of(queue);
         let mut conn = self.connection().await?;
-        let time: (u64, u64) = redis::cmd("TIME").query_async(&mut *conn).await?;
-        let now = time.0 * 1000 + time.1 / 1000;
+        let now = millis(redis::cmd("TIME").query_async(&mut *conn).await?);
         let limit = now.saturating_sub(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
         let mut dead = redis::cmd("ZRANGE");
         dead.arg(keys.workers()).arg("-inf").arg(limit).arg("BYSCORE");

@@ -94,7 +94,18 @@ pub(super) async fn serve(
         }
     };
     match phase {
-        Phase::Passing | Phase::Cut => {}
+        Phase::Passing | Phase::Cut | Phase::Delivered => {}
+        Phase::Detained => {
+            let detained = detain(&mut client, &mut era, &mut unsent).await;
+            if detained == Phase::Delivered {
+                // Read to its end, so that the server has carried out all that it ever will.
+                let (mut from_server, mut to_server) = server.split();
+                let mut unheard = tokio::io::sink();
+                let _ = to_server.write_all(&unsent).await;
+                let _ = to_server.shutdown().await;
+                let _ = tokio::io::copy(&mut from_server, &mut unheard).await;
+            }
+        }
         // The sockets stay open, and nobody looks at them.
         Phase::Silent => drop(era.change().await),
         Phase::HalfClosed => {
@@ -108,6 +119,18 @@ pub(super) async fn serve(
                 _ = tokio::io::copy(&mut from_server, &mut unheard) => {}
             }
         }
+    }
+}
+
+/// Keeps what the client writes, even if it closes, until something else is to become of it.
+async fn detain(client: &mut TcpStream, era: &mut Era, unsent: &mut Vec<u8>) -> Phase {
+    let keep = async {
+        while read_more(client, unsent).await.is_ok_and(|count| count > 0) {}
+        std::future::pending().await
+    };
+    tokio::select! {
+        phase = era.change() => phase,
+        () = keep => Phase::Cut,
     }
 }
 

@@ -43,6 +43,10 @@ pub(super) enum Phase {
     Silent,
     /// Requests pass; the client hears that no more replies come.
     HalfClosed,
+    /// What the client writes is kept back.
+    Detained,
+    /// What was kept back goes to the server, and that is the end.
+    Delivered,
     Cut,
 }
 
@@ -109,6 +113,19 @@ impl Faults {
         ages.push(std::mem::take(&mut *locked(&self.era)));
         for Ages { phase, alive, mut gone } in ages {
             drop((phase, alive));
+            while gone.recv().await.is_some() {}
+        }
+    }
+
+    /// Lets what was kept back go to the server, and waits until it was carried out or refused.
+    pub(super) async fn deliver(&self) {
+        let broken = std::mem::take(&mut *locked(&self.broken));
+        let detained = |ages: &Ages| *ages.phase.borrow() == Phase::Detained;
+        let (detained, others): (Vec<Ages>, _) = broken.into_iter().partition(detained);
+        locked(&self.broken).extend(others);
+        for Ages { phase, alive, mut gone } in detained {
+            drop(alive);
+            phase.send_replace(Phase::Delivered);
             while gone.recv().await.is_some() {}
         }
     }

@@ -2,6 +2,7 @@
 
 mod call;
 mod cancel;
+mod chaos;
 mod dead;
 mod doctor;
 mod ends;

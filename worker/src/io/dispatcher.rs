@@ -10,7 +10,7 @@ use redcall_common::settings::Settings;
 use redcall_common::store::keys::Keys;
 use redcall_common::store::{CycleReply, Leased, Link, Outcome, Rule, Settlement};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -73,6 +73,8 @@ pub(crate) struct Dispatcher {
     pub(super) connected_since: Instant,
     pub(super) probe: Probe,
     pub(super) metrics: Arc<Metrics>,
+    /// When it last looked at what there is to do, which is every third of a lease at least.
+    pub(super) awake: Instant,
 }
 
 impl Dispatcher {
@@ -109,6 +111,7 @@ impl Dispatcher {
             say_again: false,
             stop: Stop::No,
             connected_since: Instant::now(),
+            awake: Instant::now(),
         }
     }
 
@@ -135,6 +138,7 @@ impl Dispatcher {
         let mut give_up_at = None;
         loop {
             pulse.beat();
+            self.note_standstill();
             self.work();
             self.tell();
             if self.stop > Stop::No && self.is_drained() {
@@ -145,7 +149,7 @@ impl Dispatcher {
             tokio::select! {
                 // First whether to go on at all, then what makes room, then what fills it.
                 biased;
-                level = stop_above(&mut stop, self.stop), if self.stop < Stop::Now => {
+                level = Stop::above(self.stop, &mut stop), if self.stop < Stop::Now => {
                     let drain = level == Stop::Drain;
                     let patience = if drain { self.drain_timeout } else { Duration::ZERO };
                     give_up_at = Some(Instant::now() + patience);
@@ -263,13 +267,13 @@ impl Dispatcher {
                         self.queues[queue].parked = part.take_parked();
                     }
                     if let Some(held) = reply.held {
-                        self.queues[queue].unsure = false;
+                        self.queues[queue].is_sure();
                         let ids = held.iter().map(|leased| leased.id.clone()).collect();
                         self.jobs.end_lost(queue, &ids);
                         self.start(queue, self.strangers(&part, held));
                     }
                     part.settled(settled, &self.metrics);
-                    self.start(queue, leased);
+                    self.start_fresh(queue, leased);
                 }
             }
             Err(error) => {
@@ -326,7 +330,7 @@ impl Dispatcher {
         match reply {
             Ok(reply) => {
                 self.note(popped.queue, &reply);
-                self.start(popped.queue, reply.leased);
+                self.start_fresh(popped.queue, reply.leased);
             }
             Err(error) => {
                 let queue = &mut self.queues[popped.queue];
@@ -335,6 +339,15 @@ impl Dispatcher {
                 // It has told only when its connection had been made anew.
                 self.metrics.reconnected();
             }
+        }
+    }
+
+    /// Starts what a reply brings, unless this worker stood still with it in its hands: others may
+    /// do it by now. What is still its own is found by reading back.
+    fn start_fresh(&mut self, queue: usize, leased: Vec<Leased>) {
+        self.note_standstill();
+        if !self.queues[queue].stood_still {
+            self.start(queue, leased);
         }
     }
 
@@ -482,13 +495,5 @@ async fn until(instant: Option<Instant>) {
     match instant {
         Some(instant) => sleep_until(instant).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Waits until more is asked for than `level`. A sender that has gone asks for nothing.
-async fn stop_above(stop: &mut watch::Receiver<Stop>, level: Stop) -> Stop {
-    match stop.wait_for(|asked| *asked > level).await {
-        Ok(asked) => *asked,
-        Err(_) => std::future::pending().await,
     }
 }

@@ -113,15 +113,27 @@ impl Dispatcher {
                 self.queues[queue].note_due(due);
             }
             Control::Extend(id, at_ms) => {
-                let left = at_ms.saturating_sub(self.talk.beats.now_ms());
+                let left = self.talk.beats.left_until(at_ms);
                 // However far off: handlers see it. What no clock reaches is none.
-                let at = || Instant::now().checked_add(Duration::from_millis(left));
+                let at = || Instant::now().checked_add(left);
                 self.jobs.extend(queue, &id, (at_ms > 0).then(at).flatten());
             }
             Control::Work => self.queues[queue].stir(),
             Control::Pause => self.queues[queue].note_paused(true),
             Control::Resume => self.queues[queue].note_paused(false),
         }
+    }
+
+    /// Looks whether it stood still for so long that its lease may have ended, and has what it
+    /// holds read back then. Leases are renewed every third of their time.
+    pub(super) fn note_standstill(&mut self) {
+        if self.awake.elapsed() > self.lease / 2 {
+            for queue in &mut self.queues {
+                queue.stood_still = true;
+                queue.doubt();
+            }
+        }
+        self.awake = Instant::now();
     }
 
     /// Looks at the queues whose time has come.
@@ -141,8 +153,8 @@ impl Dispatcher {
 
     /// The instant of a Redis time.
     pub(super) fn instant_of(&self, at_ms: u64) -> Instant {
-        let left = at_ms.saturating_sub(self.talk.beats.now_ms());
+        let left = self.talk.beats.left_until(at_ms);
         // Nothing that is further off needs a timer of this process.
-        Instant::now() + Duration::from_millis(left).min(Duration::from_secs(86_400))
+        Instant::now() + left.min(Duration::from_secs(86_400))
     }
 }

@@ -141,9 +141,7 @@ impl Jobs {
             Event::Settle { serial, outcome, heard } => {
                 let running = self.running.get_mut(&serial)?;
                 running.settled = true;
-                let (job, ran) =
-                    (running.launched.name.clone(), running.launched.started.elapsed());
-                let tally = Tally { job: Some(job), ran: Some(ran) };
+                let tally = tally(&running.launched);
                 Some((running.queue, Leaving { outcome: *outcome, heard, tally }))
             }
             Event::Deadline { serial, deadline } => {
@@ -323,9 +321,8 @@ impl Jobs {
                 running.settled = true;
                 let launched = &running.launched;
                 let outcome = given_back(&job, launched, idempotency_ttl);
-                let (job, ran) = (Some(launched.name.clone()), Some(launched.started.elapsed()));
-                let tally = Tally { job, ran };
-                outcomes.push((running.queue, Leaving { outcome, heard: None, tally }));
+                let leaving = Leaving { outcome, heard: None, tally: tally(launched) };
+                outcomes.push((running.queue, leaving));
             }
         }
         outcomes
@@ -346,6 +343,10 @@ fn given_back(job: &Job, launched: &Launched, idempotency_ttl: Duration) -> Outc
             Outcome { run, ..give_up(&job.request, &job.keys.queue, ended, idempotency_ttl) }
         }
     }
+}
+
+fn tally(launched: &Launched) -> Tally {
+    Tally { job: Some(launched.name.clone()), ran: Some(launched.started.elapsed()) }
 }
 
 fn end_of(launched: &Launched) -> Instant {

@@ -5,20 +5,19 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use redcall_common::decode::{Rejected, call_of, decode};
-use redcall_common::digest;
 use redcall_common::error::{Code, WireError};
 use redcall_common::frame::FrameHead;
 use redcall_common::request::Request as Wire;
 use redcall_common::settings::OnWorkerLoss;
 use redcall_common::store::keys::QueueKeys;
-use redcall_common::store::{EndedCall, Leased, Outcome, Record, Settlement, WorkerKeys};
+use redcall_common::store::{Leased, Outcome, Record, Settlement, WorkerKeys};
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::queue::Leaving;
-use crate::ending::{Ended, give_up};
+use crate::ending::{Ended, answer, call, ended_call, give_up};
 use crate::execute::execute;
 use crate::job::{Job, Shared};
 use crate::mapping::{Mapped, Mapping};
@@ -168,14 +167,10 @@ fn reject(leased: &Leased, rejected: Rejected, queue: &QueueKeys, attempt: u32) 
     let (code, reason) = (error.code, error.message.clone());
     let frame =
         |key: &str| FrameHead { id: &leased.id, response_key: key, attempt }.error(1, &error);
-    let answer = reply.map(|reply| {
-        let frame = frame(&reply.response_key);
-        (reply, frame)
-    });
     // A client may have taken it for one, and noted that it runs.
-    let call =
-        call_of(&leased.raw).map(|(name, key)| never_ran(&name, &key, &leased.id, queue, frame));
-    let settlement = match answer {
+    let call = call_of(&leased.raw)
+        .map(|(name, key)| ended_call((&name, &key), &queue.response(&leased.id), None, frame));
+    let settlement = match answer(reply, frame) {
         Some((reply, frame)) if !bury => Settlement::Answer { reply, frame },
         answer => Settlement::Bury { code, reason, answer },
     };
@@ -185,25 +180,10 @@ fn reject(leased: &Leased, rejected: Rejected, queue: &QueueKeys, attempt: u32) 
 fn unknown(request: Wire, queue: &QueueKeys, attempt: u32) -> Outcome {
     let message = format!("no live worker maps the job `{}`", request.name);
     let error = WireError::new(Code::UnknownJob, message);
-    let Wire { id, name, reply, idempotency_key, .. } = request;
-    let frame = |key: &str| FrameHead { id: &id, response_key: key, attempt }.error(1, &error);
-    let answer = reply.map(|reply| {
-        let frame = frame(&reply.response_key);
-        (reply, frame)
-    });
-    let call = idempotency_key.map(|key| never_ran(&name, &key, &id, queue, frame));
-    let settlement = Settlement::Unknown { name, answer };
-    Outcome { call, code: Some(error.code), ..Outcome::new(&id, settlement) }
-}
-
-/// The end of a call that was never started: whoever comes next begins it.
-fn never_ran(
-    name: &str,
-    key: &str,
-    id: &str,
-    queue: &QueueKeys,
-    frame: impl Fn(&str) -> String,
-) -> EndedCall {
-    let digest = digest::of_call(name, key);
-    EndedCall { digest, keep: None, frame: frame(&queue.response(id)) }
+    let frame =
+        |key: &str| FrameHead { id: &request.id, response_key: key, attempt }.error(1, &error);
+    let call = call(&request, queue, None, frame);
+    let answer = answer(request.reply, frame);
+    let settlement = Settlement::Unknown { name: request.name, answer };
+    Outcome { call, code: Some(error.code), ..Outcome::new(&request.id, settlement) }
 }

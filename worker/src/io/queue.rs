@@ -47,6 +47,8 @@ pub(crate) struct Queue {
     pub(crate) fetch: Fetch,
     /// Whether a reply was lost, so that it may hold leases that nobody here knows.
     pub(crate) unsure: bool,
+    /// Whether what comes in may have been leased before the worker stood still.
+    pub(crate) stood_still: bool,
     /// How many heartbeats in a row found other leases than are known here.
     pub(crate) odd: u32,
     /// What the next turn settles.
@@ -81,6 +83,7 @@ impl Queue {
             popping: false,
             fetch: Fetch::new(),
             unsure: false,
+            stood_still: false,
             odd: 0,
             leaving: Vec::new(),
             resend: None,
@@ -103,6 +106,12 @@ impl Queue {
     pub(crate) fn doubt(&mut self) {
         self.length = None;
         self.unsure = true;
+    }
+
+    /// What it holds was read back.
+    pub(crate) fn is_sure(&mut self) {
+        self.unsure = false;
+        self.stood_still = false;
     }
 
     /// Another connection: what was held against the last one is forgotten.

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::iter;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,6 +11,9 @@ use super::EmbeddedError;
 
 /// Names the server program and wins over everything else.
 const VARIABLE: &str = "REDCALL_REDIS_SERVER";
+
+/// Names one that knows `WAITAOF`, where the other need not.
+const NEWER_VARIABLE: &str = "REDCALL_NEWER_SERVER";
 
 /// Either does; the order only makes the choice the same each time.
 const NAMES: [&str; 2] = ["valkey-server", "redis-server"];
@@ -26,6 +30,11 @@ pub struct Version {
     pub minor: u32,
     /// Third number.
     pub patch: u32,
+}
+
+impl Version {
+    /// The oldest that knows `WAITAOF`.
+    pub const KNOWS_WAITAOF: Self = Self { major: 7, minor: 2, patch: 0 };
 }
 
 impl fmt::Display for Version {
@@ -51,12 +60,15 @@ pub struct ServerProgram {
 /// [`EmbeddedError::Unusable`] when the variable names something else than a usable server (then
 /// nothing else is tried), [`EmbeddedError::NotFound`] when there is none.
 pub fn find_server() -> Result<ServerProgram, EmbeddedError> {
-    find_in(&Places {
-        named: std::env::var_os(VARIABLE).filter(|value| !value.is_empty()),
-        path: std::env::var_os("PATH").unwrap_or_default(),
-        cache: cache_dir(),
-        probe,
-    })
+    find_in(&Places::of_environment())
+}
+
+/// Finds a server program that knows `WAITAOF`: `REDCALL_NEWER_SERVER`, else what [`find_server`]
+/// finds, else a Valkey that `cargo xtask` unpacked into [`cache_dir`]. What is older or does not
+/// run is passed over. Runs what it finds once with `--version`, as [`find_server`] does.
+#[must_use]
+pub fn find_newer() -> Option<ServerProgram> {
+    newer_in(std::env::var_os(NEWER_VARIABLE), &Places::of_environment())
 }
 
 /// Where downloads of ours live: `$XDG_CACHE_HOME/redcall` or `~/.cache/redcall`, on macOS
@@ -80,6 +92,17 @@ struct Places {
     probe: fn(&Path) -> Result<ServerProgram, EmbeddedError>,
 }
 
+impl Places {
+    fn of_environment() -> Self {
+        Self {
+            named: std::env::var_os(VARIABLE).filter(|value| !value.is_empty()),
+            path: std::env::var_os("PATH").unwrap_or_default(),
+            cache: cache_dir(),
+            probe,
+        }
+    }
+}
+
 fn find_in(places: &Places) -> Result<ServerProgram, EmbeddedError> {
     if let Some(named) = &places.named {
         return (places.probe)(Path::new(named));
@@ -88,7 +111,7 @@ fn find_in(places: &Places) -> Result<ServerProgram, EmbeddedError> {
     let on_path = NAMES
         .iter()
         .flat_map(|name| std::env::split_paths(&places.path).map(move |folder| folder.join(name)));
-    let unpacked = places.cache.iter().flat_map(|cache| unpacked_in(cache));
+    let unpacked = places.cache.iter().flat_map(|cache| unpacked_in(cache, "redis"));
     for candidate in on_path.chain(unpacked).filter(|path| is_executable(path)) {
         match (places.probe)(&candidate) {
             Ok(program) => return Ok(program),
@@ -104,14 +127,23 @@ fn find_in(places: &Places) -> Result<ServerProgram, EmbeddedError> {
     Err(EmbeddedError::NotFound { tried: tried.join("; ") })
 }
 
-/// `<cache>/redis-7.0.15/redis-server` and its like, the newest name first.
-fn unpacked_in(cache: &Path) -> Vec<PathBuf> {
+fn newer_in(named: Option<OsString>, places: &Places) -> Option<ServerProgram> {
+    let unpacked = places.cache.iter().flat_map(|cache| unpacked_in(cache, "valkey"));
+    let usable = |path: PathBuf| (places.probe)(&path).ok();
+    let named = named.map(PathBuf::from).into_iter().filter_map(usable);
+    let found = iter::once_with(|| find_in(places)).flatten();
+    let mut all = named.chain(found).chain(unpacked.filter_map(usable));
+    all.find(|server| server.version >= Version::KNOWS_WAITAOF)
+}
+
+/// `<cache>/redis-7.0.15/redis-server` and its like, by the name before the dash, newest first.
+fn unpacked_in(cache: &Path, name: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(cache).into_iter().flatten().flatten();
     let mut found: Vec<(Version, PathBuf)> = entries
         .filter_map(|entry| {
-            let name = entry.file_name().into_string().ok()?;
-            let version = parse_numbers(name.strip_prefix("redis-")?)?;
-            Some((version, entry.path().join("redis-server")))
+            let folder = entry.file_name().into_string().ok()?;
+            let version = parse_numbers(folder.strip_prefix(name)?.strip_prefix('-')?)?;
+            Some((version, entry.path().join(format!("{name}-server"))))
         })
         .collect();
     found.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
@@ -208,6 +240,28 @@ mod tests {
         let named = stand_in(temp.path(), "mine", "Redis server v=7.0.0");
         places.named = Some(named.clone().into());
         assert_eq!(find_in(&places).unwrap().path, named);
+    }
+
+    #[test]
+    fn a_newer_one_is_sought_in_its_variable_then_as_any_then_among_the_unpacked() {
+        let temp = tempfile::tempdir().unwrap();
+        let (bin, cache) = (temp.path().join("bin"), temp.path().join("cache"));
+        let places = places(&bin, &cache);
+        stand_in(&bin, "redis-server", "Redis server v=7.0.15 sha=0:0");
+        assert_eq!(newer_in(None, &places), None);
+
+        stand_in(&cache.join("valkey-8.0.1"), "valkey-server", "Valkey server v=8.0.1 sha=0:0");
+        let newest =
+            stand_in(&cache.join("valkey-8.1.0"), "valkey-server", "Valkey server v=8.1.0");
+        assert_eq!(newer_in(None, &places).unwrap().path, newest);
+
+        let redis = stand_in(&bin, "redis-server", "Redis server v=7.2.0 sha=0:0");
+        assert_eq!(newer_in(None, &places).unwrap().path, redis);
+
+        let old = stand_in(temp.path(), "old", "Redis server v=7.1.9");
+        assert_eq!(newer_in(Some(old.into()), &places).unwrap().path, redis);
+        let named = stand_in(temp.path(), "mine", "Redis server v=7.2.0");
+        assert_eq!(newer_in(Some(named.clone().into()), &places).unwrap().path, named);
     }
 
     #[test]

@@ -60,6 +60,11 @@ impl Folder {
         socket_in(&self.path)
     }
 
+    /// Where the shell notes the server's process id.
+    pub(super) fn pid_file(&self) -> PathBuf {
+        self.path.join("server.pid")
+    }
+
     pub(super) fn log(&self) -> PathBuf {
         self.path.join("redis.log")
     }

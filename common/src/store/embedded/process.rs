@@ -41,6 +41,8 @@ impl Process {
         let spawn = || -> io::Result<Child> {
             let script = folder.path().join("launch.sh");
             std::fs::write(&script, LAUNCH)?;
+            // Of a server that was here before: what is read there must be this one's.
+            _ = std::fs::remove_file(folder.pid_file());
             let log = File::options().create(true).append(true).open(folder.log())?;
             Command::new("/bin/sh")
                 .args([&script, &program])
@@ -76,7 +78,7 @@ impl Process {
 
     /// Reads the server's process id where the shell noted it; false when it has not yet.
     pub(super) fn learn_pid(&mut self, folder: &Folder) -> bool {
-        let noted = std::fs::read_to_string(folder.path().join("server.pid")).unwrap_or_default();
+        let noted = std::fs::read_to_string(folder.pid_file()).unwrap_or_default();
         // A number without the line's end may be half of one.
         let pid = noted.strip_suffix('\n').and_then(|pid| pid.parse().ok());
         self.server_pid = pid.unwrap_or_default();
@@ -93,7 +95,23 @@ impl Drop for Process {
     fn drop(&mut self) {
         // The same way as when we die: one path, so each test of one proves the other.
         drop(self.shell.stdin.take());
-        let deadline = Instant::now() + KILL_AFTER;
+        self.end_within(KILL_AFTER);
+    }
+}
+
+impl Process {
+    /// Kills the server alone, and waits for the shell, which ends when the server is dead.
+    pub(super) fn kill(&mut self) {
+        // An id that is not known yet would be the group of whoever asks.
+        if self.ended().is_none() && self.server_pid > 0 {
+            send_kill(&self.server_pid.to_string());
+        }
+        self.end_within(KILL_AFTER);
+    }
+
+    /// Waits for the shell, and kills the whole group when that takes too long.
+    fn end_within(&mut self, most: Duration) {
+        let deadline = Instant::now() + most;
         while self.ended().is_none() {
             if Instant::now() >= deadline {
                 self.kill_group();
@@ -104,18 +122,20 @@ impl Drop for Process {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
-}
 
-impl Process {
     /// For a shell that was stopped or lost its watcher. We have not waited for the shell yet, so
     /// its id, which is the group's, cannot belong to anybody else.
     fn kill_group(&mut self) {
-        let group = format!("-{}", self.shell.id());
-        // Without `--`, which not every shell's own kill understands.
-        let kill = "kill -KILL \"$1\"";
-        _ = Command::new("/bin/sh").args(["-c", kill, "sh", &group]).status();
+        send_kill(&format!("-{}", self.shell.id()));
         _ = self.shell.kill();
     }
+}
+
+/// SIGKILL to a process, or with a minus to a group.
+fn send_kill(to: &str) {
+    // Without `--`, which not every shell's own kill understands.
+    let kill = "kill -KILL \"$1\"";
+    _ = Command::new("/bin/sh").args(["-c", kill, "sh", to]).status();
 }
 
 /// The server runs in its folder, so a relative path would be looked up there. A bare name is left

@@ -141,8 +141,7 @@ impl BlockingPop {
     }
 
     fn silent(&self) -> StoreError {
-        let address = self.connector.address().to_owned();
-        StoreError::Unreachable { address, source: None }
+        self.connector.unreachable(None)
     }
 }
 

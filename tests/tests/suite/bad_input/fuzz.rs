@@ -102,6 +102,9 @@ async fn three_hundred_faulty_elements_leave_nothing_behind_but_dead_letters_and
     .await;
     for key in keys(&mut foreign.conn).await {
         let ttl: i64 = foreign.conn.pttl(&key).await.unwrap();
+        if ttl == -2 {
+            continue; // deleted since: our client has taken that answer
+        }
         assert!(ttl > 0, "{key} is kept for ever");
         if key.contains(":response:") {
             let frames: Vec<String> = foreign.conn.lrange(&key, 0, -1).await.unwrap();

@@ -4,7 +4,7 @@
 use redcall_client::Ticket;
 use rustix::process::Signal;
 
-use super::{Stage, Watch};
+use super::{MARK, Stage, Watch, kill};
 use crate::support::Logged;
 
 /// A job that one worker runs and another has answered meanwhile.
@@ -56,4 +56,27 @@ async fn a_worker_that_stood_still_tells_its_handler() {
     let Overtaken { mut stage, stopped, _successor, ticket, watch, attempt } = overtaken;
     stage.has_done("cancelled 1", &stopped).await;
     stage.is_answered_once(&ticket, watch, attempt).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_stood_still_does_not_start_what_it_has_lost_meanwhile() {
+    let mut stage = Stage::new().await;
+    let stopped = stage.cut_off().await;
+    let leased = stage.proxy.hold_reply(|exchange| exchange.says(MARK));
+    let ticket = stage.submit("job", None).await;
+    let watch = stage.watch(&ticket).await;
+    let leased = leased.await;
+    stopped.signal(Signal::STOP);
+    let successor = stage.successor().await;
+    let attempt = stage.has_run(&successor).await;
+    stage.is_quiet().await;
+    kill(&successor).await;
+    // It finds it in its hands as it goes on, and then is the only one who can do another.
+    leased.release();
+    stopped.signal(Signal::CONT);
+    stage.is_answered_once(&ticket, watch, attempt).await;
+    let next = stage.submit("job", None).await;
+    next.wait().await.unwrap();
+    let by_it = stage.effects().into_iter().filter(|(_, pid)| *pid == stopped.pid());
+    assert_eq!(by_it.count(), 1, "{:?}", stage.effects());
 }

@@ -46,6 +46,11 @@ async fn the_help_of_redcall_call_is_as_recorded() {
 }
 
 #[tokio::test]
+async fn the_help_of_redcall_chaos_is_as_recorded() {
+    golden("redcall", &["chaos", "--help"], "redcall-chaos").await;
+}
+
+#[tokio::test]
 async fn the_help_of_redcall_dead_is_as_recorded() {
     golden("redcall", &["dead", "--help"], "redcall-dead").await;
     golden("redcall", &["dead", "list", "--help"], "redcall-dead-list").await;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use redcall_client::{CallError, Client, Code, Response};
+use redcall_common::settings::Settings;
 use redcall_testkit::{FaultProxy, HeldRequest, Odds, eventually};
 use redcall_tests::{Bench, RunningWorker};
 use redis::AsyncCommands;
@@ -20,7 +21,7 @@ struct Stage {
     _worker: RunningWorker,
     client: Client,
     proxy: FaultProxy,
-    _bench: Bench,
+    bench: Bench,
 }
 
 /// Whoever connects from now on does so through the proxy, and notices silence after half a second.
@@ -37,7 +38,7 @@ impl Stage {
         let mut bench = Bench::new().await;
         let proxy = put_behind_a_proxy(&mut bench);
         let (worker, client) = (bench.worker().await, bench.client().await);
-        Self { _worker: worker, client, proxy, _bench: bench }
+        Self { _worker: worker, client, proxy, bench }
     }
 
     /// Calls `sleep` so often, with this timeout each.
@@ -202,22 +203,44 @@ async fn refused_for_a_while() {
     stage.goes_on().await;
 }
 
-#[tokio::test]
-async fn what_a_caller_gave_up_is_not_queued_when_it_arrives_late() {
-    let mut bench = Bench::new().await;
-    let proxy = put_behind_a_proxy(&mut bench);
-    let mut still = Still::with(bench).await;
-    for round in 1..=3 {
-        let held = proxy.hold_request(|request| request.asks("the late one"));
-        let error = still.client.call("add", "the late one").await.unwrap_err();
-        assert!(error.may_be_queued(), "{error}");
-        let late = held.await;
-        still.client.call("add", "the next one").await.unwrap();
-        let is_answered = late.deliver().await;
-        let queued = still.queued(round).await;
-        assert!(queued.iter().all(|raw| raw.contains("the next one")), "{queued:?}");
-        assert!(!is_answered, "Redis had not closed the connection that was given up");
-    }
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_late_on_a_connection_that_was_given_up_is_not_carried_out() {
+    let stage = Stage::new().await;
+    let mut conn = stage.bench.redis.connection().await;
+    let aside = || stage.client.request("echo").queue("aside");
+    stage.goes_on().await;
+    aside().send().await.unwrap();
+    stage.proxy.detain();
+    let error = aside().send().await.unwrap_err();
+    assert!(matches!(error, CallError::Unknown { .. }), "{error}");
+    // Whoever hears that it may be queued looks, or calls again; from then on it must not come.
+    aside().send().await.unwrap();
+    stage.goes_on().await;
+    let queue = "redcall:{aside}:queue";
+    assert_eq!(conn.llen::<_, usize>(queue).await.unwrap(), 2);
+    stage.proxy.deliver().await;
+    assert_eq!(conn.llen::<_, usize>(queue).await.unwrap(), 2);
+    stage.goes_on().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_worker_asked_for_on_a_connection_that_was_given_up_comes_to_nothing() {
+    let stage = Stage::new().await;
+    let mut conn = stage.bench.redis.connection().await;
+    let direct = Settings { redis: stage.bench.redis.settings(), ..stage.bench.settings.clone() };
+    let direct = Client::from_settings(&direct).await.unwrap();
+    let calls = stage.under_load(100).await;
+    stage.proxy.detain();
+    // Its turns are kept back, and it connects anew; nobody else could do this.
+    let echo = direct.request("echo").data(&1).timeout(Duration::from_secs(10));
+    assert_eq!(echo.wait().await.unwrap().data.get(), "1");
+    stage.proxy.deliver().await;
+    stage.all_end(calls).await;
+    stage.goes_on().await;
+    eventually("all leases to be gone", async || {
+        (!conn.exists::<_, bool>("redcall:{default}:live").await.unwrap()).then_some(())
+    })
+    .await;
 }
 
 /// A worker behind a proxy, and a client that is not.

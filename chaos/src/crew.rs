@@ -1,0 +1,152 @@
+//! The worker processes of a run: started, held where they are to be struck, killed, stopped.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::timeout;
+
+use crate::history::Step;
+use crate::work::Post;
+
+/// How long it may take until a job comes to be held.
+const HELD_WITHIN: Duration = Duration::from_secs(5);
+
+/// A job that stands still inside its worker.
+pub(crate) struct Held {
+    pub(crate) job: String,
+    pub(crate) run: String,
+}
+
+/// The places of a run's workers. Dropped, all of them are killed.
+pub(crate) struct Crew {
+    program: (PathBuf, Vec<String>),
+    post: Post,
+    /// Whoever strikes at one has it for himself.
+    places: Vec<Arc<Mutex<Hand>>>,
+}
+
+/// One worker process.
+pub(crate) struct Hand {
+    child: Child,
+    orders: ChildStdin,
+    said: Lines<BufReader<ChildStdout>>,
+    /// How many orders to hold a job it has had.
+    asked: u64,
+    pub(crate) pid: u32,
+}
+
+impl Crew {
+    pub(crate) fn start(
+        program: (PathBuf, Vec<String>),
+        post: Post,
+        size: usize,
+    ) -> io::Result<Self> {
+        let mut crew = Self { program, post, places: Vec::new() };
+        for _ in 0..size {
+            let hand = crew.hand()?;
+            crew.places.push(Arc::new(Mutex::new(hand)));
+        }
+        Ok(crew)
+    }
+
+    /// A new process.
+    pub(crate) fn hand(&self) -> io::Result<Hand> {
+        let log = self.post.folder.join("workers.log");
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
+        let (program, args) = &self.program;
+        let mut child = Command::new(program)
+            .args(args)
+            .args(self.post.args())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            // Interrupts of the terminal are the run's to handle.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        let pipes = (child.stdin.take(), child.stdout.take(), child.id());
+        let (Some(orders), Some(said), Some(pid)) = pipes else {
+            return Err(io::Error::other("a worker has no pipes"));
+        };
+        Ok(Hand { child, orders, said: BufReader::new(said).lines(), asked: 0, pid })
+    }
+
+    /// A worker that nobody strikes at, beginning to look at `first`; `None` if too few would be
+    /// left to take over.
+    pub(crate) fn free(&self, first: usize) -> Option<OwnedMutexGuard<Hand>> {
+        let order = (0..self.places.len()).map(|at| (first + at) % self.places.len());
+        let mut free: Vec<_> =
+            order.filter_map(|at| self.places[at].clone().try_lock_owned().ok()).collect();
+        (free.len() > 1).then(|| free.swap_remove(0))
+    }
+
+    /// The process ids of those that have ended without having been told to.
+    pub(crate) async fn fallen(&self) -> Vec<u32> {
+        let mut fallen = Vec::new();
+        for place in &self.places {
+            let mut hand = place.lock().await;
+            if hand.child.try_wait().is_ok_and(|status| status.is_some()) {
+                fallen.push(hand.pid);
+            }
+        }
+        fallen
+    }
+}
+
+impl Hand {
+    /// Holds the next job that comes to `step`; `None` if none does in time.
+    pub(crate) async fn hold(&mut self, step: Step) -> Option<Held> {
+        self.asked += 1;
+        let place = match step {
+            Step::In => "in",
+            Step::After => "after",
+        };
+        let order = format!("hold {} {place}\n", self.asked);
+        self.orders.write_all(order.as_bytes()).await.ok()?;
+        match timeout(HELD_WITHIN, self.held()).await {
+            Ok(held) => held,
+            Err(_) => {
+                self.go().await;
+                None
+            }
+        }
+    }
+
+    /// What is held by the last order; `None` if the process has ended.
+    async fn held(&mut self) -> Option<Held> {
+        let last = self.asked.to_string();
+        loop {
+            let line = self.said.next_line().await.ok()??;
+            // An earlier one may have been met just when it was taken back.
+            if let ["held", order, job, run] = *line.split(' ').collect::<Vec<_>>()
+                && order == last
+            {
+                return Some(Held { job: job.to_owned(), run: run.to_owned() });
+            }
+        }
+    }
+
+    /// Lets what is held go on, as soon as the process does.
+    pub(crate) async fn go(&mut self) {
+        // Who has died needs no orders.
+        let _ = self.orders.write_all(b"go\n").await;
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        // Not waited for yet: the id is still its own.
+        let _ = pid.map(|pid| kill_process(pid, signal));
+    }
+
+    /// Kills it, and waits until it is dead.
+    pub(crate) async fn kill(&mut self) {
+        let _ = self.child.kill().await;
+    }
+}

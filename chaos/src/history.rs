@@ -1,0 +1,259 @@
+//! The lines that callers, handlers and attackers write down, and reading them again.
+//!
+//! One JSON object per line, in three files of the run's folder, each line in one write: several
+//! processes share a file, and one that is killed leaves whole lines.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use rustix::time::{ClockId, clock_gettime};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Where in its life a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Step {
+    /// Inside its handler, before its effect.
+    In,
+    /// After its handler's effect, before its settlement.
+    After,
+}
+
+/// The ways in which a job is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    /// Called and waited for.
+    Waited,
+    /// Let go.
+    Forgotten,
+    /// Followed, frame by frame.
+    Streamed,
+    /// Put off, and its answer fetched later.
+    Scheduled,
+    /// Called twice under one idempotency key, and again until there is an answer.
+    Idempotent,
+    /// Its handler fails before it answers.
+    Retried,
+}
+
+/// What a caller writes down.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Said {
+    /// When, as [`now_us`].
+    pub(crate) at: u64,
+    /// The job that is called: a name of the caller's own, which goes with the data.
+    pub(crate) job: String,
+    /// Which of the caller's operations: a call, or the fetch of an answer.
+    pub(crate) op: u64,
+    #[serde(flatten)]
+    pub(crate) what: Saying,
+}
+
+/// What a caller says of an operation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(crate) enum Saying {
+    /// It begins, and has to end within so many ms.
+    Begins { kind: Kind, within_ms: u64 },
+    /// It ended: the request is queued.
+    Queued,
+    /// It ended with the answer that this run of the handler gave.
+    Answered { run: String },
+    /// It ended: nothing was queued.
+    Refused { code: String },
+    /// It ended: there is nothing to fetch.
+    Missing,
+    /// It ended: nobody knows whether it is queued, or what became of it.
+    Unknown,
+    /// It ended: the job has ended with this error.
+    Failed { code: String },
+    /// It ended with the caller's patience.
+    TimedOut,
+    /// It ended with something that must not come; `what` says what.
+    Odd { what: String },
+    /// A frame of a followed job: how far it was, in which attempt.
+    Heard { attempt: u32, percent: u32 },
+    /// Long after the end, the answer of this run was found at the response key.
+    FoundLater { run: String },
+}
+
+/// What a handler writes down.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Done {
+    pub(crate) at: u64,
+    pub(crate) job: String,
+    /// The run, unlike any other: `<process>-<number>`.
+    pub(crate) run: String,
+    /// The worker's process.
+    pub(crate) pid: u32,
+    pub(crate) attempt: u32,
+    pub(crate) event: Doing,
+}
+
+/// What a handler has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Doing {
+    Started,
+    /// The effect for which it was called.
+    Effect,
+    /// It ends with an error, as it was told to.
+    Fails,
+    /// It answered by itself, and was told that this counts.
+    Settled,
+    /// It answered by itself, and was told that this does not count.
+    Refused,
+}
+
+/// What an attacker writes down.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Struck {
+    pub(crate) at: u64,
+    #[serde(flatten)]
+    pub(crate) what: Blow,
+}
+
+/// What an attacker did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(crate) enum Blow {
+    /// The worker that runs `job` is dead.
+    Kill {
+        pid: u32,
+        job: String,
+        run: String,
+        step: Step,
+    },
+    /// The worker that runs `job` stands still.
+    Stop {
+        pid: u32,
+        job: String,
+        run: String,
+        step: Step,
+    },
+    /// It goes on.
+    Continue {
+        pid: u32,
+    },
+    /// Redis is dead.
+    RedisGone,
+    /// Redis is back.
+    RedisBack,
+    Cut {
+        whose: String,
+    },
+    /// Replies come late, or get lost.
+    Spell {
+        what: String,
+        whose: String,
+    },
+    /// They do not any more.
+    SpellOver,
+    /// No job came to be held in its time: nobody was struck.
+    Missed,
+}
+
+/// The time, in µs: the same clock in all processes of the machine, which nobody sets.
+pub(crate) fn now_us() -> u64 {
+    let time = clock_gettime(ClockId::Monotonic);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    seconds * 1_000_000 + u64::try_from(time.tv_nsec).unwrap_or_default() / 1000
+}
+
+/// The files of a run, in its folder.
+pub(crate) struct Files {
+    pub(crate) calls: PathBuf,
+    pub(crate) effects: PathBuf,
+    pub(crate) blows: PathBuf,
+}
+
+impl Files {
+    pub(crate) fn in_folder(folder: &Path) -> Self {
+        let file = |name| folder.join(name);
+        Self {
+            calls: file("calls.jsonl"),
+            effects: file("effects.jsonl"),
+            blows: file("attacks.jsonl"),
+        }
+    }
+}
+
+/// A file that lines are written to, by any number of threads and processes.
+#[derive(Debug)]
+pub(crate) struct Log(File);
+
+impl Log {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        OpenOptions::new().create(true).append(true).open(path).map(Self)
+    }
+
+    /// Writes `line` down, before anything that comes after it can happen.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be written: without a history there is nothing to judge.
+    pub(crate) fn write(&self, line: &impl Serialize) {
+        let written = serde_json::to_vec(line).map_err(io::Error::other).and_then(|mut line| {
+            line.push(b'\n');
+            (&self.0).write_all(&line)
+        });
+        if let Err(error) = written {
+            panic!("the history cannot be written: {error}");
+        }
+    }
+}
+
+/// A file of lines that is read as it grows.
+pub(crate) struct Lines {
+    path: PathBuf,
+    read: u64,
+}
+
+impl Lines {
+    pub(crate) fn of(path: &Path) -> Self {
+        Self { path: path.to_owned(), read: 0 }
+    }
+
+    /// The lines that have come since the last time. The order is that of the writing.
+    pub(crate) fn more<T: DeserializeOwned>(&mut self) -> io::Result<Vec<T>> {
+        let mut file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        file.seek(SeekFrom::Start(self.read))?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        // What is not ended yet is read the next time.
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        self.read += whole as u64;
+        let lines = text[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| serde_json::from_slice(line).map_err(io::Error::from)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_come_as_they_were_written_and_half_ones_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lines");
+        let mut lines = Lines::of(&path);
+        assert_eq!(lines.more::<Struck>().unwrap(), []);
+        let log = Log::open(&path).unwrap();
+        let struck = |at| Struck { at, what: Blow::Continue { pid: 7 } };
+        log.write(&struck(1));
+        assert_eq!(lines.more::<Struck>().unwrap(), [struck(1)]);
+        let whole = serde_json::to_string(&struck(2)).unwrap() + "\n";
+        let (first, second) = whole.split_at(5);
+        (&log.0).write_all(first.as_bytes()).unwrap();
+        assert_eq!(lines.more::<Struck>().unwrap(), []);
+        (&log.0).write_all(second.as_bytes()).unwrap();
+        assert_eq!(lines.more::<Struck>().unwrap(), [struck(2)]);
+    }
+}

@@ -1,0 +1,200 @@
+//! One job, from what was written down about it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::history::{Doing, Done, Kind, Said, Saying};
+use crate::report::Calls;
+
+/// How much later than its time an operation may end, µs.
+const GRACE_US: u64 = 1_000_000;
+
+/// Everything about one job.
+#[derive(Debug, Default)]
+pub(crate) struct Case {
+    ops: BTreeMap<u64, Op>,
+    pub(super) runs: HashMap<String, Run>,
+}
+
+/// An operation of a caller.
+#[derive(Debug, Default)]
+struct Op {
+    kind: Option<Kind>,
+    began: u64,
+    /// When it has to end.
+    by: u64,
+    ended: Option<(u64, Saying)>,
+    found_later: Vec<String>,
+    disorder: Option<String>,
+    last: Option<(u32, u32)>,
+}
+
+/// A run of its handler.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Run {
+    pub(super) pid: u32,
+    pub(super) attempt: u32,
+    pub(super) started: u64,
+    effect: bool,
+    pub(super) failed: bool,
+    settled: bool,
+}
+
+impl Case {
+    pub(super) fn hear(&mut self, said: Said) {
+        let op = self.ops.entry(said.op).or_default();
+        match said.what {
+            Saying::Begins { kind, within_ms } => {
+                op.kind = Some(kind);
+                op.began = said.at;
+                op.by = said.at + within_ms.saturating_mul(1000);
+            }
+            Saying::Heard { attempt, percent } => {
+                if op.last.is_some_and(|last| last >= (attempt, percent)) {
+                    let last = op.last.unwrap_or_default();
+                    op.disorder = Some(format!("{last:?} before {:?}", (attempt, percent)));
+                }
+                op.last = Some((attempt, percent));
+            }
+            Saying::FoundLater { run } => op.found_later.push(run),
+            end => op.ended = Some((said.at, end)),
+        }
+    }
+
+    pub(super) fn see(&mut self, done: Done) {
+        let run = self.runs.entry(done.run).or_default();
+        (run.pid, run.attempt) = (done.pid, done.attempt);
+        match done.event {
+            Doing::Started => run.started = done.at,
+            Doing::Effect => run.effect = true,
+            Doing::Fails => run.failed = true,
+            Doing::Settled => run.settled = true,
+            Doing::Refused => {}
+        }
+    }
+
+    pub(super) fn began(&self) -> u64 {
+        self.ops.values().map(|op| op.began).min().unwrap_or_default()
+    }
+
+    /// Whether an operation has not ended.
+    pub(super) fn is_open(&self) -> bool {
+        self.ops.values().any(|op| op.ended.is_none())
+    }
+
+    pub(super) fn effects(&self) -> usize {
+        self.runs.values().filter(|run| run.effect).count()
+    }
+
+    fn ends(&self) -> impl Iterator<Item = &Saying> {
+        self.ops.values().filter_map(|op| op.ended.as_ref().map(|(_, end)| end))
+    }
+
+    /// Whether it is queued for certain, and has neither had its effect nor been ended otherwise.
+    pub(super) fn is_lost(&self) -> bool {
+        let queued = self.ends().any(|end| *end == Saying::Queued);
+        let told = self.ends().any(|end| matches!(end, Saying::Failed { .. }));
+        queued && !told && self.effects() == 0
+    }
+
+    pub(super) fn lost(&self) -> Option<String> {
+        if self.is_lost() {
+            return Some("queued, and never done".to_owned());
+        }
+        let missing = self.ends().any(|end| *end == Saying::Missing);
+        let answered = self.ends().any(|end| matches!(end, Saying::Answered { .. }));
+        (missing && !answered).then(|| "queued, and its answer was not there".to_owned())
+    }
+
+    /// The different ends of the job that were told or found: one at most.
+    pub(super) fn settled_twice(&self) -> Option<String> {
+        let mut ends: BTreeSet<String> = BTreeSet::new();
+        ends.extend(self.runs.iter().filter(|(_, run)| run.settled).map(|(name, _)| name.clone()));
+        let mut at_one_key = None;
+        for op in self.ops.values() {
+            match &op.ended {
+                Some((_, Saying::Answered { run })) => drop(ends.insert(run.clone())),
+                Some((_, Saying::Failed { code })) => drop(ends.insert(format!("error {code}"))),
+                _ => {}
+            }
+            // Once it may be what the caller has taken: it is deleted with a later write.
+            ends.extend(op.found_later.iter().cloned());
+            if op.found_later.len() > 1 {
+                at_one_key = Some(op.found_later.join(" and "));
+            }
+        }
+        let different = (ends.len() > 1).then(|| Vec::from_iter(ends).join(" and "));
+        different.or(at_one_key).map(|ends| format!("ended by {ends}"))
+    }
+
+    pub(super) fn hung(&self) -> Vec<String> {
+        let hung = |op: &Op| match &op.ended {
+            None => Some("an operation has not ended".to_owned()),
+            Some((at, end)) => {
+                let late = at.saturating_sub(op.by);
+                (late > GRACE_US).then(|| format!("ended {} ms late: {end:?}", late / 1000))
+            }
+        };
+        self.ops.values().filter_map(hung).collect()
+    }
+
+    /// How long after its time the latest operation ended, µs.
+    pub(super) fn latest(&self) -> u64 {
+        let late = |op: &Op| op.ended.as_ref().map(|(at, _)| at.saturating_sub(op.by));
+        self.ops.values().filter_map(late).max().unwrap_or_default()
+    }
+
+    pub(super) fn out_of_order(&self) -> Option<String> {
+        self.ops.values().find_map(|op| op.disorder.clone())
+    }
+
+    /// What must not come, whatever fails.
+    pub(super) fn unexplained(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for end in self.ends() {
+            match end {
+                Saying::Odd { what } => found.push(what.clone()),
+                // Its time may run out while it is queued, and nothing else.
+                Saying::Failed { code } if code != "deadline_exceeded" => {
+                    found.push(format!("ended with `{code}`"));
+                }
+                Saying::Answered { run } if !self.runs.get(run).is_some_and(|run| run.effect) => {
+                    found.push(format!("answered by {run}, which had no effect"));
+                }
+                _ => {}
+            }
+        }
+        let refused = |end: &Saying| matches!(end, Saying::Refused { .. });
+        if !self.runs.is_empty() && !self.is_open() && self.ends().all(refused) {
+            found.push("said not to be queued, and run".to_owned());
+        }
+        found
+    }
+
+    /// Whether nobody was told how it ended.
+    pub(super) fn unended(&self) -> bool {
+        let told = |end: &Saying| matches!(end, Saying::Answered { .. } | Saying::Failed { .. });
+        !self.ends().any(told) && !self.runs.values().any(|run| run.settled)
+    }
+
+    /// Whether its caller may have withdrawn it, so that what runs then is another request.
+    pub(super) fn was_withdrawn(&self) -> bool {
+        self.ends().any(|end| matches!(end, Saying::TimedOut | Saying::Unknown))
+    }
+
+    pub(super) fn count(&self, calls: &mut Calls) {
+        for op in self.ops.values() {
+            let Some(kind) = op.kind else { continue };
+            *calls.by_kind.entry(kind).or_default() += 1;
+            calls.made += 1;
+            match op.ended.as_ref().map(|(_, end)| end) {
+                Some(Saying::Queued) => calls.queued += 1,
+                Some(Saying::Answered { .. }) => calls.answered += 1,
+                Some(Saying::Refused { .. } | Saying::Missing) => calls.refused += 1,
+                Some(Saying::Unknown) => calls.unknown += 1,
+                Some(Saying::Failed { .. } | Saying::Odd { .. }) => calls.failed += 1,
+                Some(Saying::TimedOut) => calls.timed_out += 1,
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What follows from a history. Nothing else is known here: no counter, key or metric of Redcall.
+//!
+//! | word | means |
+//! |---|---|
+//! | lost | it was confirmed as queued, and never had its effect; or its answer was not there |
+//! | settled twice | two different ends of one job were told, or found at its key |
+//! | hung | an operation ended later than a second after its time, or not at all |
+//! | run twice | its effect came more than once: allowed, and told |
+//! | out of order | frames of a followed job came in another order than they were sent |
+//! | unexplained | an error, an answer or a run that nothing accounts for |
+
+mod case;
+mod recovery;
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::time::Duration;
+
+use case::Case;
+use recovery::Recoveries;
+
+use crate::history::{Blow, Done, Files, Lines, Said, Struck};
+use crate::report::{Calls, Found, Recovery};
+
+/// Reads a history as it is written.
+pub(crate) struct Judge {
+    calls: Lines,
+    effects: Lines,
+    blows: Lines,
+    cases: HashMap<String, Case>,
+    struck: Vec<Struck>,
+    lease: Duration,
+}
+
+/// What a history says.
+#[derive(Debug, Default)]
+pub(crate) struct Judgement {
+    pub(crate) calls: Calls,
+    pub(crate) found: Found,
+    pub(crate) run_twice: u64,
+    pub(crate) recovery: Recovery,
+    pub(crate) struck: BTreeMap<&'static str, u64>,
+    /// What each finding is about, the first of each kind.
+    pub(crate) examples: Vec<String>,
+}
+
+/// How many findings of a kind are told in words.
+const EXAMPLES: u64 = 5;
+
+impl Judge {
+    pub(crate) fn new(files: &Files, lease: Duration) -> Self {
+        Self {
+            calls: Lines::of(&files.calls),
+            effects: Lines::of(&files.effects),
+            blows: Lines::of(&files.blows),
+            cases: HashMap::new(),
+            struck: Vec::new(),
+            lease,
+        }
+    }
+
+    /// Reads what has been written since.
+    pub(crate) fn read(&mut self) -> io::Result<()> {
+        // Before the effects: what is read of an answer is then found to have had its own.
+        let calls = self.calls.more::<Said>()?;
+        for done in self.effects.more::<Done>()? {
+            self.cases.entry(done.job.clone()).or_default().see(done);
+        }
+        for said in calls {
+            self.cases.entry(said.job.clone()).or_default().hear(said);
+        }
+        self.struck.extend(self.blows.more::<Struck>()?);
+        Ok(())
+    }
+
+    /// How many jobs are queued for certain and have not had their effect, and how many
+    /// operations have not ended.
+    pub(crate) fn open(&self) -> usize {
+        self.cases.values().filter(|case| case.is_lost() || case.is_open()).count()
+    }
+
+    /// What follows from what has been read.
+    pub(crate) fn judge(&self) -> Judgement {
+        let mut judgement = Judgement::default();
+        let recoveries = Recoveries::of(&self.struck, self.lease);
+        let mut jobs: Vec<(&String, &Case)> = self.cases.iter().collect();
+        jobs.sort_by_key(|(_, case)| case.began());
+        for (job, case) in jobs {
+            case.count(&mut judgement.calls);
+            judgement.run_twice += u64::from(case.effects() > 1);
+            let told = &mut judgement.examples;
+            let found = &mut judgement.found;
+            let mut note = |count: &mut u64, what: Option<String>| {
+                let Some(what) = what else { return };
+                *count += 1;
+                if *count <= EXAMPLES {
+                    told.push(format!("{job}: {what}"));
+                }
+            };
+            note(&mut found.lost, case.lost());
+            note(&mut found.settled_twice, case.settled_twice());
+            for hung in case.hung() {
+                note(&mut found.hung, Some(hung));
+            }
+            note(&mut found.out_of_order, case.out_of_order());
+            for odd in case.unexplained().into_iter().chain(recoveries.uncalled(case)) {
+                note(&mut found.unexplained, Some(odd));
+            }
+            judgement.calls.latest(case.latest());
+        }
+        judgement.recovery = recoveries.judge(&self.cases, &mut judgement.examples);
+        judgement.found.recovered_late = judgement.recovery.late;
+        for Struck { what, .. } in &self.struck {
+            if let Some(name) = name(what) {
+                *judgement.struck.entry(name).or_default() += 1;
+            }
+        }
+        judgement
+    }
+}
+
+/// Under which name a blow is counted.
+fn name(blow: &Blow) -> Option<&'static str> {
+    use crate::history::Step;
+    match blow {
+        Blow::Kill { step: Step::In, .. } => Some("kills_in_handler"),
+        Blow::Kill { step: Step::After, .. } => Some("kills_before_settlement"),
+        Blow::Stop { .. } => Some("stops"),
+        Blow::RedisBack => Some("redis_restarts"),
+        Blow::Cut { .. } => Some("cuts"),
+        Blow::Spell { what, .. } if what == "late" => Some("spells_of_late_replies"),
+        Blow::Spell { .. } => Some("spells_of_lost_replies"),
+        Blow::Missed => Some("missed"),
+        Blow::Continue { .. } | Blow::RedisGone | Blow::SpellOver => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

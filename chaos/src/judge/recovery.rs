@@ -1,0 +1,125 @@
+//! How soon what a killed worker was doing is done by another, and whether what ran again had a
+//! reason to.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use super::case::{Case, Run};
+use crate::history::{Blow, Struck};
+use crate::report::Recovery;
+
+/// How long clients and workers may take to be back after Redis is, µs.
+const BACK_US: u64 = 1_000_000;
+
+/// The blows of a run, by what they excuse.
+pub(super) struct Recoveries<'a> {
+    struck: &'a [Struck],
+    lease_us: u64,
+    /// By process: when it first was killed or stopped.
+    hit: HashMap<u32, u64>,
+    /// Everything that may hold up a take-over, from when until when.
+    troubles: Vec<(u64, u64)>,
+}
+
+impl<'a> Recoveries<'a> {
+    pub(super) fn of(struck: &'a [Struck], lease: Duration) -> Self {
+        let mut hit = HashMap::new();
+        let mut troubles = Vec::new();
+        let (mut stopped, mut gone, mut spell) = (BTreeMap::new(), 0, 0);
+        for Struck { at, what } in struck {
+            match what {
+                Blow::Kill { pid, .. } => {
+                    hit.entry(*pid).or_insert(*at);
+                    troubles.push((*at, *at));
+                }
+                Blow::Stop { pid, .. } => {
+                    hit.entry(*pid).or_insert(*at);
+                    stopped.insert(*pid, *at);
+                }
+                Blow::Continue { pid } => {
+                    troubles.push((stopped.remove(pid).unwrap_or(*at), *at));
+                }
+                Blow::RedisGone => gone = *at,
+                Blow::RedisBack => troubles.push((gone, at + BACK_US)),
+                Blow::Cut { .. } => troubles.push((*at, at + BACK_US)),
+                Blow::Spell { .. } => spell = *at,
+                Blow::SpellOver => troubles.push((spell, at + BACK_US)),
+                Blow::Missed => {}
+            }
+        }
+        let lease_us = u64::try_from(lease.as_micros()).unwrap_or(u64::MAX);
+        Self { struck, lease_us, hit, troubles }
+    }
+
+    /// Judges each kill by when its job was started again.
+    pub(super) fn judge(
+        &self,
+        cases: &HashMap<String, Case>,
+        examples: &mut Vec<String>,
+    ) -> Recovery {
+        let mut recovery = Recovery::default();
+        for Struck { at, what } in self.struck {
+            let Blow::Kill { job, run, .. } = what else { continue };
+            let Some(case) = cases.get(job) else { continue };
+            let others = case.runs.iter().filter(|(name, _)| *name != run);
+            let next = others.map(|(_, run)| run.started).filter(|started| started >= at).min();
+            let (by, alone) = self.due(*at);
+            let Some(next) = next else {
+                // Held before its settlement, and killed: nobody else can have ended it.
+                if !case.was_withdrawn() && case.unended() {
+                    recovery.late += 1;
+                    examples.push(format!("{job}: not started again after its worker was killed"));
+                }
+                continue;
+            };
+            let took_ms = (next - at) / 1000;
+            let slowest = if alone {
+                recovery.kills_alone += 1;
+                &mut recovery.slowest_ms
+            } else {
+                recovery.kills_amid_other_trouble += 1;
+                &mut recovery.slowest_amid_other_trouble_ms
+            };
+            *slowest = took_ms.max(*slowest);
+            if next > by {
+                recovery.late += 1;
+                examples.push(format!("{job}: started again {took_ms} ms after the kill"));
+            }
+        }
+        recovery
+    }
+
+    /// Until when what was killed at `at` has to be started again: two leases, from the end of
+    /// whatever else went wrong in that time. And whether nothing did.
+    fn due(&self, at: u64) -> (u64, bool) {
+        let mut by = at + 2 * self.lease_us;
+        let mut alone = true;
+        loop {
+            // Who was cut off within a lease before does not take over yet.
+            let meets = |(from, until): &&(u64, u64)| {
+                *from <= by && until + self.lease_us >= at && (*from, *until) != (at, at)
+            };
+            let last = self.troubles.iter().filter(meets).map(|(_, until)| *until).max();
+            let Some(last) = last else { return (by, alone) };
+            alone = false;
+            if last + 2 * self.lease_us <= by {
+                return (by, alone);
+            }
+            by = last + 2 * self.lease_us;
+        }
+    }
+
+    /// The runs of a job that came although nothing had befallen the one before. Who was stopped
+    /// may start, as it goes on, what was handed to it before, and is done elsewhere by now.
+    pub(super) fn uncalled(&self, case: &Case) -> Vec<String> {
+        let mut runs: Vec<(&String, &Run)> = case.runs.iter().collect();
+        runs.sort_by_key(|(_, run)| run.started);
+        let was_hit = |run: &Run, by: u64| self.hit.get(&run.pid).is_some_and(|hit| *hit <= by);
+        let explained = |run: &Run, next: &Run| {
+            run.failed || was_hit(run, next.started) || was_hit(next, next.started)
+        };
+        let pairs = runs.windows(2).filter(|pair| !explained(pair[0].1, pair[1].1));
+        let said = pairs.map(|pair| format!("{} ran after {} for no reason", pair[1].0, pair[0].0));
+        if case.was_withdrawn() { Vec::new() } else { said.collect() }
+    }
+}

@@ -1,0 +1,247 @@
+//! Histories that were made up, and what is found in them.
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::history::{Doing, Kind, Log, Saying, Step};
+
+const LEASE: Duration = Duration::from_secs(1);
+
+/// Writes a history down and has it judged. Times in ms.
+struct Made {
+    folder: TempDir,
+    files: Files,
+}
+
+impl Made {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::in_folder(folder.path());
+        Self { folder, files }
+    }
+
+    fn say(&self, at: u64, job: &str, op: u64, what: Saying) -> &Self {
+        let said = Said { at: at * 1000, job: job.to_owned(), op, what };
+        Log::open(&self.files.calls).unwrap().write(&said);
+        self
+    }
+
+    /// A call that begins at `at` and has 10 s.
+    fn call(&self, at: u64, job: &str, op: u64, kind: Kind) -> &Self {
+        self.say(at, job, op, Saying::Begins { kind, within_ms: 10_000 })
+    }
+
+    /// What the process `pid` did in its run `<pid>-1`.
+    fn run(&self, at: u64, job: &str, pid: u32, events: &[Doing]) -> &Self {
+        for event in events {
+            let (job, run) = (job.to_owned(), format!("{pid}-1"));
+            let done = Done { at: at * 1000, job, run, pid, attempt: 1, event: *event };
+            Log::open(&self.files.effects).unwrap().write(&done);
+        }
+        self
+    }
+
+    fn strike(&self, at: u64, what: Blow) -> &Self {
+        Log::open(&self.files.blows).unwrap().write(&Struck { at: at * 1000, what });
+        self
+    }
+
+    /// The process `pid` is killed while it runs `job`.
+    fn kill(&self, at: u64, job: &str, pid: u32) -> &Self {
+        let (job, run) = (job.to_owned(), format!("{pid}-1"));
+        self.strike(at, Blow::Kill { pid, job, run, step: Step::In })
+    }
+
+    fn judge(&self) -> Judgement {
+        assert!(self.folder.path().exists());
+        let mut judge = Judge::new(&self.files, LEASE);
+        judge.read().unwrap();
+        judge.judge()
+    }
+}
+
+fn answered(by: u32) -> Saying {
+    Saying::Answered { run: format!("{by}-1") }
+}
+
+const WHOLE: [Doing; 3] = [Doing::Started, Doing::Effect, Doing::Settled];
+
+#[test]
+fn what_went_as_it_should_is_counted_and_nothing_is_found() {
+    let made = Made::new();
+    made.call(0, "a", 1, Kind::Waited).run(1, "a", 7, &WHOLE).say(5, "a", 1, answered(7));
+    made.call(6, "b", 2, Kind::Forgotten).say(8, "b", 2, Saying::Queued).run(9, "b", 7, &WHOLE);
+    made.call(6, "c", 3, Kind::Waited).say(9, "c", 3, Saying::Refused { code: "x".into() });
+    // Not deleted yet when it was looked at again.
+    made.say(9000, "a", 1, Saying::FoundLater { run: "7-1".into() });
+    let judged = made.judge();
+    assert!(judged.found.is_nothing(), "{:?}", judged.examples);
+    let calls = judged.calls;
+    assert_eq!((calls.made, calls.queued, calls.answered, calls.refused), (3, 1, 1, 1));
+    assert_eq!(calls.latest_after_its_time_ms, 0);
+    assert_eq!(judged.run_twice, 0);
+}
+
+#[test]
+fn what_was_queued_and_never_done_is_lost() {
+    let made = Made::new();
+    made.call(0, "a", 1, Kind::Forgotten).say(1, "a", 1, Saying::Queued);
+    // It was begun, and that was all.
+    made.run(2, "a", 7, &[Doing::Started]);
+    let mut judge = Judge::new(&made.files, LEASE);
+    judge.read().unwrap();
+    assert_eq!(judge.open(), 1);
+    assert_eq!(judge.judge().found.lost, 1);
+    // Nobody was told that this one is queued.
+    made.call(0, "b", 2, Kind::Waited).say(1, "b", 2, Saying::Unknown);
+    assert_eq!(made.judge().found.lost, 1);
+    made.run(3, "a", 7, &[Doing::Effect]);
+    assert_eq!(made.judge().found.lost, 0);
+}
+
+#[test]
+fn an_answer_that_is_not_there_is_lost_unless_it_was_had_before() {
+    let made = Made::new();
+    made.call(0, "a", 1, Kind::Scheduled).say(1, "a", 1, Saying::Queued).run(2, "a", 7, &WHOLE);
+    made.call(3, "a", 2, Kind::Scheduled).say(4, "a", 2, Saying::Missing);
+    assert_eq!(made.judge().found.lost, 1);
+    made.call(5, "a", 3, Kind::Scheduled).say(6, "a", 3, answered(7));
+    assert_eq!(made.judge().found.lost, 0);
+}
+
+#[test]
+fn two_runs_that_were_told_that_they_count_are_settled_twice() {
+    let made = Made::new();
+    made.call(0, "a", 1, Kind::Forgotten).say(1, "a", 1, Saying::Queued);
+    made.run(2, "a", 7, &WHOLE).strike(2, stop(7, "a"));
+    let refused = [Doing::Started, Doing::Effect, Doing::Refused];
+    made.run(3, "a", 8, &refused);
+    let judged = made.judge();
+    assert_eq!((judged.found.settled_twice, judged.run_twice), (0, 1));
+    made.run(4, "a", 8, &[Doing::Settled]);
+    let judged = made.judge();
+    assert_eq!(judged.found.settled_twice, 1);
+    assert_eq!(judged.examples, ["a: ended by 7-1 and 8-1"]);
+}
+
+#[test]
+fn another_answer_at_the_key_than_was_taken_is_settled_twice() {
+    let made = Made::new();
+    let not_told = [Doing::Started, Doing::Effect];
+    made.call(0, "a", 1, Kind::Waited).run(1, "a", 7, &not_told).say(5, "a", 1, answered(7));
+    let found = |run: &str| Saying::FoundLater { run: run.to_owned() };
+    made.say(9000, "a", 1, found("7-1"));
+    assert_eq!(made.judge().found.settled_twice, 0);
+    made.say(9000, "a", 1, found("8-1"));
+    assert_eq!(made.judge().found.settled_twice, 1);
+    // The same answer twice at one key is one too many as well.
+    let made = Made::new();
+    made.call(0, "a", 1, Kind::Waited).run(1, "a", 7, &not_told).say(5, "a", 1, answered(7));
+    made.say(9000, "a", 1, found("7-1")).say(9000, "a", 1, found("7-1"));
+    assert_eq!(made.judge().found.settled_twice, 1);
+}
+
+#[test]
+fn what_ends_late_or_never_hangs() {
+    let made = Made::new();
+    made.call(0, "a", 1, Kind::Waited).say(11_000, "a", 1, Saying::TimedOut);
+    let judged = made.judge();
+    assert_eq!((judged.found.hung, judged.calls.latest_after_its_time_ms), (0, 1000));
+    made.call(0, "b", 2, Kind::Waited).say(11_001, "b", 2, Saying::TimedOut);
+    made.call(0, "c", 3, Kind::Waited);
+    let judged = made.judge();
+    assert_eq!(judged.found.hung, 2, "{:?}", judged.examples);
+}
+
+#[test]
+fn frames_come_in_order_within_an_attempt() {
+    let made = Made::new();
+    let heard = |attempt, percent| Saying::Heard { attempt, percent };
+    made.call(0, "a", 1, Kind::Streamed).run(1, "a", 7, &WHOLE);
+    made.say(2, "a", 1, heard(1, 20)).say(3, "a", 1, heard(1, 40)).say(4, "a", 1, heard(2, 20));
+    made.say(5, "a", 1, answered(7));
+    assert_eq!(made.judge().found.out_of_order, 0);
+    made.say(4, "a", 1, heard(2, 10));
+    assert_eq!(made.judge().found.out_of_order, 1);
+}
+
+#[test]
+fn what_nothing_accounts_for_is_unexplained() {
+    let made = Made::new();
+    let failed = |code: &str| Saying::Failed { code: code.to_owned() };
+    made.call(0, "a", 1, Kind::Waited).say(5, "a", 1, failed("deadline_exceeded"));
+    assert_eq!(made.judge().found.unexplained, 0);
+    made.call(0, "b", 2, Kind::Waited).say(5, "b", 2, failed("internal"));
+    assert_eq!(made.judge().found.unexplained, 1);
+    // An answer out of nowhere.
+    made.call(0, "c", 3, Kind::Waited).say(5, "c", 3, answered(7));
+    assert_eq!(made.judge().found.unexplained, 2);
+    // What was refused, and runs.
+    let refused = Saying::Refused { code: "unavailable".to_owned() };
+    made.call(0, "d", 4, Kind::Forgotten).say(5, "d", 4, refused).run(6, "d", 7, &WHOLE);
+    assert_eq!(made.judge().found.unexplained, 3);
+    // What runs again, though nothing befell its worker.
+    made.call(0, "e", 5, Kind::Waited).run(1, "e", 7, &WHOLE).say(3, "e", 5, answered(7));
+    made.run(2, "e", 8, &[Doing::Started]);
+    let judged = made.judge();
+    assert_eq!(judged.found.unexplained, 4, "{:?}", judged.examples);
+    made.strike(1, stop(7, "e"));
+    assert_eq!(made.judge().found.unexplained, 3);
+}
+
+#[test]
+fn a_killed_workers_job_is_started_again_within_two_leases() {
+    let recovered = |after: u64| {
+        let made = Made::new();
+        made.call(0, "a", 1, Kind::Waited).run(1, "a", 7, &[Doing::Started]).kill(10, "a", 7);
+        made.run(10 + after, "a", 8, &WHOLE).say(9000, "a", 1, answered(8));
+        let judged = made.judge();
+        let recovery = judged.recovery;
+        assert_eq!((recovery.kills_alone, recovery.kills_amid_other_trouble), (1, 0));
+        assert_eq!(recovery.slowest_ms, after);
+        judged.found.recovered_late
+    };
+    assert_eq!(recovered(2000), 0);
+    assert_eq!(recovered(2001), 1);
+}
+
+#[test]
+fn other_trouble_puts_that_off_until_two_leases_after_its_end() {
+    let recovered = |after: u64, trouble: &[(u64, Blow)]| {
+        let made = Made::new();
+        made.call(0, "a", 1, Kind::Waited).run(1, "a", 7, &[Doing::Started]);
+        made.kill(5000, "a", 7).run(5000 + after, "a", 8, &WHOLE);
+        for (at, blow) in trouble {
+            made.strike(*at, blow.clone());
+        }
+        made.say(9900, "a", 1, answered(8));
+        let judged = made.judge();
+        (judged.found.recovered_late, judged.recovery.kills_alone)
+    };
+    // Redis is back, and everybody with it, a second later at the latest.
+    let restart = [(6000, Blow::RedisGone), (6500, Blow::RedisBack)];
+    assert_eq!(recovered(4500, &restart), (0, 0));
+    assert_eq!(recovered(4501, &restart), (1, 0));
+    // Who might have taken over stood still.
+    let stopped = [(5500, stop(8, "b")), (7000, Blow::Continue { pid: 8 })];
+    assert_eq!(recovered(4000, &stopped), (0, 0));
+    assert_eq!(recovered(4001, &stopped), (1, 0));
+    // What was over long before is no excuse.
+    let before = [(1000, Blow::RedisGone), (1500, Blow::RedisBack)];
+    assert_eq!(recovered(2001, &before), (1, 1));
+}
+
+#[test]
+fn what_was_held_by_a_killed_worker_and_never_came_again_is_found() {
+    let made = Made::new();
+    made.call(0, "a", 1, Kind::Forgotten).say(1, "a", 1, Saying::Queued);
+    // Its effect came, its settlement cannot have.
+    made.run(2, "a", 7, &[Doing::Started, Doing::Effect]).kill(5, "a", 7);
+    let judged = made.judge();
+    assert_eq!((judged.found.lost, judged.found.recovered_late), (0, 1), "{:?}", judged.examples);
+}
+
+fn stop(pid: u32, job: &str) -> Blow {
+    let (job, run) = (job.to_owned(), format!("{pid}-1"));
+    Blow::Stop { pid, job, run, step: Step::After }
+}

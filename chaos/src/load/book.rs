@@ -1,0 +1,115 @@
+//! What callers write into: one line when an operation begins, one when it ends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use redcall_client::{CallError, Code, Response};
+use tokio::sync::{mpsc, watch};
+
+use super::looks::Finished;
+use crate::history::{Kind, Log, Said, Saying, now_us};
+use crate::report::Progress;
+use crate::work::Answer;
+
+/// The callers' log, shared by all of them.
+#[derive(Clone)]
+pub(crate) struct Book {
+    log: Arc<Log>,
+    ops: Arc<AtomicU64>,
+    finished: mpsc::UnboundedSender<Finished>,
+    progress: watch::Sender<Progress>,
+}
+
+impl Book {
+    pub(crate) fn new(
+        log: Arc<Log>,
+        finished: mpsc::UnboundedSender<Finished>,
+        progress: watch::Sender<Progress>,
+    ) -> Self {
+        Self { log, ops: Arc::default(), finished, progress }
+    }
+
+    /// An operation on `job` begins, which has to end within so long.
+    pub(crate) fn begins(&self, job: &str, kind: Kind, within: Duration) -> Op {
+        let number = self.ops.fetch_add(1, Ordering::Relaxed);
+        let op = Op { book: self.clone(), job: job.to_owned(), number };
+        let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        op.say(Saying::Begins { kind, within_ms });
+        self.progress.send_modify(|progress| progress.calls += 1);
+        op
+    }
+
+    pub(crate) fn say(&self, job: &str, op: u64, what: Saying) {
+        self.log.write(&Said { at: now_us(), job: job.to_owned(), op, what });
+    }
+}
+
+/// One operation of a caller.
+pub(crate) struct Op {
+    book: Book,
+    job: String,
+    number: u64,
+}
+
+impl Op {
+    pub(crate) fn say(&self, what: Saying) {
+        self.book.say(&self.job, self.number, what);
+    }
+
+    /// It was to queue a request.
+    pub(crate) fn sent<T>(self, result: Result<T, CallError>) -> Option<T> {
+        match result {
+            Ok(receipt) => {
+                self.ends(Saying::Queued);
+                Some(receipt)
+            }
+            Err(error) => {
+                self.ends(why(&error));
+                None
+            }
+        }
+    }
+
+    /// It was to bring an answer. Whether there is no sense in asking again.
+    pub(crate) fn answered(self, result: Result<Response, CallError>) -> bool {
+        let response = match result {
+            Ok(response) => response,
+            Err(error) => {
+                let ended =
+                    !matches!(error, CallError::Rejected { .. } | CallError::Unknown { .. });
+                self.ends(why(&error));
+                return ended;
+            }
+        };
+        match response.json::<Answer>() {
+            Ok(answer) if answer.job == self.job => {
+                let (job, op, key) = (self.job.clone(), self.number, response.response_key);
+                let _ = self.book.finished.send(Finished::now(job, op, key));
+                self.ends(Saying::Answered { run: answer.run });
+            }
+            _ => self.ends(Saying::Odd { what: format!("answered {}", response.data.get()) }),
+        }
+        true
+    }
+
+    fn ends(self, what: Saying) {
+        self.say(what);
+        self.book.progress.send_modify(|progress| progress.ended += 1);
+    }
+}
+
+/// Why an operation brought nothing.
+fn why(error: &CallError) -> Saying {
+    let code = error.code().to_string();
+    match error {
+        CallError::Rejected { error, .. } if error.code == Code::NotFound => Saying::Missing,
+        CallError::Rejected { .. } => Saying::Refused { code },
+        CallError::Unknown { .. } => Saying::Unknown,
+        CallError::Failed(_) => Saying::Failed { code },
+        CallError::TimedOut => Saying::TimedOut,
+        CallError::Cancelled | CallError::Encode(_) | CallError::Decode(_) => {
+            Saying::Odd { what: error.to_string() }
+        }
+    }
+}

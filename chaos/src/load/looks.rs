@@ -1,0 +1,101 @@
+//! The second look: long after a caller has taken its answer, what lies at its response key?
+//!
+//! A worker that lost its lease and settled all the same would leave another answer there. Looked
+//! at with plain commands on the server's own socket, past the client and past every fault.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use redcall_testkit::Onlooker;
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, interval};
+
+use super::book::Book;
+use crate::history::Saying;
+
+/// How long after the answer: longer than any worker is stopped, and shorter than a second answer
+/// would be kept there, which is 30 s and the call's timeout.
+const LATER: Duration = Duration::from_secs(20);
+/// How many keys are looked at with one write.
+const AT_ONCE: usize = 500;
+
+/// A call whose caller has its answer.
+pub(crate) struct Finished {
+    job: String,
+    op: u64,
+    key: String,
+    at: Instant,
+}
+
+impl Finished {
+    pub(crate) fn now(job: String, op: u64, key: String) -> Self {
+        Self { job, op, key, at: Instant::now() }
+    }
+}
+
+/// Looks again at what has finished.
+pub(crate) struct Looks {
+    onlooker: Onlooker,
+    finished: mpsc::UnboundedReceiver<Finished>,
+    waiting: VecDeque<Finished>,
+}
+
+impl Looks {
+    pub(crate) fn new(
+        socket: &Path,
+        finished: mpsc::UnboundedReceiver<Finished>,
+    ) -> io::Result<Self> {
+        Ok(Self { onlooker: Onlooker::new(socket)?, finished, waiting: VecDeque::new() })
+    }
+
+    /// Looks until it is told to look at the rest, and has.
+    pub(crate) async fn run(
+        mut self,
+        book: Book,
+        mut last: oneshot::Receiver<()>,
+    ) -> io::Result<()> {
+        let mut tick = interval(Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {
+                    // Redis may be away just now: then the next time.
+                    let _ = self.look(&book, LATER).await;
+                }
+                _ = &mut last => return self.look(&book, Duration::ZERO).await,
+            }
+        }
+    }
+
+    /// Looks at all that finished so long ago.
+    async fn look(&mut self, book: &Book, ago: Duration) -> io::Result<()> {
+        while let Ok(finished) = self.finished.try_recv() {
+            self.waiting.push_back(finished);
+        }
+        loop {
+            let due = self.waiting.iter().take(AT_ONCE).take_while(|it| it.at.elapsed() >= ago);
+            let keys: Vec<&str> = due.map(|finished| finished.key.as_str()).collect();
+            if keys.is_empty() {
+                return Ok(());
+            }
+            let found = self.onlooker.lists(&keys).await?;
+            for (finished, frames) in self.waiting.drain(..found.len()).zip(found) {
+                for run in frames.iter().filter_map(|frame| ended_by(frame)) {
+                    book.say(&finished.job, finished.op, Saying::FoundLater { run });
+                }
+            }
+        }
+    }
+}
+
+/// Which run an ending frame is of; `None` of any other.
+fn ended_by(frame: &str) -> Option<String> {
+    let frame: Value = serde_json::from_str(frame).ok()?;
+    match frame["type"].as_str()? {
+        "result" => Some(frame["data"]["run"].as_str().unwrap_or("?").to_owned()),
+        "error" => Some(format!("error {}", frame["error"]["code"])),
+        _ => None,
+    }
+}

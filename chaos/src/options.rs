@@ -1,0 +1,67 @@
+//! What a run is to be.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How often each thing is done in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// A worker is killed while it holds a lease; every fourth between its handler's effect and
+    /// its settlement.
+    pub kills: u32,
+    /// A worker is stopped for longer than its lease, and goes on.
+    pub stops: u32,
+    /// Redis is killed and started again.
+    pub restarts: u32,
+    /// All connections of the callers, of the workers or of both break.
+    pub cuts: u32,
+    /// Spells in which replies come late and in pieces.
+    pub delays: u32,
+    /// Spells in which replies are lost after their effect, their connections with them.
+    pub losses: u32,
+}
+
+impl Counts {
+    /// What is usual for a run of this length: in five minutes 60 kills, 15 stops, 10 restarts, 20
+    /// cuts, and 10 spells each.
+    #[must_use]
+    pub fn usual(duration: Duration) -> Self {
+        let every = |seconds: u64| {
+            let times = duration.as_secs().div_ceil(seconds).max(1);
+            u32::try_from(times).unwrap_or(u32::MAX)
+        };
+        Self {
+            kills: every(5),
+            stops: every(20),
+            restarts: every(30),
+            cuts: every(15),
+            delays: every(30),
+            losses: every(30),
+        }
+    }
+}
+
+/// What a run is to be.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How long calls are made and attacks carried out. What was begun is then waited for, in
+    /// bounded time.
+    pub duration: Duration,
+    /// Worker processes, two at least: somebody has to take over.
+    pub workers: usize,
+    /// Callers, each with its own client.
+    pub callers: usize,
+    /// The workers' lease, 300 ms to 5 s.
+    pub lease: Duration,
+    /// How long each caller waits at most.
+    pub timeout: Duration,
+    /// How often each attack is made.
+    pub counts: Counts,
+    /// From which the plan and each caller's choices are drawn.
+    pub seed: u64,
+    /// The program whose process becomes a worker: its first arguments; those of [`crate::Post`]
+    /// are put behind them.
+    pub worker: (PathBuf, Vec<String>),
+    /// Whether the folder with all logs stays; it does in any case when something was found.
+    pub keep: bool,
+}

@@ -1,0 +1,196 @@
+//! The figures of a run, and the verdict.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::history::Kind;
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Progress {
+    /// What it does.
+    pub stage: Stage,
+    /// Operations that callers have begun.
+    pub calls: u64,
+    /// Those that have ended.
+    pub ended: u64,
+    /// Workers killed.
+    pub kills: u64,
+    /// Workers stopped, and gone on.
+    pub stops: u64,
+    /// Restarts of Redis.
+    pub restarts: u64,
+    /// Cuts.
+    pub cuts: u64,
+    /// Spells of late or lost replies.
+    pub spells: u64,
+}
+
+/// What a run does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stage {
+    /// Servers, workers and callers come up.
+    #[default]
+    Begins,
+    /// Calls and attacks.
+    Attacks,
+    /// What was begun is waited for.
+    Waits,
+    /// The history is judged.
+    Judges,
+}
+
+/// What callers did, and what they were told.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Calls {
+    /// Operations in all: calls, and fetches of answers.
+    pub made: u64,
+    /// By kind.
+    pub(crate) by_kind: BTreeMap<Kind, u64>,
+    /// Told that the request is queued.
+    pub queued: u64,
+    /// Told the answer.
+    pub answered: u64,
+    /// Told that nothing was queued.
+    pub refused: u64,
+    /// Told that it may be queued.
+    pub unknown: u64,
+    /// Told that the job has ended with an error.
+    pub failed: u64,
+    /// Told nothing within their time.
+    pub timed_out: u64,
+    /// How long after its time the latest operation ended, ms.
+    pub latest_after_its_time_ms: u64,
+}
+
+impl Calls {
+    pub(crate) fn latest(&mut self, late_us: u64) {
+        self.latest_after_its_time_ms = self.latest_after_its_time_ms.max(late_us / 1000);
+    }
+}
+
+/// What must not be: all 0, or the run has failed.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Found {
+    /// Queued for certain, and never done; or its answer was gone.
+    pub lost: u64,
+    /// Ended more than once.
+    pub settled_twice: u64,
+    /// Operations that ended more than a second after their time, or never.
+    pub hung: u64,
+    /// Followed jobs whose frames came in another order.
+    pub out_of_order: u64,
+    /// Errors, answers and runs that nothing accounts for.
+    pub unexplained: u64,
+    /// Kills after which the job was not started again within two leases of the last trouble.
+    pub recovered_late: u64,
+    /// Workers that ended by themselves.
+    pub fallen_workers: u64,
+}
+
+impl Found {
+    /// Whether nothing was found.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        let Self { lost, settled_twice, hung, out_of_order, .. } = self;
+        let Self { unexplained, recovered_late, fallen_workers, .. } = self;
+        let all = [lost, settled_twice, hung, out_of_order];
+        let rest = [unexplained, recovered_late, fallen_workers];
+        all.into_iter().chain(rest).all(|count| *count == 0)
+    }
+}
+
+/// How soon killed workers' jobs were started again.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Recovery {
+    /// Kills with nothing else wrong from a lease before to two leases after.
+    pub kills_alone: u64,
+    /// The slowest after these, ms.
+    pub slowest_ms: u64,
+    /// The other kills.
+    pub kills_amid_other_trouble: u64,
+    /// The slowest after those, ms from the kill.
+    pub slowest_amid_other_trouble_ms: u64,
+    #[serde(skip)]
+    pub(crate) late: u64,
+}
+
+/// What a run was, and what was found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// Whether everything held that was promised.
+    pub ok: bool,
+    /// The seed, to draw the same plan again.
+    pub seed: u64,
+    /// How long calls were made, ms.
+    pub duration_ms: u64,
+    /// Whether it was ended early.
+    pub interrupted: bool,
+    /// Worker processes.
+    pub workers: usize,
+    /// Callers.
+    pub callers: usize,
+    /// The lease, ms.
+    pub lease_ms: u64,
+    /// Calls.
+    pub calls: Calls,
+    /// Attacks, by name.
+    pub attacks: BTreeMap<&'static str, u64>,
+    /// What must not be.
+    pub found: Found,
+    /// Jobs whose effect came more than once, as it may when their worker dies.
+    pub run_twice: u64,
+    /// Take-over after kills.
+    pub recovery: Recovery,
+    /// Some of what was found, in words.
+    pub examples: Vec<String>,
+    /// Where the whole history lies, if it was kept.
+    pub history: Option<PathBuf>,
+}
+
+impl Display for Report {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let Self { calls, found, recovery, .. } = self;
+        let seconds = self.duration_ms as f64 / 1000.0;
+        let (workers, callers, seed) = (self.workers, self.callers, self.seed);
+        writeln!(out, "{seconds:.0} s, {workers} workers, {callers} callers, seed {seed}")?;
+        let mut row = |name: &str, text: String| writeln!(out, "{name:<16} {text}");
+        let attacks = self.attacks.iter();
+        let attacks: Vec<String> =
+            attacks.map(|(name, count)| format!("{count} {}", name.replace('_', " "))).collect();
+        row("attacks", attacks.join(", "))?;
+        row("calls", format!("{} ({} per s)", calls.made, (calls.made as f64 / seconds) as u64))?;
+        row("queued", calls.queued.to_string())?;
+        row("answered", calls.answered.to_string())?;
+        let (refused, unknown) = (calls.refused, calls.unknown);
+        let errors = format!("{refused} not queued, {unknown} unknown, {} failed", calls.failed);
+        row("errors", format!("{errors}, {} timed out", calls.timed_out))?;
+        row("lost", found.lost.to_string())?;
+        row("run twice", format!("{} (allowed)", self.run_twice))?;
+        row("settled twice", found.settled_twice.to_string())?;
+        row("hung", found.hung.to_string())?;
+        row("out of order", found.out_of_order.to_string())?;
+        row("unexplained", found.unexplained.to_string())?;
+        row("recovered late", found.recovered_late.to_string())?;
+        if found.fallen_workers > 0 {
+            row("fallen workers", found.fallen_workers.to_string())?;
+        }
+        let (alone, lease) = (recovery.kills_alone, self.lease_ms);
+        let slowest = recovery.slowest_ms;
+        row("slowest recovery", format!("{slowest} ms ({alone} kills, lease {lease} ms)"))?;
+        let (amid, slowest) =
+            (recovery.kills_amid_other_trouble, recovery.slowest_amid_other_trouble_ms);
+        row("  amid trouble", format!("{slowest} ms ({amid} kills with something else wrong)"))?;
+        row("latest end", format!("{} ms after its time", calls.latest_after_its_time_ms))?;
+        for example in &self.examples {
+            writeln!(out, "  {example}")?;
+        }
+        if let Some(history) = &self.history {
+            writeln!(out, "the history is in {}", history.display())?;
+        }
+        writeln!(out, "{}", if self.ok { "all promises held" } else { "PROMISES WERE BROKEN" })
+    }
+}

@@ -1,0 +1,255 @@
+//! A worker process of a run: its handlers, which write down what they do, and the gates at which
+//! the run holds one of them, to strike there.
+//!
+//! Spoken over its standard input and output, a line each: `hold <order> in` or `… after` has the
+//! next job that comes there held, which is said as `held <order> <job> <run>`; `go` lets it go on,
+//! and takes back an order that nobody has met. When its input ends, the process does.
+
+use std::io::{BufRead as _, Write as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use redcall_common::settings::{Backoff, HandlerSettings, JobSettings, Settings};
+use redcall_worker::{
+    HandlerError, IntoAnswer, Json, Request, State, Stop, Worker, WorkerError, handler_runtime,
+    init_log,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::sync::watch;
+
+use crate::history::{Doing, Done, Files, Log, Step, now_us};
+
+/// The names that workers map, all to the same handler.
+pub(crate) const NAMES: [&str; 2] = ["work", RETRIED];
+/// The one that is tried again.
+pub(crate) const RETRIED: &str = "stumble";
+/// How many attempts of it may fail besides the last: more than it is told to.
+const RETRIES: u32 = 20;
+/// How long after a worker that found no Redis the next is started.
+const START_AGAIN: Duration = Duration::from_millis(50);
+/// The queues, most urgent first.
+pub(crate) const QUEUES: [&str; 2] = ["high", "default"];
+
+/// What a worker process has to know.
+#[derive(Debug, Clone)]
+pub struct Post {
+    /// Its Redis.
+    pub url: String,
+    /// Its lease.
+    pub lease: Duration,
+    /// The run's folder.
+    pub folder: PathBuf,
+}
+
+impl Post {
+    /// The same as arguments of a program.
+    pub(crate) fn args(&self) -> [String; 3] {
+        let lease = humantime::format_duration(self.lease).to_string();
+        [self.url.clone(), lease, self.folder.to_string_lossy().into_owned()]
+    }
+}
+
+/// What a caller sends.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Task {
+    /// The caller's name for it.
+    pub(crate) job: String,
+    /// How long it takes.
+    pub(crate) ms: u64,
+    /// How many attempts fail.
+    pub(crate) fails: u32,
+    /// How many frames it sends on its way.
+    pub(crate) frames: u32,
+    /// Whether the handler answers by itself, and learns whether that counted.
+    pub(crate) responds: bool,
+}
+
+/// What it is answered.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Answer {
+    pub(crate) job: String,
+    pub(crate) run: String,
+}
+
+/// Runs jobs until standard input ends. Blocks.
+///
+/// # Errors
+///
+/// When the worker cannot start.
+pub fn serve(post: &Post) -> Result<(), WorkerError> {
+    let settings = settings(post);
+    init_log(&settings.log);
+    let log = Log::open(&Files::in_folder(&post.folder).effects)?;
+    let gates = Arc::new(Gates::default());
+    let orders = gates.clone();
+    std::thread::spawn(move || obey(&orders));
+    let desk = Desk { log: Arc::new(log), gates, runs: Arc::default() };
+    let runtime = handler_runtime().map_err(WorkerError::from)?;
+    let (_never, stop) = watch::channel(Stop::No);
+    runtime.block_on(async {
+        loop {
+            let worker = Worker::from_settings(settings.clone())?;
+            let worker = worker.state(desk.clone()).handler("work", work);
+            match worker.run_until(stop.clone()).await {
+                // Redis is away as it begins. Whoever watches over workers starts them again.
+                Err(WorkerError::Store(_)) => tokio::time::sleep(START_AGAIN).await,
+                ended => return ended,
+            }
+        }
+    })
+}
+
+fn settings(post: &Post) -> Settings {
+    let mut settings = Settings::default();
+    settings.redis.url.clone_from(&post.url);
+    settings.redis.url_named = true;
+    settings.redis.skip_safety_warning = true;
+    settings.worker.lease = post.lease;
+    settings.worker.queues = QUEUES.map(str::to_owned).to_vec();
+    settings.log.level = "warn".to_owned();
+    for name in NAMES {
+        let mut job = JobSettings::new(HandlerSettings::Compiled("work".to_owned()));
+        // Being killed again and again is nobody's fault here.
+        job.max_crashes = 1000;
+        if name == RETRIED {
+            job.retries.max = RETRIES;
+            job.retries.backoff = Backoff::Constant;
+            job.retries.base = Duration::from_millis(100);
+        }
+        settings.jobs.insert(name.to_owned(), job);
+    }
+    settings
+}
+
+/// What the handlers of a process share.
+#[derive(Clone)]
+struct Desk {
+    log: Arc<Log>,
+    gates: Arc<Gates>,
+    runs: Arc<AtomicU64>,
+}
+
+/// One run of the handler.
+struct Run {
+    desk: Desk,
+    job: String,
+    run: String,
+    attempt: u32,
+}
+
+impl Run {
+    fn note(&self, event: Doing) {
+        let (job, run) = (self.job.clone(), self.run.clone());
+        let (pid, attempt) = (std::process::id(), self.attempt);
+        self.desk.log.write(&Done { at: now_us(), job, run, pid, attempt, event });
+    }
+
+    /// Waits here if somebody is to be held at this step.
+    async fn reach(&self, step: Step) {
+        self.desk.gates.reach(step, &self.job, &self.run).await;
+    }
+
+    fn answer(&self) -> Answer {
+        Answer { job: self.job.clone(), run: self.run.clone() }
+    }
+}
+
+async fn work(
+    desk: State<Desk>,
+    request: Request,
+    Json(task): Json<Task>,
+) -> Result<Leaving, HandlerError> {
+    let number = desk.runs.fetch_add(1, Ordering::Relaxed);
+    let run = format!("{}-{number}", std::process::id());
+    let run = Run { desk: Desk::clone(&desk), job: task.job, run, attempt: request.attempt() };
+    run.note(Doing::Started);
+    run.reach(Step::In).await;
+    for frame in 1..=task.frames {
+        // Lost, if Redis is away: the job goes on.
+        let _ = request.progress(&(100 * frame / (task.frames + 1))).await;
+    }
+    tokio::time::sleep(Duration::from_millis(task.ms)).await;
+    if request.attempt() <= task.fails {
+        run.note(Doing::Fails);
+        return Err(HandlerError::new("as it was told"));
+    }
+    run.note(Doing::Effect);
+    if !task.responds {
+        return Ok(Leaving { run, answered: false });
+    }
+    run.reach(Step::After).await;
+    let counts = request.respond(&run.answer()).await?;
+    run.note(if counts { Doing::Settled } else { Doing::Refused });
+    Ok(Leaving { run, answered: true })
+}
+
+/// A handler that has returned: what becomes of it lies with the worker.
+struct Leaving {
+    run: Run,
+    answered: bool,
+}
+
+impl IntoAnswer for Leaving {
+    fn into_answer(self) -> Result<Box<RawValue>, HandlerError> {
+        if !self.answered {
+            // Whoever stands here cannot be dropped any more: it settles, or dies.
+            tokio::task::block_in_place(|| {
+                tokio::runtime::Handle::current().block_on(self.run.reach(Step::After));
+            });
+        }
+        Json(self.run.answer()).into_answer()
+    }
+}
+
+/// Where jobs are held.
+#[derive(Default)]
+struct Gates {
+    /// By which order, and where, the next one is to be held. Written by orders; taken by the run
+    /// that meets it.
+    wanted: watch::Sender<Option<(String, Step)>>,
+    /// How often it was said that they may go on.
+    opened: watch::Sender<u64>,
+}
+
+impl Gates {
+    async fn reach(&self, step: Step, job: &str, run: &str) {
+        // Before the order is taken: what opens the gate may come at once.
+        let mut opened = self.opened.subscribe();
+        let mut order = None;
+        self.wanted.send_if_modified(|wanted| {
+            order = wanted.take_if(|(_, at)| *at == step);
+            order.is_some()
+        });
+        if let Some((order, _)) = order {
+            say(&format!("held {order} {job} {run}"));
+            let _ = opened.changed().await;
+        }
+    }
+}
+
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    // Who listens is the parent; if it has gone, so do we.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// Carries out what is said on standard input, and ends the process with it.
+fn obey(gates: &Gates) {
+    for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let wanted = match words.as_slice() {
+            ["hold", order, "in"] => Some(((*order).to_owned(), Step::In)),
+            ["hold", order, "after"] => Some(((*order).to_owned(), Step::After)),
+            _ => None,
+        };
+        let goes_on = wanted.is_none();
+        gates.wanted.send_replace(wanted);
+        if goes_on {
+            gates.opened.send_modify(|opened| *opened += 1);
+        }
+    }
+    std::process::exit(0);
+}

@@ -1,0 +1,39 @@
+//! Somebody who reads what lies in Redis with plain commands, past Redcall and past every fault.
+
+use std::io;
+use std::path::Path;
+
+use redis::Client;
+
+/// Reads from the server at a Unix socket. It connects anew for each look, and returns errors: the
+/// server may be away just then.
+pub struct Onlooker(Client);
+
+impl Onlooker {
+    /// Does not connect yet.
+    ///
+    /// # Errors
+    ///
+    /// When the path cannot be one of a socket.
+    pub fn new(socket: &Path) -> io::Result<Self> {
+        let client = Client::open(format!("unix://{}", socket.display()));
+        client.map(Self).map_err(io::Error::other)
+    }
+
+    /// The lists at `keys`, in their order; an empty one where there is none.
+    ///
+    /// # Errors
+    ///
+    /// When the server is away, or something else than a list lies at a key.
+    pub async fn lists(&self, keys: &[&str]) -> io::Result<Vec<Vec<String>>> {
+        let mut commands = redis::pipe();
+        for key in keys {
+            commands.lrange(*key, 0, -1);
+        }
+        let read = async {
+            let mut connection = self.0.get_multiplexed_async_connection().await?;
+            commands.query_async(&mut connection).await
+        };
+        read.await.map_err(io::Error::other)
+    }
+}
