@@ -4,6 +4,7 @@
 //! all was done, or doctor or chaos found something, 2 wrong flags or settings, 3 Redis cannot be
 //! reached, 130 interrupted.
 
+mod bench;
 mod call;
 mod cancel;
 mod chaos;
@@ -45,6 +46,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Load Redis and workers, and say how fast it went
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Queue a job; with --wait, print its answer as JSON
     Call(call::Call),
     /// Cancel a job: what waits does not start, what runs is told
@@ -130,6 +134,7 @@ async fn run(mut cli: Cli) -> Result<u8, Failure> {
     }
     let client = Client::from_settings(&settings).await.map_err(|error| unreachable(&error))?;
     let done = match cli.verb {
+        Verb::Bench(bench) => bench.run(&client, cli.json).await,
         Verb::Call(call) => call.run(&client, cli.json).await,
         Verb::Cancel(cancel) => cancel.run(&client, cli.json).await,
         Verb::Dead(dead) => dead.run(&client, cli.json).await,

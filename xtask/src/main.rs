@@ -5,6 +5,7 @@
 //! fresh machine may lack). Nothing here is part of the product; only here may anything be
 //! downloaded.
 
+mod bench;
 mod check;
 mod demo;
 mod fuzz;
@@ -30,6 +31,8 @@ enum Task {
     Demo(demo::Args),
     /// Run all tests: unit, integration, documentation, and tidy.
     Test(test::Args),
+    /// Measure Redcall and the floors that Redis sets, side by side, in a release build.
+    Bench(bench::Args),
     /// Check format, lints, documentation, house rules and generated parts, without running tests.
     Check,
     /// Run the fuzz targets for a while, from the corpus in fuzz/corpus.
@@ -48,6 +51,7 @@ fn main() -> miette::Result<ExitCode> {
     match task {
         Task::Demo(args) => demo::run(&workspace, &args),
         Task::Test(args) => test::run(&workspace, &args),
+        Task::Bench(args) => bench::run(&workspace, &args),
         Task::Check => check::run(&workspace),
         Task::Fuzz(args) => fuzz::run(&workspace, &args),
         Task::Tidy => tidy::run(&workspace),

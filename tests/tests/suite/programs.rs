@@ -1,5 +1,6 @@
 //! The programs as people run them.
 
+mod bench;
 mod call;
 mod cancel;
 mod chaos;

@@ -11,7 +11,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("redcall-client", &["redcall-common"]),
     ("redcall-worker", &["redcall-common"]),
     ("redcall-chaos", &["redcall-client", "redcall-common", TESTKIT, "redcall-worker"]),
-    ("redcall-cli", &["redcall-chaos", "redcall-client", "redcall-common"]),
+    ("redcall-bench", &["redcall-client", "redcall-common"]),
+    ("redcall-cli", &["redcall-bench", "redcall-chaos", "redcall-client", "redcall-common"]),
     ("redcall-example", &["redcall-client", "redcall-common", "redcall-worker"]),
     // What it is held against it needs for its tests alone, but a table has no kinds.
     ("redcall-model", &["redcall-common"]),

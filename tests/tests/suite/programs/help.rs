@@ -41,6 +41,14 @@ async fn the_help_of_redcall_is_as_recorded() {
 }
 
 #[tokio::test]
+async fn the_help_of_redcall_bench_is_as_recorded() {
+    golden("redcall", &["bench", "--help"], "redcall-bench").await;
+    golden("redcall", &["bench", "call", "--help"], "redcall-bench-call").await;
+    golden("redcall", &["bench", "enqueue", "--help"], "redcall-bench-enqueue").await;
+    golden("redcall", &["bench", "drain", "--help"], "redcall-bench-drain").await;
+}
+
+#[tokio::test]
 async fn the_help_of_redcall_call_is_as_recorded() {
     golden("redcall", &["call", "--help"], "redcall-call").await;
 }

@@ -1,0 +1,19 @@
+//! Load generators, the same for users (`redcall bench`) and for the runs of this project
+//! (`cargo xtask bench`).
+//!
+//! | file | holds |
+//! |---|---|
+//! | `load/` | [`call`], [`enqueue`], [`drain`]: load on whatever Redis and workers there are |
+//! | `figures.rs` | what they measure |
+//!
+//! The program `redcall-bench` beside this library has the floors, and the scenarios that compare
+//! them with Redcall.
+
+mod figures;
+mod load;
+
+pub use figures::{CallFigures, JobFigures, Times};
+pub use load::call::{Calls, call};
+pub use load::drain::{Drain, DrainError, drain};
+pub use load::enqueue::{Enqueue, enqueue};
+pub use load::{Job, LoadError};

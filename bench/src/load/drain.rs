@@ -1,0 +1,145 @@
+//! How fast workers empty a queue that was full before they began.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::try_join_all;
+use redcall_client::{CallError, Client, StoreError};
+use tokio::time::sleep;
+
+use super::Job;
+use crate::figures::JobFigures;
+
+/// How many are handed over at once.
+const BATCH: usize = 1000;
+/// How often it is looked whether all are done. Some µs of Redis's time each.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// What to have drained.
+#[derive(Debug, Clone)]
+pub struct Drain {
+    /// The job.
+    pub job: Job,
+    /// Its queue, which has to be empty, and is paused while it is filled.
+    pub queue: String,
+    /// How many.
+    pub jobs: usize,
+    /// Whether each is to be answered, although nobody takes the answers: they go half a minute
+    /// after the time that is allowed for the draining.
+    pub answers: bool,
+    /// How long the draining may take.
+    pub within: Duration,
+}
+
+/// Why there are no figures.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DrainError {
+    /// Something waits in the queue, or runs.
+    #[error("queue `{queue}` has {count} jobs; only an empty one is used: name another, or wait")]
+    NotEmpty {
+        /// The queue.
+        queue: String,
+        /// What waits or runs.
+        count: u64,
+    },
+    /// Somebody has paused it.
+    #[error("queue `{queue}` is paused; resume it, or name another")]
+    Paused {
+        /// The queue.
+        queue: String,
+    },
+    /// Nobody empties it.
+    #[error("no worker listens on queue `{queue}`; start one, or name another queue")]
+    NoWorkers {
+        /// The queue.
+        queue: String,
+    },
+    /// It could not be filled. It is open again; what was queued is run.
+    #[error("queue `{queue}` could not be filled")]
+    NotFilled {
+        /// The queue.
+        queue: String,
+        /// Why.
+        source: CallError,
+    },
+    /// It was not empty in time.
+    #[error("queue `{queue}` still has {left} jobs after {within:?}")]
+    TooSlow {
+        /// The queue.
+        queue: String,
+        /// What waits or runs.
+        left: u64,
+        /// How long it had.
+        within: Duration,
+    },
+    /// Redis cannot be asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Pauses the queue, fills it, lets it go, and waits until it is empty.
+///
+/// Dropped early, it may leave the queue paused: `redcall resume` opens it.
+///
+/// # Errors
+///
+/// [`DrainError`].
+pub async fn drain(client: &Client, plan: &Drain) -> Result<JobFigures, DrainError> {
+    let queue = || plan.queue.clone();
+    let before = look(client, &plan.queue).await?;
+    match before {
+        Look { paused: true, .. } => return Err(DrainError::Paused { queue: queue() }),
+        Look { workers: 0, .. } => return Err(DrainError::NoWorkers { queue: queue() }),
+        Look { left, .. } if left > 0 => {
+            return Err(DrainError::NotEmpty { queue: queue(), count: left });
+        }
+        Look { .. } => {}
+    }
+    let not_filled = |source| DrainError::NotFilled { queue: queue(), source };
+    client.pause(&plan.queue).await.map_err(not_filled)?;
+    let filled = fill(client, plan).await;
+    let began = Instant::now();
+    client.resume(&plan.queue).await.map_err(not_filled)?;
+    filled.map_err(not_filled)?;
+    loop {
+        let left = look(client, &plan.queue).await?.left;
+        let took = began.elapsed();
+        if left == 0 {
+            return Ok(JobFigures::of(plan.jobs as u64, 0, took));
+        }
+        if took > plan.within {
+            return Err(DrainError::TooSlow { queue: queue(), left, within: plan.within });
+        }
+        sleep(LOOK).await;
+    }
+}
+
+async fn fill(client: &Client, plan: &Drain) -> Result<(), CallError> {
+    let mut left = plan.jobs;
+    while left > 0 {
+        let portion = left.min(BATCH);
+        left -= portion;
+        let requests = (0..portion).map(|_| plan.job.request(client).queue(&plan.queue));
+        if plan.answers {
+            let submitting = requests.map(|request| request.timeout(plan.within).submit());
+            try_join_all(submitting).await?;
+        } else {
+            for receipt in client.call_many(requests).await {
+                receipt?;
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Look {
+    left: u64,
+    workers: u64,
+    paused: bool,
+}
+
+async fn look(client: &Client, name: &str) -> Result<Look, StoreError> {
+    let queue = client.inspect().queue(name).await?;
+    let left = queue.length + queue.running + queue.parked_requests + queue.limited;
+    Ok(Look { left, workers: queue.workers, paused: queue.paused })
+}

@@ -1,0 +1,87 @@
+//! `redcall-bench`: compares Redcall with the floors that Redis sets, side by side.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `floor/` | the floors: plain sockets, nothing of Redcall |
+//! | `rig.rs` | a private Redis, workers, and where each process runs |
+//! | `scenarios.rs` | what is measured: S1 to S5 |
+//! | `table.rs` | medians, spreads and ratios |
+//!
+//! Run by `cargo xtask bench`, which builds it and the programs that it starts.
+
+mod floor;
+mod rig;
+mod scenarios;
+mod table;
+
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use miette::{IntoDiagnostic as _, miette};
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+/// Compare Redcall with the floors that Redis sets.
+#[derive(Parser)]
+#[command(name = "redcall-bench", version)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run scenarios, all or those that are named, and print a table
+    Run(scenarios::Args),
+    /// One side of a floor
+    #[command(hide = true, subcommand)]
+    Floor(Floor),
+    /// Run a program on one CPU
+    #[command(hide = true)]
+    Pin {
+        cpu: usize,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum Floor {
+    PingCall { address: String, lasts_ms: u64, pause_ms: u64 },
+    PingAnswer { address: String },
+    LiteralCall { address: String, lasts_ms: u64, callers: usize },
+    LiteralAnswer { address: String },
+}
+
+fn main() -> miette::Result<ExitCode> {
+    match Cli::parse().verb {
+        Verb::Run(args) => args.run(),
+        Verb::Floor(floor) => floor.run().into_diagnostic().map(|()| ExitCode::SUCCESS),
+        Verb::Pin { cpu, command } => {
+            let mut cpus = CpuSet::new();
+            cpus.set(cpu);
+            sched_setaffinity(None, &cpus).into_diagnostic()?;
+            let [program, args @ ..] = command.as_slice() else { return Err(miette!("run what?")) };
+            Err(Command::new(program).args(args).exec()).into_diagnostic()
+        }
+    }
+}
+
+impl Floor {
+    fn run(self) -> std::io::Result<()> {
+        let lasts = Duration::from_millis;
+        let figures = match self {
+            Self::PingCall { address, lasts_ms, pause_ms } => {
+                floor::ping::call(&address, lasts(lasts_ms), lasts(pause_ms))?
+            }
+            Self::LiteralCall { address, lasts_ms, callers } => {
+                floor::literal::call(&address, callers, lasts(lasts_ms))?
+            }
+            Self::PingAnswer { address } => return floor::ping::answer(&address),
+            Self::LiteralAnswer { address } => return floor::literal::answer(&address),
+        };
+        println!("{}", serde_json::to_string(&figures)?);
+        Ok(())
+    }
+}

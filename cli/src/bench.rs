@@ -1,0 +1,145 @@
+//! `redcall bench`: load on whatever Redis and workers the settings name, and how fast it went.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use redcall_bench::{CallFigures, Calls, Drain, Enqueue, Job, JobFigures};
+use redcall_client::Client;
+use redcall_common::report::Problem;
+use serde_json::value::RawValue;
+
+use crate::{Failure, queue};
+
+/// What is measured. It really runs these jobs.
+#[derive(Subcommand)]
+pub(crate) enum Bench {
+    /// Waited calls: how many per second, and how long they take
+    Call(Call),
+    /// Jobs that are let go: how many Redis takes per second. They stay in the queue until run
+    Enqueue(Fill),
+    /// How fast workers empty a queue, which is paused until it is full
+    Drain(Empty),
+}
+
+/// What is called.
+#[derive(Args)]
+struct Called {
+    /// The job's name
+    #[arg(long, default_value = "add")]
+    job: String,
+    /// Its data as JSON
+    #[arg(long, default_value = r#"{"a":1,"b":2}"#, value_parser = data)]
+    data: Box<RawValue>,
+    /// The queue; else that of the job's mapping, else `default`
+    #[arg(long, value_parser = queue)]
+    queue: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct Call {
+    #[command(flatten)]
+    called: Called,
+    /// How many callers there are, each with one call at a time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = some())]
+    callers: usize,
+    /// How long
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    duration: Duration,
+    /// How long they call before anything is measured
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = time)]
+    warm_up: Duration,
+    /// How long each caller waits between an answer and its next call
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = time)]
+    pause: Duration,
+}
+
+#[derive(Args)]
+pub(crate) struct Fill {
+    #[command(flatten)]
+    called: Called,
+    /// How many callers there are
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = some())]
+    callers: usize,
+    /// How many jobs each hands over at once
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = some())]
+    batch: usize,
+    /// How long
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    duration: Duration,
+}
+
+#[derive(Args)]
+pub(crate) struct Empty {
+    #[command(flatten)]
+    called: Called,
+    /// How many jobs
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = some())]
+    jobs: usize,
+    /// Have each answered, although nobody takes the answers
+    #[arg(long)]
+    answers: bool,
+    /// How long it may take
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
+    timeout: Duration,
+}
+
+fn data(text: &str) -> Result<Box<RawValue>, String> {
+    serde_json::from_str(text).map_err(|error| format!("it is no JSON: {error}"))
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| error.to_string())
+}
+
+fn some() -> clap::builder::RangedU64ValueParser<usize> {
+    clap::builder::RangedU64ValueParser::new().range(1..=10_000_000)
+}
+
+impl Called {
+    fn job(self) -> Job {
+        Job { name: self.job, data: self.data, queue: self.queue }
+    }
+}
+
+impl Bench {
+    pub(crate) async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
+        match self {
+            Self::Call(Call { called, callers, duration, warm_up, pause }) => {
+                let calls = Calls { job: called.job(), callers, duration, warm_up, pause };
+                print_calls(redcall_bench::call(client, &calls).await.map_err(failed)?, as_json);
+            }
+            Self::Enqueue(Fill { called, callers, batch, duration }) => {
+                let plan = Enqueue { job: called.job(), callers, batch, duration };
+                print_jobs(redcall_bench::enqueue(client, &plan).await.map_err(failed)?, as_json);
+            }
+            Self::Drain(Empty { called, jobs, answers, timeout }) => {
+                let job = called.job();
+                let queue = job.queue.clone().unwrap_or_else(|| "default".to_owned());
+                let plan = Drain { job, queue, jobs, answers, within: timeout };
+                print_jobs(redcall_bench::drain(client, &plan).await.map_err(failed)?, as_json);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn failed(error: impl std::error::Error + 'static) -> Failure {
+    Failure::of(Problem::of(&error), "failed", 1)
+}
+
+fn print_calls(figures: CallFigures, as_json: bool) {
+    if as_json {
+        return println!("{}", serde_json::json!(figures));
+    }
+    let CallFigures { calls_per_s, p50_us, p99_us, p999_us, calls, errors } = figures;
+    println!("{calls} calls, {errors} errors, {calls_per_s:.0} per s");
+    println!("p50 {p50_us:.0} us, p99 {p99_us:.0} us, p99.9 {p999_us:.0} us");
+}
+
+fn print_jobs(figures: JobFigures, as_json: bool) {
+    if as_json {
+        return println!("{}", serde_json::json!(figures));
+    }
+    let JobFigures { jobs_per_s, jobs, errors } = figures;
+    println!("{jobs} jobs, {errors} errors, {jobs_per_s:.0} per s");
+}
