@@ -266,7 +266,13 @@ impl Client {
             }));
         }
         let dispatching = join_all(groups.into_iter().map(|group| self.inner.dispatch(group)));
-        let finishing = join_all(leaving.into_iter().map(async |leaving| leaving?.finish().await));
+        let finishing = async {
+            // Who has to hear how safe a request is asks together with the others.
+            if leaving.iter().flatten().any(|leaving| leaving.way.is_some()) {
+                return join_all(leaving.into_iter().map(async |it| it?.finish().await)).await;
+            }
+            each(leaving, |leaving| leaving.ready.deadline, Leaving::finish).await
+        };
         beside(dispatching.map(drop), finishing).await
     }
 
@@ -312,6 +318,35 @@ impl Client {
     }
 }
 
+/// Finishes all that could be prepared; their outcomes in the order in which they came.
+///
+/// One after the other, the earliest deadline first: whose turn comes late has either ended
+/// meanwhile or has its time still before it. A thousand of them wake their task once or twice so,
+/// and not a thousand times.
+async fn each<P, T, F>(
+    prepared: Vec<Result<P, CallError>>,
+    deadline: impl Fn(&P) -> Instant,
+    finish: impl Fn(P) -> F,
+) -> Vec<Result<T, CallError>>
+where
+    F: Future<Output = Result<T, CallError>>,
+{
+    let mut ended = Vec::with_capacity(prepared.len());
+    let mut open = Vec::with_capacity(prepared.len());
+    for (at, prepared) in prepared.into_iter().enumerate() {
+        match prepared {
+            Ok(prepared) => open.push((at, prepared)),
+            Err(error) => ended.push((at, Err(error))),
+        }
+    }
+    open.sort_by_key(|(_, prepared)| deadline(prepared));
+    for (at, prepared) in open {
+        ended.push((at, finish(prepared).await));
+    }
+    ended.sort_unstable_by_key(|(at, _)| *at);
+    ended.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
 impl Inner {
     /// How it is told that a request which is sent now is as safe as `level` wants it.
     async fn find_way(
@@ -343,5 +378,28 @@ impl Inner {
     /// Has a response key deleted that has been read; if that fails, its TTL does it.
     pub(crate) fn forget(&self, keys: &Arc<QueueKeys>, key: &str) {
         let _ = self.commands.try_send(Command::Forget(keys.clone(), key.to_owned()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_ends_by_its_own_deadline_and_stands_where_it_came() {
+        let (now, finished) = (Instant::now(), RefCell::new(Vec::new()));
+        let at = |seconds| Ok(now + Duration::from_secs(seconds));
+        let prepared = vec![at(3), at(1), Err(CallError::stopped()), at(2)];
+        let finish = async |deadline: Instant| {
+            let seconds = (deadline - now).as_secs();
+            finished.borrow_mut().push(seconds);
+            Ok(seconds)
+        };
+        let ended = each(prepared, |deadline| *deadline, finish).await;
+        let ended: Vec<Option<u64>> = ended.into_iter().map(Result::ok).collect();
+        assert_eq!(ended, [Some(3), Some(1), None, Some(2)]);
+        assert_eq!(*finished.borrow(), [1, 2, 3]);
     }
 }
