@@ -102,6 +102,11 @@ impl Connector {
         self.connect_timeout
     }
 
+    /// How long one command may wait for its reply.
+    pub(super) fn response_timeout(&self) -> Duration {
+        self.response_timeout
+    }
+
     /// A connection whose pushed messages go to `sink`, which must not block.
     pub(super) async fn open_with_pushes(
         &self,

@@ -7,6 +7,7 @@ use deadpool_redis::{Pool, PoolError};
 use futures_util::FutureExt;
 use redis::aio::MultiplexedConnection;
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 use super::connection::{Connector, Peer};
 use super::error::StoreError;
@@ -100,15 +101,23 @@ impl Inspector {
         Self { connector: connector.clone(), keys, pool: Arc::default() }
     }
 
+    /// A connection of the pool, within the time that a reply may take.
     pub(super) async fn connection(&self) -> Result<deadpool_redis::Connection, StoreError> {
-        let pool = self.pool().await?;
-        pool.get().await.map_err(|error| match error {
+        // In all: the pool tries one silent connection after the other, and then opens another,
+        // each for its own time; and who finds all of them taken waits for those who do that.
+        let getting = async { self.pool().await?.get().await.map_err(|error| self.failed(error)) };
+        let got = timeout(self.connector.response_timeout(), getting).await;
+        got.unwrap_or_else(|_| Err(self.connector.unreachable(None)))
+    }
+
+    fn failed(&self, error: PoolError) -> StoreError {
+        match error {
             PoolError::Backend(error) => match StoreError::from(error) {
                 StoreError::Lost(source) => self.connector.unreachable(Some(source)),
                 other => other,
             },
             _ => self.connector.unreachable(None),
-        })
+        }
     }
 
     async fn pool(&self) -> Result<Pool, StoreError> {

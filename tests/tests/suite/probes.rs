@@ -20,7 +20,7 @@ use crate::support::Logged;
 
 /// What was answered.
 #[derive(Debug)]
-struct Answer {
+pub(crate) struct Answer {
     status: u16,
     head: String,
     body: String,
@@ -32,7 +32,7 @@ impl Answer {
     }
 
     /// The reasons why it is not ready.
-    fn reasons(&self) -> Vec<String> {
+    pub(crate) fn reasons(&self) -> Vec<String> {
         serde_json::from_value(self.json()["reasons"].take()).unwrap()
     }
 }
@@ -50,14 +50,14 @@ async fn try_get(address: SocketAddr, path: &str) -> Option<Answer> {
 }
 
 /// A worker that serves probes and metrics.
-struct Served {
+pub(crate) struct Served {
     program: Logged,
     address: SocketAddr,
 }
 
 impl Served {
     /// The program `name` with this environment. Returns once it is in the registry.
-    async fn start(name: &str, mut env: BTreeMap<String, String>) -> Self {
+    pub(crate) async fn start(name: &str, mut env: BTreeMap<String, String>) -> Self {
         env.entry("REDCALL__ADMIN__LISTEN".into()).or_insert("127.0.0.1:0".into());
         let program = Logged::start(name, &[], &env);
         let address = address_of(&program).await;
@@ -66,16 +66,16 @@ impl Served {
     }
 
     /// A worker of `bench`.
-    async fn of(bench: &Bench) -> Self {
+    pub(crate) async fn of(bench: &Bench) -> Self {
         Self::start("redcall-worker", bench.environment()).await
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         try_get(self.address, path).await.unwrap()
     }
 
     /// Waits until it is ready, or is not.
-    async fn becomes(&self, status: u16) -> Answer {
+    pub(crate) async fn becomes(&self, status: u16) -> Answer {
         eventually("the readiness to change", async || {
             let answer = self.get("/ready").await;
             (answer.status == status).then_some(answer)

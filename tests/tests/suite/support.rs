@@ -104,6 +104,14 @@ pub(crate) fn is_registry(key: &str) -> bool {
         })
 }
 
+/// How often a command was carried out, in scripts as well.
+pub(crate) async fn carried_out(conn: &mut MultiplexedConnection, command: &str) -> u64 {
+    let stats: String = redis::cmd("INFO").arg("commandstats").query_async(conn).await.unwrap();
+    let start = format!("cmdstat_{command}:calls=");
+    let line = stats.lines().find_map(|line| line.strip_prefix(&start));
+    line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+}
+
 /// How many connections wait in a blocked pop.
 pub(crate) async fn blocked(conn: &mut MultiplexedConnection) -> usize {
     let list: String = redis::cmd("CLIENT").arg("LIST").query_async(conn).await.unwrap();

@@ -8,10 +8,10 @@
 --   frame for the response key ('': none), 7 TTL of the answer (ms, 0: nobody wants one), 8 digest
 --   of the data, 9 deadline (Redis ms, 0: none), 10 TTL of the record while the call runs (ms),
 --   11 key index of the record (0: none), 12 key index of the channel (0: none)
--- Returns: {what, id of the request that runs, or ran}. what: queued (also if it was before, by a
---   call whose reply was lost), attached (to the one that runs), replayed (its end was pushed to
---   the own response key), conflict (the same key with other data), crowded (100 wait for that one
---   already), no_workers, full. The last four have placed nothing.
+-- Returns: {what, id of the request that runs, or ran}. what: 'queued' (also if it was before, by
+--   a call whose reply was lost), 'attached' (to the one that runs), 'replayed' (its end was pushed
+--   to the own response key), 'conflict' (the same key with other data), 'crowded' (100 wait for
+--   that one already), 'no_workers', 'full'. The last four have placed nothing.
 -- Derived keys: response:<id> of callers that joined a cancelled call; parked:<name> of the parked
 --   names.
 -- Cost: O(log schedule); O(1) if it is due; O(waiters) more where a cancelled call is begun anew.

@@ -65,6 +65,7 @@ async fn a_turn_says_when_a_rate_allows_the_next_one() {
     let own = store.worker("own");
     let rate = Rate { count: 1, per: LONG };
     let limit = Limit { key: None, concurrency: None, rate: Some(rate) };
+    assert_eq!(limited(&store, &own, &limit, &[]).await.due_ms, None);
     store.push_ids(&["a", "b"]).await;
     let reply = limited(&store, &own, &limit, &[]).await;
     assert_eq!((ids(&reply), reply.ready), (vec!["a"], false));

@@ -8,15 +8,7 @@ use redis::AsyncCommands;
 use serde_json::json;
 
 use super::{Served, kill};
-use crate::support::{blocked, is_registry, keys};
-
-/// How often a command was carried out, in scripts as well.
-async fn carried_out(conn: &mut redis::aio::MultiplexedConnection, command: &str) -> u64 {
-    let stats: String = redis::cmd("INFO").arg("commandstats").query_async(conn).await.unwrap();
-    let start = format!("cmdstat_{command}:calls=");
-    let line = stats.lines().find_map(|line| line.strip_prefix(&start));
-    line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
-}
+use crate::support::{blocked, carried_out, is_registry, keys};
 
 #[tokio::test]
 async fn an_idle_worker_is_ready_and_its_probe_leaves_nothing_for_others() {

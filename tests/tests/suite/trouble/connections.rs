@@ -336,3 +336,32 @@ async fn a_pop_that_arrives_after_its_worker_has_left_takes_nothing() {
     still.queued(1).await;
     assert!(!is_answered, "Redis had not closed the connection of the pop");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peoples_questions_to_a_silent_redis_end_within_the_response_timeout() {
+    let mut bench = Bench::new().await;
+    let proxy = put_behind_a_proxy(&mut bench);
+    let client = bench.client().await;
+    let bound = bench.settings.redis.response_timeout + Duration::from_millis(300);
+    client.call("echo", &1).await.unwrap();
+    // First without a connection, then with those that the questions before have opened.
+    for _ in 0..2 {
+        proxy.hold_replies();
+        // More than there are connections.
+        let asks = (0..5).map(async |n| {
+            let since = Instant::now();
+            let inspect = client.inspect();
+            let error = match n % 2 {
+                0 => inspect.queues().await.map(drop).unwrap_err(),
+                _ => inspect.workers().await.map(drop).unwrap_err(),
+            };
+            (since.elapsed(), error)
+        });
+        for (took, error) in futures_util::future::join_all(asks).await {
+            assert!(took < bound, "it took {took:?} to say: {error}");
+        }
+        proxy.pass();
+        let asks = (0..2).map(async |_| client.inspect().queues().await.unwrap()[0].length);
+        assert_eq!(futures_util::future::join_all(asks).await, [1, 1]);
+    }
+}

@@ -4,9 +4,12 @@ use std::time::{Duration, Instant};
 
 use redcall_client::{Client, Code, Durability, StoreError};
 use redcall_common::settings::Settings;
-use redcall_testkit::{ReplicatedRedis, TestRedis};
+use redcall_testkit::{ReplicatedRedis, TestRedis, eventually};
 use redcall_tests::Bench;
+use redis::aio::MultiplexedConnection;
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{QUEUE, carried_out};
 
 fn signal(pid: u32, signal: Signal) {
     kill_process(i32::try_from(pid).ok().and_then(Pid::from_raw).unwrap(), signal).unwrap();
@@ -16,6 +19,23 @@ async fn client(redis: &ReplicatedRedis, level: Durability) -> Client {
     let mut settings = Settings { redis: redis.settings(), ..Settings::default() };
     settings.redis.durability = level;
     Client::from_settings(&settings).await.unwrap()
+}
+
+/// How many requests lie on the default queue.
+async fn queued(conn: &mut MultiplexedConnection) -> usize {
+    redis::cmd("LLEN").arg(QUEUE).query_async(conn).await.unwrap()
+}
+
+/// What each connection of clients has done last, and whether it is blocked, in order of its id.
+async fn connections(conn: &mut MultiplexedConnection) -> Vec<(String, bool)> {
+    let list = redis::cmd("CLIENT").arg("LIST").arg("TYPE").arg("normal").to_owned();
+    let list: String = list.query_async(conn).await.unwrap();
+    let of_client = |line: &&str| line.contains(" name=redcall-client");
+    let field = |line: &str, name: &str| {
+        line.split(' ').find_map(|field| field.strip_prefix(name)).unwrap().to_owned()
+    };
+    let read = |line: &str| (field(line, "cmd="), field(line, "flags=").contains('b'));
+    list.lines().filter(of_client).map(read).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -33,8 +53,7 @@ async fn a_receipt_says_replicated_when_a_replica_has_it() {
     // What it said: the replica alone has them all.
     redis.kill(0);
     let mut conn = redis.connection(1).await;
-    let queued: usize =
-        redis::cmd("LLEN").arg("redcall:{default}:queue").query_async(&mut conn).await.unwrap();
+    let queued = queued(&mut conn).await;
     assert!(queued >= 201, "{queued} of the replicated requests are there");
 }
 
@@ -82,12 +101,74 @@ async fn a_receipt_says_fsynced_when_it_is_on_the_disk() {
     let mut settings = bench.settings.clone();
     settings.redis.durability = Durability::Fsynced;
     let client = Client::from_settings(&settings).await.unwrap();
+    let mut conn = bench.redis.connection().await;
     for _ in 0..2 {
+        let before = carried_out(&mut conn, "waitaof").await;
         let receipts = client.call_many((0..100).map(|n| client.request("add").data(&n))).await;
         for receipt in receipts {
             assert_eq!(receipt.unwrap().durability, Durability::Fsynced);
         }
+        let asked = carried_out(&mut conn, "waitaof").await - before;
+        assert!((1..50).contains(&asked), "{asked} questions for 100 calls");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_on_the_disk_in_time_is_queued_and_its_receipt_says_so() {
+    // Left to the operating system: Redis never knows that it is there.
+    let aof = ["--appendonly", "yes", "--appendfsync", "no"];
+    let bench = Bench::on(TestRedis::start_newer(aof).await);
+    let client = bench.client().await;
+    let mut conn = bench.redis.connection().await;
+    let request = || client.request("add").durability(Durability::Fsynced);
+    let since = Instant::now();
+    let receipt = request().timeout(Duration::from_millis(500)).send().await.unwrap();
+    assert_eq!(receipt.durability, Durability::Memory);
+    assert!(since.elapsed() < Duration::from_millis(1500), "{:?}", since.elapsed());
+    let ticket = request().timeout(Duration::from_millis(500)).submit().await.unwrap();
+    assert_eq!(ticket.durability, Durability::Memory);
+    assert_eq!(queued(&mut conn).await, 2);
+    // Who has more time hears when it is so.
+    let later = tokio::spawn(request().timeout(Duration::from_secs(10)).send());
+    eventually("it to be queued", async || (queued(&mut conn).await == 3).then_some(())).await;
+    let sync = redis::cmd("CONFIG").arg("SET").arg("appendfsync").arg("always").to_owned();
+    let () = sync.query_async(&mut conn).await.unwrap();
+    assert_eq!(later.await.unwrap().unwrap().durability, Durability::Fsynced);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_question_over_a_connection_of_its_own_is_for_all_who_wait() {
+    const CALLS: u64 = 300;
+    let redis = ReplicatedRedis::start().await;
+    let client = client(&redis, Durability::Replicated).await;
+    let mut conn = redis.connection(0).await;
+    signal(redis.pid(1), Signal::STOP);
+    let send = || tokio::spawn(client.request("add").timeout(Duration::from_secs(20)).send());
+    let mut sending: Vec<_> = (0..CALLS).map(|_| send()).collect();
+    // It asks, and so far nobody has said yes.
+    eventually("all to be queued and asked for", async || {
+        let asks = connections(&mut conn).await.contains(&("wait".to_owned(), true));
+        (queued(&mut conn).await == CALLS as usize && asks).then_some(())
+    })
+    .await;
+    // Of all its connections the one that asks is blocked; calls go on over another.
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_millis(500) {
+        let plain = client.request("add").durability(Durability::Memory).send().await.unwrap();
+        assert_eq!(plain.durability, Durability::Memory);
+        let all = connections(&mut conn).await;
+        let count = |is: &dyn Fn(&(String, bool)) -> bool| all.iter().filter(|one| is(one)).count();
+        assert!(count(&|(_, blocked)| *blocked) <= 1, "{all:?}");
+        assert_eq!(count(&|(cmd, _)| cmd == "wait" || cmd == "set"), 1, "{all:?}");
+        assert!(count(&|(cmd, blocked)| cmd == "evalsha" && !blocked) >= 1, "{all:?}");
+    }
+    signal(redis.pid(1), Signal::CONT);
+    for sent in sending.drain(..) {
+        assert_eq!(sent.await.unwrap().unwrap().durability, Durability::Replicated);
+    }
+    // One after the other, each 200 ms long; by far not one for each call.
+    let asked = carried_out(&mut conn, "wait").await;
+    assert!((1..CALLS / 5).contains(&asked), "{asked} questions for {CALLS} calls");
 }
 
 #[tokio::test]
@@ -111,12 +192,7 @@ async fn what_went_to_another_server_than_the_one_that_is_asked_is_not_called_re
     let request = client.request("add").timeout(Duration::from_secs(10));
     let sending = tokio::spawn(request.send());
     let mut conn = redis.connection(0).await;
-    redcall_testkit::eventually("both to be queued", async || {
-        let queued: usize =
-            redis::cmd("LLEN").arg("redcall:{default}:queue").query_async(&mut conn).await.ok()?;
-        (queued == 2).then_some(())
-    })
-    .await;
+    eventually("both to be queued", async || (queued(&mut conn).await == 2).then_some(())).await;
     redis.kill(0);
     signal(redis.pid(1), Signal::CONT);
     redis.is_primary(1).await;

@@ -1,16 +1,20 @@
 //! A Redis that can be reached and refuses.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redcall_client::{Client, Code};
 use redcall_common::settings::Settings;
 use redcall_common::store::StoreError;
 use redcall_testkit::{ReplicatedRedis, TestRedis, eventually};
-use redcall_tests::{Bench, RunningWorker};
+use redcall_tests::Bench;
 use redis::aio::MultiplexedConnection;
 use serde_json::json;
 
 use crate::life::works;
+use crate::probes::Served;
+
+/// How long after Redis is back everything has to go on.
+const SOON: Duration = Duration::from_secs(1);
 
 async fn set(conn: &mut MultiplexedConnection, name: &str, value: &str) {
     let set = redis::cmd("CONFIG").arg("SET").arg(name).arg(value).to_owned();
@@ -35,9 +39,34 @@ async fn pops(conn: &mut MultiplexedConnection) -> u64 {
     field("calls") + field("rejected_calls")
 }
 
-/// A worker, its client, and a connection of our own.
-async fn stage(bench: &Bench) -> (RunningWorker, Client, MultiplexedConnection) {
-    (bench.worker().await, bench.client().await, bench.redis.connection().await)
+/// A worker that is ready, its client, and a connection of our own.
+async fn stage(bench: &Bench) -> (Served, Client, MultiplexedConnection) {
+    let served = Served::of(bench).await;
+    served.becomes(200).await;
+    (served, bench.client().await, bench.redis.connection().await)
+}
+
+/// The worker is not ready and calls are refused, for longer than pauses between attempts grow.
+async fn is_away(served: &Served, client: &Client) {
+    served.becomes(503).await;
+    let call = client.request("echo").data(&1).timeout(SOON + SOON / 2);
+    let error = call.wait().await.unwrap_err();
+    assert_eq!((error.code(), error.may_be_queued()), (Code::Unavailable, false), "{error}");
+    let reasons = served.get("/ready").await.reasons();
+    assert!(reasons.iter().any(|reason| reason == "no connection to Redis"), "{reasons:?}");
+}
+
+/// Calls are answered and the worker is ready, both soon.
+async fn goes_on(served: &Served, client: &Client) {
+    let since = Instant::now();
+    let call = client.request("echo").data(&2).timeout(SOON).wait();
+    let ready = async {
+        served.becomes(200).await;
+        since.elapsed()
+    };
+    let (answer, ready) = tokio::join!(call, ready);
+    assert_eq!(answer.unwrap().data.get(), "2");
+    assert!(ready < SOON, "ready {ready:?} after Redis was back");
 }
 
 #[tokio::test]
@@ -70,7 +99,7 @@ async fn without_memory_new_requests_are_refused_and_the_queue_is_emptied() {
 #[tokio::test]
 async fn an_idle_worker_goes_on_when_memory_is_free_again() {
     let bench = Bench::new().await;
-    let (_worker, client, mut conn) = stage(&bench).await;
+    let (served, client, mut conn) = stage(&bench).await;
     set(&mut conn, "maxmemory", "1").await;
     // Its next pop is refused.
     cut(&mut conn).await;
@@ -84,9 +113,9 @@ async fn an_idle_worker_goes_on_when_memory_is_free_again() {
     works(Duration::from_secs(1)).await;
     let asked = pops(&mut conn).await - before;
     assert!((3..60).contains(&asked), "{asked} pops of three queues in a second");
+    served.becomes(503).await;
     set(&mut conn, "maxmemory", "0").await;
-    let call = client.request("echo").data(&2).timeout(Duration::from_secs(1));
-    assert_eq!(call.wait().await.unwrap().data.get(), "2");
+    goes_on(&served, &client).await;
 }
 
 #[tokio::test]
@@ -102,7 +131,7 @@ async fn a_replica_is_refused_and_left_when_it_cannot_be_written_to() {
 #[tokio::test]
 async fn a_server_that_became_a_replica_is_used_again_when_it_is_none_any_more() {
     let (bench, other) = (Bench::new().await, ReplicatedRedis::start().await);
-    let (_worker, client, mut conn) = stage(&bench).await;
+    let (served, client, mut conn) = stage(&bench).await;
     assert_eq!(client.call_and_wait("echo", &1).await.unwrap().data.get(), "1");
     let port = other.url(0).rsplit(':').next().unwrap().to_owned();
     let follow = redis::cmd("REPLICAOF").arg("127.0.0.1").arg(port).to_owned();
@@ -113,11 +142,11 @@ async fn a_server_that_became_a_replica_is_used_again_when_it_is_none_any_more()
         assert!(!error.may_be_queued(), "{error}");
         assert_eq!(error.code(), Code::Unavailable);
     }
+    is_away(&served, &client).await;
     let lead = redis::cmd("REPLICAOF").arg("NO").arg("ONE").to_owned();
     let () = lead.query_async(&mut conn).await.unwrap();
     // Its data went with the synchronisation; the worker registers again.
-    let answer = client.request("echo").data(&2).timeout(Duration::from_secs(5)).wait().await;
-    assert_eq!(answer.unwrap().data.get(), "2");
+    goes_on(&served, &client).await;
 }
 
 #[tokio::test]
@@ -140,7 +169,7 @@ async fn a_wrong_password_is_named_and_a_mended_one_is_enough() {
 #[tokio::test]
 async fn who_was_locked_out_comes_back_when_the_password_is_what_it_was() {
     let bench = Bench::new().await;
-    let (_worker, client, mut conn) = stage(&bench).await;
+    let (served, client, mut conn) = stage(&bench).await;
     set(&mut conn, "requirepass", "another").await;
     cut(&mut conn).await;
     eventually("a call to be refused", async || {
@@ -149,15 +178,15 @@ async fn who_was_locked_out_comes_back_when_the_password_is_what_it_was() {
         refused.to_string().contains("it wants another user or password").then_some(())
     })
     .await;
+    is_away(&served, &client).await;
     set(&mut conn, "requirepass", "").await;
-    let call = client.request("echo").data(&2).timeout(Duration::from_secs(5));
-    assert_eq!(call.wait().await.unwrap().data.get(), "2");
+    goes_on(&served, &client).await;
 }
 
 #[tokio::test]
 async fn who_finds_no_place_among_the_clients_comes_back_when_there_is_one() {
     let bench = Bench::new().await;
-    let (_worker, client, mut conn) = stage(&bench).await;
+    let (served, client, mut conn) = stage(&bench).await;
     set(&mut conn, "maxclients", "1").await;
     cut(&mut conn).await;
     let call = client.request("echo").data(&1).timeout(Duration::from_millis(300));
@@ -165,7 +194,7 @@ async fn who_finds_no_place_among_the_clients_comes_back_when_there_is_one() {
     assert_eq!((error.code(), error.may_be_queued()), (Code::Unavailable, false), "{error}");
     let error = Client::from_settings(&bench.settings).await.map(drop).unwrap_err();
     eprintln!("{error}: {:?}", std::error::Error::source(&error));
+    is_away(&served, &client).await;
     set(&mut conn, "maxclients", "1000").await;
-    let call = client.request("echo").data(&2).timeout(Duration::from_secs(5));
-    assert_eq!(call.wait().await.unwrap().data.get(), "2");
+    goes_on(&served, &client).await;
 }

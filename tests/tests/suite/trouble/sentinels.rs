@@ -3,18 +3,19 @@
 use std::time::{Duration, Instant};
 
 use redcall_client::{CallError, Client};
-use redcall_common::settings::{HandlerSettings, JobSettings, Settings};
+use redcall_common::settings::Settings;
 use redcall_testkit::{FakeSentinel, FaultProxy, ReplicatedRedis, eventually};
-use redcall_tests::{Bench, RunningWorker};
-use redcall_worker::Worker;
+use redcall_tests::Bench;
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::probes::Served;
 
 /// How long after the failover everything has to go on.
 const SOON: Duration = Duration::from_secs(1);
 
 struct Stage {
     // First, since it takes its leave of servers that still run.
-    _worker: RunningWorker,
+    worker: Served,
     client: Client,
     redis: ReplicatedRedis,
 }
@@ -22,27 +23,37 @@ struct Stage {
 impl Stage {
     async fn new() -> Self {
         let redis = ReplicatedRedis::start().await;
-        let mut settings = Settings { redis: redis.settings(), ..Settings::default() };
-        settings.worker.lease = Duration::from_millis(500);
-        let echo = HandlerSettings::Compiled("builtin:echo".to_owned());
-        settings.jobs.insert("echo".to_owned(), JobSettings::new(echo));
+        let settings = Settings { redis: redis.settings(), ..Settings::default() };
         let client = Client::from_settings(&settings).await.unwrap();
-        let worker = RunningWorker::start(Worker::from_settings(settings).unwrap());
+        let env = [
+            ("REDIS_URL", settings.redis.url.as_str()),
+            ("REDCALL__WORKER__LEASE", "500ms"),
+            ("REDCALL__JOBS__ECHO__HANDLER", "builtin:echo"),
+        ];
+        let env = env.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let worker = Served::start("redcall-worker", env).await;
+        worker.becomes(200).await;
         assert_eq!(client.call_and_wait("echo", "first").await.unwrap().data.get(), "\"first\"");
-        Self { _worker: worker, client, redis }
+        Self { worker, client, redis }
     }
 
-    /// Calls go through soon after the failover, and the waits over it ended.
+    /// The worker is not ready until the failover; soon after it, it is, and calls go through. The
+    /// waits over it ended.
     async fn goes_on(&self, waiting: Vec<tokio::task::JoinHandle<Result<(), CallError>>>) {
+        self.worker.becomes(503).await;
         self.redis.is_primary(1).await;
         let since = Instant::now();
-        eventually("a call to be answered", async || {
+        let answered = eventually("a call to be answered", async || {
             let call = self.client.request("echo").data(&1).timeout(SOON);
-            call.wait().await.ok()
-        })
-        .await;
-        let took = since.elapsed();
-        assert!(took < SOON, "the first answer came {took:?} after the failover");
+            call.wait().await.ok().map(|_| since.elapsed())
+        });
+        let ready = async {
+            self.worker.becomes(200).await;
+            since.elapsed()
+        };
+        let (answered, ready) = tokio::join!(answered, ready);
+        assert!(answered < SOON, "the first answer came {answered:?} after the failover");
+        assert!(ready < SOON, "the worker was ready {ready:?} after the failover");
         for wait in waiting {
             match wait.await.unwrap() {
                 // What was on its way when the primary was lost, or not replicated yet.
