@@ -5,10 +5,18 @@ use std::net::TcpStream;
 
 /// One connection.
 pub(super) struct Wire {
+    sending: Sending,
+    receiving: Receiving,
+}
+
+/// Its way there.
+pub(super) struct Sending {
     out: Vec<u8>,
     writer: TcpStream,
-    reader: BufReader<TcpStream>,
 }
+
+/// Its way back, which another thread may read.
+pub(super) struct Receiving(BufReader<TcpStream>);
 
 /// What Redis says.
 #[derive(Debug)]
@@ -36,26 +44,24 @@ impl Wire {
         let writer = TcpStream::connect(address)?;
         writer.set_nodelay(true)?;
         let reader = BufReader::with_capacity(64 << 10, writer.try_clone()?);
-        Ok(Self { out: Vec::new(), writer, reader })
+        let sending = Sending { out: Vec::new(), writer };
+        Ok(Self { sending, receiving: Receiving(reader) })
     }
 
-    /// The same connection, for another thread to read from.
     pub(super) fn split(self) -> (Sending, Receiving) {
-        (Sending { out: self.out, writer: self.writer }, Receiving(self.reader))
+        (self.sending, self.receiving)
     }
 
     pub(super) fn add(&mut self, command: &[&[u8]]) {
-        encode(&mut self.out, command);
+        self.sending.add(command);
     }
 
     pub(super) fn send(&mut self) -> io::Result<()> {
-        self.writer.write_all(&self.out)?;
-        self.out.clear();
-        Ok(())
+        self.sending.send()
     }
 
     pub(super) fn reply(&mut self) -> io::Result<Reply> {
-        read(&mut self.reader)
+        self.receiving.reply()
     }
 
     /// One command and what it brings.
@@ -64,11 +70,6 @@ impl Wire {
         self.send()?;
         self.reply()
     }
-}
-
-pub(super) struct Sending {
-    out: Vec<u8>,
-    writer: TcpStream,
 }
 
 impl Sending {
@@ -82,8 +83,6 @@ impl Sending {
         Ok(())
     }
 }
-
-pub(super) struct Receiving(BufReader<TcpStream>);
 
 impl Receiving {
     pub(super) fn reply(&mut self) -> io::Result<Reply> {
