@@ -127,7 +127,8 @@ pub struct Embedded {
     // Fields drop in this order: the server must have ended before its folder goes.
     process: Process,
     folder: Folder,
-    /// What it was started with, the program included.
+    /// What it was started with.
+    program: PathBuf,
     options: EmbeddedOptions,
 }
 
@@ -146,9 +147,8 @@ impl Embedded {
         folder::sweep();
         let folder = Folder::create()?;
         let process = Process::spawn(&program, &folder, &options)?;
-        let mut server = Self { process, folder, options };
-        server.wait_until_ready(&program).await?;
-        server.options.program = Some(program);
+        let mut server = Self { process, folder, program, options };
+        server.wait_until_ready().await?;
         Ok(server)
     }
 
@@ -168,9 +168,8 @@ impl Embedded {
     /// As [`Self::start`].
     pub async fn start_again(&mut self) -> Result<(), EmbeddedError> {
         self.process.kill();
-        let program = self.options.program.clone().unwrap_or_default();
-        self.process = Process::spawn(&program, &self.folder, &self.options)?;
-        self.wait_until_ready(&program).await
+        self.process = Process::spawn(&self.program, &self.folder, &self.options)?;
+        self.wait_until_ready().await
     }
 
     /// Starts a server if the settings ask for one by `url = "embedded"`, and points them at it;
@@ -215,7 +214,7 @@ impl Embedded {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    async fn wait_until_ready(&mut self, program: &Path) -> Result<(), EmbeddedError> {
+    async fn wait_until_ready(&mut self) -> Result<(), EmbeddedError> {
         // A local server is up within some 20 ms, so a short period keeps starts quick, and the
         // few polls cost nothing.
         const PERIOD: Duration = Duration::from_millis(4);
@@ -223,7 +222,7 @@ impl Embedded {
         let socket = self.folder.socket();
         loop {
             if let Some(status) = self.process.ended() {
-                let (program, log) = (program.to_owned(), self.log_tail());
+                let (program, log) = (self.program.clone(), self.log_tail());
                 return Err(EmbeddedError::EndedEarly { program, status, log });
             }
             let answers = process::answers_ping(&socket);
@@ -235,7 +234,7 @@ impl Embedded {
                     tokio::time::sleep(PERIOD).await;
                 }
                 _ => {
-                    let (program, log) = (program.to_owned(), self.log_tail());
+                    let (program, log) = (self.program.clone(), self.log_tail());
                     return Err(EmbeddedError::NotReady { program, log });
                 }
             }
