@@ -43,13 +43,16 @@ pub(crate) struct Call {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = some())]
     callers: usize,
     /// How long
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    #[arg(value_parser = humantime::parse_duration)]
     duration: Duration,
     /// How long they call before anything is measured
-    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "500ms")]
+    #[arg(value_parser = humantime::parse_duration)]
     warm_up: Duration,
     /// How long each caller waits between an answer and its next call
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "0s")]
+    #[arg(value_parser = humantime::parse_duration)]
     pause: Duration,
 }
 
@@ -64,7 +67,8 @@ pub(crate) struct Fill {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = some())]
     batch: usize,
     /// How long
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    #[arg(value_parser = humantime::parse_duration)]
     duration: Duration,
 }
 
@@ -79,16 +83,13 @@ pub(crate) struct Empty {
     #[arg(long)]
     answers: bool,
     /// How long it may take
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    #[arg(value_parser = humantime::parse_duration)]
     timeout: Duration,
 }
 
 fn data(text: &str) -> Result<Box<RawValue>, String> {
     serde_json::from_str(text).map_err(|error| format!("it is no JSON: {error}"))
-}
-
-fn time(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| error.to_string())
 }
 
 fn some() -> clap::builder::RangedU64ValueParser<usize> {

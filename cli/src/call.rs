@@ -28,10 +28,10 @@ pub(crate) struct Call {
     #[arg(long)]
     queue: Option<String>,
     /// How long to care, such as 500ms, 30s, 10m
-    #[arg(long, value_name = "TIME", value_parser = timeout)]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
     /// Put it off for so long, such as 10m; its timeout begins then
-    #[arg(long, value_name = "TIME", value_parser = timeout, conflicts_with = "at")]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "at")]
     delay: Option<Duration>,
     /// Put it off until then, such as 2026-01-31T18:00:00Z or 2026-01-31T19:00:00+01:00
     #[arg(long, value_name = "RFC3339", value_parser = time)]
@@ -45,10 +45,6 @@ pub(crate) struct Call {
     /// The data, once it has been read.
     #[arg(skip)]
     read: Option<Box<RawValue>>,
-}
-
-fn timeout(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| error.to_string())
 }
 
 /// A time in UTC (`Z`) or with its offset from it.
