@@ -109,55 +109,75 @@ fn s5(args: &Args) -> miette::Result<()> {
 
 fn one_caller(args: &Args, lasts: u64, pause: u64) -> miette::Result<()> {
     for placement in [Placement::One, Placement::Own] {
-        let rig = args.rig(placement)?;
-        bench_call(&rig, 1, "500ms", "0s")?;
-        let (mut floor, mut ours) = (Seen::default(), Seen::default());
-        let (mut costs, mut calls) = ((0, 0), 0);
-        for _ in 0..args.rounds {
-            let (lasts, pause) = (lasts.to_string(), pause.to_string());
-            floor.note(&rig.floor("ping-answer", &["ping-call", &lasts, &pause])?);
-            let (pause, lasts) = (format!("{pause}ms"), format!("{lasts}ms"));
-            let before = rig.cpu_us();
-            let figures = bench_call(&rig, 1, &lasts, &pause)?;
-            costs = add(costs, before, rig.cpu_us());
-            calls += figures.calls;
-            ours.note(&figures);
-        }
+        let load = Load { callers: 1, lasts, pause };
+        let floor = ["ping-call", &lasts.to_string(), &pause.to_string()];
+        let Compared { floor, ours, costs } =
+            compare(args, placement, load, ("ping-answer", &floor))?;
         println!("{}\n\n{HEAD}", placement.text());
         floor.print("F1");
         ours.print("Redcall");
-        println!(
-            "\np50: {:.2} x F1; {}\n",
-            ours.p50.median() / floor.p50.median(),
-            per(costs, calls)
-        );
+        println!("\np50: {:.2} x F1; {costs}\n", ours.p50.median() / floor.p50.median());
     }
     Ok(())
 }
 
 fn s2(args: &Args) -> miette::Result<()> {
     for callers in [64, 1000, 5000] {
-        let rig = args.rig(Placement::Own)?;
-        bench_call(&rig, callers, "500ms", "0s")?;
-        let (mut floor, mut ours) = (Seen::default(), Seen::default());
-        let (mut costs, mut calls) = ((0, 0), 0);
-        for _ in 0..args.rounds {
-            let (lasts, of) = (args.lasts.to_string(), callers.to_string());
-            floor.note(&rig.floor("literal-answer", &["literal-call", &lasts, &of])?);
-            let before = rig.cpu_us();
-            let figures = bench_call(&rig, callers, &format!("{lasts}ms"), "0s")?;
-            costs = add(costs, before, rig.cpu_us());
-            calls += figures.calls;
-            ours.note(&figures);
-        }
-        println!("{callers} callers; {}\n\n{HEAD}", rig.placement.text());
+        let (placement, lasts) = (Placement::Own, args.lasts);
+        let load = Load { callers, lasts, pause: 0 };
+        let floor = ["literal-call", &lasts.to_string(), &callers.to_string()];
+        let Compared { floor, ours, costs } =
+            compare(args, placement, load, ("literal-answer", &floor))?;
+        println!("{callers} callers; {}\n\n{HEAD}", placement.text());
         floor.print("F2");
         ours.print("Redcall");
         let tail = ours.p99.median() / ours.p50.median();
         let ratio = ours.rate.median() / floor.rate.median();
-        println!("\nper s: {ratio:.2} x F2; p99: {tail:.2} x p50; {}\n", per(costs, calls));
+        println!("\nper s: {ratio:.2} x F2; p99: {tail:.2} x p50; {costs}\n");
     }
     Ok(())
+}
+
+/// How many call, how long a round lasts, and what is between two calls of one; both in ms.
+struct Load {
+    callers: usize,
+    lasts: u64,
+    pause: u64,
+}
+
+/// A floor and Redcall, in turns; and what Redcall's calls cost.
+struct Compared {
+    floor: Seen,
+    ours: Seen,
+    costs: String,
+}
+
+/// Runs both; the floor is who answers, and how the caller is called.
+fn compare(
+    args: &Args,
+    placement: Placement,
+    Load { callers, lasts, pause }: Load,
+    (answer, call): (&str, &[&str]),
+) -> miette::Result<Compared> {
+    let rig = args.rig(placement)?;
+    bench_call(&rig, callers, "500ms", "0s")?;
+    let (lasts, pause) = (format!("{lasts}ms"), format!("{pause}ms"));
+    let (mut floor, mut ours) = (Seen::default(), Seen::default());
+    let (mut redis, mut worker, mut calls) = (0, 0, 0);
+    for _ in 0..args.rounds {
+        floor.note(&rig.floor(answer, call)?);
+        let before = rig.cpu_us();
+        let figures = bench_call(&rig, callers, &lasts, &pause)?;
+        let after = rig.cpu_us();
+        redis += after.0 - before.0;
+        worker += after.1 - before.1;
+        calls += figures.calls;
+        ours.note(&figures);
+    }
+    let per = |cost: u64| cost as f64 / calls as f64;
+    let (redis, worker) = (per(redis), per(worker));
+    let costs = format!("CPU us per call: Redis {redis:.1}, worker {worker:.1}");
+    Ok(Compared { floor, ours, costs })
 }
 
 fn s3(args: &Args) -> miette::Result<()> {
@@ -205,13 +225,4 @@ fn bench_call(rig: &Rig, callers: usize, lasts: &str, pause: &str) -> miette::Re
         0 => Ok(figures),
         errors => Err(miette!("{errors} calls failed")),
     }
-}
-
-fn add(costs: (u64, u64), before: (u64, u64), after: (u64, u64)) -> (u64, u64) {
-    (costs.0 + after.0 - before.0, costs.1 + after.1 - before.1)
-}
-
-fn per(costs: (u64, u64), calls: u64) -> String {
-    let per = |cost: u64| cost as f64 / calls as f64;
-    format!("CPU us per call: Redis {:.1}, worker {:.1}", per(costs.0), per(costs.1))
 }
