@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::crew::{Crew, Hand, Held};
-use crate::history::{Blow, Log, Step, Struck, now_us};
-use crate::plan::{Attack, Planned, Whose};
+use crate::history::{Befalls, Blow, Log, Step, Struck, Whose, now_us};
+use crate::plan::{Attack, Planned};
 use crate::report::Progress;
 use crate::run::ChaosError;
 use crate::stage::Stage;
@@ -60,18 +60,18 @@ impl Attackers {
             Attack::Stop { step, lasts } => self.stop(number, step, lasts).await,
             Attack::Restart { away } => self.restart(away).await?,
             Attack::Cut { whose } => {
-                self.note(Blow::Cut { whose: format!("{whose:?}") });
+                self.note(Blow::Cut { whose });
                 self.stage.cut(whose).await;
                 self.progress.send_modify(|progress| progress.cuts += 1);
             }
             Attack::Delay { whose, most, lasts } => {
                 let late = Odds { delay_one_in: 10, delay_up_to: most, ..Odds::default() };
                 let odds = Odds { split_one_in: 3, ..late };
-                self.spell(number, "late", whose, odds, lasts).await;
+                self.spell(number, Befalls::Late, whose, odds, lasts).await;
             }
             Attack::Lose { whose, one_in, lasts } => {
                 let odds = Odds { lose_one_in: one_in, ..Odds::default() };
-                self.spell(number, "lost", whose, odds, lasts).await;
+                self.spell(number, Befalls::Lost, whose, odds, lasts).await;
             }
         }
         Ok(())
@@ -131,8 +131,8 @@ impl Attackers {
         Ok(())
     }
 
-    async fn spell(&self, number: usize, what: &str, whose: Whose, odds: Odds, lasts: Duration) {
-        self.note(Blow::Spell { what: what.to_owned(), whose: format!("{whose:?}") });
+    async fn spell(&self, number: usize, what: Befalls, whose: Whose, odds: Odds, lasts: Duration) {
+        self.note(Blow::Spell { what, whose });
         self.stage.spell(whose, number as u64, odds, lasts).await;
         self.note(Blow::SpellOver);
         self.progress.send_modify(|progress| progress.spells += 1);

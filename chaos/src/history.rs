@@ -21,6 +21,22 @@ pub(crate) enum Step {
     After,
 }
 
+/// Whose connections are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Whose {
+    Callers,
+    Workers,
+    All,
+}
+
+/// What befalls replies for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Befalls {
+    Late,
+    Lost,
+}
+
 /// The ways in which a job is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -143,12 +159,12 @@ pub(crate) enum Blow {
     /// Redis is back.
     RedisBack,
     Cut {
-        whose: String,
+        whose: Whose,
     },
     /// Replies come late, or get lost.
     Spell {
-        what: String,
-        whose: String,
+        what: Befalls,
+        whose: Whose,
     },
     /// They do not any more.
     SpellOver,

@@ -4,16 +4,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::history::Step;
+use crate::history::{Step, Whose};
 use crate::options::Options;
-
-/// Whose connections are meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Whose {
-    Callers,
-    Workers,
-    All,
-}
 
 /// One attack.
 #[derive(Debug, Clone, Copy, PartialEq)]

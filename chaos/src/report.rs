@@ -114,8 +114,6 @@ pub struct Recovery {
     pub kills_amid_other_trouble: u64,
     /// The slowest after those, ms from the kill.
     pub slowest_amid_other_trouble_ms: u64,
-    #[serde(skip)]
-    pub(crate) late: u64,
 }
 
 /// What a run was, and what was found.

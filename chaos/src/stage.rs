@@ -8,7 +8,7 @@ use redcall_common::store::embedded::{Embedded, EmbeddedError, EmbeddedOptions};
 use redcall_testkit::{FaultProxy, Odds};
 use tokio::sync::Mutex;
 
-use crate::plan::Whose;
+use crate::history::Whose;
 
 /// Where a run takes place.
 pub(crate) struct Stage {

@@ -19,7 +19,7 @@ use std::time::Duration;
 use case::Case;
 use recovery::Recoveries;
 
-use crate::history::{Blow, Done, Files, Lines, Said, Struck};
+use crate::history::{Befalls, Blow, Done, Files, Lines, Said, Step, Struck};
 use crate::report::{Calls, Found, Recovery};
 
 /// Reads a history as it is written.
@@ -108,8 +108,7 @@ impl Judge {
             }
             judgement.calls.latest(case.latest());
         }
-        judgement.recovery = recoveries.judge(&self.cases, &mut judgement.examples);
-        judgement.found.recovered_late = judgement.recovery.late;
+        recoveries.judge(&self.cases, &mut judgement);
         for Struck { what, .. } in &self.struck {
             if let Some(name) = name(what) {
                 *judgement.struck.entry(name).or_default() += 1;
@@ -121,15 +120,14 @@ impl Judge {
 
 /// Under which name a blow is counted.
 fn name(blow: &Blow) -> Option<&'static str> {
-    use crate::history::Step;
     match blow {
         Blow::Kill { step: Step::In, .. } => Some("kills_in_handler"),
         Blow::Kill { step: Step::After, .. } => Some("kills_before_settlement"),
         Blow::Stop { .. } => Some("stops"),
         Blow::RedisBack => Some("redis_restarts"),
         Blow::Cut { .. } => Some("cuts"),
-        Blow::Spell { what, .. } if what == "late" => Some("spells_of_late_replies"),
-        Blow::Spell { .. } => Some("spells_of_lost_replies"),
+        Blow::Spell { what: Befalls::Late, .. } => Some("spells_of_late_replies"),
+        Blow::Spell { what: Befalls::Lost, .. } => Some("spells_of_lost_replies"),
         Blow::Missed => Some("missed"),
         Blow::Continue { .. } | Blow::RedisGone | Blow::SpellOver => None,
     }

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use super::Judgement;
 use super::case::{Case, Run};
 use crate::history::{Blow, Struck};
-use crate::report::Recovery;
 
 /// How long clients and workers may take to be back after Redis is, µs.
 const BACK_US: u64 = 1_000_000;
@@ -52,12 +52,8 @@ impl<'a> Recoveries<'a> {
     }
 
     /// Judges each kill by when its job was started again.
-    pub(super) fn judge(
-        &self,
-        cases: &HashMap<String, Case>,
-        examples: &mut Vec<String>,
-    ) -> Recovery {
-        let mut recovery = Recovery::default();
+    pub(super) fn judge(&self, cases: &HashMap<String, Case>, judgement: &mut Judgement) {
+        let Judgement { recovery, found, examples, .. } = judgement;
         for Struck { at, what } in self.struck {
             let Blow::Kill { job, run, .. } = what else { continue };
             let Some(case) = cases.get(job) else { continue };
@@ -67,7 +63,7 @@ impl<'a> Recoveries<'a> {
             let Some(next) = next else {
                 // Held before its settlement, and killed: nobody else can have ended it.
                 if !case.was_withdrawn() && case.unended() {
-                    recovery.late += 1;
+                    found.recovered_late += 1;
                     examples.push(format!("{job}: not started again after its worker was killed"));
                 }
                 continue;
@@ -82,11 +78,10 @@ impl<'a> Recoveries<'a> {
             };
             *slowest = took_ms.max(*slowest);
             if next > by {
-                recovery.late += 1;
+                found.recovered_late += 1;
                 examples.push(format!("{job}: started again {took_ms} ms after the kill"));
             }
         }
-        recovery
     }
 
     /// Until when what was killed at `at` has to be started again: two leases, from the end of

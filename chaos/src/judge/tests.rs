@@ -3,7 +3,7 @@
 use tempfile::TempDir;
 
 use super::*;
-use crate::history::{Doing, Kind, Log, Saying, Step};
+use crate::history::{Doing, Kind, Log, Saying};
 
 const LEASE: Duration = Duration::from_secs(1);
 
