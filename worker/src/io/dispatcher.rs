@@ -267,7 +267,7 @@ impl Dispatcher {
                         self.queues[queue].parked = part.take_parked();
                     }
                     if let Some(held) = reply.held {
-                        self.queues[queue].is_sure();
+                        self.queues[queue].was_read_back();
                         let ids = held.iter().map(|leased| leased.id.clone()).collect();
                         self.jobs.end_lost(queue, &ids);
                         self.start(queue, self.strangers(&part, held));

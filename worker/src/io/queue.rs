@@ -109,7 +109,7 @@ impl Queue {
     }
 
     /// What it holds was read back.
-    pub(crate) fn is_sure(&mut self) {
+    pub(crate) fn was_read_back(&mut self) {
         self.unsure = false;
         self.stood_still = false;
     }
