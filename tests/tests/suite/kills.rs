@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::support::Logged;
+use crate::support::{LIVE, Logged};
 
 /// In the data of every job, so that it can be told from everything else on the wire.
 const MARK: &str = "a-job-of-kills";
@@ -111,7 +111,7 @@ impl Stage {
     /// Waits until nobody holds a request: no answer is on its way any more.
     async fn is_quiet(&mut self) {
         eventually("all leases to be gone", async || {
-            let live: bool = self.conn.exists("redcall:{default}:live").await.unwrap();
+            let live: bool = self.conn.exists(LIVE).await.unwrap();
             (!live).then_some(())
         })
         .await;

@@ -15,10 +15,9 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::still::Still;
-use crate::support::{QUEUE, response_key, result_frame};
+use crate::support::{LIVE, QUEUE, response_key, result_frame};
 
 const CANCELLED: &str = "redcall:{default}:cancelled";
-const LIVE: &str = "redcall:{default}:live";
 const CONTROL: &str = "redcall:{default}:control";
 
 impl Still {

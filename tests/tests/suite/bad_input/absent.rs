@@ -12,7 +12,7 @@ use redis::AsyncCommands;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use crate::support::{Foreign, QUEUE, WAYS, error_frame, keys, waited};
+use crate::support::{Foreign, LIVE, QUEUE, WAYS, error_frame, keys, waited};
 
 /// Far below the timeout of 20 s, and long enough for a loaded machine.
 const AT_ONCE: Duration = Duration::from_secs(5);
@@ -66,7 +66,7 @@ async fn a_name_that_only_another_live_worker_maps_is_parked_and_run_by_it() {
     // The one that maps it has its only slot taken: whatever comes next meets the other one.
     let first = client.request("special").data(&1).submit().await.unwrap();
     eventually("the first job to be leased", async || {
-        conn.exists::<_, bool>("redcall:{default}:live").await.unwrap().then_some(())
+        conn.exists::<_, bool>(LIVE).await.unwrap().then_some(())
     })
     .await;
     let _does_not = bench.worker().await;

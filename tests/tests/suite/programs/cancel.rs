@@ -9,11 +9,10 @@ use redis::aio::MultiplexedConnection;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{QUEUE, Ran};
+use crate::support::{LIVE, QUEUE, Ran};
 
 const SCHEDULE: &str = "redcall:{default}:schedule";
 const CANCELLED: &str = "redcall:{default}:cancelled";
-const LIVE: &str = "redcall:{default}:live";
 
 /// A queue that seems to be served, but whose requests stay where they are.
 struct Desk {

@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::support::{QUEUE, SettingsFile, blocked, is_registry, is_running, keys};
+use crate::support::{LIVE, QUEUE, SettingsFile, blocked, is_registry, is_running, keys};
 
 /// A real worker, and what is needed beside it.
 struct Stage {
@@ -48,7 +48,7 @@ impl Stage {
         let call = async move { client.call_and_wait("sleep", &json!({ "ms": ms })).await };
         let call = tokio::spawn(call);
         eventually("the job to be leased", async || {
-            self.conn.exists::<_, bool>("redcall:{default}:live").await.unwrap().then_some(())
+            self.conn.exists::<_, bool>(LIVE).await.unwrap().then_some(())
         })
         .await;
         call

@@ -238,7 +238,7 @@ async fn what_a_worker_asked_for_on_a_connection_that_was_given_up_comes_to_noth
     stage.all_end(calls).await;
     stage.goes_on().await;
     eventually("all leases to be gone", async || {
-        (!conn.exists::<_, bool>("redcall:{default}:live").await.unwrap()).then_some(())
+        (!conn.exists::<_, bool>(LIVE).await.unwrap()).then_some(())
     })
     .await;
 }

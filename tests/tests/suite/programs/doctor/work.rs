@@ -8,7 +8,7 @@ use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
 
 use super::{at, doctor};
-use crate::support::{DEAD, QUEUE, keys};
+use crate::support::{DEAD, LIVE, QUEUE, keys};
 
 const WORKERS: &str = "redcall:{default}:workers";
 
@@ -124,7 +124,7 @@ async fn leases_that_nobody_takes_over_are_a_problem() {
         let () = conn.zadd(WORKERS, worker, ended).await.unwrap();
         let leases = format!("redcall:{{default}}:leases:{worker}");
         let () = conn.hset(leases, id, "{}").await.unwrap();
-        let () = conn.hset("redcall:{default}:live", id, worker).await.unwrap();
+        let () = conn.hset(LIVE, id, worker).await.unwrap();
     }
     let seen = doctor(&[], &env).await;
     seen.has("leases", "problem", "jobs held by dead workers: 1 of gone on default, dead for 1m");
