@@ -31,7 +31,12 @@ pub(crate) struct Call {
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
     /// Put it off for so long, such as 10m; its timeout begins then
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "at")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = humantime::parse_duration,
+        conflicts_with = "at"
+    )]
     delay: Option<Duration>,
     /// Put it off until then, such as 2026-01-31T18:00:00Z or 2026-01-31T19:00:00+01:00
     #[arg(long, value_name = "RFC3339", value_parser = time)]
