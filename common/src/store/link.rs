@@ -227,26 +227,25 @@ impl Link {
         self.during(generation, script.run(&mut conn, call)).await
     }
 
-    /// Runs several calls of one script in one write; one result each, in order.
+    /// Runs several calls of scripts in one write; one result each, in order.
     pub(super) async fn run_all(
         &self,
-        script: &Script,
-        calls: &[Cmd],
+        calls: &[(&Script, Cmd)],
         within: Duration,
     ) -> Result<Vec<Result<Value, StoreError>>, StoreError> {
-        if let [call] = calls {
+        if let [(script, call)] = calls {
             return Ok(vec![Ok(self.run(script, call, within).await?)]);
         }
         let (mut conn, generation) = self.connection(within).await?;
         let mut pipe = redis::pipe();
         pipe.ignore_errors();
-        for call in calls {
+        for (_, call) in calls {
             pipe.add_command(call.clone());
         }
         let sending = pipe.query_async::<Vec<RedisResult<Value>>>(&mut conn);
         let sent = self.during(generation, sending.map_err(StoreError::from)).await?;
         let mut values = Vec::with_capacity(calls.len());
-        for (value, call) in sent.into_iter().zip(calls) {
+        for (value, (script, call)) in sent.into_iter().zip(calls) {
             values.push(match value {
                 Err(error) if script::is_no_script(&error) => self.run(script, call, within).await,
                 other => self.note(generation, other.map_err(StoreError::from)),

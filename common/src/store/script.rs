@@ -51,12 +51,14 @@ scripts! {
     PLACE = "place", Refused with "room", "anew";
     /// Withdraw requests.
     CANCEL = "cancel", Runs;
-    /// Settle and lease.
-    CYCLE = "cycle", Runs with "record", "limits";
+    /// Settle and lease, whatever there is.
+    CYCLE = "cycle", Runs with "live", "turn", "record", "limits";
+    /// Settle and lease what is nothing special.
+    PLAIN = "plain", Runs with "live", "turn";
     /// Push a frame that does not end its request.
     FRAME = "frame", Runs;
     /// Say that a worker lives.
-    HEARTBEAT = "heartbeat", Runs;
+    HEARTBEAT = "heartbeat", Runs with "live";
     /// Give back what a worker holds.
     RELEASE = "release", Runs with "record", "limits";
     /// Move what is due to the queue.

@@ -65,9 +65,9 @@ impl Store {
     /// nobody waits; how many were pushed.
     pub fn enqueue(&mut self, cap: usize, items: &[(Id, bool)]) -> (bool, usize) {
         let (left, served) = (self.room(cap), self.is_served());
-        let (mut live, mut accepted) = (true, 0);
+        let live = served || items.iter().all(|(_, waited)| !waited);
+        let mut accepted = 0;
         for (id, waited) in items {
-            live &= served || !waited;
             if *waited && !served {
                 continue;
             }

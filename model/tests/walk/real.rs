@@ -153,6 +153,7 @@ impl Real {
             outcomes: &outcomes,
             serial: turn.serial.into(),
             again: turn.again,
+            more: turn.serial % 2 == 1,
             ..Cycle::take(keys, turn.take)
         };
         let reply = self.link.cycle(&[cycle], WITHIN).await.unwrap().remove(0).unwrap();

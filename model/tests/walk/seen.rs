@@ -35,6 +35,9 @@ pub(crate) async fn read(real: &mut Real) -> Store {
     store.names_parked = next::<Vec<String>>(&mut values) == ["special"];
     store.mapped = next::<Option<f64>>(&mut values).is_some();
     let live: HashMap<String, String> = next(&mut values);
+    // Padded, see `live.lua`.
+    let live = live.into_iter().map(|(id, of)| (id, of.trim_end().to_owned()));
+    let live: HashMap<String, String> = live.collect();
     let schedule: Vec<(String, f64)> = next(&mut values);
     let envelopes: HashMap<String, Vec<u8>> = next(&mut values);
     assert_eq!(schedule.len(), envelopes.len());

@@ -45,6 +45,8 @@ struct Store {
     heard: mpsc::UnboundedReceiver<String>,
     keys: QueueKeys,
     // Last, since connections to a server that has gone are noisy.
+    /// Whether turns go by `cycle.lua` at once; else by `plain.lua` where that will do.
+    more: bool,
     _redis: TestRedis,
 }
 
@@ -60,7 +62,7 @@ impl Store {
         link.subscribe(CHANNEL, WITHIN).await.unwrap();
         let conn = redis.connection().await;
         let keys = Keys::new("redcall").of("q");
-        Self { link, connector, conn, heard, keys, _redis: redis }
+        Self { link, connector, conn, heard, keys, more: false, _redis: redis }
     }
 
     /// The keys of a worker, which keeps a hundred dead letters for an hour.
@@ -82,7 +84,7 @@ impl Store {
     /// One turn of a worker that lives, if nobody has said otherwise.
     async fn cycle(&self, own: &WorkerKeys, take: usize, outcomes: &[Outcome]) -> CycleReply {
         self.lives(own).await;
-        let cycle = Cycle { outcomes, ..Cycle::take(own, take) };
+        let cycle = Cycle { outcomes, more: self.more, ..Cycle::take(own, take) };
         self.link.cycle(&[cycle], WITHIN).await.unwrap().remove(0).unwrap()
     }
 

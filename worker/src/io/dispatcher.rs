@@ -240,7 +240,7 @@ impl Dispatcher {
                 let idle = !queue.unsure && queue.paused.is_none() && !queue.may_have_work();
                 if !queue.popping && idle {
                     queue.popping = true;
-                    queue.pops.arm(&rules, queue.fetch.pops());
+                    queue.pops.arm(&rules, queue.fetch.pops(), queue.more);
                 }
             }
         }
@@ -293,6 +293,7 @@ impl Dispatcher {
         let due = reply.due_ms.map(|due| self.instant_of(due));
         let queue = &mut self.queues[queue];
         queue.length = Some(reply.length);
+        queue.more = reply.more;
         queue.note_ready(reply.ready);
         if let Some(due) = due {
             queue.note_due(due);

@@ -23,9 +23,12 @@ pub(crate) struct Popped {
     pub(crate) reply: Option<Result<CycleReply, StoreError>>,
 }
 
+/// What a pop is told: names that are limited, how long it blocks, what is in the queue.
+type Armed = (Arc<[Rule]>, Duration, bool);
+
 /// One queue's task. It ends with this handle.
 pub(crate) struct Pops {
-    arm: mpsc::Sender<(Arc<[Rule]>, Duration)>,
+    arm: mpsc::Sender<Armed>,
     unblocker: redcall_common::store::Unblocker,
     task: JoinHandle<()>,
 }
@@ -44,12 +47,12 @@ impl Pops {
         keys: Arc<WorkerKeys>,
         popped: mpsc::UnboundedSender<Popped>,
     ) -> Self {
-        let (arm, mut armed) = mpsc::channel::<(Arc<[Rule]>, Duration)>(1);
+        let (arm, mut armed) = mpsc::channel::<Armed>(1);
         let mut pop = BlockingPop::new(connector, keys);
         let unblocker = pop.unblocker();
         let task = tokio::spawn(async move {
-            while let Some((rules, block)) = armed.recv().await {
-                let reply = pop.next(block, &rules).await;
+            while let Some((rules, block, more)) = armed.recv().await {
+                let reply = pop.next(block, &rules, more).await;
                 // A failure is told when nothing more can come from the old connection: what it
                 // leased after the dispatcher has read back its leases would never be found.
                 if let Err(error) = &reply {
@@ -71,11 +74,11 @@ impl Pops {
         Self { arm, unblocker, task }
     }
 
-    /// Sends one pop out, which blocks for so long and sorts requests of limited names. Its end
-    /// comes as a [`Popped`].
-    pub(crate) fn arm(&self, rules: &Arc<[Rule]>, block: Duration) {
+    /// Sends one pop out, which blocks for so long and sorts requests of limited names; `more`: in a
+    /// queue with more than plain requests. Its end comes as a [`Popped`].
+    pub(crate) fn arm(&self, rules: &Arc<[Rule]>, block: Duration, more: bool) {
         // Never full: the dispatcher arms again only after the end of the last.
-        let _ = self.arm.try_send((rules.clone(), block));
+        let _ = self.arm.try_send((rules.clone(), block, more));
     }
 
     /// Ends the task and makes sure that nothing it has sent is carried out any more: an element

@@ -41,6 +41,8 @@ pub(crate) struct Queue {
     pub(crate) pops: Pops,
     /// Its length at the last look; `None` before the first and after a failure.
     pub(crate) length: Option<usize>,
+    /// Whether it has more than plain requests, as the last turn or pop said.
+    pub(crate) more: bool,
     /// Whether a blocked pop is out.
     pub(crate) popping: bool,
     /// Whether its fetch loop goes round.
@@ -80,6 +82,7 @@ impl Queue {
             keys,
             pops,
             length: None,
+            more: false,
             popping: false,
             fetch: Fetch::new(),
             unsure: false,

@@ -26,6 +26,7 @@ pub(crate) struct Part {
     parked: Vec<String>,
     rules: Arc<[Rule]>,
     read_back: bool,
+    more: bool,
     serial: u64,
     again: bool,
     outcomes: Vec<Outcome>,
@@ -109,6 +110,7 @@ pub(crate) fn plan(
             parked,
             rules: rules.clone(),
             read_back,
+            more: queue.more,
             serial,
             again,
             outcomes,
@@ -164,6 +166,9 @@ async fn replies(
         outcomes: &part.outcomes,
         serial: part.serial,
         again: part.again,
+        more: part.more,
+        // What a lost pop has left there is found with all else that is in doubt.
+        inbox: part.take > 0 || part.read_back || part.outcomes.is_empty(),
     });
     let cycles: Vec<Cycle<'_>> = cycles.collect();
     let replies = link.cycle(&cycles, WITHIN).await?.into_iter().zip(held);
@@ -191,6 +196,7 @@ impl Part {
             parked: Vec::new(),
             rules: Arc::from([]),
             read_back: false,
+            more: false,
             serial,
             again: false,
             outcomes: outcome.into_iter().collect(),

@@ -9,10 +9,20 @@ use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 use crate::tidy::files::{self, SourceFile};
 use crate::workspace::{Workspace, run as succeeds, verdict};
 
-/// The script that settles, and what keeps whoever has lost a lease from settling in it.
-const SCRIPT: &str = "common/src/store/lua/cycle.lua";
-const FENCE: &str = "if redis.call('HDEL', KEYS[3], id) == 0 then return '0' end";
-const NO_FENCE: &str = "redis.call('HDEL', KEYS[3], id)";
+/// The scripts that settle, each with what keeps whoever has lost a lease from settling in it, and
+/// what is put there instead.
+const FENCES: &[(&str, &str, &str)] = &[
+    (
+        "common/src/store/lua/cycle.lua",
+        "if redis.call('HDEL', KEYS[3], id) == 0 then return '0' end",
+        "redis.call('HDEL', KEYS[3], id)",
+    ),
+    (
+        "common/src/store/lua/plain.lua",
+        "local owned = of_ids('HDEL', KEYS[3]) < count and fence()",
+        "of_ids('HDEL', KEYS[3]); local owned",
+    ),
+];
 
 /// Five minutes with the usual attacks: 60 kills, 15 stops, 10 restarts of Redis, 20 cuts.
 pub(super) fn run(workspace: &Workspace) -> miette::Result<ExitCode> {
@@ -25,15 +35,17 @@ pub(super) fn run(workspace: &Workspace) -> miette::Result<ExitCode> {
 pub(super) fn without_fence(workspace: &Workspace) -> miette::Result<ExitCode> {
     let copy = workspace.target_dir()?.join("without-fence");
     copy_sources(workspace.root(), &copy)?;
-    let script = copy.join(SCRIPT);
-    let text = std::fs::read_to_string(&script).into_diagnostic()?;
-    if !text.contains(FENCE) {
-        return Err(miette!(
-            help = "mend it in xtask/src/long/chaos.rs",
-            "{SCRIPT} has no {FENCE}"
-        ));
+    for (script, fence, without) in FENCES {
+        let path = copy.join(script);
+        let text = std::fs::read_to_string(&path).into_diagnostic()?;
+        if !text.contains(fence) {
+            return Err(miette!(
+                help = "mend it in xtask/src/long/chaos.rs",
+                "{script} has no {fence}"
+            ));
+        }
+        std::fs::write(&path, text.replace(fence, without)).into_diagnostic()?;
     }
-    std::fs::write(&script, text.replace(FENCE, NO_FENCE)).into_diagnostic()?;
     let mut cargo = workspace.cargo();
     // A folder of its own: these programs must not be taken for those of the workspace.
     cargo.current_dir(&copy).env("CARGO_TARGET_DIR", copy.join("target"));

@@ -1,5 +1,6 @@
 -- Purpose: one worker's turn on one queue: settle what has ended, then lease what it has room
---   for. Both in one script, so that a busy worker needs one command a turn.
+--   for. Both in one script, so that a busy worker needs one command a turn. Whatever can be in a
+--   queue; most turns meet none of it, and go by plain.lua.
 -- KEYS: 1 queue list, 2 inbox list, 3 leases (hash), 4 live (hash), 5 dead (stream), 6 names
 --   (zset), 7 parked names (set), 8 workers (zset), 9 turn of this worker (string), 10 paused
 --   (string), 11 history (hash), 12 cancelled (zset), 13 slots (hash), 14 limited names (hash),
@@ -18,20 +19,18 @@
 --   frame if there is a key), back (to the head of the queue), rerun (the same, and it counts as
 --   a run), retry (to the schedule; and push the frame if there is a key), unknown (park it if a
 --   live worker maps the name, else answer or bury; reason is the key index of the parked list)
--- Returns: {results, length, parked, {id, raw, mark, ...}, state, ready, due}. results: one
+-- Returns: {results, length, parked, {id, raw, mark, ...}, state, ready, due, more}. results: one
 --   character per outcome: '1' settled, '0' refused, since the lease is gone, 'P' parked. length:
 --   of the queue afterwards. parked: how many names have parked requests. Then what was leased;
 --   mark: 'C' cancelled, else its record (JSON) or empty. state: 1 the queue is paused, 2 the
 --   worker's own lease has ended (it has to say first that it lives), else 0; nothing is leased
 --   then. ready: 1 if sorted requests could go on. due: when a rate allows the next one (ms), 0
---   for none.
+--   for none. more: 0 if plain.lua will do for the next turn.
 -- Derived keys: response:<id> of callers that joined a call; limited:<name>:<key>, turns:<name>,
 --   held:<name>, running:<name>:<key>, rate:<name>:<key> of limited names.
 -- Cost: O(outcomes + taken); with limited names O(up to 1,000 sorted, of no more bytes than may be
 --   taken) more. An element without a readable id or with a live one is buried here, since it
 --   cannot be leased.
-local worker, take, max_bytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local dead_max, dead_age, base = ARGV[4], tonumber(ARGV[5]), ARGV[6]
 local parked_count, limit_count = tonumber(ARGV[9]), tonumber(ARGV[10])
 local outcome_count = tonumber(ARGV[11])
 
@@ -45,39 +44,9 @@ if redis.call('EXISTS', KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14]) > 0 th
   has_limited = redis.call('EXISTS', KEYS[14]) == 1
 end
 
-local function bury(raw, id, code, reason, history)
-  -- What is far over any limit is kept in part: a dead letter is for people to read.
-  if #raw > 4194304 then raw = string.sub(raw, 1, 65536) end
-  local entry = { 'id', id, 'code', code, 'reason', reason, 'worker', worker, 'request', raw }
-  if history then
-    entry[11], entry[12] = 'history', history
-  end
-  redis.call('XADD', KEYS[5], 'MAXLEN', '~', dead_max, '*', unpack(entry))
-  redis.call('XTRIM', KEYS[5], 'MINID', '~', string.format('%.0f', now_ms() - dead_age))
-  redis.call('PEXPIRE', KEYS[5], dead_age)
-end
-
 -- Settling ------------------------------------------------------------------------------------
 
-local ended, announced, freed = {}, {}, {}
-
--- The notification is made here, from answers whose fence held, and nowhere else.
--- A script that fails half-way is not undone: what others can make fail must not end it. Somebody
--- may have put something else at the response key; the answer is then kept for people.
-local function push(key, frame, ttl, channel, id)
-  local pushed = redis.pcall('RPUSH', key, frame)
-  if type(pushed) == 'table' and pushed.err then
-    return bury(frame, id, 'invalid_request', 'something else than a list lies at its response key')
-  end
-  redis.call('PEXPIRE', key, ttl)
-  if not channel then return end
-  local note = announced[channel] or { size = 0 }
-  announced[channel] = note
-  local text = frame
-  if #text > 8192 or note.size + #text > 262144 then text = '"' .. id .. '"' end
-  note.size = note.size + #text
-  note[#note + 1] = text
-end
+local ended, freed = {}, {}
 
 -- Answers who has joined the call, and keeps its end for who comes later.
 local function end_call(record, id, frame, ttl)
@@ -180,12 +149,7 @@ local function settle(at)
   return '1'
 end
 
-local results = false
-if ARGV[8] == '1' then
-  -- Has this very turn taken effect already? Then what it said then holds.
-  local serial, said = string.match(redis.call('GET', KEYS[9]) or '', '^(%S+) (%S*)$')
-  if serial == ARGV[7] then results = said end
-end
+local results = said_before(KEYS[9])
 if not results then
   local said, at = {}, 12 + 2 * parked_count + 6 * limit_count
   for i = 1, outcome_count do
@@ -200,25 +164,11 @@ end
 for i = 1, #ended, 500 do
   redis.call('HDEL', KEYS[4], unpack(ended, i, math.min(i + 499, #ended)))
 end
-for channel, note in pairs(announced) do
-  -- May be forbidden to this user; the keys are the truth.
-  redis.pcall('SPUBLISH', channel, '[' .. table.concat(note, ',') .. ']')
-end
+announce()
 
 -- Leasing -------------------------------------------------------------------------------------
 
 local taken, count, seen, bytes, leases = {}, 0, 0, 0, {}
-
-local function id_of(raw)
-  local id = string.match(raw, '^%s*{%s*"id"%s*:%s*"([%w_-]+)"')
-  if not id then
-    local ok, request = pcall(cjson.decode, raw)
-    if ok and type(request) == 'table' and type(request.id) == 'string' then
-      id = string.match(request.id, '^[%w_-]+$')
-    end
-  end
-  return id and #id <= 64 and id
-end
 
 -- The id, if the request is this worker's now.
 local function lease(raw)
@@ -227,7 +177,7 @@ local function lease(raw)
   if not id then
     bury(raw, '', 'invalid_request', 'not a JSON object with an `id` of 1 to 64 of [A-Za-z0-9_-]')
     return nil
-  elseif redis.call('HSETNX', KEYS[4], id, worker) == 0 then
+  elseif redis.call('HSETNX', KEYS[4], id, holder(worker)) == 0 then
     bury(raw, id, 'invalid_request', 'a live request of this queue has the same id')
     return nil
   end
@@ -466,4 +416,5 @@ for name in pairs(freed) do
 end
 
 return { results, redis.call('LLEN', KEYS[1]), redis.call('SCARD', KEYS[7]), taken,
-  state, ready, due }
+  state, ready, due,
+  redis.call('EXISTS', KEYS[7], KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14]) }

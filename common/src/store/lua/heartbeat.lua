@@ -20,8 +20,8 @@ local known = redis.call('ZSCORE', KEYS[1], ARGV[1]) and 1 or 0
 if redis.call('EXISTS', KEYS[1]) == 0 then
   -- The registry was lost, or nobody was here for longer than it is kept: whoever still has
   -- leases is dead.
-  for _, worker in ipairs(redis.call('HVALS', KEYS[5])) do
-    redis.call('ZADD', KEYS[1], 'NX', past, worker)
+  for _, of in ipairs(redis.call('HVALS', KEYS[5])) do
+    redis.call('ZADD', KEYS[1], 'NX', past, worker_of(of))
   end
 end
 redis.call('ZADD', KEYS[1], ends, ARGV[1])
@@ -44,7 +44,7 @@ end
 local held = redis.call('HLEN', KEYS[6])
 local some = redis.call('HRANDFIELD', KEYS[5], 16, 'WITHVALUES')
 for i = 1, #some, 2 do
-  local id, worker = some[i], some[i + 1]
+  local id, worker = some[i], worker_of(some[i + 1])
   if redis.call('HEXISTS', base .. ':leases:' .. worker, id) == 0 then
     redis.call('HDEL', KEYS[5], id)
   else
@@ -53,7 +53,7 @@ for i = 1, #some, 2 do
 end
 if held > redis.call('HLEN', KEYS[5]) then
   for _, id in ipairs(redis.call('HKEYS', KEYS[6])) do
-    redis.call('HSETNX', KEYS[5], id, ARGV[1])
+    redis.call('HSETNX', KEYS[5], id, holder(ARGV[1]))
   end
 end
 

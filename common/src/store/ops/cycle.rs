@@ -1,4 +1,5 @@
-//! `cycle.lua`: settle what has ended, lease what there is room for.
+//! `cycle.lua`: settle what has ended, lease what there is room for. Where nothing special is in the
+//! queue the same is done by `plain.lua`, see `plain.rs`.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -7,13 +8,13 @@ use redis::{Cmd, Value};
 use serde::Deserialize;
 
 use super::outcome::{Outcome, Row};
-use super::{Whole, read};
+use super::{Whole, plain, read};
 use crate::limits::COMMAND_BYTES;
 use crate::settings::Limit;
 use crate::store::error::StoreError;
 use crate::store::keys::QueueKeys;
 use crate::store::link::Link;
-use crate::store::script::CYCLE;
+use crate::store::script::{CYCLE, PLAIN, Script};
 
 /// A worker's key names on one queue, made once.
 #[derive(Debug, Clone)]
@@ -26,9 +27,11 @@ pub struct WorkerKeys {
     pub(super) list: String,
     /// What stands in front of every call of the script.
     fixed: [String; 18],
-    worker: String,
-    dead_max: u64,
-    dead_age_ms: u64,
+    /// The same of `plain.lua`.
+    pub(super) plain: [String; 13],
+    pub(super) worker: String,
+    pub(super) dead_max: u64,
+    pub(super) dead_age_ms: u64,
 }
 
 impl WorkerKeys {
@@ -57,6 +60,21 @@ impl WorkerKeys {
                 queue.schedule(),
                 queue.scheduled(),
             ],
+            plain: [
+                list.clone(),
+                inbox.clone(),
+                leases.clone(),
+                queue.live(),
+                queue.dead(),
+                queue.workers(),
+                queue.turn(worker),
+                queue.paused(),
+                queue.history(),
+                queue.cancelled(),
+                queue.slots(),
+                queue.limited_names(),
+                queue.parked_names(),
+            ],
             leases,
             inbox,
             list,
@@ -70,6 +88,7 @@ impl WorkerKeys {
     /// The same, for a worker whose registry is that of another queue.
     pub(super) fn registered_at(mut self, queue: &QueueKeys) -> Self {
         self.fixed[7] = queue.workers();
+        self.plain[5] = queue.workers();
         self
     }
 }
@@ -149,6 +168,8 @@ pub struct CycleReply {
     pub ready: bool,
     /// When a rate allows the next of them, Redis time in ms.
     pub due_ms: Option<u64>,
+    /// Whether the queue has more than plain requests, see [`Cycle::more`].
+    pub more: bool,
 }
 
 /// A limited name, and how many of its requests the worker has room for.
@@ -190,17 +211,41 @@ pub struct Cycle<'a> {
     pub serial: u64,
     /// Whether the same turn was sent before, and its reply was lost.
     pub again: bool,
+    /// Whether the turn before said so: then the script that can do all is asked at once. Without it
+    /// such a turn takes one round trip more.
+    pub more: bool,
+    /// Whether what a blocked pop may have left in the inbox is leased, as is all that is taken.
+    /// Without it, and with nothing to take, the turn only settles.
+    pub inbox: bool,
 }
 
 impl<'a> Cycle<'a> {
     /// A turn that settles nothing and knows no limits.
     #[must_use]
     pub fn take(keys: &'a WorkerKeys, take: usize) -> Self {
-        Self { keys, take, parked: &[], rules: &[], outcomes: &[], serial: 0, again: false }
+        Self {
+            keys,
+            take,
+            parked: &[],
+            rules: &[],
+            outcomes: &[],
+            serial: 0,
+            again: false,
+            more: false,
+            inbox: true,
+        }
     }
 
-    /// The script call.
-    pub(super) fn call(&self) -> Cmd {
+    /// The script to ask first, and its call.
+    pub(super) fn call(&self) -> (&'static Script, Cmd) {
+        match self.plain_call() {
+            Some(call) => (&PLAIN, call),
+            None => (&CYCLE, self.full_call()),
+        }
+    }
+
+    /// The call of the script that can do all.
+    pub(super) fn full_call(&self) -> Cmd {
         let own = self.keys;
         let mut keys: Vec<Cow<'_, str>> = own.fixed.iter().map(|key| key.as_str().into()).collect();
         let first_list = keys.len();
@@ -224,21 +269,11 @@ impl<'a> Cycle<'a> {
 /// Reads the script's answer to a turn with so many `outcomes`.
 pub(super) fn reply(value: Value, outcomes: usize) -> Result<CycleReply, StoreError> {
     type Taken = Vec<(String, Vec<u8>, Vec<u8>)>;
-    type Raw = (String, Whole, Whole, Taken, i64, i64, Whole);
-    let (results, length, parked, leased, state, ready, due): Raw = read("cycle", value)?;
-    // An outcome without a result would never be settled, and never asked for again.
-    if results.len() != outcomes {
-        return Err(StoreError::Unexpected("cycle"));
-    }
-    let settled = results.chars().map(|result| match result {
-        '1' => Ok(Settled::Yes),
-        '0' => Ok(Settled::LeaseLost),
-        'P' => Ok(Settled::Parked),
-        _ => Err(StoreError::Unexpected("cycle")),
-    });
+    type Raw = (String, Whole, Whole, Taken, i64, i64, Whole, i64);
+    let (results, length, parked, leased, state, ready, due, more): Raw = read("cycle", value)?;
     let leased = leased.into_iter();
     Ok(CycleReply {
-        settled: settled.collect::<Result<_, _>>()?,
+        settled: settled("cycle", &results, outcomes)?,
         length: length.count(),
         parked: parked.count(),
         leased: leased.map(|(id, raw, mark)| Leased { id, raw, mark: Mark::read(&mark) }).collect(),
@@ -246,7 +281,27 @@ pub(super) fn reply(value: Value, outcomes: usize) -> Result<CycleReply, StoreEr
         expired: state == 2,
         ready: ready == 1,
         due_ms: (due.0 > 0).then_some(due.0),
+        more: more > 0,
     })
+}
+
+/// What a script said of so many `outcomes`, a character for each.
+pub(super) fn settled(
+    script: &'static str,
+    results: &str,
+    outcomes: usize,
+) -> Result<Vec<Settled>, StoreError> {
+    // An outcome without a result would never be settled, and never asked for again.
+    if results.len() != outcomes {
+        return Err(StoreError::Unexpected(script));
+    }
+    let settled = results.chars().map(|result| match result {
+        '1' => Ok(Settled::Yes),
+        '0' => Ok(Settled::LeaseLost),
+        'P' => Ok(Settled::Parked),
+        _ => Err(StoreError::Unexpected(script)),
+    });
+    settled.collect()
 }
 
 impl Link {
@@ -262,10 +317,31 @@ impl Link {
         cycles: &[Cycle<'_>],
         within: Duration,
     ) -> Result<Vec<Result<CycleReply, StoreError>>, StoreError> {
-        let calls: Vec<Cmd> = cycles.iter().map(Cycle::call).collect();
-        let values = self.run_all(&CYCLE, &calls, within).await?;
-        let replies = values.into_iter().zip(cycles);
-        Ok(replies.map(|(value, cycle)| reply(value?, cycle.outcomes.len())).collect())
+        let calls: Vec<_> = cycles.iter().map(Cycle::call).collect();
+        let values = self.run_all(&calls, within).await?;
+        let mut replies = Vec::with_capacity(cycles.len());
+        let mut left = Vec::new();
+        for (at, (value, cycle)) in values.into_iter().zip(cycles).enumerate() {
+            let outcomes = cycle.outcomes.len();
+            let is_plain = std::ptr::eq(calls[at].0, &*PLAIN);
+            replies.push(match value {
+                Ok(value) if is_plain => plain::reply(value, outcomes).map(|reply| {
+                    left.extend(reply.is_none().then_some(at));
+                    reply
+                }),
+                value => value.and_then(|value| reply(value, outcomes)).map(Some),
+            });
+        }
+        if !left.is_empty() {
+            let calls = left.iter().map(|at| (&*CYCLE, cycles[*at].full_call()));
+            let values = self.run_all(&calls.collect::<Vec<_>>(), within).await?;
+            for (at, value) in left.into_iter().zip(values) {
+                let outcomes = cycles[at].outcomes.len();
+                replies[at] = value.and_then(|value| reply(value, outcomes)).map(Some);
+            }
+        }
+        let missing = || StoreError::Unexpected("plain");
+        Ok(replies.into_iter().map(|reply| reply?.ok_or_else(missing)).collect())
     }
 }
 
@@ -277,7 +353,7 @@ mod tests {
     fn a_turn_that_does_not_say_what_became_of_each_outcome_is_an_error() {
         let (text, none) = (Value::BulkString(b"1P".into()), Value::Array(Vec::new()));
         let number = || Value::Int(0);
-        let said = [text, number(), number(), none, number(), number(), number()];
+        let said = [text, number(), number(), none, number(), number(), number(), number()];
         let said = Value::Array(said.into());
         assert_eq!(reply(said.clone(), 2).unwrap().settled, [Settled::Yes, Settled::Parked]);
         for outcomes in [0, 1, 3] {

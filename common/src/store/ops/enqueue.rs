@@ -52,9 +52,10 @@ impl Link {
             keys.parked_names(),
         ];
         let mut call = ENQUEUE.call(&own);
-        call.arg(max_length);
+        let waited = items.iter().map(|item| if item.waited { '1' } else { '0' });
+        call.arg(max_length).arg(waited.collect::<String>());
         for item in items {
-            call.arg(if item.waited { "1" } else { "0" }).arg(&item.envelope);
+            call.arg(&item.envelope);
         }
         let value = if forget.is_empty() {
             self.run(&ENQUEUE, &call, within).await?

@@ -10,8 +10,8 @@ use redis::{FromRedisValue, Value};
 use serde_json::Value as Json;
 
 use super::{
-    cancel, claim, cycle, enqueue, frame, heartbeat, held, letters, pause, place, probe, promote,
-    release, revive, served, tick,
+    cancel, claim, cycle, enqueue, frame, heartbeat, held, letters, pause, place, plain, probe,
+    promote, release, revive, served, tick,
 };
 use crate::store::error::StoreError;
 
@@ -28,6 +28,7 @@ pub const READERS: &[&str] = &[
     "letters",
     "pause",
     "place",
+    "plain",
     "probe",
     "promote",
     "release",
@@ -67,6 +68,10 @@ pub fn read(reader: &str, reply: &Json, asked: usize) -> Option<Result<Reading, 
         "letters" => letters::portion(value).map(|portion| list(&portion.letters)),
         "pause" => pause::changed(value).map(|changed| one(Box::new(changed))),
         "place" => place::placed(value).map(|placed| one(Box::new(placed))),
+        "plain" => plain::reply(value, asked).map(|reply| match reply {
+            Some(said) => Reading { count: Some(said.settled.len()), shown: format!("{said:?}") },
+            None => one(Box::new(reply)),
+        }),
         "probe" => probe::put(value).map(|()| one(Box::new(()))),
         "promote" => promote::promoted(value).map(|promoted| one(Box::new(promoted))),
         "release" => release::released(value).map(|released| one(Box::new(released))),

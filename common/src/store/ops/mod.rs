@@ -13,6 +13,7 @@ mod letters;
 mod outcome;
 mod pause;
 mod place;
+mod plain;
 mod pop;
 mod probe;
 mod promote;

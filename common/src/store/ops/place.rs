@@ -120,8 +120,8 @@ impl Link {
             keys.limited_names(),
             keys.parked_names(),
         ];
-        let calls = placements.iter().map(|placement| placement.call(keys, &own, max_length));
-        let values = self.run_all(&PLACE, &calls.collect::<Vec<_>>(), within).await?;
+        let call = |placement: &Placement| (&*PLACE, placement.call(keys, &own, max_length));
+        let values = self.run_all(&placements.iter().map(call).collect::<Vec<_>>(), within).await?;
         Ok(values.into_iter().map(|value| placed(value?)).collect())
     }
 }

@@ -1,6 +1,6 @@
 //! Waiting for a request on one queue: a blocked pop and the lease behind it, in one write.
 //!
-//! `BLMOVE` to the worker's inbox keeps the element safe in Redis; the `cycle.lua` call that
+//! `BLMOVE` to the worker's inbox keeps the element safe in Redis; the call of a turn's script that
 //! follows it in the same write runs as soon as the pop is served, without another round trip,
 //! so that what a blocked pop takes passes the same checks as what a busy worker takes.
 
@@ -9,15 +9,16 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, RedisResult, Value};
+use redis::{RedisResult, Value};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::cycle::{Cycle, CycleReply, Rule, WorkerKeys, reply};
+use super::plain;
 use crate::store::connection::{Connector, Peer, hedged};
 use crate::store::error::StoreError;
 use crate::store::link::Link;
-use crate::store::script::{self, CYCLE};
+use crate::store::script::{self, CYCLE, PLAIN};
 
 /// How much later than the blocking command's own time the connection counts as dead. A server
 /// may answer seconds late (go-redis issue 647).
@@ -55,7 +56,8 @@ impl BlockingPop {
     }
 
     /// Waits up to `block` for a request and leases it. The reply's `leased` is empty when none
-    /// came. One of the limited names of `rules` is sorted, and one whose turn it is leased.
+    /// came. One of the limited names of `rules` is sorted, and one whose turn it is leased. `more`
+    /// is [`Cycle::more`].
     ///
     /// Dropping the future closes the connection; an element that was on its way then lies in
     /// the inbox, which the next [`Cycle`] of this worker reads first.
@@ -68,12 +70,14 @@ impl BlockingPop {
         &mut self,
         block: Duration,
         rules: &[Rule],
+        more: bool,
     ) -> Result<CycleReply, StoreError> {
         if self.conn.is_none() || self.losses.has_changed().unwrap_or(true) {
             self.renew().await?;
         }
         let Some((mut conn, peer)) = self.conn.take() else { return Err(self.silent()) };
-        let lease = Cycle { rules, ..Cycle::take(&self.keys, 0) }.call();
+        let keys = self.keys.clone();
+        let lease = Cycle { rules, more, ..Cycle::take(&keys, 0) };
         let mut losses = self.losses.clone();
         let reply = tokio::select! {
             reply = timeout(block + GRACE, self.pop(&mut conn, block, &lease)) => {
@@ -109,6 +113,7 @@ impl BlockingPop {
         if last != 0 {
             self.connector.cut(&mut conn, last).await?;
         }
+        PLAIN.load(&mut conn).await?;
         CYCLE.load(&mut conn).await?;
         let id: i64 = redis::cmd("CLIENT").arg("ID").query_async(&mut conn).await?;
         self.unblocker.0.store(id, Ordering::Release);
@@ -119,19 +124,28 @@ impl BlockingPop {
         &self,
         conn: &mut MultiplexedConnection,
         block: Duration,
-        lease: &Cmd,
+        lease: &Cycle<'_>,
     ) -> Result<CycleReply, StoreError> {
+        let (script, call) = lease.call();
         let mut pipe = redis::pipe();
         pipe.ignore_errors().cmd("BLMOVE").arg(&self.keys.list).arg(&self.keys.inbox);
-        pipe.arg("LEFT").arg("RIGHT").arg(block.as_secs_f64()).add_command(lease.clone());
+        pipe.arg("LEFT").arg("RIGHT").arg(block.as_secs_f64()).add_command(call.clone());
         let values: Vec<RedisResult<Value>> = pipe.query_async(conn).await?;
         let mut values = values.into_iter();
         let (Some(popped), Some(leased)) = (values.next(), values.next()) else {
             return Err(StoreError::Unexpected("BLMOVE"));
         };
         let leased = match leased {
-            Err(error) if script::is_no_script(&error) => reply(CYCLE.run(conn, lease).await?, 0)?,
-            other => reply(other?, 0)?,
+            Err(error) if script::is_no_script(&error) => script.run(conn, &call).await?,
+            other => other?,
+        };
+        let leased = match std::ptr::eq(script, &*PLAIN) {
+            true => plain::reply(leased, 0)?,
+            false => Some(reply(leased, 0)?),
+        };
+        let leased = match leased {
+            Some(leased) => leased,
+            None => reply(CYCLE.run(conn, &lease.full_call()).await?, 0)?,
         };
         // What has been leased counts, whatever the pop said.
         match popped {

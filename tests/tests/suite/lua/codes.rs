@@ -135,3 +135,48 @@ async fn what_goes_back_and_is_leased_in_one_turn_has_its_record() {
     let record = Record { attempt: 3, fails: 0, crashes: 0 };
     assert_eq!((ids(&reply), reply.leased[0].mark.record), (vec!["a"], record));
 }
+
+#[tokio::test]
+async fn live_ids_are_kept_in_a_table() {
+    let mut store = Store::new().await;
+    for more in [false, true] {
+        store.more = more;
+        let own = store.worker("own");
+        store.push_ids(&["a"]).await;
+        assert_eq!(store.lease(&own, 1).await, ["a"]);
+        let encoding = redis::cmd("OBJECT").arg("ENCODING").arg(store.keys.live()).to_owned();
+        let encoding: String = encoding.query_async(&mut store.conn).await.unwrap();
+        assert_eq!(encoding, "hashtable", "a list would be searched for each id");
+        store.cycle(&own, 0, &[outcome("a", Settlement::Done)]).await;
+    }
+}
+
+/// Each of what only `cycle.lua` can deal with is met by a turn that hopes for the best.
+#[tokio::test]
+async fn what_is_more_than_plain_is_seen_by_the_plain_script() {
+    let mut store = Store::new().await;
+    let own = store.worker("own");
+    let keys = store.keys.clone();
+    assert!(!store.cycle(&own, 1, &[]).await.more);
+    let there = [
+        (keys.paused(), "SET x"),
+        (keys.history(), "HSET x {}"),
+        (keys.cancelled(), "ZADD 9e15 x"),
+        (keys.slots(), "HSET x x"),
+        (keys.limited_names(), "HSET x 1"),
+        (keys.parked_names(), "SADD x"),
+    ];
+    for (key, write) in there {
+        let mut words = write.split(' ');
+        let mut write = redis::cmd(words.next().unwrap());
+        write.arg(&key).arg(words.collect::<Vec<_>>());
+        let () = write.query_async(&mut store.conn).await.unwrap();
+        assert!(store.cycle(&own, 0, &[]).await.more, "{key}");
+        let () = store.conn.del(&key).await.unwrap();
+        assert!(!store.cycle(&own, 0, &[]).await.more, "{key}");
+    }
+    // A worker that has to say first that it lives is told so.
+    let () = store.conn.del(keys.workers()).await.unwrap();
+    let reply = store.link.cycle(&[Cycle::take(&own, 1)], WITHIN).await.unwrap().remove(0);
+    assert!(reply.unwrap().expired);
+}

@@ -91,7 +91,7 @@ async fn a_pop_that_blocks_meanwhile_still_leases_what_it_brings() {
     let own = Arc::new(store.worker("own"));
     store.lives(&own).await;
     let mut pop = BlockingPop::new(store.connector.clone(), own);
-    let popping = tokio::spawn(async move { pop.next(WITHIN, &[]).await });
+    let popping = tokio::spawn(async move { pop.next(WITHIN, &[], false).await });
     eventually("the pop to block", async || (blocked(&mut store.conn).await == 1).then_some(()))
         .await;
     flush(&mut store.conn).await;

@@ -1,0 +1,101 @@
+//! `plain.lua`: a turn where there is nothing but requests that nobody has met before.
+
+use redis::{Cmd, Value};
+
+use super::cycle::{Cycle, CycleReply, Leased, Mark, WorkerKeys, settled};
+use super::outcome::{Outcome, Settlement};
+use super::{Whole, read};
+use crate::limits::COMMAND_BYTES;
+use crate::request::ReplyTo;
+use crate::store::error::StoreError;
+use crate::store::script::PLAIN;
+
+/// A run of outcomes whose frames are pushed alike.
+#[derive(Default)]
+struct Run<'a> {
+    ttl_ms: u64,
+    channel: &'a str,
+    count: usize,
+    frames: Vec<&'a str>,
+}
+
+/// Where the frame of a plain outcome goes, if there is one; `None` if it is not plain.
+fn answer(outcome: &Outcome) -> Option<Option<(&ReplyTo, &str)>> {
+    match &outcome.settlement {
+        _ if outcome.call.is_some() => None,
+        Settlement::Answer { reply, frame } => Some(Some((reply, frame))),
+        Settlement::Done => Some(None),
+        Settlement::Bury { .. }
+        | Settlement::Back
+        | Settlement::Rerun { .. }
+        | Settlement::Retry { .. }
+        | Settlement::Unknown { .. } => None,
+    }
+}
+
+impl Cycle<'_> {
+    /// The call of `plain.lua`, if nothing speaks against it here. Redis has the last word.
+    pub(super) fn plain_call(&self) -> Option<Cmd> {
+        if self.more || !self.parked.is_empty() || !self.rules.is_empty() {
+            return None;
+        }
+        let mut runs: Vec<Run<'_>> = Vec::new();
+        for outcome in self.outcomes {
+            let answer = answer(outcome)?;
+            let (ttl_ms, channel, frame) = match answer {
+                Some((reply, frame)) => {
+                    (reply.ttl_ms, reply.notify.as_deref().unwrap_or_default(), Some(frame))
+                }
+                None => (0, "", None),
+            };
+            match runs.last_mut() {
+                Some(run) if run.ttl_ms == ttl_ms && run.channel == channel => {
+                    run.count += 1;
+                    run.frames.extend(frame);
+                }
+                _ => {
+                    let frames = frame.into_iter().collect();
+                    runs.push(Run { ttl_ms, channel, count: 1, frames });
+                }
+            }
+        }
+        let own: &WorkerKeys = self.keys;
+        let mut call = PLAIN.call(&own.plain);
+        call.arg(&own.worker);
+        match self.inbox {
+            true => call.arg(self.take),
+            false => call.arg(-1),
+        };
+        call.arg(COMMAND_BYTES).arg(own.dead_max).arg(own.dead_age_ms).arg(own.queue.base());
+        call.arg(self.serial).arg(i32::from(self.again)).arg(self.outcomes.len());
+        for outcome in self.outcomes {
+            call.arg(&outcome.id);
+        }
+        for run in runs {
+            call.arg(run.ttl_ms).arg(run.channel).arg(run.count).arg(run.frames);
+        }
+        Some(call)
+    }
+}
+
+/// Reads the script's answer to a turn with so many `outcomes`; `None`: nothing was done, since it
+/// takes `cycle.lua`.
+pub(super) fn reply(value: Value, outcomes: usize) -> Result<Option<CycleReply>, StoreError> {
+    type Raw = (String, Whole, Vec<(String, Vec<u8>)>);
+    if matches!(value, Value::Int(0)) {
+        return Ok(None);
+    }
+    let (results, length, leased): Raw = read("plain", value)?;
+    let leased = leased.into_iter();
+    Ok(Some(CycleReply {
+        settled: settled("plain", &results, outcomes)?,
+        length: length.count(),
+        leased: leased.map(|(id, raw)| Leased { id, raw, mark: Mark::default() }).collect(),
+        parked: 0,
+        paused: false,
+        expired: false,
+        ready: false,
+        due_ms: None,
+        more: false,
+    }))
+}
