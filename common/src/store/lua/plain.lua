@@ -6,16 +6,20 @@
 -- ARGV: 1 to 8 as in turn.lua, but 2 is -1 if nothing is leased, not even what lies in the inbox;
 --   9 count S of outcomes; S ids; then runs of outcomes in the order of the ids: ttl (ms; 0: nobody
 --   asked), channel (empty: none), count C, and C frames if somebody asked
--- Returns: {results, length, {id, raw, ...}} as cycle.lua; or 0, and nothing was done: it takes
---   cycle.lua
+-- Returns: {results, length, {id, raw, ...}} as cycle.lua; or 0, and nothing was settled or leased:
+--   it takes cycle.lua
 -- Derived keys: response:<id> of the outcomes.
 -- Cost: O(outcomes + taken).
-if redis.call('EXISTS', unpack(KEYS, 8, 13)) > 0 then return 0 end
 local count = tonumber(ARGV[9])
 if take >= 0 then
   local alive = redis.call('ZSCORE', KEYS[6], worker)
-  if not alive or tonumber(alive) <= now_ms() then return 0 end
+  if not alive or tonumber(alive) <= now_ms() then
+    -- Its worker may stand still behind a blocked pop, and not come to call cycle.lua.
+    while redis.call('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT') do end
+    return 0
+  end
 end
+if redis.call('EXISTS', unpack(KEYS, 8, 13)) > 0 then return 0 end
 
 -- Settling ------------------------------------------------------------------------------------
 

@@ -130,7 +130,8 @@ async fn a_probe_that_is_not_settled_turns_it_red() {
     served.becomes(200).await;
     // Only the connection of the turns stands still: pops and heartbeats go on.
     let held = proxy.hold_reply(|exchange| {
-        exchange.asks("EVALSHA") && exchange.asks(":probe:") && exchange.asks("done")
+        // A turn that only settles.
+        exchange.asks("EVALSHA") && exchange.asks(":probe:") && exchange.asks("\r\n-1\r\n")
     });
     let red = served.becomes(503);
     let (held, red) = tokio::join!(held, red);
