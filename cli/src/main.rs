@@ -23,6 +23,10 @@ use redcall_client::{Client, Settings, StoreError};
 use redcall_common::report::Problem;
 use tokio::runtime::Runtime;
 
+/// As in the worker: calls are many small allocations.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Call named jobs over Redis; look at queues and workers.
 ///
 /// Exit codes: 0 done, 1 the call ended with an error, not all was done or doctor or chaos found

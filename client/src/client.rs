@@ -74,6 +74,13 @@ pub(crate) struct Route {
     announced: OnceCell<()>,
 }
 
+impl Route {
+    /// Whether nothing is left for [`Inner::prepare`] to do.
+    pub(crate) fn is_ready(&self, waits: bool) -> bool {
+        self.announced.initialized() && (!waits || self.subscribed.initialized())
+    }
+}
+
 impl Client {
     /// Connects to the Redis at `url` with default settings.
     ///

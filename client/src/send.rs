@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::{Either, join_all, select};
+use futures_util::future::{BoxFuture, Either, join_all, select};
 use redcall_common::durability::Durability;
 use redcall_common::frame::Frame;
 use redcall_common::store::keys::QueueKeys;
-use tokio::sync::mpsc::error::SendError;
+use tokio::sync::mpsc::error::{SendError, TrySendError};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
@@ -67,9 +67,9 @@ impl Request {
     /// As [`Client::call`].
     pub async fn send(self) -> Result<Receipt, CallError> {
         let inner = self.client.inner.clone();
-        let (outgoing, leaving) = self.prepare_leave(Manner::Send).await?;
-        let group = Group::of(&leaving.ready, false, outgoing);
-        beside(inner.dispatch(group), leaving.finish()).await
+        let (outgoing, mut leaving) = self.prepare_leave(Manner::Send).await?;
+        let dispatching = inner.dispatch(Group::of(&leaving.ready, false, outgoing));
+        beside(dispatching, leaving.finish()).await
     }
 
     /// Queues the request and waits for its answer.
@@ -79,9 +79,9 @@ impl Request {
     /// As [`Client::call_and_wait`].
     pub async fn wait(self) -> Result<Response, CallError> {
         let inner = self.client.inner.clone();
-        let (outgoing, waiting) = self.prepare_wait()?;
-        let group = Group::of(&waiting.ready, true, outgoing);
-        beside(inner.dispatch(group), waiting.finish()).await
+        let (outgoing, mut waiting) = self.prepare_wait()?;
+        let dispatching = inner.dispatch(Group::of(&waiting.ready, true, outgoing));
+        beside(dispatching, waiting.finish()).await
     }
 
     /// Queues the request and follows its frames to the end.
@@ -110,11 +110,11 @@ impl Request {
     /// [`Request::timeout`] was called.
     pub async fn submit(self) -> Result<Ticket, CallError> {
         let client = self.client.clone();
-        let (outgoing, leaving) = self.prepare_leave(Manner::Submit).await?;
+        let (outgoing, mut leaving) = self.prepare_leave(Manner::Submit).await?;
         let (id, response_key) = (leaving.ready.id.clone(), leaving.ready.response_key.clone());
         let origin = leaving.ready.origin();
-        let group = Group::of(&leaving.ready, false, outgoing);
-        let receipt = beside(client.inner.dispatch(group), leaving.finish()).await?;
+        let dispatching = client.inner.dispatch(Group::of(&leaving.ready, false, outgoing));
+        let receipt = beside(dispatching, leaving.finish()).await?;
         Ok(Ticket { client, origin, id, durability: receipt.durability, response_key })
     }
 
@@ -169,7 +169,8 @@ impl Group {
 }
 
 impl Leaving {
-    async fn finish(mut self) -> Result<Receipt, CallError> {
+    /// To be called once.
+    async fn finish(&mut self) -> Result<Receipt, CallError> {
         let joined = match timeout_at(self.ready.deadline, &mut self.confirmed).await {
             Ok(Ok(done)) => done?,
             Ok(Err(_)) if self.handover.give_up() => return Err(CallError::stopped()),
@@ -179,22 +180,27 @@ impl Leaving {
             Err(_) => self.confirmed.try_recv().unwrap_or_else(|_| Err(CallError::unheard()))?,
         };
         let Self { client, ready, level, way, .. } = self;
-        let Inner { confirmers, link, .. } = &*client.inner;
         let keys = &ready.route.keys;
-        let durability = confirmers.reached(link, keys, level, way, ready.deadline).await;
+        let durability = match way.take() {
+            None => Durability::Memory,
+            way => {
+                let Inner { confirmers, link, .. } = &*client.inner;
+                Box::pin(confirmers.reached(link, keys, *level, way, ready.deadline)).await
+            }
+        };
         let (queue, attached) = (keys.name().to_owned(), joined.is_some());
-        let id = joined.unwrap_or(ready.id);
+        let id = joined.unwrap_or_else(|| std::mem::take(&mut ready.id));
         Ok(Receipt { id, queue, durability, attached })
     }
 }
 
 impl Waiting {
-    async fn finish(self) -> Result<Response, CallError> {
-        // In this order, so that the guard goes before the client, as in the struct.
-        let Self { client, ready, mut guard, mut answer } = self;
+    /// To be called once.
+    async fn finish(&mut self) -> Result<Response, CallError> {
+        let Self { client, ready, guard, answer } = self;
         let over = tokio::select! {
             biased;
-            answer = &mut answer => Either::Left(answer),
+            answer = &mut *answer => Either::Left(answer),
             over = ready.over() => Either::Right(over),
         };
         let frame = match over {
@@ -205,15 +211,17 @@ impl Waiting {
                     (Ok(just_come), _) => just_come?,
                     (Err(_), Over::Cancelled) => return Err(stage.why_cancelled()),
                     (Err(_), Over::Late) => {
-                        let frame = client.too_late(stage, &ready).await?;
+                        // Boxed: it is rare, and every wait would be as large.
+                        let frame = Box::pin(client.too_late(stage, ready)).await?;
                         guard.answered();
                         frame
                     }
                 }
             }
         };
-        client.inner.forget(&ready.route.keys, &ready.response_key);
-        Response::from_frame(frame, ready.response_key)
+        let key = std::mem::take(&mut ready.response_key);
+        client.inner.forget(&ready.route.keys, &key);
+        Response::from_frame(frame, key)
     }
 }
 
@@ -240,12 +248,15 @@ impl Ready {
     }
 }
 
-/// Polls `work` beside what is `wanted`; ends with the latter.
-async fn beside<T>(work: impl Future<Output = ()>, wanted: impl Future<Output = T>) -> T {
-    match select(pin!(work), pin!(wanted)).await {
-        Either::Left(((), wanted)) => wanted.await,
-        Either::Right((out, _)) => out,
+/// Polls `work`, if there is some left, beside what is `wanted`; ends with the latter.
+async fn beside<T>(work: Option<BoxFuture<'_, ()>>, wanted: impl Future<Output = T>) -> T {
+    let mut wanted = pin!(wanted);
+    if let Some(work) = work
+        && let Either::Right((out, _)) = select(work, wanted.as_mut()).await
+    {
+        return out;
     }
+    wanted.await
 }
 
 impl Client {
@@ -265,15 +276,16 @@ impl Client {
                 leaving
             }));
         }
-        let dispatching = join_all(groups.into_iter().map(|group| self.inner.dispatch(group)));
+        let dispatching = self.inner.dispatch_all(groups);
         let finishing = async {
             // Who has to hear how safe a request is asks together with the others.
             if leaving.iter().flatten().any(|leaving| leaving.way.is_some()) {
                 return join_all(leaving.into_iter().map(async |it| it?.finish().await)).await;
             }
-            each(leaving, |leaving| leaving.ready.deadline, Leaving::finish).await
+            let finish = async |mut leaving: Leaving| leaving.finish().await;
+            each(leaving, |leaving| leaving.ready.deadline, finish).await
         };
-        beside(dispatching.map(drop), finishing).await
+        beside(dispatching, finishing).await
     }
 
     /// Queues all `requests`, made by this client, and waits for all answers; one outcome each,
@@ -293,9 +305,9 @@ impl Client {
                 waiting
             }));
         }
-        let dispatching = join_all(groups.into_iter().map(|group| self.inner.dispatch(group)));
+        let dispatching = self.inner.dispatch_all(groups);
         let finishing = join_all(waiting.into_iter().map(async |waiting| waiting?.finish().await));
-        beside(dispatching.map(drop), finishing).await
+        beside(dispatching, finishing).await
     }
 
     /// The wait is over: why, after one look at the key itself in case the announcement was lost.
@@ -354,13 +366,38 @@ impl Inner {
         level: Durability,
         deadline: Instant,
     ) -> Result<Option<Way>, CallError> {
-        let found = timeout_at(deadline, self.confirmers.ready(&self.link, level, deadline)).await;
+        if level == Durability::Memory {
+            return Ok(None);
+        }
+        let finding = Box::pin(self.confirmers.ready(&self.link, level, deadline));
+        let found = timeout_at(deadline, finding).await;
         Ok(found.map_err(|_| CallError::not_sent())?.map_err(NotReady::from)?)
     }
 
-    /// Makes a queue ready and hands its requests to the sender. Who cannot be handed over hears
-    /// it; who has given up meanwhile is left out by the sender.
-    async fn dispatch(&self, group: Group) {
+    /// Hands requests to the sender, at once if their queue is ready and the sender has room; else
+    /// what is left to do. Who cannot be handed over hears it; who has given up meanwhile is left
+    /// out by the sender.
+    fn dispatch(&self, mut group: Group) -> Option<BoxFuture<'_, ()>> {
+        if group.route.is_ready(group.waits) {
+            match self.commands.try_send(Command::Enqueue(group.requests)) {
+                Ok(()) => return None,
+                // It hands back what it was given.
+                Err(TrySendError::Full(back) | TrySendError::Closed(back)) => {
+                    let Command::Enqueue(requests) = back else { return None };
+                    group.requests = requests;
+                }
+            }
+        }
+        Some(self.dispatch_slowly(group).boxed())
+    }
+
+    fn dispatch_all(&self, groups: Vec<Group>) -> Option<BoxFuture<'_, ()>> {
+        let left = groups.into_iter().filter_map(|group| self.dispatch(group));
+        let left: Vec<_> = left.collect();
+        (!left.is_empty()).then(|| join_all(left).map(drop).boxed())
+    }
+
+    async fn dispatch_slowly(&self, group: Group) {
         let Group { route, waits, deadline, requests } = group;
         if let Err(reason) = self.prepare(&route, waits, deadline).await {
             for outgoing in requests {

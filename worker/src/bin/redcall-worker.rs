@@ -14,6 +14,10 @@ use redcall_common::store::embedded::Embedded;
 use redcall_common::store::{Connector, Link, StoreError};
 use redcall_worker::{MappedJob, Worker, WorkerError, handler_runtime, init_log};
 
+/// A job is some dozens of small allocations, most of them freed by another thread.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Run jobs from Redis, as a settings file maps them.
 #[derive(Parser)]
 #[command(name = "redcall-worker", version)]
