@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 pub(super) type Counts = BTreeMap<String, u64>;
 
 /// A part that does so much more than it did is an error. What chance adds is below 0.1 %.
-const MOST_PERCENT: f64 = 5.0;
+const MOST_PERCENT: u64 = 5;
 
 /// `bench/instructions.json`.
 #[derive(Debug)]
@@ -92,18 +92,17 @@ impl Baseline {
                 let _ = writeln!(table, "{name:<28} {:>11} {now:>11} {:>9}", "-", "new");
                 continue;
             };
-            let percent = percent(*before, *now);
-            let mark = match percent {
-                percent if percent > MOST_PERCENT => {
-                    worse.push(name.as_str());
-                    " worse"
-                }
-                percent if percent < -MOST_PERCENT => {
-                    better.push(name.as_str());
-                    " better"
-                }
-                _ => "",
+            // Whole numbers, so that the bound is exactly where it is said to be.
+            let mark = if now * 100 > before * (100 + MOST_PERCENT) {
+                worse.push(name.as_str());
+                " worse"
+            } else if now * 100 < before * (100 - MOST_PERCENT) {
+                better.push(name.as_str());
+                " better"
+            } else {
+                ""
             };
+            let percent = percent(*before, *now);
             let _ = writeln!(table, "{name:<28} {before:>11} {now:>11} {percent:>+8.2}%{mark}");
         }
         let gone = self.counts.keys().filter(|name| all && !counts.contains_key(*name));

@@ -1,9 +1,11 @@
 #!/bin/sh
-# Runs the valgrind that stands beside this file, with the tools unpacked with it.
+# Runs the valgrind that stands beside this file, with the tools unpacked with it. Debian has them in
+# the first place, older and other systems in the second.
 here=${0%/*}
-for folder in "$here"/unpacked/usr/libexec/valgrind "$here"/unpacked/usr/lib/*/valgrind; do
-    if [ -d "$folder" ]; then
-        VALGRIND_LIB=$folder
+for tool in "$here"/unpacked/usr/libexec/valgrind/callgrind-* \
+    "$here"/unpacked/usr/lib/*/valgrind/callgrind-*; do
+    if [ -e "$tool" ]; then
+        VALGRIND_LIB=${tool%/*}
     fi
 done
 export VALGRIND_LIB
