@@ -17,6 +17,8 @@
 //!
 //! Running jobs is the worker's business; neither knows the other.
 
+#[doc(hidden)]
+pub mod benching;
 mod cancel;
 mod client;
 mod dead;

@@ -1,21 +1,25 @@
 //! The project's own commands, as `cargo xtask NAME`.
 //!
 //! One file per command, and what several of them use: `workspace.rs` (where things are, running
-//! cargo), `steps.rs` (several checks, one verdict), `redis_server.rs` and `python.rs` (what a
-//! fresh machine may lack). Nothing here is part of the product; only here may anything be
-//! downloaded.
+//! cargo), `steps.rs` (several checks, one verdict), `redis_server.rs`, `valgrind.rs` and
+//! `python.rs` (what a fresh machine may lack), `apt.rs` and `draft.rs` (how two of them are
+//! unpacked). Nothing here is part of the product; only here may anything be downloaded.
 
+mod apt;
 mod bench;
 mod check;
 mod demo;
+mod draft;
 mod fuzz;
 mod generate;
+mod instructions;
 mod long;
 mod python;
 mod redis_server;
 mod steps;
 mod test;
 mod tidy;
+mod valgrind;
 mod workspace;
 
 use std::process::ExitCode;
@@ -33,6 +37,8 @@ enum Task {
     Test(test::Args),
     /// Measure Redcall and the floors that Redis sets, side by side, in a release build.
     Bench(bench::Args),
+    /// Count the instructions of a call's inner parts, and compare with what was committed.
+    Instructions(instructions::Args),
     /// Check format, lints, documentation, house rules and generated parts, without running tests.
     Check,
     /// Run the fuzz targets for a while, from the corpus in fuzz/corpus.
@@ -52,6 +58,7 @@ fn main() -> miette::Result<ExitCode> {
         Task::Demo(args) => demo::run(&workspace, &args),
         Task::Test(args) => test::run(&workspace, &args),
         Task::Bench(args) => bench::run(&workspace, &args),
+        Task::Instructions(args) => instructions::run(&workspace, &args),
         Task::Check => check::run(&workspace),
         Task::Fuzz(args) => fuzz::run(&workspace, &args),
         Task::Tidy => tidy::run(&workspace),

@@ -33,13 +33,13 @@ pub use connection::Connector;
 pub use control::Control;
 pub use error::StoreError;
 pub use link::{Link, Sink, Standing};
-#[doc(hidden)]
-pub use ops::fuzzing;
 pub use ops::{
     Beat, BlockingPop, Cancellation, Claim, Claimed, Cycle, CycleReply, EndedCall, Enqueued,
     Heartbeat, Idempotency, Item, Leased, Mark, Outcome, Placed, Placement, Promoted, Pushed,
     Record, Released, Rule, Settled, Settlement, Tick, Ticked, Unblocker, Withdrawn, WorkerKeys,
 };
+#[doc(hidden)]
+pub use ops::{benching, fuzzing};
 pub use server::{Append, Clock, ServerInfo};
 pub use survey::{KeyCensus, StuckWorker};
 

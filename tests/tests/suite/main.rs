@@ -10,6 +10,7 @@ mod bad_input;
 mod bounds;
 mod calls;
 mod commands;
+mod costs;
 mod guarantees;
 mod isolation;
 mod kills;

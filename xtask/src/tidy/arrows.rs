@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("redcall-worker", &["redcall-common"]),
     ("redcall-chaos", &["redcall-client", "redcall-common", TESTKIT, "redcall-worker"]),
     ("redcall-bench", &["redcall-client", "redcall-common"]),
+    ("redcall-bench-inner", &["redcall-client", "redcall-common"]),
     ("redcall-cli", &["redcall-bench", "redcall-chaos", "redcall-client", "redcall-common"]),
     ("redcall-example", &["redcall-client", "redcall-common", "redcall-worker"]),
     // What it is held against it needs for its tests alone, but a table has no kinds.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::TryFutureExt;
-use redis::Value;
+use redis::{Cmd, Value};
 
 use super::{Whole, read};
 use crate::store::error::StoreError;
@@ -44,19 +44,7 @@ impl Link {
         forget: &[String],
         within: Duration,
     ) -> Result<Enqueued, StoreError> {
-        let own = [
-            keys.queue(),
-            keys.workers(),
-            keys.schedule(),
-            keys.limited_names(),
-            keys.parked_names(),
-        ];
-        let mut call = ENQUEUE.call(&own);
-        let waited = items.iter().map(|item| if item.waited { '1' } else { '0' });
-        call.arg(max_length).arg(waited.collect::<String>());
-        for item in items {
-            call.arg(&item.envelope);
-        }
+        let call = call(keys, max_length, items);
         let value = if forget.is_empty() {
             self.run(&ENQUEUE, &call, within).await?
         } else {
@@ -76,6 +64,19 @@ impl Link {
         };
         enqueued(value)
     }
+}
+
+/// The script call.
+pub(super) fn call(keys: &QueueKeys, max_length: u64, items: &[Item]) -> Cmd {
+    let own =
+        [keys.queue(), keys.workers(), keys.schedule(), keys.limited_names(), keys.parked_names()];
+    let mut call = ENQUEUE.call(&own);
+    let waited = items.iter().map(|item| if item.waited { '1' } else { '0' });
+    call.arg(max_length).arg(waited.collect::<String>());
+    for item in items {
+        call.arg(&item.envelope);
+    }
+    call
 }
 
 /// Reads the script's answer.

@@ -1,5 +1,6 @@
 //! The typed calls, one file per script of `lua/`: arguments in, result codes out.
 
+pub mod benching;
 mod cancel;
 mod claim;
 mod cycle;

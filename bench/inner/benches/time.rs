@@ -1,0 +1,63 @@
+//! How long the inner parts of a call take: `cargo bench --package redcall-bench-inner`.
+//!
+//! For people who make one of them faster. That none gets slower unnoticed is what `cargo xtask
+//! instructions` is for: it counts the instructions of the same parts.
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use redcall_bench_inner::calls::{Batch, Calls, Elements, With};
+use redcall_bench_inner::turns::{self, Answers, Ending, FAILED_ONCE, Leases, Turn};
+use redcall_bench_inner::waits::{Announcement, Callers, Frames};
+
+fn calls(criterion: &mut Criterion) {
+    for (name, with) in With::ALL {
+        let calls = Calls::new(with);
+        bench(criterion, &format!("envelope_encode/{name}"), |b| b.iter(|| calls.encode()));
+    }
+    for (name, with) in With::ALL {
+        let elements = Elements::new(with);
+        bench(criterion, &format!("envelope_decode/{name}"), |b| b.iter(|| elements.decode()));
+    }
+    let batch = Batch::new();
+    bench(criterion, "enqueue_command/waited", |b| b.iter(|| batch.command()));
+}
+
+fn turns(criterion: &mut Criterion) {
+    let answers = Answers::new();
+    bench(criterion, "frame_encode/result", |b| b.iter(|| answers.encode()));
+    for (name, ending) in Ending::ALL {
+        let turn = Turn::new(ending);
+        bench(criterion, &format!("cycle_command/{name}"), |b| b.iter(|| turn.command()));
+    }
+    for (name, record) in [("first", ""), ("again", FAILED_ONCE)] {
+        let leases = Leases::new(record);
+        bench(criterion, &format!("cycle_reply/{name}"), |b| {
+            b.iter_batched(|| leases.parse(), turns::read, BatchSize::SmallInput);
+        });
+    }
+    let leases = Leases::new("");
+    bench(criterion, "cycle_reply_parse/first", |b| b.iter(|| leases.parse()));
+}
+
+fn waits(criterion: &mut Criterion) {
+    let frames = Frames::new();
+    bench(criterion, "frame_parse/result", |b| b.iter(|| frames.parse()));
+    bench(criterion, "waiters_register/batch", |b| {
+        b.iter_batched_ref(Callers::new, Callers::register, BatchSize::SmallInput);
+    });
+    let announcement = Announcement::new();
+    bench(criterion, "answers_route/batch", |b| {
+        let hear = |callers: &mut Callers| callers.hear(&announcement);
+        b.iter_batched_ref(Callers::waiting, hear, BatchSize::SmallInput);
+    });
+}
+
+/// Measures one part: per batch, and how many calls per second that would be.
+fn bench(criterion: &mut Criterion, name: &str, run: impl FnMut(&mut criterion::Bencher<'_>)) {
+    let mut group = criterion.benchmark_group("inner");
+    group.throughput(Throughput::Elements(redcall_bench_inner::BATCH as u64));
+    group.bench_function(name, run);
+    group.finish();
+}
+
+criterion_group!(benches, calls, turns, waits);
+criterion_main!(benches);

@@ -1,0 +1,82 @@
+//! Waiters and the routing of answers to them, for `bench/benches/`.
+//!
+//! Not a part of the crate's interface. It is here because `pending` and `replies` are private; and
+//! it is always compiled, so that a part cannot change without its bench.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use redcall_common::frame::Frame;
+use redcall_common::store::keys::QueueKeys;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::cancel::Origin;
+use crate::error::CallError;
+use crate::pending::{Guard, Pending, Stage};
+use crate::replies::{self, Wanted};
+
+/// A client's waiters, without the client.
+pub struct Waiters {
+    pending: Pending,
+    queue: Arc<QueueKeys>,
+    waiting: Vec<(Guard, oneshot::Receiver<Result<Frame, CallError>>)>,
+    reread: mpsc::UnboundedSender<Wanted>,
+    wanted: mpsc::UnboundedReceiver<Wanted>,
+}
+
+impl Waiters {
+    /// None yet, of a client that calls on the queue of these keys.
+    #[must_use]
+    pub fn new(queue: QueueKeys) -> Self {
+        let (pending, _withdrawn) = Pending::new();
+        let (reread, wanted) = mpsc::unbounded_channel();
+        Self { pending, queue: Arc::new(queue), waiting: Vec::new(), reread, wanted }
+    }
+
+    /// Registers who waits for the request `id`, as a call does before it is sent.
+    pub fn register(&mut self, id: &str, response_key: &str) {
+        let origin = Origin { keys: self.queue.clone(), record: None, deadline: None };
+        let waiter = self.pending.wait_for(id, response_key, Stage::HandedIn, Some(origin));
+        self.waiting.push(waiter);
+    }
+
+    /// Marks the requests `ids` as sent, as the sender does.
+    pub fn mark_sent<'a>(&self, ids: impl Iterator<Item = &'a str>) {
+        for id in ids {
+            self.pending.mark_sent(id);
+        }
+    }
+
+    /// Everybody begins to wait: from now on an answer wakes a task.
+    pub fn park(&mut self) {
+        let mut context = Context::from_waker(Waker::noop());
+        for (_, answer) in &mut self.waiting {
+            let _ = Pin::new(answer).poll(&mut context);
+        }
+    }
+
+    /// Hears an announcement.
+    pub fn hear(&self, announcement: &[u8]) {
+        replies::announced(announcement, &self.pending, &self.reread);
+    }
+
+    /// Everybody takes what he has been given. How many answers that were.
+    #[must_use]
+    pub fn take(&mut self) -> usize {
+        let mut context = Context::from_waker(Waker::noop());
+        let answers = self.waiting.drain(..).filter_map(|(_guard, mut answer)| {
+            match Pin::new(&mut answer).poll(&mut context) {
+                Poll::Ready(Ok(Ok(frame))) => Some(frame),
+                _ => None,
+            }
+        });
+        answers.count()
+    }
+
+    /// Whether a response key would have to be read, because more is there than was announced.
+    #[must_use]
+    pub fn wants_more(&mut self) -> bool {
+        self.wanted.try_recv().is_ok()
+    }
+}
