@@ -144,8 +144,9 @@ impl Rig {
     fn command(&self, name: &str) -> miette::Result<Command> {
         let mut command = self.placement.pinned(&program(name)?)?;
         command.env("REDIS_URL", format!("redis://{}", self.address));
-        // How many jobs lie in a queue is what is measured: no cap.
-        command.env("REDCALL__LIMITS__MAX_LENGTH", "0");
+        // How many jobs lie in a queue is what is measured. Without any cap the scripts would not
+        // look at lengths: that would be another measurement.
+        command.env("REDCALL__LIMITS__MAX_LENGTH", "1000000000");
         Ok(command)
     }
 

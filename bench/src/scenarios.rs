@@ -57,6 +57,9 @@ pub(crate) struct Args {
     /// S7: how many jobs lie in a queue; some 140 bytes of memory each
     #[arg(long, default_value_t = 5_000_000, value_parser = some())]
     backlog: usize,
+    /// Divides the numbers of callers, for a first look
+    #[arg(long, hide = true, default_value_t = 1, value_parser = some())]
+    fewer: usize,
 }
 
 fn some() -> clap::builder::RangedU64ValueParser<usize> {
@@ -104,6 +107,11 @@ impl Args {
             }
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// How many callers there are where so many are wanted.
+    fn fewer(&self, callers: usize) -> usize {
+        (callers / self.fewer).max(1)
     }
 
     fn rig(&self, placement: Placement) -> miette::Result<Rig> {

@@ -164,21 +164,20 @@ impl Backlog {
         self.wire.ask(cut).map(drop).into_diagnostic()
     }
 
-    /// Adds `jobs`, lets the worker take as many, and says how many it took per second, from the
-    /// first that it was seen to take.
+    /// Adds `jobs`, lets the worker take as many, and says how many it took per second, from when
+    /// it was last seen full.
     fn drain(&mut self, jobs: usize) -> miette::Result<f64> {
         let full = self.amount + jobs;
         self.fill(full)?;
-        let _: serde_json::Value = self.rig.redcall(&["resume", ASIDE, "--json"])?;
         let began = Instant::now();
-        let mut first = None;
+        let mut since = began;
+        let _resuming = self.rig.start_redcall(&["resume", ASIDE])?;
         let rate = loop {
             let (now, length) = (Instant::now(), self.length()?);
-            if length < full {
-                let (since, from) = *first.get_or_insert((now, length));
-                if length <= self.amount && now > since {
-                    break (from - length) as f64 / (now - since).as_secs_f64();
-                }
+            if length >= full {
+                since = now;
+            } else if length <= self.amount {
+                break (full - length) as f64 / (now - since).as_secs_f64();
             }
             if began.elapsed() > WITHIN {
                 return Err(miette!("{length} jobs are still there after {WITHIN:?}"));

@@ -20,6 +20,7 @@ pub(super) struct Load {
 
 impl Load {
     pub(super) fn of(callers: usize, args: &Args) -> Self {
+        let callers = args.fewer(callers);
         Self { callers, lasts_ms: args.lasts, pause_ms: 0, more: Vec::new() }
     }
 
@@ -51,7 +52,11 @@ impl Load {
 
     /// A moment of it: everything is loaded and connected then.
     fn warm(&self) -> Self {
-        let lasts_ms = if self.pause_ms == 0 { self.lasts_ms.min(500) } else { 1 };
+        // Of paused callers one call each.
+        let lasts_ms = match self.pause_ms {
+            0 => self.lasts_ms.min(500),
+            pause => pause / 2 + 1,
+        };
         Self { lasts_ms, ..self.clone() }
     }
 }
@@ -77,7 +82,8 @@ impl Who {
 
     /// F2.
     pub(super) fn f2(callers: usize, args: &Args) -> Self {
-        let call = ["literal-call".to_owned(), args.lasts.to_string(), callers.to_string()];
+        let callers = args.fewer(callers).to_string();
+        let call = ["literal-call".to_owned(), args.lasts.to_string(), callers];
         Self::Floor { answer: vec!["literal-answer".to_owned()], call: call.to_vec() }
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn enqueue(
     callers: usize,
     batch: usize,
 ) -> miette::Result<JobFigures> {
-    let (callers, batch) = (callers.to_string(), batch.to_string());
+    let (callers, batch) = (args.fewer(callers).to_string(), batch.to_string());
     let lasts = format!("{}ms", args.lasts.min(1000));
     let enqueue = ["bench", "enqueue", "--json", "--queue", ASIDE, "--callers", &callers];
     rig.redcall(&[&enqueue[..], &["--batch", &batch, "--duration", &lasts]].concat())

@@ -13,8 +13,9 @@ const DELAY: Duration = Duration::from_millis(1);
 pub(super) fn run(args: &Args) -> miette::Result<()> {
     let placement = Placement::Own;
     println!(
-        "{CALLERS} callers; {}. The latency is that of a TCP relay in the process of this program, \
+        "Callers: {}; {}. The latency is that of a TCP relay in the process of this program, \
          on whatever CPU is free: each way it passes on {} ms later what it has read.\n",
+        args.fewer(CALLERS),
         placement.text(),
         DELAY.as_millis()
     );
@@ -38,7 +39,7 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
     ];
     let [near, synced, relayed, far] = compare(args, rows)?;
     println!(
-        "per s: {:.2} x S2 with 5,000 callers ({:.2} without the latency, {:.2} with only the \
+        "per s: {:.2} x S2 with as many callers ({:.2} without the latency, {:.2} with only the \
          relay); CPU us per call of the relay: {:.1}\n",
         far.rate.median() / near.rate.median(),
         synced.rate.median() / near.rate.median(),

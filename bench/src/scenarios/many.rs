@@ -14,7 +14,7 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
         let placement = Placement::Own;
         let mut rig = args.rig(placement)?;
         rig.worker(NARROW, DEFAULT_SLOTS)?;
-        println!("{callers} callers; {}\n", placement.text());
+        println!("Callers: {}; {}\n", args.fewer(callers), placement.text());
         let load = || Load::of(callers, args);
         let rows = [
             Row::new("F1, one caller", &rig, Who::f1(args.lasts, 0, 0, 0)),

@@ -20,26 +20,29 @@ const LOOK: Duration = Duration::from_millis(5);
 const WITHIN: Duration = Duration::from_secs(60);
 
 pub(super) fn run(args: &Args) -> miette::Result<()> {
-    let (mut per_job, mut jobs, mut envelope) =
-        (Rounds::default(), Rounds::default(), Rounds::default());
+    let [mut jobs, mut envelope, mut per_job, mut of_queue] = [(); 4].map(|()| Rounds::default());
     let mut flying: [Rounds; 4] = std::array::from_fn(|_| Rounds::default());
     let mut loaded: [Rounds; 4] = std::array::from_fn(|_| Rounds::default());
     for _ in 0..args.rounds {
         let rig = args.rig(Placement::Own)?;
         let queued = queued(args, &rig)?;
         per_job.note((queued.memory - queued.envelopes) / queued.jobs);
+        of_queue.note((queued.queue - queued.envelopes) / queued.jobs);
         envelope.note(queued.envelopes / queued.jobs);
         jobs.note(queued.jobs);
         note(&mut flying, in_flight(args, &rig)?);
         note(&mut loaded, under_load(args, &rig)?);
     }
+    let calls = args.fewer(CALLS);
     println!("| | bytes |\n|---|---|");
-    println!("| envelope | {} |\n| Redis beyond it | {} |\n", envelope.text(), per_job.text());
+    println!("| envelope | {} |", envelope.text());
+    println!("| beyond it, by `used_memory` | {} |", per_job.text());
+    println!("| beyond it, by `MEMORY USAGE` of the queue | {} |\n", of_queue.text());
     println!("{} jobs, queued in batches of 1,000\n", jobs.text());
     println!("| RSS, MB | client | at most | worker | at most so far |\n|---|---|---|---|---|");
     for (who, [client, most, worker, worker_most]) in [
-        (format!("{CALLS} calls in flight"), &flying),
-        (format!("{CALLS} callers, the load of S2"), &loaded),
+        (format!("{calls} calls in flight"), &flying),
+        (format!("{calls} callers, the load of S2"), &loaded),
     ] {
         let [client, most, worker, worker_most] =
             [client, most, worker, worker_most].map(Rounds::text);
@@ -59,10 +62,12 @@ fn note(rounds: &mut [Rounds; 4], [client, worker]: Both) {
     }
 }
 
+/// How many jobs, and bytes: of their envelopes, and of Redis as a whole and of the queue for them.
 struct Queued {
     jobs: f64,
     envelopes: f64,
     memory: f64,
+    queue: f64,
 }
 
 /// Enqueues, and counts what was there before off: one job, so that the queue itself is there and
@@ -72,9 +77,12 @@ fn queued(args: &Args, rig: &Rig) -> miette::Result<Queued> {
     let queue = Keys::new("redcall").of(ASIDE).queue();
     let queue = queue.as_bytes();
     let _: serde_json::Value = rig.redcall(&["call", "add", "{}", "--queue", ASIDE, "--json"])?;
-    let before = held(&mut wire)?;
+    let mut connections = None;
+    let before = held(&mut wire, &mut connections)?;
     enqueue(args, rig, 1, 1000)?;
-    let memory = held(&mut wire)? - before;
+    let memory = held(&mut wire, &mut connections)? - before;
+    let usage: &[&[u8]] = &[b"MEMORY", b"USAGE", queue, b"SAMPLES", b"0"];
+    let usage = wire.ask(usage).into_diagnostic()?.number().unwrap_or_default();
     let length = wire.ask(&[b"LLEN", queue]).into_diagnostic()?.number().unwrap_or_default();
     let mut envelopes = 0;
     for from in (1..length).step_by(1000) {
@@ -82,19 +90,28 @@ fn queued(args: &Args, rig: &Rig) -> miette::Result<Queued> {
         let portion = [b"LRANGE", queue, from.as_bytes(), to.as_bytes()];
         envelopes += wire.ask(&portion).into_diagnostic()?.length();
     }
-    Ok(Queued { jobs: (length - 1) as f64, envelopes: envelopes as f64, memory })
+    let queue = usage as f64;
+    Ok(Queued { jobs: (length - 1) as f64, envelopes: envelopes as f64, memory, queue })
 }
 
-/// What Redis holds, without the buffers of its connections.
-fn held(wire: &mut Wire) -> miette::Result<f64> {
-    let info = wire.ask(&[b"INFO", b"memory"]).into_diagnostic()?.text().unwrap_or_default();
-    let info = String::from_utf8_lossy(&info).into_owned();
-    let bytes = |name: &str| {
-        let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        line.and_then(|bytes| bytes.parse::<f64>().ok())
-    };
-    let used = bytes("used_memory").ok_or_else(|| miette!("Redis does not say: {info}"))?;
-    Ok(used - bytes("mem_clients_normal").unwrap_or_default())
+/// What Redis holds once it has as many connections as before: each has buffers.
+fn held(wire: &mut Wire, connections: &mut Option<i64>) -> miette::Result<f64> {
+    let began = Instant::now();
+    while began.elapsed() < WITHIN {
+        let now = info(wire, "connected_clients")?;
+        if now <= *connections.get_or_insert(now) {
+            return Ok(info(wire, "used_memory")? as f64);
+        }
+        std::thread::sleep(LOOK);
+    }
+    Err(miette!("connections to Redis are left over"))
+}
+
+fn info(wire: &mut Wire, name: &str) -> miette::Result<i64> {
+    let info = wire.ask(&[b"INFO", b"everything"]).into_diagnostic()?.text().unwrap_or_default();
+    let info = String::from_utf8_lossy(&info);
+    let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    value.and_then(|value| value.parse().ok()).ok_or_else(|| miette!("Redis tells no {name}"))
 }
 
 /// Long enough for all to be on their way at once.
@@ -102,13 +119,13 @@ fn nap_ms(args: &Args) -> u64 {
     args.lasts.max(1000)
 }
 
-/// Each of the callers makes one call, whose handler sleeps.
+/// Each of the callers makes one call, whose handler sleeps until they have ended.
 fn in_flight(args: &Args, rig: &Rig) -> miette::Result<Both> {
     let (mut wire, live) = (rig.wire()?, Keys::new("redcall").of("default").live());
     let data = format!(r#"{{"ms":{}}}"#, nap_ms(args));
-    let load = Load { lasts_ms: 1, ..Load::of(CALLS, args) };
+    let load = Load { lasts_ms: nap_ms(args) / 2, ..Load::of(CALLS, args) };
     let mut client = start(rig, &load.with(&["--job", "sleep", "--data", &data]))?;
-    let wanted = CALLS.min(args.concurrency) as i64;
+    let wanted = args.fewer(CALLS).min(args.concurrency) as i64;
     let began = Instant::now();
     loop {
         let running = wire.ask(&[b"HLEN", live.as_bytes()]).into_diagnostic()?.number();

@@ -18,7 +18,7 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
     // So that what is on its way stays in bounds: 8 MB.
     for (size, name, many) in [(100, "100 B", 64), (10_000, "10 kB", 64), (1_000_000, "1 MB", 8)] {
         println!("{name}\n");
-        let text = size.to_string();
+        let (text, at_once) = (size.to_string(), args.fewer(many));
         let load = |callers, job| {
             Who::Redcall(Load::of(callers, args).with(&["--job", job, "--size", &text]))
         };
@@ -28,8 +28,8 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
             Row::new("F1, answer as large", &rig, f1(AROUND + size)),
             Row::new("add, 1 caller", &rig, load(1, "add")),
             Row::new("echo, 1 caller", &rig, load(1, "echo")),
-            Row::new(format!("add, {many} callers"), &rig, load(many, "add")),
-            Row::new(format!("echo, {many} callers"), &rig, load(many, "echo")),
+            Row::new(format!("add, {at_once} at once"), &rig, load(many, "add")),
+            Row::new(format!("echo, {at_once} at once"), &rig, load(many, "echo")),
         ];
         let [small, large, add, echo, ..] = compare(args, rows)?;
         println!(

@@ -24,7 +24,7 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
         let row = |rig, persistence| {
             Row::new(name(persistence), rig, Who::Redcall(Load::of(callers, args)))
         };
-        println!("{callers} callers\n");
+        println!("Callers: {}\n", args.fewer(callers));
         let rows = [row(&none, ALL[0]), row(&second, ALL[1]), row(&always, ALL[2])];
         let [none, second, always] = compare(args, rows)?;
         println!(
