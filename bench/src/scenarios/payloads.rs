@@ -11,8 +11,8 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
     let placement = Placement::Own;
     let rig = args.rig(placement)?;
     println!(
-        "`add` takes data of so many bytes and answers 12, `echo` answers what it takes. F1 has one \
-         caller and elements as long. {}\n",
+        "`add` takes data of so many bytes and answers 12, `echo` answers what it takes. F1 has \
+         one caller and elements as long. {}\n",
         placement.text()
     );
     // So that what is on its way stays in bounds: 8 MB.
