@@ -151,7 +151,15 @@ impl Backlog {
             self.wire.reply().into_diagnostic()?;
             on_the_way -= 1;
         }
-        Ok(())
+        self.check(wanted)
+    }
+
+    /// That so many are there: figures of another backlog would look no different.
+    fn check(&mut self, wanted: usize) -> miette::Result<()> {
+        match self.length()? {
+            length if length == wanted => Ok(()),
+            length => Err(miette!("{length} jobs are in the queue instead of {wanted}")),
+        }
     }
 
     /// Takes away at the tail what is too many.
@@ -161,7 +169,8 @@ impl Backlog {
             0 => &[b"DEL", queue.as_bytes()],
             _ => &[b"LTRIM", queue.as_bytes(), b"0", last.as_bytes()],
         };
-        self.wire.ask(cut).map(drop).into_diagnostic()
+        self.wire.ask(cut).into_diagnostic()?;
+        self.check(self.amount)
     }
 
     /// Adds `jobs`, lets the worker take as many, and says how many it took per second, from when
@@ -170,13 +179,14 @@ impl Backlog {
         let full = self.amount + jobs;
         self.fill(full)?;
         let began = Instant::now();
-        let mut since = began;
+        let mut full_at = None;
         let _resuming = self.rig.start_redcall(&["resume", ASIDE])?;
         let rate = loop {
             let (now, length) = (Instant::now(), self.length()?);
-            if length >= full {
-                since = now;
+            if length == full {
+                full_at = Some(now);
             } else if length <= self.amount {
+                let since = full_at.ok_or_else(|| miette!("it was not paused"))?;
                 break (full - length) as f64 / (now - since).as_secs_f64();
             }
             if began.elapsed() > WITHIN {
