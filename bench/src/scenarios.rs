@@ -57,6 +57,9 @@ pub(crate) struct Args {
     /// S7: how many jobs lie in a queue; some 140 bytes of memory each
     #[arg(long, default_value_t = 5_000_000, value_parser = some())]
     backlog: usize,
+    /// S9: how much later everything comes to Redis and from it, ms
+    #[arg(long, default_value_t = 1)]
+    latency: u64,
     /// Divides the numbers of callers, for a first look
     #[arg(long, hide = true, default_value_t = 1, value_parser = some())]
     fewer: usize,

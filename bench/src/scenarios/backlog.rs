@@ -56,6 +56,7 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
     println!("|---|---|---|---|");
     for (who, callers, batch) in WAYS {
         in_turns(args, &format!("enqueue, {who}"), &mut backlogs, |backlog| {
+            backlog.check(backlog.amount)?;
             let rate = enqueue(args, &backlog.rig, callers, batch)?.jobs_per_s;
             backlog.cut()?;
             Ok(rate)
@@ -169,8 +170,7 @@ impl Backlog {
             0 => &[b"DEL", queue.as_bytes()],
             _ => &[b"LTRIM", queue.as_bytes(), b"0", last.as_bytes()],
         };
-        self.wire.ask(cut).into_diagnostic()?;
-        self.check(self.amount)
+        self.wire.ask(cut).map(drop).into_diagnostic()
     }
 
     /// Adds `jobs`, lets the worker take as many, and says how many it took per second, from when

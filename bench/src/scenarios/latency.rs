@@ -8,16 +8,15 @@ use crate::rig::{Network, Persistence, Placement, Rig};
 
 const CALLERS: usize = 5000;
 const WORKERS: usize = 4;
-const DELAY: Duration = Duration::from_millis(1);
 
 pub(super) fn run(args: &Args) -> miette::Result<()> {
-    let placement = Placement::Own;
+    let (placement, delay) = (Placement::Own, Duration::from_millis(args.latency));
     println!(
         "Callers: {}; {}. The latency is that of a TCP relay in the process of this program, \
          on whatever CPU is free: each way it passes on {} ms later what it has read.\n",
         args.fewer(CALLERS),
         placement.text(),
-        DELAY.as_millis()
+        delay.as_millis()
     );
     let near = args.rig(placement)?;
     let four = |persistence, network| -> miette::Result<Rig> {
@@ -29,13 +28,13 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
     };
     let synced = four(Persistence::Everysec, Network::Direct)?;
     let relayed = four(Persistence::Everysec, Network::Delayed(Duration::ZERO))?;
-    let far = four(Persistence::Everysec, Network::Delayed(DELAY))?;
+    let far = four(Persistence::Everysec, Network::Delayed(delay))?;
     let load = || Who::Redcall(Load::of(CALLERS, args));
     let rows = [
         Row::new("S2: one worker", &near, load()),
         Row::new("four workers, everysec", &synced, load()),
         Row::new("the same through a relay without delay", &relayed, load()),
-        Row::new("the same with 1 ms each way", &far, load()),
+        Row::new(format!("the same with {} ms each way", args.latency), &far, load()),
     ];
     let [near, synced, relayed, far] = compare(args, rows)?;
     println!(
