@@ -16,4 +16,4 @@ pub use figures::{CallFigures, JobFigures, Times};
 pub use load::call::{Calls, call};
 pub use load::drain::{Drain, DrainError, drain};
 pub use load::enqueue::{Enqueue, enqueue};
-pub use load::{Job, LoadError};
+pub use load::{Job, LoadError, NotPadded};

@@ -3,13 +3,15 @@
 //! | file | holds |
 //! |---|---|
 //! | `floor/` | the floors: plain sockets, nothing of Redcall |
-//! | `rig.rs` | a private Redis, workers, and where each process runs |
-//! | `scenarios.rs` | what is measured: S1 to S5 |
+//! | `rig.rs`, `rig/` | a private Redis, workers, where each process runs and what it uses |
+//! | `relay.rs` | a network that takes its time |
+//! | `scenarios.rs`, `scenarios/` | what is measured: S1 to S9 |
 //! | `table.rs` | medians, spreads and ratios |
 //!
 //! Run by `cargo xtask bench`, which builds it and the programs that it starts.
 
 mod floor;
+mod relay;
 mod rig;
 mod scenarios;
 mod table;
@@ -48,8 +50,8 @@ enum Verb {
 
 #[derive(Subcommand)]
 enum Floor {
-    PingCall { address: String, lasts_ms: u64, pause_ms: u64 },
-    PingAnswer { address: String },
+    PingCall { address: String, lasts_ms: u64, pause_ms: u64, size: usize },
+    PingAnswer { address: String, size: usize },
     LiteralCall { address: String, lasts_ms: u64, callers: usize },
     LiteralAnswer { address: String },
 }
@@ -72,13 +74,13 @@ impl Floor {
     fn run(self) -> std::io::Result<()> {
         let lasts = Duration::from_millis;
         let figures = match self {
-            Self::PingCall { address, lasts_ms, pause_ms } => {
-                floor::ping::call(&address, lasts(lasts_ms), lasts(pause_ms))?
+            Self::PingCall { address, lasts_ms, pause_ms, size } => {
+                floor::ping::call(&address, lasts(lasts_ms), lasts(pause_ms), size)?
             }
             Self::LiteralCall { address, lasts_ms, callers } => {
                 floor::literal::call(&address, callers, lasts(lasts_ms))?
             }
-            Self::PingAnswer { address } => return floor::ping::answer(&address),
+            Self::PingAnswer { address, size } => return floor::ping::answer(&address, size),
             Self::LiteralAnswer { address } => return floor::literal::answer(&address),
         };
         println!("{}", serde_json::to_string(&figures)?);

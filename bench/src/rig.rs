@@ -1,41 +1,32 @@
-//! A private Redis, a worker, and where each process runs.
+//! A private Redis, its workers, and where each process runs.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `place.rs` | CPUs |
+//! | `process.rs` | time and memory of processes |
+//! | `commands.rs` | which commands Redis carries out |
+
+mod commands;
+mod place;
+mod process;
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use miette::{IntoDiagnostic as _, WrapErr as _, miette};
+use miette::{IntoDiagnostic as _, miette};
 use redcall_common::store::embedded::{Embedded, EmbeddedOptions};
-use rustix::process::Pid;
-use rustix::thread::{CpuSet, sched_setaffinity};
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 
-/// On which CPUs the processes run. Figures of one caller move more with that than with code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Placement {
-    /// All on one.
-    One,
-    /// Redis on the first, callers and workers on the second.
-    Own,
-}
+pub(crate) use commands::{Commands, Shares};
+pub(crate) use place::Placement;
+use place::program;
+pub(crate) use process::{Memory, Process, memory_left};
+use process::{children_cpu_us, cpu_us, own_cpu_us, printed};
 
-impl Placement {
-    pub(crate) fn text(self) -> &'static str {
-        match self {
-            Self::One => "all on CPU 0",
-            Self::Own => "Redis on CPU 0, client and worker on CPU 1",
-        }
-    }
-
-    fn redis(self) -> usize {
-        0
-    }
-
-    fn others(self) -> usize {
-        usize::from(self == Self::Own)
-    }
-}
+use crate::floor::wire::Wire;
+use crate::relay::Relay;
 
 /// What Redis keeps on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -48,42 +39,51 @@ pub(crate) enum Persistence {
     Always,
 }
 
-/// A Redis and its worker. Dropped, both end.
+/// What is between Redis and everybody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Network {
+    /// Nothing but loopback.
+    Direct,
+    /// A relay that passes everything on so much later, each way.
+    Delayed(Duration),
+}
+
+/// A Redis and its workers. Dropped, all end.
 pub(crate) struct Rig {
     pub(crate) placement: Placement,
-    pub(crate) address: String,
-    worker: Process,
+    /// What callers and workers are told.
+    address: String,
+    /// Of Redis itself.
+    direct: String,
+    workers: Vec<Process>,
+    _relay: Option<Relay>,
     redis: Embedded,
     // After the server, which needs it.
     _runtime: Runtime,
 }
 
-/// Ends with this.
-pub(crate) struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// What was used up to an instant, or between two.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Spent {
+    pub(crate) commands: Commands,
+    pub(crate) redis_us: u64,
+    pub(crate) client_us: u64,
+    pub(crate) workers_us: u64,
+    pub(crate) relay_us: u64,
 }
 
 impl Rig {
-    /// Starts a Redis on a TCP port, as in production, and a worker with so many slots.
-    pub(crate) fn start(
+    /// Starts a Redis on a TCP port, as in production, without a worker.
+    pub(crate) fn bare(
         placement: Placement,
         persistence: Persistence,
-        concurrency: usize,
+        network: Network,
     ) -> miette::Result<Self> {
-        if placement == Placement::Own
-            && std::thread::available_parallelism().into_diagnostic()?.get() < 2
-        {
-            return Err(miette!("{} needs two CPUs", placement.text()));
-        }
+        placement.check()?;
         let runtime = Runtime::new().into_diagnostic()?;
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).into_diagnostic()?;
-        let address = free.local_addr().into_diagnostic()?.to_string();
-        let port = address.rsplit(':').next().unwrap_or_default().to_owned();
+        let direct = free.local_addr().into_diagnostic()?.to_string();
+        let port = direct.rsplit(':').next().unwrap_or_default().to_owned();
         drop(free);
         let sync = match persistence {
             Persistence::None | Persistence::Everysec => "everysec",
@@ -96,85 +96,142 @@ impl Rig {
             ..Default::default()
         };
         let redis = runtime.block_on(Embedded::start(options)).into_diagnostic()?;
-        let pid = i32::try_from(redis.pid()).ok().and_then(Pid::from_raw);
-        let mut cpus = CpuSet::new();
-        cpus.set(placement.redis());
-        sched_setaffinity(pid, &cpus).into_diagnostic().wrap_err("pinning Redis")?;
-        let mut worker = pinned(placement, &program("redcall-worker")?)?;
-        worker
-            .args(["--concurrency", &concurrency.to_string(), "--queues", "default"])
-            .env("REDIS_URL", format!("redis://{address}"))
-            .env("REDCALL__LOG__LEVEL", "error")
-            .env("REDCALL__JOBS__ADD__HANDLER", "builtin:add")
-            .current_dir(redis.dir());
-        let worker = Process(worker.stdin(Stdio::null()).spawn().into_diagnostic()?);
-        let rig = Self { placement, address, worker, redis, _runtime: runtime };
-        // Whoever has been answered once has a worker.
-        rig.redcall::<serde_json::Value>(&["call", "add", r#"{"a":1,"b":2}"#, "--wait"])?;
+        Placement::pin_redis(redis.pid())?;
+        let relay = match network {
+            Network::Direct => None,
+            Network::Delayed(delay) => Some(Relay::start(&direct, delay).into_diagnostic()?),
+        };
+        let address = relay.as_ref().map_or_else(|| direct.clone(), Relay::address);
+        let workers = Vec::new();
+        Ok(Self { placement, address, direct, workers, _relay: relay, redis, _runtime: runtime })
+    }
+
+    /// The same with a worker for the default queue.
+    pub(crate) fn start(
+        placement: Placement,
+        persistence: Persistence,
+        slots: usize,
+    ) -> miette::Result<Self> {
+        let mut rig = Self::bare(placement, persistence, Network::Direct)?;
+        rig.worker("default", slots)?;
         Ok(rig)
+    }
+
+    /// Starts a further worker, with so many slots, for one queue.
+    pub(crate) fn worker(&mut self, queue: &str, slots: usize) -> miette::Result<()> {
+        let mut worker = self.command("redcall-worker")?;
+        worker.args(["--concurrency", &slots.to_string(), "--queues", queue]);
+        worker.env("REDCALL__LOG__LEVEL", "error");
+        for job in ["add", "echo", "sleep"] {
+            let variable = format!("REDCALL__JOBS__{}__HANDLER", job.to_uppercase());
+            worker.env(variable, format!("builtin:{job}"));
+        }
+        worker.current_dir(self.redis.dir());
+        self.workers.push(Process(worker.stdin(Stdio::null()).spawn().into_diagnostic()?));
+        // Who is listed consumes.
+        let began = std::time::Instant::now();
+        loop {
+            let listed: serde_json::Value = self.redcall(&["workers", "--json"])?;
+            if listed["workers"].as_array().is_some_and(|all| all.len() == self.workers.len()) {
+                return Ok(());
+            }
+            if began.elapsed() > Duration::from_secs(20) {
+                return Err(miette!("a worker has not come up: {listed}"));
+            }
+        }
+    }
+
+    fn command(&self, name: &str) -> miette::Result<Command> {
+        let mut command = self.placement.pinned(&program(name)?)?;
+        command.env("REDIS_URL", format!("redis://{}", self.address));
+        // How many jobs lie in a queue is what is measured. Without any cap the scripts would not
+        // look at lengths: that would be another measurement.
+        command.env("REDCALL__LIMITS__MAX_LENGTH", "1000000000");
+        Ok(command)
     }
 
     /// What `redcall` prints, as JSON.
     pub(crate) fn redcall<T: DeserializeOwned>(&self, args: &[&str]) -> miette::Result<T> {
-        let mut command = pinned(self.placement, &program("redcall")?)?;
-        command.args(args).env("REDIS_URL", format!("redis://{}", self.address));
-        printed(&mut command)
+        printed(self.command("redcall")?.args(args))
+    }
+
+    /// `redcall`, in the background.
+    pub(crate) fn start_redcall(&self, args: &[&str]) -> miette::Result<Process> {
+        let mut command = self.command("redcall")?;
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::null());
+        Ok(Process(command.spawn().into_diagnostic()?))
     }
 
     /// What a caller of a floor prints, while `answer` answers.
     pub(crate) fn floor<T: DeserializeOwned>(
         &self,
-        answer: &str,
+        answer: &[&str],
         call: &[&str],
     ) -> miette::Result<T> {
         let own = std::env::current_exe().into_diagnostic()?;
-        let mut answering = pinned(self.placement, &own)?;
-        answering.args(["floor", answer, &self.address]).stderr(Stdio::null());
-        let _answering = Process(answering.spawn().into_diagnostic()?);
-        let [verb, rest @ ..] = call else { return Err(miette!("call what?")) };
-        let mut calling = pinned(self.placement, &own)?;
-        calling.args(["floor", verb, &self.address]).args(rest);
-        printed(&mut calling)
+        let side = |args: &[&str]| -> miette::Result<Command> {
+            let [verb, rest @ ..] = args else { return Err(miette!("which side?")) };
+            let mut side = self.placement.pinned(&own)?;
+            side.args(["floor", verb, &self.address]).args(rest);
+            Ok(side)
+        };
+        let mut answering = side(answer)?;
+        let _answering = Process(answering.stderr(Stdio::null()).spawn().into_diagnostic()?);
+        printed(&mut side(call)?)
     }
 
-    /// How much CPU time Redis and the worker have used so far, µs.
-    pub(crate) fn cpu_us(&self) -> (u64, u64) {
-        (cpu_us(self.redis.pid()), cpu_us(self.worker.0.id()))
+    /// A connection to Redis itself.
+    pub(crate) fn wire(&self) -> miette::Result<Wire> {
+        Wire::connect(&self.direct).into_diagnostic()
+    }
+
+    pub(crate) fn workers(&self) -> &[Process] {
+        &self.workers
+    }
+
+    /// Looks on at Redis while `during` runs.
+    pub(crate) fn watch<T>(
+        &self,
+        during: impl FnOnce() -> miette::Result<T>,
+    ) -> miette::Result<(T, Shares)> {
+        Shares::watch(&self.direct, during)
+    }
+
+    /// What `during` uses.
+    pub(crate) fn spend<T>(
+        &self,
+        during: impl FnOnce() -> miette::Result<T>,
+    ) -> miette::Result<(T, Spent)> {
+        let before = self.spent()?;
+        let done = during()?;
+        let after = self.spent()?;
+        let spent = Spent {
+            commands: after.commands.since(&before.commands),
+            redis_us: after.redis_us - before.redis_us,
+            client_us: after.client_us - before.client_us,
+            workers_us: after.workers_us - before.workers_us,
+            relay_us: after.relay_us - before.relay_us,
+        };
+        Ok((done, spent))
+    }
+
+    fn spent(&self) -> miette::Result<Spent> {
+        Ok(Spent {
+            commands: Commands::read(&mut self.wire()?).into_diagnostic()?,
+            redis_us: cpu_us(self.redis.pid()),
+            client_us: children_cpu_us(),
+            workers_us: self.workers.iter().map(|worker| cpu_us(worker.0.id())).sum(),
+            relay_us: own_cpu_us(),
+        })
     }
 }
 
-fn printed<T: DeserializeOwned>(command: &mut Command) -> miette::Result<T> {
-    let output = command.stderr(Stdio::inherit()).output().into_diagnostic()?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    if !output.status.success() {
-        return Err(miette!("{command:?} ended with {}: {said}", output.status));
+impl Spent {
+    pub(crate) fn add(&mut self, more: Self) {
+        self.commands.add(more.commands);
+        self.redis_us += more.redis_us;
+        self.client_us += more.client_us;
+        self.workers_us += more.workers_us;
+        self.relay_us += more.relay_us;
     }
-    serde_json::from_str(said.trim()).into_diagnostic().wrap_err_with(|| said.into_owned())
-}
-
-/// A program that lies beside this one.
-fn program(name: &str) -> miette::Result<PathBuf> {
-    let own = std::env::current_exe().into_diagnostic()?;
-    let path = own.parent().unwrap_or(Path::new(".")).join(name);
-    match path.exists() {
-        true => Ok(path),
-        false => Err(miette!(help = "run `cargo xtask bench`", "{} is missing", path.display())),
-    }
-}
-
-/// A program that runs where callers and workers do.
-fn pinned(placement: Placement, program: &Path) -> miette::Result<Command> {
-    let mut command = Command::new(std::env::current_exe().into_diagnostic()?);
-    command.arg("pin").arg(placement.others().to_string()).arg("--").arg(program);
-    Ok(command)
-}
-
-/// Of all its threads, as the scheduler counts it: to the ns, unlike the ticks of /proc/PID/stat.
-fn cpu_us(pid: u32) -> u64 {
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let ran = threads.filter_map(|thread| {
-        let times = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        times.split_whitespace().next()?.parse::<u64>().ok()
-    });
-    ran.sum::<u64>() / 1000
 }

@@ -1,12 +1,32 @@
 //! What is measured: each scenario's floor and Redcall in turns, in one run.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `compare.rs` | waited calls in turns, what they cost, and their table |
+//! | `one.rs` | S1, S5 |
+//! | `many.rs` | S2 |
+//! | `jobs.rs` | S3, S4 |
+//! | `payloads.rs` | S6 |
+//! | `backlog.rs` | S7 |
+//! | `memory.rs` | S8 |
+//! | `latency.rs` | S9 |
+//! | `persistence.rs` | S1 to S3 over what Redis keeps on disk |
+
+mod backlog;
+mod compare;
+mod jobs;
+mod latency;
+mod many;
+mod memory;
+mod one;
+mod payloads;
+mod persistence;
 
 use std::process::ExitCode;
 
 use miette::miette;
-use redcall_bench::{CallFigures, JobFigures};
 
 use crate::rig::{Persistence, Placement, Rig};
-use crate::table::Rounds;
 
 /// What to run.
 #[derive(clap::Args)]
@@ -14,17 +34,39 @@ pub(crate) struct Args {
     /// Scenarios, such as s1 s2; all of them if none is named
     names: Vec<String>,
     /// How often each is measured
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = some())]
     rounds: usize,
     /// How long each measurement takes, ms
     #[arg(long, default_value_t = 2000)]
     lasts: u64,
     /// How many slots the worker has
-    #[arg(long, default_value_t = 1024)]
+    #[arg(long, default_value_t = 1024, value_parser = some())]
     concurrency: usize,
     /// What Redis keeps on disk
     #[arg(long, value_enum, default_value_t = Persistence::None)]
     persistence: Persistence,
+    /// S5: how many calls of each, over all rounds
+    #[arg(long, default_value_t = 100, value_parser = some())]
+    samples: usize,
+    /// S5: how long it is quiet before each, ms
+    #[arg(long, hide = true, default_value_t = 2000)]
+    quiet: u64,
+    /// S4, S7: how many jobs are drained
+    #[arg(long, default_value_t = 100_000, value_parser = some())]
+    jobs: usize,
+    /// S7: how many jobs lie in a queue; some 140 bytes of memory each
+    #[arg(long, default_value_t = 5_000_000, value_parser = some())]
+    backlog: usize,
+    /// S9: how much later everything comes to Redis and from it, ms
+    #[arg(long, default_value_t = 1)]
+    latency: u64,
+    /// Divides the numbers of callers, for a first look
+    #[arg(long, hide = true, default_value_t = 1, value_parser = some())]
+    fewer: usize,
+}
+
+fn some() -> clap::builder::RangedU64ValueParser<usize> {
+    clap::builder::RangedU64ValueParser::new().range(1..=100_000_000)
 }
 
 /// One scenario.
@@ -35,11 +77,16 @@ struct Scenario {
 }
 
 const ALL: &[Scenario] = &[
-    Scenario { name: "s1", about: "one caller: round trip", run: s1 },
-    Scenario { name: "s2", about: "64, 1,000 and 5,000 callers: calls per second", run: s2 },
-    Scenario { name: "s3", about: "enqueue by 1,000 tasks, and in batches of 1,000", run: s3 },
-    Scenario { name: "s4", about: "drain 100,000, without answers and with", run: s4 },
-    Scenario { name: "s5", about: "a call after 2 s of quiet", run: s5 },
+    Scenario { name: "s1", about: "one caller: round trip", run: one::at_once },
+    Scenario { name: "s2", about: "64, 1,000 and 5,000 callers", run: many::run },
+    Scenario { name: "s3", about: "enqueue", run: jobs::enqueued },
+    Scenario { name: "s4", about: "drain, without answers and with", run: jobs::drained },
+    Scenario { name: "s5", about: "idle pickup", run: one::after_quiet },
+    Scenario { name: "s6", about: "payloads of 100 B, 10 kB and 1 MB", run: payloads::run },
+    Scenario { name: "s7", about: "backlog", run: backlog::run },
+    Scenario { name: "s8", about: "memory", run: memory::run },
+    Scenario { name: "s9", about: "four workers far from Redis", run: latency::run },
+    Scenario { name: "persistence", about: "what Redis keeps on disk", run: persistence::run },
 ];
 
 impl Args {
@@ -53,7 +100,7 @@ impl Args {
         let (rounds, lasts) = (self.rounds, self.lasts);
         println!(
             "{rounds} rounds of {lasts} ms each, median (least to most); worker with {} slots; \
-             persistence {:?}",
+             persistence {:?}; costs are per call",
             self.concurrency, self.persistence
         );
         for scenario in ALL {
@@ -65,164 +112,12 @@ impl Args {
         Ok(ExitCode::SUCCESS)
     }
 
+    /// How many callers there are where so many are wanted.
+    fn fewer(&self, callers: usize) -> usize {
+        (callers / self.fewer).max(1)
+    }
+
     fn rig(&self, placement: Placement) -> miette::Result<Rig> {
         Rig::start(placement, self.persistence, self.concurrency)
-    }
-}
-
-/// A column of figures for each quantity of calls.
-#[derive(Default)]
-struct Seen {
-    rate: Rounds,
-    p50: Rounds,
-    p99: Rounds,
-    p999: Rounds,
-}
-
-impl Seen {
-    fn note(&mut self, figures: &CallFigures) {
-        self.rate.note(figures.calls_per_s);
-        self.p50.note(figures.p50_us);
-        self.p99.note(figures.p99_us);
-        self.p999.note(figures.p999_us);
-    }
-
-    fn print(&self, who: &str) {
-        let Self { rate, p50, p99, p999 } = self;
-        let (rate, p50) = (rate.text(), p50.text());
-        println!("| {who} | {rate} | {p50} | {} | {} |", p99.text(), p999.text());
-    }
-}
-
-const HEAD: &str = "| | per s | p50 us | p99 us | p99.9 us |\n|---|---|---|---|---|";
-
-fn s1(args: &Args) -> miette::Result<()> {
-    one_caller(args, args.lasts, 0)
-}
-
-/// Each call comes after a quiet time, in which everybody goes to sleep.
-fn s5(args: &Args) -> miette::Result<()> {
-    const SAMPLES: u64 = 20;
-    const QUIET_MS: u64 = 2000;
-    one_caller(args, SAMPLES * QUIET_MS, QUIET_MS)
-}
-
-fn one_caller(args: &Args, lasts: u64, pause: u64) -> miette::Result<()> {
-    for placement in [Placement::One, Placement::Own] {
-        let load = Load { callers: 1, lasts, pause };
-        let floor = ["ping-call", &lasts.to_string(), &pause.to_string()];
-        let Compared { floor, ours, costs } =
-            compare(args, placement, load, ("ping-answer", &floor))?;
-        println!("{}\n\n{HEAD}", placement.text());
-        floor.print("F1");
-        ours.print("Redcall");
-        println!("\np50: {:.2} x F1; {costs}\n", ours.p50.median() / floor.p50.median());
-    }
-    Ok(())
-}
-
-fn s2(args: &Args) -> miette::Result<()> {
-    for callers in [64, 1000, 5000] {
-        let (placement, lasts) = (Placement::Own, args.lasts);
-        let load = Load { callers, lasts, pause: 0 };
-        let floor = ["literal-call", &lasts.to_string(), &callers.to_string()];
-        let Compared { floor, ours, costs } =
-            compare(args, placement, load, ("literal-answer", &floor))?;
-        println!("{callers} callers; {}\n\n{HEAD}", placement.text());
-        floor.print("F2");
-        ours.print("Redcall");
-        let tail = ours.p99.median() / ours.p50.median();
-        let ratio = ours.rate.median() / floor.rate.median();
-        println!("\nper s: {ratio:.2} x F2; p99: {tail:.2} x p50; {costs}\n");
-    }
-    Ok(())
-}
-
-/// How many call, how long a round lasts, and what is between two calls of one; both in ms.
-struct Load {
-    callers: usize,
-    lasts: u64,
-    pause: u64,
-}
-
-/// A floor and Redcall, in turns; and what Redcall's calls cost.
-struct Compared {
-    floor: Seen,
-    ours: Seen,
-    costs: String,
-}
-
-/// Runs both; the floor is who answers, and how the caller is called.
-fn compare(
-    args: &Args,
-    placement: Placement,
-    Load { callers, lasts, pause }: Load,
-    (answer, call): (&str, &[&str]),
-) -> miette::Result<Compared> {
-    let rig = args.rig(placement)?;
-    bench_call(&rig, callers, "500ms", "0s")?;
-    let (lasts, pause) = (format!("{lasts}ms"), format!("{pause}ms"));
-    let (mut floor, mut ours) = (Seen::default(), Seen::default());
-    let (mut redis, mut worker, mut calls) = (0, 0, 0);
-    for _ in 0..args.rounds {
-        floor.note(&rig.floor(answer, call)?);
-        let before = rig.cpu_us();
-        let figures = bench_call(&rig, callers, &lasts, &pause)?;
-        let after = rig.cpu_us();
-        redis += after.0 - before.0;
-        worker += after.1 - before.1;
-        calls += figures.calls;
-        ours.note(&figures);
-    }
-    let per = |cost: u64| cost as f64 / calls as f64;
-    let (redis, worker) = (per(redis), per(worker));
-    let costs = format!("CPU us per call: Redis {redis:.1}, worker {worker:.1}");
-    Ok(Compared { floor, ours, costs })
-}
-
-fn s3(args: &Args) -> miette::Result<()> {
-    println!("| | jobs per s |\n|---|---|");
-    for (who, callers, batch) in [("1,000 tasks", 1000, 1), ("batches of 1,000", 1, 1000)] {
-        let mut rates = Rounds::default();
-        for _ in 0..args.rounds {
-            // Each on its own: what was enqueued before must not be in the way.
-            let rig = args.rig(Placement::Own)?;
-            let (callers, batch) = (callers.to_string(), batch.to_string());
-            let lasts = format!("{}ms", args.lasts.min(1000));
-            let enqueue = ["bench", "enqueue", "--json", "--queue", "aside", "--callers", &callers];
-            let rest = ["--batch", &batch, "--duration", &lasts];
-            let figures: JobFigures = rig.redcall(&[&enqueue[..], &rest].concat())?;
-            rates.note(figures.jobs_per_s);
-        }
-        println!("| {who} | {} |", rates.text());
-    }
-    Ok(())
-}
-
-fn s4(args: &Args) -> miette::Result<()> {
-    println!("| | jobs per s |\n|---|---|");
-    let rig = args.rig(Placement::Own)?;
-    for (who, more) in [("without answers", None), ("with answers", Some("--answers"))] {
-        let mut rates = Rounds::default();
-        for _ in 0..args.rounds {
-            let mut command = vec!["bench", "drain", "--json", "--jobs", "100000"];
-            command.extend(more);
-            let figures: JobFigures = rig.redcall(&command)?;
-            rates.note(figures.jobs_per_s);
-        }
-        println!("| {who} | {} |", rates.text());
-    }
-    Ok(())
-}
-
-fn bench_call(rig: &Rig, callers: usize, lasts: &str, pause: &str) -> miette::Result<CallFigures> {
-    let callers = callers.to_string();
-    // Warm already: what Redis and the worker do is counted from the first call to the last.
-    let call = ["bench", "call", "--json", "--warm-up", "0s", "--callers", &callers];
-    let rest = ["--duration", lasts, "--pause", pause];
-    let figures: CallFigures = rig.redcall(&[&call[..], &rest].concat())?;
-    match figures.errors {
-        0 => Ok(figures),
-        errors => Err(miette!("{errors} calls failed")),
     }
 }

@@ -30,6 +30,9 @@ struct Called {
     /// Its data as JSON
     #[arg(long, default_value = r#"{"a":1,"b":2}"#, value_parser = data)]
     data: Box<RawValue>,
+    /// Pad the data, an object, to so many bytes: a field `padding` is added
+    #[arg(long, value_name = "BYTES")]
+    size: Option<usize>,
     /// The queue; else that of the job's mapping, else `default`
     #[arg(long, value_parser = queue)]
     queue: Option<String>,
@@ -50,7 +53,7 @@ pub(crate) struct Call {
     #[arg(long, value_name = "TIME", default_value = "500ms")]
     #[arg(value_parser = humantime::parse_duration)]
     warm_up: Duration,
-    /// How long each caller waits between an answer and its next call
+    /// How long each caller waits before each call
     #[arg(long, value_name = "TIME", default_value = "0s")]
     #[arg(value_parser = humantime::parse_duration)]
     pause: Duration,
@@ -97,8 +100,10 @@ fn some() -> clap::builder::RangedU64ValueParser<usize> {
 }
 
 impl Called {
-    fn job(self) -> Job {
-        Job { name: self.job, data: self.data, queue: self.queue }
+    fn job(self) -> Result<Job, Failure> {
+        let job = Job { name: self.job, data: self.data, queue: self.queue };
+        let Some(size) = self.size else { return Ok(job) };
+        job.padded(size).map_err(|error| Failure::of(Problem::of(&error), "invalid_data", 2))
     }
 }
 
@@ -106,15 +111,15 @@ impl Bench {
     pub(crate) async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
         match self {
             Self::Call(Call { called, callers, duration, warm_up, pause }) => {
-                let calls = Calls { job: called.job(), callers, duration, warm_up, pause };
+                let calls = Calls { job: called.job()?, callers, duration, warm_up, pause };
                 print_calls(redcall_bench::call(client, &calls).await.map_err(failed)?, as_json);
             }
             Self::Enqueue(Fill { called, callers, batch, duration }) => {
-                let plan = Enqueue { job: called.job(), callers, batch, duration };
+                let plan = Enqueue { job: called.job()?, callers, batch, duration };
                 print_jobs(redcall_bench::enqueue(client, &plan).await.map_err(failed)?, as_json);
             }
             Self::Drain(Empty { called, jobs, answers, timeout }) => {
-                let job = called.job();
+                let job = called.job()?;
                 let queue = job.queue.clone().unwrap_or_else(|| "default".to_owned());
                 let plan = Drain { job, queue, jobs, answers, within: timeout };
                 print_jobs(redcall_bench::drain(client, &plan).await.map_err(failed)?, as_json);

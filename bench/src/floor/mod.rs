@@ -7,4 +7,4 @@
 
 pub(crate) mod literal;
 pub(crate) mod ping;
-mod wire;
+pub(crate) mod wire;

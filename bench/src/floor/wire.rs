@@ -4,25 +4,26 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 
 /// One connection.
-pub(super) struct Wire {
+pub(crate) struct Wire {
     sending: Sending,
     receiving: Receiving,
 }
 
 /// Its way there.
-pub(super) struct Sending {
+pub(crate) struct Sending {
     out: Vec<u8>,
     writer: TcpStream,
 }
 
 /// Its way back, which another thread may read.
-pub(super) struct Receiving(BufReader<TcpStream>);
+pub(crate) struct Receiving(BufReader<TcpStream>);
 
 /// What Redis says.
 #[derive(Debug)]
-pub(super) enum Reply {
-    /// A status, a number.
+pub(crate) enum Reply {
+    /// A status.
     Said,
+    Number(i64),
     Nothing,
     Text(Vec<u8>),
     Many(Vec<Reply>),
@@ -30,17 +31,33 @@ pub(super) enum Reply {
 
 impl Reply {
     /// Its last text: of a pop, the element.
-    pub(super) fn text(self) -> Option<Vec<u8>> {
+    pub(crate) fn text(self) -> Option<Vec<u8>> {
         match self {
             Self::Text(text) => Some(text),
             Self::Many(replies) => replies.into_iter().next_back()?.text(),
-            Self::Said | Self::Nothing => None,
+            Self::Said | Self::Number(_) | Self::Nothing => None,
+        }
+    }
+
+    pub(crate) fn number(&self) -> Option<i64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// How many bytes its texts have in all.
+    pub(crate) fn length(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Many(replies) => replies.iter().map(Self::length).sum(),
+            Self::Said | Self::Number(_) | Self::Nothing => 0,
         }
     }
 }
 
 impl Wire {
-    pub(super) fn connect(address: &str) -> io::Result<Self> {
+    pub(crate) fn connect(address: &str) -> io::Result<Self> {
         let writer = TcpStream::connect(address)?;
         writer.set_nodelay(true)?;
         let reader = BufReader::with_capacity(64 << 10, writer.try_clone()?);
@@ -48,24 +65,24 @@ impl Wire {
         Ok(Self { sending, receiving: Receiving(reader) })
     }
 
-    pub(super) fn split(self) -> (Sending, Receiving) {
+    pub(crate) fn split(self) -> (Sending, Receiving) {
         (self.sending, self.receiving)
     }
 
-    pub(super) fn add(&mut self, command: &[&[u8]]) {
+    pub(crate) fn add(&mut self, command: &[&[u8]]) {
         self.sending.add(command);
     }
 
-    pub(super) fn send(&mut self) -> io::Result<()> {
+    pub(crate) fn send(&mut self) -> io::Result<()> {
         self.sending.send()
     }
 
-    pub(super) fn reply(&mut self) -> io::Result<Reply> {
+    pub(crate) fn reply(&mut self) -> io::Result<Reply> {
         self.receiving.reply()
     }
 
     /// One command and what it brings.
-    pub(super) fn ask(&mut self, command: &[&[u8]]) -> io::Result<Reply> {
+    pub(crate) fn ask(&mut self, command: &[&[u8]]) -> io::Result<Reply> {
         self.add(command);
         self.send()?;
         self.reply()
@@ -73,11 +90,11 @@ impl Wire {
 }
 
 impl Sending {
-    pub(super) fn add(&mut self, command: &[&[u8]]) {
+    pub(crate) fn add(&mut self, command: &[&[u8]]) {
         encode(&mut self.out, command);
     }
 
-    pub(super) fn send(&mut self) -> io::Result<()> {
+    pub(crate) fn send(&mut self) -> io::Result<()> {
         self.writer.write_all(&self.out)?;
         self.out.clear();
         Ok(())
@@ -85,7 +102,7 @@ impl Sending {
 }
 
 impl Receiving {
-    pub(super) fn reply(&mut self) -> io::Result<Reply> {
+    pub(crate) fn reply(&mut self) -> io::Result<Reply> {
         read(&mut self.0)
     }
 }
@@ -110,7 +127,8 @@ fn read(from: &mut BufReader<TcpStream>) -> io::Result<Reply> {
         text.parse().map_err(io::Error::other)
     };
     match line[0] {
-        b'+' | b':' => Ok(Reply::Said),
+        b'+' => Ok(Reply::Said),
+        b':' => number().map(Reply::Number),
         b'$' => {
             let Ok(size) = usize::try_from(number()?) else { return Ok(Reply::Nothing) };
             let mut bytes = vec![0; size + 2];

@@ -20,7 +20,7 @@ pub struct Calls {
     pub duration: Duration,
     /// How long they call before anything is measured.
     pub warm_up: Duration,
-    /// How long each waits between an answer and its next call.
+    /// How long each waits before each of its calls; the waiting is not measured.
     pub pause: Duration,
 }
 
@@ -64,11 +64,11 @@ async fn round(client: &Client, calls: &Calls, lasts: Duration) -> Result<Seen, 
 }
 
 async fn caller(client: Client, job: Job, until: Instant, pause: Duration, seen: Arc<Mutex<Seen>>) {
-    loop {
-        let began = Instant::now();
-        if began >= until {
-            return;
+    while Instant::now() < until {
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
         }
+        let began = Instant::now();
         let ended = job.request(&client).wait().await;
         let took = began.elapsed();
         match ended {
@@ -78,9 +78,6 @@ async fn caller(client: Client, job: Job, until: Instant, pause: Duration, seen:
                 seen.errors += 1;
                 seen.last = Some(error);
             }
-        }
-        if !pause.is_zero() {
-            tokio::time::sleep(pause).await;
         }
     }
 }

@@ -94,13 +94,116 @@ async fn a_queue_that_is_somebodys_is_not_drained() {
 }
 
 #[tokio::test]
-async fn the_scenarios_run_beside_their_floors() {
-    let short = ["run", "s1", "s2", "--rounds", "1", "--lasts", "100"];
-    let ran = Ran::new("redcall-bench", &short, &[].into()).await;
+async fn data_is_padded_to_a_size() {
+    let bench = Bench::new().await;
+    let mut conn = bench.redis.connection().await;
+    let args = ["enqueue", "--duration", "50ms", "--size", "5000"];
+    figures(&run(&bench, &args).await, &["errors", "jobs", "jobs_per_s"]);
+    let element: String = conn.lindex(QUEUE, 0).await.unwrap();
+    let request: Value = serde_json::from_str(&element).unwrap();
+    assert_eq!(request["data"].to_string().len(), 5000);
+    let small = run(&bench, &["enqueue", "--size", "5"]).await;
+    assert_eq!(small.code, 2, "{small:?}");
+    small.says("name no smaller size");
+}
+
+/// What `redcall-bench` prints of `scenarios` in a short form.
+async fn scenarios(scenarios: &[&str], fewer: &str) -> Report {
+    let short = ["--rounds", "1", "--lasts", "50", "--jobs", "2000", "--fewer", fewer];
+    let ran = Ran::new("redcall-bench", &[&["run"], scenarios, &short].concat(), &[].into()).await;
     assert_eq!(ran.code, 0, "{ran:?}");
-    for row in ["| F1 | ", "| F2 | ", "| Redcall | ", " x F1; ", " x F2; "] {
-        assert!(ran.stdout.contains(row), "no {row} in\n{}", ran.stdout);
+    Report(ran.stdout)
+}
+
+struct Report(String);
+
+impl Report {
+    fn says(&self, all: &[&str]) {
+        for text in all {
+            assert!(self.0.contains(text), "no `{text}` in\n{}", self.0);
+        }
     }
+
+    /// The cells of every row that begins so, as far as they are figures: medians.
+    fn rows(&self, who: &str) -> Vec<Vec<f64>> {
+        let start = format!("| {who} | ");
+        let rows = self.0.lines().filter_map(|line| line.strip_prefix(&start));
+        let figure = |cell: &str| {
+            let text = cell.split_whitespace().next()?;
+            let (text, factor) = text.strip_suffix('k').map_or((text, 1.0), |text| (text, 1000.0));
+            text.parse::<f64>().ok().map(|figure| figure * factor)
+        };
+        let rows: Vec<Vec<f64>> =
+            rows.map(|row| row.split('|').filter_map(figure).collect()).collect();
+        assert!(!rows.is_empty(), "no row `{who}` in\n{}", self.0);
+        rows
+    }
+}
+
+/// Where costs stand in a row of calls.
+const COMMANDS: usize = 4;
+const CPU: std::ops::Range<usize> = 5..8;
+
+#[tokio::test]
+async fn the_scenarios_run_beside_their_floors() {
+    let report = scenarios(&["s1", "s2", "s5", "--samples", "3", "--quiet", "50"], "50").await;
+    report.says(&[" x F1\n", " x F2, ", "; with 64 slots ", "Callers: 100; "]);
+    // Two placements of S1 and of S5, three times S2.
+    assert_eq!((report.rows("F1").len(), report.rows("F2").len()), (4, 3));
+    assert_eq!(report.rows("Redcall, 64 slots").len(), 3);
+    for row in report.rows("Redcall") {
+        // Push, lease, answer and what is around them; and everybody has worked.
+        assert!((3.0..100.0).contains(&row[COMMANDS]), "{row:?}");
+        assert!(row[CPU].iter().all(|us| (1.0..100_000.0).contains(us)), "{row:?}");
+    }
+    // Most commands are within scripts.
+    for line in report.0.lines().filter(|line| line.starts_with("| Redcall | ")) {
+        let (commands, sent) = line.split('|').nth(6).unwrap().trim().split_once(" (").unwrap();
+        let number = |text: &str| text.trim_end_matches(')').parse::<f64>().unwrap();
+        assert!((0.01..0.8 * number(commands)).contains(&number(sent)), "{line}");
+    }
+    // After a pause each: 20 per second at most.
+    assert!(report.rows("Redcall")[5][0] <= 20.0, "{}", report.0);
     let wrong = Ran::new("redcall-bench", &["run", "s0"], &[].into()).await;
     wrong.says("there is no scenario `s0`");
+}
+
+#[tokio::test]
+async fn jobs_that_are_let_go_are_measured_with_and_without_others_in_the_queue() {
+    let report = scenarios(&["s3", "s4", "s7", "--backlog", "5000"], "50").await;
+    report.says(&["| without answers | ", "| with answers | ", " x none with 5000\n"]);
+    for jobs in ["0 jobs", "100 jobs", "5000 jobs"] {
+        assert_eq!(report.rows(jobs).len(), 1);
+    }
+    for who in ["enqueue, 1,000 tasks", "enqueue, batches of 1,000", "drain 2000"] {
+        let rates = &report.rows(who)[0];
+        assert!(rates.len() == 3 && rates.iter().all(|rate| *rate > 0.0), "{who}: {rates:?}");
+    }
+}
+
+#[tokio::test]
+async fn large_payloads_and_memory_are_measured() {
+    let report = scenarios(&["s6", "s8"], "50").await;
+    assert_eq!(report.rows("echo, 1 caller").len(), 3);
+    // A mebibyte there and back takes longer than 100 bytes.
+    let p50 = |row: &Vec<f64>| row[1];
+    let floors: Vec<f64> = report.rows("F1, answer as large").iter().map(p50).collect();
+    assert!(floors[2] > 2.0 * floors[0], "{floors:?}");
+    let beyond = report.rows("beyond it, by `MEMORY USAGE` of the queue")[0][0];
+    assert!((1.0..20.0).contains(&beyond), "{beyond} bytes");
+    for row in report.rows("20 calls in flight") {
+        assert!(row.iter().all(|mb| (2.0..200.0).contains(mb)), "{row:?}");
+    }
+}
+
+#[tokio::test]
+async fn latency_and_persistence_are_measured() {
+    let report = scenarios(&["s9", "persistence", "--latency", "20"], "1000").await;
+    report.says(&[" x S2 with as many callers", "CPU us per call of the relay: "]);
+    // A call goes to Redis, to the worker, back to Redis and to its caller.
+    assert!(report.rows("the same with 20 ms each way")[0][1] > 80_000.0, "{}", report.0);
+    for setting in ["none", "everysec", "always"] {
+        // One caller, many callers, enqueue.
+        assert_eq!(report.rows(setting).len(), 3);
+    }
 }

@@ -1,0 +1,64 @@
+//! Where processes run.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use miette::{IntoDiagnostic as _, WrapErr as _, miette};
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+/// On which CPUs the processes run. Figures of one caller move more with that than with code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Placement {
+    /// All on one.
+    One,
+    /// Redis on the first, callers and workers on the second.
+    Own,
+}
+
+impl Placement {
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::One => "all on CPU 0",
+            Self::Own => "Redis on CPU 0, client and worker on CPU 1",
+        }
+    }
+
+    /// The CPU of callers and workers. Redis has the first.
+    fn others(self) -> usize {
+        usize::from(self == Self::Own)
+    }
+
+    /// That the machine has the CPUs.
+    pub(super) fn check(self) -> miette::Result<()> {
+        let cpus = std::thread::available_parallelism().into_diagnostic()?.get();
+        match cpus > self.others() {
+            true => Ok(()),
+            false => Err(miette!("{} needs two CPUs", self.text())),
+        }
+    }
+
+    pub(super) fn pin_redis(pid: u32) -> miette::Result<()> {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let mut cpus = CpuSet::new();
+        cpus.set(0);
+        sched_setaffinity(pid, &cpus).into_diagnostic().wrap_err("pinning Redis")
+    }
+
+    /// A program that runs where callers and workers do.
+    pub(super) fn pinned(self, program: &Path) -> miette::Result<Command> {
+        let mut command = Command::new(std::env::current_exe().into_diagnostic()?);
+        command.arg("pin").arg(self.others().to_string()).arg("--").arg(program);
+        Ok(command)
+    }
+}
+
+/// A program that lies beside this one.
+pub(super) fn program(name: &str) -> miette::Result<PathBuf> {
+    let own = std::env::current_exe().into_diagnostic()?;
+    let path = own.parent().unwrap_or(Path::new(".")).join(name);
+    match path.exists() {
+        true => Ok(path),
+        false => Err(miette!(help = "run `cargo xtask bench`", "{} is missing", path.display())),
+    }
+}

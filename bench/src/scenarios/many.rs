@@ -1,0 +1,43 @@
+//! S2: many callers at once, also with the slots that a worker has by default.
+
+use super::Args;
+use super::compare::{Load, Measured, Row, Who, compare};
+use crate::rig::Placement;
+
+/// Of a worker that is not told.
+const DEFAULT_SLOTS: usize = 64;
+/// The queue of the worker that has so many.
+const NARROW: &str = "narrow";
+
+pub(super) fn run(args: &Args) -> miette::Result<()> {
+    for callers in [64, 1000, 5000] {
+        let placement = Placement::Own;
+        let mut rig = args.rig(placement)?;
+        rig.worker(NARROW, DEFAULT_SLOTS)?;
+        println!("Callers: {}; {}\n", args.fewer(callers), placement.text());
+        let load = || Load::of(callers, args);
+        let rows = [
+            Row::new("F1, one caller", &rig, Who::f1(args.lasts, 0, 0, 0)),
+            Row::new("F2", &rig, Who::f2(callers, args)),
+            Row::new("Redcall", &rig, Who::Redcall(load())),
+            Row::new(
+                format!("Redcall, {DEFAULT_SLOTS} slots"),
+                &rig,
+                Who::Redcall(load().with(&["--queue", NARROW])),
+            ),
+        ];
+        let [one, two, redcall, narrow] = compare(args, rows)?;
+        let to =
+            |measured: &Measured, floor: &Measured| measured.rate.median() / floor.rate.median();
+        let tail = redcall.p99.median() / redcall.p50.median();
+        println!(
+            "per s: {:.2} x F2, {:.2} x F1; p99: {tail:.2} x p50; \
+             with {DEFAULT_SLOTS} slots {:.2} x F2, {:.2} x F1\n",
+            to(&redcall, &two),
+            to(&redcall, &one),
+            to(&narrow, &two),
+            to(&narrow, &one),
+        );
+    }
+    Ok(())
+}

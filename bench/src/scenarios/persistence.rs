@@ -1,0 +1,49 @@
+//! What it costs that Redis keeps an append-only file: S1, S2 and S3 over all three settings.
+
+use clap::ValueEnum as _;
+
+use super::Args;
+use super::compare::{Load, Row, Who, compare};
+use super::jobs::{WAYS, enqueue_alone};
+use crate::rig::{Persistence, Placement, Rig};
+use crate::table::Rounds;
+
+const ALL: [Persistence; 3] = [Persistence::None, Persistence::Everysec, Persistence::Always];
+
+fn name(persistence: Persistence) -> String {
+    persistence.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+pub(super) fn run(args: &Args) -> miette::Result<()> {
+    let placement = Placement::Own;
+    println!("{}\n", placement.text());
+    for callers in [1, 1000] {
+        let start = |persistence| Rig::start(placement, persistence, args.concurrency);
+        let [none, second, always] = ALL.map(start);
+        let (none, second, always) = (none?, second?, always?);
+        let row = |rig, persistence| {
+            Row::new(name(persistence), rig, Who::Redcall(Load::of(callers, args)))
+        };
+        println!("Callers: {}\n", args.fewer(callers));
+        let rows = [row(&none, ALL[0]), row(&second, ALL[1]), row(&always, ALL[2])];
+        let [none, second, always] = compare(args, rows)?;
+        println!(
+            "per s: everysec {:.2} x none, always {:.2} x none\n",
+            second.rate.median() / none.rate.median(),
+            always.rate.median() / none.rate.median()
+        );
+    }
+    let mut rates = ALL.map(|_| WAYS.map(|_| Rounds::default()));
+    for _ in 0..args.rounds {
+        for (persistence, rates) in ALL.into_iter().zip(&mut rates) {
+            for ((_, callers, batch), rates) in WAYS.into_iter().zip(rates) {
+                rates.note(enqueue_alone(args, persistence, callers, batch)?.jobs_per_s);
+            }
+        }
+    }
+    println!("| enqueued per s | {} | {} |\n|---|---|---|", WAYS[0].0, WAYS[1].0);
+    for (persistence, [tasks, batches]) in ALL.into_iter().zip(&rates) {
+        println!("| {} | {} | {} |", name(persistence), tasks.text(), batches.text());
+    }
+    Ok(())
+}
