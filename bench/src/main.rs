@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `floor/` | the floors: plain sockets, nothing of Redcall |
+//! | `peers/` | other job queues, and NATS |
 //! | `rig.rs` | a private Redis, workers, and where each process runs |
 //! | `scenarios.rs` | what is measured: S1 to S5 |
 //! | `table.rs` | medians, spreads and ratios |
@@ -10,6 +11,7 @@
 //! Run by `cargo xtask bench`, which builds it and the programs that it starts.
 
 mod floor;
+mod peers;
 mod rig;
 mod scenarios;
 mod table;
@@ -34,6 +36,8 @@ struct Cli {
 enum Verb {
     /// Run scenarios, all or those that are named, and print a table
     Run(scenarios::Args),
+    /// Compare with other job queues, those that are installed
+    Peers(peers::Args),
     /// One side of a floor
     #[command(hide = true, subcommand)]
     Floor(Floor),
@@ -57,6 +61,7 @@ enum Floor {
 fn main() -> miette::Result<ExitCode> {
     match Cli::parse().verb {
         Verb::Run(args) => args.run(),
+        Verb::Peers(args) => args.run(),
         Verb::Floor(floor) => floor.run().into_diagnostic().map(|()| ExitCode::SUCCESS),
         Verb::Pin { cpu, command } => {
             let mut cpus = CpuSet::new();

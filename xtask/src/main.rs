@@ -2,15 +2,19 @@
 //!
 //! One file per command, and what several of them use: `workspace.rs` (where things are, running
 //! cargo), `steps.rs` (several checks, one verdict), `redis_server.rs` and `python.rs` (what a
-//! fresh machine may lack). Nothing here is part of the product; only here may anything be
+//! fresh machine may lack), `peers.rs` (what Redcall is compared with), `apt.rs` and `draft.rs`
+//! (how some of them are unpacked). Nothing here is part of the product; only here may anything be
 //! downloaded.
 
+mod apt;
 mod bench;
 mod check;
 mod demo;
+mod draft;
 mod fuzz;
 mod generate;
 mod long;
+mod peers;
 mod python;
 mod redis_server;
 mod steps;

@@ -1,16 +1,16 @@
 //! A Redis server for the demo and the tests: the machine's own, or the distribution's package
 //! unpacked into the user's cache folder. Only xtask does that, never a library.
 
-mod apt;
-
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 use redcall_common::store::embedded::{
     EmbeddedError, ServerProgram, Version, cache_dir, find_newer, find_server, probe,
 };
+
+use crate::apt;
+use crate::draft::{Draft, write_program};
 
 /// By which the programs that we start are told which server to use.
 pub(crate) const VARIABLE: &str = "REDCALL_REDIS_SERVER";
@@ -69,7 +69,7 @@ pub(crate) fn ensure_newer() -> miette::Result<ServerProgram> {
 }
 
 /// Makes `<cache>/<name>-<version>/<name>-server`; `find_server` looks for Redis there.
-fn unpack(cache: &Path, name: &str, server: &apt::Server) -> miette::Result<ServerProgram> {
+fn unpack(cache: &Path, name: &str, server: &apt::Packages) -> miette::Result<ServerProgram> {
     let draft = Draft::create(cache)?;
     apt::unpack(&draft.path, server)?;
     let libraries = library_folders(&draft.path.join("unpacked"));
@@ -84,37 +84,7 @@ fn unpack(cache: &Path, name: &str, server: &apt::Server) -> miette::Result<Serv
         .map_err(|error| miette!("the unpacked server does not run here: {error}"))?;
 
     let folder = cache.join(format!("{name}-{}", server.version));
-    // Another xtask may have been quicker; then its copy is as good as ours.
-    if let Err(error) = fs::rename(&draft.path, &folder)
-        && !folder.join(&program).exists()
-    {
-        return Err(error).into_diagnostic().wrap_err_with(|| folder.display().to_string());
-    }
-    Ok(ServerProgram { path: folder.join(&program), ..server })
-}
-
-/// The folder in which a copy is put together. Dropping removes what was not moved to its name.
-struct Draft {
-    path: PathBuf,
-}
-
-impl Draft {
-    fn create(cache: &Path) -> miette::Result<Self> {
-        let path = cache.join(format!("draft-{}", std::process::id()));
-        let make = || {
-            // Left by a process that was killed and had the same id.
-            _ = fs::remove_dir_all(&path);
-            fs::create_dir_all(&path)
-        };
-        make().into_diagnostic().wrap_err_with(|| path.display().to_string())?;
-        Ok(Self { path })
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        _ = fs::remove_dir_all(&self.path);
-    }
+    Ok(ServerProgram { path: draft.finish(&folder, &program)?, ..server })
 }
 
 /// Folders below `root` (`…/unpacked`) that hold shared libraries, relative to the one above it.
@@ -131,11 +101,6 @@ fn library_folders(root: &Path) -> Vec<String> {
 fn has_libraries(folder: &Path) -> bool {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.into_iter().any(|entry| entry.file_name().to_string_lossy().contains(".so."))
-}
-
-fn write_program(path: &Path, text: &str) -> std::io::Result<()> {
-    fs::write(path, text)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
 }
 
 #[cfg(test)]

@@ -35,6 +35,15 @@ impl Workspace {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
         let mut command = Command::new(cargo);
         command.current_dir(&self.root);
+        // What our own cargo tells us about us. Build scripts that watch these variables (ring's)
+        // would run anew, and all that depends on them be built anew, at every turn between a cargo
+        // that we start and one that starts us.
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy();
+            if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+                command.env_remove(&*name);
+            }
+        }
         command
     }
 

@@ -12,40 +12,44 @@ use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 use crate::workspace::runs;
 
 /// What is fetched.
-pub(super) struct Server {
-    /// The program is a link in the first to one in the second.
-    packages: [&'static str; 2],
+pub(crate) struct Packages {
+    /// Those that are always fetched; the libraries that they need are found out.
+    names: &'static [&'static str],
     /// Where Debian has it, beside what every system of its kind has.
     backports: bool,
 }
 
-/// Redis, in the version of the distribution.
-pub(super) const REDIS: Server =
-    Server { packages: ["redis-server", "redis-tools"], backports: false };
+/// Redis, in the version of the distribution. The server is a link in the first package to a
+/// program in the second.
+pub(crate) const REDIS: Packages =
+    Packages { names: &["redis-server", "redis-tools"], backports: false };
 
 /// Valkey: 8 in Debian 12's backports.
-pub(super) const VALKEY: Server =
-    Server { packages: ["valkey-server", "valkey-tools"], backports: true };
+pub(crate) const VALKEY: Packages =
+    Packages { names: &["valkey-server", "valkey-tools"], backports: true };
+
+/// NATS, in the version of the distribution.
+pub(crate) const NATS: Packages = Packages { names: &["nats-server"], backports: false };
 
 /// Where the system notes which packages are installed.
 const STATUS: &str = "/var/lib/dpkg/status";
 
 /// Whether this is a system with apt.
-pub(super) fn is_here() -> bool {
+pub(crate) fn is_here() -> bool {
     runs("apt-get", "--version") && runs("dpkg", "--version")
 }
 
-/// Unpacks the server and the libraries that this machine lacks into `<folder>/unpacked`.
-pub(super) fn unpack(folder: &Path, server: &Server) -> miette::Result<()> {
+/// Unpacks what is wanted and the libraries that this machine lacks into `<folder>/unpacked`.
+pub(crate) fn unpack(folder: &Path, wanted: &Packages) -> miette::Result<()> {
     let packages = folder.join("packages");
     fs::create_dir_all(&packages).into_diagnostic()?;
     // The system's package lists first. They are empty in most containers, and where they are old
     // the files that they name are gone: then with lists of our own.
     let system = Apt { lists: None, sources: None };
-    if system.fetch(&packages, server).is_err() {
-        let own = Apt { lists: Some(folder.join("apt")), sources: server.sources(folder)? };
+    if system.fetch(&packages, wanted).is_err() {
+        let own = Apt { lists: Some(folder.join("apt")), sources: wanted.sources(folder)? };
         own.update()?;
-        own.fetch(&packages, server)?;
+        own.fetch(&packages, wanted)?;
     }
     let root = folder.join("unpacked");
     for entry in fs::read_dir(&packages).into_diagnostic()? {
@@ -59,7 +63,7 @@ pub(super) fn unpack(folder: &Path, server: &Server) -> miette::Result<()> {
     Ok(())
 }
 
-impl Server {
+impl Packages {
     /// A list of sources with the backports, where the system is Debian.
     fn sources(&self, folder: &Path) -> miette::Result<Option<PathBuf>> {
         let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
@@ -122,23 +126,23 @@ impl Apt {
     }
 
     /// Fetches the packages that are needed into `folder`.
-    fn fetch(&self, folder: &Path, server: &Server) -> miette::Result<()> {
+    fn fetch(&self, folder: &Path, wanted: &Packages) -> miette::Result<()> {
         let plan = output(
             self.command()
                 .args(["--simulate", "--yes", "--no-install-recommends"])
                 .args(["-o", "Debug::NoLocking=1", "install"])
-                .args(server.packages),
+                .args(wanted.names),
         )?;
         let mut download = self.command();
-        download.args(["--quiet", "--quiet", "download"]).args(needed(&plan, server));
+        download.args(["--quiet", "--quiet", "download"]).args(needed(&plan, wanted));
         output(download.current_dir(folder)).map(drop)
     }
 }
 
-/// The server's packages, and those libraries that an installation would bring with them, from
+/// The wanted packages, and those libraries that an installation would bring with them, from
 /// apt's simulation of one. Its other companions (users, services) matter only to an installation,
 /// and the C library must be the one that the machine's loader belongs to.
-fn needed<'a>(plan: &'a str, server: &Server) -> Vec<&'a str> {
+fn needed<'a>(plan: &'a str, wanted: &Packages) -> Vec<&'a str> {
     let new = plan.lines().filter_map(|line| {
         let mut words = line.strip_prefix("Inst ")?.split(' ');
         let name = words.next()?;
@@ -146,7 +150,7 @@ fn needed<'a>(plan: &'a str, server: &Server) -> Vec<&'a str> {
         let installed = words.next()?.starts_with('[');
         (name.starts_with("lib") && !name.starts_with("libc6") && !installed).then_some(name)
     });
-    server.packages.into_iter().chain(new).collect()
+    wanted.names.iter().copied().chain(new).collect()
 }
 
 /// Runs a command and returns what it printed.
