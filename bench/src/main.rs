@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `floor/` | the floors: plain sockets, nothing of Redcall |
+//! | `peers/` | other job queues, and NATS |
 //! | `rig.rs`, `rig/` | a private Redis, workers, where each process runs and what it uses |
 //! | `relay.rs` | a network that takes its time |
 //! | `scenarios.rs`, `scenarios/` | what is measured: S1 to S9 |
@@ -11,6 +12,7 @@
 //! Run by `cargo xtask bench`, which builds it and the programs that it starts.
 
 mod floor;
+mod peers;
 mod relay;
 mod rig;
 mod scenarios;
@@ -36,6 +38,8 @@ struct Cli {
 enum Verb {
     /// Run scenarios, all or those that are named, and print a table
     Run(scenarios::Args),
+    /// Compare with other job queues, those that are installed
+    Peers(peers::Args),
     /// One side of a floor
     #[command(hide = true, subcommand)]
     Floor(Floor),
@@ -59,6 +63,7 @@ enum Floor {
 fn main() -> miette::Result<ExitCode> {
     match Cli::parse().verb {
         Verb::Run(args) => args.run(),
+        Verb::Peers(args) => args.run(),
         Verb::Floor(floor) => floor.run().into_diagnostic().map(|()| ExitCode::SUCCESS),
         Verb::Pin { cpu, command } => {
             let mut cpus = CpuSet::new();

@@ -52,7 +52,7 @@ pub(crate) enum Network {
 pub(crate) struct Rig {
     pub(crate) placement: Placement,
     /// What callers and workers are told.
-    address: String,
+    pub(crate) address: String,
     /// Of Redis itself.
     direct: String,
     workers: Vec<Process>,

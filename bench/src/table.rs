@@ -39,7 +39,8 @@ fn short(figure: f64) -> String {
     match figure {
         figure if figure >= 100_000.0 => format!("{:.0}k", figure / 1000.0),
         figure if figure >= 100.0 => format!("{figure:.0}"),
-        figure => format!("{figure:.1}"),
+        figure if figure >= 10.0 => format!("{figure:.1}"),
+        figure => format!("{figure:.2}"),
     }
 }
 
@@ -51,7 +52,7 @@ mod tests {
     fn a_median_stands_with_its_spread() {
         let mut rounds = Rounds::default();
         [3.0, 1.0, 200.4].into_iter().for_each(|figure| rounds.note(figure));
-        assert_eq!(rounds.text(), "3.0 (1.0 to 200)");
+        assert_eq!(rounds.text(), "3.00 (1.00 to 200)");
         rounds.note(5.0);
         assert_eq!(rounds.median(), 4.0);
         assert_eq!(Rounds::default().text(), "-");

@@ -31,6 +31,9 @@ pub(crate) const VALKEY: Packages =
 /// Valgrind, in the version of the distribution.
 pub(crate) const VALGRIND: Packages = Packages { names: &["valgrind"], backports: false };
 
+/// NATS, in the version of the distribution.
+pub(crate) const NATS: Packages = Packages { names: &["nats-server"], backports: false };
+
 /// Where the system notes which packages are installed.
 const STATUS: &str = "/var/lib/dpkg/status";
 

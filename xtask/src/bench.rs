@@ -1,22 +1,60 @@
-//! `cargo xtask bench`: Redcall and the floors side by side, in a release build.
+//! `cargo xtask bench`: Redcall beside the floors, or beside its peers, in a release build.
 
 use std::process::{Command, ExitCode};
 
 use miette::miette;
 
+use crate::peers::Peers;
 use crate::redis_server;
 use crate::workspace::{Workspace, run as succeeds, verdict};
 
 /// What `bench` takes.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Option<Verb>,
     /// Scenarios and flags of `redcall-bench run`; without any, all scenarios.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
 }
 
+#[derive(clap::Subcommand)]
+enum Verb {
+    /// Compare with other job queues, and with NATS; those that are not installed are skipped.
+    Peers {
+        /// Install what is named, or all, from their registries, into the target directory.
+        #[arg(long)]
+        install: bool,
+        /// Peers and flags of `redcall-bench peers`; without any, all peers.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+}
+
 /// Builds what is measured, and measures.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode> {
+    match &args.verb {
+        None => measure(workspace, |bench| bench.arg("run").args(&args.args)),
+        Some(Verb::Peers { install, args }) => {
+            let peers = Peers::find(workspace)?;
+            peers.forget_stale()?;
+            // Wherever the flag stands.
+            let (flags, args): (Vec<_>, Vec<_>) = args.iter().partition(|arg| *arg == "--install");
+            if *install || !flags.is_empty() {
+                peers.install(&args)?;
+            }
+            measure(workspace, |bench| {
+                bench.arg("peers").arg("--installed").arg(peers.installed()).args(args)
+            })
+        }
+    }
+}
+
+fn measure(
+    workspace: &Workspace,
+    what: impl FnOnce(&mut Command) -> &mut Command,
+) -> miette::Result<ExitCode> {
     let mut build = workspace.cargo();
     build.args(["build", "--release", "--quiet", "--package", "redcall-bench"]);
     build.args(["--package", "redcall-cli", "--package", "redcall-worker"]);
@@ -25,6 +63,6 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
     }
     let program = workspace.target_dir()?.join("release").join("redcall-bench");
     let mut bench = Command::new(program);
-    bench.arg("run").args(&args.args).env(redis_server::VARIABLE, redis_server::ensure()?.path);
+    what(&mut bench).env(redis_server::VARIABLE, redis_server::ensure()?.path);
     succeeds(&mut bench).map(verdict)
 }

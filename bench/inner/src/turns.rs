@@ -129,14 +129,22 @@ pub struct Leases {
 }
 
 impl Leases {
-    /// Every outcome took effect; as many calls were leased, each with this record beside it.
+    /// Every outcome took effect; as many calls were leased, each with this record beside it. Where
+    /// there are none, the script for plain turns answers.
     #[must_use]
     pub fn new(record: &str) -> Self {
         let text = |text: &str| format!("${}\r\n{text}\r\n", text.len());
         let elements = ids().into_iter().zip(Calls::new(With::Answer).encode());
-        let taken = elements.map(|(id, raw)| text(&id) + &text(&raw) + &text(record));
-        let mut wire = format!("*7\r\n{}:1000\r\n:0\r\n", text(&"1".repeat(BATCH)));
-        wire += &format!("*{}\r\n{}:0\r\n:0\r\n:0\r\n", 3 * BATCH, taken.collect::<String>());
+        let settled = text(&"1".repeat(BATCH));
+        let wire = if record.is_empty() {
+            let taken: String = elements.map(|(id, raw)| text(&id) + &text(&raw)).collect();
+            format!("*3\r\n{settled}:1000\r\n*{}\r\n{taken}", 2 * BATCH)
+        } else {
+            let taken = elements.map(|(id, raw)| text(&id) + &text(&raw) + &text(record));
+            let taken: String = taken.collect();
+            let head = format!("*8\r\n{settled}:1000\r\n:0\r\n*{}\r\n", 3 * BATCH);
+            format!("{head}{taken}:0\r\n:0\r\n:0\r\n:1\r\n")
+        };
         Self { wire: wire.into_bytes() }
     }
 

@@ -9,6 +9,7 @@ mod doctor;
 mod ends;
 mod help;
 mod pause;
+mod peers;
 mod reload;
 mod safety;
 mod show;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use miette::{IntoDiagnostic as _, WrapErr as _};
 
-/// Folders that hold nothing that anybody wrote.
+/// Names of what nobody wrote.
 const SKIPPED: &[&str] = &[".git", ".venv", "__pycache__", "node_modules", "target"];
 
 /// One text file.
@@ -42,9 +42,13 @@ fn read_folder(root: &Path, below: &str, files: &mut Vec<SourceFile>) -> miette:
         let entry = entry.into_diagnostic().wrap_err_with(failed)?;
         // Names that are not UTF-8 are nobody's source.
         let Ok(name) = entry.file_name().into_string() else { continue };
+        // In a worktree, `.git` is a file.
+        if SKIPPED.contains(&name.as_str()) {
+            continue;
+        }
         let path = if below.is_empty() { name.clone() } else { format!("{below}/{name}") };
         let kind = entry.file_type().into_diagnostic().wrap_err_with(failed)?;
-        if kind.is_dir() && !SKIPPED.contains(&name.as_str()) {
+        if kind.is_dir() {
             read_folder(root, &path, files)?;
         } else if kind.is_file()
             // Not text, or gone since it was listed.
@@ -68,6 +72,7 @@ mod tests {
             ("a.md", b"one"),
             (".ci/run", b"three"),
             ("target/debug/x.rs", b"no"),
+            ("worktree/.git", b"no"),
             ("picture", b"\xff\xfe"),
         ] {
             let path = root.path().join(path);

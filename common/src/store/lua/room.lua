@@ -9,7 +9,9 @@
 -- What waits for its time, its turn or its worker counts as well, or it could grow without end.
 local function room(cap, queue, schedule, limited, parked)
   if cap == 0 then return math.huge end
-  local held = redis.call('LLEN', queue) + redis.call('ZCARD', schedule)
+  local held = redis.call('LLEN', queue)
+  if redis.call('EXISTS', schedule, limited, parked) == 0 then return cap - held end
+  held = held + redis.call('ZCARD', schedule)
   for _, sorted in ipairs(redis.call('HVALS', limited)) do held = held + sorted end
   for _, name in ipairs(redis.call('SMEMBERS', parked)) do
     held = held + redis.call('LLEN', parked .. ':' .. name)

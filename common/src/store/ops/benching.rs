@@ -9,13 +9,14 @@ use redis::Value;
 
 use super::cycle::{self, Cycle, CycleReply};
 use super::enqueue::{self, Item};
+use super::plain;
 use crate::store::error::StoreError;
 use crate::store::keys::QueueKeys;
 
 /// What is written to the connection for a turn on one queue.
 #[must_use]
 pub fn cycle_command(turn: &Cycle<'_>) -> Vec<u8> {
-    turn.call().get_packed_command()
+    turn.call().1.get_packed_command()
 }
 
 /// What is written to the connection to push `items`.
@@ -46,5 +47,10 @@ impl Reply {
 ///
 /// [`StoreError::Unexpected`] if it is no such answer.
 pub fn cycle_reply(reply: Reply, outcomes: usize) -> Result<CycleReply, StoreError> {
-    cycle::reply(reply.0, outcomes)
+    match &reply.0 {
+        Value::Array(parts) if parts.len() == 3 => {
+            plain::reply(reply.0, outcomes)?.ok_or(StoreError::Unexpected("plain"))
+        }
+        _ => cycle::reply(reply.0, outcomes),
+    }
 }

@@ -325,9 +325,8 @@ impl Link {
             let outcomes = cycle.outcomes.len();
             let is_plain = std::ptr::eq(calls[at].0, &*PLAIN);
             replies.push(match value {
-                Ok(value) if is_plain => plain::reply(value, outcomes).map(|reply| {
+                Ok(value) if is_plain => plain::reply(value, outcomes).inspect(|reply| {
                     left.extend(reply.is_none().then_some(at));
-                    reply
                 }),
                 value => value.and_then(|value| reply(value, outcomes)).map(Some),
             });
