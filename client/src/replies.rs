@@ -6,12 +6,16 @@
 //! whose answers pile up.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Weak;
 use std::time::Duration;
 
 use redcall_common::frame::Frame;
 use redcall_common::store::{Link, StoreError};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
@@ -41,21 +45,57 @@ pub(crate) struct Trim {
     pub(crate) seq: u64,
 }
 
+/// An entry of an announcement.
+enum Entry {
+    Frame(Frame),
+    /// Of a request whose frame was too large to announce.
+    Id(String),
+}
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Entry;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a frame or an id")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, id: &str) -> Result<Entry, E> {
+                Ok(Entry::Id(id.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Entry, A::Error> {
+                Frame::deserialize(MapAccessDeserializer::new(map)).map(Entry::Frame)
+            }
+        }
+        reader.deserialize_any(Either)
+    }
+}
+
+/// What an announcement says; of one with entries that cannot be read, the others.
+fn entries(payload: &[u8]) -> serde_json::Result<Vec<Entry>> {
+    let text = std::str::from_utf8(payload).map_err(serde::de::Error::custom)?;
+    serde_json::from_str(text).or_else(|_| {
+        let entries: Vec<&RawValue> = serde_json::from_str(text)?;
+        let entries = entries.into_iter().map(|entry| serde_json::from_str(entry.get()));
+        Ok(entries.filter_map(Result::ok).collect())
+    })
+}
+
 /// Passes one announcement on. Runs inside the connection's own task: must not block.
 pub(crate) fn announced(payload: &[u8], pending: &Pending, reread: &mpsc::UnboundedSender<Wanted>) {
-    let Ok(entries) = serde_json::from_slice::<Vec<&RawValue>>(payload) else {
+    let Ok(entries) = entries(payload) else {
         tracing::warn!("an announcement is not a JSON array; response keys are read instead");
         return;
     };
     let mut by_id = Vec::new();
-    let frames = entries.into_iter().filter_map(|entry| {
-        // An entry is a frame, or the id of a request whose frame was too large to announce.
-        match serde_json::from_str::<Frame>(entry.get()) {
-            Ok(frame) => Some(frame),
-            Err(_) => {
-                by_id.extend(serde_json::from_str::<String>(entry.get()));
-                None
-            }
+    let frames = entries.into_iter().filter_map(|entry| match entry {
+        Entry::Frame(frame) => Some(frame),
+        Entry::Id(id) => {
+            by_id.push(id);
+            None
         }
     });
     let missed = pending.deliver(frames);

@@ -19,6 +19,9 @@ use crate::pending::Pending;
 
 /// How many commands go out in one write at most.
 const PORTION: usize = 1024;
+/// How many things that callers have handed in are dealt with at once: while Redis queues some, more
+/// are handed in.
+const HANDED_IN: usize = 256;
 /// How often it is asked whether a queue that nobody serves yet has got a worker.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How long one look for a connection lasts; calls end by their own timeouts meanwhile.
@@ -170,7 +173,7 @@ impl Batches {
 
 impl Sender {
     pub(crate) async fn run(mut self) {
-        let mut buffer = Vec::with_capacity(PORTION);
+        let mut buffer = Vec::with_capacity(HANDED_IN);
         // Waited requests for queues that nobody serves yet, until their grace is over.
         let mut unserved = Batches::default();
         let (mut again, mut retry) = (Instant::now(), Instant::now());
@@ -179,7 +182,7 @@ impl Sender {
             let mut batches = Batches::default();
             let mut flushes = Vec::new();
             tokio::select! {
-                count = self.commands.recv_many(&mut buffer, PORTION) => ending = count == 0,
+                count = self.commands.recv_many(&mut buffer, HANDED_IN) => ending = count == 0,
                 Some(withdrawal) = self.withdrawn.recv() => batches.withdraw(withdrawal),
                 () = sleep_until(again), if !unserved.0.is_empty() => {
                     (batches, unserved) = self.ask(unserved).await;

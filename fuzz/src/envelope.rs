@@ -4,8 +4,9 @@
 //! - What is accepted is what it was leased as, and names no other key than its own.
 //! - What scripts find without parsing is the id that is read.
 //! - What is accepted and written again by our client reads the same.
+//! - The short way of reading and the rules, one by one, accept the same.
 
-use redcall_common::decode::{Rejected, call_of, decode};
+use redcall_common::decode::{Rejected, by_rules, call_of, decode};
 use redcall_common::limits::Limits;
 use redcall_common::name::{is_id, is_idempotency_key, is_job_name};
 use redcall_common::request::{Envelope, ReplyTo, Request, TTL_RANGE_MS};
@@ -30,12 +31,18 @@ pub fn check(raw: &[u8]) {
     let parsed = serde_json::from_slice::<serde_json::Value>(raw).ok();
     let parsed = parsed.as_ref().and_then(|json| json["id"].as_str()).filter(|id| is_id(id));
     for id in [found, parsed, Some("x1")].into_iter().flatten() {
+        let by_rules = by_rules(raw, id, &keys(), &LIMITS).ok();
+        let by_rules = by_rules.map(|request| shown(&request, request.enqueued_at));
         match decode(raw, id, &keys(), &LIMITS) {
             Ok(request) => {
+                assert_eq!(by_rules, Some(shown(&request, request.enqueued_at)));
                 assert!(found.is_none_or(|found| found == request.id), "scripts find {found:?}");
                 accepted(&request, id, raw);
             }
-            Err(rejected) => refused(&rejected, id),
+            Err(rejected) => {
+                assert_eq!(by_rules, None);
+                refused(&rejected, id);
+            }
         }
     }
 }

@@ -178,6 +178,13 @@ impl QueueKeys {
         &self.base
     }
 
+    /// Whether `key` is the response key of the request `id`.
+    #[must_use]
+    pub fn is_response(&self, key: &str, id: &str) -> bool {
+        let own = key.strip_prefix(&*self.base).and_then(|rest| rest.strip_prefix(":response:"));
+        own == Some(id)
+    }
+
     /// Whether `channel` is one that a request of this queue may name.
     #[must_use]
     pub fn is_notify(&self, channel: &str) -> bool {

@@ -289,11 +289,16 @@ impl Link {
     ) -> Result<T, StoreError> {
         let is_broken =
             |error: &StoreError| matches!(error, StoreError::Lost(_)) || error.is_of_the_server();
-        if result.as_ref().is_err_and(is_broken)
-            && let State::Up { generation, broken, .. } = &*self.shared.state.borrow()
-            && *generation == generation_used
-        {
-            broken.notify_one();
+        if let Some(error) = result.as_ref().err().filter(|error| is_broken(error)) {
+            // At once: who hears of it may ask again before the one who reconnects has noticed.
+            self.shared.state.send_if_modified(|state| match state {
+                State::Up { generation, broken, .. } if *generation == generation_used => {
+                    broken.notify_one();
+                    *state = State::Down(Some(error.clone()));
+                    true
+                }
+                State::Up { .. } | State::Down(_) => false,
+            });
         }
         result
     }

@@ -107,12 +107,12 @@ impl Store {
         let ignored = self.is(Fault::InboxIgnored);
         let inbox = &mut self.holder_mut(worker).inbox;
         let inbox = if ignored { Vec::new() } else { std::mem::take(inbox) };
-        for id in inbox {
+        for (at, id) in inbox.into_iter().enumerate() {
             if state == State::Open {
                 seen += 1;
                 leased.extend(self.lease(worker, id));
             } else {
-                self.queue.insert(0, id);
+                self.queue.insert(at, id);
             }
         }
         if state == State::Open {

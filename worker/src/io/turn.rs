@@ -18,6 +18,11 @@ use crate::metrics::{Metrics, Tally};
 /// Pause after a failed turn.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// How many requests a turn takes from a queue at most, and how many it settles. While Redis carries
+/// out one portion, worker and callers deal with the one before: a thousand at a time would have each
+/// wait for the others.
+const PORTION: usize = 128;
+
 /// One queue's part of a turn.
 pub(crate) struct Part {
     pub(crate) queue: usize,
@@ -86,6 +91,7 @@ pub(crate) fn plan(
             }
             _ => room,
         };
+        let take = take.min(PORTION);
         room -= take;
         let read_back = queue.to_read_back();
         if take == 0 && !queue.has_outcomes() && !read_back && !look {
@@ -94,7 +100,8 @@ pub(crate) fn plan(
         let again = queue.resend.is_some();
         let Resend { serial, leaving } = queue.resend.take().unwrap_or_else(|| {
             queue.serial += 1;
-            let portion = portion(queue.leaving.iter().map(|leaving| leaving.outcome.size()));
+            let leaving = queue.leaving.iter().take(PORTION);
+            let portion = portion(leaving.map(|leaving| leaving.outcome.size()));
             Resend { serial: queue.serial, leaving: queue.leaving.drain(..portion).collect() }
         });
         let leaving = leaving.into_iter().map(|l| (l.outcome, (l.heard, l.tally)));

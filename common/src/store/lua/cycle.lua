@@ -351,14 +351,15 @@ local alive = redis.call('ZSCORE', KEYS[8], worker)
 local state = paused and 1 or (alive and tonumber(alive) > now_ms()) and 0 or 2
 
 -- What a blocked pop has moved is this worker's already, room or not.
+if state > 0 then
+  while redis.call('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT') do end
+end
 while true do
   local raw = redis.call('LPOP', KEYS[2])
   if not raw then break end
   local rule, place
-  if limit_count > 0 and state == 0 then rule, place = rule_of(raw) end
-  if state > 0 then
-    redis.call('LPUSH', KEYS[1], raw)
-  elseif rule then
+  if limit_count > 0 then rule, place = rule_of(raw) end
+  if rule then
     sort(raw, rule, place)
     take = take + 1
   else
