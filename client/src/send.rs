@@ -119,7 +119,8 @@ impl Request {
     }
 
     /// Nothing is queued where nobody could tell how safe it is.
-    async fn prepare_leave(self, manner: Manner) -> Result<(Outgoing, Leaving), CallError> {
+    /// Boxed: of a thousand that are queued together each is moved several times.
+    async fn prepare_leave(self, manner: Manner) -> Result<(Outgoing, Box<Leaving>), CallError> {
         let ready = self.check(manner)?;
         let load = self.load(&ready, manner)?;
         let (level, client) = (self.level(), self.client);
@@ -128,7 +129,8 @@ impl Request {
         let handover = Handover::default();
         let caller = Caller::Forgets { done, handover: handover.clone() };
         let outgoing = Outgoing { keys: ready.route.keys.clone(), load, caller };
-        Ok((outgoing, Leaving { client, ready, level, way, handover, confirmed }))
+        let leaving = Leaving { client, ready, level, way, handover, confirmed };
+        Ok((outgoing, Box::new(leaving)))
     }
 
     fn prepare_wait(self) -> Result<(Outgoing, Waiting), CallError> {
@@ -280,9 +282,10 @@ impl Client {
         let finishing = async {
             // Who has to hear how safe a request is asks together with the others.
             if leaving.iter().flatten().any(|leaving| leaving.way.is_some()) {
-                return join_all(leaving.into_iter().map(async |it| it?.finish().await)).await;
+                let all = leaving.into_iter().map(async |leaving| leaving?.finish().await);
+                return join_all(all).await;
             }
-            let finish = async |mut leaving: Leaving| leaving.finish().await;
+            let finish = async |mut leaving: Box<Leaving>| leaving.finish().await;
             each(leaving, |leaving| leaving.ready.deadline, finish).await
         };
         beside(dispatching, finishing).await
