@@ -63,7 +63,9 @@ pub(crate) struct Dispatcher {
     pub(super) lease: Duration,
     drain_timeout: Duration,
     pub(super) jobs: Jobs,
-    turn: Option<Turn>,
+    pub(super) turn: Option<Turn>,
+    /// What the last turn has leased and nobody has started yet, by queue.
+    pub(super) fresh: Vec<(usize, Vec<Leased>)>,
     /// The round of heartbeats under way.
     pub(super) beating: Option<JoinHandle<()>>,
     /// Whether another round has to follow at once.
@@ -107,6 +109,7 @@ impl Dispatcher {
             lease,
             drain_timeout: settings.worker.drain_timeout,
             turn: None,
+            fresh: Vec::new(),
             beating: None,
             say_again: false,
             stop: Stop::No,
@@ -140,6 +143,7 @@ impl Dispatcher {
             pulse.beat();
             self.note_standstill();
             self.work();
+            self.start_behind_turn().await;
             self.tell();
             if self.stop > Stop::No && self.is_drained() {
                 break;
@@ -223,9 +227,12 @@ impl Dispatcher {
     fn work(&mut self) {
         let stopping = self.stop > Stop::No;
         let rules = self.rules();
+        if !rules.is_empty() {
+            self.start_all_fresh(); // whoever runs counts for the limits
+        }
         if self.turn.is_none() {
             let out = self.queues.iter().filter(|queue| queue.popping).count();
-            let free = self.concurrency.saturating_sub(self.jobs.len());
+            let free = self.free_slots();
             // Each blocked pop may bring one; but they must not keep a queue with work waiting.
             let room = if stopping { 0 } else { free.saturating_sub(out).max(free.min(1)) };
             let look = self.probe.is_to_lease();
@@ -235,7 +242,7 @@ impl Dispatcher {
                 self.turn = Some(Box::pin(turn::run(self.shared.link.clone(), parts)));
             }
         }
-        if !stopping && self.jobs.len() < self.concurrency {
+        if !stopping && self.free_slots() > 0 {
             for queue in &mut self.queues {
                 let idle = !queue.unsure && queue.paused.is_none() && !queue.may_have_work();
                 if !queue.popping && idle {
@@ -246,7 +253,7 @@ impl Dispatcher {
         }
     }
 
-    fn turn_ended(&mut self, mut ended: Ended) {
+    pub(super) fn turn_ended(&mut self, mut ended: Ended) {
         self.turn = None;
         self.probe.turned(&mut ended);
         match ended.replies {
@@ -273,7 +280,7 @@ impl Dispatcher {
                         self.start(queue, self.strangers(&part, held));
                     }
                     part.settled(settled, &self.metrics);
-                    self.start_fresh(queue, leased);
+                    self.fresh.push((queue, leased));
                 }
             }
             Err(error) => {
@@ -343,17 +350,8 @@ impl Dispatcher {
         }
     }
 
-    /// Starts what a reply brings, unless this worker stood still with it in its hands: others may
-    /// do it by now. What is still its own is found by reading back.
-    fn start_fresh(&mut self, queue: usize, leased: Vec<Leased>) {
-        self.note_standstill();
-        if !self.queues[queue].stood_still {
-            self.start(queue, leased);
-        }
-    }
-
     /// Starts what was leased, as far as there are slots; the rest goes back to the head.
-    fn start(&mut self, queue: usize, leased: Vec<Leased>) {
+    pub(super) fn start(&mut self, queue: usize, leased: Vec<Leased>) {
         let free = self.concurrency.saturating_sub(self.jobs.len());
         let free = if self.stop > Stop::No { 0 } else { free };
         let mut leased = leased.into_iter();

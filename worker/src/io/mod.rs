@@ -9,6 +9,7 @@
 //!    settled, then the release of whatever is left, then heartbeats: a draining worker is alive;
 //!    then probes and metrics, which were there before the connection.
 
+mod ahead;
 mod dispatcher;
 mod fetch;
 mod hear;
