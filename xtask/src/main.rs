@@ -2,9 +2,9 @@
 //!
 //! One file per command, and what several of them use: `workspace.rs` (where things are, running
 //! cargo), `steps.rs` (several checks, one verdict), `redis_server.rs`, `valgrind.rs` and
-//! `python.rs` (what a fresh machine may lack), `peers.rs` (what Redcall is compared with), `apt.rs`
-//! and `draft.rs` (how some of them are unpacked). Nothing here is part of the product; only here
-//! may anything be downloaded.
+//! `python.rs` (what a fresh machine may lack), `peers.rs` (what Redcall is compared with),
+//! `apt.rs` and `draft.rs` (how some of them are unpacked). Nothing here is part of the product;
+//! only here may anything be downloaded.
 
 mod apt;
 mod bench;

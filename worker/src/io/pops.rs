@@ -74,8 +74,8 @@ impl Pops {
         Self { arm, unblocker, task }
     }
 
-    /// Sends one pop out, which blocks for so long and sorts requests of limited names; `more`: in a
-    /// queue with more than plain requests. Its end comes as a [`Popped`].
+    /// Sends one pop out, which blocks for so long and sorts requests of limited names; `more`: in
+    /// a queue with more than plain requests. Its end comes as a [`Popped`].
     pub(crate) fn arm(&self, rules: &Arc<[Rule]>, block: Duration, more: bool) {
         // Never full: the dispatcher arms again only after the end of the last.
         let _ = self.arm.try_send((rules.clone(), block, more));

@@ -18,9 +18,9 @@ use crate::metrics::{Metrics, Tally};
 /// Pause after a failed turn.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How many requests a turn takes from a queue at most, and how many it settles. While Redis carries
-/// out one portion, worker and callers deal with the one before: a thousand at a time would have each
-/// wait for the others.
+/// How many requests a turn takes from a queue at most, and how many it settles. While Redis
+/// carries out one portion, worker and callers deal with the one before: with a thousand at a time
+/// each would wait for the others.
 const PORTION: usize = 128;
 
 /// One queue's part of a turn.

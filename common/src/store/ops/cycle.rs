@@ -211,8 +211,8 @@ pub struct Cycle<'a> {
     pub serial: u64,
     /// Whether the same turn was sent before, and its reply was lost.
     pub again: bool,
-    /// Whether the turn before said so: then the script that can do all is asked at once. Without it
-    /// such a turn takes one round trip more.
+    /// Whether the turn before said so: then the script that can do all is asked at once. Without
+    /// it such a turn takes one round trip more.
     pub more: bool,
     /// Whether what a blocked pop may have left in the inbox is leased, as is all that is taken.
     /// Without it, and with nothing to take, the turn only settles.

@@ -1,4 +1,4 @@
-//! `cycle.lua` and `plain.lua`, second half: what a worker takes, in which order, and how much of it.
+//! `cycle.lua` and `plain.lua`, second half: what a worker takes, in which order, and how much.
 
 use redcall_common::store::{BlockingPop, Cycle};
 use redis::AsyncCommands;
