@@ -1,5 +1,5 @@
--- Purpose: the values of the hash of live ids: who holds the lease of each; part of the scripts that
---   write or read them.
+-- Purpose: the values of the hash of live ids: who holds the lease of each; part of the scripts
+--   that write or read them.
 -- KEYS: none of its own.
 -- ARGV: none of its own.
 -- Returns: nothing.

@@ -1,5 +1,5 @@
-//! `cycle.lua`: settle what has ended, lease what there is room for. Where nothing special is in the
-//! queue the same is done by `plain.lua`, see `plain.rs`.
+//! `cycle.lua`: settle what has ended, lease what there is room for. Where nothing special is in
+//! the queue the same is done by `plain.lua`, see `plain.rs`.
 
 use std::borrow::Cow;
 use std::time::Duration;
