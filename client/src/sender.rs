@@ -19,8 +19,8 @@ use crate::pending::Pending;
 
 /// How many commands go out in one write at most.
 const PORTION: usize = 1024;
-/// How many things that callers have handed in are dealt with at once: while Redis queues some, more
-/// are handed in.
+/// How many things that callers have handed in are dealt with at once: while Redis queues some,
+/// more are handed in.
 const HANDED_IN: usize = 256;
 /// How often it is asked whether a queue that nobody serves yet has got a worker.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
