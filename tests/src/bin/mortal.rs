@@ -99,9 +99,15 @@ async fn job(_: Before, request: Request, Json(data): Json<Value>) -> After {
 /// The same, but answers by itself, and whatever its token says: it learns whether that counted.
 async fn responds(request: Request, Json(data): Json<Value>) -> Result<Json<Value>, HandlerError> {
     note("ran", &request);
-    gate(request.attempt(), data).await;
-    let counted = request.respond(&request.attempt()).await?;
-    note(if counted { "settled" } else { "refused" }, &request);
+    // In a task of its own: a worker that goes on may find that its lease is lost, and end the
+    // handler, before the gate is looked at again.
+    let answering = tokio::spawn(async move {
+        gate(request.attempt(), data).await;
+        let counted = request.respond(&request.attempt()).await?;
+        note(if counted { "settled" } else { "refused" }, &request);
+        Ok::<_, HandlerError>(())
+    });
+    answering.await.map_err(|error| HandlerError::new(error.to_string()))??;
     Ok(Json(json!("not used")))
 }
 
