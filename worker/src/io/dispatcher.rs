@@ -16,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::heartbeat::{self, Identity, Status, Told};
 use super::jobs::Jobs;
-use super::launch::Launcher;
+use super::launch::{Launcher, Run, spawn_all};
 use super::pops::Popped;
 use super::probe::Probe;
 use super::queue::{Leaving, Queue};
@@ -355,27 +355,26 @@ impl Dispatcher {
         let free = self.concurrency.saturating_sub(self.jobs.len());
         let free = if self.stop > Stop::No { 0 } else { free };
         let mut leased = leased.into_iter();
-        for leased in leased.by_ref().take(free) {
-            self.launch(queue, leased);
-        }
+        let runs = leased.by_ref().take(free).filter_map(|leased| self.launch(queue, leased));
+        spawn_all(runs.collect(), &self.handlers);
         // The last one first, so that the first comes to lie at the head.
         for leased in leased.rev() {
             self.leave(queue, Outcome::new(leased.id, Settlement::Back));
         }
     }
 
-    fn launch(&mut self, queue: usize, leased: Leased) {
+    fn launch(&mut self, queue: usize, leased: Leased) -> Option<Run> {
         let serial = self.jobs.next_serial();
         let launcher = Launcher {
             keys: &self.queues[queue].keys,
             mapping: &self.mapping,
             shared: &self.shared,
-            handlers: &self.handlers,
         };
-        match launcher.launch(&leased, serial, |name| self.jobs.of_name(name)) {
-            Ok(launched) => self.jobs.insert(serial, queue, leased.id, launched),
-            Err(leaving) => self.queues[queue].leaving.push(*leaving),
-        }
+        let launched = launcher.launch(&leased, serial, |name| self.jobs.of_name(name));
+        let launched = launched.map_err(|leaving| self.queues[queue].leaving.push(*leaving));
+        let (launched, run) = launched.ok()?;
+        self.jobs.insert(serial, queue, leased.id, launched);
+        Some(run)
     }
 
     fn leave(&mut self, queue: usize, outcome: Outcome) {

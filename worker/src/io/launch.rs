@@ -1,9 +1,12 @@
 //! From a leased element to a running handler, or to the outcome that it gets instead.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::{AbortHandle, abortable};
 use redcall_common::decode::{Rejected, call_of, decode};
 use redcall_common::error::{Code, WireError};
 use redcall_common::frame::FrameHead;
@@ -12,7 +15,6 @@ use redcall_common::settings::OnWorkerLoss;
 use redcall_common::store::keys::QueueKeys;
 use redcall_common::store::{Leased, Outcome, Record, Settlement, WorkerKeys};
 use tokio::sync::Mutex;
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -42,23 +44,37 @@ pub(crate) struct Launched {
     pub(crate) abort: AbortHandle,
 }
 
+/// A job's run, to be spawned.
+pub(crate) type Run = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Spawns runs. Several are handed over at once, and spawned there: each that is spawned from
+/// outside wakes a thread of the runtime, which takes turns with this one.
+pub(crate) fn spawn_all(runs: Vec<Run>, handlers: &tokio::runtime::Handle) {
+    match runs.len() {
+        0 => {}
+        1 => runs.into_iter().for_each(|run| drop(handlers.spawn(run))),
+        _ => {
+            drop(handlers.spawn(async { runs.into_iter().for_each(|run| drop(tokio::spawn(run))) }))
+        }
+    }
+}
+
 /// What launching needs of its worker.
 pub(crate) struct Launcher<'a> {
     pub(crate) keys: &'a Arc<WorkerKeys>,
     pub(crate) mapping: &'a Mapping,
     pub(crate) shared: &'a Arc<Shared>,
-    pub(crate) handlers: &'a tokio::runtime::Handle,
 }
 
 impl Launcher<'_> {
     /// The pipeline of one job, up to its start: read, wanted, in time, mapped, not given up,
-    /// started. `running` says how many of a name run here.
+    /// to be started. `running` says how many of a name run here.
     pub(crate) fn launch(
         &self,
         leased: &Leased,
         serial: u64,
         running: impl Fn(&str) -> usize,
-    ) -> Result<Launched, Box<Leaving>> {
+    ) -> Result<(Launched, Run), Box<Leaving>> {
         let queue = &self.keys.queue;
         let record = leased.mark.record;
         let attempt = record.attempt + 1;
@@ -109,7 +125,7 @@ impl Launcher<'_> {
         mapped: &Mapped,
         record: Record,
         serial: u64,
-    ) -> Launched {
+    ) -> (Launched, Run) {
         let started = Instant::now();
         let name = request.name.clone();
         let rules = mapped.rules.clone();
@@ -134,10 +150,9 @@ impl Launcher<'_> {
             unread: AtomicBool::new(false),
         });
         let weak = Arc::downgrade(&job);
-        let task = self.handlers.spawn(execute(mapped.handler.clone(), Request::new(job)));
+        let (run, abort) = abortable(execute(mapped.handler.clone(), Request::new(job)));
         let by_mapping = started + timeout;
-        let abort = task.abort_handle();
-        Launched {
+        let launched = Launched {
             job: weak,
             name,
             attempt: record.attempt + 1,
@@ -149,7 +164,8 @@ impl Launcher<'_> {
             most,
             cancel,
             abort,
-        }
+        };
+        (launched, Box::pin(run.map(drop)))
     }
 }
 
