@@ -67,7 +67,8 @@ impl Request {
     /// As [`Client::call`].
     pub async fn send(self) -> Result<Receipt, CallError> {
         let inner = self.client.inner.clone();
-        let (outgoing, mut leaving) = self.prepare_leave(Manner::Send).await?;
+        let (outgoing, mut leaving) = self.prepare_leave(Manner::Send)?;
+        leaving.find_way().await?;
         let dispatching = inner.dispatch(Group::of(&leaving.ready, false, outgoing));
         beside(dispatching, leaving.finish()).await
     }
@@ -110,7 +111,8 @@ impl Request {
     /// [`Request::timeout`] was called.
     pub async fn submit(self) -> Result<Ticket, CallError> {
         let client = self.client.clone();
-        let (outgoing, mut leaving) = self.prepare_leave(Manner::Submit).await?;
+        let (outgoing, mut leaving) = self.prepare_leave(Manner::Submit)?;
+        leaving.find_way().await?;
         let (id, response_key) = (leaving.ready.id.clone(), leaving.ready.response_key.clone());
         let origin = leaving.ready.origin();
         let dispatching = client.inner.dispatch(Group::of(&leaving.ready, false, outgoing));
@@ -118,18 +120,16 @@ impl Request {
         Ok(Ticket { client, origin, id, durability: receipt.durability, response_key })
     }
 
-    /// Nothing is queued where nobody could tell how safe it is.
     /// Boxed: of a thousand that are queued together each is moved several times.
-    async fn prepare_leave(self, manner: Manner) -> Result<(Outgoing, Box<Leaving>), CallError> {
+    fn prepare_leave(self, manner: Manner) -> Result<(Outgoing, Box<Leaving>), CallError> {
         let ready = self.check(manner)?;
         let load = self.load(&ready, manner)?;
         let (level, client) = (self.level(), self.client);
-        let way = client.inner.find_way(level, ready.deadline).await?;
         let (done, confirmed) = oneshot::channel();
         let handover = Handover::default();
         let caller = Caller::Forgets { done, handover: handover.clone() };
         let outgoing = Outgoing { keys: ready.route.keys.clone(), load, caller };
-        let leaving = Leaving { client, ready, level, way, handover, confirmed };
+        let leaving = Leaving { client, ready, level, way: None, handover, confirmed };
         Ok((outgoing, Box::new(leaving)))
     }
 
@@ -171,6 +171,12 @@ impl Group {
 }
 
 impl Leaving {
+    /// Before it is queued, and nothing is where nobody could tell how safe it is.
+    async fn find_way(&mut self) -> Result<(), CallError> {
+        self.way = self.client.inner.find_way(self.level, self.ready.deadline).await?;
+        Ok(())
+    }
+
     /// To be called once.
     async fn finish(&mut self) -> Result<Receipt, CallError> {
         let joined = match timeout_at(self.ready.deadline, &mut self.confirmed).await {
@@ -272,11 +278,13 @@ impl Client {
     ) -> Vec<Result<Receipt, CallError>> {
         let (mut groups, mut leaving) = (Vec::new(), Vec::new());
         for request in requests {
-            let prepared = request.prepare_leave(Manner::Send).await;
-            leaving.push(prepared.map(|(outgoing, leaving)| {
-                Group::add(&mut groups, &leaving.ready, false, outgoing);
-                leaving
-            }));
+            let prepared = async {
+                let (outgoing, mut one) = request.prepare_leave(Manner::Send)?;
+                one.find_way().await?;
+                Group::add(&mut groups, &one.ready, false, outgoing);
+                Ok(one)
+            };
+            leaving.push(prepared.await);
         }
         let dispatching = self.inner.dispatch_all(groups);
         let finishing = async {
