@@ -34,7 +34,7 @@ pub(crate) async fn lacks_python(jobs: &BTreeMap<String, JobSettings>) -> bool {
     let kind = jobs.get(WORD_COUNT).map(|job| &job.kind);
     let wanted = match kind {
         Some(HandlerSettings::Command(command)) => command.first().is_some_and(|it| it == PYTHON),
-        Some(HandlerSettings::Compiled(_)) | None => false,
+        Some(_) | None => false,
     };
     wanted && !runs(PYTHON).await
 }

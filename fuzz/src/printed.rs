@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use redcall_common::limits::Limits;
 use redcall_common::settings::{
-    AdminSettings, Backoff, ClientSettings, DeadSettings, HandlerSettings, JobSettings, Limit,
-    LogFormat, LogSettings, Missed, OnWorkerLoss, RedisSettings, Retries, ScheduleSettings,
-    Settings, WorkerSettings,
+    AdminSettings, Backoff, ClientSettings, DeadSettings, HandlerSettings, HttpSettings,
+    JobSettings, Limit, LogFormat, LogSettings, Missed, OnWorkerLoss, RedisSettings, Retries,
+    ScheduleSettings, Settings, WorkerSettings,
 };
 use serde_json::{Map, Value, json};
 
@@ -105,10 +105,13 @@ fn of_job(job: &JobSettings) -> Value {
         unique,
         limit,
     } = job;
-    let (handler, command) = match kind {
-        HandlerSettings::Compiled(name) => (Some(name), None),
-        HandlerSettings::Command(words) => (None, Some(words)),
-    };
+    let (mut handler, mut command, mut process, mut http) = (None, None, None, None);
+    match kind {
+        HandlerSettings::Compiled(name) => handler = Some(name),
+        HandlerSettings::Command(words) => command = Some(words),
+        HandlerSettings::Process(settings) => process = Some(settings),
+        HandlerSettings::Http(settings) => http = Some(of_http(settings)),
+    }
     let backoff = match backoff {
         Backoff::Exponential => "exponential",
         Backoff::Constant => "constant",
@@ -119,13 +122,22 @@ fn of_job(job: &JobSettings) -> Value {
     };
     let on: Vec<&str> = on.iter().map(|code| code.as_str()).collect();
     given(json!({
-        "handler": handler, "command": command, "timeout": length(*timeout), "queue": queue,
+        "handler": handler, "command": command,
+        "process": process.map(|process| &process.command),
+        "instances": process.map(|process| process.instances),
+        "start_timeout": process.map(|process| length(process.start_timeout)),
+        "http": http, "timeout": length(*timeout), "queue": queue,
         "concurrency": concurrency,
         "retries": {"max": max, "backoff": backoff, "base": length(*base), "cap": length(*cap),
             "on": on},
         "on_worker_loss": on_worker_loss, "max_crashes": max_crashes,
         "unique": unique.map(length), "limit": limit.as_ref().map(of_limit),
     }))
+}
+
+fn of_http(http: &HttpSettings) -> Value {
+    let HttpSettings { method, url, headers } = http;
+    json!({"method": method, "url": url, "headers": headers})
 }
 
 fn of_limit(limit: &Limit) -> Value {

@@ -16,7 +16,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use redcall_client::{Client, WorkerInfo};
-use redcall_common::settings::{HandlerSettings, JobSettings, Settings};
+use redcall_common::settings::{
+    HandlerSettings, HttpSettings, JobSettings, ProcessSettings, Settings,
+};
 use redcall_testkit::{TestRedis, eventually};
 use redcall_worker::{Stop, Worker};
 use tokio::sync::watch;
@@ -80,8 +82,23 @@ impl Bench {
     /// Maps job `name` to a command.
     pub fn command(&mut self, name: &str, command: &[&str]) -> &mut JobSettings {
         let command = command.iter().map(ToString::to_string).collect();
-        let job = JobSettings::new(HandlerSettings::Command(command));
-        self.settings.jobs.insert(name.to_owned(), job);
+        self.job(name, HandlerSettings::Command(command))
+    }
+
+    /// Maps job `name` to one long-lived process.
+    pub fn process(&mut self, name: &str, command: &[&str]) -> &mut JobSettings {
+        let command = command.iter().map(ToString::to_string).collect();
+        self.job(name, HandlerSettings::Process(ProcessSettings::new(command)))
+    }
+
+    /// Maps job `name` to a request.
+    pub fn http(&mut self, name: &str, method: &str, url: &str) -> &mut JobSettings {
+        let (method, url, headers) = (method.to_owned(), url.to_owned(), BTreeMap::new());
+        self.job(name, HandlerSettings::Http(HttpSettings { method, url, headers }))
+    }
+
+    fn job(&mut self, name: &str, kind: HandlerSettings) -> &mut JobSettings {
+        self.settings.jobs.insert(name.to_owned(), JobSettings::new(kind));
         self.settings.jobs.get_mut(name).expect("just put in")
     }
 

@@ -6,7 +6,7 @@ use redcall_common::digest;
 use redcall_common::error::{Code, WireError};
 use redcall_common::frame::{FrameHead, FrameType};
 use redcall_common::request::{ReplyTo, Request as Wire};
-use redcall_common::settings::{Backoff, Retries};
+use redcall_common::settings::{Backoff, OnWorkerLoss, Retries};
 use redcall_common::store::keys::QueueKeys;
 use redcall_common::store::{EndedCall, Outcome, Settlement};
 use serde::Serialize;
@@ -19,6 +19,9 @@ use crate::job::Job;
 const MAX_MESSAGE: usize = 16 << 10;
 /// Longest message in a request's history, bytes: up to twenty of them lie beside it.
 const MAX_REMEMBERED: usize = 1 << 10;
+
+/// The longest pause that a handler may ask for.
+const LONGEST_ASKED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One run, as the history keeps it.
 #[derive(Serialize)]
@@ -46,10 +49,10 @@ pub(crate) fn outcome(job: &Job, ending: Ending, seq: u64) -> Outcome {
         Ok(data) if data.get().len() > limit => {
             let size = data.get().len();
             let message = format!("the answer has {size} bytes, the limit is {limit}");
-            failed(job, HandlerError::with_code(Code::TooLarge, message).0, seq)
+            failed(job, HandlerError::with_code(Code::TooLarge, message), seq)
         }
         Ok(data) => answered(job, &data, seq),
-        Err(HandlerError(error)) => failed(job, error, seq),
+        Err(error) => failed(job, error, seq),
     }
 }
 
@@ -65,13 +68,17 @@ fn answered(job: &Job, data: &RawValue, seq: u64) -> Outcome {
     outcome
 }
 
-fn failed(job: &Job, mut error: WireError, seq: u64) -> Outcome {
+fn failed(job: &Job, failure: HandlerError, seq: u64) -> Outcome {
+    let HandlerError { mut error, retry_after } = failure;
     error.attempt = Some(job.attempt());
+    if error.code == Code::WorkerLost {
+        return crashed(job, error, seq);
+    }
     error.message.truncate(error.message.floor_char_boundary(MAX_MESSAGE));
     error.data = error.data.filter(|data| data.get().len() <= job.shared.limits.frame);
     let run = run(job, &error);
     let request = &job.request;
-    if let Some(delay) = retry_in(job, error.code) {
+    if let Some(delay) = retry_in(job, error.code, retry_after) {
         tracing::info!(id = request.id, name = request.name, ?delay, "it is tried again");
         let notice = Notice {
             attempt: job.attempt(),
@@ -90,6 +97,20 @@ fn failed(job: &Job, mut error: WireError, seq: u64) -> Outcome {
     let wanted = error.code != Code::Cancelled;
     let bury = wanted && (request.reply.is_none() || job.rules.retries.max > 0);
     let ended = Ended { error, attempt: job.attempt(), seq, bury };
+    Outcome { run, ..give_up(request, &job.keys.queue, ended, job.shared.idempotency_ttl) }
+}
+
+/// What ran it died, as a worker may: it counts as a crash.
+fn crashed(job: &Job, error: WireError, seq: u64) -> Outcome {
+    let (request, rules) = (&job.request, &job.rules);
+    let run = run(job, &error);
+    let may_rerun = rules.on_worker_loss == OnWorkerLoss::Rerun;
+    if may_rerun && job.record.crashes + 1 < rules.max_crashes {
+        tracing::warn!(id = request.id, name = request.name, why = error.message, "it runs again");
+        let settlement = Settlement::Rerun { attempt: job.attempt() };
+        return Outcome { run, ..Outcome::new(&request.id, settlement) };
+    }
+    let ended = Ended { error, attempt: job.attempt(), seq, bury: true };
     Outcome { run, ..give_up(request, &job.keys.queue, ended, job.shared.idempotency_ttl) }
 }
 
@@ -178,14 +199,16 @@ pub(crate) fn run(job: &Job, error: &WireError) -> String {
 }
 
 /// How long until the next attempt; `None` if there is none.
-fn retry_in(job: &Job, code: Code) -> Option<Duration> {
+fn retry_in(job: &Job, code: Code, after: Option<Duration>) -> Option<Duration> {
     let retries = &job.rules.retries;
     let by_request = job.request.max_attempts.map(|attempts| attempts.saturating_sub(1));
     let further = u64::from(retries.max).min(by_request.unwrap_or(u64::MAX));
-    if !retries.on.contains(&code) || u64::from(job.record.fails) >= further {
+    let is_wanted = after.is_some() || retries.on.contains(&code);
+    if !is_wanted || u64::from(job.record.fails) >= further {
         return None;
     }
-    let delay = longest_pause(retries, job.record.fails).mul_f64(random());
+    let drawn = || longest_pause(retries, job.record.fails).mul_f64(random());
+    let delay = after.map_or_else(drawn, |after| after.min(LONGEST_ASKED));
     // A retry that would start after the budget's end is not scheduled.
     let in_time = job.context().remaining().is_none_or(|left| delay < left);
     in_time.then_some(delay)

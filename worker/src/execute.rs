@@ -56,7 +56,8 @@ pub(crate) async fn execute(handler: Arc<dyn Handler>, request: Request) {
         Err(HandlerError::with_code(Code::HandlerPanicked, "the handler panicked"))
     });
     if let Err(error) = &ending {
-        tracing::info!(id = request.id(), name = request.name(), code = %error.0.code, "failed");
+        let code = error.error.code;
+        tracing::info!(id = request.id(), name = request.name(), %code, "failed");
     }
     job.settle(ending, None).await;
 }

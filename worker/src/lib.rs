@@ -33,6 +33,7 @@ mod runtime;
 mod signals;
 mod state;
 mod stop;
+mod until;
 mod worker;
 
 pub use answer::IntoAnswer;

@@ -5,11 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use redcall_common::settings::{HandlerSettings, JobSettings, Limit, Settings};
 use redcall_common::store::Rule;
+use reqwest::Client;
 
 use crate::error::WorkerError;
 use crate::handler::command::{Bounds, CommandHandler};
+use crate::handler::http::HttpHandler;
+use crate::handler::process::ProcessHandler;
 use crate::handler::{Handler, builtin};
 use crate::state::States;
 
@@ -50,15 +54,17 @@ impl Mapping {
             max_answer: settings.limits.answer,
             cancel_grace: settings.worker.cancel_grace,
         };
-        let mut jobs = BTreeMap::new();
+        let (mut jobs, mut http) = (BTreeMap::new(), None);
         for (name, job) in &settings.jobs {
-            let handler = handler(job, compiled, &dir, bounds)
+            let handler = handler(job, compiled, (&dir, bounds), &mut http)
                 .map_err(|problem| mistake(settings, name, job, problem))?;
             jobs.insert(name.clone(), Mapped { handler, rules: Arc::new(job.clone()) });
         }
         let used = settings.jobs.values().filter_map(|job| match &job.kind {
             HandlerSettings::Compiled(name) => Some(name.as_str()),
-            HandlerSettings::Command(_) => None,
+            HandlerSettings::Command(_)
+            | HandlerSettings::Process(_)
+            | HandlerSettings::Http(_) => None,
         });
         let used: Vec<&str> = used.collect();
         for (name, handler) in compiled {
@@ -122,6 +128,11 @@ impl Mapping {
         Ok(())
     }
 
+    /// Has each handler end what it keeps between jobs.
+    pub(crate) async fn close(&self) {
+        join_all(self.jobs.values().map(|mapped| mapped.handler.close())).await;
+    }
+
     pub(crate) fn describe(&self) -> Vec<MappedJob> {
         let describe = |(name, mapped): (&String, &Mapped)| MappedJob {
             name: name.clone(),
@@ -135,12 +146,19 @@ impl Mapping {
 fn handler(
     job: &JobSettings,
     compiled: &Compiled,
-    dir: &Path,
-    bounds: Bounds,
+    (dir, bounds): (&Path, Bounds),
+    http: &mut Option<Result<Client, String>>,
 ) -> Result<Arc<dyn Handler>, String> {
     match &job.kind {
         HandlerSettings::Command(command) => {
             Ok(Arc::new(CommandHandler::new(command, dir, bounds)?))
+        }
+        HandlerSettings::Http(settings) => {
+            let client = http.get_or_insert_with(HttpHandler::client).clone()?;
+            Ok(Arc::new(HttpHandler::new(settings, client, bounds.max_answer)?))
+        }
+        HandlerSettings::Process(settings) => {
+            Ok(Arc::new(ProcessHandler::new(settings, dir, bounds)?))
         }
         HandlerSettings::Compiled(name) => {
             let built_in = name.strip_prefix(builtin::PREFIX).and_then(builtin::find);
@@ -158,6 +176,8 @@ fn mistake(settings: &Settings, name: &str, job: &JobSettings, problem: String) 
     let key = match job.kind {
         HandlerSettings::Compiled(_) => "handler",
         HandlerSettings::Command(_) => "command",
+        HandlerSettings::Process(_) => "process",
+        HandlerSettings::Http(_) => "http",
     };
     let file = settings.file.clone().unwrap_or_else(|| PathBuf::from("the environment"));
     WorkerError::Mapping { file, key: format!("jobs.{name}.{key}"), problem }

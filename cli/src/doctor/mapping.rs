@@ -12,17 +12,25 @@ pub(super) fn look(settings: &Settings) -> Vec<Finding> {
     let dir = settings.base_dir();
     let (mut compiled, mut findings) = (Vec::new(), Vec::new());
     for (name, job) in &settings.jobs {
-        match &job.kind {
-            HandlerSettings::Compiled(_) => compiled.push(name.as_str()),
-            HandlerSettings::Command(command) => {
-                let found = command.first().map(|first| program::find(first, &dir));
-                let found = found.unwrap_or_else(|| Err("the command is empty".to_owned()));
-                findings.push(match found {
-                    Ok(path) => Finding::ok(CHECK, format!("{name}: {}", path.display())),
-                    Err(problem) => missing(name, &problem),
-                });
+        let (key, command) = match &job.kind {
+            HandlerSettings::Compiled(_) => {
+                compiled.push(name.as_str());
+                continue;
             }
-        }
+            // Whether its server answers shows with the first call.
+            HandlerSettings::Http(http) => {
+                findings.push(Finding::ok(CHECK, format!("{name}: {} by HTTP", http.method)));
+                continue;
+            }
+            HandlerSettings::Command(command) => ("command", command),
+            HandlerSettings::Process(process) => ("process", &process.command),
+        };
+        let found = command.first().map(|first| program::find(first, &dir));
+        let found = found.unwrap_or_else(|| Err("the command is empty".to_owned()));
+        findings.push(match found {
+            Ok(path) => Finding::ok(CHECK, format!("{name}: {}", path.display())),
+            Err(problem) => missing(name, key, &problem),
+        });
     }
     if !compiled.is_empty() {
         let what = format!("compiled into the workers: {}", compiled.join(", "));
@@ -36,11 +44,11 @@ pub(super) fn look(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-fn missing(name: &str, problem: &str) -> Finding {
+fn missing(name: &str, key: &str, problem: &str) -> Finding {
     let what = format!("{name}: {problem}");
     let means = "A worker with these settings does not start on this machine.";
     let cure = format!(
-        "Install the program or correct `jobs.{name}.command`; paths are relative to the settings \
+        "Install the program or correct `jobs.{name}.{key}`; paths are relative to the settings \
          file, and the worker's PATH counts."
     );
     Finding::new(CHECK, Level::Problem, what, means, cure)

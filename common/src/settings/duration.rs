@@ -12,6 +12,8 @@ use super::entry::Entry;
 /// Shortest length that the wire, which counts milliseconds, can tell from nothing.
 pub(super) const SHORTEST: Duration = Duration::from_millis(1);
 
+pub(super) const HOUR: Duration = Duration::from_secs(60 * 60);
+
 /// Longest length for anything that is waited for: the runtime's timers end at about two years.
 /// A year as humantime counts it, 365.25 days.
 pub(super) const YEAR: Duration = Duration::from_secs(31_557_600);

@@ -25,6 +25,7 @@ mod error;
 mod file;
 mod jobs;
 mod json;
+mod kinds;
 mod load;
 mod log;
 mod parts;
@@ -42,8 +43,9 @@ use std::path::{Path, PathBuf};
 
 pub use error::SettingsError;
 pub use parts::{
-    AdminSettings, Backoff, ClientSettings, DeadSettings, HandlerSettings, JobSettings, Limit,
-    LogFormat, LogSettings, Missed, OnWorkerLoss, Rate, Retries, ScheduleSettings, WorkerSettings,
+    AdminSettings, Backoff, ClientSettings, DeadSettings, HandlerSettings, HttpSettings,
+    JobSettings, Limit, LogFormat, LogSettings, Missed, OnWorkerLoss, ProcessSettings, Rate,
+    Retries, ScheduleSettings, WorkerSettings,
 };
 pub use redis::RedisSettings;
 pub use sentinel::SentinelUrl;

@@ -3,6 +3,8 @@
 //! No reading and no checking here; the allowed ranges are enforced where a section is read, so a
 //! struct built by hand (in tests, by flags) is taken as it is.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -74,7 +76,7 @@ pub struct JobSettings {
     /// Default none: the client's default queue.
     pub queue: Option<String>,
     /// How many of it run at the same time in one worker, 1 to 65,536. Default none: as many as
-    /// the worker has slots.
+    /// the worker has slots; for `process` as many as its instances.
     pub concurrency: Option<usize>,
     /// What is done when it fails. Default: it is given up at once.
     pub retries: Retries,
@@ -227,6 +229,50 @@ pub enum HandlerSettings {
     /// `command = ["PROGRAM", "ARGUMENT", …]`: one process per job, not through a shell, run in
     /// [`super::Settings::base_dir`]. Never empty.
     Command(Vec<String>),
+    /// `process = ["PROGRAM", "ARGUMENT", …]`: a pool of long-lived processes.
+    Process(ProcessSettings),
+    /// `http = { method = "POST", url = "…" }`: a request to a server.
+    Http(HttpSettings),
+}
+
+/// `[jobs.X] http`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// GET, HEAD, POST, PUT, PATCH or DELETE. Default POST.
+    pub method: String,
+    /// `http://…` or `https://…`.
+    pub url: String,
+    /// Sent with each request. Default none, but for the content type.
+    pub headers: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for HttpSettings {
+    /// Without what may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<&String> = self.headers.keys().collect();
+        let mut shown = f.debug_struct("HttpSettings");
+        shown.field("method", &self.method).field("headers", &headers).finish_non_exhaustive()
+    }
+}
+
+/// `[jobs.X] process`, with what belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessSettings {
+    /// Program and arguments, not through a shell, run in [`super::Settings::base_dir`]. Never
+    /// empty.
+    pub command: Vec<String>,
+    /// `instances`: how many processes there are at most, 1 to 1,024. Default 1.
+    pub instances: usize,
+    /// `start_timeout`: how long one may take to start, 1 ms to 1 hour. Default 10 s.
+    pub start_timeout: Duration,
+}
+
+impl ProcessSettings {
+    /// One process of `command`, with the defaults for the rest.
+    #[must_use]
+    pub fn new(command: Vec<String>) -> Self {
+        Self { command, instances: 1, start_timeout: Duration::from_secs(10) }
+    }
 }
 
 /// `[dead]`: which dead letters are kept. Whichever bound is reached first, the oldest go.

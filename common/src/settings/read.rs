@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::duration::{SHORTEST, YEAR};
+use super::duration::{HOUR, SHORTEST, YEAR};
 use super::entry::Entry;
 use super::section::{Context, Section};
 use super::{
@@ -18,8 +18,6 @@ use super::{
 use crate::durability::Durability;
 use crate::limits::Limits;
 use crate::name::is_queue;
-
-const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// Redis holds no longer list.
 const LONGEST_LIST: u64 = u32::MAX as u64;

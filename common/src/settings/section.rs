@@ -113,6 +113,16 @@ impl<'c> Section<'c> {
     ) -> Option<T> {
         self.known.push(key);
         let value = self.unread.remove(key)?;
+        self.convert(key, value, convert)
+    }
+
+    /// A value of [`Section::take_all`], as `convert` reads it. None if it was reported.
+    pub(super) fn convert<T>(
+        &self,
+        key: &str,
+        value: Value,
+        convert: impl FnOnce(&Entry) -> Result<T, SettingsError>,
+    ) -> Option<T> {
         let origin = origin_of(&value);
         let from_env = self.context.is_env(&origin);
         let entry = Entry { key: self.child(key), origin, from_env, value: value.kind };

@@ -287,10 +287,14 @@ fn config(error: &redis::RedisError) -> StoreError {
     StoreError::Config { problem: error.to_string(), source: Some(Arc::new(error.clone())) }
 }
 
-fn certificates(settings: &RedisSettings) -> Result<TlsCertificates, StoreError> {
-    // redis-rs brings rustls without a crypto provider and panics when none is set. An error
-    // here means that the program has set one already, which is as good.
+/// Has TLS use ring, unless the program has set something else already: redis-rs and others bring
+/// rustls without a crypto provider, and panic when none is set.
+pub fn set_crypto_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+fn certificates(settings: &RedisSettings) -> Result<TlsCertificates, StoreError> {
+    set_crypto_provider();
     let client_tls = match (&settings.cert_file, &settings.key_file) {
         (Some(cert), Some(key)) => {
             Some(ClientTlsConfig { client_cert: read(cert)?, client_key: read(key)? })

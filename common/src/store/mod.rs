@@ -29,7 +29,7 @@ mod sentinel;
 mod server;
 mod survey;
 
-pub use connection::Connector;
+pub use connection::{Connector, set_crypto_provider};
 pub use control::Control;
 pub use error::StoreError;
 pub use link::{Link, Sink, Standing};

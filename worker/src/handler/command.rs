@@ -11,18 +11,17 @@ use std::time::Duration;
 
 use redcall_common::error::Code;
 use serde_json::value::RawValue;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::group::Group;
+use super::stderr::Lines;
 use super::{Ending, Handler, HandlerError, Running};
 use crate::request::Request;
 use crate::state::States;
 
-/// Longest line of stderr that is logged, bytes; longer ones are cut into several.
-const LOG_LINE: u64 = 8 << 10;
 /// How long the pipes are used on after the command has ended.
 const LEFT_OPEN: Duration = Duration::from_millis(500);
 
@@ -171,21 +170,18 @@ async fn log(
     gone: watch::Receiver<bool>,
 ) -> Result<(), HandlerError> {
     let Some(stderr) = stderr else { return Ok(()) };
-    let mut stderr = BufReader::new(stderr);
-    let mut line = Vec::new();
+    let mut lines = Lines::of(stderr);
     let mut left_open = pin!(left_open(gone));
     loop {
-        line.clear();
-        let mut limited = (&mut stderr).take(LOG_LINE);
-        let read = tokio::select! {
-            read = limited.read_until(b'\n', &mut line) => read?,
-            () = &mut left_open => 0,
+        let more = tokio::select! {
+            more = lines.next(|line| {
+                tracing::info!(id = job.id(), name = job.name(), "stderr: {line}");
+            }) => more?,
+            () = &mut left_open => return Ok(()),
         };
-        if read == 0 {
+        if more.is_break() {
             return Ok(());
         }
-        let text = String::from_utf8_lossy(&line);
-        tracing::info!(id = job.id(), name = job.name(), "stderr: {}", text.trim_end());
     }
 }
 

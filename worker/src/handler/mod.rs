@@ -4,8 +4,12 @@ pub(crate) mod builtin;
 pub(crate) mod command;
 pub(crate) mod compiled;
 mod group;
+pub(crate) mod http;
+pub(crate) mod process;
+mod stderr;
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use redcall_common::error::{Code, WireError};
 use serde::Serialize;
@@ -30,11 +34,19 @@ pub(crate) trait Handler: Send + Sync {
 
     /// Runs the job.
     fn call(&self, request: Request) -> Running;
+
+    /// Ends what it keeps between jobs, in order, when no further job comes.
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {})
+    }
 }
 
 /// Why a handler gives no answer. Message and data go to the caller.
 #[derive(Debug)]
-pub struct HandlerError(pub(crate) WireError);
+pub struct HandlerError {
+    pub(crate) error: WireError,
+    pub(crate) retry_after: Option<Duration>,
+}
 
 impl HandlerError {
     /// An error `handler_failed`.
@@ -46,12 +58,24 @@ impl HandlerError {
     /// The same with `data` for the caller; left out if it cannot be written as JSON.
     #[must_use]
     pub fn data<T: Serialize + ?Sized>(mut self, data: &T) -> Self {
-        self.0.data = to_raw_value(data).ok();
+        self.error.data = to_raw_value(data).ok();
+        self
+    }
+
+    /// The same, to be tried again after so long, a day at most, if the job's mapping has
+    /// `retries` left; whatever `retries.on` says.
+    #[must_use]
+    pub fn retry_after(mut self, pause: Duration) -> Self {
+        self.retry_after = Some(pause);
         self
     }
 
     pub(crate) fn with_code(code: Code, message: impl Into<String>) -> Self {
-        Self(WireError::new(code, message))
+        Self::of(WireError::new(code, message))
+    }
+
+    pub(crate) fn of(error: WireError) -> Self {
+        Self { error, retry_after: None }
     }
 }
 

@@ -12,7 +12,7 @@ use redcall_common::store::{CycleReply, Leased, Link, Outcome, Rule, Settlement}
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::heartbeat::{self, Identity, Status, Told};
 use super::jobs::Jobs;
@@ -29,6 +29,7 @@ use crate::mapping::Mapping;
 use crate::metrics::Metrics;
 use crate::reload::Reloaded;
 use crate::stop::Stop;
+use crate::until::until;
 
 /// How many events are taken at once.
 const PORTION: usize = 1024;
@@ -203,7 +204,8 @@ impl Dispatcher {
             Ok(schedules) => self.talk.schedules = schedules,
             Err(error) => tracing::error!(%error, "the schedules are not reloaded"),
         }
-        self.mapping = reloaded.mapping;
+        let before = std::mem::replace(&mut self.mapping, reloaded.mapping);
+        self.handlers.spawn(async move { before.close().await });
         let before = std::mem::replace(&mut self.identity.names, self.mapping.names());
         let after = &self.identity.names;
         let new: Vec<&String> = after.iter().filter(|name| !before.contains(name)).collect();
@@ -485,13 +487,9 @@ impl Dispatcher {
             Ok(Err(error)) => tracing::warn!(%error, "stopped; others take over its jobs"),
             Err(_) => tracing::warn!("stopped without Redis; others take over its jobs"),
         }
+        if self.stop < Stop::Now {
+            self.mapping.close().await;
+        }
         Ok(())
-    }
-}
-
-async fn until(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => sleep_until(instant).await,
-        None => std::future::pending().await,
     }
 }

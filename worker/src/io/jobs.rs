@@ -252,7 +252,9 @@ impl Jobs {
                 // this thread: the handlers' ones may all be spinning.
                 if job.take() {
                     let job = job.clone();
-                    tokio::spawn(async move { job.settle_taken(Err(HandlerError(error))).await });
+                    tokio::spawn(
+                        async move { job.settle_taken(Err(HandlerError::of(error))).await },
+                    );
                 }
             }
         }

@@ -17,7 +17,8 @@
 --   idem record (0: none), its ttl (ms; 0: forget it)
 --   ops: answer (push the frame), done (nobody asked), bury (to the dead letters; and push the
 --   frame if there is a key), back (to the head of the queue), rerun (the same, and it counts as
---   a run), retry (to the schedule; and push the frame if there is a key), unknown (park it if a
+--   a run; as a crash as well, if that run is given), retry (to the schedule; and push the frame
+--   if there is a key), unknown (park it if a
 --   live worker maps the name, else answer or bury; reason is the key index of the parked list)
 -- Returns: {results, length, parked, {id, raw, mark, ...}, state, ready, due, more}. results: one
 --   character per outcome: '1' settled, '0' refused, since the lease is gone, 'P' parked. length:
@@ -82,6 +83,10 @@ local function again(id, raw, op, note, run)
   has_history = true -- what goes back to the queue may be leased in this very turn
   if op == 'rerun' then
     record.attempt = tonumber(note)
+    if run ~= '' then
+      record.crashes = record.crashes + 1
+      add_run(record, cjson.decode(run))
+    end
     remember(KEYS[11], id, record)
     redis.call('LPUSH', KEYS[1], raw)
   else

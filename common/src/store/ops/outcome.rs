@@ -59,7 +59,8 @@ pub enum Settlement {
     },
     /// To the head of the queue, as if never leased.
     Back,
-    /// To the head of the queue, after it was started: counts as a run, not as a failure.
+    /// To the head of the queue, after it was started: counts as a run, not as a failure; as a
+    /// crash if [`Outcome::run`] says what it was.
     Rerun {
         /// Number of the run that began.
         attempt: u32,

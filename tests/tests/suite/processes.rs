@@ -1,0 +1,153 @@
+//! Jobs that a pool of long-lived processes runs: what goes over their pipes, and what becomes of a
+//! job whose process breaks.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
+
+mod broken;
+mod python;
+
+use std::time::Duration;
+
+use redcall_client::{CallError, Client, Response, Update, WireError};
+use redcall_common::settings::{HandlerSettings, JobSettings, ProcessSettings};
+use redcall_testkit::eventually;
+use redcall_tests::{Bench, RunningWorker};
+use serde_json::{Value, json};
+
+use crate::support::SettingsFile;
+
+/// A worker with one process, and the folder that it runs in.
+struct Served {
+    // First, since it takes its leave of a server that still runs.
+    worker: RunningWorker,
+    client: Client,
+    bench: Bench,
+    file: SettingsFile,
+}
+
+impl Served {
+    async fn with(command: &[&str], change: impl FnOnce(&mut JobSettings)) -> Self {
+        let mut bench = Bench::new().await;
+        let file = SettingsFile::new("");
+        bench.settings.file = Some(file.path.clone());
+        bench.settings.worker.cancel_grace = Duration::from_millis(400);
+        change(bench.process("ask", command));
+        let (worker, client) = (bench.worker().await, bench.client().await);
+        Self { worker, client, bench, file }
+    }
+
+    /// A process that answers `$/start` and then does `for_each` line, in which `$id` is the number
+    /// of the request. Each notes its process id.
+    async fn shell(for_each: &str) -> Self {
+        Self::shell_with(for_each, |_| {}).await
+    }
+
+    async fn shell_with(for_each: &str, change: impl FnOnce(&mut JobSettings)) -> Self {
+        let script = format!(
+            r#"echo $$ >> pids
+            say() {{ printf '{{"jsonrpc":"2.0",%s}}\n' "$1"; }}
+            answer() {{ say "\"id\":$id,\"result\":$1"; }}
+            while read -r line; do
+                id=${{line#*'"id":'}}; id=${{id%%,*}}; id=${{id%%\}}*}}
+                if [ "$id" = 0 ]; then answer null; else {for_each}; fi
+            done; echo > ended"#
+        );
+        Self::with(&["sh", "-c", &script], change).await
+    }
+
+    async fn ask(&self, data: &Value) -> Result<Response, CallError> {
+        self.client.call_and_wait("ask", data).await
+    }
+
+    async fn error(&self) -> WireError {
+        let error = self.ask(&json!({})).await.unwrap_err();
+        let CallError::Failed(error) = error else { panic!("{error:?}") };
+        error
+    }
+
+    /// The process ids of those that have been started.
+    fn pids(&self) -> Vec<i32> {
+        let text = std::fs::read_to_string(self.file.dir().join("pids")).unwrap_or_default();
+        text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+    }
+
+    /// Waits until the process has made this file.
+    async fn has_made(&self, file: &str) {
+        let path = self.file.dir().join(file);
+        eventually("the process to have made a file", async || path.exists().then_some(())).await;
+    }
+}
+
+fn settings(job: &mut JobSettings) -> &mut ProcessSettings {
+    match &mut job.kind {
+        HandlerSettings::Process(settings) => settings,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn one_process_has_all_jobs_and_ends_with_its_stdin() {
+    let served = Served::shell("answer $id").await;
+    for asked in 1..=3 {
+        assert_eq!(served.ask(&json!({})).await.unwrap().data.get(), asked.to_string());
+    }
+    assert_eq!(served.pids().len(), 1);
+    let Served { worker, file, bench, .. } = served;
+    worker.drain().await;
+    assert!(file.dir().join("ended").exists());
+    drop(bench);
+}
+
+#[tokio::test]
+async fn the_request_is_json_rpc_with_the_job_beside_it() {
+    let served = Served::shell(
+        r#"answer "$(printf %s "$line" | od -An -v -tx1 | tr -d ' \n' | sed 's/.*/"&"/')""#,
+    )
+    .await;
+    for (data, params) in [
+        (json!({"a": "é\n"}), Some(json!({"a": "é\n"}))),
+        (json!([1]), Some(json!([1]))),
+        (json!("x"), Some(json!(["x"]))),
+        (json!(null), None),
+    ] {
+        let request = served.client.request("ask").data(&data).header("k", "v");
+        let response = request.timeout(Duration::from_secs(60)).wait().await.unwrap();
+        let hex: String = response.json().unwrap();
+        let bytes = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16));
+        let bytes: Vec<u8> = bytes.collect::<Result<_, _>>().unwrap();
+        let message: Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!((&message["jsonrpc"], &message["method"]), (&json!("2.0"), &json!("ask")));
+        assert_eq!(message.get("params"), params.as_ref());
+        let job = &message["job"];
+        assert_eq!((&job["id"], &job["attempt"]), (&json!(response.id), &json!(1)));
+        assert_eq!(job["headers"], json!({"k": "v"}));
+        assert!((1..=60_000).contains(&job["budget_ms"].as_u64().unwrap()), "{job}");
+    }
+}
+
+#[tokio::test]
+async fn as_many_run_at_once_as_there_are_instances() {
+    // Each waits for the other.
+    let meet =
+        r#": > $id.$$; while [ "$(ls *.[0-9]* | wc -l)" -lt 2 ]; do sleep 0.01; done; answer 1"#;
+    let served = Served::shell_with(meet, |job| {
+        settings(job).instances = 2;
+        job.concurrency = Some(2);
+    });
+    let served = served.await;
+    let data = json!({});
+    let (one, other) = tokio::join!(served.ask(&data), served.ask(&data));
+    assert_eq!((one.unwrap().data.get(), other.unwrap().data.get()), ("1", "1"));
+    assert_eq!(served.pids().len(), 2);
+}
+
+#[tokio::test]
+async fn progress_goes_to_who_follows() {
+    let progress =
+        r#"say "\"method\":\"\$/progress\",\"params\":{\"id\":$id,\"data\":{\"percent\":5}}""#;
+    let served = Served::shell(&format!("{progress}; answer 1")).await;
+    let mut stream = served.client.request("ask").data(&json!({})).stream().await.unwrap();
+    let first = stream.next().await.unwrap().unwrap();
+    assert!(matches!(first, Update::Progress(data) if data.get() == r#"{"percent":5}"#));
+    let last = stream.next().await.unwrap().unwrap();
+    assert!(matches!(last, Update::Done(answer) if answer.data.get() == "1"));
+}

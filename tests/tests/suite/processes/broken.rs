@@ -1,0 +1,152 @@
+//! Processes that die, hang, or say what they were not asked: a typed error or another run, and
+//! the next job has another process.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use redcall_client::Code;
+use redcall_common::settings::OnWorkerLoss;
+use redcall_testkit::eventually;
+use serde_json::{Value, json};
+
+use super::{Served, settings};
+use crate::support::{DEAD, is_running};
+
+/// Fails the first request by `how`, and answers each later one.
+fn once(how: &str) -> String {
+    format!("if [ -e failed ]; then answer 1; else : > failed; {how}; fi")
+}
+
+async fn goes_on(served: &Served) {
+    assert_eq!(served.ask(&json!({})).await.unwrap().data.get(), "1");
+}
+
+#[tokio::test]
+async fn a_job_whose_process_dies_runs_again() {
+    let served = Served::shell(&once("kill -9 $$")).await;
+    goes_on(&served).await;
+    assert_eq!(served.pids().len(), 2);
+}
+
+#[tokio::test]
+async fn a_job_that_kills_its_processes_is_given_up_with_its_history() {
+    let served = Served::shell("kill -9 $$").await;
+    let error = served.error().await;
+    assert_eq!((error.code, error.attempt), (Code::WorkerLost, Some(3)), "{error}");
+    assert!(error.message.contains("signal: 9"), "{error}");
+    assert_eq!(served.pids().len(), 3);
+    let range = redis::cmd("XRANGE").arg(DEAD).arg("-").arg("+").to_owned();
+    let letters: Vec<(String, HashMap<String, String>)> =
+        range.query_async(&mut served.bench.redis.connection().await).await.unwrap();
+    let [(_, letter)] = &letters[..] else { panic!("{letters:?}") };
+    let history: Vec<Value> = serde_json::from_str(&letter["history"]).unwrap();
+    let runs: Vec<_> = history.iter().map(|run| (&run["attempt"], &run["code"])).collect();
+    let lost = json!("worker_lost");
+    assert_eq!(runs, [(&json!(1), &lost), (&json!(2), &lost), (&json!(3), &lost)]);
+}
+
+#[tokio::test]
+async fn a_job_that_must_not_run_twice_is_not_run_again() {
+    let served = Served::shell_with(&once("kill -9 $$"), |job| {
+        job.on_worker_loss = OnWorkerLoss::Fail;
+    })
+    .await;
+    assert_eq!(served.error().await.code, Code::WorkerLost);
+    assert_eq!(served.pids().len(), 1);
+    goes_on(&served).await;
+}
+
+#[tokio::test]
+async fn what_was_not_asked_fails_the_job_and_replaces_the_process() {
+    for (how, part) in [
+        ("echo hello", "a line that is no JSON-RPC message"),
+        (r#"say "\"id\":77,\"result\":1""#, "spoke of request 77"),
+        (r#"say "\"id\":$id""#, "without either result or error"),
+        (r#"printf '\377\n'"#, "not UTF-8"),
+    ] {
+        let served = Served::shell(&once(how)).await;
+        let error = served.error().await;
+        assert_eq!(error.code, Code::HandlerFailed, "{how}: {error}");
+        assert!(error.message.contains(part), "{how}: {error}");
+        goes_on(&served).await;
+        assert_eq!(served.pids().len(), 2, "{how}");
+        let first = served.pids()[0];
+        eventually("the first to be gone", async || (!is_running(first)).then_some(())).await;
+    }
+}
+
+#[tokio::test]
+async fn too_large_an_answer_is_too_large() {
+    let served =
+        Served::shell(&once(r#"answer "\"$(head -c 9000000 /dev/zero | tr '\0' x)\"""#)).await;
+    assert_eq!(served.error().await.code, Code::TooLarge);
+    goes_on(&served).await;
+}
+
+#[tokio::test]
+async fn what_says_something_while_idle_is_replaced_before_the_next_job() {
+    let script =
+        "answer 1; if [ $id = 1 ] && ! [ -e said ]; then : > said; echo late; : > late; fi";
+    let served = Served::shell(script).await;
+    goes_on(&served).await;
+    served.has_made("late").await;
+    goes_on(&served).await;
+    assert_eq!(served.pids().len(), 2);
+}
+
+#[tokio::test]
+async fn one_that_hangs_at_its_start_is_an_error_in_time_and_others_go_on() {
+    let served = Served::with(&["sh", "-c", "echo $$ >> pids; exec sleep 600"], |job| {
+        settings(job).start_timeout = Duration::from_millis(300);
+    })
+    .await;
+    let sum = json!({"a": 1, "b": 1});
+    let add = served.client.call_and_wait("add", &sum);
+    let (error, added) = tokio::join!(served.error(), add);
+    assert_eq!(added.unwrap().data.get(), r#"{"answer":2}"#);
+    assert_eq!(error.code, Code::Internal);
+    assert!(error.message.contains("within 300ms (start_timeout)"), "{error}");
+    let pids = served.pids();
+    eventually("it to be gone", async || (!is_running(pids[0])).then_some(())).await;
+}
+
+#[tokio::test]
+async fn one_that_ends_at_its_start_is_an_error_that_says_how() {
+    let served = Served::with(&["sh", "-c", "exit 3"], |_| {}).await;
+    let error = served.error().await;
+    assert_eq!(error.code, Code::Internal);
+    assert!(error.message.contains("exit status: 3"), "{error}");
+}
+
+#[tokio::test]
+async fn a_cancelled_job_is_asked_to_end_and_its_process_stays() {
+    let script =
+        r#"case "$line" in *cancel*) ;; *) : > began; read -r line; : > asked; answer 1;; esac"#;
+    let served = Served::shell(script).await;
+    let ticket = served.client.request("ask").data(&json!({})).submit().await.unwrap();
+    served.has_made("began").await;
+    ticket.cancel().await.unwrap();
+    assert_eq!(ticket.wait().await.unwrap_err().code(), Code::Cancelled);
+    served.has_made("asked").await;
+    eventually("its slot to be free", async || {
+        let ticket = served.client.request("add").data(&json!({"a": 1, "b": 1}));
+        ticket.wait().await.ok()
+    })
+    .await;
+    let pids = served.pids();
+    assert_eq!(pids.len(), 1);
+    assert!(is_running(pids[0]));
+}
+
+#[tokio::test]
+async fn a_process_that_goes_on_with_a_cancelled_job_is_killed_after_the_grace() {
+    let served = Served::shell(": > began; trap '' TERM; while :; do sleep 1; done").await;
+    let ticket = served.client.request("ask").data(&json!({})).submit().await.unwrap();
+    served.has_made("began").await;
+    let since = Instant::now();
+    ticket.cancel().await.unwrap();
+    assert_eq!(ticket.wait().await.unwrap_err().code(), Code::Cancelled);
+    let pids = served.pids();
+    eventually("it to be gone", async || (!is_running(pids[0])).then_some(())).await;
+    assert!(since.elapsed() >= Duration::from_millis(400), "{:?}", since.elapsed());
+}

@@ -1,0 +1,237 @@
+//! One process of a pool: started, asked, and ended with this value.
+
+use std::io;
+use std::process::Stdio;
+use std::time::Duration;
+
+use futures_util::{FutureExt, StreamExt};
+use redcall_common::error::{Code, WireError};
+use serde_json::value::RawValue;
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::{Instant, timeout};
+use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
+
+use super::wire::{self, Said};
+use crate::handler::group::Group;
+use crate::handler::stderr::Lines;
+use crate::handler::{Ending, HandlerError};
+use crate::request::Request;
+use crate::until::until;
+
+/// What a line may have beside the answer in it, bytes.
+const AROUND_ANSWER: usize = 4 << 10;
+/// How long it is waited for the end of a process that has closed its stdout, or lost its stdin.
+const ENDING: Duration = Duration::from_millis(500);
+
+/// How a process is started, and what bounds it.
+pub(super) struct Start {
+    pub(super) program: super::Program,
+    pub(super) max_answer: usize,
+    pub(super) cancel_grace: Duration,
+    pub(super) start_timeout: Duration,
+}
+
+/// A process that has started.
+pub(super) struct Process {
+    child: Child,
+    group: Group,
+    stdin: ChildStdin,
+    lines: FramedRead<ChildStdout, LinesCodec>,
+    max_answer: usize,
+    last_id: u64,
+}
+
+/// How a request to a process ended.
+pub(super) enum Asked {
+    /// The process is as good as before.
+    Ended(Ending),
+    /// The process is not to be asked again.
+    Broken(HandlerError),
+}
+
+impl Process {
+    /// Starts one, and waits until it says that it has.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub(super) async fn start(start: &Start) -> Result<Self, String> {
+        let program = &start.program;
+        let mut command = Command::new(&program.path);
+        command.args(&program.args).current_dir(&program.dir).process_group(0).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child =
+            command.spawn().map_err(|error| format!("the process cannot be started: {error}"))?;
+        let group = Group::of(&child);
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
+            return Err("the process has no pipes".to_owned());
+        };
+        let pid = child.id().unwrap_or_default();
+        let mut said = Lines::of(stderr);
+        tokio::spawn(async move {
+            while let Ok(more) = said.next(|line| tracing::info!(pid, "stderr: {line}")).await
+                && more.is_continue()
+            {}
+        });
+        let lines = LinesCodec::new_with_max_length(start.max_answer + AROUND_ANSWER);
+        let lines = FramedRead::new(stdout, lines);
+        let max_answer = start.max_answer;
+        let mut process = Self { child, group, stdin, lines, max_answer, last_id: 0 };
+        let within = start.start_timeout;
+        match timeout(within, process.shake_hands()).await {
+            Ok(started) => started.map(|()| process),
+            Err(_) => Err(format!(
+                "the process did not answer `$/start` within {within:?} (start_timeout)"
+            )),
+        }
+    }
+
+    async fn shake_hands(&mut self) -> Result<(), String> {
+        // What it does not read is seen by what it does not say.
+        let _ = self.stdin.write_all(&wire::start()).await;
+        loop {
+            let Some(line) = self.lines.next().await else {
+                return Err(format!(
+                    "the process {} before it had started",
+                    self.how_it_ended().await
+                ));
+            };
+            let line = line.map_err(|error| self.unreadable(&error))?;
+            match wire::read(&line).map_err(|what| format!("the process printed {what}"))? {
+                // An error too: a server that knows no `$/start` says so, and has started.
+                Said::Answer(0, _) => return Ok(()),
+                Said::Other => {}
+                Said::Answer(..) | Said::Progress(..) => {
+                    return Err("the process answered what it was not asked".to_owned());
+                }
+            }
+        }
+    }
+
+    /// Whether it is still there, and has said nothing unasked.
+    pub(super) fn is_sound(&mut self) -> bool {
+        let is_silent = self.lines.next().now_or_never().is_none();
+        is_silent && matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Asks for the job. To be dropped only with the process.
+    pub(super) async fn ask(&mut self, request: &Request, grace: Duration) -> Asked {
+        self.last_id += 1;
+        let id = self.last_id;
+        let mut unwritten = wire::request(id, request);
+        let mut give_up_at = None;
+        loop {
+            tokio::select! {
+                line = self.lines.next() => {
+                    let said = match line {
+                        None => return Asked::Broken(self.died().await),
+                        Some(Err(error)) => return Asked::Broken(self.too_long(&error)),
+                        Some(Ok(line)) => self.heard(id, &line, request).await,
+                    };
+                    match said {
+                        Ok(None) => {}
+                        Ok(Some(ending)) => return Asked::Ended(ending),
+                        Err(error) => return Asked::Broken(error),
+                    }
+                }
+                written = self.stdin.write(&unwritten), if !unwritten.is_empty() => {
+                    match written {
+                        Ok(written) => drop(unwritten.drain(..written)),
+                        // It has closed its stdin. What it still says is read.
+                        Err(_) => unwritten.clear(),
+                    }
+                }
+                () = request.cancelled(), if give_up_at.is_none() => {
+                    unwritten.extend(wire::cancel(id));
+                    give_up_at = Some(Instant::now() + grace);
+                }
+                () = until(give_up_at) => {
+                    self.group.end(&mut self.child, grace).await;
+                    let message = "the process was asked to end the job, and did not";
+                    return Asked::Broken(HandlerError::with_code(Code::Cancelled, message));
+                }
+            }
+        }
+    }
+
+    /// The job's ending, if the line is that.
+    async fn heard(
+        &self,
+        id: u64,
+        line: &str,
+        request: &Request,
+    ) -> Result<Option<Ending>, HandlerError> {
+        match wire::read(line) {
+            Ok(Said::Answer(of, answer)) if of == id => Ok(Some(self.ending(answer))),
+            Ok(Said::Progress(of, data)) if of == id => {
+                // A frame that is lost does not end the job.
+                if let Err(error) = request.progress(data).await {
+                    tracing::debug!(id = request.id(), %error, "a progress frame was not pushed");
+                }
+                Ok(None)
+            }
+            Ok(Said::Other) => Ok(None),
+            Ok(Said::Answer(of, _) | Said::Progress(of, _)) => {
+                let message = format!("the process spoke of request {of}, and was asked {id}");
+                Err(HandlerError::new(message))
+            }
+            Err(what) => Err(HandlerError::new(format!("the process printed {what}"))),
+        }
+    }
+
+    fn ending(&self, answer: Result<Box<RawValue>, WireError>) -> Ending {
+        match answer {
+            Ok(data) if data.get().len() > self.max_answer => Err(too_large(self.max_answer)),
+            answer => answer.map_err(HandlerError::of),
+        }
+    }
+
+    /// The job's worker counts as dead: so much of it is.
+    async fn died(&mut self) -> HandlerError {
+        let message = format!("its process {}", self.how_it_ended().await);
+        HandlerError::with_code(Code::WorkerLost, message)
+    }
+
+    async fn how_it_ended(&mut self) -> String {
+        match timeout(ENDING, self.child.wait()).await {
+            Ok(Ok(status)) => format!("ended with {status}"),
+            Ok(Err(error)) => format!("is gone ({error})"),
+            Err(_) => "closed its stdout".to_owned(),
+        }
+    }
+
+    fn too_long(&self, error: &LinesCodecError) -> HandlerError {
+        match error {
+            LinesCodecError::MaxLineLengthExceeded => too_large(self.max_answer),
+            LinesCodecError::Io(_) => HandlerError::new(self.unreadable(error)),
+        }
+    }
+
+    fn unreadable(&self, error: &LinesCodecError) -> String {
+        match error {
+            LinesCodecError::MaxLineLengthExceeded => {
+                format!("the process printed a line over {} bytes (limits.answer)", self.max_answer)
+            }
+            LinesCodecError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+                "the process printed what is not UTF-8".to_owned()
+            }
+            LinesCodecError::Io(error) => format!("the process's stdout cannot be read: {error}"),
+        }
+    }
+
+    /// Closes its stdin, then asks it to end. Within [`ENDING`] and `grace`.
+    pub(super) async fn close(self, grace: Duration) {
+        let Self { mut child, group, stdin, .. } = self;
+        drop(stdin);
+        if timeout(ENDING, child.wait()).await.is_err() {
+            group.end(&mut child, grace).await;
+        }
+    }
+}
+
+fn too_large(max: usize) -> HandlerError {
+    let message = format!("the process answered with more than {max} bytes (limits.answer)");
+    HandlerError::with_code(Code::TooLarge, message)
+}

@@ -1,0 +1,77 @@
+//! Long-lived processes that speak JSON-RPC 2.0 on stdin and stdout, one message a line, one job
+//! at a time each; stderr goes into the log.
+//!
+//! A process is started when a job first needs it, and must answer `$/start`. One that dies takes
+//! its job with it as a worker that dies would: the job runs again, unless its mapping says not to,
+//! `max_crashes` times at most. One that says something else than was asked is replaced, and its
+//! job fails. After each the next one starts later, from 100 ms to 10 s.
+
+mod child;
+mod pool;
+mod wire;
+
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use redcall_common::settings::ProcessSettings;
+
+use self::child::Start;
+use self::pool::Pool;
+use super::command::Bounds;
+use super::{Handler, Running};
+use crate::request::Request;
+use crate::state::States;
+
+/// A program with its arguments, and where it runs.
+struct Program {
+    path: PathBuf,
+    args: Vec<String>,
+    dir: PathBuf,
+}
+
+/// Runs jobs by a pool of processes.
+pub(crate) struct ProcessHandler {
+    pool: Arc<Pool>,
+}
+
+impl ProcessHandler {
+    /// The program is looked for as that of a command.
+    ///
+    /// # Errors
+    ///
+    /// What to do when there is no such program.
+    pub(crate) fn new(
+        settings: &ProcessSettings,
+        dir: &Path,
+        bounds: Bounds,
+    ) -> Result<Self, String> {
+        let (name, args) = settings.command.split_first().ok_or("the command is empty")?;
+        let path = redcall_common::program::find(name, dir)?;
+        let program = Program { path, args: args.to_vec(), dir: dir.to_owned() };
+        let Bounds { max_answer, cancel_grace } = bounds;
+        let start_timeout = settings.start_timeout;
+        let start = Start { program, max_answer, cancel_grace, start_timeout };
+        Ok(Self { pool: Arc::new(Pool::new(start, settings.instances)) })
+    }
+}
+
+impl Handler for ProcessHandler {
+    fn describe(&self) -> String {
+        let Program { path, args, .. } = &self.pool.start().program;
+        format!("process {} {}", path.display(), args.join(" ")).trim_end().to_owned()
+    }
+
+    fn check(&self, _: &States) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn call(&self, request: Request) -> Running {
+        let pool = self.pool.clone();
+        Box::pin(async move { pool.run(&request).await })
+    }
+
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.pool.close())
+    }
+}

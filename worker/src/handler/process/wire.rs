@@ -1,0 +1,244 @@
+//! JSON-RPC 2.0 as a pool and its processes speak it: one message a line.
+//!
+//! To the process: requests, first `$/start`, and the notification `$/cancel`. From it: responses,
+//! and the notification `$/progress`. Names with `$/` are of the connection itself, as in the
+//! Language Server Protocol (3.17, "Notification and Request Messages").
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use redcall_common::error::{Code, WireError};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+use crate::request::Request;
+
+/// A message to the process.
+#[derive(Serialize)]
+struct Message<'a, P: Serialize> {
+    jsonrpc: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
+    method: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    params: Option<P>,
+    /// Beside what JSON-RPC knows; who does not know it ignores it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job: Option<Job<'a>>,
+}
+
+/// What a handler may want to know of its job.
+#[derive(Serialize)]
+struct Job<'a> {
+    id: &'a str,
+    attempt: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget_ms: Option<u64>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    headers: &'a BTreeMap<String, String>,
+}
+
+#[derive(Serialize)]
+struct Start<'a> {
+    protocol: u32,
+    version: &'a str,
+}
+
+#[derive(Serialize)]
+struct Cancel {
+    id: u64,
+}
+
+/// What a process has said.
+#[derive(Debug)]
+pub(super) enum Said<'a> {
+    /// The answer to the request of this number.
+    Answer(u64, Result<Box<RawValue>, WireError>),
+    /// How far the request of this number is.
+    Progress(u64, &'a RawValue),
+    /// A notification that nobody here knows: JSON-RPC has them ignored.
+    Other,
+}
+
+/// A line from the process.
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(default)]
+    id: Option<u64>,
+    #[serde(borrow, default)]
+    method: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    params: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "given")]
+    result: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<Failure<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Failure<'a> {
+    code: i64,
+    message: String,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Progress<'a> {
+    id: u64,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+/// `null` is a result as well.
+fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
+}
+
+fn line(message: &impl Serialize) -> Vec<u8> {
+    // Strings, numbers and JSON that was read: nothing here can fail to serialise.
+    let mut line = serde_json::to_vec(message).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
+/// The first request, of number 0: whatever answers it has started.
+pub(super) fn start() -> Vec<u8> {
+    let params = Some(Start { protocol: 1, version: env!("CARGO_PKG_VERSION") });
+    line(&Message { jsonrpc: "2.0", id: Some(0), method: "$/start", params, job: None })
+}
+
+/// The request of number `id`. `params` are the job's data if that is an object or an array, none
+/// if it is null, else an array of it: JSON-RPC allows nothing else.
+pub(super) fn request(id: u64, request: &Request) -> Vec<u8> {
+    let wrapped;
+    let data = request.data();
+    let params = match data.get().as_bytes().first() {
+        Some(b'{' | b'[') => Some(data),
+        Some(b'n') | None => None,
+        Some(_) => {
+            wrapped = RawValue::from_string(format!("[{}]", data.get()));
+            wrapped.as_deref().ok()
+        }
+    };
+    let budget_ms =
+        request.remaining().map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+    let (attempt, headers) = (request.attempt(), request.headers());
+    let job = Some(Job { id: request.id(), attempt, budget_ms, headers });
+    line(&Message { jsonrpc: "2.0", id: Some(id), method: request.name(), params, job })
+}
+
+/// The request of number `id` is not wanted any more.
+pub(super) fn cancel(id: u64) -> Vec<u8> {
+    let params = Some(Cancel { id });
+    line(&Message { jsonrpc: "2.0", id: None, method: "$/cancel", params, job: None })
+}
+
+/// Reads a line.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub(super) fn read(text: &str) -> Result<Said<'_>, String> {
+    let line: Line<'_> = serde_json::from_str(text)
+        .map_err(|error| format!("a line that is no JSON-RPC message ({error})"))?;
+    match line {
+        Line { method: Some(method), params, id: None, .. } if method == "$/progress" => {
+            let params = params.map_or("null", RawValue::get);
+            let Progress { id, data } = serde_json::from_str(params)
+                .map_err(|error| format!("a `$/progress` without id and data ({error})"))?;
+            Ok(Said::Progress(id, data))
+        }
+        Line { method: Some(_), id: None, .. } => Ok(Said::Other),
+        Line { method: Some(method), .. } => Err(format!("a request of its own (`{method}`)")),
+        Line { id: Some(id), result: Some(result), error: None, .. } => {
+            Ok(Said::Answer(id, Ok(result.to_owned())))
+        }
+        Line { id: Some(id), result: None, error: Some(failure), .. } => {
+            Ok(Said::Answer(id, Err(failure.into_error())))
+        }
+        _ => Err("a response without id, or without either result or error".to_owned()),
+    }
+}
+
+impl Failure<'_> {
+    fn into_error(self) -> WireError {
+        let mut error = WireError::new(code_of(self.code), self.message);
+        error.data = self.data.map(RawValue::to_owned);
+        error
+    }
+}
+
+/// Our code for a number of JSON-RPC, or of the table in PROTOCOL.md if a handler may say it.
+fn code_of(number: i64) -> Code {
+    const MAY_SAY: [Code; 7] = [
+        Code::UnknownJob,
+        Code::NotFound,
+        Code::Conflict,
+        Code::InvalidData,
+        Code::TooLarge,
+        Code::Overloaded,
+        Code::Unauthorized,
+    ];
+    match number {
+        -32601 => Code::UnknownJob,
+        -32602 => Code::InvalidData,
+        number => {
+            let said = MAY_SAY.into_iter().find(|code| i64::from(code.number()) == number);
+            said.unwrap_or(Code::HandlerFailed)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(text: &str) -> Result<String, (Code, String)> {
+        match read(text).unwrap() {
+            Said::Answer(7, Ok(data)) => Ok(data.get().to_owned()),
+            Said::Answer(7, Err(error)) => Err((error.code, error.message)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn null_is_an_answer() {
+        assert_eq!(answer(r#"{"jsonrpc":"2.0","id":7,"result":null}"#).unwrap(), "null");
+    }
+
+    #[test]
+    fn numbers_of_errors_become_codes() {
+        for (number, code) in [
+            (-32601, Code::UnknownJob),
+            (-32602, Code::InvalidData),
+            (-32004, Code::Conflict),
+            // It would be taken for the death of the process.
+            (Code::WorkerLost.number(), Code::HandlerFailed),
+            (-32000, Code::HandlerFailed),
+            (1, Code::HandlerFailed),
+        ] {
+            let text = format!(r#"{{"id":7,"error":{{"code":{number},"message":"m"}}}}"#);
+            assert_eq!(answer(&text).unwrap_err(), (code, "m".to_owned()), "{number}");
+        }
+    }
+
+    #[test]
+    fn what_is_neither_answer_nor_notification_is_refused() {
+        for text in [
+            "",
+            "hello",
+            "[]",
+            r#"{"id":7}"#,
+            r#"{"result":1}"#,
+            r#"{"id":7,"result":1,"error":{"code":1,"message":"m"}}"#,
+            r#"{"id":"7","result":1}"#,
+            r#"{"id":7,"method":"ask"}"#,
+            r#"{"method":"$/progress"}"#,
+            r#"{"method":"$/progress","params":{"id":7}}"#,
+        ] {
+            read(text).unwrap_err();
+        }
+        assert!(matches!(read(r#"{"method":"$/log","params":[]}"#), Ok(Said::Other)));
+    }
+}
