@@ -6,12 +6,12 @@ const COMMAND: &str = "write a list such as [\"python3\", \"word_count.py\"]";
 
 #[test]
 fn a_key_of_a_job_is_not_known() {
-    let keys = "allowed keys: handler, command, timeout, queue, concurrency, retries, \
-                on_worker_loss, max_crashes, unique, limit";
+    let keys = "allowed keys: handler, command, process, instances, start_timeout, http, \
+                timeout, queue, concurrency, retries, on_worker_loss, max_crashes, unique, limit";
     let job = |rest: &str| format!("[jobs.score]\n{rest}");
-    bad(&job("handler = 's'\ninstances = 3"), "jobs.score.instances: unknown key", keys);
+    bad(&job("handler = 's'\nwarm = true"), "jobs.score.warm: unknown key", keys);
     // Only one message, although the job now has nothing that runs it.
-    bad(&job("process = ['python3']"), "jobs.score.process: unknown key", keys);
+    bad(&job("wasm = ['python3']"), "jobs.score.wasm: unknown key", keys);
     bad(
         &job("handlr = 's'"),
         "jobs.score.handlr: unknown key",
@@ -23,12 +23,17 @@ fn a_key_of_a_job_is_not_known() {
 fn a_job_has_two_handlers_or_none() {
     bad(
         "jobs.a = { handler = 'a', command = ['b'] }",
-        "jobs.a: has both handler and command",
-        "keep one of the two",
+        "jobs.a: has handler and command",
+        "keep one of them",
+    );
+    bad(
+        "jobs.a = { handler = 'a', process = ['b'], http = { url = 'http://h' } }",
+        "jobs.a: has handler and process and http",
+        "keep one of them",
     );
     bad(
         "jobs.a = { timeout = '5s' }",
-        "jobs.a: has neither handler nor command",
+        "jobs.a: has none of handler, command, process, http",
         "add handler = \"builtin:echo\" or command = [\"python3\", \"word_count.py\"]",
     );
 }
@@ -61,6 +66,53 @@ fn a_command_is_wrong() {
         "jobs.a.command = ['x', \"\\u0000\"]",
         "jobs.a.command[1]: holds a null character",
         "no program can be given one: remove it",
+    );
+}
+
+#[test]
+fn a_process_is_wrong() {
+    bad(
+        "jobs.a.process = 'python3'",
+        "jobs.a.process: must be a list, but is \"python3\"",
+        COMMAND,
+    );
+    let job = |rest: &str| format!("[jobs.a]\nhandler = 'a'\n{rest}");
+    let help = "only processes have it: remove it";
+    bad(&job("instances = 3"), "jobs.a: has instances without process", help);
+    bad(&job("start_timeout = '1s'"), "jobs.a: has start_timeout without process", help);
+    let process = "[jobs.a]\nprocess = ['p']\n";
+    bad(
+        &format!("{process}instances = 1025"),
+        "jobs.a.instances: must be from 1 to 1024, but is 1025",
+        "write a whole number from 1 to 1024",
+    );
+}
+
+#[test]
+fn a_request_by_http_is_wrong() {
+    let example = "http = { method = \"POST\", url = \"http://127.0.0.1:9000/geocode\" }";
+    bad(
+        "jobs.a.http = 'h'",
+        "jobs.a.http: must be a table, but is \"h\"",
+        &format!("write {example}"),
+    );
+    bad("jobs.a.http = {}", "jobs.a.http: has no url", &format!("write {example}"));
+    let rule = "a URL such as \"http://127.0.0.1:9000/geocode\"";
+    bad(
+        "jobs.a.http.url = 'ftp://h'",
+        &format!("jobs.a.http.url: must be {rule}, but is an address"),
+        &format!("write {rule}"),
+    );
+    bad(
+        "jobs.a.http = { url = 'http://h', headers = { Secret = 5 } }",
+        "jobs.a.http.headers.Secret: must be text, but is 5",
+        "write text",
+    );
+    let methods = "GET, HEAD, POST, PUT, PATCH or DELETE";
+    bad(
+        "jobs.a.http = { url = 'http://h', method = 'get' }",
+        &format!("jobs.a.http.method: must be {methods}, but is \"get\""),
+        "did you mean `GET`? allowed values: GET, HEAD, POST, PUT, PATCH, DELETE",
     );
 }
 

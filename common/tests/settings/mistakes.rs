@@ -300,7 +300,7 @@ fn all_mistakes_are_reported_at_once() {
     let expected = [
         "DIR/redcall.toml: worker.concurrency: must be from 1 to 65536, but is 0",
         "DIR/redcall.toml: worker.lease: needs a unit, but is 5",
-        "DIR/redcall.toml: jobs.a: has neither handler nor command",
+        "DIR/redcall.toml: jobs.a: has none of handler, command, process, http",
         "REDCALL__LOG__FORMAT: log.format: must be text or json, but is \"xml\"",
         "DIR/redcall.toml: extra: unknown section",
     ];

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redcall_common::error::Code;
 use redcall_common::settings::{
-    Backoff, HandlerSettings, JobSettings, Limit, OnWorkerLoss, Rate, Retries,
+    Backoff, HandlerSettings, JobSettings, Limit, OnWorkerLoss, ProcessSettings, Rate, Retries,
 };
 
 use crate::{bad, good};
@@ -58,6 +58,35 @@ fn what_a_job_does_not_say_is_default() {
     assert_eq!(job.limit, Some(Limit { key: None, concurrency: Some(1), rate: None }));
     assert_eq!((job.concurrency, job.on_worker_loss), (None, OnWorkerLoss::Rerun));
     assert_eq!((job.max_crashes, job.unique), (3, None));
+}
+
+#[test]
+fn a_process_has_as_many_jobs_at_once_as_instances() {
+    let job = |rest: &str| {
+        let text = format!("[jobs.a]\nprocess = ['p', '']\n{rest}");
+        good(&text).jobs["a"].clone()
+    };
+    let process = ProcessSettings::new(vec!["p".to_owned(), String::new()]);
+    assert_eq!((process.instances, process.start_timeout), (1, Duration::from_secs(10)));
+    let default = job("");
+    assert_eq!((default.kind, default.concurrency), (HandlerSettings::Process(process), Some(1)));
+    assert_eq!(job("instances = 3").concurrency, Some(3));
+    assert_eq!(job("instances = 3\nconcurrency = 9").concurrency, Some(9));
+}
+
+#[test]
+fn headers_of_a_request_are_not_shown() {
+    let text =
+        "jobs.a.http = { url = 'https://u:p@h/x?key=1', headers = { A = 'secret', b = '' } }";
+    let kind = good(&text.replace("''", "'c'")).jobs["a"].kind.clone();
+    let HandlerSettings::Http(http) = &kind else { panic!("{kind:?}") };
+    assert_eq!((http.method.as_str(), http.url.as_str()), ("POST", "https://u:p@h/x?key=1"));
+    assert_eq!((http.headers["A"].as_str(), http.headers["b"].as_str()), ("secret", "c"));
+    let shown = format!("{kind:?}");
+    assert!(
+        shown.contains("POST") && !shown.contains("secret") && !shown.contains("key"),
+        "{shown}"
+    );
 }
 
 #[test]
