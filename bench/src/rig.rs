@@ -10,7 +10,6 @@ mod commands;
 mod place;
 mod process;
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -20,8 +19,8 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 
 pub(crate) use commands::{Commands, Shares};
-pub(crate) use place::Placement;
 use place::program;
+pub(crate) use place::{Placement, free_address, pinned};
 pub(crate) use process::{Memory, Process, memory_left};
 use process::{children_cpu_us, cpu_us, own_cpu_us, printed};
 
@@ -81,10 +80,8 @@ impl Rig {
     ) -> miette::Result<Self> {
         placement.check()?;
         let runtime = Runtime::new().into_diagnostic()?;
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).into_diagnostic()?;
-        let direct = free.local_addr().into_diagnostic()?.to_string();
-        let port = direct.rsplit(':').next().unwrap_or_default().to_owned();
-        drop(free);
+        let direct = free_address()?;
+        let (port, direct) = (direct.port().to_string(), direct.to_string());
         let sync = match persistence {
             Persistence::None | Persistence::Everysec => "everysec",
             Persistence::Always => "always",
@@ -127,7 +124,7 @@ impl Rig {
             worker.env(variable, format!("builtin:{job}"));
         }
         worker.current_dir(self.redis.dir());
-        self.workers.push(Process(worker.stdin(Stdio::null()).spawn().into_diagnostic()?));
+        self.workers.push(Process::of(worker.stdin(Stdio::null()).spawn().into_diagnostic()?));
         // Who is listed consumes.
         let began = std::time::Instant::now();
         loop {
@@ -159,7 +156,7 @@ impl Rig {
     pub(crate) fn start_redcall(&self, args: &[&str]) -> miette::Result<Process> {
         let mut command = self.command("redcall")?;
         command.args(args).stdin(Stdio::null()).stdout(Stdio::null());
-        Ok(Process(command.spawn().into_diagnostic()?))
+        Ok(Process::of(command.spawn().into_diagnostic()?))
     }
 
     /// What a caller of a floor prints, while `answer` answers.
@@ -176,7 +173,7 @@ impl Rig {
             Ok(side)
         };
         let mut answering = side(answer)?;
-        let _answering = Process(answering.stderr(Stdio::null()).spawn().into_diagnostic()?);
+        let _answering = Process::of(answering.stderr(Stdio::null()).spawn().into_diagnostic()?);
         printed(&mut side(call)?)
     }
 
@@ -220,7 +217,7 @@ impl Rig {
             commands: Commands::read(&mut self.wire()?).into_diagnostic()?,
             redis_us: cpu_us(self.redis.pid()),
             client_us: children_cpu_us(),
-            workers_us: self.workers.iter().map(|worker| cpu_us(worker.0.id())).sum(),
+            workers_us: self.workers.iter().map(|worker| cpu_us(worker.id())).sum(),
             relay_us: own_cpu_us(),
         })
     }

@@ -48,13 +48,12 @@ pub fn decode(
     keys: &QueueKeys,
     limits: &Limits,
 ) -> Result<Request, Rejected> {
-    if raw.len() > limits.request {
-        return Err(oversize(raw, leased_id, keys, limits));
+    if raw.len() <= limits.request
+        && let Some(request) = direct::read(raw, leased_id, keys, limits)
+    {
+        return Ok(request);
     }
-    match direct::read(raw, leased_id, keys, limits) {
-        Some(request) => Ok(request),
-        None => by_rules(raw, leased_id, keys, limits),
-    }
+    by_rules(raw, leased_id, keys, limits)
 }
 
 /// As [`decode`], rule by rule. Public for the fuzz targets, which compare the two.

@@ -7,9 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use miette::{IntoDiagnostic as _, WrapErr as _, miette};
+use miette::IntoDiagnostic as _;
 
-use crate::workspace::runs;
+use crate::workspace::{output, runs};
 
 /// What is fetched.
 pub(crate) struct Packages {
@@ -154,18 +154,6 @@ fn needed<'a>(plan: &'a str, wanted: &Packages) -> Vec<&'a str> {
         (name.starts_with("lib") && !name.starts_with("libc6") && !installed).then_some(name)
     });
     wanted.names.iter().copied().chain(new).collect()
-}
-
-/// Runs a command and returns what it printed.
-fn output(command: &mut Command) -> miette::Result<String> {
-    let name = command.get_program().display().to_string();
-    let output =
-        command.output().into_diagnostic().wrap_err_with(|| format!("{name} could not be run"))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(miette!("{name} failed:\n{}", said.trim_end()));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]

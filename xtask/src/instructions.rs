@@ -12,10 +12,10 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use baseline::{Baseline, Counts};
-use miette::{IntoDiagnostic as _, WrapErr as _, miette};
+use miette::{IntoDiagnostic as _, miette};
 
 use crate::valgrind;
-use crate::workspace::{Workspace, run as succeeds, verdict};
+use crate::workspace::{Workspace, output, run as succeeds, verdict};
 
 /// The crates whose code is counted. They alone are optimised: everything else is shared with the
 /// tests' builds, and CI has to build little.
@@ -66,7 +66,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
     fs::create_dir_all(&profiles).into_diagnostic()?;
 
     let mut counts = Counts::new();
-    for part in said(&mut Command::new(&program))?.lines() {
+    for part in output(&mut Command::new(&program))?.lines() {
         if args.filters.is_empty() || args.filters.iter().any(|filter| part.contains(filter)) {
             let profile = profiles.join(format!("{}.callgrind", part.replace('/', ".")));
             counts.insert(part.to_owned(), count(&valgrind, &program, part, &profile)?);
@@ -111,7 +111,7 @@ fn count(valgrind: &Path, program: &Path, part: &str, profile: &Path) -> miette:
     command.args(["--tool=callgrind", "--collect-atstart=no"]);
     command.arg(format!("--toggle-collect={MEASURED}"));
     command.arg(format!("--callgrind-out-file={}", profile.display()));
-    said(command.arg(program).arg(part).env("GLIBC_TUNABLES", PLAIN_CPU))?;
+    output(command.arg(program).arg(part).env("GLIBC_TUNABLES", PLAIN_CPU))?;
     let text = fs::read_to_string(profile).into_diagnostic()?;
     // Nothing counted is a part that was not found, not a fast one.
     let count = total(&text).filter(|count| *count > 0);
@@ -121,17 +121,6 @@ fn count(valgrind: &Path, program: &Path, part: &str, profile: &Path) -> miette:
 /// The sum of a profile with instructions as its only event.
 fn total(profile: &str) -> Option<u64> {
     profile.lines().find_map(|line| line.strip_prefix("summary: "))?.trim().parse().ok()
-}
-
-/// Runs a command and returns what it printed.
-fn said(command: &mut Command) -> miette::Result<String> {
-    let name = command.get_program().display().to_string();
-    let output = command.output().into_diagnostic().wrap_err_with(|| name.clone())?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(miette!("{name} failed:\n{}", said.trim_end()));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]

@@ -85,6 +85,18 @@ pub(crate) fn run(command: &mut Command) -> miette::Result<bool> {
     Ok(status.success())
 }
 
+/// Runs a command to its end and returns what it printed.
+pub(crate) fn output(command: &mut Command) -> miette::Result<String> {
+    let name = command.get_program().display().to_string();
+    let output =
+        command.output().into_diagnostic().wrap_err_with(|| format!("{name} could not be run"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(miette!("{name} failed:\n{}", said.trim_end()));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// Whether a program can be run at all, tried with one harmless argument.
 pub(crate) fn runs(program: &str, argument: &str) -> bool {
     Command::new(program).arg(argument).output().is_ok_and(|output| output.status.success())

@@ -4,14 +4,16 @@
 //! ended; `run call CALLERS WARM_UP_MS LASTS_MS` waits for a worker, calls, and prints
 //! `CallFigures`. They find Redis by `REDIS_URL` and their own server by `NATS_URL`.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 use redcall_bench::CallFigures;
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::rig::{Process, free_address, pinned};
 
 /// Where Redis runs, or what is in its place.
 const SERVERS: usize = 0;
@@ -31,18 +33,8 @@ pub(super) struct Adapter {
 pub(super) struct Running<'a> {
     adapter: &'a Adapter,
     urls: [(&'static str, String); 2],
-    worker: Ended,
-    _server: Option<Ended>,
-}
-
-/// Ends with this.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    worker: Process,
+    _server: Option<Process>,
 }
 
 impl Adapter {
@@ -74,9 +66,7 @@ impl Adapter {
         let mut urls = [("REDIS_URL", format!("redis://{redis}")), ("NATS_URL", String::new())];
         let mut own = None;
         if let Some(server) = self.server() {
-            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).into_diagnostic()?;
-            let address = free.local_addr().into_diagnostic()?;
-            drop(free);
+            let address = free_address()?;
             let mut command = pinned(SERVERS, &server)?;
             command.args(["--addr", "127.0.0.1", "--port", &address.port().to_string()]);
             own = Some(quiet(&mut command)?);
@@ -107,7 +97,7 @@ impl Running<'_> {
     }
 
     fn send(&self, signal: Signal) -> miette::Result<()> {
-        let pid = i32::try_from(self.worker.0.id()).ok().and_then(Pid::from_raw);
+        let pid = i32::try_from(self.worker.id()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| miette!("a worker without an id"))?;
         kill_process(pid, signal).into_diagnostic().wrap_err("the worker")
     }
@@ -124,16 +114,10 @@ fn listens(address: SocketAddr) -> miette::Result<()> {
     Ok(())
 }
 
-fn pinned(cpu: usize, program: &Path) -> miette::Result<Command> {
-    let mut command = Command::new(std::env::current_exe().into_diagnostic()?);
-    command.arg("pin").arg(cpu.to_string()).arg("--").arg(program);
-    Ok(command)
-}
-
 /// What it says on stderr matters only when nobody is answered, and then its caller says so.
-fn quiet(command: &mut Command) -> miette::Result<Ended> {
+fn quiet(command: &mut Command) -> miette::Result<Process> {
     let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().into_diagnostic().map(Ended)
+    command.spawn().into_diagnostic().map(Process::of)
 }
 
 fn printed(command: &mut Command) -> miette::Result<String> {

@@ -1,5 +1,6 @@
 //! Where processes run.
 
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -47,10 +48,21 @@ impl Placement {
 
     /// A program that runs where callers and workers do.
     pub(super) fn pinned(self, program: &Path) -> miette::Result<Command> {
-        let mut command = Command::new(std::env::current_exe().into_diagnostic()?);
-        command.arg("pin").arg(self.others().to_string()).arg("--").arg(program);
-        Ok(command)
+        pinned(self.others(), program)
     }
+}
+
+/// A program that runs on that CPU.
+pub(crate) fn pinned(cpu: usize, program: &Path) -> miette::Result<Command> {
+    let mut command = Command::new(std::env::current_exe().into_diagnostic()?);
+    command.arg("pin").arg(cpu.to_string()).arg("--").arg(program);
+    Ok(command)
+}
+
+/// An address on loopback that nobody listens on at this moment.
+pub(crate) fn free_address() -> miette::Result<SocketAddr> {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).into_diagnostic()?;
+    free.local_addr().into_diagnostic()
 }
 
 /// A program that lies beside this one.

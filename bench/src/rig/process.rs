@@ -8,7 +8,7 @@ use nix::sys::time::TimeValLike as _;
 use serde::de::DeserializeOwned;
 
 /// Ends with this.
-pub(crate) struct Process(pub(super) Child);
+pub(crate) struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -18,6 +18,14 @@ impl Drop for Process {
 }
 
 impl Process {
+    pub(crate) fn of(child: Child) -> Self {
+        Self(child)
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     pub(crate) fn memory(&self) -> Option<Memory> {
         Memory::of(self.0.id())
     }

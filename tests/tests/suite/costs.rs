@@ -24,8 +24,8 @@ const COSTS: &[(Feature, f64, f64)] = &[
     (Feature::Wait, 25.0, 3.6),
     (Feature::Trace, 25.0, 3.6),
     (Feature::Retries, 25.0, 3.6),
-    (Feature::Idempotency, 43.0, 24.0),
-    (Feature::Limits, 63.0, 20.4),
+    (Feature::Idempotency, 42.0, 23.1),
+    (Feature::Limits, 62.0, 20.4),
     (Feature::Unique, 22.0, 4.7),
     // 33 where the turn that promotes it takes it, too.
     (Feature::Delay, 39.0, 17.8),

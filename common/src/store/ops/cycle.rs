@@ -266,6 +266,19 @@ impl<'a> Cycle<'a> {
     }
 }
 
+/// Reads what `script`, the first that a turn is sent to, answers. None: nothing was done, and it
+/// takes the whole one.
+pub(super) fn first_reply(
+    script: &Script,
+    value: Value,
+    outcomes: usize,
+) -> Result<Option<CycleReply>, StoreError> {
+    match std::ptr::eq(script, &*PLAIN) {
+        true => plain::reply(value, outcomes),
+        false => reply(value, outcomes).map(Some),
+    }
+}
+
 /// Reads the script's answer to a turn with so many `outcomes`.
 pub(super) fn reply(value: Value, outcomes: usize) -> Result<CycleReply, StoreError> {
     type Taken = Vec<(String, Vec<u8>, Vec<u8>)>;
@@ -322,14 +335,10 @@ impl Link {
         let mut replies = Vec::with_capacity(cycles.len());
         let mut left = Vec::new();
         for (at, (value, cycle)) in values.into_iter().zip(cycles).enumerate() {
-            let outcomes = cycle.outcomes.len();
-            let is_plain = std::ptr::eq(calls[at].0, &*PLAIN);
-            replies.push(match value {
-                Ok(value) if is_plain => plain::reply(value, outcomes).inspect(|reply| {
-                    left.extend(reply.is_none().then_some(at));
-                }),
-                value => value.and_then(|value| reply(value, outcomes)).map(Some),
-            });
+            let read = |value| first_reply(calls[at].0, value, cycle.outcomes.len());
+            replies.push(value.and_then(read).inspect(|reply| {
+                left.extend(reply.is_none().then_some(at));
+            }));
         }
         if !left.is_empty() {
             let calls = left.iter().map(|at| (&*CYCLE, cycles[*at].full_call()));

@@ -13,8 +13,7 @@ use redis::{RedisResult, Value};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::cycle::{Cycle, CycleReply, Rule, WorkerKeys, reply};
-use super::plain;
+use super::cycle::{Cycle, CycleReply, Rule, WorkerKeys, first_reply, reply};
 use crate::store::connection::{Connector, Peer, hedged};
 use crate::store::error::StoreError;
 use crate::store::link::Link;
@@ -139,11 +138,7 @@ impl BlockingPop {
             Err(error) if script::is_no_script(&error) => script.run(conn, &call).await?,
             other => other?,
         };
-        let leased = match std::ptr::eq(script, &*PLAIN) {
-            true => plain::reply(leased, 0)?,
-            false => Some(reply(leased, 0)?),
-        };
-        let leased = match leased {
+        let leased = match first_reply(script, leased, 0)? {
             Some(leased) => leased,
             None => reply(CYCLE.run(conn, &lease.full_call()).await?, 0)?,
         };
