@@ -2,8 +2,8 @@
 
 A job's name is the function's; its data are the arguments, an object by name, an array by place.
 What it returns is the answer, what it raises the error, with type and message, or an `Error` with
-a number and data of its own. `progress(data)` tells the caller how far it is; a cancelled call has
-`Cancelled` raised in it. Prints go to the worker's log.
+a number and data of its own. `progress(data)` tells the caller how far it is, `progress(data, "chunk")`
+sends a part of the answer; a cancelled call has `Cancelled` raised in it. Prints are logged.
 """
 import importlib, inspect, json, os, queue, signal, sys, threading, traceback
 
@@ -17,9 +17,9 @@ class Error(Exception):
         super().__init__(message)
         self.code, self.data = code, data
 
-def progress(data):
+def progress(data, kind="progress"):
     """Sends `data` to whoever follows the call that runs."""
-    _say({"method": "$/progress", "params": {"id": _state["running"], "data": data}})
+    _say({"method": f"$/{kind}", "params": {"id": _state["running"], "data": data}})
 
 def _say(message):
     line = json.dumps({"jsonrpc": "2.0", **message}, allow_nan=False)

@@ -18,6 +18,8 @@ use crate::response::Response;
 
 /// How many frames are taken before they are dropped at Redis.
 const TRIM_AFTER: usize = 64;
+/// The same in bytes of data: an eighth of what may lie unread before the handler waits.
+const TRIM_AFTER_BYTES: usize = 1 << 20;
 
 /// What a followed request does.
 #[derive(Debug, Clone)]
@@ -49,7 +51,8 @@ pub struct FrameStream {
     /// Ends with the handler that follows the request; none outside of one.
     cancelled: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     frames: mpsc::UnboundedReceiver<Result<Frame, CallError>>,
-    taken: usize,
+    /// Frames and bytes that were read and not yet trimmed.
+    taken: (usize, usize),
     /// Why there will be no more frames than those that have come.
     late: Option<CallError>,
     ended: bool,
@@ -68,8 +71,14 @@ impl FrameStream {
             let cancelled = async move { cancel.cancelled().await };
             Box::pin(cancelled) as Pin<Box<dyn Future<Output = ()> + Send>>
         });
-        let (taken, late, ended) = (0, None, false);
+        let (taken, late, ended) = ((0, 0), None, false);
         Self { guard, client, ready, deadline, cancelled, frames, taken, late, ended }
+    }
+
+    /// The request's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.ready.id
     }
 
     /// The next update; `None` after the last. Cancel safe.
@@ -106,10 +115,11 @@ impl FrameStream {
                 }
             }
         };
-        self.taken += 1;
-        if self.taken == TRIM_AFTER {
+        self.taken.0 += 1;
+        self.taken.1 += frame.data.as_ref().map_or(0, |data| data.get().len());
+        if self.taken.0 == TRIM_AFTER || self.taken.1 >= TRIM_AFTER_BYTES {
             self.trim(&frame);
-            self.taken = 0;
+            self.taken = (0, 0);
         }
         let data = || frame.data.clone().unwrap_or_else(|| RawValue::NULL.to_owned());
         let update = match frame.kind {

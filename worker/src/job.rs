@@ -20,11 +20,17 @@ use crate::metrics::Metrics;
 use crate::request::ProgressError;
 use crate::state::States;
 
-/// How many unread frames may lie at a response key before the writer waits.
+/// How many unread frames may lie at a response key before the writer waits, and how many bytes of
+/// frames as large as its own.
 const STREAM_WINDOW: usize = 1000;
-/// How often, and how many times, a writer looks whether its reader has caught up.
+const STREAM_BYTES: usize = 8 << 20;
+/// How often a writer looks whether its reader has caught up: ever less often.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-const LOOKS: u32 = 25;
+const LOOK_AT_LEAST: Duration = Duration::from_millis(250);
+/// For how long it looks before it drops what is only said by the way.
+const WAITS: Duration = Duration::from_millis(500);
+/// For how long it looks before it says that nobody reads what belongs to the answer.
+pub(crate) const WAITS_FOR_READER: Duration = Duration::from_secs(60);
 const WITHIN: Duration = Duration::from_secs(5);
 
 /// What a job tells the thread that talks to Redis.
@@ -109,7 +115,8 @@ impl Job {
         FrameHead { id: &self.request.id, response_key, attempt: self.attempt() }
     }
 
-    /// Pushes a frame that does not end the request.
+    /// Pushes a frame that does not end the request. A chunk waits for its reader; anything else
+    /// is dropped if there is none.
     pub(crate) async fn push(
         &self,
         kind: FrameType,
@@ -118,26 +125,36 @@ impl Job {
         let Some(reply) = &self.request.reply else { return Ok(()) };
         let mut seq = self.seq.lock().await;
         let frame = self.head(&reply.response_key).data(kind, *seq + 1, data);
-        let mut patience = if self.unread.load(Ordering::Relaxed) { 0 } else { LOOKS };
+        let window = STREAM_WINDOW.min(STREAM_BYTES / frame.len()).max(1);
+        let (mut waited, mut pause) = (Duration::ZERO, LOOK_AGAIN);
+        let most = match kind {
+            FrameType::Chunk => WAITS_FOR_READER,
+            _ if self.unread.load(Ordering::Relaxed) => Duration::ZERO,
+            _ => WAITS,
+        };
         loop {
             if self.closing.load(Ordering::Acquire) {
                 return Err(ProgressError::NotMine);
             }
             let (link, id, leases) = (&self.shared.link, &self.request.id, &self.keys.leases);
-            let pushing = link.push_frame(leases, id, reply, &frame, STREAM_WINDOW, WITHIN);
+            let pushing = link.push_frame(leases, id, reply, &frame, window, WITHIN);
             match pushing.await {
                 Ok(Pushed::Yes) => break,
                 Ok(Pushed::LeaseLost) => return Err(ProgressError::NotMine),
-                Ok(Pushed::Full) if patience == 0 => {
+                Ok(Pushed::Full) if waited >= most => {
                     self.unread.store(true, Ordering::Relaxed);
-                    return Ok(());
+                    return match kind {
+                        FrameType::Chunk => Err(ProgressError::Unread),
+                        _ => Ok(()),
+                    };
                 }
                 // The script knows a frame that it has pushed already: sending it again is safe,
                 // and going on without knowing could give two frames the same number.
-                Err(error) if !error.is_transient() || patience == 0 => return Err(error.into()),
+                Err(error) if !error.is_transient() || waited >= most => return Err(error.into()),
                 Ok(Pushed::Full) | Err(_) => {
-                    patience -= 1;
-                    sleep(LOOK_AGAIN).await;
+                    sleep(pause).await;
+                    waited += pause;
+                    pause = (2 * pause).min(LOOK_AT_LEAST);
                 }
             }
         }

@@ -35,6 +35,9 @@ pub enum ProgressError {
     /// It cannot be written as JSON.
     #[error("the progress cannot be written as JSON")]
     Encode(#[from] serde_json::Error),
+    /// A caller who follows has read nothing for a minute, or there is none.
+    #[error("nobody reads the answer's parts")]
+    Unread,
     /// Redis cannot be reached.
     #[error("Redis did not take the frame")]
     Store(#[from] redcall_common::store::StoreError),
@@ -138,12 +141,34 @@ impl Request {
     ///
     /// [`ProgressError`]; the job goes on in any case.
     pub async fn progress<T: Serialize + ?Sized>(&self, data: &T) -> Result<(), ProgressError> {
+        self.push(FrameType::Progress, data).await
+    }
+
+    /// Sends a part of the answer to a caller who follows. Does nothing if nobody asked for any.
+    ///
+    /// None is dropped: while 1,000 frames, or 8 MiB of frames as large as this one, lie unread, it
+    /// waits for the reader, for a minute at most. A caller who only waits for the answer reads
+    /// none. Dropping the future may leave the frame pushed.
+    ///
+    /// # Errors
+    ///
+    /// [`ProgressError`]; after [`ProgressError::Unread`] and [`ProgressError::TooLarge`] the part
+    /// was not sent.
+    pub async fn chunk<T: Serialize + ?Sized>(&self, data: &T) -> Result<(), ProgressError> {
+        self.push(FrameType::Chunk, data).await
+    }
+
+    async fn push<T: Serialize + ?Sized>(
+        &self,
+        kind: FrameType,
+        data: &T,
+    ) -> Result<(), ProgressError> {
         let data = to_raw_value(data)?;
         let (size, limit) = (data.get().len(), self.0.shared.limits.frame);
         if size > limit {
             return Err(ProgressError::TooLarge { size, limit });
         }
-        self.0.push(FrameType::Progress, Some(&data)).await
+        self.0.push(kind, Some(&data)).await
     }
 
     pub(crate) fn state<S: Send + Sync + 'static>(&self) -> Option<Arc<S>> {

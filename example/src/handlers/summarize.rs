@@ -56,7 +56,8 @@ pub(crate) async fn summarize(
         }
         match request.progress(&Progress { done: summary.files, total }).await {
             // Nobody listens any more, or Redis is away: the answer is tried in any case.
-            Ok(()) | Err(ProgressError::NotMine | ProgressError::Store(_)) => {}
+            Ok(())
+            | Err(ProgressError::NotMine | ProgressError::Unread | ProgressError::Store(_)) => {}
             Err(error @ (ProgressError::TooLarge { .. } | ProgressError::Encode(_))) => {
                 return Err(error.into());
             }

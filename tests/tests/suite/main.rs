@@ -29,6 +29,7 @@ mod schedules;
 mod settings;
 mod sharing;
 mod still;
+mod streams;
 mod support;
 mod tls;
 mod trouble;

@@ -20,8 +20,9 @@ def ask(what, **more):
         case "set": return {1, 2}
         case "nan": return float("nan")
         case "slow":
-            progress({"percent": 10})
-            try: threading.Event().wait(600)
+            try:
+                progress({"percent": 10})
+                threading.Event().wait(600)
             except Cancelled:
                 open("cancelled", "w").close()
                 raise

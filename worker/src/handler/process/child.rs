@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
 use redcall_common::error::{Code, WireError};
+use redcall_common::frame::FrameType;
 use serde_json::value::RawValue;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -103,7 +104,7 @@ impl Process {
                 // An error too: a server that knows no `$/start` says so, and has started.
                 Said::Answer(0, _) => return Ok(()),
                 Said::Other => {}
-                Said::Answer(..) | Said::Progress(..) => {
+                Said::Answer(..) | Said::Frame(..) => {
                     return Err("the process answered what it was not asked".to_owned());
                 }
             }
@@ -165,15 +166,21 @@ impl Process {
     ) -> Result<Option<Ending>, HandlerError> {
         match wire::read(line) {
             Ok(Said::Answer(of, answer)) if of == id => Ok(Some(self.ending(answer))),
-            Ok(Said::Progress(of, data)) if of == id => {
-                // A frame that is lost does not end the job.
+            Ok(Said::Frame(FrameType::Chunk, of, data)) if of == id => {
+                // Its next lines are read when this one is gone: the process waits meanwhile.
+                request.chunk(data).await.map(|()| None).map_err(|error| {
+                    HandlerError::new(format!("a part of the answer was not sent: {error}"))
+                })
+            }
+            Ok(Said::Frame(_, of, data)) if of == id => {
+                // What is only said by the way does not end the job.
                 if let Err(error) = request.progress(data).await {
                     tracing::debug!(id = request.id(), %error, "a progress frame was not pushed");
                 }
                 Ok(None)
             }
             Ok(Said::Other) => Ok(None),
-            Ok(Said::Answer(of, _) | Said::Progress(of, _)) => {
+            Ok(Said::Answer(of, _) | Said::Frame(_, of, _)) => {
                 let message = format!("the process spoke of request {of}, and was asked {id}");
                 Err(HandlerError::new(message))
             }

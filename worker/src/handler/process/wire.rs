@@ -1,13 +1,14 @@
 //! JSON-RPC 2.0 as a pool and its processes speak it: one message a line.
 //!
 //! To the process: requests, first `$/start`, and the notification `$/cancel`. From it: responses,
-//! and the notification `$/progress`. Names with `$/` are of the connection itself, as in the
-//! Language Server Protocol (3.17, "Notification and Request Messages").
+//! and the notifications `$/progress` and `$/chunk`. Names with `$/` are of the connection itself,
+//! as in the Language Server Protocol (3.17, "Notification and Request Messages").
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use redcall_common::error::{Code, WireError};
+use redcall_common::frame::FrameType;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
@@ -54,8 +55,8 @@ struct Cancel {
 pub(super) enum Said<'a> {
     /// The answer to the request of this number.
     Answer(u64, Result<Box<RawValue>, WireError>),
-    /// How far the request of this number is.
-    Progress(u64, &'a RawValue),
+    /// A frame for who follows the request of this number.
+    Frame(FrameType, u64, &'a RawValue),
     /// A notification that nobody here knows: JSON-RPC has them ignored.
     Other,
 }
@@ -84,7 +85,7 @@ struct Failure<'a> {
 }
 
 #[derive(Deserialize)]
-struct Progress<'a> {
+struct Part<'a> {
     id: u64,
     #[serde(borrow)]
     data: &'a RawValue,
@@ -143,13 +144,17 @@ pub(super) fn read(text: &str) -> Result<Said<'_>, String> {
     let line: Line<'_> = serde_json::from_str(text)
         .map_err(|error| format!("a line that is no JSON-RPC message ({error})"))?;
     match line {
-        Line { method: Some(method), params, id: None, .. } if method == "$/progress" => {
+        Line { method: Some(method), params, id: None, .. } => {
+            let kind = match &*method {
+                "$/progress" => FrameType::Progress,
+                "$/chunk" => FrameType::Chunk,
+                _ => return Ok(Said::Other),
+            };
             let params = params.map_or("null", RawValue::get);
-            let Progress { id, data } = serde_json::from_str(params)
-                .map_err(|error| format!("a `$/progress` without id and data ({error})"))?;
-            Ok(Said::Progress(id, data))
+            let Part { id, data } = serde_json::from_str(params)
+                .map_err(|error| format!("a `{method}` without id and data ({error})"))?;
+            Ok(Said::Frame(kind, id, data))
         }
-        Line { method: Some(_), id: None, .. } => Ok(Said::Other),
         Line { method: Some(method), .. } => Err(format!("a request of its own (`{method}`)")),
         Line { id: Some(id), result: Some(result), error: None, .. } => {
             Ok(Said::Answer(id, Ok(result.to_owned())))

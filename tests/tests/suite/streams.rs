@@ -1,0 +1,67 @@
+//! Answers in parts: nothing is dropped, and what lies unread is bounded.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
+
+use redcall_client::{FrameStream, Update};
+use redcall_testkit::eventually;
+use redcall_tests::Bench;
+use redcall_worker::{HandlerError, Json, Request, Worker};
+use redis::AsyncCommands;
+
+use crate::support::response_key;
+
+/// Sends so many parts, which end with their numbers, of so many bytes more.
+async fn parts(
+    request: Request,
+    Json((count, size)): Json<(usize, usize)>,
+) -> Result<Json<usize>, HandlerError> {
+    for part in 0..count {
+        request.chunk(&format!("{}{part}", "0".repeat(size))).await?;
+    }
+    Ok(Json(count))
+}
+
+/// A stream of `count` parts whose reader does not read until `unread` lie at Redis.
+async fn stopped(bench: &Bench, count: usize, size: usize, unread: usize) -> FrameStream {
+    let client = bench.client().await;
+    let stream = client.request("parts").data(&(count, size)).stream().await.unwrap();
+    let key = response_key(stream.id());
+    let mut conn = bench.redis.connection().await;
+    eventually("the writer to wait", async || {
+        let length: usize = conn.llen(&key).await.unwrap();
+        assert!(length <= unread, "{length} lie unread");
+        (length == unread).then_some(())
+    })
+    .await;
+    stream
+}
+
+/// Reads all parts, in order, and the answer.
+async fn read(mut stream: FrameStream, count: usize) {
+    for part in 0..count {
+        match stream.next().await.unwrap().unwrap() {
+            Update::Chunk(data) => {
+                let text: String = serde_json::from_str(data.get()).unwrap();
+                assert_eq!(text.parse::<usize>().unwrap(), part);
+            }
+            other => panic!("{part}: {other:?}"),
+        }
+    }
+    let Update::Done(answer) = stream.next().await.unwrap().unwrap() else { panic!("no answer") };
+    assert_eq!(answer.data.get(), count.to_string());
+    assert!(stream.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_writer_waits_for_its_reader_and_loses_nothing() {
+    let bench = Bench::new().await;
+    let _worker = bench.worker_with(|worker: Worker| worker.handler("parts", parts)).await;
+    read(stopped(&bench, 3000, 5, 1000).await, 3000).await;
+}
+
+#[tokio::test]
+async fn parts_that_are_large_wait_sooner() {
+    let bench = Bench::new().await;
+    let _worker = bench.worker_with(|worker: Worker| worker.handler("parts", parts)).await;
+    // 8 MiB hold 15 of half a MiB and what is around them.
+    read(stopped(&bench, 40, 512 << 10, 15).await, 40).await;
+}
