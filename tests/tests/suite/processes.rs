@@ -28,10 +28,15 @@ struct Served {
 impl Served {
     async fn with(command: &[&str], change: impl FnOnce(&mut JobSettings)) -> Self {
         let mut bench = Bench::new().await;
+        change(bench.process("ask", command));
+        Self::of(bench, Duration::from_secs(30)).await
+    }
+
+    /// A cancelled job may go on for `grace`.
+    async fn of(mut bench: Bench, grace: Duration) -> Self {
         let file = SettingsFile::new("");
         bench.settings.file = Some(file.path.clone());
-        bench.settings.worker.cancel_grace = Duration::from_millis(400);
-        change(bench.process("ask", command));
+        bench.settings.worker.cancel_grace = grace;
         let (worker, client) = (bench.worker().await, bench.client().await);
         Self { worker, client, bench, file }
     }

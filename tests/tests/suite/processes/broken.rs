@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use redcall_client::Code;
 use redcall_common::settings::OnWorkerLoss;
 use redcall_testkit::eventually;
+use redcall_tests::Bench;
 use serde_json::{Value, json};
 
 use super::{Served, settings};
@@ -120,9 +121,9 @@ async fn one_that_ends_at_its_start_is_an_error_that_says_how() {
 
 #[tokio::test]
 async fn a_cancelled_job_is_asked_to_end_and_its_process_stays() {
-    let script =
-        r#"case "$line" in *cancel*) ;; *) : > began; read -r line; : > asked; answer 1;; esac"#;
-    let served = Served::shell(script).await;
+    let late = "read -r line; sleep 0.1; : > asked; answer 1";
+    let script = format!(r#"case "$line" in *cancel*) ;; *) : > began; {late};; esac"#);
+    let served = Served::shell(&script).await;
     let ticket = served.client.request("ask").data(&json!({})).submit().await.unwrap();
     served.has_made("began").await;
     ticket.cancel().await.unwrap();
@@ -140,7 +141,11 @@ async fn a_cancelled_job_is_asked_to_end_and_its_process_stays() {
 
 #[tokio::test]
 async fn a_process_that_goes_on_with_a_cancelled_job_is_killed_after_the_grace() {
-    let served = Served::shell(": > began; trap '' TERM; while :; do sleep 1; done").await;
+    let script = "read -r line; echo '{\"id\":0,\"result\":1}'; echo $$ >> pids; \
+                  trap '' TERM; read -r line; : > began; while :; do sleep 1; done";
+    let mut bench = Bench::new().await;
+    bench.process("ask", &["sh", "-c", script]);
+    let served = Served::of(bench, Duration::from_millis(400)).await;
     let ticket = served.client.request("ask").data(&json!({})).submit().await.unwrap();
     served.has_made("began").await;
     let since = Instant::now();
