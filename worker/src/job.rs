@@ -126,7 +126,7 @@ impl Job {
         let mut seq = self.seq.lock().await;
         let frame = self.head(&reply.response_key).data(kind, *seq + 1, data);
         let window = STREAM_WINDOW.min(STREAM_BYTES / frame.len()).max(1);
-        let (mut waited, mut pause) = (Duration::ZERO, LOOK_AGAIN);
+        let (since, mut pause) = (Instant::now(), LOOK_AGAIN);
         let most = match kind {
             FrameType::Chunk => WAITS_FOR_READER,
             _ if self.unread.load(Ordering::Relaxed) => Duration::ZERO,
@@ -141,7 +141,7 @@ impl Job {
             match pushing.await {
                 Ok(Pushed::Yes) => break,
                 Ok(Pushed::LeaseLost) => return Err(ProgressError::NotMine),
-                Ok(Pushed::Full) if waited >= most => {
+                Ok(Pushed::Full) if since.elapsed() >= most => {
                     self.unread.store(true, Ordering::Relaxed);
                     return match kind {
                         FrameType::Chunk => Err(ProgressError::Unread),
@@ -150,10 +150,11 @@ impl Job {
                 }
                 // The script knows a frame that it has pushed already: sending it again is safe,
                 // and going on without knowing could give two frames the same number.
-                Err(error) if !error.is_transient() || waited >= most => return Err(error.into()),
+                Err(error) if !error.is_transient() || since.elapsed() >= most => {
+                    return Err(error.into());
+                }
                 Ok(Pushed::Full) | Err(_) => {
                     sleep(pause).await;
-                    waited += pause;
                     pause = (2 * pause).min(LOOK_AT_LEAST);
                 }
             }

@@ -148,7 +148,8 @@ impl Request {
     ///
     /// None is dropped: while 1,000 frames, or 8 MiB of frames as large as this one, lie unread, it
     /// waits for the reader, for a minute at most. A caller who only waits for the answer reads
-    /// none. Dropping the future may leave the frame pushed.
+    /// none. Dropping the future may leave the frame pushed, and then the reader takes the next one
+    /// for a repetition: let it end.
     ///
     /// # Errors
     ///

@@ -240,3 +240,11 @@ async fn connections_are_used_again() {
     let connections: Vec<usize> = served.server.got().iter().map(|got| got.connection).collect();
     assert_eq!(connections, [1, 1, 1]);
 }
+
+#[tokio::test]
+async fn redirects_are_not_followed() {
+    let moved = response("307 Temporary Redirect", "Location: /other\r\n", "");
+    let served = Served::new("POST", &[&moved, &response("200 OK", "", "1")]).await;
+    assert_eq!(served.error(&json!({})).await.code, Code::HandlerFailed);
+    assert_eq!(served.server.got().len(), 1);
+}

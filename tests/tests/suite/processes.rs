@@ -12,9 +12,10 @@ use redcall_client::{CallError, Client, Response, Update, WireError};
 use redcall_common::settings::{HandlerSettings, JobSettings, ProcessSettings};
 use redcall_testkit::eventually;
 use redcall_tests::{Bench, RunningWorker};
+use redis::AsyncCommands;
 use serde_json::{Value, json};
 
-use crate::support::SettingsFile;
+use crate::support::{QUEUE, SettingsFile, response_key, result_frame, waited};
 
 /// A worker with one process, and the folder that it runs in.
 struct Served {
@@ -128,6 +129,19 @@ async fn the_request_is_json_rpc_with_the_job_beside_it() {
         assert_eq!(job["headers"], json!({"k": "v"}));
         assert!((1..=60_000).contains(&job["budget_ms"].as_u64().unwrap()), "{job}");
     }
+}
+
+#[tokio::test]
+async fn data_over_several_lines_are_one() {
+    let served = Served::shell("answer 1").await;
+    let mut conn = served.bench.redis.connection().await;
+    let request = waited("7", "ask", "{\n  \"a\":\r\n 1\n}", "");
+    let _: i64 = conn.rpush(QUEUE, request).await.unwrap();
+    let popped = conn.blpop::<_, Option<(String, String)>>(response_key("7"), 10.0).await.unwrap();
+    assert_eq!(popped.unwrap().1, result_frame("7", "1"));
+    // It has answered no second line.
+    served.ask(&json!({})).await.unwrap();
+    assert_eq!(served.pids().len(), 1);
 }
 
 #[tokio::test]

@@ -20,9 +20,10 @@ use crate::state::States;
 
 /// How much of an error's body is told to the caller, bytes.
 const SHOWN: usize = 1 << 10;
+/// Largest body of an error that is read at all, bytes.
+const REFUSAL: usize = 64 << 10;
 /// How long a connection that nobody uses is kept.
 const IDLE: Duration = Duration::from_secs(60);
-const REDIRECTS: usize = 5;
 /// Headers of the caller that go on: the trace that the job belongs to (W3C Trace Context).
 const TRACE: [&str; 2] = ["traceparent", "tracestate"];
 
@@ -46,7 +47,8 @@ impl HttpHandler {
         Client::builder()
             .user_agent(concat!("redcall-worker/", env!("CARGO_PKG_VERSION")))
             .pool_idle_timeout(IDLE)
-            .redirect(Policy::limited(REDIRECTS))
+            // Whoever is redirected to would get headers and data that are not theirs.
+            .redirect(Policy::none())
             .build()
             .map_err(|error| format!("HTTP cannot be spoken here: {error}"))
     }
@@ -95,7 +97,8 @@ impl HttpHandler {
             request = request.header("redcall-budget-ms", left.as_millis().to_string());
         }
         for name in TRACE {
-            if let Some(value) = job.headers().get(name) {
+            let value = job.headers().get(name).and_then(|value| HeaderValue::from_str(value).ok());
+            if let Some(value) = value {
                 request = request.header(name, value);
             }
         }
@@ -122,8 +125,11 @@ impl Handler for HttpHandler {
         Box::pin(async move {
             let response = request?.send().await.map_err(|error| broken(&host, error))?;
             let (status, again) = (response.status(), retry_after(&response));
-            let body = read(response, max, &host).await?;
-            if status.is_success() { answer(&body) } else { Err(refused(status, &body, again)) }
+            if status.is_success() {
+                return answer(&read(response, max, &host).await?);
+            }
+            let body = read(response, max.min(REFUSAL), &host).await.unwrap_or_default();
+            Err(refused(status, &body, again))
         })
     }
 }

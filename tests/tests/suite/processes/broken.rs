@@ -121,7 +121,9 @@ async fn one_that_ends_at_its_start_is_an_error_that_says_how() {
 
 #[tokio::test]
 async fn a_cancelled_job_is_asked_to_end_and_its_process_stays() {
-    let late = "read -r line; sleep 0.1; : > asked; answer 1";
+    // What it still says of the job is passed over.
+    let chunk = r#"say "\"method\":\"\$/chunk\",\"params\":{\"id\":$id,\"data\":1}""#;
+    let late = format!("read -r line; {chunk}; sleep 0.1; : > asked; answer 1");
     let script = format!(r#"case "$line" in *cancel*) ;; *) : > began; {late};; esac"#);
     let served = Served::shell(&script).await;
     let ticket = served.client.request("ask").data(&json!({})).submit().await.unwrap();
@@ -154,4 +156,24 @@ async fn a_process_that_goes_on_with_a_cancelled_job_is_killed_after_the_grace()
     let pids = served.pids();
     eventually("it to be gone", async || (!is_running(pids[0])).then_some(())).await;
     assert!(since.elapsed() >= Duration::from_millis(400), "{:?}", since.elapsed());
+}
+
+#[tokio::test]
+async fn a_process_that_dies_in_the_midst_of_a_line_has_not_answered() {
+    let served = Served::shell(&once(r#"printf '{"id":1,"resul'; kill -9 $$"#)).await;
+    goes_on(&served).await;
+    assert_eq!(served.pids().len(), 2);
+}
+
+#[tokio::test]
+async fn a_start_goes_on_for_the_next_job_when_its_own_has_gone() {
+    let script = "read -r line; echo $$ >> pids; until [ -e go ]; do sleep 0.01; done; \
+                  for id in 0 1; do echo \"{\\\"id\\\":$id,\\\"result\\\":1}\"; read -r line; done";
+    let served = Served::with(&["sh", "-c", script], |_| {}).await;
+    let impatient =
+        served.client.request("ask").data(&json!({})).timeout(Duration::from_millis(300));
+    assert_eq!(impatient.wait().await.unwrap_err().code(), Code::DeadlineExceeded);
+    std::fs::write(served.file.dir().join("go"), "").unwrap();
+    goes_on(&served).await;
+    assert_eq!(served.pids().len(), 1);
 }

@@ -18,6 +18,9 @@ def ask(what, **more):
         case "raise": raise ValueError("so it is")
         case "refuse": raise Error("not there", -32003, {"which": 7})
         case "set": return {1, 2}
+        case "data": raise Error("x", data={1, 2})
+        case "exit": raise SystemExit(3)
+        case "surrogate": raise ValueError("\udcff")
         case "nan": return float("nan")
         case "slow":
             try:
@@ -57,7 +60,10 @@ async fn data_are_arguments_and_exceptions_are_errors() {
         let given: Value = serde_json::from_str(error.data.unwrap().get()).unwrap();
         assert_eq!(given, data);
     }
-    for what in ["set", "nan"] {
+    for (what, message) in [("exit", "SystemExit: 3"), ("surrogate", "ValueError: ?")] {
+        assert_eq!(error(&served, json!({"what": what})).await.message, message);
+    }
+    for what in ["set", "nan", "data"] {
         let error = error(&served, json!({"what": what})).await;
         assert!(error.message.contains("JSON"), "{error}");
     }

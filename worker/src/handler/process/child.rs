@@ -17,7 +17,7 @@ use super::wire::{self, Said};
 use crate::handler::group::Group;
 use crate::handler::stderr::Lines;
 use crate::handler::{Ending, HandlerError};
-use crate::request::Request;
+use crate::request::{ProgressError, Request};
 use crate::until::until;
 
 /// What a line may have beside the answer in it, bytes.
@@ -41,6 +41,8 @@ pub(super) struct Process {
     lines: FramedRead<ChildStdout, LinesCodec>,
     max_answer: usize,
     last_id: u64,
+    /// Whether it has not read all that it was asked: it would take the next request for the rest.
+    has_unread: bool,
 }
 
 /// How a request to a process ended.
@@ -79,7 +81,8 @@ impl Process {
         let lines = LinesCodec::new_with_max_length(start.max_answer + AROUND_ANSWER);
         let lines = FramedRead::new(stdout, lines);
         let max_answer = start.max_answer;
-        let mut process = Self { child, group, stdin, lines, max_answer, last_id: 0 };
+        let (last_id, has_unread) = (0, false);
+        let mut process = Self { child, group, stdin, lines, max_answer, last_id, has_unread };
         let within = start.start_timeout;
         match timeout(within, process.shake_hands()).await {
             Ok(started) => started.map(|()| process),
@@ -114,7 +117,7 @@ impl Process {
     /// Whether it is still there, and has said nothing unasked.
     pub(super) fn is_sound(&mut self) -> bool {
         let is_silent = self.lines.next().now_or_never().is_none();
-        is_silent && matches!(self.child.try_wait(), Ok(None))
+        is_silent && !self.has_unread && matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Asks for the job. To be dropped only with the process.
@@ -129,11 +132,18 @@ impl Process {
                     let said = match line {
                         None => return Asked::Broken(self.died().await),
                         Some(Err(error)) => return Asked::Broken(self.too_long(&error)),
-                        Some(Ok(line)) => self.heard(id, &line, request).await,
+                        Some(Ok(line)) => match self.heard(id, &line, request).await {
+                            // Killed in the midst of a line, it has not said what stands there.
+                            Err(_) if self.is_at_its_end() => Err(self.died().await),
+                            said => said,
+                        },
                     };
                     match said {
                         Ok(None) => {}
-                        Ok(Some(ending)) => return Asked::Ended(ending),
+                        Ok(Some(ending)) => {
+                            self.has_unread |= !unwritten.is_empty();
+                            return Asked::Ended(ending);
+                        }
                         Err(error) => return Asked::Broken(error),
                     }
                 }
@@ -141,15 +151,19 @@ impl Process {
                     match written {
                         Ok(written) => drop(unwritten.drain(..written)),
                         // It has closed its stdin. What it still says is read.
-                        Err(_) => unwritten.clear(),
+                        Err(_) => {
+                            unwritten.clear();
+                            self.has_unread = true;
+                        }
                     }
                 }
                 () = request.cancelled(), if give_up_at.is_none() => {
                     unwritten.extend(wire::cancel(id));
-                    give_up_at = Some(Instant::now() + grace);
+                    // The rest of the grace is between SIGTERM and SIGKILL.
+                    give_up_at = Some(Instant::now() + grace / 2);
                 }
                 () = until(give_up_at) => {
-                    self.group.end(&mut self.child, grace).await;
+                    self.group.end(&mut self.child, grace / 2).await;
                     let message = "the process was asked to end the job, and did not";
                     return Asked::Broken(HandlerError::with_code(Code::Cancelled, message));
                 }
@@ -168,9 +182,14 @@ impl Process {
             Ok(Said::Answer(of, answer)) if of == id => Ok(Some(self.ending(answer))),
             Ok(Said::Frame(FrameType::Chunk, of, data)) if of == id => {
                 // Its next lines are read when this one is gone: the process waits meanwhile.
-                request.chunk(data).await.map(|()| None).map_err(|error| {
-                    HandlerError::new(format!("a part of the answer was not sent: {error}"))
-                })
+                match request.chunk(data).await {
+                    // It is not wanted any more: the process hears so, and has its grace.
+                    Ok(()) | Err(ProgressError::NotMine) => Ok(None),
+                    Err(error) => {
+                        let message = format!("a part of the answer was not sent: {error}");
+                        Err(HandlerError::new(message))
+                    }
+                }
             }
             Ok(Said::Frame(_, of, data)) if of == id => {
                 // What is only said by the way does not end the job.
@@ -193,6 +212,10 @@ impl Process {
             Ok(data) if data.get().len() > self.max_answer => Err(too_large(self.max_answer)),
             answer => answer.map_err(HandlerError::of),
         }
+    }
+
+    fn is_at_its_end(&mut self) -> bool {
+        matches!(self.lines.next().now_or_never(), Some(None))
     }
 
     /// The job's worker counts as dead: so much of it is.
@@ -228,12 +251,12 @@ impl Process {
         }
     }
 
-    /// Closes its stdin, then asks it to end. Within [`ENDING`] and `grace`.
-    pub(super) async fn close(self, grace: Duration) {
+    /// Closes its stdin, then asks it to end, then ends it. Within twice [`ENDING`].
+    pub(super) async fn close(self) {
         let Self { mut child, group, stdin, .. } = self;
         drop(stdin);
         if timeout(ENDING, child.wait()).await.is_err() {
-            group.end(&mut child, grace).await;
+            group.end(&mut child, ENDING).await;
         }
     }
 }

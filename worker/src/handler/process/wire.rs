@@ -99,6 +99,8 @@ fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D:
 fn line(message: &impl Serialize) -> Vec<u8> {
     // Strings, numbers and JSON that was read: nothing here can fail to serialise.
     let mut line = serde_json::to_vec(message).unwrap_or_default();
+    // Data stay as the caller wrote them, over several lines perhaps; within texts JSON has none.
+    line.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
     line.push(b'\n');
     line
 }
