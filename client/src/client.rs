@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use redcall_common::auth::Keyring;
 use redcall_common::durability::Durability;
 use redcall_common::limits::Limits;
 use redcall_common::name::new_id;
@@ -58,6 +59,8 @@ pub(crate) struct Inner {
     pub(crate) durability: Durability,
     pub(crate) timeout: Duration,
     pub(crate) no_workers_grace: Duration,
+    /// Signs requests; `None`: they are not signed.
+    pub(crate) keyring: Option<Keyring>,
     pub(crate) inspector: Inspector,
     /// Where each job name is sent, from the settings' mapping.
     routes: HashMap<String, String>,
@@ -95,8 +98,8 @@ impl Client {
         Self::from_settings(&settings).await
     }
 
-    /// Connects with the sections `redis`, `client`, `limits`, `queues` and `jobs` (for their
-    /// queues) of `settings`.
+    /// Connects with the sections `redis`, `client`, `limits`, `auth`, `queues` and `jobs` (for
+    /// their queues) of `settings`.
     ///
     /// # Errors
     ///
@@ -153,6 +156,7 @@ impl Client {
                 durability: settings.redis.durability,
                 timeout: settings.client.timeout,
                 no_workers_grace: settings.client.no_workers_grace,
+                keyring: settings.auth.as_ref().map(Keyring::new),
                 inspector,
                 routes: routes.collect(),
                 queues: Mutex::default(),

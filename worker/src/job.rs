@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::Pass;
 use crate::ending;
 use crate::handler::Ending;
 use crate::metrics::Metrics;
@@ -61,6 +62,8 @@ pub(crate) struct Job {
     /// The worker's keys on the job's queue.
     pub(crate) keys: Arc<WorkerKeys>,
     pub(crate) rules: Arc<JobSettings>,
+    /// Of a signed request, where signatures count.
+    pub(crate) pass: Option<Pass>,
     /// What was before this run.
     pub(crate) record: Record,
     /// Redis time, ms.
