@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use redcall_common::auth::Keyring;
+use redcall_common::auth::{Call, Keyring};
 use redcall_common::durability::Durability;
+use redcall_common::frame::Frame;
 use redcall_common::limits::Limits;
 use redcall_common::name::new_id;
 use redcall_common::settings::Settings;
@@ -225,6 +226,22 @@ impl Inner {
     /// The queue that `name` goes to when its request names none.
     pub(crate) fn queue_of(&self, name: &str) -> &str {
         self.routes.get(name).map_or(DEFAULT_QUEUE, String::as_str)
+    }
+
+    /// The frame that lay at this key, if it is signed as it has to be; else the error with which
+    /// the call ends.
+    pub(crate) fn trusted(
+        &self,
+        frame: Frame,
+        response_key: &str,
+        call: Call<'_>,
+    ) -> Result<Frame, CallError> {
+        match &self.keyring {
+            Some(keyring) if !keyring.trusts(&frame, response_key, call) => {
+                Err(CallError::not_signed(frame.error))
+            }
+            _ => Ok(frame),
+        }
     }
 
     pub(crate) fn route(&self, queue: &str) -> Arc<Route> {

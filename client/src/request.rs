@@ -76,7 +76,8 @@ pub(crate) struct Ready {
     delay: Duration,
     /// How long the job has from then on.
     budget: Option<Duration>,
-    /// The record of its idempotency key.
+    /// What names its call, if it has an idempotency key, and the record of that.
+    pub(crate) call: Option<String>,
     record: Option<String>,
 }
 
@@ -227,9 +228,21 @@ impl Request {
         let (id, route) = (new_id(), inner.route(queue));
         let response_key = route.keys.response(&id);
         let key = self.idempotency_key.as_deref();
-        let record = key.map(|key| route.keys.idem(&digest::of_call(&self.name, key)));
+        let call = key.map(|key| digest::of_call(&self.name, key));
+        let record = call.as_deref().map(|call| route.keys.idem(call));
         let (deadline, due_ms) = (deadline_in(ends_in), now_ms + millis(delay));
-        Ok(Ready { id, route, response_key, deadline, context, due_ms, delay, budget, record })
+        Ok(Ready {
+            id,
+            route,
+            response_key,
+            deadline,
+            context,
+            due_ms,
+            delay,
+            budget,
+            call,
+            record,
+        })
     }
 
     /// How long the caller cares from now on, and how long the job has from when it is due.
@@ -329,7 +342,8 @@ impl Request {
             ttl_ms: ready.answer_ttl_ms(manner),
             notify: notify.map(str::to_owned),
         });
-        let head = FrameHead { id: &ready.id, response_key: &ready.response_key, attempt: 0 };
+        let (id, response_key) = (&ready.id, &ready.response_key);
+        let head = FrameHead { id, response_key, attempt: 0, signer: None };
         let pending = (manner == Manner::Submit).then(|| head.data(FrameType::Pending, 0, None));
         let idempotency = ready.record.as_ref().map(|record| Idempotency {
             record: record.clone(),

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_util::{FutureExt, Stream};
+use redcall_common::auth::Call;
 use redcall_common::frame::{Frame, FrameType};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
@@ -105,6 +106,11 @@ impl FrameStream {
                     });
                 }
             }
+        };
+        let call = Call::Known(self.ready.call.as_deref());
+        let frame = match self.client.inner.trusted(frame, &self.ready.response_key, call) {
+            Ok(frame) => frame,
+            Err(error) => return self.end(Err(error)),
         };
         self.taken += 1;
         if self.taken == TRIM_AFTER {

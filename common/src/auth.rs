@@ -1,8 +1,9 @@
-//! Signed requests: HMAC-SHA-256 under a named key that caller and worker share.
+//! Signed requests and frames: HMAC-SHA-256 under a named key that caller and worker share.
 //!
 //! Here are the token, what it covers, and the keys that make and judge it. Which requests need one
 //! is for the worker to say, and whether one was used before for Redis. PROTOCOL.md has the form.
 
+mod frame;
 mod message;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use hmac::{Hmac, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
+pub use frame::{Call, FrameClaims, Seal, Signer};
 pub use message::Claims;
 use message::feed;
 
@@ -77,7 +79,7 @@ pub enum Refusal {
     Replayed,
 }
 
-/// The keys of one program. Made of its settings.
+/// The keys of one program. Made of its settings. Their signatures of frames: `frame.rs`.
 #[derive(Clone)]
 pub struct Keyring {
     keys: BTreeMap<String, Key>,
@@ -133,11 +135,12 @@ impl Keyring {
 
     /// Whether `token` is of one of these keys, covers `claims`, and is of a key that may call that
     /// job. When it ends is another question: [`within_its_time`].
+    /// Gives what signs the frames of that request, under the same key.
     ///
     /// # Errors
     ///
     /// What is wrong with it.
-    pub fn verify(&self, claims: &Claims<'_>, token: &Token) -> Result<(), Refusal> {
+    pub fn verify(&self, claims: &Claims<'_>, token: &Token) -> Result<Signer, Refusal> {
         let key = self.keys.get(&token.key).ok_or(Refusal::UnknownKey)?;
         let mut mac = key.mac.clone();
         feed(&mut mac, claims);
@@ -145,7 +148,7 @@ impl Keyring {
         // In constant time.
         mac.verify_slice(&sig).map_err(|_| Refusal::Wrong)?;
         if key.jobs.iter().any(|pattern| matches(pattern, claims.name)) {
-            Ok(())
+            Ok(Signer::new(&token.key, &key.mac, claims))
         } else {
             Err(Refusal::Job)
         }

@@ -209,7 +209,7 @@ fn read(
 fn signed(auth: Option<&RawValue>, notify: Option<String>) -> Option<Box<Signed>> {
     let auth = auth.filter(|auth| auth.get() != "null")?;
     let token = serde_json::from_str(auth.get()).unwrap_or_else(|_| Token::unreadable());
-    Some(Box::new(Signed { token, notify }))
+    Some(Box::new(Signed { token, notify, signer: None }))
 }
 
 /// Name and idempotency key of an element, if it has one and both can be read.

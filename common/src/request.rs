@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::auth::{Claims, Token};
+use crate::auth::{Claims, Signer, Token};
+use crate::frame::FrameHead;
 
 /// The wire version that this crate speaks.
 pub const WIRE_VERSION: u64 = 1;
@@ -109,9 +110,18 @@ pub struct Signed {
     pub token: Token,
     /// The field `notify`, which counts even where nobody is answered.
     pub notify: Option<String>,
+    /// Signs its frames. Set by who has judged the signature, and found it good.
+    pub signer: Option<Signer>,
 }
 
 impl Request {
+    /// What its frames at `response_key` share in that run.
+    #[must_use]
+    pub fn head<'a>(&'a self, response_key: &'a str, attempt: u32) -> FrameHead<'a> {
+        let signer = self.auth.as_ref().and_then(|signed| signed.signer.as_ref());
+        FrameHead { id: &self.id, response_key, attempt, signer }
+    }
+
     /// What its signature covers, on the queue of this name.
     #[must_use]
     pub fn claims<'a>(&'a self, queue: &'a str, signed: &'a Signed) -> Claims<'a> {

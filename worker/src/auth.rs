@@ -3,15 +3,14 @@
 //! Whether it was used before only Redis can say: `execute.rs` asks. The caller hears the same of
 //! every cause; the log says which it was.
 
-use std::time::Duration;
-
 use redcall_common::auth::{Keyring, Refusal, within_its_time};
 use redcall_common::error::{Code, WireError};
+use redcall_common::frame::FrameHead;
 use redcall_common::request::Request as Wire;
 use redcall_common::store::keys::QueueKeys;
-use redcall_common::store::{Outcome, Record};
+use redcall_common::store::{Outcome, Record, Settlement};
 
-use crate::ending::{Ended, give_up};
+use crate::ending::{answer, call};
 
 /// All that a caller hears. PROTOCOL.md has it.
 const MESSAGE: &str = "the request is not signed as its worker wants it";
@@ -27,15 +26,17 @@ pub(crate) struct Pass {
 /// they are not required. Not yet whether its time is over.
 pub(crate) fn admit(
     keyring: Option<&Keyring>,
-    request: &Wire,
+    request: &mut Wire,
     queue: &QueueKeys,
 ) -> Result<Option<Pass>, Refusal> {
     let Some(keyring) = keyring else { return Ok(None) };
     let Some(signed) = &request.auth else {
         return if keyring.is_required() { Err(Refusal::Unsigned) } else { Ok(None) };
     };
-    keyring.verify(&request.claims(queue.name(), signed), &signed.token)?;
-    Ok(Some(Pass { expires_at: signed.token.expires_at }))
+    let signer = keyring.verify(&request.claims(queue.name(), signed), &signed.token)?;
+    let pass = Pass { expires_at: signed.token.expires_at };
+    request.auth.iter_mut().for_each(|signed| signed.signer = Some(signer.clone()));
+    Ok(Some(pass))
 }
 
 impl Pass {
@@ -63,13 +64,21 @@ pub(crate) fn refused(
     let key = key.map(|signed| signed.token.key.as_str());
     tracing::warn!(id = request.id, name = request.name, key, why = %refusal, "unauthorized");
     let error = WireError::new(Code::Unauthorized, MESSAGE);
-    let ended = Ended { error, attempt, seq: 1, bury: request.reply.is_none() };
-    let mut outcome = give_up(request, queue, ended, Duration::ZERO);
-    match refusal {
+    // Never signed: the answer to a copy is the same as that to any other.
+    let frame = |response_key: &str| {
+        let id = &request.id;
+        FrameHead { id, response_key, attempt, signer: None }.error(1, &error)
+    };
+    let call = match refusal {
         // Whoever repeats a request must not end the call that it once was.
-        Refusal::Replayed => outcome.call = None,
+        Refusal::Replayed => None,
         // The next caller starts it anew.
-        _ => outcome.call.iter_mut().for_each(|call| call.keep = None),
-    }
-    outcome
+        _ => call(request, queue, None, frame),
+    };
+    let (code, reason) = (error.code, error.message.clone());
+    let settlement = match answer(request.reply.clone(), frame) {
+        Some((reply, frame)) => Settlement::Answer { reply, frame },
+        None => Settlement::Bury { code, reason, answer: None },
+    };
+    Outcome { call, code: Some(code), ..Outcome::new(&request.id, settlement) }
 }

@@ -109,7 +109,7 @@ impl Job {
     }
 
     pub(crate) fn head<'a>(&'a self, response_key: &'a str) -> FrameHead<'a> {
-        FrameHead { id: &self.request.id, response_key, attempt: self.attempt() }
+        self.request.head(response_key, self.attempt())
     }
 
     /// Pushes a frame that does not end the request.

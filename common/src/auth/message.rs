@@ -53,6 +53,11 @@ pub(super) fn feed(mac: &mut impl Mac, claims: &Claims<'_>) {
     part(mac, Some(&claims.expires_at.to_string()));
 }
 
+/// Hands the parts of a frame's message to `mac`.
+pub(super) fn feed_all<'a>(mac: &mut impl Mac, parts: impl IntoIterator<Item = Option<&'a str>>) {
+    parts.into_iter().for_each(|text| part(mac, text));
+}
+
 /// `<length>:<bytes>`, or `-` for what is absent.
 fn part(mac: &mut impl Mac, text: Option<&str>) {
     match text {

@@ -1,4 +1,8 @@
+use serde_json::value::RawValue;
+
 use super::*;
+use crate::error::{Code, WireError};
+use crate::frame::{Frame, FrameHead, FrameType};
 use crate::settings::Secret;
 
 fn keyring(sign_with: &str) -> Keyring {
@@ -85,10 +89,10 @@ fn a_signature_holds_for_what_it_was_made_of_and_for_nothing_else() {
     for _ in 0..500 {
         let parts = Parts::random(&mut random);
         let token = keyring.sign(&parts.claims()).unwrap();
-        assert_eq!(keyring.verify(&parts.claims(), &token), Ok(()), "{parts:?}");
+        assert_eq!(keyring.verify(&parts.claims(), &token).map(drop), Ok(()), "{parts:?}");
         for part in 0..10 {
             let altered = parts.altered(part, &mut random);
-            let told = keyring.verify(&altered.claims(), &token);
+            let told = keyring.verify(&altered.claims(), &token).map(drop);
             assert_eq!(told, Err(Refusal::Wrong), "{parts:?} {altered:?}");
         }
         let place = random.usize(..token.sig.len());
@@ -99,7 +103,8 @@ fn a_signature_holds_for_what_it_was_made_of_and_for_nothing_else() {
         let upper = Token { sig: token.sig.to_uppercase() + "0", ..token.clone() };
         let short = Token { sig: token.sig[..62].to_owned(), ..token };
         for wrong in [forged, other, upper, short] {
-            assert_eq!(keyring.verify(&parts.claims(), &wrong), Err(Refusal::Wrong), "{wrong:?}");
+            let told = keyring.verify(&parts.claims(), &wrong).map(drop);
+            assert_eq!(told, Err(Refusal::Wrong), "{wrong:?}");
         }
     }
 }
@@ -120,7 +125,7 @@ fn a_key_calls_the_jobs_that_it_may() {
             budget_ms: None,
             expires_at: 1,
         };
-        keyring.verify(&claims, &keyring.sign(&claims).unwrap())
+        keyring.verify(&claims, &keyring.sign(&claims).unwrap()).map(drop)
     };
     for name in ["add", "index.", "index.new"] {
         assert_eq!(told(&keyring("some"), name), Ok(()), "{name}");
@@ -150,4 +155,67 @@ fn nothing_shows_a_secret_or_a_signature() {
     let shown = format!("{keyring:?} {token:?} {:?}", Secret::new("s3cret"));
     assert!(!shown.contains(&token.sig[..8]) && !shown.contains("s3cret"), "{shown}");
     assert!(!shown.contains("thirty-two"), "{shown}");
+}
+
+/// What signs the frames of a request that is signed with these keys.
+fn signer_of(keyring: &Keyring, claims: &Claims<'_>) -> Signer {
+    keyring.verify(claims, &keyring.sign(claims).unwrap()).unwrap()
+}
+
+/// The frame that a signer writes, as a client reads it.
+fn frame(signer: Option<&Signer>, id: &str, response_key: &str) -> Frame {
+    let data = RawValue::from_string("[1]".to_owned()).unwrap();
+    let head = FrameHead { id, response_key, attempt: 2, signer };
+    let written = head.data(FrameType::Result, 3, Some(&data));
+    serde_json::from_str(&written).unwrap()
+}
+
+#[test]
+fn a_frame_is_trusted_where_it_belongs_and_as_it_was_written() {
+    let (keyring, parts) = (keyring("all"), Parts::random(&mut fastrand::Rng::with_seed(2)));
+    let plain = Claims { idempotency_key: None, ..parts.claims() };
+    let shared = Claims { idempotency_key: Some("order 7"), ..parts.claims() };
+    let signer = |claims| signer_of(&keyring, claims);
+    let own = || frame(Some(&signer(&plain)), "x1", "key of x1");
+    let (mine, none) = (Call::Known(None), Call::Unknown);
+    assert!(keyring.trusts(&own(), "key of x1", mine));
+    assert!(keyring.trusts(&own(), "key of x1", none));
+    assert!(!keyring.trusts(&own(), "key of x2", mine));
+    type Alteration = fn(&mut Frame);
+    let alterations: [Alteration; 8] = [
+        |frame| frame.id = "x2".to_owned(),
+        |frame| frame.kind = FrameType::Chunk,
+        |frame| frame.seq += 1,
+        |frame| frame.attempt += 1,
+        |frame| frame.data = None,
+        |frame| frame.error = Some(WireError::new(Code::Timeout, "")),
+        |frame| frame.auth = None,
+        |frame| frame.auth = Some(RawValue::NULL.to_owned()),
+    ];
+    for (number, alter) in alterations.into_iter().enumerate() {
+        let mut altered = own();
+        alter(&mut altered);
+        assert!(!keyring.trusts(&altered, "key of x1", mine), "{number}");
+    }
+    let (claims, key) = (plain, "key of x1");
+    let (signs, null) = (signer_of(&keyring, &claims), RawValue::NULL);
+    let head = FrameHead { id: "x1", response_key: key, attempt: 1, signer: Some(&signs) };
+    let error = WireError { data: Some(null.to_owned()), ..WireError::new(Code::Timeout, "no") };
+    for written in [head.data(FrameType::Result, 1, Some(null)), head.error(1, &error)] {
+        assert!(keyring.trusts(&serde_json::from_str(&written).unwrap(), key, mine), "{written}");
+    }
+    // The end of a call goes to all who joined it, under ids of their own, and to nobody else.
+    let call = crate::digest::of_call(shared.name, "order 7");
+    let joined = frame(Some(&signer(&shared)), "x1", "key of x1");
+    assert!(keyring.trusts(&joined, "key of x2", Call::Known(Some(&call))));
+    assert!(!keyring.trusts(&joined, "key of x1", Call::Known(Some("another"))));
+    assert!(!keyring.trusts(&joined, "key of x1", mine));
+    assert!(!keyring.trusts(&own(), "key of x1", Call::Known(Some(&call))));
+    // Where our own requests need not be signed, nor need their frames.
+    let unsigned = frame(None, "x1", "key of x1");
+    let lenient = Keyring { required: false, ..keyring.clone() };
+    let silent = Keyring { sign_with: None, ..keyring.clone() };
+    assert!(lenient.trusts(&unsigned, "key of x1", mine));
+    assert!(silent.trusts(&unsigned, "key of x1", mine));
+    assert!(!keyring.trusts(&unsigned, "key of x1", mine));
 }

@@ -79,7 +79,7 @@ impl Launcher<'_> {
         let queue = &self.keys.queue;
         let record = leased.mark.record;
         let attempt = record.attempt + 1;
-        let request = decode(&leased.raw, &leased.id, queue, &self.shared.limits)
+        let mut request = decode(&leased.raw, &leased.id, queue, &self.shared.limits)
             .map_err(|rejected| reject(leased, rejected, queue, attempt))
             .map_err(|outcome| Box::new(Leaving::unheard(outcome, None)))?;
         let refuse = |request: &Wire, code, message: &str, bury: bool| {
@@ -96,7 +96,7 @@ impl Launcher<'_> {
             Box::new(Leaving::unheard(outcome, job))
         };
         // First of all: nobody else is told anything about jobs.
-        let pass = auth::admit(self.mapping.keyring(), &request, queue)
+        let pass = auth::admit(self.mapping.keyring(), &mut request, queue)
             .map_err(|refusal| unauthorized(&request, refusal))?;
         if leased.mark.cancelled {
             return refuse(&request, Code::Cancelled, "cancelled before it was started", false);
@@ -195,8 +195,9 @@ pub(crate) fn budget_left(request: &Wire, now_ms: u64) -> Option<Duration> {
 fn reject(leased: &Leased, rejected: Rejected, queue: &QueueKeys, attempt: u32) -> Outcome {
     let Rejected { error, reply, bury } = rejected;
     let (code, reason) = (error.code, error.message.clone());
-    let frame =
-        |key: &str| FrameHead { id: &leased.id, response_key: key, attempt }.error(1, &error);
+    let frame = |response_key: &str| {
+        FrameHead { id: &leased.id, response_key, attempt, signer: None }.error(1, &error)
+    };
     // A client may have taken it for one, and noted that it runs.
     let call = call_of(&leased.raw)
         .map(|(name, key)| ended_call((&name, &key), &queue.response(&leased.id), None, frame));
@@ -210,10 +211,9 @@ fn reject(leased: &Leased, rejected: Rejected, queue: &QueueKeys, attempt: u32) 
 fn unknown(request: Wire, queue: &QueueKeys, attempt: u32) -> Outcome {
     let message = format!("no live worker maps the job `{}`", request.name);
     let error = WireError::new(Code::UnknownJob, message);
-    let frame =
-        |key: &str| FrameHead { id: &request.id, response_key: key, attempt }.error(1, &error);
+    let frame = |key: &str| request.head(key, attempt).error(1, &error);
     let call = call(&request, queue, None, frame);
-    let answer = answer(request.reply, frame);
+    let answer = answer(request.reply.clone(), frame);
     let settlement = Settlement::Unknown { name: request.name, answer };
     Outcome { call, code: Some(error.code), ..Outcome::new(&request.id, settlement) }
 }
