@@ -110,6 +110,35 @@ fn a_signature_holds_for_what_it_was_made_of_and_for_nothing_else() {
 }
 
 #[test]
+fn what_moves_from_one_part_to_the_next_is_something_else() {
+    let keyring = keyring("all");
+    let of = |texts: [&str; 4], options: [Option<&str>; 3], headers: &[(&str, &str)]| Parts {
+        texts: texts.map(str::to_owned),
+        options: options.map(|option| option.map(str::to_owned)),
+        headers: headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect(),
+        budget_ms: None,
+        expires_at: 1,
+    };
+    let none = [None; 3];
+    for (one, other) in [
+        (of(["a:b", "", "", ""], none, &[]), of(["a", "b:", "", ""], none, &[])),
+        (of(["1:a", "", "", ""], none, &[]), of(["", "1:a", "", ""], none, &[])),
+        (of(["", "", "", "-"], none, &[]), of(["", "", "", ""], none, &[])),
+        (of([""; 4], [None, Some(""), None], &[]), of([""; 4], [Some(""), None, None], &[])),
+        (of([""; 4], [None, None, Some("-")], &[]), of([""; 4], none, &[])),
+        (of([""; 4], none, &[("a", "b:c")]), of([""; 4], none, &[("a:b", "c")])),
+        (of([""; 4], none, &[("a", "1"), ("b", "2")]), of([""; 4], none, &[("a", "1:b:2")])),
+    ] {
+        let token = keyring.sign(&one.claims()).unwrap();
+        let told = keyring.verify(&other.claims(), &token).map(drop);
+        assert_eq!(told, Err(Refusal::Wrong), "{one:?} {other:?}");
+    }
+}
+
+#[test]
 fn a_key_calls_the_jobs_that_it_may() {
     let headers = BTreeMap::new();
     let told = |keyring: &Keyring, name| {
