@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use redcall_common::auth::{Call, Keyring};
 use redcall_common::durability::Durability;
+use redcall_common::frame::Frame;
 use redcall_common::limits::Limits;
 use redcall_common::name::new_id;
 use redcall_common::settings::Settings;
@@ -58,6 +60,8 @@ pub(crate) struct Inner {
     pub(crate) durability: Durability,
     pub(crate) timeout: Duration,
     pub(crate) no_workers_grace: Duration,
+    /// Signs requests; `None`: they are not signed.
+    pub(crate) keyring: Option<Keyring>,
     pub(crate) inspector: Inspector,
     /// Where each job name is sent, from the settings' mapping.
     routes: HashMap<String, String>,
@@ -95,8 +99,8 @@ impl Client {
         Self::from_settings(&settings).await
     }
 
-    /// Connects with the sections `redis`, `client`, `limits`, `queues` and `jobs` (for their
-    /// queues) of `settings`.
+    /// Connects with the sections `redis`, `client`, `limits`, `auth`, `queues` and `jobs` (for
+    /// their queues) of `settings`.
     ///
     /// # Errors
     ///
@@ -153,6 +157,7 @@ impl Client {
                 durability: settings.redis.durability,
                 timeout: settings.client.timeout,
                 no_workers_grace: settings.client.no_workers_grace,
+                keyring: settings.auth.as_ref().map(Keyring::new),
                 inspector,
                 routes: routes.collect(),
                 queues: Mutex::default(),
@@ -221,6 +226,22 @@ impl Inner {
     /// The queue that `name` goes to when its request names none.
     pub(crate) fn queue_of(&self, name: &str) -> &str {
         self.routes.get(name).map_or(DEFAULT_QUEUE, String::as_str)
+    }
+
+    /// The frame that lay at this key, if it is signed as it has to be; else the error with which
+    /// the call ends.
+    pub(crate) fn trusted(
+        &self,
+        frame: Frame,
+        response_key: &str,
+        call: Call<'_>,
+    ) -> Result<Frame, CallError> {
+        match &self.keyring {
+            Some(keyring) if !keyring.trusts(&frame, response_key, call) => {
+                Err(CallError::not_signed(frame.error))
+            }
+            _ => Ok(frame),
+        }
     }
 
     pub(crate) fn route(&self, queue: &str) -> Arc<Route> {

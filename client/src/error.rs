@@ -29,7 +29,8 @@ pub enum CallError {
         #[source]
         source: Option<StoreError>,
     },
-    /// Queued, and ended with an error.
+    /// Queued, and ended with an error; or with an answer that is not signed as it has to be, which
+    /// is `unauthorized`.
     #[error("{0}")]
     Failed(WireError),
     /// Handed to Redis, and not answered within the call's timeout. A call is withdrawn then: it
@@ -120,6 +121,13 @@ impl CallError {
     /// The task that was to tell the end of a request has ended first.
     pub(crate) fn unheard() -> Self {
         Self::Unknown { source: None }
+    }
+
+    /// An answer has come of which nobody knows who wrote it.
+    pub(crate) fn not_signed(claimed: Option<WireError>) -> Self {
+        let message = "the answer is not signed under a key that this client has";
+        let says = claimed.map(|error| format!("; it says: {error}")).unwrap_or_default();
+        Self::Failed(WireError::new(Code::Unauthorized, format!("{message}{says}")))
     }
 
     /// Redis could not be asked in time; nothing was sent.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use redcall_common::auth::LONGEST_MS;
 use redcall_common::context::Context;
 use redcall_common::digest;
 use redcall_common::durability::Durability;
@@ -37,6 +38,7 @@ pub struct Request {
     max_attempts: Option<u32>,
     durability: Option<Durability>,
     headers: BTreeMap<String, String>,
+    expires_in: Option<Duration>,
 }
 
 /// When a request is due.
@@ -74,7 +76,8 @@ pub(crate) struct Ready {
     delay: Duration,
     /// How long the job has from then on.
     budget: Option<Duration>,
-    /// The record of its idempotency key.
+    /// What names its call, if it has an idempotency key, and the record of that.
+    pub(crate) call: Option<String>,
     record: Option<String>,
 }
 
@@ -100,6 +103,7 @@ impl Request {
             max_attempts: None,
             durability: None,
             headers: BTreeMap::new(),
+            expires_in: None,
         }
     }
 
@@ -184,6 +188,15 @@ impl Request {
         self
     }
 
+    /// How long the request's signature holds from when it is due, 7 days at most: what has not
+    /// started by then is `unauthorized`, and its id is remembered for as long. By default a
+    /// minute more than its [`Request::timeout`], and 7 days where nothing bounds its time. Without
+    /// a key to sign with (`auth.sign_with` of the settings) it says nothing.
+    pub fn expires_in(mut self, within: Duration) -> Self {
+        self.expires_in = Some(within);
+        self
+    }
+
     pub(crate) fn check(&self, manner: Manner) -> Result<Ready, CallError> {
         let inner = &self.client.inner;
         let invalid = |message: String| CallError::rejected(Code::InvalidRequest, message);
@@ -207,14 +220,29 @@ impl Request {
         if delay > LONGEST_DELAY {
             return Err(invalid("a request is put off by 100 years at most".to_owned()));
         }
+        if self.expires_in.is_some_and(|within| millis(within) > LONGEST_MS) {
+            return Err(invalid("a signature holds for 7 days at most".to_owned()));
+        }
         let context = Context::current();
         let (ends_in, budget) = self.time(manner, delay, context.as_ref())?;
         let (id, route) = (new_id(), inner.route(queue));
         let response_key = route.keys.response(&id);
         let key = self.idempotency_key.as_deref();
-        let record = key.map(|key| route.keys.idem(&digest::of_call(&self.name, key)));
+        let call = key.map(|key| digest::of_call(&self.name, key));
+        let record = call.as_deref().map(|call| route.keys.idem(call));
         let (deadline, due_ms) = (deadline_in(ends_in), now_ms + millis(delay));
-        Ok(Ready { id, route, response_key, deadline, context, due_ms, delay, budget, record })
+        Ok(Ready {
+            id,
+            route,
+            response_key,
+            deadline,
+            context,
+            due_ms,
+            delay,
+            budget,
+            call,
+            record,
+        })
     }
 
     /// How long the caller cares from now on, and how long the job has from when it is due.
@@ -251,6 +279,17 @@ impl Request {
         Ok((ends_in, budget))
     }
 
+    /// When its signature ends, Redis ms.
+    fn expires_at(&self, ready: &Ready) -> u64 {
+        let within = match (self.expires_in, ready.budget) {
+            (Some(within), _) => millis(within),
+            // Others who join the call may have more time than this caller.
+            (None, Some(budget)) if ready.record.is_none() => millis(budget).saturating_add(60_000),
+            (None, _) => LONGEST_MS,
+        };
+        ready.due_ms.saturating_add(within.min(LONGEST_MS))
+    }
+
     /// The request as it is handed to the sender.
     pub(crate) fn load(&self, ready: &Ready, manner: Manner) -> Result<Load, CallError> {
         let data = self
@@ -267,8 +306,9 @@ impl Request {
                 (Some(ready.response_key.as_str()), Some(own_channel.as_str()))
             }
         };
-        let limits = &self.client.inner.limits;
-        let envelope = Envelope {
+        let inner = &self.client.inner;
+        let limits = &inner.limits;
+        let mut envelope = Envelope {
             id: &ready.id,
             name: &self.name,
             data,
@@ -280,7 +320,13 @@ impl Request {
             notify,
             idempotency_key: self.idempotency_key.as_deref(),
             headers: &self.headers,
+            auth: None,
         };
+        let token = inner.keyring.as_ref().and_then(|keyring| {
+            let queue = ready.route.keys.name();
+            keyring.sign(&envelope.claims(queue, self.expires_at(ready)))
+        });
+        envelope.auth = token.as_ref();
         let envelope = envelope.encode();
         if envelope.len() > limits.request {
             let (size, limit) = (envelope.len(), limits.request);
@@ -296,7 +342,8 @@ impl Request {
             ttl_ms: ready.answer_ttl_ms(manner),
             notify: notify.map(str::to_owned),
         });
-        let head = FrameHead { id: &ready.id, response_key: &ready.response_key, attempt: 0 };
+        let (id, response_key) = (&ready.id, &ready.response_key);
+        let head = FrameHead { id, response_key, attempt: 0, signer: None };
         let pending = (manner == Manner::Submit).then(|| head.data(FrameType::Pending, 0, None));
         let idempotency = ready.record.as_ref().map(|record| Idempotency {
             record: record.clone(),

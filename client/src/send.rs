@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either, join_all, select};
+use redcall_common::auth::Call;
 use redcall_common::durability::Durability;
 use redcall_common::frame::Frame;
 use redcall_common::store::keys::QueueKeys;
@@ -229,6 +230,7 @@ impl Waiting {
         };
         let key = std::mem::take(&mut ready.response_key);
         client.inner.forget(&ready.route.keys, &key);
+        let frame = client.inner.trusted(frame, &key, Call::Known(ready.call.as_deref()))?;
         Response::from_frame(frame, key)
     }
 }

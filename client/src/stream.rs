@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_util::{FutureExt, Stream};
+use redcall_common::auth::Call;
 use redcall_common::frame::{Frame, FrameType};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
@@ -114,6 +115,11 @@ impl FrameStream {
                     });
                 }
             }
+        };
+        let call = Call::Known(self.ready.call.as_deref());
+        let frame = match self.client.inner.trusted(frame, &self.ready.response_key, call) {
+            Ok(frame) => frame,
+            Err(error) => return self.end(Err(error)),
         };
         self.taken.0 += 1;
         self.taken.1 += frame.data.as_ref().map_or(0, |data| data.get().len());

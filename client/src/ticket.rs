@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use redcall_common::auth::Call;
 use redcall_common::context::Context;
 use redcall_common::durability::Durability;
 use redcall_common::error::Code;
@@ -92,6 +93,7 @@ impl Client {
             () = cancelled => return Err(CallError::Cancelled),
         };
         inner.forget(&keys, response_key);
+        let frame = inner.trusted(frame, response_key, Call::Unknown)?;
         Response::from_frame(frame, response_key.to_owned())
     }
 

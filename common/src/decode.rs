@@ -12,10 +12,13 @@ use serde::Deserializer;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::auth::Token;
 use crate::error::{Code, WireError};
 use crate::limits::Limits;
 use crate::name::{is_id, is_idempotency_key, is_job_name};
-use crate::request::{ReplyTo, Request, TTL_RANGE_MS, WIRE_VERSION, default_response_ttl_ms};
+use crate::request::{
+    ReplyTo, Request, Signed, TTL_RANGE_MS, WIRE_VERSION, default_response_ttl_ms,
+};
 use crate::store::keys::QueueKeys;
 
 /// Why an element cannot be run.
@@ -193,7 +196,19 @@ fn read(
         headers: optional::<BTreeMap<String, String>>(fields, "headers")
             .map_err(|error| (error, false))?
             .unwrap_or_default(),
+        auth: {
+            let auth = fields.iter().find(|(field, _)| field == "auth");
+            signed(auth.map(|(_, auth)| *auth), optional(fields, "notify").ok().flatten())
+        },
     })
+}
+
+/// The signature that `auth` is. One that cannot be read is that of nobody: where signatures count
+/// it is refused as every other that is wrong, and elsewhere it is none of our business.
+fn signed(auth: Option<&RawValue>, notify: Option<String>) -> Option<Box<Signed>> {
+    let auth = auth.filter(|auth| auth.get() != "null")?;
+    let token = serde_json::from_str(auth.get()).unwrap_or_else(|_| Token::unreadable());
+    Some(Box::new(Signed { token, notify, signer: None }))
 }
 
 /// Name and idempotency key of an element, if it has one and both can be read.

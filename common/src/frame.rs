@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::auth::{FrameClaims, Seal, Signer};
 use crate::error::WireError;
 
 /// What a frame is. `Result` and `Error` end the request.
@@ -29,6 +30,18 @@ impl FrameType {
     pub const fn ends(self) -> bool {
         matches!(self, Self::Result | Self::Error)
     }
+
+    /// As it stands on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Progress => "progress",
+            Self::Chunk => "chunk",
+            Self::Result => "result",
+            Self::Error => "error",
+        }
+    }
 }
 
 /// One element of a response key.
@@ -51,6 +64,9 @@ pub struct Frame {
     /// Set on `error` frames.
     #[serde(default)]
     pub error: Option<WireError>,
+    /// Its signature, as JSON: a [`Seal`] if it is one.
+    #[serde(default)]
+    pub auth: Option<Box<RawValue>>,
 }
 
 #[derive(Serialize)]
@@ -65,6 +81,8 @@ struct Encoded<'a> {
     data: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a WireError>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth: Option<Seal>,
 }
 
 /// What every frame of one attempt shares.
@@ -76,6 +94,8 @@ pub struct FrameHead<'a> {
     pub response_key: &'a str,
     /// Which run of the job, counted from 1; 0 before the first.
     pub attempt: u32,
+    /// Signs the frames, if the request was signed.
+    pub signer: Option<&'a Signer>,
 }
 
 impl FrameHead<'_> {
@@ -98,8 +118,10 @@ impl FrameHead<'_> {
         data: Option<&RawValue>,
         error: Option<&WireError>,
     ) -> String {
-        let Self { id, response_key, attempt } = *self;
-        let frame = Encoded { id, response_key, kind, seq, attempt, data, error };
+        let Self { id, response_key, attempt, signer } = *self;
+        let claims = FrameClaims { id, response_key, kind, seq, attempt, data, error };
+        let auth = signer.map(|signer| signer.seal(&claims));
+        let frame = Encoded { id, response_key, kind, seq, attempt, data, error, auth };
         // Strings, numbers and JSON that is already text: nothing here can fail to serialise.
         serde_json::to_string(&frame).unwrap_or_default()
     }
@@ -112,7 +134,8 @@ mod tests {
 
     #[test]
     fn the_wire_bytes_of_frames_are_fixed() {
-        let head = FrameHead { id: "x1", response_key: "redcall:{q}:response:x1", attempt: 1 };
+        let response_key = "redcall:{q}:response:x1";
+        let head = FrameHead { id: "x1", response_key, attempt: 1, signer: None };
         let data = RawValue::from_string(r#"{"answer":2}"#.into()).unwrap();
         let start = r#"{"id":"x1","response_key":"redcall:{q}:response:x1","type":"#;
         assert_eq!(

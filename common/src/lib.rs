@@ -2,6 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`auth`] | signed requests and the keys that make and judge them |
 //! | [`request`], [`decode`] | the envelope that a caller enqueues, its strict decoding |
 //! | [`context`] | what a handler's task passes on to the calls it makes |
 //! | [`cron`] | when something recurs |
@@ -20,6 +21,7 @@
 //!
 //! Nothing belongs here that only one end uses.
 
+pub mod auth;
 pub mod context;
 pub mod cron;
 pub mod decode;

@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::auth::{Claims, Signer, Token};
+use crate::frame::FrameHead;
+
 /// The wire version that this crate speaks.
 pub const WIRE_VERSION: u64 = 1;
 
@@ -42,6 +45,28 @@ pub struct Envelope<'a> {
     /// Passed to the handler as they are.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: &'a BTreeMap<String, String>,
+    /// Its signature, made of the rest: [`Envelope::claims`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth: Option<&'a Token>,
+}
+
+impl<'a> Envelope<'a> {
+    /// What a signature covers that holds until `expires_at` (Redis ms), on the queue of this name.
+    #[must_use]
+    pub fn claims(&self, queue: &'a str, expires_at: u64) -> Claims<'a> {
+        Claims {
+            id: self.id,
+            name: self.name,
+            queue,
+            data: self.data.get(),
+            response_key: self.response_key,
+            notify: self.notify,
+            idempotency_key: self.idempotency_key,
+            headers: self.headers,
+            budget_ms: self.budget_ms,
+            expires_at,
+        }
+    }
 }
 
 impl Envelope<'_> {
@@ -74,6 +99,45 @@ pub struct Request {
     pub idempotency_key: Option<String>,
     /// Passed to the handler as they are.
     pub headers: BTreeMap<String, String>,
+    /// Its signature, and what is needed beside the rest to judge it; `None` if it bears none.
+    pub auth: Option<Box<Signed>>,
+}
+
+/// The signature of a request as a worker has read it.
+#[derive(Debug)]
+pub struct Signed {
+    /// The field `auth`.
+    pub token: Token,
+    /// The field `notify`, which counts even where nobody is answered.
+    pub notify: Option<String>,
+    /// Signs its frames. Set by who has judged the signature, and found it good.
+    pub signer: Option<Signer>,
+}
+
+impl Request {
+    /// What its frames at `response_key` share in that run.
+    #[must_use]
+    pub fn head<'a>(&'a self, response_key: &'a str, attempt: u32) -> FrameHead<'a> {
+        let signer = self.auth.as_ref().and_then(|signed| signed.signer.as_ref());
+        FrameHead { id: &self.id, response_key, attempt, signer }
+    }
+
+    /// What its signature covers, on the queue of this name.
+    #[must_use]
+    pub fn claims<'a>(&'a self, queue: &'a str, signed: &'a Signed) -> Claims<'a> {
+        Claims {
+            id: &self.id,
+            name: &self.name,
+            queue,
+            data: self.data.get(),
+            response_key: self.reply.as_ref().map(|reply| &*reply.response_key),
+            notify: signed.notify.as_deref(),
+            idempotency_key: self.idempotency_key.as_deref(),
+            headers: &self.headers,
+            budget_ms: self.budget_ms,
+            expires_at: signed.token.expires_at,
+        }
+    }
 }
 
 /// Where a request's frames go.
@@ -116,6 +180,7 @@ mod tests {
             notify: Some("redcall:{q}:notify:c"),
             idempotency_key: None,
             headers: &BTreeMap::new(),
+            auth: None,
         };
         let wire = [
             r#"{"id":"x1","name":"add","data":{"a":1,"b":1},"#,

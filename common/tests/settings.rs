@@ -7,6 +7,8 @@
     reason = "clippy.toml allows them in tests, but does not see that these helpers belong to some"
 )]
 
+#[path = "settings/auth.rs"]
+mod auth;
 #[path = "settings/environment.rs"]
 mod environment;
 #[path = "settings/files.rs"]

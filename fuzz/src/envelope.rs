@@ -98,6 +98,7 @@ fn accepted(request: &Request, id: &str, raw: &[u8]) {
         notify: reply.and_then(|reply| reply.notify.as_deref()),
         idempotency_key: request.idempotency_key.as_deref(),
         headers: &request.headers,
+        auth: request.auth.as_ref().map(|signed| &signed.token),
     };
     let written = written.encode();
     assert_eq!(as_scripts_find(written.as_bytes()), Some(id));
@@ -121,8 +122,11 @@ fn shown(request: &Request, at: Option<u64>) -> String {
         max_attempts,
         idempotency_key,
         headers,
+        auth,
     } = request;
     let data = data.get();
     format!("{id:?} {name:?} {data} {reply:?} {at:?} {budget_ms:?} {max_attempts:?} {headers:?}")
-        + &format!("{idempotency_key:?}")
+        + &format!("{idempotency_key:?} {:?}", auth.as_ref().map(|signed| &signed.token))
+        // Which Debug does not show.
+        + auth.as_ref().map_or("", |signed| &signed.token.sig)
 }

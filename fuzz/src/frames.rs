@@ -58,7 +58,8 @@ fn followed(frames: &[Frame]) {
 }
 
 fn written_again(frame: &Frame) {
-    let head = FrameHead { id: &frame.id, response_key: KEY, attempt: frame.attempt };
+    let (id, attempt) = (&frame.id, frame.attempt);
+    let head = FrameHead { id, response_key: KEY, attempt, signer: None };
     let written = match (&frame.error, frame.kind) {
         (Some(error), FrameType::Error) => head.error(frame.seq, error),
         _ => head.data(frame.kind, frame.seq, frame.data.as_deref()),
@@ -68,9 +69,10 @@ fn written_again(frame: &Frame) {
     assert_eq!(shown(&again), shown(frame));
 }
 
-/// Every field that is written: an error only in an `error` frame, data in all others.
+/// Every field that is written, but for the signature: an error only in an `error` frame, data in
+/// all others.
 fn shown(frame: &Frame) -> String {
-    let Frame { id, kind, seq, attempt, data, error } = frame;
+    let Frame { id, kind, seq, attempt, data, error, auth: _ } = frame;
     let error = error.as_ref().filter(|_| *kind == FrameType::Error);
     let data = data.as_ref().filter(|_| error.is_none());
     format!("{id:?} {kind:?} {seq} {attempt} {data:?} {error:?}")

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use redcall_common::limits::Limits;
 use redcall_common::settings::{
-    AdminSettings, Backoff, ClientSettings, DeadSettings, HandlerSettings, HttpSettings,
-    JobSettings, Limit, LogFormat, LogSettings, Missed, OnWorkerLoss, RedisSettings, Retries,
-    ScheduleSettings, Settings, WorkerSettings,
+    AdminSettings, AuthKey, AuthSettings, Backoff, ClientSettings, DeadSettings, HandlerSettings,
+    HttpSettings, JobSettings, Limit, LogFormat, LogSettings, Missed, OnWorkerLoss, RedisSettings,
+    Retries, ScheduleSettings, Settings, WorkerSettings,
 };
 use serde_json::{Map, Value, json};
 
@@ -21,6 +21,7 @@ pub(crate) fn printed(settings: &Settings) -> Value {
         jobs,
         schedules,
         queues,
+        auth,
         limits: Limits { request, answer, frame, depth, max_length },
         dead: DeadSettings { max, age },
         admin: AdminSettings { listen },
@@ -44,12 +45,22 @@ pub(crate) fn printed(settings: &Settings) -> Value {
         "jobs": jobs,
         "schedules": schedules,
         "queues": queues,
+        "auth": auth.as_ref().map(of_auth),
         "limits": {"request": request, "answer": answer, "frame": frame, "depth": depth,
             "max_length": max_length},
         "dead": {"max": max, "age": length(*age)},
         "admin": given(json!({"listen": admin})),
         "log": {"level": level, "format": format},
     }))
+}
+
+fn of_auth(auth: &AuthSettings) -> Value {
+    let AuthSettings { keys, sign_with, required } = auth;
+    let keys = keys.iter().map(|(name, AuthKey { secret, jobs })| {
+        (name.clone(), json!({"secret": secret.reveal(), "jobs": jobs}))
+    });
+    let keys: Map<_, _> = keys.collect();
+    given(json!({"keys": keys, "sign_with": sign_with, "required": required}))
 }
 
 fn of_redis(redis: &RedisSettings) -> Value {

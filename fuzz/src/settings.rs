@@ -35,6 +35,12 @@ const KEYS: &[&[&str]] = &[
     &["schedules", "a", "cron"],
     &["schedules", "a", "timezone"],
     &["schedules", "a", "job"],
+    &["auth", "sign_with"],
+    &["auth", "keys"],
+    &["auth", "keys", "a"],
+    &["auth", "keys", "a", "secret"],
+    &["auth", "keys", "a", "secret_file"],
+    &["auth", "keys", "a", "jobs"],
     &["limits", "request"],
     &["admin", "listen"],
     &["log", "level"],
@@ -118,7 +124,7 @@ fn in_environment(tree: Value) -> (Variables, String) {
     let (mut variables, mut named) = (Variables::new(), serde_json::Map::new());
     let Value::Object(sections) = tree else { return (variables, "{}".to_owned()) };
     for (section, keys) in sections {
-        if ["jobs", "schedules", "queues"].contains(&&*section) {
+        if ["jobs", "schedules", "queues", "auth"].contains(&&*section) {
             named.insert(section, keys);
             continue;
         }
@@ -167,7 +173,12 @@ fn with_password(format: &str, rest: &str) {
 fn told_nothing(loaded: Result<Settings, SettingsError>, keys: &[&str], from: &str) {
     let told = match loaded {
         // What a log shows of settings; of a job's own arguments it is the user who decides.
-        Ok(settings) => format!("{:?}{}", settings.redis, settings.redis.redacted_url()),
+        Ok(settings) => {
+            let keys = settings.auth.iter().flat_map(|auth| auth.keys.values());
+            // Which jobs a key may call is no secret.
+            let secrets = keys.map(|key| format!("{:?}", key.secret)).collect::<String>();
+            format!("{:?}{}{secrets}", settings.redis, settings.redis.redacted_url())
+        }
         Err(error) => {
             mistakes(&error);
             let mut told = format!("{error}{error:?}{}", error.help());

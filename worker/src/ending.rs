@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redcall_common::digest;
 use redcall_common::error::{Code, WireError};
-use redcall_common::frame::{FrameHead, FrameType};
+use redcall_common::frame::FrameType;
 use redcall_common::request::{ReplyTo, Request as Wire};
 use redcall_common::settings::{Backoff, OnWorkerLoss, Retries};
 use redcall_common::store::keys::QueueKeys;
@@ -134,8 +134,7 @@ pub(crate) fn give_up(
 ) -> Outcome {
     let Ended { error, attempt, seq, bury } = ended;
     let code = error.code;
-    let frame =
-        |key: &str| FrameHead { id: &request.id, response_key: key, attempt }.error(seq, &error);
+    let frame = |key: &str| request.head(key, attempt).error(seq, &error);
     let answer = answer(request.reply.clone(), frame);
     // What did not come to its own end may be begun anew.
     let again = [Code::Cancelled, Code::DeadlineExceeded, Code::Overloaded, Code::WorkerLost];

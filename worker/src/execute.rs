@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use redcall_common::auth::Refusal;
 use redcall_common::digest;
 use redcall_common::error::{Code, WireError};
 use redcall_common::frame::FrameType;
 use redcall_common::store::{Claim, Claimed, Outcome, Settlement, StoreError};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::auth::{self, Pass};
 use crate::ending::{Ended, give_up};
 use crate::handler::{Handler, HandlerError};
 use crate::job::{Event, Job};
@@ -64,6 +66,9 @@ pub(crate) async fn execute(handler: Arc<dyn Handler>, request: Request) {
 
 /// The checks that ask Redis, each only for jobs that need it.
 async fn may_start(job: &Job) -> Result<(), Instead> {
+    if let Some(pass) = &job.pass {
+        is_not_repeated(job, pass).await?;
+    }
     if job.request.idempotency_key.is_some() {
         claim(job).await?;
     }
@@ -78,6 +83,26 @@ async fn may_start(job: &Job) -> Result<(), Instead> {
         }
     }
     Ok(())
+}
+
+/// A signed request runs once; one that is given to another worker, or tried again, is the same.
+async fn is_not_repeated(job: &Job, pass: &Pass) -> Result<(), Instead> {
+    let request = &job.request;
+    let (queue, link) = (&job.keys.queue, &job.shared.link);
+    // Another number than that of every other run, and the same if Redis is asked again.
+    let run = format!("{}-{}", job.shared.worker, job.serial);
+    let is_new = loop {
+        // Its worker may have died before it came here: what runs is remembered in any case.
+        match link.remember(queue, &request.id, &run, pass.expires_at, WITHIN).await {
+            Ok(is_new) => break is_new,
+            Err(error) => not_yet(job, error).await,
+        }
+    };
+    if is_new || !auth::is_first(job.record) {
+        return Ok(());
+    }
+    let outcome = auth::refused(request, queue, Refusal::Replayed, job.attempt());
+    Err(Instead::Settle(Box::new(outcome)))
 }
 
 async fn claim(job: &Job) -> Result<(), Instead> {

@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::Pass;
 use crate::ending;
 use crate::handler::Ending;
 use crate::metrics::Metrics;
@@ -67,6 +68,8 @@ pub(crate) struct Job {
     /// The worker's keys on the job's queue.
     pub(crate) keys: Arc<WorkerKeys>,
     pub(crate) rules: Arc<JobSettings>,
+    /// Of a signed request, where signatures count.
+    pub(crate) pass: Option<Pass>,
     /// What was before this run.
     pub(crate) record: Record,
     /// Redis time, ms.
@@ -112,7 +115,7 @@ impl Job {
     }
 
     pub(crate) fn head<'a>(&'a self, response_key: &'a str) -> FrameHead<'a> {
-        FrameHead { id: &self.request.id, response_key, attempt: self.attempt() }
+        self.request.head(response_key, self.attempt())
     }
 
     /// Pushes a frame that does not end the request. A chunk waits for its reader; anything else

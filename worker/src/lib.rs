@@ -6,6 +6,7 @@
 //! | `mapping.rs` | job names to handlers |
 //! | `handler/` | the kinds of handlers, one file each |
 //! | `extract.rs`, `answer.rs`, `state.rs` | what compiled-in handlers take, return, share |
+//! | `auth.rs` | who may have what run |
 //! | `request.rs` | a job as its handler sees it: answering, progress |
 //! | `job.rs`, `execute.rs`, `ending.rs` | one run: its state, its straight line, its outcomes |
 //! | `reload.rs` | reading the mapping again |
@@ -17,6 +18,7 @@
 
 mod admin;
 mod answer;
+mod auth;
 mod ending;
 mod error;
 mod execute;

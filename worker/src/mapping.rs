@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use redcall_common::auth::Keyring;
 use redcall_common::settings::{HandlerSettings, JobSettings, Limit, Settings};
 use redcall_common::store::Rule;
 use reqwest::Client;
@@ -32,6 +33,8 @@ pub(crate) struct Mapping {
     jobs: BTreeMap<String, Mapped>,
     /// Whether any job is limited, here or over all workers.
     is_limited: bool,
+    /// Who may call; `None`: whoever reaches Redis.
+    keyring: Option<Keyring>,
 }
 
 /// One line of the mapping, for people.
@@ -76,11 +79,17 @@ impl Mapping {
         }
         let limited = |job: &Mapped| job.rules.limit.is_some() || job.rules.concurrency.is_some();
         let is_limited = jobs.values().any(limited);
-        Ok(Self { jobs, is_limited })
+        let keyring = settings.auth.as_ref().map(Keyring::new);
+        Ok(Self { jobs, is_limited, keyring })
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Mapped> {
         self.jobs.get(name)
+    }
+
+    /// Who may call; `None`: whoever reaches Redis.
+    pub(crate) fn keyring(&self) -> Option<&Keyring> {
+        self.keyring.as_ref()
     }
 
     /// Whether any job is limited, here or over all workers.

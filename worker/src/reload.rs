@@ -1,4 +1,4 @@
-//! SIGHUP: the job mapping and the schedules are read again, while jobs run.
+//! SIGHUP: the job mapping, the keys of `[auth]` and the schedules are read again, while jobs run.
 //!
 //! Nothing else of the settings is: what concerns connections, queues and slots needs a restart.
 
@@ -17,7 +17,7 @@ use crate::state::States;
 /// What is taken over from settings that were read again.
 pub(crate) struct Reloaded {
     pub(crate) mapping: Mapping,
-    /// As at the start, but for `jobs` and `schedules`.
+    /// As at the start, but for `jobs`, `auth` and `schedules`.
     pub(crate) settings: Settings,
 }
 
@@ -83,6 +83,7 @@ impl Source {
         let read = Settings::load(self.settings.file.as_deref())?;
         let mut settings = self.settings.clone();
         (settings.jobs, settings.schedules) = (read.jobs, read.schedules);
+        settings.auth = read.auth;
         Ok(Reloaded { mapping: self.mapping_of(&settings)?, settings })
     }
 

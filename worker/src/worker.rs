@@ -66,8 +66,8 @@ impl Worker {
     }
 
     /// Runs jobs until SIGTERM or SIGINT, then drains; a second signal ends it at once. At SIGHUP
-    /// it reads `[jobs]` and `[schedules]` of its settings again; what runs goes on as it began,
-    /// and settings that are not valid change nothing.
+    /// it reads `[jobs]`, `[auth]` and `[schedules]` of its settings again; what runs goes on as it
+    /// began, and settings that are not valid change nothing.
     ///
     /// Handlers run on the Tokio runtime that polls this future, everything that talks to Redis
     /// on a thread of its own: a handler that blocks its thread loses no lease.

@@ -85,6 +85,7 @@ impl Calls {
                 notify: is_waited.then_some(&self.notify),
                 idempotency_key: (self.with == With::Idempotency).then_some("order-1763683200"),
                 headers: &self.headers,
+                auth: None,
             };
             envelope.encode()
         });

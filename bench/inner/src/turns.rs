@@ -34,7 +34,7 @@ impl Answers {
     pub fn encode(&self) -> Vec<String> {
         let answers = self.ids.iter().zip(&self.response_keys);
         let frames = answers.map(|(id, response_key)| {
-            let head = FrameHead { id, response_key, attempt: 1 };
+            let head = FrameHead { id, response_key, attempt: 1, signer: None };
             head.data(FrameType::Result, 1, Some(&self.data))
         });
         frames.collect()

@@ -139,6 +139,7 @@ impl Backlog {
                         notify: None,
                         idempotency_key: None,
                         headers: &headers,
+                        auth: None,
                     };
                     envelope.encode()
                 });

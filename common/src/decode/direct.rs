@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{deeper_than, kept_for};
+use super::{deeper_than, kept_for, signed};
 use crate::limits::Limits;
 use crate::name::{is_id, is_idempotency_key, is_job_name};
 use crate::request::{ReplyTo, Request, WIRE_VERSION};
@@ -31,6 +31,8 @@ struct Known<'a> {
     notify: Option<&'a str>,
     idempotency_key: Option<&'a str>,
     headers: Option<BTreeMap<String, String>>,
+    #[serde(borrow)]
+    auth: Option<&'a RawValue>,
 }
 
 /// The request, if nothing can be wrong with it. `raw` is not over its limit.
@@ -64,5 +66,6 @@ pub(super) fn read(
         max_attempts: known.max_attempts,
         idempotency_key: known.idempotency_key.map(str::to_owned),
         headers: known.headers.unwrap_or_default(),
+        auth: known.auth.and_then(|auth| signed(Some(auth), known.notify.map(str::to_owned))),
     })
 }

@@ -160,6 +160,8 @@ impl Entry {
     pub(super) fn shown(&self) -> String {
         match &self.value {
             ValueKind::Nil => "empty".to_owned(),
+            // Where secrets are, one may stand in the wrong place.
+            _ if self.key.starts_with("auth") => "something else".to_owned(),
             ValueKind::Boolean(value) => value.to_string(),
             ValueKind::Float(number) => number.to_string(),
             // A Redis address in the wrong place may bear its password.

@@ -83,6 +83,15 @@ fn path(tree: &Map<String, Value>, rest: &str) -> Result<Vec<String>, (String, S
         return Err(names_nothing());
     }
     let (section, rest) = match parts.as_slice() {
+        [section, keys, rest @ ..] if lower(section) == "auth" && lower(keys) == "keys" => {
+            return match rest {
+                [name @ .., key] if !name.is_empty() => {
+                    let name = meant(tree, "auth", &name.join("__"))?;
+                    Ok(vec!["auth".to_owned(), "keys".to_owned(), name, lower(key)])
+                }
+                _ => Err(names_nothing()),
+            };
+        }
         [section, rest @ ..] if NAMED.contains(&lower(section).as_str()) => (lower(section), rest),
         [section, key] => return Ok(vec![lower(section), lower(key)]),
         _ => return Err(names_nothing()),
@@ -125,7 +134,12 @@ fn meant(
 /// The names in that section of the tree that are `wanted`, whatever its case, in order.
 fn known<'t>(tree: &'t Map<String, Value>, section: &str, wanted: &str) -> Vec<&'t str> {
     let wanted = wanted.to_lowercase();
-    let mut known = match tree.get(section).map(|section| &section.kind) {
+    let table = match tree.get(section).map(|section| &section.kind) {
+        // The names of keys stand one table further in.
+        Some(ValueKind::Table(auth)) if section == "auth" => auth.get("keys"),
+        _ => tree.get(section),
+    };
+    let mut known = match table.map(|table| &table.kind) {
         Some(ValueKind::Table(named)) => named.keys().map(String::as_str).collect(),
         _ => Vec::new(),
     };

@@ -11,12 +11,13 @@
 //! | `file.rs`, `env.rs` | the two sources, both brought into one tree of values with origins |
 //! | `section.rs`, `entry.rs` | reading a typed value, or its mistake |
 //! | `duration.rs`, `size.rs`, `json.rs` | the forms of values |
-//! | `read.rs`, `jobs.rs`, `retries.rs`, `schedules.rs`, `log.rs` | which keys exist |
+//! | `read.rs`, `auth.rs`, `jobs.rs`, `retries.rs`, `schedules.rs`, `log.rs` | which keys exist |
 //! | `url.rs`, `sentinel.rs`, `closest.rs` | the form of an address, "did you mean" |
 //! | `error.rs` | [`SettingsError`] |
 //!
 //! Called once at the start of each program, and again by a worker that reloads its mapping.
 
+mod auth;
 mod closest;
 mod duration;
 mod entry;
@@ -41,6 +42,7 @@ mod url;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use auth::{AuthKey, AuthSettings, Secret};
 pub use error::SettingsError;
 pub use parts::{
     AdminSettings, Backoff, ClientSettings, DeadSettings, HandlerSettings, HttpSettings,
@@ -72,6 +74,8 @@ pub struct Settings {
     /// `[queues.NAME] max_length`: how many requests that queue may hold instead of
     /// `limits.max_length`; 0 for no cap. Empty by default.
     pub queues: BTreeMap<String, u64>,
+    /// `[auth]`: under which keys requests are signed. Default none: nothing is signed or refused.
+    pub auth: Option<AuthSettings>,
     /// `[limits]`: how large and how deep anything on the wire may be.
     pub limits: Limits,
     /// `[dead]`: how many dead letters are kept, and for how long.

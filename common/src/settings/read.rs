@@ -13,7 +13,7 @@ use super::entry::Entry;
 use super::section::{Context, Section};
 use super::{
     AdminSettings, ClientSettings, DeadSettings, RedisSettings, Settings, SettingsError,
-    WorkerSettings, jobs, log, schedules, url,
+    WorkerSettings, auth, jobs, log, schedules, url,
 };
 use crate::durability::Durability;
 use crate::limits::Limits;
@@ -42,6 +42,7 @@ pub(super) fn settings(mut root: Section<'_>) -> Settings {
         jobs,
         schedules: schedules::read(root.section("schedules"), &limits),
         queues: max_lengths(root.section("queues")),
+        auth: root.table("auth", "[auth] and its keys below").map(auth::read),
         limits,
         dead: dead(root.section("dead")),
         admin: admin(root.section("admin")),

@@ -163,6 +163,8 @@ impl QueueKeys {
         idem(digest) = "idem";
         /// The request that holds a uniqueness window, by its digest.
         unique(digest) = "unique";
+        /// The run that has started a signed request.
+        seen(id) = "seen";
     }
 
     /// The keys of the probes that one worker sends through its own turns: a queue of its own,
@@ -220,6 +222,7 @@ const TABLE: &[[&str; 4]] = &[
     ["turn:<worker>", "string", "TTL 1 minute", "its worker"],
     ["idem:<digest>", "hash", "100 waiters, TTL `idempotency_ttl`", "callers, workers"],
     ["unique:<digest>", "string", "TTL `jobs.X.unique`", "workers"],
+    ["seen:<id>", "string", "TTL until its signature ends, 7 days", "workers"],
     ["slots", "hash id -> limit", "leases of limited names", "workers"],
     ["limited", "hash name -> how many", "names with sorted requests", "workers"],
     ["limited:<name>:<key>", "list of requests", "accepted work", "workers"],
@@ -271,6 +274,7 @@ mod tests {
             q.turn("w"),
             q.probe("w").queue(),
             q.idem("d"),
+            q.seen("x"),
             format!("{}:rate:add:a:b", q.base()),
         ] {
             assert_eq!(keys.bound_of(&key), Some(Bound::Ttl), "{key}");

@@ -67,6 +67,8 @@ scripts! {
     CLAIM = "claim", Runs with "anew";
     /// Let one request of a kind through per window.
     UNIQUE = "unique", Runs;
+    /// Let a signed request run once.
+    SEEN = "seen", Runs;
     /// Push the ticks of a recurring schedule.
     TICK = "tick", Refused with "room";
     /// Read dead letters.

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use redcall_client::{Client, Durability, Request};
-use redcall_common::settings::{HandlerSettings, JobSettings, Limit};
+use redcall_common::settings::{
+    AuthKey, AuthSettings, HandlerSettings, JobSettings, Limit, Secret,
+};
 use redcall_testkit::{TestRedis, eventually};
 use redcall_tests::{Bench, RunningWorker};
 use redcall_worker::State;
@@ -25,6 +27,7 @@ const COSTS: &[(Feature, f64, f64)] = &[
     (Feature::Trace, 25.0, 3.6),
     (Feature::Retries, 25.0, 3.6),
     (Feature::Idempotency, 42.0, 23.1),
+    (Feature::Signed, 27.0, 5.7),
     (Feature::Limits, 62.0, 20.4),
     (Feature::Unique, 22.0, 4.7),
     // 33 where the turn that promotes it takes it, too.
@@ -54,6 +57,8 @@ enum Feature {
     Trace,
     /// A mapping with retries; nothing fails.
     Retries,
+    /// A signature.
+    Signed,
     /// A mapping with a limit that is never reached.
     Limits,
     /// A mapping with a window in which the same data is not run twice; let go.
@@ -66,7 +71,15 @@ enum Feature {
 
 impl Feature {
     fn is_waited(self) -> bool {
-        matches!(self, Self::Wait | Self::Idempotency | Self::Trace | Self::Retries | Self::Limits)
+        matches!(
+            self,
+            Self::Wait
+                | Self::Idempotency
+                | Self::Trace
+                | Self::Retries
+                | Self::Limits
+                | Self::Signed
+        )
     }
 
     fn map(self, job: &mut JobSettings) {
@@ -119,6 +132,12 @@ impl Measured {
         };
         bench.settings.worker.lease = Duration::from_secs(3600);
         bench.settings.worker.queues = vec!["default".to_owned()];
+        if feature == Feature::Signed {
+            let secret = Secret::new("known to callers and workers, and to nobody else");
+            let key = AuthKey { secret, jobs: vec!["*".to_owned()] };
+            let (keys, sign_with) = ([("web".to_owned(), key)].into(), Some("web".to_owned()));
+            bench.settings.auth = Some(AuthSettings { keys, sign_with, required: true });
+        }
         let mut job = JobSettings::new(HandlerSettings::Compiled("work".to_owned()));
         feature.map(&mut job);
         bench.settings.jobs = [("work".to_owned(), job)].into();

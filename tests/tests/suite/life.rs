@@ -10,6 +10,7 @@ mod pauses;
 mod restarts;
 mod retries;
 mod takeover;
+mod tokens;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -13,3 +13,4 @@ mod peers;
 mod reload;
 mod safety;
 mod show;
+mod tokens;

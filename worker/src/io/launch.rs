@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::queue::Leaving;
+use crate::auth::{self, Pass};
 use crate::ending::{Ended, answer, call, ended_call, give_up};
 use crate::execute::execute;
 use crate::job::{Job, Shared};
@@ -67,8 +68,8 @@ pub(crate) struct Launcher<'a> {
 }
 
 impl Launcher<'_> {
-    /// The pipeline of one job, up to its start: read, wanted, in time, mapped, not given up,
-    /// to be started. `running` says how many of a name run here.
+    /// The pipeline of one job, up to its start: read, admitted, wanted, in time, mapped, not given
+    /// up, to be started. `running` says how many of a name run here.
     pub(crate) fn launch(
         &self,
         leased: &Leased,
@@ -78,7 +79,7 @@ impl Launcher<'_> {
         let queue = &self.keys.queue;
         let record = leased.mark.record;
         let attempt = record.attempt + 1;
-        let request = decode(&leased.raw, &leased.id, queue, &self.shared.limits)
+        let mut request = decode(&leased.raw, &leased.id, queue, &self.shared.limits)
             .map_err(|rejected| reject(leased, rejected, queue, attempt))
             .map_err(|outcome| Box::new(Leaving::unheard(outcome, None)))?;
         let refuse = |request: &Wire, code, message: &str, bury: bool| {
@@ -89,6 +90,14 @@ impl Launcher<'_> {
             let job = self.mapping.get(&request.name).map(|_| request.name.clone());
             Err(Box::new(Leaving::unheard(outcome, job)))
         };
+        let unauthorized = |request: &Wire, refusal| {
+            let outcome = auth::refused(request, queue, refusal, attempt);
+            let job = self.mapping.get(&request.name).map(|_| request.name.clone());
+            Box::new(Leaving::unheard(outcome, job))
+        };
+        // First of all: nobody else is told anything about jobs.
+        let pass = auth::admit(self.mapping.keyring(), &mut request, queue)
+            .map_err(|refusal| unauthorized(&request, refusal))?;
         if leased.mark.cancelled {
             return refuse(&request, Code::Cancelled, "cancelled before it was started", false);
         }
@@ -98,6 +107,10 @@ impl Launcher<'_> {
         if left.is_some_and(|left| left.is_zero()) {
             let message = "its time ran out while it was queued";
             return refuse(&request, Code::DeadlineExceeded, message, false);
+        }
+        if let Some(pass) = &pass {
+            pass.in_time(record, self.shared.link.now_ms())
+                .map_err(|refusal| unauthorized(&request, refusal))?;
         }
         let Some(mapped) = self.mapping.get(&request.name) else {
             return Err(Box::new(Leaving::unheard(unknown(request, queue, attempt), None)));
@@ -115,12 +128,12 @@ impl Launcher<'_> {
             let back = Outcome::new(&leased.id, Settlement::Back);
             return Err(Box::new(Leaving::unheard(back, None)));
         }
-        Ok(self.start(request, left, mapped, record, serial))
+        Ok(self.start((request, pass), left, mapped, record, serial))
     }
 
     fn start(
         &self,
-        request: Wire,
+        (request, pass): (Wire, Option<Pass>),
         left: Option<Duration>,
         mapped: &Mapped,
         record: Record,
@@ -139,6 +152,7 @@ impl Launcher<'_> {
             serial,
             keys: self.keys.clone(),
             rules,
+            pass,
             record,
             started_at: self.shared.link.now_ms(),
             deadline: std::sync::Mutex::new(deadline),
@@ -181,8 +195,9 @@ pub(crate) fn budget_left(request: &Wire, now_ms: u64) -> Option<Duration> {
 fn reject(leased: &Leased, rejected: Rejected, queue: &QueueKeys, attempt: u32) -> Outcome {
     let Rejected { error, reply, bury } = rejected;
     let (code, reason) = (error.code, error.message.clone());
-    let frame =
-        |key: &str| FrameHead { id: &leased.id, response_key: key, attempt }.error(1, &error);
+    let frame = |response_key: &str| {
+        FrameHead { id: &leased.id, response_key, attempt, signer: None }.error(1, &error)
+    };
     // A client may have taken it for one, and noted that it runs.
     let call = call_of(&leased.raw)
         .map(|(name, key)| ended_call((&name, &key), &queue.response(&leased.id), None, frame));
@@ -196,10 +211,9 @@ fn reject(leased: &Leased, rejected: Rejected, queue: &QueueKeys, attempt: u32) 
 fn unknown(request: Wire, queue: &QueueKeys, attempt: u32) -> Outcome {
     let message = format!("no live worker maps the job `{}`", request.name);
     let error = WireError::new(Code::UnknownJob, message);
-    let frame =
-        |key: &str| FrameHead { id: &request.id, response_key: key, attempt }.error(1, &error);
+    let frame = |key: &str| request.head(key, attempt).error(1, &error);
     let call = call(&request, queue, None, frame);
-    let answer = answer(request.reply, frame);
+    let answer = answer(request.reply.clone(), frame);
     let settlement = Settlement::Unknown { name: request.name, answer };
     Outcome { call, code: Some(error.code), ..Outcome::new(&request.id, settlement) }
 }

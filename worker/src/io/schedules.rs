@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use redcall_common::auth::{Keyring, LONGEST_MS};
 use redcall_common::cron::Cron;
 use redcall_common::limits::portion;
 use redcall_common::request::Envelope;
@@ -45,6 +46,10 @@ impl Schedules {
     pub(crate) fn spawn(settings: &Settings, link: &Arc<Link>) -> Result<Self, WorkerError> {
         let keys = Keys::new(&settings.redis.prefix);
         let mut tasks = JoinSet::new();
+        let auth = settings.auth.as_ref().filter(|auth| auth.required && auth.sign_with.is_none());
+        if auth.is_some() && !settings.schedules.is_empty() {
+            tracing::warn!("[auth] has no sign_with: workers will refuse the ticks of [schedules]");
+        }
         for (name, schedule) in &settings.schedules {
             let schedule = Schedule::new(settings, &keys, name, schedule)?;
             tasks.spawn(keep(schedule, link.clone(), keys.clone()));
@@ -64,6 +69,8 @@ struct Schedule {
     grace_ms: u64,
     queue: QueueKeys,
     max_length: u64,
+    /// Signs the ticks, where workers may want that.
+    keyring: Option<Keyring>,
 }
 
 /// Enqueues the ticks of one schedule until aborted.
@@ -134,6 +141,7 @@ impl Schedule {
             grace_ms: u64::try_from(grace_ms).unwrap_or(u64::MAX),
             queue: keys.of(queue),
             max_length: settings.max_length(queue),
+            keyring: settings.auth.as_ref().map(Keyring::new),
         })
     }
 
@@ -169,7 +177,8 @@ impl Schedule {
         last: Option<u64>,
         due: &[u64],
     ) -> Result<Ticked, StoreError> {
-        let mut ticks: Vec<Tick> = due.iter().map(|at_ms| self.tick(*at_ms)).collect();
+        let mut ticks: Vec<Tick> =
+            due.iter().map(|at_ms| self.tick(*at_ms, link.now_ms())).collect();
         ticks.truncate(portion(ticks.iter().map(|tick| tick.envelope.len())));
         let (queue, name) = (&self.queue, &self.name);
         let ticked = link.tick(queue, self.max_length, name, last, &ticks, WITHIN).await?;
@@ -183,8 +192,8 @@ impl Schedule {
         Ok(ticked)
     }
 
-    fn tick(&self, at_ms: u64) -> Tick {
-        let envelope = Envelope {
+    fn tick(&self, at_ms: u64, now_ms: u64) -> Tick {
+        let mut envelope = Envelope {
             // The same for everybody who makes this tick.
             id: &format!("tick-{}-{at_ms}", self.name),
             name: &self.job,
@@ -197,7 +206,12 @@ impl Schedule {
             notify: None,
             idempotency_key: None,
             headers: &BTreeMap::new(),
+            auth: None,
         };
+        // Nobody knows how long it lies there.
+        let claims = envelope.claims(self.queue.name(), now_ms + LONGEST_MS);
+        let token = self.keyring.as_ref().and_then(|keyring| keyring.sign(&claims));
+        envelope.auth = token.as_ref();
         Tick { at_ms, envelope: envelope.encode() }
     }
 
@@ -234,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_tick_is_the_same_for_everybody() {
-        let tick = every_second(Missed::Skip).tick(NOW);
+        let tick = every_second(Missed::Skip).tick(NOW, NOW);
         let expected = [
             r#"{"id":"tick-nightly-1763683200000","name":"report","data":{"a":[]},"#,
             r#""enqueued_at":1763683200000}"#,

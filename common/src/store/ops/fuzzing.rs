@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 
 use super::{
     cancel, claim, cycle, enqueue, frame, heartbeat, held, letters, pause, place, plain, probe,
-    promote, release, revive, served, tick,
+    promote, release, revive, seen, served, tick,
 };
 use crate::store::error::StoreError;
 
@@ -33,6 +33,7 @@ pub const READERS: &[&str] = &[
     "promote",
     "release",
     "revive",
+    "seen",
     "served",
     "tick",
     "unique",
@@ -76,6 +77,7 @@ pub fn read(reader: &str, reply: &Json, asked: usize) -> Option<Result<Reading, 
         "promote" => promote::promoted(value).map(|promoted| one(Box::new(promoted))),
         "release" => release::released(value).map(|released| one(Box::new(released))),
         "revive" => revive::revived(value, asked).map(|all| list(&all)),
+        "seen" => seen::first(value).map(|first| one(Box::new(first))),
         "served" => served::served(value).map(|served| one(Box::new(served))),
         "tick" => tick::ticked(value).map(|ticked| one(Box::new(ticked))),
         "unique" => claim::first(value).map(|first| one(Box::new(first))),

@@ -22,6 +22,7 @@ mod queues;
 mod release;
 mod response;
 mod revive;
+mod seen;
 mod served;
 mod tick;
 

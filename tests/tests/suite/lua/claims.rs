@@ -109,3 +109,19 @@ async fn one_of_a_kind_runs_per_window() {
     assert!((1..=60_000).contains(&ttl), "{ttl}");
     assert!(is_first("now", None).await, "no time given: now");
 }
+
+#[tokio::test]
+async fn a_signed_request_is_started_by_one_run_until_its_signature_ends() {
+    let mut store = Store::new().await;
+    let until = store.link.now_ms() + 60_000;
+    let is_new = async |id: &str, run, until| {
+        store.link.remember(&store.keys, id, run, until, WITHIN).await.unwrap()
+    };
+    assert!(is_new("a", "w-1", until).await);
+    assert!(is_new("a", "w-1", until).await, "the same run, whose reply was lost");
+    assert!(!is_new("a", "w-2", until).await && is_new("b", "w-2", until).await);
+    // What has ended is not remembered: nobody can repeat it.
+    assert!(is_new("c", "w-3", 1000).await && is_new("c", "w-4", 1000).await);
+    let ttl: i64 = store.conn.pttl(store.keys.seen("a")).await.unwrap();
+    assert!((1..=60_000).contains(&ttl), "{ttl}");
+}

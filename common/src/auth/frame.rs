@@ -1,0 +1,134 @@
+//! Signed frames: under the key of their request, so that its caller can judge them.
+
+use std::fmt;
+
+use hmac::{Hmac, Mac};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sha2::Sha256;
+
+use super::message::feed_all;
+use super::{Claims, Keyring, hex, unhex};
+use crate::digest;
+use crate::error::WireError;
+use crate::frame::{Frame, FrameType};
+
+/// A frame's signature: its field `auth`.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Seal {
+    /// Name of the key that made it.
+    pub key: String,
+    /// Of a call under an idempotency key, whose end others get as well: its digest, which is then
+    /// covered in the place of id and response key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<String>,
+    /// HMAC-SHA-256 in lower-case hex.
+    pub sig: String,
+}
+
+/// What a frame's signature covers.
+#[derive(Debug, Clone, Copy)]
+pub struct FrameClaims<'a> {
+    /// The request's id.
+    pub id: &'a str,
+    /// Where the frame lies.
+    pub response_key: &'a str,
+    /// What the frame is.
+    pub kind: FrameType,
+    /// Position within its attempt.
+    pub seq: u64,
+    /// Which run of the job wrote it.
+    pub attempt: u32,
+    /// Its data, as JSON.
+    pub data: Option<&'a RawValue>,
+    /// Its error.
+    pub error: Option<&'a WireError>,
+}
+
+/// Signs the frames of one request.
+#[derive(Clone)]
+pub struct Signer {
+    key: String,
+    mac: Hmac<Sha256>,
+    call: Option<String>,
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signer").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+/// What a client knows of the call whose frame it judges.
+#[derive(Debug, Clone, Copy)]
+pub enum Call<'a> {
+    /// Its digest, if it has an idempotency key.
+    Known(Option<&'a str>),
+    /// Nothing: somebody else made it.
+    Unknown,
+}
+
+/// First part of the message of a frame: a signature of something else is none.
+const FRAME: &str = "redcall frame 1";
+
+impl Signer {
+    pub(super) fn new(key: &str, mac: &Hmac<Sha256>, claims: &Claims<'_>) -> Self {
+        let call = claims.idempotency_key.map(|key| digest::of_call(claims.name, key));
+        Self { key: key.to_owned(), mac: mac.clone(), call }
+    }
+
+    /// The signature of a frame.
+    #[must_use]
+    pub fn seal(&self, claims: &FrameClaims<'_>) -> Seal {
+        let mut mac = self.mac.clone();
+        feed(&mut mac, claims, self.call.as_deref());
+        let sig = hex(&mac.finalize().into_bytes());
+        Seal { key: self.key.clone(), call: self.call.clone(), sig }
+    }
+}
+
+impl Keyring {
+    /// Whether a frame that lay at `response_key` is signed under one of these keys, as a frame of
+    /// that call. What is not signed passes where our own requests are not, or need not be.
+    #[must_use]
+    pub fn trusts(&self, frame: &Frame, response_key: &str, known: Call<'_>) -> bool {
+        let Some(auth) = &frame.auth else { return !self.required || self.sign_with.is_none() };
+        let Ok(seal) = serde_json::from_str::<Seal>(auth.get()) else { return false };
+        let is_of_call = match known {
+            Call::Known(call) => seal.call.as_deref() == call,
+            Call::Unknown => true,
+        };
+        let (Some(key), Some(sig)) = (self.keys.get(&seal.key), unhex(&seal.sig)) else {
+            return false;
+        };
+        let mut mac = key.mac.clone();
+        let Frame { id, kind, seq, attempt, data, error, auth: _ } = frame;
+        let (kind, seq, attempt) = (*kind, *seq, *attempt);
+        let (data, error) = (data.as_deref(), error.as_ref());
+        let claims = FrameClaims { id, response_key, kind, seq, attempt, data, error };
+        feed(&mut mac, &claims, seal.call.as_deref());
+        // In constant time.
+        is_of_call && mac.verify_slice(&sig).is_ok()
+    }
+}
+
+fn feed<'a>(mac: &mut Hmac<Sha256>, claims: &FrameClaims<'a>, call: Option<&'a str>) {
+    let FrameClaims { id, response_key, kind, seq, attempt, data, error } = *claims;
+    // Who reads a frame cannot tell a `null` from nothing.
+    let json = |data: Option<&'a RawValue>| data.map(RawValue::get).filter(|data| *data != "null");
+    // The end of a call is pushed to all who joined it, each under an id of their own.
+    let own = call.is_none();
+    let (seq, attempt) = (seq.to_string(), attempt.to_string());
+    feed_all(mac, [Some(FRAME), own.then_some(id), own.then_some(response_key), call]);
+    feed_all(mac, [Some(kind.as_str()), Some(&*seq), Some(&*attempt), json(data)]);
+    let ran = error.and_then(|error| error.attempt).map(|attempt| attempt.to_string());
+    feed_all(
+        mac,
+        [
+            error.map(|error| error.code.as_str()),
+            error.map(|error| error.message.as_str()),
+            json(error.and_then(|error| error.data.as_deref())),
+            ran.as_deref(),
+        ],
+    );
+}

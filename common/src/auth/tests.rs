@@ -1,0 +1,250 @@
+use serde_json::value::RawValue;
+
+use super::*;
+use crate::error::{Code, WireError};
+use crate::frame::{Frame, FrameHead, FrameType};
+use crate::settings::Secret;
+
+fn keyring(sign_with: &str) -> Keyring {
+    let key = |secret: &str, jobs: &[&str]| AuthKey {
+        secret: Secret::new(secret),
+        jobs: jobs.iter().map(ToString::to_string).collect(),
+    };
+    let keys = [
+        ("all".to_owned(), key("a secret of more than thirty-two bytes", &["*"])),
+        ("some".to_owned(), key("another one of more than thirty-two bytes", &["add", "index.*"])),
+    ];
+    let sign_with = Some(sign_with.to_owned());
+    Keyring::new(&AuthSettings { keys: keys.into(), sign_with, required: true })
+}
+
+/// What the parts of a request are made of: short, so that they are often the same or empty.
+fn text(random: &mut fastrand::Rng) -> String {
+    (0..random.usize(..4)).map(|_| *random.choice(&['a', '1', ':', '-', 'ö']).unwrap()).collect()
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Parts {
+    texts: [String; 4],
+    options: [Option<String>; 3],
+    headers: BTreeMap<String, String>,
+    budget_ms: Option<u64>,
+    expires_at: u64,
+}
+
+impl Parts {
+    fn random(random: &mut fastrand::Rng) -> Self {
+        let headers = (0..random.usize(..3)).map(|_| (text(random), text(random))).collect();
+        Self {
+            texts: [(); 4].map(|()| text(random)),
+            options: [(); 3].map(|()| random.bool().then(|| text(random))),
+            headers,
+            budget_ms: random.bool().then(|| random.u64(..20)),
+            expires_at: random.u64(..20),
+        }
+    }
+
+    /// The same but for one part, which is another one.
+    fn altered(&self, part: usize, random: &mut fastrand::Rng) -> Self {
+        let mut altered = self.clone();
+        while altered == *self {
+            let other = Self::random(random);
+            match part {
+                0..4 => altered.texts[part] = other.texts[part].clone(),
+                4..7 => altered.options[part - 4] = other.options[part - 4].clone(),
+                7 => altered.headers = other.headers,
+                8 => altered.budget_ms = other.budget_ms,
+                _ => altered.expires_at = other.expires_at,
+            }
+        }
+        altered
+    }
+
+    fn claims(&self) -> Claims<'_> {
+        let [id, name, queue, data] = &self.texts;
+        let [response_key, notify, idempotency_key] =
+            [0, 1, 2].map(|option: usize| self.options[option].as_deref());
+        let (headers, budget_ms, expires_at) = (&self.headers, self.budget_ms, self.expires_at);
+        Claims {
+            id,
+            name,
+            queue,
+            data,
+            response_key,
+            notify,
+            idempotency_key,
+            headers,
+            budget_ms,
+            expires_at,
+        }
+    }
+}
+
+#[test]
+fn a_signature_holds_for_what_it_was_made_of_and_for_nothing_else() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let keyring = keyring("all");
+    for _ in 0..500 {
+        let parts = Parts::random(&mut random);
+        let token = keyring.sign(&parts.claims()).unwrap();
+        assert_eq!(keyring.verify(&parts.claims(), &token).map(drop), Ok(()), "{parts:?}");
+        for part in 0..10 {
+            let altered = parts.altered(part, &mut random);
+            let told = keyring.verify(&altered.claims(), &token).map(drop);
+            assert_eq!(told, Err(Refusal::Wrong), "{parts:?} {altered:?}");
+        }
+        let place = random.usize(..token.sig.len());
+        let mut sig = token.sig.clone().into_bytes();
+        sig[place] = if sig[place] == b'0' { b'1' } else { b'0' };
+        let forged = Token { sig: String::from_utf8(sig).unwrap(), ..token.clone() };
+        let other = Token { key: "some".to_owned(), ..token.clone() };
+        let upper = Token { sig: token.sig.to_uppercase() + "0", ..token.clone() };
+        let short = Token { sig: token.sig[..62].to_owned(), ..token };
+        for wrong in [forged, other, upper, short] {
+            let told = keyring.verify(&parts.claims(), &wrong).map(drop);
+            assert_eq!(told, Err(Refusal::Wrong), "{wrong:?}");
+        }
+    }
+}
+
+#[test]
+fn what_moves_from_one_part_to_the_next_is_something_else() {
+    let keyring = keyring("all");
+    let of = |texts: [&str; 4], options: [Option<&str>; 3], headers: &[(&str, &str)]| Parts {
+        texts: texts.map(str::to_owned),
+        options: options.map(|option| option.map(str::to_owned)),
+        headers: headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect(),
+        budget_ms: None,
+        expires_at: 1,
+    };
+    let none = [None; 3];
+    for (one, other) in [
+        (of(["a:b", "", "", ""], none, &[]), of(["a", "b:", "", ""], none, &[])),
+        (of(["1:a", "", "", ""], none, &[]), of(["", "1:a", "", ""], none, &[])),
+        (of(["", "", "", "-"], none, &[]), of(["", "", "", ""], none, &[])),
+        (of([""; 4], [None, Some(""), None], &[]), of([""; 4], [Some(""), None, None], &[])),
+        (of([""; 4], [None, None, Some("-")], &[]), of([""; 4], none, &[])),
+        (of([""; 4], none, &[("a", "b:c")]), of([""; 4], none, &[("a:b", "c")])),
+        (of([""; 4], none, &[("a", "1"), ("b", "2")]), of([""; 4], none, &[("a", "1:b:2")])),
+    ] {
+        let token = keyring.sign(&one.claims()).unwrap();
+        let told = keyring.verify(&other.claims(), &token).map(drop);
+        assert_eq!(told, Err(Refusal::Wrong), "{one:?} {other:?}");
+    }
+}
+
+#[test]
+fn a_key_calls_the_jobs_that_it_may() {
+    let headers = BTreeMap::new();
+    let told = |keyring: &Keyring, name| {
+        let claims = Claims {
+            id: "x1",
+            name,
+            queue: "q",
+            data: "null",
+            response_key: None,
+            notify: None,
+            idempotency_key: None,
+            headers: &headers,
+            budget_ms: None,
+            expires_at: 1,
+        };
+        keyring.verify(&claims, &keyring.sign(&claims).unwrap()).map(drop)
+    };
+    for name in ["add", "index.", "index.new"] {
+        assert_eq!(told(&keyring("some"), name), Ok(()), "{name}");
+    }
+    for name in ["ad", "adder", "index", "reindex.new"] {
+        assert_eq!(told(&keyring("some"), name), Err(Refusal::Job), "{name}");
+        assert_eq!(told(&keyring("all"), name), Ok(()), "{name}");
+    }
+    assert!(is_pattern("*") && is_pattern("a*") && is_pattern("größe.ändern"));
+    assert!(!is_pattern("") && !is_pattern("a*b") && !is_pattern("**") && !is_pattern("a b"));
+}
+
+#[test]
+fn a_signature_has_its_time() {
+    assert_eq!(within_its_time(1001, 1000), Ok(()));
+    assert_eq!(within_its_time(1000, 1000), Err(Refusal::Expired));
+    assert_eq!(within_its_time(1000 + LONGEST_MS + SLACK_MS, 1000), Ok(()));
+    assert_eq!(within_its_time(1001 + LONGEST_MS + SLACK_MS, 1000), Err(Refusal::TooLong));
+    assert_eq!(within_its_time(u64::MAX, 0), Err(Refusal::TooLong));
+}
+
+#[test]
+fn nothing_shows_a_secret_or_a_signature() {
+    let (keyring, headers) = (keyring("all"), BTreeMap::new());
+    let parts = Parts { headers, ..Parts::random(&mut fastrand::Rng::with_seed(1)) };
+    let token = keyring.sign(&parts.claims()).unwrap();
+    let shown = format!("{keyring:?} {token:?} {:?}", Secret::new("s3cret"));
+    assert!(!shown.contains(&token.sig[..8]) && !shown.contains("s3cret"), "{shown}");
+    assert!(!shown.contains("thirty-two"), "{shown}");
+}
+
+/// What signs the frames of a request that is signed with these keys.
+fn signer_of(keyring: &Keyring, claims: &Claims<'_>) -> Signer {
+    keyring.verify(claims, &keyring.sign(claims).unwrap()).unwrap()
+}
+
+/// The frame that a signer writes, as a client reads it.
+fn frame(signer: Option<&Signer>, id: &str, response_key: &str) -> Frame {
+    let data = RawValue::from_string("[1]".to_owned()).unwrap();
+    let head = FrameHead { id, response_key, attempt: 2, signer };
+    let written = head.data(FrameType::Result, 3, Some(&data));
+    serde_json::from_str(&written).unwrap()
+}
+
+#[test]
+fn a_frame_is_trusted_where_it_belongs_and_as_it_was_written() {
+    let (keyring, parts) = (keyring("all"), Parts::random(&mut fastrand::Rng::with_seed(2)));
+    let plain = Claims { idempotency_key: None, ..parts.claims() };
+    let shared = Claims { idempotency_key: Some("order 7"), ..parts.claims() };
+    let signer = |claims| signer_of(&keyring, claims);
+    let own = || frame(Some(&signer(&plain)), "x1", "key of x1");
+    let (mine, none) = (Call::Known(None), Call::Unknown);
+    assert!(keyring.trusts(&own(), "key of x1", mine));
+    assert!(keyring.trusts(&own(), "key of x1", none));
+    assert!(!keyring.trusts(&own(), "key of x2", mine));
+    type Alteration = fn(&mut Frame);
+    let alterations: [Alteration; 8] = [
+        |frame| frame.id = "x2".to_owned(),
+        |frame| frame.kind = FrameType::Chunk,
+        |frame| frame.seq += 1,
+        |frame| frame.attempt += 1,
+        |frame| frame.data = None,
+        |frame| frame.error = Some(WireError::new(Code::Timeout, "")),
+        |frame| frame.auth = None,
+        |frame| frame.auth = Some(RawValue::NULL.to_owned()),
+    ];
+    for (number, alter) in alterations.into_iter().enumerate() {
+        let mut altered = own();
+        alter(&mut altered);
+        assert!(!keyring.trusts(&altered, "key of x1", mine), "{number}");
+    }
+    let (claims, key) = (plain, "key of x1");
+    let (signs, null) = (signer_of(&keyring, &claims), RawValue::NULL);
+    let head = FrameHead { id: "x1", response_key: key, attempt: 1, signer: Some(&signs) };
+    let error = WireError { data: Some(null.to_owned()), ..WireError::new(Code::Timeout, "no") };
+    for written in [head.data(FrameType::Result, 1, Some(null)), head.error(1, &error)] {
+        assert!(keyring.trusts(&serde_json::from_str(&written).unwrap(), key, mine), "{written}");
+    }
+    // The end of a call goes to all who joined it, under ids of their own, and to nobody else.
+    let call = crate::digest::of_call(shared.name, "order 7");
+    let joined = frame(Some(&signer(&shared)), "x1", "key of x1");
+    assert!(keyring.trusts(&joined, "key of x2", Call::Known(Some(&call))));
+    assert!(!keyring.trusts(&joined, "key of x1", Call::Known(Some("another"))));
+    assert!(!keyring.trusts(&joined, "key of x1", mine));
+    assert!(!keyring.trusts(&own(), "key of x1", Call::Known(Some(&call))));
+    // Where our own requests need not be signed, nor need their frames.
+    let unsigned = frame(None, "x1", "key of x1");
+    let lenient = Keyring { required: false, ..keyring.clone() };
+    let silent = Keyring { sign_with: None, ..keyring.clone() };
+    assert!(lenient.trusts(&unsigned, "key of x1", mine));
+    assert!(silent.trusts(&unsigned, "key of x1", mine));
+    assert!(!keyring.trusts(&unsigned, "key of x1", mine));
+}

@@ -1,0 +1,177 @@
+//! `[auth]`: the keys under which requests are signed, as structs and as they are read.
+//!
+//! No message and no `Debug` shows a secret, nor anything that stands where one belongs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use config::{Value, ValueKind};
+
+use super::SettingsError;
+use super::entry::Entry;
+use super::section::{Context, Section};
+use crate::auth::is_pattern;
+use crate::name::is_id;
+
+/// `[auth]`: who may call. Where it is absent, nothing is signed and nothing is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthSettings {
+    /// The keys that are accepted, by name (1 to 64 characters of `[A-Za-z0-9_-]`). Never empty.
+    pub keys: BTreeMap<String, AuthKey>,
+    /// The key under which our own requests are signed, one of `keys`. Default none: they are not.
+    pub sign_with: Option<String>,
+    /// Whether workers refuse what is not signed. Default true; false only while callers are
+    /// being given their keys.
+    pub required: bool,
+}
+
+/// `[auth.keys.NAME]`: one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthKey {
+    /// What caller and worker share, 32 bytes to 4 KiB: `secret`, or the content of `secret_file`
+    /// without line ends behind it.
+    pub secret: Secret,
+    /// Which jobs it may call: names, or how names begin, with a `*` behind. Default `*`: all.
+    pub jobs: Vec<String>,
+}
+
+/// A text that is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides `text`.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text. Not for logs and messages.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Shortest secret, bytes: as long as what the hash puts out.
+const SHORTEST: usize = 32;
+/// Longest secret, bytes.
+const LONGEST: usize = 4096;
+
+const HELP: &str =
+    "write a random text of at least 32 bytes, such as `openssl rand -hex 32` prints";
+
+/// The `[auth]` table.
+pub(super) fn read(mut section: Section<'_>) -> AuthSettings {
+    let has_keys = section.origin("keys").is_some();
+    let mut keys = BTreeMap::new();
+    if let Some(mut table) = section.table("keys", "[auth.keys.NAME] and its keys below") {
+        let values = table.take_all();
+        if values.is_empty() {
+            table.wrong("is empty", "add [auth.keys.NAME], or remove [auth]");
+        }
+        for (name, value) in values {
+            if let Some(key) = key(&table, &name, value) {
+                keys.insert(name, key);
+            }
+        }
+    }
+    let signs = section.origin("sign_with");
+    let sign_with = section.read("sign_with", key_name);
+    let required = section.read("required", flag);
+    if let (Some(origin), Some(name)) = (signs, &sign_with)
+        && !keys.contains_key(name)
+    {
+        let known = keys.keys().cloned().collect::<Vec<_>>().join(", ");
+        let help = format!("write the name of one of auth.keys: {known}");
+        let path = section.child("sign_with");
+        section.context().report(SettingsError::invalid(&origin, &path, "names no key", help));
+    }
+    // Nobody could call: what was meant is something else.
+    if !has_keys && !section.has_unread() {
+        section.wrong("has no keys", "add [auth.keys.NAME], or remove [auth]");
+    }
+    section.finish();
+    AuthSettings { keys, sign_with, required: required.unwrap_or(true) }
+}
+
+/// One key, or None if its mistakes were reported.
+fn key(keys: &Section<'_>, name: &str, value: Value) -> Option<AuthKey> {
+    let example = "secret_file = \"key.txt\" or secret = \"…\" below it";
+    let mut section = Section::at(keys.context(), keys.child(name), value, example)?;
+    if !is_id(name) {
+        section.wrong("is not the name of a key", format!("it is {NAME}"));
+    }
+    let Context { base, .. } = section.context();
+    let given = ["secret", "secret_file"].map(|key| section.origin(key).is_some());
+    let written = section.read("secret", secret);
+    let filed = section.read("secret_file", |entry| from_file(entry, base));
+    let jobs = section.read("jobs", patterns);
+    match given {
+        [true, true] => section.wrong("has secret and secret_file", "keep one of them"),
+        [false, false] if !section.has_unread() => {
+            section.wrong("has neither secret nor secret_file", format!("add {example}"));
+        }
+        _ => {}
+    }
+    section.finish();
+    let secret = written.or(filed)?;
+    Some(AuthKey { secret, jobs: jobs.unwrap_or_else(|| vec!["*".to_owned()]) })
+}
+
+const NAME: &str = "1 to 64 characters of A-Z, a-z, 0-9, `_` and `-`";
+
+fn key_name(entry: &Entry) -> Result<String, SettingsError> {
+    entry.name(is_id, NAME)
+}
+
+fn flag(entry: &Entry) -> Result<bool, SettingsError> {
+    match &entry.value {
+        ValueKind::Boolean(flag) => Ok(*flag),
+        _ => entry.choice(&[("true", true), ("false", false)]),
+    }
+}
+
+fn secret(entry: &Entry) -> Result<Secret, SettingsError> {
+    let ValueKind::String(text) = &entry.value else {
+        return Err(entry.wrong("must be text", HELP));
+    };
+    checked(entry, text)
+}
+
+fn checked(entry: &Entry, text: &str) -> Result<Secret, SettingsError> {
+    match text.len() {
+        ..SHORTEST => Err(entry.wrong(format!("is shorter than {SHORTEST} bytes"), HELP)),
+        SHORTEST..=LONGEST => Ok(Secret::new(text)),
+        _ => Err(entry.wrong(format!("is longer than {LONGEST} bytes"), HELP)),
+    }
+}
+
+fn from_file(entry: &Entry, base: &Path) -> Result<Secret, SettingsError> {
+    let help = "write the path of a file that holds the secret and nothing else";
+    let path = base.join(entry.text(help)?);
+    let unreadable = |cause| entry.wrong_because("cannot be read", help, cause);
+    // Neither a device nor a pipe: those may have no end.
+    let about = std::fs::metadata(&path).map_err(unreadable)?;
+    if !about.is_file() {
+        return Err(entry.wrong("is not a file", help));
+    }
+    if about.len() > 2 * LONGEST as u64 {
+        return Err(entry.wrong(format!("holds more than {LONGEST} bytes"), HELP));
+    }
+    let text = std::fs::read_to_string(&path).map_err(unreadable)?;
+    checked(entry, text.trim_end_matches(['\r', '\n']))
+}
+
+fn patterns(entry: &Entry) -> Result<Vec<String>, SettingsError> {
+    let items = entry.list("[\"add\", \"index.*\"]")?;
+    let rule = "a job's name, or how names begin with a `*` behind";
+    items.iter().map(|item| item.name(is_pattern, rule)).collect()
+}

@@ -1,0 +1,370 @@
+//! Signed requests: whose jobs run, and what is refused, each with the same answer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use redcall_client::{Client, Code};
+use redcall_common::auth::{Keyring, LONGEST_MS, Token};
+use redcall_common::request::Envelope;
+use redcall_common::settings::{AuthKey, AuthSettings, Missed, Retries, ScheduleSettings, Secret};
+use redcall_testkit::eventually;
+use redcall_tests::{Bench, RunningWorker};
+use redcall_worker::{HandlerError, Request, State};
+use redis::AsyncCommands;
+use redis::aio::MultiplexedConnection;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::{connection, dead_letter, dies, job, keys};
+use crate::support::{error_frame, response_key};
+
+const MESSAGE: &str = "the request is not signed as its worker wants it";
+
+#[derive(Clone, Default)]
+struct Runs(Arc<AtomicUsize>);
+
+impl Runs {
+    fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Fails at its first attempt if it is told to.
+async fn counted(request: Request, runs: State<Runs>) -> Result<Value, HandlerError> {
+    runs.0.fetch_add(1, Ordering::SeqCst);
+    if request.data().get() == "\"fails\"" && request.attempt() == 1 {
+        return Err(HandlerError::new("on purpose"));
+    }
+    Ok(json!("ran"))
+}
+
+/// Keys by name and the jobs that they may call; each has a secret of its own.
+fn auth(keys: &[(&str, &str)], sign_with: Option<&str>) -> AuthSettings {
+    let key = |(name, jobs): &(&str, &str)| {
+        let secret = Secret::new(format!("{name}: what caller and worker share, and nobody else"));
+        ((*name).to_owned(), AuthKey { secret, jobs: vec![(*jobs).to_owned()] })
+    };
+    let keys = keys.iter().map(key).collect();
+    AuthSettings { keys, sign_with: sign_with.map(str::to_owned), required: true }
+}
+
+async fn worker(bench: &Bench, runs: &Runs) -> RunningWorker {
+    let runs = runs.clone();
+    bench.worker_with(|worker| worker.state(runs).handler("counted", counted)).await
+}
+
+/// A bench whose workers and clients know the key `web`, and sign with it.
+async fn signing() -> Bench {
+    let mut bench = Bench::new().await;
+    bench.settings.auth = Some(auth(&[("web", "*")], Some("web")));
+    job(&mut bench, "counted");
+    bench
+}
+
+/// A client with these keys instead.
+async fn client(bench: &Bench, auth: Option<AuthSettings>) -> Client {
+    let mut settings = bench.settings.clone();
+    settings.auth = auth;
+    Client::from_settings(&settings).await.unwrap()
+}
+
+async fn code(client: &Client, name: &str) -> Result<(), Code> {
+    client.call_and_wait(name, &json!({"a": 1, "b": 2})).await.map(drop).map_err(|e| e.code())
+}
+
+/// Redis time, ms.
+async fn now(conn: &mut MultiplexedConnection) -> u64 {
+    let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(conn).await.unwrap();
+    seconds * 1000 + micros / 1000
+}
+
+/// The envelope of `counted` under this id, signed with `keyring` until `expires_at`.
+fn signed(keyring: &Keyring, id: &str, expires_at: u64) -> Value {
+    let (data, key) = (RawValue::from_string("\"x\"".to_owned()).unwrap(), response_key(id));
+    let headers = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
+    let notify = keys().notify("me");
+    let mut envelope = Envelope {
+        id,
+        name: "counted",
+        data: &data,
+        response_key: Some(&key),
+        enqueued_at: expires_at.saturating_sub(60_000),
+        budget_ms: None,
+        response_ttl_ms: None,
+        max_attempts: None,
+        notify: Some(&notify),
+        idempotency_key: None,
+        headers: &headers,
+        auth: None,
+    };
+    let token: Option<Token> = keyring.sign(&envelope.claims("default", expires_at));
+    envelope.auth = token.as_ref();
+    serde_json::from_str(&envelope.encode()).unwrap()
+}
+
+/// What is altered in a request whose signature stays.
+type Alteration = fn(&mut Value);
+
+const ALTERATIONS: &[Alteration] = &[
+    |request| request["name"] = json!("echo"),
+    |request| request["data"] = json!("y"),
+    |request| drop(request.as_object_mut().unwrap().remove("response_key")),
+    |request| request["notify"] = json!(keys().notify("other")),
+    |request| drop(request.as_object_mut().unwrap().remove("notify")),
+    |request| request["idempotency_key"] = json!("order 7"),
+    |request| request["headers"]["a"] = json!("c"),
+    |request| drop(request.as_object_mut().unwrap().remove("headers")),
+    |request| request["budget_ms"] = json!(600_000),
+    |request| {
+        request["auth"]["expires_at"] = json!(request["auth"]["expires_at"].as_u64().unwrap() + 1)
+    },
+    |request| request["auth"]["key"] = json!("batch"),
+    |request| request["auth"]["key"] = json!("nobody"),
+    |request| {
+        let sig = request["auth"]["sig"].as_str().unwrap();
+        let first = if sig.starts_with('0') { "1" } else { "0" };
+        request["auth"]["sig"] = json!(format!("{first}{}", &sig[1..]));
+    },
+    |request| request["auth"]["sig"] = json!(""),
+    |request| request["auth"] = json!("what is this"),
+    |request| drop(request.as_object_mut().unwrap().remove("auth")),
+];
+
+/// The frames at the response key of `id`, as soon as there is one.
+async fn frames(conn: &mut MultiplexedConnection, id: &str) -> Vec<String> {
+    eventually("a frame", async || {
+        let frames: Vec<String> = conn.lrange(response_key(id), 0, -1).await.unwrap();
+        (!frames.is_empty()).then_some(frames)
+    })
+    .await
+}
+
+async fn push(conn: &mut MultiplexedConnection, element: &Value) {
+    let () = conn.rpush(keys().queue(), element.to_string()).await.unwrap();
+}
+
+#[tokio::test]
+async fn forged_altered_and_expired_requests_are_refused_and_the_right_ones_run() {
+    let mut bench = signing().await;
+    let both = auth(&[("web", "*"), ("batch", "*")], Some("web"));
+    bench.settings.auth = Some(both.clone());
+    let (runs, keyring) = (Runs::default(), Keyring::new(&both));
+    let _worker = worker(&bench, &runs).await;
+    let mut conn = connection(&bench).await;
+    let at = now(&mut conn).await;
+    let (mut right, mut wrong) = (Vec::new(), Vec::new());
+    for (number, alter) in ALTERATIONS.iter().enumerate() {
+        let id = format!("right-{number}");
+        push(&mut conn, &signed(&keyring, &id, at + 60_000 + number as u64)).await;
+        right.push(id);
+        let id = format!("wrong-{number}");
+        let mut request = signed(&keyring, &id, at + 60_000);
+        alter(&mut request);
+        push(&mut conn, &request).await;
+        if request.get("response_key").is_some() {
+            wrong.push(id);
+        }
+    }
+    // The id of one with the signature of another.
+    let mut moved = signed(&keyring, "moved", at + 60_000);
+    moved["auth"] = signed(&keyring, "other", at + 60_000)["auth"].clone();
+    push(&mut conn, &moved).await;
+    for (id, expires_at) in [("past", at - 1), ("far", at + LONGEST_MS + 3_600_000)] {
+        push(&mut conn, &signed(&keyring, id, expires_at)).await;
+    }
+    wrong.extend(["moved", "past", "far"].map(str::to_owned));
+    for id in &wrong {
+        let told = [error_frame(id, Code::Unauthorized, MESSAGE, "")];
+        assert_eq!(frames(&mut conn, id).await, told, "{id}");
+    }
+    for id in &right {
+        let frame = frames(&mut conn, id).await.remove(0);
+        assert!(
+            frame.contains(r#""type":"result""#) && frame.contains(r#""data":"ran""#),
+            "{frame}"
+        );
+    }
+    assert_eq!(runs.count(), right.len());
+    // Where nobody can be told, people are.
+    let letter = dead_letter(&mut conn).await;
+    assert_eq!((&*letter["code"], &*letter["reason"]), ("unauthorized", MESSAGE));
+}
+
+#[tokio::test]
+async fn a_request_that_was_captured_runs_no_second_time() {
+    let bench = signing().await;
+    let (runs, keyring) = (Runs::default(), Keyring::new(bench.settings.auth.as_ref().unwrap()));
+    let _worker = worker(&bench, &runs).await;
+    let mut conn = connection(&bench).await;
+    let request = signed(&keyring, "once", now(&mut conn).await + 60_000);
+    push(&mut conn, &request).await;
+    assert!(frames(&mut conn, "once").await[0].contains("result"));
+    let () = conn.del(response_key("once")).await.unwrap();
+    for _ in 0..3 {
+        push(&mut conn, &request).await;
+        let told = [error_frame("once", Code::Unauthorized, MESSAGE, "")];
+        assert_eq!(frames(&mut conn, "once").await, told);
+        let () = conn.del(response_key("once")).await.unwrap();
+    }
+    assert_eq!(runs.count(), 1);
+    let ttl: i64 = conn.pttl(keys().seen("once")).await.unwrap();
+    assert!((1..=60_000).contains(&ttl), "its id is forgotten in {ttl} ms");
+}
+
+#[tokio::test]
+async fn what_is_tried_again_or_taken_over_is_no_repetition_and_is_remembered() {
+    let mut bench = signing().await;
+    let base = Duration::from_millis(2);
+    job(&mut bench, "counted").retries = Retries { max: 1, base, cap: base, ..Retries::default() };
+    let (runs, client) = (Runs::default(), bench.client().await);
+    let mut conn = connection(&bench).await;
+    let call = client.request("counted").data("taken over").submit().await.unwrap();
+    let request: String = conn.lindex(keys().queue(), 0).await.unwrap();
+    assert_eq!(dies(&bench, "ghost", 1).await, 1);
+    let _worker = worker(&bench, &runs).await;
+    assert_eq!(call.wait().await.unwrap().data.get(), "\"ran\"");
+    assert_eq!(client.call_and_wait("counted", "fails").await.unwrap().data.get(), "\"ran\"");
+    assert_eq!(runs.count(), 3);
+    // Its first worker has not come to remembering it.
+    let () = conn.rpush(keys().queue(), request).await.unwrap();
+    eventually("it to be answered", async || {
+        conn.exists::<_, bool>(&call.response_key).await.unwrap().then_some(())
+    })
+    .await;
+    let told = frames(&mut conn, &call.id).await;
+    assert_eq!(told, [error_frame(&call.id, Code::Unauthorized, MESSAGE, "")]);
+    assert_eq!(runs.count(), 3);
+}
+
+#[tokio::test]
+async fn a_key_calls_only_the_jobs_that_it_may() {
+    let mut bench = signing().await;
+    let all = [("web", "*"), ("one", "echo"), ("group", "ad*")];
+    bench.settings.auth = Some(auth(&all, None));
+    let _worker = worker(&bench, &Runs::default()).await;
+    let allowed = [("web", [true, true, true]), ("one", [true, false, false])];
+    for (name, may) in allowed.into_iter().chain([("group", [false, true, false])]) {
+        let caller = client(&bench, Some(auth(&all, Some(name)))).await;
+        for (job, may) in ["echo", "add", "unmapped"].into_iter().zip(may) {
+            let expected = match (may, job) {
+                (true, "unmapped") => Err(Code::UnknownJob),
+                (true, _) => Ok(()),
+                // Nor does it learn which jobs there are.
+                (false, _) => Err(Code::Unauthorized),
+            };
+            assert_eq!(code(&caller, job).await, expected, "{name} {job}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_has_no_key_is_refused_and_where_none_is_required_let_through() {
+    let mut bench = signing().await;
+    let keys = bench.settings.auth.clone();
+    let running = worker(&bench, &Runs::default()).await;
+    let (signing, plain) = (client(&bench, keys.clone()).await, client(&bench, None).await);
+    assert_eq!(code(&signing, "add").await, Ok(()));
+    assert_eq!(code(&plain, "add").await, Err(Code::Unauthorized));
+    running.drain().await;
+    // While callers are being given their keys: what is signed has to be right all the same.
+    let some = |auth| AuthSettings { required: false, ..auth };
+    bench.settings.auth = keys.clone().map(some);
+    let running = worker(&bench, &Runs::default()).await;
+    let wrong = client(&bench, Some(self::auth(&[("else", "*")], Some("else")))).await;
+    assert_eq!(code(&plain, "add").await, Ok(()));
+    assert_eq!(code(&signing, "add").await, Ok(()));
+    assert_eq!(code(&wrong, "add").await, Err(Code::Unauthorized));
+    running.drain().await;
+    // Without keys a worker takes no notice.
+    bench.settings.auth = None;
+    let _running = worker(&bench, &Runs::default()).await;
+    assert_eq!(code(&plain, "add").await, Ok(()));
+    let lenient = client(&bench, keys.map(some)).await;
+    assert_eq!(code(&lenient, "add").await, Ok(()));
+}
+
+#[tokio::test]
+async fn the_next_caller_begins_a_call_anew_that_was_refused() {
+    let bench = signing().await;
+    let runs = Runs::default();
+    let _worker = worker(&bench, &runs).await;
+    let (signing, plain) = (bench.client().await, client(&bench, None).await);
+    let call = |client: &Client| client.request("counted").data("x").idempotency_key("order 7");
+    assert_eq!(call(&plain).wait().await.unwrap_err().code(), Code::Unauthorized);
+    assert_eq!(call(&signing).wait().await.unwrap().data.get(), "\"ran\"");
+    assert_eq!(call(&signing).wait().await.unwrap().data.get(), "\"ran\"");
+    assert_eq!(runs.count(), 1);
+}
+
+#[tokio::test]
+async fn what_was_put_off_and_the_ticks_of_schedules_are_signed() {
+    let mut bench = signing().await;
+    let schedule = ScheduleSettings {
+        job: "counted".to_owned(),
+        data: "null".to_owned(),
+        queue: None,
+        cron: "* * * * * *".to_owned(),
+        timezone: "UTC".to_owned(),
+        missed: Missed::Skip,
+    };
+    bench.settings.schedules.insert("often".to_owned(), schedule);
+    let runs = Runs::default();
+    let _worker = worker(&bench, &runs).await;
+    let client = bench.client().await;
+    let later = client.request("echo").data("x").delay(Duration::from_millis(20));
+    assert_eq!(later.wait().await.unwrap().data.get(), "\"x\"");
+    eventually("a tick to run", async || (runs.count() > 0).then_some(())).await;
+    let too_long = client.request("echo").expires_in(Duration::from_secs(8 * 86_400));
+    assert_eq!(too_long.wait().await.unwrap_err().code(), Code::InvalidRequest);
+}
+
+/// A worker that answers without signing, whatever it is asked.
+async fn unsigned(bench: &mut Bench, runs: &Runs) -> RunningWorker {
+    let auth = bench.settings.auth.take();
+    let running = worker(bench, runs).await;
+    bench.settings.auth = auth;
+    running
+}
+
+#[tokio::test]
+async fn answers_are_signed_and_those_that_are_not_are_refused() {
+    let mut bench = signing().await;
+    let base = Duration::from_millis(2);
+    job(&mut bench, "counted").retries = Retries { max: 1, base, cap: base, ..Retries::default() };
+    let runs = Runs::default();
+    let running = worker(&bench, &runs).await;
+    let caller = bench.client().await;
+    assert_eq!(code(&caller, "add").await, Ok(()));
+    assert_eq!(code(&caller, "fail").await, Err(Code::HandlerFailed));
+    assert_eq!(code(&caller, "unmapped").await, Err(Code::UnknownJob));
+    // What was put off, fetched, followed over two attempts, and joined.
+    let ticket = caller.request("counted").data("x").submit().await.unwrap();
+    assert_eq!(bench.client().await.fetch(&ticket.response_key).await.unwrap().id, ticket.id);
+    let mut stream = caller.request("counted").data("fails").stream().await.unwrap();
+    let mut seen = 0;
+    while let Some(update) = stream.next().await {
+        update.unwrap();
+        seen += 1;
+    }
+    assert_eq!(seen, 3, "why it is tried again, that it is, and its answer");
+    let call = || caller.request("counted").data("x").idempotency_key("order 7");
+    for answer in caller.wait_many(vec![call(), call(), call()]).await {
+        assert_eq!(answer.unwrap().data.get(), "\"ran\"");
+    }
+    running.drain().await;
+    // Somebody else who takes from the queue.
+    let _running = unsigned(&mut bench, &runs).await;
+    let told = |error: redcall_client::CallError| (error.code(), error.to_string());
+    let refused = "unauthorized: the answer is not signed under a key that this client has";
+    let waited = caller.call_and_wait("counted", "x").await.unwrap_err();
+    assert_eq!(told(waited), (Code::Unauthorized, refused.to_owned()));
+    let failed = told(caller.call_and_wait("fail", &json!({"message": "no"})).await.unwrap_err());
+    assert_eq!(failed.1, format!("{refused}; it says: handler_failed: no"));
+    let ticket = caller.request("counted").data("x").submit().await.unwrap();
+    assert_eq!(ticket.wait().await.unwrap_err().code(), Code::Unauthorized);
+    let mut stream = caller.request("counted").data("fails").stream().await.unwrap();
+    assert_eq!(stream.next().await.unwrap().unwrap_err().code(), Code::Unauthorized);
+    assert!(stream.next().await.is_none());
+}
