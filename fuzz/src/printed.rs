@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use redcall_common::limits::Limits;
 use redcall_common::settings::{
-    AdminSettings, Backoff, ClientSettings, DeadSettings, HandlerSettings, HttpSettings,
-    JobSettings, Limit, LogFormat, LogSettings, Missed, OnWorkerLoss, RedisSettings, Retries,
-    ScheduleSettings, Settings, WorkerSettings,
+    AdminSettings, Backoff, ClientSettings, DeadSettings, EventSettings, HandlerSettings,
+    HttpSettings, JobSettings, Limit, LogFormat, LogSettings, Missed, OnWorkerLoss, RedisSettings,
+    Retries, ScheduleSettings, Settings, WorkerSettings,
 };
 use serde_json::{Map, Value, json};
 
@@ -23,6 +23,7 @@ pub(crate) fn printed(settings: &Settings) -> Value {
         queues,
         limits: Limits { request, answer, frame, depth, max_length },
         dead: DeadSettings { max, age },
+        events: EventSettings { max: events, age: events_age, emergency, heartbeat },
         admin: AdminSettings { listen },
         log: LogSettings { level, format },
         file: _,
@@ -47,6 +48,8 @@ pub(crate) fn printed(settings: &Settings) -> Value {
         "limits": {"request": request, "answer": answer, "frame": frame, "depth": depth,
             "max_length": max_length},
         "dead": {"max": max, "age": length(*age)},
+        "events": given(json!({"max": events, "age": length(*events_age),
+            "emergency": emergency, "heartbeat": heartbeat.map(length)})),
         "admin": given(json!({"listen": admin})),
         "log": {"level": level, "format": format},
     }))

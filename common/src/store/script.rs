@@ -71,6 +71,8 @@ scripts! {
     TICK = "tick", Refused with "room";
     /// Read dead letters.
     LETTERS = "letters", Runs;
+    /// Read a topic.
+    EVENTS = "events", Runs;
     /// Put dead letters back into their queue.
     REVIVE = "revive", Refused with "room";
     /// Put a probe where its worker's turn takes it from.

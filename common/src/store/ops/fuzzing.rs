@@ -10,8 +10,8 @@ use redis::{FromRedisValue, Value};
 use serde_json::Value as Json;
 
 use super::{
-    cancel, claim, cycle, enqueue, frame, heartbeat, held, letters, pause, place, plain, probe,
-    promote, release, revive, served, tick,
+    cancel, claim, cycle, enqueue, events, frame, heartbeat, held, letters, pause, place, plain,
+    probe, promote, release, revive, served, tick,
 };
 use crate::store::error::StoreError;
 
@@ -22,6 +22,7 @@ pub const READERS: &[&str] = &[
     "claim",
     "cycle",
     "enqueue",
+    "events",
     "frame",
     "heartbeat",
     "held",
@@ -62,6 +63,7 @@ pub fn read(reader: &str, reply: &Json, asked: usize) -> Option<Result<Reading, 
         "cycle" => cycle::reply(value, asked)
             .map(|reply| Reading { count: Some(reply.settled.len()), shown: format!("{reply:?}") }),
         "enqueue" => enqueue::enqueued(value).map(|enqueued| one(Box::new(enqueued))),
+        "events" => events::look(value).map(|look| list(&look.entries)),
         "frame" => frame::pushed(value).map(|pushed| one(Box::new(pushed))),
         "heartbeat" => heartbeat::heard(value).map(|heard| one(Box::new(heard))),
         "held" => both(value).and_then(|(held, marks)| Ok(list(&held::leased(held, marks)?))),
