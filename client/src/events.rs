@@ -11,7 +11,6 @@ mod reader;
 mod stream;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use redcall_common::error::Code;
@@ -119,8 +118,7 @@ impl Client {
             return Err(EventError::TooLarge { size: context.len(), most });
         }
         let events = &self.inner.events;
-        let event =
-            NewEvent { kind, when: now_ms(), index: index(), context: &context, origin: None };
+        let event = NewEvent::now(kind, &context);
         let key = self.inner.keys.events(topic);
         let emergency = self.inner.keys.events(EMERGENCY);
         let mut all = Vec::with_capacity(2);
@@ -229,22 +227,4 @@ impl EventStream {
 
 fn named(topic: &str) -> Result<&str, EventError> {
     event::topic(topic).ok_or_else(|| EventError::Topic(topic.to_owned()))
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// The machine's monotonic clock, ns, and greater each time: it orders what a process publishes,
-/// and what the processes of one machine do as far as its clock can tell.
-fn index() -> u64 {
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    let part = |part: i64| u64::try_from(part).unwrap_or_default();
-    let now = part(time.tv_sec).saturating_mul(1_000_000_000).saturating_add(part(time.tv_nsec));
-    let later = |last: u64| Some(now.max(last.saturating_add(1)));
-    // What it was before, so the same once more.
-    let last = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later);
-    now.max(last.unwrap_or_default().saturating_add(1))
 }

@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -141,7 +143,13 @@ pub struct NewEvent<'a> {
     pub origin: Option<&'a str>,
 }
 
-impl NewEvent<'_> {
+impl<'a> NewEvent<'a> {
+    /// One that happens now.
+    #[must_use]
+    pub fn now(kind: Kind, context: &'a str) -> Self {
+        Self { kind, when: now_ms(), index: index(), context, origin: None }
+    }
+
     /// As field and value, in the order in which they are written.
     pub(crate) fn fields(&self) -> Vec<(&'static str, String)> {
         let mut fields = vec![
@@ -153,6 +161,25 @@ impl NewEvent<'_> {
         fields.extend(self.origin.map(|origin| ("origin", origin.to_owned())));
         fields
     }
+}
+
+/// The wall clock, Unix time in ms.
+#[must_use]
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The machine's monotonic clock, ns, and greater each time: it orders what a process publishes,
+/// and what the processes of one machine do as far as its clock can tell.
+fn index() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let part = |part: i64| u64::try_from(part).unwrap_or_default();
+    let now = part(time.tv_sec).saturating_mul(1_000_000_000).saturating_add(part(time.tv_nsec));
+    let after = |last: u64| now.max(last.saturating_add(1));
+    let last = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(after(last)));
+    after(last.unwrap_or_default())
 }
 
 /// An event as a subscriber gets it.
