@@ -2,10 +2,12 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `group.rs` | a group that shares the events of a topic |
 //! | `place.rs` | where somebody is in a topic, and what was let go before it was read |
 //! | `reader.rs` | the one task that reads for all who follow, over one connection |
 //! | `stream.rs` | [`EventStream`]: what one of them gets |
 
+mod group;
 mod place;
 mod reader;
 mod stream;
@@ -24,6 +26,7 @@ use crate::client::Client;
 use place::Place;
 use reader::{Command, Reader};
 
+pub use group::{GroupMember, Shared};
 pub use stream::{EventStream, Followed};
 
 /// Why an event could not be published, or a topic not be followed.
@@ -32,6 +35,9 @@ pub enum EventError {
     /// There can be no such topic. Nothing was published.
     #[error("`{0}` is no topic: a topic has 1 to 64 of [A-Za-z0-9_.-], and is not `any`")]
     Topic(String),
+    /// There can be no such group.
+    #[error("`{0}` is no group: a group has 1 to 64 of [A-Za-z0-9_-]")]
+    Group(String),
     /// Events have kinds from 1 on: 0 stands for all of them. Nothing was published.
     #[error("an event cannot be of kind `any`")]
     Kind,
@@ -57,7 +63,7 @@ impl EventError {
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
-            Self::Topic(_) | Self::Kind => Code::InvalidRequest,
+            Self::Topic(_) | Self::Group(_) | Self::Kind => Code::InvalidRequest,
             Self::Encode(_) => Code::InvalidData,
             Self::TooLarge { .. } => Code::TooLarge,
             Self::Store(error) if error.is_out_of_memory() => Code::Overloaded,

@@ -42,7 +42,7 @@ mod ticket;
 
 pub use client::Client;
 pub use error::CallError;
-pub use events::{EventError, EventStream, Follow, Followed};
+pub use events::{EventError, EventStream, Follow, Followed, GroupMember, Shared};
 pub use redcall_common::durability::Durability;
 pub use redcall_common::error::{Code, Retry, WireError};
 pub use redcall_common::event::{Event, EventId, Kind};

@@ -10,8 +10,8 @@ use redis::{FromRedisValue, Value};
 use serde_json::Value as Json;
 
 use super::{
-    cancel, claim, cycle, enqueue, events, frame, heartbeat, held, letters, pause, place, plain,
-    probe, promote, release, revive, served, tick,
+    cancel, claim, cycle, enqueue, events, frame, group, heartbeat, held, letters, pause, place,
+    plain, probe, promote, release, revive, served, tick,
 };
 use crate::store::error::StoreError;
 
@@ -24,6 +24,7 @@ pub const READERS: &[&str] = &[
     "enqueue",
     "events",
     "frame",
+    "group",
     "heartbeat",
     "held",
     "letters",
@@ -65,6 +66,7 @@ pub fn read(reader: &str, reply: &Json, asked: usize) -> Option<Result<Reading, 
         "enqueue" => enqueue::enqueued(value).map(|enqueued| one(Box::new(enqueued))),
         "events" => events::look(value).map(|look| list(&look.entries)),
         "frame" => frame::pushed(value).map(|pushed| one(Box::new(pushed))),
+        "group" => group::share(value).map(|share| one(Box::new(share))),
         "heartbeat" => heartbeat::heard(value).map(|heard| one(Box::new(heard))),
         "held" => both(value).and_then(|(held, marks)| Ok(list(&held::leased(held, marks)?))),
         "letters" => letters::portion(value).map(|portion| list(&portion.letters)),

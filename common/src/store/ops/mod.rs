@@ -9,6 +9,7 @@ mod enqueue;
 mod events;
 mod frame;
 pub mod fuzzing;
+mod group;
 mod heartbeat;
 mod held;
 mod letters;
@@ -33,6 +34,7 @@ pub use cycle::{Cycle, CycleReply, Leased, Mark, Record, Rule, Settled, WorkerKe
 pub use enqueue::{Enqueued, Item};
 pub use events::{Kept, Look};
 pub use frame::Pushed;
+pub use group::{Member, Share};
 pub use heartbeat::{Beat, Heartbeat};
 pub use outcome::{EndedCall, Outcome, Settlement};
 pub use place::{Idempotency, Placed, Placement};
