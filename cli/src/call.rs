@@ -53,7 +53,7 @@ pub(crate) struct Call {
 }
 
 /// A time in UTC (`Z`) or with its offset from it.
-fn time(text: &str) -> Result<SystemTime, String> {
+pub(crate) fn time(text: &str) -> Result<SystemTime, String> {
     let utc = |text: &str| humantime::parse_rfc3339(text).map_err(|error| error.to_string());
     let Some((local, ahead, offset)) = split_offset(text) else { return utc(text) };
     let time = utc(&format!("{local}Z"))?;

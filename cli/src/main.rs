@@ -10,6 +10,7 @@ mod cancel;
 mod chaos;
 mod dead;
 mod doctor;
+mod events;
 mod output;
 mod pause;
 mod queues;
@@ -73,6 +74,9 @@ enum Verb {
     Dead(dead::Dead),
     /// Say what is wrong, or may go wrong, and what to do about it; calls nothing unless told to
     Doctor(doctor::Doctor),
+    /// Events: follow a topic, publish on one
+    #[command(subcommand)]
+    Events(events::Events),
     /// Pause queues: what runs goes on, nothing starts
     Pause(pause::Queues),
     /// Let paused queues go on
@@ -142,6 +146,7 @@ async fn run(mut cli: Cli) -> Result<u8, Failure> {
         Verb::Call(call) => call.run(&client, cli.json).await,
         Verb::Cancel(cancel) => cancel.run(&client, cli.json).await,
         Verb::Dead(dead) => dead.run(&client, cli.json).await,
+        Verb::Events(events) => events.run(&client, cli.json).await,
         Verb::Chaos(_) | Verb::ChaosWorker(_) | Verb::Doctor(_) => Ok(()), // they have run
         Verb::Pause(queues) => queues.run(&client, true, cli.json).await,
         Verb::Resume(queues) => queues.run(&client, false, cli.json).await,

@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::durable::Confirmers;
 use crate::error::CallError;
+use crate::events::Events;
 use crate::listen::Channels;
 use crate::pending::Pending;
 use crate::replies::{self, PORTION, Reader, Wanted};
@@ -63,6 +64,7 @@ pub(crate) struct Inner {
     /// Signs requests; `None`: they are not signed.
     pub(crate) keyring: Option<Keyring>,
     pub(crate) inspector: Inspector,
+    pub(crate) events: Events,
     /// Where each job name is sent, from the settings' mapping.
     routes: HashMap<String, String>,
     /// Written by the first call to a queue; read by every call.
@@ -99,8 +101,8 @@ impl Client {
         Self::from_settings(&settings).await
     }
 
-    /// Connects with the sections `redis`, `client`, `limits`, `auth`, `queues` and `jobs` (for
-    /// their queues) of `settings`.
+    /// Connects with the sections `redis`, `client`, `limits`, `auth`, `queues`, `events` and
+    /// `jobs` (for their queues) of `settings`.
     ///
     /// # Errors
     ///
@@ -119,6 +121,7 @@ impl Client {
             Link::connect(connector.clone(), Arc::new(|_: &[u8], _: &[u8]| ())),
         )?;
         let (link, reads) = (Arc::new(link), Arc::new(reads));
+        let events = Events::new(settings, &connector, &link);
         let confirmers = Confirmers::new(connector);
         let deadline = Instant::now() + settings.redis.response_timeout;
         confirmers.ready(&link, settings.redis.durability, deadline).await?;
@@ -159,6 +162,7 @@ impl Client {
                 no_workers_grace: settings.client.no_workers_grace,
                 keyring: settings.auth.as_ref().map(Keyring::new),
                 inspector,
+                events,
                 routes: routes.collect(),
                 queues: Mutex::default(),
             }),

@@ -8,6 +8,7 @@
 //! | `sender.rs` | the one task that writes requests |
 //! | `cancel.rs` | withdrawing what was sent |
 //! | `dead.rs`, `pause.rs` | dead letters of a queue; pausing it |
+//! | `events.rs` | publishing events, following topics |
 //! | `handover.rs` | which of sender and caller was first |
 //! | `pending.rs` | who waits for what |
 //! | `replies.rs` | the reading of answers |
@@ -24,6 +25,7 @@ mod client;
 mod dead;
 mod durable;
 mod error;
+mod events;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handover;
@@ -40,8 +42,10 @@ mod ticket;
 
 pub use client::Client;
 pub use error::CallError;
+pub use events::{EventError, EventStream, Follow, Followed, GroupMember, Shared};
 pub use redcall_common::durability::Durability;
 pub use redcall_common::error::{Code, Retry, WireError};
+pub use redcall_common::event::{Event, EventId, Kind};
 pub use redcall_common::settings::{Settings, SettingsError};
 pub use redcall_common::store::dead::{
     DeadLetter, DeadLetters, DeadPage, DeadRef, DeadReport, DeadSelection, DeadSkip, Run,

@@ -9,6 +9,7 @@
 //! | [`durability`] | how safe a request is once it counts as queued |
 //! | [`digest`] | under which digests calls are known |
 //! | [`finding`] | what an examination finds |
+//! | [`event`] | what is published on a topic |
 //! | [`frame`] | the elements of a response key |
 //! | [`error`] | the closed set of error codes, and the error as it crosses the wire |
 //! | [`limits`] | how large and how deep anything may be |
@@ -28,6 +29,7 @@ pub mod decode;
 pub mod digest;
 pub mod durability;
 pub mod error;
+pub mod event;
 pub mod finding;
 pub mod frame;
 pub mod limits;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use redcall_common::limits::Limits;
 use redcall_common::settings::{
-    AdminSettings, AuthKey, AuthSettings, Backoff, ClientSettings, DeadSettings, HandlerSettings,
-    HttpSettings, JobSettings, Limit, LogFormat, LogSettings, Missed, OnWorkerLoss, RedisSettings,
-    Retries, ScheduleSettings, Settings, WorkerSettings,
+    AdminSettings, AuthKey, AuthSettings, Backoff, ClientSettings, DeadSettings, EventSettings,
+    HandlerSettings, HttpSettings, JobSettings, Limit, LogFormat, LogSettings, Missed,
+    OnWorkerLoss, RedisSettings, Retries, ScheduleSettings, Settings, WorkerSettings,
 };
 use serde_json::{Map, Value, json};
 
@@ -24,6 +24,7 @@ pub(crate) fn printed(settings: &Settings) -> Value {
         auth,
         limits: Limits { request, answer, frame, depth, max_length },
         dead: DeadSettings { max, age },
+        events: EventSettings { max: events, age: events_age, emergency, heartbeat },
         admin: AdminSettings { listen },
         log: LogSettings { level, format },
         file: _,
@@ -49,6 +50,8 @@ pub(crate) fn printed(settings: &Settings) -> Value {
         "limits": {"request": request, "answer": answer, "frame": frame, "depth": depth,
             "max_length": max_length},
         "dead": {"max": max, "age": length(*age)},
+        "events": given(json!({"max": events, "age": length(*events_age),
+            "emergency": emergency, "heartbeat": heartbeat.map(length)})),
         "admin": given(json!({"listen": admin})),
         "log": {"level": level, "format": format},
     }))

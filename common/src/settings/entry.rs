@@ -130,7 +130,12 @@ impl Entry {
             _ if self.is_blank() => Vec::new(),
             ValueKind::Array(items) => items.iter().map(|item| item.kind.clone()).collect(),
             ValueKind::String(text) if self.from_env && text.trim_start().starts_with('[') => {
+                let numbers = |error| match serde_json::from_str::<Vec<u64>>(text) {
+                    Ok(numbers) => Ok(numbers.iter().map(u64::to_string).collect()),
+                    Err(_) => Err(error),
+                };
                 let items: Vec<String> = serde_json::from_str(text)
+                    .or_else(numbers)
                     .map_err(|e| self.wrong_because("is not a JSON list of texts", &*help, e))?;
                 items.into_iter().map(ValueKind::String).collect()
             }

@@ -45,9 +45,9 @@ use std::path::{Path, PathBuf};
 pub use auth::{AuthKey, AuthSettings, Secret};
 pub use error::SettingsError;
 pub use parts::{
-    AdminSettings, Backoff, ClientSettings, DeadSettings, HandlerSettings, HttpSettings,
-    JobSettings, Limit, LogFormat, LogSettings, Missed, OnWorkerLoss, ProcessSettings, Rate,
-    Retries, ScheduleSettings, WorkerSettings,
+    AdminSettings, Backoff, ClientSettings, DeadSettings, EventSettings, HandlerSettings,
+    HttpSettings, JobSettings, Limit, LogFormat, LogSettings, Missed, OnWorkerLoss,
+    ProcessSettings, Rate, Retries, ScheduleSettings, WorkerSettings,
 };
 pub use redis::RedisSettings;
 pub use sentinel::SentinelUrl;
@@ -80,6 +80,8 @@ pub struct Settings {
     pub limits: Limits,
     /// `[dead]`: how many dead letters are kept, and for how long.
     pub dead: DeadSettings,
+    /// `[events]`: how much of a topic is kept, and what is published by itself.
+    pub events: EventSettings,
     /// `[admin]`: where a worker serves probes and metrics.
     pub admin: AdminSettings,
     /// `[log]`: what is logged, and in which form.

@@ -290,6 +290,32 @@ impl Default for DeadSettings {
     }
 }
 
+/// `[events]`: how much of a topic is kept, and what is published by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventSettings {
+    /// How many events a topic keeps, 1 to 4,294,967,295, give or take a hundred. Default 10,000.
+    pub max: u64,
+    /// For how long after its last event a topic is kept, 1 s to 1 year. Default 1 day.
+    pub age: Duration,
+    /// Kinds that go out on the topic `emergency`, too, whatever topic they are published on.
+    /// Default 101 and 102 (stop and go on, in the older systems), 2001.
+    pub emergency: Vec<u32>,
+    /// How often a worker publishes that it lives, 1 s to 1 hour; 5 s is usual. Default none: it
+    /// does not.
+    pub heartbeat: Option<Duration>,
+}
+
+impl Default for EventSettings {
+    fn default() -> Self {
+        Self {
+            max: 10_000,
+            age: Duration::from_secs(24 * 60 * 60),
+            emergency: vec![101, 102, 2001],
+            heartbeat: None,
+        }
+    }
+}
+
 /// `[admin]`: what a worker shows of itself over HTTP.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AdminSettings {

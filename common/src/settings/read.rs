@@ -12,8 +12,8 @@ use super::duration::{HOUR, SHORTEST, YEAR};
 use super::entry::Entry;
 use super::section::{Context, Section};
 use super::{
-    AdminSettings, ClientSettings, DeadSettings, RedisSettings, Settings, SettingsError,
-    WorkerSettings, auth, jobs, log, schedules, url,
+    AdminSettings, ClientSettings, DeadSettings, EventSettings, RedisSettings, Settings,
+    SettingsError, WorkerSettings, auth, jobs, log, schedules, url,
 };
 use crate::durability::Durability;
 use crate::limits::Limits;
@@ -45,6 +45,7 @@ pub(super) fn settings(mut root: Section<'_>) -> Settings {
         auth: root.table("auth", "[auth] and its keys below").map(auth::read),
         limits,
         dead: dead(root.section("dead")),
+        events: events(root.section("events")),
         admin: admin(root.section("admin")),
         log: log::read(root.section("log")),
         file: None,
@@ -179,6 +180,24 @@ fn dead(mut section: Section<'_>) -> DeadSettings {
     };
     section.finish();
     settings
+}
+
+fn events(mut section: Section<'_>) -> EventSettings {
+    let default = EventSettings::default();
+    let second = Duration::from_secs(1);
+    let settings = EventSettings {
+        max: section.read("max", |entry| entry.whole(1..=LONGEST_LIST)).unwrap_or(default.max),
+        age: section.read("age", |entry| entry.duration(second..=YEAR)).unwrap_or(default.age),
+        emergency: section.read("emergency", kinds).unwrap_or(default.emergency),
+        heartbeat: section.read("heartbeat", |entry| entry.duration(second..=HOUR)),
+    };
+    section.finish();
+    settings
+}
+
+fn kinds(entry: &Entry) -> Result<Vec<u32>, SettingsError> {
+    let items = entry.list("[101, 102, 2001]")?;
+    items.iter().map(|item| number(item, 0..=u32::MAX)).collect()
 }
 
 fn admin(mut section: Section<'_>) -> AdminSettings {

@@ -115,6 +115,12 @@ impl StoreError {
         matches!(self, Self::Refused(error) if error.code() == Some("OOM"))
     }
 
+    /// Whether something else lies at the key than the command is for: no waiting mends that.
+    #[must_use]
+    pub fn is_of_the_key(&self) -> bool {
+        matches!(self, Self::Refused(error) if error.code() == Some("WRONGTYPE"))
+    }
+
     /// Whether the server cannot do what its primary could: another connection may lead there.
     pub(super) fn is_of_the_server(&self) -> bool {
         use redis::ServerErrorKind as Kind;

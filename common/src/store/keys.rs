@@ -32,6 +32,12 @@ impl Keys {
         QueueKeys { base: format!("{}:{{{queue}}}", self.prefix).into(), queue: queue.into() }
     }
 
+    /// Stream of the events of one topic, under a hash tag that no queue has.
+    #[must_use]
+    pub fn events(&self, topic: &str) -> String {
+        format!("{}:{{events:{topic}}}:events", self.prefix)
+    }
+
     /// What all keys of the deployment match, and few others: a pattern for `SCAN`.
     #[must_use]
     pub fn pattern(&self) -> String {
@@ -46,6 +52,10 @@ impl Keys {
             return Some(Bound::Ttl);
         }
         let rest = key.strip_prefix(&*self.prefix)?.strip_prefix(":{")?;
+        let topic = rest.strip_prefix("events:").and_then(|rest| rest.strip_suffix("}:events"));
+        if topic.is_some_and(is_queue) {
+            return Some(Bound::Ttl);
+        }
         let (_, what) = rest.split_once("}:").filter(|(queue, _)| is_queue(queue))?;
         let (head, has_arg) =
             what.split_once(':').map_or((what, false), |(head, arg)| (head, !arg.is_empty()));
@@ -242,6 +252,10 @@ pub fn table() -> String {
         out.push_str(&format!("| `redcall:{{queue}}:{what}` | {kind} | {bound} | {writers} |\n"));
     }
     out.push_str(
+        "| `redcall:{events:TOPIC}:events` | stream | `events.max` entries, TTL `events.age` | who \
+         publishes |\n",
+    );
+    out.push_str(
         "| `redcall:queues` | zset queue -> last used, ms | 10,000 names, TTL 30 days | all |\n",
     );
     out
@@ -259,6 +273,7 @@ mod tests {
         assert_eq!(keys.notify("c"), "redcall:{default}:notify:c");
         assert_eq!(keys.dead(), "redcall:{default}:dead");
         assert_eq!(Keys::new("redcall").queues(), "redcall:queues");
+        assert_eq!(Keys::new("redcall").events("door"), "redcall:{events:door}:events");
     }
 
     #[test]
@@ -267,6 +282,7 @@ mod tests {
         let q = keys.of("q");
         for key in [
             keys.queues(),
+            keys.events("door.7"),
             q.response("x"),
             q.workers(),
             q.worker("w"),
@@ -282,8 +298,14 @@ mod tests {
         for key in [q.queue(), q.dead(), q.leases("w"), q.parked_names(), q.parked("a:b")] {
             assert_eq!(keys.bound_of(&key), Some(Bound::Other), "{key}");
         }
-        for key in ["redcall:{q}:other", "redcall:{q}:queue:x", "redcall:q", "x", "redcall:{}:dead"]
-        {
+        for key in [
+            "redcall:{q}:other",
+            "redcall:{q}:queue:x",
+            "redcall:q",
+            "x",
+            "redcall:{}:dead",
+            "redcall:{events:a:b}:events",
+        ] {
             assert_eq!(keys.bound_of(key), None, "{key}");
         }
     }

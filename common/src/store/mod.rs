@@ -35,8 +35,9 @@ pub use error::StoreError;
 pub use link::{Link, Sink, Standing};
 pub use ops::{
     Beat, BlockingPop, Cancellation, Claim, Claimed, Cycle, CycleReply, EndedCall, Enqueued,
-    Heartbeat, Idempotency, Item, Leased, Mark, Outcome, Placed, Placement, Promoted, Pushed,
-    Record, Released, Rule, Settled, Settlement, Tick, Ticked, Unblocker, Withdrawn, WorkerKeys,
+    EventWatch, Heartbeat, Idempotency, Item, Kept, Leased, Look, Mark, Member, Outcome, Placed,
+    Placement, Promoted, Pushed, Record, Released, Rule, Settled, Settlement, Share, Tick, Ticked,
+    Unblocker, Withdrawn, WorkerKeys,
 };
 #[doc(hidden)]
 pub use ops::{benching, fuzzing};

@@ -73,6 +73,10 @@ scripts! {
     TICK = "tick", Refused with "room";
     /// Read dead letters.
     LETTERS = "letters", Runs;
+    /// Read a topic.
+    EVENTS = "events", Runs;
+    /// Give a member of a group its next event.
+    GROUP = "group", Runs;
     /// Put dead letters back into their queue.
     REVIVE = "revive", Refused with "room";
     /// Put a probe where its worker's turn takes it from.

@@ -102,7 +102,7 @@ fn the_section_of_a_variable_is_not_known() {
         &[("REDCALL__WORKR__LEASE", "5s")],
         "REDCALL__WORKR__LEASE: workr: unknown section",
         "did you mean `worker`? sections: redis, client, worker, jobs, \
-          limits, schedules, queues, auth, dead, admin, log",
+          limits, schedules, queues, auth, dead, events, admin, log",
     );
 }
 

@@ -12,8 +12,8 @@ const QUEUE: &str = "write 1 to 64 characters of A-Z, a-z, 0-9, `_`, `.` and `-`
 const QUEUES: &str = "write a list such as [\"high\", \"default\", \"low\"]";
 const SIZE: &str = "write bytes as a whole number, or text such as \"512KiB\" or \"2MiB\" \
                     (units: B, KiB, MiB, GiB)";
-const SECTIONS: &str =
-    "sections: redis, client, worker, jobs, limits, schedules, queues, auth, dead, admin, log";
+const SECTIONS: &str = "sections: redis, client, worker, jobs, limits, schedules, queues, auth, \
+                        dead, events, admin, log";
 
 #[test]
 fn a_section_is_not_known() {
@@ -42,6 +42,11 @@ fn a_key_is_not_known() {
         "did you mean `timeout`? allowed keys: timeout, no_workers_grace",
     );
     bad("dead.size = 5", "dead.size: unknown key", "allowed keys: max, age");
+    bad(
+        "events.length = 5",
+        "events.length: unknown key",
+        "allowed keys: max, age, emergency, heartbeat",
+    );
     bad("admin.port = 5", "admin.port: unknown key", "allowed keys: listen");
     bad(
         "limits.reqest = 5",
@@ -133,6 +138,7 @@ fn a_number_is_out_of_range() {
         ("limits.depth", "129", 1, 128),
         ("limits.max_length", "4294967296", 0, 4_294_967_295),
         ("dead.max", "0", 1, 4_294_967_295),
+        ("events.max", "0", 1, 4_294_967_295),
         ("queues.low.max_length", "-1", 0, 4_294_967_295),
     ];
     for (key, value, low, high) in table {
@@ -174,6 +180,8 @@ fn a_length_of_time_is_out_of_range() {
         ("worker.cancel_grace", "61m", "1h 1m", "0s", "1h"),
         ("worker.idempotency_ttl", "0s", "0s", "1s", "1year"),
         ("dead.age", "0s", "0s", "1s", "10years"),
+        ("events.age", "2y", "2years", "1s", "1year"),
+        ("events.heartbeat", "500ms", "500ms", "1s", "1h"),
     ];
     for (key, value, shown, low, high) in table {
         let problem = format!("{key}: must be from {low} to {high}, but is {shown}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redcall_common::limits::Limits;
 use redcall_common::settings::{
-    DeadSettings, HandlerSettings, JobSettings, LogFormat, LogSettings, Settings,
+    DeadSettings, EventSettings, HandlerSettings, JobSettings, LogFormat, LogSettings, Settings,
 };
 
 use crate::{Place, good};
@@ -36,6 +36,13 @@ fn without_any_source_all_is_default() {
     assert!(settings.jobs.is_empty());
     assert_eq!(settings.limits, Limits::default());
     assert_eq!(settings.dead, DeadSettings { max: 10_000, age: 30 * 86_400 * SECOND });
+    let events = EventSettings {
+        max: 10_000,
+        age: 86_400 * SECOND,
+        emergency: vec![101, 102, 2001],
+        heartbeat: None,
+    };
+    assert_eq!(settings.events, events);
     assert_eq!(settings.admin.listen, None, "off unless asked for");
     assert_eq!(settings.log, LogSettings { level: "info".to_owned(), format: LogFormat::Text });
     assert_eq!(settings.base_dir(), std::env::current_dir().unwrap());
@@ -125,6 +132,7 @@ fn every_key_reaches_its_field() {
         queues = { bulk = { max_length = 5 }, "v2.low" = { max_length = 0 }, plain = {} }
         limits = { request = "1KiB", answer = "512MiB", frame = 4096, depth = 128, max_length = 0 }
         dead = { max = 1, age = "10years" }
+        events = { max = 1, age = "1s", emergency = [7], heartbeat = "5s" }
         log = { level = "WARN", format = "text" }
         "#,
     );
@@ -147,6 +155,9 @@ fn every_key_reaches_its_field() {
         Limits { request: 1 << 10, answer: 512 << 20, frame: 4096, depth: 128, max_length: 0 };
     assert_eq!(settings.limits, limits);
     assert_eq!(settings.dead, DeadSettings { max: 1, age: 315_576_000 * SECOND });
+    let events =
+        EventSettings { max: 1, age: SECOND, emergency: vec![7], heartbeat: Some(5 * SECOND) };
+    assert_eq!(settings.events, events);
     assert_eq!(settings.log, LogSettings { level: "WARN".to_owned(), format: LogFormat::Text });
 }
 

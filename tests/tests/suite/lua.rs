@@ -7,6 +7,7 @@ mod cancel;
 mod claims;
 mod codes;
 mod dead;
+mod events;
 mod flush;
 mod lease;
 mod limits;

@@ -11,6 +11,7 @@ mod bounds;
 mod calls;
 mod commands;
 mod costs;
+mod events;
 mod guarantees;
 mod http;
 mod isolation;

@@ -7,6 +7,7 @@ mod chaos;
 mod dead;
 mod doctor;
 mod ends;
+mod events;
 mod help;
 mod pause;
 mod peers;

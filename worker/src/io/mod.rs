@@ -17,6 +17,7 @@ mod heartbeat;
 mod jobs;
 pub(crate) mod launch;
 mod pops;
+mod presence;
 mod probe;
 mod queue;
 mod ready;
@@ -125,6 +126,7 @@ async fn serve(
         beats.subscribe(channel, WITHIN).await?;
     }
     safety::warn(&beats, &settings.redis);
+    let _presence = presence::spawn(&settings, &identity, &beats);
     let (events, heard) = mpsc::unbounded_channel();
     let shared = Shared {
         link,

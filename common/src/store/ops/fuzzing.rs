@@ -10,8 +10,8 @@ use redis::{FromRedisValue, Value};
 use serde_json::Value as Json;
 
 use super::{
-    cancel, claim, cycle, enqueue, frame, heartbeat, held, letters, pause, place, plain, probe,
-    promote, release, revive, seen, served, tick,
+    cancel, claim, cycle, enqueue, events, frame, group, heartbeat, held, letters, pause, place,
+    plain, probe, promote, release, revive, seen, served, tick,
 };
 use crate::store::error::StoreError;
 
@@ -22,7 +22,9 @@ pub const READERS: &[&str] = &[
     "claim",
     "cycle",
     "enqueue",
+    "events",
     "frame",
+    "group",
     "heartbeat",
     "held",
     "letters",
@@ -63,7 +65,9 @@ pub fn read(reader: &str, reply: &Json, asked: usize) -> Option<Result<Reading, 
         "cycle" => cycle::reply(value, asked)
             .map(|reply| Reading { count: Some(reply.settled.len()), shown: format!("{reply:?}") }),
         "enqueue" => enqueue::enqueued(value).map(|enqueued| one(Box::new(enqueued))),
+        "events" => events::look(value).map(|look| list(&look.entries)),
         "frame" => frame::pushed(value).map(|pushed| one(Box::new(pushed))),
+        "group" => group::share(value).map(|share| one(Box::new(share))),
         "heartbeat" => heartbeat::heard(value).map(|heard| one(Box::new(heard))),
         "held" => both(value).and_then(|(held, marks)| Ok(list(&held::leased(held, marks)?))),
         "letters" => letters::portion(value).map(|portion| list(&portion.letters)),

@@ -21,9 +21,9 @@ use crate::store::script::{self, CYCLE, PLAIN};
 
 /// How much later than the blocking command's own time the connection counts as dead. A server
 /// may answer seconds late (go-redis issue 647).
-const GRACE: Duration = Duration::from_secs(3);
+pub(super) const GRACE: Duration = Duration::from_secs(3);
 /// How long connecting may take, above the connect timeout's default of 5 s.
-const OPEN_WITHIN: Duration = Duration::from_secs(8);
+pub(super) const OPEN_WITHIN: Duration = Duration::from_secs(8);
 
 /// One queue's own blocking connection.
 #[derive(Debug)]
@@ -39,6 +39,13 @@ pub struct BlockingPop {
 /// Names a [`BlockingPop`]'s connection, to end its pop from elsewhere: [`Link::unblock`].
 #[derive(Debug, Clone, Default)]
 pub struct Unblocker(Arc<AtomicI64>);
+
+impl Unblocker {
+    /// The connection that it names from now on.
+    pub(super) fn set(&self, id: i64) {
+        self.0.store(id, Ordering::Release);
+    }
+}
 
 impl BlockingPop {
     /// Connects at the first use.

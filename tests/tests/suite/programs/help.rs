@@ -71,6 +71,13 @@ async fn the_help_of_redcall_doctor_is_as_recorded() {
 }
 
 #[tokio::test]
+async fn the_help_of_redcall_events_is_as_recorded() {
+    golden("redcall", &["events", "--help"], "redcall-events").await;
+    golden("redcall", &["events", "tail", "--help"], "redcall-events-tail").await;
+    golden("redcall", &["events", "publish", "--help"], "redcall-events-publish").await;
+}
+
+#[tokio::test]
 async fn the_help_of_redcall_worker_is_as_recorded() {
     golden("redcall-worker", &["--help"], "redcall-worker").await;
 }

@@ -1,0 +1,151 @@
+//! `redcall events tail | publish`.
+
+use std::io::Write as _;
+use std::time::SystemTime;
+
+use clap::{Args, Subcommand};
+use redcall_client::{Client, Event, EventError, Followed, Kind, StoreError};
+use redcall_common::event::topic;
+use redcall_common::report::Problem;
+use serde_json::value::RawValue;
+
+use crate::output::{moment, plain};
+use crate::{Failure, call, json, unreachable};
+
+/// What to do with events.
+#[derive(Subcommand)]
+pub(crate) enum Events {
+    /// Print the events of a topic as they come, one per line
+    Tail(Tail),
+    /// Publish an event
+    Publish(Publish),
+}
+
+/// Which to print.
+#[derive(Args)]
+pub(crate) struct Tail {
+    /// The topic: a name, or a number such as 4001 (`event`)
+    #[arg(value_parser = named)]
+    topic: String,
+    /// Begin with those published then or later: 2026-01-31T18:00:00Z, or 10m for so long ago
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<SystemTime>,
+    /// Only those of this kind, a name or a number; may be repeated
+    #[arg(long)]
+    kind: Vec<Kind>,
+    /// End after N events
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+}
+
+/// What to publish.
+#[derive(Args)]
+pub(crate) struct Publish {
+    /// The topic: a name, or a number such as 4001 (`event`)
+    #[arg(value_parser = named)]
+    topic: String,
+    /// The kind: a number, or heartbeat, emergency, event, property_change, command_result
+    kind: Kind,
+    /// What it says, JSON
+    #[arg(default_value = "null", value_parser = context)]
+    context: Box<RawValue>,
+}
+
+fn named(text: &str) -> Result<String, String> {
+    let name = topic(text).map(str::to_owned);
+    name.ok_or_else(|| "a topic has 1 to 64 of [A-Za-z0-9_.-], and is not `any`".to_owned())
+}
+
+fn context(text: &str) -> Result<Box<RawValue>, String> {
+    serde_json::from_str(text).map_err(|error| {
+        format!("{error}; quote it for the shell, such as '{{\"a\": 1}}' or '\"text\"'")
+    })
+}
+
+fn since(text: &str) -> Result<SystemTime, String> {
+    match humantime::parse_duration(text) {
+        Ok(ago) => SystemTime::now().checked_sub(ago).ok_or_else(|| "that is too long ago".into()),
+        Err(_) => call::time(text),
+    }
+}
+
+impl Events {
+    pub(crate) async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
+        match self {
+            Self::Tail(tail) => tail.run(client, as_json).await,
+            Self::Publish(publish) => publish.run(client, as_json).await,
+        }
+    }
+}
+
+impl Tail {
+    async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
+        let mut follow = client.events(&self.topic);
+        if let Some(time) = self.since {
+            follow = follow.since(time);
+        }
+        for kind in self.kind {
+            follow = follow.kind(kind);
+        }
+        let mut events = follow.follow().await.map_err(|error| failed(&error))?;
+        let mut left = self.limit.unwrap_or(u64::MAX);
+        while left > 0
+            && let Some(item) = events.next().await
+        {
+            let item = item.map_err(|error| unreachable(&error))?;
+            left -= u64::from(matches!(item, Followed::Event(_)));
+            let line = if as_json { json_line(&item) } else { line(&item) };
+            // Whoever reads it may have seen enough.
+            if writeln!(std::io::stdout(), "{line}").is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn json_line(item: &Followed) -> String {
+    match item {
+        // Strings, numbers and JSON that is text already: nothing here can fail.
+        Followed::Event(event) => serde_json::to_string(&**event).unwrap_or_default(),
+        Followed::Missed(count) => serde_json::json!({ "missed": count }).to_string(),
+    }
+}
+
+fn line(item: &Followed) -> String {
+    match item {
+        Followed::Event(event) => {
+            let Event { kind, when, context, .. } = &**event;
+            format!("{}  {kind}  {}", moment(*when), plain(context.get()).replace('\n', " "))
+        }
+        Followed::Missed(Some(count)) => format!("-- {count} events before this were let go --"),
+        Followed::Missed(None) => "-- events before this may have been let go --".to_owned(),
+    }
+}
+
+impl Publish {
+    async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
+        let published = client.publish(&self.topic, self.kind, &self.context).await;
+        let id = published.map_err(|error| failed(&error))?;
+        if as_json {
+            println!("{}", serde_json::json!({ "topic": self.topic, "id": id }));
+        } else {
+            println!("published {id} on {}", self.topic);
+        }
+        Ok(())
+    }
+}
+
+fn failed(error: &EventError) -> Failure {
+    let EventError::Store(store) = error else {
+        let code = error.code().as_str();
+        return Failure {
+            problems: vec![Problem::of(error)],
+            code: 2,
+            json: json(code, &error.to_string()),
+        };
+    };
+    let mut failure = unreachable(store);
+    failure.json["error"]["may_be_published"] = StoreError::may_have_happened(store).into();
+    failure
+}

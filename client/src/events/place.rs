@@ -1,0 +1,178 @@
+//! Where somebody is in a topic, and what was let go before it could be read.
+//!
+//! Redis counts what was ever added to a stream and what lies there. Who knows how many lie up to
+//! its own place therefore knows how many were let go beyond it. A stream that went (its time was
+//! over, or Redis lost it) begins to count anew, and then nothing is known.
+
+use redcall_common::event::EventId;
+use redcall_common::store::Look;
+
+use super::stream::Missed;
+
+/// A place in a topic: behind which event somebody goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) at: EventId,
+    count: Count,
+}
+
+/// How many events of the topic there were up to a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Count {
+    Known(u64),
+    /// Unknown; the place is that of an event that was there.
+    OfAnEvent,
+    /// Unknown; the place is a time, and perhaps nothing was ever there.
+    OfATime,
+}
+
+impl Place {
+    /// Behind what `look` has found the newest.
+    pub(crate) fn at_end(look: &Look) -> Self {
+        Self { at: look.top, count: Count::Known(look.added) }
+    }
+
+    /// Behind an event that was read once.
+    pub(crate) fn after(at: EventId) -> Self {
+        Self { at, count: Count::OfAnEvent }
+    }
+
+    /// Behind whatever was before a time.
+    pub(crate) fn at_time(at: EventId) -> Self {
+        Self { at, count: Count::OfATime }
+    }
+
+    /// The place `at`, with so many events between it and this one.
+    pub(crate) fn back(self, events: usize, at: EventId) -> Self {
+        let count = match self.count {
+            Count::Known(count) => Count::Known(count.saturating_sub(events as u64)),
+            Count::OfAnEvent | Count::OfATime => Count::OfAnEvent,
+        };
+        Self { at, count }
+    }
+
+    /// Goes on to the end of `look`, which began here; says what was let go before its first
+    /// event. `watched`: nothing can have been lost unseen since the last look, which came to the
+    /// end, unless there was too much of it.
+    pub(crate) fn advance(&mut self, look: &Look, watched: bool) -> Option<Missed> {
+        let read = look.entries.len() as u64;
+        // All that lies there is newer than this place: what was let go may be, too.
+        let is_cut = look.first > self.at;
+        let missed = match self.count {
+            // It went because nothing came for long, as far as anybody saw.
+            Count::Known(count) if look.added < count && watched => beyond(look.gone),
+            Count::Known(count) if look.added < count => Some(Missed(None)),
+            Count::Known(count) if is_cut && look.gone > count => beyond(look.gone - count),
+            Count::Known(count) if !watched && !adds_up(look, count + read) => Some(Missed(None)),
+            Count::OfAnEvent if look.top < self.at => Some(Missed(None)),
+            Count::OfAnEvent | Count::OfATime if is_cut && look.gone > 0 => Some(Missed(None)),
+            Count::Known(_) | Count::OfAnEvent | Count::OfATime => None,
+        };
+        let is_anew = look.top < self.at && self.count != Count::OfATime;
+        self.count = match self.count {
+            Count::OfATime if look.top < self.at => Count::OfATime,
+            _ if look.whole => Count::Known(look.added),
+            _ if is_cut => Count::Known(look.gone + read),
+            Count::Known(count) => Count::Known(count + read),
+            unknown => unknown,
+        };
+        if is_anew {
+            // Another stream, whose entries are older than the last one's: all of it is new.
+            *self = Self { at: EventId::default(), count: Count::Known(0) };
+        } else if let Some((last, _)) = look.entries.last() {
+            self.at = *last;
+        }
+        if look.whole && !is_anew {
+            self.at = self.at.max(look.top);
+        }
+        missed
+    }
+}
+
+/// Whether a stream can be the one of before, of which so many are read with this look.
+fn adds_up(look: &Look, read: u64) -> bool {
+    if look.whole { read == look.added } else { read <= look.added }
+}
+
+fn beyond(count: u64) -> Option<Missed> {
+    (count > 0).then_some(Missed(Some(count)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(ms: u64) -> EventId {
+        EventId { ms, seq: 0 }
+    }
+
+    /// A look at a topic that has had `added` events, numbered by their times, of which those from
+    /// `first` on lie there: those behind `from`, at most `most`.
+    fn look(first: u64, added: u64, from: u64, most: usize) -> Look {
+        let entries = (first.max(from + 1)..=added).map(|ms| (id(ms), None));
+        let entries: Vec<_> = entries.take(most).collect();
+        let whole = entries.last().map_or(added <= from, |(last, _)| last.ms == added);
+        Look { top: id(added), added, gone: first - 1, first: id(first), entries, whole }
+    }
+
+    #[test]
+    fn who_is_at_the_end_misses_what_was_let_go_since() {
+        let mut place = Place::at_end(&look(1, 5, 5, 9));
+        assert_eq!(place.advance(&look(1, 7, 5, 9), false), None);
+        assert_eq!(place, Place { at: id(7), count: Count::Known(7) });
+        assert_eq!(place.advance(&look(8, 9, 7, 9), false), None, "all that is new lies there");
+        assert_eq!(place.advance(&look(13, 20, 9, 4), false), Some(Missed(Some(3))));
+        assert_eq!(place, Place { at: id(16), count: Count::Known(16) });
+        assert_eq!(place.advance(&look(14, 21, 16, 9), false), None);
+        assert_eq!(place, Place { at: id(21), count: Count::Known(21) });
+        assert_eq!(place.advance(&look(22, 21, 21, 9), false), None, "all of it was trimmed");
+    }
+
+    #[test]
+    fn who_does_not_know_how_many_there_were_is_told_that_some_may_be_missing() {
+        for place in [Place::at_time(id(3)), Place::after(id(3))] {
+            let (mut one, mut other) = (place, place);
+            assert_eq!(one.advance(&look(1, 9, 3, 2), false), None, "{place:?}");
+            assert_eq!(one.advance(&look(2, 9, 5, 9), false), None);
+            assert_eq!(one, Place { at: id(9), count: Count::Known(9) });
+            assert_eq!(other.advance(&look(6, 9, 3, 2), false), Some(Missed(None)));
+            assert_eq!(other, Place { at: id(7), count: Count::Known(7) }, "from now on it does");
+        }
+    }
+
+    #[test]
+    fn a_time_before_the_first_event_and_one_to_come_miss_nothing() {
+        let mut place = Place::at_time(id(50));
+        assert_eq!(place.advance(&Look { whole: true, ..Look::default() }, false), None);
+        assert_eq!(place.advance(&look(1, 9, 50, 9), false), None);
+        assert_eq!(place.at, id(50));
+    }
+
+    #[test]
+    fn a_topic_that_began_anew_is_read_from_its_start() {
+        let gone = Look { whole: true, ..Look::default() };
+        let at = |count| Place { at: id(9), count: Count::Known(count) };
+        let mut place = at(9);
+        assert_eq!(place.advance(&gone, false), Some(Missed(None)));
+        assert_eq!(place, Place { at: id(0), count: Count::Known(0) });
+        assert_eq!(place.advance(&look(1, 3, 0, 9), false), None);
+        // It went because nothing came for long.
+        let mut place = at(9);
+        assert_eq!(place.advance(&gone, true), None);
+        assert_eq!(place, Place { at: id(0), count: Count::Known(0) });
+        // Its entries are newer than those of the one before, and fewer, or more.
+        for (added, watched) in [(2, false), (9, false), (11, false), (2, true)] {
+            let mut anew = look(1, added, 0, 99);
+            anew.top = id(20);
+            anew.first = id(10);
+            anew.entries.truncate(1);
+            anew.entries[0].0 = id(20);
+            let mut place = at(9);
+            let missed = place.advance(&anew, watched);
+            assert_eq!(missed, (!watched).then_some(Missed(None)), "{added}");
+            assert_eq!(place, Place { at: id(20), count: Count::Known(added) });
+        }
+        let mut place = Place::after(id(9));
+        assert_eq!(place.advance(&gone, false), Some(Missed(None)));
+    }
+}

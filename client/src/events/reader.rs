@@ -1,0 +1,274 @@
+//! The one task that reads for all who follow, over one connection that blocks.
+//!
+//! Who follows a topic to its end shares one place with all others who do. Who is behind (began in
+//! the past, or was too slow) has a place of its own until it has come to the end, too. So nobody
+//! waits for anybody, and a hundred who follow cost one read.
+
+use std::collections::BTreeMap;
+use std::mem::take;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use redcall_common::event::{Event, EventId};
+use redcall_common::store::{Connector, EventWatch, Link, Look, StoreError};
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use super::place::Place;
+use super::stream::{Follower, Missed};
+
+/// How long the connection blocks at most. Then all topics are looked at: one that began anew may
+/// have entries that a blocked read does not see.
+const BLOCK: Duration = Duration::from_secs(5);
+/// How many events are read at once: fewer than half a queue has room for.
+const LOOK: usize = 256;
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How long until a wait is ended once more, if it had not begun when it was.
+const AGAIN_AFTER: Duration = Duration::from_millis(10);
+const WITHIN: Duration = Duration::from_secs(1);
+
+/// What the reader is asked for.
+pub(crate) enum Command {
+    /// Somebody follows the stream `key`, from `place` on.
+    Follow { key: String, place: Place, follower: Follower },
+    /// Somebody who was full has room, or follows no more.
+    GoOn,
+}
+
+impl Command {
+    /// Who begins to follow.
+    fn begun(self) -> Option<Behind> {
+        match self {
+            Self::Follow { key, place, follower } => Some(Behind { key, place, follower }),
+            Self::GoOn => None,
+        }
+    }
+}
+
+pub(crate) struct Reader {
+    watch: EventWatch,
+    /// By which a wait is ended.
+    link: Weak<Link>,
+    commands: mpsc::UnboundedReceiver<Command>,
+    topics: BTreeMap<String, Topic>,
+    behind: Vec<Behind>,
+}
+
+/// A topic, and those who have read it to its end.
+struct Topic {
+    place: Place,
+    followers: Vec<Follower>,
+    /// Whether something may lie beyond the place.
+    has_news: bool,
+    /// Whether nothing can have happened unseen since the last look came to the end.
+    watched: bool,
+}
+
+/// One who has not come to the end.
+struct Behind {
+    key: String,
+    place: Place,
+    follower: Follower,
+}
+
+impl Reader {
+    pub(crate) fn new(
+        connector: Connector,
+        link: Weak<Link>,
+        commands: mpsc::UnboundedReceiver<Command>,
+    ) -> Self {
+        let (topics, behind) = (BTreeMap::new(), Vec::new());
+        Self { watch: EventWatch::new(connector), link, commands, topics, behind }
+    }
+
+    /// Runs until the client and all who follow have gone.
+    pub(crate) async fn run(mut self) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            while let Ok(command) = self.commands.try_recv() {
+                self.behind.extend(command.begun());
+            }
+            self.forget();
+            let done = match self.read().await {
+                Ok(true) => Ok(true),
+                Ok(false) => self.wait().await,
+                Err(error) => Err(error),
+            };
+            match done {
+                Ok(true) => pause = FIRST_PAUSE,
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::debug!(%error, "events cannot be read yet");
+                    sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// Forgets who follows no more.
+    fn forget(&mut self) {
+        self.behind.retain(|behind| !behind.follower.is_gone());
+        self.topics.retain(|_, topic| {
+            topic.followers.retain(|follower| !follower.is_gone());
+            !topic.followers.is_empty()
+        });
+    }
+
+    /// Reads once wherever something may lie; whether there may be more.
+    async fn read(&mut self) -> Result<bool, StoreError> {
+        if !self.watch.stands() {
+            for topic in self.topics.values_mut() {
+                (topic.has_news, topic.watched) = (true, false);
+            }
+        }
+        let mut more = false;
+        let mut failed = None;
+        for behind in take(&mut self.behind) {
+            if failed.is_some() || !behind.follower.has_room() {
+                self.behind.push(behind);
+                continue;
+            }
+            match self.watch.look(&behind.key, behind.place.at, LOOK).await {
+                Ok(look) => more |= self.catch_up(behind, look),
+                Err(error) if error.is_of_the_key() => behind.follower.fail(error),
+                Err(error) => {
+                    failed = Some(error);
+                    self.behind.push(behind);
+                }
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let news = self.topics.iter().filter(|(_, topic)| topic.has_news);
+        let news: Vec<(String, EventId)> =
+            news.map(|(key, topic)| (key.clone(), topic.place.at)).collect();
+        for (key, at) in news {
+            match self.watch.look(&key, at, LOOK).await {
+                Ok(look) => more |= self.deliver(&key, look),
+                Err(error) if error.is_of_the_key() => {
+                    let followers = self.topics.remove(&key).into_iter();
+                    for follower in followers.flat_map(|topic| topic.followers) {
+                        follower.fail(error.clone());
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(more)
+    }
+
+    /// Hands on what lies beyond the place of one who is behind; whether there is more.
+    fn catch_up(&mut self, mut behind: Behind, look: Look) -> bool {
+        let missed = behind.place.advance(&look, false);
+        // There is room: that was asked before.
+        missed.map(|missed| behind.follower.tell(missed));
+        let (end, is_whole) = (Place::at_end(&look), look.whole && behind.place.at >= look.top);
+        for (id, event) in shared(&behind.key, look) {
+            behind.follower.hand(id, event.as_ref());
+        }
+        if !is_whole {
+            self.behind.push(behind);
+            return true;
+        }
+        behind.follower.after = behind.follower.after.max(end.at);
+        let topic = self.topics.entry(behind.key).or_insert_with(|| Topic {
+            place: end,
+            followers: Vec::new(),
+            has_news: false,
+            watched: true,
+        });
+        topic.followers.push(behind.follower);
+        false
+    }
+
+    /// Hands on what lies beyond the place of those who have read a topic to its end; whether
+    /// there is more.
+    fn deliver(&mut self, key: &str, look: Look) -> bool {
+        let Some(topic) = self.topics.get_mut(key) else { return false };
+        let before = topic.place;
+        let missed = topic.place.advance(&look, topic.watched);
+        let is_whole = look.whole && topic.place.at >= look.top;
+        (topic.has_news, topic.watched) = (!is_whole, is_whole);
+        let end = topic.place;
+        let events = shared(key, look);
+        for mut follower in take(&mut topic.followers) {
+            let told = missed.is_none_or(|missed| {
+                // Who came after the others has read some of it.
+                let all = follower.after <= before.at;
+                follower.tell(if all { missed } else { Missed(None) })
+            });
+            let mut unread = if told { None } else { Some(before) };
+            if told {
+                let full = |(id, event): &(_, Option<_>)| !follower.hand(*id, event.as_ref());
+                unread = events.iter().position(full).map(|first| {
+                    let last = first.checked_sub(1).map_or(before.at, |last| events[last].0);
+                    end.back(events.len() - first, last)
+                });
+            }
+            match unread {
+                None => topic.followers.push(follower),
+                Some(place) => {
+                    self.behind.push(Behind { key: key.to_owned(), place, follower });
+                }
+            }
+        }
+        !is_whole
+    }
+
+    /// Waits until there is something to do; `false` when there never will be.
+    async fn wait(&mut self) -> Result<bool, StoreError> {
+        let topics = self.topics.iter();
+        let places: Vec<_> = topics.map(|(key, topic)| (key.clone(), topic.place.at)).collect();
+        if places.is_empty() {
+            if self.behind.is_empty() {
+                self.watch.close();
+            }
+            let command = self.commands.recv().await;
+            let is_wanted = command.is_some();
+            self.behind.extend(command.and_then(Command::begun));
+            return Ok(is_wanted);
+        }
+        let unblocker = self.watch.unblocker();
+        let waiting = self.watch.wait(&places, BLOCK);
+        tokio::pin!(waiting);
+        let (waited, command) = tokio::select! {
+            waited = &mut waiting => (waited, None),
+            command = self.commands.recv() => {
+                let (Some(command), Some(link)) = (command, self.link.upgrade()) else {
+                    return Ok(false);
+                };
+                let unblocking = async {
+                    loop {
+                        // A wait that has not begun cannot be ended.
+                        let _ = link.unblock(&unblocker, WITHIN).await;
+                        sleep(AGAIN_AFTER).await;
+                    }
+                };
+                tokio::select! {
+                    waited = &mut waiting => (waited, Some(command)),
+                    () = unblocking => return Ok(false),
+                }
+            }
+        };
+        self.behind.extend(command.and_then(Command::begun));
+        let news = waited?;
+        for (key, topic) in &mut self.topics {
+            topic.has_news |= news.is_empty() || news.contains(key);
+        }
+        Ok(true)
+    }
+}
+
+/// The events of a look, for all who want them.
+fn shared(key: &str, look: Look) -> Vec<(EventId, Option<Arc<Event>>)> {
+    let share = |(id, event): (EventId, Option<Event>)| {
+        if event.is_none() {
+            tracing::warn!(key, %id, "an entry is no event; it is passed over");
+        }
+        (id, event.map(Arc::new))
+    };
+    look.entries.into_iter().map(share).collect()
+}

@@ -1,0 +1,128 @@
+//! `events.lua`: read a topic; and publishing on one, which is plain commands.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use redis::Value;
+use redis::aio::MultiplexedConnection;
+
+use super::{Whole, read};
+use crate::event::{Event, EventId, NewEvent};
+use crate::limits::COMMAND_BYTES;
+use crate::store::error::StoreError;
+use crate::store::link::Link;
+use crate::store::script::EVENTS;
+
+/// How much of a topic is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// How many events, give or take a node of the stream.
+    pub max: u64,
+    /// For how long after the last one.
+    pub age: Duration,
+}
+
+/// What lay in a topic beyond a position.
+#[derive(Debug, Clone, Default)]
+pub struct Look {
+    /// The newest entry that there was.
+    pub top: EventId,
+    /// How many events there were in all.
+    pub added: u64,
+    /// How many of them have been let go.
+    pub gone: u64,
+    /// The oldest entry that lies there.
+    pub first: EventId,
+    /// The entries beyond the position, oldest first; `None` for what is no event.
+    pub entries: Vec<(EventId, Option<Event>)>,
+    /// Whether nothing lies beyond them.
+    pub whole: bool,
+}
+
+impl Link {
+    /// Publishes an event on the topics of these streams, in this order. Returns its entry in the
+    /// last one.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached within `within` or refuses; it may be published on some of
+    /// them after any error but [`StoreError::Unreachable`].
+    pub async fn publish(
+        &self,
+        events: &[(&str, NewEvent<'_>)],
+        kept: Kept,
+        within: Duration,
+    ) -> Result<EventId, StoreError> {
+        let mut pipe = redis::pipe();
+        for (key, event) in events {
+            pipe.cmd("XADD").arg(key).arg("MAXLEN").arg("~").arg(kept.max).arg("*");
+            pipe.arg(event.fields());
+            let age = u64::try_from(kept.age.as_millis()).unwrap_or(u64::MAX);
+            pipe.cmd("PEXPIRE").arg(key).arg(age).ignore();
+        }
+        let ids: Vec<String> = self.with(within, async |conn| pipe.query_async(conn).await).await?;
+        let id = ids.last().and_then(|id| id.parse().ok());
+        id.ok_or(StoreError::Unexpected("XADD"))
+    }
+
+    /// Looks at the stream `key` beyond `from`, or only at its end.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached within `within` or refuses.
+    pub async fn look(
+        &self,
+        key: &str,
+        from: Option<EventId>,
+        most: usize,
+        within: Duration,
+    ) -> Result<Look, StoreError> {
+        look(self.run(&EVENTS, &call(key, from, most), within).await?)
+    }
+}
+
+fn call(key: &str, from: Option<EventId>, most: usize) -> redis::Cmd {
+    let mut call = EVENTS.call(&[key]);
+    let from = from.map_or_else(|| "$".to_owned(), |from| from.to_string());
+    call.arg(from).arg(most).arg(COMMAND_BYTES);
+    call
+}
+
+/// As [`Link::look`], over a connection.
+pub(super) async fn look_over(
+    conn: &mut MultiplexedConnection,
+    key: &str,
+    from: EventId,
+    most: usize,
+) -> Result<Look, StoreError> {
+    look(EVENTS.run(conn, &call(key, Some(from), most)).await?)
+}
+
+/// The entries of a stream, as commands return them.
+pub(super) type Entries = Vec<(String, HashMap<Vec<u8>, Vec<u8>>)>;
+
+/// Reads the script's answer.
+pub(super) fn look(value: Value) -> Result<Look, StoreError> {
+    type Raw = (String, Whole, Whole, String, Entries, i64);
+    let (top, added, length, first, entries, whole): Raw = read("events", value)?;
+    Ok(Look {
+        top: id(&top)?,
+        added: added.0,
+        gone: added.0.saturating_sub(length.0),
+        first: id(&first)?,
+        entries: events(entries)?,
+        whole: whole == 1,
+    })
+}
+
+fn id(text: &str) -> Result<EventId, StoreError> {
+    text.parse().map_err(|_| StoreError::Unexpected("events"))
+}
+
+pub(super) fn events(entries: Entries) -> Result<Vec<(EventId, Option<Event>)>, StoreError> {
+    let read = |(entry, fields): (String, _)| {
+        let id = id(&entry)?;
+        Ok((id, Event::read(id, fields)))
+    };
+    entries.into_iter().map(read).collect()
+}
