@@ -4,9 +4,9 @@
 //! command itself has started: by SIGTERM and, after `worker.cancel_grace`, SIGKILL where the run
 //! is not wanted any more, by SIGKILL alone where there is no time for that.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::pin;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use redcall_common::error::Code;
@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::group::Group;
+use super::program::Program;
 use super::stderr::Lines;
 use super::{Ending, Handler, HandlerError, Running};
 use crate::request::Request;
@@ -27,9 +28,7 @@ const LEFT_OPEN: Duration = Duration::from_millis(500);
 
 /// Runs a program for each job.
 pub(crate) struct CommandHandler {
-    program: PathBuf,
-    args: Vec<String>,
-    dir: PathBuf,
+    program: Program,
     bounds: Bounds,
 }
 
@@ -43,22 +42,15 @@ pub(crate) struct Bounds {
 }
 
 impl CommandHandler {
-    /// `command` is program and arguments; the program is looked for like a shell does, but
-    /// relative to `dir`, in which it also runs.
-    ///
     /// # Errors
     ///
-    /// What to do when there is no such program.
+    /// As [`Program::find`].
     pub(crate) fn new(command: &[String], dir: &Path, bounds: Bounds) -> Result<Self, String> {
-        let (name, args) = command.split_first().ok_or("the command is empty")?;
-        let program = redcall_common::program::find(name, dir)?;
-        Ok(Self { program, args: args.to_vec(), dir: dir.to_owned(), bounds })
+        Ok(Self { program: Program::find(command, dir)?, bounds })
     }
 
     fn command(&self, request: &Request) -> Command {
-        let mut command = Command::new(&self.program);
-        command.args(&self.args).current_dir(&self.dir).process_group(0).kill_on_drop(true);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut command = self.program.command();
         command.env("REDCALL_JOB_ID", request.id()).env("REDCALL_JOB_NAME", request.name());
         if let Some(left) = request.remaining() {
             command.env("REDCALL_BUDGET_MS", left.as_millis().to_string());
@@ -69,7 +61,7 @@ impl CommandHandler {
 
 impl Handler for CommandHandler {
     fn describe(&self) -> String {
-        format!("command {} {}", self.program.display(), self.args.join(" ")).trim_end().to_owned()
+        format!("command {}", self.program.describe())
     }
 
     fn check(&self, _: &States) -> Result<(), String> {

@@ -6,6 +6,7 @@ pub(crate) mod compiled;
 mod group;
 pub(crate) mod http;
 pub(crate) mod process;
+mod program;
 mod stderr;
 
 use std::pin::Pin;

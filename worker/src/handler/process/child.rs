@@ -1,20 +1,19 @@
 //! One process of a pool: started, asked, and ended with this value.
 
 use std::io;
-use std::process::Stdio;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
-use redcall_common::error::{Code, WireError};
+use redcall_common::error::Code;
 use redcall_common::frame::FrameType;
-use serde_json::value::RawValue;
 use tokio::io::AsyncWriteExt;
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::time::{Instant, timeout};
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 
 use super::wire::{self, Said};
 use crate::handler::group::Group;
+use crate::handler::program::Program;
 use crate::handler::stderr::Lines;
 use crate::handler::{Ending, HandlerError};
 use crate::request::{ProgressError, Request};
@@ -27,7 +26,7 @@ const ENDING: Duration = Duration::from_millis(500);
 
 /// How a process is started, and what bounds it.
 pub(super) struct Start {
-    pub(super) program: super::Program,
+    pub(super) program: Program,
     pub(super) max_answer: usize,
     pub(super) cancel_grace: Duration,
     pub(super) start_timeout: Duration,
@@ -60,10 +59,7 @@ impl Process {
     ///
     /// Why there is none.
     pub(super) async fn start(start: &Start) -> Result<Self, String> {
-        let program = &start.program;
-        let mut command = Command::new(&program.path);
-        command.args(&program.args).current_dir(&program.dir).process_group(0).kill_on_drop(true);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut command = start.program.command();
         let mut child =
             command.spawn().map_err(|error| format!("the process cannot be started: {error}"))?;
         let group = Group::of(&child);
@@ -179,7 +175,8 @@ impl Process {
         request: &Request,
     ) -> Result<Option<Ending>, HandlerError> {
         match wire::read(line) {
-            Ok(Said::Answer(of, answer)) if of == id => Ok(Some(self.ending(answer))),
+            // How large an answer may be is seen where any job is settled.
+            Ok(Said::Answer(of, answer)) if of == id => Ok(Some(answer.map_err(HandlerError::of))),
             Ok(Said::Frame(FrameType::Chunk, of, data)) if of == id => {
                 // Its next lines are read when this one is gone: the process waits meanwhile.
                 match request.chunk(data).await {
@@ -204,13 +201,6 @@ impl Process {
                 Err(HandlerError::new(message))
             }
             Err(what) => Err(HandlerError::new(format!("the process printed {what}"))),
-        }
-    }
-
-    fn ending(&self, answer: Result<Box<RawValue>, WireError>) -> Ending {
-        match answer {
-            Ok(data) if data.get().len() > self.max_answer => Err(too_large(self.max_answer)),
-            answer => answer.map_err(HandlerError::of),
         }
     }
 

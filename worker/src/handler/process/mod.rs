@@ -10,7 +10,7 @@ mod child;
 mod pool;
 mod wire;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -19,16 +19,10 @@ use redcall_common::settings::ProcessSettings;
 use self::child::Start;
 use self::pool::Pool;
 use super::command::Bounds;
+use super::program::Program;
 use super::{Handler, Running};
 use crate::request::Request;
 use crate::state::States;
-
-/// A program with its arguments, and where it runs.
-struct Program {
-    path: PathBuf,
-    args: Vec<String>,
-    dir: PathBuf,
-}
 
 /// Runs jobs by a pool of processes.
 pub(crate) struct ProcessHandler {
@@ -36,19 +30,15 @@ pub(crate) struct ProcessHandler {
 }
 
 impl ProcessHandler {
-    /// The program is looked for as that of a command.
-    ///
     /// # Errors
     ///
-    /// What to do when there is no such program.
+    /// As [`Program::find`].
     pub(crate) fn new(
         settings: &ProcessSettings,
         dir: &Path,
         bounds: Bounds,
     ) -> Result<Self, String> {
-        let (name, args) = settings.command.split_first().ok_or("the command is empty")?;
-        let path = redcall_common::program::find(name, dir)?;
-        let program = Program { path, args: args.to_vec(), dir: dir.to_owned() };
+        let program = Program::find(&settings.command, dir)?;
         let Bounds { max_answer, cancel_grace } = bounds;
         let start_timeout = settings.start_timeout;
         let start = Start { program, max_answer, cancel_grace, start_timeout };
@@ -58,8 +48,7 @@ impl ProcessHandler {
 
 impl Handler for ProcessHandler {
     fn describe(&self) -> String {
-        let Program { path, args, .. } = &self.pool.start().program;
-        format!("process {} {}", path.display(), args.join(" ")).trim_end().to_owned()
+        format!("process {}", self.pool.start().program.describe())
     }
 
     fn check(&self, _: &States) -> Result<(), String> {
