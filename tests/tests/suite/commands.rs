@@ -13,7 +13,8 @@ use redis::AsyncCommands;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Logged, QUEUE, SettingsFile, dead_letters, is_running, response_key, result_frame, waited,
+    Logged, QUEUE, SettingsFile, dead_letters, failed, is_running, response_key, result_frame,
+    waited,
 };
 
 /// A worker whose only slot runs shell scripts, and a folder that they run in.
@@ -49,8 +50,7 @@ impl Shell {
 
     /// The error that the caller gets; its slot is free again afterwards.
     async fn error(&self) -> WireError {
-        let error = self.call(&Value::Null).await.unwrap_err();
-        let CallError::Failed(error) = error else { panic!("{error:?}") };
+        let error = failed(self.call(&Value::Null).await);
         self.goes_on().await;
         error
     }

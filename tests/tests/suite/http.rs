@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::support::failed;
+
 /// A request as the server got it: its first line and headers in lower case, and its body.
 #[derive(Clone, Debug)]
 struct Got {
@@ -117,9 +119,7 @@ impl Served {
     }
 
     async fn error(&self, data: &Value) -> WireError {
-        let error = self.ask(data).await.unwrap_err();
-        let CallError::Failed(error) = error else { panic!("{error:?}") };
-        error
+        failed(self.ask(data).await)
     }
 }
 

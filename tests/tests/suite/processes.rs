@@ -15,7 +15,7 @@ use redcall_tests::{Bench, RunningWorker};
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 
-use crate::support::{QUEUE, SettingsFile, response_key, result_frame, waited};
+use crate::support::{QUEUE, SettingsFile, failed, response_key, result_frame, waited};
 
 /// A worker with one process, and the folder that it runs in.
 struct Served {
@@ -66,9 +66,7 @@ impl Served {
     }
 
     async fn error(&self) -> WireError {
-        let error = self.ask(&json!({})).await.unwrap_err();
-        let CallError::Failed(error) = error else { panic!("{error:?}") };
-        error
+        failed(self.ask(&json!({})).await)
     }
 
     /// The process ids of those that have been started.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
-use redcall_client::{Client, Code};
+use redcall_client::{CallError, Client, Code, WireError};
 use redcall_testkit::eventually;
 use redcall_tests::{Bench, Program, RunningWorker, binary};
 use redcall_worker::Worker;
@@ -38,6 +38,15 @@ pub(crate) fn error_frame(id: &str, code: Code, message: &str, rest: &str) -> St
     let (key, message) = (response_key(id), Value::from(message));
     format!(r#"{{"id":"{id}","response_key":"{key}","type":"error","seq":1,"attempt":1,"#)
         + &format!(r#""error":{{"code":"{code}","message":{message}{rest}}}}}"#)
+}
+
+/// The error with which a call ended that was queued.
+#[track_caller]
+pub(crate) fn failed<T: std::fmt::Debug>(called: Result<T, CallError>) -> WireError {
+    match called.unwrap_err() {
+        CallError::Failed(error) => error,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// The frame of an answer.

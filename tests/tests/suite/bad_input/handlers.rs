@@ -1,13 +1,13 @@
 //! What a handler cannot do with its data, or does wrong: the caller hears it, the worker goes on.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
-use redcall_client::{CallError, Code};
+use redcall_client::Code;
 use redcall_tests::Bench;
 use redcall_worker::{HandlerError, Json, Request, Worker};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::support::{Foreign, WAYS, error_frame, waited};
+use crate::support::{Foreign, WAYS, error_frame, failed, waited};
 
 #[derive(Deserialize)]
 struct Order {
@@ -120,8 +120,7 @@ async fn a_handlers_error_reaches_the_caller_with_its_data() {
 #[tokio::test]
 async fn our_client_gives_a_handlers_error_with_code_message_and_data() {
     let foreign = foreign().await;
-    let error = foreign.client.call_and_wait("refuse", &Value::Null).await.unwrap_err();
-    let CallError::Failed(error) = error else { panic!("{error:?}") };
+    let error = failed(foreign.client.call_and_wait("refuse", &Value::Null).await);
     assert_eq!((error.code, &*error.message), (Code::HandlerFailed, "no \"more\"\n"));
     assert_eq!((error.data.unwrap().get(), error.attempt), (r#"{"left":0}"#, Some(1)));
 }

@@ -1,9 +1,10 @@
 //! `python/redcall_process.py`: the functions of a module as jobs.
 
-use redcall_client::{CallError, Code, Update, WireError};
+use redcall_client::{Code, Update, WireError};
 use serde_json::{Value, json};
 
 use super::Served;
+use crate::support::failed;
 
 const MODULE: &str = r#"
 import threading
@@ -39,9 +40,7 @@ async fn served() -> Served {
 }
 
 async fn error(served: &Served, data: Value) -> WireError {
-    let error = served.ask(&data).await.unwrap_err();
-    let CallError::Failed(error) = error else { panic!("{error:?}") };
-    error
+    failed(served.ask(&data).await)
 }
 
 #[tokio::test]
