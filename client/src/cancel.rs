@@ -8,11 +8,12 @@ use redcall_common::error::Code;
 use redcall_common::name::{is_id, is_queue};
 use redcall_common::store::keys::QueueKeys;
 use redcall_common::store::{Cancellation, Withdrawn};
+use redcall_common::time::millis;
 use tokio::time::{Instant, timeout};
 
 use crate::client::Client;
 use crate::error::CallError;
-use crate::request::{left_until, millis};
+use crate::request::left_until;
 use crate::ticket::Ticket;
 
 /// How long after its time a request may still come to a worker, because the one that had it died.

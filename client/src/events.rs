@@ -13,7 +13,7 @@ mod reader;
 mod stream;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use redcall_common::error::Code;
 use redcall_common::event::{self, EMERGENCY, EventId, Kind, NewEvent};
@@ -25,8 +25,10 @@ use tokio::sync::mpsc;
 use crate::client::Client;
 use place::Place;
 use reader::{Command, Reader};
+use redcall_common::time::unix_ms;
 
 pub use group::{GroupMember, Shared};
+use stream::Kinds;
 pub use stream::{EventStream, Followed};
 
 /// Why an event could not be published, or a topic not be followed.
@@ -132,7 +134,7 @@ impl Client {
             all.push((emergency.as_str(), NewEvent { origin: Some(topic), ..event.clone() }));
         }
         all.push((key.as_str(), event));
-        let kept = Kept { max: events.settings.max, age: events.settings.age };
+        let kept = Kept::from(&events.settings);
         Ok(self.inner.link.publish(&all, kept, events.within).await?)
     }
 
@@ -154,7 +156,12 @@ impl Client {
     /// # Ok(()) }
     /// ```
     pub fn events(&self, topic: &str) -> Follow {
-        Follow { client: self.clone(), topic: topic.to_owned(), from: From::Now, kinds: Vec::new() }
+        Follow {
+            client: self.clone(),
+            topic: topic.to_owned(),
+            from: From::Now,
+            kinds: Kinds::default(),
+        }
     }
 }
 
@@ -164,7 +171,7 @@ pub struct Follow {
     client: Client,
     topic: String,
     from: From,
-    kinds: Vec<Kind>,
+    kinds: Kinds,
 }
 
 /// Where to begin.
@@ -178,9 +185,7 @@ enum From {
 impl Follow {
     /// Begins with what was published at `time` or later, by Redis's clock, as far as it is kept.
     pub fn since(mut self, time: SystemTime) -> Self {
-        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-        self.from = From::Time(EventId::before(ms));
+        self.from = From::Time(EventId::before(unix_ms(time)));
         self
     }
 
@@ -192,7 +197,7 @@ impl Follow {
 
     /// Only events of this kind; called again, of this one as well. [`Kind::ANY`] is all of them.
     pub fn kind(mut self, kind: Kind) -> Self {
-        self.kinds.push(kind);
+        self.kinds.add(kind);
         self
     }
 
@@ -202,7 +207,7 @@ impl Follow {
     ///
     /// [`EventError::Topic`], or that of Redis; within `redis.response_timeout`. Dropping the
     /// future is harmless.
-    pub async fn follow(mut self) -> Result<EventStream, EventError> {
+    pub async fn follow(self) -> Result<EventStream, EventError> {
         let topic = named(&self.topic)?;
         let key = self.client.inner.keys.events(topic);
         let events = &self.client.inner.events;
@@ -214,9 +219,6 @@ impl Follow {
                 Place::at_end(&look)
             }
         };
-        if self.kinds.contains(&Kind::ANY) {
-            self.kinds.clear();
-        }
         let (stream, follower) = stream::new(self.client.clone(), self.kinds, place.at);
         // The reader lives as long as the client, which the stream holds.
         let _ = events.reader.send(Command::Follow { key, place, follower });

@@ -21,6 +21,7 @@ use crate::cancel::Origin;
 use crate::client::{Client, Route};
 use crate::error::CallError;
 use crate::sender::Load;
+use redcall_common::time::{millis, unix_ms};
 
 /// The longest time for which a request may be put off.
 const LONGEST_DELAY: Duration = Duration::from_secs(100 * 365 * 86_400);
@@ -138,8 +139,7 @@ impl Request {
     /// Puts the request off until `time`, else as [`Request::delay`]. By the clock of Redis; a time
     /// that has passed means now.
     pub fn at(self, time: SystemTime) -> Self {
-        let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        self.at_ms(millis(since_epoch))
+        self.at_ms(unix_ms(time))
     }
 
     /// As [`Request::at`], in ms since the epoch.
@@ -383,8 +383,4 @@ pub(crate) fn deadline_in(within: Duration) -> Instant {
 
 pub(crate) fn left_until(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
-}
-
-pub(crate) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

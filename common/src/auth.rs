@@ -18,6 +18,7 @@ pub use frame::{Call, FrameClaims, Seal, Signer};
 pub use message::Claims;
 use message::feed;
 
+use crate::digest::hex;
 use crate::settings::{AuthKey, AuthSettings};
 
 /// The farthest that a signature may reach into the future, ms.
@@ -185,10 +186,6 @@ pub fn is_pattern(pattern: &str) -> bool {
     let start = pattern.strip_suffix('*').unwrap_or(pattern);
     let form = |c: char| c != '*' && !c.is_control() && !c.is_whitespace();
     !pattern.is_empty() && start.chars().all(form)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The 32 bytes that `hex` writes; only in lower case, so that each signature has one form.

@@ -7,27 +7,32 @@ use sha2::{Digest, Sha256};
 /// Of the bytes of `data` as the caller wrote them: two calls with other data are not the same.
 #[must_use]
 pub fn of_data(data: &str) -> String {
-    hex(&[data])
+    of_parts(&[data])
 }
 
 /// Of a job's name and an idempotency key, with a line feed between them (no name holds one).
 #[must_use]
 pub fn of_call(name: &str, idempotency_key: &str) -> String {
-    hex(&[name, "\n", idempotency_key])
+    of_parts(&[name, "\n", idempotency_key])
 }
 
 /// Of a job's name and its data, with a line feed between them: its uniqueness window.
 #[must_use]
 pub fn of_job(name: &str, data: &str) -> String {
-    hex(&[name, "\n", data])
+    of_parts(&[name, "\n", data])
 }
 
-fn hex(parts: &[&str]) -> String {
+fn of_parts(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update(part);
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize())
+}
+
+/// Lower-case hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::name::is_queue;
+use crate::time::now_ms;
 
 /// The topic on which events of an emergency kind go out as well.
 pub const EMERGENCY: &str = "emergency";
@@ -161,13 +161,6 @@ impl<'a> NewEvent<'a> {
         fields.extend(self.origin.map(|origin| ("origin", origin.to_owned())));
         fields
     }
-}
-
-/// The wall clock, Unix time in ms.
-#[must_use]
-pub fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The machine's monotonic clock, ns, and greater each time: it orders what a process publishes,

@@ -19,6 +19,7 @@
 //! | [`safety`] | whether Redis keeps what it is given |
 //! | [`settings`] | the settings file |
 //! | [`store`] | the only door to Redis |
+//! | [`time`] | times as they are written |
 //!
 //! Nothing belongs here that only one end uses.
 
@@ -40,3 +41,4 @@ pub mod request;
 pub mod safety;
 pub mod settings;
 pub mod store;
+pub mod time;

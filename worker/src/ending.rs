@@ -14,6 +14,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::handler::{Ending, HandlerError};
 use crate::job::Job;
+use redcall_common::time::millis;
 
 /// Longest message of a handler's error, bytes.
 const MAX_MESSAGE: usize = 16 << 10;
@@ -80,11 +81,7 @@ fn failed(job: &Job, failure: HandlerError, seq: u64) -> Outcome {
     let request = &job.request;
     if let Some(delay) = retry_in(job, error.code, retry_after) {
         tracing::info!(id = request.id, name = request.name, ?delay, "it is tried again");
-        let notice = Notice {
-            attempt: job.attempt(),
-            error: &error,
-            retry_in_ms: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
-        };
+        let notice = Notice { attempt: job.attempt(), error: &error, retry_in_ms: millis(delay) };
         let notice = request.reply.clone().zip(to_raw_value(&notice).ok()).map(|(reply, data)| {
             let head = job.head(&reply.response_key);
             let frame = head.data(FrameType::Progress, seq, Some(&data));

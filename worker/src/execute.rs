@@ -19,6 +19,7 @@ use crate::ending::{Ended, give_up};
 use crate::handler::{Handler, HandlerError};
 use crate::job::{Event, Job};
 use crate::request::{ProgressError, Request};
+use redcall_common::time::millis;
 
 /// How long Redis is waited for before it is asked again.
 const WITHIN: Duration = Duration::from_secs(1);
@@ -117,7 +118,7 @@ async fn claim(job: &Job) -> Result<(), Instead> {
         data: &data,
         deadline_ms: left.map(|left| {
             // A budget may be any number.
-            now_ms.saturating_add(u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
+            now_ms.saturating_add(millis(left))
         }),
         reply: request.reply.as_ref(),
     };

@@ -1,12 +1,11 @@
 //! What waits for long, what nobody takes over, what has died.
 
-use std::time::Duration;
-
 use redcall_client::{Inspector, QueueInfo, Settings, StoreError};
 use redcall_common::finding::{Finding, Level};
 
 use super::workers::listed;
 use crate::output::{line, time};
+use redcall_common::time::millis;
 
 /// From when on a queue counts as behind.
 const OLD_MS: u64 = 60_000;
@@ -113,8 +112,4 @@ pub(super) async fn leases(
     let cure = "Start a worker that listens on that queue; if one does, its log says what keeps \
                 it from taking over.";
     Ok(Finding::new(CHECK, Level::Problem, what, means, cure))
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -7,6 +7,7 @@ use redcall_common::finding::{Finding, Level};
 use redcall_common::safety;
 use redcall_common::store::embedded::find_server;
 use redcall_common::store::{Clock, ServerInfo};
+use redcall_common::time::millis;
 
 /// The oldest version that has what is used: sharded messages above all.
 const OLDEST: (u32, u32) = (7, 0);
@@ -121,7 +122,7 @@ fn clock(Clock { ahead_ms, round_trip }: Clock) -> Finding {
     let apart = ahead_ms.unsigned_abs();
     let what = format!("Redis is {apart} ms {which} this machine");
     // It is known no better than that.
-    let doubt = u64::try_from(round_trip.as_millis()).unwrap_or(u64::MAX);
+    let doubt = millis(round_trip);
     if apart <= APART_MS.saturating_add(doubt) {
         return Finding::ok(CHECK, what);
     }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use redcall_common::event::{Event, EventId, Kind};
+use redcall_common::event::{Event, EventId};
 use redcall_common::name::{is_id, new_id};
 use redcall_common::store::{Member, StoreError};
 use tokio::time::timeout;
 
-use super::stream::EventStream;
+use super::stream::{EventStream, Kinds};
 use super::{EventError, Follow, From, named};
 use crate::client::Client;
 
@@ -39,7 +39,7 @@ pub enum Shared {
 pub struct GroupMember {
     client: Client,
     member: Member,
-    kinds: Vec<Kind>,
+    kinds: Kinds,
     /// Brings what is published: only that something is.
     news: EventStream,
     ready: Option<Shared>,
@@ -64,7 +64,7 @@ impl Follow {
             From::Time(at) | From::Event(at) => Some(at),
         };
         let (client, kinds) = (self.client.clone(), self.kinds.clone());
-        let news = Self { kinds: Vec::new(), from: From::Now, ..self }.follow().await?;
+        let news = Self { kinds: Kinds::default(), from: From::Now, ..self }.follow().await?;
         let claim_after = CLAIM_AFTER;
         let member = Member { key, group: group.to_owned(), id: new_id(), from, claim_after };
         client.inner.link.join(&member, client.inner.events.within).await?;
@@ -122,7 +122,7 @@ impl GroupMember {
         loop {
             let share = self.client.inner.link.share(&self.member, within).await?;
             let event = match share.entry {
-                Some((_, Some(event))) if self.wants(event.kind) => Some(event),
+                Some((_, Some(event))) if self.kinds.has(event.kind) => Some(event),
                 Some((id, _)) => {
                     self.client.inner.link.done(&self.member, id, within).await?;
                     if share.missed.is_none() {
@@ -141,9 +141,5 @@ impl GroupMember {
                 None => event,
             });
         }
-    }
-
-    fn wants(&self, kind: Kind) -> bool {
-        self.kinds.is_empty() || self.kinds.contains(&Kind::ANY) || self.kinds.contains(&kind)
     }
 }

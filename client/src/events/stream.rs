@@ -32,6 +32,22 @@ pub enum Followed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Missed(pub(crate) Option<u64>);
 
+/// Which kinds are wanted.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Kinds(Vec<Kind>);
+
+impl Kinds {
+    /// Wants this one, and those that were added before.
+    pub(super) fn add(&mut self, kind: Kind) {
+        self.0.push(kind);
+    }
+
+    /// Whether this one is wanted: all are, if none or [`Kind::ANY`] was added.
+    pub(super) fn has(&self, kind: Kind) -> bool {
+        self.0.is_empty() || self.0.contains(&Kind::ANY) || self.0.contains(&kind)
+    }
+}
+
 type Item = Result<Followed, StoreError>;
 
 /// The events of one topic, as they come. Made by [`crate::Follow::follow`].
@@ -49,12 +65,12 @@ pub struct EventStream {
 pub(crate) struct Follower {
     /// Behind which event it goes on.
     pub(super) after: EventId,
-    kinds: Vec<Kind>,
+    kinds: Kinds,
     items: mpsc::Sender<Item>,
     is_full: Arc<AtomicBool>,
 }
 
-pub(super) fn new(client: Client, kinds: Vec<Kind>, after: EventId) -> (EventStream, Follower) {
+pub(super) fn new(client: Client, kinds: Kinds, after: EventId) -> (EventStream, Follower) {
     let (sender, items) = mpsc::channel(QUEUE);
     let is_full = Arc::<AtomicBool>::default();
     let follower = Follower { after, kinds, items: sender, is_full: is_full.clone() };
@@ -120,9 +136,7 @@ impl Follower {
 
     /// Hands on an event, if it is one that is wanted; whether there was room.
     pub(super) fn hand(&mut self, id: EventId, event: Option<&Arc<Event>>) -> bool {
-        let is_wanted = |event: &&Arc<Event>| {
-            id > self.after && (self.kinds.is_empty() || self.kinds.contains(&event.kind))
-        };
+        let is_wanted = |event: &&Arc<Event>| id > self.after && self.kinds.has(event.kind);
         let handed = match event.filter(is_wanted) {
             Some(event) => self.put(Ok(Followed::Event(event.clone()))),
             None => true,

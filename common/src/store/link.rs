@@ -19,6 +19,7 @@ use tokio::time::{sleep, timeout};
 use super::connection::{Connector, Peer, hedged};
 use super::error::StoreError;
 use super::script::{self, Script};
+use crate::time::millis;
 
 /// How often the time is asked for: clocks drift, and a half-open connection is found.
 const ASK_EVERY: Duration = Duration::from_secs(5);
@@ -320,7 +321,7 @@ fn generation(state: &State) -> Option<u64> {
 /// Time of this process, ms; it never steps.
 fn monotonic_ms() -> u64 {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
+    millis(START.elapsed())
 }
 
 /// From our monotonic clock to that of Redis. Whatever Redis says of it must not end the process.

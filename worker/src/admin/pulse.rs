@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use redcall_common::settings::Settings;
+use redcall_common::time::millis;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// The loop may stand still that many leases ...
@@ -33,7 +34,7 @@ impl Pulse {
 
     /// The loop goes round.
     pub(crate) fn beat(&self) {
-        let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let now = millis(self.start.elapsed());
         self.last.store(now, Ordering::Relaxed);
         self.begun.store(true, Ordering::Relaxed);
     }

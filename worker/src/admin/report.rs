@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use redcall_common::time::millis;
 use serde::Serialize;
 
 /// Whether a worker consumes, and what is wrong if it does not. Goes out as JSON.
@@ -35,7 +36,7 @@ impl Report {
     }
 
     pub(crate) fn queue(&mut self, name: &str, seen_ago: Duration) {
-        let seen_ms_ago = u64::try_from(seen_ago.as_millis()).unwrap_or(u64::MAX);
+        let seen_ms_ago = millis(seen_ago);
         self.queues.insert(name.to_owned(), Seen { seen_ms_ago });
     }
 

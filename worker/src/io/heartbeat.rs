@@ -8,6 +8,7 @@ use redcall_common::store::keys::Keys;
 use redcall_common::store::{
     Beat, Control, Heartbeat, Link, Promoted, Released, StoreError, WorkerKeys,
 };
+use redcall_common::time::millis;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
@@ -70,7 +71,7 @@ impl Identity {
             concurrency: status.concurrency,
             running: status.running,
             overdue: status.overdue,
-            lease_ms: u64::try_from(status.lease.as_millis()).unwrap_or(u64::MAX),
+            lease_ms: millis(status.lease),
         };
         // Strings and numbers only: nothing here can fail to serialise.
         serde_json::to_string(&info).unwrap_or_default()

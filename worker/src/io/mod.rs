@@ -27,7 +27,7 @@ mod turn;
 
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use redcall_common::name::new_id;
 use redcall_common::settings::Settings;
@@ -47,6 +47,7 @@ use crate::stop::Stop;
 use dispatcher::Dispatcher;
 use heartbeat::{Identity, Told};
 use queue::Queue;
+use redcall_common::time::now_ms;
 use schedules::Schedules;
 
 /// How long an operation at Redis waits for a connection before it is tried again.
@@ -154,12 +155,11 @@ async fn serve(
 impl Identity {
     fn new(settings: &Settings, mapping: &Mapping) -> Self {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             id: new_id(),
             name: settings.worker.name.clone().unwrap_or_else(|| host.clone()),
             host,
-            started_at: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            started_at: now_ms(),
             names: mapping.names(),
         }
     }

@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
-use redcall_common::event::{HEARTBEAT, Kind, NewEvent, now_ms};
+use redcall_common::event::{HEARTBEAT, Kind, NewEvent};
 use redcall_common::settings::Settings;
 use redcall_common::store::keys::Keys;
 use redcall_common::store::{Kept, Link};
+use redcall_common::time::now_ms;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -22,7 +23,7 @@ pub(super) fn spawn(settings: &Settings, identity: &Identity, link: &Arc<Link>) 
     let mut task = JoinSet::new();
     let Some(every) = settings.events.heartbeat else { return task };
     let key = Keys::new(&settings.redis.prefix).events(HEARTBEAT);
-    let kept = Kept { max: settings.events.max, age: settings.events.age };
+    let kept = Kept::from(&settings.events);
     let (identity, link) = (identity.clone(), link.clone());
     task.spawn(async move {
         let mut ticks = interval(every);

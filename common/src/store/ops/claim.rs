@@ -11,6 +11,7 @@ use crate::store::error::StoreError;
 use crate::store::keys::QueueKeys;
 use crate::store::link::Link;
 use crate::store::script::{CLAIM, UNIQUE};
+use crate::time::millis;
 
 /// How long the record of a call is kept that does not end: longer than any of its workers lives.
 const RUNNING_TTL: Duration = Duration::from_secs(30 * 86_400);
@@ -108,7 +109,7 @@ impl Link {
         within: Duration,
     ) -> Result<bool, StoreError> {
         let mut call = UNIQUE.call(&[&keys.unique(kind)]);
-        let window = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
+        let window = millis(window);
         call.arg(id).arg(at_ms.unwrap_or(0)).arg(window);
         first(self.run(&UNIQUE, &call, within).await?)
     }

@@ -15,6 +15,7 @@ use crate::store::error::StoreError;
 use crate::store::keys::QueueKeys;
 use crate::store::link::Link;
 use crate::store::script::{CYCLE, PLAIN, Script};
+use crate::time::millis;
 
 /// A worker's key names on one queue, made once.
 #[derive(Debug, Clone)]
@@ -80,7 +81,7 @@ impl WorkerKeys {
             list,
             worker: worker.into(),
             dead_max,
-            dead_age_ms: u64::try_from(dead_age.as_millis()).unwrap_or(u64::MAX),
+            dead_age_ms: millis(dead_age),
             queue,
         }
     }

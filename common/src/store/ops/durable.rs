@@ -9,6 +9,7 @@ use crate::durability::Durability;
 use crate::store::error::StoreError;
 use crate::store::keys::QueueKeys;
 use crate::store::link::Link;
+use crate::time::millis;
 
 /// How long the key is kept that each question writes.
 const MARK_TTL_MS: u64 = 60_000;
@@ -26,7 +27,7 @@ impl Link {
         level: Durability,
         within: Duration,
     ) -> Result<bool, StoreError> {
-        let ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX).max(1);
+        let ms = millis(within).max(1);
         let mut pipe = redis::pipe();
         // Redis waits for what this very connection has written last; it comes after the rest.
         pipe.cmd("SET").arg(keys.durable()).arg("").arg("PX").arg(MARK_TTL_MS).ignore();

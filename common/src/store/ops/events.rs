@@ -1,17 +1,18 @@
 //! `events.lua`: read a topic; and publishing on one, which is plain commands.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 
-use super::{Whole, read};
+use super::{Entry, Whole, read};
 use crate::event::{Event, EventId, NewEvent};
 use crate::limits::COMMAND_BYTES;
+use crate::settings::EventSettings;
 use crate::store::error::StoreError;
 use crate::store::link::Link;
 use crate::store::script::EVENTS;
+use crate::time::millis;
 
 /// How much of a topic is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +40,12 @@ pub struct Look {
     pub whole: bool,
 }
 
+impl From<&EventSettings> for Kept {
+    fn from(settings: &EventSettings) -> Self {
+        Self { max: settings.max, age: settings.age }
+    }
+}
+
 impl Link {
     /// Publishes an event on the topics of these streams, in this order. Returns its entry in the
     /// last one.
@@ -57,7 +64,7 @@ impl Link {
         for (key, event) in events {
             pipe.cmd("XADD").arg(key).arg("MAXLEN").arg("~").arg(kept.max).arg("*");
             pipe.arg(event.fields());
-            let age = u64::try_from(kept.age.as_millis()).unwrap_or(u64::MAX);
+            let age = millis(kept.age);
             pipe.cmd("PEXPIRE").arg(key).arg(age).ignore();
         }
         let ids: Vec<String> = self.with(within, async |conn| pipe.query_async(conn).await).await?;
@@ -83,9 +90,13 @@ impl Link {
 
 fn call(key: &str, from: Option<EventId>, most: usize) -> redis::Cmd {
     let mut call = EVENTS.call(&[key]);
-    let from = from.map_or_else(|| "$".to_owned(), |from| from.to_string());
-    call.arg(from).arg(most).arg(COMMAND_BYTES);
+    call.arg(position(from)).arg(most).arg(COMMAND_BYTES);
     call
+}
+
+/// A place in a stream as a command takes it; `None`: its end.
+pub(super) fn position(from: Option<EventId>) -> String {
+    from.map_or_else(|| "$".to_owned(), |from| from.to_string())
 }
 
 /// As [`Link::look`], over a connection.
@@ -98,12 +109,9 @@ pub(super) async fn look_over(
     look(EVENTS.run(conn, &call(key, Some(from), most)).await?)
 }
 
-/// The entries of a stream, as commands return them.
-pub(super) type Entries = Vec<(String, HashMap<Vec<u8>, Vec<u8>>)>;
-
 /// Reads the script's answer.
 pub(super) fn look(value: Value) -> Result<Look, StoreError> {
-    type Raw = (String, Whole, Whole, String, Entries, i64);
+    type Raw = (String, Whole, Whole, String, Vec<Entry>, i64);
     let (top, added, length, first, entries, whole): Raw = read("events", value)?;
     Ok(Look {
         top: id(&top)?,
@@ -119,7 +127,7 @@ fn id(text: &str) -> Result<EventId, StoreError> {
     text.parse().map_err(|_| StoreError::Unexpected("events"))
 }
 
-pub(super) fn events(entries: Entries) -> Result<Vec<(EventId, Option<Event>)>, StoreError> {
+pub(super) fn events(entries: Vec<Entry>) -> Result<Vec<(EventId, Option<Event>)>, StoreError> {
     let read = |(entry, fields): (String, _)| {
         let id = id(&entry)?;
         Ok((id, Event::read(id, fields)))

@@ -1,16 +1,16 @@
 //! `group.lua`: the next event for one member of a group; and acknowledging it.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use redis::Value;
 
-use super::events::events;
-use super::read;
+use super::events::{events, position};
+use super::{Entry, read};
 use crate::event::{Event, EventId};
 use crate::store::error::StoreError;
 use crate::store::link::Link;
 use crate::store::script::GROUP;
+use crate::time::millis;
 
 /// A member of a group.
 #[derive(Debug, Clone)]
@@ -79,18 +79,17 @@ impl Link {
 }
 
 fn call(member: &Member) -> redis::Cmd {
-    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let mut call = GROUP.call(&[&member.key]);
-    let from = member.from.map_or_else(|| "$".to_owned(), |from| from.to_string());
-    call.arg(&member.group).arg(&member.id).arg(from).arg(ms(member.claim_after));
+    let from = position(member.from);
+    call.arg(&member.group).arg(&member.id).arg(from).arg(millis(member.claim_after));
     // Who waits for events asks twice in the time after which they are taken over.
-    call.arg(ms(member.claim_after).saturating_mul(10));
+    call.arg(millis(member.claim_after).saturating_mul(10));
     call
 }
 
 /// Reads the script's answer.
 pub(super) fn share(value: Value) -> Result<Share, StoreError> {
-    type Raw = (i64, Option<(String, HashMap<Vec<u8>, Vec<u8>>)>, i64);
+    type Raw = (i64, Option<Entry>, i64);
     let (missed, entry, again): Raw = read("group", value)?;
     let mut entries = events(entry.into_iter().collect())?;
     let missed = (missed != 0).then(|| u64::try_from(missed).ok());

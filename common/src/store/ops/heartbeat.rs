@@ -9,6 +9,7 @@ use crate::store::error::StoreError;
 use crate::store::keys::QueueKeys;
 use crate::store::link::Link;
 use crate::store::script::HEARTBEAT;
+use crate::time::millis;
 
 /// What a worker says of itself on one queue.
 #[derive(Debug)]
@@ -65,7 +66,7 @@ impl Link {
             &workers, &names, &info, &parked, &live, &leases, &schedule, &later, &paused,
             &cancelled, &limited,
         ]);
-        let lease_ms = u64::try_from(beat.lease.as_millis()).unwrap_or(u64::MAX);
+        let lease_ms = millis(beat.lease);
         call.arg(beat.worker).arg(lease_ms).arg(beat.info).arg(keys.base()).arg(beat.names);
         let (now, heard) = heard(self.run(&HEARTBEAT, &call, within).await?)?;
         self.set_clock(now);

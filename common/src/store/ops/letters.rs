@@ -1,11 +1,9 @@
 //! `letters.lua`: read dead letters; and taking them away, which is a plain command.
 
-use std::collections::HashMap;
-
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 
-use super::read;
+use super::{Entry, read};
 use crate::limits::COMMAND_BYTES;
 use crate::store::dead::DeadLetter;
 use crate::store::error::StoreError;
@@ -48,8 +46,7 @@ pub(in crate::store) async fn letters(
 
 /// Reads the script's answer.
 pub(super) fn portion(value: Value) -> Result<Portion, StoreError> {
-    type Entries = Vec<(String, HashMap<Vec<u8>, Vec<u8>>)>;
-    let (entries, whole): (Entries, i64) = read("letters", value)?;
+    let (entries, whole): (Vec<Entry>, i64) = read("letters", value)?;
     let letters = entries.into_iter().map(|(entry, fields)| DeadLetter::read(entry, fields));
     Ok(Portion { letters: letters.collect(), whole: whole == 1 })
 }

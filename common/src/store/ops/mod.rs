@@ -48,6 +48,8 @@ pub use watch::EventWatch;
 pub(super) use letters::{LETTERS_AT_ONCE, Range, letters, remove};
 pub(super) use revive::{Revival, Revived, revive};
 
+use std::collections::HashMap;
+
 use redis::Value;
 
 use super::error::StoreError;
@@ -55,6 +57,9 @@ use super::error::StoreError;
 /// A number that is none below zero, nor a fraction: the driver would wrap the one and cut the
 /// other, and make a huge count of -1.
 struct Whole(u64);
+
+/// An entry of a stream, as commands return it: its id, and its fields.
+type Entry = (String, HashMap<Vec<u8>, Vec<u8>>);
 
 impl redis::FromRedisValue for Whole {
     fn from_redis_value(value: Value) -> Result<Self, redis::ParsingError> {

@@ -8,6 +8,7 @@ use redis::Cmd;
 use crate::error::Code;
 use crate::request::ReplyTo;
 use crate::store::keys::QueueKeys;
+use crate::time::millis;
 
 /// The end of one request's run.
 #[derive(Debug)]
@@ -192,8 +193,4 @@ fn describe<'a>(
             ("unknown", of(answer), name.into(), keys.len().to_string().into())
         }
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -13,6 +13,7 @@ use crate::store::error::StoreError;
 use crate::store::keys::QueueKeys;
 use crate::store::link::Link;
 use crate::store::script::PROBE;
+use crate::time::millis;
 
 /// How long what belongs to a probe lies at Redis at most.
 const TTL: Duration = Duration::from_secs(60);
@@ -40,7 +41,7 @@ impl Link {
     ) -> Result<(), StoreError> {
         let own = &keys.queue;
         let mut call = PROBE.call(&[own.queue(), keys.leases.clone(), own.live()]);
-        call.arg(envelope).arg(u64::try_from(TTL.as_millis()).unwrap_or(u64::MAX));
+        call.arg(envelope).arg(millis(TTL));
         put(self.run(&PROBE, &call, within).await?)
     }
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::request::Request;
+use redcall_common::time::millis;
 
 /// A message to the process.
 #[derive(Serialize)]
@@ -124,8 +125,7 @@ pub(super) fn request(id: u64, request: &Request) -> Vec<u8> {
             wrapped.as_deref().ok()
         }
     };
-    let budget_ms =
-        request.remaining().map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+    let budget_ms = request.remaining().map(millis);
     let (attempt, headers) = (request.attempt(), request.headers());
     let job = Some(Job { id: request.id(), attempt, budget_ms, headers });
     line(&Message { jsonrpc: "2.0", id: Some(id), method: request.name(), params, job })
