@@ -37,7 +37,7 @@ pub use events::{Kept, Look};
 pub use frame::Pushed;
 pub use group::{Member, Share};
 pub use heartbeat::{Beat, Heartbeat};
-pub use outcome::{EndedCall, Outcome, Settlement};
+pub use outcome::{EndedCall, Extra, Outcome, Settlement, StateChange};
 pub use place::{Idempotency, Placed, Placement};
 pub use pop::{BlockingPop, Unblocker};
 pub use promote::Promoted;
