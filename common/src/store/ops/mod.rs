@@ -26,6 +26,7 @@ mod response;
 mod revive;
 mod seen;
 mod served;
+mod state;
 mod tick;
 mod watch;
 
@@ -42,6 +43,7 @@ pub use place::{Idempotency, Placed, Placement};
 pub use pop::{BlockingPop, Unblocker};
 pub use promote::Promoted;
 pub use release::Released;
+pub use state::InstanceState;
 pub use tick::{Tick, Ticked};
 pub use watch::EventWatch;
 
