@@ -161,7 +161,7 @@ async fn unless_interrupted<T>(
     }
 }
 
-fn usage(error: &dyn std::error::Error) -> Failure {
+pub(crate) fn usage(error: &dyn std::error::Error) -> Failure {
     let message = format!("the data is not JSON: {error}");
     let json = json(Code::InvalidData.as_str(), &message);
     let help = "Quote it for the shell, such as '{\"a\": 1}' or '\"text\"'.";
@@ -171,6 +171,7 @@ fn usage(error: &dyn std::error::Error) -> Failure {
 fn print(update: Update) {
     match update {
         Update::Restarted { attempt } => println!("{{\"restarted\":{attempt}}}"),
+        Update::Pending(data) => println!("{{\"pending\":{data}}}"),
         Update::Progress(data) => println!("{{\"progress\":{data}}}"),
         Update::Chunk(data) => println!("{{\"chunk\":{data}}}"),
         Update::Done(response) => println!("{{\"result\":{}}}", response.data),

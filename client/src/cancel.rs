@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use redcall_common::error::Code;
+use redcall_common::error::{Code, WireError};
 use redcall_common::name::{is_id, is_queue};
 use redcall_common::store::keys::QueueKeys;
 use redcall_common::store::{Cancellation, Withdrawn};
@@ -105,7 +105,12 @@ impl Client {
         let within = self.inner.timeout;
         let requests = [request];
         let cancelling = self.inner.link.cancel(keys, &requests, within);
-        let found = timeout(within, cancelling).await.map_err(|_| CallError::unheard())??;
+        let cancelled = timeout(within, cancelling).await.map_err(|_| CallError::unheard())??;
+        let (found, ended) = cancelled;
+        for ended in &ended {
+            let error = WireError::new(Code::Cancelled, "the call was cancelled");
+            self.notify(ended, Err(&error)).await;
+        }
         Ok(found.first().copied().unwrap_or(Cancellation::Unseen))
     }
 }

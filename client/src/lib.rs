@@ -13,6 +13,7 @@
 //! | `pending.rs` | who waits for what |
 //! | `replies.rs` | the reading of answers |
 //! | `listen.rs` | the channels of submitted requests |
+//! | `settle.rs` | answering what a handler has put off |
 //! | `ticket.rs`, `stream.rs` | waiting later, following |
 //! | `error.rs` | [`CallError`] |
 //!
@@ -37,6 +38,7 @@ mod request;
 mod response;
 mod send;
 mod sender;
+mod settle;
 mod stream;
 mod ticket;
 
@@ -46,13 +48,16 @@ pub use events::{EventError, EventStream, Follow, Followed, GroupMember, Shared}
 pub use redcall_common::durability::Durability;
 pub use redcall_common::error::{Code, Retry, WireError};
 pub use redcall_common::event::{Event, EventId, Kind};
+pub use redcall_common::result_kind::ResultKind;
 pub use redcall_common::settings::{Settings, SettingsError};
 pub use redcall_common::store::dead::{
     DeadLetter, DeadLetters, DeadPage, DeadRef, DeadReport, DeadSelection, DeadSkip, Run,
 };
 pub use redcall_common::store::inspect::{Inspector, Overdue, QueueInfo, WorkerInfo};
 pub use redcall_common::store::{Cancellation, StoreError};
+pub use redcall_common::token::{NoToken, SettlementToken};
 pub use request::Request;
 pub use response::{Receipt, Response};
+pub use settle::SettleError;
 pub use stream::{FrameStream, Update};
 pub use ticket::Ticket;

@@ -30,6 +30,8 @@ pub enum Update {
         /// Which run this is, counted from 1.
         attempt: u32,
     },
+    /// Its handler has put the answer off, and says this meanwhile.
+    Pending(Box<RawValue>),
     /// The handler says how far it is.
     Progress(Box<RawValue>),
     /// A part of the answer.
@@ -129,7 +131,11 @@ impl FrameStream {
         }
         let data = || frame.data.clone().unwrap_or_else(|| RawValue::NULL.to_owned());
         let update = match frame.kind {
-            FrameType::Pending => Update::Restarted { attempt: frame.attempt },
+            // A run that is not the first begins with one that says nothing.
+            FrameType::Pending if frame.seq <= 1 && frame.attempt > 1 && frame.data.is_none() => {
+                Update::Restarted { attempt: frame.attempt }
+            }
+            FrameType::Pending => Update::Pending(data()),
             FrameType::Progress => Update::Progress(data()),
             FrameType::Chunk => Update::Chunk(data()),
             FrameType::Result | FrameType::Error => {

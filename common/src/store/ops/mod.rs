@@ -7,6 +7,7 @@ mod cycle;
 mod durable;
 mod enqueue;
 mod events;
+mod expire;
 mod frame;
 pub mod fuzzing;
 mod group;
@@ -26,6 +27,7 @@ mod response;
 mod revive;
 mod seen;
 mod served;
+mod settle;
 mod tick;
 mod watch;
 
@@ -42,6 +44,7 @@ pub use place::{Idempotency, Placed, Placement};
 pub use pop::{BlockingPop, Unblocker};
 pub use promote::Promoted;
 pub use release::Released;
+pub use settle::{EndedLater, ForLater, Pending, SettledLater};
 pub use tick::{Tick, Ticked};
 pub use watch::EventWatch;
 
