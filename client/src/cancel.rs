@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use redcall_common::error::{Code, WireError};
+use redcall_common::error::Code;
 use redcall_common::name::{is_id, is_queue};
 use redcall_common::store::keys::QueueKeys;
 use redcall_common::store::{Cancellation, Withdrawn};
@@ -107,10 +107,7 @@ impl Client {
         let cancelling = self.inner.link.cancel(keys, &requests, within);
         let cancelled = timeout(within, cancelling).await.map_err(|_| CallError::unheard())??;
         let (found, ended) = cancelled;
-        for ended in &ended {
-            let error = WireError::new(Code::Cancelled, "the call was cancelled");
-            self.notify(ended, Err(&error)).await;
-        }
+        self.inner.results.tell_cancelled(&self.inner.link, &ended, within).await;
         Ok(found.first().copied().unwrap_or(Cancellation::Unseen))
     }
 }

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use redcall_common::auth::Signer;
 use redcall_common::error::{Code, WireError};
-use redcall_common::event::{COMMAND_RESULT, Kind};
+use redcall_common::event::{COMMAND_RESULT, Kind, NewEvent};
 use redcall_common::frame::{FrameHead, FrameType};
+use redcall_common::limits::Limits;
 use redcall_common::name::new_id;
 use redcall_common::result_kind::command_result;
-use redcall_common::store::{EndedLater, Pending, SettledLater, StoreError};
+use redcall_common::store::keys::Keys;
+use redcall_common::store::{EndedLater, Kept, Link, Pending, SettledLater, StoreError};
 use redcall_common::token::SettlementToken;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -163,16 +165,47 @@ impl Client {
         signer.map(Some).ok_or_else(|| SettleError::NoKey(key.clone()))
     }
 
-    /// Publishes what became of it. The frame is the truth: if this fails, only the log says so.
-    pub(crate) async fn notify(&self, ended: &EndedLater, result: Result<&RawValue, &WireError>) {
+    /// Publishes what became of it.
+    async fn notify(&self, ended: &EndedLater, result: Result<&RawValue, &WireError>) {
+        let results = &self.inner.results;
+        results.tell(&self.inner.link, ended, result, self.inner.timeout).await;
+    }
+}
+
+/// Where it is published what became of commands.
+#[derive(Clone)]
+pub(crate) struct Results {
+    key: String,
+    kept: Kept,
+    most: usize,
+}
+
+impl Results {
+    pub(crate) fn new(keys: &Keys, kept: Kept, limits: &Limits) -> Self {
+        Self { key: keys.events(COMMAND_RESULT), kept, most: limits.frame }
+    }
+
+    /// The frame is the truth: if this fails, only the log says so.
+    async fn tell(
+        &self,
+        link: &Link,
+        ended: &EndedLater,
+        result: Result<&RawValue, &WireError>,
+        within: Duration,
+    ) {
         let EndedLater { id, name, nonce } = ended;
-        let about = (&**id, &**name, nonce.as_deref());
-        let context = command_result(about, result, self.inner.limits.frame);
-        // Made of JSON just now.
-        let Ok(context) = RawValue::from_string(context) else { return };
-        let publishing = self.publish(COMMAND_RESULT, Kind::COMMAND_RESULT, &context);
-        if let Err(error) = publishing.await {
+        let context = command_result((id, name, nonce.as_deref()), result, self.most);
+        let event = NewEvent::now(Kind::COMMAND_RESULT, &context);
+        if let Err(error) = link.publish(&[(&*self.key, event)], self.kept, within).await {
             tracing::warn!(%error, id, "what became of a command was not published");
+        }
+    }
+
+    /// The same of what was cancelled.
+    pub(crate) async fn tell_cancelled(&self, link: &Link, ended: &[EndedLater], within: Duration) {
+        let error = WireError::new(Code::Cancelled, "the call was cancelled");
+        for ended in ended {
+            self.tell(link, ended, Err(&error), within).await;
         }
     }
 }

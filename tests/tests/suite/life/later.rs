@@ -201,7 +201,15 @@ async fn a_call_that_is_given_up_is_settled_for_nobody() {
     let error = desk.client.settle(&token, Ok(1)).await.unwrap_err();
     assert_eq!(error.code(), Code::NotFound);
 
-    // A caller whose time is over withdraws its request; nobody may take longer than it waits.
+    // A caller that goes withdraws its request.
+    let request = desk.client.request("start").data(&3_600_000);
+    let waiting = tokio::spawn(async move { request.wait().await });
+    let token = desk.token().await;
+    waiting.abort();
+    let Followed::Event(event) = results.next().await.unwrap().unwrap() else { panic!() };
+    assert!(event.context.get().contains(token.id()) && event.context.get().contains("cancelled"));
+
+    // So does one whose time is over; nobody may take longer than it waits.
     let request = desk.client.request("start").data(&3_600_000).timeout(Duration::from_millis(300));
     let error = request.wait().await.unwrap_err();
     assert_eq!(error.code(), Code::DeadlineExceeded);
