@@ -44,12 +44,21 @@ pub(crate) struct Call {
     /// Calls of the same key and job are one call: join it, or get its answer
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
+    /// A header for its handler, such as nonce=7; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = header)]
+    header: Vec<(String, String)>,
     /// How safe it has to be before it counts as queued: memory, replicated or fsynced
     #[arg(long, value_name = "LEVEL", conflicts_with_all = ["wait", "stream"])]
     durability: Option<Durability>,
     /// The data, once it has been read.
     #[arg(skip)]
     read: Option<Box<RawValue>>,
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
+    let (name, value) = pair.ok_or("a header is written NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// A time in UTC (`Z`) or with its offset from it.
@@ -126,6 +135,9 @@ impl Call {
         if let Some(key) = &self.idempotency_key {
             request = request.idempotency_key(key);
         }
+        for (name, value) in &self.header {
+            request = request.header(name, value);
+        }
         if let Some(durability) = self.durability {
             request = request.durability(durability);
         }
@@ -165,7 +177,7 @@ pub(crate) async fn unless_interrupted<T>(
     }
 }
 
-fn usage(error: &dyn std::error::Error) -> Failure {
+pub(crate) fn usage(error: &dyn std::error::Error) -> Failure {
     let message = format!("the data is not JSON: {error}");
     let json = json(Code::InvalidData.as_str(), &message);
     let help = "Quote it for the shell, such as '{\"a\": 1}' or '\"text\"'.";

@@ -15,6 +15,7 @@ mod output;
 mod pause;
 mod queues;
 mod service;
+mod settle;
 mod workers;
 
 use std::path::PathBuf;
@@ -86,6 +87,12 @@ enum Verb {
     Queues,
     /// Ask an instance of a service, or print its state
     Service(service::Service),
+    /// Answer a job whose handler has put the answer off, with its token
+    ///
+    /// The token is read from REDCALL_TOKEN, or else from the first line of stdin: arguments can be
+    /// seen by others on this machine.
+    #[command(verbatim_doc_comment)]
+    Settle(settle::Settle),
     /// List the workers: what they run, and what ignores its timeout
     Workers,
 }
@@ -153,6 +160,7 @@ async fn run(mut cli: Cli) -> Result<u8, Failure> {
         Verb::Chaos(_) | Verb::ChaosWorker(_) | Verb::Doctor(_) => Ok(()), // they have run
         Verb::Pause(queues) => queues.run(&client, true, cli.json).await,
         Verb::Resume(queues) => queues.run(&client, false, cli.json).await,
+        Verb::Settle(settle) => settle.run(&client, cli.json).await,
         Verb::Queues => queues::run(&client, cli.json).await,
         Verb::Service(service) => service.run(&client).await,
         Verb::Workers => workers::run(&client, cli.json).await,

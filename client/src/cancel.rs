@@ -105,7 +105,9 @@ impl Client {
         let within = self.inner.timeout;
         let requests = [request];
         let cancelling = self.inner.link.cancel(keys, &requests, within);
-        let found = timeout(within, cancelling).await.map_err(|_| CallError::unheard())??;
+        let cancelled = timeout(within, cancelling).await.map_err(|_| CallError::unheard())??;
+        let (found, ended) = cancelled;
+        self.inner.results.tell_cancelled(&self.inner.link, &ended, within).await;
         Ok(found.first().copied().unwrap_or(Cancellation::Unseen))
     }
 }

@@ -26,6 +26,7 @@ use crate::replies::{self, PORTION, Reader, Wanted};
 use crate::request::{Request, left_until};
 use crate::response::{Receipt, Response};
 use crate::sender::{Caps, Command, Sender};
+use crate::settle::Results;
 
 /// The queue of requests that name none.
 const DEFAULT_QUEUE: &str = "default";
@@ -55,6 +56,7 @@ pub(crate) struct Inner {
     /// Bounds what Redis holds ready for fetches that look at their keys at the same time.
     pub(crate) looks: Semaphore,
     pub(crate) limits: Limits,
+    pub(crate) results: Results,
     pub(crate) caps: Arc<Caps>,
     pub(crate) confirmers: Confirmers,
     /// Of requests that say nothing else.
@@ -128,11 +130,13 @@ impl Client {
         let (commands, handed_in) = mpsc::channel(AHEAD);
         let caps = Caps { most: settings.limits.max_length, by_queue: settings.queues.clone() };
         let caps = Arc::new(caps);
+        let results = Results::new(&keys, events.kept(), &settings.limits);
         let sender = Sender {
             link: link.clone(),
             reads: reads.clone(),
             pending: pending.clone(),
             caps: caps.clone(),
+            results: results.clone(),
             commands: handed_in,
             withdrawn,
             unwritten: Vec::new(),
@@ -166,6 +170,7 @@ impl Client {
                 keyring: settings.auth.as_ref().map(Keyring::new),
                 inspector,
                 events,
+                results,
                 routes: routes.collect(),
                 queues: Mutex::default(),
             }),

@@ -92,6 +92,13 @@ impl Events {
     }
 }
 
+impl Events {
+    /// How much of a topic is kept.
+    pub(crate) fn kept(&self) -> Kept {
+        Kept::from(&self.settings)
+    }
+}
+
 impl Client {
     /// Publishes an event on `topic` (a name, or one of the numbers that have names), with the
     /// time of now. One of the kinds of `events.emergency` goes out on the topic `emergency`
@@ -134,8 +141,7 @@ impl Client {
             all.push((emergency.as_str(), NewEvent { origin: Some(topic), ..event.clone() }));
         }
         all.push((key.as_str(), event));
-        let kept = Kept::from(&events.settings);
-        Ok(self.inner.link.publish(&all, kept, events.within).await?)
+        Ok(self.inner.link.publish(&all, events.kept(), events.within).await?)
     }
 
     /// Follows `topic` (a name, or one of the numbers that have names): from now on, unless

@@ -14,6 +14,7 @@
 //! | `replies.rs` | the reading of answers |
 //! | `listen.rs` | the channels of submitted requests |
 //! | `service.rs` | asking an instance of a service |
+//! | `settle.rs` | answering what a handler has put off |
 //! | `ticket.rs`, `stream.rs` | waiting later, following |
 //! | `error.rs` | [`CallError`] |
 //!
@@ -39,6 +40,7 @@ mod response;
 mod send;
 mod sender;
 mod service;
+mod settle;
 mod stream;
 mod ticket;
 
@@ -48,6 +50,7 @@ pub use events::{EventError, EventStream, Follow, Followed, GroupMember, Shared}
 pub use redcall_common::durability::Durability;
 pub use redcall_common::error::{Code, Retry, WireError};
 pub use redcall_common::event::{Event, EventId, Kind};
+pub use redcall_common::result_kind::ResultKind;
 pub use redcall_common::service::Task;
 pub use redcall_common::settings::{Settings, SettingsError};
 pub use redcall_common::store::dead::{
@@ -55,8 +58,10 @@ pub use redcall_common::store::dead::{
 };
 pub use redcall_common::store::inspect::{Inspector, Overdue, QueueInfo, WorkerInfo};
 pub use redcall_common::store::{Cancellation, StoreError};
+pub use redcall_common::token::{NoToken, SettlementToken};
 pub use request::Request;
 pub use response::{Receipt, Response};
 pub use service::{Service, ServiceState};
+pub use settle::SettleError;
 pub use stream::{FrameStream, Update};
 pub use ticket::Ticket;

@@ -16,6 +16,7 @@ use crate::cancel::Withdrawal;
 use crate::error::CallError;
 use crate::handover::Handover;
 use crate::pending::Pending;
+use crate::settle::Results;
 
 /// How many commands go out in one write at most.
 const PORTION: usize = 1024;
@@ -112,6 +113,8 @@ pub(crate) struct Sender {
     pub(crate) reads: Arc<Link>,
     pub(crate) pending: Pending,
     pub(crate) caps: Arc<Caps>,
+    /// Where it is said that what was withdrawn will not be answered later.
+    pub(crate) results: Results,
     pub(crate) commands: mpsc::Receiver<Command>,
     /// Requests that were sent and are not wanted any more. Each has been written before it comes
     /// out here, since only this task writes.
@@ -424,7 +427,9 @@ impl Sender {
             let written: Vec<Withdrawn> = withdrawn.iter().map(Withdrawal::as_written).collect();
             // No wait for a connection: requests may be behind this.
             match self.link.cancel(keys, &written, Duration::ZERO).await {
-                Ok(_) => {}
+                Ok((_, ended)) => {
+                    self.results.tell_cancelled(&self.link, &ended, Duration::ZERO).await;
+                }
                 Err(error) if error.is_transient() => self.unwritten.append(&mut withdrawn),
                 Err(error) => tracing::warn!(%error, "calls could not be withdrawn"),
             }

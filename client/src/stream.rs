@@ -30,7 +30,8 @@ pub enum Update {
         /// Which run this is, counted from 1.
         attempt: u32,
     },
-    /// It was taken up, and its answer comes later: the receipt of a service's task.
+    /// Its answer comes later: its handler has put it off and says this meanwhile, or a service
+    /// gives its receipt.
     Pending(Box<RawValue>),
     /// The handler says how far it is.
     Progress(Box<RawValue>),
@@ -131,8 +132,11 @@ impl FrameStream {
         }
         let data = || frame.data.clone().unwrap_or_else(|| RawValue::NULL.to_owned());
         let update = match frame.kind {
-            FrameType::Pending if frame.data.is_some() => Update::Pending(data()),
-            FrameType::Pending => Update::Restarted { attempt: frame.attempt },
+            // A run that is not the first begins with one that says nothing.
+            FrameType::Pending if frame.seq <= 1 && frame.attempt > 1 && frame.data.is_none() => {
+                Update::Restarted { attempt: frame.attempt }
+            }
+            FrameType::Pending => Update::Pending(data()),
             FrameType::Progress => Update::Progress(data()),
             FrameType::Chunk => Update::Chunk(data()),
             FrameType::Result | FrameType::Error => {

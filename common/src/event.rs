@@ -18,6 +18,8 @@ use crate::time::now_ms;
 pub const EMERGENCY: &str = "emergency";
 /// The topic of the workers' heartbeats.
 pub const HEARTBEAT: &str = "heartbeat";
+/// The topic on which it is said what became of commands.
+pub const COMMAND_RESULT: &str = "command_result";
 
 /// What has a name and a number, as topic and as kind.
 const NAMED: [(&str, u32); 6] = [
@@ -26,7 +28,7 @@ const NAMED: [(&str, u32); 6] = [
     (EMERGENCY, 2001),
     ("event", 4001),
     ("property_change", 5001),
-    ("command_result", 6001),
+    (COMMAND_RESULT, 6001),
 ];
 
 /// What kind of event it is: a number, of which some have names.

@@ -111,6 +111,13 @@ impl FrameHead<'_> {
         self.encode(FrameType::Error, seq, None, Some(error))
     }
 
+    /// What follows id and response key in one of these frames: scripts put others in front.
+    #[must_use]
+    pub fn tail<'f>(&self, frame: &'f str) -> &'f str {
+        let start = format!(r#"{{"id":"{}","response_key":"{}""#, self.id, self.response_key);
+        frame.strip_prefix(&*start).unwrap_or_default()
+    }
+
     fn encode(
         &self,
         kind: FrameType,

@@ -15,10 +15,12 @@
 //! | [`limits`] | how large and how deep anything may be |
 //! | [`name`] | which ids and names are well formed |
 //! | [`program`] | which program a command means |
+//! | [`result_kind`] | what became of a command, as a number and as an event |
 //! | [`report`] | how the binaries print what went wrong |
 //! | [`safety`] | whether Redis keeps what it is given |
 //! | [`settings`] | the settings file |
 //! | [`store`] | the only door to Redis |
+//! | [`token`] | what settles a request that is answered later |
 //! | [`time`] | times as they are written |
 //!
 //! Nothing belongs here that only one end uses.
@@ -38,8 +40,10 @@ pub mod name;
 pub mod program;
 pub mod report;
 pub mod request;
+pub mod result_kind;
 pub mod safety;
 pub mod service;
 pub mod settings;
 pub mod store;
 pub mod time;
+pub mod token;

@@ -8,7 +8,7 @@ use redcall_common::context::Context;
 use redcall_common::frame::{FrameHead, FrameType};
 use redcall_common::limits::Limits;
 use redcall_common::settings::JobSettings;
-use redcall_common::store::{Link, Outcome, Pushed, Record, Settled, WorkerKeys};
+use redcall_common::store::{Kept, Link, Outcome, Pushed, Record, Settled, WorkerKeys};
 use serde_json::value::RawValue;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, sleep};
@@ -58,6 +58,8 @@ pub(crate) struct Shared {
     /// How long the end of a call with an idempotency key is kept.
     pub(crate) idempotency_ttl: Duration,
     pub(crate) metrics: Arc<Metrics>,
+    /// How much of a topic is kept.
+    pub(crate) kept: Kept,
 }
 
 /// One run of one request.

@@ -9,6 +9,7 @@
 //! | `task.rs` | the same for those of a service |
 //! | `auth.rs` | who may have what run |
 //! | `request.rs` | a job as its handler sees it: answering, progress |
+//! | `later.rs` | putting the answer off |
 //! | `job.rs`, `execute.rs`, `ending.rs` | one run: its state, its straight line, its outcomes |
 //! | `service.rs` | a request to a service: its task's data, what becomes of the state |
 //! | `reload.rs` | reading the mapping again |
@@ -28,6 +29,7 @@ mod extract;
 mod handler;
 mod io;
 mod job;
+mod later;
 mod log;
 mod mapping;
 mod metrics;
@@ -47,9 +49,11 @@ pub use error::WorkerError;
 pub use extract::{FromRequest, Json, State};
 pub use handler::HandlerError;
 pub use handler::compiled::{AsyncHandler, BlockingHandler};
+pub use later::PendingError;
 pub use log::init_log;
 pub use mapping::MappedJob;
 pub use redcall_common::settings::{Settings, SettingsError};
+pub use redcall_common::token::SettlementToken;
 pub use request::{ProgressError, Request};
 pub use runtime::handler_runtime;
 pub use state::States;

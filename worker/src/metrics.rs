@@ -126,6 +126,7 @@ fn end_of(outcome: &Outcome) -> Option<&'static str> {
     match &outcome.settlement {
         Settlement::Back | Settlement::Rerun { .. } => None,
         Settlement::Retry { .. } => Some("retried"),
+        Settlement::Later { .. } => Some("pending"),
         Settlement::Answer { .. }
         | Settlement::Done
         | Settlement::Bury { .. }

@@ -155,12 +155,13 @@ async fn follow(request: Request, op: &Op) -> Result<Response, CallError> {
         // Without an end it would hang here, and be found out.
         let Some(update) = updates.next().await else { std::future::pending().await };
         match update? {
+            Update::Pending(_) => {}
             Update::Restarted { attempt: next } => attempt = next,
             Update::Progress(data) => {
                 let percent = data.get().parse().unwrap_or_default();
                 op.say(Saying::Heard { attempt, percent });
             }
-            Update::Pending(_) | Update::Chunk(_) => {}
+            Update::Chunk(_) => {}
             Update::Done(response) => return Ok(response),
         }
     }

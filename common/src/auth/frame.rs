@@ -77,6 +77,18 @@ impl Signer {
         Self { key: key.to_owned(), mac: mac.clone(), call }
     }
 
+    /// Name of the key that it signs under.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The digest of the call whose frames it signs, if that has an idempotency key.
+    #[must_use]
+    pub fn call(&self) -> Option<&str> {
+        self.call.as_deref()
+    }
+
     /// The signature of a frame.
     #[must_use]
     pub fn seal(&self, claims: &FrameClaims<'_>) -> Seal {
@@ -88,6 +100,14 @@ impl Signer {
 }
 
 impl Keyring {
+    /// Signs frames under the key of this name, as `call` says ([`Signer::call`]); `None` if there
+    /// is no such key here.
+    #[must_use]
+    pub fn signer(&self, key: &str, call: Option<&str>) -> Option<Signer> {
+        let mac = self.keys.get(key)?.mac.clone();
+        Some(Signer { key: key.to_owned(), mac, call: call.map(str::to_owned) })
+    }
+
     /// Whether a frame that lay at `response_key` is signed under one of these keys, as a frame of
     /// that call. What is not signed passes where our own requests are not, or need not be.
     #[must_use]

@@ -44,6 +44,8 @@ pub struct QueueInfo {
     pub oldest_ms: Option<u64>,
     /// Whether it is paused: what runs goes on, nothing starts.
     pub paused: bool,
+    /// Requests that no worker has, and that are answered later.
+    pub pending: u64,
     /// Requests that are not due yet.
     pub scheduled: u64,
     /// Requests that wait for a worker that maps their name.
@@ -211,24 +213,26 @@ async fn look_at(
     pipe.cmd("LINDEX").arg(keys.queue()).arg(0);
     pipe.cmd("ZRANGE").arg(keys.workers()).arg(0).arg(-1).arg("WITHSCORES");
     pipe.cmd("EXISTS").arg(keys.paused()).cmd("ZCARD").arg(keys.schedule());
-    pipe.cmd("HVALS").arg(keys.limited_names());
+    pipe.cmd("HVALS").arg(keys.limited_names()).cmd("ZCARD").arg(keys.pending_ids());
     type Workers = Vec<(String, f64)>;
-    type Raw =
-        ((u64, u64), u64, u64, u64, Vec<String>, Option<Vec<u8>>, Workers, bool, u64, Vec<u64>);
-    let (time, length, running, dead, parked, head, workers, paused, scheduled, limited): Raw =
-        pipe.query_async(conn).await?;
+    type Head = Option<Vec<u8>>;
+    type Raw = ((u64, u64), u64, u64, u64, Vec<String>, Head, Workers, bool, u64, Vec<u64>, u64);
+    let raw: Raw = pipe.query_async(conn).await?;
+    let (time, length, live, dead, parked, head, workers, paused, scheduled, limited, pending) =
+        raw;
     let now = millis(time);
-    let live = workers.iter().filter(|(_, ends)| *ends > now as f64).count();
+    let alive = workers.iter().filter(|(_, ends)| *ends > now as f64).count();
     let since = head.and_then(|raw| enqueued_at(&raw));
     Ok(QueueInfo {
         queue: keys.name().to_owned(),
         length,
-        running,
+        running: live.saturating_sub(pending),
         dead,
         parked: parked.len() as u64,
-        workers: live as u64,
+        workers: alive as u64,
         oldest_ms: since.map(|since| now.saturating_sub(since)),
         paused,
+        pending,
         scheduled,
         parked_requests: parked_requests(conn, keys, &parked).await?,
         limited: limited.iter().sum(),

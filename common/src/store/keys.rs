@@ -150,6 +150,8 @@ impl QueueKeys {
         slots = "slots";
         /// Hash of limited names that have sorted requests, name to how many.
         limited_names = "limited";
+        /// Sorted set of requests that are answered later, by the Redis time (ms) until when.
+        pending_ids = "pending";
         /// Sorted set of limits whose rate allows no request before a Redis time (ms).
         later = "later";
     }
@@ -173,6 +175,8 @@ impl QueueKeys {
         idem(digest) = "idem";
         /// The request that holds a uniqueness window, by its digest.
         unique(digest) = "unique";
+        /// What is known of one request that is answered later.
+        pending(id) = "pending";
         /// The run that has started a signed request.
         seen(id) = "seen";
     }
@@ -230,7 +234,7 @@ const TABLE: &[[&str; 4]] = &[
     ["dead", "stream", "`dead.max` entries, `dead.age`", "workers, `redcall dead`"],
     ["leases:<worker>", "hash id -> request", "that worker's slots", "its worker"],
     ["inbox:<worker>", "list of requests", "one per blocked pop", "its worker"],
-    ["live", "hash id -> worker", "all leases of the queue", "workers"],
+    ["live", "hash id -> worker", "leases, and what is in `pending`", "workers"],
     ["workers", "zset worker -> lease end, ms", "dead ones taken over, TTL 30 days", "workers"],
     ["worker:<worker>", "string, JSON", "TTL two leases", "its worker"],
     ["names", "zset name -> mapped until, ms", "pruned each heartbeat, TTL 1 day", "workers"],
@@ -248,6 +252,8 @@ const TABLE: &[[&str; 4]] = &[
     ["idem:<digest>", "hash", "100 waiters, TTL `idempotency_ttl`", "callers, workers"],
     ["unique:<digest>", "string", "TTL `jobs.X.unique`", "workers"],
     ["seen:<id>", "string", "TTL until its signature ends, 7 days", "workers"],
+    ["pending", "zset id -> until, ms", "TTL latest deadline and 7 days", "workers"],
+    ["pending:<id>", "hash", "TTL deadline and 7 days", "workers, who settles"],
     ["slots", "hash id -> limit", "leases of limited names", "workers"],
     ["limited", "hash name -> how many", "names with sorted requests", "workers"],
     ["limited:<name>:<key>", "list of requests", "accepted work", "workers"],
@@ -310,6 +316,8 @@ mod tests {
             q.seen("x"),
             q.state(""),
             q.state("user-42"),
+            q.pending_ids(),
+            q.pending("x"),
             format!("{}:rate:add:a:b", q.base()),
         ] {
             assert_eq!(keys.bound_of(&key), Some(Bound::Ttl), "{key}");

@@ -34,10 +34,11 @@ pub use control::Control;
 pub use error::StoreError;
 pub use link::{Link, Sink, Standing};
 pub use ops::{
-    Beat, BlockingPop, Cancellation, Claim, Claimed, Cycle, CycleReply, EndedCall, Enqueued,
-    EventWatch, Extra, Heartbeat, Idempotency, InstanceState, Item, Kept, Leased, Look, Mark,
-    Member, Outcome, Placed, Placement, Promoted, Pushed, Record, Released, Rule, Settled,
-    Settlement, Share, StateChange, Tick, Ticked, Unblocker, Withdrawn, WorkerKeys,
+    Beat, BlockingPop, Cancellation, Claim, Claimed, Cycle, CycleReply, EndedCall, EndedLater,
+    Enqueued, EventWatch, Extra, ForLater, Heartbeat, Idempotency, InstanceState, Item, Kept,
+    Leased, Look, Mark, Member, Outcome, Pending, Placed, Placement, Promoted, Pushed, Record,
+    Released, Rule, Settled, SettledLater, Settlement, Share, StateChange, Tick, Ticked, Unblocker,
+    Withdrawn, WorkerKeys,
 };
 #[doc(hidden)]
 pub use ops::{benching, fuzzing};

@@ -50,11 +50,16 @@ scripts! {
     /// Place one request that is more than a plain push.
     PLACE = "place", Refused with "room", "anew";
     /// Withdraw requests.
-    CANCEL = "cancel", Runs;
+    CANCEL = "cancel", Runs with "live", "answers", "record", "calls", "later";
     /// Settle and lease, whatever there is.
-    CYCLE = "cycle", Runs with "live", "turn", "record", "limits";
+    CYCLE = "cycle", Runs
+        with "live", "answers", "turn", "record", "limits", "calls", "later";
     /// Settle and lease what is nothing special.
-    PLAIN = "plain", Runs with "live", "turn";
+    PLAIN = "plain", Runs with "live", "answers", "turn";
+    /// Answer what was to be answered later.
+    SETTLE = "settle", Runs with "answers", "record", "calls", "later";
+    /// End what was to be answered later and was not.
+    EXPIRE = "expire", Runs with "answers", "record", "calls", "later";
     /// Push a frame that does not end its request.
     FRAME = "frame", Runs;
     /// Say that a worker lives.

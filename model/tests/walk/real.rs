@@ -283,11 +283,12 @@ impl Real {
 
     pub(crate) async fn cancel(&mut self, id: Id) -> Cancelled {
         let withdrawn = real::Withdrawn { id: id_of(id), ttl_ms: 3_600_000, record: None };
-        let found = self.link.cancel(&self.keys, &[withdrawn], WITHIN).await.unwrap();
+        let (found, _) = self.link.cancel(&self.keys, &[withdrawn], WITHIN).await.unwrap();
         match found[0] {
             real::Cancellation::Running => Cancelled::Running,
             real::Cancellation::Delayed => Cancelled::Delayed,
             real::Cancellation::Unseen => Cancelled::Unseen,
+            real::Cancellation::Pending => panic!("nothing is answered later"),
             real::Cancellation::Kept => panic!("kept without an idempotency key"),
         }
     }

@@ -32,7 +32,7 @@ fn main() {
     init_log(&settings.log);
     let worker = Worker::from_settings(settings).unwrap();
     let worker = worker.handler("job", job).handler("responds", responds);
-    let worker = worker.handler("blocks", blocks);
+    let worker = worker.handler("blocks", blocks).handler("puts_off", puts_off);
     let runtime = handler_runtime().unwrap();
     runtime.block_on(worker.run()).unwrap();
     runtime.shutdown_background();
@@ -109,6 +109,17 @@ async fn responds(request: Request, Json(data): Json<Value>) -> Result<Json<Valu
     });
     answering.await.map_err(|error| HandlerError::new(error.to_string()))??;
     Ok(Json(json!("not used")))
+}
+
+/// Puts its answer off, and leaves the token in a file.
+async fn puts_off(_: Before, request: Request) -> Result<(), HandlerError> {
+    note("ran", &request);
+    let token = request.pending(&"soon", None).await?;
+    // Whole at once, for who looks.
+    std::fs::write(folder().join("token.new"), token.reveal())?;
+    std::fs::rename(folder().join("token.new"), folder().join("token"))?;
+    reaches("in");
+    Ok(())
 }
 
 /// Keeps its thread for ever.

@@ -2,6 +2,7 @@
 //! may be done again, but it is answered once.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
+mod later;
 mod lost;
 mod steps;
 mod stopped;

@@ -5,6 +5,7 @@ mod cancels;
 mod delays;
 mod drains;
 mod idempotency;
+mod later;
 mod limits;
 mod pauses;
 mod restarts;

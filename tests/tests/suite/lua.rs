@@ -9,6 +9,7 @@ mod codes;
 mod dead;
 mod events;
 mod flush;
+mod later;
 mod lease;
 mod limits;
 mod place;

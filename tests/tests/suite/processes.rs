@@ -8,7 +8,7 @@ mod python;
 
 use std::time::Duration;
 
-use redcall_client::{CallError, Client, Response, Update, WireError};
+use redcall_client::{CallError, Client, Followed, Response, Update, WireError};
 use redcall_common::settings::{HandlerSettings, JobSettings, ProcessSettings};
 use redcall_testkit::eventually;
 use redcall_tests::{Bench, RunningWorker};
@@ -156,6 +156,38 @@ async fn as_many_run_at_once_as_there_are_instances() {
     let (one, other) = tokio::join!(served.ask(&data), served.ask(&data));
     assert_eq!((one.unwrap().data.get(), other.unwrap().data.get()), ("1", "1"));
     assert_eq!(served.pids().len(), 2);
+}
+
+#[tokio::test]
+async fn a_process_puts_its_answer_off_and_gets_the_token() {
+    // The second time it asks for what it has, and is told why it cannot.
+    let pending = r#"
+        later() { say "\"method\":\"\$/pending\",\"params\":{\"id\":$id,\"data\":1$1}"; }
+        later ',"within_ms":60000,"notify":true'; read -r line; echo "$line" > new
+        later; read -r line; echo "$line" > refused; mv new token; answer 0"#;
+    let served = Served::shell(pending).await;
+    let mut results = served.client.events("command_result").follow().await.unwrap();
+    let mut stream = served.client.request("ask").data(&json!({})).stream().await.unwrap();
+    let first = stream.next().await.unwrap().unwrap();
+    assert!(matches!(first, Update::Pending(data) if data.get() == "1"));
+    served.has_made("token").await;
+    let said = |file: &str| {
+        let line = std::fs::read_to_string(served.file.dir().join(file)).unwrap();
+        serde_json::from_str::<Value>(&line).unwrap()
+    };
+    let (token, refused) = (said("token"), said("refused"));
+    assert_eq!((&token["method"], &token["params"]["id"]), (&json!("$/token"), &json!(1)));
+    let why = refused["params"]["error"].as_str().unwrap();
+    assert!(why.contains("no longer") && refused["params"].get("token").is_none(), "{refused}");
+    let token = token["params"]["token"].as_str().unwrap().parse().unwrap();
+    assert!(served.client.settle(&token, Ok("done")).await.unwrap());
+    let last = stream.next().await.unwrap().unwrap();
+    assert!(matches!(last, Update::Done(answer) if answer.data.get() == r#""done""#));
+    let Followed::Event(event) = results.next().await.unwrap().unwrap() else { panic!() };
+    assert!(event.context.get().contains(r#""data":"done""#));
+    // Its process is as good as before.
+    served.client.request("ask").data(&json!({})).stream().await.unwrap().next().await;
+    assert_eq!(served.pids().len(), 1);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod call;
 mod cancel;
 mod chaos;
 mod dead;
+mod device;
 mod doctor;
 mod ends;
 mod events;

@@ -52,7 +52,7 @@ pub(crate) struct Talk {
 
 /// See the module.
 pub(crate) struct Dispatcher {
-    keys: Keys,
+    pub(super) keys: Keys,
     pub(super) identity: Identity,
     pub(super) mapping: Mapping,
     pub(super) shared: Arc<Shared>,

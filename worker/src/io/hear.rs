@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use redcall_common::event::COMMAND_RESULT;
 use redcall_common::store::{Control, Heartbeat};
 use tokio::time::Instant;
 
@@ -78,6 +79,12 @@ impl Dispatcher {
         }
         for id in &heartbeat.cancelled {
             self.jobs.end_by_id(queue, id, &Why::Cancelled);
+        }
+        if heartbeat.over {
+            let topic = self.keys.events(COMMAND_RESULT);
+            let (link, shared) = (self.talk.beats.clone(), self.shared.clone());
+            let keys = self.queues[queue].keys.clone();
+            tokio::spawn(heartbeat::expire(link, keys, topic, shared));
         }
         if self.connected_since.elapsed() < self.lease {
             return;

@@ -3,16 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use redcall_common::error::{Code, WireError};
+use redcall_common::event::{Kind, NewEvent};
+use redcall_common::result_kind::command_result;
 use redcall_common::store::inspect::{Overdue, WorkerInfo};
 use redcall_common::store::keys::Keys;
 use redcall_common::store::{
-    Beat, Control, Heartbeat, Link, Promoted, Released, StoreError, WorkerKeys,
+    Beat, Control, EndedLater, Heartbeat, Link, Promoted, Released, StoreError, WorkerKeys,
 };
 use redcall_common::time::millis;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::WITHIN;
+use crate::job::Shared;
 
 /// By how much workers spread what all of them do at the same moment.
 const MOST_JITTER_MS: u64 = 20;
@@ -115,6 +119,30 @@ pub(crate) async fn take_over(
         }
         Ok(Released::StillAlive) => {}
         Err(error) => tracing::debug!(%error, "cannot take over yet; the next heartbeat tries"),
+    }
+}
+
+/// Answers what was not settled in time, as far as one round goes: the next heartbeat goes on.
+pub(crate) async fn expire(
+    link: Arc<Link>,
+    keys: Arc<WorkerKeys>,
+    topic: String,
+    shared: Arc<Shared>,
+) {
+    let expired = link.expire(&keys.queue, WITHIN).await;
+    let (count, told) = match expired {
+        Ok(expired) => expired,
+        Err(error) => return tracing::debug!(%error, "cannot end yet what was not settled in time"),
+    };
+    tracing::info!(queue = keys.queue.name(), count, "not settled in time");
+    let error = WireError::new(Code::DeadlineExceeded, "it was not settled in time");
+    for EndedLater { id, name, nonce } in told {
+        let about = (&*id, &*name, nonce.as_deref());
+        let context = command_result(about, Err(&error), shared.limits.frame);
+        let event = NewEvent::now(Kind::COMMAND_RESULT, &context);
+        if let Err(error) = link.publish(&[(topic.as_str(), event)], shared.kept, WITHIN).await {
+            tracing::warn!(%error, id, "what became of a command was not published");
+        }
     }
 }
 

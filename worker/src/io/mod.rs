@@ -32,7 +32,7 @@ use std::time::Duration;
 use redcall_common::name::new_id;
 use redcall_common::settings::Settings;
 use redcall_common::store::keys::Keys;
-use redcall_common::store::{Connector, Control, Link, WorkerKeys};
+use redcall_common::store::{Connector, Control, Kept, Link, WorkerKeys};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -137,6 +137,7 @@ async fn serve(
         worker: identity.id.clone(),
         idempotency_ttl: settings.worker.idempotency_ttl,
         metrics,
+        kept: Kept::from(&settings.events),
     };
     let (popped, pops) = mpsc::unbounded_channel();
     let queues = names.iter().enumerate().map(|(index, name)| {

@@ -4,16 +4,26 @@
 --   6 control channel; then, by the indices in ARGV: records of idempotency keys (hashes)
 -- ARGV: per request: id; how long its tombstone lives (ms); key index of the record under which it
 --   was placed (0: none)
--- Returns: one character per request: 'L' leased, its worker was told; 'S' it was scheduled and is
---   at the head of the queue now, where it ends without being started; 'Q' neither: queued, ended
---   or unknown; 'K' kept, since others want it or it has ended.
--- Derived keys: none.
+-- Returns: {results, {id, name, nonce, ...}}. results: one character per request: 'L' leased, its
+--   worker was told; 'S' it was scheduled and is at the head of the queue now, where it ends
+--   without being started; 'P' it was to be answered later, and has ended; 'Q' neither: queued,
+--   ended or unknown; 'K' kept, since others want it or it has ended. Then those of 'P' of which
+--   somebody wants to be notified.
+-- Derived keys: those of later.lua.
 -- Cost: O(requests * log tombstones). No list is searched: whatever is leased with a tombstone is
 --   answered instead of started.
 local now = now_ms()
-local results, told = {}, {}
+local results, told, events = {}, {}, {}
+local base = string.match(KEYS[2], '^(.*):live$')
 
-local function bury(id, ttl)
+local function forbid(id, ttl)
+  local has = worker_of(redis.call('HGET', KEYS[2], id))
+  local record = has == LATER and read_later(base, id)
+  if record then
+    end_later(base, id, record, 'gone', 'cancelled')
+    note_event(events, id, record)
+    return 'P'
+  end
   redis.call('ZADD', KEYS[5], 'GT', string.format('%.0f', now + ttl), id)
   if redis.call('PTTL', KEYS[5]) < ttl then
     redis.call('PEXPIRE', KEYS[5], string.format('%.0f', ttl))
@@ -25,7 +35,7 @@ local function bury(id, ttl)
     redis.call('LPUSH', KEYS[1], raw)
     return 'S'
   end
-  if redis.call('HEXISTS', KEYS[2], id) == 0 then return 'Q' end
+  if not has then return 'Q' end
   told[#told + 1] = id
   return 'L'
 end
@@ -38,18 +48,18 @@ local function is_wanted(record)
 end
 
 local function withdraw(id, ttl, record)
-  if not record then return bury(id, ttl) end
+  if not record then return forbid(id, ttl) end
   local known = redis.call('HMGET', record, 'id', 'deadline')
   local running, deadline = known[1], tonumber(known[2] or 0)
   local joined = redis.call('HDEL', record, 'w:' .. id) == 1
   -- A record that is gone, or of a later call, says nothing about this one.
-  if not running or not (joined or running == id) then return bury(id, ttl) end
+  if not running or not (joined or running == id) then return forbid(id, ttl) end
   if is_wanted(record) then return 'K' end
   redis.call('DEL', record)
   -- The request that runs may have been wanted for longer than this caller did. A deadline may be
   -- anything that a client has written: no more than a year.
   local left = deadline == 0 and 86400000 or math.min(deadline - now + 30000, 31536000000)
-  return bury(running, math.max(ttl, left))
+  return forbid(running, math.max(ttl, left))
 end
 
 for i = 1, #ARGV, 3 do
@@ -60,4 +70,5 @@ for i = 1, #told, 100 do
   redis.pcall('SPUBLISH', KEYS[6],
     'cancel ' .. table.concat(told, ' ', i, math.min(i + 99, #told)))
 end
-return table.concat(results)
+announce()
+return { table.concat(results), events }

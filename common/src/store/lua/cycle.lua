@@ -20,7 +20,9 @@
 --   frame if there is a key), back (to the head of the queue), rerun (the same, and it counts as
 --   a run; as a crash as well, if that run is given), retry (to the schedule; and push the frame
 --   if there is a key), unknown (park it if a
---   live worker maps the name, else answer or bury; reason is the key index of the parked list)
+--   live worker maps the name, else answer or bury; reason is the key index of the parked list),
+--   later (whoever has its token answers it within `note` ms; reason is the key index of its
+--   record, run the record's fields, a flat JSON array; and push the frame if there is a key)
 --   extras: state (the state of a service's instance, a hash, gets this text, and ends without
 --   one; more: "<version> <ttl ms>", and if another version is there the request is run again)
 -- Returns: {results, length, parked, {id, raw, mark, ...}, state, ready, due, more}. results: one
@@ -31,7 +33,7 @@
 --   then. ready: 1 if sorted requests could go on. due: when a rate allows the next one (ms), 0
 --   for none. more: 0 if plain.lua will do for the next turn.
 -- Derived keys: response:<id> of callers that joined a call; limited:<name>:<key>, turns:<name>,
---   held:<name>, running:<name>:<key>, rate:<name>:<key> of limited names.
+--   held:<name>, running:<name>:<key>, rate:<name>:<key> of limited names; those of later.lua.
 -- Cost: O(outcomes + taken); with limited names O(up to 1,000 sorted, of no more bytes than may be
 --   taken) more. An element without a readable id or with a live one is buried here, since it
 --   cannot be leased.
@@ -51,34 +53,6 @@ end
 -- Settling ------------------------------------------------------------------------------------
 
 local ended, freed = {}, {}
-
--- Answers who has joined the call, and keeps its end for who comes later.
-local function end_call(record, id, frame, ttl)
-  local fields = redis.call('HGETALL', record)
-  local digest, runs, waiters = '', nil, {}
-  for i = 1, #fields, 2 do
-    local field, value = fields[i], fields[i + 1]
-    if field == 'digest' then digest = value end
-    if field == 'id' then runs = value end
-    local waiter = string.match(field, '^w:(.+)$')
-    if waiter and waiter ~= id then waiters[waiter] = value end
-  end
-  if runs ~= id then return end -- it was cancelled, and somebody has begun it anew
-  local function head(of)
-    return '{"id":"' .. of .. '","response_key":"' .. base .. ':response:' .. of .. '"'
-  end
-  local tail = string.sub(frame, #head(id) + 1)
-  for waiter, value in pairs(waiters) do
-    local wanted_ttl, channel = string.match(value, '^(%d+) (.+)$')
-    push(base .. ':response:' .. waiter, head(waiter) .. tail, wanted_ttl,
-      channel ~= '-' and channel or nil, waiter)
-  end
-  redis.call('DEL', record)
-  if ttl ~= '0' then
-    redis.call('HSET', record, 'id', id, 'digest', digest, 'deadline', '0', 'tail', tail)
-    redis.call('PEXPIRE', record, ttl)
-  end
-end
 
 local function hand_back(slot, raw)
   local name = to_head(base, KEYS[1], KEYS[14], slot, raw)
@@ -151,6 +125,16 @@ local function history_of(id, run)
   return record.runs and cjson.encode(record.runs)
 end
 
+-- Out of its worker's hands: its id stays live, so that its like is refused.
+local function put_off(id, raw, at)
+  local call, within = KEYS[tonumber(ARGV[at + 9])], tonumber(ARGV[at + 6])
+  keep_for_later(base, id, KEYS[tonumber(ARGV[at + 7])], within, {
+    'raw', raw, 'worker', worker, 'dead_max', dead.max, 'dead_age', dead.age,
+    'idem', call or '', 'keep', ARGV[at + 10], unpack(cjson.decode(ARGV[at + 8])),
+  })
+  redis.call('HSET', KEYS[4], id, holder(LATER))
+end
+
 local function settle(at)
   local op, id, key, frame = ARGV[at], ARGV[at + 1], KEYS[tonumber(ARGV[at + 2])], ARGV[at + 3]
   local ttl, channel = ARGV[at + 4], KEYS[tonumber(ARGV[at + 5])]
@@ -161,7 +145,7 @@ local function settle(at)
   local raw = false
   if op ~= 'answer' and op ~= 'done' then raw = redis.call('HGET', KEYS[3], id) end
   if redis.call('HDEL', KEYS[3], id) == 0 then return '0' end -- the fence
-  ended[#ended + 1] = id
+  if op ~= 'later' then ended[#ended + 1] = id end
   local slot
   if has_slots then
     local name
@@ -184,16 +168,22 @@ local function settle(at)
       bury(raw, id, 'unknown_job', 'no live worker maps `' .. note .. '`', history_of(id, run))
     end
   end
-  if op == 'rerun' or op == 'retry' then
+  if op == 'later' then
+    put_off(id, raw, at)
+  elseif op == 'rerun' or op == 'retry' then
     again(id, raw, op, note, run, slot)
   else
     if op == 'bury' then bury(raw, id, note, reason, history_of(id, run)) end
     if has_history then redis.call('HDEL', KEYS[11], id) end
     if has_cancelled then redis.call('ZREM', KEYS[12], id) end
     local record = KEYS[tonumber(ARGV[at + 9])]
-    if record then end_call(record, id, frame, ARGV[at + 10]) end
+    if record then end_call(base, record, id, frame, ARGV[at + 10]) end
   end
   if key then push(key, frame, ttl, channel, id) end
+  if op == 'later' and has_cancelled and redis.call('ZSCORE', KEYS[12], id) then
+    -- Its worker has not heard so: nobody waits for what will not be wanted.
+    end_later(base, id, read_later(base, id), 'gone', 'cancelled')
+  end
   return '1'
 end
 

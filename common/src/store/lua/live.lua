@@ -15,3 +15,6 @@ end
 local function worker_of(holder)
   return holder and string.match(holder, '^%S*')
 end
+
+-- Stands where a worker does, for what no worker has: it is answered later. No id of a worker.
+local LATER = '(later)'

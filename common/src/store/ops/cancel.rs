@@ -5,6 +5,7 @@ use std::time::Duration;
 use redis::Value;
 
 use super::read;
+use super::settle::{EndedLater, ended_later};
 use crate::store::error::StoreError;
 use crate::store::keys::QueueKeys;
 use crate::store::link::Link;
@@ -28,6 +29,8 @@ pub enum Cancellation {
     Running,
     /// The request was not due yet. A worker ends it without starting it.
     Delayed,
+    /// It was to be answered later, and is answered `cancelled` now.
+    Pending,
     /// Neither: it waits in its queue, and is then not started any more; or it has ended, or there
     /// is no such request.
     Unseen,
@@ -36,7 +39,7 @@ pub enum Cancellation {
 }
 
 impl Link {
-    /// Withdraws requests of one queue; one result each, in order.
+    /// Withdraws requests of one queue; one result each, in order, and of what was to be notified.
     ///
     /// # Errors
     ///
@@ -46,7 +49,7 @@ impl Link {
         keys: &QueueKeys,
         requests: &[Withdrawn],
         within: Duration,
-    ) -> Result<Vec<Cancellation>, StoreError> {
+    ) -> Result<(Vec<Cancellation>, Vec<EndedLater>), StoreError> {
         let own = [
             keys.queue(),
             keys.live(),
@@ -68,15 +71,22 @@ impl Link {
 }
 
 /// Reads the script's answer to `count` withdrawals.
-pub(super) fn found(value: Value, count: usize) -> Result<Vec<Cancellation>, StoreError> {
-    let found: String = read("cancel", value)?;
+pub(super) fn found(
+    value: Value,
+    count: usize,
+) -> Result<(Vec<Cancellation>, Vec<EndedLater>), StoreError> {
+    let (found, ended): (String, Vec<String>) = read("cancel", value)?;
     let cancelled = found.bytes().map(|found| match found {
         b'L' => Ok(Cancellation::Running),
         b'S' => Ok(Cancellation::Delayed),
+        b'P' => Ok(Cancellation::Pending),
         b'Q' => Ok(Cancellation::Unseen),
         b'K' => Ok(Cancellation::Kept),
         _ => Err(StoreError::Unexpected("cancel")),
     });
     let cancelled: Vec<Cancellation> = cancelled.collect::<Result<_, _>>()?;
-    if cancelled.len() == count { Ok(cancelled) } else { Err(StoreError::Unexpected("cancel")) }
+    if cancelled.len() != count {
+        return Err(StoreError::Unexpected("cancel"));
+    }
+    Ok((cancelled, ended_later(ended)))
 }

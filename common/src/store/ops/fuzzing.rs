@@ -10,8 +10,8 @@ use redis::{FromRedisValue, Value};
 use serde_json::Value as Json;
 
 use super::{
-    cancel, claim, cycle, enqueue, events, frame, group, heartbeat, held, letters, pause, place,
-    plain, probe, promote, release, revive, seen, served, state, tick,
+    cancel, claim, cycle, enqueue, events, expire, frame, group, heartbeat, held, letters, pause,
+    place, plain, probe, promote, release, revive, seen, served, settle, state, tick,
 };
 use crate::store::error::StoreError;
 
@@ -23,6 +23,7 @@ pub const READERS: &[&str] = &[
     "cycle",
     "enqueue",
     "events",
+    "expire",
     "frame",
     "group",
     "heartbeat",
@@ -38,6 +39,7 @@ pub const READERS: &[&str] = &[
     "seen",
     "state",
     "served",
+    "settle",
     "tick",
     "unique",
 ];
@@ -61,12 +63,13 @@ pub fn read(reader: &str, reply: &Json, asked: usize) -> Option<Result<Reading, 
     let value = value(reply);
     let one = |shown: Box<dyn Debug>| Reading { shown: format!("{shown:?}"), count: None };
     Some(match reader {
-        "cancel" => cancel::found(value, asked).map(|all| list(&all)),
+        "cancel" => cancel::found(value, asked).map(|(all, _)| list(&all)),
         "claim" => claim::claimed(value).map(|claimed| one(Box::new(claimed))),
         "cycle" => cycle::reply(value, asked)
             .map(|reply| Reading { count: Some(reply.settled.len()), shown: format!("{reply:?}") }),
         "enqueue" => enqueue::enqueued(value).map(|enqueued| one(Box::new(enqueued))),
         "events" => events::look(value).map(|look| list(&look.entries)),
+        "expire" => expire::expired(value).map(|(count, _)| one(Box::new(count))),
         "frame" => frame::pushed(value).map(|pushed| one(Box::new(pushed))),
         "group" => group::share(value).map(|share| one(Box::new(share))),
         "heartbeat" => heartbeat::heard(value).map(|heard| one(Box::new(heard))),
@@ -85,6 +88,7 @@ pub fn read(reader: &str, reply: &Json, asked: usize) -> Option<Result<Reading, 
         "seen" => seen::first(value).map(|first| one(Box::new(first))),
         "state" => state::found(value).map(|found| one(Box::new(found))),
         "served" => served::served(value).map(|served| one(Box::new(served))),
+        "settle" => settle::settled(value).map(|settled| one(Box::new(settled))),
         "tick" => tick::ticked(value).map(|ticked| one(Box::new(ticked))),
         "unique" => claim::first(value).map(|first| one(Box::new(first))),
         _ => return None,

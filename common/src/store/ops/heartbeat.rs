@@ -43,6 +43,8 @@ pub struct Heartbeat {
     pub cancelled: Vec<String>,
     /// Names that have sorted requests, and whether a live worker maps them.
     pub limited: Vec<(String, bool)>,
+    /// Whether requests were to be answered later and were not in time: [`Link::expire`].
+    pub over: bool,
 }
 
 impl Link {
@@ -62,9 +64,10 @@ impl Link {
         let (live, leases) = (keys.live(), keys.leases(beat.worker));
         let (schedule, later, paused) = (keys.schedule(), keys.later(), keys.paused());
         let (cancelled, limited) = (keys.cancelled(), keys.limited_names());
+        let pending = keys.pending_ids();
         let mut call = HEARTBEAT.call(&[
             &workers, &names, &info, &parked, &live, &leases, &schedule, &later, &paused,
-            &cancelled, &limited,
+            &cancelled, &limited, &pending,
         ]);
         let lease_ms = millis(beat.lease);
         call.arg(beat.worker).arg(lease_ms).arg(beat.info).arg(keys.base()).arg(beat.names);
@@ -77,9 +80,9 @@ impl Link {
 /// Reads the script's answer: Redis time in ms, and the rest.
 pub(super) fn heard(value: Value) -> Result<(i64, Heartbeat), StoreError> {
     type Names = Vec<(String, i64)>;
-    type Raw = (i64, Vec<String>, Names, Whole, i64, i64, Whole, Vec<String>, Names);
+    type Raw = (i64, Vec<String>, Names, Whole, i64, i64, Whole, Vec<String>, Names, Whole);
     let raw: Raw = read("heartbeat", value)?;
-    let (now, dead, parked, held, known, paused, due, cancelled, limited) = raw;
+    let (now, dead, parked, held, known, paused, due, cancelled, limited, over) = raw;
     let names = |names: Names| names.into_iter().map(|(name, live)| (name, live == 1)).collect();
     let heartbeat = Heartbeat {
         dead,
@@ -90,6 +93,7 @@ pub(super) fn heard(value: Value) -> Result<(i64, Heartbeat), StoreError> {
         due_ms: (due.0 > 0).then_some(due.0),
         cancelled,
         limited: names(limited),
+        over: over.0 > 0,
     };
     Ok((now, heartbeat))
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use redis::Cmd;
 
+use super::settle::ForLater;
+
 use crate::error::Code;
 use crate::request::ReplyTo;
 use crate::store::keys::QueueKeys;
@@ -96,6 +98,16 @@ pub enum Settlement {
         /// A frame for who follows.
         notice: Option<(ReplyTo, String)>,
     },
+    /// Out of its worker's hands, until somebody settles it with its token; and push the frame, if
+    /// there is one.
+    Later {
+        /// For how long, from now.
+        within: Duration,
+        /// What is known of it then.
+        record: Box<ForLater>,
+        /// A frame for who waits.
+        notice: Option<(ReplyTo, String)>,
+    },
     /// Park it if a live worker maps `name`; else answer, or bury what nobody waits for.
     Unknown {
         /// The job's name.
@@ -129,6 +141,7 @@ impl Outcome {
             Settlement::Bury { reason, answer, .. } => reason.len() + of(answer),
             Settlement::Unknown { name, answer } => name.len() + of(answer),
             Settlement::Retry { notice, .. } => of(notice),
+            Settlement::Later { record, notice, .. } => record.size() + of(notice),
             Settlement::Done | Settlement::Back | Settlement::Rerun { .. } => 0,
         };
         let extras = self.extras.iter().map(Extra::size).sum::<usize>();
@@ -154,7 +167,7 @@ pub(super) struct Row<'a> {
     channel: usize,
     note: Cow<'a, str>,
     reason: Cow<'a, str>,
-    run: &'a str,
+    run: Cow<'a, str>,
     record: usize,
     keep_ms: u64,
     extras: Vec<ExtraRow<'a>>,
@@ -170,7 +183,7 @@ impl<'a> Row<'a> {
         queue: &QueueKeys,
         keys: &mut Vec<Cow<'a, str>>,
     ) -> Self {
-        let (op, answer, note, reason) = describe(&outcome.settlement, queue, keys);
+        let (op, answer, note, reason) = describe(outcome, queue, keys);
         let mut row = Row {
             op,
             id: &outcome.id,
@@ -180,7 +193,10 @@ impl<'a> Row<'a> {
             channel: 0,
             note,
             reason,
-            run: &outcome.run,
+            run: match &outcome.settlement {
+                Settlement::Later { record, .. } => record.fields().into(),
+                _ => outcome.run.as_str().into(),
+            },
             record: 0,
             keep_ms: 0,
             extras: Vec::new(),
@@ -204,7 +220,7 @@ impl<'a> Row<'a> {
 
     pub(super) fn add_to(&self, call: &mut Cmd) {
         call.arg(self.op).arg(self.id).arg(self.key).arg(self.frame).arg(self.ttl_ms);
-        call.arg(self.channel).arg(&*self.note).arg(&*self.reason).arg(self.run);
+        call.arg(self.channel).arg(&*self.note).arg(&*self.reason).arg(&*self.run);
         call.arg(self.record).arg(self.keep_ms).arg(self.extras.len());
         for (kind, key, text, more) in &self.extras {
             call.arg(*kind).arg(*key).arg(*text).arg(more);
@@ -230,14 +246,14 @@ type Described<'a> = (&'static str, Option<(&'a ReplyTo, &'a str)>, Cow<'a, str>
 
 /// Operation, frame, note and reason.
 fn describe<'a>(
-    settlement: &'a Settlement,
+    outcome: &'a Outcome,
     queue: &QueueKeys,
     keys: &mut Vec<Cow<'a, str>>,
 ) -> Described<'a> {
     let of = |answer: &'a Option<(ReplyTo, String)>| {
         answer.as_ref().map(|(reply, frame)| (reply, frame.as_str()))
     };
-    match settlement {
+    match &outcome.settlement {
         Settlement::Answer { reply, frame } => {
             ("answer", Some((reply, frame)), "".into(), "".into())
         }
@@ -249,6 +265,11 @@ fn describe<'a>(
         Settlement::Rerun { attempt } => ("rerun", None, attempt.to_string().into(), "".into()),
         Settlement::Retry { delay, notice } => {
             ("retry", of(notice), millis(*delay).to_string().into(), "".into())
+        }
+        Settlement::Later { within, notice, .. } => {
+            keys.push(queue.pending(&outcome.id).into());
+            let within = millis(*within).to_string();
+            ("later", of(notice), within.into(), keys.len().to_string().into())
         }
         Settlement::Unknown { name, answer } => {
             keys.push(queue.parked(name).into());

@@ -29,6 +29,7 @@ fn answer(outcome: &Outcome) -> Option<Option<(&ReplyTo, &str)>> {
         | Settlement::Back
         | Settlement::Rerun { .. }
         | Settlement::Retry { .. }
+        | Settlement::Later { .. }
         | Settlement::Unknown { .. } => None,
     }
 }

@@ -74,9 +74,10 @@ async fn who_follows_sees_each_attempt_and_the_last_outcome() {
                 assert!(notice["retry_in_ms"].as_u64().unwrap() <= 2, "{notice}");
                 format!("{} {}", notice["attempt"], notice["error"]["message"])
             }
+            Update::Pending(data) => format!("pending {data}"),
             Update::Restarted { attempt } => format!("restarted {attempt}"),
             Update::Done(response) => format!("done {}", response.data.get()),
-            Update::Pending(_) | Update::Chunk(_) => unreachable!("it sends none"),
+            Update::Chunk(_) => unreachable!("it sends none"),
         });
     }
     let expected = [r#"1 "run 1""#, "restarted 2", r#"2 "run 2""#, "restarted 3", "done 3"];

@@ -40,6 +40,7 @@ async fn who_follows_learns_that_it_was_started_again() {
     let mut seen = Vec::new();
     while let Some(update) = stream.next().await {
         seen.push(match update.unwrap() {
+            Update::Pending(data) => format!("pending {data}"),
             Update::Restarted { attempt } => format!("restarted {attempt}"),
             Update::Done(response) => format!("done {}", response.data.get()),
             other => panic!("{other:?}"),

@@ -17,7 +17,7 @@ fn of_record(id: &str) -> Withdrawn {
 
 impl Store {
     async fn cancel(&self, requests: &[Withdrawn]) -> Vec<Cancellation> {
-        self.link.cancel(&self.keys, requests, WITHIN).await.unwrap()
+        self.link.cancel(&self.keys, requests, WITHIN).await.unwrap().0
     }
 
     /// The ids with tombstones, and for how long those live, ms.

@@ -49,7 +49,7 @@ async fn every_typed_call_loads_its_script_again() {
     assert!(placed.iter().all(|placed| placed.as_ref().is_ok_and(|one| *one == Placed::Queued)));
     flush(&mut store.conn).await;
     let withdrawn = Withdrawn { id: "x".to_owned(), ttl_ms: 60_000, record: None };
-    let cancelled = store.link.cancel(&keys, &[withdrawn], WITHIN).await.unwrap();
+    let (cancelled, _) = store.link.cancel(&keys, &[withdrawn], WITHIN).await.unwrap();
     assert_eq!(cancelled, [Cancellation::Unseen]);
     // Nothing was pushed twice.
     assert_eq!(store.queued().await, ["a", "b", "c", "d", "e"].map(envelope));

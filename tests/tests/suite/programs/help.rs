@@ -59,6 +59,11 @@ async fn the_help_of_redcall_call_is_as_recorded() {
 }
 
 #[tokio::test]
+async fn the_help_of_redcall_settle_is_as_recorded() {
+    golden("redcall", &["settle", "--help"], "redcall-settle").await;
+}
+
+#[tokio::test]
 async fn the_help_of_redcall_chaos_is_as_recorded() {
     golden("redcall", &["chaos", "--help"], "redcall-chaos").await;
 }

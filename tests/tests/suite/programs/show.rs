@@ -56,7 +56,7 @@ async fn queues_are_shown_with_what_waits_runs_and_died() {
         json!({
             "queue": queue, "length": length, "running": running, "dead": dead, "parked": 0,
             "workers": workers, "paused": false, "scheduled": 0, "parked_requests": 0,
-            "limited": 0,
+            "limited": 0, "pending": 0,
         })
     };
     let mut ages = Vec::new();
@@ -77,14 +77,14 @@ async fn queues_are_shown_with_what_waits_runs_and_died() {
     let ran = Ran::new("redcall", &["queues"], &env).await;
     let rows: Vec<Vec<&str>> =
         ran.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
-    let head = ["QUEUE", "STATE", "WAITING", "OLDEST", "RUNNING", "SCHEDULED", "PARKED", "LIMITED"];
-    assert_eq!(rows[0], [&head[..], &["DEAD", "WORKERS"]].concat());
-    assert_eq!(rows[2], ["low", "open", "0", "-", "0", "0", "0", "0", "1", "1"]);
+    let head = ["QUEUE", "STATE", "WAITING", "OLDEST", "RUNNING", "PENDING", "SCHEDULED"];
+    assert_eq!(rows[0], [&head[..], &["PARKED", "LIMITED", "DEAD", "WORKERS"]].concat());
+    assert_eq!(rows[2], ["low", "open", "0", "-", "0", "0", "0", "0", "0", "1", "1"]);
     // An age may have a space in it.
-    let (row, rest) = (&rows[1], rows[1].len() - 6);
+    let (row, rest) = (&rows[1], rows[1].len() - 7);
     assert_eq!(
         (row[..3].to_vec(), &row[rest..]),
-        (vec!["default", "open", "3"], &["2", "0", "0", "0", "0", "1"][..])
+        (vec!["default", "open", "3"], &["2", "0", "0", "0", "0", "0", "1"][..])
     );
 }
 
@@ -103,14 +103,18 @@ async fn what_waits_beside_the_list_is_counted() {
     }
     let () =
         conn.hset_multiple("redcall:{default}:limited", &[("one", 5), ("two", 2)]).await.unwrap();
+    // Live ids of what is answered later, which runs nowhere.
+    let () = conn.zadd("redcall:{default}:pending", "x", 1).await.unwrap();
+    let () = conn.hset("redcall:{default}:live", "x", "(later)").await.unwrap();
     let ran = Ran::new("redcall", &["queues", "--json"], &env).await;
     let shown: Value = serde_json::from_str(&ran.stdout).unwrap();
     let queue = &shown["queues"][0];
     let counted = ["length", "scheduled", "parked", "parked_requests", "limited"];
     assert_eq!(counted.map(|field| queue[field].as_u64().unwrap()), [0, 2, 2, 4, 7]);
+    assert_eq!(["pending", "running"].map(|field| queue[field].as_u64().unwrap()), [1, 0]);
     let ran = Ran::new("redcall", &["queues"], &env).await;
     let row: Vec<&str> = ran.stdout.lines().nth(1).unwrap().split_whitespace().collect();
-    assert_eq!(row, ["default", "open", "0", "-", "0", "2", "4", "7", "0", "0"]);
+    assert_eq!(row, ["default", "open", "0", "-", "0", "1", "2", "4", "7", "0", "0"]);
 }
 
 #[tokio::test]

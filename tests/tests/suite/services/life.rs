@@ -1,6 +1,9 @@
 //! One instance from its beginning to its end, and what is refused on the way.
 
 use redcall_client::{Code, Task, Update};
+use redcall_common::settings::{ServiceSettings, ServiceTasks};
+use redcall_tests::counter;
+use redcall_worker::{PendingError, Request};
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 
@@ -85,6 +88,23 @@ async fn who_follows_gets_a_receipt_and_then_the_answer() {
         });
     }
     assert_eq!(seen, [r#"{"task":"execute"}"#, "6"]);
+}
+
+#[tokio::test]
+async fn a_task_cannot_be_put_off() {
+    async fn puts_off(request: Request) -> Result<(), PendingError> {
+        request.pending(&(), None).await.map(drop)
+    }
+    let mut bench = bench().await;
+    let tasks = ServiceTasks::Compiled { init: None, execute: "puts_off".to_owned(), exit: None };
+    bench.settings.services.insert("later".to_owned(), ServiceSettings::new(tasks));
+    let build = |worker| counter(worker).handler("puts_off", puts_off);
+    let (_worker, client) = (bench.worker_with(build).await, bench.client().await);
+    let service = client.service("later");
+    data(service.initialize(&1).await);
+    let error = failed(service.execute(&()).await);
+    assert_eq!(&*error.message, "a task of a service cannot be put off");
+    assert_eq!(data(service.terminate(&()).await), json!(1));
 }
 
 #[tokio::test]

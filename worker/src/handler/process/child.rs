@@ -6,16 +6,19 @@ use std::time::Duration;
 use futures_util::{FutureExt, StreamExt};
 use redcall_common::error::Code;
 use redcall_common::frame::FrameType;
+use redcall_common::token::SettlementToken;
+use serde_json::value::RawValue;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::time::{Instant, timeout};
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 
-use super::wire::{self, Said};
+use super::wire::{self, PutOff, Said};
 use crate::handler::group::Group;
 use crate::handler::program::Program;
 use crate::handler::stderr::Lines;
 use crate::handler::{Ending, HandlerError};
+use crate::later::PendingError;
 use crate::request::{ProgressError, Request};
 use crate::until::until;
 
@@ -50,6 +53,14 @@ pub(super) enum Asked {
     Ended(Ending),
     /// The process is not to be asked again.
     Broken(HandlerError),
+}
+
+/// What follows from a line that was asked for.
+enum Heard {
+    Nothing,
+    /// The process is to be told this line.
+    Token(Vec<u8>),
+    Ending(Ending),
 }
 
 impl Process {
@@ -103,7 +114,7 @@ impl Process {
                 // An error too: a server that knows no `$/start` says so, and has started.
                 Said::Answer(0, _) => return Ok(()),
                 Said::Other => {}
-                Said::Answer(..) | Said::Frame(..) => {
+                Said::Answer(..) | Said::Frame(..) | Said::Pending(_) => {
                     return Err("the process answered what it was not asked".to_owned());
                 }
             }
@@ -135,8 +146,9 @@ impl Process {
                         },
                     };
                     match said {
-                        Ok(None) => {}
-                        Ok(Some(ending)) => {
+                        Ok(Heard::Nothing) => {}
+                        Ok(Heard::Token(line)) => unwritten.extend(line),
+                        Ok(Heard::Ending(ending)) => {
                             self.has_unread |= !unwritten.is_empty();
                             return Asked::Ended(ending);
                         }
@@ -167,21 +179,18 @@ impl Process {
         }
     }
 
-    /// The job's ending, if the line is that.
-    async fn heard(
-        &self,
-        id: u64,
-        line: &str,
-        request: &Request,
-    ) -> Result<Option<Ending>, HandlerError> {
+    /// What follows from a line.
+    async fn heard(&self, id: u64, line: &str, request: &Request) -> Result<Heard, HandlerError> {
         match wire::read(line) {
             // How large an answer may be is seen where any job is settled.
-            Ok(Said::Answer(of, answer)) if of == id => Ok(Some(answer.map_err(HandlerError::of))),
+            Ok(Said::Answer(of, answer)) if of == id => {
+                Ok(Heard::Ending(answer.map_err(HandlerError::of)))
+            }
             Ok(Said::Frame(FrameType::Chunk, of, data)) if of == id => {
                 // Its next lines are read when this one is gone: the process waits meanwhile.
                 match request.chunk(data).await {
                     // It is not wanted any more: the process hears so, and has its grace.
-                    Ok(()) | Err(ProgressError::NotMine) => Ok(None),
+                    Ok(()) | Err(ProgressError::NotMine) => Ok(Heard::Nothing),
                     Err(error) => {
                         let message = format!("a part of the answer was not sent: {error}");
                         Err(HandlerError::new(message))
@@ -193,10 +202,18 @@ impl Process {
                 if let Err(error) = request.progress(data).await {
                     tracing::debug!(id = request.id(), %error, "a progress frame was not pushed");
                 }
-                Ok(None)
+                Ok(Heard::Nothing)
             }
-            Ok(Said::Other) => Ok(None),
-            Ok(Said::Answer(of, _) | Said::Frame(_, of, _)) => {
+            Ok(Said::Pending(put_off)) if put_off.id == id => {
+                let token = pending(request, &put_off).await;
+                let token =
+                    token.as_ref().map(SettlementToken::reveal).map_err(ToString::to_string);
+                Ok(Heard::Token(wire::token(id, token.as_deref().map_err(String::as_str))))
+            }
+            Ok(Said::Other) => Ok(Heard::Nothing),
+            Ok(
+                Said::Answer(of, _) | Said::Frame(_, of, _) | Said::Pending(PutOff { id: of, .. }),
+            ) => {
                 let message = format!("the process spoke of request {of}, and was asked {id}");
                 Err(HandlerError::new(message))
             }
@@ -248,6 +265,16 @@ impl Process {
         if timeout(ENDING, child.wait()).await.is_err() {
             group.end(&mut child, ENDING).await;
         }
+    }
+}
+
+/// The token of a job that its process does not answer itself.
+async fn pending(request: &Request, of: &PutOff<'_>) -> Result<SettlementToken, PendingError> {
+    let within = of.within_ms.map(Duration::from_millis);
+    let data = of.data.unwrap_or(RawValue::NULL);
+    match of.notify {
+        true => request.pending_with_notification(data, within).await,
+        false => request.pending(data, within).await,
     }
 }
 

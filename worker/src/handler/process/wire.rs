@@ -1,7 +1,7 @@
 //! JSON-RPC 2.0 as a pool and its processes speak it: one message a line.
 //!
-//! To the process: requests, first `$/start`, and the notification `$/cancel`. From it: responses,
-//! and the notifications `$/progress` and `$/chunk`. Names with `$/` are of the connection itself,
+//! To the process: requests, first `$/start`, and the notifications `$/cancel` and `$/token`. From
+//! it: responses, and the notifications `$/progress`, `$/chunk` and `$/pending`. Names with `$/` are of the connection itself,
 //! as in the Language Server Protocol (3.17, "Notification and Request Messages").
 
 use std::borrow::Cow;
@@ -51,6 +51,15 @@ struct Cancel {
     id: u64,
 }
 
+#[derive(Serialize)]
+struct Token<'a> {
+    id: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+}
+
 /// What a process has said.
 #[derive(Debug)]
 pub(super) enum Said<'a> {
@@ -58,6 +67,8 @@ pub(super) enum Said<'a> {
     Answer(u64, Result<Box<RawValue>, WireError>),
     /// A frame for who follows the request of this number.
     Frame(FrameType, u64, &'a RawValue),
+    /// The request is answered later.
+    Pending(PutOff<'a>),
     /// A notification that nobody here knows: JSON-RPC has them ignored.
     Other,
 }
@@ -90,6 +101,22 @@ struct Part<'a> {
     id: u64,
     #[serde(borrow)]
     data: &'a RawValue,
+}
+
+/// The params of `$/pending`.
+#[derive(Debug, Deserialize)]
+pub(super) struct PutOff<'a> {
+    /// Number of the request.
+    pub(super) id: u64,
+    /// What the caller hears meanwhile; `None` for null.
+    #[serde(borrow, default)]
+    pub(super) data: Option<&'a RawValue>,
+    /// How long the answer may take.
+    #[serde(default)]
+    pub(super) within_ms: Option<u64>,
+    /// Whether its end is to be published.
+    #[serde(default)]
+    pub(super) notify: bool,
 }
 
 /// `null` is a result as well.
@@ -137,6 +164,12 @@ pub(super) fn cancel(id: u64) -> Vec<u8> {
     line(&Message { jsonrpc: "2.0", id: None, method: "$/cancel", params, job: None })
 }
 
+/// The token of the request of number `id`, which is answered later; or why it is not.
+pub(super) fn token(id: u64, token: Result<&str, &str>) -> Vec<u8> {
+    let params = Some(Token { id, token: token.ok(), error: token.err() });
+    line(&Message { jsonrpc: "2.0", id: None, method: "$/token", params, job: None })
+}
+
 /// Reads a line.
 ///
 /// # Errors
@@ -147,12 +180,17 @@ pub(super) fn read(text: &str) -> Result<Said<'_>, String> {
         .map_err(|error| format!("a line that is no JSON-RPC message ({error})"))?;
     match line {
         Line { method: Some(method), params, id: None, .. } => {
+            let params = params.map_or("null", RawValue::get);
             let kind = match &*method {
                 "$/progress" => FrameType::Progress,
                 "$/chunk" => FrameType::Chunk,
+                "$/pending" => {
+                    let pending = serde_json::from_str(params)
+                        .map_err(|error| format!("a `{method}` that is none ({error})"))?;
+                    return Ok(Said::Pending(pending));
+                }
                 _ => return Ok(Said::Other),
             };
-            let params = params.map_or("null", RawValue::get);
             let Part { id, data } = serde_json::from_str(params)
                 .map_err(|error| format!("a `{method}` without id and data ({error})"))?;
             Ok(Said::Frame(kind, id, data))
@@ -242,6 +280,7 @@ mod tests {
             r#"{"id":"7","result":1}"#,
             r#"{"id":7,"method":"ask"}"#,
             r#"{"method":"$/progress"}"#,
+            r#"{"method":"$/pending","params":{"data":1}}"#,
             r#"{"method":"$/progress","params":{"id":7}}"#,
         ] {
             read(text).unwrap_err();

@@ -1,0 +1,95 @@
+//! `redcall settle`.
+
+use std::io::Read;
+
+use clap::Args;
+use redcall_client::{Client, Code, SettleError, SettlementToken, WireError};
+use redcall_common::report::Problem;
+use serde_json::value::RawValue;
+
+use crate::{Failure, call, json, unreachable};
+
+/// Where the token is looked for first.
+const VARIABLE: &str = "REDCALL_TOKEN";
+
+/// What to settle, and how.
+#[derive(Args)]
+pub(crate) struct Settle {
+    /// The answer, JSON; with --error, what is attached to it; - reads it from stdin, behind the
+    /// token's line
+    #[arg(default_value = "null")]
+    data: String,
+    /// Answer with an error: a code such as handler_failed, and a message
+    #[arg(long, num_args = 2, value_names = ["CODE", "MESSAGE"])]
+    error: Vec<String>,
+}
+
+/// The token, and how its request ends.
+type Ready = (SettlementToken, Result<Box<RawValue>, WireError>);
+
+impl Settle {
+    /// Reads the token and the data.
+    fn read(self) -> Result<Ready, Failure> {
+        let mut input = String::new();
+        let given = std::env::var(VARIABLE).ok();
+        if given.is_none() || self.data == "-" {
+            let read = std::io::stdin().read_to_string(&mut input);
+            read.map_err(|error| wrong(format!("stdin cannot be read: {error}")))?;
+        }
+        let (token, rest) = match &given {
+            Some(token) => (token.trim(), input.as_str()),
+            None => {
+                let (line, rest) = input.split_once('\n').unwrap_or((&input, ""));
+                (line.trim(), rest)
+            }
+        };
+        let token = token.parse::<SettlementToken>().map_err(|error| wrong(error.to_string()))?;
+        let data = if self.data == "-" { rest } else { &self.data };
+        let data: Box<RawValue> =
+            serde_json::from_str(data).map_err(|error| call::usage(&error))?;
+        let result = match self.error.as_slice() {
+            [code, message] => {
+                let code = Code::parse(code)
+                    .ok_or_else(|| wrong(format!("`{code}` is no error code: see PROTOCOL.md")))?;
+                let data = Some(data).filter(|data| data.get() != "null");
+                Err(WireError { data, ..WireError::new(code, message) })
+            }
+            _ => Ok(data),
+        };
+        Ok((token, result))
+    }
+
+    pub(crate) async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
+        let (token, result) = self.read()?;
+        let id = token.id();
+        let settled = client.settle(&token, result).await.map_err(|error| failed(&error))?;
+        if !settled {
+            let message = format!("{id}: somebody else has settled it before");
+            let json = serde_json::json!({ "id": id, "settled": false });
+            return Err(Failure { problems: vec![Problem::new(message)], code: 1, json });
+        }
+        if as_json {
+            println!("{}", serde_json::json!({ "id": id, "settled": true }));
+        } else {
+            println!("{id}: settled");
+        }
+        Ok(())
+    }
+}
+
+/// What was given is wrong.
+fn wrong(message: String) -> Failure {
+    let json = json(Code::InvalidRequest.as_str(), &message);
+    let help = format!("Give the token as {VARIABLE}, or as the first line of stdin.");
+    Failure { problems: vec![Problem::new(message).help(help)], code: 2, json }
+}
+
+fn failed(error: &SettleError) -> Failure {
+    if let SettleError::Store(error) = error {
+        return unreachable(error);
+    }
+    let code = error.code();
+    let exit = if code == Code::Unavailable { 3 } else { 1 };
+    let json = json(code.as_str(), &error.to_string());
+    Failure { problems: vec![Problem::of(error)], code: exit, json }
+}

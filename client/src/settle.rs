@@ -1,0 +1,227 @@
+//! Answering what a handler has put off, with its token, from any process.
+
+use std::future::Future;
+use std::time::Duration;
+
+use redcall_common::auth::Signer;
+use redcall_common::error::{Code, WireError};
+use redcall_common::event::{COMMAND_RESULT, Kind, NewEvent};
+use redcall_common::frame::{FrameHead, FrameType};
+use redcall_common::limits::Limits;
+use redcall_common::name::new_id;
+use redcall_common::result_kind::command_result;
+use redcall_common::store::keys::Keys;
+use redcall_common::store::{EndedLater, Kept, Link, Pending, SettledLater, StoreError};
+use redcall_common::token::SettlementToken;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::client::Client;
+
+/// Before Redis is asked again that could not be reached.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Why a request was not settled, or not as it was meant to be.
+#[derive(Debug, thiserror::Error)]
+pub enum SettleError {
+    /// There is no such request, or none any more: its time is over, it was cancelled, or the token
+    /// is not its.
+    #[error("not_found: no request waits for this token; it may have been too late")]
+    NotFound,
+    /// The request was signed, and its answer has to be. Nothing was done.
+    #[error("unauthorized: its answer is signed under `{0}`, a key that this client has not")]
+    NoKey(String),
+    /// The data cannot be written as JSON. The caller was told so, as `handler_failed`.
+    #[error("invalid_data: the answer cannot be written as JSON; its caller was told so")]
+    Encode(#[source] serde_json::Error),
+    /// The data are larger than `limits.answer`. The caller was told so, as `too_large`.
+    #[error("too_large: the answer has {size} bytes, the limit is {limit}; its caller was told so")]
+    TooLarge {
+        /// Their size, bytes.
+        size: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Redis cannot be reached or refuses. [`StoreError::may_have_happened`] says whether it may be
+    /// settled nevertheless.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Redis did not confirm it in time: it may be settled.
+    #[error("unavailable: Redis did not confirm it within `client.timeout`, it may be settled")]
+    Unconfirmed,
+}
+
+impl SettleError {
+    /// The code of the closed set.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::NotFound => Code::NotFound,
+            Self::NoKey(_) => Code::Unauthorized,
+            Self::Encode(_) => Code::InvalidData,
+            Self::TooLarge { .. } => Code::TooLarge,
+            Self::Store(_) | Self::Unconfirmed => Code::Unavailable,
+        }
+    }
+}
+
+impl Client {
+    /// Answers the request whose handler has put it off and got this token: its caller gets the
+    /// answer or the error, and if it was put off with a notification, that is published. `true` if
+    /// this has settled it, `false` if somebody else has before.
+    ///
+    /// ```no_run
+    /// # async fn doc(client: redcall_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use redcall_client::SettlementToken;
+    ///
+    /// let token: SettlementToken = std::fs::read_to_string("start.token")?.parse()?;
+    /// client.settle(&token, Ok(serde_json::json!({"started": true}))).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SettleError`], within the setting `client.timeout`. Dropping the future leaves open
+    /// whether it is settled.
+    pub async fn settle<T: Serialize>(
+        &self,
+        token: &SettlementToken,
+        result: Result<T, WireError>,
+    ) -> Result<bool, SettleError> {
+        let deadline = Instant::now() + self.inner.timeout;
+        let (keys, digest) = (self.inner.keys.of(token.queue()), token.digest());
+        let find = || self.inner.link.pending(&keys, token.id(), &digest, self.inner.timeout);
+        let known = until(deadline, find).await?.ok_or(SettleError::NotFound)?;
+        let (result, wrong) = self.written(result);
+        let signer = self.signer(&known)?;
+        let key = keys.response(token.id());
+        let (attempt, signer) = (known.attempt, signer.as_ref());
+        let head = FrameHead { id: token.id(), response_key: &key, attempt, signer };
+        let frame = match &result {
+            Ok(data) => head.data(FrameType::Result, known.seq, Some(data)),
+            Err(error) => {
+                let error = WireError { attempt: Some(attempt), ..error.clone() };
+                head.error(known.seq, &error)
+            }
+        };
+        let error = result.as_ref().err();
+        // What did not come to its own end may be begun anew.
+        let again = [Code::Cancelled, Code::DeadlineExceeded, Code::Overloaded, Code::WorkerLost];
+        let keep = error.is_none_or(|error| !again.contains(&error.code));
+        let error = error.map(|error| (error.code.as_str(), &*error.message));
+        // The same at each try: a reply may be lost after its effect.
+        let by = new_id();
+        let settle = || {
+            let (of, end) = ((token.id(), &*digest, &*by), (head.tail(&frame), error, keep));
+            self.inner.link.settle_later(&keys, of, end, self.inner.timeout)
+        };
+        let Pending { name, nonce, notify, .. } = known;
+        let ended = EndedLater { id: token.id().to_owned(), name, nonce };
+        match until(deadline, settle).await? {
+            SettledLater::Yes if notify => self.notify(&ended, result.as_deref()).await,
+            SettledLater::Yes => {}
+            SettledLater::Before => return Ok(false),
+            SettledLater::Unknown => return Err(SettleError::NotFound),
+            SettledLater::Late => {
+                if notify {
+                    let message = "it was not settled in time";
+                    let error = WireError::new(Code::DeadlineExceeded, message);
+                    self.notify(&ended, Err(&error)).await;
+                }
+                return Err(SettleError::NotFound);
+            }
+        }
+        wrong.map_or(Ok(true), Err)
+    }
+
+    /// What goes to the caller; and what is wrong with what was meant to.
+    fn written<T: Serialize>(
+        &self,
+        result: Result<T, WireError>,
+    ) -> (Result<Box<RawValue>, WireError>, Option<SettleError>) {
+        let limit = self.inner.limits.answer;
+        match result.map(|data| to_raw_value(&data)) {
+            Ok(Ok(data)) if data.get().len() > limit => {
+                let size = data.get().len();
+                let message = format!("the answer has {size} bytes, the limit is {limit}");
+                let error = WireError::new(Code::TooLarge, message);
+                (Err(error), Some(SettleError::TooLarge { size, limit }))
+            }
+            Ok(Ok(data)) => (Ok(data), None),
+            Ok(Err(error)) => {
+                let message = format!("the answer is not JSON: {error}");
+                let told = WireError::new(Code::HandlerFailed, message);
+                (Err(told), Some(SettleError::Encode(error)))
+            }
+            Err(error) => (Err(error), None),
+        }
+    }
+
+    fn signer(&self, known: &Pending) -> Result<Option<Signer>, SettleError> {
+        let Some(key) = &known.key else { return Ok(None) };
+        let keyring = self.inner.keyring.as_ref();
+        let signer = keyring.and_then(|keyring| keyring.signer(key, known.call.as_deref()));
+        signer.map(Some).ok_or_else(|| SettleError::NoKey(key.clone()))
+    }
+
+    /// Publishes what became of it.
+    async fn notify(&self, ended: &EndedLater, result: Result<&RawValue, &WireError>) {
+        let results = &self.inner.results;
+        results.tell(&self.inner.link, ended, result, self.inner.timeout).await;
+    }
+}
+
+/// Where it is published what became of commands.
+#[derive(Clone)]
+pub(crate) struct Results {
+    key: String,
+    kept: Kept,
+    most: usize,
+}
+
+impl Results {
+    pub(crate) fn new(keys: &Keys, kept: Kept, limits: &Limits) -> Self {
+        Self { key: keys.events(COMMAND_RESULT), kept, most: limits.frame }
+    }
+
+    /// The frame is the truth: if this fails, only the log says so.
+    async fn tell(
+        &self,
+        link: &Link,
+        ended: &EndedLater,
+        result: Result<&RawValue, &WireError>,
+        within: Duration,
+    ) {
+        let EndedLater { id, name, nonce } = ended;
+        let context = command_result((id, name, nonce.as_deref()), result, self.most);
+        let event = NewEvent::now(Kind::COMMAND_RESULT, &context);
+        if let Err(error) = link.publish(&[(&*self.key, event)], self.kept, within).await {
+            tracing::warn!(%error, id, "what became of a command was not published");
+        }
+    }
+
+    /// The same of what was cancelled.
+    pub(crate) async fn tell_cancelled(&self, link: &Link, ended: &[EndedLater], within: Duration) {
+        let error = WireError::new(Code::Cancelled, "the call was cancelled");
+        for ended in ended {
+            self.tell(link, ended, Err(&error), within).await;
+        }
+    }
+}
+
+/// Asks Redis again while it cannot be reached, until the deadline.
+async fn until<T, F: Future<Output = Result<T, StoreError>>>(
+    deadline: Instant,
+    ask: impl Fn() -> F,
+) -> Result<T, SettleError> {
+    loop {
+        match timeout_at(deadline, ask()).await {
+            Ok(Err(error)) if error.is_transient() && Instant::now() + PAUSE < deadline => {
+                sleep(PAUSE).await;
+            }
+            Ok(done) => return Ok(done?),
+            Err(_) => return Err(SettleError::Unconfirmed),
+        }
+    }
+}

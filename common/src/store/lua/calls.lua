@@ -1,0 +1,36 @@
+-- Purpose: the end of a call under an idempotency key: for all who joined it, and for who comes
+--   later; part of the scripts that end requests, behind answers.lua.
+-- KEYS: none of its own; the record of the key (hash) and the base of the queue's keys are handed
+--   in.
+-- ARGV: none of its own.
+-- Returns: nothing.
+-- Derived keys: response:<id> of callers that joined the call.
+-- Cost: O(waiters), which are bounded.
+
+-- Answers who has joined the call, and keeps its end for who comes later.
+local function end_call(base, record, id, frame, ttl)
+  local fields = redis.call('HGETALL', record)
+  local digest, runs, waiters = '', nil, {}
+  for i = 1, #fields, 2 do
+    local field, value = fields[i], fields[i + 1]
+    if field == 'digest' then digest = value end
+    if field == 'id' then runs = value end
+    local waiter = string.match(field, '^w:(.+)$')
+    if waiter and waiter ~= id then waiters[waiter] = value end
+  end
+  if runs ~= id then return end -- it was cancelled, and somebody has begun it anew
+  local function head(of)
+    return '{"id":"' .. of .. '","response_key":"' .. base .. ':response:' .. of .. '"'
+  end
+  local tail = string.sub(frame, #head(id) + 1)
+  for waiter, value in pairs(waiters) do
+    local wanted_ttl, channel = string.match(value, '^(%d+) (.+)$')
+    push(base .. ':response:' .. waiter, head(waiter) .. tail, wanted_ttl,
+      channel ~= '-' and channel or nil, waiter)
+  end
+  redis.call('DEL', record)
+  if ttl ~= '0' then
+    redis.call('HSET', record, 'id', id, 'digest', digest, 'deadline', '0', 'tail', tail)
+    redis.call('PEXPIRE', record, ttl)
+  end
+end

@@ -1,0 +1,63 @@
+-- Purpose: requests that are answered later, which no worker has: each has a record until somebody
+--   settles it with its token, it is cancelled, or its time is over; part of the scripts that write
+--   or end them, behind answers.lua, record.lua and calls.lua.
+-- KEYS: none of its own; the base of the queue's keys is handed in.
+-- ARGV: none of its own.
+-- Returns: nothing.
+-- Derived keys: of the queue: pending, pending:<id>, live, history, cancelled, dead, and
+--   response:<id> of the request and of callers that joined its call.
+-- Cost: O(log records), O(waiters of its call).
+
+-- How long a record lies there beyond its deadline, for the case that no worker is there to see it.
+local BEYOND = 604800000
+
+-- The record of a request that is to be settled within so many ms.
+local function keep_for_later(base, id, key, within, fields)
+  local deadline, ttl = string.format('%.0f', now_ms() + within), within + BEYOND
+  redis.call('DEL', key)
+  redis.call('HSET', key, 'deadline', deadline, unpack(fields))
+  redis.call('PEXPIRE', key, string.format('%.0f', ttl))
+  redis.call('ZADD', base .. ':pending', deadline, id)
+  if redis.call('PTTL', base .. ':pending') < ttl then
+    redis.call('PEXPIRE', base .. ':pending', string.format('%.0f', ttl))
+  end
+end
+
+-- Its fields; nil if it has been settled, or there is none.
+local function read_later(base, id)
+  local fields, record = redis.call('HGETALL', base .. ':pending:' .. id), {}
+  for i = 1, #fields, 2 do record[fields[i]] = fields[i + 1] end
+  return record.raw and record
+end
+
+-- Ends it, and takes away all that lies beside it. `tail`: the ending frame without its first two
+-- fields, or which of those its worker has left in the record. `keep`: whether its end is kept for
+-- who makes the same call later.
+local function end_later(base, id, record, tail, code, reason, keep)
+  tail = record[tail] or tail
+  local past = recall(base .. ':history', id)
+  redis.call('DEL', base .. ':pending:' .. id)
+  redis.call('ZREM', base .. ':pending', id)
+  redis.call('HDEL', base .. ':live', id)
+  redis.call('HDEL', base .. ':history', id)
+  redis.call('ZREM', base .. ':cancelled', id)
+  if record.bury == '1' and code ~= '' and code ~= 'cancelled' then
+    dead.key, dead.by = base .. ':dead', record.worker
+    dead.max, dead.age = record.dead_max, tonumber(record.dead_age)
+    bury(record.raw, id, code, reason, past.runs and cjson.encode(past.runs))
+  end
+  local key = base .. ':response:' .. id
+  local frame = '{"id":"' .. id .. '","response_key":"' .. key .. '"' .. tail
+  if record.ttl then push(key, frame, record.ttl, record.channel, id) end
+  if record.idem ~= '' then
+    end_call(base, record.idem, id, frame, keep and record.keep or '0')
+  end
+end
+
+-- Adds what is said of it on the topic of results, if its worker has promised that.
+local function note_event(told, id, record)
+  if record.event ~= '1' then return end
+  told[#told + 1] = id
+  told[#told + 1] = record.name
+  told[#told + 1] = record.nonce or ''
+end

@@ -1,0 +1,27 @@
+-- Purpose: answer a request that was put off by its worker, for whoever has its token: once, and
+--   before its deadline.
+-- KEYS: 1 its record (hash)
+-- ARGV: 1 id, 2 digest of the token, 3 who settles, 4 the ending frame without its first two
+--   fields, 5 error code (empty: it is an answer), 6 reason, for dead letters, 7 '1' if the end is
+--   kept for who makes the same call later
+-- Returns: 1 settled (also if it was by this very settle, whose reply was lost), 0 it was settled
+--   before, -1 no such token, 2 its deadline was over: it has ended so now
+-- Derived keys: those of later.lua.
+-- Cost: O(log records), O(waiters of its call).
+local id = ARGV[1]
+local base = string.match(KEYS[1], '^(.*):pending:')
+local known = redis.call('HMGET', KEYS[1], 'token', 'by')
+if known[1] ~= ARGV[2] then return -1 end
+if known[2] then return known[2] == ARGV[3] and 1 or 0 end
+local record = read_later(base, id)
+if tonumber(record.deadline) <= now_ms() then
+  end_later(base, id, record, 'late', 'deadline_exceeded', 'it was not settled in time')
+  announce()
+  return 2
+end
+end_later(base, id, record, ARGV[4], ARGV[5], ARGV[6], ARGV[7] == '1')
+announce()
+-- Who comes second hears that it was settled.
+redis.call('HSET', KEYS[1], 'token', ARGV[2], 'by', ARGV[3])
+redis.call('PEXPIRE', KEYS[1], 600000)
+return 1

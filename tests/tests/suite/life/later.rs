@@ -1,0 +1,308 @@
+//! Jobs that are answered later, by whoever has their token.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use redcall_client::{
+    Client, Code, Followed, Kind, SettleError, SettlementToken, Ticket, Update, WireError,
+};
+use redcall_common::settings::{AuthKey, AuthSettings, Secret};
+use redcall_testkit::eventually;
+use redcall_tests::{Bench, RunningWorker};
+use redcall_worker::{HandlerError, Json, PendingError, Request, State, Worker};
+use redis::AsyncCommands;
+use serde_json::{Value, json};
+use tokio::sync::{Mutex, mpsc};
+
+use super::{connection, dead_letter, keys, nothing_is_left};
+use crate::support::failed;
+
+/// Where handlers leave their tokens.
+type Tokens = mpsc::UnboundedSender<SettlementToken>;
+
+/// Puts its answer off for as many ms as its data say, and answers itself, in vain.
+async fn start(request: Request, tokens: State<Tokens>) -> Result<Json<Value>, HandlerError> {
+    let ms = serde_json::from_str::<Option<u64>>(request.data().get())?;
+    let within = ms.map(Duration::from_millis);
+    let token = request.pending_with_notification(&json!({ "soon": 1 }), within).await?;
+    tokens.send(token)?;
+    assert!(!request.respond(&"too late").await?, "who puts off has settled");
+    assert!(matches!(request.pending(&0, None).await, Err(PendingError::NotMine)));
+    Ok(Json(json!("not used")))
+}
+
+/// Tries what cannot be put off, and answers with why.
+async fn odd(request: Request) -> Result<Json<Vec<String>>, HandlerError> {
+    let mut why = Vec::new();
+    let week = Duration::from_secs(7 * 24 * 3600 + 1);
+    why.extend(request.pending(&0, Some(week)).await.map_err(|error| error.to_string()).err());
+    let unwritable = BTreeMap::from([((1, 2), 3)]);
+    why.extend(request.pending(&unwritable, None).await.map_err(|e| e.to_string()).err());
+    let large = "x".repeat(2 << 20);
+    why.extend(request.pending(&large, None).await.map_err(|error| error.to_string()).err());
+    Ok(Json(why))
+}
+
+/// A worker of one slot, a client, and the tokens.
+struct Desk {
+    worker: RunningWorker,
+    client: Client,
+    tokens: Mutex<mpsc::UnboundedReceiver<SettlementToken>>,
+    bench: Bench,
+}
+
+impl Desk {
+    async fn new() -> Self {
+        Self::with(Bench::new().await).await
+    }
+
+    async fn with(mut bench: Bench) -> Self {
+        bench.settings.worker.concurrency = 1;
+        let (leave, tokens) = mpsc::unbounded_channel();
+        let build = |worker: Worker| {
+            worker.state::<Tokens>(leave).handler("start", start).handler("odd", odd)
+        };
+        let worker = bench.worker_with(build).await;
+        Self { worker, client: bench.client().await, tokens: Mutex::new(tokens), bench }
+    }
+
+    async fn token(&self) -> SettlementToken {
+        self.tokens.lock().await.recv().await.unwrap()
+    }
+
+    async fn submit(&self, ms: Option<u64>) -> (Ticket, SettlementToken) {
+        let ticket = self.client.request("start").data(&ms).submit().await.unwrap();
+        (ticket, self.token().await)
+    }
+}
+
+#[tokio::test]
+async fn the_caller_hears_pending_at_once_and_the_answer_when_it_is_settled() {
+    let desk = Desk::new().await;
+    let mut stream = desk.client.request("start").stream().await.unwrap();
+    // Nobody has settled: what comes before cannot have waited for it.
+    let Update::Pending(data) = stream.next().await.unwrap().unwrap() else { panic!() };
+    assert_eq!(data.get(), r#"{"soon":1}"#);
+    let token = desk.token().await;
+    assert!(desk.client.settle(&token, Ok(json!({ "started": true }))).await.unwrap());
+    let Update::Done(response) = stream.next().await.unwrap().unwrap() else { panic!() };
+    assert_eq!(response.data.get(), r#"{"started":true}"#);
+    nothing_is_left(&mut connection(&desk.bench).await).await;
+}
+
+#[tokio::test]
+async fn a_waiting_call_gets_the_last_frame_and_the_slot_is_free_meanwhile() {
+    let desk = Desk::new().await;
+    let waiting = desk.client.request("start");
+    let waiting = tokio::spawn(async move { waiting.wait().await });
+    let token = desk.token().await;
+    // The only slot, and the bytes of the token are nowhere at Redis.
+    let answer = desk.client.call_and_wait("add", &json!({ "a": 1, "b": 1 })).await.unwrap();
+    assert_eq!(answer.data.get(), r#"{"answer":2}"#);
+    let mut conn = connection(&desk.bench).await;
+    let record: BTreeMap<String, String> = conn.hgetall(keys().pending(token.id())).await.unwrap();
+    let secret = token.reveal().rsplit('.').next().unwrap().to_owned();
+    assert!(!record.is_empty() && !record.values().any(|value| value.contains(&secret)));
+
+    let error = WireError::new(Code::Conflict, "no");
+    assert!(desk.client.settle::<()>(&token, Err(error)).await.unwrap());
+    let error = failed(waiting.await.unwrap());
+    assert_eq!((error.code, &*error.message, error.attempt), (Code::Conflict, "no", Some(1)));
+}
+
+#[tokio::test]
+async fn of_twenty_who_settle_one_has_settled() {
+    let desk = Desk::new().await;
+    let (ticket, token) = desk.submit(None).await;
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        clients.push(desk.bench.client().await);
+    }
+    let settlers = (0..20).map(|n| {
+        let (client, token) = (clients[n % 4].clone(), token.clone());
+        tokio::spawn(async move { client.settle(&token, Ok(n)).await.unwrap() })
+    });
+    let settlers: Vec<_> = settlers.collect();
+    let mut winners = Vec::new();
+    for (n, settler) in settlers.into_iter().enumerate() {
+        winners.extend(settler.await.unwrap().then_some(n));
+    }
+    assert_eq!(winners.len(), 1, "{winners:?}");
+    assert_eq!(ticket.wait().await.unwrap().json::<usize>().unwrap(), winners[0]);
+}
+
+#[tokio::test]
+async fn a_wrong_token_settles_nothing() {
+    let desk = Desk::new().await;
+    let (ticket, token) = desk.submit(None).await;
+    let other = SettlementToken::new("default", token.id());
+    let elsewhere = SettlementToken::new("default", "elsewhere");
+    for wrong in [other, elsewhere] {
+        let error = desk.client.settle(&wrong, Ok(1)).await.unwrap_err();
+        assert!(matches!(error, SettleError::NotFound), "{error}");
+    }
+    assert!(desk.client.settle(&token, Ok(2)).await.unwrap());
+    assert!(!desk.client.settle(&token, Ok(3)).await.unwrap());
+    assert_eq!(ticket.wait().await.unwrap().data.get(), "2");
+}
+
+#[tokio::test]
+async fn what_is_not_settled_in_time_is_answered_by_the_workers_and_published() {
+    let desk = Desk::new().await;
+    let mut results = desk.client.events("command_result").follow().await.unwrap();
+    let request = desk.client.request("start").data(&1).header("nonce", "n-1");
+    let error = failed(request.wait().await);
+    assert_eq!((error.code, error.attempt), (Code::DeadlineExceeded, Some(1)));
+    let Followed::Event(event) = results.next().await.unwrap().unwrap() else { panic!() };
+    let context: Value = serde_json::from_str(event.context.get()).unwrap();
+    assert_eq!((&context["nonce"], &context["result"]), (&json!("n-1"), &json!(400)));
+    let token = desk.token().await;
+    let error = desk.client.settle(&token, Ok(1)).await.unwrap_err();
+    assert_eq!(error.code(), Code::NotFound);
+    nothing_is_left(&mut connection(&desk.bench).await).await;
+}
+
+#[tokio::test]
+async fn who_follows_the_results_gets_each_under_its_nonce() {
+    let desk = Desk::new().await;
+    let mut results = desk.client.events("6001").follow().await.unwrap();
+    for (nonce, settled) in [("7", Ok(json!({ "speed": 3 }))), ("8", Err("stuck"))] {
+        let request = desk.client.request("start").header("nonce", nonce);
+        let id = request.send().await.unwrap().id;
+        let token = desk.token().await;
+        let error = |message| WireError::new(Code::HandlerFailed, message);
+        desk.client.settle(&token, settled.clone().map_err(error)).await.unwrap();
+        let Followed::Event(event) = results.next().await.unwrap().unwrap() else { panic!() };
+        assert_eq!(event.kind, Kind::COMMAND_RESULT);
+        let context: Value = serde_json::from_str(event.context.get()).unwrap();
+        let (result, code) = if settled.is_ok() { (100, 0) } else { (400, -32010) };
+        let expected = json!({
+            "id": id, "nonce": nonce, "command": "start", "result": result,
+            "data": settled.clone().unwrap_or_default(), "errorCode": code,
+            "errorMessage": settled.err(),
+        });
+        assert_eq!(context, expected);
+    }
+    // Nobody waited for the second, and it failed.
+    let letter = dead_letter(&mut connection(&desk.bench).await).await;
+    assert_eq!((&*letter["code"], &*letter["reason"]), ("handler_failed", "stuck"));
+}
+
+#[tokio::test]
+async fn a_call_that_is_given_up_is_settled_for_nobody() {
+    let desk = Desk::new().await;
+    let (ticket, token) = desk.submit(None).await;
+    let mut results = desk.client.events("command_result").follow().await.unwrap();
+    let found = desk.client.cancel(&ticket.id).await.unwrap();
+    assert_eq!(found, redcall_client::Cancellation::Pending);
+    assert_eq!(failed(ticket.wait().await).code, Code::Cancelled);
+    let Followed::Event(event) = results.next().await.unwrap().unwrap() else { panic!() };
+    assert!(event.context.get().contains(r#""errorMessage":"the call was cancelled""#));
+    let error = desk.client.settle(&token, Ok(1)).await.unwrap_err();
+    assert_eq!(error.code(), Code::NotFound);
+
+    // A caller that goes withdraws its request.
+    let request = desk.client.request("start").data(&3_600_000);
+    let waiting = tokio::spawn(async move { request.wait().await });
+    let token = desk.token().await;
+    waiting.abort();
+    let Followed::Event(event) = results.next().await.unwrap().unwrap() else { panic!() };
+    assert!(event.context.get().contains(token.id()) && event.context.get().contains("cancelled"));
+
+    // So does one whose time is over; nobody may take longer than it waits.
+    let request = desk.client.request("start").data(&3_600_000).timeout(Duration::from_millis(300));
+    let error = request.wait().await.unwrap_err();
+    assert_eq!(error.code(), Code::DeadlineExceeded);
+    let token = desk.token().await;
+    let mut conn = connection(&desk.bench).await;
+    eventually("it to be withdrawn, or over", async || {
+        let pending: bool = conn.hexists(keys().pending(token.id()), "raw").await.unwrap();
+        (!pending).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_worker_that_drains_waits_for_nobody_who_settles() {
+    let desk = Desk::new().await;
+    let (ticket, token) = desk.submit(None).await;
+    desk.worker.drain().await;
+    assert!(desk.client.settle(&token, Ok(1)).await.unwrap());
+    assert_eq!(ticket.wait().await.unwrap().data.get(), "1");
+}
+
+#[tokio::test]
+async fn who_joins_the_call_gets_its_end_now_and_later() {
+    let desk = Desk::new().await;
+    let call = || desk.client.request("start").idempotency_key("k");
+    let first = call().submit().await.unwrap();
+    let token = desk.token().await;
+    let second = call().submit().await.unwrap();
+    assert!(desk.client.settle(&token, Ok("once")).await.unwrap());
+    let third = call().submit().await.unwrap();
+    for ticket in [first, second, third] {
+        assert_eq!(ticket.wait().await.unwrap().data.get(), r#""once""#);
+    }
+}
+
+#[tokio::test]
+async fn the_answer_to_a_signed_request_is_signed_by_who_settles() {
+    let mut bench = Bench::new().await;
+    let secret = Secret::new("what caller and worker share, and nobody else");
+    let key = AuthKey { secret, jobs: vec!["*".to_owned()] };
+    let signing = AuthSettings {
+        keys: BTreeMap::from([("web".to_owned(), key)]),
+        sign_with: Some("web".to_owned()),
+        required: true,
+    };
+    bench.settings.auth = Some(signing);
+    let desk = Desk::with(bench).await;
+    let mut without = desk.bench.settings.clone();
+    without.auth = None;
+    let stranger = Client::from_settings(&without).await.unwrap();
+    for (key, ms) in [(None, None), (Some("k"), None), (None, Some(1))] {
+        let mut request = desk.client.request("start").data(&ms);
+        if let Some(key) = key {
+            request = request.idempotency_key(key);
+        }
+        let ticket = request.submit().await.unwrap();
+        let token = desk.token().await;
+        if ms.is_some() {
+            // The frame was signed by the worker beforehand.
+            assert_eq!(failed(ticket.wait().await).code, Code::DeadlineExceeded);
+            continue;
+        }
+        let error = stranger.settle(&token, Ok(1)).await.unwrap_err();
+        assert!(matches!(&error, SettleError::NoKey(key) if key == "web"), "{error}");
+        assert!(desk.client.settle(&token, Ok(1)).await.unwrap());
+        assert_eq!(ticket.wait().await.unwrap().data.get(), "1");
+    }
+}
+
+#[tokio::test]
+async fn data_that_cannot_be_written_still_answer() {
+    let desk = Desk::new().await;
+    let why = desk.client.call_and_wait("odd", &0).await.unwrap().json::<Vec<String>>().unwrap();
+    assert_eq!(why.len(), 3, "{why:?}");
+    let says = ["7 days", "cannot be written as JSON", "limits.frame"];
+    assert!(why.iter().zip(says).all(|(why, says)| why.contains(says)), "{why:?}");
+
+    let (ticket, token) = desk.submit(None).await;
+    let unwritable = BTreeMap::from([((1, 2), 3)]);
+    let error = desk.client.settle(&token, Ok(&unwritable)).await.unwrap_err();
+    assert!(matches!(error, SettleError::Encode(_)), "{error}");
+    let error = failed(ticket.wait().await);
+    assert_eq!(error.code, Code::HandlerFailed);
+    assert!(error.message.contains("not JSON"), "{error}");
+
+    let (ticket, token) = desk.submit(None).await;
+    let large = "x".repeat(desk.bench.settings.limits.answer);
+    let error = desk.client.settle(&token, Ok(&large)).await.unwrap_err();
+    assert_eq!(error.code(), Code::TooLarge);
+    assert_eq!(failed(ticket.wait().await).code, Code::TooLarge);
+
+    // What JSON has no word for is null, as everywhere.
+    let (ticket, token) = desk.submit(None).await;
+    assert!(desk.client.settle(&token, Ok(f64::NAN)).await.unwrap());
+    assert_eq!(ticket.wait().await.unwrap().data.get(), "null");
+}

@@ -1,0 +1,53 @@
+//! `example/examples/device.rs`, by the real programs.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
+
+use redcall_testkit::TestRedis;
+use serde_json::{Value, json};
+
+use crate::support::{Logged, Ran};
+
+#[tokio::test]
+async fn the_device_beats_and_answers_commands_later_under_their_nonce() {
+    let redis = TestRedis::start().await;
+    let env = [("REDIS_URL".to_owned(), redis.url())].into();
+    let device = Logged::start("examples/device", &[], &env);
+    let run = async |args: &[&str]| {
+        let ran = Ran::new("redcall", args, &env).await;
+        assert_eq!(ran.code, 0, "{args:?}\n{}\n{}", ran.stderr, device.log());
+        let lines = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap());
+        lines.collect::<Vec<Value>>()
+    };
+    // It waits for a worker by itself.
+    let started = run(&["call", "start", "--queue", "device", "--stream"]).await;
+    assert_eq!(started, [json!({"pending": "on its way"}), json!({"result": {"running": true}})]);
+    for name in ["start", "stop"] {
+        let nonce = format!("nonce=n-{name}");
+        run(&["--json", "call", name, "--queue", "device", "--header", &nonce]).await;
+    }
+    let tail = ["--json", "events", "tail"];
+    let tail = async |topic: &[&str]| {
+        let events = run(&[&tail[..], topic, &["--since", "1h"]].concat()).await;
+        // Redis may have let events go before: nobody can tell.
+        events.into_iter().filter(|event| event.get("missed").is_none()).collect::<Vec<_>>()
+    };
+    let results = tail(&["command_result", "--limit", "3"]).await;
+    let said = |result: &Value| {
+        let context = &result["context"];
+        let fields = ["nonce", "command", "result", "data", "errorMessage"];
+        fields.map(|field| context[field].clone())
+    };
+    let said: Vec<_> = results.iter().map(said).collect();
+    let null = Value::Null;
+    assert_eq!(
+        said,
+        [
+            [null.clone(), json!("start"), json!(100), json!({"running": true}), null.clone()],
+            [json!("n-start"), json!("start"), json!(400), null.clone(), json!("it is so already")],
+            [json!("n-stop"), json!("stop"), json!(100), json!({"running": false}), null],
+        ]
+    );
+    let events = tail(&["device", "--limit", "2"]).await;
+    assert_eq!(events.iter().map(|event| &event["kind"]).collect::<Vec<_>>(), [301, 305]);
+    let beats = tail(&["heartbeat", "--limit", "1"]).await;
+    assert_eq!(beats[0]["context"]["identifier"], "device");
+}

@@ -1,0 +1,172 @@
+//! Answering later: a handler lets go of its request, and whoever has the token answers it.
+
+use std::time::Duration;
+
+use redcall_common::error::{Code, WireError};
+use redcall_common::frame::FrameType;
+use redcall_common::request::ReplyTo;
+use redcall_common::store::{EndedCall, ForLater, Outcome, Pending, Settled, Settlement};
+use redcall_common::time::millis;
+use redcall_common::token::SettlementToken;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use tokio::sync::oneshot;
+
+use crate::job::Job;
+use crate::request::Request;
+
+/// The longest that an answer may take.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The header by which a caller knows its command in the event that says what became of it.
+const NONCE: &str = "nonce";
+
+/// Why a request could not be put off. It is still its handler's to answer, but after
+/// [`PendingError::NotMine`].
+#[derive(Debug, thiserror::Error)]
+pub enum PendingError {
+    /// The job is settled, or another worker has it: nothing of this run counts any more.
+    #[error("the job is no longer this handler's to answer")]
+    NotMine,
+    /// It is a request to a service: the next one waits for the state that this one leaves.
+    #[error("a task of a service cannot be put off")]
+    OfService,
+    /// Later than 7 days from now.
+    #[error("an answer may take 7 days at most")]
+    TooLong,
+    /// Larger than `limits.frame`.
+    #[error("the frame has {size} bytes, the limit is {limit} (limits.frame)")]
+    TooLarge {
+        /// Bytes of the data.
+        size: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// It cannot be written as JSON.
+    #[error("the data cannot be written as JSON")]
+    Encode(#[from] serde_json::Error),
+}
+
+impl Request {
+    /// Puts the answer off: the caller hears `pending` with `data` at once, and the answer when
+    /// somebody settles with the token that this returns, from any process; after `within` (`None`:
+    /// as long as the caller cares, 7 days at most) it is answered `deadline_exceeded`. Never later
+    /// than the caller cares.
+    ///
+    /// This settles the job for this worker: it keeps no lease, is not run again if the worker dies
+    /// now, and what the handler returns afterwards is not used. Its slot is free when the handler
+    /// has returned.
+    ///
+    /// ```no_run
+    /// use redcall_worker::{HandlerError, Request};
+    ///
+    /// async fn start(request: Request) -> Result<(), HandlerError> {
+    ///     let token = request.pending(&"on its way", None).await?;
+    ///     std::fs::write("start.token", token.reveal())?; // whoever finds it answers
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// Dropping the future leaves open whether the answer is put off; nobody then has the token.
+    ///
+    /// # Errors
+    ///
+    /// [`PendingError`].
+    pub async fn pending<T: Serialize + ?Sized>(
+        &self,
+        data: &T,
+        within: Option<Duration>,
+    ) -> Result<SettlementToken, PendingError> {
+        put_off(self.job(), to_raw_value(data)?, within, false).await
+    }
+
+    /// The same as [`Request::pending`], and the end is published as well, on the topic
+    /// `command_result`, under the header `nonce` of the request.
+    ///
+    /// # Errors
+    ///
+    /// [`PendingError`].
+    pub async fn pending_with_notification<T: Serialize + ?Sized>(
+        &self,
+        data: &T,
+        within: Option<Duration>,
+    ) -> Result<SettlementToken, PendingError> {
+        put_off(self.job(), to_raw_value(data)?, within, true).await
+    }
+}
+
+async fn put_off(
+    job: &Job,
+    data: Box<RawValue>,
+    within: Option<Duration>,
+    notify: bool,
+) -> Result<SettlementToken, PendingError> {
+    if job.service.is_some() {
+        return Err(PendingError::OfService);
+    }
+    let (size, limit) = (data.get().len(), job.shared.limits.frame);
+    if size > limit {
+        return Err(PendingError::TooLarge { size, limit });
+    }
+    let within = within.unwrap_or(LONGEST);
+    if within > LONGEST {
+        return Err(PendingError::TooLong);
+    }
+    let within = job.context().remaining().map_or(within, |left| left.min(within));
+    let token = SettlementToken::new(job.keys.queue.name(), &job.request.id);
+    let digest = token.digest();
+    let (heard, settled) = oneshot::channel();
+    let outcome = |seq| outcome(job, &data, (digest, within, notify), seq);
+    if !job.settle_as(outcome, Some(heard)).await {
+        return Err(PendingError::NotMine);
+    }
+    match settled.await {
+        Ok(Settled::Yes) => Ok(token),
+        _ => Err(PendingError::NotMine),
+    }
+}
+
+/// What becomes of `job` then; `seq` is that of the frame which says so.
+fn outcome(
+    job: &Job,
+    data: &RawValue,
+    (digest, within, notify): (String, Duration, bool),
+    seq: u64,
+) -> Outcome {
+    let request = &job.request;
+    let key = job.keys.queue.response(&request.id);
+    let head = job.head(&key);
+    let end = |code, message: &str| {
+        let error = WireError { attempt: Some(job.attempt()), ..WireError::new(code, message) };
+        head.tail(&head.error(seq + 1, &error)).to_owned()
+    };
+    let frame = head.data(FrameType::Pending, seq, Some(data));
+    let record = ForLater {
+        digest,
+        pending: Pending {
+            name: request.name.clone(),
+            attempt: job.attempt(),
+            seq: seq + 1,
+            key: head.signer.map(|signer| signer.key().to_owned()),
+            call: head.signer.and_then(|signer| signer.call()).map(str::to_owned),
+            nonce: request.headers.get(NONCE).cloned(),
+            notify,
+        },
+        reply: request.reply.clone(),
+        late: end(Code::DeadlineExceeded, "it was not settled in time"),
+        gone: end(Code::Cancelled, "the call was cancelled"),
+        bury: request.reply.is_none() || job.rules.retries.max > 0,
+    };
+    let notice = request.reply.clone().map(|reply| {
+        // Whoever fetches the answer finds the frame for as long as there may be one.
+        let ttl_ms = reply.ttl_ms.saturating_add(millis(within));
+        (ReplyTo { ttl_ms, ..reply }, frame.clone())
+    });
+    let call = request.idempotency_key.as_deref().map(|idempotency_key| EndedCall {
+        digest: redcall_common::digest::of_call(&request.name, idempotency_key),
+        keep: Some(job.shared.idempotency_ttl),
+        frame,
+    });
+    let settlement = Settlement::Later { within, record: Box::new(record), notice };
+    Outcome { call, ..Outcome::new(&request.id, settlement) }
+}
