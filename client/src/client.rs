@@ -21,6 +21,7 @@ use crate::durable::Confirmers;
 use crate::error::CallError;
 use crate::events::Events;
 use crate::listen::Channels;
+use crate::monitor::Monitors;
 use crate::pending::Pending;
 use crate::replies::{self, PORTION, Reader, Wanted};
 use crate::request::{Request, left_until};
@@ -67,6 +68,10 @@ pub(crate) struct Inner {
     pub(crate) events: Events,
     /// Where each job name is sent, from the settings' mapping.
     routes: HashMap<String, String>,
+    /// For how long the status of each job is kept, from the same.
+    status_ttls: HashMap<String, Duration>,
+    /// Who waits for news of which job.
+    pub(crate) monitors: Arc<Monitors>,
     /// Written by the first call to a queue; read by every call.
     queues: Mutex<HashMap<String, Arc<Route>>>,
 }
@@ -115,7 +120,12 @@ impl Client {
         let (pending, withdrawn) = Pending::new();
         let (wanted, orders) = mpsc::unbounded_channel();
         let (heard, reread) = (pending.clone(), wanted.clone());
-        let sink = move |_: &[u8], payload: &[u8]| replies::announced(payload, &heard, &reread);
+        let monitors = Arc::<Monitors>::default();
+        let news = monitors.clone();
+        let sink = move |channel: &[u8], payload: &[u8]| match Keys::is_status(channel) {
+            true => news.heard(channel),
+            false => replies::announced(payload, &heard, &reread),
+        };
         let (link, reads) = tokio::try_join!(
             Link::connect(connector.clone(), Arc::new(sink)),
             Link::connect(connector.clone(), Arc::new(|_: &[u8], _: &[u8]| ())),
@@ -143,6 +153,8 @@ impl Client {
         let channels = Channels::new(link.clone(), settings.redis.response_timeout);
         let routes = settings.jobs.iter();
         let routes = routes.filter_map(|(name, job)| Some((name.clone(), job.queue.clone()?)));
+        let status_ttls = settings.jobs.iter();
+        let status_ttls = status_ttls.filter_map(|(name, job)| Some((name.clone(), job.status?)));
         Ok(Self {
             inner: Arc::new(Inner {
                 id,
@@ -164,6 +176,8 @@ impl Client {
                 inspector,
                 events,
                 routes: routes.collect(),
+                status_ttls: status_ttls.collect(),
+                monitors,
                 queues: Mutex::default(),
             }),
         })
@@ -230,6 +244,11 @@ impl Inner {
     /// The queue that `name` goes to when its request names none.
     pub(crate) fn queue_of(&self, name: &str) -> &str {
         self.routes.get(name).map_or(DEFAULT_QUEUE, String::as_str)
+    }
+
+    /// For how long the settings have the status of `name` kept.
+    pub(crate) fn status_ttl_of(&self, name: &str) -> Option<Duration> {
+        self.status_ttls.get(name).copied()
     }
 
     /// The frame that lay at this key, if it is signed as it has to be; else the error with which

@@ -12,7 +12,8 @@
 //! | `handover.rs` | which of sender and caller was first |
 //! | `pending.rs` | who waits for what |
 //! | `replies.rs` | the reading of answers |
-//! | `listen.rs` | the channels of submitted requests |
+//! | `listen.rs` | the channels of submitted and of monitored requests |
+//! | `status.rs`, `monitor.rs` | the status of a job; following it |
 //! | `ticket.rs`, `stream.rs` | waiting later, following |
 //! | `error.rs` | [`CallError`] |
 //!
@@ -30,6 +31,7 @@ mod events;
 pub mod fuzzing;
 mod handover;
 mod listen;
+mod monitor;
 mod pause;
 mod pending;
 mod replies;
@@ -37,16 +39,19 @@ mod request;
 mod response;
 mod send;
 mod sender;
+mod status;
 mod stream;
 mod ticket;
 
 pub use client::Client;
 pub use error::CallError;
 pub use events::{EventError, EventStream, Follow, Followed, GroupMember, Shared};
+pub use monitor::StatusStream;
 pub use redcall_common::durability::Durability;
 pub use redcall_common::error::{Code, Retry, WireError};
 pub use redcall_common::event::{Event, EventId, Kind};
 pub use redcall_common::settings::{Settings, SettingsError};
+pub use redcall_common::status::{JobState, JobStatus};
 pub use redcall_common::store::dead::{
     DeadLetter, DeadLetters, DeadPage, DeadRef, DeadReport, DeadSelection, DeadSkip, Run,
 };
@@ -54,5 +59,6 @@ pub use redcall_common::store::inspect::{Inspector, Overdue, QueueInfo, WorkerIn
 pub use redcall_common::store::{Cancellation, StoreError};
 pub use request::Request;
 pub use response::{Receipt, Response};
+pub use status::JobRef;
 pub use stream::{FrameStream, Update};
 pub use ticket::Ticket;

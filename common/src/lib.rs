@@ -40,5 +40,6 @@ pub mod report;
 pub mod request;
 pub mod safety;
 pub mod settings;
+pub mod status;
 pub mod store;
 pub mod time;

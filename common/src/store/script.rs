@@ -48,11 +48,11 @@ scripts! {
     /// Push requests at the tail.
     ENQUEUE = "enqueue", Refused with "room";
     /// Place one request that is more than a plain push.
-    PLACE = "place", Refused with "room", "anew";
+    PLACE = "place", Refused with "room", "status", "joined", "anew";
     /// Withdraw requests.
-    CANCEL = "cancel", Runs;
+    CANCEL = "cancel", Runs with "status", "joined";
     /// Settle and lease, whatever there is.
-    CYCLE = "cycle", Runs with "live", "turn", "record", "limits";
+    CYCLE = "cycle", Runs with "live", "turn", "record", "limits", "status", "joined";
     /// Settle and lease what is nothing special.
     PLAIN = "plain", Runs with "live", "turn";
     /// Push a frame that does not end its request.
@@ -64,13 +64,15 @@ scripts! {
     /// Move what is due to the queue.
     PROMOTE = "promote", Runs;
     /// Ask what a request under an idempotency key is.
-    CLAIM = "claim", Runs with "anew";
+    CLAIM = "claim", Runs with "status", "joined", "anew";
     /// Let one request of a kind through per window.
     UNIQUE = "unique", Runs;
     /// Let a signed request run once.
     SEEN = "seen", Runs;
     /// Push the ticks of a recurring schedule.
     TICK = "tick", Refused with "room";
+    /// Say that a monitored job starts.
+    START = "start", Runs with "status";
     /// Read dead letters.
     LETTERS = "letters", Runs;
     /// Read a topic.
@@ -78,7 +80,7 @@ scripts! {
     /// Give a member of a group its next event.
     GROUP = "group", Runs;
     /// Put dead letters back into their queue.
-    REVIVE = "revive", Refused with "room";
+    REVIVE = "revive", Refused with "room", "status";
     /// Put a probe where its worker's turn takes it from.
     PROBE = "probe", Runs;
     /// Pause a queue, let it go on.

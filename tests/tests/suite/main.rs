@@ -29,6 +29,7 @@ mod reconnect;
 mod schedules;
 mod settings;
 mod sharing;
+mod status;
 mod still;
 mod streams;
 mod support;

@@ -14,4 +14,5 @@ mod peers;
 mod reload;
 mod safety;
 mod show;
+mod status;
 mod tokens;

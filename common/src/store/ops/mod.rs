@@ -26,6 +26,8 @@ mod response;
 mod revive;
 mod seen;
 mod served;
+mod start;
+mod status;
 mod tick;
 mod watch;
 
@@ -38,10 +40,11 @@ pub use frame::Pushed;
 pub use group::{Member, Share};
 pub use heartbeat::{Beat, Heartbeat};
 pub use outcome::{EndedCall, Extra, Outcome, Settlement, StateChange};
-pub use place::{Idempotency, Placed, Placement};
+pub use place::{Idempotency, Monitored, Placed, Placement};
 pub use pop::{BlockingPop, Unblocker};
 pub use promote::Promoted;
 pub use release::Released;
+pub use status::States;
 pub use tick::{Tick, Ticked};
 pub use watch::EventWatch;
 
