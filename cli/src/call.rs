@@ -50,6 +50,9 @@ pub(crate) struct Call {
     /// How safe it has to be before it counts as queued: memory, replicated or fsynced
     #[arg(long, value_name = "LEVEL", conflicts_with_all = ["wait", "stream"])]
     durability: Option<Durability>,
+    /// Keep its status for so long after its last change, for `redcall status` and `monitor`
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    monitored: Option<Duration>,
     /// The data, once it has been read.
     #[arg(skip)]
     read: Option<Box<RawValue>>,
@@ -137,6 +140,9 @@ impl Call {
         }
         for (name, value) in &self.header {
             request = request.header(name, value);
+        }
+        if let Some(kept) = self.monitored {
+            request = request.monitored(kept);
         }
         if let Some(durability) = self.durability {
             request = request.durability(durability);

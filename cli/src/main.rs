@@ -16,6 +16,7 @@ mod pause;
 mod queues;
 mod service;
 mod settle;
+mod status;
 mod workers;
 
 use std::path::PathBuf;
@@ -79,6 +80,8 @@ enum Verb {
     /// Events: follow a topic, publish on one
     #[command(subcommand)]
     Events(events::Events),
+    /// Follow the status of a monitored job to its end, one line per change
+    Monitor(status::Monitor),
     /// Pause queues: what runs goes on, nothing starts
     Pause(pause::Queues),
     /// Let paused queues go on
@@ -93,6 +96,8 @@ enum Verb {
     /// seen by others on this machine.
     #[command(verbatim_doc_comment)]
     Settle(settle::Settle),
+    /// Print the status of a monitored job: Pending, Processing, Success or Error, and since when
+    Status(status::Status),
     /// List the workers: what they run, and what ignores its timeout
     Workers,
 }
@@ -158,11 +163,13 @@ async fn run(mut cli: Cli) -> Result<u8, Failure> {
         Verb::Dead(dead) => dead.run(&client, cli.json).await,
         Verb::Events(events) => events.run(&client, cli.json).await,
         Verb::Chaos(_) | Verb::ChaosWorker(_) | Verb::Doctor(_) => Ok(()), // they have run
+        Verb::Monitor(monitor) => monitor.run(&client, cli.json).await,
         Verb::Pause(queues) => queues.run(&client, true, cli.json).await,
         Verb::Resume(queues) => queues.run(&client, false, cli.json).await,
         Verb::Settle(settle) => settle.run(&client, cli.json).await,
         Verb::Queues => queues::run(&client, cli.json).await,
         Verb::Service(service) => service.run(&client).await,
+        Verb::Status(status) => status.run(&client, cli.json).await,
         Verb::Workers => workers::run(&client, cli.json).await,
     };
     client.flush().await;

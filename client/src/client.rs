@@ -21,6 +21,7 @@ use crate::durable::Confirmers;
 use crate::error::CallError;
 use crate::events::Events;
 use crate::listen::Channels;
+use crate::monitor::Monitors;
 use crate::pending::Pending;
 use crate::replies::{self, PORTION, Reader, Wanted};
 use crate::request::{Request, left_until};
@@ -69,8 +70,26 @@ pub(crate) struct Inner {
     pub(crate) events: Events,
     /// Where each job name is sent, from the settings' mapping.
     routes: HashMap<String, String>,
+    /// For how long the status of each job is kept, from the same.
+    status_ttls: HashMap<String, Duration>,
+    /// Who waits for news of which job.
+    pub(crate) monitors: Arc<Monitors>,
     /// Written by the first call to a queue; read by every call.
     queues: Mutex<HashMap<String, Arc<Route>>>,
+}
+
+/// Where each job and service is sent, as far as the settings say so.
+fn routes(settings: &Settings) -> HashMap<String, String> {
+    let jobs = settings.jobs.iter();
+    let jobs = jobs.filter_map(|(name, job)| Some((name.clone(), job.queue.clone()?)));
+    let services = settings.services.keys().map(|name| (name.clone(), service_queue(name)));
+    jobs.chain(services).collect()
+}
+
+/// For how long the settings want the states of jobs kept.
+fn status_ttls(settings: &Settings) -> HashMap<String, Duration> {
+    let jobs = settings.jobs.iter();
+    jobs.filter_map(|(name, job)| Some((name.clone(), job.status?))).collect()
 }
 
 /// A queue that this client has used.
@@ -117,7 +136,12 @@ impl Client {
         let (pending, withdrawn) = Pending::new();
         let (wanted, orders) = mpsc::unbounded_channel();
         let (heard, reread) = (pending.clone(), wanted.clone());
-        let sink = move |_: &[u8], payload: &[u8]| replies::announced(payload, &heard, &reread);
+        let monitors = Arc::<Monitors>::default();
+        let news = monitors.clone();
+        let sink = move |channel: &[u8], payload: &[u8]| match Keys::is_status(channel) {
+            true => news.heard(channel),
+            false => replies::announced(payload, &heard, &reread),
+        };
         let (link, reads) = tokio::try_join!(
             Link::connect(connector.clone(), Arc::new(sink)),
             Link::connect(connector.clone(), Arc::new(|_: &[u8], _: &[u8]| ())),
@@ -145,11 +169,6 @@ impl Client {
         let (calls, from) = (Arc::downgrade(&link), Arc::downgrade(&reads));
         tokio::spawn(Reader::new(calls, from, pending.clone(), orders).run());
         let channels = Channels::new(link.clone(), settings.redis.response_timeout);
-        let routes = settings.jobs.iter();
-        let routes = routes.filter_map(|(name, job)| Some((name.clone(), job.queue.clone()?)));
-        let services = settings.services.keys();
-        let services = services.map(|name| (name.clone(), service_queue(name)));
-        let routes = routes.chain(services);
         Ok(Self {
             inner: Arc::new(Inner {
                 id,
@@ -171,7 +190,9 @@ impl Client {
                 inspector,
                 events,
                 results,
-                routes: routes.collect(),
+                routes: routes(settings),
+                status_ttls: status_ttls(settings),
+                monitors,
                 queues: Mutex::default(),
             }),
         })
@@ -238,6 +259,11 @@ impl Inner {
     /// The queue that `name` goes to when its request names none.
     pub(crate) fn queue_of(&self, name: &str) -> &str {
         self.routes.get(name).map_or(DEFAULT_QUEUE, String::as_str)
+    }
+
+    /// For how long the settings have the status of `name` kept.
+    pub(crate) fn status_ttl_of(&self, name: &str) -> Option<Duration> {
+        self.status_ttls.get(name).copied()
     }
 
     /// The frame that lay at this key, if it is signed as it has to be; else the error with which

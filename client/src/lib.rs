@@ -12,9 +12,10 @@
 //! | `handover.rs` | which of sender and caller was first |
 //! | `pending.rs` | who waits for what |
 //! | `replies.rs` | the reading of answers |
-//! | `listen.rs` | the channels of submitted requests |
+//! | `listen.rs` | the channels of submitted and of monitored requests |
 //! | `service.rs` | asking an instance of a service |
 //! | `settle.rs` | answering what a handler has put off |
+//! | `status.rs`, `monitor.rs` | the status of a job; following it |
 //! | `ticket.rs`, `stream.rs` | waiting later, following |
 //! | `error.rs` | [`CallError`] |
 //!
@@ -32,6 +33,7 @@ mod events;
 pub mod fuzzing;
 mod handover;
 mod listen;
+mod monitor;
 mod pause;
 mod pending;
 mod replies;
@@ -41,18 +43,21 @@ mod send;
 mod sender;
 mod service;
 mod settle;
+mod status;
 mod stream;
 mod ticket;
 
 pub use client::Client;
 pub use error::CallError;
 pub use events::{EventError, EventStream, Follow, Followed, GroupMember, Shared};
+pub use monitor::StatusStream;
 pub use redcall_common::durability::Durability;
 pub use redcall_common::error::{Code, Retry, WireError};
 pub use redcall_common::event::{Event, EventId, Kind};
 pub use redcall_common::result_kind::ResultKind;
 pub use redcall_common::service::Task;
 pub use redcall_common::settings::{Settings, SettingsError};
+pub use redcall_common::status::{JobState, JobStatus};
 pub use redcall_common::store::dead::{
     DeadLetter, DeadLetters, DeadPage, DeadRef, DeadReport, DeadSelection, DeadSkip, Run,
 };
@@ -63,5 +68,6 @@ pub use request::Request;
 pub use response::{Receipt, Response};
 pub use service::{Service, ServiceState};
 pub use settle::SettleError;
+pub use status::JobRef;
 pub use stream::{FrameStream, Update};
 pub use ticket::Ticket;

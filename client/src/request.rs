@@ -12,7 +12,7 @@ use redcall_common::error::Code;
 use redcall_common::frame::{FrameHead, FrameType};
 use redcall_common::name::{is_idempotency_key, is_job_name, is_queue, new_id};
 use redcall_common::request::{Envelope, ReplyTo, TTL_RANGE_MS, default_response_ttl_ms};
-use redcall_common::store::{Idempotency, Placement};
+use redcall_common::store::{Idempotency, Monitored, Placement};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::Instant;
@@ -40,6 +40,7 @@ pub struct Request {
     durability: Option<Durability>,
     headers: BTreeMap<String, String>,
     expires_in: Option<Duration>,
+    monitored: Option<Duration>,
 }
 
 /// When a request is due.
@@ -80,6 +81,8 @@ pub(crate) struct Ready {
     /// What names its call, if it has an idempotency key, and the record of that.
     pub(crate) call: Option<String>,
     record: Option<String>,
+    /// For how long its status is kept, if it is.
+    status_ttl: Option<Duration>,
 }
 
 impl Ready {
@@ -105,6 +108,7 @@ impl Request {
             durability: None,
             headers: BTreeMap::new(),
             expires_in: None,
+            monitored: None,
         }
     }
 
@@ -197,6 +201,15 @@ impl Request {
         self
     }
 
+    /// Has the status of the job kept, so that [`Client::status`] and [`Client::monitor`] tell it:
+    /// for so long from its last change on, 1 s to 7 days, and while it runs. By default what the
+    /// job's mapping in the settings says (`status`); without either none is kept. It costs some
+    /// commands more at Redis.
+    pub fn monitored(mut self, kept: Duration) -> Self {
+        self.monitored = Some(kept);
+        self
+    }
+
     pub(crate) fn check(&self, manner: Manner) -> Result<Ready, CallError> {
         let inner = &self.client.inner;
         let invalid = |message: String| CallError::rejected(Code::InvalidRequest, message);
@@ -223,6 +236,10 @@ impl Request {
         if self.expires_in.is_some_and(|within| millis(within) > LONGEST_MS) {
             return Err(invalid("a signature holds for 7 days at most".to_owned()));
         }
+        let status_ttl = self.monitored.or_else(|| inner.status_ttl_of(&self.name));
+        if status_ttl.is_some_and(|kept| !TTL_RANGE_MS.contains(&millis(kept))) {
+            return Err(invalid("a status is kept for 1 s to 7 days".to_owned()));
+        }
         let context = Context::current();
         let (ends_in, budget) = self.time(manner, delay, context.as_ref())?;
         let (id, route) = (new_id(), inner.route(queue));
@@ -242,6 +259,7 @@ impl Request {
             budget,
             call,
             record,
+            status_ttl,
         })
     }
 
@@ -316,6 +334,7 @@ impl Request {
             enqueued_at: ready.due_ms,
             budget_ms: ready.budget.map(millis),
             response_ttl_ms: None,
+            status_ttl_ms: ready.status_ttl.map(millis),
             max_attempts: self.max_attempts.map(u64::from),
             notify,
             idempotency_key: self.idempotency_key.as_deref(),
@@ -333,8 +352,8 @@ impl Request {
             let message = format!("the request has {size} bytes, the limit is {limit}");
             return Err(CallError::rejected(Code::TooLarge, message));
         }
-        let plain = ready.delay.is_zero() && ready.record.is_none() && manner != Manner::Submit;
-        if plain {
+        let is_more = ready.record.is_some() || ready.status_ttl.is_some();
+        if ready.delay.is_zero() && !is_more && manner != Manner::Submit {
             return Ok(Load::Plain(envelope));
         }
         let reply = response_key.map(|key| ReplyTo {
@@ -360,11 +379,20 @@ impl Request {
             reply,
             pending,
             idempotency,
+            monitored: ready.monitored(),
         })))
     }
 }
 
 impl Ready {
+    /// How long its states are kept: until it is due, as long as it may wait, and then for their
+    /// own time.
+    fn monitored(&self) -> Option<Monitored> {
+        let kept_ms = millis(self.status_ttl?);
+        let wait = self.delay.saturating_add(self.budget.unwrap_or_default());
+        Some(Monitored { pending_ms: kept_ms.saturating_add(millis(wait)), kept_ms })
+    }
+
     /// How long what lies at the response key is kept: until it is due, and then as long as any
     /// answer; what is fetched at no certain time as long as possible.
     fn answer_ttl_ms(&self, manner: Manner) -> u64 {

@@ -7,6 +7,7 @@ mod direct;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::num::NonZero;
 
 use serde::Deserializer;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
@@ -30,11 +31,14 @@ pub struct Rejected {
     pub reply: Option<ReplyTo>,
     /// Whether it goes to the dead letters even though the caller is told.
     pub bury: bool,
+    /// How long its status is kept, if it is, ms: a week has fewer than 2^32.
+    pub status_ttl_ms: Option<NonZero<u32>>,
 }
 
 impl Rejected {
     fn silent(message: impl Into<String>) -> Self {
-        Self { error: WireError::new(Code::InvalidRequest, message), reply: None, bury: true }
+        let error = WireError::new(Code::InvalidRequest, message);
+        Self { error, reply: None, bury: true, status_ttl_ms: None }
     }
 }
 
@@ -75,11 +79,16 @@ pub fn by_rules(
         return Err(oversize(raw, leased_id, keys, limits));
     }
     let fields = fields(raw)?;
-    let reply = reply_to(&fields, leased_id, keys)?;
+    let status_ttl_ms = optional::<u64>(&fields, "status_ttl_ms").ok().flatten();
+    let status_ttl_ms =
+        status_ttl_ms.and_then(|ttl| u32::try_from(in_range(ttl)).ok()?.try_into().ok());
+    let reply = reply_to(&fields, leased_id, keys)
+        .map_err(|rejected| Rejected { status_ttl_ms, ..rejected })?;
     read(&fields, raw, reply.clone(), limits).map_err(|(error, bury)| Rejected {
         error,
         bury: bury || reply.is_none(),
         reply,
+        status_ttl_ms,
     })
 }
 
@@ -101,7 +110,7 @@ fn oversize(raw: &[u8], id: &str, keys: &QueueKeys, limits: &Limits) -> Rejected
         .any(|part| part.windows(quoted.len()).any(|window| window == quoted.as_bytes()));
     let ttl_ms = default_response_ttl_ms(None);
     let reply = named.then_some(ReplyTo { response_key, ttl_ms, notify: None });
-    Rejected { error, bury: reply.is_none(), reply }
+    Rejected { error, bury: reply.is_none(), reply, status_ttl_ms: None }
 }
 
 /// The top-level fields of an element, in order; refused if it is no object or repeats one.
@@ -151,6 +160,11 @@ fn reply_to(
 /// How long an answer is kept, ms.
 fn kept_for(ttl_ms: Option<u64>, budget_ms: Option<u64>) -> u64 {
     let ttl_ms = ttl_ms.unwrap_or_else(|| default_response_ttl_ms(budget_ms));
+    in_range(ttl_ms)
+}
+
+/// As near to `ttl_ms` as an answer, or a status, may be kept.
+fn in_range(ttl_ms: u64) -> u64 {
     ttl_ms.clamp(*TTL_RANGE_MS.start(), *TTL_RANGE_MS.end())
 }
 
@@ -179,6 +193,7 @@ fn read(
     let data = fields.iter().find(|(field, _)| field == "data");
     let (_, data) = data.ok_or_else(|| wrong("the field `data` is missing".into()))?;
     number("response_ttl_ms")?;
+    let status_ttl_ms = number("status_ttl_ms")?.map(in_range);
     let idempotency_key =
         optional::<String>(fields, "idempotency_key").map_err(|error| (error, false))?;
     if idempotency_key.as_deref().is_some_and(|key| !is_idempotency_key(key)) {
@@ -191,6 +206,7 @@ fn read(
         reply,
         enqueued_at: number("enqueued_at")?,
         budget_ms: number("budget_ms")?,
+        status_ttl_ms,
         max_attempts: number("max_attempts")?,
         idempotency_key,
         headers: optional::<BTreeMap<String, String>>(fields, "headers")

@@ -44,6 +44,7 @@ pub mod result_kind;
 pub mod safety;
 pub mod service;
 pub mod settings;
+pub mod status;
 pub mod store;
 pub mod time;
 pub mod token;

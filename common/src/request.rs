@@ -33,6 +33,9 @@ pub struct Envelope<'a> {
     /// How long the answer is kept, ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_ttl_ms: Option<u64>,
+    /// Its status is kept, and for so long, ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status_ttl_ms: Option<u64>,
     /// How many runs at most may fail before the job is given up; lowers what the mapping says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u64>,
@@ -93,6 +96,8 @@ pub struct Request {
     pub enqueued_at: Option<u64>,
     /// How long the caller cares, ms; `None` for no deadline.
     pub budget_ms: Option<u64>,
+    /// How long its status is kept, ms; `None` if none is, unless the mapping says so.
+    pub status_ttl_ms: Option<u64>,
     /// How many runs at most may fail; `None` leaves it to the mapping.
     pub max_attempts: Option<u64>,
     /// The same key of the same name and queue is the same call.
@@ -151,7 +156,7 @@ pub struct ReplyTo {
     pub notify: Option<String>,
 }
 
-/// Shortest and longest time that an answer may be kept, ms.
+/// Shortest and longest time that an answer, or a status, may be kept, ms.
 pub const TTL_RANGE_MS: std::ops::RangeInclusive<u64> = 1_000..=7 * 24 * 3_600_000;
 
 /// How long an answer is kept when the request does not say, ms.
@@ -176,6 +181,7 @@ mod tests {
             enqueued_at: 1_763_683_200_000,
             budget_ms: Some(30_000),
             response_ttl_ms: None,
+            status_ttl_ms: None,
             max_attempts: None,
             notify: Some("redcall:{q}:notify:c"),
             idempotency_key: None,

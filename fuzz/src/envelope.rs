@@ -94,6 +94,7 @@ fn accepted(request: &Request, id: &str, raw: &[u8]) {
         enqueued_at: request.enqueued_at.unwrap_or(7),
         budget_ms: request.budget_ms,
         response_ttl_ms: reply.map(|reply| reply.ttl_ms),
+        status_ttl_ms: request.status_ttl_ms,
         max_attempts: request.max_attempts,
         notify: reply.and_then(|reply| reply.notify.as_deref()),
         idempotency_key: request.idempotency_key.as_deref(),
@@ -119,6 +120,7 @@ fn shown(request: &Request, at: Option<u64>) -> String {
         reply,
         enqueued_at: _,
         budget_ms,
+        status_ttl_ms,
         max_attempts,
         idempotency_key,
         headers,
@@ -126,6 +128,7 @@ fn shown(request: &Request, at: Option<u64>) -> String {
     } = request;
     let data = data.get();
     format!("{id:?} {name:?} {data} {reply:?} {at:?} {budget_ms:?} {max_attempts:?} {headers:?}")
+        + &format!("{status_ttl_ms:?} ")
         + &format!("{idempotency_key:?} {:?}", auth.as_ref().map(|signed| &signed.token))
         // Which Debug does not show.
         + auth.as_ref().map_or("", |signed| &signed.token.sig)

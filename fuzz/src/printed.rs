@@ -138,6 +138,7 @@ fn of_job(job: &JobSettings) -> Value {
         on_worker_loss,
         max_crashes,
         unique,
+        status,
         limit,
     } = job;
     let (mut handler, mut command, mut process, mut http) = (None, None, None, None);
@@ -166,7 +167,8 @@ fn of_job(job: &JobSettings) -> Value {
         "retries": {"max": max, "backoff": backoff, "base": length(*base), "cap": length(*cap),
             "on": on},
         "on_worker_loss": on_worker_loss, "max_crashes": max_crashes,
-        "unique": unique.map(length), "limit": limit.as_ref().map(of_limit),
+        "unique": unique.map(length), "status": status.map(length),
+        "limit": limit.as_ref().map(of_limit),
     }))
 }
 

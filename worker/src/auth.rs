@@ -10,7 +10,7 @@ use redcall_common::request::Request as Wire;
 use redcall_common::store::keys::QueueKeys;
 use redcall_common::store::{Outcome, Record, Settlement};
 
-use crate::ending::{answer, call};
+use crate::ending::{answer, call, status};
 
 /// All that a caller hears. PROTOCOL.md has it.
 const MESSAGE: &str = "the request is not signed as its worker wants it";
@@ -69,16 +69,19 @@ pub(crate) fn refused(
         let id = &request.id;
         FrameHead { id, response_key, attempt, signer: None }.error(1, &error)
     };
-    let call = match refusal {
+    let (call, extras) = match refusal {
         // Whoever repeats a request must not end the call that it once was.
-        Refusal::Replayed => None,
+        Refusal::Replayed => (None, Vec::new()),
         // The next caller starts it anew.
-        _ => call(request, queue, None, frame),
+        _ => (
+            call(request, queue, None, frame),
+            status(request.status_ttl_ms, attempt, Some(&error)),
+        ),
     };
     let (code, reason) = (error.code, error.message.clone());
     let settlement = match answer(request.reply.clone(), frame) {
         Some((reply, frame)) => Settlement::Answer { reply, frame },
         None => Settlement::Bury { code, reason, answer: None },
     };
-    Outcome { call, code: Some(code), ..Outcome::new(&request.id, settlement) }
+    Outcome { call, code: Some(code), extras, ..Outcome::new(&request.id, settlement) }
 }

@@ -7,8 +7,9 @@ use redcall_common::error::{Code, WireError};
 use redcall_common::frame::FrameType;
 use redcall_common::request::{ReplyTo, Request as Wire};
 use redcall_common::settings::{Backoff, OnWorkerLoss, Retries};
+use redcall_common::status::StatusEnd;
 use redcall_common::store::keys::QueueKeys;
-use redcall_common::store::{EndedCall, Outcome, Settlement};
+use redcall_common::store::{EndedCall, Extra, Outcome, Settlement};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -46,15 +47,15 @@ struct Notice<'a> {
 
 /// What becomes of `job` after its handler has ended so; `seq` is that of the ending frame.
 pub(crate) fn outcome(job: &Job, ending: Ending, seq: u64) -> Outcome {
-    let Some(run) = job.run.get() else { return without_extras(job, ending, seq) };
-    let (ending, extra) = service::ending(run, ending);
-    let outcome = without_extras(job, ending, seq);
+    let Some(run) = job.run.get() else { return of_job(job, ending, seq) };
+    let (ending, change) = service::ending(run, ending);
+    let mut outcome = of_job(job, ending, seq);
     // Too large an answer is an error after all: the state stays as it was.
-    let extras = extra.filter(|_| outcome.code.is_none()).into_iter().collect();
-    Outcome { extras, ..outcome }
+    outcome.extras.extend(change.filter(|_| outcome.code.is_none()));
+    outcome
 }
 
-fn without_extras(job: &Job, ending: Ending, seq: u64) -> Outcome {
+fn of_job(job: &Job, ending: Ending, seq: u64) -> Outcome {
     let limit = job.shared.limits.answer;
     match ending {
         Ok(data) if data.get().len() > limit => {
@@ -76,6 +77,7 @@ fn answered(job: &Job, data: &RawValue, seq: u64) -> Outcome {
     };
     let mut outcome = Outcome::new(&request.id, settlement);
     outcome.call = call(request, &job.keys.queue, Some(job.shared.idempotency_ttl), frame);
+    outcome.extras = status(request.status_ttl_ms, job.attempt(), None);
     outcome
 }
 
@@ -143,6 +145,7 @@ pub(crate) fn give_up(
     let code = error.code;
     let frame = |key: &str| request.head(key, attempt).error(seq, &error);
     let answer = answer(request.reply.clone(), frame);
+    let extras = status(request.status_ttl_ms, attempt, Some(&error));
     // What did not come to its own end may be begun anew.
     let again = [Code::Cancelled, Code::DeadlineExceeded, Code::Overloaded, Code::WorkerLost];
     let ttl = (!again.contains(&code)).then_some(idempotency_ttl);
@@ -154,7 +157,16 @@ pub(crate) fn give_up(
         Some((reply, frame)) => Settlement::Answer { reply, frame },
         None => Settlement::Bury { code, reason: error.message.clone(), answer: None },
     };
-    Outcome { call, code: Some(code), ..Outcome::new(&request.id, settlement) }
+    Outcome { call, code: Some(code), extras, ..Outcome::new(&request.id, settlement) }
+}
+
+/// The end of a request's states, if they are kept.
+pub(crate) fn status(ttl_ms: Option<u64>, attempt: u32, error: Option<&WireError>) -> Vec<Extra> {
+    let end = ttl_ms.map(|ttl_ms| {
+        let error = error.map(|error| (error.code, error.message.clone()));
+        Extra::Status(StatusEnd { ttl_ms, attempt, error })
+    });
+    end.into_iter().collect()
 }
 
 /// Who waits, if anybody does, and the frame for their response key.

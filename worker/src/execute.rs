@@ -10,12 +10,13 @@ use futures_util::FutureExt;
 use redcall_common::auth::Refusal;
 use redcall_common::digest;
 use redcall_common::error::{Code, WireError};
-use redcall_common::frame::FrameType;
-use redcall_common::store::{Claim, Claimed, Outcome, Settlement, StoreError};
+use redcall_common::frame::{Frame, FrameType};
+use redcall_common::request::Request as Wire;
+use redcall_common::store::{Claim, Claimed, Extra, Outcome, Settlement, StoreError};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::auth::{self, Pass};
-use crate::ending::{Ended, give_up};
+use crate::ending::{Ended, give_up, status};
 use crate::handler::{Handler, HandlerError};
 use crate::job::{Event, Job};
 use crate::request::{ProgressError, Request};
@@ -79,6 +80,9 @@ async fn may_start(job: &Job) -> Result<(), Instead> {
     }
     if let Some(rules) = job.service {
         take_state(job, rules).await?;
+    }
+    if let Some(ttl_ms) = job.request.status_ttl_ms {
+        note_start(job, ttl_ms).await?;
     }
     if job.attempt() > 1 {
         // Who follows learns that what came before may come again.
@@ -150,6 +154,7 @@ async fn claim(job: &Job) -> Result<(), Instead> {
             now_ms.saturating_add(millis(left))
         }),
         reply: request.reply.as_ref(),
+        status_ttl_ms: request.status_ttl_ms,
     };
     let claimed = loop {
         match job.shared.link.claim(&job.keys, &claim, WITHIN).await {
@@ -178,6 +183,7 @@ async fn claim(job: &Job) -> Result<(), Instead> {
             Err(Instead::Settle(Box::new(Outcome::new(&request.id, Settlement::Done))))
         }
         Claimed::Ended(tail) => {
+            let extras = status_of(request, &tail);
             let settlement = match request.reply.clone() {
                 Some(reply) => {
                     let (id, key) = (&request.id, &reply.response_key);
@@ -186,7 +192,8 @@ async fn claim(job: &Job) -> Result<(), Instead> {
                 }
                 None => Settlement::Done,
             };
-            Err(Instead::Settle(Box::new(Outcome::new(&request.id, settlement))))
+            let outcome = Outcome { extras, ..Outcome::new(&request.id, settlement) };
+            Err(Instead::Settle(Box::new(outcome)))
         }
         Claimed::Conflict => {
             refuse(Code::Conflict, "the same idempotency key was used with other data")
@@ -196,6 +203,16 @@ async fn claim(job: &Job) -> Result<(), Instead> {
         }
         Claimed::LeaseLost => Err(Instead::Lost),
     }
+}
+
+/// The end of the states of a request that is the same as one that has ended with `tail`.
+fn status_of(request: &Wire, tail: &str) -> Vec<Extra> {
+    if request.status_ttl_ms.is_none() {
+        return Vec::new();
+    }
+    let end = serde_json::from_str::<Frame>(&format!(r#"{{"id":"{}"{tail}"#, request.id));
+    let (attempt, error) = end.map_or((0, None), |end| (end.attempt, end.error));
+    status(request.status_ttl_ms, attempt, error.as_ref())
 }
 
 /// Asks how long those care who have joined the call of `job`: a message that said so may have been
@@ -236,6 +253,24 @@ async fn is_first(job: &Job, window: Duration) -> Result<(), Instead> {
     let ended = Ended { error, attempt: job.attempt(), seq: 1, bury: false };
     let ttl = job.shared.idempotency_ttl;
     Err(Instead::Settle(Box::new(give_up(request, &job.keys.queue, ended, ttl))))
+}
+
+/// Before its handler starts, so that nobody hears of an end before the start.
+async fn note_start(job: &Job, ttl_ms: u64) -> Result<(), Instead> {
+    let (id, link) = (&job.request.id, &job.shared.link);
+    // As long as it may run, the state is known, and then for its time.
+    let ttl_ms = ttl_ms.saturating_add(millis(job.rules.timeout));
+    let mut again = false;
+    loop {
+        match link.note_start(&job.keys, id, job.attempt(), ttl_ms, again, WITHIN).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => return Err(Instead::Lost),
+            Err(error) => {
+                again |= error.may_have_happened();
+                not_yet(job, error).await;
+            }
+        }
+    }
 }
 
 /// Before Redis is asked again. The job's time bounds it: then this future is dropped.

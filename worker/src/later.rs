@@ -156,6 +156,7 @@ fn outcome(
         late: end(Code::DeadlineExceeded, "it was not settled in time"),
         gone: end(Code::Cancelled, "the call was cancelled"),
         bury: request.reply.is_none() || job.rules.retries.max > 0,
+        status_ttl_ms: request.status_ttl_ms,
     };
     let notice = request.reply.clone().map(|reply| {
         // Whoever fetches the answer finds the frame for as long as there may be one.

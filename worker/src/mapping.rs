@@ -8,12 +8,14 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use redcall_common::auth::Keyring;
 use redcall_common::name::service_queue;
+use redcall_common::request::Request as Wire;
 use redcall_common::service::INSTANCE;
 use redcall_common::settings::{
     HandlerSettings, JobSettings, Limit, ServiceSettings, ServiceTasks, Settings,
 };
 use redcall_common::store::Rule;
 use redcall_common::store::keys::QueueKeys;
+use redcall_common::time::millis;
 use reqwest::Client;
 
 use crate::error::WorkerError;
@@ -60,6 +62,8 @@ pub(crate) struct Mapping {
     jobs: BTreeMap<String, Mapped>,
     /// Whether any job is limited, here or over all workers.
     is_limited: bool,
+    /// Whether the states of any job are kept without its request asking for it.
+    keeps_status: bool,
     /// Who may call; `None`: whoever reaches Redis.
     keyring: Option<Keyring>,
 }
@@ -117,12 +121,22 @@ impl Mapping {
             job.service.is_none() && (job.rules.limit.is_some() || job.rules.concurrency.is_some())
         };
         let is_limited = jobs.values().any(limited);
+        let keeps_status = jobs.values().any(|job| job.rules.status.is_some());
         let keyring = settings.auth.as_ref().map(Keyring::new);
-        Ok(Self { jobs, is_limited, keyring })
+        Ok(Self { jobs, is_limited, keeps_status, keyring })
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Mapped> {
         self.jobs.get(name)
+    }
+
+    /// Has the states of `request` kept if its mapping wants so. What the request says itself
+    /// counts.
+    pub(crate) fn keep_status(&self, request: &mut Wire) {
+        if self.keeps_status && request.status_ttl_ms.is_none() {
+            let status = self.get(&request.name).and_then(|mapped| mapped.rules.status);
+            request.status_ttl_ms = status.map(millis);
+        }
     }
 
     /// Who may call; `None`: whoever reaches Redis.

@@ -81,6 +81,7 @@ impl Calls {
                 enqueued_at: 1_763_683_200_000,
                 budget_ms: is_waited.then_some(30_000),
                 response_ttl_ms: None,
+                status_ttl_ms: None,
                 max_attempts: (self.with == With::Attempts).then_some(3),
                 notify: is_waited.then_some(&self.notify),
                 idempotency_key: (self.with == With::Idempotency).then_some("order-1763683200"),

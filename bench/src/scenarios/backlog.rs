@@ -135,6 +135,7 @@ impl Backlog {
                         enqueued_at: 1_763_683_200_000,
                         budget_ms: None,
                         response_ttl_ms: None,
+                        status_ttl_ms: None,
                         max_attempts: None,
                         notify: None,
                         idempotency_key: None,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{deeper_than, kept_for, signed};
+use super::{deeper_than, in_range, kept_for, signed};
 use crate::limits::Limits;
 use crate::name::{is_id, is_idempotency_key, is_job_name};
 use crate::request::{ReplyTo, Request, WIRE_VERSION};
@@ -27,6 +27,7 @@ struct Known<'a> {
     enqueued_at: Option<u64>,
     budget_ms: Option<u64>,
     response_ttl_ms: Option<u64>,
+    status_ttl_ms: Option<u64>,
     max_attempts: Option<u64>,
     notify: Option<&'a str>,
     idempotency_key: Option<&'a str>,
@@ -63,6 +64,7 @@ pub(super) fn read(
         }),
         enqueued_at: known.enqueued_at,
         budget_ms: known.budget_ms,
+        status_ttl_ms: known.status_ttl_ms.map(in_range),
         max_attempts: known.max_attempts,
         idempotency_key: known.idempotency_key.map(str::to_owned),
         headers: known.headers.unwrap_or_default(),

@@ -14,6 +14,7 @@ use super::retries;
 use super::section::Section;
 use super::{HandlerSettings, JobSettings, OnWorkerLoss};
 use crate::name::is_job_name;
+use crate::request::TTL_RANGE_MS;
 
 const LOSSES: [(&str, OnWorkerLoss); 2] =
     [("rerun", OnWorkerLoss::Rerun), ("fail", OnWorkerLoss::Fail)];
@@ -49,6 +50,9 @@ fn job(jobs: &Section<'_>, name: &str, value: Value, names: &[String]) -> Option
     let on_worker_loss = job.read("on_worker_loss", |entry| entry.choice(&LOSSES));
     let max_crashes = job.read("max_crashes", |entry| number(entry, 1..=1000));
     let unique = job.read("unique", |entry| entry.duration(Duration::from_secs(1)..=YEAR));
+    let [shortest, longest] =
+        [TTL_RANGE_MS.start(), TTL_RANGE_MS.end()].map(|ms| Duration::from_millis(*ms));
+    let status = job.read("status", |entry| entry.duration(shortest..=longest));
     let limit = retries::limit(&mut job);
     match given[..] {
         [_] => {}
@@ -72,6 +76,7 @@ fn job(jobs: &Section<'_>, name: &str, value: Value, names: &[String]) -> Option
         on_worker_loss: on_worker_loss.unwrap_or(default.on_worker_loss),
         max_crashes: max_crashes.unwrap_or(default.max_crashes),
         unique,
+        status,
         limit,
         kind: default.kind,
     })

@@ -87,6 +87,9 @@ pub struct JobSettings {
     /// For how long the same data of this job is not run twice when nobody waits for it, 1 s to 1
     /// year. Default none.
     pub unique: Option<Duration>,
+    /// For how long the status of each job is kept, from its last change on, 1 s to 7 days. Default
+    /// none: only where a request asks for it.
+    pub status: Option<Duration>,
     /// Bounds over all workers. Default none.
     pub limit: Option<Limit>,
 }
@@ -216,6 +219,7 @@ impl JobSettings {
             on_worker_loss: OnWorkerLoss::default(),
             max_crashes: 3,
             unique: None,
+            status: None,
             limit: None,
         }
     }

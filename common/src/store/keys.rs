@@ -75,6 +75,13 @@ impl Keys {
         let (queue, id) = rest.split_once("}:response:")?;
         (is_queue(queue) && is_id(id)).then_some((queue, id))
     }
+
+    /// Whether a channel on which something was heard tells of states, and not of frames.
+    #[must_use]
+    pub fn is_status(channel: &[u8]) -> bool {
+        let mut parts = channel.rsplitn(3, |byte| *byte == b':');
+        parts.nth(1) == Some(b"status")
+    }
 }
 
 /// What keeps a key from lying there for ever.
@@ -179,6 +186,8 @@ impl QueueKeys {
         pending(id) = "pending";
         /// The run that has started a signed request.
         seen(id) = "seen";
+        /// Stream of the states of one monitored job, and the channel that tells of them.
+        status(id) = "status";
     }
 
     /// Hash of the state of one instance of a service; empty: of the one without a key.
@@ -254,6 +263,7 @@ const TABLE: &[[&str; 4]] = &[
     ["seen:<id>", "string", "TTL until its signature ends, 7 days", "workers"],
     ["pending", "zset id -> until, ms", "TTL latest deadline and 7 days", "workers"],
     ["pending:<id>", "hash", "TTL deadline and 7 days", "workers, who settles"],
+    ["status:<id>", "stream; channel", "64 states, TTL `status_ttl_ms`", "callers, workers"],
     ["slots", "hash id -> limit", "leases of limited names", "workers"],
     ["limited", "hash name -> how many", "names with sorted requests", "workers"],
     ["limited:<name>:<key>", "list of requests", "accepted work", "workers"],
@@ -318,6 +328,7 @@ mod tests {
             q.state("user-42"),
             q.pending_ids(),
             q.pending("x"),
+            q.status("x"),
             format!("{}:rate:add:a:b", q.base()),
         ] {
             assert_eq!(keys.bound_of(&key), Some(Bound::Ttl), "{key}");
@@ -346,6 +357,8 @@ mod tests {
         }
         let q = keys.of("q");
         assert!(q.is_notify("redcall:{q}:notify:me") && !q.is_notify("redcall:{p}:notify:me"));
+        assert!(Keys::is_status(q.status("a").as_bytes()));
+        assert!(!Keys::is_status(q.notify("status").as_bytes()));
         assert!(!q.is_notify("redcall:{q}:notify:") && !q.is_notify("redcall:{q}:notify:a:b"));
     }
 }

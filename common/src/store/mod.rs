@@ -36,9 +36,9 @@ pub use link::{Link, Sink, Standing};
 pub use ops::{
     Beat, BlockingPop, Cancellation, Claim, Claimed, Cycle, CycleReply, EndedCall, EndedLater,
     Enqueued, EventWatch, Extra, ForLater, Heartbeat, Idempotency, InstanceState, Item, Kept,
-    Leased, Look, Mark, Member, Outcome, Pending, Placed, Placement, Promoted, Pushed, Record,
-    Released, Rule, Settled, SettledLater, Settlement, Share, StateChange, Tick, Ticked, Unblocker,
-    Withdrawn, WorkerKeys,
+    Leased, Look, Mark, Member, Monitored, Outcome, Pending, Placed, Placement, Promoted, Pushed,
+    Record, Released, Rule, Settled, SettledLater, Settlement, Share, StateChange, States, Tick,
+    Ticked, Unblocker, Withdrawn, WorkerKeys,
 };
 #[doc(hidden)]
 pub use ops::{benching, fuzzing};

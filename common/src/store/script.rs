@@ -48,18 +48,21 @@ scripts! {
     /// Push requests at the tail.
     ENQUEUE = "enqueue", Refused with "room";
     /// Place one request that is more than a plain push.
-    PLACE = "place", Refused with "room", "anew";
+    PLACE = "place", Refused with "room", "status", "joined", "anew";
     /// Withdraw requests.
-    CANCEL = "cancel", Runs with "live", "answers", "record", "calls", "later";
+    CANCEL = "cancel", Runs
+        with "live", "answers", "record", "status", "joined", "calls", "later";
     /// Settle and lease, whatever there is.
     CYCLE = "cycle", Runs
-        with "live", "answers", "turn", "record", "limits", "calls", "later";
+        with "live", "answers", "turn", "record", "limits", "status", "joined", "calls", "later";
     /// Settle and lease what is nothing special.
     PLAIN = "plain", Runs with "live", "answers", "turn";
     /// Answer what was to be answered later.
-    SETTLE = "settle", Runs with "answers", "record", "calls", "later";
+    SETTLE = "settle", Runs
+        with "answers", "record", "status", "joined", "calls", "later";
     /// End what was to be answered later and was not.
-    EXPIRE = "expire", Runs with "answers", "record", "calls", "later";
+    EXPIRE = "expire", Runs
+        with "answers", "record", "status", "joined", "calls", "later";
     /// Push a frame that does not end its request.
     FRAME = "frame", Runs;
     /// Say that a worker lives.
@@ -69,13 +72,15 @@ scripts! {
     /// Move what is due to the queue.
     PROMOTE = "promote", Runs;
     /// Ask what a request under an idempotency key is.
-    CLAIM = "claim", Runs with "anew";
+    CLAIM = "claim", Runs with "status", "joined", "anew";
     /// Let one request of a kind through per window.
     UNIQUE = "unique", Runs;
     /// Let a signed request run once.
     SEEN = "seen", Runs;
     /// Push the ticks of a recurring schedule.
     TICK = "tick", Refused with "room";
+    /// Say that a monitored job starts.
+    START = "start", Runs with "status";
     /// Read dead letters.
     LETTERS = "letters", Runs;
     /// Read a topic.
@@ -83,7 +88,7 @@ scripts! {
     /// Give a member of a group its next event.
     GROUP = "group", Runs;
     /// Put dead letters back into their queue.
-    REVIVE = "revive", Refused with "room";
+    REVIVE = "revive", Refused with "room", "status";
     /// Put a probe where its worker's turn takes it from.
     PROBE = "probe", Runs;
     /// Pause a queue, let it go on.

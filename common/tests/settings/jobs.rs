@@ -7,7 +7,8 @@ const COMMAND: &str = "write a list such as [\"python3\", \"word_count.py\"]";
 #[test]
 fn a_key_of_a_job_is_not_known() {
     let keys = "allowed keys: handler, command, process, instances, start_timeout, http, \
-                timeout, queue, concurrency, retries, on_worker_loss, max_crashes, unique, limit";
+                timeout, queue, concurrency, retries, on_worker_loss, max_crashes, unique, \
+                status, limit";
     let job = |rest: &str| format!("[jobs.score]\n{rest}");
     bad(&job("handler = 's'\nwarm = true"), "jobs.score.warm: unknown key", keys);
     // Only one message, although the job now has nothing that runs it.

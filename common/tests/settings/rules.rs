@@ -23,6 +23,7 @@ fn every_key_of_a_job_reaches_its_field() {
         on_worker_loss = "fail"
         max_crashes = 1000
         unique = "1s"
+        status = "7d"
         limit = { key = "customer", concurrency = 2, rate = "90 / m" }
         retries = { max = 1000, backoff = "constant", base = "1ms", cap = "30d", on = [
           "handler_failed", "handler_panicked", "timeout", "invalid_data", "too_large", "internal",
@@ -34,6 +35,7 @@ fn every_key_of_a_job_reaches_its_field() {
         on_worker_loss: OnWorkerLoss::Fail,
         max_crashes: 1000,
         unique: Some(Duration::from_secs(1)),
+        status: Some(Duration::from_secs(7 * 86_400)),
         limit: Some(Limit {
             key: Some("customer".to_owned()),
             concurrency: Some(2),
@@ -57,7 +59,7 @@ fn what_a_job_does_not_say_is_default() {
     assert_eq!(job.retries, Retries { max: 2, ..Retries::default() });
     assert_eq!(job.limit, Some(Limit { key: None, concurrency: Some(1), rate: None }));
     assert_eq!((job.concurrency, job.on_worker_loss), (None, OnWorkerLoss::Rerun));
-    assert_eq!((job.max_crashes, job.unique), (3, None));
+    assert_eq!((job.max_crashes, job.unique, job.status), (3, None, None));
 }
 
 #[test]
@@ -125,6 +127,7 @@ fn a_length_of_time_of_a_job_is_out_of_range() {
     for (key, value, shown, low, high) in [
         ("unique", "0s", "0s", "1s", "1year"),
         ("unique", "2y", "2years", "1s", "1year"),
+        ("status", "8d", "8days", "1s", "7days"),
         ("retries.base", "0s", "0s", "1ms", "1day"),
         ("retries.base", "25h", "1day 1h", "1ms", "1day"),
         ("retries.cap", "31d", "1month 13h 26m 24s", "1ms", "30days"),

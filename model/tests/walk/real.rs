@@ -112,6 +112,7 @@ impl Real {
     pub(crate) async fn place(&mut self, cap: usize, place: &Place) -> Placed {
         let Place { id, waited, later, pending } = *place;
         let placement = real::Placement {
+            monitored: None,
             waited,
             id: id_of(id),
             envelope: envelope(id),

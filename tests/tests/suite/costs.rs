@@ -28,6 +28,7 @@ const COSTS: &[(Feature, f64, f64)] = &[
     (Feature::Retries, 25.0, 3.6),
     (Feature::Idempotency, 42.0, 23.1),
     (Feature::Signed, 27.0, 5.7),
+    (Feature::Monitored, 40.0, 20.9),
     (Feature::Limits, 62.0, 20.4),
     (Feature::Unique, 22.0, 4.7),
     // 33 where the turn that promotes it takes it, too.
@@ -59,6 +60,8 @@ enum Feature {
     Retries,
     /// A signature.
     Signed,
+    /// Its states are kept, and nobody asks for them.
+    Monitored,
     /// A mapping with a limit that is never reached.
     Limits,
     /// A mapping with a window in which the same data is not run twice; let go.
@@ -79,6 +82,7 @@ impl Feature {
                 | Self::Retries
                 | Self::Limits
                 | Self::Signed
+                | Self::Monitored
         )
     }
 
@@ -99,6 +103,7 @@ impl Feature {
             Self::Idempotency => request.idempotency_key(&format!("order {number}")),
             Self::Delay => request.delay(Duration::from_millis(20)),
             Self::Fsynced => request.durability(Durability::Fsynced),
+            Self::Monitored => request.monitored(Duration::from_secs(3600)),
             Self::Trace => request.header("traceparent", TRACE),
             _ => request,
         }

@@ -4,6 +4,7 @@
 
 mod later;
 mod lost;
+mod monitored;
 mod steps;
 mod stopped;
 

@@ -18,6 +18,7 @@ mod registry;
 mod robust;
 mod settle;
 mod states;
+mod status;
 mod ticks;
 
 use std::sync::Arc;

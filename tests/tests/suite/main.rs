@@ -30,6 +30,7 @@ mod schedules;
 mod services;
 mod settings;
 mod sharing;
+mod status;
 mod still;
 mod streams;
 mod support;

@@ -15,4 +15,5 @@ mod peers;
 mod reload;
 mod safety;
 mod show;
+mod status;
 mod tokens;

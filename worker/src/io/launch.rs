@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::queue::Leaving;
 use crate::auth::{self, Pass};
-use crate::ending::{Ended, answer, call, ended_call, give_up};
+use crate::ending::{Ended, answer, call, ended_call, give_up, status};
 use crate::execute::execute;
 use crate::job::{Job, Shared};
 use crate::mapping::{Mapped, Mapping};
@@ -82,6 +82,7 @@ impl Launcher<'_> {
         let mut request = decode(&leased.raw, &leased.id, queue, &self.shared.limits)
             .map_err(|rejected| reject(leased, rejected, queue, attempt))
             .map_err(|outcome| Box::new(Leaving::unheard(outcome, None)))?;
+        self.mapping.keep_status(&mut request);
         let refuse = |request: &Wire, code, message: &str, bury: bool| {
             let error = WireError::new(code, message);
             let bury = bury || request.reply.is_none();
@@ -198,7 +199,9 @@ pub(crate) fn budget_left(request: &Wire, now_ms: u64) -> Option<Duration> {
 
 /// An element that is not a request, or not one that may run.
 fn reject(leased: &Leased, rejected: Rejected, queue: &QueueKeys, attempt: u32) -> Outcome {
-    let Rejected { error, reply, bury } = rejected;
+    let Rejected { error, reply, bury, status_ttl_ms } = rejected;
+    let status_ttl_ms = status_ttl_ms.map(|ttl| u64::from(ttl.get()));
+    let extras = status(status_ttl_ms, attempt, Some(&error));
     let (code, reason) = (error.code, error.message.clone());
     let frame = |response_key: &str| {
         FrameHead { id: &leased.id, response_key, attempt, signer: None }.error(1, &error)
@@ -210,7 +213,7 @@ fn reject(leased: &Leased, rejected: Rejected, queue: &QueueKeys, attempt: u32) 
         Some((reply, frame)) if !bury => Settlement::Answer { reply, frame },
         answer => Settlement::Bury { code, reason, answer },
     };
-    Outcome { call, code: Some(code), ..Outcome::new(&leased.id, settlement) }
+    Outcome { call, code: Some(code), extras, ..Outcome::new(&leased.id, settlement) }
 }
 
 fn unknown(request: Wire, queue: &QueueKeys, attempt: u32) -> Outcome {
@@ -219,6 +222,7 @@ fn unknown(request: Wire, queue: &QueueKeys, attempt: u32) -> Outcome {
     let frame = |key: &str| request.head(key, attempt).error(1, &error);
     let call = call(&request, queue, None, frame);
     let answer = answer(request.reply.clone(), frame);
+    let extras = status(request.status_ttl_ms, attempt, Some(&error));
     let settlement = Settlement::Unknown { name: request.name, answer };
-    Outcome { call, code: Some(error.code), ..Outcome::new(&request.id, settlement) }
+    Outcome { call, code: Some(error.code), extras, ..Outcome::new(&request.id, settlement) }
 }

@@ -202,6 +202,7 @@ impl Schedule {
             enqueued_at: at_ms,
             budget_ms: None,
             response_ttl_ms: None,
+            status_ttl_ms: None,
             max_attempts: None,
             notify: None,
             idempotency_key: None,

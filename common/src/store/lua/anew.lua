@@ -3,7 +3,7 @@
 -- KEYS: none of its own; the record of the idempotency key (hash) is handed in.
 -- ARGV: none of its own.
 -- Returns: nothing.
--- Derived keys: response:<id> of callers that joined the call.
+-- Derived keys: response:<id> and status:<id> of callers that joined the call.
 -- Cost: O(waiters), which are bounded.
 
 -- The worker that comes across the cancelled request finds the record of another call: nobody else
@@ -14,17 +14,18 @@ local function end_cancelled(record, runs, id)
   for i = 1, #fields, 2 do
     local waiter = string.match(fields[i], '^w:(.+)$')
     if waiter and waiter ~= runs and waiter ~= id then
-      local ttl, channel = string.match(fields[i + 1], '^(%d+) (.+)$')
+      local ttl, channel, kept = wants_of(fields[i + 1])
       local key = base .. ':response:' .. waiter
-      local frame = '{"id":"' .. waiter .. '","response_key":"' .. key
-        .. '","type":"error","seq":1,"attempt":1,'
+      local tail = ',"type":"error","seq":1,"attempt":1,'
         .. '"error":{"code":"cancelled","message":"the call was cancelled"}}'
-      local pushed = redis.pcall('RPUSH', key, frame)
+      local frame = '{"id":"' .. waiter .. '","response_key":"' .. key .. '"' .. tail
+      local pushed = ttl ~= '0' and redis.pcall('RPUSH', key, frame)
       if type(pushed) == 'number' then
         redis.call('PEXPIRE', key, ttl)
         -- May be forbidden to this user; the key is the truth.
-        if channel ~= '-' then redis.pcall('SPUBLISH', channel, '[' .. frame .. ']') end
+        if channel then redis.pcall('SPUBLISH', channel, '[' .. frame .. ']') end
       end
+      if kept then note_end(base .. ':status:' .. waiter, kept, tail) end
     end
   end
   redis.call('DEL', record)

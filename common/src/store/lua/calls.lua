@@ -1,10 +1,11 @@
 -- Purpose: the end of a call under an idempotency key: for all who joined it, and for who comes
---   later; part of the scripts that end requests, behind answers.lua.
+--   later; part of the scripts that end requests, behind answers.lua and
+--   joined.lua.
 -- KEYS: none of its own; the record of the key (hash) and the base of the queue's keys are handed
 --   in.
 -- ARGV: none of its own.
 -- Returns: nothing.
--- Derived keys: response:<id> of callers that joined the call.
+-- Derived keys: response:<id> and status:<id> of callers that joined the call.
 -- Cost: O(waiters), which are bounded.
 
 -- Answers who has joined the call, and keeps its end for who comes later.
@@ -24,9 +25,11 @@ local function end_call(base, record, id, frame, ttl)
   end
   local tail = string.sub(frame, #head(id) + 1)
   for waiter, value in pairs(waiters) do
-    local wanted_ttl, channel = string.match(value, '^(%d+) (.+)$')
-    push(base .. ':response:' .. waiter, head(waiter) .. tail, wanted_ttl,
-      channel ~= '-' and channel or nil, waiter)
+    local wanted_ttl, channel, kept = wants_of(value)
+    if wanted_ttl ~= '0' then
+      push(base .. ':response:' .. waiter, head(waiter) .. tail, wanted_ttl, channel, waiter)
+    end
+    if kept then note_end(base .. ':status:' .. waiter, kept, tail) end
   end
   redis.call('DEL', record)
   if ttl ~= '0' then

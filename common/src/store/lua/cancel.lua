@@ -9,7 +9,7 @@
 --   without being started; 'P' it was to be answered later, and has ended; 'Q' neither: queued,
 --   ended or unknown; 'K' kept, since others want it or it has ended. Then those of 'P' of which
 --   somebody wants to be notified.
--- Derived keys: those of later.lua.
+-- Derived keys: status:<id> of requests that had joined a call; those of later.lua.
 -- Cost: O(requests * log tombstones). No list is searched: whatever is leased with a tombstone is
 --   answered instead of started.
 local now = now_ms()
@@ -49,9 +49,16 @@ end
 
 local function withdraw(id, ttl, record)
   if not record then return forbid(id, ttl) end
-  local known = redis.call('HMGET', record, 'id', 'deadline')
+  local known = redis.call('HMGET', record, 'id', 'deadline', 'w:' .. id)
   local running, deadline = known[1], tonumber(known[2] or 0)
   local joined = redis.call('HDEL', record, 'w:' .. id) == 1
+  local _, _, kept = wants_of(known[3] or '')
+  -- Nobody else ends what waits for another one's end.
+  if kept and running ~= id then
+    local base = string.match(record, '^(.*):idem:')
+    note_status(base .. ':status:' .. id, kept, { 'status', 'Error', 'attempt', '0', 'code',
+      'cancelled', 'message', 'the call was cancelled' })
+  end
   -- A record that is gone, or of a later call, says nothing about this one.
   if not running or not (joined or running == id) then return forbid(id, ttl) end
   if is_wanted(record) then return 'K' end

@@ -2,11 +2,11 @@
 --   one that runs or has ended? The caller may have queued it without asking.
 -- KEYS: 1 leases (hash) of the worker, 2 idem record (hash), 3 cancelled (zset), 4 control
 -- ARGV: 1 request id, 2 digest of its data, 3 deadline (Redis ms, 0: none), 4 TTL of the record
---   while it runs (ms), 5 what its waiter says ("<ttl ms> <channel or ->"; empty: nobody waits)
+--   while it runs (ms), 5 what its waiter says (see joined.lua; empty: nobody waits)
 -- Returns: {code, text}: 'run' and the deadline (ms) that counts, 'joined' and the id that runs,
 --   'ended' and the tail of the ending frame, 'conflict', 'crowded' (100 wait already), 'lost'
 --   (the lease is gone).
--- Derived keys: response:<id> of callers that joined a cancelled call.
+-- Derived keys: response:<id> and status:<id> of callers that joined a cancelled call.
 -- Cost: O(1), O(waiters) where a cancelled call is begun anew.
 local id, digest, deadline = ARGV[1], ARGV[2], tonumber(ARGV[3])
 if redis.call('HEXISTS', KEYS[1], id) == 0 then return { 'lost', '' } end

@@ -24,7 +24,9 @@
 --   later (whoever has its token answers it within `note` ms; reason is the key index of its
 --   record, run the record's fields, a flat JSON array; and push the frame if there is a key)
 --   extras: state (the state of a service's instance, a hash, gets this text, and ends without
---   one; more: "<version> <ttl ms>", and if another version is there the request is run again)
+--   one; more: "<version> <ttl ms>", and if another version is there the request is run again),
+--   status (the states of a monitored job, a stream, get this end, a JSON array of fields; more:
+--   <ttl ms>)
 -- Returns: {results, length, parked, {id, raw, mark, ...}, state, ready, due, more}. results: one
 --   character per outcome: '1' settled, '0' refused, since the lease is gone, 'P' parked. length:
 --   of the queue afterwards. parked: how many names have parked requests. Then what was leased;
@@ -32,8 +34,9 @@
 --   worker's own lease has ended (it has to say first that it lives), else 0; nothing is leased
 --   then. ready: 1 if sorted requests could go on. due: when a rate allows the next one (ms), 0
 --   for none. more: 0 if plain.lua will do for the next turn.
--- Derived keys: response:<id> of callers that joined a call; limited:<name>:<key>, turns:<name>,
---   held:<name>, running:<name>:<key>, rate:<name>:<key> of limited names; those of later.lua.
+-- Derived keys: response:<id> and status:<id> of callers that joined a call;
+--   limited:<name>:<key>, turns:<name>, held:<name>, running:<name>:<key>,
+--   rate:<name>:<key> of limited names; those of later.lua.
 -- Cost: O(outcomes + taken); with limited names O(up to 1,000 sorted, of no more bytes than may be
 --   taken) more. An element without a readable id or with a live one is buried here, since it
 --   cannot be leased.
@@ -119,6 +122,16 @@ local function write_extras(first, last)
   end
 end
 
+-- Not before it is certain that the request has ended, and is not parked.
+local function end_status(first, last)
+  for at = first, last, 4 do
+    if ARGV[at] == 'status' then
+      local key = KEYS[tonumber(ARGV[at + 1])]
+      note_status(key, ARGV[at + 3], cjson.decode(ARGV[at + 2]))
+    end
+  end
+end
+
 local function history_of(id, run)
   local record = has_history and recall(KEYS[11], id) or {}
   if run ~= '' then add_run(record, cjson.decode(run)) end
@@ -174,6 +187,7 @@ local function settle(at)
     again(id, raw, op, note, run, slot)
   else
     if op == 'bury' then bury(raw, id, note, reason, history_of(id, run)) end
+    end_status(first, last)
     if has_history then redis.call('HDEL', KEYS[11], id) end
     if has_cancelled then redis.call('ZREM', KEYS[12], id) end
     local record = KEYS[tonumber(ARGV[at + 9])]

@@ -5,7 +5,7 @@
 -- ARGV: none of its own.
 -- Returns: nothing.
 -- Derived keys: of the queue: pending, pending:<id>, live, history, cancelled, dead, and
---   response:<id> of the request and of callers that joined its call.
+--   response:<id> and status:<id> of the request and of callers that joined its call.
 -- Cost: O(log records), O(waiters of its call).
 
 -- How long a record lies there beyond its deadline, for the case that no worker is there to see it.
@@ -49,6 +49,7 @@ local function end_later(base, id, record, tail, code, reason, keep)
   local key = base .. ':response:' .. id
   local frame = '{"id":"' .. id .. '","response_key":"' .. key .. '"' .. tail
   if record.ttl then push(key, frame, record.ttl, record.channel, id) end
+  if record.status then note_end(base .. ':status:' .. id, record.status, tail) end
   if record.idem ~= '' then
     end_call(base, record.idem, id, frame, keep and record.keep or '0')
   end

@@ -2,23 +2,31 @@
 --   an idempotency key (then it may join the call that runs already, or get the end of that call).
 -- KEYS: 1 queue list, 2 workers (zset), 3 schedule (zset), 4 scheduled (hash), 5 own response key,
 --   6 control channel, 7 cancelled (zset), 8 limited names (hash), 9 parked names
---   (set); then, by the indices in ARGV: record of the idempotency key (hash), the caller's channel
+--   (set); then, by the indices in ARGV: record of the idempotency key (hash), the caller's
+--   channel, the job's states (stream, and channel)
 -- ARGV: 1 longest length of queue and schedule (0: no cap), 2 '1' if somebody waits now, so that a
 --   worker must listen, else '0', 3 id, 4 envelope, 5 when it is due (Redis ms, 0: now), 6 pending
 --   frame for the response key ('': none), 7 TTL of the answer (ms, 0: nobody wants one), 8 digest
 --   of the data, 9 deadline (Redis ms, 0: none), 10 TTL of the record while the call runs (ms),
---   11 key index of the record (0: none), 12 key index of the channel (0: none)
+--   11 key index of the record (0: none), 12 key index of the channel (0: none), 13 key index of
+--   the states (0: none are kept), 14 their TTL until it starts (ms), 15 once it has ended (ms)
 -- Returns: {what, id of the request that runs, or ran}. what: 'queued' (also if it was before, by
 --   a call whose reply was lost), 'attached' (to the one that runs), 'replayed' (its end was pushed
 --   to the own response key), 'conflict' (the same key with other data), 'crowded' (100 wait for
 --   that one already), 'no_workers', 'full'. The last four have placed nothing.
--- Derived keys: response:<id> of callers that joined a cancelled call; parked:<name> of the parked
---   names.
+-- Derived keys: response:<id> and status:<id> of callers that joined a cancelled call;
+--   parked:<name> of the parked names.
 -- Cost: O(log schedule); O(1) if it is due; O(waiters) more where a cancelled call is begun anew.
 local cap, id, envelope, due = tonumber(ARGV[1]), ARGV[3], ARGV[4], tonumber(ARGV[5])
 local pending, ttl, deadline = ARGV[6], tonumber(ARGV[7]), ARGV[9]
 local record, channel = KEYS[tonumber(ARGV[11])], KEYS[tonumber(ARGV[12])]
+local status = KEYS[tonumber(ARGV[13])]
 local now = now_ms()
+
+-- The first state, with what it is the state of; a call whose reply was lost does not come so far.
+local function note_pending()
+  if status then note_status(status, ARGV[14], { 'status', 'Pending', 'attempt', '0' }) end
+end
 
 -- So that a fetch can tell a queued request from an unknown one. Never a second time.
 local function mark()
@@ -33,6 +41,7 @@ local function replay(tail)
   if redis.call('LINDEX', KEYS[5], -1) == frame then return end -- by a call whose reply was lost
   redis.call('RPUSH', KEYS[5], frame)
   redis.call('PEXPIRE', KEYS[5], ttl)
+  if status then note_end(status, ARGV[15], tail) end
   if not channel then return end
   if #frame > 8192 then frame = '"' .. id .. '"' end
   -- May be forbidden to this user; the key is the truth.
@@ -44,7 +53,8 @@ local function join()
   if ttl == 0 then
     redis.call('HSET', record, 'keep', '1')
   else
-    redis.call('HSET', record, 'w:' .. id, ARGV[7] .. ' ' .. (channel or '-'))
+    local kept = status and ' ' .. ARGV[15] or ''
+    redis.call('HSET', record, 'w:' .. id, ARGV[7] .. ' ' .. (channel or '-') .. kept)
   end
   -- Long enough for what is not due yet; never shorter than for another caller.
   local kept = tonumber(ARGV[10]) + math.max(0, due - now)
@@ -81,6 +91,8 @@ if record then
     if ttl > 0 and redis.call('HEXISTS', record, 'w:' .. id) == 0 then
       local waiters = redis.call('HLEN', record) - 3 - redis.call('HEXISTS', record, 'keep')
       if waiters >= 100 then return { 'crowded', running } end
+      -- It stays so until that call ends. One that is let go has the id of the one it has joined.
+      note_pending()
     end
     join()
     mark()
@@ -105,6 +117,7 @@ if record then
   join()
 end
 mark()
+note_pending()
 if later then
   redis.call('HSET', KEYS[4], id, envelope)
   redis.call('ZADD', KEYS[3], ARGV[5], id)

@@ -6,13 +6,13 @@
 --   request, its new envelope
 -- Returns: one character per letter: 'R' it is at the tail of the queue; 'G' gone, somebody else
 --   has taken it; 'F' the queue is full, the letter lies where it was.
--- Derived keys: parked:<name> of the parked names.
+-- Derived keys: parked:<name> of the parked names; status:<id> of the requests.
 -- Cost: O(letters * log tombstones).
 -- First of all: it fails if something else than a list lies there, and a script that fails
 -- half-way is not undone.
 redis.call('LLEN', KEYS[2])
 local left = room(tonumber(ARGV[1]), KEYS[2], KEYS[4], KEYS[5], KEYS[6])
-local results = {}
+local results, base = {}, string.match(KEYS[2], '^(.*):queue$')
 
 for i = 2, #ARGV, 3 do
   local result = 'R'
@@ -25,6 +25,12 @@ for i = 2, #ARGV, 3 do
     left = left - 1
     -- Who retries it wants it to run, even if it was cancelled before.
     redis.call('ZREM', KEYS[3], ARGV[i + 1])
+    -- Of a monitored one whose end is still known: that was not the last.
+    local states = base .. ':status:' .. ARGV[i + 1]
+    local left_ms = redis.call('PTTL', states)
+    if left_ms > 0 then
+      note_status(states, left_ms, { 'status', 'Pending', 'attempt', '0' })
+    end
   end
   results[#results + 1] = result
 end

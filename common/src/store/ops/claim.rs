@@ -29,6 +29,21 @@ pub struct Claim<'a> {
     pub deadline_ms: Option<u64>,
     /// Where its caller waits; `None` if nobody does.
     pub reply: Option<&'a ReplyTo>,
+    /// How long its states are kept, ms; `None`: none are.
+    pub status_ttl_ms: Option<u64>,
+}
+
+impl Claim<'_> {
+    /// What its caller wants if it joins another call, see `joined.lua`.
+    fn waiter(&self) -> Option<String> {
+        let (ttl_ms, notify) = match self.reply {
+            Some(reply) => (reply.ttl_ms, reply.notify.as_deref()),
+            None if self.status_ttl_ms.is_some() => (0, None),
+            None => return None,
+        };
+        let kept = self.status_ttl_ms.map(|ttl_ms| format!(" {ttl_ms}")).unwrap_or_default();
+        Some(format!("{ttl_ms} {}{kept}", notify.unwrap_or("-")))
+    }
 }
 
 /// What a request under an idempotency key is.
@@ -63,12 +78,9 @@ impl Link {
         let queue = &keys.queue;
         let (record, cancelled, control) =
             (queue.idem(claim.call), queue.cancelled(), queue.control());
-        let waiter = claim
-            .reply
-            .map(|reply| format!("{} {}", reply.ttl_ms, reply.notify.as_deref().unwrap_or("-")));
         let mut call = CLAIM.call(&[&keys.leases, &record, &cancelled, &control]);
         call.arg(claim.id).arg(claim.data).arg(claim.deadline_ms.unwrap_or(0));
-        call.arg(RUNNING_TTL.as_millis() as u64).arg(waiter.unwrap_or_default());
+        call.arg(RUNNING_TTL.as_millis() as u64).arg(claim.waiter().unwrap_or_default());
         claimed(self.run(&CLAIM, &call, within).await?)
     }
 

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 
 use super::{
     cancel, claim, cycle, enqueue, events, expire, frame, group, heartbeat, held, letters, pause,
-    place, plain, probe, promote, release, revive, seen, served, settle, state, tick,
+    place, plain, probe, promote, release, revive, seen, served, settle, start, state, tick,
 };
 use crate::store::error::StoreError;
 
@@ -40,6 +40,7 @@ pub const READERS: &[&str] = &[
     "state",
     "served",
     "settle",
+    "start",
     "tick",
     "unique",
 ];
@@ -89,6 +90,7 @@ pub fn read(reader: &str, reply: &Json, asked: usize) -> Option<Result<Reading, 
         "state" => state::found(value).map(|found| one(Box::new(found))),
         "served" => served::served(value).map(|served| one(Box::new(served))),
         "settle" => settle::settled(value).map(|settled| one(Box::new(settled))),
+        "start" => start::noted(value).map(|noted| one(Box::new(noted))),
         "tick" => tick::ticked(value).map(|ticked| one(Box::new(ticked))),
         "unique" => claim::first(value).map(|first| one(Box::new(first))),
         _ => return None,

@@ -28,7 +28,9 @@ mod revive;
 mod seen;
 mod served;
 mod settle;
+mod start;
 mod state;
+mod status;
 mod tick;
 mod watch;
 
@@ -41,12 +43,13 @@ pub use frame::Pushed;
 pub use group::{Member, Share};
 pub use heartbeat::{Beat, Heartbeat};
 pub use outcome::{EndedCall, Extra, Outcome, Settlement, StateChange};
-pub use place::{Idempotency, Placed, Placement};
+pub use place::{Idempotency, Monitored, Placed, Placement};
 pub use pop::{BlockingPop, Unblocker};
 pub use promote::Promoted;
 pub use release::Released;
 pub use settle::{EndedLater, ForLater, Pending, SettledLater};
 pub use state::InstanceState;
+pub use status::States;
 pub use tick::{Tick, Ticked};
 pub use watch::EventWatch;
 

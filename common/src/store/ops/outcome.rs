@@ -9,6 +9,7 @@ use super::settle::ForLater;
 
 use crate::error::Code;
 use crate::request::ReplyTo;
+use crate::status::StatusEnd;
 use crate::store::keys::QueueKeys;
 use crate::time::millis;
 
@@ -35,6 +36,8 @@ pub struct Outcome {
 pub enum Extra {
     /// The new state of a service's instance.
     State(StateChange),
+    /// The end of a monitored job: written only if the request has ended.
+    Status(StatusEnd),
 }
 
 /// What becomes of the state of a service's instance.
@@ -152,6 +155,7 @@ impl Outcome {
 impl Extra {
     fn size(&self) -> usize {
         match self {
+            Self::Status(end) => 200 + end.error.as_ref().map_or(0, |(_, message)| message.len()),
             Self::State(change) => 100 + change.state.as_ref().map_or(0, String::len),
         }
     }
@@ -174,7 +178,7 @@ pub(super) struct Row<'a> {
 }
 
 /// Kind, key and two texts.
-type ExtraRow<'a> = (&'static str, usize, &'a str, String);
+type ExtraRow<'a> = (&'static str, usize, Cow<'a, str>, String);
 
 impl<'a> Row<'a> {
     /// Adds the keys of `outcome` to `keys`.
@@ -214,7 +218,8 @@ impl<'a> Row<'a> {
             (row.record, row.frame) = (keys.len(), &call.frame);
             row.keep_ms = call.keep.map_or(0, millis);
         }
-        row.extras.extend(outcome.extras.iter().map(|extra| describe_extra(extra, queue, keys)));
+        let extras = outcome.extras.iter();
+        row.extras.extend(extras.map(|extra| describe_extra(&outcome.id, extra, queue, keys)));
         row
     }
 
@@ -223,12 +228,13 @@ impl<'a> Row<'a> {
         call.arg(self.channel).arg(&*self.note).arg(&*self.reason).arg(&*self.run);
         call.arg(self.record).arg(self.keep_ms).arg(self.extras.len());
         for (kind, key, text, more) in &self.extras {
-            call.arg(*kind).arg(*key).arg(*text).arg(more);
+            call.arg(*kind).arg(*key).arg(&**text).arg(more);
         }
     }
 }
 
 fn describe_extra<'a>(
+    id: &str,
     extra: &'a Extra,
     queue: &QueueKeys,
     keys: &mut Vec<Cow<'a, str>>,
@@ -237,7 +243,12 @@ fn describe_extra<'a>(
         Extra::State(change) => {
             keys.push(queue.state(&change.instance).into());
             let state = change.state.as_deref().unwrap_or_default();
-            ("state", keys.len(), state, format!("{} {}", change.version, millis(change.keep)))
+            let more = format!("{} {}", change.version, millis(change.keep));
+            ("state", keys.len(), state.into(), more)
+        }
+        Extra::Status(end) => {
+            keys.push(queue.status(id).into());
+            ("status", keys.len(), end.fields().into(), end.ttl_ms.to_string())
         }
     }
 }

@@ -31,6 +31,17 @@ pub struct Placement {
     pub pending: Option<String>,
     /// The idempotency key, if it has one.
     pub idempotency: Option<Idempotency>,
+    /// For how long its states are kept; `None`: none are.
+    pub monitored: Option<Monitored>,
+}
+
+/// For how long the states of a request are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Monitored {
+    /// Until it starts, ms.
+    pub pending_ms: u64,
+    /// Once it has ended, ms.
+    pub kept_ms: u64,
 }
 
 /// Under which idempotency key a request is placed.
@@ -77,6 +88,8 @@ impl Placement {
         let record = add(&mut all, idempotency.map(|one| one.record.as_str()));
         let channel = self.reply.as_ref().and_then(|reply| reply.notify.as_deref());
         let channel = add(&mut all, channel);
+        let status = self.monitored.map(|_| keys.status(&self.id));
+        let status = add(&mut all, status.as_deref());
         let mut call = PLACE.call(&all);
         call.arg(max_length).arg(if self.waited { "1" } else { "0" });
         call.arg(&self.id).arg(&self.envelope).arg(self.due_ms);
@@ -84,7 +97,9 @@ impl Placement {
         call.arg(self.reply.as_ref().map_or(0, |reply| reply.ttl_ms));
         call.arg(idempotency.map_or("", |one| &one.digest));
         call.arg(idempotency.map_or(0, |one| one.deadline_ms));
-        call.arg(RUNNING_TTL_MS).arg(record).arg(channel);
+        call.arg(RUNNING_TTL_MS).arg(record).arg(channel).arg(status);
+        call.arg(self.monitored.map_or(0, |kept| kept.pending_ms));
+        call.arg(self.monitored.map_or(0, |kept| kept.kept_ms));
         call
     }
 }

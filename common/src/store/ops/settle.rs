@@ -26,6 +26,8 @@ pub struct ForLater {
     pub gone: String,
     /// Whether it is a dead letter if it ends with an error.
     pub bury: bool,
+    /// For how long its states are kept, if they are.
+    pub status_ttl_ms: Option<u64>,
 }
 
 /// A request that is answered later, as who settles it has to know it.
@@ -83,6 +85,7 @@ impl ForLater {
         let (attempt, seq) = (attempt.to_string(), seq.to_string());
         let flag = |set: bool| if set { "1" } else { "0" };
         let ttl = self.reply.as_ref().map(|reply| reply.ttl_ms.to_string());
+        let status = self.status_ttl_ms.map(|ttl| ttl.to_string());
         let mut fields = vec!["token", &self.digest, "name", name, "attempt", &attempt];
         fields.extend(["seq", &seq, "late", &self.late, "gone", &self.gone]);
         fields.extend(["bury", flag(self.bury), "event", flag(*notify)]);
@@ -91,6 +94,7 @@ impl ForLater {
             ("call", call.as_deref()),
             ("nonce", nonce.as_deref()),
             ("ttl", ttl.as_deref()),
+            ("status", status.as_deref()),
             ("channel", self.reply.as_ref().and_then(|reply| reply.notify.as_deref())),
         ];
         fields.extend(

@@ -93,6 +93,7 @@ fn signed(keyring: &Keyring, id: &str, expires_at: u64) -> Value {
         enqueued_at: expires_at.saturating_sub(60_000),
         budget_ms: None,
         response_ttl_ms: None,
+        status_ttl_ms: None,
         max_attempts: None,
         notify: Some(&notify),
         idempotency_key: None,

@@ -9,7 +9,8 @@ use super::{Store, WITHIN};
 
 async fn claim(store: &Store, own: &WorkerKeys, id: &str, data: &str, at: Option<u64>) -> Claimed {
     let reply = store.reply(id);
-    let claim = Claim { id, call: "call", data, deadline_ms: at, reply: Some(&reply) };
+    let (call, reply) = ("call", Some(&reply));
+    let claim = Claim { id, call, data, deadline_ms: at, reply, status_ttl_ms: None };
     store.link.claim(own, &claim, WITHIN).await.unwrap()
 }
 

@@ -34,6 +34,7 @@ async fn every_typed_call_loads_its_script_again() {
     assert_eq!(store.link.enqueue(&keys, 0, &items, &forget, WITHIN).await.unwrap(), one);
     flush(&mut store.conn).await;
     let place = |id: &str| Placement {
+        monitored: None,
         waited: false,
         id: id.to_owned(),
         envelope: envelope(id),

@@ -36,6 +36,7 @@ fn later(store: &Store, id: &str, within: Duration) -> Outcome {
         late: LATE.to_owned(),
         gone: GONE.to_owned(),
         bury: false,
+        status_ttl_ms: None,
     };
     let notice = Some((store.reply(id), "{}".to_owned()));
     outcome(id, Settlement::Later { within, record: Box::new(record), notice })

@@ -13,6 +13,7 @@ const MONTH_MS: i64 = 30 * 24 * 3_600_000;
 /// A request that is let go.
 fn placement(id: &str) -> Placement {
     Placement {
+        monitored: None,
         waited: false,
         id: id.to_owned(),
         envelope: envelope(id),

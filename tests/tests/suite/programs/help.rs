@@ -88,6 +88,12 @@ async fn the_help_of_redcall_events_is_as_recorded() {
 }
 
 #[tokio::test]
+async fn the_help_of_redcall_status_and_monitor_is_as_recorded() {
+    golden("redcall", &["status", "--help"], "redcall-status").await;
+    golden("redcall", &["monitor", "--help"], "redcall-monitor").await;
+}
+
+#[tokio::test]
 async fn the_help_of_redcall_worker_is_as_recorded() {
     golden("redcall-worker", &["--help"], "redcall-worker").await;
 }

@@ -1,0 +1,112 @@
+//! `redcall status ID`, `redcall monitor ID`.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use clap::Args;
+use redcall_client::{CallError, Client, Code, JobRef, JobStatus};
+use redcall_common::report::Problem;
+
+use crate::output::{line, moment};
+use crate::{Failure, json};
+
+/// Whose status to print.
+#[derive(Args)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    job: Job,
+}
+
+/// Whose status to follow.
+#[derive(Args)]
+pub(crate) struct Monitor {
+    #[command(flatten)]
+    job: Job,
+    /// How long to follow it at most, such as 30s, 1h; else the setting client.timeout
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+}
+
+/// Which job is meant.
+#[derive(Args)]
+struct Job {
+    /// The request's id, or its response key
+    id: String,
+    /// The queue that it went to; else all queues are looked at
+    #[arg(long)]
+    queue: Option<String>,
+}
+
+impl Job {
+    fn named(&self) -> JobRef<'_> {
+        match &self.queue {
+            Some(queue) => (queue.as_str(), self.id.as_str()).into(),
+            None => self.id.as_str().into(),
+        }
+    }
+}
+
+impl Status {
+    pub(crate) async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
+        let history = client.status_history(self.job.named()).await.map_err(failed)?;
+        if as_json {
+            let mut json = serde_json::to_value(history.last()).unwrap_or_default();
+            json["history"] = serde_json::to_value(&history).unwrap_or_default();
+            println!("{json}");
+            return Ok(());
+        }
+        history.iter().for_each(|status| println!("{}", said(status)));
+        Ok(())
+    }
+}
+
+impl Monitor {
+    pub(crate) async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
+        let named = self.job.named();
+        let monitor = match self.timeout {
+            Some(within) => client.monitor_within(named, within).await,
+            None => client.monitor(named).await,
+        };
+        let mut states = monitor.map_err(failed)?;
+        while let Some(status) = states.next().await {
+            let status = status.map_err(failed)?;
+            let line = match as_json {
+                // Strings and numbers: nothing here can fail.
+                true => serde_json::to_string(&status).unwrap_or_default(),
+                false => said(&status),
+            };
+            // Whoever reads it may have seen enough.
+            if writeln!(std::io::stdout(), "{line}").is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A state on one line.
+fn said(status: &JobStatus) -> String {
+    let mut text = format!("{}  {}", moment(status.at_ms), status.state);
+    if status.attempt > 1 {
+        text.push_str(&format!("  attempt {}", status.attempt));
+    }
+    if let Some(error) = &status.error {
+        text.push_str(&format!("  {}: {}", error.code, line(&error.message, 200)));
+    }
+    text
+}
+
+fn failed(error: CallError) -> Failure {
+    let (code, exit, help) = match error.code() {
+        Code::InvalidRequest => (error.code(), 2, "An id has 1 to 64 of [A-Za-z0-9_-]."),
+        Code::NotFound => (
+            error.code(),
+            1,
+            "Have it kept with `redcall call --monitored 1h`, or `status = \"1h\"` in `[jobs.X]`.",
+        ),
+        code @ Code::DeadlineExceeded => (code, 1, "The job goes on: follow it for longer."),
+        code => (code, 3, "Asking again is harmless."),
+    };
+    let json = json(code.as_str(), &error.to_string());
+    Failure { problems: vec![Problem::of(&error).help(help)], code: exit, json }
+}

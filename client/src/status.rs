@@ -1,0 +1,203 @@
+//! The status of a job: which one is meant, and what its record says now.
+//!
+//! Following it to the end: `monitor.rs`.
+
+use std::time::Duration;
+
+use redcall_common::error::Code;
+use redcall_common::name::{is_id, is_queue};
+use redcall_common::status::JobStatus;
+use redcall_common::store::{States, StoreError};
+use tokio::time::{Instant, timeout_at};
+
+use crate::client::Client;
+use crate::error::CallError;
+use crate::request::{deadline_in, left_until};
+use crate::response::Receipt;
+use crate::ticket::Ticket;
+
+/// How many queues are looked at in one round trip.
+const AT_ONCE: usize = 256;
+
+/// Which job is meant, by its id and its queue.
+///
+/// Made of a [`Ticket`], a [`Receipt`], a pair of queue and id, a response key, or an id alone:
+/// then all queues that are known (10,000 at most) are looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct JobRef<'a>(Named<'a>);
+
+#[derive(Debug, Clone, Copy)]
+enum Named<'a> {
+    /// An id, or a response key.
+    Text(&'a str),
+    InQueue {
+        queue: &'a str,
+        id: &'a str,
+    },
+}
+
+impl<'a> From<&'a str> for JobRef<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(Named::Text(text))
+    }
+}
+
+impl<'a> From<&'a String> for JobRef<'a> {
+    fn from(text: &'a String) -> Self {
+        Self(Named::Text(text))
+    }
+}
+
+impl<'a> From<(&'a str, &'a str)> for JobRef<'a> {
+    fn from((queue, id): (&'a str, &'a str)) -> Self {
+        Self(Named::InQueue { queue, id })
+    }
+}
+
+impl<'a> From<&'a Receipt> for JobRef<'a> {
+    fn from(receipt: &'a Receipt) -> Self {
+        Self(Named::InQueue { queue: &receipt.queue, id: &receipt.id })
+    }
+}
+
+impl<'a> From<&'a Ticket> for JobRef<'a> {
+    fn from(ticket: &'a Ticket) -> Self {
+        Self(Named::InQueue { queue: ticket.origin.keys.name(), id: &ticket.id })
+    }
+}
+
+impl Client {
+    /// The status of a job, if it is kept: [`crate::Request::monitored`]. Ends within the setting
+    /// `client.timeout`. Cancel safe.
+    ///
+    /// ```no_run
+    /// # async fn doc(client: redcall_client::Client) -> Result<(), redcall_client::CallError> {
+    /// use redcall_client::JobState;
+    /// use std::time::Duration;
+    ///
+    /// let request = client.request("train").data("model 7");
+    /// let ticket = request.monitored(Duration::from_secs(3600)).submit().await?;
+    /// assert_eq!(client.status(&ticket).await?.state, JobState::Pending);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `not_found` when none is kept: nobody asked for it, it has expired, or there is no such job.
+    /// Of one that was pushed by plain commands, or is monitored only by its worker's settings,
+    /// none is kept before it starts or ends. `invalid_request` for what can be no id, queue or
+    /// response key; [`CallError::Unknown`] and [`CallError::TimedOut`] where Redis does not
+    /// answer.
+    pub async fn status<'a>(&self, job: impl Into<JobRef<'a>>) -> Result<JobStatus, CallError> {
+        let mut states = self.status_history(job).await?;
+        states.pop().ok_or_else(not_found)
+    }
+
+    /// All states of a job that are kept, up to 64, the first one first; see [`Client::status`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::status`].
+    pub async fn status_history<'a>(
+        &self,
+        job: impl Into<JobRef<'a>>,
+    ) -> Result<Vec<JobStatus>, CallError> {
+        let deadline = deadline_in(self.inner.timeout);
+        let key = self.record_of(job.into(), deadline).await?;
+        let states = self.states_at(&key, deadline).await?.states;
+        if states.is_empty() {
+            return Err(not_found());
+        }
+        Ok(states.into_iter().map(|(_, state)| state).collect())
+    }
+
+    /// The key of the record of a job's states.
+    pub(crate) async fn record_of(
+        &self,
+        job: JobRef<'_>,
+        deadline: Instant,
+    ) -> Result<String, CallError> {
+        let keys = &self.inner.keys;
+        let (queue, id) = match job.0 {
+            Named::InQueue { queue, id } => (queue, id),
+            Named::Text(id) if is_id(id) => return self.find(id, deadline).await,
+            Named::Text(key) => keys.parse_response(key).ok_or_else(|| {
+                let message = format!("`{key}` is neither the id of a request nor a response key");
+                CallError::rejected(Code::InvalidRequest, message)
+            })?,
+        };
+        if !is_id(id) || !is_queue(queue) {
+            let message = format!("`{id}` or `{queue}` is no id of a request, or no queue");
+            return Err(CallError::rejected(Code::InvalidRequest, message));
+        }
+        Ok(keys.of(queue).status(id))
+    }
+
+    /// Looks for the record of `id` in all queues.
+    async fn find(&self, id: &str, deadline: Instant) -> Result<String, CallError> {
+        let finding = async {
+            let queues = self.inner.inspector.queue_names().await.map_err(unread)?;
+            for queues in queues.chunks(AT_ONCE) {
+                let keys = queues.iter().map(|queue| self.inner.keys.of(queue).status(id));
+                let mut keys: Vec<String> = keys.collect();
+                let within = left_until(deadline);
+                let found = self.inner.reads.first_that_exists(&keys, within).await;
+                if let Some(at) = found.map_err(unread)? {
+                    return Ok(keys.swap_remove(at));
+                }
+            }
+            Err(not_found())
+        };
+        timeout_at(deadline, finding).await.unwrap_or(Err(CallError::TimedOut))
+    }
+
+    /// What the record `key` says.
+    pub(crate) async fn states_at(
+        &self,
+        key: &str,
+        deadline: Instant,
+    ) -> Result<States, CallError> {
+        let reading = self.inner.reads.states(key, None, left_until(deadline));
+        let read = timeout_at(deadline, reading).await;
+        read.map_err(|_| CallError::TimedOut)?.map_err(unread)
+    }
+}
+
+impl Ticket {
+    /// The status of the request.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::status`].
+    pub async fn status(&self) -> Result<JobStatus, CallError> {
+        self.client.status(self).await
+    }
+
+    /// All states of the request that are kept, as [`Client::status_history`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::status`].
+    pub async fn history(&self) -> Result<Vec<JobStatus>, CallError> {
+        self.client.status_history(self).await
+    }
+
+    /// Follows the status of the request, as [`Client::monitor_within`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::monitor`].
+    pub async fn monitor(&self, within: Duration) -> Result<crate::StatusStream, CallError> {
+        self.client.monitor_within(self, within).await
+    }
+}
+
+pub(crate) fn unread(error: StoreError) -> CallError {
+    CallError::Unknown { source: Some(error) }
+}
+
+pub(crate) fn not_found() -> CallError {
+    let message = "no status of this job is kept: it was not asked for, has expired, or is not \
+                   written yet; or there is no such job";
+    CallError::rejected(Code::NotFound, message)
+}

@@ -1,0 +1,31 @@
+-- Purpose: the states of monitored jobs that have joined a call and end with it; part of the
+--   scripts that end calls.
+-- KEYS: none of its own; the record of a job's states (stream, and channel) is handed in.
+-- ARGV: none of its own.
+-- Returns: nothing.
+-- Derived keys: none.
+-- Cost: O(1) per state.
+
+-- What a caller that has joined a call wants: "<TTL of the answer, ms> <channel or ->", and
+-- " <TTL of its states, ms>" if they are kept.
+local function wants_of(waiter)
+  local ttl, channel, kept = string.match(waiter, '^(%d+) (%S+) ?(%d*)$')
+  return ttl, channel ~= '-' and channel or nil, kept ~= '' and kept or nil
+end
+
+-- Adds the end that an ending frame says; `tail` is that frame without its first two fields.
+local function note_end(key, ttl, tail)
+  local fields = { 'status', 'Success', 'attempt', string.match(tail, '"attempt":(%d+)') or '0' }
+  if not string.find(tail, '^,"type":"result"') then
+    local ok, frame = pcall(cjson.decode, '{' .. string.sub(tail, 2))
+    local why = ok and type(frame.error) == 'table' and frame.error or {}
+    local message = tostring(why.message or '')
+    if #message > 1024 then
+      -- Not through the midst of a character.
+      message = string.gsub(string.sub(message, 1, 1024), '[\192-\255]?[\128-\191]*$', '')
+    end
+    fields = { 'status', 'Error', fields[3], fields[4], 'code', tostring(why.code or 'internal'),
+      'message', message }
+  end
+  note_status(key, ttl, fields)
+end

@@ -1,0 +1,59 @@
+//! `redcall status`, `redcall monitor`.
+
+use redcall_tests::Bench;
+use serde_json::Value;
+
+use crate::support::Ran;
+
+#[tokio::test]
+async fn a_job_is_monitored_from_another_process() {
+    let bench = Bench::new().await;
+    let _worker = bench.worker().await;
+    let env = bench.environment();
+    let run = async |args: &[&str]| Ran::new("redcall", args, &env).await;
+    let called = run(&["--json", "call", "sleep", r#"{"ms":50}"#, "--monitored", "1m"]).await;
+    let id = serde_json::from_str::<Value>(&called.stdout).unwrap()["id"].clone();
+    let id = id.as_str().unwrap();
+    let monitored = run(&["monitor", id, "--timeout", "20s"]).await;
+    assert_eq!((monitored.code, &*monitored.stderr), (0, ""));
+    assert!(monitored.stdout.lines().last().unwrap().ends_with("Z  Success"), "{monitored:?}");
+
+    let asked = run(&["--json", "status", id, "--queue", "default"]).await;
+    let status: Value = serde_json::from_str(&asked.stdout).unwrap();
+    assert_eq!((&status["status"], &status["attempt"]), (&"Success".into(), &1.into()));
+    let history: Vec<&str> = status["history"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|state| state["status"].as_str().unwrap())
+        .collect();
+    assert_eq!(history, ["Pending", "Processing", "Success"]);
+    let lines = run(&["status", id]).await.stdout;
+    let lines: Vec<&str> = lines.lines().map(|line| line.split("  ").nth(1).unwrap()).collect();
+    assert_eq!(lines, ["Pending", "Processing", "Success"]);
+
+    let failed = run(&["--json", "call", "fail", r#"{"message":"no"}"#, "--monitored", "1m"]).await;
+    let id = serde_json::from_str::<Value>(&failed.stdout).unwrap()["id"].clone();
+    let monitored = run(&["--json", "monitor", id.as_str().unwrap()]).await;
+    let last: Value = serde_json::from_str(monitored.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(last["status"], "Error");
+    let error = serde_json::json!({"code": "handler_failed", "message": "no"});
+    assert_eq!(
+        (&last["error"]["code"], &last["error"]["message"]),
+        (&error["code"], &error["message"])
+    );
+}
+
+#[tokio::test]
+async fn a_job_that_nobody_asked_about_is_not_found() {
+    let bench = Bench::new().await;
+    let env = bench.environment();
+    for verb in ["status", "monitor"] {
+        let asked = Ran::new("redcall", &["--json", verb, "no-such-job"], &env).await;
+        let error: Value = serde_json::from_str(&asked.stderr).unwrap();
+        assert_eq!((asked.code, &error["error"]["code"]), (1, &"not_found".into()));
+        let wrong = Ran::new("redcall", &["--json", verb, "no id"], &env).await;
+        let error: Value = serde_json::from_str(&wrong.stderr).unwrap();
+        assert_eq!((wrong.code, &error["error"]["code"]), (2, &"invalid_request".into()));
+    }
+}

@@ -1,0 +1,123 @@
+//! What is kept, for how long, and that nothing is kept of who did not ask.
+
+use std::time::Duration;
+
+use redcall_client::{Code, JobState};
+use redcall_tests::Bench;
+use redis::AsyncCommands;
+use serde_json::json;
+
+use super::{Gate, KEPT, Pending, Success, is_not_found, key, record, rest, said, worker};
+
+#[tokio::test]
+async fn a_record_goes_by_itself_and_is_there_while_the_job_waits_and_runs() {
+    let mut bench = Bench::new().await;
+    let mut job = bench.settings.jobs["echo"].clone();
+    job.kind = redcall_common::settings::HandlerSettings::Compiled("gated".to_owned());
+    job.timeout = Duration::from_secs(1000);
+    bench.settings.jobs.insert("gated".to_owned(), job);
+    let client = bench.client().await;
+    let mut conn = bench.redis.connection().await;
+    let mut ttl = async |id: &str| {
+        let ttl: i64 = conn.pttl(key(id)).await.unwrap();
+        Duration::from_millis(u64::try_from(ttl).unwrap())
+    };
+    let minute = Duration::from_secs(60);
+    let plain = client.request("echo").monitored(KEPT).submit().await.unwrap();
+    let left = ttl(&plain.id).await;
+    assert!(left <= KEPT && left > KEPT - minute / 2, "{left:?}");
+    // Put off by an hour, and then cared for by its caller for another one.
+    let hour = Duration::from_secs(3600);
+    let later = client.request("echo").monitored(KEPT).delay(hour).timeout(hour);
+    let later = later.submit().await.unwrap();
+    let left = ttl(&later.id).await;
+    assert!(left <= 2 * hour + KEPT && left > 2 * hour, "{left:?}");
+    let gate = Gate::new();
+    let _worker = worker(&bench, &gate).await;
+    let long = client.request("gated").monitored(KEPT).submit().await.unwrap();
+    let mut monitor = long.monitor(minute).await.unwrap();
+    while super::next(&mut monitor).await.state == Pending {}
+    let left = ttl(&long.id).await;
+    assert!(left > Duration::from_secs(1000) && left <= KEPT + Duration::from_secs(1000));
+    gate.open(1);
+    rest(&mut monitor).await;
+    let left = ttl(&long.id).await;
+    assert!(left <= KEPT && left > KEPT - minute / 2, "{left:?}");
+}
+
+#[tokio::test]
+async fn no_more_than_64_states_are_kept() {
+    let mut bench = Bench::new().await;
+    let mut job = bench.settings.jobs["fail"].clone();
+    job.retries.max = 100;
+    job.retries.base = Duration::from_millis(1);
+    job.retries.cap = Duration::from_millis(1);
+    bench.settings.jobs.insert("fail".to_owned(), job);
+    let _worker = bench.worker().await;
+    let client = bench.client().await;
+    let ticket = client.request("fail").data(&json!({})).monitored(KEPT).submit().await.unwrap();
+    ticket.wait().await.unwrap_err();
+    let states = ticket.history().await.unwrap();
+    assert_eq!((states.len(), states[63].attempt), (64, 101));
+    assert_eq!(states[62].state, JobState::Processing);
+}
+
+#[tokio::test]
+async fn what_was_not_asked_for_is_not_found_and_what_cannot_be_is_refused() {
+    let bench = Bench::new().await;
+    let _worker = bench.worker().await;
+    let client = bench.client().await;
+    let ticket = client.request("echo").submit().await.unwrap();
+    is_not_found(client.status(&ticket).await);
+    is_not_found(client.status(&ticket.id).await);
+    is_not_found(client.monitor(&ticket.response_key).await);
+    is_not_found(client.status(("another", "id")).await);
+    is_not_found(client.status("no-such-id").await);
+    ticket.wait().await.unwrap();
+    for wrong in ["no id", "", "redcall:{default}:queue", "redcall:{default}:response:a:b"] {
+        let error = client.status(wrong).await.unwrap_err();
+        assert_eq!(error.code(), Code::InvalidRequest, "{wrong}");
+    }
+    let error = client.status(("no queue", "id")).await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidRequest);
+    for kept in [Duration::from_millis(999), Duration::from_secs(7 * 86_400 + 1)] {
+        let refused = client.request("echo").monitored(kept).submit().await;
+        assert_eq!(refused.err().unwrap().code(), Code::InvalidRequest);
+    }
+}
+
+#[tokio::test]
+async fn something_else_at_its_place_keeps_no_job_from_its_answer() {
+    let bench = Bench::new().await;
+    let client = bench.client().await;
+    let ticket = client.request("echo").data(&7).monitored(KEPT).submit().await.unwrap();
+    let mut conn = bench.redis.connection().await;
+    let () = conn.del(key(&ticket.id)).await.unwrap();
+    let () = conn.set(key(&ticket.id), "not ours").await.unwrap();
+    let _worker = bench.worker().await;
+    assert_eq!(ticket.wait().await.unwrap().json::<u32>().unwrap(), 7);
+    assert_eq!(conn.get::<_, String>(key(&ticket.id)).await.unwrap(), "not ours");
+    assert_eq!(ticket.status().await.unwrap_err().code(), Code::Unavailable);
+}
+
+#[tokio::test]
+async fn the_record_is_as_the_protocol_says() {
+    let bench = Bench::new().await;
+    let _worker = bench.worker().await;
+    let client = bench.client().await;
+    let ticket = client.request("fail").data(&json!({"message": "no — not today"}));
+    let ticket = ticket.monitored(KEPT).submit().await.unwrap();
+    ticket.wait().await.unwrap_err();
+    let worker = bench.workers().await.remove(0).id;
+    let entries = record(&bench, &ticket.id).await;
+    let fields: Vec<Vec<&str>> =
+        entries.iter().map(|(_, fields)| fields.iter().map(String::as_str).collect()).collect();
+    let message = "no — not today";
+    assert_eq!(fields[0], ["status", "Pending", "attempt", "0"]);
+    assert_eq!(fields[1], ["status", "Processing", "attempt", "1", "worker", worker.as_str()]);
+    let end = ["status", "Error", "attempt", "1", "code", "handler_failed", "message", message];
+    assert_eq!(fields[2], end);
+    let answered = client.request("echo").monitored(KEPT).wait().await.unwrap();
+    assert_eq!(record(&bench, &answered.id).await[2].1, ["status", "Success", "attempt", "1"]);
+    assert_eq!(said(&client.status_history(&answered.id).await.unwrap())[2], (Success, 1));
+}
