@@ -13,6 +13,7 @@ use redcall_worker::{HandlerError, Json, PendingError, Request, State, Worker};
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, mpsc};
+use tokio::time::timeout;
 
 use super::{connection, dead_letter, keys, nothing_is_left};
 use crate::support::failed;
@@ -224,9 +225,12 @@ async fn a_call_that_is_given_up_is_settled_for_nobody() {
 
 #[tokio::test]
 async fn a_worker_that_drains_waits_for_nobody_who_settles() {
-    let desk = Desk::new().await;
+    let mut bench = Bench::new().await;
+    bench.settings.worker.drain_timeout = Duration::from_secs(600);
+    let desk = Desk::with(bench).await;
     let (ticket, token) = desk.submit(None).await;
-    desk.worker.drain().await;
+    let drained = timeout(Duration::from_secs(20), desk.worker.drain()).await;
+    drained.expect("it waits for somebody");
     assert!(desk.client.settle(&token, Ok(1)).await.unwrap());
     assert_eq!(ticket.wait().await.unwrap().data.get(), "1");
 }
