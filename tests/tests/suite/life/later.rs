@@ -215,12 +215,14 @@ async fn a_call_that_is_given_up_is_settled_for_nobody() {
     assert_eq!(error.code(), Code::NotFound);
 
     // A caller that goes withdraws its request.
-    let request = desk.client.request("start").data(&3_600_000);
+    let request = desk.client.request("start").data(&3_600_000).header("nonce", &"7".repeat(257));
     let waiting = tokio::spawn(async move { request.wait().await });
     let token = desk.token().await;
     waiting.abort();
     let event = next(&mut results).await;
-    assert!(event.context.get().contains(token.id()) && event.context.get().contains("cancelled"));
+    let context: Value = serde_json::from_str(event.context.get()).unwrap();
+    assert_eq!((&context["id"], &context["nonce"]), (&json!(token.id()), &Value::Null));
+    assert_eq!(context["errorMessage"], "the call was cancelled");
 
     // So does one whose time is over; nobody may take longer than it waits.
     let request = desk.client.request("start").data(&3_600_000).timeout(Duration::from_millis(300));
@@ -316,6 +318,13 @@ async fn data_that_cannot_be_written_still_answer() {
     let error = desk.client.settle(&token, Ok(&large)).await.unwrap_err();
     assert_eq!(error.code(), Code::TooLarge);
     assert_eq!(failed(ticket.wait().await).code, Code::TooLarge);
+
+    let (ticket, token) = desk.submit(None).await;
+    let mut error = WireError::new(Code::HandlerFailed, "é".repeat(10_000));
+    error.data = Some(serde_json::value::to_raw_value(&"x".repeat(2 << 20)).unwrap());
+    assert!(desk.client.settle::<()>(&token, Err(error)).await.unwrap());
+    let error = failed(ticket.wait().await);
+    assert_eq!((error.message.len(), error.data.is_none()), (16 << 10, true));
 
     // What JSON has no word for is null, as everywhere.
     let (ticket, token) = desk.submit(None).await;
