@@ -154,7 +154,7 @@ impl Client {
                 let told = WireError::new(Code::HandlerFailed, message);
                 (Err(told), Some(SettleError::Encode(error)))
             }
-            Err(error) => (Err(error), None),
+            Err(error) => (Err(error.bounded(self.inner.limits.frame)), None),
         }
     }
 

@@ -124,6 +124,9 @@ impl<'de> Deserialize<'de> for Code {
     }
 }
 
+/// Longest message of an error that a handler, or who settles for it, may give, bytes.
+const MAX_MESSAGE: usize = 16 << 10;
+
 /// An error as it crosses the wire, inside an `error` frame.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WireError {
@@ -145,6 +148,15 @@ impl WireError {
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), data: None, attempt: None }
+    }
+
+    /// The same as a frame may carry it: a message of 16 KiB at most, and without data of more than
+    /// `most` bytes.
+    #[must_use]
+    pub fn bounded(mut self, most: usize) -> Self {
+        self.message.truncate(self.message.floor_char_boundary(MAX_MESSAGE));
+        self.data = self.data.filter(|data| data.get().len() <= most);
+        self
     }
 }
 

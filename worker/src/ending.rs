@@ -18,8 +18,6 @@ use crate::job::Job;
 use crate::service;
 use redcall_common::time::millis;
 
-/// Longest message of a handler's error, bytes.
-const MAX_MESSAGE: usize = 16 << 10;
 /// Longest message in a request's history, bytes: up to twenty of them lie beside it.
 const MAX_REMEMBERED: usize = 1 << 10;
 
@@ -87,8 +85,7 @@ fn failed(job: &Job, failure: HandlerError, seq: u64) -> Outcome {
     if error.code == Code::WorkerLost {
         return crashed(job, error, seq);
     }
-    error.message.truncate(error.message.floor_char_boundary(MAX_MESSAGE));
-    error.data = error.data.filter(|data| data.get().len() <= job.shared.limits.frame);
+    let error = error.bounded(job.shared.limits.frame);
     let run = run(job, &error);
     let request = &job.request;
     if let Some(delay) = retry_in(job, error.code, retry_after) {

@@ -20,6 +20,8 @@ const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The header by which a caller knows its command in the event that says what became of it.
 const NONCE: &str = "nonce";
+/// Longest nonce, bytes: it is repeated in the record and in the event.
+const LONGEST_NONCE: usize = 256;
 
 /// Why a request could not be put off. It is still its handler's to answer, but after
 /// [`PendingError::NotMine`].
@@ -149,7 +151,7 @@ fn outcome(
             seq: seq + 1,
             key: head.signer.map(|signer| signer.key().to_owned()),
             call: head.signer.and_then(|signer| signer.call()).map(str::to_owned),
-            nonce: request.headers.get(NONCE).cloned(),
+            nonce: request.headers.get(NONCE).filter(|it| it.len() <= LONGEST_NONCE).cloned(),
             notify,
         },
         reply: request.reply.clone(),

@@ -137,6 +137,7 @@ fn end_of(outcome: &Outcome) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use redcall_common::error::Code;
+    use redcall_common::store::{ForLater, Pending};
 
     use super::*;
 
@@ -147,6 +148,19 @@ mod tests {
         assert_eq!(of(Settlement::Rerun { attempt: 1 }, None), None);
         let retry = Settlement::Retry { delay: Duration::ZERO, notice: None };
         assert_eq!(of(retry, Some(Code::Timeout)), Some("retried"));
+        let later = Settlement::Later {
+            within: Duration::ZERO,
+            record: Box::new(ForLater {
+                digest: String::new(),
+                pending: Pending::default(),
+                reply: None,
+                late: String::new(),
+                gone: String::new(),
+                bury: false,
+            }),
+            notice: None,
+        };
+        assert_eq!(of(later, None), Some("pending"));
         assert_eq!(of(Settlement::Done, None), Some("ok"));
         assert_eq!(of(Settlement::Done, Some(Code::Cancelled)), Some("cancelled"));
     }

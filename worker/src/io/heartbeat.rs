@@ -134,7 +134,9 @@ pub(crate) async fn expire(
         Ok(expired) => expired,
         Err(error) => return tracing::debug!(%error, "cannot end yet what was not settled in time"),
     };
-    tracing::info!(queue = keys.queue.name(), count, "not settled in time");
+    if count > 0 {
+        tracing::info!(queue = keys.queue.name(), count, "not settled in time");
+    }
     let error = WireError::new(Code::DeadlineExceeded, "it was not settled in time");
     for EndedLater { id, name, nonce } in told {
         let about = (&*id, &*name, nonce.as_deref());

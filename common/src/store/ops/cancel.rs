@@ -88,5 +88,5 @@ pub(super) fn found(
     if cancelled.len() != count {
         return Err(StoreError::Unexpected("cancel"));
     }
-    Ok((cancelled, ended_later(ended)))
+    Ok((cancelled, ended_later("cancel", ended)?))
 }

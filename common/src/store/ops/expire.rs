@@ -36,5 +36,5 @@ impl Link {
 /// Reads the script's answer.
 pub(super) fn expired(value: Value) -> Result<(usize, Vec<EndedLater>), StoreError> {
     let (ended, told): (Whole, Vec<String>) = read("expire", value)?;
-    Ok((ended.count(), ended_later(told)))
+    Ok((ended.count(), ended_later("expire", told)?))
 }

@@ -64,13 +64,16 @@ pub fn read(reader: &str, reply: &Json, asked: usize) -> Option<Result<Reading, 
     let value = value(reply);
     let one = |shown: Box<dyn Debug>| Reading { shown: format!("{shown:?}"), count: None };
     Some(match reader {
-        "cancel" => cancel::found(value, asked).map(|(all, _)| list(&all)),
+        "cancel" => cancel::found(value, asked).map(|(all, ended)| Reading {
+            count: Some(all.len()),
+            shown: format!("{all:?} {ended:?}"),
+        }),
         "claim" => claim::claimed(value).map(|claimed| one(Box::new(claimed))),
         "cycle" => cycle::reply(value, asked)
             .map(|reply| Reading { count: Some(reply.settled.len()), shown: format!("{reply:?}") }),
         "enqueue" => enqueue::enqueued(value).map(|enqueued| one(Box::new(enqueued))),
         "events" => events::look(value).map(|look| list(&look.entries)),
-        "expire" => expire::expired(value).map(|(count, _)| one(Box::new(count))),
+        "expire" => expire::expired(value).map(|expired| one(Box::new(expired))),
         "frame" => frame::pushed(value).map(|pushed| one(Box::new(pushed))),
         "group" => group::share(value).map(|share| one(Box::new(share))),
         "heartbeat" => heartbeat::heard(value).map(|heard| one(Box::new(heard))),

@@ -169,12 +169,18 @@ pub(super) fn settled(value: Value) -> Result<SettledLater, StoreError> {
     })
 }
 
-/// Reads id, name and nonce of each.
-pub(super) fn ended_later(told: Vec<String>) -> Vec<EndedLater> {
+/// Reads id, name and nonce of each, of what `script` has ended.
+pub(super) fn ended_later(
+    script: &'static str,
+    told: Vec<String>,
+) -> Result<Vec<EndedLater>, StoreError> {
+    if !told.len().is_multiple_of(3) {
+        return Err(StoreError::Unexpected(script));
+    }
     let ended = told.chunks_exact(3).map(|one| EndedLater {
         id: one[0].clone(),
         name: one[1].clone(),
         nonce: Some(one[2].clone()).filter(|nonce| !nonce.is_empty()),
     });
-    ended.collect()
+    Ok(ended.collect())
 }

@@ -1,13 +1,16 @@
 //! What a handler cannot do with its data, or does wrong: the caller hears it, the worker goes on.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
+use std::collections::BTreeMap;
+
 use redcall_client::Code;
 use redcall_tests::Bench;
 use redcall_worker::{HandlerError, Json, Request, Worker};
-use serde::Deserialize;
+use serde::ser::Error as _;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::support::{Foreign, WAYS, error_frame, failed, waited};
+use crate::support::{Foreign, WAYS, error_frame, failed, result_frame, waited};
 
 #[derive(Deserialize)]
 struct Order {
@@ -50,8 +53,36 @@ async fn large(request: Request, Json(size): Json<usize>) -> Json<String> {
     Json("x".repeat(size))
 }
 
+/// What cannot be written as JSON, or only in part.
+struct Odd(String);
+
+impl Serialize for Odd {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match &*self.0 {
+            "map" => BTreeMap::from([((1, 2), 3)]).serialize(to),
+            "nan" => [f64::NAN, 1.0].serialize(to),
+            "fails" => Err(S::Error::custom("on purpose")),
+            how => panic!("{how}"),
+        }
+    }
+}
+
+async fn answer_oddly(Json(how): Json<String>) -> Json<Odd> {
+    Json(Odd(how))
+}
+
+/// Says why its progress was not taken, and that its own answer was not.
+async fn say_oddly(request: Request, Json(how): Json<String>) -> Json<[String; 2]> {
+    let odd = Odd(how);
+    let progress = request.progress(&odd).await.map_err(|error| error.to_string());
+    let answer = request.respond(&odd).await.map_err(|error| error.to_string());
+    Json([progress.unwrap_err(), answer.unwrap_err()])
+}
+
 fn build(worker: Worker) -> Worker {
     worker
+        .handler("answer_oddly", answer_oddly)
+        .handler("say_oddly", say_oddly)
         .handler("total", total)
         .handler("refuse", refuse)
         .handler("read_a_file", read_a_file)
@@ -133,6 +164,26 @@ async fn a_handler_that_panics_is_answered_without_the_panics_text() {
         let frame = error_frame("x1", Code::HandlerPanicked, message, r#","attempt":1"#);
         foreign.is_answered(waited("x1", name, "null", ""), "x1", &frame).await;
     }
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_as_json_is_answered_nevertheless() {
+    let mut foreign = foreign().await;
+    let panicked = "the handler panicked";
+    for (how, code, message) in [
+        ("map", Code::HandlerFailed, "the answer is not JSON: key must be a string"),
+        ("fails", Code::HandlerFailed, "the answer is not JSON: on purpose"),
+        ("panics", Code::HandlerPanicked, panicked),
+    ] {
+        let frame = error_frame("x1", code, message, r#","attempt":1"#);
+        let raw = waited("x1", "answer_oddly", &json!(how).to_string(), "");
+        foreign.is_answered(raw, "x1", &frame).await;
+    }
+    let nan = waited("x1", "answer_oddly", r#""nan""#, "");
+    foreign.is_answered(nan, "x1", &result_frame("x1", "[null,1.0]")).await;
+    let why = r#"["the progress cannot be written as JSON","on purpose"]"#;
+    let raw = waited("x1", "say_oddly", r#""fails""#, "");
+    foreign.is_answered(raw, "x1", &result_frame("x1", why)).await;
 }
 
 #[tokio::test]

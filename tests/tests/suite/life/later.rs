@@ -1,10 +1,12 @@
 //! Jobs that are answered later, by whoever has their token.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redcall_client::{
-    Client, Code, Followed, Kind, SettleError, SettlementToken, Ticket, Update, WireError,
+    Client, Code, Event, EventStream, Followed, Kind, SettleError, SettlementToken, Ticket, Update,
+    WireError,
 };
 use redcall_common::settings::{AuthKey, AuthSettings, Secret};
 use redcall_testkit::eventually;
@@ -13,9 +15,13 @@ use redcall_worker::{HandlerError, Json, PendingError, Request, State, Worker};
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, mpsc};
+use tokio::time::timeout;
 
 use super::{connection, dead_letter, keys, nothing_is_left};
 use crate::support::failed;
+
+/// How long it is waited for what has to come.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Where handlers leave their tokens.
 type Tokens = mpsc::UnboundedSender<SettlementToken>;
@@ -74,6 +80,13 @@ impl Desk {
         let ticket = self.client.request("start").data(&ms).submit().await.unwrap();
         (ticket, self.token().await)
     }
+}
+
+/// The next event that says what became of a command.
+async fn next(results: &mut EventStream) -> Arc<Event> {
+    let next = timeout(PATIENCE, results.next()).await.expect("nothing is published");
+    let Followed::Event(event) = next.unwrap().unwrap() else { panic!("some were let go") };
+    event
 }
 
 #[tokio::test]
@@ -153,7 +166,7 @@ async fn what_is_not_settled_in_time_is_answered_by_the_workers_and_published() 
     let request = desk.client.request("start").data(&1).header("nonce", "n-1");
     let error = failed(request.wait().await);
     assert_eq!((error.code, error.attempt), (Code::DeadlineExceeded, Some(1)));
-    let Followed::Event(event) = results.next().await.unwrap().unwrap() else { panic!() };
+    let event = next(&mut results).await;
     let context: Value = serde_json::from_str(event.context.get()).unwrap();
     assert_eq!((&context["nonce"], &context["result"]), (&json!("n-1"), &json!(400)));
     let token = desk.token().await;
@@ -172,7 +185,7 @@ async fn who_follows_the_results_gets_each_under_its_nonce() {
         let token = desk.token().await;
         let error = |message| WireError::new(Code::HandlerFailed, message);
         desk.client.settle(&token, settled.clone().map_err(error)).await.unwrap();
-        let Followed::Event(event) = results.next().await.unwrap().unwrap() else { panic!() };
+        let event = next(&mut results).await;
         assert_eq!(event.kind, Kind::COMMAND_RESULT);
         let context: Value = serde_json::from_str(event.context.get()).unwrap();
         let (result, code) = if settled.is_ok() { (100, 0) } else { (400, -32010) };
@@ -196,18 +209,20 @@ async fn a_call_that_is_given_up_is_settled_for_nobody() {
     let found = desk.client.cancel(&ticket.id).await.unwrap();
     assert_eq!(found, redcall_client::Cancellation::Pending);
     assert_eq!(failed(ticket.wait().await).code, Code::Cancelled);
-    let Followed::Event(event) = results.next().await.unwrap().unwrap() else { panic!() };
+    let event = next(&mut results).await;
     assert!(event.context.get().contains(r#""errorMessage":"the call was cancelled""#));
     let error = desk.client.settle(&token, Ok(1)).await.unwrap_err();
     assert_eq!(error.code(), Code::NotFound);
 
     // A caller that goes withdraws its request.
-    let request = desk.client.request("start").data(&3_600_000);
+    let request = desk.client.request("start").data(&3_600_000).header("nonce", &"7".repeat(257));
     let waiting = tokio::spawn(async move { request.wait().await });
     let token = desk.token().await;
     waiting.abort();
-    let Followed::Event(event) = results.next().await.unwrap().unwrap() else { panic!() };
-    assert!(event.context.get().contains(token.id()) && event.context.get().contains("cancelled"));
+    let event = next(&mut results).await;
+    let context: Value = serde_json::from_str(event.context.get()).unwrap();
+    assert_eq!((&context["id"], &context["nonce"]), (&json!(token.id()), &Value::Null));
+    assert_eq!(context["errorMessage"], "the call was cancelled");
 
     // So does one whose time is over; nobody may take longer than it waits.
     let request = desk.client.request("start").data(&3_600_000).timeout(Duration::from_millis(300));
@@ -224,9 +239,12 @@ async fn a_call_that_is_given_up_is_settled_for_nobody() {
 
 #[tokio::test]
 async fn a_worker_that_drains_waits_for_nobody_who_settles() {
-    let desk = Desk::new().await;
+    let mut bench = Bench::new().await;
+    bench.settings.worker.drain_timeout = Duration::from_secs(600);
+    let desk = Desk::with(bench).await;
     let (ticket, token) = desk.submit(None).await;
-    desk.worker.drain().await;
+    let drained = timeout(PATIENCE, desk.worker.drain()).await;
+    drained.expect("it waits for somebody");
     assert!(desk.client.settle(&token, Ok(1)).await.unwrap());
     assert_eq!(ticket.wait().await.unwrap().data.get(), "1");
 }
@@ -300,6 +318,13 @@ async fn data_that_cannot_be_written_still_answer() {
     let error = desk.client.settle(&token, Ok(&large)).await.unwrap_err();
     assert_eq!(error.code(), Code::TooLarge);
     assert_eq!(failed(ticket.wait().await).code, Code::TooLarge);
+
+    let (ticket, token) = desk.submit(None).await;
+    let mut error = WireError::new(Code::HandlerFailed, "é".repeat(10_000));
+    error.data = Some(serde_json::value::to_raw_value(&"x".repeat(2 << 20)).unwrap());
+    assert!(desk.client.settle::<()>(&token, Err(error)).await.unwrap());
+    let error = failed(ticket.wait().await);
+    assert_eq!((error.message.len(), error.data.is_none()), (16 << 10, true));
 
     // What JSON has no word for is null, as everywhere.
     let (ticket, token) = desk.submit(None).await;

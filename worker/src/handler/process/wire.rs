@@ -1,8 +1,9 @@
 //! JSON-RPC 2.0 as a pool and its processes speak it: one message a line.
 //!
 //! To the process: requests, first `$/start`, and the notifications `$/cancel` and `$/token`. From
-//! it: responses, and the notifications `$/progress`, `$/chunk` and `$/pending`. Names with `$/` are of the connection itself,
-//! as in the Language Server Protocol (3.17, "Notification and Request Messages").
+//! it: responses, and the notifications `$/progress`, `$/chunk` and `$/pending`. Names with `$/`
+//! are of the connection itself, as in the Language Server Protocol (3.17, "Notification and
+//! Request Messages").
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
