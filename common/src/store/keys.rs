@@ -182,7 +182,7 @@ impl QueueKeys {
         unique(digest) = "unique";
         /// The run that has started a signed request.
         seen(id) = "seen";
-        /// Stream of the states of one monitored job, and the channel that tells of them.
+        /// List of the states of one monitored job, and the channel that tells of them.
         status(id) = "status";
     }
 
@@ -257,7 +257,12 @@ const TABLE: &[[&str; 4]] = &[
     ["idem:<digest>", "hash", "100 waiters, TTL `idempotency_ttl`", "callers, workers"],
     ["unique:<digest>", "string", "TTL `jobs.X.unique`", "workers"],
     ["seen:<id>", "string", "TTL until its signature ends, 7 days", "workers"],
-    ["status:<id>", "stream; channel", "64 states, TTL `status_ttl_ms`", "callers, workers"],
+    [
+        "status:<id>",
+        "list of states; channel",
+        "64 states, TTL `status_ttl_ms`",
+        "callers, workers",
+    ],
     ["slots", "hash id -> limit", "leases of limited names", "workers"],
     ["limited", "hash name -> how many", "names with sorted requests", "workers"],
     ["limited:<name>:<key>", "list of requests", "accepted work", "workers"],
