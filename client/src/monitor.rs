@@ -1,7 +1,8 @@
 //! Following the status of a job to its end.
 //!
 //! The record is the truth; what is said on its channel only wakes who reads it. Its states are
-//! read from the last one on that was seen, so that none is missed or seen twice, whatever is lost.
+//! taken from the last one on that was seen, so that none is missed or seen twice, whatever is
+//! lost.
 
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
@@ -11,7 +12,6 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
 use redcall_common::context::Context;
-use redcall_common::event::EventId;
 use redcall_common::status::JobStatus;
 use redcall_common::store::States;
 use tokio::sync::watch;
@@ -23,8 +23,10 @@ use crate::listen::Listener;
 use crate::request::{deadline_in, left_until};
 use crate::status::{JobRef, not_found, unread};
 
-/// How often the record is read if nothing was heard of it: what was said may have been lost.
+/// How often the record is read if nothing was heard of it, since what was said may have been lost,
+/// and the record may have gone: ever less often.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+const LOOK_AT_LEAST: Duration = Duration::from_secs(60);
 /// Before Redis is asked again that could not be.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -181,7 +183,8 @@ impl Client {
             let news = inner.monitors.wait_for(&following.key);
             let listener = inner.channels.listen(following.key.clone());
             listener.ready(left_until(deadline)).await?;
-            following.ears = Some(Ears { news, reconnected, _listener: listener });
+            let pause = LOOK_AGAIN;
+            following.ears = Some(Ears { news, reconnected, pause, _listener: listener });
             // What came before it could be heard.
             following.read().await?;
         }
@@ -201,6 +204,8 @@ async fn cancelled(context: Option<&Context>) {
 struct Ears {
     news: News,
     reconnected: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// How long until the record is read without a word.
+    pause: Duration,
     _listener: Listener,
 }
 
@@ -215,8 +220,8 @@ struct Following {
     context: Option<Context>,
     /// What was read and not passed on.
     known: VecDeque<JobStatus>,
-    /// The last state that was read.
-    last: Option<EventId>,
+    /// The bytes of the last state that was read.
+    last: Option<Vec<u8>>,
     /// Whether nothing comes after what is known.
     ended: bool,
 }
@@ -248,11 +253,11 @@ impl Following {
     async fn hear(&mut self) -> Result<(), CallError> {
         if let Some(ears) = &mut self.ears {
             tokio::select! {
-                () = ears.news.changed() => {}
+                () = ears.news.changed() => ears.pause = LOOK_AGAIN,
                 () = &mut ears.reconnected => {
                     ears.reconnected = Box::pin(self.client.inner.link.reconnected());
                 }
-                () = sleep(LOOK_AGAIN) => {}
+                () = sleep(ears.pause) => ears.pause = (2 * ears.pause).min(LOOK_AT_LEAST),
             }
         }
         self.read().await
@@ -262,7 +267,7 @@ impl Following {
     async fn read(&mut self) -> Result<(), CallError> {
         loop {
             let reads = &self.client.inner.reads;
-            match reads.states(&self.key, self.last, left_until(self.deadline)).await {
+            match reads.states(&self.key, left_until(self.deadline)).await {
                 Ok(found) => return self.take(found),
                 Err(error) if error.is_transient() && Instant::now() < self.deadline => {
                     sleep(PAUSE).await;
@@ -276,11 +281,14 @@ impl Following {
         if !found.exists {
             return Err(not_found());
         }
-        for (id, state) in found.states {
-            if self.ended || self.last.is_some_and(|last| id <= last) {
-                continue;
+        // No two are the same. Where the last one has gone, all that is there came after it.
+        let known = self.last.as_ref();
+        let known = known.and_then(|last| found.states.iter().rposition(|(raw, _)| raw == last));
+        for (raw, state) in found.states.into_iter().skip(known.map_or(0, |last| last + 1)) {
+            if self.ended {
+                break;
             }
-            self.last = Some(id);
+            self.last = Some(raw);
             self.ended = state.state.ends();
             self.known.push_back(state);
         }

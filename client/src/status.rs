@@ -157,7 +157,7 @@ impl Client {
         key: &str,
         deadline: Instant,
     ) -> Result<States, CallError> {
-        let reading = self.inner.reads.states(key, None, left_until(deadline));
+        let reading = self.inner.reads.states(key, left_until(deadline));
         let read = timeout_at(deadline, reading).await;
         read.map_err(|_| CallError::TimedOut)?.map_err(unread)
     }

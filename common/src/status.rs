@@ -1,21 +1,18 @@
 //! The status of a job: what its record beside the queue says, as both ends write and read it.
 //!
-//! The record is a stream, so that it can be followed without a gap. A state is an entry whose id
-//! is its time.
+//! The record is a list of states, each as JSON.
 
-use std::collections::HashMap;
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, WireError};
-use crate::event::EventId;
 
 /// Longest message of an error in a record, bytes.
 const MAX_MESSAGE: usize = 1 << 10;
 
 /// What a job is doing. `Success` and `Error` end it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum JobState {
     /// Queued, or put off: it has not started yet.
     Pending,
@@ -28,8 +25,6 @@ pub enum JobState {
 }
 
 impl JobState {
-    const ALL: [Self; 4] = [Self::Pending, Self::Processing, Self::Success, Self::Error];
-
     /// As it stands in the record.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -54,14 +49,8 @@ impl fmt::Display for JobState {
     }
 }
 
-impl Serialize for JobState {
-    fn serialize<S: Serializer>(&self, writer: S) -> Result<S::Ok, S::Error> {
-        writer.serialize_str(self.as_str())
-    }
-}
-
 /// One state of a job, and since when it was in it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct JobStatus {
     /// The state.
     #[serde(rename = "status")]
@@ -79,22 +68,10 @@ pub struct JobStatus {
 }
 
 impl JobStatus {
-    /// Reads an entry of a record; `None` if it is none.
+    /// Reads an element of a record; `None` if it is none.
     #[must_use]
-    pub fn read(id: EventId, mut fields: HashMap<Vec<u8>, Vec<u8>>) -> Option<Self> {
-        let mut text = |name: &str| {
-            let value = fields.remove(name.as_bytes())?;
-            Some(String::from_utf8_lossy(&value).into_owned())
-        };
-        let state = text("status")?;
-        let state = JobState::ALL.into_iter().find(|known| known.as_str() == state)?;
-        let attempt = text("attempt").and_then(|attempt| attempt.parse().ok()).unwrap_or(0);
-        let code = text("code").map(|code| Code::parse(&code).unwrap_or(Code::Internal));
-        let message = text("message").unwrap_or_default();
-        let error = code.filter(|_| state == JobState::Error);
-        let error = error.map(|code| WireError::new(code, message));
-        let worker = text("worker").filter(|_| state == JobState::Processing);
-        Some(Self { state, at_ms: id.ms, attempt, worker, error })
+    pub fn read(raw: &[u8]) -> Option<Self> {
+        serde_json::from_slice(raw).ok()
     }
 }
 
@@ -103,28 +80,31 @@ impl JobStatus {
 pub struct StatusEnd {
     /// For how long the record is kept from then on, ms.
     pub ttl_ms: u64,
-    /// Number of its last run; 0 if it never ran.
+    /// Number of its last run, or of the one that it would have been.
     pub attempt: u32,
     /// Why there is no answer; `None`: it was answered.
     pub error: Option<(Code, String)>,
 }
 
+/// The fields of an error in a record.
+#[derive(Serialize)]
+struct Why<'a> {
+    code: Code,
+    message: &'a str,
+}
+
 impl StatusEnd {
-    /// The fields of its entry, as a script gets them: a JSON array.
+    /// The state, and what its element has beside state and time, as a script puts it together.
     #[must_use]
-    pub fn fields(&self) -> String {
-        let attempt = self.attempt.to_string();
-        let mut fields = vec!["status", "", "attempt", &attempt];
-        match &self.error {
-            None => fields[1] = JobState::Success.as_str(),
-            Some((code, message)) => {
-                fields[1] = JobState::Error.as_str();
-                let most = message.floor_char_boundary(MAX_MESSAGE);
-                fields.extend(["code", code.as_str(), "message", &message[..most]]);
-            }
-        }
+    pub fn text(&self) -> String {
+        let attempt = self.attempt;
+        let Some((code, message)) = &self.error else {
+            return format!(r#"{},"attempt":{attempt}"#, JobState::Success);
+        };
+        let message = &message[..message.floor_char_boundary(MAX_MESSAGE)];
         // Strings alone: nothing here can fail to serialise.
-        serde_json::to_string(&fields).unwrap_or_default()
+        let why = serde_json::to_string(&Why { code: *code, message }).unwrap_or_default();
+        format!(r#"{},"attempt":{attempt},"error":{why}"#, JobState::Error)
     }
 }
 
@@ -132,31 +112,33 @@ impl StatusEnd {
 mod tests {
     use super::*;
 
-    fn read(fields: &[(&str, &str)]) -> Option<JobStatus> {
-        let fields = fields.iter().map(|(name, value)| (name.as_bytes().into(), (*value).into()));
-        JobStatus::read(EventId { ms: 7, seq: 1 }, fields.collect())
+    /// As the scripts put it together.
+    fn element(end: &StatusEnd) -> String {
+        let text = end.text();
+        let (state, rest) = text.split_once(',').unwrap();
+        format!(r#"{{"status":"{state}","at_ms":7,{rest}}}"#)
     }
 
     #[test]
     fn an_end_is_read_as_it_was_written() {
-        let error = Some((Code::Timeout, "ä".repeat(600)));
+        let error = Some((Code::Timeout, "\"ä\"".repeat(300)));
         let end = StatusEnd { ttl_ms: 1000, attempt: 2, error };
-        let fields: Vec<String> = serde_json::from_str(&end.fields()).unwrap();
-        let fields: Vec<(&str, &str)> =
-            fields.chunks(2).map(|pair| (pair[0].as_str(), pair[1].as_str())).collect();
-        let status = read(&fields).unwrap();
+        let status = JobStatus::read(element(&end).as_bytes()).unwrap();
         assert_eq!((status.state, status.at_ms, status.attempt), (JobState::Error, 7, 2));
         let error = status.error.unwrap();
         assert_eq!((error.code, error.message.len()), (Code::Timeout, 1024));
         let end = StatusEnd { ttl_ms: 1000, attempt: 1, error: None };
-        assert_eq!(end.fields(), r#"["status","Success","attempt","1"]"#);
+        assert_eq!(element(&end), r#"{"status":"Success","at_ms":7,"attempt":1}"#);
+        let status = JobStatus::read(element(&end).as_bytes()).unwrap();
+        assert_eq!(serde_json::to_string(&status).unwrap(), element(&end));
     }
 
     #[test]
     fn what_others_have_written_there_is_passed_over() {
-        assert!(read(&[("status", "Retired")]).is_none() && read(&[]).is_none());
-        let odd = read(&[("status", "Error"), ("code", "new"), ("attempt", "-1")]).unwrap();
-        assert_eq!((odd.error.unwrap().code, odd.attempt), (Code::Internal, 0));
-        assert!(read(&[("status", "Success"), ("code", "internal")]).unwrap().error.is_none());
+        for none in ["", "7", r#"{"status":"Retired","at_ms":1,"attempt":1}"#, r#"{"at_ms":1}"#] {
+            assert!(JobStatus::read(none.as_bytes()).is_none(), "{none}");
+        }
+        let more = br#"{"status":"Pending","at_ms":1,"attempt":0,"color":"red"}"#;
+        assert_eq!(JobStatus::read(more).unwrap().state, JobState::Pending);
     }
 }

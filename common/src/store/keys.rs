@@ -186,7 +186,7 @@ impl QueueKeys {
         pending(id) = "pending";
         /// The run that has started a signed request.
         seen(id) = "seen";
-        /// Stream of the states of one monitored job, and the channel that tells of them.
+        /// List of the states of one monitored job, and the channel that tells of them.
         status(id) = "status";
     }
 
@@ -263,7 +263,12 @@ const TABLE: &[[&str; 4]] = &[
     ["seen:<id>", "string", "TTL until its signature ends, 7 days", "workers"],
     ["pending", "zset id -> until, ms", "TTL latest deadline and 7 days", "workers"],
     ["pending:<id>", "hash", "TTL deadline and 7 days", "workers, who settles"],
-    ["status:<id>", "stream; channel", "64 states, TTL `status_ttl_ms`", "callers, workers"],
+    [
+        "status:<id>",
+        "list of states; channel",
+        "64 states, TTL `status_ttl_ms`",
+        "callers, workers",
+    ],
     ["slots", "hash id -> limit", "leases of limited names", "workers"],
     ["limited", "hash name -> how many", "names with sorted requests", "workers"],
     ["limited:<name>:<key>", "list of requests", "accepted work", "workers"],

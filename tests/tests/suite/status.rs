@@ -12,6 +12,7 @@ use std::time::Duration;
 use redcall_client::{CallError, Code, JobState, JobStatus, StatusStream};
 use redcall_tests::{Bench, RunningWorker};
 use redcall_worker::{HandlerError, Json, Request, State};
+use redis::AsyncCommands;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -88,10 +89,8 @@ fn is_not_found<T>(asked: Result<T, CallError>) {
 }
 
 /// The record of a request as it lies at Redis.
-async fn record(bench: &Bench, id: &str) -> Vec<(String, Vec<String>)> {
-    let mut conn = bench.redis.connection().await;
-    let range = redis::cmd("XRANGE").arg(key(id)).arg("-").arg("+").to_owned();
-    range.query_async(&mut conn).await.unwrap()
+async fn record(bench: &Bench, id: &str) -> Vec<String> {
+    bench.redis.connection().await.lrange(key(id), 0, -1).await.unwrap()
 }
 
 fn key(id: &str) -> String {

@@ -56,8 +56,9 @@ local function withdraw(id, ttl, record)
   -- Nobody else ends what waits for another one's end.
   if kept and running ~= id then
     local base = string.match(record, '^(.*):idem:')
-    note_status(base .. ':status:' .. id, kept, { 'status', 'Error', 'attempt', '0', 'code',
-      'cancelled', 'message', 'the call was cancelled' })
+    noted_at = now
+    note_status(base .. ':status:' .. id, kept, 'Error',
+      ',"attempt":0,"error":{"code":"cancelled","message":"the call was cancelled"}')
   end
   -- A record that is gone, or of a later call, says nothing about this one.
   if not running or not (joined or running == id) then return forbid(id, ttl) end

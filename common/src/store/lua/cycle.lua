@@ -25,8 +25,8 @@
 --   record, run the record's fields, a flat JSON array; and push the frame if there is a key)
 --   extras: state (the state of a service's instance, a hash, gets this text, and ends without
 --   one; more: "<version> <ttl ms>", and if another version is there the request is run again),
---   status (the states of a monitored job, a stream, get this end, a JSON array of fields; more:
---   <ttl ms>)
+--   status (the states of a monitored job, a list, get this end: the state and its further
+--   fields as JSON; more: <ttl ms>)
 -- Returns: {results, length, parked, {id, raw, mark, ...}, state, ready, due, more}. results: one
 --   character per outcome: '1' settled, '0' refused, since the lease is gone, 'P' parked. length:
 --   of the queue afterwards. parked: how many names have parked requests. Then what was leased;
@@ -127,7 +127,7 @@ local function end_status(first, last)
   for at = first, last, 4 do
     if ARGV[at] == 'status' then
       local key = KEYS[tonumber(ARGV[at + 1])]
-      note_status(key, ARGV[at + 3], cjson.decode(ARGV[at + 2]))
+      note_status(key, ARGV[at + 3], string.match(ARGV[at + 2], '^(%a+)(.*)$'))
     end
   end
 end

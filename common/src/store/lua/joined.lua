@@ -1,6 +1,6 @@
 -- Purpose: the states of monitored jobs that have joined a call and end with it; part of the
 --   scripts that end calls.
--- KEYS: none of its own; the record of a job's states (stream, and channel) is handed in.
+-- KEYS: none of its own; the record of a job's states (list, and channel) is handed in.
 -- ARGV: none of its own.
 -- Returns: nothing.
 -- Derived keys: none.
@@ -15,17 +15,18 @@ end
 
 -- Adds the end that an ending frame says; `tail` is that frame without its first two fields.
 local function note_end(key, ttl, tail)
-  local fields = { 'status', 'Success', 'attempt', string.match(tail, '"attempt":(%d+)') or '0' }
-  if not string.find(tail, '^,"type":"result"') then
-    local ok, frame = pcall(cjson.decode, '{' .. string.sub(tail, 2))
-    local why = ok and type(frame.error) == 'table' and frame.error or {}
-    local message = tostring(why.message or '')
-    if #message > 1024 then
-      -- Not through the midst of a character.
-      message = string.gsub(string.sub(message, 1, 1024), '[\192-\255]?[\128-\191]*$', '')
-    end
-    fields = { 'status', 'Error', fields[3], fields[4], 'code', tostring(why.code or 'internal'),
-      'message', message }
+  local fields = ',"attempt":' .. (string.match(tail, '"attempt":(%d+)') or '0')
+  if string.find(tail, '^,"type":"result"') then
+    return note_status(key, ttl, 'Success', fields)
   end
-  note_status(key, ttl, fields)
+  local ok, frame = pcall(cjson.decode, '{' .. string.sub(tail, 2))
+  local why = ok and type(frame.error) == 'table' and frame.error or {}
+  local message = tostring(why.message or '')
+  if #message > 1024 then
+    -- Not through the midst of a character.
+    message = string.gsub(string.sub(message, 1, 1024), '[\192-\255]?[\128-\191]*$', '')
+  end
+  local code = tostring(why.code or 'internal')
+  note_status(key, ttl, 'Error', fields .. ',"error":{"code":' .. cjson.encode(code)
+    .. ',"message":' .. cjson.encode(message) .. '}')
 end

@@ -3,7 +3,7 @@
 -- KEYS: 1 queue list, 2 workers (zset), 3 schedule (zset), 4 scheduled (hash), 5 own response key,
 --   6 control channel, 7 cancelled (zset), 8 limited names (hash), 9 parked names
 --   (set); then, by the indices in ARGV: record of the idempotency key (hash), the caller's
---   channel, the job's states (stream, and channel)
+--   channel, the job's states (list, and channel)
 -- ARGV: 1 longest length of queue and schedule (0: no cap), 2 '1' if somebody waits now, so that a
 --   worker must listen, else '0', 3 id, 4 envelope, 5 when it is due (Redis ms, 0: now), 6 pending
 --   frame for the response key ('': none), 7 TTL of the answer (ms, 0: nobody wants one), 8 digest
@@ -25,7 +25,8 @@ local now = now_ms()
 
 -- The first state, with what it is the state of; a call whose reply was lost does not come so far.
 local function note_pending()
-  if status then note_status(status, ARGV[14], { 'status', 'Pending', 'attempt', '0' }) end
+  noted_at = now
+  if status then note_status(status, ARGV[14], 'Pending', ',"attempt":0') end
 end
 
 -- So that a fetch can tell a queued request from an unknown one. Never a second time.

@@ -28,9 +28,7 @@ for i = 2, #ARGV, 3 do
     -- Of a monitored one whose end is still known: that was not the last.
     local states = base .. ':status:' .. ARGV[i + 1]
     local left_ms = redis.call('PTTL', states)
-    if left_ms > 0 then
-      note_status(states, left_ms, { 'status', 'Pending', 'attempt', '0' })
-    end
+    if left_ms > 0 then note_status(states, left_ms, 'Pending', ',"attempt":0') end
   end
   results[#results + 1] = result
 end

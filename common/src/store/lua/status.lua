@@ -1,17 +1,23 @@
 -- Purpose: the states of monitored jobs; part of the scripts that change them.
--- KEYS: none of its own; the record of a job's states (stream, and channel) is handed in.
+-- KEYS: none of its own; the record of a job's states (list, and channel) is handed in.
 -- ARGV: none of its own.
 -- Returns: nothing.
 -- Derived keys: none.
--- Cost: O(1) per state.
+-- Cost: O(1) per state, and a call to TIME.
 
--- Adds a state, given as the fields of its entry, and tells who monitors. Whatever else lies at
--- that key must not end the script: the job goes on without a record.
-local function note_status(key, ttl, fields)
-  local added = redis.pcall('XADD', key, 'MAXLEN', 64, '*', unpack(fields))
-  if type(added) == 'table' and added.err then return end
+-- Redis time in ms, of all states that one script notes; a script that knows it may set it.
+local noted_at
+
+-- Adds a state, whose further fields are given as JSON, and tells who monitors. Whatever else lies
+-- at that key must not end the script: the job goes on without a record.
+local function note_status(key, ttl, state, fields)
+  noted_at = noted_at or now_ms()
+  local entry = '{"status":"' .. state .. '","at_ms":' .. string.format('%.0f', noted_at)
+  local count = redis.pcall('RPUSH', key, entry .. fields .. '}')
+  if type(count) ~= 'number' then return end
+  if count > 64 then redis.call('LTRIM', key, -64, -1) end
   redis.call('PEXPIRE', key, ttl)
   -- Nobody can monitor what was not there. Else it may be forbidden to this user; the key is the
   -- truth.
-  if fields[2] ~= 'Pending' then redis.pcall('SPUBLISH', key, fields[2]) end
+  if state ~= 'Pending' then redis.pcall('SPUBLISH', key, state) end
 end

@@ -248,7 +248,7 @@ fn describe_extra<'a>(
         }
         Extra::Status(end) => {
             keys.push(queue.status(id).into());
-            ("status", keys.len(), end.fields().into(), end.ttl_ms.to_string())
+            ("status", keys.len(), end.text().into(), end.ttl_ms.to_string())
         }
     }
 }

@@ -2,43 +2,32 @@
 
 use std::time::Duration;
 
-use super::Entry;
-use crate::event::EventId;
 use crate::status::JobStatus;
 use crate::store::error::StoreError;
 use crate::store::link::Link;
 
-/// What lies in the record of a job's states, from a state on.
+/// What lies in the record of a job's states.
 #[derive(Debug)]
 pub struct States {
-    /// The states, oldest first, each with its entry. Not what others have put there.
-    pub states: Vec<(EventId, JobStatus)>,
+    /// The states, oldest first, each with its bytes. Not what others have put there.
+    pub states: Vec<(Vec<u8>, JobStatus)>,
     /// Whether there is a record at all.
     pub exists: bool,
 }
 
 impl Link {
-    /// Reads the record `key` from the state `from` on, with that one; from its beginning without.
+    /// Reads the record `key`, which is bounded.
     ///
     /// # Errors
     ///
     /// When Redis cannot be reached within `within` or refuses.
-    pub async fn states(
-        &self,
-        key: &str,
-        from: Option<EventId>,
-        within: Duration,
-    ) -> Result<States, StoreError> {
-        let from = from.map_or("-".to_owned(), |id| id.to_string());
-        let range = redis::cmd("XRANGE").arg(key).arg(from).arg("+").to_owned();
-        let entries: Vec<Entry> =
-            self.with(within, async |conn| range.query_async(conn).await).await?;
-        let exists = !entries.is_empty();
-        let states = entries.into_iter().filter_map(|(id, fields)| {
-            let id: EventId = id.parse().ok()?;
-            Some((id, JobStatus::read(id, fields)?))
-        });
-        Ok(States { states: states.collect(), exists })
+    pub async fn states(&self, key: &str, within: Duration) -> Result<States, StoreError> {
+        let range = redis::cmd("LRANGE").arg(key).arg(0).arg(-1).to_owned();
+        let states = self.with(within, async |conn| range.query_async(conn).await).await?;
+        let states: Vec<Vec<u8>> = states;
+        let exists = !states.is_empty();
+        let read = |raw: Vec<u8>| JobStatus::read(&raw).map(|status| (raw, status));
+        Ok(States { states: states.into_iter().filter_map(read).collect(), exists })
     }
 
     /// The first of these keys at which something lies.

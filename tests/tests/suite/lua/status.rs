@@ -12,7 +12,7 @@ use super::{LONG, Store, WITHIN, envelope, outcome};
 
 /// States and attempts in the record of `id`.
 async fn states(store: &Store, id: &str) -> Vec<(JobState, u32)> {
-    let found = store.link.states(&store.keys.status(id), None, WITHIN).await.unwrap();
+    let found = store.link.states(&store.keys.status(id), WITHIN).await.unwrap();
     found.states.into_iter().map(|(_, status)| (status.state, status.attempt)).collect()
 }
 
@@ -132,7 +132,7 @@ async fn a_long_message_of_a_joined_call_is_cut_between_characters() {
     };
     let ended = Outcome { call: Some(call), ..outcome("a", Settlement::Done) };
     store.cycle(&own, 0, &[ended]).await;
-    let found = store.link.states(&store.keys.status("b"), None, WITHIN).await.unwrap();
+    let found = store.link.states(&store.keys.status("b"), WITHIN).await.unwrap();
     let (_, status) = &found.states[0];
     let error = status.error.as_ref().unwrap();
     assert_eq!((status.state, status.attempt, error.code), (JobState::Error, 3, Code::Timeout));

@@ -169,7 +169,7 @@ async fn a_monitor_ends_in_its_time_and_may_begin_anew() {
     let bench = Bench::new().await;
     let client = bench.client().await;
     let ticket = client.request("gated").monitored(KEPT).submit().await.unwrap();
-    let mut monitor = ticket.monitor(Duration::from_millis(50)).await.unwrap();
+    let mut monitor = ticket.monitor(Duration::from_secs(1)).await.unwrap();
     assert_eq!(next(&mut monitor).await.state, Pending);
     let late = timeout(SOON, monitor.next()).await.unwrap().unwrap();
     assert!(matches!(late, Err(CallError::TimedOut)), "{late:?}");

@@ -105,19 +105,24 @@ async fn the_record_is_as_the_protocol_says() {
     let bench = Bench::new().await;
     let _worker = bench.worker().await;
     let client = bench.client().await;
-    let ticket = client.request("fail").data(&json!({"message": "no — not today"}));
+    let ticket = client.request("fail").data(&json!({"message": "no — \"not\" today"}));
     let ticket = ticket.monitored(KEPT).submit().await.unwrap();
     ticket.wait().await.unwrap_err();
     let worker = bench.workers().await.remove(0).id;
-    let entries = record(&bench, &ticket.id).await;
-    let fields: Vec<Vec<&str>> =
-        entries.iter().map(|(_, fields)| fields.iter().map(String::as_str).collect()).collect();
-    let message = "no — not today";
-    assert_eq!(fields[0], ["status", "Pending", "attempt", "0"]);
-    assert_eq!(fields[1], ["status", "Processing", "attempt", "1", "worker", worker.as_str()]);
-    let end = ["status", "Error", "attempt", "1", "code", "handler_failed", "message", message];
-    assert_eq!(fields[2], end);
+    let times = ticket.history().await.unwrap();
+    let [at0, at1, at2] = [0, 1, 2].map(|n: usize| times[n].at_ms);
+    let error = r#"{"code":"handler_failed","message":"no — \"not\" today"}"#;
+    assert_eq!(
+        record(&bench, &ticket.id).await,
+        [
+            format!(r#"{{"status":"Pending","at_ms":{at0},"attempt":0}}"#),
+            format!(r#"{{"status":"Processing","at_ms":{at1},"attempt":1,"worker":"{worker}"}}"#),
+            format!(r#"{{"status":"Error","at_ms":{at2},"attempt":1,"error":{error}}}"#),
+        ]
+    );
     let answered = client.request("echo").monitored(KEPT).wait().await.unwrap();
-    assert_eq!(record(&bench, &answered.id).await[2].1, ["status", "Success", "attempt", "1"]);
-    assert_eq!(said(&client.status_history(&answered.id).await.unwrap())[2], (Success, 1));
+    let states = client.status_history(&answered.id).await.unwrap();
+    assert_eq!(said(&states)[2], (Success, 1));
+    let end = format!(r#"{{"status":"Success","at_ms":{},"attempt":1}}"#, states[2].at_ms);
+    assert_eq!(record(&bench, &answered.id).await[2], end);
 }
