@@ -13,7 +13,7 @@
 //! | `pending.rs` | who waits for what |
 //! | `replies.rs` | the reading of answers |
 //! | `listen.rs` | the channels of submitted requests |
-//! | `ticket.rs`, `stream.rs` | waiting later, following |
+//! | `ticket.rs`, `stream.rs`, `follow.rs` | waiting later; following; what others have sent |
 //! | `error.rs` | [`CallError`] |
 //!
 //! Running jobs is the worker's business; neither knows the other.
@@ -26,6 +26,7 @@ mod dead;
 mod durable;
 mod error;
 mod events;
+mod follow;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handover;

@@ -57,6 +57,8 @@ scripts! {
     PLAIN = "plain", Runs with "live", "turn";
     /// Push a frame that does not end its request.
     FRAME = "frame", Runs;
+    /// Drop what a reader of a stream has had.
+    TRIM = "trim", Runs;
     /// Say that a worker lives.
     HEARTBEAT = "heartbeat", Runs with "live";
     /// Give back what a worker holds.

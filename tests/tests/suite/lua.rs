@@ -17,6 +17,7 @@ mod registry;
 mod robust;
 mod settle;
 mod ticks;
+mod trims;
 
 use std::sync::Arc;
 use std::time::Duration;

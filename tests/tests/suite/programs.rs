@@ -8,6 +8,7 @@ mod dead;
 mod doctor;
 mod ends;
 mod events;
+mod follow;
 mod help;
 mod pause;
 mod peers;

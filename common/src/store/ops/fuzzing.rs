@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 
 use super::{
     cancel, claim, cycle, enqueue, events, frame, group, heartbeat, held, letters, pause, place,
-    plain, probe, promote, release, revive, seen, served, tick,
+    plain, probe, promote, release, revive, seen, served, tick, trim,
 };
 use crate::store::error::StoreError;
 
@@ -38,6 +38,7 @@ pub const READERS: &[&str] = &[
     "seen",
     "served",
     "tick",
+    "trim",
     "unique",
 ];
 
@@ -84,6 +85,7 @@ pub fn read(reader: &str, reply: &Json, asked: usize) -> Option<Result<Reading, 
         "seen" => seen::first(value).map(|first| one(Box::new(first))),
         "served" => served::served(value).map(|served| one(Box::new(served))),
         "tick" => tick::ticked(value).map(|ticked| one(Box::new(ticked))),
+        "trim" => trim::first(value).map(|first| one(Box::new(first))),
         "unique" => claim::first(value).map(|first| one(Box::new(first))),
         _ => return None,
     })

@@ -2,6 +2,7 @@
 
 pub mod benching;
 mod cancel;
+mod channel;
 mod claim;
 mod cycle;
 mod durable;
@@ -27,6 +28,7 @@ mod revive;
 mod seen;
 mod served;
 mod tick;
+mod trim;
 mod watch;
 
 pub use cancel::{Cancellation, Withdrawn};
