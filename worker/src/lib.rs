@@ -12,6 +12,7 @@
 //! | `reload.rs` | reading the mapping again |
 //! | `io/` | the thread that talks to Redis |
 //! | `admin/` | probes and metrics over HTTP, on a thread of their own |
+//! | `readiness.rs` | asking whether it consumes |
 //! | `metrics.rs` | what is counted |
 //!
 //! Calling jobs is the client's business; neither knows the other.
@@ -29,6 +30,7 @@ mod job;
 mod log;
 mod mapping;
 mod metrics;
+mod readiness;
 mod reload;
 mod request;
 mod runtime;
@@ -45,6 +47,7 @@ pub use handler::HandlerError;
 pub use handler::compiled::{AsyncHandler, BlockingHandler};
 pub use log::init_log;
 pub use mapping::MappedJob;
+pub use readiness::Readiness;
 pub use redcall_common::settings::{Settings, SettingsError};
 pub use request::{ProgressError, Request};
 pub use runtime::handler_runtime;

@@ -1,5 +1,6 @@
 //! The programs as people run them.
 
+mod background;
 mod bench;
 mod call;
 mod cancel;
