@@ -4,7 +4,9 @@ use std::io::Read;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use redcall_client::{CallError, Client, Code, Durability, Receipt, Request, Retry, Update};
+use redcall_client::{
+    CallError, Client, Code, Durability, FrameStream, Receipt, Request, Retry, Update,
+};
 use redcall_common::report::Problem;
 use serde_json::value::RawValue;
 
@@ -91,16 +93,10 @@ impl Call {
         let request = self.request(client)?;
         if self.wait {
             let answer = async { request.wait().await.map_err(failed) };
-            println!("{}", unless_interrupted(answer).await?.data);
+            println!("{}", unless_interrupted(answer, CANCELLED).await?.data);
         } else if self.stream {
-            let printing = async {
-                let mut updates = request.stream().await.map_err(failed)?;
-                while let Some(update) = updates.next().await {
-                    print(update.map_err(failed)?);
-                }
-                Ok(())
-            };
-            unless_interrupted(printing).await?;
+            let printing = async { print_all(request.stream().await.map_err(failed)?).await };
+            unless_interrupted(printing, CANCELLED).await?;
         } else {
             let receipt = request.send().await.map_err(failed)?;
             let Receipt { id, queue, durability, attached } = receipt;
@@ -169,14 +165,17 @@ pub(crate) fn read_json(text: &str) -> Result<Box<RawValue>, Failure> {
     serde_json::from_str(text).map_err(|error| usage(&error))
 }
 
-/// Ends `waiting` at Ctrl-C: dropped, it withdraws its call.
+/// What becomes of a call when its wait is dropped.
+pub(crate) const CANCELLED: &str = "interrupted: the call was cancelled";
+
+/// Ends `waiting` at Ctrl-C; `message` says what that means.
 pub(crate) async fn unless_interrupted<T>(
     waiting: impl Future<Output = Result<T, Failure>>,
+    message: &str,
 ) -> Result<T, Failure> {
     tokio::select! {
         done = waiting => done,
         Ok(()) = tokio::signal::ctrl_c() => {
-            let message = "interrupted: the call was cancelled";
             let json = json(Code::Cancelled.as_str(), message);
             Err(Failure { problems: vec![Problem::new(message)], code: 130, json })
         }
@@ -190,14 +189,18 @@ pub(crate) fn usage(error: &dyn std::error::Error) -> Failure {
     Failure { problems: vec![Problem::new(message).help(help)], code: 2, json }
 }
 
-fn print(update: Update) {
-    match update {
-        Update::Restarted { attempt } => println!("{{\"restarted\":{attempt}}}"),
-        Update::Pending(data) => println!("{{\"pending\":{data}}}"),
-        Update::Progress(data) => println!("{{\"progress\":{data}}}"),
-        Update::Chunk(data) => println!("{{\"chunk\":{data}}}"),
-        Update::Done(response) => println!("{{\"result\":{}}}", response.data),
+/// Prints a stream to its end, a line for each update.
+pub(crate) async fn print_all(mut updates: FrameStream) -> Result<(), Failure> {
+    while let Some(update) = updates.next().await {
+        match update.map_err(failed)? {
+            Update::Restarted { attempt } => println!("{{\"restarted\":{attempt}}}"),
+            Update::Pending(data) => println!("{{\"pending\":{data}}}"),
+            Update::Progress(data) => println!("{{\"progress\":{data}}}"),
+            Update::Chunk(data) => println!("{{\"chunk\":{data}}}"),
+            Update::Done(response) => println!("{{\"result\":{}}}", response.data),
+        }
     }
+    Ok(())
 }
 
 pub(crate) fn failed(error: CallError) -> Failure {

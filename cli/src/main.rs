@@ -11,6 +11,7 @@ mod chaos;
 mod dead;
 mod doctor;
 mod events;
+mod follow;
 mod output;
 mod pause;
 mod queues;
@@ -35,7 +36,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 ///
 /// Exit codes: 0 done, 1 the call ended with an error, not all was done or doctor or chaos found
 /// something, 2 wrong flags or settings, 3 Redis cannot be reached, 130 interrupted while waiting
-/// (the call is cancelled).
+/// (the call is cancelled, but not by `follow`).
 #[derive(Parser)]
 #[command(name = "redcall", version, verbatim_doc_comment)]
 struct Cli {
@@ -80,6 +81,11 @@ enum Verb {
     /// Events: follow a topic, publish on one
     #[command(subcommand)]
     Events(events::Events),
+    /// Print what a job sends that somebody else has called: one JSON object per line
+    ///
+    /// It takes over the reading: what it has printed is dropped at Redis, so that the job goes on.
+    /// The job itself goes on when this is interrupted.
+    Follow(follow::Follow),
     /// Follow the status of a monitored job to its end, one line per change
     Monitor(status::Monitor),
     /// Pause queues: what runs goes on, nothing starts
@@ -162,6 +168,7 @@ async fn run(mut cli: Cli) -> Result<u8, Failure> {
         Verb::Cancel(cancel) => cancel.run(&client, cli.json).await,
         Verb::Dead(dead) => dead.run(&client, cli.json).await,
         Verb::Events(events) => events.run(&client, cli.json).await,
+        Verb::Follow(follow) => follow.run(&client).await,
         Verb::Chaos(_) | Verb::ChaosWorker(_) | Verb::Doctor(_) => Ok(()), // they have run
         Verb::Monitor(monitor) => monitor.run(&client, cli.json).await,
         Verb::Pause(queues) => queues.run(&client, true, cli.json).await,

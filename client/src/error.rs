@@ -113,6 +113,23 @@ impl CallError {
         Self::rejected(Code::Cancelled, "the handler that makes the call was cancelled")
     }
 
+    /// Nothing lies at a response key.
+    pub(crate) fn nothing_there() -> Self {
+        let message = "nothing lies at the response key: taken, expired or never queued";
+        Self::rejected(Code::NotFound, message)
+    }
+
+    /// A stream is wanted from a frame on that lies there no more.
+    pub(crate) fn trimmed(seq: u64) -> Self {
+        let message = format!("frame {seq} of the stream has been read by another reader");
+        Self::rejected(Code::NotFound, message)
+    }
+
+    /// What was given is no response key of this deployment.
+    pub(crate) fn no_response_key(key: &str) -> Self {
+        Self::rejected(Code::InvalidRequest, format!("`{key}` is not a response key"))
+    }
+
     /// The task that sends has ended before it got the request.
     pub(crate) fn stopped() -> Self {
         Self::rejected(Code::Internal, "the client's runtime has shut down")

@@ -46,7 +46,7 @@ pub fn hear<'a>(id: &str, pieces: impl Iterator<Item = &'a [u8]>) -> Heard {
             pending.deliver(replies::parse(piece).into_iter());
         }
     }
-    let followed = std::iter::from_fn(|| frames.try_recv().ok()?.ok()).collect();
+    let followed = std::iter::from_fn(|| frames.try_next()?.ok()).collect();
     Heard {
         end: end.try_recv().ok().and_then(Result::ok),
         followed,

@@ -16,7 +16,7 @@
 //! | `service.rs` | asking an instance of a service |
 //! | `settle.rs` | answering what a handler has put off |
 //! | `status.rs`, `monitor.rs` | the status of a job; following it |
-//! | `ticket.rs`, `stream.rs` | waiting later, following |
+//! | `ticket.rs`, `stream.rs`, `follow.rs` | waiting later; following; what others have sent |
 //! | `error.rs` | [`CallError`] |
 //!
 //! Running jobs is the worker's business; neither knows the other.
@@ -29,6 +29,7 @@ mod dead;
 mod durable;
 mod error;
 mod events;
+mod follow;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handover;

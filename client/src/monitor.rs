@@ -141,7 +141,7 @@ impl Client {
         let following = tokio::select! {
             biased;
             () = cancelled(context.as_ref()) => return Err(CallError::Cancelled),
-            following = self.follow(job.into(), deadline, context.as_ref()) => following?,
+            following = self.states_of(job.into(), deadline, context.as_ref()) => following?,
         };
         let states = stream::unfold(following, async |mut following| {
             let next = following.next().await?;
@@ -150,7 +150,7 @@ impl Client {
         Ok(StatusStream(Box::pin(states)))
     }
 
-    async fn follow(
+    async fn states_of(
         &self,
         job: JobRef<'_>,
         deadline: Instant,

@@ -1,5 +1,7 @@
 //! Who waits for what: request id to waiter. Shared by callers, sender and reader of replies.
 
+mod sink;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,28 +10,15 @@ use redcall_common::frame::Frame;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use self::sink::Sink;
+pub(crate) use self::sink::{Ending, Frames};
+
 use crate::cancel::{Origin, Withdrawal};
 use crate::error::CallError;
 
 /// First look at a response key without having heard of it; the pause then doubles.
 const FIRST_CHECK: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-type Ending = Result<Frame, CallError>;
-
-/// Where a waiter's frames go.
-enum Sink {
-    /// Only the ending frame is wanted.
-    Ending(oneshot::Sender<Ending>),
-    /// Every frame is wanted. Unbounded, since the writer stops at `stream_window` unread frames.
-    All {
-        frames: mpsc::UnboundedSender<Ending>,
-        next_seq: u64,
-        attempt: u32,
-        /// The `seq` of the first frame that lies at the key, while that is certain.
-        head: Option<u64>,
-    },
-}
 
 /// How far a request has come. Written by the sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,15 +169,16 @@ impl Pending {
     }
 
     /// Registers a waiter for every frame.
-    pub(crate) fn follow(
-        &self,
-        id: &str,
-        response_key: &str,
-        origin: Origin,
-    ) -> (Guard, mpsc::UnboundedReceiver<Ending>) {
-        let (frames, receiver) = mpsc::unbounded_channel();
-        let sink = Sink::All { frames, next_seq: 1, attempt: 1, head: Some(1) };
-        (self.register(id, response_key, Stage::HandedIn, sink, Some(origin)), receiver)
+    pub(crate) fn follow(&self, id: &str, response_key: &str, origin: Origin) -> (Guard, Frames) {
+        let (sink, frames) = Sink::all((1, 1), Some(1), false);
+        (self.register(id, response_key, Stage::HandedIn, sink, Some(origin)), frames)
+    }
+
+    /// Registers a waiter for every frame of what somebody else has asked for, the first of them
+    /// `from` (attempt and `seq`). It withdraws nothing.
+    pub(crate) fn join(&self, id: &str, response_key: &str, from: (u32, u64)) -> (Guard, Frames) {
+        let (sink, frames) = Sink::all(from, None, true);
+        (self.register(id, response_key, Stage::Sent, sink, None), frames)
     }
 
     fn register(
@@ -255,7 +245,10 @@ impl Pending {
                 missed.push(frame.id.clone());
             }
             if !frame.kind.ends() {
-                list.iter_mut().for_each(|waiter| waiter.sink.pass(&frame));
+                list.retain_mut(|waiter| waiter.sink.pass(&frame));
+                if list.is_empty() {
+                    waiters.by_id.remove(&frame.id);
+                }
                 continue;
             }
             let mut ended = if behind {
@@ -300,22 +293,24 @@ impl Pending {
         ids.filter_map(|id| describe(id, waiters.by_id.get(id)?)).collect()
     }
 
-    /// Attempt and `seq` of the first frame at the key of a stream, if that is certain.
-    pub(crate) fn head(&self, id: &str) -> Option<(u32, u64)> {
-        let waiters = self.lock();
-        waiters.by_id.get(id)?.iter().find_map(|waiter| match waiter.sink {
-            Sink::All { attempt, head, .. } => Some((attempt, head?)),
-            Sink::Ending(_) => None,
-        })
+    /// Notes which frame is the first that lies at the key of `id`; none if nothing does. Ends
+    /// those that want what was before: somebody else has read it, and it is gone.
+    pub(crate) fn begins_with(&self, id: &str, first: Option<&Frame>) {
+        let mut waiters = self.lock();
+        let Some(list) = waiters.by_id.get_mut(id) else { return };
+        list.retain_mut(|waiter| waiter.sink.finds(first));
+        let known = first.map(|first| (first.attempt, first.seq));
+        list.iter_mut().for_each(|waiter| waiter.sink.set_head(known));
+        if list.is_empty() {
+            waiters.by_id.remove(id);
+        }
     }
 
     /// Notes what is known of the first frame at the key of a stream: `seq` in `of_attempt`.
     pub(crate) fn set_head(&self, id: &str, known: Option<(u32, u64)>) {
         let mut waiters = self.lock();
         for waiter in waiters.by_id.get_mut(id).into_iter().flatten() {
-            if let Sink::All { attempt, head, .. } = &mut waiter.sink {
-                *head = known.filter(|(of, _)| of == attempt).map(|(_, seq)| seq);
-            }
+            waiter.sink.set_head(known);
         }
     }
 }
@@ -326,57 +321,6 @@ fn describe(id: &str, list: &[Waiter]) -> Option<Due> {
     // Several streams of one request: whatever one of them lacks.
     let from = list.iter().filter_map(|waiter| waiter.sink.reads_from()).min();
     Some(Due { id: id.to_owned(), key, from })
-}
-
-impl Sink {
-    /// Sends to a receiver that may have gone; that is its right.
-    fn end(self, ending: Ending) {
-        match self {
-            Self::Ending(sender) => drop(sender.send(ending)),
-            Self::All { frames, .. } => drop(frames.send(ending)),
-        }
-    }
-
-    /// Where the first frame lies at the key that has not been passed on; none if only the ending
-    /// one is wanted.
-    fn reads_from(&self) -> Option<u64> {
-        match self {
-            Self::Ending(_) => None,
-            Self::All { next_seq, head, .. } => {
-                Some(head.map_or(0, |head| next_seq.saturating_sub(head)))
-            }
-        }
-    }
-
-    fn misses_one_before(&self, frame: &Frame) -> bool {
-        match self {
-            Self::Ending(_) => false,
-            Self::All { next_seq, attempt, .. } => {
-                if frame.attempt > *attempt {
-                    frame.seq > 1
-                } else {
-                    frame.seq > *next_seq
-                }
-            }
-        }
-    }
-
-    fn pass(&mut self, frame: &Frame) {
-        if self.misses_one_before(frame) {
-            return;
-        }
-        let Self::All { frames, next_seq, attempt, head } = self else { return };
-        let repeated =
-            frame.attempt < *attempt || (frame.attempt == *attempt && frame.seq < *next_seq);
-        if !repeated {
-            if frame.attempt > *attempt {
-                *head = None;
-            }
-            *attempt = frame.attempt;
-            *next_seq = frame.seq + 1;
-            let _ = frames.send(Ok(frame.clone()));
-        }
-    }
 }
 
 #[cfg(test)]

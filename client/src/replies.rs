@@ -37,7 +37,8 @@ pub(crate) enum Wanted {
     Trim(Trim),
 }
 
-/// All frames at `key` up to and including `seq` of `attempt` have been read.
+/// All frames at `key` up to and including `seq` of `attempt` have been read: those before it can
+/// go.
 pub(crate) struct Trim {
     pub(crate) id: String,
     pub(crate) key: String,
@@ -201,23 +202,32 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads a stream from position `from` to its end. Only this task trims: positions stay.
+    /// Reads a stream from position `from` to its end.
     async fn read_stream(&self, link: &Link, due: &Due, mut from: u64) -> Result<(), StoreError> {
+        let (mut first, mut moved) = (true, false);
         loop {
             let frames = link.frames(&due.key, from, WITHIN).await?;
-            if frames.is_empty() {
-                return Ok(());
+            let frames: Vec<Option<Frame>> = frames.iter().map(|raw| parse(raw)).collect();
+            let missed = self.pending.deliver(frames.iter().flatten().cloned());
+            if from == 0 {
+                // Whatever is missing before it is gone.
+                self.pending.begins_with(&due.id, frames.iter().flatten().next());
+                moved = true;
             }
-            let missed = self.pending.deliver(frames.iter().filter_map(|raw| parse(raw)));
-            if missed.is_empty() {
-                from += frames.len() as u64;
-            } else if from > 0 {
-                // Somebody else has taken frames away, or the job began anew.
+            // Another reader trims, too, or the job began anew: positions are not what they were.
+            let elsewhere = match frames.is_empty() {
+                true => first && link.frame_count(&due.key, WITHIN).await? < from,
+                false => !missed.is_empty(),
+            };
+            if elsewhere && !moved {
                 self.pending.set_head(&due.id, None);
                 from = 0;
+            } else if frames.is_empty() || elsewhere {
+                return Ok(());
             } else {
-                return Ok(()); // what is missing is gone
+                from += frames.len() as u64;
             }
+            first = false;
         }
     }
 
@@ -232,32 +242,13 @@ impl Reader {
         }
     }
 
+    /// Others may trim the same stream: Redis itself looks where it begins.
     async fn trim(&self, link: &Link, trim: &Trim) -> Result<(), StoreError> {
-        let read_up_to = (trim.attempt, trim.seq);
-        loop {
-            let head = match self.pending.head(&trim.id) {
-                Some(head) => head,
-                None => {
-                    let Some(first) = link.first_frame(&trim.key, WITHIN).await? else {
-                        return Ok(());
-                    };
-                    parse(&first).map_or((0, 0), |frame| (frame.attempt, frame.seq))
-                }
-            };
-            if head > read_up_to {
-                return Ok(());
-            }
-            // Frames are gapless within an attempt; those of an earlier one go one by one.
-            let same = head.0 == trim.attempt;
-            let count = if same { trim.seq - head.1 + 1 } else { 1 };
-            // A failure leaves it open whether they are gone.
-            self.pending.set_head(&trim.id, None);
-            link.trim(&trim.key, count, WITHIN).await?;
-            if same {
-                self.pending.set_head(&trim.id, Some((trim.attempt, trim.seq + 1)));
-                return Ok(());
-            }
-        }
+        let up_to = (trim.attempt, trim.seq);
+        let head = link.trim(&trim.key, up_to, WITHIN).await;
+        // A failure leaves it open what is gone.
+        self.pending.set_head(&trim.id, head.as_ref().ok().copied().flatten());
+        head.map(drop)
     }
 }
 

@@ -26,7 +26,7 @@ use crate::pending::{Guard, Stage};
 use crate::request::{Manner, Ready, Request, deadline_in};
 use crate::response::{Receipt, Response};
 use crate::sender::{Caller, Command, Joined, Outgoing};
-use crate::stream::FrameStream;
+use crate::stream::{FrameStream, Source};
 use crate::ticket::Ticket;
 
 /// A request that is let go, on its way to being queued.
@@ -96,12 +96,12 @@ impl Request {
         let ready = self.check(Manner::Wait)?;
         let outgoing = self.waited(&ready)?;
         let inner = &self.client.inner;
-        let (guard, frames) = inner.pending.follow(&ready.id, &ready.response_key, ready.origin());
+        let waiter = inner.pending.follow(&ready.id, &ready.response_key, ready.origin());
         inner.prepare(&ready.route, true, ready.deadline).await?;
         let handing = inner.commands.send(Command::Enqueue(vec![outgoing]));
         let handed = timeout_at(ready.deadline, handing).await;
         handed.map_err(|_| CallError::not_sent())?.map_err(|_| CallError::stopped())?;
-        Ok(FrameStream::new(self.client.clone(), ready, guard, frames))
+        Ok(FrameStream::new(self.client.clone(), Source::of(ready), waiter, None))
     }
 
     /// Queues the request; its answer is fetched later, here or in another process.

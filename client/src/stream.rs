@@ -1,20 +1,23 @@
 //! Following one request's frames to the end.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{self, Poll};
+use std::time::Duration;
 
 use futures_util::{FutureExt, Stream};
 use redcall_common::auth::Call;
+use redcall_common::context::Context;
 use redcall_common::frame::{Frame, FrameType};
+use redcall_common::store::keys::QueueKeys;
 use serde_json::value::RawValue;
-use tokio::sync::mpsc;
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::client::Client;
 use crate::error::CallError;
-use crate::pending::Guard;
+use crate::pending::{Frames, Guard};
 use crate::replies::{Trim, Wanted};
-use crate::request::Ready;
+use crate::request::{Ready, deadline_in};
 use crate::response::Response;
 
 /// How many frames are taken before they are dropped at Redis.
@@ -43,18 +46,29 @@ pub enum Update {
 
 /// The updates of one request, ended by [`Update::Done`] or an error.
 ///
-/// Dropping it before its end withdraws the job: it does not start any more, and a running one is
-/// told. So does the end of the request's timeout, with which it ends with an error; if that says
-/// that nothing is queued, nothing will be.
+/// Of a request that this client has sent: dropping it before its end withdraws the job: it does
+/// not start any more, and a running one is told. So does the end of the request's timeout, with
+/// which it ends with an error; if that says that nothing is queued, nothing will be. What is
+/// followed ([`Client::follow`]) goes on without it.
+///
+/// What it has given is dropped at Redis, a little later: the handler waits when too much lies
+/// there. Of several readers of one request each does so, and one that has not got by then what
+/// another has had ends with `not_found`.
 pub struct FrameStream {
     // Before the client: the last one to go ends the task that writes the withdrawal.
     guard: Guard,
+    /// Has the frames of somebody else's request announced here; never ends.
+    attending: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     client: Client,
-    ready: Ready,
+    source: Source,
     deadline: Pin<Box<Sleep>>,
+    /// Whether the reader waits: then `deadline` counts.
+    waits: bool,
     /// Ends with the handler that follows the request; none outside of one.
     cancelled: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    frames: mpsc::UnboundedReceiver<Result<Frame, CallError>>,
+    frames: Frames,
+    /// Attempt and `seq` of the frame that was last given.
+    position: (u32, u64),
     /// Frames and bytes that were read and not yet trimmed.
     taken: (usize, usize),
     /// Why there will be no more frames than those that have come.
@@ -62,27 +76,99 @@ pub struct FrameStream {
     ended: bool,
 }
 
+/// Whose frames they are, and for how long they are waited for.
+pub(crate) struct Source {
+    pub(crate) id: String,
+    pub(crate) response_key: String,
+    pub(crate) keys: Arc<QueueKeys>,
+    pub(crate) asked: Asked,
+    /// The surroundings of the handler that follows; none outside of one.
+    pub(crate) context: Option<Context>,
+}
+
+/// Who has asked for them.
+pub(crate) enum Asked {
+    /// This client, and waits until then for all of them. With what names the call, if it has an
+    /// idempotency key.
+    Here { until: Instant, call: Option<String> },
+    /// Somebody else; this client waits so long for each of them.
+    Elsewhere { within: Duration },
+}
+
+impl Source {
+    pub(crate) fn of(ready: Ready) -> Self {
+        let asked = Asked::Here { until: ready.deadline, call: ready.call };
+        let (id, response_key, keys) = (ready.id, ready.response_key, ready.route.keys.clone());
+        Self { id, response_key, keys, asked, context: ready.context }
+    }
+
+    /// When a wait that begins now is over.
+    fn deadline(&self) -> Instant {
+        match &self.asked {
+            Asked::Here { until, .. } => *until,
+            Asked::Elsewhere { within } => {
+                let left = self.context.as_ref().and_then(Context::remaining);
+                deadline_in(left.map_or(*within, |left| left.min(*within)))
+            }
+        }
+    }
+
+    fn call(&self) -> Call<'_> {
+        match &self.asked {
+            Asked::Here { call, .. } => Call::Known(call.as_deref()),
+            Asked::Elsewhere { .. } => Call::Unknown,
+        }
+    }
+}
+
 impl FrameStream {
     pub(crate) fn new(
         client: Client,
-        ready: Ready,
-        guard: Guard,
-        frames: mpsc::UnboundedReceiver<Result<Frame, CallError>>,
+        source: Source,
+        (guard, frames): (Guard, Frames),
+        attending: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     ) -> Self {
-        let deadline = Box::pin(sleep_until(ready.deadline));
-        let cancel = ready.context.as_ref().map(|context| context.cancel.clone());
+        let deadline = Box::pin(sleep_until(source.deadline()));
+        let cancel = source.context.as_ref().map(|context| context.cancel.clone());
         let cancelled = cancel.map(|cancel| {
             let cancelled = async move { cancel.cancelled().await };
             Box::pin(cancelled) as Pin<Box<dyn Future<Output = ()> + Send>>
         });
-        let (taken, late, ended) = ((0, 0), None, false);
-        Self { guard, client, ready, deadline, cancelled, frames, taken, late, ended }
+        let (position, taken, late) = ((0, 0), (0, 0), None);
+        let (waits, ended) = (false, false);
+        Self {
+            guard,
+            attending,
+            client,
+            source,
+            deadline,
+            waits,
+            cancelled,
+            frames,
+            position,
+            taken,
+            late,
+            ended,
+        }
     }
 
     /// The request's id.
     #[must_use]
     pub fn id(&self) -> &str {
-        &self.ready.id
+        &self.source.id
+    }
+
+    /// What another process needs to follow the request: [`Client::follow`].
+    #[must_use]
+    pub fn response_key(&self) -> &str {
+        &self.source.response_key
+    }
+
+    /// Attempt and sequence number of the frame that was last given, both 0 before the first. Who
+    /// goes on elsewhere follows from the next number.
+    #[must_use]
+    pub fn position(&self) -> (u32, u64) {
+        self.position
     }
 
     /// The next update; `None` after the last. Cancel safe.
@@ -90,7 +176,10 @@ impl FrameStream {
         std::future::poll_fn(|cx| self.poll_update(cx)).await
     }
 
-    fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Update, CallError>>> {
+    fn poll_update(
+        &mut self,
+        cx: &mut task::Context<'_>,
+    ) -> Poll<Option<Result<Update, CallError>>> {
         if self.ended {
             return Poll::Ready(None);
         }
@@ -103,6 +192,12 @@ impl FrameStream {
                     return self.end(Err(why));
                 }
                 Poll::Pending => {
+                    if let Some(attending) = &mut self.attending {
+                        let _ = attending.poll_unpin(cx);
+                    }
+                    if !std::mem::replace(&mut self.waits, true) {
+                        self.deadline.as_mut().reset(self.source.deadline());
+                    }
                     let over = self.cancelled.as_mut().map(|cancelled| cancelled.poll_unpin(cx));
                     let cancelled = over.is_some_and(|over| over.is_ready());
                     if !cancelled {
@@ -114,16 +209,18 @@ impl FrameStream {
                     self.late = Some(if cancelled {
                         stage.why_cancelled()
                     } else {
-                        stage.why_late(self.ready.route.keys.name())
+                        stage.why_late(self.source.keys.name())
                     });
                 }
             }
         };
-        let call = Call::Known(self.ready.call.as_deref());
-        let frame = match self.client.inner.trusted(frame, &self.ready.response_key, call) {
+        self.waits = false;
+        let (inner, response_key) = (&self.client.inner, &self.source.response_key);
+        let frame = match inner.trusted(frame, response_key, self.source.call()) {
             Ok(frame) => frame,
             Err(error) => return self.end(Err(error)),
         };
+        self.position = (frame.attempt, frame.seq);
         self.taken.0 += 1;
         self.taken.1 += frame.data.as_ref().map_or(0, |data| data.get().len());
         if self.taken.0 == TRIM_AFTER || self.taken.1 >= TRIM_AFTER_BYTES {
@@ -140,8 +237,8 @@ impl FrameStream {
             FrameType::Progress => Update::Progress(data()),
             FrameType::Chunk => Update::Chunk(data()),
             FrameType::Result | FrameType::Error => {
-                self.client.inner.forget(&self.ready.route.keys, &self.ready.response_key);
-                let response = Response::from_frame(frame, self.ready.response_key.clone());
+                inner.forget(&self.source.keys, response_key);
+                let response = Response::from_frame(frame, response_key.clone());
                 return self.end(response.map(Update::Done));
             }
         };
@@ -150,7 +247,7 @@ impl FrameStream {
 
     /// Has what was read dropped at Redis: the handler waits when too much lies there.
     fn trim(&self, frame: &Frame) {
-        let (id, key) = (self.ready.id.clone(), self.ready.response_key.clone());
+        let (id, key) = (self.source.id.clone(), self.source.response_key.clone());
         let trim = Trim { id, key, attempt: frame.attempt, seq: frame.seq };
         // The reader ends with the client.
         let _ = self.client.inner.wanted.send(Wanted::Trim(trim));
@@ -165,7 +262,7 @@ impl FrameStream {
 impl Stream for FrameStream {
     type Item = Result<Update, CallError>;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Self::Item>> {
         self.get_mut().poll_update(cx)
     }
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use redcall_common::auth::Call;
 use redcall_common::context::Context;
 use redcall_common::durability::Durability;
-use redcall_common::error::Code;
 use redcall_common::frame::Frame;
 use tokio::sync::oneshot;
 use tokio::time::timeout_at;
@@ -67,8 +66,7 @@ impl Client {
     ) -> Result<Response, CallError> {
         let inner = &self.inner;
         let Some((queue, id)) = inner.keys.parse_response(response_key) else {
-            let message = format!("`{response_key}` is not a response key");
-            return Err(CallError::rejected(Code::InvalidRequest, message));
+            return Err(CallError::no_response_key(response_key));
         };
         let keys = inner.route(queue).keys.clone();
         let context = Context::current();
@@ -115,13 +113,8 @@ impl Client {
             Some(frame) if frame.kind.ends() => drop(pending.deliver([frame].into_iter())),
             Some(_) => {}
             // Taken meanwhile: by another fetch of this client, which has delivered it, or not.
-            None => return answer.try_recv().unwrap_or_else(|_| Err(not_found())),
+            None => return answer.try_recv().unwrap_or_else(|_| Err(CallError::nothing_there())),
         }
         answer.await.unwrap_or_else(|_| Err(CallError::unheard()))
     }
-}
-
-fn not_found() -> CallError {
-    let message = "nothing lies at the response key: taken, expired or never queued";
-    CallError::rejected(Code::NotFound, message)
 }

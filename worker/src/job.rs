@@ -23,7 +23,7 @@ use crate::service::{Run, ServiceRules};
 use crate::state::States;
 
 /// How many unread frames may lie at a response key before the writer waits, and how many bytes of
-/// frames as large as its own.
+/// frames as large as its own. Two in any case: a reader leaves the last one that it has had.
 const STREAM_WINDOW: usize = 1000;
 const STREAM_BYTES: usize = 8 << 20;
 /// How often a writer looks whether its reader has caught up: ever less often.
@@ -135,7 +135,7 @@ impl Job {
         let Some(reply) = &self.request.reply else { return Ok(()) };
         let mut seq = self.seq.lock().await;
         let frame = self.head(&reply.response_key).data(kind, *seq + 1, data);
-        let window = STREAM_WINDOW.min(STREAM_BYTES / frame.len()).max(1);
+        let window = STREAM_WINDOW.min(STREAM_BYTES / frame.len()).max(2);
         let (since, mut pause) = (Instant::now(), LOOK_AGAIN);
         let most = match kind {
             FrameType::Chunk => WAITS_FOR_READER,

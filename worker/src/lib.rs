@@ -15,6 +15,7 @@
 //! | `reload.rs` | reading the mapping again |
 //! | `io/` | the thread that talks to Redis |
 //! | `admin/` | probes and metrics over HTTP, on a thread of their own |
+//! | `readiness.rs` | asking whether it consumes |
 //! | `metrics.rs` | what is counted |
 //!
 //! Calling jobs is the client's business; neither knows the other.
@@ -33,6 +34,7 @@ mod later;
 mod log;
 mod mapping;
 mod metrics;
+mod readiness;
 mod reload;
 mod request;
 mod runtime;
@@ -52,6 +54,7 @@ pub use handler::compiled::{AsyncHandler, BlockingHandler};
 pub use later::PendingError;
 pub use log::init_log;
 pub use mapping::MappedJob;
+pub use readiness::Readiness;
 pub use redcall_common::settings::{Settings, SettingsError};
 pub use redcall_common::token::SettlementToken;
 pub use request::{ProgressError, Request};

@@ -157,6 +157,7 @@ mod tests {
                 late: String::new(),
                 gone: String::new(),
                 bury: false,
+                status_ttl_ms: None,
             }),
             notice: None,
         };

@@ -10,13 +10,17 @@ use crate::error::WorkerError;
 use crate::handler::compiled::{AsyncHandler, BlockingHandler, blocking, compiled};
 use crate::io;
 use crate::mapping::MappedJob;
+use crate::readiness::Readiness;
 use crate::reload::{self, Source};
 use crate::signals;
 use crate::state::States;
 use crate::stop::Stop;
 
 /// Runs jobs. Build it, then [`Worker::run`].
-pub struct Worker(Source);
+pub struct Worker {
+    source: Source,
+    readiness: Readiness,
+}
 
 impl Worker {
     /// A worker with the built-in handlers.
@@ -26,7 +30,9 @@ impl Worker {
     /// None yet; what the settings name is looked up by [`Worker::check`] and [`Worker::run`],
     /// after the handlers have been put in.
     pub fn from_settings(settings: Settings) -> Result<Self, WorkerError> {
-        Ok(Self(Source { settings, compiled: BTreeMap::new(), states: States::default() }))
+        let (compiled, states) = (BTreeMap::new(), States::default());
+        let source = Source { settings, compiled, states };
+        Ok(Self { source, readiness: Readiness::default() })
     }
 
     /// Puts in an async function over extractors ([`crate::FromRequest`]) as handler `name`.
@@ -34,7 +40,7 @@ impl Worker {
     /// It runs jobs of that name, unless the settings map it under other names.
     #[must_use]
     pub fn handler<Args: 'static>(mut self, name: &str, function: impl AsyncHandler<Args>) -> Self {
-        self.0.compiled.insert(name.to_owned(), Arc::from(compiled(function)));
+        self.source.compiled.insert(name.to_owned(), Arc::from(compiled(function)));
         self
     }
 
@@ -45,15 +51,21 @@ impl Worker {
         name: &str,
         function: impl BlockingHandler<Args>,
     ) -> Self {
-        self.0.compiled.insert(name.to_owned(), Arc::from(blocking(function)));
+        self.source.compiled.insert(name.to_owned(), Arc::from(blocking(function)));
         self
     }
 
     /// Shares `state` with all handlers that take a [`crate::State`] of its type.
     #[must_use]
     pub fn state<S: Send + Sync + 'static>(mut self, state: S) -> Self {
-        self.0.states.insert(state);
+        self.source.states.insert(state);
         self
+    }
+
+    /// What says whether it is ready, once it runs.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
     }
 
     /// Looks everything up that the settings name, without Redis.
@@ -62,7 +74,7 @@ impl Worker {
     ///
     /// The first thing that is not there.
     pub fn check(&self) -> Result<Vec<MappedJob>, WorkerError> {
-        Ok(self.0.mapping()?.describe())
+        Ok(self.source.mapping()?.describe())
     }
 
     /// Runs jobs until SIGTERM or SIGINT, then drains; a second signal ends it at once. At SIGHUP
@@ -78,10 +90,10 @@ impl Worker {
     /// good. Dropping the future gives its jobs back, without waiting for that.
     pub async fn run(self) -> Result<(), WorkerError> {
         let stop = signals::listen()?;
-        let mapping = self.0.mapping()?;
-        let (settings, states) = (self.0.settings.clone(), self.0.states.clone());
-        let reloads = reload::listen(self.0)?;
-        io::run(settings, mapping, states, stop, reloads).await
+        let mapping = self.source.mapping()?;
+        let (settings, states) = (self.source.settings.clone(), self.source.states.clone());
+        let reloads = reload::listen(self.source)?;
+        io::run(settings, mapping, states, stop, reloads, &self.readiness).await
     }
 
     /// As [`Worker::run`], but stopped by `stop` and by no signal.
@@ -90,8 +102,9 @@ impl Worker {
     ///
     /// As [`Worker::run`].
     pub async fn run_until(self, stop: watch::Receiver<Stop>) -> Result<(), WorkerError> {
-        let mapping = self.0.mapping()?;
+        let mapping = self.source.mapping()?;
         let (_, no_reloads) = mpsc::channel(1);
-        io::run(self.0.settings, mapping, self.0.states, stop, no_reloads).await
+        let Source { settings, states, .. } = self.source;
+        io::run(settings, mapping, states, stop, no_reloads, &self.readiness).await
     }
 }

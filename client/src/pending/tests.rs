@@ -1,5 +1,6 @@
 //! Waiters that come and go, in every order.
 
+use redcall_common::error::Code;
 use redcall_common::store::keys::Keys;
 
 use super::*;
@@ -13,8 +14,8 @@ fn frame(seq: u64, kind: &str) -> Frame {
     serde_json::from_str(&json).unwrap()
 }
 
-#[tokio::test]
-async fn a_stream_passes_frames_once_and_in_order_and_asks_for_what_it_missed() {
+#[test]
+fn a_stream_passes_frames_once_and_in_order_and_asks_for_what_it_missed() {
     let pending = Pending::new().0;
     let (_guard, mut frames) = pending.follow("a", "key", origin());
     assert!(pending.deliver([frame(1, "progress"), frame(1, "progress")].into_iter()).is_empty());
@@ -22,10 +23,49 @@ async fn a_stream_passes_frames_once_and_in_order_and_asks_for_what_it_missed() 
     let reread = [frame(1, "progress"), frame(2, "progress"), frame(3, "result")];
     assert!(pending.deliver(reread.into_iter()).is_empty());
     let mut seen = Vec::new();
-    while let Some(Ok(frame)) = frames.recv().await {
+    while let Some(Ok(frame)) = frames.try_next() {
         seen.push(frame.seq);
     }
     assert_eq!(seen, [1, 2, 3]);
+}
+
+#[test]
+fn what_a_stream_wants_and_another_has_dropped_ends_it() {
+    let pending = Pending::new().0;
+    let (_guard, mut frames) = pending.join("a", "key", (1, 5));
+    pending.deliver([frame(4, "chunk"), frame(5, "chunk")].into_iter());
+    pending.begins_with("a", Some(&frame(6, "chunk")));
+    assert_eq!(frames.try_next().unwrap().unwrap().seq, 5);
+    assert!(pending.is_waiting("a") && frames.try_next().is_none());
+    pending.begins_with("a", Some(&frame(7, "chunk")));
+    assert_eq!(frames.try_next().unwrap().unwrap_err().code(), Code::NotFound);
+    assert!(!pending.is_waiting("a"));
+}
+
+#[test]
+fn frames_of_an_earlier_attempt_say_nothing_of_the_present_one() {
+    let pending = Pending::new().0;
+    let (_guard, mut frames) = pending.join("a", "key", (2, 1));
+    assert!(pending.deliver([frame(40, "chunk")].into_iter()).is_empty());
+    pending.begins_with("a", Some(&frame(40, "chunk")));
+    assert!(pending.is_waiting("a") && frames.try_next().is_none());
+}
+
+#[test]
+fn an_empty_key_ends_what_others_have_sent_at_the_second_look() {
+    let pending = Pending::new().0;
+    let (_follows, mut followed) = pending.join("a", "key", (1, 1));
+    let (_own, mut own) = pending.follow("a", "key", origin());
+    pending.begins_with("a", None);
+    pending.deliver([frame(1, "chunk")].into_iter());
+    pending.begins_with("a", None);
+    assert_eq!(followed.try_next().unwrap().unwrap().seq, 1);
+    assert!(followed.try_next().is_none());
+    pending.begins_with("a", None);
+    assert_eq!(followed.try_next().unwrap().unwrap_err().code(), Code::NotFound);
+    // Its own first frame may still be to come.
+    assert_eq!(own.try_next().unwrap().unwrap().seq, 1);
+    assert!(own.try_next().is_none() && pending.is_waiting("a"));
 }
 
 #[test]

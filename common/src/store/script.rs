@@ -65,6 +65,8 @@ scripts! {
         with "answers", "record", "status", "joined", "calls", "later";
     /// Push a frame that does not end its request.
     FRAME = "frame", Runs;
+    /// Drop what a reader of a stream has had.
+    TRIM = "trim", Runs;
     /// Say that a worker lives.
     HEARTBEAT = "heartbeat", Runs with "live";
     /// Give back what a worker holds.

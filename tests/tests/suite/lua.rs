@@ -20,6 +20,7 @@ mod settle;
 mod states;
 mod status;
 mod ticks;
+mod trims;
 
 use std::sync::Arc;
 use std::time::Duration;

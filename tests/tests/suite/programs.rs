@@ -1,5 +1,6 @@
 //! The programs as people run them.
 
+mod background;
 mod bench;
 mod call;
 mod cancel;
@@ -9,6 +10,7 @@ mod device;
 mod doctor;
 mod ends;
 mod events;
+mod follow;
 mod help;
 mod pause;
 mod peers;

@@ -5,7 +5,7 @@ use redis::aio::MultiplexedConnection;
 use serde_json::json;
 
 /// Cuts every connection whose name starts with `prefix`; how many there were.
-async fn cut(conn: &mut MultiplexedConnection, prefix: &str) -> usize {
+pub(crate) async fn cut(conn: &mut MultiplexedConnection, prefix: &str) -> usize {
     let list: String = redis::cmd("CLIENT").arg("LIST").query_async(conn).await.unwrap();
     let of = |line: &&str| line.contains(&format!("name={prefix}"));
     let ids = list.lines().filter(of).filter_map(|line| {

@@ -113,7 +113,7 @@ async fn a_handler_that_is_not_compiled_in_is_a_mistake() {
     mistake(
         "[jobs.add]\nhandler = 'builtin:ad'",
         "jobs.add.handler: there is no handler `builtin:ad`; this worker has builtin:echo, \
-         builtin:add, builtin:sleep, builtin:fail",
+         builtin:add, builtin:sleep, builtin:fail, builtin:count",
         "Correct that key; `redcall-worker check` looks at all of them.",
     )
     .await;

@@ -1,12 +1,15 @@
 //! Answers in parts: nothing is dropped, and what lies unread is bounded.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
+mod follow;
+
 use redcall_client::{FrameStream, Update};
 use redcall_testkit::eventually;
 use redcall_tests::Bench;
 use redcall_worker::{HandlerError, Json, Request, Worker};
 use redis::AsyncCommands;
 
+use crate::reconnect::cut;
 use crate::support::response_key;
 
 /// Sends so many parts, which end with their numbers, of so many bytes more.
@@ -35,9 +38,9 @@ async fn stopped(bench: &Bench, count: usize, size: usize, unread: usize) -> Fra
     stream
 }
 
-/// Reads all parts, in order, and the answer.
-async fn read(mut stream: FrameStream, count: usize) {
-    for part in 0..count {
+/// Reads these parts, in order.
+async fn read_some(stream: &mut FrameStream, parts: std::ops::Range<usize>) {
+    for part in parts {
         match stream.next().await.unwrap().unwrap() {
             Update::Chunk(data) => {
                 let text: String = serde_json::from_str(data.get()).unwrap();
@@ -46,6 +49,16 @@ async fn read(mut stream: FrameStream, count: usize) {
             other => panic!("{part}: {other:?}"),
         }
     }
+}
+
+/// Reads all parts, in order, and the answer.
+async fn read(stream: FrameStream, count: usize) {
+    read_from(stream, 0, count).await;
+}
+
+/// Reads the parts from one on, in order, and the answer.
+async fn read_from(mut stream: FrameStream, first: usize, count: usize) {
+    read_some(&mut stream, first..count).await;
     let Update::Done(answer) = stream.next().await.unwrap().unwrap() else { panic!("no answer") };
     assert_eq!(answer.data.get(), count.to_string());
     assert!(stream.next().await.is_none());
@@ -64,4 +77,18 @@ async fn parts_that_are_large_wait_sooner() {
     let _worker = bench.worker_with(|worker: Worker| worker.handler("parts", parts)).await;
     // 8 MiB hold 15 of half a MiB and what is around them.
     read(stopped(&bench, 40, 512 << 10, 15).await, 40).await;
+}
+
+#[tokio::test]
+async fn after_a_reconnect_a_stream_goes_on_by_sequence() {
+    let bench = Bench::new().await;
+    let _worker = bench.worker_with(|worker: Worker| worker.handler("parts", parts)).await;
+    let mut stream = stopped(&bench, 5000, 5, 1000).await;
+    let mut conn = bench.redis.connection().await;
+    // Each time in the midst of what the writer sends again, some of which is announced to nobody.
+    for round in 0..4 {
+        read_some(&mut stream, 1000 * round..1000 * (round + 1)).await;
+        assert!(cut(&mut conn, "redcall-client-").await >= 2);
+    }
+    read_from(stream, 4000, 5000).await;
 }

@@ -28,20 +28,19 @@ use redcall_common::store::Connector;
 use redcall_common::store::inspect::Inspector;
 use redcall_common::store::keys::Keys;
 use tokio::runtime::Builder;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 pub(crate) use pulse::Pulse;
 pub(crate) use report::Report;
 
 use crate::error::WorkerError;
 use crate::metrics::Metrics;
+use crate::readiness::Line;
 use scrape::Scrape;
 
 /// What the answers are made of.
 pub(crate) struct Desk {
-    /// To the dispatcher, which answers once.
-    pub(crate) asking: mpsc::Sender<oneshot::Sender<Report>>,
-    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) line: Line,
     pub(crate) metrics: Arc<Metrics>,
 }
 

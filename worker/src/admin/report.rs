@@ -45,6 +45,11 @@ impl Report {
         self.probe_ms = Some((took.as_secs_f64() * 1e6).round() / 1e3);
     }
 
+    /// Whether it is ready; else why not.
+    pub(crate) fn verdict(self) -> Result<(), Vec<String>> {
+        if self.reasons.is_empty() { Ok(()) } else { Err(self.reasons) }
+    }
+
     /// Whether it is ready, and all of it as JSON.
     pub(crate) fn finish(mut self) -> (bool, String) {
         self.ready = self.reasons.is_empty();

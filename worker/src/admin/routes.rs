@@ -1,7 +1,6 @@
 //! `/live`, `/ready`, `/metrics`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -9,15 +8,9 @@ use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::sync::oneshot;
-use tokio::time::timeout;
 
+use super::Desk;
 use super::scrape::Scrape;
-use super::{Desk, Report};
-
-/// How long the thread that talks to Redis may take to say whether it is ready; its own bound is
-/// a second.
-const ANSWER: Duration = Duration::from_secs(2);
 
 /// The forms of the metrics' text.
 const OPEN_METRICS: &str = "application/openmetrics-text";
@@ -38,7 +31,7 @@ pub(super) fn router(desk: Desk, scrape: Scrape) -> Router {
 }
 
 async fn live(State(shared): State<Arc<Shared>>) -> Response {
-    match shared.desk.pulse.standstill() {
+    match shared.desk.line.pulse.standstill() {
         None => (StatusCode::OK, "live\n").into_response(),
         Some(since) => {
             let since = since.as_millis();
@@ -49,26 +42,9 @@ async fn live(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn ready(State(shared): State<Arc<Shared>>) -> Response {
-    let (is_ready, body) = report(&shared.desk).await.finish();
+    let (is_ready, body) = shared.desk.line.report().await.finish();
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, [(CONTENT_TYPE, "application/json")], body).into_response()
-}
-
-async fn report(desk: &Desk) -> Report {
-    if !desk.pulse.has_begun() {
-        return Report::not_ready("starting");
-    }
-    let asking = async {
-        let (tell, told) = oneshot::channel();
-        desk.asking.send(tell).await.ok()?;
-        told.await.ok()
-    };
-    match timeout(ANSWER, asking).await {
-        Ok(Some(report)) => report,
-        // Nobody hears any more: it gives back what is left.
-        Ok(None) => Report::not_ready("draining"),
-        Err(_) => Report::not_ready("the loop that talks to Redis does not answer"),
-    }
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {

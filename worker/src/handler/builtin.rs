@@ -9,12 +9,13 @@ use serde_json::value::RawValue;
 use super::compiled::compiled;
 use super::{Handler, HandlerError};
 use crate::extract::Json;
+use crate::request::Request;
 
 /// The prefix of built-in handlers in the job mapping.
 pub(crate) const PREFIX: &str = "builtin:";
 
 /// Their names, without the prefix.
-pub(crate) const NAMES: [&str; 4] = ["echo", "add", "sleep", "fail"];
+pub(crate) const NAMES: [&str; 5] = ["echo", "add", "sleep", "fail", "count"];
 
 /// The built-in handler `name` (without the prefix), if there is one.
 pub(crate) fn find(name: &str) -> Option<Box<dyn Handler>> {
@@ -23,6 +24,7 @@ pub(crate) fn find(name: &str) -> Option<Box<dyn Handler>> {
         "add" => compiled(add),
         "sleep" => compiled(sleep),
         "fail" => compiled(fail),
+        "count" => compiled(count),
         _ => return None,
     })
 }
@@ -70,4 +72,26 @@ struct Failure {
 /// `{"message": "..."}` -> the error `handler_failed`.
 async fn fail(Json(Failure { message }): Json<Failure>) -> Result<(), HandlerError> {
     Err(HandlerError::new(message))
+}
+
+#[derive(Deserialize)]
+struct Count {
+    to: u64,
+    #[serde(default)]
+    size: u16,
+}
+
+/// `{"to": 3}` -> the parts 1, 2 and 3, then the answer 3. With a `size`, each part is a text of so
+/// many characters, the number at its end.
+async fn count(
+    request: Request,
+    Json(Count { to, size }): Json<Count>,
+) -> Result<Json<u64>, HandlerError> {
+    for number in 1..=to {
+        match size {
+            0 => request.chunk(&number).await?,
+            size => request.chunk(&format!("{number:0>width$}", width = size.into())).await?,
+        }
+    }
+    Ok(Json(to))
 }

@@ -41,6 +41,7 @@ use crate::error::WorkerError;
 use crate::job::Shared;
 use crate::mapping::Mapping;
 use crate::metrics::Metrics;
+use crate::readiness::{Line, Readiness};
 use crate::reload::Reloaded;
 use crate::state::States;
 use crate::stop::Stop;
@@ -74,11 +75,14 @@ pub(crate) async fn run(
     states: States,
     stop: watch::Receiver<Stop>,
     reloads: mpsc::Receiver<Reloaded>,
+    readiness: &Readiness,
 ) -> Result<(), WorkerError> {
     let handlers = Handle::current();
     let metrics = Arc::new(Metrics::new());
     let (pulse, (asking, asks)) = (Arc::new(Pulse::new(&settings)), mpsc::channel(ASKS));
-    let desk = Desk { asking, pulse: pulse.clone(), metrics: metrics.clone() };
+    let line = Line { asking, pulse: pulse.clone() };
+    readiness.set(line.clone());
+    let desk = Desk { line, metrics: metrics.clone() };
     let admin = Admin::start(&settings, desk)?;
     let (ended, end) = oneshot::channel();
     // Dropped with this future: the thread then gives its jobs back and ends.

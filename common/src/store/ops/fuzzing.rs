@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 
 use super::{
     cancel, claim, cycle, enqueue, events, expire, frame, group, heartbeat, held, letters, pause,
-    place, plain, probe, promote, release, revive, seen, served, settle, start, state, tick,
+    place, plain, probe, promote, release, revive, seen, served, settle, start, state, tick, trim,
 };
 use crate::store::error::StoreError;
 
@@ -42,6 +42,7 @@ pub const READERS: &[&str] = &[
     "settle",
     "start",
     "tick",
+    "trim",
     "unique",
 ];
 
@@ -95,6 +96,7 @@ pub fn read(reader: &str, reply: &Json, asked: usize) -> Option<Result<Reading, 
         "settle" => settle::settled(value).map(|settled| one(Box::new(settled))),
         "start" => start::noted(value).map(|noted| one(Box::new(noted))),
         "tick" => tick::ticked(value).map(|ticked| one(Box::new(ticked))),
+        "trim" => trim::first(value).map(|first| one(Box::new(first))),
         "unique" => claim::first(value).map(|first| one(Box::new(first))),
         _ => return None,
     })

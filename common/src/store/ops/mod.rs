@@ -2,6 +2,7 @@
 
 pub mod benching;
 mod cancel;
+mod channel;
 mod claim;
 mod cycle;
 mod durable;
@@ -32,6 +33,7 @@ mod start;
 mod state;
 mod status;
 mod tick;
+mod trim;
 mod watch;
 
 pub use cancel::{Cancellation, Withdrawn};

@@ -58,14 +58,14 @@ impl Link {
         self.with(within, async |conn| call.query_async(conn).await).await
     }
 
-    /// Drops the first `count` frames at `key`: the reader has them.
+    /// How many frames lie at `key`.
     ///
     /// # Errors
     ///
     /// When Redis cannot be reached within `within` or refuses.
-    pub async fn trim(&self, key: &str, count: u64, within: Duration) -> Result<(), StoreError> {
-        let call = redis::cmd("LTRIM").arg(key).arg(count).arg(-1).to_owned();
-        self.with(within, async |conn| call.exec_async(conn).await).await
+    pub async fn frame_count(&self, key: &str, within: Duration) -> Result<u64, StoreError> {
+        let call = redis::cmd("LLEN").arg(key).to_owned();
+        self.with(within, async |conn| call.query_async(conn).await).await
     }
 
     /// Deletes response keys of one queue that nobody will read again.

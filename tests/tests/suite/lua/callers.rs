@@ -119,7 +119,7 @@ async fn a_frame_is_pushed_and_announced_while_the_lease_is_held_and_there_is_ro
     let ttl: i64 = store.conn.pttl(store.keys.response("a")).await.unwrap();
     assert!((50_000..=60_000).contains(&ttl), "{ttl}");
     // Read: there is room again.
-    store.link.trim(&reply.response_key, 1, WITHIN).await.unwrap();
+    let () = store.conn.ltrim(&reply.response_key, 1, -1).await.unwrap();
     assert_eq!(push(&store, r#"{"seq":3}"#).await, Pushed::Yes);
     assert_eq!(store.heard().await, [r#"[{"seq":3}]"#]);
     let released = store.link.release(&store.keys, "own", true, WITHIN).await.unwrap();

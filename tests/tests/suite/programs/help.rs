@@ -64,6 +64,11 @@ async fn the_help_of_redcall_settle_is_as_recorded() {
 }
 
 #[tokio::test]
+async fn the_help_of_redcall_follow_is_as_recorded() {
+    golden("redcall", &["follow", "--help"], "redcall-follow").await;
+}
+
+#[tokio::test]
 async fn the_help_of_redcall_chaos_is_as_recorded() {
     golden("redcall", &["chaos", "--help"], "redcall-chaos").await;
 }

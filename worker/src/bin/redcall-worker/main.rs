@@ -1,12 +1,18 @@
 //! `redcall-worker`: runs the jobs of a settings file. Flags and printing, nothing else.
 //!
 //! Exit codes: 0 ended as asked, 1 could not run (Redis is away, the address of the probes is
-//! taken), 2 settings or flags are wrong.
+//! taken, a worker has the pid file), 2 settings or flags are wrong; of `status` and `stop` 3 no
+//! worker runs, of `status` 4 it runs and is not ready.
+
+mod background;
+mod pid_file;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use background::Detached;
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, Subcommand};
 use redcall_common::name::is_queue;
 use redcall_common::report::Problem;
 use redcall_common::settings::Settings;
@@ -19,8 +25,12 @@ use redcall_worker::{MappedJob, Worker, WorkerError, handler_runtime, init_log};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Run jobs from Redis, as a settings file maps them.
+///
+/// Exit codes: 0 ended as asked (with --background: it is ready), 1 could not run, 2 settings or
+/// flags are wrong, 3 (of `status` and `stop`) no worker runs in the background, 4 (of `status`) it
+/// runs and is not ready.
 #[derive(Parser)]
-#[command(name = "redcall-worker", version)]
+#[command(name = "redcall-worker", version, verbatim_doc_comment)]
 struct Cli {
     /// Settings file (TOML, YAML or JSON); else REDCALL_SETTINGS, else ./redcall.toml
     #[arg(long, global = true, value_name = "FILE")]
@@ -35,6 +45,18 @@ struct Cli {
     /// Name shown in lists of workers; else the host's
     #[arg(long, global = true, value_parser = queue)]
     name: Option<String>,
+    /// Run in a session of its own, which outlives this one; returns when the worker is ready
+    #[arg(long)]
+    background: bool,
+    /// By what a worker in the background is found
+    #[arg(long, global = true, value_name = "FILE", default_value = "redcall-worker.pid")]
+    pid_file: PathBuf,
+    /// Where a worker in the background logs; else nowhere
+    #[arg(long, value_name = "FILE", requires = "background")]
+    log_file: Option<PathBuf>,
+    /// It is the one in the background
+    #[arg(long, hide = true, requires = "background")]
+    detached: bool,
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -43,6 +65,10 @@ struct Cli {
 enum Verb {
     /// Check settings, handlers and Redis, and print the mapping
     Check,
+    /// Say whether a worker runs in the background, and whether it was ready in the last seconds
+    Status,
+    /// End the worker in the background, which drains first; return when it has ended
+    Stop,
 }
 
 fn queue(text: &str) -> Result<String, String> {
@@ -52,9 +78,32 @@ fn queue(text: &str) -> Result<String, String> {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let done = match cli.verb {
+        Some(_) if cli.background => {
+            let message = "--background runs a worker, and takes no command";
+            Cli::command().error(ErrorKind::ArgumentConflict, message).exit()
+        }
+        Some(Verb::Status) => background::status(&cli.pid_file),
+        Some(Verb::Stop) => background::stop(&cli.pid_file),
+        Some(Verb::Check) | None => return with_settings(cli),
+    };
+    done.unwrap_or_else(|(problem, code)| fail(vec![problem], code))
+}
+
+fn with_settings(cli: Cli) -> ExitCode {
     let settings = match settings(&cli) {
         Ok(settings) => settings,
         Err(problems) => return fail(problems, 2),
+    };
+    if cli.background && !cli.detached {
+        let started = background::start(&cli.pid_file, cli.log_file.as_deref());
+        return started.unwrap_or_else(|(problem, code)| fail(vec![problem], code));
+    }
+    let drains_for = settings.worker.drain_timeout;
+    let detached = cli.detached.then(|| Detached::begin(&cli.pid_file, drains_for));
+    let mut detached = match detached.transpose() {
+        Ok(detached) => detached,
+        Err(error) => return fail(vec![Problem::of(&error)], 1),
     };
     init_log(&settings.log);
     let runtime = match handler_runtime() {
@@ -63,16 +112,19 @@ fn main() -> ExitCode {
     };
     let done = runtime.block_on(async {
         match cli.verb {
-            None => run(settings).await,
             Some(Verb::Check) => check(settings).await,
+            _ => run(settings, detached.as_mut()).await,
         }
     });
     // A handler that ignores its end must not keep the process.
     runtime.shutdown_background();
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err((problem, code)) => fail(vec![problem], code),
+    let Err((problem, code)) = done else { return ExitCode::SUCCESS };
+    let report = format!("{:?}", miette::Report::new(problem));
+    if let Some(mut detached) = detached {
+        detached.say(&report);
     }
+    eprintln!("{report}");
+    ExitCode::from(code)
 }
 
 fn settings(cli: &Cli) -> Result<Settings, Vec<Problem>> {
@@ -95,10 +147,20 @@ fn settings(cli: &Cli) -> Result<Settings, Vec<Problem>> {
     Ok(settings)
 }
 
-async fn run(mut settings: Settings) -> Result<(), (Problem, u8)> {
+async fn run(mut settings: Settings, detached: Option<&mut Detached>) -> Result<(), (Problem, u8)> {
     let _private = private_server(&mut settings).await?;
     let worker = Worker::from_settings(settings).map_err(|error| problem(&error))?;
-    worker.run().await.map_err(|error| problem(&error))
+    let readiness = worker.readiness();
+    let beside = async {
+        match detached {
+            Some(detached) => detached.accompany(readiness).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        ended = worker.run() => ended.map_err(|error| problem(&error)),
+        () = beside => Ok(()), // it never ends
+    }
 }
 
 async fn check(mut settings: Settings) -> Result<(), (Problem, u8)> {

@@ -1,0 +1,36 @@
+//! `redcall follow RESPONSE_KEY`.
+
+use std::time::Duration;
+
+use clap::Args;
+use redcall_client::Client;
+
+use crate::Failure;
+use crate::call::{failed, print_all, unless_interrupted};
+
+/// What to follow, and from where.
+#[derive(Args)]
+pub(crate) struct Follow {
+    /// Where its frames lie, such as redcall:{default}:response:ID
+    response_key: String,
+    /// Begin with this frame of the run that is going on; if it was read already, that is an error
+    #[arg(long, value_name = "SEQ", default_value_t = 1)]
+    from: u64,
+    /// How long to wait for each next frame, such as 30s; else the setting client.timeout
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+}
+
+impl Follow {
+    pub(crate) async fn run(self, client: &Client) -> Result<(), Failure> {
+        let (key, from) = (&self.response_key, self.from);
+        let printing = async {
+            let updates = match self.timeout {
+                Some(within) => client.follow_within(key, from, within).await,
+                None => client.follow(key, from).await,
+            };
+            print_all(updates.map_err(failed)?).await
+        };
+        unless_interrupted(printing, "interrupted: the job goes on").await
+    }
+}

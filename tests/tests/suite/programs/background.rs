@@ -1,0 +1,214 @@
+//! A worker in the background: it outlives who has started it, and is found by its pid file.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use redcall_testkit::eventually;
+use redcall_tests::{Bench, binary};
+use redis::AsyncCommands;
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use serde_json::json;
+
+use crate::support::{LIVE, Ran, is_running};
+
+/// A folder for the pid file. Its worker is killed when this is dropped.
+struct Place {
+    bench: Bench,
+    env: BTreeMap<String, String>,
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    async fn new() -> Self {
+        let bench = Bench::new().await;
+        let env = bench.environment();
+        Self { bench, env, folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    async fn run(&self, args: &[&str]) -> Ran {
+        let file = self.file("pid").into_os_string().into_string().unwrap();
+        let args: Vec<&str> = args.iter().copied().chain(["--pid-file", &file]).collect();
+        Ran::new("redcall-worker", &args, &self.env).await
+    }
+
+    /// Starts one, which is ready at once for whoever is told so.
+    async fn start(&self) -> Pid {
+        let log = self.file("log").into_os_string().into_string().unwrap();
+        let ran = self.run(&["--background", "--log-file", &log]).await;
+        let pid = self.pid().unwrap();
+        let said = format!("worker {} runs in the background", pid.as_raw_nonzero());
+        assert!(ran.code == 0 && ran.stdout.starts_with(&said), "{ran:?}");
+        pid
+    }
+
+    /// Which process the file names.
+    fn pid(&self) -> Option<Pid> {
+        let text = std::fs::read_to_string(self.file("pid")).ok()?;
+        Pid::from_raw(text.lines().next()?.parse().ok()?)
+    }
+
+    async fn is_gone(&self, pid: Pid) {
+        eventually("the worker to be gone", async || {
+            (!is_running(pid.as_raw_nonzero().get())).then_some(())
+        })
+        .await;
+    }
+
+    async fn status(&self) -> (i32, String) {
+        let ran = self.run(&["status"]).await;
+        (ran.code, ran.stdout)
+    }
+
+    async fn answers(&self) {
+        let client = self.bench.client().await;
+        let answer = client.call_and_wait("add", &json!({"a": 1, "b": 2})).await.unwrap();
+        assert_eq!(answer.data.get(), r#"{"answer":3}"#);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(pid) = self.pid().filter(|pid| is_running(pid.as_raw_nonzero().get())) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+#[tokio::test]
+async fn it_outlives_who_has_started_it() {
+    let place = Place::new().await;
+    let (pid, log, told) = (place.file("pid"), place.file("log"), place.file("told"));
+    let mut shell = Command::new("sh");
+    shell.env_clear().envs(&place.env).env("PATH", std::env::var_os("PATH").unwrap());
+    let script = r#""$0" --background --pid-file "$1" --log-file "$2" > "$3"; cat"#;
+    shell.args(["-c", script]).arg(binary("redcall-worker")).args([&pid, &log, &told]);
+    // The whole group of processes goes, as with a terminal that is closed.
+    shell.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut shell = shell.spawn().unwrap();
+    eventually("the worker to be started", async || {
+        let said = std::fs::read_to_string(&told).unwrap_or_default();
+        said.contains("runs in the background").then_some(())
+    })
+    .await;
+    let group = Pid::from_raw(i32::try_from(shell.id()).unwrap()).unwrap();
+    kill_process_group(group, Signal::KILL).unwrap();
+    assert!(!shell.wait().unwrap().success());
+    place.answers().await;
+    let worker = place.pid().unwrap().as_raw_nonzero();
+    assert_eq!(place.status().await, (0, format!("worker {worker} runs: ready\n")));
+    assert!(std::fs::read_to_string(&log).unwrap().contains("INFO"));
+    assert_eq!(place.run(&["stop"]).await.code, 0);
+}
+
+#[tokio::test]
+async fn what_runs_is_finished_when_it_is_stopped() {
+    let place = Place::new().await;
+    assert_eq!(place.run(&["stop"]).await.code, 3);
+    let pid = place.start().await;
+    let client = place.bench.client().await;
+    let call =
+        tokio::spawn(async move { client.call_and_wait("sleep", &json!({"ms": 700})).await });
+    let mut conn = place.bench.redis.connection().await;
+    eventually("the job to be leased", async || {
+        conn.exists::<_, bool>(LIVE).await.unwrap().then_some(())
+    })
+    .await;
+    let ran = place.run(&["stop"]).await;
+    let said = format!("worker {} has stopped\n", pid.as_raw_nonzero());
+    assert_eq!((ran.code, ran.stdout), (0, said));
+    assert!(!conn.exists::<_, bool>(LIVE).await.unwrap(), "it has not drained");
+    assert_eq!(call.await.unwrap().unwrap().data.get(), "null");
+    place.is_gone(pid).await;
+    // It has taken its file away.
+    let (code, said) = place.status().await;
+    assert!(code == 3 && said.starts_with("not running") && !said.contains("dead"), "{said}");
+    assert!(!place.file("pid").exists());
+    assert_eq!(place.run(&["stop"]).await.code, 3);
+}
+
+#[tokio::test]
+async fn a_second_one_is_refused_and_the_file_of_a_dead_one_is_not() {
+    let place = Place::new().await;
+    let first = place.start().await;
+    let ran = place.run(&["--background"]).await;
+    assert_eq!((ran.code, &*ran.stdout), (1, ""));
+    ran.says(&format!("worker {} runs already", first.as_raw_nonzero()));
+    assert_eq!(place.pid(), Some(first));
+    kill_process(first, Signal::KILL).unwrap();
+    // The last of its threads to go lets go of the lock.
+    let said = eventually("the worker to be gone", async || {
+        let (code, said) = place.status().await;
+        (code == 3).then_some(said)
+    })
+    .await;
+    assert!(said.contains("a dead one has left its file"), "{said}");
+    assert_eq!(place.run(&["stop"]).await.code, 3);
+    assert_ne!(place.start().await, first);
+    place.answers().await;
+    assert_eq!(place.run(&["stop"]).await.code, 0);
+}
+
+#[tokio::test]
+async fn what_cannot_start_says_why_and_leaves_nothing() {
+    let mut place = Place::new().await;
+    place.env.insert("REDIS_URL".to_owned(), "redis://127.0.0.1:1".to_owned());
+    let ran = place.run(&["--background"]).await;
+    assert_eq!((ran.code, &*ran.stdout), (1, ""));
+    ran.says("Redis at 127.0.0.1:1 cannot be reached");
+    assert!(!place.file("pid").exists());
+    place.env.insert("REDCALL__WORKER__CONCURRENCY".to_owned(), "none".to_owned());
+    let ran = place.run(&["--background"]).await;
+    assert_eq!(ran.code, 2);
+    ran.says("worker.concurrency");
+    assert!(!place.file("pid").exists());
+    let ran = place.run(&["--background", "check"]).await;
+    assert_eq!(ran.code, 2);
+    ran.says("--background runs a worker");
+}
+
+#[tokio::test]
+async fn its_status_says_when_it_is_not_ready() {
+    let place = Place::new().await;
+    let pid = place.start().await;
+    let redis = Pid::from_raw(i32::try_from(place.bench.redis.pid()).unwrap()).unwrap();
+    kill_process(redis, Signal::KILL).unwrap();
+    let said = eventually("it to say so", async || {
+        let (code, said) = place.status().await;
+        (code == 4).then_some(said)
+    })
+    .await;
+    assert!(said.contains("not ready: no connection to Redis"), "{said}");
+    kill_process(pid, Signal::KILL).unwrap();
+    place.is_gone(pid).await;
+}
+
+#[tokio::test]
+async fn one_that_does_not_drain_in_time_gets_a_second_signal() {
+    let place = Place::new().await;
+    let file = File::create(place.file("pid")).unwrap();
+    file.try_lock().unwrap();
+    // Ends at the second one. What holds the lock is its standard input.
+    let script = "trap 'trap - TERM; touch \"$0\"' TERM; echo; while :; do sleep 0.02; done";
+    let mut stubborn = Command::new("sh")
+        .args(["-c", script])
+        .arg(place.file("told"))
+        .stdin(file)
+        .spawn()
+        .unwrap();
+    let pid = stubborn.id();
+    std::fs::write(place.file("pid"), format!("{pid}\n0\nready\n")).unwrap();
+    let reaping = tokio::task::spawn_blocking(move || stubborn.wait());
+    let ran = place.run(&["stop"]).await;
+    let said = format!("worker {pid} did not drain in time, and has stopped at a second signal\n");
+    assert_eq!((ran.code, ran.stdout), (0, said));
+    assert!(place.file("told").exists());
+    reaping.await.unwrap().unwrap();
+}
