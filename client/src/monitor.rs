@@ -25,7 +25,7 @@ use crate::status::{JobRef, not_found, unread};
 
 /// How often the record is read if nothing was heard of it, since what was said may have been lost,
 /// and the record may have gone: ever less often.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 const LOOK_AT_LEAST: Duration = Duration::from_secs(60);
 /// Before Redis is asked again that could not be.
 const PAUSE: Duration = Duration::from_millis(100);

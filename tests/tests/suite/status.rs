@@ -21,7 +21,7 @@ use JobState::{Error, Pending, Processing, Success};
 /// For how long these tests have a status kept.
 const KEPT: Duration = Duration::from_secs(60);
 /// Longer than anything takes here, and shorter than a monitor is without a look at Redis.
-const SOON: Duration = Duration::from_secs(4);
+const SOON: Duration = Duration::from_secs(9);
 
 /// Jobs wait here until the test lets them go on.
 #[derive(Clone)]
