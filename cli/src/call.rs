@@ -81,10 +81,10 @@ impl Call {
         let request = self.request(client)?;
         if self.wait {
             let answer = async { request.wait().await.map_err(failed) };
-            println!("{}", unless_interrupted(answer, CANCELLED).await?.data);
+            println!("{}", unless_interrupted(answer).await?.data);
         } else if self.stream {
             let printing = async { print_all(request.stream().await.map_err(failed)?).await };
-            unless_interrupted(printing, CANCELLED).await?;
+            unless_interrupted(printing).await?;
         } else {
             let receipt = request.send().await.map_err(failed)?;
             let Receipt { id, queue, durability, attached } = receipt;
@@ -130,24 +130,32 @@ impl Call {
 
     /// Reads the data, unless that has been done.
     pub(crate) fn read_data(&mut self) -> Result<(), Failure> {
-        if self.read.is_some() {
-            return Ok(());
+        if self.read.is_none() {
+            self.read = Some(read_json(&self.data)?);
         }
-        let mut text = self.data.clone();
-        if text == "-" {
-            text.clear();
-            std::io::stdin().read_to_string(&mut text).map_err(|error| usage(&error))?;
-        }
-        self.read = Some(serde_json::from_str(&text).map_err(|error| usage(&error))?);
         Ok(())
     }
 }
 
-/// What becomes of a call when its wait is dropped.
-const CANCELLED: &str = "interrupted: the call was cancelled";
+/// What an argument says as JSON, or stdin if that is `-`.
+pub(crate) fn read_json(text: &str) -> Result<Box<RawValue>, Failure> {
+    let mut read = String::new();
+    if text == "-" {
+        std::io::stdin().read_to_string(&mut read).map_err(|error| usage(&error))?;
+    }
+    let text = if text == "-" { &read } else { text };
+    serde_json::from_str(text).map_err(|error| usage(&error))
+}
+
+/// Ends `waiting` at Ctrl-C: dropped, it withdraws its call.
+pub(crate) async fn unless_interrupted<T>(
+    waiting: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    until_interrupted(waiting, "interrupted: the call was cancelled").await
+}
 
 /// Ends `waiting` at Ctrl-C; `message` says what that means.
-pub(crate) async fn unless_interrupted<T>(
+pub(crate) async fn until_interrupted<T>(
     waiting: impl Future<Output = Result<T, Failure>>,
     message: &str,
 ) -> Result<T, Failure> {
@@ -172,6 +180,7 @@ pub(crate) async fn print_all(mut updates: FrameStream) -> Result<(), Failure> {
     while let Some(update) = updates.next().await {
         match update.map_err(failed)? {
             Update::Restarted { attempt } => println!("{{\"restarted\":{attempt}}}"),
+            Update::Pending(data) => println!("{{\"pending\":{data}}}"),
             Update::Progress(data) => println!("{{\"progress\":{data}}}"),
             Update::Chunk(data) => println!("{{\"chunk\":{data}}}"),
             Update::Done(response) => println!("{{\"result\":{}}}", response.data),

@@ -15,6 +15,7 @@ mod follow;
 mod output;
 mod pause;
 mod queues;
+mod service;
 mod workers;
 
 use std::path::PathBuf;
@@ -89,6 +90,8 @@ enum Verb {
     Resume(pause::Queues),
     /// List the queues: paused or open, what waits where, dead letters, workers
     Queues,
+    /// Ask an instance of a service, or print its state
+    Service(service::Service),
     /// List the workers: what they run, and what ignores its timeout
     Workers,
 }
@@ -158,6 +161,7 @@ async fn run(mut cli: Cli) -> Result<u8, Failure> {
         Verb::Pause(queues) => queues.run(&client, true, cli.json).await,
         Verb::Resume(queues) => queues.run(&client, false, cli.json).await,
         Verb::Queues => queues::run(&client, cli.json).await,
+        Verb::Service(service) => service.run(&client).await,
         Verb::Workers => workers::run(&client, cli.json).await,
     };
     client.flush().await;

@@ -8,7 +8,7 @@ use redcall_common::auth::{Call, Keyring};
 use redcall_common::durability::Durability;
 use redcall_common::frame::Frame;
 use redcall_common::limits::Limits;
-use redcall_common::name::new_id;
+use redcall_common::name::{new_id, service_queue};
 use redcall_common::settings::Settings;
 use redcall_common::store::inspect::Inspector;
 use redcall_common::store::keys::{Keys, QueueKeys};
@@ -101,8 +101,8 @@ impl Client {
         Self::from_settings(&settings).await
     }
 
-    /// Connects with the sections `redis`, `client`, `limits`, `auth`, `queues`, `events` and
-    /// `jobs` (for their queues) of `settings`.
+    /// Connects with the sections `redis`, `client`, `limits`, `auth`, `queues`, `events`,
+    /// `jobs` and `services` (for their queues) of `settings`.
     ///
     /// # Errors
     ///
@@ -143,6 +143,9 @@ impl Client {
         let channels = Channels::new(link.clone(), settings.redis.response_timeout);
         let routes = settings.jobs.iter();
         let routes = routes.filter_map(|(name, job)| Some((name.clone(), job.queue.clone()?)));
+        let services = settings.services.keys();
+        let services = services.map(|name| (name.clone(), service_queue(name)));
+        let routes = routes.chain(services);
         Ok(Self {
             inner: Arc::new(Inner {
                 id,

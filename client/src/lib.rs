@@ -13,6 +13,7 @@
 //! | `pending.rs` | who waits for what |
 //! | `replies.rs` | the reading of answers |
 //! | `listen.rs` | the channels of submitted requests |
+//! | `service.rs` | asking an instance of a service |
 //! | `ticket.rs`, `stream.rs`, `follow.rs` | waiting later; following; what others have sent |
 //! | `error.rs` | [`CallError`] |
 //!
@@ -38,6 +39,7 @@ mod request;
 mod response;
 mod send;
 mod sender;
+mod service;
 mod stream;
 mod ticket;
 
@@ -47,6 +49,7 @@ pub use events::{EventError, EventStream, Follow, Followed, GroupMember, Shared}
 pub use redcall_common::durability::Durability;
 pub use redcall_common::error::{Code, Retry, WireError};
 pub use redcall_common::event::{Event, EventId, Kind};
+pub use redcall_common::service::Task;
 pub use redcall_common::settings::{Settings, SettingsError};
 pub use redcall_common::store::dead::{
     DeadLetter, DeadLetters, DeadPage, DeadRef, DeadReport, DeadSelection, DeadSkip, Run,
@@ -55,5 +58,6 @@ pub use redcall_common::store::inspect::{Inspector, Overdue, QueueInfo, WorkerIn
 pub use redcall_common::store::{Cancellation, StoreError};
 pub use request::Request;
 pub use response::{Receipt, Response};
+pub use service::{Service, ServiceState};
 pub use stream::{FrameStream, Update};
 pub use ticket::Ticket;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::name::is_queue;
+use crate::name::is_plain;
 use crate::time::now_ms;
 
 /// The topic on which events of an emergency kind go out as well.
@@ -84,7 +84,7 @@ pub fn topic(text: &str) -> Option<&str> {
     let number = text.parse::<u32>().ok();
     let named = NAMED.iter().find(|(_, named)| Some(*named) == number);
     let name = named.map_or(text, |(name, _)| *name);
-    (is_queue(name) && name != "any").then_some(name)
+    (is_plain(name) && name != "any").then_some(name)
 }
 
 /// An entry of a topic's stream: its time at Redis, ms, and a number among those of that time.

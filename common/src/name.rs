@@ -28,13 +28,38 @@ pub fn is_job_name(name: &str) -> bool {
         && !name.chars().any(|c| c.is_control() || c.is_whitespace())
 }
 
-/// Whether `queue` is 1 to 64 characters of `[A-Za-z0-9_.-]`.
+/// What the name of a service's queue begins with; the service's name follows.
+pub const SERVICE: &str = "service:";
+
+/// Whether `queue` is 1 to 64 characters of `[A-Za-z0-9_.-]`, or the queue of a service:
+/// `service:` and a name of that form.
+#[must_use]
+pub fn is_queue(queue: &str) -> bool {
+    is_plain(queue.strip_prefix(SERVICE).unwrap_or(queue))
+}
+
+/// Whether `name` is 1 to 64 characters of `[A-Za-z0-9_.-]`, the form of names of queues, services
+/// and topics.
 ///
 /// Braces would break the hash tag, colons the reading of keys.
 #[must_use]
-pub fn is_queue(queue: &str) -> bool {
-    (1..=MAX_ID).contains(&queue.len())
-        && queue.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+pub fn is_plain(name: &str) -> bool {
+    (1..=MAX_ID).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+}
+
+/// The queue of a service's requests.
+#[must_use]
+pub fn service_queue(service: &str) -> String {
+    format!("{SERVICE}{service}")
+}
+
+/// Whether `instance` is up to 64 characters of `[A-Za-z0-9_.@-]`; empty is the instance without a
+/// key.
+#[must_use]
+pub fn is_instance(instance: &str) -> bool {
+    let is_ok = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b'@');
+    instance.len() <= MAX_ID && instance.bytes().all(is_ok)
 }
 
 /// Whether `name` is 1 to 40 characters of `[A-Za-z0-9_-]`: with a time it makes an id.
@@ -66,5 +91,7 @@ mod tests {
         assert!(is_job_name("größe.ändern") && !is_job_name("a b") && !is_job_name(""));
         assert!(is_schedule(&"x".repeat(40)) && !is_schedule(&"x".repeat(41)));
         assert!(is_queue("high.v2") && !is_queue("a{b}") && !is_queue("a:b"));
+        assert!(is_queue("service:a.b") && !is_queue("service:") && !is_queue("service:service:a"));
+        assert!(is_instance("") && is_instance("a@b.c") && !is_instance("a:b"));
     }
 }

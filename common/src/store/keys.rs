@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::name::{is_id, is_queue};
+use crate::name::{SERVICE, is_id, is_plain, is_queue};
 
 /// The key names of one deployment. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -53,7 +53,7 @@ impl Keys {
         }
         let rest = key.strip_prefix(&*self.prefix)?.strip_prefix(":{")?;
         let topic = rest.strip_prefix("events:").and_then(|rest| rest.strip_suffix("}:events"));
-        if topic.is_some_and(is_queue) {
+        if topic.is_some_and(is_plain) {
             return Some(Bound::Ttl);
         }
         let (_, what) = rest.split_once("}:").filter(|(queue, _)| is_queue(queue))?;
@@ -177,11 +177,26 @@ impl QueueKeys {
         seen(id) = "seen";
     }
 
+    /// Hash of the state of one instance of a service; empty: of the one without a key.
+    #[must_use]
+    pub fn state(&self, instance: &str) -> String {
+        match instance {
+            "" => format!("{}:state", self.base),
+            _ => format!("{}:state:{instance}", self.base),
+        }
+    }
+
     /// The keys of the probes that one worker sends through its own turns: a queue of its own,
     /// which no other worker and no list of queues knows, in the slot of this queue.
     #[must_use]
     pub fn probe(&self, worker: &str) -> Self {
         Self { base: format!("{}:probe:{worker}", self.base).into(), queue: self.queue.clone() }
+    }
+
+    /// The service whose queue it is, if it is one: its requests start in their order.
+    #[must_use]
+    pub fn service(&self) -> Option<&str> {
+        self.queue.strip_prefix(SERVICE).filter(|name| is_plain(name))
     }
 
     /// What all keys of the queue begin with: for scripts that find keys by the ids they read.
@@ -241,6 +256,8 @@ const TABLE: &[[&str; 4]] = &[
     ["running:<name>:<key>", "set of ids", "leases of that key", "workers"],
     ["rate:<name>:<key>", "string", "TTL of its backlog", "workers"],
     ["later", "zset limit -> ready, ms", "keys with sorted requests", "workers"],
+    ["state", "hash state, version", "1 MiB, TTL `services.X.idle`", "workers"],
+    ["state:<instance>", "hash state, version", "1 MiB, TTL `services.X.idle`", "workers"],
     ["probe:<worker>:…", "as the queue's own", "one probe, TTL 1 minute", "its worker"],
 ];
 
@@ -291,6 +308,8 @@ mod tests {
             q.probe("w").queue(),
             q.idem("d"),
             q.seen("x"),
+            q.state(""),
+            q.state("user-42"),
             format!("{}:rate:add:a:b", q.base()),
         ] {
             assert_eq!(keys.bound_of(&key), Some(Bound::Ttl), "{key}");

@@ -35,9 +35,9 @@ pub use error::StoreError;
 pub use link::{Link, Sink, Standing};
 pub use ops::{
     Beat, BlockingPop, Cancellation, Claim, Claimed, Cycle, CycleReply, EndedCall, Enqueued,
-    EventWatch, Heartbeat, Idempotency, Item, Kept, Leased, Look, Mark, Member, Outcome, Placed,
-    Placement, Promoted, Pushed, Record, Released, Rule, Settled, Settlement, Share, Tick, Ticked,
-    Unblocker, Withdrawn, WorkerKeys,
+    EventWatch, Extra, Heartbeat, Idempotency, InstanceState, Item, Kept, Leased, Look, Mark,
+    Member, Outcome, Placed, Placement, Promoted, Pushed, Record, Released, Rule, Settled,
+    Settlement, Share, StateChange, Tick, Ticked, Unblocker, Withdrawn, WorkerKeys,
 };
 #[doc(hidden)]
 pub use ops::{benching, fuzzing};

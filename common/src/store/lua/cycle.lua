@@ -14,12 +14,15 @@
 --   requests of a burst, how many this worker has room for (-1: any); S times: op, id, key index of
 --   the response list (0: none), frame, ttl (ms), key index of the channel (0: none), note (error
 --   code, job name, delay in ms, or attempt), reason, run (JSON, empty: none), key index of the
---   idem record (0: none), its ttl (ms; 0: forget it)
+--   idem record (0: none), its ttl (ms; 0: forget it), count X of extras; then X times: kind, key
+--   index, text, more
 --   ops: answer (push the frame), done (nobody asked), bury (to the dead letters; and push the
 --   frame if there is a key), back (to the head of the queue), rerun (the same, and it counts as
 --   a run; as a crash as well, if that run is given), retry (to the schedule; and push the frame
 --   if there is a key), unknown (park it if a
 --   live worker maps the name, else answer or bury; reason is the key index of the parked list)
+--   extras: state (the state of a service's instance, a hash, gets this text, and ends without
+--   one; more: "<version> <ttl ms>", and if another version is there the request is run again)
 -- Returns: {results, length, parked, {id, raw, mark, ...}, state, ready, due, more}. results: one
 --   character per outcome: '1' settled, '0' refused, since the lease is gone, 'P' parked. length:
 --   of the queue afterwards. parked: how many names have parked requests. Then what was leased;
@@ -77,8 +80,15 @@ local function end_call(record, id, frame, ttl)
   end
 end
 
+local function hand_back(slot, raw)
+  local name = to_head(base, KEYS[1], KEYS[14], slot, raw)
+  if name then
+    freed[name], has_limited = true, true
+  end
+end
+
 -- Another run will come: what was counts in the record.
-local function again(id, raw, op, note, run)
+local function again(id, raw, op, note, run, slot)
   local record = recall(KEYS[11], id)
   has_history = true -- what goes back to the queue may be leased in this very turn
   if op == 'rerun' then
@@ -88,7 +98,7 @@ local function again(id, raw, op, note, run)
       add_run(record, cjson.decode(run))
     end
     remember(KEYS[11], id, record)
-    redis.call('LPUSH', KEYS[1], raw)
+    hand_back(slot, raw)
   else
     run = cjson.decode(run)
     record.attempt = run.attempt
@@ -108,6 +118,33 @@ local function again(id, raw, op, note, run)
   end
 end
 
+-- Whether a service's state is not what this outcome was made from.
+local function is_stale(first, last)
+  for at = first, last, 4 do
+    if ARGV[at] == 'state' then
+      local found = redis.pcall('HGET', KEYS[tonumber(ARGV[at + 1])], 'version')
+      if (found or '0') ~= string.match(ARGV[at + 3], '^%d+') then return true end
+    end
+  end
+  return false
+end
+
+local function write_extras(first, last)
+  for at = first, last, 4 do
+    local kind, key, text = ARGV[at], KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2]
+    if kind == 'state' then
+      local version, ttl = string.match(ARGV[at + 3], '^(%d+) (%d+)$')
+      if text == '' then
+        redis.call('DEL', key)
+      else
+        version = string.format('%.0f', version + 1)
+        redis.call('HSET', key, 'state', text, 'version', version)
+        redis.call('PEXPIRE', key, ttl)
+      end
+    end
+  end
+end
+
 local function history_of(id, run)
   local record = has_history and recall(KEYS[11], id) or {}
   if run ~= '' then add_run(record, cjson.decode(run)) end
@@ -118,18 +155,24 @@ local function settle(at)
   local op, id, key, frame = ARGV[at], ARGV[at + 1], KEYS[tonumber(ARGV[at + 2])], ARGV[at + 3]
   local ttl, channel = ARGV[at + 4], KEYS[tonumber(ARGV[at + 5])]
   local note, reason, run = ARGV[at + 6], ARGV[at + 7], ARGV[at + 8]
+  local first, last = at + 12, at + 11 + 4 * tonumber(ARGV[at + 11])
+  local stale = is_stale(first, last)
+  if stale then op = 'back' end
   local raw = false
   if op ~= 'answer' and op ~= 'done' then raw = redis.call('HGET', KEYS[3], id) end
   if redis.call('HDEL', KEYS[3], id) == 0 then return '0' end -- the fence
   ended[#ended + 1] = id
+  local slot
   if has_slots then
-    local name = give_back(base, KEYS[13], id)
+    local name
+    name, slot = give_back(base, KEYS[13], id)
     if name then freed[name] = true end
   end
   if op == 'back' then
-    redis.call('LPUSH', KEYS[1], raw)
-    return '1'
+    hand_back(slot, raw)
+    return stale and '0' or '1'
   end
+  write_extras(first, last)
   if op == 'unknown' then
     local until_ms = redis.call('ZSCORE', KEYS[6], note)
     if until_ms and tonumber(until_ms) > now_ms() then
@@ -142,7 +185,7 @@ local function settle(at)
     end
   end
   if op == 'rerun' or op == 'retry' then
-    again(id, raw, op, note, run)
+    again(id, raw, op, note, run, slot)
   else
     if op == 'bury' then bury(raw, id, note, reason, history_of(id, run)) end
     if has_history then redis.call('HDEL', KEYS[11], id) end
@@ -159,7 +202,7 @@ if not results then
   local said, at = {}, 12 + 2 * parked_count + 6 * limit_count
   for i = 1, outcome_count do
     said[i] = settle(at)
-    at = at + 11
+    at = at + 12 + 4 * tonumber(ARGV[at + 11])
   end
   results = table.concat(said)
   if outcome_count > 0 then

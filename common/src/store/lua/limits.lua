@@ -4,7 +4,7 @@
 -- ARGV: none of its own.
 -- Returns: nothing.
 -- Derived keys: of the queue, whose base is handed in: turns:<name>, held:<name>,
---   running:<name>:<key>.
+--   running:<name>:<key>, limited:<name>:<key>.
 -- Cost: O(1) per request.
 
 -- A key of a limited name that has sorted requests is in exactly one place: in `turns` (its turn
@@ -14,14 +14,31 @@ local function limit_of(slot)
   return string.match(slot, '^(%S+) (.*)$')
 end
 
--- Gives the slot of a lease back that has ended; the name whose key may go on, if one may.
+-- Gives the slot of a lease back that has ended; the name whose key may go on, if one may, and
+-- what the slot was.
 local function give_back(base, slots, id)
   local slot = redis.call('HGET', slots, id)
   if not slot then return nil end
   redis.call('HDEL', slots, id)
   local name, key = limit_of(slot)
   redis.call('SREM', base .. ':running:' .. name .. ':' .. key, id)
-  if redis.call('SREM', base .. ':held:' .. name, key) == 0 then return nil end
+  if redis.call('SREM', base .. ':held:' .. name, key) == 0 then return nil, slot end
   redis.call('RPUSH', base .. ':turns:' .. name, key)
+  return name, slot
+end
+
+-- Puts a request whose lease has ended where it came from: to the head of the queue, or, if it had
+-- a slot, of those with its key: by way of the queue others of its key could overtake it. Then
+-- the name, whose workers should hear of it.
+local function to_head(base, queue, limited, slot, raw)
+  if not slot then
+    redis.call('LPUSH', queue, raw)
+    return nil
+  end
+  local name, key = limit_of(slot)
+  redis.call('HINCRBY', limited, name, 1)
+  if redis.call('LPUSH', base .. ':limited:' .. name .. ':' .. key, raw) == 1 then
+    redis.call('RPUSH', base .. ':turns:' .. name, key)
+  end
   return name
 end

@@ -24,6 +24,29 @@ pub struct Outcome {
     pub run: String,
     /// The call that it was, if it has an idempotency key and has ended.
     pub call: Option<EndedCall>,
+    /// What else is written in the same step; nothing for most.
+    pub extras: Vec<Extra>,
+}
+
+/// What an outcome writes beside the end of its request, if its lease is found.
+#[derive(Debug)]
+pub enum Extra {
+    /// The new state of a service's instance.
+    State(StateChange),
+}
+
+/// What becomes of the state of a service's instance.
+#[derive(Debug)]
+pub struct StateChange {
+    /// The instance's key.
+    pub instance: String,
+    /// The version that the change was made from; 0 for none. Any other that is found there refuses
+    /// the outcome, and the request is run again.
+    pub version: u64,
+    /// The new state, as JSON; `None`: the instance has ended.
+    pub state: Option<String>,
+    /// How long it is kept without another change.
+    pub keep: Duration,
 }
 
 /// The end of a call under an idempotency key, for those that have joined it or come later.
@@ -86,7 +109,14 @@ impl Outcome {
     /// An outcome without history, idempotency key and error.
     #[must_use]
     pub fn new(id: impl Into<String>, settlement: Settlement) -> Self {
-        Self { id: id.into(), settlement, code: None, run: String::new(), call: None }
+        Self {
+            id: id.into(),
+            settlement,
+            code: None,
+            run: String::new(),
+            call: None,
+            extras: Vec::new(),
+        }
     }
 
     /// About how many bytes it has on its way to Redis.
@@ -101,7 +131,16 @@ impl Outcome {
             Settlement::Retry { notice, .. } => of(notice),
             Settlement::Done | Settlement::Back | Settlement::Rerun { .. } => 0,
         };
-        200 + self.run.len() + settlement.max(call)
+        let extras = self.extras.iter().map(Extra::size).sum::<usize>();
+        200 + self.run.len() + settlement.max(call) + extras
+    }
+}
+
+impl Extra {
+    fn size(&self) -> usize {
+        match self {
+            Self::State(change) => 100 + change.state.as_ref().map_or(0, String::len),
+        }
     }
 }
 
@@ -118,7 +157,11 @@ pub(super) struct Row<'a> {
     run: &'a str,
     record: usize,
     keep_ms: u64,
+    extras: Vec<ExtraRow<'a>>,
 }
+
+/// Kind, key and two texts.
+type ExtraRow<'a> = (&'static str, usize, &'a str, String);
 
 impl<'a> Row<'a> {
     /// Adds the keys of `outcome` to `keys`.
@@ -140,6 +183,7 @@ impl<'a> Row<'a> {
             run: &outcome.run,
             record: 0,
             keep_ms: 0,
+            extras: Vec::new(),
         };
         if let Some((reply, frame)) = answer {
             keys.push(reply.response_key.as_str().into());
@@ -154,13 +198,31 @@ impl<'a> Row<'a> {
             (row.record, row.frame) = (keys.len(), &call.frame);
             row.keep_ms = call.keep.map_or(0, millis);
         }
+        row.extras.extend(outcome.extras.iter().map(|extra| describe_extra(extra, queue, keys)));
         row
     }
 
     pub(super) fn add_to(&self, call: &mut Cmd) {
         call.arg(self.op).arg(self.id).arg(self.key).arg(self.frame).arg(self.ttl_ms);
         call.arg(self.channel).arg(&*self.note).arg(&*self.reason).arg(self.run);
-        call.arg(self.record).arg(self.keep_ms);
+        call.arg(self.record).arg(self.keep_ms).arg(self.extras.len());
+        for (kind, key, text, more) in &self.extras {
+            call.arg(*kind).arg(*key).arg(*text).arg(more);
+        }
+    }
+}
+
+fn describe_extra<'a>(
+    extra: &'a Extra,
+    queue: &QueueKeys,
+    keys: &mut Vec<Cow<'a, str>>,
+) -> ExtraRow<'a> {
+    match extra {
+        Extra::State(change) => {
+            keys.push(queue.state(&change.instance).into());
+            let state = change.state.as_deref().unwrap_or_default();
+            ("state", keys.len(), state, format!("{} {}", change.version, millis(change.keep)))
+        }
     }
 }
 

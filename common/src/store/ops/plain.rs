@@ -22,7 +22,7 @@ struct Run<'a> {
 /// Where the frame of a plain outcome goes, if there is one; `None` if it is not plain.
 fn answer(outcome: &Outcome) -> Option<Option<(&ReplyTo, &str)>> {
     match &outcome.settlement {
-        _ if outcome.call.is_some() => None,
+        _ if outcome.call.is_some() || !outcome.extras.is_empty() => None,
         Settlement::Answer { reply, frame } => Some(Some((reply, frame))),
         Settlement::Done => Some(None),
         Settlement::Bury { .. }

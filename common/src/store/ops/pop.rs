@@ -83,7 +83,10 @@ impl BlockingPop {
         }
         let Some((mut conn, peer)) = self.conn.take() else { return Err(self.silent()) };
         let keys = self.keys.clone();
-        let lease = Cycle { rules, more, ..Cycle::take(&keys, 0) };
+        // Where the order counts nothing leaves the queue but by the script: what lies in the inbox
+        // of one worker would be overtaken by what another sorts.
+        let take = usize::from(keys.queue.service().is_some());
+        let lease = Cycle { rules, more, ..Cycle::take(&keys, take) };
         let mut losses = self.losses.clone();
         let reply = tokio::select! {
             reply = timeout(block + GRACE, self.pop(&mut conn, block, &lease)) => {
@@ -134,8 +137,13 @@ impl BlockingPop {
     ) -> Result<CycleReply, StoreError> {
         let (script, call) = lease.call();
         let mut pipe = redis::pipe();
-        pipe.ignore_errors().cmd("BLMOVE").arg(&self.keys.list).arg(&self.keys.inbox);
-        pipe.arg("LEFT").arg("RIGHT").arg(block.as_secs_f64()).add_command(call.clone());
+        pipe.ignore_errors().cmd("BLMOVE").arg(&self.keys.list);
+        match self.keys.queue.service().is_some() {
+            // It moves nothing, and waits nevertheless.
+            true => pipe.arg(&self.keys.list).arg("LEFT").arg("LEFT"),
+            false => pipe.arg(&self.keys.inbox).arg("LEFT").arg("RIGHT"),
+        };
+        pipe.arg(block.as_secs_f64()).add_command(call.clone());
         let values: Vec<RedisResult<Value>> = pipe.query_async(conn).await?;
         let mut values = values.into_iter();
         let (Some(popped), Some(leased)) = (values.next(), values.next()) else {

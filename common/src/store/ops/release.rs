@@ -36,8 +36,11 @@ impl Link {
         let (queue, workers, live) = (keys.queue(), keys.workers(), keys.live());
         let (leases, inbox, info) = (keys.leases(worker), keys.inbox(worker), keys.worker(worker));
         let (history, slots, turn) = (keys.history(), keys.slots(), keys.turn(worker));
-        let mut call = RELEASE
-            .call(&[&queue, &workers, &live, &leases, &inbox, &info, &history, &slots, &turn]);
+        let (limited, control) = (keys.limited_names(), keys.control());
+        let mut call = RELEASE.call(&[
+            &queue, &workers, &live, &leases, &inbox, &info, &history, &slots, &turn, &limited,
+            &control,
+        ]);
         call.arg(worker).arg(if by_itself { "1" } else { "0" }).arg(keys.base());
         released(self.run(&RELEASE, &call, within).await?)
     }

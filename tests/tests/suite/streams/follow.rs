@@ -249,6 +249,7 @@ async fn who_follows_is_told_of_a_restart() {
             Update::Restarted { attempt } => format!("restarted {attempt}"),
             Update::Chunk(data) => format!("chunk {data}"),
             Update::Progress(_) => "failed".to_owned(),
+            Update::Pending(_) => unreachable!("it sends none"),
             Update::Done(response) => format!("done {}", response.data),
         });
     };
