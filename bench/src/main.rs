@@ -6,7 +6,7 @@
 //! | `peers/` | other job queues, and NATS |
 //! | `rig.rs`, `rig/` | a private Redis, workers, where each process runs and what it uses |
 //! | `relay.rs` | a network that takes its time |
-//! | `scenarios.rs`, `scenarios/` | what is measured: S1 to S9 |
+//! | `scenarios.rs`, `scenarios/` | what is measured: S1 to S10 |
 //! | `table.rs` | medians, spreads and ratios |
 //!
 //! Run by `cargo xtask bench`, which builds it and the programs that it starts.

@@ -119,7 +119,7 @@ impl Rig {
         let mut worker = self.command("redcall-worker")?;
         worker.args(["--concurrency", &slots.to_string(), "--queues", queue]);
         worker.env("REDCALL__LOG__LEVEL", "error");
-        for job in ["add", "echo", "sleep"] {
+        for job in ["add", "echo", "sleep", "count"] {
             let variable = format!("REDCALL__JOBS__{}__HANDLER", job.to_uppercase());
             worker.env(variable, format!("builtin:{job}"));
         }

@@ -10,6 +10,7 @@
 //! | `backlog.rs` | S7 |
 //! | `memory.rs` | S8 |
 //! | `latency.rs` | S9 |
+//! | `streams.rs` | S10 |
 //! | `persistence.rs` | S1 to S3 over what Redis keeps on disk |
 
 mod backlog;
@@ -21,6 +22,7 @@ mod memory;
 mod one;
 mod payloads;
 mod persistence;
+mod streams;
 
 use std::process::ExitCode;
 
@@ -86,6 +88,7 @@ const ALL: &[Scenario] = &[
     Scenario { name: "s7", about: "backlog", run: backlog::run },
     Scenario { name: "s8", about: "memory", run: memory::run },
     Scenario { name: "s9", about: "four workers far from Redis", run: latency::run },
+    Scenario { name: "s10", about: "answers in parts", run: streams::run },
     Scenario { name: "persistence", about: "what Redis keeps on disk", run: persistence::run },
 ];
 

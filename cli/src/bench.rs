@@ -57,6 +57,9 @@ pub(crate) struct Call {
     #[arg(long, value_name = "TIME", default_value = "0s")]
     #[arg(value_parser = humantime::parse_duration)]
     pause: Duration,
+    /// Have each caller read what its job sends before the answer, too
+    #[arg(long)]
+    stream: bool,
 }
 
 #[derive(Args)]
@@ -110,8 +113,9 @@ impl Called {
 impl Bench {
     pub(crate) async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
         match self {
-            Self::Call(Call { called, callers, duration, warm_up, pause }) => {
-                let calls = Calls { job: called.job()?, callers, duration, warm_up, pause };
+            Self::Call(Call { called, callers, duration, warm_up, pause, stream }) => {
+                let job = called.job()?;
+                let calls = Calls { job, callers, duration, warm_up, pause, stream };
                 print_calls(redcall_bench::call(client, &calls).await.map_err(failed)?, as_json);
             }
             Self::Enqueue(Fill { called, callers, batch, duration }) => {

@@ -93,10 +93,10 @@ impl Call {
         let request = self.request(client)?;
         if self.wait {
             let answer = async { request.wait().await.map_err(failed) };
-            println!("{}", unless_interrupted(answer, CANCELLED).await?.data);
+            println!("{}", unless_interrupted(answer).await?.data);
         } else if self.stream {
             let printing = async { print_all(request.stream().await.map_err(failed)?).await };
-            unless_interrupted(printing, CANCELLED).await?;
+            unless_interrupted(printing).await?;
         } else {
             let receipt = request.send().await.map_err(failed)?;
             let Receipt { id, queue, durability, attached } = receipt;
@@ -165,11 +165,15 @@ pub(crate) fn read_json(text: &str) -> Result<Box<RawValue>, Failure> {
     serde_json::from_str(text).map_err(|error| usage(&error))
 }
 
-/// What becomes of a call when its wait is dropped.
-pub(crate) const CANCELLED: &str = "interrupted: the call was cancelled";
+/// Ends `waiting` at Ctrl-C: dropped, it withdraws its call.
+pub(crate) async fn unless_interrupted<T>(
+    waiting: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    until_interrupted(waiting, "interrupted: the call was cancelled").await
+}
 
 /// Ends `waiting` at Ctrl-C; `message` says what that means.
-pub(crate) async fn unless_interrupted<T>(
+pub(crate) async fn until_interrupted<T>(
     waiting: impl Future<Output = Result<T, Failure>>,
     message: &str,
 ) -> Result<T, Failure> {

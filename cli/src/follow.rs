@@ -6,7 +6,7 @@ use clap::Args;
 use redcall_client::Client;
 
 use crate::Failure;
-use crate::call::{failed, print_all, unless_interrupted};
+use crate::call::{failed, print_all, until_interrupted};
 
 /// What to follow, and from where.
 #[derive(Args)]
@@ -31,6 +31,6 @@ impl Follow {
             };
             print_all(updates.map_err(failed)?).await
         };
-        unless_interrupted(printing, "interrupted: the job goes on").await
+        until_interrupted(printing, "interrupted: the job goes on").await
     }
 }

@@ -7,7 +7,7 @@ use redcall_client::{Client, Code, Task};
 use redcall_common::name::{is_instance, is_plain};
 use redcall_common::report::Problem;
 
-use crate::call::{CANCELLED, failed, read_json, unless_interrupted};
+use crate::call::{failed, read_json, unless_interrupted};
 use crate::{Failure, json};
 
 /// How long Redis is waited for, where no worker is asked.
@@ -76,7 +76,7 @@ impl Service {
             request = request.timeout(timeout);
         }
         let answer = async { request.wait().await.map_err(failed) };
-        println!("{}", unless_interrupted(answer, CANCELLED).await?.data);
+        println!("{}", unless_interrupted(answer).await?.data);
         Ok(())
     }
 

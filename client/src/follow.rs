@@ -31,7 +31,8 @@ impl Client {
     /// Frames come as soon as they are announced on the channel that the request names. Which one
     /// that is is known while a worker has it; until then, and for a request without a channel, the
     /// key is looked at every 250 ms, after a second once a second. All streams of a client share
-    /// its connections.
+    /// its connections. The channel is that of the client that has sent the request: what else is
+    /// announced there comes here as well, and is passed over.
     ///
     /// Each wait for a next frame ends after the setting `client.timeout`, and inside a handler
     /// with that one's time.

@@ -7,6 +7,7 @@ mod limits;
 mod schedules;
 mod server;
 mod services;
+mod stream;
 
 use std::process::ExitCode;
 
@@ -48,6 +49,11 @@ const ALL: &[Long] = &[
         name: "services",
         about: "10,000 executes of one counter whose worker is killed 20 times, 2 min",
         run: services::run,
+    },
+    Long {
+        name: "stream",
+        about: "100,000 parts to readers that stop and die, 1 min",
+        run: stream::run,
     },
 ];
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use redcall_client::{CallError, Client};
+use redcall_client::{CallError, Client, Request, Response, Update};
 use tokio::task::JoinSet;
 
 use super::{Job, LoadError};
@@ -22,6 +22,8 @@ pub struct Calls {
     pub warm_up: Duration,
     /// How long each waits before each of its calls; the waiting is not measured.
     pub pause: Duration,
+    /// Whether each follows its call and reads what it sends, instead of only the answer.
+    pub stream: bool,
 }
 
 /// What all callers have seen. One for all of them: the times of thousands take room.
@@ -55,7 +57,7 @@ async fn round(client: &Client, calls: &Calls, lasts: Duration) -> Result<Seen, 
     let seen = Arc::new(Mutex::new(Seen::default()));
     let mut callers = JoinSet::new();
     for _ in 0..calls.callers {
-        callers.spawn(caller(client.clone(), calls.job.clone(), until, calls.pause, seen.clone()));
+        callers.spawn(caller(client.clone(), calls.clone(), until, seen.clone()));
     }
     while let Some(ended) = callers.join_next().await {
         ended?;
@@ -63,13 +65,15 @@ async fn round(client: &Client, calls: &Calls, lasts: Duration) -> Result<Seen, 
     Ok(std::mem::take(&mut *locked(&seen)))
 }
 
-async fn caller(client: Client, job: Job, until: Instant, pause: Duration, seen: Arc<Mutex<Seen>>) {
+async fn caller(client: Client, calls: Calls, until: Instant, seen: Arc<Mutex<Seen>>) {
+    let Calls { job, pause, stream, .. } = calls;
     while Instant::now() < until {
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
         let began = Instant::now();
-        let ended = job.request(&client).wait().await;
+        let request = job.request(&client);
+        let ended = if stream { read_all(request).await } else { request.wait().await };
         let took = began.elapsed();
         match ended {
             Ok(_) => locked(&seen).times.note(took),
@@ -78,6 +82,19 @@ async fn caller(client: Client, job: Job, until: Instant, pause: Duration, seen:
                 seen.errors += 1;
                 seen.last = Some(error);
             }
+        }
+    }
+}
+
+/// Reads all that a call sends, up to its answer.
+async fn read_all(request: Request) -> Result<Response, CallError> {
+    let mut updates = request.stream().await?;
+    loop {
+        match updates.next().await {
+            Some(Ok(Update::Done(response))) => return Ok(response),
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(error),
+            None => return Err(CallError::TimedOut), // it ends with one of those above
         }
     }
 }

@@ -138,6 +138,14 @@ impl Measured {
         self.p999.note(figures.p999_us);
     }
 
+    /// Commands and CPU us, of Redis, client and workers together, for each of so many parts of a
+    /// call.
+    pub(super) fn per_part(&self, parts: u64) -> (f64, f64) {
+        let costs = self.costs.as_ref().map_or([0.0; 5], Costs::per_call);
+        let [commands, _, redis, client, workers] = costs.map(|cost| cost / parts as f64);
+        (commands, redis + client + workers)
+    }
+
     /// CPU us of the relay per call.
     pub(super) fn relay_us(&self) -> f64 {
         let per_call = |costs: &Costs| costs.spent.relay_us as f64 / costs.calls as f64;
