@@ -140,21 +140,25 @@ impl Call {
 
     /// Reads the data, unless that has been done.
     pub(crate) fn read_data(&mut self) -> Result<(), Failure> {
-        if self.read.is_some() {
-            return Ok(());
+        if self.read.is_none() {
+            self.read = Some(read_json(&self.data)?);
         }
-        let mut text = self.data.clone();
-        if text == "-" {
-            text.clear();
-            std::io::stdin().read_to_string(&mut text).map_err(|error| usage(&error))?;
-        }
-        self.read = Some(serde_json::from_str(&text).map_err(|error| usage(&error))?);
         Ok(())
     }
 }
 
+/// What an argument says as JSON, or stdin if that is `-`.
+pub(crate) fn read_json(text: &str) -> Result<Box<RawValue>, Failure> {
+    let mut read = String::new();
+    if text == "-" {
+        std::io::stdin().read_to_string(&mut read).map_err(|error| usage(&error))?;
+    }
+    let text = if text == "-" { &read } else { text };
+    serde_json::from_str(text).map_err(|error| usage(&error))
+}
+
 /// Ends `waiting` at Ctrl-C: dropped, it withdraws its call.
-async fn unless_interrupted<T>(
+pub(crate) async fn unless_interrupted<T>(
     waiting: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     tokio::select! {
@@ -177,13 +181,14 @@ fn usage(error: &dyn std::error::Error) -> Failure {
 fn print(update: Update) {
     match update {
         Update::Restarted { attempt } => println!("{{\"restarted\":{attempt}}}"),
+        Update::Pending(data) => println!("{{\"pending\":{data}}}"),
         Update::Progress(data) => println!("{{\"progress\":{data}}}"),
         Update::Chunk(data) => println!("{{\"chunk\":{data}}}"),
         Update::Done(response) => println!("{{\"result\":{}}}", response.data),
     }
 }
 
-fn failed(error: CallError) -> Failure {
+pub(crate) fn failed(error: CallError) -> Failure {
     let code = error.code();
     let again = match code.retry() {
         _ if !error.may_be_queued() && code.retry() != Retry::Useless => {

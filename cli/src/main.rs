@@ -14,6 +14,7 @@ mod events;
 mod output;
 mod pause;
 mod queues;
+mod service;
 mod status;
 mod workers;
 
@@ -86,6 +87,8 @@ enum Verb {
     Resume(pause::Queues),
     /// List the queues: paused or open, what waits where, dead letters, workers
     Queues,
+    /// Ask an instance of a service, or print its state
+    Service(service::Service),
     /// Print the status of a monitored job: Pending, Processing, Success or Error, and since when
     Status(status::Status),
     /// List the workers: what they run, and what ignores its timeout
@@ -157,6 +160,7 @@ async fn run(mut cli: Cli) -> Result<u8, Failure> {
         Verb::Pause(queues) => queues.run(&client, true, cli.json).await,
         Verb::Resume(queues) => queues.run(&client, false, cli.json).await,
         Verb::Queues => queues::run(&client, cli.json).await,
+        Verb::Service(service) => service.run(&client).await,
         Verb::Status(status) => status.run(&client, cli.json).await,
         Verb::Workers => workers::run(&client, cli.json).await,
     };

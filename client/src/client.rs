@@ -8,7 +8,7 @@ use redcall_common::auth::{Call, Keyring};
 use redcall_common::durability::Durability;
 use redcall_common::frame::Frame;
 use redcall_common::limits::Limits;
-use redcall_common::name::new_id;
+use redcall_common::name::{new_id, service_queue};
 use redcall_common::settings::Settings;
 use redcall_common::store::inspect::Inspector;
 use redcall_common::store::keys::{Keys, QueueKeys};
@@ -106,8 +106,8 @@ impl Client {
         Self::from_settings(&settings).await
     }
 
-    /// Connects with the sections `redis`, `client`, `limits`, `auth`, `queues`, `events` and
-    /// `jobs` (for their queues) of `settings`.
+    /// Connects with the sections `redis`, `client`, `limits`, `auth`, `queues`, `events`,
+    /// `jobs` and `services` (for their queues) of `settings`.
     ///
     /// # Errors
     ///
@@ -119,9 +119,8 @@ impl Client {
         let inspector = Inspector::new(&connector, keys.clone());
         let (pending, withdrawn) = Pending::new();
         let (wanted, orders) = mpsc::unbounded_channel();
-        let (heard, reread) = (pending.clone(), wanted.clone());
         let monitors = Arc::<Monitors>::default();
-        let news = monitors.clone();
+        let (heard, reread, news) = (pending.clone(), wanted.clone(), monitors.clone());
         let sink = move |channel: &[u8], payload: &[u8]| match Keys::is_status(channel) {
             true => news.heard(channel),
             false => replies::announced(payload, &heard, &reread),
@@ -153,8 +152,9 @@ impl Client {
         let channels = Channels::new(link.clone(), settings.redis.response_timeout);
         let routes = settings.jobs.iter();
         let routes = routes.filter_map(|(name, job)| Some((name.clone(), job.queue.clone()?)));
-        let status_ttls = settings.jobs.iter();
-        let status_ttls = status_ttls.filter_map(|(name, job)| Some((name.clone(), job.status?)));
+        let services = settings.services.keys();
+        let services = services.map(|name| (name.clone(), service_queue(name)));
+        let routes = routes.chain(services);
         Ok(Self {
             inner: Arc::new(Inner {
                 id,
@@ -176,7 +176,7 @@ impl Client {
                 inspector,
                 events,
                 routes: routes.collect(),
-                status_ttls: status_ttls.collect(),
+                status_ttls: status_ttls(settings),
                 monitors,
                 queues: Mutex::default(),
             }),
@@ -238,6 +238,12 @@ impl Client {
     pub fn inspect(&self) -> &Inspector {
         &self.inner.inspector
     }
+}
+
+/// For how long the status of each job is kept where its mapping says so.
+fn status_ttls(settings: &Settings) -> HashMap<String, Duration> {
+    let jobs = settings.jobs.iter();
+    jobs.filter_map(|(name, job)| Some((name.clone(), job.status?))).collect()
 }
 
 impl Inner {

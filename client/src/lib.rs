@@ -13,6 +13,7 @@
 //! | `pending.rs` | who waits for what |
 //! | `replies.rs` | the reading of answers |
 //! | `listen.rs` | the channels of submitted and of monitored requests |
+//! | `service.rs` | asking an instance of a service |
 //! | `status.rs`, `monitor.rs` | the status of a job; following it |
 //! | `ticket.rs`, `stream.rs` | waiting later, following |
 //! | `error.rs` | [`CallError`] |
@@ -39,6 +40,7 @@ mod request;
 mod response;
 mod send;
 mod sender;
+mod service;
 mod status;
 mod stream;
 mod ticket;
@@ -50,6 +52,7 @@ pub use monitor::StatusStream;
 pub use redcall_common::durability::Durability;
 pub use redcall_common::error::{Code, Retry, WireError};
 pub use redcall_common::event::{Event, EventId, Kind};
+pub use redcall_common::service::Task;
 pub use redcall_common::settings::{Settings, SettingsError};
 pub use redcall_common::status::{JobState, JobStatus};
 pub use redcall_common::store::dead::{
@@ -59,6 +62,7 @@ pub use redcall_common::store::inspect::{Inspector, Overdue, QueueInfo, WorkerIn
 pub use redcall_common::store::{Cancellation, StoreError};
 pub use request::Request;
 pub use response::{Receipt, Response};
+pub use service::{Service, ServiceState};
 pub use status::JobRef;
 pub use stream::{FrameStream, Update};
 pub use ticket::Ticket;

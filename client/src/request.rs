@@ -202,10 +202,9 @@ impl Request {
     }
 
     /// Has the status of the job kept, so that [`Client::status`] and [`Client::monitor`] tell it:
-    /// for so long from its last change on, 1 s to 7 days, and while it runs. It is `Pending` as soon
-    /// as the request is queued. By default what the
-    /// job's mapping in the settings says (`status`); without either none is kept. It costs some
-    /// commands more at Redis.
+    /// for so long from its last change on, 1 s to 7 days, and while it runs. It is `Pending` as
+    /// soon as the request is queued. By default what the job's mapping in the settings says
+    /// (`status`); without either none is kept. It costs some commands more at Redis.
     pub fn monitored(mut self, kept: Duration) -> Self {
         self.monitored = Some(kept);
         self

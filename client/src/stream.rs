@@ -30,6 +30,8 @@ pub enum Update {
         /// Which run this is, counted from 1.
         attempt: u32,
     },
+    /// It was taken up, and its answer comes later: the receipt of a service's task.
+    Pending(Box<RawValue>),
     /// The handler says how far it is.
     Progress(Box<RawValue>),
     /// A part of the answer.
@@ -129,6 +131,7 @@ impl FrameStream {
         }
         let data = || frame.data.clone().unwrap_or_else(|| RawValue::NULL.to_owned());
         let update = match frame.kind {
+            FrameType::Pending if frame.data.is_some() => Update::Pending(data()),
             FrameType::Pending => Update::Restarted { attempt: frame.attempt },
             FrameType::Progress => Update::Progress(data()),
             FrameType::Chunk => Update::Chunk(data()),

@@ -39,6 +39,7 @@ pub mod program;
 pub mod report;
 pub mod request;
 pub mod safety;
+pub mod service;
 pub mod settings;
 pub mod status;
 pub mod store;

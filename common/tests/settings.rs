@@ -21,6 +21,8 @@ mod mistakes;
 mod rules;
 #[path = "settings/schedules.rs"]
 mod schedules;
+#[path = "settings/services.rs"]
+mod services;
 #[path = "settings/sources.rs"]
 mod sources;
 

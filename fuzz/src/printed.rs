@@ -8,7 +8,8 @@ use redcall_common::limits::Limits;
 use redcall_common::settings::{
     AdminSettings, AuthKey, AuthSettings, Backoff, ClientSettings, DeadSettings, EventSettings,
     HandlerSettings, HttpSettings, JobSettings, Limit, LogFormat, LogSettings, Missed,
-    OnWorkerLoss, RedisSettings, Retries, ScheduleSettings, Settings, WorkerSettings,
+    OnWorkerLoss, ProcessSettings, RedisSettings, Retries, ScheduleSettings, ServiceSettings,
+    ServiceTasks, Settings, WorkerSettings,
 };
 use serde_json::{Map, Value, json};
 
@@ -19,6 +20,7 @@ pub(crate) fn printed(settings: &Settings) -> Value {
         client: ClientSettings { timeout, no_workers_grace },
         worker,
         jobs,
+        services,
         schedules,
         queues,
         auth,
@@ -35,6 +37,8 @@ pub(crate) fn printed(settings: &Settings) -> Value {
     };
     let admin = listen.map(|listen| listen.to_string());
     let jobs: Map<_, _> = jobs.iter().map(|(name, job)| (name.clone(), of_job(job))).collect();
+    let services = services.iter().map(|(name, one)| (name.clone(), of_service(one)));
+    let services: Map<_, _> = services.collect();
     let schedules = schedules.iter().map(|(name, one)| (name.clone(), of_schedule(one)));
     let schedules: Map<_, _> = schedules.collect();
     let queues = queues.iter().map(|(name, length)| (name.clone(), json!({"max_length": length})));
@@ -44,6 +48,7 @@ pub(crate) fn printed(settings: &Settings) -> Value {
         "client": {"timeout": length(*timeout), "no_workers_grace": length(*no_workers_grace)},
         "worker": of_worker(worker),
         "jobs": jobs,
+        "services": services,
         "schedules": schedules,
         "queues": queues,
         "auth": auth.as_ref().map(of_auth),
@@ -105,6 +110,22 @@ fn of_worker(worker: &WorkerSettings) -> Value {
         "drain_timeout": length(*drain_timeout), "cancel_grace": length(*cancel_grace),
         "idempotency_ttl": length(*idempotency_ttl),
     }))
+}
+
+fn of_service(service: &ServiceSettings) -> Value {
+    let ServiceSettings { tasks, timeout, max_crashes, idle } = service;
+    let mut printed = match tasks {
+        ServiceTasks::Compiled { init, execute, exit } => {
+            json!({"init": init, "execute": execute, "exit": exit})
+        }
+        ServiceTasks::Process(ProcessSettings { command, instances, start_timeout }) => json!({
+            "process": command, "instances": instances, "start_timeout": length(*start_timeout),
+        }),
+    };
+    printed["timeout"] = json!(length(*timeout));
+    printed["max_crashes"] = json!(max_crashes);
+    printed["idle"] = json!(length(*idle));
+    given(printed)
 }
 
 fn of_job(job: &JobSettings) -> Value {

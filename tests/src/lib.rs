@@ -9,6 +9,7 @@
     reason = "a test that cannot be set up must fail loudly"
 )]
 
+mod counter;
 mod program;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use redcall_testkit::{TestRedis, eventually};
 use redcall_worker::{Stop, Worker};
 use tokio::sync::watch;
 
+pub use counter::{counter, counter_service};
 pub use program::{Program, binary};
 
 /// A private Redis and the settings of whoever uses it.

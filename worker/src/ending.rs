@@ -15,6 +15,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::handler::{Ending, HandlerError};
 use crate::job::Job;
+use crate::service;
 use redcall_common::time::millis;
 
 /// Longest message of a handler's error, bytes.
@@ -46,6 +47,17 @@ struct Notice<'a> {
 
 /// What becomes of `job` after its handler has ended so; `seq` is that of the ending frame.
 pub(crate) fn outcome(job: &Job, ending: Ending, seq: u64) -> Outcome {
+    let Some(run) = job.run.get() else { return without_state(job, ending, seq) };
+    let (ending, extra) = service::ending(run, ending);
+    let mut outcome = without_state(job, ending, seq);
+    // Too large an answer is an error after all: the state stays as it was.
+    if outcome.code.is_none() {
+        outcome.extras.extend(extra);
+    }
+    outcome
+}
+
+fn without_state(job: &Job, ending: Ending, seq: u64) -> Outcome {
     let limit = job.shared.limits.answer;
     match ending {
         Ok(data) if data.get().len() > limit => {

@@ -20,6 +20,7 @@ use crate::ending::{Ended, give_up, status};
 use crate::handler::{Handler, HandlerError};
 use crate::job::{Event, Job};
 use crate::request::{ProgressError, Request};
+use crate::service::{self, ServiceRules};
 use redcall_common::time::millis;
 
 /// How long Redis is waited for before it is asked again.
@@ -77,6 +78,9 @@ async fn may_start(job: &Job) -> Result<(), Instead> {
     if let (Some(window), None) = (job.rules.unique, &job.request.reply) {
         is_first(job, window).await?;
     }
+    if let Some(rules) = job.service {
+        take_state(job, rules).await?;
+    }
     if let Some(ttl_ms) = job.request.status_ttl_ms {
         note_start(job, ttl_ms).await?;
     }
@@ -108,6 +112,31 @@ async fn is_not_repeated(job: &Job, pass: &Pass) -> Result<(), Instead> {
     }
     let outcome = auth::refused(request, queue, Refusal::Replayed, job.attempt());
     Err(Instead::Settle(Box::new(outcome)))
+}
+
+/// Reads the state that the task works on. Others change it only if the lease is lost.
+async fn take_state(job: &Job, rules: ServiceRules) -> Result<(), Instead> {
+    let (request, queue) = (&job.request, &job.keys.queue);
+    let refuse = |error| {
+        let ended = Ended { error, attempt: job.attempt(), seq: 1, bury: request.reply.is_none() };
+        Instead::Settle(Box::new(give_up(request, queue, ended, job.shared.idempotency_ttl)))
+    };
+    let order = service::order(&request.data).map_err(refuse)?;
+    let found = loop {
+        match job.shared.link.instance_state(queue, &order.instance, WITHIN).await {
+            Ok(found) => break found,
+            Err(error) if error.is_transient() => not_yet(job, error).await,
+            Err(error) => {
+                tracing::error!(%error, id = request.id, "the state cannot be read");
+                return Err(refuse(WireError::new(Code::Internal, "its state cannot be read")));
+            }
+        }
+    };
+    let run = service::run(&order, found, rules).map_err(refuse)?;
+    job.receipt(&order).await;
+    // Set once: nobody else prepares this run.
+    let _ = job.run.set(run);
+    Ok(())
 }
 
 async fn claim(job: &Job) -> Result<(), Instead> {

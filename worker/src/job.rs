@@ -1,7 +1,7 @@
 //! One run of one request: what it knows, what it pushes, and that it is settled once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use redcall_common::context::Context;
@@ -19,6 +19,7 @@ use crate::ending;
 use crate::handler::Ending;
 use crate::metrics::Metrics;
 use crate::request::ProgressError;
+use crate::service::{Run, ServiceRules};
 use crate::state::States;
 
 /// How many unread frames may lie at a response key before the writer waits, and how many bytes of
@@ -68,6 +69,8 @@ pub(crate) struct Job {
     /// The worker's keys on the job's queue.
     pub(crate) keys: Arc<WorkerKeys>,
     pub(crate) rules: Arc<JobSettings>,
+    /// Of a service's requests.
+    pub(crate) service: Option<ServiceRules>,
     /// Of a signed request, where signatures count.
     pub(crate) pass: Option<Pass>,
     /// What was before this run.
@@ -86,6 +89,8 @@ pub(crate) struct Job {
     pub(crate) settled: AtomicBool,
     /// `seq` of the last frame pushed. Held over a push, so that frames go out in order.
     pub(crate) seq: Mutex<u64>,
+    /// Of a request to a service: what its task gets. Set before its handler is called.
+    pub(crate) run: OnceLock<Run>,
     /// Whether the last frame was dropped because nobody reads: then the next waits no more.
     pub(crate) unread: AtomicBool,
 }

@@ -6,9 +6,11 @@
 //! | `mapping.rs` | job names to handlers |
 //! | `handler/` | the kinds of handlers, one file each |
 //! | `extract.rs`, `answer.rs`, `state.rs` | what compiled-in handlers take, return, share |
+//! | `task.rs` | the same for those of a service |
 //! | `auth.rs` | who may have what run |
 //! | `request.rs` | a job as its handler sees it: answering, progress |
 //! | `job.rs`, `execute.rs`, `ending.rs` | one run: its state, its straight line, its outcomes |
+//! | `service.rs` | a request to a service: its task's data, what becomes of the state |
 //! | `reload.rs` | reading the mapping again |
 //! | `io/` | the thread that talks to Redis |
 //! | `admin/` | probes and metrics over HTTP, on a thread of their own |
@@ -32,9 +34,11 @@ mod metrics;
 mod reload;
 mod request;
 mod runtime;
+mod service;
 mod signals;
 mod state;
 mod stop;
+mod task;
 mod until;
 mod worker;
 
@@ -50,4 +54,5 @@ pub use request::{ProgressError, Request};
 pub use runtime::handler_runtime;
 pub use state::States;
 pub use stop::Stop;
+pub use task::{Last, Next, Task};
 pub use worker::Worker;

@@ -7,9 +7,14 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use redcall_common::auth::Keyring;
+use redcall_common::name::service_queue;
 use redcall_common::request::Request as Wire;
-use redcall_common::settings::{HandlerSettings, JobSettings, Limit, Settings};
+use redcall_common::service::INSTANCE;
+use redcall_common::settings::{
+    HandlerSettings, JobSettings, Limit, ServiceSettings, ServiceTasks, Settings,
+};
 use redcall_common::store::Rule;
+use redcall_common::store::keys::QueueKeys;
 use redcall_common::time::millis;
 use reqwest::Client;
 
@@ -17,7 +22,9 @@ use crate::error::WorkerError;
 use crate::handler::command::{Bounds, CommandHandler};
 use crate::handler::http::HttpHandler;
 use crate::handler::process::ProcessHandler;
+use crate::handler::service::ServiceHandler;
 use crate::handler::{Handler, builtin};
+use crate::service::ServiceRules;
 use crate::state::States;
 
 /// What is compiled into this worker, by name.
@@ -28,6 +35,26 @@ pub(crate) type Compiled = BTreeMap<String, Arc<dyn Handler>>;
 pub(crate) struct Mapped {
     pub(crate) handler: Arc<dyn Handler>,
     pub(crate) rules: Arc<JobSettings>,
+    /// Of a service: its requests work on a state.
+    pub(crate) service: Option<ServiceRules>,
+}
+
+impl Mapped {
+    /// Why a request of this name has no business in that queue, if so: a state belongs to one
+    /// queue, and nothing else does.
+    pub(crate) fn misplaced(&self, name: &str, queue: &QueueKeys) -> Option<String> {
+        match (self.service, queue.service()) {
+            (None, None) => None,
+            (Some(_), Some(service)) if service == name => None,
+            (Some(_), _) => {
+                let own = service_queue(name);
+                Some(format!("`{name}` is a service: send its requests to the queue `{own}`"))
+            }
+            (None, Some(service)) => {
+                Some(format!("the queue `{}` takes requests to `{service}` only", queue.name()))
+            }
+        }
+    }
 }
 
 /// Names of jobs to handlers.
@@ -65,7 +92,15 @@ impl Mapping {
         for (name, job) in &settings.jobs {
             let handler = handler(job, compiled, (&dir, bounds), &mut http)
                 .map_err(|problem| mistake(settings, name, job, problem))?;
-            jobs.insert(name.clone(), Mapped { handler, rules: Arc::new(job.clone()) });
+            let rules = Arc::new(job.clone());
+            jobs.insert(name.clone(), Mapped { handler, rules, service: None });
+        }
+        for (name, settings_of) in &settings.services {
+            let service =
+                service(settings_of, compiled, (&dir, bounds)).map_err(|(key, problem)| {
+                    wrong(settings, format!("services.{name}.{key}"), problem)
+                })?;
+            jobs.insert(name.clone(), service);
         }
         let used = settings.jobs.values().filter_map(|job| match &job.kind {
             HandlerSettings::Compiled(name) => Some(name.as_str()),
@@ -73,15 +108,18 @@ impl Mapping {
             | HandlerSettings::Process(_)
             | HandlerSettings::Http(_) => None,
         });
-        let used: Vec<&str> = used.collect();
+        let used: Vec<&str> = used.chain(settings.services.values().flat_map(tasks)).collect();
         for (name, handler) in compiled {
             if !used.contains(&name.as_str()) && !jobs.contains_key(name) {
                 let rules = JobSettings::new(HandlerSettings::Compiled(name.clone()));
-                let mapped = Mapped { handler: handler.clone(), rules: Arc::new(rules) };
+                let (handler, rules) = (handler.clone(), Arc::new(rules));
+                let mapped = Mapped { handler, rules, service: None };
                 jobs.insert(name.clone(), mapped);
             }
         }
-        let limited = |job: &Mapped| job.rules.limit.is_some() || job.rules.concurrency.is_some();
+        let limited = |job: &Mapped| {
+            job.service.is_none() && (job.rules.limit.is_some() || job.rules.concurrency.is_some())
+        };
         let is_limited = jobs.values().any(limited);
         let keeps_status = jobs.values().any(|job| job.rules.status.is_some());
         let keyring = settings.auth.as_ref().map(Keyring::new);
@@ -123,7 +161,8 @@ impl Mapping {
             return Vec::new();
         }
         let none = Limit { key: None, concurrency: None, rate: None };
-        let limited = self.jobs.iter().filter_map(|(name, mapped)| {
+        let jobs = self.jobs.iter().filter(|(_, mapped)| mapped.service.is_none());
+        let limited = jobs.filter_map(|(name, mapped)| {
             let JobSettings { limit, concurrency, .. } = &*mapped.rules;
             (limit.is_some() || concurrency.is_some()).then(|| Rule {
                 name: name.clone(),
@@ -138,6 +177,15 @@ impl Mapping {
             }
         }
         rules
+    }
+
+    /// The one rule of a service's queue: the requests of an instance one at a time. If it is no
+    /// longer mapped, what was sorted is taken as it comes.
+    pub(crate) fn service_rule(&self, service: &str) -> Rule {
+        let is_ours = self.get(service).is_some_and(|mapped| mapped.service.is_some());
+        let key = is_ours.then(|| INSTANCE.to_owned());
+        let limit = Limit { key, concurrency: is_ours.then_some(1), rate: None };
+        Rule { name: service.to_owned(), limit, room: None }
     }
 
     /// Asks each handler whether everything it needs is there.
@@ -183,16 +231,61 @@ fn handler(
         HandlerSettings::Process(settings) => {
             Ok(Arc::new(ProcessHandler::new(settings, dir, bounds)?))
         }
-        HandlerSettings::Compiled(name) => {
-            let built_in = name.strip_prefix(builtin::PREFIX).and_then(builtin::find);
-            let found = built_in.map(Arc::from).or_else(|| compiled.get(name).cloned());
-            found.ok_or_else(|| {
-                let known = builtin::NAMES.map(|name| format!("builtin:{name}")).into_iter();
-                let known: Vec<String> = known.chain(compiled.keys().cloned()).collect();
-                format!("there is no handler `{name}`; this worker has {}", known.join(", "))
-            })
-        }
+        HandlerSettings::Compiled(name) => found(name, compiled),
     }
+}
+
+/// What a service is run by, and as; else which key is wrong, and why.
+fn service(
+    settings: &ServiceSettings,
+    compiled: &Compiled,
+    (dir, bounds): (&Path, Bounds),
+) -> Result<Mapped, (&'static str, String)> {
+    let (kind, handler) = match &settings.tasks {
+        ServiceTasks::Process(process) => {
+            let pool = ProcessHandler::new(process, dir, bounds).map_err(|why| ("process", why))?;
+            let pool: Arc<dyn Handler> = Arc::new(pool);
+            let (init, exit) = (Some(pool.clone()), Some(pool.clone()));
+            let kind = HandlerSettings::Process(process.clone());
+            (kind, ServiceHandler { init, execute: pool, exit })
+        }
+        ServiceTasks::Compiled { init, execute, exit } => {
+            let task = |key, name: &str| found(name, compiled).map_err(|why| (key, why));
+            let optional = |key, name: &Option<String>| {
+                name.as_deref().map(|name| task(key, name)).transpose()
+            };
+            let (init, exit) = (optional("init", init)?, optional("exit", exit)?);
+            let kind = HandlerSettings::Compiled(execute.clone());
+            (kind, ServiceHandler { init, execute: task("execute", execute)?, exit })
+        }
+    };
+    let ServiceSettings { timeout, max_crashes, idle, .. } = *settings;
+    // A task that failed is answered, and never run again behind others.
+    let rules = JobSettings { timeout, max_crashes, ..JobSettings::new(kind) };
+    let (handler, rules) = (Arc::new(handler), Arc::new(rules));
+    Ok(Mapped { handler, rules, service: Some(ServiceRules { idle }) })
+}
+
+/// The compiled-in handlers that a service names.
+fn tasks(service: &ServiceSettings) -> impl Iterator<Item = &str> {
+    let names = match &service.tasks {
+        ServiceTasks::Compiled { init, execute, exit } => {
+            [init.as_deref(), Some(execute.as_str()), exit.as_deref()]
+        }
+        ServiceTasks::Process(_) => [None; 3],
+    };
+    names.into_iter().flatten()
+}
+
+/// A compiled-in handler.
+fn found(name: &str, compiled: &Compiled) -> Result<Arc<dyn Handler>, String> {
+    let built_in = name.strip_prefix(builtin::PREFIX).and_then(builtin::find);
+    let found = built_in.map(Arc::from).or_else(|| compiled.get(name).cloned());
+    found.ok_or_else(|| {
+        let known = builtin::NAMES.map(|name| format!("builtin:{name}")).into_iter();
+        let known: Vec<String> = known.chain(compiled.keys().cloned()).collect();
+        format!("there is no handler `{name}`; this worker has {}", known.join(", "))
+    })
 }
 
 fn mistake(settings: &Settings, name: &str, job: &JobSettings, problem: String) -> WorkerError {
@@ -202,6 +295,10 @@ fn mistake(settings: &Settings, name: &str, job: &JobSettings, problem: String) 
         HandlerSettings::Process(_) => "process",
         HandlerSettings::Http(_) => "http",
     };
+    wrong(settings, format!("jobs.{name}.{key}"), problem)
+}
+
+fn wrong(settings: &Settings, key: String, problem: String) -> WorkerError {
     let file = settings.file.clone().unwrap_or_else(|| PathBuf::from("the environment"));
-    WorkerError::Mapping { file, key: format!("jobs.{name}.{key}"), problem }
+    WorkerError::Mapping { file, key, problem }
 }

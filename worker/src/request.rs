@@ -60,10 +60,16 @@ impl Request {
         &self.0.request.name
     }
 
-    /// The data, as the caller wrote it.
+    /// The data, as the caller wrote it; for a task of a service an object of `state`, `args` and
+    /// `instance`.
     #[must_use]
     pub fn data(&self) -> &RawValue {
-        &self.0.request.data
+        self.0.run.get().map_or(&self.0.request.data, |run| &run.data)
+    }
+
+    /// What a process is asked for: the job's name, or the task of a service.
+    pub(crate) fn method(&self) -> &str {
+        self.0.run.get().map_or(self.name(), |run| run.task.as_str())
     }
 
     /// The caller's headers.

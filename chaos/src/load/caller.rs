@@ -160,7 +160,7 @@ async fn follow(request: Request, op: &Op) -> Result<Response, CallError> {
                 let percent = data.get().parse().unwrap_or_default();
                 op.say(Saying::Heard { attempt, percent });
             }
-            Update::Chunk(_) => {}
+            Update::Pending(_) | Update::Chunk(_) => {}
             Update::Done(response) => return Ok(response),
         }
     }

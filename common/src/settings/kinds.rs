@@ -33,12 +33,16 @@ pub(super) fn read(job: &mut Section<'_>) -> Option<HandlerSettings> {
 }
 
 fn compiled(entry: &Entry) -> Result<HandlerSettings, SettingsError> {
-    let rule = "the name of a compiled-in handler, such as \"builtin:echo\"";
-    entry.name(is_job_name, rule).map(HandlerSettings::Compiled)
+    name(entry).map(HandlerSettings::Compiled)
+}
+
+/// The name of a compiled-in handler.
+pub(super) fn name(entry: &Entry) -> Result<String, SettingsError> {
+    entry.name(is_job_name, "the name of a compiled-in handler, such as \"builtin:echo\"")
 }
 
 /// `process`, and what belongs to it: a mistake where there is none.
-fn process(job: &mut Section<'_>) -> Option<ProcessSettings> {
+pub(super) fn process(job: &mut Section<'_>) -> Option<ProcessSettings> {
     if job.origin("process").is_none() {
         for key in ["instances", "start_timeout"] {
             if job.origin(key).is_some() {

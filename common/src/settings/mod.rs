@@ -12,6 +12,7 @@
 //! | `section.rs`, `entry.rs` | reading a typed value, or its mistake |
 //! | `duration.rs`, `size.rs`, `json.rs` | the forms of values |
 //! | `read.rs`, `auth.rs`, `jobs.rs`, `retries.rs`, `schedules.rs`, `log.rs` | which keys exist |
+//! | `services.rs` | the same of `[services]`, with its structs |
 //! | `url.rs`, `sentinel.rs`, `closest.rs` | the form of an address, "did you mean" |
 //! | `error.rs` | [`SettingsError`] |
 //!
@@ -36,6 +37,7 @@ mod retries;
 mod schedules;
 mod section;
 mod sentinel;
+mod services;
 mod size;
 mod url;
 
@@ -51,8 +53,10 @@ pub use parts::{
 };
 pub use redis::RedisSettings;
 pub use sentinel::SentinelUrl;
+pub use services::{ServiceSettings, ServiceTasks};
 
 use crate::limits::Limits;
+use crate::name::service_queue;
 
 /// Everything that can be set, checked: what is in here can be used without a second look.
 ///
@@ -68,6 +72,9 @@ pub struct Settings {
     /// `[jobs.NAME]`: the job mapping, by job name (1 to 128 characters without spaces and
     /// control characters). Empty by default.
     pub jobs: BTreeMap<String, JobSettings>,
+    /// `[services.NAME]`: queues with state, by name (1 to 64 characters of `[A-Za-z0-9_.-]`).
+    /// Empty by default.
+    pub services: BTreeMap<String, ServiceSettings>,
     /// `[schedules.NAME]`: what is enqueued by the clock, by name (1 to 40 characters of
     /// `[A-Za-z0-9_-]`). Empty by default.
     pub schedules: BTreeMap<String, ScheduleSettings>,
@@ -150,6 +157,18 @@ impl Settings {
     pub fn queue_of<'a>(&'a self, schedule: &'a ScheduleSettings) -> &'a str {
         let mapped = || self.jobs.get(&schedule.job)?.queue.as_deref();
         schedule.queue.as_deref().or_else(mapped).unwrap_or("default")
+    }
+
+    /// The queues that a worker takes from, most urgent first: those of its services, then those
+    /// of `worker.queues`.
+    #[must_use]
+    pub fn served_queues(&self) -> Vec<String> {
+        let mut queues: Vec<String> =
+            self.services.keys().map(|name| service_queue(name)).collect();
+        let others = self.worker.queues.iter().filter(|name| !queues.contains(name));
+        let others: Vec<String> = others.cloned().collect();
+        queues.extend(others);
+        queues
     }
 
     /// Directory in which commands run: the settings file's, else the working directory.

@@ -13,7 +13,7 @@ use super::entry::Entry;
 use super::section::{Context, Section};
 use super::{
     AdminSettings, ClientSettings, DeadSettings, EventSettings, RedisSettings, Settings,
-    SettingsError, WorkerSettings, auth, jobs, log, schedules, url,
+    SettingsError, WorkerSettings, auth, jobs, log, schedules, services, url,
 };
 use crate::durability::Durability;
 use crate::limits::Limits;
@@ -35,11 +35,13 @@ pub(super) fn settings(mut root: Section<'_>) -> Settings {
     let worker = worker(root.section("worker"));
     let jobs = jobs::read(root.section("jobs"));
     let limits = limits(root.section("limits"));
+    let services = services::read(root.section("services"), &jobs);
     let settings = Settings {
         redis,
         client,
         worker,
         jobs,
+        services,
         schedules: schedules::read(root.section("schedules"), &limits),
         queues: max_lengths(root.section("queues")),
         auth: root.table("auth", "[auth] and its keys below").map(auth::read),

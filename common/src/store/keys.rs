@@ -202,10 +202,10 @@ impl QueueKeys {
         Self { base: format!("{}:probe:{worker}", self.base).into(), queue: self.queue.clone() }
     }
 
-    /// Whether the queue is that of a service, whose requests start in their order.
+    /// The service whose queue it is, if it is one: its requests start in their order.
     #[must_use]
-    pub fn is_service(&self) -> bool {
-        self.queue.strip_prefix(SERVICE).is_some_and(is_plain)
+    pub fn service(&self) -> Option<&str> {
+        self.queue.strip_prefix(SERVICE).filter(|name| is_plain(name))
     }
 
     /// What all keys of the queue begin with: for scripts that find keys by the ids they read.

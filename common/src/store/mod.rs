@@ -35,9 +35,10 @@ pub use error::StoreError;
 pub use link::{Link, Sink, Standing};
 pub use ops::{
     Beat, BlockingPop, Cancellation, Claim, Claimed, Cycle, CycleReply, EndedCall, Enqueued,
-    EventWatch, Extra, Heartbeat, Idempotency, Item, Kept, Leased, Look, Mark, Member, Monitored,
-    Outcome, Placed, Placement, Promoted, Pushed, Record, Released, Rule, Settled, Settlement,
-    Share, StateChange, States, Tick, Ticked, Unblocker, Withdrawn, WorkerKeys,
+    EventWatch, Extra, Heartbeat, Idempotency, InstanceState, Item, Kept, Leased, Look, Mark,
+    Member, Monitored, Outcome, Placed, Placement, Promoted, Pushed, Record, Released, Rule,
+    Settled, Settlement, Share, StateChange, States, Tick, Ticked, Unblocker, Withdrawn,
+    WorkerKeys,
 };
 #[doc(hidden)]
 pub use ops::{benching, fuzzing};

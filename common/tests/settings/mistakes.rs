@@ -12,8 +12,8 @@ const QUEUE: &str = "write 1 to 64 characters of A-Z, a-z, 0-9, `_`, `.` and `-`
 const QUEUES: &str = "write a list such as [\"high\", \"default\", \"low\"]";
 const SIZE: &str = "write bytes as a whole number, or text such as \"512KiB\" or \"2MiB\" \
                     (units: B, KiB, MiB, GiB)";
-const SECTIONS: &str = "sections: redis, client, worker, jobs, limits, schedules, queues, auth, \
-                        dead, events, admin, log";
+const SECTIONS: &str = "sections: redis, client, worker, jobs, limits, services, schedules, \
+                        queues, auth, dead, events, admin, log";
 
 #[test]
 fn a_section_is_not_known() {

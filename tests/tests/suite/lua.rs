@@ -16,6 +16,7 @@ mod probe;
 mod registry;
 mod robust;
 mod settle;
+mod states;
 mod status;
 mod ticks;
 

@@ -27,6 +27,7 @@ mod protocol;
 mod readme;
 mod reconnect;
 mod schedules;
+mod services;
 mod settings;
 mod sharing;
 mod status;

@@ -65,7 +65,7 @@ impl Admin {
         let address = listener.local_addr().map_err(refused)?;
         let connector = Connector::new(&settings.redis, "redcall-admin")?;
         let inspector = Inspector::new(&connector, Keys::new(&settings.redis.prefix));
-        let scrape = Scrape::new(desk.metrics.clone(), inspector, &settings.worker.queues);
+        let scrape = Scrape::new(desk.metrics.clone(), inspector, &settings.served_queues());
         let router = routes::router(desk, scrape);
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (end, ended) = oneshot::channel();

@@ -104,7 +104,7 @@ async fn run(mut settings: Settings) -> Result<(), (Problem, u8)> {
 async fn check(mut settings: Settings) -> Result<(), (Problem, u8)> {
     let _private = private_server(&mut settings).await?;
     let redis = settings.redis.clone();
-    let queues = settings.worker.queues.join(", ");
+    let queues = settings.served_queues().join(", ");
     let jobs = Worker::from_settings(settings).and_then(|worker| worker.check());
     print_mapping(&jobs.map_err(|error| problem(&error))?);
     println!("queues: {queues}");

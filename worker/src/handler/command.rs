@@ -75,6 +75,11 @@ impl Handler for CommandHandler {
 }
 
 async fn run(mut command: Command, bounds: Bounds, request: Request) -> Ending {
+    // Before there is a process: who has not yet asked for the end of its run is dropped with it,
+    // and this one would be killed without a SIGTERM.
+    if request.is_cancelled() {
+        return Err(HandlerError::with_code(Code::Cancelled, "cancelled before it was started"));
+    }
     let mut child = command.spawn().map_err(|error| {
         tracing::error!(id = request.id(), %error, "the command cannot be started");
         HandlerError::with_code(Code::Internal, "the command cannot be started")

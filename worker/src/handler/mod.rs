@@ -7,6 +7,7 @@ mod group;
 pub(crate) mod http;
 pub(crate) mod process;
 mod program;
+pub(crate) mod service;
 mod stderr;
 
 use std::pin::Pin;

@@ -206,6 +206,7 @@ impl Dispatcher {
         }
         let before = std::mem::replace(&mut self.mapping, reloaded.mapping);
         self.handlers.spawn(async move { before.close().await });
+        self.queues.iter_mut().for_each(|queue| queue.is_mapped_by(&self.mapping));
         let before = std::mem::replace(&mut self.identity.names, self.mapping.names());
         let after = &self.identity.names;
         let new: Vec<&String> = after.iter().filter(|name| !before.contains(name)).collect();
@@ -249,7 +250,8 @@ impl Dispatcher {
                 let idle = !queue.unsure && queue.paused.is_none() && !queue.may_have_work();
                 if !queue.popping && idle {
                     queue.popping = true;
-                    queue.pops.arm(&rules, queue.fetch.pops(), queue.more);
+                    let block = queue.fetch.pops();
+                    queue.pops.arm(queue.rules(&rules), block, queue.more);
                 }
             }
         }
@@ -319,7 +321,8 @@ impl Dispatcher {
 
     /// The names whose requests are sorted, and how many of each there is room for.
     fn rules(&self) -> Arc<[Rule]> {
-        let others = self.queues.iter().flat_map(|queue| queue.limited.iter().cloned());
+        let queues = self.queues.iter().filter(|queue| queue.service.is_none());
+        let others = queues.flat_map(|queue| queue.limited.iter().cloned());
         let others: Vec<String> = others.collect();
         self.mapping.limits(&others, |name| self.jobs.of_name(name)).into()
     }

@@ -1,8 +1,8 @@
 //! From a leased element to a running handler, or to the outcome that it gets instead.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -116,6 +116,9 @@ impl Launcher<'_> {
         let Some(mapped) = self.mapping.get(&request.name) else {
             return Err(Box::new(Leaving::unheard(unknown(request, queue, attempt), None)));
         };
+        if let Some(message) = mapped.misplaced(&request.name, queue) {
+            return refuse(&request, Code::InvalidRequest, &message, false);
+        }
         let rules = &mapped.rules;
         if record.crashes > 0 && rules.on_worker_loss == OnWorkerLoss::Fail {
             let message = "its worker died, and it must not be run twice (on_worker_loss)";
@@ -153,6 +156,7 @@ impl Launcher<'_> {
             serial,
             keys: self.keys.clone(),
             rules,
+            service: mapped.service,
             pass,
             record,
             started_at: self.shared.link.now_ms(),
@@ -163,6 +167,7 @@ impl Launcher<'_> {
             settled: AtomicBool::new(false),
             seq: Mutex::new(0),
             unread: AtomicBool::new(false),
+            run: OnceLock::new(),
         });
         let weak = Arc::downgrade(&job);
         let (run, abort) = abortable(execute(mapped.handler.clone(), Request::new(job)));

@@ -111,8 +111,8 @@ async fn serve(
     let connector = Connector::new(&settings.redis, &format!("redcall-worker-{}", identity.id))?;
     let link = Arc::new(Link::connect(connector.clone(), Arc::new(|_, _| {})).await?);
     let keys = Keys::new(&settings.redis.prefix);
-    let names = settings.worker.queues.iter();
-    let controls: Vec<String> = names.map(|name| keys.of(name).control()).collect();
+    let names = settings.served_queues();
+    let controls: Vec<String> = names.iter().map(|name| keys.of(name).control()).collect();
     let (told, hearing) = mpsc::unbounded_channel();
     let (tell, channels) = (told.clone(), controls.clone());
     let sink = move |channel: &[u8], payload: &[u8]| {
@@ -139,12 +139,14 @@ async fn serve(
         metrics,
     };
     let (popped, pops) = mpsc::unbounded_channel();
-    let queues = settings.worker.queues.iter().enumerate().map(|(index, name)| {
+    let queues = names.iter().enumerate().map(|(index, name)| {
         let dead = &settings.dead;
         let keys = WorkerKeys::new(keys.of(name), &identity.id, dead.max, dead.age);
         let keys = Arc::new(keys);
         let pop = pops::Pops::spawn(index, connector.clone(), keys.clone(), popped.clone());
-        Queue::new(keys, pop)
+        let mut queue = Queue::new(keys, pop);
+        queue.is_mapped_by(&mapping);
+        queue
     });
     let queues = queues.collect();
     let talk = dispatcher::Talk { told, hearing: Some(hearing), beats, schedules };

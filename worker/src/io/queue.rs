@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redcall_common::store::{Outcome, Settled, WorkerKeys};
+use redcall_common::store::{Outcome, Rule, Settled, WorkerKeys};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::fetch::Fetch;
 use super::pops::Pops;
+use crate::mapping::Mapping;
 use crate::metrics::Tally;
 
 /// How often it is looked whether a paused queue goes on, in case nobody said so, and whether one
@@ -39,6 +40,8 @@ pub(crate) struct Resend {
 pub(crate) struct Queue {
     pub(crate) keys: Arc<WorkerKeys>,
     pub(crate) pops: Pops,
+    /// Of a service: how its requests are sorted.
+    pub(crate) service: Option<Arc<[Rule]>>,
     /// Its length at the last look; `None` before the first and after a failure.
     pub(crate) length: Option<usize>,
     /// Whether it has more than plain requests, as the last turn or pop said.
@@ -81,6 +84,7 @@ impl Queue {
         Self {
             keys,
             pops,
+            service: None,
             length: None,
             more: false,
             popping: false,
@@ -99,6 +103,17 @@ impl Queue {
             refused: None,
             due: None,
         }
+    }
+
+    /// How its requests are sorted; `others`: in queues that are no service's.
+    pub(crate) fn rules<'a>(&'a self, others: &'a Arc<[Rule]>) -> &'a Arc<[Rule]> {
+        self.service.as_ref().unwrap_or(others)
+    }
+
+    /// Another mapping counts from now on.
+    pub(crate) fn is_mapped_by(&mut self, mapping: &Mapping) {
+        let service = self.keys.queue.service();
+        self.service = service.map(|service| [mapping.service_rule(service)].into());
     }
 
     pub(crate) fn name(&self) -> &str {

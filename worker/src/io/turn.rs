@@ -115,7 +115,7 @@ pub(crate) fn plan(
             keys: queue.keys.clone(),
             take,
             parked,
-            rules: rules.clone(),
+            rules: queue.rules(rules).clone(),
             read_back,
             more: queue.more,
             serial,

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 
 use super::{
     cancel, claim, cycle, enqueue, events, frame, group, heartbeat, held, letters, pause, place,
-    plain, probe, promote, release, revive, seen, served, start, tick,
+    plain, probe, promote, release, revive, seen, served, start, state, tick,
 };
 use crate::store::error::StoreError;
 
@@ -36,6 +36,7 @@ pub const READERS: &[&str] = &[
     "release",
     "revive",
     "seen",
+    "state",
     "served",
     "start",
     "tick",
@@ -83,6 +84,7 @@ pub fn read(reader: &str, reply: &Json, asked: usize) -> Option<Result<Reading, 
         "release" => release::released(value).map(|released| one(Box::new(released))),
         "revive" => revive::revived(value, asked).map(|all| list(&all)),
         "seen" => seen::first(value).map(|first| one(Box::new(first))),
+        "state" => state::found(value).map(|found| one(Box::new(found))),
         "served" => served::served(value).map(|served| one(Box::new(served))),
         "start" => start::noted(value).map(|noted| one(Box::new(noted))),
         "tick" => tick::ticked(value).map(|ticked| one(Box::new(ticked))),

@@ -85,7 +85,7 @@ impl BlockingPop {
         let keys = self.keys.clone();
         // Where the order counts nothing leaves the queue but by the script: what lies in the inbox
         // of one worker would be overtaken by what another sorts.
-        let take = usize::from(keys.queue.is_service());
+        let take = usize::from(keys.queue.service().is_some());
         let lease = Cycle { rules, more, ..Cycle::take(&keys, take) };
         let mut losses = self.losses.clone();
         let reply = tokio::select! {
@@ -138,7 +138,7 @@ impl BlockingPop {
         let (script, call) = lease.call();
         let mut pipe = redis::pipe();
         pipe.ignore_errors().cmd("BLMOVE").arg(&self.keys.list);
-        match self.keys.queue.is_service() {
+        match self.keys.queue.service().is_some() {
             // It moves nothing, and waits nevertheless.
             true => pipe.arg(&self.keys.list).arg("LEFT").arg("LEFT"),
             false => pipe.arg(&self.keys.inbox).arg("LEFT").arg("RIGHT"),

@@ -76,7 +76,7 @@ async fn who_follows_sees_each_attempt_and_the_last_outcome() {
             }
             Update::Restarted { attempt } => format!("restarted {attempt}"),
             Update::Done(response) => format!("done {}", response.data.get()),
-            Update::Chunk(_) => unreachable!("it sends none"),
+            Update::Pending(_) | Update::Chunk(_) => unreachable!("it sends none"),
         });
     }
     let expected = [r#"1 "run 1""#, "restarted 2", r#"2 "run 2""#, "restarted 3", "done 3"];

@@ -41,6 +41,11 @@ async fn the_help_of_redcall_is_as_recorded() {
 }
 
 #[tokio::test]
+async fn the_help_of_redcall_service_is_as_recorded() {
+    golden("redcall", &["service", "--help"], "redcall-service").await;
+}
+
+#[tokio::test]
 async fn the_help_of_redcall_bench_is_as_recorded() {
     golden("redcall", &["bench", "--help"], "redcall-bench").await;
     golden("redcall", &["bench", "call", "--help"], "redcall-bench-call").await;

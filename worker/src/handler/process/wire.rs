@@ -128,7 +128,7 @@ pub(super) fn request(id: u64, request: &Request) -> Vec<u8> {
     let budget_ms = request.remaining().map(millis);
     let (attempt, headers) = (request.attempt(), request.headers());
     let job = Some(Job { id: request.id(), attempt, budget_ms, headers });
-    line(&Message { jsonrpc: "2.0", id: Some(id), method: request.name(), params, job })
+    line(&Message { jsonrpc: "2.0", id: Some(id), method: request.method(), params, job })
 }
 
 /// The request of number `id` is not wanted any more.

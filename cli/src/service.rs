@@ -1,0 +1,94 @@
+//! `redcall service NAME initialize | execute | terminate | state`.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use redcall_client::{Client, Code, Task};
+use redcall_common::name::{is_instance, is_plain};
+use redcall_common::report::Problem;
+
+use crate::call::{failed, read_json, unless_interrupted};
+use crate::{Failure, json};
+
+/// How long Redis is waited for, where no worker is asked.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// Which instance of which service, and what is asked of it.
+#[derive(Args)]
+pub(crate) struct Service {
+    /// The service, a [services.NAME] of its workers' settings
+    #[arg(value_parser = named)]
+    name: String,
+    /// The instance's key; without it the one that has none
+    #[arg(long, global = true, value_name = "KEY", default_value = "", hide_default_value = true,
+        value_parser = keyed)]
+    instance: String,
+    /// How long to care, such as 500ms, 30s, 10m
+    #[arg(long, global = true, value_name = "TIME", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+    #[command(subcommand)]
+    what: What,
+}
+
+/// What an instance is asked.
+#[derive(Subcommand)]
+enum What {
+    /// Make its first state; print the answer
+    Initialize(Given),
+    /// Do something with its state; print the answer
+    Execute(Given),
+    /// End it; print the answer
+    Terminate(Given),
+    /// Print its state, without asking a worker
+    State,
+}
+
+/// What its task gets.
+#[derive(Args)]
+struct Given {
+    /// The arguments as JSON; `-` reads them from stdin
+    #[arg(default_value = "null")]
+    args: String,
+}
+
+fn named(text: &str) -> Result<String, String> {
+    let wrong = || "a service's name has 1 to 64 of [A-Za-z0-9_.-]".to_owned();
+    is_plain(text).then(|| text.to_owned()).ok_or_else(wrong)
+}
+
+fn keyed(text: &str) -> Result<String, String> {
+    let wrong = || "an instance's key has up to 64 of [A-Za-z0-9_.@-]".to_owned();
+    is_instance(text).then(|| text.to_owned()).ok_or_else(wrong)
+}
+
+impl Service {
+    pub(crate) async fn run(self, client: &Client) -> Result<(), Failure> {
+        let (task, given) = match self.what {
+            What::Initialize(given) => (Task::Init, given),
+            What::Execute(given) => (Task::Execute, given),
+            What::Terminate(given) => (Task::Exit, given),
+            What::State => return self.state(client).await,
+        };
+        let args = read_json(&given.args)?;
+        let service = client.service(&self.name).instance(&self.instance);
+        let mut request = service.request(task, &args).map_err(failed)?;
+        if let Some(timeout) = self.timeout {
+            request = request.timeout(timeout);
+        }
+        let answer = async { request.wait().await.map_err(failed) };
+        println!("{}", unless_interrupted(answer).await?.data);
+        Ok(())
+    }
+
+    async fn state(&self, client: &Client) -> Result<(), Failure> {
+        let service = client.service(&self.name).instance(&self.instance);
+        let found = service.state(self.timeout.unwrap_or(WITHIN)).await.map_err(failed)?;
+        let Some(found) = found else {
+            let message = "the instance is not initialized, has ended, or was forgotten";
+            let json = json(Code::NotFound.as_str(), message);
+            return Err(Failure { problems: vec![Problem::new(message)], code: 1, json });
+        };
+        println!("{}", found.state);
+        Ok(())
+    }
+}

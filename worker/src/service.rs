@@ -1,0 +1,120 @@
+//! One request to an instance of a service: what its task gets, and what becomes of the state.
+//!
+//! Requests of one instance are leased one at a time, in their order (`cycle.lua` sorts them by
+//! their instance, as it does those of limited names). So the state is read after the lease and
+//! nobody else changes it; and if anybody did, the settlement is refused by the state's version,
+//! and the request is run again.
+
+use std::time::Duration;
+
+use redcall_common::error::{Code, WireError};
+use redcall_common::frame::FrameType;
+use redcall_common::name::is_instance;
+use redcall_common::service::{Order, Task, TaskData, TaskResult};
+use redcall_common::store::{Extra, InstanceState, StateChange};
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::handler::{Ending, HandlerError};
+use crate::job::Job;
+
+/// Most bytes of a state.
+pub(crate) const MAX_STATE: usize = 1 << 20;
+
+/// How a service's requests are run, beside the rules that all jobs have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ServiceRules {
+    /// How long a state is kept that nobody changes.
+    pub(crate) idle: Duration,
+}
+
+/// What a request asks of an instance, with the state that it found.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) task: Task,
+    /// What the task gets.
+    pub(crate) data: Box<RawValue>,
+    instance: String,
+    version: u64,
+    rules: ServiceRules,
+}
+
+/// The order that a request carries.
+pub(crate) fn order(data: &RawValue) -> Result<Order, WireError> {
+    let wrong = |message: String| WireError::new(Code::InvalidData, message);
+    let order: Order = serde_json::from_str(data.get()).map_err(|error| {
+        let example = r#"{"task": "init", "execute" or "exit", "args": …, "instance": "…"}"#;
+        wrong(format!("the data of a request to a service is {example}: {error}"))
+    })?;
+    if !is_instance(&order.instance) {
+        return Err(wrong("an instance's key is up to 64 of [A-Za-z0-9_.@-]".to_owned()));
+    }
+    Ok(order)
+}
+
+/// What the task gets, or why it does not run.
+pub(crate) fn run(
+    order: &Order,
+    found: Option<InstanceState>,
+    rules: ServiceRules,
+) -> Result<Run, WireError> {
+    let conflict = |message: &str| Err(WireError::new(Code::Conflict, message));
+    let (state, version) = match (order.task, found) {
+        (Task::Init, Some(_)) => return conflict("already initialized: terminate it first"),
+        (Task::Execute | Task::Exit, None) => {
+            return conflict("not initialized, or it has ended: initialize it first");
+        }
+        (Task::Init, None) => (RawValue::NULL.to_owned(), 0),
+        (_, Some(found)) => {
+            let unreadable = |_| WireError::new(Code::Internal, "its state is no JSON");
+            (RawValue::from_string(found.state).map_err(unreadable)?, found.version)
+        }
+    };
+    let data = TaskData { state: &state, args: &order.args, instance: &order.instance };
+    let unwritten = |_| WireError::new(Code::Internal, "its data cannot be put together");
+    let data = to_raw_value(&data).map_err(unwritten)?;
+    let instance = order.instance.clone();
+    Ok(Run { task: order.task, data, instance, version, rules })
+}
+
+impl Job {
+    /// Says that the task begins, if its caller wants to hear so. Once: a further run has said so
+    /// already.
+    pub(crate) async fn receipt(&self, order: &Order) {
+        if order.receipt && self.attempt() == 1 {
+            let data = to_raw_value(&serde_json::json!({ "task": order.task }));
+            // The answer does not depend on it.
+            let _ = self.push(FrameType::Pending, data.ok().as_deref()).await;
+        }
+    }
+}
+
+/// The answer in what a task ended with, and what becomes of the state with it. A task that failed
+/// changes nothing.
+pub(crate) fn ending(run: &Run, ending: Ending) -> (Ending, Option<Extra>) {
+    match ending.and_then(|data| change(run, &data)) {
+        Ok((answer, change)) => (Ok(answer), Some(Extra::State(change))),
+        Err(error) => (Err(error), None),
+    }
+}
+
+fn change(run: &Run, data: &RawValue) -> Result<(Box<RawValue>, StateChange), HandlerError> {
+    let result: TaskResult = serde_json::from_str(data.get()).map_err(|error| {
+        let example = r#"{"state": …, "answer": …}"#;
+        HandlerError::new(format!("a task of a service returns {example}: {error}"))
+    })?;
+    let task = run.task.as_str();
+    let state = match (run.task, result.state) {
+        (Task::Exit, _) => None,
+        (_, Some(state)) => Some(String::from(Box::<str>::from(state))),
+        (_, None) => {
+            return Err(HandlerError::new(format!("the task `{task}` returned no `state`")));
+        }
+    };
+    if let Some(size) = state.as_ref().map(String::len).filter(|size| *size > MAX_STATE) {
+        let message = format!("the state has {size} bytes, the limit is {MAX_STATE}");
+        return Err(HandlerError::with_code(Code::TooLarge, message));
+    }
+    let answer = result.answer.unwrap_or_else(|| RawValue::NULL.to_owned());
+    let (instance, version, keep) = (run.instance.clone(), run.version, run.rules.idle);
+    Ok((answer, StateChange { instance, version, state, keep }))
+}
