@@ -135,9 +135,8 @@ impl Client {
         let inspector = Inspector::new(&connector, keys.clone());
         let (pending, withdrawn) = Pending::new();
         let (wanted, orders) = mpsc::unbounded_channel();
-        let (heard, reread) = (pending.clone(), wanted.clone());
         let monitors = Arc::<Monitors>::default();
-        let news = monitors.clone();
+        let (heard, reread, news) = (pending.clone(), wanted.clone(), monitors.clone());
         let sink = move |channel: &[u8], payload: &[u8]| match Keys::is_status(channel) {
             true => news.heard(channel),
             false => replies::announced(payload, &heard, &reread),
@@ -253,6 +252,12 @@ impl Client {
     pub fn inspect(&self) -> &Inspector {
         &self.inner.inspector
     }
+}
+
+/// For how long the status of each job is kept where its mapping says so.
+fn status_ttls(settings: &Settings) -> HashMap<String, Duration> {
+    let jobs = settings.jobs.iter();
+    jobs.filter_map(|(name, job)| Some((name.clone(), job.status?))).collect()
 }
 
 impl Inner {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use redcall_client::{Client, Code, JobStatus, SettlementToken, Ticket, WireError};
+use redcall_client::{Client, Code, JobStatus, SettlementToken, Task, Ticket, WireError};
 use redcall_common::settings::{HandlerSettings, JobSettings, OnWorkerLoss};
 use redcall_testkit::eventually;
-use redcall_tests::Bench;
+use redcall_tests::{Bench, counter, counter_service};
 use redcall_worker::{Request, State, Worker};
 use redis::AsyncCommands;
 use serde_json::{Value, json};
@@ -217,4 +217,20 @@ async fn what_is_answered_later_is_processing_until_then() {
     tokens.recv().await.unwrap();
     gone.cancel().await.unwrap();
     assert_eq!(end(&gone).await, (Code::Cancelled, true));
+}
+
+#[tokio::test]
+async fn a_task_of_a_service_ends_with_its_state() {
+    let mut bench = Bench::new().await;
+    bench.settings.services.insert("counter".to_owned(), counter_service());
+    let _worker = bench.worker_with(counter).await;
+    let client = bench.client().await;
+    client.service("counter").initialize(&1).await.unwrap();
+    let request = client.service("counter").request(Task::Execute, &json!({ "by": 2 })).unwrap();
+    let request = request.monitored(KEPT);
+    let response = request.wait().await.unwrap();
+    let states = client.status_history(&response.response_key).await.unwrap();
+    assert_eq!(said(&states), [(Pending, 0), (Processing, 1), (Success, 1)]);
+    let state = client.service("counter").state(SOON).await.unwrap().unwrap();
+    assert!(state.state.get().contains('3'), "{state:?}");
 }
