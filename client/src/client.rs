@@ -254,12 +254,6 @@ impl Client {
     }
 }
 
-/// For how long the status of each job is kept where its mapping says so.
-fn status_ttls(settings: &Settings) -> HashMap<String, Duration> {
-    let jobs = settings.jobs.iter();
-    jobs.filter_map(|(name, job)| Some((name.clone(), job.status?))).collect()
-}
-
 impl Inner {
     /// The queue that `name` goes to when its request names none.
     pub(crate) fn queue_of(&self, name: &str) -> &str {

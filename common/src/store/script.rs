@@ -11,6 +11,7 @@ use redis::{Cmd, ErrorKind, ServerErrorKind, Value};
 use super::error::StoreError;
 
 /// One script, with the shared prelude in front.
+#[derive(Debug)]
 pub(super) struct Script {
     name: &'static str,
     inner: redis::Script,

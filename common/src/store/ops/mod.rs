@@ -1,6 +1,7 @@
 //! The typed calls, one file per script of `lua/`: arguments in, result codes out.
 
 pub mod benching;
+mod blocking;
 mod cancel;
 mod channel;
 mod claim;
@@ -36,6 +37,7 @@ mod tick;
 mod trim;
 mod watch;
 
+pub use blocking::Unblocker;
 pub use cancel::{Cancellation, Withdrawn};
 pub use claim::{Claim, Claimed};
 pub use cycle::{Cycle, CycleReply, Leased, Mark, Record, Rule, Settled, WorkerKeys};
@@ -46,7 +48,7 @@ pub use group::{Member, Share};
 pub use heartbeat::{Beat, Heartbeat};
 pub use outcome::{EndedCall, Extra, Outcome, Settlement, StateChange};
 pub use place::{Idempotency, Monitored, Placed, Placement};
-pub use pop::{BlockingPop, Unblocker};
+pub use pop::BlockingPop;
 pub use promote::Promoted;
 pub use release::Released;
 pub use settle::{EndedLater, ForLater, Pending, SettledLater};

@@ -5,60 +5,38 @@
 //! so that what a blocked pop takes passes the same checks as what a busy worker takes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value};
-use tokio::sync::watch;
-use tokio::time::timeout;
 
+use super::blocking::{Blocking, Unblocker, Use};
 use super::cycle::{Cycle, CycleReply, Rule, WorkerKeys, first_reply, reply};
-use crate::store::connection::{Connector, Peer, hedged};
+use crate::store::connection::Connector;
 use crate::store::error::StoreError;
-use crate::store::link::Link;
 use crate::store::script::{self, CYCLE, PLAIN};
 
-/// How much later than the blocking command's own time the connection counts as dead. A server
-/// may answer seconds late (go-redis issue 647).
-pub(super) const GRACE: Duration = Duration::from_secs(3);
-/// How long connecting may take, above the connect timeout's default of 5 s.
-pub(super) const OPEN_WITHIN: Duration = Duration::from_secs(8);
+/// What a pop leases must not come to a worker that has given up its connection.
+const USE: Use = Use { scripts: &[&PLAIN, &CYCLE], cuts: true };
 
 /// One queue's own blocking connection.
 #[derive(Debug)]
 pub struct BlockingPop {
-    connector: Connector,
     keys: Arc<WorkerKeys>,
-    conn: Option<(MultiplexedConnection, Peer)>,
-    unblocker: Unblocker,
-    /// Of other connections, since this one was made.
-    losses: watch::Receiver<u64>,
-}
-
-/// Names a [`BlockingPop`]'s connection, to end its pop from elsewhere: [`Link::unblock`].
-#[derive(Debug, Clone, Default)]
-pub struct Unblocker(Arc<AtomicI64>);
-
-impl Unblocker {
-    /// The connection that it names from now on.
-    pub(super) fn set(&self, id: i64) {
-        self.0.store(id, Ordering::Release);
-    }
+    blocking: Blocking,
 }
 
 impl BlockingPop {
     /// Connects at the first use.
     #[must_use]
     pub fn new(connector: Connector, keys: Arc<WorkerKeys>) -> Self {
-        let losses = connector.losses();
-        Self { connector, keys, conn: None, unblocker: Unblocker::default(), losses }
+        Self { keys, blocking: Blocking::new(connector, USE) }
     }
 
-    /// What [`Link::unblock`] takes to end a pop of this connection.
+    /// What [`crate::store::Link::unblock`] takes to end a pop of this connection.
     #[must_use]
     pub fn unblocker(&self) -> Unblocker {
-        self.unblocker.clone()
+        self.blocking.unblocker()
     }
 
     /// Waits up to `block` for a request and leases it. The reply's `leased` is empty when none
@@ -78,26 +56,12 @@ impl BlockingPop {
         rules: &[Rule],
         more: bool,
     ) -> Result<CycleReply, StoreError> {
-        if self.conn.is_none() || self.losses.has_changed().unwrap_or(true) {
-            self.renew().await?;
-        }
-        let Some((mut conn, peer)) = self.conn.take() else { return Err(self.silent()) };
+        let (mut conn, peer) = self.blocking.take().await?;
         let keys = self.keys.clone();
-        // Where the order counts nothing leaves the queue but by the script: what lies in the inbox
-        // of one worker would be overtaken by what another sorts.
-        let take = usize::from(keys.queue.service().is_some());
-        let lease = Cycle { rules, more, ..Cycle::take(&keys, take) };
-        let mut losses = self.losses.clone();
-        let reply = tokio::select! {
-            reply = timeout(block + GRACE, self.pop(&mut conn, block, &lease)) => {
-                reply.map_err(|_| self.silent())??
-            }
-            // Nobody will write there any more.
-            () = self.connector.moved(&peer) => return Err(self.silent()),
-            // A connection that blocks cannot be asked whether it stands.
-            _ = losses.changed() => return Err(self.silent()),
-        };
-        self.conn = Some((conn, peer));
+        let lease = Cycle { rules, more, ..Cycle::take(&keys, 0) };
+        let popping = self.pop(&mut conn, block, &lease);
+        let reply = self.blocking.wait(&peer, block, popping).await?;
+        self.blocking.put_back((conn, peer));
         Ok(reply)
     }
 
@@ -108,25 +72,7 @@ impl BlockingPop {
     ///
     /// When Redis cannot be reached or refuses.
     pub async fn renew(&mut self) -> Result<(), StoreError> {
-        self.conn = None;
-        self.losses.mark_unchanged();
-        // Bounded here: this connection has no response timeout.
-        let opening = hedged(|| self.open(), self.connector.connect_timeout());
-        self.conn = Some(timeout(OPEN_WITHIN, opening).await.map_err(|_| self.silent())??);
-        Ok(())
-    }
-
-    async fn open(&self) -> Result<(MultiplexedConnection, Peer), StoreError> {
-        let (mut conn, peer) = self.connector.open_blocking().await?;
-        let last = self.unblocker.0.load(Ordering::Acquire);
-        if last != 0 {
-            self.connector.cut(&mut conn, last).await?;
-        }
-        PLAIN.load(&mut conn).await?;
-        CYCLE.load(&mut conn).await?;
-        let id: i64 = redis::cmd("CLIENT").arg("ID").query_async(&mut conn).await?;
-        self.unblocker.0.store(id, Ordering::Release);
-        Ok((conn, peer))
+        self.blocking.renew().await
     }
 
     async fn pop(
@@ -162,37 +108,5 @@ impl BlockingPop {
             Err(error) if leased.leased.is_empty() => Err(error.into()),
             _ => Ok(leased),
         }
-    }
-
-    fn silent(&self) -> StoreError {
-        self.connector.unreachable(None)
-    }
-}
-
-impl Link {
-    /// Closes the connection that `unblocker` names: what it has sent and Redis has not yet
-    /// carried out is not carried out.
-    ///
-    /// # Errors
-    ///
-    /// When Redis cannot be reached within `within` or refuses.
-    pub async fn cut(&self, unblocker: &Unblocker, within: Duration) -> Result<(), StoreError> {
-        let id = unblocker.0.load(Ordering::Acquire);
-        if id == 0 {
-            return Ok(()); // it has never been open
-        }
-        let (mut conn, generation) = self.connection(within).await?;
-        self.note(generation, self.connector().cut(&mut conn, id).await)
-    }
-
-    /// Ends the pop that `unblocker` names as if its time were over, if it blocks.
-    ///
-    /// # Errors
-    ///
-    /// When Redis cannot be reached within `within` or refuses.
-    pub async fn unblock(&self, unblocker: &Unblocker, within: Duration) -> Result<(), StoreError> {
-        let id = unblocker.0.load(Ordering::Acquire);
-        let call = redis::cmd("CLIENT").arg("UNBLOCK").arg(id).to_owned();
-        self.with(within, async |conn| call.exec_async(conn).await).await
     }
 }

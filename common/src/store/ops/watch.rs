@@ -5,51 +5,48 @@
 
 use std::time::Duration;
 
+use futures_util::TryFutureExt as _;
 use redis::Value;
-use redis::aio::MultiplexedConnection;
-use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::blocking::{Blocking, Unblocker, Use};
 use super::events::{Look, look_over};
-use super::pop::{GRACE, OPEN_WITHIN, Unblocker};
 use crate::event::EventId;
-use crate::store::connection::{Connector, Peer, hedged};
+use crate::store::connection::Connector;
 use crate::store::error::StoreError;
 use crate::store::script::EVENTS;
 
 /// A connection that waits for events. Connects at the first use.
 #[derive(Debug)]
 pub struct EventWatch {
-    connector: Connector,
-    conn: Option<(MultiplexedConnection, Peer)>,
-    unblocker: Unblocker,
-    /// Of other connections, since this one was made.
-    losses: watch::Receiver<u64>,
+    blocking: Blocking,
 }
+
+/// Reading twice harms nobody.
+const USE: Use = Use { scripts: &[&EVENTS], cuts: false };
 
 impl EventWatch {
     /// Connects at the first use.
     #[must_use]
     pub fn new(connector: Connector) -> Self {
-        let losses = connector.losses();
-        Self { connector, conn: None, unblocker: Unblocker::default(), losses }
+        Self { blocking: Blocking::new(connector, USE) }
     }
 
     /// What [`crate::store::Link::unblock`] takes to end a wait.
     #[must_use]
     pub fn unblocker(&self) -> Unblocker {
-        self.unblocker.clone()
+        self.blocking.unblocker()
     }
 
     /// Whether the next call goes over the same connection as the last one.
     #[must_use]
     pub fn stands(&self) -> bool {
-        self.conn.is_some() && !self.is_lost()
+        self.blocking.stands()
     }
 
     /// Closes the connection; the next call opens another.
     pub fn close(&mut self) {
-        self.conn = None;
+        self.blocking.close();
     }
 
     /// Looks at the stream `key` beyond `from`. Dropping the future closes the connection.
@@ -63,13 +60,13 @@ impl EventWatch {
         from: EventId,
         most: usize,
     ) -> Result<Look, StoreError> {
-        let (mut conn, peer) = self.take().await?;
-        let within = self.connector.response_timeout();
+        let (mut conn, peer) = self.blocking.take().await?;
+        let within = self.blocking.connector().response_timeout();
         let looked = timeout(within, look_over(&mut conn, key, from, most)).await;
-        let looked = looked.map_err(|_| self.connector.unreachable(None))?;
+        let looked = looked.map_err(|_| self.blocking.silent())?;
         // After a refusal the connection is as good as before.
         if !matches!(looked, Err(ref error) if error.is_transient()) {
-            self.conn = Some((conn, peer));
+            self.blocking.put_back((conn, peer));
         }
         looked
     }
@@ -85,7 +82,7 @@ impl EventWatch {
         streams: &[(String, EventId)],
         block: Duration,
     ) -> Result<Vec<String>, StoreError> {
-        let (mut conn, peer) = self.take().await?;
+        let (mut conn, peer) = self.blocking.take().await?;
         let mut call = redis::cmd("XREAD");
         call.arg("COUNT").arg(1).arg("BLOCK").arg(block.as_millis().max(1) as u64).arg("STREAMS");
         for (key, _) in streams {
@@ -94,43 +91,10 @@ impl EventWatch {
         for (_, from) in streams {
             call.arg(from.to_string());
         }
-        let mut losses = self.losses.clone();
         let reading = call.query_async::<Option<Vec<(String, Value)>>>(&mut conn);
-        let found = tokio::select! {
-            found = timeout(block + GRACE, reading) => {
-                found.map_err(|_| self.connector.unreachable(None))??
-            }
-            () = self.connector.moved(&peer) => return Err(self.connector.unreachable(None)),
-            // A connection that blocks cannot be asked whether it stands.
-            _ = losses.changed() => return Err(self.connector.unreachable(None)),
-        };
-        self.conn = Some((conn, peer));
+        let reading = reading.map_err(StoreError::from);
+        let found = self.blocking.wait(&peer, block, reading).await?;
+        self.blocking.put_back((conn, peer));
         Ok(found.unwrap_or_default().into_iter().map(|(key, _)| key).collect())
-    }
-
-    /// Whether another connection was lost since this one was made: it may be, too.
-    fn is_lost(&self) -> bool {
-        self.losses.has_changed().unwrap_or(true)
-    }
-
-    /// The connection, taken out: who is dropped while using it leaves none behind.
-    async fn take(&mut self) -> Result<(MultiplexedConnection, Peer), StoreError> {
-        let is_lost = self.is_lost();
-        if let Some(conn) = self.conn.take().filter(|_| !is_lost) {
-            return Ok(conn);
-        }
-        self.losses.mark_unchanged();
-        // Bounded here: this connection has no response timeout.
-        let opening = hedged(|| self.open(), self.connector.connect_timeout());
-        let opened = timeout(OPEN_WITHIN, opening).await;
-        opened.map_err(|_| self.connector.unreachable(None))?
-    }
-
-    async fn open(&self) -> Result<(MultiplexedConnection, Peer), StoreError> {
-        let (mut conn, peer) = self.connector.open_blocking().await?;
-        EVENTS.load(&mut conn).await?;
-        let id: i64 = redis::cmd("CLIENT").arg("ID").query_async(&mut conn).await?;
-        self.unblocker.set(id);
-        Ok((conn, peer))
     }
 }
