@@ -46,7 +46,7 @@ async fn a_worker_whose_fetch_reply_was_lost_under_load_starts_all_of_it_once() 
 async fn a_worker_whose_settle_reply_was_lost_learns_that_it_had_settled() {
     let mut stage = Stage::new().await;
     let worker = stage.cut_off().await;
-    let lost = stage.proxy.lose_reply(|exchange| exchange.asks("\"type\":\"result\""));
+    let lost = stage.proxy.lose_reply(|exchange| exchange.asks("\"type\":\"result\",\"seq\""));
     let ticket = stage.submit("responds", None).await;
     let watch = stage.watch(&ticket).await;
     lost.await;

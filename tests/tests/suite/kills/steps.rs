@@ -49,7 +49,7 @@ async fn killed_after_the_handler_before_the_settlement() {
 async fn killed_after_the_settlement_before_its_reply_is_read() {
     let mut stage = Stage::new().await;
     let doomed = stage.cut_off().await;
-    let settled = stage.proxy.hold_reply(|exchange| exchange.asks("\"type\":\"result\""));
+    let settled = stage.proxy.hold_reply(|exchange| exchange.asks("\"type\":\"result\",\"seq\""));
     let ticket = stage.submit("job", None).await;
     let watch = stage.watch(&ticket).await;
     let held = settled.await;

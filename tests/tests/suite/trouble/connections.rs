@@ -296,7 +296,7 @@ impl Distant {
 async fn a_turn_that_arrives_late_leases_nothing() {
     let distant = Distant::new().await;
     // What settles has slots to fill again.
-    let held = distant.proxy.hold_request(|request| request.asks("\"type\":\"result\""));
+    let held = distant.proxy.hold_request(|request| request.asks("\"type\":\"result\",\"seq\""));
     let calls: Vec<_> = (0..10).map(|_| distant.call()).collect();
     let late = held.await;
     for call in calls {
