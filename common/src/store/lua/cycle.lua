@@ -14,8 +14,8 @@
 --   requests of a burst, how many this worker has room for (-1: any); S times: op, id, key index of
 --   the response list (0: none), frame, ttl (ms), key index of the channel (0: none), note (error
 --   code, job name, delay in ms, or attempt), reason, run (JSON, empty: none), key index of the
---   idem record (0: none), its ttl (ms; 0: forget it), count X of extras; then X times: kind, key
---   index, text, more
+--   idem record (0: none), its ttl (ms; 0: forget it); and for an op with `+X` behind it X
+--   times: kind of the extra, key index, text, more
 --   ops: answer (push the frame), done (nobody asked), bury (to the dead letters; and push the
 --   frame if there is a key), back (to the head of the queue), rerun (the same, and it counts as
 --   a run; as a crash as well, if that run is given), retry (to the schedule; and push the frame
@@ -148,11 +148,18 @@ local function put_off(id, raw, at)
   redis.call('HSET', KEYS[4], id, holder(LATER))
 end
 
-local function settle(at)
-  local op, id, key, frame = ARGV[at], ARGV[at + 1], KEYS[tonumber(ARGV[at + 2])], ARGV[at + 3]
+-- The op of an outcome, and where its extras begin and end: most have none, and pay for none.
+local function op_of(at)
+  local op, first = ARGV[at], at + 11
+  local plus = string.find(op, '+', 1, true)
+  if not plus then return op, first, first - 1 end
+  return string.sub(op, 1, plus - 1), first, first - 1 + 4 * tonumber(string.sub(op, plus + 1))
+end
+
+local function settle(at, op, first, last)
+  local id, key, frame = ARGV[at + 1], KEYS[tonumber(ARGV[at + 2])], ARGV[at + 3]
   local ttl, channel = ARGV[at + 4], KEYS[tonumber(ARGV[at + 5])]
   local note, reason, run = ARGV[at + 6], ARGV[at + 7], ARGV[at + 8]
-  local first, last = at + 12, at + 11 + 4 * tonumber(ARGV[at + 11])
   local stale = is_stale(first, last)
   if stale then op = 'back' end
   local raw = false
@@ -205,8 +212,9 @@ local results = said_before(KEYS[9])
 if not results then
   local said, at = {}, 12 + 2 * parked_count + 6 * limit_count
   for i = 1, outcome_count do
-    said[i] = settle(at)
-    at = at + 12 + 4 * tonumber(ARGV[at + 11])
+    local op, first, last = op_of(at)
+    said[i] = settle(at, op, first, last)
+    at = last + 1
   end
   results = table.concat(said)
   if outcome_count > 0 then

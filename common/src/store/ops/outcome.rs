@@ -224,9 +224,13 @@ impl<'a> Row<'a> {
     }
 
     pub(super) fn add_to(&self, call: &mut Cmd) {
-        call.arg(self.op).arg(self.id).arg(self.key).arg(self.frame).arg(self.ttl_ms);
+        match self.extras.len() {
+            0 => call.arg(self.op),
+            some => call.arg(format!("{}+{some}", self.op)),
+        };
+        call.arg(self.id).arg(self.key).arg(self.frame).arg(self.ttl_ms);
         call.arg(self.channel).arg(&*self.note).arg(&*self.reason).arg(&*self.run);
-        call.arg(self.record).arg(self.keep_ms).arg(self.extras.len());
+        call.arg(self.record).arg(self.keep_ms);
         for (kind, key, text, more) in &self.extras {
             call.arg(*kind).arg(*key).arg(&**text).arg(more);
         }
