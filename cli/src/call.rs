@@ -93,9 +93,9 @@ fn split_offset(text: &str) -> Option<(&str, bool, Duration)> {
 
 impl Call {
     pub(crate) async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
-        if self.wait {
+        if self.waits() {
             println!("{}", self.answer(client).await?);
-        } else if self.stream {
+        } else if self.streams() {
             self.print_stream(client).await?;
         } else {
             self.send(client, as_json).await?;
@@ -152,6 +152,16 @@ impl Call {
     /// The job's name.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether its answer is waited for.
+    pub(crate) fn waits(&self) -> bool {
+        self.wait
+    }
+
+    /// Whether all that comes is printed.
+    pub(crate) fn streams(&self) -> bool {
+        self.stream
     }
 
     /// Sets the timeout, if it has none.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Arg, CommandFactory as _, Parser, Subcommand};
 use redcall_client::Code;
 use redcall_common::report::Problem;
 use serde_json::value::RawValue;
@@ -17,7 +17,7 @@ use crate::service::Service;
 use crate::status::{Monitor, Status};
 use crate::{Failure, json};
 
-/// One line.
+/// What can be typed on a line
 #[derive(Parser)]
 #[command(multicall = true, after_help = NOTES)]
 struct Line {
@@ -36,10 +36,13 @@ pub(super) enum Verb {
     /// Queue a job and let it go
     Call(Call),
     /// Call a job and print its answer
+    #[command(mut_arg("wait", hide), mut_arg("stream", hide))]
     Wait(Call),
     /// Call a job and print progress as it comes
+    #[command(mut_arg("wait", hide), mut_arg("stream", hide))]
     Stream(Call),
     /// Send a command under the next nonce; what becomes of it is printed when it comes
+    #[command(mut_arg("wait", hide), mut_arg("stream", hide))]
     Command(Call),
     /// Ask an instance of a service, or print its state: service NAME execute DATA @INSTANCE
     Service(Service),
@@ -74,6 +77,11 @@ pub(super) enum Verb {
     /// End
     #[command(alias = "exit")]
     Quit,
+}
+
+/// The verb says it already.
+fn hide(option: Arg) -> Arg {
+    option.hide(true)
 }
 
 /// What `timeout` sets.
@@ -277,6 +285,7 @@ mod tests {
     fn the_options_of_a_verb_are_known() {
         assert!(options("service").contains(&"--instance".to_owned()));
         assert!(options("wait").contains(&"--queue".to_owned()));
+        assert!(!options("wait").contains(&"--stream".to_owned()));
         assert!(options("none").is_empty());
     }
 

@@ -33,6 +33,8 @@ pub(super) struct Session {
     printer: Printer,
     /// What becomes of commands; each says whether its end was good.
     commands: JoinSet<bool>,
+    /// Whether every command that has ended has ended well.
+    well: bool,
     /// Who prints events.
     tails: JoinSet<()>,
     followed: HashMap<String, AbortHandle>,
@@ -55,6 +57,7 @@ impl Session {
             asked: Instant::now(),
             printer,
             commands: JoinSet::new(),
+            well: true,
             tails: JoinSet::new(),
             followed: HashMap::new(),
         }
@@ -74,6 +77,7 @@ impl Session {
     pub(super) async fn carry_out(&mut self, line: &str) -> Result<Then, Failure> {
         // What has ended is let go.
         while self.tails.try_join_next().is_some() {}
+        self.collect();
         let verb = match parse(line)? {
             Said::Nothing => return Ok(Then::GoOn),
             Said::Help(text) if self.as_json => {
@@ -89,12 +93,16 @@ impl Session {
         let client = &self.client.clone();
         let (as_json, within) = (self.as_json, self.timeout);
         match verb {
-            Verb::Call(call) => {
+            // Written as outside.
+            Verb::Call(call) | Verb::Wait(call) if call.streams() => {
+                call.within(within).print_stream(client).await?;
+            }
+            Verb::Call(call) if !call.waits() => {
                 let sent = call.within(within).send(client, as_json);
                 let id = unless_interrupted(sent, "interrupted: it may be queued").await?;
                 self.names.id(&id);
             }
-            Verb::Wait(call) => {
+            Verb::Call(call) | Verb::Wait(call) => {
                 let data = call.within(within).answer(client).await?;
                 print::answer("result", &data, as_json);
             }
@@ -204,19 +212,25 @@ impl Session {
         }
     }
 
+    /// Takes note of the commands that have ended.
+    fn collect(&mut self) {
+        while let Some(end) = self.commands.try_join_next() {
+            self.well &= end.unwrap_or(false);
+        }
+    }
+
     /// Waits for the end of every command; whether all ends were good.
     pub(super) async fn finish(&mut self) -> bool {
-        let mut well = true;
         while let Some(end) = self.commands.join_next().await {
-            well &= end.unwrap_or(false);
+            self.well &= end.unwrap_or(false);
         }
-        well
+        self.well
     }
 
     /// Cancels the commands that have not ended, and says how many. When it returns, the client
     /// knows of it: its flush has Redis hear of it before the program ends.
     pub(super) async fn leave(&mut self) {
-        while self.commands.try_join_next().is_some() {}
+        self.collect();
         let left = self.commands.len();
         if left > 0 {
             self.say(&json!({ "cancelled": left }), &format!("commands cancelled: {left}"));

@@ -135,7 +135,7 @@ async fn a_script_prints_the_answer_of_each_line() {
     let lines = [
         "# a comment",
         "",
-        r#"wait add {"a": 1, "b": 2}"#,
+        r#"call add {"a": 1, "b": 2} --wait"#,
         "stream echo [1, 2]",
         "wait echo -5",
         r#"call echo "two words" --queue low"#,
