@@ -1,9 +1,9 @@
 //! Where lines come from: the line editor or stdin, each on a thread of its own; and the history's
 //! file.
 
-use std::fs::{DirBuilder, OpenOptions, Permissions};
+use std::fs::{DirBuilder, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 
 use redcall_common::report::Problem;
@@ -108,8 +108,8 @@ fn prepare() -> Option<PathBuf> {
     let file = folder.join("console-history");
     let making = || -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-        let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(&file)?;
-        opened.set_permissions(Permissions::from_mode(0o600))
+        // Whether it can be written; the editor takes the rights of others away at each line.
+        OpenOptions::new().append(true).create(true).mode(0o600).open(&file).map(drop)
     };
     match making() {
         Ok(()) => Some(file),

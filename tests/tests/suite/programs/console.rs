@@ -307,7 +307,7 @@ async fn an_interrupted_script_cancels_what_it_waits_for_and_ends() {
     let desk = Desk::new().await;
     let mut conn = desk.bench.redis.connection().await;
     for line in [r#"wait sleep {"ms": 60000}"#, r#"command sleep {"ms": 60000}"#] {
-        let mut console = Typed::start(&[], &desk.env);
+        let mut console = Typed::start(&["--json"], &desk.env);
         console.types(line).await;
         console.types("wait echo 1").await;
         eventually("it to run", async || {
@@ -316,6 +316,10 @@ async fn an_interrupted_script_cancels_what_it_waits_for_and_ends() {
         .await;
         console.interrupt();
         assert_eq!(console.code().await, 130, "{line}");
+        let first = console.lines.next_line().await.unwrap();
+        // Where it was waited for, nothing was carried out after it; what ends the program is said
+        // on stderr.
+        assert_eq!(first.is_none(), line.starts_with("wait"), "{first:?}");
         eventually("it to be cancelled", async || {
             (conn.hlen::<_, usize>(LIVE).await.unwrap() == 0).then_some(())
         })

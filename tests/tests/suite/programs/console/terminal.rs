@@ -1,6 +1,6 @@
 //! The same at a terminal: a pseudo-terminal, into which the test types.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -171,15 +171,19 @@ async fn ctrl_c_cancels_what_is_waited_for_and_the_console_goes_on() {
 async fn what_was_typed_is_there_in_the_next_session_for_its_owner_alone() {
     let desk = Desk::new().await;
     let states = tempfile::tempdir().unwrap();
+    let folder = states.path().join("redcall");
+    let file = folder.join("console-history");
     let mut terminal = Terminal::start(&desk, states.path(), &[]);
+    terminal.at_prompt("timeout 10s\r").await;
+    terminal.shows("timeout 10s\r\n").await;
+    // Somebody has opened it to others.
+    std::fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
     terminal.at_prompt("timeout 90s\r").await;
     terminal.shows("timeout 1m 30s").await;
     terminal.at_prompt(" wait echo \"a secret\"\r").await;
     terminal.shows("\n\"a secret\"").await;
     // However it ends.
     drop(terminal);
-    let folder = states.path().join("redcall");
-    let file = folder.join("console-history");
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&folder), mode(&file)), (0o700, 0o600));
     assert!(!std::fs::read_to_string(&file).unwrap().contains("secret"));
