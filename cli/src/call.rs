@@ -18,7 +18,7 @@ pub(crate) struct Call {
     /// The job's name
     name: String,
     /// Its data as JSON; `-` reads it from stdin
-    #[arg(default_value = "null")]
+    #[arg(default_value = "null", allow_negative_numbers = true)]
     data: String,
     /// Wait for the answer and print it as JSON
     #[arg(long)]
@@ -60,6 +60,9 @@ pub(crate) struct Call {
     read: Option<Box<RawValue>>,
 }
 
+/// The header by which the sender of a command knows its end.
+const NONCE: &str = "nonce";
+
 fn header(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
     let (name, value) = pair.ok_or("a header is written NAME=VALUE")?;
@@ -89,31 +92,82 @@ fn split_offset(text: &str) -> Option<(&str, bool, Duration)> {
 }
 
 impl Call {
-    pub(crate) async fn run(mut self, client: &Client, as_json: bool) -> Result<(), Failure> {
-        let request = self.request(client)?;
-        if self.wait {
-            let answer = async { request.wait().await.map_err(failed) };
-            println!("{}", unless_interrupted(answer).await?.data);
-        } else if self.stream {
-            let printing = async { print_all(request.stream().await.map_err(failed)?).await };
-            unless_interrupted(printing).await?;
+    pub(crate) async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
+        if self.waits() {
+            println!("{}", self.answer(client).await?);
+        } else if self.streams() {
+            self.print_stream(client).await?;
         } else {
-            let receipt = request.send().await.map_err(failed)?;
-            let Receipt { id, queue, durability, attached } = receipt;
-            if as_json {
-                let json = serde_json::json!({
-                    "id": id, "queue": queue, "attached": attached,
-                    "durability": durability.as_str(),
-                });
-                println!("{json}");
-            } else {
-                println!("{} {id} on {queue}", if attached { "joined" } else { "queued" });
-                if Some(durability) < self.durability {
-                    eprintln!("only {durability} was reached in time; it is queued all the same");
-                }
-            }
+            self.send(client, as_json).await?;
         }
         Ok(())
+    }
+
+    /// Waits for the answer.
+    pub(crate) async fn answer(mut self, client: &Client) -> Result<Box<RawValue>, Failure> {
+        let request = self.request(client)?;
+        let answer = async { request.wait().await.map_err(failed) };
+        Ok(unless_interrupted(answer).await?.data)
+    }
+
+    /// Prints what comes until the answer has come.
+    pub(crate) async fn print_stream(mut self, client: &Client) -> Result<(), Failure> {
+        let request = self.request(client)?;
+        let printing = async { print_all(request.stream().await.map_err(failed)?).await };
+        unless_interrupted(printing).await
+    }
+
+    /// Lets it go, and prints the receipt; the request's id.
+    pub(crate) async fn send(mut self, client: &Client, as_json: bool) -> Result<String, Failure> {
+        let receipt = self.request(client)?.send().await.map_err(failed)?;
+        let Receipt { id, queue, durability, attached } = receipt;
+        if as_json {
+            let json = serde_json::json!({
+                "id": id, "queue": queue, "attached": attached,
+                "durability": durability.as_str(),
+            });
+            println!("{json}");
+        } else {
+            println!("{} {id} on {queue}", if attached { "joined" } else { "queued" });
+            if Some(durability) < self.durability {
+                eprintln!("only {durability} was reached in time; it is queued all the same");
+            }
+        }
+        Ok(id)
+    }
+
+    /// Sends it as the command of this `nonce`; what comes of it.
+    pub(crate) async fn command(
+        mut self,
+        client: &Client,
+        nonce: u64,
+    ) -> Result<FrameStream, Failure> {
+        self.header.retain(|(name, _)| name != NONCE);
+        self.header.push((NONCE.to_owned(), nonce.to_string()));
+        let request = self.request(client)?;
+        let sent = async { request.stream().await.map_err(failed) };
+        unless_interrupted(sent).await
+    }
+
+    /// The job's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether its answer is waited for.
+    pub(crate) fn waits(&self) -> bool {
+        self.wait
+    }
+
+    /// Whether all that comes is printed.
+    pub(crate) fn streams(&self) -> bool {
+        self.stream
+    }
+
+    /// Sets the timeout, if it has none.
+    pub(crate) fn within(mut self, timeout: Option<Duration>) -> Self {
+        self.timeout = self.timeout.or(timeout);
+        self
     }
 
     fn request(&mut self, client: &Client) -> Result<Request, Failure> {
@@ -179,11 +233,14 @@ pub(crate) async fn until_interrupted<T>(
 ) -> Result<T, Failure> {
     tokio::select! {
         done = waiting => done,
-        Ok(()) = tokio::signal::ctrl_c() => {
-            let json = json(Code::Cancelled.as_str(), message);
-            Err(Failure { problems: vec![Problem::new(message)], code: 130, json })
-        }
+        Ok(()) = tokio::signal::ctrl_c() => Err(interrupted(message)),
     }
+}
+
+/// What was waited for was interrupted.
+pub(crate) fn interrupted(message: &str) -> Failure {
+    let json = json(Code::Cancelled.as_str(), message);
+    Failure { problems: vec![Problem::new(message)], code: 130, json }
 }
 
 pub(crate) fn usage(error: &dyn std::error::Error) -> Failure {

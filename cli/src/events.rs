@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
-use redcall_client::{Client, Event, EventError, Followed, Kind, StoreError};
+use redcall_client::{Client, Event, EventError, EventStream, Followed, Kind, StoreError};
 use redcall_common::event::topic;
 use redcall_common::report::Problem;
 use serde_json::value::RawValue;
@@ -47,11 +47,11 @@ pub(crate) struct Publish {
     /// The kind: a number, or heartbeat, emergency, event, property_change, command_result
     kind: Kind,
     /// What it says, JSON
-    #[arg(default_value = "null", value_parser = context)]
+    #[arg(default_value = "null", value_parser = context, allow_negative_numbers = true)]
     context: Box<RawValue>,
 }
 
-fn named(text: &str) -> Result<String, String> {
+pub(crate) fn named(text: &str) -> Result<String, String> {
     let name = topic(text).map(str::to_owned);
     name.ok_or_else(|| "a topic has 1 to 64 of [A-Za-z0-9_.-], and is not `any`".to_owned())
 }
@@ -80,20 +80,9 @@ impl Events {
 
 impl Tail {
     async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
-        let mut follow = client.events(&self.topic);
-        if let Some(time) = self.since {
-            follow = follow.since(time);
-        }
-        for kind in self.kind {
-            follow = follow.kind(kind);
-        }
-        let mut events = follow.follow().await.map_err(|error| failed(&error))?;
-        let mut left = self.limit.unwrap_or(u64::MAX);
-        while left > 0
-            && let Some(item) = events.next().await
-        {
-            let item = item.map_err(|error| unreachable(&error))?;
-            left -= u64::from(matches!(item, Followed::Event(_)));
+        let mut tailing = self.begin(client).await?;
+        while let Some(item) = tailing.next().await {
+            let item = item?;
             let line = if as_json { json_line(&item) } else { line(&item) };
             // Whoever reads it may have seen enough.
             if writeln!(std::io::stdout(), "{line}").is_err() {
@@ -102,9 +91,46 @@ impl Tail {
         }
         Ok(())
     }
+
+    /// The topic's name.
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Begins to follow.
+    pub(crate) async fn begin(self, client: &Client) -> Result<Tailing, Failure> {
+        let mut follow = client.events(&self.topic);
+        if let Some(time) = self.since {
+            follow = follow.since(time);
+        }
+        for kind in self.kind {
+            follow = follow.kind(kind);
+        }
+        let events = follow.follow().await.map_err(|error| failed(&error))?;
+        Ok(Tailing { events, left: self.limit.unwrap_or(u64::MAX) })
+    }
 }
 
-fn json_line(item: &Followed) -> String {
+/// A topic that is followed.
+pub(crate) struct Tailing {
+    events: EventStream,
+    /// How many events are still wanted.
+    left: u64,
+}
+
+impl Tailing {
+    /// What comes next; `None` after an error or the last that was wanted.
+    pub(crate) async fn next(&mut self) -> Option<Result<Followed, Failure>> {
+        if self.left == 0 {
+            return None;
+        }
+        let item = self.events.next().await?;
+        self.left -= u64::from(matches!(item, Ok(Followed::Event(_))));
+        Some(item.map_err(|error| unreachable(&error)))
+    }
+}
+
+pub(crate) fn json_line(item: &Followed) -> String {
     match item {
         // Strings, numbers and JSON that is text already: nothing here can fail.
         Followed::Event(event) => serde_json::to_string(&**event).unwrap_or_default(),
@@ -112,7 +138,7 @@ fn json_line(item: &Followed) -> String {
     }
 }
 
-fn line(item: &Followed) -> String {
+pub(crate) fn line(item: &Followed) -> String {
     match item {
         Followed::Event(event) => {
             let Event { kind, when, context, .. } = &**event;
@@ -124,7 +150,12 @@ fn line(item: &Followed) -> String {
 }
 
 impl Publish {
-    async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
+    /// The topic's name.
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    pub(crate) async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
         let published = client.publish(&self.topic, self.kind, &self.context).await;
         let id = published.map_err(|error| failed(&error))?;
         if as_json {

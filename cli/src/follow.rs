@@ -22,6 +22,12 @@ pub(crate) struct Follow {
 }
 
 impl Follow {
+    /// Sets how long each frame is waited for, if nothing does.
+    pub(crate) fn within(mut self, timeout: Option<Duration>) -> Self {
+        self.timeout = self.timeout.or(timeout);
+        self
+    }
+
     pub(crate) async fn run(self, client: &Client) -> Result<(), Failure> {
         let (key, from) = (&self.response_key, self.from);
         let printing = async {

@@ -8,6 +8,7 @@ mod bench;
 mod call;
 mod cancel;
 mod chaos;
+mod console;
 mod dead;
 mod doctor;
 mod events;
@@ -73,6 +74,12 @@ enum Verb {
     /// A worker of `chaos`
     #[command(hide = true)]
     ChaosWorker(chaos::ChaosWorker),
+    /// Call, wait, follow and command in one session, with events as they come
+    ///
+    /// At a terminal it has a history and completes names with Tab; `help` lists what can be typed.
+    /// Otherwise it reads stdin as a script, a verb per line, and ends with 1 if any has failed.
+    #[command(verbatim_doc_comment)]
+    Console(console::Console),
     /// Dead letters: list and show them, have them run again, throw them away
     #[command(subcommand)]
     Dead(dead::Dead),
@@ -130,14 +137,13 @@ fn main() -> ExitCode {
     match done {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
+            let code = failure.code;
             if as_json {
                 eprintln!("{}", failure.json);
             } else {
-                for problem in failure.problems {
-                    eprintln!("{:?}", miette::Report::new(problem));
-                }
+                failure.explain();
             }
-            ExitCode::from(failure.code)
+            ExitCode::from(code)
         }
     }
 }
@@ -162,6 +168,11 @@ async fn run(mut cli: Cli) -> Result<u8, Failure> {
         return Ok(doctor.run(settings, cli.json).await); // it looks further where Redis is away
     }
     let client = Client::from_settings(&settings).await.map_err(|error| unreachable(&error))?;
+    if let Verb::Console(console) = cli.verb {
+        let code = console.run(&client, &settings, cli.json).await;
+        client.flush().await;
+        return code;
+    }
     let done = match cli.verb {
         Verb::Bench(bench) => bench.run(&client, cli.json).await,
         Verb::Call(call) => call.run(&client, cli.json).await,
@@ -169,7 +180,8 @@ async fn run(mut cli: Cli) -> Result<u8, Failure> {
         Verb::Dead(dead) => dead.run(&client, cli.json).await,
         Verb::Events(events) => events.run(&client, cli.json).await,
         Verb::Follow(follow) => follow.run(&client).await,
-        Verb::Chaos(_) | Verb::ChaosWorker(_) | Verb::Doctor(_) => Ok(()), // they have run
+        // They have run.
+        Verb::Chaos(_) | Verb::ChaosWorker(_) | Verb::Console(_) | Verb::Doctor(_) => Ok(()),
         Verb::Monitor(monitor) => monitor.run(&client, cli.json).await,
         Verb::Pause(queues) => queues.run(&client, true, cli.json).await,
         Verb::Resume(queues) => queues.run(&client, false, cli.json).await,
@@ -199,6 +211,13 @@ impl Failure {
     fn of(problem: Problem, code: &str, exit_code: u8) -> Self {
         let json = json(code, &problem.to_string());
         Self { problems: vec![problem], code: exit_code, json }
+    }
+
+    /// Says it to people.
+    fn explain(self) {
+        for problem in self.problems {
+            eprintln!("{:?}", miette::Report::new(problem));
+        }
     }
 
     /// That of a failure at Redis.

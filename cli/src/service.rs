@@ -6,8 +6,9 @@ use clap::{Args, Subcommand};
 use redcall_client::{Client, Code, Task};
 use redcall_common::name::{is_instance, is_plain};
 use redcall_common::report::Problem;
+use serde_json::value::RawValue;
 
-use crate::call::{failed, read_json, unless_interrupted};
+use crate::call::{failed, read_json, unless_interrupted, until_interrupted};
 use crate::{Failure, json};
 
 /// How long Redis is waited for, where no worker is asked.
@@ -47,7 +48,7 @@ enum What {
 #[derive(Args)]
 struct Given {
     /// The arguments as JSON; `-` reads them from stdin
-    #[arg(default_value = "null")]
+    #[arg(default_value = "null", allow_negative_numbers = true)]
     args: String,
 }
 
@@ -63,11 +64,35 @@ fn keyed(text: &str) -> Result<String, String> {
 
 impl Service {
     pub(crate) async fn run(self, client: &Client) -> Result<(), Failure> {
+        println!("{}", self.answer(client).await?);
+        Ok(())
+    }
+
+    /// Service and instance.
+    pub(crate) fn named(&self) -> (&str, &str) {
+        (&self.name, &self.instance)
+    }
+
+    /// What its answer is: a state, or a task's result.
+    pub(crate) fn kind(&self) -> &'static str {
+        if matches!(self.what, What::State) { "state" } else { "result" }
+    }
+
+    /// Sets the timeout, if it has none.
+    pub(crate) fn within(mut self, timeout: Option<Duration>) -> Self {
+        self.timeout = self.timeout.or(timeout);
+        self
+    }
+
+    /// What the task answers, or the state.
+    pub(crate) async fn answer(self, client: &Client) -> Result<Box<RawValue>, Failure> {
         let (task, given) = match self.what {
             What::Initialize(given) => (Task::Init, given),
             What::Execute(given) => (Task::Execute, given),
             What::Terminate(given) => (Task::Exit, given),
-            What::State => return self.state(client).await,
+            What::State => {
+                return until_interrupted(self.state(client), "interrupted").await;
+            }
         };
         let args = read_json(&given.args)?;
         let service = client.service(&self.name).instance(&self.instance);
@@ -76,11 +101,10 @@ impl Service {
             request = request.timeout(timeout);
         }
         let answer = async { request.wait().await.map_err(failed) };
-        println!("{}", unless_interrupted(answer).await?.data);
-        Ok(())
+        Ok(unless_interrupted(answer).await?.data)
     }
 
-    async fn state(&self, client: &Client) -> Result<(), Failure> {
+    async fn state(&self, client: &Client) -> Result<Box<RawValue>, Failure> {
         let service = client.service(&self.name).instance(&self.instance);
         let found = service.state(self.timeout.unwrap_or(WITHIN)).await.map_err(failed)?;
         let Some(found) = found else {
@@ -88,7 +112,6 @@ impl Service {
             let json = json(Code::NotFound.as_str(), message);
             return Err(Failure { problems: vec![Problem::new(message)], code: 1, json });
         };
-        println!("{}", found.state);
-        Ok(())
+        Ok(found.state)
     }
 }

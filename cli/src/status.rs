@@ -61,6 +61,12 @@ impl Status {
 }
 
 impl Monitor {
+    /// Sets how long it is followed, if nothing does.
+    pub(crate) fn within(mut self, timeout: Option<Duration>) -> Self {
+        self.timeout = self.timeout.or(timeout);
+        self
+    }
+
     pub(crate) async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
         let named = self.job.named();
         let monitor = match self.timeout {

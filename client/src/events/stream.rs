@@ -124,8 +124,13 @@ impl Follower {
         self.items.is_closed()
     }
 
-    /// Whether there is room for many.
+    /// Whether there is room for many. If not, the reader is told when there is.
     pub(super) fn has_room(&self) -> bool {
+        if self.items.capacity() >= QUEUE / 2 {
+            return true;
+        }
+        self.is_full.store(true, Ordering::SeqCst);
+        // What was taken before that has told nobody.
         self.items.capacity() >= QUEUE / 2
     }
 

@@ -5,6 +5,7 @@ mod bench;
 mod call;
 mod cancel;
 mod chaos;
+mod console;
 mod dead;
 mod device;
 mod doctor;

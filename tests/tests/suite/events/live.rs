@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::{PATIENCE, bench, expect, next, publish};
+use crate::support::carried_out;
 
 #[tokio::test]
 async fn who_follows_hears_what_is_published_from_then_on_and_in_order() {
@@ -51,6 +52,21 @@ async fn an_event_has_the_time_of_its_publisher_and_an_index_that_grows() {
         assert!(event.index.unwrap() > last);
         last = event.index.unwrap();
     }
+}
+
+#[tokio::test]
+async fn who_is_behind_and_pauses_with_its_queue_half_full_gets_the_rest() {
+    let bench = bench(10_000).await;
+    let client = bench.client().await;
+    publish(&client, "door", 0..3000).await;
+    let mut events = client.events("door").since(SystemTime::UNIX_EPOCH).follow().await.unwrap();
+    let mut conn = bench.redis.connection().await;
+    // The reader looks 256 at a time, and stops when there is no room for twice as many.
+    eventually("the reader to have filled its queue", async || {
+        (carried_out(&mut conn, "xrange").await >= 3).then_some(())
+    })
+    .await;
+    expect(&mut events, 0..3000).await;
 }
 
 #[tokio::test]

@@ -74,6 +74,11 @@ async fn the_help_of_redcall_chaos_is_as_recorded() {
 }
 
 #[tokio::test]
+async fn the_help_of_redcall_console_is_as_recorded() {
+    golden("redcall", &["console", "--help"], "redcall-console").await;
+}
+
+#[tokio::test]
 async fn the_help_of_redcall_dead_is_as_recorded() {
     golden("redcall", &["dead", "--help"], "redcall-dead").await;
     golden("redcall", &["dead", "list", "--help"], "redcall-dead-list").await;

@@ -1,0 +1,127 @@
+//! `redcall console`: many lines over one client, by a person at a terminal or by a script.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `parse.rs` | what can be typed: the verbs, and how a line falls into words |
+//! | `names.rs` | what Tab knows: names from the settings, from live workers, from the session |
+//! | `complete.rs` | what Tab offers at a place of a line |
+//! | `input.rs` | where lines come from: the line editor or stdin; the history's file |
+//! | `print.rs` | what is printed beside the line that is being typed |
+//! | `session.rs` | what each verb does, by the code of the verbs outside |
+//!
+//! A session ends what it has begun: its commands are cancelled where a person leaves, and waited
+//! for where a script ends.
+
+mod complete;
+mod input;
+mod names;
+mod parse;
+mod print;
+mod session;
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use clap::Args;
+use redcall_client::{Client, Settings};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
+
+use crate::Failure;
+use crate::call::interrupted;
+use input::{Input, Read};
+use names::Names;
+use session::{Session, Then};
+
+/// How long the first prompt waits for the names of the workers.
+const FIRST_NAMES: Duration = Duration::from_secs(1);
+
+/// How the session goes.
+#[derive(Args)]
+pub(crate) struct Console {
+    /// Keep no history; else it is in redcall/console-history of the folder for states
+    /// (XDG_STATE_HOME, else ~/.local/state), except for lines that begin with a space
+    #[arg(long)]
+    no_history: bool,
+}
+
+impl Console {
+    /// The exit code: that of the whole session.
+    pub(crate) async fn run(
+        self,
+        client: &Client,
+        settings: &Settings,
+        as_json: bool,
+    ) -> Result<u8, Failure> {
+        // From here on Ctrl-C ends what is waited for, and not the program.
+        let interrupts = signal(SignalKind::interrupt()).map_err(|error| input::failed(&error))?;
+        let names = Names::of(settings);
+        if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+            let _ = timeout(FIRST_NAMES, names.refresh(client)).await;
+            let (input, printer) = input::terminal(names.clone(), !self.no_history)?;
+            let mut session = Session::new(client, names, printer, as_json);
+            let end = at_terminal(&mut session, input).await;
+            session.leave().await;
+            end
+        } else {
+            let mut session = Session::new(client, names, print::Printer::Stdout, as_json);
+            let end = of_script(&mut session, input::script(), interrupts).await;
+            session.leave().await;
+            end
+        }
+    }
+}
+
+/// A person types.
+async fn at_terminal(session: &mut Session, mut input: Input) -> Result<u8, Failure> {
+    loop {
+        session.refresh_names();
+        match input.next().await {
+            Ok(Read::Line(line)) => match session.carry_out(&line).await {
+                Ok(Then::GoOn) => {}
+                Ok(Then::Quit) => break,
+                Err(failure) => session.complain(failure),
+            },
+            Ok(Read::Cleared) => {}
+            Ok(Read::End) => break,
+            Err(error) => return Err(input::failed(&error)),
+        }
+    }
+    Ok(0)
+}
+
+/// The lines of a script, up to its end.
+async fn of_script(
+    session: &mut Session,
+    mut input: Input,
+    mut interrupts: Signal,
+) -> Result<u8, Failure> {
+    let mut has_failed = false;
+    loop {
+        let read = tokio::select! {
+            read = input.next() => read,
+            _ = interrupts.recv() => return Err(interrupted("interrupted")),
+        };
+        match read {
+            Ok(Read::Line(line)) => match session.carry_out(&line).await {
+                Ok(Then::GoOn) => {}
+                Ok(Then::Quit) => break,
+                Err(failure) if failure.code == INTERRUPTED => return Err(failure),
+                Err(failure) => {
+                    has_failed = true;
+                    session.complain(failure);
+                }
+            },
+            Ok(Read::Cleared) => {}
+            Ok(Read::End) => break,
+            Err(error) => return Err(input::failed(&error)),
+        }
+    }
+    tokio::select! {
+        well = session.finish() => Ok(u8::from(has_failed || !well)),
+        _ = interrupts.recv() => Err(interrupted("interrupted")),
+    }
+}
+
+/// The exit code of what was interrupted.
+const INTERRUPTED: u8 = 130;

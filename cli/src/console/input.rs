@@ -1,0 +1,126 @@
+//! Where lines come from: the line editor or stdin, each on a thread of its own; and the history's
+//! file.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::PathBuf;
+
+use redcall_common::report::Problem;
+use rustyline::error::ReadlineError;
+use rustyline::history::FileHistory;
+use rustyline::{CompletionType, Config, Editor, ExternalPrinter as _};
+use tokio::sync::mpsc;
+
+use super::complete::Tab;
+use super::names::Names;
+use super::print::{Printer, out};
+use crate::Failure;
+
+const PROMPT: &str = "redcall> ";
+/// How many lines the history keeps.
+const HISTORY: usize = 1000;
+
+/// What was read.
+pub(super) enum Read {
+    Line(String),
+    /// Ctrl-C: what was typed is thrown away.
+    Cleared,
+    /// Ctrl-D, or the end of the script.
+    End,
+}
+
+/// Lines, each read when it is asked for: what is printed between them meets no prompt.
+pub(super) struct Input {
+    ask: mpsc::UnboundedSender<()>,
+    lines: mpsc::Receiver<io::Result<Read>>,
+}
+
+impl Input {
+    fn of(mut read: impl FnMut() -> io::Result<Read> + Send + 'static) -> Self {
+        let (ask, mut asked) = mpsc::unbounded_channel();
+        let (sender, lines) = mpsc::channel(1);
+        // Not joined: at the end of the program it may be reading.
+        std::thread::spawn(move || {
+            while asked.blocking_recv().is_some() && sender.blocking_send(read()).is_ok() {}
+        });
+        Self { ask, lines }
+    }
+
+    /// The next line.
+    pub(super) async fn next(&mut self) -> io::Result<Read> {
+        let _ = self.ask.send(());
+        self.lines.recv().await.unwrap_or(Ok(Read::End))
+    }
+}
+
+/// The lines of stdin.
+pub(super) fn script() -> Input {
+    Input::of(|| {
+        let mut line = String::new();
+        let is_end = io::stdin().read_line(&mut line)? == 0;
+        Ok(if is_end { Read::End } else { Read::Line(line) })
+    })
+}
+
+/// The lines that somebody types, and what prints beside them.
+pub(super) fn terminal(names: Names, keeps: bool) -> Result<(Input, Printer), Failure> {
+    let config = Config::builder().completion_type(CompletionType::List).history_ignore_space(true);
+    let config =
+        config.max_history_size(HISTORY).and_then(|config| config.history_ignore_dups(true));
+    let editor = config.and_then(|config| Editor::with_config(config.build()));
+    let mut editor: Editor<Tab, FileHistory> = editor.map_err(|error| failed(&error))?;
+    editor.set_helper(Some(Tab(names)));
+    let history = keeps.then(prepare).flatten();
+    if let Some(file) = &history {
+        // What cannot be read is begun anew.
+        let _ = editor.load_history(file);
+    }
+    // A terminal that cannot move its cursor has no place beside the line.
+    let printer = match editor.create_external_printer() {
+        Ok(mut printer) => Printer::beside(move |line| drop(printer.print(line))),
+        Err(_) => Printer::beside(|line| out(line.trim_end_matches('\n'))),
+    };
+    let read = move || match editor.readline(PROMPT) {
+        Ok(line) => {
+            let is_kept =
+                !line.trim().is_empty() && editor.add_history_entry(&line).is_ok_and(|kept| kept);
+            if let (true, Some(file)) = (is_kept, &history) {
+                // At once: a session may end in any way. Without it, the session goes on.
+                let _ = editor.append_history(file);
+            }
+            Ok(Read::Line(line))
+        }
+        Err(ReadlineError::Interrupted) => Ok(Read::Cleared),
+        Err(ReadlineError::Eof) => Ok(Read::End),
+        Err(ReadlineError::Io(error)) => Err(error),
+        Err(error) => Err(io::Error::other(error)),
+    };
+    Ok((Input::of(read), printer))
+}
+
+/// The history's file, which nobody else can read; `None`, and a word about it, if there can be
+/// none.
+fn prepare() -> Option<PathBuf> {
+    let from = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let folder = from("XDG_STATE_HOME").or_else(|| Some(from("HOME")?.join(".local/state")))?;
+    let folder = folder.join("redcall");
+    let file = folder.join("console-history");
+    let making = || -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        // Whether it can be written; the editor takes the rights of others away at each line.
+        OpenOptions::new().append(true).create(true).mode(0o600).open(&file).map(drop)
+    };
+    match making() {
+        Ok(()) => Some(file),
+        Err(error) => {
+            eprintln!("no history is kept: {}: {error}", file.display());
+            None
+        }
+    }
+}
+
+/// The terminal or stdin cannot be read.
+pub(super) fn failed(error: &(dyn std::error::Error + 'static)) -> Failure {
+    Failure::of(Problem::of(error), "internal", 1)
+}

@@ -1,0 +1,296 @@
+//! What can be typed: one table of verbs, the arguments of which are those of the verbs outside,
+//! and how a line falls into words.
+
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Arg, CommandFactory as _, Parser, Subcommand};
+use redcall_client::Code;
+use redcall_common::report::Problem;
+use serde_json::value::RawValue;
+
+use crate::call::Call;
+use crate::cancel::Cancel;
+use crate::events::{Publish, Tail, named};
+use crate::follow::Follow;
+use crate::service::Service;
+use crate::status::{Monitor, Status};
+use crate::{Failure, json};
+
+/// What can be typed on a line
+#[derive(Parser)]
+#[command(multicall = true, after_help = NOTES)]
+struct Line {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const NOTES: &str = "\
+Data are JSON as it is: wait add {\"a\": 1, \"b\": 2}. Text in single quotes is one word.
+Tab completes, Ctrl-C cancels what is waited for or clears the line, Ctrl-D ends.
+`help VERB` shows how a verb is written.";
+
+/// What a line asks for.
+#[derive(Subcommand)]
+pub(super) enum Verb {
+    /// Queue a job and let it go
+    Call(Call),
+    /// Call a job and print its answer
+    #[command(mut_arg("wait", hide), mut_arg("stream", hide))]
+    Wait(Call),
+    /// Call a job and print progress as it comes
+    #[command(mut_arg("wait", hide), mut_arg("stream", hide))]
+    Stream(Call),
+    /// Send a command under the next nonce; what becomes of it is printed when it comes
+    #[command(mut_arg("wait", hide), mut_arg("stream", hide))]
+    Command(Call),
+    /// Ask an instance of a service, or print its state: service NAME execute DATA @INSTANCE
+    Service(Service),
+    /// Print what a job sends that somebody else has called
+    Follow(Follow),
+    /// Print the events of a topic when they come
+    Events(Tail),
+    /// Print the events of a topic no more
+    Unfollow {
+        /// The topic
+        #[arg(value_parser = named)]
+        topic: String,
+    },
+    /// Publish an event
+    Publish(Publish),
+    /// Print the status of a monitored job
+    Status(Status),
+    /// Follow the status of a monitored job to its end
+    Monitor(Monitor),
+    /// Cancel a job
+    Cancel(Cancel),
+    /// List the queues
+    Queues,
+    /// List the workers
+    Workers,
+    /// Set how long to care where a line says nothing else, or print it
+    Timeout {
+        /// Such as 500ms, 30s, 10m; `default` is that of each verb
+        #[arg(value_parser = timeout)]
+        time: Option<Timeout>,
+    },
+    /// End
+    #[command(alias = "exit")]
+    Quit,
+}
+
+/// The verb says it already.
+fn hide(option: Arg) -> Arg {
+    option.hide(true)
+}
+
+/// What `timeout` sets.
+#[derive(Clone, Copy)]
+pub(super) struct Timeout(pub(super) Option<Duration>);
+
+fn timeout(text: &str) -> Result<Timeout, humantime::DurationError> {
+    match text {
+        "default" => Ok(Timeout(None)),
+        _ => humantime::parse_duration(text).map(|time| Timeout(Some(time))),
+    }
+}
+
+/// What a line says.
+pub(super) enum Said {
+    /// Nothing: it is empty, or a comment.
+    Nothing,
+    /// It asks for help: this text.
+    Help(String),
+    Verb(Box<Verb>),
+}
+
+/// Reads a line.
+pub(super) fn parse(line: &str) -> Result<Said, Failure> {
+    if line.trim_start().starts_with('#') {
+        return Ok(Said::Nothing);
+    }
+    let mut words = words(line).map_err(|why| wrong(&why, "`help` lists what can be typed."))?;
+    let Some(verb) = words.first() else { return Ok(Said::Nothing) };
+    if verb == "service" {
+        words.iter_mut().skip(2).for_each(instance);
+    }
+    if words.iter().skip(1).any(|word| word == "-") {
+        return Err(wrong("`-` has no meaning here", "Type the data themselves, as JSON."));
+    }
+    match Line::try_parse_from(words) {
+        Ok(line) => Ok(Said::Verb(Box::new(line.verb))),
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => Ok(Said::Help(error.to_string())),
+        Err(error) => Err(unknown(&error)),
+    }
+}
+
+/// `@KEY` is the short form of `--instance=KEY`.
+fn instance(word: &mut String) {
+    if let Some(key) = word.strip_prefix('@') {
+        *word = format!("--instance={key}");
+    }
+}
+
+/// The words of a line: JSON that begins with a brace, a bracket or a double quote is one, to its
+/// end; so is what stands in single quotes.
+fn words(line: &str) -> Result<Vec<String>, String> {
+    let mut words = Vec::new();
+    let mut rest = line.trim();
+    while let Some(first) = rest.chars().next() {
+        let (word, behind) = match first {
+            '\'' => {
+                let quoted = rest[1..].split_once('\'');
+                quoted.ok_or_else(|| "a single quote is not closed".to_owned())?
+            }
+            '{' | '[' | '"' => rest.split_at(json_ends(rest)?),
+            _ => rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len())),
+        };
+        if behind.starts_with(|c: char| !c.is_whitespace()) {
+            return Err(format!("a space is missing behind `{word}`"));
+        }
+        words.push(word.to_owned());
+        rest = behind.trim_start();
+    }
+    Ok(words)
+}
+
+/// Where the JSON ends that `text` begins with.
+fn json_ends(text: &str) -> Result<usize, String> {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+    match values.next() {
+        Some(Err(error)) => Err(format!("the data is not JSON: {error}")),
+        _ => Ok(values.byte_offset()),
+    }
+}
+
+/// What does not fit, in one sentence, and how it is written.
+fn unknown(error: &clap::Error) -> Failure {
+    let text = error.to_string();
+    let usage = text.lines().find(|line| line.starts_with("Usage:")).map(str::to_owned);
+    let usage = usage.unwrap_or_else(|| "`help` lists what can be typed.".to_owned());
+    let what = match text.strip_prefix("error: ") {
+        Some(said) => {
+            let said = said.split("\n\n").next().unwrap_or_default();
+            said.split_whitespace().collect::<Vec<_>>().join(" ")
+        }
+        None => "something is missing".to_owned(),
+    };
+    wrong(&what, &usage)
+}
+
+fn wrong(what: &str, help: &str) -> Failure {
+    let json = json(Code::InvalidRequest.as_str(), what);
+    Failure { problems: vec![Problem::new(what).help(help)], code: 2, json }
+}
+
+/// All that a line can begin with.
+pub(super) fn verbs() -> Vec<String> {
+    let line = Line::command();
+    let verbs = line.get_subcommands().map(|verb| verb.get_name().to_owned());
+    verbs.chain(["help".to_owned()]).collect()
+}
+
+/// The options of a verb, with their dashes.
+pub(super) fn options(verb: &str) -> Vec<String> {
+    let mut line = Line::command();
+    // What is global to a verb is known when the whole has been built.
+    line.build();
+    let Some(verb) = line.find_subcommand(verb) else { return Vec::new() };
+    let options = verb.get_arguments().filter(|option| !option.is_hide_set());
+    options.filter_map(|option| option.get_long()).map(|name| format!("--{name}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(line: &str) -> Vec<String> {
+        words(line).unwrap_or_else(|why| panic!("{line}: {why}"))
+    }
+
+    /// Why a line is none.
+    fn refused(line: &str) -> String {
+        match parse(line) {
+            Ok(_) => panic!("{line} is one"),
+            Err(failure) => failure.json["error"]["message"].as_str().unwrap_or("").to_owned(),
+        }
+    }
+
+    #[test]
+    fn data_are_typed_without_a_shells_quotes() {
+        let line = r#"  wait  add {"a": 1, "b": [2, " } "]}  --timeout 5s "#;
+        let words = ["wait", "add", r#"{"a": 1, "b": [2, " } "]}"#, "--timeout", "5s"];
+        assert_eq!(split(line), words);
+        assert_eq!(split(r#"call x "two words \" here""#)[2], r#""two words \" here""#);
+        assert_eq!(split(r#"call x '{"from": "a shell"}'"#)[2], r#"{"from": "a shell"}"#);
+        assert_eq!(split("call größe [1, 2] -3.5"), ["call", "größe", "[1, 2]", "-3.5"]);
+        assert_eq!(split(" \t "), [""; 0]);
+    }
+
+    #[test]
+    fn data_that_do_not_end_are_told() {
+        assert!(refused(r#"call x {"a": 1"#).contains("not JSON: EOF"));
+        assert!(refused(r#"call x {"a" 1}"#).contains("not JSON: expected `:`"));
+        assert_eq!(refused("call x 'a"), "a single quote is not closed");
+        assert_eq!(refused("call x {}y"), "a space is missing behind `{}`");
+        assert_eq!(refused("call x -"), "`-` has no meaning here");
+    }
+
+    #[test]
+    fn what_is_no_verb_is_told_in_one_sentence() {
+        assert_eq!(refused("cal x"), "unrecognized subcommand 'cal'");
+        assert!(refused("service counter").contains("requires a subcommand"));
+        assert!(refused("wait").contains("required arguments were not provided: <NAME>"));
+        assert!(refused("timeout soon").contains("invalid value 'soon'"));
+    }
+
+    #[test]
+    fn every_verb_is_read() {
+        for (line, verb) in [
+            ("call x", "call"),
+            ("wait x -5", "wait"),
+            ("stream x {}", "stream"),
+            ("command start --queue device", "command"),
+            ("service counter execute {\"by\": 1} @user-42", "service"),
+            ("follow redcall:{default}:response:abc", "follow"),
+            ("events 4001 --kind 7", "events"),
+            ("unfollow event", "unfollow"),
+            ("publish event 7 {\"a\": 1}", "publish"),
+            ("status abc", "status"),
+            ("monitor abc", "monitor"),
+            ("cancel abc", "cancel"),
+            ("queues", "queues"),
+            ("workers", "workers"),
+            ("timeout 5s", "timeout"),
+            ("quit", "quit"),
+        ] {
+            assert!(matches!(parse(line), Ok(Said::Verb(_))), "{line}");
+            assert!(verbs().contains(&verb.to_owned()), "{verb}");
+        }
+        assert_eq!(verbs().len(), 17);
+        assert!(matches!(parse("help"), Ok(Said::Help(text)) if text.contains("next nonce")));
+        assert!(matches!(parse("help wait"), Ok(Said::Help(text)) if text.contains("Usage: wait")));
+        assert!(matches!(parse(" # a comment {"), Ok(Said::Nothing)));
+    }
+
+    #[test]
+    fn an_instance_stands_behind_an_at_sign() {
+        let Ok(Said::Verb(verb)) = parse("service counter state @user-42") else { panic!("none") };
+        let Verb::Service(service) = *verb else { panic!("another verb") };
+        assert_eq!(service.named(), ("counter", "user-42"));
+        assert!(refused("service counter state @a:b").contains("an instance's key has up to 64"));
+    }
+
+    #[test]
+    fn the_options_of_a_verb_are_known() {
+        assert!(options("service").contains(&"--instance".to_owned()));
+        assert!(options("wait").contains(&"--queue".to_owned()));
+        assert!(!options("wait").contains(&"--stream".to_owned()));
+        assert!(options("none").is_empty());
+    }
+
+    #[test]
+    fn the_table_of_verbs_holds_together() {
+        Line::command().debug_assert();
+    }
+}

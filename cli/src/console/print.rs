@@ -1,0 +1,170 @@
+//! What is printed beside the line that is being typed, one whole line at a time.
+
+use std::io::Write as _;
+
+use redcall_client::{CallError, FrameStream, Response, ResultKind, Update};
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+
+use crate::call::failed;
+use crate::events::{Tailing, json_line, line};
+use crate::output::plain;
+
+/// How many lines may lie before the terminal: who has more to say waits.
+const LINES: usize = 256;
+
+/// Where lines go.
+#[derive(Clone)]
+pub(super) enum Printer {
+    /// Nobody types.
+    Stdout,
+    /// Above the line that is being typed, by a thread of its own: the line editor lets it wait.
+    Beside(mpsc::Sender<String>),
+}
+
+impl Printer {
+    /// Prints by `print`, which may block, on a thread that ends with the last printer.
+    pub(super) fn beside(mut print: impl FnMut(String) + Send + 'static) -> Self {
+        let (sender, mut lines) = mpsc::channel::<String>(LINES);
+        std::thread::spawn(move || {
+            while let Some(line) = lines.blocking_recv() {
+                print(line + "\n");
+            }
+        });
+        Self::Beside(sender)
+    }
+
+    pub(super) async fn line(&self, line: String) {
+        match self {
+            Self::Stdout => out(&line),
+            // The thread lives as long as this.
+            Self::Beside(lines) => drop(lines.send(line).await),
+        }
+    }
+}
+
+/// Prints a line on stdout; whoever reads it may have seen enough.
+pub(super) fn out(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// JSON on one line: outside of its texts, the end of a line is a space.
+fn one_line(data: &RawValue) -> String {
+    data.get().replace(['\n', '\r'], " ")
+}
+
+/// An answer of this kind, such as `result`.
+pub(super) fn answer(kind: &str, data: &RawValue, as_json: bool) {
+    match as_json {
+        true => out(&format!("{{\"{kind}\":{}}}", one_line(data))),
+        false => out(&plain(data.get())),
+    }
+}
+
+/// A command that has been sent.
+pub(super) struct Sent {
+    pub(super) name: String,
+    pub(super) nonce: u64,
+    pub(super) as_json: bool,
+}
+
+impl Sent {
+    /// What has become of it, as people or as programs read it.
+    pub(super) fn said(&self, what: &str, data: &str) -> String {
+        let Self { name, nonce, as_json } = self;
+        if *as_json {
+            let name = serde_json::Value::from(name.as_str());
+            return format!("{{\"nonce\":{nonce},\"command\":{name},\"{what}\":{data}}}");
+        }
+        format!("#{nonce} {} {what} {}", plain(name), plain(data))
+    }
+
+    /// That of an update.
+    fn update(&self, update: Update) -> String {
+        let (what, data) = match update {
+            Update::Restarted { attempt } => return self.said("restarted", &attempt.to_string()),
+            Update::Pending(data) => ("pending", data),
+            Update::Progress(data) => ("progress", data),
+            Update::Chunk(data) => ("chunk", data),
+            Update::Done(Response { data, .. }) => (ResultKind::Success.name(), data),
+        };
+        self.said(what, &one_line(&data))
+    }
+
+    fn error(&self, error: CallError) -> String {
+        let kind = ResultKind::of(error.code()).name();
+        let failure = failed(error);
+        let error = &failure.json["error"];
+        if self.as_json {
+            return self.said(kind, &error.to_string());
+        }
+        let text = |field: &str| error[field].as_str().unwrap_or_default().replace('\n', " ");
+        self.said(kind, &format!("{}: {}", text("code"), text("message")))
+    }
+
+    /// Prints what becomes of it, to its end; whether that is good.
+    pub(super) async fn print(self, mut updates: FrameStream, printer: Printer) -> bool {
+        while let Some(update) = updates.next().await {
+            match update {
+                Ok(update) => printer.line(self.update(update)).await,
+                Err(error) => {
+                    printer.line(self.error(error)).await;
+                    return false;
+                }
+            }
+        }
+        true
+    }
+}
+
+/// Prints the events of a topic, as long as they come.
+pub(super) async fn events(topic: String, mut tailing: Tailing, printer: Printer, as_json: bool) {
+    while let Some(item) = tailing.next().await {
+        let said = match item {
+            Ok(item) if as_json => {
+                // A name needs no escapes.
+                format!("{{\"topic\":\"{topic}\",\"event\":{}}}", json_line(&item))
+            }
+            Ok(item) => format!("{topic}  {}", line(&item)),
+            Err(failure) if as_json => {
+                format!("{{\"topic\":\"{topic}\",\"error\":{}}}", failure.json["error"])
+            }
+            Err(failure) => {
+                let message = failure.json["error"]["message"].as_str().unwrap_or_default();
+                format!("{topic}  is not followed any more: {}", plain(message))
+            }
+        };
+        printer.line(said).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(as_json: bool) -> Sent {
+        Sent { name: "start".to_owned(), nonce: 3, as_json }
+    }
+
+    #[test]
+    fn an_end_stands_on_one_line_under_its_nonce() {
+        let data = RawValue::from_string("{\n\"on\": true}".to_owned());
+        let data = data.unwrap_or_else(|error| panic!("{error}"));
+        let update = || Update::Pending(data.clone());
+        assert_eq!(sent(false).update(update()), "#3 start pending { \"on\": true}");
+        let json = "{\"nonce\":3,\"command\":\"start\",\"pending\":{ \"on\": true}}";
+        assert_eq!(sent(true).update(update()), json);
+        let restarted = Update::Restarted { attempt: 2 };
+        assert_eq!(sent(false).update(restarted), "#3 start restarted 2");
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_kind_and_code() {
+        let late = || CallError::TimedOut;
+        let said = sent(false).error(late());
+        assert!(said.starts_with("#3 start failed deadline_exceeded: "), "{said}");
+        let said = sent(true).error(late());
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap_or_default();
+        assert_eq!(said["failed"]["code"], "deadline_exceeded");
+    }
+}
