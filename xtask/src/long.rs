@@ -38,7 +38,7 @@ const ALL: &[Long] = &[
     },
     Long {
         name: "events",
-        about: "how late a thousand events a second are with 100 who follow, 31 s and a release build",
+        about: "a thousand events a second, 100 who follow, one away, 31 s and a release build",
         run: events::run,
     },
     Long {
