@@ -49,9 +49,11 @@ fn followed(frames: &[Frame]) {
         if frame.attempt > attempt {
             (attempt, next) = (frame.attempt, 1);
         }
-        // The ending frame says what it says, wherever it stands: 0 where nobody counted.
+        // The ending frame says what it says, wherever it stands: 0 where nobody counted, or of a
+        // run before the last that was heard of.
         let in_place = frame.attempt == attempt && frame.seq == next;
-        let uncounted = frame.seq <= next && (frame.seq == 0 || frame.kind.ends());
+        let early = frame.seq <= next || frame.attempt < attempt;
+        let uncounted = early && (frame.seq == 0 || frame.kind.ends());
         assert!(in_place || uncounted, "{frame:?} at {attempt}, {next}");
         next = frame.seq + 1;
     }

@@ -96,6 +96,11 @@ impl Mapping {
             jobs.insert(name.clone(), Mapped { handler, rules, service: None });
         }
         for (name, settings_of) in &settings.services {
+            // Of settings that were read again only the jobs count: together they may not fit.
+            if jobs.contains_key(name) {
+                let problem = "a service of this worker has that name, until it is restarted";
+                return Err(wrong(settings, format!("jobs.{name}"), problem.to_owned()));
+            }
             let service =
                 service(settings_of, compiled, (&dir, bounds)).map_err(|(key, problem)| {
                     wrong(settings, format!("services.{name}.{key}"), problem)

@@ -45,6 +45,9 @@ pub(crate) fn order(data: &RawValue) -> Result<Order, WireError> {
         let example = r#"{"task": "init", "execute" or "exit", "args": …, "instance": "…"}"#;
         wrong(format!("the data of a request to a service is {example}: {error}"))
     })?;
+    // What others cannot read they cannot sort by: it would run beside those of its instance.
+    serde_json::from_str::<serde_json::Value>(data.get())
+        .map_err(|error| wrong(format!("the data is no JSON that all can read: {error}")))?;
     if !is_instance(&order.instance) {
         return Err(wrong("an instance's key is up to 64 of [A-Za-z0-9_.@-]".to_owned()));
     }

@@ -154,9 +154,12 @@ impl Settings {
 
     /// The queue of a schedule: its own, else that of its job's mapping, else `default`.
     #[must_use]
-    pub fn queue_of<'a>(&'a self, schedule: &'a ScheduleSettings) -> &'a str {
-        let mapped = || self.jobs.get(&schedule.job)?.queue.as_deref();
-        schedule.queue.as_deref().or_else(mapped).unwrap_or("default")
+    pub fn queue_of(&self, schedule: &ScheduleSettings) -> String {
+        let of_job = || self.jobs.get(&schedule.job)?.queue.clone();
+        let of_service =
+            || self.services.contains_key(&schedule.job).then(|| service_queue(&schedule.job));
+        let named = schedule.queue.clone().or_else(of_job).or_else(of_service);
+        named.unwrap_or_else(|| "default".to_owned())
     }
 
     /// The queues that a worker takes from, most urgent first: those of its services, then those

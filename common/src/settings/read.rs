@@ -17,7 +17,7 @@ use super::{
 };
 use crate::durability::Durability;
 use crate::limits::Limits;
-use crate::name::is_queue;
+use crate::name::{is_plain, is_queue};
 
 /// Redis holds no longer list.
 const LONGEST_LIST: u64 = u32::MAX as u64;
@@ -217,11 +217,11 @@ fn listen(entry: &Entry) -> Result<SocketAddr, SettingsError> {
 }
 
 /// The form of a queue's name.
-const QUEUE: &str = "1 to 64 characters of A-Z, a-z, 0-9, `_`, `.` and `-`";
+pub(super) const QUEUE: &str = "1 to 64 characters of A-Z, a-z, 0-9, `_`, `.` and `-`";
 
 /// A queue's name, or another text of the same form.
 pub(super) fn queue(entry: &Entry) -> Result<String, SettingsError> {
-    entry.name(is_queue, QUEUE)
+    entry.name(is_plain, QUEUE)
 }
 
 fn queues(entry: &Entry) -> Result<Vec<String>, SettingsError> {

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use config::Value;
 
 use super::entry::Entry;
-use super::read::queue;
+use super::read::QUEUE;
 use super::section::Section;
 use super::{Missed, ScheduleSettings, SettingsError, closest};
 use crate::cron::{self, Cron, CronError};
 use crate::limits::Limits;
-use crate::name::{is_job_name, is_schedule};
+use crate::name::{is_job_name, is_queue, is_schedule};
 
 const MISSED: [(&str, Missed); 3] =
     [("skip", Missed::Skip), ("last", Missed::Last), ("all", Missed::All)];
@@ -52,7 +52,7 @@ fn schedule(
     let given = [schedule.origin("job").is_some(), schedule.origin("cron").is_some()];
     let job = schedule.read("job", job);
     let data = schedule.read("data", |entry| data(entry, most));
-    let queue = schedule.read("queue", queue);
+    let queue = schedule.read("queue", |entry| entry.name(is_queue, QUEUE));
     let cron = schedule.read("cron", cron);
     let timezone = schedule.read("timezone", timezone);
     let missed = schedule.read("missed", |entry| entry.choice(&MISSED));

@@ -25,8 +25,8 @@ pub struct ServiceSettings {
     /// How many workers may die of one request before it is given up and the next one runs, 1 to
     /// 1,000. Default 3.
     pub max_crashes: u32,
-    /// How long an instance that nobody asks for anything keeps its state, 1 s to 1 year. Default
-    /// 30 days.
+    /// How long an instance keeps its state after its last change, 1 s to 1 year: longer than a
+    /// task may run. Default 30 days.
     pub idle: Duration,
 }
 

@@ -41,7 +41,7 @@ fn what_a_service_does_not_say_is_default() {
 
 #[test]
 fn its_queue_comes_before_the_workers_own() {
-    let settings = good(&service("[worker]\nqueues = ['low', 'service:a']"));
+    let settings = good(&service("[worker]\nqueues = ['low']"));
     assert_eq!(settings.served_queues(), ["service:a", "low"]);
 }
 

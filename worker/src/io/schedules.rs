@@ -139,8 +139,8 @@ impl Schedule {
             cron: cron.map_err(|error| wrong("cron", error.to_string()))?,
             missed: schedule.missed,
             grace_ms: u64::try_from(grace_ms).unwrap_or(u64::MAX),
-            queue: keys.of(queue),
-            max_length: settings.max_length(queue),
+            queue: keys.of(&queue),
+            max_length: settings.max_length(&queue),
             keyring: settings.auth.as_ref().map(Keyring::new),
         })
     }

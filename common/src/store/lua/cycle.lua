@@ -172,9 +172,14 @@ local function settle(at, op, first, last)
     name, slot = give_back(base, KEYS[13], id)
     if name then freed[name] = true end
   end
+  if stale then
+    -- Its handler has run: the next time is another run.
+    again(id, raw, 'rerun', recall(KEYS[11], id).attempt + 1, '', slot)
+    return '0'
+  end
   if op == 'back' then
     hand_back(slot, raw)
-    return stale and '0' or '1'
+    return '1'
   end
   write_extras(first, last)
   if op == 'unknown' then
@@ -288,7 +293,8 @@ local function rule_of(raw)
   local ok = true
   if not request then ok, request = pcall(cjson.decode, raw) end
   local data = ok and request.data
-  local value = type(data) == 'table' and data[rule.field]
+  if type(data) ~= 'table' then return rule, '' end
+  local value = data[rule.field]
   if type(value) ~= 'string' and type(value) ~= 'number' and type(value) ~= 'boolean' then
     return rule, ''
   end

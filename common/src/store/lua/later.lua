@@ -17,6 +17,13 @@ local function keep_for_later(base, id, key, within, fields)
   redis.call('DEL', key)
   redis.call('HSET', key, 'deadline', deadline, unpack(fields))
   redis.call('PEXPIRE', key, string.format('%.0f', ttl))
+  for i = 1, #fields, 2 do
+    if fields[i] == 'status' then
+      -- Its states are kept for as long as it may take, and then as long as any.
+      local kept = string.format('%.0f', within + tonumber(fields[i + 1]))
+      redis.call('PEXPIRE', base .. ':status:' .. id, kept, 'GT')
+    end
+  end
   redis.call('ZADD', base .. ':pending', deadline, id)
   if redis.call('PTTL', base .. ':pending') < ttl then
     redis.call('PEXPIRE', base .. ':pending', string.format('%.0f', ttl))
@@ -41,9 +48,10 @@ local function end_later(base, id, record, tail, code, reason, keep)
   redis.call('HDEL', base .. ':live', id)
   redis.call('HDEL', base .. ':history', id)
   redis.call('ZREM', base .. ':cancelled', id)
+  -- Also of an answer that finds something else at its key.
+  dead.key, dead.by = base .. ':dead', record.worker
+  dead.max, dead.age = record.dead_max, tonumber(record.dead_age)
   if record.bury == '1' and code ~= '' and code ~= 'cancelled' then
-    dead.key, dead.by = base .. ':dead', record.worker
-    dead.max, dead.age = record.dead_max, tonumber(record.dead_age)
     bury(record.raw, id, code, reason, past.runs and cjson.encode(past.runs))
   end
   local key = base .. ':response:' .. id

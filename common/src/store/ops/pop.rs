@@ -58,7 +58,10 @@ impl BlockingPop {
     ) -> Result<CycleReply, StoreError> {
         let (mut conn, peer) = self.blocking.take().await?;
         let keys = self.keys.clone();
-        let lease = Cycle { rules, more, ..Cycle::take(&keys, 0) };
+        // Where the order counts nothing leaves the queue but by the script: what lies in the inbox
+        // of one worker would be overtaken by what another sorts.
+        let take = usize::from(keys.queue.service().is_some());
+        let lease = Cycle { rules, more, ..Cycle::take(&keys, take) };
         let popping = self.pop(&mut conn, block, &lease);
         let reply = self.blocking.wait(&peer, block, popping).await?;
         self.blocking.put_back((conn, peer));

@@ -91,6 +91,16 @@ async fn what_is_put_off_is_out_of_its_workers_hands_and_its_id_stays_live() {
 }
 
 #[tokio::test]
+async fn an_answer_that_finds_something_else_at_its_key_is_kept_for_people() {
+    let mut store = Store::new().await;
+    store.put_off(HOUR).await;
+    let () = store.conn.set(store.keys.response("x"), "of somebody else").await.unwrap();
+    assert_eq!(store.settle("d", "me").await, SettledLater::Yes);
+    assert_eq!(store.dead().await[0][1], "invalid_request");
+    assert_eq!(store.live().await, [""; 0]);
+}
+
+#[tokio::test]
 async fn without_the_lease_nothing_is_put_off() {
     let mut store = Store::new().await;
     let own = store.worker("own");

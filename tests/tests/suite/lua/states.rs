@@ -102,6 +102,9 @@ async fn a_change_made_from_another_version_is_refused_and_made_again() {
     assert_eq!((settled, leased), (vec![Settled::LeaseLost], vec!["x".to_owned()]));
     assert_eq!(state(&store).await, found("7", 7));
     assert_eq!(store.frames("x").await, [""; 0]);
+    // It has been run.
+    let record: String = store.conn.hget(store.keys.history(), "x").await.unwrap();
+    assert!(record.contains(r#""attempt":1"#), "{record}");
     turn(&store, &own, (3, 9), &[change(&store, "x", 7, Some("8"))]).await;
     assert_eq!(state(&store).await, found("8", 8));
 }

@@ -121,6 +121,11 @@ async fn what_is_no_order_is_refused() {
         let error = failed(client.request("counter").data(&data).wait().await);
         assert_eq!(error.code, Code::InvalidData, "{data}: {error}");
     }
+    // Half a character: what sorts by instance cannot read it.
+    let order = r#"{"task":"init","args":"\ud800"}"#.to_owned();
+    let order = serde_json::value::RawValue::from_string(order).unwrap();
+    let error = failed(client.request("counter").data(&order).wait().await);
+    assert_eq!(error.code, Code::InvalidData, "{error}");
     for (name, key) in [("a:b", ""), ("counter", "a:b")] {
         let error = client.service(name).instance(key).initialize(&1).await.unwrap_err();
         assert_eq!((error.code(), error.may_be_queued()), (Code::InvalidRequest, false));

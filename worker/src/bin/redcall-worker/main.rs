@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use background::Detached;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
-use redcall_common::name::is_queue;
+use redcall_common::name::is_plain;
 use redcall_common::report::Problem;
 use redcall_common::settings::Settings;
 use redcall_common::store::embedded::Embedded;
@@ -73,7 +73,7 @@ enum Verb {
 
 fn queue(text: &str) -> Result<String, String> {
     let wrong = || "1 to 64 characters of A-Z a-z 0-9 _ . - are allowed".to_owned();
-    is_queue(text).then(|| text.to_owned()).ok_or_else(wrong)
+    is_plain(text).then(|| text.to_owned()).ok_or_else(wrong)
 }
 
 fn main() -> ExitCode {
