@@ -8,10 +8,11 @@ use redcall_client::Code;
 use redcall_common::settings::OnWorkerLoss;
 use redcall_testkit::eventually;
 use redcall_tests::Bench;
+use redis::AsyncCommands;
 use serde_json::{Value, json};
 
 use super::{Served, settings};
-use crate::support::{DEAD, is_running};
+use crate::support::{DEAD, LIVE, is_running};
 
 /// Fails the first request by `how`, and answers each later one.
 fn once(how: &str) -> String {
@@ -173,6 +174,12 @@ async fn a_start_goes_on_for_the_next_job_when_its_own_has_gone() {
     let impatient =
         served.client.request("ask").data(&json!({})).timeout(Duration::from_millis(300));
     assert_eq!(impatient.wait().await.unwrap_err().code(), Code::DeadlineExceeded);
+    // Its caller may know before its worker does, which would have the process do it.
+    let mut conn = served.bench.redis.connection().await;
+    eventually("the job to have gone", async || {
+        (conn.hlen::<_, usize>(LIVE).await.unwrap() == 0).then_some(())
+    })
+    .await;
     std::fs::write(served.file.dir().join("go"), "").unwrap();
     goes_on(&served).await;
     assert_eq!(served.pids().len(), 1);
