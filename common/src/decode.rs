@@ -115,17 +115,21 @@ fn oversize(raw: &[u8], id: &str, keys: &QueueKeys, limits: &Limits) -> Rejected
 
 /// The top-level fields of an element, in order; refused if it is no object or repeats one.
 pub(crate) fn fields(raw: &[u8]) -> Result<Fields<'_>, Rejected> {
-    let mut reader = serde_json::Deserializer::from_slice(raw);
-    let fields = (&mut reader)
-        .deserialize_map(TopLevel)
-        .and_then(|fields| reader.end().map(|()| fields))
-        .map_err(|error| Rejected::silent(format!("not a JSON object: {error}")))?;
+    let fields =
+        members(raw).map_err(|error| Rejected::silent(format!("not a JSON object: {error}")))?;
     // A set, not a search: how many fields there are is the sender's choice.
     let mut seen = HashSet::with_capacity(fields.len());
     if let Some((name, _)) = fields.iter().find(|(name, _)| !seen.insert(name.as_str())) {
         return Err(Rejected::silent(format!("the field `{name}` stands twice")));
     }
     Ok(fields)
+}
+
+/// The fields of a JSON object, in order, repeated ones too.
+pub(crate) fn members(raw: &[u8]) -> Result<Fields<'_>, serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_slice(raw);
+    let fields = (&mut reader).deserialize_map(TopLevel)?;
+    reader.end().map(|()| fields)
 }
 
 /// Checks whatever names a key, before anything may be written to it.

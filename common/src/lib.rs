@@ -35,6 +35,7 @@ pub mod error;
 pub mod event;
 pub mod finding;
 pub mod frame;
+pub mod limit_key;
 pub mod limits;
 pub mod name;
 pub mod program;

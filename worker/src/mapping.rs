@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use redcall_common::limit_key;
 use redcall_common::auth::Keyring;
 use redcall_common::name::service_queue;
 use redcall_common::request::Request as Wire;
@@ -54,6 +55,13 @@ impl Mapped {
                 Some(format!("the queue `{}` takes requests to `{service}` only", queue.name()))
             }
         }
+    }
+
+    /// Why a request may have been sorted by another key than its data names, if so.
+    pub(crate) fn misread_key(&self, raw: &[u8]) -> Option<String> {
+        let limit = self.rules.limit.as_ref().and_then(|limit| limit.key.as_deref());
+        let field = if self.service.is_some() { Some(INSTANCE) } else { limit };
+        field.and_then(|field| limit_key::misread(raw, field))
     }
 }
 

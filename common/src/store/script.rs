@@ -49,25 +49,26 @@ scripts! {
     /// Push requests at the tail.
     ENQUEUE = "enqueue", Refused with "room";
     /// Place one request that is more than a plain push.
-    PLACE = "place", Refused with "room", "status", "joined", "anew";
+    PLACE = "place", Refused with "room", "status", "scan", "joined", "anew";
     /// Withdraw requests.
     CANCEL = "cancel", Runs
-        with "live", "answers", "record", "status", "joined", "calls", "later";
+        with "live", "answers", "record", "status", "scan", "joined", "calls", "later";
     /// Settle and lease, whatever there is.
     CYCLE = "cycle", Runs
-        with "live", "answers", "turn", "record", "limits", "status", "joined", "calls", "later";
+        with "live", "answers", "scan", "turn", "record", "limits", "status", "joined", "calls",
+            "later", "outcomes", "leases", "sorted";
     /// Settle and lease what is nothing special.
-    PLAIN = "plain", Runs with "live", "answers", "turn";
+    PLAIN = "plain", Runs with "live", "answers", "scan", "turn";
     /// Answer what was to be answered later.
     SETTLE = "settle", Runs
-        with "answers", "record", "status", "joined", "calls", "later";
+        with "answers", "record", "status", "scan", "joined", "calls", "later";
     /// End what was to be answered later and was not.
     EXPIRE = "expire", Runs
-        with "answers", "record", "status", "joined", "calls", "later";
+        with "answers", "record", "status", "scan", "joined", "calls", "later";
     /// Push a frame that does not end its request.
     FRAME = "frame", Runs;
     /// Drop what a reader of a stream has had.
-    TRIM = "trim", Runs;
+    TRIM = "trim", Runs with "scan";
     /// Say that a worker lives.
     HEARTBEAT = "heartbeat", Runs with "live";
     /// Give back what a worker holds.
@@ -75,7 +76,7 @@ scripts! {
     /// Move what is due to the queue.
     PROMOTE = "promote", Runs;
     /// Ask what a request under an idempotency key is.
-    CLAIM = "claim", Runs with "status", "joined", "anew";
+    CLAIM = "claim", Runs with "status", "scan", "joined", "anew";
     /// Let one request of a kind through per window.
     UNIQUE = "unique", Runs;
     /// Let a signed request run once.

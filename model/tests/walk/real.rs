@@ -161,6 +161,7 @@ impl Real {
         let said = reply.settled.iter().map(|settled| match settled {
             real::Settled::Yes => Said::Yes,
             real::Settled::LeaseLost => Said::LeaseLost,
+            real::Settled::Failed => panic!("nothing of the walk can fail: {:?}", reply.unsettled),
             real::Settled::Parked => Said::Parked,
         });
         let state = match (reply.paused, reply.expired) {
@@ -171,7 +172,7 @@ impl Real {
         Reply {
             said: said.collect(),
             leased: reply.leased.iter().map(leased).collect(),
-            length: reply.length,
+            length: reply.length.unwrap_or_default(),
             parked: reply.parked > 0,
             state,
         }

@@ -14,6 +14,7 @@ mod lease;
 mod limits;
 mod place;
 mod probe;
+mod reading;
 mod registry;
 mod robust;
 mod settle;

@@ -21,6 +21,7 @@ use super::pops::Popped;
 use super::probe::Probe;
 use super::queue::{Leaving, Queue};
 use super::schedules::Schedules;
+use super::trouble::note_trouble;
 use super::turn::{self, Ended, Part, Turn};
 use super::{Orders, WITHIN};
 use crate::error::WorkerError;
@@ -283,7 +284,8 @@ impl Dispatcher {
                         self.jobs.end_lost(queue, &ids);
                         self.start(queue, self.strangers(&part, held));
                     }
-                    part.settled(settled, &self.metrics);
+                    let failed = part.settled(settled, &self.metrics);
+                    self.queues[queue].keep_failed(failed);
                     self.fresh.push((queue, leased));
                 }
             }
@@ -303,7 +305,10 @@ impl Dispatcher {
     fn note(&mut self, queue: usize, reply: &CycleReply) {
         let due = reply.due_ms.map(|due| self.instant_of(due));
         let queue = &mut self.queues[queue];
-        queue.length = Some(reply.length);
+        if let Some(length) = reply.length {
+            queue.length = Some(length);
+        }
+        note_trouble(queue, reply);
         queue.more = reply.more;
         queue.note_ready(reply.ready);
         if let Some(due) = due {
@@ -445,7 +450,8 @@ impl Dispatcher {
     }
 
     fn is_drained(&self) -> bool {
-        let quiet = |queue: &Queue| !queue.popping && !queue.has_outcomes();
+        let quiet =
+            |queue: &Queue| !queue.popping && !queue.has_outcomes() && !queue.has_failed();
         self.jobs.is_empty() && self.turn.is_none() && self.queues.iter().all(quiet)
     }
 

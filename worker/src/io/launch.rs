@@ -119,6 +119,9 @@ impl Launcher<'_> {
         if let Some(message) = mapped.misplaced(&request.name, queue) {
             return refuse(&request, Code::InvalidRequest, &message, false);
         }
+        if let Some(message) = mapped.misread_key(&leased.raw) {
+            return refuse(&request, Code::InvalidData, &message, false);
+        }
         let rules = &mapped.rules;
         if record.crashes > 0 && rules.on_worker_loss == OnWorkerLoss::Fail {
             let message = "its worker died, and it must not be run twice (on_worker_loss)";

@@ -23,6 +23,7 @@ mod queue;
 mod ready;
 mod safety;
 mod schedules;
+mod trouble;
 mod turn;
 
 use std::sync::Arc;
@@ -146,7 +147,8 @@ async fn serve(
     let (popped, pops) = mpsc::unbounded_channel();
     let queues = names.iter().enumerate().map(|(index, name)| {
         let dead = &settings.dead;
-        let keys = WorkerKeys::new(keys.of(name), &identity.id, dead.max, dead.age);
+        let keys = WorkerKeys::new(keys.of(name), &identity.id, dead.max, dead.age)
+            .with_max_request(settings.limits.request);
         let keys = Arc::new(keys);
         let pop = pops::Pops::spawn(index, connector.clone(), keys.clone(), popped.clone());
         let mut queue = Queue::new(keys, pop);

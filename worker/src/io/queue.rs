@@ -60,6 +60,9 @@ pub(crate) struct Queue {
     pub(crate) leaving: Vec<Leaving>,
     /// What is settled before that.
     pub(crate) resend: Option<Resend>,
+    /// Outcomes that Redis could not store, and when they are settled again: their leases are kept.
+    failed: Vec<Leaving>,
+    settle_again: Option<Instant>,
     /// Number of the last turn.
     pub(crate) serial: u64,
     /// Names whose parked requests the next turn takes first.
@@ -94,6 +97,8 @@ impl Queue {
             odd: 0,
             leaving: Vec::new(),
             resend: None,
+            failed: Vec::new(),
+            settle_again: None,
             serial: 0,
             parked: Vec::new(),
             limited: Vec::new(),
@@ -174,7 +179,21 @@ impl Queue {
     /// How many outcomes are on their way that no turn carries yet, or again.
     pub(crate) fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
         let again = self.resend.iter().flat_map(|resend| &resend.leaving);
-        again.chain(&self.leaving).map(|leaving| &leaving.outcome)
+        again.chain(&self.leaving).chain(&self.failed).map(|leaving| &leaving.outcome)
+    }
+
+    /// Keeps outcomes that Redis could not store, to settle them again in a while; the queue goes on
+    /// meanwhile.
+    pub(crate) fn keep_failed(&mut self, failed: Vec<Leaving>) {
+        if !failed.is_empty() {
+            self.failed.extend(failed);
+            self.settle_again = Some(Instant::now() + LOOK_AGAIN);
+        }
+    }
+
+    /// Whether outcomes wait that Redis could not store.
+    pub(crate) fn has_failed(&self) -> bool {
+        !self.failed.is_empty()
     }
 
     /// Something becomes due at `at`, unless something does before.
@@ -199,7 +218,7 @@ impl Queue {
     /// When this queue wants to be looked at.
     pub(crate) fn next_look(&self) -> Option<Instant> {
         let again = self.paused.map(|since| since + LOOK_AGAIN);
-        [again, self.due, self.refused].into_iter().flatten().min()
+        [again, self.due, self.refused, self.settle_again].into_iter().flatten().min()
     }
 
     /// Whether something is due. Has a paused queue looked at when it is time.
@@ -209,6 +228,9 @@ impl Queue {
             self.note_paused(false);
         }
         self.refused.take_if(|until| *until <= now);
+        if self.settle_again.take_if(|until| *until <= now).is_some() {
+            self.leaving.append(&mut self.failed);
+        }
         self.due.take_if(|due| *due <= now).is_some()
     }
 }

@@ -32,6 +32,8 @@ pub(crate) struct Part {
     rules: Arc<[Rule]>,
     read_back: bool,
     more: bool,
+    /// Whether it asks for the queue's length; a blocked pop that is out tells it anyhow.
+    length: bool,
     serial: u64,
     again: bool,
     outcomes: Vec<Outcome>,
@@ -118,6 +120,7 @@ pub(crate) fn plan(
             rules: queue.rules(rules).clone(),
             read_back,
             more: queue.more,
+            length: !queue.popping || queue.length != Some(0),
             serial,
             again,
             outcomes,
@@ -176,6 +179,7 @@ async fn replies(
         more: part.more,
         // What a lost pop has left there is found with all else that is in doubt.
         inbox: part.take > 0 || part.read_back || part.outcomes.is_empty(),
+        length: part.length,
     });
     let cycles: Vec<Cycle<'_>> = cycles.collect();
     let replies = link.cycle(&cycles, WITHIN).await?.into_iter().zip(held);
@@ -204,6 +208,7 @@ impl Part {
             rules: Arc::from([]),
             read_back: false,
             more: false,
+            length: true,
             serial,
             again: false,
             outcomes: outcome.into_iter().collect(),
@@ -211,24 +216,31 @@ impl Part {
         }
     }
 
-    /// Tells those who want to hear, counts, and logs what was refused.
-    pub(crate) fn settled(self, settled: Vec<Settled>, metrics: &Metrics) {
-        let followed = self.outcomes.iter().zip(self.followed);
+    /// Tells the tasks that wait for it, counts, and logs what was refused. Returns the outcomes that
+    /// Redis could not store.
+    pub(crate) fn settled(self, settled: Vec<Settled>, metrics: &Metrics) -> Vec<Leaving> {
+        let mut failed = Vec::new();
+        let followed = self.outcomes.into_iter().zip(self.followed);
         for ((outcome, (heard, tally)), settled) in followed.zip(settled) {
             match settled {
-                Settled::Yes => metrics.settled(outcome, tally),
+                Settled::Yes => metrics.settled(&outcome, tally),
                 Settled::Parked => {
                     tracing::info!(id = outcome.id, "parked for a worker that maps its name");
                 }
                 Settled::LeaseLost => {
-                    metrics.refused(outcome, tally);
+                    metrics.refused(&outcome, tally);
                     tracing::warn!(id = outcome.id, "its lease was gone: nothing was settled");
+                }
+                Settled::Failed => {
+                    failed.push(Leaving { outcome, heard, tally });
+                    continue;
                 }
             }
             if let Some(heard) = heard {
                 let _ = heard.send(settled);
             }
         }
+        failed
     }
 
     /// Puts everything back, to be tried again under the same number.
@@ -259,7 +271,7 @@ mod tests {
             let outcome = Outcome::new("a", Settlement::Done);
             let mut part = Part::of_probe(keys.clone(), 1, Some(outcome));
             part.followed.push((None, Tally { job: Some("add".to_owned()), ran: None }));
-            part.settled(vec![settled], &metrics);
+            assert!(part.settled(vec![settled], &metrics).is_empty());
         }
         let mut text = String::new();
         metrics.encode(&mut text).unwrap();

@@ -16,38 +16,52 @@ local function bury(raw, id, code, reason, history)
   if history then
     entry[11], entry[12] = 'history', history
   end
-  redis.call('XADD', dead.key, 'MAXLEN', '~', dead.max, '*', unpack(entry))
+  local letter = redis.call('XADD', dead.key, 'MAXLEN', '~', dead.max, '*', unpack(entry))
+  undo('XDEL', dead.key, letter)
   redis.call('XTRIM', dead.key, 'MINID', '~', string.format('%.0f', now_ms() - dead.age))
   redis.call('PEXPIRE', dead.key, dead.age)
 end
 
--- The notification is made here, from answers whose fence held, and nowhere else.
-local announced = {}
+-- What is announced at the end: channel, id and frame of each pushed answer. The notification is
+-- made here, from answers whose fence held, and nowhere else.
+local told, telling = {}, 0
 
--- A script that fails half-way is not undone: what others can make fail must not end it. Somebody
--- may have put something else at the response key; the answer is then kept for people.
+-- Another value may lie at the response key. It must not keep the request from its end; the answer
+-- is then dead-lettered.
 local function push(key, frame, ttl, channel, id)
   local pushed = redis.pcall('RPUSH', key, frame)
-  if type(pushed) == 'table' and pushed.err then
+  if type(pushed) == 'table' then
+    -- A right that is missing is missing for the dead letters, too, and comes back.
+    if string.sub(pushed.err, 1, 9) ~= 'WRONGTYPE' then error(pushed.err, 0) end
     return bury(frame, id, 'invalid_request', 'something else than a list lies at its response key')
   end
+  undo('RPOP', key)
   redis.call('PEXPIRE', key, ttl)
   if not channel then return end
-  local note = announced[channel]
-  if not note then
-    note = { size = 0, count = 0 }
-    announced[channel] = note
-  end
-  local size, count = #frame, note.count + 1
-  if size > 8192 or note.size + size > 262144 then
-    frame = '"' .. id .. '"'
-    size = #frame
-  end
-  note.size, note.count, note[count] = note.size + size, count, frame
+  told[telling + 1], told[telling + 2], told[telling + 3] = channel, id, frame
+  telling = telling + 3
 end
 
 local function announce()
-  for channel, note in pairs(announced) do
+  local notes = {}
+  for at = 1, telling, 3 do
+    local channel, id, frame = told[at], told[at + 1], told[at + 2]
+    local note = notes[channel]
+    if channel and not note then
+      note = { size = 0, count = 0 }
+      notes[channel] = note
+    end
+    if note then
+      local size, count = #frame, note.count + 1
+      if size > 8192 or note.size + size > 262144 then
+        frame = '"' .. id .. '"'
+        size = #frame
+      end
+      note.size, note.count, note[count] = note.size + size, count, frame
+    end
+  end
+  telling = 0
+  for channel, note in pairs(notes) do
     -- May be forbidden to this user; the keys are the truth.
     redis.pcall('SPUBLISH', channel, '[' .. table.concat(note, ',') .. ']')
   end

@@ -8,18 +8,19 @@
 -- Derived keys: response:<id> and status:<id> of callers that joined the call.
 -- Cost: O(waiters), which are bounded.
 
--- Answers who has joined the call, and keeps its end for who comes later.
+-- Answers all callers that have joined the call, and keeps its end for later ones. Another value may
+-- lie at the record's key: then there is no call.
 local function end_call(base, record, id, frame, ttl)
-  local fields = redis.call('HGETALL', record)
-  local digest, runs, waiters = '', nil, {}
+  local fields = redis.pcall('HGETALL', record)
+  if fields.err then return end
+  local runs, waiters = nil, {}
   for i = 1, #fields, 2 do
     local field, value = fields[i], fields[i + 1]
-    if field == 'digest' then digest = value end
     if field == 'id' then runs = value end
     local waiter = string.match(field, '^w:(.+)$')
     if waiter and waiter ~= id then waiters[waiter] = value end
   end
-  if runs ~= id then return end -- it was cancelled, and somebody has begun it anew
+  if runs ~= id then return end -- it was cancelled, and another caller has begun it again
   local function head(of)
     return '{"id":"' .. of .. '","response_key":"' .. base .. ':response:' .. of .. '"'
   end
@@ -31,9 +32,20 @@ local function end_call(base, record, id, frame, ttl)
     end
     if kept then note_end(base .. ':status:' .. waiter, kept, tail) end
   end
-  redis.call('DEL', record)
-  if ttl ~= '0' then
-    redis.call('HSET', record, 'id', id, 'digest', digest, 'deadline', '0', 'tail', tail)
-    redis.call('PEXPIRE', record, ttl)
+  if ttl == '0' then
+    redis.call('DEL', record)
+    for i = 1, #fields, 2 do undo('HSET', record, fields[i], fields[i + 1]) end
+    return
   end
+  redis.call('HSET', record, 'deadline', '0', 'tail', tail)
+  undo('HDEL', record, 'tail')
+  for i = 1, #fields, 2 do
+    local field, value = fields[i], fields[i + 1]
+    if field == 'deadline' then undo('HSET', record, field, value) end
+    if field == 'keep' or string.sub(field, 1, 2) == 'w:' then
+      redis.call('HDEL', record, field)
+      undo('HSET', record, field, value)
+    end
+  end
+  redis.call('PEXPIRE', record, ttl)
 end

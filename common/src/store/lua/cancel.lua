@@ -21,6 +21,7 @@ local function forbid(id, ttl)
   local record = has == LATER and read_later(base, id)
   if record then
     end_later(base, id, record, 'gone', 'cancelled')
+    noted = 0
     note_event(events, id, record)
     return 'P'
   end
@@ -30,9 +31,11 @@ local function forbid(id, ttl)
   end
   local raw = redis.call('HGET', KEYS[4], id)
   if raw then
-    redis.call('HDEL', KEYS[4], id)
-    redis.call('ZREM', KEYS[3], id)
     redis.call('LPUSH', KEYS[1], raw)
+    undo('LPOP', KEYS[1])
+    redis.call('HDEL', KEYS[4], id)
+    undo('HSET', KEYS[4], id, raw)
+    redis.call('ZREM', KEYS[3], id)
     return 'S'
   end
   if not has then return 'Q' end
@@ -52,6 +55,7 @@ local function withdraw(id, ttl, record)
   local known = redis.call('HMGET', record, 'id', 'deadline', 'w:' .. id)
   local running, deadline = known[1], tonumber(known[2] or 0)
   local joined = redis.call('HDEL', record, 'w:' .. id) == 1
+  if joined then undo('HSET', record, 'w:' .. id, known[3]) end
   local _, _, kept = wants_of(known[3] or '')
   -- Nobody else ends what waits for another one's end.
   if kept and running ~= id then
@@ -63,15 +67,22 @@ local function withdraw(id, ttl, record)
   -- A record that is gone, or of a later call, says nothing about this one.
   if not running or not (joined or running == id) then return forbid(id, ttl) end
   if is_wanted(record) then return 'K' end
-  redis.call('DEL', record)
   -- The request that runs may have been wanted for longer than this caller did. A deadline may be
   -- anything that a client has written: no more than a year.
   local left = deadline == 0 and 86400000 or math.min(deadline - now + 30000, 31536000000)
-  return forbid(running, math.max(ttl, left))
+  local result = forbid(running, math.max(ttl, left))
+  -- Last: a record without its call would keep others from it.
+  redis.call('DEL', record)
+  return result
 end
 
+local failed
 for i = 1, #ARGV, 3 do
-  results[#results + 1] = withdraw(ARGV[i], tonumber(ARGV[i + 1]), KEYS[tonumber(ARGV[i + 2])])
+  local before = telling
+  local ok, result = attempt(withdraw, ARGV[i], tonumber(ARGV[i + 1]), KEYS[tonumber(ARGV[i + 2])])
+  noted = 0
+  if not ok then telling, failed = before, text_of(result) end
+  results[#results + 1] = ok and result or 'Q'
 end
 for i = 1, #told, 100 do
   -- May be forbidden to this user, or lost; heartbeats make it good.
@@ -79,4 +90,6 @@ for i = 1, #told, 100 do
     'cancel ' .. table.concat(told, ' ', i, math.min(i + 99, #told)))
 end
 announce()
+-- Those that could be withdrawn are; to ask again is harmless.
+if failed then return redis.error_reply(failed) end
 return { table.concat(results), events }

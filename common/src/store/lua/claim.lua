@@ -16,31 +16,36 @@ local function join()
     redis.call('HSET', KEYS[2], 'keep', '1')
   else
     redis.call('HSET', KEYS[2], 'w:' .. id, ARGV[5])
+    undo('HDEL', KEYS[2], 'w:' .. id)
   end
   redis.call('PEXPIRE', KEYS[2], ARGV[4])
 end
 
-local known = redis.call('HMGET', KEYS[2], 'id', 'digest', 'deadline', 'tail')
-local runs = known[1]
--- Of the same id, but pushed once more after its end, it is what has ended.
-if runs == id and not known[4] then return { 'run', known[3] } end
-local forgotten = runs and not known[4] and redis.call('ZSCORE', KEYS[3], runs)
-if not runs or (forgotten and tonumber(forgotten) > now_ms()) then
-  if runs then end_cancelled(KEYS[2], runs, id) end
-  redis.call('HSET', KEYS[2], 'id', id, 'digest', digest, 'deadline', ARGV[3])
+return whole(function()
+  local known = redis.call('HMGET', KEYS[2], 'id', 'digest', 'deadline', 'tail')
+  local runs = known[1]
+  -- Of the same id, but pushed once more after its end, it is what has ended.
+  if runs == id and not known[4] then return { 'run', known[3] } end
+  local forgotten = runs and not known[4] and redis.call('ZSCORE', KEYS[3], runs)
+  if not runs or (forgotten and tonumber(forgotten) > now_ms()) then
+    if runs then end_cancelled(KEYS[2], runs, id) end
+    noted = 0
+    redis.call('HSET', KEYS[2], 'id', id, 'digest', digest, 'deadline', ARGV[3])
+    undo('DEL', KEYS[2])
+    join()
+    return { 'run', ARGV[3] }
+  end
+  if known[2] ~= digest then return { 'conflict', '' } end
+  if known[4] then return { 'ended', known[4] } end
+  local waiting = redis.call('HLEN', KEYS[2]) - 3 - redis.call('HEXISTS', KEYS[2], 'keep')
+  if waiting >= 100 and redis.call('HEXISTS', KEYS[2], 'w:' .. id) == 0 then
+    return { 'crowded', '' }
+  end
   join()
-  return { 'run', ARGV[3] }
-end
-if known[2] ~= digest then return { 'conflict', '' } end
-if known[4] then return { 'ended', known[4] } end
-local waiting = redis.call('HLEN', KEYS[2]) - 3 - redis.call('HEXISTS', KEYS[2], 'keep')
-if waiting >= 100 and redis.call('HEXISTS', KEYS[2], 'w:' .. id) == 0 then
-  return { 'crowded', '' }
-end
-join()
-local latest = tonumber(known[3])
-if latest ~= 0 and (deadline == 0 or deadline > latest) then
-  redis.call('HSET', KEYS[2], 'deadline', ARGV[3])
-  redis.pcall('SPUBLISH', KEYS[4], 'extend ' .. runs .. ' ' .. ARGV[3])
-end
-return { 'joined', runs }
+  local latest = tonumber(known[3])
+  if latest ~= 0 and (deadline == 0 or deadline > latest) then
+    redis.call('HSET', KEYS[2], 'deadline', ARGV[3])
+    redis.pcall('SPUBLISH', KEYS[4], 'extend ' .. runs .. ' ' .. ARGV[3])
+  end
+  return { 'joined', runs }
+end)

@@ -8,18 +8,28 @@
 local base = string.match(KEYS[1], '^(.*):pending$')
 local over = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now_ms()),
   'LIMIT', 0, ARGV[1])
-local ended, told, bytes = 0, {}, 0
+local ended, told, bytes, failed = 0, {}, 0
 for _, id in ipairs(over) do
   if bytes > tonumber(ARGV[2]) then break end
   local record = read_later(base, id)
   if record then
-    end_later(base, id, record, 'late', 'deadline_exceeded', 'it was not settled in time')
+    local before = telling
+    local ok, problem = attempt(end_later, base, id, record, 'late', 'deadline_exceeded',
+      'it was not settled in time')
+    noted = 0
+    if ok then
+      note_event(told, id, record)
+    else
+      -- The others go on; this one is tried again.
+      telling, failed = before, text_of(problem)
+    end
     bytes = bytes + #record.raw
-    note_event(told, id, record)
   else
     redis.call('ZREM', KEYS[1], id)
   end
   ended = ended + 1
 end
 announce()
+-- Without an end there is nothing to tell but why.
+if failed and #told == 0 then return redis.error_reply(failed) end
 return { ended, told }

@@ -9,11 +9,15 @@
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
 if redis.call('LINDEX', KEYS[2], -1) == ARGV[2] then return 1 end
 if redis.call('LLEN', KEYS[2]) >= tonumber(ARGV[4]) then return -1 end
-redis.call('RPUSH', KEYS[2], ARGV[2])
--- Never shorter than what a submitting client has set.
-if redis.call('PTTL', KEYS[2]) < tonumber(ARGV[3]) then
-  redis.call('PEXPIRE', KEYS[2], ARGV[3])
-end
+local pushed, problem = attempt(function()
+  redis.call('RPUSH', KEYS[2], ARGV[2])
+  undo('RPOP', KEYS[2])
+  -- Never shorter than what a submitting client has set.
+  if redis.call('PTTL', KEYS[2]) < tonumber(ARGV[3]) then
+    redis.call('PEXPIRE', KEYS[2], ARGV[3])
+  end
+end)
+if not pushed then return redis.error_reply(text_of(problem)) end
 if KEYS[3] then
   local text = ARGV[2]
   if #text > 8192 then text = '"' .. ARGV[1] .. '"' end

@@ -19,14 +19,19 @@ local function note_end(key, ttl, tail)
   if string.find(tail, '^,"type":"result"') then
     return note_status(key, ttl, 'Success', fields)
   end
-  local ok, frame = pcall(cjson.decode, '{' .. string.sub(tail, 2))
-  local why = ok and type(frame.error) == 'table' and frame.error or {}
-  local message = tostring(why.message or '')
+  -- Its data may have megabytes: only code and message are read.
+  local opens = find_field(tail, 0, 'error')
+  local function text(name)
+    local at = opens and find_field(tail, opens, name)
+    local literal = at and literal_at(tail, at)
+    return literal and string.byte(literal) == 34 and meaning(literal)
+  end
+  local message = text('message') or ''
   if #message > 1024 then
     -- Not through the midst of a character.
     message = string.gsub(string.sub(message, 1, 1024), '[\192-\255]?[\128-\191]*$', '')
   end
-  local code = tostring(why.code or 'internal')
+  local code = text('code') or 'internal'
   note_status(key, ttl, 'Error', fields .. ',"error":{"code":' .. cjson.encode(code)
     .. ',"message":' .. cjson.encode(message) .. '}')
 end

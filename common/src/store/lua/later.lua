@@ -16,6 +16,7 @@ local function keep_for_later(base, id, key, within, fields)
   local deadline, ttl = string.format('%.0f', now_ms() + within), within + BEYOND
   redis.call('DEL', key)
   redis.call('HSET', key, 'deadline', deadline, unpack(fields))
+  undo('DEL', key)
   redis.call('PEXPIRE', key, string.format('%.0f', ttl))
   for i = 1, #fields, 2 do
     if fields[i] == 'status' then
@@ -25,6 +26,7 @@ local function keep_for_later(base, id, key, within, fields)
     end
   end
   redis.call('ZADD', base .. ':pending', deadline, id)
+  undo('ZREM', base .. ':pending', id)
   if redis.call('PTTL', base .. ':pending') < ttl then
     redis.call('PEXPIRE', base .. ':pending', string.format('%.0f', ttl))
   end
@@ -37,21 +39,16 @@ local function read_later(base, id)
   return record.raw and record
 end
 
--- Ends it, and takes away all that lies beside it. `tail`: the ending frame without its first two
--- fields, or which of those its worker has left in the record. `keep`: whether its end is kept for
--- who makes the same call later.
+-- Ends it, and removes all that was stored for it, after its end is stored. `tail`: the ending frame
+-- without its first two fields, or which of those its worker has left in the record. `keep`: whether
+-- its end is kept for a later caller of the same call. Runs within an `attempt`.
 local function end_later(base, id, record, tail, code, reason, keep)
   tail = record[tail] or tail
-  local past = recall(base .. ':history', id)
-  redis.call('DEL', base .. ':pending:' .. id)
-  redis.call('ZREM', base .. ':pending', id)
-  redis.call('HDEL', base .. ':live', id)
-  redis.call('HDEL', base .. ':history', id)
-  redis.call('ZREM', base .. ':cancelled', id)
-  -- Also of an answer that finds something else at its key.
+  -- Also of an answer that finds another value at its key.
   dead.key, dead.by = base .. ':dead', record.worker
   dead.max, dead.age = record.dead_max, tonumber(record.dead_age)
   if record.bury == '1' and code ~= '' and code ~= 'cancelled' then
+    local past = recall(base .. ':history', id)
     bury(record.raw, id, code, reason, past.runs and cjson.encode(past.runs))
   end
   local key = base .. ':response:' .. id
@@ -61,6 +58,12 @@ local function end_later(base, id, record, tail, code, reason, keep)
   if record.idem ~= '' then
     end_call(base, record.idem, id, frame, keep and record.keep or '0')
   end
+  redis.call('DEL', base .. ':pending:' .. id)
+  -- What is left over from here on is found by heartbeats, or ends by its time.
+  redis.pcall('ZREM', base .. ':pending', id)
+  redis.pcall('HDEL', base .. ':live', id)
+  redis.pcall('HDEL', base .. ':history', id)
+  redis.pcall('ZREM', base .. ':cancelled', id)
 end
 
 -- Adds what is said of it on the topic of results, if its worker has promised that.

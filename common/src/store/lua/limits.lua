@@ -14,31 +14,42 @@ local function limit_of(slot)
   return string.match(slot, '^(%S+) (.*)$')
 end
 
--- Gives the slot of a lease back that has ended; the name whose key may go on, if one may, and
--- what the slot was.
-local function give_back(base, slots, id)
-  local slot = redis.call('HGET', slots, id)
-  if not slot then return nil end
-  redis.call('HDEL', slots, id)
+-- Gives the slot of a lease back that ends in this step; the name whose key may go on, if one may.
+local function give_back(base, slots, id, slot)
   local name, key = limit_of(slot)
-  redis.call('SREM', base .. ':running:' .. name .. ':' .. key, id)
-  if redis.call('SREM', base .. ':held:' .. name, key) == 0 then return nil, slot end
-  redis.call('RPUSH', base .. ':turns:' .. name, key)
-  return name, slot
+  local running, held = base .. ':running:' .. name .. ':' .. key, base .. ':held:' .. name
+  local goes_on = redis.call('SISMEMBER', held, key) == 1
+  if goes_on then
+    redis.call('RPUSH', base .. ':turns:' .. name, key)
+    undo('RPOP', base .. ':turns:' .. name)
+    redis.call('SREM', held, key)
+    undo('SADD', held, key)
+  end
+  redis.call('SREM', running, id)
+  undo('SADD', running, id)
+  redis.call('HDEL', slots, id)
+  undo('HSET', slots, id, slot)
+  return goes_on and name or nil
 end
 
--- Puts a request whose lease has ended where it came from: to the head of the queue, or, if it had
--- a slot, of those with its key: by way of the queue others of its key could overtake it. Then
--- the name, whose workers should hear of it.
+-- Puts a request whose lease ends in this step where it came from: to the head of the queue, or, if
+-- it had a slot, of those with its key: by way of the queue others of its key could overtake it.
+-- Then the name, whose workers should hear of it.
 local function to_head(base, queue, limited, slot, raw)
   if not slot then
     redis.call('LPUSH', queue, raw)
+    undo('LPOP', queue)
     return nil
   end
   local name, key = limit_of(slot)
+  local list = base .. ':limited:' .. name .. ':' .. key
+  local length = redis.call('LPUSH', list, raw)
+  undo('LPOP', list)
   redis.call('HINCRBY', limited, name, 1)
-  if redis.call('LPUSH', base .. ':limited:' .. name .. ':' .. key, raw) == 1 then
+  undo('HINCRBY', limited, name, -1)
+  if length == 1 then
     redis.call('RPUSH', base .. ':turns:' .. name, key)
+    undo('RPOP', base .. ':turns:' .. name)
   end
   return name
 end

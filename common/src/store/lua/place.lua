@@ -33,6 +33,7 @@ end
 local function mark()
   if pending == '' or redis.call('EXISTS', KEYS[5]) == 1 then return end
   redis.call('RPUSH', KEYS[5], pending)
+  undo('RPOP', KEYS[5])
   redis.call('PEXPIRE', KEYS[5], ttl)
 end
 
@@ -41,6 +42,7 @@ local function replay(tail)
   local frame = '{"id":"' .. id .. '","response_key":"' .. KEYS[5] .. '"' .. tail
   if redis.call('LINDEX', KEYS[5], -1) == frame then return end -- by a call whose reply was lost
   redis.call('RPUSH', KEYS[5], frame)
+  undo('RPOP', KEYS[5])
   redis.call('PEXPIRE', KEYS[5], ttl)
   if status then note_end(status, ARGV[15], tail) end
   if not channel then return end
@@ -56,6 +58,7 @@ local function join()
   else
     local kept = status and ' ' .. ARGV[15] or ''
     redis.call('HSET', record, 'w:' .. id, ARGV[7] .. ' ' .. (channel or '-') .. kept)
+    undo('HDEL', record, 'w:' .. id)
   end
   -- Long enough for what is not due yet; never shorter than for another caller.
   local kept = tonumber(ARGV[10]) + math.max(0, due - now)
@@ -71,61 +74,67 @@ local function extend(running, old)
   redis.pcall('SPUBLISH', KEYS[6], 'extend ' .. running .. ' ' .. deadline)
 end
 
-if record then
-  local known = redis.call('HMGET', record, 'digest', 'id', 'deadline', 'tail')
-  local digest, running, old, tail = known[1], known[2], known[3], known[4]
-  if running == id then return { 'queued', id } end
-  if running and not tail then
-    -- What was cancelled is no call to join, even if no worker has come across it yet.
-    local forgotten = redis.call('ZSCORE', KEYS[7], running)
-    if forgotten and tonumber(forgotten) > now then
-      end_cancelled(record, running, id)
-      running = false
+return whole(function()
+  if record then
+    local known = redis.call('HMGET', record, 'digest', 'id', 'deadline', 'tail')
+    local digest, running, old, tail = known[1], known[2], known[3], known[4]
+    if running == id then return { 'queued', id } end
+    if running and not tail then
+      -- What was cancelled is no call to join, even if no worker has come across it yet.
+      local forgotten = redis.call('ZSCORE', KEYS[7], running)
+      if forgotten and tonumber(forgotten) > now then
+        end_cancelled(record, running, id)
+        noted = 0
+        running = false
+      end
     end
+    if running then
+      if digest ~= ARGV[8] then return { 'conflict', running } end
+      if tail then
+        if ttl > 0 then replay(tail) end
+        return { 'replayed', running }
+      end
+      if ttl > 0 and redis.call('HEXISTS', record, 'w:' .. id) == 0 then
+        local waiters = redis.call('HLEN', record) - 3 - redis.call('HEXISTS', record, 'keep')
+        if waiters >= 100 then return { 'crowded', running } end
+        -- It stays so until that call ends. One that is let go has the id of the one it has joined.
+        note_pending()
+      end
+      join()
+      mark()
+      extend(running, old)
+      return { 'attached', running }
+    end
+  elseif pending ~= '' and redis.call('EXISTS', KEYS[5]) == 1 then
+    return { 'queued', id } -- by a call whose reply was lost
   end
-  if running then
-    if digest ~= ARGV[8] then return { 'conflict', running } end
-    if tail then
-      if ttl > 0 then replay(tail) end
-      return { 'replayed', running }
-    end
-    if ttl > 0 and redis.call('HEXISTS', record, 'w:' .. id) == 0 then
-      local waiters = redis.call('HLEN', record) - 3 - redis.call('HEXISTS', record, 'keep')
-      if waiters >= 100 then return { 'crowded', running } end
-      -- It stays so until that call ends. One that is let go has the id of the one it has joined.
-      note_pending()
-    end
+
+  local later = due > now
+  if later and redis.call('HEXISTS', KEYS[4], id) == 1 then return { 'queued', id } end
+  -- Until it is due there is time for a worker to come. One whose lease has ended is not counted: it
+  -- is dead or cut off.
+  if not later and ARGV[2] == '1' and redis.call('ZCOUNT', KEYS[2], now, '+inf') == 0 then
+    return { 'no_workers', id }
+  end
+  if room(cap, KEYS[1], KEYS[3], KEYS[8], KEYS[9]) <= 0 then return { 'full', id } end
+
+  if record then
+    redis.call('HSET', record, 'digest', ARGV[8], 'id', id, 'deadline', deadline)
+    undo('DEL', record)
     join()
-    mark()
-    extend(running, old)
-    return { 'attached', running }
   end
-elseif pending ~= '' and redis.call('EXISTS', KEYS[5]) == 1 then
-  return { 'queued', id } -- by a call whose reply was lost
-end
-
-local later = due > now
-if later and redis.call('HEXISTS', KEYS[4], id) == 1 then return { 'queued', id } end
--- Until it is due there is time for a worker to come. One whose lease has ended is not counted: it
--- is dead or cut off.
-if not later and ARGV[2] == '1' and redis.call('ZCOUNT', KEYS[2], now, '+inf') == 0 then
-  return { 'no_workers', id }
-end
-if room(cap, KEYS[1], KEYS[3], KEYS[8], KEYS[9]) <= 0 then return { 'full', id } end
-
-if record then
-  redis.call('HSET', record, 'digest', ARGV[8], 'id', id, 'deadline', deadline)
-  join()
-end
-mark()
-note_pending()
-if later then
-  redis.call('HSET', KEYS[4], id, envelope)
-  redis.call('ZADD', KEYS[3], ARGV[5], id)
-  if redis.call('ZRANGE', KEYS[3], 0, 0)[1] == id then
-    redis.pcall('SPUBLISH', KEYS[6], 'due ' .. ARGV[5])
+  mark()
+  note_pending()
+  if later then
+    redis.call('HSET', KEYS[4], id, envelope)
+    undo('HDEL', KEYS[4], id)
+    redis.call('ZADD', KEYS[3], ARGV[5], id)
+    undo('ZREM', KEYS[3], id)
+    if redis.call('ZRANGE', KEYS[3], 0, 0)[1] == id then
+      redis.pcall('SPUBLISH', KEYS[6], 'due ' .. ARGV[5])
+    end
+  else
+    redis.call('RPUSH', KEYS[1], envelope)
   end
-else
-  redis.call('RPUSH', KEYS[1], envelope)
-end
-return { 'queued', id }
+  return { 'queued', id }
+end)

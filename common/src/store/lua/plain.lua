@@ -3,14 +3,15 @@
 -- KEYS: 1 queue list, 2 inbox list, 3 leases (hash), 4 live (hash), 5 dead (stream), 6 workers
 --   (zset), 7 turn of this worker (string); what must not be there: 8 paused (string), 9 history
 --   (hash), 10 cancelled (zset), 11 slots (hash), 12 limited names (hash), 13 parked names (set)
--- ARGV: 1 to 8 as in turn.lua, but 2 is -1 if nothing is leased, not even what lies in the inbox;
---   9 count S of outcomes; S ids; then runs of outcomes in the order of the ids: ttl (ms; 0: nobody
---   asked), channel (empty: none), count C, and C frames if somebody asked
--- Returns: {results, length, {id, raw, ...}} as cycle.lua; or 0, and nothing was settled or leased:
---   it takes cycle.lua
--- Derived keys: response:<id> of the outcomes.
+-- ARGV: 1 to 9 as in turn.lua, but 2 is -1 if nothing is leased, not even what lies in the inbox,
+--   and -2 if the length of the queue is not asked for either; 10 count S of outcomes; S ids; then
+--   runs of outcomes in the order of the ids: ttl (ms; 0: nobody asked), channel (empty: none),
+--   count C, and C frames if somebody asked
+-- Returns: {results, length, {id, raw, ...}, notes, read} as cycle.lua, length -1 if it was not asked for;
+--   or 0, and nothing was settled or leased: it takes cycle.lua
+-- Derived keys: response:<id> of the outcomes, and of a request that is too large.
 -- Cost: O(outcomes + taken).
-local count = tonumber(ARGV[9])
+local count, first_id = tonumber(ARGV[10]), 11
 if take >= 0 then
   local alive = redis.call('ZSCORE', KEYS[6], worker)
   if not alive or tonumber(alive) <= now_ms() then
@@ -23,112 +24,143 @@ if redis.call('EXISTS', unpack(KEYS, 8, 13)) > 0 then return 0 end
 
 -- Settling ------------------------------------------------------------------------------------
 
--- Counts what a command says of the ids from the first to the last of them.
-local function of_ids(command, key)
+-- Removes the ids of all outcomes from a hash; how many were there.
+local function remove_ids(call, key)
   local sum = 0
-  for first = 10, 9 + count, 1000 do
-    local last = math.min(first + 999, 9 + count)
-    sum = sum + redis.call(command, key, unpack(ARGV, first, last))
+  for first = first_id, first_id + count - 1, 1000 do
+    local last = math.min(first + 999, first_id + count - 1)
+    local removed = call('HDEL', key, unpack(ARGV, first, last))
+    sum = sum + (tonumber(removed) or 0)
   end
   return sum
 end
 
--- Which outcomes are of leases that this worker had; each lease is ended once.
-local function fence()
-  local owned = {}
-  for i = 1, count do
-    local id = ARGV[9 + i]
-    owned[i] = worker_of(redis.call('HGET', KEYS[4], id)) == worker
-    if owned[i] then redis.call('HDEL', KEYS[4], id) end
-  end
-  return owned
-end
-
-local function settle()
-  -- The fence, in one command: as many leases as outcomes. Who lacks one is told by the live ids:
-  -- each is of the worker that holds its lease.
-  local owned = of_ids('HDEL', KEYS[3]) < count and fence()
-  if not owned then of_ids('HDEL', KEYS[4]) end
-  local at, from = 10 + count, 0
+local function push_answers()
+  local at, from = first_id + count, 0
   while from < count do
     local ttl, channel, upto = ARGV[at], ARGV[at + 1], from + tonumber(ARGV[at + 2])
     if channel == '' then channel = nil end
     at = at + 3
     if ttl ~= '0' then
       for i = from + 1, upto do
-        if not owned or owned[i] then
-          local id = ARGV[9 + i]
-          push(base .. ':response:' .. id, ARGV[at], ttl, channel, id)
-        end
+        local id = ARGV[first_id - 1 + i]
+        push(base .. ':response:' .. id, ARGV[at], ttl, channel, id)
         at = at + 1
       end
     end
     from = upto
   end
-  announce()
-  local results = owned or string.rep('1', count)
-  if owned then
-    for i = 1, count do owned[i] = owned[i] and '1' or '0' end
-    results = table.concat(owned)
+end
+
+-- Takes back the answers of the leases that this worker had no more: the live ids tell whose they
+-- are. One character per outcome.
+local function take_back_lost()
+  local results, lost = {}, {}
+  for i = 1, count do
+    local id = ARGV[first_id - 1 + i]
+    local has = redis.pcall('HGET', KEYS[4], id)
+    -- Where that cannot be read, an answer too many is better than one that is missing.
+    local own = type(has) == 'table' or worker_of(has) == worker
+    results[i] = own and '1' or '0'
+    if own then
+      redis.pcall('HDEL', KEYS[4], id)
+    else
+      lost[id] = (lost[id] or 0) + 1
+    end
   end
-  redis.call('SET', KEYS[7], ARGV[7] .. ' ' .. results, 'PX', '60000')
+  -- The last one of an id first: an id may stand there twice, and be settled once.
+  local untold = {}
+  for id, times in pairs(lost) do untold[id] = times end
+  for step = noted - 3, 1, -4 do
+    local id = string.match(steps[step + 1], ':response:(.+)$')
+    if id and (lost[id] or 0) > 0 then
+      redis.pcall(steps[step], steps[step + 1])
+      lost[id] = lost[id] - 1
+    end
+  end
+  for at = telling - 2, 1, -3 do
+    local id = told[at + 1]
+    if (untold[id] or 0) > 0 then
+      told[at], untold[id] = false, untold[id] - 1
+    end
+  end
+  return table.concat(results)
+end
+
+-- Answers first, then the fence: as many leases as outcomes. Nothing behind it can fail, since the
+-- requests of the leases that it ends are gone with them.
+local function settle()
+  push_answers()
+  local results
+  if remove_ids(redis.call, KEYS[3]) == count then
+    results = string.rep('1', count)
+    remove_ids(redis.pcall, KEYS[4])
+  else
+    results = take_back_lost()
+  end
+  noted = 0
+  announce()
+  redis.pcall('SET', KEYS[7], ARGV[7] .. ' ' .. results, 'PX', '60000')
   return results
 end
 
 local results = ''
-if count > 0 then results = said_before(KEYS[7]) or settle() end
+if count > 0 then
+  results = said_before(KEYS[7])
+  if not results then
+    local ok
+    ok, results = attempt(settle)
+    if not ok then return 0 end
+  end
+end
 
 -- Leasing -------------------------------------------------------------------------------------
 
-local leased, size = {}, 0
+local leased, size, done, own = {}, 0, 0, holder(worker)
 
--- Leases the first `last` of `raws`.
-local function lease(raws, last)
-  local before, own = size, holder(worker)
-  for i = 1, last do
+function after_step(ok)
+  if ok then
+    seen, done = seen + (size - done) / 2, size
+  else
+    size = done
+  end
+end
+
+-- Leases elements that were popped in this step; how many it took off their list.
+local function lease(key, raws)
+  local many = #raws
+  for i = 1, many do
+    if scanned > MOST_SCANNED then
+      put_back(key, raws, i)
+      many = i - 1
+      break
+    end
     local raw = raws[i]
-    local id = id_of(raw)
+    local id = #raw <= max_request and id_of(raw)
     if not id then
-      bury(raw, '', 'invalid_request', 'not a JSON object with an `id` of 1 to 64 of [A-Za-z0-9_-]')
+      refuse_unreadable(KEYS[1], raw, KEYS[4])
     elseif redis.call('HSETNX', KEYS[4], id, own) == 0 then
-      bury(raw, id, 'invalid_request', 'a live request of this queue has the same id')
+      refuse(KEYS[1], raw, id, 'invalid_request', LIVE_ID)
     else
+      undo('HDEL', KEYS[4], id)
       leased[size + 1], leased[size + 2] = id, raw
       size = size + 2
     end
   end
-  if size > before then redis.call('HSET', KEYS[3], unpack(leased, before + 1, size)) end
+  if size > done then redis.call('HSET', KEYS[3], unpack(leased, done + 1, size)) end
+  return many
 end
 
 local length
-local seen, bytes, portion = 0, 0, 16
-if take >= 0 then
-  -- What a blocked pop has moved is this worker's already, room or not.
-  repeat
-    local raws = redis.call('LPOP', KEYS[2], '16') or {}
-    if #raws > 0 then lease(raws, #raws) end
-    seen = seen + #raws
-    for i = 1, #raws do bytes = bytes + #raws[i] end
-  until #raws < 16
+if take == -2 then
+  length = -1
+elseif take >= 0 then
+  local more = take_inbox(KEYS[2], lease)
+  if take > seen then length = take_list(KEYS[1], take, lease) end
+  -- Of a step that was taken back.
+  for i = #leased, size + 1, -1 do leased[i] = nil end
+  if notes[1] ~= '' then length = nil end
+  -- What is left in the inbox is taken by the next turn, which goes out where there is something.
+  if more then length = math.max(length or ask('LLEN', KEYS[1]) or 0, 1) end
 end
--- In portions that grow with what the bytes so far allow. What would go over the limit goes back,
--- unless it is all that there is.
-while seen < take do
-  local asked = math.min(portion, take - seen)
-  local raws = redis.call('LPOP', KEYS[1], asked) or {}
-  local last = #raws
-  if last < asked then length = 0 end
-  for i = 1, last do
-    if bytes > 0 and bytes + #raws[i] > max_bytes then
-      for j = last, i, -1 do redis.call('LPUSH', KEYS[1], raws[j]) end
-      last, length = i - 1, nil
-      break
-    end
-    bytes = bytes + #raws[i]
-  end
-  if last > 0 then lease(raws, last) end
-  if last < asked then break end
-  seen = seen + last
-  portion = math.max(1, math.min(250, 4 * portion, math.floor((max_bytes - bytes) * seen / bytes)))
-end
-return { results, length or redis.call('LLEN', KEYS[1]), leased }
+return { results, length or ask('LLEN', KEYS[1]) or 0, leased, notes, bytes }

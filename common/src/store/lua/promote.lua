@@ -9,19 +9,30 @@
 local now = string.format('%.0f', now_ms())
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
 local moved, bytes, max_bytes = 0, 0, tonumber(ARGV[2])
-for _, id in ipairs(due) do
-  if bytes >= max_bytes then break end
+
+-- The request is in the queue before it leaves the schedule.
+local function move(id)
   local raw = redis.call('HGET', KEYS[2], id)
-  redis.call('HDEL', KEYS[2], id)
-  redis.call('ZREM', KEYS[1], id)
-  if raw then
-    moved, bytes = moved + 1, bytes + #raw
-    if redis.call('HEXISTS', KEYS[4], id) == 1 then
-      redis.call('LPUSH', KEYS[3], raw)
-    else
-      redis.call('RPUSH', KEYS[3], raw)
-    end
+  if raw and redis.call('HEXISTS', KEYS[4], id) == 1 then
+    redis.call('LPUSH', KEYS[3], raw)
+    undo('LPOP', KEYS[3])
+  elseif raw then
+    redis.call('RPUSH', KEYS[3], raw)
+    undo('RPOP', KEYS[3])
   end
+  redis.call('HDEL', KEYS[2], id)
+  if raw then undo('HSET', KEYS[2], id, raw) end
+  redis.call('ZREM', KEYS[1], id)
+  noted = 0
+  if not raw then return end
+  moved, bytes = moved + 1, bytes + #raw
 end
-local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
-return { moved, tonumber(first[2] or 0) }
+
+return whole(function()
+  for _, id in ipairs(due) do
+    if bytes >= max_bytes then break end
+    move(id)
+  end
+  local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+  return { moved, tonumber(first[2] or 0) }
+end)

@@ -21,6 +21,12 @@ local function add_run(record, run)
 end
 
 local function remember(history, id, record)
+  local before = redis.call('HGET', history, id)
   redis.call('HSET', history, id, cjson.encode(record))
+  if before then
+    undo('HSET', history, id, before)
+  else
+    undo('HDEL', history, id)
+  end
   redis.call('PEXPIRE', history, 2592000000)
 end

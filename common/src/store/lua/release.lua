@@ -6,27 +6,29 @@
 --   10 limited names (hash), 11 control (channel)
 -- ARGV: 1 id of that worker, 2 '1' if it releases itself, '0' if another takes over, 3 base of the
 --   queue's keys
--- Returns: how many requests went back, or -1 if the worker still lives
+-- Returns: {back, left}. back: how many requests went back, or -1 if the worker still lives. left: 1
+--   if it holds more than one call should move (4 MiB), so that another call has to follow, else 0
 -- Derived keys: turns:<name>, held:<name>, running:<name>:<key>, limited:<name>:<key> of limited
 --   names.
 -- Cost: O(what that worker holds).
 local worker, crashed = ARGV[1], ARGV[2] == '0'
+
+-- After how many bytes to stop: Redis needs 2 ms for each MiB.
+local MOST = 4194304
+
 if crashed then
   local ends = redis.call('ZSCORE', KEYS[2], worker)
-  if not ends or tonumber(ends) > now_ms() then return -1 end
+  if not ends or tonumber(ends) > now_ms() then return { -1, 0 } end
 end
 local has_slots = redis.call('EXISTS', KEYS[8]) == 1
-local back, sorted, now = 0, false, crashed and now_ms()
-local leases = redis.call('HGETALL', KEYS[4])
-for i = 1, #leases, 2 do
-  local id, raw = leases[i], leases[i + 1]
-  redis.call('HDEL', KEYS[3], id)
-  local slot
-  if has_slots then
-    local _
-    _, slot = give_back(ARGV[3], KEYS[8], id)
-  end
-  sorted = to_head(ARGV[3], KEYS[1], KEYS[10], slot, raw) or sorted
+local back, bytes, sorted, failed, now = 0, 0, false, nil, crashed and now_ms()
+
+-- Each request is where it belongs before its lease goes.
+local function give(id)
+  local raw = redis.call('HGET', KEYS[4], id)
+  local slot = has_slots and redis.call('HGET', KEYS[8], id)
+  if slot then give_back(ARGV[3], KEYS[8], id, slot) end
+  local name = to_head(ARGV[3], KEYS[1], KEYS[10], slot, raw)
   if crashed then
     local record = recall(KEYS[7], id)
     record.attempt = record.attempt + 1
@@ -35,10 +37,38 @@ for i = 1, #leases, 2 do
       code = 'worker_lost' })
     remember(KEYS[7], id, record)
   end
-  back = back + 1
+  redis.call('HDEL', KEYS[4], id)
+  bytes = bytes + #raw
+  return name
 end
-while redis.call('LMOVE', KEYS[5], KEYS[1], 'RIGHT', 'LEFT') do back = back + 1 end
-redis.call('DEL', KEYS[4], KEYS[6], KEYS[9])
-redis.call('ZREM', KEYS[2], worker)
+
+local left = 0
+for _, id in ipairs(redis.call('HKEYS', KEYS[4])) do
+  if bytes >= MOST then
+    left = 1
+    break
+  end
+  local ok, result = attempt(give, id)
+  noted = 0
+  if ok then
+    back, sorted = back + 1, result or sorted
+    -- Heartbeats find live ids without a lease.
+    redis.pcall('HDEL', KEYS[3], id)
+  else
+    failed = text_of(result)
+  end
+end
+while left == 0 do
+  local raw = redis.call('LMOVE', KEYS[5], KEYS[1], 'RIGHT', 'LEFT')
+  if not raw then break end
+  back, bytes = back + 1, bytes + #raw
+  if bytes >= MOST then left = redis.call('EXISTS', KEYS[5]) end
+end
 if sorted then redis.pcall('SPUBLISH', KEYS[11], 'work') end
-return back
+-- As long as it holds something it stays in the registry, so that it is released again.
+if failed then return redis.error_reply(failed) end
+if left == 0 then
+  redis.call('DEL', KEYS[4], KEYS[6], KEYS[9])
+  redis.call('ZREM', KEYS[2], worker)
+end
+return { back, left }

@@ -13,15 +13,18 @@ local base = string.match(KEYS[1], '^(.*):pending:')
 local known = redis.call('HMGET', KEYS[1], 'token', 'by')
 if known[1] ~= ARGV[2] then return -1 end
 if known[2] then return known[2] == ARGV[3] and 1 or 0 end
-local record = read_later(base, id)
-if tonumber(record.deadline) <= now_ms() then
-  end_later(base, id, record, 'late', 'deadline_exceeded', 'it was not settled in time')
+return whole(function()
+  local record = read_later(base, id)
+  if tonumber(record.deadline) <= now_ms() then
+    end_later(base, id, record, 'late', 'deadline_exceeded', 'it was not settled in time')
+    announce()
+    return 2
+  end
+  end_later(base, id, record, ARGV[4], ARGV[5], ARGV[6], ARGV[7] == '1')
+  noted = 0
   announce()
-  return 2
-end
-end_later(base, id, record, ARGV[4], ARGV[5], ARGV[6], ARGV[7] == '1')
-announce()
--- Who comes second hears that it was settled.
-redis.call('HSET', KEYS[1], 'token', ARGV[2], 'by', ARGV[3])
-redis.call('PEXPIRE', KEYS[1], 600000)
-return 1
+  -- A second settlement is told that it was settled.
+  redis.pcall('HSET', KEYS[1], 'token', ARGV[2], 'by', ARGV[3])
+  redis.pcall('PEXPIRE', KEYS[1], 600000)
+  return 1
+end)

@@ -15,6 +15,7 @@ local function note_status(key, ttl, state, fields)
   local entry = '{"status":"' .. state .. '","at_ms":' .. string.format('%.0f', noted_at)
   local count = redis.pcall('RPUSH', key, entry .. fields .. '}')
   if type(count) ~= 'number' then return end
+  undo('RPOP', key)
   if count > 64 then redis.call('LTRIM', key, -64, -1) end
   redis.call('PEXPIRE', key, ttl)
   -- Nobody can monitor what was not there. Else it may be forbidden to this user; the key is the

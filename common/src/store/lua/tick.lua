@@ -17,18 +17,26 @@ local stored = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '')
 local last = stored or tonumber(ARGV[3]) or now
 local enqueued = 0
 
-for i = 4, #ARGV, 2 do
-  local at = tonumber(ARGV[i])
-  if at > last then
-    -- A worker whose clock is ahead must not be early; and once left out, none may overtake it.
-    if at > now or enqueued >= left then break end
-    redis.call('RPUSH', KEYS[1], ARGV[i + 1])
-    last, enqueued = at, enqueued + 1
+return whole(function()
+  for i = 4, #ARGV, 2 do
+    local at = tonumber(ARGV[i])
+    if at > last then
+      -- A worker whose clock is ahead must not be early; and once left out, none may overtake it.
+      if at > now or enqueued >= left then break end
+      redis.call('RPUSH', KEYS[1], ARGV[i + 1])
+      undo('RPOP', KEYS[1])
+      last, enqueued = at, enqueued + 1
+    end
   end
-end
--- Written by whoever was first, and at each start: the others have nothing to add.
-if enqueued > 0 or #ARGV < 4 then
-  redis.call('HSET', KEYS[2], ARGV[1], string.format('%.0f', last))
-  redis.call('PEXPIRE', KEYS[2], 34560000000)
-end
-return { enqueued, last, now }
+  -- Written by whoever was first, and at each start: the others have nothing to add.
+  if enqueued > 0 or #ARGV < 4 then
+    redis.call('HSET', KEYS[2], ARGV[1], string.format('%.0f', last))
+    if stored then
+      undo('HSET', KEYS[2], ARGV[1], string.format('%.0f', stored))
+    else
+      undo('HDEL', KEYS[2], ARGV[1])
+    end
+    redis.call('PEXPIRE', KEYS[2], 34560000000)
+  end
+  return { enqueued, last, now }
+end)

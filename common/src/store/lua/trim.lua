@@ -7,13 +7,18 @@
 -- Cost: O(frames that are dropped).
 local attempt, seq = tonumber(ARGV[1]), tonumber(ARGV[2])
 
--- What is no frame was not written by a worker, and counts as older than all.
+-- An element that is not a worker's frame counts as older than all. It is not decoded: its size is
+-- the choice of its sender.
 local function place_of(frame)
   local at, of = string.match(frame,
     '^{"id":"[%w_-]+","response_key":"[^"]*","type":"%l+","seq":(%d+),"attempt":(%d+)')
   if not at then
-    local ok, read = pcall(cjson.decode, frame)
-    if ok and type(read) == 'table' then at, of = read.seq, read.attempt end
+    local head = string.sub(frame, 1, 4096)
+    local function number(name)
+      local place = string.byte(head) == 123 and find_field(head, 1, name)
+      return place and literal_at(head, place)
+    end
+    at, of = number('seq'), number('attempt')
   end
   return tonumber(of) or 0, tonumber(at) or 0
 end

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::outcome::{Outcome, Row};
 use super::{Whole, plain, read};
-use crate::limits::COMMAND_BYTES;
+use crate::limits::{COMMAND_BYTES, Limits};
 use crate::settings::Limit;
 use crate::store::error::StoreError;
 use crate::store::keys::QueueKeys;
@@ -33,6 +33,8 @@ pub struct WorkerKeys {
     pub(super) worker: String,
     pub(super) dead_max: u64,
     pub(super) dead_age_ms: u64,
+    /// The largest request that is leased, bytes.
+    pub(super) max_request: usize,
 }
 
 impl WorkerKeys {
@@ -82,8 +84,17 @@ impl WorkerKeys {
             worker: worker.into(),
             dead_max,
             dead_age_ms: millis(dead_age),
+            max_request: Limits::default().request,
             queue,
         }
+    }
+
+    /// The same, with another bound for the size of a request (bytes): a larger one is not leased,
+    /// but dead-lettered as its first 64 KiB.
+    #[must_use]
+    pub fn with_max_request(mut self, bytes: usize) -> Self {
+        self.max_request = bytes;
+        self
     }
 
     /// The same, for a worker whose registry is that of another queue.
@@ -103,6 +114,9 @@ pub enum Settled {
     LeaseLost,
     /// Another worker will run it.
     Parked,
+    /// Redis could not store it and changed nothing: the lease is kept, and the outcome has to be
+    /// settled again. [`CycleReply::unsettled`] says why.
+    Failed,
 }
 
 /// A request that now belongs to this worker.
@@ -155,8 +169,8 @@ impl Mark {
 pub struct CycleReply {
     /// One per outcome, in order.
     pub settled: Vec<Settled>,
-    /// Length of the queue afterwards.
-    pub length: usize,
+    /// Length of the queue afterwards; `None` if it was not asked for.
+    pub length: Option<usize>,
     /// How many names have parked requests.
     pub parked: usize,
     /// In order of arrival.
@@ -171,6 +185,23 @@ pub struct CycleReply {
     pub due_ms: Option<u64>,
     /// Whether the queue has more than plain requests, see [`Cycle::more`].
     pub more: bool,
+    /// Why leasing stopped before it was done, as Redis says it; what was leased before is leased.
+    pub trouble: Option<String>,
+    /// Why outcomes have [`Settled::Failed`], as Redis says it.
+    pub unsettled: Option<String>,
+    /// The error codes of the elements that were dead-lettered, since they cannot be leased.
+    pub refused: Vec<String>,
+    /// How many bytes of elements were looked at.
+    pub read: u64,
+}
+
+/// Trouble while leasing, trouble while settling, and the codes of refused elements, as a script
+/// returns them.
+pub(super) fn notes(said: Vec<String>) -> (Option<String>, Option<String>, Vec<String>) {
+    let mut said = said.into_iter();
+    let mut text = || said.next().filter(|text| !text.is_empty());
+    let (trouble, unsettled) = (text(), text());
+    (trouble, unsettled, said.collect())
 }
 
 /// A limited name, and how many of its requests the worker has room for.
@@ -218,6 +249,8 @@ pub struct Cycle<'a> {
     /// Whether what a blocked pop may have left in the inbox is leased, as is all that is taken.
     /// Without it, and with nothing to take, the turn only settles.
     pub inbox: bool,
+    /// Whether a turn that only settles returns the length of the queue, which costs a command.
+    pub length: bool,
 }
 
 impl<'a> Cycle<'a> {
@@ -234,6 +267,7 @@ impl<'a> Cycle<'a> {
             again: false,
             more: false,
             inbox: true,
+            length: true,
         }
     }
 
@@ -256,8 +290,8 @@ impl<'a> Cycle<'a> {
         let mut call = CYCLE.call(&keys);
         call.arg(&own.worker).arg(self.take).arg(COMMAND_BYTES);
         call.arg(own.dead_max).arg(own.dead_age_ms).arg(own.queue.base()).arg(self.serial);
-        call.arg(i32::from(self.again)).arg(self.parked.len()).arg(self.rules.len());
-        call.arg(rows.len());
+        call.arg(i32::from(self.again)).arg(own.max_request);
+        call.arg(self.parked.len()).arg(self.rules.len()).arg(rows.len());
         for (index, name) in self.parked.iter().enumerate() {
             call.arg(first_list + index + 1).arg(name);
         }
@@ -283,12 +317,14 @@ pub(super) fn first_reply(
 /// Reads the script's answer to a turn with so many `outcomes`.
 pub(super) fn reply(value: Value, outcomes: usize) -> Result<CycleReply, StoreError> {
     type Taken = Vec<(String, Vec<u8>, Vec<u8>)>;
-    type Raw = (String, Whole, Whole, Taken, i64, i64, Whole, i64);
-    let (results, length, parked, leased, state, ready, due, more): Raw = read("cycle", value)?;
+    type Raw = (String, Whole, Whole, Taken, i64, i64, Whole, i64, Vec<String>, Whole);
+    let (results, length, parked, leased, state, ready, due, more, said, bytes): Raw =
+        read("cycle", value)?;
     let leased = leased.into_iter();
+    let (trouble, unsettled, refused) = notes(said);
     Ok(CycleReply {
         settled: settled("cycle", &results, outcomes)?,
-        length: length.count(),
+        length: Some(length.count()),
         parked: parked.count(),
         leased: leased.map(|(id, raw, mark)| Leased { id, raw, mark: Mark::read(&mark) }).collect(),
         paused: state == 1,
@@ -296,6 +332,10 @@ pub(super) fn reply(value: Value, outcomes: usize) -> Result<CycleReply, StoreEr
         ready: ready == 1,
         due_ms: (due.0 > 0).then_some(due.0),
         more: more > 0,
+        trouble,
+        unsettled,
+        refused,
+        read: bytes.0,
     })
 }
 
@@ -313,6 +353,7 @@ pub(super) fn settled(
         '1' => Ok(Settled::Yes),
         '0' => Ok(Settled::LeaseLost),
         'P' => Ok(Settled::Parked),
+        'E' => Ok(Settled::Failed),
         _ => Err(StoreError::Unexpected(script)),
     });
     settled.collect()
@@ -325,7 +366,7 @@ impl Link {
     ///
     /// After [`StoreError::Lost`] any of the turns may have taken effect: what they leased is
     /// this worker's, what they settled is settled. Sent `again` under the same serial, a turn
-    /// says what it said then. Within the results: Redis has refused that one, perhaps half-way.
+    /// says what it said then. Within the results: Redis has refused that one before it did anything.
     pub async fn cycle(
         &self,
         cycles: &[Cycle<'_>],
@@ -362,7 +403,8 @@ mod tests {
     fn a_turn_that_does_not_say_what_became_of_each_outcome_is_an_error() {
         let (text, none) = (Value::BulkString(b"1P".into()), Value::Array(Vec::new()));
         let number = || Value::Int(0);
-        let said = [text, number(), number(), none, number(), number(), number(), number()];
+        let (notes, n) = (Value::Array(Vec::new()), number);
+        let said = [text, n(), n(), none, n(), n(), n(), n(), notes, n()];
         let said = Value::Array(said.into());
         assert_eq!(reply(said.clone(), 2).unwrap().settled, [Settled::Yes, Settled::Parked]);
         for outcomes in [0, 1, 3] {

@@ -2,7 +2,7 @@
 
 use redis::{Cmd, Value};
 
-use super::cycle::{Cycle, CycleReply, Leased, Mark, WorkerKeys, settled};
+use super::cycle::{Cycle, CycleReply, Leased, Mark, WorkerKeys, notes, settled};
 use super::outcome::{Outcome, Settlement};
 use super::{Whole, read};
 use crate::limits::COMMAND_BYTES;
@@ -63,12 +63,14 @@ impl Cycle<'_> {
         let own: &WorkerKeys = self.keys;
         let mut call = PLAIN.call(&own.plain);
         call.arg(&own.worker);
-        match self.inbox {
-            true => call.arg(self.take),
-            false => call.arg(-1),
+        match (self.inbox, self.length) {
+            (true, _) => call.arg(self.take),
+            (false, true) => call.arg(-1),
+            (false, false) => call.arg(-2),
         };
         call.arg(COMMAND_BYTES).arg(own.dead_max).arg(own.dead_age_ms).arg(own.queue.base());
-        call.arg(self.serial).arg(i32::from(self.again)).arg(self.outcomes.len());
+        call.arg(self.serial).arg(i32::from(self.again)).arg(own.max_request);
+        call.arg(self.outcomes.len());
         for outcome in self.outcomes {
             call.arg(&outcome.id);
         }
@@ -82,15 +84,16 @@ impl Cycle<'_> {
 /// Reads the script's answer to a turn with so many `outcomes`; `None`: nothing was done, since it
 /// takes `cycle.lua`.
 pub(super) fn reply(value: Value, outcomes: usize) -> Result<Option<CycleReply>, StoreError> {
-    type Raw = (String, Whole, Vec<(String, Vec<u8>)>);
+    type Raw = (String, i64, Vec<(String, Vec<u8>)>, Vec<String>, Whole);
     if matches!(value, Value::Int(0)) {
         return Ok(None);
     }
-    let (results, length, leased): Raw = read("plain", value)?;
+    let (results, length, leased, said, bytes): Raw = read("plain", value)?;
     let leased = leased.into_iter();
+    let (trouble, unsettled, refused) = notes(said);
     Ok(Some(CycleReply {
         settled: settled("plain", &results, outcomes)?,
-        length: length.count(),
+        length: usize::try_from(length).ok(),
         leased: leased.map(|(id, raw)| Leased { id, raw, mark: Mark::default() }).collect(),
         parked: 0,
         paused: false,
@@ -98,5 +101,9 @@ pub(super) fn reply(value: Value, outcomes: usize) -> Result<Option<CycleReply>,
         ready: false,
         due_ms: None,
         more: false,
+        trouble,
+        unsettled,
+        refused,
+        read: bytes.0,
     }))
 }

@@ -3,12 +3,16 @@
 //! `BLMOVE` to the worker's inbox keeps the element safe in Redis; the call of a turn's script that
 //! follows it in the same write runs as soon as the pop is served, without another round trip,
 //! so that what a blocked pop takes passes the same checks as what a busy worker takes.
+//!
+//! Redis sends no reply to `BLMOVE` (`CLIENT REPLY SKIP`): the element comes with the lease, once it
+//! has passed the checks. An element of any size would otherwise come to this process in whole.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{RedisResult, Value};
+use redis::Value;
+use redis::aio::{ConnectionLike as _, MultiplexedConnection};
+use tokio::time::Instant;
 
 use super::blocking::{Blocking, Unblocker, Use};
 use super::cycle::{Cycle, CycleReply, Rule, WorkerKeys, first_reply, reply};
@@ -24,13 +28,18 @@ const USE: Use = Use { scripts: &[&PLAIN, &CYCLE], cuts: true };
 pub struct BlockingPop {
     keys: Arc<WorkerKeys>,
     blocking: Blocking,
+    /// Whether the last pop ended before its time and moved nothing: Redis may refuse them, and the
+    /// next one asks for the reply.
+    early: bool,
+    /// Whether Redis leaves out a reply if it is asked to; not every proxy does, nor may every user.
+    skips: bool,
 }
 
 impl BlockingPop {
     /// Connects at the first use.
     #[must_use]
     pub fn new(connector: Connector, keys: Arc<WorkerKeys>) -> Self {
-        Self { keys, blocking: Blocking::new(connector, USE) }
+        Self { keys, blocking: Blocking::new(connector, USE), early: false, skips: true }
     }
 
     /// What [`crate::store::Link::unblock`] takes to end a pop of this connection.
@@ -62,9 +71,16 @@ impl BlockingPop {
         // of one worker would be overtaken by what another sorts.
         let take = usize::from(keys.queue.service().is_some());
         let lease = Cycle { rules, more, ..Cycle::take(&keys, take) };
-        let popping = self.pop(&mut conn, block, &lease);
-        let reply = self.blocking.wait(&peer, block, popping).await?;
+        let began = Instant::now();
+        let skips = self.skips && !self.early;
+        let popping = self.pop(&mut conn, block, &lease, skips);
+        let reply = self.blocking.wait(&peer, block, popping).await;
+        // The replies behind a refusal do not matter: the caller closes the connection.
+        self.skips &= !(skips && matches!(reply, Err(StoreError::Refused(_))));
+        let reply = reply?;
         self.blocking.put_back((conn, peer));
+        let is_open = !reply.paused && !reply.expired && reply.trouble.is_none();
+        self.early = is_open && reply.read == 0 && began.elapsed() < block / 2;
         Ok(reply)
     }
 
@@ -83,22 +99,24 @@ impl BlockingPop {
         conn: &mut MultiplexedConnection,
         block: Duration,
         lease: &Cycle<'_>,
+        skips: bool,
     ) -> Result<CycleReply, StoreError> {
         let (script, call) = lease.call();
         let mut pipe = redis::pipe();
-        pipe.ignore_errors().cmd("BLMOVE").arg(&self.keys.list);
+        if skips {
+            pipe.cmd("CLIENT").arg("REPLY").arg("SKIP");
+        }
+        pipe.cmd("BLMOVE").arg(&self.keys.list);
         match self.keys.queue.service().is_some() {
             // It moves nothing, and waits nevertheless.
             true => pipe.arg(&self.keys.list).arg("LEFT").arg("LEFT"),
             false => pipe.arg(&self.keys.inbox).arg("LEFT").arg("RIGHT"),
         };
         pipe.arg(block.as_secs_f64()).add_command(call.clone());
-        let values: Vec<RedisResult<Value>> = pipe.query_async(conn).await?;
-        let mut values = values.into_iter();
-        let (Some(popped), Some(leased)) = (values.next(), values.next()) else {
-            return Err(StoreError::Unexpected("BLMOVE"));
-        };
-        let leased = match leased {
+        let replies = if skips { 1 } else { 2 };
+        let mut values = conn.req_packed_commands(&pipe, 0, replies).await?;
+        let Some(leased) = values.pop() else { return Err(StoreError::Unexpected("BLMOVE")) };
+        let leased = match leased.extract_error() {
             Err(error) if script::is_no_script(&error) => script.run(conn, &call).await?,
             other => other?,
         };
@@ -107,8 +125,8 @@ impl BlockingPop {
             None => reply(CYCLE.run(conn, &lease.full_call()).await?, 0)?,
         };
         // What has been leased counts, whatever the pop said.
-        match popped {
-            Err(error) if leased.leased.is_empty() => Err(error.into()),
+        match values.pop().map(Value::extract_error) {
+            Some(Err(error)) if leased.leased.is_empty() => Err(error.into()),
             _ => Ok(leased),
         }
     }

@@ -42,12 +42,25 @@ impl Link {
             &control,
         ]);
         call.arg(worker).arg(if by_itself { "1" } else { "0" }).arg(keys.base());
-        released(self.run(&RELEASE, &call, within).await?)
+        let mut all = 0;
+        // What is left after so many calls is released by the next heartbeat.
+        for _ in 0..1_000 {
+            let (released, left) = released(self.run(&RELEASE, &call, within).await?)?;
+            match released {
+                Released::Back(back) => all += back,
+                Released::StillAlive => return Ok(released),
+            }
+            if !left {
+                break;
+            }
+        }
+        Ok(Released::Back(all))
     }
 }
 
-/// Reads the script's answer.
-pub(super) fn released(value: Value) -> Result<Released, StoreError> {
-    let back: i64 = read("release", value)?;
-    Ok(usize::try_from(back).map_or(Released::StillAlive, Released::Back))
+/// Reads the script's answer, and whether another call has to follow.
+pub(super) fn released(value: Value) -> Result<(Released, bool), StoreError> {
+    let (back, left): (i64, i64) = read("release", value)?;
+    let released = usize::try_from(back).map_or(Released::StillAlive, Released::Back);
+    Ok((released, left > 0))
 }

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 
 use crate::support::{Foreign, WAYS, Way, response_key, result_frame, waited};
 
-const NO_ID: &str = "not a JSON object with an `id` of 1 to 64 of [A-Za-z0-9_-]";
+const NO_ID: &str = "not a JSON object with an `id` of 1 to 64 of [A-Za-z0-9_-] in its first 4 KiB";
 
 /// Waits for the test's leave.
 async fn hold(gate: State<Arc<Semaphore>>) {

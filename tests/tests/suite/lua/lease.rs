@@ -22,7 +22,7 @@ async fn requests_come_in_order_and_as_many_as_are_asked_for() {
         assert_eq!(store.lease(&own, 0).await, [""; 0]);
         assert_eq!(store.lease(&own, 1).await, ids[..1]);
         let reply = store.cycle(&own, 1500, &[]).await;
-        assert_eq!((reply.length, reply.parked), (499, 0));
+        assert_eq!((reply.length, reply.parked), (Some(499), 0));
         assert!(reply.leased.iter().map(|leased| &leased.id).eq(&ids[1..1501]));
         assert!(reply.leased.iter().all(|leased| leased.raw == envelope(&leased.id).into_bytes()));
         assert_eq!(store.lease(&own, 60_000).await, ids[1501..]);
@@ -74,7 +74,7 @@ async fn small_requests_before_large_ones_do_not_lift_the_limit() {
 async fn a_request_over_the_limit_of_a_fetch_comes_alone() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
-        let own = store.worker("own");
+        let own = store.worker("own").with_max_request(16 * MIB);
         store.push(&[envelope("a"), sized("huge", 9 * MIB), envelope("b")]).await;
         assert_eq!(store.lease(&own, 10).await, ["a"]);
         assert_eq!(store.lease(&own, 10).await, ["huge"]);
@@ -105,7 +105,7 @@ async fn a_blocked_pop_leases_what_it_brings_and_checks_it_first() {
         store.push_ids(&["a", "a"]).await;
         let reply = pop.next(WITHIN, &[], store.more).await.unwrap();
         let ids: Vec<&str> = reply.leased.iter().map(|leased| leased.id.as_str()).collect();
-        assert_eq!((ids, reply.length), (vec!["a"], 1));
+        assert_eq!((ids, reply.length), (vec!["a"], Some(1)));
         // The second one has the id of a live request.
         assert!(pop.next(WITHIN, &[], store.more).await.unwrap().leased.is_empty());
         let letter = store.dead().await.remove(0);
@@ -164,7 +164,7 @@ async fn what_has_no_readable_id_or_a_live_one_is_buried_and_takes_no_place() {
         let elements: Vec<&str> = bad.into_iter().chain([live]).chain(good).collect();
         store.push(&elements.iter().map(ToString::to_string).collect::<Vec<_>>()).await;
         assert_eq!(store.lease(&own, 100).await, ["b", "c", "d", "-_Z9"]);
-        let no_id = "not a JSON object with an `id` of 1 to 64 of [A-Za-z0-9_-]";
+        let no_id = "not a JSON object with an `id` of 1 to 64 of [A-Za-z0-9_-] in its first 4 KiB";
         let twice = "a live request of this queue has the same id";
         let letter = |id: &str, reason: &str, raw: &str| {
             [id, "invalid_request", reason, "own", raw].map(str::to_owned)
@@ -199,6 +199,6 @@ async fn several_queues_are_served_in_one_write_each_with_its_own_keys() {
             .map(|reply| reply.leased.iter().map(|leased| leased.id.as_str()).collect())
             .collect();
         assert_eq!(ids, [["a"], ["a"]]);
-        assert_eq!(replies.iter().map(|reply| reply.length).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(replies.iter().map(|reply| reply.length).collect::<Vec<_>>(), [Some(0), Some(1)]);
     }
 }

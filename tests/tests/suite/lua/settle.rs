@@ -65,7 +65,7 @@ async fn without_the_lease_no_outcome_changes_anything() {
         ];
         let reply = store.cycle(&own, 0, &outcomes).await;
         assert_eq!(reply.settled, [Settled::LeaseLost; 8]);
-        assert_eq!((reply.length, reply.parked), (0, 0));
+        assert_eq!((reply.length, reply.parked), (Some(0), 0));
         assert_eq!(store.all_keys().await, before);
         assert_eq!(store.heard().await, [""; 0]);
         assert_eq!(store.live().await, ["x"]);
@@ -115,7 +115,7 @@ async fn what_is_buried_lies_in_the_dead_letters_and_may_be_answered_as_well() {
 async fn dead_letters_are_kept_up_to_a_number_and_in_part_when_they_are_huge() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
-        let own = store.worker("own");
+        let own = store.worker("own").with_max_request(8 << 20);
         let huge = format!(r#"{{"id":"huge","data":"{}"}}"#, "x".repeat(5 << 20));
         store.push(std::slice::from_ref(&huge)).await;
         assert_eq!(store.lease(&own, 1).await, ["huge"]);
@@ -169,7 +169,7 @@ async fn what_goes_back_lies_at_the_head_in_its_old_order() {
         // The last one first, as a worker does it.
         let outcomes = ["d", "c", "b"].map(|id| outcome(id, Settlement::Back));
         let reply = store.cycle(&own, 0, &outcomes).await;
-        assert_eq!((reply.settled, reply.length), (vec![Settled::Yes; 3], 4));
+        assert_eq!((reply.settled, reply.length), (vec![Settled::Yes; 3], Some(4)));
         assert_eq!(store.queued().await, before[1..]);
         assert_eq!(store.live().await, ["a"]);
         // Given back and taken in the same turn.
@@ -196,7 +196,7 @@ async fn an_unknown_name_is_parked_where_a_live_worker_maps_it_else_answered_or_
         ];
         let reply = store.cycle(&own, 0, &outcomes).await;
         assert_eq!(reply.settled, [Settled::Parked, Settled::Yes, Settled::Yes]);
-        assert_eq!((reply.length, reply.parked), (0, 1));
+        assert_eq!((reply.length, reply.parked), (Some(0), 1));
         assert_eq!(store.frames("a").await, [""; 0]);
         assert_eq!(store.frames("b").await, [r#"{"no":1}"#]);
         assert_eq!(store.heard().await, [r#"[{"no":1}]"#]);

@@ -1,0 +1,230 @@
+-- Purpose: settle the outcomes of a poll, each on its own; part of cycle.lua. An outcome is stored
+--   first and its lease removed last. One that fails changes nothing and keeps its lease: it is
+--   settled again by a later poll, and the others are not held up.
+-- KEYS: of cycle.lua.
+-- ARGV: of cycle.lua.
+-- Returns: nothing.
+-- Derived keys: those of cycle.lua.
+-- Cost: O(outcomes).
+
+local parked_count, limit_count = tonumber(ARGV[10]), tonumber(ARGV[11])
+local outcome_count = tonumber(ARGV[12])
+
+-- Most calls meet none of these.
+local paused, has_history, has_cancelled, has_slots, has_limited = false, false, false, false, false
+if redis.call('EXISTS', KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14]) > 0 then
+  paused = redis.call('EXISTS', KEYS[10]) == 1
+  has_history = redis.call('EXISTS', KEYS[11]) == 1
+  has_cancelled = redis.call('EXISTS', KEYS[12]) == 1
+  has_slots = redis.call('EXISTS', KEYS[13]) == 1
+  has_limited = redis.call('EXISTS', KEYS[14]) == 1
+end
+
+local ended, freed = {}, {}
+local LOST = 'the lease is gone'
+
+local function hand_back(slot, raw)
+  local name = to_head(base, KEYS[1], KEYS[14], slot, raw)
+  if name then
+    freed[name], has_limited = true, true
+  end
+end
+
+-- Another run will come: what was counts in the record.
+local function again(id, raw, op, note, run, slot)
+  local record = recall(KEYS[11], id)
+  has_history = true -- what goes back to the queue may be leased in this very turn
+  if op == 'rerun' then
+    record.attempt = tonumber(note)
+    if run ~= '' then
+      record.crashes = record.crashes + 1
+      add_run(record, cjson.decode(run))
+    end
+    remember(KEYS[11], id, record)
+    return hand_back(slot, raw)
+  end
+  run = cjson.decode(run)
+  record.attempt = run.attempt
+  record.fails = record.fails + 1
+  add_run(record, run)
+  remember(KEYS[11], id, record)
+  if has_cancelled and redis.call('ZSCORE', KEYS[12], id) then
+    -- Its worker has not heard so: it does not wait for an attempt that will not come.
+    redis.call('LPUSH', KEYS[1], raw)
+    return undo('LPOP', KEYS[1])
+  end
+  local due = string.format('%.0f', now_ms() + tonumber(note))
+  redis.call('HSET', KEYS[18], id, raw)
+  undo('HDEL', KEYS[18], id)
+  redis.call('ZADD', KEYS[17], due, id)
+  undo('ZREM', KEYS[17], id)
+  if redis.call('ZRANGE', KEYS[17], 0, 0)[1] == id then
+    redis.pcall('SPUBLISH', KEYS[16], 'due ' .. due)
+  end
+end
+
+-- Whether the outcome changes a service's state, and whether that is not the one it was made from.
+local function check_state(first, last)
+  for at = first, last, 4 do
+    if ARGV[at] == 'state' then
+      local found = redis.call('HGET', KEYS[tonumber(ARGV[at + 1])], 'version')
+      return true, (found or '0') ~= string.match(ARGV[at + 3], '^%d+')
+    end
+  end
+  return false, false
+end
+
+-- The lease has ended, and comes back if this fails.
+local function write_state(first, last)
+  for at = first, last, 4 do
+    if ARGV[at] == 'state' then
+      local key, text = KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2]
+      local version, ttl = string.match(ARGV[at + 3], '^(%d+) (%d+)$')
+      if text == '' then return redis.call('DEL', key) end
+      local before = redis.call('HGET', key, 'state')
+      redis.call('HSET', key, 'state', text, 'version', string.format('%.0f', version + 1))
+      if before then
+        undo('HSET', key, 'state', before)
+        undo('HSET', key, 'version', version)
+      else
+        undo('DEL', key)
+      end
+      return redis.call('PEXPIRE', key, ttl)
+    end
+  end
+end
+
+-- Not before it is certain that the request has ended, and is not parked.
+local function end_status(first, last)
+  for at = first, last, 4 do
+    if ARGV[at] == 'status' then
+      local key = KEYS[tonumber(ARGV[at + 1])]
+      note_status(key, ARGV[at + 3], string.match(ARGV[at + 2], '^(%a+)(.*)$'))
+    end
+  end
+end
+
+local function history_of(id, run)
+  local record = has_history and recall(KEYS[11], id) or {}
+  if run ~= '' then add_run(record, cjson.decode(run)) end
+  return record.runs and cjson.encode(record.runs)
+end
+
+-- Out of its worker's hands: its id stays live, so that its like is refused.
+local function put_off(id, raw, at)
+  local call, within = KEYS[tonumber(ARGV[at + 9])], tonumber(ARGV[at + 6])
+  keep_for_later(base, id, KEYS[tonumber(ARGV[at + 7])], within, {
+    'raw', raw, 'worker', worker, 'dead_max', dead.max, 'dead_age', dead.age,
+    'idem', call or '', 'keep', ARGV[at + 10], unpack(cjson.decode(ARGV[at + 8])),
+  })
+  redis.call('HSET', KEYS[4], id, holder(LATER))
+  undo('HSET', KEYS[4], id, holder(worker))
+end
+
+-- The op of an outcome, and where its extras begin and end: most have none, and pay for none.
+local function op_of(at)
+  local op, first = ARGV[at], at + 11
+  local plus = string.find(op, '+', 1, true)
+  if not plus then return op, first, first - 1 end
+  return string.sub(op, 1, plus - 1), first, first - 1 + 4 * tonumber(string.sub(op, plus + 1))
+end
+
+-- Parks the request if a live worker maps its name.
+local function park(raw, name, list)
+  local until_ms = redis.call('ZSCORE', KEYS[6], name)
+  if not until_ms or tonumber(until_ms) <= now_ms() then return false end
+  redis.call('RPUSH', list, raw)
+  undo('RPOP', list)
+  redis.call('SADD', KEYS[7], name)
+  return true
+end
+
+-- Stores what becomes of a request whose lease ends with this outcome; the result.
+local function store(at, op, raw, slot)
+  local id, key, note, run = ARGV[at + 1], KEYS[tonumber(ARGV[at + 2])], ARGV[at + 6], ARGV[at + 8]
+  if op == 'stale' then
+    -- Its handler has run: the next time is another run.
+    again(id, raw, 'rerun', recall(KEYS[11], id).attempt + 1, '', slot)
+    return '0'
+  elseif op == 'back' then
+    hand_back(slot, raw)
+    return '1'
+  elseif op == 'unknown' then
+    if park(raw, note, KEYS[tonumber(ARGV[at + 7])]) then return 'P' end
+    if not key then
+      bury(raw, id, 'unknown_job', 'no live worker maps `' .. note .. '`', history_of(id, run))
+    end
+  elseif op == 'later' then
+    put_off(id, raw, at)
+  elseif op == 'rerun' or op == 'retry' then
+    again(id, raw, op, note, run, slot)
+  elseif op == 'bury' then
+    bury(raw, id, note, ARGV[at + 7], history_of(id, run))
+  end
+  local record = KEYS[tonumber(ARGV[at + 9])]
+  if record and op ~= 'later' then end_call(base, record, id, ARGV[at + 3], ARGV[at + 10]) end
+  if key then push(key, ARGV[at + 3], ARGV[at + 4], KEYS[tonumber(ARGV[at + 5])], id) end
+  return '1'
+end
+
+-- Removes what lay beside a request that has ended. Its lease is gone: none of it may fail.
+local function tidy_up(id, first, last)
+  attempt(end_status, first, last)
+  if has_history then redis.pcall('HDEL', KEYS[11], id) end
+  if has_cancelled then redis.pcall('ZREM', KEYS[12], id) end
+end
+
+local function settle(at, op, first, last)
+  local id = ARGV[at + 1]
+  local changes_state, stale = check_state(first, last)
+  if stale then op = 'stale' end
+  -- Most answers do without their request.
+  local needs_raw = changes_state or (op ~= 'answer' and op ~= 'done')
+  local raw = needs_raw and redis.call('HGET', KEYS[3], id)
+  if needs_raw and not raw then error(LOST, 0) end
+  local slot = has_slots and redis.call('HGET', KEYS[13], id)
+  if slot then
+    local name = give_back(base, KEYS[13], id, slot)
+    if name then freed[name] = true end
+  end
+  local result = store(at, op, raw, slot)
+  if redis.call('HDEL', KEYS[3], id) == 0 then error(LOST, 0) end -- the fence
+  if raw then undo('HSET', KEYS[3], id, raw) end
+  if changes_state and not stale then write_state(first, last) end
+  return result
+end
+
+local function settle_all()
+  local said, at = {}, 13 + 2 * parked_count + 6 * limit_count
+  for i = 1, outcome_count do
+    local op, first, last = op_of(at)
+    local id, before = ARGV[at + 1], telling
+    local ok, result = attempt(settle, at, op, first, last)
+    noted = 0
+    if ok then
+      said[i] = result
+      if op ~= 'later' then ended[#ended + 1] = id end
+      local goes_on = op == 'back' or op == 'rerun' or op == 'retry' or op == 'later'
+      if result == '1' and not goes_on then tidy_up(id, first, last) end
+      if op == 'later' and has_cancelled and redis.call('ZSCORE', KEYS[12], id) then
+        -- Its worker has not heard so: its end is not wanted any more.
+        attempt(end_later, base, id, read_later(base, id), 'gone', 'cancelled')
+      end
+    else
+      telling = before
+      said[i] = result == LOST and '0' or 'E'
+      if result ~= LOST then notes[2] = text_of(result) end
+    end
+    at = last + 1
+  end
+  -- Heartbeats find live ids without a lease.
+  for i = 1, #ended, 500 do
+    redis.pcall('HDEL', KEYS[4], unpack(ended, i, math.min(i + 499, #ended)))
+  end
+  announce()
+  local results = table.concat(said)
+  if outcome_count > 0 then
+    redis.pcall('SET', KEYS[9], ARGV[7] .. ' ' .. results, 'PX', '60000')
+  end
+  return results
+end

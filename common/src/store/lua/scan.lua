@@ -1,0 +1,71 @@
+-- Purpose: find a field of a JSON object without decoding the object; part of the scripts that read
+--   requests and frames. Redis decodes none of them: one of 2 MiB of brackets takes 150 ms.
+-- KEYS: none of its own.
+-- ARGV: none of its own.
+-- Returns: nothing.
+-- Derived keys: none.
+-- Cost: O(tokens up to the field), about 0.15 us each; `scanned` counts them.
+
+-- Brackets and strings looked at by this script so far.
+local scanned = 0
+
+-- The position behind the string literal that opens at `at`; nil if it does not end in `text`.
+local function behind_string(text, at)
+  while true do
+    at = string.find(text, '["\\]', at + 1)
+    if not at then return nil end
+    if string.byte(text, at) == 34 then return at + 1 end
+    at = at + 1
+  end
+end
+
+-- The text that a string literal means; nil if it is not valid. Only the literal is decoded.
+local function meaning(literal)
+  if not string.find(literal, '\\', 1, true) then return string.sub(literal, 2, -2) end
+  if #literal > 65536 then return nil end
+  local ok, decoded = pcall(cjson.decode, '[' .. literal .. ']')
+  return ok and decoded[1]
+end
+
+-- Where the value of the field `name` begins in the object that opens at `at`: of the first field
+-- of that name; nil if the object has none, or `text` ends before it.
+local function find_field(text, at, name)
+  local depth = 0
+  while true do
+    at = string.find(text, '["%[%]{}]', at + 1)
+    if not at then return nil end
+    scanned = scanned + 1
+    local char = string.byte(text, at)
+    if char == 34 then
+      local behind = behind_string(text, at)
+      if not behind then return nil end
+      if depth == 0 then
+        local value = string.match(text, '^%s*:%s*()', behind)
+        if value and meaning(string.sub(text, at, behind - 1)) == name then return value end
+      end
+      at = behind - 1
+    elseif char == 91 or char == 123 then
+      depth = depth + 1
+    elseif depth == 0 then
+      return nil
+    else
+      depth = depth - 1
+    end
+  end
+end
+
+-- The literal at `at`, a string's with its quotes; nil if another kind of value is there.
+local function literal_at(text, at)
+  if string.byte(text, at) ~= 34 then return string.match(text, '^[%w+.-]+', at) end
+  local behind = behind_string(text, at)
+  return behind and string.sub(text, at, behind - 1)
+end
+
+-- The text of a top-level field that is a string. It has to stand in the first 4 KiB.
+local function text_field(raw, name)
+  local head = #raw > 4096 and string.sub(raw, 1, 4096) or raw
+  local opens = string.match(head, '^%s*{()')
+  local at = opens and find_field(head, opens - 1, name)
+  local literal = at and literal_at(head, at)
+  if literal and string.byte(literal) == 34 then return meaning(literal) end
+end

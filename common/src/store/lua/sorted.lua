@@ -1,0 +1,178 @@
+-- Purpose: sort requests of limited names by the key that their limit counts by, and draw from the
+--   keys in rotation; part of cycle.lua.
+-- KEYS: of cycle.lua.
+-- ARGV: of cycle.lua.
+-- Returns: nothing.
+-- Derived keys: limited:<name>:<key>, turns:<name>, held:<name>, running:<name>:<key>,
+--   rate:<name>:<key> of limited names.
+-- Cost: O(1) per request.
+local rules, order = {}, {}
+for i = 1, limit_count do
+  local at = 13 + 2 * parked_count + 6 * (i - 1)
+  rules[ARGV[at]] = {
+    name = ARGV[at], field = ARGV[at + 1], at_once = tonumber(ARGV[at + 2]),
+    interval = tonumber(ARGV[at + 3]), burst = tonumber(ARGV[at + 4]),
+    room = tonumber(ARGV[at + 5]),
+  }
+  order[i] = rules[ARGV[at]]
+end
+
+-- How far into a request the field is looked for by which its limit counts.
+local FIELD_WITHIN = 65536
+
+-- The key that a value counts by, as it is written: 1, 1.0 and "1" are three. A short, plain string
+-- is its own key; '=' and '#' are in no plain one.
+local function key_of(literal)
+  local text, mark = literal, '='
+  if string.byte(literal) == 34 then
+    text, mark = meaning(literal) or literal, ''
+  elseif not string.find(literal, '^[-%dtf]') then
+    return '' -- null
+  end
+  if #text > 64 or string.find(text, '[^%w_.@+-]') then
+    return '#' .. redis.sha1hex(mark .. text)
+  end
+  return mark .. text
+end
+
+-- Where the data of a request begins: most begin with id, name and data.
+local function data_of(text)
+  local at = string.match(text, '^%s*{%s*"id"%s*:%s*"[%w_-]+"%s*,%s*"name"%s*:%s*"[^"\\]*"%s*,%s*'
+    .. '"data"%s*:%s*()')
+  if at then return at end
+  local opens = string.match(text, '^%s*{()')
+  return opens and find_field(text, opens - 1, 'data')
+end
+
+-- The rule for a request and its place among the sorted ones, if its name is limited.
+local function rule_of(raw)
+  if #raw > max_request then return nil end
+  local head = string.sub(raw, 1, 4096)
+  local name = string.match(head, '^%s*{%s*"id"%s*:%s*"[%w_-]+"%s*,%s*"name"%s*:%s*"([^"\\]*)"')
+    or text_field(raw, 'name')
+  local rule = rules[name]
+  if not rule then return nil end
+  if rule.field == '' then return rule, '' end
+  local text = string.sub(raw, 1, FIELD_WITHIN)
+  local data = data_of(text)
+  if not data or string.byte(text, data) ~= 123 then return rule, '' end
+  local at = find_field(text, data, rule.field)
+  local literal = at and literal_at(text, at)
+  return rule, literal and key_of(literal) or ''
+end
+
+-- Moves a request, which was popped in this step, to those of its key.
+local function sort(raw, rule, key)
+  local list = base .. ':limited:' .. rule.name .. ':' .. key
+  local id = has_history and id_of(raw)
+  local length
+  if id and redis.call('HEXISTS', KEYS[11], id) == 1 then
+    length = redis.call('LPUSH', list, raw)
+    undo('LPOP', list)
+  else
+    length = redis.call('RPUSH', list, raw)
+    undo('RPOP', list)
+  end
+  redis.call('HINCRBY', KEYS[14], rule.name, 1)
+  undo('HINCRBY', KEYS[14], rule.name, -1)
+  if length == 1 then
+    redis.call('RPUSH', base .. ':turns:' .. rule.name, key)
+    undo('RPOP', base .. ':turns:' .. rule.name)
+  end
+  sorted = sorted + 1
+  has_limited = true
+end
+
+-- The time (us) to which a key's rate advances with one more request; then nil. Or nil, and when
+-- (ms) the rate allows the next one.
+local function next_pace(rule, rate)
+  local now = redis.call('TIME')
+  now = now[1] * 1000000 + now[2]
+  -- When the next one would be due at an even pace; a burst may be that much ahead.
+  local pace = math.max(tonumber(redis.call('GET', rate) or 0), now)
+  local ready = pace - rule.interval * (rule.burst - 1)
+  if ready > now then return nil, math.ceil(ready / 1000) end
+  pace = pace + rule.interval
+  return pace, math.ceil((pace - now) / 1000)
+end
+
+-- Takes one request of the key that is first in rotation. Whether the name has to be asked again.
+local function draw_one(rule)
+  local turns = base .. ':turns:' .. rule.name
+  local key = redis.call('LPOP', turns)
+  if not key then return false end
+  undo('LPUSH', turns, key)
+  local of = rule.name .. ':' .. key
+  local list, running = base .. ':limited:' .. of, base .. ':running:' .. of
+  local rate = base .. ':rate:' .. of
+  if rule.at_once > 0 and redis.call('SCARD', running) >= rule.at_once then
+    redis.call('SADD', base .. ':held:' .. rule.name, key)
+    return true
+  end
+  local pace, until_ms
+  if rule.interval > 0 then
+    pace, until_ms = next_pace(rule, rate)
+    if not pace then
+      redis.call('ZADD', KEYS[15], string.format('%.0f', until_ms), rule.name .. ' ' .. key)
+      return true
+    end
+  end
+  local raw = redis.call('LPOP', list)
+  if raw then
+    undo('LPUSH', list, raw)
+    bytes = bytes + #raw
+    if redis.call('HINCRBY', KEYS[14], rule.name, -1) <= 0 then
+      redis.call('HDEL', KEYS[14], rule.name)
+    end
+    undo('HINCRBY', KEYS[14], rule.name, 1)
+    local id = lease(raw)
+    if id then
+      redis.call('SADD', running, id)
+      undo('SREM', running, id)
+      redis.call('HSET', KEYS[13], id, rule.name .. ' ' .. key)
+      undo('HDEL', KEYS[13], id)
+      if rule.room > 0 then rule.room = rule.room - 1 end
+    end
+  end
+  if redis.call('EXISTS', list) == 1 then
+    redis.call('RPUSH', turns, key)
+    undo('RPOP', turns)
+  end
+  keep()
+  -- Last, since its time to live could not be taken back.
+  if pace then
+    redis.call('SET', rate, string.format('%.0f', pace), 'PX', string.format('%.0f', until_ms))
+  end
+  return true
+end
+
+-- Draws up to `quota` sorted requests, the names in turns: each turn of a worker, which often has
+-- room for one, begins with the next name.
+local function draw(quota)
+  local stop, tries = seen + quota, 2 * quota + 200
+  local first = math.floor(tonumber(ARGV[7]) / 2)
+  local going = true
+  while going and seen < stop and bytes < max_bytes and tries > 0 do
+    going = false
+    for i = 1, #order do
+      local rule = order[(first + i) % #order + 1]
+      if rule.room ~= 0 and seen < stop and has_room() then
+        tries = tries - 1
+        going = lease_step(draw_one, rule) == true or going
+      end
+    end
+  end
+end
+
+-- Returns the keys to rotation whose rate allows the next request by now.
+local function wake()
+  local passed = redis.call('ZRANGEBYSCORE', KEYS[15], '-inf', string.format('%.0f', now_ms()),
+    'LIMIT', 0, 1000)
+  for _, slot in ipairs(passed) do
+    local name, key = limit_of(slot)
+    redis.call('RPUSH', base .. ':turns:' .. name, key)
+    undo('RPOP', base .. ':turns:' .. name)
+    redis.call('ZREM', KEYS[15], slot)
+    noted = 0
+  end
+end
