@@ -45,6 +45,22 @@ pub use ops::{benching, fuzzing};
 pub use server::{Append, Clock, ServerInfo};
 pub use survey::{KeyCensus, StuckWorker};
 
+/// A script as Redis gets it.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy)]
+pub struct ScriptText {
+    /// Its name, which is that of its file.
+    pub name: &'static str,
+    /// All of it, with the parts that it shares with others.
+    pub text: &'static str,
+}
+
+/// Every script, for tests that must have a case for each.
+#[doc(hidden)]
+pub fn scripts() -> impl Iterator<Item = ScriptText> {
+    script::all().into_iter().map(|script| ScriptText { name: script.name(), text: script.text() })
+}
+
 /// `enqueue.lua` as the code block that PROTOCOL.md shows, for clients in other languages.
 #[must_use]
 pub fn enqueue_script() -> String {

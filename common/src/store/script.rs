@@ -111,6 +111,11 @@ impl Script {
         Self { name, inner: redis::Script::new(&text), text }
     }
 
+    /// Its name, which is that of its file.
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// The whole script, as Redis gets it.
     pub(super) fn text(&self) -> &str {
         &self.text

@@ -8,6 +8,7 @@ mod claims;
 mod codes;
 mod dead;
 mod events;
+mod failures;
 mod flush;
 mod later;
 mod lease;

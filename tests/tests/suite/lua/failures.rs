@@ -1,0 +1,148 @@
+//! What a script leaves behind that fails at any of its commands. Redis undoes nothing of it.
+//!
+//! Each case runs one script on a filled queue: once as it should be, to learn which keys and
+//! commands it uses; then once for each of those keys with a value of a wrong type there, and once
+//! for each of those commands without the right to it. The fault is taken away, the call is made
+//! again if it failed, and healthy workers run all that is there. Each accepted request must have
+//! ended exactly once.
+
+mod calls;
+mod fill;
+mod heal;
+mod places;
+mod watch;
+mod world;
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Display, Formatter};
+
+use redcall_common::store::StoreError;
+
+use calls::{Case, cases};
+use world::World;
+
+/// Cases that lose or double a request today, one a line. TO BE EMPTIED: a line goes with its cause,
+/// and a case that turns green with its line still there fails its test. Then this goes.
+const KNOWN_RED: &str = include_str!("failures/known_red.txt");
+
+/// What is wrong while the script runs.
+#[derive(Debug, Clone)]
+enum Fault {
+    /// A value of another type lies at this key.
+    WrongType(String),
+    /// The user may not run this command.
+    Without(String),
+}
+
+impl Display for Fault {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WrongType(key) => write!(f, "wrong type at {key}"),
+            Self::Without(command) => write!(f, "without {command}"),
+        }
+    }
+}
+
+/// Runs `case` with each fault; a line for each that broke a promise, and all names.
+async fn run(world: &mut World, case: &Case) -> (Vec<(String, Vec<String>)>, Vec<String>) {
+    let before = world.reset(case.state).await;
+    let watch = world.watch().await;
+    let good = (case.call)(world, &world.caller, false).await;
+    let seen = watch.end(&mut world.conn, case.script).await;
+    assert!(good.is_ok(), "{}: {good:?}", case.name);
+    assert!(seen.scripts.contains(&case.script), "{} runs {:?}", case.name, seen.scripts);
+    let mut problems = before.wrong_now(&world.places().await, case, &good);
+    world.heal().await;
+    problems.extend(before.wrong_at_the_end(&world.places().await, case, &world.runs));
+    assert_eq!(problems, [""; 0], "{}: without any fault", case.name);
+
+    let keys = seen.keys.into_iter().map(Fault::WrongType);
+    let (mut red, mut names) = (Vec::new(), Vec::new());
+    for fault in keys.chain(seen.commands.into_iter().map(Fault::Without)) {
+        let name = format!("{}: {fault}", case.name);
+        let problems = run_with(world, case, &fault).await;
+        if !problems.is_empty() {
+            red.push((name.clone(), problems));
+        }
+        names.push(name);
+    }
+    (red, names)
+}
+
+async fn run_with(world: &mut World, case: &Case, fault: &Fault) -> Vec<String> {
+    let before = world.reset(case.state).await;
+    world.break_it(fault).await;
+    let result = (case.call)(world, &world.caller, false).await;
+    world.make_whole(fault).await;
+    let mut problems = before.wrong_now(&world.places().await, case, &result);
+    if let Err(error) = &result {
+        let again = (case.call)(world, &world.healthy, true).await;
+        if let Err(StoreError::Refused(error)) = again {
+            problems.push(format!("the same call fails without the fault: {error}"));
+        }
+        problems.iter_mut().for_each(|problem| problem.push_str(&format!(" ({error:?})")));
+    }
+    world.heal().await;
+    problems.extend(before.wrong_at_the_end(&world.places().await, case, &world.runs));
+    problems
+}
+
+/// Runs the cases of these scripts; all of them must be as `KNOWN_RED` says.
+async fn judge(scripts: &[&str]) {
+    let mut world = World::new().await;
+    let (mut red, mut names) = (Vec::new(), Vec::new());
+    for case in cases().filter(|case| scripts.contains(&case.script)) {
+        let (red_now, all) = run(&mut world, case).await;
+        red.extend(red_now);
+        names.extend(all);
+    }
+    println!("{} cases, {} red", names.len(), red.len());
+    let known: BTreeSet<&str> = KNOWN_RED.lines().collect();
+    let own: BTreeSet<&str> = red.iter().map(|(name, _)| name.as_str()).collect();
+    let new = red.iter().filter(|(name, _)| !known.contains(name.as_str()));
+    let new: Vec<String> = new
+        .map(|(name, why)| format!("{name}\n    {}", why[..why.len().min(6)].join("\n    ")))
+        .collect();
+    let begins = |red: &str| {
+        let name = red.split(':').next().unwrap();
+        cases().any(|case| case.name == name && scripts.contains(&case.script))
+    };
+    let green = known.iter().filter(|red| begins(red) && !own.contains(*red)).copied();
+    let green: Vec<&str> = green.collect();
+    assert!(
+        new.is_empty() && green.is_empty(),
+        "red:\n{}\nno longer red, to be taken out of known_red.txt:\n{}",
+        new.join("\n"),
+        green.join("\n")
+    );
+}
+
+macro_rules! failures {
+    ($($name:ident: $($script:literal),+;)+) => {
+        $(#[tokio::test]
+        async fn $name() {
+            judge(&[$($script),+]).await;
+        })+
+
+        #[test]
+        fn each_script_has_a_case() {
+            let tested: BTreeSet<&str> = [$($($script),+),+].into();
+            let have: BTreeSet<&str> = cases().map(|case| case.script).collect();
+            let all: BTreeSet<&str> = redcall_common::store::scripts().map(|of| of.name).collect();
+            assert_eq!(tested, all, "a test for each script");
+            assert_eq!(have, all, "a case for each script");
+            let named: BTreeSet<&str> = cases().map(|case| case.name).collect();
+            assert_eq!(named.len(), cases().count(), "names of cases are unique");
+        }
+    };
+}
+
+failures! {
+    failing_cycle_loses_no_request: "cycle";
+    failing_plain_loses_no_request: "plain";
+    failing_enqueue_loses_no_request: "enqueue", "place", "tick", "revive", "claim";
+    failing_release_loses_no_request: "release", "promote", "heartbeat", "pause", "probe";
+    failing_cancel_loses_no_request: "cancel", "settle", "expire";
+    failing_stream_loses_no_request:
+        "frame", "trim", "start", "letters", "events", "group", "unique", "seen";
+}

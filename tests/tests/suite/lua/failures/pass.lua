@@ -1,0 +1,8 @@
+-- The leases of all workers but `healer` have ended, and whatever waits for a time is due.
+-- KEYS: workers, then zsets of what waits.
+for _, worker in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+  if worker ~= 'healer' then redis.call('ZADD', KEYS[1], 1, worker) end
+end
+for i = 2, #KEYS do
+  for _, what in ipairs(redis.call('ZRANGE', KEYS[i], 0, -1)) do redis.call('ZADD', KEYS[i], 1, what) end
+end
