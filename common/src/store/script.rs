@@ -72,7 +72,7 @@ scripts! {
     /// Say that a worker lives.
     HEARTBEAT = "heartbeat", Runs with "live";
     /// Give back what a worker holds.
-    RELEASE = "release", Runs with "record", "limits";
+    RELEASE = "release", Runs with "live", "record", "limits";
     /// Move what is due to the queue.
     PROMOTE = "promote", Runs;
     /// Ask what a request under an idempotency key is.

@@ -19,8 +19,9 @@ local function end_cancelled(record, runs, id)
       local tail = ',"type":"error","seq":1,"attempt":1,'
         .. '"error":{"code":"cancelled","message":"the call was cancelled"}}'
       local frame = '{"id":"' .. waiter .. '","response_key":"' .. key .. '"' .. tail
-      local pushed = ttl ~= '0' and redis.pcall('RPUSH', key, frame)
-      if type(pushed) == 'number' then
+      if ttl ~= '0' then
+        redis.call('RPUSH', key, frame)
+        undo('RPOP', key)
         redis.call('PEXPIRE', key, ttl)
         -- May be forbidden to this user; the key is the truth.
         if channel then redis.pcall('SPUBLISH', channel, '[' .. frame .. ']') end

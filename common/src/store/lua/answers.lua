@@ -47,18 +47,16 @@ local function announce()
   for at = 1, telling, 3 do
     local channel, id, frame = told[at], told[at + 1], told[at + 2]
     local note = notes[channel]
-    if channel and not note then
+    if not note then
       note = { size = 0, count = 0 }
       notes[channel] = note
     end
-    if note then
-      local size, count = #frame, note.count + 1
-      if size > 8192 or note.size + size > 262144 then
-        frame = '"' .. id .. '"'
-        size = #frame
-      end
-      note.size, note.count, note[count] = note.size + size, count, frame
+    local size, count = #frame, note.count + 1
+    if size > 8192 or note.size + size > 262144 then
+      frame = '"' .. id .. '"'
+      size = #frame
     end
+    note.size, note.count, note[count] = note.size + size, count, frame
   end
   telling = 0
   for channel, note in pairs(notes) do

@@ -8,11 +8,10 @@
 -- Derived keys: response:<id> and status:<id> of callers that joined the call.
 -- Cost: O(waiters), which are bounded.
 
--- Answers all callers that have joined the call, and keeps its end for later ones. Another value may
--- lie at the record's key: then there is no call.
+-- Answers all callers that have joined the call, and keeps its end for later ones. Runs within an
+-- `attempt`.
 local function end_call(base, record, id, frame, ttl)
-  local fields = redis.pcall('HGETALL', record)
-  if fields.err then return end
+  local fields = redis.call('HGETALL', record)
   local runs, waiters = nil, {}
   for i = 1, #fields, 2 do
     local field, value = fields[i], fields[i + 1]
@@ -40,12 +39,11 @@ local function end_call(base, record, id, frame, ttl)
   redis.call('HSET', record, 'deadline', '0', 'tail', tail)
   undo('HDEL', record, 'tail')
   for i = 1, #fields, 2 do
-    local field, value = fields[i], fields[i + 1]
-    if field == 'deadline' then undo('HSET', record, field, value) end
-    if field == 'keep' or string.sub(field, 1, 2) == 'w:' then
-      redis.call('HDEL', record, field)
-      undo('HSET', record, field, value)
-    end
+    local field = fields[i]
+    -- Beside a tail the waiters mean nothing more.
+    local goes = field == 'keep' or string.sub(field, 1, 2) == 'w:'
+    if goes then redis.pcall('HDEL', record, field) end
+    if goes or field == 'deadline' then undo('HSET', record, field, fields[i + 1]) end
   end
   redis.call('PEXPIRE', record, ttl)
 end

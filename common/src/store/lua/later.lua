@@ -14,7 +14,8 @@ local BEYOND = 604800000
 -- The record of a request that is to be settled within so many ms.
 local function keep_for_later(base, id, key, within, fields)
   local deadline, ttl = string.format('%.0f', now_ms() + within), within + BEYOND
-  redis.call('DEL', key)
+  -- Of a record of before, which was settled, only that is left.
+  redis.call('HDEL', key, 'by')
   redis.call('HSET', key, 'deadline', deadline, unpack(fields))
   undo('DEL', key)
   redis.call('PEXPIRE', key, string.format('%.0f', ttl))

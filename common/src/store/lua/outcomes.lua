@@ -23,6 +23,9 @@ end
 local ended, freed = {}, {}
 local LOST = 'the lease is gone'
 
+-- The ops after which the request is not at its end.
+local GOES_ON = { back = true, rerun = true, retry = true, later = true, stale = true }
+
 local function hand_back(slot, raw)
   local name = to_head(base, KEYS[1], KEYS[14], slot, raw)
   if name then
@@ -182,30 +185,62 @@ local function settle(at, op, first, last)
   local needs_raw = changes_state or (op ~= 'answer' and op ~= 'done')
   local raw = needs_raw and redis.call('HGET', KEYS[3], id)
   if needs_raw and not raw then error(LOST, 0) end
+  if needs_raw or ARGV[at + 9] ~= '0' then
+    need('HSET', KEYS[3])
+    need('HDEL', KEYS[3])
+  end
   local slot = has_slots and redis.call('HGET', KEYS[13], id)
   if slot then
     local name = give_back(base, KEYS[13], id, slot)
     if name then freed[name] = true end
   end
   local result = store(at, op, raw, slot)
+  if GOES_ON[op] and op ~= 'later' or result == 'P' then
+    -- A live id that is left over would refuse the request.
+    redis.call('HDEL', KEYS[4], id)
+    undo('HSET', KEYS[4], id, holder(worker))
+  end
   if redis.call('HDEL', KEYS[3], id) == 0 then error(LOST, 0) end -- the fence
   if raw then undo('HSET', KEYS[3], id, raw) end
   if changes_state and not stale then write_state(first, last) end
   return result
 end
 
+-- Which outcomes are of leases that this worker has: the live ids tell whose they are. Where these
+-- cannot be read, or name another worker, the leases themselves tell.
+local function find_owned(at)
+  local ids = {}
+  for i = 1, outcome_count do
+    local _, _, last = op_of(at)
+    ids[i], at = ARGV[at + 1], last + 1
+  end
+  local own, owned = holder(worker), {}
+  for first = 1, outcome_count, 1000 do
+    local last = math.min(first + 999, outcome_count)
+    local holders = redis.pcall('HMGET', KEYS[4], unpack(ids, first, last))
+    for i = first, last do
+      local id = ids[i]
+      owned[id] = holders[i - first + 1] == own or redis.call('HEXISTS', KEYS[3], id) == 1
+    end
+  end
+  return owned
+end
+
 local function settle_all()
   local said, at = {}, 13 + 2 * parked_count + 6 * limit_count
+  local owned = find_owned(at)
   for i = 1, outcome_count do
     local op, first, last = op_of(at)
     local id, before = ARGV[at + 1], telling
-    local ok, result = attempt(settle, at, op, first, last)
+    local ok, result = false, LOST
+    if owned[id] then ok, result = attempt(settle, at, op, first, last) end
     noted = 0
     if ok then
-      said[i] = result
-      if op ~= 'later' then ended[#ended + 1] = id end
-      local goes_on = op == 'back' or op == 'rerun' or op == 'retry' or op == 'later'
-      if result == '1' and not goes_on then tidy_up(id, first, last) end
+      said[i], owned[id] = result, false
+      if result == '1' and not GOES_ON[op] then
+        ended[#ended + 1] = id
+        tidy_up(id, first, last)
+      end
       if op == 'later' and has_cancelled and redis.call('ZSCORE', KEYS[12], id) then
         -- Its worker has not heard so: its end is not wanted any more.
         attempt(end_later, base, id, read_later(base, id), 'gone', 'cancelled')

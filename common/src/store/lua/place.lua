@@ -31,7 +31,7 @@ end
 
 -- So that a fetch can tell a queued request from an unknown one. Never a second time.
 local function mark()
-  if pending == '' or redis.call('EXISTS', KEYS[5]) == 1 then return end
+  if pending == '' or redis.call('LLEN', KEYS[5]) > 0 then return end
   redis.call('RPUSH', KEYS[5], pending)
   undo('RPOP', KEYS[5])
   redis.call('PEXPIRE', KEYS[5], ttl)
@@ -105,7 +105,7 @@ return whole(function()
       extend(running, old)
       return { 'attached', running }
     end
-  elseif pending ~= '' and redis.call('EXISTS', KEYS[5]) == 1 then
+  elseif pending ~= '' and redis.call('LLEN', KEYS[5]) > 0 then
     return { 'queued', id } -- by a call whose reply was lost
   end
 

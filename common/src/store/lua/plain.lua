@@ -24,15 +24,11 @@ if redis.call('EXISTS', unpack(KEYS, 8, 13)) > 0 then return 0 end
 
 -- Settling ------------------------------------------------------------------------------------
 
--- Removes the ids of all outcomes from a hash; how many were there.
+-- Removes the ids of all outcomes from a hash.
 local function remove_ids(call, key)
-  local sum = 0
   for first = first_id, first_id + count - 1, 1000 do
-    local last = math.min(first + 999, first_id + count - 1)
-    local removed = call('HDEL', key, unpack(ARGV, first, last))
-    sum = sum + (tonumber(removed) or 0)
+    call('HDEL', key, unpack(ARGV, first, math.min(first + 999, first_id + count - 1)))
   end
-  return sum
 end
 
 local function push_answers()
@@ -52,54 +48,31 @@ local function push_answers()
   end
 end
 
--- Takes back the answers of the leases that this worker had no more: the live ids tell whose they
--- are. One character per outcome.
-local function take_back_lost()
-  local results, lost = {}, {}
-  for i = 1, count do
-    local id = ARGV[first_id - 1 + i]
-    local has = redis.pcall('HGET', KEYS[4], id)
-    -- Where that cannot be read, an answer too many is better than one that is missing.
-    local own = type(has) == 'table' or worker_of(has) == worker
-    results[i] = own and '1' or '0'
-    if own then
-      redis.pcall('HDEL', KEYS[4], id)
-    else
-      lost[id] = (lost[id] or 0) + 1
+-- Whether each outcome is of another lease that this worker has: the live ids tell whose they are.
+local function owns_all()
+  local own, known = holder(worker), {}
+  for first = first_id, first_id + count - 1, 1000 do
+    local last = math.min(first + 999, first_id + count - 1)
+    local holders = redis.call('HMGET', KEYS[4], unpack(ARGV, first, last))
+    for i = 1, #holders do
+      local id = ARGV[first + i - 1]
+      if holders[i] ~= own or known[id] then return false end
+      known[id] = true
     end
   end
-  -- The last one of an id first: an id may stand there twice, and be settled once.
-  local untold = {}
-  for id, times in pairs(lost) do untold[id] = times end
-  for step = noted - 3, 1, -4 do
-    local id = string.match(steps[step + 1], ':response:(.+)$')
-    if id and (lost[id] or 0) > 0 then
-      redis.pcall(steps[step], steps[step + 1])
-      lost[id] = lost[id] - 1
-    end
-  end
-  for at = telling - 2, 1, -3 do
-    local id = told[at + 1]
-    if (untold[id] or 0) > 0 then
-      told[at], untold[id] = false, untold[id] - 1
-    end
-  end
-  return table.concat(results)
+  return true
 end
 
--- Answers first, then the fence: as many leases as outcomes. Nothing behind it can fail, since the
--- requests of the leases that it ends are gone with them.
+-- The fence first, then the answers, then the leases. Nothing behind these can fail, since the
+-- requests of the leases are gone with them.
 local function settle()
+  if not owns_all() then error('a lease is gone', 0) end
   push_answers()
-  local results
-  if remove_ids(redis.call, KEYS[3]) == count then
-    results = string.rep('1', count)
-    remove_ids(redis.pcall, KEYS[4])
-  else
-    results = take_back_lost()
-  end
+  remove_ids(redis.call, KEYS[3])
   noted = 0
+  remove_ids(redis.pcall, KEYS[4])
   announce()
+  local results = string.rep('1', count)
   redis.pcall('SET', KEYS[7], ARGV[7] .. ' ' .. results, 'PX', '60000')
   return results
 end

@@ -45,6 +45,13 @@ local function attempt(step, ...)
   return ok, result
 end
 
+-- Fails if this user may not run a command that a later step needs, or the way back from it: then
+-- nothing has been done yet.
+local function need(command, key)
+  if redis.acl_check_cmd(command, key, 'field', 'value') then return end
+  error('NOPERM this user has no right to run ' .. string.lower(command) .. ' on ' .. key, 0)
+end
+
 -- The text of an error that `attempt` has caught.
 local function text_of(problem)
   return tostring(type(problem) == 'table' and problem.err or problem)
@@ -54,5 +61,5 @@ end
 local function whole(script)
   local ok, result = attempt(script)
   if ok then return result end
-  return redis.error_reply(text_of(problem))
+  return redis.error_reply(text_of(result))
 end

@@ -25,6 +25,8 @@ local back, bytes, sorted, failed, now = 0, 0, false, nil, crashed and now_ms()
 
 -- Each request is where it belongs before its lease goes.
 local function give(id)
+  need('HSET', KEYS[4])
+  need('HDEL', KEYS[4])
   local raw = redis.call('HGET', KEYS[4], id)
   local slot = has_slots and redis.call('HGET', KEYS[8], id)
   if slot then give_back(ARGV[3], KEYS[8], id, slot) end
@@ -37,6 +39,9 @@ local function give(id)
       code = 'worker_lost' })
     remember(KEYS[7], id, record)
   end
+  -- A live id that is left over would refuse the request.
+  redis.call('HDEL', KEYS[3], id)
+  undo('HSET', KEYS[3], id, holder(worker))
   redis.call('HDEL', KEYS[4], id)
   bytes = bytes + #raw
   return name
@@ -52,8 +57,6 @@ for _, id in ipairs(redis.call('HKEYS', KEYS[4])) do
   noted = 0
   if ok then
     back, sorted = back + 1, result or sorted
-    -- Heartbeats find live ids without a lease.
-    redis.pcall('HDEL', KEYS[3], id)
   else
     failed = text_of(result)
   end
