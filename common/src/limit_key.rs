@@ -1,5 +1,5 @@
-//! The field of a request's data by which a limit counts, as the script reads it that sorts requests
-//! of limited names (`sorted.lua`): the first one, in the first 64 KiB.
+//! The field of a request's data by which a limit counts, as the script reads it that sorts
+//! requests of limited names (`sorted.lua`): the first one, in the first 64 KiB.
 
 use crate::decode::members;
 
@@ -30,7 +30,7 @@ pub fn misread(raw: &[u8], field: &str) -> Option<String> {
     // Both are parts of `raw`.
     let end = value.as_ptr() as usize + value.len() - raw.as_ptr() as usize;
     (is_key && end >= WITHIN).then(|| {
-        format!("`{field}`, by which its limit counts, has to end in the first 64 KiB of a request")
+        format!("`{field}`, by which its limit counts, has to end within 64 KiB of the request")
     })
 }
 
@@ -44,7 +44,8 @@ mod tests {
 
     #[test]
     fn field_read_alike_by_both_passes() {
-        for data in ["7", "[]", "{}", r#"{"customer":"a"}"#, r#"{"customer":{"a":1},"b":1,"b":2}"#] {
+        for data in ["7", "[]", "{}", r#"{"customer":"a"}"#, r#"{"customer":{"a":1},"b":1,"b":2}"#]
+        {
             assert_eq!(of(data), None, "{data}");
         }
         let long = format!(r#"{{"customer":"a","text":"{}"}}"#, "x".repeat(WITHIN));

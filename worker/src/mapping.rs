@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use redcall_common::limit_key;
 use redcall_common::auth::Keyring;
+use redcall_common::limit_key;
 use redcall_common::name::service_queue;
 use redcall_common::request::Request as Wire;
 use redcall_common::service::INSTANCE;

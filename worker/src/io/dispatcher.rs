@@ -450,8 +450,7 @@ impl Dispatcher {
     }
 
     fn is_drained(&self) -> bool {
-        let quiet =
-            |queue: &Queue| !queue.popping && !queue.has_outcomes() && !queue.has_failed();
+        let quiet = |queue: &Queue| !queue.popping && !queue.has_outcomes() && !queue.has_failed();
         self.jobs.is_empty() && self.turn.is_none() && self.queues.iter().all(quiet)
     }
 

@@ -182,8 +182,8 @@ impl Queue {
         again.chain(&self.leaving).chain(&self.failed).map(|leaving| &leaving.outcome)
     }
 
-    /// Keeps outcomes that Redis could not store, to settle them again in a while; the queue goes on
-    /// meanwhile.
+    /// Keeps outcomes that Redis could not store, to settle them again in a while; the queue goes
+    /// on meanwhile.
     pub(crate) fn keep_failed(&mut self, failed: Vec<Leaving>) {
         if !failed.is_empty() {
             self.failed.extend(failed);

@@ -216,8 +216,8 @@ impl Part {
         }
     }
 
-    /// Tells the tasks that wait for it, counts, and logs what was refused. Returns the outcomes that
-    /// Redis could not store.
+    /// Tells the tasks that wait for it, counts, and logs what was refused. Returns the outcomes
+    /// that Redis could not store.
     pub(crate) fn settled(self, settled: Vec<Settled>, metrics: &Metrics) -> Vec<Leaving> {
         let mut failed = Vec::new();
         let followed = self.outcomes.into_iter().zip(self.followed);

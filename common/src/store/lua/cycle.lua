@@ -17,35 +17,35 @@
 --   ops: answer (push the frame), done (nobody asked), bury (to the dead letters; and push the
 --   frame if there is a key), back (to the head of the queue), rerun (the same, and it counts as
 --   a run; as a crash as well, if that run is given), retry (to the schedule; and push the frame
---   if there is a key), unknown (park it if a
---   live worker maps the name, else answer or bury; reason is the key index of the parked list),
+--   if there is a key), unknown (park it if a live worker maps the name, else answer or bury;
+--   reason is the key index of the parked list),
 --   later (whoever has its token answers it within `note` ms; reason is the key index of its
 --   record, run the record's fields, a flat JSON array; and push the frame if there is a key)
 --   extras: state (the state of a service's instance, a hash, gets this text, and ends without
 --   one; more: "<version> <ttl ms>", and if another version is there the request is run again),
 --   status (the states of a monitored job, a list, get this end: the state and its further
 --   fields as JSON; more: <ttl ms>)
--- Returns: {results, length, parked, {id, raw, mark, ...}, state, ready, due, more, notes, read}. results:
---   one character per outcome: '1' settled, '0' refused, since the lease is gone, 'P' parked, 'E' it
---   failed and changed nothing: the lease is kept. length:
---   of the queue afterwards. parked: how many names have parked requests. Then what was leased;
+-- Returns: {results, length, parked, {id, raw, mark, ...}, state, ready, due, more, notes, read}.
+--   results: one character per outcome: '1' settled, '0' refused, since the lease is gone, 'P'
+--   parked, 'E' it failed and changed nothing: the lease is kept. length: of the queue afterwards,
+--   -1 if it was not asked for. parked: how many names have parked requests. Then what was leased;
 --   mark: 'C' cancelled, else its record (JSON) or empty. state: 1 the queue is paused, 2 the
 --   worker's own lease has ended (it has to say first that it lives), else 0; nothing is leased
 --   then. ready: 1 if sorted requests could go on. due: when a rate allows the next one (ms), 0
---   for none. more: 0 if plain.lua will do for the next turn. notes: what went
---   wrong while leasing, and while settling (an error's text, or empty), then the error code of each
---   element that was moved to the dead letters, since it cannot be leased. read: bytes of all
---   elements that were looked at.
+--   for none. more: 0 if plain.lua will do for the next turn. notes: what went wrong while leasing,
+--   and while settling (an error's text, or empty), then the error code of each element that was
+--   moved to the dead letters, since it cannot be leased. read: bytes of all elements that were
+--   looked at.
 -- Derived keys: response:<id> and status:<id> of callers that joined a call;
 --   limited:<name>:<key>, turns:<name>, held:<name>, running:<name>:<key>,
 --   rate:<name>:<key> of limited names; those of later.lua.
--- Cost: O(outcomes + taken); with limited names O(up to 1,000 sorted, of no more bytes than may be
---   taken) more. An element without a readable id or with a live one is buried here, since it
---   cannot be leased.
+-- Cost: O(outcomes + taken), and 2 ms per MiB of elements, of which 8 MiB are read, or one element;
+--   with limited names O(up to 1,000 sorted) more. An element without an id in its first 4 KiB, over
+--   the limit or with a live id goes to the dead letters here, since it cannot be leased.
 local results = said_before(KEYS[9]) or settle_all()
 
--- Sorts or leases elements that were popped in this step, until `up_to` requests are taken; how many
--- it took off their list.
+-- Sorts or leases elements that were popped in this step, until `up_to` requests are taken; how
+-- many it took off their list.
 local function accept(key, raws, up_to)
   local many = #raws
   for i = 1, many do
@@ -69,18 +69,18 @@ end
 
 -- A worker whose lease has ended leases nothing more: what a blocked pop of one that stands still
 -- brings would only be taken over again, and count as one more crash.
-local alive = ask('ZSCORE', KEYS[8], worker)
-local state = 0
+local state, only_settles = 0, take < 0
 if paused then
   state = 1
-elseif notes[1] == '' and (not alive or tonumber(alive) <= now_ms()) then
-  state = 2
+elseif not only_settles then
+  local alive = ask('ZSCORE', KEYS[8], worker)
+  if notes[1] == '' and (not alive or tonumber(alive) <= now_ms()) then state = 2 end
 end
-local stopped = state > 0 or notes[1] ~= ''
+local stopped = only_settles or state > 0 or notes[1] ~= ''
 
 -- What a blocked pop has moved is this worker's already, room or not.
 local more = false
-if state > 0 then
+if state > 0 and not only_settles then
   while ask('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT') do end
 elseif not stopped then
   more = take_inbox(KEYS[2], accept)
@@ -96,7 +96,7 @@ end
 
 local ready, due = 0, 0
 if stopped then
-  take = 0
+  ready = has_limited and limit_count > 0 and state == 0 and 1 or 0
 elseif limit_count == 0 then
   if take > seen then take_list(KEYS[1], take, accept) end
 else
@@ -128,7 +128,7 @@ end
 
 -- Of a step that was taken back.
 for i = #taken, count + 1, -1 do taken[i] = nil end
-local length = ask('LLEN', KEYS[1]) or 0
+local length = take == -2 and -1 or ask('LLEN', KEYS[1]) or 0
 -- What is left in the inbox is taken by the next turn, which goes out where there is something.
 if more then length = math.max(length, 1) end
 return { results, length, ask('SCARD', KEYS[7]) or 0, taken, state, ready, due,

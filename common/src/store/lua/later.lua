@@ -40,9 +40,9 @@ local function read_later(base, id)
   return record.raw and record
 end
 
--- Ends it, and removes all that was stored for it, after its end is stored. `tail`: the ending frame
--- without its first two fields, or which of those its worker has left in the record. `keep`: whether
--- its end is kept for a later caller of the same call. Runs within an `attempt`.
+-- Ends it, and removes all that was stored for it, after its end is stored. `tail`: the ending
+-- frame without its first two fields, or which of those its worker has left in the record. `keep`:
+-- whether its end is kept for a later caller of the same call. Runs within an `attempt`.
 local function end_later(base, id, record, tail, code, reason, keep)
   tail = record[tail] or tail
   -- Also of an answer that finds another value at its key.

@@ -1,4 +1,5 @@
--- Purpose: lease requests that were popped in the same step; part of cycle.lua, behind outcomes.lua.
+-- Purpose: lease requests that were popped in the same step; part of cycle.lua, behind
+--   outcomes.lua.
 -- KEYS: of cycle.lua.
 -- ARGV: of cycle.lua.
 -- Returns: nothing.

@@ -7,10 +7,10 @@
 --   and -2 if the length of the queue is not asked for either; 10 count S of outcomes; S ids; then
 --   runs of outcomes in the order of the ids: ttl (ms; 0: nobody asked), channel (empty: none),
 --   count C, and C frames if somebody asked
--- Returns: {results, length, {id, raw, ...}, notes, read} as cycle.lua, length -1 if it was not asked for;
---   or 0, and nothing was settled or leased: it takes cycle.lua
+-- Returns: {results, length, {id, raw, ...}, notes, read} as cycle.lua; or 0, and nothing was
+--   settled or leased: it takes cycle.lua
 -- Derived keys: response:<id> of the outcomes, and of a request that is too large.
--- Cost: O(outcomes + taken).
+-- Cost: O(outcomes + taken), and that of reading elements as in cycle.lua.
 local count, first_id = tonumber(ARGV[10]), 11
 if take >= 0 then
   local alive = redis.call('ZSCORE', KEYS[6], worker)

@@ -6,8 +6,8 @@
 --   10 limited names (hash), 11 control (channel)
 -- ARGV: 1 id of that worker, 2 '1' if it releases itself, '0' if another takes over, 3 base of the
 --   queue's keys
--- Returns: {back, left}. back: how many requests went back, or -1 if the worker still lives. left: 1
---   if it holds more than one call should move (4 MiB), so that another call has to follow, else 0
+-- Returns: {back, left}. back: how many requests went back, or -1 if the worker still lives. left:
+--   1 if it holds more than one call moves (4 MiB), so that another call has to follow, else 0
 -- Derived keys: turns:<name>, held:<name>, running:<name>:<key>, limited:<name>:<key> of limited
 --   names.
 -- Cost: O(what that worker holds).

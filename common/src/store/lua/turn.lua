@@ -52,7 +52,8 @@ local function answer_oversize(raw, id, reason)
     or string.find(string.sub(raw, -4096), quoted, 1, true)
   then
     push(key, '{"id":"' .. id .. '","response_key":' .. quoted .. ',"type":"error","seq":1,'
-      .. '"attempt":1,"error":{"code":"too_large","message":"' .. reason .. '"}}', '600000', nil, id)
+      .. '"attempt":1,"error":{"code":"too_large","message":"' .. reason .. '"}}',
+      '600000', nil, id)
   end
 end
 
@@ -64,8 +65,8 @@ local function refuse_unreadable(queue, raw, live)
       'not a JSON object with an `id` of 1 to 64 of [A-Za-z0-9_-] in its first 4 KiB')
   end
   local id = id_of(raw)
-  local reason = string.format('the request has %d bytes, the limit is %d (limits.request)', #raw,
-    max_request)
+  local reason = string.format('the request has %d bytes, the limit is %d (limits.request)',
+    #raw, max_request)
   refuse(queue, string.sub(raw, 1, 65536), id or '', 'too_large', reason)
   if id and redis.call('HEXISTS', live, id) == 0 then answer_oversize(raw, id, reason) end
 end

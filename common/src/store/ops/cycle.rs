@@ -279,6 +279,15 @@ impl<'a> Cycle<'a> {
         }
     }
 
+    /// How many requests are taken, as both scripts read it.
+    pub(super) fn add_take(&self, call: &mut Cmd) {
+        match (self.inbox, self.length) {
+            (true, _) => call.arg(self.take),
+            (false, true) => call.arg(-1),
+            (false, false) => call.arg(-2),
+        };
+    }
+
     /// The call of the script that can do all.
     pub(super) fn full_call(&self) -> Cmd {
         let own = self.keys;
@@ -288,7 +297,9 @@ impl<'a> Cycle<'a> {
         let rows = self.outcomes.iter().map(|outcome| Row::new(outcome, &own.queue, &mut keys));
         let rows: Vec<Row<'_>> = rows.collect();
         let mut call = CYCLE.call(&keys);
-        call.arg(&own.worker).arg(self.take).arg(COMMAND_BYTES);
+        call.arg(&own.worker);
+        self.add_take(&mut call);
+        call.arg(COMMAND_BYTES);
         call.arg(own.dead_max).arg(own.dead_age_ms).arg(own.queue.base()).arg(self.serial);
         call.arg(i32::from(self.again)).arg(own.max_request);
         call.arg(self.parked.len()).arg(self.rules.len()).arg(rows.len());
@@ -317,14 +328,14 @@ pub(super) fn first_reply(
 /// Reads the script's answer to a turn with so many `outcomes`.
 pub(super) fn reply(value: Value, outcomes: usize) -> Result<CycleReply, StoreError> {
     type Taken = Vec<(String, Vec<u8>, Vec<u8>)>;
-    type Raw = (String, Whole, Whole, Taken, i64, i64, Whole, i64, Vec<String>, Whole);
+    type Raw = (String, i64, Whole, Taken, i64, i64, Whole, i64, Vec<String>, Whole);
     let (results, length, parked, leased, state, ready, due, more, said, bytes): Raw =
         read("cycle", value)?;
     let leased = leased.into_iter();
     let (trouble, unsettled, refused) = notes(said);
     Ok(CycleReply {
         settled: settled("cycle", &results, outcomes)?,
-        length: Some(length.count()),
+        length: usize::try_from(length).ok(),
         parked: parked.count(),
         leased: leased.map(|(id, raw, mark)| Leased { id, raw, mark: Mark::read(&mark) }).collect(),
         paused: state == 1,
@@ -366,7 +377,7 @@ impl Link {
     ///
     /// After [`StoreError::Lost`] any of the turns may have taken effect: what they leased is
     /// this worker's, what they settled is settled. Sent `again` under the same serial, a turn
-    /// says what it said then. Within the results: Redis has refused that one before it did anything.
+    /// says what it said then. Within the results: Redis has refused that one as a whole.
     pub async fn cycle(
         &self,
         cycles: &[Cycle<'_>],

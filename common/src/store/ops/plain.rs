@@ -63,11 +63,7 @@ impl Cycle<'_> {
         let own: &WorkerKeys = self.keys;
         let mut call = PLAIN.call(&own.plain);
         call.arg(&own.worker);
-        match (self.inbox, self.length) {
-            (true, _) => call.arg(self.take),
-            (false, true) => call.arg(-1),
-            (false, false) => call.arg(-2),
-        };
+        self.add_take(&mut call);
         call.arg(COMMAND_BYTES).arg(own.dead_max).arg(own.dead_age_ms).arg(own.queue.base());
         call.arg(self.serial).arg(i32::from(self.again)).arg(own.max_request);
         call.arg(self.outcomes.len());

@@ -4,8 +4,8 @@
 //! follows it in the same write runs as soon as the pop is served, without another round trip,
 //! so that what a blocked pop takes passes the same checks as what a busy worker takes.
 //!
-//! Redis sends no reply to `BLMOVE` (`CLIENT REPLY SKIP`): the element comes with the lease, once it
-//! has passed the checks. An element of any size would otherwise come to this process in whole.
+//! Redis sends no reply to `BLMOVE` (`CLIENT REPLY SKIP`): the element comes with the lease, once
+//! it has passed the checks. An element of any size would otherwise come to this process in whole.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub struct BlockingPop {
     /// Whether the last pop ended before its time and moved nothing: Redis may refuse them, and the
     /// next one asks for the reply.
     early: bool,
-    /// Whether Redis leaves out a reply if it is asked to; not every proxy does, nor may every user.
+    /// Whether Redis leaves out a reply if it is asked to; not every proxy or user can.
     skips: bool,
 }
 

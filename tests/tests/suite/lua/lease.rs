@@ -199,6 +199,9 @@ async fn several_queues_are_served_in_one_write_each_with_its_own_keys() {
             .map(|reply| reply.leased.iter().map(|leased| leased.id.as_str()).collect())
             .collect();
         assert_eq!(ids, [["a"], ["a"]]);
-        assert_eq!(replies.iter().map(|reply| reply.length).collect::<Vec<_>>(), [Some(0), Some(1)]);
+        assert_eq!(
+            replies.iter().map(|reply| reply.length).collect::<Vec<_>>(),
+            [Some(0), Some(1)]
+        );
     }
 }

@@ -30,12 +30,13 @@ async fn oversize_element_is_dead_lettered_in_part_and_its_caller_answered() {
             let reply = store.cycle(&own, 5, &[]).await;
             assert_eq!((reply.leased.len(), reply.refused), (1, vec!["too_large".to_owned()]));
             let size = raw.len();
-            let reason = format!("the request has {size} bytes, the limit is 100000 (limits.request)");
+            let reason =
+                format!("the request has {size} bytes, the limit is 100000 (limits.request)");
             let letter = ["a", "too_large", &*reason, "own", &raw[..65_536]].map(str::to_owned);
             assert_eq!(store.dead().await, [letter]);
-            let frame = format!(
-                r#"{{"id":"a","response_key":"{key}","type":"error","seq":1,"attempt":1,"#
-            ) + &format!(r#""error":{{"code":"too_large","message":"{reason}"}}}}"#);
+            let frame =
+                format!(r#"{{"id":"a","response_key":"{key}","type":"error","seq":1,"attempt":1,"#)
+                    + &format!(r#""error":{{"code":"too_large","message":"{reason}"}}}}"#);
             let frames = if is_answered { vec![frame] } else { Vec::new() };
             assert_eq!(store.frames("a").await, frames);
             let keys = [store.keys.dead(), key.clone(), own.leases.clone(), store.keys.live()];
@@ -140,11 +141,21 @@ async fn limit_counts_by_values_as_they_are_written() {
     let own = store.worker("own");
     store.lives(&own).await;
     let values = [
-        "1311768467463790320", "1311768467463790321", "1", "1.0", "\"1\"", "true", "\"true\"", "null",
-        "\"a\"", r#""\u0061""#, "\"=1\"",
+        "1311768467463790320",
+        "1311768467463790321",
+        "1",
+        "1.0",
+        "\"1\"",
+        "true",
+        "\"true\"",
+        "null",
+        "\"a\"",
+        r#""\u0061""#,
+        "\"=1\"",
     ];
     for (n, value) in values.iter().enumerate() {
-        let raw = format!(r#"{{"id":"x{n}","name":"add","data":{{"b":[{{}}],"k":{value},"k":9}}}}"#);
+        let raw =
+            format!(r#"{{"id":"x{n}","name":"add","data":{{"b":[{{}}],"k":{value},"k":9}}}}"#);
         store.push(&[raw]).await;
     }
     let limit = Limit { key: Some("k".to_owned()), concurrency: Some(1), rate: None };
