@@ -20,7 +20,7 @@ impl Keys {
         Self { prefix: prefix.into() }
     }
 
-    /// Set of queue names ever used. The one key without a queue tag; no script takes it.
+    /// Sorted set of queue names in use. The one key without a queue tag: `note.lua` takes it alone.
     #[must_use]
     pub fn queues(&self) -> String {
         format!("{}:queues", self.prefix)

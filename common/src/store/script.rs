@@ -91,11 +91,13 @@ scripts! {
     /// Give a member of a group its next event.
     GROUP = "group", Runs;
     /// Put dead letters back into their queue.
-    REVIVE = "revive", Refused with "room", "status";
+    REVIVE = "revive", Runs with "room", "status";
     /// Put a probe where its worker's turn takes it from.
     PROBE = "probe", Runs;
     /// Pause a queue, let it go on.
     PAUSE = "pause", Runs;
+    /// Note that queues are in use.
+    NOTE = "note", Runs;
 }
 
 impl Script {

@@ -3,6 +3,7 @@
 
 mod connections;
 mod durability;
+mod full;
 mod refusals;
 mod restarts;
 mod sentinels;

@@ -8,20 +8,31 @@
 --   has taken it; 'F' the queue is full, the letter lies where it was.
 -- Derived keys: parked:<name> of the parked names; status:<id> of the requests.
 -- Cost: O(letters * log tombstones).
--- First of all: it fails if something else than a list lies there, and a script that fails
--- half-way is not undone.
+-- First of all: it fails if something else than a list or a stream lies there, and a script that
+-- fails half-way is not undone.
 redis.call('LLEN', KEYS[2])
+redis.call('XLEN', KEYS[1])
 local left = room(tonumber(ARGV[1]), KEYS[2], KEYS[4], KEYS[5], KEYS[6])
 local results, base = {}, string.match(KEYS[2], '^(.*):queue$')
+
+-- Stores before it removes, one letter at a time: nothing is lost where removing fails, and a full
+-- Redis holds no more than one letter twice. Whether the letter was there.
+local function move(entry, envelope)
+  redis.call('RPUSH', KEYS[2], envelope)
+  local removed = redis.pcall('XDEL', KEYS[1], entry)
+  if removed == 1 then return true end
+  redis.call('RPOP', KEYS[2])
+  if removed ~= 0 then error(removed) end
+  return false
+end
 
 for i = 2, #ARGV, 3 do
   local result = 'R'
   if left <= 0 then
     result = 'F'
-  elseif redis.call('XDEL', KEYS[1], ARGV[i]) == 0 then
+  elseif not move(ARGV[i], ARGV[i + 2]) then
     result = 'G'
   else
-    redis.call('RPUSH', KEYS[2], ARGV[i + 2])
     left = left - 1
     -- Who retries it wants it to run, even if it was cancelled before.
     redis.call('ZREM', KEYS[3], ARGV[i + 1])
