@@ -26,6 +26,8 @@ enum WhenFull {
     Refused,
     /// It runs: what is there must be done and settled, or memory never gets free.
     Runs,
+    /// It runs, and only reads: Redis refuses each of its writes.
+    Reads,
 }
 
 macro_rules! scripts {
@@ -98,6 +100,14 @@ scripts! {
     PAUSE = "pause", Runs;
     /// Note that queues are in use.
     NOTE = "note", Runs;
+    /// Bring times back within their bounds.
+    TIMES = "times", Runs;
+    /// Look whether times are within their bounds.
+    TIMES_SEEN = "times", Reads;
+    /// Bring keys of limited names back into their rotation.
+    ROTATION = "rotation", Runs with "live", "limits";
+    /// Look whether each key of limited names is in one place.
+    ROTATION_SEEN = "rotation", Reads with "live", "limits";
 }
 
 impl Script {
@@ -106,6 +116,7 @@ impl Script {
         let first = match full {
             WhenFull::Refused => "#!lua",
             WhenFull::Runs => "#!lua flags=allow-oom",
+            WhenFull::Reads => "#!lua flags=no-writes",
         };
         let prelude = include_str!("lua/prelude.lua");
         let text = format!("{first}\n{prelude}{}{body}", parts.concat());

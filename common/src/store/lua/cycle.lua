@@ -35,7 +35,7 @@
 --   then. ready: 1 if sorted requests could go on. due: when a rate allows the next one (ms), 0
 --   for none. more: 0 if plain.lua will do for the next turn.
 -- Derived keys: response:<id> and status:<id> of callers that joined a call;
---   limited:<name>:<key>, turns:<name>, held:<name>, running:<name>:<key>,
+--   limited:<name>:<key>, turns:<name>, held:<name>, running:<name>:<key>, limit_keys:<name>,
 --   rate:<name>:<key> of limited names; those of later.lua.
 -- Cost: O(outcomes + taken); with limited names O(up to 1,000 sorted, of no more bytes than may be
 --   taken) more. An element without a readable id or with a live one is buried here, since it
@@ -79,7 +79,7 @@ local function again(id, raw, op, note, run, slot)
   else
     run = cjson.decode(run)
     record.attempt = run.attempt
-    record.fails = record.fails + 1
+    record.fails, record.pause = record.fails + 1, tonumber(note)
     add_run(record, run)
     remember(KEYS[11], id, record)
     if has_cancelled and redis.call('ZSCORE', KEYS[12], id) then
@@ -268,6 +268,7 @@ end
 -- Limited names ---------------------------------------------------------------------------------
 
 local rules, order, sorted, sorted_bytes = {}, {}, 0, 0
+local throttles = false -- whether a key is in `later`
 for i = 1, limit_count do
   local at = 12 + 2 * parked_count + 6 * (i - 1)
   rules[ARGV[at]] = {
@@ -313,8 +314,8 @@ local function sort(raw, rule, key)
   else
     length = redis.call('RPUSH', list, raw)
   end
-  redis.call('HINCRBY', KEYS[14], rule.name, 1)
-  if length == 1 then redis.call('RPUSH', base .. ':turns:' .. rule.name, key) end
+  if length == 1 then begins_to_wait(base, rule.name, key) end
+  redis.pcall('HINCRBY', KEYS[14], rule.name, 1)
   sorted = sorted + 1
   sorted_bytes = sorted_bytes + #raw
   has_limited = true
@@ -336,9 +337,10 @@ local function draw_one(rule)
     local now = redis.call('TIME')
     now = now[1] * 1000000 + now[2]
     -- When the next one would be due at an even pace; a burst may be that much ahead.
-    local pace = math.max(tonumber(redis.call('GET', rate) or 0), now)
+    local pace = pace_of(rate, now, rule.interval * rule.burst)
     local ready = pace - rule.interval * (rule.burst - 1)
     if ready > now then
+      throttles = true
       redis.call('ZADD', KEYS[15], string.format('%.0f', math.ceil(ready / 1000)),
         rule.name .. ' ' .. key)
       return true
@@ -360,7 +362,11 @@ local function draw_one(rule)
       if rule.room > 0 then rule.room = rule.room - 1 end
     end
   end
-  if redis.call('EXISTS', list) == 1 then redis.call('RPUSH', turns, key) end
+  if redis.call('EXISTS', list) == 1 then
+    redis.call('RPUSH', turns, key)
+  else
+    waits_no_more(base, rule.name, key)
+  end
   return true
 end
 
@@ -444,6 +450,11 @@ end
 
 local ready, due = 0, 0
 if has_limited and limit_count > 0 and state == 0 then
+  local first = redis.call('ZRANGE', KEYS[15], 0, 0, 'WITHSCORES')
+  throttles = first[2] and true
+  due = tonumber(first[2] or 0)
+end
+if throttles and due <= now_ms() then
   local passed = redis.call('ZRANGEBYSCORE', KEYS[15], '-inf', string.format('%.0f', now_ms()),
     'LIMIT', 0, 1000)
   for _, slot in ipairs(passed) do
@@ -471,8 +482,10 @@ else
     local waits = rule.room ~= 0 and redis.call('EXISTS', base .. ':turns:' .. rule.name) == 1
     if waits then ready = 1 end
   end
-  local first = redis.call('ZRANGE', KEYS[15], 0, 0, 'WITHSCORES')
-  due = tonumber(first[2] or 0)
+  if throttles then
+    local first = redis.call('ZRANGE', KEYS[15], 0, 0, 'WITHSCORES')
+    due = tonumber(first[2] or 0)
+  end
 end
 for name in pairs(freed) do
   if redis.call('EXISTS', base .. ':turns:' .. name) == 1 then

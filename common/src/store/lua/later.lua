@@ -15,7 +15,8 @@ local BEYOND = 604800000
 local function keep_for_later(base, id, key, within, fields)
   local deadline, ttl = string.format('%.0f', now_ms() + within), within + BEYOND
   redis.call('DEL', key)
-  redis.call('HSET', key, 'deadline', deadline, unpack(fields))
+  -- How long it has: times.lua tells a deadline by it that a clock has put too far ahead.
+  redis.call('HSET', key, 'deadline', deadline, 'within', within, unpack(fields))
   redis.call('PEXPIRE', key, string.format('%.0f', ttl))
   for i = 1, #fields, 2 do
     if fields[i] == 'status' then

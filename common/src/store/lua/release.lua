@@ -7,8 +7,8 @@
 -- ARGV: 1 id of that worker, 2 '1' if it releases itself, '0' if another takes over, 3 base of the
 --   queue's keys
 -- Returns: how many requests went back, or -1 if the worker still lives
--- Derived keys: turns:<name>, held:<name>, running:<name>:<key>, limited:<name>:<key> of limited
---   names.
+-- Derived keys: turns:<name>, held:<name>, running:<name>:<key>, limited:<name>:<key>,
+--   limit_keys:<name> of limited names.
 -- Cost: O(what that worker holds).
 local worker, crashed = ARGV[1], ARGV[2] == '0'
 if crashed then

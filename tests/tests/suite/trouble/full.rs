@@ -66,8 +66,7 @@ async fn full_redis_is_paused_resumed_and_relieved_by_the_cli() {
 
     // A queue that is not known yet is found by the next look at the queues.
     assert!(redcall(&["pause", "default", "fresh"], &env).await.contains("fresh: paused"));
-    let shown: Value =
-        serde_json::from_str(&redcall(&["queues", "--json"], &env).await).unwrap();
+    let shown: Value = serde_json::from_str(&redcall(&["queues", "--json"], &env).await).unwrap();
     let paused = shown["queues"].as_array().unwrap().iter().filter(|q| q["paused"] == true);
     assert_eq!(paused.count(), 2, "{shown}");
     let resumed = redcall(&["resume", "default", "fresh"], &env).await;
@@ -166,7 +165,8 @@ async fn defer(request: Request, tokens: State<Tokens>) -> Result<(), HandlerErr
 async fn full_redis_settles_by_token_and_by_deadline() {
     let bench = Bench::new().await;
     let (leave, mut tokens) = mpsc::unbounded_channel();
-    let build = |worker: redcall_worker::Worker| worker.state::<Tokens>(leave).handler("defer", defer);
+    let build =
+        |worker: redcall_worker::Worker| worker.state::<Tokens>(leave).handler("defer", defer);
     let _worker = bench.worker_with(build).await;
     let (client, mut conn) = (bench.client().await, bench.redis.connection().await);
     let mut tickets = Vec::new();
