@@ -41,7 +41,7 @@ async fn all_done(conn: &mut MultiplexedConnection, what: &str) {
     eventually("all orders to end", async || {
         let left = [keys().queue(), keys().live(), keys().limited_names(), keys().slots()];
         let lists = [key("limited:order:a"), key("limited:order:b")];
-        let left: usize = conn.exists(&[&left[..], &lists[..]].concat()).await.unwrap();
+        let left: usize = conn.exists([&left[..], &lists[..]].concat()).await.unwrap();
         (left == 0).then_some(())
     })
     .await;
