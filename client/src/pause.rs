@@ -46,8 +46,8 @@ impl Client {
         let keys = self.keys_of(queue)?;
         let (link, within) = (&self.inner.link, self.inner.timeout);
         if paused {
-            // Known before it is used: a look at the queues must show a paused one. Pausing does not
-            // depend on it.
+            // Known before it is used: a look at the queues must show a paused one. Pausing does
+            // not depend on it.
             let (all, queues) = (&self.inner.keys, [queue]);
             let noted = async { Ok(link.note_queues(all, &queues, within).await) };
             match self.in_time(noted).await? {

@@ -28,8 +28,8 @@ pub(super) async fn look(
     let what = format!("times that lie too far ahead: {}", listed(&said));
     let means = "Redis's clock was ahead when they were written, and was set back. Until a worker \
                  brings them back, dead workers count as alive and schedules do not tick.";
-    let cure = "A worker that listens there brings them back at its next heartbeat: start one. Have \
-                the clock of Redis's machine kept by NTP, without steps.";
+    let cure = "A worker that listens there brings them back at its next heartbeat: start one. \
+                Have the clock of Redis's machine kept by NTP, without steps.";
     Ok(Finding::new(CHECK, Level::Warning, what, means, cure))
 }
 

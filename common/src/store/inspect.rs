@@ -233,8 +233,8 @@ async fn alive(
     Ok(alive.collect())
 }
 
-/// How far ahead the lease of a worker may end, ms: twice what it says of itself, as `times.lua` has
-/// it, else as long as any.
+/// How far ahead the lease of a worker may end, ms: twice what it says of itself, as `times.lua`
+/// has it, else as long as any.
 fn most_ahead(info: Option<&[u8]>) -> f64 {
     #[derive(Deserialize)]
     struct Leased {

@@ -20,7 +20,8 @@ impl Keys {
         Self { prefix: prefix.into() }
     }
 
-    /// Sorted set of queue names in use. The one key without a queue tag: `note.lua` takes it alone.
+    /// Sorted set of queue names in use. The one key without a queue tag: `note.lua` takes it
+    /// alone.
     #[must_use]
     pub fn queues(&self) -> String {
         format!("{}:queues", self.prefix)

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::heartbeat::{self, Identity, Served, Status, Told};
+use super::heartbeat::{self, Identity, Status, Told};
 use super::jobs::Jobs;
 use super::launch::{Launcher, Run, spawn_all};
 use super::pops::Popped;
@@ -219,7 +219,7 @@ impl Dispatcher {
 
     async fn first_heartbeat(&mut self) -> Result<(), WorkerError> {
         let info = self.identity.info(self.status());
-        let queues = self.served();
+        let queues = heartbeat::served(&self.queues, &self.rules());
         let (link, identity) = (&self.talk.beats, &self.identity);
         let beats = heartbeat::round(link, &self.keys, &queues, identity, self.lease, &info).await;
         beats.into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -402,7 +402,7 @@ impl Dispatcher {
         }
         self.say_again = false;
         let info = self.identity.info(self.status());
-        let queues = self.served();
+        let queues = heartbeat::served(&self.queues, &self.rules());
         let (link, keys) = (self.talk.beats.clone(), self.keys.clone());
         let (identity, lease, told) = (self.identity.clone(), self.lease, self.talk.told.clone());
         self.beating = Some(tokio::spawn(async move {
@@ -415,13 +415,6 @@ impl Dispatcher {
             }
             let _ = told.send(Told::RoundEnded);
         }));
-    }
-
-    /// Its queues, for a round of heartbeats.
-    fn served(&self) -> Vec<Served> {
-        let rules = self.rules();
-        let served = |queue: &Queue| (queue.keys.clone(), queue.rules(&rules).clone());
-        self.queues.iter().map(served).collect()
     }
 
     fn status(&self) -> Status {

@@ -15,6 +15,7 @@ use redcall_common::time::millis;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+use super::queue::Queue;
 use super::{WITHIN, repair};
 use crate::job::Shared;
 
@@ -84,6 +85,12 @@ impl Identity {
 
 /// A queue, and how its limited requests are sorted.
 pub(crate) type Served = (Arc<WorkerKeys>, Arc<[Rule]>);
+
+/// The queues of a worker for a round of heartbeats; `rules`: of those that are no service's.
+pub(crate) fn served(queues: &[Queue], rules: &Arc<[Rule]>) -> Vec<Served> {
+    let served = |queue: &Queue| (queue.keys.clone(), queue.rules(rules).clone());
+    queues.iter().map(served).collect()
+}
 
 /// One heartbeat on each queue.
 pub(crate) async fn round(

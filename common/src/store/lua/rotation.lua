@@ -132,6 +132,15 @@ local function list_keys(rule, length)
   end
 end
 
+-- How many keys are throttled, and how many of each name; of more than 2,000 only the first.
+local throttled, throttled_of = ask('ZCARD', KEYS[3]), {}
+if throttled and throttled <= 2000 then
+  for _, slot in ipairs(ask('ZRANGE', KEYS[3], 0, -1)) do
+    local name = limit_of(slot)
+    if name then throttled_of[name] = (throttled_of[name] or 0) + 1 end
+  end
+end
+
 -- Whether `limited` says how many requests of the name are sorted. A part of its keys says only how
 -- many there are at least: one of each.
 local function check_count(name, sum, is_all, keys)
@@ -148,7 +157,6 @@ end
 local function check_name(rule)
   local turns, held, keys = rule.turns, rule.held, rule.keys
   local waiting, full, listed = ask('LLEN', turns), ask('SCARD', held), ask('SCARD', keys)
-  local throttled = ask('ZCARD', KEYS[3])
   if not (waiting and full and listed and throttled) then
     local which = not waiting and turns or not full and held or not listed and keys or KEYS[3]
     return note(rule.name, which, 'type')
@@ -157,8 +165,9 @@ local function check_name(rule)
     list_keys(rule, waiting)
     listed = ask('SCARD', keys)
   end
-  -- `later` is of all names, so this says only that none need be missing.
-  local is_even = listed == waiting + full or (throttled > 0 and listed == waiting + full + throttled)
+  local missing = listed - waiting - full
+  local is_even = missing == (throttled_of[rule.name] or 0)
+  if throttled > 2000 then is_even = missing >= 0 and missing <= throttled end
   local most = math.min(left, is_even and 16 or waiting > 10000 and 8 or 1000)
   local some = ask('SRANDMEMBER', keys, most) or {}
   left = left - #some

@@ -5,10 +5,10 @@
 -- ARGV: 1 name of the schedule, 2 longest length of the queue (0: no cap), 3 what counts as its
 --   last tick where none is stored (Redis time, ms; empty: now); then per tick, the earliest
 --   first: its time (Redis time, ms), the envelope
--- Returns: {enqueued, last, now, ahead}. enqueued: how many of the ticks were pushed; those up to the
---   last one were pushed before, those beyond now or over the cap are left out. last: the last tick
---   known, ms. now: Redis time, ms. ahead: by how many ms the stored one was ahead of now, which
---   counts instead: Redis's clock was set back.
+-- Returns: {enqueued, last, now, ahead}. enqueued: how many of the ticks were pushed; those up to
+--   the last one were pushed before, those beyond now or over the cap are left out. last: the last
+--   tick known, ms. now: Redis time, ms. ahead: by how many ms the stored one was ahead of now,
+--   which counts instead: Redis's clock was set back.
 -- Derived keys: parked:<name> of the parked names.
 -- Cost: O(1) per tick.
 local now = now_ms()

@@ -1,5 +1,5 @@
-//! `rotation.lua`: each key of a limited name that has sorted requests is in one place, whatever has
-//! been done to the keys that say so.
+//! `rotation.lua`: each key of a limited name that has sorted requests is in one place, whatever
+//! has been done to the keys that say so.
 
 use redcall_common::settings::{Limit, Rate};
 use redcall_common::store::{Cycle, Fault, LimitFault, Outcome, Rule, Settlement, WorkerKeys};
@@ -246,4 +246,15 @@ async fn thousands_of_lost_keys_are_found_by_and_by() {
     }
     assert!(rounds.len() > 1, "{rounds:?}");
     assert_eq!(repaired(&store).await, []);
+}
+
+#[tokio::test]
+async fn throttled_keys_of_another_name_hide_no_lost_one() {
+    let (mut store, own) = busy(&["a"]).await;
+    let () = store.conn.zadd(store.keys.later(), "other x", 9e12).await.unwrap();
+    assert_eq!(repaired(&store).await, []);
+    let () = store.conn.del(key(&store, "held:order")).await.unwrap();
+    assert_eq!(repaired(&store).await, [("a".to_owned(), Fault::Lost)]);
+    let () = store.conn.del(store.keys.later()).await.unwrap();
+    all_run(&mut store, &own, &["a"]).await;
 }
