@@ -7,6 +7,8 @@
 //! | `server.rs` | Redis itself |
 //! | `workers.rs` | who is there, and whether they fit together |
 //! | `queues.rs` | what waits, is held or has died |
+//! | `limits.rs` | limited names, and whose requests get no turn |
+//! | `times.rs` | times at Redis that lie too far ahead |
 //! | `keys.rs` | what nothing bounds |
 //! | `call.rs` | real calls, where they are asked for |
 //!
@@ -14,10 +16,12 @@
 
 mod call;
 mod keys;
+mod limits;
 mod mapping;
 mod queues;
 mod server;
 mod settings;
+mod times;
 mod workers;
 
 use std::time::Duration;
@@ -127,7 +131,14 @@ async fn look(
         }
         (Err(error), _) | (_, Err(error)) => findings.push(unknown("queues", error)),
     }
-    findings.push(or_unknown("keys", keys::look(inspector).await));
+    let census = inspector.census(keys::WITHIN, keys::MOST).await;
+    let sorted = census.as_ref().map_or(&[][..], |census| &census.sorted);
+    let names = inspector.queue_names().await;
+    let names = names.as_deref().unwrap_or_default();
+    let limits = limits::look(inspector, names, settings, sorted).await;
+    findings.push(or_unknown("limits", limits));
+    findings.push(or_unknown("times", times::look(inspector, names, settings).await));
+    findings.push(or_unknown("keys", census.as_ref().map(keys::look).map_err(Clone::clone)));
     Ok(())
 }
 

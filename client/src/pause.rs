@@ -45,9 +45,17 @@ impl Client {
     async fn set_paused(&self, queue: &str, paused: bool) -> Result<bool, CallError> {
         let keys = self.keys_of(queue)?;
         let (link, within) = (&self.inner.link, self.inner.timeout);
-        // Known before it is used: whoever looks at the queues must find what he has paused.
-        let queues = [queue];
-        self.in_time(link.note_queues(&self.inner.keys, &queues, within)).await?;
+        if paused {
+            // Known before it is used: a look at the queues must show a paused one. Pausing does
+            // not depend on it.
+            let (all, queues) = (&self.inner.keys, [queue]);
+            let noted = async { Ok(link.note_queues(all, &queues, within).await) };
+            match self.in_time(noted).await? {
+                Err(error) if error.is_transient() => return Err(error.into()),
+                Err(error) => tracing::debug!(%error, queue, "the queue's name was not noted"),
+                Ok(()) => {}
+            }
+        }
         self.in_time(link.set_paused(&keys, paused, within)).await
     }
 

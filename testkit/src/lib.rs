@@ -4,6 +4,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `test_redis.rs` | [`TestRedis`]: a server per test, plain or with TLS |
+//! | `clock.rs`, `clock.c` | a clock of its own for such a server |
 //! | `restartable.rs` | [`RestartableRedis`]: one that may be killed and keeps what it wrote |
 //! | `replicated.rs` | [`ReplicatedRedis`]: a primary, its replica, and Sentinels |
 //! | `fake_sentinel.rs` | [`FakeSentinel`]: one that says what a test wants |
@@ -22,6 +23,8 @@
 )]
 
 mod certificates;
+#[cfg(target_os = "linux")]
+mod clock;
 mod eventually;
 mod fake_sentinel;
 mod onlooker;

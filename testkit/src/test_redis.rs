@@ -10,6 +10,8 @@ use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 
 use crate::certificates::Certificates;
+#[cfg(target_os = "linux")]
+use crate::clock::Clock;
 
 /// The driver's own limits, 1 s and 0.5 s, are too short for a loaded machine and for blocking
 /// commands.
@@ -21,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct TestRedis {
     server: Embedded,
     tls: Option<Tls>,
+    #[cfg(target_os = "linux")]
+    clock: Option<Clock>,
 }
 
 /// What a server with TLS has besides its Unix socket.
@@ -47,7 +51,7 @@ impl TestRedis {
     pub async fn start_with(args: impl IntoIterator<Item: Into<String>>) -> Self {
         let args = args.into_iter().map(Into::into).collect();
         match launch(None, args).await {
-            Ok(server) => Self { server, tls: None },
+            Ok(server) => Self::of(server, None),
             Err(error) => panic!("{error}"),
         }
     }
@@ -62,7 +66,7 @@ impl TestRedis {
             find_newer().expect("a server of version 7.2 or newer: cargo xtask test gets one");
         let args = args.into_iter().map(Into::into).collect();
         match launch(Some(newer.path), args).await {
-            Ok(server) => Self { server, tls: None },
+            Ok(server) => Self::of(server, None),
             Err(error) => panic!("{error}"),
         }
     }
@@ -81,13 +85,44 @@ impl TestRedis {
             let port = free_port();
             match launch(None, tls_args(port, &certificates)).await {
                 Ok(server) => {
-                    return Self { server, tls: Some(Tls { port, certificates }) };
+                    return Self::of(server, Some(Tls { port, certificates }));
                 }
                 Err(error @ EmbeddedError::EndedEarly { .. }) => last = Some(error),
                 Err(error) => panic!("{error}"),
             }
         }
         panic!("no server with TLS after {TRIES} tries: {}", last.expect("there was a try"));
+    }
+
+    /// Starts a server on a Unix socket whose clock the test sets: [`Self::set_clock`].
+    ///
+    /// # Panics
+    /// As [`Self::start`]; also when there is no C compiler.
+    #[cfg(target_os = "linux")]
+    pub async fn start_with_clock() -> Self {
+        let clock = Clock::create();
+        match launch(Some(clock.program()), Vec::new()).await {
+            Ok(server) => Self { clock: Some(clock), ..Self::of(server, None) },
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Sets the server's clock: so many seconds ahead of the machine's from now on.
+    ///
+    /// # Panics
+    /// When it was not started by [`Self::start_with_clock`].
+    #[cfg(target_os = "linux")]
+    pub fn set_clock(&self, ahead: i32) {
+        self.clock.as_ref().expect("a clock of its own").set(ahead.into());
+    }
+
+    fn of(server: Embedded, tls: Option<Tls>) -> Self {
+        Self {
+            server,
+            tls,
+            #[cfg(target_os = "linux")]
+            clock: None,
+        }
     }
 
     /// The address that the code under test is given: `redis+unix:///…`, or

@@ -2,19 +2,18 @@
 
 use std::time::Duration;
 
-use redcall_client::{Inspector, StoreError};
 use redcall_common::finding::{Finding, Level};
+use redcall_common::store::KeyCensus;
 
 use crate::output::line;
 
 /// How long it looks, and over how many keys of the server.
-const WITHIN: Duration = Duration::from_secs(1);
-const MOST: u64 = 200_000;
+pub(super) const WITHIN: Duration = Duration::from_secs(1);
+pub(super) const MOST: u64 = 200_000;
 
-/// Walks over the keys with our prefix.
-pub(super) async fn look(inspector: &Inspector) -> Result<Finding, StoreError> {
+/// Looks at what the walk over the keys with our prefix has found.
+pub(super) fn look(census: &KeyCensus) -> Finding {
     const CHECK: &str = "keys";
-    let census = inspector.census(WITHIN, MOST).await?;
     let seen = if census.cut { "of the first" } else { "of" };
     let seen = format!("{seen} {} keys", census.seen);
     if census.without_ttl > 0 {
@@ -24,13 +23,13 @@ pub(super) async fn look(inspector: &Inspector) -> Result<Finding, StoreError> {
         let means = "They never go, so Redis fills up.";
         let cure = "Something else than Redcall writes there, or took the TTL away (PERSIST): stop \
                     that, then EXPIRE or DEL those keys.";
-        return Ok(Finding::new(CHECK, Level::Warning, what, means, cure));
+        return Finding::new(CHECK, Level::Warning, what, means, cure);
     }
     if let Some(example) = &census.foreign_example {
         let what = format!("{} {seen} are not Redcall's: {}", census.foreign, line(example, 120));
         let means = "Another program uses the same prefix; it could come into our way. Another \
                      `redis.prefix` keeps both apart.";
-        return Ok(Finding::note(CHECK, what, means));
+        return Finding::note(CHECK, what, means);
     }
-    Ok(Finding::ok(CHECK, format!("0 {seen} lack a TTL")))
+    Finding::ok(CHECK, format!("0 {seen} lack a TTL"))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use deadpool_redis::{Pool, PoolError};
 use futures_util::FutureExt;
@@ -12,6 +13,7 @@ use tokio::time::timeout;
 use super::connection::{Connector, Peer};
 use super::error::StoreError;
 use super::keys::{Keys, QueueKeys};
+use super::ops::LONGEST_LEASE;
 
 /// How many connections people's questions may use.
 const POOL_SIZE: usize = 2;
@@ -187,20 +189,60 @@ impl Inspector {
         let mut conn = self.connection().await?;
         let mut found = BTreeMap::new();
         for queue in names {
-            let keys = self.keys.of(&queue);
-            let ids = redis::cmd("ZRANGE").arg(keys.workers()).arg(0).arg(-1).to_owned();
-            let ids: Vec<String> = ids.query_async(&mut conn).await?;
-            for id in ids {
-                let info = redis::cmd("GET").arg(keys.worker(&id)).to_owned();
-                let info: Option<Vec<u8>> = info.query_async(&mut conn).await?;
-                let info = info.and_then(|raw| serde_json::from_slice::<WorkerInfo>(&raw).ok());
+            for worker in alive(&mut conn, &self.keys.of(&queue)).await? {
+                let info = worker.info.and_then(|raw| serde_json::from_slice(&raw).ok());
                 if let Some(info) = info {
-                    found.insert((info.name.clone(), id), info);
+                    let info: WorkerInfo = info;
+                    found.insert((info.name.clone(), worker.id), info);
                 }
             }
         }
         Ok(found.into_values().collect())
     }
+}
+
+/// A worker whose lease has not ended.
+struct Alive {
+    id: String,
+    info: Option<Vec<u8>>,
+}
+
+/// The workers of a queue that count as alive. One whose lease ends later than it can is left out:
+/// it was written while Redis's clock was ahead, and a worker that lives writes it again.
+async fn alive(
+    conn: &mut MultiplexedConnection,
+    keys: &QueueKeys,
+) -> Result<Vec<Alive>, StoreError> {
+    let mut pipe = redis::pipe();
+    pipe.cmd("TIME");
+    pipe.cmd("ZRANGE").arg(keys.workers()).arg(0).arg(-1).arg("WITHSCORES");
+    let (time, ends): ((u64, u64), Vec<(String, f64)>) = pipe.query_async(conn).await?;
+    let now = millis(time) as f64;
+    let ends: Vec<_> = ends.into_iter().filter(|(_, ends)| *ends > now).collect();
+    if ends.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut pipe = redis::pipe();
+    for (id, _) in &ends {
+        pipe.cmd("GET").arg(keys.worker(id));
+    }
+    let infos: Vec<Option<Vec<u8>>> = pipe.query_async(conn).await?;
+    let alive = ends.into_iter().zip(infos).filter_map(|((id, ends), info)| {
+        (ends <= now + most_ahead(info.as_deref())).then_some(Alive { id, info })
+    });
+    Ok(alive.collect())
+}
+
+/// How far ahead the lease of a worker may end, ms: twice what it says of itself, as `times.lua`
+/// has it, else as long as any.
+fn most_ahead(info: Option<&[u8]>) -> f64 {
+    #[derive(Deserialize)]
+    struct Leased {
+        lease_ms: u64,
+    }
+    let known = info.and_then(|raw| serde_json::from_slice::<Leased>(raw).ok());
+    let most = known.map_or(LONGEST_LEASE, |known| 2 * Duration::from_millis(known.lease_ms));
+    most.as_secs_f64() * 1000.0
 }
 
 async fn look_at(
@@ -211,17 +253,13 @@ async fn look_at(
     pipe.cmd("TIME").cmd("LLEN").arg(keys.queue()).cmd("HLEN").arg(keys.live());
     pipe.cmd("XLEN").arg(keys.dead()).cmd("SMEMBERS").arg(keys.parked_names());
     pipe.cmd("LINDEX").arg(keys.queue()).arg(0);
-    pipe.cmd("ZRANGE").arg(keys.workers()).arg(0).arg(-1).arg("WITHSCORES");
     pipe.cmd("EXISTS").arg(keys.paused()).cmd("ZCARD").arg(keys.schedule());
     pipe.cmd("HVALS").arg(keys.limited_names()).cmd("ZCARD").arg(keys.pending_ids());
-    type Workers = Vec<(String, f64)>;
     type Head = Option<Vec<u8>>;
-    type Raw = ((u64, u64), u64, u64, u64, Vec<String>, Head, Workers, bool, u64, Vec<u64>, u64);
+    type Raw = ((u64, u64), u64, u64, u64, Vec<String>, Head, bool, u64, Vec<u64>, u64);
     let raw: Raw = pipe.query_async(conn).await?;
-    let (time, length, live, dead, parked, head, workers, paused, scheduled, limited, pending) =
-        raw;
+    let (time, length, live, dead, parked, head, paused, scheduled, limited, pending) = raw;
     let now = millis(time);
-    let alive = workers.iter().filter(|(_, ends)| *ends > now as f64).count();
     let since = head.and_then(|raw| enqueued_at(&raw));
     Ok(QueueInfo {
         queue: keys.name().to_owned(),
@@ -229,7 +267,7 @@ async fn look_at(
         running: live.saturating_sub(pending),
         dead,
         parked: parked.len() as u64,
-        workers: alive as u64,
+        workers: alive(conn, keys).await?.len() as u64,
         oldest_ms: since.map(|since| now.saturating_sub(since)),
         paused,
         pending,

@@ -20,7 +20,8 @@ impl Keys {
         Self { prefix: prefix.into() }
     }
 
-    /// Set of queue names ever used. The one key without a queue tag; no script takes it.
+    /// Sorted set of queue names in use. The one key without a queue tag: `note.lua` takes it
+    /// alone.
     #[must_use]
     pub fn queues(&self) -> String {
         format!("{}:queues", self.prefix)
@@ -74,6 +75,15 @@ impl Keys {
         let rest = key.strip_prefix(&*self.prefix)?.strip_prefix(":{")?;
         let (queue, id) = rest.split_once("}:response:")?;
         (is_queue(queue) && is_id(id)).then_some((queue, id))
+    }
+
+    /// The queue, the job name and the limit's key of a list of sorted requests.
+    #[must_use]
+    pub fn parse_limited<'a>(&self, key: &'a str) -> Option<(&'a str, &'a str, &'a str)> {
+        let rest = key.strip_prefix(&*self.prefix)?.strip_prefix(":{")?;
+        let (queue, rest) = rest.split_once("}:limited:")?;
+        let (name, of) = rest.rsplit_once(':')?;
+        is_queue(queue).then_some((queue, name, of))
     }
 
     /// Whether a channel on which something was heard tells of states, and not of frames.
@@ -176,6 +186,8 @@ impl QueueKeys {
         worker(worker) = "worker";
         /// List of requests that wait for a worker that maps their name.
         parked(name) = "parked";
+        /// Set of the keys of a limited name that have sorted requests.
+        limit_keys(name) = "limit_keys";
         /// What became of one worker's last settling turn.
         turn(worker) = "turn";
         /// Hash of the call under one idempotency key, by its digest.
@@ -197,6 +209,12 @@ impl QueueKeys {
             "" => format!("{}:state", self.base),
             _ => format!("{}:state:{instance}", self.base),
         }
+    }
+
+    /// List of the sorted requests of a limited name that count for `key`.
+    #[must_use]
+    pub fn limited(&self, name: &str, key: &str) -> String {
+        format!("{}:limited:{name}:{key}", self.base)
     }
 
     /// The keys of the probes that one worker sends through its own turns: a queue of its own,
@@ -272,6 +290,7 @@ const TABLE: &[[&str; 4]] = &[
     ["slots", "hash id -> limit", "leases of limited names", "workers"],
     ["limited", "hash name -> how many", "names with sorted requests", "workers"],
     ["limited:<name>:<key>", "list of requests", "accepted work", "workers"],
+    ["limit_keys:<name>", "set of keys", "keys with sorted requests", "workers"],
     ["turns:<name>", "list of keys", "keys with sorted requests", "workers"],
     ["held:<name>", "set of keys", "keys with sorted requests", "workers"],
     ["running:<name>:<key>", "set of ids", "leases of that key", "workers"],
@@ -361,6 +380,9 @@ mod tests {
             assert_eq!(keys.parse_response(foreign), None, "{foreign}");
         }
         let q = keys.of("q");
+        let sorted = keys.parse_limited("redcall:{q}:limited:a:b:c");
+        assert_eq!(sorted, Some(("q", "a:b", "c")));
+        assert_eq!(keys.parse_limited("redcall:{q}:limited"), None);
         assert!(q.is_notify("redcall:{q}:notify:me") && !q.is_notify("redcall:{p}:notify:me"));
         assert!(Keys::is_status(q.status("a").as_bytes()));
         assert!(!Keys::is_status(q.notify("status").as_bytes()));

@@ -35,10 +35,10 @@ pub use error::StoreError;
 pub use link::{Link, Sink, Standing};
 pub use ops::{
     Beat, BlockingPop, Cancellation, Claim, Claimed, Cycle, CycleReply, EndedCall, EndedLater,
-    Enqueued, EventWatch, Extra, ForLater, Heartbeat, Idempotency, InstanceState, Item, Kept,
-    Leased, Look, Mark, Member, Monitored, Outcome, Pending, Placed, Placement, Promoted, Pushed,
-    Record, Released, Rule, Settled, SettledLater, Settlement, Share, StateChange, States, Tick,
-    Ticked, Unblocker, Withdrawn, WorkerKeys,
+    Enqueued, EventWatch, Extra, Fault, ForLater, Heartbeat, Idempotency, InstanceState, Item,
+    Kept, Leased, LimitFault, Look, Mark, Member, Monitored, Outcome, Pending, Placed, Placement,
+    Promoted, Pushed, Record, Released, Rule, Settled, SettledLater, Settlement, Share,
+    StateChange, States, Tick, Ticked, TimeAhead, Unblocker, Withdrawn, WorkerKeys,
 };
 #[doc(hidden)]
 pub use ops::{benching, fuzzing};

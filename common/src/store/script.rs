@@ -26,6 +26,8 @@ enum WhenFull {
     Refused,
     /// It runs: what is there must be done and settled, or memory never gets free.
     Runs,
+    /// It runs, and only reads: Redis refuses each of its writes.
+    Reads,
 }
 
 macro_rules! scripts {
@@ -92,11 +94,21 @@ scripts! {
     /// Give a member of a group its next event.
     GROUP = "group", Runs;
     /// Put dead letters back into their queue.
-    REVIVE = "revive", Refused with "room", "status";
+    REVIVE = "revive", Runs with "room", "status";
     /// Put a probe where its worker's turn takes it from.
     PROBE = "probe", Runs;
     /// Pause a queue, let it go on.
     PAUSE = "pause", Runs;
+    /// Note that queues are in use.
+    NOTE = "note", Runs;
+    /// Bring times back within their bounds.
+    TIMES = "times", Runs;
+    /// Look whether times are within their bounds.
+    TIMES_SEEN = "times", Reads;
+    /// Bring keys of limited names back into their rotation.
+    ROTATION = "rotation", Runs with "live", "limits";
+    /// Look whether each key of limited names is in one place.
+    ROTATION_SEEN = "rotation", Reads with "live", "limits";
 }
 
 impl Script {
@@ -105,6 +117,7 @@ impl Script {
         let first = match full {
             WhenFull::Refused => "#!lua",
             WhenFull::Runs => "#!lua flags=allow-oom",
+            WhenFull::Reads => "#!lua flags=no-writes",
         };
         let prelude = include_str!("lua/prelude.lua");
         let text = format!("{first}\n{prelude}{}{body}", parts.concat());

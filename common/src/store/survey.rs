@@ -1,6 +1,8 @@
 //! Looking for what went wrong, for `redcall doctor`: leases that nobody takes over, keys that
 //! nothing bounds. Reads only, and no more than it is allowed to.
 
+mod limits;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -12,6 +14,8 @@ use super::keys::Bound;
 const STEP: u64 = 1000;
 /// How many examples are kept.
 const EXAMPLES: usize = 3;
+/// How many lists of sorted requests are kept.
+const LISTS: usize = 500;
 /// How many dead workers of a queue are looked at.
 const MOST_DEAD: usize = 100;
 
@@ -43,6 +47,8 @@ pub struct KeyCensus {
     pub foreign_example: Option<String>,
     /// Whether it ended before all were seen.
     pub cut: bool,
+    /// Lists of sorted requests of limited names, some of them: queue, name and key.
+    pub sorted: Vec<(String, String, String)>,
 }
 
 impl Inspector {
@@ -98,6 +104,11 @@ impl Inspector {
             let mut bounded = Vec::new();
             for key in keys {
                 let bound = self.keys.bound_of(&key);
+                if let Some((queue, name, of)) = self.keys.parse_limited(&key)
+                    && census.sorted.len() < LISTS
+                {
+                    census.sorted.push((queue.to_owned(), name.to_owned(), of.to_owned()));
+                }
                 if seen.insert(key.clone(), bound).is_none() && bound == Some(Bound::Ttl) {
                     bounded.push(key);
                 }

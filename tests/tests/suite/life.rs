@@ -10,6 +10,7 @@ mod limits;
 mod pauses;
 mod restarts;
 mod retries;
+mod rotation;
 mod takeover;
 mod tokens;
 

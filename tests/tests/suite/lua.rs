@@ -18,10 +18,12 @@ mod probe;
 mod reading;
 mod registry;
 mod robust;
+mod rotation;
 mod settle;
 mod states;
 mod status;
 mod ticks;
+mod times;
 mod trims;
 
 use std::sync::Arc;
@@ -95,12 +97,13 @@ impl Store {
         self.link.cycle(&[cycle], WITHIN).await.unwrap().remove(0).unwrap()
     }
 
-    /// Puts a worker into the registry for ever, unless it is there.
+    /// Puts a worker into the registry for longer than any test, unless it is there.
     async fn lives(&self, own: &WorkerKeys) {
         let id = own.leases.rsplit(':').next().unwrap();
         let mut conn = self.conn.clone();
+        let ends = self.link.now_ms() + 3_000_000;
         let add =
-            redis::cmd("ZADD").arg(own.queue.workers()).arg("NX").arg(9e15).arg(id).to_owned();
+            redis::cmd("ZADD").arg(own.queue.workers()).arg("NX").arg(ends).arg(id).to_owned();
         let _: i64 = add.query_async(&mut conn).await.unwrap();
     }
 

@@ -203,3 +203,29 @@ async fn a_schedule_goes_to_the_queue_of_its_job_and_people_find_it() {
     .await;
     assert_eq!(queues.len(), 4, "{queues:?}");
 }
+
+#[tokio::test]
+async fn schedule_ticks_on_when_redis_was_ahead_for_a_while() {
+    let mut bench = Bench::new().await;
+    let mut conn = bench.redis.connection().await;
+    let every_second = schedule("* * * * * *", Missed::Skip);
+    bench.settings.schedules.insert("second".to_owned(), every_second);
+    // As workers leave it behind that ticked while the clock was an hour ahead: for one that runs,
+    // and for one that starts.
+    for count in [2, 4] {
+        let worker = bench.worker().await;
+        for _ in 0..2 {
+            let ahead = now(&mut conn).await + 3_600_000;
+            let () = conn.hset(TICKS, "second", ahead).await.unwrap();
+            let before = enqueued(&mut conn, "second").await.len();
+            eventually("a further tick", async || {
+                (enqueued(&mut conn, "second").await.len() > before).then_some(())
+            })
+            .await;
+        }
+        drop(worker);
+        assert!(enqueued(&mut conn, "second").await.len() >= count);
+        let ahead = now(&mut conn).await + 3_600_000;
+        let () = conn.hset(TICKS, "second", ahead).await.unwrap();
+    }
+}

@@ -220,7 +220,7 @@ impl Dispatcher {
 
     async fn first_heartbeat(&mut self) -> Result<(), WorkerError> {
         let info = self.identity.info(self.status());
-        let queues: Vec<_> = self.queues.iter().map(|queue| queue.keys.clone()).collect();
+        let queues = heartbeat::served(&self.queues, &self.rules());
         let (link, identity) = (&self.talk.beats, &self.identity);
         let beats = heartbeat::round(link, &self.keys, &queues, identity, self.lease, &info).await;
         beats.into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -407,7 +407,7 @@ impl Dispatcher {
         }
         self.say_again = false;
         let info = self.identity.info(self.status());
-        let queues: Vec<_> = self.queues.iter().map(|queue| queue.keys.clone()).collect();
+        let queues = heartbeat::served(&self.queues, &self.rules());
         let (link, keys) = (self.talk.beats.clone(), self.keys.clone());
         let (identity, lease, told) = (self.identity.clone(), self.lease, self.talk.told.clone());
         self.beating = Some(tokio::spawn(async move {

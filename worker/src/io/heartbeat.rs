@@ -9,13 +9,14 @@ use redcall_common::result_kind::command_result;
 use redcall_common::store::inspect::{Overdue, WorkerInfo};
 use redcall_common::store::keys::Keys;
 use redcall_common::store::{
-    Beat, Control, EndedLater, Heartbeat, Link, Promoted, Released, StoreError, WorkerKeys,
+    Beat, Control, EndedLater, Heartbeat, Link, Promoted, Released, Rule, StoreError, WorkerKeys,
 };
 use redcall_common::time::millis;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::WITHIN;
+use super::queue::Queue;
+use super::{WITHIN, repair};
 use crate::job::Shared;
 
 /// By how much workers spread what all of them do at the same moment.
@@ -82,22 +83,34 @@ impl Identity {
     }
 }
 
+/// A queue, and how its limited requests are sorted.
+pub(crate) type Served = (Arc<WorkerKeys>, Arc<[Rule]>);
+
+/// The queues of a worker for a round of heartbeats; `rules`: of those that are no service's.
+pub(crate) fn served(queues: &[Queue], rules: &Arc<[Rule]>) -> Vec<Served> {
+    let served = |queue: &Queue| (queue.keys.clone(), queue.rules(rules).clone());
+    queues.iter().map(served).collect()
+}
+
 /// One heartbeat on each queue.
 pub(crate) async fn round(
     link: &Link,
     keys: &Keys,
-    queues: &[Arc<WorkerKeys>],
+    queues: &[Served],
     identity: &Identity,
     lease: Duration,
     info: &str,
 ) -> Vec<Result<Heartbeat, StoreError>> {
     let mut heartbeats = Vec::with_capacity(queues.len());
-    for keys in queues {
+    for (keys, _) in queues {
         let beat = Beat { worker: &identity.id, lease, info, names: &identity.names };
         // One that fails must not cost the others their leases.
         heartbeats.push(link.heartbeat(&keys.queue, &beat, WITHIN).await);
     }
-    let names: Vec<&str> = queues.iter().map(|keys| keys.queue.name()).collect();
+    for (keys, rules) in queues {
+        repair::repair(link, &keys.queue, rules, lease).await;
+    }
+    let names: Vec<&str> = queues.iter().map(|(keys, _)| keys.queue.name()).collect();
     if let Err(error) = link.note_queues(keys, &names, WITHIN).await {
         tracing::debug!(%error, "the queues' names could not be noted");
     }

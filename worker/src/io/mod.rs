@@ -21,6 +21,7 @@ mod presence;
 mod probe;
 mod queue;
 mod ready;
+mod repair;
 mod safety;
 mod schedules;
 mod trouble;

@@ -30,6 +30,8 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// The pauses after a tick that could not be enqueued.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// By how much the last tick may be ahead of the time of now, which is measured now and then.
+const MOST_AHEAD_MS: u64 = 1000;
 /// How many missed ticks are made up for at most.
 const MOST_MISSED: usize = 1000;
 /// How many ticks go into one command, at most: heartbeats share its connection.
@@ -80,6 +82,12 @@ async fn keep(schedule: Schedule, link: Arc<Link>, keys: Keys) {
     let mut pause = FIRST_PAUSE;
     loop {
         let now = link.now_ms();
+        if last.is_some_and(|last| last > now.saturating_add(MOST_AHEAD_MS)) {
+            // Redis's clock was ahead when it told, and was set back since. It is asked again.
+            last = None;
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
         let due = last.map_or_else(Vec::new, |last| schedule.due(last, now));
         if let Some(last) = last
             && due.is_empty()
@@ -91,6 +99,14 @@ async fn keep(schedule: Schedule, link: Arc<Link>, keys: Keys) {
         match schedule.enqueue(&link, &keys, last, &due).await {
             Ok(ticked) => {
                 let before = last.replace(ticked.last_ms);
+                if ticked.ahead_ms > 0 {
+                    let (schedule, ahead_ms) = (&schedule.name, ticked.ahead_ms);
+                    tracing::warn!(
+                        schedule,
+                        ahead_ms,
+                        "its last tick lay ahead: Redis's clock was set back; it ticks from now on"
+                    );
+                }
                 if before.is_none() {
                     schedule.tell_missed(ticked.last_ms, now);
                 }

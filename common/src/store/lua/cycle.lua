@@ -37,7 +37,7 @@
 --   moved to the dead letters, since it cannot be leased. read: bytes of all elements that were
 --   looked at.
 -- Derived keys: response:<id> and status:<id> of callers that joined a call;
---   limited:<name>:<key>, turns:<name>, held:<name>, running:<name>:<key>,
+--   limited:<name>:<key>, turns:<name>, held:<name>, running:<name>:<key>, limit_keys:<name>,
 --   rate:<name>:<key> of limited names; those of later.lua.
 -- Cost: O(outcomes + taken), and 2 ms per MiB of elements, of which 8 MiB are read, or one element;
 --   with limited names O(up to 1,000 sorted) more. An element without an id in its first 4 KiB, over
@@ -94,13 +94,14 @@ if not stopped then
   end
 end
 
-local ready, due = 0, 0
+local ready = 0
 if stopped then
   ready = has_limited and limit_count > 0 and state == 0 and 1 or 0
 elseif limit_count == 0 then
   if take > seen then take_list(KEYS[1], take, accept) end
 else
-  if has_limited then lease_step(wake) end
+  if has_limited then find_due() end
+  if throttles and due <= now_ms() then lease_step(wake) end
   -- Half of the room for those that wait sorted, by turns if it is one. As long as the queue holds
   -- more than is sorted at once, nobody knows whose turn it is: then they get one.
   local behind = (ask('LLEN', KEYS[1]) or 0) > 1000
@@ -115,8 +116,7 @@ else
     local waits = rule.room ~= 0 and redis.call('EXISTS', base .. ':turns:' .. rule.name) == 1
     if waits then ready = 1 end
   end
-  local first = ask('ZRANGE', KEYS[15], 0, 0, 'WITHSCORES')
-  due = first and tonumber(first[2] or 0) or 0
+  if throttles then find_due() end
 end
 for name in pairs(freed) do
   if redis.call('EXISTS', base .. ':turns:' .. name) == 1 then

@@ -16,7 +16,8 @@ local function keep_for_later(base, id, key, within, fields)
   local deadline, ttl = string.format('%.0f', now_ms() + within), within + BEYOND
   -- Of a record of before, which was settled, only that is left.
   redis.call('HDEL', key, 'by')
-  redis.call('HSET', key, 'deadline', deadline, unpack(fields))
+  -- How long it has: times.lua tells a deadline by it that a clock has put too far ahead.
+  redis.call('HSET', key, 'deadline', deadline, 'within', within, unpack(fields))
   undo('DEL', key)
   redis.call('PEXPIRE', key, string.format('%.0f', ttl))
   for i = 1, #fields, 2 do

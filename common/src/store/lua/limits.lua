@@ -4,11 +4,34 @@
 -- ARGV: none of its own.
 -- Returns: nothing.
 -- Derived keys: of the queue, whose base is handed in: turns:<name>, held:<name>,
---   running:<name>:<key>, limited:<name>:<key>.
+--   running:<name>:<key>, limited:<name>:<key>, limit_keys:<name>.
 -- Cost: O(1) per request.
 
 -- A key of a limited name that has sorted requests is in exactly one place: in `turns` (its turn
--- comes), in `held` (as many run as may), or in `later` (its rate allows none before then).
+-- comes), in `held` (as many run as may), or in `later` (its rate allows none before then). In
+-- `limit_keys` it is meanwhile, too: from there rotation.lua finds one that is in no place.
+
+-- A key whose first request is sorted in this step.
+local function begins_to_wait(base, name, key)
+  redis.pcall('SADD', base .. ':limit_keys:' .. name, key)
+  redis.call('RPUSH', base .. ':turns:' .. name, key)
+  undo('RPOP', base .. ':turns:' .. name)
+end
+
+-- A key whose last sorted request is taken.
+local function waits_no_more(base, name, key)
+  redis.pcall('SREM', base .. ':limit_keys:' .. name, key)
+end
+
+-- The pace that a rate has kept, us: at most a window ahead, however far Redis's clock was when it
+-- was written. Written back then, or it would stay as far ahead as the clock goes on.
+local function pace_of(rate, now, window)
+  local kept = tonumber(redis.call('GET', rate) or 0) or 0
+  if kept <= now + window then return math.max(kept, now) end
+  redis.call('SET', rate, string.format('%.0f', now + window), 'PX',
+    string.format('%.0f', math.ceil(window / 1000)))
+  return now + window
+end
 
 local function limit_of(slot)
   return string.match(slot, '^(%S+) (.*)$')
@@ -47,9 +70,6 @@ local function to_head(base, queue, limited, slot, raw)
   undo('LPOP', list)
   redis.call('HINCRBY', limited, name, 1)
   undo('HINCRBY', limited, name, -1)
-  if length == 1 then
-    redis.call('RPUSH', base .. ':turns:' .. name, key)
-    undo('RPOP', base .. ':turns:' .. name)
-  end
+  if length == 1 then begins_to_wait(base, name, key) end
   return name
 end

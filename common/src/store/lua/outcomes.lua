@@ -48,7 +48,7 @@ local function again(id, raw, op, note, run, slot)
   end
   run = cjson.decode(run)
   record.attempt = run.attempt
-  record.fails = record.fails + 1
+  record.fails, record.pause = record.fails + 1, tonumber(note)
   add_run(record, run)
   remember(KEYS[11], id, record)
   if has_cancelled and redis.call('ZSCORE', KEYS[12], id) then

@@ -8,8 +8,8 @@
 --   queue's keys
 -- Returns: {back, left}. back: how many requests went back, or -1 if the worker still lives. left:
 --   1 if it holds more than one call moves (4 MiB), so that another call has to follow, else 0
--- Derived keys: turns:<name>, held:<name>, running:<name>:<key>, limited:<name>:<key> of limited
---   names.
+-- Derived keys: turns:<name>, held:<name>, running:<name>:<key>, limited:<name>:<key>,
+--   limit_keys:<name> of limited names.
 -- Cost: O(what that worker holds).
 local worker, crashed = ARGV[1], ARGV[2] == '0'
 

@@ -8,27 +8,43 @@
 --   has taken it; 'F' the queue is full, the letter lies where it was.
 -- Derived keys: parked:<name> of the parked names; status:<id> of the requests.
 -- Cost: O(letters * log tombstones).
--- First of all: it fails if something else than a list lies there, and a script that fails
--- half-way is not undone.
+-- First of all: it fails if something else than a list or a stream lies there, and a script that
+-- fails half-way is not undone.
 redis.call('LLEN', KEYS[2])
+redis.call('XLEN', KEYS[1])
 local left = room(tonumber(ARGV[1]), KEYS[2], KEYS[4], KEYS[5], KEYS[6])
 local results, base = {}, string.match(KEYS[2], '^(.*):queue$')
 
+local GONE = 'it is gone'
+
+-- Stores before it removes, one letter at a time: a full Redis holds no more than one letter twice.
+local function move(entry, envelope)
+  redis.call('RPUSH', KEYS[2], envelope)
+  undo('RPOP', KEYS[2])
+  if redis.call('XDEL', KEYS[1], entry) == 0 then error(GONE, 0) end
+end
+
+-- It runs, even if it was cancelled before. If it is monitored and its end is still known, that was
+-- not the last.
+local function begin_again(id)
+  redis.call('ZREM', KEYS[3], id)
+  local states = base .. ':status:' .. id
+  local left_ms = redis.call('PTTL', states)
+  if left_ms > 0 then note_status(states, left_ms, 'Pending', ',"attempt":0') end
+end
+
 for i = 2, #ARGV, 3 do
-  local result = 'R'
-  if left <= 0 then
-    result = 'F'
-  elseif redis.call('XDEL', KEYS[1], ARGV[i]) == 0 then
-    result = 'G'
-  else
-    redis.call('RPUSH', KEYS[2], ARGV[i + 2])
-    left = left - 1
-    -- Who retries it wants it to run, even if it was cancelled before.
-    redis.call('ZREM', KEYS[3], ARGV[i + 1])
-    -- Of a monitored one whose end is still known: that was not the last.
-    local states = base .. ':status:' .. ARGV[i + 1]
-    local left_ms = redis.call('PTTL', states)
-    if left_ms > 0 then note_status(states, left_ms, 'Pending', ',"attempt":0') end
+  local result = 'F'
+  if left > 0 then
+    local ok, problem = attempt(move, ARGV[i], ARGV[i + 2])
+    noted = 0
+    if not ok and problem ~= GONE then return redis.error_reply(text_of(problem)) end
+    result = ok and 'R' or 'G'
+    if ok then
+      left = left - 1
+      attempt(begin_again, ARGV[i + 1])
+      noted = 0
+    end
   end
   results[#results + 1] = result
 end

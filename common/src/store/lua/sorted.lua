@@ -4,9 +4,10 @@
 -- ARGV: of cycle.lua.
 -- Returns: nothing.
 -- Derived keys: limited:<name>:<key>, turns:<name>, held:<name>, running:<name>:<key>,
---   rate:<name>:<key> of limited names.
+--   rate:<name>:<key>, limit_keys:<name> of limited names.
 -- Cost: O(1) per request.
 local rules, order = {}, {}
+local throttles, due = false, 0 -- whether a rate keeps a key back, and until when (ms) the first
 for i = 1, limit_count do
   local at = 13 + 2 * parked_count + 6 * (i - 1)
   rules[ARGV[at]] = {
@@ -75,10 +76,7 @@ local function sort(raw, rule, key)
   end
   redis.call('HINCRBY', KEYS[14], rule.name, 1)
   undo('HINCRBY', KEYS[14], rule.name, -1)
-  if length == 1 then
-    redis.call('RPUSH', base .. ':turns:' .. rule.name, key)
-    undo('RPOP', base .. ':turns:' .. rule.name)
-  end
+  if length == 1 then begins_to_wait(base, rule.name, key) end
   sorted = sorted + 1
   has_limited = true
 end
@@ -89,7 +87,7 @@ local function next_pace(rule, rate)
   local now = redis.call('TIME')
   now = now[1] * 1000000 + now[2]
   -- When the next one would be due at an even pace; a burst may be that much ahead.
-  local pace = math.max(tonumber(redis.call('GET', rate) or 0), now)
+  local pace = pace_of(rate, now, rule.interval * rule.burst)
   local ready = pace - rule.interval * (rule.burst - 1)
   if ready > now then return nil, math.ceil(ready / 1000) end
   pace = pace + rule.interval
@@ -113,6 +111,7 @@ local function draw_one(rule)
   if rule.interval > 0 then
     pace, until_ms = next_pace(rule, rate)
     if not pace then
+      throttles = true
       redis.call('ZADD', KEYS[15], string.format('%.0f', until_ms), rule.name .. ' ' .. key)
       return true
     end
@@ -137,6 +136,8 @@ local function draw_one(rule)
   if redis.call('EXISTS', list) == 1 then
     redis.call('RPUSH', turns, key)
     undo('RPOP', turns)
+  else
+    waits_no_more(base, rule.name, key)
   end
   keep()
   -- Last, since its time to live could not be taken back.
@@ -162,6 +163,12 @@ local function draw(quota)
       end
     end
   end
+end
+
+-- Notes when the first key may go on that its rate keeps back.
+local function find_due()
+  local first = ask('ZRANGE', KEYS[15], 0, 0, 'WITHSCORES') or {}
+  throttles, due = first[2] and true, tonumber(first[2] or 0)
 end
 
 -- Returns the keys to rotation whose rate allows the next request by now.

@@ -5,16 +5,19 @@
 -- ARGV: 1 name of the schedule, 2 longest length of the queue (0: no cap), 3 what counts as its
 --   last tick where none is stored (Redis time, ms; empty: now); then per tick, the earliest
 --   first: its time (Redis time, ms), the envelope
--- Returns: {enqueued, last, now}. enqueued: how many of the ticks were pushed; those up to the last
---   one were pushed before, those beyond now or over the cap are left out. last: the last tick
---   known, ms. now: Redis time, ms.
+-- Returns: {enqueued, last, now, ahead}. enqueued: how many of the ticks were pushed; those up to
+--   the last one were pushed before, those beyond now or over the cap are left out. last: the last
+--   tick known, ms. now: Redis time, ms. ahead: by how many ms the stored one was ahead of now,
+--   which counts instead: Redis's clock was set back.
 -- Derived keys: parked:<name> of the parked names.
 -- Cost: O(1) per tick.
 local now = now_ms()
 local cap = tonumber(ARGV[2])
 local left = room(cap, KEYS[1], KEYS[3], KEYS[4], KEYS[5])
 local stored = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '')
-local last = stored or tonumber(ARGV[3]) or now
+-- None lies ahead, whoever knows of it.
+local last = math.min(stored or tonumber(ARGV[3]) or now, now)
+local ahead = math.max(0, (stored or 0) - now)
 local enqueued = 0
 
 return whole(function()
@@ -29,7 +32,7 @@ return whole(function()
     end
   end
   -- Written by whoever was first, and at each start: the others have nothing to add.
-  if enqueued > 0 or #ARGV < 4 then
+  if enqueued > 0 or ahead > 0 or #ARGV < 4 then
     redis.call('HSET', KEYS[2], ARGV[1], string.format('%.0f', last))
     if stored then
       undo('HSET', KEYS[2], ARGV[1], string.format('%.0f', stored))
@@ -38,5 +41,5 @@ return whole(function()
     end
     redis.call('PEXPIRE', KEYS[2], 34560000000)
   end
-  return { enqueued, last, now }
+  return { enqueued, last, now, ahead }
 end)

@@ -11,7 +11,8 @@ use serde_json::Value as Json;
 
 use super::{
     cancel, claim, cycle, enqueue, events, expire, frame, group, heartbeat, held, letters, pause,
-    place, plain, probe, promote, release, revive, seen, served, settle, start, state, tick, trim,
+    place, plain, probe, promote, release, revive, rotation, seen, served, settle, start, state,
+    tick, times, trim,
 };
 use crate::store::error::StoreError;
 
@@ -36,12 +37,14 @@ pub const READERS: &[&str] = &[
     "promote",
     "release",
     "revive",
+    "rotation",
     "seen",
     "state",
     "served",
     "settle",
     "start",
     "tick",
+    "times",
     "trim",
     "unique",
 ];
@@ -90,12 +93,14 @@ pub fn read(reader: &str, reply: &Json, asked: usize) -> Option<Result<Reading, 
         "promote" => promote::promoted(value).map(|promoted| one(Box::new(promoted))),
         "release" => release::released(value).map(|released| one(Box::new(released))),
         "revive" => revive::revived(value, asked).map(|all| list(&all)),
+        "rotation" => rotation::faults(value).map(|faults| list(&faults)),
         "seen" => seen::first(value).map(|first| one(Box::new(first))),
         "state" => state::found(value).map(|found| one(Box::new(found))),
         "served" => served::served(value).map(|served| one(Box::new(served))),
         "settle" => settle::settled(value).map(|settled| one(Box::new(settled))),
         "start" => start::noted(value).map(|noted| one(Box::new(noted))),
         "tick" => tick::ticked(value).map(|ticked| one(Box::new(ticked))),
+        "times" => times::ahead(value).map(|ahead| list(&ahead)),
         "trim" => trim::first(value).map(|first| one(Box::new(first))),
         "unique" => claim::first(value).map(|first| one(Box::new(first))),
         _ => return None,

@@ -27,6 +27,7 @@ mod queues;
 mod release;
 mod response;
 mod revive;
+pub(in crate::store) mod rotation;
 mod seen;
 mod served;
 mod settle;
@@ -34,6 +35,7 @@ mod start;
 mod state;
 mod status;
 mod tick;
+pub(in crate::store) mod times;
 mod trim;
 mod watch;
 
@@ -51,14 +53,17 @@ pub use place::{Idempotency, Monitored, Placed, Placement};
 pub use pop::BlockingPop;
 pub use promote::Promoted;
 pub use release::Released;
+pub use rotation::{Fault, LimitFault};
 pub use settle::{EndedLater, ForLater, Pending, SettledLater};
 pub use state::InstanceState;
 pub use status::States;
 pub use tick::{Tick, Ticked};
+pub use times::TimeAhead;
 pub use watch::EventWatch;
 
 pub(super) use letters::{LETTERS_AT_ONCE, Range, letters, remove};
 pub(super) use revive::{Revival, Revived, revive};
+pub(super) use times::LONGEST_LEASE;
 
 use std::collections::HashMap;
 

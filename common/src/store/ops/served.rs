@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use redis::Value;
 
+use super::times::LONGEST_LEASE;
 use super::{Whole, read};
 use crate::store::error::StoreError;
 use crate::store::keys::QueueKeys;
@@ -19,17 +20,18 @@ impl Link {
     pub async fn is_served(&self, keys: &QueueKeys, within: Duration) -> Result<bool, StoreError> {
         let mut pipe = redis::pipe();
         pipe.cmd("TIME");
-        // The lease that ends last.
-        pipe.cmd("ZRANGE").arg(keys.workers()).arg(-1).arg(-1).arg("WITHSCORES");
+        // The leases that end last: of some the end may lie further ahead than it can.
+        pipe.cmd("ZRANGE").arg(keys.workers()).arg(-16).arg(-1).arg("WITHSCORES");
         served(self.with(within, async |conn| pipe.query_async(conn).await).await?)
     }
 }
 
-/// Reads the time, and the lease that ends last.
+/// Reads the time, and the leases that end last.
 pub(super) fn served(value: Value) -> Result<bool, StoreError> {
     let (time, last): ((Whole, Whole), Vec<(String, f64)>) = read("TIME, ZRANGE", value)?;
     let now_ms = time.0.0 as f64 * 1000.0 + (time.1.0 / 1000) as f64;
-    Ok(last.first().is_some_and(|(_, ends_at)| *ends_at >= now_ms))
+    let latest = now_ms + LONGEST_LEASE.as_secs_f64() * 1000.0;
+    Ok(last.iter().any(|(_, ends_at)| (now_ms..=latest).contains(ends_at)))
 }
 
 #[cfg(test)]

@@ -27,6 +27,9 @@ pub struct Ticked {
     /// The last tick that anybody has pushed, Redis time in ms; where nobody has, when the
     /// schedule was first heard of.
     pub last_ms: u64,
+    /// By how many ms the last tick that was stored lay ahead of now, which has taken its place: it
+    /// was written while Redis's clock was ahead.
+    pub ahead_ms: u64,
 }
 
 impl Link {
@@ -70,6 +73,7 @@ impl Link {
 
 /// Reads the script's answer: Redis time in ms, and the rest.
 pub(super) fn ticked(value: Value) -> Result<(i64, Ticked), StoreError> {
-    let (enqueued, last_ms, now): (Whole, Whole, i64) = read("tick", value)?;
-    Ok((now, Ticked { enqueued: enqueued.count(), last_ms: last_ms.0 }))
+    type Raw = (Whole, Whole, i64, Whole);
+    let (enqueued, last_ms, now, ahead_ms): Raw = read("tick", value)?;
+    Ok((now, Ticked { enqueued: enqueued.count(), last_ms: last_ms.0, ahead_ms: ahead_ms.0 }))
 }

@@ -369,3 +369,28 @@ async fn pausing_says_since_when_and_tells_the_workers_each_time() {
     assert_eq!(store.heard().await, ["pause", "pause", "resume", "resume"]);
     assert_eq!(store.all_keys().await, [""; 0]);
 }
+
+#[tokio::test]
+async fn letter_that_cannot_be_removed_is_not_queued_a_second_time() {
+    let mut store = Store::new().await;
+    store.bury_many(1).await;
+    let forbid = redis::cmd("ACL").arg("SETUSER").arg("default").arg("-xdel").to_owned();
+    let () = forbid.query_async(&mut store.conn).await.unwrap();
+    store.letters(0).retry(&all(), false).await.unwrap_err();
+    assert_eq!(store.queued().await, [""; 0]);
+    assert_eq!(store.entries().await, ["1-0"]);
+}
+
+#[tokio::test]
+async fn letter_that_cannot_be_queued_stays_a_letter() {
+    let mut store = Store::new().await;
+    store.bury_many(1).await;
+    let forbid = redis::cmd("ACL").arg("SETUSER").arg("default").arg("-rpush").to_owned();
+    let () = forbid.query_async(&mut store.conn).await.unwrap();
+    store.letters(0).retry(&all(), false).await.unwrap_err();
+    let allow = redis::cmd("ACL").arg("SETUSER").arg("default").arg("+rpush").to_owned();
+    let () = allow.query_async(&mut store.conn).await.unwrap();
+    assert_eq!(store.entries().await, ["1-0"]);
+    assert_eq!(store.letters(0).retry(&all(), false).await.unwrap().done.len(), 1);
+    assert_eq!(store.queued().await.len(), 1);
+}

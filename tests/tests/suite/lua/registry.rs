@@ -122,3 +122,18 @@ async fn nobody_takes_over_from_a_worker_that_lives_or_is_not_known() {
     assert_eq!(reply.settled, [Settled::LeaseLost]);
     assert_eq!(store.queued().await, [envelope("a")]);
 }
+
+#[tokio::test]
+async fn queue_names_are_noted_also_where_redis_is_full() {
+    let mut store = Store::new().await;
+    let all = redcall_common::store::keys::Keys::new("redcall");
+    store.link.note_queues(&all, &["known"], WITHIN).await.unwrap();
+    let full = redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg("1").to_owned();
+    let () = full.query_async(&mut store.conn).await.unwrap();
+    store.link.note_queues(&all, &["known", "fresh"], WITHIN).await.unwrap();
+    let mut names: Vec<String> = store.conn.zrange(all.queues(), 0, -1).await.unwrap();
+    names.sort_unstable();
+    assert_eq!(names, ["fresh", "known"]);
+    let ttl: i64 = store.conn.pttl(all.queues()).await.unwrap();
+    assert!(ttl > 29 * 86_400_000, "{ttl}");
+}

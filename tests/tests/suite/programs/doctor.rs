@@ -117,6 +117,8 @@ async fn a_sound_deployment_is_fine_and_every_finding_has_the_same_form() {
         "paused",
         "dead",
         "leases",
+        "limits",
+        "times",
         "keys",
     ];
     assert_eq!(seen.checks(), expected);

@@ -122,8 +122,12 @@ async fn what_is_parked_stays_pending_until_it_starts() {
     bench.settings.worker.queues = vec!["default".to_owned()];
     // One that maps it but takes nothing, and one that takes it but does not map it.
     let mut conn = bench.redis.connection().await;
-    let names = redcall_common::store::keys::Keys::new("redcall").of("default").names();
-    let () = conn.zadd(&names, "gated", 9e15).await.unwrap();
+    let keys = redcall_common::store::keys::Keys::new("redcall").of("default");
+    let (seconds, _): (u64, u64) = redis::cmd("TIME").query_async(&mut conn).await.unwrap();
+    let ends = (seconds + 600) * 1000;
+    let () = conn.set(keys.worker("elsewhere"), r#"{"lease_ms":600000}"#).await.unwrap();
+    let () = conn.zadd(keys.workers(), "elsewhere", ends).await.unwrap();
+    let () = conn.zadd(keys.names(), "gated", ends).await.unwrap();
     let other = bench.worker().await;
     let ticket = submit(&client, "gated", &json!(null)).await;
     eventually("it to be parked", async || {

@@ -30,7 +30,7 @@ async fn appear(conn: &mut MultiplexedConnection, id: &str, changes: &[(&str, Va
     let mut info = json!({
         "id": id, "name": id, "host": "h", "pid": 1, "version": "0.1.0", "started_at": 1,
         "state": "running", "queues": ["default"], "jobs": ["add"], "concurrency": 4,
-        "running": 0, "overdue": [], "lease_ms": 500,
+        "running": 0, "overdue": [], "lease_ms": 60_000,
     });
     for (field, value) in changes {
         info[field] = value.clone();
@@ -155,6 +155,55 @@ async fn keys_without_their_ttl_are_found_and_nothing_is_written() {
     let before = (keys(&mut conn).await, changes(&mut conn).await);
     let said = "lack the TTL that they ought to have: redcall:{default}:response:x";
     doctor(&[], &env).await.has("keys", "warning", said);
+    assert_eq!((keys(&mut conn).await, changes(&mut conn).await), before);
+}
+
+#[tokio::test]
+async fn limited_key_without_a_turn_is_a_problem() {
+    let bench = Bench::new().await;
+    let (mut conn, env) = (bench.redis.connection().await, at(&bench.redis));
+    note(&mut conn).await;
+    doctor(&[], &env).await.has("limits", "ok", "each key of a limited name gets its turn");
+    let key = |what: &str| format!("redcall:{{default}}:{what}");
+    let () = conn.rpush(key("limited:order:a"), "{}").await.unwrap();
+    let () = conn.hset(key("limited"), "order", 1).await.unwrap();
+    let lost = "a of order has sorted requests and gets no turn on default";
+    // Neither the set of all keys knows it, nor a place; then at least that set does.
+    for listed in [false, true] {
+        if listed {
+            let () = conn.sadd(key("limit_keys:order"), "a").await.unwrap();
+        }
+        let before = (keys(&mut conn).await, changes(&mut conn).await);
+        doctor(&[], &env).await.has("limits", "problem", lost);
+        assert_eq!((keys(&mut conn).await, changes(&mut conn).await), before);
+    }
+    for place in ["turns:order", "held:order"] {
+        let () = conn.set(key(place), "x").await.unwrap();
+        let said = format!("{} has a value of another type on default", key(place));
+        doctor(&[], &env).await.has("limits", "problem", &said);
+        let () = conn.del(key(place)).await.unwrap();
+    }
+    let () = conn.rpush(key("turns:order"), "a").await.unwrap();
+    doctor(&[], &env).await.is_fine("limits");
+    let () = conn.hset(key("limited"), "order", 7).await.unwrap();
+    doctor(&[], &env).await.has("limits", "warning", "order counts its sorted requests wrongly");
+}
+
+#[tokio::test]
+async fn time_that_lies_too_far_ahead_is_a_warning() {
+    let bench = Bench::new().await;
+    let (mut conn, env) = (bench.redis.connection().await, at(&bench.redis));
+    appear(&mut conn, "w", &[]).await;
+    doctor(&[], &env).await.has("times", "ok", "none lies further ahead than it can");
+    let ahead = now_ms(&mut conn).await + 3_600_000;
+    let () = conn.zadd(WORKERS, "w", ahead).await.unwrap();
+    let () = conn.hset("redcall:{default}:ticks", "nightly", ahead).await.unwrap();
+    let () = conn.expire("redcall:{default}:ticks", 60).await.unwrap();
+    let before = (keys(&mut conn).await, changes(&mut conn).await);
+    let seen = doctor(&[], &env).await;
+    seen.has("times", "warning", "w in workers of default by 59m");
+    seen.has("times", "warning", "nightly in ticks of default by 59m");
+    seen.has("workers", "warning", "no worker is alive");
     assert_eq!((keys(&mut conn).await, changes(&mut conn).await), before);
 }
 

@@ -1,0 +1,38 @@
+//! Times at Redis that lie further ahead than Redcall writes them: its clock was set back.
+
+use redcall_client::{Inspector, Settings, StoreError};
+use redcall_common::finding::{Finding, Level};
+use redcall_common::store::TimeAhead;
+use redcall_common::time::millis;
+
+use super::workers::listed;
+use crate::output::{line, time};
+
+const CHECK: &str = "times";
+
+/// Looks at these queues.
+pub(super) async fn look(
+    inspector: &Inspector,
+    queues: &[String],
+    settings: &Settings,
+) -> Result<Finding, StoreError> {
+    let mut said = Vec::new();
+    for queue in queues {
+        for ahead in inspector.times_ahead(queue, settings.worker.lease).await? {
+            said.push(text(&ahead, queue));
+        }
+    }
+    if said.is_empty() {
+        return Ok(Finding::ok(CHECK, "none lies further ahead than it can"));
+    }
+    let what = format!("times that lie too far ahead: {}", listed(&said));
+    let means = "Redis's clock was ahead when they were written, and was set back. Until a worker \
+                 brings them back, dead workers count as alive and schedules do not tick.";
+    let cure = "A worker that listens there brings them back at its next heartbeat: start one. \
+                Have the clock of Redis's machine kept by NTP, without steps.";
+    Ok(Finding::new(CHECK, Level::Warning, what, means, cure))
+}
+
+fn text(TimeAhead { key, member, ahead }: &TimeAhead, queue: &str) -> String {
+    format!("{} in {key} of {} by {}", line(member, 64), line(queue, 40), time(millis(*ahead)))
+}

@@ -1,0 +1,238 @@
+-- Purpose: hold the invariant of limited names: a key that has sorted requests is in exactly one
+--   place, in the rotation (`turns`), in `held`, or in `later`. A key in none of them would never
+--   run again. Part of a heartbeat.
+-- KEYS: 1 limited (hash), 2 slots (hash), 3 later (zset), 4 live (hash), 5 control (channel)
+-- ARGV: 1 '1' to repair, '0' only to look, 2 base of the queue's keys, 3 how many keys of names to
+--   look at at most; then per name: name, how many at once (0: any, -1: unknown), how far ahead its
+--   rate can put a request (ms, 0: unknown)
+-- Returns: {name, key, what, ...}. what: 'lost' (in no place), 'twice' (in several), 'held'
+--   (although one more may run), 'ahead' (throttled for longer than its rate can), 'running' (a
+--   request counts as running that is not), 'slots' (a request runs and does not count, or the
+--   reverse), 'count' (`limited` says another number), 'type' (something else than Redcall's lies
+--   at one of its keys; key: which).
+-- Derived keys: limit_keys:<name>, turns:<name>, held:<name>, limited:<name>:<key>,
+--   running:<name>:<key>, leases:<worker>.
+-- Cost: O(keys looked at); while a key is missing, O(keys of its name) up to 10,000.
+local repairs, base, left = ARGV[1] == '1', ARGV[2], tonumber(ARGV[3])
+local now, found, moved = now_ms(), {}, false
+
+-- What a command says; nil where something else than its type lies at the key.
+local function ask(...)
+  local reply = redis.pcall(...)
+  if type(reply) == 'table' and reply.err then return nil end
+  return reply
+end
+
+local function write(...)
+  if repairs then return redis.pcall(...) end
+end
+
+local function note(name, key, what)
+  found[#found + 1] = name
+  found[#found + 1] = key
+  found[#found + 1] = what
+end
+
+local function into_rotation(turns, key)
+  write('RPUSH', turns, key)
+  moved = true
+end
+
+local function is_leased(id)
+  local worker = worker_of(ask('HGET', KEYS[4], id))
+  return worker and worker ~= LATER and ask('HEXISTS', base .. ':leases:' .. worker, id) == 1
+end
+
+-- How often each key is in the rotation; nil where that would take too long for `count` of them.
+local function reader_of(turns, length, count)
+  local times
+  return function(key)
+    if length <= 10000 then
+      if not times then
+        times = {}
+        for _, one in ipairs(ask('LRANGE', turns, 0, -1) or {}) do
+          times[one] = (times[one] or 0) + 1
+        end
+      end
+      return times[key] or 0
+    end
+    if count > 8 then return nil end
+    return #(ask('LPOS', turns, key, 'COUNT', 0) or {})
+  end
+end
+
+-- Requests that count as running of a key, and do not run; and the reverse of `slots`.
+local function check_running(name, key, running)
+  for _, id in ipairs(ask('SRANDMEMBER', running, 16) or {}) do
+    if not is_leased(id) then
+      note(name, key, 'running')
+      write('SREM', running, id)
+      write('HDEL', KEYS[2], id)
+    elseif ask('HEXISTS', KEYS[2], id) == 0 then
+      note(name, key, 'slots')
+      write('HSET', KEYS[2], id, name .. ' ' .. key)
+    end
+  end
+end
+
+-- How many requests of the key are sorted; nil if that cannot be told.
+local function check_key(rule, key, times_of)
+  local name, slot = rule.name, rule.name .. ' ' .. key
+  local list = base .. ':limited:' .. name .. ':' .. key
+  local running = base .. ':running:' .. name .. ':' .. key
+  local sorted = ask('LLEN', list)
+  local is_held, ready = ask('SISMEMBER', rule.held, key), ask('ZSCORE', KEYS[3], slot)
+  if not sorted or not ask('SCARD', running) then
+    note(name, sorted and running or list, 'type')
+    return nil
+  end
+  if sorted == 0 then
+    -- Nothing of it waits: what is left of it goes. In the rotation it goes by itself.
+    write('SREM', rule.keys, key)
+    write('SREM', rule.held, key)
+    write('ZREM', KEYS[3], slot)
+    return 0
+  end
+  check_running(name, key, running)
+  local at_once = rule.at_once < 0 and 1 or rule.at_once
+  local may_run = at_once == 0 or ask('SCARD', running) < at_once
+  local is_throttled = ready and true or false
+  local times = times_of(key)
+  if not times then return sorted end
+  local places = times + (is_held == 1 and 1 or 0) + (is_throttled and 1 or 0)
+  local what
+  if places == 0 then
+    what = 'lost'
+  elseif places > 1 then
+    what = 'twice'
+  elseif is_held == 1 and may_run then
+    what = 'held'
+  end
+  if what then
+    note(name, key, what)
+    write('SREM', rule.held, key)
+    write('ZREM', KEYS[3], slot)
+    if times == 0 then
+      into_rotation(rule.turns, key)
+    elseif times > 1 then
+      write('LREM', rule.turns, 1 - times, key)
+    end
+  end
+  return sorted
+end
+
+-- Notes the keys that are in a place and not in the set of all of them.
+local function list_keys(rule, length)
+  local all = ask('LRANGE', rule.turns, 0, math.min(length, 1000)) or {}
+  for _, key in ipairs(ask('SRANDMEMBER', rule.held, 1000) or {}) do all[#all + 1] = key end
+  for _, key in ipairs(all) do
+    if ask('EXISTS', base .. ':limited:' .. rule.name .. ':' .. key) == 1 then
+      write('SADD', rule.keys, key)
+    end
+  end
+end
+
+-- How many keys are throttled, and how many of each name; of more than 2,000 only the first.
+local throttled, throttled_of = ask('ZCARD', KEYS[3]), {}
+if throttled and throttled <= 2000 then
+  for _, slot in ipairs(ask('ZRANGE', KEYS[3], 0, -1)) do
+    local name = limit_of(slot)
+    if name then throttled_of[name] = (throttled_of[name] or 0) + 1 end
+  end
+end
+
+-- Whether `limited` says how many requests of the name are sorted. A part of its keys says only how
+-- many there are at least: one of each.
+local function check_count(name, sum, is_all, keys)
+  local said = ask('HGET', KEYS[1], name)
+  if said == nil then return end -- of a wrong type, which is said elsewhere
+  said = tonumber(said or 0) or 0
+  if not is_all then sum = said < keys and math.max(sum, keys) or said end
+  if said == sum then return end
+  note(name, '', 'count')
+  if sum == 0 then write('HDEL', KEYS[1], name) else write('HSET', KEYS[1], name, sum) end
+  moved = true
+end
+
+local function check_name(rule)
+  local turns, held, keys = rule.turns, rule.held, rule.keys
+  local waiting, full, listed = ask('LLEN', turns), ask('SCARD', held), ask('SCARD', keys)
+  if not (waiting and full and listed and throttled) then
+    local which = not waiting and turns or not full and held or not listed and keys or KEYS[3]
+    return note(rule.name, which, 'type')
+  end
+  if listed < waiting + full then
+    list_keys(rule, waiting)
+    listed = ask('SCARD', keys)
+  end
+  local missing = listed - waiting - full
+  local is_even = missing == (throttled_of[rule.name] or 0)
+  if throttled > 2000 then is_even = missing >= 0 and missing <= throttled end
+  local most = math.min(left, is_even and 16 or waiting > 10000 and 8 or 1000)
+  local some = ask('SRANDMEMBER', keys, most) or {}
+  left = left - #some
+  local times_of = reader_of(turns, waiting, #some)
+  local sum = 0
+  for _, key in ipairs(some) do
+    local sorted = check_key(rule, key, times_of)
+    sum = sum and sorted and sum + sorted
+  end
+  -- Those that are held get no turn by themselves: each of them is met soon, however many others
+  -- there are.
+  if is_even then
+    for _, key in ipairs(ask('SRANDMEMBER', held, math.min(left, 64)) or {}) do
+      left = left - 1
+      check_key(rule, key, times_of)
+    end
+  end
+  if sum then check_count(rule.name, sum, #some == listed, listed) end
+end
+
+-- Requests that have a slot and do not run; and those that run and do not count as running.
+local function check_slots()
+  local some = ask('HRANDFIELD', KEYS[2], 16, 'WITHVALUES')
+  if not some then return note('', KEYS[2], 'type') end
+  for i = 1, #some, 2 do
+    local id, name, key = some[i], limit_of(some[i + 1])
+    local running = name and base .. ':running:' .. name .. ':' .. key
+    if name and not is_leased(id) then
+      note(name, key, 'slots')
+      write('HDEL', KEYS[2], id)
+      write('SREM', running, id)
+    elseif name and ask('SISMEMBER', running, id) == 0 then
+      note(name, key, 'slots')
+      write('SADD', running, id)
+    end
+  end
+end
+
+-- Keys that are throttled for longer than their rate can put them off: their times were written
+-- while Redis's clock was ahead.
+local function check_throttled(rules)
+  local last = ask('ZRANGE', KEYS[3], 0, 63, 'REV', 'WITHSCORES') or {}
+  for i = 1, #last, 2 do
+    local name, key = limit_of(last[i])
+    local rule = rules[name]
+    if rule and rule.window > 0 and tonumber(last[i + 1]) > now + rule.window then
+      note(name, key, 'ahead')
+      write('ZREM', KEYS[3], last[i])
+      into_rotation(rule.turns, key)
+    end
+  end
+end
+
+local rules = {}
+for i = 4, #ARGV, 3 do
+  local name = ARGV[i]
+  rules[name] = {
+    name = name, at_once = tonumber(ARGV[i + 1]), window = tonumber(ARGV[i + 2]),
+    turns = base .. ':turns:' .. name, held = base .. ':held:' .. name,
+    keys = base .. ':limit_keys:' .. name,
+  }
+end
+if not ask('HLEN', KEYS[1]) then note('', KEYS[1], 'type') end
+check_slots()
+check_throttled(rules)
+for i = 4, #ARGV, 3 do check_name(rules[ARGV[i]]) end
+if repairs and moved then redis.pcall('SPUBLISH', KEYS[5], 'work') end
+return found

@@ -1,0 +1,102 @@
+-- Purpose: bring back times that lie further ahead than Redcall writes them. They are left behind
+--   when Redis's clock was ahead for a while: a dead worker would count as alive, a schedule would
+--   not tick, and a retry would wait until the clock comes there again. Part of a heartbeat.
+-- KEYS: 1 workers (zset), 2 names (zset), 3 ticks (hash), 4 pending (zset), 5 schedule (zset),
+--   6 history (hash), 7 cancelled (zset)
+-- ARGV: 1 '1' to bring them back, '0' only to look, 2 base of the queue's keys, 3 lease of who asks
+--   (ms), 4 longest lease that settings allow (ms), 5 longest time of a tombstone (ms)
+-- Returns: {key, member, ahead, ...}: which key's member was, or is, by how many ms ahead of now.
+-- Derived keys: worker:<worker>, pending:<id>.
+-- Cost: O(128 members of each key), whatever they hold.
+local repairs, base, own = ARGV[1] == '1', ARGV[2], tonumber(ARGV[3])
+local longest, tombstone = tonumber(ARGV[4]), tonumber(ARGV[5])
+local now, found = now_ms(), {}
+
+local function text(ms)
+  return string.format('%.0f', ms)
+end
+
+-- The members; none where something else than the type lies there: that is for others to report.
+local function read(...)
+  local reply = redis.pcall(...)
+  return type(reply) == 'table' and not reply.err and reply or {}
+end
+
+local function write(...)
+  if repairs then redis.call(...) end
+end
+
+local function note(key, member, at)
+  found[#found + 1] = key
+  found[#found + 1] = member
+  found[#found + 1] = at - now
+end
+
+-- Those of a sorted set that lie more than `ms` ahead, the furthest first.
+local function beyond(key, ms)
+  return read('ZRANGE', key, '+inf', '(' .. text(now + ms), 'BYSCORE', 'REV', 'LIMIT', 0, 64,
+    'WITHSCORES')
+end
+
+-- Workers: at most two leases, which each says itself. Whose lease is not known may have the
+-- longest that there is.
+local known = own
+local workers = beyond(KEYS[1], 2 * own)
+for i = 1, #workers, 2 do
+  local worker, ends = workers[i], tonumber(workers[i + 1])
+  local info = redis.pcall('GET', base .. ':worker:' .. worker)
+  local lease = type(info) == 'string' and tonumber(string.match(info, '"lease_ms":(%d+)'))
+  if ends > now + (lease and 2 * lease or longest) then
+    note('workers', worker, ends)
+    write('ZADD', KEYS[1], 'XX', text(now + (lease or longest)), worker)
+  end
+  known = math.max(known, lease or own)
+end
+
+-- Names: they follow from the workers, and are brought back without a word.
+local names = beyond(KEYS[2], 2 * known)
+for i = 1, #names, 2 do
+  write('ZADD', KEYS[2], 'XX', text(now + 2 * known), names[i])
+end
+
+-- The last tick of a schedule: not beyond now.
+local ticks = read('HRANDFIELD', KEYS[3], 128, 'WITHVALUES')
+for i = 1, #ticks, 2 do
+  local last = tonumber(ticks[i + 1])
+  if last and last > now then
+    note('ticks', ticks[i], last)
+    write('HSET', KEYS[3], ticks[i], text(now))
+  end
+end
+
+-- Deferred requests: not beyond the time that their handlers have given them.
+local deferred = read('ZRANDMEMBER', KEYS[4], 64, 'WITHSCORES')
+for i = 1, #deferred, 2 do
+  local record, at = base .. ':pending:' .. deferred[i], tonumber(deferred[i + 1])
+  local within = redis.pcall('HGET', record, 'within')
+  within = type(within) == 'string' and tonumber(within)
+  if within and at > now + within then
+    note('pending', deferred[i], at)
+    write('ZADD', KEYS[4], 'XX', text(now + within), deferred[i])
+    write('HSET', record, 'deadline', text(now + within))
+  end
+end
+
+-- Retries: not beyond their pause. When a caller wants something to start is its own business.
+local delayed = redis.call('EXISTS', KEYS[6]) == 1
+  and read('ZRANDMEMBER', KEYS[5], 64, 'WITHSCORES') or {}
+for i = 1, #delayed, 2 do
+  local record, at = redis.pcall('HGET', KEYS[6], delayed[i]), tonumber(delayed[i + 1])
+  local pause = type(record) == 'string' and tonumber(string.match(record, '"pause":(%d+)'))
+  if pause and at > now + pause then
+    note('schedule', delayed[i], at)
+    write('ZADD', KEYS[5], 'XX', text(now + pause), delayed[i])
+  end
+end
+
+local tombstones = beyond(KEYS[7], tombstone)
+for i = 1, #tombstones, 2 do
+  note('cancelled', tombstones[i], tonumber(tombstones[i + 1]))
+  write('ZADD', KEYS[7], 'XX', text(now + tombstone), tombstones[i])
+end
+return found

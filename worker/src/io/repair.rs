@@ -1,0 +1,60 @@
+//! What a heartbeat repairs at Redis, and the log's line of it: times that a clock has put too far
+//! ahead, keys of limited names that get no turn.
+//!
+//! Nothing here is needed while everything at Redis is as Redcall has written it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use redcall_common::store::keys::QueueKeys;
+use redcall_common::store::{Fault, LimitFault, Link, Rule, TimeAhead};
+use redcall_common::time::millis;
+
+use super::WITHIN;
+
+/// Repairs what is wrong on one queue, as far as one heartbeat goes: the next one goes on.
+pub(super) async fn repair(link: &Link, keys: &QueueKeys, rules: &[Rule], lease: Duration) {
+    let queue = keys.name();
+    match link.bound_times(keys, lease, WITHIN).await {
+        Ok(ahead) => tell_of_times(queue, &ahead),
+        Err(error) => tracing::debug!(%error, queue, "times could not be looked at"),
+    }
+    if rules.is_empty() {
+        return;
+    }
+    match link.repair_limits(keys, rules, WITHIN).await {
+        Ok(faults) => tell_of_limits(queue, &faults),
+        Err(error) => tracing::debug!(%error, queue, "limited names could not be looked at"),
+    }
+}
+
+/// One line per heartbeat, with the time that was furthest ahead.
+fn tell_of_times(queue: &str, ahead: &[TimeAhead]) {
+    let Some(furthest) = ahead.iter().max_by_key(|time| time.ahead) else { return };
+    let TimeAhead { key, member, ahead: by } = furthest;
+    let (count, ahead_ms) = (ahead.len(), millis(*by));
+    tracing::warn!(
+        queue,
+        count,
+        key,
+        member,
+        ahead_ms,
+        "brought times at Redis back: its clock was set back since they were written"
+    );
+}
+
+/// One line per heartbeat, name and kind of fault.
+fn tell_of_limits(queue: &str, faults: &[LimitFault]) {
+    let mut all: BTreeMap<(&str, Fault), (usize, &str)> = BTreeMap::new();
+    for LimitFault { name, key, fault } in faults {
+        all.entry((name, *fault)).or_insert((0, key)).0 += 1;
+    }
+    for ((name, fault), (count, key)) in all {
+        let of_type = fault == Fault::Type;
+        if of_type {
+            tracing::warn!(queue, name, key, "cannot repair a limit: {fault}");
+        } else {
+            tracing::warn!(queue, name, key, count, "repaired a limit: its key {fault}");
+        }
+    }
+}
