@@ -16,11 +16,21 @@ pub struct Limits {
     pub depth: usize,
     /// How many requests one queue may hold; 0 for no cap. Default 1,000,000.
     pub max_length: u64,
+    /// How many bytes of answers one queue may keep before new requests that want one are refused;
+    /// 0 for any number. Default 1 GiB.
+    pub answers_max_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { request: 2 << 20, answer: 8 << 20, frame: 1 << 20, depth: 64, max_length: 1_000_000 }
+        Self {
+            request: 2 << 20,
+            answer: 8 << 20,
+            frame: 1 << 20,
+            depth: 64,
+            max_length: 1_000_000,
+            answers_max_bytes: 1 << 30,
+        }
     }
 }
 

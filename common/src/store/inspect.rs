@@ -54,6 +54,15 @@ pub struct QueueInfo {
     pub limited: u64,
 }
 
+impl QueueInfo {
+    /// How many requests count under the queue's `max_length`: all that are not in the hands of a
+    /// worker.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.length + self.scheduled + self.parked_requests + self.limited + self.pending
+    }
+}
+
 /// One worker, as it said at its last heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerInfo {
@@ -203,7 +212,7 @@ impl Inspector {
     }
 }
 
-async fn look_at(
+pub(super) async fn look_at(
     conn: &mut MultiplexedConnection,
     keys: &QueueKeys,
 ) -> Result<QueueInfo, StoreError> {

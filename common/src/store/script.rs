@@ -49,21 +49,22 @@ scripts! {
     /// Push requests at the tail.
     ENQUEUE = "enqueue", Refused with "room";
     /// Place one request that is more than a plain push.
-    PLACE = "place", Refused with "room", "status", "joined", "anew";
+    PLACE = "place", Refused with "room", "kept", "status", "joined", "anew";
     /// Withdraw requests.
     CANCEL = "cancel", Runs
-        with "live", "answers", "record", "status", "joined", "calls", "later";
+        with "live", "bytes", "kept", "answers", "record", "status", "joined", "calls", "later";
     /// Settle and lease, whatever there is.
     CYCLE = "cycle", Runs
-        with "live", "answers", "turn", "record", "limits", "status", "joined", "calls", "later";
+        with "live", "bytes", "kept", "answers", "turn", "record", "limits", "status", "joined",
+             "calls", "later";
     /// Settle and lease what is nothing special.
-    PLAIN = "plain", Runs with "live", "answers", "turn";
+    PLAIN = "plain", Runs with "live", "bytes", "kept", "answers", "turn";
     /// Answer what was to be answered later.
     SETTLE = "settle", Runs
-        with "answers", "record", "status", "joined", "calls", "later";
+        with "bytes", "kept", "answers", "record", "status", "joined", "calls", "later";
     /// End what was to be answered later and was not.
     EXPIRE = "expire", Runs
-        with "answers", "record", "status", "joined", "calls", "later";
+        with "bytes", "kept", "answers", "record", "status", "joined", "calls", "later";
     /// Push a frame that does not end its request.
     FRAME = "frame", Runs;
     /// Drop what a reader of a stream has had.
@@ -88,6 +89,10 @@ scripts! {
     LETTERS = "letters", Runs;
     /// Read a topic.
     EVENTS = "events", Runs;
+    /// Cut a stream back to its bound in bytes.
+    CUT = "cut", Runs with "bytes";
+    /// Add up the answers that are kept.
+    TALLY = "tally", Runs;
     /// Give a member of a group its next event.
     GROUP = "group", Runs;
     /// Put dead letters back into their queue.

@@ -23,6 +23,7 @@ mod queue;
 mod ready;
 mod safety;
 mod schedules;
+mod tally;
 mod turn;
 
 use std::sync::Arc;
@@ -132,6 +133,7 @@ async fn serve(
     }
     safety::warn(&beats, &settings.redis);
     let _presence = presence::spawn(&settings, &identity, &beats);
+    let _tally = tally::spawn(&settings, &beats);
     let (events, heard) = mpsc::unbounded_channel();
     let shared = Shared {
         link,
@@ -146,7 +148,8 @@ async fn serve(
     let (popped, pops) = mpsc::unbounded_channel();
     let queues = names.iter().enumerate().map(|(index, name)| {
         let dead = &settings.dead;
-        let keys = WorkerKeys::new(keys.of(name), &identity.id, dead.max, dead.age);
+        let keys = WorkerKeys::new(keys.of(name), &identity.id, dead.max, dead.age)
+            .with_dead_bytes(dead.max_bytes);
         let keys = Arc::new(keys);
         let pop = pops::Pops::spawn(index, connector.clone(), keys.clone(), popped.clone());
         let mut queue = Queue::new(keys, pop);

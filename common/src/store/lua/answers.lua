@@ -2,11 +2,11 @@
 -- KEYS: none of its own.
 -- ARGV: none of its own.
 -- Returns: nothing.
--- Derived keys: none.
--- Cost: O(1) per request.
+-- Derived keys: answers of the queue.
+-- Cost: O(1) per request; O(nodes of the dead letters) now and then where one is buried.
 
--- Where dead letters go: key, how many are kept (max) and for how long (age, ms), and by whom. Set
--- by the script before it buries.
+-- Where dead letters go: key, how many are kept ("<entries> <bytes>"; bytes 0: any number) and for
+-- how long (age, ms), and by whom. Set by the script before it buries.
 local dead = {}
 
 local function bury(raw, id, code, reason, history)
@@ -16,9 +16,11 @@ local function bury(raw, id, code, reason, history)
   if history then
     entry[11], entry[12] = 'history', history
   end
-  redis.call('XADD', dead.key, 'MAXLEN', '~', dead.max, '*', unpack(entry))
+  local most, most_bytes = string.match(dead.max, '^(%d+) ?(%d*)$')
+  local added = redis.call('XADD', dead.key, 'MAXLEN', '~', most, '*', unpack(entry))
   redis.call('XTRIM', dead.key, 'MINID', '~', string.format('%.0f', now_ms() - dead.age))
   redis.call('PEXPIRE', dead.key, dead.age)
+  keep_within(dead.key, tonumber(most_bytes), added, #raw + #reason + #(history or ''))
 end
 
 -- The notification is made here, from answers whose fence held, and nowhere else.
@@ -32,6 +34,7 @@ local function push(key, frame, ttl, channel, id)
     return bury(frame, id, 'invalid_request', 'something else than a list lies at its response key')
   end
   redis.call('PEXPIRE', key, ttl)
+  weigh(key, size_at(key, pushed, #frame))
   if not channel then return end
   local note = announced[channel]
   if not note then

@@ -5,7 +5,8 @@
 --   in.
 -- ARGV: none of its own.
 -- Returns: nothing.
--- Derived keys: response:<id> and status:<id> of callers that joined the call.
+-- Derived keys: response:<id> and status:<id> of callers that joined the call; answers of the
+--   queue.
 -- Cost: O(waiters), which are bounded.
 
 -- Answers who has joined the call, and keeps its end for who comes later.
@@ -35,5 +36,6 @@ local function end_call(base, record, id, frame, ttl)
   if ttl ~= '0' then
     redis.call('HSET', record, 'id', id, 'digest', digest, 'deadline', '0', 'tail', tail)
     redis.call('PEXPIRE', record, ttl)
+    weigh(record, #tail)
   end
 end

@@ -31,7 +31,8 @@ pub struct WorkerKeys {
     /// The same of `plain.lua`.
     pub(super) plain: [String; 13],
     pub(super) worker: String,
-    pub(super) dead_max: u64,
+    /// How many dead letters are kept, and how many bytes of them, as the scripts take it.
+    pub(super) dead_max: String,
     pub(super) dead_age_ms: u64,
 }
 
@@ -80,10 +81,18 @@ impl WorkerKeys {
             inbox,
             list,
             worker: worker.into(),
-            dead_max,
+            dead_max: format!("{dead_max} 0"),
             dead_age_ms: millis(dead_age),
             queue,
         }
+    }
+
+    /// The same, where dead letters are kept up to `most` bytes besides; 0 for any number.
+    #[must_use]
+    pub fn with_dead_bytes(mut self, most: u64) -> Self {
+        let entries = self.dead_max.split(' ').next().unwrap_or_default();
+        self.dead_max = format!("{entries} {most}");
+        self
     }
 
     /// The same, for a worker whose registry is that of another queue.
@@ -255,7 +264,7 @@ impl<'a> Cycle<'a> {
         let rows: Vec<Row<'_>> = rows.collect();
         let mut call = CYCLE.call(&keys);
         call.arg(&own.worker).arg(self.take).arg(COMMAND_BYTES);
-        call.arg(own.dead_max).arg(own.dead_age_ms).arg(own.queue.base()).arg(self.serial);
+        call.arg(&own.dead_max).arg(own.dead_age_ms).arg(own.queue.base()).arg(self.serial);
         call.arg(i32::from(self.again)).arg(self.parked.len()).arg(self.rules.len());
         call.arg(rows.len());
         for (index, name) in self.parked.iter().enumerate() {

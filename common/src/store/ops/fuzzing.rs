@@ -11,7 +11,8 @@ use serde_json::Value as Json;
 
 use super::{
     cancel, claim, cycle, enqueue, events, expire, frame, group, heartbeat, held, letters, pause,
-    place, plain, probe, promote, release, revive, seen, served, settle, start, state, tick, trim,
+    place, plain, probe, promote, release, revive, seen, served, settle, start, state, tally, tick,
+    trim,
 };
 use crate::store::error::StoreError;
 
@@ -41,6 +42,7 @@ pub const READERS: &[&str] = &[
     "served",
     "settle",
     "start",
+    "tally",
     "tick",
     "trim",
     "unique",
@@ -95,6 +97,7 @@ pub fn read(reader: &str, reply: &Json, asked: usize) -> Option<Result<Reading, 
         "served" => served::served(value).map(|served| one(Box::new(served))),
         "settle" => settle::settled(value).map(|settled| one(Box::new(settled))),
         "start" => start::noted(value).map(|noted| one(Box::new(noted))),
+        "tally" => tally::tally(value).map(|tally| one(Box::new(tally))),
         "tick" => tick::ticked(value).map(|ticked| one(Box::new(ticked))),
         "trim" => trim::first(value).map(|first| one(Box::new(first))),
         "unique" => claim::first(value).map(|first| one(Box::new(first))),

@@ -67,7 +67,7 @@ impl Cycle<'_> {
             true => call.arg(self.take),
             false => call.arg(-1),
         };
-        call.arg(COMMAND_BYTES).arg(own.dead_max).arg(own.dead_age_ms).arg(own.queue.base());
+        call.arg(COMMAND_BYTES).arg(&own.dead_max).arg(own.dead_age_ms).arg(own.queue.base());
         call.arg(self.serial).arg(i32::from(self.again)).arg(self.outcomes.len());
         for outcome in self.outcomes {
             call.arg(&outcome.id);
