@@ -38,6 +38,18 @@ impl Default for Limits {
 /// has to be written and carried out well within the response timeout.
 pub const COMMAND_BYTES: usize = 8 << 20;
 
+/// The units in which sizes are written, the largest first.
+pub(crate) const UNITS: [(&str, u64); 4] =
+    [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+
+/// `bytes` in the largest unit that divides it, such as `256MiB`.
+#[must_use]
+pub fn shown(bytes: u64) -> String {
+    let fits = |(_, factor): &(&str, u64)| bytes >= *factor && bytes.is_multiple_of(*factor);
+    let (name, factor) = UNITS.into_iter().find(fits).unwrap_or(("B", 1));
+    format!("{}{name}", bytes / factor)
+}
+
 /// How many of the things of these `sizes` (bytes) go into one command: the first in any case.
 #[must_use]
 pub fn portion(sizes: impl Iterator<Item = usize>) -> usize {

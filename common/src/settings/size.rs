@@ -6,10 +6,9 @@ use config::ValueKind;
 
 use super::SettingsError;
 use super::entry::Entry;
+use crate::limits::{UNITS, shown};
 
-const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
-
-/// What a bound may be, if there is one. Below, one entry alone could be over it.
+/// What a bound may be, if there is one: of less, a single large entry would be all.
 const BOUNDS: RangeInclusive<u64> = 1 << 20..=1 << 40;
 
 const HELP: &str = "write bytes as a whole number, or text such as \"512KiB\" or \"2MiB\" \
@@ -57,13 +56,6 @@ fn parse(text: &str) -> Option<u64> {
     let (number, unit) = text.split_at(digits);
     let (_, factor) = UNITS.into_iter().find(|(name, _)| *name == unit.trim())?;
     number.parse::<u64>().ok()?.checked_mul(factor)
-}
-
-/// `bytes` in the largest unit that divides it.
-fn shown(bytes: u64) -> String {
-    let fits = |(_, factor): &(&str, u64)| bytes >= *factor && bytes.is_multiple_of(*factor);
-    let (name, factor) = UNITS.into_iter().find(fits).unwrap_or(("B", 1));
-    format!("{}{name}", bytes / factor)
 }
 
 #[cfg(test)]

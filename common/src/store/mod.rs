@@ -43,7 +43,7 @@ pub use ops::{
 #[doc(hidden)]
 pub use ops::{benching, fuzzing};
 pub use server::{Append, Clock, ServerInfo};
-pub use survey::{KeyCensus, StuckWorker};
+pub use survey::{KeptBytes, KeyCensus, StuckWorker};
 
 /// `enqueue.lua` as the code block that PROTOCOL.md shows, for clients in other languages.
 #[must_use]

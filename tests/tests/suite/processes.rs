@@ -207,7 +207,8 @@ async fn progress_goes_to_who_follows() {
 }
 
 /// Asks for tokens that there are not: an answer may take 7 days at most.
-const ASK: &str = r#"{"jsonrpc":"2.0","method":"$/pending","params":{"id":1,"data":1,"within_ms":99999999999}}"#;
+const ASK: &str =
+    r#"{"jsonrpc":"2.0","method":"$/pending","params":{"id":1,"data":1,"within_ms":99999999999}}"#;
 
 #[tokio::test]
 async fn process_that_reads_no_tokens_waits_and_fills_no_memory() {

@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use redcall_client::Code;
+use redcall_common::digest;
 use redcall_common::event::{Kind, NewEvent};
 use redcall_common::store::keys::Keys;
 use redcall_common::store::{
-    Enqueued, Kept, Outcome, Placed, Placement, Settled, Settlement, Tally, Waited, WorkerKeys,
+    EndedCall, Enqueued, Kept, Outcome, Placed, Placement, Settled, Settlement, Tally, Waited,
+    WorkerKeys,
 };
 use redcall_testkit::eventually;
 use redis::AsyncCommands;
 
+use super::place::{keyed, placement};
 use super::{LONG, Store, WITHIN, envelope, item, outcome};
 
 const MIB: u64 = 1 << 20;
@@ -152,20 +155,8 @@ async fn answers_at_their_bound_refuse_requests_that_want_one() {
     assert!(tally.full, "{tally:?}");
     let enqueued = store.enqueue_both().await;
     assert_eq!(enqueued, Enqueued { waited: Waited::AnswersFull, accepted: 1 });
-    let placed = async |reply| {
-        let id = "placed".to_owned();
-        let placement = Placement {
-            monitored: None,
-            waited: false,
-            envelope: envelope(&id),
-            id,
-            due_ms: 0,
-            reply,
-            pending: None,
-            idempotency: None,
-        };
-        store.link.place(&store.keys, 0, &[placement], WITHIN).await.unwrap().remove(0).unwrap()
-    };
+    let placed =
+        async |reply| store.place_up_to(0, Placement { reply, ..placement("placed") }).await;
     assert_eq!(placed(Some(store.reply("placed"))).await, Placed::AnswersFull);
     assert_eq!(placed(None).await, Placed::Queued);
     for id in &ids {
@@ -192,4 +183,66 @@ async fn small_answers_are_counted_by_a_sample() {
     assert!((60..=140).contains(&sample), "{sample} of about 98");
     let tally = store.tally(MIB).await;
     assert!((4_000_000..=9_000_000).contains(&tally.bytes), "{tally:?} of 6,400,000");
+}
+
+#[tokio::test]
+async fn answers_of_joined_calls_and_kept_ends_are_counted() {
+    let mut store = Store::new().await;
+    let own = store.worker("own");
+    let [a, b, c, d] = ["8f21", "03be", "77d0", "c4a9"];
+    assert_eq!(store.place_up_to(0, keyed(&store, a, "1", 0)).await, Placed::Queued);
+    assert_eq!(store.place_up_to(0, keyed(&store, b, "1", 0)).await, Placed::Attached(a.into()));
+    assert_eq!(store.lease(&own, 1).await, [a]);
+    let key = store.keys.response(a);
+    let padding = "x".repeat(512 << 10);
+    let frame = format!(r#"{{"id":"{a}","response_key":"{key}","data":"{padding}"}}"#);
+    let call =
+        EndedCall { digest: digest::of_call("add", "k"), keep: Some(AGE), frame: frame.clone() };
+    let answer = Outcome { call: Some(call), ..store.answer(a, &frame) };
+    assert_eq!(store.cycle(&own, 0, &[answer]).await.settled, [Settled::Yes]);
+    // Those of both callers, and the end that is kept.
+    let tally = store.tally(100 * MIB).await;
+    assert!((MIB..=2 * MIB).contains(&tally.bytes), "{tally:?}");
+
+    assert_eq!(store.place_up_to(0, keyed(&store, c, "1", 0)).await, Placed::Replayed(a.into()));
+    let tally = store.tally(2 * MIB - MIB / 4).await;
+    assert!(tally.full && tally.bytes <= 2 * MIB + MIB / 4, "{tally:?}");
+    assert_eq!(store.place_up_to(0, keyed(&store, d, "1", 0)).await, Placed::AnswersFull);
+    assert_eq!(store.frames(d).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn unread_parts_of_an_answer_are_counted() {
+    let mut store = Store::new().await;
+    let own = store.worker("own");
+    store.push_ids(&["a"]).await;
+    assert_eq!(store.lease(&own, 1).await, ["a"]);
+    let reply = store.reply("a");
+    let part = format!("\"{}\"", "x".repeat(512 << 10));
+    for _ in 0..4 {
+        let part = part.replacen("\"", &format!("\"{}", store.heard().await.len()), 1);
+        store.link.push_frame(&own.leases, "a", &reply, &part, 10, WITHIN).await.unwrap();
+    }
+    store.cycle(&own, 0, &[store.answer("a", "{}")]).await;
+    let tally = store.tally(100 * MIB).await;
+    assert!((MIB + MIB / 2..=3 * MIB).contains(&tally.bytes), "{tally:?}");
+}
+
+#[tokio::test]
+async fn cancelled_ids_are_bounded() {
+    let mut store = Store::new().await;
+    let fill = r"for i = 1, 1001000, 1000 do
+            local args = {}
+            for n = i, i + 999 do
+                args[#args + 1], args[#args + 2] = 9e15 + n, 'x' .. n
+            end
+            redis.call('ZADD', KEYS[1], unpack(args))
+        end";
+    let fill = redis::cmd("EVAL").arg(fill).arg(1).arg(store.keys.cancelled()).to_owned();
+    let () = fill.query_async(&mut store.conn).await.unwrap();
+    store.beat("alive", LONG, &[]).await;
+    let held: u64 = store.conn.zcard(store.keys.cancelled()).await.unwrap();
+    assert_eq!(held, 1_000_000);
+    let first: Option<f64> = store.conn.zscore(store.keys.cancelled(), "x1").await.unwrap();
+    assert_eq!(first, None, "those that would be forgotten first go");
 }

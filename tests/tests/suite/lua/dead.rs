@@ -19,7 +19,13 @@ impl Store {
     }
 
     /// Buries by hand; the entry.
-    pub(super) async fn bury(&mut self, entry: &str, id: &str, code: &str, request: impl AsRef<[u8]>) {
+    pub(super) async fn bury(
+        &mut self,
+        entry: &str,
+        id: &str,
+        code: &str,
+        request: impl AsRef<[u8]>,
+    ) {
         let mut add = redis::cmd("XADD");
         add.arg(self.keys.dead()).arg(entry).arg("id").arg(id).arg("code").arg(code);
         add.arg("reason").arg("why").arg("worker").arg("w").arg("request").arg(request.as_ref());

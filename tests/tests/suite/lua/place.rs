@@ -25,7 +25,7 @@ pub(super) fn placement(id: &str) -> Placement {
 }
 
 /// One under the idempotency key `k`, whose caller wants the answer by `deadline_ms`.
-fn keyed(store: &Store, id: &str, data: &str, deadline_ms: u64) -> Placement {
+pub(super) fn keyed(store: &Store, id: &str, data: &str, deadline_ms: u64) -> Placement {
     let idempotency =
         Idempotency { record: record(store), digest: digest::of_data(data), deadline_ms };
     let (reply, idempotency) = (Some(store.reply(id)), Some(idempotency));
