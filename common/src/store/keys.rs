@@ -306,8 +306,8 @@ pub fn table() -> String {
          `events.max_bytes`, or its newest entry | who publishes |\n",
     );
     out.push_str(
-        "| `redcall:queues` | zset queue -> last used, ms | 10,000 names, TTL 30 days | 2 MiB | all \
-         |\n",
+        "| `redcall:queues` | zset queue -> last used, ms | 10,000 names, TTL 30 days | 2 MiB | \
+         all |\n",
     );
     out
 }

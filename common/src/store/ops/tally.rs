@@ -1,4 +1,4 @@
-//! `tally.lua`: how many bytes of answers a queue keeps, and the mark while they are at their bound.
+//! `tally.lua`: how many bytes of answers a queue keeps, and the mark of those at their bound.
 
 use std::time::Duration;
 

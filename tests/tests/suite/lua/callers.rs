@@ -86,8 +86,10 @@ async fn deferred_requests_count_under_the_cap() {
     assert_eq!(ticked.enqueued, 0);
     assert_eq!(store.place_up_to(3, placement("p")).await, Placed::Full);
     store.bury("1-0", "d", "timeout", envelope("d")).await;
-    let retried = store.letters(3).retry(&DeadSelection::default(), true).await.unwrap();
-    assert!(retried.full, "{retried:?}");
+    for dry_run in [true, false] {
+        let retried = store.letters(3).retry(&DeadSelection::default(), dry_run).await.unwrap();
+        assert!(retried.full && retried.done.is_empty(), "{dry_run}: {retried:?}");
+    }
 }
 
 #[tokio::test]
