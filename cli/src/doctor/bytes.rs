@@ -1,13 +1,13 @@
-//! What is bounded in bytes, and how near it is to that: dead letters and kept answers.
+//! Dead letters and kept answers: how near they are to their bounds in bytes.
 //!
-//! Topics are not looked at: one that is at its bound has done nothing but go on.
+//! Topics are left out: a topic at its bound is in normal operation.
 
 use redcall_client::{Inspector, QueueInfo, Settings, StoreError};
 use redcall_common::finding::{Finding, Level};
 
 use super::workers::listed;
 
-/// Percent of a bound from which on it is told.
+/// Percent of a bound from which on a warning is due.
 const NEAR: u64 = 90;
 
 /// Looks at every queue in use.

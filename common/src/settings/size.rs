@@ -8,7 +8,7 @@ use super::SettingsError;
 use super::entry::Entry;
 use crate::limits::{UNITS, shown};
 
-/// What a bound may be, if there is one: of less, a single large entry would be all.
+/// Allowed bounds: a smaller one would keep a single large entry.
 const BOUNDS: RangeInclusive<u64> = 1 << 20..=1 << 40;
 
 const HELP: &str = "write bytes as a whole number, or text such as \"512KiB\" or \"2MiB\" \

@@ -163,8 +163,8 @@ impl QueueKeys {
         pending_ids = "pending";
         /// Sorted set of limits whose rate allows no request before a Redis time (ms).
         later = "later";
-        /// Hash of a sample of the keys that keep answers, what follows the base to the bytes for
-        /// which it stands.
+        /// Hash of a sample of the keys that keep answers: the key without the queue's base, to the
+        /// bytes for which it stands.
         answers = "answers";
         /// There while the answers kept are at their bound: since when, Redis time in ms.
         answers_full = "answers_full";

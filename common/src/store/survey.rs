@@ -28,7 +28,7 @@ pub struct StuckWorker {
     pub dead_for: Duration,
 }
 
-/// How many bytes a queue keeps of what is bounded in bytes.
+/// Bytes of a queue that are bounded in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeptBytes {
     /// Of Redis's memory, by dead letters.

@@ -111,7 +111,7 @@ async fn large() -> Json<String> {
 }
 
 #[tokio::test]
-async fn answers_that_nobody_fetches_refuse_new_requests_that_want_one() {
+async fn unfetched_answers_refuse_new_requests_that_want_one() {
     let mut bench = Bench::new().await;
     bench.settings.limits.answers_max_bytes = 16 << 20;
     let job = JobSettings::new(HandlerSettings::Compiled("large".to_owned()));

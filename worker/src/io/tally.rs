@@ -1,5 +1,5 @@
-//! Looking how many bytes of answers the worker's queues keep, so that nobody new is promised an
-//! answer where they are at their bound (`tally.lua`).
+//! Adds up the answers that the worker's queues keep, and marks those at their bound, so that new
+//! requests that want an answer are refused (`tally.lua`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,21 +12,17 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::WITHIN;
 
-/// How often. What is answered in between is over the bound, at worst.
+/// How often: answers of that time may exceed the bound.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Looks now and then, until what is returned is dropped.
+/// Adds them up until the returned task is dropped.
 pub(super) fn spawn(settings: &Settings, link: &Arc<Link>) -> JoinSet<()> {
     let mut task = JoinSet::new();
     let keys = Keys::new(&settings.redis.prefix);
-    let bounded = settings.served_queues().into_iter().filter_map(|queue| {
-        let most = settings.answers_max_bytes(&queue);
-        (most > 0).then(|| (keys.of(&queue), most))
-    });
-    let queues: Vec<(QueueKeys, u64)> = bounded.collect();
-    if queues.is_empty() {
-        return task;
-    }
+    // Also without a bound: `redcall doctor` shows the sum.
+    let queues = settings.served_queues().into_iter();
+    let queues = queues.map(|queue| (keys.of(&queue), settings.answers_max_bytes(&queue)));
+    let queues: Vec<(QueueKeys, u64)> = queues.collect();
     let link = link.clone();
     task.spawn(async move {
         let mut ticks = interval(EVERY);

@@ -1,7 +1,7 @@
 //! How many bytes each key may have, for the table in PROTOCOL.md: a bound, or the product that is
 //! one. The ways in which a bound is kept stand in GUARANTEES.md.
 
-/// What follows the queue, as in the table of keys, and its bytes at most. Short for the settings:
+/// Each key of the table, without the queue, and its bytes at most. Short for the settings:
 /// `L` `limits.max_length` (or the queue's own), `R` `limits.request`, `A` `limits.answer`, `F`
 /// `limits.frame`, `C` `worker.concurrency`.
 const BYTES: &[(&str, &str)] = &[
@@ -50,7 +50,7 @@ const BYTES: &[(&str, &str)] = &[
     ("probe:<worker>:…", "4 KiB"),
 ];
 
-/// How many bytes a key of the table may have; empty if nobody has said.
+/// How many bytes a key of the table may have; empty if it is not in the list.
 pub(super) fn of(what: &str) -> &'static str {
     BYTES.iter().find(|(key, _)| *key == what).map_or("", |(_, bytes)| bytes)
 }

@@ -3,7 +3,7 @@
 -- ARGV: none of its own.
 -- Returns: nothing.
 -- Derived keys: answers of the queue.
--- Cost: O(1) per request; O(nodes of the dead letters) now and then where one is buried.
+-- Cost: O(1) per request; O(nodes of the dead letters) for some dead letters, see bytes.lua.
 
 -- Where dead letters go: key, how many are kept ("<entries> <bytes>"; bytes 0: any number) and for
 -- how long (age, ms), and by whom. Set by the script before it buries.

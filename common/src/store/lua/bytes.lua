@@ -6,11 +6,10 @@
 -- Derived keys: none.
 -- Cost: O(nodes of the stream) for a look: of the entries, on average, one per 64th of the bound.
 
--- Cuts back what has more than `most` bytes, the oldest entries first, to a little less. The newest
--- entry stays.
+-- Cuts a stream back to less than `most` bytes, the oldest entries first. The newest entry stays.
 local function cut_back(key, most)
   for _, share in ipairs({ 64, 32, 16, 8, 4, 2, 1, 1 }) do
-    -- Measured, not counted: whatever trims or deletes besides, this stays true.
+    -- Measured, not counted: other commands trim and delete entries, too.
     local used = redis.pcall('MEMORY', 'USAGE', key, 'SAMPLES', '0')
     if type(used) ~= 'number' or used <= most then return end
     local length = redis.call('XLEN', key)

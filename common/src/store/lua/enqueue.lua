@@ -5,7 +5,7 @@
 --   (string)
 -- ARGV: 1 longest length of the queue (0: no cap), 2 one character per request: '1' if somebody
 --   waits for it, else '0'; then the envelopes
--- Returns: {live, accepted}. live: 1 if a worker listens or nobody waits; 0 if the waited ones
+-- Returns: {live, accepted}. live: 1 if the waited ones were treated as the others; 0 if they
 --   were left out because no worker listens, 2 because the answers kept are at their bound.
 --   accepted: how many of those not left out were pushed, in order; the rest is over the cap.
 -- Derived keys: parked:<name> of the parked names.

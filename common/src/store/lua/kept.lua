@@ -1,5 +1,5 @@
--- Purpose: how many bytes of answers are kept at keys that only callers or their TTL take away: a
---   sample of these keys; part of the scripts that put answers there.
+-- Purpose: a sample of the keys that keep answers until a caller deletes them or their TTL ends;
+--   part of the scripts that put answers there.
 -- KEYS: none of its own; the key that keeps an answer is handed in.
 -- ARGV: none of its own.
 -- Returns: nothing.
@@ -10,8 +10,8 @@
 local SHARE = 65536
 local weighed
 
--- Counts `bytes` that were put at `key`; the key at which another 64 KiB are full is noted. The
--- count begins anywhere: ids end in what is as good as random.
+-- Counts `bytes` that were put at `key`, and notes the key that completes another 64 KiB. The count
+-- begins at a place that the end of the first key gives: ids end in random digits.
 local function weigh(key, bytes)
   if not weighed then
     local a, b, c, d = string.byte(key, -4, -1)
@@ -22,13 +22,13 @@ local function weigh(key, bytes)
   local shares = math.floor(weighed / SHARE)
   weighed = weighed - shares * SHARE
   local base, what = string.match(key, '^(.*):([^:]+:[^:]+)$')
-  -- What else may lie at that key must not end the script.
+  -- A key of another type must not end the script.
   redis.pcall('HSET', base .. ':answers', what, string.format('%.0f', shares * SHARE))
   redis.pcall('PEXPIRE', base .. ':answers', 34560000000)
 end
 
--- How many bytes lie at `key`, at which now lie so many frames: the last one, of `size` bytes, is
--- alone there but for a `pending` frame, or ends a stream.
+-- How many bytes lie at `key`, which has so many frames, the last one of `size` bytes: one or two
+-- are an answer with a `pending` frame before it, more are a stream that was not read to its end.
 local function size_at(key, frames, size)
   local used = frames > 2 and redis.pcall('MEMORY', 'USAGE', key, 'SAMPLES', '0')
   return type(used) == 'number' and used or size

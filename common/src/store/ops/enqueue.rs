@@ -20,7 +20,7 @@ pub struct Item {
     pub envelope: String,
 }
 
-/// What became of the waited requests of a batch.
+/// Whether the waited requests of a batch were taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waited {
     /// They were taken as the others.
@@ -34,7 +34,7 @@ pub enum Waited {
 /// What became of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Enqueued {
-    /// Whether the waited requests were left out, and why.
+    /// Whether the waited requests were taken, or why not.
     pub waited: Waited,
     /// How many of those not left out were pushed, in order; the queue had no room for the rest.
     pub accepted: usize,

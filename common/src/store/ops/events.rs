@@ -19,8 +19,7 @@ use crate::time::millis;
 pub struct Kept {
     /// How many events, give or take a node of the stream.
     pub max: u64,
-    /// How many bytes of Redis's memory, give or take what one publisher adds in between two looks;
-    /// 0 for any number.
+    /// How many bytes of Redis's memory, exceeded by a 64th on average; 0 for any number.
     pub max_bytes: u64,
     /// For how long after the last one.
     pub age: Duration,
@@ -110,8 +109,8 @@ impl Link {
     }
 }
 
-/// Whether somebody should look how many bytes a topic has, after an event of `size` bytes: on
-/// average once in a 64th of what it may have, however many publish on it.
+/// Returns `true` if the topic is to be measured after an event of `size` bytes: on average once
+/// per 64th of its bound, by a draw that needs no state shared between publishers.
 fn is_due(size: usize, max_bytes: u64) -> bool {
     let size = u64::try_from(size).unwrap_or(u64::MAX);
     max_bytes > 0 && fastrand::u64(..max_bytes) < size.saturating_mul(64)

@@ -1,4 +1,4 @@
-//! `tally.lua`: how many bytes of answers a queue keeps, and the mark of those at their bound.
+//! `tally.lua`: how many bytes of answers a queue keeps, and the mark at their bound.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::store::link::Link;
 use crate::store::script::TALLY;
 use crate::time::millis;
 
-/// How long the mark holds without another tally: where no worker is, nobody answers either.
+/// How long the mark holds without another tally: without a worker no answers are added.
 const MARK: Duration = Duration::from_secs(10);
 /// For how long the sum of another worker is good enough.
 const FRESH: Duration = Duration::from_millis(500);
 
-/// What a queue keeps of answers.
+/// The answers that a queue keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tally {
     /// Bytes, as a sample of one key per 64 KiB tells.
@@ -26,8 +26,8 @@ pub struct Tally {
 }
 
 impl Link {
-    /// Adds up what each of these queues keeps of answers, and marks it if that is not less than
-    /// its bound (bytes). One result each; `None` where another worker has just done so.
+    /// Adds up the answers that each of these queues keeps, and marks the queue if they reach its
+    /// bound (bytes; 0 for none). One result each; `None` where another worker has just done so.
     ///
     /// # Errors
     ///

@@ -21,20 +21,20 @@ const AGE: Duration = Duration::from_secs(3600);
 
 impl Store {
     /// A worker that keeps at most so many bytes of dead letters.
-    fn burying(&self, most: u64) -> WorkerKeys {
+    fn dead_lettering(&self, most: u64) -> WorkerKeys {
         WorkerKeys::new(self.keys.clone(), "own", 10_000, AGE).with_dead_bytes(most)
     }
 
     /// Dead-letters requests of `size` bytes, one a turn.
-    async fn bury_large(&mut self, own: &WorkerKeys, ids: &[String], size: usize) {
+    async fn dead_letter_large(&mut self, own: &WorkerKeys, ids: &[String], size: usize) {
         for id in ids {
             let padding = "x".repeat(size);
             let raw = format!(r#"{{"id":"{id}","name":"add","data":"{padding}"}}"#);
             self.push(&[raw]).await;
             assert_eq!(self.lease(own, 1).await, [id.as_str()]);
             let (code, reason) = (Code::Timeout, "why".to_owned());
-            let buried = outcome(id, Settlement::Bury { code, reason, answer: None });
-            assert_eq!(self.cycle(own, 0, &[buried]).await.settled, [Settled::Yes]);
+            let ended = outcome(id, Settlement::Bury { code, reason, answer: None });
+            assert_eq!(self.cycle(own, 0, &[ended]).await.settled, [Settled::Yes]);
         }
     }
 
@@ -82,9 +82,9 @@ fn ids(count: usize) -> Vec<String> {
 #[tokio::test]
 async fn dead_letters_over_their_bytes_lose_the_oldest() {
     let mut store = Store::new().await;
-    let own = store.burying(MIB);
+    let own = store.dead_lettering(MIB);
     let ids = ids(40);
-    store.bury_large(&own, &ids, 64 << 10).await;
+    store.dead_letter_large(&own, &ids, 64 << 10).await;
     let used = store.used(&store.keys.dead()).await;
     assert!((MIB / 2..=MIB + (100 << 10)).contains(&used), "{used}");
     let kept: Vec<String> = store.dead().await.into_iter().map(|[id, ..]| id).collect();
@@ -94,7 +94,7 @@ async fn dead_letters_over_their_bytes_lose_the_oldest() {
 #[tokio::test]
 async fn small_dead_letters_are_bounded_in_bytes() {
     let mut store = Store::new().await;
-    let own = store.burying(MIB);
+    let own = store.dead_lettering(MIB);
     let junk = "x".repeat(1000);
     for _ in 0..40 {
         let elements: Vec<String> = (0..100).map(|_| junk.clone()).collect();
@@ -108,9 +108,9 @@ async fn small_dead_letters_are_bounded_in_bytes() {
 #[tokio::test]
 async fn a_dead_letter_over_the_bound_alone_is_kept() {
     let mut store = Store::new().await;
-    let own = store.burying(MIB);
+    let own = store.dead_lettering(MIB);
     let ids = ids(3);
-    store.bury_large(&own, &ids, 1 << 21).await;
+    store.dead_letter_large(&own, &ids, 1 << 21).await;
     let kept: Vec<String> = store.dead().await.into_iter().map(|[id, ..]| id).collect();
     assert_eq!(kept, ids[2..]);
 }
@@ -118,8 +118,8 @@ async fn a_dead_letter_over_the_bound_alone_is_kept() {
 #[tokio::test]
 async fn dead_letters_without_a_bound_in_bytes_are_all_kept() {
     let mut store = Store::new().await;
-    let own = store.burying(0);
-    store.bury_large(&own, &ids(40), 64 << 10).await;
+    let own = store.dead_lettering(0);
+    store.dead_letter_large(&own, &ids(40), 64 << 10).await;
     assert_eq!(store.dead().await.len(), 40);
 }
 
@@ -163,7 +163,7 @@ async fn answers_at_their_bound_refuse_requests_that_want_one() {
         assert_eq!(store.frames(id).await.len(), 1, "accepted answers stay");
     }
 
-    // Whoever takes them, and however.
+    // Deleted by any command of any client.
     for id in &ids {
         let () = store.conn.del(store.keys.response(id)).await.unwrap();
     }

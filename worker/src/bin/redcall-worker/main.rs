@@ -189,7 +189,7 @@ async fn private_server(settings: &mut Settings) -> Result<Option<Embedded>, (Pr
     Embedded::serve(&mut settings.redis).await.map_err(|error| (Problem::of(&error), 1))
 }
 
-/// What is kept at most, in bytes.
+/// The bounds in bytes.
 fn bounds(settings: &Settings) -> String {
     let of = |bytes: u64| match bytes {
         0 => "any number of bytes".to_owned(),

@@ -94,7 +94,7 @@ async fn dead_letters_are_counted() {
 }
 
 #[tokio::test]
-async fn bounds_in_bytes_that_are_nearly_reached_are_told() {
+async fn bytes_near_a_bound_are_a_warning() {
     let bench = Bench::new().await;
     let (mut conn, mut env) = (bench.redis.connection().await, at(&bench.redis));
     note(&mut conn).await;
