@@ -14,6 +14,7 @@
 //!
 //! It writes nothing to Redis, but for the calls.
 
+mod bytes;
 mod call;
 mod keys;
 mod limits;
@@ -127,6 +128,7 @@ async fn look(
         (Ok(workers), Ok(queues)) => {
             findings.extend(workers::look(workers, queues, settings));
             findings.extend(queues::look(queues, settings));
+            findings.push(or_unknown("bytes", bytes::look(inspector, queues, settings).await));
             findings.push(or_unknown("leases", queues::leases(inspector, queues, settings).await));
         }
         (Err(error), _) | (_, Err(error)) => findings.push(unknown("queues", error)),

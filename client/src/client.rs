@@ -1,6 +1,6 @@
 //! The client: one per process, cheap to clone, a few connections for any number of calls.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -92,6 +92,12 @@ fn status_ttls(settings: &Settings) -> HashMap<String, Duration> {
     jobs.filter_map(|(name, job)| Some((name.clone(), job.status?))).collect()
 }
 
+/// The caps of those queues that have one of their own.
+fn max_lengths(settings: &Settings) -> BTreeMap<String, u64> {
+    let queues = settings.queues.iter();
+    queues.filter_map(|(name, queue)| Some((name.clone(), queue.max_length?))).collect()
+}
+
 /// A queue that this client has used.
 pub(crate) struct Route {
     pub(crate) keys: Arc<QueueKeys>,
@@ -151,7 +157,7 @@ impl Client {
         let deadline = Instant::now() + settings.redis.response_timeout;
         confirmers.ready(&link, settings.redis.durability, deadline).await?;
         let (commands, handed_in) = mpsc::channel(AHEAD);
-        let caps = Caps { most: settings.limits.max_length, by_queue: settings.queues.clone() };
+        let caps = Caps { most: settings.limits.max_length, by_queue: max_lengths(settings) };
         let caps = Arc::new(caps);
         let results = Results::new(&keys, events.kept(), &settings.limits);
         let sender = Sender {

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use redcall_common::error::Code;
 use redcall_common::limits::portion;
 use redcall_common::store::keys::QueueKeys;
-use redcall_common::store::{Enqueued, Item, Link, Placed, Placement, Withdrawn};
+use redcall_common::store::{Enqueued, Item, Link, Placed, Placement, Waited, Withdrawn};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -321,7 +321,7 @@ impl Sender {
         });
         let items: Vec<Item> = items.collect();
         match self.link.enqueue(keys, self.caps.of(keys.name()), &items, forget, LOOK).await {
-            Ok(enqueued) => self.confirm(requests, items, enqueued),
+            Ok(enqueued) => self.confirm(keys, requests, items, enqueued),
             Err(error) => {
                 for outgoing in requests {
                     outgoing.fail(&self.pending, error.clone().into());
@@ -334,6 +334,7 @@ impl Sender {
     /// Tells each caller what became of its request.
     fn confirm(
         &self,
+        keys: &QueueKeys,
         requests: Vec<Outgoing>,
         items: Vec<Item>,
         enqueued: Enqueued,
@@ -342,14 +343,18 @@ impl Sender {
         let mut again = Vec::new();
         let now = Instant::now();
         for (outgoing, item) in requests.into_iter().zip(items) {
-            let served = enqueued.live || !item.waited;
-            if served && left > 0 {
-                left -= 1;
-                outgoing.confirm(None);
-            } else if served {
-                outgoing.fail(&self.pending, full());
-            } else {
-                again.extend(self.unserved(outgoing, Load::Plain(item.envelope), now));
+            match enqueued.waited {
+                Waited::NoWorkers if item.waited => {
+                    again.extend(self.unserved(outgoing, Load::Plain(item.envelope), now));
+                }
+                Waited::AnswersFull if item.waited => {
+                    outgoing.fail(&self.pending, answers_full(keys.name()));
+                }
+                _ if left > 0 => {
+                    left -= 1;
+                    outgoing.confirm(None);
+                }
+                _ => outgoing.fail(&self.pending, full()),
             }
         }
         again
@@ -413,6 +418,7 @@ impl Sender {
                     "100 callers wait for the call of this idempotency key; try again later",
                 ),
                 Ok(Placed::Full) => full(),
+                Ok(Placed::AnswersFull) => answers_full(keys.name()),
                 Err(error) => error.into(),
             };
             outgoing.fail(&self.pending, error);
@@ -446,4 +452,12 @@ fn take_portion(requests: &mut Vec<Outgoing>) -> Vec<Outgoing> {
 
 fn full() -> CallError {
     CallError::overloaded("the queue is full (limits.max_length); try again later")
+}
+
+fn answers_full(queue: &str) -> CallError {
+    let message = format!(
+        "the queue keeps as many bytes of answers as it may (queues.{queue}.answers_max_bytes); \
+         fetch some, or try again later"
+    );
+    CallError::overloaded(&message)
 }

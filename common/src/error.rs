@@ -74,7 +74,7 @@ codes! {
     InvalidData = "invalid_data", -32006, Useless;
     /// The request, answer or frame is over its limit.
     TooLarge = "too_large", -32007, Useless;
-    /// The queue is full; nothing was queued.
+    /// The queue is full, or keeps too many bytes of answers; nothing was queued.
     Overloaded = "overloaded", -32008, Safe;
     /// The caller may not run this job.
     Unauthorized = "unauthorized", -32009, Useless;

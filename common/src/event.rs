@@ -152,6 +152,11 @@ impl<'a> NewEvent<'a> {
         Self { kind, when: now_ms(), index: index(), context, origin: None }
     }
 
+    /// About how many bytes it has in a topic.
+    pub(crate) fn size(&self) -> usize {
+        100 + self.context.len() + self.origin.map_or(0, str::len)
+    }
+
     /// As field and value, in the order in which they are written.
     pub(crate) fn fields(&self) -> Vec<(&'static str, String)> {
         let mut fields = vec![

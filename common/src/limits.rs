@@ -16,17 +16,39 @@ pub struct Limits {
     pub depth: usize,
     /// How many requests one queue may hold; 0 for no cap. Default 1,000,000.
     pub max_length: u64,
+    /// How many bytes of answers one queue may keep before new requests that want one are refused;
+    /// 0 for any number. Default 1 GiB.
+    pub answers_max_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { request: 2 << 20, answer: 8 << 20, frame: 1 << 20, depth: 64, max_length: 1_000_000 }
+        Self {
+            request: 2 << 20,
+            answer: 8 << 20,
+            frame: 1 << 20,
+            depth: 64,
+            max_length: 1_000_000,
+            answers_max_bytes: 1 << 30,
+        }
     }
 }
 
 /// Most bytes of requests or answers that one command carries, unless a single one is larger: it
 /// has to be written and carried out well within the response timeout.
 pub const COMMAND_BYTES: usize = 8 << 20;
+
+/// The units in which sizes are written, the largest first.
+pub(crate) const UNITS: [(&str, u64); 4] =
+    [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+
+/// `bytes` in the largest unit that divides it, such as `256MiB`.
+#[must_use]
+pub fn shown(bytes: u64) -> String {
+    let fits = |(_, factor): &(&str, u64)| bytes >= *factor && bytes.is_multiple_of(*factor);
+    let (name, factor) = UNITS.into_iter().find(fits).unwrap_or(("B", 1));
+    format!("{}{name}", bytes / factor)
+}
 
 /// How many of the things of these `sizes` (bytes) go into one command: the first in any case.
 #[must_use]

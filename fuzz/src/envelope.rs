@@ -13,8 +13,14 @@ use redcall_common::request::{Envelope, ReplyTo, Request, TTL_RANGE_MS};
 use redcall_common::store::keys::{Keys, QueueKeys};
 
 /// Smaller than in earnest, so that inputs of a few hundred bytes meet them.
-const LIMITS: Limits =
-    Limits { request: 1500, answer: 1500, frame: 1500, depth: 6, max_length: 100 };
+const LIMITS: Limits = Limits {
+    request: 1500,
+    answer: 1500,
+    frame: 1500,
+    depth: 6,
+    max_length: 100,
+    answers_max_bytes: 0,
+};
 
 /// The queue.
 fn keys() -> QueueKeys {

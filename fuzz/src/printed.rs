@@ -8,8 +8,8 @@ use redcall_common::limits::Limits;
 use redcall_common::settings::{
     AdminSettings, AuthKey, AuthSettings, Backoff, ClientSettings, DeadSettings, EventSettings,
     HandlerSettings, HttpSettings, JobSettings, Limit, LogFormat, LogSettings, Missed,
-    OnWorkerLoss, ProcessSettings, RedisSettings, Retries, ScheduleSettings, ServiceSettings,
-    ServiceTasks, Settings, WorkerSettings,
+    OnWorkerLoss, ProcessSettings, QueueSettings, RedisSettings, Retries, ScheduleSettings,
+    ServiceSettings, ServiceTasks, Settings, WorkerSettings,
 };
 use serde_json::{Map, Value, json};
 
@@ -24,9 +24,16 @@ pub(crate) fn printed(settings: &Settings) -> Value {
         schedules,
         queues,
         auth,
-        limits: Limits { request, answer, frame, depth, max_length },
-        dead: DeadSettings { max, age },
-        events: EventSettings { max: events, age: events_age, emergency, heartbeat },
+        limits: Limits { request, answer, frame, depth, max_length, answers_max_bytes },
+        dead: DeadSettings { max, max_bytes, age },
+        events:
+            EventSettings {
+                max: events,
+                max_bytes: events_bytes,
+                age: events_age,
+                emergency,
+                heartbeat,
+            },
         admin: AdminSettings { listen },
         log: LogSettings { level, format },
         file: _,
@@ -41,7 +48,11 @@ pub(crate) fn printed(settings: &Settings) -> Value {
     let services: Map<_, _> = services.collect();
     let schedules = schedules.iter().map(|(name, one)| (name.clone(), of_schedule(one)));
     let schedules: Map<_, _> = schedules.collect();
-    let queues = queues.iter().map(|(name, length)| (name.clone(), json!({"max_length": length})));
+    let queues = queues.iter().map(|(name, queue)| {
+        let QueueSettings { max_length, answers_max_bytes } = queue;
+        let bounds = json!({"max_length": max_length, "answers_max_bytes": answers_max_bytes});
+        (name.clone(), given(bounds))
+    });
     let queues: Map<_, _> = queues.collect();
     given(json!({
         "redis": of_redis(redis),
@@ -53,9 +64,9 @@ pub(crate) fn printed(settings: &Settings) -> Value {
         "queues": queues,
         "auth": auth.as_ref().map(of_auth),
         "limits": {"request": request, "answer": answer, "frame": frame, "depth": depth,
-            "max_length": max_length},
-        "dead": {"max": max, "age": length(*age)},
-        "events": given(json!({"max": events, "age": length(*events_age),
+            "max_length": max_length, "answers_max_bytes": answers_max_bytes},
+        "dead": {"max": max, "max_bytes": max_bytes, "age": length(*age)},
+        "events": given(json!({"max": events, "max_bytes": events_bytes, "age": length(*events_age),
             "emergency": emergency, "heartbeat": heartbeat.map(length)})),
         "admin": given(json!({"listen": admin})),
         "log": {"level": level, "format": format},

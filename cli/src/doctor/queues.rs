@@ -71,7 +71,7 @@ fn dead(queues: &[QueueInfo], settings: &Settings) -> Finding {
 
 fn full(queue: &QueueInfo, settings: &Settings) -> Option<Finding> {
     let (name, most) = (&queue.queue, settings.max_length(&queue.queue));
-    let held = queue.length + queue.scheduled + queue.limited;
+    let held = queue.held();
     if most == 0 || !is_filling(held, most) {
         return None;
     }

@@ -49,7 +49,7 @@ pub use error::SettingsError;
 pub use parts::{
     AdminSettings, Backoff, ClientSettings, DeadSettings, EventSettings, HandlerSettings,
     HttpSettings, JobSettings, Limit, LogFormat, LogSettings, Missed, OnWorkerLoss,
-    ProcessSettings, Rate, Retries, ScheduleSettings, WorkerSettings,
+    ProcessSettings, QueueSettings, Rate, Retries, ScheduleSettings, WorkerSettings,
 };
 pub use redis::RedisSettings;
 pub use sentinel::SentinelUrl;
@@ -78,14 +78,13 @@ pub struct Settings {
     /// `[schedules.NAME]`: what is enqueued by the clock, by name (1 to 40 characters of
     /// `[A-Za-z0-9_-]`). Empty by default.
     pub schedules: BTreeMap<String, ScheduleSettings>,
-    /// `[queues.NAME] max_length`: how many requests that queue may hold instead of
-    /// `limits.max_length`; 0 for no cap. Empty by default.
-    pub queues: BTreeMap<String, u64>,
+    /// `[queues.NAME]`: the bounds of one queue, by its name. Empty by default.
+    pub queues: BTreeMap<String, QueueSettings>,
     /// `[auth]`: under which keys requests are signed. Default none: nothing is signed or refused.
     pub auth: Option<AuthSettings>,
     /// `[limits]`: how large and how deep anything on the wire may be.
     pub limits: Limits,
-    /// `[dead]`: how many dead letters are kept, and for how long.
+    /// `[dead]`: how many dead letters are kept, of how many bytes, and for how long.
     pub dead: DeadSettings,
     /// `[events]`: how much of a topic is kept, and what is published by itself.
     pub events: EventSettings,
@@ -149,7 +148,15 @@ impl Settings {
     /// How many requests `queue` may hold; 0 for no cap.
     #[must_use]
     pub fn max_length(&self, queue: &str) -> u64 {
-        self.queues.get(queue).copied().unwrap_or(self.limits.max_length)
+        let own = self.queues.get(queue).and_then(|queue| queue.max_length);
+        own.unwrap_or(self.limits.max_length)
+    }
+
+    /// How many bytes of answers `queue` may keep; 0 for any number.
+    #[must_use]
+    pub fn answers_max_bytes(&self, queue: &str) -> u64 {
+        let own = self.queues.get(queue).and_then(|queue| queue.answers_max_bytes);
+        own.unwrap_or(self.limits.answers_max_bytes)
     }
 
     /// The queue of a schedule: its own, else that of its job's mapping, else `default`.

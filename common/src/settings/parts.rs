@@ -279,18 +279,31 @@ impl ProcessSettings {
     }
 }
 
+/// `[queues.NAME]`: the bounds of one queue, where they are not those of all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// How many requests it may hold; 0 for no cap. Default none: `limits.max_length`.
+    pub max_length: Option<u64>,
+    /// How many bytes of answers it may keep, 1 MiB to 1,024 GiB; 0 for any number. Default none:
+    /// `limits.answers_max_bytes`.
+    pub answers_max_bytes: Option<u64>,
+}
+
 /// `[dead]`: which dead letters are kept. Whichever bound is reached first, the oldest go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadSettings {
     /// How many per queue, 1 to 4,294,967,295. Default 10,000.
     pub max: u64,
+    /// How many bytes of Redis's memory per queue, 1 MiB to 1,024 GiB; 0 for any number. Default
+    /// 256 MiB. Beyond it the oldest go until a little less is left; the newest stays in any case.
+    pub max_bytes: u64,
     /// For how long, 1 s to 10 years. Default 30 days.
     pub age: Duration,
 }
 
 impl Default for DeadSettings {
     fn default() -> Self {
-        Self { max: 10_000, age: Duration::from_secs(30 * 24 * 60 * 60) }
+        Self { max: 10_000, max_bytes: 256 << 20, age: Duration::from_secs(30 * 24 * 60 * 60) }
     }
 }
 
@@ -299,6 +312,9 @@ impl Default for DeadSettings {
 pub struct EventSettings {
     /// How many events a topic keeps, 1 to 4,294,967,295, give or take a hundred. Default 10,000.
     pub max: u64,
+    /// How many bytes of Redis's memory a topic keeps, 1 MiB to 1,024 GiB; 0 for any number.
+    /// Default 64 MiB. Beyond it the oldest go until a little less is left.
+    pub max_bytes: u64,
     /// For how long after its last event a topic is kept, 1 s to 1 year. Default 1 day.
     pub age: Duration,
     /// Kinds that go out on the topic `emergency`, too, whatever topic they are published on.
@@ -313,6 +329,7 @@ impl Default for EventSettings {
     fn default() -> Self {
         Self {
             max: 10_000,
+            max_bytes: 64 << 20,
             age: Duration::from_secs(24 * 60 * 60),
             emergency: vec![101, 102, 2001],
             heartbeat: None,

@@ -12,8 +12,8 @@ use super::duration::{HOUR, SHORTEST, YEAR};
 use super::entry::Entry;
 use super::section::{Context, Section};
 use super::{
-    AdminSettings, ClientSettings, DeadSettings, EventSettings, RedisSettings, Settings,
-    SettingsError, WorkerSettings, auth, jobs, log, schedules, services, url,
+    AdminSettings, ClientSettings, DeadSettings, EventSettings, QueueSettings, RedisSettings,
+    Settings, SettingsError, WorkerSettings, auth, jobs, log, schedules, services, url,
 };
 use crate::durability::Durability;
 use crate::limits::Limits;
@@ -43,7 +43,7 @@ pub(super) fn settings(mut root: Section<'_>) -> Settings {
         jobs,
         services,
         schedules: schedules::read(root.section("schedules"), &limits),
-        queues: max_lengths(root.section("queues")),
+        queues: queues_of(root.section("queues")),
         auth: root.table("auth", "[auth] and its keys below").map(auth::read),
         limits,
         dead: dead(root.section("dead")),
@@ -134,8 +134,8 @@ fn worker(mut section: Section<'_>) -> WorkerSettings {
     settings
 }
 
-fn max_lengths(mut section: Section<'_>) -> BTreeMap<String, u64> {
-    let mut lengths = BTreeMap::new();
+fn queues_of(mut section: Section<'_>) -> BTreeMap<String, QueueSettings> {
+    let mut queues = BTreeMap::new();
     for (name, value) in section.take_all() {
         let example = format!("[queues.{}] with max_length below", name.escape_debug());
         let path = section.child(&name);
@@ -145,12 +145,16 @@ fn max_lengths(mut section: Section<'_>) -> BTreeMap<String, u64> {
         if !is_queue(&name) {
             queue.wrong("is not a queue name", format!("a queue name is {QUEUE}"));
         }
-        if let Some(length) = queue.read("max_length", max_length) {
-            lengths.insert(name, length);
+        let bounds = QueueSettings {
+            max_length: queue.read("max_length", max_length),
+            answers_max_bytes: queue.read("answers_max_bytes", Entry::bound),
+        };
+        if bounds != QueueSettings::default() {
+            queues.insert(name, bounds);
         }
         queue.finish();
     }
-    lengths
+    queues
 }
 
 fn max_length(entry: &Entry) -> Result<u64, SettingsError> {
@@ -166,6 +170,9 @@ fn limits(mut section: Section<'_>) -> Limits {
         frame: section.read("frame", size).unwrap_or(default.frame),
         depth: section.read("depth", |entry| count(entry, 128)).unwrap_or(default.depth),
         max_length: section.read("max_length", max_length).unwrap_or(default.max_length),
+        answers_max_bytes: section
+            .read("answers_max_bytes", Entry::bound)
+            .unwrap_or(default.answers_max_bytes),
     };
     section.finish();
     settings
@@ -176,6 +183,7 @@ fn dead(mut section: Section<'_>) -> DeadSettings {
     let settings = DeadSettings {
         // Not zero: a request that ends here would then be lost without a trace.
         max: section.read("max", |entry| entry.whole(1..=LONGEST_LIST)).unwrap_or(default.max),
+        max_bytes: section.read("max_bytes", Entry::bound).unwrap_or(default.max_bytes),
         age: section
             .read("age", |entry| entry.duration(Duration::from_secs(1)..=YEAR * 10))
             .unwrap_or(default.age),
@@ -189,6 +197,7 @@ fn events(mut section: Section<'_>) -> EventSettings {
     let second = Duration::from_secs(1);
     let settings = EventSettings {
         max: section.read("max", |entry| entry.whole(1..=LONGEST_LIST)).unwrap_or(default.max),
+        max_bytes: section.read("max_bytes", Entry::bound).unwrap_or(default.max_bytes),
         age: section.read("age", |entry| entry.duration(second..=YEAR)).unwrap_or(default.age),
         emergency: section.read("emergency", kinds).unwrap_or(default.emergency),
         heartbeat: section.read("heartbeat", |entry| entry.duration(second..=HOUR)),

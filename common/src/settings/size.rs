@@ -6,8 +6,10 @@ use config::ValueKind;
 
 use super::SettingsError;
 use super::entry::Entry;
+use crate::limits::{UNITS, shown};
 
-const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+/// Allowed bounds: a smaller one would keep a single large entry.
+const BOUNDS: RangeInclusive<u64> = 1 << 20..=1 << 40;
 
 const HELP: &str = "write bytes as a whole number, or text such as \"512KiB\" or \"2MiB\" \
                     (units: B, KiB, MiB, GiB)";
@@ -15,18 +17,34 @@ const HELP: &str = "write bytes as a whole number, or text such as \"512KiB\" or
 impl Entry {
     /// A number of bytes within `range`.
     pub(super) fn size(&self, range: RangeInclusive<u64>) -> Result<usize, SettingsError> {
-        let bytes = match (self.integer(), &self.value) {
-            (Some(number), _) => number,
-            (None, ValueKind::String(text)) => {
-                parse(text).ok_or_else(|| self.not_a("a size", HELP))?.into()
-            }
-            (None, _) => return Err(self.not_a("a size", HELP)),
-        };
-        let within = u64::try_from(bytes).ok().filter(|bytes| range.contains(bytes));
+        let within = u64::try_from(self.bytes()?).ok().filter(|bytes| range.contains(bytes));
         within.and_then(|bytes| usize::try_from(bytes).ok()).ok_or_else(|| {
             let (low, high) = (shown(*range.start()), shown(*range.end()));
             self.wrong(format!("must be from {low} to {high}, but is {}", self.shown()), HELP)
         })
+    }
+
+    /// How many bytes something may have: 0 for any number.
+    pub(super) fn bound(&self) -> Result<u64, SettingsError> {
+        let within = u64::try_from(self.bytes()?).ok();
+        within.filter(|bytes| *bytes == 0 || BOUNDS.contains(bytes)).ok_or_else(|| {
+            let (low, high) = (shown(*BOUNDS.start()), shown(*BOUNDS.end()));
+            let shown = self.shown();
+            self.wrong(
+                format!("must be 0 (no bound) or from {low} to {high}, but is {shown}"),
+                HELP,
+            )
+        })
+    }
+
+    fn bytes(&self) -> Result<i128, SettingsError> {
+        match (self.integer(), &self.value) {
+            (Some(number), _) => Ok(number),
+            (None, ValueKind::String(text)) => {
+                Ok(parse(text).ok_or_else(|| self.not_a("a size", HELP))?.into())
+            }
+            (None, _) => Err(self.not_a("a size", HELP)),
+        }
     }
 }
 
@@ -38,13 +56,6 @@ fn parse(text: &str) -> Option<u64> {
     let (number, unit) = text.split_at(digits);
     let (_, factor) = UNITS.into_iter().find(|(name, _)| *name == unit.trim())?;
     number.parse::<u64>().ok()?.checked_mul(factor)
-}
-
-/// `bytes` in the largest unit that divides it.
-fn shown(bytes: u64) -> String {
-    let fits = |(_, factor): &(&str, u64)| bytes >= *factor && bytes.is_multiple_of(*factor);
-    let (name, factor) = UNITS.into_iter().find(fits).unwrap_or(("B", 1));
-    format!("{}{name}", bytes / factor)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use redis::aio::MultiplexedConnection;
 use serde::Serialize;
 
 use super::error::StoreError;
-use super::inspect::Inspector;
+use super::inspect::{Inspector, look_at};
 use super::keys::QueueKeys;
 use super::ops::{Revival, Revived, remove, revive};
 use crate::limits::COMMAND_BYTES;
@@ -225,9 +225,8 @@ impl DeadLetters {
         if self.max_length == 0 {
             return Ok(u64::MAX);
         }
-        let length = redis::cmd("LLEN").arg(self.keys.queue()).to_owned();
-        let length: u64 = length.query_async(conn).await?;
-        Ok(self.max_length.saturating_sub(length))
+        let held = look_at(conn, &self.keys).await?.held();
+        Ok(self.max_length.saturating_sub(held))
     }
 }
 

@@ -56,6 +56,15 @@ pub struct QueueInfo {
     pub limited: u64,
 }
 
+impl QueueInfo {
+    /// How many requests count under the queue's `max_length`: all that are not in the hands of a
+    /// worker.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.length + self.scheduled + self.parked_requests + self.limited + self.pending
+    }
+}
+
 /// One worker, as it said at its last heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerInfo {
@@ -245,7 +254,7 @@ fn most_ahead(info: Option<&[u8]>) -> f64 {
     most.as_secs_f64() * 1000.0
 }
 
-async fn look_at(
+pub(super) async fn look_at(
     conn: &mut MultiplexedConnection,
     keys: &QueueKeys,
 ) -> Result<QueueInfo, StoreError> {

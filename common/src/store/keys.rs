@@ -3,6 +3,8 @@
 //! Form: `{prefix}:{<queue>}:<what>`, the queue as hash tag, so that all keys of a job share a
 //! slot and one script can settle it in a cluster.
 
+mod bytes;
+
 use std::sync::Arc;
 
 use crate::name::{SERVICE, is_id, is_plain, is_queue};
@@ -171,6 +173,11 @@ impl QueueKeys {
         pending_ids = "pending";
         /// Sorted set of limits whose rate allows no request before a Redis time (ms).
         later = "later";
+        /// Hash of a sample of the keys that keep answers: the key without the queue's base, to the
+        /// bytes for which it stands.
+        answers = "answers";
+        /// There while the answers kept are at their bound: since when, Redis time in ms.
+        answers_full = "answers_full";
     }
 
     keys_of! {
@@ -296,6 +303,8 @@ const TABLE: &[[&str; 4]] = &[
     ["running:<name>:<key>", "set of ids", "leases of that key", "workers"],
     ["rate:<name>:<key>", "string", "TTL of its backlog", "workers"],
     ["later", "zset limit -> ready, ms", "keys with sorted requests", "workers"],
+    ["answers", "hash key -> bytes", "pruned each second, TTL 400 days", "workers, callers"],
+    ["answers_full", "string, since when, ms", "TTL 10 s", "workers"],
     ["state", "hash state, version", "1 MiB, TTL `services.X.idle`", "workers"],
     ["state:<instance>", "hash state, version", "1 MiB, TTL `services.X.idle`", "workers"],
     ["probe:<worker>:…", "as the queue's own", "one probe, TTL 1 minute", "its worker"],
@@ -304,16 +313,20 @@ const TABLE: &[[&str; 4]] = &[
 /// The keys as the markdown table that PROTOCOL.md shows.
 #[must_use]
 pub fn table() -> String {
-    let mut out = String::from("| key | is | bound | written by |\n|---|---|---|---|\n");
+    let mut out =
+        String::from("| key | is | bound | bytes at most | written by |\n|---|---|---|---|---|\n");
     for [what, kind, bound, writers] in TABLE {
-        out.push_str(&format!("| `redcall:{{queue}}:{what}` | {kind} | {bound} | {writers} |\n"));
+        let bytes = bytes::of(what);
+        let key = format!("redcall:{{queue}}:{what}");
+        out.push_str(&format!("| `{key}` | {kind} | {bound} | {bytes} | {writers} |\n"));
     }
     out.push_str(
-        "| `redcall:{events:TOPIC}:events` | stream | `events.max` entries, TTL `events.age` | who \
-         publishes |\n",
+        "| `redcall:{events:TOPIC}:events` | stream | `events.max` entries, TTL `events.age` | \
+         `events.max_bytes`, or its newest entry | who publishes |\n",
     );
     out.push_str(
-        "| `redcall:queues` | zset queue -> last used, ms | 10,000 names, TTL 30 days | all |\n",
+        "| `redcall:queues` | zset queue -> last used, ms | 10,000 names, TTL 30 days | 2 MiB | \
+         all |\n",
     );
     out
 }
@@ -353,6 +366,8 @@ mod tests {
             q.pending_ids(),
             q.pending("x"),
             q.status("x"),
+            q.answers(),
+            q.answers_full(),
             format!("{}:rate:add:a:b", q.base()),
         ] {
             assert_eq!(keys.bound_of(&key), Some(Bound::Ttl), "{key}");
@@ -369,6 +384,13 @@ mod tests {
             "redcall:{events:a:b}:events",
         ] {
             assert_eq!(keys.bound_of(key), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn every_key_says_how_many_bytes_it_may_have() {
+        for [what, ..] in TABLE {
+            assert_ne!(bytes::of(what), "", "{what}");
         }
     }
 

@@ -38,12 +38,12 @@ pub use ops::{
     Enqueued, EventWatch, Extra, Fault, ForLater, Heartbeat, Idempotency, InstanceState, Item,
     Kept, Leased, LimitFault, Look, Mark, Member, Monitored, Outcome, Pending, Placed, Placement,
     Promoted, Pushed, Record, Released, Rule, Settled, SettledLater, Settlement, Share,
-    StateChange, States, Tick, Ticked, TimeAhead, Unblocker, Withdrawn, WorkerKeys,
+    StateChange, States, Tally, Tick, Ticked, TimeAhead, Unblocker, Waited, Withdrawn, WorkerKeys,
 };
 #[doc(hidden)]
 pub use ops::{benching, fuzzing};
 pub use server::{Append, Clock, ServerInfo};
-pub use survey::{KeyCensus, StuckWorker};
+pub use survey::{KeptBytes, KeyCensus, StuckWorker};
 
 /// A script as Redis gets it.
 #[doc(hidden)]

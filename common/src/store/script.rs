@@ -51,22 +51,23 @@ scripts! {
     /// Push requests at the tail.
     ENQUEUE = "enqueue", Refused with "room";
     /// Place one request that is more than a plain push.
-    PLACE = "place", Refused with "room", "status", "scan", "joined", "anew";
+    PLACE = "place", Refused with "room", "kept", "status", "scan", "joined", "anew";
     /// Withdraw requests.
     CANCEL = "cancel", Runs
-        with "live", "answers", "record", "status", "scan", "joined", "calls", "later";
+        with "live", "bytes", "kept", "answers", "record", "status", "scan", "joined", "calls",
+            "later";
     /// Settle and lease, whatever there is.
     CYCLE = "cycle", Runs
-        with "live", "answers", "scan", "turn", "record", "limits", "status", "joined", "calls",
-            "later", "outcomes", "leases", "sorted";
+        with "live", "bytes", "kept", "answers", "scan", "turn", "record", "limits", "status",
+            "joined", "calls", "later", "outcomes", "leases", "sorted";
     /// Settle and lease what is nothing special.
-    PLAIN = "plain", Runs with "live", "answers", "scan", "turn";
+    PLAIN = "plain", Runs with "live", "bytes", "kept", "answers", "scan", "turn";
     /// Answer what was to be answered later.
     SETTLE = "settle", Runs
-        with "answers", "record", "status", "scan", "joined", "calls", "later";
+        with "bytes", "kept", "answers", "record", "status", "scan", "joined", "calls", "later";
     /// End what was to be answered later and was not.
     EXPIRE = "expire", Runs
-        with "answers", "record", "status", "scan", "joined", "calls", "later";
+        with "bytes", "kept", "answers", "record", "status", "scan", "joined", "calls", "later";
     /// Push a frame that does not end its request.
     FRAME = "frame", Runs;
     /// Drop what a reader of a stream has had.
@@ -91,6 +92,10 @@ scripts! {
     LETTERS = "letters", Runs;
     /// Read a topic.
     EVENTS = "events", Runs;
+    /// Cut a stream back to its bound in bytes.
+    CUT = "cut", Runs with "bytes";
+    /// Add up the answers that are kept.
+    TALLY = "tally", Runs;
     /// Give a member of a group its next event.
     GROUP = "group", Runs;
     /// Put dead letters back into their queue.

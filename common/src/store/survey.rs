@@ -32,6 +32,17 @@ pub struct StuckWorker {
     pub dead_for: Duration,
 }
 
+/// Bytes of a queue that are bounded in bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeptBytes {
+    /// Of Redis's memory, by dead letters.
+    pub dead: u64,
+    /// By answers at response keys and under idempotency keys, as the workers last added them up.
+    pub answers: u64,
+    /// Whether requests that want an answer are refused for that.
+    pub answers_full: bool,
+}
+
 /// What a walk over the deployment's keys has found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyCensus {
@@ -82,6 +93,24 @@ impl Inspector {
             }
         }
         Ok(stuck)
+    }
+
+    /// How many bytes `queue` keeps.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached or refuses. Dropping the future is harmless.
+    pub async fn kept_bytes(&self, queue: &str) -> Result<KeptBytes, StoreError> {
+        let keys = self.keys.of(queue);
+        let mut conn = self.connection().await?;
+        let mut pipe = redis::pipe();
+        pipe.cmd("MEMORY").arg("USAGE").arg(keys.dead()).arg("SAMPLES").arg(0);
+        pipe.cmd("HGET").arg(keys.answers()).arg(":bytes");
+        pipe.cmd("EXISTS").arg(keys.answers_full());
+        type Raw = (Option<u64>, Option<u64>, bool);
+        let (dead, answers, answers_full): Raw = pipe.query_async(&mut *conn).await?;
+        let (dead, answers) = (dead.unwrap_or_default(), answers.unwrap_or_default());
+        Ok(KeptBytes { dead, answers, answers_full })
     }
 
     /// Walks over the deployment's keys, for about `within` and over `most` keys of the server at

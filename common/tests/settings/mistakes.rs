@@ -41,17 +41,18 @@ fn a_key_is_not_known() {
         "client.time_out: unknown key",
         "did you mean `timeout`? allowed keys: timeout, no_workers_grace",
     );
-    bad("dead.size = 5", "dead.size: unknown key", "allowed keys: max, age");
+    bad("dead.size = 5", "dead.size: unknown key", "allowed keys: max, max_bytes, age");
     bad(
         "events.length = 5",
         "events.length: unknown key",
-        "allowed keys: max, age, emergency, heartbeat",
+        "allowed keys: max, max_bytes, age, emergency, heartbeat",
     );
     bad("admin.port = 5", "admin.port: unknown key", "allowed keys: listen");
     bad(
         "limits.reqest = 5",
         "limits.reqest: unknown key",
-        "did you mean `request`? allowed keys: request, answer, frame, depth, max_length",
+        "did you mean `request`? allowed keys: request, answer, frame, depth, max_length, \
+         answers_max_bytes",
     );
 }
 
@@ -144,6 +145,24 @@ fn a_number_is_out_of_range() {
     for (key, value, low, high) in table {
         let problem = format!("{key}: must be from {low} to {high}, but is {value}");
         bad(&format!("{key} = {value}"), &problem, &number(low, high));
+    }
+}
+
+#[test]
+fn a_bound_in_bytes_is_out_of_range() {
+    let keys = [
+        "dead.max_bytes",
+        "events.max_bytes",
+        "limits.answers_max_bytes",
+        "queues.low.answers_max_bytes",
+    ];
+    for key in keys {
+        for value in ["1048575", "'1025GiB'", "-1"] {
+            let shown = value.replace('\'', "\"");
+            let range = "must be 0 (no bound) or from 1MiB to 1024GiB";
+            bad(&format!("{key} = {value}"), &format!("{key}: {range}, but is {shown}"), SIZE);
+        }
+        bad(&format!("{key} = 'much'"), &format!("{key}: must be a size, but is \"much\""), SIZE);
     }
 }
 

@@ -190,7 +190,11 @@ fn the_length_of_a_queue_is_wrong() {
         "queues.low: must be a table, but is 5",
         "write [queues.low] with max_length below",
     );
-    bad("queues.low.length = 5", "queues.low.length: unknown key", "allowed keys: max_length");
+    bad(
+        "queues.low.length = 5",
+        "queues.low.length: unknown key",
+        "allowed keys: max_length, answers_max_bytes",
+    );
     bad(
         "queues.\"a:b\".max_length = 5",
         "queues.a:b: is not a queue name",

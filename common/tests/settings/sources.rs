@@ -35,9 +35,13 @@ fn without_any_source_all_is_default() {
     assert_eq!(settings.worker.idempotency_ttl, 86_400 * SECOND);
     assert!(settings.jobs.is_empty());
     assert_eq!(settings.limits, Limits::default());
-    assert_eq!(settings.dead, DeadSettings { max: 10_000, age: 30 * 86_400 * SECOND });
+    assert_eq!(
+        settings.dead,
+        DeadSettings { max: 10_000, max_bytes: 256 << 20, age: 30 * 86_400 * SECOND }
+    );
     let events = EventSettings {
         max: 10_000,
+        max_bytes: 64 << 20,
         age: 86_400 * SECOND,
         emergency: vec![101, 102, 2001],
         heartbeat: None,
@@ -129,10 +133,12 @@ fn every_key_reaches_its_field() {
         worker.drain_timeout = "0s"
         worker.cancel_grace = "0s"
         worker.idempotency_ttl = "1year"
-        queues = { bulk = { max_length = 5 }, "v2.low" = { max_length = 0 }, plain = {} }
+        queues.bulk = { max_length = 5, answers_max_bytes = "2GiB" }
+        queues."v2.low" = { max_length = 0, answers_max_bytes = 0 }
+        queues.plain = {}
         limits = { request = "1KiB", answer = "512MiB", frame = 4096, depth = 128, max_length = 0 }
-        dead = { max = 1, age = "10years" }
-        events = { max = 1, age = "1s", emergency = [7], heartbeat = "5s" }
+        dead = { max = 1, max_bytes = 0, age = "10years" }
+        events = { max = 1, max_bytes = "1MiB", age = "1s", emergency = [7], heartbeat = "5s" }
         log = { level = "WARN", format = "text" }
         "#,
     );
@@ -150,13 +156,26 @@ fn every_key_reaches_its_field() {
     assert_eq!(settings.worker.cancel_grace, Duration::ZERO);
     assert_eq!(settings.worker.idempotency_ttl, 31_557_600 * SECOND);
     assert_eq!(["bulk", "v2.low", "plain"].map(|q| settings.max_length(q)), [5, 0, 0]);
+    let bytes = ["bulk", "v2.low"].map(|queue| settings.answers_max_bytes(queue));
+    assert_eq!(bytes, [2 << 30, 0]);
     assert_eq!(settings.queues.len(), 2, "the cap of the others is that of all");
-    let limits =
-        Limits { request: 1 << 10, answer: 512 << 20, frame: 4096, depth: 128, max_length: 0 };
+    let limits = Limits {
+        request: 1 << 10,
+        answer: 512 << 20,
+        frame: 4096,
+        depth: 128,
+        max_length: 0,
+        answers_max_bytes: 1 << 30,
+    };
     assert_eq!(settings.limits, limits);
-    assert_eq!(settings.dead, DeadSettings { max: 1, age: 315_576_000 * SECOND });
-    let events =
-        EventSettings { max: 1, age: SECOND, emergency: vec![7], heartbeat: Some(5 * SECOND) };
+    assert_eq!(settings.dead, DeadSettings { max: 1, max_bytes: 0, age: 315_576_000 * SECOND });
+    let events = EventSettings {
+        max: 1,
+        max_bytes: 1 << 20,
+        age: SECOND,
+        emergency: vec![7],
+        heartbeat: Some(5 * SECOND),
+    };
     assert_eq!(settings.events, events);
     assert_eq!(settings.log, LogSettings { level: "WARN".to_owned(), format: LogFormat::Text });
 }

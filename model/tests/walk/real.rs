@@ -106,7 +106,7 @@ impl Real {
             |(id, waited): &(Id, bool)| real::Item { waited: *waited, envelope: envelope(*id) };
         let items: Vec<_> = items.map(item).collect();
         let done = self.link.enqueue(&self.keys, cap as u64, &items, &[], WITHIN).await.unwrap();
-        (done.live, done.accepted)
+        (done.waited == real::Waited::Taken, done.accepted)
     }
 
     pub(crate) async fn place(&mut self, cap: usize, place: &Place) -> Placed {

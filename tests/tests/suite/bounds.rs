@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use redcall_client::Code;
 use redcall_common::settings::{HandlerSettings, JobSettings};
 use redcall_testkit::eventually;
 use redcall_tests::Bench;
@@ -102,4 +103,40 @@ async fn parked_requests_are_taken_one_after_the_other_not_one_per_heartbeat() {
     })
     .await;
     client.call_and_wait("add", &json!({"a": 1, "b": 1})).await.unwrap();
+}
+
+/// Two megabytes.
+async fn large() -> Json<String> {
+    Json("x".repeat(2_000_000))
+}
+
+#[tokio::test]
+async fn unfetched_answers_refuse_new_requests_that_want_one() {
+    let mut bench = Bench::new().await;
+    bench.settings.limits.answers_max_bytes = 16 << 20;
+    let job = JobSettings::new(HandlerSettings::Compiled("large".to_owned()));
+    bench.settings.jobs = [("large".to_owned(), job)].into();
+    let _worker = bench.worker_with(|w| w.handler("large", large)).await;
+    let client = bench.client().await;
+    let mut tickets = Vec::new();
+    let error = eventually("a request to be refused", async || {
+        let submitted = client.request("large").data(&()).submit().await;
+        submitted.map(|ticket| tickets.push(ticket)).err()
+    })
+    .await;
+    assert_eq!(error.code(), Code::Overloaded, "{error}");
+    assert!(error.to_string().contains("answers_max_bytes"), "{error}");
+    let error = client.call_and_wait("large", &()).await.err().unwrap();
+    assert_eq!(error.code(), Code::Overloaded, "{error}");
+    client.call("large", &()).await.unwrap();
+
+    // Those that were accepted are all there, and when they are fetched it goes on.
+    assert!(tickets.len() >= 8, "{} before the bound was reached", tickets.len());
+    for ticket in tickets {
+        assert_eq!(ticket.wait().await.unwrap().data.get().len(), 2_000_002);
+    }
+    eventually("a request to be accepted", async || {
+        client.request("large").data(&()).submit().await.ok()
+    })
+    .await;
 }

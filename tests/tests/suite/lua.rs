@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 mod again;
+mod bytes;
 mod callers;
 mod cancel;
 mod claims;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use redcall_client::{CallError, Cancellation, Code, Request, Retry};
 use redcall_common::digest;
+use redcall_common::settings::QueueSettings;
 use redcall_testkit::eventually;
 use redcall_tests::Bench;
 use redis::AsyncCommands;
@@ -287,7 +288,8 @@ async fn a_call_of_several_is_withdrawn_by_the_last_of_them() {
 async fn a_full_queue_says_when_to_come_again() {
     let mut bench = Bench::new().await;
     bench.settings.limits.max_length = 100;
-    bench.settings.queues.insert("default".to_owned(), 2);
+    let two = QueueSettings { max_length: Some(2), ..QueueSettings::default() };
+    bench.settings.queues.insert("default".to_owned(), two);
     let still = Still::with(bench).await;
     still.request().send().await.unwrap();
     still.request().delay(Duration::from_secs(60)).send().await.unwrap();

@@ -8,7 +8,7 @@ mod python;
 
 use std::time::Duration;
 
-use redcall_client::{CallError, Client, Followed, Response, Update, WireError};
+use redcall_client::{CallError, Client, Code, Followed, Response, Update, WireError};
 use redcall_common::settings::{HandlerSettings, JobSettings, ProcessSettings};
 use redcall_testkit::eventually;
 use redcall_tests::{Bench, RunningWorker};
@@ -42,23 +42,13 @@ impl Served {
         Self { worker, client, bench, file }
     }
 
-    /// A process that answers `$/start` and then does `for_each` line, in which `$id` is the number
-    /// of the request. Each notes its process id.
+    /// A process that runs [`script`].
     async fn shell(for_each: &str) -> Self {
         Self::shell_with(for_each, |_| {}).await
     }
 
     async fn shell_with(for_each: &str, change: impl FnOnce(&mut JobSettings)) -> Self {
-        let script = format!(
-            r#"echo $$ >> pids
-            say() {{ printf '{{"jsonrpc":"2.0",%s}}\n' "$1"; }}
-            answer() {{ say "\"id\":$id,\"result\":$1"; }}
-            while read -r line; do
-                id=${{line#*'"id":'}}; id=${{id%%,*}}; id=${{id%%\}}*}}
-                if [ "$id" = 0 ]; then answer null; else {for_each}; fi
-            done; echo > ended"#
-        );
-        Self::with(&["sh", "-c", &script], change).await
+        Self::with(&["sh", "-c", &script(for_each)], change).await
     }
 
     async fn ask(&self, data: &Value) -> Result<Response, CallError> {
@@ -80,6 +70,20 @@ impl Served {
         let path = self.file.dir().join(file);
         eventually("the process to have made a file", async || path.exists().then_some(())).await;
     }
+}
+
+/// Answers `$/start` and then does `for_each` line, in which `$id` is the number of the request.
+/// Each process notes its id.
+fn script(for_each: &str) -> String {
+    format!(
+        r#"echo $$ >> pids
+        say() {{ printf '{{"jsonrpc":"2.0",%s}}\n' "$1"; }}
+        answer() {{ say "\"id\":$id,\"result\":$1"; }}
+        while read -r line; do
+            id=${{line#*'"id":'}}; id=${{id%%,*}}; id=${{id%%\}}*}}
+            if [ "$id" = 0 ]; then answer null; else {for_each}; fi
+        done; echo > ended"#
+    )
 }
 
 fn settings(job: &mut JobSettings) -> &mut ProcessSettings {
@@ -200,4 +204,34 @@ async fn progress_goes_to_who_follows() {
     assert!(matches!(first, Update::Progress(data) if data.get() == r#"{"percent":5}"#));
     let last = stream.next().await.unwrap().unwrap();
     assert!(matches!(last, Update::Done(answer) if answer.data.get() == "1"));
+}
+
+/// Asks for tokens that there are not: an answer may take 7 days at most.
+const ASK: &str =
+    r#"{"jsonrpc":"2.0","method":"$/pending","params":{"id":1,"data":1,"within_ms":99999999999}}"#;
+
+#[tokio::test]
+async fn process_that_reads_no_tokens_waits_and_fills_no_memory() {
+    let flood = format!("yes '{ASK}' | head -n 20000; : > through; answer 1");
+    let mut bench = Bench::new().await;
+    let script = script(&flood);
+    bench.process("ask", &["sh", "-c", &script]).timeout = Duration::from_secs(2);
+    let served = Served::of(bench, Duration::from_millis(200)).await;
+    assert_eq!(served.error().await.code, Code::Timeout);
+    assert!(!served.file.dir().join("through").exists(), "its lines are read without end");
+}
+
+#[tokio::test]
+async fn process_that_reads_its_tokens_late_gets_each() {
+    let ask = format!(
+        "for round in 1 2 3 4 5; do
+            yes '{ASK}' | head -n 100
+            for n in $(seq 100); do read -r line; echo \"$line\" >> tokens; done
+        done
+        answer 1"
+    );
+    let served = Served::shell(&ask).await;
+    assert_eq!(served.ask(&json!({})).await.unwrap().data.get(), "1");
+    let tokens = std::fs::read_to_string(served.file.dir().join("tokens")).unwrap();
+    assert_eq!(tokens.lines().filter(|line| line.contains("7 days")).count(), 500);
 }

@@ -32,6 +32,8 @@ async fn good_settings_are_shown_as_a_mapping() {
         r#"
         redis.url = "{url}"
         worker.queues = ["urgent", "default"]
+        dead.max_bytes = "1MiB"
+        queues.urgent.answers_max_bytes = 0
         [jobs.add]
         handler = "builtin:add"
         timeout = "1500ms"
@@ -52,6 +54,9 @@ async fn good_settings_are_shown_as_a_mapping() {
         "add          rust redcall_worker::handler::builtin::add  (timeout 1.5s)".to_owned(),
         format!("count_words  command {} -w  (timeout 600s)", program.display()),
         "queues: urgent, default".to_owned(),
+        "bounds: 1MiB of dead letters a queue, 64MiB of events a topic, any number of bytes of \
+         answers on urgent, 1GiB of answers on default"
+            .to_owned(),
         format!("redis: {} answers", url.strip_prefix("redis+unix://").unwrap()),
     ];
     assert_eq!(ran.stdout.lines().collect::<Vec<_>>(), expected);

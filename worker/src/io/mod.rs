@@ -24,6 +24,7 @@ mod ready;
 mod repair;
 mod safety;
 mod schedules;
+mod tally;
 mod trouble;
 mod turn;
 
@@ -134,6 +135,7 @@ async fn serve(
     }
     safety::warn(&beats, &settings.redis);
     let _presence = presence::spawn(&settings, &identity, &beats);
+    let _tally = tally::spawn(&settings, &beats);
     let (events, heard) = mpsc::unbounded_channel();
     let shared = Shared {
         link,
@@ -149,7 +151,8 @@ async fn serve(
     let queues = names.iter().enumerate().map(|(index, name)| {
         let dead = &settings.dead;
         let keys = WorkerKeys::new(keys.of(name), &identity.id, dead.max, dead.age)
-            .with_max_request(settings.limits.request);
+            .with_max_request(settings.limits.request)
+            .with_dead_bytes(dead.max_bytes);
         let keys = Arc::new(keys);
         let pop = pops::Pops::spawn(index, connector.clone(), keys.clone(), popped.clone());
         let mut queue = Queue::new(keys, pop);

@@ -2,11 +2,11 @@
 -- KEYS: none of its own.
 -- ARGV: none of its own.
 -- Returns: nothing.
--- Derived keys: none.
--- Cost: O(1) per request.
+-- Derived keys: answers of the queue.
+-- Cost: O(1) per request; O(nodes of the dead letters) for some dead letters, see bytes.lua.
 
--- Where dead letters go: key, how many are kept (max) and for how long (age, ms), and by whom. Set
--- by the script before it buries.
+-- Where dead letters go: key, how many are kept ("<entries> <bytes>"; bytes 0: any number) and for
+-- how long (age, ms), and by whom. Set by the script before it buries.
 local dead = {}
 
 local function bury(raw, id, code, reason, history)
@@ -16,10 +16,12 @@ local function bury(raw, id, code, reason, history)
   if history then
     entry[11], entry[12] = 'history', history
   end
-  local letter = redis.call('XADD', dead.key, 'MAXLEN', '~', dead.max, '*', unpack(entry))
-  undo('XDEL', dead.key, letter)
+  local most, most_bytes = string.match(dead.max, '^(%d+) ?(%d*)$')
+  local added = redis.call('XADD', dead.key, 'MAXLEN', '~', most, '*', unpack(entry))
+  undo('XDEL', dead.key, added)
   redis.call('XTRIM', dead.key, 'MINID', '~', string.format('%.0f', now_ms() - dead.age))
   redis.call('PEXPIRE', dead.key, dead.age)
+  keep_within(dead.key, tonumber(most_bytes), added, #raw + #reason + #(history or ''))
 end
 
 -- What is announced at the end: channel, id and frame of each pushed answer. The notification is
@@ -37,6 +39,7 @@ local function push(key, frame, ttl, channel, id)
   end
   undo('RPOP', key)
   redis.call('PEXPIRE', key, ttl)
+  weigh(key, size_at(key, pushed, #frame))
   if not channel then return end
   told[telling + 1], told[telling + 2], told[telling + 3] = channel, id, frame
   telling = telling + 3

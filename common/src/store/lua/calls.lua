@@ -5,7 +5,8 @@
 --   in.
 -- ARGV: none of its own.
 -- Returns: nothing.
--- Derived keys: response:<id> and status:<id> of callers that joined the call.
+-- Derived keys: response:<id> and status:<id> of callers that joined the call; answers of the
+--   queue.
 -- Cost: O(waiters), which are bounded.
 
 -- Answers all callers that have joined the call, and keeps its end for later ones. Runs within an
@@ -46,4 +47,5 @@ local function end_call(base, record, id, frame, ttl)
     if goes or field == 'deadline' then undo('HSET', record, field, fields[i + 1]) end
   end
   redis.call('PEXPIRE', record, ttl)
+  weigh(record, #tail)
 end

@@ -1,23 +1,28 @@
 -- Purpose: push requests at the tail of one queue, unless nobody would serve a waited one or the
 --   queue is full.
 -- KEYS: 1 queue list, 2 workers (zset), 3 schedule (zset), 4 limited names (hash),
---   5 parked names (set)
+--   5 parked names (set), 6 pending (zset), 7 mark that the answers kept are at their bound
+--   (string)
 -- ARGV: 1 longest length of the queue (0: no cap), 2 one character per request: '1' if somebody
 --   waits for it, else '0'; then the envelopes
--- Returns: {live, accepted}. live: 1 if a worker listens or nobody waits, 0 if the waited ones
---   were left out. accepted: how many of those not left out were pushed, in order; the rest is
---   over the cap.
+-- Returns: {live, accepted}. live: 1 if the waited ones were treated as the others; 0 if they
+--   were left out because no worker listens, 2 because the answers kept are at their bound.
+--   accepted: how many of those not left out were pushed, in order; the rest is over the cap.
 -- Derived keys: parked:<name> of the parked names.
 -- Cost: O(log workers) once, O(1) per request.
-local left = room(tonumber(ARGV[1]), KEYS[1], KEYS[3], KEYS[4], KEYS[5])
+local left, marked = room(tonumber(ARGV[1]), KEYS[1], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7])
 local flags, count, first = ARGV[2], #ARGV - 2, 2
-local live = true
+local live = 1
 if string.find(flags, '1', 1, true) then
+  if marked then
+    live = 2
   -- A worker whose lease has ended is not counted: it is dead or cut off.
   -- Nor one whose lease ends later than any can: Redis's clock was ahead when it was written.
-  local now = now_ms()
-  live = redis.call('ZCOUNT', KEYS[2], string.format('%.0f', now),
-    string.format('%.0f', now + 3600000)) > 0
+  else
+    local now = now_ms()
+    local ends = string.format('%.0f', now + 3600000)
+    if redis.call('ZCOUNT', KEYS[2], string.format('%.0f', now), ends) == 0 then live = 0 end
+  end
 end
 
 -- Pushes those from the one up to the other; unpack has a limit of a few thousand.
@@ -28,7 +33,7 @@ local function push(from, upto)
 end
 
 local accepted
-if live then
+if live == 1 then
   accepted = math.max(0, math.min(count, left))
   push(1, accepted)
 else
@@ -41,4 +46,4 @@ else
     end
   end
 end
-return { live and 1 or 0, accepted }
+return { live, accepted }

@@ -67,6 +67,9 @@ end
 local cancelled = {}
 if redis.call('EXISTS', KEYS[10]) == 1 then
   redis.call('ZREMRANGEBYSCORE', KEYS[10], '-inf', string.format('%.0f', now))
+  -- As many as a queue may hold by default; those that would be forgotten first go.
+  local excess = redis.call('ZCARD', KEYS[10]) - 1000000
+  if excess > 0 then redis.call('ZREMRANGEBYRANK', KEYS[10], 0, math.min(excess, 10000) - 1) end
   for _, id in ipairs(redis.call('HKEYS', KEYS[6])) do
     if redis.call('ZSCORE', KEYS[10], id) then cancelled[#cancelled + 1] = id end
   end

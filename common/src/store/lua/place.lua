@@ -2,7 +2,8 @@
 --   an idempotency key (then it may join the call that runs already, or get the end of that call).
 -- KEYS: 1 queue list, 2 workers (zset), 3 schedule (zset), 4 scheduled (hash), 5 own response key,
 --   6 control channel, 7 cancelled (zset), 8 limited names (hash), 9 parked names
---   (set); then, by the indices in ARGV: record of the idempotency key (hash), the caller's
+--   (set), 10 pending (zset), 11 mark that the answers kept are at their bound (string);
+--   then, by the indices in ARGV: record of the idempotency key (hash), the caller's
 --   channel, the job's states (list, and channel)
 -- ARGV: 1 longest length of queue and schedule (0: no cap), 2 '1' if somebody waits now, so that a
 --   worker must listen, else '0', 3 id, 4 envelope, 5 when it is due (Redis ms, 0: now), 6 pending
@@ -13,9 +14,10 @@
 -- Returns: {what, id of the request that runs, or ran}. what: 'queued' (also if it was before, by
 --   a call whose reply was lost), 'attached' (to the one that runs), 'replayed' (its end was pushed
 --   to the own response key), 'conflict' (the same key with other data), 'crowded' (100 wait for
---   that one already), 'no_workers', 'full'. The last four have placed nothing.
+--   that one already), 'no_workers', 'full', 'answers_full' (it wants an
+--   answer, and those kept are at their bound). The last five have placed nothing.
 -- Derived keys: response:<id> and status:<id> of callers that joined a cancelled call;
---   parked:<name> of the parked names.
+--   parked:<name> of the parked names; answers of the queue.
 -- Cost: O(log schedule); O(1) if it is due; O(waiters) more where a cancelled call is begun anew.
 local cap, id, envelope, due = tonumber(ARGV[1]), ARGV[3], ARGV[4], tonumber(ARGV[5])
 local pending, ttl, deadline = ARGV[6], tonumber(ARGV[7]), ARGV[9]
@@ -44,6 +46,7 @@ local function replay(tail)
   redis.call('RPUSH', KEYS[5], frame)
   undo('RPOP', KEYS[5])
   redis.call('PEXPIRE', KEYS[5], ttl)
+  weigh(KEYS[5], #frame)
   if status then note_end(status, ARGV[15], tail) end
   if not channel then return end
   if #frame > 8192 then frame = '"' .. id .. '"' end
@@ -91,6 +94,9 @@ return whole(function()
     if running then
       if digest ~= ARGV[8] then return { 'conflict', running } end
       if tail then
+        if ttl > 0 and redis.call('EXISTS', KEYS[11]) == 1 then
+          return { 'answers_full', id }
+        end
         if ttl > 0 then replay(tail) end
         return { 'replayed', running }
       end
@@ -118,7 +124,9 @@ return whole(function()
   then
     return { 'no_workers', id }
   end
-  if room(cap, KEYS[1], KEYS[3], KEYS[8], KEYS[9]) <= 0 then return { 'full', id } end
+  local left, marked = room(cap, KEYS[1], KEYS[3], KEYS[8], KEYS[9], KEYS[10], KEYS[11])
+  if left <= 0 then return { 'full', id } end
+  if marked and ttl > 0 then return { 'answers_full', id } end
 
   if record then
     redis.call('HSET', record, 'digest', ARGV[8], 'id', id, 'deadline', deadline)

@@ -1,7 +1,7 @@
 -- Purpose: enqueue those ticks of a recurring schedule that nobody has enqueued yet. Every worker
 --   calls it for every tick; the comparison with the last one lets each through once.
 -- KEYS: 1 queue list, 2 ticks (hash), 3 schedule (zset), 4 limited names (hash), 5 parked names
---   (set)
+--   (set), 6 pending (zset)
 -- ARGV: 1 name of the schedule, 2 longest length of the queue (0: no cap), 3 what counts as its
 --   last tick where none is stored (Redis time, ms; empty: now); then per tick, the earliest
 --   first: its time (Redis time, ms), the envelope
@@ -13,7 +13,7 @@
 -- Cost: O(1) per tick.
 local now = now_ms()
 local cap = tonumber(ARGV[2])
-local left = room(cap, KEYS[1], KEYS[3], KEYS[4], KEYS[5])
+local left = room(cap, KEYS[1], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
 local stored = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '')
 -- None lies ahead, whoever knows of it.
 local last = math.min(stored or tonumber(ARGV[3]) or now, now)

@@ -31,7 +31,8 @@ pub struct WorkerKeys {
     /// The same of `plain.lua`.
     pub(super) plain: [String; 13],
     pub(super) worker: String,
-    pub(super) dead_max: u64,
+    /// How many dead letters are kept, and how many bytes of them, as the scripts take it.
+    pub(super) dead_max: String,
     pub(super) dead_age_ms: u64,
     /// The largest request that is leased, bytes.
     pub(super) max_request: usize,
@@ -82,7 +83,7 @@ impl WorkerKeys {
             inbox,
             list,
             worker: worker.into(),
-            dead_max,
+            dead_max: format!("{dead_max} 0"),
             dead_age_ms: millis(dead_age),
             max_request: Limits::default().request,
             queue,
@@ -94,6 +95,14 @@ impl WorkerKeys {
     #[must_use]
     pub fn with_max_request(mut self, bytes: usize) -> Self {
         self.max_request = bytes;
+        self
+    }
+
+    /// The same, where dead letters are kept up to `most` bytes besides; 0 for any number.
+    #[must_use]
+    pub fn with_dead_bytes(mut self, most: u64) -> Self {
+        let entries = self.dead_max.split(' ').next().unwrap_or_default();
+        self.dead_max = format!("{entries} {most}");
         self
     }
 
@@ -300,7 +309,7 @@ impl<'a> Cycle<'a> {
         call.arg(&own.worker);
         self.add_take(&mut call);
         call.arg(COMMAND_BYTES);
-        call.arg(own.dead_max).arg(own.dead_age_ms).arg(own.queue.base()).arg(self.serial);
+        call.arg(&own.dead_max).arg(own.dead_age_ms).arg(own.queue.base()).arg(self.serial);
         call.arg(i32::from(self.again)).arg(own.max_request);
         call.arg(self.parked.len()).arg(self.rules.len()).arg(rows.len());
         for (index, name) in self.parked.iter().enumerate() {

@@ -20,11 +20,22 @@ pub struct Item {
     pub envelope: String,
 }
 
+/// Whether the waited requests of a batch were taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waited {
+    /// They were taken as the others.
+    Taken,
+    /// They were left out: no worker listens.
+    NoWorkers,
+    /// They were left out: the answers kept on the queue are at their bound.
+    AnswersFull,
+}
+
 /// What became of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Enqueued {
-    /// `false`: no worker listens, and the waited requests were left out.
-    pub live: bool,
+    /// Whether the waited requests were taken, or why not.
+    pub waited: Waited,
     /// How many of those not left out were pushed, in order; the queue had no room for the rest.
     pub accepted: usize,
 }
@@ -68,8 +79,15 @@ impl Link {
 
 /// The script call.
 pub(super) fn call(keys: &QueueKeys, max_length: u64, items: &[Item]) -> Cmd {
-    let own =
-        [keys.queue(), keys.workers(), keys.schedule(), keys.limited_names(), keys.parked_names()];
+    let own = [
+        keys.queue(),
+        keys.workers(),
+        keys.schedule(),
+        keys.limited_names(),
+        keys.parked_names(),
+        keys.pending_ids(),
+        keys.answers_full(),
+    ];
     let mut call = ENQUEUE.call(&own);
     let waited = items.iter().map(|item| if item.waited { '1' } else { '0' });
     call.arg(max_length).arg(waited.collect::<String>());
@@ -82,5 +100,11 @@ pub(super) fn call(keys: &QueueKeys, max_length: u64, items: &[Item]) -> Cmd {
 /// Reads the script's answer.
 pub(super) fn enqueued(value: Value) -> Result<Enqueued, StoreError> {
     let (live, accepted): (i64, Whole) = read("enqueue", value)?;
-    Ok(Enqueued { live: live == 1, accepted: accepted.count() })
+    let waited = match live {
+        0 => Waited::NoWorkers,
+        1 => Waited::Taken,
+        2 => Waited::AnswersFull,
+        _ => return Err(StoreError::Unexpected("enqueue")),
+    };
+    Ok(Enqueued { waited, accepted: accepted.count() })
 }

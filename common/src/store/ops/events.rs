@@ -11,7 +11,7 @@ use crate::limits::COMMAND_BYTES;
 use crate::settings::EventSettings;
 use crate::store::error::StoreError;
 use crate::store::link::Link;
-use crate::store::script::EVENTS;
+use crate::store::script::{CUT, EVENTS};
 use crate::time::millis;
 
 /// How much of a topic is kept.
@@ -19,6 +19,8 @@ use crate::time::millis;
 pub struct Kept {
     /// How many events, give or take a node of the stream.
     pub max: u64,
+    /// How many bytes of Redis's memory, exceeded by a 64th on average; 0 for any number.
+    pub max_bytes: u64,
     /// For how long after the last one.
     pub age: Duration,
 }
@@ -42,7 +44,7 @@ pub struct Look {
 
 impl From<&EventSettings> for Kept {
     fn from(settings: &EventSettings) -> Self {
-        Self { max: settings.max, age: settings.age }
+        Self { max: settings.max, max_bytes: settings.max_bytes, age: settings.age }
     }
 }
 
@@ -69,7 +71,26 @@ impl Link {
         }
         let ids: Vec<String> = self.with(within, async |conn| pipe.query_async(conn).await).await?;
         let id = ids.last().and_then(|id| id.parse().ok());
+        for (key, event) in events {
+            if is_due(event.size(), kept.max_bytes) {
+                // It is published, whatever becomes of this; the next look makes up for it.
+                let cut = self.cut_back(key, kept.max_bytes, within).await;
+                drop(cut.inspect_err(|error| tracing::debug!(%error, key, "a topic was not cut")));
+            }
+        }
         id.ok_or(StoreError::Unexpected("XADD"))
+    }
+
+    /// Cuts the stream `key` back to `max_bytes` of Redis's memory, the oldest entries first.
+    async fn cut_back(
+        &self,
+        key: &str,
+        max_bytes: u64,
+        within: Duration,
+    ) -> Result<(), StoreError> {
+        let mut call = CUT.call(&[key]);
+        call.arg(max_bytes);
+        read::<Whole>("cut", self.run(&CUT, &call, within).await?).map(drop)
     }
 
     /// Looks at the stream `key` beyond `from`, or only at its end.
@@ -86,6 +107,13 @@ impl Link {
     ) -> Result<Look, StoreError> {
         look(self.run(&EVENTS, &call(key, from, most), within).await?)
     }
+}
+
+/// Returns `true` if the topic is to be measured after an event of `size` bytes: on average once
+/// per 64th of its bound, by a draw that needs no state shared between publishers.
+fn is_due(size: usize, max_bytes: u64) -> bool {
+    let size = u64::try_from(size).unwrap_or(u64::MAX);
+    max_bytes > 0 && fastrand::u64(..max_bytes) < size.saturating_mul(64)
 }
 
 fn call(key: &str, from: Option<EventId>, most: usize) -> redis::Cmd {

@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 use super::{
     cancel, claim, cycle, enqueue, events, expire, frame, group, heartbeat, held, letters, pause,
     place, plain, probe, promote, release, revive, rotation, seen, served, settle, start, state,
-    tick, times, trim,
+    tally, tick, times, trim,
 };
 use crate::store::error::StoreError;
 
@@ -43,6 +43,7 @@ pub const READERS: &[&str] = &[
     "served",
     "settle",
     "start",
+    "tally",
     "tick",
     "times",
     "trim",
@@ -99,6 +100,7 @@ pub fn read(reader: &str, reply: &Json, asked: usize) -> Option<Result<Reading, 
         "served" => served::served(value).map(|served| one(Box::new(served))),
         "settle" => settle::settled(value).map(|settled| one(Box::new(settled))),
         "start" => start::noted(value).map(|noted| one(Box::new(noted))),
+        "tally" => tally::tally(value).map(|tally| one(Box::new(tally))),
         "tick" => tick::ticked(value).map(|ticked| one(Box::new(ticked))),
         "times" => times::ahead(value).map(|ahead| list(&ahead)),
         "trim" => trim::first(value).map(|first| one(Box::new(first))),

@@ -73,17 +73,20 @@ pub enum Placed {
     NoWorkers,
     /// Not placed: queue and schedule hold as much as they may.
     Full,
+    /// Not placed: it wants an answer, and the answers kept on the queue are at their bound.
+    AnswersFull,
 }
 
 impl Placement {
-    fn call(&self, keys: &QueueKeys, own: &[String; 8], max_length: u64) -> Cmd {
+    fn call(&self, keys: &QueueKeys, own: &[String; 10], max_length: u64) -> Cmd {
         let response = match &self.reply {
             Some(reply) => reply.response_key.clone(),
             None => keys.response(&self.id),
         };
-        let [queue, workers, schedule, scheduled, control, cancelled, limited, parked] = own;
+        let [queue, workers, schedule, scheduled, control, cancelled, limited, parked, ..] = own;
+        let [.., pending, answers_full] = own;
         let mut all = vec![queue.as_str(), workers, schedule, scheduled, &response, control];
-        all.extend([cancelled.as_str(), limited, parked]);
+        all.extend([cancelled.as_str(), limited, parked, pending, answers_full]);
         let idempotency = self.idempotency.as_ref();
         let record = add(&mut all, idempotency.map(|one| one.record.as_str()));
         let channel = self.reply.as_ref().and_then(|reply| reply.notify.as_deref());
@@ -134,6 +137,8 @@ impl Link {
             keys.cancelled(),
             keys.limited_names(),
             keys.parked_names(),
+            keys.pending_ids(),
+            keys.answers_full(),
         ];
         let call = |placement: &Placement| (&*PLACE, placement.call(keys, &own, max_length));
         let values = self.run_all(&placements.iter().map(call).collect::<Vec<_>>(), within).await?;
@@ -152,6 +157,7 @@ pub(super) fn placed(value: Value) -> Result<Placed, StoreError> {
         "crowded" => Placed::Crowded,
         "no_workers" => Placed::NoWorkers,
         "full" => Placed::Full,
+        "answers_full" => Placed::AnswersFull,
         _ => return Err(StoreError::Unexpected("place")),
     })
 }

@@ -64,7 +64,7 @@ impl Cycle<'_> {
         let mut call = PLAIN.call(&own.plain);
         call.arg(&own.worker);
         self.add_take(&mut call);
-        call.arg(COMMAND_BYTES).arg(own.dead_max).arg(own.dead_age_ms).arg(own.queue.base());
+        call.arg(COMMAND_BYTES).arg(&own.dead_max).arg(own.dead_age_ms).arg(own.queue.base());
         call.arg(self.serial).arg(i32::from(self.again)).arg(own.max_request);
         call.arg(self.outcomes.len());
         for outcome in self.outcomes {

@@ -45,6 +45,7 @@ pub(in crate::store) async fn revive(
         keys.schedule(),
         keys.limited_names(),
         keys.parked_names(),
+        keys.pending_ids(),
     ];
     let mut call = REVIVE.call(&own);
     call.arg(max_length);

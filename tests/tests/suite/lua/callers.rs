@@ -1,9 +1,11 @@
 //! `enqueue.lua`, `frame.lua`: what callers push, and frames that end nothing.
 
-use redcall_common::store::{Enqueued, Pushed, Released, Tick};
+use redcall_common::store::dead::DeadSelection;
+use redcall_common::store::{Enqueued, Placed, Pushed, Released, Tick, Waited};
 use redis::AsyncCommands;
 
-use super::{LONG, Store, WITHIN, item};
+use super::place::placement;
+use super::{LONG, Store, WITHIN, envelope, item};
 
 #[tokio::test]
 async fn waited_requests_are_left_out_where_no_worker_listens() {
@@ -12,14 +14,14 @@ async fn waited_requests_are_left_out_where_no_worker_listens() {
     let enqueue = async |store: &Store| {
         store.link.enqueue(&store.keys, 0, &items, &[], WITHIN).await.unwrap()
     };
-    assert_eq!(enqueue(&store).await, Enqueued { live: false, accepted: 2 });
+    assert_eq!(enqueue(&store).await, Enqueued { waited: Waited::NoWorkers, accepted: 2 });
     assert_eq!(store.queued().await, ["f1", "f2"]);
     // A worker whose lease has ended counts for nothing.
     let () = store.conn.zadd(store.keys.workers(), "dead", 1000).await.unwrap();
-    assert_eq!(enqueue(&store).await, Enqueued { live: false, accepted: 2 });
+    assert_eq!(enqueue(&store).await, Enqueued { waited: Waited::NoWorkers, accepted: 2 });
     let () = store.conn.del(store.keys.queue()).await.unwrap();
     store.beat("alive", LONG, &[]).await;
-    assert_eq!(enqueue(&store).await, Enqueued { live: true, accepted: 4 });
+    assert_eq!(enqueue(&store).await, Enqueued { waited: Waited::Taken, accepted: 4 });
     assert_eq!(store.queued().await, ["w1", "f1", "w2", "f2"]);
 }
 
@@ -27,7 +29,7 @@ async fn waited_requests_are_left_out_where_no_worker_listens() {
 async fn what_nobody_waits_for_asks_for_no_worker() {
     let store = Store::new().await;
     let enqueued = store.link.enqueue(&store.keys, 0, &[item(false, "f")], &[], WITHIN).await;
-    assert_eq!(enqueued.unwrap(), Enqueued { live: true, accepted: 1 });
+    assert_eq!(enqueued.unwrap(), Enqueued { waited: Waited::Taken, accepted: 1 });
 }
 
 #[tokio::test]
@@ -53,7 +55,7 @@ async fn those_left_out_take_no_place_under_the_cap() {
     let mut store = Store::new().await;
     let items = [item(true, "w1"), item(true, "w2"), item(false, "f1"), item(false, "f2")];
     let enqueued = store.link.enqueue(&store.keys, 1, &items, &[], WITHIN).await.unwrap();
-    assert_eq!(enqueued, Enqueued { live: false, accepted: 1 });
+    assert_eq!(enqueued, Enqueued { waited: Waited::NoWorkers, accepted: 1 });
     assert_eq!(store.queued().await, ["f1"]);
 }
 
@@ -67,6 +69,27 @@ async fn what_waits_for_its_time_or_its_turn_counts_under_the_cap() {
     let items: Vec<_> = (0..5).map(|_| item(false, "x")).collect();
     let enqueued = store.link.enqueue(&keys, 6, &items, &[], WITHIN).await.unwrap();
     assert_eq!(enqueued.accepted, 2);
+}
+
+#[tokio::test]
+async fn deferred_requests_count_under_the_cap() {
+    let mut store = Store::new().await;
+    let keys = store.keys.clone();
+    for id in ["a", "b"] {
+        let () = store.conn.zadd(keys.pending_ids(), id, 9e15).await.unwrap();
+    }
+    let items: Vec<_> = (0..5).map(|_| item(false, "x")).collect();
+    let enqueued = store.link.enqueue(&keys, 3, &items, &[], WITHIN).await.unwrap();
+    assert_eq!(enqueued.accepted, 1);
+    let tick = Tick { at_ms: 2, envelope: "x".into() };
+    let ticked = store.link.tick(&keys, 3, "s", Some(1), &[tick], WITHIN).await.unwrap();
+    assert_eq!(ticked.enqueued, 0);
+    assert_eq!(store.place_up_to(3, placement("p")).await, Placed::Full);
+    store.bury("1-0", "d", "timeout", envelope("d")).await;
+    for dry_run in [true, false] {
+        let retried = store.letters(3).retry(&DeadSelection::default(), dry_run).await.unwrap();
+        assert!(retried.full && retried.done.is_empty(), "{dry_run}: {retried:?}");
+    }
 }
 
 #[tokio::test]
@@ -95,7 +118,7 @@ async fn thousands_are_pushed_at_once_and_read_keys_deleted_with_them() {
     let texts: Vec<String> = (0..5000).map(|n| n.to_string()).collect();
     let items: Vec<_> = texts.iter().map(|text| item(false, text)).collect();
     let enqueued = store.link.enqueue(&store.keys, 0, &items, &forget, WITHIN).await.unwrap();
-    assert_eq!(enqueued, Enqueued { live: true, accepted: 5000 });
+    assert_eq!(enqueued, Enqueued { waited: Waited::Taken, accepted: 5000 });
     assert_eq!(store.queued().await, texts);
     assert_eq!(store.all_keys().await, [store.keys.queue()]);
 }

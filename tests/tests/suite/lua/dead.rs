@@ -13,13 +13,19 @@ use super::{Store, WITHIN, envelope, outcome};
 
 impl Store {
     /// The dead letters of the queue, which holds up to `max_length` requests.
-    fn letters(&self, max_length: u64) -> DeadLetters {
+    pub(super) fn letters(&self, max_length: u64) -> DeadLetters {
         let inspector = Inspector::new(&self.connector, Keys::new("redcall"));
         inspector.dead("q", max_length)
     }
 
     /// Buries by hand; the entry.
-    async fn bury(&mut self, entry: &str, id: &str, code: &str, request: impl AsRef<[u8]>) {
+    pub(super) async fn bury(
+        &mut self,
+        entry: &str,
+        id: &str,
+        code: &str,
+        request: impl AsRef<[u8]>,
+    ) {
         let mut add = redis::cmd("XADD");
         add.arg(self.keys.dead()).arg(entry).arg("id").arg(id).arg("code").arg(code);
         add.arg("reason").arg("why").arg("worker").arg("w").arg("request").arg(request.as_ref());

@@ -46,7 +46,7 @@ async fn a_look_carries_eight_mib_unless_one_event_is_larger() {
     let event = NewEvent { kind: Kind(1), when: 1, index: 1, context: &context, origin: None };
     let large = format!("\"{}\"", "x".repeat(9 << 20));
     let larger = NewEvent { context: &large, ..event.clone() };
-    let kept = Kept { max: 100, age: Duration::from_secs(60) };
+    let kept = Kept { max: 100, max_bytes: 0, age: Duration::from_secs(60) };
     for event in [&event, &event, &event, &larger, &event] {
         store.link.publish(&[(KEY, event.clone())], kept, WITHIN).await.unwrap();
     }

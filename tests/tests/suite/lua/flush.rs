@@ -5,8 +5,8 @@ use std::sync::Arc;
 use redcall_client::Client;
 use redcall_common::settings::Settings;
 use redcall_common::store::{
-    BlockingPop, Cancellation, Cycle, Enqueued, Placed, Placement, Pushed, Released, Withdrawn,
-    WorkerKeys,
+    BlockingPop, Cancellation, Cycle, Enqueued, Placed, Placement, Pushed, Released, Waited,
+    Withdrawn, WorkerKeys,
 };
 use redcall_testkit::eventually;
 use redcall_tests::Bench;
@@ -24,7 +24,7 @@ async fn every_typed_call_loads_its_script_again() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     let (items, keys) = ([item(false, &envelope("a"))], store.keys.clone());
-    let one = Enqueued { live: true, accepted: 1 };
+    let one = Enqueued { waited: Waited::Taken, accepted: 1 };
 
     flush(&mut store.conn).await;
     assert_eq!(store.link.enqueue(&keys, 0, &items, &[], WITHIN).await.unwrap(), one);

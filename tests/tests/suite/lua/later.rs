@@ -246,3 +246,15 @@ async fn an_end_with_an_error_is_a_dead_letter_where_its_worker_said_so_and_ends
     let tail: String = store.conn.hget(&record, "tail").await.unwrap();
     assert_eq!(tail, DONE);
 }
+
+#[tokio::test]
+async fn a_deferred_answer_is_counted_among_those_kept() {
+    let mut store = Store::new().await;
+    store.put_off(HOUR).await;
+    let tail = format!(r#","data":"{}"}}"#, "x".repeat(512 << 10));
+    let settling =
+        store.link.settle_later(&store.keys, ("x", "d", "me"), (&tail, None, true), WITHIN);
+    assert_eq!(settling.await.unwrap(), SettledLater::Yes);
+    let noted: u64 = store.conn.hget(store.keys.answers(), "response:x").await.unwrap();
+    assert!((448 << 10..=576 << 10).contains(&noted), "{noted}");
+}

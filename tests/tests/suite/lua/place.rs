@@ -11,7 +11,7 @@ use super::{CHANNEL, LONG, Store, WITHIN, envelope};
 const MONTH_MS: i64 = 30 * 24 * 3_600_000;
 
 /// A request that is let go.
-fn placement(id: &str) -> Placement {
+pub(super) fn placement(id: &str) -> Placement {
     Placement {
         monitored: None,
         waited: false,
@@ -25,7 +25,7 @@ fn placement(id: &str) -> Placement {
 }
 
 /// One under the idempotency key `k`, whose caller wants the answer by `deadline_ms`.
-fn keyed(store: &Store, id: &str, data: &str, deadline_ms: u64) -> Placement {
+pub(super) fn keyed(store: &Store, id: &str, data: &str, deadline_ms: u64) -> Placement {
     let idempotency =
         Idempotency { record: record(store), digest: digest::of_data(data), deadline_ms };
     let (reply, idempotency) = (Some(store.reply(id)), Some(idempotency));
@@ -41,7 +41,7 @@ impl Store {
         self.place_up_to(0, placement).await
     }
 
-    async fn place_up_to(&self, max_length: u64, placement: Placement) -> Placed {
+    pub(super) async fn place_up_to(&self, max_length: u64, placement: Placement) -> Placed {
         let placements = [placement];
         let placed = self.link.place(&self.keys, max_length, &placements, WITHIN).await;
         placed.unwrap().remove(0).unwrap()

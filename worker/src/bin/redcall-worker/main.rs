@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use background::Detached;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
+use redcall_common::limits::shown;
 use redcall_common::name::is_plain;
 use redcall_common::report::Problem;
 use redcall_common::settings::Settings;
@@ -167,9 +168,11 @@ async fn check(mut settings: Settings) -> Result<(), (Problem, u8)> {
     let _private = private_server(&mut settings).await?;
     let redis = settings.redis.clone();
     let queues = settings.served_queues().join(", ");
+    let bounds = bounds(&settings);
     let jobs = Worker::from_settings(settings).and_then(|worker| worker.check());
     print_mapping(&jobs.map_err(|error| problem(&error))?);
     println!("queues: {queues}");
+    println!("bounds: {bounds}");
     let reached: Result<String, StoreError> = async {
         let connector = Connector::new(&redis, "redcall-worker-check")?;
         let address = connector.address().to_owned();
@@ -184,6 +187,22 @@ async fn check(mut settings: Settings) -> Result<(), (Problem, u8)> {
 
 async fn private_server(settings: &mut Settings) -> Result<Option<Embedded>, (Problem, u8)> {
     Embedded::serve(&mut settings.redis).await.map_err(|error| (Problem::of(&error), 1))
+}
+
+/// The bounds in bytes.
+fn bounds(settings: &Settings) -> String {
+    let of = |bytes: u64| match bytes {
+        0 => "any number of bytes".to_owned(),
+        _ => shown(bytes),
+    };
+    let (dead, events) = (of(settings.dead.max_bytes), of(settings.events.max_bytes));
+    let answers = settings.served_queues().into_iter().map(|queue| {
+        let most = of(settings.answers_max_bytes(&queue));
+        format!("{most} of answers on {queue}")
+    });
+    let answers: Vec<String> = answers.collect();
+    let answers = answers.join(", ");
+    format!("{dead} of dead letters a queue, {events} of events a topic, {answers}")
 }
 
 fn print_mapping(jobs: &[MappedJob]) {

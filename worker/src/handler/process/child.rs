@@ -24,6 +24,8 @@ use crate::until::until;
 
 /// What a line may have beside the answer in it, bytes.
 const AROUND_ANSWER: usize = 4 << 10;
+/// How many bytes of tokens a process may leave unread before its own lines are left unread.
+const UNREAD_TOKENS: usize = 64 << 10;
 /// How long it is waited for the end of a process that has closed its stdout, or lost its stdin.
 const ENDING: Duration = Duration::from_millis(500);
 
@@ -132,10 +134,13 @@ impl Process {
         self.last_id += 1;
         let id = self.last_id;
         let mut unwritten = wire::request(id, request);
+        // How much of that is the request: a process may answer before it has read all of it.
+        let mut of_request = unwritten.len();
         let mut give_up_at = None;
         loop {
+            let unread_tokens = unwritten.len() - of_request;
             tokio::select! {
-                line = self.lines.next() => {
+                line = self.lines.next(), if unread_tokens < UNREAD_TOKENS => {
                     let said = match line {
                         None => return Asked::Broken(self.died().await),
                         Some(Err(error)) => return Asked::Broken(self.too_long(&error)),
@@ -157,10 +162,14 @@ impl Process {
                 }
                 written = self.stdin.write(&unwritten), if !unwritten.is_empty() => {
                     match written {
-                        Ok(written) => drop(unwritten.drain(..written)),
+                        Ok(written) => {
+                            unwritten.drain(..written);
+                            of_request = of_request.saturating_sub(written);
+                        }
                         // It has closed its stdin. What it still says is read.
                         Err(_) => {
                             unwritten.clear();
+                            of_request = 0;
                             self.has_unread = true;
                         }
                     }

@@ -94,6 +94,23 @@ async fn dead_letters_are_counted() {
 }
 
 #[tokio::test]
+async fn bytes_near_a_bound_are_a_warning() {
+    let bench = Bench::new().await;
+    let (mut conn, mut env) = (bench.redis.connection().await, at(&bench.redis));
+    note(&mut conn).await;
+    doctor(&[], &env).await.is_fine("bytes");
+    let add =
+        redis::cmd("XADD").arg(DEAD).arg("*").arg("request").arg("x".repeat(1 << 20)).to_owned();
+    let _: String = add.query_async(&mut conn).await.unwrap();
+    env.insert("REDCALL__DEAD__MAX_BYTES".to_owned(), "1MiB".to_owned());
+    doctor(&[], &env).await.has("bytes", "warning", "dead letters of default have 1 of 1 MiB");
+    let answers = "redcall:{default}:answers";
+    let () = conn.hset(answers, ":bytes", 9 << 20).await.unwrap();
+    env.insert("REDCALL__QUEUES__DEFAULT__ANSWERS_MAX_BYTES".to_owned(), "10MiB".to_owned());
+    doctor(&[], &env).await.has("bytes", "warning", "answers of default have 9 of 10 MiB");
+}
+
+#[tokio::test]
 async fn workers_that_do_not_fit_together_are_told() {
     let bench = Bench::new().await;
     let (mut conn, mut env) = (bench.redis.connection().await, at(&bench.redis));

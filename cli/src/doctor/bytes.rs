@@ -1,0 +1,55 @@
+//! Dead letters and kept answers: how near they are to their bounds in bytes.
+//!
+//! Topics are left out: a topic at its bound is in normal operation.
+
+use redcall_client::{Inspector, QueueInfo, Settings, StoreError};
+use redcall_common::finding::{Finding, Level};
+
+use super::workers::listed;
+
+/// Percent of a bound from which on a warning is due.
+const NEAR: u64 = 90;
+
+/// Looks at every queue in use.
+pub(super) async fn look(
+    inspector: &Inspector,
+    queues: &[QueueInfo],
+    settings: &Settings,
+) -> Result<Finding, StoreError> {
+    const CHECK: &str = "bytes";
+    let (mut near, mut full) = (Vec::new(), false);
+    for queue in queues {
+        let name = &queue.queue;
+        let kept = inspector.kept_bytes(name).await?;
+        let most = settings.dead.max_bytes;
+        if is_near(kept.dead, most) {
+            near.push(format!("dead letters of {name} {}", of(kept.dead, most)));
+        }
+        let most = settings.answers_max_bytes(name);
+        if kept.answers_full || is_near(kept.answers, most) {
+            near.push(format!("answers of {name} {}", of(kept.answers, most)));
+        }
+        full |= kept.answers_full;
+    }
+    if near.is_empty() {
+        return Ok(Finding::ok(CHECK, "dead letters and answers are far from their bounds"));
+    }
+    let means = match full {
+        true => "Requests that want an answer are refused as `overloaded` until some are fetched.",
+        false => {
+            "At their bound the oldest dead letters go, and new requests that want an answer \
+                  are refused."
+        }
+    };
+    let cure = "Retry or purge dead letters, fetch answers or give them a shorter TTL, or raise \
+                `dead.max_bytes` and `answers_max_bytes`.";
+    Ok(Finding::new(CHECK, Level::Warning, listed(&near), means, cure))
+}
+
+fn is_near(held: u64, most: u64) -> bool {
+    most > 0 && held.saturating_mul(100) >= most.saturating_mul(NEAR)
+}
+
+fn of(held: u64, most: u64) -> String {
+    format!("have {} of {} MiB", held >> 20, most >> 20)
+}

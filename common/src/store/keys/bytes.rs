@@ -1,0 +1,56 @@
+//! How many bytes each key may have, for the table in PROTOCOL.md: a bound, or the product that is
+//! one. The ways in which a bound is kept stand in GUARANTEES.md.
+
+/// Each key of the table, without the queue, and its bytes at most. Short for the settings:
+/// `L` `limits.max_length` (or the queue's own), `R` `limits.request`, `A` `limits.answer`, `F`
+/// `limits.frame`, `C` `worker.concurrency`.
+const BYTES: &[(&str, &str)] = &[
+    ("queue", "L × R, with all that waits elsewhere"),
+    (
+        "response:<id>",
+        "`answers_max_bytes` for all of them; while it runs 64 MiB and 2 F of frames",
+    ),
+    ("notify:<client>", "none"),
+    ("dead", "`dead.max_bytes`, or its newest entry"),
+    ("leases:<worker>", "(C + one per queue) × R"),
+    ("inbox:<worker>", "R"),
+    ("live", "120 × its requests"),
+    ("workers", "120 × workers"),
+    ("worker:<worker>", "its settings: 130 × names it maps"),
+    ("names", "220 × names that live workers map"),
+    ("parked", "220 × names"),
+    ("parked:<name>", "counts as `queue`"),
+    ("schedule", "150 × its requests"),
+    ("scheduled", "counts as `queue`"),
+    ("history", "130 KiB × requests that failed or crashed and are not settled"),
+    ("cancelled", "150 × 1,000,000"),
+    ("control", "none"),
+    ("paused", "100"),
+    ("durable", "100"),
+    ("ticks", "120 × names of schedules in 400 days"),
+    ("turn:<worker>", "500"),
+    ("idem:<digest>", "25 KiB while it runs; its end counts under `answers_max_bytes`"),
+    ("unique:<digest>", "200 × calls within their window"),
+    ("seen:<id>", "200 × signed calls until their signatures end"),
+    ("pending", "150 × its requests"),
+    ("pending:<id>", "R and 4 KiB; counts as `queue`"),
+    ("status:<id>", "400 KiB × monitored jobs within their TTL"),
+    ("slots", "300 × leases of limited names"),
+    ("limited", "220 × limited names"),
+    ("limited:<name>:<key>", "counts as `queue`"),
+    ("turns:<name>", "130 × keys with sorted requests"),
+    ("held:<name>", "130 × keys with sorted requests"),
+    ("running:<name>:<key>", "120 × leases of that key"),
+    ("rate:<name>:<key>", "300"),
+    ("later", "350 × keys with sorted requests"),
+    ("answers", "150 per 64 KiB of answers"),
+    ("answers_full", "100"),
+    ("state", "1 MiB"),
+    ("state:<instance>", "1 MiB × instances within `services.X.idle`"),
+    ("probe:<worker>:…", "4 KiB"),
+];
+
+/// How many bytes a key of the table may have; empty if it is not in the list.
+pub(super) fn of(what: &str) -> &'static str {
+    BYTES.iter().find(|(key, _)| *key == what).map_or("", |(_, bytes)| bytes)
+}

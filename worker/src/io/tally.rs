@@ -1,0 +1,65 @@
+//! Adds up the answers that the worker's queues keep, and marks those at their bound, so that new
+//! requests that want an answer are refused (`tally.lua`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redcall_common::settings::Settings;
+use redcall_common::store::Link;
+use redcall_common::store::keys::{Keys, QueueKeys};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::WITHIN;
+
+/// How often: answers of that time may exceed the bound.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Adds them up until the returned task is dropped.
+pub(super) fn spawn(settings: &Settings, link: &Arc<Link>) -> JoinSet<()> {
+    let mut task = JoinSet::new();
+    let keys = Keys::new(&settings.redis.prefix);
+    // Also without a bound: `redcall doctor` shows the sum.
+    let queues = settings.served_queues().into_iter();
+    let queues = queues.map(|queue| (keys.of(&queue), settings.answers_max_bytes(&queue)));
+    let queues: Vec<(QueueKeys, u64)> = queues.collect();
+    let link = link.clone();
+    task.spawn(async move {
+        let mut ticks = interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut full = vec![false; queues.len()];
+        loop {
+            ticks.tick().await;
+            match link.tally(&queues, WITHIN).await {
+                Ok(tallies) => {
+                    for ((tally, full), (keys, most)) in tallies.iter().zip(&mut full).zip(&queues)
+                    {
+                        match tally {
+                            Ok(Some(tally)) if tally.full != *full => {
+                                *full = tally.full;
+                                say(keys.name(), tally.bytes, *most, tally.full);
+                            }
+                            Ok(_) => {}
+                            Err(error) => tracing::debug!(%error, "answers were not added up"),
+                        }
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "answers were not added up"),
+            }
+        }
+    });
+    task
+}
+
+fn say(queue: &str, bytes: u64, most: u64, full: bool) {
+    match full {
+        true => tracing::warn!(
+            queue,
+            bytes,
+            most,
+            "the answers kept are at their bound (answers_max_bytes): requests that want one are \
+             refused until some are fetched or expire"
+        ),
+        false => tracing::info!(queue, bytes, most, "the answers kept are below their bound"),
+    }
+}
