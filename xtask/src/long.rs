@@ -3,6 +3,7 @@
 //! To add one: a file `long/NAME.rs` with a `run` function, and a line in [`ALL`].
 
 mod chaos;
+mod clocks;
 mod events;
 mod limits;
 mod schedules;
@@ -35,6 +36,11 @@ const ALL: &[Long] = &[
         name: "fence",
         about: "chaos without the fence, which it must find, 5 min and a build of its own",
         run: chaos::without_fence,
+    },
+    Long {
+        name: "clocks",
+        about: "schedules at every change of clocks of every zone, 2020 to 2030, 2 min",
+        run: clocks::run,
     },
     Long {
         name: "events",
