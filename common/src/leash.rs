@@ -1,25 +1,28 @@
 //! What ends a program's processes when the program ends in any way, SIGKILL included.
 //!
-//! A watcher, which is one small shell (`leash.sh`), holds the read end of a pipe; the program has
-//! its only write end, and tells the watcher what it holds. When the program ends the pipe closes,
-//! and the watcher kills what was held by SIGKILL, at once: a job of a killed worker is taken over
-//! as soon as the lease is over, and must not run beside its first run. Used by the worker's
-//! commands and processes and by benchmarks. The embedded server has a watcher of its own, which
-//! gives it time ([`crate::store::embedded`]).
+//! The program lists the processes that it holds in a file without a name. A watcher, which is one
+//! small shell (`leash.sh`), has that file and the read end of a pipe whose only write end is the
+//! program's. When the program ends the pipe closes, and the watcher kills what is listed by
+//! SIGKILL, at once: a job of a killed worker is taken over as soon as the lease is over, and must
+//! not run beside its first run. Until then it sleeps: to hold a process is one small write to
+//! memory, and so is its release.
 //!
-//! Why a shell, and why one per program: `docs/decisions/0026-a-shell-holds-the-leash.md`.
+//! Used by the worker's commands and processes and by benchmarks. The embedded server has a watcher
+//! of its own, which gives it time ([`crate::store::embedded`]). Why a shell, and why one per
+//! program: `docs/decisions/0026-a-shell-holds-the-leash.md`.
 //!
 //! Three races remain, each of them short:
 //!
-//! - A process is held after it has started: the program has its id only then. What starts in the
+//! - A process is listed after it has started: the program has its id only then. What starts in the
 //!   instant in which the program is killed goes on.
-//! - A place is free after its process was waited for: in between, the id belongs to nobody, or to
-//!   what is left of the group. If the program is killed right there and the system gives the id to
-//!   another process before the watcher reads the end of the pipe, that one is killed. Ids come in
-//!   turns, so this takes a full turn within that instant.
-//! - A watcher that was killed is noticed with the next process that starts or ends, and replaced.
+//! - A process is listed until shortly after it was waited for. If the program is killed right
+//!   there, and the system gives the id to another process before the watcher reads the list, that
+//!   one is killed. Ids come in turns, so this takes a full turn within that instant.
+//! - A watcher that was killed is replaced when the next process starts.
 
-use std::io::{self, Write as _};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,28 +47,37 @@ pub struct Held {
 #[derive(Debug, Default)]
 struct State {
     watcher: Option<Watcher>,
-    /// What is held, by place: a process id, or that of a group as a negative number.
-    held: Vec<Option<i64>>,
-    /// The places that hold nothing.
+    /// What is held, a line each.
+    list: Option<File>,
+    /// How many lines the list has.
+    places: usize,
+    /// Those of them that hold nothing.
     free: Vec<usize>,
-    /// No watcher could be started, and that was logged.
+    /// The list, or a watcher, could not be had, and that was logged.
     is_told: bool,
 }
 
+/// The shell, and what keeps it asleep.
 #[derive(Debug)]
 struct Watcher {
     shell: Child,
-    pipe: ChildStdin,
+    _pipe: ChildStdin,
 }
 
 impl Leash {
-    /// Starts the watcher if there is none. Blocks for about a millisecond, the first time; to be
-    /// called before the process is started that is to be held.
+    /// Starts the watcher if none runs. Blocks for about a millisecond then; to be called before the
+    /// process is started that is to be held.
     ///
     /// Without a `/bin/sh` there is none, which is logged once: processes then outlive a program
     /// that is killed.
     pub fn prepare(&self) {
-        self.state().prepare();
+        let mut state = self.state();
+        if let Err(error) = state.prepare()
+            && !state.is_told
+        {
+            state.is_told = true;
+            tracing::warn!(%error, "no shell can watch: processes outlive a program that is killed");
+        }
     }
 
     /// Holds the process `pid`, which the caller has started and not yet waited for.
@@ -97,55 +109,43 @@ impl Drop for Held {
 }
 
 impl State {
-    fn prepare(&mut self) {
-        if self.watcher.is_none() {
-            self.start();
+    fn prepare(&mut self) -> io::Result<()> {
+        let watcher = self.watcher.as_mut();
+        if watcher.is_some_and(|watcher| matches!(watcher.shell.try_wait(), Ok(None))) {
+            return Ok(());
         }
-    }
-
-    /// Starts a watcher that knows what is held.
-    fn start(&mut self) {
-        let held = self.held.iter().enumerate();
-        let held = held.filter_map(|(place, process)| Some((place, (*process)?)));
-        match Watcher::start(held) {
-            Ok(watcher) => self.watcher = Some(watcher),
-            Err(error) if !self.is_told => {
-                self.is_told = true;
-                tracing::warn!(%error, "no shell watches: processes outlive a killed worker");
-            }
-            Err(_) => {}
-        }
+        let list = match &mut self.list {
+            Some(list) => list,
+            none => none.insert(unnamed()?),
+        };
+        self.watcher = Some(Watcher::start(list)?);
+        Ok(())
     }
 
     fn hold(&mut self, process: i64) -> usize {
-        let place = self.free.pop().unwrap_or(self.held.len());
-        match self.held.get_mut(place) {
-            Some(held) => *held = Some(process),
-            None => self.held.push(Some(process)),
-        }
-        self.tell(place);
+        let place = self.free.pop().unwrap_or(self.places);
+        self.places = self.places.max(place + 1);
+        self.write(place, &process.to_string());
         place
     }
 
     fn release(&mut self, place: usize) {
-        self.held[place] = None;
+        self.write(place, "");
         self.free.push(place);
-        self.tell(place);
     }
 
-    /// Tells the watcher what a place holds. One that was killed, or reads no more, is replaced.
-    fn tell(&mut self, place: usize) {
-        let Some(watcher) = &mut self.watcher else { return };
-        if watcher.tell(place, self.held[place]).is_err() {
-            // Before its pipe closes: it would kill what it knows.
-            self.watcher = None;
-            self.start();
+    fn write(&self, place: usize, process: &str) {
+        let Some(list) = &self.list else { return };
+        // Lines of 16 bytes: none lies on two pages, so none is ever half written.
+        let line = format!("{process:>15}\n");
+        if let Err(error) = list.write_all_at(line.as_bytes(), 16 * place as u64) {
+            tracing::warn!(%error, "a process cannot be listed: it outlives a program that is killed");
         }
     }
 }
 
 impl Watcher {
-    fn start(held: impl Iterator<Item = (usize, i64)>) -> io::Result<Self> {
+    fn start(list: &File) -> io::Result<Self> {
         let mut shell = Command::new("/bin/sh")
             .args(["-c", SCRIPT, "leash"])
             // A folder that is not to be unmounted, secrets, a terminal's signals: none of them is
@@ -155,35 +155,35 @@ impl Watcher {
             .process_group(0)
             // The write end is close-on-exec, so no other child keeps it open.
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(list.try_clone()?)
             .stderr(Stdio::null())
             .spawn()?;
         let pipe = shell.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        let mut watcher = Self { shell, pipe };
-        for (place, process) in held {
-            watcher.tell(place, Some(process))?;
-        }
-        // From here on, one that reads no more (it was stopped) must not stop us.
-        rustix::io::ioctl_fionbio(&watcher.pipe, true)?;
-        Ok(watcher)
-    }
-
-    /// A line is written as a whole or not at all: the watcher never reads half of an id.
-    fn tell(&mut self, place: usize, process: Option<i64>) -> io::Result<()> {
-        let line = match process {
-            Some(process) => format!("{place} {process}\n"),
-            None => format!("{place}\n"),
-        };
-        self.pipe.write_all(line.as_bytes())
+        Ok(Self { shell, _pipe: pipe })
     }
 }
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        // It ends without looking at its list: what is still held, another will watch over.
+        // It ends without a look at the list.
         let _ = self.shell.kill();
         let _ = self.shell.wait();
     }
+}
+
+/// A file that is in no folder: in memory, where the system can.
+#[cfg(target_os = "linux")]
+fn unnamed() -> io::Result<File> {
+    use rustix::fs::{MemfdFlags, memfd_create};
+
+    // A folder for files need not be there, nor be writable.
+    Ok(File::from(memfd_create("leash", MemfdFlags::CLOEXEC)?))
+}
+
+/// A file that is in no folder.
+#[cfg(not(target_os = "linux"))]
+fn unnamed() -> io::Result<File> {
+    tempfile::tempfile()
 }
 
 #[cfg(test)]

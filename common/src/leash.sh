@@ -1,16 +1,10 @@
-# Kills what a parent holds when that parent ends. A line of standard input is a place, and the
-# process there (a group with a minus in front); without a process the place is free again.
+# Kills what a parent has listed when that parent ends. Standard input is a pipe of which the parent
+# has the only write end, standard output the list: a process per line, or a group with a minus in
+# front, or nothing.
 trap '' HUP INT QUIT TERM USR1 USR2
-most=0
-while read -r place process; do
-    eval "process_$place=\$process"
-    [ "$place" -lt "$most" ] || most=$((place + 1))
-done
-# The pipe has closed, which no way of dying can prevent.
-place=0
-while [ "$place" -lt "$most" ]; do
-    eval "process=\$process_$place"
+# Returns when the pipe closes, which no way of dying can prevent; nothing is ever written to it.
+read -r _
+while read -r process <&1; do
     # Without `--`, which not every shell's own kill understands.
     [ -z "$process" ] || kill -KILL "$process"
-    place=$((place + 1))
 done
