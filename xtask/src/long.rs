@@ -5,6 +5,7 @@
 mod chaos;
 mod clocks;
 mod events;
+mod killed;
 mod limits;
 mod schedules;
 mod server;
