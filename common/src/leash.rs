@@ -1,4 +1,4 @@
-//! What ends a program's processes when the program ends in any way, SIGKILL included.
+//! Ends a program's processes when the program ends in any way, SIGKILL included.
 //!
 //! The program lists the processes that it holds in a file without a name. A watcher, which is one
 //! small shell (`leash.sh`), has that file and the read end of a pipe whose only write end is the
@@ -13,11 +13,12 @@
 //!
 //! Three races remain, each of them short:
 //!
-//! - A process is listed after it has started: the program has its id only then. What starts in the
-//!   instant in which the program is killed goes on.
+//! - A process is listed after it has started: the program has its id only then. A process that
+//!   starts in the instant in which the program is killed goes on.
 //! - A process is listed until shortly after it was waited for. If the program is killed right
 //!   there, and the system gives the id to another process before the watcher reads the list, that
-//!   one is killed. Ids come in turns, so this takes a full turn within that instant.
+//!   process is killed. Systems give ids in ascending order, so all ids would have to be used
+//!   within that instant.
 //! - A watcher that was killed is replaced when the next process starts.
 
 use std::fs::File;
@@ -27,7 +28,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What the watcher runs.
+/// The watcher's script.
 const SCRIPT: &str = include_str!("leash.sh");
 
 /// The processes that end with this program. Clones share one watcher, which starts when it is
@@ -47,14 +48,14 @@ pub struct Held {
 #[derive(Debug, Default)]
 struct State {
     watcher: Option<Watcher>,
-    /// What is held, a line each.
+    /// The held processes, a line each.
     list: Option<File>,
     /// How many lines the list has.
     places: usize,
     /// Those of them that hold nothing.
     free: Vec<usize>,
     /// The list, or a watcher, could not be had, and that was logged.
-    is_told: bool,
+    is_logged: bool,
 }
 
 /// The shell, and what keeps it asleep.
@@ -65,18 +66,18 @@ struct Watcher {
 }
 
 impl Leash {
-    /// Starts the watcher if none runs. Blocks for about a millisecond then; to be called before the
-    /// process is started that is to be held.
+    /// Starts the watcher if none runs, which blocks for about a millisecond. To be called before
+    /// the process starts that is to be held.
     ///
-    /// Without a `/bin/sh` there is none, which is logged once: processes then outlive a program
-    /// that is killed.
+    /// Without `/bin/sh` there is no watcher, which is logged once: processes then outlive a
+    /// program that is killed.
     pub fn prepare(&self) {
         let mut state = self.state();
         if let Err(error) = state.prepare()
-            && !state.is_told
+            && !state.is_logged
         {
-            state.is_told = true;
-            tracing::warn!(%error, "no shell can watch: processes outlive a program that is killed");
+            state.is_logged = true;
+            tracing::warn!(%error, "cannot start a watcher: processes outlive a SIGKILL");
         }
     }
 
@@ -139,7 +140,7 @@ impl State {
         // Lines of 16 bytes: none lies on two pages, so none is ever half written.
         let line = format!("{process:>15}\n");
         if let Err(error) = list.write_all_at(line.as_bytes(), 16 * place as u64) {
-            tracing::warn!(%error, "a process cannot be listed: it outlives a program that is killed");
+            tracing::warn!(%error, "cannot list a process: it outlives a SIGKILL");
         }
     }
 }
@@ -148,8 +149,7 @@ impl Watcher {
     fn start(list: &File) -> io::Result<Self> {
         let mut shell = Command::new("/bin/sh")
             .args(["-c", SCRIPT, "leash"])
-            // A folder that is not to be unmounted, secrets, a terminal's signals: none of them is
-            // for it.
+            // It must not keep a folder busy, have secrets, or get a terminal's signals.
             .current_dir("/")
             .env_clear()
             .process_group(0)

@@ -12,7 +12,7 @@
 //! | [`event`] | what is published on a topic |
 //! | [`frame`] | the elements of a response key |
 //! | [`error`] | the closed set of error codes, and the error as it crosses the wire |
-//! | [`leash`] | what ends a program's processes with it, however it ends |
+//! | [`leash`] | a program's processes end with it, however it ends |
 //! | [`limits`] | how large and how deep anything may be |
 //! | [`name`] | which ids and names are well formed |
 //! | [`program`] | which program a command means |

@@ -1,4 +1,4 @@
-//! What ought to tick: every minute of some days is looked at, and there is no search.
+//! The reference: it examines every minute of some days, and does not search.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -79,7 +79,7 @@ type Field = (String, BTreeSet<i64>);
 
 fn some((text, values): Field, all: usize) -> (String, Option<BTreeSet<i64>>) {
     let few = (values.len() < all).then_some(values);
-    // What allows all, though not as `*`, would count as restricted.
+    // A field that allows all values, though not as `*`, would count as restricted.
     (if few.is_some() { text } else { "*".to_owned() }, few)
 }
 

@@ -92,7 +92,7 @@ async fn keep(schedule: Schedule, link: Arc<Link>, keys: Keys) {
                 // The last tick that Redis has, or its clock, lies beyond the calendar. The
                 // schedule goes on as soon as that has been corrected.
                 if !at_end {
-                    schedule.tell_end(now, known);
+                    schedule.log_end(now, known);
                 }
                 sleep(LONGEST_SLEEP).await;
                 (at_end, last) = (true, None);
@@ -101,7 +101,7 @@ async fn keep(schedule: Schedule, link: Arc<Link>, keys: Keys) {
         }
         match schedule.enqueue(&link, &keys, last, &due).await {
             Ok(ticked) => {
-                schedule.tell_moved(&due, &ticked);
+                schedule.log_moved(&due, &ticked);
                 let before = last.replace(ticked.last_ms);
                 if before.is_none() {
                     schedule.tell_missed(ticked.last_ms, now);
@@ -238,7 +238,7 @@ impl Schedule {
     }
 
     /// Logs which of `due` this worker has enqueued at the end of a gap.
-    fn tell_moved(&self, due: &[u64], ticked: &Ticked) {
+    fn log_moved(&self, due: &[u64], ticked: &Ticked) {
         let enqueued = due.iter().rev().skip_while(|at| **at > ticked.last_ms);
         for at_ms in enqueued.take(ticked.enqueued).filter(|at| self.cron.is_moved(**at)) {
             let schedule = &self.name;
@@ -247,7 +247,7 @@ impl Schedule {
     }
 
     /// Logs that no tick follows.
-    fn tell_end(&self, now_ms: u64, last_ms: u64) {
+    fn log_end(&self, now_ms: u64, last_ms: u64) {
         let (schedule, queue) = (&self.name, self.queue.name());
         let message = "the calendar has no tick after the last one: correct that, in the hash \
                        `ticks` of the queue, or Redis's clock";

@@ -1,5 +1,5 @@
-//! `cargo xtask long clocks`: every transition of every time zone from 2020 to 2030, by the property
-//! test of `common/tests/clocks.rs`, of which `cargo xtask test` tries a sample.
+//! `cargo xtask long clocks`: every transition of every time zone from 2020 to 2030, by the test
+//! `common/tests/clocks.rs`, of which `cargo xtask test` runs a sample.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! What becomes of commands and processes whose worker is killed: they end with it.
+//! Commands and processes of a killed worker end with it.
 
 use redcall_tests::{Bench, Program};
 use rustix::process::{Pid, Signal, kill_process};
@@ -84,7 +84,7 @@ async fn job_of_a_killed_worker_never_runs_beside_its_next_run() {
     let second = Logged::start("redcall-worker", &["--settings", file.arg()], &[].into());
     second.line(" ready ").await;
     first.signal(Signal::KILL);
-    // No look earlier than at its start: the file names it before it does anything else.
+    // The second run writes its id before it does anything else.
     let runs = pids(&file.dir(), 2).await;
     assert!(!is_running(of_first), "the first run is still there as the second begins");
     assert_eq!(runs[0], of_first);
