@@ -3,21 +3,35 @@
 //! The zones are those that are built in, on every machine: two workers of one release never
 //! disagree about a tick. Used by the settings, which check, and by the worker's schedules.
 //!
-//! Where clocks change, an expression of fixed hours ticks once a day: in a gap at its end, in an
-//! overlap the first time. One whose hours are `*` or stepped goes by the time that passes.
+//! Where clocks change, the hours decide:
+//!
+//! - An expression whose hours are restricted (a value, list, range or step: `30 2`, `0,30 2,14`,
+//!   `0 1-3`, `0 */2`) names the local times of a day, and each ticks once. A local time that
+//!   clocks skip ticks at the end of the gap, together with all others of that gap: one tick. A
+//!   local time that comes twice ticks the first time.
+//! - An expression that allows every hour (`*/5 *`, `0 *`, `0 0-23`) goes by the time that passes:
+//!   it ticks whenever the local clock shows one of its times, the second time as well, and a
+//!   local time that clocks skip has no tick.
+//!
+//! A gap has any length: Antarctica/Casey skipped three hours, Pacific/Apia a whole day.
 
 use std::collections::VecDeque;
 use std::error::Error;
 
 use croner::parser::{CronParser, Seconds, Year};
-use jiff::tz::{TimeZone, TimeZoneDatabase};
-use jiff::{Timestamp, Zoned};
+use jiff::civil::DateTime;
+use jiff::tz::{AmbiguousOffset, Offset, TimeZone, TimeZoneDatabase};
+use jiff::{SignedDuration, Timestamp};
+
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
 /// A cron expression in its time zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cron {
     pattern: croner::Cron,
     zone: TimeZone,
+    /// Whether all hours are allowed: it goes by the time that passes.
+    every_hour: bool,
 }
 
 /// Why there is no such [`Cron`].
@@ -48,19 +62,88 @@ impl Cron {
             .build()
             .parse(expression)
             .map_err(|cause| CronError::Expression(Box::new(cause)))?;
-        let cron = Self { pattern, zone };
+        let every_hour = (0..24).all(|hour| pattern.pattern.hour_match(hour).unwrap_or(false));
+        let cron = Self { pattern, zone, every_hour };
         // Without years, an expression that comes true at all does so within any 28 years.
         cron.next_after(0).map(|_| cron).ok_or(CronError::Never)
     }
 
-    /// The first tick after `after_ms`; `None` where the calendar ends.
+    /// The first tick after `after_ms`; `None` where the calendar ends, in the year 5000.
     #[must_use]
     pub fn next_after(&self, after_ms: u64) -> Option<u64> {
         // Ticks lie on whole seconds: the first after the second that has begun is the one.
         let seconds = i64::try_from(after_ms / 1000).ok()?;
-        let from = Timestamp::from_second(seconds).ok()?.to_zoned(self.zone.clone());
-        let next: Zoned = self.pattern.find_next_occurrence(&from, false).ok()?;
-        u64::try_from(next.timestamp().as_millisecond()).ok()
+        let after = Timestamp::from_second(seconds).ok()?;
+        let tick = if self.every_hour { self.next_shown(after) } else { self.next_local(after) };
+        u64::try_from(tick?.as_millisecond()).ok()
+    }
+
+    /// Whether no clock shows a time of the expression at `tick_ms`, a tick of it: the local time
+    /// was skipped, and this is the end of the gap.
+    #[must_use]
+    pub fn is_moved(&self, tick_ms: u64) -> bool {
+        let time = i64::try_from(tick_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let local = time.map(|time| self.zone.to_datetime(time));
+        local.is_some_and(|local| self.next_on_wall(local, true) != Some(local))
+    }
+
+    /// The first time after `after` at which the local clock shows a time of the expression.
+    fn next_shown(&self, after: Timestamp) -> Option<Timestamp> {
+        let (mut from, mut inclusive) = (after, false);
+        loop {
+            // Up to its next change, the zone's clock goes as every other.
+            let local = self.next_on_wall(self.zone.to_datetime(from), inclusive)?;
+            let found = self.zone.to_offset(from).to_timestamp(local).ok()?;
+            let change = self.zone.following(from).next().map(|change| change.timestamp());
+            match change.filter(|change| found >= *change) {
+                None => return Some(found),
+                Some(change) => (from, inclusive) = (change, true),
+            }
+        }
+    }
+
+    /// The first of the local times, each at its one time, that is after `after`.
+    fn next_local(&self, after: Timestamp) -> Option<Timestamp> {
+        // The order of local times is that of their ticks: one that is not later has had its.
+        let mut local = self.zone.to_datetime(after);
+        loop {
+            local = self.next_on_wall(local, false)?;
+            let tick = self.tick_of(local)?;
+            if tick > after {
+                return Some(tick);
+            }
+            // The clock shows a time for the second time, and so it will up to the overlap's end.
+            local = self.end_of_overlap(local).map_or(local, |end| end.max(local));
+        }
+    }
+
+    /// When a local time ticks: at its first time, or at the end of the gap that it lies in.
+    fn tick_of(&self, local: DateTime) -> Option<Timestamp> {
+        let time = self.zone.to_ambiguous_timestamp(local);
+        match time.offset() {
+            AmbiguousOffset::Unambiguous { offset } => offset.to_timestamp(local).ok(),
+            AmbiguousOffset::Fold { before, .. } => before.to_timestamp(local).ok(),
+            AmbiguousOffset::Gap { after, .. } => {
+                // By the clock that is not set yet, this is before the change.
+                let before = after.to_timestamp(local).ok()?;
+                self.zone.following(before).next().map(|change| change.timestamp())
+            }
+        }
+    }
+
+    /// The last local time of the overlap that `local` lies in.
+    fn end_of_overlap(&self, local: DateTime) -> Option<DateTime> {
+        let time = self.zone.to_ambiguous_timestamp(local);
+        let AmbiguousOffset::Fold { before, .. } = time.offset() else { return None };
+        let first = before.to_timestamp(local).ok()?;
+        let change = self.zone.following(first).next()?.timestamp();
+        Some(before.to_datetime(change - SECOND))
+    }
+
+    /// The first time of the expression on a clock that never changes, from `local` or after it.
+    fn next_on_wall(&self, local: DateTime, inclusive: bool) -> Option<DateTime> {
+        let from = Offset::UTC.to_timestamp(local).ok()?.to_zoned(TimeZone::UTC);
+        Some(self.pattern.find_next_occurrence(&from, inclusive).ok()?.datetime())
     }
 
     /// The ticks after `after_ms` up to and including `until_ms`, in order; of more than `most`
@@ -103,101 +186,4 @@ pub fn timezones() -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ms(time: &str) -> u64 {
-        let time: Timestamp = time.parse().unwrap();
-        time.as_millisecond().try_into().unwrap()
-    }
-
-    /// The ticks of `expression` in Berlin after `from`, as UTC.
-    fn berlin(expression: &str, from: &str, count: usize) -> Vec<String> {
-        let cron = Cron::new(expression, "Europe/Berlin").unwrap();
-        let mut last = ms(from);
-        let mut tick = || {
-            last = cron.next_after(last).unwrap();
-            Timestamp::from_millisecond(last.try_into().unwrap()).unwrap().to_string()
-        };
-        (0..count).map(|_| tick()).collect()
-    }
-
-    #[test]
-    fn a_daily_tick_in_the_gap_of_spring_comes_at_its_end() {
-        // On 29 March 2026 the clocks went from 02:00 to 03:00, at 01:00 UTC.
-        let ticks = berlin("30 2 * * *", "2026-03-28T00:00:00Z", 3);
-        assert_eq!(ticks, ["2026-03-28T01:30:00Z", "2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"]);
-    }
-
-    #[test]
-    fn a_daily_tick_in_the_overlap_of_autumn_comes_once() {
-        // On 25 October 2026 the clocks go from 03:00 back to 02:00, at 01:00 UTC.
-        let ticks = berlin("30 2 * * *", "2026-10-24T00:00:00Z", 3);
-        assert_eq!(ticks, ["2026-10-24T00:30:00Z", "2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"]);
-    }
-
-    #[test]
-    fn an_hourly_tick_goes_by_the_time_that_passes() {
-        let ticks = berlin("0 * * * *", "2026-03-28T23:30:00Z", 3);
-        assert_eq!(ticks, ["2026-03-29T00:00:00Z", "2026-03-29T01:00:00Z", "2026-03-29T02:00:00Z"]);
-        let ticks = berlin("0 * * * *", "2026-10-24T23:30:00Z", 3);
-        assert_eq!(ticks, ["2026-10-25T00:00:00Z", "2026-10-25T01:00:00Z", "2026-10-25T02:00:00Z"]);
-    }
-
-    #[test]
-    fn seconds_are_a_sixth_field_in_front() {
-        let ticks = berlin("*/20 * * * * *", "2026-01-01T00:00:05.700Z", 3);
-        assert_eq!(ticks, ["2026-01-01T00:00:20Z", "2026-01-01T00:00:40Z", "2026-01-01T00:01:00Z"]);
-        // A tick is not after itself, but after the millisecond before it.
-        let cron = Cron::new("* * * * * *", "UTC").unwrap();
-        assert_eq!((cron.next_after(5000), cron.next_after(4999)), (Some(6000), Some(5000)));
-    }
-
-    #[test]
-    fn whoever_starts_between_two_ticks_sees_the_same_next_one() {
-        for expression in ["30 2 * * *", "*/7 1-3 * * *", "15 * * * *", "0 30 2 * * SUN"] {
-            let cron = Cron::new(expression, "Europe/Berlin").unwrap();
-            for day in ["2026-03-28T12:00:00Z", "2026-10-24T12:00:00Z"] {
-                let (start, mut ticks) = (ms(day), Vec::new());
-                while let Some(tick) = cron.next_after(ticks.last().copied().unwrap_or(start)) {
-                    ticks.push(tick);
-                    if tick > start + 48 * 3_600_000 {
-                        break;
-                    }
-                }
-                for from in (start..start + 36 * 3_600_000).step_by(97_000) {
-                    let next = ticks.iter().copied().find(|tick| *tick > from);
-                    assert_eq!(cron.next_after(from), next, "{expression} after {from}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_latest_ticks_of_a_span_are_bounded() {
-        let cron = Cron::new("* * * * * *", "UTC").unwrap();
-        let now = ms("2026-01-01T00:00:00Z");
-        assert_eq!(cron.latest(now - 3000, now, 1000), [now - 2000, now - 1000, now]);
-        assert_eq!(cron.latest(now - 3000, now - 1, 1), [now - 1000]);
-        assert_eq!(cron.latest(now, now, 1000), [0; 0]);
-        assert_eq!(cron.latest(now + 5000, now, 1000), [0; 0]);
-        let most = cron.latest(0, now, 1000);
-        assert!(most.len() == 1000 && most[0] == now - 999_000 && most[999] == now);
-        let rare = Cron::new("0 0 29 2 *", "UTC").unwrap();
-        assert_eq!(
-            rare.latest(0, now, 2),
-            [ms("2020-02-29T00:00:00Z"), ms("2024-02-29T00:00:00Z")]
-        );
-    }
-
-    #[test]
-    fn what_is_wrong_is_told_apart() {
-        let wrong = |expression, timezone| Cron::new(expression, timezone).unwrap_err();
-        for malformed in ["", "* * * *", "* * * * * * *", "61 * * * *", "every day"] {
-            assert!(matches!(wrong(malformed, "UTC"), CronError::Expression(_)), "{malformed}");
-        }
-        assert!(matches!(wrong("0 0 30 2 *", "UTC"), CronError::Never));
-        assert!(matches!(wrong("* * * * *", "Europe/Bonn"), CronError::TimeZone));
-        assert!(timezones().iter().any(|name| name == "Europe/Berlin"));
-    }
-}
+mod tests;

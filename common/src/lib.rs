@@ -12,6 +12,7 @@
 //! | [`event`] | what is published on a topic |
 //! | [`frame`] | the elements of a response key |
 //! | [`error`] | the closed set of error codes, and the error as it crosses the wire |
+//! | [`leash`] | a program's processes end with it, however it ends |
 //! | [`limits`] | how large and how deep anything may be |
 //! | [`name`] | which ids and names are well formed |
 //! | [`program`] | which program a command means |
@@ -35,6 +36,7 @@ pub mod error;
 pub mod event;
 pub mod finding;
 pub mod frame;
+pub mod leash;
 pub mod limit_key;
 pub mod limits;
 pub mod name;

@@ -3,7 +3,9 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 
+use redcall_common::leash::{Held, Leash};
 use redcall_common::settings::RedisSettings;
 use redcall_common::store::embedded::find_server;
 use redis::Value;
@@ -26,9 +28,13 @@ pub struct ReplicatedRedis {
     dir: TempDir,
 }
 
+/// Ends them with the test, also if that is killed.
+static LEASH: LazyLock<Leash> = LazyLock::new(Leash::default);
+
 #[derive(Debug)]
 struct Process {
     child: Child,
+    _held: Held,
     port: u16,
 }
 
@@ -179,7 +185,9 @@ async fn start(args: impl Fn(u16) -> Vec<String>) -> Process {
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let mut command = Command::new(&program);
         command.args(args(port)).stdin(Stdio::null()).stdout(Stdio::null());
-        let mut process = Process { child: command.spawn().expect("start the server"), port };
+        LEASH.prepare();
+        let child = command.spawn().expect("start the server");
+        let mut process = Process { _held: LEASH.hold_process(child.id()), child, port };
         let answers = eventually("the server to answer or to end", async || {
             let has_ended = process.child.try_wait().unwrap().is_some();
             let mut conn = connection(port).await;

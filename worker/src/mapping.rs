@@ -1,12 +1,13 @@
 //! The job mapping: names of jobs to handlers, from the settings and what is compiled in.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use redcall_common::auth::Keyring;
+use redcall_common::leash::Leash;
 use redcall_common::limit_key;
 use redcall_common::name::service_queue;
 use redcall_common::request::Request as Wire;
@@ -24,7 +25,7 @@ use crate::handler::command::{Bounds, CommandHandler};
 use crate::handler::http::HttpHandler;
 use crate::handler::process::ProcessHandler;
 use crate::handler::service::ServiceHandler;
-use crate::handler::{Handler, builtin};
+use crate::handler::{Handler, Place, builtin};
 use crate::service::ServiceRules;
 use crate::state::States;
 
@@ -96,9 +97,10 @@ impl Mapping {
             max_answer: settings.limits.answer,
             cancel_grace: settings.worker.cancel_grace,
         };
+        let place = Place { dir: &dir, bounds, leash: &Leash::default() };
         let (mut jobs, mut http) = (BTreeMap::new(), None);
         for (name, job) in &settings.jobs {
-            let handler = handler(job, compiled, (&dir, bounds), &mut http)
+            let handler = handler(job, compiled, &place, &mut http)
                 .map_err(|problem| mistake(settings, name, job, problem))?;
             let rules = Arc::new(job.clone());
             jobs.insert(name.clone(), Mapped { handler, rules, service: None });
@@ -109,10 +111,9 @@ impl Mapping {
                 let problem = "a service of this worker has that name, until it is restarted";
                 return Err(wrong(settings, format!("jobs.{name}"), problem.to_owned()));
             }
-            let service =
-                service(settings_of, compiled, (&dir, bounds)).map_err(|(key, problem)| {
-                    wrong(settings, format!("services.{name}.{key}"), problem)
-                })?;
+            let service = service(settings_of, compiled, &place).map_err(|(key, problem)| {
+                wrong(settings, format!("services.{name}.{key}"), problem)
+            })?;
             jobs.insert(name.clone(), service);
         }
         let used = settings.jobs.values().filter_map(|job| match &job.kind {
@@ -230,20 +231,16 @@ impl Mapping {
 fn handler(
     job: &JobSettings,
     compiled: &Compiled,
-    (dir, bounds): (&Path, Bounds),
+    place: &Place<'_>,
     http: &mut Option<Result<Client, String>>,
 ) -> Result<Arc<dyn Handler>, String> {
     match &job.kind {
-        HandlerSettings::Command(command) => {
-            Ok(Arc::new(CommandHandler::new(command, dir, bounds)?))
-        }
+        HandlerSettings::Command(command) => Ok(Arc::new(CommandHandler::new(command, place)?)),
         HandlerSettings::Http(settings) => {
             let client = http.get_or_insert_with(HttpHandler::client).clone()?;
-            Ok(Arc::new(HttpHandler::new(settings, client, bounds.max_answer)?))
+            Ok(Arc::new(HttpHandler::new(settings, client, place.bounds.max_answer)?))
         }
-        HandlerSettings::Process(settings) => {
-            Ok(Arc::new(ProcessHandler::new(settings, dir, bounds)?))
-        }
+        HandlerSettings::Process(settings) => Ok(Arc::new(ProcessHandler::new(settings, place)?)),
         HandlerSettings::Compiled(name) => found(name, compiled),
     }
 }
@@ -252,11 +249,11 @@ fn handler(
 fn service(
     settings: &ServiceSettings,
     compiled: &Compiled,
-    (dir, bounds): (&Path, Bounds),
+    place: &Place<'_>,
 ) -> Result<Mapped, (&'static str, String)> {
     let (kind, handler) = match &settings.tasks {
         ServiceTasks::Process(process) => {
-            let pool = ProcessHandler::new(process, dir, bounds).map_err(|why| ("process", why))?;
+            let pool = ProcessHandler::new(process, place).map_err(|why| ("process", why))?;
             let pool: Arc<dyn Handler> = Arc::new(pool);
             let (init, exit) = (Some(pool.clone()), Some(pool.clone()));
             let kind = HandlerSettings::Process(process.clone());

@@ -3,7 +3,9 @@
 //! To add one: a file `long/NAME.rs` with a `run` function, and a line in [`ALL`].
 
 mod chaos;
+mod clocks;
 mod events;
+mod killed;
 mod limits;
 mod schedules;
 mod server;
@@ -35,6 +37,11 @@ const ALL: &[Long] = &[
         name: "fence",
         about: "chaos without the fence, which it must find, 5 min and a build of its own",
         run: chaos::without_fence,
+    },
+    Long {
+        name: "clocks",
+        about: "ticks at each change of clocks, all zones, 2020 to 2030, 6 min, release build",
+        run: clocks::run,
     },
     Long {
         name: "events",

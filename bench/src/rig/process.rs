@@ -1,14 +1,19 @@
 //! Processes, and what the system says of the time and the memory that they use.
 
 use std::process::{Child, Command};
+use std::sync::LazyLock;
 
 use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
+use redcall_common::leash::{Held, Leash};
 use serde::de::DeserializeOwned;
 
+/// Ends all of them with the bench, also if that is killed.
+static LEASH: LazyLock<Leash> = LazyLock::new(Leash::default);
+
 /// Ends with this.
-pub(crate) struct Process(Child);
+pub(crate) struct Process(Child, #[expect(dead_code, reason = "it is dropped")] Held);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -19,7 +24,9 @@ impl Drop for Process {
 
 impl Process {
     pub(crate) fn of(child: Child) -> Self {
-        Self(child)
+        LEASH.prepare();
+        let held = LEASH.hold_process(child.id());
+        Self(child, held)
     }
 
     pub(crate) fn id(&self) -> u32 {

@@ -12,6 +12,8 @@ use redcall_worker::{Json, Request, State};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 
+use crate::support::Logged;
+
 /// A queue that no worker listens to, so that everything that was enqueued can be looked at.
 const ASIDE: &str = "redcall:{aside}:queue";
 const TICKS: &str = "redcall:{aside}:ticks";
@@ -86,6 +88,29 @@ async fn every_tick_is_enqueued_once_although_workers_are_killed() {
     let first = start / 1000 * 1000 + 1000;
     let expected: Vec<u64> = (first..).step_by(1000).take(ticks.len()).collect();
     assert_eq!(ticks, expected, "seed {seed}");
+}
+
+#[tokio::test]
+async fn last_tick_beyond_the_calendar_is_logged_and_does_not_end_the_schedule() {
+    let bench = Bench::new().await;
+    let mut conn = bench.redis.connection().await;
+    let mut env = bench.environment();
+    for (key, value) in [("JOB", "echo"), ("CRON", "* * * * * *"), ("QUEUE", "aside")] {
+        env.insert(format!("REDCALL__SCHEDULES__SECOND__{key}"), value.to_owned());
+    }
+    // The year 5138, whoever wrote that there.
+    let () = conn.hset(TICKS, "second", 100_000_000_000_000_u64).await.unwrap();
+    let worker = Logged::start("redcall-worker", &[], &env);
+    let line = worker.line("the calendar has no tick after the last one").await;
+    assert!(line.contains("schedule=\"second\"") && line.contains("ERROR"), "{line}");
+    let now = now(&mut conn).await;
+    let () = conn.hset(TICKS, "second", now).await.unwrap();
+    let ticks = eventually("two ticks", async || {
+        Some(enqueued(&mut conn, "second").await).filter(|ticks| ticks.len() >= 2)
+    })
+    .await;
+    assert!(ticks[0] > now && ticks[0] <= now + 1000, "{ticks:?} after {now}");
+    assert_eq!(worker.log().matches("the calendar has no tick").count(), 1, "{}", worker.log());
 }
 
 #[tokio::test]

@@ -4,7 +4,6 @@
 //! command itself has started: by SIGTERM and, after `worker.cancel_grace`, SIGKILL where the run
 //! is not wanted any more, by SIGKILL alone where there is no time for that.
 
-use std::path::Path;
 use std::pin::pin;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -12,14 +11,14 @@ use std::time::Duration;
 use redcall_common::error::Code;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::{Child, ChildStdin};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::group::Group;
-use super::program::Program;
+use super::program::{Launch, Program};
 use super::stderr::Lines;
-use super::{Ending, Handler, HandlerError, Running};
+use super::{Ending, Handler, HandlerError, Place, Running};
 use crate::request::Request;
 use crate::state::States;
 
@@ -45,17 +44,19 @@ impl CommandHandler {
     /// # Errors
     ///
     /// As [`Program::find`].
-    pub(crate) fn new(command: &[String], dir: &Path, bounds: Bounds) -> Result<Self, String> {
-        Ok(Self { program: Program::find(command, dir)?, bounds })
+    pub(crate) fn new(command: &[String], place: &Place<'_>) -> Result<Self, String> {
+        let program = Program::find(command, place.dir, place.leash)?;
+        Ok(Self { program, bounds: place.bounds })
     }
 
-    fn command(&self, request: &Request) -> Command {
-        let mut command = self.program.command();
-        command.env("REDCALL_JOB_ID", request.id()).env("REDCALL_JOB_NAME", request.name());
+    fn launch(&self, request: &Request) -> Launch {
+        let mut launch = self.program.launch();
+        launch.env("REDCALL_JOB_ID", request.id());
+        launch.env("REDCALL_JOB_NAME", request.name());
         if let Some(left) = request.remaining() {
-            command.env("REDCALL_BUDGET_MS", left.as_millis().to_string());
+            launch.env("REDCALL_BUDGET_MS", &left.as_millis().to_string());
         }
-        command
+        launch
     }
 }
 
@@ -69,22 +70,21 @@ impl Handler for CommandHandler {
     }
 
     fn call(&self, request: Request) -> Running {
-        let command = self.command(&request);
-        Box::pin(run(command, self.bounds, request))
+        let launch = self.launch(&request);
+        Box::pin(run(launch, self.bounds, request))
     }
 }
 
-async fn run(mut command: Command, bounds: Bounds, request: Request) -> Ending {
+async fn run(launch: Launch, bounds: Bounds, request: Request) -> Ending {
     // Before there is a process: who has not yet asked for the end of its run is dropped with it,
     // and this one would be killed without a SIGTERM.
     if request.is_cancelled() {
         return Err(HandlerError::with_code(Code::Cancelled, "cancelled before it was started"));
     }
-    let mut child = command.spawn().map_err(|error| {
+    let (mut child, group) = launch.spawn().map_err(|error| {
         tracing::error!(id = request.id(), %error, "the command cannot be started");
         HandlerError::with_code(Code::Internal, "the command cannot be started")
     })?;
-    let group = Group::of(&child);
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (gone, heard) = watch::channel(false);
     let ended = async {

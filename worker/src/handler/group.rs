@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use redcall_common::leash::{Held, Leash};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::process::Child;
 use tokio::time::{sleep, timeout};
@@ -11,7 +12,11 @@ use tokio::time::{sleep, timeout};
 const LOOK: Duration = Duration::from_millis(10);
 
 /// A process group, ended with this value, however that goes.
-pub(crate) struct Group(Option<Pid>);
+pub(crate) struct Group {
+    id: Option<Pid>,
+    /// Ends it if this worker is killed. Dropped after [`Group`]'s own end.
+    _held: Option<Held>,
+}
 
 impl Drop for Group {
     fn drop(&mut self) {
@@ -22,9 +27,10 @@ impl Drop for Group {
 
 impl Group {
     /// The group that `leader` leads.
-    pub(crate) fn of(leader: &Child) -> Self {
+    pub(crate) fn of(leader: &Child, leash: &Leash) -> Self {
+        let held = leader.id().map(|id| leash.hold_group(id));
         let id = leader.id().and_then(|id| i32::try_from(id).ok());
-        Self(id.and_then(Pid::from_raw))
+        Self { id: id.and_then(Pid::from_raw), _held: held }
     }
 
     /// Asks all of it to end by SIGTERM, and waits until it is empty, for `grace` at most.
@@ -36,7 +42,7 @@ impl Group {
         let empty = async {
             // Its zombie would count as a member.
             let _ = leader.wait().await;
-            while self.0.is_some_and(|group| test_kill_process_group(group).is_ok()) {
+            while self.id.is_some_and(|group| test_kill_process_group(group).is_ok()) {
                 sleep(LOOK).await;
             }
         };
@@ -44,7 +50,7 @@ impl Group {
     }
 
     fn send(&self, signal: Signal) {
-        if let Some(group) = self.0 {
+        if let Some(group) = self.id {
             let _ = kill_process_group(group, signal);
         }
     }

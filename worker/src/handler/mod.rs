@@ -10,15 +10,27 @@ mod program;
 pub(crate) mod service;
 mod stderr;
 
+use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
 use redcall_common::error::{Code, WireError};
+use redcall_common::leash::Leash;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
+use self::command::Bounds;
 use crate::request::Request;
 use crate::state::States;
+
+/// Where and how the programs of a mapping run.
+pub(crate) struct Place<'a> {
+    /// The folder of the settings file.
+    pub(crate) dir: &'a Path,
+    pub(crate) bounds: Bounds,
+    /// Ends them with this worker.
+    pub(crate) leash: &'a Leash,
+}
 
 /// What a handler ends with.
 pub(crate) type Ending = Result<Box<RawValue>, HandlerError>;

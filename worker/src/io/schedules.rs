@@ -80,6 +80,7 @@ async fn keep(schedule: Schedule, link: Arc<Link>, keys: Keys) {
     // As Redis last told: what others enqueued counts as well.
     let mut last = None;
     let mut pause = FIRST_PAUSE;
+    let mut at_end = false;
     loop {
         let now = link.now_ms();
         if last.is_some_and(|last| last > now.saturating_add(MOST_AHEAD_MS)) {
@@ -89,15 +90,26 @@ async fn keep(schedule: Schedule, link: Arc<Link>, keys: Keys) {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
         let due = last.map_or_else(Vec::new, |last| schedule.due(last, now));
-        if let Some(last) = last
+        if let Some(known) = last
             && due.is_empty()
         {
-            let Some(next) = schedule.cron.next_after(now.max(last)) else { return };
-            sleep(Duration::from_millis(next - now).min(LONGEST_SLEEP)).await;
+            if let Some(next) = schedule.cron.next_after(now.max(known)) {
+                sleep(Duration::from_millis(next - now).min(LONGEST_SLEEP)).await;
+                at_end = false;
+            } else {
+                // The last tick that Redis has, or its clock, lies beyond the calendar. The
+                // schedule goes on as soon as that has been corrected.
+                if !at_end {
+                    schedule.log_end(now, known);
+                }
+                sleep(LONGEST_SLEEP).await;
+                (at_end, last) = (true, None);
+            }
             continue;
         }
         match schedule.enqueue(&link, &keys, last, &due).await {
             Ok(ticked) => {
+                schedule.log_moved(&due, &ticked);
                 let before = last.replace(ticked.last_ms);
                 if ticked.ahead_ms > 0 {
                     let (schedule, ahead_ms) = (&schedule.name, ticked.ahead_ms);
@@ -239,6 +251,23 @@ impl Schedule {
             let (schedule, rule) = (&self.name, self.missed);
             tracing::warn!(schedule, ?rule, "ticks were missed while no worker ran");
         }
+    }
+
+    /// Logs which of `due` this worker has enqueued at the end of a gap.
+    fn log_moved(&self, due: &[u64], ticked: &Ticked) {
+        let enqueued = due.iter().rev().skip_while(|at| **at > ticked.last_ms);
+        for at_ms in enqueued.take(ticked.enqueued).filter(|at| self.cron.is_moved(**at)) {
+            let schedule = &self.name;
+            tracing::info!(schedule, at_ms, "clocks skip the local time: ticked after the gap");
+        }
+    }
+
+    /// Logs that no tick follows.
+    fn log_end(&self, now_ms: u64, last_ms: u64) {
+        let (schedule, queue) = (&self.name, self.queue.name());
+        let message = "the calendar has no tick after the last one: correct that, in the hash \
+                       `ticks` of the queue, or Redis's clock";
+        tracing::error!(schedule, queue, last_ms, now_ms, "{message}");
     }
 }
 

@@ -5,12 +5,13 @@
 //! measured is their bookkeeping. Printed are medians: Redis's own time in scripts per job, and
 //! jobs per second.
 
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use miette::{IntoDiagnostic as _, miette};
+use miette::miette;
 use redcall_common::store::keys::Keys;
 
+use super::killed::Killed;
 use super::server::Server;
 use crate::workspace::{Workspace, run as succeeds};
 
@@ -87,7 +88,7 @@ fn drain(program: &std::path::Path, settings: &[(&str, &str)]) -> miette::Result
         worker.env(format!("REDCALL__JOBS__ECHO__{key}"), value);
     }
     let since = Instant::now();
-    let _worker = Worker(worker.stdin(Stdio::null()).spawn().into_diagnostic()?);
+    let _worker = Killed::start(worker.stdin(Stdio::null()))?;
     let left = || -> miette::Result<bool> {
         let asked = format!("EXISTS {queue} {} {}\r\n", keys.limited_names(), keys.live());
         Ok(!server.say(&asked)?.starts_with(":0"))
@@ -104,14 +105,4 @@ fn drain(program: &std::path::Path, settings: &[(&str, &str)]) -> miette::Result
     let us = evalsha.and_then(|line| line.split(',').find_map(|part| part.strip_prefix("usec=")));
     let us: f64 = us.and_then(|us| us.parse().ok()).ok_or_else(|| miette!("no EVALSHA was run"))?;
     Ok((us / JOBS as f64, rate))
-}
-
-/// Killed when dropped.
-struct Worker(Child);
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 use redcall_common::store::keys::{Keys, QueueKeys};
 
+use super::killed::Killed;
 use super::server::Server;
 use crate::workspace::{Workspace, run as succeeds, verdict};
 
@@ -71,14 +72,15 @@ pub(super) fn run(workspace: &Workspace) -> miette::Result<ExitCode> {
 struct Crew {
     program: PathBuf,
     url: String,
-    workers: Vec<Worker>,
+    workers: Vec<Killed>,
 }
 
 impl Crew {
     /// Starts as many as are missing.
     fn fill(&mut self) -> miette::Result<()> {
         while self.workers.len() < WORKERS {
-            let child = Command::new(&self.program)
+            let mut worker = Command::new(&self.program);
+            worker
                 .env("REDIS_URL", &self.url)
                 .env("REDCALL__WORKER__LEASE", "500ms")
                 .env("REDCALL__LOG__LEVEL", "off")
@@ -88,22 +90,14 @@ impl Crew {
                 // While nobody lives, ticks come to be missed.
                 .env(format!("REDCALL__SCHEDULES__{NAME}__MISSED"), "all")
                 .current_dir(self.program.parent().unwrap_or(Path::new(".")))
-                .stdin(Stdio::null())
-                .spawn()
-                .into_diagnostic()
-                .wrap_err_with(|| format!("{} could not be started", self.program.display()))?;
-            self.workers.push(Worker(child));
+                .stdin(Stdio::null());
+            let started = Killed::start(&mut worker);
+            self.workers
+                .push(started.wrap_err_with(|| {
+                    format!("{} could not be started", self.program.display())
+                })?);
         }
         Ok(())
-    }
-}
-
-struct Worker(Child);
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 

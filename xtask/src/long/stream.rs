@@ -7,11 +7,12 @@
 
 use std::io::{BufRead as _, BufReader, Lines};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
+use std::process::{ChildStdout, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use miette::{IntoDiagnostic as _, miette};
 
+use super::killed::Killed;
 use super::server::Server;
 use crate::workspace::{Workspace, run as succeeds};
 
@@ -50,7 +51,7 @@ pub(super) fn run(workspace: &Workspace) -> miette::Result<ExitCode> {
         return Err(miette!("more than {WINDOW} frames or {BYTES} bytes lay there"));
     }
     first.reads(STOPS_AT + 1..=DIES_AT)?;
-    first.child.kill().into_diagnostic()?;
+    first.program.child.kill().into_diagnostic()?;
     // What it had printed has been read.
     let last = first.rest(DIES_AT + 1)?;
     println!("killed; the last part that it has printed is {last}");
@@ -83,14 +84,14 @@ impl Programs {
         let mut worker = self.command("redcall-worker");
         worker.env("REDCALL__JOBS__COUNT__HANDLER", "builtin:count");
         worker.env("REDCALL__LOG__LEVEL", "error");
-        Ok(Killed(worker.spawn().into_diagnostic()?))
+        Killed::start(&mut worker)
     }
 
     fn reader(&self, args: &[&str]) -> miette::Result<Reader> {
         let mut reader = self.command("redcall");
-        let mut child = reader.args(args).stdout(Stdio::piped()).spawn().into_diagnostic()?;
-        let stdout = child.stdout.take().ok_or_else(|| miette!("it has no output"))?;
-        Ok(Reader { child, lines: BufReader::new(stdout).lines() })
+        let mut reader = Killed::start(reader.args(args).stdout(Stdio::piped()))?;
+        let stdout = reader.child.stdout.take().ok_or_else(|| miette!("it has no output"))?;
+        Ok(Reader { program: reader, lines: BufReader::new(stdout).lines() })
     }
 
     /// The most frames, and bytes, that lie at `key` while nobody reads.
@@ -113,7 +114,7 @@ impl Programs {
 
 /// A program that prints what it reads. Killed when dropped.
 struct Reader {
-    child: Child,
+    program: Killed,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
@@ -150,7 +151,7 @@ impl Reader {
         if answer != Some(expected) || more.is_some() {
             return Err(miette!("not the answer at the end: {answer:?}"));
         }
-        let ended = self.child.wait().into_diagnostic()?;
+        let ended = self.program.child.wait().into_diagnostic()?;
         if ended.success() { Ok(()) } else { Err(miette!("the reader ended with {ended}")) }
     }
 }
@@ -158,21 +159,4 @@ impl Reader {
 fn check(line: &str, number: u64) -> miette::Result<()> {
     let expected = format!(r#"{{"chunk":"{number:0>SIZE$}"}}"#);
     if line == expected { Ok(()) } else { Err(miette!("not part {number}: {line}")) }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Killed when dropped.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

@@ -10,8 +10,9 @@
 --   accepted: how many of those not left out were pushed, in order; the rest is over the cap.
 -- Derived keys: parked:<name> of the parked names.
 -- Cost: O(log workers) once, O(1) per request.
-local left, marked = room(tonumber(ARGV[1]), KEYS[1], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7])
-local flags, count, first = ARGV[2], #ARGV - 2, 2
+local cap, flags, count, first = tonumber(ARGV[1]), ARGV[2], #ARGV - 2, 2
+local held, marked = waiting(KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7])
+local most = cap == 0 and math.huge or cap - held
 local live = 1
 if string.find(flags, '1', 1, true) then
   if marked then
@@ -25,24 +26,26 @@ if string.find(flags, '1', 1, true) then
   end
 end
 
--- Pushes those from the one up to the other; unpack has a limit of a few thousand.
+-- Pushes those from the one up to the other, and takes back what is over the cap: the reply of a push
+-- tells the length. How many were pushed; unpack has a limit of a few thousand.
 local function push(from, upto)
+  local length = 0
   for i = from, upto, 1000 do
-    redis.call('RPUSH', KEYS[1], unpack(ARGV, first + i, first + math.min(i + 999, upto)))
+    length = redis.call('RPUSH', KEYS[1], unpack(ARGV, first + i, first + math.min(i + 999, upto)))
   end
+  local over = math.max(0, math.min(length - most, upto - from + 1))
+  if over > 0 then redis.call('LTRIM', KEYS[1], 0, string.format('%.0f', length - over - 1)) end
+  return upto - from + 1 - over
 end
 
-local accepted
+local accepted = 0
 if live == 1 then
-  accepted = math.max(0, math.min(count, left))
-  push(1, accepted)
+  accepted = push(1, count)
 else
-  accepted = 0
   for i = 1, count do
-    if accepted >= left then break end
     if string.sub(flags, i, i) == '0' then
+      if push(i, i) == 0 then break end
       accepted = accepted + 1
-      push(i, i)
     end
   end
 end

@@ -7,18 +7,24 @@
 -- Derived keys: parked:<name> of the parked names.
 -- Cost: O(names with sorted or parked requests).
 
--- How many more, and whether no further answer may be promised. Requests that are scheduled,
--- sorted, parked or deferred count as well, or they could grow without end.
-local function room(cap, queue, schedule, limited, parked, pending, marked)
-  if cap == 0 then return math.huge, marked and redis.call('EXISTS', marked) == 1 end
-  local held = redis.call('LLEN', queue)
+-- How many requests wait elsewhere than in the queue, and whether no further answer may be promised.
+-- Requests that are scheduled, sorted, parked or deferred count as well, or they could grow without
+-- end.
+local function waiting(schedule, limited, parked, pending, marked)
   if redis.call('EXISTS', schedule, limited, parked, pending, marked or pending) == 0 then
-    return cap - held, false
+    return 0, false
   end
-  held = held + redis.call('ZCARD', schedule) + redis.call('ZCARD', pending)
+  local held = redis.call('ZCARD', schedule) + redis.call('ZCARD', pending)
   for _, sorted in ipairs(redis.call('HVALS', limited)) do held = held + sorted end
   for _, name in ipairs(redis.call('SMEMBERS', parked)) do
     held = held + redis.call('LLEN', parked .. ':' .. name)
   end
-  return cap - held, marked and redis.call('EXISTS', marked) == 1
+  return held, marked and redis.call('EXISTS', marked) == 1
+end
+
+-- How many more, and whether no further answer may be promised.
+local function room(cap, queue, schedule, limited, parked, pending, marked)
+  if cap == 0 then return math.huge, marked and redis.call('EXISTS', marked) == 1 end
+  local held, full = waiting(schedule, limited, parked, pending, marked)
+  return cap - redis.call('LLEN', queue) - held, full
 end

@@ -72,10 +72,9 @@ impl Process {
     ///
     /// Why there is none.
     pub(super) async fn start(start: &Start) -> Result<Self, String> {
-        let mut command = start.program.command();
-        let mut child =
-            command.spawn().map_err(|error| format!("the process cannot be started: {error}"))?;
-        let group = Group::of(&child);
+        let launched = start.program.launch().spawn();
+        let (mut child, group) =
+            launched.map_err(|error| format!("the process cannot be started: {error}"))?;
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
             return Err("the process has no pipes".to_owned());

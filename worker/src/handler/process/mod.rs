@@ -10,7 +10,6 @@ mod child;
 mod pool;
 mod wire;
 
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -20,7 +19,7 @@ use self::child::Start;
 use self::pool::Pool;
 use super::command::Bounds;
 use super::program::Program;
-use super::{Handler, Running};
+use super::{Handler, Place, Running};
 use crate::request::Request;
 use crate::state::States;
 
@@ -33,13 +32,9 @@ impl ProcessHandler {
     /// # Errors
     ///
     /// As [`Program::find`].
-    pub(crate) fn new(
-        settings: &ProcessSettings,
-        dir: &Path,
-        bounds: Bounds,
-    ) -> Result<Self, String> {
-        let program = Program::find(&settings.command, dir)?;
-        let Bounds { max_answer, cancel_grace } = bounds;
+    pub(crate) fn new(settings: &ProcessSettings, place: &Place<'_>) -> Result<Self, String> {
+        let program = Program::find(&settings.command, place.dir, place.leash)?;
+        let Bounds { max_answer, cancel_grace } = place.bounds;
         let start_timeout = settings.start_timeout;
         let start = Start { program, max_answer, cancel_grace, start_timeout };
         Ok(Self { pool: Arc::new(Pool::new(start, settings.instances)) })
