@@ -51,43 +51,45 @@ scripts! {
     /// Push requests at the tail.
     ENQUEUE = "enqueue", Refused with "room";
     /// Place one request that is more than a plain push.
-    PLACE = "place", Refused with "room", "kept", "status", "scan", "joined", "anew";
+    PLACE = "place", Refused with "undo", "room", "kept", "status", "scan", "joined", "anew";
     /// Withdraw requests.
     CANCEL = "cancel", Runs
-        with "live", "bytes", "kept", "answers", "record", "status", "scan", "joined", "calls",
-            "later";
+        with "undo", "live", "bytes", "kept", "answers", "record", "status", "scan", "joined",
+            "calls", "later";
     /// Settle and lease, whatever there is.
     CYCLE = "cycle", Runs
-        with "live", "bytes", "kept", "answers", "scan", "turn", "record", "limits", "status",
-            "joined", "calls", "later", "outcomes", "leases", "sorted";
+        with "undo", "live", "bytes", "kept", "answers", "scan", "turn", "record", "limits",
+            "status", "joined", "calls", "later", "outcomes", "leases", "sorted";
     /// Settle and lease what is nothing special.
-    PLAIN = "plain", Runs with "live", "bytes", "kept", "answers", "scan", "turn";
+    PLAIN = "plain", Runs with "undo", "live", "bytes", "kept", "answers", "scan", "turn";
     /// Answer what was to be answered later.
     SETTLE = "settle", Runs
-        with "bytes", "kept", "answers", "record", "status", "scan", "joined", "calls", "later";
+        with "undo", "bytes", "kept", "answers", "record", "status", "scan", "joined", "calls",
+            "later";
     /// End what was to be answered later and was not.
     EXPIRE = "expire", Runs
-        with "bytes", "kept", "answers", "record", "status", "scan", "joined", "calls", "later";
+        with "undo", "bytes", "kept", "answers", "record", "status", "scan", "joined", "calls",
+            "later";
     /// Push a frame that does not end its request.
-    FRAME = "frame", Runs;
+    FRAME = "frame", Runs with "undo";
     /// Drop what a reader of a stream has had.
     TRIM = "trim", Runs with "scan";
     /// Say that a worker lives.
     HEARTBEAT = "heartbeat", Runs with "live";
     /// Give back what a worker holds.
-    RELEASE = "release", Runs with "live", "record", "limits";
+    RELEASE = "release", Runs with "undo", "live", "record", "limits";
     /// Move what is due to the queue.
-    PROMOTE = "promote", Runs;
+    PROMOTE = "promote", Runs with "undo";
     /// Ask what a request under an idempotency key is.
-    CLAIM = "claim", Runs with "status", "scan", "joined", "anew";
+    CLAIM = "claim", Runs with "undo", "status", "scan", "joined", "anew";
     /// Let one request of a kind through per window.
     UNIQUE = "unique", Runs;
     /// Let a signed request run once.
     SEEN = "seen", Runs;
     /// Push the ticks of a recurring schedule.
-    TICK = "tick", Refused with "room";
+    TICK = "tick", Refused with "undo", "room";
     /// Say that a monitored job starts.
-    START = "start", Runs with "status";
+    START = "start", Runs with "undo", "status";
     /// Read dead letters.
     LETTERS = "letters", Runs;
     /// Read a topic.
@@ -99,7 +101,7 @@ scripts! {
     /// Give a member of a group its next event.
     GROUP = "group", Runs;
     /// Put dead letters back into their queue.
-    REVIVE = "revive", Runs with "room", "status";
+    REVIVE = "revive", Runs with "undo", "room", "status";
     /// Put a probe where its worker's turn takes it from.
     PROBE = "probe", Runs;
     /// Pause a queue, let it go on.
@@ -111,9 +113,9 @@ scripts! {
     /// Look whether times are within their bounds.
     TIMES_SEEN = "times", Reads;
     /// Bring keys of limited names back into their rotation.
-    ROTATION = "rotation", Runs with "live", "limits";
+    ROTATION = "rotation", Runs with "undo", "live", "limits";
     /// Look whether each key of limited names is in one place.
-    ROTATION_SEEN = "rotation", Reads with "live", "limits";
+    ROTATION_SEEN = "rotation", Reads with "undo", "live", "limits";
 }
 
 impl Script {

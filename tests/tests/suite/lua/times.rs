@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use redcall_common::settings::{Limit, Rate};
-use redcall_common::store::{Cycle, Rule, TimeAhead};
+use redcall_common::store::{Cycle, Rule, TimeAhead, Waited};
 use redis::AsyncCommands;
 
 use super::{LONG, Store, WITHIN, envelope};
@@ -182,7 +182,7 @@ async fn lease_that_ends_later_than_any_can_serves_nobody() {
     assert!(!store.link.is_served(&store.keys, WITHIN).await.unwrap());
     let waited = [super::item(true, &envelope("a"))];
     let queued = store.link.enqueue(&store.keys, 0, &waited, &[], WITHIN).await.unwrap();
-    assert!(!queued.live && queued.accepted == 0, "{queued:?}");
+    assert!(queued.waited == Waited::NoWorkers && queued.accepted == 0, "{queued:?}");
     store.beat("own", LONG, &[]).await;
     assert!(store.link.is_served(&store.keys, WITHIN).await.unwrap());
 }

@@ -1,0 +1,60 @@
+-- Purpose: take back what a script did before one of its commands failed; part of the scripts that
+--   move requests.
+-- KEYS: none of its own.
+-- ARGV: none of its own.
+-- Returns: nothing.
+-- Derived keys: none.
+-- Cost: O(1) per step; nothing at Redis unless a command fails.
+
+-- Redis undoes nothing when a command fails in the middle of a script. A script therefore stores
+-- before it removes, and notes with each step the command that takes the step back.
+local steps, noted = {}, 0
+
+local function undo(command, key, first, second)
+  steps[noted + 1], steps[noted + 2] = command, key
+  steps[noted + 3], steps[noted + 4] = first or false, second or false
+  noted = noted + 4
+end
+
+-- Takes back the steps noted since `from`, newest first. Without `redis.call`: one that fails must
+-- not keep the others.
+local function take_back(from)
+  for at = noted - 3, from + 1, -4 do
+    local command, key, first, second = unpack(steps, at, at + 3)
+    if second then
+      redis.pcall(command, key, first, second)
+    elseif first then
+      redis.pcall(command, key, first)
+    else
+      redis.pcall(command, key)
+    end
+  end
+  noted = from
+end
+
+-- Runs `step`. Returns true and its result; or false and the error, with its steps taken back.
+local function attempt(step, ...)
+  local from = noted
+  local ok, result = pcall(step, ...)
+  if not ok then take_back(from) end
+  return ok, result
+end
+
+-- Fails if this user may not run a command that a later step needs, or the way back from it: then
+-- nothing has been done yet.
+local function need(command, key)
+  if redis.acl_check_cmd(command, key, 'field', 'value') then return end
+  error('NOPERM this user has no right to run ' .. string.lower(command) .. ' on ' .. key, 0)
+end
+
+-- The text of an error that `attempt` has caught.
+local function text_of(problem)
+  return tostring(type(problem) == 'table' and problem.err or problem)
+end
+
+-- Runs a whole script: it takes effect as a whole, or not at all.
+local function whole(script)
+  local ok, result = attempt(script)
+  if ok then return result end
+  return redis.error_reply(text_of(result))
+end
