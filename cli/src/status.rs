@@ -1,10 +1,10 @@
 //! `redcall status ID`, `redcall monitor ID`.
 
-use std::io::Write as _;
 use std::time::Duration;
 
 use clap::Args;
 use redcall_client::{CallError, Client, Code, JobRef, JobStatus};
+use redcall_common::output as out;
 use redcall_common::report::Problem;
 
 use crate::output::{line, moment};
@@ -52,11 +52,9 @@ impl Status {
         if as_json {
             let mut json = serde_json::to_value(history.last()).unwrap_or_default();
             json["history"] = serde_json::to_value(&history).unwrap_or_default();
-            println!("{json}");
-            return Ok(());
+            return Ok(out::line(json)?);
         }
-        history.iter().for_each(|status| println!("{}", said(status)));
-        Ok(())
+        Ok(history.iter().try_for_each(|status| out::line(said(status)))?)
     }
 }
 
@@ -81,10 +79,7 @@ impl Monitor {
                 true => serde_json::to_string(&status).unwrap_or_default(),
                 false => said(&status),
             };
-            // Whoever reads it may have seen enough.
-            if writeln!(std::io::stdout(), "{line}").is_err() {
-                break;
-            }
+            out::line(line)?;
         }
         Ok(())
     }

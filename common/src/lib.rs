@@ -14,6 +14,7 @@
 //! | [`error`] | the closed set of error codes, and the error as it crosses the wire |
 //! | [`limits`] | how large and how deep anything may be |
 //! | [`name`] | which ids and names are well formed |
+//! | [`output`] | standard output and standard error of the binaries |
 //! | [`program`] | which program a command means |
 //! | [`result_kind`] | what became of a command, as a number and as an event |
 //! | [`report`] | how the binaries print what went wrong |
@@ -37,6 +38,7 @@ pub mod finding;
 pub mod frame;
 pub mod limits;
 pub mod name;
+pub mod output;
 pub mod program;
 pub mod report;
 pub mod request;

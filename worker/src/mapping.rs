@@ -90,7 +90,7 @@ impl Mapping {
         };
         let (mut jobs, mut http) = (BTreeMap::new(), None);
         for (name, job) in &settings.jobs {
-            let handler = handler(job, compiled, (&dir, bounds), &mut http)
+            let handler = handler((name, job), compiled, (&dir, bounds), &mut http)
                 .map_err(|problem| mistake(settings, name, job, problem))?;
             let rules = Arc::new(job.clone());
             jobs.insert(name.clone(), Mapped { handler, rules, service: None });
@@ -101,10 +101,9 @@ impl Mapping {
                 let problem = "a service of this worker has that name, until it is restarted";
                 return Err(wrong(settings, format!("jobs.{name}"), problem.to_owned()));
             }
-            let service =
-                service(settings_of, compiled, (&dir, bounds)).map_err(|(key, problem)| {
-                    wrong(settings, format!("services.{name}.{key}"), problem)
-                })?;
+            let service = service((name, settings_of), compiled, (&dir, bounds)).map_err(
+                |(key, problem)| wrong(settings, format!("services.{name}.{key}"), problem),
+            )?;
             jobs.insert(name.clone(), service);
         }
         let used = settings.jobs.values().filter_map(|job| match &job.kind {
@@ -220,21 +219,21 @@ impl Mapping {
 }
 
 fn handler(
-    job: &JobSettings,
+    (name, job): (&str, &JobSettings),
     compiled: &Compiled,
     (dir, bounds): (&Path, Bounds),
     http: &mut Option<Result<Client, String>>,
 ) -> Result<Arc<dyn Handler>, String> {
     match &job.kind {
         HandlerSettings::Command(command) => {
-            Ok(Arc::new(CommandHandler::new(command, dir, bounds)?))
+            Ok(Arc::new(CommandHandler::new(name, command, dir, bounds)?))
         }
         HandlerSettings::Http(settings) => {
             let client = http.get_or_insert_with(HttpHandler::client).clone()?;
             Ok(Arc::new(HttpHandler::new(settings, client, bounds.max_answer)?))
         }
         HandlerSettings::Process(settings) => {
-            Ok(Arc::new(ProcessHandler::new(settings, dir, bounds)?))
+            Ok(Arc::new(ProcessHandler::new(name, settings, dir, bounds)?))
         }
         HandlerSettings::Compiled(name) => found(name, compiled),
     }
@@ -242,13 +241,14 @@ fn handler(
 
 /// What a service is run by, and as; else which key is wrong, and why.
 fn service(
-    settings: &ServiceSettings,
+    (name, settings): (&str, &ServiceSettings),
     compiled: &Compiled,
     (dir, bounds): (&Path, Bounds),
 ) -> Result<Mapped, (&'static str, String)> {
     let (kind, handler) = match &settings.tasks {
         ServiceTasks::Process(process) => {
-            let pool = ProcessHandler::new(process, dir, bounds).map_err(|why| ("process", why))?;
+            let pool = ProcessHandler::new(name, process, dir, bounds);
+            let pool = pool.map_err(|why| ("process", why))?;
             let pool: Arc<dyn Handler> = Arc::new(pool);
             let (init, exit) = (Some(pool.clone()), Some(pool.clone()));
             let kind = HandlerSettings::Process(process.clone());

@@ -18,6 +18,7 @@ use redcall_common::settings::ProcessSettings;
 
 use self::child::Start;
 use self::pool::Pool;
+use super::budget::Budget;
 use super::command::Bounds;
 use super::program::Program;
 use super::{Handler, Running};
@@ -34,6 +35,7 @@ impl ProcessHandler {
     ///
     /// As [`Program::find`].
     pub(crate) fn new(
+        job: &str,
         settings: &ProcessSettings,
         dir: &Path,
         bounds: Bounds,
@@ -41,7 +43,8 @@ impl ProcessHandler {
         let program = Program::find(&settings.command, dir)?;
         let Bounds { max_answer, cancel_grace } = bounds;
         let start_timeout = settings.start_timeout;
-        let start = Start { program, max_answer, cancel_grace, start_timeout };
+        let budget = Budget::of(job);
+        let start = Start { program, max_answer, cancel_grace, start_timeout, budget };
         Ok(Self { pool: Arc::new(Pool::new(start, settings.instances)) })
     }
 }

@@ -1,0 +1,93 @@
+//! Standard output and standard error of the programs: the one door to both.
+//!
+//! A report goes to standard output by [`line`] or [`print`], which return what went wrong. A closed
+//! pipe ends a program quietly with [`CLOSED`], any other failure is said on standard error and ends
+//! it with [`UNWRITTEN`]. Everything else goes to standard error by [`hint`], which never fails.
+//!
+//! The lints `print_stdout`, `print_stderr` and `disallowed_methods` keep other code from both
+//! streams.
+#![allow(clippy::disallowed_methods, reason = "this is the door that the lint leads to")]
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal as _, Write as _};
+
+/// The exit code of a program whose standard output cannot be written.
+pub const UNWRITTEN: u8 = 5;
+/// The exit code of a program whose reader has gone, as shells show it: 128 and SIGPIPE.
+pub const CLOSED: u8 = 141;
+
+/// Standard output could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output cannot be written")]
+pub struct Unwritten {
+    source: io::Error,
+    done: Option<String>,
+}
+
+impl Unwritten {
+    /// Adds the work that is done all the same, as a sentence.
+    #[must_use]
+    pub fn after(mut self, done: impl Into<String>) -> Self {
+        self.done = Some(done.into());
+        self
+    }
+
+    /// The work that is done all the same.
+    #[must_use]
+    pub fn done(&self) -> Option<&str> {
+        self.done.as_deref()
+    }
+
+    /// Returns `true` if the reader of a pipe has gone: it does not want the rest.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.source.kind() == io::ErrorKind::BrokenPipe
+    }
+
+    /// The exit code of a program that ends with this error.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        if self.is_closed() { CLOSED } else { UNWRITTEN }
+    }
+}
+
+impl From<io::Error> for Unwritten {
+    fn from(source: io::Error) -> Self {
+        Self { source, done: None }
+    }
+}
+
+/// Prints `text` and a line feed on standard output, and flushes it.
+///
+/// # Errors
+///
+/// When it cannot be written; a part of it may have been.
+pub fn line(text: impl Display) -> Result<(), Unwritten> {
+    print(format_args!("{text}\n"))
+}
+
+/// Prints `text` as it is on standard output, and flushes it.
+///
+/// # Errors
+///
+/// As [`line`].
+pub fn print(text: impl Display) -> Result<(), Unwritten> {
+    // At once: a table that is written row by row costs a system call for each.
+    let text = text.to_string();
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    Ok(stdout.flush()?)
+}
+
+/// Prints `text` and a line feed on standard error. A failure is ignored: there is no other place
+/// that could say it.
+pub fn hint(text: impl Display) {
+    let text = format!("{text}\n");
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Returns `true` if standard output is a terminal.
+#[must_use]
+pub fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
