@@ -14,7 +14,9 @@
 /// Prints a line of the report, in functions that return a [`miette::Result`].
 macro_rules! say {
     ($($text:tt)*) => {
-        miette::IntoDiagnostic::into_diagnostic(redcall_common::output::line(format_args!($($text)*)))?
+        miette::IntoDiagnostic::into_diagnostic(
+            redcall_common::output::line(format_args!($($text)*))
+        )?
     };
 }
 
@@ -92,7 +94,7 @@ fn run() -> miette::Result<ExitCode> {
 }
 
 impl Floor {
-    fn run(self) -> std::io::Result<()> {
+    fn run(self) -> miette::Result<()> {
         let lasts = Duration::from_millis;
         let figures = match self {
             Self::PingCall { address, lasts_ms, pause_ms, size } => {

@@ -232,13 +232,24 @@ pub(crate) async fn unless_interrupted<T>(
     until_interrupted(waiting, "interrupted: the call was cancelled").await
 }
 
-/// Ends `waiting` at Ctrl-C; `message` says what that means.
+/// Ends `waiting` when the reader of standard output has gone: dropped, it withdraws its call.
+pub(crate) async fn unless_closed<T>(
+    waiting: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        biased; // what is there already is printed
+        done = waiting => done,
+        error = out::closed() => Err(error.into()),
+    }
+}
+
+/// Ends `waiting` at Ctrl-C, and as [`unless_closed`]; `message` says what Ctrl-C means.
 pub(crate) async fn until_interrupted<T>(
     waiting: impl Future<Output = Result<T, Failure>>,
     message: &str,
 ) -> Result<T, Failure> {
     tokio::select! {
-        done = waiting => done,
+        done = unless_closed(waiting) => done,
         Ok(()) = tokio::signal::ctrl_c() => Err(interrupted(message)),
     }
 }

@@ -66,12 +66,13 @@ impl Console {
             let left = session.leave().await;
             end.and_then(|code| left.map(|()| code))
         } else {
-            let (printer, mut unwritten) = Printer::stdout();
+            let (printer, mut unwritten) = Printer::direct();
             let mut session = Session::new(client, names, printer, as_json);
             let end = tokio::select! {
                 biased;
                 // Dropped, the script gives up what it waits for.
                 Some(error) = unwritten.recv() => Err(error.into()),
+                error = out::closed() => Err(error.into()),
                 end = of_script(&mut session, input::script(), interrupts) => end,
             };
             let left = session.leave().await;

@@ -81,8 +81,9 @@ impl Events {
 impl Tail {
     async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
         let mut tailing = self.begin(client).await?;
-        while let Some(item) = tailing.next().await {
-            let item = item?;
+        while let Some(item) =
+            call::unless_closed(async { tailing.next().await.transpose() }).await?
+        {
             let line = if as_json { json_line(&item) } else { line(&item) };
             out::line(line)?;
         }

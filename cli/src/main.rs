@@ -2,7 +2,8 @@
 //!
 //! Exit codes: 0 done, 1 the call ended with an error (its code and message are on stderr), not
 //! all was done, or doctor or chaos found something, 2 wrong flags or settings, 3 Redis cannot be
-//! reached, 5 standard output cannot be written, 130 interrupted, 141 the reader of a pipe has gone.
+//! reached, 5 standard output cannot be written, 130 interrupted, 141 the reader of a pipe has
+//! gone.
 
 mod bench;
 mod call;

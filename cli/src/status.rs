@@ -7,6 +7,7 @@ use redcall_client::{CallError, Client, Code, JobRef, JobStatus};
 use redcall_common::output as out;
 use redcall_common::report::Problem;
 
+use crate::call::unless_closed;
 use crate::output::{line, moment};
 use crate::{Failure, json};
 
@@ -72,8 +73,8 @@ impl Monitor {
             None => client.monitor(named).await,
         };
         let mut states = monitor.map_err(failed)?;
-        while let Some(status) = states.next().await {
-            let status = status.map_err(failed)?;
+        let mut next = async || states.next().await.transpose().map_err(failed);
+        while let Some(status) = unless_closed(next()).await? {
             let line = match as_json {
                 // Strings and numbers: nothing here can fail.
                 true => serde_json::to_string(&status).unwrap_or_default(),

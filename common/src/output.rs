@@ -1,15 +1,20 @@
 //! Standard output and standard error of the programs: the one door to both.
 //!
-//! A report goes to standard output by [`line`] or [`print`], which return what went wrong. A closed
-//! pipe ends a program quietly with [`CLOSED`], any other failure is said on standard error and ends
-//! it with [`UNWRITTEN`]. Everything else goes to standard error by [`hint`], which never fails.
+//! A report goes to standard output by [`line`] or [`print`], which return their failures. A closed
+//! pipe ends a program quietly with [`CLOSED`]. Any other failure is said on standard error, and
+//! ends the program with [`UNWRITTEN`]. Everything else goes to standard error by [`hint`], which
+//! never fails.
 //!
-//! The lints `print_stdout`, `print_stderr` and `disallowed_methods` keep other code from both
-//! streams.
-#![allow(clippy::disallowed_methods, reason = "this is the door that the lint leads to")]
+//! `cargo xtask tidy` keeps other code from both streams.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::LazyLock;
+use std::thread;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use tokio::sync::watch;
 
 /// The exit code of a program whose standard output cannot be written.
 pub const UNWRITTEN: u8 = 5;
@@ -84,6 +89,42 @@ pub fn print(text: impl Display) -> Result<(), Unwritten> {
 pub fn hint(text: impl Display) {
     let text = format!("{text}\n");
     let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Waits until the reader of standard output has gone, and returns the error that the next write
+/// would return. Never ends for files. Cancel safe.
+///
+/// A program that waits for something to print ends with it, as it would at its next line.
+pub async fn closed() -> Unwritten {
+    // One thread for the process: nothing can cancel a poll.
+    static READER: LazyLock<watch::Receiver<bool>> = LazyLock::new(|| {
+        let (has_gone, seen) = watch::channel(false);
+        // Without a thread, the next line finds it out.
+        let _ = thread::Builder::new().name("stdout".into()).spawn(move || {
+            if reader_goes() {
+                has_gone.send_replace(true);
+            }
+        });
+        seen
+    });
+    match READER.clone().wait_for(|has_gone| *has_gone).await {
+        Ok(_) => Unwritten::from(io::Error::from(io::ErrorKind::BrokenPipe)),
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Blocks until the reader of standard output has gone; `false` if that cannot be seen.
+fn reader_goes() -> bool {
+    let stdout = io::stdout();
+    loop {
+        // Errors and the end of a connection are reported unasked.
+        let mut stream = [PollFd::new(&stdout, PollFlags::empty())];
+        match poll(&mut stream, None) {
+            Ok(_) => return stream[0].revents().intersects(PollFlags::ERR | PollFlags::HUP),
+            Err(Errno::INTR) => {}
+            Err(_) => return false,
+        }
+    }
 }
 
 /// Returns `true` if standard output is a terminal.

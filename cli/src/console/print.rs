@@ -23,7 +23,7 @@ pub(super) enum Printer {
 
 impl Printer {
     /// Prints on standard output; the receiver hears of its first failure.
-    pub(super) fn stdout() -> (Self, mpsc::Receiver<Unwritten>) {
+    pub(super) fn direct() -> (Self, mpsc::Receiver<Unwritten>) {
         let (sender, failure) = mpsc::channel(1);
         (Self::Stdout(sender), failure)
     }

@@ -7,7 +7,6 @@
 use redcall_worker::{Settings, Worker, handler_runtime};
 
 fn main() {
-    #[allow(clippy::disallowed_methods, reason = "the fault that is made here")]
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let worker = Worker::from_settings(Settings::load(None).unwrap()).unwrap();
     let runtime = handler_runtime().unwrap();

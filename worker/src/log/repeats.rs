@@ -1,5 +1,5 @@
-//! Condenses repeated lines of Redcall itself: a warning in a tight loop is logged once, then as one
-//! line every [`WINDOW`] that says how often it was repeated.
+//! Condenses repeated lines of Redcall itself: a warning in a tight loop is logged once, then one
+//! line every [`WINDOW`] says how often it was repeated.
 //!
 //! Two classes of lines are bounded, each per place in the code and per window:
 //!

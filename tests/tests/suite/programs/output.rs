@@ -1,4 +1,5 @@
-//! Standard output that cannot be written: each verb says so, or ends quietly if its reader has gone.
+//! Standard output that cannot be written: each verb says so, or ends quietly if its reader has
+//! gone.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::collections::BTreeMap;
@@ -160,6 +161,54 @@ async fn stream_whose_reader_goes_withdraws_its_call() {
     assert_eq!((ran.code, &*ran.stderr), (CLOSED, ""));
     eventually("the job to end", async || (bench.workers().await[0].running == 0).then_some(()))
         .await;
+}
+
+#[tokio::test]
+async fn wait_whose_reader_goes_withdraws_its_call() {
+    let (bench, env, _worker) = worker().await;
+    let sleep = "call sleep {\"ms\":60000} --wait\n";
+    let script = "command sleep {\"ms\":60000}\nwait sleep {\"ms\":60000}\n";
+    for (args, input, jobs) in [
+        (&["call", "sleep", r#"{"ms":60000}"#, "--wait"][..], "", 1),
+        (&["call", "sleep", r#"{"ms":60000}"#, "--stream"], "", 1),
+        (&["console"], sleep, 1),
+        (&["console"], script, 2),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let running = async {
+            let running = async || bench.workers().await[0].running;
+            eventually("it to run", async || (running().await == jobs).then_some(())).await;
+            drop(reader);
+        };
+        let program = ("redcall", args, input);
+        let (ran, ()) = tokio::join!(run(program, &env, writer.into()), running);
+        assert_eq!((ran.code, &*ran.stderr), (CLOSED, ""), "{args:?} {input}");
+        let running = async || bench.workers().await[0].running;
+        eventually("it to end", async || (running().await == 0).then_some(())).await;
+    }
+}
+
+#[tokio::test]
+async fn reader_that_goes_ends_what_follows_without_a_further_line() {
+    let (_bench, env, _worker) = worker().await;
+    let call = ["call", "sleep", r#"{"ms":60000}"#, "--monitored", "1h", "--json"];
+    let receipt: Value =
+        serde_json::from_str(&Ran::new("redcall", &call, &env).await.stdout).unwrap();
+    let id = receipt["id"].as_str().unwrap();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let args = ["monitor", id];
+    let monitor = run(("redcall", &args, ""), &env, writer.into());
+    let seen = tokio::task::spawn_blocking(move || {
+        // Its first state; the next one comes in a minute.
+        let mut line = String::new();
+        BufReader::new(&mut reader).read_line(&mut line).unwrap();
+        line
+    });
+    let (ran, seen) = tokio::join!(monitor, seen);
+    assert!(seen.unwrap().contains("P"), "a state");
+    assert_eq!((ran.code, &*ran.stderr), (CLOSED, ""));
+    let ran = run(("redcall", &["events", "tail", "quiet"], ""), &env, closed()).await;
+    assert_eq!((ran.code, &*ran.stderr), (CLOSED, ""));
 }
 
 #[tokio::test]

@@ -2,8 +2,8 @@
 //!
 //! Exit codes: 0 ended as asked, 1 could not run (Redis is away, the address of the probes is
 //! taken, a worker has the pid file), 2 settings or flags are wrong; of `status` and `stop` 3 no
-//! worker runs, of `status` 4 it runs and is not ready; 5 standard output cannot be written, 141 the
-//! reader of a pipe has gone.
+//! worker runs, of `status` 4 it runs and is not ready; 5 standard output cannot be written, 141
+//! the reader of a pipe has gone.
 
 mod background;
 mod pid_file;
