@@ -122,6 +122,8 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
+    // Without it, a file that is too large ends the program without a word.
+    let _ = out::outlive_size_limit();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(shown) => return help(&shown),

@@ -14,6 +14,8 @@ use std::thread;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 /// The exit code of a program whose standard output cannot be written.
@@ -60,6 +62,26 @@ impl From<io::Error> for Unwritten {
     fn from(source: io::Error) -> Self {
         Self { source, done: None }
     }
+}
+
+/// Has a write beyond the limit on the size of files (`ulimit -f`) fail, instead of ending the
+/// process by `SIGXFSZ`.
+///
+/// The handler is Tokio's, and stays for the life of the process. Unlike a signal that is ignored,
+/// a handler is not passed on to programs that are started.
+///
+/// # Errors
+///
+/// When the operating system refuses an event queue or the handler.
+pub fn outlive_size_limit() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let handled = {
+        let _entered = runtime.enter();
+        signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop)
+    };
+    // Its drop would wait, which async code must not.
+    runtime.shutdown_background();
+    handled
 }
 
 /// Prints `text` and a line feed on standard output, and flushes it.

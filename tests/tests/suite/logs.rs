@@ -87,12 +87,16 @@ async fn add(bench: &Bench) {
 }
 
 #[tokio::test]
-async fn full_log_device_ends_no_worker() {
+async fn full_log_device_or_closed_pipe_ends_no_worker() {
     let bench = Bench::new().await;
-    let worker = Worker::start(worker(), &bench, full()).await;
-    add(&bench).await;
-    assert!(worker.dropped("write_failed").await > 0.0);
-    assert_eq!(worker.stop().await.code(), Some(0));
+    let (reader, closed) = std::io::pipe().unwrap();
+    drop(reader);
+    for stderr in [Stdio::from(full()), closed.into()] {
+        let worker = Worker::start(worker(), &bench, stderr).await;
+        add(&bench).await;
+        assert!(worker.dropped("write_failed").await > 0.0);
+        assert_eq!(worker.stop().await.code(), Some(0));
+    }
 }
 
 #[tokio::test]

@@ -30,8 +30,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redcall_common::settings::{LogFormat, LogSettings};
-use rustix::process::Signal;
-use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -103,22 +101,12 @@ pub fn init_log(settings: &LogSettings) -> LogGuard {
 
 /// Starts the thread that writes.
 fn start(queue: &Arc<Queue>, repeats: Arc<Repeats>) -> io::Result<()> {
-    outlive_size_limit()?;
+    redcall_common::output::outlive_size_limit()?;
     // A descriptor of its own: a write that blocks must not hold the lock of the process's stderr.
     let sink = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     let writer = Writer::new(queue.clone(), repeats, sink);
     std::thread::Builder::new().name("redcall-log".into()).spawn(move || writer.run())?;
     Ok(())
-}
-
-/// Has a write beyond the limit on the size of a file fail, instead of ending the process.
-///
-/// Tokio's handler stays when its runtime has gone. Unlike a signal that is ignored, a handler is
-/// not passed on to programs that are started.
-fn outlive_size_limit() -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let _entered = runtime.enter();
-    signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop)
 }
 
 /// Takes the lines of the formatter.
@@ -164,5 +152,24 @@ fn cut(line: &[u8], format: LogFormat) -> String {
             let message = format!("a line of {length} bytes was cut");
             format!("{}\n", serde_json::json!({ "message": message, "begin": begin }))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_that_is_too_long_is_cut_and_stays_one_line() {
+        let line = ["ü".repeat(LINE), "\n".to_owned()].concat();
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let short = cut(line.as_bytes(), format);
+            assert!(short.len() < LINE + 100, "{}", short.len());
+            assert!(short.ends_with('\n') && short.lines().count() == 1, "{short}");
+            assert!(short.contains(&format!("{} bytes", line.len())), "{short}");
+        }
+        let json = cut(line.as_bytes(), LogFormat::Json);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert!(json["begin"].as_str().unwrap().starts_with('ü'));
     }
 }

@@ -37,8 +37,12 @@ const SHOWN: usize = 512;
 
 /// The crates whose lines are condensed.
 const OURS: [&str; 3] = ["redcall_worker", "redcall_common", "redcall_client"];
-/// Modules whose lines pass: the stderr of programs, and this one.
-const PASS: [&str; 2] = ["redcall_worker::handler::stderr", "redcall_worker::log::repeats"];
+/// Modules whose lines pass: the stderr of programs, and lines about lines.
+const PASS: [&str; 3] = [
+    "redcall_worker::handler::stderr",
+    "redcall_worker::log::repeats",
+    "redcall_worker::log::writer",
+];
 
 /// See the module.
 #[derive(Default)]

@@ -56,6 +56,10 @@ impl<W: Write> Writer<W> {
         if next.flush {
             self.queue.complete();
         }
+        // After a flood, its memory is given back.
+        if buffer.capacity() > PIECE {
+            return Vec::new();
+        }
         buffer.clear();
         buffer
     }

@@ -31,12 +31,13 @@ const STREAMS: &[&str] = &[
 ];
 
 /// The files that have to do with a stream itself: the door, the log's sink, a worker that gives up
-/// its terminal, and lines that another program of ours reads.
+/// its terminal, lines that another program of ours reads, and a progress bar.
 const OWN_STREAMS: &[&str] = &[
     "common/src/output.rs",
     "worker/src/log/mod.rs",
     "worker/src/bin/redcall-worker/background.rs",
     "chaos/src/work.rs",
+    "example/src/index/bar.rs",
 ];
 
 /// The crates whose programs are for users.

@@ -131,6 +131,20 @@ async fn closed_pipe_ends_every_verb_quietly() {
 }
 
 #[tokio::test]
+async fn file_that_may_not_grow_is_said() {
+    let bench = Bench::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = File::create(folder.path().join("output")).unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -f 0; exec \"$0\" queues"]).arg(binary("redcall"));
+    command.env_clear().envs(bench.environment()).stdout(file).stderr(Stdio::piped());
+    let running = tokio::task::spawn_blocking(move || command.output().unwrap());
+    let ran: Ran = running.await.unwrap().into();
+    assert_eq!(ran.code, UNWRITTEN, "{ran:?}");
+    ran.says("File too large");
+}
+
+#[tokio::test]
 async fn unprinted_receipt_names_the_queued_job() {
     let bench = Bench::new().await;
     let env = bench.environment();
