@@ -221,15 +221,10 @@ mod tests {
     #[test]
     fn flush_is_complete_when_all_lines_are_written() {
         let disk = Disk::with_room(1000);
-        let (queue, mut writer) = writer(&disk);
+        let (queue, writer) = writer(&disk);
         queue.push(b"stopped\n");
-        let flushing = {
-            let queue = queue.clone();
-            std::thread::spawn(move || queue.flush(Duration::from_secs(60)))
-        };
-        while !flushing.is_finished() {
-            writer.step(Vec::new());
-        }
+        std::thread::spawn(|| writer.run());
+        queue.flush(Duration::from_secs(60));
         assert_eq!(disk.text(), "stopped\n");
     }
 }
