@@ -1,4 +1,4 @@
-//! Why a verb failed, and how that is told.
+//! The failure of a verb: its message and its exit code.
 
 use std::process::ExitCode;
 

@@ -27,7 +27,15 @@ impl Queues {
         for queue in &self.queues {
             let changed =
                 if paused { client.pause(queue).await } else { client.resume(queue).await };
-            let changed = changed.map_err(failed)?;
+            let changed = match changed {
+                Ok(changed) => changed,
+                Err(error) if as_json || lines.is_empty() => return Err(failed(error)),
+                Err(error) => {
+                    // The queues before this one are done.
+                    out::line(lines.join("\n"))?;
+                    return Err(failed(error));
+                }
+            };
             done.push(serde_json::json!({ "queue": queue, "paused": paused, "changed": changed }));
             lines.push(format!("{queue}: {}", text(paused, changed)));
         }

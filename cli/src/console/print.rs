@@ -15,14 +15,14 @@ const LINES: usize = 256;
 /// Where lines go.
 #[derive(Clone)]
 pub(super) enum Printer {
-    /// Nobody types. Told when standard output cannot be written.
+    /// Without a line editor. Receives the first failure of standard output.
     Stdout(mpsc::Sender<Unwritten>),
     /// Above the line that is being typed, by a thread of its own: the line editor lets it wait.
     Beside(mpsc::Sender<String>),
 }
 
 impl Printer {
-    /// Prints on standard output; the receiver hears of its first failure.
+    /// Prints on standard output; the receiver gets its first failure.
     pub(super) fn direct() -> (Self, mpsc::Receiver<Unwritten>) {
         let (sender, failure) = mpsc::channel(1);
         (Self::Stdout(sender), failure)

@@ -1,6 +1,6 @@
 //! A worker whose log blocks: that of a program with a subscriber of its own, on stderr.
 //!
-//! While nobody reads its log, its loop at Redis makes no progress.
+//! While its log is not read, its loop at Redis makes no progress.
 
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot work must end loudly")]
 

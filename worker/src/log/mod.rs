@@ -101,7 +101,8 @@ pub fn init_log(settings: &LogSettings) -> LogGuard {
 
 /// Starts the thread that writes.
 fn start(queue: &Arc<Queue>, repeats: Arc<Repeats>) -> io::Result<()> {
-    redcall_common::output::outlive_size_limit()?;
+    // Without it, only such a limit ends the process.
+    let _ = redcall_common::output::outlive_size_limit();
     // A descriptor of its own: a write that blocks must not hold the lock of the process's stderr.
     let sink = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     let writer = Writer::new(queue.clone(), repeats, sink);

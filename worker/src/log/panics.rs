@@ -1,4 +1,4 @@
-//! Panics go to the log: the usual hook writes to stderr, and would wait for whoever reads it.
+//! Panics go to the log: the usual hook writes to stderr, and blocks while that is not read.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::{PanicHookInfo, set_hook};

@@ -4,8 +4,8 @@
 //! Two classes of lines are bounded, each per place in the code and per window:
 //!
 //! - A warning or an error that is not about one request (it has no field `id`) is logged once. The
-//!   next ones of the same text and fields are counted. Only [`TEXTS`] different ones are told
-//!   apart.
+//!   next ones of the same text and fields are counted. Only [`TEXTS`] different ones are
+//!   distinguished.
 //! - Of all other lines up to [`EACH`] are logged: a line per request, such as `failed`.
 //!
 //! Lines of handlers, of their programs (`handler/budget.rs` bounds these) and of the levels debug
@@ -28,7 +28,7 @@ use super::queue::Queue;
 
 /// The time between two lines about the same repeats.
 pub(super) const WINDOW: Duration = Duration::from_secs(10);
-/// How many texts of one place are told apart.
+/// The most texts of one place that are distinguished.
 const TEXTS: usize = 16;
 /// How many lines about requests one place of the code may log in a window.
 const EACH: u64 = 1000;
@@ -68,7 +68,7 @@ impl Place {
         Self { level, begun, passed: 0, texts: Vec::new(), rest: None }
     }
 
-    /// Whether a line that is told apart by its text is to be logged; else it is counted.
+    /// Whether a line that is distinguished by its text is to be logged; else it is counted.
     fn admit_text(&mut self, line: Line) -> bool {
         if let Some(text) = self.texts.iter_mut().find(|text| text.hash == line.hash) {
             text.held += 1;

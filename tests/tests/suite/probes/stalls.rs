@@ -176,7 +176,7 @@ async fn it_is_red_while_redis_is_away_and_green_within_a_second_of_its_return()
 async fn a_loop_that_stands_still_is_not_live() {
     let bench = Bench::new().await;
     let mut env = bench.environment();
-    // Its log blocks, and nobody reads it: when the pipe is full, the loop stops at its next line.
+    // Its log blocks, and is not read: when the pipe is full, the loop stops at its next line.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     env.insert("REDCALL__ADMIN__LISTEN".into(), port.to_string());
     env.insert("REDCALL__JOBS__SLEEP__TIMEOUT".into(), "1ms".into());

@@ -141,7 +141,7 @@ fn with_settings(cli: Cli) -> ExitCode {
         detached.say(&report);
     }
     if code != out::CLOSED {
-        // With the log, which waits for nobody.
+        // Through the log, which does not block.
         log.print(&report);
     }
     ExitCode::from(code)
