@@ -11,6 +11,15 @@
 //!
 //! Run by `cargo xtask bench`, which builds it and the programs that it starts.
 
+/// Prints a line of the report, in functions that return a [`miette::Result`].
+macro_rules! say {
+    ($($text:tt)*) => {
+        miette::IntoDiagnostic::into_diagnostic(
+            redcall_common::output::line(format_args!($($text)*))
+        )?
+    };
+}
+
 mod floor;
 mod peers;
 mod relay;
@@ -24,6 +33,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use miette::{IntoDiagnostic as _, miette};
+use redcall_common::output::{CLOSED, Unwritten};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// Compare Redcall with the floors that Redis sets.
@@ -61,10 +71,18 @@ enum Floor {
 }
 
 fn main() -> miette::Result<ExitCode> {
+    run().or_else(|error| match error.downcast_ref::<Unwritten>() {
+        // Its reader, such as `head`, has seen enough.
+        Some(unwritten) if unwritten.is_closed() => Ok(ExitCode::from(CLOSED)),
+        _ => Err(error),
+    })
+}
+
+fn run() -> miette::Result<ExitCode> {
     match Cli::parse().verb {
         Verb::Run(args) => args.run(),
         Verb::Peers(args) => args.run(),
-        Verb::Floor(floor) => floor.run().into_diagnostic().map(|()| ExitCode::SUCCESS),
+        Verb::Floor(floor) => floor.run().map(|()| ExitCode::SUCCESS),
         Verb::Pin { cpu, command } => {
             let mut cpus = CpuSet::new();
             cpus.set(cpu);
@@ -76,19 +94,24 @@ fn main() -> miette::Result<ExitCode> {
 }
 
 impl Floor {
-    fn run(self) -> std::io::Result<()> {
+    fn run(self) -> miette::Result<()> {
         let lasts = Duration::from_millis;
         let figures = match self {
             Self::PingCall { address, lasts_ms, pause_ms, size } => {
-                floor::ping::call(&address, lasts(lasts_ms), lasts(pause_ms), size)?
+                floor::ping::call(&address, lasts(lasts_ms), lasts(pause_ms), size)
             }
             Self::LiteralCall { address, lasts_ms, callers } => {
-                floor::literal::call(&address, callers, lasts(lasts_ms))?
+                floor::literal::call(&address, callers, lasts(lasts_ms))
             }
-            Self::PingAnswer { address, size } => return floor::ping::answer(&address, size),
-            Self::LiteralAnswer { address } => return floor::literal::answer(&address),
+            Self::PingAnswer { address, size } => {
+                return floor::ping::answer(&address, size).into_diagnostic();
+            }
+            Self::LiteralAnswer { address } => {
+                return floor::literal::answer(&address).into_diagnostic();
+            }
         };
-        println!("{}", serde_json::to_string(&figures)?);
+        let figures = figures.into_diagnostic()?;
+        say!("{}", serde_json::to_string(&figures).into_diagnostic()?);
         Ok(())
     }
 }

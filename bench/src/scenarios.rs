@@ -101,14 +101,15 @@ impl Args {
             }
         }
         let (rounds, lasts) = (self.rounds, self.lasts);
-        println!(
+        say!(
             "{rounds} rounds of {lasts} ms each, median (least to most); worker with {} slots; \
              persistence {:?}; costs are per call",
-            self.concurrency, self.persistence
+            self.concurrency,
+            self.persistence
         );
         for scenario in ALL {
             if self.names.is_empty() || self.names.iter().any(|name| name == scenario.name) {
-                println!("\n## {}: {}\n", scenario.name.to_uppercase(), scenario.about);
+                say!("\n## {}: {}\n", scenario.name.to_uppercase(), scenario.about);
                 (scenario.run)(self)?;
             }
         }

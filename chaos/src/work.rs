@@ -81,7 +81,7 @@ pub(crate) struct Answer {
 /// When the worker cannot start.
 pub fn serve(post: &Post) -> Result<(), WorkerError> {
     let settings = settings(post);
-    init_log(&settings.log);
+    let _log = init_log(&settings.log);
     let log = Log::open(&Files::in_folder(&post.folder).effects)?;
     let gates = Arc::new(Gates::default());
     let orders = gates.clone();

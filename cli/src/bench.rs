@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use redcall_bench::{CallFigures, Calls, Drain, Enqueue, Job, JobFigures};
 use redcall_client::Client;
+use redcall_common::output::{self as out, Unwritten};
 use redcall_common::report::Problem;
 use serde_json::value::RawValue;
 
@@ -116,17 +117,17 @@ impl Bench {
             Self::Call(Call { called, callers, duration, warm_up, pause, stream }) => {
                 let job = called.job()?;
                 let calls = Calls { job, callers, duration, warm_up, pause, stream };
-                print_calls(redcall_bench::call(client, &calls).await.map_err(failed)?, as_json);
+                print_calls(redcall_bench::call(client, &calls).await.map_err(failed)?, as_json)?;
             }
             Self::Enqueue(Fill { called, callers, batch, duration }) => {
                 let plan = Enqueue { job: called.job()?, callers, batch, duration };
-                print_jobs(redcall_bench::enqueue(client, &plan).await.map_err(failed)?, as_json);
+                print_jobs(redcall_bench::enqueue(client, &plan).await.map_err(failed)?, as_json)?;
             }
             Self::Drain(Empty { called, jobs, answers, timeout }) => {
                 let job = called.job()?;
                 let queue = job.queue.clone().unwrap_or_else(|| "default".to_owned());
                 let plan = Drain { job, queue, jobs, answers, within: timeout };
-                print_jobs(redcall_bench::drain(client, &plan).await.map_err(failed)?, as_json);
+                print_jobs(redcall_bench::drain(client, &plan).await.map_err(failed)?, as_json)?;
             }
         }
         Ok(())
@@ -137,19 +138,19 @@ fn failed(error: impl std::error::Error + 'static) -> Failure {
     Failure::of(Problem::of(&error), "failed", 1)
 }
 
-fn print_calls(figures: CallFigures, as_json: bool) {
+fn print_calls(figures: CallFigures, as_json: bool) -> Result<(), Unwritten> {
     if as_json {
-        return println!("{}", serde_json::json!(figures));
+        return out::line(serde_json::json!(figures));
     }
     let CallFigures { calls_per_s, p50_us, p99_us, p999_us, calls, errors } = figures;
-    println!("{calls} calls, {errors} errors, {calls_per_s:.0} per s");
-    println!("p50 {p50_us:.0} us, p99 {p99_us:.0} us, p99.9 {p999_us:.0} us");
+    out::line(format_args!("{calls} calls, {errors} errors, {calls_per_s:.0} per s"))?;
+    out::line(format_args!("p50 {p50_us:.0} us, p99 {p99_us:.0} us, p99.9 {p999_us:.0} us"))
 }
 
-fn print_jobs(figures: JobFigures, as_json: bool) {
+fn print_jobs(figures: JobFigures, as_json: bool) -> Result<(), Unwritten> {
     if as_json {
-        return println!("{}", serde_json::json!(figures));
+        return out::line(serde_json::json!(figures));
     }
     let JobFigures { jobs_per_s, jobs, errors } = figures;
-    println!("{jobs} jobs, {errors} errors, {jobs_per_s:.0} per s");
+    out::line(format_args!("{jobs} jobs, {errors} errors, {jobs_per_s:.0} per s"))
 }

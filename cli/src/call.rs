@@ -7,10 +7,11 @@ use clap::Args;
 use redcall_client::{
     CallError, Client, Code, Durability, FrameStream, Receipt, Request, Retry, Update,
 };
+use redcall_common::output::{self as out, Unwritten};
 use redcall_common::report::Problem;
 use serde_json::value::RawValue;
 
-use crate::{Failure, json};
+use crate::failure::{Failure, INTERRUPTED, json};
 
 /// What to call, and how.
 #[derive(Args)]
@@ -60,6 +61,8 @@ pub(crate) struct Call {
     read: Option<Box<RawValue>>,
 }
 
+/// The work that is done when an answer cannot be printed.
+pub(crate) const RAN: &str = "The job has run; its answer is lost.";
 /// The header by which the sender of a command knows its end.
 const NONCE: &str = "nonce";
 
@@ -94,7 +97,7 @@ fn split_offset(text: &str) -> Option<(&str, bool, Duration)> {
 impl Call {
     pub(crate) async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
         if self.waits() {
-            println!("{}", self.answer(client).await?);
+            out::line(self.answer(client).await?).map_err(|error| error.after(RAN))?;
         } else if self.streams() {
             self.print_stream(client).await?;
         } else {
@@ -121,16 +124,19 @@ impl Call {
     pub(crate) async fn send(mut self, client: &Client, as_json: bool) -> Result<String, Failure> {
         let receipt = self.request(client)?.send().await.map_err(failed)?;
         let Receipt { id, queue, durability, attached } = receipt;
+        let done = |error: Unwritten| error.after(format!("The job is queued: {id} on {queue}."));
         if as_json {
             let json = serde_json::json!({
                 "id": id, "queue": queue, "attached": attached,
                 "durability": durability.as_str(),
             });
-            println!("{json}");
+            out::line(json).map_err(done)?;
         } else {
-            println!("{} {id} on {queue}", if attached { "joined" } else { "queued" });
+            let what = if attached { "joined" } else { "queued" };
+            out::line(format_args!("{what} {id} on {queue}")).map_err(done)?;
             if Some(durability) < self.durability {
-                eprintln!("only {durability} was reached in time; it is queued all the same");
+                let text = "was reached in time; it is queued all the same";
+                out::hint(format_args!("only {durability} {text}"));
             }
         }
         Ok(id)
@@ -226,13 +232,24 @@ pub(crate) async fn unless_interrupted<T>(
     until_interrupted(waiting, "interrupted: the call was cancelled").await
 }
 
-/// Ends `waiting` at Ctrl-C; `message` says what that means.
+/// Ends `waiting` when the reader of standard output has gone: dropped, it withdraws its call.
+pub(crate) async fn unless_closed<T>(
+    waiting: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        biased; // what is there already is printed
+        done = waiting => done,
+        error = out::closed() => Err(error.into()),
+    }
+}
+
+/// Ends `waiting` at Ctrl-C, and as [`unless_closed`]; `message` says what Ctrl-C means.
 pub(crate) async fn until_interrupted<T>(
     waiting: impl Future<Output = Result<T, Failure>>,
     message: &str,
 ) -> Result<T, Failure> {
     tokio::select! {
-        done = waiting => done,
+        done = unless_closed(waiting) => done,
         Ok(()) = tokio::signal::ctrl_c() => Err(interrupted(message)),
     }
 }
@@ -240,7 +257,7 @@ pub(crate) async fn until_interrupted<T>(
 /// What was waited for was interrupted.
 pub(crate) fn interrupted(message: &str) -> Failure {
     let json = json(Code::Cancelled.as_str(), message);
-    Failure { problems: vec![Problem::new(message)], code: 130, json }
+    Failure { problems: vec![Problem::new(message)], code: INTERRUPTED, json }
 }
 
 pub(crate) fn usage(error: &dyn std::error::Error) -> Failure {
@@ -254,12 +271,13 @@ pub(crate) fn usage(error: &dyn std::error::Error) -> Failure {
 pub(crate) async fn print_all(mut updates: FrameStream) -> Result<(), Failure> {
     while let Some(update) = updates.next().await {
         match update.map_err(failed)? {
-            Update::Restarted { attempt } => println!("{{\"restarted\":{attempt}}}"),
-            Update::Pending(data) => println!("{{\"pending\":{data}}}"),
-            Update::Progress(data) => println!("{{\"progress\":{data}}}"),
-            Update::Chunk(data) => println!("{{\"chunk\":{data}}}"),
-            Update::Done(response) => println!("{{\"result\":{}}}", response.data),
-        }
+            Update::Restarted { attempt } => out::line(format_args!("{{\"restarted\":{attempt}}}")),
+            Update::Pending(data) => out::line(format_args!("{{\"pending\":{data}}}")),
+            Update::Progress(data) => out::line(format_args!("{{\"progress\":{data}}}")),
+            Update::Chunk(data) => out::line(format_args!("{{\"chunk\":{data}}}")),
+            Update::Done(response) => out::line(format_args!("{{\"result\":{}}}", response.data))
+                .map_err(|error| error.after(RAN)),
+        }?;
     }
     Ok(())
 }

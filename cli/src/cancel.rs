@@ -2,6 +2,7 @@
 
 use clap::Args;
 use redcall_client::{CallError, Cancellation, Client, Code};
+use redcall_common::output as out;
 use redcall_common::report::Problem;
 
 use crate::{Failure, json};
@@ -32,12 +33,12 @@ impl Cancel {
             }
             Cancellation::Kept => ("kept", "nothing was done: others want its answer"),
         };
-        if as_json {
-            println!("{}", serde_json::json!({ "id": id, "found": found }));
-        } else {
-            println!("{id}: {text}");
-        }
-        Ok(())
+        let line = match as_json {
+            true => serde_json::json!({ "id": id, "found": found }).to_string(),
+            false => format!("{id}: {text}"),
+        };
+        let done = || format!("The job {id} was asked to end: {text}.");
+        Ok(out::line(line).map_err(|error| error.after(done()))?)
     }
 }
 

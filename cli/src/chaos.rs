@@ -8,6 +8,7 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use indicatif::{ProgressBar, ProgressStyle};
 use redcall_chaos::{ChaosError, Counts, Options, Post, Progress, Stage};
+use redcall_common::output as out;
 use redcall_common::report::Problem;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -119,10 +120,9 @@ impl Chaos {
             };
             Failure::of(Problem::of(&error), name, code)
         })?;
-        if as_json {
-            println!("{}", serde_json::json!(report));
-        } else {
-            print!("{report}");
+        match as_json {
+            true => out::line(serde_json::json!(report))?,
+            false => out::print(&report)?,
         }
         Ok(u8::from(!report.ok))
     }

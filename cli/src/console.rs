@@ -24,13 +24,15 @@ use std::time::Duration;
 
 use clap::Args;
 use redcall_client::{Client, Settings};
+use redcall_common::output as out;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 
-use crate::Failure;
 use crate::call::interrupted;
+use crate::failure::{Failure, INTERRUPTED};
 use input::{Input, Read};
 use names::Names;
+use print::Printer;
 use session::{Session, Then};
 
 /// How long the first prompt waits for the names of the workers.
@@ -56,18 +58,25 @@ impl Console {
         // From here on Ctrl-C ends what is waited for, and not the program.
         let interrupts = signal(SignalKind::interrupt()).map_err(|error| input::failed(&error))?;
         let names = Names::of(settings);
-        if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+        if std::io::stdin().is_terminal() && out::is_terminal() {
             let _ = timeout(FIRST_NAMES, names.refresh(client)).await;
             let (input, printer) = input::terminal(names.clone(), !self.no_history)?;
             let mut session = Session::new(client, names, printer, as_json);
             let end = at_terminal(&mut session, input).await;
-            session.leave().await;
-            end
+            let left = session.leave().await;
+            end.and_then(|code| left.map(|()| code))
         } else {
-            let mut session = Session::new(client, names, print::Printer::Stdout, as_json);
-            let end = of_script(&mut session, input::script(), interrupts).await;
-            session.leave().await;
-            end
+            let (printer, mut unwritten) = Printer::direct();
+            let mut session = Session::new(client, names, printer, as_json);
+            let end = tokio::select! {
+                biased;
+                // Dropped, the script gives up what it waits for.
+                Some(error) = unwritten.recv() => Err(error.into()),
+                error = out::closed() => Err(error.into()),
+                end = of_script(&mut session, input::script(), interrupts) => end,
+            };
+            let left = session.leave().await;
+            end.and_then(|code| left.map(|()| code))
         }
     }
 }
@@ -80,7 +89,8 @@ async fn at_terminal(session: &mut Session, mut input: Input) -> Result<u8, Fail
             Ok(Read::Line(line)) => match session.carry_out(&line).await {
                 Ok(Then::GoOn) => {}
                 Ok(Then::Quit) => break,
-                Err(failure) => session.complain(failure),
+                Err(failure) if failure.is_unwritten() => return Err(failure),
+                Err(failure) => session.complain(failure)?,
             },
             Ok(Read::Cleared) => {}
             Ok(Read::End) => break,
@@ -106,10 +116,12 @@ async fn of_script(
             Ok(Read::Line(line)) => match session.carry_out(&line).await {
                 Ok(Then::GoOn) => {}
                 Ok(Then::Quit) => break,
-                Err(failure) if failure.code == INTERRUPTED => return Err(failure),
+                Err(failure) if failure.code == INTERRUPTED || failure.is_unwritten() => {
+                    return Err(failure);
+                }
                 Err(failure) => {
                     has_failed = true;
-                    session.complain(failure);
+                    session.complain(failure)?;
                 }
             },
             Ok(Read::Cleared) => {}
@@ -122,6 +134,3 @@ async fn of_script(
         _ = interrupts.recv() => Err(interrupted("interrupted")),
     }
 }
-
-/// The exit code of what was interrupted.
-const INTERRUPTED: u8 = 130;

@@ -30,6 +30,7 @@ use std::time::Duration;
 use clap::Args;
 use redcall_client::{Inspector, Settings, StoreError};
 use redcall_common::finding::{Finding, Level};
+use redcall_common::output as out;
 use redcall_common::report::Problem;
 use redcall_common::store::Connector;
 use redcall_common::store::keys::Keys;
@@ -67,7 +68,7 @@ struct Report {
 impl Doctor {
     /// Prints what it finds. The exit code is 0 if nothing is bad, 3 if Redis cannot be reached, 2
     /// if its settings cannot be used, else 1.
-    pub(crate) async fn run(self, settings: Settings, as_json: bool) -> u8 {
+    pub(crate) async fn run(self, settings: Settings, as_json: bool) -> Result<u8, Failure> {
         let mut report = Report { findings: settings::look(&settings), code: 0 };
         report.findings.extend(mapping::look(&settings));
         if settings.redis.url == EMBEDDED {
@@ -79,12 +80,11 @@ impl Doctor {
                 Err(error) => report.failed(&error),
             }
         }
-        if as_json {
-            println!("{}", report.json());
-        } else {
-            print!("{}", report.text());
+        match as_json {
+            true => out::line(report.json())?,
+            false => out::print(report.text())?,
         }
-        report.exit_code()
+        Ok(report.exit_code())
     }
 
     async fn ask(&self, inspector: &Inspector, settings: &Settings, report: &mut Report) {

@@ -1,11 +1,11 @@
 //! `redcall events tail | publish`.
 
-use std::io::Write as _;
 use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
 use redcall_client::{Client, Event, EventError, EventStream, Followed, Kind, StoreError};
 use redcall_common::event::topic;
+use redcall_common::output as out;
 use redcall_common::report::Problem;
 use serde_json::value::RawValue;
 
@@ -81,13 +81,11 @@ impl Events {
 impl Tail {
     async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
         let mut tailing = self.begin(client).await?;
-        while let Some(item) = tailing.next().await {
-            let item = item?;
+        while let Some(item) =
+            call::unless_closed(async { tailing.next().await.transpose() }).await?
+        {
             let line = if as_json { json_line(&item) } else { line(&item) };
-            // Whoever reads it may have seen enough.
-            if writeln!(std::io::stdout(), "{line}").is_err() {
-                break;
-            }
+            out::line(line)?;
         }
         Ok(())
     }
@@ -158,12 +156,12 @@ impl Publish {
     pub(crate) async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
         let published = client.publish(&self.topic, self.kind, &self.context).await;
         let id = published.map_err(|error| failed(&error))?;
-        if as_json {
-            println!("{}", serde_json::json!({ "topic": self.topic, "id": id }));
-        } else {
-            println!("published {id} on {}", self.topic);
-        }
-        Ok(())
+        let text = match as_json {
+            true => serde_json::json!({ "topic": self.topic, "id": id }).to_string(),
+            false => format!("published {id} on {}", self.topic),
+        };
+        let done = || format!("The event {id} is published on {}.", self.topic);
+        Ok(out::line(text).map_err(|error| error.after(done()))?)
     }
 }
 

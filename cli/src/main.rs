@@ -2,7 +2,8 @@
 //!
 //! Exit codes: 0 done, 1 the call ended with an error (its code and message are on stderr), not
 //! all was done, or doctor or chaos found something, 2 wrong flags or settings, 3 Redis cannot be
-//! reached, 130 interrupted.
+//! reached, 5 standard output cannot be written, 130 interrupted, 141 the reader of a pipe has
+//! gone.
 
 mod bench;
 mod call;
@@ -12,6 +13,7 @@ mod console;
 mod dead;
 mod doctor;
 mod events;
+mod failure;
 mod follow;
 mod output;
 mod pause;
@@ -25,9 +27,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use redcall_client::{Client, Settings, StoreError};
+use redcall_client::{Client, Settings};
+use redcall_common::output::{self as out, Unwritten};
 use redcall_common::report::Problem;
 use tokio::runtime::Runtime;
+
+use failure::{Failure, json, unreachable};
 
 /// As in the worker: calls are many small allocations.
 #[global_allocator]
@@ -36,8 +41,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Call named jobs over Redis; look at queues and workers.
 ///
 /// Exit codes: 0 done, 1 the call ended with an error, not all was done or doctor or chaos found
-/// something, 2 wrong flags or settings, 3 Redis cannot be reached, 130 interrupted while waiting
-/// (the call is cancelled, but not by `follow`).
+/// something, 2 wrong flags or settings, 3 Redis cannot be reached, 5 standard output cannot be
+/// written, 130 interrupted while waiting (the call is cancelled, but not by `follow`), 141 the
+/// reader of a pipe has gone (a call that was waited for is cancelled).
 #[derive(Parser)]
 #[command(name = "redcall", version, verbatim_doc_comment)]
 struct Cli {
@@ -115,16 +121,13 @@ enum Verb {
     Workers,
 }
 
-/// Why a verb failed, and the exit code for it.
-struct Failure {
-    problems: Vec<Problem>,
-    code: u8,
-    /// The error as `--json` prints it.
-    json: serde_json::Value,
-}
-
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    // Without it, a file that is too large ends the program without a word.
+    let _ = out::outlive_size_limit();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(shown) => return help(&shown),
+    };
     let as_json = cli.json;
     let done = match cli.verb {
         // It has a runtime of its own.
@@ -136,15 +139,16 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(code) => ExitCode::from(code),
-        Err(failure) => {
-            let code = failure.code;
-            if as_json {
-                eprintln!("{}", failure.json);
-            } else {
-                failure.explain();
-            }
-            ExitCode::from(code)
-        }
+        Err(failure) => failure.end(as_json),
+    }
+}
+
+/// Prints a help text, a version or a complaint about flags, each where it belongs.
+fn help(shown: &clap::Error) -> ExitCode {
+    let printed = shown.print().map_err(Unwritten::from).and_then(|()| out::print(""));
+    match printed {
+        Err(unwritten) if !shown.use_stderr() => Failure::from(unwritten).end(false),
+        _ => ExitCode::from(u8::try_from(shown.exit_code()).unwrap_or(2)),
     }
 }
 
@@ -165,7 +169,7 @@ async fn run(mut cli: Cli) -> Result<u8, Failure> {
         settings.redis.url = url;
     }
     if let Verb::Doctor(doctor) = cli.verb {
-        return Ok(doctor.run(settings, cli.json).await); // it looks further where Redis is away
+        return doctor.run(settings, cli.json).await; // it looks further where Redis is away
     }
     let client = Client::from_settings(&settings).await.map_err(|error| unreachable(&error))?;
     if let Verb::Console(console) = cli.verb {
@@ -201,34 +205,4 @@ fn queue(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("a queue's name has 1 to 64 of [A-Za-z0-9_.-]".to_owned())
-}
-
-fn json(code: &str, message: &str) -> serde_json::Value {
-    serde_json::json!({ "error": { "code": code, "message": message } })
-}
-
-impl Failure {
-    fn of(problem: Problem, code: &str, exit_code: u8) -> Self {
-        let json = json(code, &problem.to_string());
-        Self { problems: vec![problem], code: exit_code, json }
-    }
-
-    /// Says it to people.
-    fn explain(self) {
-        for problem in self.problems {
-            eprintln!("{:?}", miette::Report::new(problem));
-        }
-    }
-
-    /// That of a failure at Redis.
-    fn exit_code(error: &StoreError) -> u8 {
-        if matches!(error, StoreError::Config { .. }) { 2 } else { 3 }
-    }
-}
-
-fn unreachable(error: &StoreError) -> Failure {
-    let code = Failure::exit_code(error);
-    let name = if code == 2 { "invalid_settings" } else { "unavailable" };
-    let json = json(name, &error.to_string());
-    Failure { problems: vec![Problem::store(error)], code, json }
 }

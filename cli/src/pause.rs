@@ -2,6 +2,7 @@
 
 use clap::Args;
 use redcall_client::{CallError, Client, Code};
+use redcall_common::output as out;
 use redcall_common::report::Problem;
 
 use crate::{Failure, json, queue};
@@ -22,20 +23,28 @@ impl Queues {
         paused: bool,
         as_json: bool,
     ) -> Result<(), Failure> {
-        let mut done = Vec::new();
+        let (mut done, mut lines) = (Vec::new(), Vec::new());
         for queue in &self.queues {
             let changed =
                 if paused { client.pause(queue).await } else { client.resume(queue).await };
-            let changed = changed.map_err(failed)?;
+            let changed = match changed {
+                Ok(changed) => changed,
+                Err(error) if as_json || lines.is_empty() => return Err(failed(error)),
+                Err(error) => {
+                    // The queues before this one are done.
+                    out::line(lines.join("\n"))?;
+                    return Err(failed(error));
+                }
+            };
             done.push(serde_json::json!({ "queue": queue, "paused": paused, "changed": changed }));
-            if !as_json {
-                println!("{queue}: {}", text(paused, changed));
-            }
+            lines.push(format!("{queue}: {}", text(paused, changed)));
         }
-        if as_json {
-            println!("{}", serde_json::json!({ "queues": done }));
-        }
-        Ok(())
+        let report = match as_json {
+            true => serde_json::json!({ "queues": done }).to_string(),
+            false => lines.join("\n"),
+        };
+        let done = || format!("All of it is done: {}.", lines.join("; "));
+        Ok(out::line(report).map_err(|error| error.after(done()))?)
     }
 }
 

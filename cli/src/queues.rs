@@ -1,6 +1,7 @@
 //! `redcall queues`.
 
 use redcall_client::{Client, QueueInfo};
+use redcall_common::output as out;
 
 use crate::output::{table, time};
 use crate::{Failure, unreachable};
@@ -8,12 +9,10 @@ use crate::{Failure, unreachable};
 pub(crate) async fn run(client: &Client, as_json: bool) -> Result<(), Failure> {
     let queues = client.inspect().queues().await.map_err(|error| unreachable(&error))?;
     if as_json {
-        println!("{}", serde_json::json!({ "queues": queues }));
-        return Ok(());
+        return Ok(out::line(serde_json::json!({ "queues": queues }))?);
     }
     if queues.is_empty() {
-        println!("no queue has been used yet");
-        return Ok(());
+        return Ok(out::line("no queue has been used yet")?);
     }
     let head = [
         "queue",
@@ -28,8 +27,7 @@ pub(crate) async fn run(client: &Client, as_json: bool) -> Result<(), Failure> {
         "dead#",
         "workers#",
     ];
-    println!("{}", table(&head, queues.into_iter().map(row)));
-    Ok(())
+    Ok(out::line(table(&head, queues.into_iter().map(row)))?)
 }
 
 fn row(queue: QueueInfo) -> Vec<String> {

@@ -5,10 +5,11 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use redcall_client::{Client, Code, Task};
 use redcall_common::name::{is_instance, is_plain};
+use redcall_common::output as out;
 use redcall_common::report::Problem;
 use serde_json::value::RawValue;
 
-use crate::call::{failed, read_json, unless_interrupted, until_interrupted};
+use crate::call::{RAN, failed, read_json, unless_interrupted, until_interrupted};
 use crate::{Failure, json};
 
 /// How long Redis is waited for, where no worker is asked.
@@ -64,8 +65,7 @@ fn keyed(text: &str) -> Result<String, String> {
 
 impl Service {
     pub(crate) async fn run(self, client: &Client) -> Result<(), Failure> {
-        println!("{}", self.answer(client).await?);
-        Ok(())
+        Ok(out::line(self.answer(client).await?).map_err(|error| error.after(RAN))?)
     }
 
     /// Service and instance.

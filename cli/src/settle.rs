@@ -4,6 +4,7 @@ use std::io::Read;
 
 use clap::Args;
 use redcall_client::{Client, Code, SettleError, SettlementToken, WireError};
+use redcall_common::output as out;
 use redcall_common::report::Problem;
 use serde_json::value::RawValue;
 
@@ -68,12 +69,11 @@ impl Settle {
             let json = serde_json::json!({ "id": id, "settled": false });
             return Err(Failure { problems: vec![Problem::new(message)], code: 1, json });
         }
-        if as_json {
-            println!("{}", serde_json::json!({ "id": id, "settled": true }));
-        } else {
-            println!("{id}: settled");
-        }
-        Ok(())
+        let text = match as_json {
+            true => serde_json::json!({ "id": id, "settled": true }).to_string(),
+            false => format!("{id}: settled"),
+        };
+        Ok(out::line(text).map_err(|error| error.after(format!("The job {id} is settled.")))?)
     }
 }
 

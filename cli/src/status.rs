@@ -1,12 +1,13 @@
 //! `redcall status ID`, `redcall monitor ID`.
 
-use std::io::Write as _;
 use std::time::Duration;
 
 use clap::Args;
 use redcall_client::{CallError, Client, Code, JobRef, JobStatus};
+use redcall_common::output as out;
 use redcall_common::report::Problem;
 
+use crate::call::unless_closed;
 use crate::output::{line, moment};
 use crate::{Failure, json};
 
@@ -52,11 +53,9 @@ impl Status {
         if as_json {
             let mut json = serde_json::to_value(history.last()).unwrap_or_default();
             json["history"] = serde_json::to_value(&history).unwrap_or_default();
-            println!("{json}");
-            return Ok(());
+            return Ok(out::line(json)?);
         }
-        history.iter().for_each(|status| println!("{}", said(status)));
-        Ok(())
+        Ok(history.iter().try_for_each(|status| out::line(said(status)))?)
     }
 }
 
@@ -74,17 +73,14 @@ impl Monitor {
             None => client.monitor(named).await,
         };
         let mut states = monitor.map_err(failed)?;
-        while let Some(status) = states.next().await {
-            let status = status.map_err(failed)?;
+        let mut next = async || states.next().await.transpose().map_err(failed);
+        while let Some(status) = unless_closed(next()).await? {
             let line = match as_json {
                 // Strings and numbers: nothing here can fail.
                 true => serde_json::to_string(&status).unwrap_or_default(),
                 false => said(&status),
             };
-            // Whoever reads it may have seen enough.
-            if writeln!(std::io::stdout(), "{line}").is_err() {
-                break;
-            }
+            out::line(line)?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! `redcall workers`.
 
 use redcall_client::{Client, Overdue, WorkerInfo};
+use redcall_common::output as out;
 
 use crate::output::{table, time};
 use crate::{Failure, unreachable};
@@ -8,17 +9,14 @@ use crate::{Failure, unreachable};
 pub(crate) async fn run(client: &Client, as_json: bool) -> Result<(), Failure> {
     let workers = client.inspect().workers().await.map_err(|error| unreachable(&error))?;
     if as_json {
-        println!("{}", serde_json::json!({ "workers": workers }));
-        return Ok(());
+        return Ok(out::line(serde_json::json!({ "workers": workers }))?);
     }
     if workers.is_empty() {
-        println!("no worker is alive");
-        return Ok(());
+        return Ok(out::line("no worker is alive")?);
     }
     let head =
         ["name", "host", "pid#", "state", "queues", "jobs#", "running#", "slots#", "overdue"];
-    println!("{}", table(&head, workers.into_iter().map(row)));
-    Ok(())
+    Ok(out::line(table(&head, workers.into_iter().map(row)))?)
 }
 
 fn row(worker: WorkerInfo) -> Vec<String> {

@@ -15,6 +15,7 @@
 //! | [`leash`] | a program's processes end with it, however it ends |
 //! | [`limits`] | how large and how deep anything may be |
 //! | [`name`] | which ids and names are well formed |
+//! | [`output`] | standard output and standard error of the binaries |
 //! | [`program`] | which program a command means |
 //! | [`result_kind`] | what became of a command, as a number and as an event |
 //! | [`report`] | how the binaries print what went wrong |
@@ -40,6 +41,7 @@ pub mod leash;
 pub mod limit_key;
 pub mod limits;
 pub mod name;
+pub mod output;
 pub mod program;
 pub mod report;
 pub mod request;

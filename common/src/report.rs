@@ -5,6 +5,7 @@ use std::fmt;
 
 use miette::Diagnostic;
 
+use crate::output::Unwritten;
 use crate::settings::SettingsError;
 use crate::store::StoreError;
 
@@ -47,6 +48,16 @@ impl Problem {
     pub fn settings(error: &SettingsError) -> Vec<Self> {
         let mistakes = error.mistakes().iter();
         mistakes.map(|mistake| Self::of(mistake).help(mistake.help())).collect()
+    }
+
+    /// Standard output that cannot be written, with the work that is done all the same.
+    #[must_use]
+    pub fn unwritten(error: &Unwritten) -> Self {
+        let problem = Self::of(error);
+        match error.done() {
+            Some(done) => problem.help(done),
+            None => problem.help("Give it a place that can be written."),
+        }
     }
 
     /// A failure at Redis, with what usually mends it.

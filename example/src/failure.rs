@@ -1,6 +1,7 @@
 //! Why a command of the example ended, and its exit code.
 
 use redcall_client::StoreError;
+use redcall_common::output::Unwritten;
 use redcall_common::report::Problem;
 use redcall_common::settings::SettingsError;
 use redcall_common::store::embedded::EmbeddedError;
@@ -32,6 +33,14 @@ impl Failure {
 impl From<SettingsError> for Failure {
     fn from(error: SettingsError) -> Self {
         Self { problems: Problem::settings(&error), code: 2 }
+    }
+}
+
+impl From<Unwritten> for Failure {
+    /// A closed pipe is quiet: its reader, such as `head`, has seen enough.
+    fn from(error: Unwritten) -> Self {
+        let problems = if error.is_closed() { vec![] } else { vec![Problem::unwritten(&error)] };
+        Self { problems, code: error.exit_code() }
     }
 }
 

@@ -26,6 +26,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use failure::Failure;
+use redcall_common::output;
 use redcall_common::report::Problem;
 
 /// Index a directory by calling jobs over Redis.
@@ -72,7 +73,7 @@ fn main() -> ExitCode {
 
 fn fail(failure: Failure) -> ExitCode {
     for problem in failure.problems {
-        eprintln!("{:?}", miette::Report::new(problem));
+        output::hint(format_args!("{:?}", miette::Report::new(problem)));
     }
     ExitCode::from(failure.code)
 }

@@ -44,7 +44,7 @@ impl Serve {
     /// Runs jobs until told to stop.
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let mut settings = mapping::load(self.settings.as_deref())?;
-        init_log(&settings.log);
+        let _log = init_log(&settings.log);
         settings.redis.skip_safety_warning = self.skip_safety_warning;
         if self.until_stdin_closes {
             watch_stdin()?;

@@ -17,6 +17,7 @@
 //! | `admin/` | probes and metrics over HTTP, on a thread of their own |
 //! | `readiness.rs` | asking whether it consumes |
 //! | `metrics.rs` | what is counted |
+//! | `log/` | the log of a program, which blocks nothing |
 //!
 //! Calling jobs is the client's business; neither knows the other.
 
@@ -52,7 +53,7 @@ pub use extract::{FromRequest, Json, State};
 pub use handler::HandlerError;
 pub use handler::compiled::{AsyncHandler, BlockingHandler};
 pub use later::PendingError;
-pub use log::init_log;
+pub use log::{LogGuard, init_log};
 pub use mapping::MappedJob;
 pub use readiness::Readiness;
 pub use redcall_common::settings::{Settings, SettingsError};

@@ -100,7 +100,7 @@ impl Mapping {
         let place = Place { dir: &dir, bounds, leash: &Leash::default() };
         let (mut jobs, mut http) = (BTreeMap::new(), None);
         for (name, job) in &settings.jobs {
-            let handler = handler(job, compiled, &place, &mut http)
+            let handler = handler((name, job), compiled, &place, &mut http)
                 .map_err(|problem| mistake(settings, name, job, problem))?;
             let rules = Arc::new(job.clone());
             jobs.insert(name.clone(), Mapped { handler, rules, service: None });
@@ -111,9 +111,10 @@ impl Mapping {
                 let problem = "a service of this worker has that name, until it is restarted";
                 return Err(wrong(settings, format!("jobs.{name}"), problem.to_owned()));
             }
-            let service = service(settings_of, compiled, &place).map_err(|(key, problem)| {
-                wrong(settings, format!("services.{name}.{key}"), problem)
-            })?;
+            let service =
+                service((name, settings_of), compiled, &place).map_err(|(key, problem)| {
+                    wrong(settings, format!("services.{name}.{key}"), problem)
+                })?;
             jobs.insert(name.clone(), service);
         }
         let used = settings.jobs.values().filter_map(|job| match &job.kind {
@@ -229,31 +230,35 @@ impl Mapping {
 }
 
 fn handler(
-    job: &JobSettings,
+    (name, job): (&str, &JobSettings),
     compiled: &Compiled,
     place: &Place<'_>,
     http: &mut Option<Result<Client, String>>,
 ) -> Result<Arc<dyn Handler>, String> {
     match &job.kind {
-        HandlerSettings::Command(command) => Ok(Arc::new(CommandHandler::new(command, place)?)),
+        HandlerSettings::Command(command) => {
+            Ok(Arc::new(CommandHandler::new(name, command, place)?))
+        }
         HandlerSettings::Http(settings) => {
             let client = http.get_or_insert_with(HttpHandler::client).clone()?;
             Ok(Arc::new(HttpHandler::new(settings, client, place.bounds.max_answer)?))
         }
-        HandlerSettings::Process(settings) => Ok(Arc::new(ProcessHandler::new(settings, place)?)),
+        HandlerSettings::Process(settings) => {
+            Ok(Arc::new(ProcessHandler::new(name, settings, place)?))
+        }
         HandlerSettings::Compiled(name) => found(name, compiled),
     }
 }
 
 /// What a service is run by, and as; else which key is wrong, and why.
 fn service(
-    settings: &ServiceSettings,
+    (name, settings): (&str, &ServiceSettings),
     compiled: &Compiled,
     place: &Place<'_>,
 ) -> Result<Mapped, (&'static str, String)> {
     let (kind, handler) = match &settings.tasks {
         ServiceTasks::Process(process) => {
-            let pool = ProcessHandler::new(process, place).map_err(|why| ("process", why))?;
+            let pool = ProcessHandler::new(name, process, place).map_err(|why| ("process", why))?;
             let pool: Arc<dyn Handler> = Arc::new(pool);
             let (init, exit) = (Some(pool.clone()), Some(pool.clone()));
             let kind = HandlerSettings::Process(process.clone());

@@ -14,6 +14,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use redcall_common::store::{Outcome, Settlement};
 
+use crate::log::dropped;
+
 /// The job of what has no mapped name.
 const UNKNOWN: &str = "unknown";
 /// The outcome of what another worker has.
@@ -75,6 +77,8 @@ impl Metrics {
         registry.register("takeovers", help, takeovers.clone());
         let help = "Connections to Redis that were made anew";
         registry.register("reconnects", help, reconnects.clone());
+        let help = "Lines that the log of the process does not have";
+        registry.register("log_lines_dropped", help, dropped::counter());
         Self { registry, jobs, seconds, busy, free, takeovers, reconnects }
     }
 

@@ -78,13 +78,13 @@ impl Args {
         for Peer { name, slow } in ALL.iter().filter(chosen) {
             match Adapter::find(&self.installed, name) {
                 Some(adapter) => present.push((adapter, *slow)),
-                None => println!("{name} is absent: cargo xtask bench peers {name} --install"),
+                None => say!("{name} is absent: cargo xtask bench peers {name} --install"),
             }
         }
         if present.is_empty() {
             return Ok(ExitCode::SUCCESS);
         }
-        println!(
+        say!(
             "{} rounds of {} ms each (slow peers: at most {MOST_ROUNDS} of {LONGEST_MS} ms), in \
              turns, each after {} ms of warm-up; median (least to most). {}, without \
              persistence; one process each. Redcall's worker with {} slots.",
@@ -98,7 +98,7 @@ impl Args {
         for (adapter, slow) in &present {
             // One that fails is no reason to lose the others' figures.
             if let Err(error) = self.compare(adapter, *slow) {
-                println!("\n{} cannot be measured: {error:?}", adapter.name());
+                say!("\n{} cannot be measured: {error:?}", adapter.name());
                 failed = true;
             }
         }
@@ -111,7 +111,7 @@ impl Args {
             true => (self.rounds.min(MOST_ROUNDS), self.lasts.min(LONGEST_MS)),
             false => (self.rounds, self.lasts),
         };
-        table::head(&adapter.about()?);
+        table::head(&adapter.about()?)?;
         let running = adapter.start(&rig.address)?;
         for &callers in &self.callers {
             let mut pair = Pair::default();
@@ -120,7 +120,7 @@ impl Args {
                 let ours = redcall(&rig, callers, self.warm_up, lasts)?;
                 pair.note(&answered(theirs)?, &answered(ours)?);
             }
-            pair.print(adapter.name(), callers);
+            pair.print(adapter.name(), callers)?;
         }
         Ok(())
     }

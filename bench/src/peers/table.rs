@@ -20,9 +20,10 @@ struct Seen {
     p99: Rounds,
 }
 
-pub(super) fn head(about: &str) {
-    println!("\n{}\n", about.trim());
-    println!("| callers | | per s | p50 us | p99 us | Redcall / peer |\n|---|---|---|---|---|---|");
+pub(super) fn head(about: &str) -> miette::Result<()> {
+    say!("\n{}\n", about.trim());
+    say!("| callers | | per s | p50 us | p99 us | Redcall / peer |\n|---|---|---|---|---|---|");
+    Ok(())
 }
 
 impl Pair {
@@ -32,9 +33,10 @@ impl Pair {
         self.ratio.note(ours.calls_per_s / theirs.calls_per_s);
     }
 
-    pub(super) fn print(&self, name: &str, callers: usize) {
-        println!("| {callers} | {name} | {} | |", self.theirs.text());
-        println!("| | Redcall | {} | {} |", self.ours.text(), self.ratio.text());
+    pub(super) fn print(&self, name: &str, callers: usize) -> miette::Result<()> {
+        say!("| {callers} | {name} | {} | |", self.theirs.text());
+        say!("| | Redcall | {} | {} |", self.ours.text(), self.ratio.text());
+        Ok(())
     }
 }
 

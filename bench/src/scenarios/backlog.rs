@@ -38,13 +38,13 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
     for amount in amounts {
         backlogs.push(Backlog::start(args, placement, amount)?);
     }
-    println!("{}\n\nOne caller, and so many jobs in a queue of nobody's:\n", placement.text());
+    say!("{}\n\nOne caller, and so many jobs in a queue of nobody's:\n", placement.text());
     let rows = std::array::from_fn(|at| {
         let Backlog { rig, amount, .. } = &backlogs[at];
         Row::new(format!("{amount} jobs"), rig, Who::Redcall(Load::of(1, args)))
     });
     let [none, some, many] = compare(args, rows)?;
-    println!(
+    say!(
         "p50: {:.3} x none with {}, {:.3} x none with {}\n",
         some.p50.median() / none.p50.median(),
         amounts[1],
@@ -52,8 +52,8 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
         amounts[2]
     );
     backlogs.remove(1);
-    println!("Jobs per s, on the queue in which they lie:\n\n| | {} | {} | |", 0, amounts[2]);
-    println!("|---|---|---|---|");
+    say!("Jobs per s, on the queue in which they lie:\n\n| | {} | {} | |", 0, amounts[2]);
+    say!("|---|---|---|---|");
     for (who, callers, batch) in WAYS {
         in_turns(args, &format!("enqueue, {who}"), &mut backlogs, |backlog| {
             backlog.check(backlog.amount)?;
@@ -86,7 +86,7 @@ fn in_turns(
     }
     let [empty, full] = &all;
     let ratio = full.median() / empty.median();
-    println!("| {who} | {} | {} | {ratio:.3} x |", empty.text(), full.text());
+    say!("| {who} | {} | {} | {ratio:.3} x |", empty.text(), full.text());
     Ok(())
 }
 

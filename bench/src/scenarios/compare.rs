@@ -185,12 +185,12 @@ pub(super) fn compare<const N: usize>(
             }
         }
     }
-    print(&all);
+    print(&all)?;
     Ok(all)
 }
 
-fn print(all: &[Measured]) {
-    println!(
+fn print(all: &[Measured]) -> miette::Result<()> {
+    say!(
         "| | per s | p50 us | p99 us | p99.9 us | commands (sent) | CPU us: Redis | client | \
          worker |\n|---|---|---|---|---|---|---|---|---|"
     );
@@ -203,7 +203,8 @@ fn print(all: &[Measured]) {
                 format!("{commands:.1} ({sent:.2}) | {redis:.1} | {client:.1} | {worker:.1}")
             },
         );
-        println!("| {who} | {rate} | {p50} | {p99} | {p999} | {costs} |");
+        say!("| {who} | {rate} | {p50} | {p99} | {p999} | {costs} |");
     }
-    println!();
+    say!("");
+    Ok(())
 }

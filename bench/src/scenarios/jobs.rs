@@ -44,9 +44,9 @@ pub(super) fn enqueued(args: &Args) -> miette::Result<()> {
             rates.note(enqueue_alone(args, args.persistence, callers, batch)?.jobs_per_s);
         }
     }
-    println!("| | jobs per s |\n|---|---|");
+    say!("| | jobs per s |\n|---|---|");
     for ((who, ..), rates) in WAYS.into_iter().zip(&rates) {
-        println!("| {who} | {} |", rates.text());
+        say!("| {who} | {} |", rates.text());
     }
     Ok(())
 }
@@ -64,9 +64,9 @@ pub(super) fn drained(args: &Args) -> miette::Result<()> {
             rates.note(figures.jobs_per_s);
         }
     }
-    println!("{jobs} jobs\n\n| | jobs per s |\n|---|---|");
+    say!("{jobs} jobs\n\n| | jobs per s |\n|---|---|");
     for ((who, _), rates) in ways.into_iter().zip(&rates) {
-        println!("| {who} | {} |", rates.text());
+        say!("| {who} | {} |", rates.text());
     }
     Ok(())
 }

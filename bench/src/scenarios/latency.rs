@@ -11,7 +11,7 @@ const WORKERS: usize = 4;
 
 pub(super) fn run(args: &Args) -> miette::Result<()> {
     let (placement, delay) = (Placement::Own, Duration::from_millis(args.latency));
-    println!(
+    say!(
         "Callers: {}; {}. The latency is that of a TCP relay in the process of this program, \
          on whatever CPU is free: each way it passes on {} ms later what it has read.\n",
         args.fewer(CALLERS),
@@ -37,7 +37,7 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
         Row::new(format!("the same with {} ms each way", args.latency), &far, load()),
     ];
     let [near, synced, relayed, far] = compare(args, rows)?;
-    println!(
+    say!(
         "per s: {:.2} x S2 with as many callers ({:.2} without the latency, {:.2} with only the \
          relay); CPU us per call of the relay: {:.1}\n",
         far.rate.median() / near.rate.median(),

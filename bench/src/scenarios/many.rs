@@ -14,7 +14,7 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
         let placement = Placement::Own;
         let mut rig = args.rig(placement)?;
         rig.worker(NARROW, DEFAULT_SLOTS)?;
-        println!("Callers: {}; {}\n", args.fewer(callers), placement.text());
+        say!("Callers: {}; {}\n", args.fewer(callers), placement.text());
         let load = || Load::of(callers, args);
         let rows = [
             Row::new("F1, one caller", &rig, Who::f1(args.lasts, 0, 0, 0)),
@@ -30,7 +30,7 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
         let to =
             |measured: &Measured, floor: &Measured| measured.rate.median() / floor.rate.median();
         let tail = redcall.p99.median() / redcall.p50.median();
-        println!(
+        say!(
             "per s: {:.2} x F2, {:.2} x F1; p99: {tail:.2} x p50; \
              with {DEFAULT_SLOTS} slots {:.2} x F2, {:.2} x F1\n",
             to(&redcall, &two),

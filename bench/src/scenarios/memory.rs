@@ -34,21 +34,21 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
         note(&mut loaded, under_load(args, &rig)?);
     }
     let calls = args.fewer(CALLS);
-    println!("| | bytes |\n|---|---|");
-    println!("| envelope | {} |", envelope.text());
-    println!("| beyond it, by `used_memory` | {} |", per_job.text());
-    println!("| beyond it, by `MEMORY USAGE` of the queue | {} |\n", of_queue.text());
-    println!("{} jobs, queued in batches of 1,000\n", jobs.text());
-    println!("| RSS, MB | client | at most | worker | at most so far |\n|---|---|---|---|---|");
+    say!("| | bytes |\n|---|---|");
+    say!("| envelope | {} |", envelope.text());
+    say!("| beyond it, by `used_memory` | {} |", per_job.text());
+    say!("| beyond it, by `MEMORY USAGE` of the queue | {} |\n", of_queue.text());
+    say!("{} jobs, queued in batches of 1,000\n", jobs.text());
+    say!("| RSS, MB | client | at most | worker | at most so far |\n|---|---|---|---|---|");
     for (who, [client, most, worker, worker_most]) in [
         (format!("{calls} calls in flight"), &flying),
         (format!("{calls} callers, the load of S2"), &loaded),
     ] {
         let [client, most, worker, worker_most] =
             [client, most, worker, worker_most].map(Rounds::text);
-        println!("| {who} | {client} | {most} | {worker} | {worker_most} |");
+        say!("| {who} | {client} | {most} | {worker} | {worker_most} |");
     }
-    println!("\n`sleep` with {} ms keeps the calls in flight.", nap_ms(args));
+    say!("\n`sleep` with {} ms keeps the calls in flight.", nap_ms(args));
     Ok(())
 }
 

@@ -16,7 +16,7 @@ fn name(persistence: Persistence) -> String {
 
 pub(super) fn run(args: &Args) -> miette::Result<()> {
     let placement = Placement::Own;
-    println!("{}\n", placement.text());
+    say!("{}\n", placement.text());
     for callers in [1, 1000] {
         let start = |persistence| Rig::start(placement, persistence, args.concurrency);
         let [none, second, always] = ALL.map(start);
@@ -24,10 +24,10 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
         let row = |rig, persistence| {
             Row::new(name(persistence), rig, Who::Redcall(Load::of(callers, args)))
         };
-        println!("Callers: {}\n", args.fewer(callers));
+        say!("Callers: {}\n", args.fewer(callers));
         let rows = [row(&none, ALL[0]), row(&second, ALL[1]), row(&always, ALL[2])];
         let [none, second, always] = compare(args, rows)?;
-        println!(
+        say!(
             "per s: everysec {:.2} x none, always {:.2} x none\n",
             second.rate.median() / none.rate.median(),
             always.rate.median() / none.rate.median()
@@ -41,9 +41,9 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
             }
         }
     }
-    println!("| enqueued per s | {} | {} |\n|---|---|---|", WAYS[0].0, WAYS[1].0);
+    say!("| enqueued per s | {} | {} |\n|---|---|---|", WAYS[0].0, WAYS[1].0);
     for (persistence, [tasks, batches]) in ALL.into_iter().zip(&rates) {
-        println!("| {} | {} | {} |", name(persistence), tasks.text(), batches.text());
+        say!("| {} | {} | {} |", name(persistence), tasks.text(), batches.text());
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 
+use redcall_common::output;
 use redcall_common::report::Problem;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
@@ -14,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::complete::Tab;
 use super::names::Names;
-use super::print::{Printer, out};
+use super::print::Printer;
 use crate::Failure;
 
 const PROMPT: &str = "redcall> ";
@@ -79,7 +80,7 @@ pub(super) fn terminal(names: Names, keeps: bool) -> Result<(Input, Printer), Fa
     // A terminal that cannot move its cursor has no place beside the line.
     let printer = match editor.create_external_printer() {
         Ok(mut printer) => Printer::beside(move |line| drop(printer.print(line))),
-        Err(_) => Printer::beside(|line| out(line.trim_end_matches('\n'))),
+        Err(_) => Printer::beside(|line| drop(output::print(line))),
     };
     let read = move || match editor.readline(PROMPT) {
         Ok(line) => {
@@ -114,7 +115,7 @@ fn prepare() -> Option<PathBuf> {
     match making() {
         Ok(()) => Some(file),
         Err(error) => {
-            eprintln!("no history is kept: {}: {error}", file.display());
+            output::hint(format_args!("no history is kept: {}: {error}", file.display()));
             None
         }
     }

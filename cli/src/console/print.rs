@@ -1,12 +1,11 @@
 //! What is printed beside the line that is being typed, one whole line at a time.
 
-use std::io::Write as _;
-
 use redcall_client::{CallError, FrameStream, Response, ResultKind, Update};
+use redcall_common::output::{self as out, Unwritten};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
-use crate::call::failed;
+use crate::call::{RAN, failed};
 use crate::events::{Tailing, json_line, line};
 use crate::output::plain;
 
@@ -16,13 +15,19 @@ const LINES: usize = 256;
 /// Where lines go.
 #[derive(Clone)]
 pub(super) enum Printer {
-    /// Nobody types.
-    Stdout,
+    /// Without a line editor. Receives the first failure of standard output.
+    Stdout(mpsc::Sender<Unwritten>),
     /// Above the line that is being typed, by a thread of its own: the line editor lets it wait.
     Beside(mpsc::Sender<String>),
 }
 
 impl Printer {
+    /// Prints on standard output; the receiver gets its first failure.
+    pub(super) fn direct() -> (Self, mpsc::Receiver<Unwritten>) {
+        let (sender, failure) = mpsc::channel(1);
+        (Self::Stdout(sender), failure)
+    }
+
     /// Prints by `print`, which may block, on a thread that ends with the last printer.
     pub(super) fn beside(mut print: impl FnMut(String) + Send + 'static) -> Self {
         let (sender, mut lines) = mpsc::channel::<String>(LINES);
@@ -36,16 +41,14 @@ impl Printer {
 
     pub(super) async fn line(&self, line: String) {
         match self {
-            Self::Stdout => out(&line),
+            // The first failure ends the session; there is no room for more.
+            Self::Stdout(failed) => {
+                let _ = out::line(line).map_err(|error| failed.try_send(error));
+            }
             // The thread lives as long as this.
             Self::Beside(lines) => drop(lines.send(line).await),
         }
     }
-}
-
-/// Prints a line on stdout; whoever reads it may have seen enough.
-pub(super) fn out(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// JSON on one line: outside of its texts, the end of a line is a space.
@@ -54,11 +57,12 @@ fn one_line(data: &RawValue) -> String {
 }
 
 /// An answer of this kind, such as `result`.
-pub(super) fn answer(kind: &str, data: &RawValue, as_json: bool) {
-    match as_json {
-        true => out(&format!("{{\"{kind}\":{}}}", one_line(data))),
-        false => out(&plain(data.get())),
-    }
+pub(super) fn answer(kind: &str, data: &RawValue, as_json: bool) -> Result<(), Unwritten> {
+    let printed = match as_json {
+        true => out::line(format_args!("{{\"{kind}\":{}}}", one_line(data))),
+        false => out::line(plain(data.get())),
+    };
+    printed.map_err(|error| error.after(RAN))
 }
 
 /// A command that has been sent.

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use redcall_client::Client;
+use redcall_common::output as out;
 use serde_json::json;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::names::Names;
 use super::parse::{Said, Timeout, Verb, parse};
-use super::print::{self, Printer, Sent, out};
+use super::print::{self, Printer, Sent};
 use crate::call::{Call, until_interrupted};
 use crate::events::Tail;
 use crate::service::Service;
@@ -81,11 +82,11 @@ impl Session {
         let verb = match parse(line)? {
             Said::Nothing => return Ok(Then::GoOn),
             Said::Help(text) if self.as_json => {
-                out(&json!({ "help": text }).to_string());
+                out::line(json!({ "help": text }))?;
                 return Ok(Then::GoOn);
             }
             Said::Help(text) => {
-                out(text.trim_end());
+                out::line(text.trim_end())?;
                 return Ok(Then::GoOn);
             }
             Said::Verb(verb) => *verb,
@@ -104,14 +105,14 @@ impl Session {
             }
             Verb::Call(call) | Verb::Wait(call) => {
                 let data = call.within(within).answer(client).await?;
-                print::answer("result", &data, as_json);
+                print::answer("result", &data, as_json)?;
             }
             Verb::Stream(call) => call.within(within).print_stream(client).await?,
             Verb::Command(call) => self.command(call.within(within)).await?,
             Verb::Service(service) => self.ask(service.within(within)).await?,
             Verb::Follow(follow) => follow.within(within).run(client).await?,
             Verb::Events(tail) => self.follow(tail).await?,
-            Verb::Unfollow { topic } => self.unfollow(&topic),
+            Verb::Unfollow { topic } => self.unfollow(&topic)?,
             Verb::Publish(publish) => {
                 let topic = publish.topic().to_owned();
                 until_interrupted(publish.run(client, as_json), "interrupted: it may be published")
@@ -130,7 +131,7 @@ impl Session {
             }
             Verb::Queues => until_interrupted(queues::run(client, as_json), GIVEN_UP).await?,
             Verb::Workers => until_interrupted(workers::run(client, as_json), GIVEN_UP).await?,
-            Verb::Timeout { time } => self.set_timeout(time),
+            Verb::Timeout { time } => self.set_timeout(time)?,
             Verb::Quit => return Ok(Then::Quit),
         }
         Ok(Then::GoOn)
@@ -142,13 +143,11 @@ impl Session {
         let sent = Sent { name: call.name().to_owned(), nonce: self.nonce, as_json: self.as_json };
         let updates = call.command(&self.client, self.nonce).await?;
         self.names.id(updates.id());
-        out(&sent.said(
-            "sent",
-            &match self.as_json {
-                true => format!("{:?}", updates.id()), // of letters, digits and dashes
-                false => updates.id().to_owned(),
-            },
-        ));
+        let id = match self.as_json {
+            true => format!("{:?}", updates.id()), // of letters, digits and dashes
+            false => updates.id().to_owned(),
+        };
+        out::line(sent.said("sent", &id))?;
         self.commands.spawn(sent.print(updates, self.printer.clone()));
         Ok(())
     }
@@ -157,8 +156,7 @@ impl Session {
         let (kind, instance) = (service.kind(), service.named().1.to_owned());
         let data = service.answer(&self.client).await?;
         self.names.instance(&instance);
-        print::answer(kind, &data, self.as_json);
-        Ok(())
+        Ok(print::answer(kind, &data, self.as_json)?)
     }
 
     async fn follow(&mut self, tail: Tail) -> Result<(), Failure> {
@@ -170,43 +168,43 @@ impl Session {
             before.abort();
         }
         self.names.topic(&topic);
-        self.say(&json!({ "following": topic }), &format!("following {topic}"));
-        Ok(())
+        self.say(&json!({ "following": topic }), &format!("following {topic}"))
     }
 
-    fn unfollow(&mut self, topic: &str) {
+    fn unfollow(&mut self, topic: &str) -> Result<(), Failure> {
         let was = self.followed.remove(topic).filter(|printing| !printing.is_finished());
         if let Some(printing) = &was {
             printing.abort();
         }
         let said = if was.is_some() { "not followed any more" } else { "not followed" };
         let json = json!({ "unfollowed": topic, "was_followed": was.is_some() });
-        self.say(&json, &format!("{topic}: {said}"));
+        self.say(&json, &format!("{topic}: {said}"))
     }
 
-    fn set_timeout(&mut self, time: Option<Timeout>) {
+    fn set_timeout(&mut self, time: Option<Timeout>) -> Result<(), Failure> {
         if let Some(Timeout(time)) = time {
             self.timeout = time;
         }
         let shown = self.timeout.map(|time| humantime::format_duration(time).to_string());
         let said = format!("timeout {}", shown.as_deref().unwrap_or("default"));
-        self.say(&json!({ "timeout": shown }), &said);
+        self.say(&json!({ "timeout": shown }), &said)
     }
 
-    fn say(&self, json: &serde_json::Value, text: &str) {
-        match self.as_json {
-            true => out(&json.to_string()),
-            false => out(text),
-        }
+    fn say(&self, json: &serde_json::Value, text: &str) -> Result<(), Failure> {
+        Ok(match self.as_json {
+            true => out::line(json),
+            false => out::line(text),
+        }?)
     }
 
     /// Says why a line failed. As JSON where its answer would stand: who reads answers waits for
     /// one per line.
-    pub(super) fn complain(&self, failure: Failure) {
+    pub(super) fn complain(&self, failure: Failure) -> Result<(), Failure> {
         match self.as_json {
-            true => out(&failure.json.to_string()),
+            true => out::line(&failure.json)?,
             false => failure.explain(),
         }
+        Ok(())
     }
 
     /// Takes note of the commands that have ended.
@@ -226,13 +224,14 @@ impl Session {
 
     /// Cancels the commands that have not ended, and says how many. When it returns, the client
     /// knows of it: its flush has Redis hear of it before the program ends.
-    pub(super) async fn leave(&mut self) {
+    pub(super) async fn leave(&mut self) -> Result<(), Failure> {
         self.collect();
         let left = self.commands.len();
-        if left > 0 {
-            self.say(&json!({ "cancelled": left }), &format!("commands cancelled: {left}"));
-        }
         self.commands.shutdown().await;
         self.tails.shutdown().await;
+        if left == 0 {
+            return Ok(());
+        }
+        self.say(&json!({ "cancelled": left }), &format!("commands cancelled: {left}"))
     }
 }

@@ -2,6 +2,7 @@
 
 use clap::{ArgGroup, Args};
 use redcall_client::{Client, Code, DeadRef, DeadReport};
+use redcall_common::output::{self as out, Unwritten};
 use redcall_common::report::Problem;
 
 use super::Which;
@@ -48,13 +49,14 @@ impl Change {
             Kind::Purge => dead.purge(&selection, self.dry_run).await,
         };
         let report = report.map_err(|error| unreachable(&error))?;
+        let done = |error: Unwritten| error.after(said(&report, kind, self.dry_run));
         if as_json {
             let mut json = serde_json::json!(report);
             json["queue"] = self.which.queue.into();
             json["dry_run"] = self.dry_run.into();
-            println!("{json}");
+            out::line(json).map_err(done)?;
         } else {
-            print(&report, kind, self.dry_run);
+            print(&report, kind, self.dry_run).map_err(done)?;
         }
         match left_over(&report) {
             Some((code, message)) => {
@@ -67,7 +69,7 @@ impl Change {
     }
 }
 
-fn print(report: &DeadReport, kind: Kind, dry_run: bool) {
+fn said(report: &DeadReport, kind: Kind, dry_run: bool) -> String {
     let count = report.done.len();
     let what = match (kind, dry_run) {
         (Kind::Retry, false) => "back in the queue",
@@ -75,19 +77,24 @@ fn print(report: &DeadReport, kind: Kind, dry_run: bool) {
         (Kind::Purge, false) => "thrown away",
         (Kind::Purge, true) => "would be thrown away",
     };
-    if dry_run && count > 0 {
-        println!("{}", table(&["entry", "id", "job"], report.done.iter().map(row)));
+    format!("{count} {what}")
+}
+
+fn print(report: &DeadReport, kind: Kind, dry_run: bool) -> Result<(), Unwritten> {
+    if dry_run && !report.done.is_empty() {
+        out::line(table(&["entry", "id", "job"], report.done.iter().map(row)))?;
     }
-    println!("{count} {what}");
+    out::line(said(report, kind, dry_run))?;
     if report.gone > 0 {
-        println!("{} were gone meanwhile", report.gone);
+        out::line(format_args!("{} were gone meanwhile", report.gone))?;
     }
     if !report.skipped.is_empty() {
         let rows = report.skipped.iter().map(|letter| {
             vec![letter.entry.clone(), line(&letter.id, 64), line(&letter.reason, 80)]
         });
-        println!("{}", table(&["cannot be retried", "id", "why"], rows));
+        out::line(table(&["cannot be retried", "id", "why"], rows))?;
     }
+    Ok(())
 }
 
 fn row(letter: &DeadRef) -> Vec<String> {

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use redcall_client::{Client, DeadLetter};
+use redcall_common::output as out;
 
 use super::Which;
 use crate::output::{line, moment, table};
@@ -65,13 +66,13 @@ impl List {
         };
         if as_json {
             let (letters, next) = (jsons.join(","), serde_json::json!(next));
-            println!("{{\"letters\":[{letters}],\"next\":{next}}}");
+            out::line(format_args!("{{\"letters\":[{letters}],\"next\":{next}}}"))?;
         } else if rows.is_empty() {
-            println!("no dead letters");
+            out::line("no dead letters")?;
         } else {
-            println!("{}", table(&["time", "id", "job", "code", "attempts#", "reason"], rows));
+            out::line(table(&["time", "id", "job", "code", "attempts#", "reason"], rows))?;
             if let Some(next) = next {
-                println!("there are more: --after {next}");
+                out::line(format_args!("there are more: --after {next}"))?;
             }
         }
         Ok(())

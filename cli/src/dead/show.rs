@@ -2,6 +2,7 @@
 
 use clap::Args;
 use redcall_client::{Client, Code, DeadLetter, Run};
+use redcall_common::output::{self as out, Unwritten};
 use redcall_common::report::Problem;
 
 use crate::output::{line, moment, plain, table, time};
@@ -24,9 +25,9 @@ impl Show {
         let Some(letter) = letter else { return Err(not_found(&self.id, &self.queue)) };
         if as_json {
             // Strings, numbers and JSON that is text already: nothing here can fail.
-            println!("{}", serde_json::to_string(&letter).unwrap_or_default());
+            out::line(serde_json::to_string(&letter).unwrap_or_default())?;
         } else {
-            print(&letter);
+            print(&letter)?;
         }
         Ok(())
     }
@@ -39,7 +40,7 @@ fn not_found(id: &str, queue: &str) -> Failure {
     Failure { problems: vec![Problem::new(message).help(help)], code: 1, json }
 }
 
-fn print(letter: &DeadLetter) {
+fn print(letter: &DeadLetter) -> Result<(), Unwritten> {
     let job = letter.name.as_deref().unwrap_or("-");
     let facts = [
         ("entry", letter.entry.as_str()),
@@ -51,15 +52,18 @@ fn print(letter: &DeadLetter) {
         ("reason", &letter.reason),
     ];
     for (name, fact) in facts {
-        println!("{name:<8}{}", plain(fact));
+        out::line(format_args!("{name:<8}{}", plain(fact)))?;
     }
     if !letter.history.is_empty() {
         let head = ["attempt#", "started", "took#", "code", "worker", "message"];
-        println!("\n{}", table(&head, letter.history.iter().map(row)));
+        out::line(format_args!("\n{}", table(&head, letter.history.iter().map(row))))?;
     }
     match letter.data() {
-        Some(data) => println!("\ndata\n{}", plain(data.get())),
-        None => println!("\nrequest\n{}", plain(&String::from_utf8_lossy(&letter.request))),
+        Some(data) => out::line(format_args!("\ndata\n{}", plain(data.get()))),
+        None => {
+            let request = String::from_utf8_lossy(&letter.request);
+            out::line(format_args!("\nrequest\n{}", plain(&request)))
+        }
     }
 }
 

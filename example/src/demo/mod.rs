@@ -17,6 +17,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::value_parser;
+use redcall_common::output;
 use redcall_common::settings::Settings;
 use redcall_common::store::embedded::Embedded;
 use redcall_worker::init_log;
@@ -55,7 +56,7 @@ impl Demo {
         if env::var_os(LOG_LEVEL).is_none() {
             QUIET.clone_into(&mut settings.log.level);
         }
-        init_log(&settings.log);
+        let _log = init_log(&settings.log);
         let root = worker::open(&self.dir.unwrap_or_else(repository))?;
         if !settings.redis.url_named {
             "embedded".clone_into(&mut settings.redis.url);
@@ -68,10 +69,10 @@ impl Demo {
         // Ends after everything that uses it.
         let server = server?;
         if without_python {
-            eprintln!("{}", mapping::WITHOUT_PYTHON);
+            output::hint(mapping::WITHOUT_PYTHON);
         }
         let crew = if self.in_process { None } else { Some(self.workers) };
-        eprintln!("{}", header(&settings, server.is_some(), crew));
+        output::hint(header(&settings, server.is_some(), crew));
         // Said once, by this process, however many workers there are.
         let redis = settings.redis.clone();
         settings.redis.skip_safety_warning = true;

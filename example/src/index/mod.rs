@@ -12,11 +12,11 @@ mod calls;
 mod report;
 mod tally;
 
-use std::io::{Write as _, stdout};
 use std::path::PathBuf;
 use std::time::Instant;
 
 use redcall_client::{CallError, Client, Code};
+use redcall_common::output;
 use redcall_common::report::Problem;
 use redcall_common::settings::Settings;
 use redcall_worker::init_log;
@@ -42,7 +42,7 @@ impl Index {
     /// Indexes with workers that run elsewhere.
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let settings = mapping::load(self.settings.as_deref())?;
-        init_log(&settings.log);
+        let _log = init_log(&settings.log);
         run(&settings, &worker::open(&self.dir)?).await
     }
 }
@@ -71,8 +71,7 @@ pub(crate) async fn run(settings: &Settings, root: &Root) -> Result<(), Failure>
     tally.summary(calls::summarize(&client).await);
 
     let seconds = started.elapsed().as_secs_f64();
-    // Whoever has stopped reading, as `head` does, does not want the rest.
-    let _ = writeln!(stdout(), "{}", report::Report { tally: &tally, seconds });
+    output::line(report::Report { tally: &tally, seconds })?;
     report::complain(&walked.left_out, tally.failed());
     if walked.left_out.is_empty() && tally.failed().is_empty() {
         return Ok(());

@@ -4,6 +4,7 @@ use std::fmt;
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, CellAlignment, Table};
+use redcall_common::output;
 
 use super::tally::{Failed, Kind, Tally};
 
@@ -49,10 +50,10 @@ pub(super) fn complain(left_out: &[String], failed: &[Failed]) {
     let complaints = left_out.iter().cloned().chain(failed);
     let more = complaints.clone().count().saturating_sub(COMPLAINTS);
     for complaint in complaints.take(COMPLAINTS) {
-        eprintln!("error: {complaint}");
+        output::hint(format_args!("error: {complaint}"));
     }
     if more > 0 {
-        eprintln!("error: and {more} more");
+        output::hint(format_args!("error: and {more} more"));
     }
 }
 

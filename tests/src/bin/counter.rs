@@ -9,7 +9,7 @@ use redcall_worker::{Settings, Worker, handler_runtime, init_log};
 
 fn main() {
     let settings = Settings::load(None).unwrap();
-    init_log(&settings.log);
+    let _log = init_log(&settings.log);
     let worker = redcall_tests::counter(Worker::from_settings(settings).unwrap());
     let runtime = handler_runtime().unwrap();
     runtime.block_on(worker.run()).unwrap();

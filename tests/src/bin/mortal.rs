@@ -29,10 +29,11 @@ use serde_json::{Value, json};
 
 fn main() {
     let settings = Settings::load(None).unwrap();
-    init_log(&settings.log);
+    let _log = init_log(&settings.log);
     let worker = Worker::from_settings(settings).unwrap();
     let worker = worker.handler("job", job).handler("responds", responds);
     let worker = worker.handler("blocks", blocks).handler("puts_off", puts_off);
+    let worker = worker.handler("panics", panics);
     let runtime = handler_runtime().unwrap();
     runtime.block_on(worker.run()).unwrap();
     runtime.shutdown_background();
@@ -120,6 +121,11 @@ async fn puts_off(_: Before, request: Request) -> Result<(), HandlerError> {
     std::fs::rename(folder().join("token.new"), folder().join("token"))?;
     reaches("in");
     Ok(())
+}
+
+/// Panics.
+async fn panics() {
+    panic!("as it was told");
 }
 
 /// Keeps its thread for ever.

@@ -18,6 +18,7 @@ mod isolation;
 mod kills;
 mod life;
 mod load;
+mod logs;
 mod lua;
 mod placed;
 mod probes;

@@ -21,9 +21,9 @@ use crate::support::Logged;
 /// What was answered.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    status: u16,
+    pub(crate) status: u16,
     head: String,
-    body: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
@@ -38,7 +38,7 @@ impl Answer {
 }
 
 /// Asks for `path`. `None` if nobody takes the connection.
-async fn try_get(address: SocketAddr, path: &str) -> Option<Answer> {
+pub(crate) async fn try_get(address: SocketAddr, path: &str) -> Option<Answer> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     let head = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n");
     stream.write_all(head.as_bytes()).await.ok()?;
@@ -105,7 +105,7 @@ impl Served {
     }
 }
 
-fn values(text: &str) -> BTreeMap<String, f64> {
+pub(crate) fn values(text: &str) -> BTreeMap<String, f64> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let value = |line: &str| {
         let (name, value) = line.rsplit_once(' ').unwrap();

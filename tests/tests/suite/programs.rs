@@ -13,6 +13,7 @@ mod ends;
 mod events;
 mod follow;
 mod help;
+mod output;
 mod pause;
 mod peers;
 mod reload;

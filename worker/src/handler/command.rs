@@ -6,6 +6,7 @@
 
 use std::pin::pin;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redcall_common::error::Code;
@@ -15,9 +16,10 @@ use tokio::process::{Child, ChildStdin};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::budget::Budget;
 use super::group::Group;
 use super::program::{Launch, Program};
-use super::stderr::Lines;
+use super::stderr::{Lines, TARGET};
 use super::{Ending, Handler, HandlerError, Place, Running};
 use crate::request::Request;
 use crate::state::States;
@@ -29,6 +31,7 @@ const LEFT_OPEN: Duration = Duration::from_millis(500);
 pub(crate) struct CommandHandler {
     program: Program,
     bounds: Bounds,
+    budget: Arc<Budget>,
 }
 
 /// What bounds every run of a command.
@@ -44,9 +47,9 @@ impl CommandHandler {
     /// # Errors
     ///
     /// As [`Program::find`].
-    pub(crate) fn new(command: &[String], place: &Place<'_>) -> Result<Self, String> {
+    pub(crate) fn new(job: &str, command: &[String], place: &Place<'_>) -> Result<Self, String> {
         let program = Program::find(command, place.dir, place.leash)?;
-        Ok(Self { program, bounds: place.bounds })
+        Ok(Self { program, bounds: place.bounds, budget: Budget::of(job) })
     }
 
     fn launch(&self, request: &Request) -> Launch {
@@ -71,11 +74,11 @@ impl Handler for CommandHandler {
 
     fn call(&self, request: Request) -> Running {
         let launch = self.launch(&request);
-        Box::pin(run(launch, self.bounds, request))
+        Box::pin(run(launch, self.bounds, self.budget.clone(), request))
     }
 }
 
-async fn run(launch: Launch, bounds: Bounds, request: Request) -> Ending {
+async fn run(launch: Launch, bounds: Bounds, budget: Arc<Budget>, request: Request) -> Ending {
     // Before there is a process: who has not yet asked for the end of its run is dropped with it,
     // and this one would be killed without a SIGTERM.
     if request.is_cancelled() {
@@ -96,7 +99,7 @@ async fn run(launch: Launch, bounds: Bounds, request: Request) -> Ending {
         ended,
         read(stdout, bounds.max_answer, heard.clone()),
         feed(stdin, request.data(), heard.clone()),
-        log(stderr, &request, heard),
+        log(stderr, &budget, &request, heard),
     )?;
     match status {
         Some(status) => answer(status, &output),
@@ -163,16 +166,17 @@ async fn read(
 /// Passes stderr on to the log, line by line, under the job's id.
 async fn log(
     stderr: Option<impl AsyncRead + Unpin>,
+    budget: &Arc<Budget>,
     job: &Request,
     gone: watch::Receiver<bool>,
 ) -> Result<(), HandlerError> {
     let Some(stderr) = stderr else { return Ok(()) };
-    let mut lines = Lines::of(stderr);
+    let mut lines = Lines::of(stderr, budget);
     let mut left_open = pin!(left_open(gone));
     loop {
         let more = tokio::select! {
             more = lines.next(|line| {
-                tracing::info!(id = job.id(), name = job.name(), "stderr: {line}");
+                tracing::info!(target: TARGET, id = job.id(), name = job.name(), "stderr: {line}");
             }) => more?,
             () = &mut left_open => return Ok(()),
         };

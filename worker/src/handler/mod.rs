@@ -1,5 +1,6 @@
 //! What runs a job: one kind per file, and the one trait behind which no type parameter is seen.
 
+mod budget;
 pub(crate) mod builtin;
 pub(crate) mod command;
 pub(crate) mod compiled;

@@ -1,37 +1,62 @@
-//! What a program says on stderr goes into the log, line by line.
+//! The stderr of a program goes into the log, line by line, within the budget of its job. A line
+//! that is too long is cut into several.
 
 use std::io;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 
-/// Longest line that is logged, bytes; longer ones are cut into several.
-const LINE: u64 = 8 << 10;
+use super::budget::{Budget, LINE};
+
+/// The target of the lines: their budget bounds them, and nothing else does.
+pub(super) const TARGET: &str = module_path!();
 
 /// The lines of a program's stderr.
 pub(super) struct Lines<R> {
     stderr: BufReader<R>,
     line: Vec<u8>,
+    budget: Arc<Budget>,
 }
 
 impl<R: AsyncRead + Unpin> Lines<R> {
-    pub(super) fn of(stderr: R) -> Self {
-        Self { stderr: BufReader::new(stderr), line: Vec::new() }
+    pub(super) fn of(stderr: R, budget: &Arc<Budget>) -> Self {
+        Self { stderr: BufReader::new(stderr), line: Vec::new(), budget: budget.clone() }
     }
 
-    /// Hands the next line to `log`; breaks at the end. Cancel safe: what was read of a line stays.
+    /// Hands the next line to `log`, or drops it; breaks at the end. Cancel safe: a part of a line
+    /// that has been read stays.
     ///
     /// # Errors
     ///
     /// What reading fails with.
     pub(super) async fn next(&mut self, log: impl FnOnce(&str)) -> io::Result<ControlFlow<()>> {
+        if self.line.is_empty() && self.budget.is_spent() {
+            return self.discard().await;
+        }
         let left = LINE.saturating_sub(self.line.len() as u64);
         let read = (&mut self.stderr).take(left).read_until(b'\n', &mut self.line).await?;
         if read == 0 && self.line.is_empty() {
             return Ok(ControlFlow::Break(()));
         }
-        log(String::from_utf8_lossy(&self.line).trim_end());
+        if self.budget.admit(self.line.len() as u64) {
+            log(String::from_utf8_lossy(&self.line).trim_end());
+        }
         self.line.clear();
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Drops what there is: a program that writes too much is not held up.
+    async fn discard(&mut self) -> io::Result<ControlFlow<()>> {
+        let bytes = self.stderr.fill_buf().await?;
+        if bytes.is_empty() {
+            return Ok(ControlFlow::Break(()));
+        }
+        let (length, lines) = (bytes.len(), bytes.iter().filter(|byte| **byte == b'\n').count());
+        self.stderr.consume(length);
+        // Of a long line without an end, each piece would be a line.
+        let pieces = (length as u64).div_ceil(LINE);
+        self.budget.drop_lines((lines as u64).max(pieces), length as u64);
         Ok(ControlFlow::Continue(()))
     }
 }

@@ -20,6 +20,37 @@ const HOMES: &[&str] =
 /// The crates behind the store's door.
 const DRIVERS: &[&str] = &[concat!("redis", "::"), concat!("deadpool_redis", "::")];
 
+/// Macros that panic when their stream cannot be written, and the streams themselves.
+const STREAMS: &[&str] = &[
+    concat!("print", "!"),
+    concat!("println", "!"),
+    concat!("eprint", "!"),
+    concat!("eprintln", "!"),
+    concat!("stdout", "()"),
+    concat!("stderr", "()"),
+];
+
+/// The files that have to do with a stream itself: the door, the log's sink, a worker that gives up
+/// its terminal, lines that another program of ours reads, and a progress bar.
+const OWN_STREAMS: &[&str] = &[
+    "common/src/output.rs",
+    "worker/src/log/mod.rs",
+    "worker/src/bin/redcall-worker/background.rs",
+    "chaos/src/work.rs",
+    "example/src/index/bar.rs",
+];
+
+/// The crates whose programs are for users.
+const PRINTS: &[&str] = &[
+    "common/src/",
+    "client/src/",
+    "worker/src/",
+    "cli/src/",
+    "chaos/src/",
+    "bench/src/",
+    "example/src/",
+];
+
 /// Checks one file against every rule.
 pub(super) fn check(file: &SourceFile) -> Vec<Finding> {
     let mut findings = Findings { file, list: Vec::new() };
@@ -35,6 +66,7 @@ pub(super) fn check(file: &SourceFile) -> Vec<Finding> {
         left_overs(&mut findings);
         ignored_tests(&mut findings);
         redis_has_one_door(&mut findings);
+        printing_has_one_door(&mut findings);
     }
     if is_test(&file.path) {
         sleeping_tests(&mut findings);
@@ -131,6 +163,22 @@ fn redis_has_one_door(findings: &mut Findings) {
         let other = |before| in_name(before) || before == ':';
         let driver = DRIVERS.iter().find(|name| stands_alone(code, name, other))?;
         Some(format!("names the driver `{driver}`"))
+    });
+}
+
+/// Reason: `redcall queues | head -1` panicked, and a worker whose stderr was full ended.
+fn printing_has_one_door(findings: &mut Findings) {
+    let path = &findings.file.path;
+    let prints = PRINTS.iter().any(|folder| path.starts_with(folder));
+    if !prints || is_test(path) || OWN_STREAMS.contains(&path.as_str()) {
+        return;
+    }
+    findings.on_lines("go through redcall_common::output, or log it", |line| {
+        let code = line.split("//").next().unwrap_or_default();
+        let is_asked = code.contains("().is_terminal()");
+        let stream = STREAMS.iter().find(|stream| stands_alone(code, stream, in_name))?;
+        let stream = Some(stream).filter(|_| !is_asked)?;
+        Some(format!("uses `{stream}`"))
     });
 }
 

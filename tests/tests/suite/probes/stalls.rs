@@ -176,11 +176,11 @@ async fn it_is_red_while_redis_is_away_and_green_within_a_second_of_its_return()
 async fn a_loop_that_stands_still_is_not_live() {
     let bench = Bench::new().await;
     let mut env = bench.environment();
-    // Nobody reads its log: when the pipe is full, whoever logs stands still.
+    // Its log blocks, and is not read: when the pipe is full, the loop stops at its next line.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     env.insert("REDCALL__ADMIN__LISTEN".into(), port.to_string());
     env.insert("REDCALL__JOBS__SLEEP__TIMEOUT".into(), "1ms".into());
-    let mut program = Command::new(binary("redcall-worker"))
+    let mut program = Command::new(binary("blocking_log"))
         .env_clear()
         .envs(&env)
         .stdin(Stdio::null())

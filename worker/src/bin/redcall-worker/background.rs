@@ -12,12 +12,14 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use redcall_common::output as out;
 use redcall_common::report::Problem;
 use redcall_worker::Readiness;
 use rustix::process::{Pid, Signal, kill_process, setsid};
 use tokio::time::sleep;
 
 use crate::pid_file::{self, Found, Noted, READY};
+use crate::unwritten;
 
 /// How long it may take to become ready: connecting has bounds of its own below this.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
@@ -62,7 +64,8 @@ pub(crate) fn start(pid_path: &Path, log_path: Option<&Path>) -> Result<ExitCode
     let pid = child.id();
     let code = wait_ready(child)?;
     if code == 0 {
-        println!("worker {pid} runs in the background ({})", pid_path.display());
+        let text = format!("worker {pid} runs in the background ({})", pid_path.display());
+        out::line(&text).map_err(|error| unwritten(error.after(format!("The {text}."))))?;
     }
     Ok(ExitCode::from(code))
 }
@@ -98,7 +101,7 @@ fn wait_ready(mut child: Child) -> Result<u8, Failed> {
                 return Err((problem.help(SEE_LOG), code.unwrap_or(1)));
             }
             // It has put it into its form already.
-            eprintln!("{}", text.trim_end());
+            out::hint(text.trim_end());
             Ok(code.unwrap_or(1))
         }
         Err(_) => {
@@ -115,15 +118,15 @@ pub(crate) fn status(path: &Path) -> Result<ExitCode, Failed> {
     match pid_file::look(path).map_err(|error| cannot("cannot read", path, &error))? {
         Found::Nobody { stale } => {
             let left = if stale { ", a dead one has left its file" } else { "" };
-            println!("not running ({}{left})", path.display());
+            out::line(format_args!("not running ({}{left})", path.display())).map_err(unwritten)?;
             Ok(ExitCode::from(NOT_RUNNING))
         }
         Found::Starting => {
-            println!("starting");
+            out::line("starting").map_err(unwritten)?;
             Ok(ExitCode::from(NOT_READY))
         }
         Found::Running(Noted { pid, state, .. }, _) => {
-            println!("worker {pid} runs: {state}");
+            out::line(format_args!("worker {pid} runs: {state}")).map_err(unwritten)?;
             Ok(ExitCode::from(if state == READY { 0 } else { NOT_READY }))
         }
     }
@@ -134,7 +137,7 @@ pub(crate) fn stop(path: &Path) -> Result<ExitCode, Failed> {
     let found = pid_file::look(path).map_err(|error| cannot("cannot read", path, &error))?;
     let (noted, file) = match found {
         Found::Nobody { .. } => {
-            println!("not running ({})", path.display());
+            out::line(format_args!("not running ({})", path.display())).map_err(unwritten)?;
             return Ok(ExitCode::from(NOT_RUNNING));
         }
         Found::Starting => {
@@ -155,14 +158,15 @@ pub(crate) fn stop(path: &Path) -> Result<ExitCode, Failed> {
             || signalled.map(|()| false)?)
     };
     let of_it = |error: io::Error| (Problem::new(format!("cannot stop worker {pid}: {error}")), 1);
-    if ends(noted.drains_for + MARGIN).map_err(of_it)? {
-        println!("worker {pid} has stopped");
+    let text = if ends(noted.drains_for + MARGIN).map_err(of_it)? {
+        format!("worker {pid} has stopped")
     } else if ends(MARGIN).map_err(of_it)? {
-        println!("worker {pid} did not drain in time, and has stopped at a second signal");
+        format!("worker {pid} did not drain in time, and has stopped at a second signal")
     } else {
         let problem = Problem::new(format!("worker {pid} does not stop"));
         return Err((problem.help("SIGKILL ends it; others take over what it has."), 1));
-    }
+    };
+    out::line(&text).map_err(|error| unwritten(error.after(format!("The {text}."))))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Exit codes: 0 ended as asked, 1 could not run (Redis is away, the address of the probes is
 //! taken, a worker has the pid file), 2 settings or flags are wrong; of `status` and `stop` 3 no
-//! worker runs, of `status` 4 it runs and is not ready.
+//! worker runs, of `status` 4 it runs and is not ready; 5 standard output cannot be written, 141
+//! the reader of a pipe has gone.
 
 mod background;
 mod pid_file;
@@ -15,6 +16,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use redcall_common::limits::shown;
 use redcall_common::name::is_plain;
+use redcall_common::output::{self as out, Unwritten};
 use redcall_common::report::Problem;
 use redcall_common::settings::Settings;
 use redcall_common::store::embedded::Embedded;
@@ -29,7 +31,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 ///
 /// Exit codes: 0 ended as asked (with --background: it is ready), 1 could not run, 2 settings or
 /// flags are wrong, 3 (of `status` and `stop`) no worker runs in the background, 4 (of `status`) it
-/// runs and is not ready.
+/// runs and is not ready, 5 standard output cannot be written, 141 the reader of a pipe has gone.
 #[derive(Parser)]
 #[command(name = "redcall-worker", version, verbatim_doc_comment)]
 struct Cli {
@@ -78,7 +80,10 @@ fn queue(text: &str) -> Result<String, String> {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(shown) => return help(&shown),
+    };
     let done = match cli.verb {
         Some(_) if cli.background => {
             let message = "--background runs a worker, and takes no command";
@@ -89,6 +94,18 @@ fn main() -> ExitCode {
         Some(Verb::Check) | None => return with_settings(cli),
     };
     done.unwrap_or_else(|(problem, code)| fail(vec![problem], code))
+}
+
+/// Prints a help text, a version or a complaint about flags, each where it belongs.
+fn help(shown: &clap::Error) -> ExitCode {
+    let printed = shown.print().map_err(Unwritten::from).and_then(|()| out::print(""));
+    match printed {
+        Err(error) if !shown.use_stderr() => {
+            let (problem, code) = unwritten(error);
+            fail(vec![problem], code)
+        }
+        _ => ExitCode::from(u8::try_from(shown.exit_code()).unwrap_or(2)),
+    }
 }
 
 fn with_settings(cli: Cli) -> ExitCode {
@@ -106,7 +123,7 @@ fn with_settings(cli: Cli) -> ExitCode {
         Ok(detached) => detached,
         Err(error) => return fail(vec![Problem::of(&error)], 1),
     };
-    init_log(&settings.log);
+    let log = init_log(&settings.log);
     let runtime = match handler_runtime() {
         Ok(runtime) => runtime,
         Err(error) => return fail(vec![Problem::of(&error)], 1),
@@ -124,7 +141,10 @@ fn with_settings(cli: Cli) -> ExitCode {
     if let Some(mut detached) = detached {
         detached.say(&report);
     }
-    eprintln!("{report}");
+    if code != out::CLOSED {
+        // Through the log, which does not block.
+        log.print(&report);
+    }
     ExitCode::from(code)
 }
 
@@ -170,9 +190,9 @@ async fn check(mut settings: Settings) -> Result<(), (Problem, u8)> {
     let queues = settings.served_queues().join(", ");
     let bounds = bounds(&settings);
     let jobs = Worker::from_settings(settings).and_then(|worker| worker.check());
-    print_mapping(&jobs.map_err(|error| problem(&error))?);
-    println!("queues: {queues}");
-    println!("bounds: {bounds}");
+    print_mapping(&jobs.map_err(|error| problem(&error))?).map_err(unwritten)?;
+    out::line(format_args!("queues: {queues}")).map_err(unwritten)?;
+    out::line(format_args!("bounds: {bounds}")).map_err(unwritten)?;
     let reached: Result<String, StoreError> = async {
         let connector = Connector::new(&redis, "redcall-worker-check")?;
         let address = connector.address().to_owned();
@@ -181,8 +201,7 @@ async fn check(mut settings: Settings) -> Result<(), (Problem, u8)> {
     }
     .await;
     let address = reached.map_err(|error| (Problem::store(&error), 2))?;
-    println!("redis: {address} answers");
-    Ok(())
+    out::line(format_args!("redis: {address} answers")).map_err(unwritten)
 }
 
 async fn private_server(settings: &mut Settings) -> Result<Option<Embedded>, (Problem, u8)> {
@@ -205,14 +224,16 @@ fn bounds(settings: &Settings) -> String {
     format!("{dead} of dead letters a queue, {events} of events a topic, {answers}")
 }
 
-fn print_mapping(jobs: &[MappedJob]) {
+fn print_mapping(jobs: &[MappedJob]) -> Result<(), Unwritten> {
     if jobs.is_empty() {
-        println!("no jobs are mapped: add a [jobs.NAME] section");
+        out::line("no jobs are mapped: add a [jobs.NAME] section")?;
     }
     let width = jobs.iter().map(|job| job.name.len()).max().unwrap_or(0);
     for job in jobs {
-        println!("{:width$}  {}  (timeout {:?})", job.name, job.handler, job.timeout);
+        let MappedJob { name, handler, timeout } = job;
+        out::line(format_args!("{name:width$}  {handler}  (timeout {timeout:?})"))?;
     }
+    Ok(())
 }
 
 fn problem(error: &WorkerError) -> (Problem, u8) {
@@ -233,9 +254,15 @@ fn problem(error: &WorkerError) -> (Problem, u8) {
     }
 }
 
+/// Standard output cannot be written.
+fn unwritten(error: Unwritten) -> (Problem, u8) {
+    (Problem::unwritten(&error), error.exit_code())
+}
+
 fn fail(problems: Vec<Problem>, code: u8) -> ExitCode {
-    for problem in problems {
-        eprintln!("{:?}", miette::Report::new(problem));
+    // A closed pipe is quiet: its reader has seen enough.
+    for problem in problems.into_iter().filter(|_| code != out::CLOSED) {
+        out::hint(format_args!("{:?}", miette::Report::new(problem)));
     }
     ExitCode::from(code)
 }

@@ -1,6 +1,7 @@
 //! One process of a pool: started, asked, and ended with this value.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
@@ -14,9 +15,10 @@ use tokio::time::{Instant, timeout};
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 
 use super::wire::{self, PutOff, Said};
+use crate::handler::budget::Budget;
 use crate::handler::group::Group;
 use crate::handler::program::Program;
-use crate::handler::stderr::Lines;
+use crate::handler::stderr::{Lines, TARGET};
 use crate::handler::{Ending, HandlerError};
 use crate::later::PendingError;
 use crate::request::{ProgressError, Request};
@@ -35,6 +37,7 @@ pub(super) struct Start {
     pub(super) max_answer: usize,
     pub(super) cancel_grace: Duration,
     pub(super) start_timeout: Duration,
+    pub(super) budget: Arc<Budget>,
 }
 
 /// A process that has started.
@@ -80,11 +83,10 @@ impl Process {
             return Err("the process has no pipes".to_owned());
         };
         let pid = child.id().unwrap_or_default();
-        let mut said = Lines::of(stderr);
+        let mut said = Lines::of(stderr, &start.budget);
         tokio::spawn(async move {
-            while let Ok(more) = said.next(|line| tracing::info!(pid, "stderr: {line}")).await
-                && more.is_continue()
-            {}
+            let log = |line: &str| tracing::info!(target: TARGET, pid, "stderr: {line}");
+            while said.next(log).await.is_ok_and(|more| more.is_continue()) {}
         });
         let lines = LinesCodec::new_with_max_length(start.max_answer + AROUND_ANSWER);
         let lines = FramedRead::new(stdout, lines);

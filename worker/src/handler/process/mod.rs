@@ -17,6 +17,7 @@ use redcall_common::settings::ProcessSettings;
 
 use self::child::Start;
 use self::pool::Pool;
+use super::budget::Budget;
 use super::command::Bounds;
 use super::program::Program;
 use super::{Handler, Place, Running};
@@ -32,11 +33,16 @@ impl ProcessHandler {
     /// # Errors
     ///
     /// As [`Program::find`].
-    pub(crate) fn new(settings: &ProcessSettings, place: &Place<'_>) -> Result<Self, String> {
+    pub(crate) fn new(
+        job: &str,
+        settings: &ProcessSettings,
+        place: &Place<'_>,
+    ) -> Result<Self, String> {
         let program = Program::find(&settings.command, place.dir, place.leash)?;
         let Bounds { max_answer, cancel_grace } = place.bounds;
         let start_timeout = settings.start_timeout;
-        let start = Start { program, max_answer, cancel_grace, start_timeout };
+        let budget = Budget::of(job);
+        let start = Start { program, max_answer, cancel_grace, start_timeout, budget };
         Ok(Self { pool: Arc::new(Pool::new(start, settings.instances)) })
     }
 }

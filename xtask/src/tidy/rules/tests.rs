@@ -50,6 +50,23 @@ fn tests_do_not_sleep_and_are_neither_ignored_nor_repeated() {
 }
 
 #[test]
+fn only_the_door_prints() {
+    for line in [
+        concat!("println", "!(\"x\");"),
+        concat!("eprint", "!(\"x\");"),
+        concat!("writeln!(std::io::stdout", "(), \"x\")"),
+    ] {
+        assert_eq!(found("cli/src/a.rs", line).len(), 1, "{line}");
+        assert_eq!(found("worker/src/log/a.rs", line).len(), 1, "{line}");
+        for path in ["common/src/output.rs", "xtask/src/a.rs", "common/src/auth/tests.rs"] {
+            assert_eq!(found(path, line), nothing(), "{path}: {line}");
+        }
+        assert_eq!(found("client/src/a.rs", &format!("/// {line}")), nothing());
+    }
+    assert_eq!(found("cli/src/a.rs", "command.stdout(Stdio::piped())"), nothing());
+}
+
+#[test]
 fn only_the_store_and_tests_name_the_driver() {
     for line in ["use redis::Client;", "fn f(pool: &deadpool_redis::Pool)", "<redis::Cmd>::new()"] {
         assert_eq!(found("worker/src/a.rs", line).len(), 1, "{line}");

@@ -1,0 +1,156 @@
+//! Standard output and standard error of the programs: the one door to both.
+//!
+//! A report goes to standard output by [`line`] or [`print`], which return their failures. A closed
+//! pipe ends a program quietly with [`CLOSED`]. Any other failure is said on standard error, and
+//! ends the program with [`UNWRITTEN`]. Everything else goes to standard error by [`hint`], which
+//! never fails.
+//!
+//! `cargo xtask tidy` keeps other code from both streams.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::LazyLock;
+use std::thread;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// The exit code of a program whose standard output cannot be written.
+pub const UNWRITTEN: u8 = 5;
+/// The exit code of a program whose reader has gone, as shells show it: 128 and SIGPIPE.
+pub const CLOSED: u8 = 141;
+
+/// Standard output could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output cannot be written")]
+pub struct Unwritten {
+    source: io::Error,
+    done: Option<String>,
+}
+
+impl Unwritten {
+    /// Adds the work that is done all the same, as a sentence.
+    #[must_use]
+    pub fn after(mut self, done: impl Into<String>) -> Self {
+        self.done = Some(done.into());
+        self
+    }
+
+    /// The work that is done all the same.
+    #[must_use]
+    pub fn done(&self) -> Option<&str> {
+        self.done.as_deref()
+    }
+
+    /// Returns `true` if the reader of a pipe has gone: it does not want the rest.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.source.kind() == io::ErrorKind::BrokenPipe
+    }
+
+    /// The exit code of a program that ends with this error.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        if self.is_closed() { CLOSED } else { UNWRITTEN }
+    }
+}
+
+impl From<io::Error> for Unwritten {
+    fn from(source: io::Error) -> Self {
+        Self { source, done: None }
+    }
+}
+
+/// Has a write beyond the limit on the size of files (`ulimit -f`) fail, instead of ending the
+/// process by `SIGXFSZ`.
+///
+/// The handler is Tokio's, and stays for the life of the process. Unlike a signal that is ignored,
+/// a handler is not passed on to programs that are started.
+///
+/// # Errors
+///
+/// When the operating system refuses an event queue or the handler.
+pub fn outlive_size_limit() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let handled = {
+        let _entered = runtime.enter();
+        signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop)
+    };
+    // Its drop would wait, which async code must not.
+    runtime.shutdown_background();
+    handled
+}
+
+/// Prints `text` and a line feed on standard output, and flushes it.
+///
+/// # Errors
+///
+/// When it cannot be written; a part of it may have been.
+pub fn line(text: impl Display) -> Result<(), Unwritten> {
+    print(format_args!("{text}\n"))
+}
+
+/// Prints `text` as it is on standard output, and flushes it.
+///
+/// # Errors
+///
+/// As [`line`].
+pub fn print(text: impl Display) -> Result<(), Unwritten> {
+    // At once: a table that is written row by row costs a system call for each.
+    let text = text.to_string();
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    Ok(stdout.flush()?)
+}
+
+/// Prints `text` and a line feed on standard error. A failure is ignored: there is no other place
+/// that could say it.
+pub fn hint(text: impl Display) {
+    let text = format!("{text}\n");
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Waits until the reader of standard output has gone, and returns the error that the next write
+/// would return. Never ends for files. Cancel safe.
+///
+/// A program that waits for something to print ends with it, as it would at its next line.
+pub async fn closed() -> Unwritten {
+    // One thread for the process: nothing can cancel a poll.
+    static READER: LazyLock<watch::Receiver<bool>> = LazyLock::new(|| {
+        let (has_gone, seen) = watch::channel(false);
+        // Without a thread, the next line finds it out.
+        let _ = thread::Builder::new().name("stdout".into()).spawn(move || {
+            if reader_goes() {
+                has_gone.send_replace(true);
+            }
+        });
+        seen
+    });
+    match READER.clone().wait_for(|has_gone| *has_gone).await {
+        Ok(_) => Unwritten::from(io::Error::from(io::ErrorKind::BrokenPipe)),
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Blocks until the reader of standard output has gone; `false` if that cannot be seen.
+fn reader_goes() -> bool {
+    let stdout = io::stdout();
+    loop {
+        // Errors and the end of a connection are reported unasked.
+        let mut stream = [PollFd::new(&stdout, PollFlags::empty())];
+        match poll(&mut stream, None) {
+            Ok(_) => return stream[0].revents().intersects(PollFlags::ERR | PollFlags::HUP),
+            Err(Errno::INTR) => {}
+            Err(_) => return false,
+        }
+    }
+}
+
+/// Returns `true` if standard output is a terminal.
+#[must_use]
+pub fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}

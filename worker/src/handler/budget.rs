@@ -1,0 +1,176 @@
+//! The part of a log that the programs of one job may fill.
+//!
+//! A program that writes more to stderr runs on: it is read at once, and what exceeds the budget is
+//! dropped, counted and said in one line every [`SAID_EVERY`].
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+
+use crate::log::dropped::{Reason, count};
+
+/// Longest line that is logged, bytes.
+pub(super) const LINE: u64 = 8 << 10;
+/// The most that a job logs at once, and each second in the long run: lines and bytes.
+const LINES: Bucket = Bucket { most: 10_000, per_second: 1000 };
+const BYTES: Bucket = Bucket { most: 1 << 20, per_second: 64 << 10 };
+/// The time between two lines about dropped ones.
+const SAID_EVERY: Duration = Duration::from_secs(10);
+
+/// The size of a budget, and what it gains each second.
+struct Bucket {
+    most: u64,
+    per_second: u64,
+}
+
+impl Bucket {
+    fn refilled(&self, left: u64, gained_ms: u64) -> u64 {
+        left.saturating_add(gained_ms.saturating_mul(self.per_second) / 1000).min(self.most)
+    }
+}
+
+/// See the module. Shared by all runs of a job; dropped with its mapping.
+pub(super) struct Budget {
+    job: String,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// When it was refilled, to the millisecond.
+    at: Instant,
+    lines: u64,
+    bytes: u64,
+    /// Dropped, and not mentioned yet.
+    dropped: Dropped,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Dropped {
+    lines: u64,
+    bytes: u64,
+}
+
+impl Budget {
+    /// The full budget of the programs of `job`.
+    pub(super) fn of(job: &str) -> Arc<Self> {
+        let (at, dropped) = (Instant::now(), Dropped::default());
+        let state = State { at, lines: LINES.most, bytes: BYTES.most, dropped };
+        Arc::new(Self { job: job.to_owned(), state: Mutex::new(state) })
+    }
+
+    /// Returns `true` if no line can be logged now.
+    pub(super) fn is_spent(&self) -> bool {
+        let mut state = self.lock();
+        state.refill(Instant::now());
+        state.is_spent()
+    }
+
+    /// Takes a line of so many bytes, up to [`LINE`]; `false` if it must not be logged, and is
+    /// counted as dropped.
+    pub(super) fn admit(self: &Arc<Self>, bytes: u64) -> bool {
+        let mut state = self.lock();
+        state.refill(Instant::now());
+        if state.is_spent() {
+            drop(state);
+            self.drop_lines(1, bytes);
+            return false;
+        }
+        state.lines -= 1;
+        state.bytes = state.bytes.saturating_sub(bytes);
+        true
+    }
+
+    /// Counts what is dropped, and has it said in a while.
+    pub(super) fn drop_lines(self: &Arc<Self>, lines: u64, bytes: u64) {
+        count(Reason::Budget, lines);
+        let mut state = self.lock();
+        let is_first = state.dropped == Dropped::default();
+        state.dropped.lines += lines;
+        state.dropped.bytes += bytes;
+        drop(state);
+        // Without a runtime it is said when the budget is dropped.
+        if let (true, Ok(runtime)) = (is_first, Handle::try_current()) {
+            let budget = Arc::downgrade(self);
+            runtime.spawn(async move {
+                tokio::time::sleep(SAID_EVERY).await;
+                if let Some(budget) = budget.upgrade() {
+                    budget.say();
+                }
+            });
+        }
+    }
+
+    fn say(&self) {
+        let Dropped { lines, bytes } = std::mem::take(&mut self.lock().dropped);
+        if (lines, bytes) != (0, 0) {
+            let name = &self.job;
+            tracing::warn!(name, lines, bytes, "stderr over the budget of the job was dropped");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Budget {
+    fn drop(&mut self) {
+        self.say();
+    }
+}
+
+impl State {
+    /// Less than the longest line is nothing: else short lines would keep it from ever fitting.
+    fn is_spent(&self) -> bool {
+        self.lines == 0 || self.bytes < LINE
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let gained = now.saturating_duration_since(self.at);
+        let gained_ms = u64::try_from(gained.as_millis()).unwrap_or(u64::MAX);
+        self.lines = LINES.refilled(self.lines, gained_ms);
+        self.bytes = BYTES.refilled(self.bytes, gained_ms);
+        // The rest of a millisecond counts next time.
+        self.at += Duration::from_millis(gained_ms);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(lines: u64, bytes: u64) -> State {
+        State { at: Instant::now(), lines, bytes, dropped: Dropped::default() }
+    }
+
+    #[test]
+    fn spent_budget_gains_its_rate_and_no_more_than_its_size() {
+        let mut state = state(0, 0);
+        state.refill(state.at + Duration::from_millis(1500));
+        assert_eq!((state.lines, state.bytes), (1500, 96 << 10));
+        state.refill(state.at + Duration::from_secs(86_400));
+        assert_eq!((state.lines, state.bytes), (LINES.most, BYTES.most));
+    }
+
+    #[test]
+    fn fractions_of_a_millisecond_are_not_lost() {
+        let mut state = state(0, 0);
+        let begun = state.at;
+        for step in 1..=20_000 {
+            state.refill(begun + Duration::from_micros(100 * step));
+        }
+        assert_eq!(state.lines, 2000);
+    }
+
+    #[test]
+    fn lines_beyond_the_budget_are_dropped_and_counted() {
+        let budget = Budget::of("loud");
+        let admitted = (0..1000).filter(|_| budget.admit(LINE)).count() as u64;
+        // What it gains meanwhile counts, too.
+        assert!((BYTES.most / LINE..500).contains(&admitted), "{admitted}");
+        assert!(budget.lock().dropped.lines == 1000 - admitted);
+        budget.say();
+        assert_eq!(budget.lock().dropped, Dropped::default());
+    }
+}

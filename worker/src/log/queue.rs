@@ -1,0 +1,204 @@
+//! The lines between the threads that log and the thread that writes: bounded in lines and bytes.
+//!
+//! Pushing never waits for the sink. The lock is held for a copy of one line, by the writer for a
+//! swap of two buffers.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
+
+use super::dropped::{Reason, count};
+
+/// The most lines that wait for the writer.
+const LINES: usize = 16 << 10;
+/// The most bytes that wait for the writer. As many can be in its hands.
+const BYTES: usize = 2 << 20;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    /// Signalled when the writer has work.
+    work: Condvar,
+    /// Signalled when a flush is complete.
+    flushed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Whole lines. Appended by [`Queue::push`], taken by [`Queue::next`].
+    buffer: Vec<u8>,
+    lines: usize,
+    /// The thread whose own lines always fit. Set by the writer when it starts.
+    writer: Option<ThreadId>,
+    /// Lines that did not fit or could not be written, and that the log does not mention yet.
+    unsaid: Unsaid,
+    /// The number of the last flush that was asked for, and of the last one that is complete.
+    asked: u64,
+    done: u64,
+    /// Whether the writer has to look at its timers.
+    woken: bool,
+}
+
+/// Numbers of dropped lines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Unsaid {
+    /// Lines for which there was no room.
+    pub(super) full: u64,
+    /// Lines that the sink refused.
+    pub(super) failed: u64,
+}
+
+impl Unsaid {
+    pub(super) fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// The work of the writer.
+#[derive(Debug, Default)]
+pub(super) struct Next {
+    /// Whole lines; may be empty.
+    pub(super) lines: Vec<u8>,
+    /// Whether a flush waits.
+    pub(super) flush: bool,
+}
+
+impl Queue {
+    /// Appends `line`, which ends with a line feed; drops and counts it if there is no room.
+    pub(super) fn push(&self, line: &[u8]) {
+        let lines = lines_of(line);
+        let mut state = self.lock();
+        let has_room = state.lines + lines <= LINES && state.buffer.len() + line.len() <= BYTES;
+        if has_room || state.writer == Some(std::thread::current().id()) {
+            state.buffer.extend_from_slice(line);
+            state.lines += lines;
+        } else {
+            state.unsaid.full += lines as u64;
+            count(Reason::Full, lines as u64);
+        }
+        drop(state);
+        self.work.notify_one();
+    }
+
+    /// Declares the calling thread the writer.
+    pub(super) fn is_written_here(&self) {
+        self.lock().writer = Some(std::thread::current().id());
+    }
+
+    /// Has the writer look at its timers.
+    pub(super) fn wake(&self) {
+        self.lock().woken = true;
+        self.work.notify_one();
+    }
+
+    /// Waits for work, for `within` at most if that is given. `spare` becomes the next buffer.
+    pub(super) fn next(&self, spare: Vec<u8>, within: Option<Duration>) -> Next {
+        let is_idle = |state: &mut State| {
+            state.buffer.is_empty() && state.asked == state.done && !state.woken
+        };
+        let state = self.lock();
+        let mut state = match within {
+            Some(within) => {
+                let waited = self.work.wait_timeout_while(state, within, is_idle);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => self.work.wait_while(state, is_idle).unwrap_or_else(PoisonError::into_inner),
+        };
+        state.woken = false;
+        state.lines = 0;
+        let lines = std::mem::replace(&mut state.buffer, spare);
+        Next { lines, flush: state.asked > state.done }
+    }
+
+    /// Notes that the sink refused `lines`.
+    pub(super) fn failed(&self, lines: &[u8]) {
+        let lines = lines_of(lines).max(1) as u64;
+        self.lock().unsaid.failed += lines;
+        count(Reason::Failed, lines);
+    }
+
+    /// The dropped lines that the log does not mention yet.
+    pub(super) fn unsaid(&self) -> Unsaid {
+        self.lock().unsaid
+    }
+
+    /// Notes that the log mentions so many of them.
+    pub(super) fn said(&self, said: Unsaid) {
+        let unsaid = &mut self.lock().unsaid;
+        unsaid.full -= said.full;
+        unsaid.failed -= said.failed;
+    }
+
+    /// Completes the flush that waits, unless there are lines again.
+    pub(super) fn complete(&self) {
+        let mut state = self.lock();
+        if state.buffer.is_empty() {
+            state.done = state.asked;
+            self.flushed.notify_all();
+        }
+    }
+
+    /// Waits until all lines have been written or dropped, for `within` at most.
+    pub(super) fn flush(&self, within: Duration) {
+        let deadline = Instant::now() + within;
+        let mut state = self.lock();
+        state.asked += 1;
+        let asked = state.asked;
+        self.work.notify_one();
+        while state.done < asked {
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else { return };
+            let waited = self.flushed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn lines_of(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte == b'\n').count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_queue_drops_and_counts_further_lines() {
+        let queue = Queue::default();
+        for _ in 0..LINES + 3 {
+            queue.push(b"a\n");
+        }
+        assert_eq!(queue.unsaid(), Unsaid { full: 3, failed: 0 });
+        assert_eq!(queue.next(Vec::new(), None).lines.len(), 2 * LINES);
+        let long = [vec![b'x'; 64 << 10], b"\n".to_vec()].concat();
+        for _ in 0..1000 {
+            queue.push(&long);
+        }
+        let fit = BYTES / long.len();
+        assert_eq!(queue.unsaid().full, 3 + 1000 - fit as u64);
+        assert_eq!(queue.next(Vec::new(), None).lines.len(), fit * long.len());
+    }
+
+    #[test]
+    fn lines_of_the_writer_always_fit() {
+        let queue = Queue::default();
+        for _ in 0..LINES {
+            queue.push(b"a\n");
+        }
+        queue.is_written_here();
+        queue.push(b"b\n");
+        assert!(queue.unsaid().is_empty());
+    }
+
+    #[test]
+    fn flush_without_a_writer_ends_in_its_time() {
+        let queue = Queue::default();
+        queue.push(b"a\n");
+        queue.flush(Duration::from_millis(1));
+        assert!(queue.next(Vec::new(), None).flush);
+    }
+}

@@ -1,0 +1,355 @@
+//! Condenses repeated lines of Redcall itself: a warning in a tight loop is logged once, then one
+//! line every [`WINDOW`] says how often it was repeated.
+//!
+//! Two classes of lines are bounded, each per place in the code and per window:
+//!
+//! - A warning or an error that is not about one request (it has no field `id`) is logged once. The
+//!   next ones of the same text and fields are counted. Only [`TEXTS`] different ones are
+//!   distinguished.
+//! - Of all other lines up to [`EACH`] are logged: a line per request, such as `failed`.
+//!
+//! Lines of handlers, of their programs (`handler/budget.rs` bounds these) and of the levels debug
+//! and trace pass.
+
+use std::collections::HashMap;
+use std::fmt::{Debug, Write as _};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::callsite::Identifier;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::layer::{Context, Layer};
+
+use super::queue::Queue;
+
+/// The time between two lines about the same repeats.
+pub(super) const WINDOW: Duration = Duration::from_secs(10);
+/// The most texts of one place that are distinguished.
+const TEXTS: usize = 16;
+/// How many lines about requests one place of the code may log in a window.
+const EACH: u64 = 1000;
+/// The most of a repeated line that is shown, bytes.
+const SHOWN: usize = 512;
+
+/// The crates whose lines are condensed.
+const OURS: [&str; 3] = ["redcall_worker", "redcall_common", "redcall_client"];
+/// Modules whose lines pass: the stderr of programs, and lines about lines.
+const PASS: [&str; 3] = [
+    "redcall_worker::handler::stderr",
+    "redcall_worker::log::repeats",
+    "redcall_worker::log::writer",
+];
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Repeats {
+    places: Mutex<HashMap<Identifier, Place>>,
+    /// Whether any place holds a window open. Written under the lock of `places`.
+    pending: AtomicBool,
+}
+
+/// A place in the code that logged in the last window.
+struct Place {
+    level: Level,
+    begun: Instant,
+    /// Lines that were logged in this window.
+    passed: u64,
+    texts: Vec<Text>,
+    /// Lines beyond [`EACH`], or of texts beyond [`TEXTS`], with the first of them.
+    rest: Option<Text>,
+}
+
+impl Place {
+    fn new(level: Level, begun: Instant) -> Self {
+        Self { level, begun, passed: 0, texts: Vec::new(), rest: None }
+    }
+
+    /// Whether a line that is distinguished by its text is to be logged; else it is counted.
+    fn admit_text(&mut self, line: Line) -> bool {
+        if let Some(text) = self.texts.iter_mut().find(|text| text.hash == line.hash) {
+            text.held += 1;
+            return false;
+        }
+        if self.texts.len() < TEXTS {
+            self.texts.push(Text { hash: line.hash, shown: line.shown, held: 0 });
+            return true;
+        }
+        self.hold(line);
+        false
+    }
+
+    /// Whether a further line is to be logged; else it is counted. `None` if it is the first that
+    /// is not logged, whose text [`Place::hold`] takes.
+    fn admit_number(&mut self) -> Option<bool> {
+        if self.passed < EACH {
+            self.passed += 1;
+            return Some(true);
+        }
+        self.rest.as_mut().map(|rest| {
+            rest.held += 1;
+            false
+        })
+    }
+
+    /// Counts a line that is not logged.
+    fn hold(&mut self, line: Line) {
+        let first = || Text { hash: line.hash, shown: line.shown, held: 0 };
+        self.rest.get_or_insert_with(first).held += 1;
+    }
+}
+
+/// A line, and how often it was held back.
+struct Text {
+    hash: u64,
+    shown: String,
+    held: u64,
+}
+
+/// A line about repeats that is due.
+#[derive(Debug, PartialEq, Eq)]
+struct Said {
+    level: Level,
+    text: String,
+    held: u64,
+    /// Whether lines differed from the one that is shown.
+    is_mixed: bool,
+}
+
+impl Repeats {
+    /// Whether the writer has to look at them again without being woken.
+    pub(super) fn are_pending(&self) -> bool {
+        self.pending.load(Ordering::Acquire)
+    }
+
+    /// Whether the line is to be logged now. `line` is called without a lock: a value may log, too,
+    /// when it is formatted.
+    fn admit(&self, metadata: &Metadata<'_>, line: impl Fn() -> Line, now: Instant) -> bool {
+        let is_warning = *metadata.level() <= Level::WARN;
+        if is_warning && metadata.fields().field("id").is_none() {
+            let line = line();
+            return self.place(metadata, now, |place| place.admit_text(line));
+        }
+        let is_admitted = self.place(metadata, now, Place::admit_number);
+        if is_admitted == Some(true) {
+            return true;
+        }
+        if is_admitted.is_none() {
+            let line = line();
+            self.place(metadata, now, |place| place.hold(line));
+        }
+        false
+    }
+
+    fn place<T>(
+        &self,
+        metadata: &Metadata<'_>,
+        now: Instant,
+        then: impl FnOnce(&mut Place) -> T,
+    ) -> T {
+        let mut places = self.lock();
+        self.pending.store(true, Ordering::Release);
+        let level = *metadata.level();
+        then(places.entry(metadata.callsite()).or_insert_with(|| Place::new(level, now)))
+    }
+
+    /// Ends the windows that are over, or all of them; what is to be said of them.
+    fn due(&self, now: Instant, all: bool) -> Vec<Said> {
+        let mut due = Vec::new();
+        let mut places = self.lock();
+        places.retain(|_, place| {
+            if !all && now.saturating_duration_since(place.begun) < WINDOW {
+                return true;
+            }
+            let level = place.level;
+            let mut say = |text: &mut Text, is_mixed| {
+                let (text, held) = (text.shown.clone(), mem::take(&mut text.held));
+                due.push(Said { level, text, held, is_mixed });
+            };
+            // A text that was not repeated is forgotten: its next line is logged in full.
+            place.texts.retain_mut(|text| {
+                let is_repeated = text.held > 0;
+                if is_repeated {
+                    say(text, false);
+                }
+                is_repeated
+            });
+            place.rest.take().iter_mut().for_each(|rest| say(rest, true));
+            (place.begun, place.passed) = (now, 0);
+            !place.texts.is_empty()
+        });
+        self.pending.store(!places.is_empty(), Ordering::Release);
+        due
+    }
+
+    /// Logs the repeats whose window is over, or all of them. Called by the writer.
+    pub(super) fn say(&self, now: Instant, all: bool) {
+        if !self.are_pending() {
+            return;
+        }
+        for Said { level, text, held, is_mixed } in self.due(now, all) {
+            let more = if is_mixed { "more lines such as" } else { "times more" };
+            match level {
+                Level::ERROR => tracing::error!(repeated = held, "{held} {more}: {text}"),
+                Level::WARN => tracing::warn!(repeated = held, "{held} {more}: {text}"),
+                _ => tracing::info!(repeated = held, "{held} {more}: {text}"),
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Identifier, Place>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Puts [`Repeats`] before the log.
+pub(super) struct Condense {
+    pub(super) repeats: Arc<Repeats>,
+    pub(super) queue: Arc<Queue>,
+}
+
+impl<S: Subscriber> Layer<S> for Condense {
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
+        let metadata = event.metadata();
+        if *metadata.level() > Level::INFO || !is_ours(metadata.target()) {
+            return true;
+        }
+        let was_pending = self.repeats.are_pending();
+        let is_admitted = self.repeats.admit(metadata, || Line::of(event), Instant::now());
+        if !was_pending {
+            self.queue.wake();
+        }
+        is_admitted
+    }
+}
+
+fn is_ours(target: &str) -> bool {
+    let is_below = |module: &str| {
+        target.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    };
+    OURS.into_iter().any(is_below) && !PASS.into_iter().any(is_below)
+}
+
+/// The text and the fields of an event.
+#[derive(Default)]
+struct Line {
+    hash: u64,
+    shown: String,
+}
+
+impl Line {
+    fn of(event: &Event<'_>) -> Self {
+        let mut visitor = Visitor::default();
+        event.record(&mut visitor);
+        let Visitor { mut shown, rest, hasher } = visitor;
+        shown.push_str(&rest);
+        shown.truncate(shown.floor_char_boundary(SHOWN));
+        Self { hash: hasher.finish(), shown }
+    }
+}
+
+/// Collects the message, then the other fields.
+#[derive(Default)]
+struct Visitor {
+    shown: String,
+    rest: String,
+    hasher: DefaultHasher,
+}
+
+impl Visit for Visitor {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let text = format!("{value:?}");
+        field.name().hash(&mut self.hasher);
+        text.hash(&mut self.hasher);
+        // Writing to a string does not fail.
+        let _ = match field.name() {
+            "message" => write!(self.shown, "{text}"),
+            name => write!(self.rest, " {name}={text}"),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::field::FieldSet;
+    use tracing::metadata::Kind;
+
+    use super::*;
+
+    struct Site;
+
+    static WARNING: Metadata<'static> = metadata(Level::WARN, &["message"]);
+    static JOB: Metadata<'static> = metadata(Level::WARN, &["message", "id"]);
+
+    const fn metadata(level: Level, names: &'static [&'static str]) -> Metadata<'static> {
+        let fields = FieldSet::new(names, Identifier(&Site));
+        Metadata::new("", "redcall_worker", level, None, None, None, fields, Kind::EVENT)
+    }
+
+    impl tracing::Callsite for Site {
+        fn set_interest(&self, _: tracing::subscriber::Interest) {}
+        fn metadata(&self) -> &Metadata<'_> {
+            &WARNING
+        }
+    }
+
+    fn line(text: &str) -> Line {
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        Line { hash: hasher.finish(), shown: text.to_owned() }
+    }
+
+    #[test]
+    fn repeated_warning_is_logged_once_and_counted_per_window() {
+        let (repeats, begun) = (Repeats::default(), Instant::now());
+        let admit = |text, at| repeats.admit(&WARNING, || line(text), at);
+        assert!(admit("a queue", begun));
+        assert!((0..19).all(|_| !admit("a queue", begun)));
+        assert!(admit("another queue", begun), "another text is another warning");
+        assert!(repeats.due(begun + WINDOW / 2, false).is_empty());
+        let said = |held| {
+            let text = "a queue".to_owned();
+            vec![Said { level: Level::WARN, text, held, is_mixed: false }]
+        };
+        assert_eq!(repeats.due(begun + WINDOW, false), said(19));
+        // It goes on: no line of it but one per window.
+        assert!(!admit("a queue", begun + WINDOW));
+        assert!(admit("another queue", begun + WINDOW), "it was not repeated");
+        assert_eq!(repeats.due(begun + WINDOW * 2, false), said(1));
+        // A window without it ends it.
+        assert!(repeats.due(begun + WINDOW * 3, false).is_empty());
+        assert!(!repeats.are_pending());
+        assert!(admit("a queue", begun + WINDOW * 3));
+    }
+
+    #[test]
+    fn varying_texts_of_one_place_are_bounded() {
+        let (repeats, now) = (Repeats::default(), Instant::now());
+        let logged = (0..100).filter(|n| repeats.admit(&WARNING, || line(&n.to_string()), now));
+        assert_eq!(logged.count(), TEXTS);
+        let (text, held) = (TEXTS.to_string(), 100 - TEXTS as u64);
+        let said = Said { level: Level::WARN, text, held, is_mixed: true };
+        assert_eq!(repeats.due(now, true), [said]);
+    }
+
+    #[test]
+    fn lines_about_requests_are_bounded_by_number() {
+        let (repeats, now) = (Repeats::default(), Instant::now());
+        let logged = (0..EACH + 5).filter(|_| repeats.admit(&JOB, || line("lost"), now));
+        assert_eq!(logged.count() as u64, EACH);
+        let said = repeats.due(now + WINDOW, false);
+        assert_eq!((said.len(), said[0].held, said[0].is_mixed), (1, 5, true));
+        assert!(!repeats.are_pending());
+    }
+
+    #[test]
+    fn foreign_lines_and_those_of_programs_pass() {
+        assert!(is_ours("redcall_worker") && is_ours("redcall_worker::io::turn"));
+        for target in ["redcall_workers", "example", "redcall_worker::handler::stderr", ""] {
+            assert!(!is_ours(target), "{target}");
+        }
+    }
+}

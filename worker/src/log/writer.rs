@@ -1,0 +1,230 @@
+//! The thread that writes the log. Only this thread waits for the sink.
+//!
+//! A sink that blocks holds up this thread alone; a sink that fails loses the lines in hand, which
+//! are counted. When it takes lines again, a line of the log says how many are missing.
+
+use std::io::{self, ErrorKind, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::queue::{Queue, Unsaid};
+use super::repeats::Repeats;
+
+/// Largest piece of one write, bytes: the most that one failure loses.
+const PIECE: usize = 64 << 10;
+/// The time between two lines about dropped lines.
+const SAID_EVERY: Duration = Duration::from_secs(1);
+/// The time between two looks at repeats and dropped lines, while there are any.
+const LOOK: Duration = Duration::from_millis(500);
+/// The pause before a sink that is set to not blocking is tried again.
+const AGAIN: Duration = Duration::from_millis(10);
+
+/// See the module.
+pub(super) struct Writer<W> {
+    queue: Arc<Queue>,
+    repeats: Arc<Repeats>,
+    sink: W,
+    /// Whether the last write succeeded.
+    works: bool,
+    /// Whether the sink has the begin of a line, but not its end.
+    is_torn: bool,
+    said: Option<Instant>,
+}
+
+impl<W: Write> Writer<W> {
+    pub(super) fn new(queue: Arc<Queue>, repeats: Arc<Repeats>, sink: W) -> Self {
+        Self { queue, repeats, sink, works: true, is_torn: false, said: None }
+    }
+
+    /// Writes until the process ends.
+    pub(super) fn run(mut self) {
+        self.queue.is_written_here();
+        let mut spare = Vec::new();
+        loop {
+            spare = self.step(spare);
+        }
+    }
+
+    /// Waits for work, and does it. Takes and returns an empty buffer.
+    fn step(&mut self, spare: Vec<u8>) -> Vec<u8> {
+        let has_timers = self.repeats.are_pending() || !self.queue.unsaid().is_empty();
+        let next = self.queue.next(spare, has_timers.then_some(LOOK));
+        let mut buffer = next.lines;
+        self.write(&buffer);
+        self.repeats.say(Instant::now(), next.flush);
+        self.say_dropped(next.flush);
+        if next.flush {
+            self.queue.complete();
+        }
+        // After a flood, its memory is given back.
+        if buffer.capacity() > PIECE {
+            return Vec::new();
+        }
+        buffer.clear();
+        buffer
+    }
+
+    /// Writes whole lines, or counts those that the sink does not take.
+    fn write(&mut self, mut lines: &[u8]) {
+        while !lines.is_empty() {
+            let (piece, rest) = lines.split_at(end_of_piece(lines));
+            self.works = match self.write_piece(piece) {
+                Ok(()) => true,
+                Err(written) => {
+                    self.queue.failed(piece.get(written..).unwrap_or_default());
+                    false
+                }
+            };
+            lines = rest;
+        }
+    }
+
+    /// The error is the number of bytes that the sink has taken.
+    fn write_piece(&mut self, piece: &[u8]) -> Result<(), usize> {
+        if self.is_torn {
+            put(&mut self.sink, b"\n").map_err(|_| 0_usize)?;
+            self.is_torn = false;
+        }
+        put(&mut self.sink, piece).inspect_err(|written| {
+            self.is_torn = *written > 0 && piece[..*written].last() != Some(&b'\n');
+        })
+    }
+
+    /// Says how many lines are missing, if the sink takes lines again.
+    fn say_dropped(&mut self, at_once: bool) {
+        let unsaid = self.queue.unsaid();
+        let is_due = at_once || self.said.is_none_or(|said| said.elapsed() >= SAID_EVERY);
+        if unsaid.is_empty() || !is_due {
+            return;
+        }
+        if !self.works && put(&mut self.sink, b"\n").is_err() {
+            return;
+        }
+        (self.works, self.is_torn, self.said) = (true, false, Some(Instant::now()));
+        let Unsaid { full, failed } = unsaid;
+        tracing::warn!(
+            queue_full = full,
+            write_failed = failed,
+            "{} log lines before this one were dropped",
+            full + failed
+        );
+        self.queue.said(unsaid);
+    }
+}
+
+/// The length of the first piece of `lines`: whole lines up to [`PIECE`], or one longer line.
+fn end_of_piece(lines: &[u8]) -> usize {
+    let end_of = |bytes: &[u8]| bytes.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1);
+    if lines.len() <= PIECE {
+        return lines.len();
+    }
+    let first = || lines.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
+    end_of(&lines[..PIECE]).or_else(first).unwrap_or(lines.len())
+}
+
+/// Writes all of `bytes`; the error is the number of bytes that were written before it.
+fn put(sink: &mut impl Write, bytes: &[u8]) -> Result<(), usize> {
+    let mut written = 0;
+    while written < bytes.len() {
+        match sink.write(&bytes[written..]) {
+            Ok(0) => return Err(written),
+            Ok(more) => written += more,
+            Err(error) => retry(&error).ok_or(written)?,
+        }
+    }
+    Ok(())
+}
+
+/// Whether to write again, after a pause if it takes one.
+fn retry(error: &io::Error) -> Option<()> {
+    match error.kind() {
+        ErrorKind::Interrupted => Some(()),
+        // Another process that has the same pipe has set it so.
+        ErrorKind::WouldBlock => {
+            std::thread::sleep(AGAIN);
+            Some(())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use super::*;
+
+    /// A device that has so much room left.
+    #[derive(Default, Clone)]
+    struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
+
+    impl Disk {
+        fn with_room(room: usize) -> Self {
+            Self(Arc::new(Mutex::new((Vec::new(), room))))
+        }
+
+        fn set_room(&self, room: usize) {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = room;
+        }
+
+        fn text(&self) -> String {
+            let disk = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            String::from_utf8_lossy(&disk.0).into_owned()
+        }
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut disk = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let fits = bytes.len().min(disk.1);
+            if fits == 0 {
+                return Err(ErrorKind::StorageFull.into());
+            }
+            disk.0.extend_from_slice(&bytes[..fits]);
+            disk.1 -= fits;
+            Ok(fits)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn writer(disk: &Disk) -> (Arc<Queue>, Writer<Disk>) {
+        let queue = Arc::new(Queue::default());
+        (queue.clone(), Writer::new(queue, Arc::default(), disk.clone()))
+    }
+
+    #[test]
+    fn lines_that_a_full_disk_refuses_are_counted_and_the_torn_one_is_ended() {
+        let disk = Disk::with_room(6);
+        let (queue, mut writer) = writer(&disk);
+        queue.push(b"one\ntwo\nthree\n");
+        writer.step(Vec::new());
+        assert_eq!(queue.unsaid(), Unsaid { full: 0, failed: 2 });
+        disk.set_room(100);
+        queue.push(b"four\n");
+        writer.step(Vec::new());
+        assert_eq!(disk.text(), "one\ntw\nfour\n");
+        assert!(queue.unsaid().is_empty(), "said");
+    }
+
+    #[test]
+    fn pieces_end_with_whole_lines() {
+        let line = [vec![b'x'; 40 << 10], b"\n".to_vec()].concat();
+        assert_eq!(end_of_piece(&line.repeat(3)), line.len());
+        let long = [vec![b'x'; 100 << 10], b"\n".to_vec()].concat();
+        assert_eq!(end_of_piece(&[long.clone(), line].concat()), long.len());
+        assert_eq!(end_of_piece(b"a\nb\n"), 4);
+    }
+
+    #[test]
+    fn flush_is_complete_when_all_lines_are_written() {
+        let disk = Disk::with_room(1000);
+        let (queue, writer) = writer(&disk);
+        queue.push(b"stopped\n");
+        std::thread::spawn(|| writer.run());
+        queue.flush(Duration::from_secs(60));
+        assert_eq!(disk.text(), "stopped\n");
+    }
+}
