@@ -5,6 +5,7 @@
 //! | `settings.rs` | what is in effect |
 //! | `mapping.rs` | the programs that the mapping names |
 //! | `server.rs` | Redis itself |
+//! | `rights.rs` | what the user may do there |
 //! | `workers.rs` | who is there, and whether they fit together |
 //! | `queues.rs` | what waits, is held or has died |
 //! | `keys.rs` | what nothing bounds |
@@ -16,6 +17,7 @@ mod call;
 mod keys;
 mod mapping;
 mod queues;
+mod rights;
 mod server;
 mod settings;
 mod workers;
@@ -117,6 +119,7 @@ async fn look(
     findings: &mut Vec<Finding>,
 ) -> Result<(), StoreError> {
     server::look(inspector, settings, findings).await?;
+    findings.extend(rights::look(inspector, settings).await);
     let workers = inspector.workers().await;
     let queues = inspector.queues().await;
     match (&workers, &queues) {

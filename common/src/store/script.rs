@@ -26,6 +26,8 @@ enum WhenFull {
     Refused,
     /// It runs: what is there must be done and settled, or memory never gets free.
     Runs,
+    /// It runs, as it does on a replica: it writes nothing.
+    Reads,
 }
 
 macro_rules! scripts {
@@ -96,6 +98,8 @@ scripts! {
     PROBE = "probe", Runs;
     /// Pause a queue, let it go on.
     PAUSE = "pause", Runs;
+    /// Tell which commands the user may not run.
+    RIGHTS = "rights", Reads;
 }
 
 impl Script {
@@ -104,6 +108,7 @@ impl Script {
         let first = match full {
             WhenFull::Refused => "#!lua",
             WhenFull::Runs => "#!lua flags=allow-oom",
+            WhenFull::Reads => "#!lua flags=no-writes",
         };
         let prelude = include_str!("lua/prelude.lua");
         let text = format!("{first}\n{prelude}{}{body}", parts.concat());
@@ -136,13 +141,19 @@ impl Script {
         conn: &mut MultiplexedConnection,
         call: &Cmd,
     ) -> Result<Value, StoreError> {
-        match call.query_async::<Value>(conn).await {
+        let ran = match call.query_async::<Value>(conn).await {
             Err(error) if is_no_script(&error) => {
                 self.load(conn).await?;
-                Ok(call.query_async(conn).await?)
+                call.query_async(conn).await
             }
-            other => Ok(other?),
-        }
+            other => other,
+        };
+        ran.map_err(|error| self.failed(error))
+    }
+
+    /// The error of a call of it.
+    pub(super) fn failed(&self, error: redis::RedisError) -> StoreError {
+        StoreError::from(error).of_script(self.name)
     }
 
     /// Loads the script into Redis.

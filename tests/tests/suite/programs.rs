@@ -16,6 +16,7 @@ mod help;
 mod pause;
 mod peers;
 mod reload;
+mod rights;
 mod safety;
 mod show;
 mod status;

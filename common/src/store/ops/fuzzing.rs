@@ -11,7 +11,8 @@ use serde_json::Value as Json;
 
 use super::{
     cancel, claim, cycle, enqueue, events, expire, frame, group, heartbeat, held, letters, pause,
-    place, plain, probe, promote, release, revive, seen, served, settle, start, state, tick, trim,
+    place, plain, probe, promote, release, revive, rights, seen, served, settle, start, state,
+    tick, trim,
 };
 use crate::store::error::StoreError;
 
@@ -36,6 +37,7 @@ pub const READERS: &[&str] = &[
     "promote",
     "release",
     "revive",
+    "rights",
     "seen",
     "state",
     "served",
@@ -90,6 +92,7 @@ pub fn read(reader: &str, reply: &Json, asked: usize) -> Option<Result<Reading, 
         "promote" => promote::promoted(value).map(|promoted| one(Box::new(promoted))),
         "release" => release::released(value).map(|released| one(Box::new(released))),
         "revive" => revive::revived(value, asked).map(|all| list(&all)),
+        "rights" => rights::refused(value).map(|places| list(&places)),
         "seen" => seen::first(value).map(|first| one(Box::new(first))),
         "state" => state::found(value).map(|found| one(Box::new(found))),
         "served" => served::served(value).map(|served| one(Box::new(served))),

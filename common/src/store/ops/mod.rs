@@ -27,6 +27,7 @@ mod queues;
 mod release;
 mod response;
 mod revive;
+mod rights;
 mod seen;
 mod served;
 mod settle;

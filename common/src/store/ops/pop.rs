@@ -100,7 +100,7 @@ impl BlockingPop {
         };
         let leased = match leased {
             Err(error) if script::is_no_script(&error) => script.run(conn, &call).await?,
-            other => other?,
+            other => other.map_err(|error| script.failed(error))?,
         };
         let leased = match first_reply(script, leased, 0)? {
             Some(leased) => leased,
