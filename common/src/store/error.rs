@@ -61,6 +61,9 @@ pub enum StoreError {
         #[source]
         source: Arc<redis::RedisError>,
     },
+    /// Redis refused a part of what was sent together; the rest has taken effect.
+    #[error("Redis refused a part of what was sent{}", reason(.0))]
+    Partly(#[source] Arc<redis::RedisError>),
     /// Redis answered something that this version does not understand.
     #[error("Redis answered in an unexpected form to {0}")]
     Unexpected(&'static str),
@@ -77,7 +80,7 @@ impl StoreError {
             | Self::Unsupported { .. }
             | Self::Refused(_)
             | Self::Script { .. } => false,
-            Self::Lost(_) | Self::Unexpected(_) => true,
+            Self::Lost(_) | Self::Partly(_) | Self::Unexpected(_) => true,
         }
     }
 
@@ -90,6 +93,7 @@ impl StoreError {
             | Self::Unsupported { .. }
             | Self::Refused(_)
             | Self::Script { .. }
+            | Self::Partly(_)
             | Self::Unexpected(_) => false,
         }
     }
@@ -103,7 +107,9 @@ impl StoreError {
     /// What Redis answered with, if that was an error.
     fn refusal(&self) -> Option<&redis::RedisError> {
         match self {
-            Self::Refused(source) | Self::Script { source, .. } => Some(source),
+            Self::Refused(source) | Self::Script { source, .. } | Self::Partly(source) => {
+                Some(source)
+            }
             _ => None,
         }
     }
@@ -132,26 +138,28 @@ impl StoreError {
             Self::NoPrimary { .. } => {
                 "Are the Sentinels of `redis.url` running, and is that what they call the service?"
             }
-            Self::Refused(source) | Self::Script { source, .. } => match source.code() {
-                Some("READONLY") => {
-                    "Name the primary in `redis.url`, or its Sentinels: \
+            Self::Refused(source) | Self::Script { source, .. } | Self::Partly(source) => {
+                match source.code() {
+                    Some("READONLY") => {
+                        "Name the primary in `redis.url`, or its Sentinels: \
                      redis+sentinel://HOST:PORT,HOST:PORT/SERVICE."
-                }
-                Some("OOM") => "Raise its `maxmemory`, or start workers that empty the queues.",
-                Some("MISCONF") => "Its log says why: a full disk, most often.",
-                Some("NOREPLICAS") => "See `min-replicas-to-write` in its configuration.",
-                Some("LOADING") => "It answers when that is done.",
-                Some("WRONGTYPE") => {
-                    "A value that is not Redcall's lies at one of its keys. Look for it (TYPE \
+                    }
+                    Some("OOM") => "Raise its `maxmemory`, or start workers that empty the queues.",
+                    Some("MISCONF") => "Its log says why: a full disk, most often.",
+                    Some("NOREPLICAS") => "See `min-replicas-to-write` in its configuration.",
+                    Some("LOADING") => "It answers when that is done.",
+                    Some("WRONGTYPE") => {
+                        "A value that is not Redcall's lies at one of its keys. Look for it (TYPE \
                      KEY), and take it away."
-                }
-                Some("NOPERM") => {
-                    "`redcall doctor` names the rights that its user lacks; PROTOCOL.md lists all, \
+                    }
+                    Some("NOPERM") => {
+                        "`redcall doctor` names the rights that its user lacks; PROTOCOL.md lists all, \
                      under *Rights at Redis*."
+                    }
+                    Some("NOAUTH" | "WRONGPASS") => "Check user and password in `redis.url`.",
+                    _ => "Check user, password and rights in `redis.url`; `redcall doctor` does.",
                 }
-                Some("NOAUTH" | "WRONGPASS") => "Check user and password in `redis.url`.",
-                _ => "Check user, password and rights in `redis.url`; `redcall doctor` does.",
-            },
+            }
             Self::Unsupported { .. } => "Use such a server, or another `redis.durability`.",
             Self::Unexpected(_) => "Redcall needs Redis or Valkey 7.0 or newer.",
         }

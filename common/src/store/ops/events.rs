@@ -1,9 +1,11 @@
 //! `events.lua`: read a topic; and publishing on one, which is plain commands.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use redis::Value;
+use futures_util::TryFutureExt as _;
 use redis::aio::MultiplexedConnection;
+use redis::{RedisResult, Value};
 
 use super::{Entry, Whole, read};
 use crate::event::{Event, EventId, NewEvent};
@@ -52,8 +54,8 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses; it may be published on some of
-    /// them after any error but [`StoreError::Unreachable`].
+    /// When Redis cannot be reached within `within` or refuses. After [`StoreError::Partly`] it is
+    /// published on some of them, after [`StoreError::Lost`] it may be.
     pub async fn publish(
         &self,
         events: &[(&str, NewEvent<'_>)],
@@ -61,15 +63,17 @@ impl Link {
         within: Duration,
     ) -> Result<EventId, StoreError> {
         let mut pipe = redis::pipe();
+        pipe.ignore_errors();
         for (key, event) in events {
             pipe.cmd("XADD").arg(key).arg("MAXLEN").arg("~").arg(kept.max).arg("*");
             pipe.arg(event.fields());
             let age = millis(kept.age);
-            pipe.cmd("PEXPIRE").arg(key).arg(age).ignore();
+            pipe.cmd("PEXPIRE").arg(key).arg(age);
         }
-        let ids: Vec<String> = self.with(within, async |conn| pipe.query_async(conn).await).await?;
-        let id = ids.last().and_then(|id| id.parse().ok());
-        id.ok_or(StoreError::Unexpected("XADD"))
+        let (mut conn, generation) = self.connection(within).await?;
+        let sending = pipe.query_async::<Vec<RedisResult<Value>>>(&mut conn);
+        let sent = self.during(generation, sending.map_err(StoreError::from)).await?;
+        self.note(generation, published(sent))
     }
 
     /// Looks at the stream `key` beyond `from`, or only at its end.
@@ -85,6 +89,28 @@ impl Link {
         within: Duration,
     ) -> Result<Look, StoreError> {
         look(self.run(&EVENTS, &call(key, from, most), within).await?)
+    }
+}
+
+/// Reads what `XADD` and `PEXPIRE` answered, in turns: the last entry. An event without the second
+/// is published; the stream has its length as a bound.
+fn published(sent: Vec<RedisResult<Value>>) -> Result<EventId, StoreError> {
+    let (mut last, mut refused) = (None, None);
+    for (at, answer) in sent.into_iter().enumerate() {
+        match (at % 2, answer) {
+            (0, Ok(id)) => last = Some(read::<String>("XADD", id)?),
+            (0, Err(error)) => refused = refused.or(Some(error)),
+            (_, Ok(_)) => {}
+            (_, Err(error)) => tracing::debug!(%error, "the topic has no TTL"),
+        }
+    }
+    match (last, refused) {
+        (last, None) => {
+            let id = last.and_then(|id| id.parse().ok());
+            id.ok_or(StoreError::Unexpected("XADD"))
+        }
+        (None, Some(error)) => Err(error.into()),
+        (Some(_), Some(error)) => Err(StoreError::Partly(Arc::new(error))),
     }
 }
 
