@@ -139,26 +139,7 @@ impl StoreError {
                 "Are the Sentinels of `redis.url` running, and is that what they call the service?"
             }
             Self::Refused(source) | Self::Script { source, .. } | Self::Partly(source) => {
-                match source.code() {
-                    Some("READONLY") => {
-                        "Name the primary in `redis.url`, or its Sentinels: \
-                     redis+sentinel://HOST:PORT,HOST:PORT/SERVICE."
-                    }
-                    Some("OOM") => "Raise its `maxmemory`, or start workers that empty the queues.",
-                    Some("MISCONF") => "Its log says why: a full disk, most often.",
-                    Some("NOREPLICAS") => "See `min-replicas-to-write` in its configuration.",
-                    Some("LOADING") => "It answers when that is done.",
-                    Some("WRONGTYPE") => {
-                        "A value that is not Redcall's lies at one of its keys. Look for it (TYPE \
-                     KEY), and take it away."
-                    }
-                    Some("NOPERM") => {
-                        "`redcall doctor` names the rights that its user lacks; PROTOCOL.md lists all, \
-                     under *Rights at Redis*."
-                    }
-                    Some("NOAUTH" | "WRONGPASS") => "Check user and password in `redis.url`.",
-                    _ => "Check user, password and rights in `redis.url`; `redcall doctor` does.",
-                }
+                help_of(source.code())
             }
             Self::Unsupported { .. } => "Use such a server, or another `redis.durability`.",
             Self::Unexpected(_) => "Redcall needs Redis or Valkey 7.0 or newer.",
@@ -190,6 +171,30 @@ impl StoreError {
         let of_the_server =
             [Kind::ReadOnly, Kind::MasterDown, Kind::BusyLoading, Kind::ClusterDown];
         of_the_server.iter().any(|kind| error.kind() == redis::ErrorKind::Server(*kind))
+    }
+}
+
+/// What usually helps against a refusal with this code.
+fn help_of(code: Option<&str>) -> &'static str {
+    match code {
+        Some("READONLY") => {
+            "Name the primary in `redis.url`, or its Sentinels: \
+             redis+sentinel://HOST:PORT,HOST:PORT/SERVICE."
+        }
+        Some("OOM") => "Raise its `maxmemory`, or start workers that empty the queues.",
+        Some("MISCONF") => "Its log says why: a full disk, most often.",
+        Some("NOREPLICAS") => "See `min-replicas-to-write` in its configuration.",
+        Some("LOADING") => "It answers when that is done.",
+        Some("WRONGTYPE") => {
+            "A value that is not Redcall's lies at one of its keys. Look for it (TYPE KEY), and \
+             take it away."
+        }
+        Some("NOPERM") => {
+            "`redcall doctor` names the rights that its user lacks; PROTOCOL.md lists all, under \
+             *Rights at Redis*."
+        }
+        Some("NOAUTH" | "WRONGPASS") => "Check user and password in `redis.url`.",
+        _ => "Check user, password and rights in `redis.url`; `redcall doctor` does.",
     }
 }
 
