@@ -5,6 +5,7 @@
 //! | `settings.rs` | what is in effect |
 //! | `mapping.rs` | the programs that the mapping names |
 //! | `server.rs` | Redis itself |
+//! | `rights.rs` | what the user may do there |
 //! | `workers.rs` | who is there, and whether they fit together |
 //! | `queues.rs` | what waits, is held or has died |
 //! | `limits.rs` | limited names, and whose requests get no turn |
@@ -20,6 +21,7 @@ mod keys;
 mod limits;
 mod mapping;
 mod queues;
+mod rights;
 mod server;
 mod settings;
 mod times;
@@ -122,6 +124,7 @@ async fn look(
     findings: &mut Vec<Finding>,
 ) -> Result<(), StoreError> {
     server::look(inspector, settings, findings).await?;
+    findings.extend(rights::look(inspector, settings).await);
     let workers = inspector.workers().await;
     let queues = inspector.queues().await;
     match (&workers, &queues) {

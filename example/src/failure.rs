@@ -65,9 +65,10 @@ impl From<WorkerError> for Failure {
             WorkerError::Mapping { .. } | WorkerError::Handler { .. } => {
                 Self::usage(Problem::of(&error))
             }
-            WorkerError::Listen { .. } | WorkerError::System(_) | WorkerError::Ended => {
-                Self::new(Problem::of(&error))
-            }
+            WorkerError::Rights { .. }
+            | WorkerError::Listen { .. }
+            | WorkerError::System(_)
+            | WorkerError::Ended => Self::new(Problem::of(&error)),
         }
     }
 }

@@ -33,6 +33,12 @@ pub enum WorkerError {
     /// Redis cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The user at Redis may not do all that a worker does.
+    #[error("the Redis user lacks rights that a worker needs: {missing}")]
+    Rights {
+        /// Which, as `ACL SETUSER` takes them.
+        missing: String,
+    },
     /// The operating system refused something that the worker needs.
     #[error("the worker cannot run here")]
     System(#[from] std::io::Error),

@@ -20,6 +20,7 @@ const ALL: &[Generator] = &[
     ("enqueue-script", redcall_common::store::enqueue_script),
     ("error-codes", redcall_common::error::table),
     ("keys", redcall_common::store::keys::table),
+    ("rights", redcall_common::store::rights::table),
     ("result-kinds", redcall_common::result_kind::table),
 ];
 

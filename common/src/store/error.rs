@@ -50,6 +50,20 @@ pub enum StoreError {
     /// Redis answered with an error (wrong password, read-only, out of memory, ...).
     #[error("Redis refused a command{}", reason(.0))]
     Refused(#[source] Arc<redis::RedisError>),
+    /// Redis ended a script with an error, before its first command or at one of its commands. It
+    /// has no effect then: a script checks before it writes, stores before it removes, and takes
+    /// back what it cannot finish. The tests of `lua::failures` hold each script to that.
+    #[error("Redis refused the script `{script}`{}", reason(.source))]
+    Script {
+        /// Its name, which is that of its file in `lua/`.
+        script: &'static str,
+        /// What Redis says.
+        #[source]
+        source: Arc<redis::RedisError>,
+    },
+    /// Redis refused a part of what was sent together; the rest has taken effect.
+    #[error("Redis refused a part of what was sent{}", reason(.0))]
+    Partly(#[source] Arc<redis::RedisError>),
     /// Redis answered something that this version does not understand.
     #[error("Redis answered in an unexpected form to {0}")]
     Unexpected(&'static str),
@@ -64,8 +78,9 @@ impl StoreError {
             | Self::Unreachable { .. }
             | Self::NoPrimary { .. }
             | Self::Unsupported { .. }
-            | Self::Refused(_) => false,
-            Self::Lost(_) | Self::Unexpected(_) => true,
+            | Self::Refused(_)
+            | Self::Script { .. } => false,
+            Self::Lost(_) | Self::Partly(_) | Self::Unexpected(_) => true,
         }
     }
 
@@ -77,7 +92,37 @@ impl StoreError {
             Self::Config { .. }
             | Self::Unsupported { .. }
             | Self::Refused(_)
+            | Self::Script { .. }
+            | Self::Partly(_)
             | Self::Unexpected(_) => false,
+        }
+    }
+
+    /// Whether Redis answered with an error, to a command or to a script.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.refusal().is_some()
+    }
+
+    /// What Redis answered with, if that was an error.
+    fn refusal(&self) -> Option<&redis::RedisError> {
+        match self {
+            Self::Refused(source) | Self::Script { source, .. } | Self::Partly(source) => {
+                Some(source)
+            }
+            _ => None,
+        }
+    }
+
+    fn code(&self) -> Option<&str> {
+        self.refusal()?.code()
+    }
+
+    /// The same, of the script of this name.
+    pub(super) fn of_script(self, script: &'static str) -> Self {
+        match self {
+            Self::Refused(source) => Self::Script { script, source },
+            other => other,
         }
     }
 
@@ -93,17 +138,9 @@ impl StoreError {
             Self::NoPrimary { .. } => {
                 "Are the Sentinels of `redis.url` running, and is that what they call the service?"
             }
-            Self::Refused(error) => match error.code() {
-                Some("READONLY") => {
-                    "Name the primary in `redis.url`, or its Sentinels: \
-                     redis+sentinel://HOST:PORT,HOST:PORT/SERVICE."
-                }
-                Some("OOM") => "Raise its `maxmemory`, or start workers that empty the queues.",
-                Some("MISCONF") => "Its log says why: a full disk, most often.",
-                Some("NOREPLICAS") => "See `min-replicas-to-write` in its configuration.",
-                Some("LOADING") => "It answers when that is done.",
-                _ => "Check user, password and rights in `redis.url`.",
-            },
+            Self::Refused(source) | Self::Script { source, .. } | Self::Partly(source) => {
+                help_of(source.code())
+            }
             Self::Unsupported { .. } => "Use such a server, or another `redis.durability`.",
             Self::Unexpected(_) => "Redcall needs Redis or Valkey 7.0 or newer.",
         }
@@ -112,40 +149,80 @@ impl StoreError {
     /// Whether Redis has no memory left for what was to be written.
     #[must_use]
     pub fn is_out_of_memory(&self) -> bool {
-        matches!(self, Self::Refused(error) if error.code() == Some("OOM"))
+        self.code() == Some("OOM")
     }
 
     /// Whether something else lies at the key than the command is for: no waiting mends that.
     #[must_use]
     pub fn is_of_the_key(&self) -> bool {
-        matches!(self, Self::Refused(error) if error.code() == Some("WRONGTYPE"))
+        self.code() == Some("WRONGTYPE")
+    }
+
+    /// Whether the user may not run a command, or not use a key or a channel.
+    #[must_use]
+    pub fn is_of_rights(&self) -> bool {
+        self.code() == Some("NOPERM")
     }
 
     /// Whether the server cannot do what its primary could: another connection may lead there.
     pub(super) fn is_of_the_server(&self) -> bool {
         use redis::ServerErrorKind as Kind;
-        let Self::Refused(error) = self else { return false };
+        let Some(error) = self.refusal() else { return false };
         let of_the_server =
             [Kind::ReadOnly, Kind::MasterDown, Kind::BusyLoading, Kind::ClusterDown];
         of_the_server.iter().any(|kind| error.kind() == redis::ErrorKind::Server(*kind))
     }
 }
 
-/// What a refusal means, where Redis has a word for it.
-fn reason(error: &redis::RedisError) -> &'static str {
-    match error.code() {
-        Some("READONLY") => ": it is a read-only replica",
-        Some("OOM") => ": it is out of memory",
-        Some("NOAUTH" | "WRONGPASS") => ": it wants another user or password",
-        Some("NOPERM") => ": its user may not do that",
-        Some("MISCONF") => ": it cannot write to its disk",
-        Some("NOREPLICAS") => ": too few of its replicas are connected",
-        Some("LOADING") => ": it is still reading its data",
-        _ if error.kind() == redis::ErrorKind::AuthenticationFailed => {
-            ": it wants another user or password"
+/// What usually helps against a refusal with this code.
+fn help_of(code: Option<&str>) -> &'static str {
+    match code {
+        Some("READONLY") => {
+            "Name the primary in `redis.url`, or its Sentinels: \
+             redis+sentinel://HOST:PORT,HOST:PORT/SERVICE."
         }
-        _ => "",
+        Some("OOM") => "Raise its `maxmemory`, or start workers that empty the queues.",
+        Some("MISCONF") => "Its log says why: a full disk, most often.",
+        Some("NOREPLICAS") => "See `min-replicas-to-write` in its configuration.",
+        Some("LOADING") => "It answers when that is done.",
+        Some("WRONGTYPE") => {
+            "A value that is not Redcall's lies at one of its keys. Look for it (TYPE KEY), and \
+             take it away."
+        }
+        Some("NOPERM") => {
+            "`redcall doctor` names the rights that its user lacks; PROTOCOL.md lists all, under \
+             *Rights at Redis*."
+        }
+        Some("NOAUTH" | "WRONGPASS") => "Check user and password in `redis.url`.",
+        _ => "Check user, password and rights in `redis.url`; `redcall doctor` does.",
     }
+}
+
+/// The longest text of Redis that is repeated, in characters: some repeat what they were sent.
+const LONGEST: usize = 300;
+
+/// What a refusal means, where Redis has a word for it; else, and where it names a right, what it
+/// says.
+fn reason(error: &redis::RedisError) -> String {
+    let says = || {
+        let (code, detail) = (error.code().unwrap_or("ERR"), error.detail().unwrap_or_default());
+        let text = format!(" ({code} {detail}");
+        text.trim_end().chars().take(LONGEST).chain([')']).collect::<String>()
+    };
+    let word = match error.code() {
+        Some("READONLY") => "it is a read-only replica",
+        Some("OOM") => "it is out of memory",
+        Some("NOAUTH" | "WRONGPASS") => "it wants another user or password",
+        Some("NOPERM") => return format!(": its user may not do that{}", says()),
+        Some("MISCONF") => "it cannot write to its disk",
+        Some("NOREPLICAS") => "too few of its replicas are connected",
+        Some("LOADING") => "it is still reading its data",
+        _ if error.kind() == redis::ErrorKind::AuthenticationFailed => {
+            "it wants another user or password"
+        }
+        _ => return says(),
+    };
+    format!(": {word}")
 }
 
 impl From<redis::RedisError> for StoreError {

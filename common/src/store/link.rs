@@ -249,7 +249,7 @@ impl Link {
         for (value, (script, call)) in sent.into_iter().zip(calls) {
             values.push(match value {
                 Err(error) if script::is_no_script(&error) => self.run(script, call, within).await,
-                other => self.note(generation, other.map_err(StoreError::from)),
+                other => self.note(generation, other.map_err(|error| script.failed(error))),
             });
         }
         Ok(values)

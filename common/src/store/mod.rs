@@ -10,6 +10,7 @@
 //! | `sentinel.rs` | which server is the primary |
 //! | `link.rs` | a connection that comes back by itself |
 //! | [`inspect`] | reading queues and workers, for people |
+//! | [`rights`] | which commands, keys and channels each program needs |
 //! | `server.rs` | what Redis says of itself |
 //! | `survey.rs` | looking for what went wrong, for `redcall doctor` |
 //! | [`dead`] | reading, retrying and purging dead letters, for people |
@@ -24,6 +25,7 @@ pub mod inspect;
 pub mod keys;
 mod link;
 mod ops;
+pub mod rights;
 mod script;
 mod sentinel;
 mod server;

@@ -116,6 +116,8 @@ scripts! {
     ROTATION = "rotation", Runs with "undo", "live", "limits";
     /// Look whether each key of limited names is in one place.
     ROTATION_SEEN = "rotation", Reads with "undo", "live", "limits";
+    /// Tell which commands the user may not run.
+    RIGHTS = "rights", Reads;
 }
 
 impl Script {
@@ -157,13 +159,19 @@ impl Script {
         conn: &mut MultiplexedConnection,
         call: &Cmd,
     ) -> Result<Value, StoreError> {
-        match call.query_async::<Value>(conn).await {
+        let ran = match call.query_async::<Value>(conn).await {
             Err(error) if is_no_script(&error) => {
                 self.load(conn).await?;
-                Ok(call.query_async(conn).await?)
+                call.query_async(conn).await
             }
-            other => Ok(other?),
-        }
+            other => other,
+        };
+        ran.map_err(|error| self.failed(error))
+    }
+
+    /// The error of a call of it.
+    pub(super) fn failed(&self, error: redis::RedisError) -> StoreError {
+        StoreError::from(error).of_script(self.name)
     }
 
     /// Loads the script into Redis.

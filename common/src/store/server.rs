@@ -109,7 +109,8 @@ impl ServerInfo {
 fn unless_refused<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match result {
         Ok(value) => Ok(Some(value)),
-        Err(StoreError::Refused(_) | StoreError::Unexpected(_)) => Ok(None),
+        Err(StoreError::Unexpected(_)) => Ok(None),
+        Err(error) if error.is_refused() => Ok(None),
         Err(error) => Err(error),
     }
 }

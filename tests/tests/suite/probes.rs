@@ -27,6 +27,10 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    pub(crate) fn status(&self) -> u16 {
+        self.status
+    }
+
     fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap()
     }
@@ -68,6 +72,11 @@ impl Served {
     /// A worker of `bench`.
     pub(crate) async fn of(bench: &Bench) -> Self {
         Self::start("redcall-worker", bench.environment()).await
+    }
+
+    /// The worker itself.
+    pub(crate) fn program(&self) -> &Logged {
+        &self.program
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

@@ -17,6 +17,7 @@ mod output;
 mod pause;
 mod peers;
 mod reload;
+mod rights;
 mod safety;
 mod show;
 mod status;

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use redcall_common::settings::Settings;
 use redcall_common::store::keys::Keys;
-use redcall_common::store::{CycleReply, Leased, Link, Outcome, Rule, Settlement};
+use redcall_common::store::{CycleReply, Leased, Outcome, Rule, Settlement};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::hear::Talk;
 use super::heartbeat::{self, Identity, Status, Told};
 use super::jobs::Jobs;
 use super::launch::{Launcher, Run, spawn_all};
@@ -38,18 +39,6 @@ const PORTION: usize = 1024;
 const UNBLOCK_EVERY: Duration = Duration::from_millis(50);
 /// How long the last settling and the release may take after the drain's end.
 const FAREWELL: Duration = Duration::from_secs(3);
-
-/// What the dispatcher says to, and hears from, tasks and other workers.
-pub(crate) struct Talk {
-    pub(crate) told: mpsc::UnboundedSender<Told>,
-    /// Taken by [`Dispatcher::run`].
-    pub(crate) hearing: Option<mpsc::UnboundedReceiver<Told>>,
-    /// Heartbeats have a connection of their own, with the ticks of schedules: large answers must
-    /// not hold them up. It hears the control channels.
-    pub(crate) beats: Arc<Link>,
-    /// Until the end: where the last workers drain, what they enqueue waits for the next ones.
-    pub(crate) schedules: Schedules,
-}
 
 /// See the module.
 pub(crate) struct Dispatcher {
@@ -406,6 +395,7 @@ impl Dispatcher {
             return;
         }
         self.say_again = false;
+        self.talk.rights.beat(&self.talk.beats, &self.talk.told);
         let info = self.identity.info(self.status());
         let queues = heartbeat::served(&self.queues, &self.rules());
         let (link, keys) = (self.talk.beats.clone(), self.keys.clone());

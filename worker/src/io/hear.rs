@@ -1,17 +1,35 @@
 //! What the dispatcher hears from heartbeats, from the control channels, and from its timers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redcall_common::event::COMMAND_RESULT;
-use redcall_common::store::{Control, Heartbeat};
+use redcall_common::store::{Control, Heartbeat, Link};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::dispatcher::Dispatcher;
 use super::heartbeat::{self, Told};
 use super::jobs::Why;
+use super::rights::Rights;
+use super::schedules::Schedules;
 
 /// Pause before a promotion that failed is tried again.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// What the dispatcher says to, and hears from, tasks and other workers.
+pub(crate) struct Talk {
+    pub(crate) told: mpsc::UnboundedSender<Told>,
+    /// Taken by [`Dispatcher::run`].
+    pub(crate) hearing: Option<mpsc::UnboundedReceiver<Told>>,
+    /// Heartbeats have a connection of their own, with the ticks of schedules: large answers must
+    /// not hold them up. It hears the control channels.
+    pub(crate) beats: Arc<Link>,
+    /// What its user may do at Redis.
+    pub(crate) rights: Rights,
+    /// Until the end: where the last workers drain, what they enqueue waits for the next ones.
+    pub(crate) schedules: Schedules,
+}
 
 impl Dispatcher {
     pub(super) fn told(&mut self, told: Told) {
@@ -26,6 +44,7 @@ impl Dispatcher {
                 self.metrics.took_over(count);
                 self.queues[queue].length = None;
             }
+            Told::Rights(missing) => self.talk.rights.answered(missing),
             Told::ProbePut(put) => self.probe.put(put),
             Told::Beat { queue, heartbeat } => self.heartbeat(queue, heartbeat),
             Told::Control { queue, control } => self.control(queue, control),

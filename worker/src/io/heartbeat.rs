@@ -8,6 +8,7 @@ use redcall_common::event::{Kind, NewEvent};
 use redcall_common::result_kind::command_result;
 use redcall_common::store::inspect::{Overdue, WorkerInfo};
 use redcall_common::store::keys::Keys;
+use redcall_common::store::rights::MissingRight;
 use redcall_common::store::{
     Beat, Control, EndedLater, Heartbeat, Link, Promoted, Released, Rule, StoreError, WorkerKeys,
 };
@@ -46,6 +47,8 @@ pub(crate) enum Told {
     Control { queue: usize, control: Control },
     /// What was due has been moved to the queue, or Redis could not be asked.
     Promoted { queue: usize, promoted: Option<Promoted> },
+    /// Which rights at Redis are missing, or Redis could not be asked.
+    Rights(Result<Vec<MissingRight>, StoreError>),
     /// A probe lies where the next turn takes it from, or Redis could not be asked.
     ProbePut(Result<(), StoreError>),
 }

@@ -22,6 +22,7 @@ mod probe;
 mod queue;
 mod ready;
 mod repair;
+mod rights;
 mod safety;
 mod schedules;
 mod tally;
@@ -52,6 +53,7 @@ use dispatcher::Dispatcher;
 use heartbeat::{Identity, Told};
 use queue::Queue;
 use redcall_common::time::now_ms;
+use rights::Rights;
 use schedules::Schedules;
 
 /// How long an operation at Redis waits for a connection before it is tried again.
@@ -119,6 +121,9 @@ async fn serve(
     let link = Arc::new(Link::connect(connector.clone(), Arc::new(|_, _| {})).await?);
     let keys = Keys::new(&settings.redis.prefix);
     let names = settings.served_queues();
+    // A worker that lacks one would take requests that it cannot settle.
+    let mut rights = Rights::new(keys.clone(), names.clone());
+    rights.require(&link).await?;
     let controls: Vec<String> = names.iter().map(|name| keys.of(name).control()).collect();
     let (told, hearing) = mpsc::unbounded_channel();
     let (tell, channels) = (told.clone(), controls.clone());
@@ -160,7 +165,7 @@ async fn serve(
         queue
     });
     let queues = queues.collect();
-    let talk = dispatcher::Talk { told, hearing: Some(hearing), beats, schedules };
+    let talk = hear::Talk { told, hearing: Some(hearing), beats, rights, schedules };
     let dispatcher = Dispatcher::new(settings, identity, mapping, shared, talk, handlers, queues);
     dispatcher.run(heard, pops, orders).await
 }

@@ -62,7 +62,7 @@ impl Pops {
                     }
                     // A server without memory can be reached, and refuses every pop. The turn that
                     // follows takes what there is.
-                    if matches!(error, StoreError::Refused(_)) {
+                    if error.is_refused() {
                         sleep(PAUSE).await;
                     }
                 }

@@ -158,7 +158,12 @@ impl Probe {
 
     /// Whether those who asked are to be told now.
     pub(crate) fn is_over(&self) -> bool {
-        !self.asked.is_empty() && (self.step.is_none() || self.began.elapsed() >= self.within)
+        !self.asked.is_empty() && (self.step.is_none() || self.is_late())
+    }
+
+    /// Whether those who asked must not wait any longer.
+    pub(crate) fn is_late(&self) -> bool {
+        self.began.elapsed() >= self.within
     }
 
     /// When those who asked are told at the latest.

@@ -17,12 +17,13 @@ impl Dispatcher {
             return;
         }
         self.probe.asked.push(ask);
+        self.talk.rights.ask(&self.talk.beats, &self.talk.told);
         self.probe.begin(&self.shared.link, &self.talk.told);
     }
 
     /// Tells those who asked, when there is something to tell.
     pub(super) fn tell(&mut self) {
-        if self.probe.is_over() {
+        if self.probe.is_over() && (!self.talk.rights.is_asking() || self.probe.is_late()) {
             for ask in std::mem::take(&mut self.probe.asked) {
                 let _ = ask.send(self.report());
             }
@@ -35,6 +36,7 @@ impl Dispatcher {
         self.connected_since = Instant::now();
         self.metrics.reconnected();
         self.probe.forget();
+        self.talk.rights.forget();
     }
 
     fn is_connected(&self) -> bool {
@@ -54,6 +56,9 @@ impl Dispatcher {
                 report.reason(format!("queue {}: {problem}", queue.name()));
             }
             report.queue(queue.name(), queue.fetch.seen_ago());
+        }
+        if let Some(problem) = self.talk.rights.problem() {
+            report.reason(problem);
         }
         match self.probe.result() {
             Ok(Some(took)) => report.probe(took),

@@ -69,7 +69,7 @@ impl Link {
                 Some(Err(error)) if script::is_no_script(&error) => {
                     self.run(&ENQUEUE, &call, within).await?
                 }
-                Some(Err(error)) => return self.note(generation, Err(error.into())),
+                Some(Err(error)) => return self.note(generation, Err(ENQUEUE.failed(error))),
                 None => return Err(StoreError::Unexpected("enqueue")),
             }
         };

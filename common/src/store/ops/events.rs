@@ -1,9 +1,11 @@
 //! `events.lua`: read a topic; and publishing on one, which is plain commands.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use redis::Value;
+use futures_util::TryFutureExt as _;
 use redis::aio::MultiplexedConnection;
+use redis::{RedisResult, Value};
 
 use super::{Entry, Whole, read};
 use crate::event::{Event, EventId, NewEvent};
@@ -54,8 +56,8 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses; it may be published on some of
-    /// them after any error but [`StoreError::Unreachable`].
+    /// When Redis cannot be reached within `within` or refuses. After [`StoreError::Partly`] it is
+    /// published on some of them, after [`StoreError::Lost`] it may be.
     pub async fn publish(
         &self,
         events: &[(&str, NewEvent<'_>)],
@@ -63,14 +65,17 @@ impl Link {
         within: Duration,
     ) -> Result<EventId, StoreError> {
         let mut pipe = redis::pipe();
+        pipe.ignore_errors();
         for (key, event) in events {
             pipe.cmd("XADD").arg(key).arg("MAXLEN").arg("~").arg(kept.max).arg("*");
             pipe.arg(event.fields());
             let age = millis(kept.age);
-            pipe.cmd("PEXPIRE").arg(key).arg(age).ignore();
+            pipe.cmd("PEXPIRE").arg(key).arg(age);
         }
-        let ids: Vec<String> = self.with(within, async |conn| pipe.query_async(conn).await).await?;
-        let id = ids.last().and_then(|id| id.parse().ok());
+        let (mut conn, generation) = self.connection(within).await?;
+        let sending = pipe.query_async::<Vec<RedisResult<Value>>>(&mut conn);
+        let sent = self.during(generation, sending.map_err(StoreError::from)).await?;
+        let published = self.note(generation, published(sent));
         for (key, event) in events {
             if is_due(event.size(), kept.max_bytes) {
                 // It is published, whatever becomes of this; the next look makes up for it.
@@ -78,7 +83,7 @@ impl Link {
                 drop(cut.inspect_err(|error| tracing::debug!(%error, key, "a topic was not cut")));
             }
         }
-        id.ok_or(StoreError::Unexpected("XADD"))
+        published
     }
 
     /// Cuts the stream `key` back to `max_bytes` of Redis's memory, the oldest entries first.
@@ -114,6 +119,28 @@ impl Link {
 fn is_due(size: usize, max_bytes: u64) -> bool {
     let size = u64::try_from(size).unwrap_or(u64::MAX);
     max_bytes > 0 && fastrand::u64(..max_bytes) < size.saturating_mul(64)
+}
+
+/// Reads what `XADD` and `PEXPIRE` answered, in turns: the last entry. An event without the second
+/// is published; the stream has its length as a bound.
+fn published(sent: Vec<RedisResult<Value>>) -> Result<EventId, StoreError> {
+    let (mut last, mut refused) = (None, None);
+    for (at, answer) in sent.into_iter().enumerate() {
+        match (at % 2, answer) {
+            (0, Ok(id)) => last = Some(read::<String>("XADD", id)?),
+            (0, Err(error)) => refused = refused.or(Some(error)),
+            (_, Ok(_)) => {}
+            (_, Err(error)) => tracing::debug!(%error, "the topic has no TTL"),
+        }
+    }
+    match (last, refused) {
+        (last, None) => {
+            let id = last.and_then(|id| id.parse().ok());
+            id.ok_or(StoreError::Unexpected("XADD"))
+        }
+        (None, Some(error)) => Err(error.into()),
+        (Some(_), Some(error)) => Err(StoreError::Partly(Arc::new(error))),
+    }
 }
 
 fn call(key: &str, from: Option<EventId>, most: usize) -> redis::Cmd {

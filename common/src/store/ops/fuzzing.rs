@@ -11,8 +11,8 @@ use serde_json::Value as Json;
 
 use super::{
     cancel, claim, cycle, enqueue, events, expire, frame, group, heartbeat, held, letters, pause,
-    place, plain, probe, promote, release, revive, rotation, seen, served, settle, start, state,
-    tally, tick, times, trim,
+    place, plain, probe, promote, release, revive, rights, rotation, seen, served, settle, start,
+    state, tally, tick, times, trim,
 };
 use crate::store::error::StoreError;
 
@@ -37,6 +37,7 @@ pub const READERS: &[&str] = &[
     "promote",
     "release",
     "revive",
+    "rights",
     "rotation",
     "seen",
     "state",
@@ -95,6 +96,7 @@ pub fn read(reader: &str, reply: &Json, asked: usize) -> Option<Result<Reading, 
         "release" => release::released(value).map(|released| one(Box::new(released))),
         "revive" => revive::revived(value, asked).map(|all| list(&all)),
         "rotation" => rotation::faults(value).map(|faults| list(&faults)),
+        "rights" => rights::refused(value).map(|places| list(&places)),
         "seen" => seen::first(value).map(|first| one(Box::new(first))),
         "state" => state::found(value).map(|found| one(Box::new(found))),
         "served" => served::served(value).map(|served| one(Box::new(served))),

@@ -27,6 +27,7 @@ mod queues;
 mod release;
 mod response;
 mod revive;
+mod rights;
 pub(in crate::store) mod rotation;
 mod seen;
 mod served;

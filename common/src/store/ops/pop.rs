@@ -118,7 +118,7 @@ impl BlockingPop {
         let Some(leased) = values.pop() else { return Err(StoreError::Unexpected("BLMOVE")) };
         let leased = match leased.extract_error() {
             Err(error) if script::is_no_script(&error) => script.run(conn, &call).await?,
-            other => other?,
+            other => other.map_err(|error| script.failed(error))?,
         };
         let leased = match first_reply(script, leased, 0)? {
             Some(leased) => leased,

@@ -61,3 +61,23 @@ async fn a_look_carries_eight_mib_unless_one_event_is_larger() {
     }
     assert_eq!(read, [2, 1, 1, 1]);
 }
+
+#[tokio::test]
+async fn event_that_one_topic_refuses_may_be_published() {
+    let mut store = Store::new().await;
+    let kept = Kept { max: 10, max_bytes: 0, age: Duration::from_secs(60) };
+    let (other, event) = ("redcall:{events:u}:events", NewEvent::now(Kind(1), "null"));
+    let () = redis::cmd("SET").arg(other).arg("x").query_async(&mut store.conn).await.unwrap();
+    let refused = store.link.publish(&[(other, event.clone())], kept, WITHIN).await.unwrap_err();
+    assert!(refused.is_refused() && !refused.may_have_happened(), "{refused:?}");
+    for both in [[KEY, other], [other, KEY]] {
+        let both = both.map(|key| (key, event.clone()));
+        let half = store.link.publish(&both, kept, WITHIN).await.unwrap_err();
+        assert!(half.is_refused() && half.may_have_happened(), "{half:?}");
+    }
+    assert_eq!(store.link.look(KEY, None, 9, WITHIN).await.unwrap().added, 2);
+    // Without its TTL it is published, and its length bounds the topic.
+    let no_ttl = ["SETUSER", "default", "-pexpire"];
+    let () = redis::cmd("ACL").arg(&no_ttl).query_async(&mut store.conn).await.unwrap();
+    store.link.publish(&[(KEY, event)], kept, WITHIN).await.unwrap();
+}

@@ -25,6 +25,27 @@ async fn a_foreign_value_at_a_response_key_costs_only_that_answer() {
 }
 
 #[tokio::test]
+async fn failed_script_is_named_in_its_error() {
+    let mut store = Store::new().await;
+    let () = store.conn.set(store.keys.queue(), "not a list").await.unwrap();
+    let items = [super::item(false, &envelope("a"))];
+    let error = store.link.enqueue(&store.keys, 0, &items, &[], WITHIN).await.unwrap_err();
+    let said = error.to_string();
+    assert!(said.starts_with("Redis refused the script `enqueue` (WRONGTYPE "), "{said}");
+    assert!(error.is_of_the_key() && error.is_refused() && !error.may_have_happened(), "{error:?}");
+    // The same where several go out in one write.
+    let own = ["own", "other"].map(|worker| store.worker(worker));
+    let turns = own.each_ref().map(|keys| redcall_common::store::Cycle::take(keys, 1));
+    for worker in &own {
+        store.lives(worker).await;
+    }
+    for reply in store.link.cycle(&turns, WITHIN).await.unwrap() {
+        let said = reply.unwrap_err().to_string();
+        assert!(said.starts_with("Redis refused the script `plain` (WRONGTYPE "), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn whoever_was_given_up_leases_nothing_before_it_says_that_it_lives() {
     let mut store = Store::new().await;
     let own = store.worker("own");

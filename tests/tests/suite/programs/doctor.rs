@@ -50,6 +50,14 @@ impl Seen {
         }
     }
 
+    pub(super) fn code(&self) -> i32 {
+        self.code
+    }
+
+    pub(super) fn findings(&self) -> &[Value] {
+        &self.findings
+    }
+
     /// That no finding of this check is worse than a note.
     #[track_caller]
     pub(super) fn is_fine(&self, check: &str) {
@@ -109,6 +117,7 @@ async fn a_sound_deployment_is_fine_and_every_finding_has_the_same_form() {
         "memory",
         "clock",
         "latency",
+        "rights",
         "workers",
         "versions",
         "names",

@@ -84,7 +84,7 @@ async fn without_memory_new_requests_are_refused_and_the_queue_is_emptied() {
     let error = client.call("add", &1).await.unwrap_err();
     assert_eq!((error.code(), error.may_be_queued()), (Code::Overloaded, false));
     assert_eq!(error.retry_after(), Some(Duration::from_secs(1)));
-    let said = "overloaded: Redis refused a command: it is out of memory (not queued)";
+    let said = "overloaded: Redis refused the script `enqueue`: it is out of memory (not queued)";
     assert_eq!(error.to_string(), said);
 
     let _worker = bench.worker().await;

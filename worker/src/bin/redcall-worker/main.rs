@@ -20,6 +20,8 @@ use redcall_common::output::{self as out, Unwritten};
 use redcall_common::report::Problem;
 use redcall_common::settings::Settings;
 use redcall_common::store::embedded::Embedded;
+use redcall_common::store::keys::Keys;
+use redcall_common::store::rights::{MissingRight, Role};
 use redcall_common::store::{Connector, Link, StoreError};
 use redcall_worker::{MappedJob, Worker, WorkerError, handler_runtime, init_log};
 
@@ -187,21 +189,30 @@ async fn run(mut settings: Settings, detached: Option<&mut Detached>) -> Result<
 async fn check(mut settings: Settings) -> Result<(), (Problem, u8)> {
     let _private = private_server(&mut settings).await?;
     let redis = settings.redis.clone();
-    let queues = settings.served_queues().join(", ");
+    let served = settings.served_queues();
+    let queues = served.join(", ");
     let bounds = bounds(&settings);
     let jobs = Worker::from_settings(settings).and_then(|worker| worker.check());
     print_mapping(&jobs.map_err(|error| problem(&error))?).map_err(unwritten)?;
     out::line(format_args!("queues: {queues}")).map_err(unwritten)?;
     out::line(format_args!("bounds: {bounds}")).map_err(unwritten)?;
-    let reached: Result<String, StoreError> = async {
+    let reached: Result<(String, Vec<MissingRight>), StoreError> = async {
         let connector = Connector::new(&redis, "redcall-worker-check")?;
         let address = connector.address().to_owned();
-        Link::connect(connector, std::sync::Arc::new(|_, _| {})).await?;
-        Ok(address)
+        let link = Link::connect(connector, std::sync::Arc::new(|_, _| {})).await?;
+        let (keys, queues) = (Keys::new(&redis.prefix), served.iter().map(String::as_str));
+        let queues: Vec<&str> = queues.collect();
+        let within = redis.response_timeout;
+        Ok((address, link.missing_rights(Role::Worker, &keys, &queues, within).await?))
     }
     .await;
-    let address = reached.map_err(|error| (Problem::store(&error), 2))?;
-    out::line(format_args!("redis: {address} answers")).map_err(unwritten)
+    let (address, missing) = reached.map_err(|error| (Problem::store(&error), 2))?;
+    out::line(format_args!("redis: {address} answers")).map_err(unwritten)?;
+    let needed = missing.into_iter().filter(|right| right.is_needed).map(|right| right.rule);
+    match needed.collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => Ok(()),
+        missing => Err((problem(&WorkerError::Rights { missing }).0, 2)),
+    }
 }
 
 async fn private_server(settings: &mut Settings) -> Result<Option<Embedded>, (Problem, u8)> {
@@ -248,6 +259,11 @@ fn problem(error: &WorkerError) -> (Problem, u8) {
             let help = "Free that address (does another worker have the same settings?), or set \
                         another one as `admin.listen` or REDCALL__ADMIN__LISTEN; port 0 takes \
                         any, and the log names it.";
+            (Problem::of(error).help(help), 1)
+        }
+        WorkerError::Rights { .. } => {
+            let help = "Give them to it (ACL SETUSER); PROTOCOL.md, *Rights at Redis*, has the \
+                        whole line.";
             (Problem::of(error).help(help), 1)
         }
         WorkerError::System(_) | WorkerError::Ended => (Problem::of(error), 1),

@@ -1,8 +1,15 @@
--- The leases of all workers but `healer` have ended, and whatever waits for a time is due.
--- KEYS: workers, then zsets of what waits.
+-- Purpose: let time pass: the leases of all workers but `healer` end, and what waits for a time is
+--   due.
+-- KEYS: 1 workers (zset); then zsets of what waits, by the time until when
+-- ARGV: none.
+-- Returns: nothing.
+-- Derived keys: none.
+-- Cost: O(what waits).
 for _, worker in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
   if worker ~= 'healer' then redis.call('ZADD', KEYS[1], 1, worker) end
 end
 for i = 2, #KEYS do
-  for _, what in ipairs(redis.call('ZRANGE', KEYS[i], 0, -1)) do redis.call('ZADD', KEYS[i], 1, what) end
+  for _, what in ipairs(redis.call('ZRANGE', KEYS[i], 0, -1)) do
+    redis.call('ZADD', KEYS[i], 1, what)
+  end
 end

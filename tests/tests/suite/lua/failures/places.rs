@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use redcall_common::store::StoreError;
-use serde_json::Value as Json;
 
 use super::calls::Case;
 use super::world::Contents;
@@ -25,11 +24,10 @@ struct Of {
 #[derive(Debug)]
 pub(super) struct Places(BTreeMap<String, Of>);
 
-/// The id of an element; of what has none, its text.
-fn id_of(raw: &str) -> String {
-    let json: Option<Json> = serde_json::from_str(raw).ok();
-    let id = json.as_ref().and_then(|json| json["id"].as_str());
-    id.unwrap_or(raw).to_owned()
+/// The id of an element, which stands first; of what has none, its text.
+fn id_of(raw: &str) -> &str {
+    let id = raw.strip_prefix(r#"{"id":""#).and_then(|rest| rest.split('"').next());
+    id.unwrap_or(raw)
 }
 
 fn is_ending(text: &str) -> bool {
@@ -48,7 +46,7 @@ impl Places {
             let (head, arg) = what.split_once(':').unwrap_or((what, ""));
             match (head, arg.is_empty()) {
                 ("queue", true) | ("inbox" | "limited" | "parked", false) => {
-                    texts.iter().for_each(|raw| all.waits(&id_of(raw), key));
+                    texts.iter().for_each(|raw| all.waits(id_of(raw), key));
                 }
                 ("leases", false) | ("scheduled", true) => {
                     fields.for_each(|(id, _)| all.waits(id, key));
@@ -67,7 +65,7 @@ impl Places {
                 ("dead", true) => fields.for_each(|(id, raw)| match is_ending(raw) {
                     // An answer whose response key could not take it.
                     true => _ = all.of(id).answers.insert(raw.to_owned()),
-                    false => all.of(&id_of(raw)).dead += 1,
+                    false => all.of(id_of(raw)).dead += 1,
                 }),
                 _ => {}
             }

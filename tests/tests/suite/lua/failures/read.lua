@@ -1,5 +1,10 @@
--- All lists, hashes and streams of the server, as {key, {text, ...}}: elements; fields and values in
--- turns; of the entries of a stream `id` and `request` in turns.
+-- Purpose: read all that a server holds in lists, hashes and streams.
+-- KEYS: none.
+-- ARGV: none.
+-- Returns: {{key, {text, ...}}, ...}. The texts of a list are its elements; of a hash, fields and
+--   values in turns; of a stream, `id` and `request` of each entry.
+-- Derived keys: all.
+-- Cost: O(all that there is).
 local all = {}
 for _, key in ipairs(redis.call('KEYS', '*')) do
   local kind, texts = redis.call('TYPE', key).ok, nil

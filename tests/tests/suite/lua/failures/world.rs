@@ -1,9 +1,11 @@
 //! A private server with two users, and what is done to it: filled, broken, made whole.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use redcall_common::settings::RedisSettings;
 use redcall_common::store::keys::{Keys, QueueKeys};
+use redcall_common::store::rights::Role;
 use redcall_common::store::{Connector, Link};
 use redcall_testkit::TestRedis;
 use redis::AsyncCommands;
@@ -110,6 +112,28 @@ impl World {
     /// Notes what the caller does from now on.
     pub(super) async fn watch(&self) -> Watch {
         Watch::start(&self.redis.url()).await
+    }
+
+    /// Leaves the caller with the documented rights of `role`.
+    pub(super) async fn allow_only(&mut self, role: Role) {
+        let line = role.acl_line(USER, "redcall");
+        let (_, rules) = line.split_once(">SECRET ").unwrap();
+        let rules: Vec<&str> = rules.split(' ').collect();
+        let reset = ["resetkeys", "resetchannels", "-@all"];
+        set_user(&mut self.conn, &[&reset[..], &rules].concat()).await;
+        let log = redis::cmd("ACL").arg("LOG").arg("RESET").to_owned();
+        let () = log.query_async(&mut self.conn).await.unwrap();
+    }
+
+    /// What was refused since then.
+    pub(super) async fn refusals(&mut self) -> Vec<String> {
+        let log = redis::cmd("ACL").arg("LOG").to_owned();
+        let log: Vec<HashMap<String, redis::Value>> =
+            log.query_async(&mut self.conn).await.unwrap();
+        let object = |entry: &HashMap<String, redis::Value>| {
+            redis::from_redis_value(entry["object"].clone()).unwrap()
+        };
+        log.iter().map(object).collect()
     }
 
     /// Makes `fault` true.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use redcall_common::store::dead::{DeadLetters, DeadSelection};
 use redcall_common::store::inspect::Inspector;
 use redcall_common::store::keys::Keys;
+use redcall_common::store::rights::Role;
 use redcall_common::store::{Member, StoreError};
 
 use super::super::super::WITHIN;
@@ -44,6 +45,12 @@ pub(super) const CASES: &[Case] = &[
     }),
     case("pause", "pause, resume", Full, |world, party, _| {
         Box::pin(async { party.link.set_paused(&world.keys, false, WITHIN).await.map(drop) })
+    }),
+    case("rights", "rights", Full, |_, party, _| {
+        Box::pin(async {
+            let keys = Keys::new("redcall");
+            party.link.missing_rights(Role::Worker, &keys, &["q"], WITHIN).await.map(drop)
+        })
     }),
     case("trim", "trim", Full, |world, party, _| {
         let key = world.keys.response("l1");
