@@ -37,8 +37,8 @@ pub use ops::{
     Beat, BlockingPop, Cancellation, Claim, Claimed, Cycle, CycleReply, EndedCall, EndedLater,
     Enqueued, EventWatch, Extra, ForLater, Heartbeat, Idempotency, InstanceState, Item, Kept,
     Leased, Look, Mark, Member, Monitored, Outcome, Pending, Placed, Placement, Promoted, Pushed,
-    Record, Released, Rule, Settled, SettledLater, Settlement, Share, StateChange, States, Tick,
-    Ticked, Unblocker, Withdrawn, WorkerKeys,
+    QueueState, Record, Released, Rule, Settled, SettledLater, Settlement, Share, StateChange,
+    States, Tick, Ticked, Unblocker, Withdrawn, WorkerKeys,
 };
 #[doc(hidden)]
 pub use ops::{benching, fuzzing};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redcall_common::event::COMMAND_RESULT;
-use redcall_common::store::{Control, Heartbeat};
+use redcall_common::store::{Heartbeat, QueueState};
 use tokio::time::Instant;
 
 use super::dispatcher::Dispatcher;
@@ -28,7 +28,7 @@ impl Dispatcher {
             }
             Told::ProbePut(put) => self.probe.put(put),
             Told::Beat { queue, heartbeat } => self.heartbeat(queue, heartbeat),
-            Told::Control { queue, control } => self.control(queue, control),
+            Told::Looked { queue, state } => self.looked(queue, state),
             Told::Promoted { queue, promoted } => {
                 let due = match promoted {
                     Some(promoted) => promoted.due_ms.map(|due| self.instant_of(due)),
@@ -108,27 +108,60 @@ impl Dispatcher {
         }
     }
 
-    fn control(&mut self, queue: usize, control: Control) {
-        match control {
-            Control::Cancel(ids) => {
-                for id in ids {
-                    self.jobs.end_by_id(queue, &id, &Why::Cancelled);
-                }
-            }
-            Control::Due(at_ms) => {
-                let due = self.instant_of(at_ms);
-                self.queues[queue].note_due(due);
-            }
-            Control::Extend(id, at_ms) => {
-                let left = self.talk.beats.left_until(at_ms);
-                // However far off: handlers see it. What no clock reaches is none.
-                let at = || Instant::now().checked_add(left);
-                self.jobs.extend(queue, &id, (at_ms > 0).then(at).flatten());
-            }
-            Control::Work => self.queues[queue].stir(),
-            Control::Pause => self.queues[queue].note_paused(true),
-            Control::Resume => self.queues[queue].note_paused(false),
+    /// Takes what control messages have named. Of requests only those count that run here.
+    pub(super) fn received(&mut self) {
+        for (queue, mut named) in self.talk.notices.take() {
+            named.cancelled.retain(|id| self.jobs.runs(queue, id));
+            named.extended.retain(|id| self.jobs.runs(queue, id));
+            let due = named.due_ms.map(|at_ms| self.instant_of(at_ms));
+            self.queues[queue].looks.add(named, due);
+            self.look_at_named(queue);
         }
+    }
+
+    /// Looks at what control messages have named, if that may be: what they say counts for nothing.
+    fn look_at_named(&mut self, queue: usize) {
+        let own = &mut self.queues[queue];
+        let Some(look) = own.looks.begin(Instant::now()) else { return };
+        if look.work {
+            own.stir();
+        }
+        for id in &look.extended {
+            self.jobs.ask_for_time(queue, id);
+        }
+        if look.due {
+            self.promote(queue);
+        }
+        if let Some(ids) = look.state {
+            let (link, told) = (self.talk.beats.clone(), self.talk.told.clone());
+            let keys = self.queues[queue].keys.clone();
+            tokio::spawn(heartbeat::look(link, keys, queue, ids, told));
+        }
+    }
+
+    /// Takes what was found at Redis.
+    fn looked(&mut self, queue: usize, state: Option<QueueState>) {
+        let own = &mut self.queues[queue];
+        own.looks.came_back();
+        if let Some(QueueState { paused, cancelled }) = state {
+            own.note_paused(paused);
+            for id in &cancelled {
+                self.jobs.end_by_id(queue, id, &Why::Cancelled);
+            }
+        }
+        self.look_at_named(queue);
+    }
+
+    /// Has what is due moved to its queue.
+    fn promote(&mut self, queue: usize) {
+        let is_limited = self.mapping.is_limited();
+        let own = &mut self.queues[queue];
+        // A rate may allow more; of what was sorted since the last heartbeat, too.
+        if is_limited || !own.limited.is_empty() {
+            own.stir();
+        }
+        let (link, told) = (self.talk.beats.clone(), self.talk.told.clone());
+        tokio::spawn(heartbeat::promote(link, own.keys.clone(), queue, told));
     }
 
     /// Looks whether it stood still for so long that its lease may have ended, and has what it
@@ -145,16 +178,11 @@ impl Dispatcher {
 
     /// Looks at the queues whose time has come.
     pub(super) fn look(&mut self) {
-        let is_limited = self.mapping.is_limited();
-        for (index, queue) in self.queues.iter_mut().enumerate() {
-            if queue.look() {
-                // A rate may allow more; of what was sorted since the last heartbeat, too.
-                if is_limited || !queue.limited.is_empty() {
-                    queue.stir();
-                }
-                let (link, told) = (self.talk.beats.clone(), self.talk.told.clone());
-                tokio::spawn(heartbeat::promote(link, queue.keys.clone(), index, told));
+        for queue in 0..self.queues.len() {
+            if self.queues[queue].look() {
+                self.promote(queue);
             }
+            self.look_at_named(queue);
         }
     }
 

@@ -9,7 +9,7 @@ use redcall_common::result_kind::command_result;
 use redcall_common::store::inspect::{Overdue, WorkerInfo};
 use redcall_common::store::keys::Keys;
 use redcall_common::store::{
-    Beat, Control, EndedLater, Heartbeat, Link, Promoted, Released, StoreError, WorkerKeys,
+    Beat, EndedLater, Heartbeat, Link, Promoted, QueueState, Released, StoreError, WorkerKeys,
 };
 use redcall_common::time::millis;
 use tokio::sync::mpsc;
@@ -41,8 +41,8 @@ pub(crate) enum Told {
     TakenOver { queue: usize, count: usize },
     /// A round over all queues has ended.
     RoundEnded,
-    /// Somebody said so on the queue's control channel.
-    Control { queue: usize, control: Control },
+    /// What control messages spoke of has been read, or Redis could not be asked.
+    Looked { queue: usize, state: Option<QueueState> },
     /// What was due has been moved to the queue, or Redis could not be asked.
     Promoted { queue: usize, promoted: Option<Promoted> },
     /// A probe lies where the next turn takes it from, or Redis could not be asked.
@@ -146,6 +146,21 @@ pub(crate) async fn expire(
             tracing::warn!(%error, id, "what became of a command was not published");
         }
     }
+}
+
+/// Reads what control messages of a queue spoke of: its pause, and which of `ids` are cancelled.
+pub(crate) async fn look(
+    link: Arc<Link>,
+    keys: Arc<WorkerKeys>,
+    queue: usize,
+    ids: Vec<String>,
+    told: mpsc::UnboundedSender<Told>,
+) {
+    let state = link.queue_state(&keys.queue, &ids, WITHIN).await;
+    let state = state.inspect_err(|error| {
+        tracing::debug!(%error, "cannot read what a message speaks of; the next heartbeat does");
+    });
+    let _ = told.send(Told::Looked { queue, state: state.ok() });
 }
 
 /// Moves what is due on a queue, a moment later on each worker: one of them is enough.

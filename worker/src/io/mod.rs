@@ -16,11 +16,13 @@ mod hear;
 mod heartbeat;
 mod jobs;
 pub(crate) mod launch;
+mod notices;
 mod pops;
 mod presence;
 mod probe;
 mod queue;
 mod ready;
+mod replies;
 mod safety;
 mod schedules;
 mod turn;
@@ -32,7 +34,7 @@ use std::time::Duration;
 use redcall_common::name::new_id;
 use redcall_common::settings::Settings;
 use redcall_common::store::keys::Keys;
-use redcall_common::store::{Connector, Control, Kept, Link, WorkerKeys};
+use redcall_common::store::{Connector, Kept, Link, WorkerKeys};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -46,7 +48,8 @@ use crate::reload::Reloaded;
 use crate::state::States;
 use crate::stop::Stop;
 use dispatcher::Dispatcher;
-use heartbeat::{Identity, Told};
+use heartbeat::Identity;
+use notices::Notices;
 use queue::Queue;
 use redcall_common::time::now_ms;
 use schedules::Schedules;
@@ -118,13 +121,9 @@ async fn serve(
     let names = settings.served_queues();
     let controls: Vec<String> = names.iter().map(|name| keys.of(name).control()).collect();
     let (told, hearing) = mpsc::unbounded_channel();
-    let (tell, channels) = (told.clone(), controls.clone());
-    let sink = move |channel: &[u8], payload: &[u8]| {
-        let queue = channels.iter().position(|name| name.as_bytes() == channel);
-        if let (Some(queue), Some(control)) = (queue, Control::parse(payload)) {
-            let _ = tell.send(Told::Control { queue, control });
-        }
-    };
+    let notices = Arc::new(Notices::new(controls.clone()));
+    let receiving = notices.clone();
+    let sink = move |channel: &[u8], message: &[u8]| receiving.receive(channel, message);
     let beats = Arc::new(Link::connect(connector.clone(), Arc::new(sink)).await?);
     let schedules = Schedules::spawn(&settings, &beats)?;
     for channel in &controls {
@@ -154,7 +153,7 @@ async fn serve(
         queue
     });
     let queues = queues.collect();
-    let talk = dispatcher::Talk { told, hearing: Some(hearing), beats, schedules };
+    let talk = dispatcher::Talk { told, hearing: Some(hearing), notices, beats, schedules };
     let dispatcher = Dispatcher::new(settings, identity, mapping, shared, talk, handlers, queues);
     dispatcher.run(heard, pops, orders).await
 }

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::fetch::Fetch;
+use super::notices::Looks;
 use super::pops::Pops;
 use crate::mapping::Mapping;
 use crate::metrics::Tally;
@@ -77,6 +78,8 @@ pub(crate) struct Queue {
     pub(crate) refused: Option<Instant>,
     /// When something becomes due there.
     pub(crate) due: Option<Instant>,
+    /// What control messages want looked at.
+    pub(crate) looks: Looks,
 }
 
 impl Queue {
@@ -102,6 +105,7 @@ impl Queue {
             paused: None,
             refused: None,
             due: None,
+            looks: Looks::new(),
         }
     }
 
@@ -171,6 +175,11 @@ impl Queue {
         !self.leaving.is_empty() || self.resend.is_some()
     }
 
+    /// Whether the next poll settles something here. Not while Redis has refused the last one.
+    pub(crate) fn waits_for_poll(&self) -> bool {
+        self.refused.is_none() && self.has_outcomes()
+    }
+
     /// How many outcomes are on their way that no turn carries yet, or again.
     pub(crate) fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
         let again = self.resend.iter().flat_map(|resend| &resend.leaving);
@@ -199,7 +208,7 @@ impl Queue {
     /// When this queue wants to be looked at.
     pub(crate) fn next_look(&self) -> Option<Instant> {
         let again = self.paused.map(|since| since + LOOK_AGAIN);
-        [again, self.due, self.refused].into_iter().flatten().min()
+        [again, self.due, self.refused, self.looks.next()].into_iter().flatten().min()
     }
 
     /// Whether something is due. Has a paused queue looked at when it is time.
