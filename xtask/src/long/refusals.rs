@@ -14,12 +14,16 @@ use super::server::Server;
 use crate::workspace::{Workspace, run as succeeds};
 
 const PATIENCE: Duration = Duration::from_secs(120);
-/// At which concurrency, how many requests lie in a backlog, and how many a second are the goal.
+/// The concurrency, the length of the backlog, and the goal, requests per second.
 const BACKLOGS: [(usize, usize, f64); 2] = [(64, 60_000, 20_000.0), (1, 15_000, 5_000.0)];
 const TOGETHER: usize = 10;
 const EXPIRED: usize = 3000;
 
-/// One kind: its name, what stands in its elements behind the id, and the worker's settings.
+/// A worker that takes no unsigned request.
+const SIGNED: &[(&str, &str)] =
+    &[("REDCALL__AUTH__KEYS__WEB__SECRET", "0123456789abcdef0123456789abcdef")];
+
+/// One kind: its name, the fields of its elements behind the id, and the worker's settings.
 struct Kind {
     name: &'static str,
     rest: String,
@@ -29,8 +33,6 @@ struct Kind {
 fn kinds() -> Vec<Kind> {
     let kind = |name, rest: &str| Kind { name, rest: rest.to_owned(), settings: &[] };
     let deep = format!(r#""name":"echo","data":{}1{}"#, "[".repeat(80), "]".repeat(80));
-    let signed = [("REDCALL__AUTH__KEYS__WEB__SECRET", "0123456789abcdef0123456789abcdef")];
-    let settings: &'static [(&str, &str)] = Box::leak(Box::new(signed));
     vec![
         kind("budget over", EXPIRED_REST),
         kind("unknown_job", r#""name":"nobody","data":1"#),
@@ -38,7 +40,7 @@ fn kinds() -> Vec<Kind> {
         kind("no data", r#""name":"echo""#),
         kind("wrong v", r#""name":"echo","data":1,"v":2"#),
         kind("too deep", &deep),
-        Kind { settings, ..kind("unsigned", r#""name":"echo","data":1"#) },
+        Kind { settings: SIGNED, ..kind("unsigned", r#""name":"echo","data":1"#) },
     ]
 }
 
@@ -79,7 +81,7 @@ pub(super) fn run(workspace: &Workspace) -> miette::Result<ExitCode> {
 struct Bench<'a> {
     program: &'a std::path::Path,
     kind: &'a Kind,
-    /// Whether somebody waits for an answer.
+    /// Whether its requests have response keys.
     answered: bool,
     concurrency: usize,
 }
@@ -131,7 +133,6 @@ impl Bench<'_> {
         (first..first + count).map(element).collect()
     }
 
-    /// A worker that is ready, so that its start is not measured.
     fn worker(&self, server: &Server) -> miette::Result<Worker> {
         let mut worker = Command::new(self.program);
         worker.env("REDIS_URL", server.url()).env("REDCALL__WORKER__QUEUES", "default");
@@ -158,7 +159,7 @@ fn element(id: &str, rest: &str, answered: bool) -> String {
     format!("*3\r\n{words}")
 }
 
-/// Whether nothing waits or is leased.
+/// Returns `true` if no request is queued or leased.
 fn is_over(server: &Server) -> miette::Result<bool> {
     let keys = Keys::new("redcall").of("default");
     Ok(server.say(&format!("EXISTS {} {}\r\n", keys.queue(), keys.live()))?.starts_with(":0"))
