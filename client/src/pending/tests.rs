@@ -4,6 +4,7 @@ use redcall_common::error::Code;
 use redcall_common::store::keys::Keys;
 
 use super::*;
+use crate::replies::{Wanted, announced};
 
 fn origin() -> Origin {
     Origin { keys: Arc::new(Keys::new("redcall").of("q")), record: None, deadline: None }

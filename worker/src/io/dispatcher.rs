@@ -42,7 +42,7 @@ pub(crate) struct Talk {
     pub(crate) told: mpsc::UnboundedSender<Told>,
     /// Taken by [`Dispatcher::run`].
     pub(crate) hearing: Option<mpsc::UnboundedReceiver<Told>>,
-    /// What control messages have named.
+    /// Names of control messages.
     pub(crate) notices: Arc<Notices>,
     /// Heartbeats have a connection of their own, with the ticks of schedules: large answers must
     /// not hold them up. It hears the control channels.

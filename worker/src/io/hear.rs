@@ -108,7 +108,7 @@ impl Dispatcher {
         }
     }
 
-    /// Takes what control messages have named. Of requests only those count that run here.
+    /// Takes the names of control messages. Of requests only those matter that run here.
     pub(super) fn received(&mut self) {
         for (queue, mut named) in self.talk.notices.take() {
             named.cancelled.retain(|id| self.jobs.runs(queue, id));
@@ -119,7 +119,7 @@ impl Dispatcher {
         }
     }
 
-    /// Looks at what control messages have named, if that may be: what they say counts for nothing.
+    /// Reads the state that control messages have named, unless a look comes later.
     fn look_at_named(&mut self, queue: usize) {
         let own = &mut self.queues[queue];
         let Some(look) = own.looks.begin(Instant::now()) else { return };
@@ -139,7 +139,7 @@ impl Dispatcher {
         }
     }
 
-    /// Takes what was found at Redis.
+    /// Acts on the state that was read.
     fn looked(&mut self, queue: usize, state: Option<QueueState>) {
         let own = &mut self.queues[queue];
         own.looks.came_back();

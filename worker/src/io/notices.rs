@@ -1,8 +1,8 @@
-//! What control messages have named, until the dispatcher looks at it.
+//! Control messages: collected until the dispatcher reads the state that they name.
 //!
-//! Channels know neither databases nor truth: a message may come from another database of the same
-//! server, or from a neighbour who forges it. So none is believed. It only says where to look, and
-//! however many arrive, what they ask for is kept once and looked at in bounded steps.
+//! Channels know neither databases nor senders: a message may come from another database of the same
+//! server, or be forged. It names what to read at Redis, and nothing it says is acted on. Any number
+//! of messages is kept as one set of names per queue, and read in steps of a bounded rate.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,33 +12,33 @@ use redcall_common::store::Control;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// A longer message is none of ours: `cancel.lua` names a hundred ids at once.
+/// A longer message is ignored: `cancel.lua` names a hundred ids at once, in 6.5 KiB.
 const LONGEST_MESSAGE: usize = 8 << 10;
-/// How many ids of a queue are kept until the dispatcher takes them. A heartbeat finds the others.
+/// The most ids of a queue that are kept. A heartbeat finds the others.
 const MOST_IDS: usize = 16_384;
-/// How many deadlines one look reads: each is a command of its own.
+/// The most deadlines that one look reads: each is a command of its own.
 const DEADLINES_AT_ONCE: usize = 16;
-/// At most one look per queue in this time ...
+/// The least time between two looks at a queue, on average.
 const EVERY: Duration = Duration::from_millis(5);
-/// ... but so many may be ahead of that: true messages come in bursts, and must not wait.
+/// The most looks without that time between them: true messages come in bursts, and must not wait.
 const BURST: u32 = 100;
 
-/// What was named of one queue.
+/// The state of one queue that messages have named.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Named {
-    /// Whether it is paused.
+    /// Its pause.
     pub(crate) paused: bool,
-    /// Whether there is something that an idle worker cannot see.
+    /// Requests that an idle worker cannot see.
     pub(crate) work: bool,
-    /// When something becomes due, Redis time in ms: the first time that was named.
+    /// The first due time that was named, Redis time in ms.
     pub(crate) due_ms: Option<u64>,
-    /// Which requests are cancelled.
+    /// The tombstones of these ids.
     pub(crate) cancelled: HashSet<String>,
-    /// Which requests have another deadline.
+    /// The deadlines of these ids.
     pub(crate) extended: HashSet<String>,
 }
 
-/// Written by the task of the connection, read by the dispatcher.
+/// See the module. Written by the connection's task, read by the dispatcher.
 pub(crate) struct Notices {
     channels: Vec<String>,
     queues: Mutex<Vec<Named>>,
@@ -66,12 +66,12 @@ impl Notices {
         self.arrived.notify_one();
     }
 
-    /// Ends when something was received after the last time that it ended. Cancel safe.
+    /// Completes once a message was received since it last completed. Cancel safe.
     pub(crate) async fn arrived(&self) {
         self.arrived.notified().await;
     }
 
-    /// What was named since this was last asked, by queue.
+    /// Returns the names since the last call, by queue.
     pub(crate) fn take(&self) -> Vec<(usize, Named)> {
         let mut queues = self.queues();
         let named = queues.iter_mut().map(std::mem::take).enumerate();
@@ -99,37 +99,37 @@ impl Named {
     }
 }
 
-/// What of one queue is still to be looked at, and when that may be. Read and written by the
-/// dispatcher alone.
+/// The names of one queue that wait for a look, and the time of the next one. Read and written by
+/// the dispatcher alone.
 pub(crate) struct Looks {
     named: Named,
-    /// When something becomes due, as a message says.
+    /// The due time that a message named.
     due: Option<Instant>,
-    /// Whether a look at the keys is out.
-    out: bool,
-    /// Until when the looks so far are paid for.
-    paid_until: Instant,
+    /// A read of the keys is in flight.
+    in_flight: bool,
+    /// The time up to which the looks so far use up the rate.
+    used_until: Instant,
 }
 
-/// One look, as far as it goes by a command of its own.
+/// One look: what it reads.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Look {
-    /// Whether keys are to be read: the pause, and the tombstones of these ids.
+    /// The pause, and the tombstones of these ids.
     pub(crate) state: Option<Vec<String>>,
-    /// Whose deadlines are to be read.
+    /// The deadlines of these ids.
     pub(crate) extended: Vec<String>,
-    /// Whether a poll is to find out what there is to take.
+    /// By a poll: the requests that it may lease.
     pub(crate) work: bool,
-    /// Whether what is due is to be moved to the queue.
+    /// The schedule: what is due moves to the queue.
     pub(crate) due: bool,
 }
 
 impl Looks {
     pub(crate) fn new() -> Self {
-        Self { named: Named::default(), due: None, out: false, paid_until: Instant::now() }
+        Self { named: Named::default(), due: None, in_flight: false, used_until: Instant::now() }
     }
 
-    /// Adds what messages have named; `due` is the instant that they named.
+    /// Adds names; `due` is the instant of their due time.
     pub(crate) fn add(&mut self, named: Named, due: Option<Instant>) {
         self.named.paused |= named.paused;
         self.named.work |= named.work;
@@ -138,33 +138,33 @@ impl Looks {
         self.due = [self.due, due].into_iter().flatten().min();
     }
 
-    /// The look at the keys has ended.
+    /// The read of the keys has ended.
     pub(crate) fn came_back(&mut self) {
-        self.out = false;
+        self.in_flight = false;
     }
 
-    /// When the next look may take place, if there is something to look at.
+    /// The time of the next look; `None` while there is nothing to read.
     pub(crate) fn next(&self) -> Option<Instant> {
         let Named { paused, work, cancelled, extended, .. } = &self.named;
-        let reads = (*paused || !cancelled.is_empty()) && !self.out;
+        let reads = (*paused || !cancelled.is_empty()) && !self.in_flight;
         let now = reads || *work || !extended.is_empty();
-        let allowed = self.paid_until.checked_sub(BURST * EVERY).unwrap_or(self.paid_until);
+        let allowed = self.used_until.checked_sub(BURST * EVERY).unwrap_or(self.used_until);
         let at = if now { Some(allowed) } else { self.due };
         at.map(|at| at.max(allowed))
     }
 
-    /// What is to be looked at now.
+    /// Returns what to read at `now`; `None` if the next look comes later.
     pub(crate) fn begin(&mut self, now: Instant) -> Option<Look> {
         self.next().filter(|at| *at <= now)?;
-        self.paid_until = self.paid_until.max(now) + EVERY;
+        self.used_until = self.used_until.max(now) + EVERY;
         let mut look = Look {
             work: std::mem::take(&mut self.named.work),
             due: self.due.take_if(|due| *due <= now).is_some(),
             ..Look::default()
         };
-        if !self.out && (self.named.paused || !self.named.cancelled.is_empty()) {
+        if !self.in_flight && (self.named.paused || !self.named.cancelled.is_empty()) {
             self.named.paused = false;
-            self.out = true;
+            self.in_flight = true;
             look.state = Some(self.named.cancelled.drain().collect());
         }
         let first: Vec<String> =
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_beyond_all_bounds_are_left_out() {
+    fn messages_over_the_bounds_are_dropped() {
         let notices = notices();
         let long = format!("cancel {}", "x".repeat(LONGEST_MESSAGE));
         notices.receive(b"one", long.as_bytes());
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_messages_is_looked_at_in_bounded_steps() {
+    fn flood_of_messages_is_read_in_bounded_steps() {
         let (start, mut looks) = (Instant::now(), Looks::new());
         let mut begun = 0;
         for ms in 0..1000 {
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn one_look_at_the_keys_is_out_at_a_time_and_takes_what_came_before() {
+    fn one_read_of_the_keys_is_in_flight_at_a_time() {
         let (now, mut looks) = (Instant::now(), Looks::new());
         let cancel = |id: &str| Named { cancelled: [id.to_owned()].into(), ..Named::default() };
         looks.add(cancel("a"), None);
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_becomes_due_later_is_looked_at_then() {
+    fn later_due_time_is_acted_on_then() {
         let (now, mut looks) = (Instant::now(), Looks::new());
         let later = now + Duration::from_secs(60);
         looks.add(Named::default(), Some(later));

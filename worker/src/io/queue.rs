@@ -78,7 +78,7 @@ pub(crate) struct Queue {
     pub(crate) refused: Option<Instant>,
     /// When something becomes due there.
     pub(crate) due: Option<Instant>,
-    /// What control messages want looked at.
+    /// The state that control messages have named.
     pub(crate) looks: Looks,
 }
 

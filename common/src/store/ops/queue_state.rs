@@ -1,4 +1,4 @@
-//! What the control messages of a queue speak of, as it stands in its keys.
+//! The state that control messages name: a queue's pause, and tombstones.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ const IDS_AT_ONCE: usize = 1000;
 /// See the module.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct QueueState {
-    /// Whether the queue is paused.
+    /// `true` if the queue is paused.
     pub paused: bool,
-    /// Which of the ids have a tombstone.
+    /// The ids that have a tombstone.
     pub cancelled: Vec<String>,
 }
 

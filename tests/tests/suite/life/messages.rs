@@ -1,5 +1,5 @@
-//! Messages on the control channel that do not say the truth: forged, or meant for another database
-//! of the same server. A worker looks at its own keys, and goes on.
+//! Control messages that are false: forged, or meant for another database of the same server. A
+//! worker reads its own keys, and goes on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,7 +30,7 @@ async fn hold(request: Request, hold: State<Arc<Hold>>) -> Json<Option<u64>> {
     Json(request.remaining().map(|left| left.as_secs()))
 }
 
-/// A worker, one that calls, and one that says what is not so.
+/// A worker, a client, and a connection that forges messages.
 struct Forged {
     _worker: RunningWorker,
     hold: Arc<Hold>,
@@ -43,7 +43,7 @@ impl Forged {
     async fn start() -> Self {
         let mut bench = Bench::new().await;
         bench.settings.worker.queues = vec!["default".to_owned()];
-        // So that nothing is found out by heartbeats.
+        // No heartbeat finds the truth meanwhile.
         bench.settings.worker.lease = HOUR;
         let hold = Arc::<Hold>::default();
         let state = hold.clone();
@@ -76,8 +76,8 @@ impl Forged {
         assert_eq!(receivers, 1, "{message}");
     }
 
-    /// Returns when the worker has dealt with all messages so far: a true one behind them, of
-    /// another job, has taken effect.
+    /// Returns when the worker has read all messages so far: a true one behind them, of another
+    /// job, has taken effect.
     async fn all_are_dealt_with(&self) {
         let job = self.job(None).await;
         assert_eq!(self.client.cancel_in("default", &job.id).await.unwrap(), Cancellation::Running);
@@ -141,7 +141,7 @@ async fn messages_of_another_database_concern_no_job() {
     settings.redis.url.push_str("?db=1");
     let other = Client::from_settings(&settings).await.unwrap();
     let mut conn = forged.conn.clone();
-    // There, the same id is that of a job that runs.
+    // There, a job of the same id runs.
     let mut put = redis::pipe();
     put.cmd("SELECT").arg(1).cmd("HSET").arg(keys().live()).arg(&job.id).arg("own");
     let () =
@@ -153,7 +153,7 @@ async fn messages_of_another_database_concern_no_job() {
     assert_eq!(forged.client.request("echo").data(&1).wait().await.unwrap().data.get(), "1");
 }
 
-/// How often Redis was asked for what messages speak of.
+/// The number of commands with which a worker reads what messages name.
 async fn asked(conn: &mut MultiplexedConnection) -> u64 {
     let stats: String = redis::cmd("INFO").arg("commandstats").query_async(conn).await.unwrap();
     let of = |command: &str| {
