@@ -14,11 +14,13 @@ use serde_json::json;
 
 use crate::support::{DEAD, LIVE, QUEUE, dead_letters, response_key, waited};
 
-/// Each kind: its name, and an element of it with this id.
-const KINDS: [(&str, fn(&str) -> String); 7] = [
+/// A kind of refusal: its name, and an element of it with a given id.
+type Kind = (&'static str, fn(&str) -> String);
+
+const KINDS: [Kind; 7] = [
     ("budget over", expired),
     ("unknown job", |id| waited(id, "nobody", "1", "")),
-    ("unknown job that nobody waits for", |id| {
+    ("unknown job without a response key", |id| {
         format!(r#"{{"id":"{id}","name":"nobody","data":1}}"#)
     }),
     ("bad name", |id| waited(id, "two words", "1", "")),
@@ -64,15 +66,11 @@ async fn have_ended(conn: &mut MultiplexedConnection, count: usize, kind: &str) 
     })
     .await;
     let answers: Vec<String> = conn.keys(response_key("*")).await.unwrap();
-    let () = conn.del(&[answers, vec![DEAD.to_owned()]].concat()).await.unwrap();
+    let () = conn.del([answers, vec![DEAD.to_owned()]].concat()).await.unwrap();
 }
 
 /// Pushes `count` elements together, and waits for the end of each.
-async fn all_end(
-    conn: &mut MultiplexedConnection,
-    count: usize,
-    (kind, element): (&str, fn(&str) -> String),
-) {
+async fn all_end(conn: &mut MultiplexedConnection, count: usize, (kind, element): Kind) {
     let elements: Vec<String> = (0..count).map(|n| element(&format!("x{n}"))).collect();
     let () = conn.rpush(QUEUE, elements).await.unwrap();
     have_ended(conn, count, kind).await;
