@@ -288,8 +288,8 @@ impl Pending {
         due.collect()
     }
 
-    /// Returns `true` if the reader is to read the key of `id`: a caller waits for it, and the reader
-    /// has not been asked already. However many messages name an id, the reader gets it once.
+    /// Returns `true` if the reader is to read the key of `id`: a caller waits for it, and the
+    /// reader has not been asked already. Any number of messages asks it once.
     pub(crate) fn ask(&self, id: &str) -> bool {
         let mut waiters = self.lock();
         waiters.by_id.contains_key(id) && waiters.asked.insert(id.to_owned())

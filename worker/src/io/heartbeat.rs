@@ -41,7 +41,7 @@ pub(crate) enum Told {
     TakenOver { queue: usize, count: usize },
     /// A round over all queues has ended.
     RoundEnded,
-    /// The state that control messages named was read; `None` if Redis could not be asked.
+    /// The state that control messages named; `None` if Redis could not be asked.
     Looked { queue: usize, state: Option<QueueState> },
     /// What was due has been moved to the queue, or Redis could not be asked.
     Promoted { queue: usize, promoted: Option<Promoted> },
@@ -148,7 +148,7 @@ pub(crate) async fn expire(
     }
 }
 
-/// Reads the state that control messages named: the queue's pause, and which `ids` are cancelled.
+/// Reads the state that control messages named: the queue's pause, and the cancelled of `ids`.
 pub(crate) async fn look(
     link: Arc<Link>,
     keys: Arc<WorkerKeys>,
@@ -158,7 +158,7 @@ pub(crate) async fn look(
 ) {
     let state = link.queue_state(&keys.queue, &ids, WITHIN).await;
     let state = state.inspect_err(|error| {
-        tracing::debug!(%error, "cannot read the state that a message named; the next heartbeat does");
+        tracing::debug!(%error, "cannot read what a message named; the next heartbeat does");
     });
     let _ = told.send(Told::Looked { queue, state: state.ok() });
 }

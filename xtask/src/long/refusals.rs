@@ -62,10 +62,9 @@ pub(super) fn run(workspace: &Workspace) -> miette::Result<ExitCode> {
             for (concurrency, count, goal) in BACKLOGS {
                 let bench = Bench { program: &program, kind: &kind, answered, concurrency };
                 let (rate, together) = (bench.backlog(count)?, bench.together()?);
-                let (name, answered) = (kind.name, if answered { "yes" } else { "no" });
-                println!(
-                    "{name:<14} {answered:<8} {concurrency:>11} {rate:>10.0} {goal:>10.0} {together:>12.1}"
-                );
+                let (name, reply) = (kind.name, if answered { "yes" } else { "no" });
+                print!("{name:<14} {reply:<8} {concurrency:>11} ");
+                println!("{rate:>10.0} {goal:>10.0} {together:>12.1}");
             }
         }
     }
