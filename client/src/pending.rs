@@ -2,7 +2,7 @@
 
 mod sink;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -64,6 +64,8 @@ struct Waiter {
 struct Waiters {
     /// Nearly always one per request; several fetches may wait for the same. No list is empty.
     by_id: HashMap<String, Vec<Waiter>>,
+    /// Whose keys the reader has been asked to read, and has not begun to.
+    asked: HashSet<String>,
     next_serial: u64,
 }
 
@@ -286,11 +288,21 @@ impl Pending {
         due.collect()
     }
 
-    /// The keys of `ids` for which somebody waits.
+    /// Returns `true` if the reader is to read the key of `id`: a caller waits for it, and the
+    /// reader has not been asked already. Any number of messages asks it once.
+    pub(crate) fn ask(&self, id: &str) -> bool {
+        let mut waiters = self.lock();
+        waiters.by_id.contains_key(id) && waiters.asked.insert(id.to_owned())
+    }
+
+    /// The keys of `ids` for which somebody waits. The reader may be asked for them again.
     pub(crate) fn of<'a>(&self, ids: impl IntoIterator<Item = &'a String>) -> Vec<Due> {
-        let waiters = self.lock();
-        let ids = ids.into_iter();
-        ids.filter_map(|id| describe(id, waiters.by_id.get(id)?)).collect()
+        let mut waiters = self.lock();
+        let due = ids.into_iter().filter_map(|id| {
+            waiters.asked.remove(id);
+            describe(id, waiters.by_id.get(id)?)
+        });
+        due.collect()
     }
 
     /// Notes which frame is the first that lies at the key of `id`; none if nothing does. Ends

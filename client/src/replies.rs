@@ -100,7 +100,8 @@ pub(crate) fn announced(payload: &[u8], pending: &Pending, reread: &mpsc::Unboun
         }
     });
     let missed = pending.deliver(frames);
-    for id in by_id.into_iter().chain(missed) {
+    // A message may name any id, any number of times.
+    for id in by_id.into_iter().chain(missed).filter(|id| pending.ask(id)) {
         // The reader ends with the client, and so does the wait.
         let _ = reread.send(Wanted::Key(id));
     }

@@ -12,6 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use redcall_common::error::Code;
 use redcall_common::store::{Outcome, Settlement};
 
 use crate::log::dropped;
@@ -36,6 +37,11 @@ struct JobName {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusedFor {
+    code: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SlotState {
     state: &'static str,
 }
@@ -45,6 +51,7 @@ pub(crate) struct Metrics {
     registry: Registry,
     jobs: Family<JobEnd, Counter>,
     seconds: Family<JobName, Histogram>,
+    refused: Family<RefusedFor, Counter>,
     busy: Gauge,
     free: Gauge,
     takeovers: Counter,
@@ -56,7 +63,7 @@ pub(crate) struct Metrics {
 pub(crate) struct Tally {
     /// Its job, if that is mapped.
     pub(crate) job: Option<String>,
-    /// How long it ran, if it did.
+    /// How long it ran; `None`: it was refused before its handler could start, if it has ended.
     pub(crate) ran: Option<Duration>,
 }
 
@@ -64,6 +71,7 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let jobs = Family::<JobEnd, Counter>::default();
         let seconds = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> _);
+        let refused = Family::<RefusedFor, Counter>::default();
         let slots = Family::<SlotState, Gauge>::default();
         let slot = |state| slots.get_or_create_owned(&SlotState { state });
         let (busy, free) = (slot("busy"), slot("free"));
@@ -72,6 +80,8 @@ impl Metrics {
         // The names of counters get `_total` behind them.
         registry.register("jobs", "Runs that ended, by how they ended", jobs.clone());
         registry.register("job_seconds", "How long runs took", seconds.clone());
+        let help = "Requests that ended before a handler was started, by error code";
+        registry.register("refused", help, refused.clone());
         registry.register("slots", "How many jobs run, and how many more could", slots);
         let help = "Requests taken over from workers that died";
         registry.register("takeovers", help, takeovers.clone());
@@ -79,7 +89,7 @@ impl Metrics {
         registry.register("reconnects", help, reconnects.clone());
         let help = "Lines that the log of the process does not have";
         registry.register("log_lines_dropped", help, dropped::counter());
-        Self { registry, jobs, seconds, busy, free, takeovers, reconnects }
+        Self { registry, jobs, seconds, refused, busy, free, takeovers, reconnects }
     }
 
     /// An outcome has been settled.
@@ -89,8 +99,15 @@ impl Metrics {
         if let Some(ran) = tally.ran {
             let name = JobName { job: job.clone() };
             self.seconds.get_or_create(&name).observe(ran.as_secs_f64());
+        } else if let Some(code) = outcome.code {
+            self.refused_as(code, 1);
         }
         self.jobs.get_or_create(&JobEnd { job, outcome: end }).inc();
+    }
+
+    /// So many requests ended with `code` before a handler was started.
+    pub(crate) fn refused_as(&self, code: Code, count: u64) {
+        self.refused.get_or_create(&RefusedFor { code: code.as_str() }).inc_by(count);
     }
 
     /// An outcome was refused: another worker has the request.
@@ -140,7 +157,6 @@ fn end_of(outcome: &Outcome) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use redcall_common::error::Code;
     use redcall_common::store::{ForLater, Pending};
 
     use super::*;

@@ -7,6 +7,7 @@ mod clocks;
 mod events;
 mod killed;
 mod limits;
+mod refusals;
 mod schedules;
 mod server;
 mod services;
@@ -52,6 +53,11 @@ const ALL: &[Long] = &[
         name: "limits",
         about: "what each kind of limit costs, 2 min and a release build",
         run: limits::run,
+    },
+    Long {
+        name: "refusals",
+        about: "how fast a worker ends what it refuses, of each kind, 2 min and a release build",
+        run: refusals::run,
     },
     Long {
         name: "schedules",

@@ -4,6 +4,7 @@ use redcall_common::error::Code;
 use redcall_common::store::keys::Keys;
 
 use super::*;
+use crate::replies::{Wanted, announced};
 
 fn origin() -> Origin {
     Origin { keys: Arc::new(Keys::new("redcall").of("q")), record: None, deadline: None }
@@ -164,4 +165,22 @@ fn a_stream_is_read_from_where_it_stands() {
     assert_eq!(from(), Some(1));
     pending.set_head("a", None);
     assert_eq!(from(), Some(0));
+}
+
+#[test]
+fn a_key_named_by_many_messages_is_read_once() {
+    let pending = Pending::new().0;
+    let (_guard, _end) = pending.wait_for("a", "key", Stage::Sent, None);
+    let (reread, mut wanted) = mpsc::unbounded_channel();
+    let flood = || {
+        for _ in 0..1000 {
+            announced(br#"["a","b"]"#, &pending, &reread);
+        }
+    };
+    for _ in 0..2 {
+        flood();
+        assert!(matches!(wanted.try_recv(), Ok(Wanted::Key(id)) if id == "a"));
+        assert!(wanted.try_recv().is_err());
+        assert_eq!(pending.of([&"a".to_owned()]).len(), 1);
+    }
 }

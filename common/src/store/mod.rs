@@ -39,7 +39,7 @@ pub use ops::{
     Beat, BlockingPop, Cancellation, Claim, Claimed, Cycle, CycleReply, EndedCall, EndedLater,
     Enqueued, EventWatch, Extra, Fault, ForLater, Heartbeat, Idempotency, InstanceState, Item,
     Kept, Leased, LimitFault, Look, Mark, Member, Monitored, Outcome, Pending, Placed, Placement,
-    Promoted, Pushed, Record, Released, Rule, Settled, SettledLater, Settlement, Share,
+    Promoted, Pushed, QueueState, Record, Released, Rule, Settled, SettledLater, Settlement, Share,
     StateChange, States, Tally, Tick, Ticked, TimeAhead, Unblocker, Waited, Withdrawn, WorkerKeys,
 };
 #[doc(hidden)]

@@ -4,4 +4,5 @@ mod absent;
 mod elements;
 mod fuzz;
 mod handlers;
+mod refused;
 mod unreadable;

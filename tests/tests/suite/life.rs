@@ -7,6 +7,7 @@ mod drains;
 mod idempotency;
 mod later;
 mod limits;
+mod messages;
 mod pauses;
 mod restarts;
 mod retries;

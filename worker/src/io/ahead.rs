@@ -1,9 +1,13 @@
-//! What a turn has leased is started behind the next turn: Redis carries that one out meanwhile.
+//! The start of leased requests. What a turn has leased is started behind the next turn: Redis
+//! carries that one out meanwhile.
 
-use redcall_common::store::Leased;
+use redcall_common::store::{Leased, Outcome, Settlement};
 use tokio::task::yield_now;
 
 use super::dispatcher::Dispatcher;
+use super::launch::{Launcher, Run, spawn_all};
+use super::queue::Leaving;
+use crate::stop::Stop;
 
 impl Dispatcher {
     /// How many more requests may be taken: what is leased and not started yet has its slot.
@@ -43,5 +47,41 @@ impl Dispatcher {
         if !self.queues[queue].stood_still {
             self.start(queue, leased);
         }
+    }
+
+    /// Starts what was leased, as far as there is capacity; the rest goes back to the head. A
+    /// refused request takes none.
+    pub(super) fn start(&mut self, queue: usize, leased: Vec<Leased>) {
+        let most = if self.stop > Stop::No { 0 } else { self.concurrency };
+        let (mut runs, mut beyond) = (Vec::with_capacity(leased.len()), Vec::new());
+        for leased in leased {
+            match self.jobs.len() < most {
+                true => runs.extend(self.launch(queue, leased)),
+                false => beyond.push(leased.id),
+            }
+        }
+        spawn_all(runs, &self.handlers);
+        // The last one first, so that the first comes to lie at the head.
+        for id in beyond.into_iter().rev() {
+            self.leave(queue, Outcome::new(id, Settlement::Back));
+        }
+    }
+
+    fn launch(&mut self, queue: usize, leased: Leased) -> Option<Run> {
+        let serial = self.jobs.next_serial();
+        let launcher = Launcher {
+            keys: &self.queues[queue].keys,
+            mapping: &self.mapping,
+            shared: &self.shared,
+        };
+        let launched = launcher.launch(&leased, serial, |name| self.jobs.of_name(name));
+        let launched = launched.map_err(|leaving| self.queues[queue].leaving.push(*leaving));
+        let (launched, run) = launched.ok()?;
+        self.jobs.insert(serial, queue, leased.id, launched);
+        Some(run)
+    }
+
+    fn leave(&mut self, queue: usize, outcome: Outcome) {
+        self.queues[queue].leaving.push(Leaving::unheard(outcome, None));
     }
 }

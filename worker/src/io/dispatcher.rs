@@ -2,13 +2,12 @@
 //!
 //! Single-threaded on purpose: every field is read and written here alone.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use redcall_common::settings::Settings;
 use redcall_common::store::keys::Keys;
-use redcall_common::store::{CycleReply, Leased, Outcome, Rule, Settlement};
+use redcall_common::store::{Leased, Rule};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -17,13 +16,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::hear::Talk;
 use super::heartbeat::{self, Identity, Status, Told};
 use super::jobs::Jobs;
-use super::launch::{Launcher, Run, spawn_all};
 use super::pops::Popped;
 use super::probe::Probe;
-use super::queue::{Leaving, Queue};
+use super::queue::Queue;
 use super::schedules::Schedules;
-use super::trouble::note_trouble;
-use super::turn::{self, Ended, Part, Turn};
+use super::turn::{self, Turn};
 use super::{Orders, WITHIN};
 use crate::error::WorkerError;
 use crate::job::{Event, Shared};
@@ -47,7 +44,7 @@ pub(crate) struct Dispatcher {
     pub(super) mapping: Mapping,
     pub(super) shared: Arc<Shared>,
     pub(super) talk: Talk,
-    handlers: Handle,
+    pub(super) handlers: Handle,
     /// In priority order.
     pub(super) queues: Vec<Queue>,
     pub(super) concurrency: usize,
@@ -128,13 +125,13 @@ impl Dispatcher {
         unblocks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reconnected = Box::pin(self.shared.link.reconnected());
         let mut beats_again = Box::pin(self.talk.beats.reconnected());
+        let notices = self.talk.notices.clone();
         let mut batch = Vec::with_capacity(PORTION);
         let mut give_up_at = None;
         loop {
             pulse.beat();
             self.note_standstill();
-            self.work();
-            self.start_behind_turn().await;
+            self.send_out().await;
             self.tell();
             if self.stop > Stop::No && self.is_drained() {
                 break;
@@ -162,6 +159,7 @@ impl Dispatcher {
                 }
                 Some(popped) = pops.recv() => self.popped(popped),
                 Some(told) = told.recv() => self.told(told),
+                () = notices.arrived() => self.received(),
                 Some(reloaded) = reloads.recv() => self.reload(reloaded),
                 () = until(next_end) => self.jobs.end_late(),
                 () = until(next_look) => self.look(),
@@ -216,6 +214,24 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// Sends out what can be sent out, with all that the worker knows: returns only while a poll is
+    /// out, or when the last plan found nothing for one to do. A start may refuse its request; then
+    /// there is an outcome to settle, and free capacity, that no poll knows of yet.
+    async fn send_out(&mut self) {
+        loop {
+            self.work();
+            if self.fresh.is_empty() {
+                break;
+            }
+            self.start_behind_turn().await;
+            if self.turn.is_some() {
+                break;
+            }
+        }
+        let is_settling = self.turn.is_some() || !self.queues.iter().any(Queue::waits_for_poll);
+        debug_assert!(is_settling, "the worker waits with outcomes to settle and without a poll");
+    }
+
     /// Sends out whatever can be sent out now: a turn, blocked pops.
     fn work(&mut self) {
         let stopping = self.stop > Stop::No;
@@ -247,137 +263,12 @@ impl Dispatcher {
         }
     }
 
-    pub(super) fn turn_ended(&mut self, mut ended: Ended) {
-        self.turn = None;
-        self.probe.turned(&mut ended);
-        match ended.replies {
-            Ok(replies) => {
-                for (mut part, reply) in ended.parts.into_iter().zip(replies) {
-                    let queue = part.queue;
-                    let Ok(reply) = reply else {
-                        // Whatever it is, it must not keep the other queues.
-                        self.queues[queue].note_refused();
-                        part.undo(&mut self.queues[queue]);
-                        continue;
-                    };
-                    self.queues[queue].fetch.came_back();
-                    self.note(queue, &reply.cycle);
-                    let CycleReply { settled, leased, parked, .. } = reply.cycle;
-                    if parked > 0 && !leased.is_empty() {
-                        // There may be more where that came from.
-                        self.queues[queue].parked = part.take_parked();
-                    }
-                    if let Some(held) = reply.held {
-                        self.queues[queue].was_read_back();
-                        let ids = held.iter().map(|leased| leased.id.clone()).collect();
-                        self.jobs.end_lost(queue, &ids);
-                        self.start(queue, self.strangers(&part, held));
-                    }
-                    let failed = part.settled(settled, &self.metrics);
-                    self.queues[queue].keep_failed(failed);
-                    self.fresh.push((queue, leased));
-                }
-            }
-            Err(error) => {
-                for part in ended.parts {
-                    let queue = part.queue;
-                    if !error.is_transient() {
-                        self.queues[queue].note_refused();
-                    }
-                    part.undo(&mut self.queues[queue]);
-                }
-            }
-        }
-    }
-
-    /// Takes what a turn or a pop said of its queue.
-    fn note(&mut self, queue: usize, reply: &CycleReply) {
-        let due = reply.due_ms.map(|due| self.instant_of(due));
-        let queue = &mut self.queues[queue];
-        if let Some(length) = reply.length {
-            queue.length = Some(length);
-        }
-        note_trouble(queue, reply);
-        queue.more = reply.more;
-        queue.note_ready(reply.ready);
-        if let Some(due) = due {
-            queue.note_due(due);
-        }
-        // It stood still, or was cut off: others may have taken over what it held. Once: whoever
-        // reads back hears the same.
-        let is_news = reply.expired && queue.paused.is_none();
-        queue.unsure |= is_news;
-        queue.note_paused(reply.paused || reply.expired);
-        if is_news {
-            self.beat();
-        }
-    }
-
     /// The names whose requests are sorted, and how many of each there is room for.
     fn rules(&self) -> Arc<[Rule]> {
         let queues = self.queues.iter().filter(|queue| queue.service.is_none());
         let others = queues.flat_map(|queue| queue.limited.iter().cloned());
         let others: Vec<String> = others.collect();
         self.mapping.limits(&others, |name| self.jobs.of_name(name)).into()
-    }
-
-    /// What is held but known to nobody here: the reply that brought it was lost.
-    fn strangers(&self, part: &Part, held: Vec<Leased>) -> Vec<Leased> {
-        let leaving: HashSet<&str> =
-            self.queues[part.queue].outcomes().map(|outcome| outcome.id.as_str()).collect();
-        let is_known =
-            |id: &str| self.jobs.runs(part.queue, id) || leaving.contains(id) || part.settles(id);
-        held.into_iter().filter(|leased| !is_known(&leased.id)).collect()
-    }
-
-    fn popped(&mut self, popped: Popped) {
-        let Some(reply) = popped.reply else { return self.queues[popped.queue].fetch.failed() };
-        self.queues[popped.queue].popping = false;
-        self.queues[popped.queue].fetch.popped(reply.is_ok());
-        match reply {
-            Ok(reply) => {
-                self.note(popped.queue, &reply);
-                self.start_fresh(popped.queue, reply.leased);
-            }
-            Err(error) => {
-                let queue = &mut self.queues[popped.queue];
-                tracing::debug!(%error, queue = queue.name(), "a blocked pop failed");
-                queue.doubt();
-                // It has told only when its connection had been made anew.
-                self.metrics.reconnected();
-            }
-        }
-    }
-
-    /// Starts what was leased, as far as there are slots; the rest goes back to the head.
-    pub(super) fn start(&mut self, queue: usize, leased: Vec<Leased>) {
-        let free = self.concurrency.saturating_sub(self.jobs.len());
-        let free = if self.stop > Stop::No { 0 } else { free };
-        let mut leased = leased.into_iter();
-        let runs = leased.by_ref().take(free).filter_map(|leased| self.launch(queue, leased));
-        spawn_all(runs.collect(), &self.handlers);
-        // The last one first, so that the first comes to lie at the head.
-        for leased in leased.rev() {
-            self.leave(queue, Outcome::new(leased.id, Settlement::Back));
-        }
-    }
-
-    fn launch(&mut self, queue: usize, leased: Leased) -> Option<Run> {
-        let serial = self.jobs.next_serial();
-        let launcher = Launcher {
-            keys: &self.queues[queue].keys,
-            mapping: &self.mapping,
-            shared: &self.shared,
-        };
-        let launched = launcher.launch(&leased, serial, |name| self.jobs.of_name(name));
-        let launched = launched.map_err(|leaving| self.queues[queue].leaving.push(*leaving));
-        let (launched, run) = launched.ok()?;
-        self.jobs.insert(serial, queue, leased.id, launched);
-        Some(run)
-    }
-
-    fn leave(&mut self, queue: usize, outcome: Outcome) {
-        self.queues[queue].leaving.push(Leaving::unheard(outcome, None));
     }
 
     fn event(&mut self, event: Event) {

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redcall_common::event::COMMAND_RESULT;
-use redcall_common::store::{Control, Heartbeat, Link};
+use redcall_common::store::{Heartbeat, Link, QueueState};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::dispatcher::Dispatcher;
 use super::heartbeat::{self, Told};
 use super::jobs::Why;
+use super::notices::Notices;
 use super::rights::Rights;
 use super::schedules::Schedules;
 
@@ -22,6 +23,8 @@ pub(crate) struct Talk {
     pub(crate) told: mpsc::UnboundedSender<Told>,
     /// Taken by [`Dispatcher::run`].
     pub(crate) hearing: Option<mpsc::UnboundedReceiver<Told>>,
+    /// Names of control messages.
+    pub(crate) notices: Arc<Notices>,
     /// Heartbeats have a connection of their own, with the ticks of schedules: large answers must
     /// not hold them up. It hears the control channels.
     pub(crate) beats: Arc<Link>,
@@ -47,7 +50,7 @@ impl Dispatcher {
             Told::Rights(missing) => self.talk.rights.answered(missing),
             Told::ProbePut(put) => self.probe.put(put),
             Told::Beat { queue, heartbeat } => self.heartbeat(queue, heartbeat),
-            Told::Control { queue, control } => self.control(queue, control),
+            Told::Looked { queue, state } => self.looked(queue, state),
             Told::Promoted { queue, promoted } => {
                 let due = match promoted {
                     Some(promoted) => promoted.due_ms.map(|due| self.instant_of(due)),
@@ -127,27 +130,60 @@ impl Dispatcher {
         }
     }
 
-    fn control(&mut self, queue: usize, control: Control) {
-        match control {
-            Control::Cancel(ids) => {
-                for id in ids {
-                    self.jobs.end_by_id(queue, &id, &Why::Cancelled);
-                }
-            }
-            Control::Due(at_ms) => {
-                let due = self.instant_of(at_ms);
-                self.queues[queue].note_due(due);
-            }
-            Control::Extend(id, at_ms) => {
-                let left = self.talk.beats.left_until(at_ms);
-                // However far off: handlers see it. What no clock reaches is none.
-                let at = || Instant::now().checked_add(left);
-                self.jobs.extend(queue, &id, (at_ms > 0).then(at).flatten());
-            }
-            Control::Work => self.queues[queue].stir(),
-            Control::Pause => self.queues[queue].note_paused(true),
-            Control::Resume => self.queues[queue].note_paused(false),
+    /// Takes the names of control messages. Of requests only those matter that run here.
+    pub(super) fn received(&mut self) {
+        for (queue, mut named) in self.talk.notices.take() {
+            named.cancelled.retain(|id| self.jobs.runs(queue, id));
+            named.extended.retain(|id| self.jobs.runs(queue, id));
+            let due = named.due_ms.map(|at_ms| self.instant_of(at_ms));
+            self.queues[queue].looks.add(named, due);
+            self.look_at_named(queue);
         }
+    }
+
+    /// Reads the state that control messages have named, unless a look comes later.
+    fn look_at_named(&mut self, queue: usize) {
+        let own = &mut self.queues[queue];
+        let Some(look) = own.looks.begin(Instant::now()) else { return };
+        if look.work {
+            own.stir();
+        }
+        for id in &look.extended {
+            self.jobs.ask_for_time(queue, id);
+        }
+        if look.due {
+            self.promote(queue);
+        }
+        if let Some(ids) = look.state {
+            let (link, told) = (self.talk.beats.clone(), self.talk.told.clone());
+            let keys = self.queues[queue].keys.clone();
+            tokio::spawn(heartbeat::look(link, keys, queue, ids, told));
+        }
+    }
+
+    /// Acts on the state that was read.
+    fn looked(&mut self, queue: usize, state: Option<QueueState>) {
+        let own = &mut self.queues[queue];
+        own.looks.came_back();
+        if let Some(QueueState { paused, cancelled }) = state {
+            own.note_paused(paused);
+            for id in &cancelled {
+                self.jobs.end_by_id(queue, id, &Why::Cancelled);
+            }
+        }
+        self.look_at_named(queue);
+    }
+
+    /// Has what is due moved to its queue.
+    fn promote(&mut self, queue: usize) {
+        let is_limited = self.mapping.is_limited();
+        let own = &mut self.queues[queue];
+        // A rate may allow more; of what was sorted since the last heartbeat, too.
+        if is_limited || !own.limited.is_empty() {
+            own.stir();
+        }
+        let (link, told) = (self.talk.beats.clone(), self.talk.told.clone());
+        tokio::spawn(heartbeat::promote(link, own.keys.clone(), queue, told));
     }
 
     /// Looks whether it stood still for so long that its lease may have ended, and has what it
@@ -164,16 +200,11 @@ impl Dispatcher {
 
     /// Looks at the queues whose time has come.
     pub(super) fn look(&mut self) {
-        let is_limited = self.mapping.is_limited();
-        for (index, queue) in self.queues.iter_mut().enumerate() {
-            if queue.look() {
-                // A rate may allow more; of what was sorted since the last heartbeat, too.
-                if is_limited || !queue.limited.is_empty() {
-                    queue.stir();
-                }
-                let (link, told) = (self.talk.beats.clone(), self.talk.told.clone());
-                tokio::spawn(heartbeat::promote(link, queue.keys.clone(), index, told));
+        for queue in 0..self.queues.len() {
+            if self.queues[queue].look() {
+                self.promote(queue);
             }
+            self.look_at_named(queue);
         }
     }
 

@@ -10,7 +10,7 @@ use redcall_common::store::inspect::{Overdue, WorkerInfo};
 use redcall_common::store::keys::Keys;
 use redcall_common::store::rights::MissingRight;
 use redcall_common::store::{
-    Beat, Control, EndedLater, Heartbeat, Link, Promoted, Released, Rule, StoreError, WorkerKeys,
+    Beat, EndedLater, Heartbeat, Link, Promoted, QueueState, Released, Rule, StoreError, WorkerKeys,
 };
 use redcall_common::time::millis;
 use tokio::sync::mpsc;
@@ -43,8 +43,8 @@ pub(crate) enum Told {
     TakenOver { queue: usize, count: usize },
     /// A round over all queues has ended.
     RoundEnded,
-    /// Somebody said so on the queue's control channel.
-    Control { queue: usize, control: Control },
+    /// The state that control messages named; `None` if Redis could not be asked.
+    Looked { queue: usize, state: Option<QueueState> },
     /// What was due has been moved to the queue, or Redis could not be asked.
     Promoted { queue: usize, promoted: Option<Promoted> },
     /// Which rights at Redis are missing, or Redis could not be asked.
@@ -162,6 +162,21 @@ pub(crate) async fn expire(
             tracing::warn!(%error, id, "what became of a command was not published");
         }
     }
+}
+
+/// Reads the state that control messages named: the queue's pause, and the cancelled of `ids`.
+pub(crate) async fn look(
+    link: Arc<Link>,
+    keys: Arc<WorkerKeys>,
+    queue: usize,
+    ids: Vec<String>,
+    told: mpsc::UnboundedSender<Told>,
+) {
+    let state = link.queue_state(&keys.queue, &ids, WITHIN).await;
+    let state = state.inspect_err(|error| {
+        tracing::debug!(%error, "cannot read what a message named; the next heartbeat does");
+    });
+    let _ = told.send(Told::Looked { queue, state: state.ok() });
 }
 
 /// Moves what is due on a queue, a moment later on each worker: one of them is enough.

@@ -268,12 +268,14 @@ impl Jobs {
         }
     }
 
-    /// The deadline of a running request's caller has moved.
-    pub(crate) fn extend(&mut self, queue: usize, id: &str, deadline: Option<Instant>) {
-        let serial = self.by_id[queue].get(id);
-        let running = serial.and_then(|serial| self.running.get(serial));
-        if let Some(job) = running.and_then(|running| running.launched.job.upgrade()) {
-            job.set_deadline(deadline);
+    /// Has the deadline of a running request read again, which others may have moved who joined its
+    /// call. Without an idempotency key nobody can.
+    pub(crate) fn ask_for_time(&self, queue: usize, id: &str) {
+        let running = self.by_id[queue].get(id).and_then(|serial| self.running.get(serial));
+        let job = running.filter(|running| !running.settled);
+        let job = job.and_then(|running| running.launched.job.upgrade());
+        if let Some(job) = job.filter(|job| job.request.idempotency_key.is_some()) {
+            tokio::spawn(ask_for_time(job));
         }
     }
 

@@ -16,12 +16,14 @@ mod hear;
 mod heartbeat;
 mod jobs;
 pub(crate) mod launch;
+mod notices;
 mod pops;
 mod presence;
 mod probe;
 mod queue;
 mod ready;
 mod repair;
+mod replies;
 mod rights;
 mod safety;
 mod schedules;
@@ -36,7 +38,7 @@ use std::time::Duration;
 use redcall_common::name::new_id;
 use redcall_common::settings::Settings;
 use redcall_common::store::keys::Keys;
-use redcall_common::store::{Connector, Control, Kept, Link, WorkerKeys};
+use redcall_common::store::{Connector, Kept, Link, WorkerKeys};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -50,7 +52,8 @@ use crate::reload::Reloaded;
 use crate::state::States;
 use crate::stop::Stop;
 use dispatcher::Dispatcher;
-use heartbeat::{Identity, Told};
+use heartbeat::Identity;
+use notices::Notices;
 use queue::Queue;
 use redcall_common::time::now_ms;
 use rights::Rights;
@@ -126,13 +129,9 @@ async fn serve(
     rights.require(&link).await?;
     let controls: Vec<String> = names.iter().map(|name| keys.of(name).control()).collect();
     let (told, hearing) = mpsc::unbounded_channel();
-    let (tell, channels) = (told.clone(), controls.clone());
-    let sink = move |channel: &[u8], payload: &[u8]| {
-        let queue = channels.iter().position(|name| name.as_bytes() == channel);
-        if let (Some(queue), Some(control)) = (queue, Control::parse(payload)) {
-            let _ = tell.send(Told::Control { queue, control });
-        }
-    };
+    let notices = Arc::new(Notices::new(controls.clone()));
+    let receiving = notices.clone();
+    let sink = move |channel: &[u8], message: &[u8]| receiving.receive(channel, message);
     let beats = Arc::new(Link::connect(connector.clone(), Arc::new(sink)).await?);
     let schedules = Schedules::spawn(&settings, &beats)?;
     for channel in &controls {
@@ -165,7 +164,7 @@ async fn serve(
         queue
     });
     let queues = queues.collect();
-    let talk = hear::Talk { told, hearing: Some(hearing), beats, rights, schedules };
+    let talk = hear::Talk { told, hearing: Some(hearing), notices, beats, rights, schedules };
     let dispatcher = Dispatcher::new(settings, identity, mapping, shared, talk, handlers, queues);
     dispatcher.run(heard, pops, orders).await
 }

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::fetch::Fetch;
+use super::notices::Looks;
 use super::pops::Pops;
 use crate::mapping::Mapping;
 use crate::metrics::Tally;
@@ -80,6 +81,8 @@ pub(crate) struct Queue {
     pub(crate) refused: Option<Instant>,
     /// When something becomes due there.
     pub(crate) due: Option<Instant>,
+    /// The state that control messages have named.
+    pub(crate) looks: Looks,
 }
 
 impl Queue {
@@ -107,6 +110,7 @@ impl Queue {
             paused: None,
             refused: None,
             due: None,
+            looks: Looks::new(),
         }
     }
 
@@ -176,6 +180,11 @@ impl Queue {
         !self.leaving.is_empty() || self.resend.is_some()
     }
 
+    /// Whether the next poll settles something here. Not while Redis has refused the last one.
+    pub(crate) fn waits_for_poll(&self) -> bool {
+        self.refused.is_none() && self.has_outcomes()
+    }
+
     /// How many outcomes are on their way that no turn carries yet, or again.
     pub(crate) fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
         let again = self.resend.iter().flat_map(|resend| &resend.leaving);
@@ -218,7 +227,8 @@ impl Queue {
     /// When this queue wants to be looked at.
     pub(crate) fn next_look(&self) -> Option<Instant> {
         let again = self.paused.map(|since| since + LOOK_AGAIN);
-        [again, self.due, self.refused, self.settle_again].into_iter().flatten().min()
+        let looks = self.looks.next();
+        [again, self.due, self.refused, self.settle_again, looks].into_iter().flatten().min()
     }
 
     /// Whether something is due. Has a paused queue looked at when it is time.

@@ -55,6 +55,10 @@ async fn jobs_are_counted_by_how_they_ended() {
         (ended("unknown", "unknown_job"), 2.0),
     ];
     assert_eq!(of("redcall_jobs_total"), expected);
+    let refused = ["deadline_exceeded", "invalid_request", "unknown_job"];
+    let refused = refused.map(|code| format!(r#"redcall_refused_total{{code="{code}"}}"#));
+    let counts: Vec<(String, f64)> = refused.into_iter().zip([1.0, 1.0, 2.0]).collect();
+    assert_eq!(of("redcall_refused_total"), counts, "a job that ran was not refused");
     let runs = [("add", 4.0), ("fail", 3.0)];
     let runs =
         runs.map(|(job, count)| (format!(r#"redcall_job_seconds_count{{job="{job}"}}"#), count));

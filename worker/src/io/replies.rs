@@ -1,0 +1,106 @@
+//! The replies of polls and of blocked pops: what they say of their queues, and what they bring.
+
+use std::collections::HashSet;
+
+use redcall_common::store::{CycleReply, Leased};
+
+use super::dispatcher::Dispatcher;
+use super::pops::Popped;
+use super::trouble::note_trouble;
+use super::turn::{Ended, Part};
+
+impl Dispatcher {
+    pub(super) fn turn_ended(&mut self, mut ended: Ended) {
+        self.turn = None;
+        self.probe.turned(&mut ended);
+        match ended.replies {
+            Ok(replies) => {
+                for (mut part, reply) in ended.parts.into_iter().zip(replies) {
+                    let queue = part.queue;
+                    let Ok(reply) = reply else {
+                        // Whatever it is, it must not keep the other queues.
+                        self.queues[queue].note_refused();
+                        part.undo(&mut self.queues[queue]);
+                        continue;
+                    };
+                    self.queues[queue].fetch.came_back();
+                    self.note(queue, &reply.cycle);
+                    let CycleReply { settled, leased, parked, .. } = reply.cycle;
+                    if parked > 0 && !leased.is_empty() {
+                        // There may be more where that came from.
+                        self.queues[queue].parked = part.take_parked();
+                    }
+                    if let Some(held) = reply.held {
+                        self.queues[queue].was_read_back();
+                        let ids = held.iter().map(|leased| leased.id.clone()).collect();
+                        self.jobs.end_lost(queue, &ids);
+                        self.start(queue, self.strangers(&part, held));
+                    }
+                    let failed = part.settled(settled, &self.metrics);
+                    self.queues[queue].keep_failed(failed);
+                    self.fresh.push((queue, leased));
+                }
+            }
+            Err(error) => {
+                for part in ended.parts {
+                    let queue = part.queue;
+                    if !error.is_transient() {
+                        self.queues[queue].note_refused();
+                    }
+                    part.undo(&mut self.queues[queue]);
+                }
+            }
+        }
+    }
+
+    /// Takes what a turn or a pop said of its queue.
+    fn note(&mut self, queue: usize, reply: &CycleReply) {
+        let due = reply.due_ms.map(|due| self.instant_of(due));
+        let queue = &mut self.queues[queue];
+        if let Some(length) = reply.length {
+            queue.length = Some(length);
+        }
+        note_trouble(queue, reply, &self.metrics);
+        queue.more = reply.more;
+        queue.note_ready(reply.ready);
+        if let Some(due) = due {
+            queue.note_due(due);
+        }
+        // It stood still, or was cut off: others may have taken over what it held. Once: whoever
+        // reads back hears the same.
+        let is_news = reply.expired && queue.paused.is_none();
+        queue.unsure |= is_news;
+        queue.note_paused(reply.paused || reply.expired);
+        if is_news {
+            self.beat();
+        }
+    }
+
+    pub(super) fn popped(&mut self, popped: Popped) {
+        let Some(reply) = popped.reply else { return self.queues[popped.queue].fetch.failed() };
+        self.queues[popped.queue].popping = false;
+        self.queues[popped.queue].fetch.popped(reply.is_ok());
+        match reply {
+            Ok(reply) => {
+                self.note(popped.queue, &reply);
+                self.start_fresh(popped.queue, reply.leased);
+            }
+            Err(error) => {
+                let queue = &mut self.queues[popped.queue];
+                tracing::debug!(%error, queue = queue.name(), "a blocked pop failed");
+                queue.doubt();
+                // It has told only when its connection had been made anew.
+                self.metrics.reconnected();
+            }
+        }
+    }
+
+    /// What is held but known to nobody here: the reply that brought it was lost.
+    fn strangers(&self, part: &Part, held: Vec<Leased>) -> Vec<Leased> {
+        let leaving: HashSet<&str> =
+            self.queues[part.queue].outcomes().map(|outcome| outcome.id.as_str()).collect();
+        let is_known =
+            |id: &str| self.jobs.runs(part.queue, id) || leaving.contains(id) || part.settles(id);
+        held.into_iter().filter(|leased| !is_known(&leased.id)).collect()
+    }
+}
