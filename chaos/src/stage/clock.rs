@@ -36,10 +36,11 @@ impl SteppingClock {
             return Ok(None);
         };
         let (offset, program) = (folder.join("clock"), folder.join("redis-with-clock.sh"));
-        // The allocator of libc comes first: jemalloc asks for the time before libfaketime is ready.
+        // libc's allocator comes first: jemalloc asks for the time before libfaketime is ready.
         let script = format!(
-            "#!/bin/sh\nexport LD_PRELOAD={}:libc.so.6 FAKETIME_TIMESTAMP_FILE={} FAKETIME_NO_CACHE=1\n\
-             export FAKETIME_DONT_FAKE_MONOTONIC=1 FAKETIME_DONT_RESET=1\nexec {} \"$@\"\n",
+            "#!/bin/sh\nexport LD_PRELOAD={}:libc.so.6 FAKETIME_TIMESTAMP_FILE={}\n\
+             export FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1 FAKETIME_DONT_RESET=1\n\
+             exec {} \"$@\"\n",
             quoted(&library),
             quoted(&offset),
             quoted(server)

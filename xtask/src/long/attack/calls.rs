@@ -33,7 +33,7 @@ pub(super) struct Outcomes {
     pub(super) failed: usize,
     /// Those that could not be queued, as their callers were told.
     pub(super) refused: usize,
-    /// Those that were not answered within their time.
+    /// Those that were not answered within their time, which begins when they were due.
     pub(super) late: usize,
     /// Those of them that were not answered later either.
     pub(super) unanswered: usize,
@@ -161,7 +161,9 @@ impl Shared {
                 if failed != job.fails {
                     outcomes.failed += 1;
                 } else if !job.fails {
-                    outcomes.times.push(due.elapsed().as_secs_f64() * 1000.0);
+                    let took = due.elapsed();
+                    outcomes.times.push(took.as_secs_f64() * 1000.0);
+                    outcomes.late += usize::from(took > TIMEOUT);
                 }
             }
             _ => {

@@ -25,7 +25,8 @@ while read -r line; do
   case $line in *'$/'*) continue;; esac
   id=${line#*\"id\":}
   id=${id%%,*}
-  echo '{"jsonrpc":"2.0","method":"$/pending","params":{"id":'$id',"data":"soon","within_ms":60000}}'
+  params='{"id":'$id',"data":"soon","within_ms":60000}'
+  echo '{"jsonrpc":"2.0","method":"$/pending","params":'"$params"'}'
   read -r token
   echo '{"jsonrpc":"2.0","id":'$id',"result":null}'
 done

@@ -69,6 +69,7 @@ fn push(rig: &Rig, case: &Case) -> miette::Result<Figures> {
         let requests: Vec<Vec<u8>> = (0..SMALL).map(request).collect();
         wire.push(&queue, &requests)
     };
+    let since = Instant::now();
     if case.mixed {
         small(&mut wire, "before")?;
     }
@@ -84,7 +85,6 @@ fn push(rig: &Rig, case: &Case) -> miette::Result<Figures> {
     if case.mixed {
         small(&mut wire, "behind")?;
     }
-    let since = Instant::now();
     // A few legitimate calls may lie there at any time.
     while wire.number(&["LLEN", &queue])? > 5 && since.elapsed() < PATIENCE {
         std::thread::sleep(Duration::from_millis(20));
