@@ -160,7 +160,7 @@ impl Attackers {
         self.progress.send_modify(|progress| progress.spells += 1);
     }
 
-    /// As `restart`, alone with Redis: so are the next two.
+    /// Holds the lock of Redis, as `restart` does; so do the next two.
     async fn full_disk(&self, lasts: Duration) -> Result<(), ChaosError> {
         let _redis = self.stage.redis.lock().await;
         self.note(Blow::DiskFull);

@@ -141,7 +141,7 @@ async fn read_log(mut from: ChildStderr, mut log: File, mut reads: watch::Receiv
     // If the run ends while it is not read, so does this.
     while reads.wait_for(|reads| *reads).await.is_ok() {
         match from.read(&mut buffer).await {
-            // What cannot be written here is no concern of the worker's.
+            // A failed write here does not concern the worker.
             Ok(count @ 1..) => drop(log.write_all(&buffer[..count])),
             Ok(0) | Err(_) => return,
         }

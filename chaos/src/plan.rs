@@ -69,7 +69,7 @@ const fn right(taken: &'static str, given: &'static str) -> Right {
     Right { taken, given }
 }
 
-/// What Redcall needs: commands by themselves and inside scripts, channels, keys.
+/// Rights that Redcall needs: commands by themselves and inside scripts, channels, keys.
 const RIGHTS: [Right; 24] = [
     right("-evalsha", "+evalsha"),
     right("-blmove", "+blmove"),

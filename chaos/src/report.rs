@@ -137,7 +137,7 @@ pub struct Report {
     pub calls: Calls,
     /// Attacks, by name.
     pub attacks: BTreeMap<&'static str, u64>,
-    /// What was to be attacked and cannot be on this machine, each with the reason.
+    /// Attacks that were asked for and cannot be made on this machine, each with the reason.
     pub not_attacked: Vec<String>,
     /// What must not be.
     pub found: Found,

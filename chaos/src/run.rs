@@ -143,7 +143,7 @@ pub async fn run(
     })
 }
 
-/// The workers; which of them log to a full device is written down.
+/// Starts the workers, and writes down which of them log to a full device.
 async fn crew(
     options: &Options,
     stage: &Stage,
@@ -161,7 +161,7 @@ async fn crew(
     Ok(crew)
 }
 
-/// What was to be attacked and cannot be on this machine, and why.
+/// Attacks that were asked for and cannot be made on this machine, and why.
 fn not_attacked(stage: &Stage, clocks: bool) -> Vec<String> {
     let clock = (clocks && stage.clock.is_none()).then(|| {
         format!("clock: no libfaketime that works here; {} names one", stage::LIBFAKETIME)

@@ -21,7 +21,7 @@ use crate::history::Whose;
 use crate::run::ChaosError;
 use crate::work::QUEUES;
 
-/// How many requests at a time are worth a line of a worker's log.
+/// How many requests are pushed at a time, each worth a line of a worker's log.
 const LOGGED: u32 = 20;
 /// How long a save may take to fail.
 const FAILS_WITHIN: Duration = Duration::from_secs(5);
@@ -38,7 +38,7 @@ pub(crate) struct Stage {
     pub(crate) socket: PathBuf,
     /// The server's clock, if it can be stepped.
     pub(crate) clock: Option<SteppingClock>,
-    /// What the server saves to.
+    /// The file that the server saves to.
     dump: PathBuf,
     /// One spell at a time: the end of one would end the other.
     spell: Mutex<()>,
@@ -107,7 +107,7 @@ impl Stage {
         timeout(FAILS_WITHIN, failed).await?
     }
 
-    /// Nothing is saved any more, and writes are taken again.
+    /// Switches saving off, so that the server takes writes again.
     pub(crate) async fn free_disk(&self) -> io::Result<()> {
         self.order(&["CONFIG", "SET", "save", ""]).await?;
         std::fs::remove_dir(&self.dump)

@@ -47,7 +47,7 @@ impl<'a> Recoveries<'a> {
                 Blow::Cut { .. } => troubles.push((*at, at + BACK_US)),
                 Blow::Spell { .. } => spell = *at,
                 Blow::SpellOver => troubles.push((spell, at + BACK_US)),
-                // These hold one another's place: no two of them at once.
+                // These exclude one another: no two of them overlap.
                 Blow::DiskFull | Blow::RightTaken { .. } | Blow::ClockStepped { .. } => {
                     lacking = *at;
                 }
@@ -55,7 +55,7 @@ impl<'a> Recoveries<'a> {
                     troubles.push((lacking, at + BACK_US));
                     leases_lost.push((lacking, at + BACK_US));
                 }
-                // A log that is not read, or cannot be written, is no excuse for anything.
+                // A log that is not read, or cannot be written, excuses nothing.
                 Blow::FullLog { .. } | Blow::LogsUnread | Blow::LogsRead | Blow::Missed => {}
             }
         }
@@ -122,7 +122,7 @@ impl<'a> Recoveries<'a> {
         let mut runs: Vec<(&String, &Run)> = case.runs.iter().collect();
         runs.sort_by_key(|(_, run)| run.started);
         let was_hit = |run: &Run, by: u64| self.hit.get(&run.pid).is_some_and(|hit| *hit <= by);
-        // Whose heartbeats were refused until then is taken over for up to two leases more.
+        // A worker whose heartbeats were refused is taken over for up to two leases more.
         let lost_lease = |run: &Run, next: &Run| {
             let meets = |(from, until): &(u64, u64)| {
                 *from <= next.started && until + 2 * self.lease_us >= run.started

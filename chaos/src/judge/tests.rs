@@ -231,7 +231,7 @@ fn other_trouble_puts_that_off_until_two_leases_after_its_end() {
     assert_eq!(recovered(2001, &before), (1, 1));
 }
 
-/// What befalls the leases of all workers at once, from 1 s until 3 s.
+/// Spells in which all workers may lose their leases, from 1 s until 3 s.
 fn leases_lost() -> [[(u64, Blow); 2]; 3] {
     let right = Blow::RightTaken { right: "-hset".to_owned() };
     [

@@ -21,7 +21,7 @@ const WITHIN: Duration = Duration::from_secs(5);
 
 /// A clock, and the program that runs a server by it.
 pub(crate) struct SteppingClock {
-    /// What libfaketime reads at each look at the clock.
+    /// The file that libfaketime reads for each look at the clock.
     offset: PathBuf,
     /// Starts the server with libfaketime.
     pub(crate) program: PathBuf,

@@ -180,7 +180,7 @@ impl Store {
         leased
     }
 
-    /// What a pop has moved goes back, one by one, each by one command.
+    /// Moves the inbox back to the queue, each request by one command.
     pub(super) fn inbox_to_queue(&mut self, worker: WorkerId) {
         while let Some(id) = self.holder_mut(worker).inbox.pop() {
             self.queue.insert(0, id);

@@ -1,8 +1,8 @@
 //! A script fails at one of its commands: a right is missing, or a key has a wrong type.
 //!
-//! Redis undoes nothing of it. A script of ours does so itself: all of it, or the half or the one
-//! outcome that failed. What it leaves if it does not, for each of its commands, is what the two
-//! faults [`Fault::NotUndone`] and [`Fault::RemovedFirst`] look at.
+//! Redis undoes nothing. A script of ours undoes what it did: all of it, or the half or the one
+//! outcome that failed. The faults [`Fault::NotUndone`] and [`Fault::RemovedFirst`] leave what the
+//! commands before the failing one did.
 
 use super::cycle::{Reply, Said, State, Turn};
 use super::{Fault, Store};
@@ -31,7 +31,7 @@ impl Store {
         self.ran();
     }
 
-    /// What `script` leaves if one of its commands fails, by command, and nothing is undone.
+    /// The stores that `script` leaves, by failing command, if nothing is undone.
     #[must_use]
     pub fn stopped(&self, script: impl FnOnce(&mut Self)) -> Vec<Self> {
         let mut traced = Self { trail: Some(Vec::new()), ..self.clone() };
@@ -43,7 +43,7 @@ impl Store {
         trail
     }
 
-    /// What `script` leaves if it fails, where that is something else than before.
+    /// The stores that a failing `script` leaves, if they differ from the store before it.
     #[must_use]
     pub fn fails(&self, script: impl FnOnce(&mut Self)) -> Vec<Self> {
         match self.is(Fault::NotUndone) || self.is(Fault::RemovedFirst) {
@@ -52,7 +52,7 @@ impl Store {
         }
     }
 
-    /// What a failing turn leaves, and what it says; nothing if it ends with an error.
+    /// The stores that a failing turn leaves, each with its reply; none if it ends with an error.
     #[must_use]
     pub fn cycle_fails(&self, turn: &Turn) -> Vec<(Self, Option<Reply>)> {
         let mut ways = vec![(self.clone(), None)];
@@ -64,7 +64,7 @@ impl Store {
         for at in 0..turn.endings.len() {
             let mut left = self.clone();
             let said = left.settle_all(turn, Some(at));
-            // Not if the turn repeats what it said, or the lease is gone anyway.
+            // If the turn repeats its reply, or the lease is gone, no command fails.
             let held = self.holder(turn.worker).leases.contains(&turn.endings[at].id);
             if held && said.get(at) == Some(&Said::Kept) {
                 let reply = left.lease_all(turn, said);

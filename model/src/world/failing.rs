@@ -1,8 +1,8 @@
 //! Scripts that fail at one of their commands.
 //!
-//! A script that fails and is undone, and of which nobody hears but who may call it again, has
-//! changed nothing: that is no step. What is left are turns, whose worker hears an error or that
-//! one outcome has kept its lease, and pops; and, with a fault, whatever a script leaves.
+//! A promote, a take-over or a cancel that fails and is undone changes nothing: it is not a step.
+//! Turns and pops are steps: their worker gets an error, or one outcome keeps its lease. With a
+//! fault, each script leaves what its commands did so far.
 
 use super::{Bounds, Life, Pop, Send, Step, World};
 use crate::store::{Id, Registered, Reply, Store, Turn, WorkerId};
@@ -61,14 +61,14 @@ impl Bounds {
 }
 
 impl World {
-    /// What a script has leased that ended with an error is its worker's, too.
+    /// Requests that a script has leased before it failed belong to its worker, too.
     fn owns_again(&mut self, at: WorkerId) {
         let leases = self.store.holder(at).leases.clone();
         self.worker(at).owns = leases;
     }
 }
 
-/// What a script leaves in each way in which it may fail, and what it says then.
+/// The ways in which a script may fail: the store that it leaves, and its reply.
 fn ways(world: &World, script: Script) -> Vec<(Store, Option<Reply>)> {
     let store = &world.store;
     let left = |ways: Vec<Store>| ways.into_iter().map(|left| (left, None)).collect();

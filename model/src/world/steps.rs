@@ -145,7 +145,7 @@ impl Bounds {
         }
         let somebody_runs = world.workers.iter().any(super::Worker::runs);
         if somebody_runs {
-            // What is due after that was promoted by a script that failed.
+            // Requests that a failing promote has left are promoted again.
             let again =
                 if self.fault == Some(Fault::NothingPromoted) { &[][..] } else { &store.due };
             for id in store.later.iter().chain(again) {

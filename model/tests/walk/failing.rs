@@ -10,13 +10,13 @@ use super::moves::Move;
 use super::real::{NAME, Real, START, WITHIN, element, envelope, id_of, number_of, worker_of};
 use super::{REQUESTS, WORKERS};
 
-/// What scripts of ours write with.
+/// The commands that our scripts write with.
 const RIGHTS: &[&str] = &[
     "del", "hdel", "hset", "hsetnx", "lmove", "lpop", "lpush", "pexpire", "rpush", "sadd", "set",
     "srem", "xadd", "xdel", "zadd", "zrem",
 ];
 
-/// What is broken for one call.
+/// The fault of one call.
 #[derive(Debug, Clone)]
 pub(crate) enum Broken {
     /// Something else lies at this key.
@@ -126,7 +126,7 @@ async fn amounts_at_redis(real: &mut Real) -> Amounts {
     amounts
 }
 
-/// Makes a move on Redis while something is broken; what was lost by it, as text.
+/// Makes a move on Redis with a fault, and says what it has lost; empty if nothing.
 pub(crate) async fn lost(real: &mut Real, model: &Store, next: &Move, broken: &Broken) -> String {
     let mut before = amounts(model);
     if let Move::Cycle(turn) = next {
@@ -144,7 +144,7 @@ pub(crate) async fn lost(real: &mut Real, model: &Store, next: &Move, broken: &B
     if lost { format!("{before:?} before, {after:?} now; it said {said}") } else { String::new() }
 }
 
-/// Makes the move, whatever comes of it.
+/// Makes the move; its reply as text.
 async fn send(real: &mut Real, next: &Move) -> String {
     let keys = real.keys.clone();
     match next {
@@ -168,6 +168,6 @@ async fn send(real: &mut Real, next: &Move) -> String {
             let ticking = real.link.tick(&keys, *cap as u64, "t", Some(START), &ticks, WITHIN);
             format!("{:?}", ticking.await)
         }
-        other => panic!("{other:?} is no script that moves requests"),
+        other => panic!("{other:?} does not move requests"),
     }
 }

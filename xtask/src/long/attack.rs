@@ -1,4 +1,4 @@
-//! `cargo xtask long attack`: what a hostile neighbour of the queue does to legitimate calls.
+//! `cargo xtask long attack`: legitimate calls beside a hostile neighbour of the queue.
 //!
 //! Beside 200 legitimate calls a second, each attack runs for some seconds on a private Redis with
 //! a worker of its own, in a release build. Each prints a row. The run fails if a bound is missed.
@@ -8,7 +8,7 @@
 //! | `attack/rig.rs` | Redis, the worker, their memory |
 //! | `attack/wire.rs` | a connection to Redis, past the store |
 //! | `attack/calls.rs` | the legitimate calls |
-//! | `attack/row.rs` | what one attack is measured by, and its bounds |
+//! | `attack/row.rs` | the figures of one attack, and its bounds |
 //! | `attack/refusals.rs`, `junk.rs`, `types.rs`, `logs.rs`, `deferred.rs` | the attacks |
 
 mod calls;
@@ -32,7 +32,7 @@ use row::{Bounds, Row};
 
 use crate::workspace::{Workspace, run as succeeds, verdict};
 
-/// What `long attack` takes.
+/// The arguments of `long attack`.
 #[derive(Parser)]
 #[command(name = "cargo xtask long attack", disable_version_flag = true)]
 struct Args {
@@ -61,7 +61,7 @@ const ALL: &[Attack] = &[
     ("deferred", deferred::run),
 ];
 
-/// A run: what its attacks need, and the rows so far.
+/// A run: its arguments, and the rows so far.
 struct Run {
     worker: PathBuf,
     args: Args,
@@ -78,7 +78,7 @@ pub(super) fn run(workspace: &Workspace, args: &[String]) -> miette::Result<Exit
     let known = |name: &String| ALL.iter().any(|(attack, _)| attack == name);
     if let Some(name) = args.names.iter().find(|name| !known(name)) {
         let names: Vec<&str> = ALL.iter().map(|(name, _)| *name).collect();
-        return Err(miette!(help = names.join(", "), "there is no attack named `{name}`"));
+        return Err(miette!(help = names.join(", "), "unknown attack `{name}`"));
     }
     let worker = match &args.worker {
         Some(worker) => worker.clone(),
@@ -133,7 +133,7 @@ impl Run {
     }
 }
 
-/// The legitimate calls alone: what the others are compared with.
+/// The legitimate calls alone, to compare the others with.
 fn calm(run: &mut Run) -> miette::Result<()> {
     let lasts = run.lasts(Duration::from_secs(4));
     for concurrency in [64, 1] {

@@ -21,10 +21,10 @@ const PER_SECOND: u32 = 200;
 const CALLERS: u32 = 20;
 /// How long a caller waits.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the answers of what was over its time are waited for afterwards.
+/// How long late answers are waited for after the attack.
 const GRACE: Duration = Duration::from_secs(6);
 
-/// What became of the calls.
+/// The outcomes of all calls.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Outcomes {
     /// How long each answered one took, ms.
@@ -57,7 +57,7 @@ pub(super) struct Job {
     pub(super) fails: bool,
 }
 
-/// What is called where nothing else is said.
+/// The job that is called by default.
 pub(super) const ECHO: Job = Job { name: "echo", data: "1", fails: false };
 
 /// Callers at work.
@@ -99,7 +99,7 @@ impl Calls {
         Ok(Self { stop, shared, callers })
     }
 
-    /// Ends the calls; what became of them.
+    /// Ends the calls, and returns their outcomes.
     pub(super) fn end(self, wire: &mut Wire) -> miette::Result<Outcomes> {
         self.stop.store(true, Ordering::Relaxed);
         for caller in self.callers {

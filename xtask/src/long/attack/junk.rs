@@ -16,7 +16,7 @@ const PROMISED: usize = 8 * MIB;
 /// How many small requests lie before and behind the junk that is mixed.
 const SMALL: usize = 3000;
 
-/// What is pushed.
+/// One kind of junk.
 struct Case {
     name: &'static str,
     bytes: usize,
@@ -73,7 +73,7 @@ fn push(rig: &Rig, case: &Case) -> miette::Result<Figures> {
     if case.mixed {
         small(&mut wire, "before")?;
     }
-    // What is small in one command, what is large in one of its own.
+    // Small elements share a command, each large one has its own.
     let batch = (MIB / case.bytes).clamp(1, 500);
     let mut number = 0;
     while number < case.count {
@@ -90,7 +90,7 @@ fn push(rig: &Rig, case: &Case) -> miette::Result<Figures> {
         std::thread::sleep(Duration::from_millis(20));
     }
     let took = since.elapsed().as_secs_f64();
-    // What the last poll has taken is settled by the next.
+    // The next poll settles the last elements.
     std::thread::sleep(Duration::from_millis(500));
     let pushed = (case.bytes * case.count) as f64 / 1e6;
     let note = format!("{pushed:.0} MB gone after {took:.1} s");

@@ -6,7 +6,7 @@ use super::Run;
 use super::rig::{Log, Rig, Setup};
 use super::row::{Bounds, Figures};
 
-/// How many elements a second are worth a line of the log.
+/// How many requests are pushed at a time, each worth a line of the log.
 const BATCH: usize = 200;
 
 pub(super) fn run(run: &mut Run) -> miette::Result<()> {
@@ -22,7 +22,7 @@ pub(super) fn run(run: &mut Run) -> miette::Result<()> {
     Ok(())
 }
 
-/// Pushes what the worker warns of.
+/// Pushes requests that the worker logs.
 fn chatter(rig: &Rig, lasts: Duration) -> miette::Result<Figures> {
     let (mut wire, queue, since) = (rig.wire()?, rig.keys.queue(), Instant::now());
     let mut pushed = 0;

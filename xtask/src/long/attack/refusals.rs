@@ -6,7 +6,7 @@ use super::Run;
 use super::rig::{Rig, Setup};
 use super::row::{Bounds, Figures};
 
-/// How many lie in the queue at most: what a legitimate call has to wait for.
+/// How many are queued at most: a legitimate call has to wait for them.
 const AHEAD: i64 = 2000;
 const BATCH: u64 = 500;
 

@@ -19,7 +19,7 @@ use super::row::{Bounds, Figures, Memory, Row};
 use super::wire::{Reply, Wire};
 use crate::redis_server;
 
-/// What the callers and the worker of a signed queue share.
+/// The secret of the callers and the worker of a signed queue.
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// Where the worker's standard error goes.
@@ -45,7 +45,7 @@ pub(super) struct Setup {
     pub(super) log: Log,
     /// Further settings, TOML.
     pub(super) settings: String,
-    /// What the legitimate callers call.
+    /// The jobs that the legitimate callers call.
     pub(super) jobs: Vec<Job>,
 }
 
@@ -119,7 +119,7 @@ impl Rig {
         let mut wire = self.wire()?;
         let keyring = self.setup.signed.then(keyring);
         let calls = Calls::start(&self.socket, keyring, &self.setup.jobs)?;
-        // So that both have met the usual load.
+        // Both processes have met the usual load then.
         std::thread::sleep(Duration::from_millis(500));
         wire.say(&["CONFIG", "SET", "slowlog-log-slower-than", "1000"])?;
         wire.say(&["CONFIG", "SET", "slowlog-max-len", "4096"])?;

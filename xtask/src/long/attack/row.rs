@@ -1,4 +1,4 @@
-//! What one attack is measured by, and the bounds that hold for it.
+//! The figures of one attack, and its bounds.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ const WORKER_GROWTH: f64 = 128.0;
 const REDIS_FACTOR: f64 = 3.0;
 const REDIS_SLACK: f64 = 24.0;
 
-/// What an attack itself reports.
+/// The figures that an attack itself reports.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Figures {
     /// How many of its elements were done a second.
@@ -21,11 +21,11 @@ pub(super) struct Figures {
     pub(super) ten_ms: Option<f64>,
     /// How much was pushed, MB.
     pub(super) pushed: Option<f64>,
-    /// What else there is to say.
+    /// Further figures, as text.
     pub(super) note: String,
 }
 
-/// What is asked of an attack besides that no legitimate call is lost and the worker goes on.
+/// Bounds of an attack, besides that no legitimate call is lost and the worker goes on.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Bounds {
     /// How many of its elements have to be done a second.
@@ -52,7 +52,7 @@ pub(super) struct Row {
     pub(super) calls: Outcomes,
     pub(super) worker: Memory,
     pub(super) redis: Memory,
-    /// What the worker wrote to its log, MB.
+    /// The size of the worker's log, MB.
     pub(super) log: f64,
     /// How the worker ended, if it did.
     pub(super) ended: Option<String>,
@@ -61,7 +61,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// The same with what it has missed.
+    /// The row with the bounds that it has missed.
     pub(super) fn judged(mut self, bounds: Bounds) -> Self {
         let mut missed = Vec::new();
         let Figures { rate, ten_ms, pushed, .. } = self.figures;

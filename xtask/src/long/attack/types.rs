@@ -60,14 +60,13 @@ fn kinds() -> Vec<String> {
     rows.collect()
 }
 
-/// Puts something else at the key, and what was there back.
+/// Puts another type at the key for a moment, three times.
 fn spoil(rig: &Rig, what: &str) -> miette::Result<Figures> {
     let mut wire = rig.wire()?;
     let workers = wire.texts(&["ZRANGE", &rig.keys.workers(), "0", "0"])?;
     let [worker] = workers.as_slice() else { return Err(miette!("no worker is registered")) };
     let what = what.replace("<worker>", worker).replace("<name>", "limited").replace("<key>", "x");
     let key = format!("{}:{what}", rig.keys.base());
-    // In each of a few moments, something else lies in it.
     for _ in 0..3 {
         let aside = format!("{key}:aside");
         let moved = exchange(&mut wire, &key, &aside)?;
@@ -82,8 +81,7 @@ fn spoil(rig: &Rig, what: &str) -> miette::Result<Figures> {
     Ok(Figures::default())
 }
 
-/// Moves what lies at `key` aside and puts another type there, in one step; whether there was
-/// something.
+/// Renames `key` and puts another type there, in one step; returns whether the key existed.
 fn exchange(wire: &mut Wire, key: &str, aside: &str) -> miette::Result<bool> {
     let script = "local kind = redis.call('TYPE', KEYS[1]).ok \
         if kind ~= 'none' then redis.call('RENAME', KEYS[1], KEYS[2]) end \
