@@ -1,5 +1,6 @@
 //! Carrying out what is planned, each blow on a task of its own: they overlap as they fall.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::crew::{Crew, Hand, Held};
 use crate::history::{Befalls, Blow, Log, Step, Struck, Whose, now_us};
-use crate::plan::{Attack, Planned};
+use crate::plan::{Attack, Planned, Right};
 use crate::report::Progress;
 use crate::run::ChaosError;
 use crate::stage::Stage;
@@ -73,6 +74,10 @@ impl Attackers {
                 let odds = Odds { lose_one_in: one_in, ..Odds::default() };
                 self.spell(number, Befalls::Lost, whose, odds, lasts).await;
             }
+            Attack::Log { lasts } => self.unread_logs(lasts).await,
+            Attack::Disk { lasts } => self.full_disk(lasts).await?,
+            Attack::Right { right, lasts } => self.lacking(right, lasts).await?,
+            Attack::Clock { ms, lasts } => self.clock(ms, lasts).await?,
         }
         Ok(())
     }
@@ -86,6 +91,9 @@ impl Attackers {
         self.log.write(&Struck { at, what: Blow::Kill { pid, job, run, step } });
         self.progress.send_modify(|progress| progress.kills += 1);
         *hand = self.crew.hand().map_err(ChaosError::Worker)?;
+        if hand.full_log {
+            self.note(Blow::FullLog { pid: hand.pid });
+        }
         Ok(())
     }
 
@@ -136,6 +144,55 @@ impl Attackers {
         self.stage.spell(whose, number as u64, odds, lasts).await;
         self.note(Blow::SpellOver);
         self.progress.send_modify(|progress| progress.spells += 1);
+    }
+
+    async fn unread_logs(&self, lasts: Duration) {
+        self.note(Blow::LogsUnread);
+        self.crew.read_logs(false);
+        let until = Instant::now() + lasts;
+        while Instant::now() < until {
+            // If Redis is away, nothing is logged either.
+            let _ = self.stage.give_to_log().await;
+            sleep(LOOK_AGAIN).await;
+        }
+        self.crew.read_logs(true);
+        self.note(Blow::LogsRead);
+        self.progress.send_modify(|progress| progress.spells += 1);
+    }
+
+    /// Holds the lock of Redis, as `restart` does; so do the next two.
+    async fn full_disk(&self, lasts: Duration) -> Result<(), ChaosError> {
+        let _redis = self.stage.redis.lock().await;
+        self.note(Blow::DiskFull);
+        self.stage.fill_disk().await?;
+        sleep(lasts).await;
+        self.stage.free_disk().await?;
+        self.note(Blow::DiskFree);
+        self.progress.send_modify(|progress| progress.spells += 1);
+        Ok(())
+    }
+
+    async fn lacking(&self, Right { taken, given }: Right, lasts: Duration) -> io::Result<()> {
+        let _redis = self.stage.redis.lock().await;
+        self.note(Blow::RightTaken { right: taken.to_owned() });
+        self.stage.right(taken).await?;
+        sleep(lasts).await;
+        self.stage.right(given).await?;
+        self.note(Blow::RightGiven);
+        self.progress.send_modify(|progress| progress.spells += 1);
+        Ok(())
+    }
+
+    async fn clock(&self, ms: i64, lasts: Duration) -> io::Result<()> {
+        let Some(clock) = &self.stage.clock else { return Ok(()) };
+        let _redis = self.stage.redis.lock().await;
+        self.note(Blow::ClockStepped { ms });
+        clock.set(ms)?;
+        sleep(lasts).await;
+        clock.set(0)?;
+        self.note(Blow::ClockBack);
+        self.progress.send_modify(|progress| progress.spells += 1);
+        Ok(())
     }
 
     fn note(&self, what: Blow) {

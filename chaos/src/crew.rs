@@ -1,15 +1,17 @@
 //! The worker processes of a run: started, held where they are to be struck, killed, stopped.
 
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 use tokio::time::timeout;
 
 use crate::history::Step;
@@ -30,6 +32,11 @@ pub(crate) struct Crew {
     post: Post,
     /// Whoever strikes at one has it for himself.
     places: Vec<Arc<Mutex<Hand>>>,
+    /// Whether the workers' logs are read; heard by the tasks that read them.
+    reads: watch::Sender<bool>,
+    /// Whether every fourth worker logs to a full device; how many have been started.
+    full_logs: bool,
+    started: AtomicU32,
 }
 
 /// One worker process.
@@ -40,6 +47,8 @@ pub(crate) struct Hand {
     /// How many orders to hold a job it has had.
     asked: u64,
     pub(crate) pid: u32,
+    /// Whether its log goes to a full device.
+    pub(crate) full_log: bool,
 }
 
 impl Crew {
@@ -47,8 +56,10 @@ impl Crew {
         program: (PathBuf, Vec<String>),
         post: Post,
         size: usize,
+        full_logs: bool,
     ) -> io::Result<Self> {
-        let mut crew = Self { program, post, places: Vec::new() };
+        let (places, reads, started) = (Vec::new(), watch::Sender::new(true), AtomicU32::new(0));
+        let mut crew = Self { program, post, places, reads, full_logs, started };
         for _ in 0..size {
             let hand = crew.hand()?;
             crew.places.push(Arc::new(Mutex::new(hand)));
@@ -58,15 +69,18 @@ impl Crew {
 
     /// A new process.
     pub(crate) fn hand(&self) -> io::Result<Hand> {
-        let log = self.post.folder.join("workers.log");
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
+        let number = self.started.fetch_add(1, Ordering::Relaxed);
+        let full = || OpenOptions::new().write(true).open("/dev/full");
+        // Not everywhere there is one.
+        let full = (self.full_logs && number % 4 == 3).then(full).and_then(Result::ok);
+        let full_log = full.is_some();
         let (program, args) = &self.program;
         let mut child = Command::new(program)
             .args(args)
             .args(self.post.args())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(log)
+            .stderr(full.map_or_else(Stdio::piped, Stdio::from))
             // Interrupts of the terminal are the run's to handle.
             .process_group(0)
             .kill_on_drop(true)
@@ -75,7 +89,13 @@ impl Crew {
         let (Some(orders), Some(said), Some(pid)) = pipes else {
             return Err(io::Error::other("a worker has no pipes"));
         };
-        Ok(Hand { child, orders, said: BufReader::new(said).lines(), asked: 0, pid })
+        if let Some(stderr) = child.stderr.take() {
+            let path = self.post.folder.join("workers.log");
+            let log = OpenOptions::new().create(true).append(true).open(path)?;
+            tokio::spawn(read_log(stderr, log, self.reads.subscribe()));
+        }
+        let said = BufReader::new(said).lines();
+        Ok(Hand { child, orders, said, asked: 0, pid, full_log })
     }
 
     /// A worker that nobody strikes at, beginning to look at `first`; `None` if too few would be
@@ -85,6 +105,21 @@ impl Crew {
         let mut free: Vec<_> =
             order.filter_map(|at| self.places[at].clone().try_lock_owned().ok()).collect();
         (free.len() > 1).then(|| free.swap_remove(0))
+    }
+
+    /// Reads the workers' logs, or leaves them unread.
+    pub(crate) fn read_logs(&self, read: bool) {
+        self.reads.send_replace(read);
+    }
+
+    /// The process ids of those whose log goes to a full device.
+    pub(crate) async fn with_full_logs(&self) -> Vec<u32> {
+        let mut full = Vec::new();
+        for place in &self.places {
+            let hand = place.lock().await;
+            full.extend(hand.full_log.then_some(hand.pid));
+        }
+        full
     }
 
     /// The process ids of those that have ended without having been told to.
@@ -97,6 +132,19 @@ impl Crew {
             }
         }
         fallen
+    }
+}
+
+/// Copies what a worker logs into the run's file, while it is to be read.
+async fn read_log(mut from: ChildStderr, mut log: File, mut reads: watch::Receiver<bool>) {
+    let mut buffer = vec![0; 65_536];
+    // If the run ends while it is not read, so does this.
+    while reads.wait_for(|reads| *reads).await.is_ok() {
+        match from.read(&mut buffer).await {
+            // A failed write here does not concern the worker.
+            Ok(count @ 1..) => drop(log.write_all(&buffer[..count])),
+            Ok(0) | Err(_) => return,
+        }
     }
 }
 

@@ -168,6 +168,30 @@ pub(crate) enum Blow {
     },
     /// They do not any more.
     SpellOver,
+    /// A worker has been started whose log goes to a full device.
+    FullLog {
+        pid: u32,
+    },
+    /// The workers' logs are not read.
+    LogsUnread,
+    /// They are read again.
+    LogsRead,
+    /// Redis refuses writes, since it cannot save.
+    DiskFull,
+    /// It takes them again.
+    DiskFree,
+    /// Callers and workers lack this right.
+    RightTaken {
+        right: String,
+    },
+    /// They have it again.
+    RightGiven,
+    /// Redis's clock is so many ms beside the machine's.
+    ClockStepped {
+        ms: i64,
+    },
+    /// It is right again.
+    ClockBack,
     /// No job came to be held in its time: nobody was struck.
     Missed,
 }

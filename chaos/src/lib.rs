@@ -6,7 +6,7 @@
 //! | `options.rs` | [`Options`]: how long, how many, which seed |
 //! | `plan.rs` | what is done when, drawn from the seed |
 //! | `run.rs` | [`run()`]: the whole, from the first server to the judgement |
-//! | `stage.rs` | the private Redis, and the roads to it that can be broken |
+//! | `stage.rs` | the private Redis, its disk, rights and clock, and the roads to it |
 //! | `crew.rs` | the worker processes: started, held, killed, stopped |
 //! | `attacks.rs` | carrying the plan out |
 //! | `load/` | the callers |

@@ -19,11 +19,20 @@ pub struct Counts {
     pub delays: u32,
     /// Spells in which replies are lost after their effect, their connections with them.
     pub losses: u32,
+    /// Spells in which the workers' logs are not read while they log much. If there are any, every
+    /// fourth worker that is started logs to a full device.
+    pub logs: u32,
+    /// Spells in which Redis refuses writes, since it cannot save to its disk.
+    pub disks: u32,
+    /// Spells in which callers and workers lack a right that they need.
+    pub rights: u32,
+    /// Spells in which Redis's clock is ahead or behind.
+    pub clocks: u32,
 }
 
 impl Counts {
     /// What is usual for a run of this length: in five minutes 60 kills, 15 stops, 10 restarts, 20
-    /// cuts, and 10 spells each.
+    /// cuts, and 10 spells each; 5 of a full disk.
     #[must_use]
     pub fn usual(duration: Duration) -> Self {
         let every = |seconds: u64| {
@@ -37,6 +46,10 @@ impl Counts {
             cuts: every(15),
             delays: every(30),
             losses: every(30),
+            logs: every(30),
+            disks: every(60),
+            rights: every(30),
+            clocks: every(30),
         }
     }
 }

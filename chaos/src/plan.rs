@@ -38,7 +38,64 @@ pub(crate) enum Attack {
         one_in: u32,
         lasts: Duration,
     },
+    /// The workers' logs are not read for so long, while they log much.
+    Log {
+        lasts: Duration,
+    },
+    /// Redis cannot save to its disk, and refuses writes.
+    Disk {
+        lasts: Duration,
+    },
+    /// Callers and workers lack this right.
+    Right {
+        right: Right,
+        lasts: Duration,
+    },
+    /// Redis's clock is so many ms beside the machine's.
+    Clock {
+        ms: i64,
+        lasts: Duration,
+    },
 }
+
+/// A right that is taken away and given back, as ACL SETUSER has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Right {
+    pub(crate) taken: &'static str,
+    pub(crate) given: &'static str,
+}
+
+const fn right(taken: &'static str, given: &'static str) -> Right {
+    Right { taken, given }
+}
+
+/// Rights that Redcall needs: commands by themselves and inside scripts, channels, keys.
+const RIGHTS: [Right; 24] = [
+    right("-evalsha", "+evalsha"),
+    right("-blmove", "+blmove"),
+    right("-lmove", "+lmove"),
+    right("-lpop", "+lpop"),
+    right("-lpush", "+lpush"),
+    right("-rpush", "+rpush"),
+    right("-hset", "+hset"),
+    right("-hsetnx", "+hsetnx"),
+    right("-hdel", "+hdel"),
+    right("-hget", "+hget"),
+    right("-hgetall", "+hgetall"),
+    right("-zadd", "+zadd"),
+    right("-zrem", "+zrem"),
+    right("-zscore", "+zscore"),
+    right("-set", "+set"),
+    right("-del", "+del"),
+    right("-exists", "+exists"),
+    right("-pexpire", "+pexpire"),
+    right("-xadd", "+xadd"),
+    right("-time", "+time"),
+    right("-spublish", "+spublish"),
+    right("-ssubscribe", "+ssubscribe"),
+    right("resetchannels", "allchannels"),
+    right("resetkeys", "allkeys"),
+];
 
 /// An attack and when it is made, from the beginning of the run.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -82,6 +139,19 @@ pub(crate) fn draw(options: &Options) -> Vec<Planned> {
         one_in: rng.u32(100..1000),
         lasts: Duration::from_millis(rng.u64(1000..4000)),
     });
+    let spell = |rng: &mut Rng| Duration::from_millis(rng.u64(1000..4000));
+    // Longer than a lease: a worker that is stuck in a write loses its own.
+    spread(counts.logs, &mut rng, &|_, rng| Attack::Log { lasts: options.lease + spell(rng) });
+    spread(counts.disks, &mut rng, &|_, rng| Attack::Disk { lasts: spell(rng) });
+    spread(counts.rights, &mut rng, &|_, rng| Attack::Right {
+        right: RIGHTS[rng.usize(..RIGHTS.len())],
+        lasts: spell(rng),
+    });
+    // Ahead and back in turns. No farther than answers are kept beyond their time.
+    spread(counts.clocks, &mut rng, &|at, rng| Attack::Clock {
+        ms: rng.i64(1000..20_000) * if at % 2 == 0 { 1 } else { -1 },
+        lasts: spell(rng),
+    });
     plan.sort_by_key(|planned| planned.at);
     plan
 }
@@ -121,7 +191,11 @@ mod tests {
         assert_eq!(count(|attack| matches!(attack, Attack::Stop { .. })), 15);
         assert_eq!(count(|attack| matches!(attack, Attack::Restart { .. })), 10);
         assert_eq!(count(|attack| matches!(attack, Attack::Cut { .. })), 20);
-        assert_eq!(plan.len(), 125);
+        assert_eq!(count(|attack| matches!(attack, Attack::Log { .. })), 10);
+        assert_eq!(count(|attack| matches!(attack, Attack::Disk { .. })), 5);
+        assert_eq!(count(|attack| matches!(attack, Attack::Right { .. })), 10);
+        assert_eq!(count(|attack| matches!(attack, Attack::Clock { .. })), 10);
+        assert_eq!(plan.len(), 160);
         assert!(plan.iter().all(|planned| planned.at < Duration::from_secs(300)));
         assert!(plan.is_sorted_by_key(|planned| planned.at));
     }

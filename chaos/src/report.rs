@@ -25,7 +25,7 @@ pub struct Progress {
     pub restarts: u64,
     /// Cuts.
     pub cuts: u64,
-    /// Spells of late or lost replies.
+    /// Spells: of late or lost replies, unread logs, a full disk, a lost right, a wrong clock.
     pub spells: u64,
 }
 
@@ -137,6 +137,8 @@ pub struct Report {
     pub calls: Calls,
     /// Attacks, by name.
     pub attacks: BTreeMap<&'static str, u64>,
+    /// Attacks that were asked for and cannot be made on this machine, each with the reason.
+    pub not_attacked: Vec<String>,
     /// What must not be.
     pub found: Found,
     /// Jobs whose effect came more than once, as it may when their worker dies.
@@ -160,6 +162,9 @@ impl Display for Report {
         let attacks: Vec<String> =
             attacks.map(|(name, count)| format!("{count} {}", name.replace('_', " "))).collect();
         row("attacks", attacks.join(", "))?;
+        for missing in &self.not_attacked {
+            row("not attacked", missing.clone())?;
+        }
         row("calls", format!("{} ({} per s)", calls.made, (calls.made as f64 / seconds) as u64))?;
         row("queued", calls.queued.to_string())?;
         row("answered", calls.answered.to_string())?;

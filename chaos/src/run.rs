@@ -1,6 +1,7 @@
 //! A run from its first server to its judgement.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,13 +14,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::attacks::Attackers;
 use crate::crew::Crew;
-use crate::history::{Files, Log};
+use crate::history::{Blow, Files, Log, Struck, now_us};
 use crate::judge::Judge;
 use crate::load::{Book, Caller, Looks};
 use crate::options::Options;
 use crate::plan;
 use crate::report::{Progress, Report, Stage as Phase};
-use crate::stage::Stage;
+use crate::stage::{self, Stage};
 use crate::work::Post;
 
 /// How long what is queued may take to be done when all attacks are over, besides four leases.
@@ -70,11 +71,10 @@ pub async fn run(
 ) -> Result<Report, ChaosError> {
     let folder = tempfile::Builder::new().prefix("redcall-chaos-").tempdir()?;
     let files = Files::in_folder(folder.path());
-    let stage = Arc::new(Stage::start().await?);
-    let post =
-        Post { url: stage.for_workers(), lease: options.lease, folder: folder.path().to_owned() };
-    let crew = Crew::start(options.worker.clone(), post, options.workers);
-    let crew = Arc::new(crew.map_err(ChaosError::Worker)?);
+    let clocks = options.counts.clocks > 0;
+    let stage = Arc::new(Stage::start(clocks, folder.path()).await?);
+    let log = Arc::new(Log::open(&files.blows)?);
+    let crew = Arc::new(crew(&options, &stage, folder.path(), &log).await?);
     let (finished, to_look_at) = mpsc::unbounded_channel();
     let book = Book::new(Arc::new(Log::open(&files.calls)?), finished, progress.clone());
     let clients = connect(&stage, &options).await?;
@@ -96,7 +96,7 @@ pub async fn run(
     let attackers = Attackers {
         stage: stage.clone(),
         crew: crew.clone(),
-        log: Arc::new(Log::open(&files.blows)?),
+        log,
         progress: progress.clone(),
         end: attacks_end.clone(),
     };
@@ -134,12 +134,39 @@ pub async fn run(
         lease_ms: millis(options.lease),
         calls: judgement.calls,
         attacks: judgement.struck,
+        not_attacked: not_attacked(&stage, clocks),
         found,
         run_twice: judgement.run_twice,
         recovery: judgement.recovery,
         examples: judgement.examples,
         history: (options.keep || !ok).then(|| folder.keep()),
     })
+}
+
+/// Starts the workers, and writes down which of them log to a full device.
+async fn crew(
+    options: &Options,
+    stage: &Stage,
+    folder: &Path,
+    log: &Log,
+) -> Result<Crew, ChaosError> {
+    let folder = folder.to_owned();
+    let post = Post { url: stage.for_workers(), lease: options.lease, folder };
+    let full_logs = options.counts.logs > 0;
+    let crew = Crew::start(options.worker.clone(), post, options.workers, full_logs);
+    let crew = crew.map_err(ChaosError::Worker)?;
+    for pid in crew.with_full_logs().await {
+        log.write(&Struck { at: now_us(), what: Blow::FullLog { pid } });
+    }
+    Ok(crew)
+}
+
+/// Attacks that were asked for and cannot be made on this machine, and why.
+fn not_attacked(stage: &Stage, clocks: bool) -> Vec<String> {
+    let clock = (clocks && stage.clock.is_none()).then(|| {
+        format!("clock: no libfaketime that works here; {} names one", stage::LIBFAKETIME)
+    });
+    clock.into_iter().collect()
 }
 
 /// A client for each caller.

@@ -109,7 +109,7 @@ fn settings(post: &Post) -> Settings {
     settings.redis.skip_safety_warning = true;
     settings.worker.lease = post.lease;
     settings.worker.queues = QUEUES.map(str::to_owned).to_vec();
-    settings.log.level = "warn".to_owned();
+    settings.log.level = "info".to_owned();
     for name in NAMES {
         let mut job = JobSettings::new(HandlerSettings::Compiled("work".to_owned()));
         // Being killed again and again is nobody's fault here.

@@ -57,6 +57,21 @@ pub(crate) struct Chaos {
     /// How many spells of lost replies there are; by default one in 30 s
     #[arg(long, value_name = "N")]
     losses: Option<u32>,
+    /// How many spells of unread logs there are; by default one in 30 s. Unless it is 0, every
+    /// fourth worker logs to a full device
+    #[arg(long, value_name = "N")]
+    logs: Option<u32>,
+    /// How many spells there are in which Redis cannot save and refuses writes; by default one in
+    /// 60 s
+    #[arg(long, value_name = "N")]
+    disks: Option<u32>,
+    /// How many spells there are in which callers and workers lack a right; by default one in 30 s
+    #[arg(long, value_name = "N")]
+    rights: Option<u32>,
+    /// How often Redis's clock steps and steps back, where libfaketime is installed; by default
+    /// once in 30 s
+    #[arg(long, value_name = "N")]
+    clocks: Option<u32>,
     /// Keep the history also if all promises held
     #[arg(long)]
     keep: bool,
@@ -144,6 +159,10 @@ impl Chaos {
                 cuts: self.cuts.unwrap_or(usual.cuts),
                 delays: self.delays.unwrap_or(usual.delays),
                 losses: self.losses.unwrap_or(usual.losses),
+                logs: self.logs.unwrap_or(usual.logs),
+                disks: self.disks.unwrap_or(usual.disks),
+                rights: self.rights.unwrap_or(usual.rights),
+                clocks: self.clocks.unwrap_or(usual.clocks),
             },
             seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
             worker: (program, vec!["chaos-worker".to_owned()]),

@@ -7,6 +7,7 @@
 mod callers;
 mod cycle;
 mod end;
+mod failing;
 mod watch;
 
 pub use callers::{Cancelled, Place, Placed, Pushed};
@@ -102,6 +103,8 @@ pub struct Store {
     pub first: Option<Id>,
     /// What is broken on purpose.
     pub fault: Option<Fault>,
+    /// The store after each command of a script, while its commands are recorded.
+    pub(crate) trail: Option<Vec<Store>>,
 }
 
 /// What can be broken on purpose, to see that a property notices.
@@ -129,6 +132,10 @@ pub enum Fault {
     NotReadBack,
     /// The worker sends a turn whose reply was lost under another number.
     OtherNumber,
+    /// A script that fails leaves what its commands did so far; each stores before it removes.
+    NotUndone,
+    /// The same, and each script removes before it stores.
+    RemovedFirst,
 }
 
 impl Store {

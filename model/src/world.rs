@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `world/worker.rs` | what a worker knows, as in `worker/src/io/` |
 //! | `world/steps.rs` | which steps there are, and what they change |
+//! | `world/failing.rs` | scripts that fail at one of their commands |
 //! | `world/renumber.rs` | which worlds are the same but for numbers |
 //! | `world/properties.rs` | what must always hold |
 //!
 //! A step is what happens at once: a script in Redis, or a worker taking note of one reply. Between
 //! any two of them a worker may crash or stand still, and a reply may get lost.
 
+mod failing;
 mod properties;
 mod renumber;
 mod steps;
@@ -18,8 +20,9 @@ mod worker;
 use stateright::{Model, Property};
 
 use crate::store::{Fault, Id, Registered, Store};
+pub use failing::Script;
 pub use properties::{
-    CANCELLED_STAYS, EVERYTHING_ENDS, FENCED, NOTHING_LOST, POISON_STOPS, SAYS_THE_SAME,
+    CANCELLED_STAYS, EVERYTHING_ENDS, FENCED, NOTHING_LOST, ONE_PLACE, POISON_STOPS, SAYS_THE_SAME,
     SETTLED_ONCE,
 };
 pub use steps::Step;
@@ -58,6 +61,8 @@ pub struct Faults {
     pub fails: u8,
     /// Requests that are cancelled.
     pub cancels: u8,
+    /// Scripts that fail at one of their commands.
+    pub scripts: u8,
 }
 
 /// What went wrong in a step, for the properties.

@@ -36,14 +36,38 @@ fn with_crashes_a_standstill_and_a_lost_reply_every_property_holds() {
 
 #[test]
 fn with_a_retry_and_a_cancel_every_property_holds() {
-    let faults = Faults { crashes: 1, stops: 1, lost: 1, fails: 1, cancels: 1 };
+    let faults = Faults { crashes: 1, stops: 1, lost: 1, fails: 1, cancels: 1, scripts: 0 };
     let states = explored(bounds(2, faults));
     assert!(states > 100_000, "{states}");
 }
 
+#[test]
+fn with_scripts_that_fail_every_property_holds() {
+    let faults = Faults { crashes: 1, stops: 1, lost: 1, fails: 1, cancels: 0, scripts: 2 };
+    let states = explored(bounds(1, faults));
+    assert!(states > 100_000, "{states}");
+    let faults = Faults { stops: 1, fails: 1, lost: 1, scripts: 1, ..Faults::default() };
+    let states = explored(bounds(2, faults));
+    assert!(states > 10_000, "{states}");
+}
+
+/// The second net: where a script cannot undo what it did, it has stored before it has removed.
+#[test]
+fn failing_script_that_is_not_undone_loses_nothing() {
+    let faults = Faults { crashes: 1, fails: 1, cancels: 1, scripts: 1, ..Faults::default() };
+    let bounds = Bounds { fault: Some(Fault::NotUndone), ..bounds(2, faults) };
+    let begun = Instant::now();
+    let checker = bounds.checker().threads(2).timeout(LONGEST).spawn_bfs().join();
+    println!("{} states in {:.1?}", checker.unique_state_count(), begun.elapsed());
+    let lost = checker.discovery(world::NOTHING_LOST).map(|path| path.into_actions());
+    assert_eq!(lost, None);
+    assert!(begun.elapsed() < LONGEST, "not explored to the end");
+}
+
 /// With `fault` some world breaks `property`: the counterexample.
 fn broken(fault: Fault, property: &'static str) {
-    let faults = Faults { crashes: 2, stops: 1, lost: 1, fails: 1, cancels: 1 };
+    let scripts = matches!(fault, Fault::NotUndone | Fault::RemovedFirst).into();
+    let faults = Faults { crashes: 2, stops: 1, lost: 1, fails: 1, cancels: 1, scripts };
     let bounds = Bounds { fault: Some(fault), ..bounds(2, faults) };
     let found = HasDiscoveries::AllOf([property].into());
     let checker = bounds.checker().threads(2).timeout(LONGEST).finish_when(found);
@@ -111,4 +135,14 @@ fn a_schedule_that_is_not_promoted_never_ends() {
 #[test]
 fn a_lost_reply_after_which_nothing_is_read_back_never_ends() {
     broken(Fault::NotReadBack, world::EVERYTHING_ENDS);
+}
+
+#[test]
+fn failing_script_that_removes_before_it_stores_loses_a_request() {
+    broken(Fault::RemovedFirst, world::NOTHING_LOST);
+}
+
+#[test]
+fn failing_script_that_is_not_undone_settles_twice() {
+    broken(Fault::NotUndone, world::SETTLED_ONCE);
 }

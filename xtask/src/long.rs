@@ -2,6 +2,7 @@
 //!
 //! To add one: a file `long/NAME.rs` with a `run` function, and a line in [`ALL`].
 
+mod attack;
 mod chaos;
 mod clocks;
 mod events;
@@ -27,8 +28,16 @@ struct Long {
     run: fn(&Workspace) -> miette::Result<ExitCode>,
 }
 
+/// The one that takes arguments.
+const ATTACK: &str = "attack";
+
 /// The registry.
 const ALL: &[Long] = &[
+    Long {
+        name: ATTACK,
+        about: "200 calls a second beside a hostile neighbour, 6 min and a release build",
+        run: |workspace| attack::run(workspace, &[]),
+    },
     Long {
         name: "chaos",
         about: "60 kills, 10 restarts of Redis and more under load, and nothing lost, 6 min",
@@ -81,6 +90,9 @@ const ALL: &[Long] = &[
 pub(crate) struct Args {
     /// Which one; without it, the names are listed.
     name: Option<String>,
+    /// Of `attack`: which attacks, and its options; see `long attack --help`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
 }
 
 /// Runs one by name, or lists them.
@@ -89,6 +101,12 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
         println!("{}", list(ALL));
         return Ok(ExitCode::SUCCESS);
     };
+    if name == ATTACK {
+        return attack::run(workspace, &args.args);
+    }
+    if let Some(arg) = args.args.first() {
+        return Err(miette!("`{arg}`: the long run `{name}` takes no arguments"));
+    }
     match ALL.iter().find(|long| long.name == name) {
         Some(long) => (long.run)(workspace),
         None => Err(miette!(help = list(ALL), "there is no long run named `{name}`")),

@@ -128,8 +128,14 @@ fn name(blow: &Blow) -> Option<&'static str> {
         Blow::Cut { .. } => Some("cuts"),
         Blow::Spell { what: Befalls::Late, .. } => Some("spells_of_late_replies"),
         Blow::Spell { what: Befalls::Lost, .. } => Some("spells_of_lost_replies"),
+        Blow::FullLog { .. } => Some("workers_with_a_full_log"),
+        Blow::LogsUnread => Some("spells_of_unread_logs"),
+        Blow::DiskFull => Some("spells_of_a_full_disk"),
+        Blow::RightTaken { .. } => Some("rights_taken"),
+        Blow::ClockStepped { .. } => Some("clock_steps"),
         Blow::Missed => Some("missed"),
         Blow::Continue { .. } | Blow::RedisGone | Blow::SpellOver => None,
+        Blow::LogsRead | Blow::DiskFree | Blow::RightGiven | Blow::ClockBack => None,
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Recoveries<'a> {
     hit: HashMap<u32, u64>,
     /// Everything that may hold up a take-over, from when until when.
     troubles: Vec<(u64, u64)>,
+    /// Those of them in which live workers may lose their leases, so that their jobs run again.
+    leases_lost: Vec<(u64, u64)>,
 }
 
 impl<'a> Recoveries<'a> {
@@ -26,6 +28,7 @@ impl<'a> Recoveries<'a> {
         let mut hit = HashMap::new();
         let mut troubles = Vec::new();
         let (mut stopped, mut gone, mut spell) = (BTreeMap::new(), 0, 0);
+        let (mut lacking, mut leases_lost) = (0, Vec::new());
         for Struck { at, what } in struck {
             match what {
                 Blow::Kill { pid, .. } => {
@@ -44,11 +47,20 @@ impl<'a> Recoveries<'a> {
                 Blow::Cut { .. } => troubles.push((*at, at + BACK_US)),
                 Blow::Spell { .. } => spell = *at,
                 Blow::SpellOver => troubles.push((spell, at + BACK_US)),
-                Blow::Missed => {}
+                // These exclude one another: no two of them overlap.
+                Blow::DiskFull | Blow::RightTaken { .. } | Blow::ClockStepped { .. } => {
+                    lacking = *at;
+                }
+                Blow::DiskFree | Blow::RightGiven | Blow::ClockBack => {
+                    troubles.push((lacking, at + BACK_US));
+                    leases_lost.push((lacking, at + BACK_US));
+                }
+                // A log that is not read, or cannot be written, excuses nothing.
+                Blow::FullLog { .. } | Blow::LogsUnread | Blow::LogsRead | Blow::Missed => {}
             }
         }
         let lease_us = u64::try_from(lease.as_micros()).unwrap_or(u64::MAX);
-        Self { struck, lease_us, hit, troubles }
+        Self { struck, lease_us, hit, troubles, leases_lost }
     }
 
     /// Judges each kill by when its job was started again.
@@ -110,8 +122,18 @@ impl<'a> Recoveries<'a> {
         let mut runs: Vec<(&String, &Run)> = case.runs.iter().collect();
         runs.sort_by_key(|(_, run)| run.started);
         let was_hit = |run: &Run, by: u64| self.hit.get(&run.pid).is_some_and(|hit| *hit <= by);
+        // A worker whose heartbeats were refused is taken over for up to two leases more.
+        let lost_lease = |run: &Run, next: &Run| {
+            let meets = |(from, until): &(u64, u64)| {
+                *from <= next.started && until + 2 * self.lease_us >= run.started
+            };
+            self.leases_lost.iter().any(meets)
+        };
         let explained = |run: &Run, next: &Run| {
-            run.failed || was_hit(run, next.started) || was_hit(next, next.started)
+            lost_lease(run, next)
+                || run.failed
+                || was_hit(run, next.started)
+                || was_hit(next, next.started)
         };
         let pairs = runs.windows(2).filter(|pair| !explained(pair[0].1, pair[1].1));
         let said = pairs.map(|pair| format!("{} ran after {} for no reason", pair[1].0, pair[0].0));

@@ -231,6 +231,67 @@ fn other_trouble_puts_that_off_until_two_leases_after_its_end() {
     assert_eq!(recovered(2001, &before), (1, 1));
 }
 
+/// Spells in which all workers may lose their leases, from 1 s until 3 s.
+fn leases_lost() -> [[(u64, Blow); 2]; 3] {
+    let right = Blow::RightTaken { right: "-hset".to_owned() };
+    [
+        [(1000, Blow::DiskFull), (3000, Blow::DiskFree)],
+        [(1000, right), (3000, Blow::RightGiven)],
+        [(1000, Blow::ClockStepped { ms: 5000 }), (3000, Blow::ClockBack)],
+    ]
+}
+
+#[test]
+fn run_after_a_lost_right_a_full_disk_or_a_clock_step_is_explained() {
+    for spell in leases_lost() {
+        let found = |first: u64, second: u64| {
+            let made = Made::new();
+            made.call(0, "a", 1, Kind::Waited).run(first, "a", 7, &WHOLE);
+            made.run(second, "a", 8, &[Doing::Started]).say(9900, "a", 1, answered(7));
+            for (at, blow) in &spell {
+                made.strike(*at, blow.clone());
+            }
+            let judged = made.judge();
+            assert_eq!(judged.struck.len(), 1, "{spell:?}");
+            judged.found.unexplained
+        };
+        assert_eq!(found(500, 2000), 0, "{spell:?}");
+        // A second to be back, and two leases.
+        assert_eq!(found(6000, 6100), 0, "{spell:?}");
+        assert_eq!(found(6001, 6100), 1, "{spell:?}");
+        assert_eq!(found(100, 999), 1, "{spell:?}");
+    }
+}
+
+#[test]
+fn take_over_amid_a_lost_right_a_full_disk_or_a_clock_step_has_longer() {
+    for spell in leases_lost() {
+        let late = |after: u64| {
+            let made = Made::new();
+            made.call(0, "a", 1, Kind::Waited).run(1, "a", 7, &[Doing::Started]);
+            made.kill(2000, "a", 7).run(2000 + after, "a", 8, &WHOLE);
+            for (at, blow) in &spell {
+                made.strike(*at, blow.clone());
+            }
+            made.say(9900, "a", 1, answered(8)).judge().found.recovered_late
+        };
+        assert_eq!((late(4000), late(4001)), (0, 1), "{spell:?}");
+    }
+}
+
+#[test]
+fn unread_or_full_log_excuses_nothing() {
+    let made = Made::new();
+    made.call(0, "a", 1, Kind::Waited).run(1100, "a", 7, &WHOLE);
+    made.run(1200, "a", 8, &[Doing::Started]).say(9900, "a", 1, answered(7));
+    made.strike(0, Blow::FullLog { pid: 7 });
+    made.strike(1000, Blow::LogsUnread).strike(3000, Blow::LogsRead);
+    let judged = made.judge();
+    assert_eq!(judged.found.unexplained, 1, "{:?}", judged.examples);
+    let names: Vec<&str> = judged.struck.into_keys().collect();
+    assert_eq!(names, ["spells_of_unread_logs", "workers_with_a_full_log"]);
+}
+
 #[test]
 fn what_was_held_by_a_killed_worker_and_never_came_again_is_found() {
     let made = Made::new();

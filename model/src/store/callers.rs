@@ -1,7 +1,7 @@
 //! What callers do: `enqueue.lua`, `place.lua`, `cancel.lua`, `pause.lua`, `tick.lua`,
 //! `unique.lua`, `revive.lua`; and `frame.lua`, by which a worker speaks before the end.
 
-use super::{Frame, Id, Registered, Store, UNREADABLE, WorkerId};
+use super::{Frame, Id, Letter, Registered, Store, UNREADABLE, WorkerId};
 
 /// What `place.lua` does with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,6 +75,7 @@ impl Store {
                 break;
             }
             self.queue.push(*id);
+            self.ran();
             accepted += 1;
         }
         (live, accepted)
@@ -95,12 +96,14 @@ impl Store {
         }
         if let Some(pending) = pending {
             self.push_frame_of(id, pending);
+            self.ran();
         }
         if later {
             self.schedule(id);
         } else {
             self.queue.push(id);
         }
+        self.ran();
         Placed::Queued
     }
 
@@ -121,11 +124,14 @@ impl Store {
         if !self.tombstones.contains(&id) {
             self.tombstones.push(id);
             self.tombstones.sort_unstable();
+            self.ran();
         }
         if self.scheduled(id) {
-            self.later.retain(|one| *one != id);
-            self.due.retain(|one| *one != id);
-            self.queue.insert(0, id);
+            let remove = |store: &mut Self| {
+                store.later.retain(|one| *one != id);
+                store.due.retain(|one| *one != id);
+            };
+            self.moves(remove, |store| store.queue.insert(0, id));
             return Cancelled::Delayed;
         }
         if self.live(id).is_some() { Cancelled::Running } else { Cancelled::Unseen }
@@ -158,7 +164,9 @@ impl Store {
         let pushed = at > self.ticked && self.room(cap) > 0;
         if pushed {
             self.queue.push(id);
+            self.ran();
             self.ticked = at;
+            self.ran();
         }
         pushed
     }
@@ -173,18 +181,24 @@ impl Store {
     pub fn revive(&mut self, cap: usize) -> (Vec<Id>, bool) {
         let left = self.room(cap);
         let (mut revived, mut full) = (Vec::new(), false);
-        let mut dead = std::mem::take(&mut self.dead);
-        dead.retain(|letter| {
-            full |= letter.id != UNREADABLE && revived.len() >= left;
-            let goes = letter.id != UNREADABLE && revived.len() < left;
-            if goes {
-                revived.push(letter.id);
+        for letter in self.dead.clone() {
+            let Letter { id, .. } = letter;
+            if id == UNREADABLE {
+                continue;
             }
-            !goes
-        });
-        self.dead = dead;
-        self.queue.extend(&revived);
-        self.tombstones.retain(|id| !revived.contains(id));
+            if revived.len() >= left {
+                full = true;
+                continue;
+            }
+            revived.push(id);
+            let remove = |store: &mut Self| {
+                let at = store.dead.iter().position(|one| *one == letter);
+                at.map(|at| store.dead.remove(at));
+            };
+            self.moves(remove, |store| store.queue.push(id));
+            self.tombstones.retain(|one| *one != id);
+            self.ran();
+        }
         (revived, full)
     }
 }

@@ -12,6 +12,8 @@ pub enum Said {
     LeaseLost,
     /// Another worker will run it.
     Parked,
+    /// A command failed: the lease is still there, and the next turn settles it.
+    Kept,
 }
 
 /// What befell a request before it was leased.
@@ -96,7 +98,12 @@ impl Store {
 
     /// `cycle.lua`.
     pub fn cycle(&mut self, turn: &Turn) -> Reply {
-        let said = self.settle_all(turn);
+        let said = self.settle_all(turn, None);
+        self.lease_all(turn, said)
+    }
+
+    /// The second half: what there is room for is leased.
+    pub(super) fn lease_all(&mut self, turn: &Turn, said: Vec<Said>) -> Reply {
         let worker = turn.worker;
         let state = match self.holder(worker).registered {
             _ if self.paused => State::Paused,
@@ -105,47 +112,80 @@ impl Store {
         };
         let (mut leased, mut seen) = (Vec::new(), 0);
         let ignored = self.is(Fault::InboxIgnored);
-        let inbox = &mut self.holder_mut(worker).inbox;
-        let inbox = if ignored { Vec::new() } else { std::mem::take(inbox) };
-        for (at, id) in inbox.into_iter().enumerate() {
-            if state == State::Open {
-                seen += 1;
-                leased.extend(self.lease(worker, id));
-            } else {
-                self.queue.insert(at, id);
-            }
+        if state == State::Open && !ignored {
+            seen = self.holder(worker).inbox.len();
+            leased = self.lease_some(worker, seen, |store, at| &mut store.holder_mut(at).inbox);
+        } else if !ignored {
+            self.inbox_to_queue(worker);
         }
         if state == State::Open {
             if turn.parked {
                 let free = turn.take.saturating_sub(seen).min(self.parked.len());
                 seen += free;
-                for id in self.parked.drain(..free).collect::<Vec<_>>() {
-                    leased.extend(self.lease(worker, id));
-                }
+                leased.extend(self.lease_some(worker, free, |store, _| &mut store.parked));
                 self.names_parked &= !self.parked.is_empty();
             }
             let free = turn.take.saturating_sub(seen).min(self.queue.len());
-            for id in self.queue.drain(..free).collect::<Vec<_>>() {
-                leased.extend(self.lease(worker, id));
-            }
+            leased.extend(self.lease_some(worker, free, |store, _| &mut store.queue));
         }
         let (length, parked) = (self.queue.len(), self.names_parked);
         Reply { said, leased, length, parked, state }
     }
 
-    fn settle_all(&mut self, turn: &Turn) -> Vec<Said> {
-        if turn.again
-            && let Some((serial, said)) = &self.holder(turn.worker).turn
-            && *serial == turn.serial
+    /// Whether a turn has taken effect already.
+    pub(crate) fn repeats(&self, turn: &Turn) -> bool {
+        let known = self.holder(turn.worker).turn.as_ref();
+        turn.again && known.is_some_and(|(serial, _)| *serial == turn.serial)
+    }
+
+    /// The first half: what has ended is settled, but for one whose commands fail.
+    pub(super) fn settle_all(&mut self, turn: &Turn, fails: Option<usize>) -> Vec<Said> {
+        if let Some((_, said)) = &self.holder(turn.worker).turn
+            && self.repeats(turn)
         {
             return said.clone();
         }
-        let endings = turn.endings.iter();
-        let said: Vec<Said> = endings.map(|ending| self.settle(turn.worker, *ending)).collect();
+        let endings = turn.endings.iter().enumerate();
+        let settle = |(at, ending): (usize, &Ending)| match Some(at) == fails {
+            true => Said::Kept,
+            false => self.settle(turn.worker, *ending),
+        };
+        let said: Vec<Said> = endings.map(settle).collect();
         if !said.is_empty() && !self.is(Fault::TurnForgotten) {
             self.holder_mut(turn.worker).turn = Some((turn.serial, said.clone()));
+            self.ran();
         }
         said
+    }
+
+    /// Leases the first `count` requests of a list.
+    fn lease_some(
+        &mut self,
+        worker: WorkerId,
+        count: usize,
+        list: fn(&mut Self, WorkerId) -> &mut Vec<Id>,
+    ) -> Vec<Leased> {
+        if count == 0 {
+            return Vec::new();
+        }
+        let (ids, mut leased) = (list(self, worker)[..count].to_vec(), Vec::new());
+        let remove = |store: &mut Self| drop(list(store, worker).drain(..count));
+        let lease = |store: &mut Self| {
+            for id in ids {
+                leased.extend(store.lease(worker, id));
+                store.ran();
+            }
+        };
+        self.moves(remove, lease);
+        leased
+    }
+
+    /// Moves the inbox back to the queue, each request by one command.
+    pub(super) fn inbox_to_queue(&mut self, worker: WorkerId) {
+        while let Some(id) = self.holder_mut(worker).inbox.pop() {
+            self.queue.insert(0, id);
+            self.ran();
+        }
     }
 
     fn lease(&mut self, worker: WorkerId, id: Id) -> Option<Leased> {

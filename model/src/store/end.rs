@@ -32,28 +32,39 @@ pub enum Op {
 }
 
 impl Store {
-    /// Settles one request.
+    /// Settles one request: its end is stored, its lease goes, then what lies beside it.
     pub(super) fn settle(&mut self, worker: WorkerId, ending: Ending) -> Said {
         let Ending { id, op } = ending;
-        let no_fence = self.is(Fault::NoFence);
-        let leases = &mut self.holder_mut(worker).leases;
-        match leases.iter().position(|one| *one == id) {
-            Some(at) => drop(leases.remove(at)),
-            None if no_fence => {}
-            None => return Said::LeaseLost,
+        let leased = self.holder(worker).leases.contains(&id);
+        if !leased && !self.is(Fault::NoFence) {
+            return Said::LeaseLost;
         }
+        let mut said = Said::Yes;
+        let remove = |store: &mut Self| {
+            store.holder_mut(worker).leases.retain(|one| *one != id);
+        };
+        self.moves(remove, |store| said = store.store_end(id, op));
+        let stays = matches!(op, Op::Back | Op::Rerun(_) | Op::Retry(..)) || said == Said::Parked;
+        if !stays {
+            self.forget(id);
+            self.ran();
+        }
+        said
+    }
+
+    /// Writes an end.
+    fn store_end(&mut self, id: Id, op: Op) -> Said {
         let frame = match op {
-            Op::Back => {
-                self.queue.insert(0, id);
-                return Said::Yes;
-            }
             Op::Unknown(_) if self.mapped => {
                 self.parked.push(id);
                 self.names_parked = true;
                 return Said::Parked;
             }
-            Op::Rerun(attempt) => {
-                self.remember(id, |record| record.attempt = attempt);
+            Op::Back | Op::Rerun(_) => {
+                if let Op::Rerun(attempt) = op {
+                    self.remember(id, |record| record.attempt = attempt);
+                    self.ran();
+                }
                 self.queue.insert(0, id);
                 None
             }
@@ -62,6 +73,7 @@ impl Store {
                     record.attempt = attempt;
                     record.fails += 1;
                 });
+                self.ran();
                 if self.tombstones.contains(&id) {
                     // Whoever leases it next ends it at once.
                     self.queue.insert(0, id);
@@ -72,24 +84,17 @@ impl Store {
             }
             Op::Bury(frame) => {
                 self.dead.push(Letter { id, invalid: false });
-                self.forget(id);
                 frame
             }
             Op::Unknown(None) => {
                 self.dead.push(Letter { id, invalid: false });
-                self.forget(id);
                 None
             }
-            Op::Unknown(Some(frame)) | Op::Answer(frame) => {
-                self.forget(id);
-                Some(frame)
-            }
-            Op::Done => {
-                self.forget(id);
-                None
-            }
+            Op::Unknown(Some(frame)) | Op::Answer(frame) => Some(frame),
+            Op::Done => None,
         };
         if let Some(frame) = frame {
+            self.ran();
             self.push_frame_of(id, frame);
         }
         Said::Yes

@@ -1,7 +1,7 @@
 //! What workers do to stay known and to find who is not: `heartbeat.lua`, `release.lua`,
 //! `promote.lua`.
 
-use super::{Fault, Id, Registered, Store, WorkerId};
+use super::{Fault, Holder, Id, Registered, Store, WorkerId};
 
 /// A heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,24 +78,29 @@ impl Store {
         if !by_itself && !ended {
             return None;
         }
-        let holder = std::mem::take(self.holder_mut(worker));
-        let back = holder.leases.len() + holder.inbox.len();
-        for id in holder.leases {
+        let Holder { leases, inbox, .. } = self.holder(worker).clone();
+        let back = leases.len() + inbox.len();
+        for id in leases {
             if !self.is(Fault::TakeOverDrops) {
                 self.queue.insert(0, id);
+                self.ran();
             }
             if !by_itself && !self.is(Fault::CrashNotCounted) {
                 self.remember(id, |record| {
                     record.attempt += 1;
                     record.crashes += 1;
                 });
+                self.ran();
             }
         }
-        if self.is(Fault::InboxNotReleased) {
-            self.holder_mut(worker).inbox = holder.inbox;
-        } else {
-            self.queue.splice(0..0, holder.inbox);
+        if !self.is(Fault::InboxNotReleased) {
+            self.inbox_to_queue(worker);
         }
+        // Its leases and its turn; then its place in the registry.
+        let holder = self.holder_mut(worker);
+        (holder.leases, holder.turn) = (Vec::new(), None);
+        self.ran();
+        self.holder_mut(worker).registered = Registered::No;
         Some(back)
     }
 
@@ -107,7 +112,9 @@ impl Store {
     /// A request of the schedule becomes due.
     pub fn make_due(&mut self, id: Id) {
         self.later.retain(|one| *one != id);
-        self.due.push(id);
+        if !self.due.contains(&id) {
+            self.due.push(id);
+        }
     }
 
     /// `promote.lua`: how many were moved.
@@ -115,13 +122,14 @@ impl Store {
         if self.is(Fault::NothingPromoted) {
             return 0;
         }
-        let due = std::mem::take(&mut self.due);
-        for id in &due {
-            if self.record(*id).is_some() {
-                self.queue.insert(0, *id);
-            } else {
-                self.queue.push(*id);
-            }
+        let due = self.due.clone();
+        for id in due.iter().copied() {
+            let tried = self.record(id).is_some();
+            let store = |store: &mut Self| {
+                let at = if tried { 0 } else { store.queue.len() };
+                store.queue.insert(at, id);
+            };
+            self.moves(|store| store.due.retain(|one| *one != id), store);
         }
         due.len()
     }

@@ -4,8 +4,10 @@ use stateright::Property;
 
 use super::{Bounds, Faults, World, Wrong};
 
-/// A called request that has not ended is in exactly one place, one that has ended in none.
+/// A called request that has not ended is in some place.
 pub const NOTHING_LOST: &str = "no request is lost";
+/// One that has not ended is in exactly one place, one that has ended in none.
+pub const ONE_PLACE: &str = "a request is in one place";
 /// A request gets one ending frame at most, and one dead letter.
 pub const SETTLED_ONCE: &str = "a request is settled at most once";
 /// Only who has leased a request settles it.
@@ -22,6 +24,9 @@ pub const EVERYTHING_ENDS: &str = "everything ends";
 pub(super) fn all() -> Vec<Property<Bounds>> {
     vec![
         Property::always(NOTHING_LOST, |_, world: &World| {
+            (0..world.called).all(|id| world.ends(id) > 0 || world.store.places(id) > 0)
+        }),
+        Property::always(ONE_PLACE, |_, world: &World| {
             (0..world.called).all(|id| world.store.places(id) == usize::from(world.ends(id) == 0))
         }),
         Property::always(SETTLED_ONCE, |_, world: &World| {

@@ -83,6 +83,7 @@ impl World {
         }
         numbers.all(&mut store.queue);
         numbers.all(&mut store.later);
+        numbers.all(&mut store.due);
         for at in 0..self.crashed.len() {
             // What is nowhere any more.
             numbers.change(&mut Id::try_from(at).unwrap_or_default());

@@ -7,8 +7,8 @@
 //! first: one that comes late is, for the queue, one that becomes due late.
 
 use super::worker::Taken;
-use super::{Bounds, END, Faults, Life, Pop, Send, World, Wrong};
-use crate::store::{Beat, Ending, Fault, Id, Leased, Op, Place, Registered, Turn, WorkerId};
+use super::{Bounds, END, Faults, Life, Pop, Script, Send, World, Wrong};
+use crate::store::{Beat, Ending, Fault, Id, Leased, Op, Place, Registered, Reply, Turn, WorkerId};
 
 /// One step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,6 +57,8 @@ pub enum Step {
     Stop(WorkerId),
     /// It goes on.
     Go(WorkerId),
+    /// A script fails, in one of the ways that it can.
+    Fails(Script, u8),
 }
 
 impl Step {
@@ -71,6 +73,7 @@ impl Step {
                 | Self::Crash(..)
                 | Self::Stop(_)
                 | Self::Go(_)
+                | Self::Fails(..)
         )
     }
 
@@ -135,12 +138,20 @@ impl Bounds {
             return;
         }
         if world.left.cancels > 0 {
-            let open = (0..world.called).filter(|id| world.ends(*id) == 0);
-            steps.extend(open.flat_map(|id| [Step::Cancel(id, true), Step::Cancel(id, false)]));
+            for id in (0..world.called).filter(|id| world.ends(*id) == 0) {
+                steps.extend([Step::Cancel(id, true), Step::Cancel(id, false)]);
+                self.fails(world, Script::Cancel(id), steps);
+            }
         }
         let somebody_runs = world.workers.iter().any(super::Worker::runs);
         if somebody_runs {
-            steps.extend(store.later.iter().map(|id| Step::Promote(*id)));
+            // Requests that a failing promote has left are promoted again.
+            let again =
+                if self.fault == Some(Fault::NothingPromoted) { &[][..] } else { &store.due };
+            for id in store.later.iter().chain(again) {
+                steps.push(Step::Promote(*id));
+                self.fails(world, Script::Promote(*id), steps);
+            }
         }
         for (worker, at) in numbered() {
             self.steps_at_redis(world, at, steps);
@@ -153,6 +164,7 @@ impl Bounds {
             let dead = worker.life == Life::Dead && registered == Registered::Alive;
             if somebody_runs && (dead || registered == Registered::Ended) {
                 steps.push(Step::TakeOver(at));
+                self.fails(world, Script::TakeOver(at), steps);
             }
         }
     }
@@ -162,10 +174,14 @@ impl Bounds {
         let worker = &world.workers[usize::from(at)];
         if worker.pop == Pop::Moved {
             steps.push(Step::Leases(at));
+            self.fails(world, Script::Leases(at), steps);
         }
         match &worker.send {
             Send::Sent(_, true) => steps.push(Step::ReadBack(at)),
-            Send::Sent(_, false) | Send::Read(..) => steps.push(Step::Turn(at)),
+            Send::Sent(_, false) | Send::Read(..) => {
+                steps.push(Step::Turn(at));
+                self.fails(world, Script::Turn(at), steps);
+            }
             Send::No | Send::Replied(..) => {}
         }
         let registered = world.store.holder(at).registered;
@@ -217,8 +233,10 @@ impl Bounds {
     fn steps_of(&self, world: &World, at: WorkerId, steps: &mut Vec<Step>) {
         let worker = &world.workers[usize::from(at)];
         let holder = world.store.holder(at);
-        // Its time ends, or the worker ends it, to read back what it holds.
-        if worker.pop == Pop::Blocked && (worker.unsure || worker.mute) {
+        // Its time ends, or the worker ends it, to read back what it holds. The script behind it
+        // leases what one that failed has left in the inbox.
+        let wanted = worker.unsure || worker.mute || !holder.inbox.is_empty();
+        if worker.pop == Pop::Blocked && wanted {
             steps.push(Step::PopEnds(at));
         }
         for job in &worker.jobs {
@@ -306,6 +324,7 @@ impl Bounds {
                 world.worker(at).life = Life::Stopped;
             }
             Step::Go(at) => world.worker(at).life = Life::Running,
+            Step::Fails(script, way) => self.fail(&mut world, script, way),
         }
         world
     }
@@ -340,18 +359,22 @@ impl Bounds {
     }
 
     fn turn(&self, world: &mut World, at: WorkerId) {
-        let (mut turn, held) = match std::mem::take(&mut world.worker(at).send) {
-            Send::Sent(turn, _) => (turn, None),
-            Send::Read(turn, held) => (turn, Some(held)),
-            other => {
-                world.worker(at).send = other;
-                return;
-            }
-        };
-        turn.worker = at;
-        let known = &world.store.holder(at).turn;
-        let repeats = turn.again && known.as_ref().is_some_and(|(last, _)| *last == turn.serial);
+        let Some((turn, held)) = world.sent(at) else { return };
+        let repeats = world.store.repeats(&turn);
         let reply = world.store.cycle(&turn);
+        self.replied(world, turn, held, reply, repeats);
+    }
+
+    /// A turn's script has run.
+    pub(super) fn replied(
+        &self,
+        world: &mut World,
+        mut turn: Turn,
+        held: Option<Vec<Taken>>,
+        reply: Reply,
+        repeats: bool,
+    ) {
+        let at = turn.worker;
         let taken = self.note(world, reply.leased.clone());
         let worker = world.worker(at);
         let said_before = worker.said.take().filter(|_| turn.again);
@@ -385,8 +408,22 @@ fn hearing(worker: &super::Worker, at: WorkerId, steps: &mut Vec<Step>) {
 }
 
 impl World {
-    fn worker(&mut self, at: WorkerId) -> &mut super::Worker {
+    pub(super) fn worker(&mut self, at: WorkerId) -> &mut super::Worker {
         &mut self.workers[usize::from(at)]
+    }
+
+    /// The turn that a worker has sent, and what it held before, if that was read.
+    pub(super) fn sent(&mut self, at: WorkerId) -> Option<(Turn, Option<Vec<Taken>>)> {
+        let (mut turn, held) = match std::mem::take(&mut self.worker(at).send) {
+            Send::Sent(turn, _) => (turn, None),
+            Send::Read(turn, held) => (turn, Some(held)),
+            other => {
+                self.worker(at).send = other;
+                return None;
+            }
+        };
+        turn.worker = at;
+        Some((turn, held))
     }
 
     fn cancel(&mut self, id: Id, heard: bool) {

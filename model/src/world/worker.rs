@@ -168,9 +168,11 @@ impl Worker {
 
     /// A reply has come.
     pub(super) fn hear_turn(&mut self, max_crashes: u8) {
-        let Send::Replied(turn, _, leased, state, held) = std::mem::take(&mut self.send) else {
+        let Send::Replied(turn, said, leased, state, held) = std::mem::take(&mut self.send) else {
             return;
         };
+        let kept = turn.endings.iter().zip(said).filter(|(_, said)| *said == Said::Kept);
+        let kept: Vec<Ending> = kept.map(|(ending, _)| *ending).collect();
         if let Some(held) = held {
             self.unsure = false;
             self.jobs.retain(|job| held.iter().any(|held| held.leased.id == job.taken.leased.id));
@@ -182,6 +184,7 @@ impl Worker {
             let strangers = strangers.collect();
             self.start(strangers, max_crashes);
         }
+        self.leaving.extend(kept);
         self.start(leased, max_crashes);
         self.note(state);
     }
@@ -252,7 +255,7 @@ impl Worker {
     /// What a turn settles is not leased any more. Whether all of it was.
     pub(super) fn settled(&mut self, turn: &Turn, reply: &Reply) -> bool {
         let done = turn.endings.iter().zip(&reply.said);
-        let done = done.filter(|(_, said)| **said != Said::LeaseLost);
+        let done = done.filter(|(_, said)| !matches!(said, Said::LeaseLost | Said::Kept));
         let ids: Vec<Id> = done.map(|(ending, _)| ending.id).collect();
         let all_owned = ids.iter().all(|id| self.owns.contains(id));
         self.owns.retain(|id| !ids.contains(id));

@@ -5,12 +5,14 @@
 //! `REDCALL_MODEL_WALKS` changes how many there are.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
+mod failing;
 mod moves;
 mod real;
 mod seen;
 
 use std::time::{Duration, Instant};
 
+use failing::Broken;
 use fastrand::Rng;
 use moves::Move;
 use real::Real;
@@ -23,6 +25,7 @@ const REQUESTS: u8 = 6;
 const MOVES: usize = 40;
 /// How many walks there are, if nobody says otherwise, and how long they go on at most.
 const WALKS: u64 = 400;
+const FAILING_WALKS: u64 = 300;
 const LONGEST: Duration = Duration::from_secs(20);
 
 async fn walk(real: &mut Real, seed: u64) {
@@ -48,8 +51,7 @@ fn number(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name} must be a number, it is `{text}`")))
 }
 
-#[tokio::test]
-async fn every_script_does_what_the_model_says() {
+async fn walks(most: u64, walk: impl AsyncFn(&mut Real, u64)) {
     let mut real = Real::new().await;
     if let Some(seed) = number("REDCALL_MODEL_SEED") {
         return walk(&mut real, seed).await;
@@ -57,9 +59,43 @@ async fn every_script_does_what_the_model_says() {
     let (walks, begun) = (number("REDCALL_MODEL_WALKS"), Instant::now());
     let first = fastrand::u64(..u64::MAX / 2);
     let mut done = 0;
-    while done < walks.unwrap_or(WALKS) && (walks.is_some() || begun.elapsed() < LONGEST) {
+    while done < walks.unwrap_or(most) && (walks.is_some() || begun.elapsed() < LONGEST) {
         walk(&mut real, first + done).await;
         done += 1;
     }
-    println!("{done} walks of {MOVES} moves in {:.1?}", begun.elapsed());
+    println!("{done} walks of up to {MOVES} moves in {:.1?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn every_script_does_what_the_model_says() {
+    walks(WALKS, walk).await;
+}
+
+/// A walk whose last move fails: what was there before is there still, or has ended.
+async fn failing_walk(real: &mut Real, seed: u64) {
+    let mut rng = Rng::with_seed(seed);
+    let mut model = Store::new(WORKERS.into(), REQUESTS.into());
+    let mut made: Vec<String> = Vec::new();
+    real.clear().await;
+    // A walk has one failing move: the shorter it is, the more of them there are.
+    let moves = rng.usize(3..MOVES / 2);
+    let last = loop {
+        let next = Move::random(&mut rng, &model);
+        if made.len() >= moves && failing::moves_requests(&next) {
+            break next;
+        }
+        made.push(format!("{next:?}\n"));
+        let said = next.on_model(&mut model);
+        assert_eq!(next.on_redis(real).await, said);
+    };
+    let broken = Broken::random(&mut rng, real);
+    let lost = failing::lost(real, &model, &last, &broken).await;
+    let at =
+        format!("REDCALL_MODEL_SEED={seed}, {last:?} with {broken:?}, after\n{}", made.concat());
+    assert_eq!(lost, "", "a script that failed has lost a request: {at}");
+}
+
+#[tokio::test]
+async fn failing_script_loses_no_request() {
+    walks(FAILING_WALKS, failing_walk).await;
 }

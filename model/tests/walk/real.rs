@@ -9,7 +9,7 @@ use redcall_common::store::dead::DeadSelection;
 use redcall_common::store::inspect::Inspector;
 use redcall_common::store::keys::{Keys, QueueKeys};
 use redcall_common::store::{
-    self as real, Connector, Cycle, Link, Outcome, Settlement, WorkerKeys,
+    self as real, Connector, Cycle, CycleReply, Link, Outcome, Settlement, StoreError, WorkerKeys,
 };
 use redcall_model::store::{
     Beat, Beaten, Cancelled, Ending, Frame, Id, Leased, Mark, Op, Place, Placed, Pushed, Record,
@@ -21,20 +21,20 @@ use redcall_testkit::redis::{AsyncCommands, cmd};
 
 use super::WORKERS;
 
-const WITHIN: Duration = Duration::from_secs(10);
+pub(crate) const WITHIN: Duration = Duration::from_secs(10);
 /// What does not end within a test.
 const LONG: Duration = Duration::from_secs(3600);
 /// The name that not every worker maps.
-const NAME: &str = "special";
+pub(crate) const NAME: &str = "special";
 /// Ticks are long past.
-const START: u64 = 1_700_000_000_000;
+pub(crate) const START: u64 = 1_700_000_000_000;
 
 /// A private server, and the calls.
 pub(crate) struct Real {
     pub(crate) conn: MultiplexedConnection,
     pub(crate) keys: QueueKeys,
-    link: Link,
-    inspector: Inspector,
+    pub(crate) link: Link,
+    pub(crate) inspector: Inspector,
     workers: Vec<WorkerKeys>,
     /// How many requests have become due: their order.
     due: u64,
@@ -59,7 +59,7 @@ pub(crate) fn worker_number(worker: &str) -> WorkerId {
     worker.strip_prefix('w').unwrap().parse().unwrap()
 }
 
-fn envelope(id: Id) -> String {
+pub(crate) fn envelope(id: Id) -> String {
     match id {
         UNREADABLE => "unreadable".to_owned(),
         id => format!(r#"{{"id":"{}","name":"add","data":null}}"#, id_of(id)),
@@ -144,7 +144,8 @@ impl Real {
         moved.is_some()
     }
 
-    pub(crate) async fn cycle(&mut self, turn: &Turn) -> Reply {
+    /// A turn as the worker sends it.
+    pub(crate) async fn send_turn(&self, turn: &Turn) -> Result<CycleReply, StoreError> {
         let endings = turn.endings.iter();
         let outcomes: Vec<Outcome> = endings.map(|ending| self.outcome(*ending)).collect();
         let parked = if turn.parked { vec![NAME.to_owned()] } else { Vec::new() };
@@ -157,7 +158,11 @@ impl Real {
             more: turn.serial % 2 == 1,
             ..Cycle::take(keys, turn.take)
         };
-        let reply = self.link.cycle(&[cycle], WITHIN).await.unwrap().remove(0).unwrap();
+        self.link.cycle(&[cycle], WITHIN).await?.remove(0)
+    }
+
+    pub(crate) async fn cycle(&mut self, turn: &Turn) -> Reply {
+        let reply = self.send_turn(turn).await.unwrap();
         let said = reply.settled.iter().map(|settled| match settled {
             real::Settled::Yes => Said::Yes,
             real::Settled::LeaseLost => Said::LeaseLost,

@@ -63,7 +63,8 @@ async fn a_short_run_keeps_every_promise_and_leaves_nothing() {
     let place = Place::new();
     let few = ["--duration", "8s", "--lease", "500ms", "--kills", "2", "--stops", "1"];
     let rest = ["--restarts", "1", "--cuts", "2", "--delays", "1", "--losses", "1", "--seed", "5"];
-    let ran = Ran::new("redcall", &[&SMALL[..], &few, &rest].concat(), &place.env()).await;
+    let more = ["--logs", "1", "--disks", "1", "--rights", "1", "--clocks", "1"];
+    let ran = Ran::new("redcall", &[&SMALL[..], &few, &rest, &more].concat(), &place.env()).await;
     let report: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{ran:?}"));
     assert_eq!((ran.code, &report["ok"]), (0, &json!(true)), "{report:#}");
     let found = report["found"].as_object().unwrap();
@@ -72,6 +73,11 @@ async fn a_short_run_keeps_every_promise_and_leaves_nothing() {
     let made = |attack: &str| report["attacks"][attack].as_u64().unwrap_or_default();
     assert_eq!(made("kills_in_handler") + made("kills_before_settlement"), 2, "{report:#}");
     assert_eq!((made("stops"), made("redis_restarts"), made("cuts")), (1, 1, 2), "{report:#}");
+    let spells = ["spells_of_unread_logs", "spells_of_a_full_disk", "rights_taken"];
+    assert!(spells.iter().all(|spell| made(spell) == 1), "{report:#}");
+    // Not every machine has what steps a clock: then the report says so.
+    let missing = report["not_attacked"].as_array().unwrap().len() as u64;
+    assert_eq!(made("clock_steps") + missing, 1, "{report:#}");
     let kinds = report["calls"]["by_kind"].as_object().unwrap();
     let all = ["forgotten", "idempotent", "retried", "scheduled", "streamed", "waited"];
     assert!(all.iter().all(|kind| kinds[*kind].as_u64() > Some(0)), "{report:#}");

@@ -1,0 +1,97 @@
+//! Scripts that fail at one of their commands.
+//!
+//! A promote, a take-over or a cancel that fails and is undone changes nothing: it is not a step.
+//! Turns and pops are steps: their worker gets an error, or one outcome keeps its lease. With a
+//! fault, each script leaves what its commands did so far.
+
+use super::{Bounds, Life, Pop, Send, Step, World};
+use crate::store::{Id, Registered, Reply, Store, Turn, WorkerId};
+
+/// A script that may fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Script {
+    /// A worker's turn.
+    Turn(WorkerId),
+    /// The one behind a blocked pop.
+    Leases(WorkerId),
+    /// The one that moves what is due.
+    Promote(Id),
+    /// The one that gives back what a worker held.
+    TakeOver(WorkerId),
+    /// The one that withdraws a request.
+    Cancel(Id),
+}
+
+impl Bounds {
+    /// The ways in which a script may fail, as steps.
+    pub(super) fn fails(&self, world: &World, script: Script, steps: &mut Vec<Step>) {
+        if world.left.scripts > 0 {
+            steps.extend((0..).zip(ways(world, script)).map(|(way, _)| Step::Fails(script, way)));
+        }
+    }
+
+    /// A script fails in one of its ways.
+    pub(super) fn fail(&self, world: &mut World, script: Script, way: u8) {
+        let way = ways(world, script).into_iter().nth(usize::from(way));
+        let Some((left, reply)) = way else { return };
+        world.left.scripts -= 1;
+        let before = std::mem::replace(&mut world.store, left);
+        match (script, reply) {
+            (Script::Turn(at), Some(reply)) => {
+                if let Some((turn, held)) = world.sent(at) {
+                    let repeats = before.repeats(&turn);
+                    self.replied(world, turn, held, reply, repeats);
+                }
+            }
+            (Script::Turn(at), None) => {
+                world.worker(at).lose_turn(self.fault);
+                world.owns_again(at);
+            }
+            (Script::Leases(at), _) => {
+                let worker = world.worker(at);
+                match worker.life {
+                    Life::Dead => worker.pop = Pop::No,
+                    _ => worker.lose_pop(self.fault),
+                }
+                world.owns_again(at);
+            }
+            (Script::Promote(_) | Script::TakeOver(_) | Script::Cancel(_), _) => {}
+        }
+    }
+}
+
+impl World {
+    /// Requests that a script has leased before it failed belong to its worker, too.
+    fn owns_again(&mut self, at: WorkerId) {
+        let leases = self.store.holder(at).leases.clone();
+        self.worker(at).owns = leases;
+    }
+}
+
+/// The ways in which a script may fail: the store that it leaves, and its reply.
+fn ways(world: &World, script: Script) -> Vec<(Store, Option<Reply>)> {
+    let store = &world.store;
+    let left = |ways: Vec<Store>| ways.into_iter().map(|left| (left, None)).collect();
+    match script {
+        Script::Turn(at) => match &world.workers[usize::from(at)].send {
+            Send::Sent(turn, _) | Send::Read(turn, _) => {
+                store.cycle_fails(&Turn { worker: at, ..turn.clone() })
+            }
+            Send::No | Send::Replied(..) => Vec::new(),
+        },
+        // See docs/decisions/0008: the hole of a pop for a worker that is not registered.
+        Script::Leases(at) if store.holder(at).registered == Registered::No => Vec::new(),
+        Script::Leases(at) => store.cycle_fails(&Turn::take(at, 0)),
+        Script::Promote(id) => left(store.fails(|store| {
+            store.make_due(id);
+            store.promote();
+        })),
+        Script::TakeOver(at) => left(store.fails(|store| {
+            store.end_lease(at);
+            store.release(at, false);
+        })),
+        Script::Cancel(id) => left(store.fails(|store| {
+            store.cancel(id);
+        })),
+    }
+}
