@@ -18,12 +18,22 @@ fn named(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2).filter(|word| word.contains("::"))
 }
 
-/// Whether the suite has a test of this name below `folder`.
+/// Where tests are; each module of tests is a file there, or `tests` in the file of its module.
+const FOLDERS: [&str; 5] =
+    ["tests/tests/suite", "common/src", "common/tests", "chaos/tests", "model/tests"];
+
+/// Whether there is a test of this name below `folder` of the suite, or in another crate.
 fn exists(folder: &str, name: &str) -> bool {
     let (modules, function) = name.rsplit_once("::").unwrap();
-    let file = root().join("tests/tests/suite").join(folder).join(modules.replace("::", "/"));
-    let source = std::fs::read_to_string(file.with_extension("rs")).unwrap_or_default();
-    source.contains(&format!("fn {function}()"))
+    let within = modules.strip_suffix("::tests").unwrap_or(modules);
+    let is_at = |folder: PathBuf, modules: &str| {
+        let file = root().join(folder).join(modules.replace("::", "/")).with_extension("rs");
+        let source = std::fs::read_to_string(file).unwrap_or_default();
+        source.contains(&format!("fn {function}()"))
+    };
+    let [suite, others @ ..] = FOLDERS.map(PathBuf::from);
+    is_at(suite.join(folder), modules)
+        || others.into_iter().any(|of| is_at(of.clone(), modules) || is_at(of, within))
 }
 
 /// The rows of the table that begins with `head`, each by its cells.

@@ -33,9 +33,11 @@ local function note(name, key, what)
   found[#found + 1] = what
 end
 
+-- Before the key leaves another place: false if that failed, and it has to stay there.
 local function into_rotation(turns, key)
-  write('RPUSH', turns, key)
+  local reply = write('RPUSH', turns, key)
   moved = true
+  return type(reply) ~= 'table'
 end
 
 local function is_leased(id)
@@ -110,13 +112,10 @@ local function check_key(rule, key, times_of)
   end
   if what then
     note(name, key, what)
+    if times == 0 and not into_rotation(rule.turns, key) then return sorted end
     write('SREM', rule.held, key)
     write('ZREM', KEYS[3], slot)
-    if times == 0 then
-      into_rotation(rule.turns, key)
-    elseif times > 1 then
-      write('LREM', rule.turns, 1 - times, key)
-    end
+    if times > 1 then write('LREM', rule.turns, 1 - times, key) end
   end
   return sorted
 end
@@ -215,8 +214,7 @@ local function check_throttled(rules)
     local rule = rules[name]
     if rule and rule.window > 0 and tonumber(last[i + 1]) > now + rule.window then
       note(name, key, 'ahead')
-      write('ZREM', KEYS[3], last[i])
-      into_rotation(rule.turns, key)
+      if into_rotation(rule.turns, key) then write('ZREM', KEYS[3], last[i]) end
     end
   end
 end

@@ -25,16 +25,22 @@ pub(super) struct Case {
     pub(super) vanish: &'static [&'static str],
     /// Requests that the call brings.
     pub(super) offers: &'static [&'static str],
+    /// Whether each heartbeat makes the call again, also after one that did what it could.
+    pub(super) is_repeated: bool,
     pub(super) call: Call,
 }
 
 const fn case(script: &'static str, name: &'static str, state: State, call: Call) -> Case {
-    Case { name, script, state, vanish: &[], offers: &[], call }
+    Case { name, script, state, vanish: &[], offers: &[], is_repeated: false, call }
 }
 
 impl Case {
     const fn vanish(self, vanish: &'static [&'static str]) -> Self {
         Self { vanish, ..self }
+    }
+
+    const fn repeated(self) -> Self {
+        Self { is_repeated: true, ..self }
     }
 
     const fn offers(self, offers: &'static [&'static str]) -> Self {

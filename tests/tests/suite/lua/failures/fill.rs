@@ -116,8 +116,8 @@ impl Writer<'_> {
         self.add("HSET", &self.keys.history(), &[id, record]);
     }
 
-    fn plain(&mut self) {
-        self.add("ZADD", &self.keys.workers(), &[FAR, "own", "1", "gone"]);
+    fn plain(&mut self, lease_ends: &str) {
+        self.add("ZADD", &self.keys.workers(), &[lease_ends, "own", "1", "gone"]);
         self.add("ZADD", &self.keys.names(), &[FAR, "add", FAR, "lim", FAR, "elsewhere"]);
         self.add("SET", &self.keys.worker("own"), &["{}"]);
         let [q1, q2, q3] = ["q1", "q2", "q3"].map(envelope);
@@ -135,7 +135,7 @@ impl Writer<'_> {
 
     fn limits(&mut self) {
         let of = |what: &str| format!("{}:{what}", self.keys.base());
-        let [turns, held] = ["turns:lim", "held:lim"].map(of);
+        let [turns, held, all] = ["turns:lim", "held:lim", "limit_keys:lim"].map(of);
         let lists = ["a", "b", "c", "d"].map(|key| (of(&format!("limited:lim:{key}")), key));
         let [running_a, running_d] = ["running:lim:a", "running:lim:d"].map(of);
         let rate = of("rate:lim:c");
@@ -143,6 +143,7 @@ impl Writer<'_> {
             self.add("RPUSH", &list, &[&limited(&format!("sorted-{key}"), key)]);
         }
         self.add("HSET", &self.keys.limited_names(), &["lim", "4"]);
+        self.add("SADD", &all, &["a", "b", "c", "d"]);
         self.add("RPUSH", &turns, &["b"]);
         self.add("SADD", &held, &["a", "d"]);
         self.add("ZADD", &self.keys.later(), &[FAR, "lim c"]);
@@ -210,7 +211,9 @@ pub(super) const EVENTS: &str = "redcall:{events:door}:events";
 /// Fills an empty server.
 pub(super) async fn fill(conn: &mut MultiplexedConnection, keys: &QueueKeys, state: State) {
     let mut writer = Writer { pipe: redis::pipe(), keys };
-    writer.plain();
+    let (now, _): (u64, u64) = redis::cmd("TIME").query_async(conn).await.unwrap();
+    // A lease that ends more than an hour ahead counts as none.
+    writer.plain(&((now + 3_000) * 1000).to_string());
     if state == State::Full {
         writer.full();
     }

@@ -49,7 +49,8 @@ impl Watch {
                     }
                 }
                 command if by.ends_with(" lua") && seen.scripts.last() == Some(&script) => {
-                    seen.keys.extend(keys_of(command, &words).iter().cloned());
+                    let keys = keys_of(command, &words).iter();
+                    seen.keys.extend(keys.filter(|key| is_key(key)).cloned());
                     seen.commands.insert(command.to_owned());
                 }
                 _ => {}
@@ -58,9 +59,10 @@ impl Watch {
     }
 }
 
-/// Whether a key of a script is one, and not a channel.
+/// Whether a key of a script is one, and not a channel; nor the mark that refuses requests while it
+/// is there, whatever its type.
 fn is_key(key: &str) -> bool {
-    !key.contains(":notify:") && !key.ends_with(":control")
+    !key.contains(":notify:") && !key.ends_with(":control") && !key.ends_with(":answers_full")
 }
 
 fn keys_of<'a>(command: &str, words: &'a [String]) -> &'a [String] {

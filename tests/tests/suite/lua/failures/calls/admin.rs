@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use redcall_common::event::{Kind, NewEvent};
 use redcall_common::store::dead::{DeadLetters, DeadSelection};
 use redcall_common::store::inspect::Inspector;
 use redcall_common::store::keys::Keys;
 use redcall_common::store::rights::Role;
-use redcall_common::store::{Member, StoreError};
+use redcall_common::store::{Kept, Member, StoreError};
 
 use super::super::super::WITHIN;
 use super::super::fill::EVENTS;
@@ -30,6 +31,12 @@ fn member(group: &str) -> Member {
         from: None,
         claim_after: Duration::from_secs(60),
     }
+}
+
+/// Publishes an event on a topic whose bound is so small that it is measured each time.
+async fn publish(party: &Party) -> Result<(), StoreError> {
+    let kept = Kept { max: 1000, max_bytes: 64, age: Duration::from_secs(60) };
+    party.link.publish(&[(EVENTS, NewEvent::now(Kind(1), "1"))], kept, WITHIN).await.map(drop)
 }
 
 pub(super) const CASES: &[Case] = &[
@@ -60,6 +67,10 @@ pub(super) const CASES: &[Case] = &[
         Box::pin(async {
             party.link.look(EVENTS, Some("1-0".parse().unwrap()), 9, WITHIN).await.map(drop)
         })
+    }),
+    case("cut", "cut", Full, |_, party, _| Box::pin(publish(party))),
+    case("note", "note", Full, |_, party, _| {
+        Box::pin(async { party.link.note_queues(&Keys::new("redcall"), &["q"], WITHIN).await })
     }),
     case("group", "group, next", Full, |_, party, _| {
         Box::pin(async { party.link.share(&member("members"), WITHIN).await.map(drop) })

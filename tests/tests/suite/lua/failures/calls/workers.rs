@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use redcall_common::store::{Beat, Claim, StoreError, Tick, WorkerKeys};
+use redcall_common::settings::{Limit, Rate};
+use redcall_common::store::{Beat, Claim, Rule, StoreError, Tick, WorkerKeys};
 use redis::AsyncCommands;
 
 use super::super::super::{LONG, WITHIN};
@@ -70,6 +71,34 @@ async fn seen(world: &World, party: &Party) -> Result<(), StoreError> {
     party.link.remember(&world.keys, "l1", "own", 9_000_000_000_000, WITHIN).await.map(drop)
 }
 
+async fn tally(world: &World, party: &Party, most: u64) -> Result<(), StoreError> {
+    let queues = [(world.keys.clone(), most)];
+    party.link.tally(&queues, WITHIN).await?.remove(0).map(drop)
+}
+
+/// What an earlier fault may have left behind: keys in no place, in several, and held for nothing.
+async fn damage(world: &World) {
+    let mut conn = world.conn.clone();
+    let of = |what: &str| format!("{}:{what}", world.keys.base());
+    // Something else may lie there by intention.
+    let _: redis::RedisResult<()> = conn.lrem(of("turns:lim"), 0, "b").await;
+    let _: redis::RedisResult<()> = conn.rpush(of("turns:lim"), &["a", "c"]).await;
+}
+
+async fn repair(world: &World, party: &Party, again: bool) -> Result<(), StoreError> {
+    if !again {
+        damage(world).await;
+    }
+    let rate = Some(Rate { count: 1000, per: Duration::from_secs(1) });
+    let limit = Limit { key: Some("k".to_owned()), concurrency: Some(2), rate };
+    let rules = [Rule { name: "lim".to_owned(), limit, room: None }];
+    party.link.repair_limits(&world.keys, &rules, WITHIN).await.map(drop)
+}
+
+async fn bound_times(world: &World, party: &Party) -> Result<(), StoreError> {
+    party.link.bound_times(&world.keys, MINUTE, WITHIN).await.map(drop)
+}
+
 async fn probe(world: &World, party: &Party) -> Result<(), StoreError> {
     let probe = WorkerKeys::probe(&world.keys, "own");
     party.link.put_probe(&probe, &envelope("probe"), WITHIN).await
@@ -114,5 +143,10 @@ pub(super) const CASES: &[Case] = &[
     case("start", "start", Full, |world, party, again| Box::pin(start(world, party, again))),
     case("unique", "unique", Full, |world, party, _| Box::pin(unique(world, party))),
     case("seen", "seen", Full, |world, party, _| Box::pin(seen(world, party))),
+    case("tally", "tally", Full, |world, party, _| Box::pin(tally(world, party, 0))),
+    case("tally", "tally, at the bound", Full, |world, party, _| Box::pin(tally(world, party, 1))),
+    case("rotation", "rotation", Full, |world, party, again| Box::pin(repair(world, party, again)))
+        .repeated(),
+    case("times", "times", Full, |world, party, _| Box::pin(bound_times(world, party))),
     case("probe", "probe", Full, |world, party, _| Box::pin(probe(world, party))),
 ];
