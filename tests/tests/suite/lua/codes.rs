@@ -4,8 +4,12 @@
 
 use std::time::Duration;
 
+use redcall_client::Code;
 use redcall_common::settings::{Limit, Rate};
-use redcall_common::store::{Cycle, CycleReply, Record, Rule, Settled, Settlement, WorkerKeys};
+use redcall_common::store::rights::Role;
+use redcall_common::store::{
+    Cycle, CycleReply, Outcome, Record, Rule, Settled, Settlement, WorkerKeys,
+};
 use redis::AsyncCommands;
 
 use super::{LONG, Store, WITHIN, envelope, outcome, registry};
@@ -179,4 +183,66 @@ async fn what_is_more_than_plain_is_seen_by_the_plain_script() {
     let () = store.conn.del(keys.workers()).await.unwrap();
     let reply = store.link.cycle(&[Cycle::take(&own, 1)], WITHIN).await.unwrap().remove(0);
     assert!(reply.unwrap().expired);
+}
+
+#[tokio::test]
+async fn outcome_that_cannot_be_stored_keeps_its_lease_until_it_can() {
+    let mut store = Store::new().await;
+    let own = store.worker("own");
+    store.push_ids(&["a", "b", "c"]).await;
+    assert_eq!(store.lease(&own, 2).await, ["a", "b"]);
+    let () = store.conn.set(store.keys.dead(), "no stream").await.unwrap();
+    let bury = Settlement::Bury { code: Code::Timeout, reason: "why".to_owned(), answer: None };
+    let run = r#"{"attempt":1,"worker":"own","started_at":1,"ended_at":2,"code":"timeout"}"#;
+    let bury = Outcome { run: run.to_owned(), ..outcome("a", bury) };
+    let outcomes = [bury, store.answer("b", "end")];
+    // The other one is settled, and the worker goes on.
+    let reply = store.cycle(&own, 1, &outcomes).await;
+    assert_eq!(reply.settled, [Settled::Failed, Settled::Yes]);
+    let why = reply.unsettled.clone().unwrap();
+    assert!(why.contains("WRONGTYPE"), "{why}");
+    assert_eq!((ids(&reply), store.frames("b").await), (vec!["c"], vec!["end".to_owned()]));
+    assert_eq!(store.live().await, ["a", "c"]);
+    // It takes effect once, when the key is right again.
+    let () = store.conn.del(store.keys.dead()).await.unwrap();
+    let reply = store.cycle(&own, 0, &outcomes[..1]).await;
+    assert_eq!((reply.settled, reply.unsettled), (vec![Settled::Yes], None));
+    assert_eq!(store.dead().await[0][..2], ["a", "timeout"]);
+    let reply = store.cycle(&own, 0, &outcomes[..1]).await;
+    assert_eq!((reply.settled, store.dead().await.len()), (vec![Settled::LeaseLost], 1));
+    assert_eq!(store.live().await, ["c"]);
+}
+
+#[tokio::test]
+async fn turn_that_only_settles_tells_the_length_where_it_is_asked_for() {
+    for more in [false, true] {
+        let mut store = Store { more, ..Store::new().await };
+        let own = store.worker("own");
+        store.push_ids(&["a"]).await;
+        for (length, told) in [(true, Some(1)), (false, None)] {
+            let turn = Cycle { inbox: false, length, more, ..Cycle::take(&own, 0) };
+            let reply = store.link.cycle(&[turn], WITHIN).await.unwrap().remove(0).unwrap();
+            assert_eq!(reply.length, told);
+        }
+    }
+}
+
+#[tokio::test]
+async fn rights_that_are_refused_are_told_and_nothing_is_run() {
+    let mut store = Store::new().await;
+    let all = redcall_common::store::keys::Keys::new("redcall");
+    let missing = async |store: &Store| {
+        let missing = store.link.missing_rights(Role::Worker, &all, &["q"], WITHIN).await.unwrap();
+        missing.into_iter().map(|right| right.rule).collect::<Vec<_>>()
+    };
+    assert_eq!(missing(&store).await, [""; 0]);
+    // The first command that is asked about, and others.
+    let commands = Role::Worker.commands();
+    for command in [commands[0].as_str(), "lpush", "client|kill"] {
+        let rule = format!("-{command}");
+        let user = redis::cmd("ACL").arg("SETUSER").arg("default").arg(rule).to_owned();
+        let () = user.query_async(&mut store.conn).await.unwrap();
+    }
+    assert_eq!(missing(&store).await, ["+blmove", "+lpush", "+client|kill"]);
+    assert_eq!(store.all_keys().await, [""; 0]);
 }

@@ -124,6 +124,37 @@ async fn nobody_takes_over_from_a_worker_that_lives_or_is_not_known() {
 }
 
 #[tokio::test]
+async fn release_of_more_than_one_call_moves_gives_everything_back() {
+    let mut store = Store::new().await;
+    let own = store.worker("own");
+    let text = "x".repeat(1 << 20);
+    let large = |n: usize| format!(r#"{{"id":"large{n}","name":"add","data":"{text}"}}"#);
+    for n in 0..12 {
+        store.push(&[large(n)]).await;
+        assert_eq!(store.lease(&own, 1).await.len(), 1);
+    }
+    let inbox: Vec<String> = (12..24).map(large).collect();
+    let () = store.conn.rpush(store.keys.inbox("own"), inbox).await.unwrap();
+    let () = store.conn.zadd(store.keys.workers(), "own", 1).await.unwrap();
+    let before = calls(&mut store).await;
+    let released = store.link.release(&store.keys, "own", false, WITHIN).await.unwrap();
+    assert_eq!(released, Released::Back(24));
+    // 24 MiB, of which a call moves four and the element that goes beyond.
+    assert_eq!(calls(&mut store).await - before, 6);
+    assert_eq!((store.queued().await.len(), store.live().await.len()), (24, 0));
+    let workers: i64 = store.conn.zcard(store.keys.workers()).await.unwrap();
+    assert_eq!(workers, 0);
+}
+
+/// How many scripts have been run.
+async fn calls(store: &mut Store) -> u64 {
+    let info: String =
+        redis::cmd("INFO").arg("commandstats").query_async(&mut store.conn).await.unwrap();
+    let line = info.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+    line.unwrap().split(',').next().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
 async fn queue_names_are_noted_also_where_redis_is_full() {
     let mut store = Store::new().await;
     let all = redcall_common::store::keys::Keys::new("redcall");
