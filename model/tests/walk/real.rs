@@ -166,7 +166,7 @@ impl Real {
         let said = reply.settled.iter().map(|settled| match settled {
             real::Settled::Yes => Said::Yes,
             real::Settled::LeaseLost => Said::LeaseLost,
-            real::Settled::Failed => panic!("nothing of the walk can fail: {:?}", reply.unsettled),
+            real::Settled::Failed => Said::Kept,
             real::Settled::Parked => Said::Parked,
         });
         let state = match (reply.paused, reply.expired) {

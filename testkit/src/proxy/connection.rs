@@ -144,6 +144,8 @@ async fn requests(
     faults: &Faults,
 ) -> io::Result<()> {
     let mut is_late = false;
+    // Requests without a reply count as part of the next one that has one.
+    let (mut unanswered, mut skips) = (Vec::new(), false);
     while matches!(read_more(&mut client, buffer).await, Ok(1..)) {
         while let Some(end) = resp::end_of(buffer) {
             let answered = match faults.holds(&buffer[..end]) {
@@ -158,8 +160,15 @@ async fn requests(
             if resp::is_subscription(&request) {
                 server.write_all(&request).await?;
                 tell(answered);
+            } else if skips || resp::is_skip(&request) {
+                skips = !skips;
+                unanswered.extend_from_slice(&request);
+                server.write_all(&request).await?;
+                tell(answered);
             } else {
-                asked.push((request.clone(), answered));
+                let mut whole = std::mem::take(&mut unanswered);
+                whole.extend_from_slice(&request);
+                asked.push((whole, answered));
                 server.write_all(&request).await?;
             }
         }

@@ -44,6 +44,11 @@ pub(super) fn is_subscription(request: &[u8]) -> bool {
     name.ends_with(b"subscribe")
 }
 
+/// Whether a request asks for no reply, to itself and to the next one.
+pub(super) fn is_skip(request: &[u8]) -> bool {
+    request == b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$4\r\nSKIP\r\n"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -32,7 +32,7 @@ const COSTS: &[(Feature, f64, f64)] = &[
     (Feature::Limits, 62.0, 20.4),
     (Feature::Unique, 22.0, 4.7),
     // 33 where the turn that promotes it takes it, too.
-    (Feature::Delay, 39.0, 17.8),
+    (Feature::Delay, 40.0, 17.8),
     (Feature::Fsynced, 21.0, 1.5),
 ];
 

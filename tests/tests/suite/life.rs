@@ -61,7 +61,7 @@ async fn dies_with(bench: &Bench, name: &str, count: usize, rules: &[Rule]) -> u
     let link = Link::connect(connector, Arc::new(|_, _| {})).await.unwrap();
     let own = WorkerKeys::new(keys(), name, 100, Duration::from_secs(3600));
     let mut conn = connection(bench).await;
-    let () = conn.zadd(keys().workers(), name, 9e15).await.unwrap();
+    let () = conn.zadd(keys().workers(), name, crate::support::in_an_hour()).await.unwrap();
     let turn = Cycle { rules, ..Cycle::take(&own, count) };
     let replies = link.cycle(&[turn], WITHIN).await.unwrap();
     let () = conn.zadd(keys().workers(), name, link.now_ms() as f64 - 1.0).await.unwrap();

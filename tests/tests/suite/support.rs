@@ -22,6 +22,12 @@ pub(crate) const QUEUE: &str = "redcall:{default}:queue";
 pub(crate) const DEAD: &str = "redcall:{default}:dead";
 pub(crate) const LIVE: &str = "redcall:{default}:live";
 
+/// A lease that does not end within a test, and no later than any can (Redis ms).
+pub(crate) fn in_an_hour() -> f64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    (now + std::time::Duration::from_secs(3_000)).as_millis() as f64
+}
+
 /// The response key of `id` on the default queue.
 pub(crate) fn response_key(id: &str) -> String {
     format!("redcall:{{default}}:response:{id}")

@@ -14,7 +14,11 @@ local function waiting(schedule, limited, parked, pending, marked)
   if redis.call('EXISTS', schedule, limited, parked, pending, marked or pending) == 0 then
     return 0, false
   end
-  local held = redis.call('ZCARD', schedule) + redis.call('ZCARD', pending)
+  local held = redis.call('ZCARD', schedule)
+  if redis.call('EXISTS', limited, parked, pending, marked or pending) == 0 then
+    return held, false
+  end
+  held = held + redis.call('ZCARD', pending)
   for _, sorted in ipairs(redis.call('HVALS', limited)) do held = held + sorted end
   for _, name in ipairs(redis.call('SMEMBERS', parked)) do
     held = held + redis.call('LLEN', parked .. ':' .. name)

@@ -101,7 +101,13 @@ async fn what_is_larger_than_the_limit_is_refused() {
     let first = format!(r#"{{"id":"x1","response_key":"{key}","name":"echo","data":"{text}"}}"#);
     for raw in [last, first] {
         let frame = error_frame("x1", Code::TooLarge, &message(&raw), "");
-        foreign.is_answered(&raw, "x1", &frame).await;
+        for way in WAYS {
+            foreign.push(way, &raw).await;
+            assert_eq!(foreign.frame("x1").await, frame);
+            let letter = foreign.dead_letter().await;
+            assert_eq!((&*letter.code, letter.request), ("too_large", raw.clone().into_bytes()));
+            foreign.goes_on().await;
+        }
     }
     // One byte less than too large.
     let empty = waited("x1", "echo", r#""""#, "");

@@ -22,7 +22,8 @@ const AGE: Duration = Duration::from_secs(3600);
 impl Store {
     /// A worker that keeps at most so many bytes of dead letters.
     fn dead_lettering(&self, most: u64) -> WorkerKeys {
-        WorkerKeys::new(self.keys.clone(), "own", 10_000, AGE).with_dead_bytes(most)
+        let keys = WorkerKeys::new(self.keys.clone(), "own", 10_000, AGE);
+        keys.with_max_request(16 << 20).with_dead_bytes(most)
     }
 
     /// Dead-letters requests of `size` bytes, one a turn.

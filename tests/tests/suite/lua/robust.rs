@@ -33,12 +33,14 @@ async fn failed_script_is_named_in_its_error() {
     let said = error.to_string();
     assert!(said.starts_with("Redis refused the script `enqueue` (WRONGTYPE "), "{said}");
     assert!(error.is_of_the_key() && error.is_refused() && !error.may_have_happened(), "{error:?}");
-    // The same where several go out in one write.
+    // A poll settles what it can, and tells why it leases nothing.
+    let own = store.worker("own");
+    let trouble = store.cycle(&own, 1, &[]).await.trouble.unwrap();
+    assert!(trouble.starts_with("WRONGTYPE "), "{trouble}");
+    // The same where several go out in one write, and fail as a whole.
+    let () = store.conn.set(store.keys.workers(), "no zset").await.unwrap();
     let own = ["own", "other"].map(|worker| store.worker(worker));
     let turns = own.each_ref().map(|keys| redcall_common::store::Cycle::take(keys, 1));
-    for worker in &own {
-        store.lives(worker).await;
-    }
     for reply in store.link.cycle(&turns, WITHIN).await.unwrap() {
         let said = reply.unwrap_err().to_string();
         assert!(said.starts_with("Redis refused the script `plain` (WRONGTYPE "), "{said}");

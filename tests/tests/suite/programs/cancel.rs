@@ -25,7 +25,10 @@ impl Desk {
     async fn new() -> Self {
         let bench = Bench::new().await;
         let mut conn = bench.redis.connection().await;
-        let () = conn.zadd("redcall:{default}:workers", "nobody", "inf").await.unwrap();
+        let () = conn
+            .zadd("redcall:{default}:workers", "nobody", crate::support::in_an_hour())
+            .await
+            .unwrap();
         Self { conn, env: bench.environment(), _bench: bench }
     }
 
