@@ -38,6 +38,7 @@ const BYTES: &[(&str, &str)] = &[
     ("slots", "300 × leases of limited names"),
     ("limited", "220 × limited names"),
     ("limited:<name>:<key>", "counts as `queue`"),
+    ("limit_keys:<name>", "130 × keys with sorted requests"),
     ("turns:<name>", "130 × keys with sorted requests"),
     ("held:<name>", "130 × keys with sorted requests"),
     ("running:<name>:<key>", "120 × leases of that key"),
