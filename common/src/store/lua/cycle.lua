@@ -40,8 +40,8 @@
 --   limited:<name>:<key>, turns:<name>, held:<name>, running:<name>:<key>, limit_keys:<name>,
 --   rate:<name>:<key> of limited names; those of later.lua.
 -- Cost: O(outcomes + taken), and 2 ms per MiB of elements, of which 8 MiB are read, or one element;
---   with limited names O(up to 1,000 sorted) more. An element without an id in its first 4 KiB, over
---   the limit or with a live id goes to the dead letters here, since it cannot be leased.
+--   with limited names O(up to 1,000 sorted) more. An element without an id in its first 4 KiB,
+--   over the limit or with a live id goes to the dead letters here, since it cannot be leased.
 local results = said_before(KEYS[9]) or settle_all()
 
 -- Sorts or leases elements that were popped in this step, until `up_to` requests are taken; how

@@ -26,8 +26,8 @@ if string.find(flags, '1', 1, true) then
   end
 end
 
--- Pushes those from the one up to the other, and takes back what is over the cap: the reply of a push
--- tells the length. How many were pushed; unpack has a limit of a few thousand.
+-- Pushes those from the one up to the other, and takes back what is over the cap: the reply of a
+-- push tells the length. How many were pushed; unpack has a limit of a few thousand.
 local function push(from, upto)
   local length = 0
   for i = from, upto, 1000 do

@@ -7,9 +7,9 @@
 -- Derived keys: parked:<name> of the parked names.
 -- Cost: O(names with sorted or parked requests).
 
--- How many requests wait elsewhere than in the queue, and whether no further answer may be promised.
--- Requests that are scheduled, sorted, parked or deferred count as well, or they could grow without
--- end.
+-- How many requests wait elsewhere than in the queue, and whether no further answer may be
+-- promised. Requests that are scheduled, sorted, parked or deferred count as well, or they could
+-- grow without end.
 local function waiting(schedule, limited, parked, pending, marked)
   if redis.call('EXISTS', schedule, limited, parked, pending, marked or pending) == 0 then
     return 0, false

@@ -151,6 +151,23 @@ async fn key_that_is_held_although_one_more_may_run_gets_its_turn() {
 }
 
 #[tokio::test]
+async fn key_stays_in_its_place_while_its_turn_cannot_be_stored() {
+    let (mut store, own) = busy(&["a"]).await;
+    let () = store.conn.del(key(&store, "running:order:a")).await.unwrap();
+    let () = store.conn.del(store.keys.slots()).await.unwrap();
+    let set = |rule: &str| redis::cmd("ACL").arg("SETUSER").arg("default").arg(rule).to_owned();
+    let () = set("-rpush").query_async(&mut store.conn).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(repaired(&store).await, [("a".to_owned(), Fault::Held)]);
+    }
+    let held: Vec<String> = store.conn.smembers(key(&store, "held:order")).await.unwrap();
+    assert_eq!(held, ["a"]);
+    let () = set("+rpush").query_async(&mut store.conn).await.unwrap();
+    assert_eq!(repaired(&store).await, [("a".to_owned(), Fault::Held)]);
+    assert_eq!(leased(&store, &own, &["a-1".to_owned()]).await, ["a-2"]);
+}
+
+#[tokio::test]
 async fn request_that_runs_counts_again() {
     // Its slot is gone: it would be given back by nobody.
     let (mut store, own) = busy(&["a"]).await;
