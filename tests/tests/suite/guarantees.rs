@@ -29,7 +29,9 @@ fn exists(folder: &str, name: &str) -> bool {
     let is_at = |folder: PathBuf, modules: &str| {
         let file = root().join(folder).join(modules.replace("::", "/")).with_extension("rs");
         let source = std::fs::read_to_string(file).unwrap_or_default();
-        source.contains(&format!("fn {function}()"))
+        // A macro writes the function of a test of `lua::failures`.
+        let heads = [format!("fn {function}()"), format!("    {function}: \"")];
+        heads.iter().any(|head| source.contains(head))
     };
     let [suite, others @ ..] = FOLDERS.map(PathBuf::from);
     is_at(suite.join(folder), modules)
