@@ -209,7 +209,7 @@ impl Dispatcher {
         let info = self.identity.info(self.status());
         let queues = heartbeat::served(&self.queues, &self.rules());
         let (link, identity) = (&self.talk.beats, &self.identity);
-        let beats = heartbeat::round(link, &self.keys, &queues, identity, self.lease, &info).await;
+        let beats = heartbeat::round(link, &queues, identity, self.lease, &info).await;
         beats.into_iter().collect::<Result<Vec<_>, _>>()?;
         Ok(())
     }
@@ -291,8 +291,9 @@ impl Dispatcher {
         let queues = heartbeat::served(&self.queues, &self.rules());
         let (link, keys) = (self.talk.beats.clone(), self.keys.clone());
         let (identity, lease, told) = (self.identity.clone(), self.lease, self.talk.told.clone());
+        let follow_up = self.talk.follow_up.clone();
         self.beating = Some(tokio::spawn(async move {
-            let beats = heartbeat::round(&link, &keys, &queues, &identity, lease, &info).await;
+            let beats = heartbeat::round(&link, &queues, &identity, lease, &info).await;
             for (queue, beat) in beats.into_iter().enumerate() {
                 match beat {
                     Ok(heartbeat) => drop(told.send(Told::Beat { queue, heartbeat })),
@@ -300,6 +301,10 @@ impl Dispatcher {
                 }
             }
             let _ = told.send(Told::RoundEnded);
+            // One at a time: where it takes longer than a round, some rounds go without.
+            if let Ok(_alone) = follow_up.try_lock() {
+                heartbeat::follow_up(&link, &keys, &queues, lease).await;
+            }
         }));
     }
 

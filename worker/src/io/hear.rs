@@ -28,6 +28,8 @@ pub(crate) struct Talk {
     /// Heartbeats have a connection of their own, with the ticks of schedules: large answers must
     /// not hold them up. It hears the control channels.
     pub(crate) beats: Arc<Link>,
+    /// Held by the task that does what follows a round of heartbeats.
+    pub(crate) follow_up: Arc<tokio::sync::Mutex<()>>,
     /// What its user may do at Redis.
     pub(crate) rights: Rights,
     /// Until the end: where the last workers drain, what they enqueue waits for the next ones.

@@ -98,7 +98,6 @@ pub(crate) fn served(queues: &[Queue], rules: &Arc<[Rule]>) -> Vec<Served> {
 /// One heartbeat on each queue.
 pub(crate) async fn round(
     link: &Link,
-    keys: &Keys,
     queues: &[Served],
     identity: &Identity,
     lease: Duration,
@@ -110,6 +109,12 @@ pub(crate) async fn round(
         // One that fails must not cost the others their leases.
         heartbeats.push(link.heartbeat(&keys.queue, &beat, WITHIN).await);
     }
+    heartbeats
+}
+
+/// What follows a round: repairs, and the names of the queues. Not part of it, since the next round
+/// must not wait for this where Redis is far away.
+pub(crate) async fn follow_up(link: &Link, keys: &Keys, queues: &[Served], lease: Duration) {
     for (keys, rules) in queues {
         repair::repair(link, &keys.queue, rules, lease).await;
     }
@@ -117,7 +122,6 @@ pub(crate) async fn round(
     if let Err(error) = link.note_queues(keys, &names, WITHIN).await {
         tracing::debug!(%error, "the queues' names could not be noted");
     }
-    heartbeats
 }
 
 /// Gives back what `dead` held, unless it turns out to live.

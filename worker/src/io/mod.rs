@@ -164,7 +164,9 @@ async fn serve(
         queue
     });
     let queues = queues.collect();
-    let talk = hear::Talk { told, hearing: Some(hearing), notices, beats, rights, schedules };
+    let hearing = Some(hearing);
+    let follow_up = Arc::default();
+    let talk = hear::Talk { told, hearing, notices, beats, follow_up, rights, schedules };
     let dispatcher = Dispatcher::new(settings, identity, mapping, shared, talk, handlers, queues);
     dispatcher.run(heard, pops, orders).await
 }
