@@ -136,14 +136,15 @@ impl Leases {
         let text = |text: &str| format!("${}\r\n{text}\r\n", text.len());
         let elements = ids().into_iter().zip(Calls::new(With::Answer).encode());
         let settled = text(&"1".repeat(BATCH));
+        let notes = "$-1\r\n:20000\r\n";
         let wire = if record.is_empty() {
             let taken: String = elements.map(|(id, raw)| text(&id) + &text(&raw)).collect();
-            format!("*3\r\n{settled}:1000\r\n*{}\r\n{taken}", 2 * BATCH)
+            format!("*5\r\n{settled}:1000\r\n*{}\r\n{taken}{notes}", 2 * BATCH)
         } else {
             let taken = elements.map(|(id, raw)| text(&id) + &text(&raw) + &text(record));
             let taken: String = taken.collect();
-            let head = format!("*8\r\n{settled}:1000\r\n:0\r\n*{}\r\n", 3 * BATCH);
-            format!("{head}{taken}:0\r\n:0\r\n:0\r\n:1\r\n")
+            let head = format!("*10\r\n{settled}:1000\r\n:0\r\n*{}\r\n", 3 * BATCH);
+            format!("{head}{taken}:0\r\n:0\r\n:0\r\n:1\r\n{notes}")
         };
         Self { wire: wire.into_bytes() }
     }

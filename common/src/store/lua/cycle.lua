@@ -34,7 +34,7 @@
 --   then. ready: 1 if sorted requests could go on. due: when a rate allows the next one (ms), 0
 --   for none. more: 0 if plain.lua will do for the next turn. notes: what went wrong while leasing,
 --   and while settling (an error's text, or empty), then the error code of each element that was
---   moved to the dead letters, since it cannot be leased. read: bytes of all elements that were
+--   moved to the dead letters, since it cannot be leased; nil if there is none of this. read: bytes of all elements that were
 --   looked at.
 -- Derived keys: response:<id> and status:<id> of callers that joined a call;
 --   limited:<name>:<key>, turns:<name>, held:<name>, running:<name>:<key>, limit_keys:<name>,
@@ -132,4 +132,4 @@ local length = take == -2 and -1 or ask('LLEN', KEYS[1]) or 0
 -- What is left in the inbox is taken by the next turn, which goes out where there is something.
 if more then length = math.max(length, 1) end
 return { results, length, ask('SCARD', KEYS[7]) or 0, taken, state, ready, due,
-  redis.call('EXISTS', KEYS[7], KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14]), notes, bytes }
+  redis.call('EXISTS', KEYS[7], KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14]), told_notes(), bytes }

@@ -136,4 +136,4 @@ elseif take >= 0 then
   -- What is left in the inbox is taken by the next turn, which goes out where there is something.
   if more then length = math.max(length or ask('LLEN', KEYS[1]) or 0, 1) end
 end
-return { results, length or ask('LLEN', KEYS[1]) or 0, leased, notes, bytes }
+return { results, length or ask('LLEN', KEYS[1]) or 0, leased, told_notes(), bytes }

@@ -15,6 +15,11 @@ dead.key, dead.max, dead.age, dead.by = KEYS[5], ARGV[4], tonumber(ARGV[5]), wor
 -- of each element that was refused here.
 local notes = { '', '' }
 
+-- The notes as they are returned: false where there is nothing to say, which is most often.
+local function told_notes()
+  return (#notes > 2 or notes[1] ~= '' or notes[2] ~= '') and notes
+end
+
 -- What this very turn said, if it has taken effect already.
 local function said_before(key)
   if ARGV[8] ~= '1' then return nil end

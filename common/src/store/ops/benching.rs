@@ -48,7 +48,7 @@ impl Reply {
 /// [`StoreError::Unexpected`] if it is no such answer.
 pub fn cycle_reply(reply: Reply, outcomes: usize) -> Result<CycleReply, StoreError> {
     match &reply.0 {
-        Value::Array(parts) if parts.len() == 3 => {
+        Value::Array(parts) if parts.len() == 5 => {
             plain::reply(reply.0, outcomes)?.ok_or(StoreError::Unexpected("plain"))
         }
         _ => cycle::reply(reply.0, outcomes),

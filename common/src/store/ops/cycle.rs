@@ -206,8 +206,8 @@ pub struct CycleReply {
 
 /// Trouble while leasing, trouble while settling, and the codes of refused elements, as a script
 /// returns them.
-pub(super) fn notes(said: Vec<String>) -> (Option<String>, Option<String>, Vec<String>) {
-    let mut said = said.into_iter();
+pub(super) fn notes(said: Option<Vec<String>>) -> (Option<String>, Option<String>, Vec<String>) {
+    let mut said = said.unwrap_or_default().into_iter();
     let mut text = || said.next().filter(|text| !text.is_empty());
     let (trouble, unsettled) = (text(), text());
     (trouble, unsettled, said.collect())
@@ -337,7 +337,7 @@ pub(super) fn first_reply(
 /// Reads the script's answer to a turn with so many `outcomes`.
 pub(super) fn reply(value: Value, outcomes: usize) -> Result<CycleReply, StoreError> {
     type Taken = Vec<(String, Vec<u8>, Vec<u8>)>;
-    type Raw = (String, i64, Whole, Taken, i64, i64, Whole, i64, Vec<String>, Whole);
+    type Raw = (String, i64, Whole, Taken, i64, i64, Whole, i64, Option<Vec<String>>, Whole);
     let (results, length, parked, leased, state, ready, due, more, said, bytes): Raw =
         read("cycle", value)?;
     let leased = leased.into_iter();

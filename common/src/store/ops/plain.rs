@@ -80,7 +80,7 @@ impl Cycle<'_> {
 /// Reads the script's answer to a turn with so many `outcomes`; `None`: nothing was done, since it
 /// takes `cycle.lua`.
 pub(super) fn reply(value: Value, outcomes: usize) -> Result<Option<CycleReply>, StoreError> {
-    type Raw = (String, i64, Vec<(String, Vec<u8>)>, Vec<String>, Whole);
+    type Raw = (String, i64, Vec<(String, Vec<u8>)>, Option<Vec<String>>, Whole);
     if matches!(value, Value::Int(0)) {
         return Ok(None);
     }
