@@ -12,13 +12,23 @@
 local function room(cap, queue, schedule, limited, parked, pending, marked)
   if cap == 0 then return math.huge, marked and redis.call('EXISTS', marked) == 1 end
   local held = redis.call('LLEN', queue)
-  if redis.call('EXISTS', schedule, limited, parked, pending, marked or pending) == 0 then
-    return cap - held, false
+  local some = redis.call('EXISTS', schedule, limited, parked, pending, marked or pending)
+  if some == 0 then return cap - held, false end
+  -- As long as one that exists is not accounted for, the next one is looked at.
+  local scheduled, sorted = redis.call('ZCARD', schedule), redis.call('HVALS', limited)
+  local names = redis.call('SMEMBERS', parked)
+  for _, found in ipairs({ scheduled, #sorted, #names }) do
+    if found > 0 then some = some - 1 end
   end
-  held = held + redis.call('ZCARD', schedule) + redis.call('ZCARD', pending)
-  for _, sorted in ipairs(redis.call('HVALS', limited)) do held = held + sorted end
-  for _, name in ipairs(redis.call('SMEMBERS', parked)) do
+  held = held + scheduled
+  for _, requests in ipairs(sorted) do held = held + requests end
+  for _, name in ipairs(names) do
     held = held + redis.call('LLEN', parked .. ':' .. name)
   end
-  return cap - held, marked and redis.call('EXISTS', marked) == 1
+  if some > 0 then
+    local deferred = redis.call('ZCARD', pending)
+    held = held + deferred
+    if deferred > 0 then some = some - 1 end
+  end
+  return cap - held, marked and some > 0 and redis.call('EXISTS', marked) == 1
 end

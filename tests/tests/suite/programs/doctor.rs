@@ -116,6 +116,7 @@ async fn a_sound_deployment_is_fine_and_every_finding_has_the_same_form() {
         "oldest",
         "paused",
         "dead",
+        "bytes",
         "leases",
         "keys",
     ];
