@@ -115,7 +115,7 @@ pub struct QueueKeys {
 macro_rules! fixed_keys {
     ($($(#[doc = $doc:literal])+ $name:ident = $what:literal;)+) => {
         $($(#[doc = $doc])+ #[must_use] pub fn $name(&self) -> String {
-            format!(concat!("{}:", $what), self.base)
+            [&*self.base, concat!(":", $what)].concat()
         })+
     };
 }
@@ -123,7 +123,7 @@ macro_rules! fixed_keys {
 macro_rules! keys_of {
     ($($(#[doc = $doc:literal])+ $name:ident($of:ident) = $what:literal;)+) => {
         $($(#[doc = $doc])+ #[must_use] pub fn $name(&self, $of: &str) -> String {
-            format!(concat!("{}:", $what, ":{}"), self.base, $of)
+            [&*self.base, concat!(":", $what, ":"), $of].concat()
         })+
     };
 }

@@ -34,8 +34,8 @@
 --   then. ready: 1 if sorted requests could go on. due: when a rate allows the next one (ms), 0
 --   for none. more: 0 if plain.lua will do for the next turn. notes: what went wrong while leasing,
 --   and while settling (an error's text, or empty), then the error code of each element that was
---   moved to the dead letters, since it cannot be leased; nil if there is none of this. read: bytes of all elements that were
---   looked at.
+--   moved to the dead letters, since it cannot be leased; nil if there is none of this. read: bytes
+--   of all elements that were looked at.
 -- Derived keys: response:<id> and status:<id> of callers that joined a call;
 --   limited:<name>:<key>, turns:<name>, held:<name>, running:<name>:<key>, limit_keys:<name>,
 --   rate:<name>:<key> of limited names; those of later.lua.
