@@ -14,10 +14,11 @@ local flags, count, first = ARGV[2], #ARGV - 2, 2
 local live = true
 if string.find(flags, '1', 1, true) then
   -- A worker whose lease has ended is not counted: it is dead or cut off.
-  -- Nor one whose lease ends later than any can: Redis's clock was ahead when it was written.
+  -- Nor one whose lease ends later than two of the longest: Redis's clock was ahead when it was
+  -- written.
   local now = now_ms()
   live = redis.call('ZCOUNT', KEYS[2], string.format('%.0f', now),
-    string.format('%.0f', now + 3600000)) > 0
+    string.format('%.0f', now + 7200000)) > 0
 end
 
 -- Pushes those from the one up to the other; unpack has a limit of a few thousand.

@@ -8,9 +8,9 @@
 -- Cost: O(1) per request.
 
 -- A key of a limited name that has sorted requests is in exactly one place: in `turns` (its turn
--- comes), in `held` (as many run as may), or in `later` (its rate allows none before then). In
--- `limit_keys` it is meanwhile, too: from there rotation.lua finds one that is in no place. So what
--- is told here of a key is not worth a failed script: it would cost the request that is stored.
+-- comes), in `held` (as many run as may), or in `later` (its rate allows none before then). It is
+-- in `limit_keys`, too: rotation.lua finds there a key that is in no place, and repairs its count.
+-- So neither may fail a script whose request is stored already.
 
 -- A key whose first request has just been sorted.
 local function begins_to_wait(base, name, key)

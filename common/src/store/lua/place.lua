@@ -109,7 +109,7 @@ if later and redis.call('HEXISTS', KEYS[4], id) == 1 then return { 'queued', id 
 -- Until it is due there is time for a worker to come. One whose lease has ended is not counted: it
 -- is dead or cut off.
 if not later and ARGV[2] == '1'
-  and redis.call('ZCOUNT', KEYS[2], now, string.format('%.0f', now + 3600000)) == 0 then
+  and redis.call('ZCOUNT', KEYS[2], now, string.format('%.0f', now + 7200000)) == 0 then
   return { 'no_workers', id }
 end
 if room(cap, KEYS[1], KEYS[3], KEYS[8], KEYS[9]) <= 0 then return { 'full', id } end
