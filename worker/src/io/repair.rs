@@ -1,7 +1,7 @@
-//! What a heartbeat repairs at Redis, and the log's line of it: times that a clock has put too far
-//! ahead, keys of limited names that get no turn.
+//! The repairs of a heartbeat, and their lines in the log: times at Redis that lie too far ahead
+//! since its clock was set back, keys of limited names that get no turn.
 //!
-//! Nothing here is needed while everything at Redis is as Redcall has written it.
+//! Nothing is repaired while the keys are as Redcall has written them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

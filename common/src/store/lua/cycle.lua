@@ -132,4 +132,5 @@ local length = take == -2 and -1 or ask('LLEN', KEYS[1]) or 0
 -- What is left in the inbox is taken by the next turn, which goes out where there is something.
 if more then length = math.max(length, 1) end
 return { results, length, ask('SCARD', KEYS[7]) or 0, taken, state, ready, due,
-  redis.call('EXISTS', KEYS[7], KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14]), told_notes(), bytes }
+  redis.call('EXISTS', KEYS[7], KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14]), told_notes(),
+  bytes }

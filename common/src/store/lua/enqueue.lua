@@ -18,10 +18,10 @@ if string.find(flags, '1', 1, true) then
   if marked then
     live = 2
   -- A worker whose lease has ended is not counted: it is dead or cut off.
-  -- Nor one whose lease ends later than any can: Redis's clock was ahead when it was written.
+  -- Nor one whose lease ends later than two of the longest: Redis's clock was ahead then.
   else
     local now = now_ms()
-    local ends = string.format('%.0f', now + 3600000)
+    local ends = string.format('%.0f', now + 7200000)
     if redis.call('ZCOUNT', KEYS[2], string.format('%.0f', now), ends) == 0 then live = 0 end
   end
 end

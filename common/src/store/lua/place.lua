@@ -120,7 +120,7 @@ return whole(function()
   -- Until it is due there is time for a worker to come. One whose lease has ended is not counted:
   -- it is dead or cut off.
   if not later and ARGV[2] == '1'
-    and redis.call('ZCOUNT', KEYS[2], now, string.format('%.0f', now + 3600000)) == 0
+    and redis.call('ZCOUNT', KEYS[2], now, string.format('%.0f', now + 7200000)) == 0
   then
     return { 'no_workers', id }
   end

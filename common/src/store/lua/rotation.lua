@@ -8,15 +8,15 @@
 -- Returns: {name, key, what, ...}. what: 'lost' (in no place), 'twice' (in several), 'held'
 --   (although one more may run), 'ahead' (throttled for longer than its rate can), 'running' (a
 --   request counts as running that is not), 'slots' (a request runs and does not count, or the
---   reverse), 'count' (`limited` says another number), 'type' (something else than Redcall's lies
---   at one of its keys; key: which).
+--   reverse), 'count' (`limited` says another number), 'type' (a value of another type is at one of
+--   its keys; key: which).
 -- Derived keys: limit_keys:<name>, turns:<name>, held:<name>, limited:<name>:<key>,
 --   running:<name>:<key>, leases:<worker>.
 -- Cost: O(keys looked at); while a key is missing, O(keys of its name) up to 10,000.
 local repairs, base, left = ARGV[1] == '1', ARGV[2], tonumber(ARGV[3])
 local now, found, moved = now_ms(), {}, false
 
--- What a command says; nil where something else than its type lies at the key.
+-- The reply of a command; nil if a value of another type is at the key.
 local function ask(...)
   local reply = redis.pcall(...)
   if type(reply) == 'table' and reply.err then return nil end
@@ -40,9 +40,12 @@ local function into_rotation(turns, key)
   return type(reply) ~= 'table'
 end
 
+-- Whether it runs; true as well if that cannot be looked up.
 local function is_leased(id)
-  local worker = worker_of(ask('HGET', KEYS[4], id))
-  return worker and worker ~= LATER and ask('HEXISTS', base .. ':leases:' .. worker, id) == 1
+  local of = ask('HGET', KEYS[4], id)
+  if of == nil then return true end
+  local worker = worker_of(of)
+  return worker and worker ~= LATER and ask('HEXISTS', base .. ':leases:' .. worker, id) ~= 0
 end
 
 -- How often each key is in the rotation; nil where that would take too long for `count` of them.
@@ -205,7 +208,7 @@ local function check_slots()
   end
 end
 
--- Keys that are throttled for longer than their rate can put them off: their times were written
+-- Keys that are throttled for longer than their rate can throttle them: their times were written
 -- while Redis's clock was ahead.
 local function check_throttled(rules)
   local last = ask('ZRANGE', KEYS[3], 0, 63, 'REV', 'WITHSCORES') or {}

@@ -15,7 +15,7 @@ local now = now_ms()
 local cap = tonumber(ARGV[2])
 local left = room(cap, KEYS[1], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
 local stored = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '')
--- None lies ahead, whoever knows of it.
+-- A last tick beyond now is taken as now, also one that a worker remembers.
 local last = math.min(stored or tonumber(ARGV[3]) or now, now)
 local ahead = math.max(0, (stored or 0) - now)
 local enqueued = 0

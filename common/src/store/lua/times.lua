@@ -16,7 +16,7 @@ local function text(ms)
   return string.format('%.0f', ms)
 end
 
--- The members; none where something else than the type lies there: that is for others to report.
+-- The members; none if a value of another type is at the key: rotation.lua and others report that.
 local function read(...)
   local reply = redis.pcall(...)
   return type(reply) == 'table' and not reply.err and reply or {}
@@ -53,7 +53,7 @@ for i = 1, #workers, 2 do
   known = math.max(known, lease or own)
 end
 
--- Names: they follow from the workers, and are brought back without a word.
+-- Names: they follow from the workers, and are not reported.
 local names = beyond(KEYS[2], 2 * known)
 for i = 1, #names, 2 do
   write('ZADD', KEYS[2], 'XX', text(now + 2 * known), names[i])

@@ -30,7 +30,7 @@ impl Link {
 pub(super) fn served(value: Value) -> Result<bool, StoreError> {
     let (time, last): ((Whole, Whole), Vec<(String, f64)>) = read("TIME, ZRANGE", value)?;
     let now_ms = time.0.0 as f64 * 1000.0 + (time.1.0 / 1000) as f64;
-    let latest = now_ms + LONGEST_LEASE.as_secs_f64() * 1000.0;
+    let latest = now_ms + 2.0 * LONGEST_LEASE.as_secs_f64() * 1000.0;
     Ok(last.iter().any(|(_, ends_at)| (now_ms..=latest).contains(ends_at)))
 }
 

@@ -170,7 +170,7 @@ async fn key_stays_in_its_place_while_its_turn_cannot_be_stored() {
 
 #[tokio::test]
 async fn request_that_runs_counts_again() {
-    // Its slot is gone: it would be given back by nobody.
+    // Its slot is gone: nothing would give it back.
     let (mut store, own) = busy(&["a"]).await;
     let () = store.conn.del(store.keys.slots()).await.unwrap();
     assert_eq!(repaired(&store).await, [("a".to_owned(), Fault::Slots)]);
@@ -275,4 +275,17 @@ async fn throttled_keys_of_another_name_hide_no_lost_one() {
     assert_eq!(repaired(&store).await, [("a".to_owned(), Fault::Lost)]);
     let () = store.conn.del(store.keys.later()).await.unwrap();
     all_run(&mut store, &own, &["a"]).await;
+}
+
+#[tokio::test]
+async fn request_counts_where_its_lease_cannot_be_looked_up() {
+    for what in ["live", "leases:own"] {
+        let (mut store, own) = busy(&["a"]).await;
+        let (at, aside) = (key(&store, what), key(&store, "aside"));
+        let () = store.conn.rename(&at, &aside).await.unwrap();
+        let () = store.conn.set(&at, "x").await.unwrap();
+        assert_eq!(repaired(&store).await, [], "{what}");
+        let () = store.conn.rename(&aside, &at).await.unwrap();
+        all_run(&mut store, &own, &["a"]).await;
+    }
 }

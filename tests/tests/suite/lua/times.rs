@@ -178,7 +178,7 @@ async fn schedule_whose_last_tick_lies_ahead_ticks_from_now_on() {
 async fn lease_that_ends_later_than_any_can_serves_nobody() {
     let mut store = Store::new().await;
     let key = store.keys.workers();
-    let () = store.conn.zadd(&key, "dead", store.link.now_ms() + 2 * HOUR).await.unwrap();
+    let () = store.conn.zadd(&key, "dead", store.link.now_ms() + 3 * HOUR).await.unwrap();
     assert!(!store.link.is_served(&store.keys, WITHIN).await.unwrap());
     let waited = [super::item(true, &envelope("a"))];
     let queued = store.link.enqueue(&store.keys, 0, &waited, &[], WITHIN).await.unwrap();

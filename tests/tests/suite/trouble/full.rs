@@ -123,7 +123,7 @@ async fn full_redis_keeps_no_worker_from_starting_taking_over_and_draining() {
     env.insert("REDCALL__WORKER__DRAIN_TIMEOUT".to_owned(), "100ms".to_owned());
     let (client, mut conn) = (bench.client().await, bench.redis.connection().await);
     let ticket = client.request("sleep").data(&json!({"ms": 600_000})).submit().await.unwrap();
-    // Nobody has noted the worker's queue before.
+    // The name of the worker's queue is not noted yet.
     let () = conn.del("redcall:queues").await.unwrap();
     fill(&mut conn).await;
     let leased = async |conn: &mut MultiplexedConnection| {
@@ -138,7 +138,6 @@ async fn full_redis_keeps_no_worker_from_starting_taking_over_and_draining() {
     leased(&mut conn).await;
     let shown = redcall(&["workers", "--json"], &env).await;
     assert!(shown.contains(&format!("\"pid\":{}", killed.pid())), "{shown}");
-    // Its heartbeats go on: three leases later nobody has taken over.
     drop(killed);
     let drained = Logged::start("redcall-worker", &[], &env);
     drained.line("took over its jobs").await;
