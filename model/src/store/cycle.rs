@@ -110,23 +110,20 @@ impl Store {
             Registered::Alive => State::Open,
             Registered::No | Registered::Ended => State::Expired,
         };
-        let (mut leased, mut seen) = (Vec::new(), 0);
+        let mut leased = Vec::new();
         let ignored = self.is(Fault::InboxIgnored);
         if state == State::Open && !ignored {
-            seen = self.holder(worker).inbox.len();
-            leased = self.lease_some(worker, seen, |store, at| &mut store.holder_mut(at).inbox);
+            let all = self.holder(worker).inbox.len();
+            leased = self.lease_some(worker, all, |store, at| &mut store.holder_mut(at).inbox);
         } else if !ignored {
             self.inbox_to_queue(worker);
         }
         if state == State::Open {
             if turn.parked {
-                let free = turn.take.saturating_sub(seen).min(self.parked.len());
-                seen += free;
-                leased.extend(self.lease_some(worker, free, |store, _| &mut store.parked));
+                self.fill(worker, turn.take, &mut leased, |store, _| &mut store.parked);
                 self.names_parked &= !self.parked.is_empty();
             }
-            let free = turn.take.saturating_sub(seen).min(self.queue.len());
-            leased.extend(self.lease_some(worker, free, |store, _| &mut store.queue));
+            self.fill(worker, turn.take, &mut leased, |store, _| &mut store.queue);
         }
         let (length, parked) = (self.queue.len(), self.names_parked);
         Reply { said, leased, length, parked, state }
@@ -156,6 +153,21 @@ impl Store {
             self.ran();
         }
         said
+    }
+
+    /// Leases from the head of a list until `take` are leased: an element that is refused takes no
+    /// place.
+    fn fill(
+        &mut self,
+        worker: WorkerId,
+        take: usize,
+        leased: &mut Vec<Leased>,
+        list: fn(&mut Self, WorkerId) -> &mut Vec<Id>,
+    ) {
+        while leased.len() < take && !list(self, worker).is_empty() {
+            let count = (take - leased.len()).min(list(self, worker).len());
+            leased.extend(self.lease_some(worker, count, list));
+        }
     }
 
     /// Leases the first `count` requests of a list.

@@ -34,7 +34,7 @@ local function push(from, upto)
     length = redis.call('RPUSH', KEYS[1], unpack(ARGV, first + i, first + math.min(i + 999, upto)))
   end
   local over = math.max(0, math.min(length - most, upto - from + 1))
-  if over > 0 then redis.call('LTRIM', KEYS[1], 0, string.format('%.0f', length - over - 1)) end
+  if over > 0 then redis.call('LTRIM', KEYS[1], 0, string.format('%.0f', -over - 1)) end
   return upto - from + 1 - over
 end
 

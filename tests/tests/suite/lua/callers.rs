@@ -51,6 +51,21 @@ async fn a_queue_takes_no_more_than_its_cap() {
 }
 
 #[tokio::test]
+async fn queue_stays_empty_where_others_use_up_the_cap() {
+    let mut store = Store::new().await;
+    store.beat("alive", LONG, &[]).await;
+    for id in ["a", "b"] {
+        let () = store.conn.zadd(store.keys.schedule(), id, 9e15).await.unwrap();
+    }
+    let items = [item(false, "f1"), item(true, "w1")];
+    for cap in [1, 2] {
+        let enqueued = store.link.enqueue(&store.keys, cap, &items, &[], WITHIN).await.unwrap();
+        assert_eq!(enqueued, Enqueued { waited: Waited::Taken, accepted: 0 });
+        assert_eq!(store.queued().await, [""; 0]);
+    }
+}
+
+#[tokio::test]
 async fn those_left_out_take_no_place_under_the_cap() {
     let mut store = Store::new().await;
     let items = [item(true, "w1"), item(true, "w2"), item(false, "f1"), item(false, "f2")];

@@ -83,6 +83,26 @@ async fn large_elements_come_few_at_a_time_whatever_stands_before_them() {
 }
 
 #[tokio::test]
+async fn deep_queue_is_read_whatever_its_user_may_not_run() {
+    for right in ["memory|usage", "ltrim", "lpush"] {
+        let mut store = Store::new().await;
+        let own = store.worker("own");
+        let ids: Vec<String> = (0..5000).map(|n| format!("x{n}")).collect();
+        store.push_ids(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        let acl = |sign: &str| {
+            let rule = format!("{sign}{right}");
+            redis::cmd("ACL").arg("SETUSER").arg("default").arg(rule).to_owned()
+        };
+        let () = acl("-").query_async(&mut store.conn).await.unwrap();
+        let reply = store.cycle(&own, 10, &[]).await;
+        let () = acl("+").query_async(&mut store.conn).await.unwrap();
+        assert!(reply.leased.iter().map(|leased| &leased.id).eq(&ids[..10]), "{right}: {reply:?}");
+        let left = store.queued().await;
+        assert!(left.iter().eq(&ids[10..].iter().map(|id| envelope(id)).collect::<Vec<_>>()));
+    }
+}
+
+#[tokio::test]
 async fn poll_meets_one_oversize_element_and_reads_it_once() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
