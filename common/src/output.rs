@@ -1,7 +1,7 @@
 //! Standard output and standard error of the programs: the one door to both.
 //!
-//! A report goes to standard output by [`line`] or [`print`], which return their failures. A closed
-//! pipe ends a program quietly with [`CLOSED`]. Any other failure is said on standard error, and
+//! A report goes to standard output by [`line()`] or [`print()`], which return their failures. A
+//! closed pipe ends a program quietly with [`CLOSED`]. Any other failure is said on standard error, and
 //! ends the program with [`UNWRITTEN`]. Everything else goes to standard error by [`hint`], which
 //! never fails.
 //!
@@ -97,7 +97,7 @@ pub fn line(text: impl Display) -> Result<(), Unwritten> {
 ///
 /// # Errors
 ///
-/// As [`line`].
+/// As [`line()`].
 pub fn print(text: impl Display) -> Result<(), Unwritten> {
     // At once: a table that is written row by row costs a system call for each.
     let text = text.to_string();
