@@ -1,11 +1,9 @@
 //! Standard output and standard error of the programs: the one door to both.
 //!
 //! A report goes to standard output by [`line()`] or [`print()`], which return their failures. A
-//! closed pipe ends a program quietly with [`CLOSED`]. Any other failure is said on standard error, and
-//! ends the program with [`UNWRITTEN`]. Everything else goes to standard error by [`hint`], which
-//! never fails.
-//!
-//! `cargo xtask tidy` keeps other code from both streams.
+//! closed pipe ends a program quietly with [`CLOSED`]. Any other failure is said on standard error,
+//! and ends the program with [`UNWRITTEN`]. Everything else goes to standard error by [`hint`],
+//! which never fails.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
