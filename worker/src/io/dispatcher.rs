@@ -253,7 +253,9 @@ impl Dispatcher {
         }
         if !stopping && self.free_slots() > 0 {
             for queue in &mut self.queues {
-                let idle = !queue.unsure && queue.paused.is_none() && !queue.may_have_work();
+                // A pop must not empty a queue whose polls Redis stops: it is polled in a while.
+                let may_pop = queue.paused.is_none() && queue.refused.is_none();
+                let idle = !queue.unsure && may_pop && !queue.may_have_work();
                 if !queue.popping && idle {
                     queue.popping = true;
                     let block = queue.fetch.pops();

@@ -196,7 +196,7 @@ impl Queue {
     pub(crate) fn keep_failed(&mut self, failed: Vec<Leaving>) {
         if !failed.is_empty() {
             self.failed.extend(failed);
-            self.settle_again = Some(Instant::now() + LOOK_AGAIN);
+            self.settle_again.get_or_insert(Instant::now() + LOOK_AGAIN);
         }
     }
 

@@ -24,7 +24,7 @@ impl Dispatcher {
                         continue;
                     };
                     self.queues[queue].fetch.came_back();
-                    self.note(queue, &reply.cycle);
+                    self.note(queue, &reply.cycle, part.leases());
                     let CycleReply { settled, leased, parked, .. } = reply.cycle;
                     if parked > 0 && !leased.is_empty() {
                         // There may be more where that came from.
@@ -54,7 +54,8 @@ impl Dispatcher {
     }
 
     /// Takes what a turn or a pop said of its queue.
-    fn note(&mut self, queue: usize, reply: &CycleReply) {
+    /// `leases`: whether it looked at more than its outcomes.
+    fn note(&mut self, queue: usize, reply: &CycleReply, leases: bool) {
         let due = reply.due_ms.map(|due| self.instant_of(due));
         let queue = &mut self.queues[queue];
         if let Some(length) = reply.length {
@@ -70,7 +71,11 @@ impl Dispatcher {
         // reads back hears the same.
         let is_news = reply.expired && queue.paused.is_none();
         queue.unsure |= is_news;
-        queue.note_paused(reply.paused || reply.expired);
+        let stopped = reply.paused || reply.expired;
+        // A poll that only settles does not see whether the worker's lease has ended.
+        if stopped || leases {
+            queue.note_paused(stopped);
+        }
         if is_news {
             self.beat();
         }
@@ -82,7 +87,7 @@ impl Dispatcher {
         self.queues[popped.queue].fetch.popped(reply.is_ok());
         match reply {
             Ok(reply) => {
-                self.note(popped.queue, &reply);
+                self.note(popped.queue, &reply, true);
                 self.start_fresh(popped.queue, reply.leased);
             }
             Err(error) => {

@@ -178,7 +178,7 @@ async fn replies(
         again: part.again,
         more: part.more,
         // What a lost pop has left there is found with all else that is in doubt.
-        inbox: part.take > 0 || part.read_back || part.outcomes.is_empty(),
+        inbox: part.leases(),
         length: part.length,
     });
     let cycles: Vec<Cycle<'_>> = cycles.collect();
@@ -190,6 +190,11 @@ impl Part {
     /// The names whose parked requests it took first.
     pub(crate) fn take_parked(&mut self) -> Vec<String> {
         std::mem::take(&mut self.parked)
+    }
+
+    /// Whether it leases what it finds, or at least looks; else it only settles.
+    pub(crate) fn leases(&self) -> bool {
+        self.take > 0 || self.read_back || self.outcomes.is_empty()
     }
 
     /// Whether this turn settles `id`.

@@ -71,8 +71,8 @@ local function withdraw(id, ttl, record)
   -- anything that a client has written: no more than a year.
   local left = deadline == 0 and 86400000 or math.min(deadline - now + 30000, 31536000000)
   local result = forbid(running, math.max(ttl, left))
-  -- Last: a record without its call would keep others from it.
-  redis.call('DEL', record)
+  -- Last: a record without its call would keep others from it. An end that is stored stands.
+  if result == 'P' then redis.pcall('DEL', record) else redis.call('DEL', record) end
   return result
 end
 

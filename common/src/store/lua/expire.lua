@@ -20,8 +20,9 @@ for _, id in ipairs(over) do
     if ok then
       note_event(told, id, record)
     else
-      -- The others go on; this one is tried again.
+      -- This one is tried again in a minute, behind the others.
       telling, failed = before, text_of(problem)
+      redis.pcall('ZADD', KEYS[1], 'XX', string.format('%.0f', now_ms() + 60000), id)
     end
     bytes = bytes + #record.raw
   else

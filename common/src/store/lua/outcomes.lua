@@ -243,7 +243,11 @@ local function settle_all()
       end
       if op == 'later' and has_cancelled and redis.call('ZSCORE', KEYS[12], id) then
         -- Its worker has not heard so: its end is not wanted any more.
-        attempt(end_later, base, id, read_later(base, id), 'gone', 'cancelled')
+        before = telling
+        if not attempt(end_later, base, id, read_later(base, id), 'gone', 'cancelled') then
+          telling = before
+        end
+        noted = 0
       end
     else
       telling = before

@@ -146,11 +146,15 @@ end
 -- Whether `limited` says how many requests of the name are sorted. A part of its keys says only how
 -- many there are at least: one of each.
 local function check_count(name, sum, is_all, keys)
-  local said = ask('HGET', KEYS[1], name)
-  if said == nil then return end -- of a wrong type, which is said elsewhere
-  said = tonumber(said or 0) or 0
+  local text = ask('HGET', KEYS[1], name)
+  if text == nil then return end -- of a wrong type, which is said elsewhere
+  local said = tonumber(text or 0) or 0
   if not is_all then sum = said < keys and math.max(sum, keys) or said end
-  if said == sum then return end
+  if said == sum then
+    -- A zero that is left over would keep every poll from the fast script.
+    if text and sum == 0 then write('HDEL', KEYS[1], name) end
+    return
+  end
   note(name, '', 'count')
   if sum == 0 then write('HDEL', KEYS[1], name) else write('HSET', KEYS[1], name, sum) end
   moved = true

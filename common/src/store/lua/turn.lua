@@ -120,7 +120,16 @@ local seen, sorted, bytes = 0, 0, 0
 
 -- Whether another element may be read whose size is not known.
 local function has_room()
-  return bytes == 0 or bytes + max_request <= max_bytes
+  return bytes == 0 or bytes + math.min(max_request, max_bytes / 2) <= max_bytes
+end
+
+-- Puts the elements from the `first` on back, which were popped in this step.
+local function put_back(key, raws, first)
+  for i = #raws, first, -1 do
+    redis.call('LPUSH', key, raws[i])
+    undo('LPOP', key)
+    bytes = bytes - #raws[i]
+  end
 end
 
 -- Takes up to `count` elements from the head of a list of that `length`: several, if they are known
@@ -134,20 +143,17 @@ local function pop(key, count, length)
   end
   if count == 1 and not has_room() then return {} end
   local raws = redis.call('LPOP', key, string.format('%d', count)) or {}
+  local before = bytes
   for i = 1, #raws do
     undo('LPUSH', key, raws[i])
     bytes = bytes + #raws[i]
   end
-  return raws
-end
-
--- Puts the elements from the `first` on back, which were popped in this step.
-local function put_back(key, raws, first)
-  for i = #raws, first, -1 do
-    redis.call('LPUSH', key, raws[i])
-    undo('LPOP', key)
-    bytes = bytes - #raws[i]
+  -- One that would go over the bound goes back; but one over the limit is read once.
+  if before > 0 and bytes > max_bytes and #raws[1] <= max_request then
+    put_back(key, raws, 1)
+    return {}
   end
+  return raws
 end
 
 -- What a command says, or nil: its failure is noted, and does not keep what has been done already.

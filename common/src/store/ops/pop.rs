@@ -20,6 +20,9 @@ use crate::store::connection::Connector;
 use crate::store::error::StoreError;
 use crate::store::script::{self, CYCLE, PLAIN};
 
+/// For how long pops ask for their replies after one without was refused.
+const WITH_REPLIES: Duration = Duration::from_secs(60);
+
 /// What a pop leases must not come to a worker that has given up its connection.
 const USE: Use = Use { scripts: &[&PLAIN, &CYCLE], cuts: true };
 
@@ -31,15 +34,16 @@ pub struct BlockingPop {
     /// Whether the last pop ended before its time and moved nothing: Redis may refuse them, and the
     /// next one asks for the reply.
     early: bool,
-    /// Whether Redis leaves out a reply if it is asked to; not every proxy or user can.
-    skips: bool,
+    /// Until when each pop asks for the reply: a pop without one was refused, and not every proxy
+    /// or user may leave one out.
+    replies_until: Option<Instant>,
 }
 
 impl BlockingPop {
     /// Connects at the first use.
     #[must_use]
     pub fn new(connector: Connector, keys: Arc<WorkerKeys>) -> Self {
-        Self { keys, blocking: Blocking::new(connector, USE), early: false, skips: true }
+        Self { keys, blocking: Blocking::new(connector, USE), early: false, replies_until: None }
     }
 
     /// What [`crate::store::Link::unblock`] takes to end a pop of this connection.
@@ -72,11 +76,14 @@ impl BlockingPop {
         let take = usize::from(keys.queue.service().is_some());
         let lease = Cycle { rules, more, ..Cycle::take(&keys, take) };
         let began = Instant::now();
-        let skips = self.skips && !self.early;
+        self.replies_until.take_if(|until| *until <= began);
+        let skips = self.replies_until.is_none() && !self.early;
         let popping = self.pop(&mut conn, block, &lease, skips);
         let reply = self.blocking.wait(&peer, block, popping).await;
         // The replies behind a refusal do not matter: the caller closes the connection.
-        self.skips &= !(skips && matches!(reply, Err(StoreError::Refused(_))));
+        if skips && reply.as_ref().is_err_and(StoreError::is_refused) {
+            self.replies_until = Some(began + WITH_REPLIES);
+        }
         let reply = reply?;
         self.blocking.put_back((conn, peer));
         let is_open = !reply.paused && !reply.expired && reply.trouble.is_none();

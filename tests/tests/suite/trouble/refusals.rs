@@ -7,6 +7,7 @@ use redcall_common::settings::Settings;
 use redcall_common::store::StoreError;
 use redcall_testkit::{ReplicatedRedis, TestRedis, eventually};
 use redcall_tests::Bench;
+use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use serde_json::json;
 
@@ -197,4 +198,43 @@ async fn who_finds_no_place_among_the_clients_comes_back_when_there_is_one() {
     is_away(&served, &client).await;
     set(&mut conn, "maxclients", "1000").await;
     goes_on(&served, &client).await;
+}
+
+/// A call is answered.
+async fn answers(client: &Client) {
+    client.call_and_wait("echo", &1).await.unwrap();
+}
+
+#[tokio::test]
+async fn pops_without_their_right_to_leave_out_replies_go_on() {
+    let bench = Bench::new().await;
+    let mut conn = bench.redis.connection().await;
+    let acl = redis::cmd("ACL").arg("SETUSER").arg("default").arg("-client|reply").to_owned();
+    let () = acl.query_async(&mut conn).await.unwrap();
+    let (served, client, mut conn) = stage(&bench).await;
+    for n in 0..5 {
+        answers(&client).await;
+        served.becomes(200).await;
+        assert!(pops(&mut conn).await < 100, "after {n} calls");
+    }
+}
+
+#[tokio::test]
+async fn queue_whose_polls_stop_gets_a_pause_and_still_answers() {
+    let bench = Bench::new().await;
+    let (_served, client, mut conn) = stage(&bench).await;
+    let () = conn.set("redcall:{default}:dead", "no stream").await.unwrap();
+    let () = conn.rpush("redcall:{default}:queue", "garbage").await.unwrap();
+    let before = pops(&mut conn).await;
+    for _ in 0..3 {
+        answers(&client).await;
+    }
+    let more = pops(&mut conn).await - before;
+    assert!(more < 100, "{more} pops");
+    let () = conn.del("redcall:{default}:dead").await.unwrap();
+    eventually("the element to be dead-lettered", async || {
+        let length = redis::cmd("XLEN").arg("redcall:{default}:dead").to_owned();
+        (length.query_async::<usize>(&mut conn).await.ok() == Some(1)).then_some(())
+    })
+    .await;
 }
