@@ -101,7 +101,10 @@ end
 
 -- Leases elements that were popped in this step; how many it took off their list.
 local function lease(key, raws)
-  local many = #raws
+  local many, first = #raws, size + 1
+  undo(function()
+    for at = first, size, 2 do redis.pcall('HDEL', KEYS[4], leased[at]) end
+  end)
   for i = 1, many do
     if scanned > MOST_SCANNED then
       put_back(key, raws, i)
@@ -115,7 +118,6 @@ local function lease(key, raws)
     elseif redis.call('HSETNX', KEYS[4], id, own) == 0 then
       refuse(KEYS[1], raw, id, 'invalid_request', LIVE_ID)
     else
-      undo('HDEL', KEYS[4], id)
       leased[size + 1], leased[size + 2] = id, raw
       size = size + 2
     end

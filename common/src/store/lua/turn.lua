@@ -123,6 +123,14 @@ local function has_room()
   return bytes == 0 or bytes + math.min(max_request, max_bytes / 2) <= max_bytes
 end
 
+-- Notes how elements that were popped just now go back, and counts their bytes.
+local function note_popped(key, raws)
+  undo(function()
+    for i = #raws, 1, -1 do redis.pcall('LPUSH', key, raws[i]) end
+  end)
+  for i = 1, #raws do bytes = bytes + #raws[i] end
+end
+
 -- Puts the elements from the `first` on back, which were popped in this step.
 local function put_back(key, raws, first)
   for i = #raws, first, -1 do
@@ -144,10 +152,7 @@ local function pop(key, count, length)
   if count == 1 and not has_room() then return {} end
   local raws = redis.call('LPOP', key, string.format('%d', count)) or {}
   local before = bytes
-  for i = 1, #raws do
-    undo('LPUSH', key, raws[i])
-    bytes = bytes + #raws[i]
-  end
+  note_popped(key, raws)
   -- One that would go over the bound goes back; but one over the limit is read once.
   if before > 0 and bytes > max_bytes and #raws[1] <= max_request then
     put_back(key, raws, 1)
@@ -187,10 +192,7 @@ end
 local function take_inbox(key, accept)
   local function step()
     local raws = redis.call('LPOP', key, '2') or {}
-    for i = 1, #raws do
-      undo('LPUSH', key, raws[i])
-      bytes = bytes + #raws[i]
-    end
+    note_popped(key, raws)
     return accept(key, raws, math.huge)
   end
   for _ = 1, 32 do

@@ -10,8 +10,10 @@
 -- before it removes, and notes with each step the command that takes the step back.
 local steps, noted = {}, 0
 
+-- A step may also be a function that takes back a whole batch: a note per element would cost more
+-- than the elements' commands do.
 local function undo(command, key, first, second)
-  steps[noted + 1], steps[noted + 2] = command, key
+  steps[noted + 1], steps[noted + 2] = command, key or false
   steps[noted + 3], steps[noted + 4] = first or false, second or false
   noted = noted + 4
 end
@@ -21,7 +23,9 @@ end
 local function take_back(from)
   for at = noted - 3, from + 1, -4 do
     local command, key, first, second = unpack(steps, at, at + 3)
-    if second then
+    if type(command) == 'function' then
+      command()
+    elseif second then
       redis.pcall(command, key, first, second)
     elseif first then
       redis.pcall(command, key, first)
