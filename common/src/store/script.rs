@@ -32,12 +32,17 @@ enum WhenFull {
 
 macro_rules! scripts {
     ($($(#[doc = $doc:literal])+ $name:ident = $file:literal, $full:ident
-        $(with $($part:literal),+)?;)+) => {
+        $(with $($part:literal),+)? $(and $function:ident $($rare:literal),+)?;)+) => {
         $($(#[doc = $doc])+
         pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
-            let parts = [$($(include_str!(concat!("lua/", $part, ".lua"))),+)?];
+            let parts: &[&str] = &[
+                $($(include_str!(concat!("lua/", $part, ".lua")),)+)?
+                $(concat!("local function ", stringify!($function), "()\n"),
+                    $(include_str!(concat!("lua/", $rare, ".lua")),)+
+                    "end\n",)?
+            ];
             let body = include_str!(concat!("lua/", $file, ".lua"));
-            Script::new($file, WhenFull::$full, &parts, body)
+            Script::new($file, WhenFull::$full, parts, body)
         });)+
 
         /// Every script, to load them on a new connection.
@@ -47,6 +52,8 @@ macro_rules! scripts {
     };
 }
 
+// `with` are the parts in front of a script. Those behind `and` stand within a function of that
+// name: a script makes each of its functions anew at every call, and makes these only if it calls it.
 scripts! {
     /// Push requests at the tail.
     ENQUEUE = "enqueue", Refused with "room";
@@ -58,10 +65,13 @@ scripts! {
             "calls", "later";
     /// Settle and lease, whatever there is.
     CYCLE = "cycle", Runs
-        with "undo", "live", "bytes", "kept", "answers", "scan", "turn", "record", "limits",
-            "status", "joined", "calls", "later", "outcomes", "leases", "sorted";
+        with "undo", "live", "bytes", "kept", "answers", "scan", "poll", "refusal", "sizes",
+            "turn", "record", "limits", "status", "joined", "calls", "later", "outcomes", "leases",
+            "sorted";
     /// Settle and lease what is nothing special.
-    PLAIN = "plain", Runs with "undo", "live", "bytes", "kept", "answers", "scan", "turn";
+    PLAIN = "plain", Runs
+        with "live", "kept", "poll", "sizes"
+        and unusual "undo", "bytes", "answers", "scan", "refusal", "unusual";
     /// Answer what was to be answered later.
     SETTLE = "settle", Runs
         with "undo", "bytes", "kept", "answers", "record", "status", "scan", "joined", "calls",

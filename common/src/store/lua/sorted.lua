@@ -157,7 +157,7 @@ local function draw(quota)
     going = false
     for i = 1, #order do
       local rule = order[(first + i) % #order + 1]
-      if rule.room ~= 0 and seen < stop and has_room() then
+      if rule.room ~= 0 and seen < stop and has_room(bytes) then
         tries = tries - 1
         going = lease_step(draw_one, rule) == true or going
       end

@@ -10,6 +10,9 @@ use crate::request::ReplyTo;
 use crate::store::error::StoreError;
 use crate::store::script::PLAIN;
 
+/// How many outcomes the script takes at most: it hands all of their ids to one command.
+const MOST_OUTCOMES: usize = 1000;
+
 /// A run of outcomes whose frames are pushed alike.
 #[derive(Default)]
 struct Run<'a> {
@@ -37,7 +40,9 @@ fn answer(outcome: &Outcome) -> Option<Option<(&ReplyTo, &str)>> {
 impl Cycle<'_> {
     /// The call of `plain.lua`, if nothing speaks against it here. Redis has the last word.
     pub(super) fn plain_call(&self) -> Option<Cmd> {
-        if self.more || !self.parked.is_empty() || !self.rules.is_empty() {
+        let special = self.more || !self.parked.is_empty() || !self.rules.is_empty();
+        // A poll that is sent again goes to `cycle.lua`, which repeats what it said before.
+        if special || self.again || self.outcomes.len() > MOST_OUTCOMES {
             return None;
         }
         let mut runs: Vec<Run<'_>> = Vec::new();

@@ -1,0 +1,60 @@
+-- Purpose: read the id of an element, and move elements that cannot be leased to the dead letters;
+--   part of the scripts of a poll, behind answers.lua and scan.lua.
+-- KEYS: 5 dead (stream), of the script it is part of.
+-- ARGV: of poll.lua.
+-- Returns: nothing.
+-- Derived keys: response:<id> of a request that is too large.
+-- Cost: O(1) per element.
+dead.key, dead.max, dead.age, dead.by = KEYS[5], ARGV[4], tonumber(ARGV[5]), worker
+
+-- How many brackets and strings are looked at, but for those of one element.
+local MOST_SCANNED = 20000
+
+local function id_of(raw)
+  local head = #raw > 4096 and string.sub(raw, 1, 4096) or raw
+  local id = string.match(head, '^%s*{%s*"id"%s*:%s*"([%w_-]+)"')
+  if not id then id = string.match(text_field(raw, 'id') or '', '^[%w_-]+$') end
+  return id and #id <= 64 and id
+end
+
+-- Why an element is refused that could have been leased.
+local LIVE_ID = 'a live request of this queue has the same id'
+
+-- Moves an element that cannot be leased to the dead letters. Where these cannot be written it goes
+-- to the tail of the queue: it must neither be lost nor keep the others.
+local function refuse(queue, raw, id, code, reason)
+  notes[#notes + 1] = code
+  local ok, problem = attempt(bury, raw, id, code, reason)
+  if ok then return end
+  notes[1] = text_of(problem)
+  redis.call('RPUSH', queue, raw)
+  undo('RPOP', queue)
+end
+
+-- The error frame of a request that is too large, if its caller waits: its response key is found by
+-- looking at both ends.
+local function answer_oversize(raw, id, reason)
+  local key = base .. ':response:' .. id
+  local quoted = '"' .. key .. '"'
+  if string.find(string.sub(raw, 1, 4096), quoted, 1, true)
+    or string.find(string.sub(raw, -4096), quoted, 1, true)
+  then
+    push(key, '{"id":"' .. id .. '","response_key":' .. quoted .. ',"type":"error","seq":1,'
+      .. '"attempt":1,"error":{"code":"too_large","message":"' .. reason .. '"}}',
+      '600000', nil, id)
+  end
+end
+
+-- Refuses an element without an id, or over the limit: of that the dead letter has the first
+-- 64 KiB. It is read once.
+local function refuse_unreadable(queue, raw, live)
+  if #raw <= max_request then
+    return refuse(queue, raw, '', 'invalid_request',
+      'not a JSON object with an `id` of 1 to 64 of [A-Za-z0-9_-] in its first 4 KiB')
+  end
+  local id = id_of(raw)
+  local reason = string.format('the request has %d bytes, the limit is %d (limits.request)',
+    #raw, max_request)
+  refuse(queue, string.sub(raw, 1, 65536), id or '', 'too_large', reason)
+  if id and redis.call('HEXISTS', live, id) == 0 then answer_oversize(raw, id, reason) end
+end
