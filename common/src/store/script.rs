@@ -139,7 +139,8 @@ impl Script {
             WhenFull::Reads => "#!lua flags=no-writes",
         };
         let prelude = include_str!("lua/prelude.lua");
-        let text = format!("{first}\n{prelude}{}{body}", parts.concat());
+        let parts = parts.concat().replace("<8,200 blanks>", &" ".repeat(8200));
+        let text = format!("{first}\n{prelude}{parts}{body}");
         Self { name, inner: redis::Script::new(&text), text }
     }
 
