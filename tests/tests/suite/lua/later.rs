@@ -258,3 +258,41 @@ async fn a_deferred_answer_is_counted_among_those_kept() {
     let noted: u64 = store.conn.hget(store.keys.answers(), "response:x").await.unwrap();
     assert!((448 << 10..=576 << 10).contains(&noted), "{noted}");
 }
+
+#[tokio::test]
+async fn request_that_cannot_be_ended_waits_a_minute_behind_the_others() {
+    let mut store = Store::new().await;
+    let own = store.worker("own");
+    store.push_ids(&["stuck", "good"]).await;
+    assert_eq!(store.lease(&own, 2).await, ["stuck", "good"]);
+    let outcomes = ["stuck", "good"].map(|id| later(&store, id, Duration::ZERO));
+    store.cycle(&own, 0, &outcomes).await;
+    let pending = store.keys.pending_ids();
+    let due: u64 = store.conn.zscore(&pending, "stuck").await.unwrap();
+    // Its end can go neither to its response key nor to the dead letters.
+    let () = store.conn.set(store.keys.response("stuck"), "of another type").await.unwrap();
+    let () = store.conn.set(store.keys.dead(), "of another type").await.unwrap();
+    let (_, told) = store.link.expire(&store.keys, WITHIN).await.unwrap();
+    assert_eq!(told.iter().map(|ended| &*ended.id).collect::<Vec<_>>(), ["good"]);
+    let next: u64 = store.conn.zscore(&pending, "stuck").await.unwrap();
+    assert!(next >= due + 60_000, "{due}, then {next}");
+    assert_eq!(store.live().await, ["stuck"]);
+}
+
+#[tokio::test]
+async fn end_that_is_taken_back_is_not_announced() {
+    let mut store = Store::new().await;
+    let own = store.worker("own");
+    store.push_ids(&["x"]).await;
+    assert_eq!(store.lease(&own, 1).await, ["x"]);
+    // It was cancelled while it ran, and its end fails behind its answer.
+    let () = store.conn.zadd(store.keys.cancelled(), "x", 1e15).await.unwrap();
+    let () = store.conn.set(store.keys.idem("c"), "of another type").await.unwrap();
+    let mut outcome = later(&store, "x", HOUR);
+    let (digest, frame) = ("c".to_owned(), frame(&store, "x", "{}"));
+    outcome.call = Some(EndedCall { digest, keep: Some(HOUR), frame: frame.clone() });
+    let reply = store.cycle(&own, 0, &[outcome]).await;
+    assert_eq!(reply.settled, [Settled::Yes]);
+    assert_eq!(store.heard().await, [format!("[{frame}]")]);
+    assert_eq!(store.frames("x").await, [frame]);
+}

@@ -70,3 +70,14 @@ async fn no_more_is_sorted_at_once_than_a_command_may_carry() {
     assert!((32..=36).contains(&lengths[0]), "{lengths:?}");
     assert_eq!(lengths[39], 0, "{lengths:?}");
 }
+
+#[tokio::test]
+async fn large_bound_of_a_request_slows_no_limited_name() {
+    let mut store = Store::new().await;
+    let own = store.worker("own").with_max_request(64 << 20);
+    store.push(&(0..10).map(|n| request("small", n)).collect::<Vec<_>>()).await;
+    store.lives(&own).await;
+    let turn = Cycle { rules: &[rule("small")], ..Cycle::take(&own, 10) };
+    let reply = store.link.cycle(&[turn], WITHIN).await.unwrap().remove(0).unwrap();
+    assert_eq!(reply.leased.len(), 10);
+}

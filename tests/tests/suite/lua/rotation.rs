@@ -289,3 +289,12 @@ async fn request_counts_where_its_lease_cannot_be_looked_up() {
         all_run(&mut store, &own, &["a"]).await;
     }
 }
+
+#[tokio::test]
+async fn counter_of_zero_goes() {
+    let (mut store, own) = busy(&["a"]).await;
+    all_run(&mut store, &own, &["a"]).await;
+    let () = store.conn.hset(store.keys.limited_names(), "order", "0").await.unwrap();
+    assert_eq!(repaired(&store).await, []);
+    assert!(!store.conn.exists::<_, bool>(store.keys.limited_names()).await.unwrap());
+}
