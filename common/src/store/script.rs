@@ -53,7 +53,7 @@ macro_rules! scripts {
 }
 
 // `with` are the parts in front of a script. Those behind `and` stand within a function of that
-// name: a script makes each of its functions anew at every call, and makes these only if it calls it.
+// name: a script makes each of its functions anew at every call, and these only if it calls that.
 scripts! {
     /// Push requests at the tail.
     ENQUEUE = "enqueue", Refused with "room";

@@ -7,7 +7,18 @@
 -- Cost: O(1) per request.
 
 -- Id, element and mark of each leased request; `kept` of these entries are of earlier steps.
-local taken, count, kept, leases = {}, 0, 0, {}
+local taken, count, kept = {}, 0, 0
+local own = holder(worker)
+-- Id and element of each request that was leased in this step, and whether they are stored.
+local leases, stored = {}, false
+
+-- The way back from all leases of a step: a note for each would cost more than its commands.
+local function end_leases()
+  for i = 1, #leases, 2 do
+    redis.pcall('HDEL', KEYS[4], leases[i])
+    if stored then redis.pcall('HDEL', KEYS[3], leases[i]) end
+  end
+end
 
 -- The id, if the request is this worker's now.
 local function lease(raw)
@@ -15,32 +26,36 @@ local function lease(raw)
   if not id then
     refuse_unreadable(KEYS[1], raw, KEYS[4])
     return nil
-  elseif redis.call('HSETNX', KEYS[4], id, holder(worker)) == 0 then
+  elseif redis.call('HSETNX', KEYS[4], id, own) == 0 then
     refuse(KEYS[1], raw, id, 'invalid_request', LIVE_ID)
     return nil
   end
-  undo('HDEL', KEYS[4], id)
+  if #leases == 0 then undo(end_leases) end
+  leases[#leases + 1] = id
+  leases[#leases + 1] = raw
   local mark = ''
   if has_cancelled and redis.call('ZSCORE', KEYS[12], id) then
     mark = 'C'
   elseif has_history then
     mark = redis.call('HGET', KEYS[11], id) or ''
   end
-  leases[#leases + 1] = id
-  leases[#leases + 1] = raw
   taken[count + 1], taken[count + 2], taken[count + 3] = id, raw, mark
   count = count + 3
   return id
 end
 
+-- How many entries `moved` of sorted.lua has in this step.
+local moves = 0
+
 function after_step(ok)
   if not ok then count = kept end
-  seen, kept, leases = seen + (count - kept) / 3, count, {}
+  if #leases > 0 then leases, stored = {}, false end
+  seen, kept, moves = seen + (count - kept) / 3, count, 0
 end
 
 -- Stores the leases of this step.
 local function keep()
   if #leases == 0 then return end
   redis.call('HSET', KEYS[3], unpack(leases))
-  for i = 1, #leases, 2 do undo('HDEL', KEYS[3], leases[i]) end
+  stored = true
 end

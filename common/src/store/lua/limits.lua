@@ -37,6 +37,14 @@ local function limit_of(slot)
   return string.match(slot, '^(%S+) (.*)$')
 end
 
+-- The slot that was given back last.
+local given = {}
+
+local function take_slot_again()
+  redis.pcall('HSET', given.slots, given.id, given.slot)
+  redis.pcall('SADD', given.running, given.id)
+end
+
 -- Gives the slot of a lease back that ends in this step; the name whose key may go on, if one may.
 local function give_back(base, slots, id, slot)
   local name, key = limit_of(slot)
@@ -48,10 +56,10 @@ local function give_back(base, slots, id, slot)
     redis.call('SREM', held, key)
     undo('SADD', held, key)
   end
+  given.slots, given.id, given.slot, given.running = slots, id, slot, running
+  undo(take_slot_again)
   redis.call('SREM', running, id)
-  undo('SADD', running, id)
   redis.call('HDEL', slots, id)
-  undo('HSET', slots, id, slot)
   return goes_on and name or nil
 end
 

@@ -172,14 +172,15 @@ end
 
 -- Removes what lay beside a request that has ended. Its lease is gone: none of it may fail.
 local function tidy_up(id, first, last)
-  attempt(end_status, first, last)
+  if first < last then attempt(end_status, first, last) end
   if has_history then redis.pcall('HDEL', KEYS[11], id) end
   if has_cancelled then redis.pcall('ZREM', KEYS[12], id) end
 end
 
 local function settle(at, op, first, last)
   local id = ARGV[at + 1]
-  local changes_state, stale = check_state(first, last)
+  local changes_state, stale = false, false
+  if first < last then changes_state, stale = check_state(first, last) end
   if stale then op = 'stale' end
   -- Most answers do without their request.
   local needs_raw = changes_state or (op ~= 'answer' and op ~= 'done')

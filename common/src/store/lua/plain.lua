@@ -154,6 +154,7 @@ if take >= 0 then
     more = tries == 0 or not has_room(bytes)
     if more then break end
   end
+  more = more or full or notes[1] ~= ''
 
   -- Until `take` requests are leased. An element that is refused takes no place, but a hundred of
   -- them are enough.

@@ -48,13 +48,13 @@ end
 -- The rule for a request and its place among the sorted ones, if its name is limited.
 local function rule_of(raw)
   if #raw > max_request then return nil end
-  local head = string.sub(raw, 1, 4096)
+  local head = #raw > 4096 and string.sub(raw, 1, 4096) or raw
   local name = string.match(head, '^%s*{%s*"id"%s*:%s*"[%w_-]+"%s*,%s*"name"%s*:%s*"([^"\\]*)"')
     or text_field(raw, 'name')
   local rule = rules[name]
   if not rule then return nil end
   if rule.field == '' then return rule, '' end
-  local text = string.sub(raw, 1, FIELD_WITHIN)
+  local text = #raw > FIELD_WITHIN and string.sub(raw, 1, FIELD_WITHIN) or raw
   local data = data_of(text)
   if not data or string.byte(text, data) ~= 123 then return rule, '' end
   local at = find_field(text, data, rule.field)
@@ -62,20 +62,32 @@ local function rule_of(raw)
   return rule, literal and key_of(literal) or ''
 end
 
+-- What was sorted in this step: of each request its list, the command that takes it from there,
+-- and the name once it is counted. A note for each would cost more than its commands.
+local moved = {}
+
+local function unsort()
+  for at = moves - 2, 1, -3 do
+    redis.pcall(moved[at + 1], moved[at])
+    if moved[at + 2] then redis.pcall('HINCRBY', KEYS[14], moved[at + 2], -1) end
+  end
+end
+
 -- Moves a request, which was popped in this step, to those of its key.
 local function sort(raw, rule, key)
-  local list = base .. ':limited:' .. rule.name .. ':' .. key
+  local list, way_back = base .. ':limited:' .. rule.name .. ':' .. key, 'RPOP'
   local id = has_history and id_of(raw)
   local length
   if id and redis.call('HEXISTS', KEYS[11], id) == 1 then
-    length = redis.call('LPUSH', list, raw)
-    undo('LPOP', list)
+    length, way_back = redis.call('LPUSH', list, raw), 'LPOP'
   else
     length = redis.call('RPUSH', list, raw)
-    undo('RPOP', list)
   end
+  if moves == 0 then undo(unsort) end
+  moved[moves + 1], moved[moves + 2], moved[moves + 3] = list, way_back, false
+  moves = moves + 3
   redis.call('HINCRBY', KEYS[14], rule.name, 1)
-  undo('HINCRBY', KEYS[14], rule.name, -1)
+  moved[moves] = rule.name
   if length == 1 then begins_to_wait(base, rule.name, key) end
   sorted = sorted + 1
   has_limited = true
@@ -94,12 +106,26 @@ local function next_pace(rule, rate)
   return pace, math.ceil((pace - now) / 1000)
 end
 
+-- What the draw at work has done so far.
+local drawn = {}
+
+local function undraw()
+  if drawn.slot then redis.pcall('HDEL', KEYS[13], drawn.id) end
+  if drawn.id then redis.pcall('SREM', drawn.running, drawn.id) end
+  if drawn.counted then redis.pcall('HINCRBY', KEYS[14], drawn.name, 1) end
+  if drawn.raw then redis.pcall('LPUSH', drawn.list, drawn.raw) end
+  if drawn.goes_on then redis.pcall('RPOP', drawn.turns) end
+  redis.pcall('LPUSH', drawn.turns, drawn.key)
+end
+
 -- Takes one request of the key that is first in rotation. Whether the name has to be asked again.
 local function draw_one(rule)
   local turns = base .. ':turns:' .. rule.name
   local key = redis.call('LPOP', turns)
   if not key then return false end
-  undo('LPUSH', turns, key)
+  drawn.turns, drawn.key, drawn.name = turns, key, rule.name
+  drawn.raw, drawn.counted, drawn.id, drawn.slot, drawn.goes_on = false, false, false, false, false
+  undo(undraw)
   local of = rule.name .. ':' .. key
   local list, running = base .. ':limited:' .. of, base .. ':running:' .. of
   local rate = base .. ':rate:' .. of
@@ -118,24 +144,24 @@ local function draw_one(rule)
   end
   local raw = redis.call('LPOP', list)
   if raw then
-    undo('LPUSH', list, raw)
+    drawn.list, drawn.running, drawn.raw = list, running, raw
     bytes = bytes + #raw
     if redis.call('HINCRBY', KEYS[14], rule.name, -1) <= 0 then
       redis.call('HDEL', KEYS[14], rule.name)
     end
-    undo('HINCRBY', KEYS[14], rule.name, 1)
+    drawn.counted = true
     local id = lease(raw)
     if id then
       redis.call('SADD', running, id)
-      undo('SREM', running, id)
+      drawn.id = id
       redis.call('HSET', KEYS[13], id, rule.name .. ' ' .. key)
-      undo('HDEL', KEYS[13], id)
+      drawn.slot = true
       if rule.room > 0 then rule.room = rule.room - 1 end
     end
   end
   if redis.call('EXISTS', list) == 1 then
     redis.call('RPUSH', turns, key)
-    undo('RPOP', turns)
+    drawn.goes_on = true
   else
     waits_no_more(base, rule.name, key)
   end

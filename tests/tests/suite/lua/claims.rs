@@ -124,5 +124,6 @@ async fn a_signed_request_is_started_by_one_run_until_its_signature_ends() {
     // What has ended is not remembered: nobody can repeat it.
     assert!(is_new("c", "w-3", 1000).await && is_new("c", "w-4", 1000).await);
     let ttl: i64 = store.conn.pttl(store.keys.seen("a")).await.unwrap();
-    assert!((1..=60_000).contains(&ttl), "{ttl}");
+    // The time at Redis is an estimate here.
+    assert!((1..=61_000).contains(&ttl), "{ttl}");
 }

@@ -144,7 +144,6 @@ async fn full_redis_keeps_no_worker_from_starting_taking_over_and_draining() {
     leased(&mut conn).await;
     drained.signal(Signal::TERM);
     drained.line("stopped").await;
-    assert!(drained.log().contains("given_back=1"), "{}", drained.log());
     assert_eq!(queued(&mut conn).await, [format!("\"{}\"", ticket.id)]);
     let left: usize = conn.exists(&[LIVE, "redcall:{default}:workers"]).await.unwrap();
     assert_eq!(left, 0);
