@@ -122,7 +122,13 @@ impl Attackers {
             };
             match hand.hold(step).await {
                 Some(held) => return Some((hand, held)),
-                None => self.note(Blow::Missed),
+                None => {
+                    self.note(Blow::Missed);
+                    // A worker that cannot be started is seen at the end.
+                    let _ = self.crew.start_again(&mut hand);
+                    drop(hand);
+                    sleep(LOOK_AGAIN).await;
+                }
             }
         }
         None
@@ -175,9 +181,11 @@ impl Attackers {
     async fn lacking(&self, Right { taken, given }: Right, lasts: Duration) -> io::Result<()> {
         let _redis = self.stage.redis.lock().await;
         self.note(Blow::RightTaken { right: taken.to_owned() });
+        self.crew.lacks_a_right(true);
         self.stage.right(taken).await?;
         sleep(lasts).await;
         self.stage.right(given).await?;
+        self.crew.lacks_a_right(false);
         self.note(Blow::RightGiven);
         self.progress.send_modify(|progress| progress.spells += 1);
         Ok(())

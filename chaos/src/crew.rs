@@ -4,9 +4,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
@@ -19,6 +19,9 @@ use crate::work::Post;
 
 /// How long it may take until a job comes to be held.
 const HELD_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long a worker may take from its start until it has looked whether it has its rights.
+const LOOKS_WITHIN: Duration = Duration::from_secs(10);
 
 /// A job that stands still inside its worker.
 pub(crate) struct Held {
@@ -37,6 +40,8 @@ pub(crate) struct Crew {
     /// Whether every fourth worker logs to a full device; how many have been started.
     full_logs: bool,
     started: AtomicU32,
+    /// When the workers' user lacked a right: a worker that starts meanwhile ends with an error.
+    lacks: std::sync::Mutex<Vec<(Instant, Option<Instant>)>>,
 }
 
 /// One worker process.
@@ -47,6 +52,7 @@ pub(crate) struct Hand {
     /// How many orders to hold a job it has had.
     asked: u64,
     pub(crate) pid: u32,
+    began: Instant,
     /// Whether its log goes to a full device.
     pub(crate) full_log: bool,
 }
@@ -59,7 +65,8 @@ impl Crew {
         full_logs: bool,
     ) -> io::Result<Self> {
         let (places, reads, started) = (Vec::new(), watch::Sender::new(true), AtomicU32::new(0));
-        let mut crew = Self { program, post, places, reads, full_logs, started };
+        let lacks = std::sync::Mutex::default();
+        let mut crew = Self { program, post, places, reads, full_logs, started, lacks };
         for _ in 0..size {
             let hand = crew.hand()?;
             crew.places.push(Arc::new(Mutex::new(hand)));
@@ -95,7 +102,7 @@ impl Crew {
             tokio::spawn(read_log(stderr, log, self.reads.subscribe()));
         }
         let said = BufReader::new(said).lines();
-        Ok(Hand { child, orders, said, asked: 0, pid, full_log })
+        Ok(Hand { child, orders, said, asked: 0, pid, began: Instant::now(), full_log })
     }
 
     /// A worker that nobody strikes at, beginning to look at `first`; `None` if too few would be
@@ -127,11 +134,34 @@ impl Crew {
         let mut fallen = Vec::new();
         for place in &self.places {
             let mut hand = place.lock().await;
-            if hand.child.try_wait().is_ok_and(|status| status.is_some()) {
+            if hand.has_ended() && !self.was_refused(hand.began) {
                 fallen.push(hand.pid);
             }
         }
         fallen
+    }
+
+    /// The workers' user lacks a right from now on, or has it again.
+    pub(crate) fn lacks_a_right(&self, lacks: bool) {
+        let mut all = self.lacks.lock().unwrap_or_else(PoisonError::into_inner);
+        match all.last_mut() {
+            Some((_, to @ None)) if !lacks => *to = Some(Instant::now()),
+            _ => all.push((Instant::now(), None)),
+        }
+    }
+
+    /// Whether a worker that began then may have met a right that was missing.
+    fn was_refused(&self, began: Instant) -> bool {
+        let all = self.lacks.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().any(|(from, to)| began + LOOKS_WITHIN > *from && to.is_none_or(|to| began < to))
+    }
+
+    /// Starts a worker again that has ended since a right was missing, as its supervisor would.
+    pub(crate) fn start_again(&self, hand: &mut Hand) -> io::Result<()> {
+        if hand.has_ended() && self.was_refused(hand.began) {
+            *hand = self.hand()?;
+        }
+        Ok(())
     }
 }
 
@@ -191,6 +221,10 @@ impl Hand {
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
         // Not waited for yet: the id is still its own.
         let _ = pid.map(|pid| kill_process(pid, signal));
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|status| status.is_some())
     }
 
     /// Kills it, and waits until it is dead.
