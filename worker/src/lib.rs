@@ -11,6 +11,7 @@
 //! | `request.rs` | a job as its handler sees it: answering, progress |
 //! | `later.rs` | putting the answer off |
 //! | `job.rs`, `execute.rs`, `ending.rs` | one run: its state, its straight line, its outcomes |
+//! | `failure.rs` | the line of the log about a request without an answer |
 //! | `service.rs` | a request to a service: its task's data, what becomes of the state |
 //! | `reload.rs` | reading the mapping again |
 //! | `io/` | the thread that talks to Redis |
@@ -28,6 +29,7 @@ mod ending;
 mod error;
 mod execute;
 mod extract;
+mod failure;
 mod handler;
 mod io;
 mod job;

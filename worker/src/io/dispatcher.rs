@@ -323,7 +323,7 @@ impl Dispatcher {
 
     fn stopping(&mut self, level: Stop) {
         self.stop = level;
-        tracing::info!(?level, running = self.jobs.len(), "stopping");
+        tracing::info!(stop = ?level, running = self.jobs.len(), "stopping");
         self.unblock();
         self.say_again = true;
         self.beat();
