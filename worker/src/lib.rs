@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `worker.rs` | [`Worker`]: building and running one |
 //! | `mapping.rs` | job names to handlers |
+//! | `overview.rs` | what the settings map, serve and bound, for people and programs |
 //! | `handler/` | the kinds of handlers, one file each |
 //! | `extract.rs`, `answer.rs`, `state.rs` | what compiled-in handlers take, return, share |
 //! | `task.rs` | the same for those of a service |
@@ -37,6 +38,7 @@ mod later;
 mod log;
 mod mapping;
 mod metrics;
+mod overview;
 mod readiness;
 mod reload;
 mod request;
@@ -56,7 +58,10 @@ pub use handler::HandlerError;
 pub use handler::compiled::{AsyncHandler, BlockingHandler};
 pub use later::PendingError;
 pub use log::{LogGuard, init_log};
-pub use mapping::MappedJob;
+pub use overview::{
+    BoundOverview, JobOverview, LimitOverview, LimitsOverview, Overview, QueueOverview,
+    ScheduleOverview, ServiceOverview,
+};
 pub use readiness::Readiness;
 pub use redcall_common::settings::{Settings, SettingsError};
 pub use redcall_common::token::SettlementToken;
