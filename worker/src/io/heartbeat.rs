@@ -156,7 +156,11 @@ pub(crate) async fn expire(
         Err(error) => return tracing::debug!(%error, "cannot end yet what was not settled in time"),
     };
     if count > 0 {
-        tracing::info!(queue = keys.queue.name(), count, "not settled in time");
+        tracing::warn!(
+            queue = keys.queue.name(),
+            count,
+            "deferred answers were not settled in time"
+        );
     }
     let error = WireError::new(Code::DeadlineExceeded, "it was not settled in time");
     for EndedLater { id, name, nonce } in told {

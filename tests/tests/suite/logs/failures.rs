@@ -135,6 +135,13 @@ async fn request_that_is_not_run_is_a_warning() {
         assert_eq!((&line["code"], &line["queue"]), (&code.into(), &"default".into()), "{line}");
         assert!(line["message"].as_str().unwrap().starts_with("not run: "), "{line}");
     }
+    // Without an id that can be read, and so without a lease.
+    let push = redis::cmd("RPUSH").arg("redcall:{default}:queue").arg("nonsense").to_owned();
+    let _: u64 = push.query_async(&mut conn).await.unwrap();
+    let line = loud.worker.line("not run: dead letters that cannot be leased").await;
+    let line: Value = serde_json::from_str(&line).unwrap();
+    let said = json!([line["code"], line["queue"], line["count"]]);
+    assert_eq!(said, json!(["invalid_request", "default", 1]), "{line}");
 }
 
 #[tokio::test]
