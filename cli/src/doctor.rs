@@ -8,6 +8,7 @@
 //! | `rights.rs` | what the user may do there |
 //! | `workers.rs` | who is there, and whether they fit together |
 //! | `queues.rs` | what waits, is held or has died |
+//! | `schedules.rs` | whether workers map what is enqueued by the clock |
 //! | `limits.rs` | limited names, and whose requests get no turn |
 //! | `times.rs` | times at Redis that lie too far ahead |
 //! | `keys.rs` | what nothing bounds |
@@ -22,6 +23,7 @@ mod limits;
 mod mapping;
 mod queues;
 mod rights;
+mod schedules;
 mod server;
 mod settings;
 mod times;
@@ -30,7 +32,7 @@ mod workers;
 use std::time::Duration;
 
 use clap::Args;
-use redcall_client::{Inspector, Settings, StoreError};
+use redcall_client::{Inspector, Listing, Settings, StoreError};
 use redcall_common::finding::{Finding, Level};
 use redcall_common::output as out;
 use redcall_common::report::Problem;
@@ -126,9 +128,17 @@ async fn look(
     server::look(inspector, settings, findings).await?;
     findings.extend(rights::look(inspector, settings).await);
     let workers = inspector.workers().await;
-    let queues = inspector.queues().await;
-    match (&workers, &queues) {
-        (Ok(workers), Ok(queues)) => {
+    let listing = inspector.listing().await;
+    let names = listing.as_ref().map(Listing::names).unwrap_or_default();
+    let first = match &listing {
+        Ok(listing) => Some(queues::Heads::of(inspector, &listing.queues).await?),
+        Err(_) => None,
+    };
+    match (&workers, &listing) {
+        (Ok(workers), Ok(listing)) => {
+            let queues = &listing.queues;
+            findings.push(queues::found(listing));
+            findings.extend(queues::unreadable(listing));
             findings.extend(workers::look(workers, queues, settings));
             findings.extend(queues::look(queues, settings));
             findings.push(or_unknown("bytes", bytes::look(inspector, queues, settings).await));
@@ -136,14 +146,18 @@ async fn look(
         }
         (Err(error), _) | (_, Err(error)) => findings.push(unknown("queues", error)),
     }
+    let schedules = schedules::look(inspector, settings).await;
+    findings.extend(schedules.unwrap_or_else(|error| vec![unknown("schedules", &error)]));
     let census = inspector.census(keys::WITHIN, keys::MOST).await;
     let sorted = census.as_ref().map_or(&[][..], |census| &census.sorted);
-    let names = inspector.queue_names().await;
-    let names = names.as_deref().unwrap_or_default();
-    let limits = limits::look(inspector, names, settings, sorted).await;
+    let limits = limits::look(inspector, &names, settings, sorted).await;
     findings.push(or_unknown("limits", limits));
-    findings.push(or_unknown("times", times::look(inspector, names, settings).await));
+    findings.push(or_unknown("times", times::look(inspector, &names, settings).await));
     findings.push(or_unknown("keys", census.as_ref().map(keys::look).map_err(Clone::clone)));
+    if let Some(first) = first {
+        // Last: between both looks at these queues lies a while.
+        findings.extend(first.look_again(inspector).await?);
+    }
     Ok(())
 }
 

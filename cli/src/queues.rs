@@ -1,19 +1,49 @@
 //! `redcall queues`.
 
-use redcall_client::{Client, QueueInfo};
+use redcall_client::{Client, Listing, QueueInfo, StoreError};
 use redcall_common::output as out;
+use serde_json::{Value, json};
 
 use crate::output::{table, time};
 use crate::{Failure, unreachable};
 
+/// Not every key of the server was looked at.
+const INCOMPLETE: &str = "Not every key of Redis was looked at: a queue that only plain RPUSH \
+                          has used may be missing.";
+
 pub(crate) async fn run(client: &Client, as_json: bool) -> Result<(), Failure> {
-    let queues = client.inspect().queues().await.map_err(|error| unreachable(&error))?;
+    let listing = client.inspect().listing().await.map_err(|error| unreachable(&error))?;
+    let Listing { queues, unreadable, is_complete } = listing;
     if as_json {
-        return Ok(out::line(serde_json::json!({ "queues": queues }))?);
+        let mut shown = json!({ "queues": queues });
+        if !unreadable.is_empty() {
+            shown["unreadable"] = unreadable.iter().map(as_error).collect();
+        }
+        if !is_complete {
+            shown["complete"] = false.into();
+        }
+        return Ok(out::line(shown)?);
     }
-    if queues.is_empty() {
-        return Ok(out::line("no queue has been used yet")?);
+    match queues.is_empty() {
+        true => out::line("no queue has been used yet")?,
+        false => print(queues)?,
     }
+    unreadable.iter().for_each(|(queue, error)| hint(queue, error));
+    if !is_complete {
+        out::hint(INCOMPLETE);
+    }
+    Ok(())
+}
+
+fn as_error((queue, error): &(String, StoreError)) -> Value {
+    json!({ "queue": queue, "error": error.to_string() })
+}
+
+fn hint(queue: &str, error: &StoreError) {
+    out::hint(format_args!("The queue {queue} cannot be read: {error}"));
+}
+
+fn print(queues: Vec<QueueInfo>) -> Result<(), out::Unwritten> {
     let head = [
         "queue",
         "state",
@@ -27,11 +57,12 @@ pub(crate) async fn run(client: &Client, as_json: bool) -> Result<(), Failure> {
         "dead#",
         "workers#",
     ];
-    Ok(out::line(table(&head, queues.into_iter().map(row)))?)
+    out::line(table(&head, queues.into_iter().map(row)))
 }
 
 fn row(queue: QueueInfo) -> Vec<String> {
-    let oldest = queue.oldest_ms.map_or_else(|| "-".to_owned(), time);
+    let unknown = if queue.has_unknown_age() { "?" } else { "-" };
+    let oldest = queue.oldest_ms.map_or_else(|| unknown.to_owned(), time);
     let state = if queue.paused { "paused" } else { "open" };
     let number = |number: u64| number.to_string();
     vec![

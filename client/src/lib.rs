@@ -59,6 +59,7 @@ pub use redcall_common::result_kind::ResultKind;
 pub use redcall_common::service::Task;
 pub use redcall_common::settings::{Settings, SettingsError};
 pub use redcall_common::status::{JobState, JobStatus};
+pub use redcall_common::store::Listing;
 pub use redcall_common::store::dead::{
     DeadLetter, DeadLetters, DeadPage, DeadRef, DeadReport, DeadSelection, DeadSkip, Run,
 };

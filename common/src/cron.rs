@@ -25,6 +25,14 @@ use jiff::{SignedDuration, Timestamp};
 
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
+/// An instant (Unix ms) in UTC to the second, such as `2026-11-30T02:30:00Z`; `None` beyond the
+/// calendar.
+#[must_use]
+pub fn shown(at_ms: u64) -> Option<String> {
+    let at = Timestamp::from_second(i64::try_from(at_ms / 1000).ok()?).ok()?;
+    Some(at.to_string())
+}
+
 /// A cron expression in its time zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cron {

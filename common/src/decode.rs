@@ -197,6 +197,7 @@ fn read(
     let data = fields.iter().find(|(field, _)| field == "data");
     let (_, data) = data.ok_or_else(|| wrong("the field `data` is missing".into()))?;
     number("response_ttl_ms")?;
+    let is_retried = number("retried_at")?.is_some();
     let status_ttl_ms = number("status_ttl_ms")?.map(in_range);
     let idempotency_key =
         optional::<String>(fields, "idempotency_key").map_err(|error| (error, false))?;
@@ -208,7 +209,8 @@ fn read(
         name,
         data: (*data).to_owned(),
         reply,
-        enqueued_at: number("enqueued_at")?,
+        // Of a dead letter that is retried, it tells the age alone: the budget begins anew.
+        enqueued_at: number("enqueued_at")?.filter(|_| !is_retried),
         budget_ms: number("budget_ms")?,
         status_ttl_ms,
         max_attempts: number("max_attempts")?,

@@ -62,7 +62,18 @@ pub(crate) fn refused(
     // A name that is none of ours may be anything, a secret as well.
     let key = request.auth.as_ref().filter(|_| refusal != Refusal::UnknownKey);
     let key = key.map(|signed| signed.token.key.as_str());
-    tracing::warn!(id = request.id, name = request.name, key, why = %refusal, "unauthorized");
+    let (id, name, queue_name) = (&request.id, &request.name, queue.name());
+    let code = Code::Unauthorized;
+    tracing::warn!(
+        id,
+        name,
+        queue = queue_name,
+        attempt,
+        %code,
+        key,
+        why = %refusal,
+        "not run: unauthorized"
+    );
     let error = WireError::new(Code::Unauthorized, MESSAGE);
     // Never signed: the answer to a copy is the same as that to any other.
     let frame = |response_key: &str| {

@@ -13,6 +13,7 @@ use redcall_common::store::{EndedCall, Extra, Outcome, Settlement};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
+use crate::failure::{self, Next};
 use crate::handler::{Ending, HandlerError};
 use crate::job::Job;
 use crate::service;
@@ -80,16 +81,17 @@ fn answered(job: &Job, data: &RawValue, seq: u64) -> Outcome {
 }
 
 fn failed(job: &Job, failure: HandlerError, seq: u64) -> Outcome {
-    let HandlerError { mut error, retry_after } = failure;
+    let HandlerError { mut error, cause, retry_after } = failure;
+    let cause = cause.as_deref();
     error.attempt = Some(job.attempt());
     if error.code == Code::WorkerLost {
-        return crashed(job, error, seq);
+        return crashed(job, error, cause, seq);
     }
     let error = error.bounded(job.shared.limits.frame);
     let run = run(job, &error);
     let request = &job.request;
     if let Some(delay) = retry_in(job, error.code, retry_after) {
-        tracing::info!(id = request.id, name = request.name, ?delay, "it is tried again");
+        failure::run(job, &error, cause, Next::Retried(delay));
         let notice = Notice { attempt: job.attempt(), error: &error, retry_in_ms: millis(delay) };
         let notice = request.reply.clone().zip(to_raw_value(&notice).ok()).map(|(reply, data)| {
             let head = job.head(&reply.response_key);
@@ -102,20 +104,22 @@ fn failed(job: &Job, failure: HandlerError, seq: u64) -> Outcome {
     // Who has set retries wants to look at what was given up nevertheless.
     let wanted = error.code != Code::Cancelled;
     let bury = wanted && (request.reply.is_none() || job.rules.retries.max > 0);
+    failure::run(job, &error, cause, if bury { Next::DeadLettered } else { Next::Answered });
     let ended = Ended { error, attempt: job.attempt(), seq, bury };
     Outcome { run, ..give_up(request, &job.keys.queue, ended, job.shared.idempotency_ttl) }
 }
 
 /// What ran it died, as a worker may: it counts as a crash.
-fn crashed(job: &Job, error: WireError, seq: u64) -> Outcome {
+fn crashed(job: &Job, error: WireError, cause: Option<&str>, seq: u64) -> Outcome {
     let (request, rules) = (&job.request, &job.rules);
     let run = run(job, &error);
     let may_rerun = rules.on_worker_loss == OnWorkerLoss::Rerun;
     if may_rerun && job.record.crashes + 1 < rules.max_crashes {
-        tracing::warn!(id = request.id, name = request.name, why = error.message, "it runs again");
+        failure::run(job, &error, cause, Next::Rerun);
         let settlement = Settlement::Rerun { attempt: job.attempt() };
         return Outcome { run, ..Outcome::new(&request.id, settlement) };
     }
+    failure::run(job, &error, cause, Next::DeadLettered);
     let ended = Ended { error, attempt: job.attempt(), seq, bury: true };
     Outcome { run, ..give_up(request, &job.keys.queue, ended, job.shared.idempotency_ttl) }
 }

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::auth::{self, Pass};
 use crate::ending::{Ended, give_up, status};
+use crate::failure::{self, Next, whole};
 use crate::handler::{Handler, HandlerError};
 use crate::job::{Event, Job};
 use crate::request::{ProgressError, Request};
@@ -56,15 +57,19 @@ pub(crate) async fn execute(handler: Arc<dyn Handler>, request: Request) {
     let ending = AssertUnwindSafe(calling).catch_unwind().await.unwrap_or_else(|panic| {
         let message = panic.downcast_ref::<&str>().copied();
         let message = message.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        let message = message.unwrap_or("no message");
-        tracing::error!(id = request.id(), name = request.name(), message, "the handler panicked");
-        Err(HandlerError::with_code(Code::HandlerPanicked, "the handler panicked"))
+        let cause = Some(message.unwrap_or("no message").to_owned());
+        let error = HandlerError::with_code(Code::HandlerPanicked, "the handler panicked");
+        Err(HandlerError { cause, ..error })
     });
-    if let Err(error) = &ending {
-        let code = error.error.code;
-        tracing::info!(id = request.id(), name = request.name(), %code, "failed");
+    // Its caller has an answer, or has heard that it gets none: a failure after the answer is said
+    // to nobody else.
+    let late = ending.as_ref().err().filter(|_| job.has_answered());
+    let late = late.map(|error| (error.error.clone(), error.cause.clone()));
+    if !job.settle(ending, None).await
+        && let Some((error, cause)) = late
+    {
+        failure::run(job, &error, cause.as_deref(), Next::Nothing);
     }
-    job.settle(ending, None).await;
 }
 
 /// The checks that ask Redis, each only for jobs that need it.
@@ -117,18 +122,22 @@ async fn is_not_repeated(job: &Job, pass: &Pass) -> Result<(), Instead> {
 /// Reads the state that the task works on. Others change it only if the lease is lost.
 async fn take_state(job: &Job, rules: ServiceRules) -> Result<(), Instead> {
     let (request, queue) = (&job.request, &job.keys.queue);
-    let refuse = |error| {
-        let ended = Ended { error, attempt: job.attempt(), seq: 1, bury: request.reply.is_none() };
+    let refuse_for = |error, cause: Option<&str>| {
+        let attempt = job.attempt();
+        failure::refused(&request.id, Some(&request.name), queue.name(), attempt, &error, cause);
+        let ended = Ended { error, attempt, seq: 1, bury: request.reply.is_none() };
         Instead::Settle(Box::new(give_up(request, queue, ended, job.shared.idempotency_ttl)))
     };
+    let refuse = |error| refuse_for(error, None);
     let order = service::order(&request.data).map_err(refuse)?;
     let found = loop {
         match job.shared.link.instance_state(queue, &order.instance, WITHIN).await {
             Ok(found) => break found,
             Err(error) if error.is_transient() => not_yet(job, error).await,
             Err(error) => {
-                tracing::error!(%error, id = request.id, "the state cannot be read");
-                return Err(refuse(WireError::new(Code::Internal, "its state cannot be read")));
+                let cause = whole(&error);
+                let error = WireError::new(Code::Internal, "its state cannot be read");
+                return Err(refuse_for(error, Some(&cause)));
             }
         }
     };
@@ -163,9 +172,10 @@ async fn claim(job: &Job) -> Result<(), Instead> {
         }
     };
     let refuse = |code, message: &str| {
-        let error = WireError::new(code, message);
-        let bury = request.reply.is_none();
-        let ended = Ended { error, attempt: job.attempt(), seq: 1, bury };
+        let (error, attempt) = (WireError::new(code, message), job.attempt());
+        let (queue, bury) = (job.keys.queue.name(), request.reply.is_none());
+        failure::refused(&request.id, Some(&request.name), queue, attempt, &error, None);
+        let ended = Ended { error, attempt, seq: 1, bury };
         let ttl = job.shared.idempotency_ttl;
         Err(Instead::Settle(Box::new(give_up(request, &job.keys.queue, ended, ttl))))
     };

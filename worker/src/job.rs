@@ -79,6 +79,7 @@ pub(crate) struct Job {
     pub(crate) record: Record,
     /// Redis time, ms.
     pub(crate) started_at: u64,
+    pub(crate) started: Instant,
     /// When the caller stops caring. Written when others join the call, read by who asks.
     pub(crate) deadline: std::sync::Mutex<Option<Instant>>,
     /// Fires when the run is not wanted any more.
@@ -207,6 +208,11 @@ impl Job {
         let outcome = Box::new(ending::outcome(self, ending, *seq + 1));
         let _ =
             self.shared.events.send(Event::Settle { serial: self.serial, outcome, heard: None });
+    }
+
+    /// Returns `true` if its handler has settled it itself, and is still wanted.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.settled.load(Ordering::Acquire) && !self.cancel.is_cancelled()
     }
 
     /// Takes the job out of its handler's hands: whatever that ends with, it settles nothing any

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `worker.rs` | [`Worker`]: building and running one |
 //! | `mapping.rs` | job names to handlers |
+//! | `overview.rs` | what the settings map, serve and bound, for people and programs |
 //! | `handler/` | the kinds of handlers, one file each |
 //! | `extract.rs`, `answer.rs`, `state.rs` | what compiled-in handlers take, return, share |
 //! | `task.rs` | the same for those of a service |
@@ -11,6 +12,7 @@
 //! | `request.rs` | a job as its handler sees it: answering, progress |
 //! | `later.rs` | putting the answer off |
 //! | `job.rs`, `execute.rs`, `ending.rs` | one run: its state, its straight line, its outcomes |
+//! | `failure.rs` | the line of the log about a request without an answer |
 //! | `service.rs` | a request to a service: its task's data, what becomes of the state |
 //! | `reload.rs` | reading the mapping again |
 //! | `io/` | the thread that talks to Redis |
@@ -28,6 +30,7 @@ mod ending;
 mod error;
 mod execute;
 mod extract;
+mod failure;
 mod handler;
 mod io;
 mod job;
@@ -35,6 +38,7 @@ mod later;
 mod log;
 mod mapping;
 mod metrics;
+mod overview;
 mod readiness;
 mod reload;
 mod request;
@@ -54,7 +58,10 @@ pub use handler::HandlerError;
 pub use handler::compiled::{AsyncHandler, BlockingHandler};
 pub use later::PendingError;
 pub use log::{LogGuard, init_log};
-pub use mapping::MappedJob;
+pub use overview::{
+    BoundOverview, JobOverview, LimitOverview, LimitsOverview, Overview, QueueOverview,
+    ScheduleOverview, ServiceOverview,
+};
 pub use readiness::Readiness;
 pub use redcall_common::settings::{Settings, SettingsError};
 pub use redcall_common::token::SettlementToken;

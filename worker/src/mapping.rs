@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use redcall_common::auth::Keyring;
@@ -75,17 +74,6 @@ pub(crate) struct Mapping {
     keeps_status: bool,
     /// Who may call; `None`: whoever reaches Redis.
     keyring: Option<Keyring>,
-}
-
-/// One line of the mapping, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MappedJob {
-    /// The job's name.
-    pub name: String,
-    /// Kind of handler, and what stands behind it.
-    pub handler: String,
-    /// How long one run may take.
-    pub timeout: Duration,
 }
 
 impl Mapping {
@@ -219,13 +207,9 @@ impl Mapping {
         join_all(self.jobs.values().map(|mapped| mapped.handler.close())).await;
     }
 
-    pub(crate) fn describe(&self) -> Vec<MappedJob> {
-        let describe = |(name, mapped): (&String, &Mapped)| MappedJob {
-            name: name.clone(),
-            handler: mapped.handler.describe(),
-            timeout: mapped.rules.timeout,
-        };
-        self.jobs.iter().map(describe).collect()
+    /// The jobs and services, by name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &Mapped)> {
+        self.jobs.iter()
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use crate::error::WorkerError;
+use crate::failure::whole;
 use crate::mapping::{Compiled, Mapping};
 use crate::state::States;
 
@@ -71,10 +72,10 @@ fn refused(error: &WorkerError) {
     match error {
         WorkerError::Settings(error) => {
             for error in error.mistakes() {
-                tracing::error!(%error, help = error.help(), "{what}");
+                tracing::error!(error = %whole(&error), help = error.help(), "{what}");
             }
         }
-        error => tracing::error!(%error, "{what}"),
+        error => tracing::error!(error = %whole(&error), "{what}"),
     }
 }
 

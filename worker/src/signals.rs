@@ -19,7 +19,7 @@ pub(crate) fn listen() -> io::Result<watch::Receiver<Stop>> {
                 _ = interrupt.recv() => {}
                 () = sender.closed() => return,
             }
-            tracing::info!(?level, "signal received");
+            tracing::info!(stop = ?level, "signal received");
             sender.send_replace(level);
         }
         sender.closed().await;

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use crate::error::WorkerError;
 use crate::handler::compiled::{AsyncHandler, BlockingHandler, blocking, compiled};
 use crate::io;
-use crate::mapping::MappedJob;
+use crate::overview::Overview;
 use crate::readiness::Readiness;
 use crate::reload::{self, Source};
 use crate::signals;
@@ -68,13 +68,14 @@ impl Worker {
         self.readiness.clone()
     }
 
-    /// Looks everything up that the settings name, without Redis.
+    /// Looks everything up that the settings name, without Redis. Whether another worker maps the
+    /// job of a schedule that this one does not, only Redis knows.
     ///
     /// # Errors
     ///
     /// The first thing that is not there.
-    pub fn check(&self) -> Result<Vec<MappedJob>, WorkerError> {
-        Ok(self.source.mapping()?.describe())
+    pub fn check(&self) -> Result<Overview, WorkerError> {
+        Ok(Overview::of(&self.source.settings, &self.source.mapping()?))
     }
 
     /// Runs jobs until SIGTERM or SIGINT, then drains; a second signal ends it at once. At SIGHUP

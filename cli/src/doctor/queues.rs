@@ -1,16 +1,124 @@
 //! What waits for long, what nobody takes over, what has died.
 
-use redcall_client::{Inspector, QueueInfo, Settings, StoreError};
+use std::time::Duration;
+
+use redcall_client::{Inspector, Listing, QueueInfo, Settings, StoreError};
 use redcall_common::finding::{Finding, Level};
 
+use redcall_common::time::millis;
+use tokio::time::{Instant, sleep_until};
+
+use super::with_causes;
 use super::workers::listed;
 use crate::output::{line, time};
-use redcall_common::time::millis;
 
 /// From when on a queue counts as behind.
 const OLD_MS: u64 = 60_000;
 /// Percent of what a queue, or its dead letters, may hold.
 const FILLING: u64 = 80;
+/// The time between both looks at a queue whose oldest job is of unknown age.
+const BETWEEN: Duration = Duration::from_secs(1);
+
+/// How many queues there are, and whether there may be more.
+pub(super) fn found(listing: &Listing) -> Finding {
+    const CHECK: &str = "queues";
+    let what = match listing.queues.len() {
+        0 => "none has been used yet".to_owned(),
+        count => format!("{count} in use"),
+    };
+    if listing.is_complete {
+        return Finding::ok(CHECK, what);
+    }
+    let means = "Not every key of Redis was looked at: a queue that only plain RPUSH has used may \
+                 be missing.";
+    Finding::note(CHECK, what, means)
+}
+
+/// Queues of which nothing is known.
+pub(super) fn unreadable(listing: &Listing) -> impl Iterator<Item = Finding> {
+    listing.unreadable.iter().map(|(queue, error)| {
+        let what = format!("{} cannot be read: {}", line(queue, 64), with_causes(error));
+        let means = "Something else than Redcall's lies at one of its keys, or a right is missing: \
+                     its jobs are neither run nor seen.";
+        let cure = "Look at the types of its keys (SCAN, TYPE), and DEL or rename the foreign one.";
+        Finding::new("queues", Level::Problem, what, means, cure)
+    })
+}
+
+/// The queues whose oldest job is of unknown age, with that job.
+pub(super) struct Heads {
+    at: Instant,
+    queues: Vec<QueueInfo>,
+    heads: Vec<Option<Vec<u8>>>,
+}
+
+impl Heads {
+    /// Looks for the first time.
+    pub(super) async fn of(
+        inspector: &Inspector,
+        queues: &[QueueInfo],
+    ) -> Result<Self, StoreError> {
+        let of_unknown_age = queues.iter().filter(|queue| queue.has_unknown_age());
+        let queues: Vec<QueueInfo> = of_unknown_age.cloned().collect();
+        let heads = heads(inspector, &queues).await?;
+        Ok(Self { at: Instant::now(), queues, heads })
+    }
+
+    /// Looks again, a second later at the earliest: whether any job was taken meanwhile.
+    pub(super) async fn look_again(
+        self,
+        inspector: &Inspector,
+    ) -> Result<Vec<Finding>, StoreError> {
+        if self.queues.is_empty() {
+            return Ok(Vec::new());
+        }
+        sleep_until(self.at + BETWEEN).await;
+        let waited = time(millis(self.at.elapsed()));
+        let now = heads(inspector, &self.queues).await?;
+        let (mut moving, mut still) = (Vec::new(), Vec::new());
+        for ((queue, then), now) in self.queues.into_iter().zip(self.heads).zip(now) {
+            let said = format!("{} on {}", queue.length, queue.queue);
+            let has_moved = then.is_none() || now != then;
+            // A paused one stands still on purpose, which `paused` says.
+            if has_moved || queue.paused { &mut moving } else { &mut still }.push(said);
+        }
+        Ok([of_unknown_age(&moving), standing_still(&still, &waited)]
+            .into_iter()
+            .flatten()
+            .collect())
+    }
+}
+
+async fn heads(
+    inspector: &Inspector,
+    queues: &[QueueInfo],
+) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+    let names: Vec<&str> = queues.iter().map(|queue| &*queue.queue).collect();
+    inspector.heads(&names).await
+}
+
+fn of_unknown_age(moving: &[String]) -> Option<Finding> {
+    if moving.is_empty() {
+        return None;
+    }
+    let what = format!("jobs of unknown age wait: {}", listed(moving));
+    let means = "Their requests have no `enqueued_at`: a client that writes it (Redis TIME, in ms) \
+                 has their age shown.";
+    Some(Finding::note("oldest", what, means))
+}
+
+fn standing_still(still: &[String], waited: &str) -> Option<Finding> {
+    if still.is_empty() {
+        return None;
+    }
+    let what =
+        format!("jobs of unknown age wait, and none was taken within {waited}: {}", listed(still));
+    let means = "No worker takes them, or all that do are busy. Their requests have no \
+                 `enqueued_at`, so that nothing tells how long they wait.";
+    let cure = "Start workers that listen there, or raise `worker.concurrency`; have the client \
+                write `enqueued_at` (Redis TIME, in ms).";
+    Some(Finding::new("oldest", Level::Warning, what, means, cure))
+}
 
 /// Looks at every queue in use.
 pub(super) fn look(queues: &[QueueInfo], settings: &Settings) -> Vec<Finding> {
@@ -26,8 +134,11 @@ fn oldest(queues: &[QueueInfo]) -> Finding {
     ages.sort_unstable_by(|one, other| other.cmp(one));
     let said: Vec<String> =
         ages.iter().map(|(age, queue)| format!("{} on {queue}", time(*age))).collect();
+    let is_unknown = queues.iter().any(QueueInfo::has_unknown_age);
     match ages.first() {
-        None => Finding::ok(CHECK, "nothing waits whose age is known"),
+        // A finding of its own tells of those whose age is not known.
+        None if is_unknown => Finding::note(CHECK, "unknown", "No job that waits says since when."),
+        None => Finding::ok(CHECK, "nothing waits"),
         Some((age, _)) if *age < OLD_MS => {
             Finding::ok(CHECK, format!("the oldest job waits for {}", listed(&said)))
         }

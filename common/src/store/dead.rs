@@ -12,7 +12,7 @@ use redis::aio::MultiplexedConnection;
 use serde::Serialize;
 
 use super::error::StoreError;
-use super::inspect::{Inspector, look_at};
+use super::inspect::{Inspector, look_at, millis};
 use super::keys::QueueKeys;
 use super::ops::{Revival, Revived, remove, revive};
 use crate::limits::COMMAND_BYTES;
@@ -138,10 +138,10 @@ impl DeadLetters {
     }
 
     /// Puts the letters of `selection` back into the queue, at its tail, each at most once. They
-    /// keep their ids, data, headers and `budget_ms`, which begins anew at the first lease. Nobody
-    /// waits for them any more: `response_key`, `notify`, `idempotency_key`, `enqueued_at` and
-    /// `response_ttl_ms` go. What cannot be read as a request is skipped. A `dry_run` changes
-    /// nothing and says what would be done.
+    /// keep their ids, data, headers, `enqueued_at`, which tells their age, and `budget_ms`, which
+    /// begins anew at the first lease. Nobody waits for them any more: `response_key`, `notify`,
+    /// `idempotency_key` and `response_ttl_ms` go. What cannot be read as a request is skipped. A
+    /// `dry_run` changes nothing and says what would be done.
     ///
     /// # Errors
     ///
@@ -154,6 +154,7 @@ impl DeadLetters {
     ) -> Result<DeadReport, StoreError> {
         let mut conn = self.inspector.connection().await?;
         let mut room = if dry_run { Some(self.room(&mut conn).await?) } else { None };
+        let at_ms = millis(redis::cmd("TIME").query_async(&mut *conn).await?);
         let mut walk = Walk::new(&mut conn, &self.dead, selection).await?;
         let mut report = DeadReport::default();
         while !report.full
@@ -161,7 +162,7 @@ impl DeadLetters {
         {
             let (mut revivals, mut refs) = (Vec::new(), Vec::new());
             for letter in found {
-                match envelope::anew(&letter.request) {
+                match envelope::anew(&letter.request, at_ms) {
                     Ok((id, envelope)) => {
                         revivals.push(Revival { entry: letter.entry.clone(), id, envelope });
                         refs.push(DeadRef::from(letter));

@@ -42,7 +42,8 @@ pub struct QueueInfo {
     pub parked: u64,
     /// Workers that listen.
     pub workers: u64,
-    /// How long the oldest request waits, ms; `None` when the queue is empty or it does not say.
+    /// How long the oldest request waits at least, ms: the one at the head, or that at the tail if
+    /// only that one has a time. `None` when the queue is empty, or neither has.
     pub oldest_ms: Option<u64>,
     /// Whether it is paused: what runs goes on, nothing starts.
     pub paused: bool,
@@ -62,6 +63,12 @@ impl QueueInfo {
     #[must_use]
     pub fn held(&self) -> u64 {
         self.length + self.scheduled + self.parked_requests + self.limited + self.pending
+    }
+
+    /// Returns `true` if requests wait at the head of the queue and none says since when.
+    #[must_use]
+    pub fn has_unknown_age(&self) -> bool {
+        self.length > 0 && self.oldest_ms.is_none()
     }
 }
 
@@ -149,7 +156,8 @@ impl Inspector {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The names of all queues in use, sorted.
+    /// The names of all queues that Redcall's programs have noted, sorted. Queues that only others
+    /// have pushed to are found by [`Inspector::listing`].
     ///
     /// # Errors
     ///
@@ -162,7 +170,8 @@ impl Inspector {
         Ok(names)
     }
 
-    /// All queues in use, sorted by name.
+    /// All queues that Redcall's programs have noted, sorted by name. [`Inspector::listing`] finds
+    /// those that only others have pushed to, and goes on where one cannot be read.
     ///
     /// # Errors
     ///
@@ -261,15 +270,15 @@ pub(super) async fn look_at(
     let mut pipe = redis::pipe();
     pipe.cmd("TIME").cmd("LLEN").arg(keys.queue()).cmd("HLEN").arg(keys.live());
     pipe.cmd("XLEN").arg(keys.dead()).cmd("SMEMBERS").arg(keys.parked_names());
-    pipe.cmd("LINDEX").arg(keys.queue()).arg(0);
+    pipe.cmd("LINDEX").arg(keys.queue()).arg(0).cmd("LINDEX").arg(keys.queue()).arg(-1);
     pipe.cmd("EXISTS").arg(keys.paused()).cmd("ZCARD").arg(keys.schedule());
     pipe.cmd("HVALS").arg(keys.limited_names()).cmd("ZCARD").arg(keys.pending_ids());
     type Head = Option<Vec<u8>>;
-    type Raw = ((u64, u64), u64, u64, u64, Vec<String>, Head, bool, u64, Vec<u64>, u64);
+    type Raw = ((u64, u64), u64, u64, u64, Vec<String>, Head, Head, bool, u64, Vec<u64>, u64);
     let raw: Raw = pipe.query_async(conn).await?;
-    let (time, length, live, dead, parked, head, paused, scheduled, limited, pending) = raw;
+    let (time, length, live, dead, parked, head, tail, paused, scheduled, limited, pending) = raw;
     let now = millis(time);
-    let since = head.and_then(|raw| enqueued_at(&raw));
+    let since = [head, tail].into_iter().flatten().find_map(|raw| enqueued_at(&raw));
     Ok(QueueInfo {
         queue: keys.name().to_owned(),
         length,

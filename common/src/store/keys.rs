@@ -48,6 +48,23 @@ impl Keys {
         format!("{}:*", self.prefix)
     }
 
+    /// What the keys match that hold the requests and dead letters of any queue, and some others: a
+    /// pattern for `SCAN`. [`Keys::parse_queue`] tells them apart.
+    #[must_use]
+    pub fn queue_pattern(&self) -> String {
+        format!("{}:{{*}}:[qdspl]*", self.prefix)
+    }
+
+    /// The queue of which `key` holds requests or dead letters, if it is such a key.
+    #[must_use]
+    pub fn parse_queue<'a>(&self, key: &'a str) -> Option<&'a str> {
+        let rest = key.strip_prefix(&*self.prefix)?.strip_prefix(":{")?;
+        let (queue, what) = rest.split_once("}:").filter(|(queue, _)| is_queue(queue))?;
+        const HOLD: [&str; 7] =
+            ["queue", "dead", "scheduled", "parked", "limited", "pending", "live"];
+        HOLD.contains(&what).then_some(queue)
+    }
+
     /// What bounds `key`, as the table says; none if it is no key of ours.
     #[must_use]
     pub fn bound_of(&self, key: &str) -> Option<Bound> {
@@ -392,6 +409,20 @@ mod tests {
         for [what, ..] in TABLE {
             assert_ne!(bytes::of(what), "", "{what}");
         }
+    }
+
+    #[test]
+    fn queue_is_found_by_each_key_that_holds_its_work() {
+        let keys = Keys::new("redcall");
+        let q = keys.of("a.b-c");
+        for key in [q.queue(), q.dead(), q.scheduled(), q.parked_names(), q.live()] {
+            assert_eq!(keys.parse_queue(&key), Some("a.b-c"), "{key}");
+        }
+        for other in ["redcall2:{q}:queue", "redcall:{q}:queue:x", "redcall:{}:queue"] {
+            assert_eq!(keys.parse_queue(other), None, "{other}");
+        }
+        let topic = keys.events("queue");
+        assert_eq!((keys.parse_queue(&topic), keys.parse_queue(&q.state(""))), (None, None));
     }
 
     #[test]

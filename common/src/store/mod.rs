@@ -12,6 +12,7 @@
 //! | [`inspect`] | reading queues and workers, for people |
 //! | [`rights`] | which commands, keys and channels each program needs |
 //! | `server.rs` | what Redis says of itself |
+//! | `listing.rs` | all queues, also those that no program of Redcall has noted |
 //! | `survey.rs` | looking for what went wrong, for `redcall doctor` |
 //! | [`dead`] | reading, retrying and purging dead letters, for people |
 //! | [`embedded`] | the private server of examples and tests |
@@ -24,6 +25,7 @@ mod error;
 pub mod inspect;
 pub mod keys;
 mod link;
+mod listing;
 mod ops;
 pub mod rights;
 mod script;
@@ -35,6 +37,7 @@ pub use connection::{Connector, set_crypto_provider};
 pub use control::Control;
 pub use error::StoreError;
 pub use link::{Link, Sink, Standing};
+pub use listing::Listing;
 pub use ops::{
     Beat, BlockingPop, Cancellation, Claim, Claimed, Cycle, CycleReply, EndedCall, EndedLater,
     Enqueued, EventWatch, Extra, Fault, ForLater, Heartbeat, Idempotency, InstanceState, Item,

@@ -1,6 +1,9 @@
 //! A log that cannot be written, or is not read, stops nothing; what floods it is bounded.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
+mod failures;
+mod lines;
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;

@@ -1,6 +1,8 @@
 //! `redcall-worker check` and the worker's flags: every mistake is one clear message.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
+mod overview;
+
 use std::collections::BTreeMap;
 
 use redcall_testkit::{TestRedis, eventually};
@@ -54,6 +56,7 @@ async fn good_settings_are_shown_as_a_mapping() {
         "add          rust redcall_worker::handler::builtin::add  (timeout 1.5s)".to_owned(),
         format!("count_words  command {} -w  (timeout 600s)", program.display()),
         "queues: urgent, default".to_owned(),
+        "limits: requests of 2MiB, answers of 8MiB, frames of 1MiB, depth 64".to_owned(),
         "bounds: 1MiB of dead letters a queue, 64MiB of events a topic, any number of bytes of \
          answers on urgent, 1GiB of answers on default"
             .to_owned(),

@@ -34,6 +34,7 @@ pub(crate) use pulse::Pulse;
 pub(crate) use report::Report;
 
 use crate::error::WorkerError;
+use crate::failure::whole;
 use crate::metrics::Metrics;
 use crate::readiness::Line;
 use scrape::Scrape;
@@ -72,7 +73,8 @@ impl Admin {
             runtime.block_on(async {
                 tokio::select! {
                     served = serve::serve(listener, router) => if let Err(error) = served {
-                        tracing::error!(%error, "probes and metrics are not served any more");
+                        let error = whole(&error);
+                        tracing::error!(error, "probes and metrics are not served any more");
                     },
                     _ = ended => {}
                 }

@@ -85,8 +85,7 @@ async fn run(launch: Launch, bounds: Bounds, budget: Arc<Budget>, request: Reque
         return Err(HandlerError::with_code(Code::Cancelled, "cancelled before it was started"));
     }
     let (mut child, group) = launch.spawn().map_err(|error| {
-        tracing::error!(id = request.id(), %error, "the command cannot be started");
-        HandlerError::with_code(Code::Internal, "the command cannot be started")
+        HandlerError::with_code(Code::Internal, "the command cannot be started").caused_by(&error)
     })?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (gone, heard) = watch::channel(false);
@@ -176,7 +175,8 @@ async fn log(
     loop {
         let more = tokio::select! {
             more = lines.next(|line| {
-                tracing::info!(target: TARGET, id = job.id(), name = job.name(), "stderr: {line}");
+                let (id, name, attempt) = (job.id(), job.name(), job.attempt());
+                tracing::info!(target: TARGET, id, name, attempt, "stderr: {line}");
             }) => more?,
             () = &mut left_open => return Ok(()),
         };

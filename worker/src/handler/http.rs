@@ -180,9 +180,8 @@ fn answer(body: &[u8]) -> Ending {
 /// No response, or not all of it. Without the URL, which may hold secrets.
 fn broken(host: &str, error: reqwest::Error) -> HandlerError {
     let error = error.without_url();
-    tracing::debug!(host, ?error, "an HTTP request failed");
     let what = if error.is_connect() { "cannot be reached" } else { "broke off" };
-    HandlerError::new(format!("{host} {what}: {}", innermost(&error)))
+    HandlerError::new(format!("{host} {what}: {}", innermost(&error))).caused_by(&error)
 }
 
 fn innermost(error: &dyn std::error::Error) -> String {

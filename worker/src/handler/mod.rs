@@ -21,6 +21,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use self::command::Bounds;
+use crate::failure::{causes, whole};
 use crate::request::Request;
 use crate::state::States;
 
@@ -56,10 +57,12 @@ pub(crate) trait Handler: Send + Sync {
     }
 }
 
-/// Why a handler gives no answer. Message and data go to the caller.
+/// Why a handler gives no answer. Message and data go to the caller, the cause to the worker's log.
 #[derive(Debug)]
 pub struct HandlerError {
     pub(crate) error: WireError,
+    /// For the log alone.
+    pub(crate) cause: Option<String>,
     pub(crate) retry_after: Option<Duration>,
 }
 
@@ -85,18 +88,26 @@ impl HandlerError {
         self
     }
 
+    /// The same with a cause for the worker's log: `error`, and what it says of its own causes.
+    /// The caller does not get it.
+    #[must_use]
+    pub fn caused_by(mut self, error: &dyn std::error::Error) -> Self {
+        self.cause = Some(whole(error));
+        self
+    }
+
     pub(crate) fn with_code(code: Code, message: impl Into<String>) -> Self {
         Self::of(WireError::new(code, message))
     }
 
     pub(crate) fn of(error: WireError) -> Self {
-        Self { error, retry_after: None }
+        Self { error, cause: None, retry_after: None }
     }
 }
 
 impl<E: std::error::Error> From<E> for HandlerError {
-    /// Tells the caller what the error says, without its causes: those belong into the log.
+    /// Tells the caller what the error says, without its causes: those go to the log.
     fn from(error: E) -> Self {
-        Self::new(error.to_string())
+        Self { cause: causes(&error), ..Self::new(error.to_string()) }
     }
 }

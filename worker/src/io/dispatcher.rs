@@ -23,6 +23,7 @@ use super::schedules::Schedules;
 use super::turn::{self, Turn};
 use super::{Orders, WITHIN};
 use crate::error::WorkerError;
+use crate::failure::whole;
 use crate::job::{Event, Shared};
 use crate::mapping::Mapping;
 use crate::metrics::Metrics;
@@ -188,9 +189,9 @@ impl Dispatcher {
 
     /// Takes another mapping from now on. What runs keeps its handler.
     fn reload(&mut self, reloaded: Reloaded) {
-        match Schedules::spawn(&reloaded.settings, &self.talk.beats) {
+        match Schedules::spawn(&reloaded.settings, &reloaded.mapping, &self.talk.beats) {
             Ok(schedules) => self.talk.schedules = schedules,
-            Err(error) => tracing::error!(%error, "the schedules are not reloaded"),
+            Err(error) => tracing::error!(error = %whole(&error), "the schedules are not reloaded"),
         }
         let before = std::mem::replace(&mut self.mapping, reloaded.mapping);
         self.handlers.spawn(async move { before.close().await });
@@ -299,7 +300,7 @@ impl Dispatcher {
             for (queue, beat) in beats.into_iter().enumerate() {
                 match beat {
                     Ok(heartbeat) => drop(told.send(Told::Beat { queue, heartbeat })),
-                    Err(error) => tracing::warn!(%error, "a heartbeat failed"),
+                    Err(error) => tracing::warn!(error = %whole(&error), "a heartbeat failed"),
                 }
             }
             let _ = told.send(Told::RoundEnded);
@@ -323,7 +324,7 @@ impl Dispatcher {
 
     fn stopping(&mut self, level: Stop) {
         self.stop = level;
-        tracing::info!(?level, running = self.jobs.len(), "stopping");
+        tracing::info!(stop = ?level, running = self.jobs.len(), "stopping");
         self.unblock();
         self.say_again = true;
         self.beat();
@@ -380,7 +381,9 @@ impl Dispatcher {
         };
         match tokio::time::timeout(FAREWELL, saying).await {
             Ok(Ok(())) => tracing::info!(given_back = left, "stopped"),
-            Ok(Err(error)) => tracing::warn!(%error, "stopped; others take over its jobs"),
+            Ok(Err(error)) => {
+                tracing::warn!(error = %whole(&error), "stopped; others take over its jobs")
+            }
             Err(_) => tracing::warn!("stopped without Redis; others take over its jobs"),
         }
         if self.stop < Stop::Now {

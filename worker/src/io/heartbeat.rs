@@ -18,6 +18,7 @@ use tokio::time::sleep;
 
 use super::queue::Queue;
 use super::{WITHIN, repair};
+use crate::failure::whole;
 use crate::job::Shared;
 
 /// By how much workers spread what all of them do at the same moment.
@@ -155,7 +156,11 @@ pub(crate) async fn expire(
         Err(error) => return tracing::debug!(%error, "cannot end yet what was not settled in time"),
     };
     if count > 0 {
-        tracing::info!(queue = keys.queue.name(), count, "not settled in time");
+        tracing::warn!(
+            queue = keys.queue.name(),
+            count,
+            "deferred answers were not settled in time"
+        );
     }
     let error = WireError::new(Code::DeadlineExceeded, "it was not settled in time");
     for EndedLater { id, name, nonce } in told {
@@ -163,7 +168,8 @@ pub(crate) async fn expire(
         let context = command_result(about, Err(&error), shared.limits.frame);
         let event = NewEvent::now(Kind::COMMAND_RESULT, &context);
         if let Err(error) = link.publish(&[(topic.as_str(), event)], shared.kept, WITHIN).await {
-            tracing::warn!(%error, id, "what became of a command was not published");
+            let error = whole(&error);
+            tracing::warn!(error, id, "what became of a command was not published");
         }
     }
 }

@@ -17,9 +17,11 @@ use super::launch::Launched;
 use super::queue::Leaving;
 use crate::ending::{self, Ended, give_up};
 use crate::execute::{ASK_WITHIN, ask_for_time};
+use crate::failure::{self, Next};
 use crate::handler::HandlerError;
 use crate::job::{Event, Job};
 use crate::metrics::{Metrics, Tally};
+use redcall_common::time::millis;
 
 /// A job that holds a slot.
 struct Running {
@@ -161,6 +163,10 @@ impl Jobs {
                 let running = self.remove(serial)?;
                 // Unsettled: its runtime went away under it. It was started.
                 let attempt = running.launched.attempt;
+                if !running.settled {
+                    let (id, name) = (&running.id, &running.launched.name);
+                    tracing::warn!(id, name, attempt, "its runtime has shut down: it runs again");
+                }
                 let outcome = Outcome::new(running.id, Settlement::Rerun { attempt });
                 let leaving = Leaving::unheard(outcome, Some(running.launched.name));
                 (!running.settled).then_some((running.queue, leaving))
@@ -239,7 +245,16 @@ impl Jobs {
         let (id, name) = (&running.id, &launched.name);
         match why {
             Why::Lost => {
-                tracing::warn!(id, name, "its lease was lost: another worker has it");
+                let (queue, attempt) = (job.keys.queue.name(), launched.attempt);
+                let duration_ms = millis(launched.started.elapsed());
+                tracing::warn!(
+                    id,
+                    name,
+                    queue,
+                    attempt,
+                    duration_ms,
+                    "its lease was lost: another worker has it"
+                );
                 if job.take() {
                     self.metrics.lost(name.clone());
                 }
@@ -247,7 +262,6 @@ impl Jobs {
             }
             Why::Cancelled | Why::Late => {
                 let error = reason(launched, why);
-                tracing::info!(id, name, code = %error.code, "ended");
                 // Before the token fires: what the handler then ends with must not come first. On
                 // this thread: the handlers' ones may all be spinning.
                 if job.take() {
@@ -342,6 +356,7 @@ fn given_back(job: &Job, launched: &Launched, idempotency_ttl: Duration) -> Outc
             let error = WireError::new(Code::WorkerLost, message);
             // The last number that a frame can have: those that were pushed are not counted here.
             let seq = job.seq.try_lock().map_or(1, |seq| *seq + 1);
+            failure::run(job, &error, None, Next::DeadLettered);
             let run = ending::run(job, &error);
             let ended = Ended { error, attempt, seq, bury: true };
             Outcome { run, ..give_up(&job.request, &job.keys.queue, ended, idempotency_ttl) }

@@ -22,6 +22,7 @@ use super::queue::Leaving;
 use crate::auth::{self, Pass};
 use crate::ending::{Ended, answer, call, ended_call, give_up, status};
 use crate::execute::execute;
+use crate::failure;
 use crate::job::{Job, Shared};
 use crate::mapping::{Mapped, Mapping};
 use crate::request::Request;
@@ -85,6 +86,7 @@ impl Launcher<'_> {
         self.mapping.keep_status(&mut request);
         let refuse = |request: &Wire, code, message: &str, bury: bool| {
             let error = WireError::new(code, message);
+            failure::refused(&request.id, Some(&request.name), queue.name(), attempt, &error, None);
             let bury = bury || request.reply.is_none();
             let ended = Ended { error, attempt, seq: 1, bury };
             let outcome = give_up(request, queue, ended, self.shared.idempotency_ttl);
@@ -163,6 +165,7 @@ impl Launcher<'_> {
             pass,
             record,
             started_at: self.shared.link.now_ms(),
+            started,
             deadline: std::sync::Mutex::new(deadline),
             cancel: cancel.clone(),
             listens: AtomicBool::new(false),
@@ -203,6 +206,7 @@ pub(crate) fn budget_left(request: &Wire, now_ms: u64) -> Option<Duration> {
 /// An element that is not a request, or not one that may run.
 fn reject(leased: &Leased, rejected: Rejected, queue: &QueueKeys, attempt: u32) -> Outcome {
     let Rejected { error, reply, bury, status_ttl_ms } = rejected;
+    failure::refused(&leased.id, None, queue.name(), attempt, &error, None);
     let status_ttl_ms = status_ttl_ms.map(|ttl| u64::from(ttl.get()));
     let extras = status(status_ttl_ms, attempt, Some(&error));
     let (code, reason) = (error.code, error.message.clone());

@@ -133,7 +133,7 @@ async fn serve(
     let receiving = notices.clone();
     let sink = move |channel: &[u8], message: &[u8]| receiving.receive(channel, message);
     let beats = Arc::new(Link::connect(connector.clone(), Arc::new(sink)).await?);
-    let schedules = Schedules::spawn(&settings, &beats)?;
+    let schedules = Schedules::spawn(&settings, &mapping, &beats)?;
     for channel in &controls {
         beats.subscribe(channel, WITHIN).await?;
     }

@@ -24,6 +24,8 @@ use tokio::time::sleep;
 
 use super::WITHIN;
 use crate::error::WorkerError;
+use crate::failure::whole;
+use crate::mapping::Mapping;
 
 /// How long a task sleeps at most: Redis's clock is measured anew every few seconds, and may step.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -44,8 +46,13 @@ pub(crate) struct Schedules {
 }
 
 impl Schedules {
-    /// Spawns the tasks. Fails if a schedule cannot be read, which loaded settings can not.
-    pub(crate) fn spawn(settings: &Settings, link: &Arc<Link>) -> Result<Self, WorkerError> {
+    /// Spawns the tasks, which first warn of a job that neither `mapping` nor another worker maps.
+    /// Fails if a schedule cannot be read, which loaded settings can not.
+    pub(crate) fn spawn(
+        settings: &Settings,
+        mapping: &Mapping,
+        link: &Arc<Link>,
+    ) -> Result<Self, WorkerError> {
         let keys = Keys::new(&settings.redis.prefix);
         let mut tasks = JoinSet::new();
         let auth = settings.auth.as_ref().filter(|auth| auth.required && auth.sign_with.is_none());
@@ -54,7 +61,20 @@ impl Schedules {
         }
         for (name, schedule) in &settings.schedules {
             let schedule = Schedule::new(settings, &keys, name, schedule)?;
-            tasks.spawn(keep(schedule, link.clone(), keys.clone()));
+            let (link, keys) = (link.clone(), keys.clone());
+            let mapped = mapping.get(&schedule.job);
+            let misplaced =
+                mapped.and_then(|mapped| mapped.misplaced(&schedule.job, &schedule.queue));
+            if let Some(why) = misplaced {
+                schedule.log_misplaced(&why);
+            }
+            let is_mapped = mapped.is_some();
+            tasks.spawn(async move {
+                if !is_mapped {
+                    schedule.tell_unmapped(&link).await;
+                }
+                keep(schedule, link, keys).await;
+            });
         }
         Ok(Self { _tasks: tasks })
     }
@@ -133,7 +153,11 @@ async fn keep(schedule: Schedule, link: Arc<Link>, keys: Keys) {
                 }
             }
             Err(error) if pause == FIRST_PAUSE => {
-                tracing::warn!(schedule = schedule.name, %error, "a tick could not be enqueued");
+                tracing::warn!(
+                    schedule = schedule.name,
+                    error = %whole(&error),
+                    "a tick could not be enqueued"
+                );
             }
             Err(error) => {
                 tracing::debug!(schedule = schedule.name, %error, "nor can it be yet");
@@ -242,6 +266,35 @@ impl Schedule {
         let token = self.keyring.as_ref().and_then(|keyring| keyring.sign(&claims));
         envelope.auth = token.as_ref();
         Tick { at_ms, envelope: envelope.encode() }
+    }
+
+    /// Logs, at the start, that no live worker maps the job.
+    async fn tell_unmapped(&self, link: &Link) {
+        let (schedule, job, queue) = (&self.name, &self.job, self.queue.name());
+        match link.mapped_names(&self.queue, WITHIN).await {
+            Ok(names) if names.contains(job) => {}
+            Ok(_) => tracing::warn!(
+                schedule,
+                job,
+                queue,
+                "no live worker maps its job: until one does, each tick becomes a dead letter"
+            ),
+            Err(error) => {
+                tracing::warn!(
+                    schedule,
+                    job,
+                    queue,
+                    error = %whole(&error),
+                    "this worker does not map its job"
+                );
+            }
+        }
+    }
+
+    /// Logs, at the start, why each tick fails.
+    fn log_misplaced(&self, why: &str) {
+        let (schedule, job, queue) = (&self.name, &self.job, self.queue.name());
+        tracing::error!(schedule, job, queue, why, "each tick will fail");
     }
 
     /// Logs once, at the start, that ticks were missed, and what is done about them.

@@ -4,15 +4,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use redcall_common::error::Code;
 use redcall_common::limits::portion;
 use redcall_common::store::{
-    Cycle, CycleReply, Leased, Link, Outcome, Rule, Settled, StoreError, WorkerKeys,
+    Cycle, CycleReply, Leased, Link, Outcome, Rule, Settled, Settlement, StoreError, WorkerKeys,
 };
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::WITHIN;
 use super::queue::{Leaving, Queue, Resend};
+use crate::failure::whole;
 use crate::metrics::{Metrics, Tally};
 
 /// Pause after a failed turn.
@@ -138,7 +140,11 @@ pub(crate) async fn run(link: Arc<Link>, parts: Vec<Part>) -> Ended {
             for (part, reply) in parts.iter().zip(replies) {
                 if let Err(error) = reply {
                     let queue = part.keys.queue.name();
-                    tracing::warn!(%error, queue, "a queue cannot be served; it is tried again");
+                    tracing::warn!(
+                        error = %whole(&error),
+                        queue,
+                        "a queue cannot be served; it is tried again"
+                    );
                 }
             }
             if replies.iter().all(Result::is_err) {
@@ -146,7 +152,10 @@ pub(crate) async fn run(link: Arc<Link>, parts: Vec<Part>) -> Ended {
             }
         }
         Err(error) => {
-            tracing::warn!(%error, "a turn failed; what it settles is settled again");
+            tracing::warn!(
+                error = %whole(&error),
+                "a turn failed; what it settles is settled again"
+            );
             sleep(PAUSE).await;
         }
     }
@@ -228,7 +237,14 @@ impl Part {
         let followed = self.outcomes.into_iter().zip(self.followed);
         for ((outcome, (heard, tally)), settled) in followed.zip(settled) {
             match settled {
-                Settled::Yes => metrics.settled(&outcome, tally),
+                Settled::Yes => {
+                    if let Settlement::Unknown { name, .. } = &outcome.settlement {
+                        let (queue, code) = (self.keys.queue.name(), Code::UnknownJob);
+                        let id = &outcome.id;
+                        tracing::warn!(id, name, queue, %code, "not run: no live worker maps it");
+                    }
+                    metrics.settled(&outcome, tally);
+                }
                 Settled::Parked => {
                     tracing::info!(id = outcome.id, "parked for a worker that maps its name");
                 }
@@ -263,7 +279,6 @@ impl Part {
 
 #[cfg(test)]
 mod tests {
-    use redcall_common::store::Settlement;
     use redcall_common::store::keys::Keys;
 
     use super::*;

@@ -14,13 +14,18 @@
 //! | `queue.rs` | the lines that wait |
 //! | `writer.rs` | the thread that writes them |
 //! | `repeats.rs` | repeated warnings, condensed |
+//! | `text.rs`, `json.rs` | the two forms of a line |
+//! | `plain.rs` | text of others, which breaks no line |
 //! | `panics.rs` | panics, as lines of the log |
 //! | `dropped.rs` | the counter of dropped lines |
 
 pub(crate) mod dropped;
+mod json;
 mod panics;
+mod plain;
 mod queue;
 mod repeats;
+mod text;
 mod writer;
 
 use std::fs::File;
@@ -32,11 +37,14 @@ use std::time::Duration;
 use redcall_common::settings::{LogFormat, LogSettings};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use json::JsonLines;
 use queue::Queue;
 use repeats::{Condense, Repeats};
+use text::TextFields;
 use writer::Writer;
 
 /// Longest line, bytes; a longer one is cut.
@@ -51,15 +59,20 @@ const FLUSH: Duration = Duration::from_secs(1);
 pub struct LogGuard {
     /// `None` if another log was there before.
     queue: Option<Arc<Queue>>,
+    format: LogFormat,
 }
 
 impl LogGuard {
-    /// Prints `text` as it is, between the lines of the log: why a program cannot start.
+    /// Prints `text` between the lines of the log: why a program cannot start. As it is, or as a
+    /// line where the lines are JSON.
     pub fn print(&self, text: &str) {
-        match &self.queue {
-            Some(queue) => queue.push(format!("{}\n", text.trim_end()).as_bytes()),
-            None => redcall_common::output::hint(text.trim_end()),
-        }
+        let text = text.trim_end();
+        let Some(queue) = &self.queue else { return redcall_common::output::hint(text) };
+        let line = match self.format {
+            LogFormat::Text => text.to_owned(),
+            LogFormat::Json => json::Line::of("ERROR", module_path!()).message(text).text(),
+        };
+        queue.push(format!("{line}\n").as_bytes());
     }
 }
 
@@ -85,8 +98,11 @@ pub fn init_log(settings: &LogSettings) -> LogGuard {
     let builder = builder.with_ansi(io::stderr().is_terminal()).log_internal_errors(false);
     let condense = Condense { repeats: repeats.clone(), queue: queue.clone() };
     let set_up = match settings.format {
-        LogFormat::Text => builder.finish().with(condense).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).finish().with(condense).try_init(),
+        LogFormat::Text => builder.fmt_fields(TextFields).finish().with(condense).try_init(),
+        LogFormat::Json => {
+            let builder = builder.fmt_fields(JsonFields::new()).event_format(JsonLines);
+            builder.finish().with(condense).try_init()
+        }
     };
     if set_up.is_err() {
         return LogGuard::default();
@@ -96,7 +112,7 @@ pub fn init_log(settings: &LogSettings) -> LogGuard {
         redcall_common::output::hint(format!("the log cannot be written: {error}"));
     }
     panics::log();
-    LogGuard { queue: Some(queue) }
+    LogGuard { queue: Some(queue), format: settings.format }
 }
 
 /// Starts the thread that writes.

@@ -6,7 +6,9 @@
 //! - A warning or an error that is not about one request (it has no field `id`) is logged once. The
 //!   next ones of the same text and fields are counted. Only [`TEXTS`] different ones are
 //!   distinguished.
-//! - Of all other lines up to [`EACH`] are logged: a line per request, such as `failed`.
+//! - Of all other lines up to [`EACH`] are logged: a line per request, such as a failed run. Beyond
+//!   that, each kind of them (job name and code) still has [`SHARE`] lines, and a count of its own:
+//!   a flood of one kind hides no other. Only [`KINDS`] kinds are distinguished.
 //!
 //! Lines of handlers, of their programs (`handler/budget.rs` bounds these) and of the levels debug
 //! and trace pass.
@@ -32,6 +34,10 @@ pub(super) const WINDOW: Duration = Duration::from_secs(10);
 const TEXTS: usize = 16;
 /// How many lines about requests one place of the code may log in a window.
 const EACH: u64 = 1000;
+/// How many lines each kind of them may log besides.
+const SHARE: u64 = 50;
+/// The most kinds of one place that are distinguished.
+const KINDS: usize = 16;
 /// The most of a repeated line that is shown, bytes.
 const SHOWN: usize = 512;
 
@@ -59,13 +65,33 @@ struct Place {
     /// Lines that were logged in this window.
     passed: u64,
     texts: Vec<Text>,
-    /// Lines beyond [`EACH`], or of texts beyond [`TEXTS`], with the first of them.
+    kinds: Vec<Kind>,
+    /// Lines of texts beyond [`TEXTS`], or of kinds beyond [`KINDS`], with the first of them.
+    rest: Option<Text>,
+}
+
+/// The lines about requests of one name that have one code.
+struct Kind {
+    hash: u64,
+    passed: u64,
+    /// Lines beyond the bounds, with the first of them.
     rest: Option<Text>,
 }
 
 impl Place {
     fn new(level: Level, begun: Instant) -> Self {
-        Self { level, begun, passed: 0, texts: Vec::new(), rest: None }
+        let (texts, kinds) = (Vec::new(), Vec::new());
+        Self { level, begun, passed: 0, texts, kinds, rest: None }
+    }
+
+    /// The kind of this hash, if it is distinguished.
+    fn kind(&mut self, hash: u64) -> Option<&mut Kind> {
+        let known = self.kinds.iter().position(|kind| kind.hash == hash);
+        if known.is_none() && self.kinds.len() < KINDS {
+            self.kinds.push(Kind { hash, passed: 0, rest: None });
+        }
+        let at = known.unwrap_or(self.kinds.len().saturating_sub(1));
+        self.kinds.get_mut(at).filter(|kind| kind.hash == hash)
     }
 
     /// Whether a line that is distinguished by its text is to be logged; else it is counted.
@@ -78,28 +104,44 @@ impl Place {
             self.texts.push(Text { hash: line.hash, shown: line.shown, held: 0 });
             return true;
         }
-        self.hold(line);
+        hold(&mut self.rest, line);
         false
     }
 
-    /// Whether a further line is to be logged; else it is counted. `None` if it is the first that
-    /// is not logged, whose text [`Place::hold`] takes.
-    fn admit_number(&mut self) -> Option<bool> {
-        if self.passed < EACH {
+    /// Whether a further line of this kind is to be logged; else it is counted. `None` if it is the
+    /// first that is not logged, whose text [`Place::hold_kind`] takes.
+    fn admit_kind(&mut self, hash: u64) -> Option<bool> {
+        let has_room = self.passed < EACH;
+        let kind = self.kind(hash);
+        let is_admitted = has_room || kind.as_ref().is_some_and(|kind| kind.passed < SHARE);
+        if is_admitted {
+            kind.into_iter().for_each(|kind| kind.passed += 1);
             self.passed += 1;
             return Some(true);
         }
-        self.rest.as_mut().map(|rest| {
+        let rest = match kind {
+            Some(kind) => kind.rest.as_mut(),
+            None => self.rest.as_mut(),
+        };
+        rest.map(|rest| {
             rest.held += 1;
             false
         })
     }
 
-    /// Counts a line that is not logged.
-    fn hold(&mut self, line: Line) {
-        let first = || Text { hash: line.hash, shown: line.shown, held: 0 };
-        self.rest.get_or_insert_with(first).held += 1;
+    /// Counts a line of this kind that is not logged.
+    fn hold_kind(&mut self, hash: u64, line: Line) {
+        match self.kind(hash) {
+            Some(kind) => hold(&mut kind.rest, line),
+            None => hold(&mut self.rest, line),
+        }
     }
+}
+
+/// Counts a line that is not logged.
+fn hold(rest: &mut Option<Text>, line: Line) {
+    let first = || Text { hash: line.hash, shown: line.shown, held: 0 };
+    rest.get_or_insert_with(first).held += 1;
 }
 
 /// A line, and how often it was held back.
@@ -125,21 +167,28 @@ impl Repeats {
         self.pending.load(Ordering::Acquire)
     }
 
-    /// Whether the line is to be logged now. `line` is called without a lock: a value may log, too,
-    /// when it is formatted.
-    fn admit(&self, metadata: &Metadata<'_>, line: impl Fn() -> Line, now: Instant) -> bool {
+    /// Whether the line is to be logged now. `line` and `kind` are called without a lock: a value
+    /// may log, too, when it is formatted.
+    fn admit(
+        &self,
+        metadata: &Metadata<'_>,
+        kind: impl FnOnce() -> u64,
+        line: impl Fn() -> Line,
+        now: Instant,
+    ) -> bool {
         let is_warning = *metadata.level() <= Level::WARN;
         if is_warning && metadata.fields().field("id").is_none() {
             let line = line();
             return self.place(metadata, now, |place| place.admit_text(line));
         }
-        let is_admitted = self.place(metadata, now, Place::admit_number);
+        let kind = kind();
+        let is_admitted = self.place(metadata, now, |place| place.admit_kind(kind));
         if is_admitted == Some(true) {
             return true;
         }
         if is_admitted.is_none() {
             let line = line();
-            self.place(metadata, now, |place| place.hold(line));
+            self.place(metadata, now, |place| place.hold_kind(kind, line));
         }
         false
     }
@@ -177,7 +226,8 @@ impl Repeats {
                 }
                 is_repeated
             });
-            place.rest.take().iter_mut().for_each(|rest| say(rest, true));
+            let rests = place.kinds.drain(..).filter_map(|kind| kind.rest);
+            rests.chain(place.rest.take()).for_each(|mut rest| say(&mut rest, true));
             (place.begun, place.passed) = (now, 0);
             !place.texts.is_empty()
         });
@@ -218,7 +268,8 @@ impl<S: Subscriber> Layer<S> for Condense {
             return true;
         }
         let was_pending = self.repeats.are_pending();
-        let is_admitted = self.repeats.admit(metadata, || Line::of(event), Instant::now());
+        let (kind, line) = (|| kind_of(event), || Line::of(event));
+        let is_admitted = self.repeats.admit(metadata, kind, line, Instant::now());
         if !was_pending {
             self.queue.wake();
         }
@@ -231,6 +282,21 @@ fn is_ours(target: &str) -> bool {
         target.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
     };
     OURS.into_iter().any(is_below) && !PASS.into_iter().any(is_below)
+}
+
+/// What tells the kinds of lines about requests apart.
+fn kind_of(event: &Event<'_>) -> u64 {
+    struct Kind(DefaultHasher);
+    impl Visit for Kind {
+        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+            if matches!(field.name(), "name" | "code") {
+                (field.name(), format!("{value:?}")).hash(&mut self.0);
+            }
+        }
+    }
+    let mut kind = Kind(DefaultHasher::new());
+    event.record(&mut kind);
+    kind.0.finish()
 }
 
 /// The text and the fields of an event.
@@ -305,7 +371,7 @@ mod tests {
     #[test]
     fn repeated_warning_is_logged_once_and_counted_per_window() {
         let (repeats, begun) = (Repeats::default(), Instant::now());
-        let admit = |text, at| repeats.admit(&WARNING, || line(text), at);
+        let admit = |text, at| repeats.admit(&WARNING, || 0, || line(text), at);
         assert!(admit("a queue", begun));
         assert!((0..19).all(|_| !admit("a queue", begun)));
         assert!(admit("another queue", begun), "another text is another warning");
@@ -328,7 +394,8 @@ mod tests {
     #[test]
     fn varying_texts_of_one_place_are_bounded() {
         let (repeats, now) = (Repeats::default(), Instant::now());
-        let logged = (0..100).filter(|n| repeats.admit(&WARNING, || line(&n.to_string()), now));
+        let admit = |n: usize| repeats.admit(&WARNING, || 0, || line(&n.to_string()), now);
+        let logged = (0..100).filter(|n| admit(*n));
         assert_eq!(logged.count(), TEXTS);
         let (text, held) = (TEXTS.to_string(), 100 - TEXTS as u64);
         let said = Said { level: Level::WARN, text, held, is_mixed: true };
@@ -338,11 +405,33 @@ mod tests {
     #[test]
     fn lines_about_requests_are_bounded_by_number() {
         let (repeats, now) = (Repeats::default(), Instant::now());
-        let logged = (0..EACH + 5).filter(|_| repeats.admit(&JOB, || line("lost"), now));
+        let logged = (0..EACH + 5).filter(|_| repeats.admit(&JOB, || 0, || line("lost"), now));
         assert_eq!(logged.count() as u64, EACH);
         let said = repeats.due(now + WINDOW, false);
         assert_eq!((said.len(), said[0].held, said[0].is_mixed), (1, 5, true));
         assert!(!repeats.are_pending());
+    }
+
+    #[test]
+    fn flood_of_one_kind_hides_no_other_and_each_is_counted() {
+        let (repeats, now) = (Repeats::default(), Instant::now());
+        let admit = |kind, text| repeats.admit(&JOB, || kind, || line(text), now);
+        let logged = |kind, text, lines: u64| (0..lines).filter(|_| admit(kind, text)).count();
+        assert_eq!(logged(0, "flood", EACH + 500) as u64, EACH);
+        assert_eq!(logged(1, "rare", 3), 3);
+        assert_eq!(logged(2, "second", SHARE + 7) as u64, SHARE);
+        // All kinds together are bounded, too.
+        let others = (3..1000).map(|kind| logged(kind, "other", SHARE) as u64).sum::<u64>();
+        assert_eq!(others, (KINDS as u64 - 3) * SHARE);
+        let said: Vec<_> = repeats
+            .due(now + WINDOW, false)
+            .into_iter()
+            .map(|said| (said.text, said.held))
+            .collect();
+        let rest = (1000 - 3) * SHARE - others;
+        let expected = [("flood", 500), ("second", 7), ("other", rest)];
+        assert_eq!(said, expected.map(|(text, held)| (text.to_owned(), held)));
+        assert!(admit(0, "flood"), "another window");
     }
 
     #[test]

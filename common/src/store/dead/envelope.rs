@@ -5,10 +5,12 @@ use serde_json::value::RawValue;
 use crate::decode::fields;
 use crate::name::{is_id, is_job_name};
 
-/// Fields that were between the caller of then and its answer. Nobody waits any more, so that an
-/// answer has no place to go, and the time of the request begins anew at its first lease.
-const OF_THE_CALL: &[&str] =
-    &["response_key", "notify", "idempotency_key", "enqueued_at", "response_ttl_ms"];
+/// Fields that were between the caller of then and its answer: no answer has a place to go any
+/// more.
+const OF_THE_CALL: &[&str] = &["response_key", "notify", "idempotency_key", "response_ttl_ms"];
+/// Since when a request with `enqueued_at` is retried: its budget then begins at its first lease,
+/// and `enqueued_at` only tells its age.
+const RETRIED_AT: &str = "retried_at";
 
 /// The job's name, if `raw` is an envelope as far as that.
 pub(super) fn name(raw: &[u8]) -> Option<String> {
@@ -23,12 +25,12 @@ pub(super) fn data(raw: &[u8]) -> Option<&RawValue> {
 }
 
 /// The request anew: its id, and what goes to the queue. The id stands first, every other field
-/// keeps its place and its bytes.
+/// keeps its place and its bytes. `at_ms`: when it is retried, Redis time.
 ///
 /// # Errors
 ///
 /// Why it cannot be retried, for people.
-pub(super) fn anew(raw: &[u8]) -> Result<(String, String), String> {
+pub(super) fn anew(raw: &[u8], at_ms: u64) -> Result<(String, String), String> {
     let fields = fields(raw).map_err(|rejected| rejected.error.message)?;
     let id = text(&fields, "id").filter(|id| is_id(id));
     let id = id.ok_or("its `id` is not 1 to 64 of [A-Za-z0-9_-]")?;
@@ -43,18 +45,30 @@ pub(super) fn anew(raw: &[u8]) -> Result<(String, String), String> {
     envelope.push_str("{\"id\":\"");
     envelope.push_str(&id);
     envelope.push('"');
+    let mut has_time = false;
     for (field, value) in &fields {
-        if field == "id" || OF_THE_CALL.contains(&field.as_str()) {
+        let is_unreadable = field == "enqueued_at" && !is_time(value);
+        let is_of_then = OF_THE_CALL.contains(&field.as_str()) || field == RETRIED_AT;
+        if field == "id" || is_of_then || is_unreadable {
             continue;
         }
+        has_time |= field == "enqueued_at";
         envelope.push(',');
         // A string always can be written.
         envelope.push_str(&serde_json::to_string(field).unwrap_or_default());
         envelope.push(':');
         envelope.push_str(value.get());
     }
+    if has_time {
+        envelope.push_str(&format!(",\"{RETRIED_AT}\":{at_ms}"));
+    }
     envelope.push('}');
     Ok((id, envelope))
+}
+
+/// Returns `true` for what a worker takes for a time; else it would refuse the request again.
+fn is_time(value: &RawValue) -> bool {
+    serde_json::from_str::<Option<u64>>(value.get()).is_ok()
 }
 
 fn text(fields: &[(String, &RawValue)], name: &str) -> Option<String> {
@@ -71,18 +85,29 @@ mod tests {
         let old = concat!(
             r#"{ "name":"add", "response_key":"redcall:{q}:response:a","#,
             r#""data": {"n":1234567890123456789012345.0, "e": [], "u":"\u00e9"},"#,
-            r#""notify":"redcall:{q}:notify:c","idempotency_key":"k","enqueued_at":1,"#,
+            r#""notify":"redcall:{q}:notify:c","idempotency_key":"k","enqueued_at": 1,"#,
             r#""response_ttl_ms":1000,"budget_ms":5e3,"id":"a","max_attempts":2,"#,
             r#""headers":{"a":"b"},"v":1,"more \"here\"":null}"#,
         );
         let new = concat!(
             r#"{"id":"a","name":"add","data":{"n":1234567890123456789012345.0, "e": [], "#,
-            r#""u":"\u00e9"},"budget_ms":5e3,"max_attempts":2,"#,
-            r#""headers":{"a":"b"},"v":1,"more \"here\"":null}"#,
+            r#""u":"\u00e9"},"enqueued_at":1,"budget_ms":5e3,"max_attempts":2,"#,
+            r#""headers":{"a":"b"},"v":1,"more \"here\"":null,"retried_at":7}"#,
         );
-        assert_eq!(anew(old.as_bytes()), Ok(("a".to_owned(), new.to_owned())));
-        // A second time nothing is left to be done.
-        assert_eq!(anew(new.as_bytes()), Ok(("a".to_owned(), new.to_owned())));
+        assert_eq!(anew(old.as_bytes(), 7), Ok(("a".to_owned(), new.to_owned())));
+        // A second time only that changes when it was.
+        let again = new.replace(":7}", ":8}");
+        assert_eq!(anew(new.as_bytes(), 8), Ok(("a".to_owned(), again)));
+    }
+
+    #[test]
+    fn time_that_no_worker_can_read_goes() {
+        for (given, kept) in [("1", true), ("null", true), ("\"now\"", false), ("-1", false)] {
+            let old = format!(r#"{{"id":"a","name":"add","data":1,"enqueued_at":{given}}}"#);
+            let (_, new) = anew(old.as_bytes(), 7).unwrap();
+            assert_eq!(new.contains("enqueued_at"), kept, "{new}");
+            assert_eq!(new.contains("retried_at"), kept, "{new}");
+        }
     }
 
     #[test]
@@ -99,7 +124,7 @@ mod tests {
             (br#"{"id":"a","name":"add"}"#, "`data`"),
             (br#"{"id":"a","name":"add","data":1,"data":2}"#, "stands twice"),
         ] {
-            let said = anew(raw).unwrap_err();
+            let said = anew(raw, 7).unwrap_err();
             assert!(said.contains(why), "{}: {said}", String::from_utf8_lossy(raw));
         }
     }

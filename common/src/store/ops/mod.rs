@@ -16,6 +16,7 @@ mod group;
 mod heartbeat;
 mod held;
 mod letters;
+mod names;
 mod outcome;
 mod pause;
 mod place;
@@ -67,6 +68,7 @@ pub use times::TimeAhead;
 pub use watch::EventWatch;
 
 pub(super) use letters::{LETTERS_AT_ONCE, Range, letters, remove};
+pub(super) use names::{live_names, names_call};
 pub(super) use revive::{Revival, Revived, revive};
 pub(super) use times::LONGEST_LEASE;
 

@@ -206,6 +206,16 @@ async fn letters_are_picked_by_code_name_and_id() {
     assert_eq!(store.entries().await.len(), 5);
 }
 
+/// A request without the time at which it was retried.
+fn without_time(raw: &str) -> String {
+    match raw.split_once(r#","retried_at":"#) {
+        Some((begin, time)) if time.trim_end_matches('}').parse::<u64>().is_ok() => {
+            format!("{begin}}}")
+        }
+        _ => raw.to_owned(),
+    }
+}
+
 #[tokio::test]
 async fn what_is_retried_lies_at_the_tail_without_its_caller() {
     let mut store = Store::new().await;
@@ -221,8 +231,9 @@ async fn what_is_retried_lies_at_the_tail_without_its_caller() {
     let done: Vec<_> = report.done.iter().map(|letter| (&*letter.entry, &*letter.id)).collect();
     assert_eq!(done, [("1-0", "a"), ("2-0", "b")]);
     assert!(report.skipped.is_empty() && !report.full && report.gone == 0, "{report:?}");
-    let new = format!(r#"{{"id":"a","name":"add"{rest}}}"#);
-    assert_eq!(store.queued().await, [envelope("before"), new, envelope("b")]);
+    let new = format!(r#"{{"id":"a","name":"add"{rest},"enqueued_at":1}}"#);
+    let queued: Vec<String> = store.queued().await.iter().map(|raw| without_time(raw)).collect();
+    assert_eq!(queued, [envelope("before"), new, envelope("b")]);
     assert_eq!(store.entries().await, [""; 0]);
     // Who retries it wants it to run, although it was cancelled before.
     assert!(!store.conn.exists::<_, bool>(store.keys.cancelled()).await.unwrap());

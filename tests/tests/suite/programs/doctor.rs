@@ -1,6 +1,7 @@
 //! `redcall doctor`: each thing that can be wrong, made so, and what it says then.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
+mod hidden;
 mod redis_itself;
 mod work;
 
@@ -118,6 +119,7 @@ async fn a_sound_deployment_is_fine_and_every_finding_has_the_same_form() {
         "clock",
         "latency",
         "rights",
+        "queues",
         "workers",
         "versions",
         "names",
@@ -127,6 +129,7 @@ async fn a_sound_deployment_is_fine_and_every_finding_has_the_same_form() {
         "dead",
         "bytes",
         "leases",
+        "schedules",
         "limits",
         "times",
         "keys",

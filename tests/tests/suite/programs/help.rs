@@ -54,6 +54,11 @@ async fn the_help_of_redcall_bench_is_as_recorded() {
 }
 
 #[tokio::test]
+async fn the_help_of_redcall_worker_check_is_as_recorded() {
+    golden("redcall-worker", &["check", "--help"], "redcall-worker-check").await;
+}
+
+#[tokio::test]
 async fn the_help_of_redcall_call_is_as_recorded() {
     golden("redcall", &["call", "--help"], "redcall-call").await;
 }

@@ -6,6 +6,7 @@
 //! the reader of a pipe has gone.
 
 mod background;
+mod check;
 mod pid_file;
 
 use std::path::PathBuf;
@@ -14,16 +15,12 @@ use std::process::ExitCode;
 use background::Detached;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
-use redcall_common::limits::shown;
 use redcall_common::name::is_plain;
 use redcall_common::output::{self as out, Unwritten};
 use redcall_common::report::Problem;
 use redcall_common::settings::Settings;
 use redcall_common::store::embedded::Embedded;
-use redcall_common::store::keys::Keys;
-use redcall_common::store::rights::{MissingRight, Role};
-use redcall_common::store::{Connector, Link, StoreError};
-use redcall_worker::{MappedJob, Worker, WorkerError, handler_runtime, init_log};
+use redcall_worker::{Worker, WorkerError, handler_runtime, init_log};
 
 /// A job is some dozens of small allocations, most of them freed by another thread.
 #[global_allocator]
@@ -68,8 +65,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Check settings, handlers and Redis, and print the mapping
-    Check,
+    /// Check settings, handlers, schedules and Redis, and print what is mapped, served and bounded
+    Check {
+        /// Print one JSON object instead of lines
+        #[arg(long)]
+        json: bool,
+    },
     /// Say whether a worker runs in the background, and whether it was ready in the last seconds
     Status,
     /// End the worker in the background, which drains first; return when it has ended
@@ -93,7 +94,7 @@ fn main() -> ExitCode {
         }
         Some(Verb::Status) => background::status(&cli.pid_file),
         Some(Verb::Stop) => background::stop(&cli.pid_file),
-        Some(Verb::Check) | None => return with_settings(cli),
+        Some(Verb::Check { .. }) | None => return with_settings(cli),
     };
     done.unwrap_or_else(|(problem, code)| fail(vec![problem], code))
 }
@@ -113,8 +114,16 @@ fn help(shown: &clap::Error) -> ExitCode {
 fn with_settings(cli: Cli) -> ExitCode {
     let settings = match settings(&cli) {
         Ok(settings) => settings,
-        Err(problems) => return fail(problems, 2),
+        Err(problems) => {
+            return match cli.verb {
+                Some(Verb::Check { json: true }) => check::unusable(problems),
+                _ => fail(problems, 2),
+            };
+        }
     };
+    if let Some(Verb::Check { json }) = cli.verb {
+        return check::run(settings, json);
+    }
     if cli.background && !cli.detached {
         let started = background::start(&cli.pid_file, cli.log_file.as_deref());
         return started.unwrap_or_else(|(problem, code)| fail(vec![problem], code));
@@ -130,12 +139,7 @@ fn with_settings(cli: Cli) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(vec![Problem::of(&error)], 1),
     };
-    let done = runtime.block_on(async {
-        match cli.verb {
-            Some(Verb::Check) => check(settings).await,
-            _ => run(settings, detached.as_mut()).await,
-        }
-    });
+    let done = runtime.block_on(run(settings, detached.as_mut()));
     // A handler that ignores its end must not keep the process.
     runtime.shutdown_background();
     let Err((problem, code)) = done else { return ExitCode::SUCCESS };
@@ -186,65 +190,8 @@ async fn run(mut settings: Settings, detached: Option<&mut Detached>) -> Result<
     }
 }
 
-async fn check(mut settings: Settings) -> Result<(), (Problem, u8)> {
-    let _private = private_server(&mut settings).await?;
-    let redis = settings.redis.clone();
-    let served = settings.served_queues();
-    let queues = served.join(", ");
-    let bounds = bounds(&settings);
-    let jobs = Worker::from_settings(settings).and_then(|worker| worker.check());
-    print_mapping(&jobs.map_err(|error| problem(&error))?).map_err(unwritten)?;
-    out::line(format_args!("queues: {queues}")).map_err(unwritten)?;
-    out::line(format_args!("bounds: {bounds}")).map_err(unwritten)?;
-    let reached: Result<(String, Vec<MissingRight>), StoreError> = async {
-        let connector = Connector::new(&redis, "redcall-worker-check")?;
-        let address = connector.address().to_owned();
-        let link = Link::connect(connector, std::sync::Arc::new(|_, _| {})).await?;
-        let (keys, queues) = (Keys::new(&redis.prefix), served.iter().map(String::as_str));
-        let queues: Vec<&str> = queues.collect();
-        let within = redis.response_timeout;
-        Ok((address, link.missing_rights(Role::Worker, &keys, &queues, within).await?))
-    }
-    .await;
-    let (address, missing) = reached.map_err(|error| (Problem::store(&error), 2))?;
-    out::line(format_args!("redis: {address} answers")).map_err(unwritten)?;
-    let needed = missing.into_iter().filter(|right| right.is_needed).map(|right| right.rule);
-    match needed.collect::<Vec<_>>().join(", ") {
-        none if none.is_empty() => Ok(()),
-        missing => Err((problem(&WorkerError::Rights { missing }).0, 2)),
-    }
-}
-
 async fn private_server(settings: &mut Settings) -> Result<Option<Embedded>, (Problem, u8)> {
     Embedded::serve(&mut settings.redis).await.map_err(|error| (Problem::of(&error), 1))
-}
-
-/// The bounds in bytes.
-fn bounds(settings: &Settings) -> String {
-    let of = |bytes: u64| match bytes {
-        0 => "any number of bytes".to_owned(),
-        _ => shown(bytes),
-    };
-    let (dead, events) = (of(settings.dead.max_bytes), of(settings.events.max_bytes));
-    let answers = settings.served_queues().into_iter().map(|queue| {
-        let most = of(settings.answers_max_bytes(&queue));
-        format!("{most} of answers on {queue}")
-    });
-    let answers: Vec<String> = answers.collect();
-    let answers = answers.join(", ");
-    format!("{dead} of dead letters a queue, {events} of events a topic, {answers}")
-}
-
-fn print_mapping(jobs: &[MappedJob]) -> Result<(), Unwritten> {
-    if jobs.is_empty() {
-        out::line("no jobs are mapped: add a [jobs.NAME] section")?;
-    }
-    let width = jobs.iter().map(|job| job.name.len()).max().unwrap_or(0);
-    for job in jobs {
-        let MappedJob { name, handler, timeout } = job;
-        out::line(format_args!("{name:width$}  {handler}  (timeout {timeout:?})"))?;
-    }
-    Ok(())
 }
 
 fn problem(error: &WorkerError) -> (Problem, u8) {

@@ -14,11 +14,11 @@ use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::time::{Instant, timeout};
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 
+use super::said::Stderr;
 use super::wire::{self, PutOff, Said};
 use crate::handler::budget::Budget;
 use crate::handler::group::Group;
 use crate::handler::program::Program;
-use crate::handler::stderr::{Lines, TARGET};
 use crate::handler::{Ending, HandlerError};
 use crate::later::PendingError;
 use crate::request::{ProgressError, Request};
@@ -45,6 +45,7 @@ pub(super) struct Process {
     child: Child,
     group: Group,
     stdin: ChildStdin,
+    stderr: Stderr,
     lines: FramedRead<ChildStdout, LinesCodec>,
     max_answer: usize,
     last_id: u64,
@@ -83,16 +84,13 @@ impl Process {
             return Err("the process has no pipes".to_owned());
         };
         let pid = child.id().unwrap_or_default();
-        let mut said = Lines::of(stderr, &start.budget);
-        tokio::spawn(async move {
-            let log = |line: &str| tracing::info!(target: TARGET, pid, "stderr: {line}");
-            while said.next(log).await.is_ok_and(|more| more.is_continue()) {}
-        });
+        let stderr = Stderr::log(stderr, &start.budget, pid);
         let lines = LinesCodec::new_with_max_length(start.max_answer + AROUND_ANSWER);
         let lines = FramedRead::new(stdout, lines);
         let max_answer = start.max_answer;
         let (last_id, has_unread) = (0, false);
-        let mut process = Self { child, group, stdin, lines, max_answer, last_id, has_unread };
+        let mut process =
+            Self { child, group, stdin, stderr, lines, max_answer, last_id, has_unread };
         let within = start.start_timeout;
         match timeout(within, process.shake_hands()).await {
             Ok(started) => started.map(|()| process),
@@ -134,6 +132,7 @@ impl Process {
     pub(super) async fn ask(&mut self, request: &Request, grace: Duration) -> Asked {
         self.last_id += 1;
         let id = self.last_id;
+        self.stderr.begins(request).await;
         let mut unwritten = wire::request(id, request);
         // How much of that is the request: a process may answer before it has read all of it.
         let mut of_request = unwritten.len();
@@ -156,6 +155,7 @@ impl Process {
                         Ok(Heard::Token(line)) => unwritten.extend(line),
                         Ok(Heard::Ending(ending)) => {
                             self.has_unread |= !unwritten.is_empty();
+                            self.stderr.ended();
                             return Asked::Ended(ending);
                         }
                         Err(error) => return Asked::Broken(error),

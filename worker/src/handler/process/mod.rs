@@ -8,6 +8,7 @@
 
 mod child;
 mod pool;
+mod said;
 mod wire;
 
 use std::pin::Pin;

@@ -66,7 +66,7 @@ impl Pool {
                 ending
             }
             Asked::Broken(error) => {
-                self.broke(&error.error.message);
+                self.broke(&error.error.message, Some(request));
                 Err(error)
             }
         }
@@ -80,7 +80,7 @@ impl Pool {
             if process.is_sound() {
                 return Ok(Lent { process, permit });
             }
-            self.broke("a process ended, or printed something, while it was idle");
+            self.broke("a process ended, or printed something, while it was idle", None);
         }
         // A start goes on when its job has gone: with callers that wait for less than it takes none
         // would ever come up.
@@ -92,7 +92,7 @@ impl Pool {
             let started = match Process::start(&pool.start).await {
                 Ok(process) => Ok(Lent { process, permit }),
                 Err(why) => {
-                    pool.broke(&why);
+                    pool.broke(&why, None);
                     Err(HandlerError::with_code(Code::Internal, why))
                 }
             };
@@ -119,7 +119,7 @@ impl Pool {
         drop(permit);
     }
 
-    fn broke(&self, why: &str) {
+    fn broke(&self, why: &str, request: Option<&Request>) {
         let (mut state, now) = (self.state(), Instant::now());
         // Those that broke together count as one.
         if state.start_at.is_none_or(|at| at <= now) {
@@ -128,7 +128,11 @@ impl Pool {
             state.start_at = Some(now + pause);
         }
         drop(state);
-        tracing::warn!(why, "a process is replaced");
+        match request.map(|request| (request.id(), request.name())) {
+            // Its failure is a warning already.
+            Some((id, name)) => tracing::info!(id, name, why, "a process is replaced"),
+            None => tracing::warn!(why, "a process is replaced"),
+        }
     }
 
     /// Asks all that are idle to end, at once; what is busy ends with its job.

@@ -1,0 +1,195 @@
+//! `redcall-worker check`: what the settings map, serve and bound, and whether a worker with them
+//! would run its jobs.
+//!
+//! Looks at everything, and says all that is wrong; the settings themselves are read before.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use redcall_common::output as out;
+use redcall_common::report::Problem;
+use redcall_common::settings::Settings;
+use redcall_common::store::keys::Keys;
+use redcall_common::store::rights::Role;
+use redcall_common::store::{Connector, Link, StoreError};
+use redcall_worker::{Overview, ScheduleOverview, Worker, WorkerError, handler_runtime, init_log};
+use serde_json::{Value, json};
+
+use super::{fail, private_server, problem, unwritten};
+
+/// What was found.
+#[derive(Default)]
+struct Found {
+    overview: Option<Overview>,
+    /// Where Redis answers.
+    redis: Option<String>,
+    problems: Vec<Problem>,
+    /// No private server could be started: that is no fault of the settings.
+    is_without_server: bool,
+}
+
+/// Checks the settings, and prints. The exit code is 2 if a worker would not do its work.
+pub(super) fn run(settings: Settings, as_json: bool) -> ExitCode {
+    let _log = init_log(&settings.log);
+    let runtime = match handler_runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(vec![Problem::of(&error)], 1),
+    };
+    let found = runtime.block_on(look(settings));
+    runtime.shutdown_background();
+    print(found, as_json)
+}
+
+/// Prints mistakes of the settings as JSON: nothing else is known then.
+pub(super) fn unusable(problems: Vec<Problem>) -> ExitCode {
+    print(Found { problems, ..Found::default() }, true)
+}
+
+fn print(found: Found, as_json: bool) -> ExitCode {
+    let printed = match as_json {
+        true => out::line(found.json()),
+        false => found.lines().into_iter().try_for_each(out::line),
+    };
+    match printed {
+        Err(error) => {
+            let (problem, code) = unwritten(error);
+            fail(vec![problem], code)
+        }
+        Ok(()) => {
+            let code = match (found.is_without_server, found.problems.is_empty()) {
+                (true, _) => 1,
+                (false, true) => 0,
+                (false, false) => 2,
+            };
+            // As JSON they stand among the rest.
+            let problems = if as_json { Vec::new() } else { found.problems };
+            fail(problems, code)
+        }
+    }
+}
+
+async fn look(mut settings: Settings) -> Found {
+    let mut found = Found::default();
+    let _private = match private_server(&mut settings).await {
+        Ok(private) => private,
+        Err((problem, _)) => {
+            found.problems.push(problem);
+            found.is_without_server = true;
+            return found;
+        }
+    };
+    let checked = Worker::from_settings(settings.clone()).and_then(|worker| worker.check());
+    let overview = match checked {
+        Ok(overview) => found.overview.insert(overview),
+        Err(error) => {
+            found.problems.push(problem(&error).0);
+            return found;
+        }
+    };
+    let misplaced = overview.schedules.iter().filter_map(|schedule| {
+        let why = schedule.problem.as_ref()?;
+        Some(mistake(&settings, format!("schedules.{}.queue", schedule.name), why.clone()))
+    });
+    found.problems.extend(misplaced);
+    let unmapped: Vec<&ScheduleOverview> =
+        overview.schedules.iter().filter(|schedule| !schedule.is_mapped).collect();
+    match ask(&settings, &unmapped).await {
+        Ok(Asked { address, missing, nowhere }) => {
+            found.redis = Some(address);
+            let wrong = nowhere.iter().map(|schedule| unknown_job(&settings, overview, schedule));
+            found.problems.extend(wrong);
+            let missing = missing.join(", ");
+            if !missing.is_empty() {
+                found.problems.push(problem(&WorkerError::Rights { missing }).0);
+            }
+        }
+        Err(error) => {
+            // Whether another worker maps them is not known: this one does not.
+            let wrong = unmapped.iter().map(|schedule| unknown_job(&settings, overview, schedule));
+            found.problems.extend(wrong);
+            found.problems.push(Problem::store(&error));
+        }
+    }
+    found
+}
+
+/// What Redis says.
+struct Asked<'a> {
+    address: String,
+    /// Rights that the user lacks and a worker needs.
+    missing: Vec<String>,
+    /// Schedules whose job no live worker maps either.
+    nowhere: Vec<&'a ScheduleOverview>,
+}
+
+async fn ask<'a>(
+    settings: &Settings,
+    unmapped: &[&'a ScheduleOverview],
+) -> Result<Asked<'a>, StoreError> {
+    let redis = &settings.redis;
+    let connector = Connector::new(redis, "redcall-worker-check")?;
+    let address = connector.address().to_owned();
+    let link = Link::connect(connector, Arc::new(|_, _| {})).await?;
+    let (keys, served) = (Keys::new(&redis.prefix), settings.served_queues());
+    let queues: Vec<&str> = served.iter().map(String::as_str).collect();
+    let within = redis.response_timeout;
+    let missing = link.missing_rights(Role::Worker, &keys, &queues, within).await?;
+    let missing = missing.into_iter().filter(|right| right.is_needed).map(|right| right.rule);
+    let mut nowhere = Vec::new();
+    for schedule in unmapped {
+        let live = link.mapped_names(&keys.of(&schedule.queue), within).await?;
+        if !live.contains(&schedule.job) {
+            nowhere.push(*schedule);
+        }
+    }
+    Ok(Asked { address, missing: missing.collect(), nowhere })
+}
+
+fn unknown_job(settings: &Settings, overview: &Overview, schedule: &ScheduleOverview) -> Problem {
+    let ScheduleOverview { name, job, queue, .. } = schedule;
+    let known = overview.jobs.iter().map(|job| &*job.name);
+    let known: Vec<&str> =
+        known.chain(overview.services.iter().map(|service| &*service.name)).collect();
+    let what = format!(
+        "no job `{job}`: neither these settings nor a live worker of the queue `{queue}` maps it, \
+         and each tick becomes a dead letter"
+    );
+    let help = match known.is_empty() {
+        true => format!("map it: [jobs.{job}]"),
+        false => {
+            format!("correct the name, or map it: [jobs.{job}]; here are {}", known.join(", "))
+        }
+    };
+    mistake(settings, format!("schedules.{name}.job"), what).help(help)
+}
+
+fn mistake(settings: &Settings, key: String, problem: String) -> Problem {
+    let file = settings.file.clone().unwrap_or_else(|| PathBuf::from("the environment"));
+    Problem::of(&WorkerError::Mapping { file, key, problem })
+}
+
+impl Found {
+    fn lines(&self) -> Vec<String> {
+        let mut lines = self.overview.as_ref().map(Overview::lines).unwrap_or_default();
+        lines.extend(self.redis.as_ref().map(|address| format!("redis: {address} answers")));
+        lines
+    }
+
+    /// What README.md shows: the overview, where Redis answers, and what is wrong.
+    fn json(&self) -> Value {
+        let mut shown = match &self.overview {
+            Some(overview) => json!(overview),
+            None => json!({}),
+        };
+        let problems: Vec<Value> = self
+            .problems
+            .iter()
+            .map(|problem| json!({ "problem": problem.whole(), "help": problem.advice() }))
+            .collect();
+        shown["redis"] = json!(self.redis);
+        shown["problems"] = problems.into();
+        shown["ok"] = self.problems.is_empty().into();
+        shown
+    }
+}
