@@ -6,7 +6,9 @@
 //! the reader of a pipe has gone.
 
 mod background;
+mod identity;
 mod pid_file;
+mod safe_file;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
