@@ -1,5 +1,5 @@
-//! One time for all that a verb does: `--timeout` counts from its beginning. Connecting, greeting and
-//! loading scripts take part of it, and the rest is left for what was asked.
+//! One time for all that a verb does: `--timeout` counts from its beginning. Connecting, greeting
+//! and loading scripts take part of it, and the rest is left for what was asked.
 
 use std::time::{Duration, Instant};
 
@@ -56,8 +56,8 @@ fn too_slow(within: Duration, settings: &Settings) -> Failure {
     let address = Connector::new(&settings.redis, "redcall");
     let address = address.map_or_else(|_| "an address".to_owned(), |it| it.address().to_owned());
     let message = format!("Redis at {address} did not let us in within {within:?} (--timeout)");
-    let help = "Nothing was sent. Is it Redis that listens there? Look at its load, at the network, \
-                and at `redis.url`; or allow more time.";
+    let help = "Nothing was sent. Is it Redis that listens there? Look at its load, at the \
+                network, and at `redis.url`; or allow more time.";
     let json = json(Code::Unavailable.as_str(), &message);
     Failure { problems: vec![Problem::new(message).help(help)], code: UNREACHABLE, json }
 }

@@ -246,8 +246,8 @@ fn optional<T: DeserializeOwned>(fields: &Fields<'_>, name: &str) -> Result<Opti
         .map_err(|error| WireError::new(Code::InvalidRequest, format!("`{name}`: {error}")))
 }
 
-/// Returns `true` if `json` nests deeper than `limit` arrays and objects. Brackets in strings do not
-/// count.
+/// Returns `true` if `json` nests deeper than `limit` arrays and objects. Brackets in strings do
+/// not count.
 #[must_use]
 pub fn deeper_than(json: &[u8], limit: usize) -> bool {
     // Most have fewer brackets in all than may be within each other, and these are counted fast.

@@ -17,7 +17,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
 /// How many there are at once.
-const CONNECTIONS: usize = 128;
+const CONNECTIONS: usize = 256;
 /// How long each may be silent, or leave its answer unread, before it has to go for a new one: who
 /// asks at once must not be closed between connecting and asking.
 const GRACE: Duration = Duration::from_millis(100);

@@ -13,8 +13,8 @@ use super::paced::Paced;
 /// The target of the lines: their budget bounds them, and nothing else does.
 pub(super) const TARGET: &str = module_path!();
 
-/// How much is read at once: all that a pipe holds.
-const PIPE: usize = 64 << 10;
+/// How much is read at once.
+const PIPE: usize = 16 << 10;
 
 /// The lines of a program's stderr.
 pub(super) struct Lines<R> {
@@ -25,7 +25,7 @@ pub(super) struct Lines<R> {
 
 impl<R: AsyncRead + Unpin> Lines<R> {
     pub(super) fn of(stderr: R, budget: &Arc<Budget>) -> Self {
-        // A program that floods it is held up beyond 64 MB or 1,000 writes a second.
+        // A program that floods it is held up beyond 16 MB a second.
         let stderr = BufReader::with_capacity(PIPE, Paced::new(stderr, |_| false));
         Self { stderr, line: Vec::new(), budget: budget.clone() }
     }

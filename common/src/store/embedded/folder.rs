@@ -139,8 +139,8 @@ fn open_private(path: &Path) -> io::Result<File> {
     Ok(folder.into())
 }
 
-/// Opens the file by which the owner of a private folder shows that it lives. Never waits: a pipe of
-/// that name is opened as well, and refused.
+/// Opens the file by which the owner of a private folder shows that it lives. Never waits: a pipe
+/// of that name is opened as well, and refused.
 fn open_owner(path: &Path) -> io::Result<File> {
     let folder = open_private(path)?;
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;

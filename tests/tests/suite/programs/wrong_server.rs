@@ -8,6 +8,7 @@ use redcall_tests::Bench;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use crate::support::Ran;
 
@@ -55,7 +56,8 @@ async fn wrong(how: Wrong) -> String {
                                 return Ok::<_, std::io::Error>(());
                             }
                             if matches!(how, Wrong::Slowly(_)) {
-                                tokio::time::sleep(Duration::from_millis(900)).await;
+                                let never = std::future::pending::<()>();
+                                let _ = timeout(Duration::from_millis(900), never).await;
                             }
                             stream.write_all(text.as_bytes()).await?;
                         }

@@ -70,7 +70,7 @@ async fn tick_that_is_not_due_is_not_said_to_find_its_queue_full() {
     }
     let worker = Logged::start("redcall-worker", &[], &env);
     ticks(&mut conn, 1).await;
-    // It goes back just before the tick, several times: to the worker that is due, to Redis it is not.
+    // It goes back just before the tick, several times: due to the worker, and not to Redis.
     for back in 1..=6 {
         while now_ms(&mut conn).await % 5000.0 < 4980.0 {}
         bench.redis.set_clock(-back);

@@ -178,8 +178,8 @@ pub(crate) fn stop(path: &Path) -> Result<ExitCode, Failed> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Takes hold of the process that has written the note, which is in a file of user `owner`. Any other
-/// of its number is left alone.
+/// Takes hold of the process that has written the note, which is in a file of user `owner`. Any
+/// other of its number is left alone.
 fn held(path: &Path, noted: &Noted, owner: u32) -> Result<Held, Failed> {
     let pid = noted.pid;
     let of_it = |error: io::Error| (Problem::new(format!("cannot stop worker {pid}: {error}")), 1);

@@ -27,8 +27,9 @@ use tower_service::Service;
 
 /// How long a connection that is not used is kept.
 const IDLE: Duration = Duration::from_secs(60);
-/// Largest head of a response, bytes.
-const HEAD: usize = 64 << 10;
+/// Largest head of a response, bytes; as much is read at once. A connection's task reads 128 times
+/// before it yields, and only then stops at [`INTERIM`].
+const HEAD: usize = 16 << 10;
 /// The most 1xx responses before the final one.
 pub(super) const INTERIM: usize = 16;
 /// How often a silent peer is probed, and how many probes may be lost.

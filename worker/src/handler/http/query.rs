@@ -1,7 +1,7 @@
 //! The query of a request without a body: the mapping's own parameters, and the caller's fields.
 //!
-//! A field never repeats a parameter of the mapping's own URL: of two values servers take the first,
-//! the last, or both.
+//! A field never repeats a parameter of the mapping's own URL: of two values servers take the
+//! first, the last, or both.
 
 use redcall_common::error::Code;
 use serde_json::Value;

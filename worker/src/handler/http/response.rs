@@ -19,8 +19,8 @@ const SHOWN: usize = 1 << 10;
 pub(super) const REFUSAL: usize = 64 << 10;
 /// In how many pieces a body may come, besides one for each [`PIECE`] bytes of it: each costs a
 /// wake-up of two tasks.
-const PIECES: usize = 4096;
-const PIECE: usize = 16;
+const PIECES: usize = 16_384;
+const PIECE: usize = 64;
 
 /// Reads a body of up to `max` bytes.
 pub(super) async fn read(
