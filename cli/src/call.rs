@@ -30,7 +30,7 @@ pub(crate) struct Call {
     /// Queue to send it to; else that of the job's mapping, else `default`
     #[arg(long)]
     queue: Option<String>,
-    /// How long to care, such as 500ms, 30s, 10m
+    /// How long to care, such as 500ms, 30s, 10m; connecting counts
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
     /// Put it off for so long, such as 10m; its timeout begins then
@@ -174,6 +174,16 @@ impl Call {
     pub(crate) fn within(mut self, timeout: Option<Duration>) -> Self {
         self.timeout = self.timeout.or(timeout);
         self
+    }
+
+    /// The time that runs from its beginning, if it has one.
+    pub(crate) fn time(&mut self) -> Option<&mut Duration> {
+        self.timeout.as_mut()
+    }
+
+    /// Whether its time begins later than now.
+    pub(crate) fn is_delayed(&self) -> bool {
+        self.delay.is_some() || self.at.is_some()
     }
 
     fn request(&mut self, client: &Client) -> Result<Request, Failure> {

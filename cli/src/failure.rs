@@ -15,6 +15,8 @@ pub(crate) struct Failure {
     pub(crate) json: serde_json::Value,
 }
 
+/// The exit code of a verb that cannot reach Redis.
+pub(crate) const UNREACHABLE: u8 = 3;
 /// The exit code of an interrupted verb.
 pub(crate) const INTERRUPTED: u8 = 130;
 
@@ -53,7 +55,7 @@ impl Failure {
 
     /// That of a failure at Redis.
     pub(crate) fn exit_code(error: &StoreError) -> u8 {
-        if matches!(error, StoreError::Config { .. }) { 2 } else { 3 }
+        if matches!(error, StoreError::Config { .. }) { 2 } else { UNREACHABLE }
     }
 }
 

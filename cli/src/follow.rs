@@ -28,6 +28,11 @@ impl Follow {
         self
     }
 
+    /// How long it waits for the first frame, if that is set; connecting counts.
+    pub(crate) fn time(&self) -> Option<Duration> {
+        self.timeout
+    }
+
     pub(crate) async fn run(self, client: &Client) -> Result<(), Failure> {
         let (key, from) = (&self.response_key, self.from);
         let printing = async {

@@ -21,13 +21,14 @@ mod queues;
 mod service;
 mod settle;
 mod status;
+mod within;
 mod workers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use redcall_client::{Client, Settings};
+use redcall_client::Settings;
 use redcall_common::output::{self as out, Unwritten};
 use redcall_common::report::Problem;
 use tokio::runtime::Runtime;
@@ -133,7 +134,12 @@ fn main() -> ExitCode {
         // It has a runtime of its own.
         Verb::ChaosWorker(worker) => worker.serve().map(|()| 0),
         _ => match Runtime::new() {
-            Ok(runtime) => runtime.block_on(run(cli)),
+            Ok(runtime) => {
+                let done = runtime.block_on(run(cli));
+                // A host name that is still looked up must not keep the program.
+                runtime.shutdown_background();
+                done
+            }
             Err(error) => Err(Failure::of(Problem::of(&error), "internal", 1)),
         },
     };
@@ -171,7 +177,7 @@ async fn run(mut cli: Cli) -> Result<u8, Failure> {
     if let Verb::Doctor(doctor) = cli.verb {
         return doctor.run(settings, cli.json).await; // it looks further where Redis is away
     }
-    let client = Client::from_settings(&settings).await.map_err(|error| unreachable(&error))?;
+    let client = within::connected(&mut cli.verb, &settings).await?;
     if let Verb::Console(console) = cli.verb {
         let code = console.run(&client, &settings, cli.json).await;
         client.flush().await;

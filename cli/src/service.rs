@@ -25,7 +25,7 @@ pub(crate) struct Service {
     #[arg(long, global = true, value_name = "KEY", default_value = "", hide_default_value = true,
         value_parser = keyed)]
     instance: String,
-    /// How long to care, such as 500ms, 30s, 10m
+    /// How long to care, such as 500ms, 30s, 10m; connecting counts
     #[arg(long, global = true, value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
     #[command(subcommand)]
@@ -82,6 +82,11 @@ impl Service {
     pub(crate) fn within(mut self, timeout: Option<Duration>) -> Self {
         self.timeout = self.timeout.or(timeout);
         self
+    }
+
+    /// The time that runs from its beginning, if it has one.
+    pub(crate) fn time(&mut self) -> Option<&mut Duration> {
+        self.timeout.as_mut()
     }
 
     /// What the task answers, or the state.

@@ -66,6 +66,11 @@ impl Monitor {
         self
     }
 
+    /// The time that runs from its beginning, if it has one.
+    pub(crate) fn time(&mut self) -> Option<&mut Duration> {
+        self.timeout.as_mut()
+    }
+
     pub(crate) async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
         let named = self.job.named();
         let monitor = match self.timeout {

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use redcall_common::auth::Signer;
+use redcall_common::decode::deeper_than;
 use redcall_common::error::{Code, WireError};
 use redcall_common::event::{COMMAND_RESULT, Kind, NewEvent};
 use redcall_common::frame::{FrameHead, FrameType};
@@ -43,6 +44,15 @@ pub enum SettleError {
         /// The limit.
         limit: usize,
     },
+    /// The data nest too deep for a frame. The caller was told so, as `too_large`.
+    #[error(
+        "too_large: the frame of the answer would nest deeper than {limit} levels (limits.depth); \
+         its caller was told so"
+    )]
+    TooDeep {
+        /// The limit, levels.
+        limit: usize,
+    },
     /// Redis cannot be reached or refuses. [`StoreError::may_have_happened`] says whether it may be
     /// settled nevertheless.
     #[error(transparent)]
@@ -60,7 +70,7 @@ impl SettleError {
             Self::NotFound => Code::NotFound,
             Self::NoKey(_) => Code::Unauthorized,
             Self::Encode(_) => Code::InvalidData,
-            Self::TooLarge { .. } => Code::TooLarge,
+            Self::TooLarge { .. } | Self::TooDeep { .. } => Code::TooLarge,
             Self::Store(_) | Self::Unconfirmed => Code::Unavailable,
         }
     }
@@ -140,7 +150,7 @@ impl Client {
         &self,
         result: Result<T, WireError>,
     ) -> (Result<Box<RawValue>, WireError>, Option<SettleError>) {
-        let limit = self.inner.limits.answer;
+        let Limits { answer: limit, depth, .. } = self.inner.limits;
         match result.map(|data| to_raw_value(&data)) {
             Ok(Ok(data)) if data.get().len() > limit => {
                 let size = data.get().len();
@@ -148,13 +158,26 @@ impl Client {
                 let error = WireError::new(Code::TooLarge, message);
                 (Err(error), Some(SettleError::TooLarge { size, limit }))
             }
+            // The frame around it is a level as well.
+            Ok(Ok(data)) if deeper_than(data.get().as_bytes(), depth.saturating_sub(1)) => {
+                let message =
+                    format!("the frame of the answer would nest deeper than {depth} levels");
+                let error = WireError::new(Code::TooLarge, message);
+                (Err(error), Some(SettleError::TooDeep { limit: depth }))
+            }
             Ok(Ok(data)) => (Ok(data), None),
             Ok(Err(error)) => {
                 let message = format!("the answer is not JSON: {error}");
                 let told = WireError::new(Code::HandlerFailed, message);
                 (Err(told), Some(SettleError::Encode(error)))
             }
-            Err(error) => (Err(error.bounded(self.inner.limits.frame)), None),
+            Err(mut error) => {
+                let is_deep = |data: &mut Box<RawValue>| {
+                    deeper_than(data.get().as_bytes(), depth.saturating_sub(2))
+                };
+                error.data.take_if(is_deep);
+                (Err(error.bounded(self.inner.limits.frame)), None)
+            }
         }
     }
 

@@ -248,8 +248,10 @@ fn optional<T: DeserializeOwned>(fields: &Fields<'_>, name: &str) -> Result<Opti
         .map_err(|error| WireError::new(Code::InvalidRequest, format!("`{name}`: {error}")))
 }
 
-/// Whether `json` nests deeper than `limit` arrays and objects. Brackets in strings do not count.
-fn deeper_than(json: &[u8], limit: usize) -> bool {
+/// Returns `true` if `json` nests deeper than `limit` arrays and objects. Brackets in strings do
+/// not count.
+#[must_use]
+pub fn deeper_than(json: &[u8], limit: usize) -> bool {
     // Most have fewer brackets in all than may be within each other, and these are counted fast.
     if json.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() <= limit {
         return false;

@@ -12,7 +12,8 @@ pub struct Limits {
     pub answer: usize,
     /// One progress or chunk frame. Default 1 MiB.
     pub frame: usize,
-    /// How deep a request's JSON may nest (levels). Default 64.
+    /// How deep the JSON of a request, an answer or a frame may nest (levels), its envelope
+    /// included. Default 64.
     pub depth: usize,
     /// How many requests one queue may hold; 0 for no cap. Default 1,000,000.
     pub max_length: u64,

@@ -17,11 +17,10 @@ use redcall_common::settings::{
 use redcall_common::store::Rule;
 use redcall_common::store::keys::QueueKeys;
 use redcall_common::time::millis;
-use reqwest::Client;
 
 use crate::error::WorkerError;
 use crate::handler::command::{Bounds, CommandHandler};
-use crate::handler::http::HttpHandler;
+use crate::handler::http::{Client, HttpHandler};
 use crate::handler::process::ProcessHandler;
 use crate::handler::service::ServiceHandler;
 use crate::handler::{Handler, Place, builtin};
@@ -83,6 +82,7 @@ impl Mapping {
         let dir = settings.base_dir();
         let bounds = Bounds {
             max_answer: settings.limits.answer,
+            depth: settings.limits.depth,
             cancel_grace: settings.worker.cancel_grace,
         };
         let place = Place { dir: &dir, bounds, leash: &Leash::default() };
@@ -224,8 +224,8 @@ fn handler(
             Ok(Arc::new(CommandHandler::new(name, command, place)?))
         }
         HandlerSettings::Http(settings) => {
-            let client = http.get_or_insert_with(HttpHandler::client).clone()?;
-            Ok(Arc::new(HttpHandler::new(settings, client, place.bounds.max_answer)?))
+            let client = http.get_or_insert_with(Client::new).clone()?;
+            Ok(Arc::new(HttpHandler::new(settings, client, place.bounds)?))
         }
         HandlerSettings::Process(settings) => {
             Ok(Arc::new(ProcessHandler::new(name, settings, place)?))

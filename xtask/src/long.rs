@@ -35,7 +35,7 @@ const ATTACK: &str = "attack";
 const ALL: &[Long] = &[
     Long {
         name: ATTACK,
-        about: "200 calls a second beside a hostile neighbour, 6 min and a release build",
+        about: "200 calls a second beside a hostile neighbour, 8 min and a release build",
         run: |workspace| attack::run(workspace, &[]),
     },
     Long {

@@ -41,7 +41,8 @@ pub(super) fn impossible() -> Finding {
 pub(super) async fn make(trials: &[Trial], timeout: Duration, settings: &Settings) -> Vec<Finding> {
     let mut settings = settings.clone();
     settings.client.no_workers_grace = settings.client.no_workers_grace.min(GRACE);
-    let connecting = tokio::time::timeout(super::LOOK, Client::from_settings(&settings));
+    let within = super::LOOK.min(timeout);
+    let connecting = tokio::time::timeout(within, Client::from_settings(&settings));
     let client = match connecting.await {
         Ok(Ok(client)) => client,
         Ok(Err(error)) => return vec![unknown(CHECK, &error)],

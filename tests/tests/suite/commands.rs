@@ -147,6 +147,21 @@ async fn a_command_that_prints_too_much_is_ended_and_answered() {
     assert_eq!(shell.call(&Value::Null).await.unwrap().data.get().len(), 2000);
 }
 
+#[tokio::test]
+async fn command_whose_answer_nests_too_deep_is_answered_too_large() {
+    let script =
+        "n=$(cat); head -c $n /dev/zero | tr '\\0' '['; head -c $n /dev/zero | tr '\\0' ']'";
+    let shell = Shell::new(script).await;
+    let fits = format!("{}{}", "[".repeat(63), "]".repeat(63));
+    assert_eq!(shell.call(&json!(63)).await.unwrap().data.get(), fits);
+    for levels in [64, 50_000] {
+        let error = failed(shell.call(&json!(levels)).await);
+        assert_eq!(error.code, Code::TooLarge, "{levels}");
+        assert!(error.message.contains("deeper than 64 levels (limits.depth)"), "{error}");
+    }
+    shell.goes_on().await;
+}
+
 /// Writes the ids of a shell, its child and a grandchild in the background, and never ends.
 const NEVER_ENDS: &str = "sh -c 'sleep 600 & echo $$ $! >> pids; wait' & \
                           echo $$ $! >> pids; trap '' TERM; wait; wait";

@@ -1,6 +1,8 @@
 //! Jobs that an HTTP server does: what it is sent, and what its responses become.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
+mod hostile;
+
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 

@@ -113,6 +113,27 @@ async fn last_tick_beyond_the_calendar_is_logged_and_does_not_end_the_schedule()
 }
 
 #[tokio::test]
+async fn tick_without_room_is_said_once() {
+    let bench = Bench::new().await;
+    let mut conn = bench.redis.connection().await;
+    let mut env = bench.environment();
+    for (key, value) in [("JOB", "echo"), ("CRON", "* * * * * *"), ("QUEUE", "aside")] {
+        env.insert(format!("REDCALL__SCHEDULES__SECOND__{key}"), value.to_owned());
+    }
+    env.insert("REDCALL__QUEUES__ASIDE__MAX_LENGTH".to_owned(), "1".to_owned());
+    let worker = Logged::start("redcall-worker", &[], &env);
+    let line = worker.line("its queue is full").await;
+    assert!(line.contains("schedule=\"second\"") && line.contains("queue=\"aside\""), "{line}");
+    // It goes on as soon as there is room.
+    let () = conn.del(ASIDE).await.unwrap();
+    eventually("a further tick", async || {
+        (!enqueued(&mut conn, "second").await.is_empty()).then_some(())
+    })
+    .await;
+    assert_eq!(worker.log().matches("its queue is full").count(), 1, "{}", worker.log());
+}
+
+#[tokio::test]
 async fn a_tick_comes_in_time() {
     let mut bench = Bench::new().await;
     let every_second = schedule("* * * * * *", Missed::Skip);

@@ -1,4 +1,7 @@
 //! What `/metrics` says: the worker's own counts, and what Redis says of its queues.
+//!
+//! Redis is asked once a second at most, however many scrape: those who come while it is asked wait
+//! for that answer, and those who come within a second after it get it as well.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,12 +12,15 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use redcall_common::store::inspect::{Inspector, QueueInfo};
-use tokio::time::timeout;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
 
 use crate::metrics::Metrics;
 
 /// How long Redis may take in all. Who scrapes waits ten seconds, as a rule.
 const REDIS: Duration = Duration::from_secs(1);
+/// For how long its answer holds.
+const HOLDS: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfQueue {
@@ -24,22 +30,49 @@ struct OfQueue {
 /// See the module.
 pub(super) struct Scrape {
     metrics: Arc<Metrics>,
+    queues: Arc<Queues>,
+}
+
+/// What Redis says of the worker's queues.
+struct Queues {
     /// With connections of its own: a scrape holds up no turn.
     inspector: Inspector,
-    queues: Vec<String>,
+    names: Vec<String>,
+    /// Held while Redis is asked.
+    last: Mutex<Option<(Instant, Vec<QueueInfo>)>>,
 }
 
 impl Scrape {
     pub(super) fn new(metrics: Arc<Metrics>, inspector: Inspector, queues: &[String]) -> Self {
-        Self { metrics, inspector, queues: queues.to_vec() }
+        let (names, last) = (queues.to_vec(), Mutex::default());
+        Self { metrics, queues: Arc::new(Queues { inspector, names, last }) }
     }
 
     pub(super) async fn text(&self) -> Result<String, fmt::Error> {
         let mut out = String::new();
-        let mut infos = Vec::with_capacity(self.queues.len());
+        let queues = self.queues.clone();
+        // In a task of its own: a scraper that hangs up does not end what others wait for, and
+        // whoever does so over and over asks Redis no more often.
+        let infos = tokio::spawn(async move { queues.look().await }).await.unwrap_or_default();
+        text::encode_registry(&mut out, &of_queues(&infos))?;
+        self.metrics.encode(&mut out)?;
+        text::encode_eof(&mut out)?;
+        Ok(out)
+    }
+}
+
+impl Queues {
+    async fn look(&self) -> Vec<QueueInfo> {
+        let mut last = self.last.lock().await;
+        if let Some((at, infos)) = &*last
+            && at.elapsed() < HOLDS
+        {
+            return infos.clone();
+        }
+        let mut infos = Vec::with_capacity(self.names.len());
         // What Redis does not say in time is left out.
         let asking = async {
-            for queue in &self.queues {
+            for queue in &self.names {
                 match self.inspector.queue(queue).await {
                     Ok(info) => infos.push(info),
                     Err(error) => tracing::debug!(%error, queue, "a scrape goes without it"),
@@ -47,10 +80,8 @@ impl Scrape {
             }
         };
         let _ = timeout(REDIS, asking).await;
-        text::encode_registry(&mut out, &of_queues(&infos))?;
-        self.metrics.encode(&mut out)?;
-        text::encode_eof(&mut out)?;
-        Ok(out)
+        *last = Some((Instant::now(), infos.clone()));
+        infos
     }
 }
 

@@ -9,6 +9,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
+use redcall_common::decode::deeper_than;
 use redcall_common::error::Code;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -18,6 +19,7 @@ use tokio::time::sleep;
 
 use super::budget::Budget;
 use super::group::Group;
+use super::paced::{LARGE, Paced};
 use super::program::{Launch, Program};
 use super::stderr::{Lines, TARGET};
 use super::{Ending, Handler, HandlerError, Place, Running};
@@ -39,8 +41,33 @@ pub(crate) struct CommandHandler {
 pub(crate) struct Bounds {
     /// Largest answer, bytes.
     pub(crate) max_answer: usize,
+    /// How deep the JSON of a frame may nest, levels.
+    pub(crate) depth: usize,
     /// Time between SIGTERM and SIGKILL.
     pub(crate) cancel_grace: Duration,
+}
+
+impl Bounds {
+    /// Refuses data of a frame that nest too deep: readers of many languages fail on such.
+    ///
+    /// # Errors
+    ///
+    /// `too_large`.
+    pub(super) fn check_depth(&self, data: &[u8]) -> Result<(), HandlerError> {
+        // The frame around it is a level as well.
+        if !deeper_than(data, self.depth.saturating_sub(1)) {
+            return Ok(());
+        }
+        let limit = self.depth;
+        let message =
+            format!("the frame of the answer would nest deeper than {limit} levels (limits.depth)");
+        Err(HandlerError::with_code(Code::TooLarge, message))
+    }
+
+    /// Returns `true` if the data of an error may stand in its frame.
+    pub(super) fn is_shallow_detail(&self, data: &str) -> bool {
+        !deeper_than(data.as_bytes(), self.depth.saturating_sub(2))
+    }
 }
 
 impl CommandHandler {
@@ -101,7 +128,7 @@ async fn run(launch: Launch, bounds: Bounds, budget: Arc<Budget>, request: Reque
         log(stderr, &budget, &request, heard),
     )?;
     match status {
-        Some(status) => answer(status, &output),
+        Some(status) => answer(status, &output, bounds),
         None => Err(HandlerError::with_code(Code::Cancelled, "the command was asked to end")),
     }
 }
@@ -149,7 +176,7 @@ async fn read(
 ) -> Result<Vec<u8>, HandlerError> {
     let mut bytes = Vec::new();
     if let Some(output) = output {
-        let mut output = output.take(max as u64 + 1);
+        let mut output = Paced::new(output, |piece| piece.len() >= LARGE).take(max as u64 + 1);
         tokio::select! {
             read = output.read_to_end(&mut bytes) => drop(read?),
             () = left_open(gone) => {}
@@ -194,10 +221,11 @@ async fn left_open(mut gone: watch::Receiver<bool>) {
     sleep(LEFT_OPEN).await;
 }
 
-fn answer(status: ExitStatus, output: &[u8]) -> Ending {
+fn answer(status: ExitStatus, output: &[u8], bounds: Bounds) -> Ending {
     if !status.success() {
         return Err(HandlerError::new(format!("the command ended with {status}")));
     }
+    bounds.check_depth(output)?;
     serde_json::from_slice::<Box<RawValue>>(output)
         .map_err(|error| HandlerError::new(format!("the command printed no JSON: {error}")))
 }

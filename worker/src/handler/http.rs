@@ -1,29 +1,32 @@
 //! An HTTP request per job: data as JSON in the body (or in the query, where there is no body), the
 //! answer is the response's JSON.
 //!
-//! Connections are kept by host and used again. Whatever ends the job drops its request, which
-//! closes the connection.
+//! Whatever ends the job drops its request, which closes the connection.
 
-use std::time::{Duration, SystemTime};
+mod connection;
+mod query;
+mod response;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
+};
+use hyper::{Method, Uri};
+use percent_encoding::percent_decode_str;
 use redcall_common::error::Code;
 use redcall_common::settings::HttpSettings;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::redirect::Policy;
-use reqwest::{Client, Method, Response, StatusCode, Url};
-use serde_json::Value;
-use serde_json::value::RawValue;
+use url::Url;
 
-use super::{Ending, Handler, HandlerError, Running};
+pub(crate) use connection::Client;
+
+use super::command::Bounds;
+use super::{Handler, HandlerError, Running};
 use crate::request::Request;
 use crate::state::States;
 
-/// How much of an error's body is told to the caller, bytes.
-const SHOWN: usize = 1 << 10;
-/// Largest body of an error that is read at all, bytes.
-const REFUSAL: usize = 64 << 10;
-/// How long a connection that nobody uses is kept.
-const IDLE: Duration = Duration::from_secs(60);
 /// Headers of the caller that go on: the trace that the job belongs to (W3C Trace Context).
 const TRACE: [&str; 2] = ["traceparent", "tracestate"];
 
@@ -33,44 +36,37 @@ pub(crate) struct HttpHandler {
     method: Method,
     url: Url,
     headers: HeaderMap,
-    max_answer: usize,
+    bounds: Bounds,
 }
 
 impl HttpHandler {
-    /// A client for all handlers of a mapping.
-    ///
-    /// # Errors
-    ///
-    /// When there is nothing that could speak TLS.
-    pub(crate) fn client() -> Result<Client, String> {
-        redcall_common::store::set_crypto_provider();
-        Client::builder()
-            .user_agent(concat!("redcall-worker/", env!("CARGO_PKG_VERSION")))
-            .pool_idle_timeout(IDLE)
-            // Whoever is redirected to would get headers and data that are not theirs.
-            .redirect(Policy::none())
-            .build()
-            .map_err(|error| format!("HTTP cannot be spoken here: {error}"))
-    }
-
     /// # Errors
     ///
     /// What is wrong with method, URL or headers.
     pub(crate) fn new(
         settings: &HttpSettings,
         client: Client,
-        max_answer: usize,
+        bounds: Bounds,
     ) -> Result<Self, String> {
         let HttpSettings { method, url, headers } = settings;
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| {
             format!("`{method}` is not a method; write GET, POST, PUT, PATCH or DELETE")
         })?;
-        let url = Url::parse(url).map_err(|error| format!("its url cannot be read: {error}"))?;
+        let mut url =
+            Url::parse(url).map_err(|error| format!("its url cannot be read: {error}"))?;
         if !["http", "https"].contains(&url.scheme()) || url.host_str().is_none() {
             return Err("its url is not http://HOST… or https://HOST…".to_owned());
         }
-        let mut sent =
-            HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        let json = HeaderValue::from_static("application/json");
+        let agent = concat!("redcall-worker/", env!("CARGO_PKG_VERSION"));
+        let mut sent = HeaderMap::from_iter([
+            (CONTENT_TYPE, json),
+            (ACCEPT, HeaderValue::from_static("*/*")),
+            (USER_AGENT, HeaderValue::from_static(agent)),
+        ]);
+        if let Some(basic) = take_user(&mut url)? {
+            sent.insert(AUTHORIZATION, basic);
+        }
         for (name, value) in headers {
             let header = HeaderName::from_bytes(name.as_bytes())
                 .map_err(|_| format!("`{name}` is not the name of a header"))?;
@@ -80,37 +76,76 @@ impl HttpHandler {
             value.set_sensitive(true);
             sent.insert(header, value);
         }
-        Ok(Self { client, method, url, headers: sent, max_answer })
+        uri(&url).map_err(|_| "its url has characters that none may have".to_owned())?;
+        Ok(Self { client, method, url, headers: sent, bounds })
     }
 
-    fn request(&self, job: &Request) -> Result<reqwest::RequestBuilder, HandlerError> {
+    fn request(&self, job: &Request) -> Result<hyper::Request<Full<Bytes>>, HandlerError> {
         let mut url = self.url.clone();
         let has_body = ![Method::GET, Method::HEAD].contains(&self.method);
         if !has_body {
-            add_query(&mut url, job.data())?;
+            query::add_query(&mut url, job.data())?;
         }
-        let mut request =
-            self.client.request(self.method.clone(), url).headers(self.headers.clone());
-        request = request.header("redcall-job-id", job.id());
-        request = request.header("redcall-attempt", job.attempt());
-        if let Some(left) = job.remaining() {
-            request = request.header("redcall-budget-ms", left.as_millis().to_string());
-        }
+        let uri = uri(&url).map_err(|_| {
+            HandlerError::with_code(Code::InvalidData, "the data do not fit into a URL")
+        })?;
+        let body = if has_body { job.data().get().to_owned() } else { String::new() };
+        let mut request = hyper::Request::new(Full::new(Bytes::from(body)));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = self.headers(job);
+        Ok(request)
+    }
+
+    /// The headers: ours count before the mapping's, and the mapping's before the caller's. None is
+    /// sent twice.
+    fn headers(&self, job: &Request) -> HeaderMap {
+        let mut headers = self.headers.clone();
         for name in TRACE {
             let value = job.headers().get(name).and_then(|value| HeaderValue::from_str(value).ok());
-            if let Some(value) = value {
-                request = request.header(name, value);
+            if let Some(value) = value
+                && !headers.contains_key(name)
+            {
+                headers.insert(name, value);
             }
         }
-        Ok(if has_body { request.body(job.data().get().to_owned()) } else { request })
+        if let Ok(id) = HeaderValue::from_str(job.id()) {
+            headers.insert("redcall-job-id", id);
+        }
+        headers.insert("redcall-attempt", job.attempt().into());
+        if let Some(left) = job.remaining() {
+            let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            headers.insert("redcall-budget-ms", left.into());
+        }
+        headers
     }
+}
+
+/// User and password of a URL as a header; they do not stay in it.
+fn take_user(url: &mut Url) -> Result<Option<HeaderValue>, String> {
+    if url.username().is_empty() && url.password().is_none() {
+        return Ok(None);
+    }
+    let decoded = |text: &str| percent_decode_str(text).collect::<Vec<u8>>();
+    let mut pair = decoded(url.username());
+    pair.push(b':');
+    pair.extend(decoded(url.password().unwrap_or_default()));
+    let value = HeaderValue::from_str(&format!("Basic {}", BASE64_STANDARD.encode(pair)));
+    let mut value = value.map_err(|error| format!("its url cannot be read: {error}"))?;
+    value.set_sensitive(true);
+    // Both fail only where there is no host.
+    let _ = (url.set_username(""), url.set_password(None));
+    Ok(Some(value))
+}
+
+fn uri(url: &Url) -> Result<Uri, hyper::http::uri::InvalidUri> {
+    url.as_str().parse()
 }
 
 impl Handler for HttpHandler {
     fn describe(&self) -> String {
         // Without what may be secret.
         let mut url = self.url.clone();
-        let _ = (url.set_username(""), url.set_password(None));
         url.set_query(None);
         format!("http {} {url}", self.method)
     }
@@ -120,114 +155,22 @@ impl Handler for HttpHandler {
     }
 
     fn call(&self, job: Request) -> Running {
-        let (request, max) = (self.request(&job), self.max_answer);
+        let (request, client, bounds) = (self.request(&job), self.client.clone(), self.bounds);
         let host = self.url.host_str().unwrap_or_default().to_owned();
         Box::pin(async move {
-            let response = request?.send().await.map_err(|error| broken(&host, error))?;
-            let (status, again) = (response.status(), retry_after(&response));
+            let sent = client.send(request?).await;
+            let response = sent.map_err(|error| response::unsent(&host, error))?;
+            let (status, again) = (response.status(), response::retry_after(response.headers()));
+            let body = response.into_body();
             if status.is_success() {
-                return answer(&read(response, max, &host).await?);
+                return response::answer(
+                    &response::read(body, bounds.max_answer, &host).await?,
+                    bounds,
+                );
             }
-            let body = read(response, max.min(REFUSAL), &host).await.unwrap_or_default();
-            Err(refused(status, &body, again))
+            let most = bounds.max_answer.min(response::REFUSAL);
+            let body = response::read(body, most, &host).await.unwrap_or_default();
+            Err(response::refused(status, &body, again, bounds))
         })
     }
-}
-
-/// Adds the fields of the data to the query.
-fn add_query(url: &mut Url, data: &RawValue) -> Result<(), HandlerError> {
-    let wrong = || {
-        let message = "a request without body takes an object of texts, numbers and booleans";
-        HandlerError::with_code(Code::InvalidData, message)
-    };
-    let fields = match serde_json::from_str(data.get()).map_err(|_| wrong())? {
-        Value::Null => return Ok(()),
-        Value::Object(fields) => fields,
-        _ => return Err(wrong()),
-    };
-    let mut query = url.query_pairs_mut();
-    for (name, value) in fields {
-        match value {
-            Value::Null => {}
-            Value::String(text) => drop(query.append_pair(&name, &text)),
-            Value::Bool(_) | Value::Number(_) => drop(query.append_pair(&name, &value.to_string())),
-            Value::Array(_) | Value::Object(_) => return Err(wrong()),
-        }
-    }
-    Ok(())
-}
-
-async fn read(mut response: Response, max: usize, host: &str) -> Result<Vec<u8>, HandlerError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| broken(host, error))? {
-        if body.len() + chunk.len() > max {
-            let message = format!("the response has more than {max} bytes (limits.answer)");
-            return Err(HandlerError::with_code(Code::TooLarge, message));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-fn answer(body: &[u8]) -> Ending {
-    if body.iter().all(u8::is_ascii_whitespace) {
-        return Ok(RawValue::NULL.to_owned());
-    }
-    serde_json::from_slice::<Box<RawValue>>(body)
-        .map_err(|error| HandlerError::new(format!("the response is no JSON: {error}")))
-}
-
-/// No response, or not all of it. Without the URL, which may hold secrets.
-fn broken(host: &str, error: reqwest::Error) -> HandlerError {
-    let error = error.without_url();
-    let what = if error.is_connect() { "cannot be reached" } else { "broke off" };
-    HandlerError::new(format!("{host} {what}: {}", innermost(&error))).caused_by(&error)
-}
-
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
-}
-
-/// A status that is no success, as an error.
-fn refused(status: StatusCode, body: &[u8], again: Option<Duration>) -> HandlerError {
-    let code = code_of(status);
-    let text = String::from_utf8_lossy(&body[..body.len().min(SHOWN)]);
-    let mut error = HandlerError::with_code(code, format!("HTTP status {status}"));
-    error = match serde_json::from_slice::<Box<RawValue>>(body) {
-        Ok(json) => error.data(&json),
-        Err(_) if text.trim().is_empty() => error,
-        Err(_) => error.data(text.trim()),
-    };
-    match again.filter(|_| code == Code::Overloaded) {
-        Some(after) => error.retry_after(after),
-        None => error,
-    }
-}
-
-/// Which code says what a status says.
-fn code_of(status: StatusCode) -> Code {
-    match status.as_u16() {
-        400 | 422 => Code::InvalidData,
-        401 | 403 => Code::Unauthorized,
-        404 | 410 => Code::NotFound,
-        408 | 504 => Code::Timeout,
-        409 => Code::Conflict,
-        413 => Code::TooLarge,
-        429 | 503 => Code::Overloaded,
-        _ => Code::HandlerFailed,
-    }
-}
-
-/// When it may be tried again, if it says so: in seconds, or at a time.
-fn retry_after(response: &Response) -> Option<Duration> {
-    let value = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = httpdate::parse_http_date(value).ok()?;
-    Some(at.duration_since(SystemTime::now()).unwrap_or_default())
 }

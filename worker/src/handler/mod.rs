@@ -6,6 +6,7 @@ pub(crate) mod command;
 pub(crate) mod compiled;
 mod group;
 pub(crate) mod http;
+mod paced;
 pub(crate) mod process;
 mod program;
 pub(crate) mod service;

@@ -8,20 +8,26 @@ use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 
 use super::budget::{Budget, LINE};
+use super::paced::Paced;
 
 /// The target of the lines: their budget bounds them, and nothing else does.
 pub(super) const TARGET: &str = module_path!();
 
+/// How much is read at once.
+const PIPE: usize = 16 << 10;
+
 /// The lines of a program's stderr.
 pub(super) struct Lines<R> {
-    stderr: BufReader<R>,
+    stderr: BufReader<Paced<R>>,
     line: Vec<u8>,
     budget: Arc<Budget>,
 }
 
 impl<R: AsyncRead + Unpin> Lines<R> {
     pub(super) fn of(stderr: R, budget: &Arc<Budget>) -> Self {
-        Self { stderr: BufReader::new(stderr), line: Vec::new(), budget: budget.clone() }
+        // A program that floods it is held up beyond 16 MB a second.
+        let stderr = BufReader::with_capacity(PIPE, Paced::new(stderr, |_| false));
+        Self { stderr, line: Vec::new(), budget: budget.clone() }
     }
 
     /// Hands the next line to `log`, or drops it; breaks at the end. Cancel safe: a part of a line
@@ -46,7 +52,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Drops what there is: a program that writes too much is not held up.
+    /// Drops what there is.
     async fn discard(&mut self) -> io::Result<ControlFlow<()>> {
         let bytes = self.stderr.fill_buf().await?;
         if bytes.is_empty() {

@@ -100,7 +100,8 @@ async fn keep(schedule: Schedule, link: Arc<Link>, keys: Keys) {
     // As Redis last told: what others enqueued counts as well.
     let mut last = None;
     let mut pause = FIRST_PAUSE;
-    let mut at_end = false;
+    // Since when ticks that are due do not fit into the queue.
+    let (mut at_end, mut is_full) = (false, false);
     loop {
         let now = link.now_ms();
         if last.is_some_and(|last| last > now.saturating_add(MOST_AHEAD_MS)) {
@@ -143,11 +144,12 @@ async fn keep(schedule: Schedule, link: Arc<Link>, keys: Keys) {
                     schedule.tell_missed(ticked.last_ms, now);
                 }
                 if before.is_none_or(|before| before < ticked.last_ms) {
-                    pause = FIRST_PAUSE;
+                    (pause, is_full) = (FIRST_PAUSE, false);
                     continue;
                 }
-                // The first time, its clock may only have been ahead of Redis's.
-                if pause == 2 * FIRST_PAUSE {
+                // Else our clock was ahead of Redis's, and it is tried again when it is due.
+                if has_no_room(&due, &ticked) && !is_full {
+                    is_full = true;
                     let (schedule, queue) = (&schedule.name, schedule.queue.name());
                     tracing::warn!(schedule, queue, "its queue is full");
                 }
@@ -166,6 +168,12 @@ async fn keep(schedule: Schedule, link: Arc<Link>, keys: Keys) {
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// Returns `true` if the next of `due` is due, and was left out all the same: its queue is full.
+fn has_no_room(due: &[u64], ticked: &Ticked) -> bool {
+    let next = due.iter().find(|at| **at > ticked.last_ms);
+    next.is_some_and(|at| *at <= ticked.now_ms)
 }
 
 impl Schedule {
@@ -343,6 +351,16 @@ mod tests {
             missed,
         };
         Schedule::new(&settings, &Keys::new("redcall"), "nightly", &schedule).unwrap()
+    }
+
+    #[test]
+    fn only_a_tick_that_is_due_finds_its_queue_full() {
+        let ticked = |last_ms| Ticked { enqueued: 0, last_ms, ahead_ms: 0, now_ms: NOW };
+        assert!(has_no_room(&[NOW], &ticked(NOW - 1000)));
+        assert!(has_no_room(&[NOW - 1000, NOW], &ticked(NOW - 1000)));
+        assert!(!has_no_room(&[NOW + 1], &ticked(NOW - 1000)), "it is not due");
+        assert!(!has_no_room(&[NOW - 1000, NOW + 1], &ticked(NOW - 1000)), "nor is the next");
+        assert!(!has_no_room(&[], &ticked(NOW - 1000)));
     }
 
     #[test]

@@ -9,10 +9,16 @@
 //! | `attack/wire.rs` | a connection to Redis, past the store |
 //! | `attack/calls.rs` | the legitimate calls |
 //! | `attack/row.rs` | the figures of one attack, and its bounds |
-//! | `attack/refusals.rs`, `junk.rs`, `types.rs`, `logs.rs`, `deferred.rs` | the attacks |
+//! | `attack/refusals.rs`, `junk.rs`, `types.rs`, `logs.rs`, `deferred.rs` | through Redis |
+//! | `attack/children.rs`, `endpoints.rs` | by what the worker calls |
+//! | `attack/admin.rs`, `frames.rs` | on its probes, and on its answers |
 
+mod admin;
 mod calls;
+mod children;
 mod deferred;
+mod endpoints;
+mod frames;
 mod junk;
 mod logs;
 mod refusals;
@@ -36,12 +42,13 @@ use crate::workspace::{Workspace, run as succeeds, verdict};
 #[derive(Parser)]
 #[command(name = "cargo xtask long attack", disable_version_flag = true)]
 struct Args {
-    /// Attacks, all of them if none is named: calm, refusals, junk, types, logs, deferred
+    /// Attacks, all of them if none is named: calm, refusals, junk, types, logs, deferred,
+    /// children, endpoints, admin, frames
     names: Vec<String>,
     /// Only the cases whose name contains this text
     #[arg(long, value_name = "TEXT")]
     case: Option<String>,
-    /// Fewer cases and shorter ones: 1 min in place of 6
+    /// Fewer cases and shorter ones: 2 min in place of 8
     #[arg(long)]
     short: bool,
     /// Another worker program, in place of a release build of this one
@@ -59,6 +66,10 @@ const ALL: &[Attack] = &[
     ("types", types::run),
     ("logs", logs::run),
     ("deferred", deferred::run),
+    ("children", children::run),
+    ("endpoints", endpoints::run),
+    ("admin", admin::run),
+    ("frames", frames::run),
 ];
 
 /// A run: its arguments, and the rows so far.

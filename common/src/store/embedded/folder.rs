@@ -1,10 +1,18 @@
 //! The private folder of one server, and the removal of folders whose owner has died.
+//!
+//! The temporary folder is everybody's. What lies there under a name of ours may be another user's:
+//! a pipe, a link, a folder with anything in it. Only what this user alone can write is opened, and
+//! nothing is waited for.
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
+use rustix::process::geteuid;
 
 use super::EmbeddedError;
 
@@ -18,6 +26,13 @@ const SHORT: &str = "/tmp";
 /// id stands in it for people to read. A lock and not the id decides, because ids are used again,
 /// and mean nothing to a process in another container that shares the folder.
 const OWNER: &str = "owner";
+
+/// How long a sweep may take: there may be any number of entries.
+const SWEEP: Duration = Duration::from_millis(500);
+
+const STICKY: u32 = 0o1000;
+const ANYBODY_WRITES: u32 = 0o002;
+const OTHERS_ENTER: u32 = 0o077;
 
 /// `sun_path` has 104 bytes on macOS and 108 on Linux, the closing zero included.
 const SOCKET_PATH_LIMIT: usize = 104;
@@ -43,7 +58,9 @@ impl Folder {
             return Err(EmbeddedError::PathTooLong { path: socket_in(&path) });
         }
         let make = || {
+            check_parent(&path)?;
             DirBuilder::new().mode(0o700).create(&path)?;
+            open_private(&path)?;
             lock_as_owner(&path)
         };
         match make() {
@@ -88,13 +105,17 @@ pub(super) fn sweep() {
 }
 
 fn sweep_in(parent: &Path) {
+    let since = Instant::now();
     for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        if since.elapsed() > SWEEP {
+            return;
+        }
         if !entry.file_name().as_bytes().starts_with(PREFIX.as_bytes()) {
             continue;
         }
         let path = entry.path();
         // A folder without the file is one that is being made at this moment, or not ours.
-        let Ok(owner) = File::open(path.join(OWNER)) else {
+        let Ok(owner) = open_owner(&path) else {
             continue;
         };
         if owner.try_lock().is_ok() {
@@ -103,10 +124,48 @@ fn sweep_in(parent: &Path) {
     }
 }
 
+/// Opens a folder that this user alone can enter; refuses links, and all that is another user's.
+fn open_private(path: &Path) -> io::Result<File> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let folder = openat(CWD, path, flags, Mode::empty())?;
+    let found = fstat(&folder)?;
+    let is_private = u32::from(found.st_mode) & OTHERS_ENTER == 0;
+    if found.st_uid != geteuid().as_raw() || !is_private {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "it is not a folder that this user alone can enter",
+        ));
+    }
+    Ok(folder.into())
+}
+
+/// Opens the file by which the owner of a private folder shows that it lives. Never waits: a pipe
+/// of that name is opened as well, and refused.
+fn open_owner(path: &Path) -> io::Result<File> {
+    let folder = open_private(path)?;
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let owner = File::from(openat(&folder, OWNER, flags, Mode::empty())?);
+    if owner.metadata()?.is_file() { Ok(owner) } else { Err(io::ErrorKind::InvalidInput.into()) }
+}
+
+/// Refuses a place where anybody could exchange the folder for one of his own, and so the server.
+fn check_parent(path: &Path) -> io::Result<()> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    let mode = std::fs::metadata(parent)?.mode();
+    if mode & ANYBODY_WRITES != 0 && mode & STICKY == 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "anybody may exchange what lies there: set TMPDIR to a folder of your own (mode 0700), \
+             or REDIS_URL to a Redis that already runs",
+        ));
+    }
+    Ok(())
+}
+
 /// The file gets its name only when it is locked: a sweep that finds it must find it taken.
 fn lock_as_owner(folder: &Path) -> io::Result<File> {
     let unnamed = folder.join("owner.new");
-    let mut owner = File::create_new(&unnamed)?;
+    let mut owner = File::create_new(&unnamed)?; // follows no link
     owner.try_lock().map_err(|error| match error {
         TryLockError::Error(source) => source,
         TryLockError::WouldBlock => io::Error::from(io::ErrorKind::WouldBlock),
@@ -134,16 +193,80 @@ fn fits(socket: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
     use super::*;
+
+    fn made(parent: &Path, name: &str) -> PathBuf {
+        let path = parent.join(name);
+        DirBuilder::new().mode(0o700).create(&path).unwrap();
+        path
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn sweep_waits_for_nothing_and_touches_nothing_of_others() {
+        let parent = tempfile::tempdir().unwrap();
+        let at = |name: &str| parent.path().join(name);
+        let pipe = |path: &Path| {
+            assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+        };
+        pipe(&at("redcall-pipe"));
+        pipe(&made(parent.path(), "redcall-trap").join(OWNER));
+        std::fs::write(at("redcall-file"), "kept").unwrap();
+        // Anybody could have put this there.
+        let open = made(parent.path(), "redcall-open");
+        drop(lock_as_owner(&open).unwrap());
+        set_mode(&open, 0o777);
+        // A link to a folder that has all the signs.
+        let aside = made(parent.path(), "aside");
+        drop(lock_as_owner(&aside).unwrap());
+        symlink(&aside, at("redcall-link")).unwrap();
+        // A link in place of the file.
+        let linked = made(parent.path(), "redcall-linked");
+        symlink(aside.join(OWNER), linked.join(OWNER)).unwrap();
+
+        let (done, ended) = std::sync::mpsc::channel();
+        let swept = parent.path().to_owned();
+        std::thread::spawn(move || {
+            sweep_in(&swept);
+            done.send(()).unwrap();
+        });
+        ended.recv_timeout(Duration::from_secs(10)).expect("the sweep ends");
+        for name in [
+            "redcall-pipe",
+            "redcall-trap",
+            "redcall-file",
+            "redcall-open",
+            "aside",
+            "redcall-link",
+            "redcall-linked",
+        ] {
+            assert!(std::fs::symlink_metadata(at(name)).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn parent_where_anybody_exchanges_folders_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("redcall-x");
+        for (mode, is_refused) in [(0o700, false), (0o1777, false), (0o775, false), (0o777, true)] {
+            set_mode(parent.path(), mode);
+            assert_eq!(check_parent(&path).is_err(), is_refused, "{mode:o}");
+        }
+        let own = made(parent.path(), "redcall-own");
+        open_private(&own).unwrap();
+        set_mode(&own, 0o755);
+        assert!(open_private(&own).is_err());
+    }
 
     #[test]
     fn a_sweep_removes_what_nobody_holds_and_nothing_else() {
         let parent = tempfile::tempdir().unwrap();
-        let folder = |name: &str| {
-            let path = parent.path().join(name);
-            std::fs::create_dir(&path).unwrap();
-            path
-        };
+        let folder = |name: &str| made(parent.path(), name);
         let (dead, alive, half_made, foreign) =
             (folder("redcall-d"), folder("redcall-a"), folder("redcall-h"), folder("other"));
         drop(lock_as_owner(&dead).unwrap());
@@ -166,8 +289,6 @@ mod tests {
 
     #[test]
     fn a_folder_is_private_and_goes_with_its_guard() {
-        use std::os::unix::fs::PermissionsExt as _;
-
         let folder = Folder::create().unwrap();
         let path = folder.path().to_owned();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700);

@@ -30,6 +30,8 @@ pub struct Ticked {
     /// By how many ms the last tick that was stored lay ahead of now, which has taken its place: it
     /// was written while Redis's clock was ahead.
     pub ahead_ms: u64,
+    /// Redis time, ms: a tick later than that is not due yet.
+    pub now_ms: u64,
 }
 
 impl Link {
@@ -65,16 +67,16 @@ impl Link {
         for tick in ticks {
             call.arg(tick.at_ms).arg(&tick.envelope);
         }
-        let (now, ticked) = ticked(self.run(&TICK, &call, within).await?)?;
+        let ticked = ticked(self.run(&TICK, &call, within).await?)?;
         // Whoever called too early knows better from here on.
-        self.set_clock(now);
+        self.set_clock(i64::try_from(ticked.now_ms).unwrap_or(i64::MAX));
         Ok(ticked)
     }
 }
 
-/// Reads the script's answer: Redis time in ms, and the rest.
-pub(super) fn ticked(value: Value) -> Result<(i64, Ticked), StoreError> {
-    type Raw = (Whole, Whole, i64, Whole);
-    let (enqueued, last_ms, now, ahead_ms): Raw = read("tick", value)?;
-    Ok((now, Ticked { enqueued: enqueued.count(), last_ms: last_ms.0, ahead_ms: ahead_ms.0 }))
+/// Reads the script's answer.
+pub(super) fn ticked(value: Value) -> Result<Ticked, StoreError> {
+    let (enqueued, last_ms, now_ms, ahead_ms): (Whole, Whole, Whole, Whole) = read("tick", value)?;
+    let (enqueued, last_ms) = (enqueued.count(), last_ms.0);
+    Ok(Ticked { enqueued, last_ms, ahead_ms: ahead_ms.0, now_ms: now_ms.0 })
 }

@@ -331,3 +331,26 @@ async fn data_that_cannot_be_written_still_answer() {
     assert!(desk.client.settle(&token, Ok(f64::NAN)).await.unwrap());
     assert_eq!(ticket.wait().await.unwrap().data.get(), "null");
 }
+
+#[tokio::test]
+async fn answer_by_token_that_nests_too_deep_is_too_large() {
+    let desk = Desk::new().await;
+    let nested = |levels: usize| {
+        let json = format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        serde_json::value::RawValue::from_string(json).unwrap()
+    };
+    let (ticket, token) = desk.submit(None).await;
+    assert!(desk.client.settle(&token, Ok(&nested(63))).await.unwrap());
+    assert_eq!(ticket.wait().await.unwrap().data.get(), nested(63).get());
+    let (ticket, token) = desk.submit(None).await;
+    let error = desk.client.settle(&token, Ok(&nested(64))).await.unwrap_err();
+    assert!(matches!(error, SettleError::TooDeep { limit: 64 }), "{error}");
+    assert_eq!(failed(ticket.wait().await).code, Code::TooLarge);
+    // What an error says is a level deeper; it is left out.
+    let (ticket, token) = desk.submit(None).await;
+    let mut error = WireError::new(Code::NotFound, "m");
+    error.data = Some(nested(63));
+    assert!(desk.client.settle::<()>(&token, Err(error)).await.unwrap());
+    let error = failed(ticket.wait().await);
+    assert_eq!((error.code, error.data.is_none()), (Code::NotFound, true));
+}

@@ -116,6 +116,49 @@ async fn who_never_ends_a_request_is_hung_up_on_and_keeps_nobody_else_out() {
     assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mute_connections_are_closed_for_probes_to_come_in() {
+    let bench = Bench::new().await;
+    let mut env = bench.environment();
+    // What runs beside this test must not make it unready.
+    env.insert("REDCALL__WORKER__LEASE".into(), "5s".into());
+    let served = Served::start("redcall-worker", env).await;
+    served.becomes(200).await;
+    let address = served.address;
+    // As many as two hundred at any time: each is opened again as soon as it is closed.
+    let mut mute = tokio::task::JoinSet::new();
+    for _ in 0..200 {
+        mute.spawn(async move {
+            loop {
+                let Ok(mut stream) = TcpStream::connect(address).await else { continue };
+                let _ = stream.read(&mut [0]).await;
+            }
+        });
+    }
+    for _ in 0..20 {
+        for path in ["/live", "/ready", "/metrics"] {
+            let begun = Instant::now();
+            assert_eq!(served.get(path).await.status, 200, "{path}");
+            assert!(begun.elapsed() < Duration::from_secs(1), "{path}: {:?}", begun.elapsed());
+        }
+    }
+    mute.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_are_not_read_keep_nobody_out() {
+    let served = Served::of(&Bench::new().await).await;
+    let mut deaf = Vec::new();
+    for _ in 0..200 {
+        let mut stream = TcpStream::connect(served.address).await.unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        deaf.push(stream);
+    }
+    let begun = Instant::now();
+    assert_eq!(served.get("/live").await.status, 200);
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
 #[tokio::test]
 async fn a_head_that_is_too_large_is_refused() {
     let served = Served::of(&Bench::new().await).await;

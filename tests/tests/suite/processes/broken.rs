@@ -12,7 +12,7 @@ use redis::AsyncCommands;
 use serde_json::{Value, json};
 
 use super::{Served, settings};
-use crate::support::{DEAD, LIVE, is_running};
+use crate::support::{DEAD, LIVE, failed, is_running};
 
 /// Fails the first request by `how`, and answers each later one.
 fn once(how: &str) -> String {
@@ -83,6 +83,68 @@ async fn too_large_an_answer_is_too_large() {
         Served::shell(&once(r#"answer "\"$(head -c 9000000 /dev/zero | tr '\0' x)\"""#)).await;
     assert_eq!(served.error().await.code, Code::TooLarge);
     goes_on(&served).await;
+}
+
+/// JSON arrays within each other, so many levels, as a shell makes them.
+const NESTED: &str = r#"nested() { head -c $1 /dev/zero | tr '\0' '['
+    head -c $1 /dev/zero | tr '\0' ']'; }; "#;
+
+#[tokio::test]
+async fn answer_of_a_process_that_nests_too_deep_is_too_large() {
+    let for_each = format!(
+        r#"{NESTED} case "$line" in
+        *fits*) answer "$(nested 63)";;
+        *deep*) answer "$(nested 64)";;
+        *part*) say "\"method\":\"\$/chunk\",\"params\":{{\"id\":$id,\"data\":$(nested 64)}}";;
+        *later*) say "\"method\":\"\$/pending\",\"params\":{{\"id\":$id,\"data\":$(nested 64)}}";;
+        *error*) say "\"id\":$id,\"error\":{{\"code\":1,\"message\":\"m\",\"data\":$(nested 63)}}";;
+        esac"#
+    );
+    let served = Served::shell(&for_each).await;
+    let ask = async |what: &str| served.ask(&json!([what])).await;
+    let fits = ask("fits").await.unwrap();
+    assert_eq!(fits.data.get(), format!("{}{}", "[".repeat(63), "]".repeat(63)));
+    for what in ["deep", "part", "later"] {
+        let error = failed(ask(what).await);
+        assert_eq!(error.code, Code::TooLarge, "{what}: {error}");
+        assert!(error.message.contains("deeper than 64 levels"), "{what}: {error}");
+    }
+    // What it says of an error is left out.
+    let error = failed(ask("error").await);
+    assert_eq!((error.message.as_str(), error.data.is_none()), ("m", true));
+}
+
+/// The processor time that a process has had, in seconds.
+#[cfg(target_os = "linux")]
+fn processor_time(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let ticks = |at: usize| fields[at].parse::<f64>().unwrap();
+    // A hundred ticks a second, wherever Linux runs.
+    (ticks(11) + ticks(12)) / 100.0
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn process_that_floods_with_notifications_is_read_at_a_bounded_pace() {
+    let bench = Bench::new().await;
+    let line = r#"{"jsonrpc":"2.0","method":"$/log","params":["x"]}"#;
+    let script =
+        format!(r#"read -r l; echo '{{"id":0,"result":1}}'; read -r l; exec yes '{line}'"#);
+    let script = serde_json::Value::from(script);
+    let file = crate::support::SettingsFile::new(&format!(
+        "redis.url = \"{}\"\n[jobs.ask]\nprocess = [\"sh\", \"-c\", {script}]\ntimeout = \"3s\"\n",
+        bench.redis.url()
+    ));
+    let worker =
+        crate::support::Logged::start("redcall-worker", &["--settings", file.arg()], &[].into());
+    worker.line(" ready ").await;
+    let before = processor_time(worker.pid());
+    let error = bench.client().await.call_and_wait("ask", &json!({})).await;
+    assert_eq!(failed(error).code, Code::Timeout);
+    let took = processor_time(worker.pid()) - before;
+    assert!(took < 1.0, "the worker used {took} s in 3 s");
+    worker.line("the process floods its worker").await;
 }
 
 #[tokio::test]

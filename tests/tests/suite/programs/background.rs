@@ -1,8 +1,12 @@
 //! A worker in the background: it outlives who has started it, and is found by its pid file.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
+#[cfg(target_os = "linux")]
+mod planted;
+
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -190,10 +194,26 @@ async fn its_status_says_when_it_is_not_ready() {
     place.is_gone(pid).await;
 }
 
+/// A file as a worker makes it.
+fn own_file(path: &std::path::Path) -> File {
+    let mut options = File::options();
+    options.write(true).create_new(true).mode(0o600).open(path).unwrap()
+}
+
+/// What a worker would note of the process `pid`.
+#[cfg(target_os = "linux")]
+fn note_of(pid: u32, drains_for_ms: u32) -> String {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let started = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().to_owned();
+    let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap();
+    format!("{pid}\n{drains_for_ms}\nready\n{started}\n{}\n", program.display())
+}
+
+#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn one_that_does_not_drain_in_time_gets_a_second_signal() {
     let place = Place::new().await;
-    let file = File::create(place.file("pid")).unwrap();
+    let file = own_file(&place.file("pid"));
     file.try_lock().unwrap();
     // Ends at the second one. What holds the lock is its standard input.
     let script = "trap 'trap - TERM; touch \"$0\"' TERM; echo; while :; do sleep 0.02; done";
@@ -204,7 +224,7 @@ async fn one_that_does_not_drain_in_time_gets_a_second_signal() {
         .spawn()
         .unwrap();
     let pid = stubborn.id();
-    std::fs::write(place.file("pid"), format!("{pid}\n0\nready\n")).unwrap();
+    std::fs::write(place.file("pid"), note_of(pid, 0)).unwrap();
     let reaping = tokio::task::spawn_blocking(move || stubborn.wait());
     let ran = place.run(&["stop"]).await;
     let said = format!("worker {pid} did not drain in time, and has stopped at a second signal\n");

@@ -61,6 +61,25 @@ async fn schedule_ticks_on_in_a_worker_that_saw_the_clock_go_ahead_and_back() {
 }
 
 #[tokio::test]
+async fn tick_that_is_not_due_is_not_said_to_find_its_queue_full() {
+    let bench = bench().await;
+    let mut conn = bench.redis.connection().await;
+    let mut env = bench.environment();
+    for (key, value) in [("JOB", "echo"), ("CRON", "*/5 * * * * *"), ("QUEUE", "aside")] {
+        env.insert(format!("REDCALL__SCHEDULES__FIVE__{key}"), value.to_owned());
+    }
+    let worker = Logged::start("redcall-worker", &[], &env);
+    ticks(&mut conn, 1).await;
+    // It goes back just before the tick, several times: due to the worker, and not to Redis.
+    for back in 1..=6 {
+        while now_ms(&mut conn).await % 5000.0 < 4980.0 {}
+        bench.redis.set_clock(-back);
+    }
+    ticks(&mut conn, 1).await;
+    assert!(!worker.log().contains("its queue is full"), "{}", worker.log());
+}
+
+#[tokio::test]
 async fn worker_that_died_while_the_clock_was_ahead_is_dead_when_it_is_back() {
     let bench = bench().await;
     let mut conn = bench.redis.connection().await;

@@ -4,7 +4,7 @@
 //! fork. The lock of the pid file goes with it, as its standard input; by its standard output it
 //! says that it is ready, or why it is not.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
@@ -15,10 +15,12 @@ use std::time::Duration;
 use redcall_common::output as out;
 use redcall_common::report::Problem;
 use redcall_worker::Readiness;
-use rustix::process::{Pid, Signal, kill_process, setsid};
+use rustix::process::{Signal, setsid};
 use tokio::time::sleep;
 
+use crate::identity::{Held, Identity};
 use crate::pid_file::{self, Found, Noted, READY};
+use crate::safe_file::open_log;
 use crate::unwritten;
 
 /// How long it may take to become ready: connecting has bounds of its own below this.
@@ -40,7 +42,9 @@ type Failed = (Problem, u8);
 
 fn cannot(what: &str, path: &Path, error: &io::Error) -> Failed {
     let problem = Problem::new(format!("{what} {}: {error}", path.display()));
-    (problem.help("Name a file that can be written, by --pid-file or --log-file."), 1)
+    let help = "Name a file that can be written, in a folder of your own, by --pid-file or \
+                --log-file.";
+    (problem.help(help), 1)
 }
 
 /// Starts a worker with the arguments of this program; returns once it is ready.
@@ -48,8 +52,7 @@ pub(crate) fn start(pid_path: &Path, log_path: Option<&Path>) -> Result<ExitCode
     let log = match log_path {
         None => Stdio::null(),
         Some(path) => {
-            let opened = OpenOptions::new().create(true).append(true).open(path);
-            opened.map_err(|error| cannot("cannot write to", path, &error))?.into()
+            open_log(path).map_err(|error| cannot("cannot write to", path, &error))?.into()
         }
     };
     let lock = pid_file::take(pid_path);
@@ -72,7 +75,7 @@ pub(crate) fn start(pid_path: &Path, log_path: Option<&Path>) -> Result<ExitCode
 
 fn already(path: &Path) -> Failed {
     let who = match pid_file::look(path) {
-        Ok(Found::Running(noted, _)) => format!("worker {}", noted.pid),
+        Ok(Found::Running(noted, ..)) => format!("worker {}", noted.pid),
         _ => "a worker".to_owned(),
     };
     let problem = Problem::new(format!("{who} runs already ({})", path.display()));
@@ -125,7 +128,7 @@ pub(crate) fn status(path: &Path) -> Result<ExitCode, Failed> {
             out::line("starting").map_err(unwritten)?;
             Ok(ExitCode::from(NOT_READY))
         }
-        Found::Running(Noted { pid, state, .. }, _) => {
+        Found::Running(Noted { pid, state, .. }, ..) => {
             out::line(format_args!("worker {pid} runs: {state}")).map_err(unwritten)?;
             Ok(ExitCode::from(if state == READY { 0 } else { NOT_READY }))
         }
@@ -135,7 +138,7 @@ pub(crate) fn status(path: &Path) -> Result<ExitCode, Failed> {
 /// Ends the worker: as by a signal, and when it does not drain in time, as by a second one.
 pub(crate) fn stop(path: &Path) -> Result<ExitCode, Failed> {
     let found = pid_file::look(path).map_err(|error| cannot("cannot read", path, &error))?;
-    let (noted, file) = match found {
+    let (noted, file, owner) = match found {
         Found::Nobody { .. } => {
             out::line(format_args!("not running ({})", path.display())).map_err(unwritten)?;
             return Ok(ExitCode::from(NOT_RUNNING));
@@ -144,16 +147,21 @@ pub(crate) fn stop(path: &Path) -> Result<ExitCode, Failed> {
             let problem = Problem::new("the worker has not said yet which process it is");
             return Err((problem.help("It is just starting: try again in a moment."), 1));
         }
-        Found::Running(noted, file) => (noted, file),
+        Found::Running(noted, file, owner) => (noted, file, owner),
     };
     let pid = noted.pid;
-    let signal = || {
-        let process = Pid::from_raw(pid).ok_or(io::ErrorKind::NotFound)?;
-        kill_process(process, Signal::TERM).map_err(io::Error::from)
+    let process = match held(path, &noted, owner) {
+        Ok(process) => process,
+        // It has ended since it was looked at.
+        Err(_) if pid_file::is_free(&file).unwrap_or(false) => {
+            out::line(format_args!("worker {pid} has stopped")).map_err(unwritten)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(failed) => return Err(failed),
     };
     let ends = |within| -> io::Result<bool> {
-        // One that has ended meanwhile has let go of the lock.
-        let signalled = signal();
+        // The lock of one that has ended meanwhile is free.
+        let signalled = process.signal(Signal::TERM);
         Ok(pid_file::wait_free(&file, if signalled.is_ok() { within } else { SOON })?
             || signalled.map(|()| false)?)
     };
@@ -168,6 +176,26 @@ pub(crate) fn stop(path: &Path) -> Result<ExitCode, Failed> {
     };
     out::line(&text).map_err(|error| unwritten(error.after(format!("The {text}."))))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Takes hold of the process that has written the note, which is in a file of user `owner`. Any
+/// other of its number is left alone.
+fn held(path: &Path, noted: &Noted, owner: u32) -> Result<Held, Failed> {
+    let pid = noted.pid;
+    let of_it = |error: io::Error| (Problem::new(format!("cannot stop worker {pid}: {error}")), 1);
+    let held = Held::of(pid).map_err(of_it)?;
+    // Looked at while it is held.
+    let found = Identity::of(pid).map_err(of_it)?;
+    if let (Some(held), Some(found)) = (held, found)
+        && noted.is_of(&found, owner)
+    {
+        return Ok(held);
+    }
+    let path = path.display();
+    let what = format!("process {pid} is not the worker that has written {path}");
+    let help = "Nothing was signalled. Its number is used again, or the worker runs in another \
+                container: stop it there. Who holds the file is shown by `fuser`.";
+    Err((Problem::new(what).help(help), 1))
 }
 
 /// The worker that was started, in its own process. Dropped, it takes the pid file away.
@@ -188,7 +216,8 @@ impl Detached {
         rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
         rustix::stdio::dup2_stdout(io::stderr())?;
         let pid = i32::try_from(std::process::id()).map_err(io::Error::other)?;
-        let noted = Noted { pid, drains_for, state: "starting".to_owned() };
+        let Identity { started, program, .. } = Identity::own()?;
+        let noted = Noted { pid, drains_for, state: "starting".to_owned(), started, program };
         pid_file::note(&lock, &noted)?;
         Ok(Self { lock, says: Some(says), path: path.to_owned(), noted })
     }
@@ -222,7 +251,6 @@ impl Detached {
 
 impl Drop for Detached {
     fn drop(&mut self) {
-        // While the lock is held: nobody else has made it his own yet.
-        let _ = std::fs::remove_file(&self.path);
+        pid_file::remove(&self.lock, &self.path);
     }
 }

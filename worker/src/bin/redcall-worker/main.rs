@@ -7,7 +7,9 @@
 
 mod background;
 mod check;
+mod identity;
 mod pid_file;
+mod safe_file;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

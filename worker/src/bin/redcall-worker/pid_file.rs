@@ -1,19 +1,27 @@
 //! The file by which a background worker is found: who runs holds its lock, so that a file that a
 //! dead one has left is told from that of a living one.
 //!
-//! Lines: the process id, how long it may drain (ms), and whether it is ready.
+//! Lines: the process id, how long it may drain (ms), whether it is ready, and when and from which
+//! program the process was started: its number alone may be that of another one.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::identity::Identity;
+use crate::safe_file::{open_own, open_to_read};
+
 /// How often, and for how long, who starts tries to get the lock: `status` and `stop` have it for a
 /// moment, too.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Longest note, bytes.
+const NOTE: u64 = 16 << 10;
+/// Longest line that says why it is not ready, bytes.
+const STATE: usize = 4 << 10;
 
 /// What the third line says of one that is ready.
 pub(crate) const READY: &str = "ready";
@@ -25,6 +33,17 @@ pub(crate) struct Noted {
     pub(crate) drains_for: Duration,
     /// [`READY`], or why it is not.
     pub(crate) state: String,
+    /// When the process was started, and from which program; see [`Identity`].
+    pub(crate) started: String,
+    pub(crate) program: String,
+}
+
+impl Noted {
+    /// Returns `true` if `process` is the one that has written this, into a file of user `owner`.
+    pub(crate) fn is_of(&self, process: &Identity, owner: u32) -> bool {
+        let Identity { user, started, program } = process;
+        (*user, started, program) == (owner, &self.started, &self.program)
+    }
 }
 
 /// What a look at the file finds.
@@ -33,19 +52,23 @@ pub(crate) enum Found {
     Nobody { stale: bool },
     /// It has the lock, and has not said yet who it is.
     Starting,
-    /// Somebody runs. With the file, whose lock says when he has ended.
-    Running(Noted, File),
+    /// A worker runs. With the file, whose lock says when the worker has ended, and its owner.
+    Running(Noted, File, u32),
 }
 
-/// Opens the file and takes its lock; `None` if a worker has it.
+/// Opens the file and takes its lock; `None` if a worker has it. What is no note of a worker is
+/// not overwritten.
 pub(crate) fn take(path: &Path) -> io::Result<Option<File>> {
     let since = Instant::now();
     loop {
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = open_own(path)?;
         match file.try_lock() {
             // Whoever has just ended has taken the file away: that one is nobody's.
             Ok(()) if is_at(&file, path) => {
+                if !is_note(&text_of(&file)?) {
+                    let message = "it holds something else than the note of a worker";
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+                }
                 file.set_len(0)?;
                 return Ok(Some(file));
             }
@@ -57,15 +80,29 @@ pub(crate) fn take(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
+/// Returns `true` if `path` names `file`.
 fn is_at(file: &File, path: &Path) -> bool {
-    let (Ok(ours), Ok(theirs)) = (file.metadata(), std::fs::metadata(path)) else { return false };
+    let theirs = std::fs::symlink_metadata(path);
+    let (Ok(ours), Ok(theirs)) = (file.metadata(), theirs) else { return false };
     (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino())
+}
+
+/// Takes the file of the lock's holder away.
+pub(crate) fn remove(file: &File, path: &Path) {
+    // While the lock is held: no other worker has made it its own yet.
+    if is_at(file, path) {
+        let _ = std::fs::remove_file(path);
+    }
 }
 
 /// Writes what it says into the file of the lock's holder.
 pub(crate) fn note(mut file: &File, noted: &Noted) -> io::Result<()> {
-    let Noted { pid, drains_for, state } = noted;
-    let text = format!("{pid}\n{}\n{}\n", drains_for.as_millis(), state.replace('\n', " "));
+    let Noted { pid, drains_for, state, started, program } = noted;
+    let line = |text: &str| text.replace(char::is_control, " ");
+    let mut state = line(state);
+    state.truncate(state.floor_char_boundary(STATE));
+    let (drains_for, program) = (drains_for.as_millis(), line(program));
+    let text = format!("{pid}\n{drains_for}\n{state}\n{started}\n{program}\n");
     file.rewind()?;
     file.write_all(text.as_bytes())?;
     file.set_len(text.len() as u64)
@@ -73,8 +110,8 @@ pub(crate) fn note(mut file: &File, noted: &Noted) -> io::Result<()> {
 
 /// Looks who runs.
 pub(crate) fn look(path: &Path) -> io::Result<Found> {
-    let mut file = match File::open(path) {
-        Ok(file) => file,
+    let (file, owner) = match open_to_read(path) {
+        Ok(opened) => opened,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Ok(Found::Nobody { stale: false });
         }
@@ -83,16 +120,29 @@ pub(crate) fn look(path: &Path) -> io::Result<Found> {
     if is_free(&file)? {
         return Ok(Found::Nobody { stale: true });
     }
-    let mut text = String::new();
-    file.read_to_string(&mut text)?;
-    Ok(read(&text).map_or(Found::Starting, |noted| Found::Running(noted, file)))
+    let text = text_of(&file)?;
+    Ok(read(&text).map_or(Found::Starting, |noted| Found::Running(noted, file, owner)))
+}
+
+fn text_of(file: &File) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    file.take(NOTE).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Returns `true` if `text` begins as a note does, or is empty: its writer may have been killed.
+fn is_note(text: &str) -> bool {
+    let number = |line: &str| line.bytes().all(|byte| byte.is_ascii_digit());
+    text.len() < 20 && number(text) || text.lines().take(2).all(number) && text.lines().count() > 2
 }
 
 fn read(text: &str) -> Option<Noted> {
     let mut lines = text.lines();
     let pid = lines.next()?.parse().ok().filter(|pid| *pid > 1)?;
     let drains_for = Duration::from_millis(lines.next()?.parse().ok()?);
-    Some(Noted { pid, drains_for, state: lines.next()?.to_owned() })
+    // It comes from a file, and goes to a terminal.
+    let mut line = || Some(lines.next()?.replace(char::is_control, " "));
+    Some(Noted { pid, drains_for, state: line()?, started: line()?, program: line()? })
 }
 
 /// Whether nobody holds the lock of `file`.
@@ -122,12 +172,48 @@ mod tests {
 
     #[test]
     fn what_is_no_whole_note_says_nothing() {
-        let noted = read("17\n25000\nready\n").unwrap();
+        let noted = read("17\n25000\nready\n4711\n/bin/worker\n").unwrap();
         assert_eq!((noted.pid, noted.drains_for), (17, Duration::from_secs(25)));
         assert_eq!(noted.state, READY);
         // Signals to 0, 1 and -1 go to others than a worker.
-        for text in ["", "17", "17\n2", "x\n1\nready", "0\n1\nready", "1\n1\nr", "-1\n1\nready"] {
+        for text in ["", "17", "17\n2", "17\n2\nready\n", "17\n2\nready\n4711\n"] {
             assert_eq!(read(text), None, "{text:?}");
         }
+        for pid in ["x", "0", "1", "-1"] {
+            assert_eq!(read(&format!("{pid}\n1\nready\n4711\n/bin/worker\n")), None, "{pid}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_note_is_not_overwritten() {
+        for text in ["", "17", "17\n25000\nready\n", "17\n25000\nready\n4711\n/bin/worker\n"] {
+            assert!(is_note(text), "{text:?}");
+        }
+        for text in ["precious", "17 apples\n25\nx\n", "17\nx\ny\n", "\u{0}\u{1}", "# a\n1\n2\n"] {
+            assert!(!is_note(text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn note_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pid");
+        let file = take(&path).unwrap().unwrap();
+        let Identity { user, started, program } = Identity::own().unwrap();
+        let state = format!("not ready:\n{}", "\u{e9}".repeat(STATE));
+        let noted = Noted { pid: 17, drains_for: Duration::from_secs(1), state, started, program };
+        note(&file, &noted).unwrap();
+        let Found::Running(found, _, owner) = look(&path).unwrap() else { panic!("not running") };
+        assert!(found.state.starts_with("not ready: \u{e9}") && found.state.len() <= STATE);
+        let own = Identity::own().unwrap();
+        assert!(owner == user && found.is_of(&own, user) && !found.is_of(&own, user + 1));
+        assert!(!found.is_of(&Identity { started: "0".to_owned(), ..own.clone() }, user));
+        assert!(!found.is_of(&Identity { program: "/bin/sh".to_owned(), ..own }, user));
+        // A file that another has put there is not taken away.
+        std::fs::rename(&path, folder.path().join("aside")).unwrap();
+        std::fs::write(&path, "another's").unwrap();
+        remove(&file, &path);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "another's");
+        assert!(take(&path).unwrap_err().to_string().contains("something else"));
     }
 }

@@ -5,19 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
-use redcall_common::error::Code;
+use redcall_common::error::{Code, WireError};
 use redcall_common::frame::FrameType;
 use redcall_common::token::SettlementToken;
 use serde_json::value::RawValue;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, ChildStdout};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 
 use super::said::Stderr;
 use super::wire::{self, PutOff, Said};
 use crate::handler::budget::Budget;
+use crate::handler::command::Bounds;
 use crate::handler::group::Group;
+use crate::handler::paced::{LARGE, Pace, Paced};
 use crate::handler::program::Program;
 use crate::handler::{Ending, HandlerError};
 use crate::later::PendingError;
@@ -34,8 +36,7 @@ const ENDING: Duration = Duration::from_millis(500);
 /// How a process is started, and what bounds it.
 pub(super) struct Start {
     pub(super) program: Program,
-    pub(super) max_answer: usize,
-    pub(super) cancel_grace: Duration,
+    pub(super) bounds: Bounds,
     pub(super) start_timeout: Duration,
     pub(super) budget: Arc<Budget>,
 }
@@ -46,8 +47,10 @@ pub(super) struct Process {
     group: Group,
     stdin: ChildStdin,
     stderr: Stderr,
-    lines: FramedRead<ChildStdout, LinesCodec>,
-    max_answer: usize,
+    lines: FramedRead<Paced<ChildStdout>, LinesCodec>,
+    /// Of lines that are neither an answer nor a part of one.
+    pace: Pace,
+    bounds: Bounds,
     last_id: u64,
     /// Whether it has not read all that it was asked: it would take the next request for the rest.
     has_unread: bool,
@@ -85,12 +88,13 @@ impl Process {
         };
         let pid = child.id().unwrap_or_default();
         let stderr = Stderr::log(stderr, &start.budget, pid);
-        let lines = LinesCodec::new_with_max_length(start.max_answer + AROUND_ANSWER);
-        let lines = FramedRead::new(stdout, lines);
-        let max_answer = start.max_answer;
-        let (last_id, has_unread) = (0, false);
+        let bounds = start.bounds;
+        let lines = LinesCodec::new_with_max_length(bounds.max_answer + AROUND_ANSWER);
+        let is_free = |piece: &[u8]| piece.len() >= LARGE || piece.contains(&b'\n');
+        let lines = FramedRead::new(Paced::new(stdout, is_free), lines);
+        let (pace, last_id, has_unread) = (Pace::new(), 0, false);
         let mut process =
-            Self { child, group, stdin, stderr, lines, max_answer, last_id, has_unread };
+            Self { child, group, stdin, stderr, lines, pace, bounds, last_id, has_unread };
         let within = start.start_timeout;
         match timeout(within, process.shake_hands()).await {
             Ok(started) => started.map(|()| process),
@@ -114,7 +118,12 @@ impl Process {
             match wire::read(&line).map_err(|what| format!("the process printed {what}"))? {
                 // An error too: a server that knows no `$/start` says so, and has started.
                 Said::Answer(0, _) => return Ok(()),
-                Said::Other => {}
+                Said::Other => {
+                    self.pace.spend();
+                    if let Some(at) = self.pace.next_at() {
+                        sleep_until(at).await;
+                    }
+                }
                 Said::Answer(..) | Said::Frame(..) | Said::Pending(_) => {
                     return Err("the process answered what it was not asked".to_owned());
                 }
@@ -136,11 +145,20 @@ impl Process {
         let mut unwritten = wire::request(id, request);
         // How much of that is the request: a process may answer before it has read all of it.
         let mut of_request = unwritten.len();
-        let mut give_up_at = None;
+        let (mut give_up_at, mut is_slowed) = (None, false);
         loop {
             let unread_tokens = unwritten.len() - of_request;
+            let paused_until = self.pace.next_at();
+            if paused_until.is_some() && !is_slowed {
+                is_slowed = true;
+                let (id, name) = (request.id(), request.name());
+                tracing::warn!(id, name, "the process floods its worker: it is read slower");
+            }
             tokio::select! {
-                line = self.lines.next(), if unread_tokens < UNREAD_TOKENS => {
+                () = until(paused_until) => {}
+                line = self.lines.next(),
+                    if unread_tokens < UNREAD_TOKENS && paused_until.is_none() =>
+                {
                     let said = match line {
                         None => return Asked::Broken(self.died().await),
                         Some(Err(error)) => return Asked::Broken(self.too_long(&error)),
@@ -190,13 +208,17 @@ impl Process {
     }
 
     /// What follows from a line.
-    async fn heard(&self, id: u64, line: &str, request: &Request) -> Result<Heard, HandlerError> {
+    async fn heard(
+        &mut self,
+        id: u64,
+        line: &str,
+        request: &Request,
+    ) -> Result<Heard, HandlerError> {
         match wire::read(line) {
             // How large an answer may be is seen where any job is settled.
-            Ok(Said::Answer(of, answer)) if of == id => {
-                Ok(Heard::Ending(answer.map_err(HandlerError::of)))
-            }
+            Ok(Said::Answer(of, answer)) if of == id => Ok(Heard::Ending(self.bounded(answer))),
             Ok(Said::Frame(FrameType::Chunk, of, data)) if of == id => {
+                self.bounds.check_depth(data.get().as_bytes())?;
                 // Its next lines are read when this one is gone: the process waits meanwhile.
                 match request.chunk(data).await {
                     // It is not wanted any more: the process hears so, and has its grace.
@@ -208,6 +230,8 @@ impl Process {
                 }
             }
             Ok(Said::Frame(_, of, data)) if of == id => {
+                self.pace.spend();
+                self.bounds.check_depth(data.get().as_bytes())?;
                 // What is only said by the way does not end the job.
                 if let Err(error) = request.progress(data).await {
                     tracing::debug!(id = request.id(), %error, "a progress frame was not pushed");
@@ -215,12 +239,17 @@ impl Process {
                 Ok(Heard::Nothing)
             }
             Ok(Said::Pending(put_off)) if put_off.id == id => {
+                self.pace.spend();
+                self.bounds.check_depth(put_off.data.map_or(b"", |data| data.get().as_bytes()))?;
                 let token = pending(request, &put_off).await;
                 let token =
                     token.as_ref().map(SettlementToken::reveal).map_err(ToString::to_string);
                 Ok(Heard::Token(wire::token(id, token.as_deref().map_err(String::as_str))))
             }
-            Ok(Said::Other) => Ok(Heard::Nothing),
+            Ok(Said::Other) => {
+                self.pace.spend();
+                Ok(Heard::Nothing)
+            }
             Ok(
                 Said::Answer(of, _) | Said::Frame(_, of, _) | Said::Pending(PutOff { id: of, .. }),
             ) => {
@@ -228,6 +257,17 @@ impl Process {
                 Err(HandlerError::new(message))
             }
             Err(what) => Err(HandlerError::new(format!("the process printed {what}"))),
+        }
+    }
+
+    /// An answer whose data do not nest too deep.
+    fn bounded(&self, answer: Result<Box<RawValue>, WireError>) -> Ending {
+        match answer {
+            Ok(data) => self.bounds.check_depth(data.get().as_bytes()).map(|()| data),
+            Err(mut error) => {
+                error.data.take_if(|data| !self.bounds.is_shallow_detail(data.get()));
+                Err(HandlerError::of(error))
+            }
         }
     }
 
@@ -251,7 +291,7 @@ impl Process {
 
     fn too_long(&self, error: &LinesCodecError) -> HandlerError {
         match error {
-            LinesCodecError::MaxLineLengthExceeded => too_large(self.max_answer),
+            LinesCodecError::MaxLineLengthExceeded => too_large(self.bounds.max_answer),
             LinesCodecError::Io(_) => HandlerError::new(self.unreadable(error)),
         }
     }
@@ -259,7 +299,10 @@ impl Process {
     fn unreadable(&self, error: &LinesCodecError) -> String {
         match error {
             LinesCodecError::MaxLineLengthExceeded => {
-                format!("the process printed a line over {} bytes (limits.answer)", self.max_answer)
+                format!(
+                    "the process printed a line over {} bytes (limits.answer)",
+                    self.bounds.max_answer
+                )
             }
             LinesCodecError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
                 "the process printed what is not UTF-8".to_owned()

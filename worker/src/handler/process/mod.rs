@@ -19,7 +19,6 @@ use redcall_common::settings::ProcessSettings;
 use self::child::Start;
 use self::pool::Pool;
 use super::budget::Budget;
-use super::command::Bounds;
 use super::program::Program;
 use super::{Handler, Place, Running};
 use crate::request::Request;
@@ -40,10 +39,8 @@ impl ProcessHandler {
         place: &Place<'_>,
     ) -> Result<Self, String> {
         let program = Program::find(&settings.command, place.dir, place.leash)?;
-        let Bounds { max_answer, cancel_grace } = place.bounds;
-        let start_timeout = settings.start_timeout;
-        let budget = Budget::of(job);
-        let start = Start { program, max_answer, cancel_grace, start_timeout, budget };
+        let (bounds, start_timeout) = (place.bounds, settings.start_timeout);
+        let start = Start { program, bounds, start_timeout, budget: Budget::of(job) };
         Ok(Self { pool: Arc::new(Pool::new(start, settings.instances)) })
     }
 }

@@ -59,7 +59,7 @@ impl Pool {
             }
         };
         let mut lent = lent?;
-        match lent.process.ask(request, self.start.cancel_grace).await {
+        match lent.process.ask(request, self.start.bounds.cancel_grace).await {
             Asked::Ended(ending) => {
                 (self.state().broken, self.state().start_at) = (0, None);
                 self.keep(lent);

@@ -10,7 +10,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use miette::miette;
-use redcall_common::auth::{Claims, Keyring};
+use redcall_common::auth::{Call, Claims, Keyring};
+use redcall_common::frame::Frame;
 use redcall_common::store::keys::{Keys, QueueKeys};
 
 use super::wire::{Reply, Wire};
@@ -18,7 +19,7 @@ use super::wire::{Reply, Wire};
 /// How many calls a second there are.
 const PER_SECOND: u32 = 200;
 /// How many callers share them.
-const CALLERS: u32 = 20;
+pub(super) const CALLERS: u32 = 20;
 /// How long a caller waits.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long late answers are waited for after the attack.
@@ -37,6 +38,8 @@ pub(super) struct Outcomes {
     pub(super) late: usize,
     /// Those of them that were not answered later either.
     pub(super) unanswered: usize,
+    /// How many frames that nobody has signed were passed over.
+    pub(super) forged: usize,
 }
 
 impl Outcomes {
@@ -136,20 +139,40 @@ impl Shared {
                 break;
             }
             let job = self.jobs[(number + caller as usize) % self.jobs.len()];
-            let id = format!("legitimate-{caller}-{number}");
+            let id = id_of(caller, number);
             let key = self.keys.response(&id);
             let request = self.request(job, &id, &key);
             let pushed = wire.ask(&[b"RPUSH", self.keys.queue().as_bytes(), request.as_bytes()])?;
             if matches!(pushed, Reply::Error(_)) {
                 locked(&self.outcomes).refused += 1;
             } else {
-                let within = TIMEOUT.as_secs_f64().to_string();
-                let reply = wire.ask(&[b"BLPOP", key.as_bytes(), within.as_bytes()])?;
+                let reply = self.answer(&mut wire, &key)?;
                 self.note(job, key, &reply, due);
             }
             due += pause;
         }
         Ok(())
+    }
+
+    /// Waits for the answer. Where calls are signed, frames that are not are passed over.
+    fn answer(&self, wire: &mut Wire, key: &str) -> miette::Result<Reply> {
+        let until = Instant::now() + TIMEOUT;
+        loop {
+            // Zero would be without end.
+            let left = until.saturating_duration_since(Instant::now()).as_secs_f64().max(0.001);
+            let reply = wire.ask(&[b"BLPOP", key.as_bytes(), left.to_string().as_bytes()])?;
+            if !self.is_forged(key, &reply) {
+                return Ok(reply);
+            }
+            locked(&self.outcomes).forged += 1;
+        }
+    }
+
+    fn is_forged(&self, key: &str, reply: &Reply) -> bool {
+        let (Some(keyring), Reply::All(popped)) = (&self.keyring, reply) else { return false };
+        let frame = popped.get(1).and_then(Reply::text).unwrap_or_default();
+        let frame = serde_json::from_str::<Frame>(&frame);
+        !frame.is_ok_and(|frame| keyring.trusts(&frame, key, Call::Known(None)))
     }
 
     fn note(&self, job: Job, key: String, reply: &Reply, due: Instant) {
@@ -197,6 +220,11 @@ impl Shared {
         let auth = auth.map(|token| format!(r#","auth":{token}"#)).unwrap_or_default();
         format!(r#"{{"id":"{id}","name":"{name}","response_key":"{key}","data":{data}{auth}}}"#)
     }
+}
+
+/// The id of a caller's call of this number.
+pub(super) fn id_of(caller: u32, number: usize) -> String {
+    format!("legitimate-{caller}-{number}")
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

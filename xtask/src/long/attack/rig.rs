@@ -109,6 +109,16 @@ impl Rig {
         Wire::connect(&self.socket)
     }
 
+    /// How much processor time the worker has had, seconds.
+    pub(super) fn worker_time(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.worker.child.id()));
+        let stat = stat.unwrap_or_default();
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
+        let ticks = fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok());
+        // A hundred a second, wherever Linux runs.
+        ticks.sum::<f64>() / 100.0
+    }
+
     /// Runs `attack` beside the legitimate calls, and measures.
     pub(super) fn beside(
         mut self,

@@ -23,6 +23,8 @@ pub(super) struct Figures {
     pub(super) pushed: Option<f64>,
     /// Further figures, as text.
     pub(super) note: String,
+    /// Bounds of its own that were missed, in words.
+    pub(super) missed: Vec<String>,
 }
 
 /// Bounds of an attack, besides that no legitimate call is lost and the worker goes on.
@@ -63,7 +65,7 @@ pub(super) struct Row {
 impl Row {
     /// The row with the bounds that it has missed.
     pub(super) fn judged(mut self, bounds: Bounds) -> Self {
-        let mut missed = Vec::new();
+        let mut missed = std::mem::take(&mut self.figures.missed);
         let Figures { rate, ten_ms, pushed, .. } = self.figures;
         if let (Some(rate), Some(least)) = (rate, bounds.rate)
             && rate < least
@@ -125,7 +127,7 @@ impl fmt::Display for Row {
         let optional = |figure: Option<f64>| figure.map_or("-".to_owned(), |it| format!("{it:.0}"));
         let memory =
             |memory: Memory| format!("{:.0}/{:.0}/{:.0}", memory.before, memory.peak, memory.after);
-        let Outcomes { failed, late, unanswered, ref times, refused } = self.calls;
+        let Outcomes { failed, late, unanswered, ref times, refused, .. } = self.calls;
         write!(
             f,
             "{:<34} {:>8} {:>7} {:>9.1} {:>6} {:>8.2} {:>8.2} {:>14} {:>14} {:>17} {:>8.2}{}",
@@ -172,6 +174,7 @@ mod tests {
             row(|row| row.script_ms = 51.0),
             row(|row| row.worker.peak = 129.0),
             row(|row| (row.figures.pushed, row.redis.peak) = (Some(10.0), 55.0)),
+            row(|row| row.figures.missed.push("a bound of its own".to_owned())),
             row(|row| row.calls.failed = 1),
             row(|row| row.calls.late = 1),
             row(|row| row.calls.unanswered = 1),

@@ -1,0 +1,141 @@
+//! `--timeout` against a server that is none of Redis, or one that has stopped: a verb ends in its
+//! time, however much of it connecting takes.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
+
+use std::time::{Duration, Instant};
+
+use redcall_tests::Bench;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+use crate::support::Ran;
+
+/// The time that each verb is given, and how long it may take in all, with its start.
+const TIMEOUT: &str = "1500ms";
+const LONGEST: Duration = Duration::from_millis(3500);
+
+/// Every verb with a timeout.
+const VERBS: [&[&str]; 7] = [
+    &["call", "add", "{}", "--wait"],
+    &["call", "add", "{}", "--stream"],
+    &["call", "add", "{}"],
+    &["service", "counter", "execute"],
+    &["service", "counter", "state"],
+    &["monitor", "abc"],
+    &["follow", "redcall:{default}:response:abc"],
+];
+
+/// What a wrong server does with a connection.
+#[derive(Clone, Copy)]
+enum Wrong {
+    /// It takes it, and says nothing.
+    Silent,
+    /// It says the same over and over.
+    Says(&'static str),
+    /// It answers all that it reads with this.
+    Answers(&'static str),
+    /// It does, each time after a while.
+    Slowly(&'static str),
+}
+
+async fn wrong(how: Wrong) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut read = [0; 4096];
+                loop {
+                    match how {
+                        Wrong::Silent => std::future::pending().await,
+                        Wrong::Says(text) => stream.write_all(text.as_bytes()).await?,
+                        Wrong::Answers(text) | Wrong::Slowly(text) => {
+                            if stream.read(&mut read).await? == 0 {
+                                return Ok::<_, std::io::Error>(());
+                            }
+                            if matches!(how, Wrong::Slowly(_)) {
+                                let never = std::future::pending::<()>();
+                                let _ = timeout(Duration::from_millis(900), never).await;
+                            }
+                            stream.write_all(text.as_bytes()).await?;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    url
+}
+
+async fn ends_in_time(url: &str) {
+    let run = async |verb: &&[&str]| {
+        let args = [&["--redis", url], *verb, &["--timeout", TIMEOUT]].concat();
+        let begun = Instant::now();
+        let ran = Ran::new("redcall", &args, &[].into()).await;
+        assert!(begun.elapsed() < LONGEST, "{verb:?}: {:?}: {ran:?}", begun.elapsed());
+        assert!([1, 3].contains(&ran.code) && !ran.stderr.is_empty(), "{verb:?}: {ran:?}");
+        ran
+    };
+    for verbs in VERBS.chunks(4) {
+        futures_util::future::join_all(verbs.iter().map(run)).await;
+    }
+}
+
+#[tokio::test]
+async fn silent_server_is_left_in_time_and_named() {
+    let url = wrong(Wrong::Silent).await;
+    ends_in_time(&url).await;
+    let args = ["--redis", &url, "--json", "call", "add", "--wait", "--timeout", "300ms"];
+    let ran = Ran::new("redcall", &args, &[].into()).await;
+    let error: serde_json::Value = serde_json::from_str(&ran.stderr).unwrap();
+    assert_eq!((ran.code, &error["error"]["code"]), (3, &"unavailable".into()));
+    let message = error["error"]["message"].as_str().unwrap();
+    let address = url.strip_prefix("redis://").unwrap();
+    assert!(message.contains(address) && message.contains("300ms (--timeout)"), "{message}");
+}
+
+#[tokio::test]
+async fn server_that_speaks_something_else_is_left_in_time() {
+    for how in [
+        Wrong::Says("SSH-2.0-OpenSSH_9.2\r\n"),
+        Wrong::Says("+OK\r\n"),
+        Wrong::Answers("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"),
+        Wrong::Answers("+OK\r\n"),
+    ] {
+        ends_in_time(&wrong(how).await).await;
+    }
+}
+
+#[tokio::test]
+async fn server_that_takes_long_for_each_answer_is_left_in_time() {
+    ends_in_time(&wrong(Wrong::Slowly("%0\r\n")).await).await;
+    ends_in_time(&wrong(Wrong::Slowly("+OK\r\n+OK\r\n")).await).await;
+}
+
+#[tokio::test]
+async fn redis_that_stands_still_is_left_in_time() {
+    let bench = Bench::new().await;
+    let redis = Pid::from_raw(i32::try_from(bench.redis.pid()).unwrap()).unwrap();
+    kill_process(redis, Signal::STOP).unwrap();
+    ends_in_time(&bench.redis.url()).await;
+    kill_process(redis, Signal::CONT).unwrap();
+}
+
+#[tokio::test]
+async fn time_that_connecting_takes_is_taken_from_the_calls() {
+    let bench = Bench::new().await;
+    let _worker = bench.worker().await;
+    let proxy = redcall_testkit::FaultProxy::start(&bench.redis);
+    // Connecting takes some nine of them.
+    proxy.delay(Duration::from_millis(250));
+    let args = ["--redis", &proxy.url(), "call", "sleep", r#"{"ms":60000}"#, "--wait"];
+    let begun = Instant::now();
+    let args = [&args[..], &["--timeout", "5s"]].concat();
+    let ran = Ran::new("redcall", &args, &[].into()).await;
+    let took = begun.elapsed();
+    assert_eq!(ran.code, 1, "{ran:?}");
+    ran.says("deadline_exceeded");
+    assert!(took < Duration::from_millis(6300), "{took:?}");
+}

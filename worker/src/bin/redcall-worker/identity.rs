@@ -1,0 +1,143 @@
+//! Which process a number means: its start, its user and its program. Numbers are used again.
+
+use std::io;
+
+use rustix::process::{Pid, Signal};
+
+/// A process, as the system describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// Its effective user.
+    pub(crate) user: u32,
+    /// When it was started, in the system's own words: compared, never read.
+    pub(crate) started: String,
+    /// Its program file.
+    pub(crate) program: String,
+}
+
+impl Identity {
+    /// This process.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(crate) fn own() -> io::Result<Self> {
+        let pid = i32::try_from(std::process::id()).map_err(io::Error::other)?;
+        Self::of(pid)?.ok_or_else(|| io::Error::other("this process cannot be looked at"))
+    }
+
+    /// The process of this number; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// The system's, such as that it may not be looked at.
+    pub(crate) fn of(pid: i32) -> io::Result<Option<Self>> {
+        match look(pid) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            // It has ended while it was looked at.
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {
+                Ok(None)
+            }
+            looked => looked.map(Some),
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn look(pid: i32) -> io::Result<Identity> {
+    let read = |what: &str| std::fs::read_to_string(format!("/proc/{pid}/{what}"));
+    let strange = || io::Error::new(io::ErrorKind::InvalidData, "/proc is not as it should be");
+    let stat = read("stat")?;
+    // Behind the program's name, which may hold anything: field 3 and those after it.
+    let (_, fields) = stat.rsplit_once(')').ok_or_else(strange)?;
+    let started = fields.split_whitespace().nth(19).ok_or_else(strange)?;
+    let status = read("status")?;
+    let users = status.lines().find_map(|line| line.strip_prefix("Uid:")).ok_or_else(strange)?;
+    let user = users.split_whitespace().nth(1).and_then(|user| user.parse().ok());
+    let program = std::fs::read_link(format!("/proc/{pid}/exe"))?;
+    let program = program.to_string_lossy();
+    // A new version has taken its place.
+    let program = program.strip_suffix(" (deleted)").unwrap_or(&program).to_owned();
+    Ok(Identity { user: user.ok_or_else(strange)?, started: started.to_owned(), program })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn look(pid: i32) -> io::Result<Identity> {
+    let mut ps = std::process::Command::new("/bin/ps");
+    ps.env("LC_ALL", "C").args(["-o", "uid=", "-o", "lstart=", "-o", "comm=", "-p"]);
+    let listed = ps.arg(pid.to_string()).output()?;
+    let line = String::from_utf8_lossy(&listed.stdout).trim().to_owned();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [user, started @ .., program] = words.as_slice() else {
+        return Err(io::ErrorKind::NotFound.into());
+    };
+    let user = user.parse().map_err(io::Error::other)?;
+    Ok(Identity { user, started: started.join(" "), program: (*program).to_owned() })
+}
+
+/// A hold on a process: what is signalled is this one, also if its number is used again meanwhile.
+pub(crate) struct Held {
+    pid: Pid,
+    #[cfg(target_os = "linux")]
+    held: Option<rustix::fd::OwnedFd>,
+}
+
+impl Held {
+    /// Takes hold of the process of this number; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(crate) fn of(pid: i32) -> io::Result<Option<Self>> {
+        let Some(pid) = Pid::from_raw(pid) else { return Ok(None) };
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::io::Errno;
+            use rustix::process::{PidfdFlags, pidfd_open};
+            match pidfd_open(pid, PidfdFlags::empty()) {
+                Ok(held) => Ok(Some(Self { pid, held: Some(held) })),
+                Err(Errno::SRCH) => Ok(None),
+                // An older kernel, or a sandbox, has none.
+                Err(Errno::NOSYS | Errno::PERM) => Ok(Some(Self { pid, held: None })),
+                Err(error) => Err(error.into()),
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        Ok(Some(Self { pid }))
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    ///
+    /// The system's, such as that it has ended.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        if let Some(held) = &self.held {
+            return Ok(rustix::process::pidfd_send_signal(held, signal)?);
+        }
+        Ok(rustix::process::kill_process(self.pid, signal)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn process_is_told_from_another_of_its_number() {
+        let own = Identity::own().unwrap();
+        let pid = i32::try_from(std::process::id()).unwrap();
+        assert_eq!(Identity::of(pid).unwrap(), Some(own.clone()));
+        assert_eq!(own.user, rustix::process::geteuid().as_raw());
+        assert!(own.program.contains("redcall"), "{own:?}");
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let held = Held::of(pid).unwrap().unwrap();
+        assert_ne!(Identity::of(pid).unwrap().unwrap().program, own.program);
+        held.signal(Signal::TERM).unwrap();
+        child.wait().unwrap();
+        assert_eq!(Identity::of(pid).unwrap(), None);
+        assert!(held.signal(Signal::TERM).is_err());
+    }
+}

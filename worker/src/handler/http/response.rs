@@ -1,0 +1,127 @@
+//! What becomes of a response: its body within bounds, as an answer or as an error.
+
+use std::time::{Duration, SystemTime};
+
+use http_body_util::BodyExt as _;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::RETRY_AFTER;
+use hyper::{HeaderMap, StatusCode};
+use redcall_common::error::Code;
+use serde_json::value::RawValue;
+
+use super::connection::{INTERIM, SendError};
+use crate::handler::command::Bounds;
+use crate::handler::{Ending, HandlerError};
+
+/// How much of an error's body goes to the caller, bytes.
+const SHOWN: usize = 1 << 10;
+/// Largest body of an error that is read at all, bytes.
+pub(super) const REFUSAL: usize = 64 << 10;
+/// In how many pieces a body may come, besides one for each [`PIECE`] bytes of it: each costs a
+/// wake-up of two tasks.
+const PIECES: usize = 16_384;
+const PIECE: usize = 64;
+
+/// Reads a body of up to `max` bytes.
+pub(super) async fn read(
+    mut body: Incoming,
+    max: usize,
+    host: &str,
+) -> Result<Vec<u8>, HandlerError> {
+    let (mut bytes, mut pieces) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| lost(host, "broke off", &error))?;
+        // Trailers are none of ours.
+        let chunk = frame.into_data().unwrap_or_else(|_| Bytes::new());
+        if bytes.len() + chunk.len() > max {
+            let message = format!("the response has more than {max} bytes (limits.answer)");
+            return Err(HandlerError::with_code(Code::TooLarge, message));
+        }
+        bytes.extend_from_slice(&chunk);
+        pieces += 1;
+        if pieces > PIECES + bytes.len() / PIECE {
+            let (length, size) = (bytes.len(), PIECE);
+            let message = format!(
+                "{host} sent {length} bytes in {pieces} pieces: beyond {PIECES} pieces, each has \
+                 to have {size} bytes on average"
+            );
+            return Err(HandlerError::new(message));
+        }
+    }
+    Ok(bytes)
+}
+
+/// The answer that a body is.
+pub(super) fn answer(body: &[u8], bounds: Bounds) -> Ending {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(RawValue::NULL.to_owned());
+    }
+    bounds.check_depth(body)?;
+    serde_json::from_slice::<Box<RawValue>>(body)
+        .map_err(|error| HandlerError::new(format!("the response is no JSON: {error}")))
+}
+
+/// No response. Without the URL, which may hold secrets.
+pub(super) fn unsent(host: &str, error: SendError) -> HandlerError {
+    match error {
+        SendError::Broken(error) if error.is_connect() => lost(host, "cannot be reached", &error),
+        SendError::Broken(error) => lost(host, "broke off", &error),
+        SendError::Flooded => {
+            HandlerError::new(format!("{host} sent more than {INTERIM} 1xx responses"))
+        }
+    }
+}
+
+fn lost(host: &str, what: &str, error: &dyn std::error::Error) -> HandlerError {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    tracing::debug!(host, ?error, "an HTTP request failed");
+    HandlerError::new(format!("{host} {what}: {cause}")).caused_by(error)
+}
+
+/// A status that is no success, as an error.
+pub(super) fn refused(
+    status: StatusCode,
+    body: &[u8],
+    again: Option<Duration>,
+    bounds: Bounds,
+) -> HandlerError {
+    let code = code_of(status);
+    let text = String::from_utf8_lossy(&body[..body.len().min(SHOWN)]);
+    let mut error = HandlerError::with_code(code, format!("HTTP status {status}"));
+    error = match serde_json::from_slice::<Box<RawValue>>(body) {
+        Ok(json) if bounds.is_shallow_detail(json.get()) => error.data(&json),
+        Err(_) if text.trim().is_empty() => error,
+        Ok(_) | Err(_) => error.data(text.trim()),
+    };
+    match again.filter(|_| code == Code::Overloaded) {
+        Some(after) => error.retry_after(after),
+        None => error,
+    }
+}
+
+/// Which code says what a status says.
+fn code_of(status: StatusCode) -> Code {
+    match status.as_u16() {
+        400 | 422 => Code::InvalidData,
+        401 | 403 => Code::Unauthorized,
+        404 | 410 => Code::NotFound,
+        408 | 504 => Code::Timeout,
+        409 => Code::Conflict,
+        413 => Code::TooLarge,
+        429 | 503 => Code::Overloaded,
+        _ => Code::HandlerFailed,
+    }
+}
+
+/// When it may be tried again, if the response says so: in seconds, or at a time.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = httpdate::parse_http_date(value).ok()?;
+    Some(at.duration_since(SystemTime::now()).unwrap_or_default())
+}
