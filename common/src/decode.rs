@@ -209,7 +209,7 @@ fn read(
         name,
         data: (*data).to_owned(),
         reply,
-        // Of a dead letter that is retried, it tells the age alone: the budget begins anew.
+        // Of a retried dead letter it tells the age alone: the budget starts at this lease.
         enqueued_at: number("enqueued_at")?.filter(|_| !is_retried),
         budget_ms: number("budget_ms")?,
         status_ttl_ms,

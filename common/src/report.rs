@@ -43,14 +43,14 @@ impl Problem {
         self
     }
 
-    /// What happened with its causes, as one text.
+    /// The problem with its causes, as one text.
     #[must_use]
     pub fn whole(&self) -> String {
         let more = self.causes.as_ref().map(|causes| format!(": {}", causes.whole()));
         format!("{}{}", self.what, more.unwrap_or_default())
     }
 
-    /// What to do about it, if that is known.
+    /// The advice, if there is one.
     #[must_use]
     pub fn advice(&self) -> Option<&str> {
         self.help.as_deref()

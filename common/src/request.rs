@@ -93,7 +93,7 @@ pub struct Request {
     /// Where answers go; `None` for fire and forget.
     pub reply: Option<ReplyTo>,
     /// Redis time of the enqueue, ms; `None` when the caller gave none, and for a dead letter that
-    /// is retried: its budget begins anew.
+    /// is retried: its budget starts at the lease.
     pub enqueued_at: Option<u64>,
     /// How long the caller cares, ms; `None` for no deadline.
     pub budget_ms: Option<u64>,

@@ -61,8 +61,7 @@ pub(crate) async fn execute(handler: Arc<dyn Handler>, request: Request) {
         let error = HandlerError::with_code(Code::HandlerPanicked, "the handler panicked");
         Err(HandlerError { cause, ..error })
     });
-    // Its caller has an answer, or has heard that it gets none: a failure after the answer is said
-    // to nobody else.
+    // Its caller has an answer already: only the log can tell of a failure after it.
     let late = ending.as_ref().err().filter(|_| job.has_answered());
     let late = late.map(|error| (error.error.clone(), error.cause.clone()));
     if !job.settle(ending, None).await

@@ -17,7 +17,7 @@ const SHOWN: usize = 2 << 10;
 /// How many causes are followed: a chain may be a circle.
 const CAUSES: usize = 16;
 
-/// What follows a failed run.
+/// The step that follows a failed run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
     /// The caller gets the error.
@@ -44,7 +44,7 @@ impl Next {
     }
 }
 
-/// Logs that a run of `job` failed. A cancelled one is no warning: somebody wanted that.
+/// Logs that a run of `job` failed. A cancelled one is no warning: its caller asked for that.
 pub(crate) fn run(job: &Job, error: &WireError, cause: Option<&str>, next: Next) {
     let (id, name, queue) = (&*job.request.id, &*job.request.name, job.keys.queue.name());
     let (attempt, duration_ms) = (job.attempt(), millis(job.started.elapsed()));
@@ -82,7 +82,7 @@ pub(crate) fn run(job: &Job, error: &WireError, cause: Option<&str>, next: Next)
 }
 
 /// Logs that the request `id` of `queue` ends without a run. `name` is its job, if it can be read.
-/// What was cancelled is not worth a line.
+/// A cancelled one is logged at `debug` only.
 pub(crate) fn refused(
     id: &str,
     name: Option<&str>,

@@ -21,7 +21,7 @@ pub struct Overview {
     pub jobs: Vec<JobOverview>,
     /// The services that it runs, by name.
     pub services: Vec<ServiceOverview>,
-    /// What it enqueues by the clock, by name.
+    /// The schedules whose ticks it enqueues, by name.
     pub schedules: Vec<ScheduleOverview>,
     /// The queues that it takes from, most urgent first.
     pub queues: Vec<QueueOverview>,
@@ -97,7 +97,7 @@ pub struct ScheduleOverview {
     pub cron: String,
     /// In which time zone.
     pub timezone: String,
-    /// What is done about missed ticks: `skip`, `last` or `all`.
+    /// The rule for missed ticks: `skip`, `last` or `all`.
     pub missed: &'static str,
     /// When the next tick is, Unix time; `None` if none follows.
     pub next_at: Option<u64>,

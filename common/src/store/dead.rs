@@ -139,7 +139,7 @@ impl DeadLetters {
 
     /// Puts the letters of `selection` back into the queue, at its tail, each at most once. They
     /// keep their ids, data, headers, `enqueued_at`, which tells their age, and `budget_ms`, which
-    /// begins anew at the first lease. Nobody waits for them any more: `response_key`, `notify`,
+    /// starts at the first lease. No caller waits for them any more: `response_key`, `notify`,
     /// `idempotency_key` and `response_ttl_ms` go. What cannot be read as a request is skipped. A
     /// `dry_run` changes nothing and says what would be done.
     ///

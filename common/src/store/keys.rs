@@ -48,8 +48,8 @@ impl Keys {
         format!("{}:*", self.prefix)
     }
 
-    /// What the keys match that hold the requests and dead letters of any queue, and some others: a
-    /// pattern for `SCAN`. [`Keys::parse_queue`] tells them apart.
+    /// A pattern for `SCAN`: the keys that hold requests and dead letters of any queue match it,
+    /// and some others. [`Keys::parse_queue`] tells them apart.
     #[must_use]
     pub fn queue_pattern(&self) -> String {
         format!("{}:{{*}}:[qdspl]*", self.prefix)

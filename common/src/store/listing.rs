@@ -84,8 +84,8 @@ impl Inspector {
         }
     }
 
-    /// The element at the head of each of these queues, as it is now: who looks twice sees whether
-    /// anything was taken.
+    /// The element at the head of each of these queues. A second look tells whether a worker has
+    /// taken it.
     ///
     /// # Errors
     ///

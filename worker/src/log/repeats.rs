@@ -284,7 +284,7 @@ fn is_ours(target: &str) -> bool {
     OURS.into_iter().any(is_below) && !PASS.into_iter().any(is_below)
 }
 
-/// What tells the kinds of lines about requests apart.
+/// The kind of a line about a request: its job name and code, as a hash.
 fn kind_of(event: &Event<'_>) -> u64 {
     struct Kind(DefaultHasher);
     impl Visit for Kind {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::lines::parsed;
 use crate::support::{Logged, SettingsFile};
 
-/// A worker that logs JSON, and somebody who calls it.
+/// A worker that logs JSON, and its client.
 struct Loud {
     worker: Logged,
     client: Client,
@@ -117,11 +117,11 @@ async fn every_way_to_fail_is_said_once_with_its_code() {
 #[tokio::test]
 async fn request_that_is_not_run_is_a_warning() {
     let loud = Loud::start("redcall-worker", "").await;
-    // Nobody waits: only the log says it.
+    // No caller waits: only the log says it.
     let mut conn = loud.bench.redis.connection().await;
     for (id, rest, code) in [
         ("late", r#""name":"add","data":1,"enqueued_at":1,"budget_ms":1"#, "deadline_exceeded"),
-        ("absent", r#""name":"nobody","data":1"#, "unknown_job"),
+        ("absent", r#""name":"absent","data":1"#, "unknown_job"),
         ("broken", r#""name":7,"data":1"#, "invalid_request"),
     ] {
         let element = format!(r#"{{"id":"{id}",{rest}}}"#);

@@ -107,7 +107,7 @@ async fn worker(program: &str, format: &str) -> (Bench, Logged, SettingsFile) {
             echo "{{\"id\":$id,\"error\":{{\"code\":1,\"message\":\"a\\nb\"}}}}"
         done''']
         [schedules.often]
-        job = "nobody"
+        job = "absent"
         cron = "* * * * * *"
         "#,
         bench.redis.url()
@@ -172,7 +172,7 @@ async fn no_line_has_a_key_twice_and_each_parses() {
     assert_eq!((&reserved["message_"], &reserved["timestamp_"]), (&UGLY.into(), &UGLY.into()));
     assert_eq!(reserved["span"]["name"], "inner", "{reserved}");
     assert_eq!(reserved["spans"][0]["name_"], UGLY, "{reserved}");
-    // What ends a line or steers a terminal stands in no line, not even as JSON allows it.
+    // No line has a raw character that ends a line or steers a terminal; JSON allows some.
     let raw = |c: char| c.is_control() && c != '\n' || matches!(c, '\u{2028}' | '\u{202e}');
     assert!(!log.contains(raw));
 }

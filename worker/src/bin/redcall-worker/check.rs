@@ -1,7 +1,7 @@
-//! `redcall-worker check`: what the settings map, serve and bound, and whether a worker with them
-//! would run its jobs.
+//! `redcall-worker check`: prints what the settings map, serve and bound, and tells whether a
+//! worker with them would run its jobs.
 //!
-//! Looks at everything, and says all that is wrong; the settings themselves are read before.
+//! It checks everything and prints every problem; the settings themselves are read before.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::{fail, private_server, problem, unwritten};
 
-/// What was found.
+/// The findings of a check.
 #[derive(Default)]
 struct Found {
     overview: Option<Overview>,
@@ -114,7 +114,7 @@ async fn look(mut settings: Settings) -> Found {
     found
 }
 
-/// What Redis says.
+/// The answers of Redis.
 struct Asked<'a> {
     address: String,
     /// Rights that the user lacks and a worker needs.
@@ -176,7 +176,7 @@ impl Found {
         lines
     }
 
-    /// What README.md shows: the overview, where Redis answers, and what is wrong.
+    /// The object that README.md shows: the overview, the address of Redis, and the problems.
     fn json(&self) -> Value {
         let mut shown = match &self.overview {
             Some(overview) => json!(overview),

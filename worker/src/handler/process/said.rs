@@ -1,6 +1,6 @@
 //! The stderr of a process in the log: each line under the job that ran when it was written.
 //!
-//! A process writes to two pipes, which two tasks read. So the reader of stderr hears when a job
+//! A process writes to two pipes, which two tasks read. So the reader of stderr is told when a job
 //! begins and ends, and first reads what was written before that.
 
 use std::io;
@@ -18,14 +18,14 @@ use crate::request::Request;
 /// How many lines that lie in the pipe are read before the reader goes on.
 const MOST: usize = 10_000;
 
-/// What is said with the lines of a job.
+/// The fields of a line: the job that wrote it.
 struct OfJob {
     id: String,
     name: String,
     attempt: u32,
 }
 
-/// What the reader hears.
+/// A message to the reader.
 enum Mark {
     /// A job begins; the sender is used when all that was written before is read.
     Begins(OfJob, oneshot::Sender<()>),

@@ -80,7 +80,7 @@ async fn queue_is_found_among_many_keys_and_a_cut_walk_is_said() {
     push(&mut conn, "foreign", PLAIN).await;
     let (found, shown) = queues(&bench).await;
     assert!(found.iter().any(|queue| queue["queue"] == "foreign"), "{shown}");
-    // A user who may not walk over the keys learns that something may be missing.
+    // Without the right to SCAN, the listing says that queues may be missing.
     let acl = "SETUSER blind on >secret ~* &* +@all -scan";
     let acl: Vec<&str> = acl.split(' ').collect();
     let () = redis::cmd("ACL").arg(acl).query_async(&mut conn).await.unwrap();
@@ -155,7 +155,7 @@ async fn jobs_of_unknown_age_in_a_queue_that_drains_are_a_note() {
 }
 
 #[tokio::test]
-async fn retried_dead_letter_keeps_its_age_and_its_budget_begins_anew() {
+async fn retried_dead_letter_keeps_its_age_and_restarts_its_budget() {
     let bench = Bench::new().await;
     let mut conn = bench.redis.connection().await;
     let (seconds, _): (u64, u64) = redis::cmd("TIME").query_async(&mut conn).await.unwrap();
