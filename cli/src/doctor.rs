@@ -10,6 +10,7 @@
 //! | `queues.rs` | what waits, is held or has died |
 //! | `limits.rs` | limited names, and whose requests get no turn |
 //! | `times.rs` | times at Redis that lie too far ahead |
+//! | `states.rs` | states of services that were changed |
 //! | `keys.rs` | what nothing bounds |
 //! | `call.rs` | real calls, where they are asked for |
 //!
@@ -24,6 +25,7 @@ mod queues;
 mod rights;
 mod server;
 mod settings;
+mod states;
 mod times;
 mod workers;
 
@@ -143,6 +145,11 @@ async fn look(
     let limits = limits::look(inspector, names, settings, sorted).await;
     findings.push(or_unknown("limits", limits));
     findings.push(or_unknown("times", times::look(inspector, names, settings).await));
+    let states = census.as_ref().map_or(&[][..], |census| &census.states);
+    match states::look(inspector, settings, states).await {
+        Ok(found) => findings.extend(found),
+        Err(error) => findings.push(unknown("states", &error)),
+    }
     findings.push(or_unknown("keys", census.as_ref().map(keys::look).map_err(Clone::clone)));
     Ok(())
 }
