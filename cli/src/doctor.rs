@@ -11,6 +11,7 @@
 //! | `schedules.rs` | whether workers map what is enqueued by the clock |
 //! | `limits.rs` | limited names, and whose requests get no turn |
 //! | `times.rs` | times at Redis that lie too far ahead |
+//! | `states.rs` | states of services that were changed |
 //! | `keys.rs` | what nothing bounds |
 //! | `call.rs` | real calls, where they are asked for |
 //!
@@ -26,6 +27,7 @@ mod rights;
 mod schedules;
 mod server;
 mod settings;
+mod states;
 mod times;
 mod workers;
 
@@ -153,6 +155,11 @@ async fn look(
     let limits = limits::look(inspector, &names, settings, sorted).await;
     findings.push(or_unknown("limits", limits));
     findings.push(or_unknown("times", times::look(inspector, &names, settings).await));
+    let states = census.as_ref().map_or(&[][..], |census| &census.states);
+    match states::look(inspector, settings, states).await {
+        Ok(found) => findings.extend(found),
+        Err(error) => findings.push(unknown("states", &error)),
+    }
     findings.push(or_unknown("keys", census.as_ref().map(keys::look).map_err(Clone::clone)));
     if let Some(first) = first {
         // Last: between both looks at these queues lies a while.

@@ -279,11 +279,10 @@ impl Inner {
         response_key: &str,
         call: Call<'_>,
     ) -> Result<Frame, CallError> {
-        match &self.keyring {
-            Some(keyring) if !keyring.trusts(&frame, response_key, call) => {
-                Err(CallError::not_signed(frame.error))
-            }
-            _ => Ok(frame),
+        let judged = self.keyring.as_ref().map(|it| it.judge(&frame, response_key, call));
+        match judged {
+            Some(Err(why)) => Err(CallError::not_trusted(&why, frame.error)),
+            Some(Ok(())) | None => Ok(frame),
         }
     }
 

@@ -22,6 +22,7 @@ impl Client {
     /// ```
     #[must_use]
     pub fn dead(&self, queue: &str) -> DeadLetters {
-        self.inner.inspector.dead(queue, self.inner.caps.of(queue))
+        let dead = self.inner.inspector.dead(queue, self.inner.caps.of(queue));
+        dead.signed_by(self.inner.keyring.clone())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use redcall_common::auth::Distrust;
 use redcall_common::error::{Code, WireError};
 use redcall_common::store::StoreError;
 use serde::Deserialize;
@@ -141,10 +142,9 @@ impl CallError {
     }
 
     /// An answer has come of which nobody knows who wrote it.
-    pub(crate) fn not_signed(claimed: Option<WireError>) -> Self {
-        let message = "the answer is not signed under a key that this client has";
+    pub(crate) fn not_trusted(why: &Distrust, claimed: Option<WireError>) -> Self {
         let says = claimed.map(|error| format!("; it says: {error}")).unwrap_or_default();
-        Self::Failed(WireError::new(Code::Unauthorized, format!("{message}{says}")))
+        Self::Failed(WireError::new(Code::Unauthorized, format!("{why}{says}")))
     }
 
     /// Redis could not be asked in time; nothing was sent.

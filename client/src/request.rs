@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use redcall_common::auth::LONGEST_MS;
+use redcall_common::auth::{Keyring, LONGEST_MS};
 use redcall_common::context::Context;
 use redcall_common::digest;
 use redcall_common::durability::Durability;
@@ -245,7 +245,8 @@ impl Request {
         let (id, route) = (new_id(), inner.route(queue));
         let response_key = route.keys.response(&id);
         let key = self.idempotency_key.as_deref();
-        let call = key.map(|key| digest::of_call(&self.name, key));
+        let signed = inner.keyring.as_ref().and_then(Keyring::sign_with);
+        let call = key.map(|key| digest::of_call(&self.name, key, signed));
         let record = call.as_deref().map(|call| route.keys.idem(call));
         let (deadline, due_ms) = (deadline_in(ends_in), now_ms + millis(delay));
         Ok(Ready {

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use redcall_common::error::Code;
+use redcall_common::auth::StateClaims;
+use redcall_common::error::{Code, WireError};
 use redcall_common::name::{is_instance, is_plain, service_queue};
 use redcall_common::service::{Order, Task};
+use redcall_common::store::InstanceState;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -139,7 +141,8 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// `invalid_request` as [`Service::request`]; when Redis cannot be reached within `within`, or
+    /// `invalid_request` as [`Service::request`]; `unauthorized` where this client has keys, and
+    /// none of them has signed the state as it is; when Redis cannot be reached within `within`, or
     /// refuses.
     pub async fn state(&self, within: Duration) -> Result<Option<ServiceState>, CallError> {
         self.check()?;
@@ -147,6 +150,19 @@ impl Service {
         let keys = inner.keys.of(&service_queue(&self.name));
         let found = inner.reads.instance_state(&keys, &self.instance, within).await?;
         let Some(found) = found else { return Ok(None) };
+        if let Some(keyring) = &inner.keyring {
+            let InstanceState { state, version, seal } = &found;
+            let claims = StateClaims {
+                queue: keys.name(),
+                instance: &self.instance,
+                version: *version,
+                state,
+            };
+            keyring.verify_state(&claims, seal.as_deref()).map_err(|why| {
+                let message = format!("this is not the state that a worker has left: {why}");
+                CallError::Failed(WireError::new(Code::Unauthorized, message))
+            })?;
+        }
         let state = RawValue::from_string(found.state).map_err(|_| CallError::unheard())?;
         Ok(Some(ServiceState { state, version: found.version }))
     }

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use redcall_common::auth::Signer;
+use redcall_common::auth::{Keyring, Signer};
 use redcall_common::decode::deeper_than;
 use redcall_common::error::{Code, WireError};
 use redcall_common::event::{COMMAND_RESULT, Kind, NewEvent};
@@ -12,7 +12,7 @@ use redcall_common::limits::Limits;
 use redcall_common::name::new_id;
 use redcall_common::result_kind::command_result;
 use redcall_common::store::keys::Keys;
-use redcall_common::store::{EndedLater, Kept, Link, Pending, SettledLater, StoreError};
+use redcall_common::store::{Covered, EndedLater, Kept, Link, Pending, SettledLater, StoreError};
 use redcall_common::token::SettlementToken;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -33,6 +33,12 @@ pub enum SettleError {
     /// The request was signed, and its answer has to be. Nothing was done.
     #[error("unauthorized: its answer is signed under `{0}`, a key that this client has not")]
     NoKey(String),
+    /// The record of the request is not what its worker has left at Redis. Nothing was done.
+    #[error(
+        "unauthorized: the record of this request was changed at Redis, or its worker does not \
+         sign: nothing was done"
+    )]
+    Forged,
     /// The data cannot be written as JSON. The caller was told so, as `handler_failed`.
     #[error("invalid_data: the answer cannot be written as JSON; its caller was told so")]
     Encode(#[source] serde_json::Error),
@@ -68,7 +74,7 @@ impl SettleError {
     pub fn code(&self) -> Code {
         match self {
             Self::NotFound => Code::NotFound,
-            Self::NoKey(_) => Code::Unauthorized,
+            Self::NoKey(_) | Self::Forged => Code::Unauthorized,
             Self::Encode(_) => Code::InvalidData,
             Self::TooLarge { .. } | Self::TooDeep { .. } => Code::TooLarge,
             Self::Store(_) | Self::Unconfirmed => Code::Unavailable,
@@ -102,9 +108,11 @@ impl Client {
         let deadline = Instant::now() + self.inner.timeout;
         let (keys, digest) = (self.inner.keys.of(token.queue()), token.digest());
         let find = || self.inner.link.pending(&keys, token.id(), &digest, self.inner.timeout);
-        let known = until(deadline, find).await?.ok_or(SettleError::NotFound)?;
+        let (known, covered) = until(deadline, find).await?.ok_or(SettleError::NotFound)?;
         let (result, wrong) = self.written(result);
-        let signer = self.signer(&known)?;
+        let signer = self.signer(&known, &covered).inspect_err(|error| {
+            tracing::warn!(%error, id = token.id(), queue = token.queue(), "not settled");
+        })?;
         let key = keys.response(token.id());
         let (attempt, signer) = (known.attempt, signer.as_ref());
         let head = FrameHead { id: token.id(), response_key: &key, attempt, signer };
@@ -181,11 +189,22 @@ impl Client {
         }
     }
 
-    fn signer(&self, known: &Pending) -> Result<Option<Signer>, SettleError> {
-        let Some(key) = &known.key else { return Ok(None) };
+    /// Returns the signer of the answer if a worker has left the record as it is: a changed record
+    /// could make a signed answer of another call.
+    fn signer(&self, known: &Pending, covered: &Covered) -> Result<Option<Signer>, SettleError> {
         let keyring = self.inner.keyring.as_ref();
+        let Some(key) = &known.key else {
+            let has_to_be = keyring.is_some_and(Keyring::is_required);
+            let passes = covered.seal.is_none() && !has_to_be;
+            return if passes { Ok(None) } else { Err(SettleError::Forged) };
+        };
         let signer = keyring.and_then(|keyring| keyring.signer(key, known.call.as_deref()));
-        signer.map(Some).ok_or_else(|| SettleError::NoKey(key.clone()))
+        let signer = signer.ok_or_else(|| SettleError::NoKey(key.clone()))?;
+        let seal = covered.seal.as_deref().unwrap_or_default();
+        if !signer.sealed_deferred(&covered.parts(), seal) {
+            return Err(SettleError::Forged);
+        }
+        Ok(Some(signer))
     }
 
     /// Publishes what became of it.

@@ -5,6 +5,7 @@
 
 mod frame;
 mod message;
+mod record;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,11 +15,13 @@ use hmac::{Hmac, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-pub use frame::{Call, FrameClaims, Seal, Signer};
+pub use frame::{Call, Distrust, FrameClaims, Seal, Signer};
 pub use message::Claims;
 use message::feed;
+pub use record::{Forged, Start, StateClaims, open_until};
 
 use crate::digest::hex;
+use crate::name::is_id;
 use crate::settings::{AuthKey, AuthSettings};
 
 /// The farthest that a signature may reach into the future, ms.
@@ -43,6 +46,12 @@ impl Token {
     #[must_use]
     pub fn unreadable() -> Self {
         Self { key: String::new(), expires_at: 0, sig: String::new() }
+    }
+
+    /// Name of its key, if a key can have that name.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        Some(&*self.key).filter(|name| is_id(name))
     }
 }
 
@@ -116,6 +125,12 @@ impl Keyring {
             sign_with: settings.sign_with.clone(),
             required: settings.required,
         }
+    }
+
+    /// Name of the key under which our own requests are signed.
+    #[must_use]
+    pub fn sign_with(&self) -> Option<&str> {
+        self.sign_with.as_deref().filter(|name| self.keys.contains_key(*name))
     }
 
     /// Whether what is not signed is refused.

@@ -14,6 +14,7 @@ use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::auth::Token;
+use crate::digest;
 use crate::error::{Code, WireError};
 use crate::limits::Limits;
 use crate::name::{is_id, is_idempotency_key, is_job_name};
@@ -233,12 +234,16 @@ fn signed(auth: Option<&RawValue>, notify: Option<String>) -> Option<Box<Signed>
     Some(Box::new(Signed { token, notify, signer: None }))
 }
 
-/// Name and idempotency key of an element, if it has one and both can be read.
+/// The digest that names the call of an element, if it has an idempotency key and can be read so
+/// far.
 #[must_use]
-pub fn call_of(raw: &[u8]) -> Option<(String, String)> {
+pub fn call_of(raw: &[u8]) -> Option<String> {
     let fields = fields(raw).ok()?;
     let text = |name| optional::<String>(&fields, name).ok()?;
-    Some((text("name")?, text("idempotency_key")?))
+    let token = fields.iter().find(|(field, _)| field == "auth");
+    let token = token.and_then(|(_, auth)| serde_json::from_str::<Token>(auth.get()).ok());
+    let key = token.as_ref().and_then(Token::name);
+    Some(digest::of_call(&text("name")?, &text("idempotency_key")?, key))
 }
 
 fn optional<T: DeserializeOwned>(fields: &Fields<'_>, name: &str) -> Result<Option<T>, WireError> {

@@ -10,10 +10,15 @@ pub fn of_data(data: &str) -> String {
     of_parts(&[data])
 }
 
-/// Of a job's name and an idempotency key, with a line feed between them (no name holds one).
+/// Of a job's name and an idempotency key, with a line feed between them (no name holds one). Of a
+/// signed request with the name of its key, between two line feeds, in front: the calls of each key
+/// are its own.
 #[must_use]
-pub fn of_call(name: &str, idempotency_key: &str) -> String {
-    of_parts(&[name, "\n", idempotency_key])
+pub fn of_call(name: &str, idempotency_key: &str, key: Option<&str>) -> String {
+    match key {
+        Some(key) => of_parts(&["\n", key, "\n", name, "\n", idempotency_key]),
+        None => of_parts(&[name, "\n", idempotency_key]),
+    }
 }
 
 /// Of a job's name and its data, with a line feed between them: its uniqueness window.
@@ -43,7 +48,10 @@ mod tests {
     fn digests_are_those_of_sha256sum() {
         let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(of_data("abc"), abc);
-        assert_eq!(of_call("a", "b"), of_data("a\nb"));
-        assert_ne!(of_call("a", "b"), of_call("ab", ""));
+        assert_eq!(of_call("a", "b", None), of_data("a\nb"));
+        assert_eq!(of_call("a", "b", Some("k")), of_data("\nk\na\nb"));
+        assert_ne!(of_call("a", "b", None), of_call("ab", "", None));
+        // A name has no line feed, so that no unsigned call is one of a key.
+        assert_ne!(of_call("a", "b", Some("k")), of_call("k", "a\nb", None));
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::auth::{Claims, Signer, Token};
+use crate::digest;
 use crate::frame::FrameHead;
 
 /// The wire version that this crate speaks.
@@ -126,6 +127,21 @@ impl Request {
     pub fn head<'a>(&'a self, response_key: &'a str, attempt: u32) -> FrameHead<'a> {
         let signer = self.auth.as_ref().and_then(|signed| signed.signer.as_ref());
         FrameHead { id: &self.id, response_key, attempt, signer }
+    }
+
+    /// Its signature, and what signs its frames, if the signature was found good.
+    #[must_use]
+    pub fn signer(&self) -> Option<(&Signed, &Signer)> {
+        let signed = self.auth.as_deref()?;
+        Some((signed, signed.signer.as_ref()?))
+    }
+
+    /// The digest that names its call, if it has an idempotency key.
+    #[must_use]
+    pub fn call(&self) -> Option<String> {
+        let key = self.auth.as_ref().and_then(|signed| signed.token.name());
+        let of = |idempotency_key: &String| digest::of_call(&self.name, idempotency_key, key);
+        self.idempotency_key.as_ref().map(of)
     }
 
     /// What its signature covers, on the queue of this name.

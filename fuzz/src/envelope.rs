@@ -88,8 +88,7 @@ fn accepted(request: &Request, id: &str, raw: &[u8]) {
     if let Some(reply) = &request.reply {
         own(reply, id);
     }
-    let call = request.idempotency_key.clone().map(|key| (request.name.clone(), key));
-    assert_eq!(call_of(raw), call);
+    assert_eq!(call_of(raw), request.call());
 
     let reply = request.reply.as_ref();
     let written = Envelope {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use redcall_common::digest;
 use redcall_common::error::{Code, WireError};
 use redcall_common::frame::FrameType;
 use redcall_common::request::{ReplyTo, Request as Wire};
@@ -188,18 +187,8 @@ pub(crate) fn call(
     keep: Option<Duration>,
     frame: impl Fn(&str) -> String,
 ) -> Option<EndedCall> {
-    let key = request.idempotency_key.as_deref()?;
-    Some(ended_call((&request.name, key), &queue.response(&request.id), keep, frame))
-}
-
-/// The end of the call of this name and idempotency key; `keep` as in [`EndedCall`].
-pub(crate) fn ended_call(
-    (name, key): (&str, &str),
-    response_key: &str,
-    keep: Option<Duration>,
-    frame: impl Fn(&str) -> String,
-) -> EndedCall {
-    EndedCall { digest: digest::of_call(name, key), keep, frame: frame(response_key) }
+    let (digest, frame) = (request.call()?, frame(&queue.response(&request.id)));
+    Some(EndedCall { digest, keep, frame })
 }
 
 /// A run that ended so, for the history.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use redcall_common::auth::Refusal;
 use redcall_common::digest;
 use redcall_common::error::{Code, WireError};
 use redcall_common::frame::{Frame, FrameType};
@@ -100,21 +99,17 @@ async fn may_start(job: &Job) -> Result<(), Instead> {
 
 /// A signed request runs once; one that is given to another worker, or tried again, is the same.
 async fn is_not_repeated(job: &Job, pass: &Pass) -> Result<(), Instead> {
-    let request = &job.request;
-    let (queue, link) = (&job.keys.queue, &job.shared.link);
     // Another number than that of every other run, and the same if Redis is asked again.
     let run = format!("{}-{}", job.shared.worker, job.serial);
-    let is_new = loop {
+    let refusal = loop {
         // Its worker may have died before it came here: what runs is remembered in any case.
-        match link.remember(queue, &request.id, &run, pass.expires_at, WITHIN).await {
-            Ok(is_new) => break is_new,
+        match pass.start(job, &run).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(refusal)) => break refusal,
             Err(error) => not_yet(job, error).await,
         }
     };
-    if is_new || !auth::is_first(job.record) {
-        return Ok(());
-    }
-    let outcome = auth::refused(request, queue, Refusal::Replayed, job.attempt());
+    let outcome = auth::refused(&job.request, &job.keys.queue, refusal, job.attempt());
     Err(Instead::Settle(Box::new(outcome)))
 }
 
@@ -140,7 +135,19 @@ async fn take_state(job: &Job, rules: ServiceRules) -> Result<(), Instead> {
             }
         }
     };
-    let run = service::run(&order, found, rules).map_err(refuse)?;
+    if let (Some(keyring), Some(found)) = (&job.keyring, &found)
+        && let Err(why) = service::judge(keyring, queue.name(), &order.instance, found)
+    {
+        let key = queue.state(&order.instance);
+        tracing::error!(id = request.id, name = request.name, key, %why, "a state is forged");
+        let message = "its state was changed at Redis, and not by a worker that runs its tasks";
+        return Err(refuse(WireError::new(Code::Internal, message)));
+    }
+    let sealer = request.signer().map(|(_, signer)| service::Sealer {
+        queue: queue.name().to_owned(),
+        signer: signer.clone(),
+    });
+    let run = service::run(&order, found, rules, sealer).map_err(refuse)?;
     job.receipt(&order).await;
     // Set once: nobody else prepares this run.
     let _ = job.run.set(run);
@@ -149,10 +156,10 @@ async fn take_state(job: &Job, rules: ServiceRules) -> Result<(), Instead> {
 
 async fn claim(job: &Job) -> Result<(), Instead> {
     let request = &job.request;
-    let key = request.idempotency_key.as_deref().unwrap_or_default();
     let now_ms = job.shared.link.now_ms();
     let left = crate::io::launch::budget_left(request, now_ms);
-    let (call, data) = (digest::of_call(&request.name, key), digest::of_data(request.data.get()));
+    let (call, data) = (request.call(), digest::of_data(request.data.get()));
+    let call = call.unwrap_or_default();
     let claim = Claim {
         id: &request.id,
         call: &call,
@@ -227,8 +234,7 @@ fn status_of(request: &Wire, tail: &str) -> Vec<Extra> {
 /// Asks how long those care who have joined the call of `job`: a message that said so may have been
 /// lost, or have come before the job knew its own time. The dispatcher hears in any case.
 pub(crate) async fn ask_for_time(job: Arc<Job>) {
-    let key = job.request.idempotency_key.as_deref().unwrap_or_default();
-    let (call, id) = (digest::of_call(&job.request.name, key), &job.request.id);
+    let (call, id) = (job.request.call().unwrap_or_default(), &job.request.id);
     let link = &job.shared.link;
     let asking = link.wanted_until(&job.keys.queue, &call, id, ASK_WITHIN);
     let until = timeout(ASK_WITHIN, asking).await.ok().and_then(Result::ok).flatten();

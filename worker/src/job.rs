@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
+use redcall_common::auth::Keyring;
 use redcall_common::context::Context;
 use redcall_common::frame::{FrameHead, FrameType};
 use redcall_common::limits::Limits;
@@ -75,6 +76,8 @@ pub(crate) struct Job {
     pub(crate) service: Option<ServiceRules>,
     /// Of a signed request, where signatures count.
     pub(crate) pass: Option<Pass>,
+    /// The worker's keys, if it has any.
+    pub(crate) keyring: Option<Arc<Keyring>>,
     /// What was before this run.
     pub(crate) record: Record,
     /// Redis time, ms.
@@ -197,7 +200,7 @@ impl Job {
         if self.settled.swap(true, Ordering::AcqRel) {
             return false;
         }
-        let outcome = Box::new(outcome(*seq + 1));
+        let outcome = Box::new(self.spent(outcome(*seq + 1)));
         let event = Event::Settle { serial: self.serial, outcome, heard };
         self.shared.events.send(event).is_ok()
     }
@@ -205,7 +208,7 @@ impl Job {
     /// Settles a job that was taken before.
     pub(crate) async fn settle_taken(&self, ending: Ending) {
         let seq = self.seq.lock().await;
-        let outcome = Box::new(ending::outcome(self, ending, *seq + 1));
+        let outcome = Box::new(self.spent(ending::outcome(self, ending, *seq + 1)));
         let _ =
             self.shared.events.send(Event::Settle { serial: self.serial, outcome, heard: None });
     }
@@ -213,6 +216,12 @@ impl Job {
     /// Returns `true` if its handler has settled it itself, and is still wanted.
     pub(crate) fn has_answered(&self) -> bool {
         self.settled.load(Ordering::Acquire) && !self.cancel.is_cancelled()
+    }
+
+    /// The outcome of a signed request that this run has started: if it is the end, the request
+    /// runs no more.
+    pub(crate) fn spent(&self, outcome: Outcome) -> Outcome {
+        Outcome { spent: self.pass.as_ref().and_then(Pass::spent), ..outcome }
     }
 
     /// Takes the job out of its handler's hands: whatever that ends with, it settles nothing any

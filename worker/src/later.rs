@@ -143,7 +143,7 @@ fn outcome(
         head.tail(&head.error(seq + 1, &error)).to_owned()
     };
     let frame = head.data(FrameType::Pending, seq, Some(data));
-    let record = ForLater {
+    let mut record = ForLater {
         digest,
         pending: Pending {
             name: request.name.clone(),
@@ -159,17 +159,18 @@ fn outcome(
         gone: end(Code::Cancelled, "the call was cancelled"),
         bury: request.reply.is_none() || job.rules.retries.max > 0,
         status_ttl_ms: request.status_ttl_ms,
+        seal: None,
     };
+    record.seal = head
+        .signer
+        .map(|signer| signer.seal_deferred(&record.covered(&job.keys.queue, &request.id).parts()));
     let notice = request.reply.clone().map(|reply| {
         // Whoever fetches the answer finds the frame for as long as there may be one.
         let ttl_ms = reply.ttl_ms.saturating_add(millis(within));
         (ReplyTo { ttl_ms, ..reply }, frame.clone())
     });
-    let call = request.idempotency_key.as_deref().map(|idempotency_key| EndedCall {
-        digest: redcall_common::digest::of_call(&request.name, idempotency_key),
-        keep: Some(job.shared.idempotency_ttl),
-        frame,
-    });
+    let keep = Some(job.shared.idempotency_ttl);
+    let call = request.call().map(|digest| EndedCall { digest, keep, frame });
     let settlement = Settlement::Later { within, record: Box::new(record), notice };
     Outcome { call, ..Outcome::new(&request.id, settlement) }
 }

@@ -72,7 +72,7 @@ pub(crate) struct Mapping {
     /// Whether the states of any job are kept without its request asking for it.
     keeps_status: bool,
     /// Who may call; `None`: whoever reaches Redis.
-    keyring: Option<Keyring>,
+    keyring: Option<Arc<Keyring>>,
 }
 
 impl Mapping {
@@ -125,7 +125,7 @@ impl Mapping {
         };
         let is_limited = jobs.values().any(limited);
         let keeps_status = jobs.values().any(|job| job.rules.status.is_some());
-        let keyring = settings.auth.as_ref().map(Keyring::new);
+        let keyring = settings.auth.as_ref().map(Keyring::new).map(Arc::new);
         Ok(Self { jobs, is_limited, keeps_status, keyring })
     }
 
@@ -143,7 +143,7 @@ impl Mapping {
     }
 
     /// Who may call; `None`: whoever reaches Redis.
-    pub(crate) fn keyring(&self) -> Option<&Keyring> {
+    pub(crate) fn keyring(&self) -> Option<&Arc<Keyring>> {
         self.keyring.as_ref()
     }
 

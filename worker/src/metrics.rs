@@ -149,6 +149,7 @@ fn end_of(outcome: &Outcome) -> Option<&'static str> {
         Settlement::Retry { .. } => Some("retried"),
         Settlement::Later { .. } => Some("pending"),
         Settlement::Answer { .. }
+        | Settlement::Refuse { .. }
         | Settlement::Done
         | Settlement::Bury { .. }
         | Settlement::Unknown { .. } => Some(outcome.code.map_or("ok", |code| code.as_str())),
@@ -178,6 +179,7 @@ mod tests {
                 gone: String::new(),
                 bury: false,
                 status_ttl_ms: None,
+                seal: None,
             }),
             notice: None,
         };

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use redcall_common::auth::{Forged, Keyring, Signer, StateClaims};
 use redcall_common::error::{Code, WireError};
 use redcall_common::frame::FrameType;
 use redcall_common::name::is_instance;
@@ -36,6 +37,33 @@ pub(crate) struct Run {
     instance: String,
     version: u64,
     rules: ServiceRules,
+    sealer: Option<Sealer>,
+}
+
+/// Seals the state that a signed request leaves.
+#[derive(Debug)]
+pub(crate) struct Sealer {
+    /// Name of the service's queue.
+    pub(crate) queue: String,
+    pub(crate) signer: Signer,
+}
+
+impl Sealer {
+    fn seal(&self, instance: &str, version: u64, state: &str) -> String {
+        self.signer.seal_state(&StateClaims { queue: &self.queue, instance, version, state })
+    }
+}
+
+/// Judges the state that was found, where signatures count.
+pub(crate) fn judge(
+    keyring: &Keyring,
+    queue: &str,
+    instance: &str,
+    found: &InstanceState,
+) -> Result<(), Forged> {
+    let InstanceState { state, version, seal } = found;
+    let claims = StateClaims { queue, instance, version: *version, state };
+    keyring.verify_state(&claims, seal.as_deref())
 }
 
 /// The order that a request carries.
@@ -59,6 +87,7 @@ pub(crate) fn run(
     order: &Order,
     found: Option<InstanceState>,
     rules: ServiceRules,
+    sealer: Option<Sealer>,
 ) -> Result<Run, WireError> {
     let conflict = |message: &str| Err(WireError::new(Code::Conflict, message));
     let (state, version) = match (order.task, found) {
@@ -76,7 +105,7 @@ pub(crate) fn run(
     let unwritten = |_| WireError::new(Code::Internal, "its data cannot be put together");
     let data = to_raw_value(&data).map_err(unwritten)?;
     let instance = order.instance.clone();
-    Ok(Run { task: order.task, data, instance, version, rules })
+    Ok(Run { task: order.task, data, instance, version, rules, sealer })
 }
 
 impl Job {
@@ -119,5 +148,7 @@ fn change(run: &Run, data: &RawValue) -> Result<(Box<RawValue>, StateChange), Ha
     }
     let answer = result.answer.unwrap_or_else(|| RawValue::NULL.to_owned());
     let (instance, version, keep) = (run.instance.clone(), run.version, run.rules.idle);
-    Ok((answer, StateChange { instance, version, state, keep }))
+    let seal = run.sealer.as_ref().zip(state.as_ref());
+    let seal = seal.map(|(sealer, state)| sealer.seal(&instance, version + 1, state));
+    Ok((answer, StateChange { instance, version, state, keep, seal }))
 }

@@ -49,7 +49,7 @@ pub struct FrameClaims<'a> {
 #[derive(Clone)]
 pub struct Signer {
     key: String,
-    mac: Hmac<Sha256>,
+    pub(super) mac: Hmac<Sha256>,
     call: Option<String>,
 }
 
@@ -68,12 +68,29 @@ pub enum Call<'a> {
     Unknown,
 }
 
+/// Why a frame is not taken as one of a call.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Distrust {
+    /// It is not signed, or not as a frame of that call.
+    #[error("the answer is not signed under a key that this client has")]
+    Unsigned,
+    /// It is signed under a key of this client that is not the key of its request.
+    #[error("the answer is signed under `{found}`, and this client signs under `{own}`")]
+    OtherKey {
+        /// The key that has signed it.
+        found: String,
+        /// The key of the request.
+        own: String,
+    },
+}
+
 /// First part of the message of a frame: a signature of something else is none.
 const FRAME: &str = "redcall frame 1";
 
 impl Signer {
     pub(super) fn new(key: &str, mac: &Hmac<Sha256>, claims: &Claims<'_>) -> Self {
-        let call = claims.idempotency_key.map(|key| digest::of_call(claims.name, key));
+        let idempotency_key = claims.idempotency_key;
+        let call = idempotency_key.map(|of| digest::of_call(claims.name, of, Some(key)));
         Self { key: key.to_owned(), mac: mac.clone(), call }
     }
 
@@ -108,19 +125,36 @@ impl Keyring {
         Some(Signer { key: key.to_owned(), mac, call: call.map(str::to_owned) })
     }
 
-    /// Whether a frame that lay at `response_key` is signed under one of these keys, as a frame of
-    /// that call. What is not signed passes where our own requests are not, or need not be.
-    #[must_use]
-    pub fn trusts(&self, frame: &Frame, response_key: &str, known: Call<'_>) -> bool {
-        let Some(auth) = &frame.auth else { return !self.required || self.sign_with.is_none() };
-        let Ok(seal) = serde_json::from_str::<Seal>(auth.get()) else { return false };
+    /// Judges a frame that lay at `response_key`: it has to be signed as a frame of that call, and
+    /// under the key of its request. That is the key under which this client signs; a client
+    /// without one takes frames under each of its keys. A frame without a signature passes where
+    /// our own requests have none, or need none.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not taken.
+    pub fn judge(
+        &self,
+        frame: &Frame,
+        response_key: &str,
+        known: Call<'_>,
+    ) -> Result<(), Distrust> {
+        let Some(auth) = &frame.auth else {
+            let passes = !self.required || self.sign_with.is_none();
+            return if passes { Ok(()) } else { Err(Distrust::Unsigned) };
+        };
+        let seal: Seal = serde_json::from_str(auth.get()).map_err(|_| Distrust::Unsigned)?;
         let is_of_call = match known {
             Call::Known(call) => seal.call.as_deref() == call,
             Call::Unknown => true,
         };
         let (Some(key), Some(sig)) = (self.keys.get(&seal.key), unhex(&seal.sig)) else {
-            return false;
+            return Err(Distrust::Unsigned);
         };
+        // Each holder of another key could answer in the name of the workers.
+        if let Some(own) = self.sign_with.as_ref().filter(|own| **own != seal.key) {
+            return Err(Distrust::OtherKey { found: seal.key, own: own.clone() });
+        }
         let mut mac = key.mac.clone();
         let Frame { id, kind, seq, attempt, data, error, auth: _ } = frame;
         let (kind, seq, attempt) = (*kind, *seq, *attempt);
@@ -128,7 +162,7 @@ impl Keyring {
         let claims = FrameClaims { id, response_key, kind, seq, attempt, data, error };
         feed(&mut mac, &claims, seal.call.as_deref());
         // In constant time.
-        is_of_call && mac.verify_slice(&sig).is_ok()
+        if is_of_call && mac.verify_slice(&sig).is_ok() { Ok(()) } else { Err(Distrust::Unsigned) }
     }
 }
 

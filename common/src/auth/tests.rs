@@ -205,11 +205,14 @@ fn a_frame_is_trusted_where_it_belongs_and_as_it_was_written() {
     let plain = Claims { idempotency_key: None, ..parts.claims() };
     let shared = Claims { idempotency_key: Some("order 7"), ..parts.claims() };
     let signer = |claims| signer_of(&keyring, claims);
+    let trusts = |keyring: &Keyring, frame: &Frame, key: &str, call: Call<'_>| {
+        keyring.judge(frame, key, call).is_ok()
+    };
     let own = || frame(Some(&signer(&plain)), "x1", "key of x1");
     let (mine, none) = (Call::Known(None), Call::Unknown);
-    assert!(keyring.trusts(&own(), "key of x1", mine));
-    assert!(keyring.trusts(&own(), "key of x1", none));
-    assert!(!keyring.trusts(&own(), "key of x2", mine));
+    assert!(trusts(&keyring, &own(), "key of x1", mine));
+    assert!(trusts(&keyring, &own(), "key of x1", none));
+    assert!(!trusts(&keyring, &own(), "key of x2", mine));
     type Alteration = fn(&mut Frame);
     let alterations: [Alteration; 8] = [
         |frame| frame.id = "x2".to_owned(),
@@ -224,27 +227,86 @@ fn a_frame_is_trusted_where_it_belongs_and_as_it_was_written() {
     for (number, alter) in alterations.into_iter().enumerate() {
         let mut altered = own();
         alter(&mut altered);
-        assert!(!keyring.trusts(&altered, "key of x1", mine), "{number}");
+        assert!(!trusts(&keyring, &altered, "key of x1", mine), "{number}");
     }
     let (claims, key) = (plain, "key of x1");
     let (signs, null) = (signer_of(&keyring, &claims), RawValue::NULL);
     let head = FrameHead { id: "x1", response_key: key, attempt: 1, signer: Some(&signs) };
     let error = WireError { data: Some(null.to_owned()), ..WireError::new(Code::Timeout, "no") };
     for written in [head.data(FrameType::Result, 1, Some(null)), head.error(1, &error)] {
-        assert!(keyring.trusts(&serde_json::from_str(&written).unwrap(), key, mine), "{written}");
+        assert!(trusts(&keyring, &serde_json::from_str(&written).unwrap(), key, mine), "{written}");
     }
     // The end of a call goes to all who joined it, under ids of their own, and to nobody else.
-    let call = crate::digest::of_call(shared.name, "order 7");
+    let call = crate::digest::of_call(shared.name, "order 7", Some("all"));
     let joined = frame(Some(&signer(&shared)), "x1", "key of x1");
-    assert!(keyring.trusts(&joined, "key of x2", Call::Known(Some(&call))));
-    assert!(!keyring.trusts(&joined, "key of x1", Call::Known(Some("another"))));
-    assert!(!keyring.trusts(&joined, "key of x1", mine));
-    assert!(!keyring.trusts(&own(), "key of x1", Call::Known(Some(&call))));
+    assert!(trusts(&keyring, &joined, "key of x2", Call::Known(Some(&call))));
+    assert!(!trusts(&keyring, &joined, "key of x1", Call::Known(Some("another"))));
+    assert!(!trusts(&keyring, &joined, "key of x1", mine));
+    assert!(!trusts(&keyring, &own(), "key of x1", Call::Known(Some(&call))));
+    // Under another key of the ring it is another caller's, also where the call is not known.
+    let others = super::tests::keyring("some");
+    let told = Err(Distrust::OtherKey { found: "all".to_owned(), own: "some".to_owned() });
+    for known in [mine, none] {
+        assert_eq!(others.judge(&own(), "key of x1", known), told);
+    }
+    assert_eq!(others.judge(&joined, "key of x2", Call::Known(Some(&call))), told);
+    assert!(trusts(&Keyring { sign_with: None, ..others }, &own(), "key of x1", none));
     // Where our own requests need not be signed, nor need their frames.
     let unsigned = frame(None, "x1", "key of x1");
     let lenient = Keyring { required: false, ..keyring.clone() };
     let silent = Keyring { sign_with: None, ..keyring.clone() };
-    assert!(lenient.trusts(&unsigned, "key of x1", mine));
-    assert!(silent.trusts(&unsigned, "key of x1", mine));
-    assert!(!keyring.trusts(&unsigned, "key of x1", mine));
+    assert!(trusts(&lenient, &unsigned, "key of x1", mine));
+    assert!(trusts(&silent, &unsigned, "key of x1", mine));
+    assert!(!trusts(&keyring, &unsigned, "key of x1", mine));
+}
+
+#[test]
+fn record_of_a_start_holds_for_its_request_and_its_time() {
+    let (keyring, parts) = (keyring("all"), Parts::random(&mut fastrand::Rng::with_seed(3)));
+    let token = keyring.sign(&parts.claims()).unwrap();
+    let signer = keyring.verify(&parts.claims(), &token).unwrap();
+    let start = Start { queue: "q", id: "x1", token: &token };
+    let record = signer.started(&start, "w-1", 1_000);
+    assert!(signer.is_open(&start, &record, 999) && !signer.is_open(&start, &record, 1_000));
+    let later = record.replacen("1000", "9000", 1);
+    let texts = ["", "open", "ended", "open w-1 1000", "w-1", &*later];
+    for altered in texts.into_iter().chain([&*record.replacen("w-1", "w-2", 1)]) {
+        assert!(!signer.is_open(&start, altered, 1), "{altered}");
+    }
+    let other = Token { sig: "0".repeat(64), ..token.clone() };
+    for start in [
+        Start { queue: "r", ..start },
+        Start { id: "x2", ..start },
+        Start { token: &other, ..start },
+    ] {
+        assert!(!signer.is_open(&start, &record, 1), "{start:?}");
+    }
+    let other = super::tests::keyring("some").signer("some", None).unwrap();
+    assert!(!other.is_open(&start, &record, 1));
+}
+
+#[test]
+fn seal_of_a_state_holds_for_its_state_alone() {
+    let keyring = keyring("all");
+    let claims = StateClaims { queue: "service:add", instance: "i", version: 3, state: "[1]" };
+    let [all, some] = ["all", "some"].map(|key| keyring.signer(key, None).unwrap());
+    for signer in [&all, &some] {
+        assert_eq!(keyring.verify_state(&claims, Some(&signer.seal_state(&claims))), Ok(()));
+    }
+    let seal = all.seal_state(&claims);
+    for altered in [
+        StateClaims { queue: "service:adder", ..claims },
+        StateClaims { instance: "", ..claims },
+        StateClaims { version: 2, ..claims },
+        StateClaims { state: "[2]", ..claims },
+    ] {
+        assert_eq!(keyring.verify_state(&altered, Some(&seal)), Err(Forged::Wrong), "{altered:?}");
+    }
+    let counter = StateClaims { queue: "service:counter", ..claims };
+    let unknown = Err(Forged::Key("some".to_owned()));
+    assert_eq!(keyring.verify_state(&counter, Some(&some.seal_state(&counter))), unknown);
+    assert_eq!(keyring.verify_state(&claims, Some("all")), Err(Forged::Wrong));
+    assert_eq!(keyring.verify_state(&claims, None), Err(Forged::Unsigned));
+    let lenient = Keyring { required: false, ..keyring };
+    assert_eq!(lenient.verify_state(&claims, None), Ok(()));
 }

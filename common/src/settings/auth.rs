@@ -2,7 +2,7 @@
 //!
 //! No message and no `Debug` shows a secret, nor anything that stands where one belongs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
@@ -30,7 +30,7 @@ pub struct AuthSettings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthKey {
     /// What caller and worker share, 32 bytes to 4 KiB: `secret`, or the content of `secret_file`
-    /// without line ends behind it.
+    /// without line ends behind it. Never a repeated short text.
     pub secret: Secret,
     /// Which jobs it may call: names, or how names begin, with a `*` behind. Default `*`: all.
     pub jobs: Vec<String>,
@@ -64,6 +64,12 @@ impl fmt::Debug for Secret {
 const SHORTEST: usize = 32;
 /// Longest secret, bytes.
 const LONGEST: usize = 4096;
+
+/// Fewest different bytes of a secret. Of 32 random decimal digits, one text in ten million has
+/// fewer.
+const FEWEST: usize = 6;
+/// Longest text that does not become a secret by being repeated, bytes.
+const LONGEST_UNIT: usize = 15;
 
 const HELP: &str =
     "write a random text of at least 32 bytes, such as `openssl rand -hex 32` prints";
@@ -147,11 +153,26 @@ fn secret(entry: &Entry) -> Result<Secret, SettingsError> {
 }
 
 fn checked(entry: &Entry, text: &str) -> Result<Secret, SettingsError> {
-    match text.len() {
-        ..SHORTEST => Err(entry.wrong(format!("is shorter than {SHORTEST} bytes"), HELP)),
-        SHORTEST..=LONGEST => Ok(Secret::new(text)),
-        _ => Err(entry.wrong(format!("is longer than {LONGEST} bytes"), HELP)),
-    }
+    let problem = match text.len() {
+        ..SHORTEST => format!("is shorter than {SHORTEST} bytes"),
+        SHORTEST..=LONGEST if varied(text) < FEWEST => {
+            format!("has fewer than {FEWEST} different bytes")
+        }
+        SHORTEST..=LONGEST if repeats(text.as_bytes()) => "repeats a short text".to_owned(),
+        SHORTEST..=LONGEST => return Ok(Secret::new(text)),
+        _ => format!("is longer than {LONGEST} bytes"),
+    };
+    Err(entry.wrong(problem, HELP))
+}
+
+/// How many different bytes `text` has.
+fn varied(text: &str) -> usize {
+    text.bytes().collect::<BTreeSet<u8>>().len()
+}
+
+/// Returns `true` if the secret is one short text again and again, cut anywhere.
+fn repeats(secret: &[u8]) -> bool {
+    (1..=LONGEST_UNIT).any(|unit| secret.iter().zip(&secret[unit..]).all(|(one, next)| one == next))
 }
 
 fn from_file(entry: &Entry, base: &Path) -> Result<Secret, SettingsError> {

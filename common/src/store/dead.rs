@@ -12,14 +12,16 @@ use redis::aio::MultiplexedConnection;
 use serde::Serialize;
 
 use super::error::StoreError;
-use super::inspect::{Inspector, look_at, millis};
+use super::inspect::{Inspector, look_at};
 use super::keys::QueueKeys;
 use super::ops::{Revival, Revived, remove, revive};
+use crate::auth::Keyring;
 use crate::limits::COMMAND_BYTES;
 
 pub use letter::{DeadLetter, Run};
 pub use walk::DeadSelection;
 
+use envelope::Signing;
 use walk::Walk;
 
 /// The dead letters of one queue. Made by [`Inspector::dead`].
@@ -29,6 +31,7 @@ pub struct DeadLetters {
     keys: QueueKeys,
     dead: String,
     max_length: u64,
+    keyring: Option<Keyring>,
 }
 
 /// Some dead letters, and where to go on.
@@ -64,6 +67,9 @@ pub struct DeadRef {
     pub id: String,
     /// The job's name, if the request can be read.
     pub name: Option<String>,
+    /// The id of the request that retries it, if that is another: it was signed again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retried_as: Option<String>,
 }
 
 /// A dead letter that cannot be retried.
@@ -79,7 +85,7 @@ pub struct DeadSkip {
 
 impl From<DeadLetter> for DeadRef {
     fn from(DeadLetter { entry, id, name, .. }: DeadLetter) -> Self {
-        Self { entry, id, name }
+        Self { entry, id, name, retried_as: None }
     }
 }
 
@@ -89,11 +95,19 @@ impl Inspector {
     #[must_use]
     pub fn dead(&self, queue: &str, max_length: u64) -> DeadLetters {
         let keys = self.keys.of(queue);
-        DeadLetters { inspector: self.clone(), dead: keys.dead(), keys, max_length }
+        let (inspector, dead) = (self.clone(), keys.dead());
+        DeadLetters { inspector, dead, keys, max_length, keyring: None }
     }
 }
 
 impl DeadLetters {
+    /// The same, with keys under which signed letters are signed again when they are retried.
+    #[must_use]
+    pub fn signed_by(mut self, keyring: Option<Keyring>) -> Self {
+        self.keyring = keyring;
+        self
+    }
+
     /// The letters of `selection`: as many as it allows, or fewer where they have 8 MiB. Those are
     /// a page; [`DeadPage::next`] leads to the next one.
     ///
@@ -140,8 +154,10 @@ impl DeadLetters {
     /// Puts the letters of `selection` back into the queue, at its tail, each at most once. They
     /// keep their ids, data, headers, `enqueued_at`, which tells their age, and `budget_ms`, which
     /// starts at the first lease. No caller waits for them any more: `response_key`, `notify`,
-    /// `idempotency_key` and `response_ttl_ms` go. What cannot be read as a request is skipped. A
-    /// `dry_run` changes nothing and says what would be done.
+    /// `idempotency_key` and `response_ttl_ms` go. A signed letter is signed again
+    /// ([`DeadLetters::signed_by`]), under an id of its own and with the header `retry_of`, which
+    /// names the one that it retries. It is skipped without a key to sign with, as is what cannot
+    /// be read as a request. A `dry_run` changes nothing and says what would be done.
     ///
     /// # Errors
     ///
@@ -154,7 +170,10 @@ impl DeadLetters {
     ) -> Result<DeadReport, StoreError> {
         let mut conn = self.inspector.connection().await?;
         let mut room = if dry_run { Some(self.room(&mut conn).await?) } else { None };
-        let at_ms = millis(redis::cmd("TIME").query_async(&mut *conn).await?);
+        let at_ms = now_ms(&mut conn).await?;
+        let keyring = self.keyring.as_ref().filter(|keyring| keyring.sign_with().is_some());
+        let signing =
+            keyring.map(|keyring| Signing { keyring, queue: self.keys.name(), now_ms: at_ms });
         let mut walk = Walk::new(&mut conn, &self.dead, selection).await?;
         let mut report = DeadReport::default();
         while !report.full
@@ -162,10 +181,11 @@ impl DeadLetters {
         {
             let (mut revivals, mut refs) = (Vec::new(), Vec::new());
             for letter in found {
-                match envelope::anew(&letter.request, at_ms) {
+                match envelope::anew(&letter.request, at_ms, signing.as_ref()) {
                     Ok((id, envelope)) => {
+                        let retried_as = (id != letter.id).then(|| id.clone());
                         revivals.push(Revival { entry: letter.entry.clone(), id, envelope });
-                        refs.push(DeadRef::from(letter));
+                        refs.push(DeadRef { retried_as, ..DeadRef::from(letter) });
                     }
                     Err(reason) => {
                         let DeadLetter { entry, id, .. } = letter;
@@ -229,6 +249,12 @@ impl DeadLetters {
         let held = look_at(conn, &self.keys).await?.held();
         Ok(self.max_length.saturating_sub(held))
     }
+}
+
+/// Redis time, ms.
+async fn now_ms(conn: &mut MultiplexedConnection) -> Result<u64, StoreError> {
+    let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(conn).await?;
+    Ok(seconds.saturating_mul(1_000).saturating_add(micros / 1_000))
 }
 
 /// What would become of the next letter, where so many fit.

@@ -7,7 +7,7 @@ mod bytes;
 
 use std::sync::Arc;
 
-use crate::name::{SERVICE, is_id, is_plain, is_queue};
+use crate::name::{SERVICE, is_id, is_instance, is_plain, is_queue};
 
 /// The key names of one deployment. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -103,6 +103,16 @@ impl Keys {
         let (queue, rest) = rest.split_once("}:limited:")?;
         let (name, of) = rest.rsplit_once(':')?;
         is_queue(queue).then_some((queue, name, of))
+    }
+
+    /// Queue and instance of a key with the state of a service's instance.
+    #[must_use]
+    pub fn parse_state<'a>(&self, key: &'a str) -> Option<(&'a str, &'a str)> {
+        let rest = key.strip_prefix(&*self.prefix)?.strip_prefix(":{")?;
+        let (queue, rest) = rest.split_once("}:state")?;
+        let instance = if rest.is_empty() { "" } else { rest.strip_prefix(':')? };
+        (queue.starts_with(SERVICE) && is_queue(queue) && is_instance(instance))
+            .then_some((queue, instance))
     }
 
     /// Whether a channel on which something was heard tells of states, and not of frames.
@@ -302,7 +312,7 @@ const TABLE: &[[&str; 4]] = &[
     ["turn:<worker>", "string", "TTL 1 minute", "its worker"],
     ["idem:<digest>", "hash", "100 waiters, TTL `idempotency_ttl`", "callers, workers"],
     ["unique:<digest>", "string", "TTL `jobs.X.unique`", "workers"],
-    ["seen:<id>", "string", "TTL until its signature ends, 7 days", "workers"],
+    ["seen:<id>", "string", "TTL 7 days; once it has ended, until its signature ends", "workers"],
     ["pending", "zset id -> until, ms", "TTL latest deadline and 7 days", "workers"],
     ["pending:<id>", "hash", "TTL deadline and 7 days", "workers, who settles"],
     [
@@ -436,6 +446,15 @@ mod tests {
         let sorted = keys.parse_limited("redcall:{q}:limited:a:b:c");
         assert_eq!(sorted, Some(("q", "a:b", "c")));
         assert_eq!(keys.parse_limited("redcall:{q}:limited"), None);
+        let service = keys.of("service:s");
+        for instance in ["", "a@b.c"] {
+            let key = service.state(instance);
+            assert_eq!(keys.parse_state(&key), Some(("service:s", instance)));
+        }
+        for other in ["redcall:{q}:state", "redcall:{service:s}:states", "redcall:{service:s}:dead"]
+        {
+            assert_eq!(keys.parse_state(other), None, "{other}");
+        }
         assert!(q.is_notify("redcall:{q}:notify:me") && !q.is_notify("redcall:{p}:notify:me"));
         assert!(Keys::is_status(q.status("a").as_bytes()));
         assert!(!Keys::is_status(q.notify("status").as_bytes()));

@@ -39,11 +39,12 @@ pub use error::StoreError;
 pub use link::{Link, Sink, Standing};
 pub use listing::Listing;
 pub use ops::{
-    Beat, BlockingPop, Cancellation, Claim, Claimed, Cycle, CycleReply, EndedCall, EndedLater,
-    Enqueued, EventWatch, Extra, Fault, ForLater, Heartbeat, Idempotency, InstanceState, Item,
-    Kept, Leased, LimitFault, Look, Mark, Member, Monitored, Outcome, Pending, Placed, Placement,
-    Promoted, Pushed, QueueState, Record, Released, Rule, Settled, SettledLater, Settlement, Share,
-    StateChange, States, Tally, Tick, Ticked, TimeAhead, Unblocker, Waited, Withdrawn, WorkerKeys,
+    Beat, BlockingPop, Cancellation, Claim, Claimed, Covered, Cycle, CycleReply, EndedCall,
+    EndedLater, Enqueued, EventWatch, Extra, Fault, ForLater, Heartbeat, Idempotency,
+    InstanceState, Item, Kept, Leased, LimitFault, Look, Mark, Member, Monitored, Outcome, Pending,
+    Placed, Placement, Promoted, Pushed, QueueState, Record, Released, Remembered, Rule, Settled,
+    SettledLater, Settlement, Share, StateChange, States, Tally, Tick, Ticked, TimeAhead,
+    Unblocker, Waited, Withdrawn, WorkerKeys,
 };
 #[doc(hidden)]
 pub use ops::{benching, fuzzing};

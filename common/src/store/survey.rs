@@ -16,6 +16,8 @@ const STEP: u64 = 1000;
 const EXAMPLES: usize = 3;
 /// How many lists of sorted requests are kept.
 const LISTS: usize = 500;
+/// How many states of services are kept.
+const STATES: usize = 500;
 /// How many dead workers of a queue are looked at.
 const MOST_DEAD: usize = 100;
 
@@ -60,6 +62,8 @@ pub struct KeyCensus {
     pub cut: bool,
     /// Lists of sorted requests of limited names, some of them: queue, name and key.
     pub sorted: Vec<(String, String, String)>,
+    /// States of services, some of them: queue and instance.
+    pub states: Vec<(String, String)>,
 }
 
 impl Inspector {
@@ -137,6 +141,11 @@ impl Inspector {
                     && census.sorted.len() < LISTS
                 {
                     census.sorted.push((queue.to_owned(), name.to_owned(), of.to_owned()));
+                }
+                if let Some((queue, instance)) = self.keys.parse_state(&key)
+                    && census.states.len() < STATES
+                {
+                    census.states.push((queue.to_owned(), instance.to_owned()));
                 }
                 if seen.insert(key.clone(), bound).is_none() && bound == Some(Bound::Ttl) {
                     bounded.push(key);

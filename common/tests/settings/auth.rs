@@ -63,8 +63,45 @@ fn a_key_has_one_secret_of_some_length() {
     let short = &SECRET[1..];
     let short = format!("[auth.keys.a]\nsecret = '{short}'");
     bad(&short, "auth.keys.a.secret: is shorter than 32 bytes", RANDOM);
-    let long = format!("[auth.keys.a]\nsecret = '{}'", "x".repeat(4097));
+    let long = format!("[auth.keys.a]\nsecret = '{}'", "abcdefgh9".repeat(500));
     bad(&long, "auth.keys.a.secret: is longer than 4096 bytes", RANDOM);
+}
+
+#[test]
+fn trivial_secret_is_refused_and_not_shown() {
+    let repeated = "repeats a short text";
+    let few = "has fewer than 6 different bytes";
+    let of = |secret: &str| format!("[auth.keys.a]\nsecret = '{secret}'");
+    for (unit, problem) in [
+        ("a", few),
+        (" ", few),
+        ("0", few),
+        ("ab", few),
+        ("changeme", repeated),
+        ("password", repeated),
+        ("secret_key", repeated),
+        ("12345678", repeated),
+        ("hunter2!", repeated),
+    ] {
+        let secret = unit.repeat(40);
+        bad(&of(&secret), &format!("auth.keys.a.secret: {problem}"), RANDOM);
+        // A part of the text behind the last whole one does not help.
+        let cut = &secret[..33];
+        bad(&of(cut), &format!("auth.keys.a.secret: {problem}"), RANDOM);
+        let place = Place::with("redcall.toml", "[auth.keys.a]\nsecret_file = 'key.txt'");
+        place.write("key.txt", format!("{secret}\n"));
+        let told = format!("{:?}", place.load(None, &[]).unwrap_err());
+        assert!(told.contains("secret_file") && !told.contains(&secret), "{told}");
+    }
+    // Generators print these: hexadecimal and decimal digits, base64, words.
+    for secret in [
+        "9f86d081884c7d659a2feaa0c55ad015",
+        "31415926535897932384626433832795",
+        "n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=",
+        "correct horse battery staple, again",
+    ] {
+        good(&of(secret));
+    }
 }
 
 #[test]

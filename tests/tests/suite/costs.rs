@@ -27,7 +27,7 @@ const COSTS: &[(Feature, f64, f64)] = &[
     (Feature::Trace, 25.0, 3.6),
     (Feature::Retries, 25.0, 3.6),
     (Feature::Idempotency, 42.0, 23.1),
-    (Feature::Signed, 27.0, 5.7),
+    (Feature::Signed, 27.0, 6.7),
     (Feature::Monitored, 42.0, 21.9),
     (Feature::Limits, 62.0, 20.4),
     (Feature::Unique, 22.0, 4.7),

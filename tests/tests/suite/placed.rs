@@ -62,7 +62,7 @@ impl Still {
 }
 
 fn record() -> String {
-    format!("redcall:{{default}}:idem:{}", digest::of_call("add", "k"))
+    format!("redcall:{{default}}:idem:{}", digest::of_call("add", "k", None))
 }
 
 #[tokio::test]

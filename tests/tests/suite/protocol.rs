@@ -41,9 +41,18 @@ def call(id, change=None):
     request["auth"] = sign(request, "default", "web", secret, seconds * 1000 + 60000)
     request.update(change or {})
     client.redis.rpush("redcall:{default}:queue", json.dumps(request))
-    frame = json.loads(client.redis.blpop(key, timeout=20)[1])
+    raw = client.redis.blpop(key, timeout=20)[1]
+    frame = json.loads(raw)
+    if "data" in frame:
+        assert is_trusted(raw, request, "web", secret), raw
+        assert not is_trusted(raw, request, "batch", secret)
+        assert not is_trusted(raw, request, "web", secret[::-1])
+        assert not is_trusted(raw.replace(b'"seq":', b'"seq":1'), request, "web", secret)
     return frame.get("data") or frame["error"]["code"]
 assert call("x1") == {"to": ["größe", {}]}
+order = {"name": "add", "idempotency_key": "order 7"}
+assert call_digest(order) == hashlib.sha256(b"add\norder 7").hexdigest()
+assert call_digest(order, "web") == WEB, call_digest(order, "web")
 assert call("x2", {"data": "another"}) == "unauthorized"
 assert call("x3", {"auth": None}) == "unauthorized"
 print("all as the document says")
@@ -116,6 +125,9 @@ async fn the_signature_of_the_document_is_what_workers_accept() {
     let mut bench = Bench::new().await;
     bench.settings.auth = Some(auth);
     let _worker = bench.worker().await;
-    let (client, sign) = (code(&document, "python-client"), code(&document, "python-sign"));
-    agrees(python, &bench, format!("{client}{sign}{SIGNED}")).await;
+    let client = code(&document, "python-client");
+    let (sign, frames) = (code(&document, "python-sign"), code(&document, "python-frames"));
+    let web = redcall_common::digest::of_call("add", "order 7", Some("web"));
+    let signed = SIGNED.replace("WEB", &format!("\"{web}\""));
+    agrees(python, &bench, format!("{client}{sign}{frames}{signed}")).await;
 }

@@ -338,7 +338,7 @@ impl Jobs {
             if let Some(job) = job.filter(|job| job.take()) {
                 running.settled = true;
                 let launched = &running.launched;
-                let outcome = given_back(&job, launched, idempotency_ttl);
+                let outcome = job.spent(given_back(&job, launched, idempotency_ttl));
                 let leaving = Leaving { outcome, heard: None, tally: tally(launched) };
                 outcomes.push((running.queue, leaving));
             }

@@ -13,14 +13,14 @@ use redcall_common::frame::FrameHead;
 use redcall_common::request::Request as Wire;
 use redcall_common::settings::OnWorkerLoss;
 use redcall_common::store::keys::QueueKeys;
-use redcall_common::store::{Leased, Outcome, Record, Settlement, WorkerKeys};
+use redcall_common::store::{EndedCall, Leased, Outcome, Record, Settlement, WorkerKeys};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::queue::Leaving;
 use crate::auth::{self, Pass};
-use crate::ending::{Ended, answer, call, ended_call, give_up, status};
+use crate::ending::{Ended, answer, call, give_up, status};
 use crate::execute::execute;
 use crate::failure;
 use crate::job::{Job, Shared};
@@ -84,12 +84,16 @@ impl Launcher<'_> {
             .map_err(|rejected| reject(leased, rejected, queue, attempt))
             .map_err(|outcome| Box::new(Leaving::unheard(outcome, None)))?;
         self.mapping.keep_status(&mut request);
-        let refuse = |request: &Wire, code, message: &str, bury: bool| {
+        let refuse = |request: &Wire, pass: Option<&Pass>, code, message: &str, bury: bool| {
             let error = WireError::new(code, message);
             failure::refused(&request.id, Some(&request.name), queue.name(), attempt, &error, None);
             let bury = bury || request.reply.is_none();
             let ended = Ended { error, attempt, seq: 1, bury };
-            let outcome = give_up(request, queue, ended, self.shared.idempotency_ttl);
+            let mut outcome = give_up(request, queue, ended, self.shared.idempotency_ttl);
+            if let Some(pass) = pass {
+                outcome.spent = pass.spent_before(leased.mark);
+                outcome.settlement = auth::of_a_copy(outcome.settlement, code, message);
+            }
             let job = self.mapping.get(&request.name).map(|_| request.name.clone());
             Err(Box::new(Leaving::unheard(outcome, job)))
         };
@@ -99,39 +103,42 @@ impl Launcher<'_> {
             Box::new(Leaving::unheard(outcome, job))
         };
         // First of all: nobody else is told anything about jobs.
-        let pass = auth::admit(self.mapping.keyring(), &mut request, queue)
+        let pass = auth::admit(self.mapping.keyring().map(Arc::as_ref), &mut request, queue)
             .map_err(|refusal| unauthorized(&request, refusal))?;
         if leased.mark.cancelled {
-            return refuse(&request, Code::Cancelled, "cancelled before it was started", false);
+            let message = "cancelled before it was started";
+            return refuse(&request, pass.as_ref(), Code::Cancelled, message, false);
         }
         // Others may have joined the call and have more time: `execute` asks.
         let is_shared = request.idempotency_key.is_some();
         let left = if is_shared { None } else { budget_left(&request, self.shared.link.now_ms()) };
         if left.is_some_and(|left| left.is_zero()) {
             let message = "its time ran out while it was queued";
-            return refuse(&request, Code::DeadlineExceeded, message, false);
+            return refuse(&request, pass.as_ref(), Code::DeadlineExceeded, message, false);
         }
         if let Some(pass) = &pass {
             pass.in_time(record, self.shared.link.now_ms())
                 .map_err(|refusal| unauthorized(&request, refusal))?;
         }
         let Some(mapped) = self.mapping.get(&request.name) else {
-            return Err(Box::new(Leaving::unheard(unknown(request, queue, attempt), None)));
+            let spent = pass.as_ref().and_then(|pass| pass.spent_before(leased.mark));
+            let outcome = Outcome { spent, ..unknown(request, queue, attempt) };
+            return Err(Box::new(Leaving::unheard(outcome, None)));
         };
         if let Some(message) = mapped.misplaced(&request.name, queue) {
-            return refuse(&request, Code::InvalidRequest, &message, false);
+            return refuse(&request, pass.as_ref(), Code::InvalidRequest, &message, false);
         }
         if let Some(message) = mapped.misread_key(&leased.raw) {
-            return refuse(&request, Code::InvalidData, &message, false);
+            return refuse(&request, pass.as_ref(), Code::InvalidData, &message, false);
         }
         let rules = &mapped.rules;
         if record.crashes > 0 && rules.on_worker_loss == OnWorkerLoss::Fail {
             let message = "its worker died, and it must not be run twice (on_worker_loss)";
-            return refuse(&request, Code::WorkerLost, message, true);
+            return refuse(&request, pass.as_ref(), Code::WorkerLost, message, true);
         }
         if record.crashes >= rules.max_crashes {
             let message = format!("{} workers died while they ran it", record.crashes);
-            return refuse(&request, Code::WorkerLost, &message, true);
+            return refuse(&request, pass.as_ref(), Code::WorkerLost, &message, true);
         }
         if rules.concurrency.is_some_and(|most| running(&request.name) >= most) {
             let back = Outcome::new(&leased.id, Settlement::Back);
@@ -163,6 +170,7 @@ impl Launcher<'_> {
             rules,
             service: mapped.service,
             pass,
+            keyring: self.mapping.keyring().cloned(),
             record,
             started_at: self.shared.link.now_ms(),
             started,
@@ -214,12 +222,11 @@ fn reject(leased: &Leased, rejected: Rejected, queue: &QueueKeys, attempt: u32) 
         FrameHead { id: &leased.id, response_key, attempt, signer: None }.error(1, &error)
     };
     // A client may have taken it for one, and noted that it runs.
-    let call = call_of(&leased.raw)
-        .map(|(name, key)| ended_call((&name, &key), &queue.response(&leased.id), None, frame));
-    let settlement = match answer(reply, frame) {
-        Some((reply, frame)) if !bury => Settlement::Answer { reply, frame },
-        answer => Settlement::Bury { code, reason, answer },
-    };
+    let ended =
+        |digest| EndedCall { digest, keep: None, frame: frame(&queue.response(&leased.id)) };
+    let call = call_of(&leased.raw).map(ended);
+    // It may bear the id of another request.
+    let settlement = Settlement::Refuse { code, reason, answer: answer(reply, frame), bury };
     Outcome { call, code: Some(code), extras, ..Outcome::new(&leased.id, settlement) }
 }
 

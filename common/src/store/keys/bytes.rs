@@ -31,7 +31,7 @@ const BYTES: &[(&str, &str)] = &[
     ("turn:<worker>", "500"),
     ("idem:<digest>", "25 KiB while it runs; its end counts under `answers_max_bytes`"),
     ("unique:<digest>", "200 × calls within their window"),
-    ("seen:<id>", "200 × signed calls until their signatures end"),
+    ("seen:<id>", "300 × signed calls that run, or whose signatures hold"),
     ("pending", "150 × its requests"),
     ("pending:<id>", "R and 4 KiB; counts as `queue`"),
     ("status:<id>", "400 KiB × monitored jobs within their TTL"),

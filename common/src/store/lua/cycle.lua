@@ -15,14 +15,18 @@
 --   idem record (0: none), its ttl (ms; 0: forget it); and for an op with `+X` behind it X
 --   times: kind of the extra, key index, text, more
 --   ops: answer (push the frame), done (nobody asked), bury (to the dead letters; and push the
---   frame if there is a key), back (to the head of the queue), rerun (the same, and it counts as
+--   frame if there is a key), refuse (the same where there is no key, else only push the frame; but
+--   only to the dead letters if its id is that of another request), reject (refuse, and to the dead
+--   letters in any case), back (to the head of the queue), rerun (the same, and it counts as
 --   a run; as a crash as well, if that run is given), retry (to the schedule; and push the frame
 --   if there is a key), unknown (park it if a live worker maps the name, else answer or bury;
 --   reason is the key index of the parked list),
 --   later (whoever has its token answers it within `note` ms; reason is the key index of its
 --   record, run the record's fields, a flat JSON array; and push the frame if there is a key)
 --   extras: state (the state of a service's instance, a hash, gets this text, and ends without
---   one; more: "<version> <ttl ms>", and if another version is there the request is run again),
+--   one; more: "<version> <ttl ms> <seal, or empty>", and if another version is there the request
+--   is run again), seen (the start of a signed request, a string: it has ended, and is remembered
+--   until then; more: Redis ms),
 --   status (the states of a monitored job, a list, get this end: the state and its further
 --   fields as JSON; more: <ttl ms>)
 -- Returns: {results, length, parked, {id, raw, mark, ...}, state, ready, due, more, notes, read}.

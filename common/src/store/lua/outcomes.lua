@@ -82,15 +82,23 @@ local function write_state(first, last)
   for at = first, last, 4 do
     if ARGV[at] == 'state' then
       local key, text = KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2]
-      local version, ttl = string.match(ARGV[at + 3], '^(%d+) (%d+)$')
+      local version, ttl, seal = string.match(ARGV[at + 3], '^(%d+) (%d+) (.*)$')
       if text == '' then return redis.call('DEL', key) end
-      local before = redis.call('HGET', key, 'state')
-      redis.call('HSET', key, 'state', text, 'version', string.format('%.0f', version + 1))
-      if before then
-        undo('HSET', key, 'state', before)
+      local before = redis.call('HMGET', key, 'state', 'seal')
+      local fields = { 'state', text, 'version', string.format('%.0f', version + 1) }
+      if seal ~= '' then fields[5], fields[6] = 'seal', seal end
+      redis.call('HSET', key, unpack(fields))
+      if before[1] then
+        undo('HSET', key, 'state', before[1])
         undo('HSET', key, 'version', version)
       else
         undo('DEL', key)
+      end
+      if before[2] then
+        if seal == '' then redis.call('HDEL', key, 'seal') end
+        undo('HSET', key, 'seal', before[2])
+      elseif seal ~= '' then
+        undo('HDEL', key, 'seal')
       end
       return redis.call('PEXPIRE', key, ttl)
     end
@@ -103,6 +111,15 @@ local function end_status(first, last)
     if ARGV[at] == 'status' then
       local key = KEYS[tonumber(ARGV[at + 1])]
       note_status(key, ARGV[at + 3], string.match(ARGV[at + 2], '^(%a+)(.*)$'))
+    end
+  end
+end
+
+-- A signed request that has ended runs no more, whatever else is said of it.
+local function end_start(first, last)
+  for at = first, last, 4 do
+    if ARGV[at] == 'seen' then
+      redis.pcall('SET', KEYS[tonumber(ARGV[at + 1])], 'ended', 'XX', 'PXAT', ARGV[at + 3])
     end
   end
 end
@@ -157,6 +174,12 @@ local function store(at, op, raw, slot)
     if not key then
       bury(raw, id, 'unknown_job', 'no live worker maps `' .. note .. '`', history_of(id, run))
     end
+  elseif op == 'refuse' or op == 'reject' then
+    local twin = is_taken(id)
+    if twin or not key or op == 'reject' then
+      bury(raw, id, note, ARGV[at + 7], not twin and history_of(id, run) or nil)
+    end
+    if twin then return 'T' end
   elseif op == 'later' then
     put_off(id, raw, at)
   elseif op == 'rerun' or op == 'retry' then
@@ -237,11 +260,15 @@ local function settle_all()
     if owned[id] then ok, result = attempt(settle, at, op, first, last) end
     noted = 0
     if ok then
-      said[i], owned[id] = result, false
-      if result == '1' and not GOES_ON[op] then
+      said[i], owned[id] = result == 'T' and '1' or result, false
+      if result == 'T' then
+        -- The record, status and call of this id belong to another request.
+        ended[#ended + 1] = id
+      elseif result == '1' and not GOES_ON[op] then
         ended[#ended + 1] = id
         tidy_up(id, first, last)
       end
+      if result == '1' and (op == 'later' or not GOES_ON[op]) then end_start(first, last) end
       if op == 'later' and has_cancelled and redis.call('ZSCORE', KEYS[12], id) then
         -- Its worker has not heard so: its end is not wanted any more.
         before = telling

@@ -4,11 +4,13 @@
 --   variables, since making a function takes a search for each of them.
 -- KEYS: 1 queue list, 2 inbox list, 3 leases (hash), 4 live (hash), 5 dead (stream), 6 workers
 --   (zset), 7 turn of this worker (string); what must not be there: 8 paused (string), 9 history
---   (hash), 10 cancelled (zset), 11 slots (hash), 12 limited names (hash), 13 parked names (set)
+--   (hash), 10 cancelled (zset), 11 slots (hash), 12 limited names (hash), 13 parked names (set);
+--   then starts (strings) of outcomes of signed requests
 -- ARGV: 1 to 9 as in poll.lua, but 2 is -1 if nothing is leased, not even what lies in the inbox,
 --   and -2 if the length of the queue is not asked for either; 10 count S of outcomes, at most
 --   1,000; S ids; then runs of outcomes in the order of the ids: ttl (ms; 0: nobody asked), channel
---   (empty: none), count C, and C frames if somebody asked
+--   (empty: none), count C, and C frames if somebody asked; then per start: number of its outcome,
+--   until when its id is remembered (Redis ms)
 -- Returns: {results, length, {id, raw, ...}, notes, read} as cycle.lua; or 0, and nothing was
 --   settled or leased: it takes cycle.lua
 -- Derived keys: response:<id> of the outcomes, and of a request that is too large.
@@ -76,6 +78,13 @@ if count > 0 then
     rare = rare or unusual()
     results, notices = rare.sort_out(count, pushed[1], ok and found or 0)
     if not results then return 0 end
+  end
+  -- A signed request that has ended runs no more, whatever else is said of it.
+  for i = 14, #KEYS do
+    local which = #ARGV + 2 * (i - #KEYS) - 1
+    if string.byte(results, tonumber(ARGV[which])) == 49 then
+      redis.pcall('SET', KEYS[i], 'ended', 'XX', 'PXAT', ARGV[which + 1])
+    end
   end
   for channel, frames in pairs(notices) do
     -- May be forbidden to this user; the keys are the truth.

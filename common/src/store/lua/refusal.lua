@@ -3,7 +3,7 @@
 -- KEYS: 5 dead (stream), of the script it is part of.
 -- ARGV: of poll.lua.
 -- Returns: nothing.
--- Derived keys: response:<id> of a request that is too large.
+-- Derived keys: scheduled of the queue; response:<id> of a request that is refused.
 -- Cost: O(1) per element.
 dead.key, dead.max, dead.age, dead.by = KEYS[5], ARGV[4], tonumber(ARGV[5]), worker
 
@@ -19,6 +19,16 @@ end
 
 -- Why an element is refused that could have been leased.
 local LIVE_ID = 'a live request of this queue has the same id'
+
+-- Whether the id of an element that is refused, and has no lease, is that of another request: one
+-- that waits for its time, or whose answer waits for its caller.
+local function is_taken(id)
+  if redis.pcall('HEXISTS', base .. ':scheduled', id) == 1 then return true end
+  local last = redis.pcall('LINDEX', base .. ':response:' .. id, -1)
+  local kind = type(last) == 'string'
+    and string.match(last, '^{"id":"[%w_-]+","response_key":"[^"]*","type":"(%a+)"')
+  return kind == 'result' or kind == 'error'
+end
 
 -- Moves an element that cannot be leased to the dead letters. Where these cannot be written it goes
 -- to the tail of the queue: it must neither be lost nor keep the others.
@@ -56,5 +66,7 @@ local function refuse_unreadable(queue, raw, live)
   local reason = string.format('the request has %d bytes, the limit is %d (limits.request)',
     #raw, max_request)
   refuse(queue, string.sub(raw, 1, 65536), id or '', 'too_large', reason)
-  if id and redis.call('HEXISTS', live, id) == 0 then answer_oversize(raw, id, reason) end
+  if id and redis.call('HEXISTS', live, id) == 0 and not is_taken(id) then
+    answer_oversize(raw, id, reason)
+  end
 end

@@ -29,6 +29,9 @@ pub struct Outcome {
     pub call: Option<EndedCall>,
     /// What else is written in the same step; nothing for most.
     pub extras: Vec<Extra>,
+    /// Of a signed request that was started: until when its id is remembered if it ends so, Redis
+    /// ms. It runs no more then.
+    pub spent: Option<u64>,
 }
 
 /// What an outcome writes beside the end of its request, if its lease is found.
@@ -52,6 +55,8 @@ pub struct StateChange {
     pub state: Option<String>,
     /// How long it is kept without another change.
     pub keep: Duration,
+    /// Its signature, see [`crate::auth::Signer::seal_state`].
+    pub seal: Option<String>,
 }
 
 /// The end of a call under an idempotency key, for those that have joined it or come later.
@@ -74,6 +79,19 @@ pub enum Settlement {
         reply: ReplyTo,
         /// The encoded frame.
         frame: String,
+    },
+    /// The answer to a request that was not admitted; a dead letter if it has no response key or
+    /// `bury` says so. Only a dead letter if its id is that of another request, which waits for its
+    /// time or whose answer waits for its caller: the rest of that one stays as it is.
+    Refuse {
+        /// Why.
+        code: Code,
+        /// Why, for people.
+        reason: String,
+        /// The ending frame for who waits.
+        answer: Option<(ReplyTo, String)>,
+        /// Whether it is a dead letter in any case.
+        bury: bool,
     },
     /// Nobody asked for an answer.
     Done,
@@ -131,6 +149,7 @@ impl Outcome {
             run: String::new(),
             call: None,
             extras: Vec::new(),
+            spent: None,
         }
     }
 
@@ -141,7 +160,9 @@ impl Outcome {
         let call = self.call.as_ref().map_or(0, |call| call.frame.len());
         let settlement = match &self.settlement {
             Settlement::Answer { frame, .. } => frame.len(),
-            Settlement::Bury { reason, answer, .. } => reason.len() + of(answer),
+            Settlement::Refuse { reason, answer, .. } | Settlement::Bury { reason, answer, .. } => {
+                reason.len() + of(answer)
+            }
             Settlement::Unknown { name, answer } => name.len() + of(answer),
             Settlement::Retry { notice, .. } => of(notice),
             Settlement::Later { record, notice, .. } => record.size() + of(notice),
@@ -198,7 +219,7 @@ impl<'a> Row<'a> {
             note,
             reason,
             run: match &outcome.settlement {
-                Settlement::Later { record, .. } => record.fields().into(),
+                Settlement::Later { record, .. } => record.fields(queue, &outcome.id).into(),
                 _ => outcome.run.as_str().into(),
             },
             record: 0,
@@ -220,6 +241,10 @@ impl<'a> Row<'a> {
         }
         let extras = outcome.extras.iter();
         row.extras.extend(extras.map(|extra| describe_extra(&outcome.id, extra, queue, keys)));
+        if let Some(until_ms) = outcome.spent {
+            keys.push(queue.seen(&outcome.id).into());
+            row.extras.push(("seen", keys.len(), "".into(), until_ms.to_string()));
+        }
         row
     }
 
@@ -247,7 +272,8 @@ fn describe_extra<'a>(
         Extra::State(change) => {
             keys.push(queue.state(&change.instance).into());
             let state = change.state.as_deref().unwrap_or_default();
-            let more = format!("{} {}", change.version, millis(change.keep));
+            let seal = change.seal.as_deref().unwrap_or_default();
+            let more = format!("{} {} {seal}", change.version, millis(change.keep));
             ("state", keys.len(), state.into(), more)
         }
         Extra::Status(end) => {
@@ -271,6 +297,10 @@ fn describe<'a>(
     match &outcome.settlement {
         Settlement::Answer { reply, frame } => {
             ("answer", Some((reply, frame)), "".into(), "".into())
+        }
+        Settlement::Refuse { code, reason, answer, bury } => {
+            let op = if *bury { "reject" } else { "refuse" };
+            (op, of(answer), code.as_str().into(), reason.into())
         }
         Settlement::Done => ("done", None, "".into(), "".into()),
         Settlement::Bury { code, reason, answer } => {

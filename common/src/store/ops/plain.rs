@@ -28,7 +28,8 @@ fn answer(outcome: &Outcome) -> Option<Option<(&ReplyTo, &str)>> {
         _ if outcome.call.is_some() || !outcome.extras.is_empty() => None,
         Settlement::Answer { reply, frame } => Some(Some((reply, frame))),
         Settlement::Done => Some(None),
-        Settlement::Bury { .. }
+        Settlement::Refuse { .. }
+        | Settlement::Bury { .. }
         | Settlement::Back
         | Settlement::Rerun { .. }
         | Settlement::Retry { .. }
@@ -66,7 +67,16 @@ impl Cycle<'_> {
             }
         }
         let own: &WorkerKeys = self.keys;
-        let mut call = PLAIN.call(&own.plain);
+        let spent: Vec<(usize, &Outcome, u64)> = (1..)
+            .zip(self.outcomes)
+            .filter_map(|(number, outcome)| Some((number, outcome, outcome.spent?)))
+            .collect();
+        let mut call = if spent.is_empty() {
+            PLAIN.call(&own.plain)
+        } else {
+            let seen = spent.iter().map(|(_, outcome, _)| own.queue.seen(&outcome.id));
+            PLAIN.call(&own.plain.iter().cloned().chain(seen).collect::<Vec<String>>())
+        };
         call.arg(&own.worker);
         self.add_take(&mut call);
         call.arg(COMMAND_BYTES).arg(&own.dead_max).arg(own.dead_age_ms).arg(own.queue.base());
@@ -77,6 +87,9 @@ impl Cycle<'_> {
         }
         for run in runs {
             call.arg(run.ttl_ms).arg(run.channel).arg(run.count).arg(run.frames);
+        }
+        for (number, _, until_ms) in spent {
+            call.arg(number).arg(until_ms);
         }
         Some(call)
     }

@@ -10,9 +10,18 @@ use crate::store::keys::QueueKeys;
 use crate::store::link::Link;
 use crate::store::script::SEEN;
 
+/// The result of an attempt to remember a start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remembered {
+    /// It is remembered.
+    Yes,
+    /// This lies there instead, or nothing does.
+    No(Option<String>),
+}
+
 impl Link {
-    /// Remembers until `until_ms` (Redis time) that `run` has started request `id`. Whether no
-    /// other run had; asking again is harmless.
+    /// Remembers `record` as the start of request `id` until `until_ms` (Redis time), if `before`
+    /// is what is remembered of it so far. Asking again is harmless.
     ///
     /// # Errors
     ///
@@ -21,21 +30,37 @@ impl Link {
         &self,
         keys: &QueueKeys,
         id: &str,
-        run: &str,
+        (record, before): (&str, Option<&str>),
         until_ms: u64,
         within: Duration,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Remembered, StoreError> {
         let mut call = SEEN.call(&[keys.seen(id)]);
-        call.arg(run).arg(until_ms);
-        first(self.run(&SEEN, &call, within).await?)
+        call.arg(record).arg(until_ms).arg(before.unwrap_or_default());
+        remembered(self.run(&SEEN, &call, within).await?)
+    }
+
+    /// Returns the record of the start of request `id`.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached within `within` or refuses.
+    pub async fn recall(
+        &self,
+        keys: &QueueKeys,
+        id: &str,
+        within: Duration,
+    ) -> Result<Option<String>, StoreError> {
+        let get = redis::cmd("GET").arg(keys.seen(id)).to_owned();
+        self.with(within, async |conn| get.query_async(conn).await).await
     }
 }
 
 /// Reads the script's answer.
-pub(super) fn first(value: Value) -> Result<bool, StoreError> {
-    match read("seen", value)? {
-        1 => Ok(true),
-        0 => Ok(false),
+pub(super) fn remembered(value: Value) -> Result<Remembered, StoreError> {
+    let (code, text): (i64, String) = read("seen", value)?;
+    match code {
+        1 => Ok(Remembered::Yes),
+        0 => Ok(Remembered::No(Some(text).filter(|text| !text.is_empty()))),
         _ => Err(StoreError::Unexpected("seen")),
     }
 }

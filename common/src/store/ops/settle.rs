@@ -28,7 +28,32 @@ pub struct ForLater {
     pub bury: bool,
     /// For how long its states are kept, if they are.
     pub status_ttl_ms: Option<u64>,
+    /// Of a signed request: the signature of its record, see [`Covered`].
+    pub seal: Option<String>,
 }
+
+/// The part of a deferred request's record that its seal covers, and the seal.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Covered {
+    /// The parts, in the order of PROTOCOL.md.
+    parts: Vec<Option<String>>,
+    /// The seal; `None` if the record has none.
+    pub seal: Option<String>,
+}
+
+impl Covered {
+    /// The parts, for [`crate::auth::Signer::seal_deferred`] and its counterpart.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Option<&str>> {
+        self.parts.iter().map(Option::as_deref).collect()
+    }
+}
+
+/// The fields of a record that its seal covers, in this order, behind queue and id.
+const COVERED: [&str; 12] = [
+    "token", "name", "attempt", "seq", "key", "call", "nonce", "event", "bury", "ttl", "channel",
+    "status",
+];
 
 /// A request that is answered later, as who settles it has to know it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -79,27 +104,38 @@ impl ForLater {
         500 + self.late.len() + self.gone.len()
     }
 
-    /// Field and value in turns, as a JSON array.
-    pub(super) fn fields(&self) -> String {
+    /// The part of its record that the seal covers, for request `id` of the queue of `keys`.
+    #[must_use]
+    pub fn covered(&self, keys: &QueueKeys, id: &str) -> Covered {
         let Pending { name, attempt, seq, key, call, nonce, notify } = &self.pending;
-        let (attempt, seq) = (attempt.to_string(), seq.to_string());
-        let flag = |set: bool| if set { "1" } else { "0" };
-        let ttl = self.reply.as_ref().map(|reply| reply.ttl_ms.to_string());
-        let status = self.status_ttl_ms.map(|ttl| ttl.to_string());
-        let mut fields = vec!["token", &self.digest, "name", name, "attempt", &attempt];
-        fields.extend(["seq", &seq, "late", &self.late, "gone", &self.gone]);
-        fields.extend(["bury", flag(self.bury), "event", flag(*notify)]);
-        let optional = [
-            ("key", key.as_deref()),
-            ("call", call.as_deref()),
-            ("nonce", nonce.as_deref()),
-            ("ttl", ttl.as_deref()),
-            ("status", status.as_deref()),
-            ("channel", self.reply.as_ref().and_then(|reply| reply.notify.as_deref())),
+        let flag = |set: bool| Some(if set { "1" } else { "0" }.to_owned());
+        let of = |text: &str| Some(text.to_owned());
+        let parts = vec![
+            of(keys.name()),
+            of(id),
+            of(&self.digest),
+            of(name),
+            Some(attempt.to_string()),
+            Some(seq.to_string()),
+            key.clone(),
+            call.clone(),
+            nonce.clone(),
+            flag(*notify),
+            flag(self.bury),
+            self.reply.as_ref().map(|reply| reply.ttl_ms.to_string()),
+            self.reply.as_ref().and_then(|reply| reply.notify.clone()),
+            self.status_ttl_ms.map(|ttl| ttl.to_string()),
         ];
-        fields.extend(
-            optional.into_iter().filter_map(|(name, value)| Some([name, value?])).flatten(),
-        );
+        Covered { parts, seal: self.seal.clone() }
+    }
+
+    /// Field and value in turns, as a JSON array, of request `id`.
+    pub(super) fn fields(&self, keys: &QueueKeys, id: &str) -> String {
+        let covered = self.covered(keys, id);
+        let mut fields = vec!["late", &self.late, "gone", &self.gone];
+        let named = COVERED.iter().zip(covered.parts.iter().skip(2));
+        fields.extend(named.filter_map(|(name, value)| Some([*name, value.as_deref()?])).flatten());
+        fields.extend(self.seal.as_deref().map(|seal| ["seal", seal]).into_iter().flatten());
         // Strings only: nothing here can fail to serialise.
         serde_json::to_string(&fields).unwrap_or_default()
     }
@@ -118,23 +154,34 @@ impl Link {
         id: &str,
         digest: &str,
         within: Duration,
-    ) -> Result<Option<Pending>, StoreError> {
+    ) -> Result<Option<(Pending, Covered)>, StoreError> {
         let mut get = redis::cmd("HMGET");
-        get.arg(keys.pending(id));
-        get.arg(&["token", "name", "attempt", "seq", "key", "call", "nonce", "event"]);
-        type Text = Option<String>;
-        type Raw = (Text, Text, Option<u32>, Option<u64>, Text, Text, Text, Text);
-        let raw: Raw = self.with(within, async |conn| get.query_async(conn).await).await?;
-        let (token, name, attempt, seq, key, call, nonce, event) = raw;
-        Ok((token.as_deref() == Some(digest)).then(|| Pending {
-            name: name.unwrap_or_default(),
-            attempt: attempt.unwrap_or_default(),
-            seq: seq.unwrap_or_default(),
-            key,
-            call,
-            nonce,
+        get.arg(keys.pending(id)).arg(&COVERED).arg("seal");
+        type Raw = Vec<Option<String>>;
+        let mut found: Raw = self.with(within, async |conn| get.query_async(conn).await).await?;
+        if found.len() != COVERED.len() + 1 {
+            return Err(StoreError::Unexpected("HMGET"));
+        }
+        let seal = found.pop().flatten();
+        let [token, name, attempt, seq, key, call, nonce, event, ..] = &found[..] else {
+            return Err(StoreError::Unexpected("HMGET"));
+        };
+        if token.as_deref() != Some(digest) {
+            return Ok(None);
+        }
+        let number = |text: &Option<String>| text.as_deref().and_then(|text| text.parse().ok());
+        let pending = Pending {
+            name: name.clone().unwrap_or_default(),
+            attempt: number(attempt).and_then(|it| u32::try_from(it).ok()).unwrap_or_default(),
+            seq: number(seq).unwrap_or_default(),
+            key: key.clone(),
+            call: call.clone(),
+            nonce: nonce.clone(),
             notify: event.as_deref() == Some("1"),
-        }))
+        };
+        let mut parts = vec![Some(keys.name().to_owned()), Some(id.to_owned())];
+        parts.append(&mut found);
+        Ok(Some((pending, Covered { parts, seal })))
     }
 
     /// Ends the request `id` with a frame, if the token of this digest is its, for who settles

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use redis::Value;
+use redis::{Cmd, Value};
 
 use super::read;
 use crate::store::error::StoreError;
+use crate::store::inspect::Inspector;
 use crate::store::keys::QueueKeys;
 use crate::store::link::Link;
 
@@ -16,6 +17,8 @@ pub struct InstanceState {
     pub state: String,
     /// How many changes there were since its beginning, that included.
     pub version: u64,
+    /// Its signature; `None` if the request that left it was not signed.
+    pub seal: Option<String>,
 }
 
 impl Link {
@@ -31,20 +34,41 @@ impl Link {
         instance: &str,
         within: Duration,
     ) -> Result<Option<InstanceState>, StoreError> {
-        let call =
-            redis::cmd("HMGET").arg(keys.state(instance)).arg("state").arg("version").to_owned();
+        let call = call(keys, instance);
         let value = self.with(within, async |conn| call.query_async(conn).await).await?;
         found(value)
     }
 }
 
+impl Inspector {
+    /// The state of an instance of the service of `queue`, as [`Link::instance_state`].
+    ///
+    /// # Errors
+    ///
+    /// As that.
+    pub async fn instance_state(
+        &self,
+        queue: &str,
+        instance: &str,
+    ) -> Result<Option<InstanceState>, StoreError> {
+        let mut conn = self.connection().await?;
+        found(call(&self.keys.of(queue), instance).query_async(&mut *conn).await?)
+    }
+}
+
+fn call(keys: &QueueKeys, instance: &str) -> Cmd {
+    let mut call = redis::cmd("HMGET");
+    call.arg(keys.state(instance)).arg(&["state", "version", "seal"]);
+    call
+}
+
 /// Reads what the hash has.
 pub(super) fn found(value: Value) -> Result<Option<InstanceState>, StoreError> {
-    match read::<(Option<String>, Option<String>)>("state", value)? {
-        (None, None) => Ok(None),
-        (Some(state), Some(version)) => {
+    match read::<(Option<String>, Option<String>, Option<String>)>("state", value)? {
+        (None, None, _) => Ok(None),
+        (Some(state), Some(version), seal) => {
             let version = version.parse().map_err(|_| StoreError::Unexpected("state"))?;
-            Ok(Some(InstanceState { state, version }))
+            Ok(Some(InstanceState { state, version, seal }))
         }
         _ => Err(StoreError::Unexpected("state")),
     }

@@ -70,7 +70,7 @@ async fn a_caller_that_crashed_finds_its_call_again() {
     let second = bench.client().await;
     let again = tokio::spawn(async move { payment(&second, Some(400)).wait().await });
     eventually("the second to have joined", async || {
-        let record = redcall_common::digest::of_call("pay", "order 7");
+        let record = redcall_common::digest::of_call("pay", "order 7", None);
         let mut conn = connection(&bench).await;
         let waiters: usize = conn.hlen(keys().idem(&record)).await.unwrap();
         (waiters == 5).then_some(())
@@ -335,7 +335,7 @@ async fn a_lost_message_of_more_time_is_made_good_when_the_time_is_over() {
     running(&runs).await;
     // Somebody else has joined it for longer, and its worker has not heard so.
     let mut conn = connection(&bench).await;
-    let record = keys().idem(&redcall_common::digest::of_call("pay", "order 7"));
+    let record = keys().idem(&redcall_common::digest::of_call("pay", "order 7", None));
     let longer = [("keep", "1"), ("deadline", "9000000000000")];
     let () = conn.hset_multiple(&record, &longer).await.unwrap();
     assert_eq!(short.await.unwrap().unwrap_err().code(), Code::DeadlineExceeded);

@@ -1,12 +1,19 @@
 //! Signed requests: whose jobs run, and what is refused, each with the same answer.
 
+mod calls;
+mod frames;
+mod letters;
+mod replays;
+mod sealed;
+mod twins;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use redcall_client::{Client, Code};
-use redcall_common::auth::{Keyring, LONGEST_MS, Token};
+use redcall_common::auth::{Claims, Keyring, LONGEST_MS, Token};
 use redcall_common::request::Envelope;
 use redcall_common::settings::{AuthKey, AuthSettings, Missed, Retries, ScheduleSettings, Secret};
 use redcall_testkit::eventually;
@@ -103,6 +110,25 @@ fn signed(keyring: &Keyring, id: &str, expires_at: u64) -> Value {
     let token: Option<Token> = keyring.sign(&envelope.claims("default", expires_at));
     envelope.auth = token.as_ref();
     serde_json::from_str(&envelope.encode()).unwrap()
+}
+
+/// The signature of a request whose data was changed, as its caller would make it.
+fn token_of(keyring: &Keyring, request: &Value, expires_at: u64) -> Value {
+    let text = |field: &str| request[field].as_str();
+    let (data, headers) = (request["data"].to_string(), request["headers"].clone());
+    let token = keyring.sign(&Claims {
+        id: text("id").unwrap(),
+        name: text("name").unwrap(),
+        queue: "default",
+        data: &data,
+        response_key: text("response_key"),
+        notify: text("notify"),
+        idempotency_key: text("idempotency_key"),
+        headers: &serde_json::from_value(headers).unwrap(),
+        budget_ms: request["budget_ms"].as_u64(),
+        expires_at,
+    });
+    json!(token)
 }
 
 /// What is altered in a request whose signature stays.

@@ -197,8 +197,11 @@ async fn answers_of_joined_calls_and_kept_ends_are_counted() {
     let key = store.keys.response(a);
     let padding = "x".repeat(512 << 10);
     let frame = format!(r#"{{"id":"{a}","response_key":"{key}","data":"{padding}"}}"#);
-    let call =
-        EndedCall { digest: digest::of_call("add", "k"), keep: Some(AGE), frame: frame.clone() };
+    let call = EndedCall {
+        digest: digest::of_call("add", "k", None),
+        keep: Some(AGE),
+        frame: frame.clone(),
+    };
     let answer = Outcome { call: Some(call), ..store.answer(a, &frame) };
     assert_eq!(store.cycle(&own, 0, &[answer]).await.settled, [Settled::Yes]);
     // Those of both callers, and the end that is kept.

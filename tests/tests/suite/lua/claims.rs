@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use redcall_common::store::{Claim, Claimed, WorkerKeys};
+use redcall_common::store::{Claim, Claimed, Outcome, Remembered, Settled, Settlement, WorkerKeys};
 use redis::AsyncCommands;
 
-use super::{Store, WITHIN};
+use super::{Store, WITHIN, outcome};
 
 async fn claim(store: &Store, own: &WorkerKeys, id: &str, data: &str, at: Option<u64>) -> Claimed {
     let reply = store.reply(id);
@@ -112,18 +112,68 @@ async fn one_of_a_kind_runs_per_window() {
 }
 
 #[tokio::test]
-async fn a_signed_request_is_started_by_one_run_until_its_signature_ends() {
+async fn start_of_a_signed_request_is_remembered_until_its_signature_ends() {
     let mut store = Store::new().await;
     let until = store.link.now_ms() + 60_000;
-    let is_new = async |id: &str, run, until| {
-        store.link.remember(&store.keys, id, run, until, WITHIN).await.unwrap()
+    let remember = async |id: &str, records, until| {
+        store.link.remember(&store.keys, id, records, until, WITHIN).await.unwrap()
     };
-    assert!(is_new("a", "w-1", until).await);
-    assert!(is_new("a", "w-1", until).await, "the same run, whose reply was lost");
-    assert!(!is_new("a", "w-2", until).await && is_new("b", "w-2", until).await);
-    // What has ended is not remembered: nobody can repeat it.
-    assert!(is_new("c", "w-3", 1000).await && is_new("c", "w-4", 1000).await);
+    let no = |found: &str| Remembered::No(Some(found.to_owned()));
+    assert_eq!(remember("a", ("one", None), until).await, Remembered::Yes);
+    assert_eq!(remember("a", ("one", None), until).await, Remembered::Yes, "the reply was lost");
+    assert_eq!(remember("a", ("two", None), until).await, no("one"));
+    assert_eq!(remember("b", ("two", None), until).await, Remembered::Yes);
+    // Only what was judged is replaced.
+    assert_eq!(remember("a", ("two", Some("none")), until).await, no("one"));
+    assert_eq!(remember("a", ("two", Some("one")), until).await, Remembered::Yes);
+    assert_eq!(remember("a", ("two", Some("one")), until).await, Remembered::Yes, "the same");
+    assert_eq!(remember("a", ("three", Some("one")), until).await, no("two"));
+    assert_eq!(remember("c", ("two", Some("one")), until).await, Remembered::No(None));
+    let recall = async |id: &str| store.link.recall(&store.keys, id, WITHIN).await.unwrap();
+    assert_eq!((recall("a").await.as_deref(), recall("c").await), (Some("two"), None));
+    // An expired start is not remembered: its request cannot start again.
+    assert_eq!(remember("d", ("one", None), 1000).await, Remembered::Yes);
+    assert_eq!(remember("d", ("two", None), 1000).await, Remembered::Yes);
     let ttl: i64 = store.conn.pttl(store.keys.seen("a")).await.unwrap();
     // The time at Redis is an estimate here.
     assert!((1..=61_000).contains(&ttl), "{ttl}");
+}
+
+/// Both scripts of a poll write it, in the step that ends the request.
+#[tokio::test]
+async fn end_of_a_signed_request_is_remembered_with_its_settlement() {
+    for more in [false, true] {
+        let mut store = Store::new().await;
+        store.more = more;
+        let own = store.worker("own");
+        let until = store.link.now_ms() + 60_000;
+        let far = until + 600_000;
+        store.push_ids(&["a", "b", "c", "d", "e"]).await;
+        assert_eq!(store.lease(&own, 4).await, ["a", "b", "c", "d"]);
+        for id in ["a", "b", "c", "lost"] {
+            let open = store.link.remember(&store.keys, id, ("open", None), far, WITHIN).await;
+            assert_eq!(open.unwrap(), Remembered::Yes);
+        }
+        let ended = |id: &str| Outcome { spent: Some(until), ..outcome(id, Settlement::Done) };
+        // One was not started, one is lost, one is not signed.
+        let outcomes = [ended("a"), ended("lost"), ended("d"), outcome("c", Settlement::Done)];
+        let settled = store.cycle(&own, 0, &outcomes).await.settled;
+        let (yes, lost) = (Settled::Yes, Settled::LeaseLost);
+        assert_eq!(settled, [yes, lost, yes, yes], "{more}");
+        let mut seen = Vec::new();
+        for id in ["a", "b", "c", "d", "lost"] {
+            seen.push(store.conn.get::<_, Option<String>>(store.keys.seen(id)).await.unwrap());
+        }
+        let seen: Vec<Option<&str>> = seen.iter().map(Option::as_deref).collect();
+        let open = Some("open");
+        assert_eq!(seen, [Some("ended"), open, open, None, open], "{more}");
+        let ttl: i64 = store.conn.pttl(store.keys.seen("a")).await.unwrap();
+        assert!((1..=60_000).contains(&ttl), "{ttl}");
+        // A request that goes on may be started again.
+        let again = Settlement::Rerun { attempt: 1 };
+        let again = Outcome { spent: Some(until), ..outcome("b", again) };
+        assert_eq!(store.cycle(&own, 0, &[again]).await.settled, [yes]);
+        let seen: String = store.conn.get(store.keys.seen("b")).await.unwrap();
+        assert_eq!(seen, "open");
+    }
 }

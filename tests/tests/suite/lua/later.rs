@@ -37,6 +37,7 @@ fn later(store: &Store, id: &str, within: Duration) -> Outcome {
         gone: GONE.to_owned(),
         bury: false,
         status_ttl_ms: None,
+        seal: None,
     };
     let notice = Some((store.reply(id), "{}".to_owned()));
     outcome(id, Settlement::Later { within, record: Box::new(record), notice })
@@ -85,7 +86,7 @@ async fn what_is_put_off_is_out_of_its_workers_hands_and_its_id_stays_live() {
     store.link.release(&store.keys, "own", true, WITHIN).await.unwrap();
     assert_eq!((store.queued().await, store.live().await), (vec![], vec!["x".to_owned()]));
 
-    let known = store.link.pending(&store.keys, "x", "d", WITHIN).await.unwrap().unwrap();
+    let (known, _) = store.link.pending(&store.keys, "x", "d", WITHIN).await.unwrap().unwrap();
     assert_eq!((&*known.name, known.attempt, known.seq, known.notify), ("start", 2, 4, true));
     assert_eq!(store.link.pending(&store.keys, "x", "e", WITHIN).await.unwrap(), None);
 }

@@ -33,7 +33,7 @@ pub(super) fn keyed(store: &Store, id: &str, data: &str, deadline_ms: u64) -> Pl
 }
 
 fn record(store: &Store) -> String {
-    store.keys.idem(&digest::of_call("add", "k"))
+    store.keys.idem(&digest::of_call("add", "k", None))
 }
 
 impl Store {

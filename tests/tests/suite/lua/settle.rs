@@ -291,3 +291,48 @@ async fn each_channel_gets_one_message_a_turn_and_who_names_none_gets_none() {
         assert_eq!(store.frames("c").await, [r#""c""#]);
     }
 }
+
+#[tokio::test]
+async fn refused_twin_is_a_dead_letter_and_changes_nothing_of_the_other() {
+    let refuse = |store: &Store, id: &str, bury| {
+        let (code, reason) = (Code::Unauthorized, "why".to_owned());
+        let answer = Some((store.reply(id), r#"{"refused":1}"#.to_owned()));
+        outcome(id, Settlement::Refuse { code, reason, answer, bury })
+    };
+    let mut store = Store::new().await;
+    let own = store.worker("own");
+    store.push_ids(&["told", "buried", "delayed", "answered", "begun"]).await;
+    assert_eq!(store.lease(&own, 5).await.len(), 5);
+    let record = r#"{"attempt":1,"fails":1,"crashes":0}"#;
+    let () = store.conn.hset(store.keys.scheduled(), "delayed", envelope("delayed")).await.unwrap();
+    let () = store.conn.hset(store.keys.history(), "delayed", record).await.unwrap();
+    let frame = |id: &str, kind: &str| {
+        format!(r#"{{"id":"{id}","response_key":"{}","type":"{kind}"}}"#, store.keys.response(id))
+    };
+    let (end, progress) = (frame("answered", "result"), frame("begun", "pending"));
+    let () = store.conn.rpush(store.keys.response("answered"), &end).await.unwrap();
+    let () = store.conn.rpush(store.keys.response("begun"), &progress).await.unwrap();
+    let outcomes = [
+        refuse(&store, "told", false),
+        refuse(&store, "buried", true),
+        refuse(&store, "delayed", true),
+        refuse(&store, "answered", false),
+        refuse(&store, "begun", false),
+    ];
+    assert_eq!(store.cycle(&own, 0, &outcomes).await.settled, [Settled::Yes; 5]);
+    let refused = r#"{"refused":1}"#;
+    for (id, expected) in [
+        ("told", vec![refused]),
+        ("buried", vec![refused]),
+        ("delayed", vec![]),
+        ("answered", vec![&*end]),
+        ("begun", vec![&*progress, refused]),
+    ] {
+        assert_eq!(store.frames(id).await, expected, "{id}");
+    }
+    let kept: String = store.conn.hget(store.keys.history(), "delayed").await.unwrap();
+    assert_eq!((kept.as_str(), store.live().await), (record, vec![]));
+    let dead = redis::cmd("XLEN").arg(store.keys.dead()).to_owned();
+    let dead: usize = dead.query_async(&mut store.conn).await.unwrap();
+    assert_eq!(dead, 3, "buried, delayed, answered");
+}

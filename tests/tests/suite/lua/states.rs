@@ -36,6 +36,7 @@ fn change(store: &Store, id: &str, version: u64, state: Option<&str>) -> Outcome
         version,
         state: state.map(str::to_owned),
         keep: Duration::from_secs(60),
+        seal: None,
     };
     let settlement =
         Settlement::Answer { reply: store.reply(id), frame: format!("{{\"id\":\"{id}\"}}") };
@@ -47,7 +48,7 @@ async fn state(store: &Store) -> Option<InstanceState> {
 }
 
 fn found(state: &str, version: u64) -> Option<InstanceState> {
-    Some(InstanceState { state: state.to_owned(), version })
+    Some(InstanceState { state: state.to_owned(), version, seal: None })
 }
 
 #[tokio::test]

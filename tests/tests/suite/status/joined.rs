@@ -28,7 +28,7 @@ async fn who_joined_is_pending_until_the_call_ends_and_then_the_same() {
         let pushed = waited("pushed", "gated", &fails.to_string(), rest_of);
         let silent = format!(r#"{{"id":"silent","name":"gated","data":{fails}{rest_of}}}"#);
         let () = conn.rpush(QUEUE, &[pushed, silent]).await.unwrap();
-        let record = redcall_common::digest::of_call("gated", "order 7");
+        let record = redcall_common::digest::of_call("gated", "order 7", None);
         let record = redcall_common::store::keys::Keys::new("redcall").of("default").idem(&record);
         eventually("all to have joined", async || {
             (conn.hlen::<_, usize>(&record).await.unwrap() == 7).then_some(())

@@ -172,7 +172,7 @@ impl Shared {
         let (Some(keyring), Reply::All(popped)) = (&self.keyring, reply) else { return false };
         let frame = popped.get(1).and_then(Reply::text).unwrap_or_default();
         let frame = serde_json::from_str::<Frame>(&frame);
-        !frame.is_ok_and(|frame| keyring.trusts(&frame, key, Call::Known(None)))
+        !frame.is_ok_and(|frame| keyring.judge(&frame, key, Call::Known(None)).is_ok())
     }
 
     fn note(&self, job: Job, key: String, reply: &Reply, due: Instant) {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use redcall_tests::Bench;
+use redcall_common::settings::{AuthKey, AuthSettings, Secret};
+use redcall_tests::{Bench, counter, counter_service};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
@@ -230,4 +231,28 @@ async fn changes(conn: &mut MultiplexedConnection) -> String {
     let info: String = info.query_async(conn).await.unwrap();
     let field = info.lines().find(|line| line.starts_with("rdb_changes_since_last_save:"));
     field.unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn state_that_was_changed_at_redis_is_a_problem() {
+    let mut bench = Bench::new().await;
+    let secret = "0123456789abcdef0123456789abcdef";
+    let key = AuthKey { secret: Secret::new(secret), jobs: vec!["*".to_owned()] };
+    let (ring, sign_with) = ([("web".to_owned(), key)].into(), Some("web".to_owned()));
+    bench.settings.auth = Some(AuthSettings { keys: ring, sign_with, required: true });
+    bench.settings.services.insert("counter".to_owned(), counter_service());
+    let _worker = bench.worker_with(counter).await;
+    bench.client().await.service("counter").instance("one").initialize(&1).await.unwrap();
+    let mut env = at(&bench.redis);
+    let plain = doctor(&[], &env).await;
+    assert!(!plain.checks().contains(&"states"), "nothing to judge without keys");
+    env.insert("REDCALL__AUTH__KEYS__OTHER__SECRET".to_owned(), format!("other {secret}"));
+    doctor(&[], &env).await.has("states", "ok", "0 are as a worker has left them, 1 under other");
+    env.insert("REDCALL__AUTH__KEYS__WEB__SECRET".to_owned(), secret.to_owned());
+    doctor(&[], &env).await.has("states", "ok", "1 are as a worker has left them");
+    let mut conn = bench.redis.connection().await;
+    let state = "redcall:{service:counter}:state:one";
+    let () = conn.hset(state, "version", 7).await.unwrap();
+    let said = "not as a worker has left them: `one` on service:counter";
+    doctor(&[], &env).await.has("states", "problem", said);
 }

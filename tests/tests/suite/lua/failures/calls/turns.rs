@@ -117,10 +117,22 @@ fn later(world: &World, id: &str) -> Outcome {
         gone: tail("cancelled"),
         bury: true,
         status_ttl_ms: Some(60_000),
+        seal: None,
     };
     let notice = Some((reply(&world.keys, id), r#"{"type":"pending"}"#.to_owned()));
     let record = Box::new(record);
     Outcome::new(id, Settlement::Later { within: MINUTE, record, notice })
+}
+
+fn refuse(world: &World, id: &str) -> Outcome {
+    let (code, reason) = (Code::Unauthorized, "why".to_owned());
+    let answer = Some((reply(&world.keys, id), frame(&world.keys, id, "own")));
+    Outcome::new(id, Settlement::Refuse { code, reason, answer, bury: true })
+}
+
+/// Of a signed request that was started.
+fn signed(outcome: Outcome) -> Outcome {
+    Outcome { spent: Some(9_000_000_000_000), ..outcome }
 }
 
 fn status(outcome: Outcome) -> Outcome {
@@ -130,7 +142,7 @@ fn status(outcome: Outcome) -> Outcome {
 
 fn change(outcome: Outcome, version: u64, state: Option<&str>) -> Outcome {
     let (instance, state) = ("one".to_owned(), state.map(str::to_owned));
-    let change = StateChange { instance, version, state, keep: MINUTE };
+    let change = StateChange { instance, version, state, keep: MINUTE, seal: None };
     Outcome { extras: vec![Extra::State(change)], ..outcome }
 }
 
@@ -171,6 +183,10 @@ pub(super) const CASES: &[Case] = &[
         Box::pin(turn(world, party, again, LEASED.iter().copied().map(done).collect(), FAST))
     })
     .vanish(LEASED),
+    case("plain", "plain, signed", Plain, |world, party, again| {
+        let outcomes = some(world).into_iter().map(signed).collect();
+        Box::pin(turn(world, party, again, outcomes, FAST))
+    }),
     case("plain", "plain, a lease is gone", Plain, |world, party, again| {
         let outcomes = some(world).into_iter().chain([answer(world, "g1")]).collect();
         Box::pin(turn(world, party, again, outcomes, FAST))
@@ -212,6 +228,10 @@ pub(super) const CASES: &[Case] = &[
     }),
     case("cycle", "cycle, bury", Full, |world, party, again| {
         let outcomes = vec![bury(world, "l1", false), bury(world, "again", true)];
+        Box::pin(turn(world, party, again, outcomes, SETTLE))
+    }),
+    case("cycle", "cycle, refuse", Full, |world, party, again| {
+        let outcomes = vec![refuse(world, "l1"), signed(refuse(world, "again"))];
         Box::pin(turn(world, party, again, outcomes, SETTLE))
     }),
     case("cycle", "cycle, back", Full, |world, party, again| {

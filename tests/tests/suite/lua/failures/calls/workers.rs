@@ -68,7 +68,7 @@ async fn unique(world: &World, party: &Party) -> Result<(), StoreError> {
 }
 
 async fn seen(world: &World, party: &Party) -> Result<(), StoreError> {
-    party.link.remember(&world.keys, "l1", "own", 9_000_000_000_000, WITHIN).await.map(drop)
+    party.link.remember(&world.keys, "l1", ("own", None), 9_000_000_000_000, WITHIN).await.map(drop)
 }
 
 async fn tally(world: &World, party: &Party, most: u64) -> Result<(), StoreError> {
