@@ -32,7 +32,6 @@ const SWEEP: Duration = Duration::from_millis(500);
 
 const STICKY: u32 = 0o1000;
 const ANYBODY_WRITES: u32 = 0o002;
-const OTHERS_ENTER: u32 = 0o077;
 
 /// `sun_path` has 104 bytes on macOS and 108 on Linux, the closing zero included.
 const SOCKET_PATH_LIMIT: usize = 104;
@@ -129,7 +128,8 @@ fn open_private(path: &Path) -> io::Result<File> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let folder = openat(CWD, path, flags, Mode::empty())?;
     let found = fstat(&folder)?;
-    let is_private = u32::from(found.st_mode) & OTHERS_ENTER == 0;
+    let others = Mode::RWXG | Mode::RWXO;
+    let is_private = !Mode::from_raw_mode(found.st_mode).intersects(others);
     if found.st_uid != geteuid().as_raw() || !is_private {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,

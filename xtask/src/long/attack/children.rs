@@ -44,7 +44,8 @@ const CHILDREN: &[Child] = &[
     process(
         "process answers too deep",
         r#"printf '{"id":1,"result":'
-        head -c 2000000 /dev/zero | tr '\0' '['; head -c 2000000 /dev/zero | tr '\0' ']'; echo '}'"#,
+        head -c 2000000 /dev/zero | tr '\0' '['
+        head -c 2000000 /dev/zero | tr '\0' ']'; echo '}'"#,
     ),
     Child { short: false, ..process("process dies at once", "exit 1") },
     command("command floods stderr", "exec yes >&2"),
