@@ -124,14 +124,19 @@ impl Service {
     }
 
     fn check(&self) -> Result<(), CallError> {
-        let invalid = |message| Err(CallError::rejected(Code::InvalidRequest, message));
+        match self.problem() {
+            Some(message) => Err(CallError::rejected(Code::InvalidRequest, message)),
+            None => Ok(()),
+        }
+    }
+
+    /// What is wrong with its name or key.
+    fn problem(&self) -> Option<&'static str> {
         if !is_plain(&self.name) {
-            return invalid("a service's name is 1 to 64 of [A-Za-z0-9_.-]");
+            return Some("a service's name is 1 to 64 of [A-Za-z0-9_.-]");
         }
-        if !is_instance(&self.instance) {
-            return invalid("an instance's key is up to 64 of [A-Za-z0-9_.@-]");
-        }
-        Ok(())
+        let is_wrong = !is_instance(&self.instance);
+        is_wrong.then_some("an instance's key is up to 64 of [A-Za-z0-9_.@-]")
     }
 
     /// The state at this moment, without asking any worker; `None` if the instance is not
@@ -142,12 +147,15 @@ impl Service {
     /// `invalid_request` as [`Service::request`]; when Redis cannot be reached within `within`, or
     /// refuses.
     pub async fn state(&self, within: Duration) -> Result<Option<ServiceState>, CallError> {
-        self.check()?;
+        if let Some(message) = self.problem() {
+            return Err(CallError::refused(Code::InvalidRequest, message));
+        }
         let inner = &self.client.inner;
         let keys = inner.keys.of(&service_queue(&self.name));
-        let found = inner.reads.instance_state(&keys, &self.instance, within).await?;
+        let found = inner.reads.instance_state(&keys, &self.instance, within).await;
+        let found = found.map_err(CallError::unanswered)?;
         let Some(found) = found else { return Ok(None) };
-        let state = RawValue::from_string(found.state).map_err(|_| CallError::unheard())?;
+        let state = RawValue::from_string(found.state).map_err(CallError::Decode)?;
         Ok(Some(ServiceState { state, version: found.version }))
     }
 }

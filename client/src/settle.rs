@@ -61,6 +61,7 @@ impl SettleError {
             Self::NoKey(_) => Code::Unauthorized,
             Self::Encode(_) => Code::InvalidData,
             Self::TooLarge { .. } => Code::TooLarge,
+            Self::Store(StoreError::Ended) => Code::Internal,
             Self::Store(_) | Self::Unconfirmed => Code::Unavailable,
         }
     }
