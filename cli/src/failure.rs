@@ -15,9 +15,6 @@ pub(crate) struct Failure {
     pub(crate) json: serde_json::Value,
 }
 
-/// The exit code of an interrupted verb.
-pub(crate) const INTERRUPTED: u8 = 130;
-
 /// An error as `--json` prints it.
 pub(crate) fn json(code: &str, message: &str) -> serde_json::Value {
     serde_json::json!({ "error": { "code": code, "message": message } })
@@ -37,7 +34,7 @@ impl Failure {
     /// Prints it for people.
     pub(crate) fn explain(self) {
         for problem in self.problems {
-            out::hint(format_args!("{:?}", miette::Report::new(problem)));
+            out::report(problem);
         }
     }
 

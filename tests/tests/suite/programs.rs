@@ -1,5 +1,6 @@
 //! The programs as people run them.
 
+mod asked;
 mod background;
 mod bench;
 mod call;
@@ -12,6 +13,7 @@ mod doctor;
 mod ends;
 mod events;
 mod follow;
+mod foreign;
 mod help;
 mod output;
 mod pause;
@@ -20,5 +22,6 @@ mod reload;
 mod rights;
 mod safety;
 mod show;
+mod signals;
 mod status;
 mod tokens;
