@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redcall_common::error::Code;
+use redcall_common::settings::ProgramEnv;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin};
@@ -47,8 +48,13 @@ impl CommandHandler {
     /// # Errors
     ///
     /// As [`Program::find`].
-    pub(crate) fn new(job: &str, command: &[String], place: &Place<'_>) -> Result<Self, String> {
-        let program = Program::find(command, place.dir, place.leash)?;
+    pub(crate) fn new(
+        job: &str,
+        command: &[String],
+        env: &ProgramEnv,
+        place: &Place<'_>,
+    ) -> Result<Self, String> {
+        let program = Program::find(command, env, place)?;
         Ok(Self { program, bounds: place.bounds, budget: Budget::of(job) })
     }
 

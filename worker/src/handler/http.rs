@@ -4,10 +4,13 @@
 //! Connections are kept by host and used again. Whatever ends the job drops its request, which
 //! closes the connection.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use hyper_util::client::proxy::matcher::Matcher;
 use redcall_common::error::Code;
 use redcall_common::settings::HttpSettings;
+use redcall_common::store::refused_certificate;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, StatusCode, Url};
@@ -29,6 +32,7 @@ const TRACE: [&str; 2] = ["traceparent", "tracestate"];
 
 /// Sends a request for each job.
 pub(crate) struct HttpHandler {
+    tried: Arc<Tried>,
     client: Client,
     method: Method,
     url: Url,
@@ -80,7 +84,8 @@ impl HttpHandler {
             value.set_sensitive(true);
             sent.insert(header, value);
         }
-        Ok(Self { client, method, url, headers: sent, max_answer })
+        let tried = Arc::new(Tried::of(&url));
+        Ok(Self { tried, client, method, url, headers: sent, max_answer })
     }
 
     fn request(&self, job: &Request) -> Result<reqwest::RequestBuilder, HandlerError> {
@@ -121,15 +126,15 @@ impl Handler for HttpHandler {
 
     fn call(&self, job: Request) -> Running {
         let (request, max) = (self.request(&job), self.max_answer);
-        let host = self.url.host_str().unwrap_or_default().to_owned();
+        let tried = self.tried.clone();
         Box::pin(async move {
-            let response = request?.send().await.map_err(|error| broken(&host, error))?;
+            let response = request?.send().await.map_err(|error| tried.broken(error))?;
             let (status, again) = (response.status(), retry_after(&response));
             if status.is_success() {
-                return answer(&read(response, max, &host).await?);
+                return answer(&read(response, max, &tried).await?);
             }
-            let body = read(response, max.min(REFUSAL), &host).await.unwrap_or_default();
-            Err(refused(status, &body, again))
+            let body = read(response, max.min(REFUSAL), &tried).await.unwrap_or_default();
+            Err(refused(&tried, status, &body, again))
         })
     }
 }
@@ -157,9 +162,9 @@ fn add_query(url: &mut Url, data: &RawValue) -> Result<(), HandlerError> {
     Ok(())
 }
 
-async fn read(mut response: Response, max: usize, host: &str) -> Result<Vec<u8>, HandlerError> {
+async fn read(mut response: Response, max: usize, tried: &Tried) -> Result<Vec<u8>, HandlerError> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| broken(host, error))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| tried.broken(error))? {
         if body.len() + chunk.len() > max {
             let message = format!("the response has more than {max} bytes (limits.answer)");
             return Err(HandlerError::with_code(Code::TooLarge, message));
@@ -177,12 +182,49 @@ fn answer(body: &[u8]) -> Ending {
         .map_err(|error| HandlerError::new(format!("the response is no JSON: {error}")))
 }
 
-/// No response, or not all of it. Without the URL, which may hold secrets.
-fn broken(host: &str, error: reqwest::Error) -> HandlerError {
-    let error = error.without_url();
-    tracing::debug!(host, ?error, "an HTTP request failed");
-    let what = if error.is_connect() { "cannot be reached" } else { "broke off" };
-    HandlerError::new(format!("{host} {what}: {}", innermost(&error)))
+/// What a request really goes to, for messages. Without the URL, which may hold secrets.
+struct Tried {
+    host: String,
+    port: u16,
+    /// The proxy by which the host is reached, as the environment of the worker says (`HTTP_PROXY`,
+    /// `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`).
+    proxy: Option<String>,
+}
+
+impl Tried {
+    fn of(url: &Url) -> Self {
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let port = url.port_or_known_default().unwrap_or_default();
+        // The client goes by the same.
+        let uri = url.as_str().parse().ok();
+        let proxy = uri.and_then(|uri| Matcher::from_system().intercept(&uri));
+        let proxy = proxy.and_then(|proxy| {
+            let uri = proxy.uri();
+            let port = uri.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
+            Some(format!("{}{port}", uri.host()?))
+        });
+        Self { host, port, proxy }
+    }
+
+    /// No response, or not all of it.
+    fn broken(&self, error: reqwest::Error) -> HandlerError {
+        let Self { host, port, .. } = self;
+        let error = error.without_url();
+        tracing::debug!(host, port, proxy = self.proxy, ?error, "an HTTP request failed");
+        let what = match () {
+            () if refused_certificate(&error) => "is not trusted: its certificate was refused",
+            () if error.is_connect() => "cannot be reached",
+            () => "broke off",
+        };
+        HandlerError::new(format!("{host} {what} {}: {}", self.way(), innermost(&error)))
+    }
+
+    fn way(&self) -> String {
+        match &self.proxy {
+            Some(proxy) => format!("through the proxy {proxy}"),
+            None => format!("at port {}", self.port),
+        }
+    }
 }
 
 fn innermost(error: &dyn std::error::Error) -> String {
@@ -194,10 +236,17 @@ fn innermost(error: &dyn std::error::Error) -> String {
 }
 
 /// A status that is no success, as an error.
-fn refused(status: StatusCode, body: &[u8], again: Option<Duration>) -> HandlerError {
+fn refused(
+    tried: &Tried,
+    status: StatusCode,
+    body: &[u8],
+    again: Option<Duration>,
+) -> HandlerError {
     let code = code_of(status);
     let text = String::from_utf8_lossy(&body[..body.len().min(SHOWN)]);
-    let mut error = HandlerError::with_code(code, format!("HTTP status {status}"));
+    // It may be the proxy that says so.
+    let way = tried.proxy.as_ref().map(|_| format!(" {}", tried.way())).unwrap_or_default();
+    let mut error = HandlerError::with_code(code, format!("HTTP status {status}{way}"));
     error = match serde_json::from_slice::<Box<RawValue>>(body) {
         Ok(json) => error.data(&json),
         Err(_) if text.trim().is_empty() => error,
