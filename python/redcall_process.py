@@ -1,13 +1,24 @@
 """Makes a Python module's functions jobs: process = ["python3", "redcall_process.py", "MODULE"]
 
-A job's name is the function's, its data the arguments, an object by name, an array by place; what
-it returns is the answer, what it raises the error, with type and message, or an `Error`. Until it
-ends, `progress(data)` tells the caller how far it is, and `progress(data, "chunk")` sends a part of
-the answer. A cancelled call has `Cancelled` raised in it. Prints are logged.
-"""
-import importlib, inspect, json, os, queue, signal, sys, threading, traceback
+A job's name is the function's, its data the arguments: an object by name, an array by place. What
+the function returns is the answer. Whatever it raises is the error, with type and message, or an
+`Error`. Prints are logged. Inside a function:
 
-_lock, _requests, _state = threading.Lock(), queue.Queue(), {"running": None, "cancelled": None}
+- `job()` has the `id`, `attempt`, `headers` and `budget_ms` of the request;
+- `progress(data)` tells the caller how far it is, `progress(data, "chunk")` sends a part of the
+  answer;
+- `defer(data)` puts the answer off and returns the token that settles it later.
+
+A cancelled call has `Cancelled` raised in it. Functions run one at a time. Those with `async def`
+run beside each other, where the module says how many (`CONCURRENCY = 16`): they write
+`await defer(data)`, and `asyncio.CancelledError` is raised in a cancelled one.
+"""
+import asyncio, contextvars, importlib, inspect, json, os, queue, signal, sys, threading, traceback
+from concurrent.futures import Future
+
+_lock, _requests, _calls, _state = threading.Lock(), queue.Queue(), {}, {"running": None}
+_loop, _current = asyncio.new_event_loop(), contextvars.ContextVar("call", default=None)
+
 class Cancelled(BaseException): pass  # nobody wants the answer any more
 
 class Error(Exception):
@@ -16,64 +27,151 @@ class Error(Exception):
         super().__init__(message)
         self.code, self.data = code, json.loads(json.dumps(data, allow_nan=False))
 
+class Job:
+    """What is known of the request that runs. `budget_ms` is None if its time is not limited."""
+    def __init__(self, message):
+        about = message.get("job", {})
+        self.id, self.attempt = about.get("id"), about.get("attempt", 1)
+        self.headers, self.budget_ms = about.get("headers", {}), about.get("budget_ms")
+        self._number, self._method = message["id"], message["method"]
+        self._params = message.get("params", [])
+        self._cancelled, self._task, self._token = False, None, None
+
+def job():
+    """The `Job` that runs here, None if there is none."""
+    return _current.get() or _state["running"]
+
 def progress(data, kind="progress"):
-    """Sends `data` to whoever follows the call that runs."""
-    if _state["running"] is not None:
-        _say({"method": f"$/{kind}", "params": {"id": _state["running"], "data": data}})
+    """Sends `data` to the caller of the job that runs."""
+    if (call := job()) is not None:
+        _say({"method": f"$/{kind}", "params": {"id": call._number, "data": data}})
+
+def defer(data=None, within=None, notify=False):
+    """Puts the answer off, for `within` seconds at most; `data` tells the caller so, and `notify`
+    publishes the end. Returns the token; what the function returns is not used any more."""
+    if (call := job()) is None: raise RuntimeError("there is no job to put off")
+    call._token = Future()
+    time = {} if within is None else {"within_ms": int(within * 1000)}
+    params = {"id": call._number, "data": data, "notify": bool(notify), **time}
+    _say({"method": "$/pending", "params": params})
+    return asyncio.wrap_future(call._token) if call._task else call._token.result()
 
 def _say(message):
+    # Half surrogates are no text: UnicodeEncodeError says where they are.
     line = json.dumps({"jsonrpc": "2.0", **message}, allow_nan=False, ensure_ascii=False)
+    line = line.encode() + b"\n"
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # no half lines
-    with _lock: _state["out"].write(line + "\n")
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    try:
+        with _lock: _state["out"].write(line), _state["out"].flush()
+    finally: signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
-def _read(lines):
+def _read(lines, functions):
     try:
         for message in map(json.loads, lines):
-            cancels = message["method"] == "$/cancel"
-            _cancel(message["params"]["id"]) if cancels else _requests.put(message)
-    finally: _cancel(_state["running"]), _requests.put(None)
+            about = message.get("params")
+            if message["method"] == "$/cancel": _cancel(_calls.get(about["id"]))
+            elif message["method"] == "$/token": _settle(_calls.get(about["id"]), about)
+            elif "id" in message:
+                call = _calls[message["id"]] = Job(message)
+                function = functions.get(call._method)
+                if _is_async(function): _loop.call_soon_threadsafe(_start, call, function)
+                else: _requests.put((call, function))
+    finally: [_cancel(call) for call in list(_calls.values())], _requests.put(None)
+
+def _is_async(function):
+    called = getattr(function, "__call__", None)
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
 
 def _cancel(call):
-    _state["cancelled"] = call
+    if call is None: return
+    call._cancelled = True
+    _loop.call_soon_threadsafe(lambda: call._task and call._task.cancel())
     signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
-def _interrupt(*_):
-    if None is not _state["running"] == _state["cancelled"]: raise Cancelled
+def _settle(call, about):
+    if call is None or call._token is None or call._token.done(): return
+    if "token" in about: call._token.set_result(about["token"])
+    else: call._token.set_exception(Error(f"not put off: {about.get('error')}"))
 
-def _answer(functions, request):
-    method, params = request["method"], request.get("params", [])
+def _interrupt(*_):
+    call = _state["running"]
+    if call is not None and call._cancelled and not call._task:
+        call._cancelled = False  # once
+        raise Cancelled
+
+def _bound(call, function):
+    """The function with its arguments; an error of the caller's if they do not fit."""
+    if function is None: raise Error(f"there is no function `{call._method}`", -32601)
+    params = call._params
     args, named = (params, {}) if isinstance(params, list) else ([], params)
+    try: inspect.signature(function).bind(*args, **named)
+    except ValueError: pass  # a built-in one, which does not tell
+    except TypeError as error: raise Error(str(error), -32602) from None
+    return lambda: function(*args, **named)
+
+def _run(call, function):
     try:
-        _state["running"] = request["id"]
-        _interrupt()  # it may have been cancelled before
-        if method not in functions: raise Error(f"there is no function `{method}`", -32601)
-        try: inspect.signature(functions[method]).bind(*args, **named)
-        except ValueError: pass  # a built-in one, which does not tell
-        except TypeError as error: raise Error(str(error), -32602) from None
-        result = functions[method](*args, **named)
-        return json.dumps(result, allow_nan=False) and {"result": result}  # or it is no JSON
-    except Cancelled: return {"error": {"code": -32014, "message": "cancelled"}}
-    except Error as error:
-        return {"error": {"code": error.code, "message": str(error), "data": error.data}}
-    except (Exception, SystemExit) as error:
-        traceback.print_exc()
-        kind = type(error).__name__
-        return {"error": {"code": -32010, "message": f"{kind}: {error}", "data": {"type": kind}}}
-    finally: _state["running"] = None
+        try:
+            _state["running"] = call
+            _interrupt()  # it may have been cancelled before
+            result = _bound(call, function)()
+        finally: _state["running"] = None
+        if inspect.isawaitable(result):
+            return _loop.call_soon_threadsafe(_start, call, None, result)
+        outcome = {"result": result}
+    except BaseException as error:  # whatever it is, the next job runs
+        _state["running"] = None
+        outcome = _failure(error)
+    _answer(call, outcome)
+
+def _start(call, function, awaitable=None):
+    async def run():
+        _current.set(call)
+        try:
+            if call._cancelled: raise Cancelled
+            outcome = {"result": await (awaitable or _bound(call, function)())}
+        except BaseException as error: outcome = _failure(error)
+        _answer(call, outcome)
+    call._task = _loop.create_task(run())
+
+def _answer(call, outcome):
+    _calls.pop(call._number, None)
+    try: _say({"id": call._number, **outcome})
+    except BaseException as error:  # it is no JSON
+        _say({"id": call._number, **_failure(error)})
+
+def _failure(error):
+    if isinstance(error, (Cancelled, asyncio.CancelledError)):
+        return {"error": {"code": -32014, "message": "cancelled"}}
+    kind = type(error).__name__
+    try: text = str(error).encode("utf-8", "backslashreplace").decode()
+    except BaseException: text = "(its text cannot be had)"
+    if isinstance(error, Error):
+        code = error.code if isinstance(error.code, int) and abs(error.code) < 2**63 else -32010
+        return {"error": {"code": int(code), "message": text, "data": error.data}}
+    try: traceback.print_exception(type(error), error, error.__traceback__)
+    except BaseException: pass
+    return {"error": {"code": -32010, "message": f"{kind}: {text}", "data": {"type": kind}}}
+
+def _async_jobs():
+    while True:
+        try: _loop.run_forever()
+        except BaseException: traceback.print_exc()  # of a task that a function has left behind
 
 def serve(name):
     """Answers requests to the functions of a module until stdin ends."""
-    _state["out"] = os.fdopen(os.dup(1), "w", 1, "utf-8", "replace")
-    lines = os.fdopen(os.dup(0), "rb")
+    _state["out"], lines = os.fdopen(os.dup(1), "wb"), os.fdopen(os.dup(0), "rb")
     os.dup2(2, 1), os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.stdout.reconfigure(line_buffering=True), getattr(sys, "set_int_max_str_digits", id)(0)
     signal.signal(signal.SIGINT, _interrupt)
-    named = [(k, f) for k, f in vars(importlib.import_module(name)).items() if k[0] != "_"]
-    functions = {k: f for k, f in named if callable(f) and f not in (Error, Cancelled, progress)}
-    threading.Thread(target=_read, args=[lines], daemon=True).start()
-    while (request := _requests.get()) is not None:
-        _say({"id": request["id"], **_answer(functions, request)})
+    module = importlib.import_module(name)
+    own = [Error, Cancelled, Job, job, progress, defer]
+    functions = {k: f for k, f in vars(module).items() if k[0] != "_" and callable(f)}
+    functions = {k: f for k, f in functions.items() if not any(f is one for one in own)}
+    functions["$/start"] = lambda **_: {"concurrency": getattr(module, "CONCURRENCY", 1)}
+    for target, args in [(_read, [lines, functions]), (_async_jobs, [])]:
+        threading.Thread(target=target, args=args, daemon=True).start()
+    while (request := _requests.get()) is not None: _run(*request)
 
 if __name__ == "__main__":
     sys.modules["redcall_process"], sys.path[0] = sys.modules[__name__], os.getcwd()

@@ -9,6 +9,8 @@ use redcall_common::output::{self as out, Unwritten};
 use redcall_common::report::Problem;
 use serde_json::value::RawValue;
 
+use crate::call::{self, until_interrupted};
+use crate::signals::{Endings, has_ended};
 use crate::{Failure, queue};
 
 /// What is measured. It really runs these jobs.
@@ -117,7 +119,7 @@ impl Bench {
             Self::Call(Call { called, callers, duration, warm_up, pause, stream }) => {
                 let job = called.job()?;
                 let calls = Calls { job, callers, duration, warm_up, pause, stream };
-                print_calls(redcall_bench::call(client, &calls).await.map_err(failed)?, as_json)?;
+                print_calls(called_until_ended(client, &calls).await?, as_json)?;
             }
             Self::Enqueue(Fill { called, callers, batch, duration }) => {
                 let plan = Enqueue { job: called.job()?, callers, batch, duration };
@@ -127,11 +129,29 @@ impl Bench {
                 let job = called.job()?;
                 let queue = job.queue.clone().unwrap_or_else(|| "default".to_owned());
                 let plan = Drain { job, queue, jobs, answers, within: timeout };
-                print_jobs(redcall_bench::drain(client, &plan).await.map_err(failed)?, as_json)?;
+                let draining = async { redcall_bench::drain(client, &plan).await.map_err(failed) };
+                let drained = until_interrupted(draining, "interrupted: the queue is open").await;
+                if drained.as_ref().is_err_and(|failure| has_ended(failure.code)) {
+                    // It may be paused, since it was to be filled.
+                    client.resume(&plan.queue).await.map_err(call::failed)?;
+                }
+                print_jobs(drained?, as_json)?;
             }
         }
         Ok(())
     }
+}
+
+/// Makes the calls; a signal withdraws what is in flight.
+async fn called_until_ended(client: &Client, calls: &Calls) -> Result<CallFigures, Failure> {
+    let mut endings = Endings::listen().map_err(failed)?;
+    let mut ended = None;
+    let interrupted = async { ended = Some(endings.next().await) };
+    let called = redcall_bench::call(client, calls, interrupted).await;
+    called.map_err(|error| match ended {
+        Some(ending) => ending.failure(&error.to_string()),
+        None => failed(error),
+    })
 }
 
 fn failed(error: impl std::error::Error + 'static) -> Failure {

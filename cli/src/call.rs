@@ -11,7 +11,9 @@ use redcall_common::output::{self as out, Unwritten};
 use redcall_common::report::Problem;
 use serde_json::value::RawValue;
 
-use crate::failure::{Failure, INTERRUPTED, json};
+use crate::failure::{Failure, json};
+use crate::output::one_line;
+use crate::signals::Endings;
 
 /// What to call, and how.
 #[derive(Args)]
@@ -235,7 +237,7 @@ pub(crate) fn read_json(text: &str) -> Result<Box<RawValue>, Failure> {
     serde_json::from_str(text).map_err(|error| usage(&error))
 }
 
-/// Ends `waiting` at Ctrl-C: dropped, it withdraws its call.
+/// Ends `waiting` at a signal: dropped, it withdraws its call.
 pub(crate) async fn unless_interrupted<T>(
     waiting: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
@@ -253,21 +255,24 @@ pub(crate) async fn unless_closed<T>(
     }
 }
 
-/// Ends `waiting` at Ctrl-C, and as [`unless_closed`]; `message` says what Ctrl-C means.
+/// Ends `waiting` at a signal, and as [`unless_closed`]; `message` says what the signal means.
 pub(crate) async fn until_interrupted<T>(
     waiting: impl Future<Output = Result<T, Failure>>,
     message: &str,
 ) -> Result<T, Failure> {
+    // Before anything is sent: from here on no signal ends the program without a withdrawal.
+    let mut endings = Endings::listen()
+        .map_err(|error| Failure::of(Problem::of(&error), Code::Internal.as_str(), 1))?;
     tokio::select! {
         done = unless_closed(waiting) => done,
-        Ok(()) = tokio::signal::ctrl_c() => Err(interrupted(message)),
+        ending = endings.next() => Err(ending.failure(message)),
     }
 }
 
 /// What was waited for was interrupted.
-pub(crate) fn interrupted(message: &str) -> Failure {
+pub(crate) fn interrupted(message: &str, exit_code: u8) -> Failure {
     let json = json(Code::Cancelled.as_str(), message);
-    Failure { problems: vec![Problem::new(message)], code: INTERRUPTED, json }
+    Failure { problems: vec![Problem::new(message)], code: exit_code, json }
 }
 
 pub(crate) fn usage(error: &dyn std::error::Error) -> Failure {
@@ -282,19 +287,26 @@ pub(crate) async fn print_all(mut updates: FrameStream) -> Result<(), Failure> {
     while let Some(update) = updates.next().await {
         match update.map_err(failed)? {
             Update::Restarted { attempt } => out::line(format_args!("{{\"restarted\":{attempt}}}")),
-            Update::Pending(data) => out::line(format_args!("{{\"pending\":{data}}}")),
-            Update::Progress(data) => out::line(format_args!("{{\"progress\":{data}}}")),
-            Update::Chunk(data) => out::line(format_args!("{{\"chunk\":{data}}}")),
-            Update::Done(response) => out::line(format_args!("{{\"result\":{}}}", response.data))
-                .map_err(|error| error.after(RAN)),
+            Update::Pending(data) => part("pending", &data),
+            Update::Progress(data) => part("progress", &data),
+            Update::Chunk(data) => part("chunk", &data),
+            Update::Done(response) => {
+                part("result", &response.data).map_err(|error| error.after(RAN))
+            }
         }?;
     }
     Ok(())
 }
 
+fn part(kind: &str, data: &RawValue) -> Result<(), Unwritten> {
+    out::line(format_args!("{{\"{kind}\":{}}}", one_line(data)))
+}
+
 pub(crate) fn failed(error: CallError) -> Failure {
     let code = error.code();
     let again = match code.retry() {
+        Retry::Useless if error.is_of_question() => "Check the key, the id and the queue.",
+        _ if error.is_of_question() => "Asking again is harmless.",
         _ if !error.may_be_queued() && code.retry() != Retry::Useless => {
             "Nothing was queued: calling again is safe."
         }
@@ -307,7 +319,9 @@ pub(crate) fn failed(error: CallError) -> Failure {
     let message = text.strip_prefix(code.as_str()).and_then(|rest| rest.strip_prefix(": "));
     let message = message.unwrap_or(&text);
     let mut json = json(code.as_str(), message);
-    json["error"]["may_be_queued"] = error.may_be_queued().into();
+    if !error.is_of_question() {
+        json["error"]["may_be_queued"] = error.may_be_queued().into();
+    }
     if let CallError::Failed(error) = &error {
         json["error"]["data"] = serde_json::to_value(&error.data).unwrap_or_default();
     }

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
+use crate::signals::Endings;
 
 /// How often the display is drawn again.
 const DRAW: Duration = Duration::from_millis(200);
@@ -118,12 +119,14 @@ impl Chaos {
         let (progress, seen) = watch::channel(Progress::default());
         let interrupted = CancellationToken::new();
         let interrupt = interrupted.clone();
+        let mut endings =
+            Endings::listen().map_err(|error| Failure::of(Problem::of(&error), "internal", 1))?;
         tokio::spawn(async move {
             // Once to end the attacks and judge them. Twice, and nothing is left to be judged.
-            let _ = tokio::signal::ctrl_c().await;
+            endings.next().await;
             interrupt.cancel();
-            let _ = tokio::signal::ctrl_c().await;
-            std::process::exit(130);
+            let ending = endings.next().await;
+            std::process::exit(ending.exit_code().into());
         });
         let display = tokio::spawn(display(options.duration, seen));
         let done = redcall_chaos::run(options, progress, interrupted).await;

@@ -20,21 +20,23 @@ mod print;
 mod session;
 
 use std::io::IsTerminal as _;
+use std::pin::pin;
 use std::time::Duration;
 
 use clap::Args;
 use redcall_client::{Client, Settings};
 use redcall_common::output as out;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 
-use crate::call::interrupted;
-use crate::failure::{Failure, INTERRUPTED};
+use crate::failure::Failure;
+use crate::signals::{Ending, Endings, has_ended};
 use input::{Input, Read};
 use names::Names;
 use print::Printer;
 use session::{Session, Then};
 
+/// What a signal says that ends the session.
+const INTERRUPTED: &str = "interrupted";
 /// How long the first prompt waits for the names of the workers.
 const FIRST_NAMES: Duration = Duration::from_secs(1);
 
@@ -55,14 +57,16 @@ impl Console {
         settings: &Settings,
         as_json: bool,
     ) -> Result<u8, Failure> {
-        // From here on Ctrl-C ends what is waited for, and not the program.
-        let interrupts = signal(SignalKind::interrupt()).map_err(|error| input::failed(&error))?;
+        // From here on a signal ends what is waited for, and the program when that has been
+        // withdrawn; at a terminal Ctrl-C ends nothing else.
+        let endings = Endings::listen().map_err(|error| input::failed(&error))?;
         let names = Names::of(settings);
         if std::io::stdin().is_terminal() && out::is_terminal() {
+            let _modes = out::TerminalModes::keep();
             let _ = timeout(FIRST_NAMES, names.refresh(client)).await;
             let (input, printer) = input::terminal(names.clone(), !self.no_history)?;
             let mut session = Session::new(client, names, printer, as_json);
-            let end = at_terminal(&mut session, input).await;
+            let end = at_terminal(&mut session, input, endings).await;
             let left = session.leave().await;
             end.and_then(|code| left.map(|()| code))
         } else {
@@ -73,7 +77,7 @@ impl Console {
                 // Dropped, the script gives up what it waits for.
                 Some(error) = unwritten.recv() => Err(error.into()),
                 error = out::closed() => Err(error.into()),
-                end = of_script(&mut session, input::script(), interrupts) => end,
+                end = of_script(&mut session, input::script(), endings) => end,
             };
             let left = session.leave().await;
             end.and_then(|code| left.map(|()| code))
@@ -82,16 +86,40 @@ impl Console {
 }
 
 /// A person types.
-async fn at_terminal(session: &mut Session, mut input: Input) -> Result<u8, Failure> {
+async fn at_terminal(
+    session: &mut Session,
+    mut input: Input,
+    mut endings: Endings,
+) -> Result<u8, Failure> {
     loop {
         session.refresh_names();
-        match input.next().await {
+        let read = {
+            let mut reading = pin!(input.next());
+            loop {
+                tokio::select! {
+                    read = &mut reading => break read,
+                    ending = endings.next() => match ending {
+                        // It was for what was waited for before.
+                        Ending::Interrupt => {}
+                        ending => return Err(ending.failure(INTERRUPTED)),
+                    },
+                }
+            }
+        };
+        match read {
             Ok(Read::Line(line)) => match session.carry_out(&line).await {
                 Ok(Then::GoOn) => {}
                 Ok(Then::Quit) => break,
                 Err(failure) if failure.is_unwritten() => return Err(failure),
-                Err(failure) => session.complain(failure)?,
+                Err(failure) => {
+                    let ends = failure.code != Ending::Interrupt.exit_code();
+                    if has_ended(failure.code) && ends {
+                        return Err(failure);
+                    }
+                    session.complain(failure)?;
+                }
             },
+            Ok(Read::Broken) => session.complain(input::not_text())?,
             Ok(Read::Cleared) => {}
             Ok(Read::End) => break,
             Err(error) => return Err(input::failed(&error)),
@@ -104,19 +132,19 @@ async fn at_terminal(session: &mut Session, mut input: Input) -> Result<u8, Fail
 async fn of_script(
     session: &mut Session,
     mut input: Input,
-    mut interrupts: Signal,
+    mut endings: Endings,
 ) -> Result<u8, Failure> {
     let mut has_failed = false;
     loop {
         let read = tokio::select! {
             read = input.next() => read,
-            _ = interrupts.recv() => return Err(interrupted("interrupted")),
+            ending = endings.next() => return Err(ending.failure(INTERRUPTED)),
         };
         match read {
             Ok(Read::Line(line)) => match session.carry_out(&line).await {
                 Ok(Then::GoOn) => {}
                 Ok(Then::Quit) => break,
-                Err(failure) if failure.code == INTERRUPTED || failure.is_unwritten() => {
+                Err(failure) if has_ended(failure.code) || failure.is_unwritten() => {
                     return Err(failure);
                 }
                 Err(failure) => {
@@ -124,6 +152,10 @@ async fn of_script(
                     session.complain(failure)?;
                 }
             },
+            Ok(Read::Broken) => {
+                has_failed = true;
+                session.complain(input::not_text())?;
+            }
             Ok(Read::Cleared) => {}
             Ok(Read::End) => break,
             Err(error) => return Err(input::failed(&error)),
@@ -131,6 +163,6 @@ async fn of_script(
     }
     tokio::select! {
         well = session.finish() => Ok(u8::from(has_failed || !well)),
-        _ = interrupts.recv() => Err(interrupted("interrupted")),
+        ending = endings.next() => Err(ending.failure(INTERRUPTED)),
     }
 }

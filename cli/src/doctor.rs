@@ -35,6 +35,7 @@ use std::time::Duration;
 
 use clap::Args;
 use redcall_client::{Inspector, Listing, Settings, StoreError};
+use redcall_common::clean::clean;
 use redcall_common::finding::{Finding, Level};
 use redcall_common::output as out;
 use redcall_common::report::Problem;
@@ -43,7 +44,6 @@ use redcall_common::store::keys::Keys;
 use tokio::time::timeout;
 
 use crate::Failure;
-use crate::output::plain;
 
 /// How long connecting may take, whatever the settings allow.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -82,7 +82,7 @@ impl Doctor {
             report.findings.extend(self.call.first().map(|_| call::impossible()));
         } else {
             match inspect(&settings) {
-                Ok(inspector) => self.ask(&inspector, &settings, &mut report).await,
+                Ok(inspector) => self.ask(&inspector, &settings, &mut report).await?,
                 Err(error) => report.failed(&error),
             }
         }
@@ -93,23 +93,32 @@ impl Doctor {
         Ok(report.exit_code())
     }
 
-    async fn ask(&self, inspector: &Inspector, settings: &Settings, report: &mut Report) {
+    async fn ask(
+        &self,
+        inspector: &Inspector,
+        settings: &Settings,
+        report: &mut Report,
+    ) -> Result<(), Failure> {
         // Filled as it goes: when time is over, what was found is not lost.
         let asking = look(inspector, settings, &mut report.findings);
         match timeout(LOOK, asking).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => return report.failed(&error),
+            Ok(Err(error)) => {
+                report.failed(&error);
+                return Ok(());
+            }
             Err(_) => {
                 let what = format!("Redis did not answer all questions within {LOOK:?}");
                 let means = "What is not listed here was not looked at.";
                 let cure = "Look at its load (SLOWLOG GET, INFO commandstats) and at the network.";
                 report.findings.push(Finding::new("redis", Level::Problem, what, means, cure));
-                return;
+                return Ok(());
             }
         }
         if !self.call.is_empty() {
-            report.findings.extend(call::make(&self.call, self.timeout, settings).await);
+            report.findings.extend(call::make(&self.call, self.timeout, settings).await?);
         }
+        Ok(())
     }
 }
 
@@ -215,9 +224,9 @@ impl Report {
         let width = self.findings.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
         let mut text = String::new();
         for Finding { check, level, what, means, cure } in &self.findings {
-            text.push_str(&format!("{level:7}  {check:width$}  {}\n", plain(what)));
+            text.push_str(&format!("{level:7}  {check:width$}  {}\n", clean(what)));
             for more in [means, cure].into_iter().flatten() {
-                text.push_str(&format!("{:7}  {:width$}  {}\n", "", "", plain(more)));
+                text.push_str(&format!("{:7}  {:width$}  {}\n", "", "", clean(more)));
             }
         }
         let count = |level| self.findings.iter().filter(|finding| finding.level == level).count();

@@ -4,12 +4,13 @@ use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
 use redcall_client::{Client, Event, EventError, EventStream, Followed, Kind, StoreError};
+use redcall_common::clean::clean;
 use redcall_common::event::topic;
 use redcall_common::output as out;
 use redcall_common::report::Problem;
 use serde_json::value::RawValue;
 
-use crate::output::{moment, plain};
+use crate::output::{moment, one_line};
 use crate::{Failure, call, json, unreachable};
 
 /// What to do with events.
@@ -131,7 +132,10 @@ impl Tailing {
 pub(crate) fn json_line(item: &Followed) -> String {
     match item {
         // Strings, numbers and JSON that is text already: nothing here can fail.
-        Followed::Event(event) => serde_json::to_string(&**event).unwrap_or_default(),
+        Followed::Event(event) => {
+            // Its context may be over several lines, as its publisher wrote it.
+            serde_json::to_string(&**event).unwrap_or_default().replace(['\n', '\r'], " ")
+        }
         Followed::Missed(count) => serde_json::json!({ "missed": count }).to_string(),
     }
 }
@@ -140,7 +144,7 @@ pub(crate) fn line(item: &Followed) -> String {
     match item {
         Followed::Event(event) => {
             let Event { kind, when, context, .. } = &**event;
-            format!("{}  {kind}  {}", moment(*when), plain(context.get()).replace('\n', " "))
+            format!("{}  {kind}  {}", moment(*when), clean(&one_line(context)))
         }
         Followed::Missed(Some(count)) => format!("-- {count} events before this were let go --"),
         Followed::Missed(None) => "-- events before this may have been let go --".to_owned(),

@@ -17,8 +17,6 @@ pub(crate) struct Failure {
 
 /// The exit code of a verb that cannot reach Redis.
 pub(crate) const UNREACHABLE: u8 = 3;
-/// The exit code of an interrupted verb.
-pub(crate) const INTERRUPTED: u8 = 130;
 
 /// An error as `--json` prints it.
 pub(crate) fn json(code: &str, message: &str) -> serde_json::Value {
@@ -39,7 +37,7 @@ impl Failure {
     /// Prints it for people.
     pub(crate) fn explain(self) {
         for problem in self.problems {
-            out::hint(format_args!("{:?}", miette::Report::new(problem)));
+            out::report(problem);
         }
     }
 

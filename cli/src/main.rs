@@ -2,8 +2,8 @@
 //!
 //! Exit codes: 0 done, 1 the call ended with an error (its code and message are on stderr), not
 //! all was done, or doctor or chaos found something, 2 wrong flags or settings, 3 Redis cannot be
-//! reached, 5 standard output cannot be written, 130 interrupted, 141 the reader of a pipe has
-//! gone.
+//! reached, 5 standard output cannot be written, 129, 130 or 143 ended by SIGHUP, SIGINT or
+//! SIGTERM, 141 the reader of a pipe has gone.
 
 mod bench;
 mod call;
@@ -20,6 +20,7 @@ mod pause;
 mod queues;
 mod service;
 mod settle;
+mod signals;
 mod status;
 mod within;
 mod workers;
@@ -39,23 +40,27 @@ use failure::{Failure, json, unreachable};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// The heading of the options that every verb has.
+const GLOBAL: &str = "Global options";
+
 /// Call named jobs over Redis; look at queues and workers.
 ///
 /// Exit codes: 0 done, 1 the call ended with an error, not all was done or doctor or chaos found
 /// something, 2 wrong flags or settings, 3 Redis cannot be reached, 5 standard output cannot be
-/// written, 130 interrupted while waiting (the call is cancelled, but not by `follow`), 141 the
-/// reader of a pipe has gone (a call that was waited for is cancelled).
+/// written, 129, 130 or 143 ended by SIGHUP, SIGINT or SIGTERM while waiting (the call is
+/// cancelled, but not by `follow`), 141 the reader of a pipe has gone (a call that was waited for
+/// is cancelled).
 #[derive(Parser)]
 #[command(name = "redcall", version, verbatim_doc_comment)]
 struct Cli {
     /// Settings file (TOML, YAML or JSON); else REDCALL_SETTINGS, else ./redcall.toml
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
     settings: Option<PathBuf>,
     /// Redis to use instead of the settings'
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL", help_heading = GLOBAL)]
     redis: Option<String>,
     /// Print JSON, also for errors
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     json: bool,
     #[command(subcommand)]
     verb: Verb,

@@ -2,8 +2,11 @@
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, CellAlignment, Table};
+use redcall_common::clean::clean;
+use serde_json::value::RawValue;
 
-/// A plain table: `head` in the first row, columns whose name ends in `#` to the right.
+/// A plain table: `head` in the first row, columns whose name ends in `#` to the right. Each cell
+/// is one line, and may be text of others.
 pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING);
@@ -12,7 +15,7 @@ pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) 
         table.add_row(row.into_iter().zip(head).map(|(text, name)| {
             let right = name.ends_with('#');
             let align = if right { CellAlignment::Right } else { CellAlignment::Left };
-            Cell::new(text).set_alignment(align)
+            Cell::new(line(&text, usize::MAX)).set_alignment(align)
         }));
     }
     table
@@ -33,24 +36,10 @@ pub(crate) fn moment(ms: u64) -> String {
     moment.map_or_else(|| "-".to_owned(), |at| humantime::format_rfc3339_seconds(at).to_string())
 }
 
-/// Text of somebody else, safe to be printed: what steers a terminal is written out.
-pub(crate) fn plain(text: &str) -> String {
-    let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        if steers(character) {
-            out.extend(character.escape_default());
-        } else {
-            out.push(character);
-        }
-    }
-    out
-}
-
-/// The same on one line, of at most `most` characters.
+/// Text of others on one line, of at most `most` characters, safe to be printed.
 pub(crate) fn line(text: &str, most: usize) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
-    let text = plain(&words.join(" "));
+    let text = clean(&words.join(" ")).into_owned();
     if text.chars().count() <= most {
         return text;
     }
@@ -59,13 +48,17 @@ pub(crate) fn line(text: &str, most: usize) -> String {
     short
 }
 
+/// JSON on one line: outside of its texts, the end of a line is a space.
+pub(crate) fn one_line(data: &RawValue) -> String {
+    data.get().replace(['\n', '\r'], " ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn foreign_text_cannot_steer_the_terminal() {
-        assert_eq!(plain("a\tb\n\x1b[31mred\u{9b}1m\r"), "a\tb\n\\u{1b}[31mred\\u{9b}1m\\r");
+    fn line_of_others_is_short_and_cannot_steer_the_terminal() {
         assert_eq!(line(" two\n  lines\x07 ", 60), "two lines\\u{7}");
         assert_eq!((line("größer", 6), line("größer", 5)), ("größer".into(), "größ…".into()));
     }

@@ -11,7 +11,7 @@ use redcall_common::store::{Cancellation, Withdrawn};
 use redcall_common::time::millis;
 use tokio::time::{Instant, timeout};
 
-use crate::client::Client;
+use crate::client::{Client, DEFAULT_QUEUE};
 use crate::error::CallError;
 use crate::request::left_until;
 use crate::ticket::Ticket;
@@ -66,8 +66,10 @@ impl Client {
     ///
     /// As [`Client::cancel_in`].
     pub async fn cancel(&self, id: &str) -> Result<Cancellation, CallError> {
+        known_form(DEFAULT_QUEUE, id)?;
         let queues = timeout(self.inner.timeout, self.inner.inspector.queue_names()).await;
-        let queues = queues.map_err(|_| CallError::not_sent())??;
+        let queues = queues.map_err(|_| CallError::not_in_time())?;
+        let queues = queues.map_err(CallError::unanswered)?;
         for queues in queues.chunks(AT_ONCE) {
             let cancels = queues.iter().map(|queue| self.cancel_in(queue, id));
             let found = try_join_all(cancels).await?;
@@ -88,10 +90,7 @@ impl Client {
     /// be reached within the setting `client.timeout`. Calling again is harmless, also after the
     /// future was dropped.
     pub async fn cancel_in(&self, queue: &str, id: &str) -> Result<Cancellation, CallError> {
-        if !is_id(id) || !is_queue(queue) {
-            let message = format!("`{id}` or `{queue}` is no id of a request, or no queue");
-            return Err(CallError::rejected(Code::InvalidRequest, message));
-        }
+        known_form(queue, id)?;
         let keys = self.inner.keys.of(queue);
         let request = Withdrawn { id: id.to_owned(), ttl_ms: millis(WITHOUT_TIME), record: None };
         self.withdraw(&keys, request).await
@@ -105,10 +104,21 @@ impl Client {
         let within = self.inner.timeout;
         let requests = [request];
         let cancelling = self.inner.link.cancel(keys, &requests, within);
-        let cancelled = timeout(within, cancelling).await.map_err(|_| CallError::unheard())??;
-        let (found, ended) = cancelled;
+        let cancelled = timeout(within, cancelling).await;
+        let cancelled = cancelled.map_err(|_| CallError::not_in_time())?;
+        let (found, ended) = cancelled.map_err(CallError::unanswered)?;
         self.inner.results.tell_cancelled(&self.inner.link, &ended, within).await;
         Ok(found.first().copied().unwrap_or(Cancellation::Unseen))
+    }
+}
+
+/// Whether these can be a queue and the id of one of its requests.
+pub(crate) fn known_form(queue: &str, id: &str) -> Result<(), CallError> {
+    let wrong = |message| Err(CallError::refused(Code::InvalidRequest, message));
+    match () {
+        () if !is_id(id) => wrong(format!("`{id}` is not the id of a request")),
+        () if !is_queue(queue) => wrong(format!("`{queue}` is not a queue name")),
+        () => Ok(()),
     }
 }
 

@@ -42,6 +42,25 @@ pub enum CallError {
     /// it, as after [`CallError::TimedOut`]; a fetch leaves the job as it is.
     #[error("cancelled: the handler that made the call was cancelled; the job may have run")]
     Cancelled,
+    /// A read or an administrative call (`fetch`, `follow`, `status`, `monitor`, `cancel`, `pause`
+    /// and their like) that was refused, found nothing, or took too long. It queues nothing in any
+    /// case; asking again is harmless.
+    #[error("{error}")]
+    Refused {
+        /// Code and message.
+        error: WireError,
+        /// What Redis said, if that is the reason.
+        #[source]
+        source: Option<StoreError>,
+    },
+    /// The same, and Redis did not confirm it: what was asked for may be done. Asking again is
+    /// harmless.
+    #[error("unavailable: Redis did not answer in time")]
+    Unanswered {
+        /// What broke; none if its time ran out first.
+        #[source]
+        source: Option<StoreError>,
+    },
     /// The data cannot be written as JSON. Not queued.
     #[error("invalid_data: the data cannot be written as JSON")]
     Encode(#[source] serde_json::Error),
@@ -55,25 +74,36 @@ impl CallError {
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
-            Self::Rejected { error, .. } | Self::Failed(error) => error.code,
-            Self::Unknown { .. } => Code::Unavailable,
+            Self::Rejected { error, .. } | Self::Refused { error, .. } | Self::Failed(error) => {
+                error.code
+            }
+            Self::Unknown { .. } | Self::Unanswered { .. } => Code::Unavailable,
             Self::TimedOut => Code::DeadlineExceeded,
             Self::Cancelled => Code::Cancelled,
             Self::Encode(_) | Self::Decode(_) => Code::InvalidData,
         }
     }
 
-    /// Whether the job may have been queued, so that it may run or have run.
+    /// Whether the job may have been queued, so that it may run or have run. Of a read or an
+    /// administrative call this says nothing ([`CallError::is_of_question`]): if Redis did not
+    /// answer, its job may be queued.
     #[must_use]
     pub fn may_be_queued(&self) -> bool {
         match self {
-            Self::Rejected { .. } | Self::Encode(_) => false,
+            Self::Rejected { .. } | Self::Refused { .. } | Self::Encode(_) => false,
             Self::Unknown { .. }
+            | Self::Unanswered { .. }
             | Self::Failed(_)
             | Self::TimedOut
             | Self::Cancelled
             | Self::Decode(_) => true,
         }
+    }
+
+    /// Whether it is of a read or an administrative call, which queues nothing in any case.
+    #[must_use]
+    pub fn is_of_question(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Unanswered { .. })
     }
 
     /// How long to wait before the call is made again, if the error says so: `overloaded` does.
@@ -90,6 +120,26 @@ impl CallError {
 
     pub(crate) fn rejected(code: Code, message: impl Into<String>) -> Self {
         Self::Rejected { error: WireError::new(code, message), source: None }
+    }
+
+    /// A read or an administrative call is refused, or finds nothing.
+    pub(crate) fn refused(code: Code, message: impl Into<String>) -> Self {
+        Self::Refused { error: WireError::new(code, message), source: None }
+    }
+
+    /// What becomes of a read or an administrative call that Redis did not carry out, or may not
+    /// have.
+    pub(crate) fn unanswered(source: StoreError) -> Self {
+        if source.may_have_happened() {
+            return Self::Unanswered { source: Some(source) };
+        }
+        let error = WireError::new(code_of(&source), source.to_string());
+        Self::Refused { error, source: Some(source) }
+    }
+
+    /// A read or an administrative call whose time is over.
+    pub(crate) fn not_in_time() -> Self {
+        Self::Unanswered { source: None }
     }
 
     /// Nobody listens on `queue`; nothing was queued.
@@ -116,24 +166,26 @@ impl CallError {
 
     /// Nothing lies at a response key.
     pub(crate) fn nothing_there() -> Self {
-        let message = "nothing lies at the response key: taken, expired or never queued";
-        Self::rejected(Code::NotFound, message)
+        let message = "nothing lies at the response key: taken, expired or never there";
+        Self::refused(Code::NotFound, message)
     }
 
     /// A stream is wanted from a frame on that lies there no more.
     pub(crate) fn trimmed(seq: u64) -> Self {
         let message = format!("frame {seq} of the stream has been read by another reader");
-        Self::rejected(Code::NotFound, message)
+        Self::refused(Code::NotFound, message)
     }
 
     /// What was given is no response key of this deployment.
     pub(crate) fn no_response_key(key: &str) -> Self {
-        Self::rejected(Code::InvalidRequest, format!("`{key}` is not a response key"))
+        let message =
+            format!("`{key}` is not a response key; one is written redcall:{{QUEUE}}:response:ID");
+        Self::refused(Code::InvalidRequest, message)
     }
 
     /// The task that sends has ended before it got the request.
     pub(crate) fn stopped() -> Self {
-        Self::rejected(Code::Internal, "the client's runtime has shut down")
+        StoreError::Ended.into()
     }
 
     /// The task that was to tell the end of a request has ended first.
@@ -161,7 +213,12 @@ impl From<StoreError> for CallError {
         if source.is_out_of_memory() {
             return Self::no_room(&source.to_string(), Some(source));
         }
-        let error = WireError::new(Code::Unavailable, source.to_string());
+        let error = WireError::new(code_of(&source), source.to_string());
         Self::Rejected { error, source: Some(source) }
     }
+}
+
+/// The code of a failure at Redis by which nothing was done.
+fn code_of(error: &StoreError) -> Code {
+    if matches!(error, StoreError::Ended) { Code::Internal } else { Code::Unavailable }
 }

@@ -69,6 +69,7 @@ impl EventError {
             Self::Encode(_) => Code::InvalidData,
             Self::TooLarge { .. } => Code::TooLarge,
             Self::Store(error) if error.is_out_of_memory() => Code::Overloaded,
+            Self::Store(StoreError::Ended) => Code::Internal,
             Self::Store(_) => Code::Unavailable,
         }
     }

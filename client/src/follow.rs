@@ -66,7 +66,7 @@ impl Client {
         let left = context.as_ref().and_then(Context::remaining);
         let deadline = deadline_in(left.map_or(within, |left| left.min(within)));
         let looked = timeout_at(deadline, self.present(response_key, from));
-        let place = looked.await.unwrap_or(Err(CallError::TimedOut))?;
+        let place = looked.await.unwrap_or_else(|_| Err(CallError::not_in_time()))?;
         let waiter = inner.pending.join(id, response_key, place);
         // What was pushed since is read now; what is pushed from now on comes to the waiter.
         let _ = inner.wanted.send(Wanted::Key(id.to_owned()));
@@ -134,5 +134,5 @@ impl Client {
 
 /// Looking has no effect: it may be done again.
 fn unheard(error: StoreError) -> CallError {
-    CallError::Unknown { source: Some(error) }
+    CallError::unanswered(error)
 }

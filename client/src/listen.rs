@@ -103,10 +103,8 @@ impl Listener {
         let (channels, channel) = (self.channels.clone(), self.channel.clone());
         let subscribing = async move { channels.subscribe(&channel, within).await };
         match self.channels.runtime.spawn(subscribing).await {
-            Ok(subscribed) => {
-                subscribed.map_err(|error| CallError::Unknown { source: Some(error) })
-            }
-            Err(_) => Err(CallError::Unknown { source: None }), // the runtime has shut down
+            Ok(subscribed) => subscribed.map_err(CallError::unanswered),
+            Err(_) => Err(CallError::unanswered(StoreError::Ended)),
         }
     }
 }

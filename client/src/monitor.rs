@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
 use redcall_common::context::Context;
+use redcall_common::error::Code;
 use redcall_common::status::JobStatus;
 use redcall_common::store::States;
 use tokio::sync::watch;
@@ -117,9 +118,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As [`Client::status`]. Later errors are the last item: [`CallError::TimedOut`] when the time
-    /// is over, `not_found` when the record has expired, [`CallError::Cancelled`] inside a handler
-    /// that was. After all but `not_found` the job may be monitored again.
+    /// As [`Client::status`]. Later errors are the last item: `deadline_exceeded` when the time is
+    /// over, `not_found` when the record has expired, `cancelled` inside a handler that was. After all but `not_found` the job may be monitored again.
     pub async fn monitor<'a>(&self, job: impl Into<JobRef<'a>>) -> Result<StatusStream, CallError> {
         self.monitor_within(job, self.inner.timeout).await
     }
@@ -140,7 +140,7 @@ impl Client {
         // Nothing of it changes anything: it may be dropped wherever it waits.
         let following = tokio::select! {
             biased;
-            () = cancelled(context.as_ref()) => return Err(CallError::Cancelled),
+            () = cancelled(context.as_ref()) => return Err(not_wanted()),
             following = self.states_of(job.into(), deadline, context.as_ref()) => following?,
         };
         let states = stream::unfold(following, async |mut following| {
@@ -200,6 +200,16 @@ async fn cancelled(context: Option<&Context>) {
     }
 }
 
+fn too_late() -> CallError {
+    let message = "the job has not ended within the time that it is followed for; it goes on";
+    CallError::refused(Code::DeadlineExceeded, message)
+}
+
+fn not_wanted() -> CallError {
+    let message = "the handler that follows the job was cancelled; the job goes on";
+    CallError::refused(Code::Cancelled, message)
+}
+
 /// What tells of a change.
 struct Ears {
     news: News,
@@ -238,8 +248,8 @@ impl Following {
             let context = self.context.clone();
             let heard = tokio::select! {
                 biased;
-                () = cancelled(context.as_ref()) => Err(CallError::Cancelled),
-                () = sleep_until(self.deadline) => Err(CallError::TimedOut),
+                () = cancelled(context.as_ref()) => Err(not_wanted()),
+                () = sleep_until(self.deadline) => Err(too_late()),
                 heard = self.hear() => heard,
             };
             if let Err(error) = heard {

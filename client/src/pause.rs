@@ -51,7 +51,8 @@ impl Client {
             let (all, queues) = (&self.inner.keys, [queue]);
             let noted = async { Ok(link.note_queues(all, &queues, within).await) };
             match self.in_time(noted).await? {
-                Err(error) if error.is_transient() => return Err(error.into()),
+                Err(error @ StoreError::Ended) => return Err(CallError::unanswered(error)),
+                Err(error) if error.is_transient() => return Err(CallError::unanswered(error)),
                 Err(error) => tracing::debug!(%error, queue, "the queue's name was not noted"),
                 Ok(()) => {}
             }
@@ -61,8 +62,8 @@ impl Client {
 
     fn keys_of(&self, queue: &str) -> Result<QueueKeys, CallError> {
         if !is_queue(queue) {
-            let message = format!("`{queue}` is no queue");
-            return Err(CallError::rejected(Code::InvalidRequest, message));
+            let message = format!("`{queue}` is not a queue name");
+            return Err(CallError::refused(Code::InvalidRequest, message));
         }
         Ok(self.inner.keys.of(queue))
     }
@@ -72,6 +73,6 @@ impl Client {
         asking: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, CallError> {
         let asked = timeout(self.inner.timeout, asking).await;
-        Ok(asked.map_err(|_| CallError::unheard())??)
+        asked.map_err(|_| CallError::not_in_time())?.map_err(CallError::unanswered)
     }
 }

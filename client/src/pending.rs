@@ -236,6 +236,12 @@ impl Pending {
         }
     }
 
+    /// Ends every wait without an answer: the tasks that would bring one have ended.
+    pub(crate) fn end_all(&self) {
+        let waiters = std::mem::take(&mut self.lock().by_id);
+        drop(waiters);
+    }
+
     /// Passes frames on; returns the ids whose keys must be read, because a frame was missed.
     pub(crate) fn deliver(&self, frames: impl Iterator<Item = Frame>) -> Vec<String> {
         let mut missed = Vec::new();

@@ -123,6 +123,15 @@ pub(crate) struct Sender {
     pub(crate) unwritten: Vec<Withdrawal>,
 }
 
+impl Drop for Sender {
+    /// Its runtime has gone, or the last client: no caller waits for an answer in vain.
+    fn drop(&mut self) {
+        // Before the waiters end: whoever registers one later can hand nothing in.
+        self.commands.close();
+        self.pending.end_all();
+    }
+}
+
 /// How many requests each queue may hold.
 pub(crate) struct Caps {
     pub(crate) most: u64,

@@ -126,14 +126,19 @@ impl Service {
     }
 
     fn check(&self) -> Result<(), CallError> {
-        let invalid = |message| Err(CallError::rejected(Code::InvalidRequest, message));
+        match self.problem() {
+            Some(message) => Err(CallError::rejected(Code::InvalidRequest, message)),
+            None => Ok(()),
+        }
+    }
+
+    /// What is wrong with its name or key.
+    fn problem(&self) -> Option<&'static str> {
         if !is_plain(&self.name) {
-            return invalid("a service's name is 1 to 64 of [A-Za-z0-9_.-]");
+            return Some("a service's name is 1 to 64 of [A-Za-z0-9_.-]");
         }
-        if !is_instance(&self.instance) {
-            return invalid("an instance's key is up to 64 of [A-Za-z0-9_.@-]");
-        }
-        Ok(())
+        let is_wrong = !is_instance(&self.instance);
+        is_wrong.then_some("an instance's key is up to 64 of [A-Za-z0-9_.@-]")
     }
 
     /// The state at this moment, without asking any worker; `None` if the instance is not
@@ -145,10 +150,13 @@ impl Service {
     /// none of them has signed the state as it is; when Redis cannot be reached within `within`, or
     /// refuses.
     pub async fn state(&self, within: Duration) -> Result<Option<ServiceState>, CallError> {
-        self.check()?;
+        if let Some(message) = self.problem() {
+            return Err(CallError::refused(Code::InvalidRequest, message));
+        }
         let inner = &self.client.inner;
         let keys = inner.keys.of(&service_queue(&self.name));
-        let found = inner.reads.instance_state(&keys, &self.instance, within).await?;
+        let found = inner.reads.instance_state(&keys, &self.instance, within).await;
+        let found = found.map_err(CallError::unanswered)?;
         let Some(found) = found else { return Ok(None) };
         if let Some(keyring) = &inner.keyring {
             let InstanceState { state, version, seal } = &found;
@@ -163,7 +171,7 @@ impl Service {
                 CallError::Failed(WireError::new(Code::Unauthorized, message))
             })?;
         }
-        let state = RawValue::from_string(found.state).map_err(|_| CallError::unheard())?;
+        let state = RawValue::from_string(found.state).map_err(CallError::Decode)?;
         Ok(Some(ServiceState { state, version: found.version }))
     }
 }

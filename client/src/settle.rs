@@ -77,6 +77,7 @@ impl SettleError {
             Self::NoKey(_) | Self::Forged => Code::Unauthorized,
             Self::Encode(_) => Code::InvalidData,
             Self::TooLarge { .. } | Self::TooDeep { .. } => Code::TooLarge,
+            Self::Store(StoreError::Ended) => Code::Internal,
             Self::Store(_) | Self::Unconfirmed => Code::Unavailable,
         }
     }

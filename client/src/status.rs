@@ -5,11 +5,12 @@
 use std::time::Duration;
 
 use redcall_common::error::Code;
-use redcall_common::name::{is_id, is_queue};
+use redcall_common::name::is_id;
 use redcall_common::status::JobStatus;
 use redcall_common::store::{States, StoreError};
 use tokio::time::{Instant, timeout_at};
 
+use crate::cancel::known_form;
 use crate::client::Client;
 use crate::error::CallError;
 use crate::request::{deadline_in, left_until};
@@ -86,8 +87,7 @@ impl Client {
     /// `not_found` when none is kept: nobody asked for it, it has expired, or there is no such job.
     /// Of one that was pushed by plain commands, or is monitored only by its worker's settings,
     /// none is kept before it starts or ends. `invalid_request` for what can be no id, queue or
-    /// response key; [`CallError::Unknown`] and [`CallError::TimedOut`] where Redis does not
-    /// answer.
+    /// response key; `unavailable` where Redis does not answer.
     pub async fn status<'a>(&self, job: impl Into<JobRef<'a>>) -> Result<JobStatus, CallError> {
         let mut states = self.status_history(job).await?;
         states.pop().ok_or_else(not_found)
@@ -123,13 +123,10 @@ impl Client {
             Named::Text(id) if is_id(id) => return self.find(id, deadline).await,
             Named::Text(key) => keys.parse_response(key).ok_or_else(|| {
                 let message = format!("`{key}` is neither the id of a request nor a response key");
-                CallError::rejected(Code::InvalidRequest, message)
+                CallError::refused(Code::InvalidRequest, message)
             })?,
         };
-        if !is_id(id) || !is_queue(queue) {
-            let message = format!("`{id}` or `{queue}` is no id of a request, or no queue");
-            return Err(CallError::rejected(Code::InvalidRequest, message));
-        }
+        known_form(queue, id)?;
         Ok(keys.of(queue).status(id))
     }
 
@@ -148,7 +145,7 @@ impl Client {
             }
             Err(not_found())
         };
-        timeout_at(deadline, finding).await.unwrap_or(Err(CallError::TimedOut))
+        timeout_at(deadline, finding).await.unwrap_or_else(|_| Err(CallError::not_in_time()))
     }
 
     /// What the record `key` says.
@@ -159,7 +156,7 @@ impl Client {
     ) -> Result<States, CallError> {
         let reading = self.inner.reads.states(key, left_until(deadline));
         let read = timeout_at(deadline, reading).await;
-        read.map_err(|_| CallError::TimedOut)?.map_err(unread)
+        read.map_err(|_| CallError::not_in_time())?.map_err(unread)
     }
 }
 
@@ -193,11 +190,11 @@ impl Ticket {
 }
 
 pub(crate) fn unread(error: StoreError) -> CallError {
-    CallError::Unknown { source: Some(error) }
+    CallError::unanswered(error)
 }
 
 pub(crate) fn not_found() -> CallError {
     let message = "no status of this job is kept: it was not asked for, has expired, or is not \
                    written yet; or there is no such job";
-    CallError::rejected(Code::NotFound, message)
+    CallError::refused(Code::NotFound, message)
 }

@@ -6,6 +6,7 @@ use redcall_common::auth::Call;
 use redcall_common::context::Context;
 use redcall_common::durability::Durability;
 use redcall_common::frame::Frame;
+use redcall_common::store::StoreError;
 use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
@@ -46,7 +47,7 @@ impl Client {
     /// # Errors
     ///
     /// `not_found` when nothing lies at the key: its answer was taken or has expired, or there
-    /// never was such a request. [`CallError::TimedOut`], [`CallError::Unknown`] and, inside a
+    /// never was such a request. [`CallError::TimedOut`], [`CallError::Unanswered`] and, inside a
     /// handler, [`CallError::Cancelled`]: it may be fetched again. Several fetches of this client
     /// at once each get the answer. Cancel safe: dropping the future leaves the answer where it
     /// is, and the job as it is.
@@ -75,11 +76,21 @@ impl Client {
         // Both go with this future, however it ends.
         let listener = inner.channels.listen(keys.notify(id));
         let (_guard, answer) = inner.pending.wait_for(id, response_key, Stage::Sent, None);
-        let ended = timeout_at(deadline, async {
-            // Heard before the key is read, so that no answer can come in between.
-            listener.ready(left_until(deadline)).await?;
-            self.look(response_key, answer, left_until(deadline)).await
-        });
+        let ended = async {
+            let looking = async {
+                // Heard before the key is read, so that no answer can come in between.
+                listener.ready(left_until(deadline)).await?;
+                self.look(response_key, answer, left_until(deadline)).await
+            };
+            let looked = timeout_at(deadline, looking).await;
+            match looked.unwrap_or_else(|_| Err(CallError::not_in_time()))? {
+                Looked::Ended(frame) => Ok(frame),
+                Looked::Open(answer) => match timeout_at(deadline, answer).await {
+                    Ok(answer) => answer.unwrap_or_else(|_| Err(gone())),
+                    Err(_) => Err(CallError::TimedOut),
+                },
+            }
+        };
         let cancelled = async {
             match &context {
                 Some(context) => context.cancel.cancelled().await,
@@ -87,7 +98,7 @@ impl Client {
             }
         };
         let frame = tokio::select! {
-            ended = ended => ended.unwrap_or(Err(CallError::TimedOut))?,
+            ended = ended => ended?,
             () = cancelled => return Err(CallError::Cancelled),
         };
         inner.forget(&keys, response_key);
@@ -95,26 +106,44 @@ impl Client {
         Response::from_frame(frame, response_key.to_owned())
     }
 
-    /// Looks at the key once, then waits for the `answer`.
+    /// Looks at the key once; hands `answer` back if it is still to come.
     async fn look(
         &self,
         response_key: &str,
-        mut answer: oneshot::Receiver<Result<Frame, CallError>>,
+        mut answer: Answer,
         within: Duration,
-    ) -> Result<Frame, CallError> {
+    ) -> Result<Looked, CallError> {
         let Inner { reads, pending, looks, .. } = &*self.inner;
         let read = {
             let _place = looks.acquire().await;
             reads.last_frames(&[response_key.to_owned()], within).await
         };
-        let read = read.map_err(|error| CallError::Unknown { source: Some(error) })?;
+        let read = read.map_err(CallError::unanswered)?;
         match read.into_iter().flatten().next().and_then(|raw| replies::parse(&raw)) {
             // Everybody here who waits for it gets it, before it is deleted.
             Some(frame) if frame.kind.ends() => drop(pending.deliver([frame].into_iter())),
             Some(_) => {}
             // Taken meanwhile: by another fetch of this client, which has delivered it, or not.
-            None => return answer.try_recv().unwrap_or_else(|_| Err(CallError::nothing_there())),
+            None => {
+                let taken = answer.try_recv().unwrap_or_else(|_| Err(CallError::nothing_there()));
+                return taken.map(Looked::Ended);
+            }
         }
-        answer.await.unwrap_or_else(|_| Err(CallError::unheard()))
+        Ok(Looked::Open(answer))
     }
+}
+
+type Answer = oneshot::Receiver<Result<Frame, CallError>>;
+
+/// What a look at a response key finds.
+enum Looked {
+    /// The ending frame, which somebody else of this client has taken.
+    Ended(Frame),
+    /// It comes, or has come.
+    Open(Answer),
+}
+
+/// Nothing tells an answer any more: this client's tasks have ended.
+fn gone() -> CallError {
+    CallError::unanswered(StoreError::Ended)
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`auth`] | signed requests and the keys that make and judge them |
 //! | [`request`], [`decode`] | the envelope that a caller enqueues, its strict decoding |
+//! | [`clean`] | text of others, safe for a terminal |
 //! | [`context`] | what a handler's task passes on to the calls it makes |
 //! | [`cron`] | when something recurs |
 //! | [`durability`] | how safe a request is once it counts as queued |
@@ -28,6 +29,7 @@
 //! Nothing belongs here that only one end uses.
 
 pub mod auth;
+pub mod clean;
 pub mod context;
 pub mod cron;
 pub mod decode;

@@ -4,6 +4,9 @@
 //! closed pipe ends a program quietly with [`CLOSED`]. Any other failure is said on standard error,
 //! and ends the program with [`UNWRITTEN`]. Everything else goes to standard error by [`hint`],
 //! which never fails.
+//!
+//! Both pass through [`crate::clean`]: what others have written steers no terminal. Only what is
+//! coloured goes out as it is, by [`report`]; its parts are cleaned where they are made.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -13,8 +16,12 @@ use std::thread;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::Signal;
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+
+use crate::clean::clean_json;
+use crate::report::Problem;
 
 /// The exit code of a program whose standard output cannot be written.
 pub const UNWRITTEN: u8 = 5;
@@ -91,7 +98,7 @@ pub fn line(text: impl Display) -> Result<(), Unwritten> {
     print(format_args!("{text}\n"))
 }
 
-/// Prints `text` as it is on standard output, and flushes it.
+/// Prints `text` on standard output without a line feed behind it, and flushes it.
 ///
 /// # Errors
 ///
@@ -100,7 +107,7 @@ pub fn print(text: impl Display) -> Result<(), Unwritten> {
     // At once: a table that is written row by row costs a system call for each.
     let text = text.to_string();
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
+    stdout.write_all(clean_json(&text).as_bytes())?;
     Ok(stdout.flush()?)
 }
 
@@ -108,6 +115,13 @@ pub fn print(text: impl Display) -> Result<(), Unwritten> {
 /// that could say it.
 pub fn hint(text: impl Display) {
     let text = format!("{text}\n");
+    let _ = io::stderr().lock().write_all(clean_json(&text).as_bytes());
+}
+
+/// Prints what went wrong on standard error, for people: in colour, if that is a terminal. A failure
+/// is ignored as by [`hint`].
+pub fn report(problem: Problem) {
+    let text = format!("{:?}\n", miette::Report::new(problem));
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
@@ -143,6 +157,27 @@ fn reader_goes() -> bool {
             Ok(_) => return stream[0].revents().intersects(PollFlags::ERR | PollFlags::HUP),
             Err(Errno::INTR) => {}
             Err(_) => return false,
+        }
+    }
+}
+
+/// The modes of the terminal on standard input, put back when this is dropped: a line editor that is
+/// left in the midst of a line leaves its own.
+pub struct TerminalModes(Option<Termios>);
+
+impl TerminalModes {
+    /// Those of now; nothing if standard input is no terminal.
+    #[must_use]
+    pub fn keep() -> Self {
+        Self(tcgetattr(io::stdin()).ok())
+    }
+}
+
+impl Drop for TerminalModes {
+    fn drop(&mut self) {
+        if let Some(modes) = &self.0 {
+            // One that is gone has no modes.
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, modes);
         }
     }
 }

@@ -5,11 +5,13 @@ use std::fmt;
 
 use miette::Diagnostic;
 
+use crate::clean::clean;
 use crate::output::Unwritten;
 use crate::settings::SettingsError;
 use crate::store::StoreError;
 
-/// Something that went wrong, for a person at a terminal.
+/// Something that went wrong, for a person at a terminal. Whatever it is made of may come from
+/// others: it is cleaned.
 #[derive(Debug)]
 pub struct Problem {
     what: String,
@@ -27,19 +29,20 @@ impl Problem {
         while let Some(same) = source.filter(|cause| what.ends_with(&cause.to_string())) {
             source = same.source();
         }
-        Self { what, causes: source.map(|cause| Box::new(Self::of(cause))), help: None }
+        let causes = source.map(|cause| Box::new(Self::of(cause)));
+        Self { what: clean(&what).into_owned(), causes, help: None }
     }
 
     /// What happened, in words.
     #[must_use]
     pub fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), causes: None, help: None }
+        Self { what: clean(&what.into()).into_owned(), causes: None, help: None }
     }
 
     /// Adds what to do about it.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(clean(&help.into()).into_owned());
         self
     }
 

@@ -73,7 +73,7 @@ fn main() -> ExitCode {
 
 fn fail(failure: Failure) -> ExitCode {
     for problem in failure.problems {
-        output::hint(format_args!("{:?}", miette::Report::new(problem)));
+        output::report(problem);
     }
     ExitCode::from(failure.code)
 }

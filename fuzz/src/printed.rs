@@ -8,8 +8,8 @@ use redcall_common::limits::Limits;
 use redcall_common::settings::{
     AdminSettings, AuthKey, AuthSettings, Backoff, ClientSettings, DeadSettings, EventSettings,
     HandlerSettings, HttpSettings, JobSettings, Limit, LogFormat, LogSettings, Missed,
-    OnWorkerLoss, ProcessSettings, QueueSettings, RedisSettings, Retries, ScheduleSettings,
-    ServiceSettings, ServiceTasks, Settings, WorkerSettings,
+    OnWorkerLoss, PoolSettings, ProcessSettings, ProgramEnv, QueueSettings, RedisSettings, Retries,
+    ScheduleSettings, ServiceSettings, ServiceTasks, Settings, WorkerSettings,
 };
 use serde_json::{Map, Value, json};
 
@@ -20,6 +20,7 @@ pub(crate) fn printed(settings: &Settings) -> Value {
         client: ClientSettings { timeout, no_workers_grace },
         worker,
         jobs,
+        pools,
         services,
         schedules,
         queues,
@@ -44,6 +45,8 @@ pub(crate) fn printed(settings: &Settings) -> Value {
     };
     let admin = listen.map(|listen| listen.to_string());
     let jobs: Map<_, _> = jobs.iter().map(|(name, job)| (name.clone(), of_job(job))).collect();
+    let pools = pools.iter().map(|(name, pool)| (name.clone(), of_pool(pool)));
+    let pools: Map<_, _> = pools.collect();
     let services = services.iter().map(|(name, one)| (name.clone(), of_service(one)));
     let services: Map<_, _> = services.collect();
     let schedules = schedules.iter().map(|(name, one)| (name.clone(), of_schedule(one)));
@@ -59,6 +62,7 @@ pub(crate) fn printed(settings: &Settings) -> Value {
         "client": {"timeout": length(*timeout), "no_workers_grace": length(*no_workers_grace)},
         "worker": of_worker(worker),
         "jobs": jobs,
+        "pools": pools,
         "services": services,
         "schedules": schedules,
         "queues": queues,
@@ -129,9 +133,7 @@ fn of_service(service: &ServiceSettings) -> Value {
         ServiceTasks::Compiled { init, execute, exit } => {
             json!({"init": init, "execute": execute, "exit": exit})
         }
-        ServiceTasks::Process(ProcessSettings { command, instances, start_timeout }) => json!({
-            "process": command, "instances": instances, "start_timeout": length(*start_timeout),
-        }),
+        ServiceTasks::Process(process) => of_process(process),
     };
     printed["timeout"] = json!(length(*timeout));
     printed["max_crashes"] = json!(max_crashes);
@@ -151,12 +153,15 @@ fn of_job(job: &JobSettings) -> Value {
         unique,
         status,
         limit,
+        env,
     } = job;
     let (mut handler, mut command, mut process, mut http) = (None, None, None, None);
+    let mut pool = None;
     match kind {
         HandlerSettings::Compiled(name) => handler = Some(name),
         HandlerSettings::Command(words) => command = Some(words),
         HandlerSettings::Process(settings) => process = Some(settings),
+        HandlerSettings::Pool(name) => pool = Some(name),
         HandlerSettings::Http(settings) => http = Some(of_http(settings)),
     }
     let backoff = match backoff {
@@ -168,8 +173,8 @@ fn of_job(job: &JobSettings) -> Value {
         OnWorkerLoss::Fail => "fail",
     };
     let on: Vec<&str> = on.iter().map(|code| code.as_str()).collect();
-    given(json!({
-        "handler": handler, "command": command,
+    let mut printed = json!({
+        "handler": handler, "command": command, "pool": pool,
         "process": process.map(|process| &process.command),
         "instances": process.map(|process| process.instances),
         "start_timeout": process.map(|process| length(process.start_timeout)),
@@ -180,7 +185,34 @@ fn of_job(job: &JobSettings) -> Value {
         "on_worker_loss": on_worker_loss, "max_crashes": max_crashes,
         "unique": unique.map(length), "status": status.map(length),
         "limit": limit.as_ref().map(of_limit),
-    }))
+    });
+    print_env(&mut printed, process.map_or(env, |process| &process.env));
+    given(printed)
+}
+
+fn of_process(process: &ProcessSettings) -> Value {
+    let ProcessSettings { command, instances, start_timeout, env } = process;
+    let mut printed = json!({
+        "process": command, "instances": instances, "start_timeout": length(*start_timeout),
+    });
+    print_env(&mut printed, env);
+    printed
+}
+
+fn of_pool(pool: &PoolSettings) -> Value {
+    let PoolSettings { process } = pool;
+    of_process(process)
+}
+
+/// Only where it says something: what has no program must not have it.
+fn print_env(printed: &mut Value, env: &ProgramEnv) {
+    let ProgramEnv { names, inherit } = env;
+    if !names.is_empty() {
+        printed["env"] = json!(names);
+    }
+    if *inherit {
+        printed["inherit_env"] = json!(inherit);
+    }
 }
 
 fn of_http(http: &HttpSettings) -> Value {

@@ -20,6 +20,7 @@ use redcall_common::time::millis;
 
 use crate::error::WorkerError;
 use crate::handler::command::{Bounds, CommandHandler};
+use crate::handler::environment::Environment;
 use crate::handler::http::{Client, HttpHandler};
 use crate::handler::process::ProcessHandler;
 use crate::handler::service::ServiceHandler;
@@ -37,6 +38,8 @@ pub(crate) struct Mapped {
     pub(crate) rules: Arc<JobSettings>,
     /// Of a service: its requests work on a state.
     pub(crate) service: Option<ServiceRules>,
+    /// The processes that it shares with other names.
+    pool: Option<Arc<ProcessHandler>>,
 }
 
 impl Mapped {
@@ -85,13 +88,23 @@ impl Mapping {
             depth: settings.limits.depth,
             cancel_grace: settings.worker.cancel_grace,
         };
-        let place = Place { dir: &dir, bounds, leash: &Leash::default() };
+        let environment = Environment::of(settings);
+        let place =
+            Place { dir: &dir, bounds, leash: &Leash::default(), environment: &environment };
         let (mut jobs, mut http) = (BTreeMap::new(), None);
+        let pools = pools(settings, &place)?;
         for (name, job) in &settings.jobs {
-            let handler = handler((name, job), compiled, &place, &mut http)
-                .map_err(|problem| mistake(settings, name, job, problem))?;
+            let pool = match &job.kind {
+                HandlerSettings::Pool(pool) => pools.get(pool).cloned(),
+                _ => None,
+            };
+            let handler = match &pool {
+                Some(pool) => Ok(pool.clone() as Arc<dyn Handler>),
+                None => handler((name, job), compiled, &place, &mut http),
+            };
+            let handler = handler.map_err(|problem| mistake(settings, name, job, problem))?;
             let rules = Arc::new(job.clone());
-            jobs.insert(name.clone(), Mapped { handler, rules, service: None });
+            jobs.insert(name.clone(), Mapped { handler, rules, service: None, pool });
         }
         for (name, settings_of) in &settings.services {
             // Of settings that were read again only the jobs count: together they may not fit.
@@ -109,6 +122,7 @@ impl Mapping {
             HandlerSettings::Compiled(name) => Some(name.as_str()),
             HandlerSettings::Command(_)
             | HandlerSettings::Process(_)
+            | HandlerSettings::Pool(_)
             | HandlerSettings::Http(_) => None,
         });
         let used: Vec<&str> = used.chain(settings.services.values().flat_map(tasks)).collect();
@@ -116,12 +130,13 @@ impl Mapping {
             if !used.contains(&name.as_str()) && !jobs.contains_key(name) {
                 let rules = JobSettings::new(HandlerSettings::Compiled(name.clone()));
                 let (handler, rules) = (handler.clone(), Arc::new(rules));
-                let mapped = Mapped { handler, rules, service: None };
+                let mapped = Mapped { handler, rules, service: None, pool: None };
                 jobs.insert(name.clone(), mapped);
             }
         }
         let limited = |job: &Mapped| {
-            job.service.is_none() && (job.rules.limit.is_some() || job.rules.concurrency.is_some())
+            let here = job.rules.concurrency.is_some() || job.pool.is_some();
+            job.service.is_none() && (job.rules.limit.is_some() || here)
         };
         let is_limited = jobs.values().any(limited);
         let keeps_status = jobs.values().any(|job| job.rules.status.is_some());
@@ -167,10 +182,13 @@ impl Mapping {
         let jobs = self.jobs.iter().filter(|(_, mapped)| mapped.service.is_none());
         let limited = jobs.filter_map(|(name, mapped)| {
             let JobSettings { limit, concurrency, .. } = &*mapped.rules;
-            (limit.is_some() || concurrency.is_some()).then(|| Rule {
+            let own = concurrency.map(|most| most.saturating_sub(running(name)));
+            let shared = mapped.pool.as_ref().map(|pool| self.room_of(pool, &running));
+            let room = own.into_iter().chain(shared).min();
+            (limit.is_some() || room.is_some()).then(|| Rule {
                 name: name.clone(),
                 limit: limit.clone().unwrap_or_else(|| none.clone()),
-                room: concurrency.map(|most| most.saturating_sub(running(name))),
+                room,
             })
         });
         let mut rules: Vec<Rule> = limited.collect();
@@ -180,6 +198,15 @@ impl Mapping {
             }
         }
         rules
+    }
+
+    /// How many more requests the processes of a pool have room for, whatever their names.
+    fn room_of(&self, pool: &Arc<ProcessHandler>, running: impl Fn(&str) -> usize) -> usize {
+        let of_it =
+            |mapped: &Mapped| mapped.pool.as_ref().is_some_and(|other| Arc::ptr_eq(other, pool));
+        let names = self.jobs.iter().filter(|(_, mapped)| of_it(mapped));
+        let running: usize = names.map(|(name, _)| running(name)).sum();
+        pool.capacity().saturating_sub(running)
     }
 
     /// The one rule of a service's queue: the requests of an instance one at a time. If it is no
@@ -221,7 +248,7 @@ fn handler(
 ) -> Result<Arc<dyn Handler>, String> {
     match &job.kind {
         HandlerSettings::Command(command) => {
-            Ok(Arc::new(CommandHandler::new(name, command, place)?))
+            Ok(Arc::new(CommandHandler::new(name, command, &job.env, place)?))
         }
         HandlerSettings::Http(settings) => {
             let client = http.get_or_insert_with(Client::new).clone()?;
@@ -231,7 +258,23 @@ fn handler(
             Ok(Arc::new(ProcessHandler::new(name, settings, place)?))
         }
         HandlerSettings::Compiled(name) => found(name, compiled),
+        // Settings that were read name only pools that there are.
+        HandlerSettings::Pool(pool) => Err(format!("there is no pool `{pool}`")),
     }
+}
+
+/// The pools that several jobs share, by name.
+fn pools(
+    settings: &Settings,
+    place: &Place<'_>,
+) -> Result<BTreeMap<String, Arc<ProcessHandler>>, WorkerError> {
+    let pools = settings.pools.iter().map(|(name, pool)| {
+        let made = ProcessHandler::new(name, &pool.process, place);
+        let key = || format!("pools.{name}.process");
+        let made = made.map_err(|problem| wrong(settings, key(), problem))?;
+        Ok((name.clone(), Arc::new(made)))
+    });
+    pools.collect()
 }
 
 /// What a service is run by, and as; else which key is wrong, and why.
@@ -242,7 +285,8 @@ fn service(
 ) -> Result<Mapped, (&'static str, String)> {
     let (kind, handler) = match &settings.tasks {
         ServiceTasks::Process(process) => {
-            let pool = ProcessHandler::new(name, process, place).map_err(|why| ("process", why))?;
+            let pool = ProcessHandler::new(name, process, place);
+            let pool = pool.map_err(|why| ("process", why))?;
             let pool: Arc<dyn Handler> = Arc::new(pool);
             let (init, exit) = (Some(pool.clone()), Some(pool.clone()));
             let kind = HandlerSettings::Process(process.clone());
@@ -262,7 +306,7 @@ fn service(
     // A task that failed is answered, and never run again behind others.
     let rules = JobSettings { timeout, max_crashes, ..JobSettings::new(kind) };
     let (handler, rules) = (Arc::new(handler), Arc::new(rules));
-    Ok(Mapped { handler, rules, service: Some(ServiceRules { idle }) })
+    Ok(Mapped { handler, rules, service: Some(ServiceRules { idle }), pool: None })
 }
 
 /// The compiled-in handlers that a service names.
@@ -292,6 +336,7 @@ fn mistake(settings: &Settings, name: &str, job: &JobSettings, problem: String) 
         HandlerSettings::Compiled(_) => "handler",
         HandlerSettings::Command(_) => "command",
         HandlerSettings::Process(_) => "process",
+        HandlerSettings::Pool(_) => "pool",
         HandlerSettings::Http(_) => "http",
     };
     wrong(settings, format!("jobs.{name}.{key}"), problem)

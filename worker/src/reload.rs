@@ -84,7 +84,7 @@ impl Source {
         let read = Settings::load(self.settings.file.as_deref())?;
         let mut settings = self.settings.clone();
         (settings.jobs, settings.schedules) = (read.jobs, read.schedules);
-        settings.auth = read.auth;
+        (settings.pools, settings.auth) = (read.pools, read.auth);
         Ok(Reloaded { mapping: self.mapping_of(&settings)?, settings })
     }
 

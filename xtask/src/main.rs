@@ -15,6 +15,7 @@ mod fuzz;
 mod generate;
 mod instructions;
 mod long;
+mod node;
 mod peers;
 mod python;
 mod redis_server;

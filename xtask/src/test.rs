@@ -6,10 +6,13 @@ use miette::miette;
 
 use crate::steps::Steps;
 use crate::workspace::{Workspace, run as succeeds, runs};
-use crate::{python, redis_server, tidy};
+use crate::{node, python, redis_server, tidy};
 
 /// Names the Python interpreter with the `redis` package for the tests that need one.
 const PYTHON: &str = "REDCALL_PYTHON";
+
+/// Names the folder with the packages of Node for the test that needs them.
+const NODE: &str = "REDCALL_NODE_MODULES";
 
 /// What `test` takes.
 #[derive(clap::Args)]
@@ -39,6 +42,14 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
         }
     };
 
+    let node = match node::ensure(&workspace.target_dir()?) {
+        Ok(modules) => Some(modules),
+        Err(reason) => {
+            eprintln!("The test that needs Node is left out: {reason}");
+            None
+        }
+    };
+
     let with_environment = || {
         let mut cargo = workspace.cargo();
         // The user's own settings: a worker that a test starts would go to the user's Redis.
@@ -51,6 +62,9 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
         cargo.env(redis_server::NEWER, &newer.path);
         if let Some(python) = &python {
             cargo.env(PYTHON, python);
+        }
+        if let Some(modules) = &node {
+            cargo.env(NODE, modules);
         }
         cargo
     };

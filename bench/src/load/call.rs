@@ -1,5 +1,6 @@
 //! Waited calls, each caller's one after the other.
 
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,17 +35,24 @@ struct Seen {
     last: Option<CallError>,
 }
 
-/// Calls from `client`. Errors are counted; what is on its way at the end is waited for and counts.
+/// Calls from `client` until the time is over, or `interrupted` ends: then no caller is left when
+/// this returns, and what was in flight is withdrawn. Errors are counted; what is in flight at the
+/// end is waited for and counts.
 ///
 /// # Errors
 ///
-/// [`LoadError`]: not one call was answered, or a caller has panicked.
-pub async fn call(client: &Client, calls: &Calls) -> Result<CallFigures, LoadError> {
+/// [`LoadError`]: not one call was answered, it was interrupted, or a caller has panicked.
+pub async fn call(
+    client: &Client,
+    calls: &Calls,
+    interrupted: impl Future<Output = ()>,
+) -> Result<CallFigures, LoadError> {
+    let mut interrupted = pin!(interrupted);
     if !calls.warm_up.is_zero() {
-        round(client, calls, calls.warm_up).await?;
+        round(client, calls, calls.warm_up, interrupted.as_mut()).await?;
     }
     let began = Instant::now();
-    let Seen { times, errors, last } = round(client, calls, calls.duration).await?;
+    let Seen { times, errors, last } = round(client, calls, calls.duration, interrupted).await?;
     let figures = times.figures(errors, began.elapsed());
     match last {
         Some(error) if figures.calls == 0 => Err(LoadError::NothingAnswered(error)),
@@ -52,15 +60,29 @@ pub async fn call(client: &Client, calls: &Calls) -> Result<CallFigures, LoadErr
     }
 }
 
-async fn round(client: &Client, calls: &Calls, lasts: Duration) -> Result<Seen, LoadError> {
+async fn round(
+    client: &Client,
+    calls: &Calls,
+    lasts: Duration,
+    mut interrupted: Pin<&mut impl Future<Output = ()>>,
+) -> Result<Seen, LoadError> {
     let until = Instant::now() + lasts;
     let seen = Arc::new(Mutex::new(Seen::default()));
     let mut callers = JoinSet::new();
     for _ in 0..calls.callers {
         callers.spawn(caller(client.clone(), calls.clone(), until, seen.clone()));
     }
-    while let Some(ended) = callers.join_next().await {
-        ended?;
+    loop {
+        tokio::select! {
+            ended = callers.join_next() => match ended {
+                Some(ended) => ended?,
+                None => break,
+            },
+            () = &mut interrupted => {
+                callers.shutdown().await;
+                return Err(LoadError::Interrupted);
+            }
+        }
     }
     Ok(std::mem::take(&mut *locked(&seen)))
 }

@@ -23,6 +23,9 @@ pub struct Job {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
+    /// It was asked to end before its time; its calls are withdrawn.
+    #[error("interrupted: the calls were cancelled")]
+    Interrupted,
     /// The first call already failed.
     #[error("not one call was answered")]
     NothingAnswered(#[source] CallError),

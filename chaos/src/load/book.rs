@@ -76,8 +76,10 @@ impl Op {
         let response = match result {
             Ok(response) => response,
             Err(error) => {
-                let ended =
-                    !matches!(error, CallError::Rejected { .. } | CallError::Unknown { .. });
+                let is_rejected = matches!(error, CallError::Rejected { .. });
+                let ended = !is_rejected
+                    && !error.is_of_question()
+                    && !matches!(error, CallError::Unknown { .. });
                 self.ends(why(&error));
                 return ended;
             }
@@ -103,9 +105,9 @@ impl Op {
 fn why(error: &CallError) -> Saying {
     let code = error.code().to_string();
     match error {
-        CallError::Rejected { error, .. } if error.code == Code::NotFound => Saying::Missing,
-        CallError::Rejected { .. } => Saying::Refused { code },
-        CallError::Unknown { .. } => Saying::Unknown,
+        CallError::Refused { error, .. } if error.code == Code::NotFound => Saying::Missing,
+        CallError::Rejected { .. } | CallError::Refused { .. } => Saying::Refused { code },
+        CallError::Unknown { .. } | CallError::Unanswered { .. } => Saying::Unknown,
         CallError::Failed(_) => Saying::Failed { code },
         CallError::TimedOut => Saying::TimedOut,
         CallError::Cancelled | CallError::Encode(_) | CallError::Decode(_) => {

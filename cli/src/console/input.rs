@@ -2,10 +2,11 @@
 //! file.
 
 use std::fs::{DirBuilder, OpenOptions};
-use std::io;
+use std::io::{self, BufRead as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 
+use redcall_client::Code;
 use redcall_common::output;
 use redcall_common::report::Problem;
 use rustyline::error::ReadlineError;
@@ -25,6 +26,8 @@ const HISTORY: usize = 1000;
 /// What was read.
 pub(super) enum Read {
     Line(String),
+    /// A line that is not UTF-8.
+    Broken,
     /// Ctrl-C: what was typed is thrown away.
     Cleared,
     /// Ctrl-D, or the end of the script.
@@ -58,9 +61,13 @@ impl Input {
 /// The lines of stdin.
 pub(super) fn script() -> Input {
     Input::of(|| {
-        let mut line = String::new();
-        let is_end = io::stdin().read_line(&mut line)? == 0;
-        Ok(if is_end { Read::End } else { Read::Line(line) })
+        let mut line = Vec::new();
+        let is_end = io::stdin().lock().read_until(b'\n', &mut line)? == 0;
+        Ok(match String::from_utf8(line) {
+            _ if is_end => Read::End,
+            Ok(line) => Read::Line(line),
+            Err(_) => Read::Broken,
+        })
     })
 }
 
@@ -94,6 +101,9 @@ pub(super) fn terminal(names: Names, keeps: bool) -> Result<(Input, Printer), Fa
         }
         Err(ReadlineError::Interrupted) => Ok(Read::Cleared),
         Err(ReadlineError::Eof) => Ok(Read::End),
+        Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+            Ok(Read::Broken)
+        }
         Err(ReadlineError::Io(error)) => Err(error),
         Err(error) => Err(io::Error::other(error)),
     };
@@ -119,6 +129,13 @@ fn prepare() -> Option<PathBuf> {
             None
         }
     }
+}
+
+/// A line cannot be carried out, since it is not text.
+pub(super) fn not_text() -> Failure {
+    let problem = Problem::new("the line is not UTF-8: nothing was done");
+    let problem = problem.help("Save the script as UTF-8.");
+    Failure::of(problem, Code::InvalidRequest.as_str(), 2)
 }
 
 /// The terminal or stdin cannot be read.

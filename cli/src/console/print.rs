@@ -1,13 +1,14 @@
 //! What is printed beside the line that is being typed, one whole line at a time.
 
 use redcall_client::{CallError, FrameStream, Response, ResultKind, Update};
+use redcall_common::clean::{clean, clean_json};
 use redcall_common::output::{self as out, Unwritten};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use crate::call::{RAN, failed};
 use crate::events::{Tailing, json_line, line};
-use crate::output::plain;
+use crate::output::one_line;
 
 /// How many lines may lie before the terminal: who has more to say waits.
 const LINES: usize = 256;
@@ -46,21 +47,17 @@ impl Printer {
                 let _ = out::line(line).map_err(|error| failed.try_send(error));
             }
             // The thread lives as long as this.
-            Self::Beside(lines) => drop(lines.send(line).await),
+            // It goes past the door that cleans: through the line editor.
+            Self::Beside(lines) => drop(lines.send(clean_json(&line).into_owned()).await),
         }
     }
-}
-
-/// JSON on one line: outside of its texts, the end of a line is a space.
-fn one_line(data: &RawValue) -> String {
-    data.get().replace(['\n', '\r'], " ")
 }
 
 /// An answer of this kind, such as `result`.
 pub(super) fn answer(kind: &str, data: &RawValue, as_json: bool) -> Result<(), Unwritten> {
     let printed = match as_json {
         true => out::line(format_args!("{{\"{kind}\":{}}}", one_line(data))),
-        false => out::line(plain(data.get())),
+        false => out::line(clean(data.get())),
     };
     printed.map_err(|error| error.after(RAN))
 }
@@ -80,7 +77,7 @@ impl Sent {
             let name = serde_json::Value::from(name.as_str());
             return format!("{{\"nonce\":{nonce},\"command\":{name},\"{what}\":{data}}}");
         }
-        format!("#{nonce} {} {what} {}", plain(name), plain(data))
+        format!("#{nonce} {} {what} {}", clean(name), clean(data))
     }
 
     /// That of an update.
@@ -135,7 +132,7 @@ pub(super) async fn events(topic: String, mut tailing: Tailing, printer: Printer
             }
             Err(failure) => {
                 let message = failure.json["error"]["message"].as_str().unwrap_or_default();
-                format!("{topic}  is not followed any more: {}", plain(message))
+                format!("{topic}  is not followed any more: {}", clean(message))
             }
         };
         printer.line(said).await;

@@ -2,10 +2,11 @@
 
 use clap::Args;
 use redcall_client::{Client, Code, DeadLetter, Run};
+use redcall_common::clean::clean;
 use redcall_common::output::{self as out, Unwritten};
 use redcall_common::report::Problem;
 
-use crate::output::{line, moment, plain, table, time};
+use crate::output::{line, moment, table, time};
 use crate::{Failure, json, queue, unreachable};
 
 /// Which to show.
@@ -52,17 +53,17 @@ fn print(letter: &DeadLetter) -> Result<(), Unwritten> {
         ("reason", &letter.reason),
     ];
     for (name, fact) in facts {
-        out::line(format_args!("{name:<8}{}", plain(fact)))?;
+        out::line(format_args!("{name:<8}{}", clean(fact)))?;
     }
     if !letter.history.is_empty() {
         let head = ["attempt#", "started", "took#", "code", "worker", "message"];
         out::line(format_args!("\n{}", table(&head, letter.history.iter().map(row))))?;
     }
     match letter.data() {
-        Some(data) => out::line(format_args!("\ndata\n{}", plain(data.get()))),
+        Some(data) => out::line(format_args!("\ndata\n{}", clean(data.get()))),
         None => {
             let request = String::from_utf8_lossy(&letter.request);
-            out::line(format_args!("\nrequest\n{}", plain(&request)))
+            out::line(format_args!("\nrequest\n{}", clean(&request)))
         }
     }
 }

@@ -7,6 +7,8 @@ use redcall_common::finding::{Finding, Level};
 use serde_json::value::RawValue;
 
 use super::{unknown, with_causes};
+use crate::Failure;
+use crate::call::unless_interrupted;
 
 const CHECK: &str = "call";
 /// How long it waits for a worker where none listens.
@@ -38,20 +40,32 @@ pub(super) fn impossible() -> Finding {
 }
 
 /// Makes the calls, one after the other, each within `timeout`.
-pub(super) async fn make(trials: &[Trial], timeout: Duration, settings: &Settings) -> Vec<Finding> {
+pub(super) async fn make(
+    trials: &[Trial],
+    timeout: Duration,
+    settings: &Settings,
+) -> Result<Vec<Finding>, Failure> {
     let mut settings = settings.clone();
     settings.client.no_workers_grace = settings.client.no_workers_grace.min(GRACE);
     let within = super::LOOK.min(timeout);
     let connecting = tokio::time::timeout(within, Client::from_settings(&settings));
     let client = match connecting.await {
         Ok(Ok(client)) => client,
-        Ok(Err(error)) => return vec![unknown(CHECK, &error)],
+        Ok(Err(error)) => return Ok(vec![unknown(CHECK, &error)]),
         Err(_) => {
             let what = "Redis did not let a client in, in time";
             let cure = "Look at its load and at the network.";
-            return vec![Finding::new(CHECK, Level::Problem, what, "No call was made.", cure)];
+            return Ok(vec![Finding::new(CHECK, Level::Problem, what, "No call was made.", cure)]);
         }
     };
+    let calling = async { Ok(called(&client, trials, timeout).await) };
+    let findings = unless_interrupted(calling).await;
+    // Also the withdrawal of a call that was interrupted.
+    client.flush().await;
+    findings
+}
+
+async fn called(client: &Client, trials: &[Trial], timeout: Duration) -> Vec<Finding> {
     let mut findings = Vec::new();
     for Trial { name, data } in trials {
         let began = Instant::now();
@@ -70,6 +84,5 @@ pub(super) async fn make(trials: &[Trial], timeout: Duration, settings: &Setting
             }
         });
     }
-    client.flush().await;
     findings
 }

@@ -1,5 +1,7 @@
 //! The job mapping: whether the programs that it names are there.
 
+use std::path::Path;
+
 use redcall_client::Settings;
 use redcall_common::finding::{Finding, Level};
 use redcall_common::program;
@@ -22,15 +24,19 @@ pub(super) fn look(settings: &Settings) -> Vec<Finding> {
                 findings.push(Finding::ok(CHECK, format!("{name}: {} by HTTP", http.method)));
                 continue;
             }
-            HandlerSettings::Command(command) => ("command", command),
-            HandlerSettings::Process(process) => ("process", &process.command),
+            HandlerSettings::Command(command) => (format!("jobs.{name}.command"), command),
+            HandlerSettings::Process(process) => (format!("jobs.{name}.process"), &process.command),
+            // Its program is looked at once, with the pools.
+            HandlerSettings::Pool(pool) => {
+                findings.push(Finding::ok(CHECK, format!("{name}: pool {pool}")));
+                continue;
+            }
         };
-        let found = command.first().map(|first| program::find(first, &dir));
-        let found = found.unwrap_or_else(|| Err("the command is empty".to_owned()));
-        findings.push(match found {
-            Ok(path) => Finding::ok(CHECK, format!("{name}: {}", path.display())),
-            Err(problem) => missing(name, key, &problem),
-        });
+        findings.push(program(name, &key, command, &dir));
+    }
+    for (name, pool) in &settings.pools {
+        let key = format!("pools.{name}.process");
+        findings.push(program(&format!("pool {name}"), &key, &pool.process.command, &dir));
     }
     if !compiled.is_empty() {
         let what = format!("compiled into the workers: {}", compiled.join(", "));
@@ -44,11 +50,21 @@ pub(super) fn look(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
+/// Whether the program of `command` is there.
+fn program(name: &str, key: &str, command: &[String], dir: &Path) -> Finding {
+    let found = command.first().map(|first| program::find(first, dir));
+    let found = found.unwrap_or_else(|| Err("the command is empty".to_owned()));
+    match found {
+        Ok(path) => Finding::ok(CHECK, format!("{name}: {}", path.display())),
+        Err(problem) => missing(name, key, &problem),
+    }
+}
+
 fn missing(name: &str, key: &str, problem: &str) -> Finding {
     let what = format!("{name}: {problem}");
     let means = "A worker with these settings does not start on this machine.";
     let cure = format!(
-        "Install the program or correct `jobs.{name}.{key}`; paths are relative to the settings \
+        "Install the program or correct `{key}`; paths are relative to the settings \
          file, and the worker's PATH counts."
     );
     Finding::new(CHECK, Level::Problem, what, means, cure)

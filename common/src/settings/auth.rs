@@ -138,7 +138,8 @@ fn key_name(entry: &Entry) -> Result<String, SettingsError> {
     entry.name(is_id, NAME)
 }
 
-fn flag(entry: &Entry) -> Result<bool, SettingsError> {
+/// True or false.
+pub(super) fn flag(entry: &Entry) -> Result<bool, SettingsError> {
     match &entry.value {
         ValueKind::Boolean(flag) => Ok(*flag),
         _ => entry.choice(&[("true", true), ("false", false)]),

@@ -64,7 +64,7 @@ pub(super) fn apply(
 }
 
 /// Sections of tables whose names the user chose.
-const NAMED: [&str; 4] = ["jobs", "services", "schedules", "queues"];
+const NAMED: [&str; 5] = ["jobs", "pools", "services", "schedules", "queues"];
 
 /// Tables inside of those tables.
 const INNER: [&str; 2] = ["retries", "limit"];
@@ -75,7 +75,7 @@ fn path(tree: &Map<String, Value>, rest: &str) -> Result<Vec<String>, (String, S
     let parts: Vec<&str> = rest.split("__").collect();
     let lower = |part: &&str| part.to_lowercase();
     let names_nothing = || {
-        let help = "write REDCALL__SECTION__KEY; for jobs, services, schedules and queues \
+        let help = "write REDCALL__SECTION__KEY; for jobs, pools, services, schedules and queues \
                     REDCALL__SECTION__NAME__KEY";
         ("does not name a single value".to_owned(), help.to_owned())
     };

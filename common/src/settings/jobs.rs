@@ -7,27 +7,44 @@ use std::time::Duration;
 
 use config::Value;
 
+use super::closest;
 use super::duration::{SHORTEST, YEAR};
+use super::entry::origin_of;
 use super::kinds::{self, EXAMPLE, KINDS};
 use super::read::{count, number, queue};
 use super::retries;
 use super::section::Section;
-use super::{HandlerSettings, JobSettings, OnWorkerLoss};
+use super::{HandlerSettings, JobSettings, OnWorkerLoss, PoolSettings, SettingsError, program_env};
 use crate::name::is_job_name;
 use crate::request::TTL_RANGE_MS;
 
 const LOSSES: [(&str, OnWorkerLoss); 2] =
     [("rerun", OnWorkerLoss::Rerun), ("fail", OnWorkerLoss::Fail)];
 
-/// All jobs of the `[jobs]` table.
-pub(super) fn read(mut section: Section<'_>) -> BTreeMap<String, JobSettings> {
+/// All jobs of the `[jobs]` table; each that names a pool names one of `pools`.
+pub(super) fn read(
+    mut section: Section<'_>,
+    pools: &BTreeMap<String, PoolSettings>,
+) -> BTreeMap<String, JobSettings> {
     let values = section.take_all();
     let names: Vec<String> = values.keys().cloned().collect();
     let mut jobs = BTreeMap::new();
     for (name, value) in values {
-        if let Some(job) = job(&section, &name, value, &names) {
-            jobs.insert(name, job);
+        let origin = origin_of(&value);
+        let Some(job) = job(&section, &name, value, &names) else { continue };
+        if let HandlerSettings::Pool(pool) = &job.kind
+            && !pools.contains_key(pool)
+        {
+            let key = format!("{}.pool", section.child(&name));
+            let known: Vec<&str> = pools.keys().map(String::as_str).collect();
+            let hint = closest::hint(pool, known.iter().copied());
+            let help = match known.as_slice() {
+                [] => format!("add [pools.{pool}] with process = [\"python3\", …] below"),
+                known => format!("{hint}pools: {}", known.join(", ")),
+            };
+            section.context().report(SettingsError::invalid(&origin, &key, "names no pool", help));
         }
+        jobs.insert(name, job);
     }
     jobs
 }
@@ -42,7 +59,12 @@ fn job(jobs: &Section<'_>, name: &str, value: Value, names: &[String]) -> Option
     }
     let given = KINDS.into_iter().filter(|kind| job.origin(kind).is_some());
     let given: Vec<&str> = given.collect();
-    let kind = kinds::read(&mut job);
+    let runs_program = given.iter().any(|kind| ["command", "process"].contains(kind));
+    let mut kind = kinds::read(&mut job);
+    let mut env = program_env::read(&mut job, runs_program);
+    if let Some(HandlerSettings::Process(process)) = &mut kind {
+        process.env = std::mem::take(&mut env);
+    }
     let timeout = job.read("timeout", |entry| entry.duration(SHORTEST..=YEAR));
     let queue = job.read("queue", queue);
     let concurrency = job.read("concurrency", |entry| count(entry, 65_536));
@@ -78,6 +100,7 @@ fn job(jobs: &Section<'_>, name: &str, value: Value, names: &[String]) -> Option
         unique,
         status,
         limit,
+        env,
         kind: default.kind,
     })
 }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use super::duration::{HOUR, SHORTEST};
 use super::entry::Entry;
-use super::read::count;
+use super::read::{count, queue};
 use super::section::Section;
 use super::{HandlerSettings, HttpSettings, ProcessSettings, SettingsError};
 use crate::name::is_job_name;
 
 /// The keys of which each job has one.
-pub(super) const KINDS: [&str; 4] = ["handler", "command", "process", "http"];
+pub(super) const KINDS: [&str; 5] = ["handler", "command", "process", "pool", "http"];
 pub(super) const EXAMPLE: &str =
     "handler = \"builtin:echo\" or command = [\"python3\", \"word_count.py\"]";
 
@@ -28,8 +28,9 @@ pub(super) fn read(job: &mut Section<'_>) -> Option<HandlerSettings> {
     let handler = job.read("handler", compiled);
     let command = job.read("command", words).map(HandlerSettings::Command);
     let process = process(job).map(HandlerSettings::Process);
+    let pool = job.read("pool", queue).map(HandlerSettings::Pool);
     let http = http(job).map(HandlerSettings::Http);
-    handler.or(command).or(process).or(http)
+    handler.or(command).or(process).or(pool).or(http)
 }
 
 fn compiled(entry: &Entry) -> Result<HandlerSettings, SettingsError> {

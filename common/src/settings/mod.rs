@@ -12,7 +12,7 @@
 //! | `section.rs`, `entry.rs` | reading a typed value, or its mistake |
 //! | `duration.rs`, `size.rs`, `json.rs` | the forms of values |
 //! | `read.rs`, `auth.rs`, `jobs.rs`, `retries.rs`, `schedules.rs`, `log.rs` | which keys exist |
-//! | `services.rs` | the same of `[services]`, with its structs |
+//! | `services.rs`, `pools.rs`, `program_env.rs` | the same of `[services]`, `[pools]` and `env`, with their structs |
 //! | `url.rs`, `sentinel.rs`, `closest.rs` | the form of an address, "did you mean" |
 //! | `error.rs` | [`SettingsError`] |
 //!
@@ -31,6 +31,8 @@ mod kinds;
 mod load;
 mod log;
 mod parts;
+mod pools;
+mod program_env;
 mod read;
 mod redis;
 mod retries;
@@ -51,6 +53,8 @@ pub use parts::{
     HttpSettings, JobSettings, Limit, LogFormat, LogSettings, Missed, OnWorkerLoss,
     ProcessSettings, QueueSettings, Rate, Retries, ScheduleSettings, WorkerSettings,
 };
+pub use pools::PoolSettings;
+pub use program_env::ProgramEnv;
 pub use redis::RedisSettings;
 pub use sentinel::SentinelUrl;
 pub use services::{ServiceSettings, ServiceTasks};
@@ -72,6 +76,9 @@ pub struct Settings {
     /// `[jobs.NAME]`: the job mapping, by job name (1 to 128 characters without spaces and
     /// control characters). Empty by default.
     pub jobs: BTreeMap<String, JobSettings>,
+    /// `[pools.NAME]`: processes that several jobs share, by name (1 to 64 characters of
+    /// `[A-Za-z0-9_.-]`). Empty by default.
+    pub pools: BTreeMap<String, PoolSettings>,
     /// `[services.NAME]`: queues with state, by name (1 to 64 characters of `[A-Za-z0-9_.-]`).
     /// Empty by default.
     pub services: BTreeMap<String, ServiceSettings>,

@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::ProgramEnv;
 use crate::error::Code;
 
 /// `[client]`: how long callers wait.
@@ -76,7 +77,8 @@ pub struct JobSettings {
     /// Default none: the client's default queue.
     pub queue: Option<String>,
     /// How many of it run at the same time in one worker, 1 to 65,536. Default none: as many as
-    /// the worker has slots; for `process` as many as its instances.
+    /// the worker has slots; for `process` as many as its instances, for
+    /// `pool` as many as its processes have room for.
     pub concurrency: Option<usize>,
     /// What is done when it fails. Default: it is given up at once.
     pub retries: Retries,
@@ -92,6 +94,8 @@ pub struct JobSettings {
     pub status: Option<Duration>,
     /// Bounds over all workers. Default none.
     pub limit: Option<Limit>,
+    /// Which variables its command gets; those of processes are in [`ProcessSettings`].
+    pub env: ProgramEnv,
 }
 
 /// `[jobs.X] retries`: whether, and how long after, a job that failed is run again.
@@ -221,6 +225,7 @@ impl JobSettings {
             unique: None,
             status: None,
             limit: None,
+            env: ProgramEnv::default(),
         }
     }
 }
@@ -235,6 +240,8 @@ pub enum HandlerSettings {
     Command(Vec<String>),
     /// `process = ["PROGRAM", "ARGUMENT", …]`: a pool of long-lived processes.
     Process(ProcessSettings),
+    /// `pool = "NAME"`: the processes of a `[pools.NAME]`, which other jobs use as well.
+    Pool(String),
     /// `http = { method = "POST", url = "…" }`: a request to a server.
     Http(HttpSettings),
 }
@@ -269,13 +276,16 @@ pub struct ProcessSettings {
     pub instances: usize,
     /// `start_timeout`: how long one may take to start, 1 ms to 1 hour. Default 10 s.
     pub start_timeout: Duration,
+    /// `env` and `inherit_env`: which variables they get.
+    pub env: ProgramEnv,
 }
 
 impl ProcessSettings {
     /// One process of `command`, with the defaults for the rest.
     #[must_use]
     pub fn new(command: Vec<String>) -> Self {
-        Self { command, instances: 1, start_timeout: Duration::from_secs(10) }
+        let (start_timeout, env) = (Duration::from_secs(10), ProgramEnv::default());
+        Self { command, instances: 1, start_timeout, env }
     }
 }
 

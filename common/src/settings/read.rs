@@ -13,7 +13,7 @@ use super::entry::Entry;
 use super::section::{Context, Section};
 use super::{
     AdminSettings, ClientSettings, DeadSettings, EventSettings, QueueSettings, RedisSettings,
-    Settings, SettingsError, WorkerSettings, auth, jobs, log, schedules, services, url,
+    Settings, SettingsError, WorkerSettings, auth, jobs, log, pools, schedules, services, url,
 };
 use crate::durability::Durability;
 use crate::limits::Limits;
@@ -33,7 +33,8 @@ pub(super) fn settings(mut root: Section<'_>) -> Settings {
     let redis = redis(root.section("redis"));
     let client = client(root.section("client"));
     let worker = worker(root.section("worker"));
-    let jobs = jobs::read(root.section("jobs"));
+    let pools = pools::read(root.section("pools"));
+    let jobs = jobs::read(root.section("jobs"), &pools);
     let limits = limits(root.section("limits"));
     let services = services::read(root.section("services"), &jobs);
     let settings = Settings {
@@ -41,6 +42,7 @@ pub(super) fn settings(mut root: Section<'_>) -> Settings {
         client,
         worker,
         jobs,
+        pools,
         services,
         schedules: schedules::read(root.section("schedules"), &limits),
         queues: queues_of(root.section("queues")),

@@ -49,6 +49,13 @@ impl RedisSettings {
         url::is_in_the_clear(&self.url)
     }
 
+    /// What is wrong with the form of the address, if anything; no part of it behind its scheme is
+    /// repeated.
+    #[must_use]
+    pub fn url_problem(&self) -> Option<String> {
+        url::problem(&self.url)
+    }
+
     /// The address with its password left out, for logs and messages.
     #[must_use]
     pub fn redacted_url(&self) -> String {

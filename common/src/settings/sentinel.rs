@@ -29,6 +29,9 @@ impl SentinelUrl {
             Some((scheme @ ("redis" | "rediss"), rest)) => (scheme, rest),
             _ => return Ok(None),
         };
+        if rest.contains('#') {
+            return Err("may have nothing behind `#`");
+        }
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (user, rest) = match rest.rsplit_once('@') {
             Some((user, _)) if user.contains('/') => {

@@ -9,7 +9,7 @@ use super::duration::{SHORTEST, YEAR};
 use super::kinds;
 use super::read::number;
 use super::section::Section;
-use super::{JobSettings, ProcessSettings};
+use super::{JobSettings, ProcessSettings, program_env};
 use crate::name::{is_plain, service_queue};
 
 const EXAMPLE: &str = "execute = \"counter.execute\" or process = [\"python3\", \"counter.py\"]";
@@ -99,6 +99,7 @@ fn service(
     let mut task = |key| service.read(key, kinds::name);
     let (init, execute, exit) = (task("init"), task("execute"), task("exit"));
     let process = kinds::process(&mut service);
+    let env = program_env::read(&mut service, has_process);
     let timeout = service.read("timeout", |entry| entry.duration(SHORTEST..=YEAR));
     let max_crashes = service.read("max_crashes", |entry| number(entry, 1..=1000));
     let idle = service.read("idle", |entry| entry.duration(Duration::from_secs(1)..=YEAR));
@@ -120,7 +121,7 @@ fn service(
     }
     service.finish();
     let tasks = match (process, execute) {
-        (Some(process), _) => ServiceTasks::Process(process),
+        (Some(process), _) => ServiceTasks::Process(ProcessSettings { env, ..process }),
         (None, Some(execute)) => ServiceTasks::Compiled { init, execute, exit },
         (None, None) => return None,
     };

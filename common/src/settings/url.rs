@@ -23,9 +23,10 @@ pub(super) fn problem(url: &str) -> Option<String> {
         return Some("is not an address with a scheme".to_owned());
     };
     let found = match scheme {
-        "redis" | "rediss" => server(rest),
+        "redis" => server(rest).or_else(|| behind_server(rest, false)),
+        "rediss" => server(rest).or_else(|| behind_server(rest, true)),
         "redis+sentinel" | "rediss+sentinel" => sentinels(url),
-        "redis+unix" | "unix" if rest.starts_with('/') => None,
+        "redis+unix" | "unix" if rest.starts_with('/') => behind_socket(rest),
         "redis+unix" | "unix" => Some("does not name a socket by its absolute path"),
         _ if is_scheme(scheme) => {
             return Some(format!("has the scheme `{scheme}`, which is not supported"));
@@ -65,6 +66,45 @@ fn server(rest: &str) -> Option<&'static str> {
         return Some("has a database (the part after the host) that is not a number");
     }
     None
+}
+
+/// What is wrong behind `host:port/database`. The driver ignores what it does not know: a database
+/// that is named there would be another than the one that is used.
+fn behind_server(rest: &str, is_tls: bool) -> Option<&'static str> {
+    let (rest, fragment) = rest.split_once('#').map_or((rest, None), |(a, b)| (a, Some(b)));
+    match fragment {
+        None => {}
+        Some("insecure") if is_tls => {}
+        Some(_) if is_tls => return Some("may have only `insecure` behind `#`"),
+        Some(_) => return Some("may have nothing behind `#`"),
+    }
+    let query = rest.split_once('?')?.1;
+    keys(query).find_map(|key| match key {
+        "protocol" => None,
+        "db" | "database" => {
+            Some("names its database behind `?`: write it behind the host, such as /2")
+        }
+        "pass" | "password" | "user" | "username" => {
+            Some("names its user behind `?`: write redis://USER:PASSWORD@HOST")
+        }
+        _ => Some("may have only `protocol` behind `?`"),
+    })
+}
+
+/// What is wrong behind the path of a socket.
+fn behind_socket(rest: &str) -> Option<&'static str> {
+    if rest.contains('#') {
+        return Some("may have nothing behind `#`");
+    }
+    let query = rest.split_once('?')?.1;
+    let known = ["db", "user", "pass", "protocol"];
+    let all_known = keys(query).all(|key| known.contains(&key));
+    (!all_known).then_some("may have only `db`, `user`, `pass` and `protocol` behind `?`")
+}
+
+fn keys(query: &str) -> impl Iterator<Item = &str> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| pair.split_once('=').map_or(pair, |(key, _)| key))
 }
 
 /// What is wrong with an address of Sentinels.
@@ -132,7 +172,8 @@ mod tests {
             "rediss://[::1]:6379/0",
             "rediss://[::1]",
             "redis+unix:///run/redis.sock",
-            "unix:///run/redis.sock?db=1",
+            "unix:///run/redis.sock?db=1&user=u&pass=p&protocol=resp3",
+            "rediss://cache#insecure",
             "redis+sentinel://a/main",
             "rediss+sentinel://me:p%2Fw@a:1,b/main/3?sentinel_username=u&sentinel_password=s",
         ] {
@@ -173,6 +214,28 @@ mod tests {
             ("redis://host:0", "has a port that is not a number from 1 to 65535"),
             ("redis://::1", "names no host"),
             ("redis://host:65536", "has a port that is not a number from 1 to 65535"),
+            (
+                "redis://:secret@host:1?db=2",
+                "names its database behind `?`: write it behind the host, such as /2",
+            ),
+            (
+                "rediss://host/1?protocol=resp3&database=2",
+                "names its database behind `?`: write it behind the host, such as /2",
+            ),
+            (
+                "redis://host?password=secret",
+                "names its user behind `?`: write redis://USER:PASSWORD@HOST",
+            ),
+            ("redis://host?timeout=3", "may have only `protocol` behind `?`"),
+            ("redis://host#insecure", "may have nothing behind `#`"),
+            ("rediss://host#secure", "may have only `insecure` behind `#`"),
+            (
+                "unix:///r.sock?database=2",
+                "may have only `db`, `user`, `pass` and `protocol` behind `?`",
+            ),
+            ("unix:///r.sock#x", "may have nothing behind `#`"),
+            ("redis+sentinel://x/main#y", "may have nothing behind `#`"),
+            ("redis+sentinel://x/main/2#y", "may have nothing behind `#`"),
             ("redis://host/x", "has a database (the part after the host) that is not a number"),
         ] {
             assert_eq!(problem(url).as_deref(), Some(expected), "{url}");

@@ -1,5 +1,6 @@
 //! Opening connections: address, TLS, names, timeouts. What is done with them stands elsewhere.
 
+use std::error::Error;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -59,6 +60,11 @@ impl Connector {
     ///
     /// [`StoreError::Config`] when URL or certificates cannot be used.
     pub fn new(settings: &RedisSettings, name: &str) -> Result<Self, StoreError> {
+        // Not every address comes from settings that were read: flags and code name some.
+        if let Some(problem) = settings.url_problem() {
+            let problem = format!("`redis.url` {problem}");
+            return Err(StoreError::Config { problem, source: None });
+        }
         let sentinel = SentinelUrl::parse(&settings.url)
             .map_err(|problem| StoreError::Config { problem: problem.to_owned(), source: None })?;
         let (target, address) = match sentinel {
@@ -214,10 +220,20 @@ impl Connector {
         config: &AsyncConnectionConfig,
     ) -> Result<(MultiplexedConnection, Peer), StoreError> {
         let (info, peer) = self.find().await?;
+        let address = match &peer.0 {
+            None => address(info.addr()),
+            // What was tried is one server, which the Sentinels have named.
+            Some(_) => format!("{}, {}", address(info.addr()), self.address),
+        };
         let redis = info.redis_settings().clone().set_protocol(protocol);
         let client = client(info.set_redis_settings(redis))?;
         let unreachable = |error: redis::RedisError| match StoreError::from(error) {
-            StoreError::Lost(source) => self.unreachable(Some(source)),
+            StoreError::Lost(source) if is_mistrust(&source) => {
+                StoreError::Untrusted { address: address.clone(), source }
+            }
+            StoreError::Lost(source) => {
+                StoreError::Unreachable { address: address.clone(), source: Some(source) }
+            }
             other => other,
         };
         let connecting = async {
@@ -239,6 +255,27 @@ impl Connector {
             () = self.moved(&peer) => Err(self.unreachable(None)),
         }
     }
+}
+
+/// Whether a certificate was refused: another name than was connected to, an authority that is not
+/// known, a time that is over.
+fn is_mistrust(error: &redis::RedisError) -> bool {
+    // As the driver keeps the errors of others.
+    type Kept = Arc<dyn Error + Send + Sync>;
+    let kept = error.source().and_then(|source| source.downcast_ref::<Kept>());
+    kept.is_some_and(|kept| refused_certificate(&**kept))
+}
+
+/// Whether an error of a connection, or a cause of it, is that a certificate was refused.
+#[must_use]
+pub fn refused_certificate(error: &(dyn Error + 'static)) -> bool {
+    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    let inner: Option<&(dyn Error + 'static)> = match inner {
+        Some(inner) => Some(inner),
+        None => error.source(),
+    };
+    matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
+        || inner.is_some_and(refused_certificate)
 }
 
 /// Tries again beside an attempt to connect that takes long: a network that has lost its routes

@@ -27,6 +27,19 @@ pub enum StoreError {
         #[source]
         source: Option<Arc<redis::RedisError>>,
     },
+    /// The server was reached over TLS, and its certificate was refused: nothing was sent.
+    #[error("Redis at {address} is not trusted: its certificate was refused")]
+    Untrusted {
+        /// What was connected to, without password.
+        address: String,
+        /// Why: the names or the authority of the certificate.
+        #[source]
+        source: Arc<redis::RedisError>,
+    },
+    /// The Tokio runtime in which this client or worker was made has shut down: nothing was sent,
+    /// and nothing will be.
+    #[error("the client's runtime has shut down")]
+    Ended,
     /// No Sentinel says which server is the primary: nothing was sent.
     #[error("no Sentinel names a primary of `{service}`")]
     NoPrimary {
@@ -76,6 +89,8 @@ impl StoreError {
         match self {
             Self::Config { .. }
             | Self::Unreachable { .. }
+            | Self::Untrusted { .. }
+            | Self::Ended
             | Self::NoPrimary { .. }
             | Self::Unsupported { .. }
             | Self::Refused(_)
@@ -88,8 +103,12 @@ impl StoreError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::NoPrimary { .. } | Self::Lost(_) => true,
+            Self::Unreachable { .. }
+            | Self::Untrusted { .. }
+            | Self::NoPrimary { .. }
+            | Self::Lost(_) => true,
             Self::Config { .. }
+            | Self::Ended
             | Self::Unsupported { .. }
             | Self::Refused(_)
             | Self::Script { .. }
@@ -135,6 +154,11 @@ impl StoreError {
                 "Is Redis running there? Set `redis.url` in the settings, or REDIS_URL; \
                  `docker compose up` starts one."
             }
+            Self::Untrusted { .. } => {
+                "Connect by a name that its certificate has, or name its authority in \
+                 `redis.ca_file`."
+            }
+            Self::Ended => "Use the client within the runtime in which it was made.",
             Self::NoPrimary { .. } => {
                 "Are the Sentinels of `redis.url` running, and is that what they call the service?"
             }

@@ -32,6 +32,8 @@ pub type Sink = Arc<dyn Fn(&[u8], &[u8]) + Send + Sync>;
 #[derive(Clone)]
 enum State {
     Down(Option<StoreError>),
+    /// The supervising task has gone, with its runtime: no connection comes any more.
+    Ended,
     Up {
         conn: MultiplexedConnection,
         peer: Peer,
@@ -95,7 +97,8 @@ impl Link {
             clock_offset_ms: AtomicI64::new(0),
         });
         let id = shared.establish(1, None).await?;
-        let supervisor = tokio::spawn(supervise(shared.clone(), id));
+        let ends = Ends(shared.clone());
+        let supervisor = tokio::spawn(async move { supervise(&ends.0, id).await });
         Ok(Self { shared, supervisor })
     }
 
@@ -121,14 +124,16 @@ impl Link {
         self.shared.set_clock(redis_ms, monotonic_ms());
     }
 
-    /// Ends when the connection has been made anew: what was announced meanwhile is missed.
+    /// Ends when the connection has been made anew: what was announced meanwhile is missed. Also
+    /// when none will come any more.
     pub fn reconnected(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut states = self.shared.state.subscribe();
         let before = generation(&states.borrow_and_update());
         async move {
             loop {
                 let now = generation(&states.borrow_and_update());
-                if now.is_some() && now != before {
+                let has_ended = matches!(*states.borrow(), State::Ended);
+                if has_ended || (now.is_some() && now != before) {
                     return;
                 }
                 if states.changed().await.is_err() {
@@ -145,7 +150,7 @@ impl Link {
             State::Up { peer, generation, .. } => {
                 Some(Standing { peer: peer.clone(), generation: *generation })
             }
-            State::Down(_) => None,
+            State::Down(_) | State::Ended => None,
         }
     }
 
@@ -201,7 +206,7 @@ impl Link {
             return Ok((conn.clone(), *generation));
         }
         let mut states = self.shared.state.subscribe();
-        let up = states.wait_for(|state| matches!(state, State::Up { .. }));
+        let up = states.wait_for(|state| matches!(state, State::Up { .. } | State::Ended));
         if let Ok(Ok(state)) = timeout(within, up).await
             && let State::Up { conn, generation, .. } = &*state
         {
@@ -213,6 +218,7 @@ impl Link {
                 self.connector().unreachable(Some(source.clone()))
             }
             State::Down(Some(error)) => error.clone(),
+            State::Ended => StoreError::Ended,
             State::Down(None) | State::Up { .. } => self.connector().unreachable(None),
         })
     }
@@ -298,7 +304,7 @@ impl Link {
                     *state = State::Down(Some(error.clone()));
                     true
                 }
-                State::Up { .. } | State::Down(_) => false,
+                State::Up { .. } | State::Down(_) | State::Ended => false,
             });
         }
         result
@@ -314,7 +320,7 @@ fn given_up() -> StoreError {
 fn generation(state: &State) -> Option<u64> {
     match state {
         State::Up { generation, .. } => Some(*generation),
-        State::Down(_) => None,
+        State::Down(_) | State::Ended => None,
     }
 }
 
@@ -377,10 +383,19 @@ impl Shared {
     }
 }
 
-async fn supervise(shared: Arc<Shared>, mut id: i64) {
+/// Says that no connection comes any more when it is dropped, also with its runtime.
+struct Ends(Arc<Shared>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.state.send_replace(State::Ended);
+    }
+}
+
+async fn supervise(shared: &Shared, mut id: i64) {
     let mut generation = 1;
     loop {
-        watch_over(&shared).await;
+        watch_over(shared).await;
         let address = shared.connector.address();
         tracing::warn!(address, "lost the connection to Redis");
         shared.state.send_replace(State::Down(None));

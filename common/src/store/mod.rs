@@ -33,7 +33,7 @@ mod sentinel;
 mod server;
 mod survey;
 
-pub use connection::{Connector, set_crypto_provider};
+pub use connection::{Connector, refused_certificate, set_crypto_provider};
 pub use control::Control;
 pub use error::StoreError;
 pub use link::{Link, Sink, Standing};

@@ -164,7 +164,10 @@ impl Script {
         cmd
     }
 
-    /// Runs a call made by [`Script::call`]; loads the script once if Redis has lost it.
+    /// Runs a call made by [`Script::call`]. If Redis does not know its hash (it was restarted, or
+    /// its scripts were flushed), the call is sent once more with the script's whole text, which
+    /// also loads it: no flush can come in between. Every call ends up here, those that went out
+    /// with others in one write as well.
     pub(super) async fn run(
         &self,
         conn: &mut MultiplexedConnection,
@@ -172,12 +175,25 @@ impl Script {
     ) -> Result<Value, StoreError> {
         let ran = match call.query_async::<Value>(conn).await {
             Err(error) if is_no_script(&error) => {
-                self.load(conn).await?;
-                call.query_async(conn).await
+                tracing::debug!(script = self.name, "sent whole: Redis does not know it");
+                self.whole(call).query_async(conn).await
             }
             other => other,
         };
         ran.map_err(|error| self.failed(error))
+    }
+
+    /// The same call by text instead of by hash.
+    fn whole(&self, call: &Cmd) -> Cmd {
+        let mut cmd = redis::cmd("EVAL");
+        cmd.arg(&self.text);
+        // Behind the command's name and the hash.
+        for arg in call.args_iter().skip(2) {
+            if let redis::Arg::Simple(bytes) = arg {
+                cmd.arg(bytes);
+            }
+        }
+        cmd
     }
 
     /// The error of a call of it.

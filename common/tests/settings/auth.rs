@@ -140,7 +140,7 @@ fn one_signs_with_a_key_that_is_there() {
     bad_env(
         &[("REDCALL__AUTH__KEYS__A", SECRET)],
         "REDCALL__AUTH__KEYS__A: does not name a single value",
-        "write REDCALL__SECTION__KEY; for jobs, services, schedules and queues \
+        "write REDCALL__SECTION__KEY; for jobs, pools, services, schedules and queues \
          REDCALL__SECTION__NAME__KEY",
     );
 }

@@ -101,7 +101,7 @@ fn the_section_of_a_variable_is_not_known() {
     bad_env(
         &[("REDCALL__WORKR__LEASE", "5s")],
         "REDCALL__WORKR__LEASE: workr: unknown section",
-        "did you mean `worker`? sections: redis, client, worker, jobs, \
+        "did you mean `worker`? sections: redis, client, worker, pools, jobs, \
           limits, services, schedules, queues, auth, dead, events, admin, log",
     );
 }
@@ -130,7 +130,7 @@ fn a_variable_names_no_single_value() {
         bad_env(
             &[(name, "5s")],
             &format!("{name}: does not name a single value"),
-            "write REDCALL__SECTION__KEY; for jobs, services, schedules and queues \
+            "write REDCALL__SECTION__KEY; for jobs, pools, services, schedules and queues \
              REDCALL__SECTION__NAME__KEY",
         );
     }

@@ -6,9 +6,9 @@ const COMMAND: &str = "write a list such as [\"python3\", \"word_count.py\"]";
 
 #[test]
 fn a_key_of_a_job_is_not_known() {
-    let keys = "allowed keys: handler, command, process, instances, start_timeout, http, \
-                timeout, queue, concurrency, retries, on_worker_loss, max_crashes, unique, \
-                status, limit";
+    let keys = "allowed keys: handler, command, process, instances, start_timeout, pool, http, \
+                env, inherit_env, timeout, queue, concurrency, retries, on_worker_loss, \
+                max_crashes, unique, status, limit";
     let job = |rest: &str| format!("[jobs.score]\n{rest}");
     bad(&job("handler = 's'\nwarm = true"), "jobs.score.warm: unknown key", keys);
     // Only one message, although the job now has nothing that runs it.
@@ -34,7 +34,7 @@ fn a_job_has_two_handlers_or_none() {
     );
     bad(
         "jobs.a = { timeout = '5s' }",
-        "jobs.a: has none of handler, command, process, http",
+        "jobs.a: has none of handler, command, process, pool, http",
         "add handler = \"builtin:echo\" or command = [\"python3\", \"word_count.py\"]",
     );
 }
@@ -86,6 +86,67 @@ fn a_process_is_wrong() {
         &format!("{process}instances = 1025"),
         "jobs.a.instances: must be from 1 to 1024, but is 1025",
         "write a whole number from 1 to 1024",
+    );
+}
+
+#[test]
+fn environment_of_a_program_is_wrong() {
+    let job = |rest: &str| format!("[jobs.a]\ncommand = ['c']\n{rest}");
+    let rule = "the name of a variable, or how names begin with a `*` behind";
+    let help = format!("write {rule}");
+    for (name, shown) in [("A=B", "\"A=B\""), ("*", "\"*\""), ("A*B", "\"A*B\"")] {
+        let problem = format!("jobs.a.env[0]: must be {rule}, but is {shown}");
+        bad(&job(&format!("env = ['{name}']")), &problem, &help);
+    }
+    let secret = "remove it: programs get neither REDIS_URL nor REDCALL_ variables, which hold \
+                  secrets; one that calls jobs itself has a settings file of its own";
+    for name in ["REDIS_URL", "REDCALL__AUTH__KEYS__A__SECRET", "REDCALL_TOKEN", "REDIS*", "R*"] {
+        let problem = "jobs.a.env[0]: names variables of Redcall's own";
+        bad(&job(&format!("env = ['{name}']")), problem, secret);
+    }
+    bad(
+        &job("inherit_env = 'yes'"),
+        "jobs.a.inherit_env: must be true or false, but is \"yes\"",
+        "allowed values: true, false",
+    );
+    let handler = |rest: &str| format!("[jobs.a]\nhandler = 'a'\n{rest}");
+    let help = "only programs have it: remove it";
+    bad(&handler("env = ['A']"), "jobs.a: has env without a command or a process", help);
+    let problem = "jobs.a: has inherit_env without a command or a process";
+    bad(&handler("inherit_env = true"), problem, help);
+    let env = |text: &str| good(text).jobs["a"].env.clone();
+    let given = env(&job("env = ['A', 'B_*']\ninherit_env = true"));
+    assert!(given.inherit && given.names == ["A", "B_*"]);
+    assert_eq!(env(&job("")), redcall_common::settings::ProgramEnv::default());
+}
+
+#[test]
+fn a_pool_is_wrong() {
+    let pool = "[pools.p]\nprocess = ['p']\n";
+    let job = "[jobs.a]\npool = 'p'\n";
+    let settings = good(&format!("{pool}instances = 3\nenv = ['A']\n{job}"));
+    assert_eq!(settings.pools["p"].process.instances, 3);
+    assert_eq!(settings.pools["p"].process.env.names, ["A"]);
+    assert_eq!(
+        settings.jobs["a"].kind,
+        redcall_common::settings::HandlerSettings::Pool("p".into())
+    );
+    assert_eq!(settings.jobs["a"].concurrency, None);
+    let process = "add process = [\"python3\", \"redcall_process.py\", \"scorer\"]";
+    bad("[pools.p]\ninstances = 2", "pools.p: has no process", process);
+    bad(job, "jobs.a.pool: names no pool", "add [pools.p] with process = [\"python3\", …] below");
+    let other = "[pools.pp]\nprocess = ['p']\n";
+    bad(&format!("{other}{job}"), "jobs.a.pool: names no pool", "did you mean `pp`? pools: pp");
+    let help = "only programs have it: remove it";
+    let problem = "jobs.a: has env without a command or a process";
+    bad(&format!("{pool}{job}env = ['A']"), problem, help);
+    let help = "only processes have it: remove it";
+    let problem = "jobs.a: has instances without process";
+    bad(&format!("{pool}{job}instances = 2"), problem, help);
+    bad(
+        "[pools.'a b']\nprocess = ['p']\n",
+        "pools.a b: is not a pool name",
+        "a pool name is 1 to 64 characters of A-Z, a-z, 0-9, `_`, `.` and `-`",
     );
 }
 

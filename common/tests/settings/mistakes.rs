@@ -12,7 +12,7 @@ const QUEUE: &str = "write 1 to 64 characters of A-Z, a-z, 0-9, `_`, `.` and `-`
 const QUEUES: &str = "write a list such as [\"high\", \"default\", \"low\"]";
 const SIZE: &str = "write bytes as a whole number, or text such as \"512KiB\" or \"2MiB\" \
                     (units: B, KiB, MiB, GiB)";
-const SECTIONS: &str = "sections: redis, client, worker, jobs, limits, services, schedules, \
+const SECTIONS: &str = "sections: redis, client, worker, pools, jobs, limits, services, schedules, \
                         queues, auth, dead, events, admin, log";
 
 #[test]
@@ -327,7 +327,7 @@ fn all_mistakes_are_reported_at_once() {
     let expected = [
         "DIR/redcall.toml: worker.concurrency: must be from 1 to 65536, but is 0",
         "DIR/redcall.toml: worker.lease: needs a unit, but is 5",
-        "DIR/redcall.toml: jobs.a: has none of handler, command, process, http",
+        "DIR/redcall.toml: jobs.a: has none of handler, command, process, pool, http",
         "REDCALL__LOG__FORMAT: log.format: must be text or json, but is \"xml\"",
         "DIR/redcall.toml: extra: unknown section",
     ];

@@ -113,3 +113,29 @@ async fn a_wait_ends_with_its_timeout_and_an_expired_request_does_not_start() {
     assert!(error.may_be_queued());
     assert_eq!(busy.wait().await.unwrap().data.get(), "null");
 }
+
+#[tokio::test]
+async fn whole_numbers_are_added_exactly_whatever_their_size() {
+    let bench = Bench::new().await;
+    let _worker = bench.worker().await;
+    let client = bench.client().await;
+    let nines = "9".repeat(1000);
+    let sum = format!("1{}", "0".repeat(1000));
+    for (a, b, answer) in [
+        ("18446744073709551615", "1", "18446744073709551616"),
+        ("18446744073709551616", "-1", "18446744073709551615"),
+        ("9223372036854775808", "-9223372036854775809", "-1"),
+        ("9007199254740993", "0", "9007199254740993"),
+        ("-18446744073709551616", "-18446744073709551616", "-36893488147419103232"),
+        ("-5", "5", "0"),
+        ("-0", "-0", "0"),
+        ("1.5", "2", "3.5"),
+        (&nines, "1", &sum),
+        (&sum, "-1", &nines),
+    ] {
+        let data = format!(r#"{{"a":{a},"b":{b}}}"#);
+        let data = serde_json::value::RawValue::from_string(data).unwrap();
+        let response = client.call_and_wait("add", &data).await.unwrap();
+        assert_eq!(response.data.get(), format!(r#"{{"answer":{answer}}}"#), "{a} + {b}");
+    }
+}

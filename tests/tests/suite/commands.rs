@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 mod cancelled;
+mod environment;
 mod killed;
 
 use std::path::Path;

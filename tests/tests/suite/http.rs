@@ -8,12 +8,13 @@ use std::time::{Duration, SystemTime};
 
 use redcall_client::{CallError, Client, Code, Response, WireError};
 use redcall_common::settings::{HandlerSettings, JobSettings, Retries};
+use redcall_testkit::TestRedis;
 use redcall_tests::{Bench, RunningWorker};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::failed;
+use crate::support::{Logged, SettingsFile, failed};
 
 /// A request as the server got it: its first line and headers in lower case, and its body.
 #[derive(Clone, Debug)]
@@ -211,6 +212,54 @@ async fn what_is_no_answer_is_a_failure() {
     let error = client.call_and_wait("ask", &json!({})).await.unwrap_err().to_string();
     assert!(error.contains("127.0.0.1 cannot be reached"), "{error}");
     assert!(!error.contains("secret"), "{error}");
+}
+
+/// The error of a job that a worker with these variables asks `url` to do.
+async fn error_with(url: &str, variables: &[(&str, String)]) -> WireError {
+    let bench = Bench::new().await;
+    let file = SettingsFile::new(&format!("[jobs.ask]\nhttp = {{ url = '{url}' }}\n"));
+    let mut env = bench.environment();
+    env.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    let worker = Logged::start("redcall-worker", &["--settings", file.arg()], &env);
+    worker.line(": ready").await;
+    failed(bench.client().await.call_and_wait("ask", &json!({})).await)
+}
+
+#[tokio::test]
+async fn error_names_the_proxy_that_was_tried() {
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let proxy = format!("http://user:secret@{gone}");
+    let url = "http://api.invalid/?key=secret";
+    for (variable, url) in [
+        ("HTTP_PROXY", url),
+        ("all_proxy", url),
+        ("HTTPS_PROXY", "https://api.invalid/?key=secret"),
+    ] {
+        let error = error_with(url, &[(variable, proxy.clone())]).await;
+        let said = format!("api.invalid cannot be reached through the proxy {gone}: ");
+        assert!(error.message.starts_with(&said), "{variable}: {error}");
+        assert!(!error.message.contains("secret"), "{variable}: {error}");
+    }
+    // It may be the proxy's own answer.
+    let server = Server::new(&[&response("502 Bad Gateway", "", "")]).await;
+    let error = error_with(url, &[("HTTP_PROXY", server.url.clone())]).await;
+    let at = server.url.strip_prefix("http://").unwrap();
+    assert_eq!(error.message, format!("HTTP status 502 Bad Gateway through the proxy {at}"));
+    // Without one, the port is named.
+    let both = [("HTTP_PROXY", proxy), ("NO_PROXY", "127.0.0.1".to_owned())];
+    let error = error_with(&format!("http://{gone}/"), &both).await;
+    let said = format!("127.0.0.1 cannot be reached at port {}: ", gone.port());
+    assert!(error.message.starts_with(&said), "{error}");
+}
+
+#[tokio::test]
+async fn refused_certificate_is_no_unreachable_server() {
+    // It speaks TLS, under an authority that nobody knows.
+    let redis = TestRedis::start_tls().await;
+    let url = redis.url().replace("rediss://", "https://");
+    let error = error_with(&url, &[]).await;
+    let said = "is not trusted: its certificate was refused at port";
+    assert!(error.message.contains(said), "{error}");
 }
 
 /// Whether a refusal with this header is tried again, and not before `due`.

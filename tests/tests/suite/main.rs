@@ -27,6 +27,7 @@ mod programs;
 mod protocol;
 mod readme;
 mod reconnect;
+mod runtime;
 mod schedules;
 mod services;
 mod settings;

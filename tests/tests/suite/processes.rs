@@ -5,6 +5,7 @@
 mod broken;
 mod example;
 mod python;
+mod shared;
 
 use std::time::Duration;
 

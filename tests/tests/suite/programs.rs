@@ -1,5 +1,6 @@
 //! The programs as people run them.
 
+mod asked;
 mod background;
 mod bench;
 mod call;
@@ -13,6 +14,7 @@ mod embedded;
 mod ends;
 mod events;
 mod follow;
+mod foreign;
 mod help;
 mod output;
 mod pause;
@@ -21,6 +23,7 @@ mod reload;
 mod rights;
 mod safety;
 mod show;
+mod signals;
 mod status;
 mod tokens;
 mod wrong_server;

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
@@ -58,27 +57,90 @@ assert call("x3", {"auth": None}) == "unauthorized"
 print("all as the document says")
 "#;
 
+/// How many wait at once: above the cap of a connection pool.
+const WAITS: usize = 150;
+
+/// What is called with the Python client whose waits share a connection.
+const PYTHON_WAITS: &str = r#"
+import sys
+others = redis.from_url(sys.argv[1])
+before = len(others.client_list())
+client = Client(sys.argv[1])
+count, big = int(sys.argv[2]), "x" * 20_000
+slow = threading.Thread(target=client.call_and_wait, args=["sleep", {"ms": 60_000}], daemon=True)
+slow.start()
+answers = {}
+def call(n):
+    answers[n] = client.call_and_wait("echo", [n, big])
+threads = [threading.Thread(target=call, args=[n]) for n in range(count)]
+began = time.monotonic()
+[thread.start() for thread in threads], [thread.join() for thread in threads]
+assert answers == {n: [n, big] for n in range(count)}, len(answers)
+assert time.monotonic() - began < 20, "a slow job holds up the others"
+assert client.call_and_wait("add", {"a": 1, "b": 1}) == {"answer": 2}
+try:
+    client.call_and_wait("fail", {"message": "on purpose"})
+except RuntimeError as error:
+    assert str(error) == "handler_failed: on purpose", error
+else:
+    raise SystemExit("no error frame came")
+# What is announced while it is away is read from the key.
+for one in others.client_list():
+    if one.get("ssub", "0") != "0" and one["name"] == "":
+        others.client_kill_filter(_id=one["id"])
+assert client.call_and_wait("echo", 7) == 7
+assert len(client.waits) == 1, client.waits
+now = len(others.client_list())
+assert now - before <= 3, f"{now - before} connections"
+print("all as the document says")
+"#;
+
+/// The same for Node.
+const NODE_WAITS: &str = r#"
+const assert = require("node:assert");
+(async () => {
+  const client = new Client(process.argv[2]);
+  const count = Number(process.argv[3]), big = "x".repeat(20000);
+  const slow = client.callAndWait("sleep", { ms: 60000 }).catch(() => {});
+  const began = Date.now();
+  const calls = Array.from({ length: count }, (_, n) => client.callAndWait("echo", [n, big]));
+  (await Promise.all(calls)).forEach((answer, n) => assert.deepStrictEqual(answer, [n, big]));
+  assert(Date.now() - began < 20000, "a slow job holds up the others");
+  assert.deepStrictEqual(await client.callAndWait("add", { a: 1, b: 1 }), { answer: 2 });
+  const failed = client.callAndWait("fail", { message: "on purpose" });
+  await assert.rejects(failed, { message: "handler_failed: on purpose" });
+  // What is announced while it is away is read from the key.
+  const list = (await client.redis.client("LIST")).trim().split("\n");
+  for (const line of list.filter((line) => / name= /.test(line) && !/ ssub=0 /.test(line)))
+    await client.redis.client("KILL", "ID", /id=(\d+)/.exec(line)[1]);
+  assert.strictEqual(await client.callAndWait("echo", 7), 7);
+  assert.strictEqual(client.waits.size, 1);
+  console.log("all as the document says");
+  client.close();
+  process.exit(0);
+})();
+"#;
+
 /// The document.
 fn protocol() -> String {
     let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../PROTOCOL.md");
     std::fs::read_to_string(document).unwrap()
 }
 
-/// The Python of the document that stands under this mark.
+/// The program of the document that stands under this mark.
 fn code<'a>(document: &'a str, mark: &str) -> &'a str {
-    let (_, rest) = document.split_once(&format!("<!-- test:{mark} -->\n```python\n")).unwrap();
+    let (_, rest) = document.split_once(&format!("<!-- test:{mark} -->\n```")).unwrap();
+    let (_, rest) = rest.split_once('\n').unwrap();
     rest.split_once("```\n").unwrap().0
 }
 
-/// Runs this program, which has to say that all is as the document says.
-async fn agrees(python: OsString, bench: &Bench, program: String) {
+/// Runs this program with `interpreter`; it has to say that all is as the document says.
+async fn agrees(mut interpreter: Command, program: String, args: &[&str]) {
     let dir = tempfile::tempdir().unwrap();
-    let script = dir.path().join("client.py");
+    let script = dir.path().join("client.cjs");
     std::fs::write(&script, program).unwrap();
-    let url = bench.redis.url().replace("redis+unix://", "unix://");
-    let run = tokio::task::spawn_blocking(move || {
-        Command::new(python).arg(script).arg(url).output().unwrap()
-    });
+    interpreter.arg(script).args(args);
+    let run = tokio::task::spawn_blocking(move || interpreter.output().unwrap());
     let output = run.await.unwrap();
     let (out, err) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -86,6 +148,10 @@ async fn agrees(python: OsString, bench: &Bench, program: String) {
     assert_eq!(out.trim(), "all as the document says");
 }
 
+/// Where the server of `bench` is, as redis-py reads it.
+fn url(bench: &Bench) -> String {
+    bench.redis.url().replace("redis+unix://", "unix://")
+}
 #[tokio::test]
 async fn the_python_client_of_the_document_works() {
     let Some(python) = std::env::var_os("REDCALL_PYTHON") else {
@@ -97,7 +163,33 @@ async fn the_python_client_of_the_document_works() {
     assert!(client.lines().count() <= 25, "{} lines", client.lines().count());
     let bench = Bench::new().await;
     let _worker = bench.worker().await;
-    agrees(python, &bench, format!("{client}{SCRIPT}")).await;
+    agrees(Command::new(python), format!("{client}{SCRIPT}"), &[&url(&bench)]).await;
+}
+
+#[tokio::test]
+async fn waits_of_the_python_program_share_a_channel() {
+    let Some(python) = std::env::var_os("REDCALL_PYTHON") else { return };
+    let document = protocol();
+    let client = code(&document, "python-waits");
+    let bench = Bench::new().await;
+    let _worker = bench.worker().await;
+    let args = [&*url(&bench), &WAITS.to_string()];
+    agrees(Command::new(python), format!("{client}{PYTHON_WAITS}"), &args).await;
+}
+
+#[tokio::test]
+async fn waits_of_the_node_program_share_a_channel() {
+    // A folder with ioredis, which `cargo xtask test` makes where Node is.
+    let Some(modules) = std::env::var_os("REDCALL_NODE_MODULES") else { return };
+    let document = protocol();
+    let client = code(&document, "node-waits");
+    let bench = Bench::new().await;
+    let _worker = bench.worker().await;
+    let mut node = Command::new("node");
+    node.env("NODE_PATH", modules);
+    let socket = bench.redis.url().replace("redis+unix://", "");
+    let args = [&*socket, &WAITS.to_string()];
+    agrees(node, format!("{client}{NODE_WAITS}"), &args).await;
 }
 
 #[tokio::test]
@@ -129,5 +221,6 @@ async fn the_signature_of_the_document_is_what_workers_accept() {
     let (sign, frames) = (code(&document, "python-sign"), code(&document, "python-frames"));
     let web = redcall_common::digest::of_call("add", "order 7", Some("web"));
     let signed = SIGNED.replace("WEB", &format!("\"{web}\""));
-    agrees(python, &bench, format!("{client}{sign}{frames}{signed}")).await;
+    let program = format!("{client}{sign}{frames}{signed}");
+    agrees(Command::new(python), program, &[&url(&bench)]).await;
 }

@@ -164,7 +164,7 @@ async fn all_mistakes_of_a_file_are_told_at_once() {
     let (file, ran) = check("[worker]\nlease = 5\n[jobs.a]\n[extra]\n").await;
     for problem in [
         "worker.lease: needs a unit, but is 5",
-        "jobs.a: has none of handler, command, process, http",
+        "jobs.a: has none of handler, command, process, pool, http",
         "extra: unknown section",
     ] {
         ran.says(&format!("{}: {problem} help: ", file.arg()));

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use redcall_common::decode::deeper_than;
 use redcall_common::error::Code;
+use redcall_common::settings::ProgramEnv;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin};
@@ -74,8 +75,13 @@ impl CommandHandler {
     /// # Errors
     ///
     /// As [`Program::find`].
-    pub(crate) fn new(job: &str, command: &[String], place: &Place<'_>) -> Result<Self, String> {
-        let program = Program::find(command, place.dir, place.leash)?;
+    pub(crate) fn new(
+        job: &str,
+        command: &[String],
+        env: &ProgramEnv,
+        place: &Place<'_>,
+    ) -> Result<Self, String> {
+        let program = Program::find(command, env, place)?;
         Ok(Self { program, bounds: place.bounds, budget: Budget::of(job) })
     }
 

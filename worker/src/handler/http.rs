@@ -6,6 +6,9 @@
 mod connection;
 mod query;
 mod response;
+mod tried;
+
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -21,6 +24,7 @@ use redcall_common::settings::HttpSettings;
 use url::Url;
 
 pub(crate) use connection::Client;
+use tried::Tried;
 
 use super::command::Bounds;
 use super::{Handler, HandlerError, Running};
@@ -32,6 +36,7 @@ const TRACE: [&str; 2] = ["traceparent", "tracestate"];
 
 /// Sends a request for each job.
 pub(crate) struct HttpHandler {
+    tried: Arc<Tried>,
     client: Client,
     method: Method,
     url: Url,
@@ -77,7 +82,8 @@ impl HttpHandler {
             sent.insert(header, value);
         }
         uri(&url).map_err(|_| "its url has characters that none may have".to_owned())?;
-        Ok(Self { client, method, url, headers: sent, bounds })
+        let tried = Arc::new(Tried::of(&url));
+        Ok(Self { tried, client, method, url, headers: sent, bounds })
     }
 
     fn request(&self, job: &Request) -> Result<hyper::Request<Full<Bytes>>, HandlerError> {
@@ -156,21 +162,19 @@ impl Handler for HttpHandler {
 
     fn call(&self, job: Request) -> Running {
         let (request, client, bounds) = (self.request(&job), self.client.clone(), self.bounds);
-        let host = self.url.host_str().unwrap_or_default().to_owned();
+        let tried = self.tried.clone();
         Box::pin(async move {
             let sent = client.send(request?).await;
-            let response = sent.map_err(|error| response::unsent(&host, error))?;
+            let response = sent.map_err(|error| response::unsent(&tried, error))?;
             let (status, again) = (response.status(), response::retry_after(response.headers()));
             let body = response.into_body();
             if status.is_success() {
-                return response::answer(
-                    &response::read(body, bounds.max_answer, &host).await?,
-                    bounds,
-                );
+                let body = response::read(body, bounds.max_answer, &tried).await?;
+                return response::answer(&body, bounds);
             }
             let most = bounds.max_answer.min(response::REFUSAL);
-            let body = response::read(body, most, &host).await.unwrap_or_default();
-            Err(response::refused(status, &body, again, bounds))
+            let body = response::read(body, most, &tried).await.unwrap_or_default();
+            Err(response::refused(&tried, status, &body, again, bounds))
         })
     }
 }

@@ -4,6 +4,7 @@ mod budget;
 pub(crate) mod builtin;
 pub(crate) mod command;
 pub(crate) mod compiled;
+pub(crate) mod environment;
 mod group;
 pub(crate) mod http;
 mod paced;
@@ -22,6 +23,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use self::command::Bounds;
+use self::environment::Environment;
 use crate::failure::{causes, whole};
 use crate::request::Request;
 use crate::state::States;
@@ -33,6 +35,8 @@ pub(crate) struct Place<'a> {
     pub(crate) bounds: Bounds,
     /// Ends them with this worker.
     pub(crate) leash: &'a Leash,
+    /// What they may see of the worker's environment.
+    pub(crate) environment: &'a Environment,
 }
 
 /// What a handler ends with.

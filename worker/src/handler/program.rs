@@ -1,12 +1,15 @@
 //! The program behind a command or a process, and how it is started.
 
+use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use redcall_common::leash::Leash;
+use redcall_common::settings::ProgramEnv;
 use tokio::process::{Child, Command};
 
+use super::Place;
 use super::group::Group;
 
 /// A program with its arguments, and where it runs.
@@ -14,6 +17,8 @@ pub(super) struct Program {
     path: PathBuf,
     args: Vec<String>,
     dir: PathBuf,
+    /// All of its environment, but for what a launch adds.
+    env: Vec<(OsString, OsString)>,
     leash: Leash,
 }
 
@@ -25,15 +30,22 @@ pub(super) struct Launch {
 
 impl Program {
     /// `command` is program and arguments; the program is looked for like a shell does, but
-    /// relative to `dir`, in which it also runs. `leash` holds what is started.
+    /// relative to the folder of `place`, in which it also runs. `env` says what it gets of the
+    /// worker's environment.
     ///
     /// # Errors
     ///
-    /// What to do when there is no such program.
-    pub(super) fn find(command: &[String], dir: &Path, leash: &Leash) -> Result<Self, String> {
+    /// What to do when there is no such program, or `env` names a secret.
+    pub(super) fn find(
+        command: &[String],
+        env: &ProgramEnv,
+        place: &Place<'_>,
+    ) -> Result<Self, String> {
         let (name, args) = command.split_first().ok_or("the command is empty")?;
-        let path = redcall_common::program::find(name, dir)?;
-        Ok(Self { path, args: args.to_vec(), dir: dir.to_owned(), leash: leash.clone() })
+        let path = redcall_common::program::find(name, place.dir)?;
+        let env = place.environment.admitted(env)?;
+        let (args, dir, leash) = (args.to_vec(), place.dir.to_owned(), place.leash.clone());
+        Ok(Self { path, args, dir, env, leash })
     }
 
     /// It with its arguments, for people.
@@ -45,6 +57,7 @@ impl Program {
     pub(super) fn launch(&self) -> Launch {
         let mut command = Command::new(&self.path);
         command.args(&self.args).current_dir(&self.dir).process_group(0).kill_on_drop(true);
+        command.env_clear().envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Launch { command, leash: self.leash.clone() }
     }

@@ -119,3 +119,43 @@ async fn workers_and_clients_go_on_with_their_calls() {
         assert_eq!(answer.data.get(), format!(r#"{{"answer":{}}}"#, n + 1));
     }
 }
+
+/// Flushes the scripts as fast as Redis can, so that none that was loaded is there when it is
+/// called.
+async fn flush_without_end(redis: &redcall_testkit::TestRedis) {
+    let mut conn = redis.connection().await;
+    let mut flushes = redis::pipe();
+    for _ in 0..5 {
+        flushes.cmd("SCRIPT").arg("FLUSH").ignore();
+    }
+    loop {
+        let () = flushes.query_async(&mut conn).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn script_that_is_flushed_behind_each_load_runs_nevertheless() {
+    let bench = Bench::new().await;
+    let _worker = bench.worker().await;
+    let client = bench.client().await;
+    let calls = async {
+        for n in 0..8 {
+            let answer = client.call_and_wait("add", &json!({"a": n, "b": 1})).await;
+            assert_eq!(answer.unwrap().data.get(), format!(r#"{{"answer":{}}}"#, n + 1));
+            let far = client.request("add").delay(std::time::Duration::from_secs(60));
+            let receipt = far.idempotency_key(&n.to_string()).send().await.unwrap();
+            client.cancel_in("default", &receipt.id).await.unwrap();
+            client.pause("low").await.unwrap();
+            client.dead("default").list(&Default::default()).await.unwrap();
+            let many = (0..3).map(|n| client.request("echo").data(&n).queue(&format!("q{n}")));
+            for sent in client.call_many(many).await {
+                sent.unwrap();
+            }
+            client.publish("news", redcall_client::Kind(7), &n).await.unwrap();
+        }
+    };
+    tokio::select! {
+        () = calls => {}
+        () = flush_without_end(&bench.redis) => {}
+    }
+}

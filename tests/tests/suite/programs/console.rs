@@ -202,6 +202,35 @@ async fn a_line_that_fails_says_why_and_the_next_ones_are_carried_out() {
 }
 
 #[tokio::test]
+async fn line_that_is_not_utf8_fails_and_the_next_ones_are_carried_out() {
+    let desk = Desk::new().await;
+    for args in [&["console"][..], &["--json", "console"]] {
+        let mut command = std::process::Command::new(binary("redcall"));
+        command.args(args).env_clear().envs(&desk.env).stdin(Stdio::piped());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let script = b"wait echo 1\nwait echo \"\xff\xfe\"\n\xc3\nwait echo 2\n\xed\xa0\x80";
+        std::io::Write::write_all(&mut stdin, script).unwrap();
+        drop(stdin);
+        let ran = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap());
+        let ran: Ran = ran.await.unwrap().into();
+        assert_eq!(ran.code, 1, "{ran:?}");
+        let said: Vec<&str> = ran.stdout.lines().collect();
+        if args.len() == 1 {
+            assert_eq!(said, ["1", "2"], "{ran:?}");
+            assert_eq!(ran.stderr.matches("not UTF-8").count(), 3, "{ran:?}");
+            continue;
+        }
+        let said: Vec<Value> =
+            said.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((&said[0]["result"], &said[3]["result"]), (&json!(1), &json!(2)), "{said:?}");
+        for at in [1, 2, 4] {
+            assert_eq!(said[at]["error"]["code"], "invalid_request", "{said:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn commands_go_on_beside_further_lines_under_a_running_nonce() {
     let mut desk = Desk::new().await;
     let mut conn = desk.bench.redis.connection().await;

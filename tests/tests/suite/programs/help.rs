@@ -111,4 +111,26 @@ async fn the_help_of_redcall_status_and_monitor_is_as_recorded() {
 #[tokio::test]
 async fn the_help_of_redcall_worker_is_as_recorded() {
     golden("redcall-worker", &["--help"], "redcall-worker").await;
+    for verb in ["check", "status", "stop"] {
+        golden("redcall-worker", &[verb, "--help"], &format!("redcall-worker-{verb}")).await;
+    }
+}
+
+#[tokio::test]
+async fn verb_offers_only_flags_that_mean_something_to_it() {
+    for verb in ["status", "stop"] {
+        let help = Ran::new("redcall-worker", &[verb, "--help"], &[].into()).await.stdout;
+        assert!(help.contains("--pid-file"), "{help}");
+        for flag in ["--settings", "--queues", "--concurrency", "--name", "--log-file"] {
+            assert!(!help.contains(flag), "{verb} offers {flag}: {help}");
+            let ran = Ran::new("redcall-worker", &[verb, flag, "1"], &[].into()).await;
+            assert_eq!(ran.code, 2, "{verb} takes {flag}: {ran:?}");
+        }
+    }
+    let help = Ran::new("redcall", &["call", "--help"], &[].into()).await.stdout;
+    let (own, global) = help.split_once("Global options:").unwrap();
+    for flag in ["--settings", "--redis", "--json"] {
+        assert!(global.contains(flag) && !own.contains(flag), "{help}");
+    }
+    assert!(own.contains("--wait") && !global.contains("--wait"), "{help}");
 }

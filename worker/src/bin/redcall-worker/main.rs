@@ -16,7 +16,8 @@ use std::process::ExitCode;
 
 use background::Detached;
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use redcall_common::limits::shown;
 use redcall_common::name::is_plain;
 use redcall_common::output::{self as out, Unwritten};
 use redcall_common::report::Problem;
@@ -36,25 +37,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 #[command(name = "redcall-worker", version, verbatim_doc_comment)]
 struct Cli {
-    /// Settings file (TOML, YAML or JSON); else REDCALL_SETTINGS, else ./redcall.toml
-    #[arg(long, global = true, value_name = "FILE")]
-    settings: Option<PathBuf>,
-    /// Queues to listen on, most urgent first
-    #[arg(long, global = true, value_name = "A,B,...", value_delimiter = ',', value_parser = queue)]
-    queues: Vec<String>,
-    /// How many jobs run at the same time
-    #[arg(long, global = true, value_name = "N")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=65_536))]
-    concurrency: Option<u32>,
-    /// Name shown in lists of workers; else the host's
-    #[arg(long, global = true, value_parser = queue)]
-    name: Option<String>,
+    #[command(flatten)]
+    what: What,
     /// Run in a session of its own, which outlives this one; returns when the worker is ready
     #[arg(long)]
     background: bool,
-    /// By what a worker in the background is found
-    #[arg(long, global = true, value_name = "FILE", default_value = "redcall-worker.pid")]
-    pid_file: PathBuf,
+    #[command(flatten)]
+    found: FoundBy,
     /// Where a worker in the background logs; else nowhere
     #[arg(long, value_name = "FILE", requires = "background")]
     log_file: Option<PathBuf>,
@@ -65,18 +54,72 @@ struct Cli {
     verb: Option<Verb>,
 }
 
+/// What runs, and how. Each verb has the flags that mean something to it; in front of the verb they
+/// mean the same.
+#[derive(Args)]
+struct What {
+    /// Settings file (TOML, YAML or JSON); else REDCALL_SETTINGS, else ./redcall.toml
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
+    /// Queues to listen on, most urgent first
+    #[arg(long, value_name = "A,B,...", value_delimiter = ',', value_parser = queue)]
+    queues: Vec<String>,
+    /// How many jobs run at the same time
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    concurrency: Option<u32>,
+    /// Name shown in lists of workers; else the host's
+    #[arg(long, value_parser = queue)]
+    name: Option<String>,
+}
+
+impl What {
+    /// These flags, and where they say nothing, the `others`.
+    fn or(self, others: Self) -> Self {
+        Self {
+            settings: self.settings.or(others.settings),
+            queues: if self.queues.is_empty() { others.queues } else { self.queues },
+            concurrency: self.concurrency.or(others.concurrency),
+            name: self.name.or(others.name),
+        }
+    }
+}
+
+/// What is checked.
+#[derive(Args)]
+struct Checked {
+    #[command(flatten)]
+    what: What,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    json: bool,
+    /// Means nothing to it; for scripts that give all verbs the same flags.
+    #[arg(long, value_name = "FILE", hide = true)]
+    pid_file: Option<PathBuf>,
+}
+
+/// Where a worker in the background is found.
+#[derive(Args)]
+struct FoundBy {
+    /// File by which a worker in the background is found; else ./redcall-worker.pid
+    #[arg(long, value_name = "FILE")]
+    pid_file: Option<PathBuf>,
+}
+
+impl FoundBy {
+    fn path(&self, others: &Self) -> PathBuf {
+        let named = self.pid_file.as_ref().or(others.pid_file.as_ref());
+        named.map_or_else(|| PathBuf::from("redcall-worker.pid"), PathBuf::clone)
+    }
+}
+
 #[derive(Subcommand)]
 enum Verb {
     /// Check settings, handlers, schedules and Redis, and print what is mapped, served and bounded
-    Check {
-        /// Print one JSON object instead of lines
-        #[arg(long)]
-        json: bool,
-    },
+    Check(Checked),
     /// Say whether a worker runs in the background, and whether it was ready in the last seconds
-    Status,
+    Status(FoundBy),
     /// End the worker in the background, which drains first; return when it has ended
-    Stop,
+    Stop(FoundBy),
 }
 
 fn queue(text: &str) -> Result<String, String> {
@@ -85,18 +128,23 @@ fn queue(text: &str) -> Result<String, String> {
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let mut cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(shown) => return help(&shown),
     };
-    let done = match cli.verb {
+    let verb = cli.verb.take();
+    let done = match verb {
         Some(_) if cli.background => {
             let message = "--background runs a worker, and takes no command";
             Cli::command().error(ErrorKind::ArgumentConflict, message).exit()
         }
-        Some(Verb::Status) => background::status(&cli.pid_file),
-        Some(Verb::Stop) => background::stop(&cli.pid_file),
-        Some(Verb::Check { .. }) | None => return with_settings(cli),
+        Some(Verb::Status(found)) => background::status(&found.path(&cli.found)),
+        Some(Verb::Stop(found)) => background::stop(&found.path(&cli.found)),
+        Some(Verb::Check(checked)) => {
+            let what = checked.what.or(cli.what);
+            return with_settings(&Cli { what, ..cli }, Some(checked.json));
+        }
+        None => return with_settings(&cli, None),
     };
     done.unwrap_or_else(|(problem, code)| fail(vec![problem], code))
 }
@@ -113,25 +161,27 @@ fn help(shown: &clap::Error) -> ExitCode {
     }
 }
 
-fn with_settings(cli: Cli) -> ExitCode {
-    let settings = match settings(&cli) {
+/// Runs a worker; or only checks what it would run, and prints JSON or not.
+fn with_settings(cli: &Cli, checks: Option<bool>) -> ExitCode {
+    let settings = match settings(&cli.what) {
         Ok(settings) => settings,
         Err(problems) => {
-            return match cli.verb {
-                Some(Verb::Check { json: true }) => check::unusable(problems),
+            return match checks {
+                Some(true) => check::unusable(problems),
                 _ => fail(problems, 2),
             };
         }
     };
-    if let Some(Verb::Check { json }) = cli.verb {
+    if let Some(json) = checks {
         return check::run(settings, json);
     }
+    let pid_file = cli.found.path(&cli.found);
     if cli.background && !cli.detached {
-        let started = background::start(&cli.pid_file, cli.log_file.as_deref());
+        let started = background::start(&pid_file, cli.log_file.as_deref());
         return started.unwrap_or_else(|(problem, code)| fail(vec![problem], code));
     }
     let drains_for = settings.worker.drain_timeout;
-    let detached = cli.detached.then(|| Detached::begin(&cli.pid_file, drains_for));
+    let detached = cli.detached.then(|| Detached::begin(&pid_file, drains_for));
     let mut detached = match detached.transpose() {
         Ok(detached) => detached,
         Err(error) => return fail(vec![Problem::of(&error)], 1),
@@ -156,22 +206,22 @@ fn with_settings(cli: Cli) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn settings(cli: &Cli) -> Result<Settings, Vec<Problem>> {
+fn settings(what: &What) -> Result<Settings, Vec<Problem>> {
     let mut settings =
-        Settings::load(cli.settings.as_deref()).map_err(|error| Problem::settings(&error))?;
-    let mut flagged = cli.queues.iter().enumerate();
-    if let Some((_, queue)) = flagged.find(|(at, queue)| cli.queues[..*at].contains(queue)) {
+        Settings::load(what.settings.as_deref()).map_err(|error| Problem::settings(&error))?;
+    let mut flagged = what.queues.iter().enumerate();
+    if let Some((_, queue)) = flagged.find(|(at, queue)| what.queues[..*at].contains(queue)) {
         let problem = Problem::new(format!("--queues names the queue `{queue}` again"));
         return Err(vec![problem.help("name each queue once")]);
     }
-    if !cli.queues.is_empty() {
-        settings.worker.queues.clone_from(&cli.queues);
+    if !what.queues.is_empty() {
+        settings.worker.queues.clone_from(&what.queues);
     }
-    if let Some(concurrency) = cli.concurrency {
+    if let Some(concurrency) = what.concurrency {
         settings.worker.concurrency = concurrency as usize;
     }
-    if cli.name.is_some() {
-        settings.worker.name.clone_from(&cli.name);
+    if what.name.is_some() {
+        settings.worker.name.clone_from(&what.name);
     }
     Ok(settings)
 }
@@ -227,7 +277,7 @@ fn unwritten(error: Unwritten) -> (Problem, u8) {
 fn fail(problems: Vec<Problem>, code: u8) -> ExitCode {
     // A closed pipe is quiet: its reader has seen enough.
     for problem in problems.into_iter().filter(|_| code != out::CLOSED) {
-        out::hint(format_args!("{:?}", miette::Report::new(problem)));
+        out::report(problem);
     }
     ExitCode::from(code)
 }

@@ -7,9 +7,11 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::RETRY_AFTER;
 use hyper::{HeaderMap, StatusCode};
 use redcall_common::error::Code;
+use redcall_common::store::refused_certificate;
 use serde_json::value::RawValue;
 
 use super::connection::{INTERIM, SendError};
+use super::tried::Tried;
 use crate::handler::command::Bounds;
 use crate::handler::{Ending, HandlerError};
 
@@ -26,11 +28,11 @@ const PIECE: usize = 64;
 pub(super) async fn read(
     mut body: Incoming,
     max: usize,
-    host: &str,
+    tried: &Tried,
 ) -> Result<Vec<u8>, HandlerError> {
     let (mut bytes, mut pieces) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| lost(host, "broke off", &error))?;
+        let frame = frame.map_err(|error| lost(tried, "broke off", &error))?;
         // Trailers are none of ours.
         let chunk = frame.into_data().unwrap_or_else(|_| Bytes::new());
         if bytes.len() + chunk.len() > max {
@@ -42,8 +44,9 @@ pub(super) async fn read(
         if pieces > PIECES + bytes.len() / PIECE {
             let (length, size) = (bytes.len(), PIECE);
             let message = format!(
-                "{host} sent {length} bytes in {pieces} pieces: beyond {PIECES} pieces, each has \
-                 to have {size} bytes on average"
+                "{} sent {length} bytes in {pieces} pieces: beyond {PIECES} pieces, each has \
+                 to have {size} bytes on average",
+                tried.host
             );
             return Err(HandlerError::new(message));
         }
@@ -61,28 +64,32 @@ pub(super) fn answer(body: &[u8], bounds: Bounds) -> Ending {
         .map_err(|error| HandlerError::new(format!("the response is no JSON: {error}")))
 }
 
-/// No response. Without the URL, which may hold secrets.
-pub(super) fn unsent(host: &str, error: SendError) -> HandlerError {
+/// No response.
+pub(super) fn unsent(tried: &Tried, error: SendError) -> HandlerError {
     match error {
-        SendError::Broken(error) if error.is_connect() => lost(host, "cannot be reached", &error),
-        SendError::Broken(error) => lost(host, "broke off", &error),
+        SendError::Broken(error) if refused_certificate(&error) => {
+            lost(tried, "is not trusted: its certificate was refused", &error)
+        }
+        SendError::Broken(error) if error.is_connect() => lost(tried, "cannot be reached", &error),
+        SendError::Broken(error) => lost(tried, "broke off", &error),
         SendError::Flooded => {
+            let host = &tried.host;
             HandlerError::new(format!("{host} sent more than {INTERIM} 1xx responses"))
         }
     }
 }
 
-fn lost(host: &str, what: &str, error: &dyn std::error::Error) -> HandlerError {
+fn lost(tried: &Tried, what: &str, error: &dyn std::error::Error) -> HandlerError {
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
-    tracing::debug!(host, ?error, "an HTTP request failed");
-    HandlerError::new(format!("{host} {what}: {cause}")).caused_by(error)
+    HandlerError::new(format!("{} {what} {}: {cause}", tried.host, tried.way())).caused_by(error)
 }
 
 /// A status that is no success, as an error.
 pub(super) fn refused(
+    tried: &Tried,
     status: StatusCode,
     body: &[u8],
     again: Option<Duration>,
@@ -90,7 +97,9 @@ pub(super) fn refused(
 ) -> HandlerError {
     let code = code_of(status);
     let text = String::from_utf8_lossy(&body[..body.len().min(SHOWN)]);
-    let mut error = HandlerError::with_code(code, format!("HTTP status {status}"));
+    // It may be the proxy that says so.
+    let way = tried.proxy.as_ref().map(|_| format!(" {}", tried.way())).unwrap_or_default();
+    let mut error = HandlerError::with_code(code, format!("HTTP status {status}{way}"));
     error = match serde_json::from_slice::<Box<RawValue>>(body) {
         Ok(json) if bounds.is_shallow_detail(json.get()) => error.data(&json),
         Err(_) if text.trim().is_empty() => error,

@@ -29,7 +29,7 @@ use crate::until::until;
 /// What a line may have beside the answer in it, bytes.
 const AROUND_ANSWER: usize = 4 << 10;
 /// How many bytes of tokens a process may leave unread before its own lines are left unread.
-const UNREAD_TOKENS: usize = 64 << 10;
+pub(super) const UNREAD_TOKENS: usize = 64 << 10;
 /// How long it is waited for the end of a process that has closed its stdout, or lost its stdin.
 const ENDING: Duration = Duration::from_millis(500);
 
@@ -45,12 +45,14 @@ pub(super) struct Start {
 pub(super) struct Process {
     child: Child,
     group: Group,
-    stdin: ChildStdin,
+    pub(super) stdin: ChildStdin,
     stderr: Stderr,
-    lines: FramedRead<Paced<ChildStdout>, LinesCodec>,
+    pub(super) lines: FramedRead<Paced<ChildStdout>, LinesCodec>,
     /// Of lines that are neither an answer nor a part of one.
-    pace: Pace,
-    bounds: Bounds,
+    pub(super) pace: Pace,
+    pub(super) bounds: Bounds,
+    /// How many requests it takes at once, as it has said.
+    pub(super) concurrency: usize,
     last_id: u64,
     /// Whether it has not read all that it was asked: it would take the next request for the rest.
     has_unread: bool,
@@ -65,7 +67,7 @@ pub(super) enum Asked {
 }
 
 /// What follows from a line that was asked for.
-enum Heard {
+pub(super) enum Heard {
     Nothing,
     /// The process is to be told this line.
     Token(Vec<u8>),
@@ -92,9 +94,20 @@ impl Process {
         let lines = LinesCodec::new_with_max_length(bounds.max_answer + AROUND_ANSWER);
         let is_free = |piece: &[u8]| piece.len() >= LARGE || piece.contains(&b'\n');
         let lines = FramedRead::new(Paced::new(stdout, is_free), lines);
-        let (pace, last_id, has_unread) = (Pace::new(), 0, false);
-        let mut process =
-            Self { child, group, stdin, stderr, lines, pace, bounds, last_id, has_unread };
+        let pace = Pace::new();
+        let (concurrency, last_id, has_unread) = (1, 0, false);
+        let mut process = Self {
+            child,
+            group,
+            stdin,
+            stderr,
+            lines,
+            pace,
+            bounds,
+            concurrency,
+            last_id,
+            has_unread,
+        };
         let within = start.start_timeout;
         match timeout(within, process.shake_hands()).await {
             Ok(started) => started.map(|()| process),
@@ -117,7 +130,10 @@ impl Process {
             let line = line.map_err(|error| self.unreadable(&error))?;
             match wire::read(&line).map_err(|what| format!("the process printed {what}"))? {
                 // An error too: a server that knows no `$/start` says so, and has started.
-                Said::Answer(0, _) => return Ok(()),
+                Said::Answer(0, answer) => {
+                    self.concurrency = wire::concurrency(&answer);
+                    return Ok(());
+                }
                 Said::Other => {
                     self.pace.spend();
                     if let Some(at) = self.pace.next_at() {
@@ -162,7 +178,7 @@ impl Process {
                     let said = match line {
                         None => return Asked::Broken(self.died().await),
                         Some(Err(error)) => return Asked::Broken(self.too_long(&error)),
-                        Some(Ok(line)) => match self.heard(id, &line, request).await {
+                        Some(Ok(line)) => match heard(id, &line, request, self.bounds, &mut self.pace).await {
                             // Killed in the midst of a line, it has not said what stands there.
                             Err(_) if self.is_at_its_end() => Err(self.died().await),
                             said => said,
@@ -207,78 +223,13 @@ impl Process {
         }
     }
 
-    /// What follows from a line.
-    async fn heard(
-        &mut self,
-        id: u64,
-        line: &str,
-        request: &Request,
-    ) -> Result<Heard, HandlerError> {
-        match wire::read(line) {
-            // How large an answer may be is seen where any job is settled.
-            Ok(Said::Answer(of, answer)) if of == id => Ok(Heard::Ending(self.bounded(answer))),
-            Ok(Said::Frame(FrameType::Chunk, of, data)) if of == id => {
-                self.bounds.check_depth(data.get().as_bytes())?;
-                // Its next lines are read when this one is gone: the process waits meanwhile.
-                match request.chunk(data).await {
-                    // It is not wanted any more: the process hears so, and has its grace.
-                    Ok(()) | Err(ProgressError::NotMine) => Ok(Heard::Nothing),
-                    Err(error) => {
-                        let message = format!("a part of the answer was not sent: {error}");
-                        Err(HandlerError::new(message))
-                    }
-                }
-            }
-            Ok(Said::Frame(_, of, data)) if of == id => {
-                self.pace.spend();
-                self.bounds.check_depth(data.get().as_bytes())?;
-                // What is only said by the way does not end the job.
-                if let Err(error) = request.progress(data).await {
-                    tracing::debug!(id = request.id(), %error, "a progress frame was not pushed");
-                }
-                Ok(Heard::Nothing)
-            }
-            Ok(Said::Pending(put_off)) if put_off.id == id => {
-                self.pace.spend();
-                self.bounds.check_depth(put_off.data.map_or(b"", |data| data.get().as_bytes()))?;
-                let token = pending(request, &put_off).await;
-                let token =
-                    token.as_ref().map(SettlementToken::reveal).map_err(ToString::to_string);
-                Ok(Heard::Token(wire::token(id, token.as_deref().map_err(String::as_str))))
-            }
-            Ok(Said::Other) => {
-                self.pace.spend();
-                Ok(Heard::Nothing)
-            }
-            Ok(
-                Said::Answer(of, _) | Said::Frame(_, of, _) | Said::Pending(PutOff { id: of, .. }),
-            ) => {
-                let message = format!("the process spoke of request {of}, and was asked {id}");
-                Err(HandlerError::new(message))
-            }
-            Err(what) => Err(HandlerError::new(format!("the process printed {what}"))),
-        }
-    }
-
-    /// An answer whose data do not nest too deep.
-    fn bounded(&self, answer: Result<Box<RawValue>, WireError>) -> Ending {
-        match answer {
-            Ok(data) => self.bounds.check_depth(data.get().as_bytes()).map(|()| data),
-            Err(mut error) => {
-                error.data.take_if(|data| !self.bounds.is_shallow_detail(data.get()));
-                Err(HandlerError::of(error))
-            }
-        }
-    }
-
     fn is_at_its_end(&mut self) -> bool {
         matches!(self.lines.next().now_or_never(), Some(None))
     }
 
     /// The job's worker counts as dead: so much of it is.
     async fn died(&mut self) -> HandlerError {
-        let message = format!("its process {}", self.how_it_ended().await);
-        HandlerError::with_code(Code::WorkerLost, message)
+        HandlerError::with_code(Code::WorkerLost, died(self).await)
     }
 
     async fn how_it_ended(&mut self) -> String {
@@ -297,18 +248,7 @@ impl Process {
     }
 
     fn unreadable(&self, error: &LinesCodecError) -> String {
-        match error {
-            LinesCodecError::MaxLineLengthExceeded => {
-                format!(
-                    "the process printed a line over {} bytes (limits.answer)",
-                    self.bounds.max_answer
-                )
-            }
-            LinesCodecError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-                "the process printed what is not UTF-8".to_owned()
-            }
-            LinesCodecError::Io(error) => format!("the process's stdout cannot be read: {error}"),
-        }
+        unreadable(self.bounds.max_answer, error)
     }
 
     /// Closes its stdin, then asks it to end, then ends it. Within twice [`ENDING`].
@@ -318,6 +258,87 @@ impl Process {
         if timeout(ENDING, child.wait()).await.is_err() {
             group.end(&mut child, ENDING).await;
         }
+    }
+}
+
+/// What follows from a line, for the request of number `id`. What is neither an answer nor a part of
+/// one is spent from `pace`.
+pub(super) async fn heard(
+    id: u64,
+    line: &str,
+    request: &Request,
+    bounds: Bounds,
+    pace: &mut Pace,
+) -> Result<Heard, HandlerError> {
+    match wire::read(line) {
+        // How large an answer may be is seen where any job is settled.
+        Ok(Said::Answer(of, answer)) if of == id => Ok(Heard::Ending(bounded(bounds, answer))),
+        Ok(Said::Frame(FrameType::Chunk, of, data)) if of == id => {
+            bounds.check_depth(data.get().as_bytes())?;
+            // Its next lines are read when this one is gone: the process waits meanwhile.
+            match request.chunk(data).await {
+                // It is not wanted any more: the process hears so, and has its grace.
+                Ok(()) | Err(ProgressError::NotMine) => Ok(Heard::Nothing),
+                Err(error) => {
+                    let message = format!("a part of the answer was not sent: {error}");
+                    Err(HandlerError::new(message))
+                }
+            }
+        }
+        Ok(Said::Frame(_, of, data)) if of == id => {
+            pace.spend();
+            bounds.check_depth(data.get().as_bytes())?;
+            // What is only said by the way does not end the job.
+            if let Err(error) = request.progress(data).await {
+                tracing::debug!(id = request.id(), %error, "a progress frame was not pushed");
+            }
+            Ok(Heard::Nothing)
+        }
+        Ok(Said::Pending(put_off)) if put_off.id == id => {
+            pace.spend();
+            bounds.check_depth(put_off.data.map_or(b"", |data| data.get().as_bytes()))?;
+            let token = pending(request, &put_off).await;
+            let token = token.as_ref().map(SettlementToken::reveal).map_err(ToString::to_string);
+            Ok(Heard::Token(wire::token(id, token.as_deref().map_err(String::as_str))))
+        }
+        Ok(Said::Other) => {
+            pace.spend();
+            Ok(Heard::Nothing)
+        }
+        Ok(Said::Answer(of, _) | Said::Frame(_, of, _) | Said::Pending(PutOff { id: of, .. })) => {
+            let message = format!("the process spoke of request {of}, and was asked {id}");
+            Err(HandlerError::new(message))
+        }
+        Err(what) => Err(HandlerError::new(format!("the process printed {what}"))),
+    }
+}
+
+/// An answer whose data do not nest too deep.
+fn bounded(bounds: Bounds, answer: Result<Box<RawValue>, WireError>) -> Ending {
+    match answer {
+        Ok(data) => bounds.check_depth(data.get().as_bytes()).map(|()| data),
+        Err(mut error) => {
+            error.data.take_if(|data| !bounds.is_shallow_detail(data.get()));
+            Err(HandlerError::of(error))
+        }
+    }
+}
+
+/// How a process that is gone has ended.
+pub(super) async fn died(process: &mut Process) -> String {
+    format!("its process {}", process.how_it_ended().await)
+}
+
+/// Why the next line cannot be read, of which an answer may have `max_answer` bytes.
+pub(super) fn unreadable(max_answer: usize, error: &LinesCodecError) -> String {
+    match error {
+        LinesCodecError::MaxLineLengthExceeded => {
+            format!("the process printed a line over {max_answer} bytes (limits.answer)")
+        }
+        LinesCodecError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+            "the process printed what is not UTF-8".to_owned()
+        }
+        LinesCodecError::Io(error) => format!("the process's stdout cannot be read: {error}"),
     }
 }
 

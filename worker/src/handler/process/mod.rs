@@ -1,5 +1,6 @@
-//! Long-lived processes that speak JSON-RPC 2.0 on stdin and stdout, one message a line, one job
-//! at a time each; stderr goes into the log.
+//! Long-lived processes that speak JSON-RPC 2.0 on stdin and stdout, one message a line; stderr
+//! goes into the log. A process has one job at a time (`child.rs`), or as many as its answer to
+//! `$/start` says (`crowd.rs`). One pool may serve many job names.
 //!
 //! A process is started when a job first needs it, and must answer `$/start`. One that dies takes
 //! its job with it as a worker that dies would: the job runs again, unless its mapping says not to,
@@ -7,6 +8,7 @@
 //! job fails. After each the next one starts later, from 100 ms to 10 s.
 
 mod child;
+mod crowd;
 mod pool;
 mod said;
 mod wire;
@@ -38,10 +40,17 @@ impl ProcessHandler {
         settings: &ProcessSettings,
         place: &Place<'_>,
     ) -> Result<Self, String> {
-        let program = Program::find(&settings.command, place.dir, place.leash)?;
+        let program = Program::find(&settings.command, &settings.env, place)?;
         let (bounds, start_timeout) = (place.bounds, settings.start_timeout);
         let start = Start { program, bounds, start_timeout, budget: Budget::of(job) };
         Ok(Self { pool: Arc::new(Pool::new(start, settings.instances)) })
+    }
+}
+
+impl ProcessHandler {
+    /// How many requests its processes take at once, as far as their handshakes are known.
+    pub(crate) fn capacity(&self) -> usize {
+        self.pool.capacity()
     }
 }
 

@@ -1,14 +1,17 @@
 //! The processes of one command: how many there may be, who has one, when the next may start.
 
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use redcall_common::error::Code;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::child::{Asked, Process, Start};
+use super::crowd::{Crowd, Slot};
 use crate::handler::{Ending, HandlerError};
 use crate::request::Request;
 
@@ -19,7 +22,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// See the module.
 pub(super) struct Pool {
     start: Start,
-    /// One for each process that there may be.
+    instances: usize,
+    /// How many requests a process takes at once, as the first one has said.
+    width: AtomicUsize,
+    /// Told when a process may have room.
+    changed: Notify,
+    /// One for each request that the processes may have.
     permits: Arc<Semaphore>,
     state: Mutex<State>,
 }
@@ -27,6 +35,10 @@ pub(super) struct Pool {
 #[derive(Default)]
 struct State {
     idle: Vec<Process>,
+    /// Those that have several requests at once.
+    crowds: Vec<Arc<Crowd>>,
+    /// How many are being started.
+    starting: usize,
     /// How many broke since one last did what it was asked.
     broken: u32,
     /// When the next may be started.
@@ -35,19 +47,41 @@ struct State {
     closed: bool,
 }
 
-/// A process that a job has. Dropped, it ends: nobody knows what it is doing.
-struct Lent {
+/// A process that a job has for itself. Dropped, it ends: nobody knows what it is doing.
+struct Alone {
     process: Process,
     permit: OwnedSemaphorePermit,
 }
 
+/// What a job has of the pool.
+enum Lent {
+    Alone(Box<Alone>),
+    Beside(Slot, OwnedSemaphorePermit),
+}
+
+/// Where a request can go.
+enum Place {
+    Free(Slot),
+    /// To a process that the caller starts; it counts as being started.
+    Start,
+    /// Nowhere, until something changes.
+    None,
+}
+
 impl Pool {
     pub(super) fn new(start: Start, instances: usize) -> Self {
-        Self { start, permits: Arc::new(Semaphore::new(instances)), state: Mutex::default() }
+        let permits = Arc::new(Semaphore::new(instances));
+        let (width, changed) = (AtomicUsize::new(1), Notify::new());
+        Self { start, instances, width, changed, permits, state: Mutex::default() }
     }
 
     pub(super) fn start(&self) -> &Start {
         &self.start
+    }
+
+    /// How many requests the processes take at once.
+    pub(super) fn capacity(&self) -> usize {
+        self.instances * self.width.load(Ordering::Acquire)
     }
 
     /// Has a process do the job.
@@ -58,18 +92,39 @@ impl Pool {
                 Err(HandlerError::with_code(Code::Cancelled, "cancelled before a process was free"))
             }
         };
-        let mut lent = lent?;
-        match lent.process.ask(request, self.start.bounds.cancel_grace).await {
-            Asked::Ended(ending) => {
-                (self.state().broken, self.state().start_at) = (0, None);
-                self.keep(lent);
-                ending
-            }
-            Asked::Broken(error) => {
-                self.broke(&error.error.message, Some(request));
-                Err(error)
+        let grace = self.start.bounds.cancel_grace;
+        match lent? {
+            Lent::Alone(mut lent) => match lent.process.ask(request, grace).await {
+                Asked::Ended(ending) => {
+                    self.went_well();
+                    self.keep(*lent);
+                    ending
+                }
+                Asked::Broken(error) => {
+                    self.broke(&error.error.message, Some(request));
+                    Err(error)
+                }
+            },
+            Lent::Beside(mut slot, permit) => {
+                let asked = slot.ask(request, self.start.bounds).await;
+                // In this order: whoever waits for the permit finds the place.
+                drop(slot);
+                drop(permit);
+                match asked {
+                    Asked::Ended(ending) => {
+                        self.went_well();
+                        ending
+                    }
+                    // Its task has said so, if it is gone.
+                    Asked::Broken(error) => Err(error),
+                }
             }
         }
+    }
+
+    fn went_well(&self) {
+        let mut state = self.state();
+        (state.broken, state.start_at) = (0, None);
     }
 
     async fn lend(self: &Arc<Self>) -> Result<Lent, HandlerError> {
@@ -78,10 +133,49 @@ impl Pool {
         loop {
             let Some(mut process) = self.state().idle.pop() else { break };
             if process.is_sound() {
-                return Ok(Lent { process, permit });
+                return Ok(Lent::Alone(Box::new(Alone { process, permit })));
             }
             self.broke("a process ended, or printed something, while it was idle", None);
         }
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            match self.place() {
+                Place::Free(slot) => return Ok(Lent::Beside(slot, permit)),
+                Place::Start => return self.started(permit).await,
+                // All are full, since one of them retires or is being started.
+                Place::None => changed.await,
+            }
+        }
+    }
+
+    /// A place beside other requests, or leave to start a process.
+    fn place(self: &Arc<Self>) -> Place {
+        let mut state = self.state();
+        state.crowds.retain(|crowd| crowd.is_open());
+        state.crowds.sort_by_key(|crowd| crowd.taken());
+        if let Some(slot) = state.crowds.iter().find_map(|crowd| crowd.slot(self.freed())) {
+            return Place::Free(slot);
+        }
+        let is_shared = self.width.load(Ordering::Acquire) > 1;
+        if is_shared && state.crowds.len() + state.starting >= self.instances {
+            return Place::None;
+        }
+        state.starting += 1;
+        Place::Start
+    }
+
+    fn freed(self: &Arc<Self>) -> Arc<dyn Fn() + Send + Sync> {
+        let pool = Arc::downgrade(self);
+        Arc::new(move || {
+            if let Some(pool) = pool.upgrade() {
+                pool.changed.notify_waiters();
+            }
+        })
+    }
+
+    /// A process that has just been started.
+    async fn started(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Result<Lent, HandlerError> {
         // A start goes on when its job has gone: with callers that wait for less than it takes none
         // would ever come up.
         let (tell, told) = oneshot::channel();
@@ -90,14 +184,16 @@ impl Pool {
             let start_at = pool.state().start_at;
             sleep_until(start_at.unwrap_or_else(Instant::now)).await;
             let started = match Process::start(&pool.start).await {
-                Ok(process) => Ok(Lent { process, permit }),
+                Ok(process) => pool.adopt(process, permit),
                 Err(why) => {
+                    pool.state().starting -= 1;
                     pool.broke(&why, None);
                     Err(HandlerError::with_code(Code::Internal, why))
                 }
             };
-            if let Err(Ok(lent)) = tell.send(started) {
-                pool.keep(lent);
+            pool.changed.notify_waiters();
+            if let Err(Ok(Lent::Alone(alone))) = tell.send(started) {
+                pool.keep(*alone);
             }
         });
         told.await.unwrap_or_else(|_| {
@@ -105,9 +201,43 @@ impl Pool {
         })
     }
 
+    /// Takes a process that has started into the pool.
+    fn adopt(
+        self: &Arc<Self>,
+        process: Process,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Lent, HandlerError> {
+        let width = process.concurrency;
+        let mut state = self.state();
+        state.starting -= 1;
+        let first = self.width.load(Ordering::Acquire);
+        if width == 1 && first == 1 {
+            return Ok(Lent::Alone(Box::new(Alone { process, permit })));
+        }
+        if first == 1 {
+            self.width.store(width, Ordering::Release);
+            self.permits.add_permits((width - 1) * self.instances);
+        }
+        let pool = Arc::downgrade(self);
+        let crowd = Crowd::of(process, width, move |why| {
+            let Some(pool) = pool.upgrade() else { return };
+            if let Some(why) = why {
+                pool.broke(why, None);
+            }
+            pool.changed.notify_waiters();
+        });
+        // A new one has room, unless it is gone already.
+        let Some(slot) = crowd.slot(self.freed()) else { return Err(crowd.lost()) };
+        match state.closed {
+            true => crowd.retire(),
+            false => state.crowds.push(crowd),
+        }
+        Ok(Lent::Beside(slot, permit))
+    }
+
     /// For the next job, if there may be one.
-    fn keep(&self, lent: Lent) {
-        let Lent { process, permit } = lent;
+    fn keep(&self, lent: Alone) {
+        let Alone { process, permit } = lent;
         let mut state = self.state();
         if state.closed {
             tokio::spawn(process.close());
@@ -137,12 +267,15 @@ impl Pool {
 
     /// Asks all that are idle to end, at once; what is busy ends with its job.
     pub(super) async fn close(&self) {
-        let idle = {
+        let (idle, crowds) = {
             let mut state = self.state();
             state.closed = true;
-            std::mem::take(&mut state.idle)
+            (std::mem::take(&mut state.idle), std::mem::take(&mut state.crowds))
         };
-        join_all(idle.into_iter().map(Process::close)).await;
+        crowds.iter().for_each(|crowd| crowd.retire());
+        let free = crowds.iter().filter(|crowd| crowd.taken() == 0);
+        let free = join_all(free.map(|crowd| crowd.over()));
+        tokio::join!(free, join_all(idle.into_iter().map(Process::close)));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

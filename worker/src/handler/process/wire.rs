@@ -171,6 +171,43 @@ pub(super) fn token(id: u64, token: Result<&str, &str>) -> Vec<u8> {
     line(&Message { jsonrpc: "2.0", id: None, method: "$/token", params, job: None })
 }
 
+/// What a line is about.
+pub(super) struct About {
+    /// The number of the request.
+    pub(super) id: u64,
+    /// Whether it is its answer.
+    pub(super) ends: bool,
+    /// Whether it is neither the answer nor a part of it.
+    pub(super) is_paced: bool,
+}
+
+/// The request that a line is about; none of what is about no request.
+///
+/// # Errors
+///
+/// What is wrong with the line.
+pub(super) fn about(text: &str) -> Result<Option<About>, String> {
+    Ok(match read(text)? {
+        Said::Answer(id, _) => Some(About { id, ends: true, is_paced: false }),
+        Said::Frame(FrameType::Chunk, id, _) => Some(About { id, ends: false, is_paced: false }),
+        Said::Frame(_, id, _) | Said::Pending(PutOff { id, .. }) => {
+            Some(About { id, ends: false, is_paced: true })
+        }
+        Said::Other => None,
+    })
+}
+
+/// How many requests a process takes at once, by what it answers to [`start`]: one, unless it says
+/// otherwise.
+pub(super) fn concurrency(answer: &Result<Box<RawValue>, WireError>) -> usize {
+    #[derive(Deserialize)]
+    struct Started {
+        concurrency: usize,
+    }
+    let started = answer.as_ref().ok().map(|answer| serde_json::from_str::<Started>(answer.get()));
+    started.and_then(Result::ok).map_or(1, |started| started.concurrency.clamp(1, 1024))
+}
+
 /// Reads a line.
 ///
 /// # Errors
@@ -246,6 +283,16 @@ mod tests {
             Said::Answer(7, Err(error)) => Err((error.code, error.message)),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn handshake_says_how_many_requests_at_once() {
+        let said = |text: &str| concurrency(&Ok(RawValue::from_string(text.to_owned()).unwrap()));
+        let all = ["null", "{}", r#"{"concurrency":0}"#, r#"{"concurrency":"8"}"#, "8"];
+        assert!(all.into_iter().all(|text| said(text) == 1));
+        assert_eq!(said(r#"{"concurrency":8,"more":1}"#), 8);
+        assert_eq!(said(r#"{"concurrency":100000}"#), 1024);
+        assert_eq!(concurrency(&Err(WireError::new(Code::UnknownJob, "no"))), 1);
     }
 
     #[test]

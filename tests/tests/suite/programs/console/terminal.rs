@@ -85,8 +85,12 @@ impl Terminal {
     }
 
     fn interrupt(&self) {
+        self.signal(Signal::INT);
+    }
+
+    fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).unwrap();
-        kill_process(pid, Signal::INT).unwrap();
+        kill_process(pid, signal).unwrap();
     }
 
     /// Its exit code.
@@ -194,4 +198,33 @@ async fn what_was_typed_is_there_in_the_next_session_for_its_owner_alone() {
     terminal.shows("timeout 1m 30s").await;
     terminal.at_prompt(CTRL_D).await;
     assert_eq!(terminal.ends().await, Some(0));
+}
+
+#[tokio::test]
+async fn terminal_that_goes_or_is_told_to_end_cancels_commands() {
+    let desk = Desk::new().await;
+    let mut conn = desk.bench.redis.connection().await;
+    let states = tempfile::tempdir().unwrap();
+    for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129)] {
+        for waits in [false, true] {
+            let mut terminal = Terminal::start(&desk, states.path(), &["--no-history"]);
+            terminal.at_prompt("command sleep {\"ms\": 60000}\r").await;
+            terminal.shows("#1 sleep sent ").await;
+            let mut running = 1;
+            if waits {
+                terminal.at_prompt("wait sleep {\"ms\": 60000}\r").await;
+                running = 2;
+            }
+            eventually("them to run", async || {
+                (conn.hlen::<_, usize>(LIVE).await.unwrap() == running).then_some(())
+            })
+            .await;
+            terminal.signal(signal);
+            assert_eq!(terminal.ends().await, Some(code), "{signal:?} {waits}");
+            eventually("them to be cancelled", async || {
+                (conn.hlen::<_, usize>(LIVE).await.unwrap() == 0).then_some(())
+            })
+            .await;
+        }
+    }
 }

@@ -1,0 +1,103 @@
+//! The signals by which a program is asked to end: SIGINT (Ctrl-C), SIGTERM and SIGHUP.
+//!
+//! Each ends a wait, so that its call is withdrawn, and then the program, with the exit code by
+//! which shells show the signal. A signal that the parent has this program ignore stays ignored,
+//! as SIGHUP under `nohup`, and SIGINT in the background of a script.
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::call::interrupted;
+use crate::failure::Failure;
+
+/// A signal that has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Hangup,
+    Interrupt,
+    Terminate,
+}
+
+impl Ending {
+    const ALL: [Self; 3] = [Self::Hangup, Self::Interrupt, Self::Terminate];
+
+    fn kind(self) -> SignalKind {
+        match self {
+            Self::Hangup => SignalKind::hangup(),
+            Self::Interrupt => SignalKind::interrupt(),
+            Self::Terminate => SignalKind::terminate(),
+        }
+    }
+
+    /// The exit code of a program that it ends, as shells show it: 128 and its number.
+    pub(crate) fn exit_code(self) -> u8 {
+        match self {
+            Self::Hangup => 129,
+            Self::Interrupt => 130,
+            Self::Terminate => 143,
+        }
+    }
+
+    /// The failure of what it has ended; `message` says what that means.
+    pub(crate) fn failure(self, message: &str) -> Failure {
+        interrupted(message, self.exit_code())
+    }
+}
+
+/// Returns `true` for the exit code of a verb that a signal has ended.
+pub(crate) fn has_ended(code: u8) -> bool {
+    Ending::ALL.iter().any(|ending| ending.exit_code() == code)
+}
+
+/// Receives them from when it is made. None that it receives has any other effect.
+pub(crate) struct Endings {
+    hangup: Option<Signal>,
+    interrupt: Option<Signal>,
+    terminate: Option<Signal>,
+}
+
+impl Endings {
+    /// # Errors
+    ///
+    /// The operating system's.
+    pub(crate) fn listen() -> io::Result<Self> {
+        let listen = |ending: Ending| {
+            (!is_ignored(ending.kind())).then(|| signal(ending.kind())).transpose()
+        };
+        Ok(Self {
+            hangup: listen(Ending::Hangup)?,
+            interrupt: listen(Ending::Interrupt)?,
+            terminate: listen(Ending::Terminate)?,
+        })
+    }
+
+    /// The next one. Cancel safe.
+    pub(crate) async fn next(&mut self) -> Ending {
+        tokio::select! {
+            () = received(&mut self.hangup) => Ending::Hangup,
+            () = received(&mut self.interrupt) => Ending::Interrupt,
+            () = received(&mut self.terminate) => Ending::Terminate,
+        }
+    }
+}
+
+async fn received(signal: &mut Option<Signal>) {
+    let received = match signal {
+        Some(signal) => signal.recv().await,
+        None => None,
+    };
+    if received.is_none() {
+        std::future::pending().await
+    }
+}
+
+/// Whether this program was started with the signal ignored. Elsewhere than on Linux that cannot be
+/// seen without unsafe code, and none counts as ignored.
+fn is_ignored(kind: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    let bit = u32::try_from(kind.as_raw_value() - 1).unwrap_or(u32::MAX);
+    mask.checked_shr(bit).is_some_and(|mask| mask & 1 == 1)
+}
