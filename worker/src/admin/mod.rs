@@ -39,6 +39,9 @@ use crate::metrics::Metrics;
 use crate::readiness::Line;
 use scrape::Scrape;
 
+/// How many connections may wait to be taken.
+const BACKLOG: i32 = 1024;
+
 /// What the answers are made of.
 pub(crate) struct Desk {
     pub(crate) line: Line,
@@ -61,6 +64,9 @@ impl Admin {
         let Some(address) = settings.admin.listen else { return Ok(None) };
         let refused = |source| WorkerError::Listen { address, source };
         let listener = TcpListener::bind(address).map_err(refused)?;
+        // More than the 128 that the standard library asks for: one beyond them is dropped by the
+        // system, and its peer tries again a second later.
+        rustix::net::listen(&listener, BACKLOG).map_err(|error| refused(error.into()))?;
         listener.set_nonblocking(true).map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
         let connector = Connector::new(&settings.redis, "redcall-admin")?;

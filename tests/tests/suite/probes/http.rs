@@ -125,9 +125,9 @@ async fn mute_connections_are_closed_for_probes_to_come_in() {
     let served = Served::start("redcall-worker", env).await;
     served.becomes(200).await;
     let address = served.address;
-    // As many as two hundred at any time: each is opened again as soon as it is closed.
+    // More than there are places, at any time: each is opened again as soon as it is closed.
     let mut mute = tokio::task::JoinSet::new();
-    for _ in 0..200 {
+    for _ in 0..400 {
         mute.spawn(async move {
             loop {
                 let Ok(mut stream) = TcpStream::connect(address).await else { continue };
@@ -143,20 +143,6 @@ async fn mute_connections_are_closed_for_probes_to_come_in() {
         }
     }
     mute.shutdown().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn answers_that_are_not_read_keep_nobody_out() {
-    let served = Served::of(&Bench::new().await).await;
-    let mut deaf = Vec::new();
-    for _ in 0..200 {
-        let mut stream = TcpStream::connect(served.address).await.unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-        deaf.push(stream);
-    }
-    let begun = Instant::now();
-    assert_eq!(served.get("/live").await.status, 200);
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

@@ -17,7 +17,6 @@ use std::process::ExitCode;
 use background::Detached;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
-use redcall_common::limits::shown;
 use redcall_common::name::is_plain;
 use redcall_common::output::{self as out, Unwritten};
 use redcall_common::report::Problem;

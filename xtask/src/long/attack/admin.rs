@@ -13,7 +13,7 @@ use super::rig::{Rig, Setup};
 use super::row::{Bounds, Figures};
 
 /// How many mute connections there are at any time, and how many scrapers.
-const MUTE: usize = 200;
+const MUTE: usize = 400;
 const SCRAPERS: usize = 32;
 /// How long a probe may take: Kubernetes gives it a second.
 const PROBE: Duration = Duration::from_secs(1);
