@@ -171,7 +171,7 @@ pub(super) fn token(id: u64, token: Result<&str, &str>) -> Vec<u8> {
     line(&Message { jsonrpc: "2.0", id: None, method: "$/token", params, job: None })
 }
 
-/// The request that a line is about, and whether it is its answer; none of what is about no request.
+/// The request that a line is about, and whether it is its answer; `None` for a line about none.
 ///
 /// # Errors
 ///
