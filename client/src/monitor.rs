@@ -119,7 +119,8 @@ impl Client {
     /// # Errors
     ///
     /// As [`Client::status`]. Later errors are the last item: `deadline_exceeded` when the time is
-    /// over, `not_found` when the record has expired, `cancelled` inside a handler that was. After all but `not_found` the job may be monitored again.
+    /// over, `not_found` when the record has expired, `cancelled` inside a handler that was. After
+    /// all but `not_found` the job may be monitored again.
     pub async fn monitor<'a>(&self, job: impl Into<JobRef<'a>>) -> Result<StatusStream, CallError> {
         self.monitor_within(job, self.inner.timeout).await
     }

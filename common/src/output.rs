@@ -118,7 +118,7 @@ pub fn hint(text: impl Display) {
     let _ = io::stderr().lock().write_all(clean_json(&text).as_bytes());
 }
 
-/// Prints what went wrong on standard error, for people: in colour, if that is a terminal. A failure
+/// Prints what went wrong on standard error, for people; in colour if that is a terminal. A failure
 /// is ignored as by [`hint`].
 pub fn report(problem: Problem) {
     let text = format!("{:?}\n", miette::Report::new(problem));
@@ -161,8 +161,8 @@ fn reader_goes() -> bool {
     }
 }
 
-/// The modes of the terminal on standard input, put back when this is dropped: a line editor that is
-/// left in the midst of a line leaves its own.
+/// The modes of the terminal on standard input, put back when this is dropped: a line editor that
+/// is left in the midst of a line leaves its own.
 pub struct TerminalModes(Option<Termios>);
 
 impl TerminalModes {

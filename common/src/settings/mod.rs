@@ -12,7 +12,8 @@
 //! | `section.rs`, `entry.rs` | reading a typed value, or its mistake |
 //! | `duration.rs`, `size.rs`, `json.rs` | the forms of values |
 //! | `read.rs`, `auth.rs`, `jobs.rs`, `retries.rs`, `schedules.rs`, `log.rs` | which keys exist |
-//! | `services.rs`, `pools.rs`, `program_env.rs` | the same of `[services]`, `[pools]` and `env`, with their structs |
+//! | `services.rs`, `pools.rs` | the same of `[services]` and `[pools]`, with their structs |
+//! | `program_env.rs` | the same of `env` and `inherit_env` |
 //! | `url.rs`, `sentinel.rs`, `closest.rs` | the form of an address, "did you mean" |
 //! | `error.rs` | [`SettingsError`] |
 //!

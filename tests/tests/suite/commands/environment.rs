@@ -19,7 +19,8 @@ import json, os, sys
 for line in sys.stdin:
     id = json.loads(line)["id"]
     result = [f"{name}={value}" for name, value in os.environ.items()]
-    print(json.dumps({"id": id, "result": {"state": 1, "answer": result} if "init" in line else result}))
+    if "init" in line: result = {"state": 1, "answer": result}
+    print(json.dumps({"id": id, "result": result}))
     sys.stdout.flush()
 "#;
 
@@ -121,7 +122,8 @@ async fn programs_see_what_their_jobs_name_and_no_secret() {
 #[tokio::test]
 async fn variable_that_holds_a_secret_cannot_be_named() {
     let file = SettingsFile::new(
-        "[jobs.a]\ncommand = ['true']\nenv = ['COPY_OF_IT']\n[auth.keys.web]\nsecret_file = 'key'\n",
+        "[jobs.a]\ncommand = ['true']\nenv = ['COPY_OF_IT']\n\
+         [auth.keys.web]\nsecret_file = 'key'\n",
     );
     std::fs::write(file.dir().join("key"), SECRET).unwrap();
     let env = [("COPY_OF_IT".to_owned(), format!("x{SECRET}"))].into();

@@ -55,7 +55,7 @@ def ask(what, **more):
                 raise
 
 async def asked(what):
-    await asyncio.sleep(0)
+    await asyncio.get_running_loop().run_in_executor(None, int)
     match what:
         case "job": return [job().id, job().attempt, job().headers, job().budget_ms > 0]
         case "exit": raise SystemExit(3)
@@ -65,7 +65,7 @@ async def asked(what):
         case "orphan": asyncio.create_task(orphan())
         case "slow":
             progress({"percent": 10})
-            try: await asyncio.sleep(600)
+            try: await asyncio.Event().wait()
             except asyncio.CancelledError:
                 open("cancelled too", "w").close()
                 raise

@@ -178,7 +178,7 @@ impl Process {
                     let said = match line {
                         None => return Asked::Broken(self.died().await),
                         Some(Err(error)) => return Asked::Broken(self.too_long(&error)),
-                        Some(Ok(line)) => match heard(id, &line, request, self.bounds, &mut self.pace).await {
+                        Some(Ok(line)) => match self.heard(id, &line, request).await {
                             // Killed in the midst of a line, it has not said what stands there.
                             Err(_) if self.is_at_its_end() => Err(self.died().await),
                             said => said,
@@ -223,6 +223,15 @@ impl Process {
         }
     }
 
+    async fn heard(
+        &mut self,
+        id: u64,
+        line: &str,
+        request: &Request,
+    ) -> Result<Heard, HandlerError> {
+        heard(id, line, request, self.bounds, &mut self.pace).await
+    }
+
     fn is_at_its_end(&mut self) -> bool {
         matches!(self.lines.next().now_or_never(), Some(None))
     }
@@ -261,8 +270,8 @@ impl Process {
     }
 }
 
-/// What follows from a line, for the request of number `id`. What is neither an answer nor a part of
-/// one is spent from `pace`.
+/// What follows from a line, for the request of number `id`. A line that is neither an answer nor a
+/// part of one counts for `pace`.
 pub(super) async fn heard(
     id: u64,
     line: &str,

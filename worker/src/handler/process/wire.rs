@@ -181,7 +181,7 @@ pub(super) struct About {
     pub(super) is_paced: bool,
 }
 
-/// The request that a line is about; none of what is about no request.
+/// The request that a line is about; `None` for a line about none.
 ///
 /// # Errors
 ///
