@@ -182,6 +182,11 @@ if take >= 0 then
     local many = lease_step(KEYS[1], string.format('%d', wanted))
     if many == 0 then break end
     left = left - many
+    if left == 0 and not known and take > size / 2 then
+      -- The only one was refused: the next may do.
+      left, known = redis.pcall('LLEN', KEYS[1]), true
+      if type(left) == 'table' then left, known = 0, false end
+    end
   end
   if known and notes[1] == '' then length = left end
 end

@@ -62,29 +62,29 @@ local function rule_of(raw)
   return rule, literal and key_of(literal) or ''
 end
 
--- What was sorted in this step: of each request its list, the command that takes it from there,
--- and the name once it is counted. A note for each would cost more than its commands.
+-- What was sorted in this step: of each request its list, whether it lies at the head of that, and
+-- the name once it is counted. A note for each would cost more than its commands.
 local moved = {}
 
 local function unsort()
   for at = moves - 2, 1, -3 do
-    redis.pcall(moved[at + 1], moved[at])
+    if moved[at + 1] then redis.pcall('LPOP', moved[at]) else redis.pcall('RPOP', moved[at]) end
     if moved[at + 2] then redis.pcall('HINCRBY', KEYS[14], moved[at + 2], -1) end
   end
 end
 
 -- Moves a request, which was popped in this step, to those of its key.
 local function sort(raw, rule, key)
-  local list, way_back = base .. ':limited:' .. rule.name .. ':' .. key, 'RPOP'
+  local list, at_head = base .. ':limited:' .. rule.name .. ':' .. key, false
   local id = has_history and id_of(raw)
   local length
   if id and redis.call('HEXISTS', KEYS[11], id) == 1 then
-    length, way_back = redis.call('LPUSH', list, raw), 'LPOP'
+    length, at_head = redis.call('LPUSH', list, raw), true
   else
     length = redis.call('RPUSH', list, raw)
   end
   if moves == 0 then undo(unsort) end
-  moved[moves + 1], moved[moves + 2], moved[moves + 3] = list, way_back, false
+  moved[moves + 1], moved[moves + 2], moved[moves + 3] = list, at_head, false
   moves = moves + 3
   redis.call('HINCRBY', KEYS[14], rule.name, 1)
   moved[moves] = rule.name

@@ -38,6 +38,13 @@ fn answer(outcome: &Outcome) -> Option<Option<(&ReplyTo, &str)>> {
     }
 }
 
+/// The outcomes of signed requests that run no more: number, outcome, and until when its id is
+/// remembered (Redis time, ms).
+fn spent(outcomes: &[Outcome]) -> impl Iterator<Item = (usize, &Outcome, u64)> {
+    let numbered = (1..).zip(outcomes);
+    numbered.filter_map(|(number, outcome)| Some((number, outcome, outcome.spent?)))
+}
+
 impl Cycle<'_> {
     /// The call of `plain.lua`, if nothing speaks against it here. Redis has the last word.
     pub(super) fn plain_call(&self) -> Option<Cmd> {
@@ -47,7 +54,10 @@ impl Cycle<'_> {
             return None;
         }
         let mut runs: Vec<Run<'_>> = Vec::new();
+        // Most polls have none.
+        let mut is_any_spent = false;
         for outcome in self.outcomes {
+            is_any_spent |= outcome.spent.is_some();
             let answer = answer(outcome)?;
             let (ttl_ms, channel, frame) = match answer {
                 Some((reply, frame)) => {
@@ -67,15 +77,9 @@ impl Cycle<'_> {
             }
         }
         let own: &WorkerKeys = self.keys;
-        let spent: Vec<(usize, &Outcome, u64)> = (1..)
-            .zip(self.outcomes)
-            .filter_map(|(number, outcome)| Some((number, outcome, outcome.spent?)))
-            .collect();
-        let mut call = if spent.is_empty() {
-            PLAIN.call(&own.plain)
-        } else {
-            let seen = spent.iter().map(|(_, outcome, _)| own.queue.seen(&outcome.id));
-            PLAIN.call(&own.plain.iter().cloned().chain(seen).collect::<Vec<String>>())
+        let mut call = match is_any_spent {
+            true => self.call_with_starts(),
+            false => PLAIN.call(&own.plain),
         };
         call.arg(&own.worker);
         self.add_take(&mut call);
@@ -88,10 +92,24 @@ impl Cycle<'_> {
         for run in runs {
             call.arg(run.ttl_ms).arg(run.channel).arg(run.count).arg(run.frames);
         }
-        for (number, _, until_ms) in spent {
-            call.arg(number).arg(until_ms);
+        if is_any_spent {
+            self.add_starts(&mut call);
         }
         Some(call)
+    }
+
+    /// The call with the keys of starts behind its own. Apart: most polls have none.
+    #[cold]
+    fn call_with_starts(&self) -> Cmd {
+        let starts = spent(self.outcomes).map(|(_, outcome, _)| self.keys.queue.seen(&outcome.id));
+        PLAIN.call(&self.keys.plain.iter().cloned().chain(starts).collect::<Vec<String>>())
+    }
+
+    #[cold]
+    fn add_starts(&self, call: &mut Cmd) {
+        for (number, _, until_ms) in spent(self.outcomes) {
+            call.arg(number).arg(until_ms);
+        }
     }
 }
 

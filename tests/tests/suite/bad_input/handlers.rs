@@ -125,7 +125,7 @@ async fn data_that_does_not_fit_is_told_with_its_path() {
             "add",
             r#"{"a":1,"b":[]}"#,
             "b",
-            "invalid type: sequence, expected a JSON number at line 1 column 13",
+            "invalid type: sequence, expected a JSON number at line 1 column 14",
         ),
     ] {
         let message = format!("data at `{path}`: {message}");
