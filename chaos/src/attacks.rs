@@ -124,7 +124,7 @@ impl Attackers {
                 Some(held) => return Some((hand, held)),
                 None => {
                     self.note(Blow::Missed);
-                    // A worker that cannot be started is seen at the end.
+                    // One that cannot be started now is tried again with the next order.
                     let _ = self.crew.start_again(&mut hand);
                     drop(hand);
                     sleep(LOOK_AGAIN).await;

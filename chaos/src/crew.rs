@@ -144,9 +144,10 @@ impl Crew {
     /// The workers' user lacks a right from now on, or has it again.
     pub(crate) fn lacks_a_right(&self, lacks: bool) {
         let mut all = self.lacks.lock().unwrap_or_else(PoisonError::into_inner);
-        match all.last_mut() {
-            Some((_, to @ None)) if !lacks => *to = Some(Instant::now()),
-            _ => all.push((Instant::now(), None)),
+        if lacks {
+            all.push((Instant::now(), None));
+        } else if let Some((_, to)) = all.last_mut() {
+            to.get_or_insert_with(Instant::now);
         }
     }
 

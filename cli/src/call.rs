@@ -261,18 +261,11 @@ pub(crate) async fn until_interrupted<T>(
     message: &str,
 ) -> Result<T, Failure> {
     // Before anything is sent: from here on no signal ends the program without a withdrawal.
-    let mut endings = Endings::listen()
-        .map_err(|error| Failure::of(Problem::of(&error), Code::Internal.as_str(), 1))?;
+    let mut endings = Endings::listen().map_err(|error| Failure::system(&error))?;
     tokio::select! {
         done = unless_closed(waiting) => done,
         ending = endings.next() => Err(ending.failure(message)),
     }
-}
-
-/// What was waited for was interrupted.
-pub(crate) fn interrupted(message: &str, exit_code: u8) -> Failure {
-    let json = json(Code::Cancelled.as_str(), message);
-    Failure { problems: vec![Problem::new(message)], code: exit_code, json }
 }
 
 pub(crate) fn usage(error: &dyn std::error::Error) -> Failure {
@@ -299,7 +292,7 @@ pub(crate) async fn print_all(mut updates: FrameStream) -> Result<(), Failure> {
 }
 
 fn part(kind: &str, data: &RawValue) -> Result<(), Unwritten> {
-    out::line(format_args!("{{\"{kind}\":{}}}", one_line(data)))
+    out::line(format_args!("{{\"{kind}\":{}}}", one_line(data.get())))
 }
 
 pub(crate) fn failed(error: CallError) -> Failure {

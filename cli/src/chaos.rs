@@ -119,8 +119,7 @@ impl Chaos {
         let (progress, seen) = watch::channel(Progress::default());
         let interrupted = CancellationToken::new();
         let interrupt = interrupted.clone();
-        let mut endings =
-            Endings::listen().map_err(|error| Failure::of(Problem::of(&error), "internal", 1))?;
+        let mut endings = Endings::listen().map_err(|error| Failure::system(&error))?;
         tokio::spawn(async move {
             // Once to end the attacks and judge them. Twice, and nothing is left to be judged.
             endings.next().await;
@@ -146,8 +145,7 @@ impl Chaos {
     }
 
     fn options(self) -> Result<Options, Failure> {
-        let program = std::env::current_exe()
-            .map_err(|error| Failure::of(Problem::of(&error), "internal", 1))?;
+        let program = std::env::current_exe().map_err(|error| Failure::system(&error))?;
         let usual = Counts::usual(self.duration);
         Ok(Options {
             duration: self.duration,

@@ -59,7 +59,7 @@ impl Console {
     ) -> Result<u8, Failure> {
         // From here on a signal ends what is waited for, and the program when that has been
         // withdrawn; at a terminal Ctrl-C ends nothing else.
-        let endings = Endings::listen().map_err(|error| input::failed(&error))?;
+        let endings = Endings::listen().map_err(|error| Failure::system(&error))?;
         let names = Names::of(settings);
         if std::io::stdin().is_terminal() && out::is_terminal() {
             let _modes = out::TerminalModes::keep();
@@ -122,7 +122,7 @@ async fn at_terminal(
             Ok(Read::Broken) => session.complain(input::not_text())?,
             Ok(Read::Cleared) => {}
             Ok(Read::End) => break,
-            Err(error) => return Err(input::failed(&error)),
+            Err(error) => return Err(Failure::system(&error)),
         }
     }
     Ok(0)
@@ -158,7 +158,7 @@ async fn of_script(
             }
             Ok(Read::Cleared) => {}
             Ok(Read::End) => break,
-            Err(error) => return Err(input::failed(&error)),
+            Err(error) => return Err(Failure::system(&error)),
         }
     }
     tokio::select! {

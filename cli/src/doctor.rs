@@ -188,14 +188,7 @@ fn unknown(check: &'static str, error: &StoreError) -> Finding {
 }
 
 fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let problem = Problem::of(error);
-    let mut text = problem.to_string();
-    let mut cause = std::error::Error::source(&problem);
-    while let Some(next) = cause {
-        text.push_str(&format!(": {next}"));
-        cause = next.source();
-    }
-    text
+    Problem::of(error).whole()
 }
 
 impl Report {

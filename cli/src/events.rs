@@ -134,7 +134,7 @@ pub(crate) fn json_line(item: &Followed) -> String {
         // Strings, numbers and JSON that is text already: nothing here can fail.
         Followed::Event(event) => {
             // Its context may be over several lines, as its publisher wrote it.
-            serde_json::to_string(&**event).unwrap_or_default().replace(['\n', '\r'], " ")
+            one_line(&serde_json::to_string(&**event).unwrap_or_default())
         }
         Followed::Missed(count) => serde_json::json!({ "missed": count }).to_string(),
     }
@@ -144,7 +144,7 @@ pub(crate) fn line(item: &Followed) -> String {
     match item {
         Followed::Event(event) => {
             let Event { kind, when, context, .. } = &**event;
-            format!("{}  {kind}  {}", moment(*when), clean(&one_line(context)))
+            format!("{}  {kind}  {}", moment(*when), clean(&one_line(context.get())))
         }
         Followed::Missed(Some(count)) => format!("-- {count} events before this were let go --"),
         Followed::Missed(None) => "-- events before this may have been let go --".to_owned(),

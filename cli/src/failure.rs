@@ -29,6 +29,11 @@ impl Failure {
         Self { problems: vec![problem], code: exit_code, json }
     }
 
+    /// The operating system refuses something that the verb needs.
+    pub(crate) fn system(error: &(dyn std::error::Error + 'static)) -> Self {
+        Self::of(Problem::of(error), "internal", 1)
+    }
+
     /// Returns `true` if standard output cannot be written: nothing that follows can be said.
     pub(crate) fn is_unwritten(&self) -> bool {
         [out::UNWRITTEN, out::CLOSED].contains(&self.code)

@@ -145,7 +145,7 @@ fn main() -> ExitCode {
                 runtime.shutdown_background();
                 done
             }
-            Err(error) => Err(Failure::of(Problem::of(&error), "internal", 1)),
+            Err(error) => Err(Failure::system(&error)),
         },
     };
     match done {

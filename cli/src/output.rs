@@ -3,7 +3,6 @@
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, CellAlignment, Table};
 use redcall_common::clean::clean;
-use serde_json::value::RawValue;
 
 /// A plain table: `head` in the first row, columns whose name ends in `#` to the right. Each cell
 /// is one line, and may be text of others.
@@ -49,8 +48,8 @@ pub(crate) fn line(text: &str, most: usize) -> String {
 }
 
 /// JSON on one line: outside of its texts, the end of a line is a space.
-pub(crate) fn one_line(data: &RawValue) -> String {
-    data.get().replace(['\n', '\r'], " ")
+pub(crate) fn one_line(json: &str) -> String {
+    json.replace(['\n', '\r'], " ")
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use crate::output::{table, time};
 use crate::{Failure, unreachable};
 
 /// Not every key of the server was looked at.
-const INCOMPLETE: &str = "Not every key of Redis was looked at: a queue that only plain RPUSH \
-                          has used may be missing.";
+pub(crate) const INCOMPLETE: &str = "Not every key of Redis was looked at: a queue that only plain \
+                                     RPUSH has used may be missing.";
 
 pub(crate) async fn run(client: &Client, as_json: bool) -> Result<(), Failure> {
     let listing = client.inspect().listing().await.map_err(|error| unreachable(&error))?;

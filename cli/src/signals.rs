@@ -6,10 +6,11 @@
 
 use std::io;
 
+use redcall_client::Code;
+use redcall_common::report::Problem;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::call::interrupted;
-use crate::failure::Failure;
+use crate::failure::{Failure, json};
 
 /// A signal that has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,8 @@ impl Ending {
 
     /// The failure of what it has ended; `message` says what that means.
     pub(crate) fn failure(self, message: &str) -> Failure {
-        interrupted(message, self.exit_code())
+        let json = json(Code::Cancelled.as_str(), message);
+        Failure { problems: vec![Problem::new(message)], code: self.exit_code(), json }
     }
 }
 
@@ -62,8 +64,12 @@ impl Endings {
     ///
     /// The operating system's.
     pub(crate) fn listen() -> io::Result<Self> {
+        let ignored = ignored();
         let listen = |ending: Ending| {
-            (!is_ignored(ending.kind())).then(|| signal(ending.kind())).transpose()
+            let kind = ending.kind();
+            let bit = u32::try_from(kind.as_raw_value() - 1).unwrap_or(u32::MAX);
+            let is_ignored = ignored.checked_shr(bit).is_some_and(|mask| mask & 1 == 1);
+            (!is_ignored).then(|| signal(kind)).transpose()
         };
         Ok(Self {
             hangup: listen(Ending::Hangup)?,
@@ -92,12 +98,10 @@ async fn received(signal: &mut Option<Signal>) {
     }
 }
 
-/// Whether this program was started with the signal ignored. Elsewhere than on Linux that cannot be
-/// seen without unsafe code, and none counts as ignored.
-fn is_ignored(kind: SignalKind) -> bool {
+/// The signals that this program was started with as ignored: bit 0 is signal 1. Elsewhere than on
+/// Linux they cannot be read without unsafe code, and none counts as ignored.
+fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    let bit = u32::try_from(kind.as_raw_value() - 1).unwrap_or(u32::MAX);
-    mask.checked_shr(bit).is_some_and(|mask| mask & 1 == 1)
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }

@@ -11,7 +11,7 @@ use redcall_common::store::{Cancellation, Withdrawn};
 use redcall_common::time::millis;
 use tokio::time::{Instant, timeout};
 
-use crate::client::{Client, DEFAULT_QUEUE};
+use crate::client::Client;
 use crate::error::CallError;
 use crate::request::left_until;
 use crate::ticket::Ticket;
@@ -66,7 +66,7 @@ impl Client {
     ///
     /// As [`Client::cancel_in`].
     pub async fn cancel(&self, id: &str) -> Result<Cancellation, CallError> {
-        known_form(DEFAULT_QUEUE, id)?;
+        known_id(id)?;
         let queues = timeout(self.inner.timeout, self.inner.inspector.queue_names()).await;
         let queues = queues.map_err(|_| CallError::not_in_time())?;
         let queues = queues.map_err(CallError::unanswered)?;
@@ -90,7 +90,8 @@ impl Client {
     /// be reached within the setting `client.timeout`. Calling again is harmless, also after the
     /// future was dropped.
     pub async fn cancel_in(&self, queue: &str, id: &str) -> Result<Cancellation, CallError> {
-        known_form(queue, id)?;
+        known_id(id)?;
+        known_queue(queue)?;
         let keys = self.inner.keys.of(queue);
         let request = Withdrawn { id: id.to_owned(), ttl_ms: millis(WITHOUT_TIME), record: None };
         self.withdraw(&keys, request).await
@@ -112,14 +113,20 @@ impl Client {
     }
 }
 
-/// Whether these can be a queue and the id of one of its requests.
-pub(crate) fn known_form(queue: &str, id: &str) -> Result<(), CallError> {
-    let wrong = |message| Err(CallError::refused(Code::InvalidRequest, message));
-    match () {
-        () if !is_id(id) => wrong(format!("`{id}` is not the id of a request")),
-        () if !is_queue(queue) => wrong(format!("`{queue}` is not a queue name")),
-        () => Ok(()),
+/// Whether this can be the id of a request.
+pub(crate) fn known_id(id: &str) -> Result<(), CallError> {
+    if is_id(id) {
+        return Ok(());
     }
+    Err(CallError::refused(Code::InvalidRequest, format!("`{id}` is not the id of a request")))
+}
+
+/// Whether this can be a queue.
+pub(crate) fn known_queue(queue: &str) -> Result<(), CallError> {
+    if is_queue(queue) {
+        return Ok(());
+    }
+    Err(CallError::refused(Code::InvalidRequest, format!("`{queue}` is not a queue name")))
 }
 
 impl Ticket {

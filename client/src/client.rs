@@ -30,7 +30,7 @@ use crate::sender::{Caps, Command, Sender};
 use crate::settle::Results;
 
 /// The queue of requests that name none.
-pub(crate) const DEFAULT_QUEUE: &str = "default";
+const DEFAULT_QUEUE: &str = "default";
 /// How many commands callers may hand in ahead of the writer.
 const AHEAD: usize = 16_384;
 

@@ -219,6 +219,6 @@ impl From<StoreError> for CallError {
 }
 
 /// The code of a failure at Redis by which nothing was done.
-fn code_of(error: &StoreError) -> Code {
+pub(crate) fn code_of(error: &StoreError) -> Code {
     if matches!(error, StoreError::Ended) { Code::Internal } else { Code::Unavailable }
 }

@@ -23,6 +23,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::client::Client;
+use crate::error::code_of;
 use place::Place;
 use reader::{Command, Reader};
 use redcall_common::time::unix_ms;
@@ -69,8 +70,7 @@ impl EventError {
             Self::Encode(_) => Code::InvalidData,
             Self::TooLarge { .. } => Code::TooLarge,
             Self::Store(error) if error.is_out_of_memory() => Code::Overloaded,
-            Self::Store(StoreError::Ended) => Code::Internal,
-            Self::Store(_) => Code::Unavailable,
+            Self::Store(error) => code_of(error),
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use redcall_common::context::Context;
-use redcall_common::store::StoreError;
 use redcall_common::store::keys::QueueKeys;
 use tokio::time::{sleep, timeout_at};
 
@@ -83,10 +82,10 @@ impl Client {
         let (reads, from) = (&self.inner.reads, from.max(1));
         let _place = self.inner.looks.acquire().await;
         let keys = [response_key.to_owned()];
-        let last = reads.last_frames(&keys, WITHIN).await.map_err(unheard)?;
+        let last = reads.last_frames(&keys, WITHIN).await.map_err(CallError::unanswered)?;
         let last = last.into_iter().flatten().next().and_then(|raw| replies::parse(&raw));
         let attempt = last.ok_or_else(CallError::nothing_there)?.attempt.max(1);
-        let first = reads.first_frame(response_key, WITHIN).await.map_err(unheard)?;
+        let first = reads.first_frame(response_key, WITHIN).await.map_err(CallError::unanswered)?;
         match first.and_then(|raw| replies::parse(&raw)) {
             None => Err(CallError::nothing_there()),
             Some(first) if first.attempt == attempt && first.seq > from => {
@@ -130,9 +129,4 @@ impl Client {
         let _ = self.inner.wanted.send(Wanted::Key(id.to_owned()));
         std::future::pending().await
     }
-}
-
-/// Looking has no effect: it may be done again.
-fn unheard(error: StoreError) -> CallError {
-    CallError::unanswered(error)
 }

@@ -22,7 +22,7 @@ use crate::client::Client;
 use crate::error::CallError;
 use crate::listen::Listener;
 use crate::request::{deadline_in, left_until};
-use crate::status::{JobRef, not_found, unread};
+use crate::status::{JobRef, not_found};
 
 /// How often the record is read if nothing was heard of it, since what was said may have been lost,
 /// and the record may have gone: ever less often.
@@ -283,7 +283,7 @@ impl Following {
                 Err(error) if error.is_transient() && Instant::now() < self.deadline => {
                     sleep(PAUSE).await;
                 }
-                Err(error) => return Err(unread(error)),
+                Err(error) => return Err(CallError::unanswered(error)),
             }
         }
     }

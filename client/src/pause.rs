@@ -1,11 +1,10 @@
 //! Pausing queues: what runs goes on, nothing starts.
 
-use redcall_common::error::Code;
-use redcall_common::name::is_queue;
 use redcall_common::store::StoreError;
 use redcall_common::store::keys::QueueKeys;
 use tokio::time::timeout;
 
+use crate::cancel::known_queue;
 use crate::client::Client;
 use crate::error::CallError;
 
@@ -51,8 +50,9 @@ impl Client {
             let (all, queues) = (&self.inner.keys, [queue]);
             let noted = async { Ok(link.note_queues(all, &queues, within).await) };
             match self.in_time(noted).await? {
-                Err(error @ StoreError::Ended) => return Err(CallError::unanswered(error)),
-                Err(error) if error.is_transient() => return Err(CallError::unanswered(error)),
+                Err(error) if error.is_transient() || matches!(error, StoreError::Ended) => {
+                    return Err(CallError::unanswered(error));
+                }
                 Err(error) => tracing::debug!(%error, queue, "the queue's name was not noted"),
                 Ok(()) => {}
             }
@@ -61,10 +61,7 @@ impl Client {
     }
 
     fn keys_of(&self, queue: &str) -> Result<QueueKeys, CallError> {
-        if !is_queue(queue) {
-            let message = format!("`{queue}` is not a queue name");
-            return Err(CallError::refused(Code::InvalidRequest, message));
-        }
+        known_queue(queue)?;
         Ok(self.inner.keys.of(queue))
     }
 

@@ -126,7 +126,7 @@ pub(crate) struct Sender {
 impl Drop for Sender {
     /// Its runtime has gone, or the last client: no caller waits for an answer in vain.
     fn drop(&mut self) {
-        // Before the waiters end: whoever registers one later can hand nothing in.
+        // Before the waiters end: one that registers later cannot hand anything in.
         self.commands.close();
         self.pending.end_all();
     }

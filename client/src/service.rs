@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use redcall_common::auth::StateClaims;
 use redcall_common::error::{Code, WireError};
 use redcall_common::name::{is_instance, is_plain, service_queue};
 use redcall_common::service::{Order, Task};
-use redcall_common::store::InstanceState;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -159,14 +157,7 @@ impl Service {
         let found = found.map_err(CallError::unanswered)?;
         let Some(found) = found else { return Ok(None) };
         if let Some(keyring) = &inner.keyring {
-            let InstanceState { state, version, seal } = &found;
-            let claims = StateClaims {
-                queue: keys.name(),
-                instance: &self.instance,
-                version: *version,
-                state,
-            };
-            keyring.verify_state(&claims, seal.as_deref()).map_err(|why| {
+            found.judge(keyring, keys.name(), &self.instance).map_err(|why| {
                 let message = format!("this is not the state that a worker has left: {why}");
                 CallError::Failed(WireError::new(Code::Unauthorized, message))
             })?;

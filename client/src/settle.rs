@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use redcall_common::auth::{Keyring, Signer};
-use redcall_common::decode::deeper_than;
+use redcall_common::decode::{data_fits, error_data_fits};
 use redcall_common::error::{Code, WireError};
 use redcall_common::event::{COMMAND_RESULT, Kind, NewEvent};
 use redcall_common::frame::{FrameHead, FrameType};
@@ -19,6 +19,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::client::Client;
+use crate::error::code_of;
 
 /// Before Redis is asked again that could not be reached.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -77,8 +78,8 @@ impl SettleError {
             Self::NoKey(_) | Self::Forged => Code::Unauthorized,
             Self::Encode(_) => Code::InvalidData,
             Self::TooLarge { .. } | Self::TooDeep { .. } => Code::TooLarge,
-            Self::Store(StoreError::Ended) => Code::Internal,
-            Self::Store(_) | Self::Unconfirmed => Code::Unavailable,
+            Self::Store(error) => code_of(error),
+            Self::Unconfirmed => Code::Unavailable,
         }
     }
 }
@@ -167,8 +168,7 @@ impl Client {
                 let error = WireError::new(Code::TooLarge, message);
                 (Err(error), Some(SettleError::TooLarge { size, limit }))
             }
-            // The frame around it is a level as well.
-            Ok(Ok(data)) if deeper_than(data.get().as_bytes(), depth.saturating_sub(1)) => {
+            Ok(Ok(data)) if !data_fits(data.get().as_bytes(), depth) => {
                 let message =
                     format!("the frame of the answer would nest deeper than {depth} levels");
                 let error = WireError::new(Code::TooLarge, message);
@@ -181,10 +181,7 @@ impl Client {
                 (Err(told), Some(SettleError::Encode(error)))
             }
             Err(mut error) => {
-                let is_deep = |data: &mut Box<RawValue>| {
-                    deeper_than(data.get().as_bytes(), depth.saturating_sub(2))
-                };
-                error.data.take_if(is_deep);
+                error.data.take_if(|data| !error_data_fits(data.get().as_bytes(), depth));
                 (Err(error.bounded(self.inner.limits.frame)), None)
             }
         }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use redcall_common::error::Code;
 use redcall_common::name::is_id;
 use redcall_common::status::JobStatus;
-use redcall_common::store::{States, StoreError};
+use redcall_common::store::States;
 use tokio::time::{Instant, timeout_at};
 
-use crate::cancel::known_form;
+use crate::cancel::{known_id, known_queue};
 use crate::client::Client;
 use crate::error::CallError;
 use crate::request::{deadline_in, left_until};
@@ -126,20 +126,21 @@ impl Client {
                 CallError::refused(Code::InvalidRequest, message)
             })?,
         };
-        known_form(queue, id)?;
+        known_id(id)?;
+        known_queue(queue)?;
         Ok(keys.of(queue).status(id))
     }
 
     /// Looks for the record of `id` in all queues.
     async fn find(&self, id: &str, deadline: Instant) -> Result<String, CallError> {
         let finding = async {
-            let queues = self.inner.inspector.queue_names().await.map_err(unread)?;
+            let queues = self.inner.inspector.queue_names().await.map_err(CallError::unanswered)?;
             for queues in queues.chunks(AT_ONCE) {
                 let keys = queues.iter().map(|queue| self.inner.keys.of(queue).status(id));
                 let mut keys: Vec<String> = keys.collect();
                 let within = left_until(deadline);
                 let found = self.inner.reads.first_that_exists(&keys, within).await;
-                if let Some(at) = found.map_err(unread)? {
+                if let Some(at) = found.map_err(CallError::unanswered)? {
                     return Ok(keys.swap_remove(at));
                 }
             }
@@ -156,7 +157,7 @@ impl Client {
     ) -> Result<States, CallError> {
         let reading = self.inner.reads.states(key, left_until(deadline));
         let read = timeout_at(deadline, reading).await;
-        read.map_err(|_| CallError::not_in_time())?.map_err(unread)
+        read.map_err(|_| CallError::not_in_time())?.map_err(CallError::unanswered)
     }
 }
 
@@ -187,10 +188,6 @@ impl Ticket {
     pub async fn monitor(&self, within: Duration) -> Result<crate::StatusStream, CallError> {
         self.client.monitor_within(self, within).await
     }
-}
-
-pub(crate) fn unread(error: StoreError) -> CallError {
-    CallError::unanswered(error)
 }
 
 pub(crate) fn not_found() -> CallError {

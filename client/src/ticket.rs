@@ -137,7 +137,7 @@ type Answer = oneshot::Receiver<Result<Frame, CallError>>;
 
 /// What a look at a response key finds.
 enum Looked {
-    /// The ending frame, which somebody else of this client has taken.
+    /// The ending frame, which another waiter of this client has taken.
     Ended(Frame),
     /// It comes, or has come.
     Open(Answer),

@@ -186,9 +186,9 @@ pub fn within_its_time(expires_at: u64, now_ms: u64) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether a job's name is what `pattern` says: the name itself, or what comes before a `*` at the
-/// end is how it begins.
-fn matches(pattern: &str, name: &str) -> bool {
+/// Whether a name is what `pattern` says: the name itself, or what comes before a `*` at the end is
+/// how it begins.
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(start) => name.starts_with(start),
         None => pattern == name,

@@ -10,7 +10,8 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// Whether `c` can steer a terminal, or hide or reorder what it shows. Line feeds and tabs do not.
-fn steers(c: char) -> bool {
+#[must_use]
+pub fn steers(c: char) -> bool {
     match c {
         '\n' | '\t' => false,
         // C0, DEL and C1.

@@ -253,6 +253,19 @@ fn optional<T: DeserializeOwned>(fields: &Fields<'_>, name: &str) -> Result<Opti
         .map_err(|error| WireError::new(Code::InvalidRequest, format!("`{name}`: {error}")))
 }
 
+/// Returns `true` if `data` may stand in a frame that nests `depth` levels at most: the frame is
+/// one of them.
+#[must_use]
+pub fn data_fits(data: &[u8], depth: usize) -> bool {
+    !deeper_than(data, depth.saturating_sub(1))
+}
+
+/// The same for the data of an error, which is a level of the frame as well.
+#[must_use]
+pub fn error_data_fits(data: &[u8], depth: usize) -> bool {
+    !deeper_than(data, depth.saturating_sub(2))
+}
+
 /// Returns `true` if `json` nests deeper than `limit` arrays and objects. Brackets in strings do
 /// not count.
 #[must_use]

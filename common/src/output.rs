@@ -166,7 +166,7 @@ fn reader_goes() -> bool {
 pub struct TerminalModes(Option<Termios>);
 
 impl TerminalModes {
-    /// Those of now; nothing if standard input is no terminal.
+    /// The modes as they are; `None` if standard input is no terminal.
     #[must_use]
     pub fn keep() -> Self {
         Self(tcgetattr(io::stdin()).ok())

@@ -9,6 +9,7 @@ use redcall_common::settings::{Backoff, OnWorkerLoss, Retries};
 use redcall_common::status::StatusEnd;
 use redcall_common::store::keys::QueueKeys;
 use redcall_common::store::{EndedCall, Extra, Outcome, Settlement};
+use redcall_common::time::millis;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -16,7 +17,6 @@ use crate::failure::{self, Next};
 use crate::handler::{Ending, HandlerError};
 use crate::job::Job;
 use crate::service;
-use redcall_common::time::millis;
 
 /// Longest message in a request's history, bytes: up to twenty of them lie beside it.
 const MAX_REMEMBERED: usize = 1 << 10;
@@ -132,6 +132,21 @@ pub(crate) struct Ended {
     pub(crate) seq: u64,
     /// Whether the dead letters keep it.
     pub(crate) bury: bool,
+}
+
+/// Logs and ends a request that is refused before its run. The dead letters keep it if `bury`, or
+/// if its caller waits for no answer. `cause` is for the log alone.
+pub(crate) fn refuse(
+    request: &Wire,
+    queue: &QueueKeys,
+    attempt: u32,
+    (error, cause): (WireError, Option<&str>),
+    bury: bool,
+    idempotency_ttl: Duration,
+) -> Outcome {
+    failure::refused(&request.id, Some(&request.name), queue.name(), attempt, &error, cause);
+    let ended = Ended { error, attempt, seq: 1, bury: bury || request.reply.is_none() };
+    give_up(request, queue, ended, idempotency_ttl)
 }
 
 /// A request that ends without an answer.

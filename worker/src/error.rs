@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use redcall_common::settings::SettingsError;
+use redcall_common::settings::{Settings, SettingsError};
 use redcall_common::store::StoreError;
 
 /// Why a worker does not start, or ended.
@@ -53,4 +53,13 @@ pub enum WorkerError {
     /// The thread that talks to Redis has ended unexpectedly: a fault of Redcall.
     #[error("the worker's own thread ended unexpectedly; its log says more")]
     Ended,
+}
+
+impl WorkerError {
+    /// A mistake at `key` of the file that `settings` come from.
+    #[must_use]
+    pub fn mapping(settings: &Settings, key: String, problem: String) -> Self {
+        let file = settings.file.clone().unwrap_or_else(|| PathBuf::from("the environment"));
+        Self::Mapping { file, key, problem }
+    }
 }

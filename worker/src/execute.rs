@@ -12,16 +12,16 @@ use redcall_common::error::{Code, WireError};
 use redcall_common::frame::{Frame, FrameType};
 use redcall_common::request::Request as Wire;
 use redcall_common::store::{Claim, Claimed, Extra, Outcome, Settlement, StoreError};
+use redcall_common::time::millis;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::auth::{self, Pass};
-use crate::ending::{Ended, give_up, status};
+use crate::ending::{self, Ended, give_up, status};
 use crate::failure::{self, Next, whole};
 use crate::handler::{Handler, HandlerError};
 use crate::job::{Event, Job};
 use crate::request::{ProgressError, Request};
 use crate::service::{self, ServiceRules};
-use redcall_common::time::millis;
 
 /// How long Redis is waited for before it is asked again.
 const WITHIN: Duration = Duration::from_secs(1);
@@ -116,13 +116,7 @@ async fn is_not_repeated(job: &Job, pass: &Pass) -> Result<(), Instead> {
 /// Reads the state that the task works on. Others change it only if the lease is lost.
 async fn take_state(job: &Job, rules: ServiceRules) -> Result<(), Instead> {
     let (request, queue) = (&job.request, &job.keys.queue);
-    let refuse_for = |error, cause: Option<&str>| {
-        let attempt = job.attempt();
-        failure::refused(&request.id, Some(&request.name), queue.name(), attempt, &error, cause);
-        let ended = Ended { error, attempt, seq: 1, bury: request.reply.is_none() };
-        Instead::Settle(Box::new(give_up(request, queue, ended, job.shared.idempotency_ttl)))
-    };
-    let refuse = |error| refuse_for(error, None);
+    let refuse = |error| refused(job, error, None);
     let order = service::order(&request.data).map_err(refuse)?;
     let found = loop {
         match job.shared.link.instance_state(queue, &order.instance, WITHIN).await {
@@ -131,12 +125,12 @@ async fn take_state(job: &Job, rules: ServiceRules) -> Result<(), Instead> {
             Err(error) => {
                 let cause = whole(&error);
                 let error = WireError::new(Code::Internal, "its state cannot be read");
-                return Err(refuse_for(error, Some(&cause)));
+                return Err(refused(job, error, Some(&cause)));
             }
         }
     };
     if let (Some(keyring), Some(found)) = (&job.keyring, &found)
-        && let Err(why) = service::judge(keyring, queue.name(), &order.instance, found)
+        && let Err(why) = found.judge(keyring, queue.name(), &order.instance)
     {
         let key = queue.state(&order.instance);
         tracing::error!(id = request.id, name = request.name, key, %why, "a state is forged");
@@ -177,14 +171,7 @@ async fn claim(job: &Job) -> Result<(), Instead> {
             Err(error) => not_yet(job, error).await,
         }
     };
-    let refuse = |code, message: &str| {
-        let (error, attempt) = (WireError::new(code, message), job.attempt());
-        let (queue, bury) = (job.keys.queue.name(), request.reply.is_none());
-        failure::refused(&request.id, Some(&request.name), queue, attempt, &error, None);
-        let ended = Ended { error, attempt, seq: 1, bury };
-        let ttl = job.shared.idempotency_ttl;
-        Err(Instead::Settle(Box::new(give_up(request, &job.keys.queue, ended, ttl))))
-    };
+    let refuse = |code, message| Err(refused(job, WireError::new(code, message), None));
     match claimed {
         Claimed::Run(deadline_ms) => {
             let left = deadline_ms.map(|at| Duration::from_millis(at.saturating_sub(now_ms)));
@@ -219,6 +206,13 @@ async fn claim(job: &Job) -> Result<(), Instead> {
         }
         Claimed::LeaseLost => Err(Instead::Lost),
     }
+}
+
+/// The end of a request that is refused before its run. `cause` is for the log alone.
+fn refused(job: &Job, error: WireError, cause: Option<&str>) -> Instead {
+    let (request, queue) = (&job.request, &job.keys.queue);
+    let (why, ttl) = ((error, cause), job.shared.idempotency_ttl);
+    Instead::Settle(Box::new(ending::refuse(request, queue, job.attempt(), why, false, ttl)))
 }
 
 /// The end of the states of a request that is the same as one that has ended with `tail`.

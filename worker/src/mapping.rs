@@ -1,7 +1,6 @@
 //! The job mapping: names of jobs to handlers, from the settings and what is compiled in.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -110,11 +109,15 @@ impl Mapping {
             // Of settings that were read again only the jobs count: together they may not fit.
             if jobs.contains_key(name) {
                 let problem = "a service of this worker has that name, until it is restarted";
-                return Err(wrong(settings, format!("jobs.{name}"), problem.to_owned()));
+                return Err(WorkerError::mapping(
+                    settings,
+                    format!("jobs.{name}"),
+                    problem.to_owned(),
+                ));
             }
             let service =
                 service((name, settings_of), compiled, &place).map_err(|(key, problem)| {
-                    wrong(settings, format!("services.{name}.{key}"), problem)
+                    WorkerError::mapping(settings, format!("services.{name}.{key}"), problem)
                 })?;
             jobs.insert(name.clone(), service);
         }
@@ -179,11 +182,20 @@ impl Mapping {
             return Vec::new();
         }
         let none = Limit { key: None, concurrency: None, rate: None };
+        // The room that each pool has left. Its names share it.
+        let mut rooms = BTreeMap::new();
+        for (name, mapped) in &self.jobs {
+            if let Some(pool) = &mapped.pool {
+                let room = rooms.entry(Arc::as_ptr(pool)).or_insert_with(|| pool.capacity());
+                *room = room.saturating_sub(running(name));
+            }
+        }
         let jobs = self.jobs.iter().filter(|(_, mapped)| mapped.service.is_none());
         let limited = jobs.filter_map(|(name, mapped)| {
             let JobSettings { limit, concurrency, .. } = &*mapped.rules;
             let own = concurrency.map(|most| most.saturating_sub(running(name)));
-            let shared = mapped.pool.as_ref().map(|pool| self.room_of(pool, &running));
+            let shared =
+                mapped.pool.as_ref().and_then(|pool| rooms.get(&Arc::as_ptr(pool)).copied());
             let room = own.into_iter().chain(shared).min();
             (limit.is_some() || room.is_some()).then(|| Rule {
                 name: name.clone(),
@@ -198,15 +210,6 @@ impl Mapping {
             }
         }
         rules
-    }
-
-    /// How many more requests the processes of a pool have room for, whatever their names.
-    fn room_of(&self, pool: &Arc<ProcessHandler>, running: impl Fn(&str) -> usize) -> usize {
-        let of_it =
-            |mapped: &Mapped| mapped.pool.as_ref().is_some_and(|other| Arc::ptr_eq(other, pool));
-        let names = self.jobs.iter().filter(|(_, mapped)| of_it(mapped));
-        let running: usize = names.map(|(name, _)| running(name)).sum();
-        pool.capacity().saturating_sub(running)
     }
 
     /// The one rule of a service's queue: the requests of an instance one at a time. If it is no
@@ -271,7 +274,7 @@ fn pools(
     let pools = settings.pools.iter().map(|(name, pool)| {
         let made = ProcessHandler::new(name, &pool.process, place);
         let key = || format!("pools.{name}.process");
-        let made = made.map_err(|problem| wrong(settings, key(), problem))?;
+        let made = made.map_err(|problem| WorkerError::mapping(settings, key(), problem))?;
         Ok((name.clone(), Arc::new(made)))
     });
     pools.collect()
@@ -339,10 +342,5 @@ fn mistake(settings: &Settings, name: &str, job: &JobSettings, problem: String) 
         HandlerSettings::Pool(_) => "pool",
         HandlerSettings::Http(_) => "http",
     };
-    wrong(settings, format!("jobs.{name}.{key}"), problem)
-}
-
-fn wrong(settings: &Settings, key: String, problem: String) -> WorkerError {
-    let file = settings.file.clone().unwrap_or_else(|| PathBuf::from("the environment"));
-    WorkerError::Mapping { file, key, problem }
+    WorkerError::mapping(settings, format!("jobs.{name}.{key}"), problem)
 }

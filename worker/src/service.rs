@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use redcall_common::auth::{Forged, Keyring, Signer, StateClaims};
+use redcall_common::auth::{Signer, StateClaims};
 use redcall_common::error::{Code, WireError};
 use redcall_common::frame::FrameType;
 use redcall_common::name::is_instance;
@@ -52,18 +52,6 @@ impl Sealer {
     fn seal(&self, instance: &str, version: u64, state: &str) -> String {
         self.signer.seal_state(&StateClaims { queue: &self.queue, instance, version, state })
     }
-}
-
-/// Judges the state that was found, where signatures count.
-pub(crate) fn judge(
-    keyring: &Keyring,
-    queue: &str,
-    instance: &str,
-    found: &InstanceState,
-) -> Result<(), Forged> {
-    let InstanceState { state, version, seal } = found;
-    let claims = StateClaims { queue, instance, version: *version, state };
-    keyring.verify_state(&claims, seal.as_deref())
 }
 
 /// The order that a request carries.

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::python::succeed;
+
 /// What is installed; a change here renews it.
 const PACKAGES: &[&str] = &["ioredis@5"];
 
@@ -25,15 +27,4 @@ pub(crate) fn ensure(target: &Path) -> Result<PathBuf, String> {
     // Last, so that a folder that was left half made is made again.
     fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))?;
     Ok(modules)
-}
-
-fn succeed(command: &mut Command) -> Result<(), String> {
-    let program = command.get_program().display().to_string();
-    let output = command.output().map_err(|error| format!("{program}: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let cause = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-    Err(format!("`{program}` failed: {cause}"))
 }

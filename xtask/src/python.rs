@@ -29,7 +29,7 @@ pub(crate) fn ensure(target: &Path) -> Result<PathBuf, String> {
     Ok(python)
 }
 
-fn succeed(command: &mut Command) -> Result<(), String> {
+pub(crate) fn succeed(command: &mut Command) -> Result<(), String> {
     let program = command.get_program().display().to_string();
     let output = command.output().map_err(|error| format!("{program}: {error}"))?;
     if output.status.success() {

@@ -77,7 +77,7 @@ pub(super) fn terminal(names: Names, keeps: bool) -> Result<(Input, Printer), Fa
     let config =
         config.max_history_size(HISTORY).and_then(|config| config.history_ignore_dups(true));
     let editor = config.and_then(|config| Editor::with_config(config.build()));
-    let mut editor: Editor<Tab, FileHistory> = editor.map_err(|error| failed(&error))?;
+    let mut editor: Editor<Tab, FileHistory> = editor.map_err(|error| Failure::system(&error))?;
     editor.set_helper(Some(Tab(names)));
     let history = keeps.then(prepare).flatten();
     if let Some(file) = &history {
@@ -136,9 +136,4 @@ pub(super) fn not_text() -> Failure {
     let problem = Problem::new("the line is not UTF-8: nothing was done");
     let problem = problem.help("Save the script as UTF-8.");
     Failure::of(problem, Code::InvalidRequest.as_str(), 2)
-}
-
-/// The terminal or stdin cannot be read.
-pub(super) fn failed(error: &(dyn std::error::Error + 'static)) -> Failure {
-    Failure::of(Problem::of(error), "internal", 1)
 }

@@ -56,7 +56,7 @@ impl Printer {
 /// An answer of this kind, such as `result`.
 pub(super) fn answer(kind: &str, data: &RawValue, as_json: bool) -> Result<(), Unwritten> {
     let printed = match as_json {
-        true => out::line(format_args!("{{\"{kind}\":{}}}", one_line(data))),
+        true => out::line(format_args!("{{\"{kind}\":{}}}", one_line(data.get()))),
         false => out::line(clean(data.get())),
     };
     printed.map_err(|error| error.after(RAN))
@@ -89,7 +89,7 @@ impl Sent {
             Update::Chunk(data) => ("chunk", data),
             Update::Done(Response { data, .. }) => (ResultKind::Success.name(), data),
         };
-        self.said(what, &one_line(&data))
+        self.said(what, &one_line(data.get()))
     }
 
     fn error(&self, error: CallError) -> String {

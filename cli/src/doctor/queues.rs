@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use redcall_client::{Inspector, Listing, QueueInfo, Settings, StoreError};
 use redcall_common::finding::{Finding, Level};
-
 use redcall_common::time::millis;
 use tokio::time::{Instant, sleep_until};
 
 use super::with_causes;
 use super::workers::listed;
 use crate::output::{line, time};
+use crate::queues::INCOMPLETE;
 
 /// From when on a queue counts as behind.
 const OLD_MS: u64 = 60_000;
@@ -29,9 +29,7 @@ pub(super) fn found(listing: &Listing) -> Finding {
     if listing.is_complete {
         return Finding::ok(CHECK, what);
     }
-    let means = "Not every key of Redis was looked at: a queue that only plain RPUSH has used may \
-                 be missing.";
-    Finding::note(CHECK, what, means)
+    Finding::note(CHECK, what, INCOMPLETE)
 }
 
 /// Queues of which nothing is known.
@@ -79,7 +77,7 @@ impl Heads {
         for ((queue, then), now) in self.queues.into_iter().zip(self.heads).zip(now) {
             let said = format!("{} on {}", queue.length, queue.queue);
             let has_moved = then.is_none() || now != then;
-            // A paused one stands still on purpose, which `paused` says.
+            // A paused queue is not meant to move, which `paused` says.
             if has_moved || queue.paused { &mut moving } else { &mut still }.push(said);
         }
         Ok([of_unknown_age(&moving), standing_still(&still, &waited)]

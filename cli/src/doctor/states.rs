@@ -1,9 +1,8 @@
 //! States of services, where signatures count: whether a worker has left each as it is.
 
 use redcall_client::{Inspector, Settings, StoreError};
-use redcall_common::auth::{Forged, Keyring, StateClaims};
+use redcall_common::auth::{Forged, Keyring};
 use redcall_common::finding::{Finding, Level};
-use redcall_common::store::InstanceState;
 
 use super::workers::listed;
 use crate::output::line;
@@ -21,9 +20,7 @@ pub(super) async fn look(
     for (queue, instance) in states {
         // It may have ended meanwhile.
         let Some(found) = inspector.instance_state(queue, instance).await? else { continue };
-        let InstanceState { state, version, seal } = &found;
-        let claims = StateClaims { queue, instance, version: *version, state };
-        match keyring.verify_state(&claims, seal.as_deref()) {
+        match found.judge(&keyring, queue, instance) {
             Ok(()) => {}
             // These settings may know fewer keys than the workers.
             Err(Forged::Key(_)) => unknown += 1,

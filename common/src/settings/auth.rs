@@ -10,6 +10,7 @@ use config::{Value, ValueKind};
 
 use super::SettingsError;
 use super::entry::Entry;
+use super::read::flag;
 use super::section::{Context, Section};
 use crate::auth::is_pattern;
 use crate::name::is_id;
@@ -136,14 +137,6 @@ const NAME: &str = "1 to 64 characters of A-Z, a-z, 0-9, `_` and `-`";
 
 fn key_name(entry: &Entry) -> Result<String, SettingsError> {
     entry.name(is_id, NAME)
-}
-
-/// True or false.
-pub(super) fn flag(entry: &Entry) -> Result<bool, SettingsError> {
-    match &entry.value {
-        ValueKind::Boolean(flag) => Ok(*flag),
-        _ => entry.choice(&[("true", true), ("false", false)]),
-    }
 }
 
 fn secret(entry: &Entry) -> Result<Secret, SettingsError> {

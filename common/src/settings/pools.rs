@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use config::Value;
 
 use super::kinds;
+use super::read::QUEUE;
 use super::section::Section;
 use super::{ProcessSettings, program_env};
 use crate::name::is_plain;
 
 const EXAMPLE: &str = "process = [\"python3\", \"redcall_process.py\", \"scorer\"]";
-const NAME: &str = "1 to 64 characters of A-Z, a-z, 0-9, `_`, `.` and `-`";
-
 /// `[pools.NAME]`: processes that each job uses which has `pool = "NAME"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolSettings {
@@ -37,7 +36,7 @@ fn pool(pools: &Section<'_>, name: &str, value: Value, names: &[String]) -> Opti
     let example = format!("[pools.{}] with {EXAMPLE} below", name.escape_debug());
     let mut pool = Section::at(pools.context(), pools.child(name), value, &example)?;
     if !is_plain(name) {
-        pool.wrong("is not a pool name", format!("a pool name is {NAME}"));
+        pool.wrong("is not a pool name", format!("a pool name is {QUEUE}"));
     }
     let has_process = pool.origin("process").is_some();
     let is_from_env = pool.is_from_env();

@@ -1,9 +1,10 @@
 //! `env` and `inherit_env`: which variables of the worker's environment a program gets.
 
 use super::SettingsError;
-use super::auth::flag;
 use super::entry::Entry;
+use super::read::flag;
 use super::section::Section;
+use crate::auth::matches;
 
 /// Variables that programs get beside those that every one gets.
 ///
@@ -37,7 +38,7 @@ impl ProgramEnv {
     #[must_use]
     pub fn admits(&self, name: &str) -> bool {
         let named = ALWAYS.into_iter().chain(self.names.iter().map(String::as_str));
-        !is_redcalls(name) && (self.inherit || named.into_iter().any(|rule| covers(rule, name)))
+        !is_redcalls(name) && (self.inherit || named.into_iter().any(|rule| matches(rule, name)))
     }
 
     /// Whether `env` names this variable itself.
@@ -50,13 +51,6 @@ impl ProgramEnv {
 /// Whether a variable is one of Redcall's own, which no program gets from the worker.
 fn is_redcalls(name: &str) -> bool {
     name == "REDIS_URL" || name.starts_with("REDCALL_")
-}
-
-fn covers(rule: &str, name: &str) -> bool {
-    match rule.strip_suffix('*') {
-        Some(start) => name.starts_with(start),
-        None => rule == name,
-    }
 }
 
 /// `env` and `inherit_env` of a job or a service. `runs_program`: whether it has a program at all.

@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use config::ValueKind;
+
 use super::duration::{HOUR, SHORTEST, YEAR};
 use super::entry::Entry;
 use super::section::{Context, Section};
@@ -227,7 +229,15 @@ fn listen(entry: &Entry) -> Result<SocketAddr, SettingsError> {
     entry.text(HELP)?.trim().parse().map_err(|_| entry.not_a(FORM, HELP))
 }
 
-/// The form of a queue's name.
+/// True or false.
+pub(super) fn flag(entry: &Entry) -> Result<bool, SettingsError> {
+    match &entry.value {
+        ValueKind::Boolean(flag) => Ok(*flag),
+        _ => entry.choice(&[("true", true), ("false", false)]),
+    }
+}
+
+/// The form of the name of a queue, a pool or a service.
 pub(super) const QUEUE: &str = "1 to 64 characters of A-Z, a-z, 0-9, `_`, `.` and `-`";
 
 /// A queue's name, or another text of the same form.

@@ -7,14 +7,12 @@ use config::Value;
 
 use super::duration::{SHORTEST, YEAR};
 use super::kinds;
-use super::read::number;
+use super::read::{QUEUE, number};
 use super::section::Section;
 use super::{JobSettings, ProcessSettings, program_env};
 use crate::name::{is_plain, service_queue};
 
 const EXAMPLE: &str = "execute = \"counter.execute\" or process = [\"python3\", \"counter.py\"]";
-const NAME: &str = "1 to 64 characters of A-Z, a-z, 0-9, `_`, `.` and `-`";
-
 /// `[services.NAME]`: a queue with state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceSettings {
@@ -85,7 +83,7 @@ fn service(
     let example = format!("[services.{}] with {EXAMPLE} below", name.escape_debug());
     let mut service = Section::at(services.context(), services.child(name), value, &example)?;
     if !is_plain(name) {
-        service.wrong("is not a service name", format!("a service name is {NAME}"));
+        service.wrong("is not a service name", format!("a service name is {QUEUE}"));
     } else if jobs.contains_key(name) {
         let queue = service_queue(name);
         let help = format!("rename one of them: requests to `{queue}` bear the service's name");

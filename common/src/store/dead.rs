@@ -12,7 +12,7 @@ use redis::aio::MultiplexedConnection;
 use serde::Serialize;
 
 use super::error::StoreError;
-use super::inspect::{Inspector, look_at};
+use super::inspect::{Inspector, look_at, millis};
 use super::keys::QueueKeys;
 use super::ops::{Revival, Revived, remove, revive};
 use crate::auth::Keyring;
@@ -170,10 +170,9 @@ impl DeadLetters {
     ) -> Result<DeadReport, StoreError> {
         let mut conn = self.inspector.connection().await?;
         let mut room = if dry_run { Some(self.room(&mut conn).await?) } else { None };
-        let at_ms = now_ms(&mut conn).await?;
+        let at_ms = millis(redis::cmd("TIME").query_async(&mut *conn).await?);
         let keyring = self.keyring.as_ref().filter(|keyring| keyring.sign_with().is_some());
-        let signing =
-            keyring.map(|keyring| Signing { keyring, queue: self.keys.name(), now_ms: at_ms });
+        let signing = keyring.map(|keyring| Signing { keyring, queue: self.keys.name() });
         let mut walk = Walk::new(&mut conn, &self.dead, selection).await?;
         let mut report = DeadReport::default();
         while !report.full
@@ -181,7 +180,7 @@ impl DeadLetters {
         {
             let (mut revivals, mut refs) = (Vec::new(), Vec::new());
             for letter in found {
-                match envelope::anew(&letter.request, at_ms, signing.as_ref()) {
+                match envelope::requeued(&letter.request, at_ms, signing.as_ref()) {
                     Ok((id, envelope)) => {
                         let retried_as = (id != letter.id).then(|| id.clone());
                         revivals.push(Revival { entry: letter.entry.clone(), id, envelope });
@@ -249,12 +248,6 @@ impl DeadLetters {
         let held = look_at(conn, &self.keys).await?.held();
         Ok(self.max_length.saturating_sub(held))
     }
-}
-
-/// Redis time, ms.
-async fn now_ms(conn: &mut MultiplexedConnection) -> Result<u64, StoreError> {
-    let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(conn).await?;
-    Ok(seconds.saturating_mul(1_000).saturating_add(micros / 1_000))
 }
 
 /// What would become of the next letter, where so many fit.

@@ -55,10 +55,15 @@ impl Keys {
         format!("{}:{{*}}:[qdspl]*", self.prefix)
     }
 
+    /// The rest of a key behind the brace that opens its hash tag, if it has our prefix.
+    fn tagged<'a>(&self, key: &'a str) -> Option<&'a str> {
+        key.strip_prefix(&*self.prefix)?.strip_prefix(":{")
+    }
+
     /// The queue of which `key` holds requests or dead letters, if it is such a key.
     #[must_use]
     pub fn parse_queue<'a>(&self, key: &'a str) -> Option<&'a str> {
-        let rest = key.strip_prefix(&*self.prefix)?.strip_prefix(":{")?;
+        let rest = self.tagged(key)?;
         let (queue, what) = rest.split_once("}:").filter(|(queue, _)| is_queue(queue))?;
         const HOLD: [&str; 7] =
             ["queue", "dead", "scheduled", "parked", "limited", "pending", "live"];
@@ -71,7 +76,7 @@ impl Keys {
         if key == self.queues() {
             return Some(Bound::Ttl);
         }
-        let rest = key.strip_prefix(&*self.prefix)?.strip_prefix(":{")?;
+        let rest = self.tagged(key)?;
         let topic = rest.strip_prefix("events:").and_then(|rest| rest.strip_suffix("}:events"));
         if topic.is_some_and(is_plain) {
             return Some(Bound::Ttl);
@@ -91,7 +96,7 @@ impl Keys {
     /// The queue and the request id that a response key names, if it has the form of one.
     #[must_use]
     pub fn parse_response<'a>(&self, key: &'a str) -> Option<(&'a str, &'a str)> {
-        let rest = key.strip_prefix(&*self.prefix)?.strip_prefix(":{")?;
+        let rest = self.tagged(key)?;
         let (queue, id) = rest.split_once("}:response:")?;
         (is_queue(queue) && is_id(id)).then_some((queue, id))
     }
@@ -99,7 +104,7 @@ impl Keys {
     /// The queue, the job name and the limit's key of a list of sorted requests.
     #[must_use]
     pub fn parse_limited<'a>(&self, key: &'a str) -> Option<(&'a str, &'a str, &'a str)> {
-        let rest = key.strip_prefix(&*self.prefix)?.strip_prefix(":{")?;
+        let rest = self.tagged(key)?;
         let (queue, rest) = rest.split_once("}:limited:")?;
         let (name, of) = rest.rsplit_once(':')?;
         is_queue(queue).then_some((queue, name, of))
@@ -108,7 +113,7 @@ impl Keys {
     /// Queue and instance of a key with the state of a service's instance.
     #[must_use]
     pub fn parse_state<'a>(&self, key: &'a str) -> Option<(&'a str, &'a str)> {
-        let rest = key.strip_prefix(&*self.prefix)?.strip_prefix(":{")?;
+        let rest = self.tagged(key)?;
         let (queue, rest) = rest.split_once("}:state")?;
         let instance = if rest.is_empty() { "" } else { rest.strip_prefix(':')? };
         (queue.starts_with(SERVICE) && is_queue(queue) && is_instance(instance))

@@ -94,7 +94,7 @@ scripts! {
     CLAIM = "claim", Runs with "undo", "status", "scan", "joined", "anew";
     /// Let one request of a kind through per window.
     UNIQUE = "unique", Runs;
-    /// Let a signed request run once.
+    /// Remember that a signed request was started.
     SEEN = "seen", Runs;
     /// Push the ticks of a recurring schedule.
     TICK = "tick", Refused with "undo", "room";

@@ -1,4 +1,4 @@
-//! Looking for what went wrong, for `redcall doctor`: leases that nobody takes over, keys that
+//! Looking for what went wrong, for `redcall doctor`: leases that no worker takes over, keys that
 //! nothing bounds. Reads only, and no more than it is allowed to.
 
 mod limits;

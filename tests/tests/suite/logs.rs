@@ -15,7 +15,6 @@ use futures_util::future::join_all;
 use redcall_client::{Code, Request};
 use redcall_testkit::eventually;
 use redcall_tests::{Bench, binary};
-use redis::AsyncCommands as _;
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
@@ -151,9 +150,10 @@ async fn unread_log_delays_neither_jobs_nor_signals() {
     assert_eq!(try_get(worker.admin, "/live").await.unwrap().status, 200);
     // A drain waits for this one, and not for the log.
     let last = client.request("sleep").data(&json!({"ms": 1000})).submit().await.unwrap();
-    let mut conn = bench.redis.connection().await;
+    // Its lease alone does not say that the worker has begun with it.
     eventually("it to run", async || {
-        (conn.hlen::<_, u64>("redcall:{default}:live").await.unwrap() == 1).then_some(())
+        let metrics = values(&try_get(worker.admin, "/metrics").await?.body);
+        (metrics["redcall_slots{state=\"busy\"}"] == 1.0).then_some(())
     })
     .await;
     assert_eq!(worker.stop().await.code(), Some(0));

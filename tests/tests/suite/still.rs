@@ -23,10 +23,7 @@ impl Still {
     /// The queue at the server of `bench`, with its settings.
     pub(crate) async fn with(bench: Bench) -> Self {
         let mut conn = bench.redis.connection().await;
-        let () = conn
-            .zadd("redcall:{default}:workers", "nobody", crate::support::in_an_hour())
-            .await
-            .unwrap();
+        crate::support::seems_served(&mut conn, "default").await;
         let client = bench.client().await;
         Self { conn, client, bench }
     }

@@ -28,6 +28,12 @@ pub(crate) fn in_an_hour() -> f64 {
     (now + std::time::Duration::from_secs(3_000)).as_millis() as f64
 }
 
+/// A worker is in the registry of `queue`, and takes nothing: requests stay where they are.
+pub(crate) async fn seems_served(conn: &mut MultiplexedConnection, queue: &str) {
+    let workers = format!("redcall:{{{queue}}}:workers");
+    let () = conn.zadd(workers, "nobody", in_an_hour()).await.unwrap();
+}
+
 /// The response key of `id` on the default queue.
 pub(crate) fn response_key(id: &str) -> String {
     format!("redcall:{{default}}:response:{id}")

@@ -1,7 +1,8 @@
 //! The part of a log that the programs of one job may fill.
 //!
-//! A program that writes more to stderr runs on: it is read at once, and what exceeds the budget is
-//! dropped, counted and said in one line every [`SAID_EVERY`].
+//! A program that writes more to stderr runs on: its worker reads it, at the pace of `paced.rs` at
+//! most. Lines beyond the budget are dropped, counted, and reported in one line every
+//! [`SAID_EVERY`].
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

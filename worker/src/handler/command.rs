@@ -9,7 +9,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redcall_common::decode::deeper_than;
+use redcall_common::decode::{data_fits, error_data_fits};
 use redcall_common::error::Code;
 use redcall_common::settings::ProgramEnv;
 use serde_json::value::RawValue;
@@ -55,8 +55,7 @@ impl Bounds {
     ///
     /// `too_large`.
     pub(super) fn check_depth(&self, data: &[u8]) -> Result<(), HandlerError> {
-        // The frame around it is a level as well.
-        if !deeper_than(data, self.depth.saturating_sub(1)) {
+        if data_fits(data, self.depth) {
             return Ok(());
         }
         let limit = self.depth;
@@ -67,7 +66,7 @@ impl Bounds {
 
     /// Returns `true` if the data of an error may stand in its frame.
     pub(super) fn is_shallow_detail(&self, data: &str) -> bool {
-        !deeper_than(data.as_bytes(), self.depth.saturating_sub(2))
+        error_data_fits(data.as_bytes(), self.depth)
     }
 }
 

@@ -40,6 +40,8 @@ pub(crate) struct HttpHandler {
     client: Client,
     method: Method,
     url: Url,
+    /// The same, as requests with a body have it.
+    uri: Uri,
     headers: HeaderMap,
     bounds: Bounds,
 }
@@ -81,21 +83,23 @@ impl HttpHandler {
             value.set_sensitive(true);
             sent.insert(header, value);
         }
-        uri(&url).map_err(|_| "its url has characters that none may have".to_owned())?;
-        let tried = Arc::new(Tried::of(&url));
-        Ok(Self { tried, client, method, url, headers: sent, bounds })
+        let uri = uri(&url).map_err(|_| "its url has characters that none may have".to_owned())?;
+        let tried = Arc::new(Tried::of(&url, &uri, &client));
+        Ok(Self { tried, client, method, url, uri, headers: sent, bounds })
     }
 
     fn request(&self, job: &Request) -> Result<hyper::Request<Full<Bytes>>, HandlerError> {
-        let mut url = self.url.clone();
         let has_body = ![Method::GET, Method::HEAD].contains(&self.method);
-        if !has_body {
+        let (uri, body) = if has_body {
+            (self.uri.clone(), job.data().get().to_owned())
+        } else {
+            let mut url = self.url.clone();
             query::add_query(&mut url, job.data())?;
-        }
-        let uri = uri(&url).map_err(|_| {
-            HandlerError::with_code(Code::InvalidData, "the data do not fit into a URL")
-        })?;
-        let body = if has_body { job.data().get().to_owned() } else { String::new() };
+            let uri = uri(&url).map_err(|_| {
+                HandlerError::with_code(Code::InvalidData, "the data do not fit into a URL")
+            })?;
+            (uri, String::new())
+        };
         let mut request = hyper::Request::new(Full::new(Bytes::from(body)));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = uri;

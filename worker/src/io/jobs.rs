@@ -11,6 +11,7 @@ use redcall_common::error::{Code, WireError};
 use redcall_common::settings::OnWorkerLoss;
 use redcall_common::store::inspect::Overdue;
 use redcall_common::store::{Outcome, Settlement};
+use redcall_common::time::millis;
 use tokio::time::Instant;
 
 use super::launch::Launched;
@@ -21,7 +22,6 @@ use crate::failure::{self, Next};
 use crate::handler::HandlerError;
 use crate::job::{Event, Job};
 use crate::metrics::{Metrics, Tally};
-use redcall_common::time::millis;
 
 /// A job that holds a slot.
 struct Running {

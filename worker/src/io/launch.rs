@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::queue::Leaving;
 use crate::auth::{self, Pass};
-use crate::ending::{Ended, answer, call, give_up, status};
+use crate::ending::{self, answer, call, status};
 use crate::execute::execute;
 use crate::failure;
 use crate::job::{Job, Shared};
@@ -84,19 +84,6 @@ impl Launcher<'_> {
             .map_err(|rejected| reject(leased, rejected, queue, attempt))
             .map_err(|outcome| Box::new(Leaving::unheard(outcome, None)))?;
         self.mapping.keep_status(&mut request);
-        let refuse = |request: &Wire, pass: Option<&Pass>, code, message: &str, bury: bool| {
-            let error = WireError::new(code, message);
-            failure::refused(&request.id, Some(&request.name), queue.name(), attempt, &error, None);
-            let bury = bury || request.reply.is_none();
-            let ended = Ended { error, attempt, seq: 1, bury };
-            let mut outcome = give_up(request, queue, ended, self.shared.idempotency_ttl);
-            if let Some(pass) = pass {
-                outcome.spent = pass.spent_before(leased.mark);
-                outcome.settlement = auth::of_a_copy(outcome.settlement, code, message);
-            }
-            let job = self.mapping.get(&request.name).map(|_| request.name.clone());
-            Err(Box::new(Leaving::unheard(outcome, job)))
-        };
         let unauthorized = |request: &Wire, refusal| {
             let outcome = auth::refused(request, queue, refusal, attempt);
             let job = self.mapping.get(&request.name).map(|_| request.name.clone());
@@ -105,16 +92,26 @@ impl Launcher<'_> {
         // First of all: nobody else is told anything about jobs.
         let pass = auth::admit(self.mapping.keyring().map(Arc::as_ref), &mut request, queue)
             .map_err(|refusal| unauthorized(&request, refusal))?;
+        let refuse = |code, message: &str, bury: bool| {
+            let (error, ttl) = (WireError::new(code, message), self.shared.idempotency_ttl);
+            let mut outcome = ending::refuse(&request, queue, attempt, (error, None), bury, ttl);
+            if let Some(pass) = &pass {
+                outcome.spent = pass.spent_before(leased.mark);
+                outcome.settlement = auth::of_a_copy(outcome.settlement, code, message);
+            }
+            let job = self.mapping.get(&request.name).map(|_| request.name.clone());
+            Err(Box::new(Leaving::unheard(outcome, job)))
+        };
         if leased.mark.cancelled {
             let message = "cancelled before it was started";
-            return refuse(&request, pass.as_ref(), Code::Cancelled, message, false);
+            return refuse(Code::Cancelled, message, false);
         }
         // Others may have joined the call and have more time: `execute` asks.
         let is_shared = request.idempotency_key.is_some();
         let left = if is_shared { None } else { budget_left(&request, self.shared.link.now_ms()) };
         if left.is_some_and(|left| left.is_zero()) {
             let message = "its time ran out while it was queued";
-            return refuse(&request, pass.as_ref(), Code::DeadlineExceeded, message, false);
+            return refuse(Code::DeadlineExceeded, message, false);
         }
         if let Some(pass) = &pass {
             pass.in_time(record, self.shared.link.now_ms())
@@ -126,19 +123,19 @@ impl Launcher<'_> {
             return Err(Box::new(Leaving::unheard(outcome, None)));
         };
         if let Some(message) = mapped.misplaced(&request.name, queue) {
-            return refuse(&request, pass.as_ref(), Code::InvalidRequest, &message, false);
+            return refuse(Code::InvalidRequest, &message, false);
         }
         if let Some(message) = mapped.misread_key(&leased.raw) {
-            return refuse(&request, pass.as_ref(), Code::InvalidData, &message, false);
+            return refuse(Code::InvalidData, &message, false);
         }
         let rules = &mapped.rules;
         if record.crashes > 0 && rules.on_worker_loss == OnWorkerLoss::Fail {
             let message = "its worker died, and it must not be run twice (on_worker_loss)";
-            return refuse(&request, pass.as_ref(), Code::WorkerLost, message, true);
+            return refuse(Code::WorkerLost, message, true);
         }
         if record.crashes >= rules.max_crashes {
             let message = format!("{} workers died while they ran it", record.crashes);
-            return refuse(&request, pass.as_ref(), Code::WorkerLost, &message, true);
+            return refuse(Code::WorkerLost, &message, true);
         }
         if rules.concurrency.is_some_and(|most| running(&request.name) >= most) {
             let back = Outcome::new(&leased.id, Settlement::Back);

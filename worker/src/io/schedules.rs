@@ -7,7 +7,6 @@
 //! settings say so, or they map its job differently) each enqueue it there.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -183,10 +182,8 @@ impl Schedule {
         name: &str,
         schedule: &ScheduleSettings,
     ) -> Result<Self, WorkerError> {
-        let wrong = |key: &str, problem: String| WorkerError::Mapping {
-            file: settings.file.clone().unwrap_or_else(|| PathBuf::from("the environment")),
-            key: format!("schedules.{name}.{key}"),
-            problem,
+        let wrong = |key: &str, problem: String| {
+            WorkerError::mapping(settings, format!("schedules.{name}.{key}"), problem)
         };
         let cron = Cron::new(&schedule.cron, &schedule.timezone);
         let data = RawValue::from_string(schedule.data.clone());

@@ -5,19 +5,16 @@
 //! has gets `_` behind it: handlers name their fields as they like.
 
 use std::fmt::{self, Debug};
-use std::io;
 
+use redcall_common::clean::clean_json;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::Value;
-use serde_json::ser::Formatter;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::format::{JsonFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
-
-use super::plain::is_unsafe;
 
 /// Keys that no field takes.
 const OF_THE_LINE: [&str; 6] = ["timestamp", "level", "target", "message", "span", "spans"];
@@ -94,11 +91,9 @@ impl Line {
 
     /// As one line, without its end.
     pub(super) fn text(&self) -> String {
-        let mut out = Vec::new();
-        let mut serializer = serde_json::Serializer::with_formatter(&mut out, Plain);
-        // Strings, numbers and trees of them: nothing here can fail to serialise.
-        let _ = self.serialize(&mut serializer);
-        String::from_utf8(out).unwrap_or_default()
+        // Strings, numbers and trees of them: nothing here can fail to serialise. JSON allows some
+        // characters as they are that steer a terminal.
+        clean_json(&serde_json::to_string(self).unwrap_or_default()).into_owned()
     }
 }
 
@@ -155,32 +150,10 @@ impl Visit for Fields<'_> {
     }
 }
 
-/// Compact JSON in which unsafe characters are escapes: JSON itself allows some as they are.
-struct Plain;
-
-impl Formatter for Plain {
-    fn write_string_fragment<W: io::Write + ?Sized>(
-        &mut self,
-        writer: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
-        let mut rest = fragment;
-        while let Some(at) = rest.find(is_unsafe) {
-            let (safe, tail) = rest.split_at(at);
-            writer.write_all(safe.as_bytes())?;
-            let mut tail = tail.chars();
-            if let Some(character) = tail.next() {
-                // All of them are of the first plane: four digits.
-                write!(writer, "\\u{:04x}", u32::from(character))?;
-            }
-            rest = tail.as_str();
-        }
-        writer.write_all(rest.as_bytes())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use redcall_common::clean::steers;
+
     use super::*;
 
     #[test]
@@ -197,9 +170,9 @@ mod tests {
 
     #[test]
     fn text_of_others_stays_as_it_is_for_a_parser_and_steers_no_terminal() {
-        let message = "a\n\u{1b}[2J\u{9b}\u{202e}\u{2028}\"ü";
+        let message = "a\n\u{1b}[2J\u{9b}\u{202e}\u{2028}\u{e0041}\"ü";
         let text = Line::of("INFO", "t").message(message).text();
-        assert!(!text.contains(is_unsafe), "{text}");
+        assert!(!text.contains(|c| c == '\n' || steers(c)), "{text}");
         let line: Value = serde_json::from_str(&text).unwrap();
         assert_eq!((&line["message"], &line["level"]), (&message.into(), &"INFO".into()));
     }

@@ -2,32 +2,20 @@
 
 use std::fmt::{self, Write};
 
-/// Returns `true` for a character that ends a line, steers a terminal, or changes the direction of
-/// the text around it.
-pub(super) fn is_unsafe(character: char) -> bool {
-    let is_mark = matches!(
-        character,
-        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-    );
-    is_mark || (character.is_control() && character != '\t')
-}
+use redcall_common::clean::clean;
 
-/// Writes what is written to it, with unsafe characters as escapes.
+/// Passes text on, with line feeds and all that steers a terminal as escapes.
 pub(super) struct Plain<W>(pub(super) W);
 
 impl<W: Write> Write for Plain<W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut rest = text;
-        while let Some(at) = rest.find(is_unsafe) {
-            let (safe, tail) = rest.split_at(at);
-            self.0.write_str(safe)?;
-            let mut tail = tail.chars();
-            if let Some(character) = tail.next() {
-                write!(self.0, "{}", character.escape_default())?;
+        for (number, line) in text.split('\n').enumerate() {
+            if number > 0 {
+                self.0.write_str("\\n")?;
             }
-            rest = tail.as_str();
+            self.0.write_str(&clean(line))?;
         }
-        self.0.write_str(rest)
+        Ok(())
     }
 }
 

@@ -27,8 +27,6 @@ pub(super) struct Signing<'a> {
     pub(super) keyring: &'a Keyring,
     /// The queue's name.
     pub(super) queue: &'a str,
-    /// Redis time, ms.
-    pub(super) now_ms: u64,
 }
 
 /// The job's name, if `raw` is an envelope as far as that.
@@ -43,13 +41,13 @@ pub(super) fn data(raw: &[u8]) -> Option<&RawValue> {
     fields.iter().find(|(field, _)| field == "data").map(|(_, data)| *data)
 }
 
-/// The request anew: its id, and what goes to the queue. The id stands first, every other field
+/// The request as it is queued again: its id and its bytes. The id stands first, every other field
 /// keeps its place and its bytes. `at_ms`: when it is retried, Redis time.
 ///
 /// # Errors
 ///
 /// Why it cannot be retried, for people.
-pub(super) fn anew(
+pub(super) fn requeued(
     raw: &[u8],
     at_ms: u64,
     signing: Option<&Signing<'_>>,
@@ -97,7 +95,7 @@ fn signed(
         headers: &headers,
         budget_ms: budget_ms.map_err(|_| "its `budget_ms` cannot be read")?,
         // It may wait in the queue for any time.
-        expires_at: signing.now_ms.saturating_add(LONGEST_MS),
+        expires_at: at_ms.saturating_add(LONGEST_MS),
     });
     let token = token.ok_or(NOT_SIGNED)?;
     let json = |value: serde_json::Result<Box<RawValue>>| value.map_err(|error| error.to_string());
@@ -167,17 +165,17 @@ mod tests {
             r#""u":"\u00e9"},"enqueued_at":1,"budget_ms":5e3,"max_attempts":2,"#,
             r#""headers":{"a":"b"},"v":1,"more \"here\"":null,"retried_at":7}"#,
         );
-        assert_eq!(anew(old.as_bytes(), 7, None), Ok(("a".to_owned(), new.to_owned())));
+        assert_eq!(requeued(old.as_bytes(), 7, None), Ok(("a".to_owned(), new.to_owned())));
         // A second time only that changes when it was.
         let again = new.replace(":7}", ":8}");
-        assert_eq!(anew(new.as_bytes(), 8, None), Ok(("a".to_owned(), again)));
+        assert_eq!(requeued(new.as_bytes(), 8, None), Ok(("a".to_owned(), again)));
     }
 
     #[test]
     fn time_that_no_worker_can_read_goes() {
         for (given, kept) in [("1", true), ("null", true), ("\"now\"", false), ("-1", false)] {
             let old = format!(r#"{{"id":"a","name":"add","data":1,"enqueued_at":{given}}}"#);
-            let (_, new) = anew(old.as_bytes(), 7, None).unwrap();
+            let (_, new) = requeued(old.as_bytes(), 7, None).unwrap();
             assert_eq!(new.contains("enqueued_at"), kept, "{new}");
             assert_eq!(new.contains("retried_at"), kept, "{new}");
         }
@@ -197,7 +195,7 @@ mod tests {
             (br#"{"id":"a","name":"add"}"#, "`data`"),
             (br#"{"id":"a","name":"add","data":1,"data":2}"#, "stands twice"),
         ] {
-            let said = anew(raw, 7, None).unwrap_err();
+            let said = requeued(raw, 7, None).unwrap_err();
             assert!(said.contains(why), "{}: {said}", String::from_utf8_lossy(raw));
         }
     }

@@ -28,6 +28,11 @@ end
 -- made here, from answers whose fence held, and nowhere else.
 local told, telling = {}, 0
 
+local function tell(channel, id, frame)
+  told[telling + 1], told[telling + 2], told[telling + 3] = channel, id, frame
+  telling = telling + 3
+end
+
 -- Another value may lie at the response key. It must not keep the request from its end; the answer
 -- is then dead-lettered.
 local function push(key, frame, ttl, channel, id)
@@ -40,9 +45,14 @@ local function push(key, frame, ttl, channel, id)
   undo('RPOP', key)
   redis.call('PEXPIRE', key, ttl)
   weigh(key, size_at(key, pushed, #frame))
-  if not channel then return end
-  told[telling + 1], told[telling + 2], told[telling + 3] = channel, id, frame
-  telling = telling + 3
+  if channel then tell(channel, id, frame) end
+end
+
+-- A frame as it is told to a channel that was told so many bytes: one that is large, or one too
+-- many, is only named. How many it was told then.
+local function short(frame, id, size)
+  if #frame > 8192 or size + #frame > 262144 then frame = '"' .. id .. '"' end
+  return frame, size + #frame
 end
 
 local function announce()
@@ -54,12 +64,9 @@ local function announce()
       note = { size = 0, count = 0 }
       notes[channel] = note
     end
-    local size, count = #frame, note.count + 1
-    if size > 8192 or note.size + size > 262144 then
-      frame = '"' .. id .. '"'
-      size = #frame
-    end
-    note.size, note.count, note[count] = note.size + size, count, frame
+    frame, note.size = short(frame, id, note.size)
+    note.count = note.count + 1
+    note[note.count] = frame
   end
   telling = 0
   for channel, note in pairs(notes) do

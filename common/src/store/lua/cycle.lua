@@ -5,8 +5,9 @@
 --   (zset), 7 parked names (set), 8 workers (zset), 9 turn of this worker (string), 10 paused
 --   (string), 11 history (hash), 12 cancelled (zset), 13 slots (hash), 14 limited names (hash),
 --   15 later (zset), 16 control (channel), 17 schedule (zset), 18 scheduled (hash); then, by the
---   indices in ARGV: response keys, channels, parked lists, idem records
--- ARGV: 1 to 9 as in turn.lua; 10 count P of parked lists to take from first, 11 count L of
+--   indices in ARGV: response keys, channels, parked lists, idem records, records of deferred
+--   requests, states, statuses, starts (strings) of signed requests
+-- ARGV: 1 to 9 as in poll.lua; 10 count P of parked lists to take from first, 11 count L of
 --   limited names, 12 count S of outcomes; then P times: key index, name; L times: name, field of
 --   the data to count by (empty: none), how many at once (0: any), us per request (0: no rate),
 --   requests of a burst, how many this worker has room for (-1: any); S times: op, id, key index of
@@ -42,7 +43,7 @@
 --   of all elements that were looked at.
 -- Derived keys: response:<id> and status:<id> of callers that joined a call;
 --   limited:<name>:<key>, turns:<name>, held:<name>, running:<name>:<key>, limit_keys:<name>,
---   rate:<name>:<key> of limited names; those of later.lua.
+--   rate:<name>:<key> of limited names; those of later.lua and refusal.lua.
 -- Cost: O(outcomes + taken), and 2 ms per MiB of elements, of which 8 MiB are read, or one element;
 --   with limited names O(up to 1,000 sorted) more. An element without an id in its first 4 KiB,
 --   over the limit or with a live id goes to the dead letters here, since it cannot be leased.

@@ -22,14 +22,8 @@ end
 
 -- The id, if the request is this worker's now.
 local function lease(raw)
-  local id = #raw <= max_request and id_of(raw)
-  if not id then
-    refuse_unreadable(KEYS[1], raw, KEYS[4])
-    return nil
-  elseif redis.call('HSETNX', KEYS[4], id, own) == 0 then
-    refuse(KEYS[1], raw, id, 'invalid_request', LIVE_ID)
-    return nil
-  end
+  local id = make_live(KEYS[1], raw, KEYS[4], own)
+  if not id then return nil end
   if #leases == 0 then undo(end_leases) end
   leases[#leases + 1] = id
   leases[#leases + 1] = raw

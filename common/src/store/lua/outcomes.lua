@@ -23,8 +23,8 @@ end
 local ended, freed = {}, {}
 local LOST = 'the lease is gone'
 
--- The ops after which the request is not at its end.
-local GOES_ON = { back = true, rerun = true, retry = true, later = true, stale = true }
+-- The ops after which the request runs again.
+local RUNS_AGAIN = { back = true, rerun = true, retry = true, stale = true }
 
 local function hand_back(slot, raw)
   local name = to_head(base, KEYS[1], KEYS[14], slot, raw)
@@ -66,62 +66,59 @@ local function again(id, raw, op, note, run, slot)
   end
 end
 
+-- Where the extra of this kind stands, if the outcome has one: at most one of each.
+local function extra_of(kind, first, last)
+  for at = first, last, 4 do
+    if ARGV[at] == kind then return at end
+  end
+end
+
 -- Whether the outcome changes a service's state, and whether that is not the one it was made from.
 local function check_state(first, last)
-  for at = first, last, 4 do
-    if ARGV[at] == 'state' then
-      local found = redis.call('HGET', KEYS[tonumber(ARGV[at + 1])], 'version')
-      return true, (found or '0') ~= string.match(ARGV[at + 3], '^%d+')
-    end
-  end
-  return false, false
+  local at = extra_of('state', first, last)
+  if not at then return false, false end
+  local found = redis.call('HGET', KEYS[tonumber(ARGV[at + 1])], 'version')
+  return true, (found or '0') ~= string.match(ARGV[at + 3], '^%d+')
 end
 
 -- The lease has ended, and comes back if this fails.
 local function write_state(first, last)
-  for at = first, last, 4 do
-    if ARGV[at] == 'state' then
-      local key, text = KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2]
-      local version, ttl, seal = string.match(ARGV[at + 3], '^(%d+) (%d+) (.*)$')
-      if text == '' then return redis.call('DEL', key) end
-      local before = redis.call('HMGET', key, 'state', 'seal')
-      local fields = { 'state', text, 'version', string.format('%.0f', version + 1) }
-      if seal ~= '' then fields[5], fields[6] = 'seal', seal end
-      redis.call('HSET', key, unpack(fields))
-      if before[1] then
-        undo('HSET', key, 'state', before[1])
-        undo('HSET', key, 'version', version)
-      else
-        undo('DEL', key)
-      end
-      if before[2] then
-        if seal == '' then redis.call('HDEL', key, 'seal') end
-        undo('HSET', key, 'seal', before[2])
-      elseif seal ~= '' then
-        undo('HDEL', key, 'seal')
-      end
-      return redis.call('PEXPIRE', key, ttl)
-    end
+  local at = extra_of('state', first, last)
+  local key, text = KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2]
+  local version, ttl, seal = string.match(ARGV[at + 3], '^(%d+) (%d+) (.*)$')
+  if text == '' then return redis.call('DEL', key) end
+  local before = redis.call('HMGET', key, 'state', 'seal')
+  local fields = { 'state', text, 'version', string.format('%.0f', version + 1) }
+  if seal ~= '' then fields[5], fields[6] = 'seal', seal end
+  redis.call('HSET', key, unpack(fields))
+  if before[1] then
+    undo('HSET', key, 'state', before[1])
+    undo('HSET', key, 'version', version)
+  else
+    undo('DEL', key)
   end
+  if before[2] then
+    if seal == '' then redis.call('HDEL', key, 'seal') end
+    undo('HSET', key, 'seal', before[2])
+  elseif seal ~= '' then
+    undo('HDEL', key, 'seal')
+  end
+  return redis.call('PEXPIRE', key, ttl)
 end
 
 -- Not before it is certain that the request has ended, and is not parked.
 local function end_status(first, last)
-  for at = first, last, 4 do
-    if ARGV[at] == 'status' then
-      local key = KEYS[tonumber(ARGV[at + 1])]
-      note_status(key, ARGV[at + 3], string.match(ARGV[at + 2], '^(%a+)(.*)$'))
-    end
-  end
+  local at = extra_of('status', first, last)
+  if not at then return end
+  local key = KEYS[tonumber(ARGV[at + 1])]
+  note_status(key, ARGV[at + 3], string.match(ARGV[at + 2], '^(%a+)(.*)$'))
 end
 
 -- A signed request that has ended runs no more, whatever else is said of it.
 local function end_start(first, last)
-  for at = first, last, 4 do
-    if ARGV[at] == 'seen' then
-      redis.pcall('SET', KEYS[tonumber(ARGV[at + 1])], 'ended', 'XX', 'PXAT', ARGV[at + 3])
-    end
-  end
+  local at = extra_of('seen', first, last)
+  if not at then return end
+  redis.pcall('SET', KEYS[tonumber(ARGV[at + 1])], 'ended', 'XX', 'PXAT', ARGV[at + 3])
 end
 
 local function history_of(id, run)
@@ -219,7 +216,7 @@ local function settle(at, op, first, last)
     if name then freed[name] = true end
   end
   local result = store(at, op, raw, slot)
-  if GOES_ON[op] and op ~= 'later' or result == 'P' then
+  if RUNS_AGAIN[op] or result == 'P' then
     -- A live id that is left over would refuse the request.
     redis.call('HDEL', KEYS[4], id)
     undo('HSET', KEYS[4], id, holder(worker))
@@ -264,11 +261,11 @@ local function settle_all()
       if result == 'T' then
         -- The record, status and call of this id belong to another request.
         ended[#ended + 1] = id
-      elseif result == '1' and not GOES_ON[op] then
+      elseif result == '1' and op ~= 'later' and not RUNS_AGAIN[op] then
         ended[#ended + 1] = id
         tidy_up(id, first, last)
       end
-      if result == '1' and (op == 'later' or not GOES_ON[op]) then end_start(first, last) end
+      if result == '1' and not RUNS_AGAIN[op] then end_start(first, last) end
       if op == 'later' and has_cancelled and redis.call('ZSCORE', KEYS[12], id) then
         -- Its worker has not heard so: its end is not wanted any more.
         before = telling

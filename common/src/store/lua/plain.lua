@@ -13,7 +13,7 @@
 --   until when its id is remembered (Redis ms)
 -- Returns: {results, length, {id, raw, ...}, notes, read} as cycle.lua; or 0, and nothing was
 --   settled or leased: it takes cycle.lua
--- Derived keys: response:<id> of the outcomes, and of a request that is too large.
+-- Derived keys: response:<id> of the outcomes; answers of the queue; those of refusal.lua.
 -- Cost: O(outcomes + taken), and that of reading elements as in cycle.lua.
 if take >= 0 then
   local alive = redis.call('ZSCORE', KEYS[6], worker)
@@ -76,7 +76,7 @@ if count > 0 then
     results = string.rep('1', count)
   else
     rare = rare or unusual()
-    results, notices = rare.sort_out(count, pushed[1], ok and found or 0)
+    results, notices = rare.sort_out(count, pushed[1], ok and found or 0), {}
     if not results then return 0 end
   end
   -- A signed request that has ended runs no more, whatever else is said of it.

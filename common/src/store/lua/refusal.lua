@@ -17,9 +17,6 @@ local function id_of(raw)
   return id and #id <= 64 and id
 end
 
--- Why an element is refused that could have been leased.
-local LIVE_ID = 'a live request of this queue has the same id'
-
 -- Whether the id of an element that is refused, and has no lease, is that of another request: one
 -- that waits for its time, or whose answer waits for its caller.
 local function is_taken(id)
@@ -69,4 +66,12 @@ local function refuse_unreadable(queue, raw, live)
   if id and redis.call('HEXISTS', live, id) == 0 and not is_taken(id) then
     answer_oversize(raw, id, reason)
   end
+end
+
+-- The id of an element that is now one of the `live` ids, for its holder; nil if it was refused.
+local function make_live(queue, raw, live, own)
+  local id = #raw <= max_request and id_of(raw)
+  if not id then return refuse_unreadable(queue, raw, live) end
+  if redis.call('HSETNX', live, id, own) == 1 then return id end
+  refuse(queue, raw, id, 'invalid_request', 'a live request of this queue has the same id')
 end

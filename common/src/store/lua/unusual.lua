@@ -8,13 +8,6 @@
 -- Cost: O(outcomes) for sort_out, else O(1) per element or frame.
 local own, rare = holder(worker), {}
 
--- A frame as it is told to a channel that was told so many bytes, and how many it was told then. A
--- frame that is large, or one too many, is only named.
-local function short(frame, id, told)
-  if #frame > 8192 or told + #frame > 262144 then frame = '"' .. id .. '"' end
-  return frame, told + #frame
-end
-
 -- The frames from the `first` to the `last`, as they are told to a channel, and how many bytes it
 -- was told then. The id of each is in ARGV so far `before` it.
 function rare.shorten(first, last, before, told)
@@ -47,12 +40,12 @@ end
 
 -- Some leases are missing: of `count` outcomes the fence has found so many. Those are gone, and the
 -- live ids tell which these were. The others' answers are withdrawn, before anybody can read them,
--- and not told. Returns the results, and what each channel is told; or nil: the fence found none,
--- and all is as before.
+-- and the rest are announced. Returns the results; or nil: the fence found none, and all is as
+-- before.
 function rare.sort_out(count, pushed, found)
   if found == 0 then return each_pushed(count, pushed, withdraw) end
   local holders = redis.call('HMGET', KEYS[4], unpack(ARGV, 11, 10 + count))
-  local ended, results, notices, told = {}, {}, {}, {}
+  local ended, results = {}, {}
   for i = 1, count do
     local id = ARGV[10 + i]
     local owned = holders[i] == own and not ended[id]
@@ -63,22 +56,18 @@ function rare.sort_out(count, pushed, found)
     if results[number] == '0' then
       withdraw(number)
     elseif channel ~= '' then
-      local notice = notices[channel]
-      frame, told[channel] = short(frame, ARGV[10 + number], told[channel] or 0)
-      notices[channel] = notice and notice .. ',' .. frame or frame
+      tell(channel, ARGV[10 + number], frame)
     end
   end)
-  return table.concat(results), notices
+  announce()
+  return table.concat(results)
 end
 
 -- The id of an element if it is leased, else nil: it was moved to the dead letters. True as a
 -- second value: it has to go back to its list, since enough was looked at.
 function rare.judge(raw)
   if scanned > MOST_SCANNED then return nil, true end
-  local id = #raw <= max_request and id_of(raw)
-  if not id then return refuse_unreadable(KEYS[1], raw, KEYS[4]) end
-  if redis.call('HSETNX', KEYS[4], id, own) == 1 then return id end
-  refuse(KEYS[1], raw, id, 'invalid_request', LIVE_ID)
+  return make_live(KEYS[1], raw, KEYS[4], own)
 end
 
 -- Ends a step of leasing; takes its refusals back if it failed.

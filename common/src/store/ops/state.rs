@@ -5,6 +5,7 @@ use std::time::Duration;
 use redis::{Cmd, Value};
 
 use super::read;
+use crate::auth::{Forged, Keyring, StateClaims};
 use crate::store::error::StoreError;
 use crate::store::inspect::Inspector;
 use crate::store::keys::QueueKeys;
@@ -19,6 +20,18 @@ pub struct InstanceState {
     pub version: u64,
     /// Its signature; `None` if the request that left it was not signed.
     pub seal: Option<String>,
+}
+
+impl InstanceState {
+    /// Judges whether a worker with one of these keys has left this state of `instance` on `queue`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keyring::verify_state`].
+    pub fn judge(&self, keyring: &Keyring, queue: &str, instance: &str) -> Result<(), Forged> {
+        let claims = StateClaims { queue, instance, version: self.version, state: &self.state };
+        keyring.verify_state(&claims, self.seal.as_deref())
+    }
 }
 
 impl Link {

@@ -9,7 +9,7 @@ use redis::aio::MultiplexedConnection;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{LIVE, QUEUE, Ran};
+use crate::support::{LIVE, QUEUE, Ran, seems_served};
 
 const SCHEDULE: &str = "redcall:{default}:schedule";
 const CANCELLED: &str = "redcall:{default}:cancelled";
@@ -25,10 +25,7 @@ impl Desk {
     async fn new() -> Self {
         let bench = Bench::new().await;
         let mut conn = bench.redis.connection().await;
-        let () = conn
-            .zadd("redcall:{default}:workers", "nobody", crate::support::in_an_hour())
-            .await
-            .unwrap();
+        seems_served(&mut conn, "default").await;
         Self { conn, env: bench.environment(), _bench: bench }
     }
 

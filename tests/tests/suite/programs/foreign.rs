@@ -139,7 +139,7 @@ async fn queues_workers_and_events_of_others_are_printed_clean() {
     let info = json!({
         "id": "w9", "name": EVIL, "host": EVIL, "pid": 1, "version": EVIL, "started_at": 0,
         "state": EVIL, "queues": [EVIL], "jobs": [EVIL], "concurrency": 1, "running": 0,
-        "overdue": [{"id": EVIL, "name": EVIL, "running_ms": 1}], "lease_ms": 60_000,
+        "overdue": [{"id": EVIL, "name": EVIL, "running_ms": 1}], "lease_ms": 3_600_000,
     });
     let () =
         conn.zadd("redcall:{default}:workers", "w9", crate::support::in_an_hour()).await.unwrap();

@@ -12,7 +12,7 @@ use redis::aio::MultiplexedConnection;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::support::in_an_hour;
+use crate::support::seems_served;
 
 /// Each signal, and the exit code by which shells show it.
 const SIGNALS: [(Signal, i32); 3] = [(Signal::HUP, 129), (Signal::INT, 130), (Signal::TERM, 143)];
@@ -29,8 +29,7 @@ impl Desk {
         let bench = Bench::new().await;
         let mut conn = bench.redis.connection().await;
         for queue in ["default", "service:counter"] {
-            let workers = format!("redcall:{{{queue}}}:workers");
-            let () = conn.zadd(workers, "nobody", in_an_hour()).await.unwrap();
+            seems_served(&mut conn, queue).await;
         }
         Self { conn, env: bench.environment(), _bench: bench }
     }

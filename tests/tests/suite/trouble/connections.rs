@@ -330,11 +330,7 @@ async fn a_pop_that_arrives_after_its_worker_has_left_takes_nothing() {
     // It does not wait for what its pop may bring.
     drop(worker);
     let mut still = Still { conn: bench.redis.connection().await, client, bench };
-    let () = still
-        .conn
-        .zadd("redcall:{default}:workers", "nobody", crate::support::in_an_hour())
-        .await
-        .unwrap();
+    crate::support::seems_served(&mut still.conn, "default").await;
     still.client.call("sleep", &json!({"ms": 1})).await.unwrap();
     let is_answered = late.deliver().await;
     still.queued(1).await;

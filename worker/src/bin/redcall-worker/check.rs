@@ -3,7 +3,6 @@
 //!
 //! It checks everything and prints every problem; the settings themselves are read before.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -165,8 +164,7 @@ fn unknown_job(settings: &Settings, overview: &Overview, schedule: &ScheduleOver
 }
 
 fn mistake(settings: &Settings, key: String, problem: String) -> Problem {
-    let file = settings.file.clone().unwrap_or_else(|| PathBuf::from("the environment"));
-    Problem::of(&WorkerError::Mapping { file, key, problem })
+    Problem::of(&WorkerError::mapping(settings, key, problem))
 }
 
 impl Found {

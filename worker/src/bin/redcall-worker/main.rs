@@ -105,9 +105,13 @@ struct FoundBy {
 }
 
 impl FoundBy {
-    fn path(&self, others: &Self) -> PathBuf {
-        let named = self.pid_file.as_ref().or(others.pid_file.as_ref());
-        named.map_or_else(|| PathBuf::from("redcall-worker.pid"), PathBuf::clone)
+    /// These flags, and where they say nothing, the `others`.
+    fn or(self, others: Self) -> Self {
+        Self { pid_file: self.pid_file.or(others.pid_file) }
+    }
+
+    fn path(self) -> PathBuf {
+        self.pid_file.unwrap_or_else(|| PathBuf::from("redcall-worker.pid"))
     }
 }
 
@@ -137,13 +141,16 @@ fn main() -> ExitCode {
             let message = "--background runs a worker, and takes no command";
             Cli::command().error(ErrorKind::ArgumentConflict, message).exit()
         }
-        Some(Verb::Status(found)) => background::status(&found.path(&cli.found)),
-        Some(Verb::Stop(found)) => background::stop(&found.path(&cli.found)),
-        Some(Verb::Check(checked)) => {
-            let what = checked.what.or(cli.what);
-            return with_settings(&Cli { what, ..cli }, Some(checked.json));
+        Some(Verb::Status(found)) => background::status(&found.or(cli.found).path()),
+        Some(Verb::Stop(found)) => background::stop(&found.or(cli.found).path()),
+        Some(Verb::Check(Checked { what, json, .. })) => {
+            return match settings(&what.or(cli.what)) {
+                Ok(settings) => check::run(settings, json),
+                Err(problems) if json => check::unusable(problems),
+                Err(problems) => fail(problems, 2),
+            };
         }
-        None => return with_settings(&cli, None),
+        None => return work(cli),
     };
     done.unwrap_or_else(|(problem, code)| fail(vec![problem], code))
 }
@@ -160,21 +167,13 @@ fn help(shown: &clap::Error) -> ExitCode {
     }
 }
 
-/// Runs a worker; or only checks what it would run, and prints JSON or not.
-fn with_settings(cli: &Cli, checks: Option<bool>) -> ExitCode {
+/// Runs a worker, or starts one in the background.
+fn work(cli: Cli) -> ExitCode {
     let settings = match settings(&cli.what) {
         Ok(settings) => settings,
-        Err(problems) => {
-            return match checks {
-                Some(true) => check::unusable(problems),
-                _ => fail(problems, 2),
-            };
-        }
+        Err(problems) => return fail(problems, 2),
     };
-    if let Some(json) = checks {
-        return check::run(settings, json);
-    }
-    let pid_file = cli.found.path(&cli.found);
+    let pid_file = cli.found.path();
     if cli.background && !cli.detached {
         let started = background::start(&pid_file, cli.log_file.as_deref());
         return started.unwrap_or_else(|(problem, code)| fail(vec![problem], code));

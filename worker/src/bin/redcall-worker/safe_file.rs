@@ -70,7 +70,7 @@ pub(crate) fn open_own(path: &Path) -> io::Result<File> {
         };
         let file = file.map_err(explained)?;
         let found = file.metadata()?;
-        check(&found, &[geteuid().as_raw()])?;
+        check(&found, geteuid().as_raw())?;
         if found.mode() & 0o777 != 0o600 {
             file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
         }
@@ -89,7 +89,7 @@ pub(crate) fn open_to_read(path: &Path) -> io::Result<(File, u32)> {
     let file = options().read(true).open(path).map_err(explained)?;
     let (found, user) = (file.metadata()?, geteuid().as_raw());
     let owner = found.uid();
-    check(&found, &[user, if user == 0 { owner } else { user }])?;
+    check(&found, if user == 0 { owner } else { user })?;
     Ok((file, owner))
 }
 
@@ -104,18 +104,18 @@ pub(crate) fn open_log(path: &Path) -> io::Result<File> {
         return OpenOptions::new().create(true).append(true).open(path);
     }
     let file = options().create(true).append(true).open(path).map_err(explained)?;
-    check(&file.metadata()?, &[geteuid().as_raw()])?;
+    check(&file.metadata()?, geteuid().as_raw())?;
     Ok(file)
 }
 
-/// Refuses what is not a plain file of one of these users, has a second name, or may be written by
+/// Refuses a file that is not a plain file of `user`, has a second name, or may be written by
 /// others.
-fn check(found: &Metadata, users: &[u32]) -> io::Result<()> {
+fn check(found: &Metadata, user: u32) -> io::Result<()> {
     if !found.is_file() {
         return Err(refused("it is not a plain file".to_owned()));
     }
-    if !users.contains(&found.uid()) {
-        let (owner, user) = (found.uid(), users.first().copied().unwrap_or_default());
+    let owner = found.uid();
+    if owner != user {
         return Err(refused(format!("it belongs to the user {owner}, and this is {user}")));
     }
     if found.nlink() > 1 {

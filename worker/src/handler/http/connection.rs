@@ -19,7 +19,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
-use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -75,6 +75,11 @@ impl Client {
         Ok(Self { http: http.build(connector), proxies })
     }
 
+    /// The proxy by which `uri` is reached, if there is one.
+    pub(super) fn proxy_of(&self, uri: &Uri) -> Option<Intercept> {
+        self.proxies.intercept(uri)
+    }
+
     /// Sends a request, and returns the head of its response. Dropped, it closes the connection.
     ///
     /// # Errors
@@ -85,7 +90,7 @@ impl Client {
         mut request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, SendError> {
         if request.uri().scheme_str() == Some("http")
-            && let Some(proxy) = self.proxies.intercept(request.uri())
+            && let Some(proxy) = self.proxy_of(request.uri())
             && let Some(auth) = proxy.basic_auth()
         {
             request.headers_mut().insert(PROXY_AUTHORIZATION, auth.clone());

@@ -1,7 +1,9 @@
 //! What a request really goes to, for messages.
 
-use hyper_util::client::proxy::matcher::Matcher;
+use hyper::Uri;
 use url::Url;
+
+use super::connection::Client;
 
 /// What a request really goes to. Without the URL, which may hold secrets.
 pub(super) struct Tried {
@@ -13,13 +15,11 @@ pub(super) struct Tried {
 }
 
 impl Tried {
-    pub(super) fn of(url: &Url) -> Self {
+    /// `uri` is `url`, as `client` takes it.
+    pub(super) fn of(url: &Url, uri: &Uri, client: &Client) -> Self {
         let host = url.host_str().unwrap_or_default().to_owned();
         let port = url.port_or_known_default().unwrap_or_default();
-        // The client goes by the same.
-        let uri = url.as_str().parse().ok();
-        let proxy = uri.and_then(|uri| Matcher::from_system().intercept(&uri));
-        let proxy = proxy.and_then(|proxy| {
+        let proxy = client.proxy_of(uri).and_then(|proxy| {
             let uri = proxy.uri();
             let port = uri.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
             Some(format!("{}{port}", uri.host()?))

@@ -229,7 +229,11 @@ impl Process {
         line: &str,
         request: &Request,
     ) -> Result<Heard, HandlerError> {
-        heard(id, line, request, self.bounds, &mut self.pace).await
+        let said = wire::read(line);
+        if said.as_ref().is_ok_and(Said::is_paced) {
+            self.pace.spend();
+        }
+        heard(id, said, request, self.bounds).await
     }
 
     fn is_at_its_end(&mut self) -> bool {
@@ -270,16 +274,14 @@ impl Process {
     }
 }
 
-/// What follows from a line, for the request of number `id`. A line that is neither an answer nor a
-/// part of one counts for `pace`.
+/// What follows from a line, for the request of number `id`.
 pub(super) async fn heard(
     id: u64,
-    line: &str,
+    said: Result<Said<'_>, String>,
     request: &Request,
     bounds: Bounds,
-    pace: &mut Pace,
 ) -> Result<Heard, HandlerError> {
-    match wire::read(line) {
+    match said {
         // How large an answer may be is seen where any job is settled.
         Ok(Said::Answer(of, answer)) if of == id => Ok(Heard::Ending(bounded(bounds, answer))),
         Ok(Said::Frame(FrameType::Chunk, of, data)) if of == id => {
@@ -295,7 +297,6 @@ pub(super) async fn heard(
             }
         }
         Ok(Said::Frame(_, of, data)) if of == id => {
-            pace.spend();
             bounds.check_depth(data.get().as_bytes())?;
             // What is only said by the way does not end the job.
             if let Err(error) = request.progress(data).await {
@@ -304,16 +305,12 @@ pub(super) async fn heard(
             Ok(Heard::Nothing)
         }
         Ok(Said::Pending(put_off)) if put_off.id == id => {
-            pace.spend();
             bounds.check_depth(put_off.data.map_or(b"", |data| data.get().as_bytes()))?;
             let token = pending(request, &put_off).await;
             let token = token.as_ref().map(SettlementToken::reveal).map_err(ToString::to_string);
             Ok(Heard::Token(wire::token(id, token.as_deref().map_err(String::as_str))))
         }
-        Ok(Said::Other) => {
-            pace.spend();
-            Ok(Heard::Nothing)
-        }
+        Ok(Said::Other) => Ok(Heard::Nothing),
         Ok(Said::Answer(of, _) | Said::Frame(_, of, _) | Said::Pending(PutOff { id: of, .. })) => {
             let message = format!("the process spoke of request {of}, and was asked {id}");
             Err(HandlerError::new(message))

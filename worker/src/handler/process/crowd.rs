@@ -12,14 +12,13 @@ use std::sync::{Arc, OnceLock};
 use futures_util::StreamExt;
 use redcall_common::error::Code;
 use tokio::io::AsyncWriteExt;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 use super::child::{Asked, Heard, Process, UNREAD_TOKENS, died, heard, unreadable};
-use super::wire::{self, About};
+use super::wire::{self, Said};
 use crate::handler::HandlerError;
 use crate::handler::command::Bounds;
-use crate::handler::paced::Pace;
 use crate::request::Request;
 use crate::until::until;
 
@@ -44,6 +43,8 @@ pub(super) struct Crowd {
     limit: usize,
     /// Slots that are taken. Written by the pool's lock holder and by slots that go.
     taken: AtomicUsize,
+    /// Notified when a place is free.
+    changed: Arc<Notify>,
     last_id: AtomicU64,
     /// Whether it gets further requests.
     retired: AtomicBool,
@@ -58,16 +59,15 @@ pub(super) struct Slot {
     crowd: Arc<Crowd>,
     id: u64,
     is_open: bool,
-    /// Called when the place is free.
-    freed: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Crowd {
-    /// Has `process` do up to `limit` requests at once. `ended` hears why it is gone, if that is
-    /// not since it was retired.
+    /// Has `process` do up to `limit` requests at once. `changed` is notified when one of their
+    /// places is free. `ended` hears why it is gone, if that is not since it was retired.
     pub(super) fn of(
         process: Process,
         limit: usize,
+        changed: Arc<Notify>,
         ended: impl FnOnce(Option<&str>) + Send + 'static,
     ) -> Arc<Self> {
         let (orders, mut taken) = mpsc::unbounded_channel();
@@ -76,6 +76,7 @@ impl Crowd {
             orders,
             limit,
             taken: AtomicUsize::new(0),
+            changed,
             last_id: AtomicU64::new(0),
             retired: AtomicBool::new(false),
             why: OnceLock::new(),
@@ -113,13 +114,13 @@ impl Crowd {
     }
 
     /// A place, if there is one. To be called under the pool's lock.
-    pub(super) fn slot(self: &Arc<Self>, freed: Arc<dyn Fn() + Send + Sync>) -> Option<Slot> {
+    pub(super) fn slot(self: &Arc<Self>) -> Option<Slot> {
         if !self.is_open() || self.taken() >= self.limit {
             return None;
         }
         self.taken.fetch_add(1, Ordering::AcqRel);
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
-        Some(Slot { crowd: self.clone(), id, is_open: false, freed })
+        Some(Slot { crowd: self.clone(), id, is_open: false })
     }
 
     /// Gives it no further requests; it ends with those that it has.
@@ -154,8 +155,7 @@ impl Slot {
         }
         self.is_open = true;
         let grace = bounds.cancel_grace;
-        // The task that reads the process keeps its pace.
-        let (mut give_up_at, mut pace) = (None, Pace::new());
+        let mut give_up_at = None;
         loop {
             tokio::select! {
                 line = told.recv() => {
@@ -163,7 +163,7 @@ impl Slot {
                         self.is_open = false;
                         return Asked::Broken(self.crowd.lost());
                     };
-                    match heard(id, &line, request, bounds, &mut pace).await {
+                    match heard(id, wire::read(&line), request, bounds).await {
                         Ok(Heard::Nothing) => {}
                         Ok(Heard::Token(line)) => {
                             let _ = self.crowd.orders.send(Order::Write(line));
@@ -196,7 +196,7 @@ impl Drop for Slot {
             self.crowd.retire();
         }
         self.crowd.taken.fetch_sub(1, Ordering::AcqRel);
-        (self.freed)();
+        self.crowd.changed.notify_waiters();
     }
 }
 
@@ -240,7 +240,9 @@ impl Desk {
 
     /// Hands a line to its job. Returns `true` if it counts for the pace of the process.
     fn said(&mut self, line: String) -> Result<bool, String> {
-        let Some(About { id, ends, is_paced }) = wire::about(&line)? else { return Ok(true) };
+        let said = wire::read(&line)?;
+        let (is_paced, ends) = (said.is_paced(), matches!(said, Said::Answer(..)));
+        let Some(id) = said.id() else { return Ok(is_paced) };
         if self.forgotten.contains(&id) {
             if ends {
                 self.forgotten.remove(&id);

@@ -26,7 +26,7 @@ pub(super) struct Pool {
     /// How many requests a process takes at once, as the first one has said.
     width: AtomicUsize,
     /// Told when a process may have room.
-    changed: Notify,
+    changed: Arc<Notify>,
     /// One for each request that the processes may have.
     permits: Arc<Semaphore>,
     state: Mutex<State>,
@@ -71,7 +71,7 @@ enum Place {
 impl Pool {
     pub(super) fn new(start: Start, instances: usize) -> Self {
         let permits = Arc::new(Semaphore::new(instances));
-        let (width, changed) = (AtomicUsize::new(1), Notify::new());
+        let (width, changed) = (AtomicUsize::new(1), Arc::default());
         Self { start, instances, width, changed, permits, state: Mutex::default() }
     }
 
@@ -150,11 +150,11 @@ impl Pool {
     }
 
     /// A place beside other requests, or leave to start a process.
-    fn place(self: &Arc<Self>) -> Place {
+    fn place(&self) -> Place {
         let mut state = self.state();
         state.crowds.retain(|crowd| crowd.is_open());
         state.crowds.sort_by_key(|crowd| crowd.taken());
-        if let Some(slot) = state.crowds.iter().find_map(|crowd| crowd.slot(self.freed())) {
+        if let Some(slot) = state.crowds.iter().find_map(|crowd| crowd.slot()) {
             return Place::Free(slot);
         }
         let is_shared = self.width.load(Ordering::Acquire) > 1;
@@ -163,15 +163,6 @@ impl Pool {
         }
         state.starting += 1;
         Place::Start
-    }
-
-    fn freed(self: &Arc<Self>) -> Arc<dyn Fn() + Send + Sync> {
-        let pool = Arc::downgrade(self);
-        Arc::new(move || {
-            if let Some(pool) = pool.upgrade() {
-                pool.changed.notify_waiters();
-            }
-        })
     }
 
     /// A process that has just been started.
@@ -219,7 +210,7 @@ impl Pool {
             self.permits.add_permits((width - 1) * self.instances);
         }
         let pool = Arc::downgrade(self);
-        let crowd = Crowd::of(process, width, move |why| {
+        let crowd = Crowd::of(process, width, self.changed.clone(), move |why| {
             let Some(pool) = pool.upgrade() else { return };
             if let Some(why) = why {
                 pool.broke(why, None);
@@ -227,7 +218,7 @@ impl Pool {
             pool.changed.notify_waiters();
         });
         // A new one has room, unless it is gone already.
-        let Some(slot) = crowd.slot(self.freed()) else { return Err(crowd.lost()) };
+        let Some(slot) = crowd.slot() else { return Err(crowd.lost()) };
         match state.closed {
             true => crowd.retire(),
             false => state.crowds.push(crowd),

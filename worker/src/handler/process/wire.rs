@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 
 use redcall_common::error::{Code, WireError};
 use redcall_common::frame::FrameType;
+use redcall_common::time::millis;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::request::Request;
-use redcall_common::time::millis;
 
 /// A message to the process.
 #[derive(Serialize)]
@@ -72,6 +72,23 @@ pub(super) enum Said<'a> {
     Pending(PutOff<'a>),
     /// A notification that nobody here knows: JSON-RPC has them ignored.
     Other,
+}
+
+impl Said<'_> {
+    /// The number of the request that it is about; `None` if it is about none.
+    pub(super) fn id(&self) -> Option<u64> {
+        match self {
+            Said::Answer(id, _) | Said::Frame(_, id, _) => Some(*id),
+            Said::Pending(put_off) => Some(put_off.id),
+            Said::Other => None,
+        }
+    }
+
+    /// Returns `true` if it counts for the pace of the process: it is neither an answer nor a part
+    /// of one.
+    pub(super) fn is_paced(&self) -> bool {
+        !matches!(self, Said::Answer(..) | Said::Frame(FrameType::Chunk, ..))
+    }
 }
 
 /// A line from the process.
@@ -169,32 +186,6 @@ pub(super) fn cancel(id: u64) -> Vec<u8> {
 pub(super) fn token(id: u64, token: Result<&str, &str>) -> Vec<u8> {
     let params = Some(Token { id, token: token.ok(), error: token.err() });
     line(&Message { jsonrpc: "2.0", id: None, method: "$/token", params, job: None })
-}
-
-/// What a line is about.
-pub(super) struct About {
-    /// The number of the request.
-    pub(super) id: u64,
-    /// Whether it is its answer.
-    pub(super) ends: bool,
-    /// Whether it is neither the answer nor a part of it.
-    pub(super) is_paced: bool,
-}
-
-/// The request that a line is about; `None` for a line about none.
-///
-/// # Errors
-///
-/// What is wrong with the line.
-pub(super) fn about(text: &str) -> Result<Option<About>, String> {
-    Ok(match read(text)? {
-        Said::Answer(id, _) => Some(About { id, ends: true, is_paced: false }),
-        Said::Frame(FrameType::Chunk, id, _) => Some(About { id, ends: false, is_paced: false }),
-        Said::Frame(_, id, _) | Said::Pending(PutOff { id, .. }) => {
-            Some(About { id, ends: false, is_paced: true })
-        }
-        Said::Other => None,
-    })
 }
 
 /// How many requests a process takes at once, by what it answers to [`start`]: one, unless it says

@@ -100,7 +100,9 @@ fn crowd(
         missed.push(format!("{failed} of {probes} probes failed, the longest took {longest:?}"));
     }
     if looks > COMMANDS {
-        missed.push(format!("scrapes asked Redis {looks:.0} times a second, 100 are the bound"));
+        missed.push(format!(
+            "scrapes asked Redis {looks:.0} times a second, {COMMANDS} are the bound"
+        ));
     }
     let note = format!("{probes} probes within {longest:.0?}, {looks:.0} looks a second");
     Ok(Figures { rate, note, missed, ..Figures::default() })

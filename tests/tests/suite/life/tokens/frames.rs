@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 
 use super::super::{connection, keys};
 use super::{auth, client, signing, worker};
+use crate::support::seems_served;
 
 /// A bench whose workers and clients know `web` and `batch`.
 async fn bench() -> Bench {
@@ -53,12 +54,6 @@ async fn tell(conn: &mut MultiplexedConnection, request: &Value, frame: &str) {
         .unwrap();
 }
 
-/// A worker in the registry that takes nothing: callers do not wait for one.
-async fn lives(conn: &mut MultiplexedConnection) {
-    let at = crate::support::in_an_hour();
-    let () = conn.zadd(keys().workers(), "idle", at).await.unwrap();
-}
-
 fn code<T>(told: Result<T, CallError>) -> Result<(), Code> {
     told.map(drop).map_err(|error| error.code())
 }
@@ -68,7 +63,7 @@ async fn answer_under_another_key_ends_no_call_well() {
     let bench = bench().await;
     let caller = bench.client().await;
     let mut conn = connection(&bench).await;
-    lives(&mut conn).await;
+    seems_served(&mut conn, "default").await;
     for (key, expected) in [("web", Ok(())), ("batch", Err(Code::Unauthorized))] {
         let waiting = tokio::spawn({
             let request = caller.request("counted");
@@ -102,7 +97,7 @@ async fn end_of_a_joined_call_under_another_key_is_refused() {
     let bench = bench().await;
     let caller = bench.client().await;
     let mut conn = connection(&bench).await;
-    lives(&mut conn).await;
+    seems_served(&mut conn, "default").await;
     for (key, expected) in [("web", Ok(())), ("batch", Err(Code::Unauthorized))] {
         let waiting = tokio::spawn({
             let request = caller.request("counted").idempotency_key(&format!("order {key}"));
