@@ -37,10 +37,10 @@ use clap::Args;
 use redcall_client::{Inspector, Listing, Settings, StoreError};
 use redcall_common::clean::clean;
 use redcall_common::finding::{Finding, Level};
+use redcall_common::keys::Keys;
 use redcall_common::output as out;
 use redcall_common::report::Problem;
-use redcall_common::store::Connector;
-use redcall_common::store::keys::Keys;
+use redcall_store::Connector;
 use tokio::time::timeout;
 
 use crate::Failure;

@@ -86,5 +86,5 @@ pub(crate) fn unreachable(error: &StoreError) -> Failure {
     let code = Failure::exit_code(error);
     let name = if code == 2 { "invalid_settings" } else { "unavailable" };
     let json = json(name, &error.to_string());
-    Failure { problems: vec![Problem::store(error)], code, json }
+    Failure { problems: vec![Problem::from(error)], code, json }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use redcall_client::{Client, Code, Settings};
 use redcall_common::report::Problem;
-use redcall_common::store::Connector;
+use redcall_store::Connector;
 use tokio::time::timeout;
 
 use crate::failure::{Failure, UNREACHABLE, json};

@@ -1,4 +1,4 @@
-//! Waiters and the routing of answers to them, for `bench/benches/`.
+//! Waiters and the routing of answers to them, for `dev/bench/benches/`.
 //!
 //! Not a part of the crate's interface. It is here because `pending` and `replies` are private; and
 //! it is always compiled, so that a part cannot change without its bench.
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use redcall_common::frame::Frame;
-use redcall_common::store::keys::QueueKeys;
+use redcall_common::keys::QueueKeys;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::cancel::Origin;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use redcall_common::error::Code;
+use redcall_common::keys::QueueKeys;
 use redcall_common::name::{is_id, is_queue};
-use redcall_common::store::keys::QueueKeys;
-use redcall_common::store::{Cancellation, Withdrawn};
 use redcall_common::time::millis;
+use redcall_store::{Cancellation, Withdrawn};
 use tokio::time::{Instant, timeout};
 
 use crate::client::Client;

@@ -1,6 +1,6 @@
 //! The dead letters of a queue.
 
-use redcall_common::store::dead::DeadLetters;
+use redcall_store::dead::DeadLetters;
 
 use crate::client::Client;
 

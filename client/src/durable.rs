@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redcall_common::durability::Durability;
-use redcall_common::store::keys::QueueKeys;
-use redcall_common::store::{Connector, Link, Standing, StoreError};
+use redcall_common::keys::QueueKeys;
+use redcall_store::{Connector, Link, Standing, StoreError};
 use tokio::sync::{OnceCell, mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redcall_common::auth::Distrust;
 use redcall_common::error::{Code, WireError};
-use redcall_common::store::StoreError;
+use redcall_store::StoreError;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 use redcall_common::error::Code;
 use redcall_common::event::{self, EMERGENCY, EventId, Kind, NewEvent};
 use redcall_common::settings::{EventSettings, Settings};
-use redcall_common::store::{Connector, Kept, Link, StoreError};
+use redcall_store::{Connector, Kept, Link, StoreError};
 use serde::Serialize;
 use tokio::sync::mpsc;
 

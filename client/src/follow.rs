@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redcall_common::context::Context;
-use redcall_common::store::keys::QueueKeys;
+use redcall_common::keys::QueueKeys;
 use tokio::time::{sleep, timeout_at};
 
 use crate::client::Client;

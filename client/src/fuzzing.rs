@@ -1,4 +1,4 @@
-//! The reading of frames, for `fuzz/`: what lies at a response key, and what is announced, can be
+//! The reading of frames, for `dev/fuzz/`: what lies at a response key, and what is announced, can be
 //! written by anybody who reaches Redis.
 //!
 //! Not a part of the crate's interface. It is here because `pending` and `replies` are private; and
@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use redcall_common::frame::Frame;
-use redcall_common::store::keys::Keys;
+use redcall_common::keys::Keys;
 use tokio::sync::mpsc;
 
 use crate::cancel::Origin;

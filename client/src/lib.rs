@@ -59,13 +59,13 @@ pub use redcall_common::result_kind::ResultKind;
 pub use redcall_common::service::Task;
 pub use redcall_common::settings::{Settings, SettingsError};
 pub use redcall_common::status::{JobState, JobStatus};
-pub use redcall_common::store::Listing;
-pub use redcall_common::store::dead::{
+pub use redcall_common::token::{NoToken, SettlementToken};
+pub use redcall_store::Listing;
+pub use redcall_store::dead::{
     DeadLetter, DeadLetters, DeadPage, DeadRef, DeadReport, DeadSelection, DeadSkip, Run,
 };
-pub use redcall_common::store::inspect::{Inspector, Overdue, QueueInfo, WorkerInfo};
-pub use redcall_common::store::{Cancellation, StoreError};
-pub use redcall_common::token::{NoToken, SettlementToken};
+pub use redcall_store::inspect::{Inspector, Overdue, QueueInfo, WorkerInfo};
+pub use redcall_store::{Cancellation, StoreError};
 pub use request::Request;
 pub use response::{Receipt, Response};
 pub use service::{Service, ServiceState};

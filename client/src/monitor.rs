@@ -14,7 +14,7 @@ use futures_util::{Stream, StreamExt, stream};
 use redcall_common::context::Context;
 use redcall_common::error::Code;
 use redcall_common::status::JobStatus;
-use redcall_common::store::States;
+use redcall_store::States;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 

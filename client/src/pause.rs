@@ -1,7 +1,7 @@
 //! Pausing queues: what runs goes on, nothing starts.
 
-use redcall_common::store::StoreError;
-use redcall_common::store::keys::QueueKeys;
+use redcall_common::keys::QueueKeys;
+use redcall_store::StoreError;
 use tokio::time::timeout;
 
 use crate::cancel::known_queue;

@@ -12,7 +12,7 @@ use redcall_common::error::Code;
 use redcall_common::frame::{FrameHead, FrameType};
 use redcall_common::name::{is_idempotency_key, is_job_name, is_queue, new_id};
 use redcall_common::request::{Envelope, ReplyTo, TTL_RANGE_MS, default_response_ttl_ms};
-use redcall_common::store::{Idempotency, Monitored, Placement};
+use redcall_store::{Idempotency, Monitored, Placement};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::Instant;

@@ -13,7 +13,7 @@ use futures_util::future::{BoxFuture, Either, join_all, select};
 use redcall_common::auth::Call;
 use redcall_common::durability::Durability;
 use redcall_common::frame::Frame;
-use redcall_common::store::keys::QueueKeys;
+use redcall_common::keys::QueueKeys;
 use tokio::sync::mpsc::error::{SendError, TrySendError};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use redcall_common::error::Code;
+use redcall_common::keys::QueueKeys;
 use redcall_common::limits::portion;
-use redcall_common::store::keys::QueueKeys;
-use redcall_common::store::{Enqueued, Item, Link, Placed, Placement, Waited, Withdrawn};
+use redcall_store::{Enqueued, Item, Link, Placed, Placement, Waited, Withdrawn};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use redcall_common::error::Code;
 use redcall_common::name::is_id;
 use redcall_common::status::JobStatus;
-use redcall_common::store::States;
+use redcall_store::States;
 use tokio::time::{Instant, timeout_at};
 
 use crate::cancel::{known_id, known_queue};

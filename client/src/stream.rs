@@ -9,7 +9,7 @@ use futures_util::{FutureExt, Stream};
 use redcall_common::auth::Call;
 use redcall_common::context::Context;
 use redcall_common::frame::{Frame, FrameType};
-use redcall_common::store::keys::QueueKeys;
+use redcall_common::keys::QueueKeys;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, Sleep, sleep_until};
 

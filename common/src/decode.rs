@@ -16,12 +16,12 @@ use serde_json::value::RawValue;
 use crate::auth::Token;
 use crate::digest;
 use crate::error::{Code, WireError};
+use crate::keys::QueueKeys;
 use crate::limits::Limits;
 use crate::name::{is_id, is_idempotency_key, is_job_name};
 use crate::request::{
     ReplyTo, Request, Signed, TTL_RANGE_MS, WIRE_VERSION, default_response_ttl_ms,
 };
-use crate::store::keys::QueueKeys;
 
 /// Why an element cannot be run.
 #[derive(Debug)]
@@ -43,7 +43,8 @@ impl Rejected {
     }
 }
 
-pub(crate) type Fields<'a> = Vec<(String, &'a RawValue)>;
+/// The top-level fields of an object with their values as JSON text, in order.
+pub type Fields<'a> = Vec<(String, &'a RawValue)>;
 
 /// Reads `raw`, an element of the queue that `keys` name, leased under `leased_id`.
 ///
@@ -114,8 +115,12 @@ fn oversize(raw: &[u8], id: &str, keys: &QueueKeys, limits: &Limits) -> Rejected
     Rejected { error, bury: reply.is_none(), reply, status_ttl_ms: None }
 }
 
-/// The top-level fields of an element, in order; refused if it is no object or repeats one.
-pub(crate) fn fields(raw: &[u8]) -> Result<Fields<'_>, Rejected> {
+/// Returns the top-level fields of an element, in order.
+///
+/// # Errors
+///
+/// If the element is not a JSON object, or repeats a field.
+pub fn fields(raw: &[u8]) -> Result<Fields<'_>, Rejected> {
     let fields =
         members(raw).map_err(|error| Rejected::silent(format!("not a JSON object: {error}")))?;
     // A set, not a search: how many fields there are is the sender's choice.

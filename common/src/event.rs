@@ -153,12 +153,14 @@ impl<'a> NewEvent<'a> {
     }
 
     /// About how many bytes it has in a topic.
-    pub(crate) fn size(&self) -> usize {
+    #[must_use]
+    pub fn size(&self) -> usize {
         100 + self.context.len() + self.origin.map_or(0, str::len)
     }
 
     /// As field and value, in the order in which they are written.
-    pub(crate) fn fields(&self) -> Vec<(&'static str, String)> {
+    #[must_use]
+    pub fn fields(&self) -> Vec<(&'static str, String)> {
         let mut fields = vec![
             ("kind", self.kind.0.to_string()),
             ("when", self.when.to_string()),

@@ -13,6 +13,7 @@
 //! | [`event`] | what is published on a topic |
 //! | [`frame`] | the elements of a response key |
 //! | [`error`] | the closed set of error codes, and the error as it crosses the wire |
+//! | [`keys`] | every Redis key and channel, by name |
 //! | [`leash`] | a program's processes end with it, however it ends |
 //! | [`limits`] | how large and how deep anything may be |
 //! | [`name`] | which ids and names are well formed |
@@ -20,9 +21,7 @@
 //! | [`program`] | which program a command means |
 //! | [`result_kind`] | what became of a command, as a number and as an event |
 //! | [`report`] | how the binaries print what went wrong |
-//! | [`safety`] | whether Redis keeps what it is given |
 //! | [`settings`] | the settings file |
-//! | [`store`] | the only door to Redis |
 //! | [`token`] | what settles a request that is answered later |
 //! | [`time`] | times as they are written |
 //!
@@ -39,6 +38,7 @@ pub mod error;
 pub mod event;
 pub mod finding;
 pub mod frame;
+pub mod keys;
 pub mod leash;
 pub mod limit_key;
 pub mod limits;
@@ -48,10 +48,8 @@ pub mod program;
 pub mod report;
 pub mod request;
 pub mod result_kind;
-pub mod safety;
 pub mod service;
 pub mod settings;
 pub mod status;
-pub mod store;
 pub mod time;
 pub mod token;

@@ -8,7 +8,6 @@ use miette::Diagnostic;
 use crate::clean::clean;
 use crate::output::Unwritten;
 use crate::settings::SettingsError;
-use crate::store::StoreError;
 
 /// Something that went wrong, for a person at a terminal. Whatever it is made of may come from
 /// others: it is cleaned.
@@ -74,12 +73,6 @@ impl Problem {
             Some(done) => problem.help(done),
             None => problem.help("Give it a place that can be written."),
         }
-    }
-
-    /// A failure at Redis, with what usually mends it.
-    #[must_use]
-    pub fn store(error: &StoreError) -> Self {
-        Self::of(error).help(error.help())
     }
 }
 

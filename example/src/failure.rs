@@ -4,7 +4,7 @@ use redcall_client::StoreError;
 use redcall_common::output::Unwritten;
 use redcall_common::report::Problem;
 use redcall_common::settings::SettingsError;
-use redcall_common::store::embedded::EmbeddedError;
+use redcall_store::embedded::EmbeddedError;
 use redcall_worker::WorkerError;
 
 /// What is printed before the end, and what the process ends with.
@@ -47,7 +47,7 @@ impl From<Unwritten> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let code = if matches!(error, StoreError::Config { .. }) { 2 } else { 3 };
-        Self { problems: vec![Problem::store(&error)], code }
+        Self { problems: vec![Problem::from(&error)], code }
     }
 }
 

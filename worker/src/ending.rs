@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use redcall_common::error::{Code, WireError};
 use redcall_common::frame::FrameType;
+use redcall_common::keys::QueueKeys;
 use redcall_common::request::{ReplyTo, Request as Wire};
 use redcall_common::settings::{Backoff, OnWorkerLoss, Retries};
 use redcall_common::status::StatusEnd;
-use redcall_common::store::keys::QueueKeys;
-use redcall_common::store::{EndedCall, Extra, Outcome, Settlement};
 use redcall_common::time::millis;
+use redcall_store::{EndedCall, Extra, Outcome, Settlement};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use redcall_common::settings::{Settings, SettingsError};
-use redcall_common::store::StoreError;
+use redcall_store::StoreError;
 
 /// Why a worker does not start, or ended.
 #[derive(Debug, thiserror::Error)]

@@ -11,8 +11,8 @@ use redcall_common::digest;
 use redcall_common::error::{Code, WireError};
 use redcall_common::frame::{Frame, FrameType};
 use redcall_common::request::Request as Wire;
-use redcall_common::store::{Claim, Claimed, Extra, Outcome, Settlement, StoreError};
 use redcall_common::time::millis;
+use redcall_store::{Claim, Claimed, Extra, Outcome, Settlement, StoreError};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::auth::{self, Pass};

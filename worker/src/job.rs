@@ -9,7 +9,7 @@ use redcall_common::context::Context;
 use redcall_common::frame::{FrameHead, FrameType};
 use redcall_common::limits::Limits;
 use redcall_common::settings::JobSettings;
-use redcall_common::store::{Kept, Link, Outcome, Pushed, Record, Settled, WorkerKeys};
+use redcall_store::{Kept, Link, Outcome, Pushed, Record, Settled, WorkerKeys};
 use serde_json::value::RawValue;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, sleep};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use redcall_common::auth::Keyring;
+use redcall_common::keys::QueueKeys;
 use redcall_common::leash::Leash;
 use redcall_common::limit_key;
 use redcall_common::name::service_queue;
@@ -13,9 +14,8 @@ use redcall_common::service::INSTANCE;
 use redcall_common::settings::{
     HandlerSettings, JobSettings, Limit, ServiceSettings, ServiceTasks, Settings,
 };
-use redcall_common::store::Rule;
-use redcall_common::store::keys::QueueKeys;
 use redcall_common::time::millis;
+use redcall_store::Rule;
 
 use crate::error::WorkerError;
 use crate::handler::command::{Bounds, CommandHandler};

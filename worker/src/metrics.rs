@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use redcall_common::error::Code;
-use redcall_common::store::{Outcome, Settlement};
+use redcall_store::{Outcome, Settlement};
 
 use crate::log::dropped;
 
@@ -158,7 +158,7 @@ fn end_of(outcome: &Outcome) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use redcall_common::store::{ForLater, Pending};
+    use redcall_store::{ForLater, Pending};
 
     use super::*;
 

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use redcall_common::cron::Cron;
+use redcall_common::keys::Keys;
 use redcall_common::limits::shown;
 use redcall_common::name::service_queue;
 use redcall_common::settings::{Limit, Missed, OnWorkerLoss, Settings};
-use redcall_common::store::keys::Keys;
 use redcall_common::time::{millis, now_ms};
 use serde::Serialize;
 

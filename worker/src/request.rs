@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use redcall_common::context::Context;
 use redcall_common::frame::FrameType;
-use redcall_common::store::Settled;
+use redcall_store::Settled;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::oneshot;
@@ -40,7 +40,7 @@ pub enum ProgressError {
     Unread,
     /// Redis cannot be reached.
     #[error("Redis did not take the frame")]
-    Store(#[from] redcall_common::store::StoreError),
+    Store(#[from] redcall_store::StoreError),
 }
 
 impl Request {

@@ -12,7 +12,7 @@ use redcall_common::error::{Code, WireError};
 use redcall_common::frame::FrameType;
 use redcall_common::name::is_instance;
 use redcall_common::service::{Order, Task, TaskData, TaskResult};
-use redcall_common::store::{Extra, InstanceState, StateChange};
+use redcall_store::{Extra, InstanceState, StateChange};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::handler::{Ending, HandlerError};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redcall_common::finding::{Finding, Level};
-use redcall_common::store::KeyCensus;
+use redcall_store::KeyCensus;
 
 use crate::output::line;
 

@@ -3,7 +3,7 @@
 use redcall_client::{Inspector, Settings, StoreError};
 use redcall_common::finding::{Finding, Level};
 use redcall_common::settings::Limit;
-use redcall_common::store::{Fault, LimitFault, Rule};
+use redcall_store::{Fault, LimitFault, Rule};
 
 use super::workers::listed;
 use crate::output::line;

@@ -2,7 +2,7 @@
 
 use redcall_client::{Inspector, Settings, StoreError};
 use redcall_common::finding::{Finding, Level};
-use redcall_common::store::rights::{MissingRight, Role};
+use redcall_store::rights::{MissingRight, Role};
 
 use super::{unknown, with_causes};
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use redcall_client::{Inspector, Settings, StoreError};
 use redcall_common::finding::{Finding, Level};
-use redcall_common::safety;
-use redcall_common::store::embedded::find_server;
-use redcall_common::store::{Clock, ServerInfo};
 use redcall_common::time::millis;
+use redcall_store::embedded::find_server;
+use redcall_store::safety;
+use redcall_store::{Clock, ServerInfo};
 
 /// The oldest version that has what is used: sharded messages above all.
 const OLDEST: (u32, u32) = (7, 0);

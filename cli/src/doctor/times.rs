@@ -2,8 +2,8 @@
 
 use redcall_client::{Inspector, Settings, StoreError};
 use redcall_common::finding::{Finding, Level};
-use redcall_common::store::TimeAhead;
 use redcall_common::time::millis;
+use redcall_store::TimeAhead;
 
 use super::workers::listed;
 use crate::output::{line, time};

@@ -5,7 +5,7 @@
 //! over, or Redis lost it) begins to count anew, and then nothing is known.
 
 use redcall_common::event::EventId;
-use redcall_common::store::Look;
+use redcall_store::Look;
 
 use super::stream::Missed;
 

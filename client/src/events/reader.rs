@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use redcall_common::event::{Event, EventId};
-use redcall_common::store::{Connector, EventWatch, Link, Look, StoreError};
+use redcall_store::{Connector, EventWatch, Link, Look, StoreError};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use futures_util::Stream;
 use redcall_common::event::{Event, EventId, Kind};
-use redcall_common::store::StoreError;
+use redcall_store::StoreError;
 use tokio::sync::mpsc;
 
 use crate::client::Client;

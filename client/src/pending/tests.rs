@@ -1,7 +1,7 @@
 //! Waiters that come and go, in every order.
 
 use redcall_common::error::Code;
-use redcall_common::store::keys::Keys;
+use redcall_common::keys::Keys;
 
 use super::*;
 use crate::replies::{Wanted, announced};

@@ -1,7 +1,7 @@
 //! The short way of reading: an envelope that is as it should be, in one pass and with few copies.
 //!
 //! Whatever it does not like is read again by the rules, one by one, which say what is wrong. So
-//! that the two never differ in what they accept, `fuzz/` has them read the same.
+//! that the two never differ in what they accept, `dev/fuzz/` has them read the same.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{deeper_than, in_range, kept_for, signed};
+use crate::keys::QueueKeys;
 use crate::limits::Limits;
 use crate::name::{is_id, is_idempotency_key, is_job_name};
 use crate::request::{ReplyTo, Request, WIRE_VERSION};
-use crate::store::keys::QueueKeys;
 
 /// The fields that we know, and no other; strings without escapes.
 #[derive(Deserialize)]

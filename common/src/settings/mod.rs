@@ -138,7 +138,7 @@ impl Settings {
         load::from_given(path, cwd, env)
     }
 
-    /// As [`Settings::load_from`], with the text of `file` given. For `fuzz/`: a file for each of
+    /// As [`Settings::load_from`], with the text of `file` given. For `dev/fuzz/`: a file for each of
     /// its inputs would be what takes the time.
     ///
     /// # Errors

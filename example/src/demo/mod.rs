@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use clap::value_parser;
 use redcall_common::output;
 use redcall_common::settings::Settings;
-use redcall_common::store::embedded::Embedded;
+use redcall_store::embedded::Embedded;
 use redcall_worker::init_log;
 
 use crate::failure::Failure;

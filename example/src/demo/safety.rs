@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use redcall_common::safety;
+use redcall_common::keys::Keys;
 use redcall_common::settings::RedisSettings;
-use redcall_common::store::Connector;
-use redcall_common::store::inspect::Inspector;
-use redcall_common::store::keys::Keys;
+use redcall_store::Connector;
+use redcall_store::inspect::Inspector;
+use redcall_store::safety;
 use tokio::time::timeout;
 
 /// How long it may take to ask.

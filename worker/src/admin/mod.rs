@@ -23,10 +23,10 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+use redcall_common::keys::Keys;
 use redcall_common::settings::Settings;
-use redcall_common::store::Connector;
-use redcall_common::store::inspect::Inspector;
-use redcall_common::store::keys::Keys;
+use redcall_store::Connector;
+use redcall_store::inspect::Inspector;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 

@@ -11,7 +11,7 @@ use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use redcall_common::store::inspect::{Inspector, QueueInfo};
+use redcall_store::inspect::{Inspector, QueueInfo};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 

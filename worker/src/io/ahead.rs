@@ -1,7 +1,7 @@
 //! The start of leased requests. What a turn has leased is started behind the next turn: Redis
 //! carries that one out meanwhile.
 
-use redcall_common::store::{Leased, Outcome, Settlement};
+use redcall_store::{Leased, Outcome, Settlement};
 use tokio::task::yield_now;
 
 use super::dispatcher::Dispatcher;

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use redcall_common::keys::Keys;
 use redcall_common::settings::Settings;
-use redcall_common::store::keys::Keys;
-use redcall_common::store::{Leased, Rule};
+use redcall_store::{Leased, Rule};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;

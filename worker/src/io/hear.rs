@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redcall_common::event::COMMAND_RESULT;
-use redcall_common::store::{Heartbeat, Link, QueueState};
+use redcall_store::{Heartbeat, Link, QueueState};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use redcall_common::error::{Code, WireError};
 use redcall_common::event::{Kind, NewEvent};
+use redcall_common::keys::Keys;
 use redcall_common::result_kind::command_result;
-use redcall_common::store::inspect::{Overdue, WorkerInfo};
-use redcall_common::store::keys::Keys;
-use redcall_common::store::rights::MissingRight;
-use redcall_common::store::{
+use redcall_common::time::millis;
+use redcall_store::inspect::{Overdue, WorkerInfo};
+use redcall_store::rights::MissingRight;
+use redcall_store::{
     Beat, EndedLater, Heartbeat, Link, Promoted, QueueState, Released, Rule, StoreError, WorkerKeys,
 };
-use redcall_common::time::millis;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 

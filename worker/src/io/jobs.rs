@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use redcall_common::error::{Code, WireError};
 use redcall_common::settings::OnWorkerLoss;
-use redcall_common::store::inspect::Overdue;
-use redcall_common::store::{Outcome, Settlement};
 use redcall_common::time::millis;
+use redcall_store::inspect::Overdue;
+use redcall_store::{Outcome, Settlement};
 use tokio::time::Instant;
 
 use super::launch::Launched;

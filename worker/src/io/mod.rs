@@ -35,10 +35,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use redcall_common::keys::Keys;
 use redcall_common::name::new_id;
 use redcall_common::settings::Settings;
-use redcall_common::store::keys::Keys;
-use redcall_common::store::{Connector, Kept, Link, WorkerKeys};
+use redcall_store::{Connector, Kept, Link, WorkerKeys};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot, watch};
 

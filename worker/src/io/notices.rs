@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redcall_common::store::Control;
+use redcall_store::Control;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redcall_common::store::{
-    BlockingPop, Connector, CycleReply, Link, Rule, StoreError, WorkerKeys,
-};
+use redcall_store::{BlockingPop, Connector, CycleReply, Link, Rule, StoreError, WorkerKeys};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -29,7 +27,7 @@ type Armed = (Arc<[Rule]>, Duration, bool);
 /// One queue's task. It ends with this handle.
 pub(crate) struct Pops {
     arm: mpsc::Sender<Armed>,
-    unblocker: redcall_common::store::Unblocker,
+    unblocker: redcall_store::Unblocker,
     task: JoinHandle<()>,
 }
 

@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use redcall_common::event::{HEARTBEAT, Kind, NewEvent};
+use redcall_common::keys::Keys;
 use redcall_common::settings::Settings;
-use redcall_common::store::keys::Keys;
-use redcall_common::store::{Kept, Link};
 use redcall_common::time::now_ms;
+use redcall_store::{Kept, Link};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redcall_common::store::keys::QueueKeys;
-use redcall_common::store::{Link, Outcome, Settled, Settlement, StoreError, WorkerKeys};
+use redcall_common::keys::QueueKeys;
+use redcall_store::{Link, Outcome, Settled, Settlement, StoreError, WorkerKeys};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 

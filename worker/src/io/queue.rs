@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redcall_common::store::{Outcome, Rule, Settled, WorkerKeys};
+use redcall_store::{Outcome, Rule, Settled, WorkerKeys};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 

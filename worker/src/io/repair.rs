@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use redcall_common::store::keys::QueueKeys;
-use redcall_common::store::{Fault, LimitFault, Link, Rule, TimeAhead};
+use redcall_common::keys::QueueKeys;
 use redcall_common::time::millis;
+use redcall_store::{Fault, LimitFault, Link, Rule, TimeAhead};
 
 use super::WITHIN;
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use redcall_common::store::{CycleReply, Leased};
+use redcall_store::{CycleReply, Leased};
 
 use super::dispatcher::Dispatcher;
 use super::pops::Popped;

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redcall_common::store::keys::Keys;
-use redcall_common::store::rights::{MissingRight, Role};
-use redcall_common::store::{Link, StoreError};
+use redcall_common::keys::Keys;
+use redcall_store::rights::{MissingRight, Role};
+use redcall_store::{Link, StoreError};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redcall_common::safety;
 use redcall_common::settings::RedisSettings;
-use redcall_common::store::Link;
+use redcall_store::Link;
+use redcall_store::safety;
 use tokio::time::timeout;
 
 /// How long it may take to ask; a worker starts without the answer.

@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use redcall_common::auth::{Keyring, LONGEST_MS};
 use redcall_common::cron::Cron;
+use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::limits::portion;
 use redcall_common::request::Envelope;
 use redcall_common::settings::{Missed, ScheduleSettings, Settings};
-use redcall_common::store::keys::{Keys, QueueKeys};
-use redcall_common::store::{Link, StoreError, Tick, Ticked};
+use redcall_store::{Link, StoreError, Tick, Ticked};
 use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 use tokio::time::sleep;

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::settings::Settings;
-use redcall_common::store::Link;
-use redcall_common::store::keys::{Keys, QueueKeys};
+use redcall_store::Link;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 

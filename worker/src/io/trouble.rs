@@ -1,7 +1,7 @@
 //! What a worker does when Redis could carry out a poll in part only.
 
 use redcall_common::error::Code;
-use redcall_common::store::CycleReply;
+use redcall_store::CycleReply;
 
 use super::queue::Queue;
 use crate::metrics::Metrics;

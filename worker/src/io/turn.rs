@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redcall_common::error::Code;
 use redcall_common::limits::portion;
-use redcall_common::store::{
+use redcall_store::{
     Cycle, CycleReply, Leased, Link, Outcome, Rule, Settled, Settlement, StoreError, WorkerKeys,
 };
 use tokio::sync::oneshot;
@@ -279,7 +279,7 @@ impl Part {
 
 #[cfg(test)]
 mod tests {
-    use redcall_common::store::keys::Keys;
+    use redcall_common::keys::Keys;
 
     use super::*;
 

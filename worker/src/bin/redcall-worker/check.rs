@@ -6,12 +6,12 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use redcall_common::keys::Keys;
 use redcall_common::output as out;
 use redcall_common::report::Problem;
 use redcall_common::settings::Settings;
-use redcall_common::store::keys::Keys;
-use redcall_common::store::rights::Role;
-use redcall_common::store::{Connector, Link, StoreError};
+use redcall_store::rights::Role;
+use redcall_store::{Connector, Link, StoreError};
 use redcall_worker::{Overview, ScheduleOverview, Worker, WorkerError, handler_runtime, init_log};
 use serde_json::{Value, json};
 
@@ -107,7 +107,7 @@ async fn look(mut settings: Settings) -> Found {
             // Whether another worker maps them is not known: this one does not.
             let wrong = unmapped.iter().map(|schedule| unknown_job(&settings, overview, schedule));
             found.problems.extend(wrong);
-            found.problems.push(Problem::store(&error));
+            found.problems.push(Problem::from(&error));
         }
     }
     found

@@ -21,7 +21,7 @@ use redcall_common::name::is_plain;
 use redcall_common::output::{self as out, Unwritten};
 use redcall_common::report::Problem;
 use redcall_common::settings::Settings;
-use redcall_common::store::embedded::Embedded;
+use redcall_store::embedded::Embedded;
 use redcall_worker::{Worker, WorkerError, handler_runtime, init_log};
 
 /// A job is some dozens of small allocations, most of them freed by another thread.
@@ -246,7 +246,7 @@ async fn private_server(settings: &mut Settings) -> Result<Option<Embedded>, (Pr
 
 fn problem(error: &WorkerError) -> (Problem, u8) {
     match error {
-        WorkerError::Store(error) => (Problem::store(error), 1),
+        WorkerError::Store(error) => (Problem::from(error), 1),
         WorkerError::Mapping { .. } => {
             let help = "Correct that key; `redcall-worker check` looks at all of them.";
             (Problem::of(error).help(help), 2)

@@ -58,7 +58,7 @@ impl Client {
     ///
     /// If TLS cannot be set up.
     pub(crate) fn new() -> Result<Self, String> {
-        redcall_common::store::set_crypto_provider();
+        redcall_store::set_crypto_provider();
         let tls = HttpsConnectorBuilder::new().try_with_platform_verifier();
         let tls = tls.map_err(|error| format!("HTTP cannot be spoken here: {error}"))?;
         let mut direct = HttpConnector::new();

@@ -7,7 +7,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::RETRY_AFTER;
 use hyper::{HeaderMap, StatusCode};
 use redcall_common::error::Code;
-use redcall_common::store::refused_certificate;
+use redcall_store::refused_certificate;
 use serde_json::value::RawValue;
 
 use super::connection::{INTERIM, SendError};

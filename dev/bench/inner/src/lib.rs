@@ -1,0 +1,42 @@
+//! The inner parts of a call, in batches of [`BATCH`]: `benches/time.rs` measures how long they
+//! take, `main.rs` how many instructions they are.
+//!
+//! Everything is fixed: ids, sizes, times. What stands here is set up before the measurement; only
+//! the methods that say so are measured.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `calls.rs` | requests: written by a client, pushed, read by a worker |
+//! | `turns.rs` | a worker's turn: what it settles, what it leases |
+//! | `waits.rs` | callers that wait, and the way of an answer to them |
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    clippy::new_without_default,
+    reason = "a part that cannot be set up must fail loudly"
+)]
+
+pub mod calls;
+pub mod turns;
+pub mod waits;
+
+use redcall_common::keys::{Keys, QueueKeys};
+
+/// How many calls each part is measured with: what a busy worker settles and leases in one turn.
+pub const BATCH: usize = 64;
+
+/// The data of every call.
+pub const DATA: &str = r#"{"a":1,"b":2}"#;
+
+/// The keys of the queue.
+#[must_use]
+pub fn queue() -> QueueKeys {
+    Keys::new("redcall").of("default")
+}
+
+/// The ids of the calls, as long as those of our client.
+#[must_use]
+pub fn ids() -> Vec<String> {
+    (0..BATCH).map(|n| format!("0199a2b4-7c1e-7000-8000-{n:012}")).collect()
+}

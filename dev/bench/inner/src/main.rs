@@ -1,0 +1,98 @@
+//! `redcall-instructions NAME`: runs one part once, under a counter of instructions; without a
+//! name, lists them. `cargo xtask instructions` starts it under callgrind, which counts only while
+//! [`measured`] runs, and compares the counts with `dev/bench/instructions.json`.
+//!
+//! Each part runs in a process of its own: what another has left on the heap must not count.
+
+use std::hint::black_box;
+use std::process::ExitCode;
+
+use redcall_bench_inner::calls::{Batch, Calls, Elements, With};
+use redcall_bench_inner::turns::{self, Answers, Ending, FAILED_ONCE, Leases, Turn};
+use redcall_bench_inner::waits::{Announcement, Callers, Frames};
+
+/// A part by its name: sets up, and then runs measured.
+type Part = (String, Box<dyn Fn()>);
+
+fn main() -> ExitCode {
+    let parts = parts();
+    let Some(wanted) = std::env::args().nth(1) else {
+        parts.iter().for_each(|(name, _)| println!("{name}"));
+        return ExitCode::SUCCESS;
+    };
+    let Some((_, run)) = parts.iter().find(|(name, _)| *name == wanted) else {
+        eprintln!("there is no part `{wanted}`; without a name, all are listed");
+        return ExitCode::FAILURE;
+    };
+    run();
+    ExitCode::SUCCESS
+}
+
+/// What is counted. Callgrind knows it by its name, and must find it: never inlined.
+#[inline(never)]
+fn measured<T>(part: impl FnOnce() -> T) -> T {
+    black_box(part())
+}
+
+/// Counts the second time: the first one does what is done once in a process.
+fn warm<T>(part: impl Fn() -> T) {
+    drop(part());
+    drop(measured(part));
+}
+
+fn part(name: &str, variant: &str, run: impl Fn() + 'static) -> Part {
+    (format!("{name}/{variant}"), Box::new(run))
+}
+
+fn parts() -> Vec<Part> {
+    let mut parts = Vec::new();
+    for (variant, with) in With::ALL {
+        parts.push(part("envelope_encode", variant, move || {
+            let calls = Calls::new(with);
+            warm(|| calls.encode());
+        }));
+        parts.push(part("envelope_decode", variant, move || {
+            let elements = Elements::new(with);
+            warm(|| elements.decode());
+        }));
+    }
+    parts.push(part("enqueue_command", "waited", || {
+        let batch = Batch::new();
+        warm(|| batch.command());
+    }));
+    parts.push(part("frame_encode", "result", || {
+        let answers = Answers::new();
+        warm(|| answers.encode());
+    }));
+    for (variant, ending) in Ending::ALL {
+        parts.push(part("cycle_command", variant, move || {
+            let turn = Turn::new(ending);
+            warm(|| turn.command());
+        }));
+    }
+    for (variant, record) in [("first", ""), ("again", FAILED_ONCE)] {
+        parts.push(part("cycle_reply", variant, move || {
+            let leases = Leases::new(record);
+            drop(turns::read(leases.parse()));
+            let reply = leases.parse();
+            drop(measured(|| turns::read(reply)));
+        }));
+    }
+    parts.push(part("cycle_reply_parse", "first", || {
+        let leases = Leases::new("");
+        warm(|| leases.parse());
+    }));
+    parts.push(part("frame_parse", "result", || {
+        let frames = Frames::new();
+        warm(|| frames.parse());
+    }));
+    parts.push(part("waiters_register", "batch", || {
+        let mut callers = Callers::new();
+        measured(|| callers.register());
+    }));
+    parts.push(part("answers_route", "batch", || {
+        let (mut callers, announcement) = (Callers::waiting(), Announcement::new());
+        measured(|| callers.hear(&announcement));
+    }));
+    parts
+}

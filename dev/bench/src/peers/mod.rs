@@ -1,0 +1,142 @@
+//! Other job queues, and NATS, beside Redcall: waited calls in turns, in one run.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `adapter.rs` | one that is installed: its program, its worker, its server |
+//! | `table.rs` | what is printed |
+//!
+//! The adapters are in `dev/bench/peers`; `cargo xtask bench peers --install` installs them.
+
+mod adapter;
+mod table;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use miette::miette;
+use redcall_bench::CallFigures;
+
+use self::adapter::Adapter;
+use self::table::Pair;
+use crate::rig::{Persistence, Placement, Rig};
+
+/// What to compare with.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Peers, such as rq nats; all of them if none is named
+    names: Vec<String>,
+    /// Where `cargo xtask bench peers --install` has put them
+    #[arg(long)]
+    installed: PathBuf,
+    /// How often each is measured
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// How long each measurement takes, ms
+    #[arg(long, default_value_t = 2000)]
+    lasts: u64,
+    /// How long each calls before that, ms: what compiles while it runs needs some time
+    #[arg(long, default_value_t = 3000)]
+    warm_up: u64,
+    /// How many callers there are
+    #[arg(long, value_delimiter = ',', default_value = "64,1000")]
+    callers: Vec<usize>,
+    /// How many slots Redcall's worker has
+    #[arg(long, default_value_t = 1024)]
+    concurrency: usize,
+}
+
+/// One peer.
+struct Peer {
+    name: &'static str,
+    /// With 1,000 callers it takes seconds for one call each: it gets fewer rounds.
+    slow: bool,
+}
+
+const ALL: &[Peer] = &[
+    Peer { name: "rq", slow: true },
+    Peer { name: "celery", slow: true },
+    Peer { name: "saq", slow: false },
+    Peer { name: "bullmq", slow: false },
+    Peer { name: "apalis", slow: false },
+    Peer { name: "nats", slow: false },
+];
+
+/// Of a slow peer.
+const MOST_ROUNDS: usize = 3;
+const LONGEST_MS: u64 = 1000;
+
+impl Args {
+    pub(crate) fn run(&self) -> miette::Result<ExitCode> {
+        let known = || ALL.iter().map(|peer| peer.name).collect::<Vec<_>>().join(", ");
+        if let Some(name) = self.names.iter().find(|name| ALL.iter().all(|peer| peer.name != *name))
+        {
+            return Err(miette!("there is no peer `{name}`: {}", known()));
+        }
+        let chosen =
+            |peer: &&Peer| self.names.is_empty() || self.names.iter().any(|name| name == peer.name);
+        let mut present = Vec::new();
+        for Peer { name, slow } in ALL.iter().filter(chosen) {
+            match Adapter::find(&self.installed, name) {
+                Some(adapter) => present.push((adapter, *slow)),
+                None => say!("{name} is absent: cargo xtask bench peers {name} --install"),
+            }
+        }
+        if present.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        say!(
+            "{} rounds of {} ms each (slow peers: at most {MOST_ROUNDS} of {LONGEST_MS} ms), in \
+             turns, each after {} ms of warm-up; median (least to most). {}, without \
+             persistence; one process each. Redcall's worker with {} slots.",
+            self.rounds,
+            self.lasts,
+            self.warm_up,
+            Placement::Own.text(),
+            self.concurrency
+        );
+        let mut failed = false;
+        for (adapter, slow) in &present {
+            // One that fails is no reason to lose the others' figures.
+            if let Err(error) = self.compare(adapter, *slow) {
+                say!("\n{} cannot be measured: {error:?}", adapter.name());
+                failed = true;
+            }
+        }
+        Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+
+    fn compare(&self, adapter: &Adapter, slow: bool) -> miette::Result<()> {
+        let rig = Rig::start(Placement::Own, Persistence::None, self.concurrency)?;
+        let (rounds, lasts) = match slow {
+            true => (self.rounds.min(MOST_ROUNDS), self.lasts.min(LONGEST_MS)),
+            false => (self.rounds, self.lasts),
+        };
+        table::head(&adapter.about()?)?;
+        let running = adapter.start(&rig.address)?;
+        for &callers in &self.callers {
+            let mut pair = Pair::default();
+            for _ in 0..rounds {
+                let theirs = running.call(callers, self.warm_up, lasts)?;
+                let ours = redcall(&rig, callers, self.warm_up, lasts)?;
+                pair.note(&answered(theirs)?, &answered(ours)?);
+            }
+            pair.print(adapter.name(), callers)?;
+        }
+        Ok(())
+    }
+}
+
+fn redcall(rig: &Rig, callers: usize, warm_up: u64, lasts: u64) -> miette::Result<CallFigures> {
+    let callers = callers.to_string();
+    let [warm_up, lasts] = [warm_up, lasts].map(|ms| format!("{ms}ms"));
+    let call = ["bench", "call", "--json", "--callers", &callers];
+    rig.redcall(&[&call[..], &["--warm-up", &warm_up, "--duration", &lasts]].concat())
+}
+
+/// Calls that fail are soon done.
+fn answered(figures: CallFigures) -> miette::Result<CallFigures> {
+    match figures.errors {
+        0 => Ok(figures),
+        errors => Err(miette!("{errors} of {} calls failed", errors + figures.calls)),
+    }
+}

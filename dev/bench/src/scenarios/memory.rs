@@ -1,0 +1,174 @@
+//! S8: what a queued job takes at Redis beyond its envelope, and what client and worker take with
+//! 1,000 calls on their way.
+
+use std::time::{Duration, Instant};
+
+use miette::{IntoDiagnostic as _, miette};
+use redcall_common::keys::Keys;
+
+use super::Args;
+use super::compare::Load;
+use super::jobs::{ASIDE, enqueue};
+use crate::floor::wire::Wire;
+use crate::rig::{Memory, Placement, Process, Rig};
+use crate::table::Rounds;
+
+const CALLS: usize = 1000;
+/// How often it is looked.
+const LOOK: Duration = Duration::from_millis(5);
+/// How long it may take until all are on their way, or have come back.
+const WITHIN: Duration = Duration::from_secs(60);
+
+pub(super) fn run(args: &Args) -> miette::Result<()> {
+    let [mut jobs, mut envelope, mut per_job, mut of_queue] = [(); 4].map(|()| Rounds::default());
+    let mut flying: [Rounds; 4] = std::array::from_fn(|_| Rounds::default());
+    let mut loaded: [Rounds; 4] = std::array::from_fn(|_| Rounds::default());
+    for _ in 0..args.rounds {
+        let rig = args.rig(Placement::Own)?;
+        let queued = queued(args, &rig)?;
+        per_job.note((queued.memory - queued.envelopes) / queued.jobs);
+        of_queue.note((queued.queue - queued.envelopes) / queued.jobs);
+        envelope.note(queued.envelopes / queued.jobs);
+        jobs.note(queued.jobs);
+        note(&mut flying, in_flight(args, &rig)?);
+        note(&mut loaded, under_load(args, &rig)?);
+    }
+    let calls = args.fewer(CALLS);
+    say!("| | bytes |\n|---|---|");
+    say!("| envelope | {} |", envelope.text());
+    say!("| beyond it, by `used_memory` | {} |", per_job.text());
+    say!("| beyond it, by `MEMORY USAGE` of the queue | {} |\n", of_queue.text());
+    say!("{} jobs, queued in batches of 1,000\n", jobs.text());
+    say!("| RSS, MB | client | at most | worker | at most so far |\n|---|---|---|---|---|");
+    for (who, [client, most, worker, worker_most]) in [
+        (format!("{calls} calls in flight"), &flying),
+        (format!("{calls} callers, the load of S2"), &loaded),
+    ] {
+        let [client, most, worker, worker_most] =
+            [client, most, worker, worker_most].map(Rounds::text);
+        say!("| {who} | {client} | {most} | {worker} | {worker_most} |");
+    }
+    say!("\n`sleep` with {} ms keeps the calls in flight.", nap_ms(args));
+    Ok(())
+}
+
+/// Client and worker.
+type Both = [Memory; 2];
+
+fn note(rounds: &mut [Rounds; 4], [client, worker]: Both) {
+    let all = [client.now, client.most, worker.now, worker.most];
+    for (rounds, kb) in rounds.iter_mut().zip(all) {
+        rounds.note(kb as f64 / 1024.0);
+    }
+}
+
+/// How many jobs, and bytes: of their envelopes, and of Redis as a whole and of the queue for them.
+struct Queued {
+    jobs: f64,
+    envelopes: f64,
+    memory: f64,
+    queue: f64,
+}
+
+/// Enqueues, and counts what was there before off: one job, so that the queue itself is there and
+/// everything is loaded.
+fn queued(args: &Args, rig: &Rig) -> miette::Result<Queued> {
+    let mut wire = rig.wire()?;
+    let queue = Keys::new("redcall").of(ASIDE).queue();
+    let queue = queue.as_bytes();
+    let _: serde_json::Value = rig.redcall(&["call", "add", "{}", "--queue", ASIDE, "--json"])?;
+    let mut connections = None;
+    let before = held(&mut wire, &mut connections)?;
+    enqueue(args, rig, 1, 1000)?;
+    let memory = held(&mut wire, &mut connections)? - before;
+    let usage: &[&[u8]] = &[b"MEMORY", b"USAGE", queue, b"SAMPLES", b"0"];
+    let usage = wire.ask(usage).into_diagnostic()?.number().unwrap_or_default();
+    let length = wire.ask(&[b"LLEN", queue]).into_diagnostic()?.number().unwrap_or_default();
+    let mut envelopes = 0;
+    for from in (1..length).step_by(1000) {
+        let (from, to) = (from.to_string(), (from + 999).to_string());
+        let portion = [b"LRANGE", queue, from.as_bytes(), to.as_bytes()];
+        envelopes += wire.ask(&portion).into_diagnostic()?.length();
+    }
+    let queue = usage as f64;
+    Ok(Queued { jobs: (length - 1) as f64, envelopes: envelopes as f64, memory, queue })
+}
+
+/// What Redis holds once it has as many connections as before: each has buffers.
+fn held(wire: &mut Wire, connections: &mut Option<i64>) -> miette::Result<f64> {
+    let began = Instant::now();
+    while began.elapsed() < WITHIN {
+        let now = info(wire, "connected_clients")?;
+        if now <= *connections.get_or_insert(now) {
+            return Ok(info(wire, "used_memory")? as f64);
+        }
+        std::thread::sleep(LOOK);
+    }
+    Err(miette!("connections to Redis are left over"))
+}
+
+fn info(wire: &mut Wire, name: &str) -> miette::Result<i64> {
+    let info = wire.ask(&[b"INFO", b"everything"]).into_diagnostic()?.text().unwrap_or_default();
+    let info = String::from_utf8_lossy(&info);
+    let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    value.and_then(|value| value.parse().ok()).ok_or_else(|| miette!("Redis tells no {name}"))
+}
+
+/// Long enough for all to be on their way at once.
+fn nap_ms(args: &Args) -> u64 {
+    args.lasts.max(1000)
+}
+
+/// Each of the callers makes one call, whose handler sleeps until they have ended.
+fn in_flight(args: &Args, rig: &Rig) -> miette::Result<Both> {
+    let (mut wire, live) = (rig.wire()?, Keys::new("redcall").of("default").live());
+    let data = format!(r#"{{"ms":{}}}"#, nap_ms(args));
+    let load = Load { lasts_ms: nap_ms(args) / 2, ..Load::of(CALLS, args) };
+    let mut client = start(rig, &load.with(&["--job", "sleep", "--data", &data]))?;
+    let wanted = args.fewer(CALLS).min(args.concurrency) as i64;
+    let began = Instant::now();
+    loop {
+        let running = wire.ask(&[b"HLEN", live.as_bytes()]).into_diagnostic()?.number();
+        if running.is_some_and(|running| running >= wanted) {
+            break;
+        }
+        if client.ended()?.is_some() || began.elapsed() > WITHIN {
+            return Err(miette!("{running:?} of {wanted} calls were in flight at once"));
+        }
+        std::thread::sleep(LOOK);
+    }
+    let [flying, worker] = both(rig, &client)?;
+    let [ended, worker_ended] = to_the_end(rig, &mut client)?;
+    Ok([Memory { most: ended.most, ..flying }, Memory { most: worker_ended.most, ..worker }])
+}
+
+fn under_load(args: &Args, rig: &Rig) -> miette::Result<Both> {
+    let mut client = start(rig, &Load::of(CALLS, args))?;
+    to_the_end(rig, &mut client)
+}
+
+fn start(rig: &Rig, load: &Load) -> miette::Result<Process> {
+    let args = load.args();
+    rig.start_redcall(&args.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// The last that was seen before the client had ended.
+fn to_the_end(rig: &Rig, client: &mut Process) -> miette::Result<Both> {
+    let mut seen = both(rig, client)?;
+    let began = Instant::now();
+    while began.elapsed() < WITHIN {
+        match client.ended()? {
+            Some(true) => return Ok(seen),
+            Some(false) => return Err(miette!("the callers have failed")),
+            None => seen = both(rig, client).unwrap_or(seen),
+        }
+        std::thread::sleep(LOOK);
+    }
+    Err(miette!("the callers have not ended within {WITHIN:?}"))
+}
+
+fn both(rig: &Rig, client: &Process) -> miette::Result<Both> {
+    let worker = rig.workers().first().and_then(Process::memory);
+    let gone = || miette!("a process has ended too soon");
+    Ok([client.memory().ok_or_else(gone)?, worker.ok_or_else(gone)?])
+}

@@ -1,0 +1,209 @@
+//! Carrying out what is planned, each blow on a task of its own: they overlap as they fall.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redcall_store::embedded::EmbeddedError;
+use redcall_testkit::Odds;
+use rustix::process::Signal;
+use tokio::sync::{OwnedMutexGuard, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::crew::{Crew, Hand, Held};
+use crate::history::{Befalls, Blow, Log, Step, Struck, Whose, now_us};
+use crate::plan::{Attack, Planned, Right};
+use crate::report::Progress;
+use crate::run::ChaosError;
+use crate::stage::Stage;
+
+/// How long whoever finds no worker to strike at waits before looking again.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Who strikes.
+#[derive(Clone)]
+pub(crate) struct Attackers {
+    pub(crate) stage: Arc<Stage>,
+    pub(crate) crew: Arc<Crew>,
+    pub(crate) log: Arc<Log>,
+    pub(crate) progress: watch::Sender<Progress>,
+    /// From then on nobody looks for a victim any more.
+    pub(crate) end: CancellationToken,
+}
+
+impl Attackers {
+    /// Carries out `plan`, until its end or `end`. Returns when everything is whole again.
+    pub(crate) async fn carry_out(self, plan: Vec<Planned>) -> Result<(), ChaosError> {
+        let began = Instant::now();
+        let mut blows = JoinSet::new();
+        for (number, planned) in plan.into_iter().enumerate() {
+            tokio::select! {
+                () = sleep_until(began + planned.at) => {}
+                () = self.end.cancelled() => break,
+            }
+            let attackers = self.clone();
+            blows.spawn(async move { attackers.strike(number, planned.attack).await });
+            while let Some(done) = blows.try_join_next() {
+                done.map_err(ChaosError::panicked)??;
+            }
+        }
+        while let Some(done) = blows.join_next().await {
+            done.map_err(ChaosError::panicked)??;
+        }
+        Ok(())
+    }
+
+    async fn strike(&self, number: usize, attack: Attack) -> Result<(), ChaosError> {
+        match attack {
+            Attack::Kill { step } => self.kill(number, step).await?,
+            Attack::Stop { step, lasts } => self.stop(number, step, lasts).await,
+            Attack::Restart { away } => self.restart(away).await?,
+            Attack::Cut { whose } => {
+                self.note(Blow::Cut { whose });
+                self.stage.cut(whose).await;
+                self.progress.send_modify(|progress| progress.cuts += 1);
+            }
+            Attack::Delay { whose, most, lasts } => {
+                let late = Odds { delay_one_in: 10, delay_up_to: most, ..Odds::default() };
+                let odds = Odds { split_one_in: 3, ..late };
+                self.spell(number, Befalls::Late, whose, odds, lasts).await;
+            }
+            Attack::Lose { whose, one_in, lasts } => {
+                let odds = Odds { lose_one_in: one_in, ..Odds::default() };
+                self.spell(number, Befalls::Lost, whose, odds, lasts).await;
+            }
+            Attack::Log { lasts } => self.unread_logs(lasts).await,
+            Attack::Disk { lasts } => self.full_disk(lasts).await?,
+            Attack::Right { right, lasts } => self.lacking(right, lasts).await?,
+            Attack::Clock { ms, lasts } => self.clock(ms, lasts).await?,
+        }
+        Ok(())
+    }
+
+    async fn kill(&self, number: usize, step: Step) -> Result<(), ChaosError> {
+        let Some((mut hand, Held { job, run })) = self.victim(number, step).await else {
+            return Ok(());
+        };
+        let (at, pid) = (now_us(), hand.pid);
+        hand.kill().await;
+        self.log.write(&Struck { at, what: Blow::Kill { pid, job, run, step } });
+        self.progress.send_modify(|progress| progress.kills += 1);
+        *hand = self.crew.hand().map_err(ChaosError::Worker)?;
+        if hand.full_log {
+            self.note(Blow::FullLog { pid: hand.pid });
+        }
+        Ok(())
+    }
+
+    async fn stop(&self, number: usize, step: Step, lasts: Duration) {
+        let Some((mut hand, Held { job, run })) = self.victim(number, step).await else { return };
+        let pid = hand.pid;
+        self.note(Blow::Stop { pid, job, run, step });
+        hand.signal(Signal::STOP);
+        sleep(lasts).await;
+        // Read when it goes on: what was held does so at once, before the worker can learn that
+        // its lease has gone.
+        hand.go().await;
+        hand.signal(Signal::CONT);
+        self.note(Blow::Continue { pid });
+        self.progress.send_modify(|progress| progress.stops += 1);
+    }
+
+    /// A worker, and the job that it is held at.
+    async fn victim(&self, number: usize, step: Step) -> Option<(OwnedMutexGuard<Hand>, Held)> {
+        let mut first = number;
+        while !self.end.is_cancelled() {
+            first += 1;
+            let Some(mut hand) = self.crew.free(first) else {
+                sleep(LOOK_AGAIN).await;
+                continue;
+            };
+            match hand.hold(step).await {
+                Some(held) => return Some((hand, held)),
+                None => {
+                    self.note(Blow::Missed);
+                    // One that cannot be started now is tried again with the next order.
+                    let _ = self.crew.start_again(&mut hand);
+                    drop(hand);
+                    sleep(LOOK_AGAIN).await;
+                }
+            }
+        }
+        None
+    }
+
+    async fn restart(&self, away: Duration) -> Result<(), EmbeddedError> {
+        let mut redis = self.stage.redis.lock().await;
+        self.note(Blow::RedisGone);
+        tokio::task::block_in_place(|| redis.kill());
+        sleep(away).await;
+        redis.start_again().await?;
+        self.note(Blow::RedisBack);
+        self.progress.send_modify(|progress| progress.restarts += 1);
+        Ok(())
+    }
+
+    async fn spell(&self, number: usize, what: Befalls, whose: Whose, odds: Odds, lasts: Duration) {
+        self.note(Blow::Spell { what, whose });
+        self.stage.spell(whose, number as u64, odds, lasts).await;
+        self.note(Blow::SpellOver);
+        self.progress.send_modify(|progress| progress.spells += 1);
+    }
+
+    async fn unread_logs(&self, lasts: Duration) {
+        self.note(Blow::LogsUnread);
+        self.crew.read_logs(false);
+        let until = Instant::now() + lasts;
+        while Instant::now() < until {
+            // If Redis is away, nothing is logged either.
+            let _ = self.stage.give_to_log().await;
+            sleep(LOOK_AGAIN).await;
+        }
+        self.crew.read_logs(true);
+        self.note(Blow::LogsRead);
+        self.progress.send_modify(|progress| progress.spells += 1);
+    }
+
+    /// Holds the lock of Redis, as `restart` does; so do the next two.
+    async fn full_disk(&self, lasts: Duration) -> Result<(), ChaosError> {
+        let _redis = self.stage.redis.lock().await;
+        self.note(Blow::DiskFull);
+        self.stage.fill_disk().await?;
+        sleep(lasts).await;
+        self.stage.free_disk().await?;
+        self.note(Blow::DiskFree);
+        self.progress.send_modify(|progress| progress.spells += 1);
+        Ok(())
+    }
+
+    async fn lacking(&self, Right { taken, given }: Right, lasts: Duration) -> io::Result<()> {
+        let _redis = self.stage.redis.lock().await;
+        self.note(Blow::RightTaken { right: taken.to_owned() });
+        self.crew.lacks_a_right(true);
+        self.stage.right(taken).await?;
+        sleep(lasts).await;
+        self.stage.right(given).await?;
+        self.crew.lacks_a_right(false);
+        self.note(Blow::RightGiven);
+        self.progress.send_modify(|progress| progress.spells += 1);
+        Ok(())
+    }
+
+    async fn clock(&self, ms: i64, lasts: Duration) -> io::Result<()> {
+        let Some(clock) = &self.stage.clock else { return Ok(()) };
+        let _redis = self.stage.redis.lock().await;
+        self.note(Blow::ClockStepped { ms });
+        clock.set(ms)?;
+        sleep(lasts).await;
+        clock.set(0)?;
+        self.note(Blow::ClockBack);
+        self.progress.send_modify(|progress| progress.spells += 1);
+        Ok(())
+    }
+
+    fn note(&self, what: Blow) {
+        self.log.write(&Struck { at: now_us(), what });
+    }
+}

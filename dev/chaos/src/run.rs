@@ -1,0 +1,223 @@
+//! A run from its first server to its judgement.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redcall_client::{Client, Settings, StoreError};
+use redcall_store::embedded::EmbeddedError;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::attacks::Attackers;
+use crate::crew::Crew;
+use crate::history::{Blow, Files, Log, Struck, now_us};
+use crate::judge::Judge;
+use crate::load::{Book, Caller, Looks};
+use crate::options::Options;
+use crate::plan;
+use crate::report::{Progress, Report, Stage as Phase};
+use crate::stage::{self, Stage};
+use crate::work::Post;
+
+/// How long what is queued may take to be done when all attacks are over, besides four leases.
+const DONE_WITHIN: Duration = Duration::from_secs(30);
+/// How often it is looked whether it is.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long after their time callers are waited for.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Why a run could not be made. What a run finds is no error.
+#[derive(Debug, thiserror::Error)]
+pub enum ChaosError {
+    /// No private Redis.
+    #[error(transparent)]
+    Redis(#[from] EmbeddedError),
+    /// A caller cannot connect.
+    #[error("a caller cannot connect to the private Redis")]
+    Caller(#[from] StoreError),
+    /// No worker process.
+    #[error("a worker process could not be started")]
+    Worker(#[source] io::Error),
+    /// No folder, or no file in it.
+    #[error("the history cannot be kept, or the private Redis not be read")]
+    History(#[from] io::Error),
+    /// A part of the run has panicked: a fault of Redcall.
+    #[error("a part of the run has failed: {0}")]
+    Panicked(String),
+}
+
+impl ChaosError {
+    pub(crate) fn panicked(error: JoinError) -> Self {
+        Self::Panicked(error.to_string())
+    }
+}
+
+/// Runs chaos. When `interrupted` fires, no more calls are made, and what was done so far is
+/// judged.
+///
+/// Dropping the future ends workers and servers.
+///
+/// # Errors
+///
+/// When it could not be carried out; broken promises are in the report.
+pub async fn run(
+    options: Options,
+    progress: watch::Sender<Progress>,
+    interrupted: CancellationToken,
+) -> Result<Report, ChaosError> {
+    let folder = tempfile::Builder::new().prefix("redcall-chaos-").tempdir()?;
+    let files = Files::in_folder(folder.path());
+    let clocks = options.counts.clocks > 0;
+    let stage = Arc::new(Stage::start(clocks, folder.path()).await?);
+    let log = Arc::new(Log::open(&files.blows)?);
+    let crew = Arc::new(crew(&options, &stage, folder.path(), &log).await?);
+    let (finished, to_look_at) = mpsc::unbounded_channel();
+    let book = Book::new(Arc::new(Log::open(&files.calls)?), finished, progress.clone());
+    let clients = connect(&stage, &options).await?;
+    here(&clients[0], options.workers).await;
+    let (look_at_the_rest, last) = oneshot::channel();
+    let looks = Looks::new(&stage.socket, to_look_at)?;
+    let looks = tokio::spawn(looks.run(book.clone(), last));
+
+    let said = |phase| progress.send_modify(|progress| progress.stage = phase);
+    said(Phase::Attacks);
+    let began = Instant::now();
+    let (callers_end, attacks_end) = (CancellationToken::new(), CancellationToken::new());
+    let mut callers = JoinSet::new();
+    for name in 0..options.callers {
+        let pair = (clients[name].clone(), clients[(name + 1) % clients.len()].clone());
+        let caller = Caller::new(name, pair, book.clone(), options.timeout, options.seed);
+        callers.spawn(caller.run(callers_end.clone()));
+    }
+    let attackers = Attackers {
+        stage: stage.clone(),
+        crew: crew.clone(),
+        log,
+        progress: progress.clone(),
+        end: attacks_end.clone(),
+    };
+    let attacks = tokio::spawn(attackers.carry_out(plan::draw(&options)));
+    tokio::select! {
+        () = sleep(options.duration) => {}
+        () = interrupted.cancelled() => {}
+    }
+    let duration = began.elapsed();
+
+    // Attacks end before calls: what is held for the last of them has to come from somewhere.
+    said(Phase::Waits);
+    attacks_end.cancel();
+    attacks.await.map_err(ChaosError::panicked)??;
+    callers_end.cancel();
+    end(callers, &options).await?;
+    let mut judge = Judge::new(&files, options.lease);
+    done(&mut judge, &options).await?;
+    let _ = look_at_the_rest.send(());
+    looks.await.map_err(ChaosError::panicked)??;
+
+    said(Phase::Judges);
+    judge.read()?;
+    let judgement = judge.judge();
+    let mut found = judgement.found;
+    found.fallen_workers = crew.fallen().await.len() as u64;
+    let ok = found.is_nothing();
+    Ok(Report {
+        ok,
+        seed: options.seed,
+        duration_ms: millis(duration),
+        interrupted: interrupted.is_cancelled(),
+        workers: options.workers,
+        callers: options.callers,
+        lease_ms: millis(options.lease),
+        calls: judgement.calls,
+        attacks: judgement.struck,
+        not_attacked: not_attacked(&stage, clocks),
+        found,
+        run_twice: judgement.run_twice,
+        recovery: judgement.recovery,
+        examples: judgement.examples,
+        history: (options.keep || !ok).then(|| folder.keep()),
+    })
+}
+
+/// Starts the workers, and writes down which of them log to a full device.
+async fn crew(
+    options: &Options,
+    stage: &Stage,
+    folder: &Path,
+    log: &Log,
+) -> Result<Crew, ChaosError> {
+    let folder = folder.to_owned();
+    let post = Post { url: stage.for_workers(), lease: options.lease, folder };
+    let full_logs = options.counts.logs > 0;
+    let crew = Crew::start(options.worker.clone(), post, options.workers, full_logs);
+    let crew = crew.map_err(ChaosError::Worker)?;
+    for pid in crew.with_full_logs().await {
+        log.write(&Struck { at: now_us(), what: Blow::FullLog { pid } });
+    }
+    Ok(crew)
+}
+
+/// Attacks that were asked for and cannot be made on this machine, and why.
+fn not_attacked(stage: &Stage, clocks: bool) -> Vec<String> {
+    let clock = (clocks && stage.clock.is_none()).then(|| {
+        format!("clock: no libfaketime that works here; {} names one", stage::LIBFAKETIME)
+    });
+    clock.into_iter().collect()
+}
+
+/// A client for each caller.
+async fn connect(stage: &Stage, options: &Options) -> Result<Vec<Client>, StoreError> {
+    let mut settings = Settings::default();
+    settings.redis.url = stage.for_callers();
+    settings.redis.skip_safety_warning = true;
+    settings.client.timeout = options.timeout;
+    let mut clients = Vec::new();
+    for _ in 0..options.callers {
+        clients.push(Client::from_settings(&settings).await?);
+    }
+    Ok(clients)
+}
+
+/// Waits until the workers are there; if they do not come, that will be seen by what callers hear.
+async fn here(client: &Client, workers: usize) {
+    let all = async {
+        while client.inspect().workers().await.map_or(0, |workers| workers.len()) < workers {
+            sleep(LOOK).await;
+        }
+    };
+    let _ = timeout(DONE_WITHIN, all).await;
+}
+
+/// Waits for the callers, for as long as any of their calls may take.
+async fn end(mut callers: JoinSet<()>, options: &Options) -> Result<(), ChaosError> {
+    // The longest: put off, fetched and timed out.
+    let most = 2 * options.timeout + Duration::from_secs(2) + GRACE;
+    let all = async {
+        while let Some(ended) = callers.join_next().await {
+            ended.map_err(ChaosError::panicked)?;
+        }
+        Ok(())
+    };
+    // Who has not ended by then hangs, as its log says.
+    timeout(most, all).await.unwrap_or(Ok(()))
+}
+
+/// Waits until everything that is queued has been done, and nothing more can come late.
+async fn done(judge: &mut Judge, options: &Options) -> io::Result<()> {
+    let deadline = Instant::now() + DONE_WITHIN + 4 * options.lease;
+    judge.read()?;
+    while judge.open() > 0 && Instant::now() < deadline {
+        sleep(LOOK).await;
+        judge.read()?;
+    }
+    sleep(options.lease).await;
+    Ok(())
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,141 @@
+//! The private Redis of a run, and the two roads to it that can be broken.
+
+mod clock;
+mod orders;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clock::SteppingClock;
+pub(crate) use clock::VARIABLE as LIBFAKETIME;
+
+use redcall_common::keys::Keys;
+use redcall_common::settings::RedisSettings;
+use redcall_store::embedded::{Embedded, EmbeddedOptions, find_server};
+use redcall_testkit::{FaultProxy, Odds};
+use tokio::sync::Mutex;
+use tokio::time::{sleep, timeout};
+
+use crate::history::Whose;
+use crate::run::ChaosError;
+use crate::work::QUEUES;
+
+/// How many requests are pushed at a time, each worth a line of a worker's log.
+const LOGGED: u32 = 20;
+/// How long a save may take to fail.
+const FAILS_WITHIN: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Where a run takes place.
+pub(crate) struct Stage {
+    // The roads first: they lead to the server.
+    callers: FaultProxy,
+    workers: FaultProxy,
+    /// Whoever kills it has it for himself until it is back.
+    pub(crate) redis: Mutex<Embedded>,
+    /// The server's own socket, which no fault befalls.
+    pub(crate) socket: PathBuf,
+    /// The server's clock, if it can be stepped.
+    pub(crate) clock: Option<SteppingClock>,
+    /// The file that the server saves to.
+    dump: PathBuf,
+    /// One spell at a time: the end of one would end the other.
+    spell: Mutex<()>,
+}
+
+impl Stage {
+    /// Starts a server that has written every command to its disk before it answers.
+    ///
+    /// If `clock`, and libfaketime is installed, its clock can be stepped. `folder` is the run's.
+    pub(crate) async fn start(clock: bool, folder: &Path) -> Result<Self, ChaosError> {
+        let mut program = find_server()?.path;
+        let clock = if clock { SteppingClock::find(&program, folder).await? } else { None };
+        if let Some(clock) = &clock {
+            program.clone_from(&clock.program);
+        }
+        let extra_args = ["--appendfsync", "always"].map(str::to_owned).to_vec();
+        let options = EmbeddedOptions { append_only: true, extra_args, program: Some(program) };
+        let redis = Embedded::start(options).await?;
+        let (socket, dump) = (redis.dir().join("r.sock"), redis.dir().join("dump.rdb"));
+        let road = || FaultProxy::start_at(socket.clone(), RedisSettings::default());
+        let (callers, workers) = (road(), road());
+        let (redis, spell) = (Mutex::new(redis), Mutex::default());
+        Ok(Self { callers, workers, redis, socket, clock, dump, spell })
+    }
+
+    /// The address for callers.
+    pub(crate) fn for_callers(&self) -> String {
+        self.callers.url()
+    }
+
+    /// The address for workers.
+    pub(crate) fn for_workers(&self) -> String {
+        self.workers.url()
+    }
+
+    pub(crate) async fn cut(&self, whose: Whose) {
+        for road in self.roads(whose) {
+            road.cut().await;
+        }
+    }
+
+    /// Lets chance befall replies for a while.
+    pub(crate) async fn spell(&self, whose: Whose, seed: u64, odds: Odds, lasts: Duration) {
+        let _alone = self.spell.lock().await;
+        for road in self.roads(whose) {
+            road.misbehave(seed, odds);
+        }
+        tokio::time::sleep(lasts).await;
+        for road in self.roads(whose) {
+            road.pass();
+        }
+    }
+
+    /// Has a save fail, so that the server refuses writes: a folder lies where its file belongs.
+    pub(crate) async fn fill_disk(&self) -> io::Result<()> {
+        std::fs::create_dir(&self.dump)?;
+        self.order(&["CONFIG", "SET", "save", "3600 1"]).await?;
+        self.order(&["BGSAVE"]).await?;
+        let failed = async {
+            let failed = "rdb_last_bgsave_status:err";
+            while !self.order(&["INFO", "persistence"]).await?.contains(failed) {
+                sleep(LOOK).await;
+            }
+            Ok(())
+        };
+        timeout(FAILS_WITHIN, failed).await?
+    }
+
+    /// Switches saving off, so that the server takes writes again.
+    pub(crate) async fn free_disk(&self) -> io::Result<()> {
+        self.order(&["CONFIG", "SET", "save", ""]).await?;
+        std::fs::remove_dir(&self.dump)
+    }
+
+    /// Takes a right from all callers and workers, or gives it back.
+    pub(crate) async fn right(&self, rule: &str) -> io::Result<()> {
+        self.order(&["ACL", "SETUSER", "default", rule]).await.map(drop)
+    }
+
+    /// Pushes requests that each make a worker write a line to its log.
+    pub(crate) async fn give_to_log(&self) -> io::Result<()> {
+        let queue = Keys::new("redcall").of(QUEUES[1]).queue();
+        let requests: Vec<String> = (0..LOGGED)
+            .map(|_| format!(r#"{{"id":"l{:x}","name":"nosuch","data":1}}"#, fastrand::u64(..)))
+            .collect();
+        let mut words = vec!["RPUSH", &queue];
+        words.extend(requests.iter().map(String::as_str));
+        self.order(&words).await.map(drop)
+    }
+
+    async fn order(&self, words: &[&str]) -> io::Result<String> {
+        orders::order(&self.socket, words).await
+    }
+
+    fn roads(&self, whose: Whose) -> impl Iterator<Item = &FaultProxy> {
+        let callers = (whose != Whose::Workers).then_some(&self.callers);
+        let workers = (whose != Whose::Callers).then_some(&self.workers);
+        callers.into_iter().chain(workers)
+    }
+}

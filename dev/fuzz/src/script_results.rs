@@ -1,0 +1,74 @@
+//! Replies of scripts, as every reader of one takes them: lists of anything in anything, written
+//! as JSON (`redcall_store::fuzzing` says how). Text is read as a message of the control
+//! channel as well.
+//!
+//! - What a reader does not understand is a typed error that names it, never a guess: not one that
+//!   is taken for a lost connection, and not one that is taken for a refusal.
+//! - No number is read that was not said.
+//! - There are as many results as there were questions.
+//! - What is read is not larger than what was said, but for names of fields.
+//! - A control message that is read and written again reads the same.
+
+use redcall_store::fuzzing::{READERS, read};
+use redcall_store::{Control, StoreError};
+use serde_json::Value;
+
+/// Has everybody read the reply in `input`.
+///
+/// # Panics
+///
+/// When something does not hold that this module says.
+pub fn check(input: &[u8]) {
+    let Ok(reply) = serde_json::from_slice::<Value>(input) else { return };
+    if let Some(message) = reply.as_str() {
+        control(message);
+    }
+    for reader in READERS {
+        // A character each, in the reply itself or first in the list.
+        let results = reply.as_str().or_else(|| reply[0].as_str());
+        let results = results.map_or(0, |text| text.chars().count());
+        for asked in [results, results + 1] {
+            let reading = match read(reader, &reply, asked) {
+                Some(Ok(reading)) => reading,
+                Some(Err(StoreError::Unexpected(_))) => continue,
+                Some(Err(other)) => panic!("{reader}: {other:?}"),
+                None => panic!("{reader} is in the list, but not known"),
+            };
+            if ["cancel", "cycle", "revive"].contains(reader) {
+                assert_eq!(reading.count, Some(asked), "{reader}: {reply}");
+            }
+            assert!(reading.count.is_none_or(|count| count <= input.len()), "{reader}: {reply}");
+            unsaid(&reading.shown, &reply, reader);
+            let most = 1024 + 64 * input.len();
+            assert!(reading.shown.len() <= most, "{reader}: {} bytes", reading.shown.len());
+        }
+    }
+}
+
+/// A number in what was read that was not in the reply: one that was wrapped, or made up.
+fn unsaid(shown: &str, reply: &Value, reader: &str) {
+    // Letters and events hold JSON in text, where digits can be written as escapes.
+    if ["letters", "events", "group"].contains(&reader) || has_fraction(reply) {
+        return;
+    }
+    let said = reply.to_string();
+    let numbers = shown.split(|c: char| !c.is_ascii_digit());
+    let unsaid = numbers.filter(|digits| digits.len() > 6).find(|digits| !said.contains(digits));
+    assert_eq!(unsaid, None, "{reader} reads {shown} in {said}");
+}
+
+/// Which is cut where a whole number is wanted, as the driver does, and harms nobody.
+fn has_fraction(reply: &Value) -> bool {
+    match reply {
+        Value::Number(number) => number.is_f64() || number.as_i64().is_none(),
+        Value::Array(items) => items.iter().any(has_fraction),
+        Value::Object(fields) => fields.values().any(has_fraction),
+        _ => false,
+    }
+}
+
+fn control(message: &str) {
+    if let Some(control) = Control::parse(message.as_bytes()) {
+        assert_eq!(Control::parse(control.to_string().as_bytes()), Some(control));
+    }
+}

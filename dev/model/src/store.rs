@@ -1,0 +1,197 @@
+//! What Redis holds of one queue, and what each script does to it: one function per script, in the
+//! terms of `store/src/lua/`, without bytes and times.
+//!
+//! The model checker moves by these functions, and `tests/walk.rs` compares them with the real
+//! scripts. Time is a step: a lease ends, or a request becomes due, when somebody says so.
+
+mod callers;
+mod cycle;
+mod end;
+mod failing;
+mod watch;
+
+pub use callers::{Cancelled, Place, Placed, Pushed};
+pub use cycle::{Leased, Mark, Reply, Said, State, Turn};
+pub use end::{Ending, Op};
+pub use watch::{Beat, Beaten};
+
+/// A request, by number.
+pub type Id = u8;
+/// A worker, by number.
+pub type WorkerId = u8;
+/// A frame at a response key, by number.
+pub type Frame = u8;
+
+/// An element of the queue that is no request.
+pub const UNREADABLE: Id = Id::MAX;
+
+/// How often a request was started, and how that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Record {
+    /// Number of the last run that began.
+    pub attempt: u8,
+    /// How many runs failed.
+    pub fails: u8,
+    /// How many ended with their worker.
+    pub crashes: u8,
+}
+
+/// What the registry says of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Registered {
+    /// Nothing.
+    #[default]
+    No,
+    /// Its lease holds.
+    Alive,
+    /// Its lease has ended.
+    Ended,
+}
+
+/// What lies there for one worker.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Holder {
+    /// Its place in the registry.
+    pub registered: Registered,
+    /// What its blocked pop has moved.
+    pub inbox: Vec<Id>,
+    /// What it has leased, in order.
+    pub leases: Vec<Id>,
+    /// Number and results of its last settling turn.
+    pub turn: Option<(u8, Vec<Said>)>,
+}
+
+/// A dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Letter {
+    /// Whose.
+    pub id: Id,
+    /// Whether it could not be leased: unreadable, or the id of a live request.
+    pub invalid: bool,
+}
+
+/// One queue in Redis.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Store {
+    /// The list, its head first.
+    pub queue: Vec<Id>,
+    /// Whether nothing may be leased.
+    pub paused: bool,
+    /// By worker.
+    pub holders: Vec<Holder>,
+    /// The schedule: what is not due, sorted by id.
+    pub later: Vec<Id>,
+    /// The schedule: what is due, in order.
+    pub due: Vec<Id>,
+    /// Tombstones, sorted.
+    pub tombstones: Vec<Id>,
+    /// What was started before; by request.
+    pub records: Vec<Option<Record>>,
+    /// What has been given up.
+    pub dead: Vec<Letter>,
+    /// What lies at the response keys; by request.
+    pub frames: Vec<Vec<Frame>>,
+    /// Requests of the name that not every worker maps.
+    pub parked: Vec<Id>,
+    /// Whether the set of parked names has that name.
+    pub names_parked: bool,
+    /// Whether a live worker maps it.
+    pub mapped: bool,
+    /// The last tick of the schedule.
+    pub ticked: u8,
+    /// Who was first of its kind.
+    pub first: Option<Id>,
+    /// What is broken on purpose.
+    pub fault: Option<Fault>,
+    /// The store after each command of a script, while its commands are recorded.
+    pub(crate) trail: Option<Vec<Store>>,
+}
+
+/// What can be broken on purpose, to see that a property notices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fault {
+    /// `cycle.lua` settles without looking for the lease.
+    NoFence,
+    /// `cycle.lua` does not look for tombstones.
+    TombstonesIgnored,
+    /// `cycle.lua` does not keep what it said.
+    TurnForgotten,
+    /// `cycle.lua` ends the lease of a retry, and schedules nothing.
+    RetryNotScheduled,
+    /// `cycle.lua` leaves the inbox where it is.
+    InboxIgnored,
+    /// `release.lua` ends leases, and pushes nothing.
+    TakeOverDrops,
+    /// `release.lua` leaves the inbox where it is.
+    InboxNotReleased,
+    /// `release.lua` counts no crash.
+    CrashNotCounted,
+    /// `promote.lua` moves nothing.
+    NothingPromoted,
+    /// The worker does not read back what it holds after a lost reply.
+    NotReadBack,
+    /// The worker sends a turn whose reply was lost under another number.
+    OtherNumber,
+    /// A script that fails leaves what its commands did so far; each stores before it removes.
+    NotUndone,
+    /// The same, and each script removes before it stores.
+    RemovedFirst,
+}
+
+impl Store {
+    /// An empty queue.
+    #[must_use]
+    pub fn new(workers: usize, requests: usize) -> Self {
+        Self {
+            holders: vec![Holder::default(); workers],
+            records: vec![None; requests],
+            frames: vec![Vec::new(); requests],
+            ..Self::default()
+        }
+    }
+
+    /// What belongs to a worker.
+    #[must_use]
+    pub fn holder(&self, worker: WorkerId) -> &Holder {
+        &self.holders[usize::from(worker)]
+    }
+
+    fn holder_mut(&mut self, worker: WorkerId) -> &mut Holder {
+        &mut self.holders[usize::from(worker)]
+    }
+
+    /// Who has leased a request, by the hash `live`.
+    #[must_use]
+    pub fn live(&self, id: Id) -> Option<WorkerId> {
+        let held = self.holders.iter().position(|holder| holder.leases.contains(&id))?;
+        WorkerId::try_from(held).ok()
+    }
+
+    /// In how many places of the queue a request is.
+    #[must_use]
+    pub fn places(&self, id: Id) -> usize {
+        let held = self.holders.iter().flat_map(|holder| holder.inbox.iter().chain(&holder.leases));
+        let all = self.queue.iter().chain(&self.later).chain(&self.due).chain(&self.parked);
+        all.chain(held).filter(|one| **one == id).count()
+    }
+
+    fn is(&self, fault: Fault) -> bool {
+        self.fault == Some(fault)
+    }
+
+    fn record(&self, id: Id) -> Option<Record> {
+        self.records.get(usize::from(id)).copied().flatten()
+    }
+
+    fn remember(&mut self, id: Id, change: impl FnOnce(&mut Record)) {
+        if let Some(record) = self.records.get_mut(usize::from(id)) {
+            change(record.get_or_insert_default());
+        }
+    }
+
+    fn push_frame_of(&mut self, id: Id, frame: Frame) {
+        if let Some(frames) = self.frames.get_mut(usize::from(id)) {
+            frames.push(frame);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! A job's whole life: what befalls it between its enqueue and its end.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
+
+mod cancels;
+mod delays;
+mod drains;
+mod idempotency;
+mod later;
+mod limits;
+mod messages;
+mod pauses;
+mod restarts;
+mod retries;
+mod rotation;
+mod takeover;
+mod tokens;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redcall_common::keys::{Keys, QueueKeys};
+use redcall_common::settings::JobSettings;
+use redcall_store::{Connector, Cycle, Link, Rule, WorkerKeys};
+use redcall_testkit::eventually;
+use redcall_tests::Bench;
+use redis::AsyncCommands;
+use redis::aio::MultiplexedConnection;
+use serde_json::Value;
+
+use crate::support::DEAD;
+
+const WITHIN: Duration = Duration::from_secs(5);
+
+/// The settings of a job that the tests run.
+fn job<'a>(bench: &'a mut Bench, name: &str) -> &'a mut JobSettings {
+    use redcall_common::settings::HandlerSettings;
+    let settings = JobSettings::new(HandlerSettings::Compiled(name.to_owned()));
+    bench.settings.jobs.entry(name.to_owned()).or_insert(settings)
+}
+
+/// The keys of the default queue.
+fn keys() -> QueueKeys {
+    Keys::new("redcall").of("default")
+}
+
+/// A plain connection beside everything else.
+async fn connection(bench: &Bench) -> MultiplexedConnection {
+    bench.redis.connection().await
+}
+
+/// A worker that leases what lies at the head of the default queue and dies: nothing of it is left
+/// but its lease, which has ended. How many requests it takes along.
+async fn dies(bench: &Bench, name: &str, count: usize) -> usize {
+    dies_with(bench, name, count, &[]).await
+}
+
+/// The same for a worker that knows limits.
+async fn dies_with(bench: &Bench, name: &str, count: usize, rules: &[Rule]) -> usize {
+    let connector = Connector::new(&bench.redis.settings(), "dying").unwrap();
+    let link = Link::connect(connector, Arc::new(|_, _| {})).await.unwrap();
+    let own = WorkerKeys::new(keys(), name, 100, Duration::from_secs(3600));
+    let mut conn = connection(bench).await;
+    let () = conn.zadd(keys().workers(), name, crate::support::in_an_hour()).await.unwrap();
+    let turn = Cycle { rules, ..Cycle::take(&own, count) };
+    let replies = link.cycle(&[turn], WITHIN).await.unwrap();
+    let () = conn.zadd(keys().workers(), name, link.now_ms() as f64 - 1.0).await.unwrap();
+    replies[0].as_ref().unwrap().leased.len()
+}
+
+/// What a handler does that takes its time. No test waits for it to pass.
+pub(crate) async fn works(time: Duration) {
+    let _ = tokio::time::timeout(time, std::future::pending::<()>()).await;
+}
+
+/// The only dead letter, as soon as there is one: its fields.
+async fn dead_letter(conn: &mut MultiplexedConnection) -> HashMap<String, String> {
+    type Entry = (String, HashMap<String, String>);
+    let mut entries: Vec<Entry> = eventually("a dead letter", async || {
+        let range = redis::cmd("XRANGE").arg(DEAD).arg("-").arg("+").to_owned();
+        let entries: Vec<Entry> = range.query_async(conn).await.unwrap();
+        (!entries.is_empty()).then_some(entries)
+    })
+    .await;
+    assert_eq!(entries.len(), 1, "{entries:?}");
+    entries.remove(0).1
+}
+
+/// The history of a dead letter: attempt and code of each run.
+fn runs(letter: &HashMap<String, String>) -> Vec<(u64, String)> {
+    let history: Vec<Value> = serde_json::from_str(&letter["history"]).unwrap();
+    let run = |run: Value| (run["attempt"].as_u64().unwrap(), run["code"].as_str().unwrap().into());
+    history.into_iter().map(run).collect()
+}
+
+/// Waits until nothing lies beside requests any more.
+async fn nothing_is_left(conn: &mut MultiplexedConnection) {
+    let keys = keys();
+    let gone = [keys.history(), keys.schedule(), keys.scheduled(), keys.live(), keys.slots()];
+    eventually("nothing to lie beside requests", async || {
+        let left: usize = conn.exists(&gone).await.unwrap();
+        (left == 0).then_some(())
+    })
+    .await;
+}

@@ -1,0 +1,131 @@
+//! Jobs whose worker died.
+
+use std::time::{Duration, Instant};
+
+use redcall_client::{Code, Update};
+use redcall_common::settings::OnWorkerLoss;
+use redcall_tests::{Bench, RunningWorker};
+use redcall_worker::{Json, Request};
+use redis::AsyncCommands;
+use serde_json::json;
+
+use super::{connection, dead_letter, dies, job, keys, nothing_is_left, runs};
+
+/// Answers with the number of its run.
+async fn which(request: Request) -> Json<u32> {
+    Json(request.attempt())
+}
+
+async fn worker(bench: &Bench) -> RunningWorker {
+    bench.worker_with(|worker| worker.handler("which", which)).await
+}
+
+#[tokio::test]
+async fn who_follows_learns_that_it_was_started_again() {
+    let bench = Bench::new().await;
+    let client = bench.client().await;
+    let mut conn = connection(&bench).await;
+    // Somebody must live when it is queued, or the client would wait with it.
+    let other = worker(&bench).await;
+    let () = conn.set(keys().paused(), "1").await.unwrap();
+    let mut stream = client.request("which").stream().await.unwrap();
+    redcall_testkit::eventually("it to be queued", async || {
+        (conn.llen::<_, usize>(keys().queue()).await.unwrap() == 1).then_some(())
+    })
+    .await;
+    drop(other);
+    let () = conn.del(keys().paused()).await.unwrap();
+    assert_eq!(dies(&bench, "ghost", 1).await, 1);
+    let _worker = worker(&bench).await;
+    let mut seen = Vec::new();
+    while let Some(update) = stream.next().await {
+        seen.push(match update.unwrap() {
+            Update::Pending(data) => format!("pending {data}"),
+            Update::Restarted { attempt } => format!("restarted {attempt}"),
+            Update::Done(response) => format!("done {}", response.data.get()),
+            other => panic!("{other:?}"),
+        });
+    }
+    assert_eq!(seen, ["restarted 2", "done 2"]);
+}
+
+#[tokio::test]
+async fn what_must_not_repeat_is_answered_worker_lost() {
+    let mut bench = Bench::new().await;
+    job(&mut bench, "which").on_worker_loss = OnWorkerLoss::Fail;
+    let client = bench.client().await;
+    let call = client.request("which").submit().await.unwrap();
+    assert_eq!(dies(&bench, "ghost", 1).await, 1);
+    let _worker = worker(&bench).await;
+    assert_eq!(call.wait().await.unwrap_err().code(), Code::WorkerLost);
+    let mut conn = connection(&bench).await;
+    let letter = dead_letter(&mut conn).await;
+    assert_eq!(runs(&letter), [(1, "worker_lost".to_owned())]);
+    nothing_is_left(&mut conn).await;
+}
+
+#[tokio::test]
+async fn a_job_that_kills_its_workers_ends_in_the_dead_letters() {
+    let mut bench = Bench::new().await;
+    job(&mut bench, "which").max_crashes = 2;
+    let client = bench.client().await;
+    let call = client.request("which").submit().await.unwrap();
+    let mut conn = connection(&bench).await;
+    for name in ["ghost1", "ghost2"] {
+        assert_eq!(dies(&bench, name, 1).await, 1);
+        take_over(&bench, name).await;
+    }
+    let _worker = worker(&bench).await;
+    assert_eq!(call.wait().await.unwrap_err().code(), Code::WorkerLost);
+    let letter = dead_letter(&mut conn).await;
+    assert_eq!((letter["code"].as_str(), letter["id"].as_str()), ("worker_lost", &*call.id));
+    assert_eq!(runs(&letter), [1, 2].map(|attempt| (attempt, "worker_lost".to_owned())));
+    nothing_is_left(&mut conn).await;
+}
+
+/// What a live worker does when it finds `dead` dead.
+async fn take_over(bench: &Bench, dead: &str) {
+    use redcall_store::{Connector, Link, Released};
+    let connector = Connector::new(&bench.redis.settings(), "taker").unwrap();
+    let link = Link::connect(connector, std::sync::Arc::new(|_, _| {})).await.unwrap();
+    let released = link.release(&keys(), dead, false, super::WITHIN).await.unwrap();
+    assert_eq!(released, Released::Back(1));
+}
+
+#[tokio::test]
+async fn nobody_takes_over_within_a_lease_of_its_own_start() {
+    let mut bench = Bench::new().await;
+    bench.settings.worker.lease = Duration::from_secs(2);
+    let client = bench.client().await;
+    let call = client.request("which").submit().await.unwrap();
+    assert_eq!(dies(&bench, "ghost", 1).await, 1);
+    let _worker = worker(&bench).await;
+    let since = Instant::now();
+    assert_eq!(call.wait().await.unwrap().json::<u32>().unwrap(), 2);
+    let waited = since.elapsed();
+    assert!(waited > Duration::from_millis(1800), "taken over after {waited:?}");
+    assert!(waited < Duration::from_secs(5), "taken over after {waited:?}");
+}
+
+#[tokio::test]
+async fn a_live_id_without_a_lease_and_a_lease_without_a_worker_are_mended() {
+    let bench = Bench::new().await;
+    let mut conn = connection(&bench).await;
+    // As after an eviction: the id of a request that is nowhere, and one that somebody holds who
+    // is in no registry.
+    let () = conn.hset(keys().live(), "nowhere", "ghost").await.unwrap();
+    let call = bench.client().await.request("which").submit().await.unwrap();
+    assert_eq!(dies(&bench, "lost", 1).await, 1);
+    let () = conn.zrem(keys().workers(), "lost").await.unwrap();
+    // Somebody is in the registry: it is not made again as a whole.
+    let () = conn.zadd(keys().workers(), "another", 9e15).await.unwrap();
+    let _worker = worker(&bench).await;
+    assert_eq!(call.wait().await.unwrap().json::<u32>().unwrap(), 2);
+    nothing_is_left(&mut conn).await;
+    // And the same id can come again.
+    let envelope = json!({"id": "nowhere", "name": "which", "data": null,
+        "response_key": keys().response("nowhere")});
+    let () = conn.rpush(keys().queue(), envelope.to_string()).await.unwrap();
+    let popped: (String, String) = conn.blpop(keys().response("nowhere"), 10.0).await.unwrap();
+    assert!(popped.1.contains(r#""type":"result""#), "{}", popped.1);
+}

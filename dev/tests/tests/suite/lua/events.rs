@@ -1,0 +1,83 @@
+//! `events.lua`: what it says of a topic.
+
+use std::time::Duration;
+
+use redcall_common::event::{EventId, Kind, NewEvent};
+use redcall_store::Kept;
+
+use super::{Store, WITHIN};
+
+const KEY: &str = "redcall:{events:t}:events";
+
+fn id(ms: u64) -> EventId {
+    EventId { ms, seq: 0 }
+}
+
+#[tokio::test]
+async fn a_look_says_what_there_was_and_reads_no_more_than_it_may() {
+    let mut store = Store::new().await;
+    let look = store.link.look(KEY, Some(id(3)), 10, WITHIN).await.unwrap();
+    assert_eq!((look.top, look.added, look.gone, look.first), (id(0), 0, 0, id(0)));
+    assert!(look.whole && look.entries.is_empty());
+    for ms in 1..=10 {
+        let add = redis::cmd("XADD").arg(KEY).arg(format!("{ms}-0")).arg("kind").arg(ms).to_owned();
+        let _: String = add.query_async(&mut store.conn).await.unwrap();
+    }
+    let trim = redis::cmd("XTRIM").arg(KEY).arg("MAXLEN").arg(8).to_owned();
+    let _: u64 = trim.query_async(&mut store.conn).await.unwrap();
+    for (from, most, read, whole) in
+        [(4, 10, 5..=10, true), (4, 6, 5..=10, true), (4, 5, 5..=9, false), (0, 2, 3..=4, false)]
+    {
+        let look = store.link.look(KEY, Some(id(from)), most, WITHIN).await.unwrap();
+        assert_eq!((look.top, look.added, look.gone, look.first), (id(10), 10, 2, id(3)));
+        let ids: Vec<u64> = look.entries.iter().map(|(id, _)| id.ms).collect();
+        assert_eq!((ids, look.whole), (read.collect(), whole), "{from} {most}");
+        let kinds = look.entries.iter().map(|(id, event)| (id.ms, event.as_ref().unwrap().kind));
+        assert!(kinds.into_iter().all(|(ms, kind)| u64::from(kind.0) == ms));
+    }
+    let end = store.link.look(KEY, None, 10, WITHIN).await.unwrap();
+    assert_eq!((end.top, end.added, end.entries.len()), (id(10), 10, 0));
+}
+
+#[tokio::test]
+async fn a_look_carries_eight_mib_unless_one_event_is_larger() {
+    let store = Store::new().await;
+    let context = format!("\"{}\"", "x".repeat(3 << 20));
+    let event = NewEvent { kind: Kind(1), when: 1, index: 1, context: &context, origin: None };
+    let large = format!("\"{}\"", "x".repeat(9 << 20));
+    let larger = NewEvent { context: &large, ..event.clone() };
+    let kept = Kept { max: 100, max_bytes: 0, age: Duration::from_secs(60) };
+    for event in [&event, &event, &event, &larger, &event] {
+        store.link.publish(&[(KEY, event.clone())], kept, WITHIN).await.unwrap();
+    }
+    let (mut from, mut read) = (id(0), Vec::new());
+    loop {
+        let look = store.link.look(KEY, Some(from), 10, WITHIN).await.unwrap();
+        read.push(look.entries.len());
+        from = look.entries.last().unwrap().0;
+        if look.whole {
+            break;
+        }
+    }
+    assert_eq!(read, [2, 1, 1, 1]);
+}
+
+#[tokio::test]
+async fn event_that_one_topic_refuses_may_be_published() {
+    let mut store = Store::new().await;
+    let kept = Kept { max: 10, max_bytes: 0, age: Duration::from_secs(60) };
+    let (other, event) = ("redcall:{events:u}:events", NewEvent::now(Kind(1), "null"));
+    let () = redis::cmd("SET").arg(other).arg("x").query_async(&mut store.conn).await.unwrap();
+    let refused = store.link.publish(&[(other, event.clone())], kept, WITHIN).await.unwrap_err();
+    assert!(refused.is_refused() && !refused.may_have_happened(), "{refused:?}");
+    for both in [[KEY, other], [other, KEY]] {
+        let both = both.map(|key| (key, event.clone()));
+        let half = store.link.publish(&both, kept, WITHIN).await.unwrap_err();
+        assert!(half.is_refused() && half.may_have_happened(), "{half:?}");
+    }
+    assert_eq!(store.link.look(KEY, None, 9, WITHIN).await.unwrap().added, 2);
+    // Without its TTL it is published, and its length bounds the topic.
+    let no_ttl = ["SETUSER", "default", "-pexpire"];
+    let () = redis::cmd("ACL").arg(&no_ttl).query_async(&mut store.conn).await.unwrap();
+    store.link.publish(&[(KEY, event)], kept, WITHIN).await.unwrap();
+}

@@ -1,0 +1,54 @@
+//! The table of cases: each script, in each of its ways.
+
+mod admin;
+mod callers;
+mod turns;
+mod workers;
+
+use std::pin::Pin;
+
+use redcall_store::StoreError;
+
+use super::fill::State;
+use super::world::{Party, World};
+
+/// Makes the call under test; for the second time, if the last argument says so.
+type Call = for<'a> fn(&'a World, &'a Party, bool) -> Calling<'a>;
+type Calling<'a> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + 'a>>;
+
+/// One call of a script.
+pub(super) struct Case {
+    pub(super) name: &'static str,
+    pub(super) script: &'static str,
+    pub(super) state: State,
+    /// Requests that may end without a trace: they have run, and no caller wants an answer.
+    pub(super) vanish: &'static [&'static str],
+    /// Requests that the call brings.
+    pub(super) offers: &'static [&'static str],
+    /// Whether each heartbeat makes the call again, also after one that did what it could.
+    pub(super) is_repeated: bool,
+    pub(super) call: Call,
+}
+
+const fn case(script: &'static str, name: &'static str, state: State, call: Call) -> Case {
+    Case { name, script, state, vanish: &[], offers: &[], is_repeated: false, call }
+}
+
+impl Case {
+    const fn vanish(self, vanish: &'static [&'static str]) -> Self {
+        Self { vanish, ..self }
+    }
+
+    const fn repeated(self) -> Self {
+        Self { is_repeated: true, ..self }
+    }
+
+    const fn offers(self, offers: &'static [&'static str]) -> Self {
+        Self { offers, ..self }
+    }
+}
+
+/// All cases.
+pub(super) fn cases() -> impl Iterator<Item = &'static Case> {
+    [turns::CASES, workers::CASES, callers::CASES, admin::CASES].into_iter().flatten()
+}

@@ -1,0 +1,169 @@
+//! A pool that serves several job names, and processes that have several requests at once.
+
+use std::time::Duration;
+
+use redcall_client::Client;
+use redcall_common::settings::{
+    HandlerSettings, JobSettings, OnWorkerLoss, PoolSettings, ProcessSettings,
+};
+use redcall_testkit::eventually;
+use redcall_tests::{Bench, RunningWorker};
+use serde_json::{Value, json};
+
+use crate::support::{SettingsFile, failed};
+
+const MODULE: &str = r#"
+import asyncio, os
+from redcall_process import job, progress
+
+CONCURRENCY = 8
+together, went = 0, asyncio.Event()
+
+def pid(): return os.getpid()
+
+async def meet(count):
+    """Returns when so many run here at once."""
+    global together
+    together += 1
+    if together >= count: went.set()
+    await went.wait()
+    return [os.getpid(), together, job().id]
+
+async def meet_too(count): return await meet(count)
+
+async def part(of):
+    for n in range(of):
+        progress([job().id, n], "chunk")
+        await asyncio.get_running_loop().run_in_executor(None, int)
+    return of
+
+async def nap(): await asyncio.Event().wait()
+
+async def die(): os.kill(os.getpid(), 9)
+"#;
+
+/// A worker whose jobs share a pool of one Python process.
+struct Shared {
+    // First, since it takes its leave of a server that still runs.
+    _worker: RunningWorker,
+    client: Client,
+    bench: Bench,
+    _file: SettingsFile,
+}
+
+impl Shared {
+    async fn new(instances: usize) -> Self {
+        let helper = concat!(env!("CARGO_MANIFEST_DIR"), "/../../python/redcall_process.py");
+        let (mut bench, file) = (Bench::new().await, SettingsFile::new(""));
+        std::fs::write(file.dir().join("module.py"), MODULE).unwrap();
+        bench.settings.file = Some(file.path.clone());
+        let command = ["python3", helper, "module"].map(str::to_owned).into();
+        let process = ProcessSettings { instances, ..ProcessSettings::new(command) };
+        let pool = PoolSettings { process };
+        bench.settings.pools.insert("module".to_owned(), pool);
+        for name in ["pid", "meet", "meet_too", "part", "nap", "die"] {
+            let mut job = JobSettings::new(HandlerSettings::Pool("module".to_owned()));
+            if name == "die" {
+                // Else the others would die with it as often.
+                job.on_worker_loss = OnWorkerLoss::Fail;
+            }
+            bench.settings.jobs.insert(name.to_owned(), job);
+        }
+        let (worker, client) = (bench.worker().await, bench.client().await);
+        Self { _worker: worker, client, bench, _file: file }
+    }
+
+    async fn call(&self, name: &str, data: &Value) -> Value {
+        self.client.call_and_wait(name, data).await.unwrap().json().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn jobs_of_a_pool_share_its_processes() {
+    let shared = Shared::new(1).await;
+    let pid = shared.call("pid", &json!({})).await;
+    let met = shared.call("meet", &json!({"count": 1})).await;
+    assert_eq!(met[0], pid);
+    assert_eq!(shared.call("pid", &json!({})).await, pid);
+}
+
+#[tokio::test]
+async fn process_has_as_many_requests_at_once_as_its_handshake_says() {
+    let shared = Shared::new(1).await;
+    // Known from the first handshake on.
+    shared.call("pid", &json!({})).await;
+    let data = json!({"count": 8});
+    let calls = (0..8).map(|n| {
+        let name = if n % 2 == 0 { "meet" } else { "meet_too" };
+        shared.client.call_and_wait(name, &data)
+    });
+    let mut ids = Vec::new();
+    for met in futures_util::future::join_all(calls).await {
+        let met = met.unwrap();
+        let answer: Value = met.json().unwrap();
+        assert_eq!((&answer[1], &answer[2]), (&json!(8), &json!(met.id)));
+        ids.push(met.id);
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 8);
+}
+
+#[tokio::test]
+async fn streams_of_one_process_do_not_mix() {
+    let shared = Shared::new(1).await;
+    shared.call("pid", &json!({})).await;
+    let streams = (0..4).map(async |_| {
+        let mut stream =
+            shared.client.request("part").data(&json!({"of": 50})).stream().await.unwrap();
+        let id = stream.id().to_owned();
+        for n in 0..50 {
+            let redcall_client::Update::Chunk(part) = stream.next().await.unwrap().unwrap() else {
+                panic!("no chunk");
+            };
+            let part: Value = serde_json::from_str(part.get()).unwrap();
+            assert_eq!(part, json!([id, n]));
+        }
+    });
+    futures_util::future::join_all(streams).await;
+}
+
+#[tokio::test]
+async fn cancelled_request_leaves_its_neighbours_running() {
+    let shared = Shared::new(1).await;
+    let pid = shared.call("pid", &json!({})).await;
+    let ticket = shared.client.request("nap").submit().await.unwrap();
+    let data = json!({"count": 2});
+    let waiting = shared.client.call_and_wait("meet", &data);
+    let others = async {
+        eventually("both to run", async || {
+            (shared.bench.workers().await[0].running == 2).then_some(())
+        })
+        .await;
+        ticket.cancel().await.unwrap();
+        assert_eq!(ticket.wait().await.unwrap_err().code(), redcall_client::Code::Cancelled);
+        shared.call("meet", &data).await
+    };
+    let (met, last) = tokio::join!(waiting, others);
+    assert_eq!((&met.unwrap().json::<Value>().unwrap()[0], &last[0]), (&pid, &pid));
+}
+
+#[tokio::test]
+async fn process_that_dies_takes_all_that_it_has_and_they_run_again() {
+    let shared = Shared::new(1).await;
+    let pid = shared.call("pid", &json!({})).await;
+    let data = json!({"count": 2});
+    let waiting = shared.client.request("meet").data(&data).timeout(Duration::from_secs(20));
+    let others = async {
+        eventually("it to run", async || {
+            (shared.bench.workers().await[0].running == 1).then_some(())
+        })
+        .await;
+        let error = failed(shared.client.call_and_wait("die", &json!({})).await);
+        assert_eq!(error.code, redcall_client::Code::WorkerLost);
+        shared.call("meet", &data).await
+    };
+    let (met, last) = tokio::join!(waiting.wait(), others);
+    let met: Value = met.unwrap().json().unwrap();
+    assert!(met[0] != pid && met[0] == last[0], "{met} {last} {pid}");
+}

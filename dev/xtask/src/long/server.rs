@@ -1,0 +1,65 @@
+//! A private Redis of a long run, spoken to past the store: a judge shares no code with whom it
+//! judges.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use miette::{IntoDiagnostic as _, miette};
+use redcall_store::embedded::{Embedded, EmbeddedOptions};
+
+use crate::redis_server;
+
+/// Ends with this.
+pub(super) struct Server {
+    embedded: Embedded,
+    socket: PathBuf,
+    // After the server, which needs it.
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Server {
+    pub(super) fn start() -> miette::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.into_diagnostic()?;
+        let options =
+            EmbeddedOptions { program: Some(redis_server::ensure()?.path), ..Default::default() };
+        let embedded = runtime.block_on(Embedded::start(options)).into_diagnostic()?;
+        let socket = embedded.dir().join("r.sock");
+        Ok(Self { embedded, socket, _runtime: runtime })
+    }
+
+    /// Its address, for the settings.
+    pub(super) fn url(&self) -> String {
+        self.embedded.url()
+    }
+
+    /// Sends commands in lines of their own, and returns all that is answered.
+    pub(super) fn say(&self, commands: &str) -> miette::Result<String> {
+        let mut stream = UnixStream::connect(&self.socket).into_diagnostic()?;
+        // Beside the writing: Redis stops reading when its answers pile up.
+        let mut reading = BufReader::new(stream.try_clone().into_diagnostic()?);
+        let reader = std::thread::spawn(move || {
+            let mut answer = String::new();
+            reading.read_to_string(&mut answer).map(|_| answer)
+        });
+        stream.write_all(commands.as_bytes()).into_diagnostic()?;
+        stream.write_all(b"QUIT\r\n").into_diagnostic()?;
+        let answer = reader.join().map_err(|_| miette!("the reader has panicked"))?;
+        let answer = answer.into_diagnostic()?;
+        if let Some(error) = answer.lines().find(|line| line.starts_with('-')) {
+            return Err(miette!("Redis refuses: {error}"));
+        }
+        Ok(answer)
+    }
+
+    /// The texts that Redis answers `command` with.
+    pub(super) fn ask(&self, command: &str) -> miette::Result<Vec<String>> {
+        let answer = self.say(&format!("{command}\r\n"))?;
+        let lines: Result<Vec<String>, _> = answer.as_bytes().lines().collect();
+        let lines = lines.into_diagnostic()?;
+        // Each text stands below its length.
+        let texts = lines.windows(2).filter(|pair| pair[0].starts_with('$'));
+        Ok(texts.map(|pair| pair[1].clone()).collect())
+    }
+}

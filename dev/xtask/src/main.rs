@@ -1,0 +1,71 @@
+//! The project's own commands, as `cargo xtask NAME`.
+//!
+//! One file per command, and what several of them use: `workspace.rs` (where things are, running
+//! cargo), `steps.rs` (several checks, one verdict), `redis_server.rs`, `valgrind.rs` and
+//! `python.rs` (what a fresh machine may lack), `peers.rs` (what Redcall is compared with),
+//! `apt.rs` and `draft.rs` (how some of them are unpacked). Nothing here is part of the product;
+//! only here may anything be downloaded.
+
+mod apt;
+mod bench;
+mod check;
+mod demo;
+mod draft;
+mod fuzz;
+mod generate;
+mod instructions;
+mod long;
+mod node;
+mod peers;
+mod python;
+mod redis_server;
+mod steps;
+mod test;
+mod tidy;
+mod valgrind;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use workspace::Workspace;
+
+/// Commands for working on Redcall.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+enum Task {
+    /// Run the example end to end, on a private Redis unless REDIS_URL names one.
+    Demo(demo::Args),
+    /// Run all tests: unit, integration, documentation, and tidy.
+    Test(test::Args),
+    /// Measure Redcall and the floors that Redis sets, side by side, in a release build.
+    Bench(bench::Args),
+    /// Count the instructions of a call's inner parts, and compare with what was committed.
+    Instructions(instructions::Args),
+    /// Check format, lints, documentation, house rules and generated parts, without running tests.
+    Check,
+    /// Run the fuzz targets for a while, from the corpus in dev/fuzz/corpus.
+    Fuzz(fuzz::Args),
+    /// Check the house rules that no compiler knows.
+    Tidy,
+    /// Run a long measurement by name; without a name, list them.
+    Long(long::Args),
+    /// Renew the generated parts of the documents.
+    Gen(generate::Args),
+}
+
+fn main() -> miette::Result<ExitCode> {
+    let task = Task::parse();
+    let workspace = Workspace::find()?;
+    match task {
+        Task::Demo(args) => demo::run(&workspace, &args),
+        Task::Test(args) => test::run(&workspace, &args),
+        Task::Bench(args) => bench::run(&workspace, &args),
+        Task::Instructions(args) => instructions::run(&workspace, &args),
+        Task::Check => check::run(&workspace),
+        Task::Fuzz(args) => fuzz::run(&workspace, &args),
+        Task::Tidy => tidy::run(&workspace),
+        Task::Long(args) => long::run(&workspace, &args),
+        Task::Gen(args) => generate::run(&workspace, &args),
+    }
+}

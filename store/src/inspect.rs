@@ -1,0 +1,326 @@
+//! Reading queues and workers, for people: plain commands over a small pool.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use deadpool_redis::{Pool, PoolError};
+use futures_util::FutureExt;
+use redis::aio::MultiplexedConnection;
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+
+use super::connection::{Connector, Peer};
+use super::error::StoreError;
+use super::ops::LONGEST_LEASE;
+use redcall_common::keys::{Keys, QueueKeys};
+
+/// How many connections people's questions may use.
+const POOL_SIZE: usize = 2;
+
+/// A pool of connections for questions. Cheap to clone; connects at the first question.
+#[derive(Clone)]
+pub struct Inspector {
+    connector: Connector,
+    pub(super) keys: Keys,
+    /// To the server of the moment. Written by the first question, and when that one moved.
+    pool: Arc<Mutex<Option<(Pool, Peer)>>>,
+}
+
+/// One queue, as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct QueueInfo {
+    /// Its name.
+    pub queue: String,
+    /// Requests that wait.
+    pub length: u64,
+    /// Requests that are leased.
+    pub running: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// Names with requests that wait for a worker that maps them.
+    pub parked: u64,
+    /// Workers that listen.
+    pub workers: u64,
+    /// How long the oldest request waits at least, ms: the one at the head, or that at the tail if
+    /// only that one has a time. `None` when the queue is empty, or neither has.
+    pub oldest_ms: Option<u64>,
+    /// Whether it is paused: what runs goes on, nothing starts.
+    pub paused: bool,
+    /// Requests that no worker has, and that are answered later.
+    pub pending: u64,
+    /// Requests that are not due yet.
+    pub scheduled: u64,
+    /// Requests that wait for a worker that maps their name.
+    pub parked_requests: u64,
+    /// Requests of limited names that wait for their limit.
+    pub limited: u64,
+}
+
+impl QueueInfo {
+    /// How many requests count under the queue's `max_length`: all that are not in the hands of a
+    /// worker.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.length + self.scheduled + self.parked_requests + self.limited + self.pending
+    }
+
+    /// Returns `true` if requests wait at the head of the queue and none says since when.
+    #[must_use]
+    pub fn has_unknown_age(&self) -> bool {
+        self.length > 0 && self.oldest_ms.is_none()
+    }
+}
+
+/// One worker, as it said at its last heartbeat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerInfo {
+    /// Its id, new at every start.
+    pub id: String,
+    /// Its name (`--name`, else the host's).
+    pub name: String,
+    /// The host it runs on.
+    pub host: String,
+    /// Its process id there.
+    pub pid: u32,
+    /// Version of its Redcall.
+    pub version: String,
+    /// Unix time of its start, ms.
+    pub started_at: u64,
+    /// `running` or `draining`.
+    pub state: String,
+    /// The queues it listens on, in priority order.
+    pub queues: Vec<String>,
+    /// The job names it maps.
+    pub jobs: Vec<String>,
+    /// How many jobs it runs at once.
+    pub concurrency: usize,
+    /// How many it runs.
+    pub running: usize,
+    /// Jobs that were answered `timeout` and still keep their slot.
+    pub overdue: Vec<Overdue>,
+    /// Its lease, ms.
+    pub lease_ms: u64,
+}
+
+/// A job that ignores its timeout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overdue {
+    /// The request's id.
+    pub id: String,
+    /// The job's name.
+    pub name: String,
+    /// How long it has run, ms.
+    pub running_ms: u64,
+}
+
+impl Inspector {
+    /// A pool over `connector`'s address.
+    #[must_use]
+    pub fn new(connector: &Connector, keys: Keys) -> Self {
+        Self { connector: connector.clone(), keys, pool: Arc::default() }
+    }
+
+    /// A connection of the pool, within the time that a reply may take.
+    pub(super) async fn connection(&self) -> Result<deadpool_redis::Connection, StoreError> {
+        // In all: the pool tries one silent connection after the other, and then opens another,
+        // each for its own time; and who finds all of them taken waits for those who do that.
+        let getting = async { self.pool().await?.get().await.map_err(|error| self.failed(error)) };
+        let got = timeout(self.connector.response_timeout(), getting).await;
+        got.unwrap_or_else(|_| Err(self.connector.unreachable(None)))
+    }
+
+    fn failed(&self, error: PoolError) -> StoreError {
+        match error {
+            PoolError::Backend(error) => match StoreError::from(error) {
+                StoreError::Lost(source) => self.connector.unreachable(Some(source)),
+                other => other,
+            },
+            _ => self.connector.unreachable(None),
+        }
+    }
+
+    async fn pool(&self) -> Result<Pool, StoreError> {
+        let kept = self.kept().clone();
+        if let Some((pool, peer)) = kept
+            && self.connector.moved(&peer).now_or_never().is_none()
+        {
+            return Ok(pool);
+        }
+        let (pool, peer) = self.connector.pool(POOL_SIZE).await?;
+        *self.kept() = Some((pool.clone(), peer));
+        Ok(pool)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<(Pool, Peer)>> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The names of all queues that Redcall's programs have noted, sorted. Queues that only others
+    /// have pushed to are found by [`Inspector::listing`].
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached or refuses.
+    pub async fn queue_names(&self) -> Result<Vec<String>, StoreError> {
+        let mut conn = self.connection().await?;
+        let names = redis::cmd("ZRANGE").arg(self.keys.queues()).arg(0).arg(-1).to_owned();
+        let mut names: Vec<String> = names.query_async(&mut conn).await?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// All queues that Redcall's programs have noted, sorted by name. [`Inspector::listing`] finds
+    /// those that only others have pushed to, and goes on where one cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached or refuses.
+    pub async fn queues(&self) -> Result<Vec<QueueInfo>, StoreError> {
+        let names = self.queue_names().await?;
+        let mut conn = self.connection().await?;
+        let mut queues = Vec::with_capacity(names.len());
+        for queue in names {
+            let keys = self.keys.of(&queue);
+            queues.push(look_at(&mut conn, &keys).await?);
+        }
+        Ok(queues)
+    }
+
+    /// One queue, in use or not.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached or refuses.
+    pub async fn queue(&self, name: &str) -> Result<QueueInfo, StoreError> {
+        let mut conn = self.connection().await?;
+        look_at(&mut conn, &self.keys.of(name)).await
+    }
+
+    /// All workers that count as alive, by name and id.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached or refuses.
+    pub async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError> {
+        let names = self.queue_names().await?;
+        let mut conn = self.connection().await?;
+        let mut found = BTreeMap::new();
+        for queue in names {
+            for worker in alive(&mut conn, &self.keys.of(&queue)).await? {
+                let info = worker.info.and_then(|raw| serde_json::from_slice(&raw).ok());
+                if let Some(info) = info {
+                    let info: WorkerInfo = info;
+                    found.insert((info.name.clone(), worker.id), info);
+                }
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+}
+
+/// A worker whose lease has not ended.
+struct Alive {
+    id: String,
+    info: Option<Vec<u8>>,
+}
+
+/// The workers of a queue that count as alive. One whose lease ends later than it can is left out:
+/// it was written while Redis's clock was ahead, and a worker that lives writes it again.
+async fn alive(
+    conn: &mut MultiplexedConnection,
+    keys: &QueueKeys,
+) -> Result<Vec<Alive>, StoreError> {
+    let mut pipe = redis::pipe();
+    pipe.cmd("TIME");
+    pipe.cmd("ZRANGE").arg(keys.workers()).arg(0).arg(-1).arg("WITHSCORES");
+    let (time, ends): ((u64, u64), Vec<(String, f64)>) = pipe.query_async(conn).await?;
+    let now = millis(time) as f64;
+    let ends: Vec<_> = ends.into_iter().filter(|(_, ends)| *ends > now).collect();
+    if ends.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut pipe = redis::pipe();
+    for (id, _) in &ends {
+        pipe.cmd("GET").arg(keys.worker(id));
+    }
+    let infos: Vec<Option<Vec<u8>>> = pipe.query_async(conn).await?;
+    let alive = ends.into_iter().zip(infos).filter_map(|((id, ends), info)| {
+        (ends <= now + most_ahead(info.as_deref())).then_some(Alive { id, info })
+    });
+    Ok(alive.collect())
+}
+
+/// How far ahead the lease of a worker may end, ms: twice what it says of itself, as `times.lua`
+/// has it, else as long as any.
+fn most_ahead(info: Option<&[u8]>) -> f64 {
+    #[derive(Deserialize)]
+    struct Leased {
+        lease_ms: u64,
+    }
+    let known = info.and_then(|raw| serde_json::from_slice::<Leased>(raw).ok());
+    let most = known.map_or(LONGEST_LEASE, |known| 2 * Duration::from_millis(known.lease_ms));
+    most.as_secs_f64() * 1000.0
+}
+
+pub(super) async fn look_at(
+    conn: &mut MultiplexedConnection,
+    keys: &QueueKeys,
+) -> Result<QueueInfo, StoreError> {
+    let mut pipe = redis::pipe();
+    pipe.cmd("TIME").cmd("LLEN").arg(keys.queue()).cmd("HLEN").arg(keys.live());
+    pipe.cmd("XLEN").arg(keys.dead()).cmd("SMEMBERS").arg(keys.parked_names());
+    pipe.cmd("LINDEX").arg(keys.queue()).arg(0).cmd("LINDEX").arg(keys.queue()).arg(-1);
+    pipe.cmd("EXISTS").arg(keys.paused()).cmd("ZCARD").arg(keys.schedule());
+    pipe.cmd("HVALS").arg(keys.limited_names()).cmd("ZCARD").arg(keys.pending_ids());
+    type Head = Option<Vec<u8>>;
+    type Raw = ((u64, u64), u64, u64, u64, Vec<String>, Head, Head, bool, u64, Vec<u64>, u64);
+    let raw: Raw = pipe.query_async(conn).await?;
+    let (time, length, live, dead, parked, head, tail, paused, scheduled, limited, pending) = raw;
+    let now = millis(time);
+    let since = [head, tail].into_iter().flatten().find_map(|raw| enqueued_at(&raw));
+    Ok(QueueInfo {
+        queue: keys.name().to_owned(),
+        length,
+        running: live.saturating_sub(pending),
+        dead,
+        parked: parked.len() as u64,
+        workers: alive(conn, keys).await?.len() as u64,
+        oldest_ms: since.map(|since| now.saturating_sub(since)),
+        paused,
+        pending,
+        scheduled,
+        parked_requests: parked_requests(conn, keys, &parked).await?,
+        limited: limited.iter().sum(),
+    })
+}
+
+/// How many requests wait under these `names`.
+async fn parked_requests(
+    conn: &mut MultiplexedConnection,
+    keys: &QueueKeys,
+    names: &[String],
+) -> Result<u64, StoreError> {
+    if names.is_empty() {
+        return Ok(0);
+    }
+    let mut pipe = redis::pipe();
+    for name in names {
+        pipe.cmd("LLEN").arg(keys.parked(name));
+    }
+    let lengths: Vec<u64> = pipe.query_async(conn).await?;
+    Ok(lengths.iter().sum())
+}
+
+/// What `TIME` says, seconds and microseconds, as ms.
+pub(super) fn millis((seconds, micros): (u64, u64)) -> u64 {
+    seconds * 1000 + micros / 1000
+}
+
+fn enqueued_at(raw: &[u8]) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Stamped {
+        enqueued_at: u64,
+    }
+    serde_json::from_slice::<Stamped>(raw).ok().map(|stamped| stamped.enqueued_at)
+}

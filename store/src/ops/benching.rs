@@ -1,0 +1,56 @@
+//! The inner parts of the store's calls, for `dev/bench/benches/`: what a script is sent, and how its
+//! answer is read.
+//!
+//! Not a part of the crate's interface. It is here because commands and readers are private and
+//! nobody else may name the driver's types; and it is always compiled, so that a part cannot change
+//! without its bench.
+
+use redis::Value;
+
+use super::cycle::{self, Cycle, CycleReply};
+use super::enqueue::{self, Item};
+use super::plain;
+use crate::error::StoreError;
+use redcall_common::keys::QueueKeys;
+
+/// What is written to the connection for a turn on one queue.
+#[must_use]
+pub fn cycle_command(turn: &Cycle<'_>) -> Vec<u8> {
+    turn.call().1.get_packed_command()
+}
+
+/// What is written to the connection to push `items`.
+#[must_use]
+pub fn enqueue_command(keys: &QueueKeys, max_length: u64, items: &[Item]) -> Vec<u8> {
+    enqueue::call(keys, max_length, items).get_packed_command()
+}
+
+/// An answer of Redis, as the driver hands it over.
+#[derive(Debug, Clone)]
+pub struct Reply(Value);
+
+impl Reply {
+    /// Reads an answer from the wire.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unexpected`] if it is none.
+    pub fn parse(wire: &[u8]) -> Result<Self, StoreError> {
+        let value = redis::parse_redis_value(wire);
+        value.map(Self).map_err(|_| StoreError::Unexpected("the driver"))
+    }
+}
+
+/// Reads the answer to a turn with so many `outcomes`.
+///
+/// # Errors
+///
+/// [`StoreError::Unexpected`] if it is no such answer.
+pub fn cycle_reply(reply: Reply, outcomes: usize) -> Result<CycleReply, StoreError> {
+    match &reply.0 {
+        Value::Array(parts) if parts.len() == 5 => {
+            plain::reply(reply.0, outcomes)?.ok_or(StoreError::Unexpected("plain"))
+        }
+        _ => cycle::reply(reply.0, outcomes),
+    }
+}

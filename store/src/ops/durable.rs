@@ -1,0 +1,71 @@
+//! Waiting until what was written is safe: `WAIT`, `WAITAOF`.
+
+use std::time::Duration;
+
+use futures_util::TryFutureExt;
+use redis::Value;
+
+use crate::error::StoreError;
+use crate::link::Link;
+use redcall_common::durability::Durability;
+use redcall_common::keys::QueueKeys;
+use redcall_common::time::millis;
+
+/// How long the key is kept that each question writes.
+const MARK_TTL_MS: u64 = 60_000;
+
+impl Link {
+    /// Whether all that this server was told before is as safe as `level` says, at the latest
+    /// after `within`. Blocks the connection for as long: use one of its own.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached or refuses.
+    pub async fn confirm(
+        &self,
+        keys: &QueueKeys,
+        level: Durability,
+        within: Duration,
+    ) -> Result<bool, StoreError> {
+        let ms = millis(within).max(1);
+        let mut pipe = redis::pipe();
+        // Redis waits for what this very connection has written last; it comes after the rest.
+        pipe.cmd("SET").arg(keys.durable()).arg("").arg("PX").arg(MARK_TTL_MS).ignore();
+        match level {
+            Durability::Memory => return Ok(true),
+            Durability::Replicated => pipe.cmd("WAIT").arg(1).arg(ms),
+            Durability::Fsynced => pipe.cmd("WAITAOF").arg(1).arg(0).arg(ms),
+        };
+        let (mut conn, generation) = self.connection(within).await?;
+        let asking = pipe.query_async::<Vec<Value>>(&mut conn).map_err(StoreError::from);
+        let mut reached = self.during(generation, asking).await?;
+        match reached.pop() {
+            Some(Value::Int(replicas)) => Ok(replicas > 0),
+            Some(Value::Array(counts)) => Ok(matches!(counts.first(), Some(Value::Int(1..)))),
+            _ => Err(StoreError::Unexpected("WAIT")),
+        }
+    }
+
+    /// Makes sure that the server can tell when `level` is reached.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unsupported`] when it never can; else when it cannot be asked.
+    pub async fn supports(&self, level: Durability, within: Duration) -> Result<(), StoreError> {
+        if level != Durability::Fsynced {
+            return Ok(());
+        }
+        let mut pipe = redis::pipe();
+        pipe.cmd("COMMAND").arg("INFO").arg("WAITAOF").cmd("INFO").arg("persistence");
+        let (known, persistence): (Vec<Value>, String) =
+            self.with(within, async |conn| pipe.query_async(conn).await).await?;
+        let unsupported = |needs| Err(StoreError::Unsupported { level, needs });
+        if !matches!(known.first(), Some(Value::Array(_))) {
+            return unsupported("Redis or Valkey 7.2 or newer");
+        }
+        if !persistence.lines().any(|line| line.trim_end() == "aof_enabled:1") {
+            return unsupported("a Redis with `appendonly yes`");
+        }
+        Ok(())
+    }
+}

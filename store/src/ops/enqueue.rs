@@ -1,0 +1,110 @@
+//! `enqueue.lua`: push requests at the tail of one queue.
+
+use std::time::Duration;
+
+use futures_util::TryFutureExt;
+use redis::{Cmd, Value};
+
+use super::{Whole, read};
+use crate::error::StoreError;
+use crate::link::Link;
+use crate::script::{self, ENQUEUE};
+use redcall_common::keys::QueueKeys;
+
+/// One request to push.
+#[derive(Debug)]
+pub struct Item {
+    /// Whether somebody waits, so that it must not be queued where no worker listens.
+    pub waited: bool,
+    /// The envelope.
+    pub envelope: String,
+}
+
+/// Whether the waited requests of a batch were taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waited {
+    /// They were taken as the others.
+    Taken,
+    /// They were left out: no worker listens.
+    NoWorkers,
+    /// They were left out: the answers kept on the queue are at their bound.
+    AnswersFull,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Enqueued {
+    /// Whether the waited requests were taken, or why not.
+    pub waited: Waited,
+    /// How many of those not left out were pushed, in order; the queue had no room for the rest.
+    pub accepted: usize,
+}
+
+impl Link {
+    /// Pushes `items` and, in the same write, deletes the response keys in `forget` (all of the
+    /// same queue). `max_length` 0 means no cap.
+    ///
+    /// # Errors
+    ///
+    /// After [`StoreError::Lost`] the items may have been queued.
+    pub async fn enqueue(
+        &self,
+        keys: &QueueKeys,
+        max_length: u64,
+        items: &[Item],
+        forget: &[String],
+        within: Duration,
+    ) -> Result<Enqueued, StoreError> {
+        let call = call(keys, max_length, items);
+        let value = if forget.is_empty() {
+            self.run(&ENQUEUE, &call, within).await?
+        } else {
+            let (mut conn, generation) = self.connection(within).await?;
+            let mut pipe = redis::pipe();
+            pipe.ignore_errors().cmd("UNLINK").arg(forget).add_command(call.clone());
+            let sending = pipe.query_async::<Vec<redis::RedisResult<Value>>>(&mut conn);
+            let mut replies = self.during(generation, sending.map_err(StoreError::from)).await?;
+            match replies.pop() {
+                Some(Ok(value)) => value,
+                Some(Err(error)) if script::is_no_script(&error) => {
+                    self.run(&ENQUEUE, &call, within).await?
+                }
+                Some(Err(error)) => return self.note(generation, Err(ENQUEUE.failed(error))),
+                None => return Err(StoreError::Unexpected("enqueue")),
+            }
+        };
+        enqueued(value)
+    }
+}
+
+/// The script call.
+pub(super) fn call(keys: &QueueKeys, max_length: u64, items: &[Item]) -> Cmd {
+    let own = [
+        keys.queue(),
+        keys.workers(),
+        keys.schedule(),
+        keys.limited_names(),
+        keys.parked_names(),
+        keys.pending_ids(),
+        keys.answers_full(),
+    ];
+    let mut call = ENQUEUE.call(&own);
+    let waited = items.iter().map(|item| if item.waited { '1' } else { '0' });
+    call.arg(max_length).arg(waited.collect::<String>());
+    for item in items {
+        call.arg(&item.envelope);
+    }
+    call
+}
+
+/// Reads the script's answer.
+pub(super) fn enqueued(value: Value) -> Result<Enqueued, StoreError> {
+    let (live, accepted): (i64, Whole) = read("enqueue", value)?;
+    let waited = match live {
+        0 => Waited::NoWorkers,
+        1 => Waited::Taken,
+        2 => Waited::AnswersFull,
+        _ => return Err(StoreError::Unexpected("enqueue")),
+    };
+    Ok(Enqueued { waited, accepted: accepted.count() })
+}

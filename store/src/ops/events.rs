@@ -1,0 +1,191 @@
+//! `events.lua`: read a topic; and publishing on one, which is plain commands.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::TryFutureExt as _;
+use redis::aio::MultiplexedConnection;
+use redis::{RedisResult, Value};
+
+use super::{Entry, Whole, read};
+use crate::error::StoreError;
+use crate::link::Link;
+use crate::script::{CUT, EVENTS};
+use redcall_common::event::{Event, EventId, NewEvent};
+use redcall_common::limits::COMMAND_BYTES;
+use redcall_common::settings::EventSettings;
+use redcall_common::time::millis;
+
+/// How much of a topic is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// How many events, give or take a node of the stream.
+    pub max: u64,
+    /// How many bytes of Redis's memory, exceeded by a 64th on average; 0 for any number.
+    pub max_bytes: u64,
+    /// For how long after the last one.
+    pub age: Duration,
+}
+
+/// What lay in a topic beyond a position.
+#[derive(Debug, Clone, Default)]
+pub struct Look {
+    /// The newest entry that there was.
+    pub top: EventId,
+    /// How many events there were in all.
+    pub added: u64,
+    /// How many of them have been let go.
+    pub gone: u64,
+    /// The oldest entry that lies there.
+    pub first: EventId,
+    /// The entries beyond the position, oldest first; `None` for what is no event.
+    pub entries: Vec<(EventId, Option<Event>)>,
+    /// Whether nothing lies beyond them.
+    pub whole: bool,
+}
+
+impl From<&EventSettings> for Kept {
+    fn from(settings: &EventSettings) -> Self {
+        Self { max: settings.max, max_bytes: settings.max_bytes, age: settings.age }
+    }
+}
+
+impl Link {
+    /// Publishes an event on the topics of these streams, in this order. Returns its entry in the
+    /// last one.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached within `within` or refuses. After [`StoreError::Partly`] it is
+    /// published on some of them, after [`StoreError::Lost`] it may be.
+    pub async fn publish(
+        &self,
+        events: &[(&str, NewEvent<'_>)],
+        kept: Kept,
+        within: Duration,
+    ) -> Result<EventId, StoreError> {
+        let mut pipe = redis::pipe();
+        pipe.ignore_errors();
+        for (key, event) in events {
+            pipe.cmd("XADD").arg(key).arg("MAXLEN").arg("~").arg(kept.max).arg("*");
+            pipe.arg(event.fields());
+            let age = millis(kept.age);
+            pipe.cmd("PEXPIRE").arg(key).arg(age);
+        }
+        let (mut conn, generation) = self.connection(within).await?;
+        let sending = pipe.query_async::<Vec<RedisResult<Value>>>(&mut conn);
+        let sent = self.during(generation, sending.map_err(StoreError::from)).await?;
+        let published = self.note(generation, published(sent));
+        for (key, event) in events {
+            if is_due(event.size(), kept.max_bytes) {
+                // It is published, whatever becomes of this; the next look makes up for it.
+                let cut = self.cut_back(key, kept.max_bytes, within).await;
+                drop(cut.inspect_err(|error| tracing::debug!(%error, key, "a topic was not cut")));
+            }
+        }
+        published
+    }
+
+    /// Cuts the stream `key` back to `max_bytes` of Redis's memory, the oldest entries first.
+    async fn cut_back(
+        &self,
+        key: &str,
+        max_bytes: u64,
+        within: Duration,
+    ) -> Result<(), StoreError> {
+        let mut call = CUT.call(&[key]);
+        call.arg(max_bytes);
+        read::<Whole>("cut", self.run(&CUT, &call, within).await?).map(drop)
+    }
+
+    /// Looks at the stream `key` beyond `from`, or only at its end.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached within `within` or refuses.
+    pub async fn look(
+        &self,
+        key: &str,
+        from: Option<EventId>,
+        most: usize,
+        within: Duration,
+    ) -> Result<Look, StoreError> {
+        look(self.run(&EVENTS, &call(key, from, most), within).await?)
+    }
+}
+
+/// Returns `true` if the topic is to be measured after an event of `size` bytes: on average once
+/// per 64th of its bound, by a draw that needs no state shared between publishers.
+fn is_due(size: usize, max_bytes: u64) -> bool {
+    let size = u64::try_from(size).unwrap_or(u64::MAX);
+    max_bytes > 0 && fastrand::u64(..max_bytes) < size.saturating_mul(64)
+}
+
+/// Reads what `XADD` and `PEXPIRE` answered, in turns: the last entry. An event without the second
+/// is published; the stream has its length as a bound.
+fn published(sent: Vec<RedisResult<Value>>) -> Result<EventId, StoreError> {
+    let (mut last, mut refused) = (None, None);
+    for (at, answer) in sent.into_iter().enumerate() {
+        match (at % 2, answer) {
+            (0, Ok(id)) => last = Some(read::<String>("XADD", id)?),
+            (0, Err(error)) => refused = refused.or(Some(error)),
+            (_, Ok(_)) => {}
+            (_, Err(error)) => tracing::debug!(%error, "the topic has no TTL"),
+        }
+    }
+    match (last, refused) {
+        (last, None) => {
+            let id = last.and_then(|id| id.parse().ok());
+            id.ok_or(StoreError::Unexpected("XADD"))
+        }
+        (None, Some(error)) => Err(error.into()),
+        (Some(_), Some(error)) => Err(StoreError::Partly(Arc::new(error))),
+    }
+}
+
+fn call(key: &str, from: Option<EventId>, most: usize) -> redis::Cmd {
+    let mut call = EVENTS.call(&[key]);
+    call.arg(position(from)).arg(most).arg(COMMAND_BYTES);
+    call
+}
+
+/// A place in a stream as a command takes it; `None`: its end.
+pub(super) fn position(from: Option<EventId>) -> String {
+    from.map_or_else(|| "$".to_owned(), |from| from.to_string())
+}
+
+/// As [`Link::look`], over a connection.
+pub(super) async fn look_over(
+    conn: &mut MultiplexedConnection,
+    key: &str,
+    from: EventId,
+    most: usize,
+) -> Result<Look, StoreError> {
+    look(EVENTS.run(conn, &call(key, Some(from), most)).await?)
+}
+
+/// Reads the script's answer.
+pub(super) fn look(value: Value) -> Result<Look, StoreError> {
+    type Raw = (String, Whole, Whole, String, Vec<Entry>, i64);
+    let (top, added, length, first, entries, whole): Raw = read("events", value)?;
+    Ok(Look {
+        top: id(&top)?,
+        added: added.0,
+        gone: added.0.saturating_sub(length.0),
+        first: id(&first)?,
+        entries: events(entries)?,
+        whole: whole == 1,
+    })
+}
+
+fn id(text: &str) -> Result<EventId, StoreError> {
+    text.parse().map_err(|_| StoreError::Unexpected("events"))
+}
+
+pub(super) fn events(entries: Vec<Entry>) -> Result<Vec<(EventId, Option<Event>)>, StoreError> {
+    let read = |(entry, fields): (String, _)| {
+        let id = id(&entry)?;
+        Ok((id, Event::read(id, fields)))
+    };
+    entries.into_iter().map(read).collect()
+}

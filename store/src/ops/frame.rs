@@ -1,0 +1,56 @@
+//! `frame.lua`: push a frame that does not end its request.
+
+use std::time::Duration;
+
+use redis::Value;
+
+use super::read;
+use crate::error::StoreError;
+use crate::link::Link;
+use crate::script::FRAME;
+use redcall_common::request::ReplyTo;
+
+/// What became of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// It lies at the response key.
+    Yes,
+    /// The worker does not hold the lease any more.
+    LeaseLost,
+    /// Too many unread frames lie there: try again later.
+    Full,
+}
+
+impl Link {
+    /// Pushes `frame` for request `id` while `leases`, the hash of this worker, holds it, and
+    /// while fewer than `window` frames lie unread.
+    ///
+    /// # Errors
+    ///
+    /// After [`StoreError::Lost`] the frame may have been pushed.
+    pub async fn push_frame(
+        &self,
+        leases: &str,
+        id: &str,
+        reply: &ReplyTo,
+        frame: &str,
+        window: usize,
+        within: Duration,
+    ) -> Result<Pushed, StoreError> {
+        let mut keys = vec![leases, &reply.response_key];
+        keys.extend(reply.notify.as_deref());
+        let mut call = FRAME.call(&keys);
+        call.arg(id).arg(frame).arg(reply.ttl_ms).arg(window);
+        pushed(self.run(&FRAME, &call, within).await?)
+    }
+}
+
+/// Reads the script's answer.
+pub(super) fn pushed(value: Value) -> Result<Pushed, StoreError> {
+    match read("frame", value)? {
+        1 => Ok(Pushed::Yes),
+        0 => Ok(Pushed::LeaseLost),
+        -1 => Ok(Pushed::Full),
+        _ => Err(StoreError::Unexpected("frame")),
+    }
+}

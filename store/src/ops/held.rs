@@ -1,0 +1,68 @@
+//! What a worker has leased: for one whose reply was lost.
+
+use std::time::Duration;
+
+use super::cycle::{Leased, Mark, WorkerKeys};
+use crate::error::StoreError;
+use crate::link::Link;
+
+impl Link {
+    /// Everything that a worker has leased on one queue, with what befell it before.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached within `within` or refuses.
+    pub async fn held(
+        &self,
+        keys: &WorkerKeys,
+        within: Duration,
+    ) -> Result<Vec<Leased>, StoreError> {
+        let call = redis::cmd("HGETALL").arg(&keys.leases).to_owned();
+        let held: Held = self.with(within, async |conn| call.query_async(conn).await).await?;
+        if held.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<&str> = held.iter().map(|(id, _)| id.as_str()).collect();
+        let mut marks = redis::pipe();
+        marks.cmd("HMGET").arg(keys.queue.history()).arg(&ids);
+        marks.cmd("ZMSCORE").arg(keys.queue.cancelled()).arg(&ids);
+        let marks = self.with(within, async |conn| marks.query_async(conn).await).await?;
+        leased(held, marks)
+    }
+}
+
+/// The hash of leases, as pairs.
+pub(super) type Held = Vec<(String, Vec<u8>)>;
+
+/// Records and tombstones of the same ids.
+pub(super) type Marks = (Vec<Option<Vec<u8>>>, Vec<Option<f64>>);
+
+/// Puts both together.
+pub(super) fn leased(held: Held, (records, tombstones): Marks) -> Result<Vec<Leased>, StoreError> {
+    // A lease without its mark would be passed over, and its job ended as if it had been lost.
+    if records.len() != held.len() || tombstones.len() != held.len() {
+        return Err(StoreError::Unexpected("HMGET, ZMSCORE"));
+    }
+    let held = held.into_iter().zip(records).zip(tombstones);
+    let leased = held.map(|(((id, raw), record), tombstone)| {
+        let mut mark = Mark::read(&record.unwrap_or_default());
+        mark.cancelled = tombstone.is_some();
+        Leased { id, raw, mark }
+    });
+    Ok(leased.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_without_its_mark_is_an_error_and_not_passed_over() {
+        let held = || vec![("x1".to_owned(), b"raw".to_vec())];
+        let one = leased(held(), (vec![None], vec![Some(1.0)])).unwrap();
+        assert!(one.len() == 1 && one[0].mark.cancelled);
+        for marks in [(vec![], vec![None]), (vec![None], vec![])] {
+            assert!(matches!(leased(held(), marks), Err(StoreError::Unexpected(_))));
+        }
+    }
+}

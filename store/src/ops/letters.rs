@@ -1,0 +1,65 @@
+//! `letters.lua`: read dead letters; and taking them away, which is a plain command.
+
+use redis::Value;
+use redis::aio::MultiplexedConnection;
+
+use super::{Entry, read};
+use crate::dead::DeadLetter;
+use crate::error::StoreError;
+use crate::script::LETTERS;
+use redcall_common::limits::COMMAND_BYTES;
+
+/// Most letters that one command reads or takes away.
+pub(crate) const LETTERS_AT_ONCE: usize = 1000;
+
+/// What to read.
+#[derive(Debug, Clone)]
+pub(crate) struct Range {
+    /// Where to begin: an entry, `-` or `+`; with `(` in front without that entry.
+    pub(crate) from: String,
+    /// Where to end, in the same form.
+    pub(crate) to: String,
+    /// Backwards: `from` is the newer end.
+    pub(crate) newest_first: bool,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub(crate) struct Portion {
+    pub(crate) letters: Vec<DeadLetter>,
+    /// Whether the range has been read to its end.
+    pub(crate) whole: bool,
+}
+
+/// Reads the first letters of `range`, up to `most` (1,000 at most) and 8 MiB.
+pub(crate) async fn letters(
+    conn: &mut MultiplexedConnection,
+    dead: &str,
+    range: &Range,
+    most: usize,
+) -> Result<Portion, StoreError> {
+    let mut call = LETTERS.call(&[dead]);
+    call.arg(&range.from).arg(&range.to).arg(if range.newest_first { "1" } else { "0" });
+    call.arg(most.min(LETTERS_AT_ONCE)).arg(COMMAND_BYTES);
+    portion(LETTERS.run(conn, &call).await?)
+}
+
+/// Reads the script's answer.
+pub(super) fn portion(value: Value) -> Result<Portion, StoreError> {
+    let (entries, whole): (Vec<Entry>, i64) = read("letters", value)?;
+    let letters = entries.into_iter().map(|(entry, fields)| DeadLetter::read(entry, fields));
+    Ok(Portion { letters: letters.collect(), whole: whole == 1 })
+}
+
+/// Takes letters away; of each, whether it was still there.
+pub(crate) async fn remove(
+    conn: &mut MultiplexedConnection,
+    dead: &str,
+    entries: impl Iterator<Item = &str>,
+) -> Result<Vec<bool>, StoreError> {
+    let mut pipe = redis::pipe();
+    for entry in entries {
+        pipe.cmd("XDEL").arg(dead).arg(entry);
+    }
+    Ok(pipe.query_async(conn).await?)
+}

@@ -1,0 +1,324 @@
+//! How one request's run ends, as a settling turn carries it to the script.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use redis::Cmd;
+
+use super::settle::ForLater;
+
+use redcall_common::error::Code;
+use redcall_common::keys::QueueKeys;
+use redcall_common::request::ReplyTo;
+use redcall_common::status::StatusEnd;
+use redcall_common::time::millis;
+
+/// The end of one request's run.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The request's id, as it was leased.
+    pub id: String,
+    /// What is done with it.
+    pub settlement: Settlement,
+    /// The error with which it ended; `None` if it was answered, or goes on. The script does not
+    /// get it.
+    pub code: Option<Code>,
+    /// What this run was, as JSON for its history; empty where it is not kept.
+    pub run: String,
+    /// The call that it was, if it has an idempotency key and has ended.
+    pub call: Option<EndedCall>,
+    /// What else is written in the same step; nothing for most.
+    pub extras: Vec<Extra>,
+    /// Of a signed request that was started: until when its id is remembered if it ends so, Redis
+    /// ms. It runs no more then.
+    pub spent: Option<u64>,
+}
+
+/// What an outcome writes beside the end of its request, if its lease is found.
+#[derive(Debug)]
+pub enum Extra {
+    /// The new state of a service's instance.
+    State(StateChange),
+    /// The end of a monitored job: written only if the request has ended.
+    Status(StatusEnd),
+}
+
+/// What becomes of the state of a service's instance.
+#[derive(Debug)]
+pub struct StateChange {
+    /// The instance's key.
+    pub instance: String,
+    /// The version that the change was made from; 0 for none. Any other that is found there refuses
+    /// the outcome, and the request is run again.
+    pub version: u64,
+    /// The new state, as JSON; `None`: the instance has ended.
+    pub state: Option<String>,
+    /// How long it is kept without another change.
+    pub keep: Duration,
+    /// Its signature, see [`redcall_common::auth::Signer::seal_state`].
+    pub seal: Option<String>,
+}
+
+/// The end of a call under an idempotency key, for those that have joined it or come later.
+#[derive(Debug)]
+pub struct EndedCall {
+    /// The digest that names the call's record.
+    pub digest: String,
+    /// How long its end is kept; `None`: the next caller starts it anew.
+    pub keep: Option<Duration>,
+    /// The encoded ending frame, as the request's own response key gets it, or would.
+    pub frame: String,
+}
+
+/// What the settling script does with a request whose lease it finds.
+#[derive(Debug)]
+pub enum Settlement {
+    /// Push the ending frame.
+    Answer {
+        /// Where it goes.
+        reply: ReplyTo,
+        /// The encoded frame.
+        frame: String,
+    },
+    /// The answer to a request that was not admitted; a dead letter if it has no response key or
+    /// `bury` says so. Only a dead letter if its id is that of another request, which waits for its
+    /// time or whose answer waits for its caller: the rest of that one stays as it is.
+    Refuse {
+        /// Why.
+        code: Code,
+        /// Why, for people.
+        reason: String,
+        /// The ending frame for who waits.
+        answer: Option<(ReplyTo, String)>,
+        /// Whether it is a dead letter in any case.
+        bury: bool,
+    },
+    /// Nobody asked for an answer.
+    Done,
+    /// Into the dead letters; and push the frame, if there is one.
+    Bury {
+        /// Why.
+        code: Code,
+        /// Why, for people.
+        reason: String,
+        /// The ending frame for who waits.
+        answer: Option<(ReplyTo, String)>,
+    },
+    /// To the head of the queue, as if never leased.
+    Back,
+    /// To the head of the queue, after it was started: counts as a run, not as a failure; as a
+    /// crash if [`Outcome::run`] says what it was.
+    Rerun {
+        /// Number of the run that began.
+        attempt: u32,
+    },
+    /// To the schedule, for another attempt; and push the frame, if there is one.
+    Retry {
+        /// When, from now.
+        delay: Duration,
+        /// A frame for who follows.
+        notice: Option<(ReplyTo, String)>,
+    },
+    /// Out of its worker's hands, until somebody settles it with its token; and push the frame, if
+    /// there is one.
+    Later {
+        /// For how long, from now.
+        within: Duration,
+        /// What is known of it then.
+        record: Box<ForLater>,
+        /// A frame for who waits.
+        notice: Option<(ReplyTo, String)>,
+    },
+    /// Park it if a live worker maps `name`; else answer, or bury what nobody waits for.
+    Unknown {
+        /// The job's name.
+        name: String,
+        /// The ending frame for who waits.
+        answer: Option<(ReplyTo, String)>,
+    },
+}
+
+impl Outcome {
+    /// An outcome without history, idempotency key and error.
+    #[must_use]
+    pub fn new(id: impl Into<String>, settlement: Settlement) -> Self {
+        Self {
+            id: id.into(),
+            settlement,
+            code: None,
+            run: String::new(),
+            call: None,
+            extras: Vec::new(),
+            spent: None,
+        }
+    }
+
+    /// About how many bytes it has on its way to Redis.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let of = |answer: &Option<(ReplyTo, String)>| answer.as_ref().map_or(0, |a| a.1.len());
+        let call = self.call.as_ref().map_or(0, |call| call.frame.len());
+        let settlement = match &self.settlement {
+            Settlement::Answer { frame, .. } => frame.len(),
+            Settlement::Refuse { reason, answer, .. } | Settlement::Bury { reason, answer, .. } => {
+                reason.len() + of(answer)
+            }
+            Settlement::Unknown { name, answer } => name.len() + of(answer),
+            Settlement::Retry { notice, .. } => of(notice),
+            Settlement::Later { record, notice, .. } => record.size() + of(notice),
+            Settlement::Done | Settlement::Back | Settlement::Rerun { .. } => 0,
+        };
+        let extras = self.extras.iter().map(Extra::size).sum::<usize>();
+        200 + self.run.len() + settlement.max(call) + extras
+    }
+}
+
+impl Extra {
+    fn size(&self) -> usize {
+        match self {
+            Self::Status(end) => 200 + end.error.as_ref().map_or(0, |(_, message)| message.len()),
+            Self::State(change) => 100 + change.state.as_ref().map_or(0, String::len),
+        }
+    }
+}
+
+/// An outcome as arguments; its keys by their place among the script's keys, from 1, 0 for none.
+pub(super) struct Row<'a> {
+    op: &'static str,
+    id: &'a str,
+    key: usize,
+    frame: &'a str,
+    ttl_ms: u64,
+    channel: usize,
+    note: Cow<'a, str>,
+    reason: Cow<'a, str>,
+    run: Cow<'a, str>,
+    record: usize,
+    keep_ms: u64,
+    extras: Vec<ExtraRow<'a>>,
+}
+
+/// Kind, key and two texts.
+type ExtraRow<'a> = (&'static str, usize, Cow<'a, str>, String);
+
+impl<'a> Row<'a> {
+    /// Adds the keys of `outcome` to `keys`.
+    pub(super) fn new(
+        outcome: &'a Outcome,
+        queue: &QueueKeys,
+        keys: &mut Vec<Cow<'a, str>>,
+    ) -> Self {
+        let (op, answer, note, reason) = describe(outcome, queue, keys);
+        let mut row = Row {
+            op,
+            id: &outcome.id,
+            key: 0,
+            frame: "",
+            ttl_ms: 0,
+            channel: 0,
+            note,
+            reason,
+            run: match &outcome.settlement {
+                Settlement::Later { record, .. } => record.fields(queue, &outcome.id).into(),
+                _ => outcome.run.as_str().into(),
+            },
+            record: 0,
+            keep_ms: 0,
+            extras: Vec::new(),
+        };
+        if let Some((reply, frame)) = answer {
+            keys.push(reply.response_key.as_str().into());
+            (row.key, row.frame, row.ttl_ms) = (keys.len(), frame, reply.ttl_ms);
+            if let Some(channel) = &reply.notify {
+                keys.push(channel.as_str().into());
+                row.channel = keys.len();
+            }
+        }
+        if let Some(call) = &outcome.call {
+            keys.push(queue.idem(&call.digest).into());
+            (row.record, row.frame) = (keys.len(), &call.frame);
+            row.keep_ms = call.keep.map_or(0, millis);
+        }
+        let extras = outcome.extras.iter();
+        row.extras.extend(extras.map(|extra| describe_extra(&outcome.id, extra, queue, keys)));
+        if let Some(until_ms) = outcome.spent {
+            keys.push(queue.seen(&outcome.id).into());
+            row.extras.push(("seen", keys.len(), "".into(), until_ms.to_string()));
+        }
+        row
+    }
+
+    pub(super) fn add_to(&self, call: &mut Cmd) {
+        match self.extras.len() {
+            0 => call.arg(self.op),
+            some => call.arg(format!("{}+{some}", self.op)),
+        };
+        call.arg(self.id).arg(self.key).arg(self.frame).arg(self.ttl_ms);
+        call.arg(self.channel).arg(&*self.note).arg(&*self.reason).arg(&*self.run);
+        call.arg(self.record).arg(self.keep_ms);
+        for (kind, key, text, more) in &self.extras {
+            call.arg(*kind).arg(*key).arg(&**text).arg(more);
+        }
+    }
+}
+
+fn describe_extra<'a>(
+    id: &str,
+    extra: &'a Extra,
+    queue: &QueueKeys,
+    keys: &mut Vec<Cow<'a, str>>,
+) -> ExtraRow<'a> {
+    match extra {
+        Extra::State(change) => {
+            keys.push(queue.state(&change.instance).into());
+            let state = change.state.as_deref().unwrap_or_default();
+            let seal = change.seal.as_deref().unwrap_or_default();
+            let more = format!("{} {} {seal}", change.version, millis(change.keep));
+            ("state", keys.len(), state.into(), more)
+        }
+        Extra::Status(end) => {
+            keys.push(queue.status(id).into());
+            ("status", keys.len(), end.text().into(), end.ttl_ms.to_string())
+        }
+    }
+}
+
+type Described<'a> = (&'static str, Option<(&'a ReplyTo, &'a str)>, Cow<'a, str>, Cow<'a, str>);
+
+/// Operation, frame, note and reason.
+fn describe<'a>(
+    outcome: &'a Outcome,
+    queue: &QueueKeys,
+    keys: &mut Vec<Cow<'a, str>>,
+) -> Described<'a> {
+    let of = |answer: &'a Option<(ReplyTo, String)>| {
+        answer.as_ref().map(|(reply, frame)| (reply, frame.as_str()))
+    };
+    match &outcome.settlement {
+        Settlement::Answer { reply, frame } => {
+            ("answer", Some((reply, frame)), "".into(), "".into())
+        }
+        Settlement::Refuse { code, reason, answer, bury } => {
+            let op = if *bury { "reject" } else { "refuse" };
+            (op, of(answer), code.as_str().into(), reason.into())
+        }
+        Settlement::Done => ("done", None, "".into(), "".into()),
+        Settlement::Bury { code, reason, answer } => {
+            ("bury", of(answer), code.as_str().into(), reason.into())
+        }
+        Settlement::Back => ("back", None, "".into(), "".into()),
+        Settlement::Rerun { attempt } => ("rerun", None, attempt.to_string().into(), "".into()),
+        Settlement::Retry { delay, notice } => {
+            ("retry", of(notice), millis(*delay).to_string().into(), "".into())
+        }
+        Settlement::Later { within, notice, .. } => {
+            keys.push(queue.pending(&outcome.id).into());
+            let within = millis(*within).to_string();
+            ("later", of(notice), within.into(), keys.len().to_string().into())
+        }
+        Settlement::Unknown { name, answer } => {
+            keys.push(queue.parked(name).into());
+            ("unknown", of(answer), name.into(), keys.len().to_string().into())
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! `pause.lua`: pause a queue, let it go on.
+
+use std::time::Duration;
+
+use redis::Value;
+
+use super::read;
+use crate::control::Control;
+use crate::error::StoreError;
+use crate::link::Link;
+use crate::script::PAUSE;
+use redcall_common::keys::QueueKeys;
+
+impl Link {
+    /// Pauses a queue, or lets it go on, and tells its workers. Whether that changed something.
+    ///
+    /// # Errors
+    ///
+    /// After [`StoreError::Lost`] it may have happened; calling again is harmless.
+    pub async fn set_paused(
+        &self,
+        keys: &QueueKeys,
+        paused: bool,
+        within: Duration,
+    ) -> Result<bool, StoreError> {
+        let mut call = PAUSE.call(&[keys.paused(), keys.control()]);
+        let message = if paused { Control::Pause } else { Control::Resume };
+        call.arg(if paused { "1" } else { "0" }).arg(message.to_string());
+        changed(self.run(&PAUSE, &call, within).await?)
+    }
+
+    /// Whether a queue is paused.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached within `within` or refuses.
+    pub async fn is_paused(&self, keys: &QueueKeys, within: Duration) -> Result<bool, StoreError> {
+        let call = redis::cmd("EXISTS").arg(keys.paused()).to_owned();
+        self.with(within, async |conn| call.query_async(conn).await).await
+    }
+}
+
+/// Reads the script's answer.
+pub(super) fn changed(value: Value) -> Result<bool, StoreError> {
+    let changed: i64 = read("pause", value)?;
+    Ok(changed == 1)
+}

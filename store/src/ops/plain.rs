@@ -1,0 +1,141 @@
+//! `plain.lua`: a turn where there is nothing but requests that nobody has met before.
+
+use redis::{Cmd, Value};
+
+use super::cycle::{Cycle, CycleReply, Leased, Mark, WorkerKeys, notes, settled};
+use super::outcome::{Outcome, Settlement};
+use super::{Whole, read};
+use crate::error::StoreError;
+use crate::script::PLAIN;
+use redcall_common::limits::COMMAND_BYTES;
+use redcall_common::request::ReplyTo;
+
+/// How many outcomes the script takes at most: it hands all of their ids to one command.
+const MOST_OUTCOMES: usize = 1000;
+
+/// A run of outcomes whose frames are pushed alike.
+#[derive(Default)]
+struct Run<'a> {
+    ttl_ms: u64,
+    channel: &'a str,
+    count: usize,
+    frames: Vec<&'a str>,
+}
+
+/// Where the frame of a plain outcome goes, if there is one; `None` if it is not plain.
+fn answer(outcome: &Outcome) -> Option<Option<(&ReplyTo, &str)>> {
+    match &outcome.settlement {
+        _ if outcome.call.is_some() || !outcome.extras.is_empty() => None,
+        Settlement::Answer { reply, frame } => Some(Some((reply, frame))),
+        Settlement::Done => Some(None),
+        Settlement::Refuse { .. }
+        | Settlement::Bury { .. }
+        | Settlement::Back
+        | Settlement::Rerun { .. }
+        | Settlement::Retry { .. }
+        | Settlement::Later { .. }
+        | Settlement::Unknown { .. } => None,
+    }
+}
+
+/// The outcomes of signed requests that run no more: number, outcome, and until when its id is
+/// remembered (Redis time, ms).
+fn spent(outcomes: &[Outcome]) -> impl Iterator<Item = (usize, &Outcome, u64)> {
+    let numbered = (1..).zip(outcomes);
+    numbered.filter_map(|(number, outcome)| Some((number, outcome, outcome.spent?)))
+}
+
+impl Cycle<'_> {
+    /// The call of `plain.lua`, if nothing speaks against it here. Redis has the last word.
+    pub(super) fn plain_call(&self) -> Option<Cmd> {
+        let special = self.more || !self.parked.is_empty() || !self.rules.is_empty();
+        // A poll that is sent again goes to `cycle.lua`, which repeats what it said before.
+        if special || self.again || self.outcomes.len() > MOST_OUTCOMES {
+            return None;
+        }
+        let mut runs: Vec<Run<'_>> = Vec::new();
+        // Most polls have none.
+        let mut is_any_spent = false;
+        for outcome in self.outcomes {
+            is_any_spent |= outcome.spent.is_some();
+            let answer = answer(outcome)?;
+            let (ttl_ms, channel, frame) = match answer {
+                Some((reply, frame)) => {
+                    (reply.ttl_ms, reply.notify.as_deref().unwrap_or_default(), Some(frame))
+                }
+                None => (0, "", None),
+            };
+            match runs.last_mut() {
+                Some(run) if run.ttl_ms == ttl_ms && run.channel == channel => {
+                    run.count += 1;
+                    run.frames.extend(frame);
+                }
+                _ => {
+                    let frames = frame.into_iter().collect();
+                    runs.push(Run { ttl_ms, channel, count: 1, frames });
+                }
+            }
+        }
+        let own: &WorkerKeys = self.keys;
+        let mut call = match is_any_spent {
+            true => self.call_with_starts(),
+            false => PLAIN.call(&own.plain),
+        };
+        call.arg(&own.worker);
+        self.add_take(&mut call);
+        call.arg(COMMAND_BYTES).arg(&own.dead_max).arg(own.dead_age_ms).arg(own.queue.base());
+        call.arg(self.serial).arg(i32::from(self.again)).arg(own.max_request);
+        call.arg(self.outcomes.len());
+        for outcome in self.outcomes {
+            call.arg(&outcome.id);
+        }
+        for run in runs {
+            call.arg(run.ttl_ms).arg(run.channel).arg(run.count).arg(run.frames);
+        }
+        if is_any_spent {
+            self.add_starts(&mut call);
+        }
+        Some(call)
+    }
+
+    /// The call with the keys of starts behind its own. Apart: most polls have none.
+    #[cold]
+    fn call_with_starts(&self) -> Cmd {
+        let starts = spent(self.outcomes).map(|(_, outcome, _)| self.keys.queue.seen(&outcome.id));
+        PLAIN.call(&self.keys.plain.iter().cloned().chain(starts).collect::<Vec<String>>())
+    }
+
+    #[cold]
+    fn add_starts(&self, call: &mut Cmd) {
+        for (number, _, until_ms) in spent(self.outcomes) {
+            call.arg(number).arg(until_ms);
+        }
+    }
+}
+
+/// Reads the script's answer to a turn with so many `outcomes`; `None`: nothing was done, since it
+/// takes `cycle.lua`.
+pub(super) fn reply(value: Value, outcomes: usize) -> Result<Option<CycleReply>, StoreError> {
+    type Raw = (String, i64, Vec<(String, Vec<u8>)>, Option<Vec<String>>, Whole);
+    if matches!(value, Value::Int(0)) {
+        return Ok(None);
+    }
+    let (results, length, leased, said, bytes): Raw = read("plain", value)?;
+    let leased = leased.into_iter();
+    let (trouble, unsettled, refused) = notes(said);
+    Ok(Some(CycleReply {
+        settled: settled("plain", &results, outcomes)?,
+        length: usize::try_from(length).ok(),
+        leased: leased.map(|(id, raw)| Leased { id, raw, mark: Mark::default() }).collect(),
+        parked: 0,
+        paused: false,
+        expired: false,
+        ready: false,
+        due_ms: None,
+        more: false,
+        trouble,
+        unsettled,
+        refused,
+        read: bytes.0,
+    }))
+}

@@ -1,0 +1,29 @@
+//! `note.lua`: the set of queue names, the one key without a queue tag. The script takes no other.
+
+use std::time::Duration;
+
+use crate::error::StoreError;
+use crate::link::Link;
+use crate::script::NOTE;
+use redcall_common::keys::Keys;
+
+const KEPT: i64 = 10_000;
+const KEPT_FOR_SECONDS: i64 = 30 * 24 * 3600;
+
+impl Link {
+    /// Notes that `queues` are in use, so that people find them; also when Redis is out of memory.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached within `within` or refuses.
+    pub async fn note_queues(
+        &self,
+        keys: &Keys,
+        queues: &[&str],
+        within: Duration,
+    ) -> Result<(), StoreError> {
+        let mut call = NOTE.call(&[keys.queues()]);
+        call.arg(self.now_ms()).arg(KEPT).arg(KEPT_FOR_SECONDS).arg(queues);
+        self.run(&NOTE, &call, within).await.map(drop)
+    }
+}

@@ -1,0 +1,66 @@
+//! `release.lua`: give back what a worker holds on one queue.
+
+use std::time::Duration;
+
+use redis::Value;
+
+use super::read;
+use crate::error::StoreError;
+use crate::link::Link;
+use crate::script::RELEASE;
+use redcall_common::keys::QueueKeys;
+
+/// What became of a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Released {
+    /// So many requests went back to the head of the queue.
+    Back(usize),
+    /// The worker lives: nothing was touched.
+    StillAlive,
+}
+
+impl Link {
+    /// Gives back what `worker` holds. `by_itself` when it leaves; else its lease must have ended,
+    /// and what it held has a crash more in its record.
+    ///
+    /// # Errors
+    ///
+    /// The requests may be back after [`StoreError::Lost`]; calling again is harmless.
+    pub async fn release(
+        &self,
+        keys: &QueueKeys,
+        worker: &str,
+        by_itself: bool,
+        within: Duration,
+    ) -> Result<Released, StoreError> {
+        let (queue, workers, live) = (keys.queue(), keys.workers(), keys.live());
+        let (leases, inbox, info) = (keys.leases(worker), keys.inbox(worker), keys.worker(worker));
+        let (history, slots, turn) = (keys.history(), keys.slots(), keys.turn(worker));
+        let (limited, control) = (keys.limited_names(), keys.control());
+        let mut call = RELEASE.call(&[
+            &queue, &workers, &live, &leases, &inbox, &info, &history, &slots, &turn, &limited,
+            &control,
+        ]);
+        call.arg(worker).arg(if by_itself { "1" } else { "0" }).arg(keys.base());
+        let mut all = 0;
+        // What is left after so many calls is released by the next heartbeat.
+        for _ in 0..1_000 {
+            let (released, left) = released(self.run(&RELEASE, &call, within).await?)?;
+            match released {
+                Released::Back(back) => all += back,
+                Released::StillAlive => return Ok(released),
+            }
+            if !left {
+                break;
+            }
+        }
+        Ok(Released::Back(all))
+    }
+}
+
+/// Reads the script's answer, and whether another call has to follow.
+pub(super) fn released(value: Value) -> Result<(Released, bool), StoreError> {
+    let (back, left): (i64, i64) = read("release", value)?;
+    let released = usize::try_from(back).map_or(Released::StillAlive, Released::Back);
+    Ok((released, left > 0))
+}

@@ -1,0 +1,98 @@
+//! `rights.lua`: which rights the user of a connection lacks.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use redis::{Cmd, Value};
+
+use super::{Whole, read};
+use crate::error::StoreError;
+use crate::inspect::Inspector;
+use crate::link::Link;
+use crate::rights::{MissingRight, Role, as_checked, missing};
+use crate::script::RIGHTS;
+use redcall_common::keys::{Keys, QueueKeys};
+
+/// What is asked of one queue.
+struct Question {
+    keys: QueueKeys,
+    commands: Vec<String>,
+}
+
+impl Question {
+    fn new(role: Role, keys: QueueKeys) -> Self {
+        Self { keys, commands: role.commands() }
+    }
+
+    fn call(&self) -> Cmd {
+        let mut call = RIGHTS.call(&[] as &[&str]);
+        call.arg(self.keys.queue()).arg(self.keys.control());
+        for command in &self.commands {
+            call.arg(as_checked(command));
+        }
+        call
+    }
+
+    fn missing(&self, value: Value) -> Result<BTreeSet<MissingRight>, StoreError> {
+        let refused = refused(value)?.into_iter();
+        let refused = refused.filter_map(|place| self.commands.get(place.checked_sub(1)?));
+        Ok(missing(&self.keys, &self.commands, &refused.map(String::as_str).collect()))
+    }
+}
+
+impl Link {
+    /// The rights that the user of this link lacks for `role` on these queues; sorted, those that
+    /// are needed first. Nothing is run with them.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached within `within` or refuses, as it does if the user may run no
+    /// scripts.
+    pub async fn missing_rights(
+        &self,
+        role: Role,
+        keys: &Keys,
+        queues: &[&str],
+        within: Duration,
+    ) -> Result<Vec<MissingRight>, StoreError> {
+        let mut all = BTreeSet::new();
+        for queue in queues {
+            let question = Question::new(role, keys.of(queue));
+            all.extend(question.missing(self.run(&RIGHTS, &question.call(), within).await?)?);
+        }
+        Ok(needed_first(all))
+    }
+}
+
+impl Inspector {
+    /// As [`Link::missing_rights`], over a connection of the pool.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached or refuses.
+    pub async fn missing_rights(
+        &self,
+        role: Role,
+        queues: &[&str],
+    ) -> Result<Vec<MissingRight>, StoreError> {
+        let mut conn = self.connection().await?;
+        let mut all = BTreeSet::new();
+        for queue in queues {
+            let question = Question::new(role, self.keys.of(queue));
+            all.extend(question.missing(RIGHTS.run(&mut conn, &question.call()).await?)?);
+        }
+        Ok(needed_first(all))
+    }
+}
+
+fn needed_first(all: BTreeSet<MissingRight>) -> Vec<MissingRight> {
+    let (mut needed, useful): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| one.is_needed);
+    needed.extend(useful);
+    needed
+}
+
+/// Reads the script's answer: places, from 1.
+pub(super) fn refused(value: Value) -> Result<Vec<usize>, StoreError> {
+    let places: Vec<Whole> = read("rights", value)?;
+    Ok(places.iter().map(Whole::count).collect())
+}

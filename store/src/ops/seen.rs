@@ -1,0 +1,66 @@
+//! `seen.lua`: was a signed request started before?
+
+use std::time::Duration;
+
+use redis::Value;
+
+use super::read;
+use crate::error::StoreError;
+use crate::link::Link;
+use crate::script::SEEN;
+use redcall_common::keys::QueueKeys;
+
+/// The result of an attempt to remember a start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remembered {
+    /// It is remembered.
+    Yes,
+    /// This lies there instead, or nothing does.
+    No(Option<String>),
+}
+
+impl Link {
+    /// Remembers `record` as the start of request `id` until `until_ms` (Redis time), if `before`
+    /// is what is remembered of it so far. Asking again is harmless.
+    ///
+    /// # Errors
+    ///
+    /// After [`StoreError::Lost`] it may be remembered.
+    pub async fn remember(
+        &self,
+        keys: &QueueKeys,
+        id: &str,
+        (record, before): (&str, Option<&str>),
+        until_ms: u64,
+        within: Duration,
+    ) -> Result<Remembered, StoreError> {
+        let mut call = SEEN.call(&[keys.seen(id)]);
+        call.arg(record).arg(until_ms).arg(before.unwrap_or_default());
+        remembered(self.run(&SEEN, &call, within).await?)
+    }
+
+    /// Returns the record of the start of request `id`.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached within `within` or refuses.
+    pub async fn recall(
+        &self,
+        keys: &QueueKeys,
+        id: &str,
+        within: Duration,
+    ) -> Result<Option<String>, StoreError> {
+        let get = redis::cmd("GET").arg(keys.seen(id)).to_owned();
+        self.with(within, async |conn| get.query_async(conn).await).await
+    }
+}
+
+/// Reads the script's answer.
+pub(super) fn remembered(value: Value) -> Result<Remembered, StoreError> {
+    let (code, text): (i64, String) = read("seen", value)?;
+    match code {
+        1 => Ok(Remembered::Yes),
+        0 => Ok(Remembered::No(Some(text).filter(|text| !text.is_empty()))),
+        _ => Err(StoreError::Unexpected("seen")),
+    }
+}

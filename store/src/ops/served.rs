@@ -1,0 +1,49 @@
+//! Asking whether a queue has workers, without handing anything to it.
+
+use std::time::Duration;
+
+use redis::Value;
+
+use super::times::LONGEST_LEASE;
+use super::{Whole, read};
+use crate::error::StoreError;
+use crate::link::Link;
+use redcall_common::keys::QueueKeys;
+
+impl Link {
+    /// Whether a worker listens on the queue right now, by Redis's own clock. What is pushed later
+    /// is checked again by the script that pushes it.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached within `within` or refuses.
+    pub async fn is_served(&self, keys: &QueueKeys, within: Duration) -> Result<bool, StoreError> {
+        let mut pipe = redis::pipe();
+        pipe.cmd("TIME");
+        // The leases that end last: of some the end may lie further ahead than it can.
+        pipe.cmd("ZRANGE").arg(keys.workers()).arg(-16).arg(-1).arg("WITHSCORES");
+        served(self.with(within, async |conn| pipe.query_async(conn).await).await?)
+    }
+}
+
+/// Reads the time, and the leases that end last.
+pub(super) fn served(value: Value) -> Result<bool, StoreError> {
+    let (time, last): ((Whole, Whole), Vec<(String, f64)>) = read("TIME, ZRANGE", value)?;
+    let now_ms = time.0.0 as f64 * 1000.0 + (time.1.0 / 1000) as f64;
+    let latest = now_ms + 2.0 * LONGEST_LEASE.as_secs_f64() * 1000.0;
+    Ok(last.iter().any(|(_, ends_at)| (now_ms..=latest).contains(ends_at)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_beyond_all_reason_serves_nobody_and_ends_nothing() {
+        let time = |seconds| Value::Array(vec![Value::Int(seconds), Value::Int(0)]);
+        let lease = Value::Array(vec![Value::BulkString(b"w".into()), Value::Int(2_000)]);
+        let asked = |seconds| served(Value::Array(vec![time(seconds), lease.clone()]));
+        assert!(asked(1).unwrap() && !asked(3).unwrap() && !asked(i64::MAX).unwrap());
+        assert!(asked(-1).is_err());
+    }
+}

@@ -1,0 +1,233 @@
+//! `settle.lua`: answer what was put off by its worker; and the record that it leaves.
+
+use std::time::Duration;
+
+use redis::Value;
+
+use super::read;
+use crate::error::StoreError;
+use crate::link::Link;
+use crate::script::SETTLE;
+use redcall_common::keys::QueueKeys;
+use redcall_common::request::ReplyTo;
+
+/// What a worker leaves behind of a request that is answered later.
+#[derive(Debug, Clone)]
+pub struct ForLater {
+    /// SHA-256 of its token: the token itself is nowhere at Redis.
+    pub digest: String,
+    /// Its run, and the position of its ending frame.
+    pub pending: Pending,
+    /// Where its frames go; `None` if nobody waits.
+    pub reply: Option<ReplyTo>,
+    /// The ending frame without its first two fields, for when its time is over.
+    pub late: String,
+    /// The same, for when it is cancelled.
+    pub gone: String,
+    /// Whether it is a dead letter if it ends with an error.
+    pub bury: bool,
+    /// For how long its states are kept, if they are.
+    pub status_ttl_ms: Option<u64>,
+    /// Of a signed request: the signature of its record, see [`Covered`].
+    pub seal: Option<String>,
+}
+
+/// The part of a deferred request's record that its seal covers, and the seal.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Covered {
+    /// The parts, in the order of PROTOCOL.md.
+    parts: Vec<Option<String>>,
+    /// The seal; `None` if the record has none.
+    pub seal: Option<String>,
+}
+
+impl Covered {
+    /// The parts, for [`redcall_common::auth::Signer::seal_deferred`] and its counterpart.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Option<&str>> {
+        self.parts.iter().map(Option::as_deref).collect()
+    }
+}
+
+/// The fields of a record that its seal covers, in this order, behind queue and id.
+const COVERED: [&str; 12] = [
+    "token", "name", "attempt", "seq", "key", "call", "nonce", "event", "bury", "ttl", "channel",
+    "status",
+];
+
+/// A request that is answered later, as who settles it has to know it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pending {
+    /// The job's name.
+    pub name: String,
+    /// Which run of the job put it off.
+    pub attempt: u32,
+    /// `seq` of its ending frame.
+    pub seq: u64,
+    /// Name of the key under which its frames are signed.
+    pub key: Option<String>,
+    /// The digest of its call, if it has an idempotency key and its frames are signed.
+    pub call: Option<String>,
+    /// What its caller knows it by, from its headers.
+    pub nonce: Option<String>,
+    /// Whether its end is to be published.
+    pub notify: bool,
+}
+
+/// One that has ended without being settled, of which somebody wants to be notified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedLater {
+    /// Its id.
+    pub id: String,
+    /// The job's name.
+    pub name: String,
+    /// What its caller knows it by.
+    pub nonce: Option<String>,
+}
+
+/// What became of an attempt to settle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SettledLater {
+    /// It took effect.
+    Yes,
+    /// It was settled before.
+    Before,
+    /// There is no such token, or none any more.
+    Unknown,
+    /// It was late: the request has just been answered so.
+    Late,
+}
+
+impl ForLater {
+    /// About how many bytes it has on its way to Redis.
+    pub(super) fn size(&self) -> usize {
+        500 + self.late.len() + self.gone.len()
+    }
+
+    /// The part of its record that the seal covers, for request `id` of the queue of `keys`.
+    #[must_use]
+    pub fn covered(&self, keys: &QueueKeys, id: &str) -> Covered {
+        let Pending { name, attempt, seq, key, call, nonce, notify } = &self.pending;
+        let flag = |set: bool| Some(if set { "1" } else { "0" }.to_owned());
+        let of = |text: &str| Some(text.to_owned());
+        let parts = vec![
+            of(keys.name()),
+            of(id),
+            of(&self.digest),
+            of(name),
+            Some(attempt.to_string()),
+            Some(seq.to_string()),
+            key.clone(),
+            call.clone(),
+            nonce.clone(),
+            flag(*notify),
+            flag(self.bury),
+            self.reply.as_ref().map(|reply| reply.ttl_ms.to_string()),
+            self.reply.as_ref().and_then(|reply| reply.notify.clone()),
+            self.status_ttl_ms.map(|ttl| ttl.to_string()),
+        ];
+        Covered { parts, seal: self.seal.clone() }
+    }
+
+    /// Field and value in turns, as a JSON array, of request `id`.
+    pub(super) fn fields(&self, keys: &QueueKeys, id: &str) -> String {
+        let covered = self.covered(keys, id);
+        let mut fields = vec!["late", &self.late, "gone", &self.gone];
+        let named = COVERED.iter().zip(covered.parts.iter().skip(2));
+        fields.extend(named.filter_map(|(name, value)| Some([*name, value.as_deref()?])).flatten());
+        fields.extend(self.seal.as_deref().map(|seal| ["seal", seal]).into_iter().flatten());
+        // Strings only: nothing here can fail to serialise.
+        serde_json::to_string(&fields).unwrap_or_default()
+    }
+}
+
+impl Link {
+    /// What is known of the request `id` under the token of this digest; `None` if there is none.
+    /// What was settled already is known by its token alone, and by nothing else.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached within `within` or refuses.
+    pub async fn pending(
+        &self,
+        keys: &QueueKeys,
+        id: &str,
+        digest: &str,
+        within: Duration,
+    ) -> Result<Option<(Pending, Covered)>, StoreError> {
+        let mut get = redis::cmd("HMGET");
+        get.arg(keys.pending(id)).arg(&COVERED).arg("seal");
+        type Raw = Vec<Option<String>>;
+        let mut found: Raw = self.with(within, async |conn| get.query_async(conn).await).await?;
+        if found.len() != COVERED.len() + 1 {
+            return Err(StoreError::Unexpected("HMGET"));
+        }
+        let seal = found.pop().flatten();
+        let [token, name, attempt, seq, key, call, nonce, event, ..] = &found[..] else {
+            return Err(StoreError::Unexpected("HMGET"));
+        };
+        if token.as_deref() != Some(digest) {
+            return Ok(None);
+        }
+        let number = |text: &Option<String>| text.as_deref().and_then(|text| text.parse().ok());
+        let pending = Pending {
+            name: name.clone().unwrap_or_default(),
+            attempt: number(attempt).and_then(|it| u32::try_from(it).ok()).unwrap_or_default(),
+            seq: number(seq).unwrap_or_default(),
+            key: key.clone(),
+            call: call.clone(),
+            nonce: nonce.clone(),
+            notify: event.as_deref() == Some("1"),
+        };
+        let mut parts = vec![Some(keys.name().to_owned()), Some(id.to_owned())];
+        parts.append(&mut found);
+        Ok(Some((pending, Covered { parts, seal })))
+    }
+
+    /// Ends the request `id` with a frame, if the token of this digest is its, for who settles
+    /// under the name `by`. `tail` is the frame without its first two fields; `error` is why there
+    /// is no answer (code and reason); `keep` is whether others who make the same call get the end.
+    ///
+    /// # Errors
+    ///
+    /// After [`StoreError::Lost`] it may be settled; settling again under the same name says so.
+    pub async fn settle_later(
+        &self,
+        keys: &QueueKeys,
+        (id, digest, by): (&str, &str, &str),
+        (tail, error, keep): (&str, Option<(&str, &str)>, bool),
+        within: Duration,
+    ) -> Result<SettledLater, StoreError> {
+        let (code, reason) = error.unwrap_or_default();
+        let mut call = SETTLE.call(&[keys.pending(id)]);
+        call.arg(id).arg(digest).arg(by).arg(tail).arg(code).arg(reason).arg(i32::from(keep));
+        settled(self.run(&SETTLE, &call, within).await?)
+    }
+}
+
+/// Reads the script's answer.
+pub(super) fn settled(value: Value) -> Result<SettledLater, StoreError> {
+    Ok(match read("settle", value)? {
+        1 => SettledLater::Yes,
+        0 => SettledLater::Before,
+        -1 => SettledLater::Unknown,
+        2 => SettledLater::Late,
+        _ => return Err(StoreError::Unexpected("settle")),
+    })
+}
+
+/// Reads id, name and nonce of each, of what `script` has ended.
+pub(super) fn ended_later(
+    script: &'static str,
+    told: Vec<String>,
+) -> Result<Vec<EndedLater>, StoreError> {
+    if !told.len().is_multiple_of(3) {
+        return Err(StoreError::Unexpected(script));
+    }
+    let ended = told.chunks_exact(3).map(|one| EndedLater {
+        id: one[0].clone(),
+        name: one[1].clone(),
+        nonce: Some(one[2].clone()).filter(|nonce| !nonce.is_empty()),
+    });
+    Ok(ended.collect())
+}

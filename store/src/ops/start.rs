@@ -1,0 +1,43 @@
+//! `start.lua`: say that a monitored job starts.
+
+use std::time::Duration;
+
+use redis::Value;
+
+use super::cycle::WorkerKeys;
+use super::read;
+use crate::error::StoreError;
+use crate::link::Link;
+use crate::script::START;
+
+impl Link {
+    /// Notes that run `attempt` of request `id` starts here, in states that are kept for `ttl_ms`.
+    /// `false`: the lease is gone, nothing was noted. `again`: this was asked before, and the reply
+    /// was lost.
+    ///
+    /// # Errors
+    ///
+    /// After [`StoreError::Lost`] it may be noted.
+    pub async fn note_start(
+        &self,
+        keys: &WorkerKeys,
+        id: &str,
+        attempt: u32,
+        ttl_ms: u64,
+        again: bool,
+        within: Duration,
+    ) -> Result<bool, StoreError> {
+        let mut call = START.call(&[&keys.leases, &keys.queue.status(id)]);
+        call.arg(id).arg(attempt).arg(&keys.worker).arg(ttl_ms).arg(i32::from(again));
+        noted(self.run(&START, &call, within).await?)
+    }
+}
+
+/// Reads the script's answer.
+pub(super) fn noted(value: Value) -> Result<bool, StoreError> {
+    match read("start", value)? {
+        1 => Ok(true),
+        0 => Ok(false),
+        _ => Err(StoreError::Unexpected("start")),
+    }
+}

@@ -1,0 +1,88 @@
+//! Reading the state of a service's instance. It is written by `cycle.lua`, see `outcome.rs`.
+
+use std::time::Duration;
+
+use redis::{Cmd, Value};
+
+use super::read;
+use crate::error::StoreError;
+use crate::inspect::Inspector;
+use crate::link::Link;
+use redcall_common::auth::{Forged, Keyring, StateClaims};
+use redcall_common::keys::QueueKeys;
+
+/// The state of an instance, as the last task has left it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceState {
+    /// JSON.
+    pub state: String,
+    /// How many changes there were since its beginning, that included.
+    pub version: u64,
+    /// Its signature; `None` if the request that left it was not signed.
+    pub seal: Option<String>,
+}
+
+impl InstanceState {
+    /// Judges whether a worker with one of these keys has left this state of `instance` on `queue`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keyring::verify_state`].
+    pub fn judge(&self, keyring: &Keyring, queue: &str, instance: &str) -> Result<(), Forged> {
+        let claims = StateClaims { queue, instance, version: self.version, state: &self.state };
+        keyring.verify_state(&claims, self.seal.as_deref())
+    }
+}
+
+impl Link {
+    /// The state of an instance; `None` if it was never initialised, has ended, or was evicted.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached within `within` or refuses; [`StoreError::Unexpected`] if
+    /// something else than a state lies there.
+    pub async fn instance_state(
+        &self,
+        keys: &QueueKeys,
+        instance: &str,
+        within: Duration,
+    ) -> Result<Option<InstanceState>, StoreError> {
+        let call = call(keys, instance);
+        let value = self.with(within, async |conn| call.query_async(conn).await).await?;
+        found(value)
+    }
+}
+
+impl Inspector {
+    /// The state of an instance of the service of `queue`, as [`Link::instance_state`].
+    ///
+    /// # Errors
+    ///
+    /// As that.
+    pub async fn instance_state(
+        &self,
+        queue: &str,
+        instance: &str,
+    ) -> Result<Option<InstanceState>, StoreError> {
+        let mut conn = self.connection().await?;
+        found(call(&self.keys.of(queue), instance).query_async(&mut *conn).await?)
+    }
+}
+
+fn call(keys: &QueueKeys, instance: &str) -> Cmd {
+    let mut call = redis::cmd("HMGET");
+    call.arg(keys.state(instance)).arg(&["state", "version", "seal"]);
+    call
+}
+
+/// Reads what the hash has.
+pub(super) fn found(value: Value) -> Result<Option<InstanceState>, StoreError> {
+    match read::<(Option<String>, Option<String>, Option<String>)>("state", value)? {
+        (None, None, _) => Ok(None),
+        (Some(state), Some(version), seal) => {
+            let version = version.parse().map_err(|_| StoreError::Unexpected("state"))?;
+            Ok(Some(InstanceState { state, version, seal }))
+        }
+        _ => Err(StoreError::Unexpected("state")),
+    }
+}

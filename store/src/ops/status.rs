@@ -1,0 +1,50 @@
+//! Reading the states of monitored jobs: plain commands, nothing is changed.
+
+use std::time::Duration;
+
+use crate::error::StoreError;
+use crate::link::Link;
+use redcall_common::status::JobStatus;
+
+/// What lies in the record of a job's states.
+#[derive(Debug)]
+pub struct States {
+    /// The states, oldest first, each with its bytes. Not what others have put there.
+    pub states: Vec<(Vec<u8>, JobStatus)>,
+    /// Whether there is a record at all.
+    pub exists: bool,
+}
+
+impl Link {
+    /// Reads the record `key`, which is bounded.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached within `within` or refuses.
+    pub async fn states(&self, key: &str, within: Duration) -> Result<States, StoreError> {
+        let range = redis::cmd("LRANGE").arg(key).arg(0).arg(-1).to_owned();
+        let states = self.with(within, async |conn| range.query_async(conn).await).await?;
+        let states: Vec<Vec<u8>> = states;
+        let exists = !states.is_empty();
+        let read = |raw: Vec<u8>| JobStatus::read(&raw).map(|status| (raw, status));
+        Ok(States { states: states.into_iter().filter_map(read).collect(), exists })
+    }
+
+    /// The first of these keys at which something lies.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached within `within` or refuses.
+    pub async fn first_that_exists(
+        &self,
+        keys: &[String],
+        within: Duration,
+    ) -> Result<Option<usize>, StoreError> {
+        let mut pipe = redis::pipe();
+        for key in keys {
+            pipe.cmd("EXISTS").arg(key);
+        }
+        let found: Vec<bool> = self.with(within, async |conn| pipe.query_async(conn).await).await?;
+        Ok(found.into_iter().position(|found| found))
+    }
+}

@@ -1,0 +1,100 @@
+//! Waiting for events of any number of topics, on one connection that blocks.
+//!
+//! The blocked read only says where something is: what is read, and how much was let go before,
+//! is the same for every way to come to it, in one script (`events.rs`).
+
+use std::time::Duration;
+
+use futures_util::TryFutureExt as _;
+use redis::Value;
+use tokio::time::timeout;
+
+use super::blocking::{Blocking, Unblocker, Use};
+use super::events::{Look, look_over};
+use crate::connection::Connector;
+use crate::error::StoreError;
+use crate::script::EVENTS;
+use redcall_common::event::EventId;
+
+/// A connection that waits for events. Connects at the first use.
+#[derive(Debug)]
+pub struct EventWatch {
+    blocking: Blocking,
+}
+
+/// Reading twice harms nobody.
+const USE: Use = Use { scripts: &[&EVENTS], cuts: false };
+
+impl EventWatch {
+    /// Connects at the first use.
+    #[must_use]
+    pub fn new(connector: Connector) -> Self {
+        Self { blocking: Blocking::new(connector, USE) }
+    }
+
+    /// What [`crate::Link::unblock`] takes to end a wait.
+    #[must_use]
+    pub fn unblocker(&self) -> Unblocker {
+        self.blocking.unblocker()
+    }
+
+    /// Whether the next call goes over the same connection as the last one.
+    #[must_use]
+    pub fn stands(&self) -> bool {
+        self.blocking.stands()
+    }
+
+    /// Closes the connection; the next call opens another.
+    pub fn close(&mut self) {
+        self.blocking.close();
+    }
+
+    /// Looks at the stream `key` beyond `from`. Dropping the future closes the connection.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached or refuses.
+    pub async fn look(
+        &mut self,
+        key: &str,
+        from: EventId,
+        most: usize,
+    ) -> Result<Look, StoreError> {
+        let (mut conn, peer) = self.blocking.take().await?;
+        let within = self.blocking.connector().response_timeout();
+        let looked = timeout(within, look_over(&mut conn, key, from, most)).await;
+        let looked = looked.map_err(|_| self.blocking.silent())?;
+        // After a refusal the connection is as good as before.
+        if !matches!(looked, Err(ref error) if error.is_transient()) {
+            self.blocking.put_back((conn, peer));
+        }
+        looked
+    }
+
+    /// Waits up to `block` for anything beyond the positions of these streams; the keys of those
+    /// that have something. Dropping the future closes the connection.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached or refuses.
+    pub async fn wait(
+        &mut self,
+        streams: &[(String, EventId)],
+        block: Duration,
+    ) -> Result<Vec<String>, StoreError> {
+        let (mut conn, peer) = self.blocking.take().await?;
+        let mut call = redis::cmd("XREAD");
+        call.arg("COUNT").arg(1).arg("BLOCK").arg(block.as_millis().max(1) as u64).arg("STREAMS");
+        for (key, _) in streams {
+            call.arg(key);
+        }
+        for (_, from) in streams {
+            call.arg(from.to_string());
+        }
+        let reading = call.query_async::<Option<Vec<(String, Value)>>>(&mut conn);
+        let reading = reading.map_err(StoreError::from);
+        let found = self.blocking.wait(&peer, block, reading).await?;
+        self.blocking.put_back((conn, peer));
+        Ok(found.unwrap_or_default().into_iter().map(|(key, _)| key).collect())
+    }
+}

@@ -1,0 +1,180 @@
+//! Looking for what went wrong, for `redcall doctor`: leases that no worker takes over, keys that
+//! nothing bounds. Reads only, and no more than it is allowed to.
+
+mod limits;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::error::StoreError;
+use super::inspect::{Inspector, millis};
+use redcall_common::keys::Bound;
+
+/// How many keys one step of the census looks at.
+const STEP: u64 = 1000;
+/// How many examples are kept.
+const EXAMPLES: usize = 3;
+/// How many lists of sorted requests are kept.
+const LISTS: usize = 500;
+/// How many states of services are kept.
+const STATES: usize = 500;
+/// How many dead workers of a queue are looked at.
+const MOST_DEAD: usize = 100;
+
+/// A worker that has been dead for long and still holds requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StuckWorker {
+    /// The queue that they are of.
+    pub queue: String,
+    /// The worker's id.
+    pub worker: String,
+    /// How many requests it holds.
+    pub held: u64,
+    /// How long ago its lease ended.
+    pub dead_for: Duration,
+}
+
+/// Bytes of a queue that are bounded in bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeptBytes {
+    /// Of Redis's memory, by dead letters.
+    pub dead: u64,
+    /// By answers at response keys and under idempotency keys, as the workers last added them up.
+    pub answers: u64,
+    /// Whether requests that want an answer are refused for that.
+    pub answers_full: bool,
+}
+
+/// What a walk over the deployment's keys has found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyCensus {
+    /// Keys that were seen.
+    pub seen: u64,
+    /// Those that ought to have a TTL and have none.
+    pub without_ttl: u64,
+    /// Some of them.
+    pub examples: Vec<String>,
+    /// Those that begin like ours and are none of ours.
+    pub foreign: u64,
+    /// One of them.
+    pub foreign_example: Option<String>,
+    /// Whether it ended before all were seen.
+    pub cut: bool,
+    /// Lists of sorted requests of limited names, some of them: queue, name and key.
+    pub sorted: Vec<(String, String, String)>,
+    /// States of services, some of them: queue and instance.
+    pub states: Vec<(String, String)>,
+}
+
+impl Inspector {
+    /// Workers of `queue` that still hold requests although their lease ended more than `after`
+    /// ago.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached or refuses. Dropping the future is harmless.
+    pub async fn stuck(
+        &self,
+        queue: &str,
+        after: Duration,
+    ) -> Result<Vec<StuckWorker>, StoreError> {
+        let keys = self.keys.of(queue);
+        let mut conn = self.connection().await?;
+        let now = millis(redis::cmd("TIME").query_async(&mut *conn).await?);
+        let limit = now.saturating_sub(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+        let mut dead = redis::cmd("ZRANGE");
+        dead.arg(keys.workers()).arg("-inf").arg(limit).arg("BYSCORE");
+        dead.arg("LIMIT").arg(0).arg(MOST_DEAD).arg("WITHSCORES");
+        let dead: Vec<(String, f64)> = dead.query_async(&mut *conn).await?;
+        let mut stuck = Vec::new();
+        for (worker, ended) in dead {
+            let held = redis::cmd("HLEN").arg(keys.leases(&worker)).to_owned();
+            let held: u64 = held.query_async(&mut *conn).await?;
+            // Times of the registry are whole milliseconds; a broken one counts as long ago.
+            let dead_for = Duration::from_millis(now.saturating_sub(ended as u64));
+            if held > 0 {
+                stuck.push(StuckWorker { queue: queue.to_owned(), worker, held, dead_for });
+            }
+        }
+        Ok(stuck)
+    }
+
+    /// How many bytes `queue` keeps.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached or refuses. Dropping the future is harmless.
+    pub async fn kept_bytes(&self, queue: &str) -> Result<KeptBytes, StoreError> {
+        let keys = self.keys.of(queue);
+        let mut conn = self.connection().await?;
+        let mut pipe = redis::pipe();
+        pipe.cmd("MEMORY").arg("USAGE").arg(keys.dead()).arg("SAMPLES").arg(0);
+        pipe.cmd("HGET").arg(keys.answers()).arg(":bytes");
+        pipe.cmd("EXISTS").arg(keys.answers_full());
+        type Raw = (Option<u64>, Option<u64>, bool);
+        let (dead, answers, answers_full): Raw = pipe.query_async(&mut *conn).await?;
+        let (dead, answers) = (dead.unwrap_or_default(), answers.unwrap_or_default());
+        Ok(KeptBytes { dead, answers, answers_full })
+    }
+
+    /// Walks over the deployment's keys, for about `within` and over `most` keys of the server at
+    /// most.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached or refuses. Dropping the future is harmless.
+    pub async fn census(&self, within: Duration, most: u64) -> Result<KeyCensus, StoreError> {
+        let (began, mut steps, mut cursor) = (Instant::now(), 0, 0_u64);
+        let mut conn = self.connection().await?;
+        // By key: a walk may meet one twice.
+        let mut seen = BTreeMap::new();
+        let mut census = KeyCensus::default();
+        loop {
+            let mut scan = redis::cmd("SCAN");
+            scan.arg(cursor).arg("MATCH").arg(self.keys.pattern()).arg("COUNT").arg(STEP);
+            let (next, keys): (u64, Vec<Vec<u8>>) = scan.query_async(&mut *conn).await?;
+            let keys = keys.iter().map(|key| String::from_utf8_lossy(key).into_owned());
+            let mut bounded = Vec::new();
+            for key in keys {
+                let bound = self.keys.bound_of(&key);
+                if let Some((queue, name, of)) = self.keys.parse_limited(&key)
+                    && census.sorted.len() < LISTS
+                {
+                    census.sorted.push((queue.to_owned(), name.to_owned(), of.to_owned()));
+                }
+                if let Some((queue, instance)) = self.keys.parse_state(&key)
+                    && census.states.len() < STATES
+                {
+                    census.states.push((queue.to_owned(), instance.to_owned()));
+                }
+                if seen.insert(key.clone(), bound).is_none() && bound == Some(Bound::Ttl) {
+                    bounded.push(key);
+                }
+            }
+            let mut pipe = redis::pipe();
+            for key in &bounded {
+                pipe.cmd("PTTL").arg(key);
+            }
+            let ttls: Vec<i64> = match bounded.as_slice() {
+                [] => Vec::new(),
+                _ => pipe.query_async(&mut *conn).await?,
+            };
+            // -1: it is there, and has none.
+            for (key, _) in bounded.into_iter().zip(ttls).filter(|(_, ttl)| *ttl == -1) {
+                census.without_ttl += 1;
+                census.examples.push(key);
+                census.examples.truncate(EXAMPLES);
+            }
+            (cursor, steps) = (next, steps + STEP);
+            census.cut = cursor != 0 && (steps >= most || began.elapsed() >= within);
+            if cursor == 0 || census.cut {
+                break;
+            }
+        }
+        census.seen = seen.len() as u64;
+        let mut foreign = seen.into_iter().filter(|(_, bound)| bound.is_none());
+        census.foreign_example = foreign.next().map(|(key, _)| key);
+        census.foreign = u64::from(census.foreign_example.is_some()) + foreign.count() as u64;
+        Ok(census)
+    }
+}
