@@ -53,7 +53,7 @@ def defer(data=None, within=None, notify=False):
     call._token = Future()
     time = {} if within is None else {"within_ms": int(within * 1000)}
     params = {"id": call._number, "data": data, "notify": bool(notify), **time}
-    _say({"method": "$/pending", "params": params})
+    _say({"method": "$/defer", "params": params})
     return asyncio.wrap_future(call._token) if call._task else call._token.result()
 
 def _say(message):

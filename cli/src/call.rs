@@ -57,7 +57,7 @@ pub(crate) struct Call {
     durability: Option<Durability>,
     /// Keep its status for so long after its last change, for `redcall status` and `monitor`
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    monitored: Option<Duration>,
+    track_status: Option<Duration>,
     /// The data, once it has been read.
     #[arg(skip)]
     read: Option<Box<RawValue>>,
@@ -125,16 +125,16 @@ impl Call {
     /// Lets it go, and prints the receipt; the request's id.
     pub(crate) async fn send(mut self, client: &Client, as_json: bool) -> Result<String, Failure> {
         let receipt = self.request(client)?.send().await.map_err(failed)?;
-        let Receipt { id, queue, durability, attached } = receipt;
+        let Receipt { id, queue, durability, deduplicated } = receipt;
         let done = |error: Unwritten| error.after(format!("The job is queued: {id} on {queue}."));
         if as_json {
             let json = serde_json::json!({
-                "id": id, "queue": queue, "attached": attached,
+                "id": id, "queue": queue, "deduplicated": deduplicated,
                 "durability": durability.as_str(),
             });
             out::line(json).map_err(done)?;
         } else {
-            let what = if attached { "joined" } else { "queued" };
+            let what = if deduplicated { "joined" } else { "queued" };
             out::line(format_args!("{what} {id} on {queue}")).map_err(done)?;
             if Some(durability) < self.durability {
                 let text = "was reached in time; it is queued all the same";
@@ -209,8 +209,8 @@ impl Call {
         for (name, value) in &self.header {
             request = request.header(name, value);
         }
-        if let Some(kept) = self.monitored {
-            request = request.monitored(kept);
+        if let Some(kept) = self.track_status {
+            request = request.track_status(kept);
         }
         if let Some(durability) = self.durability {
             request = request.durability(durability);
@@ -280,7 +280,8 @@ pub(crate) async fn print_all(mut updates: FrameStream) -> Result<(), Failure> {
     while let Some(update) = updates.next().await {
         match update.map_err(failed)? {
             Update::Restarted { attempt } => out::line(format_args!("{{\"restarted\":{attempt}}}")),
-            Update::Pending(data) => part("pending", &data),
+            Update::Pending => out::line(format_args!("{{\"pending\":null}}")),
+            Update::Deferred(data) => part("deferred", &data),
             Update::Progress(data) => part("progress", &data),
             Update::Chunk(data) => part("chunk", &data),
             Update::Done(response) => {

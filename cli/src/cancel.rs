@@ -27,7 +27,7 @@ impl Cancel {
         let (found, text) = match found.map_err(failed)? {
             Cancellation::Running => ("running", "it runs, and its worker was told"),
             Cancellation::Delayed => ("delayed", "it was not due yet"),
-            Cancellation::Pending => ("pending", "it was to be answered later, and is not now"),
+            Cancellation::Deferred => ("deferred", "its deferred answer is cancelled"),
             Cancellation::Unseen => {
                 ("unseen", "it does not run; where it waits, it will not start")
             }

@@ -9,7 +9,7 @@
 //! | `workers.rs` | who is there, and whether they fit together |
 //! | `queues.rs` | what waits, is held or has died |
 //! | `schedules.rs` | whether workers map what is enqueued by the clock |
-//! | `limits.rs` | limited names, and whose requests get no turn |
+//! | `limits.rs` | limited names, and whose requests get no poll |
 //! | `times.rs` | times at Redis that lie too far ahead |
 //! | `states.rs` | states of services that were changed |
 //! | `keys.rs` | what nothing bounds |

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
-use redcall_client::{Client, Event, EventError, EventStream, Followed, Kind, StoreError};
+use redcall_client::{Client, Event, EventError, EventItem, EventStream, Kind, StoreError};
 use redcall_common::clean::clean;
 use redcall_common::event::topic;
 use redcall_common::output as out;
@@ -105,7 +105,7 @@ impl Tail {
         for kind in self.kind {
             follow = follow.kind(kind);
         }
-        let events = follow.follow().await.map_err(|error| failed(&error))?;
+        let events = follow.subscribe().await.map_err(|error| failed(&error))?;
         Ok(Tailing { events, left: self.limit.unwrap_or(u64::MAX) })
     }
 }
@@ -119,35 +119,35 @@ pub(crate) struct Tailing {
 
 impl Tailing {
     /// What comes next; `None` after an error or the last that was wanted.
-    pub(crate) async fn next(&mut self) -> Option<Result<Followed, Failure>> {
+    pub(crate) async fn next(&mut self) -> Option<Result<EventItem, Failure>> {
         if self.left == 0 {
             return None;
         }
         let item = self.events.next().await?;
-        self.left -= u64::from(matches!(item, Ok(Followed::Event(_))));
+        self.left -= u64::from(matches!(item, Ok(EventItem::Event(_))));
         Some(item.map_err(|error| unreachable(&error)))
     }
 }
 
-pub(crate) fn json_line(item: &Followed) -> String {
+pub(crate) fn json_line(item: &EventItem) -> String {
     match item {
         // Strings, numbers and JSON that is text already: nothing here can fail.
-        Followed::Event(event) => {
+        EventItem::Event(event) => {
             // Its context may be over several lines, as its publisher wrote it.
             one_line(&serde_json::to_string(&**event).unwrap_or_default())
         }
-        Followed::Missed(count) => serde_json::json!({ "missed": count }).to_string(),
+        EventItem::Missed(count) => serde_json::json!({ "missed": count }).to_string(),
     }
 }
 
-pub(crate) fn line(item: &Followed) -> String {
+pub(crate) fn line(item: &EventItem) -> String {
     match item {
-        Followed::Event(event) => {
+        EventItem::Event(event) => {
             let Event { kind, when, context, .. } = &**event;
             format!("{}  {kind}  {}", moment(*when), clean(&one_line(context.get())))
         }
-        Followed::Missed(Some(count)) => format!("-- {count} events before this were let go --"),
-        Followed::Missed(None) => "-- events before this may have been let go --".to_owned(),
+        EventItem::Missed(Some(count)) => format!("-- {count} events before this were let go --"),
+        EventItem::Missed(None) => "-- events before this may have been let go --".to_owned(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use redcall_client::{Client, Code, Task};
+use redcall_client::{Client, Code, ServiceOp};
 use redcall_common::name::{is_instance, is_plain};
 use redcall_common::output as out;
 use redcall_common::report::Problem;
@@ -92,9 +92,9 @@ impl Service {
     /// What the task answers, or the state.
     pub(crate) async fn answer(self, client: &Client) -> Result<Box<RawValue>, Failure> {
         let (task, given) = match self.what {
-            What::Initialize(given) => (Task::Init, given),
-            What::Execute(given) => (Task::Execute, given),
-            What::Terminate(given) => (Task::Exit, given),
+            What::Initialize(given) => (ServiceOp::Init, given),
+            What::Execute(given) => (ServiceOp::Execute, given),
+            What::Terminate(given) => (ServiceOp::Exit, given),
             What::State => {
                 return until_interrupted(self.state(client), "interrupted").await;
             }

@@ -109,7 +109,7 @@ fn failed(error: CallError) -> Failure {
         Code::NotFound => (
             error.code(),
             1,
-            "Have it kept with `redcall call --monitored 1h`, or `status = \"1h\"` in `[jobs.X]`.",
+            "Have it kept with `redcall call --track-status 1h`, or `status = \"1h\"` in `[jobs.X]`.",
         ),
         code @ Code::DeadlineExceeded => (code, 1, "The job goes on: follow it for longer."),
         code => (code, 3, "Asking again is harmless."),

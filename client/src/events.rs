@@ -3,12 +3,12 @@
 //! | file | holds |
 //! |---|---|
 //! | `group.rs` | a group that shares the events of a topic |
-//! | `place.rs` | where somebody is in a topic, and what was let go before it was read |
+//! | `cursor.rs` | where somebody is in a topic, and what was let go before it was read |
 //! | `reader.rs` | the one task that reads for all who follow, over one connection |
 //! | `stream.rs` | [`EventStream`]: what one of them gets |
 
+mod cursor;
 mod group;
-mod place;
 mod reader;
 mod stream;
 
@@ -24,13 +24,13 @@ use tokio::sync::mpsc;
 
 use crate::client::Client;
 use crate::error::code_of;
-use place::Place;
+use cursor::Cursor;
 use reader::{Command, Reader};
 use redcall_common::time::unix_ms;
 
-pub use group::{GroupMember, Shared};
+pub use group::{GroupItem, GroupMember};
 use stream::Kinds;
-pub use stream::{EventStream, Followed};
+pub use stream::{EventItem, EventStream};
 
 /// Why an event could not be published, or a topic not be followed.
 #[derive(Debug, thiserror::Error)]
@@ -146,24 +146,24 @@ impl Client {
     }
 
     /// Follows `topic` (a name, or one of the numbers that have names): from now on, unless
-    /// [`Follow`] is told otherwise.
+    /// [`Topic`] is told otherwise.
     ///
     /// ```no_run
     /// # async fn doc(client: redcall_client::Client) -> Result<(), Box<dyn std::error::Error>> {
-    /// use redcall_client::{Followed, Kind};
+    /// use redcall_client::{EventItem, Kind};
     ///
-    /// let mut events = client.events("device.7").kind(Kind::PROPERTY_CHANGE).follow().await?;
+    /// let mut events = client.events("device.7").kind(Kind::PROPERTY_CHANGE).subscribe().await?;
     /// while let Some(item) = events.next().await {
     ///     match item? {
-    ///         Followed::Event(event) => println!("{} {}", event.when, event.context),
-    ///         Followed::Missed(Some(count)) => println!("{count} were let go before"),
-    ///         Followed::Missed(None) => println!("some may have been let go before"),
+    ///         EventItem::Event(event) => println!("{} {}", event.when, event.context),
+    ///         EventItem::Missed(Some(count)) => println!("{count} were let go before"),
+    ///         EventItem::Missed(None) => println!("some may have been let go before"),
     ///     }
     /// }
     /// # Ok(()) }
     /// ```
-    pub fn events(&self, topic: &str) -> Follow {
-        Follow {
+    pub fn events(&self, topic: &str) -> Topic {
+        Topic {
             client: self.clone(),
             topic: topic.to_owned(),
             from: From::Now,
@@ -174,7 +174,7 @@ impl Client {
 
 /// Which events to follow. Made by [`Client::events`].
 #[must_use = "nothing is followed before `follow`"]
-pub struct Follow {
+pub struct Topic {
     client: Client,
     topic: String,
     from: From,
@@ -189,7 +189,7 @@ enum From {
     Event(EventId),
 }
 
-impl Follow {
+impl Topic {
     /// Begins with what was published at `time` or later, by Redis's clock, as far as it is kept.
     pub fn since(mut self, time: SystemTime) -> Self {
         self.from = From::Time(EventId::before(unix_ms(time)));
@@ -214,21 +214,21 @@ impl Follow {
     ///
     /// [`EventError::Topic`], or that of Redis; within `redis.response_timeout`. Dropping the
     /// future is harmless.
-    pub async fn follow(self) -> Result<EventStream, EventError> {
+    pub async fn subscribe(self) -> Result<EventStream, EventError> {
         let topic = named(&self.topic)?;
         let key = self.client.inner.keys.events(topic);
         let events = &self.client.inner.events;
-        let place = match self.from {
-            From::Time(at) => Place::at_time(at),
-            From::Event(at) => Place::after(at),
+        let cursor = match self.from {
+            From::Time(at) => Cursor::at_time(at),
+            From::Event(at) => Cursor::after(at),
             From::Now => {
                 let look = self.client.inner.reads.look(&key, None, 0, events.within).await?;
-                Place::at_end(&look)
+                Cursor::at_end(&look)
             }
         };
-        let (stream, follower) = stream::new(self.client.clone(), self.kinds, place.at);
+        let (stream, subscriber) = stream::new(self.client.clone(), self.kinds, cursor.at);
         // The reader lives as long as the client, which the stream holds.
-        let _ = events.reader.send(Command::Follow { key, place, follower });
+        let _ = events.reader.send(Command::Subscribe { key, cursor, subscriber });
         Ok(stream)
     }
 }

@@ -50,13 +50,13 @@ mod ticket;
 
 pub use client::Client;
 pub use error::CallError;
-pub use events::{EventError, EventStream, Follow, Followed, GroupMember, Shared};
+pub use events::{EventError, EventItem, EventStream, GroupItem, GroupMember, Topic};
 pub use monitor::StatusStream;
 pub use redcall_common::durability::Durability;
 pub use redcall_common::error::{Code, Retry, WireError};
 pub use redcall_common::event::{Event, EventId, Kind};
 pub use redcall_common::result_kind::ResultKind;
-pub use redcall_common::service::Task;
+pub use redcall_common::service::ServiceOp;
 pub use redcall_common::settings::{Settings, SettingsError};
 pub use redcall_common::status::{JobState, JobStatus};
 pub use redcall_common::token::{NoToken, SettlementToken};

@@ -12,7 +12,7 @@ use redcall_common::error::Code;
 use redcall_common::frame::{FrameHead, FrameType};
 use redcall_common::name::{is_idempotency_key, is_job_name, is_queue, new_id};
 use redcall_common::request::{Envelope, ReplyTo, TTL_RANGE_MS, default_response_ttl_ms};
-use redcall_store::{Idempotency, Monitored, Placement};
+use redcall_store::{Idempotency, Placement, StatusTracking};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::Instant;
@@ -40,7 +40,7 @@ pub struct Request {
     durability: Option<Durability>,
     headers: BTreeMap<String, String>,
     expires_in: Option<Duration>,
-    monitored: Option<Duration>,
+    tracking: Option<Duration>,
 }
 
 /// When a request is due.
@@ -108,7 +108,7 @@ impl Request {
             durability: None,
             headers: BTreeMap::new(),
             expires_in: None,
-            monitored: None,
+            tracking: None,
         }
     }
 
@@ -205,8 +205,8 @@ impl Request {
     /// for so long from its last change on, 1 s to 7 days, and while it runs. It is `Pending` as
     /// soon as the request is queued. By default what the job's mapping in the settings says
     /// (`status`); without either none is kept. It costs some commands more at Redis.
-    pub fn monitored(mut self, kept: Duration) -> Self {
-        self.monitored = Some(kept);
+    pub fn track_status(mut self, kept: Duration) -> Self {
+        self.tracking = Some(kept);
         self
     }
 
@@ -236,7 +236,7 @@ impl Request {
         if self.expires_in.is_some_and(|within| millis(within) > LONGEST_MS) {
             return Err(invalid("a signature holds for 7 days at most".to_owned()));
         }
-        let status_ttl = self.monitored.or_else(|| inner.status_ttl_of(&self.name));
+        let status_ttl = self.tracking.or_else(|| inner.status_ttl_of(&self.name));
         if status_ttl.is_some_and(|kept| !TTL_RANGE_MS.contains(&millis(kept))) {
             return Err(invalid("a status is kept for 1 s to 7 days".to_owned()));
         }
@@ -380,7 +380,7 @@ impl Request {
             reply,
             pending,
             idempotency,
-            monitored: ready.monitored(),
+            tracking: ready.tracking(),
         })))
     }
 }
@@ -388,10 +388,10 @@ impl Request {
 impl Ready {
     /// How long its states are kept: until it is due, as long as it may wait, and then for their
     /// own time.
-    fn monitored(&self) -> Option<Monitored> {
+    fn tracking(&self) -> Option<StatusTracking> {
         let kept_ms = millis(self.status_ttl?);
         let wait = self.delay.saturating_add(self.budget.unwrap_or_default());
-        Some(Monitored { pending_ms: kept_ms.saturating_add(millis(wait)), kept_ms })
+        Some(StatusTracking { pending_ms: kept_ms.saturating_add(millis(wait)), kept_ms })
     }
 
     /// How long what lies at the response key is kept: until it is due, and then as long as any

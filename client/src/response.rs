@@ -20,7 +20,7 @@ pub struct Receipt {
     pub durability: Durability,
     /// Whether a call of the same idempotency key was there before: `id` is then that of its
     /// request, which runs or has run, and nothing new was queued.
-    pub attached: bool,
+    pub deduplicated: bool,
 }
 
 /// The answer to a call.

@@ -197,9 +197,9 @@ impl Leaving {
                 Box::pin(confirmers.reached(link, keys, *level, way, ready.deadline)).await
             }
         };
-        let (queue, attached) = (keys.name().to_owned(), joined.is_some());
+        let (queue, deduplicated) = (keys.name().to_owned(), joined.is_some());
         let id = joined.unwrap_or_else(|| std::mem::take(&mut ready.id));
-        Ok(Receipt { id, queue, durability, attached })
+        Ok(Receipt { id, queue, durability, deduplicated })
     }
 }
 
@@ -345,7 +345,7 @@ impl Client {
 
 /// Finishes all that could be prepared; their outcomes in the order in which they came.
 ///
-/// One after the other, the earliest deadline first: whose turn comes late has either ended
+/// One after the other, the earliest deadline first: whose poll comes late has either ended
 /// meanwhile or has its time still before it. A thousand of them wake their task once or twice so,
 /// and not a thousand times.
 async fn each<P, T, F>(

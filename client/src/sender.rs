@@ -410,7 +410,7 @@ impl Sender {
                     outgoing.confirm(None);
                     continue;
                 }
-                Ok(Placed::Attached(id) | Placed::Replayed(id)) => {
+                Ok(Placed::Deduplicated(id) | Placed::Replayed(id)) => {
                     outgoing.confirm(Some(id));
                     continue;
                 }
@@ -423,7 +423,7 @@ impl Sender {
                     let message = "the idempotency key was used with other data";
                     CallError::rejected(Code::Conflict, message)
                 }
-                Ok(Placed::Crowded) => CallError::overloaded(
+                Ok(Placed::TooManyWaiters) => CallError::overloaded(
                     "100 callers wait for the call of this idempotency key; try again later",
                 ),
                 Ok(Placed::Full) => full(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redcall_common::error::{Code, WireError};
 use redcall_common::name::{is_instance, is_plain, service_queue};
-use redcall_common::service::{Order, Task};
+use redcall_common::service::{ServiceCall, ServiceOp};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -56,7 +56,7 @@ impl Service {
     ///
     /// `conflict` if it is initialised already; else as [`Client::call_and_wait`].
     pub async fn initialize<T: Serialize + ?Sized>(&self, args: &T) -> Result<Response, CallError> {
-        self.request(Task::Init, args)?.wait().await
+        self.request(ServiceOp::Init, args)?.wait().await
     }
 
     /// Has the `execute` task do something with `args` and the state. Cancel safe as
@@ -68,7 +68,7 @@ impl Service {
     /// else as [`Client::call_and_wait`]. An error that says that the request may be queued leaves
     /// open whether the state was changed.
     pub async fn execute<T: Serialize + ?Sized>(&self, args: &T) -> Result<Response, CallError> {
-        self.request(Task::Execute, args)?.wait().await
+        self.request(ServiceOp::Execute, args)?.wait().await
     }
 
     /// Has the `exit` task end the instance. It can be initialised anew. Cancel safe as
@@ -78,7 +78,7 @@ impl Service {
     ///
     /// As [`Service::execute`].
     pub async fn terminate<T: Serialize + ?Sized>(&self, args: &T) -> Result<Response, CallError> {
-        self.request(Task::Exit, args)?.wait().await
+        self.request(ServiceOp::Exit, args)?.wait().await
     }
 
     /// A request to the instance, for all that a request can be: let go, submitted, with a timeout
@@ -90,21 +90,21 @@ impl Service {
     /// as JSON.
     pub fn request<T: Serialize + ?Sized>(
         &self,
-        task: Task,
+        task: ServiceOp,
         args: &T,
     ) -> Result<Request, CallError> {
         self.order(task, args, false)
     }
 
     /// As [`Service::request`], with a receipt: who follows the request gets
-    /// [`crate::Update::Pending`] when its task begins.
+    /// [`crate::Update::Progress`] when its task begins.
     ///
     /// # Errors
     ///
     /// As [`Service::request`].
     pub fn request_with_receipt<T: Serialize + ?Sized>(
         &self,
-        task: Task,
+        task: ServiceOp,
         args: &T,
     ) -> Result<Request, CallError> {
         self.order(task, args, true)
@@ -112,13 +112,13 @@ impl Service {
 
     fn order<T: Serialize + ?Sized>(
         &self,
-        task: Task,
+        task: ServiceOp,
         args: &T,
         receipt: bool,
     ) -> Result<Request, CallError> {
         self.check()?;
         let args = to_raw_value(args).map_err(CallError::Encode)?;
-        let order = Order { task, args, instance: self.instance.clone(), receipt };
+        let order = ServiceCall { task, args, instance: self.instance.clone(), receipt };
         let queue = service_queue(&self.name);
         Ok(self.client.request(&self.name).queue(&queue).data(&order))
     }

@@ -13,7 +13,7 @@ use redcall_common::limits::Limits;
 use redcall_common::name::new_id;
 use redcall_common::result_kind::command_result;
 use redcall_common::token::SettlementToken;
-use redcall_store::{Covered, EndedLater, Kept, Link, Pending, SettledLater, StoreError};
+use redcall_store::{Covered, DeferredRun, DeferredSettled, EndedDeferred, Kept, Link, StoreError};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -109,7 +109,7 @@ impl Client {
     ) -> Result<bool, SettleError> {
         let deadline = Instant::now() + self.inner.timeout;
         let (keys, digest) = (self.inner.keys.of(token.queue()), token.digest());
-        let find = || self.inner.link.pending(&keys, token.id(), &digest, self.inner.timeout);
+        let find = || self.inner.link.deferred(&keys, token.id(), &digest, self.inner.timeout);
         let (known, covered) = until(deadline, find).await?.ok_or(SettleError::NotFound)?;
         let (result, wrong) = self.written(result);
         let signer = self.signer(&known, &covered).inspect_err(|error| {
@@ -134,16 +134,16 @@ impl Client {
         let by = new_id();
         let settle = || {
             let (of, end) = ((token.id(), &*digest, &*by), (head.tail(&frame), error, keep));
-            self.inner.link.settle_later(&keys, of, end, self.inner.timeout)
+            self.inner.link.settle_deferred(&keys, of, end, self.inner.timeout)
         };
-        let Pending { name, nonce, notify, .. } = known;
-        let ended = EndedLater { id: token.id().to_owned(), name, nonce };
+        let DeferredRun { name, nonce, notify, .. } = known;
+        let ended = EndedDeferred { id: token.id().to_owned(), name, nonce };
         match until(deadline, settle).await? {
-            SettledLater::Yes if notify => self.notify(&ended, result.as_deref()).await,
-            SettledLater::Yes => {}
-            SettledLater::Before => return Ok(false),
-            SettledLater::Unknown => return Err(SettleError::NotFound),
-            SettledLater::Late => {
+            DeferredSettled::Yes if notify => self.notify(&ended, result.as_deref()).await,
+            DeferredSettled::Yes => {}
+            DeferredSettled::Before => return Ok(false),
+            DeferredSettled::Unknown => return Err(SettleError::NotFound),
+            DeferredSettled::Late => {
                 if notify {
                     let message = "it was not settled in time";
                     let error = WireError::new(Code::DeadlineExceeded, message);
@@ -189,7 +189,11 @@ impl Client {
 
     /// Returns the signer of the answer if a worker has left the record as it is: a changed record
     /// could make a signed answer of another call.
-    fn signer(&self, known: &Pending, covered: &Covered) -> Result<Option<Signer>, SettleError> {
+    fn signer(
+        &self,
+        known: &DeferredRun,
+        covered: &Covered,
+    ) -> Result<Option<Signer>, SettleError> {
         let keyring = self.inner.keyring.as_ref();
         let Some(key) = &known.key else {
             let has_to_be = keyring.is_some_and(Keyring::is_required);
@@ -206,7 +210,7 @@ impl Client {
     }
 
     /// Publishes what became of it.
-    async fn notify(&self, ended: &EndedLater, result: Result<&RawValue, &WireError>) {
+    async fn notify(&self, ended: &EndedDeferred, result: Result<&RawValue, &WireError>) {
         let results = &self.inner.results;
         results.tell(&self.inner.link, ended, result, self.inner.timeout).await;
     }
@@ -229,11 +233,11 @@ impl Results {
     async fn tell(
         &self,
         link: &Link,
-        ended: &EndedLater,
+        ended: &EndedDeferred,
         result: Result<&RawValue, &WireError>,
         within: Duration,
     ) {
-        let EndedLater { id, name, nonce } = ended;
+        let EndedDeferred { id, name, nonce } = ended;
         let context = command_result((id, name, nonce.as_deref()), result, self.most);
         let event = NewEvent::now(Kind::COMMAND_RESULT, &context);
         if let Err(error) = link.publish(&[(&*self.key, event)], self.kept, within).await {
@@ -242,7 +246,12 @@ impl Results {
     }
 
     /// The same of what was cancelled.
-    pub(crate) async fn tell_cancelled(&self, link: &Link, ended: &[EndedLater], within: Duration) {
+    pub(crate) async fn tell_cancelled(
+        &self,
+        link: &Link,
+        ended: &[EndedDeferred],
+        within: Duration,
+    ) {
         let error = WireError::new(Code::Cancelled, "the call was cancelled");
         for ended in ended {
             self.tell(link, ended, Err(&error), within).await;

@@ -77,7 +77,7 @@ impl Client {
     /// use std::time::Duration;
     ///
     /// let request = client.request("train").data("model 7");
-    /// let ticket = request.monitored(Duration::from_secs(3600)).submit().await?;
+    /// let ticket = request.track_status(Duration::from_secs(3600)).submit().await?;
     /// assert_eq!(client.status(&ticket).await?.state, JobState::Pending);
     /// # Ok(()) }
     /// ```

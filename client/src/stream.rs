@@ -33,9 +33,10 @@ pub enum Update {
         /// Which run this is, counted from 1.
         attempt: u32,
     },
-    /// Its answer comes later: its handler has put it off and says this meanwhile, or a service
-    /// gives its receipt.
-    Pending(Box<RawValue>),
+    /// It is queued: the first update of a submitted request.
+    Pending,
+    /// Its handler deferred the answer, with these data: the answer comes later.
+    Deferred(Box<RawValue>),
     /// The handler says how far it is.
     Progress(Box<RawValue>),
     /// A part of the answer.
@@ -229,11 +230,9 @@ impl FrameStream {
         }
         let data = || frame.data.clone().unwrap_or_else(|| RawValue::NULL.to_owned());
         let update = match frame.kind {
-            // A run that is not the first begins with one that says nothing.
-            FrameType::Pending if frame.seq <= 1 && frame.attempt > 1 && frame.data.is_none() => {
-                Update::Restarted { attempt: frame.attempt }
-            }
-            FrameType::Pending => Update::Pending(data()),
+            FrameType::Restarted => Update::Restarted { attempt: frame.attempt },
+            FrameType::Pending => Update::Pending,
+            FrameType::Deferred => Update::Deferred(data()),
             FrameType::Progress => Update::Progress(data()),
             FrameType::Chunk => Update::Chunk(data()),
             FrameType::Result | FrameType::Error => {

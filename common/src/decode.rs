@@ -31,7 +31,7 @@ pub struct Rejected {
     /// Where to tell it. `None`: to nobody, the element goes to the dead letters.
     pub reply: Option<ReplyTo>,
     /// Whether it goes to the dead letters even though the caller is told.
-    pub bury: bool,
+    pub dead_letter: bool,
     /// How long its status is kept, if it is, ms: a week has fewer than 2^32.
     pub status_ttl_ms: Option<NonZero<u32>>,
 }
@@ -39,7 +39,7 @@ pub struct Rejected {
 impl Rejected {
     fn silent(message: impl Into<String>) -> Self {
         let error = WireError::new(Code::InvalidRequest, message);
-        Self { error, reply: None, bury: true, status_ttl_ms: None }
+        Self { error, reply: None, dead_letter: true, status_ttl_ms: None }
     }
 }
 
@@ -86,9 +86,9 @@ pub fn by_rules(
         status_ttl_ms.and_then(|ttl| u32::try_from(in_range(ttl)).ok()?.try_into().ok());
     let reply = reply_to(&fields, leased_id, keys)
         .map_err(|rejected| Rejected { status_ttl_ms, ..rejected })?;
-    read(&fields, raw, reply.clone(), limits).map_err(|(error, bury)| Rejected {
+    read(&fields, raw, reply.clone(), limits).map_err(|(error, dead_letter)| Rejected {
         error,
-        bury: bury || reply.is_none(),
+        dead_letter: dead_letter || reply.is_none(),
         reply,
         status_ttl_ms,
     })
@@ -112,7 +112,7 @@ fn oversize(raw: &[u8], id: &str, keys: &QueueKeys, limits: &Limits) -> Rejected
         .any(|part| part.windows(quoted.len()).any(|window| window == quoted.as_bytes()));
     let ttl_ms = default_response_ttl_ms(None);
     let reply = named.then_some(ReplyTo { response_key, ttl_ms, notify: None });
-    Rejected { error, bury: reply.is_none(), reply, status_ttl_ms: None }
+    Rejected { error, dead_letter: reply.is_none(), reply, status_ttl_ms: None }
 }
 
 /// Returns the top-level fields of an element, in order.

@@ -12,8 +12,12 @@ use crate::error::WireError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FrameType {
-    /// Queued or started again; carries no data.
+    /// The request is queued; written by a caller that submits it. Carries no data.
     Pending,
+    /// The handler returned without an answer; a completion token settles the request later.
+    Deferred,
+    /// Another attempt starts: its number is the frame's `attempt`. Carries no data.
+    Restarted,
     /// How far the handler is.
     Progress,
     /// A part of a streamed answer.
@@ -36,6 +40,8 @@ impl FrameType {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
+            Self::Deferred => "deferred",
+            Self::Restarted => "restarted",
             Self::Progress => "progress",
             Self::Chunk => "chunk",
             Self::Result => "result",
@@ -99,7 +105,7 @@ pub struct FrameHead<'a> {
 }
 
 impl FrameHead<'_> {
-    /// A frame with data: `progress`, `chunk` or `result`; `pending` without.
+    /// A frame that is not an error, with data or without.
     #[must_use]
     pub fn data(&self, kind: FrameType, seq: u64, data: Option<&RawValue>) -> String {
         self.encode(kind, seq, data, None)

@@ -66,7 +66,7 @@ impl Keys {
         let rest = self.tagged(key)?;
         let (queue, what) = rest.split_once("}:").filter(|(queue, _)| is_queue(queue))?;
         const HOLD: [&str; 7] =
-            ["queue", "dead", "scheduled", "parked", "limited", "pending", "live"];
+            ["queue", "dead", "scheduled", "parked", "limited", "deferred", "live"];
         HOLD.contains(&what).then_some(queue)
     }
 
@@ -186,7 +186,7 @@ impl QueueKeys {
         /// Hash of those requests, id to envelope.
         scheduled = "scheduled";
         /// Hash of what befell requests that were started more than once, id to record.
-        history = "history";
+        attempts = "attempts";
         /// Sorted set of cancelled ids by the Redis time (ms) at which they are forgotten.
         cancelled = "cancelled";
         /// Channel on which the queue's workers are told things.
@@ -198,13 +198,13 @@ impl QueueKeys {
         /// Hash of recurring schedules, name to the Redis time (ms) of the last tick.
         ticks = "ticks";
         /// Hash of leased requests of limited names, id to what they count for.
-        slots = "slots";
+        permits = "permits";
         /// Hash of limited names that have sorted requests, name to how many.
         limited_names = "limited";
         /// Sorted set of requests that are answered later, by the Redis time (ms) until when.
-        pending_ids = "pending";
+        deferred_ids = "deferred";
         /// Sorted set of limits whose rate allows no request before a Redis time (ms).
-        later = "later";
+        throttled = "throttled";
         /// Hash of a sample of the keys that keep answers: the key without the queue's base, to the
         /// bytes for which it stands.
         answers = "answers";
@@ -227,14 +227,14 @@ impl QueueKeys {
         parked(name) = "parked";
         /// Set of the keys of a limited name that have sorted requests.
         limit_keys(name) = "limit_keys";
-        /// What became of one worker's last settling turn.
-        turn(worker) = "turn";
+        /// What became of one worker's last settling poll.
+        poll(worker) = "poll";
         /// Hash of the call under one idempotency key, by its digest.
         idem(digest) = "idem";
         /// The request that holds a uniqueness window, by its digest.
         unique(digest) = "unique";
         /// What is known of one request that is answered later.
-        pending(id) = "pending";
+        deferred(id) = "deferred";
         /// The run that has started a signed request.
         seen(id) = "seen";
         /// List of the states of one monitored job, and the channel that tells of them.
@@ -256,7 +256,7 @@ impl QueueKeys {
         format!("{}:limited:{name}:{key}", self.base)
     }
 
-    /// The keys of the probes that one worker sends through its own turns: a queue of its own,
+    /// The keys of the probes that one worker sends through its own polls: a queue of its own,
     /// which no other worker and no list of queues knows, in the slot of this queue.
     #[must_use]
     pub fn probe(&self, worker: &str) -> Self {
@@ -298,9 +298,9 @@ const TABLE: &[[&str; 4]] = &[
     ["response:<id>", "list of frames", "TTL `response_ttl_ms`", "worker that holds the lease"],
     ["notify:<client>", "channel (sharded)", "not stored", "settling script"],
     ["dead", "stream", "`dead.max` entries, `dead.age`", "workers, `redcall dead`"],
-    ["leases:<worker>", "hash id -> request", "that worker's slots", "its worker"],
+    ["leases:<worker>", "hash id -> request", "that worker's capacity", "its worker"],
     ["inbox:<worker>", "list of requests", "one per blocked pop", "its worker"],
-    ["live", "hash id -> worker", "leases, and what is in `pending`", "workers"],
+    ["live", "hash id -> worker", "leases, and deferred requests", "workers"],
     ["workers", "zset worker -> lease end, ms", "dead ones taken over, TTL 30 days", "workers"],
     ["worker:<worker>", "string, JSON", "TTL two leases", "its worker"],
     ["names", "zset name -> mapped until, ms", "pruned each heartbeat, TTL 1 day", "workers"],
@@ -308,33 +308,33 @@ const TABLE: &[[&str; 4]] = &[
     ["parked:<name>", "list of requests", "accepted work", "workers"],
     ["schedule", "zset id -> due, ms", "accepted work", "callers, workers that retry"],
     ["scheduled", "hash id -> request", "as `schedule`", "callers, workers that retry"],
-    ["history", "hash id -> record", "unsettled requests, TTL 30 days", "workers"],
+    ["attempts", "hash id -> record", "unsettled requests, TTL 30 days", "workers"],
     ["cancelled", "zset id -> forgotten, ms", "pruned each heartbeat, TTL", "callers"],
     ["control", "channel (sharded)", "not stored", "callers, workers"],
     ["paused", "string, since when, ms", "one", "`redcall pause`"],
     ["durable", "string, empty", "TTL 1 minute", "callers"],
     ["ticks", "hash schedule -> last tick, ms", "schedules, TTL 400 days", "workers"],
-    ["turn:<worker>", "string", "TTL 1 minute", "its worker"],
+    ["poll:<worker>", "string", "TTL 1 minute", "its worker"],
     ["idem:<digest>", "hash", "100 waiters, TTL `idempotency_ttl`", "callers, workers"],
     ["unique:<digest>", "string", "TTL `jobs.X.unique`", "workers"],
     ["seen:<id>", "string", "TTL 7 days; once it has ended, until its signature ends", "workers"],
-    ["pending", "zset id -> until, ms", "TTL latest deadline and 7 days", "workers"],
-    ["pending:<id>", "hash", "TTL deadline and 7 days", "workers, who settles"],
+    ["deferred", "zset id -> until, ms", "TTL latest deadline and 7 days", "workers"],
+    ["deferred:<id>", "hash", "TTL deadline and 7 days", "workers, who settles"],
     [
         "status:<id>",
         "list of states; channel",
         "64 states, TTL `status_ttl_ms`",
         "callers, workers",
     ],
-    ["slots", "hash id -> limit", "leases of limited names", "workers"],
+    ["permits", "hash id -> limit", "leases of limited names", "workers"],
     ["limited", "hash name -> how many", "names with sorted requests", "workers"],
     ["limited:<name>:<key>", "list of requests", "accepted work", "workers"],
     ["limit_keys:<name>", "set of keys", "keys with sorted requests", "workers"],
-    ["turns:<name>", "list of keys", "keys with sorted requests", "workers"],
+    ["rotation:<name>", "list of keys", "keys with sorted requests", "workers"],
     ["held:<name>", "set of keys", "keys with sorted requests", "workers"],
     ["running:<name>:<key>", "set of ids", "leases of that key", "workers"],
     ["rate:<name>:<key>", "string", "TTL of its backlog", "workers"],
-    ["later", "zset limit -> ready, ms", "keys with sorted requests", "workers"],
+    ["throttled", "zset limit -> ready, ms", "keys with sorted requests", "workers"],
     ["answers", "hash key -> bytes", "pruned each second, TTL 400 days", "workers, callers"],
     ["answers_full", "string, since when, ms", "TTL 10 s", "workers"],
     ["state", "hash state, version", "1 MiB, TTL `services.X.idle`", "workers"],
@@ -389,14 +389,14 @@ mod tests {
             q.workers(),
             q.worker("w"),
             q.names(),
-            q.turn("w"),
+            q.poll("w"),
             q.probe("w").queue(),
             q.idem("d"),
             q.seen("x"),
             q.state(""),
             q.state("user-42"),
-            q.pending_ids(),
-            q.pending("x"),
+            q.deferred_ids(),
+            q.deferred("x"),
             q.status("x"),
             q.answers(),
             q.answers_full(),

@@ -17,10 +17,10 @@ pub enum ResultKind {
     Unrecognized,
     /// It is done.
     Success,
-    /// It will be answered later; who waits for the answer gets it.
-    Pending,
+    /// Its answer is deferred; a caller that waits gets it.
+    Deferred,
     /// The same, and the answer is published as well.
-    PendingWithNotification,
+    DeferredWithNotification,
     /// It was refused, or did not succeed.
     Failed,
     /// Whoever did it broke over it.
@@ -34,8 +34,8 @@ impl ResultKind {
     pub const ALL: [Self; 7] = [
         Self::Unrecognized,
         Self::Success,
-        Self::Pending,
-        Self::PendingWithNotification,
+        Self::Deferred,
+        Self::DeferredWithNotification,
         Self::Failed,
         Self::Exception,
         Self::Unavailable,
@@ -43,12 +43,12 @@ impl ResultKind {
 
     /// Number, name, the frame that it is, and the code of that frame if it is an error.
     const fn row(self) -> (u32, &'static str, FrameType, Option<Code>) {
-        use FrameType::{Error, Pending, Result};
+        use FrameType::{Deferred, Error, Result};
         match self {
             Self::Unrecognized => (0, "unrecognized", Error, Some(Code::UnknownJob)),
             Self::Success => (100, "success", Result, None),
-            Self::Pending => (200, "pending", Pending, None),
-            Self::PendingWithNotification => (201, "pending_with_notification", Pending, None),
+            Self::Deferred => (200, "deferred", Deferred, None),
+            Self::DeferredWithNotification => (201, "deferred_with_notification", Deferred, None),
             Self::Failed => (400, "failed", Error, Some(Code::HandlerFailed)),
             Self::Exception => (500, "exception", Error, Some(Code::HandlerPanicked)),
             Self::Unavailable => (9999, "unavailable", Error, Some(Code::Unavailable)),

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 /// What a request asks of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Task {
+pub enum ServiceOp {
     /// Make its first state.
     Init,
     /// Do something with its state, and leave it another one.
@@ -19,7 +19,7 @@ pub enum Task {
     Exit,
 }
 
-impl Task {
+impl ServiceOp {
     /// The name on the wire: `init`, `execute`, `exit`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -36,16 +36,16 @@ pub const INSTANCE: &str = "instance";
 
 /// Data of a request to a service.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Order {
+pub struct ServiceCall {
     /// What is asked.
-    pub task: Task,
+    pub task: ServiceOp,
     /// What the task gets; `null` if absent.
     #[serde(default = "null")]
     pub args: Box<RawValue>,
     /// Which instance, up to 64 of `[A-Za-z0-9_.@-]`; empty, or absent, is the one without a key.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub instance: String,
-    /// Whether the caller wants a `pending` frame when its task begins.
+    /// Whether the caller wants a `progress` frame when its task begins.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub receipt: bool,
 }
@@ -94,12 +94,12 @@ mod tests {
 
     #[test]
     fn an_order_says_no_more_than_it_must() {
-        let order: Order = serde_json::from_str(r#"{"task":"execute"}"#).unwrap();
+        let order: ServiceCall = serde_json::from_str(r#"{"task":"execute"}"#).unwrap();
         assert_eq!(
             (order.task, order.args.get(), order.instance.as_str()),
-            (Task::Execute, "null", "")
+            (ServiceOp::Execute, "null", "")
         );
         assert_eq!(serde_json::to_string(&order).unwrap(), r#"{"task":"execute","args":null}"#);
-        assert!(serde_json::from_str::<Order>(r#"{"task":"stop"}"#).is_err());
+        assert!(serde_json::from_str::<ServiceCall>(r#"{"task":"stop"}"#).is_err());
     }
 }

@@ -37,7 +37,7 @@ async fn stop(request: Request, orders: State<Orders>) -> Result<(), HandlerErro
 /// Lets go of the command at once: the device answers it when it has done it.
 async fn order(run: bool, request: &Request, orders: &Orders) -> Result<(), HandlerError> {
     let within = Duration::from_secs(60);
-    let token = request.pending_with_notification(&"on its way", Some(within)).await?;
+    let token = request.defer_with_notification(&"on its way", Some(within)).await?;
     orders.send((run, token))?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The dead letters of a queue: reading them, having them run again, throwing them away.
 //!
-//! For people, over the connections of the [`Inspector`]. Workers bury in their settling script;
+//! For people, over the connections of the [`Inspector`]. Workers dead_letter in their settling script;
 //! nothing here does. Every command reads or changes at most 1,000 letters and 8 MiB of them, so
 //! that Redis is never held up for long; what is asked for beyond that is done in portions.
 

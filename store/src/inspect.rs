@@ -48,7 +48,7 @@ pub struct QueueInfo {
     /// Whether it is paused: what runs goes on, nothing starts.
     pub paused: bool,
     /// Requests that no worker has, and that are answered later.
-    pub pending: u64,
+    pub deferred: u64,
     /// Requests that are not due yet.
     pub scheduled: u64,
     /// Requests that wait for a worker that maps their name.
@@ -62,7 +62,7 @@ impl QueueInfo {
     /// worker.
     #[must_use]
     pub fn held(&self) -> u64 {
-        self.length + self.scheduled + self.parked_requests + self.limited + self.pending
+        self.length + self.scheduled + self.parked_requests + self.limited + self.deferred
     }
 
     /// Returns `true` if requests wait at the head of the queue and none says since when.
@@ -272,23 +272,23 @@ pub(super) async fn look_at(
     pipe.cmd("XLEN").arg(keys.dead()).cmd("SMEMBERS").arg(keys.parked_names());
     pipe.cmd("LINDEX").arg(keys.queue()).arg(0).cmd("LINDEX").arg(keys.queue()).arg(-1);
     pipe.cmd("EXISTS").arg(keys.paused()).cmd("ZCARD").arg(keys.schedule());
-    pipe.cmd("HVALS").arg(keys.limited_names()).cmd("ZCARD").arg(keys.pending_ids());
+    pipe.cmd("HVALS").arg(keys.limited_names()).cmd("ZCARD").arg(keys.deferred_ids());
     type Head = Option<Vec<u8>>;
     type Raw = ((u64, u64), u64, u64, u64, Vec<String>, Head, Head, bool, u64, Vec<u64>, u64);
     let raw: Raw = pipe.query_async(conn).await?;
-    let (time, length, live, dead, parked, head, tail, paused, scheduled, limited, pending) = raw;
+    let (time, length, live, dead, parked, head, tail, paused, scheduled, limited, deferred) = raw;
     let now = millis(time);
     let since = [head, tail].into_iter().flatten().find_map(|raw| enqueued_at(&raw));
     Ok(QueueInfo {
         queue: keys.name().to_owned(),
         length,
-        running: live.saturating_sub(pending),
+        running: live.saturating_sub(deferred),
         dead,
         parked: parked.len() as u64,
         workers: alive(conn, keys).await?.len() as u64,
         oldest_ms: since.map(|since| now.saturating_sub(since)),
         paused,
-        pending,
+        deferred,
         scheduled,
         parked_requests: parked_requests(conn, keys, &parked).await?,
         limited: limited.iter().sum(),

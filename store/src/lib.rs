@@ -40,12 +40,12 @@ pub use error::StoreError;
 pub use link::{Link, Sink, Standing};
 pub use listing::Listing;
 pub use ops::{
-    Beat, BlockingPop, Cancellation, Claim, Claimed, Covered, Cycle, CycleReply, EndedCall,
-    EndedLater, Enqueued, EventWatch, Extra, Fault, ForLater, Heartbeat, Idempotency,
-    InstanceState, Item, Kept, Leased, LimitFault, Look, Mark, Member, Monitored, Outcome, Pending,
-    Placed, Placement, Promoted, Pushed, QueueState, Record, Released, Remembered, Rule, Settled,
-    SettledLater, Settlement, Share, StateChange, States, Tally, Tick, Ticked, TimeAhead,
-    Unblocker, Waited, Withdrawn, WorkerKeys,
+    Beat, BlockingPop, Cancellation, Claim, Claimed, Covered, DeferredRecord, DeferredRun,
+    DeferredSettled, EndedCall, EndedDeferred, Enqueued, EventWatch, Extra, Fault, GroupRead,
+    Heartbeat, Idempotency, InstanceState, Item, Kept, Leased, LimitFault, Look, Mark, Member,
+    Outcome, Placed, Placement, PollReply, Promoted, Pushed, QueuePoll, QueueState, Record,
+    Released, Remembered, Rule, Settled, Settlement, StateChange, States, StatusTracking, Tally,
+    Tick, Ticked, TimeAhead, Unblocker, Waited, Withdrawn, WorkerKeys,
 };
 #[doc(hidden)]
 pub use ops::{benching, fuzzing};

@@ -62,24 +62,24 @@ scripts! {
     /// Withdraw requests.
     CANCEL = "cancel", Runs
         with "undo", "live", "bytes", "kept", "answers", "record", "status", "scan", "joined",
-            "calls", "later";
-    /// Settle and lease, whatever there is.
-    CYCLE = "cycle", Runs
-        with "undo", "live", "bytes", "kept", "answers", "scan", "poll", "refusal", "sizes",
-            "turn", "record", "limits", "status", "joined", "calls", "later", "outcomes", "leases",
-            "sorted";
-    /// Settle and lease what is nothing special.
-    PLAIN = "plain", Runs
-        with "live", "kept", "poll", "sizes"
+            "calls", "deferred";
+    /// Settle and lease, whatever is in the queue.
+    POLL = "poll", Runs
+        with "undo", "live", "bytes", "kept", "answers", "scan", "poll_common", "refusal", "sizes",
+            "pops", "record", "limits", "status", "joined", "calls", "deferred", "outcomes",
+            "leases", "sorted";
+    /// Settle and lease where nothing is paused, cancelled, limited, parked or retried.
+    POLL_FAST = "poll_fast", Runs
+        with "live", "kept", "poll_common", "sizes"
         and unusual "undo", "bytes", "answers", "scan", "refusal", "unusual";
-    /// Answer what was to be answered later.
+    /// Settle a deferred request by its token.
     SETTLE = "settle", Runs
         with "undo", "bytes", "kept", "answers", "record", "status", "scan", "joined", "calls",
-            "later";
-    /// End what was to be answered later and was not.
+            "deferred";
+    /// End deferred requests whose time is over.
     EXPIRE = "expire", Runs
         with "undo", "bytes", "kept", "answers", "record", "status", "scan", "joined", "calls",
-            "later";
+            "deferred";
     /// Push a frame that does not end its request.
     FRAME = "frame", Runs with "undo";
     /// Drop what a reader of a stream has had.
@@ -112,7 +112,7 @@ scripts! {
     GROUP = "group", Runs;
     /// Put dead letters back into their queue.
     REVIVE = "revive", Runs with "undo", "room", "status";
-    /// Put a probe where its worker's turn takes it from.
+    /// Put a probe where its worker's poll takes it from.
     PROBE = "probe", Runs;
     /// Pause a queue, let it go on.
     PAUSE = "pause", Runs;

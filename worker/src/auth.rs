@@ -121,9 +121,11 @@ pub(crate) fn of_a_copy(settlement: Settlement, code: Code, reason: &str) -> Set
     let reason = reason.to_owned();
     match settlement {
         Settlement::Answer { reply, frame } => {
-            Settlement::Refuse { code, reason, answer: Some((reply, frame)), bury: false }
+            Settlement::Refuse { code, reason, answer: Some((reply, frame)), dead_letter: false }
         }
-        Settlement::Bury { answer, .. } => Settlement::Refuse { code, reason, answer, bury: true },
+        Settlement::DeadLetter { answer, .. } => {
+            Settlement::Refuse { code, reason, answer, dead_letter: true }
+        }
         other => other,
     }
 }
@@ -167,6 +169,6 @@ pub(crate) fn refused(
     };
     let (code, reason) = (error.code, error.message.clone());
     let answer = answer(request.reply.clone(), frame);
-    let settlement = Settlement::Refuse { code, reason, answer, bury: false };
+    let settlement = Settlement::Refuse { code, reason, answer, dead_letter: false };
     Outcome { call, code: Some(code), extras, ..Outcome::new(&request.id, settlement) }
 }

@@ -102,9 +102,9 @@ fn failed(job: &Job, failure: HandlerError, seq: u64) -> Outcome {
     }
     // Who has set retries wants to look at what was given up nevertheless.
     let wanted = error.code != Code::Cancelled;
-    let bury = wanted && (request.reply.is_none() || job.rules.retries.max > 0);
-    failure::run(job, &error, cause, if bury { Next::DeadLettered } else { Next::Answered });
-    let ended = Ended { error, attempt: job.attempt(), seq, bury };
+    let dead_letter = wanted && (request.reply.is_none() || job.rules.retries.max > 0);
+    failure::run(job, &error, cause, if dead_letter { Next::DeadLettered } else { Next::Answered });
+    let ended = Ended { error, attempt: job.attempt(), seq, dead_letter };
     Outcome { run, ..give_up(request, &job.keys.queue, ended, job.shared.idempotency_ttl) }
 }
 
@@ -119,7 +119,7 @@ fn crashed(job: &Job, error: WireError, cause: Option<&str>, seq: u64) -> Outcom
         return Outcome { run, ..Outcome::new(&request.id, settlement) };
     }
     failure::run(job, &error, cause, Next::DeadLettered);
-    let ended = Ended { error, attempt: job.attempt(), seq, bury: true };
+    let ended = Ended { error, attempt: job.attempt(), seq, dead_letter: true };
     Outcome { run, ..give_up(request, &job.keys.queue, ended, job.shared.idempotency_ttl) }
 }
 
@@ -131,21 +131,22 @@ pub(crate) struct Ended {
     /// `seq` of the ending frame.
     pub(crate) seq: u64,
     /// Whether the dead letters keep it.
-    pub(crate) bury: bool,
+    pub(crate) dead_letter: bool,
 }
 
-/// Logs and ends a request that is refused before its run. The dead letters keep it if `bury`, or
+/// Logs and ends a request that is refused before its run. The dead letters keep it if `dead_letter`, or
 /// if its caller waits for no answer. `cause` is for the log alone.
 pub(crate) fn refuse(
     request: &Wire,
     queue: &QueueKeys,
     attempt: u32,
     (error, cause): (WireError, Option<&str>),
-    bury: bool,
+    dead_letter: bool,
     idempotency_ttl: Duration,
 ) -> Outcome {
     failure::refused(&request.id, Some(&request.name), queue.name(), attempt, &error, cause);
-    let ended = Ended { error, attempt, seq: 1, bury: bury || request.reply.is_none() };
+    let ended =
+        Ended { error, attempt, seq: 1, dead_letter: dead_letter || request.reply.is_none() };
     give_up(request, queue, ended, idempotency_ttl)
 }
 
@@ -156,7 +157,7 @@ pub(crate) fn give_up(
     ended: Ended,
     idempotency_ttl: Duration,
 ) -> Outcome {
-    let Ended { error, attempt, seq, bury } = ended;
+    let Ended { error, attempt, seq, dead_letter } = ended;
     let code = error.code;
     let frame = |key: &str| request.head(key, attempt).error(seq, &error);
     let answer = answer(request.reply.clone(), frame);
@@ -168,9 +169,11 @@ pub(crate) fn give_up(
     let settlement = match answer {
         // Whoever cancels a job that nobody waits for does not want to look at it.
         None if code == Code::Cancelled => Settlement::Done,
-        answer if bury => Settlement::Bury { code, reason: error.message.clone(), answer },
+        answer if dead_letter => {
+            Settlement::DeadLetter { code, reason: error.message.clone(), answer }
+        }
         Some((reply, frame)) => Settlement::Answer { reply, frame },
-        None => Settlement::Bury { code, reason: error.message.clone(), answer: None },
+        None => Settlement::DeadLetter { code, reason: error.message.clone(), answer: None },
     };
     Outcome { call, code: Some(code), extras, ..Outcome::new(&request.id, settlement) }
 }

@@ -90,7 +90,7 @@ async fn may_start(job: &Job) -> Result<(), Instead> {
     if job.attempt() > 1 {
         // Who follows learns that what came before may come again.
         // Any other error loses the frame, not the job.
-        if let Err(ProgressError::NotMine) = job.push(FrameType::Pending, None).await {
+        if let Err(ProgressError::NotMine) = job.push(FrameType::Restarted, None).await {
             return Err(Instead::Lost);
         }
     }
@@ -117,9 +117,9 @@ async fn is_not_repeated(job: &Job, pass: &Pass) -> Result<(), Instead> {
 async fn take_state(job: &Job, rules: ServiceRules) -> Result<(), Instead> {
     let (request, queue) = (&job.request, &job.keys.queue);
     let refuse = |error| refused(job, error, None);
-    let order = service::order(&request.data).map_err(refuse)?;
+    let call = service::call(&request.data).map_err(refuse)?;
     let found = loop {
-        match job.shared.link.instance_state(queue, &order.instance, WITHIN).await {
+        match job.shared.link.instance_state(queue, &call.instance, WITHIN).await {
             Ok(found) => break found,
             Err(error) if error.is_transient() => not_yet(job, error).await,
             Err(error) => {
@@ -130,9 +130,9 @@ async fn take_state(job: &Job, rules: ServiceRules) -> Result<(), Instead> {
         }
     };
     if let (Some(keyring), Some(found)) = (&job.keyring, &found)
-        && let Err(why) = found.judge(keyring, queue.name(), &order.instance)
+        && let Err(why) = found.judge(keyring, queue.name(), &call.instance)
     {
-        let key = queue.state(&order.instance);
+        let key = queue.state(&call.instance);
         tracing::error!(id = request.id, name = request.name, key, %why, "a state is forged");
         let message = "its state was changed at Redis, and not by a worker that runs its tasks";
         return Err(refuse(WireError::new(Code::Internal, message)));
@@ -141,8 +141,8 @@ async fn take_state(job: &Job, rules: ServiceRules) -> Result<(), Instead> {
         queue: queue.name().to_owned(),
         signer: signer.clone(),
     });
-    let run = service::run(&order, found, rules, sealer).map_err(refuse)?;
-    job.receipt(&order).await;
+    let run = service::run(&call, found, rules, sealer).map_err(refuse)?;
+    job.receipt(&call).await;
     // Set once: nobody else prepares this run.
     let _ = job.run.set(run);
     Ok(())
@@ -201,7 +201,7 @@ async fn claim(job: &Job) -> Result<(), Instead> {
         Claimed::Conflict => {
             refuse(Code::Conflict, "the same idempotency key was used with other data")
         }
-        Claimed::Crowded => {
+        Claimed::TooManyWaiters => {
             refuse(Code::Overloaded, "as many as may wait for this call already do")
         }
         Claimed::LeaseLost => Err(Instead::Lost),
@@ -259,7 +259,7 @@ async fn is_first(job: &Job, window: Duration) -> Result<(), Instead> {
     );
     // Others may take it for a call that runs, by its idempotency key, and wait for its end.
     let error = WireError::new(Code::Cancelled, "the same ran within its window: left out");
-    let ended = Ended { error, attempt: job.attempt(), seq: 1, bury: false };
+    let ended = Ended { error, attempt: job.attempt(), seq: 1, dead_letter: false };
     let ttl = job.shared.idempotency_ttl;
     Err(Instead::Settle(Box::new(give_up(request, &job.keys.queue, ended, ttl))))
 }

@@ -7,10 +7,10 @@
 //! | `overview.rs` | what the settings map, serve and bound, for people and programs |
 //! | `handler/` | the kinds of handlers, one file each |
 //! | `extract.rs`, `answer.rs`, `state.rs` | what compiled-in handlers take, return, share |
-//! | `task.rs` | the same for those of a service |
+//! | `service_request.rs` | the same for those of a service |
 //! | `auth.rs` | who may have what run |
 //! | `request.rs` | a job as its handler sees it: answering, progress |
-//! | `later.rs` | putting the answer off |
+//! | `deferred.rs` | putting the answer off |
 //! | `job.rs`, `execute.rs`, `ending.rs` | one run: its state, its straight line, its outcomes |
 //! | `failure.rs` | the line of the log about a request without an answer |
 //! | `service.rs` | a request to a service: its task's data, what becomes of the state |
@@ -26,6 +26,7 @@
 mod admin;
 mod answer;
 mod auth;
+mod deferred;
 mod ending;
 mod error;
 mod execute;
@@ -34,7 +35,6 @@ mod failure;
 mod handler;
 mod io;
 mod job;
-mod later;
 mod log;
 mod mapping;
 mod metrics;
@@ -44,19 +44,19 @@ mod reload;
 mod request;
 mod runtime;
 mod service;
+mod service_request;
 mod signals;
 mod state;
 mod stop;
-mod task;
 mod until;
 mod worker;
 
 pub use answer::IntoAnswer;
+pub use deferred::DeferError;
 pub use error::WorkerError;
 pub use extract::{FromRequest, Json, State};
 pub use handler::HandlerError;
 pub use handler::compiled::{AsyncHandler, BlockingHandler};
-pub use later::PendingError;
 pub use log::{LogGuard, init_log};
 pub use overview::{
     BoundOverview, JobOverview, LimitOverview, LimitsOverview, Overview, QueueOverview,
@@ -67,7 +67,7 @@ pub use redcall_common::settings::{Settings, SettingsError};
 pub use redcall_common::token::SettlementToken;
 pub use request::{ProgressError, Request};
 pub use runtime::handler_runtime;
+pub use service_request::{Last, Next, ServiceRequest};
 pub use state::States;
 pub use stop::Stop;
-pub use task::{Last, Next, Task};
 pub use worker::Worker;

@@ -147,18 +147,18 @@ fn end_of(outcome: &Outcome) -> Option<&'static str> {
     match &outcome.settlement {
         Settlement::Back | Settlement::Rerun { .. } => None,
         Settlement::Retry { .. } => Some("retried"),
-        Settlement::Later { .. } => Some("pending"),
+        Settlement::Deferred { .. } => Some("deferred"),
         Settlement::Answer { .. }
         | Settlement::Refuse { .. }
         | Settlement::Done
-        | Settlement::Bury { .. }
+        | Settlement::DeadLetter { .. }
         | Settlement::Unknown { .. } => Some(outcome.code.map_or("ok", |code| code.as_str())),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use redcall_store::{ForLater, Pending};
+    use redcall_store::{DeferredRecord, DeferredRun};
 
     use super::*;
 
@@ -169,21 +169,21 @@ mod tests {
         assert_eq!(of(Settlement::Rerun { attempt: 1 }, None), None);
         let retry = Settlement::Retry { delay: Duration::ZERO, notice: None };
         assert_eq!(of(retry, Some(Code::Timeout)), Some("retried"));
-        let later = Settlement::Later {
+        let later = Settlement::Deferred {
             within: Duration::ZERO,
-            record: Box::new(ForLater {
+            record: Box::new(DeferredRecord {
                 digest: String::new(),
-                pending: Pending::default(),
+                run: DeferredRun::default(),
                 reply: None,
                 late: String::new(),
                 gone: String::new(),
-                bury: false,
+                dead_letter: false,
                 status_ttl_ms: None,
                 seal: None,
             }),
             notice: None,
         };
-        assert_eq!(of(later, None), Some("pending"));
+        assert_eq!(of(later, None), Some("deferred"));
         assert_eq!(of(Settlement::Done, None), Some("ok"));
         assert_eq!(of(Settlement::Done, Some(Code::Cancelled)), Some("cancelled"));
     }

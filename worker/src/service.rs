@@ -1,6 +1,6 @@
 //! One request to an instance of a service: what its task gets, and what becomes of the state.
 //!
-//! Requests of one instance are leased one at a time, in their order (`cycle.lua` sorts them by
+//! Requests of one instance are leased one at a time, in their call (`poll.lua` sorts them by
 //! their instance, as it does those of limited names). So the state is read after the lease and
 //! nobody else changes it; and if anybody did, the settlement is refused by the state's version,
 //! and the request is run again.
@@ -11,7 +11,7 @@ use redcall_common::auth::{Signer, StateClaims};
 use redcall_common::error::{Code, WireError};
 use redcall_common::frame::FrameType;
 use redcall_common::name::is_instance;
-use redcall_common::service::{Order, Task, TaskData, TaskResult};
+use redcall_common::service::{ServiceCall, ServiceOp, TaskData, TaskResult};
 use redcall_store::{Extra, InstanceState, StateChange};
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -31,7 +31,7 @@ pub(crate) struct ServiceRules {
 /// What a request asks of an instance, with the state that it found.
 #[derive(Debug)]
 pub(crate) struct Run {
-    pub(crate) task: Task,
+    pub(crate) task: ServiceOp,
     /// What the task gets.
     pub(crate) data: Box<RawValue>,
     instance: String,
@@ -54,56 +54,56 @@ impl Sealer {
     }
 }
 
-/// The order that a request carries.
-pub(crate) fn order(data: &RawValue) -> Result<Order, WireError> {
+/// The call that a request carries.
+pub(crate) fn call(data: &RawValue) -> Result<ServiceCall, WireError> {
     let wrong = |message: String| WireError::new(Code::InvalidData, message);
-    let order: Order = serde_json::from_str(data.get()).map_err(|error| {
+    let call: ServiceCall = serde_json::from_str(data.get()).map_err(|error| {
         let example = r#"{"task": "init", "execute" or "exit", "args": …, "instance": "…"}"#;
         wrong(format!("the data of a request to a service is {example}: {error}"))
     })?;
     // What others cannot read they cannot sort by: it would run beside those of its instance.
     serde_json::from_str::<serde_json::Value>(data.get())
         .map_err(|error| wrong(format!("the data is no JSON that all can read: {error}")))?;
-    if !is_instance(&order.instance) {
+    if !is_instance(&call.instance) {
         return Err(wrong("an instance's key is up to 64 of [A-Za-z0-9_.@-]".to_owned()));
     }
-    Ok(order)
+    Ok(call)
 }
 
 /// What the task gets, or why it does not run.
 pub(crate) fn run(
-    order: &Order,
+    call: &ServiceCall,
     found: Option<InstanceState>,
     rules: ServiceRules,
     sealer: Option<Sealer>,
 ) -> Result<Run, WireError> {
     let conflict = |message: &str| Err(WireError::new(Code::Conflict, message));
-    let (state, version) = match (order.task, found) {
-        (Task::Init, Some(_)) => return conflict("already initialized: terminate it first"),
-        (Task::Execute | Task::Exit, None) => {
+    let (state, version) = match (call.task, found) {
+        (ServiceOp::Init, Some(_)) => return conflict("already initialized: terminate it first"),
+        (ServiceOp::Execute | ServiceOp::Exit, None) => {
             return conflict("not initialized, or it has ended: initialize it first");
         }
-        (Task::Init, None) => (RawValue::NULL.to_owned(), 0),
+        (ServiceOp::Init, None) => (RawValue::NULL.to_owned(), 0),
         (_, Some(found)) => {
             let unreadable = |_| WireError::new(Code::Internal, "its state is no JSON");
             (RawValue::from_string(found.state).map_err(unreadable)?, found.version)
         }
     };
-    let data = TaskData { state: &state, args: &order.args, instance: &order.instance };
+    let data = TaskData { state: &state, args: &call.args, instance: &call.instance };
     let unwritten = |_| WireError::new(Code::Internal, "its data cannot be put together");
     let data = to_raw_value(&data).map_err(unwritten)?;
-    let instance = order.instance.clone();
-    Ok(Run { task: order.task, data, instance, version, rules, sealer })
+    let instance = call.instance.clone();
+    Ok(Run { task: call.task, data, instance, version, rules, sealer })
 }
 
 impl Job {
     /// Says that the task begins, if its caller wants to hear so. Once: a further run has said so
     /// already.
-    pub(crate) async fn receipt(&self, order: &Order) {
-        if order.receipt && self.attempt() == 1 {
-            let data = to_raw_value(&serde_json::json!({ "task": order.task }));
+    pub(crate) async fn receipt(&self, call: &ServiceCall) {
+        if call.receipt && self.attempt() == 1 {
+            let data = to_raw_value(&serde_json::json!({ "task": call.task }));
             // The answer does not depend on it.
-            let _ = self.push(FrameType::Pending, data.ok().as_deref()).await;
+            let _ = self.push(FrameType::Progress, data.ok().as_deref()).await;
         }
     }
 }
@@ -124,7 +124,7 @@ fn change(run: &Run, data: &RawValue) -> Result<(Box<RawValue>, StateChange), Ha
     })?;
     let task = run.task.as_str();
     let state = match (run.task, result.state) {
-        (Task::Exit, _) => None,
+        (ServiceOp::Exit, _) => None,
         (_, Some(state)) => Some(String::from(Box::<str>::from(state))),
         (_, None) => {
             return Err(HandlerError::new(format!("the task `{task}` returned no `state`")));

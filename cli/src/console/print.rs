@@ -84,7 +84,8 @@ impl Sent {
     fn update(&self, update: Update) -> String {
         let (what, data) = match update {
             Update::Restarted { attempt } => return self.said("restarted", &attempt.to_string()),
-            Update::Pending(data) => ("pending", data),
+            Update::Pending => return self.said("pending", "null"),
+            Update::Deferred(data) => ("deferred", data),
             Update::Progress(data) => ("progress", data),
             Update::Chunk(data) => ("chunk", data),
             Update::Done(Response { data, .. }) => (ResultKind::Success.name(), data),
@@ -151,9 +152,9 @@ mod tests {
     fn an_end_stands_on_one_line_under_its_nonce() {
         let data = RawValue::from_string("{\n\"on\": true}".to_owned());
         let data = data.unwrap_or_else(|error| panic!("{error}"));
-        let update = || Update::Pending(data.clone());
-        assert_eq!(sent(false).update(update()), "#3 start pending { \"on\": true}");
-        let json = "{\"nonce\":3,\"command\":\"start\",\"pending\":{ \"on\": true}}";
+        let update = || Update::Deferred(data.clone());
+        assert_eq!(sent(false).update(update()), "#3 start deferred { \"on\": true}");
+        let json = "{\"nonce\":3,\"command\":\"start\",\"deferred\":{ \"on\": true}}";
         assert_eq!(sent(true).update(update()), json);
         let restarted = Update::Restarted { attempt: 2 };
         assert_eq!(sent(false).update(restarted), "#3 start restarted 2");

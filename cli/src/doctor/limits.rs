@@ -1,4 +1,4 @@
-//! Limited names: whether each key that has sorted requests gets its turn.
+//! Limited names: whether each key that has sorted requests gets its poll.
 
 use redcall_client::{Inspector, Settings, StoreError};
 use redcall_common::finding::{Finding, Level};
@@ -30,7 +30,7 @@ pub(super) async fn look(
     said.sort_unstable();
     said.dedup();
     if said.is_empty() {
-        return Ok(Finding::ok(CHECK, "each key of a limited name gets its turn"));
+        return Ok(Finding::ok(CHECK, "each key of a limited name gets its poll"));
     }
     let what = format!("limits that are not in order: {}", listed(&said));
     let (level, means) = match stuck {

@@ -9,7 +9,7 @@ use redcall_store::{Member, StoreError};
 use tokio::time::timeout;
 
 use super::stream::{EventStream, Kinds};
-use super::{EventError, Follow, From, named};
+use super::{EventError, From, Topic, named};
 use crate::client::Client;
 
 /// How long an event may be in work before another member gets it, if nobody says otherwise.
@@ -19,7 +19,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// What a member of a group is given.
 #[derive(Debug, Clone)]
-pub enum Shared {
+pub enum GroupItem {
     /// An event, to be done and then acknowledged: [`GroupMember::ack`].
     Event {
         /// The event.
@@ -32,7 +32,7 @@ pub enum Shared {
     Missed(Option<u64>),
 }
 
-/// One member of a group. Made by [`Follow::share`].
+/// One member of a group. Made by [`Topic::group`].
 ///
 /// Each event of the topic goes to one member, and to another one if it is not acknowledged in
 /// time: at least once. Dropping the member is harmless; what it had in work goes to others.
@@ -42,10 +42,10 @@ pub struct GroupMember {
     kinds: Kinds,
     /// Brings what is published: only that something is.
     news: EventStream,
-    ready: Option<Shared>,
+    ready: Option<GroupItem>,
 }
 
-impl Follow {
+impl Topic {
     /// Joins `group` (a name of 1 to 64 of `[A-Za-z0-9_-]`): its members share the topic's events.
     /// A group that is not there yet begins where this says. Events of other kinds than those
     /// that are wanted are acknowledged unseen, so all members should want the same.
@@ -54,7 +54,7 @@ impl Follow {
     ///
     /// [`EventError::Topic`], [`EventError::Group`], or that of Redis. Dropping the future is
     /// harmless.
-    pub async fn share(self, group: &str) -> Result<GroupMember, EventError> {
+    pub async fn group(self, group: &str) -> Result<GroupMember, EventError> {
         if !is_id(group) {
             return Err(EventError::Group(group.to_owned()));
         }
@@ -64,7 +64,7 @@ impl Follow {
             From::Time(at) | From::Event(at) => Some(at),
         };
         let (client, kinds) = (self.client.clone(), self.kinds.clone());
-        let news = Self { kinds: Kinds::default(), from: From::Now, ..self }.follow().await?;
+        let news = Self { kinds: Kinds::default(), from: From::Now, ..self }.subscribe().await?;
         let claim_after = CLAIM_AFTER;
         let member = Member { key, group: group.to_owned(), id: new_id(), from, claim_after };
         client.inner.link.join(&member, client.inner.events.within).await?;
@@ -90,7 +90,7 @@ impl GroupMember {
     ///
     /// When Redis cannot be reached within `redis.response_timeout` or refuses; calling again goes
     /// on.
-    pub async fn next(&mut self) -> Result<Shared, StoreError> {
+    pub async fn next(&mut self) -> Result<GroupItem, StoreError> {
         loop {
             // Before the look: what comes from now on wakes it.
             while self.news.next().now_or_never().is_some_and(|item| item.is_some()) {}
@@ -117,10 +117,10 @@ impl GroupMember {
     }
 
     /// What there is for it right now.
-    async fn take(&mut self) -> Result<Option<Shared>, StoreError> {
+    async fn take(&mut self) -> Result<Option<GroupItem>, StoreError> {
         let within = self.client.inner.events.within;
         loop {
-            let share = self.client.inner.link.share(&self.member, within).await?;
+            let share = self.client.inner.link.read_group(&self.member, within).await?;
             let event = match share.entry {
                 Some((_, Some(event))) if self.kinds.has(event.kind) => Some(event),
                 Some((id, _)) => {
@@ -132,11 +132,11 @@ impl GroupMember {
                 }
                 None => None,
             };
-            let event = event.map(|event| Shared::Event { event, again: share.again });
+            let event = event.map(|event| GroupItem::Event { event, again: share.again });
             return Ok(match share.missed {
                 Some(count) => {
                     self.ready = event;
-                    Some(Shared::Missed(count))
+                    Some(GroupItem::Missed(count))
                 }
                 None => event,
             });

@@ -1,7 +1,7 @@
 //! The one task that reads for all who follow, over one connection that blocks.
 //!
-//! Who follows a topic to its end shares one place with all others who do. Who is behind (began in
-//! the past, or was too slow) has a place of its own until it has come to the end, too. So nobody
+//! Who follows a topic to its end shares one cursor with all others who do. Who is behind (began in
+//! the past, or was too slow) has a cursor of its own until it has come to the end, too. So nobody
 //! waits for anybody, and a hundred who follow cost one read.
 
 use std::collections::BTreeMap;
@@ -14,8 +14,8 @@ use redcall_store::{Connector, EventWatch, Link, Look, StoreError};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::place::Place;
-use super::stream::{Follower, Missed};
+use super::cursor::Cursor;
+use super::stream::{Missed, Subscriber};
 
 /// How long the connection blocks at most. Then all topics are looked at: one that began anew may
 /// have entries that a blocked read does not see.
@@ -30,8 +30,8 @@ const WITHIN: Duration = Duration::from_secs(1);
 
 /// What the reader is asked for.
 pub(crate) enum Command {
-    /// Somebody follows the stream `key`, from `place` on.
-    Follow { key: String, place: Place, follower: Follower },
+    /// Somebody follows the stream `key`, from `cursor` on.
+    Subscribe { key: String, cursor: Cursor, subscriber: Subscriber },
     /// Somebody who was full has room, or follows no more.
     GoOn,
 }
@@ -40,7 +40,7 @@ impl Command {
     /// Who begins to follow.
     fn begun(self) -> Option<Behind> {
         match self {
-            Self::Follow { key, place, follower } => Some(Behind { key, place, follower }),
+            Self::Subscribe { key, cursor, subscriber } => Some(Behind { key, cursor, subscriber }),
             Self::GoOn => None,
         }
     }
@@ -57,9 +57,9 @@ pub(crate) struct Reader {
 
 /// A topic, and those who have read it to its end.
 struct Topic {
-    place: Place,
-    followers: Vec<Follower>,
-    /// Whether something may lie beyond the place.
+    cursor: Cursor,
+    subscribers: Vec<Subscriber>,
+    /// Whether something may lie beyond the cursor.
     has_news: bool,
     /// Whether nothing can have happened unseen since the last look came to the end.
     watched: bool,
@@ -68,8 +68,8 @@ struct Topic {
 /// One who has not come to the end.
 struct Behind {
     key: String,
-    place: Place,
-    follower: Follower,
+    cursor: Cursor,
+    subscriber: Subscriber,
 }
 
 impl Reader {
@@ -109,10 +109,10 @@ impl Reader {
 
     /// Forgets who follows no more.
     fn forget(&mut self) {
-        self.behind.retain(|behind| !behind.follower.is_gone());
+        self.behind.retain(|behind| !behind.subscriber.is_gone());
         self.topics.retain(|_, topic| {
-            topic.followers.retain(|follower| !follower.is_gone());
-            !topic.followers.is_empty()
+            topic.subscribers.retain(|subscriber| !subscriber.is_gone());
+            !topic.subscribers.is_empty()
         });
     }
 
@@ -126,13 +126,13 @@ impl Reader {
         let mut more = false;
         let mut failed = None;
         for behind in take(&mut self.behind) {
-            if failed.is_some() || !behind.follower.has_room() {
+            if failed.is_some() || !behind.subscriber.has_room() {
                 self.behind.push(behind);
                 continue;
             }
-            match self.watch.look(&behind.key, behind.place.at, LOOK).await {
+            match self.watch.look(&behind.key, behind.cursor.at, LOOK).await {
                 Ok(look) => more |= self.catch_up(behind, look),
-                Err(error) if error.is_of_the_key() => behind.follower.fail(error),
+                Err(error) if error.is_of_the_key() => behind.subscriber.fail(error),
                 Err(error) => {
                     failed = Some(error);
                     self.behind.push(behind);
@@ -144,14 +144,14 @@ impl Reader {
         }
         let news = self.topics.iter().filter(|(_, topic)| topic.has_news);
         let news: Vec<(String, EventId)> =
-            news.map(|(key, topic)| (key.clone(), topic.place.at)).collect();
+            news.map(|(key, topic)| (key.clone(), topic.cursor.at)).collect();
         for (key, at) in news {
             match self.watch.look(&key, at, LOOK).await {
                 Ok(look) => more |= self.deliver(&key, look),
                 Err(error) if error.is_of_the_key() => {
-                    let followers = self.topics.remove(&key).into_iter();
-                    for follower in followers.flat_map(|topic| topic.followers) {
-                        follower.fail(error.clone());
+                    let subscribers = self.topics.remove(&key).into_iter();
+                    for subscriber in subscribers.flat_map(|topic| topic.subscribers) {
+                        subscriber.fail(error.clone());
                     }
                 }
                 Err(error) => return Err(error),
@@ -160,58 +160,58 @@ impl Reader {
         Ok(more)
     }
 
-    /// Hands on what lies beyond the place of one who is behind; whether there is more.
+    /// Hands on what lies beyond the cursor of one who is behind; whether there is more.
     fn catch_up(&mut self, mut behind: Behind, look: Look) -> bool {
-        let missed = behind.place.advance(&look, false);
+        let missed = behind.cursor.advance(&look, false);
         // There is room: that was asked before.
-        missed.map(|missed| behind.follower.tell(missed));
-        let (end, is_whole) = (Place::at_end(&look), look.whole && behind.place.at >= look.top);
+        missed.map(|missed| behind.subscriber.tell(missed));
+        let (end, is_whole) = (Cursor::at_end(&look), look.whole && behind.cursor.at >= look.top);
         for (id, event) in shared(&behind.key, look) {
-            behind.follower.hand(id, event.as_ref());
+            behind.subscriber.hand(id, event.as_ref());
         }
         if !is_whole {
             self.behind.push(behind);
             return true;
         }
-        behind.follower.after = behind.follower.after.max(end.at);
+        behind.subscriber.after = behind.subscriber.after.max(end.at);
         let topic = self.topics.entry(behind.key).or_insert_with(|| Topic {
-            place: end,
-            followers: Vec::new(),
+            cursor: end,
+            subscribers: Vec::new(),
             has_news: false,
             watched: true,
         });
-        topic.followers.push(behind.follower);
+        topic.subscribers.push(behind.subscriber);
         false
     }
 
-    /// Hands on what lies beyond the place of those who have read a topic to its end; whether
+    /// Hands on what lies beyond the cursor of those who have read a topic to its end; whether
     /// there is more.
     fn deliver(&mut self, key: &str, look: Look) -> bool {
         let Some(topic) = self.topics.get_mut(key) else { return false };
-        let before = topic.place;
-        let missed = topic.place.advance(&look, topic.watched);
-        let is_whole = look.whole && topic.place.at >= look.top;
+        let before = topic.cursor;
+        let missed = topic.cursor.advance(&look, topic.watched);
+        let is_whole = look.whole && topic.cursor.at >= look.top;
         (topic.has_news, topic.watched) = (!is_whole, is_whole);
-        let end = topic.place;
+        let end = topic.cursor;
         let events = shared(key, look);
-        for mut follower in take(&mut topic.followers) {
+        for mut subscriber in take(&mut topic.subscribers) {
             let told = missed.is_none_or(|missed| {
                 // Who came after the others has read some of it.
-                let all = follower.after <= before.at;
-                follower.tell(if all { missed } else { Missed(None) })
+                let all = subscriber.after <= before.at;
+                subscriber.tell(if all { missed } else { Missed(None) })
             });
             let mut unread = if told { None } else { Some(before) };
             if told {
-                let full = |(id, event): &(_, Option<_>)| !follower.hand(*id, event.as_ref());
+                let full = |(id, event): &(_, Option<_>)| !subscriber.hand(*id, event.as_ref());
                 unread = events.iter().position(full).map(|first| {
                     let last = first.checked_sub(1).map_or(before.at, |last| events[last].0);
                     end.back(events.len() - first, last)
                 });
             }
             match unread {
-                None => topic.followers.push(follower),
-                Some(place) => {
-                    self.behind.push(Behind { key: key.to_owned(), place, follower });
+                None => topic.subscribers.push(subscriber),
+                Some(cursor) => {
+                    self.behind.push(Behind { key: key.to_owned(), cursor, subscriber });
                 }
             }
         }
@@ -221,7 +221,7 @@ impl Reader {
     /// Waits until there is something to do; `false` when there never will be.
     async fn wait(&mut self) -> Result<bool, StoreError> {
         let topics = self.topics.iter();
-        let places: Vec<_> = topics.map(|(key, topic)| (key.clone(), topic.place.at)).collect();
+        let places: Vec<_> = topics.map(|(key, topic)| (key.clone(), topic.cursor.at)).collect();
         if places.is_empty() {
             if self.behind.is_empty() {
                 self.watch.close();

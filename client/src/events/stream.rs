@@ -20,7 +20,7 @@ pub(super) const QUEUE: usize = 1024;
 
 /// What following a topic brings.
 #[derive(Debug, Clone)]
-pub enum Followed {
+pub enum EventItem {
     /// An event. All who follow in this process share it.
     Event(Arc<Event>),
     /// Events of any kind were let go, because of `events.max` or `events.age`, before they could
@@ -48,9 +48,9 @@ impl Kinds {
     }
 }
 
-type Item = Result<Followed, StoreError>;
+type Item = Result<EventItem, StoreError>;
 
-/// The events of one topic, as they come. Made by [`crate::Follow::follow`].
+/// The events of one topic, as they come. Made by [`crate::Topic::subscribe`].
 ///
 /// It goes on across lost connections, with what was published meanwhile. It ends only with an
 /// error that no waiting mends: the key of its topic is no stream. Dropping it is harmless.
@@ -62,7 +62,7 @@ pub struct EventStream {
 }
 
 /// The reader's end of it.
-pub(crate) struct Follower {
+pub(crate) struct Subscriber {
     /// Behind which event it goes on.
     pub(super) after: EventId,
     kinds: Kinds,
@@ -70,11 +70,11 @@ pub(crate) struct Follower {
     is_full: Arc<AtomicBool>,
 }
 
-pub(super) fn new(client: Client, kinds: Kinds, after: EventId) -> (EventStream, Follower) {
+pub(super) fn new(client: Client, kinds: Kinds, after: EventId) -> (EventStream, Subscriber) {
     let (sender, items) = mpsc::channel(QUEUE);
     let is_full = Arc::<AtomicBool>::default();
-    let follower = Follower { after, kinds, items: sender, is_full: is_full.clone() };
-    (EventStream { client, items, is_full, last: after }, follower)
+    let subscriber = Subscriber { after, kinds, items: sender, is_full: is_full.clone() };
+    (EventStream { client, items, is_full, last: after }, subscriber)
 }
 
 impl EventStream {
@@ -83,7 +83,7 @@ impl EventStream {
         std::future::poll_fn(|cx| self.poll_item(cx)).await
     }
 
-    /// The last event that was taken, or where it began: [`crate::Follow::after`] goes on there.
+    /// The last event that was taken, or where it began: [`crate::Topic::after`] goes on there.
     #[must_use]
     pub fn last(&self) -> EventId {
         self.last
@@ -91,7 +91,7 @@ impl EventStream {
 
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Item>> {
         let item = std::task::ready!(self.items.poll_recv(cx));
-        if let Some(Ok(Followed::Event(event))) = &item {
+        if let Some(Ok(EventItem::Event(event))) = &item {
             self.last = event.id;
         }
         // Only with room for many, or each of them would cost a read of its own.
@@ -118,7 +118,7 @@ impl Stream for EventStream {
     }
 }
 
-impl Follower {
+impl Subscriber {
     /// Whether nobody follows any more.
     pub(super) fn is_gone(&self) -> bool {
         self.items.is_closed()
@@ -136,14 +136,14 @@ impl Follower {
 
     /// Hands on what was missed before `event`; whether there was room.
     pub(super) fn tell(&self, missed: Missed) -> bool {
-        self.put(Ok(Followed::Missed(missed.0)))
+        self.put(Ok(EventItem::Missed(missed.0)))
     }
 
     /// Hands on an event, if it is one that is wanted; whether there was room.
     pub(super) fn hand(&mut self, id: EventId, event: Option<&Arc<Event>>) -> bool {
         let is_wanted = |event: &&Arc<Event>| id > self.after && self.kinds.has(event.kind);
         let handed = match event.filter(is_wanted) {
-            Some(event) => self.put(Ok(Followed::Event(event.clone()))),
+            Some(event) => self.put(Ok(EventItem::Event(event.clone()))),
             None => true,
         };
         if handed {

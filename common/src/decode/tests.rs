@@ -13,7 +13,7 @@ fn run(raw: &str) -> Result<Request, Rejected> {
 /// Refused without an answer: message of the dead letter.
 fn buried(raw: &str) -> String {
     let rejected = run(raw).unwrap_err();
-    assert!(rejected.reply.is_none() && rejected.bury, "{rejected:?}");
+    assert!(rejected.reply.is_none() && rejected.dead_letter, "{rejected:?}");
     assert_eq!(rejected.error.code, Code::InvalidRequest);
     rejected.error.message
 }
@@ -44,7 +44,7 @@ fn a_waited_request_keeps_its_answer_for_the_budget_and_thirty_seconds() {
 }
 
 #[test]
-fn what_is_no_envelope_is_buried() {
+fn what_is_no_envelope_is_dead_lettered() {
     assert!(buried("nonsense").starts_with("not a JSON object"));
     assert!(buried("[1,2]").starts_with("not a JSON object"));
     assert!(buried(r#"{"id":"x1","name":"a","data":1} tail"#).starts_with("not a JSON object"));
@@ -60,7 +60,7 @@ fn a_repeated_field_is_buried_even_with_a_good_response_key() {
 }
 
 #[test]
-fn foreign_keys_are_buried() {
+fn foreign_keys_are_dead_lettered() {
     for key in ["redcall:{q}:queue", "redcall:{p}:response:x1", "redcall:{q}:response:x2"] {
         let raw = format!(r#"{{"id":"x1","name":"a","data":1,"response_key":"{key}"}}"#);
         assert!(buried(&raw).starts_with("`response_key`"));
@@ -72,10 +72,10 @@ fn foreign_keys_are_buried() {
 }
 
 #[test]
-fn another_version_is_answered_and_buried() {
+fn another_version_is_answered_and_dead_lettered() {
     let raw = format!(r#"{{"id":"x1","v":2,"data":1,"response_key":"{KEY}"}}"#);
     let rejected = run(&raw).unwrap_err();
-    assert!(rejected.bury && rejected.reply.is_some());
+    assert!(rejected.dead_letter && rejected.reply.is_some());
     assert_eq!(rejected.error.message, "wire version 2; this worker speaks 1");
 }
 
@@ -104,5 +104,5 @@ fn too_large_is_answered_when_its_response_key_stands_at_either_end() {
     let raw = format!(r#"{{"id":"x1","name":"a","data":"{big}","response_key":"{KEY}"}}"#);
     assert_eq!(answered(&raw).code, Code::TooLarge);
     let rejected = run(&format!(r#"{{"id":"x1","name":"a","data":"{big}"}}"#)).unwrap_err();
-    assert!(rejected.reply.is_none() && rejected.bury);
+    assert!(rejected.reply.is_none() && rejected.dead_letter);
 }

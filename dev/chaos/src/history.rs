@@ -45,7 +45,7 @@ pub(crate) enum Kind {
     Waited,
     /// Let go.
     Forgotten,
-    /// Followed, frame by frame.
+    /// EventItem, frame by frame.
     Streamed,
     /// Put off, and its answer fetched later.
     Scheduled,

@@ -81,7 +81,7 @@ pub struct Found {
     pub settled_twice: u64,
     /// Operations that ended more than a second after their time, or never.
     pub hung: u64,
-    /// Followed jobs whose frames came in another order.
+    /// EventItem jobs whose frames came in another order.
     pub out_of_order: u64,
     /// Errors, answers and runs that nothing accounts for.
     pub unexplained: u64,

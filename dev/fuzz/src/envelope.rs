@@ -53,7 +53,7 @@ pub fn check(raw: &[u8]) {
     }
 }
 
-/// What `cycle.lua` finds: `^%s*{%s*"id"%s*:%s*"([%w_-]+)"`.
+/// What `poll.lua` finds: `^%s*{%s*"id"%s*:%s*"([%w_-]+)"`.
 fn as_scripts_find(raw: &[u8]) -> Option<&str> {
     let mut rest = raw;
     for token in [&b"{"[..], b"\"id\"", b":", b"\""] {
@@ -66,7 +66,7 @@ fn as_scripts_find(raw: &[u8]) -> Option<&str> {
 }
 
 fn refused(rejected: &Rejected, id: &str) {
-    assert!(rejected.bury || rejected.reply.is_some(), "it vanishes: {rejected:?}");
+    assert!(rejected.dead_letter || rejected.reply.is_some(), "it vanishes: {rejected:?}");
     assert!(!rejected.error.message.is_empty());
     if let Some(reply) = &rejected.reply {
         own(reply, id);

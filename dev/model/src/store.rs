@@ -5,14 +5,14 @@
 //! scripts. Time is a step: a lease ends, or a request becomes due, when somebody says so.
 
 mod callers;
-mod cycle;
 mod end;
 mod failing;
+mod poll;
 mod watch;
 
 pub use callers::{Cancelled, Place, Placed, Pushed};
-pub use cycle::{Leased, Mark, Reply, Said, State, Turn};
 pub use end::{Ending, Op};
+pub use poll::{Leased, Mark, PollStep, Reply, Said, State};
 pub use watch::{Beat, Beaten};
 
 /// A request, by number.
@@ -57,8 +57,8 @@ pub struct Holder {
     pub inbox: Vec<Id>,
     /// What it has leased, in order.
     pub leases: Vec<Id>,
-    /// Number and results of its last settling turn.
-    pub turn: Option<(u8, Vec<Said>)>,
+    /// Number and results of its last settling poll.
+    pub poll: Option<(u8, Vec<Said>)>,
 }
 
 /// A dead letter.
@@ -110,15 +110,15 @@ pub struct Store {
 /// What can be broken on purpose, to see that a property notices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
-    /// `cycle.lua` settles without looking for the lease.
+    /// `poll.lua` settles without looking for the lease.
     NoFence,
-    /// `cycle.lua` does not look for tombstones.
+    /// `poll.lua` does not look for tombstones.
     TombstonesIgnored,
-    /// `cycle.lua` does not keep what it said.
-    TurnForgotten,
-    /// `cycle.lua` ends the lease of a retry, and schedules nothing.
+    /// `poll.lua` does not keep what it said.
+    PollForgotten,
+    /// `poll.lua` ends the lease of a retry, and schedules nothing.
     RetryNotScheduled,
-    /// `cycle.lua` leaves the inbox where it is.
+    /// `poll.lua` leaves the inbox where it is.
     InboxIgnored,
     /// `release.lua` ends leases, and pushes nothing.
     TakeOverDrops,
@@ -130,7 +130,7 @@ pub enum Fault {
     NothingPromoted,
     /// The worker does not read back what it holds after a lost reply.
     NotReadBack,
-    /// The worker sends a turn whose reply was lost under another number.
+    /// The worker sends a poll whose reply was lost under another number.
     OtherNumber,
     /// A script that fails leaves what its commands did so far; each stores before it removes.
     NotUndone,

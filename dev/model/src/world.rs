@@ -74,7 +74,7 @@ pub enum Wrong {
     StartedAfterCancel,
     /// A request was started that had been given up.
     StartedTooOften,
-    /// A turn that was sent again did not say what it had said.
+    /// A poll that was sent again did not say what it had said.
     SaidOtherwise,
 }
 
@@ -115,7 +115,7 @@ impl World {
     }
 
     /// The same with the workers in an order of their own: which of two is which changes nothing,
-    /// and who has left no trace is as good as one that has not been started. What a turn has said
+    /// and who has left no trace is as good as one that has not been started. What a poll has said
     /// counts only as long as it may be sent again, and of what has ended nothing does.
     fn canonical(mut self) -> Self {
         for id in (0..self.called).filter(|id| self.ends(*id) > 0).collect::<Vec<_>>() {
@@ -124,7 +124,7 @@ impl World {
         }
         for (worker, holder) in self.workers.iter_mut().zip(&mut self.store.holders) {
             if !worker.may_send_again() {
-                (worker.said, holder.turn) = (None, None);
+                (worker.said, holder.poll) = (None, None);
                 worker.serial = if worker.send == Send::No { 0 } else { worker.serial };
             }
             let traceless = holder.registered == Registered::No

@@ -108,12 +108,12 @@ fn where_crashes_are_not_counted_what_kills_its_workers_starts_again() {
 }
 
 #[test]
-fn a_turn_that_is_forgotten_does_not_say_the_same() {
-    broken(Fault::TurnForgotten, world::SAYS_THE_SAME);
+fn a_poll_that_is_forgotten_does_not_say_the_same() {
+    broken(Fault::PollForgotten, world::SAYS_THE_SAME);
 }
 
 #[test]
-fn a_turn_sent_again_under_another_number_does_not_say_the_same() {
+fn a_poll_sent_again_under_another_number_does_not_say_the_same() {
     broken(Fault::OtherNumber, world::SAYS_THE_SAME);
 }
 

@@ -1,7 +1,7 @@
 //! A service that counts, as the tests of services use it.
 
 use redcall_common::settings::{ServiceSettings, ServiceTasks};
-use redcall_worker::{HandlerError, Last, Next, Task, Worker};
+use redcall_worker::{HandlerError, Last, Next, ServiceRequest, Worker};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -42,12 +42,14 @@ pub fn counter(worker: Worker) -> Worker {
     worker.handler("counter.exit", exit)
 }
 
-async fn init(task: Task<(), i64>) -> Next<Count, &'static str> {
+async fn init(task: ServiceRequest<(), i64>) -> Next<Count, &'static str> {
     Next { state: Count { value: task.args, requests: 0 }, answer: "initialized" }
 }
 
-async fn execute(task: Task<Count, Step>) -> Result<Next<Value, i64>, HandlerError> {
-    let Task { state: Count { value, requests }, args: Step { by, fails, ballast }, .. } = task;
+async fn execute(task: ServiceRequest<Count, Step>) -> Result<Next<Value, i64>, HandlerError> {
+    let ServiceRequest {
+        state: Count { value, requests }, args: Step { by, fails, ballast }, ..
+    } = task;
     if fails {
         return Err(HandlerError::new("as it was told"));
     }
@@ -57,6 +59,6 @@ async fn execute(task: Task<Count, Step>) -> Result<Next<Value, i64>, HandlerErr
     Ok(Next { state, answer: value + by })
 }
 
-async fn exit(task: Task<Count, Value>) -> Last<Count> {
+async fn exit(task: ServiceRequest<Count, Value>) -> Last<Count> {
     Last { answer: Count { requests: task.state.requests + 1, ..task.state } }
 }

@@ -36,7 +36,7 @@ impl Workspace {
         let mut command = Command::new(cargo);
         command.current_dir(&self.root);
         // What our own cargo tells us about us. Build scripts that watch these variables (ring's)
-        // would run anew, and all that depends on them be built anew, at every turn between a cargo
+        // would run anew, and all that depends on them be built anew, at every poll between a cargo
         // that we start and one that starts us.
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy();

@@ -111,7 +111,8 @@ pub(super) async fn summarize(client: &Client) -> Result<Summary, CallError> {
                 frames += 1;
             }
             // Its next frames say anew how far it is.
-            Update::Restarted { .. } | Update::Pending(_) | Update::Chunk(_) => {}
+            Update::Restarted { .. } | Update::Pending | Update::Deferred(_) | Update::Chunk(_) => {
+            }
             Update::Done(answer) => return answer.json().map(|it| Summary { frames, ..it }),
         }
     }

@@ -9,7 +9,7 @@
 -- how long (age, ms), and by whom. Set by the script before it buries.
 local dead = {}
 
-local function bury(raw, id, code, reason, history)
+local function dead_letter(raw, id, code, reason, history)
   -- What is far over any limit is kept in part: a dead letter is for people to read.
   if #raw > 4194304 then raw = string.sub(raw, 1, 65536) end
   local entry = { 'id', id, 'code', code, 'reason', reason, 'worker', dead.by, 'request', raw }
@@ -40,7 +40,7 @@ local function push(key, frame, ttl, channel, id)
   if type(pushed) == 'table' then
     -- A right that is missing is missing for the dead letters, too, and comes back.
     if string.sub(pushed.err, 1, 9) ~= 'WRONGTYPE' then error(pushed.err, 0) end
-    return bury(frame, id, 'invalid_request', 'something else than a list lies at its response key')
+    return dead_letter(frame, id, 'invalid_request', 'something else than a list lies at its response key')
   end
   undo('RPOP', key)
   redis.call('PEXPIRE', key, ttl)

@@ -6,10 +6,10 @@
 --   was placed (0: none)
 -- Returns: {results, {id, name, nonce, ...}}. results: one character per request: 'L' leased, its
 --   worker was told; 'S' it was scheduled and is at the head of the queue now, where it ends
---   without being started; 'P' it was to be answered later, and has ended; 'Q' neither: queued,
---   ended or unknown; 'K' kept, since others want it or it has ended. Then those of 'P' of which
+--   without being started; 'D' it was to be answered later, and has ended; 'Q' neither: queued,
+--   ended or unknown; 'K' kept, since others want it or it has ended. Then those of 'D' of which
 --   somebody wants to be notified.
--- Derived keys: status:<id> of requests that had joined a call; those of later.lua.
+-- Derived keys: status:<id> of requests that had joined a call; those of deferred.lua.
 -- Cost: O(requests * log tombstones). No list is searched: whatever is leased with a tombstone is
 --   answered instead of started.
 local now = now_ms()
@@ -18,12 +18,12 @@ local base = string.match(KEYS[2], '^(.*):live$')
 
 local function forbid(id, ttl)
   local has = worker_of(redis.call('HGET', KEYS[2], id))
-  local record = has == LATER and read_later(base, id)
+  local record = has == DEFERRED and read_deferred(base, id)
   if record then
-    end_later(base, id, record, 'gone', 'cancelled')
+    end_deferred(base, id, record, 'gone', 'cancelled')
     noted = 0
     note_event(events, id, record)
-    return 'P'
+    return 'D'
   end
   redis.call('ZADD', KEYS[5], 'GT', string.format('%.0f', now + ttl), id)
   if redis.call('PTTL', KEYS[5]) < ttl then
@@ -72,7 +72,7 @@ local function withdraw(id, ttl, record)
   local left = deadline == 0 and 86400000 or math.min(deadline - now + 30000, 31536000000)
   local result = forbid(running, math.max(ttl, left))
   -- Last: a record without its call would keep others from it. An end that is stored stands.
-  if result == 'P' then redis.pcall('DEL', record) else redis.call('DEL', record) end
+  if result == 'D' then redis.pcall('DEL', record) else redis.call('DEL', record) end
   return result
 end
 

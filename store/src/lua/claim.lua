@@ -4,7 +4,7 @@
 -- ARGV: 1 request id, 2 digest of its data, 3 deadline (Redis ms, 0: none), 4 TTL of the record
 --   while it runs (ms), 5 what its waiter says (see joined.lua; empty: nobody waits)
 -- Returns: {code, text}: 'run' and the deadline (ms) that counts, 'joined' and the id that runs,
---   'ended' and the tail of the ending frame, 'conflict', 'crowded' (100 wait already), 'lost'
+--   'ended' and the tail of the ending frame, 'conflict', 'too_many_waiters' (100 wait already), 'lost'
 --   (the lease is gone).
 -- Derived keys: response:<id> and status:<id> of callers that joined a cancelled call.
 -- Cost: O(1), O(waiters) where a cancelled call is begun anew.
@@ -39,7 +39,7 @@ return whole(function()
   if known[4] then return { 'ended', known[4] } end
   local waiting = redis.call('HLEN', KEYS[2]) - 3 - redis.call('HEXISTS', KEYS[2], 'keep')
   if waiting >= 100 and redis.call('HEXISTS', KEYS[2], 'w:' .. id) == 0 then
-    return { 'crowded', '' }
+    return { 'too_many_waiters', '' }
   end
   join()
   local latest = tonumber(known[3])

@@ -1,7 +1,7 @@
 -- Purpose: push requests at the tail of one queue, unless nobody would serve a waited one or the
 --   queue is full.
 -- KEYS: 1 queue list, 2 workers (zset), 3 schedule (zset), 4 limited names (hash),
---   5 parked names (set), 6 pending (zset), 7 mark that the answers kept are at their bound
+--   5 parked names (set), 6 deferred (zset), 7 mark that the answers kept are at their bound
 --   (string)
 -- ARGV: 1 longest length of the queue (0: no cap), 2 one character per request: '1' if somebody
 --   waits for it, else '0'; then the envelopes

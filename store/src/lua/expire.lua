@@ -1,20 +1,20 @@
 -- Purpose: end the requests that were to be answered later and were not in time.
--- KEYS: 1 pending (zset)
+-- KEYS: 1 deferred (zset)
 -- ARGV: 1 how many at most, 2 after how many bytes to stop
 -- Returns: {ended, {id, name, nonce, ...}}. ended: how many. Then those of which somebody wants to
 --   be notified.
--- Derived keys: those of later.lua.
+-- Derived keys: those of deferred.lua.
 -- Cost: O(ended * log records), O(waiters of their calls).
-local base = string.match(KEYS[1], '^(.*):pending$')
+local base = string.match(KEYS[1], '^(.*):deferred$')
 local over = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now_ms()),
   'LIMIT', 0, ARGV[1])
 local ended, told, bytes, failed = 0, {}, 0
 for _, id in ipairs(over) do
   if bytes > tonumber(ARGV[2]) then break end
-  local record = read_later(base, id)
+  local record = read_deferred(base, id)
   if record then
     local before = telling
-    local ok, problem = attempt(end_later, base, id, record, 'late', 'deadline_exceeded',
+    local ok, problem = attempt(end_deferred, base, id, record, 'late', 'deadline_exceeded',
       'it was not settled in time')
     noted = 0
     if ok then

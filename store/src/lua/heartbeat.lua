@@ -1,8 +1,8 @@
 -- Purpose: a worker says that it lives, what it maps and what it does; it learns who does not, and
 --   what it may have missed. What does not fit together is mended.
 -- KEYS: 1 workers (zset), 2 names (zset), 3 info of this worker, 4 parked names (set), 5 live
---   (hash), 6 leases of this worker (hash), 7 schedule (zset), 8 later (zset), 9 paused (string),
---   10 cancelled (zset), 11 limited names (hash), 12 pending (zset)
+--   (hash), 6 leases of this worker (hash), 7 schedule (zset), 8 throttled (zset), 9 paused (string),
+--   10 cancelled (zset), 11 limited names (hash), 12 deferred (zset)
 -- ARGV: 1 worker id, 2 lease (ms), 3 info (JSON), 4 base of the queue's keys, then the names that
 --   it maps
 -- Returns: {now, {dead worker, ...}, {parked name, 1 if a live worker maps it else 0, ...}, held,
@@ -12,7 +12,7 @@
 --   leased. known: 0 if it was not in the registry. paused: 1 or 0. due: when the next request of
 --   the schedule is due (ms), 0 for none. cancelled: which of its leases are not wanted any more.
 --   over: how many requests were to be answered later and were not in time.
--- Derived keys: leases:<worker> of other workers, pending:<id>.
+-- Derived keys: leases:<worker> of other workers, deferred:<id>.
 -- Cost: O(names * log names); O(leases of this worker) while there are tombstones; O(leases of the
 --   queue) once, if the registry was lost.
 local now, lease, base = now_ms(), tonumber(ARGV[2]), ARGV[4]
@@ -24,7 +24,7 @@ if redis.call('EXISTS', KEYS[1]) == 0 then
   -- leases is dead.
   for _, of in ipairs(redis.call('HVALS', KEYS[5])) do
     local worker = worker_of(of)
-    if worker ~= LATER then redis.call('ZADD', KEYS[1], 'NX', past, worker) end
+    if worker ~= DEFERRED then redis.call('ZADD', KEYS[1], 'NX', past, worker) end
   end
 end
 redis.call('ZADD', KEYS[1], ends, ARGV[1])
@@ -44,12 +44,12 @@ end
 
 -- Both directions: a live id without a lease would refuse its like for ever, a lease without a
 -- live id would let its like in, and a worker in no registry would never be found dead.
-local held, pending = redis.call('HLEN', KEYS[6]), redis.call('ZCARD', KEYS[12])
+local held, deferred = redis.call('HLEN', KEYS[6]), redis.call('ZCARD', KEYS[12])
 local some = redis.call('HRANDFIELD', KEYS[5], 16, 'WITHVALUES')
 for i = 1, #some, 2 do
   local id, worker = some[i], worker_of(some[i + 1])
-  if worker == LATER then
-    if redis.call('HEXISTS', base .. ':pending:' .. id, 'raw') == 0 then
+  if worker == DEFERRED then
+    if redis.call('HEXISTS', base .. ':deferred:' .. id, 'raw') == 0 then
       redis.call('HDEL', KEYS[5], id)
     end
   elseif redis.call('HEXISTS', base .. ':leases:' .. worker, id) == 0 then
@@ -58,7 +58,7 @@ for i = 1, #some, 2 do
     redis.call('ZADD', KEYS[1], 'NX', past, worker)
   end
 end
-if held > redis.call('HLEN', KEYS[5]) - pending then
+if held > redis.call('HLEN', KEYS[5]) - deferred then
   for _, id in ipairs(redis.call('HKEYS', KEYS[6])) do
     redis.call('HSETNX', KEYS[5], id, holder(ARGV[1]))
   end
@@ -75,14 +75,14 @@ if redis.call('EXISTS', KEYS[10]) == 1 then
   end
 end
 local first = redis.call('ZRANGE', KEYS[7], 0, 0, 'WITHSCORES')
-local later = redis.call('ZRANGE', KEYS[8], 0, 0, 'WITHSCORES')
+local throttled = redis.call('ZRANGE', KEYS[8], 0, 0, 'WITHSCORES')
 local due = tonumber(first[2] or 0)
-if later[2] and (due == 0 or tonumber(later[2]) < due) then due = tonumber(later[2]) end
+if throttled[2] and (due == 0 or tonumber(throttled[2]) < due) then due = tonumber(throttled[2]) end
 local limited = {}
 for i, name in ipairs(redis.call('HKEYS', KEYS[11])) do
   limited[2 * i - 1] = name
   limited[2 * i] = redis.call('ZSCORE', KEYS[2], name) and 1 or 0
 end
-local over = pending > 0 and redis.call('ZCOUNT', KEYS[12], '-inf', string.format('%.0f', now)) or 0
+local over = deferred > 0 and redis.call('ZCOUNT', KEYS[12], '-inf', string.format('%.0f', now)) or 0
 return { now, dead, parked, held, known, redis.call('EXISTS', KEYS[9]), due, cancelled, limited,
   over }

@@ -1,7 +1,7 @@
--- Purpose: lease requests that were popped in the same step; part of cycle.lua, behind
+-- Purpose: lease requests that were popped in the same step; part of poll.lua, behind
 --   outcomes.lua.
--- KEYS: of cycle.lua.
--- ARGV: of cycle.lua.
+-- KEYS: of poll.lua.
+-- ARGV: of poll.lua.
 -- Returns: nothing.
 -- Derived keys: none.
 -- Cost: O(1) per request.

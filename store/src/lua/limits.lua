@@ -1,21 +1,21 @@
 -- Purpose: requests of limited names, sorted by the key that their limit counts by; part of the
---   scripts that sort them, draw from them and give their slots back.
--- KEYS: none of its own; slots (hash) and control (channel) are handed in.
+--   scripts that sort them, draw from them and give their permits back.
+-- KEYS: none of its own; permits (hash) and control (channel) are handed in.
 -- ARGV: none of its own.
 -- Returns: nothing.
--- Derived keys: of the queue, whose base is handed in: turns:<name>, held:<name>,
+-- Derived keys: of the queue, whose base is handed in: rotation:<name>, held:<name>,
 --   running:<name>:<key>, limited:<name>:<key>, limit_keys:<name>.
 -- Cost: O(1) per request.
 
--- A key of a limited name that has sorted requests is in exactly one place: in `turns` (its turn
--- comes), in `held` (as many run as may), or in `later` (its rate allows none before then). In
+-- A key of a limited name that has sorted requests is in exactly one place: in `rotation` (its turn
+-- comes), in `held` (as many run as may), or in `throttled` (its rate allows none before then). In
 -- `limit_keys` it is meanwhile, too: from there rotation.lua finds one that is in no place.
 
 -- A key whose first request is sorted in this step.
 local function begins_to_wait(base, name, key)
   redis.pcall('SADD', base .. ':limit_keys:' .. name, key)
-  redis.call('RPUSH', base .. ':turns:' .. name, key)
-  undo('RPOP', base .. ':turns:' .. name)
+  redis.call('RPUSH', base .. ':rotation:' .. name, key)
+  undo('RPOP', base .. ':rotation:' .. name)
 end
 
 -- A key whose last sorted request is taken.
@@ -33,46 +33,46 @@ local function pace_of(rate, now, window)
   return now + window
 end
 
-local function limit_of(slot)
-  return string.match(slot, '^(%S+) (.*)$')
+local function limit_of(permit)
+  return string.match(permit, '^(%S+) (.*)$')
 end
 
--- The slot that was given back last.
+-- The permit that was given back last.
 local given = {}
 
 local function take_slot_again()
-  redis.pcall('HSET', given.slots, given.id, given.slot)
+  redis.pcall('HSET', given.permits, given.id, given.permit)
   redis.pcall('SADD', given.running, given.id)
 end
 
--- Gives the slot of a lease back that ends in this step; the name whose key may go on, if one may.
-local function give_back(base, slots, id, slot)
-  local name, key = limit_of(slot)
+-- Gives the permit of a lease back that ends in this step; the name whose key may go on, if one may.
+local function give_back(base, permits, id, permit)
+  local name, key = limit_of(permit)
   local running, held = base .. ':running:' .. name .. ':' .. key, base .. ':held:' .. name
   local goes_on = redis.call('SISMEMBER', held, key) == 1
   if goes_on then
-    redis.call('RPUSH', base .. ':turns:' .. name, key)
-    undo('RPOP', base .. ':turns:' .. name)
+    redis.call('RPUSH', base .. ':rotation:' .. name, key)
+    undo('RPOP', base .. ':rotation:' .. name)
     redis.call('SREM', held, key)
     undo('SADD', held, key)
   end
-  given.slots, given.id, given.slot, given.running = slots, id, slot, running
+  given.permits, given.id, given.permit, given.running = permits, id, permit, running
   undo(take_slot_again)
   redis.call('SREM', running, id)
-  redis.call('HDEL', slots, id)
+  redis.call('HDEL', permits, id)
   return goes_on and name or nil
 end
 
 -- Puts a request whose lease ends in this step where it came from: to the head of the queue, or, if
--- it had a slot, of those with its key: by way of the queue others of its key could overtake it.
+-- it had a permit, of those with its key: by way of the queue others of its key could overtake it.
 -- Then the name, whose workers should hear of it.
-local function to_head(base, queue, limited, slot, raw)
-  if not slot then
+local function to_head(base, queue, limited, permit, raw)
+  if not permit then
     redis.call('LPUSH', queue, raw)
     undo('LPOP', queue)
     return nil
   end
-  local name, key = limit_of(slot)
+  local name, key = limit_of(permit)
   local list = base .. ':limited:' .. name .. ':' .. key
   local length = redis.call('LPUSH', list, raw)
   undo('LPOP', list)

@@ -17,4 +17,4 @@ local function worker_of(holder)
 end
 
 -- Stands where a worker does, for what no worker has: it is answered later. No id of a worker.
-local LATER = '(later)'
+local DEFERRED = '(deferred)'

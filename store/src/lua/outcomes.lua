@@ -1,22 +1,22 @@
--- Purpose: settle the outcomes of a poll, each on its own; part of cycle.lua. An outcome is stored
+-- Purpose: settle the outcomes of a poll, each on its own; part of poll.lua. An outcome is stored
 --   first and its lease removed last. One that fails changes nothing and keeps its lease: it is
 --   settled again by a later poll, and the others are not held up.
--- KEYS: of cycle.lua.
--- ARGV: of cycle.lua.
+-- KEYS: of poll.lua.
+-- ARGV: of poll.lua.
 -- Returns: nothing.
--- Derived keys: those of cycle.lua.
+-- Derived keys: those of poll.lua.
 -- Cost: O(outcomes).
 
 local parked_count, limit_count = tonumber(ARGV[10]), tonumber(ARGV[11])
 local outcome_count = tonumber(ARGV[12])
 
 -- Most calls meet none of these.
-local paused, has_history, has_cancelled, has_slots, has_limited = false, false, false, false, false
+local paused, has_history, has_cancelled, has_permits, has_limited = false, false, false, false, false
 if redis.call('EXISTS', KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14]) > 0 then
   paused = redis.call('EXISTS', KEYS[10]) == 1
   has_history = redis.call('EXISTS', KEYS[11]) == 1
   has_cancelled = redis.call('EXISTS', KEYS[12]) == 1
-  has_slots = redis.call('EXISTS', KEYS[13]) == 1
+  has_permits = redis.call('EXISTS', KEYS[13]) == 1
   has_limited = redis.call('EXISTS', KEYS[14]) == 1
 end
 
@@ -26,17 +26,17 @@ local LOST = 'the lease is gone'
 -- The ops after which the request runs again.
 local RUNS_AGAIN = { back = true, rerun = true, retry = true, stale = true }
 
-local function hand_back(slot, raw)
-  local name = to_head(base, KEYS[1], KEYS[14], slot, raw)
+local function hand_back(permit, raw)
+  local name = to_head(base, KEYS[1], KEYS[14], permit, raw)
   if name then
     freed[name], has_limited = true, true
   end
 end
 
 -- Another run will come: what was counts in the record.
-local function again(id, raw, op, note, run, slot)
+local function again(id, raw, op, note, run, permit)
   local record = recall(KEYS[11], id)
-  has_history = true -- what goes back to the queue may be leased in this very turn
+  has_history = true -- what goes back to the queue may be leased in this very poll
   if op == 'rerun' then
     record.attempt = tonumber(note)
     if run ~= '' then
@@ -44,7 +44,7 @@ local function again(id, raw, op, note, run, slot)
       add_run(record, cjson.decode(run))
     end
     remember(KEYS[11], id, record)
-    return hand_back(slot, raw)
+    return hand_back(permit, raw)
   end
   run = cjson.decode(run)
   record.attempt = run.attempt
@@ -128,13 +128,13 @@ local function history_of(id, run)
 end
 
 -- Out of its worker's hands: its id stays live, so that its like is refused.
-local function put_off(id, raw, at)
+local function deferral(id, raw, at)
   local call, within = KEYS[tonumber(ARGV[at + 9])], tonumber(ARGV[at + 6])
-  keep_for_later(base, id, KEYS[tonumber(ARGV[at + 7])], within, {
+  keep_deferred(base, id, KEYS[tonumber(ARGV[at + 7])], within, {
     'raw', raw, 'worker', worker, 'dead_max', dead.max, 'dead_age', dead.age,
     'idem', call or '', 'keep', ARGV[at + 10], unpack(cjson.decode(ARGV[at + 8])),
   })
-  redis.call('HSET', KEYS[4], id, holder(LATER))
+  redis.call('HSET', KEYS[4], id, holder(DEFERRED))
   undo('HSET', KEYS[4], id, holder(worker))
 end
 
@@ -157,35 +157,35 @@ local function park(raw, name, list)
 end
 
 -- Stores what becomes of a request whose lease ends with this outcome; the result.
-local function store(at, op, raw, slot)
+local function store(at, op, raw, permit)
   local id, key, note, run = ARGV[at + 1], KEYS[tonumber(ARGV[at + 2])], ARGV[at + 6], ARGV[at + 8]
   if op == 'stale' then
     -- Its handler has run: the next time is another run.
-    again(id, raw, 'rerun', recall(KEYS[11], id).attempt + 1, '', slot)
+    again(id, raw, 'rerun', recall(KEYS[11], id).attempt + 1, '', permit)
     return '0'
   elseif op == 'back' then
-    hand_back(slot, raw)
+    hand_back(permit, raw)
     return '1'
   elseif op == 'unknown' then
     if park(raw, note, KEYS[tonumber(ARGV[at + 7])]) then return 'P' end
     if not key then
-      bury(raw, id, 'unknown_job', 'no live worker maps `' .. note .. '`', history_of(id, run))
+      dead_letter(raw, id, 'unknown_job', 'no live worker maps `' .. note .. '`', history_of(id, run))
     end
   elseif op == 'refuse' or op == 'reject' then
     local twin = is_taken(id)
     if twin or not key or op == 'reject' then
-      bury(raw, id, note, ARGV[at + 7], not twin and history_of(id, run) or nil)
+      dead_letter(raw, id, note, ARGV[at + 7], not twin and history_of(id, run) or nil)
     end
     if twin then return 'T' end
-  elseif op == 'later' then
-    put_off(id, raw, at)
+  elseif op == 'defer' then
+    deferral(id, raw, at)
   elseif op == 'rerun' or op == 'retry' then
-    again(id, raw, op, note, run, slot)
-  elseif op == 'bury' then
-    bury(raw, id, note, ARGV[at + 7], history_of(id, run))
+    again(id, raw, op, note, run, permit)
+  elseif op == 'dead_letter' then
+    dead_letter(raw, id, note, ARGV[at + 7], history_of(id, run))
   end
   local record = KEYS[tonumber(ARGV[at + 9])]
-  if record and op ~= 'later' then end_call(base, record, id, ARGV[at + 3], ARGV[at + 10]) end
+  if record and op ~= 'defer' then end_call(base, record, id, ARGV[at + 3], ARGV[at + 10]) end
   if key then push(key, ARGV[at + 3], ARGV[at + 4], KEYS[tonumber(ARGV[at + 5])], id) end
   return '1'
 end
@@ -210,12 +210,12 @@ local function settle(at, op, first, last)
     need('HSET', KEYS[3])
     need('HDEL', KEYS[3])
   end
-  local slot = has_slots and redis.call('HGET', KEYS[13], id)
-  if slot then
-    local name = give_back(base, KEYS[13], id, slot)
+  local permit = has_permits and redis.call('HGET', KEYS[13], id)
+  if permit then
+    local name = give_back(base, KEYS[13], id, permit)
     if name then freed[name] = true end
   end
-  local result = store(at, op, raw, slot)
+  local result = store(at, op, raw, permit)
   if RUNS_AGAIN[op] or result == 'P' then
     -- A live id that is left over would refuse the request.
     redis.call('HDEL', KEYS[4], id)
@@ -261,15 +261,15 @@ local function settle_all()
       if result == 'T' then
         -- The record, status and call of this id belong to another request.
         ended[#ended + 1] = id
-      elseif result == '1' and op ~= 'later' and not RUNS_AGAIN[op] then
+      elseif result == '1' and op ~= 'defer' and not RUNS_AGAIN[op] then
         ended[#ended + 1] = id
         tidy_up(id, first, last)
       end
       if result == '1' and not RUNS_AGAIN[op] then end_start(first, last) end
-      if op == 'later' and has_cancelled and redis.call('ZSCORE', KEYS[12], id) then
+      if op == 'defer' and has_cancelled and redis.call('ZSCORE', KEYS[12], id) then
         -- Its worker has not heard so: its end is not wanted any more.
         before = telling
-        if not attempt(end_later, base, id, read_later(base, id), 'gone', 'cancelled') then
+        if not attempt(end_deferred, base, id, read_deferred(base, id), 'gone', 'cancelled') then
           telling = before
         end
         noted = 0

@@ -2,7 +2,7 @@
 --   an idempotency key (then it may join the call that runs already, or get the end of that call).
 -- KEYS: 1 queue list, 2 workers (zset), 3 schedule (zset), 4 scheduled (hash), 5 own response key,
 --   6 control channel, 7 cancelled (zset), 8 limited names (hash), 9 parked names
---   (set), 10 pending (zset), 11 mark that the answers kept are at their bound (string);
+--   (set), 10 deferred (zset), 11 mark that the answers kept are at their bound (string);
 --   then, by the indices in ARGV: record of the idempotency key (hash), the caller's
 --   channel, the job's states (list, and channel)
 -- ARGV: 1 longest length of queue and schedule (0: no cap), 2 '1' if somebody waits now, so that a
@@ -12,8 +12,8 @@
 --   11 key index of the record (0: none), 12 key index of the channel (0: none), 13 key index of
 --   the states (0: none are kept), 14 their TTL until it starts (ms), 15 once it has ended (ms)
 -- Returns: {what, id of the request that runs, or ran}. what: 'queued' (also if it was before, by
---   a call whose reply was lost), 'attached' (to the one that runs), 'replayed' (its end was pushed
---   to the own response key), 'conflict' (the same key with other data), 'crowded' (100 wait for
+--   a call whose reply was lost), 'deduplicated' (to the one that runs), 'replayed' (its end was pushed
+--   to the own response key), 'conflict' (the same key with other data), 'too_many_waiters' (100 wait for
 --   that one already), 'no_workers', 'full', 'answers_full' (it wants an
 --   answer, and those kept are at their bound). The last five have placed nothing.
 -- Derived keys: response:<id> and status:<id> of callers that joined a cancelled call;
@@ -102,14 +102,14 @@ return whole(function()
       end
       if ttl > 0 and redis.call('HEXISTS', record, 'w:' .. id) == 0 then
         local waiters = redis.call('HLEN', record) - 3 - redis.call('HEXISTS', record, 'keep')
-        if waiters >= 100 then return { 'crowded', running } end
+        if waiters >= 100 then return { 'too_many_waiters', running } end
         -- It stays so until that call ends. One that is let go has the id of the one it has joined.
         note_pending()
       end
       join()
       mark()
       extend(running, old)
-      return { 'attached', running }
+      return { 'deduplicated', running }
     end
   elseif pending ~= '' and redis.call('LLEN', KEYS[5]) > 0 then
     return { 'queued', id } -- by a call whose reply was lost

@@ -1,19 +1,141 @@
--- Purpose: the first arguments of both scripts of a poll; part of plain.lua and cycle.lua.
--- KEYS: none of its own.
--- ARGV: of the script it is part of: 1 worker id, 2 how many requests to take at most, 3 how many
---   bytes, 4 dead letters to keep, 5 their age (ms), 6 base of the queue's keys, 7 serial of the
---   poll, 8 '1' if it was sent before and its reply was lost, 9 the largest request (bytes)
--- Returns: nothing.
--- Derived keys: none.
--- Cost: O(1).
-local worker, take, max_bytes, base = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[6]
-local max_request = tonumber(ARGV[9])
+-- Purpose: one worker's poll on one queue: settle what has ended, then lease what it has room
+--   for. Both in one script, so that a busy worker needs one command a poll. Whatever can be in a
+--   queue; most polls meet none of it, and go by poll_fast.lua.
+-- KEYS: 1 queue list, 2 inbox list, 3 leases (hash), 4 live (hash), 5 dead (stream), 6 names
+--   (zset), 7 parked names (set), 8 workers (zset), 9 poll of this worker (string), 10 paused
+--   (string), 11 attempts (hash), 12 cancelled (zset), 13 permits (hash), 14 limited names (hash),
+--   15 throttled (zset), 16 control (channel), 17 schedule (zset), 18 scheduled (hash); then, by the
+--   indices in ARGV: response keys, channels, parked lists, idem records, records of deferred
+--   requests, states, statuses, starts (strings) of signed requests
+-- ARGV: 1 to 9 as in poll_common.lua; 10 count P of parked lists to take from first, 11 count L of
+--   limited names, 12 count S of outcomes; then P times: key index, name; L times: name, field of
+--   the data to count by (empty: none), how many at once (0: any), us per request (0: no rate),
+--   requests of a burst, how many this worker has room for (-1: any); S times: op, id, key index of
+--   the response list (0: none), frame, ttl (ms), key index of the channel (0: none), note (error
+--   code, job name, delay in ms, or attempt), reason, run (JSON, empty: none), key index of the
+--   idem record (0: none), its ttl (ms; 0: forget it); and for an op with `+X` behind it X
+--   times: kind of the extra, key index, text, more
+--   ops: answer (push the frame), done (nobody asked), dead_letter (to the dead letters; and push the
+--   frame if there is a key), refuse (the same where there is no key, else only push the frame; but
+--   only to the dead letters if its id is that of another request), reject (refuse, and to the dead
+--   letters in any case), back (to the head of the queue), rerun (the same, and it counts as
+--   a run; as a crash as well, if that run is given), retry (to the schedule; and push the frame
+--   if there is a key), unknown (park it if a live worker maps the name, else answer or dead_letter;
+--   reason is the key index of the parked list),
+--   defer (whoever has its token answers it within `note` ms; reason is the key index of its
+--   record, run the record's fields, a flat JSON array; and push the frame if there is a key)
+--   extras: state (the state of a service's instance, a hash, gets this text, and ends without
+--   one; more: "<version> <ttl ms> <seal, or empty>", and if another version is there the request
+--   is run again), seen (the start of a signed request, a string: it has ended, and is remembered
+--   until then; more: Redis ms),
+--   status (the states of a monitored job, a list, get this end: the state and its further
+--   fields as JSON; more: <ttl ms>)
+-- Returns: {results, length, parked, {id, raw, mark, ...}, state, ready, due, more, notes, read}.
+--   results: one character per outcome: '1' settled, '0' refused, since the lease is gone, 'P'
+--   parked, 'E' it failed and changed nothing: the lease is kept. length: of the queue afterwards,
+--   -1 if it was not asked for. parked: how many names have parked requests. Then what was leased;
+--   mark: 'C' cancelled, else its record (JSON) or empty. state: 1 the queue is paused, 2 the
+--   worker's own lease has ended (it has to say first that it lives), else 0; nothing is leased
+--   then. ready: 1 if sorted requests could go on. due: when a rate allows the next one (ms), 0
+--   for none. more: 0 if poll_fast.lua will do for the next poll. notes: what went wrong while leasing,
+--   and while settling (an error's text, or empty), then the error code of each element that was
+--   moved to the dead letters, since it cannot be leased; nil if there is none of this. read: bytes
+--   of all elements that were looked at.
+-- Derived keys: response:<id> and status:<id> of callers that joined a call;
+--   limited:<name>:<key>, rotation:<name>, held:<name>, running:<name>:<key>, limit_keys:<name>,
+--   rate:<name>:<key> of limited names; those of deferred.lua and refusal.lua.
+-- Cost: O(outcomes + taken), and 2 ms per MiB of elements, of which 8 MiB are read, or one element;
+--   with limited names O(up to 1,000 sorted) more. An element without an id in its first 4 KiB,
+--   over the limit or with a live id goes to the dead letters here, since it cannot be leased.
+local results = said_before(KEYS[9]) or settle_all()
 
--- What went wrong while leasing, and while settling: the text of an error, or empty; then the code
--- of each element that was refused here.
-local notes = { '', '' }
-
--- The notes as they are returned: false where there is nothing to say, which is most often.
-local function told_notes()
-  return (#notes > 2 or notes[1] ~= '' or notes[2] ~= '') and notes
+-- Sorts or leases elements that were popped in this step, until `up_to` requests are taken; how
+-- many it took off their list.
+local function accept(key, raws, up_to)
+  local many = #raws
+  for i = 1, many do
+    local full, rule, place = scanned > MOST_SCANNED
+    if not full and limit_count > 0 then rule, place = rule_of(raws[i]) end
+    if full or (not rule and seen + (count - kept) / 3 >= up_to) then
+      put_back(key, raws, i)
+      many = i - 1
+      break
+    elseif rule then
+      sort(raws[i], rule, place)
+    else
+      lease(raws[i])
+    end
+  end
+  keep()
+  return many
 end
+
+-- Leasing -------------------------------------------------------------------------------------
+
+-- A worker whose lease has ended leases nothing more: what a blocked pop of one that stands still
+-- brings would only be taken over again, and count as one more crash.
+local state, only_settles = 0, take < 0
+if paused then
+  state = 1
+elseif not only_settles then
+  local alive = ask('ZSCORE', KEYS[8], worker)
+  if notes[1] == '' and (not alive or tonumber(alive) <= now_ms()) then state = 2 end
+end
+local stopped = only_settles or state > 0 or notes[1] ~= ''
+
+-- What a blocked pop has moved is this worker's already, room or not.
+local more = false
+if state > 0 and not only_settles then
+  while ask('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT') do end
+elseif not stopped then
+  more = take_inbox(KEYS[2], accept)
+  take = take + sorted
+end
+if not stopped then
+  for i = 1, parked_count do
+    local key, name = KEYS[tonumber(ARGV[11 + 2 * i])], ARGV[12 + 2 * i]
+    take_list(key, take, accept)
+    if redis.call('EXISTS', key) == 0 then ask('SREM', KEYS[7], name) end
+  end
+end
+
+local ready = 0
+if stopped then
+  ready = has_limited and limit_count > 0 and state == 0 and 1 or 0
+elseif limit_count == 0 then
+  if take > seen then take_list(KEYS[1], take, accept) end
+else
+  if has_limited then find_due() end
+  if throttles and due <= now_ms() then lease_step(wake) end
+  -- Half of the room for those that wait sorted, by polls if it is one. As long as the queue holds
+  -- more than is sorted at once, nobody knows whose turn it is: then they get one.
+  local behind = (ask('LLEN', KEYS[1]) or 0) > 1000
+  local most, before = behind and 1 or take, seen
+  if has_limited then
+    draw(math.min(most, math.floor((take - seen + tonumber(ARGV[7]) % 2) / 2)))
+  end
+  most = most - (seen - before)
+  take_list(KEYS[1], take, accept)
+  if has_limited then draw(math.min(most, take - seen)) end
+  for _, rule in pairs(rules) do
+    local waits = rule.room ~= 0 and redis.call('EXISTS', base .. ':polls:' .. rule.name) == 1
+    if waits then ready = 1 end
+  end
+  if throttles then find_due() end
+end
+for name in pairs(freed) do
+  if redis.call('EXISTS', base .. ':polls:' .. name) == 1 then
+    -- Its permits are free, and this worker did not take them.
+    redis.pcall('SPUBLISH', KEYS[16], 'work')
+    break
+  end
+end
+
+-- Of a step that was taken back.
+for i = #taken, count + 1, -1 do taken[i] = nil end
+local length = take == -2 and -1 or ask('LLEN', KEYS[1]) or 0
+-- What is left in the inbox is taken by the next poll, which goes out where there is something.
+if more then length = math.max(length, 1) end
+return { results, length, ask('SCARD', KEYS[7]) or 0, taken, state, ready, due,
+  redis.call('EXISTS', KEYS[7], KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14]), told_notes(),
+  bytes }

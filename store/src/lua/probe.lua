@@ -1,4 +1,4 @@
--- Purpose: put one probe where its worker's next turn takes it from, in the place of the last one.
+-- Purpose: put one probe where its worker's next poll takes it from, in the place of the last one.
 -- KEYS: 1 queue list, 2 leases (hash), 3 live (hash), all of the worker's own probes
 -- ARGV: 1 the envelope, 2 how long it may lie there (ms)
 -- Returns: 1

@@ -1,6 +1,6 @@
 -- Purpose: move what is due from the schedule to the queue: what was started before to the head,
 --   the rest to the tail.
--- KEYS: 1 schedule (zset), 2 scheduled (hash), 3 queue list, 4 history (hash)
+-- KEYS: 1 schedule (zset), 2 scheduled (hash), 3 queue list, 4 attempts (hash)
 -- ARGV: 1 how many to move at most, 2 after how many bytes to stop
 -- Returns: {moved, due}. moved: how many. due: when the next one is due, Redis time in ms, in the
 --   past if there was too much for one call; 0 if nothing is scheduled.

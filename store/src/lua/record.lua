@@ -1,13 +1,13 @@
 -- Purpose: the records of requests that were started more than once; part of scripts that need it.
--- KEYS: none of its own; the key of the hash `history` is handed in.
+-- KEYS: none of its own; the key of the hash `attempts` is handed in.
 -- ARGV: none of its own.
 -- Returns: nothing.
 -- Derived keys: none.
 -- Cost: O(1) per record, whose runs are bounded.
 
 -- attempt: number of the last run that began; fails, crashes: how many of the runs ended so.
-local function recall(history, id)
-  local text = redis.call('HGET', history, id)
+local function recall(attempts, id)
+  local text = redis.call('HGET', attempts, id)
   if text then return cjson.decode(text) end
   return { attempt = 0, fails = 0, crashes = 0 }
 end
@@ -20,13 +20,13 @@ local function add_run(record, run)
   record.runs = runs
 end
 
-local function remember(history, id, record)
-  local before = redis.call('HGET', history, id)
-  redis.call('HSET', history, id, cjson.encode(record))
+local function remember(attempts, id, record)
+  local before = redis.call('HGET', attempts, id)
+  redis.call('HSET', attempts, id, cjson.encode(record))
   if before then
-    undo('HSET', history, id, before)
+    undo('HSET', attempts, id, before)
   else
-    undo('HDEL', history, id)
+    undo('HDEL', attempts, id)
   end
-  redis.call('PEXPIRE', history, 2592000000)
+  redis.call('PEXPIRE', attempts, 2592000000)
 end

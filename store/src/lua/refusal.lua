@@ -1,7 +1,7 @@
 -- Purpose: read the id of an element, and move elements that cannot be leased to the dead letters;
 --   part of the scripts of a poll, behind answers.lua and scan.lua.
 -- KEYS: 5 dead (stream), of the script it is part of.
--- ARGV: of poll.lua.
+-- ARGV: of poll_common.lua.
 -- Returns: nothing.
 -- Derived keys: scheduled of the queue; response:<id> of a request that is refused.
 -- Cost: O(1) per element.
@@ -31,7 +31,7 @@ end
 -- to the tail of the queue: it must neither be lost nor keep the others.
 local function refuse(queue, raw, id, code, reason)
   notes[#notes + 1] = code
-  local ok, problem = attempt(bury, raw, id, code, reason)
+  local ok, problem = attempt(dead_letter, raw, id, code, reason)
   if ok then return end
   notes[1] = text_of(problem)
   redis.call('RPUSH', queue, raw)

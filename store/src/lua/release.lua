@@ -2,13 +2,13 @@
 --   take the worker off the registry: by itself when it leaves, or by another when its lease has
 --   ended. Only then what it held counts as a crash.
 -- KEYS: 1 queue list, 2 workers (zset), 3 live (hash), 4 leases (hash) and 5 inbox (list) and 6
---   info of the worker that is released, 7 history (hash), 8 slots (hash), 9 its turn (string),
+--   info of the worker that is released, 7 attempts (hash), 8 permits (hash), 9 its poll (string),
 --   10 limited names (hash), 11 control (channel)
 -- ARGV: 1 id of that worker, 2 '1' if it releases itself, '0' if another takes over, 3 base of the
 --   queue's keys
 -- Returns: {back, left}. back: how many requests went back, or -1 if the worker still lives. left:
 --   1 if it holds more than one call moves (4 MiB), so that another call has to follow, else 0
--- Derived keys: turns:<name>, held:<name>, running:<name>:<key>, limited:<name>:<key>,
+-- Derived keys: rotation:<name>, held:<name>, running:<name>:<key>, limited:<name>:<key>,
 --   limit_keys:<name> of limited names.
 -- Cost: O(what that worker holds).
 local worker, crashed = ARGV[1], ARGV[2] == '0'
@@ -20,7 +20,7 @@ if crashed then
   local ends = redis.call('ZSCORE', KEYS[2], worker)
   if not ends or tonumber(ends) > now_ms() then return { -1, 0 } end
 end
-local has_slots = redis.call('EXISTS', KEYS[8]) == 1
+local has_permits = redis.call('EXISTS', KEYS[8]) == 1
 local back, bytes, sorted, failed, now = 0, 0, false, nil, crashed and now_ms()
 
 -- Each request is where it belongs before its lease goes.
@@ -28,9 +28,9 @@ local function give(id)
   need('HSET', KEYS[4])
   need('HDEL', KEYS[4])
   local raw = redis.call('HGET', KEYS[4], id)
-  local slot = has_slots and redis.call('HGET', KEYS[8], id)
-  if slot then give_back(ARGV[3], KEYS[8], id, slot) end
-  local name = to_head(ARGV[3], KEYS[1], KEYS[10], slot, raw)
+  local permit = has_permits and redis.call('HGET', KEYS[8], id)
+  if permit then give_back(ARGV[3], KEYS[8], id, permit) end
+  local name = to_head(ARGV[3], KEYS[1], KEYS[10], permit, raw)
   if crashed then
     local record = recall(KEYS[7], id)
     record.attempt = record.attempt + 1

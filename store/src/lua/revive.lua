@@ -1,7 +1,7 @@
 -- Purpose: put dead letters back into their queue as new requests. Each goes once, however many
 --   ask for it at the same time: it is taken off the dead letters in the same step.
 -- KEYS: 1 dead (stream), 2 queue list, 3 cancelled (zset), 4 schedule (zset), 5 limited
---   names (hash), 6 parked names (set), 7 pending (zset)
+--   names (hash), 6 parked names (set), 7 deferred (zset)
 -- ARGV: 1 longest length of the queue (0: no cap); then per letter: id of its entry, id of the
 --   request, its new envelope
 -- Returns: one character per letter: 'R' it is at the tail of the queue; 'G' gone, somebody else

@@ -1,6 +1,6 @@
 -- Purpose: how many more requests a queue may hold; part of the scripts that add to it.
 -- KEYS: none of its own; queue list, schedule (zset), limited names (hash), parked names
---   (set), pending (zset), and the mark that the answers kept are at their bound (string; nil where
+--   (set), deferred (zset), and the mark that the answers kept are at their bound (string; nil where
 --   no answer is wanted) are handed in.
 -- ARGV: none of its own.
 -- Returns: nothing.
@@ -10,15 +10,15 @@
 -- How many requests wait elsewhere than in the queue, and whether no further answer may be
 -- promised. Requests that are scheduled, sorted, parked or deferred count as well, or they could
 -- grow without end.
-local function waiting(schedule, limited, parked, pending, marked)
-  if redis.call('EXISTS', schedule, limited, parked, pending, marked or pending) == 0 then
+local function waiting(schedule, limited, parked, deferred, marked)
+  if redis.call('EXISTS', schedule, limited, parked, deferred, marked or deferred) == 0 then
     return 0, false
   end
   local held = redis.call('ZCARD', schedule)
-  if redis.call('EXISTS', limited, parked, pending, marked or pending) == 0 then
+  if redis.call('EXISTS', limited, parked, deferred, marked or deferred) == 0 then
     return held, false
   end
-  held = held + redis.call('ZCARD', pending)
+  held = held + redis.call('ZCARD', deferred)
   for _, sorted in ipairs(redis.call('HVALS', limited)) do held = held + sorted end
   for _, name in ipairs(redis.call('SMEMBERS', parked)) do
     held = held + redis.call('LLEN', parked .. ':' .. name)
@@ -27,8 +27,8 @@ local function waiting(schedule, limited, parked, pending, marked)
 end
 
 -- How many more, and whether no further answer may be promised.
-local function room(cap, queue, schedule, limited, parked, pending, marked)
+local function room(cap, queue, schedule, limited, parked, deferred, marked)
   if cap == 0 then return math.huge, marked and redis.call('EXISTS', marked) == 1 end
-  local held, full = waiting(schedule, limited, parked, pending, marked)
+  local held, full = waiting(schedule, limited, parked, deferred, marked)
   return cap - redis.call('LLEN', queue) - held, full
 end

@@ -1,16 +1,16 @@
 -- Purpose: hold the invariant of limited names: a key that has sorted requests is in exactly one
---   place, in the rotation (`turns`), in `held`, or in `later`. A key in none of them would never
+--   place, in the rotation (`rotation`), in `held`, or in `throttled`. A key in none of them would never
 --   run again. Part of a heartbeat.
--- KEYS: 1 limited (hash), 2 slots (hash), 3 later (zset), 4 live (hash), 5 control (channel)
+-- KEYS: 1 limited (hash), 2 permits (hash), 3 throttled (zset), 4 live (hash), 5 control (channel)
 -- ARGV: 1 '1' to repair, '0' only to look, 2 base of the queue's keys, 3 how many keys of names to
 --   look at at most; then per name: name, how many at once (0: any, -1: unknown), how far ahead its
 --   rate can put a request (ms, 0: unknown)
 -- Returns: {name, key, what, ...}. what: 'lost' (in no place), 'twice' (in several), 'held'
 --   (although one more may run), 'ahead' (throttled for longer than its rate can), 'running' (a
---   request counts as running that is not), 'slots' (a request runs and does not count, or the
+--   request counts as running that is not), 'permits' (a request runs and does not count, or the
 --   reverse), 'count' (`limited` says another number), 'type' (a value of another type is at one of
 --   its keys; key: which).
--- Derived keys: limit_keys:<name>, turns:<name>, held:<name>, limited:<name>:<key>,
+-- Derived keys: limit_keys:<name>, rotation:<name>, held:<name>, limited:<name>:<key>,
 --   running:<name>:<key>, leases:<worker>.
 -- Cost: O(keys looked at); while a key is missing, O(keys of its name) up to 10,000.
 local repairs, base, left = ARGV[1] == '1', ARGV[2], tonumber(ARGV[3])
@@ -34,8 +34,8 @@ local function note(name, key, what)
 end
 
 -- Before the key leaves another place: false if that failed, and it has to stay there.
-local function into_rotation(turns, key)
-  local reply = write('RPUSH', turns, key)
+local function into_rotation(rotation, key)
+  local reply = write('RPUSH', rotation, key)
   moved = true
   return type(reply) ~= 'table'
 end
@@ -45,28 +45,28 @@ local function is_leased(id)
   local of = ask('HGET', KEYS[4], id)
   if of == nil then return true end
   local worker = worker_of(of)
-  return worker and worker ~= LATER and ask('HEXISTS', base .. ':leases:' .. worker, id) ~= 0
+  return worker and worker ~= DEFERRED and ask('HEXISTS', base .. ':leases:' .. worker, id) ~= 0
 end
 
 -- How often each key is in the rotation; nil where that would take too long for `count` of them.
-local function reader_of(turns, length, count)
+local function reader_of(rotation, length, count)
   local times
   return function(key)
     if length <= 10000 then
       if not times then
         times = {}
-        for _, one in ipairs(ask('LRANGE', turns, 0, -1) or {}) do
+        for _, one in ipairs(ask('LRANGE', rotation, 0, -1) or {}) do
           times[one] = (times[one] or 0) + 1
         end
       end
       return times[key] or 0
     end
     if count > 8 then return nil end
-    return #(ask('LPOS', turns, key, 'COUNT', 0) or {})
+    return #(ask('LPOS', rotation, key, 'COUNT', 0) or {})
   end
 end
 
--- Requests that count as running of a key, and do not run; and the reverse of `slots`.
+-- Requests that count as running of a key, and do not run; and the reverse of `permits`.
 local function check_running(name, key, running)
   for _, id in ipairs(ask('SRANDMEMBER', running, 16) or {}) do
     if not is_leased(id) then
@@ -74,7 +74,7 @@ local function check_running(name, key, running)
       write('SREM', running, id)
       write('HDEL', KEYS[2], id)
     elseif ask('HEXISTS', KEYS[2], id) == 0 then
-      note(name, key, 'slots')
+      note(name, key, 'permits')
       write('HSET', KEYS[2], id, name .. ' ' .. key)
     end
   end
@@ -82,11 +82,11 @@ end
 
 -- How many requests of the key are sorted; nil if that cannot be told.
 local function check_key(rule, key, times_of)
-  local name, slot = rule.name, rule.name .. ' ' .. key
+  local name, permit = rule.name, rule.name .. ' ' .. key
   local list = base .. ':limited:' .. name .. ':' .. key
   local running = base .. ':running:' .. name .. ':' .. key
   local sorted = ask('LLEN', list)
-  local is_held, ready = ask('SISMEMBER', rule.held, key), ask('ZSCORE', KEYS[3], slot)
+  local is_held, ready = ask('SISMEMBER', rule.held, key), ask('ZSCORE', KEYS[3], permit)
   if not sorted or not ask('SCARD', running) then
     note(name, sorted and running or list, 'type')
     return nil
@@ -95,7 +95,7 @@ local function check_key(rule, key, times_of)
     -- Nothing of it waits: what is left of it goes. In the rotation it goes by itself.
     write('SREM', rule.keys, key)
     write('SREM', rule.held, key)
-    write('ZREM', KEYS[3], slot)
+    write('ZREM', KEYS[3], permit)
     return 0
   end
   check_running(name, key, running)
@@ -115,17 +115,17 @@ local function check_key(rule, key, times_of)
   end
   if what then
     note(name, key, what)
-    if times == 0 and not into_rotation(rule.turns, key) then return sorted end
+    if times == 0 and not into_rotation(rule.rotation, key) then return sorted end
     write('SREM', rule.held, key)
-    write('ZREM', KEYS[3], slot)
-    if times > 1 then write('LREM', rule.turns, 1 - times, key) end
+    write('ZREM', KEYS[3], permit)
+    if times > 1 then write('LREM', rule.rotation, 1 - times, key) end
   end
   return sorted
 end
 
 -- Notes the keys that are in a place and not in the set of all of them.
 local function list_keys(rule, length)
-  local all = ask('LRANGE', rule.turns, 0, math.min(length, 1000)) or {}
+  local all = ask('LRANGE', rule.rotation, 0, math.min(length, 1000)) or {}
   for _, key in ipairs(ask('SRANDMEMBER', rule.held, 1000) or {}) do all[#all + 1] = key end
   for _, key in ipairs(all) do
     if ask('EXISTS', base .. ':limited:' .. rule.name .. ':' .. key) == 1 then
@@ -137,8 +137,8 @@ end
 -- How many keys are throttled, and how many of each name; of more than 2,000 only the first.
 local throttled, throttled_of = ask('ZCARD', KEYS[3]), {}
 if throttled and throttled <= 2000 then
-  for _, slot in ipairs(ask('ZRANGE', KEYS[3], 0, -1)) do
-    local name = limit_of(slot)
+  for _, permit in ipairs(ask('ZRANGE', KEYS[3], 0, -1)) do
+    local name = limit_of(permit)
     if name then throttled_of[name] = (throttled_of[name] or 0) + 1 end
   end
 end
@@ -161,10 +161,10 @@ local function check_count(name, sum, is_all, keys)
 end
 
 local function check_name(rule)
-  local turns, held, keys = rule.turns, rule.held, rule.keys
-  local waiting, full, listed = ask('LLEN', turns), ask('SCARD', held), ask('SCARD', keys)
+  local rotation, held, keys = rule.rotation, rule.held, rule.keys
+  local waiting, full, listed = ask('LLEN', rotation), ask('SCARD', held), ask('SCARD', keys)
   if not (waiting and full and listed and throttled) then
-    local which = not waiting and turns or not full and held or not listed and keys or KEYS[3]
+    local which = not waiting and rotation or not full and held or not listed and keys or KEYS[3]
     return note(rule.name, which, 'type')
   end
   if listed < waiting + full then
@@ -177,7 +177,7 @@ local function check_name(rule)
   local most = math.min(left, is_even and 16 or waiting > 10000 and 8 or 1000)
   local some = ask('SRANDMEMBER', keys, most) or {}
   left = left - #some
-  local times_of = reader_of(turns, waiting, #some)
+  local times_of = reader_of(rotation, waiting, #some)
   local sum = 0
   for _, key in ipairs(some) do
     local sorted = check_key(rule, key, times_of)
@@ -194,7 +194,7 @@ local function check_name(rule)
   if sum then check_count(rule.name, sum, #some == listed, listed) end
 end
 
--- Requests that have a slot and do not run; and those that run and do not count as running.
+-- Requests that have a permit and do not run; and those that run and do not count as running.
 local function check_slots()
   local some = ask('HRANDFIELD', KEYS[2], 16, 'WITHVALUES')
   if not some then return note('', KEYS[2], 'type') end
@@ -202,11 +202,11 @@ local function check_slots()
     local id, name, key = some[i], limit_of(some[i + 1])
     local running = name and base .. ':running:' .. name .. ':' .. key
     if name and not is_leased(id) then
-      note(name, key, 'slots')
+      note(name, key, 'permits')
       write('HDEL', KEYS[2], id)
       write('SREM', running, id)
     elseif name and ask('SISMEMBER', running, id) == 0 then
-      note(name, key, 'slots')
+      note(name, key, 'permits')
       write('SADD', running, id)
     end
   end
@@ -221,7 +221,7 @@ local function check_throttled(rules)
     local rule = rules[name]
     if rule and rule.window > 0 and tonumber(last[i + 1]) > now + rule.window then
       note(name, key, 'ahead')
-      if into_rotation(rule.turns, key) then write('ZREM', KEYS[3], last[i]) end
+      if into_rotation(rule.rotation, key) then write('ZREM', KEYS[3], last[i]) end
     end
   end
 end
@@ -231,7 +231,7 @@ for i = 4, #ARGV, 3 do
   local name = ARGV[i]
   rules[name] = {
     name = name, at_once = tonumber(ARGV[i + 1]), window = tonumber(ARGV[i + 2]),
-    turns = base .. ':turns:' .. name, held = base .. ':held:' .. name,
+    rotation = base .. ':rotation:' .. name, held = base .. ':held:' .. name,
     keys = base .. ':limit_keys:' .. name,
   }
 end

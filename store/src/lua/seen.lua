@@ -1,5 +1,5 @@
--- Purpose: remember for 7 days at least that a signed request was started. When it ends, plain.lua
---   or cycle.lua write that instead, until its signature ends.
+-- Purpose: remember for 7 days at least that a signed request was started. When it ends, poll_fast.lua
+--   or poll.lua write that instead, until its signature ends.
 -- KEYS: 1 its start (string)
 -- ARGV: 1 what is remembered from now on, 2 until when (Redis ms), 3 what has to lie there (empty:
 --   nothing)

@@ -6,21 +6,21 @@
 --   kept for who makes the same call later
 -- Returns: 1 settled (also if it was by this very settle, whose reply was lost), 0 it was settled
 --   before, -1 no such token, 2 its deadline was over: it has ended so now
--- Derived keys: those of later.lua.
+-- Derived keys: those of deferred.lua.
 -- Cost: O(log records), O(waiters of its call).
 local id = ARGV[1]
-local base = string.match(KEYS[1], '^(.*):pending:')
+local base = string.match(KEYS[1], '^(.*):deferred:')
 local known = redis.call('HMGET', KEYS[1], 'token', 'by')
 if known[1] ~= ARGV[2] then return -1 end
 if known[2] then return known[2] == ARGV[3] and 1 or 0 end
 return whole(function()
-  local record = read_later(base, id)
+  local record = read_deferred(base, id)
   if tonumber(record.deadline) <= now_ms() then
-    end_later(base, id, record, 'late', 'deadline_exceeded', 'it was not settled in time')
+    end_deferred(base, id, record, 'late', 'deadline_exceeded', 'it was not settled in time')
     announce()
     return 2
   end
-  end_later(base, id, record, ARGV[4], ARGV[5], ARGV[6], ARGV[7] == '1')
+  end_deferred(base, id, record, ARGV[4], ARGV[5], ARGV[6], ARGV[7] == '1')
   noted = 0
   announce()
   -- A second settlement is told that it was settled.

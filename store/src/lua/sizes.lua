@@ -1,5 +1,5 @@
 -- Purpose: tell how many elements of a list are small, before they are read; part of the scripts of
---   a poll, behind poll.lua.
+--   a poll, behind poll_common.lua.
 -- KEYS: none of its own; the list is handed in.
 -- ARGV: none of its own.
 -- Returns: nothing.

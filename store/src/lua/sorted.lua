@@ -1,9 +1,9 @@
 -- Purpose: sort requests of limited names by the key that their limit counts by, and draw from the
---   keys in rotation; part of cycle.lua.
--- KEYS: of cycle.lua.
--- ARGV: of cycle.lua.
+--   keys in rotation; part of poll.lua.
+-- KEYS: of poll.lua.
+-- ARGV: of poll.lua.
 -- Returns: nothing.
--- Derived keys: limited:<name>:<key>, turns:<name>, held:<name>, running:<name>:<key>,
+-- Derived keys: limited:<name>:<key>, rotation:<name>, held:<name>, running:<name>:<key>,
 --   rate:<name>:<key>, limit_keys:<name> of limited names.
 -- Cost: O(1) per request.
 local rules, order = {}, {}
@@ -110,21 +110,21 @@ end
 local drawn = {}
 
 local function undraw()
-  if drawn.slot then redis.pcall('HDEL', KEYS[13], drawn.id) end
+  if drawn.permit then redis.pcall('HDEL', KEYS[13], drawn.id) end
   if drawn.id then redis.pcall('SREM', drawn.running, drawn.id) end
   if drawn.counted then redis.pcall('HINCRBY', KEYS[14], drawn.name, 1) end
   if drawn.raw then redis.pcall('LPUSH', drawn.list, drawn.raw) end
-  if drawn.goes_on then redis.pcall('RPOP', drawn.turns) end
-  redis.pcall('LPUSH', drawn.turns, drawn.key)
+  if drawn.goes_on then redis.pcall('RPOP', drawn.rotation) end
+  redis.pcall('LPUSH', drawn.rotation, drawn.key)
 end
 
 -- Takes one request of the key that is first in rotation. Whether the name has to be asked again.
 local function draw_one(rule)
-  local turns = base .. ':turns:' .. rule.name
-  local key = redis.call('LPOP', turns)
+  local rotation = base .. ':rotation:' .. rule.name
+  local key = redis.call('LPOP', rotation)
   if not key then return false end
-  drawn.turns, drawn.key, drawn.name = turns, key, rule.name
-  drawn.raw, drawn.counted, drawn.id, drawn.slot, drawn.goes_on = false, false, false, false, false
+  drawn.rotation, drawn.key, drawn.name = rotation, key, rule.name
+  drawn.raw, drawn.counted, drawn.id, drawn.permit, drawn.goes_on = false, false, false, false, false
   undo(undraw)
   local of = rule.name .. ':' .. key
   local list, running = base .. ':limited:' .. of, base .. ':running:' .. of
@@ -155,12 +155,12 @@ local function draw_one(rule)
       redis.call('SADD', running, id)
       drawn.id = id
       redis.call('HSET', KEYS[13], id, rule.name .. ' ' .. key)
-      drawn.slot = true
+      drawn.permit = true
       if rule.room > 0 then rule.room = rule.room - 1 end
     end
   end
   if redis.call('EXISTS', list) == 1 then
-    redis.call('RPUSH', turns, key)
+    redis.call('RPUSH', rotation, key)
     drawn.goes_on = true
   else
     waits_no_more(base, rule.name, key)
@@ -173,7 +173,7 @@ local function draw_one(rule)
   return true
 end
 
--- Draws up to `quota` sorted requests, the names in turns: each turn of a worker, which often has
+-- Draws up to `quota` sorted requests, the names in turns: each poll of a worker, which often has
 -- room for one, begins with the next name.
 local function draw(quota)
   local stop, tries = seen + quota, 2 * quota + 200
@@ -201,11 +201,11 @@ end
 local function wake()
   local passed = redis.call('ZRANGEBYSCORE', KEYS[15], '-inf', string.format('%.0f', now_ms()),
     'LIMIT', 0, 1000)
-  for _, slot in ipairs(passed) do
-    local name, key = limit_of(slot)
-    redis.call('RPUSH', base .. ':turns:' .. name, key)
-    undo('RPOP', base .. ':turns:' .. name)
-    redis.call('ZREM', KEYS[15], slot)
+  for _, permit in ipairs(passed) do
+    local name, key = limit_of(permit)
+    redis.call('RPUSH', base .. ':rotation:' .. name, key)
+    undo('RPOP', base .. ':rotation:' .. name)
+    redis.call('ZREM', KEYS[15], permit)
     noted = 0
   end
 end

@@ -1,7 +1,7 @@
 -- Purpose: enqueue those ticks of a recurring schedule that nobody has enqueued yet. Every worker
 --   calls it for every tick; the comparison with the last one lets each through once.
 -- KEYS: 1 queue list, 2 ticks (hash), 3 schedule (zset), 4 limited names (hash), 5 parked names
---   (set), 6 pending (zset)
+--   (set), 6 deferred (zset)
 -- ARGV: 1 name of the schedule, 2 longest length of the queue (0: no cap), 3 what counts as its
 --   last tick where none is stored (Redis time, ms; empty: now); then per tick, the earliest
 --   first: its time (Redis time, ms), the envelope

@@ -1,12 +1,12 @@
 -- Purpose: bring back times that lie further ahead than Redcall writes them. They are left behind
 --   when Redis's clock was ahead for a while: a dead worker would count as alive, a schedule would
 --   not tick, and a retry would wait until the clock comes there again. Part of a heartbeat.
--- KEYS: 1 workers (zset), 2 names (zset), 3 ticks (hash), 4 pending (zset), 5 schedule (zset),
---   6 history (hash), 7 cancelled (zset)
+-- KEYS: 1 workers (zset), 2 names (zset), 3 ticks (hash), 4 deferred (zset), 5 schedule (zset),
+--   6 attempts (hash), 7 cancelled (zset)
 -- ARGV: 1 '1' to bring them back, '0' only to look, 2 base of the queue's keys, 3 lease of who asks
 --   (ms), 4 longest lease that settings allow (ms), 5 longest time of a tombstone (ms)
 -- Returns: {key, member, ahead, ...}: which key's member was, or is, by how many ms ahead of now.
--- Derived keys: worker:<worker>, pending:<id>.
+-- Derived keys: worker:<worker>, deferred:<id>.
 -- Cost: O(128 members of each key), whatever they hold.
 local repairs, base, own = ARGV[1] == '1', ARGV[2], tonumber(ARGV[3])
 local longest, tombstone = tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -72,11 +72,11 @@ end
 -- Deferred requests: not beyond the time that their handlers have given them.
 local deferred = read('ZRANDMEMBER', KEYS[4], 64, 'WITHSCORES')
 for i = 1, #deferred, 2 do
-  local record, at = base .. ':pending:' .. deferred[i], tonumber(deferred[i + 1])
+  local record, at = base .. ':deferred:' .. deferred[i], tonumber(deferred[i + 1])
   local within = redis.pcall('HGET', record, 'within')
   within = type(within) == 'string' and tonumber(within)
   if within and at > now + within then
-    note('pending', deferred[i], at)
+    note('deferred', deferred[i], at)
     write('ZADD', KEYS[4], 'XX', text(now + within), deferred[i])
     write('HSET', record, 'deadline', text(now + within))
   end

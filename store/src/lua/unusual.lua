@@ -1,8 +1,8 @@
--- Purpose: what plain.lua does in unusual cases: the last part of a function of it that makes all
+-- Purpose: what poll_fast.lua does in unusual cases: the last part of a function of it that makes all
 --   functions needed for these. A script makes each of its functions anew at every call, and most
 --   polls need none of them.
--- KEYS: of plain.lua.
--- ARGV: of plain.lua.
+-- KEYS: of poll_fast.lua.
+-- ARGV: of poll_fast.lua.
 -- Returns: a table of functions.
 -- Derived keys: those of refusal.lua.
 -- Cost: O(outcomes) for sort_out, else O(1) per element or frame.

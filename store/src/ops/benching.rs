@@ -7,16 +7,16 @@
 
 use redis::Value;
 
-use super::cycle::{self, Cycle, CycleReply};
 use super::enqueue::{self, Item};
-use super::plain;
+use super::poll::{self, PollReply, QueuePoll};
+use super::poll_fast;
 use crate::error::StoreError;
 use redcall_common::keys::QueueKeys;
 
-/// What is written to the connection for a turn on one queue.
+/// What is written to the connection for a poll on one queue.
 #[must_use]
-pub fn cycle_command(turn: &Cycle<'_>) -> Vec<u8> {
-    turn.call().1.get_packed_command()
+pub fn poll_command(poll: &QueuePoll<'_>) -> Vec<u8> {
+    poll.call().1.get_packed_command()
 }
 
 /// What is written to the connection to push `items`.
@@ -41,16 +41,16 @@ impl Reply {
     }
 }
 
-/// Reads the answer to a turn with so many `outcomes`.
+/// Reads the answer to a poll with so many `outcomes`.
 ///
 /// # Errors
 ///
 /// [`StoreError::Unexpected`] if it is no such answer.
-pub fn cycle_reply(reply: Reply, outcomes: usize) -> Result<CycleReply, StoreError> {
+pub fn poll_reply(reply: Reply, outcomes: usize) -> Result<PollReply, StoreError> {
     match &reply.0 {
         Value::Array(parts) if parts.len() == 5 => {
-            plain::reply(reply.0, outcomes)?.ok_or(StoreError::Unexpected("plain"))
+            poll_fast::reply(reply.0, outcomes)?.ok_or(StoreError::Unexpected("poll_fast"))
         }
-        _ => cycle::reply(reply.0, outcomes),
+        _ => poll::reply(reply.0, outcomes),
     }
 }

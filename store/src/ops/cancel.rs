@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::Value;
 
 use super::read;
-use super::settle::{EndedLater, ended_later};
+use super::settle::{EndedDeferred, ended_deferred};
 use crate::error::StoreError;
 use crate::link::Link;
 use crate::script::CANCEL;
@@ -30,7 +30,7 @@ pub enum Cancellation {
     /// The request was not due yet. A worker ends it without starting it.
     Delayed,
     /// It was to be answered later, and is answered `cancelled` now.
-    Pending,
+    Deferred,
     /// Neither: it waits in its queue, and is then not started any more; or it has ended, or there
     /// is no such request.
     Unseen,
@@ -49,7 +49,7 @@ impl Link {
         keys: &QueueKeys,
         requests: &[Withdrawn],
         within: Duration,
-    ) -> Result<(Vec<Cancellation>, Vec<EndedLater>), StoreError> {
+    ) -> Result<(Vec<Cancellation>, Vec<EndedDeferred>), StoreError> {
         let own = [
             keys.queue(),
             keys.live(),
@@ -74,12 +74,12 @@ impl Link {
 pub(super) fn found(
     value: Value,
     count: usize,
-) -> Result<(Vec<Cancellation>, Vec<EndedLater>), StoreError> {
+) -> Result<(Vec<Cancellation>, Vec<EndedDeferred>), StoreError> {
     let (found, ended): (String, Vec<String>) = read("cancel", value)?;
     let cancelled = found.bytes().map(|found| match found {
         b'L' => Ok(Cancellation::Running),
         b'S' => Ok(Cancellation::Delayed),
-        b'P' => Ok(Cancellation::Pending),
+        b'D' => Ok(Cancellation::Deferred),
         b'Q' => Ok(Cancellation::Unseen),
         b'K' => Ok(Cancellation::Kept),
         _ => Err(StoreError::Unexpected("cancel")),
@@ -88,5 +88,5 @@ pub(super) fn found(
     if cancelled.len() != count {
         return Err(StoreError::Unexpected("cancel"));
     }
-    Ok((cancelled, ended_later("cancel", ended)?))
+    Ok((cancelled, ended_deferred("cancel", ended)?))
 }

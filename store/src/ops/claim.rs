@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis::Value;
 
-use super::cycle::WorkerKeys;
+use super::poll::WorkerKeys;
 use super::read;
 use crate::error::StoreError;
 use crate::link::Link;
@@ -58,7 +58,7 @@ pub enum Claimed {
     /// Not the same: the key stands for other data.
     Conflict,
     /// The same as one for which as many wait as may.
-    Crowded,
+    TooManyWaiters,
     /// Not this worker's any more.
     LeaseLost,
 }
@@ -135,7 +135,7 @@ pub(super) fn claimed(value: Value) -> Result<Claimed, StoreError> {
         "joined" => Claimed::Joined,
         "ended" => Claimed::Ended(text),
         "conflict" => Claimed::Conflict,
-        "crowded" => Claimed::Crowded,
+        "too_many_waiters" => Claimed::TooManyWaiters,
         "lost" => Claimed::LeaseLost,
         _ => return Err(StoreError::Unexpected("claim")),
     })

@@ -85,7 +85,7 @@ pub(super) fn call(keys: &QueueKeys, max_length: u64, items: &[Item]) -> Cmd {
         keys.schedule(),
         keys.limited_names(),
         keys.parked_names(),
-        keys.pending_ids(),
+        keys.deferred_ids(),
         keys.answers_full(),
     ];
     let mut call = ENQUEUE.call(&own);

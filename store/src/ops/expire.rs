@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis::Value;
 
-use super::settle::{EndedLater, ended_later};
+use super::settle::{EndedDeferred, ended_deferred};
 use super::{Whole, read};
 use crate::error::StoreError;
 use crate::link::Link;
@@ -26,15 +26,15 @@ impl Link {
         &self,
         keys: &QueueKeys,
         within: Duration,
-    ) -> Result<(usize, Vec<EndedLater>), StoreError> {
-        let mut call = EXPIRE.call(&[keys.pending_ids()]);
+    ) -> Result<(usize, Vec<EndedDeferred>), StoreError> {
+        let mut call = EXPIRE.call(&[keys.deferred_ids()]);
         call.arg(PORTION).arg(COMMAND_BYTES);
         expired(self.run(&EXPIRE, &call, within).await?)
     }
 }
 
 /// Reads the script's answer.
-pub(super) fn expired(value: Value) -> Result<(usize, Vec<EndedLater>), StoreError> {
+pub(super) fn expired(value: Value) -> Result<(usize, Vec<EndedDeferred>), StoreError> {
     let (ended, told): (Whole, Vec<String>) = read("expire", value)?;
-    Ok((ended.count(), ended_later("expire", told)?))
+    Ok((ended.count(), ended_deferred("expire", told)?))
 }

@@ -10,9 +10,9 @@ use redis::{FromRedisValue, Value};
 use serde_json::Value as Json;
 
 use super::{
-    cancel, claim, cycle, enqueue, events, expire, frame, group, heartbeat, held, letters, pause,
-    place, plain, probe, promote, release, revive, rights, rotation, seen, served, settle, start,
-    state, tally, tick, times, trim,
+    cancel, claim, enqueue, events, expire, frame, group, heartbeat, held, letters, pause, place,
+    poll, poll_fast, probe, promote, release, revive, rights, rotation, seen, served, settle,
+    start, state, tally, tick, times, trim,
 };
 use crate::error::StoreError;
 
@@ -21,7 +21,7 @@ use crate::error::StoreError;
 pub const READERS: &[&str] = &[
     "cancel",
     "claim",
-    "cycle",
+    "poll",
     "enqueue",
     "events",
     "expire",
@@ -32,7 +32,7 @@ pub const READERS: &[&str] = &[
     "letters",
     "pause",
     "place",
-    "plain",
+    "poll_fast",
     "probe",
     "promote",
     "release",
@@ -75,7 +75,7 @@ pub fn read(reader: &str, reply: &Json, asked: usize) -> Option<Result<Reading, 
             shown: format!("{all:?} {ended:?}"),
         }),
         "claim" => claim::claimed(value).map(|claimed| one(Box::new(claimed))),
-        "cycle" => cycle::reply(value, asked)
+        "poll" => poll::reply(value, asked)
             .map(|reply| Reading { count: Some(reply.settled.len()), shown: format!("{reply:?}") }),
         "enqueue" => enqueue::enqueued(value).map(|enqueued| one(Box::new(enqueued))),
         "events" => events::look(value).map(|look| list(&look.entries)),
@@ -87,7 +87,7 @@ pub fn read(reader: &str, reply: &Json, asked: usize) -> Option<Result<Reading, 
         "letters" => letters::portion(value).map(|portion| list(&portion.letters)),
         "pause" => pause::changed(value).map(|changed| one(Box::new(changed))),
         "place" => place::placed(value).map(|placed| one(Box::new(placed))),
-        "plain" => plain::reply(value, asked).map(|reply| match reply {
+        "poll_fast" => poll_fast::reply(value, asked).map(|reply| match reply {
             Some(said) => Reading { count: Some(said.settled.len()), shown: format!("{said:?}") },
             None => one(Box::new(reply)),
         }),

@@ -29,7 +29,7 @@ pub struct Member {
 
 /// What a member was given.
 #[derive(Debug, Clone, Default)]
-pub struct Share {
+pub struct GroupRead {
     /// How many events were let go before the group came to them; `Some(None)`: some may have been.
     pub missed: Option<Option<u64>>,
     /// The entry, if there is one; without an event, if it is none.
@@ -55,7 +55,11 @@ impl Link {
     ///
     /// When Redis cannot be reached within `within` or refuses. After [`StoreError::Lost`] an
     /// event may be in work with this member; it comes again when its time is over.
-    pub async fn share(&self, member: &Member, within: Duration) -> Result<Share, StoreError> {
+    pub async fn read_group(
+        &self,
+        member: &Member,
+        within: Duration,
+    ) -> Result<GroupRead, StoreError> {
         let mut call = call(member);
         share(self.run(&GROUP, call.arg("next"), within).await?)
     }
@@ -88,10 +92,10 @@ fn call(member: &Member) -> redis::Cmd {
 }
 
 /// Reads the script's answer.
-pub(super) fn share(value: Value) -> Result<Share, StoreError> {
+pub(super) fn share(value: Value) -> Result<GroupRead, StoreError> {
     type Raw = (i64, Option<Entry>, i64);
     let (missed, entry, again): Raw = read("group", value)?;
     let mut entries = events(entry.into_iter().collect())?;
     let missed = (missed != 0).then(|| u64::try_from(missed).ok());
-    Ok(Share { missed, entry: entries.pop(), again: again == 1 })
+    Ok(GroupRead { missed, entry: entries.pop(), again: again == 1 })
 }

@@ -62,12 +62,12 @@ impl Link {
         let (workers, names) = (keys.workers(), keys.names());
         let (info, parked) = (keys.worker(beat.worker), keys.parked_names());
         let (live, leases) = (keys.live(), keys.leases(beat.worker));
-        let (schedule, later, paused) = (keys.schedule(), keys.later(), keys.paused());
+        let (schedule, throttled, paused) = (keys.schedule(), keys.throttled(), keys.paused());
         let (cancelled, limited) = (keys.cancelled(), keys.limited_names());
-        let pending = keys.pending_ids();
+        let deferred = keys.deferred_ids();
         let mut call = HEARTBEAT.call(&[
-            &workers, &names, &info, &parked, &live, &leases, &schedule, &later, &paused,
-            &cancelled, &limited, &pending,
+            &workers, &names, &info, &parked, &live, &leases, &schedule, &throttled, &paused,
+            &cancelled, &limited, &deferred,
         ]);
         let lease_ms = millis(beat.lease);
         call.arg(beat.worker).arg(lease_ms).arg(beat.info).arg(keys.base()).arg(beat.names);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::cycle::{Leased, Mark, WorkerKeys};
+use super::poll::{Leased, Mark, WorkerKeys};
 use crate::error::StoreError;
 use crate::link::Link;
 
@@ -24,7 +24,7 @@ impl Link {
         }
         let ids: Vec<&str> = held.iter().map(|(id, _)| id.as_str()).collect();
         let mut marks = redis::pipe();
-        marks.cmd("HMGET").arg(keys.queue.history()).arg(&ids);
+        marks.cmd("HMGET").arg(keys.queue.attempts()).arg(&ids);
         marks.cmd("ZMSCORE").arg(keys.queue.cancelled()).arg(&ids);
         let marks = self.with(within, async |conn| marks.query_async(conn).await).await?;
         leased(held, marks)

@@ -1,11 +1,11 @@
-//! How one request's run ends, as a settling turn carries it to the script.
+//! How one request's run ends, as a settling poll carries it to the script.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use redis::Cmd;
 
-use super::settle::ForLater;
+use super::settle::DeferredRecord;
 
 use redcall_common::error::Code;
 use redcall_common::keys::QueueKeys;
@@ -81,7 +81,7 @@ pub enum Settlement {
         frame: String,
     },
     /// The answer to a request that was not admitted; a dead letter if it has no response key or
-    /// `bury` says so. Only a dead letter if its id is that of another request, which waits for its
+    /// `dead_letter` says so. Only a dead letter if its id is that of another request, which waits for its
     /// time or whose answer waits for its caller: the rest of that one stays as it is.
     Refuse {
         /// Why.
@@ -91,12 +91,12 @@ pub enum Settlement {
         /// The ending frame for who waits.
         answer: Option<(ReplyTo, String)>,
         /// Whether it is a dead letter in any case.
-        bury: bool,
+        dead_letter: bool,
     },
     /// Nobody asked for an answer.
     Done,
     /// Into the dead letters; and push the frame, if there is one.
-    Bury {
+    DeadLetter {
         /// Why.
         code: Code,
         /// Why, for people.
@@ -121,15 +121,15 @@ pub enum Settlement {
     },
     /// Out of its worker's hands, until somebody settles it with its token; and push the frame, if
     /// there is one.
-    Later {
+    Deferred {
         /// For how long, from now.
         within: Duration,
         /// What is known of it then.
-        record: Box<ForLater>,
+        record: Box<DeferredRecord>,
         /// A frame for who waits.
         notice: Option<(ReplyTo, String)>,
     },
-    /// Park it if a live worker maps `name`; else answer, or bury what nobody waits for.
+    /// Park it if a live worker maps `name`; else answer, or dead_letter what nobody waits for.
     Unknown {
         /// The job's name.
         name: String,
@@ -160,12 +160,11 @@ impl Outcome {
         let call = self.call.as_ref().map_or(0, |call| call.frame.len());
         let settlement = match &self.settlement {
             Settlement::Answer { frame, .. } => frame.len(),
-            Settlement::Refuse { reason, answer, .. } | Settlement::Bury { reason, answer, .. } => {
-                reason.len() + of(answer)
-            }
+            Settlement::Refuse { reason, answer, .. }
+            | Settlement::DeadLetter { reason, answer, .. } => reason.len() + of(answer),
             Settlement::Unknown { name, answer } => name.len() + of(answer),
             Settlement::Retry { notice, .. } => of(notice),
-            Settlement::Later { record, notice, .. } => record.size() + of(notice),
+            Settlement::Deferred { record, notice, .. } => record.size() + of(notice),
             Settlement::Done | Settlement::Back | Settlement::Rerun { .. } => 0,
         };
         let extras = self.extras.iter().map(Extra::size).sum::<usize>();
@@ -219,7 +218,7 @@ impl<'a> Row<'a> {
             note,
             reason,
             run: match &outcome.settlement {
-                Settlement::Later { record, .. } => record.fields(queue, &outcome.id).into(),
+                Settlement::Deferred { record, .. } => record.fields(queue, &outcome.id).into(),
                 _ => outcome.run.as_str().into(),
             },
             record: 0,
@@ -298,23 +297,23 @@ fn describe<'a>(
         Settlement::Answer { reply, frame } => {
             ("answer", Some((reply, frame)), "".into(), "".into())
         }
-        Settlement::Refuse { code, reason, answer, bury } => {
-            let op = if *bury { "reject" } else { "refuse" };
+        Settlement::Refuse { code, reason, answer, dead_letter } => {
+            let op = if *dead_letter { "reject" } else { "refuse" };
             (op, of(answer), code.as_str().into(), reason.into())
         }
         Settlement::Done => ("done", None, "".into(), "".into()),
-        Settlement::Bury { code, reason, answer } => {
-            ("bury", of(answer), code.as_str().into(), reason.into())
+        Settlement::DeadLetter { code, reason, answer } => {
+            ("dead_letter", of(answer), code.as_str().into(), reason.into())
         }
         Settlement::Back => ("back", None, "".into(), "".into()),
         Settlement::Rerun { attempt } => ("rerun", None, attempt.to_string().into(), "".into()),
         Settlement::Retry { delay, notice } => {
             ("retry", of(notice), millis(*delay).to_string().into(), "".into())
         }
-        Settlement::Later { within, notice, .. } => {
-            keys.push(queue.pending(&outcome.id).into());
+        Settlement::Deferred { within, notice, .. } => {
+            keys.push(queue.deferred(&outcome.id).into());
             let within = millis(*within).to_string();
-            ("later", of(notice), within.into(), keys.len().to_string().into())
+            ("defer", of(notice), within.into(), keys.len().to_string().into())
         }
         Settlement::Unknown { name, answer } => {
             keys.push(queue.parked(name).into());

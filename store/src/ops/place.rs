@@ -32,12 +32,12 @@ pub struct Placement {
     /// The idempotency key, if it has one.
     pub idempotency: Option<Idempotency>,
     /// For how long its states are kept; `None`: none are.
-    pub monitored: Option<Monitored>,
+    pub tracking: Option<StatusTracking>,
 }
 
 /// For how long the states of a request are kept.
 #[derive(Debug, Clone, Copy)]
-pub struct Monitored {
+pub struct StatusTracking {
     /// Until it starts, ms.
     pub pending_ms: u64,
     /// Once it has ended, ms.
@@ -61,14 +61,14 @@ pub enum Placed {
     /// It is queued, or waits until it is due.
     Queued,
     /// It has joined the call of the same key that runs already: the id of that request.
-    Attached(String),
+    Deduplicated(String),
     /// The call of the same key has ended, and its end lies at the own response key: the id of the
     /// request that ran.
     Replayed(String),
     /// Not placed: the same key was used with other data.
     Conflict,
     /// Not placed: 100 callers wait for the call of this key already.
-    Crowded,
+    TooManyWaiters,
     /// Not placed: no worker listens, and somebody waits.
     NoWorkers,
     /// Not placed: queue and schedule hold as much as they may.
@@ -91,7 +91,7 @@ impl Placement {
         let record = add(&mut all, idempotency.map(|one| one.record.as_str()));
         let channel = self.reply.as_ref().and_then(|reply| reply.notify.as_deref());
         let channel = add(&mut all, channel);
-        let status = self.monitored.map(|_| keys.status(&self.id));
+        let status = self.tracking.map(|_| keys.status(&self.id));
         let status = add(&mut all, status.as_deref());
         let mut call = PLACE.call(&all);
         call.arg(max_length).arg(if self.waited { "1" } else { "0" });
@@ -101,8 +101,8 @@ impl Placement {
         call.arg(idempotency.map_or("", |one| &one.digest));
         call.arg(idempotency.map_or(0, |one| one.deadline_ms));
         call.arg(RUNNING_TTL_MS).arg(record).arg(channel).arg(status);
-        call.arg(self.monitored.map_or(0, |kept| kept.pending_ms));
-        call.arg(self.monitored.map_or(0, |kept| kept.kept_ms));
+        call.arg(self.tracking.map_or(0, |kept| kept.pending_ms));
+        call.arg(self.tracking.map_or(0, |kept| kept.kept_ms));
         call
     }
 }
@@ -137,7 +137,7 @@ impl Link {
             keys.cancelled(),
             keys.limited_names(),
             keys.parked_names(),
-            keys.pending_ids(),
+            keys.deferred_ids(),
             keys.answers_full(),
         ];
         let call = |placement: &Placement| (&*PLACE, placement.call(keys, &own, max_length));
@@ -151,10 +151,10 @@ pub(super) fn placed(value: Value) -> Result<Placed, StoreError> {
     let (what, id): (String, String) = read("place", value)?;
     Ok(match what.as_str() {
         "queued" => Placed::Queued,
-        "attached" => Placed::Attached(id),
+        "deduplicated" => Placed::Deduplicated(id),
         "replayed" => Placed::Replayed(id),
         "conflict" => Placed::Conflict,
-        "crowded" => Placed::Crowded,
+        "too_many_waiters" => Placed::TooManyWaiters,
         "no_workers" => Placed::NoWorkers,
         "full" => Placed::Full,
         "answers_full" => Placed::AnswersFull,

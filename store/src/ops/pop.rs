@@ -1,6 +1,6 @@
 //! Waiting for a request on one queue: a blocked pop and the lease behind it, in one write.
 //!
-//! `BLMOVE` to the worker's inbox keeps the element safe in Redis; the call of a turn's script that
+//! `BLMOVE` to the worker's inbox keeps the element safe in Redis; the call of a poll's script that
 //! follows it in the same write runs as soon as the pop is served, without another round trip,
 //! so that what a blocked pop takes passes the same checks as what a busy worker takes.
 //!
@@ -15,16 +15,16 @@ use redis::aio::{ConnectionLike as _, MultiplexedConnection};
 use tokio::time::Instant;
 
 use super::blocking::{Blocking, Unblocker, Use};
-use super::cycle::{Cycle, CycleReply, Rule, WorkerKeys, first_reply, reply};
+use super::poll::{PollReply, QueuePoll, Rule, WorkerKeys, first_reply, reply};
 use crate::connection::Connector;
 use crate::error::StoreError;
-use crate::script::{self, CYCLE, PLAIN};
+use crate::script::{self, POLL, POLL_FAST};
 
 /// For how long pops ask for their replies after one without was refused.
 const WITH_REPLIES: Duration = Duration::from_secs(60);
 
 /// What a pop leases must not come to a worker that has given up its connection.
-const USE: Use = Use { scripts: &[&PLAIN, &CYCLE], cuts: true };
+const USE: Use = Use { scripts: &[&POLL_FAST, &POLL], cuts: true };
 
 /// One queue's own blocking connection.
 #[derive(Debug)]
@@ -54,10 +54,10 @@ impl BlockingPop {
 
     /// Waits up to `block` for a request and leases it. The reply's `leased` is empty when none
     /// came. One of the limited names of `rules` is sorted, and one whose turn it is leased. `more`
-    /// is [`Cycle::more`].
+    /// is [`QueuePoll::more`].
     ///
     /// Dropping the future closes the connection; an element that was on its way then lies in
-    /// the inbox, which the next [`Cycle`] of this worker reads first.
+    /// the inbox, which the next [`QueuePoll`] of this worker reads first.
     ///
     /// # Errors
     ///
@@ -68,13 +68,13 @@ impl BlockingPop {
         block: Duration,
         rules: &[Rule],
         more: bool,
-    ) -> Result<CycleReply, StoreError> {
+    ) -> Result<PollReply, StoreError> {
         let (mut conn, peer) = self.blocking.take().await?;
         let keys = self.keys.clone();
         // Where the order counts nothing leaves the queue but by the script: what lies in the inbox
         // of one worker would be overtaken by what another sorts.
         let take = usize::from(keys.queue.service().is_some());
-        let lease = Cycle { rules, more, ..Cycle::take(&keys, take) };
+        let lease = QueuePoll { rules, more, ..QueuePoll::take(&keys, take) };
         let began = Instant::now();
         self.replies_until.take_if(|until| *until <= began);
         let skips = self.replies_until.is_none() && !self.early;
@@ -105,9 +105,9 @@ impl BlockingPop {
         &self,
         conn: &mut MultiplexedConnection,
         block: Duration,
-        lease: &Cycle<'_>,
+        lease: &QueuePoll<'_>,
         skips: bool,
-    ) -> Result<CycleReply, StoreError> {
+    ) -> Result<PollReply, StoreError> {
         let (script, call) = lease.call();
         let mut pipe = redis::pipe();
         if skips {
@@ -129,7 +129,7 @@ impl BlockingPop {
         };
         let leased = match first_reply(script, leased, 0)? {
             Some(leased) => leased,
-            None => reply(CYCLE.run(conn, &lease.full_call()).await?, 0)?,
+            None => reply(POLL.run(conn, &lease.full_call()).await?, 0)?,
         };
         // What has been leased counts, whatever the pop said.
         match values.pop().map(Value::extract_error) {

@@ -1,4 +1,4 @@
-//! `probe.lua`: a request of the worker's own, to see that its turns lease and settle.
+//! `probe.lua`: a request of the worker's own, to see that its polls lease and settle.
 //!
 //! It goes the way of every request, but on keys that only its worker knows: nobody else can take
 //! it, nothing counts it, and what a worker that dies leaves of it goes by its TTL.
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use redis::Value;
 
-use super::cycle::WorkerKeys;
+use super::poll::WorkerKeys;
 use super::read;
 use crate::error::StoreError;
 use crate::link::Link;
@@ -28,7 +28,7 @@ impl WorkerKeys {
 }
 
 impl Link {
-    /// Puts the envelope of a probe where the next turn on `keys` takes it from.
+    /// Puts the envelope of a probe where the next poll on `keys` takes it from.
     ///
     /// # Errors
     ///

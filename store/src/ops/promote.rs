@@ -36,7 +36,7 @@ impl Link {
         within: Duration,
     ) -> Result<Promoted, StoreError> {
         let (schedule, scheduled) = (keys.schedule(), keys.scheduled());
-        let mut call = PROMOTE.call(&[&schedule, &scheduled, &keys.queue(), &keys.history()]);
+        let mut call = PROMOTE.call(&[&schedule, &scheduled, &keys.queue(), &keys.attempts()]);
         call.arg(PORTION).arg(COMMAND_BYTES);
         promoted(self.run(&PROMOTE, &call, within).await?)
     }

@@ -35,10 +35,10 @@ impl Link {
     ) -> Result<Released, StoreError> {
         let (queue, workers, live) = (keys.queue(), keys.workers(), keys.live());
         let (leases, inbox, info) = (keys.leases(worker), keys.inbox(worker), keys.worker(worker));
-        let (history, slots, turn) = (keys.history(), keys.slots(), keys.turn(worker));
+        let (attempts, permits, poll) = (keys.attempts(), keys.permits(), keys.poll(worker));
         let (limited, control) = (keys.limited_names(), keys.control());
         let mut call = RELEASE.call(&[
-            &queue, &workers, &live, &leases, &inbox, &info, &history, &slots, &turn, &limited,
+            &queue, &workers, &live, &leases, &inbox, &info, &attempts, &permits, &poll, &limited,
             &control,
         ]);
         call.arg(worker).arg(if by_itself { "1" } else { "0" }).arg(keys.base());

@@ -45,7 +45,7 @@ pub(crate) async fn revive(
         keys.schedule(),
         keys.limited_names(),
         keys.parked_names(),
-        keys.pending_ids(),
+        keys.deferred_ids(),
     ];
     let mut call = REVIVE.call(&own);
     call.arg(max_length);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redis::{Cmd, Value};
 
-use super::cycle::Rule;
+use super::poll::Rule;
 use super::read;
 use crate::error::StoreError;
 use crate::link::Link;
@@ -30,7 +30,7 @@ pub enum Fault {
     /// A request counts as running that does not run.
     Running,
     /// A request runs and does not count, or has a slot and does not run.
-    Slots,
+    Permits,
     /// The count of the name's sorted requests is wrong.
     Count,
     /// Something of another type lies at one of the keys.
@@ -55,7 +55,7 @@ impl Fault {
         ("held", Self::Held),
         ("ahead", Self::Ahead),
         ("running", Self::Running),
-        ("slots", Self::Slots),
+        ("permits", Self::Permits),
         ("count", Self::Count),
         ("type", Self::Type),
     ];
@@ -69,7 +69,7 @@ impl fmt::Display for Fault {
             Self::Held => "is held although one more may run",
             Self::Ahead => "is throttled for longer than its rate can",
             Self::Running => "counts a request that does not run",
-            Self::Slots => "runs a request that does not count, or the reverse",
+            Self::Permits => "runs a request that does not count, or the reverse",
             Self::Count => "counts its sorted requests wrongly",
             Self::Type => "has a value of another type",
         })
@@ -78,7 +78,7 @@ impl fmt::Display for Fault {
 
 impl Link {
     /// Looks at keys of limited names, as `rules` sort them, and repairs what is wrong with them:
-    /// a key that was in no place gets its turn again. Returns what it has repaired, and what it
+    /// a key that was in no place gets its poll again. Returns what it has repaired, and what it
     /// cannot. Looks at a bounded number of keys, another one at each call where there are more.
     ///
     /// # Errors
@@ -106,8 +106,8 @@ pub(crate) fn call(
 ) -> Cmd {
     let mut call = script.call(&[
         keys.limited_names(),
-        keys.slots(),
-        keys.later(),
+        keys.permits(),
+        keys.throttled(),
         keys.live(),
         keys.control(),
     ]);

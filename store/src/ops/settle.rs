@@ -13,11 +13,11 @@ use redcall_common::request::ReplyTo;
 
 /// What a worker leaves behind of a request that is answered later.
 #[derive(Debug, Clone)]
-pub struct ForLater {
+pub struct DeferredRecord {
     /// SHA-256 of its token: the token itself is nowhere at Redis.
     pub digest: String,
     /// Its run, and the position of its ending frame.
-    pub pending: Pending,
+    pub run: DeferredRun,
     /// Where its frames go; `None` if nobody waits.
     pub reply: Option<ReplyTo>,
     /// The ending frame without its first two fields, for when its time is over.
@@ -25,7 +25,7 @@ pub struct ForLater {
     /// The same, for when it is cancelled.
     pub gone: String,
     /// Whether it is a dead letter if it ends with an error.
-    pub bury: bool,
+    pub dead_letter: bool,
     /// For how long its states are kept, if they are.
     pub status_ttl_ms: Option<u64>,
     /// Of a signed request: the signature of its record, see [`Covered`].
@@ -51,13 +51,23 @@ impl Covered {
 
 /// The fields of a record that its seal covers, in this order, behind queue and id.
 const COVERED: [&str; 12] = [
-    "token", "name", "attempt", "seq", "key", "call", "nonce", "event", "bury", "ttl", "channel",
+    "token",
+    "name",
+    "attempt",
+    "seq",
+    "key",
+    "call",
+    "nonce",
+    "event",
+    "dead_letter",
+    "ttl",
+    "channel",
     "status",
 ];
 
 /// A request that is answered later, as who settles it has to know it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Pending {
+pub struct DeferredRun {
     /// The job's name.
     pub name: String,
     /// Which run of the job put it off.
@@ -76,7 +86,7 @@ pub struct Pending {
 
 /// One that has ended without being settled, of which somebody wants to be notified.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EndedLater {
+pub struct EndedDeferred {
     /// Its id.
     pub id: String,
     /// The job's name.
@@ -87,7 +97,7 @@ pub struct EndedLater {
 
 /// What became of an attempt to settle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SettledLater {
+pub enum DeferredSettled {
     /// It took effect.
     Yes,
     /// It was settled before.
@@ -98,7 +108,7 @@ pub enum SettledLater {
     Late,
 }
 
-impl ForLater {
+impl DeferredRecord {
     /// About how many bytes it has on its way to Redis.
     pub(super) fn size(&self) -> usize {
         500 + self.late.len() + self.gone.len()
@@ -107,7 +117,7 @@ impl ForLater {
     /// The part of its record that the seal covers, for request `id` of the queue of `keys`.
     #[must_use]
     pub fn covered(&self, keys: &QueueKeys, id: &str) -> Covered {
-        let Pending { name, attempt, seq, key, call, nonce, notify } = &self.pending;
+        let DeferredRun { name, attempt, seq, key, call, nonce, notify } = &self.run;
         let flag = |set: bool| Some(if set { "1" } else { "0" }.to_owned());
         let of = |text: &str| Some(text.to_owned());
         let parts = vec![
@@ -121,7 +131,7 @@ impl ForLater {
             call.clone(),
             nonce.clone(),
             flag(*notify),
-            flag(self.bury),
+            flag(self.dead_letter),
             self.reply.as_ref().map(|reply| reply.ttl_ms.to_string()),
             self.reply.as_ref().and_then(|reply| reply.notify.clone()),
             self.status_ttl_ms.map(|ttl| ttl.to_string()),
@@ -148,15 +158,15 @@ impl Link {
     /// # Errors
     ///
     /// When Redis cannot be reached within `within` or refuses.
-    pub async fn pending(
+    pub async fn deferred(
         &self,
         keys: &QueueKeys,
         id: &str,
         digest: &str,
         within: Duration,
-    ) -> Result<Option<(Pending, Covered)>, StoreError> {
+    ) -> Result<Option<(DeferredRun, Covered)>, StoreError> {
         let mut get = redis::cmd("HMGET");
-        get.arg(keys.pending(id)).arg(&COVERED).arg("seal");
+        get.arg(keys.deferred(id)).arg(&COVERED).arg("seal");
         type Raw = Vec<Option<String>>;
         let mut found: Raw = self.with(within, async |conn| get.query_async(conn).await).await?;
         if found.len() != COVERED.len() + 1 {
@@ -170,7 +180,7 @@ impl Link {
             return Ok(None);
         }
         let number = |text: &Option<String>| text.as_deref().and_then(|text| text.parse().ok());
-        let pending = Pending {
+        let run = DeferredRun {
             name: name.clone().unwrap_or_default(),
             attempt: number(attempt).and_then(|it| u32::try_from(it).ok()).unwrap_or_default(),
             seq: number(seq).unwrap_or_default(),
@@ -181,7 +191,7 @@ impl Link {
         };
         let mut parts = vec![Some(keys.name().to_owned()), Some(id.to_owned())];
         parts.append(&mut found);
-        Ok(Some((pending, Covered { parts, seal })))
+        Ok(Some((run, Covered { parts, seal })))
     }
 
     /// Ends the request `id` with a frame, if the token of this digest is its, for who settles
@@ -191,40 +201,40 @@ impl Link {
     /// # Errors
     ///
     /// After [`StoreError::Lost`] it may be settled; settling again under the same name says so.
-    pub async fn settle_later(
+    pub async fn settle_deferred(
         &self,
         keys: &QueueKeys,
         (id, digest, by): (&str, &str, &str),
         (tail, error, keep): (&str, Option<(&str, &str)>, bool),
         within: Duration,
-    ) -> Result<SettledLater, StoreError> {
+    ) -> Result<DeferredSettled, StoreError> {
         let (code, reason) = error.unwrap_or_default();
-        let mut call = SETTLE.call(&[keys.pending(id)]);
+        let mut call = SETTLE.call(&[keys.deferred(id)]);
         call.arg(id).arg(digest).arg(by).arg(tail).arg(code).arg(reason).arg(i32::from(keep));
         settled(self.run(&SETTLE, &call, within).await?)
     }
 }
 
 /// Reads the script's answer.
-pub(super) fn settled(value: Value) -> Result<SettledLater, StoreError> {
+pub(super) fn settled(value: Value) -> Result<DeferredSettled, StoreError> {
     Ok(match read("settle", value)? {
-        1 => SettledLater::Yes,
-        0 => SettledLater::Before,
-        -1 => SettledLater::Unknown,
-        2 => SettledLater::Late,
+        1 => DeferredSettled::Yes,
+        0 => DeferredSettled::Before,
+        -1 => DeferredSettled::Unknown,
+        2 => DeferredSettled::Late,
         _ => return Err(StoreError::Unexpected("settle")),
     })
 }
 
 /// Reads id, name and nonce of each, of what `script` has ended.
-pub(super) fn ended_later(
+pub(super) fn ended_deferred(
     script: &'static str,
     told: Vec<String>,
-) -> Result<Vec<EndedLater>, StoreError> {
+) -> Result<Vec<EndedDeferred>, StoreError> {
     if !told.len().is_multiple_of(3) {
         return Err(StoreError::Unexpected(script));
     }
-    let ended = told.chunks_exact(3).map(|one| EndedLater {
+    let ended = told.chunks_exact(3).map(|one| EndedDeferred {
         id: one[0].clone(),
         name: one[1].clone(),
         nonce: Some(one[2].clone()).filter(|nonce| !nonce.is_empty()),

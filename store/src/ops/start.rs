@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis::Value;
 
-use super::cycle::WorkerKeys;
+use super::poll::WorkerKeys;
 use super::read;
 use crate::error::StoreError;
 use crate::link::Link;

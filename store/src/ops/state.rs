@@ -1,4 +1,4 @@
-//! Reading the state of a service's instance. It is written by `cycle.lua`, see `outcome.rs`.
+//! Reading the state of a service's instance. It is written by `poll.lua`, see `outcome.rs`.
 
 use std::time::Duration;
 

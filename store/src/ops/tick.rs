@@ -60,7 +60,7 @@ impl Link {
             keys.schedule(),
             keys.limited_names(),
             keys.parked_names(),
-            keys.pending_ids(),
+            keys.deferred_ids(),
         ]);
         call.arg(schedule).arg(max_length);
         call.arg(known_ms.map_or_else(String::new, |known| known.to_string()));

@@ -52,9 +52,9 @@ pub(crate) fn call(script: &Script, keys: &QueueKeys, lease: Duration, repairs: 
         keys.workers(),
         keys.names(),
         keys.ticks(),
-        keys.pending_ids(),
+        keys.deferred_ids(),
         keys.schedule(),
-        keys.history(),
+        keys.attempts(),
         keys.cancelled(),
     ]);
     call.arg(i32::from(repairs)).arg(keys.base()).arg(millis(lease));

@@ -35,7 +35,7 @@ pub(super) struct Scrape {
 
 /// What Redis says of the worker's queues.
 struct Queues {
-    /// With connections of its own: a scrape holds up no turn.
+    /// With connections of its own: a scrape holds up no poll.
     inspector: Inspector,
     names: Vec<String>,
     /// Held while Redis is asked.

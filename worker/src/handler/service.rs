@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use redcall_common::error::Code;
-use redcall_common::service::{Order, Task, TaskResult};
+use redcall_common::service::{ServiceCall, ServiceOp, TaskResult};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{Ending, Handler, HandlerError, Running};
@@ -46,9 +46,9 @@ impl Handler for ServiceHandler {
     fn call(&self, request: Request) -> Running {
         let task = request.job().run.get().map(|run| run.task);
         let handler = match task {
-            Some(Task::Init) => self.init.as_ref(),
-            Some(Task::Execute) => Some(&self.execute),
-            Some(Task::Exit) => self.exit.as_ref(),
+            Some(ServiceOp::Init) => self.init.as_ref(),
+            Some(ServiceOp::Execute) => Some(&self.execute),
+            Some(ServiceOp::Exit) => self.exit.as_ref(),
             None => {
                 let message = "the task was not prepared";
                 let error = HandlerError::with_code(Code::Internal, message);
@@ -70,10 +70,12 @@ impl Handler for ServiceHandler {
 /// Without a task of their own, `init` takes its arguments for the state, and `exit` answers the
 /// last one.
 fn without(request: &Request) -> Ending {
-    let order: Order = serde_json::from_str(request.job().request.data.get())?;
+    let order: ServiceCall = serde_json::from_str(request.job().request.data.get())?;
     let result = match order.task {
-        Task::Exit => TaskResult { state: None, answer: Some(state(request)?) },
-        Task::Init | Task::Execute => TaskResult { state: Some(order.args), answer: None },
+        ServiceOp::Exit => TaskResult { state: None, answer: Some(state(request)?) },
+        ServiceOp::Init | ServiceOp::Execute => {
+            TaskResult { state: Some(order.args), answer: None }
+        }
     };
     Ok(to_raw_value(&result)?)
 }

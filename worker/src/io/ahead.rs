@@ -1,4 +1,4 @@
-//! The start of leased requests. What a turn has leased is started behind the next turn: Redis
+//! The start of leased requests. What a poll has leased is started behind the next poll: Redis
 //! carries that one out meanwhile.
 
 use redcall_store::{Leased, Outcome, Settlement};
@@ -16,18 +16,18 @@ impl Dispatcher {
         self.concurrency.saturating_sub(self.jobs.len() + fresh)
     }
 
-    /// Has the turn that has just been planned written, then starts what the last one has leased.
+    /// Has the poll that has just been planned written, then starts what the last one has leased.
     /// Nothing else is dealt with in between.
-    pub(super) async fn start_behind_turn(&mut self) {
+    pub(super) async fn start_behind_poll(&mut self) {
         if self.fresh.is_empty() {
             return;
         }
-        if let Some(turn) = &mut self.turn
-            && let std::task::Poll::Ready(ended) = futures_util::poll!(turn)
+        if let Some(poll) = &mut self.poll
+            && let std::task::Poll::Ready(ended) = futures_util::poll!(poll)
         {
             // What it has read back must find those before it started.
             self.start_all_fresh();
-            self.turn_ended(ended);
+            self.poll_ended(ended);
         }
         // The connection's own task writes.
         yield_now().await;

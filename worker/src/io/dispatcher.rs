@@ -16,11 +16,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::hear::Talk;
 use super::heartbeat::{self, Identity, Status, Told};
 use super::jobs::Jobs;
+use super::poll::{self, InFlightPoll};
 use super::pops::Popped;
 use super::probe::Probe;
 use super::queue::Queue;
 use super::schedules::Schedules;
-use super::turn::{self, Turn};
 use super::{Orders, WITHIN};
 use crate::error::WorkerError;
 use crate::failure::whole;
@@ -52,8 +52,8 @@ pub(crate) struct Dispatcher {
     pub(super) lease: Duration,
     drain_timeout: Duration,
     pub(super) jobs: Jobs,
-    pub(super) turn: Option<Turn>,
-    /// What the last turn has leased and nobody has started yet, by queue.
+    pub(super) poll: Option<InFlightPoll>,
+    /// What the last poll has leased and nobody has started yet, by queue.
     pub(super) fresh: Vec<(usize, Vec<Leased>)>,
     /// The round of heartbeats under way.
     pub(super) beating: Option<JoinHandle<()>>,
@@ -97,7 +97,7 @@ impl Dispatcher {
             concurrency: settings.worker.concurrency,
             lease,
             drain_timeout: settings.worker.drain_timeout,
-            turn: None,
+            poll: None,
             fresh: Vec::new(),
             beating: None,
             say_again: false,
@@ -153,7 +153,7 @@ impl Dispatcher {
                     self.stopping(Stop::Now);
                 }
                 () = until(give_up_at) => break,
-                ended = turn::end_of(&mut self.turn) => self.turn_ended(ended),
+                ended = poll::end_of(&mut self.poll) => self.poll_ended(ended),
                 count = events.recv_many(&mut batch, PORTION) => {
                     debug_assert!(count > 0, "the dispatcher holds a sender");
                     batch.drain(..).for_each(|event| self.event(event));
@@ -224,32 +224,32 @@ impl Dispatcher {
             if self.fresh.is_empty() {
                 break;
             }
-            self.start_behind_turn().await;
-            if self.turn.is_some() {
+            self.start_behind_poll().await;
+            if self.poll.is_some() {
                 break;
             }
         }
-        let is_settling = self.turn.is_some() || !self.queues.iter().any(Queue::waits_for_poll);
+        let is_settling = self.poll.is_some() || !self.queues.iter().any(Queue::waits_for_poll);
         debug_assert!(is_settling, "the worker waits with outcomes to settle and without a poll");
     }
 
-    /// Sends out whatever can be sent out now: a turn, blocked pops.
+    /// Sends out whatever can be sent out now: a poll, blocked pops.
     fn work(&mut self) {
         let stopping = self.stop > Stop::No;
         let rules = self.rules();
         if !rules.is_empty() {
             self.start_all_fresh(); // whoever runs counts for the limits
         }
-        if self.turn.is_none() {
+        if self.poll.is_none() {
             let out = self.queues.iter().filter(|queue| queue.popping).count();
             let free = self.free_slots();
             // Each blocked pop may bring one; but they must not keep a queue with work waiting.
             let room = if stopping { 0 } else { free.saturating_sub(out).max(free.min(1)) };
             let look = self.probe.is_to_lease();
-            let mut parts = turn::plan(&mut self.queues, room, &rules, look);
+            let mut parts = poll::plan(&mut self.queues, room, &rules, look);
             parts.extend(self.probe.part());
             if !parts.is_empty() {
-                self.turn = Some(Box::pin(turn::run(self.shared.link.clone(), parts)));
+                self.poll = Some(Box::pin(poll::run(self.shared.link.clone(), parts)));
             }
         }
         if !stopping && self.free_slots() > 0 {
@@ -279,7 +279,7 @@ impl Dispatcher {
             self.queues[queue].leaving.push(leaving);
         }
         if self.jobs.has_made_room() {
-            // The turn that settled it may have found none.
+            // The poll that settled it may have found none.
             self.queues.iter_mut().for_each(Queue::stir);
         }
     }
@@ -340,7 +340,7 @@ impl Dispatcher {
 
     fn is_drained(&self) -> bool {
         let quiet = |queue: &Queue| !queue.popping && !queue.has_outcomes() && !queue.has_failed();
-        self.jobs.is_empty() && self.turn.is_none() && self.queues.iter().all(quiet)
+        self.jobs.is_empty() && self.poll.is_none() && self.queues.iter().all(quiet)
     }
 
     /// Settles what has ended, gives back the rest, leaves the registry. Bounded.
@@ -363,15 +363,15 @@ impl Dispatcher {
             let _ = round.await;
         }
         let saying = async {
-            if let Some(turn) = self.turn.take() {
-                let ended = turn.await;
-                self.turn_ended(ended);
+            if let Some(poll) = self.poll.take() {
+                let ended = poll.await;
+                self.poll_ended(ended);
             }
             while self.queues.iter().any(Queue::has_outcomes) {
                 self.queues.iter_mut().for_each(|queue| queue.refused = None);
-                let parts = turn::plan(&mut self.queues, 0, &Arc::from([]), false);
-                let ended = turn::run(self.shared.link.clone(), parts).await;
-                self.turn_ended(ended);
+                let parts = poll::plan(&mut self.queues, 0, &Arc::from([]), false);
+                let ended = poll::run(self.shared.link.clone(), parts).await;
+                self.poll_ended(ended);
             }
             for queue in &mut self.queues {
                 queue.pops.close(&self.talk.beats).await?;

@@ -52,7 +52,7 @@ impl Fetch {
         self.failed = true;
     }
 
-    /// A turn on the queue came back.
+    /// A poll on the queue came back.
     pub(crate) fn came_back(&mut self) {
         self.seen = Instant::now();
     }
@@ -82,7 +82,7 @@ impl Fetch {
         }
         let seen = self.seen_ago();
         if seen > BLOCK + MARGIN {
-            return Some(format!("no turn has come back for {} ms", seen.as_millis()));
+            return Some(format!("no poll has come back for {} ms", seen.as_millis()));
         }
         let beaten = self.beaten.elapsed();
         (beaten > lease).then(|| {

@@ -11,7 +11,8 @@ use redcall_common::time::millis;
 use redcall_store::inspect::{Overdue, WorkerInfo};
 use redcall_store::rights::MissingRight;
 use redcall_store::{
-    Beat, EndedLater, Heartbeat, Link, Promoted, QueueState, Released, Rule, StoreError, WorkerKeys,
+    Beat, EndedDeferred, Heartbeat, Link, Promoted, QueueState, Released, Rule, StoreError,
+    WorkerKeys,
 };
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -50,7 +51,7 @@ pub(crate) enum Told {
     Promoted { queue: usize, promoted: Option<Promoted> },
     /// Which rights at Redis are missing, or Redis could not be asked.
     Rights(Result<Vec<MissingRight>, StoreError>),
-    /// A probe lies where the next turn takes it from, or Redis could not be asked.
+    /// A probe lies where the next poll takes it from, or Redis could not be asked.
     ProbePut(Result<(), StoreError>),
 }
 
@@ -163,7 +164,7 @@ pub(crate) async fn expire(
         );
     }
     let error = WireError::new(Code::DeadlineExceeded, "it was not settled in time");
-    for EndedLater { id, name, nonce } in told {
+    for EndedDeferred { id, name, nonce } in told {
         let about = (&*id, &*name, nonce.as_deref());
         let context = command_result(about, Err(&error), shared.limits.frame);
         let event = NewEvent::now(Kind::COMMAND_RESULT, &context);

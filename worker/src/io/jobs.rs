@@ -358,7 +358,7 @@ fn given_back(job: &Job, launched: &Launched, idempotency_ttl: Duration) -> Outc
             let seq = job.seq.try_lock().map_or(1, |seq| *seq + 1);
             failure::run(job, &error, None, Next::DeadLettered);
             let run = ending::run(job, &error);
-            let ended = Ended { error, attempt, seq, bury: true };
+            let ended = Ended { error, attempt, seq, dead_letter: true };
             Outcome { run, ..give_up(&job.request, &job.keys.queue, ended, idempotency_ttl) }
         }
     }

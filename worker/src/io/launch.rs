@@ -92,9 +92,10 @@ impl Launcher<'_> {
         // First of all: nobody else is told anything about jobs.
         let pass = auth::admit(self.mapping.keyring().map(Arc::as_ref), &mut request, queue)
             .map_err(|refusal| unauthorized(&request, refusal))?;
-        let refuse = |code, message: &str, bury: bool| {
+        let refuse = |code, message: &str, dead_letter: bool| {
             let (error, ttl) = (WireError::new(code, message), self.shared.idempotency_ttl);
-            let mut outcome = ending::refuse(&request, queue, attempt, (error, None), bury, ttl);
+            let mut outcome =
+                ending::refuse(&request, queue, attempt, (error, None), dead_letter, ttl);
             if let Some(pass) = &pass {
                 outcome.spent = pass.spent_before(leased.mark);
                 outcome.settlement = auth::of_a_copy(outcome.settlement, code, message);
@@ -210,7 +211,7 @@ pub(crate) fn budget_left(request: &Wire, now_ms: u64) -> Option<Duration> {
 
 /// An element that is not a request, or not one that may run.
 fn reject(leased: &Leased, rejected: Rejected, queue: &QueueKeys, attempt: u32) -> Outcome {
-    let Rejected { error, reply, bury, status_ttl_ms } = rejected;
+    let Rejected { error, reply, dead_letter, status_ttl_ms } = rejected;
     failure::refused(&leased.id, None, queue.name(), attempt, &error, None);
     let status_ttl_ms = status_ttl_ms.map(|ttl| u64::from(ttl.get()));
     let extras = status(status_ttl_ms, attempt, Some(&error));
@@ -223,7 +224,7 @@ fn reject(leased: &Leased, rejected: Rejected, queue: &QueueKeys, attempt: u32) 
         |digest| EndedCall { digest, keep: None, frame: frame(&queue.response(&leased.id)) };
     let call = call_of(&leased.raw).map(ended);
     // It may bear the id of another request.
-    let settlement = Settlement::Refuse { code, reason, answer: answer(reply, frame), bury };
+    let settlement = Settlement::Refuse { code, reason, answer: answer(reply, frame), dead_letter };
     Outcome { call, code: Some(code), extras, ..Outcome::new(&leased.id, settlement) }
 }
 

@@ -4,7 +4,7 @@
 //! renewed and answers settled here. Started and stopped in this order:
 //!
 //! 1. connection, then the first heartbeat: a worker is known before it takes anything;
-//! 2. blocked pops and turns, until told to stop;
+//! 2. blocked pops and polls, until told to stop;
 //! 3. on a stop: pops first (nothing new), then jobs (until the drain's end), then what they
 //!    settled, then the release of whatever is left, then heartbeats: a draining worker is alive;
 //!    then probes and metrics, which were there before the connection.
@@ -17,6 +17,7 @@ mod heartbeat;
 mod jobs;
 pub(crate) mod launch;
 mod notices;
+mod poll;
 mod pops;
 mod presence;
 mod probe;
@@ -29,7 +30,6 @@ mod safety;
 mod schedules;
 mod tally;
 mod trouble;
-mod turn;
 
 use std::sync::Arc;
 use std::thread;

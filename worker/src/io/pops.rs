@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redcall_store::{BlockingPop, Connector, CycleReply, Link, Rule, StoreError, WorkerKeys};
+use redcall_store::{BlockingPop, Connector, Link, PollReply, Rule, StoreError, WorkerKeys};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -18,7 +18,7 @@ pub(crate) struct Popped {
     /// Which queue.
     pub(crate) queue: usize,
     /// `None`: it failed, and is over when its connection has been made anew.
-    pub(crate) reply: Option<Result<CycleReply, StoreError>>,
+    pub(crate) reply: Option<Result<PollReply, StoreError>>,
 }
 
 /// What a pop is told: names that are limited, how long it blocks, what is in the queue.
@@ -58,7 +58,7 @@ impl Pops {
                     while pop.renew().await.is_err() {
                         sleep(PAUSE).await;
                     }
-                    // A server without memory can be reached, and refuses every pop. The turn that
+                    // A server without memory can be reached, and refuses every pop. The poll that
                     // follows takes what there is.
                     if error.is_refused() {
                         sleep(PAUSE).await;

@@ -1,4 +1,4 @@
-//! A request of the worker's own, which its turns lease and settle like every other.
+//! A request of the worker's own, which its polls lease and settle like every other.
 //!
 //! It takes no slot and no handler: a worker that is full, or whose handlers block their threads,
 //! still consumes. At most one is under way, and at most one a second is begun, however often
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::WITHIN;
 use super::heartbeat::Told;
-use super::turn::{Ended, Part, Reply};
+use super::poll::{Ended, Part, Reply};
 use crate::admin::Report;
 
 /// For how long what came out of a probe holds.
@@ -24,13 +24,13 @@ const LONGEST: Duration = Duration::from_secs(1);
 
 /// What comes next of the probe under way.
 enum Step {
-    /// It is being put where the turn takes it from.
+    /// It is being put where the poll takes it from.
     Put,
-    /// The next turn leases it.
+    /// The next poll leases it.
     Lease,
-    /// The next turn settles it.
+    /// The next poll settles it.
     Settle,
-    /// A turn is out with it.
+    /// A poll is out with it.
     Out,
     /// The worker has to say first that it lives; then it is leased.
     Beat,
@@ -74,7 +74,7 @@ impl Probe {
         self.serial += 1;
         let envelope = format!(r#"{{"id":"{}","name":"probe","data":null}}"#, self.id());
         let (link, keys, told) = (link.clone(), self.keys.clone(), told.clone());
-        // Apart from the turn, which must not fail when Redis refuses this.
+        // Apart from the poll, which must not fail when Redis refuses this.
         tokio::spawn(async move {
             let put = link.put_probe(&keys, &envelope, WITHIN).await;
             let _ = told.send(Told::ProbePut(put));
@@ -99,12 +99,12 @@ impl Probe {
         }
     }
 
-    /// Whether the next turn leases it, and looks at every queue.
+    /// Whether the next poll leases it, and looks at every queue.
     pub(crate) fn is_to_lease(&self) -> bool {
         matches!(self.step, Some(Step::Lease))
     }
 
-    /// Its part of the next turn.
+    /// Its part of the next poll.
     pub(crate) fn part(&mut self) -> Option<Part> {
         let outcome = match self.step {
             Some(Step::Lease) => None,
@@ -115,7 +115,7 @@ impl Probe {
         Some(Part::of_probe(self.keys.clone(), self.serial, outcome))
     }
 
-    /// Takes its part out of a turn that has ended.
+    /// Takes its part out of a poll that has ended.
     pub(crate) fn turned(&mut self, ended: &mut Ended) {
         if !matches!(self.step, Some(Step::Out)) {
             return;
@@ -123,13 +123,13 @@ impl Probe {
         ended.parts.pop();
         match &mut ended.replies {
             Ok(replies) => match replies.pop() {
-                Some(Ok(Reply { cycle, .. })) if cycle.settled == [Settled::Yes] => {
+                Some(Ok(Reply { poll, .. })) if poll.settled == [Settled::Yes] => {
                     self.end(Ok(self.began.elapsed()));
                 }
-                Some(Ok(Reply { cycle, .. })) if !cycle.leased.is_empty() => {
+                Some(Ok(Reply { poll, .. })) if !poll.leased.is_empty() => {
                     self.step = Some(Step::Settle);
                 }
-                Some(Ok(Reply { cycle, .. })) if cycle.expired => {
+                Some(Ok(Reply { poll, .. })) if poll.expired => {
                     self.step = Some(Step::Beat);
                 }
                 Some(Err(error)) => {

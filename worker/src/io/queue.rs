@@ -31,7 +31,7 @@ impl Leaving {
     }
 }
 
-/// A settling turn whose reply was lost: sent again as it was.
+/// A settling poll whose reply was lost: sent again as it was.
 pub(crate) struct Resend {
     pub(crate) serial: u64,
     pub(crate) leaving: Vec<Leaving>,
@@ -45,7 +45,7 @@ pub(crate) struct Queue {
     pub(crate) service: Option<Arc<[Rule]>>,
     /// Its length at the last look; `None` before the first and after a failure.
     pub(crate) length: Option<usize>,
-    /// Whether it has more than plain requests, as the last turn or pop said.
+    /// Whether it has more than plain requests, as the last poll or pop said.
     pub(crate) more: bool,
     /// Whether a blocked pop is out.
     pub(crate) popping: bool,
@@ -57,27 +57,27 @@ pub(crate) struct Queue {
     pub(crate) stood_still: bool,
     /// How many heartbeats in a row found other leases than are known here.
     pub(crate) odd: u32,
-    /// What the next turn settles.
+    /// What the next poll settles.
     pub(crate) leaving: Vec<Leaving>,
     /// What is settled before that.
     pub(crate) resend: Option<Resend>,
     /// Outcomes that Redis could not store, and when they are settled again: their leases are kept.
     failed: Vec<Leaving>,
     settle_again: Option<Instant>,
-    /// Number of the last turn.
+    /// Number of the last poll.
     pub(crate) serial: u64,
-    /// Names whose parked requests the next turn takes first.
+    /// Names whose parked requests the next poll takes first.
     pub(crate) parked: Vec<String>,
     /// Limited names that have sorted requests, as the last heartbeat said.
     pub(crate) limited: Vec<String>,
     /// Whether sorted requests of limited names could go on.
     pub(crate) ready: bool,
-    /// Whether that became so after the last turn was sent: its reply cannot know.
+    /// Whether that became so after the last poll was sent: its reply cannot know.
     stirred: bool,
     /// Since when nothing is leased there: it is paused, or this worker has to say first that it
     /// lives. Looked at again now and then.
     pub(crate) paused: Option<Instant>,
-    /// Until when no turn goes there, since Redis has refused the last one.
+    /// Until when no poll goes there, since Redis has refused the last one.
     pub(crate) refused: Option<Instant>,
     /// When something becomes due there.
     pub(crate) due: Option<Instant>,
@@ -147,13 +147,13 @@ impl Queue {
         self.doubt();
     }
 
-    /// Whether the next turn reads back what this worker holds. Not while a pop is out: what it
+    /// Whether the next poll reads back what this worker holds. Not while a pop is out: what it
     /// has leased would be found there before its reply comes, and started twice.
     pub(crate) fn to_read_back(&self) -> bool {
         self.unsure && !self.popping
     }
 
-    /// Whether a turn may find something to take.
+    /// Whether a poll may find something to take.
     pub(crate) fn may_have_work(&self) -> bool {
         let is_open = self.paused.is_none() && self.refused.is_none();
         is_open && (self.length != Some(0) || self.ready || !self.parked.is_empty())
@@ -165,8 +165,8 @@ impl Queue {
         self.stirred = true;
     }
 
-    /// A turn that takes goes out: it sees all that has happened before.
-    pub(crate) fn turn_goes_out(&mut self) {
+    /// A poll that takes goes out: it sees all that has happened before.
+    pub(crate) fn poll_goes_out(&mut self) {
         self.stirred = false;
     }
 
@@ -185,7 +185,7 @@ impl Queue {
         self.refused.is_none() && self.has_outcomes()
     }
 
-    /// How many outcomes are on their way that no turn carries yet, or again.
+    /// How many outcomes are on their way that no poll carries yet, or again.
     pub(crate) fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
         let again = self.resend.iter().flat_map(|resend| &resend.leaving);
         again.chain(&self.leaving).chain(&self.failed).map(|leaving| &leaving.outcome)
@@ -219,7 +219,7 @@ impl Queue {
         }
     }
 
-    /// Redis has refused its turn. It is left alone for a while: other queues go on meanwhile.
+    /// Redis has refused its poll. It is left alone for a while: other queues go on meanwhile.
     pub(crate) fn note_refused(&mut self) {
         self.refused = Some(Instant::now() + LOOK_AGAIN);
     }

@@ -1,5 +1,5 @@
 //! The repairs of a heartbeat, and their lines in the log: times at Redis that lie too far ahead
-//! since its clock was set back, keys of limited names that get no turn.
+//! since its clock was set back, keys of limited names that get no poll.
 //!
 //! Nothing is repaired while the keys are as Redcall has written them.
 

@@ -2,16 +2,16 @@
 
 use std::collections::HashSet;
 
-use redcall_store::{CycleReply, Leased};
+use redcall_store::{Leased, PollReply};
 
 use super::dispatcher::Dispatcher;
+use super::poll::{Ended, Part};
 use super::pops::Popped;
 use super::trouble::note_trouble;
-use super::turn::{Ended, Part};
 
 impl Dispatcher {
-    pub(super) fn turn_ended(&mut self, mut ended: Ended) {
-        self.turn = None;
+    pub(super) fn poll_ended(&mut self, mut ended: Ended) {
+        self.poll = None;
         self.probe.turned(&mut ended);
         match ended.replies {
             Ok(replies) => {
@@ -24,8 +24,8 @@ impl Dispatcher {
                         continue;
                     };
                     self.queues[queue].fetch.came_back();
-                    self.note(queue, &reply.cycle, part.leases());
-                    let CycleReply { settled, leased, parked, .. } = reply.cycle;
+                    self.note(queue, &reply.poll, part.leases());
+                    let PollReply { settled, leased, parked, .. } = reply.poll;
                     if parked > 0 && !leased.is_empty() {
                         // There may be more where that came from.
                         self.queues[queue].parked = part.take_parked();
@@ -53,9 +53,9 @@ impl Dispatcher {
         }
     }
 
-    /// Takes what a turn or a pop said of its queue.
+    /// Takes what a poll or a pop said of its queue.
     /// `leases`: whether it looked at more than its outcomes.
-    fn note(&mut self, queue: usize, reply: &CycleReply, leases: bool) {
+    fn note(&mut self, queue: usize, reply: &PollReply, leases: bool) {
         let due = reply.due_ms.map(|due| self.instant_of(due));
         let queue = &mut self.queues[queue];
         if let Some(length) = reply.length {

@@ -1,7 +1,7 @@
 //! What a worker does when Redis could carry out a poll in part only.
 
 use redcall_common::error::Code;
-use redcall_store::CycleReply;
+use redcall_store::PollReply;
 
 use super::queue::Queue;
 use crate::metrics::Metrics;
@@ -21,7 +21,7 @@ fn counted(codes: impl Iterator<Item = Code>) -> Vec<(Code, u64)> {
 /// Says what went wrong at a queue, and gives the queue a pause if leasing stopped: other queues go
 /// on meanwhile. Each outcome that could not be stored waits on its own. Counts the elements that
 /// the script refused.
-pub(super) fn note_trouble(queue: &mut Queue, reply: &CycleReply, metrics: &Metrics) {
+pub(super) fn note_trouble(queue: &mut Queue, reply: &PollReply, metrics: &Metrics) {
     let name = queue.name();
     let codes = reply.refused.iter().filter_map(|code| Code::parse(code));
     for (code, count) in counted(codes) {

@@ -436,7 +436,7 @@ mod tests {
 
     #[test]
     fn foreign_lines_and_those_of_programs_pass() {
-        assert!(is_ours("redcall_worker") && is_ours("redcall_worker::io::turn"));
+        assert!(is_ours("redcall_worker") && is_ours("redcall_worker::io::poll"));
         for target in ["redcall_workers", "example", "redcall_worker::handler::stderr", ""] {
             assert!(!is_ours(target), "{target}");
         }

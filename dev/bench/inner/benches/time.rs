@@ -5,7 +5,7 @@
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use redcall_bench_inner::calls::{Batch, Calls, Elements, With};
-use redcall_bench_inner::turns::{self, Answers, Ending, FAILED_ONCE, Leases, Turn};
+use redcall_bench_inner::polls::{self, Answers, Ending, FAILED_ONCE, Leases, WorkerPoll};
 use redcall_bench_inner::waits::{Announcement, Callers, Frames};
 
 fn calls(criterion: &mut Criterion) {
@@ -21,21 +21,21 @@ fn calls(criterion: &mut Criterion) {
     bench(criterion, "enqueue_command/waited", |b| b.iter(|| batch.command()));
 }
 
-fn turns(criterion: &mut Criterion) {
+fn polls(criterion: &mut Criterion) {
     let answers = Answers::new();
     bench(criterion, "frame_encode/result", |b| b.iter(|| answers.encode()));
     for (name, ending) in Ending::ALL {
-        let turn = Turn::new(ending);
-        bench(criterion, &format!("cycle_command/{name}"), |b| b.iter(|| turn.command()));
+        let poll = WorkerPoll::new(ending);
+        bench(criterion, &format!("poll_command/{name}"), |b| b.iter(|| poll.command()));
     }
     for (name, record) in [("first", ""), ("again", FAILED_ONCE)] {
         let leases = Leases::new(record);
-        bench(criterion, &format!("cycle_reply/{name}"), |b| {
-            b.iter_batched(|| leases.parse(), turns::read, BatchSize::SmallInput);
+        bench(criterion, &format!("poll_reply/{name}"), |b| {
+            b.iter_batched(|| leases.parse(), polls::read, BatchSize::SmallInput);
         });
     }
     let leases = Leases::new("");
-    bench(criterion, "cycle_reply_parse/first", |b| b.iter(|| leases.parse()));
+    bench(criterion, "poll_reply_parse/first", |b| b.iter(|| leases.parse()));
 }
 
 fn waits(criterion: &mut Criterion) {
@@ -59,5 +59,5 @@ fn bench(criterion: &mut Criterion, name: &str, run: impl FnMut(&mut criterion::
     group.finish();
 }
 
-criterion_group!(benches, calls, turns, waits);
+criterion_group!(benches, calls, polls, waits);
 criterion_main!(benches);

@@ -7,7 +7,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `calls.rs` | requests: written by a client, pushed, read by a worker |
-//! | `turns.rs` | a worker's turn: what it settles, what it leases |
+//! | `polls.rs` | a worker's poll: what it settles, what it leases |
 //! | `waits.rs` | callers that wait, and the way of an answer to them |
 
 #![allow(
@@ -18,12 +18,12 @@
 )]
 
 pub mod calls;
-pub mod turns;
+pub mod polls;
 pub mod waits;
 
 use redcall_common::keys::{Keys, QueueKeys};
 
-/// How many calls each part is measured with: what a busy worker settles and leases in one turn.
+/// How many calls each part is measured with: what a busy worker settles and leases in one poll.
 pub const BATCH: usize = 64;
 
 /// The data of every call.

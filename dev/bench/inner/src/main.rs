@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::process::ExitCode;
 
 use redcall_bench_inner::calls::{Batch, Calls, Elements, With};
-use redcall_bench_inner::turns::{self, Answers, Ending, FAILED_ONCE, Leases, Turn};
+use redcall_bench_inner::polls::{self, Answers, Ending, FAILED_ONCE, Leases, WorkerPoll};
 use redcall_bench_inner::waits::{Announcement, Callers, Frames};
 
 /// A part by its name: sets up, and then runs measured.
@@ -65,20 +65,20 @@ fn parts() -> Vec<Part> {
         warm(|| answers.encode());
     }));
     for (variant, ending) in Ending::ALL {
-        parts.push(part("cycle_command", variant, move || {
-            let turn = Turn::new(ending);
-            warm(|| turn.command());
+        parts.push(part("poll_command", variant, move || {
+            let poll = WorkerPoll::new(ending);
+            warm(|| poll.command());
         }));
     }
     for (variant, record) in [("first", ""), ("again", FAILED_ONCE)] {
-        parts.push(part("cycle_reply", variant, move || {
+        parts.push(part("poll_reply", variant, move || {
             let leases = Leases::new(record);
-            drop(turns::read(leases.parse()));
+            drop(polls::read(leases.parse()));
             let reply = leases.parse();
-            drop(measured(|| turns::read(reply)));
+            drop(measured(|| polls::read(reply)));
         }));
     }
-    parts.push(part("cycle_reply_parse", "first", || {
+    parts.push(part("poll_reply_parse", "first", || {
         let leases = Leases::new("");
         warm(|| leases.parse());
     }));

@@ -4,7 +4,7 @@ use redcall_client::benching::Waiters;
 use redcall_client::fuzzing;
 use redcall_common::frame::Frame;
 
-use crate::turns::Answers;
+use crate::polls::Answers;
 use crate::{BATCH, ids, queue};
 
 /// Callers about to wait.

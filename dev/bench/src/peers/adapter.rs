@@ -28,8 +28,8 @@ pub(super) struct Adapter {
     folder: PathBuf,
 }
 
-/// One with all that it needs. Its worker stands still but for its own turns: one that polls would
-/// take Redcall's time, and one that is started anew for each turn would be cold.
+/// One with all that it needs. Its worker stands still but for its own polls: one that polls would
+/// take Redcall's time, and one that is started anew for each poll would be cold.
 pub(super) struct Running<'a> {
     adapter: &'a Adapter,
     urls: [(&'static str, String); 2],
@@ -80,7 +80,7 @@ impl Adapter {
 }
 
 impl Running<'_> {
-    /// One turn.
+    /// One poll.
     pub(super) fn call(
         &self,
         callers: usize,

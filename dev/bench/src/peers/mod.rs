@@ -86,7 +86,7 @@ impl Args {
         }
         say!(
             "{} rounds of {} ms each (slow peers: at most {MOST_ROUNDS} of {LONGEST_MS} ms), in \
-             turns, each after {} ms of warm-up; median (least to most). {}, without \
+             polls, each after {} ms of warm-up; median (least to most). {}, without \
              persistence; one process each. Redcall's worker with {} slots.",
             self.rounds,
             self.lasts,

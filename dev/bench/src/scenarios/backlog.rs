@@ -55,7 +55,7 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
     say!("Jobs per s, on the queue in which they lie:\n\n| | {} | {} | |", 0, amounts[2]);
     say!("|---|---|---|---|");
     for (who, callers, batch) in WAYS {
-        in_turns(args, &format!("enqueue, {who}"), &mut backlogs, |backlog| {
+        in_rotation(args, &format!("enqueue, {who}"), &mut backlogs, |backlog| {
             backlog.check(backlog.amount)?;
             let rate = enqueue(args, &backlog.rig, callers, batch)?.jobs_per_s;
             backlog.cut()?;
@@ -66,13 +66,13 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
         let _: serde_json::Value = backlog.rig.redcall(&["pause", ASIDE, "--json"])?;
         backlog.rig.worker(ASIDE, args.concurrency)?;
     }
-    in_turns(args, &format!("drain {}", args.jobs), &mut backlogs, |backlog| {
+    in_rotation(args, &format!("drain {}", args.jobs), &mut backlogs, |backlog| {
         backlog.drain(args.jobs)
     })
 }
 
 /// Measures one after the other, round by round; the last beside the first.
-fn in_turns(
+fn in_rotation(
     args: &Args,
     who: &str,
     backlogs: &mut [Backlog],

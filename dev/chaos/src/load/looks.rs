@@ -18,7 +18,7 @@ use crate::history::Saying;
 
 /// How long after the answer: longer than any worker is stopped, and shorter than a second answer
 /// would be kept there, which is 30 s and the call's timeout.
-const LATER: Duration = Duration::from_secs(20);
+const DEFERRED: Duration = Duration::from_secs(20);
 /// How many keys are looked at with one write.
 const AT_ONCE: usize = 500;
 
@@ -62,7 +62,7 @@ impl Looks {
             tokio::select! {
                 _ = tick.tick() => {
                     // Redis may be away just now: then the next time.
-                    let _ = self.look(&book, LATER).await;
+                    let _ = self.look(&book, DEFERRED).await;
                 }
                 _ = &mut last => return self.look(&book, Duration::ZERO).await,
             }

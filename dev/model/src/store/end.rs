@@ -1,6 +1,6 @@
-//! How a run ends: the first half of `cycle.lua`.
+//! How a run ends: the first half of `poll.lua`.
 
-use super::cycle::Said;
+use super::poll::Said;
 use super::{Fault, Frame, Id, Letter, Store, WorkerId};
 
 /// The end of one request's run.
@@ -20,7 +20,7 @@ pub enum Op {
     /// Nobody asked.
     Done,
     /// To the dead letters; and push the frame, if there is one.
-    Bury(Option<Frame>),
+    DeadLetter(Option<Frame>),
     /// To the head of the queue, as if never leased.
     Back,
     /// The same, after it was started so often.
@@ -82,7 +82,7 @@ impl Store {
                 }
                 notice
             }
-            Op::Bury(frame) => {
+            Op::DeadLetter(frame) => {
                 self.dead.push(Letter { id, invalid: false });
                 frame
             }

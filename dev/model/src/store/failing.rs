@@ -4,7 +4,7 @@
 //! outcome that failed. The faults [`Fault::NotUndone`] and [`Fault::RemovedFirst`] leave what the
 //! commands before the failing one did.
 
-use super::cycle::{Reply, Said, State, Turn};
+use super::poll::{PollStep, Reply, Said, State};
 use super::{Fault, Store};
 
 impl Store {
@@ -52,28 +52,28 @@ impl Store {
         }
     }
 
-    /// The stores that a failing turn leaves, each with its reply; none if it ends with an error.
+    /// The stores that a failing poll leaves, each with its reply; none if it ends with an error.
     #[must_use]
-    pub fn cycle_fails(&self, turn: &Turn) -> Vec<(Self, Option<Reply>)> {
+    pub fn poll_fails(&self, poll: &PollStep) -> Vec<(Self, Option<Reply>)> {
         let mut ways = vec![(self.clone(), None)];
-        let stopped = self.fails(|store| drop(store.cycle(turn)));
+        let stopped = self.fails(|store| drop(store.poll(poll)));
         ways.extend(stopped.into_iter().map(|left| (left, None)));
         if self.is(Fault::NotUndone) || self.is(Fault::RemovedFirst) {
             return ways;
         }
-        for at in 0..turn.endings.len() {
+        for at in 0..poll.endings.len() {
             let mut left = self.clone();
-            let said = left.settle_all(turn, Some(at));
-            // If the turn repeats its reply, or the lease is gone, no command fails.
-            let held = self.holder(turn.worker).leases.contains(&turn.endings[at].id);
+            let said = left.settle_all(poll, Some(at));
+            // If the poll repeats its reply, or the lease is gone, no command fails.
+            let held = self.holder(poll.worker).leases.contains(&poll.endings[at].id);
             if held && said.get(at) == Some(&Said::Kept) {
-                let reply = left.lease_all(turn, said);
+                let reply = left.lease_all(poll, said);
                 ways.push((left, Some(reply)));
             }
         }
-        if !turn.endings.is_empty() {
+        if !poll.endings.is_empty() {
             let mut left = self.clone();
-            let said = left.settle_all(turn, None);
+            let said = left.settle_all(poll, None);
             let (length, parked) = (left.queue.len(), left.names_parked);
             let reply = Reply { said, leased: Vec::new(), length, parked, state: State::Open };
             ways.push((left, Some(reply)));

@@ -96,9 +96,9 @@ impl Store {
         if !self.is(Fault::InboxNotReleased) {
             self.inbox_to_queue(worker);
         }
-        // Its leases and its turn; then its place in the registry.
+        // Its leases and its poll; then its place in the registry.
         let holder = self.holder_mut(worker);
-        (holder.leases, holder.turn) = (Vec::new(), None);
+        (holder.leases, holder.poll) = (Vec::new(), None);
         self.ran();
         self.holder_mut(worker).registered = Registered::No;
         Some(back)

@@ -1,17 +1,17 @@
 //! Scripts that fail at one of their commands.
 //!
 //! A promote, a take-over or a cancel that fails and is undone changes nothing: it is not a step.
-//! Turns and pops are steps: their worker gets an error, or one outcome keeps its lease. With a
+//! PollStep and pops are steps: their worker gets an error, or one outcome keeps its lease. With a
 //! fault, each script leaves what its commands did so far.
 
 use super::{Bounds, Life, Pop, Send, Step, World};
-use crate::store::{Id, Registered, Reply, Store, Turn, WorkerId};
+use crate::store::{Id, PollStep, Registered, Reply, Store, WorkerId};
 
 /// A script that may fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Script {
-    /// A worker's turn.
-    Turn(WorkerId),
+    /// A worker's poll.
+    PollStep(WorkerId),
     /// The one behind a blocked pop.
     Leases(WorkerId),
     /// The one that moves what is due.
@@ -37,14 +37,14 @@ impl Bounds {
         world.left.scripts -= 1;
         let before = std::mem::replace(&mut world.store, left);
         match (script, reply) {
-            (Script::Turn(at), Some(reply)) => {
-                if let Some((turn, held)) = world.sent(at) {
-                    let repeats = before.repeats(&turn);
-                    self.replied(world, turn, held, reply, repeats);
+            (Script::PollStep(at), Some(reply)) => {
+                if let Some((poll, held)) = world.sent(at) {
+                    let repeats = before.repeats(&poll);
+                    self.replied(world, poll, held, reply, repeats);
                 }
             }
-            (Script::Turn(at), None) => {
-                world.worker(at).lose_turn(self.fault);
+            (Script::PollStep(at), None) => {
+                world.worker(at).lose_poll(self.fault);
                 world.owns_again(at);
             }
             (Script::Leases(at), _) => {
@@ -73,15 +73,15 @@ fn ways(world: &World, script: Script) -> Vec<(Store, Option<Reply>)> {
     let store = &world.store;
     let left = |ways: Vec<Store>| ways.into_iter().map(|left| (left, None)).collect();
     match script {
-        Script::Turn(at) => match &world.workers[usize::from(at)].send {
-            Send::Sent(turn, _) | Send::Read(turn, _) => {
-                store.cycle_fails(&Turn { worker: at, ..turn.clone() })
+        Script::PollStep(at) => match &world.workers[usize::from(at)].send {
+            Send::Sent(poll, _) | Send::Read(poll, _) => {
+                store.poll_fails(&PollStep { worker: at, ..poll.clone() })
             }
             Send::No | Send::Replied(..) => Vec::new(),
         },
         // See docs/decisions/0008: the hole of a pop for a worker that is not registered.
         Script::Leases(at) if store.holder(at).registered == Registered::No => Vec::new(),
-        Script::Leases(at) => store.cycle_fails(&Turn::take(at, 0)),
+        Script::Leases(at) => store.poll_fails(&PollStep::take(at, 0)),
         Script::Promote(id) => left(store.fails(|store| {
             store.make_due(id);
             store.promote();

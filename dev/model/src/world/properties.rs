@@ -16,8 +16,8 @@ pub const FENCED: &str = "no worker settles after its lease is lost";
 pub const CANCELLED_STAYS: &str = "what is cancelled before its start does not start";
 /// What has crashed too many workers is not started again.
 pub const POISON_STOPS: &str = "what kills its workers stops";
-/// A turn whose reply was lost says the same when it is sent again.
-pub const SAYS_THE_SAME: &str = "a turn that is sent again says the same";
+/// A poll whose reply was lost says the same when it is sent again.
+pub const SAYS_THE_SAME: &str = "a poll that is sent again says the same";
 /// Where a request is open, something goes on without new calls, faults, or an end of a standstill.
 pub const EVERYTHING_ENDS: &str = "everything ends";
 

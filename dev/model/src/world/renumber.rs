@@ -3,7 +3,7 @@
 
 use super::worker::{Pop, Send, Taken};
 use super::{Worker, World};
-use crate::store::{Ending, Id, Turn};
+use crate::store::{Ending, Id, PollStep};
 
 /// Old numbers to new ones.
 struct Numbers {
@@ -33,8 +33,8 @@ impl Numbers {
         endings.iter_mut().for_each(|ending| self.change(&mut ending.id));
     }
 
-    fn turn(&mut self, turn: &mut Turn) {
-        self.endings(&mut turn.endings);
+    fn poll(&mut self, poll: &mut PollStep) {
+        self.endings(&mut poll.endings);
     }
 
     fn worker(&mut self, worker: &mut Worker) {
@@ -46,13 +46,13 @@ impl Numbers {
         }
         match &mut worker.send {
             Send::No => {}
-            Send::Sent(turn, _) => self.turn(turn),
-            Send::Read(turn, held) => {
-                self.turn(turn);
+            Send::Sent(poll, _) => self.poll(poll),
+            Send::Read(poll, held) => {
+                self.poll(poll);
                 self.taken(held);
             }
-            Send::Replied(turn, _, leased, _, held) => {
-                self.turn(turn);
+            Send::Replied(poll, _, leased, _, held) => {
+                self.poll(poll);
                 self.taken(leased);
                 held.iter_mut().for_each(|held| self.taken(held));
             }

@@ -8,7 +8,9 @@
 
 use super::worker::Taken;
 use super::{Bounds, END, Faults, Life, Pop, Script, Send, World, Wrong};
-use crate::store::{Beat, Ending, Fault, Id, Leased, Op, Place, Registered, Reply, Turn, WorkerId};
+use crate::store::{
+    Beat, Ending, Fault, Id, Leased, Op, Place, PollStep, Registered, Reply, WorkerId,
+};
 
 /// One step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,14 +31,14 @@ pub enum Step {
     PopEnds(WorkerId),
     /// Its reply arrives.
     HearPop(WorkerId),
-    /// A worker sends a turn.
+    /// A worker sends a poll.
     Send(WorkerId),
     /// What the worker holds is read back before it.
     ReadBack(WorkerId),
     /// The script runs.
-    Turn(WorkerId),
+    PollStep(WorkerId),
     /// Its reply arrives.
-    HearTurn(WorkerId),
+    HearPoll(WorkerId),
     /// A handler begins.
     Begin(WorkerId, Id),
     /// It ends; whether well.
@@ -49,8 +51,8 @@ pub enum Step {
     TakeOver(WorkerId),
     /// The reply to a pop, or the pop, is lost.
     LosePop(WorkerId),
-    /// The reply to a turn is lost.
-    LoseTurn(WorkerId),
+    /// The reply to a poll is lost.
+    LosePoll(WorkerId),
     /// A worker crashes, another is started; whether Redis still runs the script behind its pop.
     Crash(WorkerId, bool),
     /// A worker stands still.
@@ -69,7 +71,7 @@ impl Step {
             Self::Call
                 | Self::Cancel(..)
                 | Self::LosePop(_)
-                | Self::LoseTurn(_)
+                | Self::LosePoll(_)
                 | Self::Crash(..)
                 | Self::Stop(_)
                 | Self::Go(_)
@@ -79,8 +81,8 @@ impl Step {
 
     /// Whether it is what comes of a command.
     fn is_reply(self) -> bool {
-        use Step::{Begin, HearPop, HearTurn, Moves, Pop, ReadBack, Send, Turn};
-        let own = matches!(self, Send(_) | ReadBack(_) | Turn(_) | HearTurn(_) | Begin(..));
+        use Step::{Begin, HearPoll, HearPop, Moves, PollStep, Pop, ReadBack, Send};
+        let own = matches!(self, Send(_) | ReadBack(_) | PollStep(_) | HearPoll(_) | Begin(..));
         own || matches!(self, Pop(_) | Moves(_) | HearPop(_))
     }
 }
@@ -179,8 +181,8 @@ impl Bounds {
         match &worker.send {
             Send::Sent(_, true) => steps.push(Step::ReadBack(at)),
             Send::Sent(_, false) | Send::Read(..) => {
-                steps.push(Step::Turn(at));
-                self.fails(world, Script::Turn(at), steps);
+                steps.push(Step::PollStep(at));
+                self.fails(world, Script::PollStep(at), steps);
             }
             Send::No | Send::Replied(..) => {}
         }
@@ -218,13 +220,13 @@ impl Bounds {
                 steps.push(Step::LosePop(at));
             }
             let says = match &worker.send {
-                Send::Replied(turn, _, leased, ..) => {
-                    !turn.endings.is_empty() || !leased.is_empty()
+                Send::Replied(poll, _, leased, ..) => {
+                    !poll.endings.is_empty() || !leased.is_empty()
                 }
                 Send::No | Send::Sent(..) | Send::Read(..) => false,
             };
             if lost > 0 && says {
-                steps.push(Step::LoseTurn(at));
+                steps.push(Step::LosePoll(at));
             }
         }
     }
@@ -295,12 +297,12 @@ impl Bounds {
             Step::ReadBack(at) => {
                 let held = self.note(&world, world.store.held(at));
                 let worker = world.worker(at);
-                if let Send::Sent(turn, _) = std::mem::take(&mut worker.send) {
-                    worker.send = Send::Read(turn, held);
+                if let Send::Sent(poll, _) = std::mem::take(&mut worker.send) {
+                    worker.send = Send::Read(poll, held);
                 }
             }
-            Step::Turn(at) => self.turn(&mut world, at),
-            Step::HearTurn(at) => world.worker(at).hear_turn(self.max_crashes),
+            Step::PollStep(at) => self.poll(&mut world, at),
+            Step::HearPoll(at) => world.worker(at).hear_poll(self.max_crashes),
             Step::Begin(at, id) => world.begin(at, id),
             Step::End(at, id, well) => world.end(at, id, well),
             Step::Beat(at) => world.beat(at, self.fault),
@@ -310,9 +312,9 @@ impl Bounds {
                 world.left.lost -= 1;
                 world.worker(at).lose_pop(self.fault);
             }
-            Step::LoseTurn(at) => {
+            Step::LosePoll(at) => {
                 world.left.lost -= 1;
-                world.worker(at).lose_turn(self.fault);
+                world.worker(at).lose_poll(self.fault);
             }
             Step::Crash(at, follows) => {
                 world.left.crashes -= 1;
@@ -350,7 +352,7 @@ impl Bounds {
     }
 
     fn pop_leases(&self, world: &mut World, at: WorkerId) {
-        let reply = world.store.cycle(&Turn::take(at, 0));
+        let reply = world.store.poll(&PollStep::take(at, 0));
         let taken = self.note(world, reply.leased);
         let worker = world.worker(at);
         worker.owns.extend(taken.iter().map(|taken| taken.leased.id));
@@ -358,27 +360,27 @@ impl Bounds {
         worker.pop = if dead { Pop::No } else { Pop::Replied(taken, reply.state) };
     }
 
-    fn turn(&self, world: &mut World, at: WorkerId) {
-        let Some((turn, held)) = world.sent(at) else { return };
-        let repeats = world.store.repeats(&turn);
-        let reply = world.store.cycle(&turn);
-        self.replied(world, turn, held, reply, repeats);
+    fn poll(&self, world: &mut World, at: WorkerId) {
+        let Some((poll, held)) = world.sent(at) else { return };
+        let repeats = world.store.repeats(&poll);
+        let reply = world.store.poll(&poll);
+        self.replied(world, poll, held, reply, repeats);
     }
 
-    /// A turn's script has run.
+    /// A poll's script has run.
     pub(super) fn replied(
         &self,
         world: &mut World,
-        mut turn: Turn,
+        mut poll: PollStep,
         held: Option<Vec<Taken>>,
         reply: Reply,
         repeats: bool,
     ) {
-        let at = turn.worker;
+        let at = poll.worker;
         let taken = self.note(world, reply.leased.clone());
         let worker = world.worker(at);
-        let said_before = worker.said.take().filter(|_| turn.again);
-        let fenced = repeats || worker.settled(&turn, &reply);
+        let said_before = worker.said.take().filter(|_| poll.again);
+        let fenced = repeats || worker.settled(&poll, &reply);
         worker.owns.extend(reply.leased.iter().map(|leased| leased.id));
         if said_before.as_ref().is_some_and(|before| *before != reply.said) {
             world.wrong = Some(Wrong::SaidOtherwise);
@@ -386,12 +388,12 @@ impl Bounds {
             world.wrong = Some(Wrong::SettledWithoutLease);
         }
         let worker = world.worker(at);
-        if !turn.endings.is_empty() {
+        if !poll.endings.is_empty() {
             worker.said = Some(reply.said.clone());
         }
         // By which number it is known is the order's affair.
-        turn.worker = 0;
-        worker.send = Send::Replied(turn, reply.said, taken, reply.state, held);
+        poll.worker = 0;
+        worker.send = Send::Replied(poll, reply.said, taken, reply.state, held);
     }
 }
 
@@ -401,7 +403,7 @@ fn hearing(worker: &super::Worker, at: WorkerId, steps: &mut Vec<Step>) {
         steps.push(Step::HearPop(at));
     }
     if matches!(worker.send, Send::Replied(..)) {
-        steps.push(Step::HearTurn(at));
+        steps.push(Step::HearPoll(at));
     }
     let waiting = worker.jobs.iter().filter(|job| !job.begun);
     steps.extend(waiting.map(|job| Step::Begin(at, job.taken.leased.id)));
@@ -412,18 +414,18 @@ impl World {
         &mut self.workers[usize::from(at)]
     }
 
-    /// The turn that a worker has sent, and what it held before, if that was read.
-    pub(super) fn sent(&mut self, at: WorkerId) -> Option<(Turn, Option<Vec<Taken>>)> {
-        let (mut turn, held) = match std::mem::take(&mut self.worker(at).send) {
-            Send::Sent(turn, _) => (turn, None),
-            Send::Read(turn, held) => (turn, Some(held)),
+    /// The poll that a worker has sent, and what it held before, if that was read.
+    pub(super) fn sent(&mut self, at: WorkerId) -> Option<(PollStep, Option<Vec<Taken>>)> {
+        let (mut poll, held) = match std::mem::take(&mut self.worker(at).send) {
+            Send::Sent(poll, _) => (poll, None),
+            Send::Read(poll, held) => (poll, Some(held)),
             other => {
                 self.worker(at).send = other;
                 return None;
             }
         };
-        turn.worker = at;
-        Some((turn, held))
+        poll.worker = at;
+        Some((poll, held))
     }
 
     fn cancel(&mut self, id: Id, heard: bool) {
@@ -459,7 +461,7 @@ impl World {
         let op = match well {
             true => Op::Answer(END),
             false if record.fails == 0 => Op::Retry(record.attempt + 1, None),
-            false => Op::Bury(Some(END)),
+            false => Op::DeadLetter(Some(END)),
         };
         worker.leaving.push(Ending { id, op });
         self.left.fails -= u8::from(!well);

@@ -1,7 +1,7 @@
 //! What a worker knows, and what it makes of replies: `worker/src/io/dispatcher.rs` without times,
 //! for one queue.
 
-use crate::store::{Ending, Fault, Id, Leased, Op, Reply, Said, State, Turn, WorkerId};
+use crate::store::{Ending, Fault, Id, Leased, Op, PollStep, Reply, Said, State, WorkerId};
 
 use super::END;
 
@@ -47,18 +47,18 @@ pub enum Pop {
     Replied(Vec<Taken>, State),
 }
 
-/// A turn and its reply.
+/// A poll and its reply.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Send {
     /// None is out.
     #[default]
     No,
     /// On its way; whether what is held is read back first.
-    Sent(Turn, bool),
+    Sent(PollStep, bool),
     /// What is held has been read.
-    Read(Turn, Vec<Taken>),
+    Read(PollStep, Vec<Taken>),
     /// The reply is on its way, with what was held before.
-    Replied(Turn, Vec<Said>, Vec<Taken>, State, Option<Vec<Taken>>),
+    Replied(PollStep, Vec<Said>, Vec<Taken>, State, Option<Vec<Taken>>),
 }
 
 /// A request that holds a slot.
@@ -77,15 +77,15 @@ pub struct Worker {
     pub life: Life,
     /// Its blocked pop.
     pub pop: Pop,
-    /// Its turn.
+    /// Its poll.
     pub send: Send,
     /// What runs.
     pub jobs: Vec<Job>,
-    /// What the next turn settles.
+    /// What the next poll settles.
     pub leaving: Vec<Ending>,
     /// What is settled before that, as it was sent before.
     pub resend: Vec<Ending>,
-    /// Number of the last settling turn, by its last bit: nothing else tells two in a row apart.
+    /// Number of the last settling poll, by its last bit: nothing else tells two in a row apart.
     pub serial: u8,
     /// A reply was lost, so that it may hold what it does not know.
     pub unsure: bool,
@@ -93,7 +93,7 @@ pub struct Worker {
     pub mute: bool,
     /// What it really has leased: for the properties, no worker reads it.
     pub owns: Vec<Id>,
-    /// What its last settling turn said, as long as Redis knows it: for the properties.
+    /// What its last settling poll said, as long as Redis knows it: for the properties.
     pub said: Option<Vec<Said>>,
 }
 
@@ -115,7 +115,7 @@ impl Worker {
         talks || self.jobs.iter().any(|job| job.begun)
     }
 
-    /// Whether it sends a turn now.
+    /// Whether it sends a poll now.
     pub(super) fn sends(&self, waiting: bool) -> bool {
         let settles = !self.leaving.is_empty() || !self.resend.is_empty();
         let takes = waiting && self.free() > 0 && !self.mute;
@@ -134,12 +134,12 @@ impl Worker {
         self.runs() && self.pop == Pop::No && idle
     }
 
-    /// Whether the last settling turn may be sent again.
+    /// Whether the last settling poll may be sent again.
     pub(super) fn may_send_again(&self) -> bool {
         match &self.send {
             Send::No => !self.resend.is_empty(),
-            Send::Sent(turn, _) | Send::Read(turn, _) => turn.again,
-            Send::Replied(turn, ..) => !turn.endings.is_empty(),
+            Send::Sent(poll, _) | Send::Read(poll, _) => poll.again,
+            Send::Replied(poll, ..) => !poll.endings.is_empty(),
         }
     }
 
@@ -148,12 +148,12 @@ impl Worker {
         SLOTS.saturating_sub(self.jobs.len())
     }
 
-    /// Whether the next turn reads back what it holds.
+    /// Whether the next poll reads back what it holds.
     pub(super) fn reads_back(&self) -> bool {
         self.unsure && self.pop == Pop::No
     }
 
-    /// The next turn, if there is one: `worker/src/io/turn.rs`.
+    /// The next poll, if there is one: `worker/src/io/poll.rs`.
     pub(super) fn plan(&mut self, own: WorkerId, waiting: bool, fault: Option<Fault>) {
         let again = !self.resend.is_empty();
         let endings = if again { self.resend.clone() } else { std::mem::take(&mut self.leaving) };
@@ -162,23 +162,24 @@ impl Worker {
         }
         self.resend.clear();
         let take = if waiting && !self.mute { self.free() } else { 0 };
-        let turn = Turn { take, endings, serial: self.serial, again, ..Turn::take(own, take) };
-        self.send = Send::Sent(turn, self.reads_back());
+        let poll =
+            PollStep { take, endings, serial: self.serial, again, ..PollStep::take(own, take) };
+        self.send = Send::Sent(poll, self.reads_back());
     }
 
     /// A reply has come.
-    pub(super) fn hear_turn(&mut self, max_crashes: u8) {
-        let Send::Replied(turn, said, leased, state, held) = std::mem::take(&mut self.send) else {
+    pub(super) fn hear_poll(&mut self, max_crashes: u8) {
+        let Send::Replied(poll, said, leased, state, held) = std::mem::take(&mut self.send) else {
             return;
         };
-        let kept = turn.endings.iter().zip(said).filter(|(_, said)| *said == Said::Kept);
+        let kept = poll.endings.iter().zip(said).filter(|(_, said)| *said == Said::Kept);
         let kept: Vec<Ending> = kept.map(|(ending, _)| *ending).collect();
         if let Some(held) = held {
             self.unsure = false;
             self.jobs.retain(|job| held.iter().any(|held| held.leased.id == job.taken.leased.id));
             let strangers = held.into_iter().filter(|held| {
                 let id = held.leased.id;
-                let leaves = self.leaving.iter().chain(&turn.endings).any(|one| one.id == id);
+                let leaves = self.leaving.iter().chain(&poll.endings).any(|one| one.id == id);
                 !leaves && self.jobs.iter().all(|job| job.taken.leased.id != id)
             });
             let strangers = strangers.collect();
@@ -203,13 +204,13 @@ impl Worker {
         }
     }
 
-    /// A reply to a turn does not come, or the turn does not even arrive.
-    pub(super) fn lose_turn(&mut self, fault: Option<Fault>) {
-        let turn = match std::mem::take(&mut self.send) {
-            Send::Sent(turn, _) | Send::Read(turn, _) | Send::Replied(turn, ..) => turn,
+    /// A reply to a poll does not come, or the poll does not even arrive.
+    pub(super) fn lose_poll(&mut self, fault: Option<Fault>) {
+        let poll = match std::mem::take(&mut self.send) {
+            Send::Sent(poll, _) | Send::Read(poll, _) | Send::Replied(poll, ..) => poll,
             Send::No => return,
         };
-        self.resend = turn.endings;
+        self.resend = poll.endings;
         self.unsure |= fault != Some(Fault::NotReadBack);
     }
 
@@ -229,7 +230,7 @@ impl Worker {
             } else if mark.cancelled {
                 self.leaving.push(Ending { id, op: Op::Answer(END) });
             } else if mark.record.crashes >= max_crashes {
-                self.leaving.push(Ending { id, op: Op::Bury(Some(END)) });
+                self.leaving.push(Ending { id, op: Op::DeadLetter(Some(END)) });
             } else {
                 self.jobs.push(Job { taken, begun: false });
             }
@@ -252,9 +253,9 @@ impl Worker {
         *self = Self { life: Life::Dead, pop, owns, ..Self::default() };
     }
 
-    /// What a turn settles is not leased any more. Whether all of it was.
-    pub(super) fn settled(&mut self, turn: &Turn, reply: &Reply) -> bool {
-        let done = turn.endings.iter().zip(&reply.said);
+    /// What a poll settles is not leased any more. Whether all of it was.
+    pub(super) fn settled(&mut self, poll: &PollStep, reply: &Reply) -> bool {
+        let done = poll.endings.iter().zip(&reply.said);
         let done = done.filter(|(_, said)| !matches!(said, Said::LeaseLost | Said::Kept));
         let ids: Vec<Id> = done.map(|(ending, _)| ending.id).collect();
         let all_owned = ids.iter().all(|id| self.owns.contains(id));

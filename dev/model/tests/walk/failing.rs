@@ -32,7 +32,7 @@ impl Broken {
             keys.queue(),
             keys.inbox(&worker),
             keys.leases(&worker),
-            keys.turn(&worker),
+            keys.poll(&worker),
             keys.live(),
             keys.dead(),
             keys.names(),
@@ -40,9 +40,9 @@ impl Broken {
             keys.parked(NAME),
             keys.workers(),
             keys.paused(),
-            keys.history(),
+            keys.attempts(),
             keys.cancelled(),
-            keys.slots(),
+            keys.permits(),
             keys.limited_names(),
             keys.schedule(),
             keys.scheduled(),
@@ -74,7 +74,7 @@ impl Broken {
                 }
                 if broken {
                     // These two are strings, the others are not.
-                    let text = key.ends_with(":paused") || key.contains(":turn:");
+                    let text = key.ends_with(":paused") || key.contains(":poll:");
                     let wrong = if text { "RPUSH" } else { "SET" };
                     let () =
                         cmd(wrong).arg(key).arg("x").query_async(&mut real.conn).await.unwrap();
@@ -86,8 +86,8 @@ impl Broken {
 
 /// Whether the move is one script of a kind that moves requests.
 pub(crate) fn moves_requests(next: &Move) -> bool {
-    use Move::{Cancel, Cycle, Promote, Release, Revive, Tick};
-    matches!(next, Cycle(_) | Promote | Release(..) | Cancel(_) | Revive(_) | Tick(..))
+    use Move::{Cancel, Promote, QueuePoll, Release, Revive, Tick};
+    matches!(next, QueuePoll(_) | Promote | Release(..) | Cancel(_) | Revive(_) | Tick(..))
 }
 
 /// How much there is of each request: places, dead letters and frames.
@@ -129,8 +129,8 @@ async fn amounts_at_redis(real: &mut Real) -> Amounts {
 /// Makes a move on Redis with a fault, and says what it has lost; empty if nothing.
 pub(crate) async fn lost(real: &mut Real, model: &Store, next: &Move, broken: &Broken) -> String {
     let mut before = amounts(model);
-    if let Move::Cycle(turn) = next {
-        let done = turn.endings.iter().filter(|ending| ending.op == Op::Done);
+    if let Move::QueuePoll(poll) = next {
+        let done = poll.endings.iter().filter(|ending| ending.op == Op::Done);
         for ending in done {
             let amount = &mut before[usize::from(ending.id)];
             *amount = amount.saturating_sub(1);
@@ -148,7 +148,7 @@ pub(crate) async fn lost(real: &mut Real, model: &Store, next: &Move, broken: &B
 async fn send(real: &mut Real, next: &Move) -> String {
     let keys = real.keys.clone();
     match next {
-        Move::Cycle(turn) => format!("{:?}", real.send_turn(turn).await),
+        Move::QueuePoll(poll) => format!("{:?}", real.send_poll(poll).await),
         Move::Promote => format!("{:?}", real.link.promote(&keys, WITHIN).await),
         Move::Release(worker, by_itself) => {
             let worker = worker_of(*worker);

@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 use redcall_model::store::{
-    Beat, Ending, Frame, Id, Op, Place, Registered, Store, Turn, UNREADABLE, WorkerId,
+    Beat, Ending, Frame, Id, Op, Place, PollStep, Registered, Store, UNREADABLE, WorkerId,
 };
 
 use super::real::Real;
@@ -19,8 +19,8 @@ pub(crate) enum Move {
     Push(Id),
     /// A worker's blocked pop moves the head to its inbox.
     Pop(WorkerId),
-    /// A turn.
-    Cycle(Turn),
+    /// A poll.
+    QueuePoll(PollStep),
     /// What a worker holds is read back.
     Held(WorkerId),
     /// A frame before the end; how many may be unread.
@@ -72,7 +72,7 @@ impl Move {
             }
             11 => Self::Push(if rng.bool() { UNREADABLE } else { id }),
             12..16 => Self::Pop(worker),
-            16..34 => Self::Cycle(turn(rng, store, worker)),
+            16..34 => Self::QueuePoll(poll(rng, store, worker)),
             34 => Self::Held(worker),
             35..38 => {
                 let id = one(rng, &store.holder(worker).leases).unwrap_or(id);
@@ -108,7 +108,7 @@ impl Move {
                 String::new()
             }
             Self::Pop(worker) => format!("{:?}", store.pop(*worker)),
-            Self::Cycle(turn) => format!("{:?}", store.cycle(turn)),
+            Self::QueuePoll(poll) => format!("{:?}", store.poll(poll)),
             Self::Held(worker) => format!("{:?}", store.held(*worker)),
             Self::Frame(worker, id, frame, window) => {
                 format!("{:?}", store.frame(*worker, *id, *frame, *window))
@@ -147,7 +147,7 @@ impl Move {
             Self::Place(cap, place) => format!("{:?}", real.place(*cap, place).await),
             Self::Push(id) => real.push(*id).await,
             Self::Pop(worker) => format!("{:?}", real.pop(*worker).await),
-            Self::Cycle(turn) => format!("{:?}", real.cycle(turn).await),
+            Self::QueuePoll(poll) => format!("{:?}", real.poll(poll).await),
             Self::Held(worker) => format!("{:?}", real.held(*worker).await),
             Self::Frame(worker, id, frame, window) => {
                 format!("{:?}", real.frame(*worker, *id, *frame, *window).await)
@@ -169,25 +169,25 @@ impl Move {
     }
 }
 
-/// A turn, which settles what its worker has leased, and now and then what it has not.
-fn turn(rng: &mut Rng, store: &Store, worker: WorkerId) -> Turn {
+/// A poll, which settles what its worker has leased, and now and then what it has not.
+fn poll(rng: &mut Rng, store: &Store, worker: WorkerId) -> PollStep {
     let mut endings = Vec::new();
     for _ in 0..rng.usize(..3) {
         let own = one(rng, &store.holder(worker).leases).filter(|_| rng.u8(..5) > 0);
         let id = own.unwrap_or_else(|| rng.u8(..REQUESTS));
         endings.push(Ending { id, op: op(rng) });
     }
-    let last = store.holder(worker).turn.as_ref().map(|(serial, _)| *serial);
+    let last = store.holder(worker).poll.as_ref().map(|(serial, _)| *serial);
     let again = rng.u8(..4) == 0;
     let serial = last.filter(|_| again && rng.bool()).unwrap_or_else(|| rng.u8(..));
-    // A worker that sends a turn again has as many endings in it as it had at first.
-    if let Some((last, said)) = &store.holder(worker).turn
+    // A worker that sends a poll again has as many endings in it as it had at first.
+    if let Some((last, said)) = &store.holder(worker).poll
         && again
         && *last == serial
     {
         endings.resize_with(said.len(), || Ending { id: rng.u8(..REQUESTS), op: op(rng) });
     }
-    Turn { worker, take: rng.usize(..4), parked: rng.bool(), endings, serial, again }
+    PollStep { worker, take: rng.usize(..4), parked: rng.bool(), endings, serial, again }
 }
 
 fn op(rng: &mut Rng) -> Op {
@@ -196,7 +196,7 @@ fn op(rng: &mut Rng) -> Op {
     match rng.u8(..8) {
         0..2 => Op::Answer(frame),
         2 => Op::Done,
-        3 => Op::Bury(perhaps),
+        3 => Op::DeadLetter(perhaps),
         4 => Op::Back,
         5 => Op::Rerun(rng.u8(1..9)),
         6 => Op::Retry(rng.u8(1..9), perhaps),

@@ -7,13 +7,14 @@ use redcall_common::error::Code;
 use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::request::ReplyTo;
 use redcall_model::store::{
-    Beat, Beaten, Cancelled, Ending, Frame, Id, Leased, Mark, Op, Place, Placed, Pushed, Record,
-    Reply, Said, State, Turn, UNREADABLE, WorkerId,
+    Beat, Beaten, Cancelled, Ending, Frame, Id, Leased, Mark, Op, Place, Placed, PollStep, Pushed,
+    Record, Reply, Said, State, UNREADABLE, WorkerId,
 };
 use redcall_store::dead::DeadSelection;
 use redcall_store::inspect::Inspector;
 use redcall_store::{
-    self as real, Connector, Cycle, CycleReply, Link, Outcome, Settlement, StoreError, WorkerKeys,
+    self as real, Connector, Link, Outcome, PollReply, QueuePoll, Settlement, StoreError,
+    WorkerKeys,
 };
 use redcall_testkit::TestRedis;
 use redcall_testkit::redis::aio::MultiplexedConnection;
@@ -112,7 +113,7 @@ impl Real {
     pub(crate) async fn place(&mut self, cap: usize, place: &Place) -> Placed {
         let Place { id, waited, later, pending } = *place;
         let placement = real::Placement {
-            monitored: None,
+            tracking: None,
             waited,
             id: id_of(id),
             envelope: envelope(id),
@@ -144,25 +145,25 @@ impl Real {
         moved.is_some()
     }
 
-    /// A turn as the worker sends it.
-    pub(crate) async fn send_turn(&self, turn: &Turn) -> Result<CycleReply, StoreError> {
-        let endings = turn.endings.iter();
+    /// A poll as the worker sends it.
+    pub(crate) async fn send_poll(&self, poll: &PollStep) -> Result<PollReply, StoreError> {
+        let endings = poll.endings.iter();
         let outcomes: Vec<Outcome> = endings.map(|ending| self.outcome(*ending)).collect();
-        let parked = if turn.parked { vec![NAME.to_owned()] } else { Vec::new() };
-        let keys = &self.workers[usize::from(turn.worker)];
-        let cycle = Cycle {
+        let parked = if poll.parked { vec![NAME.to_owned()] } else { Vec::new() };
+        let keys = &self.workers[usize::from(poll.worker)];
+        let poll = QueuePoll {
             parked: &parked,
             outcomes: &outcomes,
-            serial: turn.serial.into(),
-            again: turn.again,
-            more: turn.serial % 2 == 1,
-            ..Cycle::take(keys, turn.take)
+            serial: poll.serial.into(),
+            again: poll.again,
+            more: poll.serial % 2 == 1,
+            ..QueuePoll::take(keys, poll.take)
         };
-        self.link.cycle(&[cycle], WITHIN).await?.remove(0)
+        self.link.poll(&[poll], WITHIN).await?.remove(0)
     }
 
-    pub(crate) async fn cycle(&mut self, turn: &Turn) -> Reply {
-        let reply = self.send_turn(turn).await.unwrap();
+    pub(crate) async fn poll(&mut self, poll: &PollStep) -> Reply {
+        let reply = self.send_poll(poll).await.unwrap();
         let said = reply.settled.iter().map(|settled| match settled {
             real::Settled::Yes => Said::Yes,
             real::Settled::LeaseLost => Said::LeaseLost,
@@ -191,9 +192,9 @@ impl Real {
                 Settlement::Answer { reply: self.reply(id), frame: frame.to_string() }
             }
             Op::Done => Settlement::Done,
-            Op::Bury(frame) => {
+            Op::DeadLetter(frame) => {
                 let (code, reason) = (Code::HandlerFailed, String::new());
-                Settlement::Bury { code, reason, answer: answer(frame) }
+                Settlement::DeadLetter { code, reason, answer: answer(frame) }
             }
             Op::Back => Settlement::Back,
             Op::Rerun(attempt) => Settlement::Rerun { attempt: attempt.into() },
@@ -295,7 +296,7 @@ impl Real {
             real::Cancellation::Running => Cancelled::Running,
             real::Cancellation::Delayed => Cancelled::Delayed,
             real::Cancellation::Unseen => Cancelled::Unseen,
-            real::Cancellation::Pending => panic!("nothing is answered later"),
+            real::Cancellation::Deferred => panic!("nothing is answered later"),
             real::Cancellation::Kept => panic!("kept without an idempotency key"),
         }
     }

@@ -16,7 +16,7 @@ pub(crate) async fn read(real: &mut Real) -> Store {
     pipe.lrange(keys.queue(), 0, -1).lrange(keys.parked("special"), 0, -1);
     pipe.exists(keys.paused()).smembers(keys.parked_names()).zscore(keys.names(), "special");
     pipe.hgetall(keys.live()).zrange_withscores(keys.schedule(), 0, -1);
-    pipe.hgetall(keys.scheduled()).zrange(keys.cancelled(), 0, -1).hgetall(keys.history());
+    pipe.hgetall(keys.scheduled()).zrange(keys.cancelled(), 0, -1).hgetall(keys.attempts());
     pipe.hget(keys.ticks(), "t").get(keys.unique("kind"));
     for id in 0..REQUESTS {
         pipe.lrange(keys.response(&id_of(id)), 0, -1);
@@ -24,7 +24,7 @@ pub(crate) async fn read(real: &mut Real) -> Store {
     for worker in (0..WORKERS).map(worker_of) {
         pipe.zscore(keys.workers(), &worker).lrange(keys.inbox(&worker), 0, -1);
         // A small hash keeps the order in which it was written.
-        pipe.hvals(keys.leases(&worker)).get(keys.turn(&worker));
+        pipe.hvals(keys.leases(&worker)).get(keys.poll(&worker));
     }
     let values: Vec<Value> = pipe.query_async(&mut real.conn).await.unwrap();
     let mut values = values.into_iter();
@@ -65,8 +65,8 @@ pub(crate) async fn read(real: &mut Real) -> Store {
             Some(_) => Registered::Alive,
         };
         let (inbox, leases) = (elements(&mut values), elements(&mut values));
-        let turn = next::<Option<String>>(&mut values).map(|turn| said(&turn));
-        store.holders[at] = Holder { registered, inbox, leases, turn };
+        let poll = next::<Option<String>>(&mut values).map(|poll| said(&poll));
+        store.holders[at] = Holder { registered, inbox, leases, poll };
     }
     for (id, code) in real.letters().await {
         let id = if id.is_empty() { UNREADABLE } else { number_of(&id) };
@@ -88,8 +88,8 @@ fn elements(values: &mut impl Iterator<Item = Value>) -> Vec<Id> {
     next::<Vec<Vec<u8>>>(values).iter().map(|raw| element(raw)).collect()
 }
 
-fn said(turn: &str) -> (u8, Vec<Said>) {
-    let (serial, results) = turn.split_once(' ').unwrap();
+fn said(poll: &str) -> (u8, Vec<Said>) {
+    let (serial, results) = poll.split_once(' ').unwrap();
     let results = results.chars().map(|result| match result {
         '1' => Said::Yes,
         '0' => Said::LeaseLost,

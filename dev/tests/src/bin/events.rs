@@ -11,7 +11,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use redcall_client::{Client, EventStream, Followed, Kind};
+use redcall_client::{Client, EventItem, EventStream, Kind};
 use redcall_tests::Bench;
 use redcall_worker::handler_runtime;
 use tokio::time::{interval, timeout};
@@ -39,14 +39,14 @@ async fn run() {
     for _ in 0..CLIENTS {
         let client = bench.client().await;
         for _ in 0..FOLLOWERS / CLIENTS {
-            let events = client.events(TOPIC).follow().await.expect("follow");
+            let events = client.events(TOPIC).subscribe().await.expect("follow");
             followers.push(tokio::spawn(follow(client.clone(), events, began)));
         }
     }
     let (publisher, away) = (bench.client().await, bench.client().await);
-    let mut first = away.events(TOPIC).follow().await.expect("follow");
+    let mut first = away.events(TOPIC).subscribe().await.expect("follow");
     publish(&publisher, began, 0).await;
-    let Some(Ok(Followed::Event(seen))) = first.next().await else { panic!("no first event") };
+    let Some(Ok(EventItem::Event(seen))) = first.next().await else { panic!("no first event") };
     drop(first);
     let mut clock = interval(EVERY);
     for number in 1..EVENTS {
@@ -64,7 +64,7 @@ async fn run() {
         times.len()
     );
     println!("p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms", at(0.5), at(0.99), at(0.999));
-    let back = away.events(TOPIC).after(seen.id).follow().await.expect("follow");
+    let back = away.events(TOPIC).after(seen.id).subscribe().await.expect("follow");
     let kept = timeout(PATIENCE, catch_up(back)).await.expect("what was kept");
     println!(
         "away for {:.0} s: told that some were missed, then the last {kept} without a hole",
@@ -107,7 +107,7 @@ async fn catch_up(mut events: EventStream) -> u64 {
 /// When the next one was published, µs, and its number; None: some were missed.
 async fn next(events: &mut EventStream) -> Option<(u64, u64)> {
     match events.next().await.expect("a stream without end").expect("Redis is there") {
-        Followed::Event(event) => Some(serde_json::from_str(event.context.get()).expect("ours")),
-        Followed::Missed(_) => None,
+        EventItem::Event(event) => Some(serde_json::from_str(event.context.get()).expect("ours")),
+        EventItem::Missed(_) => None,
     }
 }

@@ -115,7 +115,7 @@ async fn responds(request: Request, Json(data): Json<Value>) -> Result<Json<Valu
 /// Puts its answer off, and leaves the token in a file.
 async fn puts_off(_: Before, request: Request) -> Result<(), HandlerError> {
     note("ran", &request);
-    let token = request.pending(&"soon", None).await?;
+    let token = request.defer(&"soon", None).await?;
     // Whole at once, for who looks.
     std::fs::write(folder().join("token.new"), token.reveal())?;
     std::fs::rename(folder().join("token.new"), folder().join("token"))?;

@@ -67,7 +67,7 @@ async fn a_second_stop_is_heard_although_redis_does_not_answer() {
 }
 
 #[tokio::test]
-async fn large_answers_are_settled_in_several_turns() {
+async fn large_answers_are_settled_in_several_polls() {
     async fn large() -> Json<String> {
         Json("x".repeat(1 << 20))
     }

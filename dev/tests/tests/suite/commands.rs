@@ -299,7 +299,7 @@ async fn a_program_is_found_in_the_folder_of_the_settings_file() {
 }
 
 #[tokio::test]
-async fn a_failure_that_nobody_waits_for_is_buried() {
+async fn a_failure_that_nobody_waits_for_is_dead_lettered() {
     let shell = Shell::new("echo 1; exit 3").await;
     let receipt = shell.client.call("script", &Value::Null).await.unwrap();
     let mut conn = shell.bench.redis.connection().await;

@@ -28,10 +28,10 @@ const COSTS: &[(Feature, f64, f64)] = &[
     (Feature::Retries, 25.0, 3.6),
     (Feature::Idempotency, 42.0, 23.1),
     (Feature::Signed, 27.0, 6.7),
-    (Feature::Monitored, 42.0, 21.9),
+    (Feature::StatusTracking, 42.0, 21.9),
     (Feature::Limits, 62.0, 20.4),
     (Feature::Unique, 22.0, 4.7),
-    // 33 where the turn that promotes it takes it, too.
+    // 33 where the poll that promotes it takes it, too.
     (Feature::Delay, 40.0, 17.8),
     (Feature::Fsynced, 21.0, 1.5),
 ];
@@ -61,7 +61,7 @@ enum Feature {
     /// A signature.
     Signed,
     /// Its states are kept, and nobody asks for them.
-    Monitored,
+    StatusTracking,
     /// A mapping with a limit that is never reached.
     Limits,
     /// A mapping with a window in which the same data is not run twice; let go.
@@ -82,7 +82,7 @@ impl Feature {
                 | Self::Retries
                 | Self::Limits
                 | Self::Signed
-                | Self::Monitored
+                | Self::StatusTracking
         )
     }
 
@@ -103,7 +103,7 @@ impl Feature {
             Self::Idempotency => request.idempotency_key(&format!("order {number}")),
             Self::Delay => request.delay(Duration::from_millis(20)),
             Self::Fsynced => request.durability(Durability::Fsynced),
-            Self::Monitored => request.monitored(Duration::from_secs(3600)),
+            Self::StatusTracking => request.track_status(Duration::from_secs(3600)),
             Self::Trace => request.header("traceparent", TRACE),
             _ => request,
         }
@@ -187,7 +187,7 @@ impl Measured {
         lines.filter(|(name, _)| !["hlen", "info"].contains(&name.as_str())).collect()
     }
 
-    /// How many commands a call costs, and which: the median of some rounds. How many turns a
+    /// How many commands a call costs, and which: the median of some rounds. How many polls a
     /// worker takes, and in which round its last one falls, is a matter of timing.
     async fn cost(&mut self, feature: Feature, batch: usize) -> (f64, String) {
         // What is done once: connections, scripts, the registry of queues.

@@ -10,7 +10,7 @@ mod wire;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use redcall_client::{Client, EventStream, Followed, Kind};
+use redcall_client::{Client, EventItem, EventStream, Kind};
 use redcall_tests::Bench;
 use tokio::time::timeout;
 
@@ -27,9 +27,9 @@ async fn bench(max: u64) -> Bench {
 /// What comes next: the context of an event, or `missed …`.
 async fn next(stream: &mut EventStream) -> String {
     match timeout(PATIENCE, stream.next()).await.unwrap().unwrap().unwrap() {
-        Followed::Event(event) => event.context.get().to_owned(),
-        Followed::Missed(Some(count)) => format!("missed {count}"),
-        Followed::Missed(None) => "missed some".to_owned(),
+        EventItem::Event(event) => event.context.get().to_owned(),
+        EventItem::Missed(Some(count)) => format!("missed {count}"),
+        EventItem::Missed(None) => "missed some".to_owned(),
     }
 }
 

@@ -2,11 +2,11 @@
 //! may be done again, but it is answered once.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
-mod later;
+mod deferred;
 mod lost;
-mod monitored;
 mod steps;
 mod stopped;
+mod tracked;
 
 use redcall_client::{Client, Ticket};
 use redcall_testkit::{FaultProxy, eventually};

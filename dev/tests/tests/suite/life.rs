@@ -2,10 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 mod cancels;
+mod deferred;
 mod delays;
 mod drains;
 mod idempotency;
-mod later;
 mod limits;
 mod messages;
 mod pauses;
@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::settings::JobSettings;
-use redcall_store::{Connector, Cycle, Link, Rule, WorkerKeys};
+use redcall_store::{Connector, Link, QueuePoll, Rule, WorkerKeys};
 use redcall_testkit::eventually;
 use redcall_tests::Bench;
 use redis::AsyncCommands;
@@ -62,8 +62,8 @@ async fn dies_with(bench: &Bench, name: &str, count: usize, rules: &[Rule]) -> u
     let own = WorkerKeys::new(keys(), name, 100, Duration::from_secs(3600));
     let mut conn = connection(bench).await;
     let () = conn.zadd(keys().workers(), name, crate::support::in_an_hour()).await.unwrap();
-    let turn = Cycle { rules, ..Cycle::take(&own, count) };
-    let replies = link.cycle(&[turn], WITHIN).await.unwrap();
+    let poll = QueuePoll { rules, ..QueuePoll::take(&own, count) };
+    let replies = link.poll(&[poll], WITHIN).await.unwrap();
     let () = conn.zadd(keys().workers(), name, link.now_ms() as f64 - 1.0).await.unwrap();
     replies[0].as_ref().unwrap().leased.len()
 }
@@ -96,7 +96,7 @@ fn runs(letter: &HashMap<String, String>) -> Vec<(u64, String)> {
 /// Waits until nothing lies beside requests any more.
 async fn nothing_is_left(conn: &mut MultiplexedConnection) {
     let keys = keys();
-    let gone = [keys.history(), keys.schedule(), keys.scheduled(), keys.live(), keys.slots()];
+    let gone = [keys.attempts(), keys.schedule(), keys.scheduled(), keys.live(), keys.permits()];
     eventually("nothing to lie beside requests", async || {
         let left: usize = conn.exists(&gone).await.unwrap();
         (left == 0).then_some(())

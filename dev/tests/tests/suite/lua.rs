@@ -8,10 +8,10 @@ mod cancel;
 mod claims;
 mod codes;
 mod dead;
+mod deferred;
 mod events;
 mod failures;
 mod flush;
-mod later;
 mod lease;
 mod limits;
 mod place;
@@ -33,7 +33,7 @@ use std::time::Duration;
 use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::request::ReplyTo;
 use redcall_store::{
-    Beat, Connector, Cycle, CycleReply, Item, Link, Outcome, Settlement, WorkerKeys,
+    Beat, Connector, Item, Link, Outcome, PollReply, QueuePoll, Settlement, WorkerKeys,
 };
 use redcall_testkit::TestRedis;
 use redis::AsyncCommands;
@@ -55,7 +55,7 @@ struct Store {
     heard: mpsc::UnboundedReceiver<String>,
     keys: QueueKeys,
     // Last, since connections to a server that has gone are noisy.
-    /// Whether turns go by `cycle.lua` at once; else by `plain.lua` where that will do.
+    /// Whether polls go by `poll.lua` at once; else by `poll_fast.lua` where that will do.
     more: bool,
     _redis: TestRedis,
 }
@@ -91,11 +91,11 @@ impl Store {
         self.push(&elements).await;
     }
 
-    /// One turn of a worker that lives, if nobody has said otherwise.
-    async fn cycle(&self, own: &WorkerKeys, take: usize, outcomes: &[Outcome]) -> CycleReply {
+    /// One poll of a worker that lives, if nobody has said otherwise.
+    async fn poll(&self, own: &WorkerKeys, take: usize, outcomes: &[Outcome]) -> PollReply {
         self.lives(own).await;
-        let cycle = Cycle { outcomes, more: self.more, ..Cycle::take(own, take) };
-        self.link.cycle(&[cycle], WITHIN).await.unwrap().remove(0).unwrap()
+        let poll = QueuePoll { outcomes, more: self.more, ..QueuePoll::take(own, take) };
+        self.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap()
     }
 
     /// Puts a worker into the registry for longer than any test, unless it is there.
@@ -110,7 +110,7 @@ impl Store {
 
     /// Takes up to `count` requests; their ids.
     async fn lease(&self, own: &WorkerKeys, count: usize) -> Vec<String> {
-        let reply = self.cycle(own, count, &[]).await;
+        let reply = self.poll(own, count, &[]).await;
         assert_eq!(reply.settled, []);
         reply.leased.into_iter().map(|leased| leased.id).collect()
     }
@@ -161,10 +161,10 @@ impl Store {
         entries.into_iter().map(entry).collect()
     }
 
-    /// Every key of the server, but for what workers remember of their last turns.
+    /// Every key of the server, but for what workers remember of their last polls.
     async fn all_keys(&mut self) -> Vec<String> {
         let mut keys = crate::support::keys(&mut self.conn).await;
-        keys.retain(|key| !key.contains(":turn:"));
+        keys.retain(|key| !key.contains(":poll:"));
         keys
     }
 

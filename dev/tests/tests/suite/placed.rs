@@ -70,7 +70,7 @@ async fn a_request_that_is_put_off_lies_in_the_schedule() {
     let mut still = Still::new().await;
     let before = still.now_ms().await;
     let receipt = still.request().delay(Duration::from_secs(60)).send().await.unwrap();
-    assert!(!receipt.attached);
+    assert!(!receipt.deduplicated);
     let (envelope, due) = still.scheduled().await;
     assert_eq!(envelope["id"], *receipt.id);
     assert_eq!(envelope["enqueued_at"], due);
@@ -196,7 +196,7 @@ async fn the_same_call_is_queued_once_and_joined_by_the_others() {
     let ids = still.waiters(2).await;
     let ticket = still.keyed().submit().await.unwrap();
     let receipt = still.keyed().send().await.unwrap();
-    assert_eq!((receipt.id.as_str(), receipt.attached), (id.as_str(), true));
+    assert_eq!((receipt.id.as_str(), receipt.deduplicated), (id.as_str(), true));
     assert_eq!(still.waiters(3).await.len(), 3);
     let fields = still.record().await;
     assert_eq!((&*fields["id"], &*fields["keep"]), (&*id, "1"));
@@ -216,7 +216,7 @@ async fn the_same_call_is_queued_once_and_joined_by_the_others() {
 async fn the_kept_end_of_a_call_answers_the_same_call_again() {
     let mut still = Still::new().await;
     let receipt = still.keyed().send().await.unwrap();
-    assert!(!receipt.attached);
+    assert!(!receipt.deduplicated);
     let tail = r#","type":"result","seq":1,"attempt":1,"data":"kept"}"#;
     let () = still.conn.hset(record(), "tail", tail).await.unwrap();
     let since = Instant::now();
@@ -228,7 +228,7 @@ async fn the_kept_end_of_a_call_answers_the_same_call_again() {
     let ticket = still.keyed().submit().await.unwrap();
     assert_eq!(ticket.wait().await.unwrap().data.get(), r#""kept""#);
     let again = still.keyed().send().await.unwrap();
-    assert_eq!((again.id, again.attached), (receipt.id.clone(), true));
+    assert_eq!((again.id, again.deduplicated), (receipt.id.clone(), true));
     let error = r#","type":"error","error":{"code":"handler_failed","message":"no"}}"#;
     let () = still.conn.hset(record(), "tail", error).await.unwrap();
     assert_eq!(still.keyed().wait().await.unwrap_err().code(), Code::HandlerFailed);
@@ -250,9 +250,9 @@ async fn the_same_key_with_other_data_is_refused() {
     }
     // Another name, or another queue, is another call.
     let other = still.client.request("echo").data(&2).idempotency_key("k");
-    assert!(!other.send().await.unwrap().attached);
+    assert!(!other.send().await.unwrap().deduplicated);
     let elsewhere = still.keyed().data(&2).queue("other");
-    assert!(!elsewhere.send().await.unwrap().attached);
+    assert!(!elsewhere.send().await.unwrap().deduplicated);
 }
 
 #[tokio::test]
@@ -273,7 +273,7 @@ async fn a_call_of_several_is_withdrawn_by_the_last_of_them() {
     assert_eq!(still.conn.zrange::<_, Vec<String>>(CANCELLED, 0, -1).await.unwrap(), [&*id]);
     assert!(still.record().await.is_empty());
     // Cancelled: the same call is a new one.
-    assert!(!still.keyed().send().await.unwrap().attached);
+    assert!(!still.keyed().send().await.unwrap().deduplicated);
     let raws: Vec<String> = still.conn.lrange(QUEUE, 0, -1).await.unwrap();
     assert_eq!(raws.len(), 2);
     // What somebody wants to run goes on without its waiters.

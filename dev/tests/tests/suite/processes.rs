@@ -9,7 +9,7 @@ mod shared;
 
 use std::time::Duration;
 
-use redcall_client::{CallError, Client, Code, Followed, Response, Update, WireError};
+use redcall_client::{CallError, Client, Code, EventItem, Response, Update, WireError};
 use redcall_common::settings::{HandlerSettings, JobSettings, ProcessSettings};
 use redcall_testkit::eventually;
 use redcall_tests::{Bench, RunningWorker};
@@ -167,14 +167,14 @@ async fn as_many_run_at_once_as_there_are_instances() {
 async fn a_process_puts_its_answer_off_and_gets_the_token() {
     // The second time it asks for what it has, and is told why it cannot.
     let pending = r#"
-        later() { say "\"method\":\"\$/pending\",\"params\":{\"id\":$id,\"data\":1$1}"; }
+        later() { say "\"method\":\"\$/defer\",\"params\":{\"id\":$id,\"data\":1$1}"; }
         later ',"within_ms":60000,"notify":true'; read -r line; echo "$line" > new
         later; read -r line; echo "$line" > refused; mv new token; answer 0"#;
     let served = Served::shell(pending).await;
-    let mut results = served.client.events("command_result").follow().await.unwrap();
+    let mut results = served.client.events("command_result").subscribe().await.unwrap();
     let mut stream = served.client.request("ask").data(&json!({})).stream().await.unwrap();
     let first = stream.next().await.unwrap().unwrap();
-    assert!(matches!(first, Update::Pending(data) if data.get() == "1"));
+    assert!(matches!(first, Update::Deferred(data) if data.get() == "1"));
     served.has_made("token").await;
     let said = |file: &str| {
         let line = std::fs::read_to_string(served.file.dir().join(file)).unwrap();
@@ -188,7 +188,7 @@ async fn a_process_puts_its_answer_off_and_gets_the_token() {
     assert!(served.client.settle(&token, Ok("done")).await.unwrap());
     let last = stream.next().await.unwrap().unwrap();
     assert!(matches!(last, Update::Done(answer) if answer.data.get() == r#""done""#));
-    let Followed::Event(event) = results.next().await.unwrap().unwrap() else { panic!() };
+    let EventItem::Event(event) = results.next().await.unwrap().unwrap() else { panic!() };
     assert!(event.context.get().contains(r#""data":"done""#));
     // Its process is as good as before.
     served.client.request("ask").data(&json!({})).stream().await.unwrap().next().await;
@@ -209,7 +209,7 @@ async fn progress_goes_to_who_follows() {
 
 /// Asks for tokens that there are not: an answer may take 7 days at most.
 const ASK: &str =
-    r#"{"jsonrpc":"2.0","method":"$/pending","params":{"id":1,"data":1,"within_ms":99999999999}}"#;
+    r#"{"jsonrpc":"2.0","method":"$/defer","params":{"id":1,"data":1,"within_ms":99999999999}}"#;
 
 #[tokio::test]
 async fn process_that_reads_no_tokens_waits_and_fills_no_memory() {

@@ -52,7 +52,7 @@ async fn client_without_its_runtime_answers_at_once() {
             client.follow(KEY, 1).await.err().unwrap().code(),
             client.settle(&token, Ok(1)).await.unwrap_err().code(),
             client.publish("news", Kind(7), &1).await.unwrap_err().code(),
-            client.events("news").follow().await.err().unwrap().code(),
+            client.events("news").subscribe().await.err().unwrap().code(),
         ];
         let state = client.service("counter").state(Duration::from_secs(30)).await;
         codes.push(state.unwrap_err().code());
@@ -79,11 +79,11 @@ async fn waits_end_with_the_runtime_of_their_client() {
     });
     let client: Client = given.await.unwrap();
     let nap = serde_json::json!({"ms": 60_000});
-    let monitored = client.request("sleep").data(&nap).monitored(Duration::from_secs(60));
+    let monitored = client.request("sleep").data(&nap).track_status(Duration::from_secs(60));
     let ticket = monitored.submit().await.unwrap();
     let mut states: StatusStream = client.monitor(&ticket.id).await.unwrap();
     while states.next().await.unwrap().unwrap().state != redcall_client::JobState::Processing {}
-    let mut events = client.events("news").follow().await.unwrap();
+    let mut events = client.events("news").subscribe().await.unwrap();
     let mut stream = client.request("sleep").data(&nap).stream().await.unwrap();
     let waiting = tokio::spawn({
         let client = client.clone();

@@ -92,10 +92,10 @@ async fn a_queue_whose_list_is_none_keeps_no_other_waiting() {
         let call = client.request("add").data(&json!({"a": n, "b": 1}));
         call.timeout(Duration::from_secs(10))
     };
-    for turn in 0..5 {
+    for poll in 0..5 {
         let answers = client.wait_many((0..100).map(call)).await;
         for (n, answer) in answers.into_iter().enumerate() {
-            assert!(answer.is_ok(), "{turn}, {n}: {answer:?}");
+            assert!(answer.is_ok(), "{poll}, {n}: {answer:?}");
         }
     }
     // As soon as it is a list again, it is served.

@@ -73,7 +73,7 @@ pub(crate) fn result_frame(id: &str, data: &str) -> String {
 pub(crate) enum Way {
     /// By the blocked pop of an idle worker.
     Idle,
-    /// In the midst of a backlog, by a turn of a busy one.
+    /// In the midst of a backlog, by a poll of a busy one.
     Busy,
 }
 
@@ -120,7 +120,7 @@ pub(crate) fn is_registry(key: &str) -> bool {
     let tail = key.strip_prefix("redcall:{default}:");
     key == "redcall:queues"
         || tail.is_some_and(|what| {
-            let of_workers = ["worker:", "turn:"].iter().any(|start| what.starts_with(start));
+            let of_workers = ["worker:", "poll:"].iter().any(|start| what.starts_with(start));
             matches!(what, "workers" | "names") || of_workers
         })
 }
@@ -224,7 +224,7 @@ impl Foreign {
     }
 
     /// Pushes `raw` by each way, and expects a dead letter and nothing else, anywhere.
-    pub(crate) async fn is_buried(&mut self, raw: impl AsRef<[u8]>, id: &str, reason: &str) {
+    pub(crate) async fn is_dead_lettered(&mut self, raw: impl AsRef<[u8]>, id: &str, reason: &str) {
         let raw = raw.as_ref();
         for way in WAYS {
             self.push(way, raw).await;

@@ -35,7 +35,7 @@ impl Still {
     }
 
     /// The one tombstone, once there is one: of `id`, for about `lives` seconds.
-    async fn is_buried(&mut self, id: &str, lives: std::ops::Range<i64>) {
+    async fn is_dead_lettered(&mut self, id: &str, lives: std::ops::Range<i64>) {
         let tombs = eventually("a tombstone", async || {
             let tombs = self.tombstones().await;
             (!tombs.is_empty()).then_some(tombs)
@@ -66,13 +66,13 @@ async fn a_wait_that_is_dropped_withdraws_its_job() {
     waiting.abort();
     assert!(waiting.await.unwrap_err().is_cancelled());
     // What was left of its time, and what a take-over may last.
-    still.is_buried(&id, 80..91).await;
+    still.is_dead_lettered(&id, 80..91).await;
 
     let client = still.client.clone();
     let waiting = tokio::spawn(async move { client.call_and_wait("add", &1).await });
     let id = still.ids(1).await.remove(0);
     waiting.abort();
-    still.is_buried(&id, 40..51).await;
+    still.is_dead_lettered(&id, 40..51).await;
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn a_stream_that_is_dropped_withdraws_its_job() {
     let stream = still.request().stream().await.unwrap();
     let id = still.ids(1).await.remove(0);
     drop(stream);
-    still.is_buried(&id, 40..51).await;
+    still.is_dead_lettered(&id, 40..51).await;
 }
 
 #[tokio::test]
@@ -90,14 +90,14 @@ async fn a_wait_that_is_over_withdraws_its_job() {
     let error = still.request().timeout(Duration::from_millis(50)).wait().await.unwrap_err();
     assert_eq!((error.code(), error.may_be_queued()), (Code::DeadlineExceeded, true));
     let id = still.ids(1).await.remove(0);
-    still.is_buried(&id, 20..31).await;
+    still.is_dead_lettered(&id, 20..31).await;
 
     let mut stream = still.request().timeout(Duration::from_millis(50)).stream().await.unwrap();
     let error = stream.next().await.unwrap().unwrap_err();
     assert_eq!(error.code(), Code::DeadlineExceeded);
     let id = still.ids(1).await.remove(0);
     // While it is held on to.
-    still.is_buried(&id, 20..31).await;
+    still.is_dead_lettered(&id, 20..31).await;
     assert!(stream.next().await.is_none());
     drop(stream);
     still.no_tombstone().await;
@@ -204,7 +204,7 @@ async fn a_withdrawal_outlives_the_connection_that_it_found_broken() {
     let _: u64 = kill_subscribed.query_async(&mut still.conn).await.unwrap();
     let _: u64 = kill.query_async(&mut still.conn).await.unwrap();
     waiting.abort();
-    still.is_buried(&id, 40..51).await;
+    still.is_dead_lettered(&id, 40..51).await;
 }
 
 #[tokio::test]
@@ -212,7 +212,7 @@ async fn requests_are_cancelled_by_id() {
     let mut still = Still::new().await;
     let id = still.request().send().await.unwrap().id;
     assert_eq!(still.client.cancel_in("default", &id).await.unwrap(), Cancellation::Unseen);
-    still.is_buried(&id, 86_390..86_401).await;
+    still.is_dead_lettered(&id, 86_390..86_401).await;
     let () = still.conn.hset(LIVE, &id, "own").await.unwrap();
     assert_eq!(still.client.cancel_in("default", &id).await.unwrap(), Cancellation::Running);
     let other = still.request().queue("other").send().await.unwrap().id;
@@ -232,10 +232,10 @@ async fn a_ticket_is_cancelled_for_as_long_as_its_request_may_wait() {
     let mut still = Still::new().await;
     let ticket = still.request().submit().await.unwrap();
     assert_eq!(ticket.cancel().await.unwrap(), Cancellation::Unseen);
-    still.is_buried(&ticket.id, 86_390..86_401).await;
+    still.is_dead_lettered(&ticket.id, 86_390..86_401).await;
     let ticket = still.request().timeout(Duration::from_secs(60)).submit().await.unwrap();
     assert_eq!(ticket.cancel().await.unwrap(), Cancellation::Unseen);
-    still.is_buried(&ticket.id, 80..91).await;
+    still.is_dead_lettered(&ticket.id, 80..91).await;
 }
 
 #[tokio::test]
@@ -294,7 +294,7 @@ async fn a_call_inside_a_handler_is_cancelled_with_it() {
     context.cancel.cancel();
     let error = waiting.await.unwrap().unwrap_err();
     assert_eq!((error.code(), error.may_be_queued()), (Code::Cancelled, true));
-    still.is_buried(&id, 40..51).await;
+    still.is_dead_lettered(&id, 40..51).await;
 
     let context = Context::default();
     let request = still.request();
@@ -307,7 +307,7 @@ async fn a_call_inside_a_handler_is_cancelled_with_it() {
     context.cancel.cancel();
     let (last, ended) = following.await.unwrap();
     assert_eq!((last.unwrap_err().code(), ended), (Code::Cancelled, true));
-    still.is_buried(&id, 40..51).await;
+    still.is_dead_lettered(&id, 40..51).await;
 
     // A fetch ends; the job does not.
     let ticket = still.request().submit().await.unwrap();

@@ -13,12 +13,12 @@ use crate::workspace::{Workspace, run as succeeds, verdict};
 /// what is put there instead.
 const FENCES: &[(&str, &str, &str)] = &[
     (
-        "store/src/lua/cycle.lua",
+        "store/src/lua/poll.lua",
         "if redis.call('HDEL', KEYS[3], id) == 0 then return '0' end",
         "redis.call('HDEL', KEYS[3], id)",
     ),
     (
-        "store/src/lua/plain.lua",
+        "store/src/lua/poll_fast.lua",
         "local owned = of_ids('HDEL', KEYS[3]) < count and fence()",
         "of_ids('HDEL', KEYS[3]); local owned",
     ),

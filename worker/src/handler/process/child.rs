@@ -15,14 +15,14 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 
 use super::said::Stderr;
-use super::wire::{self, PutOff, Said};
+use super::wire::{self, Deferral, Said};
+use crate::deferred::DeferError;
 use crate::handler::budget::Budget;
 use crate::handler::command::Bounds;
 use crate::handler::group::Group;
 use crate::handler::paced::{LARGE, Pace, Paced};
 use crate::handler::program::Program;
 use crate::handler::{Ending, HandlerError};
-use crate::later::PendingError;
 use crate::request::{ProgressError, Request};
 use crate::until::until;
 
@@ -140,7 +140,7 @@ impl Process {
                         sleep_until(at).await;
                     }
                 }
-                Said::Answer(..) | Said::Frame(..) | Said::Pending(_) => {
+                Said::Answer(..) | Said::Frame(..) | Said::Defer(_) => {
                     return Err("the process answered what it was not asked".to_owned());
                 }
             }
@@ -304,14 +304,14 @@ pub(super) async fn heard(
             }
             Ok(Heard::Nothing)
         }
-        Ok(Said::Pending(put_off)) if put_off.id == id => {
-            bounds.check_depth(put_off.data.map_or(b"", |data| data.get().as_bytes()))?;
-            let token = pending(request, &put_off).await;
+        Ok(Said::Defer(deferral)) if deferral.id == id => {
+            bounds.check_depth(deferral.data.map_or(b"", |data| data.get().as_bytes()))?;
+            let token = defer(request, &deferral).await;
             let token = token.as_ref().map(SettlementToken::reveal).map_err(ToString::to_string);
             Ok(Heard::Token(wire::token(id, token.as_deref().map_err(String::as_str))))
         }
         Ok(Said::Other) => Ok(Heard::Nothing),
-        Ok(Said::Answer(of, _) | Said::Frame(_, of, _) | Said::Pending(PutOff { id: of, .. })) => {
+        Ok(Said::Answer(of, _) | Said::Frame(_, of, _) | Said::Defer(Deferral { id: of, .. })) => {
             let message = format!("the process spoke of request {of}, and was asked {id}");
             Err(HandlerError::new(message))
         }
@@ -349,12 +349,12 @@ pub(super) fn unreadable(max_answer: usize, error: &LinesCodecError) -> String {
 }
 
 /// The token of a job that its process does not answer itself.
-async fn pending(request: &Request, of: &PutOff<'_>) -> Result<SettlementToken, PendingError> {
+async fn defer(request: &Request, of: &Deferral<'_>) -> Result<SettlementToken, DeferError> {
     let within = of.within_ms.map(Duration::from_millis);
     let data = of.data.unwrap_or(RawValue::NULL);
     match of.notify {
-        true => request.pending_with_notification(data, within).await,
-        false => request.pending(data, within).await,
+        true => request.defer_with_notification(data, within).await,
+        false => request.defer(data, within).await,
     }
 }
 

@@ -1,7 +1,7 @@
 //! JSON-RPC 2.0 as a pool and its processes speak it: one message a line.
 //!
 //! To the process: requests, first `$/start`, and the notifications `$/cancel` and `$/token`. From
-//! it: responses, and the notifications `$/progress`, `$/chunk` and `$/pending`. Names with `$/`
+//! it: responses, and the notifications `$/progress`, `$/chunk` and `$/defer`. Names with `$/`
 //! are of the connection itself, as in the Language Server Protocol (3.17, "Notification and
 //! Request Messages").
 
@@ -69,7 +69,7 @@ pub(super) enum Said<'a> {
     /// A frame for who follows the request of this number.
     Frame(FrameType, u64, &'a RawValue),
     /// The request is answered later.
-    Pending(PutOff<'a>),
+    Defer(Deferral<'a>),
     /// A notification that nobody here knows: JSON-RPC has them ignored.
     Other,
 }
@@ -79,7 +79,7 @@ impl Said<'_> {
     pub(super) fn id(&self) -> Option<u64> {
         match self {
             Said::Answer(id, _) | Said::Frame(_, id, _) => Some(*id),
-            Said::Pending(put_off) => Some(put_off.id),
+            Said::Defer(deferral) => Some(deferral.id),
             Said::Other => None,
         }
     }
@@ -121,9 +121,9 @@ struct Part<'a> {
     data: &'a RawValue,
 }
 
-/// The params of `$/pending`.
+/// The params of `$/defer`.
 #[derive(Debug, Deserialize)]
-pub(super) struct PutOff<'a> {
+pub(super) struct Deferral<'a> {
     /// Number of the request.
     pub(super) id: u64,
     /// What the caller hears meanwhile; `None` for null.
@@ -213,10 +213,10 @@ pub(super) fn read(text: &str) -> Result<Said<'_>, String> {
             let kind = match &*method {
                 "$/progress" => FrameType::Progress,
                 "$/chunk" => FrameType::Chunk,
-                "$/pending" => {
-                    let pending = serde_json::from_str(params)
+                "$/defer" => {
+                    let deferral = serde_json::from_str(params)
                         .map_err(|error| format!("a `{method}` that is none ({error})"))?;
-                    return Ok(Said::Pending(pending));
+                    return Ok(Said::Defer(deferral));
                 }
                 _ => return Ok(Said::Other),
             };
@@ -319,7 +319,7 @@ mod tests {
             r#"{"id":"7","result":1}"#,
             r#"{"id":7,"method":"ask"}"#,
             r#"{"method":"$/progress"}"#,
-            r#"{"method":"$/pending","params":{"data":1}}"#,
+            r#"{"method":"$/defer","params":{"data":1}}"#,
             r#"{"method":"$/progress","params":{"id":7}}"#,
         ] {
             read(text).unwrap_err();

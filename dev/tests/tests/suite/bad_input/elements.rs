@@ -53,7 +53,7 @@ async fn a_field_of_the_wrong_type_is_refused() {
 }
 
 #[tokio::test]
-async fn another_wire_version_is_answered_and_buried() {
+async fn another_wire_version_is_answered_and_dead_lettered() {
     let mut foreign = Foreign::start().await;
     let other = "wire version 2; this worker speaks 1";
     let text = "`v`: invalid type: string \"1\", expected u64 at line 1 column 3";
@@ -117,7 +117,7 @@ async fn what_is_larger_than_the_limit_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_and_names_no_key_of_its_own_is_buried() {
+async fn what_is_too_large_and_names_no_key_of_its_own_is_dead_lettered() {
     let mut bench = Bench::new().await;
     bench.settings.limits.request = 10_000;
     let mut foreign = Foreign::with(bench, |worker| worker).await;

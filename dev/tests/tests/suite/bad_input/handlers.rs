@@ -197,7 +197,7 @@ async fn an_answer_over_the_limit_is_an_error() {
 }
 
 #[tokio::test]
-async fn the_errors_that_nobody_waits_for_are_buried() {
+async fn the_errors_that_nobody_waits_for_are_dead_lettered() {
     let mut foreign = foreign().await;
     for (name, data, code, reason) in [
         ("refuse", "null", "handler_failed", "no \"more\"\n"),

@@ -19,7 +19,7 @@ async fn hold(gate: State<Arc<Semaphore>>) {
 }
 
 #[tokio::test]
-async fn what_is_no_object_with_an_id_is_buried() {
+async fn what_is_no_object_with_an_id_is_dead_lettered() {
     let mut foreign = Foreign::start().await;
     let key = response_key("x1");
     for raw in [
@@ -35,21 +35,21 @@ async fn what_is_no_object_with_an_id_is_buried() {
         "\u{feff}{\"id\":\"x1\",\"name\":\"add\",\"data\":1}",
         r#"{"name":"add","data":1"#,
     ] {
-        foreign.is_buried(raw, "", NO_ID).await;
+        foreign.is_dead_lettered(raw, "", NO_ID).await;
     }
-    foreign.is_buried(b"\xff\xfe\x00", "", NO_ID).await;
+    foreign.is_dead_lettered(b"\xff\xfe\x00", "", NO_ID).await;
     foreign
-        .is_buried(format!(r#"{{"name":"add","data":1,"response_key":"{key}"}}"#), "", NO_ID)
+        .is_dead_lettered(format!(r#"{{"name":"add","data":1,"response_key":"{key}"}}"#), "", NO_ID)
         .await;
 }
 
 #[tokio::test]
-async fn an_id_of_another_form_is_buried() {
+async fn an_id_of_another_form_is_dead_lettered() {
     let mut foreign = Foreign::start().await;
     let long = format!(r#""{}""#, "x".repeat(65));
     for id in ["7", "null", r#""""#, r#""a:b""#, r#""a b""#, "\"\u{e9}\"", "[\"x1\"]", &long] {
         let raw = format!(r#"{{"id":{id},"name":"add","data":{{"a":1,"b":1}}}}"#);
-        foreign.is_buried(raw, "", NO_ID).await;
+        foreign.is_dead_lettered(raw, "", NO_ID).await;
     }
 }
 
@@ -58,21 +58,21 @@ async fn what_begins_like_an_envelope_and_is_none_is_buried_under_its_id() {
     let mut foreign = Foreign::start().await;
     let key = response_key("x1");
     let reason = "not a JSON object: expected `,` or `}` at line 1 column 12";
-    foreign.is_buried(r#"{"id":"x1" nonsense"#, "x1", reason).await;
+    foreign.is_dead_lettered(r#"{"id":"x1" nonsense"#, "x1", reason).await;
     let raw = waited("x1", "add", r#"{"a":1,"b":1}"#, "") + " tail";
     let reason =
         format!("not a JSON object: trailing characters at line 1 column {}", raw.len() - 3);
-    foreign.is_buried(&raw, "x1", &reason).await;
+    foreign.is_dead_lettered(&raw, "x1", &reason).await;
     let mut raw =
         format!(r#"{{"id":"x1","name":"add","response_key":"{key}","data":"#).into_bytes();
     let column = raw.len() + 2;
     raw.extend_from_slice(b"\"\xff\"}");
     let reason = format!("not a JSON object: invalid unicode code point at line 1 column {column}");
-    foreign.is_buried(raw, "x1", &reason).await;
+    foreign.is_dead_lettered(raw, "x1", &reason).await;
 }
 
 #[tokio::test]
-async fn a_field_that_stands_twice_is_buried() {
+async fn a_field_that_stands_twice_is_dead_lettered() {
     let mut foreign = Foreign::start().await;
     let key = response_key("x1");
     let (own, other) = (format!(r#","response_key":"{key}""#), response_key("x2"));
@@ -88,12 +88,12 @@ async fn a_field_that_stands_twice_is_buried() {
         ("later", r#","later":1,"later":1"#),
     ] {
         let raw = waited("x1", "add", r#"{"a":1,"b":1}"#, rest);
-        foreign.is_buried(raw, "x1", &format!("the field `{field}` stands twice")).await;
+        foreign.is_dead_lettered(raw, "x1", &format!("the field `{field}` stands twice")).await;
     }
     // The script takes the first of both, wherever it stands.
     let raw =
         format!(r#"{{"name":"add","id":"x1","data":1,"id":"x2","response_key":"{key}","v":1}}"#);
-    foreign.is_buried(raw, "x1", "the field `id` stands twice").await;
+    foreign.is_dead_lettered(raw, "x1", "the field `id` stands twice").await;
 }
 
 const NOT_ITS_KEY: &str = "`response_key` is not the response key of this id";
@@ -118,12 +118,12 @@ async fn nothing_is_written_to_a_foreign_response_key() {
         for name in ["add", "unheard-of"] {
             let start = format!(r#"{{"id":"x1","name":"{name}","data":{{"a":1,"b":1}}"#);
             let raw = start + &format!(r#","response_key":"{key}"}}"#);
-            foreign.is_buried(raw, "x1", NOT_ITS_KEY).await;
+            foreign.is_dead_lettered(raw, "x1", NOT_ITS_KEY).await;
         }
     }
     let raw = r#"{"id":"x1","name":"add","data":{"a":1,"b":1},"response_key":7}"#;
     let reason = "`response_key`: invalid type: integer `7`, expected a string at line 1 column 1";
-    foreign.is_buried(raw, "x1", reason).await;
+    foreign.is_dead_lettered(raw, "x1", reason).await;
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn nothing_is_published_on_a_foreign_channel() {
     ] {
         let rest = format!(r#","notify":"{channel}""#);
         let raw = waited("x1", "add", r#"{"a":1,"b":1}"#, &rest);
-        foreign.is_buried(raw, "x1", reason).await;
+        foreign.is_dead_lettered(raw, "x1", reason).await;
     }
 }
 

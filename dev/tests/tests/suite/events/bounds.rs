@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use redcall_client::{Client, Followed, Kind};
+use redcall_client::{Client, EventItem, Kind};
 use redcall_testkit::{FaultProxy, TestRedis};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
@@ -22,7 +22,7 @@ async fn a_topic_keeps_its_bound_and_goes_by_itself() {
     assert!((200..=300).contains(&length), "{length}");
     let ttl: i64 = conn.pttl(KEY).await.unwrap();
     assert!((90_000..=100_000).contains(&ttl), "{ttl}");
-    let mut all = client.events("door").since(SystemTime::UNIX_EPOCH).follow().await.unwrap();
+    let mut all = client.events("door").since(SystemTime::UNIX_EPOCH).subscribe().await.unwrap();
     assert_eq!(next(&mut all).await, "missed some");
     expect(&mut all, 1000 - length..1000).await;
 }
@@ -45,8 +45,8 @@ async fn behind_a_proxy(max: u64) -> (TestRedis, FaultProxy, Client, Client) {
 #[tokio::test]
 async fn who_was_away_gets_all_that_was_kept_and_is_told_how_many_were_not() {
     let (redis, proxy, client, away) = behind_a_proxy(1000).await;
-    let mut stream = away.events("door").follow().await.unwrap();
-    let mut other = away.events("window").follow().await.unwrap();
+    let mut stream = away.events("door").subscribe().await.unwrap();
+    let mut other = away.events("window").subscribe().await.unwrap();
     publish(&client, "door", 0..5).await;
     expect(&mut stream, 0..5).await;
     // Away for less than what is kept: nothing is missed.
@@ -71,8 +71,8 @@ async fn who_was_away_gets_all_that_was_kept_and_is_told_how_many_were_not() {
 async fn who_is_slow_loses_only_what_is_let_go_and_holds_up_nobody() {
     let bench = bench(2000).await;
     let client = bench.client().await;
-    let mut slow = client.events("door").follow().await.unwrap();
-    let mut quick = client.events("door").follow().await.unwrap();
+    let mut slow = client.events("door").subscribe().await.unwrap();
+    let mut quick = client.events("door").subscribe().await.unwrap();
     // More than a queue holds, and all of it kept.
     for part in 0..4 {
         publish(&client, "door", part * 450..(part + 1) * 450).await;
@@ -110,17 +110,17 @@ async fn who_goes_on_in_another_process_behind_what_was_let_go_is_told() {
     let client = bench.client().await;
     let first = client.publish("door", Kind::EVENT, &0).await.unwrap();
     publish(&client, "door", 1..50).await;
-    let mut rest = client.events("door").after(first).follow().await.unwrap();
+    let mut rest = client.events("door").after(first).subscribe().await.unwrap();
     expect(&mut rest, 1..50).await;
     publish(&client, "door", 50..1000).await;
-    let mut late = client.events("door").after(first).follow().await.unwrap();
+    let mut late = client.events("door").after(first).subscribe().await.unwrap();
     assert_eq!(next(&mut late).await, "missed some");
 }
 
 #[tokio::test]
 async fn a_topic_that_redis_lost_begins_anew_and_that_is_told() {
     let (redis, proxy, client, away) = behind_a_proxy(100).await;
-    let mut stream = away.events("door").follow().await.unwrap();
+    let mut stream = away.events("door").subscribe().await.unwrap();
     publish(&client, "door", 0..5).await;
     expect(&mut stream, 0..5).await;
     proxy.refuse();
@@ -137,14 +137,14 @@ async fn a_topic_that_redis_lost_begins_anew_and_that_is_told() {
 async fn a_topic_whose_time_was_over_is_followed_on_without_a_word() {
     let bench = bench(100).await;
     let client = bench.client().await;
-    let mut stream = client.events("door").follow().await.unwrap();
+    let mut stream = client.events("door").subscribe().await.unwrap();
     publish(&client, "door", 0..3).await;
     expect(&mut stream, 0..3).await;
     let mut conn = bench.redis.connection().await;
     let () = conn.del(KEY).await.unwrap();
     publish(&client, "door", 3..5).await;
     expect(&mut stream, 3..5).await;
-    let Followed::Event(_) = ({
+    let EventItem::Event(_) = ({
         publish(&client, "door", 5..6).await;
         stream.next().await.unwrap().unwrap()
     }) else {

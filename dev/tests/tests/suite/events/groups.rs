@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use redcall_client::{EventError, GroupMember, Kind, Shared};
+use redcall_client::{EventError, GroupItem, GroupMember, Kind};
 use redcall_testkit::eventually;
 use tokio::time::timeout;
 
@@ -11,11 +11,11 @@ use super::{PATIENCE, bench, publish};
 
 async fn take(member: &mut GroupMember) -> (String, bool) {
     match timeout(PATIENCE, member.next()).await.unwrap().unwrap() {
-        Shared::Event { event, again } => {
+        GroupItem::Event { event, again } => {
             assert!(member.ack(&event).await.unwrap());
             (event.context.get().to_owned(), again)
         }
-        Shared::Missed(count) => (format!("missed {count:?}"), false),
+        GroupItem::Missed(count) => (format!("missed {count:?}"), false),
     }
 }
 
@@ -26,9 +26,9 @@ async fn each_event_goes_to_one_member_and_to_every_group() {
     publish(&client, "door", 0..5).await;
     let mut members = Vec::new();
     for _ in 0..4 {
-        members.push(bench.client().await.events("door").share("workers").await.unwrap());
+        members.push(bench.client().await.events("door").group("workers").await.unwrap());
     }
-    let mut other = client.events("door").since(SystemTime::UNIX_EPOCH).share("all").await.unwrap();
+    let mut other = client.events("door").since(SystemTime::UNIX_EPOCH).group("all").await.unwrap();
     publish(&client, "door", 5..200).await;
     let (done, mut all) = tokio::sync::mpsc::unbounded_channel();
     for mut member in members {
@@ -55,11 +55,11 @@ async fn what_a_dead_member_had_goes_to_another_and_the_dead_are_forgotten() {
     let bench = bench(10_000).await;
     let client = bench.client().await;
     let short = Duration::from_millis(100);
-    let mut dead = client.events("door").share("workers").await.unwrap().claim_after(short);
+    let mut dead = client.events("door").group("workers").await.unwrap().claim_after(short);
     publish(&client, "door", 0..2).await;
-    let Shared::Event { event, .. } = dead.next().await.unwrap() else { panic!() };
+    let GroupItem::Event { event, .. } = dead.next().await.unwrap() else { panic!() };
     assert_eq!(event.context.get(), "0");
-    let mut heir = client.events("door").share("workers").await.unwrap().claim_after(short);
+    let mut heir = client.events("door").group("workers").await.unwrap().claim_after(short);
     let mut both = [take(&mut heir).await, take(&mut heir).await];
     both.sort();
     assert_eq!(both, [("0".to_owned(), true), ("1".to_owned(), false)]);
@@ -83,7 +83,7 @@ async fn what_a_dead_member_had_goes_to_another_and_the_dead_are_forgotten() {
 async fn a_group_that_was_away_is_told_how_many_it_missed() {
     let bench = bench(100).await;
     let client = bench.client().await;
-    let mut member = client.events("door").share("workers").await.unwrap();
+    let mut member = client.events("door").group("workers").await.unwrap();
     publish(&client, "door", 0..3).await;
     for number in 0..3 {
         assert_eq!(take(&mut member).await.0, number.to_string());
@@ -93,10 +93,10 @@ async fn a_group_that_was_away_is_told_how_many_it_missed() {
     let mut conn = bench.redis.connection().await;
     let length = redis::cmd("XLEN").arg("redcall:{events:door}:events").to_owned();
     let length: u32 = length.query_async(&mut conn).await.unwrap();
-    let mut member = client.events("door").share("workers").await.unwrap();
+    let mut member = client.events("door").group("workers").await.unwrap();
     assert_eq!(take(&mut member).await.0, format!("missed Some({})", 1000 - length - 3));
     assert_eq!(take(&mut member).await.0, (1000 - length).to_string());
-    let mut late = client.events("door").since(SystemTime::UNIX_EPOCH).share("late").await.unwrap();
+    let mut late = client.events("door").since(SystemTime::UNIX_EPOCH).group("late").await.unwrap();
     assert_eq!(take(&mut late).await.0, "missed None");
 }
 
@@ -104,11 +104,11 @@ async fn a_group_that_was_away_is_told_how_many_it_missed() {
 async fn kinds_that_are_not_wanted_are_passed_over_and_names_are_checked() {
     let bench = bench(100).await;
     let client = bench.client().await;
-    let mut member = client.events("door").kind(Kind(7)).share("workers").await.unwrap();
+    let mut member = client.events("door").kind(Kind(7)).group("workers").await.unwrap();
     for kind in [8, 7, 9, 7] {
         client.publish("door", Kind(kind), &kind).await.unwrap();
     }
     assert_eq!((take(&mut member).await.0, take(&mut member).await.0), ("7".into(), "7".into()));
-    let refused = client.events("door").share("a b").await.err();
+    let refused = client.events("door").group("a b").await.err();
     assert!(matches!(refused, Some(EventError::Group(_))));
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use redcall_client::{Followed, Kind};
+use redcall_client::{EventItem, Kind};
 use redis::AsyncCommands;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -26,11 +26,11 @@ async fn workers_say_that_they_live_if_they_are_told_to() {
     let _workers = [bench.worker().await, bench.worker().await];
     let client = bench.client().await;
     let ids: Vec<String> = bench.workers().await.into_iter().map(|worker| worker.id).collect();
-    let mut events = client.events("1001").since(SystemTime::UNIX_EPOCH).follow().await.unwrap();
+    let mut events = client.events("1001").since(SystemTime::UNIX_EPOCH).subscribe().await.unwrap();
     let mut seen = BTreeMap::<String, Vec<u64>>::new();
     while seen.len() < 2 || seen.values().any(|times| times.len() < 3) {
         let item = timeout(PATIENCE, events.next()).await.unwrap().unwrap().unwrap();
-        let Followed::Event(event) = item else { panic!("{item:?}") };
+        let EventItem::Event(event) = item else { panic!("{item:?}") };
         let said: Value = serde_json::from_str(event.context.get()).unwrap();
         assert_eq!((event.kind, &said["identifier"]), (Kind::HEARTBEAT, &"device".into()));
         assert_eq!(said["version"], env!("CARGO_PKG_VERSION"));

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use redcall_client::{EventError, Followed, Kind};
+use redcall_client::{EventError, EventItem, Kind};
 use redcall_testkit::eventually;
 use serde_json::json;
 use tokio::time::timeout;
@@ -15,15 +15,15 @@ async fn who_follows_hears_what_is_published_from_then_on_and_in_order() {
     let bench = bench(10_000).await;
     let (client, other) = (bench.client().await, bench.client().await);
     publish(&client, "door", 0..3).await;
-    let mut one = other.events("door").follow().await.unwrap();
+    let mut one = other.events("door").subscribe().await.unwrap();
     publish(&client, "door", 3..6).await;
-    let mut two = other.events("door").follow().await.unwrap();
+    let mut two = other.events("door").subscribe().await.unwrap();
     publish(&client, "window", 50..53).await;
     publish(&client, "door", 6..900).await;
     expect(&mut one, 3..900).await;
     expect(&mut two, 6..900).await;
     // Without anything before it.
-    let mut early = other.events("roof").follow().await.unwrap();
+    let mut early = other.events("roof").subscribe().await.unwrap();
     publish(&client, "roof", 0..3).await;
     expect(&mut early, 0..3).await;
 }
@@ -32,7 +32,7 @@ async fn who_follows_hears_what_is_published_from_then_on_and_in_order() {
 async fn an_event_has_the_time_of_its_publisher_and_an_index_that_grows() {
     let bench = bench(10_000).await;
     let client = bench.client().await;
-    let mut events = client.events("4001").follow().await.unwrap();
+    let mut events = client.events("4001").subscribe().await.unwrap();
     let before = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
     let mut ids = Vec::new();
     for kind in [101, 7, 99_999] {
@@ -42,7 +42,7 @@ async fn an_event_has_the_time_of_its_publisher_and_an_index_that_grows() {
     let mut last = 0;
     for (id, kind) in ids.into_iter().zip([101, 7, 99_999]) {
         let item = timeout(PATIENCE, events.next()).await.unwrap().unwrap().unwrap();
-        let Followed::Event(event) = item else { panic!("{item:?}") };
+        let EventItem::Event(event) = item else { panic!("{item:?}") };
         assert_eq!((event.id, event.kind), (id, Kind(kind)));
         assert_eq!(event.context.get(), r#"{"n":[1.5,-1e-7,"2023-04-26"],"reason":"door open"}"#);
         assert!(
@@ -59,7 +59,7 @@ async fn who_is_behind_and_pauses_with_its_queue_half_full_gets_the_rest() {
     let bench = bench(10_000).await;
     let client = bench.client().await;
     publish(&client, "door", 0..3000).await;
-    let mut events = client.events("door").since(SystemTime::UNIX_EPOCH).follow().await.unwrap();
+    let mut events = client.events("door").since(SystemTime::UNIX_EPOCH).subscribe().await.unwrap();
     let mut conn = bench.redis.connection().await;
     // The reader looks 256 at a time, and stops when there is no room for twice as many.
     eventually("the reader to have filled its queue", async || {
@@ -74,23 +74,23 @@ async fn who_begins_in_the_past_gets_all_that_is_kept_and_goes_on() {
     let bench = bench(10_000).await;
     let client = bench.client().await;
     publish(&client, "door", 0..700).await;
-    let mut all = client.events("door").since(SystemTime::UNIX_EPOCH).follow().await.unwrap();
+    let mut all = client.events("door").since(SystemTime::UNIX_EPOCH).subscribe().await.unwrap();
     publish(&client, "door", 700..710).await;
     expect(&mut all, 0..710).await;
     // Where it ended, in another process.
-    let mut rest = bench.client().await.events("door").after(all.last()).follow().await.unwrap();
+    let mut rest = bench.client().await.events("door").after(all.last()).subscribe().await.unwrap();
     publish(&client, "door", 710..720).await;
     expect(&mut rest, 710..720).await;
     // From the middle of it, by its time at Redis.
     let middle = client.publish("door", Kind::EVENT, &720).await.unwrap();
     let time = SystemTime::UNIX_EPOCH + Duration::from_millis(middle.ms);
-    let mut since = client.events("door").since(time).follow().await.unwrap();
+    let mut since = client.events("door").since(time).subscribe().await.unwrap();
     let first: u32 = next(&mut since).await.parse().unwrap();
     assert!(first <= 720, "{first}");
     expect(&mut since, first + 1..721).await;
     // A time to come.
     let future = SystemTime::now() + Duration::from_secs(3600);
-    let _later = client.events("door").since(future).follow().await.unwrap();
+    let _later = client.events("door").since(future).subscribe().await.unwrap();
     publish(&client, "door", 721..722).await;
     expect(&mut since, 721..722).await;
 }
@@ -99,8 +99,8 @@ async fn who_begins_in_the_past_gets_all_that_is_kept_and_goes_on() {
 async fn only_the_kinds_that_are_wanted_come() {
     let bench = bench(10_000).await;
     let client = bench.client().await;
-    let some = client.events("door").kind(Kind(7)).kind(Kind(8)).follow().await;
-    let all = client.events("door").kind(Kind(7)).kind(Kind::ANY).follow().await;
+    let some = client.events("door").kind(Kind(7)).kind(Kind(8)).subscribe().await;
+    let all = client.events("door").kind(Kind(7)).kind(Kind::ANY).subscribe().await;
     for kind in [7, 9, 8, 7] {
         client.publish("door", Kind(kind), &kind).await.unwrap();
     }
@@ -118,8 +118,8 @@ async fn emergencies_go_out_as_such_before_anything_else() {
     let mut bench = bench(10_000).await;
     bench.settings.events.emergency = vec![101];
     let client = bench.client().await;
-    let mut emergencies = client.events("emergency").follow().await.unwrap();
-    let mut events = client.events("event").follow().await.unwrap();
+    let mut emergencies = client.events("emergency").subscribe().await.unwrap();
+    let mut events = client.events("event").subscribe().await.unwrap();
     client.publish("event", Kind(102), &"not one").await.unwrap();
     let mut conn = bench.redis.connection().await;
     let log = redis::cmd("CONFIG").arg("SET").arg("slowlog-log-slower-than").arg(0).to_owned();
@@ -135,12 +135,12 @@ async fn emergencies_go_out_as_such_before_anything_else() {
     assert_eq!(added, ["redcall:{events:emergency}:events", "redcall:{events:event}:events"]);
     client.publish("emergency", Kind(101), &"itself").await.unwrap();
     let item = timeout(PATIENCE, emergencies.next()).await.unwrap().unwrap().unwrap();
-    let Followed::Event(copy) = item else { panic!("{item:?}") };
+    let EventItem::Event(copy) = item else { panic!("{item:?}") };
     assert_eq!((copy.context.get(), copy.origin.as_deref()), (r#""stop""#, Some("event")));
     assert_eq!(next(&mut emergencies).await, r#""itself""#);
     assert_eq!(next(&mut events).await, r#""not one""#);
     let item = timeout(PATIENCE, events.next()).await.unwrap().unwrap().unwrap();
-    let Followed::Event(event) = item else { panic!("{item:?}") };
+    let EventItem::Event(event) = item else { panic!("{item:?}") };
     assert_eq!((event.when, event.index), (copy.when, copy.index), "one and the same");
     assert_eq!(event.origin, None);
 }
@@ -153,7 +153,7 @@ async fn what_can_be_no_event_is_refused() {
     for topic in ["", "any", "0", "a:b", "{a}"] {
         let refused = client.publish(topic, Kind::EVENT, &1).await;
         assert!(matches!(refused, Err(EventError::Topic(_))), "{topic}");
-        let refused = client.events(topic).follow().await.err();
+        let refused = client.events(topic).subscribe().await.err();
         assert!(matches!(refused, Some(EventError::Topic(_))), "{topic}");
     }
     assert!(matches!(client.publish("a", Kind::ANY, &1).await, Err(EventError::Kind)));
@@ -166,8 +166,8 @@ async fn what_can_be_no_event_is_refused() {
     let () = redis::AsyncCommands::rpush(&mut conn, key, "x").await.unwrap();
     assert!(matches!(client.publish("list", Kind(1), &1).await, Err(EventError::Store(_))));
     // Who follows another topic of the same client is not concerned.
-    let mut other = client.events("a").follow().await.unwrap();
-    let mut list = client.events("list").since(SystemTime::UNIX_EPOCH).follow().await.unwrap();
+    let mut other = client.events("a").subscribe().await.unwrap();
+    let mut list = client.events("list").since(SystemTime::UNIX_EPOCH).subscribe().await.unwrap();
     assert!(timeout(PATIENCE, list.next()).await.unwrap().unwrap().is_err());
     assert!(timeout(PATIENCE, list.next()).await.unwrap().is_none());
     client.publish("a", Kind::EVENT, &"still there").await.unwrap();
@@ -188,7 +188,7 @@ async fn all_who_follow_share_one_connection_and_close_it_when_they_go() {
     let mut streams = Vec::new();
     for n in 0..100 {
         let topic = format!("topic{}", n % 10);
-        streams.push(client.events(&topic).follow().await.unwrap());
+        streams.push(client.events(&topic).subscribe().await.unwrap());
     }
     for n in 0..10 {
         publish(&client, &format!("topic{n}"), n..n + 1).await;
@@ -211,7 +211,7 @@ async fn a_hundred_who_follow_hear_all_in_order() {
     let (client, publisher) = (bench.client().await, bench.client().await);
     let mut following = Vec::new();
     for _ in 0..100 {
-        let mut stream = client.events("door").follow().await.unwrap();
+        let mut stream = client.events("door").subscribe().await.unwrap();
         following.push(tokio::spawn(async move {
             for number in 0..EVENTS {
                 assert_eq!(next(&mut stream).await, number.to_string());

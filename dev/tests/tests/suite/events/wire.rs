@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use redcall_client::{Followed, Kind};
+use redcall_client::{EventItem, Kind};
 use redcall_common::event::EventId;
 use serde_json::json;
 
@@ -35,7 +35,7 @@ async fn an_event_is_an_entry_with_four_fields() {
 async fn what_others_add_is_followed_and_what_is_no_event_is_passed_over() {
     let bench = bench(10_000).await;
     let client = bench.client().await;
-    let mut stream = client.events("door").follow().await.unwrap();
+    let mut stream = client.events("door").subscribe().await.unwrap();
     let mut conn = bench.redis.connection().await;
     let entries: [(&str, &[(&str, &str)]); 5] = [
         ("5-1", &[("kind", "7"), ("context", r#"{"by": "hand"}"#), ("extra", "x")]),
@@ -48,7 +48,7 @@ async fn what_others_add_is_followed_and_what_is_no_event_is_passed_over() {
         let add = redis::cmd("XADD").arg(KEY).arg(id).arg(fields).to_owned();
         let _: String = add.query_async(&mut conn).await.unwrap();
     }
-    let Followed::Event(event) = stream.next().await.unwrap().unwrap() else { panic!() };
+    let EventItem::Event(event) = stream.next().await.unwrap().unwrap() else { panic!() };
     assert_eq!((event.id, event.kind), (EventId { ms: 5, seq: 1 }, Kind(7)));
     assert_eq!((event.when, event.index), (5, None));
     assert_eq!(event.context.get(), r#"{"by": "hand"}"#);

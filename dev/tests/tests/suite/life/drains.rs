@@ -49,10 +49,10 @@ async fn what_does_not_end_in_time_is_run_again_first_and_counts_as_no_failure()
     let mut conn = connection(&bench).await;
     let queued: Vec<String> = conn.lrange(keys().queue(), 0, -1).await.unwrap();
     assert!(queued.len() == 2 && queued[0].contains(&first.id), "{queued:?}");
-    let record: String = conn.hget(keys().history(), &first.id).await.unwrap();
+    let record: String = conn.hget(keys().attempts(), &first.id).await.unwrap();
     let record: Value = serde_json::from_str(&record).unwrap();
     assert_eq!((&record["crashes"], &record["fails"]), (&Value::from(0), &Value::from(0)));
-    let untouched: Option<String> = conn.hget(keys().history(), &second.id).await.unwrap();
+    let untouched: Option<String> = conn.hget(keys().attempts(), &second.id).await.unwrap();
     assert_eq!(untouched, None, "what never started has no history");
     let _next = worker(&bench).await;
     assert_eq!(first.wait().await.unwrap().json::<u32>().unwrap(), 2);

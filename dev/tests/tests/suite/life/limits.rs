@@ -234,7 +234,7 @@ async fn what_waits_for_a_workers_own_room_starts_when_there_is_some() {
     let began = Instant::now();
     for ticket in tickets {
         ticket.wait().await.unwrap();
-        // Its settling turn has ended, and did not find room for another.
+        // Its settling poll has ended, and did not find room for another.
         client.call_and_wait("echo", &1).await.unwrap();
         gate.add_permits(1);
     }
@@ -269,7 +269,7 @@ async fn a_lost_word_of_work_is_made_good_by_the_heartbeat() {
     let order = r#"{"id":"a","name":"order","data":{"customer":"a"}}"#;
     let mut sorted = redis::pipe();
     sorted.atomic().rpush("redcall:{default}:limited:order:a", order);
-    sorted.rpush("redcall:{default}:turns:order", "a").hset(keys().limited_names(), "order", 1);
+    sorted.rpush("redcall:{default}:rotation:order", "a").hset(keys().limited_names(), "order", 1);
     let began = Instant::now();
     let () = sorted.query_async(&mut conn).await.unwrap();
     log.all_ended(1).await;

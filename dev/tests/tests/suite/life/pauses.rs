@@ -68,7 +68,7 @@ async fn a_worker_that_starts_finds_the_queue_paused() {
     pause(&mut conn).await;
     let ticket = bench.client().await.request("echo").data(&1).submit().await.unwrap();
     let _worker = bench.worker().await;
-    // Whatever the worker does first has been done after a turn of it on another queue.
+    // Whatever the worker does first has been done after a poll of it on another queue.
     bench.client().await.request("echo").queue("low").wait().await.unwrap();
     assert_eq!(conn.llen::<_, usize>(keys().queue()).await.unwrap(), 1);
     let () = conn.del(keys().paused()).await.unwrap();

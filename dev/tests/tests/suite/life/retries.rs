@@ -74,7 +74,8 @@ async fn who_follows_sees_each_attempt_and_the_last_outcome() {
                 assert!(notice["retry_in_ms"].as_u64().unwrap() <= 2, "{notice}");
                 format!("{} {}", notice["attempt"], notice["error"]["message"])
             }
-            Update::Pending(data) => format!("pending {data}"),
+            Update::Pending => "pending".to_owned(),
+            Update::Deferred(data) => format!("deferred {data}"),
             Update::Restarted { attempt } => format!("restarted {attempt}"),
             Update::Done(response) => format!("done {}", response.data.get()),
             Update::Chunk(_) => unreachable!("it sends none"),

@@ -39,7 +39,7 @@ async fn orders(conn: &mut MultiplexedConnection, customer: &str, numbers: std::
 async fn all_done(conn: &mut MultiplexedConnection, what: &str) {
     eprintln!("{what}");
     eventually("all orders to end", async || {
-        let left = [keys().queue(), keys().live(), keys().limited_names(), keys().slots()];
+        let left = [keys().queue(), keys().live(), keys().limited_names(), keys().permits()];
         let lists = [key("limited:order:a"), key("limited:order:b")];
         let left: usize = conn.exists([&left[..], &lists[..]].concat()).await.unwrap();
         (left == 0).then_some(())
@@ -58,7 +58,7 @@ fn limited(bench: &mut Bench, rate: Option<u32>) {
 #[tokio::test]
 async fn customer_whose_keys_had_another_type_for_a_moment_runs_on() {
     let spoilt = [
-        "turns:order",
+        "rotation:order",
         "held:order",
         "limited",
         "running:order:a",
@@ -120,7 +120,7 @@ async fn customer_whose_rate_lies_an_hour_ahead_runs_on() {
         let () = conn.set(rate, ahead * 1_000_000).await.unwrap();
         orders(&mut conn, customer, 0..2).await;
     }
-    let () = conn.zadd(keys().later(), "order a", ahead * 1000).await.unwrap();
+    let () = conn.zadd(keys().throttled(), "order a", ahead * 1000).await.unwrap();
     let build =
         |worker: redcall_worker::Worker| worker.state::<Gate>(gate.clone()).handler("order", order);
     let _worker = bench.worker_with(build).await;

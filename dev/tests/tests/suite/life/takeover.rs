@@ -40,7 +40,8 @@ async fn who_follows_learns_that_it_was_started_again() {
     let mut seen = Vec::new();
     while let Some(update) = stream.next().await {
         seen.push(match update.unwrap() {
-            Update::Pending(data) => format!("pending {data}"),
+            Update::Pending => "pending".to_owned(),
+            Update::Deferred(data) => format!("deferred {data}"),
             Update::Restarted { attempt } => format!("restarted {attempt}"),
             Update::Done(response) => format!("done {}", response.data.get()),
             other => panic!("{other:?}"),

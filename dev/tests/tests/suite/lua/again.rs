@@ -1,4 +1,4 @@
-//! `cycle.lua` about what comes again: runs that failed or were stopped, settled turns whose reply
+//! `poll.lua` about what comes again: runs that failed or were stopped, settled polls whose reply
 //! was lost, calls under one idempotency key. And `promote.lua`.
 
 use std::collections::HashMap;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redcall_client::Code;
 use redcall_store::{
-    Cycle, EndedCall, Mark, Outcome, Promoted, Record, Released, Settled, Settlement,
+    EndedCall, Mark, Outcome, Promoted, QueuePoll, Record, Released, Settled, Settlement,
 };
 use redis::AsyncCommands;
 
@@ -24,7 +24,7 @@ async fn a_failed_run_goes_to_the_schedule_and_comes_back_to_the_head_when_it_is
     store.push_ids(&["a", "b"]).await;
     assert_eq!(store.lease(&own, 1).await, ["a"]);
     let hour = Duration::from_secs(3600);
-    let reply = store.cycle(&own, 0, &[retry("a", hour, 1)]).await;
+    let reply = store.poll(&own, 0, &[retry("a", hour, 1)]).await;
     assert_eq!(reply.settled, [Settled::Yes]);
     assert!(store.live().await.is_empty() && store.queued().await == [envelope("b")]);
     // Not due: it stays, and the next time is told.
@@ -36,12 +36,12 @@ async fn a_failed_run_goes_to_the_schedule_and_comes_back_to_the_head_when_it_is
     assert_eq!(promoted, Promoted { moved: 1, due_ms: None });
     assert_eq!(store.queued().await, [envelope("a"), envelope("b")]);
     // Leased again, with what was before.
-    let reply = store.cycle(&own, 2, &[]).await;
+    let reply = store.poll(&own, 2, &[]).await;
     let record = Record { attempt: 1, fails: 1, crashes: 0 };
     assert_eq!(reply.leased[0].mark, Mark { cancelled: false, record });
     assert_eq!(reply.leased[1].mark, Mark::default());
     // Its end takes the record along.
-    store.cycle(&own, 0, &[outcome("a", Settlement::Done), outcome("b", Settlement::Done)]).await;
+    store.poll(&own, 0, &[outcome("a", Settlement::Done), outcome("b", Settlement::Done)]).await;
     assert_eq!(store.all_keys().await, [store.keys.workers()]);
 }
 
@@ -70,9 +70,9 @@ async fn what_was_cancelled_while_it_ran_does_not_wait_for_its_next_attempt() {
     assert_eq!(store.lease(&own, 1).await, ["a"]);
     // Its worker has not heard so yet.
     let () = store.conn.zadd(store.keys.cancelled(), "a", 9e15).await.unwrap();
-    store.cycle(&own, 0, &[retry("a", Duration::from_secs(3600), 1)]).await;
+    store.poll(&own, 0, &[retry("a", Duration::from_secs(3600), 1)]).await;
     assert!(!store.conn.exists::<_, bool>(store.keys.schedule()).await.unwrap());
-    let reply = store.cycle(&own, 1, &[]).await;
+    let reply = store.poll(&own, 1, &[]).await;
     assert_eq!((reply.leased[0].id.as_str(), reply.leased[0].mark.cancelled), ("a", true));
 }
 
@@ -101,8 +101,8 @@ async fn a_run_that_was_stopped_counts_as_no_failure() {
     let own = store.worker("own");
     store.push_ids(&["a", "b"]).await;
     assert_eq!(store.lease(&own, 1).await, ["a"]);
-    store.cycle(&own, 0, &[outcome("a", Settlement::Rerun { attempt: 1 })]).await;
-    let reply = store.cycle(&own, 1, &[]).await;
+    store.poll(&own, 0, &[outcome("a", Settlement::Rerun { attempt: 1 })]).await;
+    let reply = store.poll(&own, 1, &[]).await;
     let record = Record { attempt: 1, fails: 0, crashes: 0 };
     assert_eq!((reply.leased[0].id.as_str(), reply.leased[0].mark.record), ("a", record));
 }
@@ -120,7 +120,7 @@ async fn a_dead_workers_lease_leaves_a_crash_in_the_record_and_a_leaving_ones_no
         assert_eq!(released, Released::Back(1));
     }
     let own = store.worker("own");
-    let reply = store.cycle(&own, 2, &[]).await;
+    let reply = store.poll(&own, 2, &[]).await;
     let records: HashMap<&str, Record> =
         reply.leased.iter().map(|leased| (leased.id.as_str(), leased.mark.record)).collect();
     assert_eq!(records["a"], Record { attempt: 1, fails: 0, crashes: 1 });
@@ -134,40 +134,45 @@ async fn a_history_keeps_the_first_and_the_last_runs() {
     store.push_ids(&["a"]).await;
     for attempt in 1..=30 {
         assert_eq!(store.lease(&own, 1).await, ["a"]);
-        store.cycle(&own, 0, &[retry("a", Duration::ZERO, attempt)]).await;
+        store.poll(&own, 0, &[retry("a", Duration::ZERO, attempt)]).await;
         let () = store.conn.zadd(store.keys.schedule(), "a", 1).await.unwrap();
         store.link.promote(&store.keys, WITHIN).await.unwrap();
     }
-    let text: String = store.conn.hget(store.keys.history(), "a").await.unwrap();
+    let text: String = store.conn.hget(store.keys.attempts(), "a").await.unwrap();
     let record: serde_json::Value = serde_json::from_str(&text).unwrap();
     let runs = record["runs"].as_array().unwrap();
     let attempts: Vec<u64> = runs.iter().map(|run| run["attempt"].as_u64().unwrap()).collect();
     let expected: Vec<u64> = std::iter::once(1).chain(12..=30).collect();
     assert_eq!((attempts, record["fails"].as_u64()), (expected, Some(30)));
     assert!(text.contains(r#""message":"n\/a""#) || text.contains(r#""message":"n/a""#), "{text}");
-    let ttl: i64 = store.conn.pttl(store.keys.history()).await.unwrap();
+    let ttl: i64 = store.conn.pttl(store.keys.attempts()).await.unwrap();
     assert!(ttl > 0, "{ttl}");
 }
 
 #[tokio::test]
-async fn a_turn_that_is_sent_again_says_what_it_said() {
+async fn a_poll_that_is_sent_again_says_what_it_said() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["a"]).await;
     assert_eq!(store.lease(&own, 1).await, ["a"]);
     let outcomes = [store.answer("a", r#"{"one":1}"#), store.answer("x", "{}")];
-    let turn = |serial, again| Cycle { outcomes: &outcomes, serial, again, ..Cycle::take(&own, 0) };
-    let first = store.link.cycle(&[turn(7, false)], WITHIN).await.unwrap().remove(0).unwrap();
+    let poll = |serial, again| QueuePoll {
+        outcomes: &outcomes,
+        serial,
+        again,
+        ..QueuePoll::take(&own, 0)
+    };
+    let first = store.link.poll(&[poll(7, false)], WITHIN).await.unwrap().remove(0).unwrap();
     assert_eq!(first.settled, [Settled::Yes, Settled::LeaseLost]);
     // Its reply was lost: settled by this worker, and only once.
-    let again = store.link.cycle(&[turn(7, true)], WITHIN).await.unwrap().remove(0).unwrap();
+    let again = store.link.poll(&[poll(7, true)], WITHIN).await.unwrap().remove(0).unwrap();
     assert_eq!(again.settled, [Settled::Yes, Settled::LeaseLost]);
     assert_eq!(store.frames("a").await, [r#"{"one":1}"#]);
     assert_eq!(store.heard().await, [r#"[{"one":1}]"#]);
-    // Another turn that was never carried out is, and finds no lease.
-    let other = store.link.cycle(&[turn(8, true)], WITHIN).await.unwrap().remove(0).unwrap();
+    // Another poll that was never carried out is, and finds no lease.
+    let other = store.link.poll(&[poll(8, true)], WITHIN).await.unwrap().remove(0).unwrap();
     assert_eq!(other.settled, [Settled::LeaseLost, Settled::LeaseLost]);
-    let ttl: i64 = store.conn.pttl(store.keys.turn("own")).await.unwrap();
+    let ttl: i64 = store.conn.pttl(store.keys.poll("own")).await.unwrap();
     assert!((1..=60_000).contains(&ttl), "{ttl}");
 }
 
@@ -177,14 +182,14 @@ async fn a_tombstone_is_leased_with_its_request_and_goes_with_it() {
     let own = store.worker("own");
     store.push_ids(&["a", "b"]).await;
     let () = store.conn.zadd(store.keys.cancelled(), "a", 9e15).await.unwrap();
-    let reply = store.cycle(&own, 2, &[]).await;
+    let reply = store.poll(&own, 2, &[]).await;
     let marks = reply.leased.iter().map(|leased| leased.mark.cancelled);
     assert!(marks.eq([true, false]));
     // Lost on its way, it is found again.
     let held = store.link.held(&own, WITHIN).await.unwrap();
     let found = held.iter().find(|leased| leased.id == "a").unwrap();
     assert!(found.mark.cancelled && held.len() == 2);
-    store.cycle(&own, 0, &[outcome("a", Settlement::Done)]).await;
+    store.poll(&own, 0, &[outcome("a", Settlement::Done)]).await;
     assert!(!store.conn.exists::<_, bool>(store.keys.cancelled()).await.unwrap());
 }
 
@@ -211,7 +216,7 @@ async fn the_end_of_a_call_reaches_all_who_joined_it_and_is_kept() {
     let (a, b, c) = (frame("a"), frame("b"), frame("c"));
     let call = EndedCall { digest: "digest".into(), keep: Some(WITHIN), frame: a.clone() };
     let outcome = Outcome { call: Some(call), ..store.answer("a", &a) };
-    store.cycle(&own, 0, &[outcome]).await;
+    store.poll(&own, 0, &[outcome]).await;
     assert_eq!(store.frames("a").await, [a.as_str()]);
     assert_eq!(store.frames("b").await, [b.as_str()]);
     assert_eq!(store.frames("c").await, [c.as_str()]);
@@ -235,10 +240,10 @@ async fn a_call_that_may_begin_anew_or_has_is_not_kept() {
     let ended = |id: &str, digest: &str, keep| {
         let call = EndedCall { digest: digest.into(), keep, frame: "{}".into() };
         let code = Code::Cancelled;
-        let settlement = Settlement::Bury { code, reason: "r".into(), answer: None };
+        let settlement = Settlement::DeadLetter { code, reason: "r".into(), answer: None };
         Outcome { call: Some(call), ..outcome(id, settlement) }
     };
-    store.cycle(&own, 0, &[ended("a", "mine", None), ended("b", "theirs", Some(WITHIN))]).await;
+    store.poll(&own, 0, &[ended("a", "mine", None), ended("b", "theirs", Some(WITHIN))]).await;
     assert!(!store.conn.exists::<_, bool>(&mine).await.unwrap());
     // Somebody has begun it anew: that one's end is still to come.
     assert_eq!(store.conn.hlen::<_, usize>(&theirs).await.unwrap(), 2);

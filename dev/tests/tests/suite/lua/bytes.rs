@@ -26,7 +26,7 @@ impl Store {
         keys.with_max_request(16 << 20).with_dead_bytes(most)
     }
 
-    /// Dead-letters requests of `size` bytes, one a turn.
+    /// Dead-letters requests of `size` bytes, one a poll.
     async fn dead_letter_large(&mut self, own: &WorkerKeys, ids: &[String], size: usize) {
         for id in ids {
             let padding = "x".repeat(size);
@@ -34,8 +34,8 @@ impl Store {
             self.push(&[raw]).await;
             assert_eq!(self.lease(own, 1).await, [id.as_str()]);
             let (code, reason) = (Code::Timeout, "why".to_owned());
-            let ended = outcome(id, Settlement::Bury { code, reason, answer: None });
-            assert_eq!(self.cycle(own, 0, &[ended]).await.settled, [Settled::Yes]);
+            let ended = outcome(id, Settlement::DeadLetter { code, reason, answer: None });
+            assert_eq!(self.poll(own, 0, &[ended]).await.settled, [Settled::Yes]);
         }
     }
 
@@ -54,7 +54,7 @@ impl Store {
             assert_eq!(self.lease(&own, ids.len()).await, all);
             let frame = "x".repeat(size);
             let answers: Vec<Outcome> = ids.iter().map(|id| self.answer(id, &frame)).collect();
-            self.cycle(&own, 0, &answers).await;
+            self.poll(&own, 0, &answers).await;
         }
     }
 
@@ -192,7 +192,10 @@ async fn answers_of_joined_calls_and_kept_ends_are_counted() {
     let own = store.worker("own");
     let [a, b, c, d] = ["8f21", "03be", "77d0", "c4a9"];
     assert_eq!(store.place_up_to(0, keyed(&store, a, "1", 0)).await, Placed::Queued);
-    assert_eq!(store.place_up_to(0, keyed(&store, b, "1", 0)).await, Placed::Attached(a.into()));
+    assert_eq!(
+        store.place_up_to(0, keyed(&store, b, "1", 0)).await,
+        Placed::Deduplicated(a.into())
+    );
     assert_eq!(store.lease(&own, 1).await, [a]);
     let key = store.keys.response(a);
     let padding = "x".repeat(512 << 10);
@@ -203,7 +206,7 @@ async fn answers_of_joined_calls_and_kept_ends_are_counted() {
         frame: frame.clone(),
     };
     let answer = Outcome { call: Some(call), ..store.answer(a, &frame) };
-    assert_eq!(store.cycle(&own, 0, &[answer]).await.settled, [Settled::Yes]);
+    assert_eq!(store.poll(&own, 0, &[answer]).await.settled, [Settled::Yes]);
     // Those of both callers, and the end that is kept.
     let tally = store.tally(100 * MIB).await;
     assert!((MIB..=2 * MIB).contains(&tally.bytes), "{tally:?}");
@@ -227,7 +230,7 @@ async fn unread_parts_of_an_answer_are_counted() {
         let part = part.replacen("\"", &format!("\"{}", store.heard().await.len()), 1);
         store.link.push_frame(&own.leases, "a", &reply, &part, 10, WITHIN).await.unwrap();
     }
-    store.cycle(&own, 0, &[store.answer("a", "{}")]).await;
+    store.poll(&own, 0, &[store.answer("a", "{}")]).await;
     let tally = store.tally(100 * MIB).await;
     assert!((MIB + MIB / 2..=3 * MIB).contains(&tally.bytes), "{tally:?}");
 }

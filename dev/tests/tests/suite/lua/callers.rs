@@ -75,7 +75,7 @@ async fn those_left_out_take_no_place_under_the_cap() {
 }
 
 #[tokio::test]
-async fn what_waits_for_its_time_or_its_turn_counts_under_the_cap() {
+async fn what_waits_for_its_time_or_its_poll_counts_under_the_cap() {
     let mut store = Store::new().await;
     let keys = store.keys.clone();
     let () = store.conn.zadd(keys.schedule(), "later", 9e15).await.unwrap();
@@ -91,7 +91,7 @@ async fn deferred_requests_count_under_the_cap() {
     let mut store = Store::new().await;
     let keys = store.keys.clone();
     for id in ["a", "b"] {
-        let () = store.conn.zadd(keys.pending_ids(), id, 9e15).await.unwrap();
+        let () = store.conn.zadd(keys.deferred_ids(), id, 9e15).await.unwrap();
     }
     let items: Vec<_> = (0..5).map(|_| item(false, "x")).collect();
     let enqueued = store.link.enqueue(&keys, 3, &items, &[], WITHIN).await.unwrap();
@@ -100,7 +100,7 @@ async fn deferred_requests_count_under_the_cap() {
     let ticked = store.link.tick(&keys, 3, "s", Some(1), &[tick], WITHIN).await.unwrap();
     assert_eq!(ticked.enqueued, 0);
     assert_eq!(store.place_up_to(3, placement("p")).await, Placed::Full);
-    store.bury("1-0", "d", "timeout", envelope("d")).await;
+    store.dead_letter("1-0", "d", "timeout", envelope("d")).await;
     for dry_run in [true, false] {
         let retried = store.letters(3).retry(&DeadSelection::default(), dry_run).await.unwrap();
         assert!(retried.full && retried.done.is_empty(), "{dry_run}: {retried:?}");

@@ -49,7 +49,7 @@ async fn a_hundred_may_wait_for_one_call() {
         joined += usize::from(claim(&store, &own, id, "d", None).await == Claimed::Joined);
     }
     assert_eq!(joined, 99);
-    assert_eq!(claim(&store, &own, "r100", "d", None).await, Claimed::Crowded);
+    assert_eq!(claim(&store, &own, "r100", "d", None).await, Claimed::TooManyWaiters);
 }
 
 #[tokio::test]
@@ -157,7 +157,7 @@ async fn end_of_a_signed_request_is_remembered_with_its_settlement() {
         let ended = |id: &str| Outcome { spent: Some(until), ..outcome(id, Settlement::Done) };
         // One was not started, one is lost, one is not signed.
         let outcomes = [ended("a"), ended("lost"), ended("d"), outcome("c", Settlement::Done)];
-        let settled = store.cycle(&own, 0, &outcomes).await.settled;
+        let settled = store.poll(&own, 0, &outcomes).await.settled;
         let (yes, lost) = (Settled::Yes, Settled::LeaseLost);
         assert_eq!(settled, [yes, lost, yes, yes], "{more}");
         let mut seen = Vec::new();
@@ -172,7 +172,7 @@ async fn end_of_a_signed_request_is_remembered_with_its_settlement() {
         // A request that goes on may be started again.
         let again = Settlement::Rerun { attempt: 1 };
         let again = Outcome { spent: Some(until), ..outcome("b", again) };
-        assert_eq!(store.cycle(&own, 0, &[again]).await.settled, [yes]);
+        assert_eq!(store.poll(&own, 0, &[again]).await.settled, [yes]);
         let seen: String = store.conn.get(store.keys.seen("b")).await.unwrap();
         assert_eq!(seen, "open");
     }

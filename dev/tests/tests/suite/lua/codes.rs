@@ -1,4 +1,4 @@
-//! Result codes of `cycle.lua` and `heartbeat.lua` that no other story of these tests comes across:
+//! Result codes of `poll.lua` and `heartbeat.lua` that no other story of these tests comes across:
 //! pauses, limited names, what a heartbeat tells besides. The table of all of them stands in
 //! docs/decisions/0008.
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 use redcall_client::Code;
 use redcall_common::settings::{Limit, Rate};
 use redcall_store::rights::Role;
-use redcall_store::{Cycle, CycleReply, Outcome, Record, Rule, Settled, Settlement, WorkerKeys};
+use redcall_store::{Outcome, PollReply, QueuePoll, Record, Rule, Settled, Settlement, WorkerKeys};
 use redis::AsyncCommands;
 
 use super::{LONG, Store, WITHIN, envelope, outcome, registry};
@@ -16,17 +16,17 @@ fn retry(delay: Duration) -> Settlement {
     Settlement::Retry { delay, notice: None }
 }
 
-/// One turn of a worker for which `add` is limited.
-async fn limited(store: &Store, own: &WorkerKeys, limit: &Limit, ends: &[&str]) -> CycleReply {
+/// One poll of a worker for which `add` is limited.
+async fn limited(store: &Store, own: &WorkerKeys, limit: &Limit, ends: &[&str]) -> PollReply {
     store.lives(own).await;
     let rules = [Rule { name: "add".to_owned(), limit: limit.clone(), room: None }];
     let outcomes: Vec<_> = ends.iter().map(|id| outcome(id, Settlement::Done)).collect();
     let take = if ends.is_empty() { 5 } else { 0 };
-    let cycle = Cycle { rules: &rules, outcomes: &outcomes, ..Cycle::take(own, take) };
-    store.link.cycle(&[cycle], WITHIN).await.unwrap().remove(0).unwrap()
+    let poll = QueuePoll { rules: &rules, outcomes: &outcomes, ..QueuePoll::take(own, take) };
+    store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap()
 }
 
-fn ids(reply: &CycleReply) -> Vec<&str> {
+fn ids(reply: &PollReply) -> Vec<&str> {
     reply.leased.iter().map(|leased| leased.id.as_str()).collect()
 }
 
@@ -38,7 +38,7 @@ async fn a_paused_queue_leases_nothing_gives_back_what_was_popped_and_still_sett
     assert_eq!(store.lease(&own, 1).await, ["a"]);
     store.link.set_paused(&store.keys, true, WITHIN).await.unwrap();
     let () = store.conn.rpush(store.keys.inbox("own"), envelope("popped")).await.unwrap();
-    let reply = store.cycle(&own, 5, &[outcome("a", Settlement::Done)]).await;
+    let reply = store.poll(&own, 5, &[outcome("a", Settlement::Done)]).await;
     assert!(reply.paused && !reply.expired && reply.leased.is_empty(), "{reply:?}");
     assert_eq!((reply.settled, reply.length), (vec![Settled::Yes], Some(2)));
     assert_eq!(store.queued().await, ["popped", "b"].map(envelope));
@@ -47,14 +47,14 @@ async fn a_paused_queue_leases_nothing_gives_back_what_was_popped_and_still_sett
 }
 
 #[tokio::test]
-async fn a_turn_says_whether_limited_requests_could_go_on() {
+async fn a_poll_says_whether_limited_requests_could_go_on() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     let limit = Limit { key: None, concurrency: Some(1), rate: None };
     store.push_ids(&["a", "b"]).await;
     let reply = limited(&store, &own, &limit, &[]).await;
     assert_eq!((ids(&reply), reply.ready, reply.due_ms), (vec!["a"], false, None));
-    // Its slot is free, and this turn has no room for the next one.
+    // Its slot is free, and this poll has no room for the next one.
     let reply = limited(&store, &own, &limit, &["a"]).await;
     assert_eq!((ids(&reply), reply.ready), (vec![], true));
     let reply = limited(&store, &own, &limit, &[]).await;
@@ -62,7 +62,7 @@ async fn a_turn_says_whether_limited_requests_could_go_on() {
 }
 
 #[tokio::test]
-async fn a_turn_says_when_a_rate_allows_the_next_one() {
+async fn a_poll_says_when_a_rate_allows_the_next_one() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     let rate = Rate { count: 1, per: LONG };
@@ -121,19 +121,19 @@ async fn without_the_lease_nothing_is_tried_again() {
     store.lives(&own).await;
     let before = store.all_keys().await;
     let outcomes = [outcome("x", retry(LONG)), outcome("x", Settlement::Rerun { attempt: 1 })];
-    assert_eq!(store.cycle(&own, 0, &outcomes).await.settled, [Settled::LeaseLost; 2]);
+    assert_eq!(store.poll(&own, 0, &outcomes).await.settled, [Settled::LeaseLost; 2]);
     assert_eq!((store.all_keys().await, store.queued().await), (before, Vec::new()));
 }
 
-/// Found by the walk against the model: the record of a run that was stopped was made in the turn
+/// Found by the walk against the model: the record of a run that was stopped was made in the poll
 /// that leased the request again, and not looked for there, so that its runs were numbered anew.
 #[tokio::test]
-async fn what_goes_back_and_is_leased_in_one_turn_has_its_record() {
+async fn what_goes_back_and_is_leased_in_one_poll_has_its_record() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["a"]).await;
     assert_eq!(store.lease(&own, 1).await, ["a"]);
-    let reply = store.cycle(&own, 1, &[outcome("a", Settlement::Rerun { attempt: 3 })]).await;
+    let reply = store.poll(&own, 1, &[outcome("a", Settlement::Rerun { attempt: 3 })]).await;
     let record = Record { attempt: 3, fails: 0, crashes: 0 };
     assert_eq!((ids(&reply), reply.leased[0].mark.record), (vec!["a"], record));
 }
@@ -149,22 +149,22 @@ async fn live_ids_are_kept_in_a_table() {
         let encoding = redis::cmd("OBJECT").arg("ENCODING").arg(store.keys.live()).to_owned();
         let encoding: String = encoding.query_async(&mut store.conn).await.unwrap();
         assert_eq!(encoding, "hashtable", "a list would be searched for each id");
-        store.cycle(&own, 0, &[outcome("a", Settlement::Done)]).await;
+        store.poll(&own, 0, &[outcome("a", Settlement::Done)]).await;
     }
 }
 
-/// Each of what only `cycle.lua` can deal with is met by a turn that hopes for the best.
+/// Each of what only `poll.lua` can deal with is met by a poll that hopes for the best.
 #[tokio::test]
 async fn what_is_more_than_plain_is_seen_by_the_plain_script() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     let keys = store.keys.clone();
-    assert!(!store.cycle(&own, 1, &[]).await.more);
+    assert!(!store.poll(&own, 1, &[]).await.more);
     let there = [
         (keys.paused(), "SET x"),
-        (keys.history(), "HSET x {}"),
+        (keys.attempts(), "HSET x {}"),
         (keys.cancelled(), "ZADD 9e15 x"),
-        (keys.slots(), "HSET x x"),
+        (keys.permits(), "HSET x x"),
         (keys.limited_names(), "HSET x 1"),
         (keys.parked_names(), "SADD x"),
     ];
@@ -173,13 +173,13 @@ async fn what_is_more_than_plain_is_seen_by_the_plain_script() {
         let mut write = redis::cmd(words.next().unwrap());
         write.arg(&key).arg(words.collect::<Vec<_>>());
         let () = write.query_async(&mut store.conn).await.unwrap();
-        assert!(store.cycle(&own, 0, &[]).await.more, "{key}");
+        assert!(store.poll(&own, 0, &[]).await.more, "{key}");
         let () = store.conn.del(&key).await.unwrap();
-        assert!(!store.cycle(&own, 0, &[]).await.more, "{key}");
+        assert!(!store.poll(&own, 0, &[]).await.more, "{key}");
     }
     // A worker that has to say first that it lives is told so.
     let () = store.conn.del(keys.workers()).await.unwrap();
-    let reply = store.link.cycle(&[Cycle::take(&own, 1)], WITHIN).await.unwrap().remove(0);
+    let reply = store.link.poll(&[QueuePoll::take(&own, 1)], WITHIN).await.unwrap().remove(0);
     assert!(reply.unwrap().expired);
 }
 
@@ -190,12 +190,13 @@ async fn outcome_that_cannot_be_stored_keeps_its_lease_until_it_can() {
     store.push_ids(&["a", "b", "c"]).await;
     assert_eq!(store.lease(&own, 2).await, ["a", "b"]);
     let () = store.conn.set(store.keys.dead(), "no stream").await.unwrap();
-    let bury = Settlement::Bury { code: Code::Timeout, reason: "why".to_owned(), answer: None };
+    let dead_letter =
+        Settlement::DeadLetter { code: Code::Timeout, reason: "why".to_owned(), answer: None };
     let run = r#"{"attempt":1,"worker":"own","started_at":1,"ended_at":2,"code":"timeout"}"#;
-    let bury = Outcome { run: run.to_owned(), ..outcome("a", bury) };
-    let outcomes = [bury, store.answer("b", "end")];
+    let dead_letter = Outcome { run: run.to_owned(), ..outcome("a", dead_letter) };
+    let outcomes = [dead_letter, store.answer("b", "end")];
     // The other one is settled, and the worker goes on.
-    let reply = store.cycle(&own, 1, &outcomes).await;
+    let reply = store.poll(&own, 1, &outcomes).await;
     assert_eq!(reply.settled, [Settled::Failed, Settled::Yes]);
     let why = reply.unsettled.clone().unwrap();
     assert!(why.contains("WRONGTYPE"), "{why}");
@@ -203,23 +204,23 @@ async fn outcome_that_cannot_be_stored_keeps_its_lease_until_it_can() {
     assert_eq!(store.live().await, ["a", "c"]);
     // It takes effect once, when the key is right again.
     let () = store.conn.del(store.keys.dead()).await.unwrap();
-    let reply = store.cycle(&own, 0, &outcomes[..1]).await;
+    let reply = store.poll(&own, 0, &outcomes[..1]).await;
     assert_eq!((reply.settled, reply.unsettled), (vec![Settled::Yes], None));
     assert_eq!(store.dead().await[0][..2], ["a", "timeout"]);
-    let reply = store.cycle(&own, 0, &outcomes[..1]).await;
+    let reply = store.poll(&own, 0, &outcomes[..1]).await;
     assert_eq!((reply.settled, store.dead().await.len()), (vec![Settled::LeaseLost], 1));
     assert_eq!(store.live().await, ["c"]);
 }
 
 #[tokio::test]
-async fn turn_that_only_settles_tells_the_length_where_it_is_asked_for() {
+async fn poll_that_only_settles_tells_the_length_where_it_is_asked_for() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let own = store.worker("own");
         store.push_ids(&["a"]).await;
         for (length, told) in [(true, Some(1)), (false, None)] {
-            let turn = Cycle { inbox: false, length, more, ..Cycle::take(&own, 0) };
-            let reply = store.link.cycle(&[turn], WITHIN).await.unwrap().remove(0).unwrap();
+            let poll = QueuePoll { inbox: false, length, more, ..QueuePoll::take(&own, 0) };
+            let reply = store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
             assert_eq!(reply.length, told);
         }
     }

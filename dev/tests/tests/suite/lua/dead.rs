@@ -19,7 +19,7 @@ impl Store {
     }
 
     /// Buries by hand; the entry.
-    pub(super) async fn bury(
+    pub(super) async fn dead_letter(
         &mut self,
         entry: &str,
         id: &str,
@@ -35,8 +35,13 @@ impl Store {
     /// Buries requests `x1`, `x2`, … as entries `1-0`, `2-0`, ….
     async fn bury_many(&mut self, count: usize) {
         for n in 1..=count {
-            self.bury(&format!("{n}-0"), &format!("x{n}"), "timeout", envelope(&format!("x{n}")))
-                .await;
+            self.dead_letter(
+                &format!("{n}-0"),
+                &format!("x{n}"),
+                "timeout",
+                envelope(&format!("x{n}")),
+            )
+            .await;
         }
     }
 
@@ -45,7 +50,7 @@ impl Store {
         self.push_ids(ids).await;
         assert_eq!(self.lease(own, ids.len()).await, ids);
         let outcomes: Vec<Outcome> = ids.iter().map(|id| buried(id)).collect();
-        self.cycle(own, 0, &outcomes).await;
+        self.poll(own, 0, &outcomes).await;
     }
 
     async fn entries(&mut self) -> Vec<String> {
@@ -58,7 +63,7 @@ impl Store {
 
 fn buried(id: &str) -> Outcome {
     let (code, reason) = (Code::Timeout, "why".to_owned());
-    let mut outcome = outcome(id, Settlement::Bury { code, reason, answer: None });
+    let mut outcome = outcome(id, Settlement::DeadLetter { code, reason, answer: None });
     outcome.run = r#"{"attempt":1,"worker":"own","started_at":1763683200000,"#.to_owned()
         + r#""ended_at":1763683200500,"code":"timeout","message":"slow"}"#;
     outcome
@@ -162,7 +167,7 @@ async fn a_command_reads_a_thousand_letters_or_eight_mib() {
     let () = store.conn.del(store.keys.dead()).await.unwrap();
     let large = format!(r#"{{"id":"a","name":"add","data":"{}"}}"#, "x".repeat(3 << 20));
     for n in 1..=5 {
-        store.bury(&format!("{n}-0"), "a", "timeout", &large).await;
+        store.dead_letter(&format!("{n}-0"), "a", "timeout", &large).await;
     }
     // A page ends there, and the next one goes on.
     let page = letters.list(&all()).await.unwrap();
@@ -178,11 +183,11 @@ async fn a_command_reads_a_thousand_letters_or_eight_mib() {
 async fn letters_are_picked_by_code_name_and_id() {
     let mut store = Store::new().await;
     let other = r#"{"id":"b","name":"other","data":1}"#;
-    store.bury("1-0", "a", "timeout", envelope("a")).await;
-    store.bury("2-0", "b", "timeout", other).await;
-    store.bury("3-0", "b", "handler_failed", other).await;
-    store.bury("4-0", "", "invalid_request", "nonsense").await;
-    store.bury("5-0", "2-0", "timeout", envelope("2-0")).await;
+    store.dead_letter("1-0", "a", "timeout", envelope("a")).await;
+    store.dead_letter("2-0", "b", "timeout", other).await;
+    store.dead_letter("3-0", "b", "handler_failed", other).await;
+    store.dead_letter("4-0", "", "invalid_request", "nonsense").await;
+    store.dead_letter("5-0", "2-0", "timeout", envelope("2-0")).await;
     let letters = store.letters(0);
     let code = DeadSelection { code: Some(Code::Timeout), ..all() };
     assert_eq!(listed(&letters, &code).await, ["1-0", "2-0", "5-0"]);
@@ -224,8 +229,8 @@ async fn what_is_retried_lies_at_the_tail_without_its_caller() {
     let start = r#"{"name":"add","response_key":"redcall:{q}:response:a","id":"a""#;
     let end = r#","enqueued_at":1,"notify":"redcall:{q}:notify:c","idempotency_key":"k""#;
     let old = format!(r#"{start}{rest}{end},"response_ttl_ms":9}}"#);
-    store.bury("1-0", "a", "timeout", &old).await;
-    store.bury("2-0", "b", "timeout", envelope("b")).await;
+    store.dead_letter("1-0", "a", "timeout", &old).await;
+    store.dead_letter("2-0", "b", "timeout", envelope("b")).await;
     let () = store.conn.zadd(store.keys.cancelled(), "a", 1e15).await.unwrap();
     let report = store.letters(0).retry(&all(), false).await.unwrap();
     let done: Vec<_> = report.done.iter().map(|letter| (&*letter.entry, &*letter.id)).collect();
@@ -282,7 +287,7 @@ async fn what_dies_during_a_retry_is_not_met_by_it() {
     let dying = async {
         let mut late = 0;
         while !done.get() {
-            store.bury("*", "late", "timeout", envelope("late")).await;
+            store.dead_letter("*", "late", "timeout", envelope("late")).await;
             late += 1;
         }
         late
@@ -315,10 +320,10 @@ async fn a_full_queue_takes_what_it_has_room_for_and_the_rest_stays() {
 async fn what_cannot_be_read_as_a_request_is_skipped_and_can_be_purged() {
     let mut store = Store::new().await;
     let frame = r#"{"id":"f","response_key":"k","type":"result","seq":1,"attempt":1,"data":1}"#;
-    store.bury("1-0", "", "invalid_request", b"\xff\x00").await;
-    store.bury("2-0", "f", "invalid_request", frame).await;
-    store.bury("3-0", "cut", "too_large", r#"{"id":"cut","name":"add","data":"xxx"#).await;
-    store.bury("4-0", "a", "timeout", envelope("a")).await;
+    store.dead_letter("1-0", "", "invalid_request", b"\xff\x00").await;
+    store.dead_letter("2-0", "f", "invalid_request", frame).await;
+    store.dead_letter("3-0", "cut", "too_large", r#"{"id":"cut","name":"add","data":"xxx"#).await;
+    store.dead_letter("4-0", "a", "timeout", envelope("a")).await;
     for dry_run in [true, false] {
         let report = store.letters(0).retry(&all(), dry_run).await.unwrap();
         let skipped: Vec<_> = report.skipped.iter().map(|letter| &*letter.entry).collect();

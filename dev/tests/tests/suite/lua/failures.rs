@@ -141,7 +141,7 @@ macro_rules! failures {
 }
 
 failures! {
-    failing_cycle_loses_no_request: "cycle";
+    failing_cycle_loses_no_request: "poll";
     failing_plain_loses_no_request: "plain";
     failing_enqueue_loses_no_request: "enqueue", "place", "tick", "revive", "claim";
     failing_release_loses_no_request: "release", "promote", "heartbeat", "pause", "probe",

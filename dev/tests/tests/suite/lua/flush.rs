@@ -5,7 +5,7 @@ use std::sync::Arc;
 use redcall_client::Client;
 use redcall_common::settings::Settings;
 use redcall_store::{
-    BlockingPop, Cancellation, Cycle, Enqueued, Placed, Placement, Pushed, Released, Waited,
+    BlockingPop, Cancellation, Enqueued, Placed, Placement, Pushed, QueuePoll, Released, Waited,
     Withdrawn, WorkerKeys,
 };
 use redcall_testkit::eventually;
@@ -34,7 +34,7 @@ async fn every_typed_call_loads_its_script_again() {
     assert_eq!(store.link.enqueue(&keys, 0, &items, &forget, WITHIN).await.unwrap(), one);
     flush(&mut store.conn).await;
     let place = |id: &str| Placement {
-        monitored: None,
+        tracking: None,
         waited: false,
         id: id.to_owned(),
         envelope: envelope(id),
@@ -72,7 +72,7 @@ async fn every_typed_call_loads_its_script_again() {
 }
 
 #[tokio::test]
-async fn a_turn_over_several_queues_is_made_good_and_nothing_is_taken_twice() {
+async fn a_poll_over_several_queues_is_made_good_and_nothing_is_taken_twice() {
     let mut store = Store::new().await;
     let first = store.worker("own");
     let keys = redcall_common::keys::Keys::new("redcall").of("second");
@@ -81,8 +81,8 @@ async fn a_turn_over_several_queues_is_made_good_and_nothing_is_taken_twice() {
     flush(&mut store.conn).await;
     store.lives(&first).await;
     store.lives(&second).await;
-    let cycle = |keys| Cycle::take(keys, 1);
-    let replies = store.link.cycle(&[cycle(&second), cycle(&first)], WITHIN).await.unwrap();
+    let poll = |keys| QueuePoll::take(keys, 1);
+    let replies = store.link.poll(&[poll(&second), poll(&first)], WITHIN).await.unwrap();
     let replies: Vec<_> = replies.into_iter().map(Result::unwrap).collect();
     assert!(replies[0].leased.is_empty());
     assert_eq!((replies[1].leased.len(), replies[1].length), (1, Some(1)));

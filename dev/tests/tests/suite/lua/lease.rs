@@ -1,6 +1,6 @@
-//! `cycle.lua` and `plain.lua`, second half: what a worker takes, in which order, and how much.
+//! `poll.lua` and `poll_fast.lua`, second half: what a worker takes, in which order, and how much.
 
-use redcall_store::{BlockingPop, Cycle};
+use redcall_store::{BlockingPop, QueuePoll};
 use redis::AsyncCommands;
 
 use super::{LONG, Store, WITHIN, envelope};
@@ -21,7 +21,7 @@ async fn requests_come_in_order_and_as_many_as_are_asked_for() {
         store.push_ids(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
         assert_eq!(store.lease(&own, 0).await, [""; 0]);
         assert_eq!(store.lease(&own, 1).await, ids[..1]);
-        let reply = store.cycle(&own, 1500, &[]).await;
+        let reply = store.poll(&own, 1500, &[]).await;
         assert_eq!((reply.length, reply.parked), (Some(499), 0));
         assert!(reply.leased.iter().map(|leased| &leased.id).eq(&ids[1..1501]));
         assert!(reply.leased.iter().all(|leased| leased.raw == envelope(&leased.id).into_bytes()));
@@ -33,21 +33,21 @@ async fn requests_come_in_order_and_as_many_as_are_asked_for() {
 }
 
 #[tokio::test]
-async fn ten_requests_of_two_mebibytes_come_in_several_turns() {
+async fn ten_requests_of_two_mebibytes_come_in_several_polls() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let own = store.worker("own");
         let ids: Vec<String> = (0..10).map(|n| format!("x{n}")).collect();
         store.push(&ids.iter().map(|id| sized(id, 2 * MIB)).collect::<Vec<_>>()).await;
-        let mut turns = Vec::new();
-        while turns.len() < 5 {
-            let reply = store.cycle(&own, 64, &[]).await;
+        let mut polls = Vec::new();
+        while polls.len() < 5 {
+            let reply = store.poll(&own, 64, &[]).await;
             let bytes: usize = reply.leased.iter().map(|leased| leased.raw.len()).sum();
-            assert!(bytes <= 8 * MIB, "{bytes} bytes in one turn");
-            turns.push(reply.leased.into_iter().map(|leased| leased.id).collect::<Vec<_>>());
+            assert!(bytes <= 8 * MIB, "{bytes} bytes in one poll");
+            polls.push(reply.leased.into_iter().map(|leased| leased.id).collect::<Vec<_>>());
         }
-        assert_eq!(turns[..3], [&ids[..4], &ids[4..8], &ids[8..]]);
-        assert_eq!(turns.concat(), ids);
+        assert_eq!(polls[..3], [&ids[..4], &ids[4..8], &ids[8..]]);
+        assert_eq!(polls.concat(), ids);
     }
 }
 
@@ -61,9 +61,9 @@ async fn small_requests_before_large_ones_do_not_lift_the_limit() {
         store.push(&elements).await;
         let mut seen: Vec<String> = Vec::new();
         while seen.len() < elements.len() {
-            let reply = store.cycle(&own, 1000, &[]).await;
+            let reply = store.poll(&own, 1000, &[]).await;
             let bytes: usize = reply.leased.iter().map(|leased| leased.raw.len()).sum();
-            assert!(bytes <= 8 * MIB && !reply.leased.is_empty(), "{bytes} bytes in one turn");
+            assert!(bytes <= 8 * MIB && !reply.leased.is_empty(), "{bytes} bytes in one poll");
             seen.extend(reply.leased.into_iter().map(|l| String::from_utf8(l.raw).unwrap()));
         }
         assert!(seen == elements, "order is kept");
@@ -133,15 +133,15 @@ async fn parked_requests_come_before_the_queue_and_their_name_goes_with_the_last
             let () = store.conn.sadd(store.keys.parked_names(), name).await.unwrap();
         }
         let parked = ["one".to_owned(), "two".to_owned()];
-        let turn = async |take: usize| {
-            let cycle = Cycle { parked: &parked, ..Cycle::take(&own, take) };
-            let reply = store.link.cycle(&[cycle], WITHIN).await.unwrap().remove(0).unwrap();
+        let poll = async |take: usize| {
+            let poll = QueuePoll { parked: &parked, ..QueuePoll::take(&own, take) };
+            let reply = store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
             let ids: Vec<String> = reply.leased.into_iter().map(|leased| leased.id).collect();
             (ids, reply.parked)
         };
-        assert_eq!(turn(1).await, (vec!["a".to_owned()], 2));
-        assert_eq!(turn(2).await, (["b", "c"].map(str::to_owned).to_vec(), 1));
-        assert_eq!(turn(9).await, (["d", "q1", "q2"].map(str::to_owned).to_vec(), 0));
+        assert_eq!(poll(1).await, (vec!["a".to_owned()], 2));
+        assert_eq!(poll(2).await, (["b", "c"].map(str::to_owned).to_vec(), 1));
+        assert_eq!(poll(9).await, (["d", "q1", "q2"].map(str::to_owned).to_vec(), 0));
     }
 }
 
@@ -190,9 +190,9 @@ async fn several_queues_are_served_in_one_write_each_with_its_own_keys() {
         let () = store.conn.rpush(keys.queue(), envelope("a")).await.unwrap();
         store.lives(&first).await;
         store.lives(&second).await;
-        let cycle = Cycle::take;
-        let cycles = [cycle(&second, 5), cycle(&first, 1)];
-        let replies = store.link.cycle(&cycles, WITHIN).await.unwrap();
+        let poll = QueuePoll::take;
+        let polls = [poll(&second, 5), poll(&first, 1)];
+        let replies = store.link.poll(&polls, WITHIN).await.unwrap();
         let replies: Vec<_> = replies.into_iter().map(Result::unwrap).collect();
         let ids: Vec<Vec<&str>> = replies
             .iter()

@@ -1,9 +1,9 @@
-//! `cycle.lua`: who comes next of what waits sorted, and of what does not.
+//! `poll.lua`: who comes next of what waits sorted, and of what does not.
 
 use std::collections::BTreeSet;
 
 use redcall_common::settings::Limit;
-use redcall_store::{Cycle, Rule, WorkerKeys};
+use redcall_store::{QueuePoll, Rule, WorkerKeys};
 
 use super::{Store, WITHIN};
 
@@ -16,13 +16,13 @@ fn rule(name: &str) -> Rule {
     Rule { name: name.to_owned(), limit, room: None }
 }
 
-/// What a worker with one free slot takes in so many turns.
-async fn taken(store: &Store, own: &WorkerKeys, rules: &[Rule], turns: u64) -> BTreeSet<String> {
+/// What a worker with one free slot takes in so many polls.
+async fn taken(store: &Store, own: &WorkerKeys, rules: &[Rule], polls: u64) -> BTreeSet<String> {
     store.lives(own).await;
     let mut names = BTreeSet::new();
-    for serial in 1..=turns {
-        let turn = Cycle { rules, serial, ..Cycle::take(own, 1) };
-        let reply = store.link.cycle(&[turn], WITHIN).await.unwrap().remove(0).unwrap();
+    for serial in 1..=polls {
+        let poll = QueuePoll { rules, serial, ..QueuePoll::take(own, 1) };
+        let reply = store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
         assert_eq!(reply.leased.len(), 1);
         names.insert(reply.leased[0].id.trim_end_matches(char::is_numeric).to_owned());
     }
@@ -63,8 +63,8 @@ async fn no_more_is_sorted_at_once_than_a_command_may_carry() {
     let rules = [rule("large")];
     let mut lengths = Vec::new();
     for serial in 1..=40 {
-        let turn = Cycle { rules: &rules, serial, ..Cycle::take(&own, 1) };
-        let reply = store.link.cycle(&[turn], WITHIN).await.unwrap().remove(0).unwrap();
+        let poll = QueuePoll { rules: &rules, serial, ..QueuePoll::take(&own, 1) };
+        let reply = store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
         lengths.push(reply.length.unwrap());
     }
     assert!((32..=36).contains(&lengths[0]), "{lengths:?}");
@@ -77,7 +77,7 @@ async fn large_bound_of_a_request_slows_no_limited_name() {
     let own = store.worker("own").with_max_request(64 << 20);
     store.push(&(0..10).map(|n| request("small", n)).collect::<Vec<_>>()).await;
     store.lives(&own).await;
-    let turn = Cycle { rules: &[rule("small")], ..Cycle::take(&own, 10) };
-    let reply = store.link.cycle(&[turn], WITHIN).await.unwrap().remove(0).unwrap();
+    let poll = QueuePoll { rules: &[rule("small")], ..QueuePoll::take(&own, 10) };
+    let reply = store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
     assert_eq!(reply.leased.len(), 10);
 }

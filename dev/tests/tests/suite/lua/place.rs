@@ -13,7 +13,7 @@ const MONTH_MS: i64 = 30 * 24 * 3_600_000;
 /// A request that is let go.
 pub(super) fn placement(id: &str) -> Placement {
     Placement {
-        monitored: None,
+        tracking: None,
         waited: false,
         id: id.to_owned(),
         envelope: envelope(id),
@@ -157,7 +157,7 @@ async fn the_first_call_of_a_key_makes_its_record_and_further_ones_join_it() {
     let silent = ReplyTo { notify: None, ..store.reply("b") };
     let mut second = keyed(&store, "b", "1", 500);
     (second.reply, second.pending) = (Some(silent), Some("{}".to_owned()));
-    assert_eq!(store.place(second).await, Placed::Attached("a".to_owned()));
+    assert_eq!(store.place(second).await, Placed::Deduplicated("a".to_owned()));
     assert_eq!(store.frames("b").await, ["{}"]);
     fields.push(("w:b", "60000 -"));
     assert_eq!(store.hash(&record).await, pairs(&fields));
@@ -166,14 +166,14 @@ async fn the_first_call_of_a_key_makes_its_record_and_further_ones_join_it() {
     // Nobody waits for the third: it only keeps the call from being withdrawn. Nothing that would
     // stop a new call stops it.
     let third = Placement { reply: None, ..keyed(&store, "c", "1", 2000) };
-    assert_eq!(store.place_up_to(1, third).await, Placed::Attached("a".to_owned()));
+    assert_eq!(store.place_up_to(1, third).await, Placed::Deduplicated("a".to_owned()));
     fields[0] = ("deadline", "2000");
     fields.insert(3, ("keep", "1"));
     assert_eq!(store.hash(&record).await, pairs(&fields));
     let fourth = Placement { waited: true, ..keyed(&store, "d", "1", 0) };
-    assert_eq!(store.place(fourth).await, Placed::Attached("a".to_owned()));
+    assert_eq!(store.place(fourth).await, Placed::Deduplicated("a".to_owned()));
     let fifth = keyed(&store, "e", "1", 9000);
-    assert_eq!(store.place(fifth).await, Placed::Attached("a".to_owned()));
+    assert_eq!(store.place(fifth).await, Placed::Deduplicated("a".to_owned()));
     fields[0] = ("deadline", "0");
     fields.extend([("w:d", &*waits), ("w:e", &*waits)]);
     assert_eq!(store.hash(&record).await, pairs(&fields));
@@ -191,7 +191,7 @@ async fn a_record_outlives_what_is_not_due_yet() {
     // The clock of the link is not off by a second.
     assert!((2 * MONTH_MS - 10_000..=2 * MONTH_MS + 1000).contains(&ttl), "{ttl}");
     // Who joins does not shorten it.
-    assert!(matches!(store.place(keyed(&store, "b", "1", 0)).await, Placed::Attached(_)));
+    assert!(matches!(store.place(keyed(&store, "b", "1", 0)).await, Placed::Deduplicated(_)));
     assert!(store.conn.pttl::<_, i64>(record(&store)).await.unwrap() > MONTH_MS);
 }
 
@@ -213,16 +213,16 @@ async fn a_hundred_callers_wait_for_one_call_and_no_more() {
     let mut store = Store::new().await;
     assert_eq!(store.place(keyed(&store, "0", "1", 0)).await, Placed::Queued);
     let keep = Placement { reply: None, ..keyed(&store, "keeps", "1", 0) };
-    assert!(matches!(store.place(keep).await, Placed::Attached(_)));
+    assert!(matches!(store.place(keep).await, Placed::Deduplicated(_)));
     for n in 1..100 {
         let joined = store.place(keyed(&store, &n.to_string(), "1", 0)).await;
-        assert_eq!(joined, Placed::Attached("0".to_owned()), "{n}");
+        assert_eq!(joined, Placed::Deduplicated("0".to_owned()), "{n}");
     }
-    assert_eq!(store.place(keyed(&store, "100", "1", 0)).await, Placed::Crowded);
+    assert_eq!(store.place(keyed(&store, "100", "1", 0)).await, Placed::TooManyWaiters);
     // Sent again, because a reply was lost; and one that does not wait.
-    assert!(matches!(store.place(keyed(&store, "99", "1", 0)).await, Placed::Attached(_)));
+    assert!(matches!(store.place(keyed(&store, "99", "1", 0)).await, Placed::Deduplicated(_)));
     let keep = Placement { reply: None, ..keyed(&store, "101", "1", 0) };
-    assert!(matches!(store.place(keep).await, Placed::Attached(_)));
+    assert!(matches!(store.place(keep).await, Placed::Deduplicated(_)));
     assert_eq!(store.hash(&record(&store)).await.len(), 104);
 }
 
@@ -264,7 +264,7 @@ async fn the_kept_end_of_a_call_is_given_to_who_comes_later() {
 async fn a_call_that_was_cancelled_is_not_joined() {
     let mut store = Store::new().await;
     assert_eq!(store.place(keyed(&store, "a", "1", 1000)).await, Placed::Queued);
-    assert!(matches!(store.place(keyed(&store, "b", "1", 0)).await, Placed::Attached(_)));
+    assert!(matches!(store.place(keyed(&store, "b", "1", 0)).await, Placed::Deduplicated(_)));
     let now = store.link.now_ms();
     let () = store.conn.zadd(store.keys.cancelled(), "a", now + 60_000).await.unwrap();
     // Also with other data: it is no call any more.
@@ -276,7 +276,7 @@ async fn a_call_that_was_cancelled_is_not_joined() {
     // What is forgotten counts for nothing.
     let () = store.conn.zadd(store.keys.cancelled(), "c", now - 1000).await.unwrap();
     let joined = store.place(keyed(&store, "d", "2", 0)).await;
-    assert_eq!(joined, Placed::Attached("c".to_owned()));
+    assert_eq!(joined, Placed::Deduplicated("c".to_owned()));
 }
 
 #[tokio::test]

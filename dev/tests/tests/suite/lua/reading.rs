@@ -1,7 +1,7 @@
-//! `cycle.lua` and `plain.lua`, second half: how much of foreign elements Redis reads, and how.
+//! `poll.lua` and `poll_fast.lua`, second half: how much of foreign elements Redis reads, and how.
 
 use redcall_common::settings::Limit;
-use redcall_store::{BlockingPop, Cycle, Rule};
+use redcall_store::{BlockingPop, QueuePoll, Rule};
 use redis::AsyncCommands;
 
 use super::{Store, WITHIN, envelope};
@@ -27,7 +27,7 @@ async fn oversize_element_is_dead_lettered_in_part_and_its_caller_answered() {
         let middle = format!(r#"{{"id":"a","x":"{text}","response_key":"{key}","y":"{text}"}}"#);
         for (raw, is_answered) in [(&first, true), (&last, true), (&middle, false)] {
             store.push(&[raw.clone(), envelope("b")]).await;
-            let reply = store.cycle(&own, 5, &[]).await;
+            let reply = store.poll(&own, 5, &[]).await;
             assert_eq!((reply.leased.len(), reply.refused), (1, vec!["too_large".to_owned()]));
             let size = raw.len();
             let reason =
@@ -54,7 +54,7 @@ async fn oversize_element_with_a_live_id_answers_no_caller() {
         assert_eq!(store.lease(&other, 1).await, ["a"]);
         let (key, text) = (store.keys.response("a"), "x".repeat(200_000));
         store.push(&[format!(r#"{{"id":"a","response_key":"{key}","data":"{text}"}}"#)]).await;
-        assert_eq!(store.cycle(&own, 5, &[]).await.refused, ["too_large"]);
+        assert_eq!(store.poll(&own, 5, &[]).await.refused, ["too_large"]);
         assert_eq!(store.frames("a").await, [""; 0]);
         assert_eq!(store.live().await, ["a"]);
     }
@@ -72,7 +72,7 @@ async fn large_elements_come_few_at_a_time_whatever_stands_before_them() {
         store.push(&elements).await;
         let (mut leased, mut refused) = (0, 0);
         while leased < before + 500 {
-            let reply = store.cycle(&own, 250, &[]).await;
+            let reply = store.poll(&own, 250, &[]).await;
             assert!(reply.read <= 8 << 20, "{} bytes in one poll", reply.read);
             assert!(!reply.leased.is_empty() || !reply.refused.is_empty());
             leased += reply.leased.len();
@@ -94,7 +94,7 @@ async fn deep_queue_is_read_whatever_its_user_may_not_run() {
             redis::cmd("ACL").arg("SETUSER").arg("default").arg(rule).to_owned()
         };
         let () = acl("-").query_async(&mut store.conn).await.unwrap();
-        let reply = store.cycle(&own, 10, &[]).await;
+        let reply = store.poll(&own, 10, &[]).await;
         let () = acl("+").query_async(&mut store.conn).await.unwrap();
         assert!(reply.leased.iter().map(|leased| &leased.id).eq(&ids[..10]), "{right}: {reply:?}");
         let left = store.queued().await;
@@ -110,13 +110,13 @@ async fn poll_meets_one_oversize_element_and_reads_it_once() {
         let oversize = brackets(7 * MIB);
         let elements = [oversize.clone(), oversize.clone(), envelope("a"), oversize, envelope("b")];
         store.push(&elements).await;
-        let mut turns = Vec::new();
+        let mut polls = Vec::new();
         for _ in 0..5 {
-            let reply = store.cycle(&own, 5, &[]).await;
-            turns.push((reply.refused.len(), reply.leased.len()));
+            let reply = store.poll(&own, 5, &[]).await;
+            polls.push((reply.refused.len(), reply.leased.len()));
         }
-        assert_eq!(turns.iter().map(|turn| turn.0).max(), Some(1), "{turns:?}");
-        let sum = turns.iter().fold((0, 0), |sum, turn| (sum.0 + turn.0, sum.1 + turn.1));
+        assert_eq!(polls.iter().map(|poll| poll.0).max(), Some(1), "{polls:?}");
+        let sum = polls.iter().fold((0, 0), |sum, poll| (sum.0 + poll.0, sum.1 + poll.1));
         assert_eq!(sum, (3, 2));
     }
 }
@@ -129,13 +129,13 @@ async fn junk_counts_against_the_bounds_of_a_poll() {
         store.push(&vec!["nonsense".to_owned(); 1000]).await;
         store.push_ids(&["a"]).await;
         let mut polls = 0;
-        while store.cycle(&own, 64, &[]).await.leased.is_empty() {
+        while store.poll(&own, 64, &[]).await.leased.is_empty() {
             polls += 1;
         }
         assert!((4..=20).contains(&polls), "{polls} polls without a request");
         // Scanned for an id: so many of 4 KiB take long.
         store.push(&vec![format!(r#"{{"a":{}"#, brackets(5000)); 100]).await;
-        assert!(store.cycle(&own, 64, &[]).await.refused.len() < 20);
+        assert!(store.poll(&own, 64, &[]).await.refused.len() < 20);
     }
 }
 
@@ -180,8 +180,8 @@ async fn limit_counts_by_values_as_they_are_written() {
     }
     let limit = Limit { key: Some("k".to_owned()), concurrency: Some(1), rate: None };
     let rules = [Rule { name: "add".to_owned(), limit, room: None }];
-    let cycle = Cycle { rules: &rules, ..Cycle::take(&own, 50) };
-    let reply = store.link.cycle(&[cycle], WITHIN).await.unwrap().remove(0).unwrap();
+    let poll = QueuePoll { rules: &rules, ..QueuePoll::take(&own, 50) };
+    let reply = store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
     // Each has a key of its own, but for the same text written in two ways.
     let mut leased: Vec<&str> = reply.leased.iter().map(|leased| leased.id.as_str()).collect();
     leased.sort_unstable();

@@ -118,7 +118,7 @@ async fn nobody_takes_over_from_a_worker_that_lives_or_is_not_known() {
     assert_eq!(release(&store).await, Released::Back(1));
     assert_eq!(release(&store).await, Released::StillAlive);
     assert_eq!(store.queued().await, [envelope("a")]);
-    let reply = store.cycle(&own, 0, &[outcome("a", Settlement::Done)]).await;
+    let reply = store.poll(&own, 0, &[outcome("a", Settlement::Done)]).await;
     assert_eq!(reply.settled, [Settled::LeaseLost]);
     assert_eq!(store.queued().await, [envelope("a")]);
 }

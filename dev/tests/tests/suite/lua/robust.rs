@@ -14,7 +14,7 @@ async fn a_foreign_value_at_a_response_key_costs_only_that_answer() {
     assert_eq!(store.lease(&own, 2).await, ["a", "b"]);
     let () = store.conn.set(store.keys.response("a"), "not a list").await.unwrap();
     let outcomes = [store.answer("a", r#"{"a":1}"#), store.answer("b", r#"{"b":1}"#)];
-    let reply = store.cycle(&own, 1, &outcomes).await;
+    let reply = store.poll(&own, 1, &outcomes).await;
     assert_eq!(reply.settled, [Settled::Yes; 2]);
     assert_eq!(reply.leased[0].id, "c");
     assert_eq!(store.frames("b").await, [r#"{"b":1}"#]);
@@ -35,13 +35,13 @@ async fn failed_script_is_named_in_its_error() {
     assert!(error.is_of_the_key() && error.is_refused() && !error.may_have_happened(), "{error:?}");
     // A poll settles what it can, and tells why it leases nothing.
     let own = store.worker("own");
-    let trouble = store.cycle(&own, 1, &[]).await.trouble.unwrap();
+    let trouble = store.poll(&own, 1, &[]).await.trouble.unwrap();
     assert!(trouble.starts_with("WRONGTYPE "), "{trouble}");
     // The same where several go out in one write, and fail as a whole.
     let () = store.conn.set(store.keys.workers(), "no zset").await.unwrap();
     let own = ["own", "other"].map(|worker| store.worker(worker));
-    let turns = own.each_ref().map(|keys| redcall_store::Cycle::take(keys, 1));
-    for reply in store.link.cycle(&turns, WITHIN).await.unwrap() {
+    let polls = own.each_ref().map(|keys| redcall_store::QueuePoll::take(keys, 1));
+    for reply in store.link.poll(&polls, WITHIN).await.unwrap() {
         let said = reply.unwrap_err().to_string();
         assert!(said.starts_with("Redis refused the script `plain` (WRONGTYPE "), "{said}");
     }
@@ -60,8 +60,8 @@ async fn whoever_was_given_up_leases_nothing_before_it_says_that_it_lives() {
         } else {
             let () = store.conn.del(store.keys.workers()).await.unwrap();
         }
-        let turn = redcall_store::Cycle::take(&own, 5);
-        let reply = store.link.cycle(&[turn], WITHIN).await.unwrap().remove(0).unwrap();
+        let poll = redcall_store::QueuePoll::take(&own, 5);
+        let reply = store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
         assert!(reply.expired && !reply.paused && reply.leased.is_empty(), "{reply:?}");
         assert_eq!(store.queued().await, ["a", "b"].map(envelope));
         let _: String = store.conn.lpop(store.keys.queue(), None).await.unwrap();

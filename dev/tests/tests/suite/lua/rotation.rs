@@ -2,7 +2,7 @@
 //! has been done to the keys that say so.
 
 use redcall_common::settings::{Limit, Rate};
-use redcall_store::{Cycle, Fault, LimitFault, Outcome, Rule, Settlement, WorkerKeys};
+use redcall_store::{Fault, LimitFault, Outcome, QueuePoll, Rule, Settlement, WorkerKeys};
 use redis::AsyncCommands;
 
 use super::{LONG, Store, WITHIN, outcome};
@@ -29,15 +29,15 @@ async fn busy(customers: &[&str]) -> (Store, WorkerKeys) {
     (store, own)
 }
 
-/// What one turn leases that settles `ended`.
+/// What one poll leases that settles `ended`.
 async fn leased(store: &Store, own: &WorkerKeys, ended: &[String]) -> Vec<String> {
     store.lives(own).await;
     let (rules, mut all) = (rules(), Vec::new());
     let outcomes: Vec<Outcome> = ended.iter().map(|id| outcome(id, Settlement::Done)).collect();
     // The second one takes what the first one has made ready.
     for outcomes in [&outcomes[..], &[]] {
-        let turn = Cycle { rules: &rules, outcomes, more: true, ..Cycle::take(own, 50) };
-        let reply = store.link.cycle(&[turn], WITHIN).await.unwrap().remove(0).unwrap();
+        let poll = QueuePoll { rules: &rules, outcomes, more: true, ..QueuePoll::take(own, 50) };
+        let reply = store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
         all.extend(reply.leased.into_iter().map(|leased| leased.id));
     }
     all.sort_unstable();
@@ -73,7 +73,7 @@ fn key(store: &Store, what: &str) -> String {
 async fn sound_rotation_is_left_alone() {
     let (mut store, own) = busy(&["a", "b"]).await;
     assert_eq!(repaired(&store).await, []);
-    // The customers whose orders run are held once they come to their turn.
+    // The customers whose orders run are held once they come to their poll.
     assert_eq!(leased(&store, &own, &[]).await, [""; 0]);
     assert_eq!(repaired(&store).await, []);
     all_run(&mut store, &own, &["a", "b"]).await;
@@ -81,8 +81,8 @@ async fn sound_rotation_is_left_alone() {
 }
 
 #[tokio::test]
-async fn key_that_is_in_no_place_gets_its_turn_again() {
-    for place in ["turns:order", "held:order"] {
+async fn key_that_is_in_no_place_gets_its_poll_again() {
+    for place in ["rotation:order", "held:order"] {
         let (mut store, own) = busy(&["a", "b"]).await;
         let () = store.conn.del(key(&store, place)).await.unwrap();
         let lost = repaired(&store).await;
@@ -96,17 +96,17 @@ async fn key_that_is_in_no_place_gets_its_turn_again() {
     // The same in the rotation.
     let (mut store, own) = busy(&["a"]).await;
     let [order] = ["a-1".to_owned()];
-    let turn = [outcome(&order, Settlement::Done)];
-    let settle = Cycle { outcomes: &turn, more: true, ..Cycle::take(&own, 0) };
-    store.link.cycle(&[settle], WITHIN).await.unwrap().remove(0).unwrap();
-    let () = store.conn.del(key(&store, "turns:order")).await.unwrap();
+    let poll = [outcome(&order, Settlement::Done)];
+    let settle = QueuePoll { outcomes: &poll, more: true, ..QueuePoll::take(&own, 0) };
+    store.link.poll(&[settle], WITHIN).await.unwrap().remove(0).unwrap();
+    let () = store.conn.del(key(&store, "rotation:order")).await.unwrap();
     assert_eq!(leased(&store, &own, &[]).await, [""; 0]);
     assert_eq!(repaired(&store).await, [("a".to_owned(), Fault::Lost)]);
     assert_eq!(leased(&store, &own, &[]).await, ["a-2"]);
 }
 
 #[tokio::test]
-async fn workers_are_told_that_a_key_has_its_turn_again() {
+async fn workers_are_told_that_a_key_has_its_poll_again() {
     let (mut store, _) = busy(&["a"]).await;
     store.link.subscribe(&store.keys.control(), WITHIN).await.unwrap();
     let () = store.conn.del(key(&store, "held:order")).await.unwrap();
@@ -117,13 +117,13 @@ async fn workers_are_told_that_a_key_has_its_turn_again() {
 #[tokio::test]
 async fn key_that_is_in_several_places_is_in_one_again() {
     let (mut store, own) = busy(&["a", "b"]).await;
-    let turns = key(&store, "turns:order");
-    let () = store.conn.rpush(&turns, &["a", "a", "b"]).await.unwrap();
-    let () = store.conn.zadd(store.keys.later(), "order a", 1).await.unwrap();
+    let polls = key(&store, "rotation:order");
+    let () = store.conn.rpush(&polls, &["a", "a", "b"]).await.unwrap();
+    let () = store.conn.zadd(store.keys.throttled(), "order a", 1).await.unwrap();
     let twice = ["a", "b"].map(|key| (key.to_owned(), Fault::Twice));
     assert_eq!(repaired(&store).await, twice);
-    let turns: Vec<String> = store.conn.lrange(&turns, 0, -1).await.unwrap();
-    assert_eq!(turns, ["a", "b"]);
+    let polls: Vec<String> = store.conn.lrange(&polls, 0, -1).await.unwrap();
+    assert_eq!(polls, ["a", "b"]);
     all_run(&mut store, &own, &["a", "b"]).await;
 }
 
@@ -134,27 +134,27 @@ async fn request_that_does_not_run_holds_no_key() {
     for id in ["ghost", "a-1"] {
         let () = store.conn.sadd(key(&store, "running:order:a"), id).await.unwrap();
     }
-    let () = store.conn.hset(store.keys.slots(), "other", "order a").await.unwrap();
+    let () = store.conn.hset(store.keys.permits(), "other", "order a").await.unwrap();
     let found = repaired(&store).await;
     let of_a = |fault| ("a".to_owned(), fault);
-    assert_eq!(found, [of_a(Fault::Running), of_a(Fault::Slots)]);
+    assert_eq!(found, [of_a(Fault::Running), of_a(Fault::Permits)]);
     all_run(&mut store, &own, &["a"]).await;
 }
 
 #[tokio::test]
-async fn key_that_is_held_although_one_more_may_run_gets_its_turn() {
+async fn key_that_is_held_although_one_more_may_run_gets_its_poll() {
     let (mut store, own) = busy(&["a"]).await;
     let () = store.conn.del(key(&store, "running:order:a")).await.unwrap();
-    let () = store.conn.del(store.keys.slots()).await.unwrap();
+    let () = store.conn.del(store.keys.permits()).await.unwrap();
     assert_eq!(repaired(&store).await, [("a".to_owned(), Fault::Held)]);
     assert_eq!(leased(&store, &own, &["a-1".to_owned()]).await, ["a-2"]);
 }
 
 #[tokio::test]
-async fn key_stays_in_its_place_while_its_turn_cannot_be_stored() {
+async fn key_stays_in_its_place_while_its_poll_cannot_be_stored() {
     let (mut store, own) = busy(&["a"]).await;
     let () = store.conn.del(key(&store, "running:order:a")).await.unwrap();
-    let () = store.conn.del(store.keys.slots()).await.unwrap();
+    let () = store.conn.del(store.keys.permits()).await.unwrap();
     let set = |rule: &str| redis::cmd("ACL").arg("SETUSER").arg("default").arg(rule).to_owned();
     let () = set("-rpush").query_async(&mut store.conn).await.unwrap();
     for _ in 0..2 {
@@ -172,13 +172,13 @@ async fn key_stays_in_its_place_while_its_turn_cannot_be_stored() {
 async fn request_that_runs_counts_again() {
     // Its slot is gone: nothing would give it back.
     let (mut store, own) = busy(&["a"]).await;
-    let () = store.conn.del(store.keys.slots()).await.unwrap();
-    assert_eq!(repaired(&store).await, [("a".to_owned(), Fault::Slots)]);
+    let () = store.conn.del(store.keys.permits()).await.unwrap();
+    assert_eq!(repaired(&store).await, [("a".to_owned(), Fault::Permits)]);
     all_run(&mut store, &own, &["a"]).await;
     // It counts no more: another one would run beside it.
     let (mut store, own) = busy(&["a"]).await;
     let () = store.conn.del(key(&store, "running:order:a")).await.unwrap();
-    assert_eq!(repaired(&store).await, [("a".to_owned(), Fault::Slots)]);
+    assert_eq!(repaired(&store).await, [("a".to_owned(), Fault::Permits)]);
     all_run(&mut store, &own, &["a"]).await;
 }
 
@@ -205,7 +205,7 @@ async fn count_of_sorted_requests_becomes_right_again() {
 #[tokio::test]
 async fn value_of_another_type_is_told_and_repaired_once_it_is_gone() {
     for what in [
-        "turns:order",
+        "rotation:order",
         "held:order",
         "running:order:a",
         "slots",
@@ -228,17 +228,17 @@ async fn value_of_another_type_is_told_and_repaired_once_it_is_gone() {
 }
 
 #[tokio::test]
-async fn key_that_is_throttled_longer_than_its_rate_can_gets_its_turn() {
+async fn key_that_is_throttled_longer_than_its_rate_can_gets_its_poll() {
     let (mut store, _) = busy(&["a"]).await;
     let ahead = store.link.now_ms() + 3_600_000;
     let () = store.conn.del(key(&store, "held:order")).await.unwrap();
-    let () = store.conn.zadd(store.keys.later(), "order a", ahead).await.unwrap();
+    let () = store.conn.zadd(store.keys.throttled(), "order a", ahead).await.unwrap();
     let mut rules = rules();
     rules[0].limit.rate = Some(Rate { count: 1, per: LONG });
     let faults = store.link.repair_limits(&store.keys, &rules, WITHIN).await.unwrap();
     assert_eq!(faults.iter().map(|fault| fault.fault).collect::<Vec<_>>(), [Fault::Ahead]);
-    assert!(!store.conn.exists::<_, bool>(store.keys.later()).await.unwrap());
-    assert_eq!(store.conn.llen::<_, u64>(key(&store, "turns:order")).await.unwrap(), 1);
+    assert!(!store.conn.exists::<_, bool>(store.keys.throttled()).await.unwrap());
+    assert_eq!(store.conn.llen::<_, u64>(key(&store, "rotation:order")).await.unwrap(), 1);
 }
 
 #[tokio::test]
@@ -249,15 +249,15 @@ async fn thousands_of_lost_keys_are_found_by_and_by() {
     store.push(&orders).await;
     let rules = rules();
     for _ in 0..3 {
-        let turn = Cycle { rules: &rules, more: true, ..Cycle::take(&own, 1) };
+        let poll = QueuePoll { rules: &rules, more: true, ..QueuePoll::take(&own, 1) };
         store.lives(&own).await;
-        store.link.cycle(&[turn], WITHIN).await.unwrap().remove(0).unwrap();
+        store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
     }
     let listed: usize = store.conn.scard(key(&store, "limit_keys:order")).await.unwrap();
     assert!(listed > 2000, "{listed}");
-    let () = store.conn.del(key(&store, "turns:order")).await.unwrap();
+    let () = store.conn.del(key(&store, "rotation:order")).await.unwrap();
     let mut rounds = Vec::new();
-    while store.conn.llen::<_, usize>(key(&store, "turns:order")).await.unwrap() < listed {
+    while store.conn.llen::<_, usize>(key(&store, "rotation:order")).await.unwrap() < listed {
         let found = repaired(&store).await;
         assert!(found.len() <= 1100 && rounds.len() < 200, "{rounds:?}");
         rounds.push(found.len());
@@ -269,11 +269,11 @@ async fn thousands_of_lost_keys_are_found_by_and_by() {
 #[tokio::test]
 async fn throttled_keys_of_another_name_hide_no_lost_one() {
     let (mut store, own) = busy(&["a"]).await;
-    let () = store.conn.zadd(store.keys.later(), "other x", 9e12).await.unwrap();
+    let () = store.conn.zadd(store.keys.throttled(), "other x", 9e12).await.unwrap();
     assert_eq!(repaired(&store).await, []);
     let () = store.conn.del(key(&store, "held:order")).await.unwrap();
     assert_eq!(repaired(&store).await, [("a".to_owned(), Fault::Lost)]);
-    let () = store.conn.del(store.keys.later()).await.unwrap();
+    let () = store.conn.del(store.keys.throttled()).await.unwrap();
     all_run(&mut store, &own, &["a"]).await;
 }
 

@@ -1,4 +1,4 @@
-//! `cycle.lua` and `plain.lua`, first half: every kind of outcome, with the lease and without.
+//! `poll.lua` and `poll_fast.lua`, first half: every kind of outcome, with the lease and without.
 
 use redcall_client::Code;
 use redcall_store::{Released, Settled, Settlement};
@@ -21,7 +21,7 @@ async fn a_refused_answer_reaches_neither_key_nor_channel_and_a_held_one_both() 
 
         let outcomes =
             [store.answer(&taken, r#"{"late":1}"#), store.answer(&held, r#"{"held":1}"#)];
-        let reply = store.cycle(&slow, 0, &outcomes).await;
+        let reply = store.poll(&slow, 0, &outcomes).await;
         assert_eq!(reply.settled, [Settled::LeaseLost, Settled::Yes]);
         assert_eq!(store.frames(&held).await, [r#"{"held":1}"#]);
         assert_eq!(store.frames(&taken).await, [""; 0]);
@@ -31,7 +31,7 @@ async fn a_refused_answer_reaches_neither_key_nor_channel_and_a_held_one_both() 
         // Whoever holds it now settles it, once.
         let outcomes =
             [store.answer(&taken, r#"{"new":1}"#), store.answer(&taken, r#"{"again":1}"#)];
-        let reply = store.cycle(&fast, 0, &outcomes).await;
+        let reply = store.poll(&fast, 0, &outcomes).await;
         assert_eq!(reply.settled, [Settled::Yes, Settled::LeaseLost]);
         assert_eq!(store.frames(&taken).await, [r#"{"new":1}"#]);
         assert_eq!(store.heard().await, [r#"[{"new":1}]"#]);
@@ -56,14 +56,14 @@ async fn without_the_lease_no_outcome_changes_anything() {
         let outcomes = [
             store.answer("x", "{}"),
             outcome("x", Settlement::Done),
-            outcome("x", Settlement::Bury { code, reason: "r".to_owned(), answer: None }),
-            outcome("x", Settlement::Bury { code, reason: "r".to_owned(), answer: answer() }),
+            outcome("x", Settlement::DeadLetter { code, reason: "r".to_owned(), answer: None }),
+            outcome("x", Settlement::DeadLetter { code, reason: "r".to_owned(), answer: answer() }),
             outcome("x", Settlement::Back),
             outcome("x", unknown("mapped", None)),
             outcome("x", unknown("nobody", None)),
             outcome("x", unknown("nobody", answer())),
         ];
-        let reply = store.cycle(&own, 0, &outcomes).await;
+        let reply = store.poll(&own, 0, &outcomes).await;
         assert_eq!(reply.settled, [Settled::LeaseLost; 8]);
         assert_eq!((reply.length, reply.parked), (Some(0), 0));
         assert_eq!(store.all_keys().await, before);
@@ -80,7 +80,7 @@ async fn an_answer_is_kept_for_its_time_and_done_leaves_nothing() {
         store.push_ids(&["a", "b"]).await;
         assert_eq!(store.lease(&own, 2).await, ["a", "b"]);
         let outcomes = [store.answer("a", "{}"), outcome("b", Settlement::Done)];
-        assert_eq!(store.cycle(&own, 0, &outcomes).await.settled, [Settled::Yes; 2]);
+        assert_eq!(store.poll(&own, 0, &outcomes).await.settled, [Settled::Yes; 2]);
         let key = store.keys.response("a");
         let ttl: i64 = store.conn.pttl(&key).await.unwrap();
         assert!((50_000..=60_000).contains(&ttl), "{ttl}");
@@ -95,11 +95,14 @@ async fn what_is_buried_lies_in_the_dead_letters_and_may_be_answered_as_well() {
         let own = store.worker("own");
         store.push_ids(&["a", "b"]).await;
         assert_eq!(store.lease(&own, 2).await, ["a", "b"]);
-        let bury =
-            |answer| Settlement::Bury { code: Code::TooLarge, reason: "why".to_owned(), answer };
+        let dead_letter = |answer| Settlement::DeadLetter {
+            code: Code::TooLarge,
+            reason: "why".to_owned(),
+            answer,
+        };
         let answer = Some((store.reply("b"), r#"{"no":1}"#.to_owned()));
-        let outcomes = [outcome("a", bury(None)), outcome("b", bury(answer))];
-        assert_eq!(store.cycle(&own, 0, &outcomes).await.settled, [Settled::Yes; 2]);
+        let outcomes = [outcome("a", dead_letter(None)), outcome("b", dead_letter(answer))];
+        assert_eq!(store.poll(&own, 0, &outcomes).await.settled, [Settled::Yes; 2]);
         let letter = |id| [id, "too_large", "why", "own", &envelope(id)].map(str::to_owned);
         assert_eq!(store.dead().await, [letter("a"), letter("b")]);
         assert_eq!(store.frames("a").await, [""; 0]);
@@ -119,17 +122,17 @@ async fn dead_letters_are_kept_up_to_a_number_and_in_part_when_they_are_huge() {
         let huge = format!(r#"{{"id":"huge","data":"{}"}}"#, "x".repeat(5 << 20));
         store.push(std::slice::from_ref(&huge)).await;
         assert_eq!(store.lease(&own, 1).await, ["huge"]);
-        let bury = |id: &str| {
+        let dead_letter = |id: &str| {
             let (code, reason) = (Code::TooLarge, "why".to_owned());
-            outcome(id, Settlement::Bury { code, reason, answer: None })
+            outcome(id, Settlement::DeadLetter { code, reason, answer: None })
         };
-        store.cycle(&own, 0, &[bury("huge")]).await;
+        store.poll(&own, 0, &[dead_letter("huge")]).await;
         assert_eq!(store.dead().await[0][4], huge[..65_536]);
         let ids: Vec<String> = (0..1000).map(|n| format!("x{n}")).collect();
         store.push_ids(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
         assert_eq!(store.lease(&own, 1000).await, ids);
-        let outcomes: Vec<_> = ids.iter().map(|id| bury(id)).collect();
-        assert_eq!(store.cycle(&own, 0, &outcomes).await.settled, [Settled::Yes; 1000]);
+        let outcomes: Vec<_> = ids.iter().map(|id| dead_letter(id)).collect();
+        assert_eq!(store.poll(&own, 0, &outcomes).await.settled, [Settled::Yes; 1000]);
         // Redis trims whole portions of a hundred.
         let dead = store.dead().await;
         assert!((100..=200).contains(&dead.len()), "{}", dead.len());
@@ -168,19 +171,19 @@ async fn what_goes_back_lies_at_the_head_in_its_old_order() {
         assert_eq!(store.lease(&own, 4).await, ["a", "b", "c", "d"]);
         // The last one first, as a worker does it.
         let outcomes = ["d", "c", "b"].map(|id| outcome(id, Settlement::Back));
-        let reply = store.cycle(&own, 0, &outcomes).await;
+        let reply = store.poll(&own, 0, &outcomes).await;
         assert_eq!((reply.settled, reply.length), (vec![Settled::Yes; 3], Some(4)));
         assert_eq!(store.queued().await, before[1..]);
         assert_eq!(store.live().await, ["a"]);
-        // Given back and taken in the same turn.
-        let reply = store.cycle(&own, 2, &[outcome("a", Settlement::Back)]).await;
+        // Given back and taken in the same poll.
+        let reply = store.poll(&own, 2, &[outcome("a", Settlement::Back)]).await;
         let ids: Vec<&str> = reply.leased.iter().map(|leased| leased.id.as_str()).collect();
         assert_eq!(ids, ["a", "b"]);
     }
 }
 
 #[tokio::test]
-async fn an_unknown_name_is_parked_where_a_live_worker_maps_it_else_answered_or_buried() {
+async fn an_unknown_name_is_parked_where_a_live_worker_maps_it_else_answered_or_dead_lettered() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let own = store.worker("own");
@@ -194,7 +197,7 @@ async fn an_unknown_name_is_parked_where_a_live_worker_maps_it_else_answered_or_
             outcome("b", unknown("nobody", answer("b"))),
             outcome("c", unknown("nobody", None)),
         ];
-        let reply = store.cycle(&own, 0, &outcomes).await;
+        let reply = store.poll(&own, 0, &outcomes).await;
         assert_eq!(reply.settled, [Settled::Parked, Settled::Yes, Settled::Yes]);
         assert_eq!((reply.length, reply.parked), (Some(0), 1));
         assert_eq!(store.frames("a").await, [""; 0]);
@@ -220,7 +223,7 @@ async fn a_name_whose_workers_lease_has_ended_is_unknown() {
         store.push_ids(&["a"]).await;
         assert_eq!(store.lease(&own, 1).await, ["a"]);
         let unknown = Settlement::Unknown { name: "special".to_owned(), answer: None };
-        let reply = store.cycle(&own, 0, &[outcome("a", unknown)]).await;
+        let reply = store.poll(&own, 0, &[outcome("a", unknown)]).await;
         assert_eq!((reply.settled, reply.parked), (vec![Settled::Yes], 0));
         assert_eq!(store.dead().await[0][1], "unknown_job");
     }
@@ -236,7 +239,7 @@ async fn a_large_answer_is_announced_by_its_id_alone() {
         let fits = format!("\"{}\"", "x".repeat(8190));
         let large = format!("\"{}\"", "x".repeat(8191));
         let outcomes = [store.answer("a", &large), store.answer("b", &fits)];
-        store.cycle(&own, 0, &outcomes).await;
+        store.poll(&own, 0, &outcomes).await;
         assert_eq!(store.frames("a").await, [large]);
         assert_eq!(store.heard().await, [format!(r#"["a",{fits}]"#)]);
     }
@@ -252,7 +255,7 @@ async fn a_notification_carries_256_kib_of_answers_and_the_ids_of_the_rest() {
         assert_eq!(store.lease(&own, 100).await, ids);
         let frame = format!("[\"{}\"]", "x".repeat(8000));
         let outcomes: Vec<_> = ids.iter().map(|id| store.answer(id, &frame)).collect();
-        assert_eq!(store.cycle(&own, 0, &outcomes).await.settled, [Settled::Yes; 100]);
+        assert_eq!(store.poll(&own, 0, &outcomes).await.settled, [Settled::Yes; 100]);
         let heard = store.heard().await;
         let [message] = heard.as_slice() else { panic!("{} messages", heard.len()) };
         let entries: Vec<serde_json::Value> = serde_json::from_str(message).unwrap();
@@ -266,7 +269,7 @@ async fn a_notification_carries_256_kib_of_answers_and_the_ids_of_the_rest() {
 }
 
 #[tokio::test]
-async fn each_channel_gets_one_message_a_turn_and_who_names_none_gets_none() {
+async fn each_channel_gets_one_message_a_poll_and_who_names_none_gets_none() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let own = store.worker("own");
@@ -284,7 +287,7 @@ async fn each_channel_gets_one_message_a_turn_and_who_names_none_gets_none() {
             to(&store, "c", None),
             store.answer("d", "\"d\""),
         ];
-        store.cycle(&own, 0, &outcomes).await;
+        store.poll(&own, 0, &outcomes).await;
         let mut heard = store.heard().await;
         heard.sort_unstable();
         assert_eq!(heard, [r#"["a","d"]"#, r#"["b"]"#]);
@@ -294,10 +297,10 @@ async fn each_channel_gets_one_message_a_turn_and_who_names_none_gets_none() {
 
 #[tokio::test]
 async fn refused_twin_is_a_dead_letter_and_changes_nothing_of_the_other() {
-    let refuse = |store: &Store, id: &str, bury| {
+    let refuse = |store: &Store, id: &str, dead_letter| {
         let (code, reason) = (Code::Unauthorized, "why".to_owned());
         let answer = Some((store.reply(id), r#"{"refused":1}"#.to_owned()));
-        outcome(id, Settlement::Refuse { code, reason, answer, bury })
+        outcome(id, Settlement::Refuse { code, reason, answer, dead_letter })
     };
     let mut store = Store::new().await;
     let own = store.worker("own");
@@ -305,7 +308,7 @@ async fn refused_twin_is_a_dead_letter_and_changes_nothing_of_the_other() {
     assert_eq!(store.lease(&own, 5).await.len(), 5);
     let record = r#"{"attempt":1,"fails":1,"crashes":0}"#;
     let () = store.conn.hset(store.keys.scheduled(), "delayed", envelope("delayed")).await.unwrap();
-    let () = store.conn.hset(store.keys.history(), "delayed", record).await.unwrap();
+    let () = store.conn.hset(store.keys.attempts(), "delayed", record).await.unwrap();
     let frame = |id: &str, kind: &str| {
         format!(r#"{{"id":"{id}","response_key":"{}","type":"{kind}"}}"#, store.keys.response(id))
     };
@@ -319,7 +322,7 @@ async fn refused_twin_is_a_dead_letter_and_changes_nothing_of_the_other() {
         refuse(&store, "answered", false),
         refuse(&store, "begun", false),
     ];
-    assert_eq!(store.cycle(&own, 0, &outcomes).await.settled, [Settled::Yes; 5]);
+    assert_eq!(store.poll(&own, 0, &outcomes).await.settled, [Settled::Yes; 5]);
     let refused = r#"{"refused":1}"#;
     for (id, expected) in [
         ("told", vec![refused]),
@@ -330,7 +333,7 @@ async fn refused_twin_is_a_dead_letter_and_changes_nothing_of_the_other() {
     ] {
         assert_eq!(store.frames(id).await, expected, "{id}");
     }
-    let kept: String = store.conn.hget(store.keys.history(), "delayed").await.unwrap();
+    let kept: String = store.conn.hget(store.keys.attempts(), "delayed").await.unwrap();
     assert_eq!((kept.as_str(), store.live().await), (record, vec![]));
     let dead = redis::cmd("XLEN").arg(store.keys.dead()).to_owned();
     let dead: usize = dead.query_async(&mut store.conn).await.unwrap();

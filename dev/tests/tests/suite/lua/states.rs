@@ -1,10 +1,10 @@
-//! `cycle.lua`, `release.lua`: the state of a service's instance, and the order of its requests.
+//! `poll.lua`, `release.lua`: the state of a service's instance, and the order of its requests.
 
 use std::time::Duration;
 
 use redcall_common::settings::Limit;
 use redcall_store::{
-    Cycle, Extra, InstanceState, Outcome, Rule, Settled, Settlement, StateChange, WorkerKeys,
+    Extra, InstanceState, Outcome, QueuePoll, Rule, Settled, Settlement, StateChange, WorkerKeys,
 };
 use redis::AsyncCommands;
 
@@ -14,8 +14,8 @@ fn order(id: &str) -> String {
     format!(r#"{{"id":"{id}","name":"counter","data":{{"task":"execute","instance":"a"}}}}"#)
 }
 
-/// One turn of a worker that lives.
-async fn turn(
+/// One poll of a worker that lives.
+async fn poll(
     store: &Store,
     own: &WorkerKeys,
     (serial, take): (u64, usize),
@@ -24,8 +24,8 @@ async fn turn(
     store.lives(own).await;
     let limit = Limit { key: Some("instance".to_owned()), concurrency: Some(1), rate: None };
     let rules = [Rule { name: "counter".to_owned(), limit, room: None }];
-    let turn = Cycle { rules: &rules, outcomes, serial, ..Cycle::take(own, take) };
-    let reply = store.link.cycle(&[turn], WITHIN).await.unwrap().remove(0).unwrap();
+    let poll = QueuePoll { rules: &rules, outcomes, serial, ..QueuePoll::take(own, take) };
+    let reply = store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
     (reply.settled, reply.leased.into_iter().map(|leased| leased.id).collect())
 }
 
@@ -56,34 +56,35 @@ async fn a_state_changes_with_the_settlement_and_not_without() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push(&["x", "y", "z"].map(order)).await;
-    assert_eq!(turn(&store, &own, (1, 9), &[]).await.1, ["x"]);
+    assert_eq!(poll(&store, &own, (1, 9), &[]).await.1, ["x"]);
     let (settled, leased) =
-        turn(&store, &own, (2, 9), &[change(&store, "x", 0, Some("[1,{}]"))]).await;
+        poll(&store, &own, (2, 9), &[change(&store, "x", 0, Some("[1,{}]"))]).await;
     assert_eq!((settled, leased), (vec![Settled::Yes], vec!["y".to_owned()]));
     assert_eq!(state(&store).await, found("[1,{}]", 1));
     let ttl: i64 = store.conn.pttl(store.keys.state("a")).await.unwrap();
     assert!((50_000..=60_000).contains(&ttl), "{ttl}");
     // Without the lease.
-    let (settled, _) = turn(&store, &own, (3, 0), &[change(&store, "x", 1, Some("2"))]).await;
+    let (settled, _) = poll(&store, &own, (3, 0), &[change(&store, "x", 1, Some("2"))]).await;
     assert_eq!(settled, [Settled::LeaseLost]);
     assert_eq!(state(&store).await, found("[1,{}]", 1));
     assert_eq!(store.frames("x").await.len(), 1);
-    turn(&store, &own, (4, 9), &[change(&store, "y", 1, Some("2"))]).await;
+    poll(&store, &own, (4, 9), &[change(&store, "y", 1, Some("2"))]).await;
     assert_eq!(state(&store).await, found("2", 2));
-    turn(&store, &own, (5, 9), &[change(&store, "z", 2, None)]).await;
+    poll(&store, &own, (5, 9), &[change(&store, "z", 2, None)]).await;
     assert_eq!(state(&store).await, None);
 }
 
 #[tokio::test]
-async fn a_turn_that_is_sent_again_changes_no_state_again() {
+async fn a_poll_that_is_sent_again_changes_no_state_again() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push(&[order("x")]).await;
-    turn(&store, &own, (1, 9), &[]).await;
+    poll(&store, &own, (1, 9), &[]).await;
     let outcomes = [change(&store, "x", 0, Some("1"))];
-    let again = Cycle { outcomes: &outcomes, serial: 2, again: true, ..Cycle::take(&own, 0) };
+    let again =
+        QueuePoll { outcomes: &outcomes, serial: 2, again: true, ..QueuePoll::take(&own, 0) };
     for _ in 0..2 {
-        let reply = store.link.cycle(std::slice::from_ref(&again), WITHIN).await.unwrap();
+        let reply = store.link.poll(std::slice::from_ref(&again), WITHIN).await.unwrap();
         let reply = reply.into_iter().next().unwrap().unwrap();
         assert_eq!(reply.settled, [Settled::Yes]);
     }
@@ -95,18 +96,18 @@ async fn a_change_made_from_another_version_is_refused_and_made_again() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push(&["x", "y"].map(order)).await;
-    turn(&store, &own, (1, 9), &[]).await;
+    poll(&store, &own, (1, 9), &[]).await;
     let _: i64 = store.conn.hset(store.keys.state("a"), "version", 7).await.unwrap();
     let _: i64 = store.conn.hset(store.keys.state("a"), "state", "7").await.unwrap();
-    let (settled, leased) = turn(&store, &own, (2, 9), &[change(&store, "x", 0, Some("1"))]).await;
+    let (settled, leased) = poll(&store, &own, (2, 9), &[change(&store, "x", 0, Some("1"))]).await;
     // It comes before what waits, and not beside it.
     assert_eq!((settled, leased), (vec![Settled::LeaseLost], vec!["x".to_owned()]));
     assert_eq!(state(&store).await, found("7", 7));
     assert_eq!(store.frames("x").await, [""; 0]);
     // It has been run.
-    let record: String = store.conn.hget(store.keys.history(), "x").await.unwrap();
+    let record: String = store.conn.hget(store.keys.attempts(), "x").await.unwrap();
     assert!(record.contains(r#""attempt":1"#), "{record}");
-    turn(&store, &own, (3, 9), &[change(&store, "x", 7, Some("8"))]).await;
+    poll(&store, &own, (3, 9), &[change(&store, "x", 7, Some("8"))]).await;
     assert_eq!(state(&store).await, found("8", 8));
 }
 
@@ -115,19 +116,19 @@ async fn what_goes_back_comes_before_what_waits_with_its_key() {
     let mut store = Store::new().await;
     let (own, other) = (store.worker("own"), store.worker("other"));
     store.push(&["x", "y", "z"].map(order)).await;
-    assert_eq!(turn(&store, &own, (1, 9), &[]).await.1, ["x"]);
+    assert_eq!(poll(&store, &own, (1, 9), &[]).await.1, ["x"]);
     let back = || [Outcome::new("x", Settlement::Back)];
-    assert_eq!(turn(&store, &own, (2, 9), &back()).await.1, ["x"]);
+    assert_eq!(poll(&store, &own, (2, 9), &back()).await.1, ["x"]);
     let rerun = [Outcome::new("x", Settlement::Rerun { attempt: 1 })];
-    assert_eq!(turn(&store, &own, (3, 9), &rerun).await.1, ["x"]);
+    assert_eq!(poll(&store, &own, (3, 9), &rerun).await.1, ["x"]);
     store.link.release(&store.keys, "own", true, WITHIN).await.unwrap();
-    assert_eq!(turn(&store, &other, (1, 9), &[]).await.1, ["x"]);
+    assert_eq!(poll(&store, &other, (1, 9), &[]).await.1, ["x"]);
     let own = store.worker("own");
     let past: i64 = 1;
     let () = store.conn.zadd(store.keys.workers(), "other", past).await.unwrap();
     store.link.release(&store.keys, "other", false, WITHIN).await.unwrap();
-    assert_eq!(turn(&store, &own, (9, 9), &[]).await.1, ["x"]);
-    let (_, leased) = turn(&store, &own, (10, 9), &[change(&store, "x", 0, Some("1"))]).await;
+    assert_eq!(poll(&store, &own, (9, 9), &[]).await.1, ["x"]);
+    let (_, leased) = poll(&store, &own, (10, 9), &[change(&store, "x", 0, Some("1"))]).await;
     assert_eq!(leased, ["y"]);
     assert_eq!(store.queued().await, [""; 0]);
 }

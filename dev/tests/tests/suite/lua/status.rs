@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redcall_common::error::Code;
 use redcall_common::status::{JobState, StatusEnd};
-use redcall_store::{Extra, Monitored, Outcome, Placed, Placement, Settlement};
+use redcall_store::{Extra, Outcome, Placed, Placement, Settlement, StatusTracking};
 use redis::AsyncCommands;
 
 use super::{LONG, Store, WITHIN, envelope, outcome};
@@ -58,7 +58,7 @@ async fn an_end_is_said_in_the_step_that_settles_and_not_without_the_lease() {
         with_end(outcome("lost", Settlement::Done), None),
         with_end(outcome("b", Settlement::Done), Some(Code::Timeout)),
     ];
-    store.cycle(&own, 0, &ends).await;
+    store.poll(&own, 0, &ends).await;
     assert_eq!(states(&store, "a").await, [(JobState::Success, 1)]);
     assert_eq!(states(&store, "b").await, [(JobState::Error, 1)]);
     assert_eq!(states(&store, "lost").await, []);
@@ -76,7 +76,7 @@ async fn what_is_parked_has_not_ended() {
         let settlement = Settlement::Unknown { name: name.to_owned(), answer: None };
         with_end(outcome(id, settlement), Some(Code::UnknownJob))
     };
-    store.cycle(&own, 0, &[unknown("a", "add"), unknown("b", "nobody")]).await;
+    store.poll(&own, 0, &[unknown("a", "add"), unknown("b", "nobody")]).await;
     assert_eq!(states(&store, "a").await, []);
     assert_eq!(states(&store, "b").await, [(JobState::Error, 1)]);
 }
@@ -92,7 +92,7 @@ async fn the_first_state_is_said_with_the_request_and_once() {
         reply: Some(store.reply(id)),
         pending: Some("pending".to_owned()),
         idempotency: None,
-        monitored: Some(Monitored { pending_ms: 30_000, kept_ms: 60_000 }),
+        tracking: Some(StatusTracking { pending_ms: 30_000, kept_ms: 60_000 }),
     };
     let (first, refused) = (placement("a"), placement("b"));
     let place = async |store: &Store, cap, placement: &Placement| {
@@ -131,7 +131,7 @@ async fn a_long_message_of_a_joined_call_is_cut_between_characters() {
         frame,
     };
     let ended = Outcome { call: Some(call), ..outcome("a", Settlement::Done) };
-    store.cycle(&own, 0, &[ended]).await;
+    store.poll(&own, 0, &[ended]).await;
     let found = store.link.states(&store.keys.status("b"), WITHIN).await.unwrap();
     let (_, status) = &found.states[0];
     let error = status.error.as_ref().unwrap();

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use redcall_common::settings::{Limit, Rate};
-use redcall_store::{Cycle, Rule, TimeAhead, Waited};
+use redcall_store::{QueuePoll, Rule, TimeAhead, Waited};
 use redis::AsyncCommands;
 
 use super::{LONG, Store, WITHIN, envelope};
@@ -37,15 +37,15 @@ async fn time_beyond_its_bound_is_brought_back_and_told_once() {
     let () = store.conn.set(keys.worker("dead"), r#"{"lease_ms":2000}"#).await.unwrap();
     let () = store.conn.zadd(keys.names(), "gone", ahead).await.unwrap();
     let () = store.conn.hset(keys.ticks(), "nightly", ahead).await.unwrap();
-    let () = store.conn.zadd(keys.pending_ids(), "deferred", ahead).await.unwrap();
+    let () = store.conn.zadd(keys.deferred_ids(), "deferred", ahead).await.unwrap();
     let fields = [("within", 60_000), ("deadline", ahead)];
-    let () = store.conn.hset_multiple(keys.pending("deferred"), &fields).await.unwrap();
+    let () = store.conn.hset_multiple(keys.deferred("deferred"), &fields).await.unwrap();
     let () = store.conn.zadd(keys.schedule(), "retried", ahead).await.unwrap();
     let record = r#"{"attempt":1,"fails":1,"crashes":0,"pause":1500}"#;
-    let () = store.conn.hset(keys.history(), "retried", record).await.unwrap();
+    let () = store.conn.hset(keys.attempts(), "retried", record).await.unwrap();
 
     let expected = [
-        ("pending", "deferred"),
+        ("deferred", "deferred"),
         ("schedule", "retried"),
         ("ticks", "nightly"),
         ("workers", "dead"),
@@ -59,8 +59,8 @@ async fn time_beyond_its_bound_is_brought_back_and_told_once() {
     assert!(within(score(&mut store, keys.workers(), "dead").await, 2_000));
     assert!(within(score(&mut store, keys.names(), "gone").await, 10_000));
     assert!(within(score(&mut store, keys.schedule(), "retried").await, 1_500));
-    assert!(within(score(&mut store, keys.pending_ids(), "deferred").await, 60_000));
-    let deadline: u64 = store.conn.hget(keys.pending("deferred"), "deadline").await.unwrap();
+    assert!(within(score(&mut store, keys.deferred_ids(), "deferred").await, 60_000));
+    let deadline: u64 = store.conn.hget(keys.deferred("deferred"), "deadline").await.unwrap();
     assert!(within(deadline, 60_000));
     let tick: u64 = store.conn.hget(keys.ticks(), "nightly").await.unwrap();
     assert!(within(tick, 0));
@@ -79,9 +79,9 @@ async fn time_within_its_bound_stays_as_it_is() {
     let () = store.conn.zadd(keys.schedule(), "wanted", now + 9 * HOUR).await.unwrap();
     let () = store.conn.zadd(keys.schedule(), "retried", now + HOUR).await.unwrap();
     let record = format!(r#"{{"attempt":1,"fails":1,"crashes":0,"pause":{}}}"#, HOUR + 1);
-    let () = store.conn.hset(keys.history(), "retried", record).await.unwrap();
-    let () = store.conn.zadd(keys.pending_ids(), "deferred", now + HOUR).await.unwrap();
-    let () = store.conn.hset(keys.pending("deferred"), "within", HOUR + 1).await.unwrap();
+    let () = store.conn.hset(keys.attempts(), "retried", record).await.unwrap();
+    let () = store.conn.zadd(keys.deferred_ids(), "deferred", now + HOUR).await.unwrap();
+    let () = store.conn.hset(keys.deferred("deferred"), "within", HOUR + 1).await.unwrap();
     let () = store.conn.zadd(keys.cancelled(), "x", now + 24 * HOUR).await.unwrap();
     let () = store.conn.hset(keys.ticks(), "nightly", now - 1).await.unwrap();
 
@@ -92,7 +92,7 @@ async fn time_within_its_bound_stays_as_it_is() {
         (keys.names(), "add", now + 600_000),
         (keys.schedule(), "wanted", now + 9 * HOUR),
         (keys.schedule(), "retried", now + HOUR),
-        (keys.pending_ids(), "deferred", now + HOUR),
+        (keys.deferred_ids(), "deferred", now + HOUR),
         (keys.cancelled(), "x", now + 24 * HOUR),
     ] {
         assert_eq!(score(&mut store, key, member).await, at, "{member}");
@@ -113,7 +113,8 @@ async fn tombstone_lives_no_longer_than_any_may() {
 async fn value_of_another_type_costs_no_other_key_its_time() {
     let mut store = Store::new().await;
     let keys = store.keys.clone();
-    for key in [keys.workers(), keys.names(), keys.pending_ids(), keys.schedule(), keys.history()] {
+    for key in [keys.workers(), keys.names(), keys.deferred_ids(), keys.schedule(), keys.attempts()]
+    {
         let () = store.conn.set(key, "x").await.unwrap();
     }
     let () = store.conn.hset(keys.ticks(), "nightly", store.link.now_ms() + HOUR).await.unwrap();
@@ -130,8 +131,8 @@ async fn request_is_retried_and_deferred_with_the_length_that_bounds_it() {
     let delay = Duration::from_millis(1234);
     let mut retried = super::outcome("a", Settlement::Retry { delay, notice: None });
     retried.run = r#"{"attempt":1,"worker":"own","ended_at":1,"code":"timeout"}"#.to_owned();
-    store.cycle(&own, 0, &[retried]).await;
-    let record: String = store.conn.hget(store.keys.history(), "a").await.unwrap();
+    store.poll(&own, 0, &[retried]).await;
+    let record: String = store.conn.hget(store.keys.attempts(), "a").await.unwrap();
     assert!(record.contains(r#""pause":1234"#), "{record}");
 }
 
@@ -147,8 +148,8 @@ async fn rate_whose_pace_is_an_hour_ahead_allows_the_next_within_its_window() {
     let now = store.link.now_ms();
     let rate_key = format!("{}:rate:add:", store.keys.base());
     let () = store.conn.set(&rate_key, (now + HOUR) * 1000).await.unwrap();
-    let turn = Cycle { rules: &rules, ..Cycle::take(&own, 5) };
-    let reply = store.link.cycle(&[turn], WITHIN).await.unwrap().remove(0).unwrap();
+    let poll = QueuePoll { rules: &rules, ..QueuePoll::take(&own, 5) };
+    let reply = store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
     let due = reply.due_ms.unwrap();
     assert!((now + 25_000..now + 40_000).contains(&due), "{} ms", due - now);
     // It stays so: the clock does not take the bound along.

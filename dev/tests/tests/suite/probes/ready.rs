@@ -39,7 +39,7 @@ async fn an_idle_worker_is_ready_and_its_probe_leaves_nothing_for_others() {
     }
     for key in others {
         let as_default = key.replace("{high}", "{default}").replace("{low}", "{default}");
-        assert!(is_registry(&as_default) && !key.contains(":turn:"), "{key}");
+        assert!(is_registry(&as_default) && !key.contains(":poll:"), "{key}");
     }
     let seen = bench.client().await.inspect().queues().await.unwrap();
     let names: Vec<&str> = seen.iter().map(|queue| queue.queue.as_str()).collect();
@@ -87,7 +87,7 @@ async fn a_worker_whose_slots_are_all_taken_is_ready() {
     let report = served.becomes(200).await.json();
     assert!(report["queues"]["low"]["seen_ms_ago"].as_u64().unwrap() < 1000, "{report}");
     served.counts(r#"redcall_queue_length{queue="default"}"#, 1.0).await;
-    // Its pops cannot be sent out again before a slot is free: its turns show that it goes on.
+    // Its pops cannot be sent out again before a slot is free: its polls show that it goes on.
     let mut conn = bench.redis.connection().await;
     let killed = kill(&mut conn, "redcall-worker-").await;
     // All but the one whose pop brought the job that runs: nothing is out there.

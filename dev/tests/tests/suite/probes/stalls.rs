@@ -128,9 +128,9 @@ async fn a_worker_whose_lease_is_not_renewed_is_red() {
 async fn a_probe_that_is_not_settled_turns_it_red() {
     let (served, proxy, _bench) = proxied().await;
     served.becomes(200).await;
-    // Only the connection of the turns stands still: pops and heartbeats go on.
+    // Only the connection of the polls stands still: pops and heartbeats go on.
     let held = proxy.hold_reply(|exchange| {
-        // A turn that only settles.
+        // A poll that only settles.
         exchange.asks("EVALSHA") && exchange.asks(":probe:") && exchange.asks("\r\n-1\r\n")
     });
     let red = served.becomes(503);

@@ -96,7 +96,7 @@ async fn answer_of_a_process_that_nests_too_deep_is_too_large() {
         *fits*) answer "$(nested 63)";;
         *deep*) answer "$(nested 64)";;
         *part*) say "\"method\":\"\$/chunk\",\"params\":{{\"id\":$id,\"data\":$(nested 64)}}";;
-        *later*) say "\"method\":\"\$/pending\",\"params\":{{\"id\":$id,\"data\":$(nested 64)}}";;
+        *later*) say "\"method\":\"\$/defer\",\"params\":{{\"id\":$id,\"data\":$(nested 64)}}";;
         *error*) say "\"id\":$id,\"error\":{{\"code\":1,\"message\":\"m\",\"data\":$(nested 63)}}";;
         esac"#
     );

@@ -230,7 +230,7 @@ async fn a_call_without_wait_prints_id_and_queue() {
     let ran = Ran::new("redcall", &args, &env).await;
     let printed: Value = serde_json::from_str(&ran.stdout).unwrap();
     let expected = json!({
-        "id": pushed("high").await, "queue": "high", "attached": false, "durability": "memory",
+        "id": pushed("high").await, "queue": "high", "deduplicated": false, "durability": "memory",
     });
     assert_eq!(printed, expected);
     // Where the mapping sends it.

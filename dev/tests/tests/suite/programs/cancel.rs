@@ -92,9 +92,9 @@ async fn a_call_is_put_off_and_repeated_by_flags() {
     // Off by what the clocks' readings take.
     assert!(due[0].1.abs_diff(4_102_444_800_000) < 10, "{due:?}");
     let first = desk.queues(&["--idempotency-key", "k"]).await;
-    assert_eq!(first["attached"], false);
+    assert_eq!(first["deduplicated"], false);
     let again = desk.queues(&["--idempotency-key", "k"]).await;
-    assert_eq!((&again["attached"], &again["id"]), (&json!(true), &first["id"]));
+    assert_eq!((&again["deduplicated"], &again["id"]), (&json!(true), &first["id"]));
     let told = desk.prints(&["call", "add", "--idempotency-key", "k"]).await;
     assert_eq!(told, format!("joined {} on default\n", first["id"].as_str().unwrap()));
     assert_eq!(desk.conn.llen::<_, usize>(QUEUE).await.unwrap(), 1);

@@ -28,7 +28,7 @@ type Tokens = mpsc::UnboundedSender<SettlementToken>;
 
 /// Puts its answer off: the test gives it.
 async fn later(request: Request, tokens: State<Tokens>) -> Result<(), HandlerError> {
-    tokens.send(request.pending_with_notification(&"on its way", None).await?)?;
+    tokens.send(request.defer_with_notification(&"on its way", None).await?)?;
     Ok(())
 }
 
@@ -238,7 +238,7 @@ async fn commands_go_on_beside_further_lines_under_a_running_nonce() {
     for nonce in 1..3 {
         console.types("command later").await;
         assert!(console.line().await.starts_with(&format!("#{nonce} later sent ")));
-        assert_eq!(console.line().await, format!("#{nonce} later pending \"on its way\""));
+        assert_eq!(console.line().await, format!("#{nonce} later deferred \"on its way\""));
     }
     // Beside what goes on, lines are carried out.
     console.types("wait echo 5").await;
@@ -262,12 +262,12 @@ async fn commands_go_on_beside_further_lines_under_a_running_nonce() {
     // Their nonces went along.
     let client = &desk.client;
     let since = std::time::SystemTime::UNIX_EPOCH;
-    let mut results = client.events("command_result").since(since).follow().await.unwrap();
+    let mut results = client.events("command_result").since(since).subscribe().await.unwrap();
     for nonce in ["1", "2"] {
         let event = loop {
             match results.next().await.unwrap().unwrap() {
-                redcall_client::Followed::Event(event) => break event,
-                redcall_client::Followed::Missed(_) => {}
+                redcall_client::EventItem::Event(event) => break event,
+                redcall_client::EventItem::Missed(_) => {}
             }
         };
         let context: Value = serde_json::from_str(event.context.get()).unwrap();
@@ -279,22 +279,22 @@ async fn commands_go_on_beside_further_lines_under_a_running_nonce() {
 async fn a_job_is_looked_at_and_cancelled_and_events_are_printed_as_they_come() {
     let mut desk = Desk::new().await;
     let mut console = Typed::start(&["--json"], &desk.env);
-    let id = console.answer("call later --monitored 1h").await["id"].take();
+    let id = console.answer("call later --track-status 1h").await["id"].take();
     let id = id.as_str().unwrap();
     let token = timeout(WITHIN, desk.tokens.recv()).await.unwrap().unwrap();
     let status = console.answer(&format!("status {id}")).await;
     assert_eq!(status["status"], "Processing", "{status}");
     desk.client.settle(&token, Ok(1)).await.unwrap();
     assert_eq!(console.answer(&format!("monitor {id}")).await["status"], "Success");
-    // Followed and cancelled while it is to be answered later.
+    // EventItem and cancelled while it is to be answered later.
     let sent = console.answer("command later").await;
     let id = sent["sent"].as_str().unwrap();
-    let pending = json!({"nonce": 1, "command": "later", "pending": "on its way"});
+    let pending = json!({"nonce": 1, "command": "later", "deferred": "on its way"});
     assert_eq!(console.json().await, pending);
     console.types(&format!("cancel {id}")).await;
     let said = [console.json().await, console.json().await];
     let (found, end): (Vec<_>, Vec<_>) = said.iter().partition(|said| said.get("found").is_some());
-    assert_eq!(found, [&json!({"id": id, "found": "pending"})]);
+    assert_eq!(found, [&json!({"id": id, "found": "deferred"})]);
     assert_eq!(end[0]["failed"]["code"], "cancelled");
     // Events.
     assert_eq!(console.answer("events news").await, json!({"following": "news"}));

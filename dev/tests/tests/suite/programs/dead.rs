@@ -26,7 +26,7 @@ impl Morgue {
     }
 
     /// Buries by hand, as entry `<ms>-0`.
-    async fn bury(&mut self, ms: u64, id: &str, code: &str, request: &str, history: Value) {
+    async fn dead_letter(&mut self, ms: u64, id: &str, code: &str, request: &str, history: Value) {
         let mut add = redis::cmd("XADD");
         add.arg(DEAD).arg(format!("{ms}-0")).arg("id").arg(id).arg("code").arg(code);
         add.arg("reason").arg("it did\nnot \x1b[31mwork").arg("worker").arg("w1");
@@ -46,9 +46,9 @@ impl Morgue {
         for (ms, id, name) in [(1000, "a", "add"), (2000, "b", "add"), (3000, "c", "other")] {
             let request = format!(r#"{{"id":"{id}","name":"{name}","data":{{"n":1.50}}}}"#);
             let code = if id == "a" { "handler_failed" } else { "timeout" };
-            morgue.bury(ms, id, code, &request, history.clone()).await;
+            morgue.dead_letter(ms, id, code, &request, history.clone()).await;
         }
-        morgue.bury(4000, "", "invalid_request", "non\x07sense", json!([])).await;
+        morgue.dead_letter(4000, "", "invalid_request", "non\x07sense", json!([])).await;
         morgue
     }
 

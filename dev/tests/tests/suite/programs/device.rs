@@ -19,7 +19,7 @@ async fn the_device_beats_and_answers_commands_later_under_their_nonce() {
     };
     // It waits for a worker by itself.
     let started = run(&["call", "start", "--queue", "device", "--stream"]).await;
-    assert_eq!(started, [json!({"pending": "on its way"}), json!({"result": {"running": true}})]);
+    assert_eq!(started, [json!({"deferred": "on its way"}), json!({"result": {"running": true}})]);
     for name in ["start", "stop"] {
         let nonce = format!("nonce=n-{name}");
         run(&["--json", "call", name, "--queue", "device", "--header", &nonce]).await;

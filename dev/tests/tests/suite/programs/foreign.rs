@@ -94,7 +94,7 @@ async fn answers_errors_and_statuses_are_printed_clean() {
     desk.is_clean(&["call", "fails", "--stream"], true).await;
     desk.is_clean(&["call", "answers", "--wait"], true).await;
     desk.is_clean(&["call", "answers", "--stream"], true).await;
-    let call = ["call", "fails", "--monitored", "1h", "--json"];
+    let call = ["call", "fails", "--track-status", "1h", "--json"];
     let receipt: Value =
         serde_json::from_str(&Ran::new("redcall", &call, &desk.env).await.stdout).unwrap();
     let id = receipt["id"].as_str().unwrap();

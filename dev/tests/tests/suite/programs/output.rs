@@ -88,7 +88,7 @@ fn verbs(id: &str) -> Vec<(Vec<&str>, &'static str)> {
 
 /// A finished job whose status is kept: its id.
 async fn finished(env: &BTreeMap<String, String>) -> String {
-    let call = ["call", "add", TERMS, "--monitored", "1h", "--json"];
+    let call = ["call", "add", TERMS, "--track-status", "1h", "--json"];
     let receipt: Value =
         serde_json::from_str(&Ran::new("redcall", &call, env).await.stdout).unwrap();
     let id = receipt["id"].as_str().unwrap().to_owned();
@@ -205,7 +205,7 @@ async fn wait_whose_reader_goes_withdraws_its_call() {
 #[tokio::test]
 async fn reader_that_goes_ends_what_follows_without_a_further_line() {
     let (_bench, env, _worker) = worker().await;
-    let call = ["call", "sleep", r#"{"ms":60000}"#, "--monitored", "1h", "--json"];
+    let call = ["call", "sleep", r#"{"ms":60000}"#, "--track-status", "1h", "--json"];
     let receipt: Value =
         serde_json::from_str(&Ran::new("redcall", &call, &env).await.stdout).unwrap();
     let id = receipt["id"].as_str().unwrap();

@@ -91,7 +91,7 @@ async fn documented_rights_suffice_for_worker_client_and_cli() {
     for (args, code) in [
         (&["call", "add", r#"{"a":1,"b":2}"#, "--wait"][..], 0),
         (&["call", "add", r#"{"a":1,"b":2}"#, "--idempotency-key", "k"], 0),
-        (&["call", "add", r#"{"a":1,"b":2}"#, "--wait", "--monitored", "1m"], 0),
+        (&["call", "add", r#"{"a":1,"b":2}"#, "--wait", "--track-status", "1m"], 0),
         (&["call", "fail", "{}", "--wait"], 1),
         (&["call", "sleep", r#"{"ms":1}"#, "--wait"], 0),
         (&["call", "sleep", r#"{"ms":1}"#, "--delay", "1m", "--timeout", "2m"], 0),
@@ -102,7 +102,7 @@ async fn documented_rights_suffice_for_worker_client_and_cli() {
         assert_eq!(ran.code, code, "{args:?}: {ran:?}");
     }
     let admin = users.env("admin");
-    let ran = run(&["call", "sleep", r#"{"ms":60000}"#, "--monitored", "1m"], &client).await;
+    let ran = run(&["call", "sleep", r#"{"ms":60000}"#, "--track-status", "1m"], &client).await;
     let id = ran.stdout.split(' ').nth(1).unwrap().to_owned();
     for args in [
         &["queues"][..],

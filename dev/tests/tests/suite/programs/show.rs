@@ -56,7 +56,7 @@ async fn queues_are_shown_with_what_waits_runs_and_died() {
         json!({
             "queue": queue, "length": length, "running": running, "dead": dead, "parked": 0,
             "workers": workers, "paused": false, "scheduled": 0, "parked_requests": 0,
-            "limited": 0, "pending": 0,
+            "limited": 0, "deferred": 0,
         })
     };
     let mut ages = Vec::new();
@@ -105,13 +105,13 @@ async fn what_waits_beside_the_list_is_counted() {
         conn.hset_multiple("redcall:{default}:limited", &[("one", 5), ("two", 2)]).await.unwrap();
     // Live ids of what is answered later, which runs nowhere.
     let () = conn.zadd("redcall:{default}:pending", "x", 1).await.unwrap();
-    let () = conn.hset("redcall:{default}:live", "x", "(later)").await.unwrap();
+    let () = conn.hset("redcall:{default}:live", "x", "(deferred)").await.unwrap();
     let ran = Ran::new("redcall", &["queues", "--json"], &env).await;
     let shown: Value = serde_json::from_str(&ran.stdout).unwrap();
     let queue = &shown["queues"][0];
     let counted = ["length", "scheduled", "parked", "parked_requests", "limited"];
     assert_eq!(counted.map(|field| queue[field].as_u64().unwrap()), [0, 2, 2, 4, 7]);
-    assert_eq!(["pending", "running"].map(|field| queue[field].as_u64().unwrap()), [1, 0]);
+    assert_eq!(["deferred", "running"].map(|field| queue[field].as_u64().unwrap()), [1, 0]);
     let ran = Ran::new("redcall", &["queues"], &env).await;
     let row: Vec<&str> = ran.stdout.lines().nth(1).unwrap().split_whitespace().collect();
     assert_eq!(row, ["default", "open", "0", "-", "0", "1", "2", "4", "7", "0", "0"]);

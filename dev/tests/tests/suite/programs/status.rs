@@ -11,7 +11,7 @@ async fn a_job_is_monitored_from_another_process() {
     let _worker = bench.worker().await;
     let env = bench.environment();
     let run = async |args: &[&str]| Ran::new("redcall", args, &env).await;
-    let called = run(&["--json", "call", "sleep", r#"{"ms":50}"#, "--monitored", "1m"]).await;
+    let called = run(&["--json", "call", "sleep", r#"{"ms":50}"#, "--track-status", "1m"]).await;
     let id = serde_json::from_str::<Value>(&called.stdout).unwrap()["id"].clone();
     let id = id.as_str().unwrap();
     let monitored = run(&["monitor", id, "--timeout", "20s"]).await;
@@ -32,7 +32,8 @@ async fn a_job_is_monitored_from_another_process() {
     let lines: Vec<&str> = lines.lines().map(|line| line.split("  ").nth(1).unwrap()).collect();
     assert_eq!(lines, ["Pending", "Processing", "Success"]);
 
-    let failed = run(&["--json", "call", "fail", r#"{"message":"no"}"#, "--monitored", "1m"]).await;
+    let failed =
+        run(&["--json", "call", "fail", r#"{"message":"no"}"#, "--track-status", "1m"]).await;
     let id = serde_json::from_str::<Value>(&failed.stdout).unwrap()["id"].clone();
     let monitored = run(&["--json", "monitor", id.as_str().unwrap()]).await;
     let last: Value = serde_json::from_str(monitored.stdout.lines().last().unwrap()).unwrap();

@@ -1,9 +1,9 @@
 //! One instance from its beginning to its end, and what is refused on the way.
 
-use redcall_client::{Code, Task, Update};
+use redcall_client::{Code, ServiceOp, Update};
 use redcall_common::settings::{ServiceSettings, ServiceTasks};
 use redcall_tests::counter;
-use redcall_worker::{PendingError, Request};
+use redcall_worker::{DeferError, Request};
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 
@@ -77,12 +77,12 @@ async fn who_follows_gets_a_receipt_and_then_the_answer() {
     let (_worker, client) = served(&bench).await;
     let service = client.service("counter");
     data(service.initialize(&5).await);
-    let request = service.request_with_receipt(Task::Execute, &json!({"by": 1})).unwrap();
+    let request = service.request_with_receipt(ServiceOp::Execute, &json!({"by": 1})).unwrap();
     let mut stream = request.stream().await.unwrap();
     let mut seen = Vec::new();
     while let Some(update) = stream.next().await {
         seen.push(match update.unwrap() {
-            Update::Pending(data) => data.get().to_owned(),
+            Update::Progress(data) => data.get().to_owned(),
             Update::Done(response) => response.data.get().to_owned(),
             other => format!("{other:?}"),
         });
@@ -92,8 +92,8 @@ async fn who_follows_gets_a_receipt_and_then_the_answer() {
 
 #[tokio::test]
 async fn a_task_cannot_be_put_off() {
-    async fn puts_off(request: Request) -> Result<(), PendingError> {
-        request.pending(&(), None).await.map(drop)
+    async fn puts_off(request: Request) -> Result<(), DeferError> {
+        request.defer(&(), None).await.map(drop)
     }
     let mut bench = bench().await;
     let tasks = ServiceTasks::Compiled { init: None, execute: "puts_off".to_owned(), exit: None };

@@ -1,20 +1,20 @@
 //! One at a time and in order, whoever sends and whoever runs.
 
 use futures_util::future::join_all;
-use redcall_client::Task;
+use redcall_client::ServiceOp;
 use redcall_common::settings::{ServiceSettings, ServiceTasks};
 use redcall_tests::{Bench, counter};
-use redcall_worker::{Next, Task as Given, Worker};
+use redcall_worker::{Next, ServiceRequest, Worker};
 use serde_json::{Value, json};
 
 use super::{add, bench, data, served, state};
 
 /// Appends its arguments to the state, which is a list.
-async fn append(task: Given<Vec<Value>, Value>) -> Next<Vec<Value>, usize> {
+async fn append(task: ServiceRequest<Vec<Value>, Value>) -> Next<Vec<Value>, usize> {
     let mut state = task.state;
     state.push(task.args);
     let answer = state.len();
-    // So that others get their turn: two that run at once would lose one.
+    // So that others get their poll: two that run at once would lose one.
     tokio::task::yield_now().await;
     Next { state, answer }
 }
@@ -40,7 +40,7 @@ async fn what_one_caller_sends_without_waiting_runs_in_its_order() {
     }
     for n in 0..200 {
         for service in &instances {
-            service.request(Task::Execute, &n).unwrap().send().await.unwrap();
+            service.request(ServiceOp::Execute, &n).unwrap().send().await.unwrap();
         }
     }
     let all: Vec<u32> = (0..200).collect();

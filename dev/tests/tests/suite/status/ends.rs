@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redcall_client::{Client, Code, JobStatus, SettlementToken, Task, Ticket, WireError};
+use redcall_client::{Client, Code, JobStatus, ServiceOp, SettlementToken, Ticket, WireError};
 use redcall_common::settings::{HandlerSettings, JobSettings, OnWorkerLoss};
 use redcall_testkit::eventually;
 use redcall_tests::{Bench, counter, counter_service};
@@ -40,7 +40,7 @@ async fn ended(client: &Client, id: &str) -> Vec<JobStatus> {
 }
 
 async fn submit(client: &Client, name: &str, data: &Value) -> Ticket {
-    client.request(name).data(data).monitored(KEPT).submit().await.unwrap()
+    client.request(name).data(data).track_status(KEPT).submit().await.unwrap()
 }
 
 /// Runs until it is not wanted any more.
@@ -101,7 +101,7 @@ async fn what_never_starts_ends_with_its_code() {
     push(&bench, &waited("late", "echo", "1", &late)).await;
     let unknown = submit(&client, "nobody-maps-it", &json!(1)).await;
     let deep = submit(&client, "echo", &json!([[[[1]]]])).await;
-    let unheard = client.request("nobody-maps-it").monitored(KEPT).send().await.unwrap();
+    let unheard = client.request("nobody-maps-it").track_status(KEPT).send().await.unwrap();
     bench.settings.limits.depth = 4;
     let _worker = bench.worker().await;
     assert_eq!(end(&cancelled).await, (Code::Cancelled, false));
@@ -196,7 +196,7 @@ async fn a_foreign_request_asks_for_it_by_a_field_and_a_mapping_for_all() {
 
 /// Puts its answer off, and leaves the token to the test.
 async fn puts_off(request: Request, tokens: State<UnboundedSender<SettlementToken>>) {
-    let token = request.pending(&(), Some(Duration::from_secs(60))).await.unwrap();
+    let token = request.defer(&(), Some(Duration::from_secs(60))).await.unwrap();
     tokens.send(token).unwrap();
 }
 
@@ -230,8 +230,9 @@ async fn a_task_of_a_service_ends_with_its_state() {
     let _worker = bench.worker_with(counter).await;
     let client = bench.client().await;
     client.service("counter").initialize(&1).await.unwrap();
-    let request = client.service("counter").request(Task::Execute, &json!({ "by": 2 })).unwrap();
-    let request = request.monitored(KEPT);
+    let request =
+        client.service("counter").request(ServiceOp::Execute, &json!({ "by": 2 })).unwrap();
+    let request = request.track_status(KEPT);
     let response = request.wait().await.unwrap();
     let states = client.status_history(&response.response_key).await.unwrap();
     assert_eq!(said(&states), [(Pending, 0), (Processing, 1), (Success, 1)]);

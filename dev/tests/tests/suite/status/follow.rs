@@ -18,7 +18,7 @@ use super::{
 async fn who_begins_before_the_end_gets_each_state_once_and_in_order() {
     let bench = Bench::new().await;
     let (client, elsewhere) = (bench.client().await, bench.client().await);
-    let ticket = client.request("gated").monitored(KEPT).submit().await.unwrap();
+    let ticket = client.request("gated").track_status(KEPT).submit().await.unwrap();
     let submitted = ticket.status().await.unwrap();
     assert_eq!((submitted.state, submitted.attempt), (Pending, 0));
     let mut early = elsewhere.monitor(&ticket.response_key).await.unwrap();
@@ -57,8 +57,8 @@ async fn who_comes_after_the_end_gets_the_last_state_at_once() {
     let bench = Bench::new().await;
     let _worker = bench.worker().await;
     let client = bench.client().await;
-    let answered = client.request("echo").monitored(KEPT).wait().await.unwrap();
-    let failed = client.request("fail").data(&json!({})).monitored(KEPT).submit().await.unwrap();
+    let answered = client.request("echo").track_status(KEPT).wait().await.unwrap();
+    let failed = client.request("fail").data(&json!({})).track_status(KEPT).submit().await.unwrap();
     failed.wait().await.unwrap_err();
     let later = bench.client().await;
     assert_eq!(said(&rest(&mut later.monitor(&answered.id).await.unwrap()).await), [(Success, 1)]);
@@ -78,7 +78,7 @@ async fn a_job_that_is_tried_again_is_processing_again() {
     let gate = Gate::new();
     let _worker = worker(&bench, &gate).await;
     let client = bench.client().await;
-    let ticket = client.request("gated").data(&2).monitored(KEPT).submit().await.unwrap();
+    let ticket = client.request("gated").data(&2).track_status(KEPT).submit().await.unwrap();
     let mut monitor = ticket.monitor(SOON).await.unwrap();
     gate.open(3);
     let expected = [(Pending, 0), (Processing, 1), (Processing, 2), (Processing, 3), (Success, 3)];
@@ -95,7 +95,7 @@ async fn what_happens_before_a_monitor_can_hear_is_not_missed() {
     let mut settings = bench.settings.clone();
     settings.redis = proxy.settings();
     let far = Client::from_settings(&settings).await.unwrap();
-    let ticket = client.request("gated").monitored(KEPT).submit().await.unwrap();
+    let ticket = client.request("gated").track_status(KEPT).submit().await.unwrap();
     let key = ticket.response_key.clone();
     let held = proxy.hold_request(|exchange| exchange.asks("SSUBSCRIBE"));
     let monitoring = tokio::spawn(async move {
@@ -120,7 +120,7 @@ async fn what_is_said_while_the_connection_is_away_is_read_when_it_is_back() {
     let mut settings = bench.settings.clone();
     settings.redis = proxy.settings();
     let far = Client::from_settings(&settings).await.unwrap();
-    let ticket = client.request("gated").monitored(KEPT).submit().await.unwrap();
+    let ticket = client.request("gated").track_status(KEPT).submit().await.unwrap();
     let mut monitor = far.monitor(&ticket.id).await.unwrap();
     assert_eq!(next(&mut monitor).await.state, Pending);
     assert_eq!(next(&mut monitor).await.state, Processing);
@@ -139,7 +139,7 @@ async fn a_thousand_monitors_share_the_connections_and_leave_nothing_behind() {
     let _worker = worker(&bench, &gate).await;
     let client = bench.client().await;
     let mut conn = bench.redis.connection().await;
-    let ask = || client.request("gated").monitored(KEPT).submit();
+    let ask = || client.request("gated").track_status(KEPT).submit();
     let tickets = join_all((0..10).map(|_| ask())).await;
     let tickets: Vec<_> = tickets.into_iter().map(Result::unwrap).collect();
     let before = connections(&mut conn).await;
@@ -168,7 +168,7 @@ async fn connections(conn: &mut redis::aio::MultiplexedConnection) -> usize {
 async fn a_monitor_ends_in_its_time_and_may_begin_anew() {
     let bench = Bench::new().await;
     let client = bench.client().await;
-    let ticket = client.request("gated").monitored(KEPT).submit().await.unwrap();
+    let ticket = client.request("gated").track_status(KEPT).submit().await.unwrap();
     let mut monitor = ticket.monitor(Duration::from_secs(1)).await.unwrap();
     assert_eq!(next(&mut monitor).await.state, Pending);
     let late = timeout(SOON, monitor.next()).await.unwrap().unwrap();
@@ -182,7 +182,7 @@ async fn a_monitor_ends_in_its_time_and_may_begin_anew() {
 async fn a_record_that_goes_while_it_is_followed_is_not_found() {
     let bench = Bench::new().await;
     let client = bench.client().await;
-    let ticket = client.request("gated").monitored(KEPT).submit().await.unwrap();
+    let ticket = client.request("gated").track_status(KEPT).submit().await.unwrap();
     let mut monitor = ticket.monitor(SOON).await.unwrap();
     assert_eq!(next(&mut monitor).await.state, Pending);
     let mut conn = bench.redis.connection().await;
@@ -199,7 +199,7 @@ async fn a_dead_letter_that_is_retried_has_another_life() {
     let bench = Bench::new().await;
     let running = bench.worker().await;
     let client = bench.client().await;
-    let receipt = client.request("fail").data(&json!({})).monitored(KEPT).send().await.unwrap();
+    let receipt = client.request("fail").data(&json!({})).track_status(KEPT).send().await.unwrap();
     eventually("it to fail", async || {
         let status = client.status(&receipt).await.unwrap();
         (status.state == super::Error).then_some(())

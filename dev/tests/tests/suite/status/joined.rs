@@ -10,7 +10,7 @@ use crate::support::{QUEUE, waited};
 
 async fn submit(client: &Client, fails: u32) -> Ticket {
     let request = client.request("gated").data(&fails).idempotency_key("order 7");
-    request.monitored(KEPT).submit().await.unwrap()
+    request.track_status(KEPT).submit().await.unwrap()
 }
 
 #[tokio::test]

@@ -23,18 +23,18 @@ async fn a_record_goes_by_itself_and_is_there_while_the_job_waits_and_runs() {
         Duration::from_millis(u64::try_from(ttl).unwrap())
     };
     let minute = Duration::from_secs(60);
-    let plain = client.request("echo").monitored(KEPT).submit().await.unwrap();
+    let plain = client.request("echo").track_status(KEPT).submit().await.unwrap();
     let left = ttl(&plain.id).await;
     assert!(left <= KEPT && left > KEPT - minute / 2, "{left:?}");
     // Put off by an hour, and then cared for by its caller for another one.
     let hour = Duration::from_secs(3600);
-    let later = client.request("echo").monitored(KEPT).delay(hour).timeout(hour);
+    let later = client.request("echo").track_status(KEPT).delay(hour).timeout(hour);
     let later = later.submit().await.unwrap();
     let left = ttl(&later.id).await;
     assert!(left <= 2 * hour + KEPT && left > 2 * hour, "{left:?}");
     let gate = Gate::new();
     let _worker = worker(&bench, &gate).await;
-    let long = client.request("gated").monitored(KEPT).submit().await.unwrap();
+    let long = client.request("gated").track_status(KEPT).submit().await.unwrap();
     let mut monitor = long.monitor(minute).await.unwrap();
     while super::next(&mut monitor).await.state == Pending {}
     let left = ttl(&long.id).await;
@@ -55,7 +55,7 @@ async fn no_more_than_64_states_are_kept() {
     bench.settings.jobs.insert("fail".to_owned(), job);
     let _worker = bench.worker().await;
     let client = bench.client().await;
-    let ticket = client.request("fail").data(&json!({})).monitored(KEPT).submit().await.unwrap();
+    let ticket = client.request("fail").data(&json!({})).track_status(KEPT).submit().await.unwrap();
     ticket.wait().await.unwrap_err();
     let states = ticket.history().await.unwrap();
     assert_eq!((states.len(), states[63].attempt), (64, 101));
@@ -81,7 +81,7 @@ async fn what_was_not_asked_for_is_not_found_and_what_cannot_be_is_refused() {
     let error = client.status(("no queue", "id")).await.unwrap_err();
     assert_eq!(error.code(), Code::InvalidRequest);
     for kept in [Duration::from_millis(999), Duration::from_secs(7 * 86_400 + 1)] {
-        let refused = client.request("echo").monitored(kept).submit().await;
+        let refused = client.request("echo").track_status(kept).submit().await;
         assert_eq!(refused.err().unwrap().code(), Code::InvalidRequest);
     }
 }
@@ -90,7 +90,7 @@ async fn what_was_not_asked_for_is_not_found_and_what_cannot_be_is_refused() {
 async fn something_else_at_its_place_keeps_no_job_from_its_answer() {
     let bench = Bench::new().await;
     let client = bench.client().await;
-    let ticket = client.request("echo").data(&7).monitored(KEPT).submit().await.unwrap();
+    let ticket = client.request("echo").data(&7).track_status(KEPT).submit().await.unwrap();
     let mut conn = bench.redis.connection().await;
     let () = conn.del(key(&ticket.id)).await.unwrap();
     let () = conn.set(key(&ticket.id), "not ours").await.unwrap();
@@ -106,7 +106,7 @@ async fn the_record_is_as_the_protocol_says() {
     let _worker = bench.worker().await;
     let client = bench.client().await;
     let ticket = client.request("fail").data(&json!({"message": "no — \"not\" today"}));
-    let ticket = ticket.monitored(KEPT).submit().await.unwrap();
+    let ticket = ticket.track_status(KEPT).submit().await.unwrap();
     ticket.wait().await.unwrap_err();
     let worker = bench.workers().await.remove(0).id;
     let times = ticket.history().await.unwrap();
@@ -120,7 +120,7 @@ async fn the_record_is_as_the_protocol_says() {
             format!(r#"{{"status":"Error","at_ms":{at2},"attempt":1,"error":{error}}}"#),
         ]
     );
-    let answered = client.request("echo").monitored(KEPT).wait().await.unwrap();
+    let answered = client.request("echo").track_status(KEPT).wait().await.unwrap();
     let states = client.status_history(&answered.id).await.unwrap();
     assert_eq!(said(&states)[2], (Success, 1));
     let end = format!(r#"{{"status":"Success","at_ms":{},"attempt":1}}"#, states[2].at_ms);

@@ -249,7 +249,8 @@ async fn who_follows_is_told_of_a_restart() {
             Update::Restarted { attempt } => format!("restarted {attempt}"),
             Update::Chunk(data) => format!("chunk {data}"),
             Update::Progress(_) => "failed".to_owned(),
-            Update::Pending(data) => format!("pending {data}"),
+            Update::Pending => "pending".to_owned(),
+            Update::Deferred(data) => format!("deferred {data}"),
             Update::Done(response) => format!("done {}", response.data),
         });
     };

@@ -231,7 +231,7 @@ async fn what_a_worker_asked_for_on_a_connection_that_was_given_up_comes_to_noth
     let direct = Client::from_settings(&direct).await.unwrap();
     let calls = stage.under_load(100).await;
     stage.proxy.detain();
-    // Its turns are kept back, and it connects anew; nobody else could do this.
+    // Its polls are kept back, and it connects anew; nobody else could do this.
     let echo = direct.request("echo").data(&1).timeout(Duration::from_secs(10));
     assert_eq!(echo.wait().await.unwrap().data.get(), "1");
     stage.proxy.deliver().await;
@@ -293,7 +293,7 @@ impl Distant {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_turn_that_arrives_late_leases_nothing() {
+async fn a_poll_that_arrives_late_leases_nothing() {
     let distant = Distant::new().await;
     // What settles has slots to fill again.
     let held = distant.proxy.hold_request(|request| request.asks("\"type\":\"result\",\"seq\""));

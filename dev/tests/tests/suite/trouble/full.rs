@@ -25,7 +25,7 @@ async fn fill(conn: &mut MultiplexedConnection) {
 }
 
 /// A dead letter by hand.
-async fn bury(conn: &mut MultiplexedConnection, id: &str) {
+async fn dead_letter(conn: &mut MultiplexedConnection, id: &str) {
     let mut add = redis::cmd("XADD");
     add.arg(DEAD).arg("*").arg("id").arg(id).arg("code").arg("timeout").arg("reason").arg("why");
     add.arg("worker").arg("w").arg("request");
@@ -60,7 +60,7 @@ async fn full_redis_is_paused_resumed_and_relieved_by_the_cli() {
     let first = client.request("echo").data(&1).submit().await.unwrap();
     let second = client.request("echo").data(&2).submit().await.unwrap();
     for id in ["retried", "purged", "kept"] {
-        bury(&mut conn, id).await;
+        dead_letter(&mut conn, id).await;
     }
     fill(&mut conn).await;
 
@@ -98,7 +98,7 @@ async fn full_redis_is_paused_resumed_and_relieved_by_library_calls() {
     let (client, mut conn) = (bench.client().await, bench.redis.connection().await);
     let ticket = client.request("echo").data(&1).submit().await.unwrap();
     for id in ["a", "b", "c"] {
-        bury(&mut conn, id).await;
+        dead_letter(&mut conn, id).await;
     }
     fill(&mut conn).await;
     assert!(client.pause("default").await.unwrap());
@@ -154,7 +154,7 @@ type Tokens = mpsc::UnboundedSender<SettlementToken>;
 /// Has its request settled later, within as many ms as its data say.
 async fn defer(request: Request, tokens: State<Tokens>) -> Result<(), HandlerError> {
     let ms = serde_json::from_str(request.data().get())?;
-    let token = request.pending_with_notification(&1, Some(Duration::from_millis(ms))).await?;
+    let token = request.defer_with_notification(&1, Some(Duration::from_millis(ms))).await?;
     tokens.send(token)?;
     Ok(())
 }

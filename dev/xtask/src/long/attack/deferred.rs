@@ -1,4 +1,4 @@
-//! Floods of deferred answers: a process that says `$/pending` without end, and handlers that
+//! Floods of deferred answers: a process that says `$/defer` without end, and handlers that
 //! defer as fast as they are asked.
 
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ echo '{"jsonrpc":"2.0","id":0,"result":null}'
 read -r line
 i=0
 while [ $i -lt 1000000 ]; do
-  echo '{"jsonrpc":"2.0","method":"$/pending","params":{"id":1,"data":"DATA"}}' || exit 0
+  echo '{"jsonrpc":"2.0","method":"$/defer","params":{"id":1,"data":"DATA"}}' || exit 0
   i=$((i + 1))
 done
 "#;
@@ -26,7 +26,7 @@ while read -r line; do
   id=${line#*\"id\":}
   id=${id%%,*}
   params='{"id":'$id',"data":"soon","within_ms":60000}'
-  echo '{"jsonrpc":"2.0","method":"$/pending","params":'"$params"'}'
+  echo '{"jsonrpc":"2.0","method":"$/defer","params":'"$params"'}'
   read -r token
   echo '{"jsonrpc":"2.0","id":'$id',"result":null}'
 done
@@ -67,7 +67,7 @@ fn defer(rig: &Rig, lasts: Duration, instances: usize) -> miette::Result<Figures
             std::thread::sleep(Duration::from_millis(2));
         }
     }
-    let deferred = wire.number(&["ZCARD", &rig.keys.pending_ids()])?;
+    let deferred = wire.number(&["ZCARD", &rig.keys.deferred_ids()])?;
     let rate = (most > 1).then_some(deferred as f64 / since.elapsed().as_secs_f64());
     Ok(Figures { rate, note: format!("{deferred} deferred"), ..Figures::default() })
 }

@@ -35,7 +35,7 @@ const JOBS: [Job; 4] = [
 pub(super) fn run(run: &mut Run) -> miette::Result<()> {
     for what in kinds() {
         let name = format!("wrong type of {what}");
-        let few = ["queue", "dead", "leases:<worker>", "schedule", "turns:<name>"];
+        let few = ["queue", "dead", "leases:<worker>", "schedule", "rotation:<name>"];
         if !run.wants(&name) || (run.args.short && !few.contains(&what.as_str())) {
             continue;
         }
@@ -89,7 +89,7 @@ fn exchange(wire: &mut Wire, key: &str, aside: &str) -> miette::Result<bool> {
         else redis.call('SET', KEYS[1], 'x') end \
         return kind == 'none' and 0 or 1";
     // These are strings, also where there are none at this moment.
-    let text = [":turn:", ":paused", ":rate:", ":worker:", ":durable"];
+    let text = [":poll:", ":paused", ":rate:", ":worker:", ":durable"];
     let text = if text.iter().any(|part| key.contains(part)) { "1" } else { "0" };
     Ok(wire.number(&["EVAL", script, "2", key, aside, text])? == 1)
 }

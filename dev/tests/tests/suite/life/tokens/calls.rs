@@ -40,7 +40,7 @@ async fn key_that_may_not_call_a_job_claims_no_call_of_another() {
     let own = call(&web, "x").submit().await.unwrap();
     assert_ne!(claimed.id, own.id);
     let again = call(&web, "x").send().await.unwrap();
-    assert!(again.attached && again.id == own.id, "calls of one key are still the same");
+    assert!(again.deduplicated && again.id == own.id, "calls of one key are still the same");
     let runs = Runs::default();
     let _worker = worker(&bench, &runs).await;
     assert_eq!(own.wait().await.unwrap().data.get(), "\"ran\"");

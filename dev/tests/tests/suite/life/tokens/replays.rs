@@ -65,7 +65,7 @@ async fn forged_history_runs_no_captured_request_again() {
     push(&mut conn, &request).await;
     assert!(frames(&mut conn, "once").await[0].contains("result"));
     for record in FORGED {
-        let () = conn.hset(keys().history(), "once", record).await.unwrap();
+        let () = conn.hset(keys().attempts(), "once", record).await.unwrap();
         is_refused(&mut conn, &request).await;
     }
     assert_eq!(runs.count(), 1);
@@ -85,7 +85,7 @@ async fn forged_history_runs_no_expired_request() {
     wait_until(&mut conn, at + 1_000).await;
     for record in FORGED {
         for (id, request) in [("ran", &ran), ("never", &never)] {
-            let () = conn.hset(keys().history(), id, record).await.unwrap();
+            let () = conn.hset(keys().attempts(), id, record).await.unwrap();
             is_refused(&mut conn, request).await;
         }
     }
@@ -113,7 +113,7 @@ async fn record_of_another_start_runs_no_captured_request_again() {
     let open: String = conn.get(keys().seen("later")).await.unwrap();
     for record in [open.as_str(), "open", "w-1", ""] {
         let () = conn.set(keys().seen("once"), record).await.unwrap();
-        let () = conn.hset(keys().history(), "once", FORGED[0]).await.unwrap();
+        let () = conn.hset(keys().attempts(), "once", FORGED[0]).await.unwrap();
         is_refused(&mut conn, &request).await;
     }
     assert_eq!(runs.count(), 2);
@@ -147,7 +147,7 @@ async fn retry_after_the_signature_has_expired_runs() {
     assert_eq!(runs.count(), 2);
     assert!(now(&mut conn).await > expires_at);
     // It has ended: nothing of it is remembered, and it runs no more.
-    let () = conn.hset(keys().history(), "later", FORGED[0]).await.unwrap();
+    let () = conn.hset(keys().attempts(), "later", FORGED[0]).await.unwrap();
     is_refused(&mut conn, &request).await;
     assert_eq!(runs.count(), 2);
     assert!(!conn.exists::<_, bool>(keys().seen("later")).await.unwrap());

@@ -89,7 +89,7 @@ async fn state_under_a_key_that_may_not_call_the_service_is_forged() {
 type Tokens = mpsc::UnboundedSender<SettlementToken>;
 
 async fn defers(request: Request, tokens: State<Tokens>) -> Result<(), HandlerError> {
-    tokens.send(request.pending(&"soon", None).await?)?;
+    tokens.send(request.defer(&"soon", None).await?)?;
     Ok(())
 }
 
@@ -105,7 +105,7 @@ async fn forged_record_of_a_deferred_request_settles_nothing() {
     let mut conn = connection(&bench).await;
     let ticket = caller.request("defers").idempotency_key("order 7").submit().await.unwrap();
     let token = tokens.recv().await.unwrap();
-    let record = keys().pending(token.id());
+    let record = keys().deferred(token.id());
     let call = "5e".repeat(32);
     for (field, value) in [
         ("call", &*call),

@@ -55,7 +55,7 @@ async fn refused_twin_of_a_delayed_request_tells_its_caller_nothing() {
     for twin in TWINS {
         for with_key in [false, true] {
             let request = caller.request("counted").data("x").delay(Duration::from_millis(700));
-            let request = request.monitored(Duration::from_secs(60));
+            let request = request.track_status(Duration::from_secs(60));
             let key = format!("order {}", runs.count());
             let request = if with_key { request.idempotency_key(&key) } else { request };
             let waiting = tokio::spawn(async move { request.wait().await });
@@ -99,11 +99,11 @@ async fn refused_twin_of_a_retry_leaves_its_record() {
     let mut conn = connection(&bench).await;
     let ticket = caller.request("counted").data("fails").submit().await.unwrap();
     let real = scheduled(&mut conn).await;
-    let before: String = conn.hget(keys().history(), &ticket.id).await.unwrap();
+    let before: String = conn.hget(keys().attempts(), &ticket.id).await.unwrap();
     let frames: Vec<String> = conn.lrange(&ticket.response_key, 0, -1).await.unwrap();
     for twin in TWINS {
         push_twin(&mut conn, &real, twin).await;
-        let after: Option<String> = conn.hget(keys().history(), &ticket.id).await.unwrap();
+        let after: Option<String> = conn.hget(keys().attempts(), &ticket.id).await.unwrap();
         assert_eq!(after.as_ref(), Some(&before));
         let now: Vec<String> = conn.lrange(&ticket.response_key, 0, -1).await.unwrap();
         assert_eq!(now, frames);

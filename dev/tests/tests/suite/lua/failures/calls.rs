@@ -2,7 +2,7 @@
 
 mod admin;
 mod callers;
-mod turns;
+mod polls;
 mod workers;
 
 use std::pin::Pin;
@@ -50,5 +50,5 @@ impl Case {
 
 /// All cases.
 pub(super) fn cases() -> impl Iterator<Item = &'static Case> {
-    [turns::CASES, workers::CASES, callers::CASES, admin::CASES].into_iter().flatten()
+    [polls::CASES, workers::CASES, callers::CASES, admin::CASES].into_iter().flatten()
 }

@@ -90,11 +90,11 @@ impl Writer<'_> {
         let mut fields = vec!["deadline", deadline, "raw", &raw, "worker", "own"];
         fields.extend(["dead_max", "100", "dead_age", "3600000", "idem", call, "keep", "60000"]);
         fields.extend(["token", &token, "name", "add", "attempt", "1", "seq", "1"]);
-        fields.extend(["late", &late, "gone", &gone, "bury", "1", "event", "1"]);
+        fields.extend(["late", &late, "gone", &gone, "dead_letter", "1", "event", "1"]);
         fields.extend(["ttl", "600000", "channel", CHANNEL, "status", "60000"]);
-        self.add("HSET", &self.keys.pending(id), &fields);
-        self.add("ZADD", &self.keys.pending_ids(), &[deadline, id]);
-        self.add("HSET", &self.keys.live(), &[id, &holder("(later)")]);
+        self.add("HSET", &self.keys.deferred(id), &fields);
+        self.add("ZADD", &self.keys.deferred_ids(), &[deadline, id]);
+        self.add("HSET", &self.keys.live(), &[id, &holder("(deferred)")]);
     }
 
     fn call(&mut self, digest: &str, runs: &str, waiters: &[&str]) {
@@ -113,7 +113,7 @@ impl Writer<'_> {
 
     fn record(&mut self, id: &str) {
         let record = r#"{"attempt":1,"fails":1,"crashes":0,"runs":[{"attempt":1,"code":"x"}]}"#;
-        self.add("HSET", &self.keys.history(), &[id, record]);
+        self.add("HSET", &self.keys.attempts(), &[id, record]);
     }
 
     fn plain(&mut self, lease_ends: &str) {
@@ -127,7 +127,7 @@ impl Writer<'_> {
         LEASED.iter().for_each(|id| self.lease("own", id, &envelope(id)));
         self.lease("gone", "g1", &envelope("g1"));
         self.lease("gone", "g2", &envelope("g2"));
-        self.add("SET", &self.keys.turn("own"), &["1 1"]);
+        self.add("SET", &self.keys.poll("own"), &["1 1"]);
         self.dead("1-0", "d1");
         self.dead("2-0", "d2");
         self.add("RPUSH", &self.keys.response("q1"), &[r#"{"type":"pending"}"#]);
@@ -135,7 +135,7 @@ impl Writer<'_> {
 
     fn limits(&mut self) {
         let of = |what: &str| format!("{}:{what}", self.keys.base());
-        let [turns, held, all] = ["turns:lim", "held:lim", "limit_keys:lim"].map(of);
+        let [polls, held, all] = ["rotation:lim", "held:lim", "limit_keys:lim"].map(of);
         let lists = ["a", "b", "c", "d"].map(|key| (of(&format!("limited:lim:{key}")), key));
         let [running_a, running_d] = ["running:lim:a", "running:lim:d"].map(of);
         let rate = of("rate:lim:c");
@@ -144,13 +144,13 @@ impl Writer<'_> {
         }
         self.add("HSET", &self.keys.limited_names(), &["lim", "4"]);
         self.add("SADD", &all, &["a", "b", "c", "d"]);
-        self.add("RPUSH", &turns, &["b"]);
+        self.add("RPUSH", &polls, &["b"]);
         self.add("SADD", &held, &["a", "d"]);
-        self.add("ZADD", &self.keys.later(), &[FAR, "lim c"]);
+        self.add("ZADD", &self.keys.throttled(), &[FAR, "lim c"]);
         self.add("SET", &rate, &["9000000000000000", "PX", "600000"]);
         self.add("SADD", &running_a, &["r1"]);
         self.add("SADD", &running_d, &["r2"]);
-        self.add("HSET", &self.keys.slots(), &["r1", "lim a", "r2", "lim d"]);
+        self.add("HSET", &self.keys.permits(), &["r1", "lim a", "r2", "lim d"]);
         self.lease("gone", "r2", &limited("r2", "d"));
     }
 

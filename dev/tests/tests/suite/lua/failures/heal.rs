@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redcall_common::settings::Limit;
-use redcall_store::{Beat, Cycle, EndedCall, Outcome, Rule, Settlement, WorkerKeys};
+use redcall_store::{Beat, EndedCall, Outcome, QueuePoll, Rule, Settlement, WorkerKeys};
 use redis::AsyncCommands;
 
 use super::super::{LONG, WITHIN};
@@ -34,14 +34,14 @@ impl World {
             let parked: Vec<String> = heard.parked.into_iter().map(|(name, _)| name).collect();
             let limit = Limit { key: Some("k".to_owned()), concurrency: Some(1), rate: None };
             let rules = [Rule { name: "lim".to_owned(), limit, room: None }];
-            let turn = Cycle {
+            let poll = QueuePoll {
                 outcomes: &outcomes,
                 parked: &parked,
                 rules: &rules,
                 serial,
-                ..Cycle::take(&own, 100)
+                ..QueuePoll::take(&own, 100)
             };
-            let reply = link.cycle(&[turn], WITHIN).await.unwrap().remove(0).unwrap();
+            let reply = link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
             let contents = self.contents().await;
             if reply.leased.is_empty() && Places::read(&contents, self.keys.base()).is_all_done() {
                 return;
@@ -57,7 +57,7 @@ impl World {
 
     /// Ends the leases of all other workers; whatever waits for a time, it has come.
     async fn pass_time(&mut self) {
-        let keys = [self.keys.workers(), self.keys.schedule(), self.keys.later()];
+        let keys = [self.keys.workers(), self.keys.schedule(), self.keys.throttled()];
         let mut script = redis::cmd("EVAL");
         script.arg(include_str!("pass.lua")).arg(keys.len()).arg(&keys);
         let () = script.query_async(&mut self.conn).await.unwrap();
@@ -72,7 +72,7 @@ impl World {
             let token = format!("token-{id}");
             let tail = r#","type":"result","seq":1,"attempt":1,"data":"settled"}"#;
             let (of, end) = ((id, token.as_str(), "healer"), (tail, None, false));
-            self.healthy.link.settle_later(&self.keys, of, end, WITHIN).await.unwrap();
+            self.healthy.link.settle_deferred(&self.keys, of, end, WITHIN).await.unwrap();
         }
     }
 

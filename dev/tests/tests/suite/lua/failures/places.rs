@@ -51,7 +51,7 @@ impl Places {
                 ("leases", false) | ("scheduled", true) => {
                     fields.for_each(|(id, _)| all.waits(id, key));
                 }
-                ("pending", false) if fields.clone().any(|(field, _)| field == "raw") => {
+                ("deferred", false) if fields.clone().any(|(field, _)| field == "raw") => {
                     all.waits(arg, key);
                 }
                 ("idem", false) => {

@@ -131,7 +131,7 @@ async fn names_are_completed_and_events_and_ends_are_printed_beside_what_is_type
     // A name that only a live worker knows.
     terminal.at_prompt("comm\tlat\t\r").await;
     terminal.shows("#1 later sent ").await;
-    terminal.shows("#1 later pending \"on its way\"").await;
+    terminal.shows("#1 later deferred \"on its way\"").await;
     terminal.types("nonsense");
     terminal.shows("nonsense").await;
     desk.settle().await;
@@ -141,7 +141,7 @@ async fn names_are_completed_and_events_and_ends_are_printed_beside_what_is_type
     terminal.at_prompt("timeout 90s\r").await;
     terminal.shows("timeout 1m 30s").await;
     terminal.at_prompt("command later\r").await;
-    terminal.shows("#2 later pending").await;
+    terminal.shows("#2 later deferred").await;
     terminal.types(CTRL_D);
     terminal.shows("commands cancelled: 1").await;
     assert_eq!(terminal.ends().await, Some(0));

@@ -10,7 +10,7 @@ use super::{at, doctor};
 use crate::support::{QUEUE, Ran, SettingsFile, keys};
 
 /// A request of a foreign client, with no more than has to be.
-const PLAIN: &str = r#"{"id":"a","name":"add","data":{"a":1,"b":1}}"#;
+const POLL_FAST: &str = r#"{"id":"a","name":"add","data":{"a":1,"b":1}}"#;
 
 /// The queues that `redcall queues --json` shows, and all that it prints.
 async fn queues(bench: &Bench) -> (Vec<Value>, Value) {
@@ -32,10 +32,10 @@ async fn push(conn: &mut MultiplexedConnection, queue: &str, request: &str) {
 async fn queue_that_only_rpush_has_used_is_shown_and_found() {
     let bench = Bench::new().await;
     let mut conn = bench.redis.connection().await;
-    push(&mut conn, "foreign", PLAIN).await;
+    push(&mut conn, "foreign", POLL_FAST).await;
     // Not queues of this deployment.
     for key in ["other:{theirs}:queue", "redcall2:{theirs}:queue", "redcall:{}:queue", "x"] {
-        let () = conn.rpush(key, PLAIN).await.unwrap();
+        let () = conn.rpush(key, POLL_FAST).await.unwrap();
     }
     let before = keys(&mut conn).await;
     assert_eq!(names(&bench).await, ["foreign"]);
@@ -53,12 +53,12 @@ async fn queue_is_found_by_any_key_that_holds_its_work() {
     let bench = Bench::new().await;
     let mut conn = bench.redis.connection().await;
     // As when their names have been forgotten: they are kept for 30 days.
-    let () = conn.hset("redcall:{later}:scheduled", "a", PLAIN).await.unwrap();
+    let () = conn.hset("redcall:{later}:scheduled", "a", POLL_FAST).await.unwrap();
     let () = conn.zadd("redcall:{later}:schedule", "a", 9e12).await.unwrap();
     let add = redis::cmd("XADD").arg("redcall:{dead}:dead").arg("*").arg("id").arg("a").to_owned();
     let _: String = add.query_async(&mut conn).await.unwrap();
     let () = conn.sadd("redcall:{parked}:parked", "absent").await.unwrap();
-    let () = conn.rpush("redcall:{parked}:parked:absent", PLAIN).await.unwrap();
+    let () = conn.rpush("redcall:{parked}:parked:absent", POLL_FAST).await.unwrap();
     assert_eq!(names(&bench).await, ["dead", "later", "parked"]);
     let seen = doctor(&[], &at(&bench.redis)).await;
     seen.has("workers", "problem", "no worker listens on parked, where 1 wait");
@@ -77,7 +77,7 @@ async fn queue_is_found_among_many_keys_and_a_cut_walk_is_said() {
         }
         let () = pipe.query_async(&mut conn).await.unwrap();
     }
-    push(&mut conn, "foreign", PLAIN).await;
+    push(&mut conn, "foreign", POLL_FAST).await;
     let (found, shown) = queues(&bench).await;
     assert!(found.iter().any(|queue| queue["queue"] == "foreign"), "{shown}");
     // Without the right to SCAN, the listing says that queues may be missing.
@@ -101,7 +101,7 @@ async fn queue_that_cannot_be_read_hides_no_other() {
     let bench = Bench::new().await;
     let mut conn = bench.redis.connection().await;
     let () = conn.set("redcall:{broken}:queue", "not a list").await.unwrap();
-    push(&mut conn, "good", PLAIN).await;
+    push(&mut conn, "good", POLL_FAST).await;
     let (found, shown) = queues(&bench).await;
     assert_eq!((found.len(), &found[0]["queue"]), (1, &json!("good")), "{shown}");
     assert_eq!(shown["unreadable"][0]["queue"], "broken", "{shown}");
@@ -125,7 +125,7 @@ async fn jobs_of_unknown_age_are_never_ok() {
         (conn.hlen::<_, u64>(live).await.unwrap() == 1).then_some(())
     })
     .await;
-    push(&mut conn, "default", PLAIN).await;
+    push(&mut conn, "default", POLL_FAST).await;
     let seen = doctor(&[], &at(&bench.redis)).await;
     seen.has("oldest", "warning", "jobs of unknown age wait, and none was taken within 1");
     let (found, _) = queues(&bench).await;
@@ -161,11 +161,17 @@ async fn retried_dead_letter_keeps_its_age_and_restarts_its_budget() {
     let (seconds, _): (u64, u64) = redis::cmd("TIME").query_async(&mut conn).await.unwrap();
     let since = (seconds - 3600) * 1000;
     let times = format!(r#","enqueued_at":{since},"budget_ms":30000}}"#);
-    let request = PLAIN.replace("1}}", "1}") + &times;
-    let mut bury = redis::cmd("XADD");
-    bury.arg("redcall:{default}:dead").arg("*").arg("id").arg("a").arg("code").arg("timeout");
-    bury.arg("request").arg(&request);
-    let _: String = bury.query_async(&mut conn).await.unwrap();
+    let request = POLL_FAST.replace("1}}", "1}") + &times;
+    let mut dead_letter = redis::cmd("XADD");
+    dead_letter
+        .arg("redcall:{default}:dead")
+        .arg("*")
+        .arg("id")
+        .arg("a")
+        .arg("code")
+        .arg("timeout");
+    dead_letter.arg("request").arg(&request);
+    let _: String = dead_letter.query_async(&mut conn).await.unwrap();
     let ran = Ran::new("redcall", &["dead", "retry", "a"], &at(&bench.redis)).await;
     assert_eq!((ran.code, &*ran.stdout), (0, "1 back in the queue\n"));
     let queued: Vec<String> = conn.lrange(QUEUE, 0, -1).await.unwrap();

@@ -177,15 +177,15 @@ async fn keys_without_their_ttl_are_found_and_nothing_is_written() {
 }
 
 #[tokio::test]
-async fn limited_key_without_a_turn_is_a_problem() {
+async fn limited_key_without_a_poll_is_a_problem() {
     let bench = Bench::new().await;
     let (mut conn, env) = (bench.redis.connection().await, at(&bench.redis));
     note(&mut conn).await;
-    doctor(&[], &env).await.has("limits", "ok", "each key of a limited name gets its turn");
+    doctor(&[], &env).await.has("limits", "ok", "each key of a limited name gets its poll");
     let key = |what: &str| format!("redcall:{{default}}:{what}");
     let () = conn.rpush(key("limited:order:a"), "{}").await.unwrap();
     let () = conn.hset(key("limited"), "order", 1).await.unwrap();
-    let lost = "a of order has sorted requests and gets no turn on default";
+    let lost = "a of order has sorted requests and gets no poll on default";
     // Neither the set of all keys knows it, nor a place; then at least that set does.
     for listed in [false, true] {
         if listed {
@@ -195,13 +195,13 @@ async fn limited_key_without_a_turn_is_a_problem() {
         doctor(&[], &env).await.has("limits", "problem", lost);
         assert_eq!((keys(&mut conn).await, changes(&mut conn).await), before);
     }
-    for place in ["turns:order", "held:order"] {
+    for place in ["rotation:order", "held:order"] {
         let () = conn.set(key(place), "x").await.unwrap();
         let said = format!("{} has a value of another type on default", key(place));
         doctor(&[], &env).await.has("limits", "problem", &said);
         let () = conn.del(key(place)).await.unwrap();
     }
-    let () = conn.rpush(key("turns:order"), "a").await.unwrap();
+    let () = conn.rpush(key("rotation:order"), "a").await.unwrap();
     doctor(&[], &env).await.is_fine("limits");
     let () = conn.hset(key("limited"), "order", 7).await.unwrap();
     doctor(&[], &env).await.has("limits", "warning", "order counts its sorted requests wrongly");

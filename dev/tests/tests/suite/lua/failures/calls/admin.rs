@@ -73,7 +73,7 @@ pub(super) const CASES: &[Case] = &[
         Box::pin(async { party.link.note_queues(&Keys::new("redcall"), &["q"], WITHIN).await })
     }),
     case("group", "group, next", Full, |_, party, _| {
-        Box::pin(async { party.link.share(&member("members"), WITHIN).await.map(drop) })
+        Box::pin(async { party.link.read_group(&member("members"), WITHIN).await.map(drop) })
     }),
     case("group", "group, join", Full, |_, party, _| {
         Box::pin(async { party.link.join(&member("others"), WITHIN).await.map(drop) })

@@ -1,6 +1,6 @@
 //! What callers do, and who settles with a token.
 
-use redcall_store::{Idempotency, Item, Monitored, Placed, Placement, StoreError, Withdrawn};
+use redcall_store::{Idempotency, Item, Placed, Placement, StatusTracking, StoreError, Withdrawn};
 
 use super::super::super::WITHIN;
 use super::super::fill::State::{Full, Plain};
@@ -23,7 +23,7 @@ fn placement(id: &str) -> Placement {
         reply: None,
         pending: None,
         idempotency: None,
-        monitored: None,
+        tracking: None,
     }
 }
 
@@ -32,7 +32,7 @@ fn submission(world: &World, id: &str) -> Placement {
         waited: true,
         reply: Some(reply(&world.keys, id)),
         pending: Some(r#"{"type":"pending"}"#.to_owned()),
-        monitored: Some(Monitored { pending_ms: 60_000, kept_ms: 60_000 }),
+        tracking: Some(StatusTracking { pending_ms: 60_000, kept_ms: 60_000 }),
         ..placement(id)
     }
 }
@@ -50,7 +50,8 @@ async fn place(
     placement: Placement,
 ) -> Result<(), StoreError> {
     let placed = party.link.place(&world.keys, cap, &[placement], WITHIN).await?.remove(0)?;
-    let is_placed = matches!(placed, Placed::Queued | Placed::Attached(_) | Placed::Replayed(_));
+    let is_placed =
+        matches!(placed, Placed::Queued | Placed::Deduplicated(_) | Placed::Replayed(_));
     assert!(is_placed, "{placed:?}");
     Ok(())
 }
@@ -77,7 +78,7 @@ async fn settle(
     let token = format!("token-{id}");
     let tail = r#","type":"result","seq":1,"attempt":1,"data":"settled"}"#;
     let (of, end) = ((id, token.as_str(), "by"), (tail, error, true));
-    party.link.settle_later(&world.keys, of, end, WITHIN).await.map(drop)
+    party.link.settle_deferred(&world.keys, of, end, WITHIN).await.map(drop)
 }
 
 pub(super) const CASES: &[Case] = &[

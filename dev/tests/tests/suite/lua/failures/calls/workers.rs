@@ -1,4 +1,4 @@
-//! What workers do besides their turns.
+//! What workers do besides their polls.
 
 use std::time::Duration;
 
@@ -81,8 +81,8 @@ async fn damage(world: &World) {
     let mut conn = world.conn.clone();
     let of = |what: &str| format!("{}:{what}", world.keys.base());
     // Something else may lie there by intention.
-    let _: redis::RedisResult<()> = conn.lrem(of("turns:lim"), 0, "b").await;
-    let _: redis::RedisResult<()> = conn.rpush(of("turns:lim"), &["a", "c"]).await;
+    let _: redis::RedisResult<()> = conn.lrem(of("rotation:lim"), 0, "b").await;
+    let _: redis::RedisResult<()> = conn.rpush(of("rotation:lim"), &["a", "c"]).await;
 }
 
 async fn repair(world: &World, party: &Party, again: bool) -> Result<(), StoreError> {

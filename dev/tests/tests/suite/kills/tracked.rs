@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn submit(stage: &Stage, until: Option<&str>) -> redcall_client::Ticket {
     let data = serde_json::json!({ "mark": MARK, "until": until });
-    let request = stage.client.request("job").data(&data).monitored(PATIENCE);
+    let request = stage.client.request("job").data(&data).track_status(PATIENCE);
     request.submit().await.unwrap()
 }
 

@@ -1,5 +1,5 @@
-//! `cycle.lua`: settle what has ended, lease what there is room for. Where nothing special is in
-//! the queue the same is done by `plain.lua`, see `plain.rs`.
+//! `poll.lua`: settle what has ended, lease what there is room for. Where nothing special is in
+//! the queue the same is done by `poll_fast.lua`, see `poll_fast.rs`.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use redis::{Cmd, Value};
 use serde::Deserialize;
 
 use super::outcome::{Outcome, Row};
-use super::{Whole, plain, read};
+use super::{Whole, poll_fast, read};
 use crate::error::StoreError;
 use crate::link::Link;
-use crate::script::{CYCLE, PLAIN, Script};
+use crate::script::{POLL, POLL_FAST, Script};
 use redcall_common::keys::QueueKeys;
 use redcall_common::limits::{COMMAND_BYTES, Limits};
 use redcall_common::settings::Limit;
@@ -28,8 +28,8 @@ pub struct WorkerKeys {
     pub(super) list: String,
     /// What stands in front of every call of the script.
     fixed: [String; 18],
-    /// The same of `plain.lua`.
-    pub(super) plain: [String; 13],
+    /// The same of `poll_fast.lua`.
+    pub(super) fast: [String; 13],
     pub(super) worker: String,
     /// How many dead letters are kept, and how many bytes of them, as the scripts take it.
     pub(super) dead_max: String,
@@ -53,29 +53,29 @@ impl WorkerKeys {
                 queue.names(),
                 queue.parked_names(),
                 queue.workers(),
-                queue.turn(worker),
+                queue.poll(worker),
                 queue.paused(),
-                queue.history(),
+                queue.attempts(),
                 queue.cancelled(),
-                queue.slots(),
+                queue.permits(),
                 queue.limited_names(),
-                queue.later(),
+                queue.throttled(),
                 queue.control(),
                 queue.schedule(),
                 queue.scheduled(),
             ],
-            plain: [
+            fast: [
                 list.clone(),
                 inbox.clone(),
                 leases.clone(),
                 queue.live(),
                 queue.dead(),
                 queue.workers(),
-                queue.turn(worker),
+                queue.poll(worker),
                 queue.paused(),
-                queue.history(),
+                queue.attempts(),
                 queue.cancelled(),
-                queue.slots(),
+                queue.permits(),
                 queue.limited_names(),
                 queue.parked_names(),
             ],
@@ -109,7 +109,7 @@ impl WorkerKeys {
     /// The same, for a worker whose registry is that of another queue.
     pub(super) fn registered_at(mut self, queue: &QueueKeys) -> Self {
         self.fixed[7] = queue.workers();
-        self.plain[5] = queue.workers();
+        self.fast[5] = queue.workers();
         self
     }
 }
@@ -124,7 +124,7 @@ pub enum Settled {
     /// Another worker will run it.
     Parked,
     /// Redis could not store it and changed nothing: the lease is kept, and the outcome has to be
-    /// settled again. [`CycleReply::unsettled`] says why.
+    /// settled again. [`PollReply::unsettled`] says why.
     Failed,
 }
 
@@ -173,9 +173,9 @@ impl Mark {
     }
 }
 
-/// What one turn on one queue brought.
+/// What one poll on one queue brought.
 #[derive(Debug)]
-pub struct CycleReply {
+pub struct PollReply {
     /// One per outcome, in order.
     pub settled: Vec<Settled>,
     /// Length of the queue afterwards; `None` if it was not asked for.
@@ -192,7 +192,7 @@ pub struct CycleReply {
     pub ready: bool,
     /// When a rate allows the next of them, Redis time in ms.
     pub due_ms: Option<u64>,
-    /// Whether the queue has more than plain requests, see [`Cycle::more`].
+    /// Whether the queue has more than plain requests, see [`QueuePoll::more`].
     pub more: bool,
     /// Why leasing stopped before it was done, as Redis says it; what was leased before is leased.
     pub trouble: Option<String>,
@@ -235,10 +235,10 @@ impl Rule {
     }
 }
 
-/// One turn on one queue.
+/// One poll on one queue.
 #[derive(Debug)]
-pub struct Cycle<'a> {
-    /// Whose turn, where.
+pub struct QueuePoll<'a> {
+    /// Whose poll, where.
     pub keys: &'a WorkerKeys,
     /// How many requests to lease at most.
     pub take: usize,
@@ -248,22 +248,22 @@ pub struct Cycle<'a> {
     pub rules: &'a [Rule],
     /// What has ended.
     pub outcomes: &'a [Outcome],
-    /// Number of this turn among those of the worker on the queue.
+    /// Number of this poll among those of the worker on the queue.
     pub serial: u64,
-    /// Whether the same turn was sent before, and its reply was lost.
+    /// Whether the same poll was sent before, and its reply was lost.
     pub again: bool,
-    /// Whether the turn before said so: then the script that can do all is asked at once. Without
-    /// it such a turn takes one round trip more.
+    /// Whether the poll before said so: then the script that can do all is asked at once. Without
+    /// it such a poll takes one round trip more.
     pub more: bool,
     /// Whether what a blocked pop may have left in the inbox is leased, as is all that is taken.
-    /// Without it, and with nothing to take, the turn only settles.
+    /// Without it, and with nothing to take, the poll only settles.
     pub inbox: bool,
-    /// Whether a turn that only settles returns the length of the queue, which costs a command.
+    /// Whether a poll that only settles returns the length of the queue, which costs a command.
     pub length: bool,
 }
 
-impl<'a> Cycle<'a> {
-    /// A turn that settles nothing and knows no limits.
+impl<'a> QueuePoll<'a> {
+    /// A poll that settles nothing and knows no limits.
     #[must_use]
     pub fn take(keys: &'a WorkerKeys, take: usize) -> Self {
         Self {
@@ -282,9 +282,9 @@ impl<'a> Cycle<'a> {
 
     /// The script to ask first, and its call.
     pub(super) fn call(&self) -> (&'static Script, Cmd) {
-        match self.plain_call() {
-            Some(call) => (&PLAIN, call),
-            None => (&CYCLE, self.full_call()),
+        match self.fast_call() {
+            Some(call) => (&POLL_FAST, call),
+            None => (&POLL, self.full_call()),
         }
     }
 
@@ -305,7 +305,7 @@ impl<'a> Cycle<'a> {
         keys.extend(self.parked.iter().map(|name| Cow::from(own.queue.parked(name))));
         let rows = self.outcomes.iter().map(|outcome| Row::new(outcome, &own.queue, &mut keys));
         let rows: Vec<Row<'_>> = rows.collect();
-        let mut call = CYCLE.call(&keys);
+        let mut call = POLL.call(&keys);
         call.arg(&own.worker);
         self.add_take(&mut call);
         call.arg(COMMAND_BYTES);
@@ -321,29 +321,29 @@ impl<'a> Cycle<'a> {
     }
 }
 
-/// Reads what `script`, the first that a turn is sent to, answers. None: nothing was done, and it
+/// Reads what `script`, the first that a poll is sent to, answers. None: nothing was done, and it
 /// takes the whole one.
 pub(super) fn first_reply(
     script: &Script,
     value: Value,
     outcomes: usize,
-) -> Result<Option<CycleReply>, StoreError> {
-    match std::ptr::eq(script, &*PLAIN) {
-        true => plain::reply(value, outcomes),
+) -> Result<Option<PollReply>, StoreError> {
+    match std::ptr::eq(script, &*POLL_FAST) {
+        true => poll_fast::reply(value, outcomes),
         false => reply(value, outcomes).map(Some),
     }
 }
 
-/// Reads the script's answer to a turn with so many `outcomes`.
-pub(super) fn reply(value: Value, outcomes: usize) -> Result<CycleReply, StoreError> {
+/// Reads the script's answer to a poll with so many `outcomes`.
+pub(super) fn reply(value: Value, outcomes: usize) -> Result<PollReply, StoreError> {
     type Taken = Vec<(String, Vec<u8>, Vec<u8>)>;
     type Raw = (String, i64, Whole, Taken, i64, i64, Whole, i64, Option<Vec<String>>, Whole);
     let (results, length, parked, leased, state, ready, due, more, said, bytes): Raw =
-        read("cycle", value)?;
+        read("poll", value)?;
     let leased = leased.into_iter();
     let (trouble, unsettled, refused) = notes(said);
-    Ok(CycleReply {
-        settled: settled("cycle", &results, outcomes)?,
+    Ok(PollReply {
+        settled: settled("poll", &results, outcomes)?,
         length: usize::try_from(length).ok(),
         parked: parked.count(),
         leased: leased.map(|(id, raw, mark)| Leased { id, raw, mark: Mark::read(&mark) }).collect(),
@@ -380,37 +380,37 @@ pub(super) fn settled(
 }
 
 impl Link {
-    /// One turn on each of several queues, in this order, in one write; one result each.
+    /// One poll on each of several queues, in this order, in one write; one result each.
     ///
     /// # Errors
     ///
-    /// After [`StoreError::Lost`] any of the turns may have taken effect: what they leased is
-    /// this worker's, what they settled is settled. Sent `again` under the same serial, a turn
+    /// After [`StoreError::Lost`] any of the polls may have taken effect: what they leased is
+    /// this worker's, what they settled is settled. Sent `again` under the same serial, a poll
     /// says what it said then. Within the results: Redis has refused that one as a whole.
-    pub async fn cycle(
+    pub async fn poll(
         &self,
-        cycles: &[Cycle<'_>],
+        polls: &[QueuePoll<'_>],
         within: Duration,
-    ) -> Result<Vec<Result<CycleReply, StoreError>>, StoreError> {
-        let calls: Vec<_> = cycles.iter().map(Cycle::call).collect();
+    ) -> Result<Vec<Result<PollReply, StoreError>>, StoreError> {
+        let calls: Vec<_> = polls.iter().map(QueuePoll::call).collect();
         let values = self.run_all(&calls, within).await?;
-        let mut replies = Vec::with_capacity(cycles.len());
+        let mut replies = Vec::with_capacity(polls.len());
         let mut left = Vec::new();
-        for (at, (value, cycle)) in values.into_iter().zip(cycles).enumerate() {
-            let read = |value| first_reply(calls[at].0, value, cycle.outcomes.len());
+        for (at, (value, poll)) in values.into_iter().zip(polls).enumerate() {
+            let read = |value| first_reply(calls[at].0, value, poll.outcomes.len());
             replies.push(value.and_then(read).inspect(|reply| {
                 left.extend(reply.is_none().then_some(at));
             }));
         }
         if !left.is_empty() {
-            let calls = left.iter().map(|at| (&*CYCLE, cycles[*at].full_call()));
+            let calls = left.iter().map(|at| (&*POLL, polls[*at].full_call()));
             let values = self.run_all(&calls.collect::<Vec<_>>(), within).await?;
             for (at, value) in left.into_iter().zip(values) {
-                let outcomes = cycles[at].outcomes.len();
+                let outcomes = polls[at].outcomes.len();
                 replies[at] = value.and_then(|value| reply(value, outcomes)).map(Some);
             }
         }
-        let missing = || StoreError::Unexpected("plain");
+        let missing = || StoreError::Unexpected("poll_fast");
         Ok(replies.into_iter().map(|reply| reply?.ok_or_else(missing)).collect())
     }
 }
@@ -420,7 +420,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_turn_that_does_not_say_what_became_of_each_outcome_is_an_error() {
+    fn a_poll_that_does_not_say_what_became_of_each_outcome_is_an_error() {
         let (text, none) = (Value::BulkString(b"1P".into()), Value::Array(Vec::new()));
         let number = || Value::Int(0);
         let (notes, n) = (Value::Array(Vec::new()), number);
@@ -428,7 +428,7 @@ mod tests {
         let said = Value::Array(said.into());
         assert_eq!(reply(said.clone(), 2).unwrap().settled, [Settled::Yes, Settled::Parked]);
         for outcomes in [0, 1, 3] {
-            assert!(matches!(reply(said.clone(), outcomes), Err(StoreError::Unexpected("cycle"))));
+            assert!(matches!(reply(said.clone(), outcomes), Err(StoreError::Unexpected("poll"))));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A worker's turn: what it settles, what it leases.
+//! A worker's poll: what it settles, what it leases.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use redcall_common::frame::{FrameHead, FrameType};
 use redcall_common::request::ReplyTo;
 use redcall_common::settings::Limit;
 use redcall_store::benching::{self, Reply};
-use redcall_store::{Cycle, CycleReply, EndedCall, Outcome, Rule, Settlement, WorkerKeys};
+use redcall_store::{EndedCall, Outcome, PollReply, QueuePoll, Rule, Settlement, WorkerKeys};
 use serde_json::value::RawValue;
 
 use crate::calls::{Calls, With};
@@ -41,7 +41,7 @@ impl Answers {
     }
 }
 
-/// How the calls that a turn settles have ended.
+/// How the calls that a poll settles have ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// Nobody waits.
@@ -50,7 +50,7 @@ pub enum Ending {
     Answered,
     /// Answered, and their end is kept under their idempotency key.
     Kept,
-    /// Answered, and beside it the turn leases a name of which only so many may run.
+    /// Answered, and beside it the poll leases a name of which only so many may run.
     Limited,
     /// Failed, and to be tried again.
     Retried,
@@ -67,15 +67,15 @@ impl Ending {
     ];
 }
 
-/// A turn that settles.
-pub struct Turn {
+/// A poll that settles.
+pub struct WorkerPoll {
     keys: WorkerKeys,
     rules: Vec<Rule>,
     outcomes: Vec<Outcome>,
 }
 
-impl Turn {
-    /// A turn that settles calls that have ended so.
+impl WorkerPoll {
+    /// A poll that settles calls that have ended so.
     #[must_use]
     pub fn new(ending: Ending) -> Self {
         let dead_age = Duration::from_secs(30 * 86_400);
@@ -91,8 +91,9 @@ impl Turn {
     /// Measured: the command, as bytes.
     #[must_use]
     pub fn command(&self) -> Vec<u8> {
-        let turn = Cycle { rules: &self.rules, serial: 7, ..Cycle::take(&self.keys, BATCH) };
-        benching::cycle_command(&Cycle { outcomes: &self.outcomes, ..turn })
+        let poll =
+            QueuePoll { rules: &self.rules, serial: 7, ..QueuePoll::take(&self.keys, BATCH) };
+        benching::poll_command(&QueuePoll { outcomes: &self.outcomes, ..poll })
     }
 }
 
@@ -123,14 +124,14 @@ fn outcome(ending: Ending, id: String, frame: String) -> Outcome {
     }
 }
 
-/// The answer of Redis to a turn that settled and leased.
+/// The answer of Redis to a poll that settled and leased.
 pub struct Leases {
     wire: Vec<u8>,
 }
 
 impl Leases {
     /// Every outcome took effect; as many calls were leased, each with this record beside it. Where
-    /// there are none, the script for plain turns answers.
+    /// there are none, the script for plain polls answers.
     #[must_use]
     pub fn new(record: &str) -> Self {
         let text = |text: &str| format!("${}\r\n{text}\r\n", text.len());
@@ -161,8 +162,8 @@ pub const FAILED_ONCE: &str = r#"{"attempt":1,"fails":1,"crashes":0,"runs":[]}"#
 
 /// Measured: reads what became of the outcomes, and what was leased.
 #[must_use]
-pub fn read(reply: Reply) -> CycleReply {
-    let read = benching::cycle_reply(reply, BATCH).unwrap();
+pub fn read(reply: Reply) -> PollReply {
+    let read = benching::poll_reply(reply, BATCH).unwrap();
     assert_eq!(read.leased.len(), BATCH);
     read
 }

@@ -1,4 +1,5 @@
-//! Answering later: a handler lets go of its request, and whoever has the token answers it.
+//! Deferred answers: the handler returns without an answer, and the holder of the completion token
+//! settles the request later.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use redcall_common::frame::FrameType;
 use redcall_common::request::ReplyTo;
 use redcall_common::time::millis;
 use redcall_common::token::SettlementToken;
-use redcall_store::{EndedCall, ForLater, Outcome, Pending, Settled, Settlement};
+use redcall_store::{DeferredRecord, DeferredRun, EndedCall, Outcome, Settled, Settlement};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::oneshot;
@@ -23,15 +24,15 @@ const NONCE: &str = "nonce";
 /// Longest nonce, bytes: it is repeated in the record and in the event.
 const LONGEST_NONCE: usize = 256;
 
-/// Why a request could not be put off. It is still its handler's to answer, but after
-/// [`PendingError::NotMine`].
+/// Why an answer could not be deferred. The handler can still answer, except after
+/// [`DeferError::NotMine`].
 #[derive(Debug, thiserror::Error)]
-pub enum PendingError {
+pub enum DeferError {
     /// The job is settled, or another worker has it: nothing of this run counts any more.
     #[error("the job is no longer this handler's to answer")]
     NotMine,
     /// It is a request to a service: the next one waits for the state that this one leaves.
-    #[error("a task of a service cannot be put off")]
+    #[error("a task of a service cannot defer its answer")]
     OfService,
     /// Later than 7 days from now.
     #[error("an answer may take 7 days at most")]
@@ -63,7 +64,7 @@ impl Request {
     /// use redcall_worker::{HandlerError, Request};
     ///
     /// async fn start(request: Request) -> Result<(), HandlerError> {
-    ///     let token = request.pending(&"on its way", None).await?;
+    ///     let token = request.defer(&"on its way", None).await?;
     ///     std::fs::write("start.token", token.reveal())?; // whoever finds it answers
     ///     Ok(())
     /// }
@@ -73,46 +74,46 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// [`PendingError`].
-    pub async fn pending<T: Serialize + ?Sized>(
+    /// [`DeferError`].
+    pub async fn defer<T: Serialize + ?Sized>(
         &self,
         data: &T,
         within: Option<Duration>,
-    ) -> Result<SettlementToken, PendingError> {
-        put_off(self.job(), to_raw_value(data)?, within, false).await
+    ) -> Result<SettlementToken, DeferError> {
+        deferral(self.job(), to_raw_value(data)?, within, false).await
     }
 
-    /// The same as [`Request::pending`], and the end is published as well, on the topic
+    /// The same as [`Request::defer`], and the end is published as well, on the topic
     /// `command_result`, under the header `nonce` of the request.
     ///
     /// # Errors
     ///
-    /// [`PendingError`].
-    pub async fn pending_with_notification<T: Serialize + ?Sized>(
+    /// [`DeferError`].
+    pub async fn defer_with_notification<T: Serialize + ?Sized>(
         &self,
         data: &T,
         within: Option<Duration>,
-    ) -> Result<SettlementToken, PendingError> {
-        put_off(self.job(), to_raw_value(data)?, within, true).await
+    ) -> Result<SettlementToken, DeferError> {
+        deferral(self.job(), to_raw_value(data)?, within, true).await
     }
 }
 
-async fn put_off(
+async fn deferral(
     job: &Job,
     data: Box<RawValue>,
     within: Option<Duration>,
     notify: bool,
-) -> Result<SettlementToken, PendingError> {
+) -> Result<SettlementToken, DeferError> {
     if job.service.is_some() {
-        return Err(PendingError::OfService);
+        return Err(DeferError::OfService);
     }
     let (size, limit) = (data.get().len(), job.shared.limits.frame);
     if size > limit {
-        return Err(PendingError::TooLarge { size, limit });
+        return Err(DeferError::TooLarge { size, limit });
     }
     let within = within.unwrap_or(LONGEST);
     if within > LONGEST {
-        return Err(PendingError::TooLong);
+        return Err(DeferError::TooLong);
     }
     let within = job.context().remaining().map_or(within, |left| left.min(within));
     let token = SettlementToken::new(job.keys.queue.name(), &job.request.id);
@@ -120,11 +121,11 @@ async fn put_off(
     let (heard, settled) = oneshot::channel();
     let outcome = |seq| outcome(job, &data, (digest, within, notify), seq);
     if !job.settle_as(outcome, Some(heard)).await {
-        return Err(PendingError::NotMine);
+        return Err(DeferError::NotMine);
     }
     match settled.await {
         Ok(Settled::Yes) => Ok(token),
-        _ => Err(PendingError::NotMine),
+        _ => Err(DeferError::NotMine),
     }
 }
 
@@ -142,10 +143,10 @@ fn outcome(
         let error = WireError { attempt: Some(job.attempt()), ..WireError::new(code, message) };
         head.tail(&head.error(seq + 1, &error)).to_owned()
     };
-    let frame = head.data(FrameType::Pending, seq, Some(data));
-    let mut record = ForLater {
+    let frame = head.data(FrameType::Deferred, seq, Some(data));
+    let mut record = DeferredRecord {
         digest,
-        pending: Pending {
+        run: DeferredRun {
             name: request.name.clone(),
             attempt: job.attempt(),
             seq: seq + 1,
@@ -157,7 +158,7 @@ fn outcome(
         reply: request.reply.clone(),
         late: end(Code::DeadlineExceeded, "it was not settled in time"),
         gone: end(Code::Cancelled, "the call was cancelled"),
-        bury: request.reply.is_none() || job.rules.retries.max > 0,
+        dead_letter: request.reply.is_none() || job.rules.retries.max > 0,
         status_ttl_ms: request.status_ttl_ms,
         seal: None,
     };
@@ -171,6 +172,6 @@ fn outcome(
     });
     let keep = Some(job.shared.idempotency_ttl);
     let call = request.call().map(|digest| EndedCall { digest, keep, frame });
-    let settlement = Settlement::Later { within, record: Box::new(record), notice };
+    let settlement = Settlement::Deferred { within, record: Box::new(record), notice };
     Outcome { call, ..Outcome::new(&request.id, settlement) }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use redcall_store::{
-    Cancellation, EndedCall, EndedLater, ForLater, Outcome, Pending, Settled, SettledLater,
-    Settlement, Withdrawn, WorkerKeys,
+    Cancellation, DeferredRecord, DeferredRun, DeferredSettled, EndedCall, EndedDeferred, Outcome,
+    Settled, Settlement, Withdrawn, WorkerKeys,
 };
 use redis::AsyncCommands;
 
@@ -22,59 +22,59 @@ fn frame(store: &Store, id: &str, tail: &str) -> String {
 
 /// Put off for so long, under the token digest `d`.
 fn later(store: &Store, id: &str, within: Duration) -> Outcome {
-    let record = ForLater {
+    let record = DeferredRecord {
         digest: "d".to_owned(),
-        pending: Pending {
+        run: DeferredRun {
             name: "start".to_owned(),
             attempt: 2,
             seq: 4,
             nonce: Some("7".to_owned()),
             notify: true,
-            ..Pending::default()
+            ..DeferredRun::default()
         },
         reply: Some(store.reply(id)),
         late: LATE.to_owned(),
         gone: GONE.to_owned(),
-        bury: false,
+        dead_letter: false,
         status_ttl_ms: None,
         seal: None,
     };
     let notice = Some((store.reply(id), "{}".to_owned()));
-    outcome(id, Settlement::Later { within, record: Box::new(record), notice })
+    outcome(id, Settlement::Deferred { within, record: Box::new(record), notice })
 }
 
 impl Store {
     /// A worker that has put the request `x` off.
-    async fn put_off(&mut self, within: Duration) -> WorkerKeys {
+    async fn deferral(&mut self, within: Duration) -> WorkerKeys {
         let own = self.worker("own");
         self.push_ids(&["x"]).await;
         assert_eq!(self.lease(&own, 1).await, ["x"]);
-        let reply = self.cycle(&own, 0, &[later(self, "x", within)]).await;
+        let reply = self.poll(&own, 0, &[later(self, "x", within)]).await;
         assert_eq!(reply.settled, [Settled::Yes]);
         own
     }
 
-    async fn settle(&self, digest: &str, by: &str) -> SettledLater {
+    async fn settle(&self, digest: &str, by: &str) -> DeferredSettled {
         let end = (DONE, None, true);
-        self.link.settle_later(&self.keys, ("x", digest, by), end, WITHIN).await.unwrap()
+        self.link.settle_deferred(&self.keys, ("x", digest, by), end, WITHIN).await.unwrap()
     }
 }
 
-fn told() -> Vec<EndedLater> {
+fn told() -> Vec<EndedDeferred> {
     let (id, name, nonce) = ("x".to_owned(), "start".to_owned(), Some("7".to_owned()));
-    vec![EndedLater { id, name, nonce }]
+    vec![EndedDeferred { id, name, nonce }]
 }
 
 #[tokio::test]
 async fn what_is_put_off_is_out_of_its_workers_hands_and_its_id_stays_live() {
     let mut store = Store::new().await;
-    let own = store.put_off(HOUR).await;
+    let own = store.deferral(HOUR).await;
     assert_eq!(store.heard().await, ["[{}]"]);
     assert!(!store.conn.exists::<_, bool>(&own.leases).await.unwrap());
     assert_eq!(store.live().await, ["x"]);
-    let raw: String = store.conn.hget(store.keys.pending("x"), "raw").await.unwrap();
+    let raw: String = store.conn.hget(store.keys.deferred("x"), "raw").await.unwrap();
     assert_eq!(raw, envelope("x"), "its bytes stay as they are");
-    for key in [store.keys.pending("x"), store.keys.pending_ids()] {
+    for key in [store.keys.deferred("x"), store.keys.deferred_ids()] {
         let ttl: u64 = store.conn.pttl(&key).await.unwrap();
         let beyond = 7 * 24 * 3_600_000;
         assert!((beyond + 3_500_000..=beyond + 3_600_000).contains(&ttl), "{key} goes in {ttl}");
@@ -86,17 +86,17 @@ async fn what_is_put_off_is_out_of_its_workers_hands_and_its_id_stays_live() {
     store.link.release(&store.keys, "own", true, WITHIN).await.unwrap();
     assert_eq!((store.queued().await, store.live().await), (vec![], vec!["x".to_owned()]));
 
-    let (known, _) = store.link.pending(&store.keys, "x", "d", WITHIN).await.unwrap().unwrap();
+    let (known, _) = store.link.deferred(&store.keys, "x", "d", WITHIN).await.unwrap().unwrap();
     assert_eq!((&*known.name, known.attempt, known.seq, known.notify), ("start", 2, 4, true));
-    assert_eq!(store.link.pending(&store.keys, "x", "e", WITHIN).await.unwrap(), None);
+    assert_eq!(store.link.deferred(&store.keys, "x", "e", WITHIN).await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn an_answer_that_finds_something_else_at_its_key_is_kept_for_people() {
     let mut store = Store::new().await;
-    store.put_off(HOUR).await;
+    store.deferral(HOUR).await;
     let () = store.conn.set(store.keys.response("x"), "of somebody else").await.unwrap();
-    assert_eq!(store.settle("d", "me").await, SettledLater::Yes);
+    assert_eq!(store.settle("d", "me").await, DeferredSettled::Yes);
     assert_eq!(store.dead().await[0][1], "invalid_request");
     assert_eq!(store.live().await, [""; 0]);
 }
@@ -105,7 +105,7 @@ async fn an_answer_that_finds_something_else_at_its_key_is_kept_for_people() {
 async fn without_the_lease_nothing_is_put_off() {
     let mut store = Store::new().await;
     let own = store.worker("own");
-    let reply = store.cycle(&own, 0, &[later(&store, "x", HOUR)]).await;
+    let reply = store.poll(&own, 0, &[later(&store, "x", HOUR)]).await;
     assert_eq!(reply.settled, [Settled::LeaseLost]);
     assert_eq!(store.all_keys().await, [store.keys.workers()]);
     assert_eq!(store.heard().await, [""; 0]);
@@ -114,27 +114,27 @@ async fn without_the_lease_nothing_is_put_off() {
 #[tokio::test]
 async fn who_has_the_token_settles_once_and_all_that_lay_beside_it_goes() {
     let mut store = Store::new().await;
-    store.put_off(HOUR).await;
-    let () = store.conn.hset(store.keys.history(), "x", "{}").await.unwrap();
+    store.deferral(HOUR).await;
+    let () = store.conn.hset(store.keys.attempts(), "x", "{}").await.unwrap();
     store.heard().await;
-    assert_eq!(store.settle("e", "me").await, SettledLater::Unknown);
-    assert_eq!(store.settle("d", "me").await, SettledLater::Yes);
+    assert_eq!(store.settle("e", "me").await, DeferredSettled::Unknown);
+    assert_eq!(store.settle("d", "me").await, DeferredSettled::Yes);
     let done = frame(&store, "x", DONE);
     assert_eq!(store.frames("x").await, ["{}", &done]);
     assert_eq!(store.heard().await, [format!("[{done}]")]);
     // The reply was lost: the same settle says the same, another one that it was too late.
-    assert_eq!(store.settle("d", "me").await, SettledLater::Yes);
-    assert_eq!(store.settle("d", "you").await, SettledLater::Before);
-    assert_eq!(store.settle("e", "me").await, SettledLater::Unknown);
+    assert_eq!(store.settle("d", "me").await, DeferredSettled::Yes);
+    assert_eq!(store.settle("d", "you").await, DeferredSettled::Before);
+    assert_eq!(store.settle("e", "me").await, DeferredSettled::Unknown);
     assert_eq!(store.frames("x").await.len(), 2);
-    let mut left = [store.keys.pending("x"), store.keys.response("x"), store.keys.workers()];
+    let mut left = [store.keys.deferred("x"), store.keys.response("x"), store.keys.workers()];
     left.sort_unstable();
     assert_eq!(store.all_keys().await, left);
-    let ttl: i64 = store.conn.pttl(store.keys.pending("x")).await.unwrap();
+    let ttl: i64 = store.conn.pttl(store.keys.deferred("x")).await.unwrap();
     assert!((1..=600_000).contains(&ttl), "{ttl}");
     // The id may be used again.
-    let own = store.put_off(HOUR).await;
-    assert_eq!(store.settle("d", "you").await, SettledLater::Yes);
+    let own = store.deferral(HOUR).await;
+    assert_eq!(store.settle("d", "you").await, DeferredSettled::Yes);
     assert_eq!(store.lease(&own, 1).await, [""; 0]);
 }
 
@@ -142,20 +142,20 @@ async fn who_has_the_token_settles_once_and_all_that_lay_beside_it_goes() {
 async fn what_is_not_settled_in_time_is_answered_so_once() {
     let mut store = Store::new().await;
     let expire = async |store: &Store| store.link.expire(&store.keys, WITHIN).await.unwrap();
-    store.put_off(HOUR).await;
+    store.deferral(HOUR).await;
     assert_eq!(expire(&store).await, (0, vec![]), "not before its time");
     store.settle("d", "me").await;
-    store.put_off(Duration::ZERO).await;
+    store.deferral(Duration::ZERO).await;
     assert_eq!(expire(&store).await, (1, told()));
     let late = frame(&store, "x", LATE);
     assert_eq!(store.frames("x").await.last(), Some(&late));
     assert_eq!(expire(&store).await, (0, vec![]));
-    assert_eq!(store.settle("d", "me").await, SettledLater::Unknown);
+    assert_eq!(store.settle("d", "me").await, DeferredSettled::Unknown);
     assert_eq!(store.live().await, [""; 0]);
 
     // Where no worker has looked yet, who comes too late hears the same.
-    store.put_off(Duration::ZERO).await;
-    assert_eq!(store.settle("d", "me").await, SettledLater::Late);
+    store.deferral(Duration::ZERO).await;
+    assert_eq!(store.settle("d", "me").await, DeferredSettled::Late);
     assert_eq!(store.frames("x").await.iter().filter(|frame| **frame == late).count(), 2);
     assert_eq!(expire(&store).await, (0, vec![]));
 }
@@ -163,7 +163,7 @@ async fn what_is_not_settled_in_time_is_answered_so_once() {
 #[tokio::test]
 async fn a_heartbeat_tells_whether_something_was_not_settled_in_time_and_mends_live_ids() {
     let mut store = Store::new().await;
-    let own = store.put_off(HOUR).await;
+    let own = store.deferral(HOUR).await;
     let beat = async |store: &Store| {
         let beat = redcall_store::Beat { worker: "own", lease: LONG, info: "{}", names: &[] };
         store.link.heartbeat(&store.keys, &beat, WITHIN).await.unwrap()
@@ -174,7 +174,7 @@ async fn a_heartbeat_tells_whether_something_was_not_settled_in_time_and_mends_l
     assert_eq!(store.live().await, ["x"]);
     let workers: Vec<String> = store.conn.zrange(store.keys.workers(), 0, -1).await.unwrap();
     assert_eq!(workers, ["own"]);
-    let () = store.conn.zadd(store.keys.pending_ids(), "x", 1).await.unwrap();
+    let () = store.conn.zadd(store.keys.deferred_ids(), "x", 1).await.unwrap();
     assert!(beat(&store).await.over);
     // A lease whose live id was lost is found beside it.
     store.push_ids(&["y"]).await;
@@ -183,24 +183,24 @@ async fn a_heartbeat_tells_whether_something_was_not_settled_in_time_and_mends_l
     beat(&store).await;
     assert_eq!(store.live().await, ["x", "y"]);
     // One whose record is gone would refuse its like for ever.
-    let () = store.conn.del(store.keys.pending("x")).await.unwrap();
+    let () = store.conn.del(store.keys.deferred("x")).await.unwrap();
     beat(&store).await;
     assert_eq!(store.live().await, ["y"]);
     assert_eq!(store.link.expire(&store.keys, WITHIN).await.unwrap(), (1, vec![]));
-    assert!(!store.conn.exists::<_, bool>(store.keys.pending_ids()).await.unwrap());
+    assert!(!store.conn.exists::<_, bool>(store.keys.deferred_ids()).await.unwrap());
 }
 
 #[tokio::test]
 async fn what_is_cancelled_while_it_is_put_off_ends_at_once_and_leaves_no_tombstone() {
     let mut store = Store::new().await;
-    store.put_off(HOUR).await;
+    store.deferral(HOUR).await;
     let one = [Withdrawn { id: "x".to_owned(), ttl_ms: 60_000, record: None }];
     let cancelled = store.link.cancel(&store.keys, &one, WITHIN).await.unwrap();
-    assert_eq!(cancelled, (vec![Cancellation::Pending], told()));
+    assert_eq!(cancelled, (vec![Cancellation::Deferred], told()));
     let gone = frame(&store, "x", GONE);
     assert_eq!(store.frames("x").await, ["{}", &gone]);
     assert_eq!(store.heard().await, ["[{}]", &format!("[{gone}]")]);
-    assert_eq!(store.settle("d", "me").await, SettledLater::Unknown);
+    assert_eq!(store.settle("d", "me").await, DeferredSettled::Unknown);
     let mut left = [store.keys.response("x"), store.keys.workers()];
     left.sort_unstable();
     assert_eq!(store.all_keys().await, left);
@@ -211,7 +211,7 @@ async fn what_is_cancelled_while_it_is_put_off_ends_at_once_and_leaves_no_tombst
     assert_eq!(store.lease(&own, 1).await, ["x"]);
     let cancelled = store.link.cancel(&store.keys, &one, WITHIN).await.unwrap();
     assert_eq!(cancelled, (vec![Cancellation::Running], vec![]));
-    let reply = store.cycle(&own, 0, &[later(&store, "x", HOUR)]).await;
+    let reply = store.poll(&own, 0, &[later(&store, "x", HOUR)]).await;
     assert_eq!(reply.settled, [Settled::Yes]);
     assert_eq!(store.frames("x").await[2..], ["{}", &gone]);
     assert_eq!(store.all_keys().await, left);
@@ -228,15 +228,15 @@ async fn an_end_with_an_error_is_a_dead_letter_where_its_worker_said_so_and_ends
     let fields = [("digest", "d"), ("id", "x"), ("deadline", "0"), ("w:y", &waiter)];
     let () = store.conn.hset_multiple(&record, &fields).await.unwrap();
     let mut outcome = later(&store, "x", HOUR);
-    if let Settlement::Later { record, notice, .. } = &mut outcome.settlement {
-        (record.bury, record.reply, *notice) = (true, None, None);
+    if let Settlement::Deferred { record, notice, .. } = &mut outcome.settlement {
+        (record.dead_letter, record.reply, *notice) = (true, None, None);
     }
     let (digest, frame_of) = ("c".to_owned(), frame(&store, "x", "{}"));
     outcome.call = Some(EndedCall { digest, keep: Some(HOUR), frame: frame_of });
-    store.cycle(&own, 0, &[outcome]).await;
+    store.poll(&own, 0, &[outcome]).await;
     let (of, error) = (("x", "d", "me"), Some(("handler_failed", "no")));
-    let settled = store.link.settle_later(&store.keys, of, (DONE, error, true), WITHIN).await;
-    assert_eq!(settled.unwrap(), SettledLater::Yes);
+    let settled = store.link.settle_deferred(&store.keys, of, (DONE, error, true), WITHIN).await;
+    assert_eq!(settled.unwrap(), DeferredSettled::Yes);
     let dead = store.dead().await;
     assert_eq!(dead[0][..4], ["x", "handler_failed", "no", "own"]);
     assert_eq!((dead.len(), &*dead[0][4]), (1, &*envelope("x")));
@@ -250,11 +250,11 @@ async fn an_end_with_an_error_is_a_dead_letter_where_its_worker_said_so_and_ends
 #[tokio::test]
 async fn a_deferred_answer_is_counted_among_those_kept() {
     let mut store = Store::new().await;
-    store.put_off(HOUR).await;
+    store.deferral(HOUR).await;
     let tail = format!(r#","data":"{}"}}"#, "x".repeat(512 << 10));
     let settling =
-        store.link.settle_later(&store.keys, ("x", "d", "me"), (&tail, None, true), WITHIN);
-    assert_eq!(settling.await.unwrap(), SettledLater::Yes);
+        store.link.settle_deferred(&store.keys, ("x", "d", "me"), (&tail, None, true), WITHIN);
+    assert_eq!(settling.await.unwrap(), DeferredSettled::Yes);
     let noted: u64 = store.conn.hget(store.keys.answers(), "response:x").await.unwrap();
     assert!((448 << 10..=576 << 10).contains(&noted), "{noted}");
 }
@@ -266,8 +266,8 @@ async fn request_that_cannot_be_ended_waits_a_minute_behind_the_others() {
     store.push_ids(&["stuck", "good"]).await;
     assert_eq!(store.lease(&own, 2).await, ["stuck", "good"]);
     let outcomes = ["stuck", "good"].map(|id| later(&store, id, Duration::ZERO));
-    store.cycle(&own, 0, &outcomes).await;
-    let pending = store.keys.pending_ids();
+    store.poll(&own, 0, &outcomes).await;
+    let pending = store.keys.deferred_ids();
     let due: u64 = store.conn.zscore(&pending, "stuck").await.unwrap();
     // Its end can go neither to its response key nor to the dead letters.
     let () = store.conn.set(store.keys.response("stuck"), "of another type").await.unwrap();
@@ -291,7 +291,7 @@ async fn end_that_is_taken_back_is_not_announced() {
     let mut outcome = later(&store, "x", HOUR);
     let (digest, frame) = ("c".to_owned(), frame(&store, "x", "{}"));
     outcome.call = Some(EndedCall { digest, keep: Some(HOUR), frame: frame.clone() });
-    let reply = store.cycle(&own, 0, &[outcome]).await;
+    let reply = store.poll(&own, 0, &[outcome]).await;
     assert_eq!(reply.settled, [Settled::Yes]);
     assert_eq!(store.heard().await, [format!("[{frame}]")]);
     assert_eq!(store.frames("x").await, [frame]);

@@ -1,11 +1,11 @@
--- Purpose: the bounded reading of a list, in steps that can be taken back; part of cycle.lua.
+-- Purpose: the bounded reading of a list, in steps that can be taken back; part of poll.lua.
 -- KEYS: none of its own; the list is handed in.
--- ARGV: of cycle.lua.
+-- ARGV: of poll.lua.
 -- Returns: nothing.
 -- Derived keys: none.
 -- Cost: O(1) per request.
 
--- What this very turn said, if it has taken effect already.
+-- What this very poll said, if it has taken effect already.
 local function said_before(key)
   if ARGV[8] ~= '1' then return nil end
   local serial, said = string.match(redis.call('GET', key) or '', '^(%S+) (%S*)$')

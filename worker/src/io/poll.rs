@@ -1,4 +1,4 @@
-//! One turn: settle what has ended and take what there is room for, over all queues, in one write.
+//! One poll: settle what has ended and take what there is room for, over all queues, in one write.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use redcall_common::error::Code;
 use redcall_common::limits::portion;
 use redcall_store::{
-    Cycle, CycleReply, Leased, Link, Outcome, Rule, Settled, Settlement, StoreError, WorkerKeys,
+    Leased, Link, Outcome, PollReply, QueuePoll, Rule, Settled, Settlement, StoreError, WorkerKeys,
 };
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -17,15 +17,15 @@ use super::queue::{Leaving, Queue, Resend};
 use crate::failure::whole;
 use crate::metrics::{Metrics, Tally};
 
-/// Pause after a failed turn.
+/// Pause after a failed poll.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How many requests a turn takes from a queue at most, and how many it settles. While Redis
+/// How many requests a poll takes from a queue at most, and how many it settles. While Redis
 /// carries out one portion, worker and callers deal with the one before: with a thousand at a time
 /// each would wait for the others.
 const PORTION: usize = 128;
 
-/// One queue's part of a turn.
+/// One queue's part of a poll.
 pub(crate) struct Part {
     pub(crate) queue: usize,
     keys: Arc<WorkerKeys>,
@@ -39,39 +39,39 @@ pub(crate) struct Part {
     serial: u64,
     again: bool,
     outcomes: Vec<Outcome>,
-    followed: Vec<Followed>,
+    followed: Vec<EventItem>,
 }
 
 /// Who hears what became of an outcome, and what is counted of it.
-type Followed = (Option<oneshot::Sender<Settled>>, Tally);
+type EventItem = (Option<oneshot::Sender<Settled>>, Tally);
 
-/// A turn that is out.
-pub(crate) type Turn = Pin<Box<dyn Future<Output = Ended>>>;
+/// A poll that is out.
+pub(crate) type InFlightPoll = Pin<Box<dyn Future<Output = Ended>>>;
 
-/// The end of a turn; never, while there is none.
-pub(crate) async fn end_of(turn: &mut Option<Turn>) -> Ended {
-    match turn {
-        Some(turn) => turn.await,
+/// The end of a poll; never, while there is none.
+pub(crate) async fn end_of(poll: &mut Option<InFlightPoll>) -> Ended {
+    match poll {
+        Some(poll) => poll.await,
         None => std::future::pending().await,
     }
 }
 
-/// A turn that has ended.
+/// A poll that has ended.
 pub(crate) struct Ended {
     pub(crate) parts: Vec<Part>,
     pub(crate) replies: Result<Vec<Result<Reply, StoreError>>, StoreError>,
 }
 
-/// What a turn brought for one part.
+/// What a poll brought for one part.
 pub(crate) struct Reply {
-    pub(crate) cycle: CycleReply,
-    /// What was held before the turn, if that was read back.
+    pub(crate) poll: PollReply,
+    /// What was held before the poll, if that was read back.
     pub(crate) held: Option<Vec<Leased>>,
 }
 
-/// What the next turn would do; empty when there is nothing to do. `room` is how many requests
+/// What the next poll would do; empty when there is nothing to do. `room` is how many requests
 /// may be taken in all, `rules` which names are limited, `look` whether to look at each queue
-/// even if there is nothing to do: what comes back shows that its turns do.
+/// even if there is nothing to do: what comes back shows that its polls do.
 ///
 /// Room goes to queues in priority order, to each but the last as much as it was long: a script
 /// cannot see how much another one took.
@@ -111,7 +111,7 @@ pub(crate) fn plan(
         let leaving = leaving.into_iter().map(|l| (l.outcome, (l.heard, l.tally)));
         let (outcomes, followed) = leaving.unzip();
         if take > 0 {
-            queue.turn_goes_out();
+            queue.poll_goes_out();
         }
         let parked = if take > 0 { std::mem::take(&mut queue.parked) } else { Vec::new() };
         parts.push(Part {
@@ -132,7 +132,7 @@ pub(crate) fn plan(
     parts
 }
 
-/// Runs a turn. Not to be dropped before its end: what it leased would be forgotten.
+/// Runs a poll. Not to be dropped before its end: what it leased would be forgotten.
 pub(crate) async fn run(link: Arc<Link>, parts: Vec<Part>) -> Ended {
     let replies = replies(&link, &parts).await;
     match &replies {
@@ -154,7 +154,7 @@ pub(crate) async fn run(link: Arc<Link>, parts: Vec<Part>) -> Ended {
         Err(error) => {
             tracing::warn!(
                 error = %whole(&error),
-                "a turn failed; what it settles is settled again"
+                "a poll failed; what it settles is settled again"
             );
             sleep(PAUSE).await;
         }
@@ -166,7 +166,7 @@ async fn replies(
     link: &Link,
     parts: &[Part],
 ) -> Result<Vec<Result<Reply, StoreError>>, StoreError> {
-    // Before the turn, so that what the turn leases is not among it.
+    // Before the poll, so that what the poll leases is not among it.
     let mut held = Vec::with_capacity(parts.len());
     for part in parts {
         held.push(match part.read_back {
@@ -177,7 +177,7 @@ async fn replies(
             false => Ok(None),
         });
     }
-    let cycles = parts.iter().map(|part| Cycle {
+    let polls = parts.iter().map(|part| QueuePoll {
         keys: &part.keys,
         take: part.take,
         parked: &part.parked,
@@ -190,9 +190,9 @@ async fn replies(
         inbox: part.leases(),
         length: part.length,
     });
-    let cycles: Vec<Cycle<'_>> = cycles.collect();
-    let replies = link.cycle(&cycles, WITHIN).await?.into_iter().zip(held);
-    Ok(replies.map(|(cycle, held)| Ok(Reply { cycle: cycle?, held: held? })).collect())
+    let polls: Vec<QueuePoll<'_>> = polls.collect();
+    let replies = link.poll(&polls, WITHIN).await?.into_iter().zip(held);
+    Ok(replies.map(|(poll, held)| Ok(Reply { poll: poll?, held: held? })).collect())
 }
 
 impl Part {
@@ -206,7 +206,7 @@ impl Part {
         self.take > 0 || self.read_back || self.outcomes.is_empty()
     }
 
-    /// Whether this turn settles `id`.
+    /// Whether this poll settles `id`.
     pub(crate) fn settles(&self, id: &str) -> bool {
         self.outcomes.iter().any(|outcome| outcome.id == id)
     }

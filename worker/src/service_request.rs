@@ -11,7 +11,7 @@ use crate::request::Request;
 
 /// What a task works on. As an argument of a handler that a service names.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Task<S, A> {
+pub struct ServiceRequest<S, A> {
     /// The state as the task before has left it; `()` for `init`.
     pub state: S,
     /// What the caller sent.
@@ -20,7 +20,7 @@ pub struct Task<S, A> {
     pub instance: String,
 }
 
-impl<S: DeserializeOwned + Send, A: DeserializeOwned + Send> FromRequest for Task<S, A> {
+impl<S: DeserializeOwned + Send, A: DeserializeOwned + Send> FromRequest for ServiceRequest<S, A> {
     /// Arguments, or a state, of another form are `invalid_data`; its `data.path` says where.
     fn from_request(request: &Request) -> Result<Self, HandlerError> {
         if request.job().run.get().is_none() {

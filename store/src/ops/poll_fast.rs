@@ -1,12 +1,12 @@
-//! `plain.lua`: a turn where there is nothing but requests that nobody has met before.
+//! `poll_fast.lua`: a poll where there is nothing but requests that nobody has met before.
 
 use redis::{Cmd, Value};
 
-use super::cycle::{Cycle, CycleReply, Leased, Mark, WorkerKeys, notes, settled};
 use super::outcome::{Outcome, Settlement};
+use super::poll::{Leased, Mark, PollReply, QueuePoll, WorkerKeys, notes, settled};
 use super::{Whole, read};
 use crate::error::StoreError;
-use crate::script::PLAIN;
+use crate::script::POLL_FAST;
 use redcall_common::limits::COMMAND_BYTES;
 use redcall_common::request::ReplyTo;
 
@@ -29,11 +29,11 @@ fn answer(outcome: &Outcome) -> Option<Option<(&ReplyTo, &str)>> {
         Settlement::Answer { reply, frame } => Some(Some((reply, frame))),
         Settlement::Done => Some(None),
         Settlement::Refuse { .. }
-        | Settlement::Bury { .. }
+        | Settlement::DeadLetter { .. }
         | Settlement::Back
         | Settlement::Rerun { .. }
         | Settlement::Retry { .. }
-        | Settlement::Later { .. }
+        | Settlement::Deferred { .. }
         | Settlement::Unknown { .. } => None,
     }
 }
@@ -45,11 +45,11 @@ fn spent(outcomes: &[Outcome]) -> impl Iterator<Item = (usize, &Outcome, u64)> {
     numbered.filter_map(|(number, outcome)| Some((number, outcome, outcome.spent?)))
 }
 
-impl Cycle<'_> {
-    /// The call of `plain.lua`, if nothing speaks against it here. Redis has the last word.
-    pub(super) fn plain_call(&self) -> Option<Cmd> {
+impl QueuePoll<'_> {
+    /// The call of `poll_fast.lua`, if nothing speaks against it here. Redis has the last word.
+    pub(super) fn fast_call(&self) -> Option<Cmd> {
         let special = self.more || !self.parked.is_empty() || !self.rules.is_empty();
-        // A poll that is sent again goes to `cycle.lua`, which repeats what it said before.
+        // A poll that is sent again goes to `poll.lua`, which repeats what it said before.
         if special || self.again || self.outcomes.len() > MOST_OUTCOMES {
             return None;
         }
@@ -79,7 +79,7 @@ impl Cycle<'_> {
         let own: &WorkerKeys = self.keys;
         let mut call = match is_any_spent {
             true => self.call_with_starts(),
-            false => PLAIN.call(&own.plain),
+            false => POLL_FAST.call(&own.fast),
         };
         call.arg(&own.worker);
         self.add_take(&mut call);
@@ -102,7 +102,7 @@ impl Cycle<'_> {
     #[cold]
     fn call_with_starts(&self) -> Cmd {
         let starts = spent(self.outcomes).map(|(_, outcome, _)| self.keys.queue.seen(&outcome.id));
-        PLAIN.call(&self.keys.plain.iter().cloned().chain(starts).collect::<Vec<String>>())
+        POLL_FAST.call(&self.keys.fast.iter().cloned().chain(starts).collect::<Vec<String>>())
     }
 
     #[cold]
@@ -113,18 +113,18 @@ impl Cycle<'_> {
     }
 }
 
-/// Reads the script's answer to a turn with so many `outcomes`; `None`: nothing was done, since it
-/// takes `cycle.lua`.
-pub(super) fn reply(value: Value, outcomes: usize) -> Result<Option<CycleReply>, StoreError> {
+/// Reads the script's answer to a poll with so many `outcomes`; `None`: nothing was done, since it
+/// takes `poll.lua`.
+pub(super) fn reply(value: Value, outcomes: usize) -> Result<Option<PollReply>, StoreError> {
     type Raw = (String, i64, Vec<(String, Vec<u8>)>, Option<Vec<String>>, Whole);
     if matches!(value, Value::Int(0)) {
         return Ok(None);
     }
-    let (results, length, leased, said, bytes): Raw = read("plain", value)?;
+    let (results, length, leased, said, bytes): Raw = read("poll_fast", value)?;
     let leased = leased.into_iter();
     let (trouble, unsettled, refused) = notes(said);
-    Ok(Some(CycleReply {
-        settled: settled("plain", &results, outcomes)?,
+    Ok(Some(PollReply {
+        settled: settled("poll_fast", &results, outcomes)?,
         length: usize::try_from(length).ok(),
         leased: leased.map(|(id, raw)| Leased { id, raw, mark: Mark::default() }).collect(),
         parked: 0,

@@ -1,9 +1,9 @@
-//! `cycle.lua`, and the blocked pop before it.
+//! `poll.lua`, and the blocked pop before it.
 
 use super::end::Ending;
 use super::{Fault, Id, Letter, Record, Registered, Store, UNREADABLE, WorkerId};
 
-/// What a turn says of one ending.
+/// What a poll says of one ending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Said {
     /// It took effect.
@@ -12,7 +12,7 @@ pub enum Said {
     LeaseLost,
     /// Another worker will run it.
     Parked,
-    /// A command failed: the lease is still there, and the next turn settles it.
+    /// A command failed: the lease is still there, and the next poll settles it.
     Kept,
 }
 
@@ -45,9 +45,9 @@ pub enum State {
     Expired,
 }
 
-/// One turn.
+/// One poll.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Turn {
+pub struct PollStep {
     /// Whose.
     pub worker: WorkerId,
     /// How many to lease at most.
@@ -62,7 +62,7 @@ pub struct Turn {
     pub again: bool,
 }
 
-/// What a turn brought.
+/// What a poll brought.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reply {
     /// One per ending.
@@ -77,8 +77,8 @@ pub struct Reply {
     pub state: State,
 }
 
-impl Turn {
-    /// A turn that settles nothing.
+impl PollStep {
+    /// A poll that settles nothing.
     #[must_use]
     pub fn take(worker: WorkerId, take: usize) -> Self {
         Self { worker, take, parked: false, endings: Vec::new(), serial: 0, again: false }
@@ -96,15 +96,15 @@ impl Store {
         popped
     }
 
-    /// `cycle.lua`.
-    pub fn cycle(&mut self, turn: &Turn) -> Reply {
-        let said = self.settle_all(turn, None);
-        self.lease_all(turn, said)
+    /// `poll.lua`.
+    pub fn poll(&mut self, poll: &PollStep) -> Reply {
+        let said = self.settle_all(poll, None);
+        self.lease_all(poll, said)
     }
 
     /// The second half: what there is room for is leased.
-    pub(super) fn lease_all(&mut self, turn: &Turn, said: Vec<Said>) -> Reply {
-        let worker = turn.worker;
+    pub(super) fn lease_all(&mut self, poll: &PollStep, said: Vec<Said>) -> Reply {
+        let worker = poll.worker;
         let state = match self.holder(worker).registered {
             _ if self.paused => State::Paused,
             Registered::Alive => State::Open,
@@ -119,37 +119,37 @@ impl Store {
             self.inbox_to_queue(worker);
         }
         if state == State::Open {
-            if turn.parked {
-                self.fill(worker, turn.take, &mut leased, |store, _| &mut store.parked);
+            if poll.parked {
+                self.fill(worker, poll.take, &mut leased, |store, _| &mut store.parked);
                 self.names_parked &= !self.parked.is_empty();
             }
-            self.fill(worker, turn.take, &mut leased, |store, _| &mut store.queue);
+            self.fill(worker, poll.take, &mut leased, |store, _| &mut store.queue);
         }
         let (length, parked) = (self.queue.len(), self.names_parked);
         Reply { said, leased, length, parked, state }
     }
 
-    /// Whether a turn has taken effect already.
-    pub(crate) fn repeats(&self, turn: &Turn) -> bool {
-        let known = self.holder(turn.worker).turn.as_ref();
-        turn.again && known.is_some_and(|(serial, _)| *serial == turn.serial)
+    /// Whether a poll has taken effect already.
+    pub(crate) fn repeats(&self, poll: &PollStep) -> bool {
+        let known = self.holder(poll.worker).poll.as_ref();
+        poll.again && known.is_some_and(|(serial, _)| *serial == poll.serial)
     }
 
     /// The first half: what has ended is settled, but for one whose commands fail.
-    pub(super) fn settle_all(&mut self, turn: &Turn, fails: Option<usize>) -> Vec<Said> {
-        if let Some((_, said)) = &self.holder(turn.worker).turn
-            && self.repeats(turn)
+    pub(super) fn settle_all(&mut self, poll: &PollStep, fails: Option<usize>) -> Vec<Said> {
+        if let Some((_, said)) = &self.holder(poll.worker).poll
+            && self.repeats(poll)
         {
             return said.clone();
         }
-        let endings = turn.endings.iter().enumerate();
+        let endings = poll.endings.iter().enumerate();
         let settle = |(at, ending): (usize, &Ending)| match Some(at) == fails {
             true => Said::Kept,
-            false => self.settle(turn.worker, *ending),
+            false => self.settle(poll.worker, *ending),
         };
         let said: Vec<Said> = endings.map(settle).collect();
-        if !said.is_empty() && !self.is(Fault::TurnForgotten) {
-            self.holder_mut(turn.worker).turn = Some((turn.serial, said.clone()));
+        if !said.is_empty() && !self.is(Fault::PollForgotten) {
+            self.holder_mut(poll.worker).poll = Some((poll.serial, said.clone()));
             self.ran();
         }
         said

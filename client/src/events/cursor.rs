@@ -1,7 +1,7 @@
 //! Where somebody is in a topic, and what was let go before it could be read.
 //!
 //! Redis counts what was ever added to a stream and what lies there. Who knows how many lie up to
-//! its own place therefore knows how many were let go beyond it. A stream that went (its time was
+//! its own cursor therefore knows how many were let go beyond it. A stream that went (its time was
 //! over, or Redis lost it) begins to count anew, and then nothing is known.
 
 use redcall_common::event::EventId;
@@ -9,24 +9,24 @@ use redcall_store::Look;
 
 use super::stream::Missed;
 
-/// A place in a topic: behind which event somebody goes on.
+/// A cursor in a topic: behind which event somebody goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Cursor {
     pub(crate) at: EventId,
     count: Count,
 }
 
-/// How many events of the topic there were up to a place.
+/// How many events of the topic there were up to a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Count {
     Known(u64),
-    /// Unknown; the place is that of an event that was there.
+    /// Unknown; the cursor is that of an event that was there.
     OfAnEvent,
-    /// Unknown; the place is a time, and perhaps nothing was ever there.
+    /// Unknown; the cursor is a time, and perhaps nothing was ever there.
     OfATime,
 }
 
-impl Place {
+impl Cursor {
     /// Behind what `look` has found the newest.
     pub(crate) fn at_end(look: &Look) -> Self {
         Self { at: look.top, count: Count::Known(look.added) }
@@ -42,7 +42,7 @@ impl Place {
         Self { at, count: Count::OfATime }
     }
 
-    /// The place `at`, with so many events between it and this one.
+    /// The cursor `at`, with so many events between it and this one.
     pub(crate) fn back(self, events: usize, at: EventId) -> Self {
         let count = match self.count {
             Count::Known(count) => Count::Known(count.saturating_sub(events as u64)),
@@ -56,7 +56,7 @@ impl Place {
     /// end, unless there was too much of it.
     pub(crate) fn advance(&mut self, look: &Look, watched: bool) -> Option<Missed> {
         let read = look.entries.len() as u64;
-        // All that lies there is newer than this place: what was let go may be, too.
+        // All that lies there is newer than this cursor: what was let go may be, too.
         let is_cut = look.first > self.at;
         let missed = match self.count {
             // It went because nothing came for long, as far as anybody saw.
@@ -117,49 +117,49 @@ mod tests {
 
     #[test]
     fn who_is_at_the_end_misses_what_was_let_go_since() {
-        let mut place = Place::at_end(&look(1, 5, 5, 9));
-        assert_eq!(place.advance(&look(1, 7, 5, 9), false), None);
-        assert_eq!(place, Place { at: id(7), count: Count::Known(7) });
-        assert_eq!(place.advance(&look(8, 9, 7, 9), false), None, "all that is new lies there");
-        assert_eq!(place.advance(&look(13, 20, 9, 4), false), Some(Missed(Some(3))));
-        assert_eq!(place, Place { at: id(16), count: Count::Known(16) });
-        assert_eq!(place.advance(&look(14, 21, 16, 9), false), None);
-        assert_eq!(place, Place { at: id(21), count: Count::Known(21) });
-        assert_eq!(place.advance(&look(22, 21, 21, 9), false), None, "all of it was trimmed");
+        let mut cursor = Cursor::at_end(&look(1, 5, 5, 9));
+        assert_eq!(cursor.advance(&look(1, 7, 5, 9), false), None);
+        assert_eq!(cursor, Cursor { at: id(7), count: Count::Known(7) });
+        assert_eq!(cursor.advance(&look(8, 9, 7, 9), false), None, "all that is new lies there");
+        assert_eq!(cursor.advance(&look(13, 20, 9, 4), false), Some(Missed(Some(3))));
+        assert_eq!(cursor, Cursor { at: id(16), count: Count::Known(16) });
+        assert_eq!(cursor.advance(&look(14, 21, 16, 9), false), None);
+        assert_eq!(cursor, Cursor { at: id(21), count: Count::Known(21) });
+        assert_eq!(cursor.advance(&look(22, 21, 21, 9), false), None, "all of it was trimmed");
     }
 
     #[test]
     fn who_does_not_know_how_many_there_were_is_told_that_some_may_be_missing() {
-        for place in [Place::at_time(id(3)), Place::after(id(3))] {
-            let (mut one, mut other) = (place, place);
-            assert_eq!(one.advance(&look(1, 9, 3, 2), false), None, "{place:?}");
+        for cursor in [Cursor::at_time(id(3)), Cursor::after(id(3))] {
+            let (mut one, mut other) = (cursor, cursor);
+            assert_eq!(one.advance(&look(1, 9, 3, 2), false), None, "{cursor:?}");
             assert_eq!(one.advance(&look(2, 9, 5, 9), false), None);
-            assert_eq!(one, Place { at: id(9), count: Count::Known(9) });
+            assert_eq!(one, Cursor { at: id(9), count: Count::Known(9) });
             assert_eq!(other.advance(&look(6, 9, 3, 2), false), Some(Missed(None)));
-            assert_eq!(other, Place { at: id(7), count: Count::Known(7) }, "from now on it does");
+            assert_eq!(other, Cursor { at: id(7), count: Count::Known(7) }, "from now on it does");
         }
     }
 
     #[test]
     fn a_time_before_the_first_event_and_one_to_come_miss_nothing() {
-        let mut place = Place::at_time(id(50));
-        assert_eq!(place.advance(&Look { whole: true, ..Look::default() }, false), None);
-        assert_eq!(place.advance(&look(1, 9, 50, 9), false), None);
-        assert_eq!(place.at, id(50));
+        let mut cursor = Cursor::at_time(id(50));
+        assert_eq!(cursor.advance(&Look { whole: true, ..Look::default() }, false), None);
+        assert_eq!(cursor.advance(&look(1, 9, 50, 9), false), None);
+        assert_eq!(cursor.at, id(50));
     }
 
     #[test]
     fn a_topic_that_began_anew_is_read_from_its_start() {
         let gone = Look { whole: true, ..Look::default() };
-        let at = |count| Place { at: id(9), count: Count::Known(count) };
-        let mut place = at(9);
-        assert_eq!(place.advance(&gone, false), Some(Missed(None)));
-        assert_eq!(place, Place { at: id(0), count: Count::Known(0) });
-        assert_eq!(place.advance(&look(1, 3, 0, 9), false), None);
+        let at = |count| Cursor { at: id(9), count: Count::Known(count) };
+        let mut cursor = at(9);
+        assert_eq!(cursor.advance(&gone, false), Some(Missed(None)));
+        assert_eq!(cursor, Cursor { at: id(0), count: Count::Known(0) });
+        assert_eq!(cursor.advance(&look(1, 3, 0, 9), false), None);
         // It went because nothing came for long.
-        let mut place = at(9);
-        assert_eq!(place.advance(&gone, true), None);
-        assert_eq!(place, Place { at: id(0), count: Count::Known(0) });
+        let mut cursor = at(9);
+        assert_eq!(cursor.advance(&gone, true), None);
+        assert_eq!(cursor, Cursor { at: id(0), count: Count::Known(0) });
         // Its entries are newer than those of the one before, and fewer, or more.
         for (added, watched) in [(2, false), (9, false), (11, false), (2, true)] {
             let mut anew = look(1, added, 0, 99);
@@ -167,12 +167,12 @@ mod tests {
             anew.first = id(10);
             anew.entries.truncate(1);
             anew.entries[0].0 = id(20);
-            let mut place = at(9);
-            let missed = place.advance(&anew, watched);
+            let mut cursor = at(9);
+            let missed = cursor.advance(&anew, watched);
             assert_eq!(missed, (!watched).then_some(Missed(None)), "{added}");
-            assert_eq!(place, Place { at: id(20), count: Count::Known(added) });
+            assert_eq!(cursor, Cursor { at: id(20), count: Count::Known(added) });
         }
-        let mut place = Place::after(id(9));
-        assert_eq!(place.advance(&gone, false), Some(Missed(None)));
+        let mut cursor = Cursor::after(id(9));
+        assert_eq!(cursor.advance(&gone, false), Some(Missed(None)));
     }
 }

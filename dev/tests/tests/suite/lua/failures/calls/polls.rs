@@ -6,8 +6,8 @@ use redcall_client::Code;
 use redcall_common::settings::{Limit, Rate};
 use redcall_common::status::StatusEnd;
 use redcall_store::{
-    Cycle, EndedCall, Extra, ForLater, Outcome, Pending, Rule, Settlement, StateChange, StoreError,
-    WorkerKeys,
+    DeferredRecord, DeferredRun, EndedCall, Extra, Outcome, QueuePoll, Rule, Settlement,
+    StateChange, StoreError, WorkerKeys,
 };
 use redis::AsyncCommands;
 
@@ -19,7 +19,7 @@ use super::{Case, case};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// What a turn does besides settling.
+/// What a poll does besides settling.
 #[derive(Clone, Copy)]
 struct How {
     take: usize,
@@ -28,14 +28,14 @@ struct How {
     parked: bool,
 }
 
-/// By `plain.lua`, if that will do.
+/// By `poll_fast.lua`, if that will do.
 const FAST: How = How { take: 10, more: false, rules: false, parked: false };
 /// Nothing but settling.
 const SETTLE: How = How { take: 0, more: true, rules: false, parked: false };
 const TAKE: How = How { take: 10, ..SETTLE };
 const ALL: How = How { take: 20, more: true, rules: true, parked: true };
 
-async fn turn(
+async fn poll(
     world: &World,
     party: &Party,
     again: bool,
@@ -47,30 +47,30 @@ async fn turn(
     let limit = Limit { key: Some("k".to_owned()), concurrency: Some(1), rate };
     let rules = [Rule { name: "lim".to_owned(), limit, room: None }];
     let parked = ["away".to_owned()];
-    let turn = Cycle {
+    let poll = QueuePoll {
         outcomes: &outcomes,
         serial: 7,
         again,
         more: how.more,
         rules: if how.rules { &rules } else { &[] },
         parked: if how.parked { &parked } else { &[] },
-        ..Cycle::take(&own, how.take)
+        ..QueuePoll::take(&own, how.take)
     };
-    party.link.cycle(&[turn], WITHIN).await?.remove(0).map(drop)
+    party.link.poll(&[poll], WITHIN).await?.remove(0).map(drop)
 }
 
-/// Ends the lease of `own` before its turn.
-async fn late_turn(world: &World, party: &Party, again: bool) -> Result<(), StoreError> {
+/// Ends the lease of `own` before its poll.
+async fn late_poll(world: &World, party: &Party, again: bool) -> Result<(), StoreError> {
     let mut conn = world.conn.clone();
     // Something else may lie there by intention.
     let _: redis::RedisResult<()> = conn.zadd(world.keys.workers(), "own", 1).await;
-    turn(world, party, again, Vec::new(), FAST).await
+    poll(world, party, again, Vec::new(), FAST).await
 }
 
-async fn paused_turn(world: &World, party: &Party, again: bool) -> Result<(), StoreError> {
+async fn paused_poll(world: &World, party: &Party, again: bool) -> Result<(), StoreError> {
     let mut conn = world.conn.clone();
     let _: redis::RedisResult<()> = conn.set(world.keys.paused(), "1").await;
-    turn(world, party, again, vec![answer(world, "l1")], TAKE).await
+    poll(world, party, again, vec![answer(world, "l1")], TAKE).await
 }
 
 fn answer(world: &World, id: &str) -> Outcome {
@@ -87,10 +87,10 @@ fn run(outcome: Outcome) -> Outcome {
     Outcome { run: run.to_owned(), ..outcome }
 }
 
-fn bury(world: &World, id: &str, is_answered: bool) -> Outcome {
+fn dead_letter(world: &World, id: &str, is_answered: bool) -> Outcome {
     let answer = is_answered.then(|| (reply(&world.keys, id), frame(&world.keys, id, "own")));
     let reason = "why".to_owned();
-    run(Outcome::new(id, Settlement::Bury { code: Code::Timeout, reason, answer }))
+    run(Outcome::new(id, Settlement::DeadLetter { code: Code::Timeout, reason, answer }))
 }
 
 fn retry(world: &World, id: &str) -> Outcome {
@@ -109,25 +109,25 @@ fn later(world: &World, id: &str) -> Outcome {
         let error = format!(r#""error":{{"code":"{code}","message":"why"}}"#);
         format!(r#","type":"error","seq":1,"attempt":1,{error}}}"#)
     };
-    let record = ForLater {
+    let record = DeferredRecord {
         digest: format!("token-{id}"),
-        pending: Pending { name: "add".to_owned(), attempt: 1, seq: 1, ..Pending::default() },
+        run: DeferredRun { name: "add".to_owned(), attempt: 1, seq: 1, ..DeferredRun::default() },
         reply: Some(reply(&world.keys, id)),
         late: tail("deadline_exceeded"),
         gone: tail("cancelled"),
-        bury: true,
+        dead_letter: true,
         status_ttl_ms: Some(60_000),
         seal: None,
     };
     let notice = Some((reply(&world.keys, id), r#"{"type":"pending"}"#.to_owned()));
     let record = Box::new(record);
-    Outcome::new(id, Settlement::Later { within: MINUTE, record, notice })
+    Outcome::new(id, Settlement::Deferred { within: MINUTE, record, notice })
 }
 
 fn refuse(world: &World, id: &str) -> Outcome {
     let (code, reason) = (Code::Unauthorized, "why".to_owned());
     let answer = Some((reply(&world.keys, id), frame(&world.keys, id, "own")));
-    Outcome::new(id, Settlement::Refuse { code, reason, answer, bury: true })
+    Outcome::new(id, Settlement::Refuse { code, reason, answer, dead_letter: true })
 }
 
 /// Of a signed request that was started.
@@ -160,7 +160,7 @@ fn some(world: &World) -> Vec<Outcome> {
 fn each(world: &World) -> Vec<Outcome> {
     vec![
         answer(world, "l1"),
-        bury(world, "l2", true),
+        dead_letter(world, "l2", true),
         retry(world, "l3"),
         unknown(world, "l4", "elsewhere", false),
         later(world, "joins"),
@@ -174,116 +174,113 @@ fn each(world: &World) -> Vec<Outcome> {
 
 pub(super) const CASES: &[Case] = &[
     case("plain", "plain, settle and take", Plain, |world, party, again| {
-        Box::pin(turn(world, party, again, some(world), FAST))
+        Box::pin(poll(world, party, again, some(world), FAST))
     }),
     case("plain", "plain, settle", Plain, |world, party, again| {
-        Box::pin(turn(world, party, again, some(world), How { take: 0, ..FAST }))
+        Box::pin(poll(world, party, again, some(world), How { take: 0, ..FAST }))
     }),
     case("plain", "plain, done", Plain, |world, party, again| {
-        Box::pin(turn(world, party, again, LEASED.iter().copied().map(done).collect(), FAST))
+        Box::pin(poll(world, party, again, LEASED.iter().copied().map(done).collect(), FAST))
     })
     .vanish(LEASED),
     case("plain", "plain, signed", Plain, |world, party, again| {
         let outcomes = some(world).into_iter().map(signed).collect();
-        Box::pin(turn(world, party, again, outcomes, FAST))
+        Box::pin(poll(world, party, again, outcomes, FAST))
     }),
     case("plain", "plain, a lease is gone", Plain, |world, party, again| {
         let outcomes = some(world).into_iter().chain([answer(world, "g1")]).collect();
-        Box::pin(turn(world, party, again, outcomes, FAST))
+        Box::pin(poll(world, party, again, outcomes, FAST))
     }),
     case("plain", "plain, own lease has ended", Plain, |world, party, again| {
-        Box::pin(late_turn(world, party, again))
+        Box::pin(late_poll(world, party, again))
     }),
-    case("cycle", "cycle, own lease has ended", Full, |world, party, again| {
-        Box::pin(late_turn(world, party, again))
+    case("poll", "poll, own lease has ended", Full, |world, party, again| {
+        Box::pin(late_poll(world, party, again))
     }),
-    case("cycle", "cycle, paused", Full, |world, party, again| {
-        Box::pin(paused_turn(world, party, again))
+    case("poll", "poll, paused", Full, |world, party, again| {
+        Box::pin(paused_poll(world, party, again))
     }),
-    case("cycle", "cycle, take", Full, |world, party, again| {
-        Box::pin(turn(world, party, again, Vec::new(), TAKE))
+    case("poll", "poll, take", Full, |world, party, again| {
+        Box::pin(poll(world, party, again, Vec::new(), TAKE))
     }),
-    case("cycle", "cycle, take by limits", Full, |world, party, again| {
-        Box::pin(turn(world, party, again, Vec::new(), ALL))
+    case("poll", "poll, take by limits", Full, |world, party, again| {
+        Box::pin(poll(world, party, again, Vec::new(), ALL))
     }),
-    case(
-        "cycle",
-        "cycle, take by limits where nothing is special",
-        Plain,
-        |world, party, again| Box::pin(turn(world, party, again, Vec::new(), ALL)),
-    ),
-    case("cycle", "cycle, settle one of each and take", Full, |world, party, again| {
-        Box::pin(turn(world, party, again, each(world), ALL))
+    case("poll", "poll, take by limits where nothing is special", Plain, |world, party, again| {
+        Box::pin(poll(world, party, again, Vec::new(), ALL))
+    }),
+    case("poll", "poll, settle one of each and take", Full, |world, party, again| {
+        Box::pin(poll(world, party, again, each(world), ALL))
     })
     .vanish(&["begins"]),
-    case("cycle", "cycle, answer", Full, |world, party, again| {
-        Box::pin(turn(world, party, again, vec![answer(world, "l1"), answer(world, "l2")], SETTLE))
+    case("poll", "poll, answer", Full, |world, party, again| {
+        Box::pin(poll(world, party, again, vec![answer(world, "l1"), answer(world, "l2")], SETTLE))
     }),
-    case("cycle", "cycle, done", Full, |world, party, again| {
-        Box::pin(turn(world, party, again, vec![done("l1"), done("again")], SETTLE))
+    case("poll", "poll, done", Full, |world, party, again| {
+        Box::pin(poll(world, party, again, vec![done("l1"), done("again")], SETTLE))
     })
     .vanish(&["l1", "again"]),
-    case("cycle", "cycle, answer of a limited name", Full, |world, party, again| {
-        Box::pin(turn(world, party, again, vec![answer(world, "r1")], SETTLE))
+    case("poll", "poll, answer of a limited name", Full, |world, party, again| {
+        Box::pin(poll(world, party, again, vec![answer(world, "r1")], SETTLE))
     }),
-    case("cycle", "cycle, bury", Full, |world, party, again| {
-        let outcomes = vec![bury(world, "l1", false), bury(world, "again", true)];
-        Box::pin(turn(world, party, again, outcomes, SETTLE))
+    case("poll", "poll, dead_letter", Full, |world, party, again| {
+        let outcomes = vec![dead_letter(world, "l1", false), dead_letter(world, "again", true)];
+        Box::pin(poll(world, party, again, outcomes, SETTLE))
     }),
-    case("cycle", "cycle, refuse", Full, |world, party, again| {
+    case("poll", "poll, refuse", Full, |world, party, again| {
         let outcomes = vec![refuse(world, "l1"), signed(refuse(world, "again"))];
-        Box::pin(turn(world, party, again, outcomes, SETTLE))
+        Box::pin(poll(world, party, again, outcomes, SETTLE))
     }),
-    case("cycle", "cycle, back", Full, |world, party, again| {
+    case("poll", "poll, back", Full, |world, party, again| {
         let back = ["l1", "r1"].map(|id| Outcome::new(id, Settlement::Back)).into();
-        Box::pin(turn(world, party, again, back, SETTLE))
+        Box::pin(poll(world, party, again, back, SETTLE))
     }),
-    case("cycle", "cycle, rerun", Full, |world, party, again| {
+    case("poll", "poll, rerun", Full, |world, party, again| {
         let rerun = |id| Outcome::new(id, Settlement::Rerun { attempt: 2 });
-        Box::pin(turn(world, party, again, vec![rerun("l1"), run(rerun("r1"))], SETTLE))
+        Box::pin(poll(world, party, again, vec![rerun("l1"), run(rerun("r1"))], SETTLE))
     }),
-    case("cycle", "cycle, retry", Full, |world, party, again| {
-        Box::pin(turn(world, party, again, vec![retry(world, "l1")], SETTLE))
+    case("poll", "poll, retry", Full, |world, party, again| {
+        Box::pin(poll(world, party, again, vec![retry(world, "l1")], SETTLE))
     }),
-    case("cycle", "cycle, retry of a limited name", Full, |world, party, again| {
-        Box::pin(turn(world, party, again, vec![retry(world, "r1")], SETTLE))
+    case("poll", "poll, retry of a limited name", Full, |world, party, again| {
+        Box::pin(poll(world, party, again, vec![retry(world, "r1")], SETTLE))
     }),
-    case("cycle", "cycle, retry where nothing is special", Plain, |world, party, again| {
-        Box::pin(turn(world, party, again, vec![retry(world, "l1")], SETTLE))
+    case("poll", "poll, retry where nothing is special", Plain, |world, party, again| {
+        Box::pin(poll(world, party, again, vec![retry(world, "l1")], SETTLE))
     }),
-    case("cycle", "cycle, retry of what was cancelled", Full, |world, party, again| {
-        Box::pin(turn(world, party, again, vec![retry(world, "cancelled")], SETTLE))
+    case("poll", "poll, retry of what was cancelled", Full, |world, party, again| {
+        Box::pin(poll(world, party, again, vec![retry(world, "cancelled")], SETTLE))
     }),
-    case("cycle", "cycle, park", Full, |world, party, again| {
+    case("poll", "poll, park", Full, |world, party, again| {
         let outcomes = vec![unknown(world, "l1", "elsewhere", true)];
-        Box::pin(turn(world, party, again, outcomes, SETTLE))
+        Box::pin(poll(world, party, again, outcomes, SETTLE))
     }),
-    case("cycle", "cycle, unknown", Full, |world, party, again| {
+    case("poll", "poll, unknown", Full, |world, party, again| {
         let outcomes = [("l1", true), ("again", false)];
         let outcomes = outcomes.map(|(id, answers)| unknown(world, id, "nowhere", answers)).into();
-        Box::pin(turn(world, party, again, outcomes, SETTLE))
+        Box::pin(poll(world, party, again, outcomes, SETTLE))
     }),
-    case("cycle", "cycle, defer", Full, |world, party, again| {
-        Box::pin(turn(world, party, again, vec![later(world, "l1")], SETTLE))
+    case("poll", "poll, defer", Full, |world, party, again| {
+        Box::pin(poll(world, party, again, vec![later(world, "l1")], SETTLE))
     }),
-    case("cycle", "cycle, defer what was cancelled", Full, |world, party, again| {
-        Box::pin(turn(world, party, again, vec![later(world, "cancelled")], SETTLE))
+    case("poll", "poll, defer what was cancelled", Full, |world, party, again| {
+        Box::pin(poll(world, party, again, vec![later(world, "cancelled")], SETTLE))
     }),
-    case("cycle", "cycle, state", Full, |world, party, again| {
+    case("poll", "poll, state", Full, |world, party, again| {
         let outcomes = vec![change(answer(world, "service"), 3, Some("{}"))];
-        Box::pin(turn(world, party, again, outcomes, SETTLE))
+        Box::pin(poll(world, party, again, outcomes, SETTLE))
     }),
-    case("cycle", "cycle, end of a state", Full, |world, party, again| {
-        Box::pin(turn(world, party, again, vec![change(answer(world, "service"), 3, None)], SETTLE))
+    case("poll", "poll, end of a state", Full, |world, party, again| {
+        Box::pin(poll(world, party, again, vec![change(answer(world, "service"), 3, None)], SETTLE))
     }),
-    case("cycle", "cycle, state of another version", Full, |world, party, again| {
+    case("poll", "poll, state of another version", Full, |world, party, again| {
         let outcomes = vec![change(answer(world, "service"), 2, Some("{}"))];
-        Box::pin(turn(world, party, again, outcomes, SETTLE))
+        Box::pin(poll(world, party, again, outcomes, SETTLE))
     }),
-    case("cycle", "cycle, end of a monitored job", Full, |world, party, again| {
-        Box::pin(turn(world, party, again, vec![status(answer(world, "monitored"))], SETTLE))
+    case("poll", "poll, end of a monitored job", Full, |world, party, again| {
+        Box::pin(poll(world, party, again, vec![status(answer(world, "monitored"))], SETTLE))
     }),
-    case("cycle", "cycle, end of a call", Full, |world, party, again| {
-        Box::pin(turn(world, party, again, vec![call(world, answer(world, "runs"))], SETTLE))
+    case("poll", "poll, end of a call", Full, |world, party, again| {
+        Box::pin(poll(world, party, again, vec![call(world, answer(world, "runs"))], SETTLE))
     }),
 ];

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redcall_client::{
-    Client, Code, Event, EventStream, Followed, Kind, SettleError, SettlementToken, Ticket, Update,
-    WireError,
+    Client, Code, Event, EventItem, EventStream, Kind, SettleError, SettlementToken, Ticket,
+    Update, WireError,
 };
 use redcall_common::settings::{AuthKey, AuthSettings, Secret};
 use redcall_testkit::eventually;
 use redcall_tests::{Bench, RunningWorker};
-use redcall_worker::{HandlerError, Json, PendingError, Request, State, Worker};
+use redcall_worker::{DeferError, HandlerError, Json, Request, State, Worker};
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, mpsc};
@@ -30,10 +30,10 @@ type Tokens = mpsc::UnboundedSender<SettlementToken>;
 async fn start(request: Request, tokens: State<Tokens>) -> Result<Json<Value>, HandlerError> {
     let ms = serde_json::from_str::<Option<u64>>(request.data().get())?;
     let within = ms.map(Duration::from_millis);
-    let token = request.pending_with_notification(&json!({ "soon": 1 }), within).await?;
+    let token = request.defer_with_notification(&json!({ "soon": 1 }), within).await?;
     tokens.send(token)?;
     assert!(!request.respond(&"too late").await?, "who puts off has settled");
-    assert!(matches!(request.pending(&0, None).await, Err(PendingError::NotMine)));
+    assert!(matches!(request.defer(&0, None).await, Err(DeferError::NotMine)));
     Ok(Json(json!("not used")))
 }
 
@@ -41,11 +41,11 @@ async fn start(request: Request, tokens: State<Tokens>) -> Result<Json<Value>, H
 async fn odd(request: Request) -> Result<Json<Vec<String>>, HandlerError> {
     let mut why = Vec::new();
     let week = Duration::from_secs(7 * 24 * 3600 + 1);
-    why.extend(request.pending(&0, Some(week)).await.map_err(|error| error.to_string()).err());
+    why.extend(request.defer(&0, Some(week)).await.map_err(|error| error.to_string()).err());
     let unwritable = BTreeMap::from([((1, 2), 3)]);
-    why.extend(request.pending(&unwritable, None).await.map_err(|e| e.to_string()).err());
+    why.extend(request.defer(&unwritable, None).await.map_err(|e| e.to_string()).err());
     let large = "x".repeat(2 << 20);
-    why.extend(request.pending(&large, None).await.map_err(|error| error.to_string()).err());
+    why.extend(request.defer(&large, None).await.map_err(|error| error.to_string()).err());
     Ok(Json(why))
 }
 
@@ -85,7 +85,7 @@ impl Desk {
 /// The next event that says what became of a command.
 async fn next(results: &mut EventStream) -> Arc<Event> {
     let next = timeout(PATIENCE, results.next()).await.expect("nothing is published");
-    let Followed::Event(event) = next.unwrap().unwrap() else { panic!("some were let go") };
+    let EventItem::Event(event) = next.unwrap().unwrap() else { panic!("some were let go") };
     event
 }
 
@@ -94,7 +94,7 @@ async fn the_caller_hears_pending_at_once_and_the_answer_when_it_is_settled() {
     let desk = Desk::new().await;
     let mut stream = desk.client.request("start").stream().await.unwrap();
     // Nobody has settled: what comes before cannot have waited for it.
-    let Update::Pending(data) = stream.next().await.unwrap().unwrap() else { panic!() };
+    let Update::Deferred(data) = stream.next().await.unwrap().unwrap() else { panic!() };
     assert_eq!(data.get(), r#"{"soon":1}"#);
     let token = desk.token().await;
     assert!(desk.client.settle(&token, Ok(json!({ "started": true }))).await.unwrap());
@@ -113,7 +113,7 @@ async fn a_waiting_call_gets_the_last_frame_and_the_slot_is_free_meanwhile() {
     let answer = desk.client.call_and_wait("add", &json!({ "a": 1, "b": 1 })).await.unwrap();
     assert_eq!(answer.data.get(), r#"{"answer":2}"#);
     let mut conn = connection(&desk.bench).await;
-    let record: BTreeMap<String, String> = conn.hgetall(keys().pending(token.id())).await.unwrap();
+    let record: BTreeMap<String, String> = conn.hgetall(keys().deferred(token.id())).await.unwrap();
     let secret = token.reveal().rsplit('.').next().unwrap().to_owned();
     assert!(!record.is_empty() && !record.values().any(|value| value.contains(&secret)));
 
@@ -162,7 +162,7 @@ async fn a_wrong_token_settles_nothing() {
 #[tokio::test]
 async fn what_is_not_settled_in_time_is_answered_by_the_workers_and_published() {
     let desk = Desk::new().await;
-    let mut results = desk.client.events("command_result").follow().await.unwrap();
+    let mut results = desk.client.events("command_result").subscribe().await.unwrap();
     let request = desk.client.request("start").data(&1).header("nonce", "n-1");
     let error = failed(request.wait().await);
     assert_eq!((error.code, error.attempt), (Code::DeadlineExceeded, Some(1)));
@@ -178,7 +178,7 @@ async fn what_is_not_settled_in_time_is_answered_by_the_workers_and_published() 
 #[tokio::test]
 async fn who_follows_the_results_gets_each_under_its_nonce() {
     let desk = Desk::new().await;
-    let mut results = desk.client.events("6001").follow().await.unwrap();
+    let mut results = desk.client.events("6001").subscribe().await.unwrap();
     for (nonce, settled) in [("7", Ok(json!({ "speed": 3 }))), ("8", Err("stuck"))] {
         let request = desk.client.request("start").header("nonce", nonce);
         let id = request.send().await.unwrap().id;
@@ -205,9 +205,9 @@ async fn who_follows_the_results_gets_each_under_its_nonce() {
 async fn a_call_that_is_given_up_is_settled_for_nobody() {
     let desk = Desk::new().await;
     let (ticket, token) = desk.submit(None).await;
-    let mut results = desk.client.events("command_result").follow().await.unwrap();
+    let mut results = desk.client.events("command_result").subscribe().await.unwrap();
     let found = desk.client.cancel(&ticket.id).await.unwrap();
-    assert_eq!(found, redcall_client::Cancellation::Pending);
+    assert_eq!(found, redcall_client::Cancellation::Deferred);
     assert_eq!(failed(ticket.wait().await).code, Code::Cancelled);
     let event = next(&mut results).await;
     assert!(event.context.get().contains(r#""errorMessage":"the call was cancelled""#));
@@ -231,7 +231,7 @@ async fn a_call_that_is_given_up_is_settled_for_nobody() {
     let token = desk.token().await;
     let mut conn = connection(&desk.bench).await;
     eventually("it to be withdrawn, or over", async || {
-        let pending: bool = conn.hexists(keys().pending(token.id()), "raw").await.unwrap();
+        let pending: bool = conn.hexists(keys().deferred(token.id()), "raw").await.unwrap();
         (!pending).then_some(())
     })
     .await;

@@ -4,7 +4,7 @@
 -- KEYS: none of its own; the base of the queue's keys is handed in.
 -- ARGV: none of its own.
 -- Returns: nothing.
--- Derived keys: of the queue: pending, pending:<id>, live, history, cancelled, dead, and
+-- Derived keys: of the queue: pending, deferred:<id>, live, history, cancelled, dead, and
 --   response:<id> and status:<id> of the request and of callers that joined its call.
 -- Cost: O(log records), O(waiters of its call).
 
@@ -12,7 +12,7 @@
 local BEYOND = 604800000
 
 -- The record of a request that is to be settled within so many ms.
-local function keep_for_later(base, id, key, within, fields)
+local function keep_deferred(base, id, key, within, fields)
   local deadline, ttl = string.format('%.0f', now_ms() + within), within + BEYOND
   -- Of a record of before, which was settled, only that is left.
   redis.call('HDEL', key, 'by')
@@ -27,16 +27,16 @@ local function keep_for_later(base, id, key, within, fields)
       redis.call('PEXPIRE', base .. ':status:' .. id, kept, 'GT')
     end
   end
-  redis.call('ZADD', base .. ':pending', deadline, id)
-  undo('ZREM', base .. ':pending', id)
-  if redis.call('PTTL', base .. ':pending') < ttl then
-    redis.call('PEXPIRE', base .. ':pending', string.format('%.0f', ttl))
+  redis.call('ZADD', base .. ':deferred', deadline, id)
+  undo('ZREM', base .. ':deferred', id)
+  if redis.call('PTTL', base .. ':deferred') < ttl then
+    redis.call('PEXPIRE', base .. ':deferred', string.format('%.0f', ttl))
   end
 end
 
 -- Its fields; nil if it has been settled, or there is none.
-local function read_later(base, id)
-  local fields, record = redis.call('HGETALL', base .. ':pending:' .. id), {}
+local function read_deferred(base, id)
+  local fields, record = redis.call('HGETALL', base .. ':deferred:' .. id), {}
   for i = 1, #fields, 2 do record[fields[i]] = fields[i + 1] end
   return record.raw and record
 end
@@ -44,14 +44,14 @@ end
 -- Ends it, and removes all that was stored for it, after its end is stored. `tail`: the ending
 -- frame without its first two fields, or which of those its worker has left in the record. `keep`:
 -- whether its end is kept for a later caller of the same call. Runs within an `attempt`.
-local function end_later(base, id, record, tail, code, reason, keep)
+local function end_deferred(base, id, record, tail, code, reason, keep)
   tail = record[tail] or tail
   -- Also of an answer that finds another value at its key.
   dead.key, dead.by = base .. ':dead', record.worker
   dead.max, dead.age = record.dead_max, tonumber(record.dead_age)
-  if record.bury == '1' and code ~= '' and code ~= 'cancelled' then
+  if record.dead_letter == '1' and code ~= '' and code ~= 'cancelled' then
     local past = recall(base .. ':history', id)
-    bury(record.raw, id, code, reason, past.runs and cjson.encode(past.runs))
+    dead_letter(record.raw, id, code, reason, past.runs and cjson.encode(past.runs))
   end
   local key = base .. ':response:' .. id
   local frame = '{"id":"' .. id .. '","response_key":"' .. key .. '"' .. tail
@@ -60,9 +60,9 @@ local function end_later(base, id, record, tail, code, reason, keep)
   if record.idem ~= '' then
     end_call(base, record.idem, id, frame, keep and record.keep or '0')
   end
-  redis.call('DEL', base .. ':pending:' .. id)
+  redis.call('DEL', base .. ':deferred:' .. id)
   -- What is left over from here on is found by heartbeats, or ends by its time.
-  redis.pcall('ZREM', base .. ':pending', id)
+  redis.pcall('ZREM', base .. ':deferred', id)
   redis.pcall('HDEL', base .. ':live', id)
   redis.pcall('HDEL', base .. ':history', id)
   redis.pcall('ZREM', base .. ':cancelled', id)

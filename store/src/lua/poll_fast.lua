@@ -1,24 +1,24 @@
--- Purpose: a poll as that of cycle.lua, where nothing is paused, cancelled, limited, parked or was
+-- Purpose: a poll as that of poll.lua, where nothing is paused, cancelled, limited, parked or was
 --   run before: most polls are so, and half of what such a one would cost is asking. At
 --   full load this script is what Redis does all day: it has few functions, and these share few
 --   variables, since making a function takes a search for each of them.
 -- KEYS: 1 queue list, 2 inbox list, 3 leases (hash), 4 live (hash), 5 dead (stream), 6 workers
---   (zset), 7 turn of this worker (string); what must not be there: 8 paused (string), 9 history
---   (hash), 10 cancelled (zset), 11 slots (hash), 12 limited names (hash), 13 parked names (set);
+--   (zset), 7 poll of this worker (string); what must not be there: 8 paused (string), 9 attempts
+--   (hash), 10 cancelled (zset), 11 permits (hash), 12 limited names (hash), 13 parked names (set);
 --   then starts (strings) of outcomes of signed requests
--- ARGV: 1 to 9 as in poll.lua, but 2 is -1 if nothing is leased, not even what lies in the inbox,
+-- ARGV: 1 to 9 as in poll_common.lua, but 2 is -1 if nothing is leased, not even what lies in the inbox,
 --   and -2 if the length of the queue is not asked for either; 10 count S of outcomes, at most
 --   1,000; S ids; then runs of outcomes in the order of the ids: ttl (ms; 0: nobody asked), channel
 --   (empty: none), count C, and C frames if somebody asked; then per start: number of its outcome,
 --   until when its id is remembered (Redis ms)
--- Returns: {results, length, {id, raw, ...}, notes, read} as cycle.lua; or 0, and nothing was
---   settled or leased: it takes cycle.lua
+-- Returns: {results, length, {id, raw, ...}, notes, read} as poll.lua; or 0, and nothing was
+--   settled or leased: it takes poll.lua
 -- Derived keys: response:<id> of the outcomes; answers of the queue; those of refusal.lua.
--- Cost: O(outcomes + taken), and that of reading elements as in cycle.lua.
+-- Cost: O(outcomes + taken), and that of reading elements as in poll.lua.
 if take >= 0 then
   local alive = redis.call('ZSCORE', KEYS[6], worker)
   if not alive or tonumber(alive) <= now_ms() then
-    -- Its worker may stand still behind a blocked pop, and not come to call cycle.lua.
+    -- Its worker may stand still behind a blocked pop, and not come to call poll.lua.
     while redis.call('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT') do end
     return 0
   end
