@@ -5,15 +5,17 @@
 //! that Redis is never held up for long; what is asked for beyond that is done in portions.
 
 mod envelope;
-mod letter;
+pub(crate) mod letter;
 mod walk;
 
 use redis::aio::MultiplexedConnection;
 use serde::Serialize;
 
 use super::error::StoreError;
-use super::inspect::{Inspector, look_at, millis};
-use super::ops::{Revival, Revived, remove, revive};
+use super::inspect::{Inspector, look_at};
+use crate::ops::letters::remove;
+use crate::ops::reply::millis;
+use crate::ops::revive::{Revival, Revived, revive};
 use redcall_common::auth::Keyring;
 use redcall_common::keys::QueueKeys;
 use redcall_common::limits::COMMAND_BYTES;

@@ -12,7 +12,8 @@ use tokio::time::timeout;
 
 use super::connection::{Connector, Peer};
 use super::error::StoreError;
-use super::ops::LONGEST_LEASE;
+use crate::ops::reply::millis;
+use crate::ops::times::LONGEST_LEASE;
 use redcall_common::keys::{Keys, QueueKeys};
 
 /// How many connections people's questions may use.
@@ -310,11 +311,6 @@ async fn parked_requests(
     }
     let lengths: Vec<u64> = pipe.query_async(conn).await?;
     Ok(lengths.iter().sum())
-}
-
-/// What `TIME` says, seconds and microseconds, as ms.
-pub(super) fn millis((seconds, micros): (u64, u64)) -> u64 {
-    seconds * 1000 + micros / 1000
 }
 
 fn enqueued_at(raw: &[u8]) -> Option<u64> {

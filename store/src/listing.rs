@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::error::StoreError;
 use super::inspect::{Inspector, QueueInfo, look_at};
-use super::ops::{live_names, names_call};
+use crate::ops::names::{live_names, names_call};
 
 /// How many keys of the server one step looks at: less than a millisecond of its time.
 const STEP: u64 = 1000;

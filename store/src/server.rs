@@ -11,8 +11,9 @@ use futures_util::TryFutureExt;
 use redis::aio::MultiplexedConnection;
 
 use super::error::StoreError;
-use super::inspect::{Inspector, millis};
+use super::inspect::Inspector;
 use super::link::Link;
+use crate::ops::reply::millis;
 
 /// A server's account of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

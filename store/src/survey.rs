@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::error::StoreError;
-use super::inspect::{Inspector, millis};
+use super::inspect::Inspector;
+use crate::ops::reply::millis;
 use redcall_common::keys::Bound;
 
 /// How many keys one step of the census looks at.

@@ -1,9 +1,12 @@
 //! `cargo xtask tidy`: the house rules that no compiler knows, each with its reason.
 
 mod arrows;
+mod circles;
 pub(crate) mod files;
+mod imports;
 mod lua;
 mod rules;
+mod types;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -36,10 +39,13 @@ pub(crate) fn run(workspace: &Workspace) -> miette::Result<ExitCode> {
 pub(crate) fn passes(workspace: &Workspace) -> miette::Result<bool> {
     let metadata = workspace.metadata()?;
     let mut findings = arrows::check(&metadata);
-    for file in files::read_all(workspace.root())? {
-        findings.extend(rules::check(&file));
-        findings.extend(lua::check(&file));
+    let files = files::read_all(workspace.root())?;
+    for file in &files {
+        findings.extend(rules::check(file));
+        findings.extend(lua::check(file));
     }
+    findings.extend(circles::check(&files));
+    findings.extend(types::check(&files));
     for finding in &findings {
         println!("{finding}");
     }

@@ -6,7 +6,7 @@ use redis::aio::MultiplexedConnection;
 
 use super::letter::{DeadLetter, entry_time};
 use crate::error::StoreError;
-use crate::ops::{LETTERS_AT_ONCE, Range, letters};
+use crate::ops::letters::{LETTERS_AT_ONCE, Range, letters};
 use redcall_common::error::Code;
 
 /// Which dead letters are meant: those of which all holds that is said here. The default says

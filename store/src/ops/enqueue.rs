@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::TryFutureExt;
 use redis::{Cmd, Value};
 
-use super::{Whole, read};
+use super::reply::{Whole, read};
 use crate::error::StoreError;
 use crate::link::Link;
 use crate::script::{self, ENQUEUE};

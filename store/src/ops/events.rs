@@ -7,7 +7,7 @@ use futures_util::TryFutureExt as _;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value};
 
-use super::{Entry, Whole, read};
+use super::reply::{Entry, Whole, read};
 use crate::error::StoreError;
 use crate::link::Link;
 use crate::script::{CUT, EVENTS};

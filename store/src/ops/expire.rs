@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use redis::Value;
 
+use super::reply::{Whole, read};
 use super::settle::{EndedDeferred, ended_deferred};
-use super::{Whole, read};
 use crate::error::StoreError;
 use crate::link::Link;
 use crate::script::EXPIRE;

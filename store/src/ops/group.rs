@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::Value;
 
 use super::events::{events, position};
-use super::{Entry, read};
+use super::reply::{Entry, read};
 use crate::error::StoreError;
 use crate::link::Link;
 use crate::script::GROUP;

@@ -3,8 +3,8 @@
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 
-use super::{Entry, read};
-use crate::dead::DeadLetter;
+use super::reply::{Entry, read};
+use crate::dead::letter::DeadLetter;
 use crate::error::StoreError;
 use crate::script::LETTERS;
 use redcall_common::limits::COMMAND_BYTES;

@@ -14,12 +14,12 @@ pub mod fuzzing;
 mod group;
 mod heartbeat;
 mod held;
-mod letters;
-mod names;
+pub(crate) mod letters;
+pub(crate) mod names;
 mod outcome;
 mod pause;
 mod place;
-mod poll;
+pub(crate) mod poll;
 mod poll_fast;
 mod pop;
 mod probe;
@@ -27,10 +27,12 @@ mod promote;
 mod queue_state;
 mod queues;
 mod release;
+pub(crate) mod reply;
 mod response;
-mod revive;
+pub(crate) mod revive;
 mod rights;
 pub(crate) mod rotation;
+mod round;
 mod seen;
 mod served;
 mod settle;
@@ -67,60 +69,3 @@ pub use tally::Tally;
 pub use tick::{Tick, Ticked};
 pub use times::TimeAhead;
 pub use watch::EventWatch;
-
-pub(super) use letters::{LETTERS_AT_ONCE, Range, letters, remove};
-pub(super) use names::{live_names, names_call};
-pub(super) use revive::{Revival, Revived, revive};
-pub(super) use times::LONGEST_LEASE;
-
-use std::collections::HashMap;
-
-use redis::Value;
-
-use super::error::StoreError;
-
-/// A number that is none below zero, nor a fraction: the driver would wrap the one and cut the
-/// other, and make a huge count of -1.
-struct Whole(u64);
-
-/// An entry of a stream, as commands return it: its id, and its fields.
-type Entry = (String, HashMap<Vec<u8>, Vec<u8>>);
-
-impl redis::FromRedisValue for Whole {
-    fn from_redis_value(value: Value) -> Result<Self, redis::ParsingError> {
-        match value {
-            Value::Double(_) => Err("a fraction where a count belongs".into()),
-            value => {
-                let number: i64 = redis::from_redis_value(value)?;
-                let whole = u64::try_from(number).map_err(|_| "a count below zero")?;
-                Ok(Self(whole))
-            }
-        }
-    }
-}
-
-impl Whole {
-    fn count(&self) -> usize {
-        usize::try_from(self.0).unwrap_or(usize::MAX)
-    }
-}
-
-/// Reads an answer of a script, or says which script surprised us.
-fn read<T: redis::FromRedisValue>(script: &'static str, value: Value) -> Result<T, StoreError> {
-    redis::from_redis_value(value).map_err(|_| StoreError::Unexpected(script))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_count_below_zero_is_an_error_and_no_huge_count() {
-        let count = |value| read::<Whole>("enqueue", value).map(|whole| whole.count());
-        assert_eq!(count(Value::Int(3)).unwrap(), 3);
-        assert_eq!(count(Value::BulkString(b"3".into())).unwrap(), 3);
-        for wrong in [Value::Int(-1), Value::Double(-1.0), Value::BulkString(b"-1".into())] {
-            assert!(matches!(count(wrong), Err(StoreError::Unexpected("enqueue"))));
-        }
-    }
-}

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::reply::millis;
 use crate::error::StoreError;
-use crate::inspect::millis;
 use crate::link::Link;
 use redcall_common::keys::QueueKeys;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis::Value;
 
-use super::read;
+use super::reply::read;
 use crate::control::Control;
 use crate::error::StoreError;
 use crate::link::Link;

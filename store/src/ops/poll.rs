@@ -8,10 +8,9 @@ use redis::{Cmd, Value};
 use serde::Deserialize;
 
 use super::outcome::{Outcome, Row};
-use super::{Whole, poll_fast, read};
+use super::reply::{Whole, read};
 use crate::error::StoreError;
-use crate::link::Link;
-use crate::script::{POLL, POLL_FAST, Script};
+use crate::script::POLL;
 use redcall_common::keys::QueueKeys;
 use redcall_common::limits::{COMMAND_BYTES, Limits};
 use redcall_common::settings::Limit;
@@ -280,14 +279,6 @@ impl<'a> QueuePoll<'a> {
         }
     }
 
-    /// The script to ask first, and its call.
-    pub(super) fn call(&self) -> (&'static Script, Cmd) {
-        match self.fast_call() {
-            Some(call) => (&POLL_FAST, call),
-            None => (&POLL, self.full_call()),
-        }
-    }
-
     /// How many requests are taken, as both scripts read it.
     pub(super) fn add_take(&self, call: &mut Cmd) {
         match (self.inbox, self.length) {
@@ -318,19 +309,6 @@ impl<'a> QueuePoll<'a> {
         self.rules.iter().for_each(|rule| rule.add_to(&mut call));
         rows.iter().for_each(|row| row.add_to(&mut call));
         call
-    }
-}
-
-/// Reads what `script`, the first that a poll is sent to, answers. None: nothing was done, and it
-/// takes the whole one.
-pub(super) fn first_reply(
-    script: &Script,
-    value: Value,
-    outcomes: usize,
-) -> Result<Option<PollReply>, StoreError> {
-    match std::ptr::eq(script, &*POLL_FAST) {
-        true => poll_fast::reply(value, outcomes),
-        false => reply(value, outcomes).map(Some),
     }
 }
 
@@ -377,42 +355,6 @@ pub(super) fn settled(
         _ => Err(StoreError::Unexpected(script)),
     });
     settled.collect()
-}
-
-impl Link {
-    /// One poll on each of several queues, in this order, in one write; one result each.
-    ///
-    /// # Errors
-    ///
-    /// After [`StoreError::Lost`] any of the polls may have taken effect: what they leased is
-    /// this worker's, what they settled is settled. Sent `again` under the same serial, a poll
-    /// says what it said then. Within the results: Redis has refused that one as a whole.
-    pub async fn poll(
-        &self,
-        polls: &[QueuePoll<'_>],
-        within: Duration,
-    ) -> Result<Vec<Result<PollReply, StoreError>>, StoreError> {
-        let calls: Vec<_> = polls.iter().map(QueuePoll::call).collect();
-        let values = self.run_all(&calls, within).await?;
-        let mut replies = Vec::with_capacity(polls.len());
-        let mut left = Vec::new();
-        for (at, (value, poll)) in values.into_iter().zip(polls).enumerate() {
-            let read = |value| first_reply(calls[at].0, value, poll.outcomes.len());
-            replies.push(value.and_then(read).inspect(|reply| {
-                left.extend(reply.is_none().then_some(at));
-            }));
-        }
-        if !left.is_empty() {
-            let calls = left.iter().map(|at| (&*POLL, polls[*at].full_call()));
-            let values = self.run_all(&calls.collect::<Vec<_>>(), within).await?;
-            for (at, value) in left.into_iter().zip(values) {
-                let outcomes = polls[at].outcomes.len();
-                replies[at] = value.and_then(|value| reply(value, outcomes)).map(Some);
-            }
-        }
-        let missing = || StoreError::Unexpected("poll_fast");
-        Ok(replies.into_iter().map(|reply| reply?.ok_or_else(missing)).collect())
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use redis::{Cmd, Value};
 
 use super::outcome::{Outcome, Settlement};
 use super::poll::{Leased, Mark, PollReply, QueuePoll, WorkerKeys, notes, settled};
-use super::{Whole, read};
+use super::reply::{Whole, read};
 use crate::error::StoreError;
 use crate::script::POLL_FAST;
 use redcall_common::limits::COMMAND_BYTES;

@@ -15,7 +15,8 @@ use redis::aio::{ConnectionLike as _, MultiplexedConnection};
 use tokio::time::Instant;
 
 use super::blocking::{Blocking, Unblocker, Use};
-use super::poll::{PollReply, QueuePoll, Rule, WorkerKeys, first_reply, reply};
+use super::poll::{PollReply, QueuePoll, Rule, WorkerKeys, reply};
+use super::round::first_reply;
 use crate::connection::Connector;
 use crate::error::StoreError;
 use crate::script::{self, POLL, POLL_FAST};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use redis::Value;
 
 use super::poll::WorkerKeys;
-use super::read;
+use super::reply::read;
 use crate::error::StoreError;
 use crate::link::Link;
 use crate::script::PROBE;

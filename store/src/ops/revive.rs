@@ -3,7 +3,7 @@
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 
-use super::read;
+use super::reply::read;
 use crate::error::StoreError;
 use crate::script::REVIVE;
 use redcall_common::keys::QueueKeys;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redis::{Cmd, Value};
 
-use super::{Whole, read};
+use super::reply::{Whole, read};
 use crate::error::StoreError;
 use crate::inspect::Inspector;
 use crate::link::Link;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::{Cmd, Value};
 
 use super::poll::Rule;
-use super::read;
+use super::reply::read;
 use crate::error::StoreError;
 use crate::link::Link;
 use crate::script::{ROTATION, Script};

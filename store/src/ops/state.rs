@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis::{Cmd, Value};
 
-use super::read;
+use super::reply::read;
 use crate::error::StoreError;
 use crate::inspect::Inspector;
 use crate::link::Link;

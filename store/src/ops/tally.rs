@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis::{Cmd, Value};
 
-use super::{Whole, read};
+use super::reply::{Whole, read};
 use crate::error::StoreError;
 use crate::link::Link;
 use crate::script::TALLY;

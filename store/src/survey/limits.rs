@@ -7,7 +7,10 @@ use redis::{RedisResult, Value};
 
 use crate::error::StoreError;
 use crate::inspect::Inspector;
-use crate::ops::{Fault, LimitFault, Rule, TimeAhead, rotation, times};
+use crate::ops::poll::Rule;
+use crate::ops::rotation::{Fault, LimitFault};
+use crate::ops::times::TimeAhead;
+use crate::ops::{rotation, times};
 use crate::script::{ROTATION_SEEN, TIMES_SEEN};
 
 impl Inspector {

@@ -62,10 +62,10 @@ async fn customer_whose_keys_had_another_type_for_a_moment_runs_on() {
         "held:order",
         "limited",
         "running:order:a",
-        "slots",
+        "permits",
         "limit_keys:order",
         "rate:order:a",
-        "later",
+        "throttled",
     ];
     for what in spoilt {
         let mut bench = Bench::new().await;

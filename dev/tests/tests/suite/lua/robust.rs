@@ -43,7 +43,7 @@ async fn failed_script_is_named_in_its_error() {
     let polls = own.each_ref().map(|keys| redcall_store::QueuePoll::take(keys, 1));
     for reply in store.link.poll(&polls, WITHIN).await.unwrap() {
         let said = reply.unwrap_err().to_string();
-        assert!(said.starts_with("Redis refused the script `plain` (WRONGTYPE "), "{said}");
+        assert!(said.starts_with("Redis refused the script `poll_fast` (WRONGTYPE "), "{said}");
     }
 }
 

@@ -208,9 +208,9 @@ async fn value_of_another_type_is_told_and_repaired_once_it_is_gone() {
         "rotation:order",
         "held:order",
         "running:order:a",
-        "slots",
+        "permits",
         "limited",
-        "later",
+        "throttled",
         "limit_keys:order",
     ] {
         let (mut store, own) = busy(&["a"]).await;

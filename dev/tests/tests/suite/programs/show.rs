@@ -104,7 +104,7 @@ async fn what_waits_beside_the_list_is_counted() {
     let () =
         conn.hset_multiple("redcall:{default}:limited", &[("one", 5), ("two", 2)]).await.unwrap();
     // Live ids of what is answered later, which runs nowhere.
-    let () = conn.zadd("redcall:{default}:pending", "x", 1).await.unwrap();
+    let () = conn.zadd("redcall:{default}:deferred", "x", 1).await.unwrap();
     let () = conn.hset("redcall:{default}:live", "x", "(deferred)").await.unwrap();
     let ran = Ran::new("redcall", &["queues", "--json"], &env).await;
     let shown: Value = serde_json::from_str(&ran.stdout).unwrap();

@@ -45,7 +45,7 @@ async fn is_refused(conn: &mut MultiplexedConnection, request: &Value) {
 async fn ends_well(conn: &mut MultiplexedConnection, id: &str) {
     let last = eventually("an end", async || {
         let last: Option<String> = conn.lindex(response_key(id), -1).await.unwrap();
-        last.filter(|last| !last.contains(r#""type":"pending""#) && !last.contains("progress"))
+        last.filter(|last| !last.contains(r#""type":"restarted""#) && !last.contains("progress"))
     });
     let last = last.await;
     assert!(last.contains(r#""type":"result""#), "{last}");

@@ -65,7 +65,7 @@ impl World {
 
     async fn settle_deferred(&self, contents: &Contents) {
         for (key, fields) in contents {
-            let Some((_, id)) = key.split_once(":pending:") else { continue };
+            let Some((_, id)) = key.split_once(":deferred:") else { continue };
             if !fields.iter().step_by(2).any(|field| field == "raw") {
                 continue;
             }

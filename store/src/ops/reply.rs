@@ -1,0 +1,61 @@
+//! Reading replies of scripts and commands into typed values.
+
+use std::collections::HashMap;
+
+use redis::Value;
+
+use crate::error::StoreError;
+
+/// A number that is none below zero, nor a fraction: the driver would wrap the one and cut the
+/// other, and make a huge count of -1.
+pub(super) struct Whole(pub(super) u64);
+
+/// An entry of a stream, as commands return it: its id, and its fields.
+pub(super) type Entry = (String, HashMap<Vec<u8>, Vec<u8>>);
+
+impl redis::FromRedisValue for Whole {
+    fn from_redis_value(value: Value) -> Result<Self, redis::ParsingError> {
+        match value {
+            Value::Double(_) => Err("a fraction where a count belongs".into()),
+            value => {
+                let number: i64 = redis::from_redis_value(value)?;
+                let whole = u64::try_from(number).map_err(|_| "a count below zero")?;
+                Ok(Self(whole))
+            }
+        }
+    }
+}
+
+impl Whole {
+    pub(super) fn count(&self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+/// Reads an answer of a script, or says which script surprised us.
+pub(super) fn read<T: redis::FromRedisValue>(
+    script: &'static str,
+    value: Value,
+) -> Result<T, StoreError> {
+    redis::from_redis_value(value).map_err(|_| StoreError::Unexpected(script))
+}
+
+/// Returns the reply of `TIME`, seconds and microseconds, as ms.
+pub(crate) fn millis((seconds, micros): (u64, u64)) -> u64 {
+    seconds * 1000 + micros / 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_below_zero_is_an_error_and_no_huge_count() {
+        let count = |value| read::<Whole>("enqueue", value).map(|whole| whole.count());
+        assert_eq!(count(Value::Int(3)).unwrap(), 3);
+        assert_eq!(count(Value::BulkString(b"3".into())).unwrap(), 3);
+        for wrong in [Value::Int(-1), Value::Double(-1.0), Value::BulkString(b"-1".into())] {
+            assert!(matches!(count(wrong), Err(StoreError::Unexpected("enqueue"))));
+        }
+    }
+}
