@@ -3,25 +3,30 @@
 //! In any Markdown file, what stands between the lines `<!-- gen:NAME -->` and `<!-- /gen:NAME -->`
 //! is replaced by what the generator of that name says.
 
+mod cli;
+mod settings;
+
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
 use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 
-use crate::tidy::files;
+use crate::tidy::files::{self, SourceFile};
 use crate::workspace::{Workspace, verdict};
 
-/// A generator: its name in the markers, and what makes its text.
-type Generator = (&'static str, fn() -> String);
+/// A generator: its name in the markers, and what makes its text from the files of the workspace.
+type Generator = (&'static str, fn(&[SourceFile]) -> String);
 
 /// The registry.
 const ALL: &[Generator] = &[
-    ("enqueue-script", redcall_store::enqueue_script),
-    ("error-codes", redcall_common::error::table),
-    ("keys", redcall_common::keys::table),
-    ("rights", redcall_store::rights::table),
-    ("result-kinds", redcall_common::result_kind::table),
+    ("enqueue-script", |_| redcall_store::enqueue_script()),
+    ("error-codes", |_| redcall_common::error::table()),
+    ("keys", |_| redcall_common::keys::table()),
+    ("rights", |_| redcall_store::rights::table()),
+    ("result-kinds", |_| redcall_common::result_kind::table()),
+    ("cli", cli::reference),
+    ("settings", settings::reference),
 ];
 
 /// What `gen` takes.
@@ -57,8 +62,9 @@ pub(crate) fn up_to_date(workspace: &Workspace) -> miette::Result<bool> {
 /// Documents that need renewal: path, first line that differs, new text.
 fn stale(root: &Path) -> miette::Result<Vec<(String, usize, String)>> {
     let mut stale = Vec::new();
-    for file in files::read_all(root)?.iter().filter(|file| file.has_extension("md")) {
-        let new = renew(&file.text, ALL)
+    let files = files::read_all(root)?;
+    for file in files.iter().filter(|file| file.has_extension("md")) {
+        let new = renew(&file.text, ALL, &files)
             .map_err(|(line, what)| miette!("{}:{line}: {what}", file.path))?;
         if new != file.text {
             let same = file.text.lines().zip(new.lines()).take_while(|(old, new)| old == new);
@@ -69,7 +75,11 @@ fn stale(root: &Path) -> miette::Result<Vec<(String, usize, String)>> {
 }
 
 /// The text with every generated part made anew; or the line and what is wrong with its markers.
-fn renew(text: &str, generators: &[Generator]) -> Result<String, (usize, String)> {
+fn renew(
+    text: &str,
+    generators: &[Generator],
+    files: &[SourceFile],
+) -> Result<String, (usize, String)> {
     let mut new = String::with_capacity(text.len());
     let mut open: Option<(usize, &str)> = None;
     for (index, line) in text.split_inclusive('\n').enumerate() {
@@ -86,7 +96,7 @@ fn renew(text: &str, generators: &[Generator]) -> Result<String, (usize, String)
                     return Err((number, format!("no generator `{name}`; there are: {known}")));
                 };
                 new.push_str(line);
-                new.push_str(generate().trim_end());
+                new.push_str(generate(files).trim_end());
                 new.push('\n');
                 open = Some((number, name));
             }
@@ -123,19 +133,19 @@ mod tests {
     use super::*;
 
     const GENERATORS: &[Generator] =
-        &[("one", || "| one |\n".to_owned()), ("two", || "| two |".to_owned())];
+        &[("one", |_| "| one |\n".to_owned()), ("two", |_| "| two |".to_owned())];
 
     #[test]
     fn parts_are_renewed_and_the_rest_stays() {
         let old = "# Title\n<!-- gen:one -->\nold\nolder\n<!-- /gen:one -->\nbetween\n\
             <!-- gen:two -->\n<!-- /gen:two -->\nend";
-        let new = renew(old, GENERATORS).unwrap();
+        let new = renew(old, GENERATORS, &[]).unwrap();
         assert_eq!(
             new,
             "# Title\n<!-- gen:one -->\n| one |\n<!-- /gen:one -->\nbetween\n\
             <!-- gen:two -->\n| two |\n<!-- /gen:two -->\nend"
         );
-        assert_eq!(renew(&new, GENERATORS).unwrap(), new, "a second time changes nothing");
+        assert_eq!(renew(&new, GENERATORS, &[]).unwrap(), new, "a second time changes nothing");
     }
 
     #[test]
@@ -151,7 +161,7 @@ mod tests {
             ("<!-- gen:one -->\n<!-- /gen:two -->\n", 2, "out of place"),
             ("<!-- /gen:one -->\n", 1, "out of place"),
         ] {
-            let (at, message) = renew(text, GENERATORS).unwrap_err();
+            let (at, message) = renew(text, GENERATORS, &[]).unwrap_err();
             assert!(at == line && message.contains(what), "{text:?}: {at}: {message}");
         }
     }

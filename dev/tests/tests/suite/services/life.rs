@@ -103,7 +103,7 @@ async fn a_task_cannot_be_put_off() {
     let service = client.service("later");
     data(service.initialize(&1).await);
     let error = failed(service.execute(&()).await);
-    assert_eq!(&*error.message, "a task of a service cannot be put off");
+    assert_eq!(&*error.message, "a task of a service cannot defer its answer");
     assert_eq!(data(service.terminate(&()).await), json!(1));
 }
 

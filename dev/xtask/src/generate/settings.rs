@@ -1,0 +1,251 @@
+//! The reference of the settings file, from the structs that hold the settings: one table per
+//! section, one row per key. The comment of a field is its description; a comment that begins with
+//! `` `name`: `` names the key, where that is not the field's name.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::tidy::files::SourceFile;
+
+/// The sections in the order of the reference: heading, and the structs whose fields are its keys.
+const SECTIONS: &[(&str, &[&str])] = &[
+    ("[redis]", &["RedisSettings"]),
+    ("[client]", &["ClientSettings"]),
+    ("[worker]", &["WorkerSettings"]),
+    ("[jobs.NAME]", &["HandlerSettings", "JobSettings", "ProcessSettings", "ProgramEnv"]),
+    ("[jobs.NAME] http", &["HttpSettings"]),
+    ("[jobs.NAME] retries", &["Retries"]),
+    ("[jobs.NAME] limit", &["Limit"]),
+    ("[pools.NAME]", &["ProcessSettings", "ProgramEnv"]),
+    ("[services.NAME]", &["ServiceTasks", "ServiceSettings", "ProcessSettings", "ProgramEnv"]),
+    ("[schedules.NAME]", &["ScheduleSettings"]),
+    ("[queues.NAME]", &["QueueSettings"]),
+    ("[auth]", &["AuthSettings"]),
+    ("[auth.keys.NAME]", &["AuthKey"]),
+    ("[limits]", &["Limits"]),
+    ("[dead]", &["DeadSettings"]),
+    ("[events]", &["EventSettings"]),
+    ("[admin]", &["AdminSettings"]),
+    ("[log]", &["LogSettings"]),
+];
+
+/// Fields that are no keys of their own, by struct.
+const SKIPPED: &[(&str, &str)] = &[
+    ("AuthSettings", "keys"),
+    ("JobSettings", "env"),
+    ("JobSettings", "kind"),
+    ("JobSettings", "limit"),
+    ("JobSettings", "retries"),
+    ("ProcessSettings", "command"),
+    ("ProcessSettings", "env"),
+    ("RedisSettings", "skip_safety_warning"),
+    ("RedisSettings", "url_named"),
+    ("ServiceSettings", "tasks"),
+];
+
+/// Where the structs are.
+const FOLDERS: &[&str] =
+    &["common/src/settings/", "common/src/limits.rs", "common/src/durability.rs"];
+
+/// Returns the reference as Markdown.
+pub(super) fn reference(files: &[SourceFile]) -> String {
+    let types = Types::of(files);
+    let mut text = String::new();
+    for (section, structs) in SECTIONS {
+        let _ = write!(
+            text,
+            "### `{section}`\n\n| key | type | default | meaning |\n|---|---|---|---|\n"
+        );
+        for name in *structs {
+            for row in types.rows(name) {
+                let _ = writeln!(text, "| {} |", row.join(" | "));
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// A field or variant: its name, the type as it is written, its comment.
+struct Field {
+    name: String,
+    kind: String,
+    text: String,
+}
+
+/// The structs and enums of the settings by name.
+struct Types(BTreeMap<String, Vec<Field>>);
+
+impl Types {
+    fn of(files: &[SourceFile]) -> Self {
+        let mut types = BTreeMap::new();
+        let own = files.iter().filter(|file| {
+            file.has_extension("rs") && FOLDERS.iter().any(|folder| file.path.starts_with(folder))
+        });
+        for file in own {
+            let Ok(syntax) = syn::parse_file(&file.text) else { continue };
+            for item in syntax.items {
+                match item {
+                    syn::Item::Struct(item) => {
+                        types.insert(item.ident.to_string(), fields(&item.fields));
+                    }
+                    syn::Item::Enum(item) => {
+                        types.insert(item.ident.to_string(), variants(&item));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Self(types)
+    }
+
+    fn rows(&self, name: &str) -> Vec<[String; 4]> {
+        let is_key = |field: &&Field| !SKIPPED.contains(&(name, field.name.as_str()));
+        let fields = self.0.get(name).into_iter().flatten().filter(is_key);
+        fields.map(|field| self.row(field)).collect()
+    }
+
+    fn row(&self, field: &Field) -> [String; 4] {
+        let (key, text) = match field.text.strip_prefix('`').and_then(|rest| rest.split_once("`: "))
+        {
+            Some((key, text)) => (key, text),
+            None => (field.name.as_str(), field.text.as_str()),
+        };
+        let key = key.split_once(" = ").map_or(key, |(key, _)| key);
+        let (text, default) = default_of(text);
+        [format!("`{key}`"), self.kind(&field.kind), default, cell(&text)]
+    }
+
+    /// Returns the type as the settings file has it.
+    fn kind(&self, kind: &str) -> String {
+        let inner =
+            kind.strip_prefix("Option<").and_then(|rest| rest.strip_suffix('>')).unwrap_or(kind);
+        let known = match inner {
+            "String" | "PathBuf" | "SocketAddr" | "Secret" => "text",
+            "u32" | "u64" | "usize" => "whole number",
+            "bool" => "true or false",
+            "Duration" => "time, such as `\"500ms\"`",
+            "Rate" => "rate, such as `\"10/s\"`",
+            "Vec<String>" => "list of texts",
+            "Vec<u32>" => "list of numbers",
+            "Vec<Code>" => "list of codes",
+            "BTreeMap<String,String>" => "table of texts",
+            "HttpSettings" => "table, below",
+            "ProcessSettings" => "list of texts",
+            _ => "",
+        };
+        let choices = self.0.get(inner).into_iter().flatten().filter_map(|variant| {
+            let (choice, _) = variant.text.strip_prefix('`')?.split_once('`')?;
+            Some(format!("`{}`", choice.split_once(" = ").map_or(choice, |(_, value)| value)))
+        });
+        match known {
+            "" => choices.collect::<Vec<_>>().join(", "),
+            known => known.to_owned(),
+        }
+    }
+}
+
+fn fields(fields: &syn::Fields) -> Vec<Field> {
+    let public = fields.iter().filter_map(|field| {
+        let name = field.ident.as_ref()?.to_string();
+        Some(Field { name, kind: written(&field.ty), text: comment(&field.attrs) })
+    });
+    public.collect()
+}
+
+/// Returns the variants of an enum; of one with named fields, such as the tasks of a service, these.
+fn variants(item: &syn::ItemEnum) -> Vec<Field> {
+    let all = item.variants.iter().flat_map(|variant| match &variant.fields {
+        named @ syn::Fields::Named(_) => fields(named),
+        others => vec![Field {
+            name: variant.ident.to_string(),
+            kind: others.iter().next().map_or_else(String::new, |field| written(&field.ty)),
+            text: comment(&variant.attrs),
+        }],
+    });
+    all.collect()
+}
+
+/// Returns a type as it is written, without spaces.
+fn written(kind: &syn::Type) -> String {
+    let syn::Type::Path(path) = kind else { return String::new() };
+    let Some(last) = path.path.segments.last() else { return String::new() };
+    let inner = match &last.arguments {
+        syn::PathArguments::AngleBracketed(inner) => {
+            let inner = inner.args.iter().filter_map(|argument| match argument {
+                syn::GenericArgument::Type(kind) => Some(written(kind)),
+                _ => None,
+            });
+            format!("<{}>", inner.collect::<Vec<_>>().join(","))
+        }
+        _ => String::new(),
+    };
+    format!("{}{inner}", last.ident)
+}
+
+fn comment(attributes: &[syn::Attribute]) -> String {
+    let lines = attributes.iter().filter_map(|attribute| {
+        let syn::Meta::NameValue(pair) = &attribute.meta else { return None };
+        let syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) = &pair.value else {
+            return None;
+        };
+        pair.path.is_ident("doc").then(|| text.value().trim().to_owned())
+    });
+    lines.collect::<Vec<_>>().join(" ")
+}
+
+/// Splits a description into the rest and its default.
+fn default_of(text: &str) -> (String, String) {
+    let Some(at) = text.find("Default") else { return (text.to_owned(), "required".to_owned()) };
+    let (before, rest) = text.split_at(at);
+    let rest = rest.trim_start_matches("Default").trim_start_matches([':', ' ']);
+    let (default, after) = match rest.split_once(". ") {
+        Some((default, after)) => (default, after),
+        None => (rest.trim_end_matches('.'), ""),
+    };
+    (format!("{}{after}", before).trim().to_owned(), cell(default))
+}
+
+/// Returns text for a cell: links of the code become plain names.
+fn cell(text: &str) -> String {
+    let text = text.replace("[`super::Settings::base_dir`]", "the folder of the settings file");
+    let mut plain = String::new();
+    let mut rest = text.as_str();
+    while let Some((before, link)) = rest.split_once("[`") {
+        let Some((name, after)) = link.split_once("`]") else { break };
+        let last = name.rsplit("::").next().unwrap_or(name);
+        plain.push_str(before);
+        let _ = write!(plain, "`{}`", last.to_lowercase());
+        rest = after;
+    }
+    plain.push_str(rest);
+    plain.replace('|', "\\|")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn row_has_key_type_default_and_meaning() {
+        let text = "/// `[client]`.\npub struct ClientSettings {\n/// How long a call may take, 1 ms \
+                    to 1 year. Default 30 s. A call\n/// may say otherwise.\npub timeout: Duration, }";
+        let file =
+            SourceFile { path: "common/src/settings/a.rs".to_owned(), text: text.to_owned() };
+        let text = reference(&[file]);
+        let row = "| `timeout` | time, such as `\"500ms\"` | 30 s | How long a call may take, 1 ms \
+                   to 1 year. A call may say otherwise. |";
+        assert!(text.contains(row), "{text}");
+    }
+
+    #[test]
+    fn choices_and_links_are_written_as_in_the_file() {
+        let text = "pub struct LogSettings {\n/// The form. Default [`LogFormat::Text`].\npub format: \
+                    LogFormat }\npub enum LogFormat {\n/// `format = \"text\"`: lines.\nText,\n/// \
+                    `format = \"json\"`: objects.\nJson }";
+        let file =
+            SourceFile { path: "common/src/settings/a.rs".to_owned(), text: text.to_owned() };
+        let row = "| `format` | `\"text\"`, `\"json\"` | `text` | The form. |";
+        assert!(reference(&[file]).contains(row));
+    }
+}
