@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: the house rules that no compiler knows, each with its reason.
 
 mod arrows;
+mod documents;
 pub(crate) mod files;
 mod lua;
 mod rules;
@@ -36,10 +37,12 @@ pub(crate) fn run(workspace: &Workspace) -> miette::Result<ExitCode> {
 pub(crate) fn passes(workspace: &Workspace) -> miette::Result<bool> {
     let metadata = workspace.metadata()?;
     let mut findings = arrows::check(&metadata);
-    for file in files::read_all(workspace.root())? {
-        findings.extend(rules::check(&file));
-        findings.extend(lua::check(&file));
+    let files = files::read_all(workspace.root())?;
+    for file in &files {
+        findings.extend(rules::check(file));
+        findings.extend(lua::check(file));
     }
+    findings.extend(documents::check(&files));
     for finding in &findings {
         println!("{finding}");
     }
