@@ -1,4 +1,4 @@
-//! Rules about all Markdown files together: links, the pages of the book, decisions, diagrams.
+//! Rules about all Markdown files together: links, paths, pages of the book, decisions, diagrams.
 //!
 //! Called by `tidy` with every text file of the workspace. Rules about one file are in `rules.rs`.
 
@@ -6,6 +6,7 @@ mod book;
 mod links;
 mod markdown;
 mod mermaid;
+mod paths;
 
 use super::Finding;
 use super::files::SourceFile;
@@ -15,6 +16,7 @@ pub(super) fn check(files: &[SourceFile]) -> Vec<Finding> {
     let mut findings = links::check(files);
     findings.extend(book::check(files));
     findings.extend(mermaid::check(files));
+    findings.extend(paths::check(files));
     findings
 }
 

@@ -1,12 +1,20 @@
-//! The parts of a Markdown text that the rules read: prose lines, links, anchors, code blocks.
+//! The parts of a Markdown text that the rules read: links, anchors, code spans, code blocks.
 
-/// The lines outside of code blocks with their numbers, from 1, and with code spans blanked.
-pub(super) fn prose(text: &str) -> impl Iterator<Item = (usize, String)> {
+/// The lines outside of code blocks with their numbers, from 1.
+fn unfenced(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut fenced = false;
     text.lines().enumerate().filter_map(move |(index, line)| {
         let fence = line.trim_start().starts_with("```");
         fenced ^= fence;
-        (!fenced && !fence).then(|| (index + 1, without_code(line)))
+        (!fenced && !fence).then_some((index + 1, line))
+    })
+}
+
+/// The texts of code spans with their lines. A span that ends in another line is left out.
+pub(super) fn code_spans(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    unfenced(text).flat_map(|(number, line)| {
+        let closed = line.matches('`').count() / 2;
+        line.split('`').skip(1).step_by(2).take(closed).map(move |code| (number, code))
     })
 }
 
@@ -25,7 +33,8 @@ fn without_code(line: &str) -> String {
 /// The targets of inline links with their lines. `](target)` is in one line.
 pub(super) fn links(text: &str) -> Vec<(usize, String)> {
     let mut links = Vec::new();
-    for (number, line) in prose(text) {
+    for (number, line) in unfenced(text) {
+        let line = without_code(line);
         for (at, opening) in line.match_indices("](") {
             let rest = &line[at + opening.len()..];
             if let Some((target, _)) = rest.split_once(')') {
@@ -38,12 +47,11 @@ pub(super) fn links(text: &str) -> Vec<(usize, String)> {
 
 /// The anchors of the headings, as GitHub makes them: a repeated heading gets a number.
 pub(super) fn anchors(text: &str) -> Vec<String> {
-    let (mut headings, mut fenced): (Vec<String>, bool) = (Vec::new(), false);
+    let mut headings: Vec<String> = Vec::new();
     let mut anchors = Vec::new();
-    for line in text.lines() {
-        fenced ^= line.trim_start().starts_with("```");
+    for (_, line) in unfenced(text) {
         let heading = line.trim_start_matches('#');
-        if fenced || heading.len() == line.len() || !heading.starts_with(' ') {
+        if heading.len() == line.len() || !heading.starts_with(' ') {
             continue;
         }
         let anchor = anchor(heading.trim());
