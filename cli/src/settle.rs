@@ -28,6 +28,9 @@ pub(crate) struct Settle {
 /// The token, and how its request ends.
 type Ready = (SettlementToken, Result<Box<RawValue>, WireError>);
 
+/// Where the codes are listed.
+const CODES: &str = "see docs/reference/errors.md";
+
 impl Settle {
     /// Reads the token and the data.
     fn read(self) -> Result<Ready, Failure> {
@@ -51,7 +54,7 @@ impl Settle {
         let result = match self.error.as_slice() {
             [code, message] => {
                 let code = Code::parse(code)
-                    .ok_or_else(|| wrong(format!("`{code}` is no error code: see PROTOCOL.md")))?;
+                    .ok_or_else(|| wrong(format!("`{code}` is no error code: {CODES}")))?;
                 let data = Some(data).filter(|data| data.get() != "null");
                 Err(WireError { data, ..WireError::new(code, message) })
             }

@@ -1,7 +1,8 @@
 //! Signed requests and frames: HMAC-SHA-256 under a named key that caller and worker share.
 //!
 //! Here are the token, what it covers, and the keys that make and judge it. Which requests need one
-//! is for the worker to say, and whether one was used before for Redis. PROTOCOL.md has the form.
+//! is for the worker to say, and whether one was used before for Redis. The form is in
+//! docs/reference/protocol.md.
 
 mod frame;
 mod message;

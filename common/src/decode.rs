@@ -1,7 +1,7 @@
 //! Reading an element of a queue, whoever wrote it.
 //!
-//! The rules of PROTOCOL.md in the order in which they are checked: what is not an envelope or
-//! points at foreign keys is refused without an answer; what is merely wrong is answered.
+//! The rules of docs/reference/protocol.md in the order of their checks. An element that is not an
+//! envelope, or names foreign keys, is refused without an answer; other faults are answered.
 
 mod direct;
 

@@ -1,7 +1,8 @@
 //! The closed set of error codes, and an error as it crosses the wire.
 //!
-//! One table below makes the enum, its numbers, its texts and the table in PROTOCOL.md, so that
-//! none of them can drift. Errors of one program (settings, Redis) live with their causes.
+//! One table below makes the enum, its numbers, its texts and the table in
+//! docs/reference/errors.md, so that none of them can drift. Errors of one program
+//! (settings, Redis) live with their causes.
 
 use std::fmt;
 
@@ -168,7 +169,7 @@ impl fmt::Display for WireError {
 
 impl std::error::Error for WireError {}
 
-/// The error codes as the markdown table that PROTOCOL.md shows.
+/// The error codes as the markdown table in docs/reference/errors.md.
 #[must_use]
 pub fn table() -> String {
     let mut out = String::from("| code | number | means | again? |\n|---|---|---|---|\n");

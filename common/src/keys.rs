@@ -292,7 +292,7 @@ impl QueueKeys {
     }
 }
 
-/// One row of the table in PROTOCOL.md: what follows the queue, type, bound, writers.
+/// One row of the table in docs/reference/keys.md: what follows the queue, type, bound, writers.
 const TABLE: &[[&str; 4]] = &[
     ["queue", "list of requests", "`limits.max_length`", "callers, workers giving back"],
     ["response:<id>", "list of frames", "TTL `response_ttl_ms`", "worker that holds the lease"],
@@ -342,7 +342,7 @@ const TABLE: &[[&str; 4]] = &[
     ["probe:<worker>:…", "as the queue's own", "one probe, TTL 1 minute", "its worker"],
 ];
 
-/// The keys as the markdown table that PROTOCOL.md shows.
+/// The keys as the markdown table that docs/reference/keys.md shows.
 #[must_use]
 pub fn table() -> String {
     let mut out =

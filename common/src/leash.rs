@@ -9,7 +9,7 @@
 //!
 //! Used by the worker's commands and processes and by benchmarks. The embedded server has a watcher
 //! of its own, which gives it time ([`crate::store::embedded`]). Why a shell, and why one per
-//! program: `docs/decisions/0026-a-shell-holds-the-leash.md`.
+//! program: `docs/internals/decisions/0020-a-shell-ends-child-processes.md`.
 //!
 //! Three races remain, each of them short:
 //!

@@ -2,7 +2,7 @@
 //! event that says so.
 //!
 //! One table below makes the numbers, the frames and the codes in both directions, and the table in
-//! PROTOCOL.md.
+//! docs/reference/protocol.md.
 
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -139,7 +139,7 @@ pub fn command_result(
     format!("{},\"data\":{data}}}", head.strip_suffix('}').unwrap_or(&head))
 }
 
-/// The kinds as the markdown table that PROTOCOL.md shows.
+/// The kinds as the markdown table that docs/reference/protocol.md shows.
 #[must_use]
 pub fn table() -> String {
     let mut out = String::from("| number | name | frame | answered as | stands for |\n");

@@ -9,6 +9,8 @@
 
 #[path = "settings/auth.rs"]
 mod auth;
+#[path = "settings/documents.rs"]
+mod documents;
 #[path = "settings/environment.rs"]
 mod environment;
 #[path = "settings/files.rs"]

@@ -222,8 +222,8 @@ fn help_of(code: Option<&str>) -> &'static str {
              take it away."
         }
         Some("NOPERM") => {
-            "`redcall doctor` names the rights that its user lacks; PROTOCOL.md lists all, under \
-             *Rights at Redis*."
+            "`redcall doctor` names the rights that its user lacks; all of them are in \
+             docs/reference/protocol.md, *Rights at Redis*."
         }
         Some("NOAUTH" | "WRONGPASS") => "Check user and password in `redis.url`.",
         _ => "Check user, password and rights in `redis.url`; `redcall doctor` does.",

@@ -68,7 +68,7 @@ pub fn scripts() -> impl Iterator<Item = ScriptText> {
     script::all().into_iter().map(|script| ScriptText { name: script.name(), text: script.text() })
 }
 
-/// `enqueue.lua` as the code block that PROTOCOL.md shows, for clients in other languages.
+/// `enqueue.lua` as the code block of docs/reference/protocol.md, for clients in other languages.
 #[must_use]
 pub fn enqueue_script() -> String {
     format!("```lua\n{}```\n", script::ENQUEUE.text())

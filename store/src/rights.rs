@@ -242,7 +242,7 @@ pub(super) fn missing(
     missing
 }
 
-/// The users as PROTOCOL.md shows them.
+/// The users as docs/reference/protocol.md shows them.
 #[must_use]
 pub fn table() -> String {
     let lines = [

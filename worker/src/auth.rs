@@ -19,7 +19,7 @@ use crate::job::Job;
 /// How long Redis is waited for before it is asked again.
 const WITHIN: Duration = Duration::from_secs(1);
 
-/// All that a caller hears. PROTOCOL.md has it.
+/// All that a caller hears. docs/reference/protocol.md has it.
 const MESSAGE: &str = "the request is not signed as its worker wants it";
 
 /// A request whose signature is good.

@@ -77,7 +77,8 @@ async fn called(client: &Client, trials: &[Trial], timeout: Duration) -> Vec<Fin
                 let what = format!("{name} was not answered: {}", with_causes(&error));
                 let means = "Its callers get that error.";
                 let cure = format!(
-                    "The worker's log says more, under the job's id; PROTOCOL.md explains {}.",
+                    "The worker's log has the details under the job's id; docs/reference/errors.md \
+                     explains {}.",
                     error.code()
                 );
                 Finding::new(CHECK, Level::Problem, what, means, cure)

@@ -7,7 +7,7 @@ use redcall_store::rights::{MissingRight, Role};
 use super::{unknown, with_causes};
 
 const CHECK: &str = "rights";
-const CURE: &str = "Give them to it (ACL SETUSER). PROTOCOL.md, *Rights at Redis*, has the lines.";
+const CURE: &str = "Grant them (ACL SETUSER): docs/reference/protocol.md, *Rights at Redis*.";
 
 /// A finding for each role whose rights are not complete; one that says so if all are.
 pub(super) async fn look(inspector: &Inspector, settings: &Settings) -> Vec<Finding> {

@@ -94,7 +94,8 @@ impl Signer {
         format!("{} {}", self.key(), sign(&self.mac, &state_parts(claims, &version)))
     }
 
-    /// The seal of a deferred request's record, whose `parts` are in the order of PROTOCOL.md.
+    /// The seal of a deferred request's record, with its `parts` in the order of
+    /// docs/reference/protocol.md.
     #[must_use]
     pub fn seal_deferred(&self, parts: &[Option<&str>]) -> String {
         sign(&self.mac, &[&[Some(DEFERRED)], parts].concat())

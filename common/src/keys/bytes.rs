@@ -1,5 +1,5 @@
-//! How many bytes each key may have, for the table in PROTOCOL.md: a bound, or the product that is
-//! one. The ways in which a bound is kept stand in GUARANTEES.md.
+//! The greatest size of each key, for the table in docs/reference/keys.md: a bound, or a product of
+//! settings. docs/internals/guarantees.md describes how each bound is enforced.
 
 /// Each key of the table, without the queue, and its bytes at most. Short for the settings:
 /// `L` `limits.max_length` (or the queue's own), `R` `limits.request`, `A` `limits.answer`, `F`

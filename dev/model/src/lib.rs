@@ -7,7 +7,7 @@
 //! | [`world`] | workers, callers and faults around it: all that may happen, in any order |
 //!
 //! Nothing else depends on this crate. What is abstracted, and why, stands in
-//! docs/decisions/0008.
+//! docs/internals/decisions/0008.
 
 pub mod store;
 pub mod world;

@@ -10,6 +10,8 @@
 )]
 
 mod counter;
+#[cfg(doctest)]
+pub mod guide;
 mod program;
 
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 //!
 //! Callgrind counts them, one part in one process. It gives programs the same simple CPU wherever
 //! it runs, so that counts agree between machines and runs far better than times do. It is asked
-//! directly: docs/decisions/0011 says why not through a library.
+//! directly: docs/internals/decisions/0011 says why not through a library.
 
 mod baseline;
 

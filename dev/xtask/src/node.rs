@@ -1,4 +1,4 @@
-//! Packages of Node for the test of PROTOCOL.md's program in JavaScript.
+//! Packages of Node for the test of docs/reference/protocol.md's program in JavaScript.
 
 use std::fs;
 use std::path::{Path, PathBuf};

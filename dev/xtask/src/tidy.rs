@@ -2,6 +2,7 @@
 
 mod arrows;
 mod circles;
+mod documents;
 pub(crate) mod files;
 mod imports;
 mod lua;
@@ -46,6 +47,7 @@ pub(crate) fn passes(workspace: &Workspace) -> miette::Result<bool> {
     }
     findings.extend(circles::check(&files));
     findings.extend(types::check(&files));
+    findings.extend(documents::check(&files));
     for finding in &findings {
         println!("{finding}");
     }

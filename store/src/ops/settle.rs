@@ -35,7 +35,7 @@ pub struct DeferredRecord {
 /// The part of a deferred request's record that its seal covers, and the seal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Covered {
-    /// The parts, in the order of PROTOCOL.md.
+    /// The parts, in the order of docs/reference/protocol.md.
     parts: Vec<Option<String>>,
     /// The seal; `None` if the record has none.
     pub seal: Option<String>,

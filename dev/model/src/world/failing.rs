@@ -79,7 +79,7 @@ fn ways(world: &World, script: Script) -> Vec<(Store, Option<Reply>)> {
             }
             Send::No | Send::Replied(..) => Vec::new(),
         },
-        // See docs/decisions/0008: the hole of a pop for a worker that is not registered.
+        // See docs/internals/decisions/0008: the hole of a pop for a worker that is not registered.
         Script::Leases(at) if store.holder(at).registered == Registered::No => Vec::new(),
         Script::Leases(at) => store.poll_fails(&PollStep::take(at, 0)),
         Script::Promote(id) => left(store.fails(|store| {

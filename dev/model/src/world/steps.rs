@@ -203,8 +203,8 @@ impl Bounds {
             if moved {
                 steps.push(Step::Crash(at, true));
             }
-            // See docs/decisions/0008: what a pop moves for a worker that nobody knows any more is
-            // found again only by the script behind it.
+            // See docs/internals/decisions/0008: only the script after a pop finds an element that
+            // was moved for a worker without a registration.
             if !moved || registered != Registered::No {
                 steps.push(Step::Crash(at, false));
             }

@@ -1,9 +1,9 @@
-//! GUARANTEES.md and the decision on the state machine name tests: each of them is there. So is
-//! each result of a script in the table of those that tests meet.
+//! docs/internals/guarantees.md and the decision on the state machine name tests that exist, and
+//! the table of results lists every result of every script.
 
 use std::path::{Path, PathBuf};
 
-const DECISION: &str = "docs/decisions/0008-the-state-machine-is-checked.md";
+const DECISION: &str = "docs/internals/decisions/0008-the-state-machine-is-checked.md";
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -47,7 +47,7 @@ fn rows<'a>(text: &'a str, head: &str) -> Vec<Vec<&'a str>> {
 
 #[test]
 fn every_test_that_the_guarantees_name_exists() {
-    let text = read("GUARANTEES.md");
+    let text = read("docs/internals/guarantees.md");
     let named: Vec<&str> = named(&text).collect();
     assert!(named.len() > 50, "only {} tests are named", named.len());
     let missing = named.into_iter().filter(|name| !exists("", name));

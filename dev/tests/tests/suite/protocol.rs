@@ -1,4 +1,4 @@
-//! PROTOCOL.md's own Python client, and its signatures, run against a worker.
+//! docs/reference/protocol.md's own Python client, and its signatures, run against a worker.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::collections::BTreeMap;
@@ -123,7 +123,7 @@ const assert = require("node:assert");
 
 /// The document.
 fn protocol() -> String {
-    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../PROTOCOL.md");
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/protocol.md");
     std::fs::read_to_string(document).unwrap()
 }
 

@@ -71,6 +71,8 @@ struct Field {
     name: String,
     kind: String,
     text: String,
+    /// It is one of several keys of which a table has one.
+    is_choice: bool,
 }
 
 /// The structs and enums of the settings by name.
@@ -112,7 +114,10 @@ impl Types {
             None => (field.name.as_str(), field.text.as_str()),
         };
         let key = key.split_once(" = ").map_or(key, |(key, _)| key);
-        let (text, default) = default_of(text);
+        let (text, default) = match default_of(text) {
+            (text, _) if field.is_choice => (text, "one of them is required".to_owned()),
+            with_default => with_default,
+        };
         [format!("`{key}`"), self.kind(&field.kind), default, cell(&text)]
     }
 
@@ -134,9 +139,12 @@ impl Types {
             "ProcessSettings" => "list of texts",
             _ => "",
         };
-        let choices = self.0.get(inner).into_iter().flatten().filter_map(|variant| {
-            let (choice, _) = variant.text.strip_prefix('`')?.split_once('`')?;
-            Some(format!("`{}`", choice.split_once(" = ").map_or(choice, |(_, value)| value)))
+        let choices = self.0.get(inner).into_iter().flatten().map(|variant| {
+            let quoted = variant.text.strip_prefix('`').and_then(|rest| rest.split_once('`'));
+            match quoted.and_then(|(choice, _)| choice.split_once(" = ")) {
+                Some((_, value)) => format!("`{value}`"),
+                None => format!("`\"{}\"`", variant.name.to_lowercase()),
+            }
         });
         match known {
             "" => choices.collect::<Vec<_>>().join(", "),
@@ -148,7 +156,12 @@ impl Types {
 fn fields(fields: &syn::Fields) -> Vec<Field> {
     let public = fields.iter().filter_map(|field| {
         let name = field.ident.as_ref()?.to_string();
-        Some(Field { name, kind: written(&field.ty), text: comment(&field.attrs) })
+        Some(Field {
+            name,
+            kind: written(&field.ty),
+            text: comment(&field.attrs),
+            is_choice: false,
+        })
     });
     public.collect()
 }
@@ -161,6 +174,7 @@ fn variants(item: &syn::ItemEnum) -> Vec<Field> {
             name: variant.ident.to_string(),
             kind: others.iter().next().map_or_else(String::new, |field| written(&field.ty)),
             text: comment(&variant.attrs),
+            is_choice: true,
         }],
     });
     all.collect()

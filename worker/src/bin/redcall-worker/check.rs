@@ -174,7 +174,7 @@ impl Found {
         lines
     }
 
-    /// The object that README.md shows: the overview, the address of Redis, and the problems.
+    /// The object in docs/guide/worker-settings.md: overview, address of Redis, problems.
     fn json(&self) -> Value {
         let mut shown = match &self.overview {
             Some(overview) => json!(overview),

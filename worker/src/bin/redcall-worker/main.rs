@@ -259,8 +259,8 @@ fn problem(error: &WorkerError) -> (Problem, u8) {
             (Problem::of(error).help(help), 1)
         }
         WorkerError::Rights { .. } => {
-            let help = "Give them to it (ACL SETUSER); PROTOCOL.md, *Rights at Redis*, has the \
-                        whole line.";
+            let help = "Grant them (ACL SETUSER); the whole line is in docs/reference/protocol.md, \
+                        *Rights at Redis*.";
             (Problem::of(error).help(help), 1)
         }
         WorkerError::System(_) | WorkerError::Ended => (Problem::of(error), 1),

@@ -243,7 +243,7 @@ impl Failure<'_> {
     }
 }
 
-/// Our code for a number of JSON-RPC, or of the table in PROTOCOL.md if a handler may say it.
+/// Our code for a number of JSON-RPC, or of docs/reference/errors.md if a handler may say it.
 fn code_of(number: i64) -> Code {
     const MAY_SAY: [Code; 7] = [
         Code::UnknownJob,

@@ -1,6 +1,6 @@
 //! Result codes of `poll.lua` and `heartbeat.lua` that no other story of these tests comes across:
 //! pauses, limited names, what a heartbeat tells besides. The table of all of them stands in
-//! docs/decisions/0008.
+//! docs/internals/decisions/0008.
 
 use std::time::Duration;
 

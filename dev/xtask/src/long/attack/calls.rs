@@ -1,4 +1,4 @@
-//! The legitimate calls: 200 a second, each by RPUSH and BLPOP as PROTOCOL.md has it.
+//! The legitimate calls: 200 a second, each by RPUSH and BLPOP as in docs/reference/protocol.md.
 //!
 //! A call's time begins when it was due, so that calls that had to wait for others count in full.
 

@@ -1,4 +1,4 @@
-//! A wrong type at every key of the queue, for a moment: the rows of the table in PROTOCOL.md.
+//! A wrong type at every key of the queue, for a moment: the rows of docs/reference/keys.md.
 
 use std::time::Duration;
 
