@@ -95,10 +95,11 @@ impl Metrics {
     /// An outcome has been settled.
     pub(crate) fn settled(&self, outcome: &Outcome, tally: Tally) {
         let Some(end) = end_of(outcome) else { return };
-        let job = tally.job.unwrap_or_else(|| UNKNOWN.to_owned());
+        let mut job = tally.job.unwrap_or_else(|| UNKNOWN.to_owned());
         if let Some(ran) = tally.ran {
-            let name = JobName { job: job.clone() };
+            let name = JobName { job };
             self.seconds.get_or_create(&name).observe(ran.as_secs_f64());
+            JobName { job } = name;
         } else if let Some(code) = outcome.code {
             self.refused_as(code, 1);
         }

@@ -9,12 +9,13 @@
 -- Id, element and mark of each leased request; `kept` of these entries are of earlier steps.
 local taken, count, kept = {}, 0, 0
 local own = holder(worker)
--- Id and element of each request that was leased in this step, and whether they are stored.
-local leases, stored = {}, false
+-- Id and element of each request that was leased in this step, how many entries these are, and
+-- whether they are stored.
+local leases, leased, stored = {}, 0, false
 
 -- The way back from all leases of a step: a note for each would cost more than its commands.
 local function end_leases()
-  for i = 1, #leases, 2 do
+  for i = 1, leased, 2 do
     redis.pcall('HDEL', KEYS[4], leases[i])
     if stored then redis.pcall('HDEL', KEYS[3], leases[i]) end
   end
@@ -24,16 +25,10 @@ end
 local function lease(raw)
   local id = make_live(KEYS[1], raw, KEYS[4], own)
   if not id then return nil end
-  if #leases == 0 then undo(end_leases) end
-  leases[#leases + 1] = id
-  leases[#leases + 1] = raw
-  local mark = ''
-  if has_cancelled and redis.call('ZSCORE', KEYS[12], id) then
-    mark = 'C'
-  elseif has_history then
-    mark = redis.call('HGET', KEYS[11], id) or ''
-  end
-  taken[count + 1], taken[count + 2], taken[count + 3] = id, raw, mark
+  if leased == 0 then undo(end_leases) end
+  leases[leased + 1], leases[leased + 2] = id, raw
+  leased = leased + 2
+  taken[count + 1], taken[count + 2], taken[count + 3] = id, raw, ''
   count = count + 3
   return id
 end
@@ -43,13 +38,25 @@ local moves = 0
 
 function after_step(ok)
   if not ok then count = kept end
-  if #leases > 0 then leases, stored = {}, false end
   seen, kept, moves = seen + (count - kept) / 3, count, 0
+  leased, stored = 0, false
+end
+
+-- Reads the marks of the requests that were leased in this step.
+local function mark()
+  local ids = {}
+  for i = 1, leased, 2 do ids[(i + 1) / 2] = leases[i] end
+  local records = has_history and redis.call('HMGET', KEYS[11], unpack(ids))
+  local cancelled = has_cancelled and redis.call('ZMSCORE', KEYS[12], unpack(ids))
+  for i = 1, #ids do
+    taken[kept + 3 * i] = cancelled and cancelled[i] and 'C' or records and records[i] or ''
+  end
 end
 
 -- Stores the leases of this step.
 local function keep()
-  if #leases == 0 then return end
-  redis.call('HSET', KEYS[3], unpack(leases))
+  if leased == 0 then return end
+  redis.call('HSET', KEYS[3], unpack(leases, 1, leased))
   stored = true
+  if has_history or has_cancelled then mark() end
 end

@@ -190,15 +190,22 @@ local function store(at, op, raw, permit)
   return '1'
 end
 
--- Removes what lay beside a request that has ended. Its lease is gone: none of it may fail.
-local function tidy_up(id, first, last)
-  if first < last then attempt(end_status, first, last) end
-  if has_history then redis.pcall('HDEL', KEYS[11], id) end
-  if has_cancelled then redis.pcall('ZREM', KEYS[12], id) end
+local function free(id, permit)
+  if not permit then return end
+  local name = give_back(base, KEYS[13], id, permit)
+  if name then freed[name] = true end
 end
 
 local function settle(at, op, first, last)
   local id = ARGV[at + 1]
+  if (op == 'answer' or op == 'done') and first > last and ARGV[at + 9] == '0' then
+    -- Most are so.
+    if has_permits then free(id, redis.call('HGET', KEYS[13], id)) end
+    local key = KEYS[tonumber(ARGV[at + 2])]
+    if key then push(key, ARGV[at + 3], ARGV[at + 4], KEYS[tonumber(ARGV[at + 5])], id) end
+    if redis.call('HDEL', KEYS[3], id) == 0 then error(LOST, 0) end -- the fence
+    return '1'
+  end
   local changes_state, stale = false, false
   if first < last then changes_state, stale = check_state(first, last) end
   if stale then op = 'stale' end
@@ -211,10 +218,7 @@ local function settle(at, op, first, last)
     need('HDEL', KEYS[3])
   end
   local permit = has_permits and redis.call('HGET', KEYS[13], id)
-  if permit then
-    local name = give_back(base, KEYS[13], id, permit)
-    if name then freed[name] = true end
-  end
+  free(id, permit)
   local result = store(at, op, raw, permit)
   if RUNS_AGAIN[op] or result == 'P' then
     -- A live id that is left over would refuse the request.
@@ -227,53 +231,70 @@ local function settle(at, op, first, last)
   return result
 end
 
--- Which outcomes are of leases that this worker has: the live ids tell whose they are. Where these
--- cannot be read, or name another worker, the leases themselves tell.
-local function find_owned(at)
+-- Which outcomes are of leases that this worker has no more, by number: the live ids tell whose
+-- they are. Where these cannot be read, or name another worker, the leases themselves tell.
+local function find_lost(at)
   local ids = {}
   for i = 1, outcome_count do
-    local _, _, last = op_of(at)
-    ids[i], at = ARGV[at + 1], last + 1
+    local op, id, last = ARGV[at], ARGV[at + 1], at + 10
+    if op ~= 'answer' and op ~= 'done' then op, at, last = op_of(at) end
+    ids[i], at = id, last + 1
   end
-  local own, owned = holder(worker), {}
+  local own, lost = holder(worker), {}
   for first = 1, outcome_count, 1000 do
     local last = math.min(first + 999, outcome_count)
     local holders = redis.pcall('HMGET', KEYS[4], unpack(ids, first, last))
     for i = first, last do
-      local id = ids[i]
-      owned[id] = holders[i - first + 1] == own or redis.call('HEXISTS', KEYS[3], id) == 1
+      if holders[i - first + 1] ~= own and redis.call('HEXISTS', KEYS[3], ids[i]) == 0 then
+        lost[i] = true
+      end
     end
   end
-  return owned
+  return lost
+end
+
+-- Removes what lay beside requests that have ended. Their leases are gone: none of it may fail.
+-- Heartbeats find live ids without a lease.
+local function tidy_up()
+  for i = 1, #ended, 500 do
+    local last = math.min(i + 499, #ended)
+    redis.pcall('HDEL', KEYS[4], unpack(ended, i, last))
+    if has_history then redis.pcall('HDEL', KEYS[11], unpack(ended, i, last)) end
+    if has_cancelled then redis.pcall('ZREM', KEYS[12], unpack(ended, i, last)) end
+  end
 end
 
 local function settle_all()
   local said, at = {}, 13 + 2 * parked_count + 6 * limit_count
-  local owned = find_owned(at)
+  local lost = find_lost(at)
   for i = 1, outcome_count do
-    local op, first, last = op_of(at)
+    local op, first, last = ARGV[at], at + 11, at + 10
+    if op ~= 'answer' and op ~= 'done' then op, first, last = op_of(at) end
     local id, before = ARGV[at + 1], telling
     local ok, result = false, LOST
-    if owned[id] then ok, result = attempt(settle, at, op, first, last) end
+    if not lost[i] then ok, result = attempt(settle, at, op, first, last) end
     noted = 0
     if ok then
-      said[i], owned[id] = result == 'T' and '1' or result, false
-      if result == 'T' then
+      said[i] = result
+      if result == '1' and not RUNS_AGAIN[op] then
+        if op ~= 'defer' then ended[#ended + 1] = id end
+        if first < last then
+          if op ~= 'defer' then attempt(end_status, first, last) end
+          end_start(first, last)
+        end
+      elseif result == 'T' then
         -- The record, status and call of this id belong to another request.
-        ended[#ended + 1] = id
-      elseif result == '1' and op ~= 'defer' and not RUNS_AGAIN[op] then
-        ended[#ended + 1] = id
-        tidy_up(id, first, last)
+        said[i] = '1'
+        redis.pcall('HDEL', KEYS[4], id)
       end
-      if result == '1' and not RUNS_AGAIN[op] then end_start(first, last) end
       if op == 'defer' and has_cancelled and redis.call('ZSCORE', KEYS[12], id) then
         -- Its worker has not heard so: its end is not wanted any more.
         before = telling
         if not attempt(end_deferred, base, id, read_deferred(base, id), 'gone', 'cancelled') then
           telling = before
         end
-        noted = 0
       end
+      noted = 0
     else
       telling = before
       said[i] = result == LOST and '0' or 'E'
@@ -281,10 +302,7 @@ local function settle_all()
     end
     at = last + 1
   end
-  -- Heartbeats find live ids without a lease.
-  for i = 1, #ended, 500 do
-    redis.pcall('HDEL', KEYS[4], unpack(ended, i, math.min(i + 499, #ended)))
-  end
+  tidy_up()
   announce()
   local results = table.concat(said)
   if outcome_count > 0 then

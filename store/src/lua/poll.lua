@@ -66,6 +66,7 @@ local function accept(key, raws, up_to)
       lease(raws[i])
     end
   end
+  if moves > 0 then count_sorted() end
   keep()
   return many
 end

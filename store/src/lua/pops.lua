@@ -68,7 +68,8 @@ local after_step
 local function lease_step(step, ...)
   if notes[1] ~= '' or scanned > MOST_SCANNED then return 0 end
   local before = bytes
-  local ok, result = attempt(step, ...)
+  local ok, result = pcall(step, ...)
+  if not ok then take_back(0) end
   noted = 0
   after_step(ok)
   if ok then return result end

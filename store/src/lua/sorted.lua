@@ -13,7 +13,8 @@ for i = 1, limit_count do
   rules[ARGV[at]] = {
     name = ARGV[at], field = ARGV[at + 1], at_once = tonumber(ARGV[at + 2]),
     interval = tonumber(ARGV[at + 3]), burst = tonumber(ARGV[at + 4]),
-    room = tonumber(ARGV[at + 5]),
+    room = tonumber(ARGV[at + 5]), rotation = base .. ':rotation:' .. ARGV[at],
+    lists = {}, running = {},
   }
   order[i] = rules[ARGV[at]]
 end
@@ -62,20 +63,40 @@ local function rule_of(raw)
   return rule, literal and key_of(literal) or ''
 end
 
--- What was sorted in this step: of each request its list, whether it lies at the head of that, and
--- the name once it is counted. A note for each would cost more than its commands.
-local moved = {}
+-- The list of the requests of a key, and the set of those that run. Made once: a long text is
+-- expensive.
+local function list_of(rule, key)
+  local list = rule.lists[key]
+  if list then return list, rule.running[key] end
+  local of = rule.name .. ':' .. key
+  list, rule.running[key] = base .. ':limited:' .. of, base .. ':running:' .. of
+  rule.lists[key] = list
+  return list, rule.running[key]
+end
+
+-- What was sorted in this step: of each request its list, and whether it lies at the head of that.
+-- A note for each would cost more than its commands. How many of each name these are, and how many
+-- of them are counted.
+local moved, sorted_of, counted = {}, {}, {}
 
 local function unsort()
-  for at = moves - 2, 1, -3 do
+  for name, many in pairs(counted) do redis.pcall('HINCRBY', KEYS[14], name, -many) end
+  for at = moves - 1, 1, -2 do
     if moved[at + 1] then redis.pcall('LPOP', moved[at]) else redis.pcall('RPOP', moved[at]) end
-    if moved[at + 2] then redis.pcall('HINCRBY', KEYS[14], moved[at + 2], -1) end
+  end
+end
+
+-- Counts what was sorted in this step.
+local function count_sorted()
+  for name, many in pairs(sorted_of) do
+    redis.call('HINCRBY', KEYS[14], name, many)
+    counted[name], has_limited = many, true
   end
 end
 
 -- Moves a request, which was popped in this step, to those of its key.
 local function sort(raw, rule, key)
-  local list, at_head = base .. ':limited:' .. rule.name .. ':' .. key, false
+  local list, at_head = list_of(rule, key), false
   local id = has_history and id_of(raw)
   local length
   if id and redis.call('HEXISTS', KEYS[11], id) == 1 then
@@ -83,14 +104,15 @@ local function sort(raw, rule, key)
   else
     length = redis.call('RPUSH', list, raw)
   end
-  if moves == 0 then undo(unsort) end
-  moved[moves + 1], moved[moves + 2], moved[moves + 3] = list, at_head, false
-  moves = moves + 3
-  redis.call('HINCRBY', KEYS[14], rule.name, 1)
-  moved[moves] = rule.name
+  if moves == 0 then
+    sorted_of, counted = {}, {}
+    undo(unsort)
+  end
+  moved[moves + 1], moved[moves + 2] = list, at_head
+  moves = moves + 2
+  sorted_of[rule.name] = (sorted_of[rule.name] or 0) + 1
   if length == 1 then begins_to_wait(base, rule.name, key) end
   sorted = sorted + 1
-  has_limited = true
 end
 
 -- The time (us) to which a key's rate advances with one more request; then nil. Or nil, and when
@@ -110,31 +132,30 @@ end
 local drawn = {}
 
 local function undraw()
+  local rule, list, running = drawn.rule, list_of(drawn.rule, drawn.key)
   if drawn.permit then redis.pcall('HDEL', KEYS[13], drawn.id) end
-  if drawn.id then redis.pcall('SREM', drawn.running, drawn.id) end
-  if drawn.counted then redis.pcall('HINCRBY', KEYS[14], drawn.name, 1) end
-  if drawn.raw then redis.pcall('LPUSH', drawn.list, drawn.raw) end
-  if drawn.goes_on then redis.pcall('RPOP', drawn.rotation) end
-  redis.pcall('LPUSH', drawn.rotation, drawn.key)
+  if drawn.id then redis.pcall('SREM', running, drawn.id) end
+  if drawn.counted then redis.pcall('HINCRBY', KEYS[14], rule.name, 1) end
+  if drawn.raw then redis.pcall('LPUSH', list, drawn.raw) end
+  if drawn.goes_on then redis.pcall('RPOP', rule.rotation) end
+  redis.pcall('LPUSH', rule.rotation, drawn.key)
 end
 
 -- Takes one request of the key that is first in rotation. Whether the name has to be asked again.
 local function draw_one(rule)
-  local rotation = base .. ':rotation:' .. rule.name
-  local key = redis.call('LPOP', rotation)
+  local key = redis.call('LPOP', rule.rotation)
   if not key then return false end
-  drawn.rotation, drawn.key, drawn.name = rotation, key, rule.name
+  drawn.rule, drawn.key = rule, key
   drawn.raw, drawn.counted, drawn.id, drawn.permit, drawn.goes_on = false, false, false, false, false
   undo(undraw)
-  local of = rule.name .. ':' .. key
-  local list, running = base .. ':limited:' .. of, base .. ':running:' .. of
-  local rate = base .. ':rate:' .. of
+  local list, running = list_of(rule, key)
   if rule.at_once > 0 and redis.call('SCARD', running) >= rule.at_once then
     redis.call('SADD', base .. ':held:' .. rule.name, key)
     return true
   end
-  local pace, until_ms
+  local rate, pace, until_ms
   if rule.interval > 0 then
+    rate = base .. ':rate:' .. rule.name .. ':' .. key
     pace, until_ms = next_pace(rule, rate)
     if not pace then
       throttles = true
@@ -144,7 +165,7 @@ local function draw_one(rule)
   end
   local raw = redis.call('LPOP', list)
   if raw then
-    drawn.list, drawn.running, drawn.raw = list, running, raw
+    drawn.raw = raw
     bytes = bytes + #raw
     if redis.call('HINCRBY', KEYS[14], rule.name, -1) <= 0 then
       redis.call('HDEL', KEYS[14], rule.name)
@@ -160,7 +181,7 @@ local function draw_one(rule)
     end
   end
   if redis.call('EXISTS', list) == 1 then
-    redis.call('RPUSH', rotation, key)
+    redis.call('RPUSH', rule.rotation, key)
     drawn.goes_on = true
   else
     waits_no_more(base, rule.name, key)

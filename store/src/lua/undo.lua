@@ -13,9 +13,9 @@ local steps, noted = {}, 0
 -- A step may also be a function that takes back a whole batch: a note per element would cost more
 -- than the elements' commands do.
 local function undo(command, key, first, second)
-  steps[noted + 1], steps[noted + 2] = command, key or false
-  steps[noted + 3], steps[noted + 4] = first or false, second or false
-  noted = noted + 4
+  local at = noted
+  noted = at + 4
+  steps[at + 1], steps[at + 2], steps[at + 3], steps[noted] = command, key, first, second
 end
 
 -- Takes back the steps noted since `from`, newest first. Without `redis.call`: one that fails must

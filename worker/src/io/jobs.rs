@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::launch::Launched;
 use super::queue::Leaving;
+use super::serial::BySerial;
 use crate::ending::{self, Ended, give_up};
 use crate::execute::{ASK_WITHIN, ask_for_time};
 use crate::failure::{self, Next};
@@ -50,7 +51,7 @@ pub(crate) enum Why {
 
 /// See the module.
 pub(crate) struct Jobs {
-    running: HashMap<u64, Running>,
+    running: HashMap<u64, Running, BySerial>,
     /// Per queue: id to serial.
     by_id: Vec<HashMap<String, u64>>,
     /// How many run of the names that are counted.
@@ -69,7 +70,7 @@ impl Jobs {
     pub(crate) fn new(queues: usize, grace: Duration, metrics: Arc<Metrics>) -> Self {
         Self {
             metrics,
-            running: HashMap::new(),
+            running: HashMap::default(),
             by_id: vec![HashMap::new(); queues],
             by_name: HashMap::new(),
             made_room: false,
@@ -121,8 +122,8 @@ impl Jobs {
         self.deadlines.remove(&(running.next, serial));
         let by_id = &mut self.by_id[running.queue];
         // The same request may have come back, and run again, while this one would not end.
-        if by_id.get(&running.id) == Some(&serial) {
-            by_id.remove(&running.id);
+        if let Some(other) = by_id.remove(&running.id).filter(|other| *other != serial) {
+            by_id.insert(running.id.clone(), other);
         }
         let name = &running.launched.name;
         if let Some(most) = running.launched.most

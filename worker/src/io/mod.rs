@@ -28,6 +28,7 @@ mod replies;
 mod rights;
 mod safety;
 mod schedules;
+mod serial;
 mod tally;
 mod trouble;
 

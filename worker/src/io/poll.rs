@@ -234,8 +234,9 @@ impl Part {
     /// that Redis could not store.
     pub(crate) fn settled(self, settled: Vec<Settled>, metrics: &Metrics) -> Vec<Leaving> {
         let mut failed = Vec::new();
-        let followed = self.outcomes.into_iter().zip(self.followed);
-        for ((outcome, (heard, tally)), settled) in followed.zip(settled) {
+        // By reference: an outcome is large, and few fail.
+        let followed = self.outcomes.iter().zip(self.followed).zip(settled);
+        for (index, ((outcome, (heard, tally)), settled)) in followed.enumerate() {
             match settled {
                 Settled::Yes => {
                     if let Settlement::Unknown { name, .. } = &outcome.settlement {
@@ -243,17 +244,17 @@ impl Part {
                         let id = &outcome.id;
                         tracing::warn!(id, name, queue, %code, "not run: no live worker maps it");
                     }
-                    metrics.settled(&outcome, tally);
+                    metrics.settled(outcome, tally);
                 }
                 Settled::Parked => {
                     tracing::info!(id = outcome.id, "parked for a worker that maps its name");
                 }
                 Settled::LeaseLost => {
-                    metrics.refused(&outcome, tally);
+                    metrics.refused(outcome, tally);
                     tracing::warn!(id = outcome.id, "its lease was gone: nothing was settled");
                 }
                 Settled::Failed => {
-                    failed.push(Leaving { outcome, heard, tally });
+                    failed.push((index, heard, tally));
                     continue;
                 }
             }
@@ -261,7 +262,16 @@ impl Part {
                 let _ = heard.send(settled);
             }
         }
-        failed
+        let mut failed = failed.into_iter().peekable();
+        let mut outcomes = self.outcomes.into_iter().enumerate();
+        let mut leaving = Vec::new();
+        while failed.peek().is_some()
+            && let Some((index, outcome)) = outcomes.next()
+        {
+            let failed = failed.next_if(|(failed, ..)| *failed == index);
+            leaving.extend(failed.map(|(_, heard, tally)| Leaving { outcome, heard, tally }));
+        }
+        leaving
     }
 
     /// Puts everything back, to be tried again under the same number.
