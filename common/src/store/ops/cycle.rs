@@ -174,7 +174,7 @@ impl Mark {
 }
 
 /// What one turn on one queue brought.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct CycleReply {
     /// One per outcome, in order.
     pub settled: Vec<Settled>,
