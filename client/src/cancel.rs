@@ -59,7 +59,8 @@ impl Withdrawal {
 }
 
 impl Client {
-    /// Cancels the request `id` in whichever queue it is; looks at all that are known (10,000 at
+    /// Cancels the request `id` in whichever queue it is: looks at those that Redcall's programs
+    /// have noted, then at those whose keys are found within about a second (10,000 of each at
     /// most). Where the queue is known, [`Client::cancel_in`] costs less.
     ///
     /// # Errors
@@ -67,17 +68,33 @@ impl Client {
     /// As [`Client::cancel_in`].
     pub async fn cancel(&self, id: &str) -> Result<Cancellation, CallError> {
         known_id(id)?;
-        let queues = timeout(self.inner.timeout, self.inner.inspector.queue_names()).await;
-        let queues = queues.map_err(|_| CallError::not_in_time())?;
-        let queues = queues.map_err(CallError::unanswered)?;
+        let (inspector, within) = (&self.inner.inspector, self.inner.timeout);
+        let noted = timeout(within, inspector.queue_names()).await;
+        let noted = noted.map_err(|_| CallError::not_in_time())?.map_err(CallError::unanswered)?;
+        if let Some(found) = self.cancel_in_any(&noted, id).await? {
+            return Ok(found);
+        }
+        let others = timeout(within, inspector.other_queue_names(&noted)).await;
+        let others = others.map_err(|_| CallError::not_in_time())?;
+        let others = others.map_err(CallError::unanswered)?;
+        Ok(self.cancel_in_any(&others, id).await?.unwrap_or(Cancellation::Unseen))
+    }
+
+    /// Cancels the request `id` in all of these queues, up to the one that has seen it.
+    async fn cancel_in_any(
+        &self,
+        queues: &[String],
+        id: &str,
+    ) -> Result<Option<Cancellation>, CallError> {
         for queues in queues.chunks(AT_ONCE) {
             let cancels = queues.iter().map(|queue| self.cancel_in(queue, id));
             let found = try_join_all(cancels).await?;
-            if let Some(found) = found.into_iter().find(|found| *found != Cancellation::Unseen) {
+            let found = found.into_iter().find(|found| *found != Cancellation::Unseen);
+            if found.is_some() {
                 return Ok(found);
             }
         }
-        Ok(Cancellation::Unseen)
+        Ok(None)
     }
 
     /// Cancels the request `id` of `queue`, for all who wait for it. What has not started does not

@@ -15,6 +15,7 @@ mod stream;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use redcall_common::decode::deeper_than;
 use redcall_common::error::Code;
 use redcall_common::event::{self, EMERGENCY, EventId, Kind, NewEvent};
 use redcall_common::settings::{EventSettings, Settings};
@@ -55,6 +56,12 @@ pub enum EventError {
         /// The limit, bytes.
         most: usize,
     },
+    /// The context nests deeper than `limits.depth`. Nothing was published.
+    #[error("the context nests deeper than {most} levels (`limits.depth`)")]
+    TooDeep {
+        /// The limit, levels.
+        most: usize,
+    },
     /// Redis cannot be reached or refuses. [`StoreError::may_have_happened`] says whether the
     /// event may be published nevertheless.
     #[error(transparent)]
@@ -68,7 +75,7 @@ impl EventError {
         match self {
             Self::Topic(_) | Self::Group(_) | Self::Kind => Code::InvalidRequest,
             Self::Encode(_) => Code::InvalidData,
-            Self::TooLarge { .. } => Code::TooLarge,
+            Self::TooLarge { .. } | Self::TooDeep { .. } => Code::TooLarge,
             Self::Store(error) if error.is_out_of_memory() => Code::Overloaded,
             Self::Store(error) => code_of(error),
         }
@@ -132,6 +139,10 @@ impl Client {
         let most = self.inner.limits.frame;
         if context.len() > most {
             return Err(EventError::TooLarge { size: context.len(), most });
+        }
+        let most = self.inner.limits.depth;
+        if deeper_than(context.as_bytes(), most) {
+            return Err(EventError::TooDeep { most });
         }
         let events = &self.inner.events;
         let event = NewEvent::now(kind, &context);

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use redcall_common::auth::{Keyring, Signer};
-use redcall_common::decode::{data_fits, error_data_fits};
+use redcall_common::decode::data_fits;
 use redcall_common::error::{Code, WireError};
 use redcall_common::event::{COMMAND_RESULT, Kind, NewEvent};
 use redcall_common::frame::{FrameHead, FrameType};
@@ -180,10 +180,7 @@ impl Client {
                 let told = WireError::new(Code::HandlerFailed, message);
                 (Err(told), Some(SettleError::Encode(error)))
             }
-            Err(mut error) => {
-                error.data.take_if(|data| !error_data_fits(data.get().as_bytes(), depth));
-                (Err(error.bounded(self.inner.limits.frame)), None)
-            }
+            Err(error) => (Err(error.bounded(&self.inner.limits)), None),
         }
     }
 

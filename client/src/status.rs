@@ -23,7 +23,7 @@ const AT_ONCE: usize = 256;
 /// Which job is meant, by its id and its queue.
 ///
 /// Made of a [`Ticket`], a [`Receipt`], a pair of queue and id, a response key, or an id alone:
-/// then all queues that are known (10,000 at most) are looked at.
+/// then all queues are looked at, as [`Client::cancel`] does.
 #[derive(Debug, Clone, Copy)]
 pub struct JobRef<'a>(Named<'a>);
 
@@ -131,22 +131,38 @@ impl Client {
         Ok(keys.of(queue).status(id))
     }
 
-    /// Looks for the record of `id` in all queues.
+    /// Looks for the record of `id` in the queues that Redcall's programs have noted, then in those
+    /// whose keys are found.
     async fn find(&self, id: &str, deadline: Instant) -> Result<String, CallError> {
+        let inspector = &self.inner.inspector;
         let finding = async {
-            let queues = self.inner.inspector.queue_names().await.map_err(CallError::unanswered)?;
-            for queues in queues.chunks(AT_ONCE) {
-                let keys = queues.iter().map(|queue| self.inner.keys.of(queue).status(id));
-                let mut keys: Vec<String> = keys.collect();
-                let within = left_until(deadline);
-                let found = self.inner.reads.first_that_exists(&keys, within).await;
-                if let Some(at) = found.map_err(CallError::unanswered)? {
-                    return Ok(keys.swap_remove(at));
-                }
+            let noted = inspector.queue_names().await.map_err(CallError::unanswered)?;
+            if let Some(key) = self.find_in(&noted, id, deadline).await? {
+                return Ok(key);
             }
-            Err(not_found())
+            let others = inspector.other_queue_names(&noted).await;
+            let others = others.map_err(CallError::unanswered)?;
+            self.find_in(&others, id, deadline).await?.ok_or_else(not_found)
         };
         timeout_at(deadline, finding).await.unwrap_or_else(|_| Err(CallError::not_in_time()))
+    }
+
+    /// Looks for the record of `id` in these queues.
+    async fn find_in(
+        &self,
+        queues: &[String],
+        id: &str,
+        deadline: Instant,
+    ) -> Result<Option<String>, CallError> {
+        for queues in queues.chunks(AT_ONCE) {
+            let keys = queues.iter().map(|queue| self.inner.keys.of(queue).status(id));
+            let mut keys: Vec<String> = keys.collect();
+            let found = self.inner.reads.first_that_exists(&keys, left_until(deadline)).await;
+            if let Some(at) = found.map_err(CallError::unanswered)? {
+                return Ok(Some(keys.swap_remove(at)));
+            }
+        }
+        Ok(None)
     }
 
     /// What the record `key` says.

@@ -275,8 +275,11 @@ pub fn error_data_fits(data: &[u8], depth: usize) -> bool {
 /// not count.
 #[must_use]
 pub fn deeper_than(json: &[u8], limit: usize) -> bool {
-    // Most have fewer brackets in all than may be within each other, and these are counted fast.
-    if json.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() <= limit {
+    // Most have fewer brackets in all than may be within each other, and these are counted fast; a
+    // short one needs no look.
+    if json.len() <= limit
+        || json.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() <= limit
+    {
         return false;
     }
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);

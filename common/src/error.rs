@@ -9,6 +9,9 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::decode::error_data_fits;
+use crate::limits::Limits;
+
 /// Whether sending the same request again can hurt, or help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Retry {
@@ -152,11 +155,14 @@ impl WireError {
     }
 
     /// The same as a frame may carry it: a message of 16 KiB at most, and without data of more than
-    /// `most` bytes.
+    /// `limits.frame` bytes, or that would nest deeper than `limits.depth`.
     #[must_use]
-    pub fn bounded(mut self, most: usize) -> Self {
+    pub fn bounded(mut self, limits: &Limits) -> Self {
         self.message.truncate(self.message.floor_char_boundary(MAX_MESSAGE));
-        self.data = self.data.filter(|data| data.get().len() <= most);
+        let fits = |data: &str| {
+            data.len() <= limits.frame && error_data_fits(data.as_bytes(), limits.depth)
+        };
+        self.data = self.data.filter(|data| fits(data.get()));
         self
     }
 }

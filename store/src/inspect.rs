@@ -158,7 +158,7 @@ impl Inspector {
     }
 
     /// The names of all queues that Redcall's programs have noted, sorted. Queues that only others
-    /// have pushed to are found by [`Inspector::listing`].
+    /// have pushed to are found by [`Inspector::listing`] and [`Inspector::other_queue_names`].
     ///
     /// # Errors
     ///

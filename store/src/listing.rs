@@ -59,6 +59,21 @@ impl Inspector {
         Ok(listing)
     }
 
+    /// The names of the queues whose keys are found within about a second, without those that are
+    /// `noted`; sorted. A user without the right to `SCAN` gets none.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be reached or refuses. Dropping the future is harmless.
+    pub async fn other_queue_names(&self, noted: &[String]) -> Result<Vec<String>, StoreError> {
+        let mut names = BTreeSet::new();
+        self.find(&mut names).await?;
+        for name in noted {
+            names.remove(name);
+        }
+        Ok(names.into_iter().collect())
+    }
+
     /// Adds the queues whose keys are found; `false` if not every key was looked at.
     async fn find(&self, names: &mut BTreeSet<String>) -> Result<bool, StoreError> {
         let (began, mut cursor) = (Instant::now(), 0_u64);

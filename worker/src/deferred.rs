@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use redcall_common::decode::data_fits;
 use redcall_common::error::{Code, WireError};
 use redcall_common::frame::FrameType;
 use redcall_common::request::ReplyTo;
@@ -43,6 +44,12 @@ pub enum DeferError {
         /// Bytes of the data.
         size: usize,
         /// The limit.
+        limit: usize,
+    },
+    /// They nest too deep for a frame.
+    #[error("the frame would nest deeper than {limit} levels (limits.depth)")]
+    TooDeep {
+        /// The limit, levels.
         limit: usize,
     },
     /// It cannot be written as JSON.
@@ -110,6 +117,10 @@ async fn deferral(
     let (size, limit) = (data.get().len(), job.shared.limits.frame);
     if size > limit {
         return Err(DeferError::TooLarge { size, limit });
+    }
+    let limit = job.shared.limits.depth;
+    if !data_fits(data.get().as_bytes(), limit) {
+        return Err(DeferError::TooDeep { limit });
     }
     let within = within.unwrap_or(LONGEST);
     if within > LONGEST {

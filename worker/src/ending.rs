@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use redcall_common::decode::data_fits;
 use redcall_common::error::{Code, WireError};
 use redcall_common::frame::FrameType;
 use redcall_common::keys::QueueKeys;
+use redcall_common::limits::Limits;
 use redcall_common::request::{ReplyTo, Request as Wire};
 use redcall_common::settings::{Backoff, OnWorkerLoss, Retries};
 use redcall_common::status::StatusEnd;
@@ -46,7 +48,7 @@ struct Notice<'a> {
 /// What becomes of `job` after its handler has ended so; `seq` is that of the ending frame.
 pub(crate) fn outcome(job: &Job, ending: Ending, seq: u64) -> Outcome {
     let Some(run) = job.run.get() else { return of_job(job, ending, seq) };
-    let (ending, change) = service::ending(run, ending);
+    let (ending, change) = service::ending(run, ending, job.shared.limits.depth);
     let mut outcome = of_job(job, ending, seq);
     // Too large an answer is an error after all: the state stays as it was.
     outcome.extras.extend(change.filter(|_| outcome.code.is_none()));
@@ -54,16 +56,33 @@ pub(crate) fn outcome(job: &Job, ending: Ending, seq: u64) -> Outcome {
 }
 
 fn of_job(job: &Job, ending: Ending, seq: u64) -> Outcome {
-    let limit = job.shared.limits.answer;
+    let Limits { answer: limit, depth, .. } = job.shared.limits;
     match ending {
         Ok(data) if data.get().len() > limit => {
             let size = data.get().len();
             let message = format!("the answer has {size} bytes, the limit is {limit}");
             failed(job, HandlerError::with_code(Code::TooLarge, message), seq)
         }
-        Ok(data) => answered(job, &data, seq),
+        Ok(data) => match fits(&data, depth) {
+            Ok(()) => answered(job, &data, seq),
+            Err(error) => failed(job, error, seq),
+        },
         Err(error) => failed(job, error, seq),
     }
+}
+
+/// Refuses an answer that nests too deep: readers of many languages fail on such.
+///
+/// # Errors
+///
+/// `too_large`.
+pub(crate) fn fits(data: &RawValue, depth: usize) -> Result<(), HandlerError> {
+    if data_fits(data.get().as_bytes(), depth) {
+        return Ok(());
+    }
+    let message =
+        format!("the frame of the answer would nest deeper than {depth} levels (limits.depth)");
+    Err(HandlerError::with_code(Code::TooLarge, message))
 }
 
 fn answered(job: &Job, data: &RawValue, seq: u64) -> Outcome {
@@ -83,16 +102,16 @@ fn failed(job: &Job, failure: HandlerError, seq: u64) -> Outcome {
     let HandlerError { mut error, cause, retry_after } = failure;
     let cause = cause.as_deref();
     error.attempt = Some(job.attempt());
+    let error = error.bounded(&job.shared.limits);
     if error.code == Code::WorkerLost {
         return crashed(job, error, cause, seq);
     }
-    let error = error.bounded(job.shared.limits.frame);
     let run = run(job, &error);
     let request = &job.request;
     if let Some(delay) = retry_in(job, error.code, retry_after) {
         failure::run(job, &error, cause, Next::Retried(delay));
-        let notice = Notice { attempt: job.attempt(), error: &error, retry_in_ms: millis(delay) };
-        let notice = request.reply.clone().zip(to_raw_value(&notice).ok()).map(|(reply, data)| {
+        let notice = notice(job, &error, delay);
+        let notice = request.reply.clone().zip(notice).map(|(reply, data)| {
             let head = job.head(&reply.response_key);
             let frame = head.data(FrameType::Progress, seq, Some(&data));
             (reply, frame)
@@ -106,6 +125,18 @@ fn failed(job: &Job, failure: HandlerError, seq: u64) -> Outcome {
     failure::run(job, &error, cause, if dead_letter { Next::DeadLettered } else { Next::Answered });
     let ended = Ended { error, attempt: job.attempt(), seq, dead_letter };
     Outcome { run, ..give_up(request, &job.keys.queue, ended, job.shared.idempotency_ttl) }
+}
+
+/// What a follower of `job` gets between two attempts; without the data of the error if the frame
+/// would nest too deep with them.
+fn notice(job: &Job, error: &WireError, delay: Duration) -> Option<Box<RawValue>> {
+    let (attempt, retry_in_ms) = (job.attempt(), millis(delay));
+    let notice = to_raw_value(&Notice { attempt, error, retry_in_ms }).ok()?;
+    if fits(&notice, job.shared.limits.depth).is_ok() {
+        return Some(notice);
+    }
+    let error = &WireError { data: None, ..error.clone() };
+    to_raw_value(&Notice { attempt, error, retry_in_ms }).ok()
 }
 
 /// What ran it died, as a worker may: it counts as a crash.

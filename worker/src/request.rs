@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redcall_common::context::Context;
+use redcall_common::decode::data_fits;
 use redcall_common::frame::FrameType;
 use redcall_store::Settled;
 use serde::Serialize;
@@ -30,6 +31,12 @@ pub enum ProgressError {
         /// Bytes of the data.
         size: usize,
         /// The limit.
+        limit: usize,
+    },
+    /// It nests too deep for a frame.
+    #[error("the frame would nest deeper than {limit} levels (limits.depth)")]
+    TooDeep {
+        /// The limit, levels.
         limit: usize,
     },
     /// It cannot be written as JSON.
@@ -159,8 +166,8 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// [`ProgressError`]; after [`ProgressError::Unread`] and [`ProgressError::TooLarge`] the part
-    /// was not sent.
+    /// [`ProgressError`]; after [`ProgressError::Unread`], [`ProgressError::TooLarge`] and
+    /// [`ProgressError::TooDeep`] the part was not sent.
     pub async fn chunk<T: Serialize + ?Sized>(&self, data: &T) -> Result<(), ProgressError> {
         self.push(FrameType::Chunk, data).await
     }
@@ -174,6 +181,10 @@ impl Request {
         let (size, limit) = (data.get().len(), self.0.shared.limits.frame);
         if size > limit {
             return Err(ProgressError::TooLarge { size, limit });
+        }
+        let limit = self.0.shared.limits.depth;
+        if !data_fits(data.get().as_bytes(), limit) {
+            return Err(ProgressError::TooDeep { limit });
         }
         self.0.push(kind, Some(&data)).await
     }

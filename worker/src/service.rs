@@ -15,6 +15,7 @@ use redcall_common::service::{ServiceCall, ServiceOp, TaskData, TaskResult};
 use redcall_store::{Extra, InstanceState, StateChange};
 use serde_json::value::{RawValue, to_raw_value};
 
+use crate::ending::fits;
 use crate::handler::{Ending, HandlerError};
 use crate::job::Job;
 
@@ -109,9 +110,10 @@ impl Job {
 }
 
 /// The answer in what a task ended with, and what becomes of the state with it. A task that failed
-/// changes nothing.
-pub(crate) fn ending(run: &Run, ending: Ending) -> (Ending, Option<Extra>) {
-    match ending.and_then(|data| change(run, &data)) {
+/// changes nothing; one that returns more than `depth` levels has failed.
+pub(crate) fn ending(run: &Run, ending: Ending, depth: usize) -> (Ending, Option<Extra>) {
+    let fitting = ending.and_then(|data| fits(&data, depth).map(|()| data));
+    match fitting.and_then(|data| change(run, &data)) {
         Ok((answer, change)) => (Ok(answer), Some(Extra::State(change))),
         Err(error) => (Err(error), None),
     }

@@ -58,9 +58,11 @@ pub(crate) async fn summarize(
             // Nobody listens any more, or Redis is away: the answer is tried in any case.
             Ok(())
             | Err(ProgressError::NotMine | ProgressError::Unread | ProgressError::Store(_)) => {}
-            Err(error @ (ProgressError::TooLarge { .. } | ProgressError::Encode(_))) => {
-                return Err(error.into());
-            }
+            Err(
+                error @ (ProgressError::TooLarge { .. }
+                | ProgressError::TooDeep { .. }
+                | ProgressError::Encode(_)),
+            ) => return Err(error.into()),
         }
     }
     Ok(Json(summary))

@@ -173,7 +173,7 @@ impl Mark {
 }
 
 /// What one poll on one queue brought.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct PollReply {
     /// One per outcome, in order.
     pub settled: Vec<Settled>,

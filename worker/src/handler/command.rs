@@ -13,14 +13,14 @@ use redcall_common::decode::{data_fits, error_data_fits};
 use redcall_common::error::Code;
 use redcall_common::settings::ProgramEnv;
 use serde_json::value::RawValue;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, ChildStdin};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::budget::Budget;
 use super::group::Group;
-use super::paced::{LARGE, Paced};
+use super::paced::{LARGE, Paced, SMALL_READS};
 use super::program::{Launch, Program};
 use super::stderr::{Lines, TARGET};
 use super::{Ending, Handler, HandlerError, Place, Running};
@@ -175,13 +175,15 @@ async fn feed(
 
 /// Reads the whole output, or as much as shows that it is too much.
 async fn read(
-    output: Option<impl AsyncRead + Unpin>,
+    output: Option<ChildStdout>,
     max: usize,
     gone: watch::Receiver<bool>,
 ) -> Result<Vec<u8>, HandlerError> {
     let mut bytes = Vec::new();
     if let Some(output) = output {
-        let mut output = Paced::new(output, |piece| piece.len() >= LARGE).take(max as u64 + 1);
+        let is_free = |piece: &[u8]| piece.len() >= LARGE;
+        let output = Paced::pipe(output.into_owned_fd(), SMALL_READS, is_free)?;
+        let mut output = output.take(max as u64 + 1);
         tokio::select! {
             read = output.read_to_end(&mut bytes) => drop(read?),
             () = left_open(gone) => {}
@@ -196,13 +198,13 @@ async fn read(
 
 /// Passes stderr on to the log, line by line, under the job's id.
 async fn log(
-    stderr: Option<impl AsyncRead + Unpin>,
+    stderr: Option<ChildStderr>,
     budget: &Arc<Budget>,
     job: &Request,
     gone: watch::Receiver<bool>,
 ) -> Result<(), HandlerError> {
     let Some(stderr) = stderr else { return Ok(()) };
-    let mut lines = Lines::of(stderr, budget);
+    let mut lines = Lines::of(stderr, budget)?;
     let mut left_open = pin!(left_open(gone));
     loop {
         let more = tokio::select! {

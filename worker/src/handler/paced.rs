@@ -1,33 +1,47 @@
-//! Reading the pipe of a program that floods it: after a burst, at most [`PER_SECOND`] reads or
-//! messages a second. Meanwhile the pipe fills: more comes with each read, and in the end the
-//! program waits in its write.
+//! Reading the pipe of a program, or the connection of an endpoint, that floods it: after a burst,
+//! only so many reads or messages a second. Meanwhile the pipe fills: more comes with each read,
+//! and in the end the peer waits in its write.
 
-use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use std::{io, mem};
 
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::net::unix::pipe;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How many go at once.
-const BURST: u32 = 1000;
-/// How many a second go in the long run.
-const PER_SECOND: u32 = 1000;
 /// A read of so many bytes or more is worth its wake-up.
 pub(super) const LARGE: usize = 1 << 10;
+
+/// How many reads or messages go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rate {
+    /// At once.
+    burst: u32,
+    /// Each second in the long run.
+    per_second: u32,
+}
+
+/// Of messages, and of reads that bring some.
+pub(super) const MESSAGES: Rate = Rate { burst: 1000, per_second: 1000 };
+/// Of small reads. The next one finds whatever has come meanwhile: it is late by 5 ms at most.
+pub(super) const SMALL_READS: Rate = Rate { burst: 400, per_second: 200 };
 
 /// How many reads or messages may still go. Refilled as time passes.
 #[derive(Debug)]
 pub(super) struct Pace {
+    rate: Rate,
     left: u32,
-    /// When it was refilled, to the millisecond.
+    /// When it was refilled, to one step of its rate.
     at: Instant,
 }
 
 impl Pace {
-    pub(super) fn new() -> Self {
-        Self { left: BURST, at: Instant::now() }
+    pub(super) fn new(rate: Rate) -> Self {
+        Self { rate, left: rate.burst, at: Instant::now() }
     }
 
     /// Takes one.
@@ -40,11 +54,12 @@ impl Pace {
         if self.left > 0 {
             return None;
         }
-        let step = Duration::from_secs(1) / PER_SECOND;
+        let Rate { burst, per_second } = self.rate;
+        let step = Duration::from_secs(1) / per_second;
         let gained = self.at.elapsed().as_nanos() / step.as_nanos();
         let gained = u32::try_from(gained).unwrap_or(u32::MAX);
-        if gained > BURST {
-            (self.left, self.at) = (BURST, Instant::now());
+        if gained > burst {
+            (self.left, self.at) = (burst, Instant::now());
         } else {
             // The rest of a step counts next time.
             (self.left, self.at) = (gained, self.at + step * gained);
@@ -53,22 +68,115 @@ impl Pace {
     }
 }
 
-/// A pipe whose reads are paced, but for those that are free.
-pub(super) struct Paced<R> {
-    pipe: R,
+/// What can be read at a pace. While it rests its file is not watched: epoll wakes a thread at each
+/// write of the peer, whether anybody reads or not.
+pub(super) trait Source: AsyncRead + Unpin + Sized {
+    /// The file that is not watched.
+    type Resting: Unpin;
+
+    /// # Errors
+    ///
+    /// If the system refuses.
+    fn rest(self) -> io::Result<Self::Resting>;
+
+    /// # Errors
+    ///
+    /// If the system refuses.
+    fn watch(resting: Self::Resting) -> io::Result<Self>;
+}
+
+impl Source for pipe::Receiver {
+    type Resting = OwnedFd;
+
+    fn rest(self) -> io::Result<OwnedFd> {
+        self.into_nonblocking_fd()
+    }
+
+    fn watch(resting: OwnedFd) -> io::Result<Self> {
+        Self::from_owned_fd(resting)
+    }
+}
+
+impl Source for TcpStream {
+    type Resting = std::net::TcpStream;
+
+    fn rest(self) -> io::Result<std::net::TcpStream> {
+        self.into_std()
+    }
+
+    fn watch(resting: std::net::TcpStream) -> io::Result<Self> {
+        Self::from_std(resting)
+    }
+}
+
+/// The source of a [`Paced`].
+enum State<R: Source> {
+    Watched(R),
+    Resting(R::Resting),
+    /// It could not be watched again.
+    Lost,
+}
+
+/// A pipe or a connection whose reads are paced, but for those that are free.
+pub(super) struct Paced<R: Source> {
+    state: State<R>,
     pace: Pace,
     is_free: fn(&[u8]) -> bool,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
-impl<R> Paced<R> {
-    /// `is_free` says of which pieces any number may come.
-    pub(super) fn new(pipe: R, is_free: fn(&[u8]) -> bool) -> Self {
-        Self { pipe, pace: Pace::new(), is_free, pause: None }
+impl Paced<pipe::Receiver> {
+    /// The output of a child.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses.
+    pub(super) fn pipe(
+        pipe: io::Result<OwnedFd>,
+        rate: Rate,
+        is_free: fn(&[u8]) -> bool,
+    ) -> io::Result<Self> {
+        Ok(Self::new(pipe::Receiver::from_owned_fd(pipe?)?, rate, is_free))
     }
 }
 
-impl<R: AsyncRead + Unpin> AsyncRead for Paced<R> {
+impl<R: Source> Paced<R> {
+    /// `is_free` says of which pieces any number may come.
+    pub(super) fn new(source: R, rate: Rate, is_free: fn(&[u8]) -> bool) -> Self {
+        Self { state: State::Watched(source), pace: Pace::new(rate), is_free, pause: None }
+    }
+
+    /// The source, which is watched from now on.
+    fn watched(&mut self) -> io::Result<Pin<&mut R>> {
+        if let State::Resting(_) = self.state
+            && let State::Resting(resting) = mem::replace(&mut self.state, State::Lost)
+        {
+            self.state = State::Watched(R::watch(resting)?);
+        }
+        match &mut self.state {
+            State::Watched(source) => Ok(Pin::new(source)),
+            State::Resting(_) | State::Lost => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    fn rest(&mut self) -> io::Result<()> {
+        if let State::Watched(_) = self.state
+            && let State::Watched(source) = mem::replace(&mut self.state, State::Lost)
+        {
+            self.state = State::Resting(source.rest()?);
+        }
+        Ok(())
+    }
+
+    /// Allows the burst again.
+    fn begin(&mut self) -> io::Result<Pin<&mut R>> {
+        self.pace.left = self.pace.rate.burst;
+        self.pause = None;
+        self.watched()
+    }
+}
+
+impl<R: Source> AsyncRead for Paced<R> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -81,10 +189,11 @@ impl<R: AsyncRead + Unpin> AsyncRead for Paced<R> {
                 this.pause = None;
             }
             let Some(at) = this.pace.next_at() else { break };
+            this.rest()?;
             this.pause = Some(Box::pin(sleep_until(at)));
         }
         let before = buf.filled().len();
-        ready!(Pin::new(&mut this.pipe).poll_read(cx, buf))?;
+        ready!(this.watched()?.poll_read(cx, buf))?;
         if !(this.is_free)(&buf.filled()[before..]) {
             this.pace.spend();
         }
@@ -92,46 +201,117 @@ impl<R: AsyncRead + Unpin> AsyncRead for Paced<R> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use tokio::io::AsyncReadExt as _;
+/// Writes are not paced. Each one allows the burst again: what it asks for has its own.
+impl<W: Source + AsyncWrite> AsyncWrite for Paced<W> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.begin()?.poll_write(cx, buf)
+    }
 
-    use super::*;
-
-    /// A pipe that always has one more byte.
-    struct Drops;
-
-    impl AsyncRead for Drops {
-        fn poll_read(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            buf: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            buf.put_slice(b"x");
-            Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.state {
+            State::Watched(source) => Pin::new(source).poll_flush(cx),
+            // It holds nothing back.
+            State::Resting(_) | State::Lost => Poll::Ready(Ok(())),
         }
     }
 
-    async fn seconds(mut pipe: Paced<Drops>, reads: u32) -> f64 {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.watched()?.poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        matches!(&self.state, State::Watched(source) if source.is_write_vectored())
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.begin()?.poll_write_vectored(cx, bufs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// A pipe to which a thread writes one byte after the other.
+    fn drops(rate: Rate, is_free: fn(&[u8]) -> bool) -> Paced<pipe::Receiver> {
+        let (reader, mut writer) = io::pipe().unwrap();
+        std::thread::spawn(move || while writer.write_all(b"x").is_ok() {});
+        Paced::pipe(Ok(reader.into()), rate, is_free).unwrap()
+    }
+
+    /// How long so many reads of one byte each take, in seconds.
+    async fn seconds(mut pipe: Paced<pipe::Receiver>, reads: u32) -> f64 {
         let since = Instant::now();
         for _ in 0..reads {
-            pipe.read_u8().await.unwrap();
+            assert_eq!(pipe.read_u8().await.unwrap(), b'x');
         }
         since.elapsed().as_secs_f64()
     }
 
     #[tokio::test]
     async fn reads_beyond_the_burst_keep_the_pace() {
-        let took = seconds(Paced::new(Drops, |_| false), BURST + PER_SECOND / 4).await;
-        assert!(took >= 0.24, "{took}");
-        let took = seconds(Paced::new(Drops, |_| true), 10 * BURST).await;
-        assert!(took < 5.0, "{took}");
+        for rate in [MESSAGES, SMALL_READS] {
+            let reads = rate.burst + rate.per_second / 4;
+            let took = seconds(drops(rate, |_| false), reads).await;
+            assert!(took >= 0.24, "{rate:?}: {took}");
+            let took = seconds(drops(rate, |_| true), 10 * rate.burst).await;
+            assert!(took < 5.0, "{rate:?}: {took}");
+        }
+    }
+
+    /// Else each byte of its peer would wake a thread.
+    #[tokio::test]
+    async fn paused_source_is_not_watched() {
+        let mut pipe = drops(SMALL_READS, |_| false);
+        for _ in 0..SMALL_READS.burst {
+            pipe.read_u8().await.unwrap();
+        }
+        let next = std::pin::pin!(pipe.read_u8());
+        assert!(futures_util::poll!(next).is_pending());
+        assert!(matches!(pipe.state, State::Resting(_)));
+        pipe.read_u8().await.unwrap();
+        assert!(matches!(pipe.state, State::Watched(_)));
+    }
+
+    #[tokio::test]
+    async fn each_write_allows_the_burst_again() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut far, _) = listener.accept().await.unwrap();
+        let mut near = Paced::new(near, Rate { burst: 2, per_second: 1 }, |_| false);
+        let since = Instant::now();
+        for _ in 0..20 {
+            // Also while it rests: the next read is the third.
+            near.write_u8(1).await.unwrap();
+            far.read_u8().await.unwrap();
+            far.write_u16(2).await.unwrap();
+            near.read_u8().await.unwrap();
+            near.read_u8().await.unwrap();
+            let next = std::pin::pin!(near.read_u8());
+            assert!(futures_util::poll!(next).is_pending());
+            assert!(matches!(near.state, State::Resting(_)));
+        }
+        assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
     }
 
     #[tokio::test]
     async fn pace_regains_its_burst_and_no_more() {
-        for (rest, most) in [(300, 300), (60_000, BURST)] {
-            let mut pace = Pace { left: 0, at: Instant::now() - Duration::from_millis(rest) };
+        let rate = MESSAGES;
+        for (rest, most) in [(300, 300), (60_000, rate.burst)] {
+            let at = Instant::now() - Duration::from_millis(rest);
+            let mut pace = Pace { rate, left: 0, at };
             let mut gained = 0;
             while pace.next_at().is_none() {
                 pace.spend();

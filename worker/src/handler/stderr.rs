@@ -5,10 +5,12 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::net::unix::pipe::Receiver;
+use tokio::process::ChildStderr;
 
 use super::budget::{Budget, LINE};
-use super::paced::Paced;
+use super::paced::{MESSAGES, Paced};
 
 /// The target of the lines: their budget bounds them, and nothing else does.
 pub(super) const TARGET: &str = module_path!();
@@ -17,17 +19,21 @@ pub(super) const TARGET: &str = module_path!();
 const PIPE: usize = 16 << 10;
 
 /// The lines of a program's stderr.
-pub(super) struct Lines<R> {
-    stderr: BufReader<Paced<R>>,
+pub(super) struct Lines {
+    stderr: BufReader<Paced<Receiver>>,
     line: Vec<u8>,
     budget: Arc<Budget>,
 }
 
-impl<R: AsyncRead + Unpin> Lines<R> {
-    pub(super) fn of(stderr: R, budget: &Arc<Budget>) -> Self {
+impl Lines {
+    /// # Errors
+    ///
+    /// If the system refuses.
+    pub(super) fn of(stderr: ChildStderr, budget: &Arc<Budget>) -> io::Result<Self> {
         // A program that floods it is held up beyond 16 MB a second.
-        let stderr = BufReader::with_capacity(PIPE, Paced::new(stderr, |_| false));
-        Self { stderr, line: Vec::new(), budget: budget.clone() }
+        let stderr = Paced::pipe(stderr.into_owned_fd(), MESSAGES, |_| false)?;
+        let stderr = BufReader::with_capacity(PIPE, stderr);
+        Ok(Self { stderr, line: Vec::new(), budget: budget.clone() })
     }
 
     /// Hands the next line to `log`, or drops it; breaks at the end. Cancel safe: a part of a line

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redcall_store::{Outcome, Rule, Settled, WorkerKeys};
+use redcall_store::{Outcome, PollReply, Rule, Settled, WorkerKeys};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -210,6 +210,21 @@ impl Queue {
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
+    /// What a poll or a pop said of a pause; `leases`: whether it looked at more than its outcomes.
+    /// Returns `true` if the worker's own lease has ended, at the first reply that says so.
+    pub(crate) fn note_stopped(&mut self, reply: &PollReply, leases: bool) -> bool {
+        // It stood still, or was cut off: others may have taken over what it held. Once: whoever
+        // reads back hears the same.
+        let is_news = reply.expired && self.paused.is_none();
+        self.unsure |= is_news;
+        let stopped = reply.paused || reply.expired;
+        // A poll that only settles does not see whether the worker's lease has ended.
+        if stopped || leases {
+            self.note_paused(stopped);
+        }
+        is_news
+    }
+
     /// What Redis said about a pause.
     pub(crate) fn note_paused(&mut self, paused: bool) {
         if paused {
@@ -242,5 +257,57 @@ impl Queue {
             self.leaving.append(&mut self.failed);
         }
         self.due.take_if(|due| *due <= now).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redcall_common::keys::Keys;
+    use redcall_common::settings::RedisSettings;
+    use redcall_store::{Connector, Settlement};
+
+    use super::*;
+
+    fn queue() -> Queue {
+        let keys = Arc::new(WorkerKeys::probe(&Keys::new("redcall").of("default"), "w"));
+        // It connects at the first pop, and there is none.
+        let connector = Connector::new(&RedisSettings::default(), "test").unwrap();
+        let (popped, _) = tokio::sync::mpsc::unbounded_channel();
+        Queue::new(keys.clone(), Pops::spawn(0, connector, keys, popped))
+    }
+
+    fn failed(id: &str) -> Vec<Leaving> {
+        vec![Leaving::unheard(Outcome::new(id, Settlement::Done), None)]
+    }
+
+    #[tokio::test]
+    async fn later_failure_keeps_the_time_of_the_first_retry() {
+        let mut queue = queue();
+        queue.keep_failed(failed("a"));
+        let at = queue.next_look().unwrap();
+        assert!(at <= Instant::now() + LOOK_AGAIN);
+        queue.keep_failed(failed("b"));
+        assert_eq!(queue.next_look(), Some(at));
+        queue.settle_again = Some(Instant::now());
+        queue.look();
+        assert_eq!(queue.leaving.len(), 2);
+        assert_eq!((queue.has_failed(), queue.next_look()), (false, None));
+    }
+
+    #[tokio::test]
+    async fn poll_that_only_settles_ends_no_pause() {
+        let mut queue = queue();
+        let said = |paused, expired| PollReply { paused, expired, ..PollReply::default() };
+        for (paused, expired) in [(true, false), (false, true)] {
+            assert_eq!(queue.note_stopped(&said(paused, expired), true), expired);
+            assert!(queue.paused.is_some());
+            assert!(!queue.note_stopped(&said(false, false), false));
+            assert!(queue.paused.is_some(), "paused {paused}, expired {expired}");
+            assert!(!queue.note_stopped(&said(false, false), true));
+            assert!(queue.paused.is_none());
+        }
+        // It may begin one.
+        queue.note_stopped(&said(true, false), false);
+        assert!(queue.paused.is_some());
     }
 }

@@ -67,15 +67,7 @@ impl Dispatcher {
         if let Some(due) = due {
             queue.note_due(due);
         }
-        // It stood still, or was cut off: others may have taken over what it held. Once: whoever
-        // reads back hears the same.
-        let is_news = reply.expired && queue.paused.is_none();
-        queue.unsure |= is_news;
-        let stopped = reply.paused || reply.expired;
-        // A poll that only settles does not see whether the worker's lease has ended.
-        if stopped || leases {
-            queue.note_paused(stopped);
-        }
+        let is_news = queue.note_stopped(reply, leases);
         if is_news {
             self.beat();
         }

@@ -4,5 +4,6 @@ mod absent;
 mod elements;
 mod fuzz;
 mod handlers;
+mod nested;
 mod refused;
 mod unreadable;

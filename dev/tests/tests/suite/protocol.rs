@@ -89,6 +89,9 @@ for one in others.client_list():
     if one.get("ssub", "0") != "0" and one["name"] == "":
         others.client_kill_filter(_id=one["id"])
 assert client.call_and_wait("echo", 7) == 7
+# An answer that is announced nowhere is found as well.
+client.channel = f"{client.base}notify:elsewhere"
+assert client.call_and_wait("echo", 8) == 8
 assert len(client.waits) == 1, client.waits
 now = len(others.client_list())
 assert now - before <= 3, f"{now - before} connections"
@@ -114,6 +117,9 @@ const assert = require("node:assert");
   for (const line of list.filter((line) => / name= /.test(line) && !/ ssub=0 /.test(line)))
     await client.redis.client("KILL", "ID", /id=(\d+)/.exec(line)[1]);
   assert.strictEqual(await client.callAndWait("echo", 7), 7);
+  // An answer that is announced nowhere is found as well.
+  client.channel = `${client.base}notify:elsewhere`;
+  assert.strictEqual(await client.callAndWait("echo", 8), 8);
   assert.strictEqual(client.waits.size, 1);
   console.log("all as the document says");
   client.close();

@@ -54,7 +54,7 @@ struct Cli {
 }
 
 /// What runs, and how. Each verb has the flags that mean something to it; in front of the verb they
-/// mean the same.
+/// mean the same, and others are refused there as well.
 #[derive(Args)]
 struct What {
     /// Settings file (TOML, YAML or JSON); else REDCALL_SETTINGS, else ./redcall.toml
@@ -72,6 +72,17 @@ struct What {
 }
 
 impl What {
+    /// The first of these flags that is given.
+    fn first_given(&self) -> Option<&'static str> {
+        let flags = [
+            (self.settings.is_some(), "--settings"),
+            (!self.queues.is_empty(), "--queues"),
+            (self.concurrency.is_some(), "--concurrency"),
+            (self.name.is_some(), "--name"),
+        ];
+        flags.into_iter().find_map(|(is_given, flag)| is_given.then_some(flag))
+    }
+
     /// These flags, and where they say nothing, the `others`.
     fn or(self, others: Self) -> Self {
         Self {
@@ -136,11 +147,10 @@ fn main() -> ExitCode {
         Err(shown) => return help(&shown),
     };
     let verb = cli.verb.take();
+    if let Some(message) = verb.as_ref().and_then(|verb| misplaced(&cli, verb)) {
+        return help(&Cli::command().error(ErrorKind::ArgumentConflict, message));
+    }
     let done = match verb {
-        Some(_) if cli.background => {
-            let message = "--background runs a worker, and takes no command";
-            Cli::command().error(ErrorKind::ArgumentConflict, message).exit()
-        }
         Some(Verb::Status(found)) => background::status(&found.or(cli.found).path()),
         Some(Verb::Stop(found)) => background::stop(&found.or(cli.found).path()),
         Some(Verb::Check(Checked { what, json, .. })) => {
@@ -153,6 +163,20 @@ fn main() -> ExitCode {
         None => return work(cli),
     };
     done.unwrap_or_else(|(problem, code)| fail(vec![problem], code))
+}
+
+/// Why a flag in front of `verb` cannot stand there.
+fn misplaced(cli: &Cli, verb: &Verb) -> Option<String> {
+    if cli.background {
+        return Some("--background runs a worker, and takes no command".to_owned());
+    }
+    let name = match verb {
+        Verb::Check(_) => return None,
+        Verb::Status(_) => "status",
+        Verb::Stop(_) => "stop",
+    };
+    let flag = cli.what.first_given()?;
+    Some(format!("{flag} means nothing to `{name}`, which takes --pid-file only"))
 }
 
 /// Prints a help text, a version or a complaint about flags, each where it belongs.

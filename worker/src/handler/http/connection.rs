@@ -25,6 +25,8 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tower_service::Service;
 
+use crate::handler::paced::{LARGE, Paced, SMALL_READS};
+
 /// How long a connection that is not used is kept.
 const IDLE: Duration = Duration::from_secs(60);
 /// Largest head of a response, bytes; as much is read at once. A connection's task reads 128 times
@@ -130,30 +132,37 @@ impl Service<Uri> for Route {
         let (mut direct, proxy) = (self.direct.clone(), self.proxies.intercept(&uri));
         Box::pin(async move {
             let Some(proxy) = proxy else {
-                return Ok(Stream { tcp: direct.call(uri).await?, is_proxied: false });
+                return Ok(Stream::new(direct.call(uri).await?, false));
             };
             if uri.scheme_str() == Some("https") {
                 let mut tunnel = Tunnel::new(proxy.uri().clone(), direct);
                 if let Some(auth) = proxy.basic_auth() {
                     tunnel = tunnel.with_auth(auth.clone());
                 }
-                return Ok(Stream { tcp: tunnel.call(uri).await?, is_proxied: false });
+                return Ok(Stream::new(tunnel.call(uri).await?, false));
             }
-            Ok(Stream { tcp: direct.call(proxy.uri().clone()).await?, is_proxied: true })
+            Ok(Stream::new(direct.call(proxy.uri().clone()).await?, true))
         })
     }
 }
 
-/// A TCP connection.
+/// A TCP connection. A response that comes in small pieces is read slower after a while.
 struct Stream {
-    tcp: TokioIo<TcpStream>,
+    tcp: TokioIo<Paced<TcpStream>>,
     /// Whether its peer is a proxy that wants to read the whole URL.
     is_proxied: bool,
 }
 
+impl Stream {
+    fn new(tcp: TokioIo<TcpStream>, is_proxied: bool) -> Self {
+        let tcp = Paced::new(tcp.into_inner(), SMALL_READS, |piece| piece.len() >= LARGE);
+        Self { tcp: TokioIo::new(tcp), is_proxied }
+    }
+}
+
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        self.tcp.connected().proxy(self.is_proxied)
+        Connected::new().proxy(self.is_proxied)
     }
 }
 

@@ -10,7 +10,8 @@ use redcall_common::frame::FrameType;
 use redcall_common::token::SettlementToken;
 use serde_json::value::RawValue;
 use tokio::io::AsyncWriteExt;
-use tokio::process::{Child, ChildStdin, ChildStdout};
+use tokio::net::unix::pipe::Receiver;
+use tokio::process::{Child, ChildStdin};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 
@@ -20,7 +21,7 @@ use crate::deferred::DeferError;
 use crate::handler::budget::Budget;
 use crate::handler::command::Bounds;
 use crate::handler::group::Group;
-use crate::handler::paced::{LARGE, Pace, Paced};
+use crate::handler::paced::{LARGE, MESSAGES, Pace, Paced, SMALL_READS};
 use crate::handler::program::Program;
 use crate::handler::{Ending, HandlerError};
 use crate::request::{ProgressError, Request};
@@ -47,7 +48,7 @@ pub(super) struct Process {
     group: Group,
     pub(super) stdin: ChildStdin,
     stderr: Stderr,
-    pub(super) lines: FramedRead<Paced<ChildStdout>, LinesCodec>,
+    pub(super) lines: FramedRead<Paced<Receiver>, LinesCodec>,
     /// Of lines that are neither an answer nor a part of one.
     pub(super) pace: Pace,
     pub(super) bounds: Bounds,
@@ -89,12 +90,14 @@ impl Process {
             return Err("the process has no pipes".to_owned());
         };
         let pid = child.id().unwrap_or_default();
-        let stderr = Stderr::log(stderr, &start.budget, pid);
+        let unread = |error: io::Error| format!("the process's pipes cannot be read: {error}");
+        let stderr = Stderr::log(stderr, &start.budget, pid).map_err(unread)?;
         let bounds = start.bounds;
         let lines = LinesCodec::new_with_max_length(bounds.max_answer + AROUND_ANSWER);
         let is_free = |piece: &[u8]| piece.len() >= LARGE || piece.contains(&b'\n');
-        let lines = FramedRead::new(Paced::new(stdout, is_free), lines);
-        let pace = Pace::new();
+        let stdout = Paced::pipe(stdout.into_owned_fd(), SMALL_READS, is_free).map_err(unread)?;
+        let lines = FramedRead::new(stdout, lines);
+        let pace = Pace::new(MESSAGES);
         let (concurrency, last_id, has_unread) = (1, 0, false);
         let mut process = Self {
             child,

@@ -63,12 +63,13 @@ pub(super) struct Slot {
 
 impl Crowd {
     /// Has `process` do up to `limit` requests at once. `changed` is notified when one of their
-    /// places is free. `ended` hears why it is gone, if that is not since it was retired.
+    /// places is free, and when the process has ended. Before that, `ended` hears why it is gone,
+    /// unless it was retired.
     pub(super) fn of(
         process: Process,
         limit: usize,
         changed: Arc<Notify>,
-        ended: impl FnOnce(Option<&str>) + Send + 'static,
+        ended: impl FnOnce(&str) + Send + 'static,
     ) -> Arc<Self> {
         let (orders, mut taken) = mpsc::unbounded_channel();
         let (alive, over) = watch::channel(());
@@ -76,7 +77,7 @@ impl Crowd {
             orders,
             limit,
             taken: AtomicUsize::new(0),
-            changed,
+            changed: changed.clone(),
             last_id: AtomicU64::new(0),
             retired: AtomicBool::new(false),
             why: OnceLock::new(),
@@ -94,15 +95,24 @@ impl Crowd {
             }
             // Only now its jobs hear of it, those whose requests it has not seen as well.
             drop((desk, taken));
-            ended(end.as_ref().map(|(_, message)| &**message));
             match end {
                 // Killed: it may say anything.
-                Some(_) => drop(process),
+                Some((_, message)) => {
+                    drop(process);
+                    ended(&message);
+                }
                 None => process.close().await,
             }
+            // In this order: whoever waits for it may start the next one.
             drop(alive);
+            changed.notify_waiters();
         });
         crowd
+    }
+
+    /// Returns `true` if its process has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.has_changed().is_err()
     }
 
     pub(super) fn is_open(&self) -> bool {

@@ -35,7 +35,8 @@ pub(super) struct Pool {
 #[derive(Default)]
 struct State {
     idle: Vec<Process>,
-    /// Those that have several requests at once.
+    /// Those that have several requests at once, also those that get no further ones and have not
+    /// ended yet.
     crowds: Vec<Arc<Crowd>>,
     /// How many are being started.
     starting: usize,
@@ -143,7 +144,7 @@ impl Pool {
             match self.place() {
                 Place::Free(slot) => return Ok(Lent::Beside(slot, permit)),
                 Place::Start => return self.started(permit).await,
-                // All are full, since one of them retires or is being started.
+                // All are full, since one of them ends or is being started.
                 Place::None => changed.await,
             }
         }
@@ -152,7 +153,7 @@ impl Pool {
     /// A place beside other requests, or leave to start a process.
     fn place(&self) -> Place {
         let mut state = self.state();
-        state.crowds.retain(|crowd| crowd.is_open());
+        state.crowds.retain(|crowd| !crowd.is_over());
         state.crowds.sort_by_key(|crowd| crowd.taken());
         if let Some(slot) = state.crowds.iter().find_map(|crowd| crowd.slot()) {
             return Place::Free(slot);
@@ -211,11 +212,9 @@ impl Pool {
         }
         let pool = Arc::downgrade(self);
         let crowd = Crowd::of(process, width, self.changed.clone(), move |why| {
-            let Some(pool) = pool.upgrade() else { return };
-            if let Some(why) = why {
+            if let Some(pool) = pool.upgrade() {
                 pool.broke(why, None);
             }
-            pool.changed.notify_waiters();
         });
         // A new one has room, unless it is gone already.
         let Some(slot) = crowd.slot() else { return Err(crowd.lost()) };

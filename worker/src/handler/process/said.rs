@@ -40,10 +40,14 @@ pub(super) struct Stderr {
 
 impl Stderr {
     /// Logs what the process `pid` writes, within `budget`.
-    pub(super) fn log(stderr: ChildStderr, budget: &Arc<Budget>, pid: u32) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses.
+    pub(super) fn log(stderr: ChildStderr, budget: &Arc<Budget>, pid: u32) -> io::Result<Self> {
         let (marks, heard) = mpsc::unbounded_channel();
-        tokio::spawn(read(Lines::of(stderr, budget), pid, heard));
-        Self { marks }
+        tokio::spawn(read(Lines::of(stderr, budget)?, pid, heard));
+        Ok(Self { marks })
     }
 
     /// Lines from now on are those of `request`.
@@ -63,7 +67,7 @@ impl Stderr {
     }
 }
 
-async fn read(mut lines: Lines<ChildStderr>, pid: u32, mut marks: mpsc::UnboundedReceiver<Mark>) {
+async fn read(mut lines: Lines, pid: u32, mut marks: mpsc::UnboundedReceiver<Mark>) {
     let (mut job, mut is_open) = (None, true);
     loop {
         tokio::select! {

@@ -296,3 +296,24 @@ async fn end_that_is_taken_back_is_not_announced() {
     assert_eq!(store.heard().await, [format!("[{frame}]")]);
     assert_eq!(store.frames("x").await, [frame]);
 }
+
+#[tokio::test]
+async fn end_that_is_stored_stands_if_its_record_stays() {
+    let mut store = Store::new().await;
+    store.deferral(HOUR).await;
+    let record = store.keys.idem("c");
+    let fields = [("digest", "d"), ("id", "x"), ("deadline", "0")];
+    let () = store.conn.hset_multiple(&record, &fields).await.unwrap();
+    // The record of the deferred request may be deleted, that of its call may not.
+    let mut forbid = redis::cmd("ACL");
+    forbid.arg("SETUSER").arg("default").arg("resetkeys");
+    forbid.arg(format!("~{}", store.keys.deferred("x"))).arg("(~* &* +@all -del)");
+    let () = forbid.query_async(&mut store.conn).await.unwrap();
+    let one = [Withdrawn { id: "x".to_owned(), ttl_ms: 60_000, record: Some(record.clone()) }];
+    let cancelled = store.link.cancel(&store.keys, &one, WITHIN).await.unwrap();
+    assert_eq!(cancelled, (vec![Cancellation::Deferred], told()));
+    let gone = frame(&store, "x", GONE);
+    assert_eq!(store.frames("x").await, ["{}", &gone]);
+    assert_eq!(store.heard().await, ["[{}]", &format!("[{gone}]")]);
+    assert!(store.conn.exists::<_, bool>(&record).await.unwrap());
+}

@@ -35,10 +35,12 @@ async fn jobs_are_counted_by_how_they_ended() {
     }
     let mut conn = bench.redis.connection().await;
     let late = r#"{"id":"late","name":"echo","data":1,"enqueued_at":1,"budget_ms":1}"#;
-    let both = [late, r#"{"id":"nonsense","name":"add"}"#];
-    let () = conn.rpush("redcall:{default}:queue", &both).await.unwrap();
+    // The last of them is a dead letter without a lease: its script says so.
+    let all = [late, r#"{"id":"nonsense","name":"add"}"#, "garbage"];
+    let () = conn.rpush("redcall:{default}:queue", &all).await.unwrap();
     served.counts(&ended("echo", "deadline_exceeded"), 1.0).await;
     served.counts(&ended("unknown", "invalid_request"), 1.0).await;
+    served.counts(r#"redcall_refused_total{code="invalid_request"}"#, 2.0).await;
 
     let metrics = served.metrics().await;
     let of = |start: &str| {
@@ -57,7 +59,7 @@ async fn jobs_are_counted_by_how_they_ended() {
     assert_eq!(of("redcall_jobs_total"), expected);
     let refused = ["deadline_exceeded", "invalid_request", "unknown_job"];
     let refused = refused.map(|code| format!(r#"redcall_refused_total{{code="{code}"}}"#));
-    let counts: Vec<(String, f64)> = refused.into_iter().zip([1.0, 1.0, 2.0]).collect();
+    let counts: Vec<(String, f64)> = refused.into_iter().zip([1.0, 2.0, 2.0]).collect();
     assert_eq!(of("redcall_refused_total"), counts, "a job that ran was not refused");
     let runs = [("add", 4.0), ("fail", 3.0)];
     let runs =

@@ -9,6 +9,7 @@ use redcall_common::settings::{
 use redcall_testkit::eventually;
 use redcall_tests::{Bench, RunningWorker};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 use crate::support::{SettingsFile, failed};
 
@@ -40,6 +41,24 @@ async def part(of):
 async def nap(): await asyncio.Event().wait()
 
 async def die(): os.kill(os.getpid(), 9)
+
+async def hold(port):
+    """Returns when the connection is closed."""
+    reader, _ = await asyncio.open_connection("127.0.0.1", port)
+    await reader.read()
+    return os.getpid()
+
+async def deaf(port):
+    """Goes on when it is cancelled."""
+    connection = await asyncio.open_connection("127.0.0.1", port)
+    while True:
+        try: await asyncio.Event().wait()
+        except asyncio.CancelledError: pass
+
+def is_alive(pid):
+    try: os.kill(pid, 0)
+    except ProcessLookupError: return False
+    return True
 "#;
 
 /// A worker whose jobs share a pool of one Python process.
@@ -55,13 +74,14 @@ impl Shared {
     async fn new(instances: usize) -> Self {
         let helper = concat!(env!("CARGO_MANIFEST_DIR"), "/../../python/redcall_process.py");
         let (mut bench, file) = (Bench::new().await, SettingsFile::new(""));
+        bench.settings.worker.cancel_grace = Duration::from_millis(500);
         std::fs::write(file.dir().join("module.py"), MODULE).unwrap();
         bench.settings.file = Some(file.path.clone());
         let command = ["python3", helper, "module"].map(str::to_owned).into();
         let process = ProcessSettings { instances, ..ProcessSettings::new(command) };
         let pool = PoolSettings { process };
         bench.settings.pools.insert("module".to_owned(), pool);
-        for name in ["pid", "meet", "meet_too", "part", "nap", "die"] {
+        for name in ["pid", "meet", "meet_too", "part", "nap", "die", "hold", "deaf", "is_alive"] {
             let mut job = JobSettings::new(HandlerSettings::Pool("module".to_owned()));
             if name == "die" {
                 // Else the others would die with it as often.
@@ -166,4 +186,31 @@ async fn process_that_dies_takes_all_that_it_has_and_they_run_again() {
     let (met, last) = tokio::join!(waiting.wait(), others);
     let met: Value = met.unwrap().json().unwrap();
     assert!(met[0] != pid && met[0] == last[0], "{met} {last} {pid}");
+}
+
+#[tokio::test]
+async fn next_process_starts_when_the_one_that_was_given_up_has_ended() {
+    let shared = Shared::new(1).await;
+    let old = shared.call("pid", &json!({})).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = json!({"port": listener.local_addr().unwrap().port()});
+    let held = shared.client.request("hold").data(&port).submit().await.unwrap();
+    let (hold, _) = listener.accept().await.unwrap();
+    let deaf = shared.client.request("deaf").data(&port).submit().await.unwrap();
+    let _runs = listener.accept().await.unwrap();
+    deaf.cancel().await.unwrap();
+    assert_eq!(deaf.wait().await.unwrap_err().code(), redcall_client::Code::Cancelled);
+    eventually("the worker to give the process up", async || {
+        (shared.bench.workers().await[0].running == 1).then_some(())
+    })
+    .await;
+    // It gets no further request, and has one still.
+    let beside = json!({"pid": old});
+    let next = shared.client.call_and_wait("is_alive", &beside);
+    tokio::pin!(next);
+    let early = tokio::time::timeout(Duration::from_secs(1), &mut next).await;
+    assert!(early.is_err(), "{early:?}");
+    drop(hold);
+    assert_eq!(held.wait().await.unwrap().json::<Value>().unwrap(), old);
+    assert_eq!(next.await.unwrap().data.get(), "false");
 }

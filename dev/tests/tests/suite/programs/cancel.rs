@@ -85,6 +85,20 @@ async fn a_request_is_cancelled_wherever_it_is() {
 }
 
 #[tokio::test]
+async fn request_is_cancelled_in_a_queue_that_only_rpush_has_used() {
+    let mut desk = Desk::new().await;
+    let request = r#"{"id":"a","name":"add","data":{"a":1,"b":1}}"#;
+    let () = desk.conn.rpush("redcall:{foreign}:queue", request).await.unwrap();
+    let told = desk.prints(&["cancel", "a"]).await;
+    assert_eq!(told, "a: it does not run; where it waits, it will not start\n");
+    let tombs: Vec<String> = desk.conn.zrange("redcall:{foreign}:cancelled", 0, -1).await.unwrap();
+    assert_eq!(tombs, ["a"]);
+    let () = desk.conn.hset("redcall:{foreign}:live", "b", "other").await.unwrap();
+    let told = desk.prints(&["--json", "cancel", "b"]).await;
+    assert_eq!(serde_json::from_str::<Value>(&told).unwrap()["found"], "running");
+}
+
+#[tokio::test]
 async fn a_call_is_put_off_and_repeated_by_flags() {
     let mut desk = Desk::new().await;
     desk.queues(&["--at", "2100-01-01T01:00:00+01:00"]).await;

@@ -1,6 +1,7 @@
 //! `redcall status`, `redcall monitor`.
 
 use redcall_tests::Bench;
+use redis::AsyncCommands;
 use serde_json::Value;
 
 use crate::support::Ran;
@@ -43,6 +44,22 @@ async fn a_job_is_monitored_from_another_process() {
         (&last["error"]["code"], &last["error"]["message"]),
         (&error["code"], &error["message"])
     );
+}
+
+#[tokio::test]
+async fn status_is_found_in_a_queue_that_is_not_noted() {
+    let bench = Bench::new().await;
+    let mut conn = bench.redis.connection().await;
+    // As a queue whose name has been forgotten: it is kept for 30 days.
+    let () = conn.hset("redcall:{foreign}:live", "a", "other").await.unwrap();
+    let state = r#"{"status":"Success","at_ms":1,"attempt":1}"#;
+    let () = conn.rpush("redcall:{foreign}:status:a", state).await.unwrap();
+    for verb in ["status", "monitor"] {
+        let args = ["--json", verb, "a", "--timeout", "1s"];
+        let args = if verb == "status" { &args[..3] } else { &args };
+        let asked = Ran::new("redcall", args, &bench.environment()).await;
+        assert!(asked.stdout.contains(r#""status":"Success""#), "{asked:?}");
+    }
 }
 
 #[tokio::test]
