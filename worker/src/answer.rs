@@ -1,4 +1,4 @@
-//! What a compiled-in handler may return.
+//! Return types of compiled-in handlers.
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -6,16 +6,16 @@ use serde_json::value::{RawValue, to_raw_value};
 use crate::extract::Json;
 use crate::handler::{Ending, HandlerError};
 
-/// Becomes the answer of a job.
+/// A value that a compiled-in handler returns, converted to the answer of its job.
 ///
-/// For `()` (the answer is `null`), [`Json`], `serde_json::Value`, and a `Result` of one of them
-/// and anything that becomes a [`HandlerError`].
+/// Implemented for `()` (the answer is `null`), [`Json`], `serde_json::Value`, and a `Result` of
+/// one of them and any type that converts to [`HandlerError`].
 pub trait IntoAnswer {
-    /// The answer as JSON, or why there is none.
+    /// Returns the answer as JSON.
     ///
     /// # Errors
     ///
-    /// What the handler returned as an error, or that its answer cannot be written as JSON.
+    /// The error that the handler returned, or an error if the answer cannot be serialised as JSON.
     fn into_answer(self) -> Result<Box<RawValue>, HandlerError>;
 }
 
@@ -27,8 +27,9 @@ impl IntoAnswer for () {
 
 impl<T: Serialize> IntoAnswer for Json<T> {
     fn into_answer(self) -> Ending {
-        to_raw_value(&self.0)
-            .map_err(|error| HandlerError::new(format!("the answer is not JSON: {error}")))
+        to_raw_value(&self.0).map_err(|error| {
+            HandlerError::new(format!("the answer cannot be serialised as JSON: {error}"))
+        })
     }
 }
 

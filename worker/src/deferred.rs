@@ -16,26 +16,26 @@ use tokio::sync::oneshot;
 use crate::job::Job;
 use crate::request::Request;
 
-/// The longest that an answer may take.
+/// The longest time that a deferred answer may take.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// The header by which a caller knows its command in the event that says what became of it.
+/// The header that identifies the command in the event about its result.
 const NONCE: &str = "nonce";
 /// Longest nonce, bytes: it is repeated in the record and in the event.
 const LONGEST_NONCE: usize = 256;
 
-/// Why an answer could not be deferred. The handler can still answer, except after
+/// The reason why an answer could not be deferred. The handler can still answer, except after
 /// [`DeferError::NotMine`].
 #[derive(Debug, thiserror::Error)]
 pub enum DeferError {
-    /// The job is settled, or another worker has it: nothing of this run counts any more.
-    #[error("the job is no longer this handler's to answer")]
+    /// The job is settled, or another worker has it: the results of this run are ignored.
+    #[error("this run cannot answer the job: it is settled, or another worker has it")]
     NotMine,
-    /// It is a request to a service: the next one waits for the state that this one leaves.
-    #[error("a task of a service cannot defer its answer")]
+    /// The request is for a service: the next request needs the state that this one leaves.
+    #[error("a service's task cannot defer its answer: the next task needs its state")]
     OfService,
-    /// Later than 7 days from now.
-    #[error("an answer may take 7 days at most")]
+    /// More than 7 days from now.
+    #[error("an answer can be deferred for 7 days at most")]
     TooLong,
     /// Larger than `limits.frame`.
     #[error("the frame has {size} bytes, the limit is {limit} (limits.frame)")]
@@ -45,32 +45,32 @@ pub enum DeferError {
         /// The limit.
         limit: usize,
     },
-    /// It cannot be written as JSON.
-    #[error("the data cannot be written as JSON")]
+    /// The data cannot be serialised as JSON.
+    #[error("the data cannot be serialised as JSON")]
     Encode(#[from] serde_json::Error),
 }
 
 impl Request {
-    /// Puts the answer off: the caller hears `pending` with `data` at once, and the answer when
-    /// somebody settles with the token that this returns, from any process; after `within` (`None`:
-    /// as long as the caller cares, 7 days at most) it is answered `deadline_exceeded`. Never later
-    /// than the caller cares.
+    /// Defers the answer and returns a completion token. The caller gets a `deferred` frame with
+    /// `data` at once, and the answer when any process settles the call with the token. If that
+    /// does not happen within `within`, the caller gets `deadline_exceeded`. `None` means the
+    /// caller's remaining time, 7 days at most; the caller's deadline always applies.
     ///
-    /// This settles the job for this worker: it keeps no lease, is not run again if the worker dies
-    /// now, and what the handler returns afterwards is not used. Its slot is free when the handler
-    /// has returned.
+    /// Deferring settles the job for this worker: it keeps no lease, does not rerun the job if the
+    /// worker dies now, and ignores the value that the handler returns later. The job keeps its
+    /// capacity until the handler has returned.
     ///
     /// ```no_run
     /// use redcall_worker::{HandlerError, Request};
     ///
     /// async fn start(request: Request) -> Result<(), HandlerError> {
     ///     let token = request.defer(&"on its way", None).await?;
-    ///     std::fs::write("start.token", token.reveal())?; // whoever finds it answers
+    ///     std::fs::write("start.token", token.reveal())?; // another process reads it and answers
     ///     Ok(())
     /// }
     /// ```
     ///
-    /// Dropping the future leaves open whether the answer is put off; nobody then has the token.
+    /// Dropping the future leaves open if the answer is deferred; the token is then lost.
     ///
     /// # Errors
     ///
@@ -83,8 +83,8 @@ impl Request {
         deferral(self.job(), to_raw_value(data)?, within, false).await
     }
 
-    /// The same as [`Request::defer`], and the end is published as well, on the topic
-    /// `command_result`, under the header `nonce` of the request.
+    /// Defers the answer as [`Request::defer`] does, and publishes the result as an event on the
+    /// topic `command_result`, under the header `nonce` of the request.
     ///
     /// # Errors
     ///
@@ -129,7 +129,7 @@ async fn deferral(
     }
 }
 
-/// What becomes of `job` then; `seq` is that of the frame which says so.
+/// Returns the outcome of a deferred `job`; `seq` is the number of the `deferred` frame.
 fn outcome(
     job: &Job,
     data: &RawValue,
@@ -166,7 +166,7 @@ fn outcome(
         .signer
         .map(|signer| signer.seal_deferred(&record.covered(&job.keys.queue, &request.id).parts()));
     let notice = request.reply.clone().map(|reply| {
-        // Whoever fetches the answer finds the frame for as long as there may be one.
+        // A frame stays fetchable for as long as the answer may take.
         let ttl_ms = reply.ttl_ms.saturating_add(millis(within));
         (ReplyTo { ttl_ms, ..reply }, frame.clone())
     });

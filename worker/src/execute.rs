@@ -1,6 +1,6 @@
-//! One job's run as a straight line: may it start, who hears of it, its handler, its end.
+//! One job's run: the checks before the start, the handler, the outcome.
 //!
-//! On the handlers' runtime. Dropped by the dispatcher when the job is ended from outside.
+//! Runs on the handlers' runtime. The dispatcher drops it to end the job from outside.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -23,21 +23,21 @@ use crate::job::{Event, Job};
 use crate::request::{ProgressError, Request};
 use crate::service::{self, ServiceRules};
 
-/// How long Redis is waited for before it is asked again.
+/// Timeout of one round trip to Redis, before the next attempt.
 const WITHIN: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long a job whose time is over goes on until it is known whether it is.
+/// How long a job continues after its deadline, while Redis is asked if the deadline has changed.
 pub(crate) const ASK_WITHIN: Duration = Duration::from_millis(250);
 
-/// What a job does instead of running.
+/// What happens to a job that does not run.
 enum Instead {
-    /// It is settled so.
+    /// The job is settled with this outcome.
     Settle(Box<Outcome>),
-    /// Another worker has it.
+    /// Another worker has the job.
     Lost,
 }
 
-/// Runs a handler to its end and settles the job with it.
+/// Runs a handler to its end and settles the job with the result.
 pub(crate) async fn execute(handler: Arc<dyn Handler>, request: Request) {
     let job = request.job();
     match may_start(job).await {
@@ -60,7 +60,7 @@ pub(crate) async fn execute(handler: Arc<dyn Handler>, request: Request) {
         let error = HandlerError::with_code(Code::HandlerPanicked, "the handler panicked");
         Err(HandlerError { cause, ..error })
     });
-    // Its caller has an answer already: only the log can tell of a failure after it.
+    // The caller has an answer already: a later failure can only be logged.
     let late = ending.as_ref().err().filter(|_| job.has_answered());
     let late = late.map(|error| (error.error.clone(), error.cause.clone()));
     if !job.settle(ending, None).await
@@ -70,7 +70,7 @@ pub(crate) async fn execute(handler: Arc<dyn Handler>, request: Request) {
     }
 }
 
-/// The checks that ask Redis, each only for jobs that need it.
+/// The checks at Redis, each only for jobs that need it.
 async fn may_start(job: &Job) -> Result<(), Instead> {
     if let Some(pass) = &job.pass {
         is_not_repeated(job, pass).await?;
@@ -88,8 +88,8 @@ async fn may_start(job: &Job) -> Result<(), Instead> {
         note_start(job, ttl_ms).await?;
     }
     if job.attempt() > 1 {
-        // Who follows learns that what came before may come again.
-        // Any other error loses the frame, not the job.
+        // Tells subscribers of the stream that earlier frames may come again. Any other error loses
+        // the frame, not the job.
         if let Err(ProgressError::NotMine) = job.push(FrameType::Restarted, None).await {
             return Err(Instead::Lost);
         }
@@ -97,12 +97,12 @@ async fn may_start(job: &Job) -> Result<(), Instead> {
     Ok(())
 }
 
-/// A signed request runs once; one that is given to another worker, or tried again, is the same.
+/// Checks that a signed request runs once. A takeover or a retry counts as the same request.
 async fn is_not_repeated(job: &Job, pass: &Pass) -> Result<(), Instead> {
-    // Another number than that of every other run, and the same if Redis is asked again.
+    // Unique among all runs, and stable when Redis is asked again.
     let run = format!("{}-{}", job.shared.worker, job.serial);
     let refusal = loop {
-        // Its worker may have died before it came here: what runs is remembered in any case.
+        // The start is stored in any case: an earlier worker may have died before storing it.
         match pass.start(job, &run).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(refusal)) => break refusal,
@@ -113,7 +113,7 @@ async fn is_not_repeated(job: &Job, pass: &Pass) -> Result<(), Instead> {
     Err(Instead::Settle(Box::new(outcome)))
 }
 
-/// Reads the state that the task works on. Others change it only if the lease is lost.
+/// Reads the state that the task works on. It can change only if the lease is lost.
 async fn take_state(job: &Job, rules: ServiceRules) -> Result<(), Instead> {
     let (request, queue) = (&job.request, &job.keys.queue);
     let refuse = |error| refused(job, error, None);
@@ -124,7 +124,10 @@ async fn take_state(job: &Job, rules: ServiceRules) -> Result<(), Instead> {
             Err(error) if error.is_transient() => not_yet(job, error).await,
             Err(error) => {
                 let cause = whole(&error);
-                let error = WireError::new(Code::Internal, "its state cannot be read");
+                let error = WireError::new(
+                    Code::Internal,
+                    "the instance's state cannot be read from Redis",
+                );
                 return Err(refused(job, error, Some(&cause)));
             }
         }
@@ -133,8 +136,9 @@ async fn take_state(job: &Job, rules: ServiceRules) -> Result<(), Instead> {
         && let Err(why) = found.judge(keyring, queue.name(), &call.instance)
     {
         let key = queue.state(&call.instance);
-        tracing::error!(id = request.id, name = request.name, key, %why, "a state is forged");
-        let message = "its state was changed at Redis, and not by a worker that runs its tasks";
+        tracing::error!(id = request.id, name = request.name, key, %why, "refusing a forged state");
+        let message =
+            "the instance's state was changed in Redis, but not by a worker of its service";
         return Err(refuse(WireError::new(Code::Internal, message)));
     }
     let sealer = request.signer().map(|(_, signer)| service::Sealer {
@@ -143,7 +147,7 @@ async fn take_state(job: &Job, rules: ServiceRules) -> Result<(), Instead> {
     });
     let run = service::run(&call, found, rules, sealer).map_err(refuse)?;
     job.receipt(&call).await;
-    // Set once: nobody else prepares this run.
+    // Set once: only this function prepares the run.
     let _ = job.run.set(run);
     Ok(())
 }
@@ -159,7 +163,7 @@ async fn claim(job: &Job) -> Result<(), Instead> {
         call: &call,
         data: &data,
         deadline_ms: left.map(|left| {
-            // A budget may be any number.
+            // The budget may be any number.
             now_ms.saturating_add(millis(left))
         }),
         reply: request.reply.as_ref(),
@@ -176,12 +180,15 @@ async fn claim(job: &Job) -> Result<(), Instead> {
         Claimed::Run(deadline_ms) => {
             let left = deadline_ms.map(|at| Duration::from_millis(at.saturating_sub(now_ms)));
             if left.is_some_and(|left| left.is_zero()) {
-                return refuse(Code::DeadlineExceeded, "its time ran out while it was queued");
+                return refuse(
+                    Code::DeadlineExceeded,
+                    "the caller's timeout ended while the request was queued",
+                );
             }
             job.set_deadline(left.and_then(|left| Instant::now().checked_add(left)));
             Ok(())
         }
-        // Its own response key gets the end of the one that runs.
+        // The running call pushes its result to this request's response key as well.
         Claimed::Joined => {
             Err(Instead::Settle(Box::new(Outcome::new(&request.id, Settlement::Done))))
         }
@@ -199,23 +206,23 @@ async fn claim(job: &Job) -> Result<(), Instead> {
             Err(Instead::Settle(Box::new(outcome)))
         }
         Claimed::Conflict => {
-            refuse(Code::Conflict, "the same idempotency key was used with other data")
+            refuse(Code::Conflict, "the idempotency key was used before, with other data")
         }
         Claimed::TooManyWaiters => {
-            refuse(Code::Overloaded, "as many as may wait for this call already do")
+            refuse(Code::Overloaded, "too many callers wait for this call already")
         }
         Claimed::LeaseLost => Err(Instead::Lost),
     }
 }
 
-/// The end of a request that is refused before its run. `cause` is for the log alone.
+/// Returns the outcome of a request that is refused before its run. `cause` is only logged.
 fn refused(job: &Job, error: WireError, cause: Option<&str>) -> Instead {
     let (request, queue) = (&job.request, &job.keys.queue);
     let (why, ttl) = ((error, cause), job.shared.idempotency_ttl);
     Instead::Settle(Box::new(ending::refuse(request, queue, job.attempt(), why, false, ttl)))
 }
 
-/// The end of the states of a request that is the same as one that has ended with `tail`.
+/// Returns the final status of a request that joined a call which ended with `tail`.
 fn status_of(request: &Wire, tail: &str) -> Vec<Extra> {
     if request.status_ttl_ms.is_none() {
         return Vec::new();
@@ -225,8 +232,9 @@ fn status_of(request: &Wire, tail: &str) -> Vec<Extra> {
     status(request.status_ttl_ms, attempt, error.as_ref())
 }
 
-/// Asks how long those care who have joined the call of `job`: a message that said so may have been
-/// lost, or have come before the job knew its own time. The dispatcher hears in any case.
+/// Reads the latest deadline of all callers that have joined the call of `job`. A message about it
+/// may have been lost, or may have come before the job knew its own deadline. The dispatcher is
+/// notified in any case.
 pub(crate) async fn ask_for_time(job: Arc<Job>) {
     let (call, id) = (job.request.call().unwrap_or_default(), &job.request.id);
     let link = &job.shared.link;
@@ -255,19 +263,19 @@ async fn is_first(job: &Job, window: Duration) -> Result<(), Instead> {
     tracing::info!(
         id = request.id,
         name = request.name,
-        "the same ran within its window: left out"
+        "skipped: the same job ran within its `unique` window"
     );
-    // Others may take it for a call that runs, by its idempotency key, and wait for its end.
-    let error = WireError::new(Code::Cancelled, "the same ran within its window: left out");
+    // Callers may have joined this call by its idempotency key, and wait for its end.
+    let error = WireError::new(Code::Cancelled, "the same job ran within its `unique` window");
     let ended = Ended { error, attempt: job.attempt(), seq: 1, dead_letter: false };
     let ttl = job.shared.idempotency_ttl;
     Err(Instead::Settle(Box::new(give_up(request, &job.keys.queue, ended, ttl))))
 }
 
-/// Before its handler starts, so that nobody hears of an end before the start.
+/// Stores the start before the handler runs, so that no status shows an end before the start.
 async fn note_start(job: &Job, ttl_ms: u64) -> Result<(), Instead> {
     let (id, link) = (&job.request.id, &job.shared.link);
-    // As long as it may run, the state is known, and then for its time.
+    // The status is kept while the job may run, and for its own time after that.
     let ttl_ms = ttl_ms.saturating_add(millis(job.rules.timeout));
     let mut again = false;
     loop {
@@ -282,8 +290,8 @@ async fn note_start(job: &Job, ttl_ms: u64) -> Result<(), Instead> {
     }
 }
 
-/// Before Redis is asked again. The job's time bounds it: then this future is dropped.
+/// Waits before Redis is asked again. The job's deadline bounds this: the future is dropped then.
 async fn not_yet(job: &Job, error: StoreError) {
-    tracing::debug!(%error, id = job.request.id, "cannot ask yet whether it may start");
+    tracing::debug!(%error, id = job.request.id, "retrying the checks before the start");
     sleep(PAUSE).await;
 }

@@ -1,4 +1,4 @@
-//! The job mapping: names of jobs to handlers, from the settings and what is compiled in.
+//! The job mapping: job names to handlers, from the settings and the compiled-in handlers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::handler::{Handler, Place, builtin};
 use crate::service::ServiceRules;
 use crate::state::States;
 
-/// What is compiled into this worker, by name.
+/// The compiled-in handlers, by name.
 pub(crate) type Compiled = BTreeMap<String, Arc<dyn Handler>>;
 
 /// One job's handler and rules.
@@ -35,22 +35,22 @@ pub(crate) type Compiled = BTreeMap<String, Arc<dyn Handler>>;
 pub(crate) struct Mapped {
     pub(crate) handler: Arc<dyn Handler>,
     pub(crate) rules: Arc<JobSettings>,
-    /// Of a service: its requests work on a state.
+    /// Set for a service: its requests work on a state.
     pub(crate) service: Option<ServiceRules>,
-    /// The processes that it shares with other names.
+    /// The pool of processes that it shares with other names.
     pool: Option<Arc<ProcessHandler>>,
 }
 
 impl Mapped {
-    /// Why a request of this name has no business in that queue, if so: a state belongs to one
-    /// queue, and nothing else does.
+    /// Returns why a request of this name must not run from that queue, if so: a service's requests
+    /// run from the service's own queue only, and no other requests do.
     pub(crate) fn misplaced(&self, name: &str, queue: &QueueKeys) -> Option<String> {
         match (self.service, queue.service()) {
             (None, None) => None,
             (Some(_), Some(service)) if service == name => None,
             (Some(_), _) => {
                 let own = service_queue(name);
-                Some(format!("`{name}` is a service: send its requests to the queue `{own}`"))
+                Some(format!("`{name}` is a service: its requests must be in the queue `{own}`"))
             }
             (None, Some(service)) => {
                 Some(format!("the queue `{}` takes requests to `{service}` only", queue.name()))
@@ -58,7 +58,8 @@ impl Mapped {
         }
     }
 
-    /// Why a request may have been sorted by another key than its data names, if so.
+    /// Returns why `poll.lua` may have partitioned a request by another key than its data has, if
+    /// so.
     pub(crate) fn misread_key(&self, raw: &[u8]) -> Option<String> {
         let limit = self.rules.limit.as_ref().and_then(|limit| limit.key.as_deref());
         let field = if self.service.is_some() { Some(INSTANCE) } else { limit };
@@ -69,17 +70,16 @@ impl Mapped {
 /// Names of jobs to handlers.
 pub(crate) struct Mapping {
     jobs: BTreeMap<String, Mapped>,
-    /// Whether any job is limited, here or over all workers.
+    /// `true` if any job has a limit, in this worker or over all workers.
     is_limited: bool,
-    /// Whether the states of any job are kept without its request asking for it.
+    /// `true` if the mapping tracks the status of any job by itself.
     keeps_status: bool,
-    /// Who may call; `None`: whoever reaches Redis.
+    /// The keys of authorised callers; `None`: any client of Redis may call.
     keyring: Option<Arc<Keyring>>,
 }
 
 impl Mapping {
-    /// Maps every job of the settings, and every compiled-in handler that they do not mention
-    /// under its own name.
+    /// Maps every job of the settings, and every other compiled-in handler under its own name.
     pub(crate) fn new(settings: &Settings, compiled: &Compiled) -> Result<Self, WorkerError> {
         let dir = settings.base_dir();
         let bounds = Bounds {
@@ -106,9 +106,10 @@ impl Mapping {
             jobs.insert(name.clone(), Mapped { handler, rules, service: None, pool });
         }
         for (name, settings_of) in &settings.services {
-            // Of settings that were read again only the jobs count: together they may not fit.
+            // A reload changes jobs but not services: the two may clash.
             if jobs.contains_key(name) {
-                let problem = "a service of this worker has that name, until it is restarted";
+                let problem =
+                    "a service of this worker has that name: restart the worker, or rename the job";
                 return Err(WorkerError::mapping(
                     settings,
                     format!("jobs.{name}"),
@@ -151,8 +152,7 @@ impl Mapping {
         self.jobs.get(name)
     }
 
-    /// Has the states of `request` kept if its mapping wants so. What the request says itself
-    /// counts.
+    /// Tracks the status of `request` if its mapping asks for that. The request's own setting wins.
     pub(crate) fn keep_status(&self, request: &mut Wire) {
         if self.keeps_status && request.status_ttl_ms.is_none() {
             let status = self.get(&request.name).and_then(|mapped| mapped.rules.status);
@@ -160,12 +160,12 @@ impl Mapping {
         }
     }
 
-    /// Who may call; `None`: whoever reaches Redis.
+    /// The keys of authorised callers; `None`: any client of Redis may call.
     pub(crate) fn keyring(&self) -> Option<&Arc<Keyring>> {
         self.keyring.as_ref()
     }
 
-    /// Whether any job is limited, here or over all workers.
+    /// Returns `true` if any job has a limit, in this worker or over all workers.
     pub(crate) fn is_limited(&self) -> bool {
         self.is_limited
     }
@@ -174,15 +174,15 @@ impl Mapping {
         self.jobs.keys().cloned().collect()
     }
 
-    /// The rules of the names that are limited, here or over all workers, and of `others`, which
-    /// were limited or mapped once: what was sorted then must not lie for ever. `running` says how
-    /// many of a name run here.
+    /// Returns the rules of the names with a limit, in this worker or over all workers, and of
+    /// `others`, which had a limit or a mapping once: their partitioned requests must not stay
+    /// behind. `running` returns the number of runs of a name in this worker.
     pub(crate) fn limits(&self, others: &[String], running: impl Fn(&str) -> usize) -> Vec<Rule> {
         if !self.is_limited && others.is_empty() {
             return Vec::new();
         }
         let none = Limit { key: None, concurrency: None, rate: None };
-        // The room that each pool has left. Its names share it.
+        // The free capacity of each pool, which its names share.
         let mut rooms = BTreeMap::new();
         for (name, mapped) in &self.jobs {
             if let Some(pool) = &mapped.pool {
@@ -212,8 +212,8 @@ impl Mapping {
         rules
     }
 
-    /// The one rule of a service's queue: the requests of an instance one at a time. If it is no
-    /// longer mapped, what was sorted is taken as it comes.
+    /// Returns the rule of a service's queue: one request of an instance at a time. If the service
+    /// is no longer mapped, partitioned requests are leased in any order.
     pub(crate) fn service_rule(&self, service: &str) -> Rule {
         let is_ours = self.get(service).is_some_and(|mapped| mapped.service.is_some());
         let key = is_ours.then(|| INSTANCE.to_owned());
@@ -221,7 +221,7 @@ impl Mapping {
         Rule { name: service.to_owned(), limit, room: None }
     }
 
-    /// Asks each handler whether everything it needs is there.
+    /// Checks that each handler has everything it needs.
     pub(crate) fn check(&self, states: &States) -> Result<(), WorkerError> {
         for (name, mapped) in &self.jobs {
             mapped
@@ -232,7 +232,7 @@ impl Mapping {
         Ok(())
     }
 
-    /// Has each handler end what it keeps between jobs.
+    /// Closes what each handler keeps between jobs.
     pub(crate) async fn close(&self) {
         join_all(self.jobs.values().map(|mapped| mapped.handler.close())).await;
     }
@@ -261,7 +261,7 @@ fn handler(
             Ok(Arc::new(ProcessHandler::new(name, settings, place)?))
         }
         HandlerSettings::Compiled(name) => found(name, compiled),
-        // Settings that were read name only pools that there are.
+        // The settings reader has checked the names of pools.
         HandlerSettings::Pool(pool) => Err(format!("there is no pool `{pool}`")),
     }
 }
@@ -280,7 +280,7 @@ fn pools(
     pools.collect()
 }
 
-/// What a service is run by, and as; else which key is wrong, and why.
+/// Returns the mapping of a service; on error, the key and the problem.
 fn service(
     (name, settings): (&str, &ServiceSettings),
     compiled: &Compiled,
@@ -306,7 +306,7 @@ fn service(
         }
     };
     let ServiceSettings { timeout, max_crashes, idle, .. } = *settings;
-    // A task that failed is answered, and never run again behind others.
+    // A failed task is answered, and never retried after later tasks.
     let rules = JobSettings { timeout, max_crashes, ..JobSettings::new(kind) };
     let (handler, rules) = (Arc::new(handler), Arc::new(rules));
     Ok(Mapped { handler, rules, service: Some(ServiceRules { idle }), pool: None })

@@ -1,5 +1,5 @@
-//! Whether a worker consumes: asked of the thread that talks to Redis, which answers within a
-//! bound. For `/ready`, and for programs that run a worker.
+//! The readiness of a worker: a request to the dispatcher, which answers within a bound. For
+//! `/ready`, and for programs that embed a worker.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -9,21 +9,20 @@ use tokio::time::timeout;
 
 use crate::admin::{Pulse, Report};
 
-/// How long the thread that talks to Redis may take to say whether it is ready; its own bound is
-/// a second.
+/// Timeout of the dispatcher's report; the dispatcher's own timeout is a second.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// Says whether a worker consumes. Cheap to clone.
+/// Reports if a worker consumes requests. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Readiness {
     /// Written once, when the worker runs.
     line: Arc<OnceLock<Line>>,
 }
 
-/// To the dispatcher.
+/// The dispatcher's end.
 #[derive(Clone)]
 pub(crate) struct Line {
-    /// It answers once.
+    /// Requests for a report; each is answered once.
     pub(crate) asking: mpsc::Sender<oneshot::Sender<Report>>,
     pub(crate) pulse: Arc<Pulse>,
 }
@@ -34,12 +33,12 @@ impl Readiness {
         let _ = self.line.set(line);
     }
 
-    /// Returns within two seconds: a worker that is ready has just leased and settled a probe of
-    /// its own.
+    /// Checks that the worker is ready: it has just leased and settled a probe of its own. Returns
+    /// within two seconds.
     ///
     /// # Errors
     ///
-    /// Why it is not ready.
+    /// The reasons why the worker is not ready.
     pub async fn check(&self) -> Result<(), Vec<String>> {
         let report = match self.line.get() {
             Some(line) => line.report().await,
@@ -61,9 +60,9 @@ impl Line {
         };
         match timeout(ANSWER, asking).await {
             Ok(Some(report)) => report,
-            // Nobody hears any more: it gives back what is left.
+            // The dispatcher has stopped: the worker returns its remaining jobs.
             Ok(None) => Report::not_ready("draining"),
-            Err(_) => Report::not_ready("the loop that talks to Redis does not answer"),
+            Err(_) => Report::not_ready("the I"),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Reading the pipe of a program that floods it: after a burst, at most [`PER_SECOND`] reads or
-//! messages a second. Meanwhile the pipe fills: more comes with each read, and in the end the
-//! program waits in its write.
+//! Rate limit for reading a program's pipe: after a burst, at most [`PER_SECOND`] reads or messages
+//! a second. The pipe fills meanwhile: each read returns more, and at last the program blocks in
+//! its write.
 
 use std::io;
 use std::pin::Pin;
@@ -10,18 +10,18 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How many go at once.
+/// Size of the burst.
 const BURST: u32 = 1000;
-/// How many a second go in the long run.
+/// Rate after the burst, per second.
 const PER_SECOND: u32 = 1000;
-/// A read of so many bytes or more is worth its wake-up.
+/// Reads of this size or more are not limited.
 pub(super) const LARGE: usize = 1 << 10;
 
-/// How many reads or messages may still go. Refilled as time passes.
+/// Reads or messages left. Refilled over time.
 #[derive(Debug)]
 pub(super) struct Pace {
     left: u32,
-    /// When it was refilled, to the millisecond.
+    /// Time of the last refill, to the millisecond.
     at: Instant,
 }
 
@@ -35,7 +35,7 @@ impl Pace {
         self.left = self.left.saturating_sub(1);
     }
 
-    /// When the next may go; `None`: now.
+    /// Returns the time of the next one; `None`: now.
     pub(super) fn next_at(&mut self) -> Option<Instant> {
         if self.left > 0 {
             return None;
@@ -46,14 +46,14 @@ impl Pace {
         if gained > BURST {
             (self.left, self.at) = (BURST, Instant::now());
         } else {
-            // The rest of a step counts next time.
+            // The remaining fraction of a step counts next time.
             (self.left, self.at) = (gained, self.at + step * gained);
         }
         (self.left == 0).then(|| self.at + step)
     }
 }
 
-/// A pipe whose reads are paced, but for those that are free.
+/// A pipe with rate-limited reads.
 pub(super) struct Paced<R> {
     pipe: R,
     pace: Pace,
@@ -62,7 +62,7 @@ pub(super) struct Paced<R> {
 }
 
 impl<R> Paced<R> {
-    /// `is_free` says of which pieces any number may come.
+    /// Reads for which `is_free` returns `true` are not limited.
     pub(super) fn new(pipe: R, is_free: fn(&[u8]) -> bool) -> Self {
         Self { pipe, pace: Pace::new(), is_free, pause: None }
     }
@@ -98,7 +98,7 @@ mod tests {
 
     use super::*;
 
-    /// A pipe that always has one more byte.
+    /// A pipe that always has another byte.
     struct Drops;
 
     impl AsyncRead for Drops {
@@ -137,7 +137,7 @@ mod tests {
                 pace.spend();
                 gained += 1;
             }
-            // Time goes on meanwhile.
+            // Time passes meanwhile.
             assert!((most..most + 100).contains(&gained), "{rest}: {gained}");
         }
     }

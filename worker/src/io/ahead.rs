@@ -1,5 +1,5 @@
-//! The start of leased requests. What a poll has leased is started behind the next poll: Redis
-//! carries that one out meanwhile.
+//! The start of leased requests. The requests of a poll are started after the next poll is written:
+//! Redis executes that one meanwhile.
 
 use redcall_store::{Leased, Outcome, Settlement};
 use tokio::task::yield_now;
@@ -10,14 +10,14 @@ use super::queue::Leaving;
 use crate::stop::Stop;
 
 impl Dispatcher {
-    /// How many more requests may be taken: what is leased and not started yet has its slot.
+    /// Returns the free capacity; leased requests count before they are started.
     pub(super) fn free_slots(&self) -> usize {
         let fresh: usize = self.fresh.iter().map(|(_, leased)| leased.len()).sum();
         self.concurrency.saturating_sub(self.jobs.len() + fresh)
     }
 
-    /// Has the poll that has just been planned written, then starts what the last one has leased.
-    /// Nothing else is dealt with in between.
+    /// Waits until the poll that was just planned is written, then starts the requests of the last
+    /// one. Handles nothing else in between.
     pub(super) async fn start_behind_poll(&mut self) {
         if self.fresh.is_empty() {
             return;
@@ -25,7 +25,7 @@ impl Dispatcher {
         if let Some(poll) = &mut self.poll
             && let std::task::Poll::Ready(ended) = futures_util::poll!(poll)
         {
-            // What it has read back must find those before it started.
+            // Started first, so that reading back leases finds these running.
             self.start_all_fresh();
             self.poll_ended(ended);
         }
@@ -40,8 +40,8 @@ impl Dispatcher {
         }
     }
 
-    /// Starts what a reply brings, unless this worker stood still with it in its hands: others may
-    /// do it by now. What is still its own is found by reading back.
+    /// Starts the requests of a reply, unless this worker stalled meanwhile: another worker may
+    /// have taken them over. Reading back the leases finds those that are still its own.
     pub(super) fn start_fresh(&mut self, queue: usize, leased: Vec<Leased>) {
         self.note_standstill();
         if !self.queues[queue].stood_still {
@@ -49,8 +49,8 @@ impl Dispatcher {
         }
     }
 
-    /// Starts what was leased, as far as there is capacity; the rest goes back to the head. A
-    /// refused request takes none.
+    /// Starts leased requests up to the capacity, and returns the others to the head of the queue.
+    /// A refused request uses no capacity.
     pub(super) fn start(&mut self, queue: usize, leased: Vec<Leased>) {
         let most = if self.stop > Stop::No { 0 } else { self.concurrency };
         let (mut runs, mut beyond) = (Vec::with_capacity(leased.len()), Vec::new());
@@ -61,7 +61,7 @@ impl Dispatcher {
             }
         }
         spawn_all(runs, &self.handlers);
-        // The last one first, so that the first comes to lie at the head.
+        // Last one first, so that the first one ends up at the head.
         for id in beyond.into_iter().rev() {
             self.leave(queue, Outcome::new(id, Settlement::Back));
         }

@@ -1,6 +1,6 @@
-//! The one loop that knows what runs: it starts jobs, ends them in time, and settles them.
+//! The dispatcher: the loop that starts jobs, ends them in time, and settles them.
 //!
-//! Single-threaded on purpose: every field is read and written here alone.
+//! Single-threaded on purpose: only this loop reads and writes its fields.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,11 +31,11 @@ use crate::reload::Reloaded;
 use crate::stop::Stop;
 use crate::until::until;
 
-/// How many events are taken at once.
+/// Most events handled at once.
 const PORTION: usize = 1024;
-/// How often a worker that stops ends its blocked pops.
+/// How often a stopping worker unblocks its pops.
 const UNBLOCK_EVERY: Duration = Duration::from_millis(50);
-/// How long the last settling and the release may take after the drain's end.
+/// Timeout of the last settling and the release, after the drain.
 const FAREWELL: Duration = Duration::from_secs(3);
 
 /// See the module.
@@ -53,18 +53,19 @@ pub(crate) struct Dispatcher {
     drain_timeout: Duration,
     pub(super) jobs: Jobs,
     pub(super) poll: Option<InFlightPoll>,
-    /// What the last poll has leased and nobody has started yet, by queue.
+    /// Requests that the last poll leased and that are not started yet, by queue.
     pub(super) fresh: Vec<(usize, Vec<Leased>)>,
-    /// The round of heartbeats under way.
+    /// The round of heartbeats in flight.
     pub(super) beating: Option<JoinHandle<()>>,
-    /// Whether another round has to follow at once.
+    /// `true` if another round must follow at once.
     pub(super) say_again: bool,
     pub(super) stop: Stop,
-    /// Since when the connection stands: nobody takes over within one lease of its reconnect.
+    /// When the connection was made: this worker takes over no leases within one lease of a
+    /// reconnect.
     pub(super) connected_since: Instant,
     pub(super) probe: Probe,
     pub(super) metrics: Arc<Metrics>,
-    /// When it last looked at what there is to do, which is every third of a lease at least.
+    /// Time of the loop's last iteration, which comes every third of a lease at least.
     pub(super) awake: Instant,
 }
 
@@ -80,7 +81,7 @@ impl Dispatcher {
     ) -> Self {
         let (lease, grace) = (settings.worker.lease, settings.worker.cancel_grace);
         let keys = Keys::new(&settings.redis.prefix);
-        // The settings name at least one.
+        // The settings reader ensures at least one queue.
         let first = queues.first().map_or_else(|| keys.of("none"), |own| own.keys.queue.clone());
         let metrics = shared.metrics.clone();
         Self {
@@ -107,7 +108,7 @@ impl Dispatcher {
         }
     }
 
-    /// Serves until stopped.
+    /// Runs until stopped.
     pub(crate) async fn run(
         mut self,
         mut events: mpsc::UnboundedReceiver<Event>,
@@ -140,7 +141,8 @@ impl Dispatcher {
             let next_end = self.jobs.next_end();
             let next_look = self.queues.iter().filter_map(Queue::next_look).min();
             tokio::select! {
-                // First whether to go on at all, then what makes room, then what fills it.
+                // In order: stopping first, then events that free capacity, then events that use
+                // it.
                 biased;
                 level = Stop::above(self.stop, &mut stop), if self.stop < Stop::Now => {
                     let drain = level == Stop::Drain;
@@ -177,21 +179,23 @@ impl Dispatcher {
                 () = &mut beats_again => {
                     beats_again = Box::pin(self.talk.beats.reconnected());
                     self.connected_anew();
-                    // What was said on the control channels meanwhile is missed.
+                    // Messages on the control channels were missed meanwhile.
                     self.beat();
                 }
             }
         }
-        // Who asks from now on hears that it stops.
+        // Later readiness checks report that the worker stops.
         drop(asks);
         self.farewell(events).await
     }
 
-    /// Takes another mapping from now on. What runs keeps its handler.
+    /// Replaces the mapping. Running jobs keep their handlers.
     fn reload(&mut self, reloaded: Reloaded) {
         match Schedules::spawn(&reloaded.settings, &reloaded.mapping, &self.talk.beats) {
             Ok(schedules) => self.talk.schedules = schedules,
-            Err(error) => tracing::error!(error = %whole(&error), "the schedules are not reloaded"),
+            Err(error) => {
+                tracing::error!(error = %whole(&error), "keeping the present schedules")
+            }
         }
         let before = std::mem::replace(&mut self.mapping, reloaded.mapping);
         self.handlers.spawn(async move { before.close().await });
@@ -200,8 +204,8 @@ impl Dispatcher {
         let after = &self.identity.names;
         let new: Vec<&String> = after.iter().filter(|name| !before.contains(name)).collect();
         let gone: Vec<&String> = before.iter().filter(|name| !after.contains(name)).collect();
-        tracing::info!(jobs = after.len(), ?new, ?gone, "the jobs were read again");
-        // Others hear at once what it maps now; a round under way says what it mapped.
+        tracing::info!(jobs = after.len(), ?new, ?gone, "reloaded the jobs");
+        // Announces the new names at once; a round in flight still has the old ones.
         self.say_again = true;
         self.beat();
     }
@@ -215,9 +219,8 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Sends out what can be sent out, with all that the worker knows: returns only while a poll is
-    /// out, or when the last plan found nothing for one to do. A start may refuse its request; then
-    /// there is an outcome to settle, and free capacity, that no poll knows of yet.
+    /// Sends polls until one is in flight, or the last plan found nothing to do. A start may refuse
+    /// its request: the plan before it knew neither the outcome to settle nor the freed capacity.
     async fn send_out(&mut self) {
         loop {
             self.work();
@@ -230,20 +233,20 @@ impl Dispatcher {
             }
         }
         let is_settling = self.poll.is_some() || !self.queues.iter().any(Queue::waits_for_poll);
-        debug_assert!(is_settling, "the worker waits with outcomes to settle and without a poll");
+        debug_assert!(is_settling, "the worker has outcomes to settle, but no poll in flight");
     }
 
-    /// Sends out whatever can be sent out now: a poll, blocked pops.
+    /// Sends everything that can be sent now: a poll, blocked pops.
     fn work(&mut self) {
         let stopping = self.stop > Stop::No;
         let rules = self.rules();
         if !rules.is_empty() {
-            self.start_all_fresh(); // whoever runs counts for the limits
+            self.start_all_fresh(); // running jobs count for the limits
         }
         if self.poll.is_none() {
             let out = self.queues.iter().filter(|queue| queue.popping).count();
             let free = self.free_slots();
-            // Each blocked pop may bring one; but they must not keep a queue with work waiting.
+            // Each blocked pop may lease one; but pops must not keep a queue with requests waiting.
             let room = if stopping { 0 } else { free.saturating_sub(out).max(free.min(1)) };
             let look = self.probe.is_to_lease();
             let mut parts = poll::plan(&mut self.queues, room, &rules, look);
@@ -254,7 +257,7 @@ impl Dispatcher {
         }
         if !stopping && self.free_slots() > 0 {
             for queue in &mut self.queues {
-                // A pop must not empty a queue whose polls Redis stops: it is polled in a while.
+                // A pop must not empty a queue whose polls Redis stops: it is polled after a pause.
                 let may_pop = queue.paused.is_none() && queue.refused.is_none();
                 let idle = !queue.unsure && may_pop && !queue.may_have_work();
                 if !queue.popping && idle {
@@ -266,7 +269,7 @@ impl Dispatcher {
         }
     }
 
-    /// The names whose requests are sorted, and how many of each there is room for.
+    /// Returns the names with limits, and the free capacity of each.
     fn rules(&self) -> Arc<[Rule]> {
         let queues = self.queues.iter().filter(|queue| queue.service.is_none());
         let others = queues.flat_map(|queue| queue.limited.iter().cloned());
@@ -279,7 +282,7 @@ impl Dispatcher {
             self.queues[queue].leaving.push(leaving);
         }
         if self.jobs.has_made_room() {
-            // The poll that settled it may have found none.
+            // The poll that settled the job may have found no capacity.
             self.queues.iter_mut().for_each(Queue::stir);
         }
     }
@@ -300,11 +303,13 @@ impl Dispatcher {
             for (queue, beat) in beats.into_iter().enumerate() {
                 match beat {
                     Ok(heartbeat) => drop(told.send(Told::Beat { queue, heartbeat })),
-                    Err(error) => tracing::warn!(error = %whole(&error), "a heartbeat failed"),
+                    Err(error) => {
+                        tracing::warn!(error = %whole(&error), "failed to send a heartbeat")
+                    }
                 }
             }
             let _ = told.send(Told::RoundEnded);
-            // One at a time: where it takes longer than a round, some rounds go without.
+            // One at a time: if this takes longer than a round, the next rounds skip it.
             if let Ok(_alone) = follow_up.try_lock() {
                 heartbeat::follow_up(&link, &keys, &queues, lease).await;
             }
@@ -330,8 +335,8 @@ impl Dispatcher {
         self.beat();
     }
 
-    /// Ends the blocked pops. Done again and again while stopping, since one may not yet block
-    /// when it is ended: it would then keep an idle worker for as long as it blocks.
+    /// Unblocks the pops. Repeated while stopping: a pop that does not block yet would miss it, and
+    /// keep an idle worker for as long as it blocks.
     fn unblock(&self) {
         for queue in self.queues.iter().filter(|queue| queue.popping) {
             queue.pops.unblock(&self.shared.link);
@@ -343,7 +348,7 @@ impl Dispatcher {
         self.jobs.is_empty() && self.poll.is_none() && self.queues.iter().all(quiet)
     }
 
-    /// Settles what has ended, gives back the rest, leaves the registry. Bounded.
+    /// Settles ended jobs, returns the other leases, leaves the registry. Has a timeout.
     async fn farewell(
         mut self,
         mut events: mpsc::UnboundedReceiver<Event>,
@@ -357,8 +362,8 @@ impl Dispatcher {
             self.queues[queue].leaving.push(leaving);
         }
         if let Some(round) = self.beating.take() {
-            // What it has sent comes before the release, on the same connection; no more may
-            // follow, or the worker would be in the registry again.
+            // The heartbeats sent so far precede the release on the same connection. Any later one
+            // would register the worker again.
             round.abort();
             let _ = round.await;
         }
@@ -382,9 +387,9 @@ impl Dispatcher {
         match tokio::time::timeout(FAREWELL, saying).await {
             Ok(Ok(())) => tracing::info!(given_back = left, "stopped"),
             Ok(Err(error)) => {
-                tracing::warn!(error = %whole(&error), "stopped; others take over its jobs")
+                tracing::warn!(error = %whole(&error), "stopped: other workers take over its jobs")
             }
-            Err(_) => tracing::warn!("stopped without Redis; others take over its jobs"),
+            Err(_) => tracing::warn!("stopped without Redis: other workers take over its jobs"),
         }
         if self.stop < Stop::Now {
             self.mapping.close().await;

@@ -1,4 +1,4 @@
-//! What the dispatcher hears from heartbeats, from the control channels, and from its timers.
+//! Input of the dispatcher: heartbeats, control channels, timers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,24 +15,24 @@ use super::notices::Notices;
 use super::rights::Rights;
 use super::schedules::Schedules;
 
-/// Pause before a promotion that failed is tried again.
+/// Pause before a failed promotion is retried.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What the dispatcher says to, and hears from, tasks and other workers.
+/// Channels and connections between the dispatcher, its tasks and other workers.
 pub(crate) struct Talk {
     pub(crate) told: mpsc::UnboundedSender<Told>,
     /// Taken by [`Dispatcher::run`].
     pub(crate) hearing: Option<mpsc::UnboundedReceiver<Told>>,
     /// Names of control messages.
     pub(crate) notices: Arc<Notices>,
-    /// Heartbeats have a connection of their own, with the ticks of schedules: large answers must
-    /// not hold them up. It hears the control channels.
+    /// Connection of heartbeats and schedules: large answers must not delay them. It receives the
+    /// control channels.
     pub(crate) beats: Arc<Link>,
-    /// Held by the task that does what follows a round of heartbeats.
+    /// Locked by the task that follows a round of heartbeats.
     pub(crate) follow_up: Arc<tokio::sync::Mutex<()>>,
-    /// What its user may do at Redis.
+    /// The rights of the Redis user.
     pub(crate) rights: Rights,
-    /// Until the end: where the last workers drain, what they enqueue waits for the next ones.
+    /// Kept to the end: ticks that a draining fleet enqueues wait for the next workers.
     pub(crate) schedules: Schedules,
 }
 
@@ -71,7 +71,7 @@ impl Dispatcher {
 
     fn heartbeat(&mut self, queue: usize, heartbeat: Heartbeat) {
         let mapped = |name: &str| self.mapping.get(name).is_some();
-        // What nobody maps any more is taken as well, and answered as unknown.
+        // Requests of names that no worker maps are leased as well, and answered as unknown.
         let ours = |names: Vec<(String, bool)>| {
             let ours = names.into_iter().filter(|(name, live)| !live || mapped(name));
             ours.map(|(name, _)| name).collect()
@@ -85,20 +85,20 @@ impl Dispatcher {
         own.limited = limited;
         own.note_paused(heartbeat.paused);
         if !own.limited.is_empty() {
-            // Whoever has left some of it to others may not have been heard.
+            // A worker that left some requests to others may have sent a message that was lost.
             own.stir();
         }
         if let Some(due) = due {
             own.note_due(due);
         }
         if !heartbeat.known {
-            // Others took over what it held.
+            // Another worker has taken over the leases.
             own.doubt();
         }
         self.compare(queue, heartbeat.held);
         let own = &self.queues[queue];
         if own.unsure && own.popping {
-            // What it holds is read back only when nothing more can come from the pop.
+            // Leases are read back only after the pop has returned.
             own.pops.unblock(&self.shared.link);
         }
         for id in &heartbeat.cancelled {
@@ -120,8 +120,8 @@ impl Dispatcher {
         }
     }
 
-    /// The last net under lost replies: more or fewer leases than are known here, twice in a row
-    /// (once may be a reply on its way), are read back.
+    /// Detects lost replies: if the number of leases differs from the known one twice in a row,
+    /// they are read back. Once may be a reply in flight.
     fn compare(&mut self, queue: usize, held: usize) {
         let (known, open) = self.jobs.count(queue);
         let queue = &mut self.queues[queue];
@@ -132,7 +132,7 @@ impl Dispatcher {
         }
     }
 
-    /// Takes the names of control messages. Of requests only those matter that run here.
+    /// Takes the names of control messages. Drops requests that do not run here.
     pub(super) fn received(&mut self) {
         for (queue, mut named) in self.talk.notices.take() {
             named.cancelled.retain(|id| self.jobs.runs(queue, id));
@@ -143,7 +143,7 @@ impl Dispatcher {
         }
     }
 
-    /// Reads the state that control messages have named, unless a look comes later.
+    /// Reads the state that control messages named, unless that is due later.
     fn look_at_named(&mut self, queue: usize) {
         let own = &mut self.queues[queue];
         let Some(look) = own.looks.begin(Instant::now()) else { return };
@@ -176,11 +176,11 @@ impl Dispatcher {
         self.look_at_named(queue);
     }
 
-    /// Has what is due moved to its queue.
+    /// Moves due requests to their queue.
     fn promote(&mut self, queue: usize) {
         let is_limited = self.mapping.is_limited();
         let own = &mut self.queues[queue];
-        // A rate may allow more; of what was sorted since the last heartbeat, too.
+        // A rate may allow more; requests were partitioned since the last heartbeat, too.
         if is_limited || !own.limited.is_empty() {
             own.stir();
         }
@@ -188,8 +188,8 @@ impl Dispatcher {
         tokio::spawn(heartbeat::promote(link, own.keys.clone(), queue, told));
     }
 
-    /// Looks whether it stood still for so long that its lease may have ended, and has what it
-    /// holds read back then. Leases are renewed every third of their time.
+    /// Detects a stall after which the lease may have ended, and marks the leases for reading back.
+    /// Leases are renewed every third of their time.
     pub(super) fn note_standstill(&mut self) {
         if self.awake.elapsed() > self.lease / 2 {
             for queue in &mut self.queues {
@@ -200,7 +200,7 @@ impl Dispatcher {
         self.awake = Instant::now();
     }
 
-    /// Looks at the queues whose time has come.
+    /// Checks the queues that are due.
     pub(super) fn look(&mut self) {
         for queue in 0..self.queues.len() {
             if self.queues[queue].look() {
@@ -210,10 +210,10 @@ impl Dispatcher {
         }
     }
 
-    /// The instant of a Redis time.
+    /// Converts a Redis time to an instant.
     pub(super) fn instant_of(&self, at_ms: u64) -> Instant {
         let left = self.talk.beats.left_until(at_ms);
-        // Nothing that is further off needs a timer of this process.
+        // A later time needs no timer of this process.
         Instant::now() + left.min(Duration::from_secs(86_400))
     }
 }

@@ -1,4 +1,4 @@
-//! The jobs that hold a slot: who they are, when they end, what they settled.
+//! The running jobs: their ids, deadlines and settlements.
 //!
 //! Read and written by the dispatcher alone.
 
@@ -23,28 +23,28 @@ use crate::handler::HandlerError;
 use crate::job::{Event, Job};
 use crate::metrics::{Metrics, Tally};
 
-/// A job that holds a slot.
+/// A running job, which uses capacity.
 struct Running {
     queue: usize,
     id: String,
     launched: Launched,
-    /// Whether it has been settled, by whomever.
+    /// `true` if the job has been settled, by the handler or the worker.
     settled: bool,
-    /// Ended from outside, and still there.
+    /// Since when the job has been ended from outside, and still runs.
     overdue: bool,
-    /// The deadline that was over when it was last asked whether others care for longer.
+    /// The deadline at which other callers' deadlines were last asked for.
     asked: Option<Instant>,
-    /// What the next entry of `deadlines` is about.
+    /// The next entry of this job in `deadlines`.
     next: Instant,
 }
 
-/// Why a job is ended from outside.
+/// The reason to end a job from outside.
 pub(crate) enum Why {
-    /// Its caller, or somebody else, does not want it any more.
+    /// The call was cancelled.
     Cancelled,
-    /// Its time is over.
+    /// The deadline or the handler's timeout has passed.
     Late,
-    /// Another worker has it: nothing is settled here.
+    /// Another worker has the job: it is not settled here.
     Lost,
 }
 
@@ -53,14 +53,14 @@ pub(crate) struct Jobs {
     running: HashMap<u64, Running>,
     /// Per queue: id to serial.
     by_id: Vec<HashMap<String, u64>>,
-    /// How many run of the names that are counted.
+    /// Number of runs of the names that are counted.
     by_name: HashMap<String, usize>,
-    /// Whether one has gone of a name of which as many ran as may.
+    /// `true` if a run ended of a name that was at its limit.
     made_room: bool,
-    /// When jobs are ended, or dropped; one entry per running job, unless it is dropped already.
+    /// When jobs are ended or dropped: one entry per running job that is not dropped yet.
     deadlines: BTreeSet<(Instant, u64)>,
     next_serial: u64,
-    /// How long one that listens to its token may go on after it fired.
+    /// How long a job with a cancellation token may continue after the token fired.
     grace: Duration,
     metrics: Arc<Metrics>,
 }
@@ -79,7 +79,7 @@ impl Jobs {
         }
     }
 
-    /// How many slots are taken.
+    /// Returns the number of running jobs.
     pub(crate) fn len(&self) -> usize {
         self.running.len()
     }
@@ -88,18 +88,18 @@ impl Jobs {
         self.running.is_empty()
     }
 
-    /// A number that no other job of this worker has.
+    /// Returns a number that is unique among the jobs of this worker.
     pub(crate) fn next_serial(&mut self) -> u64 {
         self.next_serial += 1;
         self.next_serial
     }
 
-    /// How many run of a name whose mapping bounds it.
+    /// Returns the number of runs of a name whose mapping limits them.
     pub(crate) fn of_name(&self, name: &str) -> usize {
         self.by_name.get(name).copied().unwrap_or(0)
     }
 
-    /// Whether there has come to be room for a name that had none, since this was last asked.
+    /// Returns `true` if a name at its limit has capacity again since the last call.
     pub(crate) fn has_made_room(&mut self) -> bool {
         std::mem::take(&mut self.made_room)
     }
@@ -120,7 +120,7 @@ impl Jobs {
         let running = self.running.remove(&serial)?;
         self.deadlines.remove(&(running.next, serial));
         let by_id = &mut self.by_id[running.queue];
-        // The same request may have come back, and run again, while this one would not end.
+        // The same request may have been leased and started again, while this run did not end.
         if by_id.get(&running.id) == Some(&serial) {
             by_id.remove(&running.id);
         }
@@ -137,7 +137,7 @@ impl Jobs {
         Some(running)
     }
 
-    /// What a job says of itself; what leaves for which queue, if anything does.
+    /// Handles a job's event; returns an outcome to settle, and its queue.
     pub(crate) fn event(&mut self, event: Event) -> Option<(usize, Leaving)> {
         match event {
             Event::Settle { serial, outcome, heard } => {
@@ -161,11 +161,11 @@ impl Jobs {
             }
             Event::Released { serial } => {
                 let running = self.remove(serial)?;
-                // Unsettled: its runtime went away under it. It was started.
+                // Unsettled: its runtime was shut down. The job had started.
                 let attempt = running.launched.attempt;
                 if !running.settled {
                     let (id, name) = (&running.id, &running.launched.name);
-                    tracing::warn!(id, name, attempt, "its runtime has shut down: it runs again");
+                    tracing::warn!(id, name, attempt, "rerunning a job: its runtime has shut down");
                 }
                 let outcome = Outcome::new(running.id, Settlement::Rerun { attempt });
                 let leaving = Leaving::unheard(outcome, Some(running.launched.name));
@@ -181,13 +181,13 @@ impl Jobs {
         self.deadlines.insert((next, serial));
     }
 
-    /// When the next job is out of time.
+    /// Returns the time of the next deadline.
     pub(crate) fn next_end(&self) -> Option<Instant> {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
-    /// Ends jobs that are out of time. Their callers hear at once; what cannot be ended keeps its
-    /// slot and is shown.
+    /// Ends late jobs. Their callers are answered at once; a handler that cannot be ended keeps its
+    /// capacity, and is reported.
     pub(crate) fn end_late(&mut self) {
         let now = Instant::now();
         while let Some((at, serial)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now)
@@ -202,15 +202,15 @@ impl Jobs {
         }
     }
 
-    /// Asks whether others have joined the call of a job whose callers' time is over, and care for
-    /// longer; `false` if that was asked already, or is not to be asked.
+    /// Reads the deadlines of other callers that have joined the call of a late job. Returns
+    /// `false` if that was done already, or is not needed.
     fn asks_for_time(&mut self, serial: u64) -> bool {
         let Some(running) = self.running.get_mut(&serial) else { return false };
         let by_mapping = running.launched.by_mapping;
         let Some(deadline) = running.launched.deadline.filter(|at| *at < by_mapping) else {
             return false;
         };
-        // What is known of Redis's clock moves a little: that is no other deadline.
+        // The offset to Redis's clock varies a little: that is not a new deadline.
         if running.asked.is_some_and(|asked| deadline <= asked + ASK_WITHIN) {
             return false;
         }
@@ -224,15 +224,15 @@ impl Jobs {
         true
     }
 
-    /// Ends the job that runs for request `id` of a queue, if one does.
+    /// Ends the run of request `id` of a queue, if there is one.
     pub(crate) fn end_by_id(&mut self, queue: usize, id: &str, why: &Why) {
         if let Some(serial) = self.by_id[queue].get(id).copied() {
             self.end(serial, why);
         }
     }
 
-    /// Ends a job from outside: its caller hears at once, its token fires, and it is dropped: at
-    /// once, or after a grace if it listens to its token.
+    /// Ends a job from outside: answers its caller at once, fires its token, and drops it: at once,
+    /// or after a grace if it uses its token.
     fn end(&mut self, serial: u64, why: &Why) {
         let Some(running) = self.running.get_mut(&serial) else { return };
         if running.overdue {
@@ -240,7 +240,8 @@ impl Jobs {
         }
         running.overdue = true;
         let launched = &running.launched;
-        // Held before the handler is ended: with its last clone the job would go unsettled.
+        // Held before the handler is ended: with its last clone the job would be released
+        // unsettled.
         let Some(job) = launched.job.upgrade() else { return };
         let (id, name) = (&running.id, &launched.name);
         match why {
@@ -253,7 +254,7 @@ impl Jobs {
                     queue,
                     attempt,
                     duration_ms,
-                    "its lease was lost: another worker has it"
+                    "ending a job: its lease was lost to another worker"
                 );
                 if job.take() {
                     self.metrics.lost(name.clone());
@@ -262,8 +263,8 @@ impl Jobs {
             }
             Why::Cancelled | Why::Late => {
                 let error = reason(launched, why);
-                // Before the token fires: what the handler then ends with must not come first. On
-                // this thread: the handlers' ones may all be spinning.
+                // Before the token fires: the handler's result must not win. On this thread: those
+                // of the handlers may all be busy.
                 if job.take() {
                     let job = job.clone();
                     tokio::spawn(
@@ -282,8 +283,8 @@ impl Jobs {
         }
     }
 
-    /// Has the deadline of a running request read again, which others may have moved who joined its
-    /// call. Without an idempotency key nobody can.
+    /// Reads the deadline of a running request again: callers that have joined its call may have
+    /// extended it. Without an idempotency key no caller can.
     pub(crate) fn ask_for_time(&self, queue: usize, id: &str) {
         let running = self.by_id[queue].get(id).and_then(|serial| self.running.get(serial));
         let job = running.filter(|running| !running.settled);
@@ -293,7 +294,7 @@ impl Jobs {
         }
     }
 
-    /// Jobs that were ended and still run.
+    /// Returns the jobs that were ended and still run.
     pub(crate) fn overdue(&self) -> Vec<Overdue> {
         let overdue = self.running.values().filter(|running| running.overdue);
         let millis = |since: Instant| u64::try_from(since.elapsed().as_millis());
@@ -305,18 +306,18 @@ impl Jobs {
         overdue.collect()
     }
 
-    /// Whether request `id` of a queue runs here.
+    /// Returns `true` if request `id` of a queue runs here.
     pub(crate) fn runs(&self, queue: usize, id: &str) -> bool {
         self.by_id[queue].contains_key(id)
     }
 
-    /// How many jobs of a queue hold a slot, and how many of those are not settled.
+    /// Returns the number of running jobs of a queue, and of the unsettled ones.
     pub(crate) fn count(&self, queue: usize) -> (usize, usize) {
         let of = self.running.values().filter(|running| running.queue == queue);
         of.fold((0, 0), |(all, open), running| (all + 1, open + usize::from(!running.settled)))
     }
 
-    /// Ends every unsettled job of a queue whose id is not among `held`: others have taken it.
+    /// Ends every unsettled job of a queue whose id is not in `held`: another worker has it.
     pub(crate) fn end_lost(&mut self, queue: usize, held: &HashSet<String>) {
         let lost = self.running.iter().filter(|(_, running)| {
             running.queue == queue && !running.settled && !held.contains(&running.id)
@@ -327,8 +328,8 @@ impl Jobs {
         }
     }
 
-    /// Ends all handlers, as far as they can be ended; what their jobs become. What has started
-    /// and may not be repeated is given up.
+    /// Ends all handlers, as far as possible; returns their outcomes. A started job that must not
+    /// be repeated fails.
     pub(crate) fn give_back(&mut self, idempotency_ttl: Duration) -> Vec<(usize, Leaving)> {
         let mut outcomes = Vec::new();
         for running in self.running.values_mut() {
@@ -352,9 +353,10 @@ fn given_back(job: &Job, launched: &Launched, idempotency_ttl: Duration) -> Outc
     match launched.on_worker_loss {
         OnWorkerLoss::Rerun => Outcome::new(&job.request.id, Settlement::Rerun { attempt }),
         OnWorkerLoss::Fail => {
-            let message = "its worker was stopped, and it must not be run twice (on_worker_loss)";
+            let message =
+                "the worker stopped while the job ran, which must not run twice (on_worker_loss)";
             let error = WireError::new(Code::WorkerLost, message);
-            // The last number that a frame can have: those that were pushed are not counted here.
+            // The last number that a frame can have: frames in flight are not counted.
             let seq = job.seq.try_lock().map_or(1, |seq| *seq + 1);
             failure::run(job, &error, None, Next::DeadLettered);
             let run = ending::run(job, &error);
@@ -376,11 +378,12 @@ fn reason(launched: &Launched, why: &Why) -> WireError {
     match why {
         Why::Cancelled => WireError::new(Code::Cancelled, "the call was cancelled"),
         Why::Late | Why::Lost if end_of(launched) < launched.by_mapping => {
-            let message = "the caller's time ran out while the job was running";
+            let message = "the caller's timeout ended while the job was running";
             WireError::new(Code::DeadlineExceeded, message)
         }
         Why::Late | Why::Lost => {
-            let message = format!("the handler ran longer than {:?}", launched.timeout);
+            let message =
+                format!("the handler ran longer than its timeout of {:?}", launched.timeout);
             WireError::new(Code::Timeout, message)
         }
     }

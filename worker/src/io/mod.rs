@@ -1,13 +1,13 @@
-//! Everything that talks to Redis, on one thread of its own.
+//! The I/O thread: all communication with Redis.
 //!
-//! Handlers run elsewhere: whatever they do to their threads, requests are fetched, leases
-//! renewed and answers settled here. Started and stopped in this order:
+//! Handlers run on other threads: even if they block those, requests are leased, leases renewed and
+//! answers settled here. Order of start and stop:
 //!
-//! 1. connection, then the first heartbeat: a worker is known before it takes anything;
-//! 2. blocked pops and polls, until told to stop;
-//! 3. on a stop: pops first (nothing new), then jobs (until the drain's end), then what they
-//!    settled, then the release of whatever is left, then heartbeats: a draining worker is alive;
-//!    then probes and metrics, which were there before the connection.
+//! 1. connection, then the first heartbeat: a worker is registered before it leases anything;
+//! 2. blocked pops and polls, until a stop is requested;
+//! 3. on a stop: pops (no new requests), then jobs (until the drain's end), then their outcomes,
+//!    then the release of the other leases, then heartbeats: a draining worker is alive;
+//!    then probes and metrics, which started before the connection.
 
 mod ahead;
 mod dispatcher;
@@ -59,20 +59,20 @@ use redcall_common::time::now_ms;
 use rights::Rights;
 use schedules::Schedules;
 
-/// How long an operation at Redis waits for a connection before it is tried again.
+/// How long an operation at Redis waits for a connection before it is retried.
 const WITHIN: Duration = Duration::from_secs(1);
-/// How many may wait to ask whether it is ready.
+/// Most readiness checks that wait at once.
 const ASKS: usize = 64;
 
-/// What a worker is told by whoever runs it.
+/// Control input of a worker: stop, reloads, readiness checks.
 pub(crate) struct Orders {
     pub(crate) stop: watch::Receiver<Stop>,
     pub(crate) reloads: mpsc::Receiver<Reloaded>,
-    /// Ends with whoever waits for the worker.
+    /// Completes when the worker's future is dropped.
     pub(crate) abandoned: oneshot::Receiver<()>,
-    /// Who asks whether it is ready.
+    /// Readiness checks.
     pub(crate) asks: mpsc::Receiver<oneshot::Sender<Report>>,
-    /// By which others see that the loop goes round.
+    /// Records the loop's progress for `/live`.
     pub(crate) pulse: Arc<Pulse>,
 }
 
@@ -93,7 +93,7 @@ pub(crate) async fn run(
     let desk = Desk { line, metrics: metrics.clone() };
     let admin = Admin::start(&settings, desk)?;
     let (ended, end) = oneshot::channel();
-    // Dropped with this future: the thread then gives its jobs back and ends.
+    // Dropped with this future: the thread then returns its jobs and ends.
     let (_watched, abandoned) = oneshot::channel::<()>();
     thread::Builder::new().name("redcall-io".into()).spawn(move || {
         let runtime = Builder::new_current_thread().enable_all().build();
@@ -104,7 +104,7 @@ pub(crate) async fn run(
             }
             Err(error) => Err(error.into()),
         };
-        // Last: a worker that drains is still seen.
+        // Last: a draining worker still serves probes.
         drop(admin);
         let _ = ended.send(result);
     })?;
@@ -124,7 +124,7 @@ async fn serve(
     let link = Arc::new(Link::connect(connector.clone(), Arc::new(|_, _| {})).await?);
     let keys = Keys::new(&settings.redis.prefix);
     let names = settings.served_queues();
-    // A worker that lacks one would take requests that it cannot settle.
+    // A worker without a needed right would lease requests that it cannot settle.
     let mut rights = Rights::new(keys.clone(), names.clone());
     rights.require(&link).await?;
     let controls: Vec<String> = names.iter().map(|name| keys.of(name).control()).collect();

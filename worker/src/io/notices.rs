@@ -14,19 +14,19 @@ use tokio::time::Instant;
 
 /// A longer message is ignored: `cancel.lua` names a hundred ids at once, in 6.5 KiB.
 const LONGEST_MESSAGE: usize = 8 << 10;
-/// The most ids of a queue that are kept. A heartbeat finds the others.
+/// Most ids of a queue that are kept. A heartbeat finds the others.
 const MOST_IDS: usize = 16_384;
-/// The most deadlines that one look reads: each is a command of its own.
+/// Most deadlines read at once: each is a command of its own.
 const DEADLINES_AT_ONCE: usize = 16;
-/// The least time between two looks at a queue, on average.
+/// Minimum time between two reads of a queue, on average.
 const EVERY: Duration = Duration::from_millis(5);
-/// The most looks without that time between them: true messages come in bursts, and must not wait.
+/// Most reads without that time between them: valid messages come in bursts, and must not wait.
 const BURST: u32 = 100;
 
 /// The state of one queue that messages have named.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Named {
-    /// Its pause.
+    /// The pause of the queue.
     pub(crate) paused: bool,
     /// Requests that an idle worker cannot see.
     pub(crate) work: bool,
@@ -46,14 +46,14 @@ pub(crate) struct Notices {
 }
 
 impl Notices {
-    /// Of these control channels, one per queue and in the order of the queues.
+    /// Returns empty notices for these control channels, one per queue, in the order of the queues.
     pub(crate) fn new(channels: Vec<String>) -> Self {
         let queues = channels.iter().map(|_| Named::default()).collect();
         Self { channels, queues: Mutex::new(queues), arrived: Notify::new() }
     }
 
     fn queues(&self) -> MutexGuard<'_, Vec<Named>> {
-        // Nothing in here panics half-way.
+        // No code in here panics half-way.
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -99,7 +99,7 @@ impl Named {
     }
 }
 
-/// The names of one queue that wait for a look, and the time of the next one. Read and written by
+/// The names of one queue that wait to be read, and the time of the next read. Read and written by
 /// the dispatcher alone.
 pub(crate) struct Looks {
     named: Named,
@@ -107,20 +107,20 @@ pub(crate) struct Looks {
     due: Option<Instant>,
     /// A read of the keys is in flight.
     in_flight: bool,
-    /// The time up to which the looks so far use up the rate.
+    /// The time up to which the reads so far use up the rate.
     used_until: Instant,
 }
 
-/// One look: what it reads.
+/// The names to read at once.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Look {
     /// The pause, and the tombstones of these ids.
     pub(crate) state: Option<Vec<String>>,
     /// The deadlines of these ids.
     pub(crate) extended: Vec<String>,
-    /// By a poll: the requests that it may lease.
+    /// Read by a poll: the requests that it may lease.
     pub(crate) work: bool,
-    /// The schedule: what is due moves to the queue.
+    /// Read by a promotion: due requests move to the queue.
     pub(crate) due: bool,
 }
 
@@ -143,7 +143,7 @@ impl Looks {
         self.in_flight = false;
     }
 
-    /// The time of the next look; `None` while there is nothing to read.
+    /// Returns the time of the next read; `None` while there is nothing to read.
     pub(crate) fn next(&self) -> Option<Instant> {
         let Named { paused, work, cancelled, extended, .. } = &self.named;
         let reads = (*paused || !cancelled.is_empty()) && !self.in_flight;
@@ -153,7 +153,7 @@ impl Looks {
         at.map(|at| at.max(allowed))
     }
 
-    /// Returns what to read at `now`; `None` if the next look comes later.
+    /// Returns the names to read at `now`; `None` if the next read comes later.
     pub(crate) fn begin(&mut self, now: Instant) -> Option<Look> {
         self.next().filter(|at| *at <= now)?;
         self.used_until = self.used_until.max(now) + EVERY;
@@ -228,12 +228,12 @@ mod tests {
             looks.add(Named { work: true, ..Named::default() }, Some(start));
             begun += u32::from(looks.begin(start + Duration::from_millis(ms)).is_some());
         }
-        assert!((BURST + 190..=BURST + 201).contains(&begun), "{begun} looks in a second");
+        assert!((BURST + 190..=BURST + 201).contains(&begun), "{begun} reads in a second");
         let next = looks.begin(start + Duration::from_secs(10)).or_else(|| {
             looks.add(Named { work: true, ..Named::default() }, None);
             looks.begin(start + Duration::from_secs(10))
         });
-        assert!(next.unwrap().work, "a message after the flood waits for nothing");
+        assert!(next.unwrap().work, "a message after the flood is handled at once");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One poll: settle what has ended and take what there is room for, over all queues, in one write.
+//! One poll: settles outcomes and leases requests, over all queues, in one write.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,9 +20,9 @@ use crate::metrics::{Metrics, Tally};
 /// Pause after a failed poll.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How many requests a poll takes from a queue at most, and how many it settles. While Redis
-/// carries out one portion, worker and callers deal with the one before: with a thousand at a time
-/// each would wait for the others.
+/// Most requests that a poll leases from a queue, and most that it settles. While Redis executes
+/// one batch, worker and callers handle the previous one: with a thousand at a time they would wait
+/// for each other.
 const PORTION: usize = 128;
 
 /// One queue's part of a poll.
@@ -34,7 +34,8 @@ pub(crate) struct Part {
     rules: Arc<[Rule]>,
     read_back: bool,
     more: bool,
-    /// Whether it asks for the queue's length; a blocked pop that is out tells it anyhow.
+    /// `true` if the poll asks for the queue's length; a blocked pop in flight reports it
+    /// otherwise.
     length: bool,
     serial: u64,
     again: bool,
@@ -42,13 +43,13 @@ pub(crate) struct Part {
     followed: Vec<EventItem>,
 }
 
-/// Who hears what became of an outcome, and what is counted of it.
+/// The receiver of a settlement's result, and its metrics.
 type EventItem = (Option<oneshot::Sender<Settled>>, Tally);
 
-/// A poll that is out.
+/// A poll in flight.
 pub(crate) type InFlightPoll = Pin<Box<dyn Future<Output = Ended>>>;
 
-/// The end of a poll; never, while there is none.
+/// Completes when the poll has ended; never, if there is none.
 pub(crate) async fn end_of(poll: &mut Option<InFlightPoll>) -> Ended {
     match poll {
         Some(poll) => poll.await,
@@ -62,19 +63,19 @@ pub(crate) struct Ended {
     pub(crate) replies: Result<Vec<Result<Reply, StoreError>>, StoreError>,
 }
 
-/// What a poll brought for one part.
+/// A poll's reply for one part.
 pub(crate) struct Reply {
     pub(crate) poll: PollReply,
-    /// What was held before the poll, if that was read back.
+    /// The leases before the poll, if they were read back.
     pub(crate) held: Option<Vec<Leased>>,
 }
 
-/// What the next poll would do; empty when there is nothing to do. `room` is how many requests
-/// may be taken in all, `rules` which names are limited, `look` whether to look at each queue
-/// even if there is nothing to do: what comes back shows that its polls do.
+/// Plans the next poll; empty if there is nothing to do. `room` is the free capacity over all
+/// queues, `rules` the names with limits. `look`: poll each queue even if there is nothing to do,
+/// to show that polls of it return.
 ///
-/// Room goes to queues in priority order, to each but the last as much as it was long: a script
-/// cannot see how much another one took.
+/// Capacity goes to queues in priority order, to each but the last up to its known length: a script
+/// cannot see how much another one leased.
 pub(crate) fn plan(
     queues: &mut [Queue],
     mut room: usize,
@@ -89,7 +90,7 @@ pub(crate) fn plan(
         }
         let take = match queue.length {
             _ if !queue.may_have_work() => 0,
-            // What waits sorted has no length here.
+            // The length does not include partitioned requests.
             Some(length) if last != Some(index) && !queue.ready => {
                 room.min(length + queue.parked.len())
             }
@@ -132,7 +133,7 @@ pub(crate) fn plan(
     parts
 }
 
-/// Runs a poll. Not to be dropped before its end: what it leased would be forgotten.
+/// Runs a poll. Must not be dropped before its end: its leases would be forgotten.
 pub(crate) async fn run(link: Arc<Link>, parts: Vec<Part>) -> Ended {
     let replies = replies(&link, &parts).await;
     match &replies {
@@ -143,7 +144,7 @@ pub(crate) async fn run(link: Arc<Link>, parts: Vec<Part>) -> Ended {
                     tracing::warn!(
                         error = %whole(&error),
                         queue,
-                        "a queue cannot be served; it is tried again"
+                        "cannot poll a queue: retrying"
                     );
                 }
             }
@@ -154,7 +155,7 @@ pub(crate) async fn run(link: Arc<Link>, parts: Vec<Part>) -> Ended {
         Err(error) => {
             tracing::warn!(
                 error = %whole(&error),
-                "a poll failed; what it settles is settled again"
+                "retrying a failed poll with its settlements"
             );
             sleep(PAUSE).await;
         }
@@ -166,7 +167,7 @@ async fn replies(
     link: &Link,
     parts: &[Part],
 ) -> Result<Vec<Result<Reply, StoreError>>, StoreError> {
-    // Before the poll, so that what the poll leases is not among it.
+    // Before the poll, so that its new leases are not included.
     let mut held = Vec::with_capacity(parts.len());
     for part in parts {
         held.push(match part.read_back {
@@ -186,7 +187,7 @@ async fn replies(
         serial: part.serial,
         again: part.again,
         more: part.more,
-        // What a lost pop has left there is found with all else that is in doubt.
+        // Requests that a lost pop left there are found by reading back leases.
         inbox: part.leases(),
         length: part.length,
     });
@@ -196,25 +197,26 @@ async fn replies(
 }
 
 impl Part {
-    /// The names whose parked requests it took first.
+    /// Takes the names whose parked requests the poll leased first.
     pub(crate) fn take_parked(&mut self) -> Vec<String> {
         std::mem::take(&mut self.parked)
     }
 
-    /// Whether it leases what it finds, or at least looks; else it only settles.
+    /// Returns `true` if the part leases, or looks for, requests; otherwise it only settles.
     pub(crate) fn leases(&self) -> bool {
         self.take > 0 || self.read_back || self.outcomes.is_empty()
     }
 
-    /// Whether this poll settles `id`.
+    /// Returns `true` if this poll settles `id`.
     pub(crate) fn settles(&self, id: &str) -> bool {
         self.outcomes.iter().any(|outcome| outcome.id == id)
     }
 
-    /// The part of a probe, which leases it, or settles it with `outcome`.
+    /// Returns the part of a probe, which leases it, or settles it with `outcome`.
     pub(crate) fn of_probe(keys: Arc<WorkerKeys>, serial: u64, outcome: Option<Outcome>) -> Self {
         Self {
-            // None of the worker's: the probe takes its part back before anybody looks.
+            // Not an index of the worker's queues: the probe removes its part before the replies
+            // are read.
             queue: usize::MAX,
             keys,
             take: usize::from(outcome.is_none()),
@@ -230,8 +232,8 @@ impl Part {
         }
     }
 
-    /// Tells the tasks that wait for it, counts, and logs what was refused. Returns the outcomes
-    /// that Redis could not store.
+    /// Notifies the waiting tasks, counts, and logs refusals. Returns the outcomes that Redis could
+    /// not store.
     pub(crate) fn settled(self, settled: Vec<Settled>, metrics: &Metrics) -> Vec<Leaving> {
         let mut failed = Vec::new();
         let followed = self.outcomes.into_iter().zip(self.followed);
@@ -241,16 +243,20 @@ impl Part {
                     if let Settlement::Unknown { name, .. } = &outcome.settlement {
                         let (queue, code) = (self.keys.queue.name(), Code::UnknownJob);
                         let id = &outcome.id;
-                        tracing::warn!(id, name, queue, %code, "not run: no live worker maps it");
+                        let message = "not run: no live worker handles the job";
+                        tracing::warn!(id, name, queue, %code, "{message}");
                     }
                     metrics.settled(&outcome, tally);
                 }
                 Settled::Parked => {
-                    tracing::info!(id = outcome.id, "parked for a worker that maps its name");
+                    tracing::info!(
+                        id = outcome.id,
+                        "parked a request for a worker that handles its job"
+                    );
                 }
                 Settled::LeaseLost => {
                     metrics.refused(&outcome, tally);
-                    tracing::warn!(id = outcome.id, "its lease was gone: nothing was settled");
+                    tracing::warn!(id = outcome.id, "settled nothing: the lease was lost");
                 }
                 Settled::Failed => {
                     failed.push(Leaving { outcome, heard, tally });
@@ -264,7 +270,7 @@ impl Part {
         failed
     }
 
-    /// Puts everything back, to be tried again under the same number.
+    /// Undoes the plan: the next poll sends the same settlements under the same number.
     pub(crate) fn undo(self, queue: &mut Queue) {
         let leaving = self.outcomes.into_iter().zip(self.followed);
         let leaving = leaving.map(|(outcome, (heard, tally))| Leaving { outcome, heard, tally });

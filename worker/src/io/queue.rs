@@ -1,4 +1,4 @@
-//! What the dispatcher knows of one queue.
+//! The dispatcher's state of one queue.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use super::pops::Pops;
 use crate::mapping::Mapping;
 use crate::metrics::Tally;
 
-/// How often it is looked whether a paused queue goes on, in case nobody said so, and whether one
-/// that Redis does not let us serve can be served again.
+/// How often a paused queue is polled, in case its resume message was lost, and how long a queue
+/// rests whose poll Redis has refused.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// An outcome on its way, who wants to hear how it went, and what is counted of it then.
+/// An outcome to settle, the receiver of the result, and the metrics to count.
 pub(crate) struct Leaving {
     pub(crate) outcome: Outcome,
     pub(crate) heard: Option<oneshot::Sender<Settled>>,
@@ -25,61 +25,62 @@ pub(crate) struct Leaving {
 }
 
 impl Leaving {
-    /// One that nobody waits for. `job` is its job, if that is mapped.
+    /// Returns an outcome without a receiver. `job` is its job's name, if that is mapped.
     pub(crate) fn unheard(outcome: Outcome, job: Option<String>) -> Self {
         Self { outcome, heard: None, tally: Tally { job, ran: None } }
     }
 }
 
-/// A settling poll whose reply was lost: sent again as it was.
+/// A settling poll whose reply was lost: sent again unchanged.
 pub(crate) struct Resend {
     pub(crate) serial: u64,
     pub(crate) leaving: Vec<Leaving>,
 }
 
-/// One queue, as the dispatcher last saw it. Read and written by the dispatcher alone.
+/// One queue, as last seen. Read and written by the dispatcher alone.
 pub(crate) struct Queue {
     pub(crate) keys: Arc<WorkerKeys>,
     pub(crate) pops: Pops,
-    /// Of a service: how its requests are sorted.
+    /// Rules of a service's queue, which partition its requests.
     pub(crate) service: Option<Arc<[Rule]>>,
-    /// Its length at the last look; `None` before the first and after a failure.
+    /// Its length at the last poll; `None` before the first and after a failure.
     pub(crate) length: Option<usize>,
-    /// Whether it has more than plain requests, as the last poll or pop said.
+    /// `true` if it has more than plain requests, by the last poll or pop.
     pub(crate) more: bool,
-    /// Whether a blocked pop is out.
+    /// `true` while a blocked pop is in flight.
     pub(crate) popping: bool,
-    /// Whether its fetch loop goes round.
+    /// The progress of its fetch loop.
     pub(crate) fetch: Fetch,
-    /// Whether a reply was lost, so that it may hold leases that nobody here knows.
+    /// `true` if a reply was lost: Redis may have leases of this worker that it does not know.
     pub(crate) unsure: bool,
-    /// Whether what comes in may have been leased before the worker stood still.
+    /// `true` if a reply may contain leases from before a stall of this worker.
     pub(crate) stood_still: bool,
-    /// How many heartbeats in a row found other leases than are known here.
+    /// Number of heartbeats in a row whose lease count did not match.
     pub(crate) odd: u32,
-    /// What the next poll settles.
+    /// The outcomes that the next poll settles.
     pub(crate) leaving: Vec<Leaving>,
-    /// What is settled before that.
+    /// The outcomes that are settled before those.
     pub(crate) resend: Option<Resend>,
-    /// Outcomes that Redis could not store, and when they are settled again: their leases are kept.
+    /// Outcomes that Redis could not store, and the time to settle them again: their leases are
+    /// kept.
     failed: Vec<Leaving>,
     settle_again: Option<Instant>,
     /// Number of the last poll.
     pub(crate) serial: u64,
-    /// Names whose parked requests the next poll takes first.
+    /// Names whose parked requests the next poll leases first.
     pub(crate) parked: Vec<String>,
-    /// Limited names that have sorted requests, as the last heartbeat said.
+    /// Names with limits that have partitioned requests, by the last heartbeat.
     pub(crate) limited: Vec<String>,
-    /// Whether sorted requests of limited names could go on.
+    /// `true` if partitioned requests of names with limits may be leased now.
     pub(crate) ready: bool,
-    /// Whether that became so after the last poll was sent: its reply cannot know.
+    /// `true` if `ready` was set after the last poll was sent: its reply cannot reset it.
     stirred: bool,
-    /// Since when nothing is leased there: it is paused, or this worker has to say first that it
-    /// lives. Looked at again now and then.
+    /// Since when nothing is leased: the queue is paused, or this worker's lease on it has ended.
+    /// Polled again from time to time.
     pub(crate) paused: Option<Instant>,
-    /// Until when no poll goes there, since Redis has refused the last one.
+    /// End of the pause after Redis refused a poll.
     pub(crate) refused: Option<Instant>,
-    /// When something becomes due there.
+    /// Time of the next due request.
     pub(crate) due: Option<Instant>,
     /// The state that control messages have named.
     pub(crate) looks: Looks,
@@ -114,12 +115,13 @@ impl Queue {
         }
     }
 
-    /// How its requests are sorted; `others`: in queues that are no service's.
+    /// Returns the rules that partition its requests; `others` apply to queues that are not a
+    /// service's.
     pub(crate) fn rules<'a>(&'a self, others: &'a Arc<[Rule]>) -> &'a Arc<[Rule]> {
         self.service.as_ref().unwrap_or(others)
     }
 
-    /// Another mapping counts from now on.
+    /// Adopts another mapping.
     pub(crate) fn is_mapped_by(&mut self, mapping: &Mapping) {
         let service = self.keys.queue.service();
         self.service = service.map(|service| [mapping.service_rule(service)].into());
@@ -129,70 +131,71 @@ impl Queue {
         self.keys.queue.name()
     }
 
-    /// Its last reply was lost or is out of date.
+    /// Marks the leases as unknown: the last reply was lost or is stale.
     pub(crate) fn doubt(&mut self) {
         self.length = None;
         self.unsure = true;
     }
 
-    /// What it holds was read back.
+    /// Marks the leases as known: they were read back.
     pub(crate) fn was_read_back(&mut self) {
         self.unsure = false;
         self.stood_still = false;
     }
 
-    /// Another connection: what was held against the last one is forgotten.
+    /// Resets the state that depended on the last connection.
     pub(crate) fn connected_anew(&mut self) {
         self.refused = None;
         self.doubt();
     }
 
-    /// Whether the next poll reads back what this worker holds. Not while a pop is out: what it
-    /// has leased would be found there before its reply comes, and started twice.
+    /// Returns `true` if the next poll reads back this worker's leases. Not while a pop is in
+    /// flight: a request that it has leased would be found before its reply comes, and started
+    /// twice.
     pub(crate) fn to_read_back(&self) -> bool {
         self.unsure && !self.popping
     }
 
-    /// Whether a poll may find something to take.
+    /// Returns `true` if a poll may find requests to lease.
     pub(crate) fn may_have_work(&self) -> bool {
         let is_open = self.paused.is_none() && self.refused.is_none();
         is_open && (self.length != Some(0) || self.ready || !self.parked.is_empty())
     }
 
-    /// Sorted requests of limited names may go on, whatever a reply says that is on its way.
+    /// Has the next poll lease partitioned requests, regardless of replies in flight.
     pub(crate) fn stir(&mut self) {
         self.ready = true;
         self.stirred = true;
     }
 
-    /// A poll that takes goes out: it sees all that has happened before.
+    /// Records that a leasing poll is sent: it sees everything up to now.
     pub(crate) fn poll_goes_out(&mut self) {
         self.stirred = false;
     }
 
-    /// What a reply said of sorted requests.
+    /// Records if a reply reported partitioned requests that may be leased.
     pub(crate) fn note_ready(&mut self, ready: bool) {
         self.ready = ready || self.stirred;
     }
 
-    /// Whether something is to be settled.
+    /// Returns `true` if there are outcomes to settle.
     pub(crate) fn has_outcomes(&self) -> bool {
         !self.leaving.is_empty() || self.resend.is_some()
     }
 
-    /// Whether the next poll settles something here. Not while Redis has refused the last one.
+    /// Returns `true` if the next poll settles outcomes here. Not while Redis refuses polls.
     pub(crate) fn waits_for_poll(&self) -> bool {
         self.refused.is_none() && self.has_outcomes()
     }
 
-    /// How many outcomes are on their way that no poll carries yet, or again.
+    /// Returns the outcomes that no poll in flight carries.
     pub(crate) fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
         let again = self.resend.iter().flat_map(|resend| &resend.leaving);
         again.chain(&self.leaving).chain(&self.failed).map(|leaving| &leaving.outcome)
     }
 
-    /// Keeps outcomes that Redis could not store, to settle them again in a while; the queue goes
-    /// on meanwhile.
+    /// Keeps outcomes that Redis could not store, to settle them again after a pause; polls of the
+    /// queue continue meanwhile.
     pub(crate) fn keep_failed(&mut self, failed: Vec<Leaving>) {
         if !failed.is_empty() {
             self.failed.extend(failed);
@@ -200,17 +203,17 @@ impl Queue {
         }
     }
 
-    /// Whether outcomes wait that Redis could not store.
+    /// Returns `true` if there are outcomes that Redis could not store.
     pub(crate) fn has_failed(&self) -> bool {
         !self.failed.is_empty()
     }
 
-    /// Something becomes due at `at`, unless something does before.
+    /// Records that a request becomes due at `at`, unless another is due earlier.
     pub(crate) fn note_due(&mut self, at: Instant) {
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
-    /// What Redis said about a pause.
+    /// Records if the queue is paused.
     pub(crate) fn note_paused(&mut self, paused: bool) {
         if paused {
             self.paused = Some(Instant::now());
@@ -219,19 +222,19 @@ impl Queue {
         }
     }
 
-    /// Redis has refused its poll. It is left alone for a while: other queues go on meanwhile.
+    /// Pauses the queue after Redis refused its poll: other queues continue.
     pub(crate) fn note_refused(&mut self) {
         self.refused = Some(Instant::now() + LOOK_AGAIN);
     }
 
-    /// When this queue wants to be looked at.
+    /// Returns the time at which this queue must be checked.
     pub(crate) fn next_look(&self) -> Option<Instant> {
         let again = self.paused.map(|since| since + LOOK_AGAIN);
         let looks = self.looks.next();
         [again, self.due, self.refused, self.settle_again, looks].into_iter().flatten().min()
     }
 
-    /// Whether something is due. Has a paused queue looked at when it is time.
+    /// Ends pauses that are over; returns `true` if requests are due.
     pub(crate) fn look(&mut self) -> bool {
         let now = Instant::now();
         if self.paused.is_some_and(|since| since + LOOK_AGAIN <= now) {

@@ -1,4 +1,4 @@
-//! Whether the worker consumes: what is wrong if it does not.
+//! The readiness of the worker.
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -9,10 +9,10 @@ use crate::admin::Report;
 use crate::stop::Stop;
 
 impl Dispatcher {
-    /// Somebody wants to know. Told at once if it is plain, else after a probe.
+    /// Answers a readiness check: at once if the answer is clear, otherwise after a probe.
     pub(super) fn asked(&mut self, ask: oneshot::Sender<Report>) {
         if self.stop > Stop::No || !self.is_connected() {
-            // Whoever asks may have gone.
+            // The send fails if the check was dropped.
             let _ = ask.send(self.report());
             return;
         }
@@ -21,7 +21,7 @@ impl Dispatcher {
         self.probe.begin(&self.shared.link, &self.talk.told);
     }
 
-    /// Tells those who asked, when there is something to tell.
+    /// Answers the waiting checks, if the probe has ended or takes too long.
     pub(super) fn tell(&mut self) {
         if self.probe.is_over() && (!self.talk.rights.is_asking() || self.probe.is_late()) {
             for ask in std::mem::take(&mut self.probe.asked) {
@@ -31,7 +31,7 @@ impl Dispatcher {
         self.metrics.slots(self.jobs.len(), self.concurrency);
     }
 
-    /// A connection was lost, and has been made anew.
+    /// Handles a reconnect.
     pub(super) fn connected_anew(&mut self) {
         self.connected_since = Instant::now();
         self.metrics.reconnected();
@@ -62,15 +62,15 @@ impl Dispatcher {
         }
         match self.probe.result() {
             Ok(Some(took)) => report.probe(took),
-            // Only whoever is told at once, and then for another reason.
+            // Only in an immediate report, which then has another reason, too.
             Ok(None) => report.reason("no probe yet"),
             Err(problem) => report.reason(problem),
         }
         report
     }
 
-    /// Whether only a blocked pop could bring something from a queue now: not while it is known
-    /// to hold something, nor while nothing may be taken from it.
+    /// Returns `true` if only a blocked pop could deliver requests from a queue now: it has none to
+    /// poll, and is not paused.
     fn needs_pops(&self, queue: &Queue) -> bool {
         let has_room = self.jobs.len() < self.concurrency;
         has_room && queue.paused.is_none() && queue.length.unwrap_or(0) == 0

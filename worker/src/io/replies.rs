@@ -1,4 +1,4 @@
-//! The replies of polls and of blocked pops: what they say of their queues, and what they bring.
+//! The replies of polls and of blocked pops: the state of their queues, and leased requests.
 
 use std::collections::HashSet;
 
@@ -18,7 +18,7 @@ impl Dispatcher {
                 for (mut part, reply) in ended.parts.into_iter().zip(replies) {
                     let queue = part.queue;
                     let Ok(reply) = reply else {
-                        // Whatever it is, it must not keep the other queues.
+                        // Whatever the error is, it must not stop the other queues.
                         self.queues[queue].note_refused();
                         part.undo(&mut self.queues[queue]);
                         continue;
@@ -27,7 +27,7 @@ impl Dispatcher {
                     self.note(queue, &reply.poll, part.leases());
                     let PollReply { settled, leased, parked, .. } = reply.poll;
                     if parked > 0 && !leased.is_empty() {
-                        // There may be more where that came from.
+                        // There may be more parked requests of the same names.
                         self.queues[queue].parked = part.take_parked();
                     }
                     if let Some(held) = reply.held {
@@ -53,8 +53,8 @@ impl Dispatcher {
         }
     }
 
-    /// Takes what a poll or a pop said of its queue.
-    /// `leases`: whether it looked at more than its outcomes.
+    /// Records the state of a queue from the reply of a poll or a pop. `leases`: the poll did more
+    /// than settle.
     fn note(&mut self, queue: usize, reply: &PollReply, leases: bool) {
         let due = reply.due_ms.map(|due| self.instant_of(due));
         let queue = &mut self.queues[queue];
@@ -67,12 +67,12 @@ impl Dispatcher {
         if let Some(due) = due {
             queue.note_due(due);
         }
-        // It stood still, or was cut off: others may have taken over what it held. Once: whoever
-        // reads back hears the same.
+        // The worker stalled or lost its connection: others may have taken over its leases. Once:
+        // reading back reports the same.
         let is_news = reply.expired && queue.paused.is_none();
         queue.unsure |= is_news;
         let stopped = reply.paused || reply.expired;
-        // A poll that only settles does not see whether the worker's lease has ended.
+        // A poll that only settles does not see if the worker's lease has ended.
         if stopped || leases {
             queue.note_paused(stopped);
         }
@@ -92,15 +92,15 @@ impl Dispatcher {
             }
             Err(error) => {
                 let queue = &mut self.queues[popped.queue];
-                tracing::debug!(%error, queue = queue.name(), "a blocked pop failed");
+                tracing::debug!(%error, queue = queue.name(), "failed to pop");
                 queue.doubt();
-                // It has told only when its connection had been made anew.
+                // The pop reported its failure after reconnecting.
                 self.metrics.reconnected();
             }
         }
     }
 
-    /// What is held but known to nobody here: the reply that brought it was lost.
+    /// Returns leases that this worker does not know: the reply with them was lost.
     fn strangers(&self, part: &Part, held: Vec<Leased>) -> Vec<Leased> {
         let leaving: HashSet<&str> =
             self.queues[part.queue].outcomes().map(|outcome| outcome.id.as_str()).collect();

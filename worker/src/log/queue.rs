@@ -1,7 +1,7 @@
-//! The lines between the threads that log and the thread that writes: bounded in lines and bytes.
+//! The queue between the threads that log and the thread that writes: bounded in lines and bytes.
 //!
-//! Pushing never waits for the sink. The lock is held for a copy of one line, by the writer for a
-//! swap of two buffers.
+//! Pushing never waits for the sink. The lock is held for a copy of one line, or a swap of two
+//! buffers.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::dropped::{Reason, count};
 
-/// The most lines that wait for the writer.
+/// Most lines in the queue.
 const LINES: usize = 16 << 10;
-/// The most bytes that wait for the writer. As many can be in its hands.
+/// Most bytes in the queue. The writer may hold as many.
 const BYTES: usize = 2 << 20;
 
 /// See the module.
@@ -31,19 +31,19 @@ struct State {
     lines: usize,
     /// The thread whose own lines always fit. Set by the writer when it starts.
     writer: Option<ThreadId>,
-    /// Lines that did not fit or could not be written, and that the log does not mention yet.
+    /// Dropped lines that the log does not report yet.
     unsaid: Unsaid,
-    /// The number of the last flush that was asked for, and of the last one that is complete.
+    /// Number of the last requested flush, and of the last completed one.
     asked: u64,
     done: u64,
-    /// Whether the writer has to look at its timers.
+    /// `true` if the writer must check its timers.
     woken: bool,
 }
 
 /// Numbers of dropped lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Unsaid {
-    /// Lines for which there was no room.
+    /// Lines that did not fit.
     pub(super) full: u64,
     /// Lines that the sink refused.
     pub(super) failed: u64,
@@ -60,12 +60,12 @@ impl Unsaid {
 pub(super) struct Next {
     /// Whole lines; may be empty.
     pub(super) lines: Vec<u8>,
-    /// Whether a flush waits.
+    /// `true` if a flush waits.
     pub(super) flush: bool,
 }
 
 impl Queue {
-    /// Appends `line`, which ends with a line feed; drops and counts it if there is no room.
+    /// Appends `line`, which ends with a line feed; drops and counts it if it does not fit.
     pub(super) fn push(&self, line: &[u8]) {
         let lines = lines_of(line);
         let mut state = self.lock();
@@ -86,7 +86,7 @@ impl Queue {
         self.lock().writer = Some(std::thread::current().id());
     }
 
-    /// Has the writer look at its timers.
+    /// Wakes the writer to check its timers.
     pub(super) fn wake(&self) {
         self.lock().woken = true;
         self.work.notify_one();
@@ -111,26 +111,26 @@ impl Queue {
         Next { lines, flush: state.asked > state.done }
     }
 
-    /// Notes that the sink refused `lines`.
+    /// Counts `lines` that the sink refused.
     pub(super) fn failed(&self, lines: &[u8]) {
         let lines = lines_of(lines).max(1) as u64;
         self.lock().unsaid.failed += lines;
         count(Reason::Failed, lines);
     }
 
-    /// The dropped lines that the log does not mention yet.
+    /// Returns the dropped lines that the log does not report yet.
     pub(super) fn unsaid(&self) -> Unsaid {
         self.lock().unsaid
     }
 
-    /// Notes that the log mentions so many of them.
+    /// Marks dropped lines as reported.
     pub(super) fn said(&self, said: Unsaid) {
         let unsaid = &mut self.lock().unsaid;
         unsaid.full -= said.full;
         unsaid.failed -= said.failed;
     }
 
-    /// Completes the flush that waits, unless there are lines again.
+    /// Completes the waiting flush, unless there are lines again.
     pub(super) fn complete(&self) {
         let mut state = self.lock();
         if state.buffer.is_empty() {

@@ -1,17 +1,16 @@
-//! Condenses repeated lines of Redcall itself: a warning in a tight loop is logged once, then one
-//! line every [`WINDOW`] says how often it was repeated.
+//! Condenses repeated lines of Redcall itself: a warning in a tight loop is logged once; then one
+//! line every [`WINDOW`] reports the number of repeats.
 //!
-//! Two classes of lines are bounded, each per place in the code and per window:
+//! Two classes of lines are limited, each per place in the code and per window:
 //!
-//! - A warning or an error that is not about one request (it has no field `id`) is logged once. The
-//!   next ones of the same text and fields are counted. Only [`TEXTS`] different ones are
-//!   distinguished.
-//! - Of all other lines up to [`EACH`] are logged: a line per request, such as a failed run. Beyond
-//!   that, each kind of them (job name and code) still has [`SHARE`] lines, and a count of its own:
-//!   a flood of one kind hides no other. Only [`KINDS`] kinds are distinguished.
+//! - A warning or an error that is not about one request (it has no field `id`) is logged once.
+//! Repeats of the same text and fields are counted. At most [`TEXTS`] texts are distinguished.
+//! - Of all other lines, up to [`EACH`] are logged: one line per request, such as a failed run.
+//! Beyond that, each kind of line (job name and code) has another [`SHARE`] lines, and its own
+//! count: a flood of one kind hides no other. At most [`KINDS`] kinds are distinguished.
 //!
-//! Lines of handlers, of their programs (`handler/budget.rs` bounds these) and of the levels debug
-//! and trace pass.
+//! Lines of handlers, of their programs (limited by `handler/budget.rs`) and of the levels debug
+//! and trace are not limited.
 
 use std::collections::HashMap;
 use std::fmt::{Debug, Write as _};
@@ -28,22 +27,22 @@ use tracing_subscriber::layer::{Context, Layer};
 
 use super::queue::Queue;
 
-/// The time between two lines about the same repeats.
+/// Time between two lines about the same repeats.
 pub(super) const WINDOW: Duration = Duration::from_secs(10);
-/// The most texts of one place that are distinguished.
+/// Most texts of one place that are distinguished.
 const TEXTS: usize = 16;
-/// How many lines about requests one place of the code may log in a window.
+/// Most lines about requests that one place of the code logs in a window.
 const EACH: u64 = 1000;
-/// How many lines each kind of them may log besides.
+/// Most further lines that each kind logs.
 const SHARE: u64 = 50;
-/// The most kinds of one place that are distinguished.
+/// Most kinds of one place that are distinguished.
 const KINDS: usize = 16;
-/// The most of a repeated line that is shown, bytes.
+/// Longest part of a repeated line that is shown, bytes.
 const SHOWN: usize = 512;
 
 /// The crates whose lines are condensed.
 const OURS: [&str; 3] = ["redcall_worker", "redcall_common", "redcall_client"];
-/// Modules whose lines pass: the stderr of programs, and lines about lines.
+/// Modules whose lines are not limited: the stderr of programs, and lines about lines.
 const PASS: [&str; 3] = [
     "redcall_worker::handler::stderr",
     "redcall_worker::log::repeats",
@@ -54,7 +53,7 @@ const PASS: [&str; 3] = [
 #[derive(Default)]
 pub(super) struct Repeats {
     places: Mutex<HashMap<Identifier, Place>>,
-    /// Whether any place holds a window open. Written under the lock of `places`.
+    /// `true` if a window is open. Written under the lock of `places`.
     pending: AtomicBool,
 }
 
@@ -70,11 +69,11 @@ struct Place {
     rest: Option<Text>,
 }
 
-/// The lines about requests of one name that have one code.
+/// Lines about requests with the same job name and code.
 struct Kind {
     hash: u64,
     passed: u64,
-    /// Lines beyond the bounds, with the first of them.
+    /// Lines beyond the limits, with the first of them.
     rest: Option<Text>,
 }
 
@@ -94,7 +93,8 @@ impl Place {
         self.kinds.get_mut(at).filter(|kind| kind.hash == hash)
     }
 
-    /// Whether a line that is distinguished by its text is to be logged; else it is counted.
+    /// Returns `true` if a line that is distinguished by its text must be logged; counts it
+    /// otherwise.
     fn admit_text(&mut self, line: Line) -> bool {
         if let Some(text) = self.texts.iter_mut().find(|text| text.hash == line.hash) {
             text.held += 1;
@@ -108,8 +108,8 @@ impl Place {
         false
     }
 
-    /// Whether a further line of this kind is to be logged; else it is counted. `None` if it is the
-    /// first that is not logged, whose text [`Place::hold_kind`] takes.
+    /// Returns `true` if another line of this kind must be logged; counts it otherwise. Returns
+    /// `None` for the first line that is not logged, whose text [`Place::hold_kind`] stores.
     fn admit_kind(&mut self, hash: u64) -> Option<bool> {
         let has_room = self.passed < EACH;
         let kind = self.kind(hash);
@@ -144,31 +144,31 @@ fn hold(rest: &mut Option<Text>, line: Line) {
     rest.get_or_insert_with(first).held += 1;
 }
 
-/// A line, and how often it was held back.
+/// A line, and its number of repeats.
 struct Text {
     hash: u64,
     shown: String,
     held: u64,
 }
 
-/// A line about repeats that is due.
+/// A report about repeats.
 #[derive(Debug, PartialEq, Eq)]
 struct Said {
     level: Level,
     text: String,
     held: u64,
-    /// Whether lines differed from the one that is shown.
+    /// `true` if the counted lines differ from the one shown.
     is_mixed: bool,
 }
 
 impl Repeats {
-    /// Whether the writer has to look at them again without being woken.
+    /// Returns `true` if the writer must check them again without being woken.
     pub(super) fn are_pending(&self) -> bool {
         self.pending.load(Ordering::Acquire)
     }
 
-    /// Whether the line is to be logged now. `line` and `kind` are called without a lock: a value
-    /// may log, too, when it is formatted.
+    /// Returns `true` if the line must be logged now. `line` and `kind` are called without a lock:
+    /// formatting a value may log, too.
     fn admit(
         &self,
         metadata: &Metadata<'_>,
@@ -205,7 +205,7 @@ impl Repeats {
         then(places.entry(metadata.callsite()).or_insert_with(|| Place::new(level, now)))
     }
 
-    /// Ends the windows that are over, or all of them; what is to be said of them.
+    /// Ends the windows that are over, or all of them; returns their reports.
     fn due(&self, now: Instant, all: bool) -> Vec<Said> {
         let mut due = Vec::new();
         let mut places = self.lock();
@@ -218,7 +218,7 @@ impl Repeats {
                 let (text, held) = (text.shown.clone(), mem::take(&mut text.held));
                 due.push(Said { level, text, held, is_mixed });
             };
-            // A text that was not repeated is forgotten: its next line is logged in full.
+            // A text without repeats is forgotten: its next line is logged in full.
             place.texts.retain_mut(|text| {
                 let is_repeated = text.held > 0;
                 if is_repeated {
@@ -235,7 +235,7 @@ impl Repeats {
         due
     }
 
-    /// Logs the repeats whose window is over, or all of them. Called by the writer.
+    /// Logs the repeats of windows that are over, or of all. Called by the writer.
     pub(super) fn say(&self, now: Instant, all: bool) {
         if !self.are_pending() {
             return;
@@ -255,7 +255,7 @@ impl Repeats {
     }
 }
 
-/// Puts [`Repeats`] before the log.
+/// The layer that filters by [`Repeats`].
 pub(super) struct Condense {
     pub(super) repeats: Arc<Repeats>,
     pub(super) queue: Arc<Queue>,
@@ -381,11 +381,11 @@ mod tests {
             vec![Said { level: Level::WARN, text, held, is_mixed: false }]
         };
         assert_eq!(repeats.due(begun + WINDOW, false), said(19));
-        // It goes on: no line of it but one per window.
+        // Repeats continue: one line of them per window.
         assert!(!admit("a queue", begun + WINDOW));
         assert!(admit("another queue", begun + WINDOW), "it was not repeated");
         assert_eq!(repeats.due(begun + WINDOW * 2, false), said(1));
-        // A window without it ends it.
+        // A window without repeats ends the series.
         assert!(repeats.due(begun + WINDOW * 3, false).is_empty());
         assert!(!repeats.are_pending());
         assert!(admit("a queue", begun + WINDOW * 3));
@@ -420,7 +420,7 @@ mod tests {
         assert_eq!(logged(0, "flood", EACH + 500) as u64, EACH);
         assert_eq!(logged(1, "rare", 3), 3);
         assert_eq!(logged(2, "second", SHARE + 7) as u64, SHARE);
-        // All kinds together are bounded, too.
+        // All kinds together are limited, too.
         let others = (3..1000).map(|kind| logged(kind, "other", SHARE) as u64).sum::<u64>();
         assert_eq!(others, (KINDS as u64 - 3) * SHARE);
         let said: Vec<_> = repeats

@@ -1,7 +1,7 @@
-//! The thread that writes the log. Only this thread waits for the sink.
+//! The writer thread of the log. Only this thread waits for the sink.
 //!
-//! A sink that blocks holds up this thread alone; a sink that fails loses the lines in hand, which
-//! are counted. When it takes lines again, a line of the log says how many are missing.
+//! A sink that blocks delays this thread alone; a sink that fails loses the lines of one write,
+//! which are counted. When it accepts lines again, a log line reports the number of lost lines.
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use super::repeats::Repeats;
 
 /// Largest piece of one write, bytes: the most that one failure loses.
 const PIECE: usize = 64 << 10;
-/// The time between two lines about dropped lines.
+/// Time between two lines about dropped lines.
 const SAID_EVERY: Duration = Duration::from_secs(1);
-/// The time between two looks at repeats and dropped lines, while there are any.
+/// Interval of checks for repeats and dropped lines, while there are any.
 const LOOK: Duration = Duration::from_millis(500);
-/// The pause before a sink that is set to not blocking is tried again.
+/// Pause before a non-blocking sink is tried again.
 const AGAIN: Duration = Duration::from_millis(10);
 
 /// See the module.
@@ -24,9 +24,9 @@ pub(super) struct Writer<W> {
     queue: Arc<Queue>,
     repeats: Arc<Repeats>,
     sink: W,
-    /// Whether the last write succeeded.
+    /// `true` if the last write succeeded.
     works: bool,
-    /// Whether the sink has the begin of a line, but not its end.
+    /// `true` if the sink has the beginning of a line, but not its end.
     is_torn: bool,
     said: Option<Instant>,
 }
@@ -56,7 +56,7 @@ impl<W: Write> Writer<W> {
         if next.flush {
             self.queue.complete();
         }
-        // After a flood, its memory is given back.
+        // The memory of a flood is freed.
         if buffer.capacity() > PIECE {
             return Vec::new();
         }
@@ -64,7 +64,7 @@ impl<W: Write> Writer<W> {
         buffer
     }
 
-    /// Writes whole lines, or counts those that the sink does not take.
+    /// Writes whole lines, and counts those that the sink refuses.
     fn write(&mut self, mut lines: &[u8]) {
         while !lines.is_empty() {
             let (piece, rest) = lines.split_at(end_of_piece(lines));
@@ -79,7 +79,7 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// The error is the number of bytes that the sink has taken.
+    /// The error is the number of bytes that the sink accepted.
     fn write_piece(&mut self, piece: &[u8]) -> Result<(), usize> {
         if self.is_torn {
             put(&mut self.sink, b"\n").map_err(|_| 0_usize)?;
@@ -90,7 +90,7 @@ impl<W: Write> Writer<W> {
         })
     }
 
-    /// Says how many lines are missing, if the sink takes lines again.
+    /// Reports the number of dropped lines, if the sink accepts lines again.
     fn say_dropped(&mut self, at_once: bool) {
         let unsaid = self.queue.unsaid();
         let is_due = at_once || self.said.is_none_or(|said| said.elapsed() >= SAID_EVERY);
@@ -112,7 +112,8 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// The length of the first piece of `lines`: whole lines up to [`PIECE`], or one longer line.
+/// Returns the length of the first piece of `lines`: whole lines up to [`PIECE`], or one longer
+/// line.
 fn end_of_piece(lines: &[u8]) -> usize {
     let end_of = |bytes: &[u8]| bytes.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1);
     if lines.len() <= PIECE {
@@ -122,7 +123,7 @@ fn end_of_piece(lines: &[u8]) -> usize {
     end_of(&lines[..PIECE]).or_else(first).unwrap_or(lines.len())
 }
 
-/// Writes all of `bytes`; the error is the number of bytes that were written before it.
+/// Writes all of `bytes`; the error is the number of bytes written before the failure.
 fn put(sink: &mut impl Write, bytes: &[u8]) -> Result<(), usize> {
     let mut written = 0;
     while written < bytes.len() {
@@ -135,11 +136,11 @@ fn put(sink: &mut impl Write, bytes: &[u8]) -> Result<(), usize> {
     Ok(())
 }
 
-/// Whether to write again, after a pause if it takes one.
+/// Returns `Some` if the write must be retried, after a pause if needed.
 fn retry(error: &io::Error) -> Option<()> {
     match error.kind() {
         ErrorKind::Interrupted => Some(()),
-        // Another process that has the same pipe has set it so.
+        // Another process with the same pipe has set it to non-blocking.
         ErrorKind::WouldBlock => {
             std::thread::sleep(AGAIN);
             Some(())
@@ -154,7 +155,7 @@ mod tests {
 
     use super::*;
 
-    /// A device that has so much room left.
+    /// A device with a limited capacity left.
     #[derive(Default, Clone)]
     struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
 

@@ -1,7 +1,7 @@
-//! `redcall-worker check`: prints what the settings map, serve and bound, and tells whether a
-//! worker with them would run its jobs.
+//! `redcall-worker check`: prints everything that the settings map, serve and bound, and checks
+//! that a worker with them would run its jobs.
 //!
-//! It checks everything and prints every problem; the settings themselves are read before.
+//! It runs all checks and prints every problem; the settings themselves are read before.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -21,14 +21,14 @@ use super::{fail, private_server, problem, unwritten};
 #[derive(Default)]
 struct Found {
     overview: Option<Overview>,
-    /// Where Redis answers.
+    /// The address at which Redis answers.
     redis: Option<String>,
     problems: Vec<Problem>,
-    /// No private server could be started: that is no fault of the settings.
+    /// `true` if no private server could be started, which is not an error of the settings.
     is_without_server: bool,
 }
 
-/// Checks the settings, and prints. The exit code is 2 if a worker would not do its work.
+/// Checks the settings, and prints. The exit code is 2 if a worker would not run its jobs.
 pub(super) fn run(settings: Settings, as_json: bool) -> ExitCode {
     let _log = init_log(&settings.log);
     let runtime = match handler_runtime() {
@@ -40,7 +40,7 @@ pub(super) fn run(settings: Settings, as_json: bool) -> ExitCode {
     print(found, as_json)
 }
 
-/// Prints mistakes of the settings as JSON: nothing else is known then.
+/// Prints mistakes of the settings as JSON, without an overview.
 pub(super) fn unusable(problems: Vec<Problem>) -> ExitCode {
     print(Found { problems, ..Found::default() }, true)
 }
@@ -61,7 +61,7 @@ fn print(found: Found, as_json: bool) -> ExitCode {
                 (false, true) => 0,
                 (false, false) => 2,
             };
-            // As JSON they stand among the rest.
+            // In JSON they are part of the object.
             let problems = if as_json { Vec::new() } else { found.problems };
             fail(problems, code)
         }
@@ -104,7 +104,7 @@ async fn look(mut settings: Settings) -> Found {
             }
         }
         Err(error) => {
-            // Whether another worker maps them is not known: this one does not.
+            // Without Redis, only this worker's own mapping is known.
             let wrong = unmapped.iter().map(|schedule| unknown_job(&settings, overview, schedule));
             found.problems.extend(wrong);
             found.problems.push(Problem::from(&error));
@@ -116,9 +116,9 @@ async fn look(mut settings: Settings) -> Found {
 /// The answers of Redis.
 struct Asked<'a> {
     address: String,
-    /// Rights that the user lacks and a worker needs.
+    /// Missing rights that a worker needs.
     missing: Vec<String>,
-    /// Schedules whose job no live worker maps either.
+    /// Schedules whose job no live worker handles.
     nowhere: Vec<&'a ScheduleOverview>,
 }
 
@@ -174,7 +174,7 @@ impl Found {
         lines
     }
 
-    /// The object that README.md shows: the overview, the address of Redis, and the problems.
+    /// Returns the object that README.md describes: overview, address of Redis, problems.
     fn json(&self) -> Value {
         let mut shown = match &self.overview {
             Some(overview) => json!(overview),

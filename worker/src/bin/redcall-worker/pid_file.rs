@@ -1,8 +1,8 @@
-//! The file by which a background worker is found: who runs holds its lock, so that a file that a
-//! dead one has left is told from that of a living one.
+//! The pid file of a background worker. A running worker locks it, so that a stale file of a dead
+//! worker is not mistaken for a running one.
 //!
-//! Lines: the process id, how long it may drain (ms), whether it is ready, and when and from which
-//! program the process was started: its number alone may be that of another one.
+//! Lines: the process id, its drain timeout (ms), its state, and start time and program of the
+//! process: the number alone may be reused.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -14,59 +14,60 @@ use std::time::{Duration, Instant};
 use crate::identity::Identity;
 use crate::safe_file::{open_own, open_to_read};
 
-/// How often, and for how long, who starts tries to get the lock: `status` and `stop` have it for a
+/// How often, and for how long, a start retries to get the lock: `status` and `stop` hold it for a
 /// moment, too.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Longest note, bytes.
+/// Largest note, bytes.
 const NOTE: u64 = 16 << 10;
-/// Longest line that says why it is not ready, bytes.
+/// Longest line about the state, bytes.
 const STATE: usize = 4 << 10;
 
-/// What the third line says of one that is ready.
+/// The third line of a worker that is ready.
 pub(crate) const READY: &str = "ready";
 
-/// What the file of a living worker says.
+/// The content of a running worker's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Noted {
     pub(crate) pid: i32,
     pub(crate) drains_for: Duration,
-    /// [`READY`], or why it is not.
+    /// [`READY`], or why the worker is not ready.
     pub(crate) state: String,
-    /// When the process was started, and from which program; see [`Identity`].
+    /// Start time and program of the process; see [`Identity`].
     pub(crate) started: String,
     pub(crate) program: String,
 }
 
 impl Noted {
-    /// Returns `true` if `process` is the one that has written this, into a file of user `owner`.
+    /// Returns `true` if `process` wrote this note, in a file of user `owner`.
     pub(crate) fn is_of(&self, process: &Identity, owner: u32) -> bool {
         let Identity { user, started, program } = process;
         (*user, started, program) == (owner, &self.started, &self.program)
     }
 }
 
-/// What a look at the file finds.
+/// The result of reading the file.
 pub(crate) enum Found {
-    /// Nobody runs; whether a dead one has left the file.
+    /// No worker runs; `stale`: a dead worker has left the file.
     Nobody { stale: bool },
-    /// It has the lock, and has not said yet who it is.
+    /// A worker has the lock, and has not written its note yet.
     Starting,
-    /// A worker runs. With the file, whose lock says when the worker has ended, and its owner.
+    /// A worker runs: its note, the file, whose lock is held until the worker ends, and the file's
+    /// owner.
     Running(Noted, File, u32),
 }
 
-/// Opens the file and takes its lock; `None` if a worker has it. What is no note of a worker is
-/// not overwritten.
+/// Opens the file and locks it; returns `None` if a worker holds the lock. A file that is not a
+/// worker's note is not overwritten.
 pub(crate) fn take(path: &Path) -> io::Result<Option<File>> {
     let since = Instant::now();
     loop {
         let file = open_own(path)?;
         match file.try_lock() {
-            // Whoever has just ended has taken the file away: that one is nobody's.
+            // A worker that has just ended may have removed the file.
             Ok(()) if is_at(&file, path) => {
                 if !is_note(&text_of(&file)?) {
-                    let message = "it holds something else than the note of a worker";
+                    let message = "the file is not a worker's pid file, and is not overwritten";
                     return Err(io::Error::new(io::ErrorKind::InvalidData, message));
                 }
                 file.set_len(0)?;
@@ -87,15 +88,15 @@ fn is_at(file: &File, path: &Path) -> bool {
     (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino())
 }
 
-/// Takes the file of the lock's holder away.
+/// Removes the file of the lock's holder.
 pub(crate) fn remove(file: &File, path: &Path) {
-    // While the lock is held: no other worker has made it its own yet.
+    // While the lock is held: no other worker has locked it.
     if is_at(file, path) {
         let _ = std::fs::remove_file(path);
     }
 }
 
-/// Writes what it says into the file of the lock's holder.
+/// Writes `noted` into the file of the lock's holder.
 pub(crate) fn note(mut file: &File, noted: &Noted) -> io::Result<()> {
     let Noted { pid, drains_for, state, started, program } = noted;
     let line = |text: &str| text.replace(char::is_control, " ");
@@ -108,7 +109,7 @@ pub(crate) fn note(mut file: &File, noted: &Noted) -> io::Result<()> {
     file.set_len(text.len() as u64)
 }
 
-/// Looks who runs.
+/// Reads which worker runs.
 pub(crate) fn look(path: &Path) -> io::Result<Found> {
     let (file, owner) = match open_to_read(path) {
         Ok(opened) => opened,
@@ -130,7 +131,7 @@ fn text_of(file: &File) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Returns `true` if `text` begins as a note does, or is empty: its writer may have been killed.
+/// Returns `true` if `text` begins like a note, or is empty: its writer may have been killed.
 fn is_note(text: &str) -> bool {
     let number = |line: &str| line.bytes().all(|byte| byte.is_ascii_digit());
     text.len() < 20 && number(text) || text.lines().take(2).all(number) && text.lines().count() > 2
@@ -140,12 +141,12 @@ fn read(text: &str) -> Option<Noted> {
     let mut lines = text.lines();
     let pid = lines.next()?.parse().ok().filter(|pid| *pid > 1)?;
     let drains_for = Duration::from_millis(lines.next()?.parse().ok()?);
-    // It comes from a file, and goes to a terminal.
+    // The text comes from a file, and goes to a terminal.
     let mut line = || Some(lines.next()?.replace(char::is_control, " "));
     Some(Noted { pid, drains_for, state: line()?, started: line()?, program: line()? })
 }
 
-/// Whether nobody holds the lock of `file`.
+/// Returns `true` if the lock of `file` is free.
 pub(crate) fn is_free(file: &File) -> io::Result<bool> {
     match file.try_lock_shared() {
         Ok(()) => file.unlock().map(|()| true),
@@ -154,7 +155,7 @@ pub(crate) fn is_free(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Waits for the end of who holds the lock of `file`; `false` if it does not come `within`.
+/// Waits until the lock of `file` is free; returns `false` after `within`.
 pub(crate) fn wait_free(file: &File, within: Duration) -> io::Result<bool> {
     let since = Instant::now();
     while !is_free(file)? {
@@ -175,7 +176,7 @@ mod tests {
         let noted = read("17\n25000\nready\n4711\n/bin/worker\n").unwrap();
         assert_eq!((noted.pid, noted.drains_for), (17, Duration::from_secs(25)));
         assert_eq!(noted.state, READY);
-        // Signals to 0, 1 and -1 go to others than a worker.
+        // Signals to 0, 1 and -1 reach other processes than a worker.
         for text in ["", "17", "17\n2", "17\n2\nready\n", "17\n2\nready\n4711\n"] {
             assert_eq!(read(text), None, "{text:?}");
         }
@@ -209,11 +210,11 @@ mod tests {
         assert!(owner == user && found.is_of(&own, user) && !found.is_of(&own, user + 1));
         assert!(!found.is_of(&Identity { started: "0".to_owned(), ..own.clone() }, user));
         assert!(!found.is_of(&Identity { program: "/bin/sh".to_owned(), ..own }, user));
-        // A file that another has put there is not taken away.
+        // A file of another process is not removed.
         std::fs::rename(&path, folder.path().join("aside")).unwrap();
         std::fs::write(&path, "another's").unwrap();
         remove(&file, &path);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "another's");
-        assert!(take(&path).unwrap_err().to_string().contains("something else"));
+        assert!(take(&path).unwrap_err().to_string().contains("not a worker's pid file"));
     }
 }

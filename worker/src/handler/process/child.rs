@@ -1,4 +1,4 @@
-//! One process of a pool: started, asked, and ended with this value.
+//! One process of a pool: started, used for one request at a time, ended when dropped.
 
 use std::io;
 use std::sync::Arc;
@@ -26,14 +26,14 @@ use crate::handler::{Ending, HandlerError};
 use crate::request::{ProgressError, Request};
 use crate::until::until;
 
-/// What a line may have beside the answer in it, bytes.
+/// Allowance for a line beyond the answer in it, bytes.
 const AROUND_ANSWER: usize = 4 << 10;
-/// How many bytes of tokens a process may leave unread before its own lines are left unread.
+/// Most bytes of tokens that a process may leave unread before its own lines are left unread.
 pub(super) const UNREAD_TOKENS: usize = 64 << 10;
-/// How long it is waited for the end of a process that has closed its stdout, or lost its stdin.
+/// How long to wait for the end of a process that has closed its stdout, or lost its stdin.
 const ENDING: Duration = Duration::from_millis(500);
 
-/// How a process is started, and what bounds it.
+/// Start parameters and limits of a process.
 pub(super) struct Start {
     pub(super) program: Program,
     pub(super) bounds: Bounds,
@@ -48,38 +48,38 @@ pub(super) struct Process {
     pub(super) stdin: ChildStdin,
     stderr: Stderr,
     pub(super) lines: FramedRead<Paced<ChildStdout>, LinesCodec>,
-    /// Of lines that are neither an answer nor a part of one.
+    /// The rate of lines that are neither an answer nor a part of one.
     pub(super) pace: Pace,
     pub(super) bounds: Bounds,
-    /// How many requests it takes at once, as it has said.
+    /// Most requests at once, by its handshake.
     pub(super) concurrency: usize,
     last_id: u64,
-    /// Whether it has not read all that it was asked: it would take the next request for the rest.
+    /// `true` if it has not read the whole request: it would read the next one as the rest.
     has_unread: bool,
 }
 
-/// How a request to a process ended.
+/// The end of a request to a process.
 pub(super) enum Asked {
-    /// The process is as good as before.
+    /// The process can be used again.
     Ended(Ending),
-    /// The process is not to be asked again.
+    /// The process must not be used again.
     Broken(HandlerError),
 }
 
-/// What follows from a line that was asked for.
+/// The effect of a line that the process printed.
 pub(super) enum Heard {
     Nothing,
-    /// The process is to be told this line.
+    /// The line to send to the process.
     Token(Vec<u8>),
     Ending(Ending),
 }
 
 impl Process {
-    /// Starts one, and waits until it says that it has.
+    /// Starts a process, and waits for its handshake.
     ///
     /// # Errors
     ///
-    /// Why there is none.
+    /// The reason why there is no process.
     pub(super) async fn start(start: &Start) -> Result<Self, String> {
         let launched = start.program.launch().spawn();
         let (mut child, group) =
@@ -118,18 +118,18 @@ impl Process {
     }
 
     async fn shake_hands(&mut self) -> Result<(), String> {
-        // What it does not read is seen by what it does not say.
+        // A process that does not read shows by its missing answer.
         let _ = self.stdin.write_all(&wire::start()).await;
         loop {
             let Some(line) = self.lines.next().await else {
                 return Err(format!(
-                    "the process {} before it had started",
+                    "the process {} before it answered `$",
                     self.how_it_ended().await
                 ));
             };
             let line = line.map_err(|error| self.unreadable(&error))?;
             match wire::read(&line).map_err(|what| format!("the process printed {what}"))? {
-                // An error too: a server that knows no `$/start` says so, and has started.
+                // An error is an answer, too: the server does not know `$/start`, and has started.
                 Said::Answer(0, answer) => {
                     self.concurrency = wire::concurrency(&answer);
                     return Ok(());
@@ -141,25 +141,25 @@ impl Process {
                     }
                 }
                 Said::Answer(..) | Said::Frame(..) | Said::Defer(_) => {
-                    return Err("the process answered what it was not asked".to_owned());
+                    return Err("the process sent a response without a request".to_owned());
                 }
             }
         }
     }
 
-    /// Whether it is still there, and has said nothing unasked.
+    /// Returns `true` if the process runs, and has printed nothing unexpected.
     pub(super) fn is_sound(&mut self) -> bool {
         let is_silent = self.lines.next().now_or_never().is_none();
         is_silent && !self.has_unread && matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Asks for the job. To be dropped only with the process.
+    /// Sends the job's request, and waits for its end. Must only be dropped with the process.
     pub(super) async fn ask(&mut self, request: &Request, grace: Duration) -> Asked {
         self.last_id += 1;
         let id = self.last_id;
         self.stderr.begins(request).await;
         let mut unwritten = wire::request(id, request);
-        // How much of that is the request: a process may answer before it has read all of it.
+        // The part that belongs to the request: a process may answer before it has read all of it.
         let mut of_request = unwritten.len();
         let (mut give_up_at, mut is_slowed) = (None, false);
         loop {
@@ -168,7 +168,7 @@ impl Process {
             if paused_until.is_some() && !is_slowed {
                 is_slowed = true;
                 let (id, name) = (request.id(), request.name());
-                tracing::warn!(id, name, "the process floods its worker: it is read slower");
+                tracing::warn!(id, name, "reading a process slower: it prints too many messages");
             }
             tokio::select! {
                 () = until(paused_until) => {}
@@ -179,7 +179,7 @@ impl Process {
                         None => return Asked::Broken(self.died().await),
                         Some(Err(error)) => return Asked::Broken(self.too_long(&error)),
                         Some(Ok(line)) => match self.heard(id, &line, request).await {
-                            // Killed in the midst of a line, it has not said what stands there.
+                            // Killed within a line: the rest of that line is not an answer.
                             Err(_) if self.is_at_its_end() => Err(self.died().await),
                             said => said,
                         },
@@ -201,7 +201,7 @@ impl Process {
                             unwritten.drain(..written);
                             of_request = of_request.saturating_sub(written);
                         }
-                        // It has closed its stdin. What it still says is read.
+                        // The process has closed its stdin. Its output is still read.
                         Err(_) => {
                             unwritten.clear();
                             of_request = 0;
@@ -216,7 +216,7 @@ impl Process {
                 }
                 () = until(give_up_at) => {
                     self.group.end(&mut self.child, grace / 2).await;
-                    let message = "the process was asked to end the job, and did not";
+                    let message = "the process ignored `$/cancel` for worker.cancel_grace";
                     return Asked::Broken(HandlerError::with_code(Code::Cancelled, message));
                 }
             }
@@ -240,7 +240,7 @@ impl Process {
         matches!(self.lines.next().now_or_never(), Some(None))
     }
 
-    /// The job's worker counts as dead: so much of it is.
+    /// Returns the error `worker_lost`: the part of the worker that ran the job has died.
     async fn died(&mut self) -> HandlerError {
         HandlerError::with_code(Code::WorkerLost, died(self).await)
     }
@@ -264,7 +264,7 @@ impl Process {
         unreadable(self.bounds.max_answer, error)
     }
 
-    /// Closes its stdin, then asks it to end, then ends it. Within twice [`ENDING`].
+    /// Closes its stdin, then sends SIGTERM, then SIGKILL. Takes twice [`ENDING`] at most.
     pub(super) async fn close(self) {
         let Self { mut child, group, stdin, .. } = self;
         drop(stdin);
@@ -274,7 +274,7 @@ impl Process {
     }
 }
 
-/// What follows from a line, for the request of number `id`.
+/// Handles a line, for the request of number `id`.
 pub(super) async fn heard(
     id: u64,
     said: Result<Said<'_>, String>,
@@ -282,25 +282,25 @@ pub(super) async fn heard(
     bounds: Bounds,
 ) -> Result<Heard, HandlerError> {
     match said {
-        // How large an answer may be is seen where any job is settled.
+        // The size of an answer is checked where a job is settled.
         Ok(Said::Answer(of, answer)) if of == id => Ok(Heard::Ending(bounded(bounds, answer))),
         Ok(Said::Frame(FrameType::Chunk, of, data)) if of == id => {
             bounds.check_depth(data.get().as_bytes())?;
-            // Its next lines are read when this one is gone: the process waits meanwhile.
+            // Further lines are read when this part is sent: the process blocks meanwhile.
             match request.chunk(data).await {
-                // It is not wanted any more: the process hears so, and has its grace.
+                // The run is cancelled: the process gets `$/cancel`, and its grace.
                 Ok(()) | Err(ProgressError::NotMine) => Ok(Heard::Nothing),
                 Err(error) => {
-                    let message = format!("a part of the answer was not sent: {error}");
+                    let message = format!("cannot send a part of the answer: {error}");
                     Err(HandlerError::new(message))
                 }
             }
         }
         Ok(Said::Frame(_, of, data)) if of == id => {
             bounds.check_depth(data.get().as_bytes())?;
-            // What is only said by the way does not end the job.
+            // A lost progress frame does not end the job.
             if let Err(error) = request.progress(data).await {
-                tracing::debug!(id = request.id(), %error, "a progress frame was not pushed");
+                tracing::debug!(id = request.id(), %error, "cannot push a progress frame");
             }
             Ok(Heard::Nothing)
         }
@@ -312,14 +312,15 @@ pub(super) async fn heard(
         }
         Ok(Said::Other) => Ok(Heard::Nothing),
         Ok(Said::Answer(of, _) | Said::Frame(_, of, _) | Said::Defer(Deferral { id: of, .. })) => {
-            let message = format!("the process spoke of request {of}, and was asked {id}");
+            let message =
+                format!("the process sent a message about request {of}, but its request is {id}");
             Err(HandlerError::new(message))
         }
         Err(what) => Err(HandlerError::new(format!("the process printed {what}"))),
     }
 }
 
-/// An answer whose data do not nest too deep.
+/// Returns an answer, or an error if its data nest too deep.
 fn bounded(bounds: Bounds, answer: Result<Box<RawValue>, WireError>) -> Ending {
     match answer {
         Ok(data) => bounds.check_depth(data.get().as_bytes()).map(|()| data),
@@ -330,25 +331,25 @@ fn bounded(bounds: Bounds, answer: Result<Box<RawValue>, WireError>) -> Ending {
     }
 }
 
-/// How a process that is gone has ended.
+/// Returns how a process ended.
 pub(super) async fn died(process: &mut Process) -> String {
     format!("its process {}", process.how_it_ended().await)
 }
 
-/// Why the next line cannot be read, of which an answer may have `max_answer` bytes.
+/// Returns why the next line cannot be read; an answer in it may have `max_answer` bytes.
 pub(super) fn unreadable(max_answer: usize, error: &LinesCodecError) -> String {
     match error {
         LinesCodecError::MaxLineLengthExceeded => {
             format!("the process printed a line over {max_answer} bytes (limits.answer)")
         }
         LinesCodecError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-            "the process printed what is not UTF-8".to_owned()
+            "the process printed text that is not UTF-8".to_owned()
         }
-        LinesCodecError::Io(error) => format!("the process's stdout cannot be read: {error}"),
+        LinesCodecError::Io(error) => format!("cannot read the process's stdout: {error}"),
     }
 }
 
-/// The token of a job that its process does not answer itself.
+/// Defers a job's answer, and returns its completion token.
 async fn defer(request: &Request, of: &Deferral<'_>) -> Result<SettlementToken, DeferError> {
     let within = of.within_ms.map(Duration::from_millis);
     let data = of.data.unwrap_or(RawValue::NULL);

@@ -1,9 +1,9 @@
-//! A process that has several requests at once, as its handshake says.
+//! A process with several concurrent requests, by its handshake.
 //!
-//! One task owns it: it writes what jobs ask, reads what the process says, and hands each line to
-//! the job that it is about. What follows from a line happens in the job's own run, as where a
-//! process has one job at a time (`child.rs`). While one of them does not take its next line, since
-//! a part of its answer waits for a reader, the process's further lines wait as well.
+//! One task owns it: it writes requests, reads messages, and passes each line to the job that it
+//! concerns. The job's own run handles the line, as for processes with one job at a time
+//! (`child.rs`). While one job does not take its next line, because a part of its answer waits for
+//! a reader, the process's further lines wait as well.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -22,39 +22,39 @@ use crate::handler::command::Bounds;
 use crate::request::Request;
 use crate::until::until;
 
-/// A line for a job, as the process has said it.
+/// The channel for lines to a job.
 type Told = mpsc::Sender<String>;
 
-/// What jobs have the process's task do.
+/// A command from jobs to the process's task.
 enum Order {
-    /// Send this request, and tell what is said of it.
+    /// Sends this request, and passes on the lines about it.
     Ask { id: u64, line: Vec<u8>, tell: Told },
-    /// Send this notification.
+    /// Sends this notification.
     Write(Vec<u8>),
-    /// Nobody wants to hear of this request any more.
+    /// Ignores further lines about this request.
     Forget(u64),
-    /// No further request comes.
+    /// Takes no further requests.
     Retire,
 }
 
-/// A process, as its jobs and its pool know it. Its task ends with it.
+/// A process, as its jobs and its pool see it. Dropping it ends its task.
 pub(super) struct Crowd {
     orders: mpsc::UnboundedSender<Order>,
     limit: usize,
-    /// Slots that are taken. Written by the pool's lock holder and by slots that go.
+    /// Used request slots. Written by the pool's lock holder, and by slots when dropped.
     taken: AtomicUsize,
-    /// Notified when a place is free.
+    /// Notified when a request slot becomes free.
     changed: Arc<Notify>,
     last_id: AtomicU64,
-    /// Whether it gets further requests.
+    /// `true` if it gets no further requests.
     retired: AtomicBool,
-    /// Why it is gone. Written once, by its task.
+    /// Why it ended. Written once, by its task.
     why: OnceLock<(Code, String)>,
-    /// Closed when its task has ended, and the process with it.
+    /// Closed when its task and the process have ended.
     over: watch::Receiver<()>,
 }
 
-/// A request's place in it. Dropped before its end, the process gets no further ones.
+/// A request's slot in it. If it is dropped before its end, the process gets no further requests.
 pub(super) struct Slot {
     crowd: Arc<Crowd>,
     id: u64,
@@ -62,8 +62,8 @@ pub(super) struct Slot {
 }
 
 impl Crowd {
-    /// Has `process` do up to `limit` requests at once. `changed` is notified when one of their
-    /// places is free. `ended` hears why it is gone, if that is not since it was retired.
+    /// Starts the task of `process`, with up to `limit` concurrent requests. `changed` is notified
+    /// when a slot becomes free. `ended` is called with the reason of an unexpected end.
     pub(super) fn of(
         process: Process,
         limit: usize,
@@ -92,11 +92,11 @@ impl Crowd {
                     let _ = crowd.why.set(end.clone());
                 }
             }
-            // Only now its jobs hear of it, those whose requests it has not seen as well.
+            // Only now its jobs are notified, including those whose requests it has not read.
             drop((desk, taken));
             ended(end.as_ref().map(|(_, message)| &**message));
             match end {
-                // Killed: it may say anything.
+                // Killed: its further output is ignored.
                 Some(_) => drop(process),
                 None => process.close().await,
             }
@@ -113,7 +113,7 @@ impl Crowd {
         self.taken.load(Ordering::Acquire)
     }
 
-    /// A place, if there is one. To be called under the pool's lock.
+    /// Returns a slot, if one is free. To be called under the pool's lock.
     pub(super) fn slot(self: &Arc<Self>) -> Option<Slot> {
         if !self.is_open() || self.taken() >= self.limit {
             return None;
@@ -138,14 +138,14 @@ impl Crowd {
     pub(super) fn lost(&self) -> HandlerError {
         let (code, message) = match self.why.get() {
             Some((code, message)) => (*code, message.clone()),
-            None => (Code::WorkerLost, "its process is gone".to_owned()),
+            None => (Code::WorkerLost, "the process of the job has ended".to_owned()),
         };
         HandlerError::with_code(code, message)
     }
 }
 
 impl Slot {
-    /// Asks for the job.
+    /// Sends the job's request, and waits for its end.
     pub(super) async fn ask(&mut self, request: &Request, bounds: Bounds) -> Asked {
         let id = self.id;
         let (tell, mut told) = mpsc::channel(1);
@@ -180,7 +180,7 @@ impl Slot {
                     give_up_at = Some(Instant::now() + grace / 2);
                 }
                 () = until(give_up_at) => {
-                    let message = "the process was asked to end the job, and did not";
+                    let message = "the process ignored `$/cancel` for worker.cancel_grace";
                     return Asked::Broken(HandlerError::with_code(Code::Cancelled, message));
                 }
             }
@@ -191,7 +191,7 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         if self.is_open {
-            // Nobody knows what it is doing: it ends with the others that it has.
+            // Its state is unknown: it ends with its other requests.
             let _ = self.crowd.orders.send(Order::Forget(self.id));
             self.crowd.retire();
         }
@@ -200,20 +200,20 @@ impl Drop for Slot {
     }
 }
 
-/// What the task of a process has at hand.
+/// The state of a process's task.
 #[derive(Default)]
 struct Desk {
-    /// Jobs that wait for what is said of their requests.
+    /// Jobs that wait for lines about their requests.
     asked: HashMap<u64, Told>,
-    /// Requests that were forgotten: what is still said of them is passed over.
+    /// Forgotten requests: further lines about them are ignored.
     forgotten: HashSet<u64>,
     unwritten: Vec<u8>,
-    /// How many bytes of notifications are among them, at most.
+    /// Most bytes of notifications among them.
     tokens: usize,
     /// A line that its job has not taken yet.
     held: Option<(Told, String)>,
     retired: bool,
-    /// Nothing can be ordered any more.
+    /// No further orders come.
     closed: bool,
 }
 
@@ -238,7 +238,7 @@ impl Desk {
         }
     }
 
-    /// Hands a line to its job. Returns `true` if it counts for the pace of the process.
+    /// Passes a line to its job. Returns `true` if it counts for the rate of the process.
     fn said(&mut self, line: String) -> Result<bool, String> {
         let said = wire::read(&line)?;
         let (is_paced, ends) = (said.is_paced(), matches!(said, Said::Answer(..)));
@@ -250,13 +250,13 @@ impl Desk {
             return Ok(is_paced);
         }
         let told = if ends { self.asked.remove(&id) } else { self.asked.get(&id).cloned() };
-        let told = told.ok_or_else(|| format!("an answer to {id}, which it was not asked"))?;
+        let told = told.ok_or_else(|| format!("an answer to {id} without a request"))?;
         self.held = Some((told, line));
         Ok(is_paced)
     }
 }
 
-/// Serves the jobs of a process until it is gone, or retired and without any. Why it is gone.
+/// Serves the jobs of a process until it has ended, or is retired and idle. Returns why it ended.
 async fn drive(
     mut process: Process,
     orders: &mut mpsc::UnboundedReceiver<Order>,
@@ -276,7 +276,7 @@ async fn drive(
             }
             () = taken(&desk.held), if desk.held.is_some() => {
                 if let Some((told, line)) = desk.held.take() {
-                    // There is room, or its job has gone.
+                    // The channel has capacity, or its job has ended.
                     let _ = told.try_send(line);
                 }
                 continue;
@@ -284,7 +284,7 @@ async fn drive(
             written = stdin.write(&desk.unwritten), if !desk.unwritten.is_empty() => {
                 match written {
                     Ok(written) => drop(desk.unwritten.drain(..written)),
-                    // It has closed its stdin. What it still says is read.
+                    // The process has closed its stdin. Its output is still read.
                     Err(_) => desk.unwritten.clear(),
                 }
                 if desk.unwritten.is_empty() {
@@ -314,7 +314,7 @@ async fn drive(
     }
 }
 
-/// Returns when the job of a held line can take it.
+/// Completes when the job of a held line can take it.
 async fn taken(held: &Option<(Told, String)>) {
     if let Some((told, _)) = held {
         let _ = told.reserve().await;

@@ -1,11 +1,11 @@
-//! Long-lived processes that speak JSON-RPC 2.0 on stdin and stdout, one message a line; stderr
-//! goes into the log. A process has one job at a time (`child.rs`), or as many as its answer to
+//! Long-lived processes that use JSON-RPC 2.0 on stdin and stdout, one message a line; stderr goes
+//! into the log. A process has one job at a time (`child.rs`), or as many as its answer to
 //! `$/start` says (`crowd.rs`). One pool may serve many job names.
 //!
-//! A process is started when a job first needs it, and must answer `$/start`. One that dies takes
-//! its job with it as a worker that dies would: the job runs again, unless its mapping says not to,
-//! `max_crashes` times at most. One that says something else than was asked is replaced, and its
-//! job fails. After each the next one starts later, from 100 ms to 10 s.
+//! A process is started when a job first needs it, and must answer `$/start`. If it dies, its job
+//! counts as crashed: it runs again, up to `max_crashes` times, unless its mapping forbids that. If
+//! it prints an unexpected message, it is replaced, and its job fails. After each failure the next
+//! start is delayed, from 100 ms to 10 s.
 
 mod child;
 mod crowd;
@@ -48,7 +48,8 @@ impl ProcessHandler {
 }
 
 impl ProcessHandler {
-    /// How many requests its processes take at once, as far as their handshakes are known.
+    /// Returns the number of concurrent requests over its processes, as far as their handshakes are
+    /// known.
     pub(crate) fn capacity(&self) -> usize {
         self.pool.capacity()
     }

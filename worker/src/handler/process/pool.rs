@@ -1,4 +1,4 @@
-//! The processes of one command: how many there may be, who has one, when the next may start.
+//! The processes of one command: their number, their owners, and the time of the next start.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use super::crowd::{Crowd, Slot};
 use crate::handler::{Ending, HandlerError};
 use crate::request::Request;
 
-/// Pause before a process is started after one that broke; it doubles with each.
+/// Pause before the start after a process broke; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -23,11 +23,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 pub(super) struct Pool {
     start: Start,
     instances: usize,
-    /// How many requests a process takes at once, as the first one has said.
+    /// Concurrent requests of one process, by the first handshake.
     width: AtomicUsize,
-    /// Told when a process may have room.
+    /// Notified when a process may have capacity.
     changed: Arc<Notify>,
-    /// One for each request that the processes may have.
+    /// One for each concurrent request of the processes.
     permits: Arc<Semaphore>,
     state: Mutex<State>,
 }
@@ -35,36 +35,36 @@ pub(super) struct Pool {
 #[derive(Default)]
 struct State {
     idle: Vec<Process>,
-    /// Those that have several requests at once.
+    /// Processes with several concurrent requests.
     crowds: Vec<Arc<Crowd>>,
-    /// How many are being started.
+    /// Number of processes being started.
     starting: usize,
-    /// How many broke since one last did what it was asked.
+    /// Number of broken processes since the last successful request.
     broken: u32,
-    /// When the next may be started.
+    /// Time of the next start.
     start_at: Option<Instant>,
     /// No further job comes.
     closed: bool,
 }
 
-/// A process that a job has for itself. Dropped, it ends: nobody knows what it is doing.
+/// A process that one job uses. Dropping this ends the process: its state is unknown.
 struct Alone {
     process: Process,
     permit: OwnedSemaphorePermit,
 }
 
-/// What a job has of the pool.
+/// The part of the pool that a job uses.
 enum Lent {
     Alone(Box<Alone>),
     Beside(Slot, OwnedSemaphorePermit),
 }
 
-/// Where a request can go.
+/// The place for a request.
 enum Place {
     Free(Slot),
-    /// To a process that the caller starts; it counts as being started.
+    /// A process that the caller starts; it counts as being started.
     Start,
-    /// Nowhere, until something changes.
+    /// None, until something changes.
     None,
 }
 
@@ -79,12 +79,12 @@ impl Pool {
         &self.start
     }
 
-    /// How many requests the processes take at once.
+    /// Returns the number of concurrent requests of the processes.
     pub(super) fn capacity(&self) -> usize {
         self.instances * self.width.load(Ordering::Acquire)
     }
 
-    /// Has a process do the job.
+    /// Runs the job on a process.
     pub(super) async fn run(self: Arc<Self>, request: &Request) -> Ending {
         let lent = tokio::select! {
             lent = self.lend() => lent,
@@ -107,7 +107,7 @@ impl Pool {
             },
             Lent::Beside(mut slot, permit) => {
                 let asked = slot.ask(request, self.start.bounds).await;
-                // In this order: whoever waits for the permit finds the place.
+                // In this order: the next job with the permit finds the slot.
                 drop(slot);
                 drop(permit);
                 match asked {
@@ -115,7 +115,7 @@ impl Pool {
                         self.went_well();
                         ending
                     }
-                    // Its task has said so, if it is gone.
+                    // Its task has reported the end of the process.
                     Asked::Broken(error) => Err(error),
                 }
             }
@@ -135,7 +135,7 @@ impl Pool {
             if process.is_sound() {
                 return Ok(Lent::Alone(Box::new(Alone { process, permit })));
             }
-            self.broke("a process ended, or printed something, while it was idle", None);
+            self.broke("an idle process ended or printed an unexpected message", None);
         }
         loop {
             let mut changed = pin!(self.changed.notified());
@@ -143,13 +143,13 @@ impl Pool {
             match self.place() {
                 Place::Free(slot) => return Ok(Lent::Beside(slot, permit)),
                 Place::Start => return self.started(permit).await,
-                // All are full, since one of them retires or is being started.
+                // All processes are full: one of them retires or is being started.
                 Place::None => changed.await,
             }
         }
     }
 
-    /// A place beside other requests, or leave to start a process.
+    /// Returns a slot of a running process, or permission to start one.
     fn place(&self) -> Place {
         let mut state = self.state();
         state.crowds.retain(|crowd| crowd.is_open());
@@ -165,10 +165,10 @@ impl Pool {
         Place::Start
     }
 
-    /// A process that has just been started.
+    /// Starts a process, and returns it.
     async fn started(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Result<Lent, HandlerError> {
-        // A start goes on when its job has gone: with callers that wait for less than it takes none
-        // would ever come up.
+        // A start continues when its job is cancelled: otherwise callers with short timeouts would
+        // prevent every start.
         let (tell, told) = oneshot::channel();
         let pool = self.clone();
         tokio::spawn(async move {
@@ -188,11 +188,11 @@ impl Pool {
             }
         });
         told.await.unwrap_or_else(|_| {
-            Err(HandlerError::with_code(Code::Internal, "the worker is ending"))
+            Err(HandlerError::with_code(Code::Internal, "the worker is stopping"))
         })
     }
 
-    /// Takes a process that has started into the pool.
+    /// Adds a started process to the pool.
     fn adopt(
         self: &Arc<Self>,
         process: Process,
@@ -217,7 +217,7 @@ impl Pool {
             }
             pool.changed.notify_waiters();
         });
-        // A new one has room, unless it is gone already.
+        // A new process has capacity, unless it has already ended.
         let Some(slot) = crowd.slot() else { return Err(crowd.lost()) };
         match state.closed {
             true => crowd.retire(),
@@ -226,7 +226,7 @@ impl Pool {
         Ok(Lent::Beside(slot, permit))
     }
 
-    /// For the next job, if there may be one.
+    /// Keeps the process for the next job, if that is allowed.
     fn keep(&self, lent: Alone) {
         let Alone { process, permit } = lent;
         let mut state = self.state();
@@ -236,13 +236,13 @@ impl Pool {
             state.idle.push(process);
         }
         drop(state);
-        // Only now: whoever waits for it finds the process.
+        // Last: the next job with the permit finds the process.
         drop(permit);
     }
 
     fn broke(&self, why: &str, request: Option<&Request>) {
         let (mut state, now) = (self.state(), Instant::now());
-        // Those that broke together count as one.
+        // Processes that broke together count as one.
         if state.start_at.is_none_or(|at| at <= now) {
             let pause = FIRST_PAUSE.saturating_mul(1 << state.broken.min(10)).min(LONGEST_PAUSE);
             state.broken += 1;
@@ -250,13 +250,13 @@ impl Pool {
         }
         drop(state);
         match request.map(|request| (request.id(), request.name())) {
-            // Its failure is a warning already.
-            Some((id, name)) => tracing::info!(id, name, why, "a process is replaced"),
-            None => tracing::warn!(why, "a process is replaced"),
+            // Its failure was logged as a warning already.
+            Some((id, name)) => tracing::info!(id, name, why, "replacing a process"),
+            None => tracing::warn!(why, "replacing a process"),
         }
     }
 
-    /// Asks all that are idle to end, at once; what is busy ends with its job.
+    /// Ends all idle processes concurrently; a busy one ends with its job.
     pub(super) async fn close(&self) {
         let (idle, crowds) = {
             let mut state = self.state();

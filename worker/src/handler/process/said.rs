@@ -1,7 +1,7 @@
-//! The stderr of a process in the log: each line under the job that ran when it was written.
+//! The stderr of a process in the log: each line with the job that ran when it was written.
 //!
-//! A process writes to two pipes, which two tasks read. So the reader of stderr is told when a job
-//! begins and ends, and first reads what was written before that.
+//! A process writes to two pipes, which two tasks read. So the reader of stderr is notified when a
+//! job begins and ends, and first reads the lines written before that.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -15,7 +15,7 @@ use crate::handler::budget::Budget;
 use crate::handler::stderr::{Lines, TARGET};
 use crate::request::Request;
 
-/// How many lines that lie in the pipe are read before the reader goes on.
+/// Most buffered lines that are read before the reader handles a message.
 const MOST: usize = 10_000;
 
 /// The fields of a line: the job that wrote it.
@@ -27,37 +27,37 @@ struct OfJob {
 
 /// A message to the reader.
 enum Mark {
-    /// A job begins; the sender is used when all that was written before is read.
+    /// A job begins; the sender is used when all earlier lines are read.
     Begins(OfJob, oneshot::Sender<()>),
-    /// It has ended.
+    /// The job has ended.
     Ended,
 }
 
-/// The reader of a process's stderr. It reads on to the end when this is dropped.
+/// The reader of a process's stderr. When this is dropped, it reads on to the end.
 pub(super) struct Stderr {
     marks: mpsc::UnboundedSender<Mark>,
 }
 
 impl Stderr {
-    /// Logs what the process `pid` writes, within `budget`.
+    /// Logs the stderr of process `pid`, within `budget`.
     pub(super) fn log(stderr: ChildStderr, budget: &Arc<Budget>, pid: u32) -> Self {
         let (marks, heard) = mpsc::unbounded_channel();
         tokio::spawn(read(Lines::of(stderr, budget), pid, heard));
         Self { marks }
     }
 
-    /// Lines from now on are those of `request`.
+    /// Attributes further lines to `request`.
     pub(super) async fn begins(&self, request: &Request) {
         let (id, name) = (request.id().to_owned(), request.name().to_owned());
         let job = OfJob { id, name, attempt: request.attempt() };
         let (read, is_read) = oneshot::channel();
-        // Both fail where the process has closed its stderr.
+        // Both fail if the process has closed its stderr.
         if self.marks.send(Mark::Begins(job, read)).is_ok() {
             let _ = is_read.await;
         }
     }
 
-    /// Lines from now on are those of no job.
+    /// Attributes further lines to no job.
     pub(super) fn ended(&self) {
         let _ = self.marks.send(Mark::Ended);
     }
@@ -86,7 +86,7 @@ async fn read(mut lines: Lines<ChildStderr>, pid: u32, mut marks: mpsc::Unbounde
                         let _ = read.send(());
                     }
                     Some(Mark::Ended) => job = None,
-                    // Its last words are those of the job that it had.
+                    // The last lines belong to the process's last job.
                     None => is_open = false,
                 }
             }

@@ -1,9 +1,9 @@
-//! JSON-RPC 2.0 as a pool and its processes speak it: one message a line.
+//! JSON-RPC 2.0 between a pool and its processes: one message a line.
 //!
 //! To the process: requests, first `$/start`, and the notifications `$/cancel` and `$/token`. From
 //! it: responses, and the notifications `$/progress`, `$/chunk` and `$/defer`. Names with `$/`
-//! are of the connection itself, as in the Language Server Protocol (3.17, "Notification and
-//! Request Messages").
+//! belong to the connection, as in the Language Server Protocol (3.17, "Notification and Request
+//! Messages").
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -25,12 +25,12 @@ struct Message<'a, P: Serialize> {
     method: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     params: Option<P>,
-    /// Beside what JSON-RPC knows; who does not know it ignores it.
+    /// An addition to JSON-RPC; processes that do not know it ignore it.
     #[serde(skip_serializing_if = "Option::is_none")]
     job: Option<Job<'a>>,
 }
 
-/// What a handler may want to know of its job.
+/// Metadata of the job.
 #[derive(Serialize)]
 struct Job<'a> {
     id: &'a str,
@@ -61,21 +61,21 @@ struct Token<'a> {
     error: Option<&'a str>,
 }
 
-/// What a process has said.
+/// A message from a process.
 #[derive(Debug)]
 pub(super) enum Said<'a> {
     /// The answer to the request of this number.
     Answer(u64, Result<Box<RawValue>, WireError>),
-    /// A frame for who follows the request of this number.
+    /// A frame for readers of the stream of this request.
     Frame(FrameType, u64, &'a RawValue),
-    /// The request is answered later.
+    /// The answer is deferred.
     Defer(Deferral<'a>),
-    /// A notification that nobody here knows: JSON-RPC has them ignored.
+    /// An unknown notification, which JSON-RPC has receivers ignore.
     Other,
 }
 
 impl Said<'_> {
-    /// The number of the request that it is about; `None` if it is about none.
+    /// Returns the number of the request that the message is about, if any.
     pub(super) fn id(&self) -> Option<u64> {
         match self {
             Said::Answer(id, _) | Said::Frame(_, id, _) => Some(*id),
@@ -84,8 +84,7 @@ impl Said<'_> {
         }
     }
 
-    /// Returns `true` if it counts for the pace of the process: it is neither an answer nor a part
-    /// of one.
+    /// Returns `true` if the message is rate-limited: it is neither an answer nor a part of one.
     pub(super) fn is_paced(&self) -> bool {
         !matches!(self, Said::Answer(..) | Said::Frame(FrameType::Chunk, ..))
     }
@@ -126,18 +125,18 @@ struct Part<'a> {
 pub(super) struct Deferral<'a> {
     /// Number of the request.
     pub(super) id: u64,
-    /// What the caller hears meanwhile; `None` for null.
+    /// The data of the `deferred` frame; `None` for null.
     #[serde(borrow, default)]
     pub(super) data: Option<&'a RawValue>,
     /// How long the answer may take.
     #[serde(default)]
     pub(super) within_ms: Option<u64>,
-    /// Whether its end is to be published.
+    /// `true` to publish the result as an event.
     #[serde(default)]
     pub(super) notify: bool,
 }
 
-/// `null` is a result as well.
+/// Returns `null` as a result of its own.
 fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(from).map(Some)
 }
@@ -145,20 +144,20 @@ fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D:
 fn line(message: &impl Serialize) -> Vec<u8> {
     // Strings, numbers and JSON that was read: nothing here can fail to serialise.
     let mut line = serde_json::to_vec(message).unwrap_or_default();
-    // Data stay as the caller wrote them, over several lines perhaps; within texts JSON has none.
+    // The caller's data may span several lines; within JSON strings there are no line breaks.
     line.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
     line.push(b'\n');
     line
 }
 
-/// The first request, of number 0: whatever answers it has started.
+/// Returns the first request, number 0: an answer to it completes the handshake.
 pub(super) fn start() -> Vec<u8> {
     let params = Some(Start { protocol: 1, version: env!("CARGO_PKG_VERSION") });
     line(&Message { jsonrpc: "2.0", id: Some(0), method: "$/start", params, job: None })
 }
 
-/// The request of number `id`. `params` are the job's data if that is an object or an array, none
-/// if it is null, else an array of it: JSON-RPC allows nothing else.
+/// Returns the request of number `id`. `params` are the job's data if that is an object or an
+/// array, omitted for null, else an array with it: JSON-RPC allows nothing else.
 pub(super) fn request(id: u64, request: &Request) -> Vec<u8> {
     let wrapped;
     let data = request.data();
@@ -176,20 +175,19 @@ pub(super) fn request(id: u64, request: &Request) -> Vec<u8> {
     line(&Message { jsonrpc: "2.0", id: Some(id), method: request.method(), params, job })
 }
 
-/// The request of number `id` is not wanted any more.
+/// Returns the notification that the request of number `id` is cancelled.
 pub(super) fn cancel(id: u64) -> Vec<u8> {
     let params = Some(Cancel { id });
     line(&Message { jsonrpc: "2.0", id: None, method: "$/cancel", params, job: None })
 }
 
-/// The token of the request of number `id`, which is answered later; or why it is not.
+/// Returns the token of the deferred request of number `id`, or the error.
 pub(super) fn token(id: u64, token: Result<&str, &str>) -> Vec<u8> {
     let params = Some(Token { id, token: token.ok(), error: token.err() });
     line(&Message { jsonrpc: "2.0", id: None, method: "$/token", params, job: None })
 }
 
-/// How many requests a process takes at once, by what it answers to [`start`]: one, unless it says
-/// otherwise.
+/// Returns the most concurrent requests of a process, by its answer to [`start`]; one by default.
 pub(super) fn concurrency(answer: &Result<Box<RawValue>, WireError>) -> usize {
     #[derive(Deserialize)]
     struct Started {
@@ -199,14 +197,14 @@ pub(super) fn concurrency(answer: &Result<Box<RawValue>, WireError>) -> usize {
     started.and_then(Result::ok).map_or(1, |started| started.concurrency.clamp(1, 1024))
 }
 
-/// Reads a line.
+/// Parses a line.
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// The mistake in it.
 pub(super) fn read(text: &str) -> Result<Said<'_>, String> {
     let line: Line<'_> = serde_json::from_str(text)
-        .map_err(|error| format!("a line that is no JSON-RPC message ({error})"))?;
+        .map_err(|error| format!("a line that is not a JSON-RPC message ({error})"))?;
     match line {
         Line { method: Some(method), params, id: None, .. } => {
             let params = params.map_or("null", RawValue::get);
@@ -215,7 +213,7 @@ pub(super) fn read(text: &str) -> Result<Said<'_>, String> {
                 "$/chunk" => FrameType::Chunk,
                 "$/defer" => {
                     let deferral = serde_json::from_str(params)
-                        .map_err(|error| format!("a `{method}` that is none ({error})"))?;
+                        .map_err(|error| format!("an invalid `{method}` ({error})"))?;
                     return Ok(Said::Defer(deferral));
                 }
                 _ => return Ok(Said::Other),
@@ -243,7 +241,8 @@ impl Failure<'_> {
     }
 }
 
-/// Our code for a number of JSON-RPC, or of the table in PROTOCOL.md if a handler may say it.
+/// Returns the code for a number of JSON-RPC, or of the table in PROTOCOL.md if a handler may use
+/// it.
 fn code_of(number: i64) -> Code {
     const MAY_SAY: [Code; 7] = [
         Code::UnknownJob,
@@ -297,7 +296,7 @@ mod tests {
             (-32601, Code::UnknownJob),
             (-32602, Code::InvalidData),
             (-32004, Code::Conflict),
-            // It would be taken for the death of the process.
+            // Would count as a crash of the process.
             (Code::WorkerLost.number(), Code::HandlerFailed),
             (-32000, Code::HandlerFailed),
             (1, Code::HandlerFailed),

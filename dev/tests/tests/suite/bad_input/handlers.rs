@@ -171,8 +171,12 @@ async fn what_cannot_be_written_as_json_is_answered_nevertheless() {
     let mut foreign = foreign().await;
     let panicked = "the handler panicked";
     for (how, code, message) in [
-        ("map", Code::HandlerFailed, "the answer is not JSON: key must be a string"),
-        ("fails", Code::HandlerFailed, "the answer is not JSON: on purpose"),
+        (
+            "map",
+            Code::HandlerFailed,
+            "the answer cannot be serialised as JSON: key must be a string",
+        ),
+        ("fails", Code::HandlerFailed, "the answer cannot be serialised as JSON: on purpose"),
         ("panics", Code::HandlerPanicked, panicked),
     ] {
         let frame = error_frame("x1", code, message, r#","attempt":1"#);
@@ -181,7 +185,7 @@ async fn what_cannot_be_written_as_json_is_answered_nevertheless() {
     }
     let nan = waited("x1", "answer_oddly", r#""nan""#, "");
     foreign.is_answered(nan, "x1", &result_frame("x1", "[null,1.0]")).await;
-    let why = r#"["the progress cannot be written as JSON","on purpose"]"#;
+    let why = r#"["the data cannot be serialised as JSON","on purpose"]"#;
     let raw = waited("x1", "say_oddly", r#""fails""#, "");
     foreign.is_answered(raw, "x1", &result_frame("x1", why)).await;
 }
