@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::extract::Json;
-use crate::handler::{Ending, HandlerError};
+use crate::handler::{HandlerError, HandlerResult};
 
 /// A value that a compiled-in handler returns, converted to the answer of its job.
 ///
@@ -20,13 +20,13 @@ pub trait IntoAnswer {
 }
 
 impl IntoAnswer for () {
-    fn into_answer(self) -> Ending {
+    fn into_answer(self) -> HandlerResult {
         Ok(RawValue::NULL.to_owned())
     }
 }
 
 impl<T: Serialize> IntoAnswer for Json<T> {
-    fn into_answer(self) -> Ending {
+    fn into_answer(self) -> HandlerResult {
         to_raw_value(&self.0).map_err(|error| {
             HandlerError::new(format!("the answer cannot be serialised as JSON: {error}"))
         })
@@ -34,13 +34,13 @@ impl<T: Serialize> IntoAnswer for Json<T> {
 }
 
 impl IntoAnswer for serde_json::Value {
-    fn into_answer(self) -> Ending {
+    fn into_answer(self) -> HandlerResult {
         Json(self).into_answer()
     }
 }
 
 impl<T: IntoAnswer, E: Into<HandlerError>> IntoAnswer for Result<T, E> {
-    fn into_answer(self) -> Ending {
+    fn into_answer(self) -> HandlerResult {
         self.map_err(Into::into)?.into_answer()
     }
 }

@@ -13,8 +13,8 @@ use redcall_common::keys::QueueKeys;
 use redcall_common::request::Request as Wire;
 use redcall_store::{Mark, Outcome, Record, Remembered, Settlement, StoreError};
 
-use crate::ending::{answer, call, status};
 use crate::job::Job;
+use crate::outcome::{answer, call, status};
 
 /// Timeout of one round trip to Redis, before the next attempt.
 const WITHIN: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ const MESSAGE: &str = "the request has no signature that its worker accepts";
 
 /// A request with a valid signature.
 #[derive(Debug)]
-pub(crate) struct Pass {
+pub(crate) struct Verified {
     /// End of the time in which its id must not run again, Redis ms.
     expires_at: u64,
     /// `true` once Redis has the record that this run started the request.
@@ -33,22 +33,23 @@ pub(crate) struct Pass {
 
 /// Verifies the signature of `request`. Without keys every request passes; if keys are optional,
 /// unsigned requests pass, too. Does not check the validity period.
-pub(crate) fn admit(
+pub(crate) fn verify(
     keyring: Option<&Keyring>,
     request: &mut Wire,
     queue: &QueueKeys,
-) -> Result<Option<Pass>, Refusal> {
+) -> Result<Option<Verified>, Refusal> {
     let Some(keyring) = keyring else { return Ok(None) };
     let Some(signed) = &request.auth else {
         return if keyring.is_required() { Err(Refusal::Unsigned) } else { Ok(None) };
     };
     let signer = keyring.verify(&request.claims(queue.name(), signed), &signed.token)?;
-    let pass = Pass { expires_at: signed.token.expires_at, started: AtomicBool::new(false) };
+    let verified =
+        Verified { expires_at: signed.token.expires_at, started: AtomicBool::new(false) };
     request.auth.iter_mut().for_each(|signed| signed.signer = Some(signer.clone()));
-    Ok(Some(pass))
+    Ok(Some(verified))
 }
 
-impl Pass {
+impl Verified {
     /// Checks the validity period as far as possible without Redis. A request whose record shows an
     /// earlier run passes; [`Verified::start`] decides about it.
     pub(crate) fn in_time(&self, record: Record, now_ms: u64) -> Result<(), Refusal> {
@@ -117,7 +118,7 @@ pub(crate) fn is_first(record: Record) -> bool {
 
 /// Returns the settlement of a signed request that is refused before it starts. It may be a copy:
 /// the signature does not cover the time that a request has waited.
-pub(crate) fn of_a_copy(settlement: Settlement, code: Code, reason: &str) -> Settlement {
+pub(crate) fn as_refusal(settlement: Settlement, code: Code, reason: &str) -> Settlement {
     let reason = reason.to_owned();
     match settlement {
         Settlement::Answer { reply, frame } => {
@@ -131,7 +132,7 @@ pub(crate) fn of_a_copy(settlement: Settlement, code: Code, reason: &str) -> Set
 }
 
 /// Returns the outcome of a request that is not authorised to run.
-pub(crate) fn refused(
+pub(crate) fn unauthorized(
     request: &Wire,
     queue: &QueueKeys,
     refusal: Refusal,

@@ -51,7 +51,7 @@ pub enum WorkerError {
         source: std::io::Error,
     },
     /// The I/O thread ended unexpectedly: a bug in Redcall.
-    #[error("the I")]
+    #[error("the I/O thread ended unexpectedly (a bug in Redcall): see the log")]
     Ended,
 }
 

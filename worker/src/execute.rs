@@ -15,11 +15,11 @@ use redcall_common::time::millis;
 use redcall_store::{Claim, Claimed, Extra, Outcome, Settlement, StoreError};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::auth::{self, Pass};
-use crate::ending::{self, Ended, give_up, status};
-use crate::failure::{self, Next, whole};
+use crate::auth::{self, Verified};
+use crate::failure::{self, NextStep, whole};
 use crate::handler::{Handler, HandlerError};
 use crate::job::{Event, Job};
+use crate::outcome::{self, Unanswered, give_up, status};
 use crate::request::{ProgressError, Request};
 use crate::service::{self, ServiceRules};
 
@@ -27,10 +27,10 @@ use crate::service::{self, ServiceRules};
 const WITHIN: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a job continues after its deadline, while Redis is asked if the deadline has changed.
-pub(crate) const ASK_WITHIN: Duration = Duration::from_millis(250);
+pub(crate) const DEADLINE_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// What happens to a job that does not run.
-enum Instead {
+enum NotRun {
     /// The job is settled with this outcome.
     Settle(Box<Outcome>),
     /// Another worker has the job.
@@ -40,20 +40,20 @@ enum Instead {
 /// Runs a handler to its end and settles the job with the result.
 pub(crate) async fn execute(handler: Arc<dyn Handler>, request: Request) {
     let job = request.job();
-    match may_start(job).await {
+    match check_start(job).await {
         Ok(()) => {}
-        Err(Instead::Settle(outcome)) => {
+        Err(NotRun::Settle(outcome)) => {
             job.settle_as(|_| *outcome, None).await;
             return;
         }
-        Err(Instead::Lost) => {
+        Err(NotRun::Lost) => {
             let _ = job.shared.events.send(Event::Lost { serial: job.serial });
             return;
         }
     }
     let calling = async { handler.call(request.clone()).await };
     let calling = request.context().scope(calling);
-    let ending = AssertUnwindSafe(calling).catch_unwind().await.unwrap_or_else(|panic| {
+    let result = AssertUnwindSafe(calling).catch_unwind().await.unwrap_or_else(|panic| {
         let message = panic.downcast_ref::<&str>().copied();
         let message = message.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
         let cause = Some(message.unwrap_or("no message").to_owned());
@@ -61,19 +61,19 @@ pub(crate) async fn execute(handler: Arc<dyn Handler>, request: Request) {
         Err(HandlerError { cause, ..error })
     });
     // The caller has an answer already: a later failure can only be logged.
-    let late = ending.as_ref().err().filter(|_| job.has_answered());
+    let late = result.as_ref().err().filter(|_| job.has_answered());
     let late = late.map(|error| (error.error.clone(), error.cause.clone()));
-    if !job.settle(ending, None).await
+    if !job.settle(result, None).await
         && let Some((error, cause)) = late
     {
-        failure::run(job, &error, cause.as_deref(), Next::Nothing);
+        failure::run(job, &error, cause.as_deref(), NextStep::Nothing);
     }
 }
 
 /// The checks at Redis, each only for jobs that need it.
-async fn may_start(job: &Job) -> Result<(), Instead> {
-    if let Some(pass) = &job.pass {
-        is_not_repeated(job, pass).await?;
+async fn check_start(job: &Job) -> Result<(), NotRun> {
+    if let Some(verified) = &job.verified {
+        check_not_repeated(job, verified).await?;
     }
     if job.request.idempotency_key.is_some() {
         claim(job).await?;
@@ -82,7 +82,7 @@ async fn may_start(job: &Job) -> Result<(), Instead> {
         is_first(job, window).await?;
     }
     if let Some(rules) = job.service {
-        take_state(job, rules).await?;
+        read_state(job, rules).await?;
     }
     if let Some(ttl_ms) = job.request.status_ttl_ms {
         note_start(job, ttl_ms).await?;
@@ -91,37 +91,37 @@ async fn may_start(job: &Job) -> Result<(), Instead> {
         // Tells subscribers of the stream that earlier frames may come again. Any other error loses
         // the frame, not the job.
         if let Err(ProgressError::NotMine) = job.push(FrameType::Restarted, None).await {
-            return Err(Instead::Lost);
+            return Err(NotRun::Lost);
         }
     }
     Ok(())
 }
 
 /// Checks that a signed request runs once. A takeover or a retry counts as the same request.
-async fn is_not_repeated(job: &Job, pass: &Pass) -> Result<(), Instead> {
+async fn check_not_repeated(job: &Job, verified: &Verified) -> Result<(), NotRun> {
     // Unique among all runs, and stable when Redis is asked again.
     let run = format!("{}-{}", job.shared.worker, job.serial);
     let refusal = loop {
         // The start is stored in any case: an earlier worker may have died before storing it.
-        match pass.start(job, &run).await {
+        match verified.start(job, &run).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(refusal)) => break refusal,
-            Err(error) => not_yet(job, error).await,
+            Err(error) => pause(job, error).await,
         }
     };
-    let outcome = auth::refused(&job.request, &job.keys.queue, refusal, job.attempt());
-    Err(Instead::Settle(Box::new(outcome)))
+    let outcome = auth::unauthorized(&job.request, &job.keys.queue, refusal, job.attempt());
+    Err(NotRun::Settle(Box::new(outcome)))
 }
 
 /// Reads the state that the task works on. It can change only if the lease is lost.
-async fn take_state(job: &Job, rules: ServiceRules) -> Result<(), Instead> {
+async fn read_state(job: &Job, rules: ServiceRules) -> Result<(), NotRun> {
     let (request, queue) = (&job.request, &job.keys.queue);
     let refuse = |error| refused(job, error, None);
     let call = service::call(&request.data).map_err(refuse)?;
     let found = loop {
         match job.shared.link.instance_state(queue, &call.instance, WITHIN).await {
             Ok(found) => break found,
-            Err(error) if error.is_transient() => not_yet(job, error).await,
+            Err(error) if error.is_transient() => pause(job, error).await,
             Err(error) => {
                 let cause = whole(&error);
                 let error = WireError::new(
@@ -152,7 +152,7 @@ async fn take_state(job: &Job, rules: ServiceRules) -> Result<(), Instead> {
     Ok(())
 }
 
-async fn claim(job: &Job) -> Result<(), Instead> {
+async fn claim(job: &Job) -> Result<(), NotRun> {
     let request = &job.request;
     let now_ms = job.shared.link.now_ms();
     let left = crate::io::launch::budget_left(request, now_ms);
@@ -172,7 +172,7 @@ async fn claim(job: &Job) -> Result<(), Instead> {
     let claimed = loop {
         match job.shared.link.claim(&job.keys, &claim, WITHIN).await {
             Ok(claimed) => break claimed,
-            Err(error) => not_yet(job, error).await,
+            Err(error) => pause(job, error).await,
         }
     };
     let refuse = |code, message| Err(refused(job, WireError::new(code, message), None));
@@ -190,7 +190,7 @@ async fn claim(job: &Job) -> Result<(), Instead> {
         }
         // The running call pushes its result to this request's response key as well.
         Claimed::Joined => {
-            Err(Instead::Settle(Box::new(Outcome::new(&request.id, Settlement::Done))))
+            Err(NotRun::Settle(Box::new(Outcome::new(&request.id, Settlement::Done))))
         }
         Claimed::Ended(tail) => {
             let extras = status_of(request, &tail);
@@ -203,7 +203,7 @@ async fn claim(job: &Job) -> Result<(), Instead> {
                 None => Settlement::Done,
             };
             let outcome = Outcome { extras, ..Outcome::new(&request.id, settlement) };
-            Err(Instead::Settle(Box::new(outcome)))
+            Err(NotRun::Settle(Box::new(outcome)))
         }
         Claimed::Conflict => {
             refuse(Code::Conflict, "the idempotency key was used before, with other data")
@@ -211,15 +211,15 @@ async fn claim(job: &Job) -> Result<(), Instead> {
         Claimed::TooManyWaiters => {
             refuse(Code::Overloaded, "too many callers wait for this call already")
         }
-        Claimed::LeaseLost => Err(Instead::Lost),
+        Claimed::LeaseLost => Err(NotRun::Lost),
     }
 }
 
 /// Returns the outcome of a request that is refused before its run. `cause` is only logged.
-fn refused(job: &Job, error: WireError, cause: Option<&str>) -> Instead {
+fn refused(job: &Job, error: WireError, cause: Option<&str>) -> NotRun {
     let (request, queue) = (&job.request, &job.keys.queue);
     let (why, ttl) = ((error, cause), job.shared.idempotency_ttl);
-    Instead::Settle(Box::new(ending::refuse(request, queue, job.attempt(), why, false, ttl)))
+    NotRun::Settle(Box::new(outcome::refuse(request, queue, job.attempt(), why, false, ttl)))
 }
 
 /// Returns the final status of a request that joined a call which ended with `tail`.
@@ -235,11 +235,11 @@ fn status_of(request: &Wire, tail: &str) -> Vec<Extra> {
 /// Reads the latest deadline of all callers that have joined the call of `job`. A message about it
 /// may have been lost, or may have come before the job knew its own deadline. The dispatcher is
 /// notified in any case.
-pub(crate) async fn ask_for_time(job: Arc<Job>) {
+pub(crate) async fn read_deadline(job: Arc<Job>) {
     let (call, id) = (job.request.call().unwrap_or_default(), &job.request.id);
     let link = &job.shared.link;
-    let asking = link.wanted_until(&job.keys.queue, &call, id, ASK_WITHIN);
-    let until = timeout(ASK_WITHIN, asking).await.ok().and_then(Result::ok).flatten();
+    let asking = link.wanted_until(&job.keys.queue, &call, id, DEADLINE_TIMEOUT);
+    let until = timeout(DEADLINE_TIMEOUT, asking).await.ok().and_then(Result::ok).flatten();
     let at = |ms| Instant::now().checked_add(link.left_until(ms));
     job.set_deadline(match (job.context().deadline, until) {
         (None, _) | (_, Some(0)) => None,
@@ -248,7 +248,7 @@ pub(crate) async fn ask_for_time(job: Arc<Job>) {
     });
 }
 
-async fn is_first(job: &Job, window: Duration) -> Result<(), Instead> {
+async fn is_first(job: &Job, window: Duration) -> Result<(), NotRun> {
     let request = &job.request;
     let kind = digest::of_job(&request.name, request.data.get());
     let (queue, link) = (&job.keys.queue, &job.shared.link);
@@ -257,7 +257,7 @@ async fn is_first(job: &Job, window: Duration) -> Result<(), Instead> {
         match link.is_first(queue, &kind, id, at_ms, window, WITHIN).await {
             Ok(true) => return Ok(()),
             Ok(false) => break,
-            Err(error) => not_yet(job, error).await,
+            Err(error) => pause(job, error).await,
         }
     }
     tracing::info!(
@@ -267,13 +267,13 @@ async fn is_first(job: &Job, window: Duration) -> Result<(), Instead> {
     );
     // Callers may have joined this call by its idempotency key, and wait for its end.
     let error = WireError::new(Code::Cancelled, "the same job ran within its `unique` window");
-    let ended = Ended { error, attempt: job.attempt(), seq: 1, dead_letter: false };
+    let unanswered = Unanswered { error, attempt: job.attempt(), seq: 1, dead_letter: false };
     let ttl = job.shared.idempotency_ttl;
-    Err(Instead::Settle(Box::new(give_up(request, &job.keys.queue, ended, ttl))))
+    Err(NotRun::Settle(Box::new(give_up(request, &job.keys.queue, unanswered, ttl))))
 }
 
 /// Stores the start before the handler runs, so that no status shows an end before the start.
-async fn note_start(job: &Job, ttl_ms: u64) -> Result<(), Instead> {
+async fn note_start(job: &Job, ttl_ms: u64) -> Result<(), NotRun> {
     let (id, link) = (&job.request.id, &job.shared.link);
     // The status is kept while the job may run, and for its own time after that.
     let ttl_ms = ttl_ms.saturating_add(millis(job.rules.timeout));
@@ -281,17 +281,17 @@ async fn note_start(job: &Job, ttl_ms: u64) -> Result<(), Instead> {
     loop {
         match link.note_start(&job.keys, id, job.attempt(), ttl_ms, again, WITHIN).await {
             Ok(true) => return Ok(()),
-            Ok(false) => return Err(Instead::Lost),
+            Ok(false) => return Err(NotRun::Lost),
             Err(error) => {
                 again |= error.may_have_happened();
-                not_yet(job, error).await;
+                pause(job, error).await;
             }
         }
     }
 }
 
 /// Waits before Redis is asked again. The job's deadline bounds this: the future is dropped then.
-async fn not_yet(job: &Job, error: StoreError) {
+async fn pause(job: &Job, error: StoreError) {
     tracing::debug!(%error, id = job.request.id, "retrying the checks before the start");
     sleep(PAUSE).await;
 }

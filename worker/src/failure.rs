@@ -19,7 +19,7 @@ const CAUSES: usize = 16;
 
 /// The step that follows a failed run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Next {
+pub(crate) enum NextStep {
     /// The caller gets the error.
     Answered,
     /// The request becomes a dead letter; its caller, if it waits, gets the error.
@@ -32,7 +32,7 @@ pub(crate) enum Next {
     Nothing,
 }
 
-impl Next {
+impl NextStep {
     fn name(self) -> &'static str {
         match self {
             Self::Answered => "answered",
@@ -45,13 +45,13 @@ impl Next {
 }
 
 /// Logs that a run of `job` failed. A cancelled run is no warning: its caller asked for that.
-pub(crate) fn run(job: &Job, error: &WireError, cause: Option<&str>, next: Next) {
+pub(crate) fn run(job: &Job, error: &WireError, cause: Option<&str>, next: NextStep) {
     let (id, name, queue) = (&*job.request.id, &*job.request.name, job.keys.queue.name());
     let (attempt, duration_ms) = (job.attempt(), millis(job.started.elapsed()));
     let (code, message, cause) = (error.code, shown(&error.message), cause.map(shown));
     let retry_in_ms = match next {
-        Next::Retried(pause) => Some(millis(pause)),
-        Next::Answered | Next::DeadLettered | Next::Rerun | Next::Nothing => None,
+        NextStep::Retried(pause) => Some(millis(pause)),
+        NextStep::Answered | NextStep::DeadLettered | NextStep::Rerun | NextStep::Nothing => None,
     };
     let next = next.name();
     match code {

@@ -15,12 +15,12 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::Pass;
-use crate::ending;
-use crate::handler::Ending;
+use crate::auth::Verified;
+use crate::handler::HandlerResult;
 use crate::metrics::Metrics;
+use crate::outcome;
 use crate::request::ProgressError;
-use crate::service::{Run, ServiceRules};
+use crate::service::{ServiceRules, TaskRun};
 use crate::state::States;
 
 /// Most unread frames at a response key before the writer blocks; the second limit is in bytes, for
@@ -28,18 +28,18 @@ use crate::state::States;
 const STREAM_WINDOW: usize = 1000;
 const STREAM_BYTES: usize = 8 << 20;
 /// First pause between two checks if the reader has caught up. It doubles up to the second one.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
-const LOOK_AT_LEAST: Duration = Duration::from_millis(250);
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// How long a writer waits for the reader before it drops a frame that is not part of the answer.
-const WAITS: Duration = Duration::from_millis(500);
+const READER_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a writer waits for the reader before it fails a frame that is part of the answer.
-pub(crate) const WAITS_FOR_READER: Duration = Duration::from_secs(60);
+pub(crate) const CHUNK_TIMEOUT: Duration = Duration::from_secs(60);
 const WITHIN: Duration = Duration::from_secs(5);
 
 /// A message from a job to the dispatcher.
 pub(crate) enum Event {
     /// Settles the job. Sent once per job, by the holder of [`Job::settled`].
-    Settle { serial: u64, outcome: Box<Outcome>, heard: Option<oneshot::Sender<Settled>> },
+    Settle { serial: u64, outcome: Box<Outcome>, notify: Option<oneshot::Sender<Settled>> },
     /// Sets the caller's deadline; `None`: no deadline.
     Deadline { serial: u64, deadline: Option<Instant> },
     /// Another worker has the job, or its lease is unknown here: it must not be settled.
@@ -75,7 +75,7 @@ pub(crate) struct Job {
     /// Set for requests to a service.
     pub(crate) service: Option<ServiceRules>,
     /// Set for a signed request, if the worker verifies signatures.
-    pub(crate) pass: Option<Pass>,
+    pub(crate) verified: Option<Verified>,
     /// The worker's signing keys, if it has any.
     pub(crate) keyring: Option<Arc<Keyring>>,
     /// The record of earlier runs.
@@ -89,7 +89,7 @@ pub(crate) struct Job {
     pub(crate) cancel: CancellationToken,
     /// `true` once the handler has asked for its cancellation token: then it gets time to end in
     /// order.
-    pub(crate) listens: AtomicBool,
+    pub(crate) uses_token: AtomicBool,
     /// Set before the job is settled: no other frame is pushed before the final one.
     pub(crate) closing: AtomicBool,
     /// Set once by the winner of handler, `respond` and timeout. Written under the lock of `seq`.
@@ -97,7 +97,7 @@ pub(crate) struct Job {
     /// `seq` of the last frame pushed. Locked during a push, to keep frames in order.
     pub(crate) seq: Mutex<u64>,
     /// Set for requests to a service, before the handler is called: the input of its task.
-    pub(crate) run: OnceLock<Run>,
+    pub(crate) run: OnceLock<TaskRun>,
     /// `true` if the last frame was dropped for lack of a reader: the next one does not wait.
     pub(crate) unread: AtomicBool,
 }
@@ -141,11 +141,11 @@ impl Job {
         let mut seq = self.seq.lock().await;
         let frame = self.head(&reply.response_key).data(kind, *seq + 1, data);
         let window = STREAM_WINDOW.min(STREAM_BYTES / frame.len()).max(2);
-        let (since, mut pause) = (Instant::now(), LOOK_AGAIN);
-        let most = match kind {
-            FrameType::Chunk => WAITS_FOR_READER,
+        let (since, mut pause) = (Instant::now(), FIRST_PAUSE);
+        let timeout = match kind {
+            FrameType::Chunk => CHUNK_TIMEOUT,
             _ if self.unread.load(Ordering::Relaxed) => Duration::ZERO,
-            _ => WAITS,
+            _ => READER_TIMEOUT,
         };
         loop {
             if self.closing.load(Ordering::Acquire) {
@@ -156,7 +156,7 @@ impl Job {
             match pushing.await {
                 Ok(Pushed::Yes) => break,
                 Ok(Pushed::LeaseLost) => return Err(ProgressError::NotMine),
-                Ok(Pushed::Full) if since.elapsed() >= most => {
+                Ok(Pushed::Full) if since.elapsed() >= timeout => {
                     self.unread.store(true, Ordering::Relaxed);
                     return match kind {
                         FrameType::Chunk => Err(ProgressError::Unread),
@@ -165,12 +165,12 @@ impl Job {
                 }
                 // The script ignores a frame that it has pushed already, so sending it again is
                 // safe. Continuing without knowing could give two frames the same number.
-                Err(error) if !error.is_transient() || since.elapsed() >= most => {
+                Err(error) if !error.is_transient() || since.elapsed() >= timeout => {
                     return Err(error.into());
                 }
                 Ok(Pushed::Full) | Err(_) => {
                     sleep(pause).await;
-                    pause = (2 * pause).min(LOOK_AT_LEAST);
+                    pause = (2 * pause).min(LONGEST_PAUSE);
                 }
             }
         }
@@ -182,17 +182,17 @@ impl Job {
     /// Settles the job with its handler's result. Returns `false` if it is settled already.
     pub(crate) async fn settle(
         &self,
-        ending: Ending,
-        heard: Option<oneshot::Sender<Settled>>,
+        result: HandlerResult,
+        notify: Option<oneshot::Sender<Settled>>,
     ) -> bool {
-        self.settle_as(|seq| ending::outcome(self, ending, seq), heard).await
+        self.settle_as(|seq| outcome::of_result(self, result, seq), notify).await
     }
 
     /// Settles the job with the outcome that `outcome` makes for the `seq` of the final frame.
     pub(crate) async fn settle_as(
         &self,
         outcome: impl FnOnce(u64) -> Outcome,
-        heard: Option<oneshot::Sender<Settled>>,
+        notify: Option<oneshot::Sender<Settled>>,
     ) -> bool {
         self.closing.store(true, Ordering::Release);
         // Waits for a frame in flight, so that the final one follows it.
@@ -202,16 +202,16 @@ impl Job {
             return false;
         }
         let outcome = Box::new(self.spent(outcome(*seq + 1)));
-        let event = Event::Settle { serial: self.serial, outcome, heard };
+        let event = Event::Settle { serial: self.serial, outcome, notify };
         self.shared.events.send(event).is_ok()
     }
 
     /// Settles a job that [`Job::take`] has taken.
-    pub(crate) async fn settle_taken(&self, ending: Ending) {
+    pub(crate) async fn settle_taken(&self, result: HandlerResult) {
         let seq = self.seq.lock().await;
-        let outcome = Box::new(self.spent(ending::outcome(self, ending, *seq + 1)));
+        let outcome = Box::new(self.spent(outcome::of_result(self, result, *seq + 1)));
         let _ =
-            self.shared.events.send(Event::Settle { serial: self.serial, outcome, heard: None });
+            self.shared.events.send(Event::Settle { serial: self.serial, outcome, notify: None });
     }
 
     /// Returns `true` if the handler has settled the job itself and the run is not cancelled.
@@ -222,7 +222,7 @@ impl Job {
     /// Adds to `outcome`, for a signed request that this run has started, that the request must not
     /// run again if this ends it.
     pub(crate) fn spent(&self, outcome: Outcome) -> Outcome {
-        Outcome { spent: self.pass.as_ref().and_then(Pass::spent), ..outcome }
+        Outcome { spent: self.verified.as_ref().and_then(Verified::spent), ..outcome }
     }
 
     /// Takes the job from its handler: the handler's result is ignored from now on. Returns `false`

@@ -23,7 +23,7 @@ use crate::handler::environment::Environment;
 use crate::handler::http::{Client, HttpHandler};
 use crate::handler::process::ProcessHandler;
 use crate::handler::service::ServiceHandler;
-use crate::handler::{Handler, Place, builtin};
+use crate::handler::{Handler, ProgramContext, builtin};
 use crate::service::ServiceRules;
 use crate::state::States;
 
@@ -88,10 +88,14 @@ impl Mapping {
             cancel_grace: settings.worker.cancel_grace,
         };
         let environment = Environment::of(settings);
-        let place =
-            Place { dir: &dir, bounds, leash: &Leash::default(), environment: &environment };
+        let context = ProgramContext {
+            dir: &dir,
+            bounds,
+            leash: &Leash::default(),
+            environment: &environment,
+        };
         let (mut jobs, mut http) = (BTreeMap::new(), None);
-        let pools = pools(settings, &place)?;
+        let pools = pools(settings, &context)?;
         for (name, job) in &settings.jobs {
             let pool = match &job.kind {
                 HandlerSettings::Pool(pool) => pools.get(pool).cloned(),
@@ -99,7 +103,7 @@ impl Mapping {
             };
             let handler = match &pool {
                 Some(pool) => Ok(pool.clone() as Arc<dyn Handler>),
-                None => handler((name, job), compiled, &place, &mut http),
+                None => handler((name, job), compiled, &context, &mut http),
             };
             let handler = handler.map_err(|problem| mistake(settings, name, job, problem))?;
             let rules = Arc::new(job.clone());
@@ -117,7 +121,7 @@ impl Mapping {
                 ));
             }
             let service =
-                service((name, settings_of), compiled, &place).map_err(|(key, problem)| {
+                service((name, settings_of), compiled, &context).map_err(|(key, problem)| {
                     WorkerError::mapping(settings, format!("services.{name}.{key}"), problem)
                 })?;
             jobs.insert(name.clone(), service);
@@ -193,7 +197,7 @@ impl Mapping {
         let jobs = self.jobs.iter().filter(|(_, mapped)| mapped.service.is_none());
         let limited = jobs.filter_map(|(name, mapped)| {
             let JobSettings { limit, concurrency, .. } = &*mapped.rules;
-            let own = concurrency.map(|most| most.saturating_sub(running(name)));
+            let own = concurrency.map(|max| max.saturating_sub(running(name)));
             let shared =
                 mapped.pool.as_ref().and_then(|pool| rooms.get(&Arc::as_ptr(pool)).copied());
             let room = own.into_iter().chain(shared).min();
@@ -246,19 +250,19 @@ impl Mapping {
 fn handler(
     (name, job): (&str, &JobSettings),
     compiled: &Compiled,
-    place: &Place<'_>,
+    context: &ProgramContext<'_>,
     http: &mut Option<Result<Client, String>>,
 ) -> Result<Arc<dyn Handler>, String> {
     match &job.kind {
         HandlerSettings::Command(command) => {
-            Ok(Arc::new(CommandHandler::new(name, command, &job.env, place)?))
+            Ok(Arc::new(CommandHandler::new(name, command, &job.env, context)?))
         }
         HandlerSettings::Http(settings) => {
             let client = http.get_or_insert_with(Client::new).clone()?;
-            Ok(Arc::new(HttpHandler::new(settings, client, place.bounds)?))
+            Ok(Arc::new(HttpHandler::new(settings, client, context.bounds)?))
         }
         HandlerSettings::Process(settings) => {
-            Ok(Arc::new(ProcessHandler::new(name, settings, place)?))
+            Ok(Arc::new(ProcessHandler::new(name, settings, context)?))
         }
         HandlerSettings::Compiled(name) => found(name, compiled),
         // The settings reader has checked the names of pools.
@@ -269,10 +273,10 @@ fn handler(
 /// The pools that several jobs share, by name.
 fn pools(
     settings: &Settings,
-    place: &Place<'_>,
+    context: &ProgramContext<'_>,
 ) -> Result<BTreeMap<String, Arc<ProcessHandler>>, WorkerError> {
     let pools = settings.pools.iter().map(|(name, pool)| {
-        let made = ProcessHandler::new(name, &pool.process, place);
+        let made = ProcessHandler::new(name, &pool.process, context);
         let key = || format!("pools.{name}.process");
         let made = made.map_err(|problem| WorkerError::mapping(settings, key(), problem))?;
         Ok((name.clone(), Arc::new(made)))
@@ -284,11 +288,11 @@ fn pools(
 fn service(
     (name, settings): (&str, &ServiceSettings),
     compiled: &Compiled,
-    place: &Place<'_>,
+    context: &ProgramContext<'_>,
 ) -> Result<Mapped, (&'static str, String)> {
     let (kind, handler) = match &settings.tasks {
         ServiceTasks::Process(process) => {
-            let pool = ProcessHandler::new(name, process, place);
+            let pool = ProcessHandler::new(name, process, context);
             let pool = pool.map_err(|why| ("process", why))?;
             let pool: Arc<dyn Handler> = Arc::new(pool);
             let (init, exit) = (Some(pool.clone()), Some(pool.clone()));

@@ -60,7 +60,7 @@ pub(crate) struct Metrics {
 
 /// The metrics of an outcome, counted when it has been settled.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct JobMetrics {
     /// The job's name, if it is mapped.
     pub(crate) job: Option<String>,
     /// Run time; `None`: the request was refused before its handler could start, if it has ended.
@@ -93,10 +93,10 @@ impl Metrics {
     }
 
     /// Counts an outcome that has been settled.
-    pub(crate) fn settled(&self, outcome: &Outcome, tally: Tally) {
+    pub(crate) fn settled(&self, outcome: &Outcome, job_metrics: JobMetrics) {
         let Some(end) = end_of(outcome) else { return };
-        let job = tally.job.unwrap_or_else(|| UNKNOWN.to_owned());
-        if let Some(ran) = tally.ran {
+        let job = job_metrics.job.unwrap_or_else(|| UNKNOWN.to_owned());
+        if let Some(ran) = job_metrics.ran {
             let name = JobName { job: job.clone() };
             self.seconds.get_or_create(&name).observe(ran.as_secs_f64());
         } else if let Some(code) = outcome.code {
@@ -111,8 +111,8 @@ impl Metrics {
     }
 
     /// Counts an outcome that was not settled: another worker has the request.
-    pub(crate) fn refused(&self, outcome: &Outcome, tally: Tally) {
-        if let (Some(_), Some(job)) = (end_of(outcome), tally.job) {
+    pub(crate) fn refused(&self, outcome: &Outcome, job_metrics: JobMetrics) {
+        if let (Some(_), Some(job)) = (end_of(outcome), job_metrics.job) {
             self.lost(job);
         }
     }
@@ -192,8 +192,8 @@ mod tests {
     #[test]
     fn a_name_of_any_form_is_a_label() {
         let metrics = Metrics::new();
-        let tally = |job: &str| Tally { job: Some(job.to_owned()), ran: None };
-        metrics.settled(&Outcome::new("a", Settlement::Done), tally("a\"b\\c"));
+        let job_metrics = |job: &str| JobMetrics { job: Some(job.to_owned()), ran: None };
+        metrics.settled(&Outcome::new("a", Settlement::Done), job_metrics("a\"b\\c"));
         let mut text = String::new();
         metrics.encode(&mut text).unwrap();
         let line = r#"redcall_jobs_total{job="a\"b\\c",outcome="ok"} 1"#;

@@ -212,10 +212,10 @@ impl JobOverview {
     /// Returns the job's limits as text, if it has any.
     fn bounds(&self) -> Option<String> {
         let mut parts: Vec<String> = Vec::new();
-        parts.extend(self.concurrency.map(|most| format!("{most} at once in a worker")));
+        parts.extend(self.concurrency.map(|max| format!("{max} at once in a worker")));
         if let Some(LimitOverview { key, concurrency, rate, rate_per_ms }) = &self.limit {
             let each = key.as_ref().map(|key| format!(" for each `{key}`")).unwrap_or_default();
-            parts.extend(concurrency.map(|most| format!("{most} at once{each}")));
+            parts.extend(concurrency.map(|max| format!("{max} at once{each}")));
             let rate = rate.zip(*rate_per_ms);
             parts.extend(rate.map(|(count, per)| format!("{count} every {}{each}", time(per))));
         }

@@ -16,21 +16,21 @@ const ANSWER: Duration = Duration::from_secs(2);
 #[derive(Clone, Default)]
 pub struct Readiness {
     /// Written once, when the worker runs.
-    line: Arc<OnceLock<Line>>,
+    handle: Arc<OnceLock<ReadinessHandle>>,
 }
 
 /// The dispatcher's end.
 #[derive(Clone)]
-pub(crate) struct Line {
+pub(crate) struct ReadinessHandle {
     /// Requests for a report; each is answered once.
-    pub(crate) asking: mpsc::Sender<oneshot::Sender<Report>>,
+    pub(crate) checks: mpsc::Sender<oneshot::Sender<Report>>,
     pub(crate) pulse: Arc<Pulse>,
 }
 
 impl Readiness {
-    pub(crate) fn set(&self, line: Line) {
+    pub(crate) fn set(&self, handle: ReadinessHandle) {
         // A worker runs once.
-        let _ = self.line.set(line);
+        let _ = self.handle.set(handle);
     }
 
     /// Checks that the worker is ready: it has just leased and settled a probe of its own. Returns
@@ -40,29 +40,29 @@ impl Readiness {
     ///
     /// The reasons why the worker is not ready.
     pub async fn check(&self) -> Result<(), Vec<String>> {
-        let report = match self.line.get() {
-            Some(line) => line.report().await,
+        let report = match self.handle.get() {
+            Some(handle) => handle.report().await,
             None => Report::not_ready("starting"),
         };
         report.verdict()
     }
 }
 
-impl Line {
+impl ReadinessHandle {
     pub(crate) async fn report(&self) -> Report {
         if !self.pulse.has_begun() {
             return Report::not_ready("starting");
         }
-        let asking = async {
-            let (tell, told) = oneshot::channel();
-            self.asking.send(tell).await.ok()?;
-            told.await.ok()
+        let request = async {
+            let (sender, receiver) = oneshot::channel();
+            self.checks.send(sender).await.ok()?;
+            receiver.await.ok()
         };
-        match timeout(ANSWER, asking).await {
+        match timeout(ANSWER, request).await {
             Ok(Some(report)) => report,
             // The dispatcher has stopped: the worker returns its remaining jobs.
             Ok(None) => Report::not_ready("draining"),
-            Err(_) => Report::not_ready("the I"),
+            Err(_) => Report::not_ready("the I/O loop does not answer"),
         }
     }
 }

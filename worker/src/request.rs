@@ -97,14 +97,14 @@ impl Request {
     /// `worker.cancel_grace` to end in order. Any other handler is dropped at once, at its next
     /// await.
     pub async fn cancelled(&self) {
-        self.0.listens.store(true, Ordering::Release);
+        self.0.uses_token.store(true, Ordering::Release);
         self.0.cancel.cancelled().await;
     }
 
     /// Returns `true` if [`Request::cancelled`] would complete at once: for handlers that block.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.0.listens.store(true, Ordering::Release);
+        self.0.uses_token.store(true, Ordering::Release);
         self.0.cancel.is_cancelled()
     }
 
@@ -130,8 +130,8 @@ impl Request {
         data: &T,
     ) -> Result<bool, serde_json::Error> {
         let data = to_raw_value(data)?;
-        let (heard, settled) = oneshot::channel();
-        if !self.0.settle(Ok(data), Some(heard)).await {
+        let (notify, settled) = oneshot::channel();
+        if !self.0.settle(Ok(data), Some(notify)).await {
             return Ok(false);
         }
         Ok(settled.await.is_ok_and(|settled| settled == Settled::Yes))

@@ -15,7 +15,7 @@ use redcall_common::service::{ServiceCall, ServiceOp, TaskData, TaskResult};
 use redcall_store::{Extra, InstanceState, StateChange};
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::handler::{Ending, HandlerError};
+use crate::handler::{HandlerError, HandlerResult};
 use crate::job::Job;
 
 /// Most bytes of a state.
@@ -30,7 +30,7 @@ pub(crate) struct ServiceRules {
 
 /// A service's request, with the state of its instance.
 #[derive(Debug)]
-pub(crate) struct Run {
+pub(crate) struct TaskRun {
     pub(crate) task: ServiceOp,
     /// The input of the task.
     pub(crate) data: Box<RawValue>,
@@ -79,7 +79,7 @@ pub(crate) fn run(
     found: Option<InstanceState>,
     rules: ServiceRules,
     sealer: Option<Sealer>,
-) -> Result<Run, WireError> {
+) -> Result<TaskRun, WireError> {
     let conflict = |message: &str| Err(WireError::new(Code::Conflict, message));
     let (state, version) = match (call.task, found) {
         (ServiceOp::Init, Some(_)) => {
@@ -99,7 +99,7 @@ pub(crate) fn run(
     let unwritten = |_| WireError::new(Code::Internal, "the task's input cannot be serialised");
     let data = to_raw_value(&data).map_err(unwritten)?;
     let instance = call.instance.clone();
-    Ok(Run { task: call.task, data, instance, version, rules, sealer })
+    Ok(TaskRun { task: call.task, data, instance, version, rules, sealer })
 }
 
 impl Job {
@@ -116,14 +116,14 @@ impl Job {
 
 /// Splits a task's result into its answer and the change of the state. A failed task changes
 /// nothing.
-pub(crate) fn ending(run: &Run, ending: Ending) -> (Ending, Option<Extra>) {
-    match ending.and_then(|data| change(run, &data)) {
+pub(crate) fn split_result(run: &TaskRun, result: HandlerResult) -> (HandlerResult, Option<Extra>) {
+    match result.and_then(|data| change(run, &data)) {
         Ok((answer, change)) => (Ok(answer), Some(Extra::State(change))),
         Err(error) => (Err(error), None),
     }
 }
 
-fn change(run: &Run, data: &RawValue) -> Result<(Box<RawValue>, StateChange), HandlerError> {
+fn change(run: &TaskRun, data: &RawValue) -> Result<(Box<RawValue>, StateChange), HandlerError> {
     let result: TaskResult = serde_json::from_str(data.get()).map_err(|error| {
         let example = r#"{"state": …, "answer": …}"#;
         HandlerError::new(format!("a service's task must return {example}: {error}"))

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::answer::IntoAnswer;
 use crate::extract::{FromRequest, Json};
-use crate::handler::{Ending, HandlerError};
+use crate::handler::{HandlerError, HandlerResult};
 use crate::request::Request;
 
 /// The input of a task: an argument of a handler that a service names.
@@ -43,7 +43,7 @@ pub struct Next<S, T> {
 }
 
 impl<S: Serialize, T: Serialize> IntoAnswer for Next<S, T> {
-    fn into_answer(self) -> Ending {
+    fn into_answer(self) -> HandlerResult {
         Json(self).into_answer()
     }
 }
@@ -56,7 +56,7 @@ pub struct Last<T> {
 }
 
 impl<T: Serialize> IntoAnswer for Last<T> {
-    fn into_answer(self) -> Ending {
+    fn into_answer(self) -> HandlerResult {
         Json(self).into_answer()
     }
 }

@@ -36,15 +36,15 @@ pub(crate) use report::Report;
 use crate::error::WorkerError;
 use crate::failure::whole;
 use crate::metrics::Metrics;
-use crate::readiness::Line;
+use crate::readiness::ReadinessHandle;
 use scrape::Scrape;
 
 /// Most connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
 
 /// Everything that the routes read.
-pub(crate) struct Desk {
-    pub(crate) line: Line,
+pub(crate) struct AdminState {
+    pub(crate) readiness: ReadinessHandle,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -60,7 +60,10 @@ impl Admin {
     /// # Errors
     ///
     /// If the address cannot be bound, or the operating system refuses a thread.
-    pub(crate) fn start(settings: &Settings, desk: Desk) -> Result<Option<Self>, WorkerError> {
+    pub(crate) fn start(
+        settings: &Settings,
+        state: AdminState,
+    ) -> Result<Option<Self>, WorkerError> {
         let Some(address) = settings.admin.listen else { return Ok(None) };
         let refused = |source| WorkerError::Listen { address, source };
         let listener = TcpListener::bind(address).map_err(refused)?;
@@ -71,8 +74,8 @@ impl Admin {
         let address = listener.local_addr().map_err(refused)?;
         let connector = Connector::new(&settings.redis, "redcall-admin")?;
         let inspector = Inspector::new(&connector, Keys::new(&settings.redis.prefix));
-        let scrape = Scrape::new(desk.metrics.clone(), inspector, &settings.served_queues());
-        let router = routes::router(desk, scrape);
+        let scrape = Scrape::new(state.metrics.clone(), inspector, &settings.served_queues());
+        let router = routes::router(state, scrape);
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (end, ended) = oneshot::channel();
         let thread = thread::Builder::new().name("redcall-admin".into()).spawn(move || {

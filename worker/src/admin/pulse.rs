@@ -10,8 +10,8 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 /// The loop counts as stalled after this many leases without progress ...
 const LEASES: u32 = 3;
 /// ... within these bounds.
-const SHORTEST: Duration = Duration::from_secs(5);
-const LONGEST: Duration = Duration::from_secs(60);
+const MIN_STALL: Duration = Duration::from_secs(5);
+const MAX_STALL: Duration = Duration::from_secs(60);
 /// How often the loop runs when nothing happens.
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -27,13 +27,13 @@ pub(crate) struct Pulse {
 
 impl Pulse {
     pub(crate) fn new(settings: &Settings) -> Self {
-        let bound = settings.worker.lease.saturating_mul(LEASES).clamp(SHORTEST, LONGEST);
+        let bound = settings.worker.lease.saturating_mul(LEASES).clamp(MIN_STALL, MAX_STALL);
         let start = Instant::now();
         Self { start, last: AtomicU64::new(0), begun: AtomicBool::new(false), bound }
     }
 
     /// Records an iteration of the loop.
-    pub(crate) fn beat(&self) {
+    pub(crate) fn record(&self) {
         let now = millis(self.start.elapsed());
         self.last.store(now, Ordering::Relaxed);
         self.begun.store(true, Ordering::Relaxed);
@@ -53,7 +53,7 @@ impl Pulse {
     }
 
     /// Returns how long the loop has stalled, if that is too long.
-    pub(crate) fn standstill(&self) -> Option<Duration> {
+    pub(crate) fn stalled_for(&self) -> Option<Duration> {
         let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
         let ago = self.start.elapsed().saturating_sub(last);
         (self.has_begun() && ago > self.bound).then_some(ago)

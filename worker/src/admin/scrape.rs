@@ -18,9 +18,9 @@ use tokio::time::{Instant, timeout};
 use crate::metrics::Metrics;
 
 /// Timeout of all round trips of a scrape. A scraper usually waits ten seconds.
-const REDIS: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a result is reused.
-const HOLDS: Duration = Duration::from_secs(1);
+const REUSED_FOR: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfQueue {
@@ -53,7 +53,7 @@ impl Scrape {
         let queues = self.queues.clone();
         // In a task of its own: a scraper that disconnects does not cancel the read that others
         // wait for, and repeated disconnects cause no further reads.
-        let infos = tokio::spawn(async move { queues.look().await }).await.unwrap_or_default();
+        let infos = tokio::spawn(async move { queues.read().await }).await.unwrap_or_default();
         text::encode_registry(&mut out, &of_queues(&infos))?;
         self.metrics.encode(&mut out)?;
         text::encode_eof(&mut out)?;
@@ -62,16 +62,16 @@ impl Scrape {
 }
 
 impl Queues {
-    async fn look(&self) -> Vec<QueueInfo> {
+    async fn read(&self) -> Vec<QueueInfo> {
         let mut last = self.last.lock().await;
         if let Some((at, infos)) = &*last
-            && at.elapsed() < HOLDS
+            && at.elapsed() < REUSED_FOR
         {
             return infos.clone();
         }
         let mut infos = Vec::with_capacity(self.names.len());
         // Queues that Redis does not report in time are skipped.
-        let asking = async {
+        let reading = async {
             for queue in &self.names {
                 match self.inspector.queue(queue).await {
                     Ok(info) => infos.push(info),
@@ -79,7 +79,7 @@ impl Queues {
                 }
             }
         };
-        let _ = timeout(REDIS, asking).await;
+        let _ = timeout(TIMEOUT, reading).await;
         *last = Some((Instant::now(), infos.clone()));
         infos
     }

@@ -23,12 +23,12 @@ use super::group::Group;
 use super::paced::{LARGE, Paced};
 use super::program::{Launch, Program};
 use super::stderr::{Lines, TARGET};
-use super::{Ending, Handler, HandlerError, Place, Running};
+use super::{Handler, HandlerError, HandlerResult, ProgramContext, Running};
 use crate::request::Request;
 use crate::state::States;
 
 /// How long the pipes stay in use after the command has ended.
-const LEFT_OPEN: Duration = Duration::from_millis(500);
+const PIPES_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Runs a program for each job.
 pub(crate) struct CommandHandler {
@@ -78,10 +78,10 @@ impl CommandHandler {
         job: &str,
         command: &[String],
         env: &ProgramEnv,
-        place: &Place<'_>,
+        context: &ProgramContext<'_>,
     ) -> Result<Self, String> {
-        let program = Program::find(command, env, place)?;
-        Ok(Self { program, bounds: place.bounds, budget: Budget::of(job) })
+        let program = Program::find(command, env, context)?;
+        Ok(Self { program, bounds: context.bounds, budget: Budget::of(job) })
     }
 
     fn launch(&self, request: &Request) -> Launch {
@@ -110,7 +110,12 @@ impl Handler for CommandHandler {
     }
 }
 
-async fn run(launch: Launch, bounds: Bounds, budget: Arc<Budget>, request: Request) -> Ending {
+async fn run(
+    launch: Launch,
+    bounds: Bounds,
+    budget: Arc<Budget>,
+    request: Request,
+) -> HandlerResult {
     // Checked before the process exists: until the handler asks for its cancellation token, a
     // cancelled run is dropped, and its process would be killed without a SIGTERM.
     if request.is_cancelled() {
@@ -123,7 +128,7 @@ async fn run(launch: Launch, bounds: Bounds, budget: Arc<Budget>, request: Reque
         HandlerError::with_code(Code::Internal, "the command cannot be started").caused_by(&error)
     })?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let (gone, heard) = watch::channel(false);
+    let (gone, has_ended) = watch::channel(false);
     let ended = async {
         let status = end(child, group, &request, bounds.cancel_grace).await?;
         gone.send_replace(true);
@@ -131,9 +136,9 @@ async fn run(launch: Launch, bounds: Bounds, budget: Arc<Budget>, request: Reque
     };
     let (status, output, (), ()) = tokio::try_join!(
         ended,
-        read(stdout, bounds.max_answer, heard.clone()),
-        feed(stdin, request.data(), heard.clone()),
-        log(stderr, &budget, &request, heard),
+        read(stdout, bounds.max_answer, has_ended.clone()),
+        feed(stdin, request.data(), has_ended.clone()),
+        log(stderr, &budget, &request, has_ended),
     )?;
     match status {
         Some(status) => answer(status, &output, bounds),
@@ -226,10 +231,10 @@ async fn log(
 async fn left_open(mut gone: watch::Receiver<bool>) {
     // The sender is dropped when nothing waits for the command's end any more.
     let _ = gone.wait_for(|gone| *gone).await;
-    sleep(LEFT_OPEN).await;
+    sleep(PIPES_TIMEOUT).await;
 }
 
-fn answer(status: ExitStatus, output: &[u8], bounds: Bounds) -> Ending {
+fn answer(status: ExitStatus, output: &[u8], bounds: Bounds) -> HandlerResult {
     if !status.success() {
         return Err(HandlerError::new(format!("the command ended with {status}")));
     }

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use redcall_common::error::Code;
 use tokio::task::{JoinError, spawn_blocking};
 
-use super::{Ending, Handler, HandlerError, Running};
+use super::{Handler, HandlerError, HandlerResult, Running};
 use crate::answer::IntoAnswer;
 use crate::extract::FromRequest;
 use crate::request::Request;
@@ -15,7 +15,7 @@ use crate::state::States;
 /// An async function over extractors. For functions of up to four arguments.
 pub trait AsyncHandler<Args>: Clone + Send + Sync + 'static {
     /// Extracts the arguments, runs the function, converts its answer.
-    fn run(self, request: Request) -> impl Future<Output = Ending> + Send + 'static;
+    fn run(self, request: Request) -> impl Future<Output = HandlerResult> + Send + 'static;
 
     /// Checks that each argument can be extracted.
     ///
@@ -32,7 +32,7 @@ pub trait BlockingHandler<Args>: Clone + Send + Sync + 'static {
     /// # Errors
     ///
     /// As [`IntoAnswer::into_answer`].
-    fn run(self, request: &Request) -> Ending;
+    fn run(self, request: &Request) -> HandlerResult;
 
     /// Checks that each argument can be extracted.
     ///
@@ -52,7 +52,7 @@ macro_rules! handlers {
             $($arg: FromRequest + 'static),*
         {
             #[allow(non_snake_case, unused_variables, reason = "one name per argument")]
-            async fn run(self, request: Request) -> Ending {
+            async fn run(self, request: Request) -> HandlerResult {
                 $(let $arg = $arg::from_request(&request)?;)*
                 self($($arg),*).await.into_answer()
             }
@@ -71,7 +71,7 @@ macro_rules! handlers {
             $($arg: FromRequest + 'static),*
         {
             #[allow(non_snake_case, unused_variables, reason = "one name per argument")]
-            fn run(self, request: &Request) -> Ending {
+            fn run(self, request: &Request) -> HandlerResult {
                 $(let $arg = $arg::from_request(request)?;)*
                 self($($arg),*).into_answer()
             }
@@ -138,8 +138,8 @@ impl<Args: 'static, F: BlockingHandler<Args>> Handler for Blocking<F, Args> {
             // The request moves in: its capacity is used until the function ends, even if the job
             // was cancelled before.
             let run = move || request.context().sync_scope(|| function.run(&request));
-            let ending = spawn_blocking(run).await;
-            ending.unwrap_or_else(|error| Err(ended_badly(error)))
+            let result = spawn_blocking(run).await;
+            result.unwrap_or_else(|error| Err(ended_badly(error)))
         })
     }
 }

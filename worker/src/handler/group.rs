@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 
 /// How often to check if a group is empty: processes that are not direct children send no signal at
 /// their end.
-const LOOK: Duration = Duration::from_millis(10);
+const CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A process group, ended when this is dropped.
 pub(crate) struct Group {
@@ -43,7 +43,7 @@ impl Group {
             // A zombie would count as a member.
             let _ = leader.wait().await;
             while self.id.is_some_and(|group| test_kill_process_group(group).is_ok()) {
-                sleep(LOOK).await;
+                sleep(CHECK_INTERVAL).await;
             }
         };
         let _ = timeout(grace, empty).await;

@@ -29,7 +29,7 @@ use crate::request::Request;
 use crate::state::States;
 
 /// The place where the programs of a mapping run, and their limits.
-pub(crate) struct Place<'a> {
+pub(crate) struct ProgramContext<'a> {
     /// The folder of the settings file.
     pub(crate) dir: &'a Path,
     pub(crate) bounds: Bounds,
@@ -40,10 +40,10 @@ pub(crate) struct Place<'a> {
 }
 
 /// The result of a handler.
-pub(crate) type Ending = Result<Box<RawValue>, HandlerError>;
+pub(crate) type HandlerResult = Result<Box<RawValue>, HandlerError>;
 
 /// A running handler. Dropping it ends its work, as far as possible.
-pub(crate) type Running = Pin<Box<dyn Future<Output = Ending> + Send>>;
+pub(crate) type Running = Pin<Box<dyn Future<Output = HandlerResult> + Send>>;
 
 /// Runs jobs, any number of them concurrently.
 pub(crate) trait Handler: Send + Sync {

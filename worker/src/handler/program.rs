@@ -9,7 +9,7 @@ use redcall_common::leash::Leash;
 use redcall_common::settings::ProgramEnv;
 use tokio::process::{Child, Command};
 
-use super::Place;
+use super::ProgramContext;
 use super::group::Group;
 
 /// A program with its arguments, and where it runs.
@@ -39,12 +39,12 @@ impl Program {
     pub(super) fn find(
         command: &[String],
         env: &ProgramEnv,
-        place: &Place<'_>,
+        context: &ProgramContext<'_>,
     ) -> Result<Self, String> {
         let (name, args) = command.split_first().ok_or("the command is empty")?;
-        let path = redcall_common::program::find(name, place.dir)?;
-        let env = place.environment.admitted(env)?;
-        let (args, dir, leash) = (args.to_vec(), place.dir.to_owned(), place.leash.clone());
+        let path = redcall_common::program::find(name, context.dir)?;
+        let env = context.environment.admitted(env)?;
+        let (args, dir, leash) = (args.to_vec(), context.dir.to_owned(), context.leash.clone());
         Ok(Self { path, args, dir, env, leash })
     }
 

@@ -8,7 +8,7 @@ use redcall_common::error::Code;
 use redcall_common::service::{ServiceCall, ServiceOp, TaskResult};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{Ending, Handler, HandlerError, Running};
+use super::{Handler, HandlerError, HandlerResult, Running};
 use crate::request::Request;
 use crate::state::States;
 
@@ -69,7 +69,7 @@ impl Handler for ServiceHandler {
 
 /// The default tasks: `init` uses its arguments as the state, and `exit` answers with the last
 /// state.
-fn without(request: &Request) -> Ending {
+fn without(request: &Request) -> HandlerResult {
     let order: ServiceCall = serde_json::from_str(request.job().request.data.get())?;
     let result = match order.task {
         ServiceOp::Exit => TaskResult { state: None, answer: Some(state(request)?) },

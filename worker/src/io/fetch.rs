@@ -22,13 +22,13 @@ pub(crate) struct Fetch {
     /// `true` if the last pop failed.
     failed: bool,
     /// Time of the last renewal of the worker's lease on the queue.
-    beaten: Instant,
+    renewed: Instant,
 }
 
 impl Fetch {
     pub(crate) fn new() -> Self {
         let now = Instant::now();
-        Self { seen: now, out: None, failed: false, beaten: now }
+        Self { seen: now, out: None, failed: false, renewed: now }
     }
 
     /// Records that a pop is sent; returns how long it blocks.
@@ -58,8 +58,8 @@ impl Fetch {
     }
 
     /// Records the renewal of the lease.
-    pub(crate) fn beat(&mut self) {
-        self.beaten = Instant::now();
+    pub(crate) fn lease_renewed(&mut self) {
+        self.renewed = Instant::now();
     }
 
     /// Returns the time since the last reply.
@@ -86,11 +86,11 @@ impl Fetch {
         if seen > BLOCK + MARGIN {
             return Some(format!("no poll has returned for {} ms", seen.as_millis()));
         }
-        let beaten = self.beaten.elapsed();
-        (beaten > lease).then(|| {
+        let renewed = self.renewed.elapsed();
+        (renewed > lease).then(|| {
             format!(
                 "the worker's lease on the queue was last renewed {} ms ago",
-                beaten.as_millis()
+                renewed.as_millis()
             )
         })
     }

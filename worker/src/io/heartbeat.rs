@@ -23,7 +23,7 @@ use crate::failure::whole;
 use crate::job::Shared;
 
 /// Longest jitter that spreads actions of all workers at the same moment.
-const MOST_JITTER_MS: u64 = 20;
+const MAX_JITTER_MS: u64 = 20;
 
 /// The identity of this worker.
 #[derive(Debug, Clone)]
@@ -39,15 +39,15 @@ pub(crate) struct Identity {
 }
 
 /// Input of the dispatcher from its tasks.
-pub(crate) enum Told {
+pub(crate) enum IoEvent {
     /// The reply of a heartbeat on one queue.
-    Beat { queue: usize, heartbeat: Heartbeat },
+    Heartbeat { queue: usize, heartbeat: Heartbeat },
     /// Requests of a dead worker were returned to the head of the queue.
     TakenOver { queue: usize, count: usize },
     /// A round over all queues has ended.
     RoundEnded,
     /// The state that control messages named; `None` if Redis could not be asked.
-    Looked { queue: usize, state: Option<QueueState> },
+    StateRead { queue: usize, state: Option<QueueState> },
     /// Due requests were moved to the queue; `None` if Redis could not be asked.
     Promoted { queue: usize, promoted: Option<Promoted> },
     /// Missing rights at Redis, or an error.
@@ -133,7 +133,7 @@ pub(crate) async fn take_over(
     keys: Arc<WorkerKeys>,
     queue: usize,
     dead: String,
-    told: mpsc::UnboundedSender<Told>,
+    events: mpsc::UnboundedSender<IoEvent>,
 ) {
     match link.release(&keys.queue, &dead, false, WITHIN).await {
         Ok(Released::Back(count)) => {
@@ -143,7 +143,7 @@ pub(crate) async fn take_over(
                 count,
                 "took over the jobs of a dead worker"
             );
-            let _ = told.send(Told::TakenOver { queue, count });
+            let _ = events.send(IoEvent::TakenOver { queue, count });
         }
         Ok(Released::StillAlive) => {}
         Err(error) => {
@@ -160,7 +160,7 @@ pub(crate) async fn expire(
     shared: Arc<Shared>,
 ) {
     let expired = link.expire(&keys.queue, WITHIN).await;
-    let (count, told) = match expired {
+    let (count, announced) = match expired {
         Ok(expired) => expired,
         Err(error) => {
             return tracing::debug!(%error, "cannot end late deferred answers yet");
@@ -174,7 +174,7 @@ pub(crate) async fn expire(
         );
     }
     let error = WireError::new(Code::DeadlineExceeded, "it was not settled in time");
-    for EndedDeferred { id, name, nonce } in told {
+    for EndedDeferred { id, name, nonce } in announced {
         let about = (&*id, &*name, nonce.as_deref());
         let context = command_result(about, Err(&error), shared.limits.frame);
         let event = NewEvent::now(Kind::COMMAND_RESULT, &context);
@@ -187,18 +187,18 @@ pub(crate) async fn expire(
 
 /// Reads the state that control messages named: the queue's pause, and which of `ids` are
 /// cancelled.
-pub(crate) async fn look(
+pub(crate) async fn read_state(
     link: Arc<Link>,
     keys: Arc<WorkerKeys>,
     queue: usize,
     ids: Vec<String>,
-    told: mpsc::UnboundedSender<Told>,
+    events: mpsc::UnboundedSender<IoEvent>,
 ) {
     let state = link.queue_state(&keys.queue, &ids, WITHIN).await;
     let state = state.inspect_err(|error| {
         tracing::debug!(%error, "cannot read the state that a message named");
     });
-    let _ = told.send(Told::Looked { queue, state: state.ok() });
+    let _ = events.send(IoEvent::StateRead { queue, state: state.ok() });
 }
 
 /// Moves due requests of a queue, after a random delay: one worker is enough.
@@ -206,10 +206,10 @@ pub(crate) async fn promote(
     link: Arc<Link>,
     keys: Arc<WorkerKeys>,
     queue: usize,
-    told: mpsc::UnboundedSender<Told>,
+    events: mpsc::UnboundedSender<IoEvent>,
 ) {
-    sleep(Duration::from_millis(u64::from(std::process::id()) % MOST_JITTER_MS)).await;
+    sleep(Duration::from_millis(u64::from(std::process::id()) % MAX_JITTER_MS)).await;
     let promoted = link.promote(&keys.queue, WITHIN).await;
     let promoted = promoted.inspect_err(|error| tracing::debug!(%error, "cannot promote yet"));
-    let _ = told.send(Told::Promoted { queue, promoted: promoted.ok() });
+    let _ = events.send(IoEvent::Promoted { queue, promoted: promoted.ok() });
 }

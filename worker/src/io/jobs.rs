@@ -15,13 +15,13 @@ use redcall_store::{Outcome, Settlement};
 use tokio::time::Instant;
 
 use super::launch::Launched;
-use super::queue::Leaving;
-use crate::ending::{self, Ended, give_up};
-use crate::execute::{ASK_WITHIN, ask_for_time};
-use crate::failure::{self, Next};
+use super::queue::PendingSettlement;
+use crate::execute::{DEADLINE_TIMEOUT, read_deadline};
+use crate::failure::{self, NextStep};
 use crate::handler::HandlerError;
 use crate::job::{Event, Job};
-use crate::metrics::{Metrics, Tally};
+use crate::metrics::{JobMetrics, Metrics};
+use crate::outcome::{self, Unanswered, give_up};
 
 /// A running job, which uses capacity.
 struct Running {
@@ -33,13 +33,13 @@ struct Running {
     /// Since when the job has been ended from outside, and still runs.
     overdue: bool,
     /// The deadline at which other callers' deadlines were last asked for.
-    asked: Option<Instant>,
+    read_for: Option<Instant>,
     /// The next entry of this job in `deadlines`.
     next: Instant,
 }
 
 /// The reason to end a job from outside.
-pub(crate) enum Why {
+pub(crate) enum EndReason {
     /// The call was cancelled.
     Cancelled,
     /// The deadline or the handler's timeout has passed.
@@ -105,14 +105,14 @@ impl Jobs {
     }
 
     pub(crate) fn insert(&mut self, serial: u64, queue: usize, id: String, launched: Launched) {
-        if launched.most.is_some() {
+        if launched.max_running.is_some() {
             *self.by_name.entry(launched.name.clone()).or_default() += 1;
         }
         let next = end_of(&launched);
         self.deadlines.insert((next, serial));
         self.by_id[queue].insert(id.clone(), serial);
         let running =
-            Running { queue, id, launched, settled: false, overdue: false, asked: None, next };
+            Running { queue, id, launched, settled: false, overdue: false, read_for: None, next };
         self.running.insert(serial, running);
     }
 
@@ -125,10 +125,10 @@ impl Jobs {
             by_id.remove(&running.id);
         }
         let name = &running.launched.name;
-        if let Some(most) = running.launched.most
+        if let Some(max_running) = running.launched.max_running
             && let Some(count) = self.by_name.get_mut(name)
         {
-            self.made_room |= *count >= most;
+            self.made_room |= *count >= max_running;
             *count -= 1;
             if *count == 0 {
                 self.by_name.remove(name);
@@ -138,13 +138,13 @@ impl Jobs {
     }
 
     /// Handles a job's event; returns an outcome to settle, and its queue.
-    pub(crate) fn event(&mut self, event: Event) -> Option<(usize, Leaving)> {
+    pub(crate) fn event(&mut self, event: Event) -> Option<(usize, PendingSettlement)> {
         match event {
-            Event::Settle { serial, outcome, heard } => {
+            Event::Settle { serial, outcome, notify } => {
                 let running = self.running.get_mut(&serial)?;
                 running.settled = true;
-                let tally = tally(&running.launched);
-                Some((running.queue, Leaving { outcome: *outcome, heard, tally }))
+                let job_metrics = job_metrics(&running.launched);
+                Some((running.queue, PendingSettlement { outcome: *outcome, notify, job_metrics }))
             }
             Event::Deadline { serial, deadline } => {
                 let running = self.running.get_mut(&serial)?;
@@ -156,7 +156,7 @@ impl Jobs {
                 None
             }
             Event::Lost { serial } => {
-                self.end(serial, &Why::Lost);
+                self.end(serial, &EndReason::Lost);
                 None
             }
             Event::Released { serial } => {
@@ -168,8 +168,9 @@ impl Jobs {
                     tracing::warn!(id, name, attempt, "rerunning a job: its runtime has shut down");
                 }
                 let outcome = Outcome::new(running.id, Settlement::Rerun { attempt });
-                let leaving = Leaving::unheard(outcome, Some(running.launched.name));
-                (!running.settled).then_some((running.queue, leaving))
+                let settlement =
+                    PendingSettlement::without_receiver(outcome, Some(running.launched.name));
+                (!running.settled).then_some((running.queue, settlement))
             }
         }
     }
@@ -196,44 +197,44 @@ impl Jobs {
             let Some(running) = self.running.get(&serial) else { continue };
             if running.overdue {
                 running.launched.abort.abort();
-            } else if !self.asks_for_time(serial) {
-                self.end(serial, &Why::Late);
+            } else if !self.reads_deadline(serial) {
+                self.end(serial, &EndReason::Late);
             }
         }
     }
 
     /// Reads the deadlines of other callers that have joined the call of a late job. Returns
     /// `false` if that was done already, or is not needed.
-    fn asks_for_time(&mut self, serial: u64) -> bool {
+    fn reads_deadline(&mut self, serial: u64) -> bool {
         let Some(running) = self.running.get_mut(&serial) else { return false };
         let by_mapping = running.launched.by_mapping;
         let Some(deadline) = running.launched.deadline.filter(|at| *at < by_mapping) else {
             return false;
         };
         // The offset to Redis's clock varies a little: that is not a new deadline.
-        if running.asked.is_some_and(|asked| deadline <= asked + ASK_WITHIN) {
+        if running.read_for.is_some_and(|read_for| deadline <= read_for + DEADLINE_TIMEOUT) {
             return false;
         }
         let job = running.launched.job.upgrade().filter(|_| !running.settled);
         let Some(job) = job.filter(|job| job.request.idempotency_key.is_some()) else {
             return false;
         };
-        running.asked = Some(deadline);
-        self.reschedule(serial, Instant::now() + ASK_WITHIN);
-        tokio::spawn(ask_for_time(job));
+        running.read_for = Some(deadline);
+        self.reschedule(serial, Instant::now() + DEADLINE_TIMEOUT);
+        tokio::spawn(read_deadline(job));
         true
     }
 
     /// Ends the run of request `id` of a queue, if there is one.
-    pub(crate) fn end_by_id(&mut self, queue: usize, id: &str, why: &Why) {
+    pub(crate) fn end_by_id(&mut self, queue: usize, id: &str, reason: &EndReason) {
         if let Some(serial) = self.by_id[queue].get(id).copied() {
-            self.end(serial, why);
+            self.end(serial, reason);
         }
     }
 
     /// Ends a job from outside: answers its caller at once, fires its token, and drops it: at once,
     /// or after a grace if it uses its token.
-    fn end(&mut self, serial: u64, why: &Why) {
+    fn end(&mut self, serial: u64, reason: &EndReason) {
         let Some(running) = self.running.get_mut(&serial) else { return };
         if running.overdue {
             return;
@@ -244,8 +245,8 @@ impl Jobs {
         // unsettled.
         let Some(job) = launched.job.upgrade() else { return };
         let (id, name) = (&running.id, &launched.name);
-        match why {
-            Why::Lost => {
+        match reason {
+            EndReason::Lost => {
                 let (queue, attempt) = (job.keys.queue.name(), launched.attempt);
                 let duration_ms = millis(launched.started.elapsed());
                 tracing::warn!(
@@ -261,8 +262,8 @@ impl Jobs {
                 }
                 running.settled = true;
             }
-            Why::Cancelled | Why::Late => {
-                let error = reason(launched, why);
+            EndReason::Cancelled | EndReason::Late => {
+                let error = end_error(launched, reason);
                 // Before the token fires: the handler's result must not win. On this thread: those
                 // of the handlers may all be busy.
                 if job.take() {
@@ -274,7 +275,7 @@ impl Jobs {
             }
         }
         launched.cancel.cancel();
-        if job.listens.load(Ordering::Acquire) {
+        if job.uses_token.load(Ordering::Acquire) {
             let drop_at = Instant::now() + self.grace;
             self.reschedule(serial, drop_at);
         } else {
@@ -285,12 +286,12 @@ impl Jobs {
 
     /// Reads the deadline of a running request again: callers that have joined its call may have
     /// extended it. Without an idempotency key no caller can.
-    pub(crate) fn ask_for_time(&self, queue: usize, id: &str) {
+    pub(crate) fn read_deadline(&self, queue: usize, id: &str) {
         let running = self.by_id[queue].get(id).and_then(|serial| self.running.get(serial));
         let job = running.filter(|running| !running.settled);
         let job = job.and_then(|running| running.launched.job.upgrade());
         if let Some(job) = job.filter(|job| job.request.idempotency_key.is_some()) {
-            tokio::spawn(ask_for_time(job));
+            tokio::spawn(read_deadline(job));
         }
     }
 
@@ -324,13 +325,16 @@ impl Jobs {
         });
         let lost: Vec<u64> = lost.map(|(serial, _)| *serial).collect();
         for serial in lost {
-            self.end(serial, &Why::Lost);
+            self.end(serial, &EndReason::Lost);
         }
     }
 
     /// Ends all handlers, as far as possible; returns their outcomes. A started job that must not
     /// be repeated fails.
-    pub(crate) fn give_back(&mut self, idempotency_ttl: Duration) -> Vec<(usize, Leaving)> {
+    pub(crate) fn give_back(
+        &mut self,
+        idempotency_ttl: Duration,
+    ) -> Vec<(usize, PendingSettlement)> {
         let mut outcomes = Vec::new();
         for running in self.running.values_mut() {
             running.launched.cancel.cancel();
@@ -340,8 +344,9 @@ impl Jobs {
                 running.settled = true;
                 let launched = &running.launched;
                 let outcome = job.spent(given_back(&job, launched, idempotency_ttl));
-                let leaving = Leaving { outcome, heard: None, tally: tally(launched) };
-                outcomes.push((running.queue, leaving));
+                let settlement =
+                    PendingSettlement { outcome, notify: None, job_metrics: job_metrics(launched) };
+                outcomes.push((running.queue, settlement));
             }
         }
         outcomes
@@ -358,30 +363,30 @@ fn given_back(job: &Job, launched: &Launched, idempotency_ttl: Duration) -> Outc
             let error = WireError::new(Code::WorkerLost, message);
             // The last number that a frame can have: frames in flight are not counted.
             let seq = job.seq.try_lock().map_or(1, |seq| *seq + 1);
-            failure::run(job, &error, None, Next::DeadLettered);
-            let run = ending::run(job, &error);
-            let ended = Ended { error, attempt, seq, dead_letter: true };
-            Outcome { run, ..give_up(&job.request, &job.keys.queue, ended, idempotency_ttl) }
+            failure::run(job, &error, None, NextStep::DeadLettered);
+            let run = outcome::attempt_entry(job, &error);
+            let unanswered = Unanswered { error, attempt, seq, dead_letter: true };
+            Outcome { run, ..give_up(&job.request, &job.keys.queue, unanswered, idempotency_ttl) }
         }
     }
 }
 
-fn tally(launched: &Launched) -> Tally {
-    Tally { job: Some(launched.name.clone()), ran: Some(launched.started.elapsed()) }
+fn job_metrics(launched: &Launched) -> JobMetrics {
+    JobMetrics { job: Some(launched.name.clone()), ran: Some(launched.started.elapsed()) }
 }
 
 fn end_of(launched: &Launched) -> Instant {
     launched.deadline.map_or(launched.by_mapping, |deadline| deadline.min(launched.by_mapping))
 }
 
-fn reason(launched: &Launched, why: &Why) -> WireError {
-    match why {
-        Why::Cancelled => WireError::new(Code::Cancelled, "the call was cancelled"),
-        Why::Late | Why::Lost if end_of(launched) < launched.by_mapping => {
+fn end_error(launched: &Launched, reason: &EndReason) -> WireError {
+    match reason {
+        EndReason::Cancelled => WireError::new(Code::Cancelled, "the call was cancelled"),
+        EndReason::Late | EndReason::Lost if end_of(launched) < launched.by_mapping => {
             let message = "the caller's timeout ended while the job was running";
             WireError::new(Code::DeadlineExceeded, message)
         }
-        Why::Late | Why::Lost => {
+        EndReason::Late | EndReason::Lost => {
             let message =
                 format!("the handler ran longer than its timeout of {:?}", launched.timeout);
             WireError::new(Code::Timeout, message)

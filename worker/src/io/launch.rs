@@ -18,13 +18,13 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::queue::Leaving;
-use crate::auth::{self, Pass};
-use crate::ending::{self, answer, call, status};
+use super::queue::PendingSettlement;
+use crate::auth::{self, Verified};
 use crate::execute::execute;
 use crate::failure;
 use crate::job::{Job, Shared};
 use crate::mapping::{Mapped, Mapping};
+use crate::outcome::{self, answer, call, status};
 use crate::request::Request;
 
 /// A job that has been started.
@@ -41,17 +41,17 @@ pub(crate) struct Launched {
     pub(crate) timeout: Duration,
     pub(crate) on_worker_loss: OnWorkerLoss,
     /// Most runs of its name in this worker, if its mapping limits them: then they are counted.
-    pub(crate) most: Option<usize>,
+    pub(crate) max_running: Option<usize>,
     pub(crate) cancel: CancellationToken,
     pub(crate) abort: AbortHandle,
 }
 
 /// A job's run, to be spawned.
-pub(crate) type Run = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type RunFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Spawns runs. Several are spawned from one task on the runtime: each spawn from outside wakes a
 /// thread of the runtime, which competes with this one.
-pub(crate) fn spawn_all(runs: Vec<Run>, handlers: &tokio::runtime::Handle) {
+pub(crate) fn spawn_all(runs: Vec<RunFuture>, handlers: &tokio::runtime::Handle) {
     match runs.len() {
         0 => {}
         1 => runs.into_iter().for_each(|run| drop(handlers.spawn(run))),
@@ -76,32 +76,32 @@ impl Launcher<'_> {
         leased: &Leased,
         serial: u64,
         running: impl Fn(&str) -> usize,
-    ) -> Result<(Launched, Run), Box<Leaving>> {
+    ) -> Result<(Launched, RunFuture), Box<PendingSettlement>> {
         let queue = &self.keys.queue;
         let record = leased.mark.record;
         let attempt = record.attempt + 1;
         let mut request = decode(&leased.raw, &leased.id, queue, &self.shared.limits)
             .map_err(|rejected| reject(leased, rejected, queue, attempt))
-            .map_err(|outcome| Box::new(Leaving::unheard(outcome, None)))?;
+            .map_err(|outcome| Box::new(PendingSettlement::without_receiver(outcome, None)))?;
         self.mapping.keep_status(&mut request);
         let unauthorized = |request: &Wire, refusal| {
-            let outcome = auth::refused(request, queue, refusal, attempt);
+            let outcome = auth::unauthorized(request, queue, refusal, attempt);
             let job = self.mapping.get(&request.name).map(|_| request.name.clone());
-            Box::new(Leaving::unheard(outcome, job))
+            Box::new(PendingSettlement::without_receiver(outcome, job))
         };
         // Checked first: an unauthorised caller learns nothing about jobs.
-        let pass = auth::admit(self.mapping.keyring().map(Arc::as_ref), &mut request, queue)
+        let verified = auth::verify(self.mapping.keyring().map(Arc::as_ref), &mut request, queue)
             .map_err(|refusal| unauthorized(&request, refusal))?;
         let refuse = |code, message: &str, dead_letter: bool| {
             let (error, ttl) = (WireError::new(code, message), self.shared.idempotency_ttl);
             let mut outcome =
-                ending::refuse(&request, queue, attempt, (error, None), dead_letter, ttl);
-            if let Some(pass) = &pass {
-                outcome.spent = pass.spent_before(leased.mark);
-                outcome.settlement = auth::of_a_copy(outcome.settlement, code, message);
+                outcome::refuse(&request, queue, attempt, (error, None), dead_letter, ttl);
+            if let Some(verified) = &verified {
+                outcome.spent = verified.spent_before(leased.mark);
+                outcome.settlement = auth::as_refusal(outcome.settlement, code, message);
             }
             let job = self.mapping.get(&request.name).map(|_| request.name.clone());
-            Err(Box::new(Leaving::unheard(outcome, job)))
+            Err(Box::new(PendingSettlement::without_receiver(outcome, job)))
         };
         if leased.mark.cancelled {
             let message = "the call was cancelled before the job started";
@@ -114,14 +114,15 @@ impl Launcher<'_> {
             let message = "the caller's timeout ended while the request was queued";
             return refuse(Code::DeadlineExceeded, message, false);
         }
-        if let Some(pass) = &pass {
-            pass.in_time(record, self.shared.link.now_ms())
+        if let Some(verified) = &verified {
+            verified
+                .in_time(record, self.shared.link.now_ms())
                 .map_err(|refusal| unauthorized(&request, refusal))?;
         }
         let Some(mapped) = self.mapping.get(&request.name) else {
-            let spent = pass.as_ref().and_then(|pass| pass.spent_before(leased.mark));
+            let spent = verified.as_ref().and_then(|verified| verified.spent_before(leased.mark));
             let outcome = Outcome { spent, ..unknown(request, queue, attempt) };
-            return Err(Box::new(Leaving::unheard(outcome, None)));
+            return Err(Box::new(PendingSettlement::without_receiver(outcome, None)));
         };
         if let Some(message) = mapped.misplaced(&request.name, queue) {
             return refuse(Code::InvalidRequest, &message, false);
@@ -139,28 +140,28 @@ impl Launcher<'_> {
             let message = format!("{} workers died while they ran the job", record.crashes);
             return refuse(Code::WorkerLost, &message, true);
         }
-        if rules.concurrency.is_some_and(|most| running(&request.name) >= most) {
+        if rules.concurrency.is_some_and(|max_running| running(&request.name) >= max_running) {
             let back = Outcome::new(&leased.id, Settlement::Back);
-            return Err(Box::new(Leaving::unheard(back, None)));
+            return Err(Box::new(PendingSettlement::without_receiver(back, None)));
         }
-        Ok(self.start((request, pass), left, mapped, record, serial))
+        Ok(self.start((request, verified), left, mapped, record, serial))
     }
 
     fn start(
         &self,
-        (request, pass): (Wire, Option<Pass>),
+        (request, verified): (Wire, Option<Verified>),
         left: Option<Duration>,
         mapped: &Mapped,
         record: Record,
         serial: u64,
-    ) -> (Launched, Run) {
+    ) -> (Launched, RunFuture) {
         let started = Instant::now();
         let name = request.name.clone();
         let rules = mapped.rules.clone();
         let deadline = left.and_then(|left| started.checked_add(left));
         let cancel = CancellationToken::new();
         let (timeout, on_worker_loss) = (rules.timeout, rules.on_worker_loss);
-        let most = rules.concurrency;
+        let max_running = rules.concurrency;
         let job = Arc::new(Job {
             shared: self.shared.clone(),
             request,
@@ -168,14 +169,14 @@ impl Launcher<'_> {
             keys: self.keys.clone(),
             rules,
             service: mapped.service,
-            pass,
+            verified,
             keyring: self.mapping.keyring().cloned(),
             record,
             started_at: self.shared.link.now_ms(),
             started,
             deadline: std::sync::Mutex::new(deadline),
             cancel: cancel.clone(),
-            listens: AtomicBool::new(false),
+            uses_token: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             settled: AtomicBool::new(false),
             seq: Mutex::new(0),
@@ -194,7 +195,7 @@ impl Launcher<'_> {
             deadline,
             timeout,
             on_worker_loss,
-            most,
+            max_running,
             cancel,
             abort,
         };

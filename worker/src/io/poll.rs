@@ -13,9 +13,9 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::WITHIN;
-use super::queue::{Leaving, Queue, Resend};
+use super::queue::{PendingSettlement, Queue, Resend};
 use crate::failure::whole;
-use crate::metrics::{Metrics, Tally};
+use crate::metrics::{JobMetrics, Metrics};
 
 /// Pause after a failed poll.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Most requests that a poll leases from a queue, and most that it settles. While Redis executes
 /// one batch, worker and callers handle the previous one: with a thousand at a time they would wait
 /// for each other.
-const PORTION: usize = 128;
+const BATCH_MAX: usize = 128;
 
 /// One queue's part of a poll.
 pub(crate) struct Part {
@@ -40,17 +40,17 @@ pub(crate) struct Part {
     serial: u64,
     again: bool,
     outcomes: Vec<Outcome>,
-    followed: Vec<EventItem>,
+    followed: Vec<Followed>,
 }
 
 /// The receiver of a settlement's result, and its metrics.
-type EventItem = (Option<oneshot::Sender<Settled>>, Tally);
+type Followed = (Option<oneshot::Sender<Settled>>, JobMetrics);
 
 /// A poll in flight.
-pub(crate) type InFlightPoll = Pin<Box<dyn Future<Output = Ended>>>;
+pub(crate) type InFlightPoll = Pin<Box<dyn Future<Output = FinishedPoll>>>;
 
 /// Completes when the poll has ended; never, if there is none.
-pub(crate) async fn end_of(poll: &mut Option<InFlightPoll>) -> Ended {
+pub(crate) async fn end_of(poll: &mut Option<InFlightPoll>) -> FinishedPoll {
     match poll {
         Some(poll) => poll.await,
         None => std::future::pending().await,
@@ -58,7 +58,7 @@ pub(crate) async fn end_of(poll: &mut Option<InFlightPoll>) -> Ended {
 }
 
 /// A poll that has ended.
-pub(crate) struct Ended {
+pub(crate) struct FinishedPoll {
     pub(crate) parts: Vec<Part>,
     pub(crate) replies: Result<Vec<Result<Reply, StoreError>>, StoreError>,
 }
@@ -71,7 +71,7 @@ pub(crate) struct Reply {
 }
 
 /// Plans the next poll; empty if there is nothing to do. `room` is the free capacity over all
-/// queues, `rules` the names with limits. `look`: poll each queue even if there is nothing to do,
+/// queues, `rules` the names with limits. `poll_all`: poll each queue even if there is nothing to do,
 /// to show that polls of it return.
 ///
 /// Capacity goes to queues in priority order, to each but the last up to its known length: a script
@@ -80,7 +80,7 @@ pub(crate) fn plan(
     queues: &mut [Queue],
     mut room: usize,
     rules: &Arc<[Rule]>,
-    look: bool,
+    poll_all: bool,
 ) -> Vec<Part> {
     let last = queues.iter().rposition(Queue::may_have_work);
     let mut parts = Vec::new();
@@ -96,21 +96,21 @@ pub(crate) fn plan(
             }
             _ => room,
         };
-        let take = take.min(PORTION);
+        let take = take.min(BATCH_MAX);
         room -= take;
-        let read_back = queue.to_read_back();
-        if take == 0 && !queue.has_outcomes() && !read_back && !look {
+        let read_back = queue.must_resync();
+        if take == 0 && !queue.has_outcomes() && !read_back && !poll_all {
             continue;
         }
         let again = queue.resend.is_some();
-        let Resend { serial, leaving } = queue.resend.take().unwrap_or_else(|| {
+        let Resend { serial, settlements } = queue.resend.take().unwrap_or_else(|| {
             queue.serial += 1;
-            let leaving = queue.leaving.iter().take(PORTION);
-            let portion = portion(leaving.map(|leaving| leaving.outcome.size()));
-            Resend { serial: queue.serial, leaving: queue.leaving.drain(..portion).collect() }
+            let settlements = queue.to_settle.iter().take(BATCH_MAX);
+            let count = portion(settlements.map(|settlements| settlements.outcome.size()));
+            Resend { serial: queue.serial, settlements: queue.to_settle.drain(..count).collect() }
         });
-        let leaving = leaving.into_iter().map(|l| (l.outcome, (l.heard, l.tally)));
-        let (outcomes, followed) = leaving.unzip();
+        let settlements = settlements.into_iter().map(|l| (l.outcome, (l.notify, l.job_metrics)));
+        let (outcomes, followed) = settlements.unzip();
         if take > 0 {
             queue.poll_goes_out();
         }
@@ -134,7 +134,7 @@ pub(crate) fn plan(
 }
 
 /// Runs a poll. Must not be dropped before its end: its leases would be forgotten.
-pub(crate) async fn run(link: Arc<Link>, parts: Vec<Part>) -> Ended {
+pub(crate) async fn run(link: Arc<Link>, parts: Vec<Part>) -> FinishedPoll {
     let replies = replies(&link, &parts).await;
     match &replies {
         Ok(replies) => {
@@ -160,7 +160,7 @@ pub(crate) async fn run(link: Arc<Link>, parts: Vec<Part>) -> Ended {
             sleep(PAUSE).await;
         }
     }
-    Ended { parts, replies }
+    FinishedPoll { parts, replies }
 }
 
 async fn replies(
@@ -234,10 +234,14 @@ impl Part {
 
     /// Notifies the waiting tasks, counts, and logs refusals. Returns the outcomes that Redis could
     /// not store.
-    pub(crate) fn settled(self, settled: Vec<Settled>, metrics: &Metrics) -> Vec<Leaving> {
+    pub(crate) fn settled(
+        self,
+        settled: Vec<Settled>,
+        metrics: &Metrics,
+    ) -> Vec<PendingSettlement> {
         let mut failed = Vec::new();
         let followed = self.outcomes.into_iter().zip(self.followed);
-        for ((outcome, (heard, tally)), settled) in followed.zip(settled) {
+        for ((outcome, (notify, job_metrics)), settled) in followed.zip(settled) {
             match settled {
                 Settled::Yes => {
                     if let Settlement::Unknown { name, .. } = &outcome.settlement {
@@ -246,7 +250,7 @@ impl Part {
                         let message = "not run: no live worker handles the job";
                         tracing::warn!(id, name, queue, %code, "{message}");
                     }
-                    metrics.settled(&outcome, tally);
+                    metrics.settled(&outcome, job_metrics);
                 }
                 Settled::Parked => {
                     tracing::info!(
@@ -255,16 +259,16 @@ impl Part {
                     );
                 }
                 Settled::LeaseLost => {
-                    metrics.refused(&outcome, tally);
+                    metrics.refused(&outcome, job_metrics);
                     tracing::warn!(id = outcome.id, "settled nothing: the lease was lost");
                 }
                 Settled::Failed => {
-                    failed.push(Leaving { outcome, heard, tally });
+                    failed.push(PendingSettlement { outcome, notify, job_metrics });
                     continue;
                 }
             }
-            if let Some(heard) = heard {
-                let _ = heard.send(settled);
+            if let Some(notify) = notify {
+                let _ = notify.send(settled);
             }
         }
         failed
@@ -272,14 +276,18 @@ impl Part {
 
     /// Undoes the plan: the next poll sends the same settlements under the same number.
     pub(crate) fn undo(self, queue: &mut Queue) {
-        let leaving = self.outcomes.into_iter().zip(self.followed);
-        let leaving = leaving.map(|(outcome, (heard, tally))| Leaving { outcome, heard, tally });
-        let leaving: Vec<Leaving> = leaving.collect();
-        if !leaving.is_empty() {
-            queue.resend = Some(Resend { serial: self.serial, leaving });
+        let settlements = self.outcomes.into_iter().zip(self.followed);
+        let settlements = settlements.map(|(outcome, (notify, job_metrics))| PendingSettlement {
+            outcome,
+            notify,
+            job_metrics,
+        });
+        let settlements: Vec<PendingSettlement> = settlements.collect();
+        if !settlements.is_empty() {
+            queue.resend = Some(Resend { serial: self.serial, settlements });
         }
         queue.parked.extend(self.parked);
-        queue.doubt();
+        queue.mark_unsynced();
     }
 }
 
@@ -296,7 +304,7 @@ mod tests {
         for settled in [Settled::Yes, Settled::Parked, Settled::LeaseLost] {
             let outcome = Outcome::new("a", Settlement::Done);
             let mut part = Part::of_probe(keys.clone(), 1, Some(outcome));
-            part.followed.push((None, Tally { job: Some("add".to_owned()), ran: None }));
+            part.followed.push((None, JobMetrics { job: Some("add".to_owned()), ran: None }));
             assert!(part.settled(vec![settled], &metrics).is_empty());
         }
         let mut text = String::new();

@@ -13,14 +13,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::WITHIN;
-use super::heartbeat::Told;
-use super::poll::{Ended, Part, Reply};
+use super::heartbeat::IoEvent;
+use super::poll::{FinishedPoll, Part, Reply};
 use crate::admin::Report;
 
 /// How long the result of a probe is reused.
-const HOLDS: Duration = Duration::from_secs(1);
+const REUSED_FOR: Duration = Duration::from_secs(1);
 /// How long a readiness check waits for a probe.
-const LONGEST: Duration = Duration::from_secs(1);
+const MAX_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Next step of the probe in progress.
 enum Step {
@@ -33,7 +33,7 @@ enum Step {
     /// It is part of the poll in flight.
     Out,
     /// It waits for the worker's next heartbeat; then it is leased.
-    Beat,
+    AwaitHeartbeat,
 }
 
 /// See the module. Read and written by the dispatcher alone.
@@ -46,8 +46,8 @@ pub(crate) struct Probe {
     /// Time and result of the last probe.
     last: Option<(Instant, Result<Duration, String>)>,
     /// Readiness checks that wait for the probe.
-    pub(crate) asked: Vec<oneshot::Sender<Report>>,
-    within: Duration,
+    pub(crate) waiting: Vec<oneshot::Sender<Report>>,
+    timeout: Duration,
 }
 
 impl Probe {
@@ -59,25 +59,25 @@ impl Probe {
             began: Instant::now(),
             step: None,
             last: None,
-            asked: Vec::new(),
-            within: lease.min(LONGEST),
+            waiting: Vec::new(),
+            timeout: lease.min(MAX_TIMEOUT),
         }
     }
 
     /// Begins a probe, unless one is in progress or the last result is recent.
-    pub(crate) fn begin(&mut self, link: &Arc<Link>, told: &mpsc::UnboundedSender<Told>) {
-        let holds = self.last.as_ref().is_some_and(|(at, _)| at.elapsed() < HOLDS);
-        if self.step.is_some() || holds {
+    pub(crate) fn begin(&mut self, link: &Arc<Link>, events: &mpsc::UnboundedSender<IoEvent>) {
+        let is_recent = self.last.as_ref().is_some_and(|(at, _)| at.elapsed() < REUSED_FOR);
+        if self.step.is_some() || is_recent {
             return;
         }
         (self.began, self.step) = (Instant::now(), Some(Step::Put));
         self.serial += 1;
         let envelope = format!(r#"{{"id":"{}","name":"probe","data":null}}"#, self.id());
-        let (link, keys, told) = (link.clone(), self.keys.clone(), told.clone());
+        let (link, keys, events) = (link.clone(), self.keys.clone(), events.clone());
         // Apart from the poll, which must not fail if Redis refuses this.
         tokio::spawn(async move {
             let put = link.put_probe(&keys, &envelope, WITHIN).await;
-            let _ = told.send(Told::ProbePut(put));
+            let _ = events.send(IoEvent::ProbePut(put));
         });
     }
 
@@ -93,8 +93,8 @@ impl Probe {
     }
 
     /// Records that the worker's heartbeat was stored.
-    pub(crate) fn beat(&mut self) {
-        if matches!(self.step, Some(Step::Beat)) {
+    pub(crate) fn heartbeat_stored(&mut self) {
+        if matches!(self.step, Some(Step::AwaitHeartbeat)) {
             self.step = Some(Step::Lease);
         }
     }
@@ -109,19 +109,19 @@ impl Probe {
         let outcome = match self.step {
             Some(Step::Lease) => None,
             Some(Step::Settle) => Some(Outcome::new(self.id(), Settlement::Done)),
-            None | Some(Step::Put | Step::Out | Step::Beat) => return None,
+            None | Some(Step::Put | Step::Out | Step::AwaitHeartbeat) => return None,
         };
         self.step = Some(Step::Out);
         Some(Part::of_probe(self.keys.clone(), self.serial, outcome))
     }
 
     /// Removes the probe's part from a poll that has ended.
-    pub(crate) fn turned(&mut self, ended: &mut Ended) {
+    pub(crate) fn take_reply(&mut self, finished: &mut FinishedPoll) {
         if !matches!(self.step, Some(Step::Out)) {
             return;
         }
-        ended.parts.pop();
-        match &mut ended.replies {
+        finished.parts.pop();
+        match &mut finished.replies {
             Ok(replies) => match replies.pop() {
                 Some(Ok(Reply { poll, .. })) if poll.settled == [Settled::Yes] => {
                     self.end(Ok(self.began.elapsed()));
@@ -130,7 +130,7 @@ impl Probe {
                     self.step = Some(Step::Settle);
                 }
                 Some(Ok(Reply { poll, .. })) if poll.expired => {
-                    self.step = Some(Step::Beat);
+                    self.step = Some(Step::AwaitHeartbeat);
                 }
                 Some(Err(error)) => {
                     let problem = error.to_string();
@@ -158,23 +158,23 @@ impl Probe {
 
     /// Returns `true` if the waiting checks can be answered now.
     pub(crate) fn is_over(&self) -> bool {
-        !self.asked.is_empty() && (self.step.is_none() || self.is_late())
+        !self.waiting.is_empty() && (self.step.is_none() || self.is_late())
     }
 
     /// Returns `true` if the waiting checks must be answered now.
     pub(crate) fn is_late(&self) -> bool {
-        self.began.elapsed() >= self.within
+        self.began.elapsed() >= self.timeout
     }
 
     /// Returns the time at which the waiting checks must be answered.
     pub(crate) fn next(&self) -> Option<Instant> {
-        (!self.asked.is_empty()).then_some(self.began + self.within)
+        (!self.waiting.is_empty()).then_some(self.began + self.timeout)
     }
 
     /// Returns the duration of the last probe.
     pub(crate) fn result(&self) -> Result<Option<Duration>, String> {
         let out = self.began.elapsed();
-        if self.step.is_some() && out >= self.within {
+        if self.step.is_some() && out >= self.timeout {
             return Err(format!("the probe has been in flight for {} ms", out.as_millis()));
         }
         match &self.last {

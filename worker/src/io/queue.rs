@@ -8,33 +8,33 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::fetch::Fetch;
-use super::notices::Looks;
+use super::notices::Reads;
 use super::pops::Pops;
 use crate::mapping::Mapping;
-use crate::metrics::Tally;
+use crate::metrics::JobMetrics;
 
 /// How often a paused queue is polled, in case its resume message was lost, and how long a queue
 /// rests whose poll Redis has refused.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// An outcome to settle, the receiver of the result, and the metrics to count.
-pub(crate) struct Leaving {
+pub(crate) struct PendingSettlement {
     pub(crate) outcome: Outcome,
-    pub(crate) heard: Option<oneshot::Sender<Settled>>,
-    pub(crate) tally: Tally,
+    pub(crate) notify: Option<oneshot::Sender<Settled>>,
+    pub(crate) job_metrics: JobMetrics,
 }
 
-impl Leaving {
+impl PendingSettlement {
     /// Returns an outcome without a receiver. `job` is its job's name, if that is mapped.
-    pub(crate) fn unheard(outcome: Outcome, job: Option<String>) -> Self {
-        Self { outcome, heard: None, tally: Tally { job, ran: None } }
+    pub(crate) fn without_receiver(outcome: Outcome, job: Option<String>) -> Self {
+        Self { outcome, notify: None, job_metrics: JobMetrics { job, ran: None } }
     }
 }
 
 /// A settling poll whose reply was lost: sent again unchanged.
 pub(crate) struct Resend {
     pub(crate) serial: u64,
-    pub(crate) leaving: Vec<Leaving>,
+    pub(crate) settlements: Vec<PendingSettlement>,
 }
 
 /// One queue, as last seen. Read and written by the dispatcher alone.
@@ -52,18 +52,18 @@ pub(crate) struct Queue {
     /// The progress of its fetch loop.
     pub(crate) fetch: Fetch,
     /// `true` if a reply was lost: Redis may have leases of this worker that it does not know.
-    pub(crate) unsure: bool,
+    pub(crate) needs_resync: bool,
     /// `true` if a reply may contain leases from before a stall of this worker.
-    pub(crate) stood_still: bool,
+    pub(crate) stalled: bool,
     /// Number of heartbeats in a row whose lease count did not match.
-    pub(crate) odd: u32,
+    pub(crate) mismatch_count: u32,
     /// The outcomes that the next poll settles.
-    pub(crate) leaving: Vec<Leaving>,
+    pub(crate) to_settle: Vec<PendingSettlement>,
     /// The outcomes that are settled before those.
     pub(crate) resend: Option<Resend>,
     /// Outcomes that Redis could not store, and the time to settle them again: their leases are
     /// kept.
-    failed: Vec<Leaving>,
+    failed: Vec<PendingSettlement>,
     settle_again: Option<Instant>,
     /// Number of the last poll.
     pub(crate) serial: u64,
@@ -74,7 +74,7 @@ pub(crate) struct Queue {
     /// `true` if partitioned requests of names with limits may be leased now.
     pub(crate) ready: bool,
     /// `true` if `ready` was set after the last poll was sent: its reply cannot reset it.
-    stirred: bool,
+    needs_poll: bool,
     /// Since when nothing is leased: the queue is paused, or this worker's lease on it has ended.
     /// Polled again from time to time.
     pub(crate) paused: Option<Instant>,
@@ -83,7 +83,7 @@ pub(crate) struct Queue {
     /// Time of the next due request.
     pub(crate) due: Option<Instant>,
     /// The state that control messages have named.
-    pub(crate) looks: Looks,
+    pub(crate) reads: Reads,
 }
 
 impl Queue {
@@ -96,10 +96,10 @@ impl Queue {
             more: false,
             popping: false,
             fetch: Fetch::new(),
-            unsure: false,
-            stood_still: false,
-            odd: 0,
-            leaving: Vec::new(),
+            needs_resync: false,
+            stalled: false,
+            mismatch_count: 0,
+            to_settle: Vec::new(),
             resend: None,
             failed: Vec::new(),
             settle_again: None,
@@ -107,11 +107,11 @@ impl Queue {
             parked: Vec::new(),
             limited: Vec::new(),
             ready: false,
-            stirred: false,
+            needs_poll: false,
             paused: None,
             refused: None,
             due: None,
-            looks: Looks::new(),
+            reads: Reads::new(),
         }
     }
 
@@ -132,28 +132,28 @@ impl Queue {
     }
 
     /// Marks the leases as unknown: the last reply was lost or is stale.
-    pub(crate) fn doubt(&mut self) {
+    pub(crate) fn mark_unsynced(&mut self) {
         self.length = None;
-        self.unsure = true;
+        self.needs_resync = true;
     }
 
     /// Marks the leases as known: they were read back.
-    pub(crate) fn was_read_back(&mut self) {
-        self.unsure = false;
-        self.stood_still = false;
+    pub(crate) fn resynchronised(&mut self) {
+        self.needs_resync = false;
+        self.stalled = false;
     }
 
     /// Resets the state that depended on the last connection.
-    pub(crate) fn connected_anew(&mut self) {
+    pub(crate) fn after_reconnect(&mut self) {
         self.refused = None;
-        self.doubt();
+        self.mark_unsynced();
     }
 
     /// Returns `true` if the next poll reads back this worker's leases. Not while a pop is in
     /// flight: a request that it has leased would be found before its reply comes, and started
     /// twice.
-    pub(crate) fn to_read_back(&self) -> bool {
-        self.unsure && !self.popping
+    pub(crate) fn must_resync(&self) -> bool {
+        self.needs_resync && !self.popping
     }
 
     /// Returns `true` if a poll may find requests to lease.
@@ -163,24 +163,24 @@ impl Queue {
     }
 
     /// Has the next poll lease partitioned requests, regardless of replies in flight.
-    pub(crate) fn stir(&mut self) {
+    pub(crate) fn wake(&mut self) {
         self.ready = true;
-        self.stirred = true;
+        self.needs_poll = true;
     }
 
     /// Records that a leasing poll is sent: it sees everything up to now.
     pub(crate) fn poll_goes_out(&mut self) {
-        self.stirred = false;
+        self.needs_poll = false;
     }
 
     /// Records if a reply reported partitioned requests that may be leased.
     pub(crate) fn note_ready(&mut self, ready: bool) {
-        self.ready = ready || self.stirred;
+        self.ready = ready || self.needs_poll;
     }
 
     /// Returns `true` if there are outcomes to settle.
     pub(crate) fn has_outcomes(&self) -> bool {
-        !self.leaving.is_empty() || self.resend.is_some()
+        !self.to_settle.is_empty() || self.resend.is_some()
     }
 
     /// Returns `true` if the next poll settles outcomes here. Not while Redis refuses polls.
@@ -190,16 +190,16 @@ impl Queue {
 
     /// Returns the outcomes that no poll in flight carries.
     pub(crate) fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
-        let again = self.resend.iter().flat_map(|resend| &resend.leaving);
-        again.chain(&self.leaving).chain(&self.failed).map(|leaving| &leaving.outcome)
+        let again = self.resend.iter().flat_map(|resend| &resend.settlements);
+        again.chain(&self.to_settle).chain(&self.failed).map(|pending| &pending.outcome)
     }
 
     /// Keeps outcomes that Redis could not store, to settle them again after a pause; polls of the
     /// queue continue meanwhile.
-    pub(crate) fn keep_failed(&mut self, failed: Vec<Leaving>) {
+    pub(crate) fn keep_failed(&mut self, failed: Vec<PendingSettlement>) {
         if !failed.is_empty() {
             self.failed.extend(failed);
-            self.settle_again.get_or_insert(Instant::now() + LOOK_AGAIN);
+            self.settle_again.get_or_insert(Instant::now() + RETRY_PAUSE);
         }
     }
 
@@ -224,25 +224,25 @@ impl Queue {
 
     /// Pauses the queue after Redis refused its poll: other queues continue.
     pub(crate) fn note_refused(&mut self) {
-        self.refused = Some(Instant::now() + LOOK_AGAIN);
+        self.refused = Some(Instant::now() + RETRY_PAUSE);
     }
 
     /// Returns the time at which this queue must be checked.
-    pub(crate) fn next_look(&self) -> Option<Instant> {
-        let again = self.paused.map(|since| since + LOOK_AGAIN);
-        let looks = self.looks.next();
-        [again, self.due, self.refused, self.settle_again, looks].into_iter().flatten().min()
+    pub(crate) fn next_check(&self) -> Option<Instant> {
+        let again = self.paused.map(|since| since + RETRY_PAUSE);
+        let reads = self.reads.next();
+        [again, self.due, self.refused, self.settle_again, reads].into_iter().flatten().min()
     }
 
     /// Ends pauses that are over; returns `true` if requests are due.
-    pub(crate) fn look(&mut self) -> bool {
+    pub(crate) fn check(&mut self) -> bool {
         let now = Instant::now();
-        if self.paused.is_some_and(|since| since + LOOK_AGAIN <= now) {
+        if self.paused.is_some_and(|since| since + RETRY_PAUSE <= now) {
             self.note_paused(false);
         }
         self.refused.take_if(|until| *until <= now);
         if self.settle_again.take_if(|until| *until <= now).is_some() {
-            self.leaving.append(&mut self.failed);
+            self.to_settle.append(&mut self.failed);
         }
         self.due.take_if(|due| *due <= now).is_some()
     }

@@ -10,37 +10,39 @@ use crate::stop::Stop;
 
 impl Dispatcher {
     /// Answers a readiness check: at once if the answer is clear, otherwise after a probe.
-    pub(super) fn asked(&mut self, ask: oneshot::Sender<Report>) {
+    pub(super) fn readiness_check(&mut self, check: oneshot::Sender<Report>) {
         if self.stop > Stop::No || !self.is_connected() {
             // The send fails if the check was dropped.
-            let _ = ask.send(self.report());
+            let _ = check.send(self.report());
             return;
         }
-        self.probe.asked.push(ask);
-        self.talk.rights.ask(&self.talk.beats, &self.talk.told);
-        self.probe.begin(&self.shared.link, &self.talk.told);
+        self.probe.waiting.push(check);
+        self.channels
+            .rights
+            .check_for_readiness(&self.channels.heartbeat_conn, &self.channels.events);
+        self.probe.begin(&self.shared.link, &self.channels.events);
     }
 
     /// Answers the waiting checks, if the probe has ended or takes too long.
-    pub(super) fn tell(&mut self) {
-        if self.probe.is_over() && (!self.talk.rights.is_asking() || self.probe.is_late()) {
-            for ask in std::mem::take(&mut self.probe.asked) {
-                let _ = ask.send(self.report());
+    pub(super) fn answer_checks(&mut self) {
+        if self.probe.is_over() && (!self.channels.rights.is_checking() || self.probe.is_late()) {
+            for check in std::mem::take(&mut self.probe.waiting) {
+                let _ = check.send(self.report());
             }
         }
         self.metrics.slots(self.jobs.len(), self.concurrency);
     }
 
     /// Handles a reconnect.
-    pub(super) fn connected_anew(&mut self) {
+    pub(super) fn after_reconnect(&mut self) {
         self.connected_since = Instant::now();
         self.metrics.reconnected();
         self.probe.forget();
-        self.talk.rights.forget();
+        self.channels.rights.forget();
     }
 
     fn is_connected(&self) -> bool {
-        self.shared.link.is_up() && self.talk.beats.is_up()
+        self.shared.link.is_up() && self.channels.heartbeat_conn.is_up()
     }
 
     fn report(&self) -> Report {
@@ -57,7 +59,7 @@ impl Dispatcher {
             }
             report.queue(queue.name(), queue.fetch.seen_ago());
         }
-        if let Some(problem) = self.talk.rights.problem() {
+        if let Some(problem) = self.channels.rights.problem() {
             report.reason(problem);
         }
         match self.probe.result() {

@@ -16,20 +16,20 @@ use super::WITHIN;
 pub(super) async fn repair(link: &Link, keys: &QueueKeys, rules: &[Rule], lease: Duration) {
     let queue = keys.name();
     match link.bound_times(keys, lease, WITHIN).await {
-        Ok(ahead) => tell_of_times(queue, &ahead),
+        Ok(ahead) => log_times(queue, &ahead),
         Err(error) => tracing::debug!(%error, queue, "cannot check times"),
     }
     if rules.is_empty() {
         return;
     }
     match link.repair_limits(keys, rules, WITHIN).await {
-        Ok(faults) => tell_of_limits(queue, &faults),
+        Ok(faults) => log_limits(queue, &faults),
         Err(error) => tracing::debug!(%error, queue, "cannot check names with limits"),
     }
 }
 
 /// Logs one line per heartbeat, with the time furthest in the future.
-fn tell_of_times(queue: &str, ahead: &[TimeAhead]) {
+fn log_times(queue: &str, ahead: &[TimeAhead]) {
     let Some(furthest) = ahead.iter().max_by_key(|time| time.ahead) else { return };
     let TimeAhead { key, member, ahead: by } = furthest;
     let (count, ahead_ms) = (ahead.len(), millis(*by));
@@ -44,7 +44,7 @@ fn tell_of_times(queue: &str, ahead: &[TimeAhead]) {
 }
 
 /// Logs one line per heartbeat, name and kind of fault.
-fn tell_of_limits(queue: &str, faults: &[LimitFault]) {
+fn log_limits(queue: &str, faults: &[LimitFault]) {
     let mut all: BTreeMap<(&str, Fault), (usize, &str)> = BTreeMap::new();
     for LimitFault { name, key, fault } in faults {
         all.entry((name, *fault)).or_insert((0, key)).0 += 1;

@@ -5,17 +5,17 @@ use std::collections::HashSet;
 use redcall_store::{Leased, PollReply};
 
 use super::dispatcher::Dispatcher;
-use super::poll::{Ended, Part};
+use super::poll::{FinishedPoll, Part};
 use super::pops::Popped;
 use super::trouble::note_trouble;
 
 impl Dispatcher {
-    pub(super) fn poll_ended(&mut self, mut ended: Ended) {
+    pub(super) fn poll_ended(&mut self, mut finished: FinishedPoll) {
         self.poll = None;
-        self.probe.turned(&mut ended);
-        match ended.replies {
+        self.probe.take_reply(&mut finished);
+        match finished.replies {
             Ok(replies) => {
-                for (mut part, reply) in ended.parts.into_iter().zip(replies) {
+                for (mut part, reply) in finished.parts.into_iter().zip(replies) {
                     let queue = part.queue;
                     let Ok(reply) = reply else {
                         // Whatever the error is, it must not stop the other queues.
@@ -31,18 +31,18 @@ impl Dispatcher {
                         self.queues[queue].parked = part.take_parked();
                     }
                     if let Some(held) = reply.held {
-                        self.queues[queue].was_read_back();
+                        self.queues[queue].resynchronised();
                         let ids = held.iter().map(|leased| leased.id.clone()).collect();
                         self.jobs.end_lost(queue, &ids);
-                        self.start(queue, self.strangers(&part, held));
+                        self.start(queue, self.unknown_leases(&part, held));
                     }
                     let failed = part.settled(settled, &self.metrics);
                     self.queues[queue].keep_failed(failed);
-                    self.fresh.push((queue, leased));
+                    self.unstarted.push((queue, leased));
                 }
             }
             Err(error) => {
-                for part in ended.parts {
+                for part in finished.parts {
                     let queue = part.queue;
                     if !error.is_transient() {
                         self.queues[queue].note_refused();
@@ -70,14 +70,14 @@ impl Dispatcher {
         // The worker stalled or lost its connection: others may have taken over its leases. Once:
         // reading back reports the same.
         let is_news = reply.expired && queue.paused.is_none();
-        queue.unsure |= is_news;
+        queue.needs_resync |= is_news;
         let stopped = reply.paused || reply.expired;
         // A poll that only settles does not see if the worker's lease has ended.
         if stopped || leases {
             queue.note_paused(stopped);
         }
         if is_news {
-            self.beat();
+            self.start_heartbeats();
         }
     }
 
@@ -88,12 +88,12 @@ impl Dispatcher {
         match reply {
             Ok(reply) => {
                 self.note(popped.queue, &reply, true);
-                self.start_fresh(popped.queue, reply.leased);
+                self.start_leased(popped.queue, reply.leased);
             }
             Err(error) => {
                 let queue = &mut self.queues[popped.queue];
                 tracing::debug!(%error, queue = queue.name(), "failed to pop");
-                queue.doubt();
+                queue.mark_unsynced();
                 // The pop reported its failure after reconnecting.
                 self.metrics.reconnected();
             }
@@ -101,11 +101,11 @@ impl Dispatcher {
     }
 
     /// Returns leases that this worker does not know: the reply with them was lost.
-    fn strangers(&self, part: &Part, held: Vec<Leased>) -> Vec<Leased> {
-        let leaving: HashSet<&str> =
+    fn unknown_leases(&self, part: &Part, held: Vec<Leased>) -> Vec<Leased> {
+        let to_settle: HashSet<&str> =
             self.queues[part.queue].outcomes().map(|outcome| outcome.id.as_str()).collect();
         let is_known =
-            |id: &str| self.jobs.runs(part.queue, id) || leaving.contains(id) || part.settles(id);
+            |id: &str| self.jobs.runs(part.queue, id) || to_settle.contains(id) || part.settles(id);
         held.into_iter().filter(|leased| !is_known(&leased.id)).collect()
     }
 }

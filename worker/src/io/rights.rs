@@ -12,11 +12,11 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::WITHIN;
-use super::heartbeat::Told;
+use super::heartbeat::IoEvent;
 use crate::error::WorkerError;
 
 /// How long a result is reused for readiness checks.
-const HOLDS: Duration = Duration::from_secs(1);
+const REUSED_FOR: Duration = Duration::from_secs(1);
 /// How often heartbeats check.
 const EVERY: Duration = Duration::from_secs(30);
 
@@ -28,14 +28,14 @@ pub(crate) struct Rights {
     missing: Vec<String>,
     /// Missing rights that are only useful.
     useful: HashSet<String>,
-    asked: Option<Instant>,
-    is_asking: bool,
+    checked: Option<Instant>,
+    is_checking: bool,
 }
 
 impl Rights {
     pub(crate) fn new(keys: Keys, queues: Vec<String>) -> Self {
         let (missing, useful) = (Vec::new(), HashSet::new());
-        Self { keys, queues, missing, useful, asked: None, is_asking: false }
+        Self { keys, queues, missing, useful, checked: None, is_checking: false }
     }
 
     /// Checks the rights, before the worker does anything else.
@@ -54,38 +54,51 @@ impl Rights {
     }
 
     /// Checks the rights for a readiness check.
-    pub(crate) fn ask(&mut self, link: &Arc<Link>, told: &mpsc::UnboundedSender<Told>) {
-        self.ask_after(HOLDS, link, told);
+    pub(crate) fn check_for_readiness(
+        &mut self,
+        link: &Arc<Link>,
+        events: &mpsc::UnboundedSender<IoEvent>,
+    ) {
+        self.check_if_older(REUSED_FOR, link, events);
     }
 
     /// Checks the rights from time to time.
-    pub(crate) fn beat(&mut self, link: &Arc<Link>, told: &mpsc::UnboundedSender<Told>) {
-        self.ask_after(EVERY, link, told);
+    pub(crate) fn check_regularly(
+        &mut self,
+        link: &Arc<Link>,
+        events: &mpsc::UnboundedSender<IoEvent>,
+    ) {
+        self.check_if_older(EVERY, link, events);
     }
 
     /// Forgets the last result: the connection is a new one.
     pub(crate) fn forget(&mut self) {
-        self.asked = None;
+        self.checked = None;
     }
 
-    fn ask_after(&mut self, holds: Duration, link: &Arc<Link>, told: &mpsc::UnboundedSender<Told>) {
-        let is_known = self.asked.is_some_and(|at| at.elapsed() < holds);
-        if self.is_asking || is_known {
+    fn check_if_older(
+        &mut self,
+        max_age: Duration,
+        link: &Arc<Link>,
+        events: &mpsc::UnboundedSender<IoEvent>,
+    ) {
+        let is_known = self.checked.is_some_and(|at| at.elapsed() < max_age);
+        if self.is_checking || is_known {
             return;
         }
-        self.is_asking = true;
-        let (link, told) = (link.clone(), told.clone());
+        self.is_checking = true;
+        let (link, events) = (link.clone(), events.clone());
         let (keys, queues) = (self.keys.clone(), self.queues.clone());
         tokio::spawn(async move {
             let queues: Vec<&str> = queues.iter().map(String::as_str).collect();
             let missing = link.missing_rights(Role::Worker, &keys, &queues, WITHIN).await;
-            let _ = told.send(Told::Rights(missing));
+            let _ = events.send(IoEvent::Rights(missing));
         });
     }
 
     /// Records a result, and logs changes.
     pub(crate) fn answered(&mut self, answer: Result<Vec<MissingRight>, StoreError>) {
-        (self.asked, self.is_asking) = (Some(Instant::now()), false);
+        (self.checked, self.is_checking) = (Some(Instant::now()), false);
         let missing = match answer {
             Ok(missing) => missing,
             // The connection's state is reported on its own.
@@ -111,8 +124,8 @@ impl Rights {
     }
 
     /// Returns `true` if a check is in flight.
-    pub(crate) fn is_asking(&self) -> bool {
-        self.is_asking
+    pub(crate) fn is_checking(&self) -> bool {
+        self.is_checking
     }
 
     /// Returns why the worker is not ready, if rights are missing.

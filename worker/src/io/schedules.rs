@@ -33,11 +33,11 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How far the last tick may be ahead of the present time, which is an estimate.
-const MOST_AHEAD_MS: u64 = 1000;
+const MAX_AHEAD_MS: u64 = 1000;
 /// Most missed ticks that are enqueued later.
-const MOST_MISSED: usize = 1000;
+const MAX_MISSED: usize = 1000;
 /// Most ticks in one command: heartbeats share its connection.
-const PORTION: usize = 100;
+const BATCH_MAX: usize = 100;
 
 /// The tasks that enqueue all schedules of some settings. Dropping it ends them; tasks for changed
 /// settings then continue from their last ticks.
@@ -73,7 +73,7 @@ impl Schedules {
             let is_mapped = mapped.is_some();
             tasks.spawn(async move {
                 if !is_mapped {
-                    schedule.tell_unmapped(&link).await;
+                    schedule.log_unmapped(&link).await;
                 }
                 keep(schedule, link, keys).await;
             });
@@ -106,7 +106,7 @@ async fn keep(schedule: Schedule, link: Arc<Link>, keys: Keys) {
     let (mut at_end, mut is_full) = (false, false);
     loop {
         let now = link.now_ms();
-        if last.is_some_and(|last| last > now.saturating_add(MOST_AHEAD_MS)) {
+        if last.is_some_and(|last| last > now.saturating_add(MAX_AHEAD_MS)) {
             // Redis's clock was set back since its reply: the last tick is read again.
             last = None;
             sleep(pause).await;
@@ -143,7 +143,7 @@ async fn keep(schedule: Schedule, link: Arc<Link>, keys: Keys) {
                     );
                 }
                 if before.is_none() {
-                    schedule.tell_missed(ticked.last_ms, now);
+                    schedule.log_missed(ticked.last_ms, now);
                 }
                 if before.is_none_or(|before| before < ticked.last_ms) {
                     (pause, is_full) = (FIRST_PAUSE, false);
@@ -213,19 +213,19 @@ impl Schedule {
     fn due(&self, last: u64, now: u64) -> Vec<u64> {
         // Earlier ticks are missed.
         let timely = now.saturating_sub(self.grace_ms);
-        let most = match self.missed {
+        let max_missed = match self.missed {
             Missed::Skip => 0,
             Missed::Last => 1,
-            Missed::All => MOST_MISSED,
+            Missed::All => MAX_MISSED,
         };
         let missed_until = timely.saturating_sub(1);
-        let mut due = match most {
+        let mut due = match max_missed {
             0 => Vec::new(),
-            _ => self.cron.latest(last, missed_until, most),
+            _ => self.cron.latest(last, missed_until, max_missed),
         };
-        due.truncate(PORTION);
+        due.truncate(BATCH_MAX);
         let mut after = last.max(missed_until);
-        while due.len() < PORTION {
+        while due.len() < BATCH_MAX {
             let Some(tick) = self.cron.next_after(after).filter(|tick| *tick <= now) else { break };
             due.push(tick);
             after = tick;
@@ -281,7 +281,7 @@ impl Schedule {
     }
 
     /// Logs, at the start, that no live worker handles the job.
-    async fn tell_unmapped(&self, link: &Link) {
+    async fn log_unmapped(&self, link: &Link) {
         let (schedule, job, queue) = (&self.name, &self.job, self.queue.name());
         match link.mapped_names(&self.queue, WITHIN).await {
             Ok(names) if names.contains(job) => {}
@@ -310,7 +310,7 @@ impl Schedule {
     }
 
     /// Logs once, at the start, that ticks were missed, and the rule for them.
-    fn tell_missed(&self, last: u64, now: u64) {
+    fn log_missed(&self, last: u64, now: u64) {
         let missed = |tick: &u64| tick.saturating_add(self.grace_ms) < now;
         if self.cron.next_after(last).as_ref().is_some_and(missed) {
             let (schedule, rule) = (&self.name, self.missed);
@@ -401,7 +401,7 @@ mod tests {
         let mut made_up = Vec::new();
         loop {
             let due = schedule.due(last, NOW);
-            assert!(due.len() <= PORTION);
+            assert!(due.len() <= BATCH_MAX);
             let Some(latest) = due.last() else { break };
             last = *latest;
             made_up.extend(due);

@@ -32,12 +32,12 @@ pub(super) fn spawn(settings: &Settings, link: &Arc<Link>) -> JoinSet<()> {
             ticks.tick().await;
             match link.tally(&queues, WITHIN).await {
                 Ok(tallies) => {
-                    for ((tally, full), (keys, most)) in tallies.iter().zip(&mut full).zip(&queues)
+                    for ((tally, full), (keys, limit)) in tallies.iter().zip(&mut full).zip(&queues)
                     {
                         match tally {
                             Ok(Some(tally)) if tally.full != *full => {
                                 *full = tally.full;
-                                say(keys.name(), tally.bytes, *most, tally.full);
+                                log_limit(keys.name(), tally.bytes, *limit, tally.full);
                             }
                             Ok(_) => {}
                             Err(error) => tracing::debug!(%error, "cannot add up answers"),
@@ -51,15 +51,17 @@ pub(super) fn spawn(settings: &Settings, link: &Arc<Link>) -> JoinSet<()> {
     task
 }
 
-fn say(queue: &str, bytes: u64, most: u64, full: bool) {
+fn log_limit(queue: &str, bytes: u64, limit: u64, full: bool) {
     match full {
         true => tracing::warn!(
             queue,
             bytes,
-            most,
+            limit,
             "the answers kept are at their bound (answers_max_bytes): requests that want one are \
              refused until some are fetched or expire"
         ),
-        false => tracing::info!(queue, bytes, most, "the answers kept are below their limit again"),
+        false => {
+            tracing::info!(queue, bytes, limit, "the answers kept are below their limit again")
+        }
     }
 }

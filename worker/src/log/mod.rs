@@ -92,7 +92,7 @@ impl Drop for LogGuard {
 pub fn init_log(settings: &LogSettings) -> LogGuard {
     let filter = EnvFilter::try_new(&settings.level).unwrap_or_else(|_| EnvFilter::new("info"));
     let (queue, repeats) = (Arc::new(Queue::default()), Arc::new(Repeats::default()));
-    let lines = Lines { queue: queue.clone(), format: settings.format };
+    let lines = LineSink { queue: queue.clone(), format: settings.format };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines);
     // Its own errors would go to stderr directly.
     let builder = builder.with_ansi(io::stderr().is_terminal()).log_internal_errors(false);
@@ -127,12 +127,12 @@ fn start(queue: &Arc<Queue>, repeats: Arc<Repeats>) -> io::Result<()> {
 }
 
 /// Receives the lines of the formatter.
-struct Lines {
+struct LineSink {
     queue: Arc<Queue>,
     format: LogFormat,
 }
 
-impl<'a> MakeWriter<'a> for Lines {
+impl<'a> MakeWriter<'a> for LineSink {
     type Writer = &'a Self;
 
     fn make_writer(&'a self) -> Self::Writer {
@@ -140,7 +140,7 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-impl io::Write for &Lines {
+impl io::Write for &LineSink {
     /// Receives a whole line: the formatter writes each event at once.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match line.len() > LINE {

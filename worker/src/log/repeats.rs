@@ -5,8 +5,8 @@
 //!
 //! - A warning or an error that is not about one request (it has no field `id`) is logged once.
 //! Repeats of the same text and fields are counted. At most [`TEXTS`] texts are distinguished.
-//! - Of all other lines, up to [`EACH`] are logged: one line per request, such as a failed run.
-//! Beyond that, each kind of line (job name and code) has another [`SHARE`] lines, and its own
+//! - Of all other lines, up to [`MAX_LINES`] are logged: one line per request, such as a failed run.
+//! Beyond that, each kind of line (job name and code) has another [`MAX_LINES_OF_KIND`] lines, and its own
 //! count: a flood of one kind hides no other. At most [`KINDS`] kinds are distinguished.
 //!
 //! Lines of handlers, of their programs (limited by `handler/budget.rs`) and of the levels debug
@@ -32,9 +32,9 @@ pub(super) const WINDOW: Duration = Duration::from_secs(10);
 /// Most texts of one place that are distinguished.
 const TEXTS: usize = 16;
 /// Most lines about requests that one place of the code logs in a window.
-const EACH: u64 = 1000;
+const MAX_LINES: u64 = 1000;
 /// Most further lines that each kind logs.
-const SHARE: u64 = 50;
+const MAX_LINES_OF_KIND: u64 = 50;
 /// Most kinds of one place that are distinguished.
 const KINDS: usize = 16;
 /// Longest part of a repeated line that is shown, bytes.
@@ -52,13 +52,13 @@ const PASS: [&str; 3] = [
 /// See the module.
 #[derive(Default)]
 pub(super) struct Repeats {
-    places: Mutex<HashMap<Identifier, Place>>,
+    places: Mutex<HashMap<Identifier, CallSite>>,
     /// `true` if a window is open. Written under the lock of `places`.
     pending: AtomicBool,
 }
 
 /// A place in the code that logged in the last window.
-struct Place {
+struct CallSite {
     level: Level,
     begun: Instant,
     /// Lines that were logged in this window.
@@ -77,7 +77,7 @@ struct Kind {
     rest: Option<Text>,
 }
 
-impl Place {
+impl CallSite {
     fn new(level: Level, begun: Instant) -> Self {
         let (texts, kinds) = (Vec::new(), Vec::new());
         Self { level, begun, passed: 0, texts, kinds, rest: None }
@@ -95,7 +95,7 @@ impl Place {
 
     /// Returns `true` if a line that is distinguished by its text must be logged; counts it
     /// otherwise.
-    fn admit_text(&mut self, line: Line) -> bool {
+    fn admit_text(&mut self, line: EventText) -> bool {
         if let Some(text) = self.texts.iter_mut().find(|text| text.hash == line.hash) {
             text.held += 1;
             return false;
@@ -109,11 +109,12 @@ impl Place {
     }
 
     /// Returns `true` if another line of this kind must be logged; counts it otherwise. Returns
-    /// `None` for the first line that is not logged, whose text [`Place::hold_kind`] stores.
+    /// `None` for the first line that is not logged, whose text [`CallSite::hold_kind`] stores.
     fn admit_kind(&mut self, hash: u64) -> Option<bool> {
-        let has_room = self.passed < EACH;
+        let has_room = self.passed < MAX_LINES;
         let kind = self.kind(hash);
-        let is_admitted = has_room || kind.as_ref().is_some_and(|kind| kind.passed < SHARE);
+        let is_admitted =
+            has_room || kind.as_ref().is_some_and(|kind| kind.passed < MAX_LINES_OF_KIND);
         if is_admitted {
             kind.into_iter().for_each(|kind| kind.passed += 1);
             self.passed += 1;
@@ -130,7 +131,7 @@ impl Place {
     }
 
     /// Counts a line of this kind that is not logged.
-    fn hold_kind(&mut self, hash: u64, line: Line) {
+    fn hold_kind(&mut self, hash: u64, line: EventText) {
         match self.kind(hash) {
             Some(kind) => hold(&mut kind.rest, line),
             None => hold(&mut self.rest, line),
@@ -139,7 +140,7 @@ impl Place {
 }
 
 /// Counts a line that is not logged.
-fn hold(rest: &mut Option<Text>, line: Line) {
+fn hold(rest: &mut Option<Text>, line: EventText) {
     let first = || Text { hash: line.hash, shown: line.shown, held: 0 };
     rest.get_or_insert_with(first).held += 1;
 }
@@ -153,7 +154,7 @@ struct Text {
 
 /// A report about repeats.
 #[derive(Debug, PartialEq, Eq)]
-struct Said {
+struct RepeatReport {
     level: Level,
     text: String,
     held: u64,
@@ -173,7 +174,7 @@ impl Repeats {
         &self,
         metadata: &Metadata<'_>,
         kind: impl FnOnce() -> u64,
-        line: impl Fn() -> Line,
+        line: impl Fn() -> EventText,
         now: Instant,
     ) -> bool {
         let is_warning = *metadata.level() <= Level::WARN;
@@ -197,16 +198,16 @@ impl Repeats {
         &self,
         metadata: &Metadata<'_>,
         now: Instant,
-        then: impl FnOnce(&mut Place) -> T,
+        then: impl FnOnce(&mut CallSite) -> T,
     ) -> T {
         let mut places = self.lock();
         self.pending.store(true, Ordering::Release);
         let level = *metadata.level();
-        then(places.entry(metadata.callsite()).or_insert_with(|| Place::new(level, now)))
+        then(places.entry(metadata.callsite()).or_insert_with(|| CallSite::new(level, now)))
     }
 
     /// Ends the windows that are over, or all of them; returns their reports.
-    fn due(&self, now: Instant, all: bool) -> Vec<Said> {
+    fn due(&self, now: Instant, all: bool) -> Vec<RepeatReport> {
         let mut due = Vec::new();
         let mut places = self.lock();
         places.retain(|_, place| {
@@ -214,20 +215,20 @@ impl Repeats {
                 return true;
             }
             let level = place.level;
-            let mut say = |text: &mut Text, is_mixed| {
+            let mut report = |text: &mut Text, is_mixed| {
                 let (text, held) = (text.shown.clone(), mem::take(&mut text.held));
-                due.push(Said { level, text, held, is_mixed });
+                due.push(RepeatReport { level, text, held, is_mixed });
             };
             // A text without repeats is forgotten: its next line is logged in full.
             place.texts.retain_mut(|text| {
                 let is_repeated = text.held > 0;
                 if is_repeated {
-                    say(text, false);
+                    report(text, false);
                 }
                 is_repeated
             });
             let rests = place.kinds.drain(..).filter_map(|kind| kind.rest);
-            rests.chain(place.rest.take()).for_each(|mut rest| say(&mut rest, true));
+            rests.chain(place.rest.take()).for_each(|mut rest| report(&mut rest, true));
             (place.begun, place.passed) = (now, 0);
             !place.texts.is_empty()
         });
@@ -236,11 +237,11 @@ impl Repeats {
     }
 
     /// Logs the repeats of windows that are over, or of all. Called by the writer.
-    pub(super) fn say(&self, now: Instant, all: bool) {
+    pub(super) fn report(&self, now: Instant, all: bool) {
         if !self.are_pending() {
             return;
         }
-        for Said { level, text, held, is_mixed } in self.due(now, all) {
+        for RepeatReport { level, text, held, is_mixed } in self.due(now, all) {
             let more = if is_mixed { "more lines such as" } else { "times more" };
             match level {
                 Level::ERROR => tracing::error!(repeated = held, "{held} {more}: {text}"),
@@ -250,7 +251,7 @@ impl Repeats {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Identifier, Place>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Identifier, CallSite>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -268,7 +269,7 @@ impl<S: Subscriber> Layer<S> for Condense {
             return true;
         }
         let was_pending = self.repeats.are_pending();
-        let (kind, line) = (|| kind_of(event), || Line::of(event));
+        let (kind, line) = (|| kind_of(event), || EventText::of(event));
         let is_admitted = self.repeats.admit(metadata, kind, line, Instant::now());
         if !was_pending {
             self.queue.wake();
@@ -301,12 +302,12 @@ fn kind_of(event: &Event<'_>) -> u64 {
 
 /// The text and the fields of an event.
 #[derive(Default)]
-struct Line {
+struct EventText {
     hash: u64,
     shown: String,
 }
 
-impl Line {
+impl EventText {
     fn of(event: &Event<'_>) -> Self {
         let mut visitor = Visitor::default();
         event.record(&mut visitor);
@@ -362,10 +363,10 @@ mod tests {
         }
     }
 
-    fn line(text: &str) -> Line {
+    fn line(text: &str) -> EventText {
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
-        Line { hash: hasher.finish(), shown: text.to_owned() }
+        EventText { hash: hasher.finish(), shown: text.to_owned() }
     }
 
     #[test]
@@ -378,7 +379,7 @@ mod tests {
         assert!(repeats.due(begun + WINDOW / 2, false).is_empty());
         let said = |held| {
             let text = "a queue".to_owned();
-            vec![Said { level: Level::WARN, text, held, is_mixed: false }]
+            vec![RepeatReport { level: Level::WARN, text, held, is_mixed: false }]
         };
         assert_eq!(repeats.due(begun + WINDOW, false), said(19));
         // Repeats continue: one line of them per window.
@@ -398,15 +399,15 @@ mod tests {
         let logged = (0..100).filter(|n| admit(*n));
         assert_eq!(logged.count(), TEXTS);
         let (text, held) = (TEXTS.to_string(), 100 - TEXTS as u64);
-        let said = Said { level: Level::WARN, text, held, is_mixed: true };
+        let said = RepeatReport { level: Level::WARN, text, held, is_mixed: true };
         assert_eq!(repeats.due(now, true), [said]);
     }
 
     #[test]
     fn lines_about_requests_are_bounded_by_number() {
         let (repeats, now) = (Repeats::default(), Instant::now());
-        let logged = (0..EACH + 5).filter(|_| repeats.admit(&JOB, || 0, || line("lost"), now));
-        assert_eq!(logged.count() as u64, EACH);
+        let logged = (0..MAX_LINES + 5).filter(|_| repeats.admit(&JOB, || 0, || line("lost"), now));
+        assert_eq!(logged.count() as u64, MAX_LINES);
         let said = repeats.due(now + WINDOW, false);
         assert_eq!((said.len(), said[0].held, said[0].is_mixed), (1, 5, true));
         assert!(!repeats.are_pending());
@@ -417,18 +418,19 @@ mod tests {
         let (repeats, now) = (Repeats::default(), Instant::now());
         let admit = |kind, text| repeats.admit(&JOB, || kind, || line(text), now);
         let logged = |kind, text, lines: u64| (0..lines).filter(|_| admit(kind, text)).count();
-        assert_eq!(logged(0, "flood", EACH + 500) as u64, EACH);
+        assert_eq!(logged(0, "flood", MAX_LINES + 500) as u64, MAX_LINES);
         assert_eq!(logged(1, "rare", 3), 3);
-        assert_eq!(logged(2, "second", SHARE + 7) as u64, SHARE);
+        assert_eq!(logged(2, "second", MAX_LINES_OF_KIND + 7) as u64, MAX_LINES_OF_KIND);
         // All kinds together are limited, too.
-        let others = (3..1000).map(|kind| logged(kind, "other", SHARE) as u64).sum::<u64>();
-        assert_eq!(others, (KINDS as u64 - 3) * SHARE);
+        let others =
+            (3..1000).map(|kind| logged(kind, "other", MAX_LINES_OF_KIND) as u64).sum::<u64>();
+        assert_eq!(others, (KINDS as u64 - 3) * MAX_LINES_OF_KIND);
         let said: Vec<_> = repeats
             .due(now + WINDOW, false)
             .into_iter()
             .map(|said| (said.text, said.held))
             .collect();
-        let rest = (1000 - 3) * SHARE - others;
+        let rest = (1000 - 3) * MAX_LINES_OF_KIND - others;
         let expected = [("flood", 500), ("second", 7), ("other", rest)];
         assert_eq!(said, expected.map(|(text, held)| (text.to_owned(), held)));
         assert!(admit(0, "flood"), "another window");

@@ -7,17 +7,17 @@ use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::queue::{Queue, Unsaid};
+use super::queue::{Queue, Unreported};
 use super::repeats::Repeats;
 
 /// Largest piece of one write, bytes: the most that one failure loses.
 const PIECE: usize = 64 << 10;
 /// Time between two lines about dropped lines.
-const SAID_EVERY: Duration = Duration::from_secs(1);
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Interval of checks for repeats and dropped lines, while there are any.
-const LOOK: Duration = Duration::from_millis(500);
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// Pause before a non-blocking sink is tried again.
-const AGAIN: Duration = Duration::from_millis(10);
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// See the module.
 pub(super) struct Writer<W> {
@@ -28,12 +28,12 @@ pub(super) struct Writer<W> {
     works: bool,
     /// `true` if the sink has the beginning of a line, but not its end.
     is_torn: bool,
-    said: Option<Instant>,
+    reported: Option<Instant>,
 }
 
 impl<W: Write> Writer<W> {
     pub(super) fn new(queue: Arc<Queue>, repeats: Arc<Repeats>, sink: W) -> Self {
-        Self { queue, repeats, sink, works: true, is_torn: false, said: None }
+        Self { queue, repeats, sink, works: true, is_torn: false, reported: None }
     }
 
     /// Writes until the process ends.
@@ -47,12 +47,12 @@ impl<W: Write> Writer<W> {
 
     /// Waits for work, and does it. Takes and returns an empty buffer.
     fn step(&mut self, spare: Vec<u8>) -> Vec<u8> {
-        let has_timers = self.repeats.are_pending() || !self.queue.unsaid().is_empty();
-        let next = self.queue.next(spare, has_timers.then_some(LOOK));
+        let has_timers = self.repeats.are_pending() || !self.queue.unreported().is_empty();
+        let next = self.queue.next(spare, has_timers.then_some(CHECK_INTERVAL));
         let mut buffer = next.lines;
         self.write(&buffer);
-        self.repeats.say(Instant::now(), next.flush);
-        self.say_dropped(next.flush);
+        self.repeats.report(Instant::now(), next.flush);
+        self.report_dropped(next.flush);
         if next.flush {
             self.queue.complete();
         }
@@ -91,24 +91,25 @@ impl<W: Write> Writer<W> {
     }
 
     /// Reports the number of dropped lines, if the sink accepts lines again.
-    fn say_dropped(&mut self, at_once: bool) {
-        let unsaid = self.queue.unsaid();
-        let is_due = at_once || self.said.is_none_or(|said| said.elapsed() >= SAID_EVERY);
-        if unsaid.is_empty() || !is_due {
+    fn report_dropped(&mut self, at_once: bool) {
+        let unreported = self.queue.unreported();
+        let is_due =
+            at_once || self.reported.is_none_or(|reported| reported.elapsed() >= REPORT_INTERVAL);
+        if unreported.is_empty() || !is_due {
             return;
         }
         if !self.works && put(&mut self.sink, b"\n").is_err() {
             return;
         }
-        (self.works, self.is_torn, self.said) = (true, false, Some(Instant::now()));
-        let Unsaid { full, failed } = unsaid;
+        (self.works, self.is_torn, self.reported) = (true, false, Some(Instant::now()));
+        let Unreported { full, failed } = unreported;
         tracing::warn!(
             queue_full = full,
             write_failed = failed,
             "{} log lines before this one were dropped",
             full + failed
         );
-        self.queue.said(unsaid);
+        self.queue.reported(unreported);
     }
 }
 
@@ -142,7 +143,7 @@ fn retry(error: &io::Error) -> Option<()> {
         ErrorKind::Interrupted => Some(()),
         // Another process with the same pipe has set it to non-blocking.
         ErrorKind::WouldBlock => {
-            std::thread::sleep(AGAIN);
+            std::thread::sleep(RETRY_PAUSE);
             Some(())
         }
         _ => None,
@@ -202,12 +203,12 @@ mod tests {
         let (queue, mut writer) = writer(&disk);
         queue.push(b"one\ntwo\nthree\n");
         writer.step(Vec::new());
-        assert_eq!(queue.unsaid(), Unsaid { full: 0, failed: 2 });
+        assert_eq!(queue.unreported(), Unreported { full: 0, failed: 2 });
         disk.set_room(100);
         queue.push(b"four\n");
         writer.step(Vec::new());
         assert_eq!(disk.text(), "one\ntw\nfour\n");
-        assert!(queue.unsaid().is_empty(), "said");
+        assert!(queue.unreported().is_empty(), "said");
     }
 
     #[test]

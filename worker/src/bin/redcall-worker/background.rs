@@ -18,17 +18,17 @@ use redcall_worker::Readiness;
 use rustix::process::{Signal, setsid};
 use tokio::time::sleep;
 
-use crate::identity::{Held, Identity};
-use crate::pid_file::{self, Found, Noted, READY};
+use crate::identity::{Identity, ProcessHandle};
+use crate::pid_file::{self, Found, Note, READY};
 use crate::safe_file::open_log;
 use crate::unwritten;
 
 /// Timeout of the start; connecting has shorter timeouts of its own.
-const STARTS_WITHIN: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// Extra time for a worker to end, after its drain timeout and after the second signal.
 const MARGIN: Duration = Duration::from_secs(5);
 /// Interval of updates of the state in the pid file.
-const RENEWED: Duration = Duration::from_secs(5);
+const UPDATE_INTERVAL: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_millis(50);
 
 const SEE_LOG: &str = "Read its log: name a file with --log-file.";
@@ -74,27 +74,27 @@ pub(crate) fn start(pid_path: &Path, log_path: Option<&Path>) -> Result<ExitCode
 }
 
 fn already(path: &Path) -> Failed {
-    let who = match pid_file::look(path) {
+    let worker = match pid_file::inspect(path) {
         Ok(Found::Running(noted, ..)) => format!("worker {}", noted.pid),
         _ => "a worker".to_owned(),
     };
-    let problem = Problem::new(format!("{who} is already running ({})", path.display()));
+    let problem = Problem::new(format!("{worker} is already running ({})", path.display()));
     (problem.help("Stop it with `redcall-worker stop`, or name another --pid-file."), 1)
 }
 
 /// Waits until the worker reports that it is ready, or why it is not; returns its exit code then.
 fn wait_ready(mut child: Child) -> Result<u8, Failed> {
     let Some(says) = child.stdout.take() else { return Ok(0) };
-    let (tell, said) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let (mut says, mut text) = (BufReader::new(says), String::new());
         let _ = says.read_line(&mut text);
         if text.trim_end() != READY {
             let _ = says.read_to_string(&mut text);
         }
-        let _ = tell.send(text);
+        let _ = sender.send(text);
     });
-    match said.recv_timeout(STARTS_WITHIN) {
+    match receiver.recv_timeout(START_TIMEOUT) {
         Ok(text) if text.trim_end() == READY => Ok(0),
         Ok(text) => {
             let ended = child.wait().ok().and_then(|status| status.code());
@@ -111,7 +111,7 @@ fn wait_ready(mut child: Child) -> Result<u8, Failed> {
             let _ = child.kill();
             let _ = child.wait();
             let problem =
-                Problem::new(format!("the worker was not ready within {STARTS_WITHIN:?}"));
+                Problem::new(format!("the worker was not ready within {START_TIMEOUT:?}"));
             Err((problem.help(SEE_LOG), 1))
         }
     }
@@ -119,8 +119,8 @@ fn wait_ready(mut child: Child) -> Result<u8, Failed> {
 
 /// Prints if a worker runs.
 pub(crate) fn status(path: &Path) -> Result<ExitCode, Failed> {
-    match pid_file::look(path).map_err(|error| cannot("cannot read", path, &error))? {
-        Found::Nobody { stale } => {
+    match pid_file::inspect(path).map_err(|error| cannot("cannot read", path, &error))? {
+        Found::NotRunning { stale } => {
             let left = if stale { ", stale pid file" } else { "" };
             out::line(format_args!("not running ({}{left})", path.display())).map_err(unwritten)?;
             Ok(ExitCode::from(NOT_RUNNING))
@@ -129,7 +129,7 @@ pub(crate) fn status(path: &Path) -> Result<ExitCode, Failed> {
             out::line("starting").map_err(unwritten)?;
             Ok(ExitCode::from(NOT_READY))
         }
-        Found::Running(Noted { pid, state, .. }, ..) => {
+        Found::Running(Note { pid, state, .. }, ..) => {
             out::line(format_args!("worker {pid} runs: {state}")).map_err(unwritten)?;
             Ok(ExitCode::from(if state == READY { 0 } else { NOT_READY }))
         }
@@ -138,9 +138,9 @@ pub(crate) fn status(path: &Path) -> Result<ExitCode, Failed> {
 
 /// Stops the worker with SIGTERM; with a second signal if it does not drain in time.
 pub(crate) fn stop(path: &Path) -> Result<ExitCode, Failed> {
-    let found = pid_file::look(path).map_err(|error| cannot("cannot read", path, &error))?;
+    let found = pid_file::inspect(path).map_err(|error| cannot("cannot read", path, &error))?;
     let (noted, file, owner) = match found {
-        Found::Nobody { .. } => {
+        Found::NotRunning { .. } => {
             out::line(format_args!("not running ({})", path.display())).map_err(unwritten)?;
             return Ok(ExitCode::from(NOT_RUNNING));
         }
@@ -181,10 +181,10 @@ pub(crate) fn stop(path: &Path) -> Result<ExitCode, Failed> {
 
 /// Opens a handle of the process that wrote the note, which is in a file of user `owner`. A process
 /// that only has the same number is not signalled.
-fn held(path: &Path, noted: &Noted, owner: u32) -> Result<Held, Failed> {
+fn held(path: &Path, noted: &Note, owner: u32) -> Result<ProcessHandle, Failed> {
     let pid = noted.pid;
     let of_it = |error: io::Error| (Problem::new(format!("cannot stop worker {pid}: {error}")), 1);
-    let held = Held::of(pid).map_err(of_it)?;
+    let held = ProcessHandle::of(pid).map_err(of_it)?;
     // Checked while the handle is open.
     let found = Identity::of(pid).map_err(of_it)?;
     if let (Some(held), Some(found)) = (held, found)
@@ -204,7 +204,7 @@ pub(crate) struct Detached {
     lock: File,
     says: Option<File>,
     path: PathBuf,
-    noted: Noted,
+    noted: Note,
 }
 
 impl Detached {
@@ -218,7 +218,7 @@ impl Detached {
         rustix::stdio::dup2_stdout(io::stderr())?;
         let pid = i32::try_from(std::process::id()).map_err(io::Error::other)?;
         let Identity { started, program, .. } = Identity::own()?;
-        let noted = Noted { pid, drains_for, state: "starting".to_owned(), started, program };
+        let noted = Note { pid, drains_for, state: "starting".to_owned(), started, program };
         pid_file::note(&lock, &noted)?;
         Ok(Self { lock, says: Some(says), path: path.to_owned(), noted })
     }
@@ -236,14 +236,14 @@ impl Detached {
                 tracing::warn!(%error, "cannot write the pid file");
             }
             if self.noted.state == READY {
-                self.say(READY);
+                self.report(READY);
             }
-            sleep(if self.says.is_some() { SOON } else { RENEWED }).await;
+            sleep(if self.says.is_some() { SOON } else { UPDATE_INTERVAL }).await;
         }
     }
 
     /// Reports to the starting process, once; that may have ended.
-    pub(crate) fn say(&mut self, text: &str) {
+    pub(crate) fn report(&mut self, text: &str) {
         if let Some(mut says) = self.says.take() {
             let _ = writeln!(says, "{text}");
         }

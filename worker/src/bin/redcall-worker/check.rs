@@ -19,7 +19,7 @@ use super::{fail, private_server, problem, unwritten};
 
 /// The findings of a check.
 #[derive(Default)]
-struct Found {
+struct Findings {
     overview: Option<Overview>,
     /// The address at which Redis answers.
     redis: Option<String>,
@@ -42,10 +42,10 @@ pub(super) fn run(settings: Settings, as_json: bool) -> ExitCode {
 
 /// Prints mistakes of the settings as JSON, without an overview.
 pub(super) fn unusable(problems: Vec<Problem>) -> ExitCode {
-    print(Found { problems, ..Found::default() }, true)
+    print(Findings { problems, ..Findings::default() }, true)
 }
 
-fn print(found: Found, as_json: bool) -> ExitCode {
+fn print(found: Findings, as_json: bool) -> ExitCode {
     let printed = match as_json {
         true => out::line(found.json()),
         false => found.lines().into_iter().try_for_each(out::line),
@@ -68,8 +68,8 @@ fn print(found: Found, as_json: bool) -> ExitCode {
     }
 }
 
-async fn look(mut settings: Settings) -> Found {
-    let mut found = Found::default();
+async fn look(mut settings: Settings) -> Findings {
+    let mut found = Findings::default();
     let _private = match private_server(&mut settings).await {
         Ok(private) => private,
         Err((problem, _)) => {
@@ -94,7 +94,7 @@ async fn look(mut settings: Settings) -> Found {
     let unmapped: Vec<&ScheduleOverview> =
         overview.schedules.iter().filter(|schedule| !schedule.is_mapped).collect();
     match ask(&settings, &unmapped).await {
-        Ok(Asked { address, missing, nowhere }) => {
+        Ok(RedisAnswers { address, missing, nowhere }) => {
             found.redis = Some(address);
             let wrong = nowhere.iter().map(|schedule| unknown_job(&settings, overview, schedule));
             found.problems.extend(wrong);
@@ -114,7 +114,7 @@ async fn look(mut settings: Settings) -> Found {
 }
 
 /// The answers of Redis.
-struct Asked<'a> {
+struct RedisAnswers<'a> {
     address: String,
     /// Missing rights that a worker needs.
     missing: Vec<String>,
@@ -125,7 +125,7 @@ struct Asked<'a> {
 async fn ask<'a>(
     settings: &Settings,
     unmapped: &[&'a ScheduleOverview],
-) -> Result<Asked<'a>, StoreError> {
+) -> Result<RedisAnswers<'a>, StoreError> {
     let redis = &settings.redis;
     let connector = Connector::new(redis, "redcall-worker-check")?;
     let address = connector.address().to_owned();
@@ -142,7 +142,7 @@ async fn ask<'a>(
             nowhere.push(*schedule);
         }
     }
-    Ok(Asked { address, missing: missing.collect(), nowhere })
+    Ok(RedisAnswers { address, missing: missing.collect(), nowhere })
 }
 
 fn unknown_job(settings: &Settings, overview: &Overview, schedule: &ScheduleOverview) -> Problem {
@@ -167,7 +167,7 @@ fn mistake(settings: &Settings, key: String, problem: String) -> Problem {
     Problem::of(&WorkerError::mapping(settings, key, problem))
 }
 
-impl Found {
+impl Findings {
     fn lines(&self) -> Vec<String> {
         let mut lines = self.overview.as_ref().map(Overview::lines).unwrap_or_default();
         lines.extend(self.redis.as_ref().map(|address| format!("redis: {address} answers")));

@@ -76,13 +76,13 @@ fn look(pid: i32) -> io::Result<Identity> {
 }
 
 /// A handle of a process: it signals this process only, even if its number is reused.
-pub(crate) struct Held {
+pub(crate) struct ProcessHandle {
     pid: Pid,
     #[cfg(target_os = "linux")]
     held: Option<rustix::fd::OwnedFd>,
 }
 
-impl Held {
+impl ProcessHandle {
     /// Opens a handle of process `pid`; `None` if it does not exist.
     ///
     /// # Errors
@@ -133,7 +133,7 @@ mod tests {
         assert!(own.program.contains("redcall"), "{own:?}");
         let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
-        let held = Held::of(pid).unwrap().unwrap();
+        let held = ProcessHandle::of(pid).unwrap().unwrap();
         assert_ne!(Identity::of(pid).unwrap().unwrap().program, own.program);
         held.signal(Signal::TERM).unwrap();
         child.wait().unwrap();

@@ -37,12 +37,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[command(name = "redcall-worker", version, verbatim_doc_comment)]
 struct Cli {
     #[command(flatten)]
-    what: What,
+    what: WorkerFlags,
     /// Run in the background, in its own session; return when the worker is ready
     #[arg(long)]
     background: bool,
     #[command(flatten)]
-    found: FoundBy,
+    found: PidFileFlags,
     /// Log file of the background worker; without it, no log is kept
     #[arg(long, value_name = "FILE", requires = "background")]
     log_file: Option<PathBuf>,
@@ -57,7 +57,7 @@ struct Cli {
 /// same.
 /// mean the same.
 #[derive(Args)]
-struct What {
+struct WorkerFlags {
     /// Settings file (TOML, YAML or JSON) [default: $REDCALL_SETTINGS, else ./redcall.toml]
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
@@ -72,7 +72,7 @@ struct What {
     name: Option<String>,
 }
 
-impl What {
+impl WorkerFlags {
     /// Returns these flags, with missing ones from `others`.
     fn or(self, others: Self) -> Self {
         Self {
@@ -86,9 +86,9 @@ impl What {
 
 /// Flags of `check`.
 #[derive(Args)]
-struct Checked {
+struct CheckFlags {
     #[command(flatten)]
-    what: What,
+    what: WorkerFlags,
     /// Print one JSON object instead of lines
     #[arg(long)]
     json: bool,
@@ -99,13 +99,13 @@ struct Checked {
 
 /// The pid file of a background worker.
 #[derive(Args)]
-struct FoundBy {
+struct PidFileFlags {
     /// Pid file of the background worker [default: ./redcall-worker.pid]
     #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
 }
 
-impl FoundBy {
+impl PidFileFlags {
     /// Returns these flags, with missing ones from `others`.
     fn or(self, others: Self) -> Self {
         Self { pid_file: self.pid_file.or(others.pid_file) }
@@ -119,11 +119,11 @@ impl FoundBy {
 #[derive(Subcommand)]
 enum Verb {
     /// Check settings, handlers, schedules and Redis, and print what is mapped, served and bounded
-    Check(Checked),
+    Check(CheckFlags),
     /// Print if a worker runs in the background, and if it was ready in the last seconds
-    Status(FoundBy),
+    Status(PidFileFlags),
     /// Stop the background worker, which drains first; return when it has ended
-    Stop(FoundBy),
+    Stop(PidFileFlags),
 }
 
 fn queue(text: &str) -> Result<String, String> {
@@ -144,7 +144,7 @@ fn main() -> ExitCode {
         }
         Some(Verb::Status(found)) => background::status(&found.or(cli.found).path()),
         Some(Verb::Stop(found)) => background::stop(&found.or(cli.found).path()),
-        Some(Verb::Check(Checked { what, json, .. })) => {
+        Some(Verb::Check(CheckFlags { what, json, .. })) => {
             return match settings(&what.or(cli.what)) {
                 Ok(settings) => check::run(settings, json),
                 Err(problems) if json => check::unusable(problems),
@@ -196,7 +196,7 @@ fn work(cli: Cli) -> ExitCode {
     let Err((problem, code)) = done else { return ExitCode::SUCCESS };
     let report = format!("{:?}", miette::Report::new(problem));
     if let Some(mut detached) = detached {
-        detached.say(&report);
+        detached.report(&report);
     }
     if code != out::CLOSED {
         // Printed by the log, which does not block.
@@ -205,7 +205,7 @@ fn work(cli: Cli) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn settings(what: &What) -> Result<Settings, Vec<Problem>> {
+fn settings(what: &WorkerFlags) -> Result<Settings, Vec<Problem>> {
     let mut settings =
         Settings::load(what.settings.as_deref()).map_err(|error| Problem::settings(&error))?;
     let mut flagged = what.queues.iter().enumerate();
@@ -229,7 +229,7 @@ async fn run(mut settings: Settings, detached: Option<&mut Detached>) -> Result<
     let _private = private_server(&mut settings).await?;
     let worker = Worker::from_settings(settings).map_err(|error| problem(&error))?;
     let readiness = worker.readiness();
-    let beside = async {
+    let accompanying = async {
         match detached {
             Some(detached) => detached.accompany(readiness).await,
             None => std::future::pending().await,
@@ -237,7 +237,7 @@ async fn run(mut settings: Settings, detached: Option<&mut Detached>) -> Result<
     };
     tokio::select! {
         ended = worker.run() => ended.map_err(|error| problem(&error)),
-        () = beside => Ok(()), // never completes
+        () = accompanying => Ok(()), // never completes
     }
 }
 

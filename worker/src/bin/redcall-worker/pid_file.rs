@@ -16,8 +16,8 @@ use crate::safe_file::{open_own, open_to_read};
 
 /// How often, and for how long, a start retries to get the lock: `status` and `stop` hold it for a
 /// moment, too.
-const AGAIN_AFTER: Duration = Duration::from_millis(50);
-const PATIENCE: Duration = Duration::from_secs(1);
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 /// Largest note, bytes.
 const NOTE: u64 = 16 << 10;
 /// Longest line about the state, bytes.
@@ -28,7 +28,7 @@ pub(crate) const READY: &str = "ready";
 
 /// The content of a running worker's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Noted {
+pub(crate) struct Note {
     pub(crate) pid: i32,
     pub(crate) drains_for: Duration,
     /// [`READY`], or why the worker is not ready.
@@ -38,7 +38,7 @@ pub(crate) struct Noted {
     pub(crate) program: String,
 }
 
-impl Noted {
+impl Note {
     /// Returns `true` if `process` wrote this note, in a file of user `owner`.
     pub(crate) fn is_of(&self, process: &Identity, owner: u32) -> bool {
         let Identity { user, started, program } = process;
@@ -49,12 +49,12 @@ impl Noted {
 /// The result of reading the file.
 pub(crate) enum Found {
     /// No worker runs; `stale`: a dead worker has left the file.
-    Nobody { stale: bool },
+    NotRunning { stale: bool },
     /// A worker has the lock, and has not written its note yet.
     Starting,
     /// A worker runs: its note, the file, whose lock is held until the worker ends, and the file's
     /// owner.
-    Running(Noted, File, u32),
+    Running(Note, File, u32),
 }
 
 /// Opens the file and locks it; returns `None` if a worker holds the lock. A file that is not a
@@ -74,8 +74,8 @@ pub(crate) fn take(path: &Path) -> io::Result<Option<File>> {
                 return Ok(Some(file));
             }
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) if since.elapsed() >= PATIENCE => return Ok(None),
-            Err(TryLockError::WouldBlock) => sleep(AGAIN_AFTER),
+            Err(TryLockError::WouldBlock) if since.elapsed() >= LOCK_TIMEOUT => return Ok(None),
+            Err(TryLockError::WouldBlock) => sleep(RETRY_PAUSE),
             Err(TryLockError::Error(error)) => return Err(error),
         }
     }
@@ -97,8 +97,8 @@ pub(crate) fn remove(file: &File, path: &Path) {
 }
 
 /// Writes `noted` into the file of the lock's holder.
-pub(crate) fn note(mut file: &File, noted: &Noted) -> io::Result<()> {
-    let Noted { pid, drains_for, state, started, program } = noted;
+pub(crate) fn note(mut file: &File, noted: &Note) -> io::Result<()> {
+    let Note { pid, drains_for, state, started, program } = noted;
     let line = |text: &str| text.replace(char::is_control, " ");
     let mut state = line(state);
     state.truncate(state.floor_char_boundary(STATE));
@@ -110,16 +110,16 @@ pub(crate) fn note(mut file: &File, noted: &Noted) -> io::Result<()> {
 }
 
 /// Reads which worker runs.
-pub(crate) fn look(path: &Path) -> io::Result<Found> {
+pub(crate) fn inspect(path: &Path) -> io::Result<Found> {
     let (file, owner) = match open_to_read(path) {
         Ok(opened) => opened,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(Found::Nobody { stale: false });
+            return Ok(Found::NotRunning { stale: false });
         }
         Err(error) => return Err(error),
     };
     if is_free(&file)? {
-        return Ok(Found::Nobody { stale: true });
+        return Ok(Found::NotRunning { stale: true });
     }
     let text = text_of(&file)?;
     Ok(read(&text).map_or(Found::Starting, |noted| Found::Running(noted, file, owner)))
@@ -137,13 +137,13 @@ fn is_note(text: &str) -> bool {
     text.len() < 20 && number(text) || text.lines().take(2).all(number) && text.lines().count() > 2
 }
 
-fn read(text: &str) -> Option<Noted> {
+fn read(text: &str) -> Option<Note> {
     let mut lines = text.lines();
     let pid = lines.next()?.parse().ok().filter(|pid| *pid > 1)?;
     let drains_for = Duration::from_millis(lines.next()?.parse().ok()?);
     // The text comes from a file, and goes to a terminal.
     let mut line = || Some(lines.next()?.replace(char::is_control, " "));
-    Some(Noted { pid, drains_for, state: line()?, started: line()?, program: line()? })
+    Some(Note { pid, drains_for, state: line()?, started: line()?, program: line()? })
 }
 
 /// Returns `true` if the lock of `file` is free.
@@ -156,13 +156,13 @@ pub(crate) fn is_free(file: &File) -> io::Result<bool> {
 }
 
 /// Waits until the lock of `file` is free; returns `false` after `within`.
-pub(crate) fn wait_free(file: &File, within: Duration) -> io::Result<bool> {
+pub(crate) fn wait_free(file: &File, timeout: Duration) -> io::Result<bool> {
     let since = Instant::now();
     while !is_free(file)? {
-        if since.elapsed() >= within {
+        if since.elapsed() >= timeout {
             return Ok(false);
         }
-        sleep(AGAIN_AFTER);
+        sleep(RETRY_PAUSE);
     }
     Ok(true)
 }
@@ -202,9 +202,11 @@ mod tests {
         let file = take(&path).unwrap().unwrap();
         let Identity { user, started, program } = Identity::own().unwrap();
         let state = format!("not ready:\n{}", "\u{e9}".repeat(STATE));
-        let noted = Noted { pid: 17, drains_for: Duration::from_secs(1), state, started, program };
+        let noted = Note { pid: 17, drains_for: Duration::from_secs(1), state, started, program };
         note(&file, &noted).unwrap();
-        let Found::Running(found, _, owner) = look(&path).unwrap() else { panic!("not running") };
+        let Found::Running(found, _, owner) = inspect(&path).unwrap() else {
+            panic!("not running")
+        };
         assert!(found.state.starts_with("not ready: \u{e9}") && found.state.len() <= STATE);
         let own = Identity::own().unwrap();
         assert!(owner == user && found.is_of(&own, user) && !found.is_of(&own, user + 1));

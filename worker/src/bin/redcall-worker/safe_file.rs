@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 use rustix::process::geteuid;
 
 const STICKY: u32 = 0o1000;
-const ANYBODY_WRITES: u32 = 0o002;
+const ALL_WRITE: u32 = 0o002;
 const OTHERS_WRITE: u32 = 0o022;
 
 /// Write access to a folder.
@@ -27,7 +27,7 @@ fn folder(path: &Path) -> io::Result<Folder> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
     let mode = std::fs::metadata(parent)?.mode();
-    match (mode & ANYBODY_WRITES != 0, mode & STICKY != 0) {
+    match (mode & ALL_WRITE != 0, mode & STICKY != 0) {
         (false, _) => Ok(Folder::Own),
         (true, true) => Ok(Folder::Shared),
         (true, false) => {

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::connection::{INTERIM, SendError};
 use super::tried::Tried;
 use crate::handler::command::Bounds;
-use crate::handler::{Ending, HandlerError};
+use crate::handler::{HandlerError, HandlerResult};
 
 /// Most of an error's body that the caller gets, bytes.
 const SHOWN: usize = 1 << 10;
@@ -54,7 +54,7 @@ pub(super) async fn read(
 }
 
 /// Returns the answer in a body.
-pub(super) fn answer(body: &[u8], bounds: Bounds) -> Ending {
+pub(super) fn answer(body: &[u8], bounds: Bounds) -> HandlerResult {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(RawValue::NULL.to_owned());
     }

@@ -14,15 +14,15 @@ use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 
-use super::said::Stderr;
-use super::wire::{self, Deferral, Said};
+use super::job_stderr::Stderr;
+use super::wire::{self, Deferral, Incoming};
 use crate::deferred::DeferError;
 use crate::handler::budget::Budget;
 use crate::handler::command::Bounds;
 use crate::handler::group::Group;
 use crate::handler::paced::{LARGE, Pace, Paced};
 use crate::handler::program::Program;
-use crate::handler::{Ending, HandlerError};
+use crate::handler::{HandlerError, HandlerResult};
 use crate::request::{ProgressError, Request};
 use crate::until::until;
 
@@ -31,10 +31,10 @@ const AROUND_ANSWER: usize = 4 << 10;
 /// Most bytes of tokens that a process may leave unread before its own lines are left unread.
 pub(super) const UNREAD_TOKENS: usize = 64 << 10;
 /// How long to wait for the end of a process that has closed its stdout, or lost its stdin.
-const ENDING: Duration = Duration::from_millis(500);
+const EXIT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Start parameters and limits of a process.
-pub(super) struct Start {
+pub(super) struct StartSettings {
     pub(super) program: Program,
     pub(super) bounds: Bounds,
     pub(super) start_timeout: Duration,
@@ -59,19 +59,19 @@ pub(super) struct Process {
 }
 
 /// The end of a request to a process.
-pub(super) enum Asked {
+pub(super) enum RequestEnd {
     /// The process can be used again.
-    Ended(Ending),
+    Done(HandlerResult),
     /// The process must not be used again.
     Broken(HandlerError),
 }
 
 /// The effect of a line that the process printed.
-pub(super) enum Heard {
+pub(super) enum LineEffect {
     Nothing,
     /// The line to send to the process.
     Token(Vec<u8>),
-    Ending(Ending),
+    Done(HandlerResult),
 }
 
 impl Process {
@@ -80,7 +80,7 @@ impl Process {
     /// # Errors
     ///
     /// The reason why there is no process.
-    pub(super) async fn start(start: &Start) -> Result<Self, String> {
+    pub(super) async fn start(start: &StartSettings) -> Result<Self, String> {
         let launched = start.program.launch().spawn();
         let (mut child, group) =
             launched.map_err(|error| format!("the process cannot be started: {error}"))?;
@@ -123,24 +123,24 @@ impl Process {
         loop {
             let Some(line) = self.lines.next().await else {
                 return Err(format!(
-                    "the process {} before it answered `$",
+                    "the process {} before it answered `$/start`",
                     self.how_it_ended().await
                 ));
             };
             let line = line.map_err(|error| self.unreadable(&error))?;
             match wire::read(&line).map_err(|what| format!("the process printed {what}"))? {
                 // An error is an answer, too: the server does not know `$/start`, and has started.
-                Said::Answer(0, answer) => {
+                Incoming::Answer(0, answer) => {
                     self.concurrency = wire::concurrency(&answer);
                     return Ok(());
                 }
-                Said::Other => {
+                Incoming::Other => {
                     self.pace.spend();
                     if let Some(at) = self.pace.next_at() {
                         sleep_until(at).await;
                     }
                 }
-                Said::Answer(..) | Said::Frame(..) | Said::Defer(_) => {
+                Incoming::Answer(..) | Incoming::Frame(..) | Incoming::Defer(_) => {
                     return Err("the process sent a response without a request".to_owned());
                 }
             }
@@ -154,7 +154,7 @@ impl Process {
     }
 
     /// Sends the job's request, and waits for its end. Must only be dropped with the process.
-    pub(super) async fn ask(&mut self, request: &Request, grace: Duration) -> Asked {
+    pub(super) async fn ask(&mut self, request: &Request, grace: Duration) -> RequestEnd {
         self.last_id += 1;
         let id = self.last_id;
         self.stderr.begins(request).await;
@@ -175,24 +175,24 @@ impl Process {
                 line = self.lines.next(),
                     if unread_tokens < UNREAD_TOKENS && paused_until.is_none() =>
                 {
-                    let said = match line {
-                        None => return Asked::Broken(self.died().await),
-                        Some(Err(error)) => return Asked::Broken(self.too_long(&error)),
-                        Some(Ok(line)) => match self.heard(id, &line, request).await {
+                    let message = match line {
+                        None => return RequestEnd::Broken(self.died().await),
+                        Some(Err(error)) => return RequestEnd::Broken(self.too_long(&error)),
+                        Some(Ok(line)) => match self.handle_line(id, &line, request).await {
                             // Killed within a line: the rest of that line is not an answer.
                             Err(_) if self.is_at_its_end() => Err(self.died().await),
-                            said => said,
+                            message => message,
                         },
                     };
-                    match said {
-                        Ok(Heard::Nothing) => {}
-                        Ok(Heard::Token(line)) => unwritten.extend(line),
-                        Ok(Heard::Ending(ending)) => {
+                    match message {
+                        Ok(LineEffect::Nothing) => {}
+                        Ok(LineEffect::Token(line)) => unwritten.extend(line),
+                        Ok(LineEffect::Done(result)) => {
                             self.has_unread |= !unwritten.is_empty();
                             self.stderr.ended();
-                            return Asked::Ended(ending);
+                            return RequestEnd::Done(result);
                         }
-                        Err(error) => return Asked::Broken(error),
+                        Err(error) => return RequestEnd::Broken(error),
                     }
                 }
                 written = self.stdin.write(&unwritten), if !unwritten.is_empty() => {
@@ -217,23 +217,23 @@ impl Process {
                 () = until(give_up_at) => {
                     self.group.end(&mut self.child, grace / 2).await;
                     let message = "the process ignored `$/cancel` for worker.cancel_grace";
-                    return Asked::Broken(HandlerError::with_code(Code::Cancelled, message));
+                    return RequestEnd::Broken(HandlerError::with_code(Code::Cancelled, message));
                 }
             }
         }
     }
 
-    async fn heard(
+    async fn handle_line(
         &mut self,
         id: u64,
         line: &str,
         request: &Request,
-    ) -> Result<Heard, HandlerError> {
-        let said = wire::read(line);
-        if said.as_ref().is_ok_and(Said::is_paced) {
+    ) -> Result<LineEffect, HandlerError> {
+        let message = wire::read(line);
+        if message.as_ref().is_ok_and(Incoming::is_paced) {
             self.pace.spend();
         }
-        heard(id, said, request, self.bounds).await
+        handle_line(id, message, request, self.bounds).await
     }
 
     fn is_at_its_end(&mut self) -> bool {
@@ -246,7 +246,7 @@ impl Process {
     }
 
     async fn how_it_ended(&mut self) -> String {
-        match timeout(ENDING, self.child.wait()).await {
+        match timeout(EXIT_TIMEOUT, self.child.wait()).await {
             Ok(Ok(status)) => format!("ended with {status}"),
             Ok(Err(error)) => format!("is gone ({error})"),
             Err(_) => "closed its stdout".to_owned(),
@@ -264,54 +264,60 @@ impl Process {
         unreadable(self.bounds.max_answer, error)
     }
 
-    /// Closes its stdin, then sends SIGTERM, then SIGKILL. Takes twice [`ENDING`] at most.
+    /// Closes its stdin, then sends SIGTERM, then SIGKILL. Takes twice [`EXIT_TIMEOUT`] at most.
     pub(super) async fn close(self) {
         let Self { mut child, group, stdin, .. } = self;
         drop(stdin);
-        if timeout(ENDING, child.wait()).await.is_err() {
-            group.end(&mut child, ENDING).await;
+        if timeout(EXIT_TIMEOUT, child.wait()).await.is_err() {
+            group.end(&mut child, EXIT_TIMEOUT).await;
         }
     }
 }
 
 /// Handles a line, for the request of number `id`.
-pub(super) async fn heard(
+pub(super) async fn handle_line(
     id: u64,
-    said: Result<Said<'_>, String>,
+    message: Result<Incoming<'_>, String>,
     request: &Request,
     bounds: Bounds,
-) -> Result<Heard, HandlerError> {
-    match said {
+) -> Result<LineEffect, HandlerError> {
+    match message {
         // The size of an answer is checked where a job is settled.
-        Ok(Said::Answer(of, answer)) if of == id => Ok(Heard::Ending(bounded(bounds, answer))),
-        Ok(Said::Frame(FrameType::Chunk, of, data)) if of == id => {
+        Ok(Incoming::Answer(of, answer)) if of == id => {
+            Ok(LineEffect::Done(bounded(bounds, answer)))
+        }
+        Ok(Incoming::Frame(FrameType::Chunk, of, data)) if of == id => {
             bounds.check_depth(data.get().as_bytes())?;
             // Further lines are read when this part is sent: the process blocks meanwhile.
             match request.chunk(data).await {
                 // The run is cancelled: the process gets `$/cancel`, and its grace.
-                Ok(()) | Err(ProgressError::NotMine) => Ok(Heard::Nothing),
+                Ok(()) | Err(ProgressError::NotMine) => Ok(LineEffect::Nothing),
                 Err(error) => {
                     let message = format!("cannot send a part of the answer: {error}");
                     Err(HandlerError::new(message))
                 }
             }
         }
-        Ok(Said::Frame(_, of, data)) if of == id => {
+        Ok(Incoming::Frame(_, of, data)) if of == id => {
             bounds.check_depth(data.get().as_bytes())?;
             // A lost progress frame does not end the job.
             if let Err(error) = request.progress(data).await {
                 tracing::debug!(id = request.id(), %error, "cannot push a progress frame");
             }
-            Ok(Heard::Nothing)
+            Ok(LineEffect::Nothing)
         }
-        Ok(Said::Defer(deferral)) if deferral.id == id => {
+        Ok(Incoming::Defer(deferral)) if deferral.id == id => {
             bounds.check_depth(deferral.data.map_or(b"", |data| data.get().as_bytes()))?;
             let token = defer(request, &deferral).await;
             let token = token.as_ref().map(SettlementToken::reveal).map_err(ToString::to_string);
-            Ok(Heard::Token(wire::token(id, token.as_deref().map_err(String::as_str))))
+            Ok(LineEffect::Token(wire::token(id, token.as_deref().map_err(String::as_str))))
         }
-        Ok(Said::Other) => Ok(Heard::Nothing),
-        Ok(Said::Answer(of, _) | Said::Frame(_, of, _) | Said::Defer(Deferral { id: of, .. })) => {
+        Ok(Incoming::Other) => Ok(LineEffect::Nothing),
+        Ok(
+            Incoming::Answer(of, _)
+            | Incoming::Frame(_, of, _)
+            | Incoming::Defer(Deferral { id: of, .. }),
+        ) => {
             let message =
                 format!("the process sent a message about request {of}, but its request is {id}");
             Err(HandlerError::new(message))
@@ -321,7 +327,7 @@ pub(super) async fn heard(
 }
 
 /// Returns an answer, or an error if its data nest too deep.
-fn bounded(bounds: Bounds, answer: Result<Box<RawValue>, WireError>) -> Ending {
+fn bounded(bounds: Bounds, answer: Result<Box<RawValue>, WireError>) -> HandlerResult {
     match answer {
         Ok(data) => bounds.check_depth(data.get().as_bytes()).map(|()| data),
         Err(mut error) => {

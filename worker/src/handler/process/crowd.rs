@@ -15,20 +15,20 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
-use super::child::{Asked, Heard, Process, UNREAD_TOKENS, died, heard, unreadable};
-use super::wire::{self, Said};
+use super::child::{LineEffect, Process, RequestEnd, UNREAD_TOKENS, died, handle_line, unreadable};
+use super::wire::{self, Incoming};
 use crate::handler::HandlerError;
 use crate::handler::command::Bounds;
 use crate::request::Request;
 use crate::until::until;
 
 /// The channel for lines to a job.
-type Told = mpsc::Sender<String>;
+type LineSender = mpsc::Sender<String>;
 
 /// A command from jobs to the process's task.
-enum Order {
+enum TaskCommand {
     /// Sends this request, and passes on the lines about it.
-    Ask { id: u64, line: Vec<u8>, tell: Told },
+    Ask { id: u64, line: Vec<u8>, sender: LineSender },
     /// Sends this notification.
     Write(Vec<u8>),
     /// Ignores further lines about this request.
@@ -39,7 +39,7 @@ enum Order {
 
 /// A process, as its jobs and its pool see it. Dropping it ends its task.
 pub(super) struct Crowd {
-    orders: mpsc::UnboundedSender<Order>,
+    commands: mpsc::UnboundedSender<TaskCommand>,
     limit: usize,
     /// Used request slots. Written by the pool's lock holder, and by slots when dropped.
     taken: AtomicUsize,
@@ -70,10 +70,10 @@ impl Crowd {
         changed: Arc<Notify>,
         ended: impl FnOnce(Option<&str>) + Send + 'static,
     ) -> Arc<Self> {
-        let (orders, mut taken) = mpsc::unbounded_channel();
+        let (commands, mut taken) = mpsc::unbounded_channel();
         let (alive, over) = watch::channel(());
         let crowd = Arc::new(Self {
-            orders,
+            commands,
             limit,
             taken: AtomicUsize::new(0),
             changed,
@@ -84,8 +84,8 @@ impl Crowd {
         });
         let weak = Arc::downgrade(&crowd);
         tokio::spawn(async move {
-            let mut desk = Desk::default();
-            let (end, process) = drive(process, &mut taken, &mut desk).await;
+            let mut task = TaskState::default();
+            let (end, process) = drive(process, &mut taken, &mut task).await;
             if let Some(crowd) = weak.upgrade() {
                 crowd.retired.store(true, Ordering::Release);
                 if let Some(end) = &end {
@@ -93,7 +93,7 @@ impl Crowd {
                 }
             }
             // Only now its jobs are notified, including those whose requests it has not read.
-            drop((desk, taken));
+            drop((task, taken));
             ended(end.as_ref().map(|(_, message)| &**message));
             match end {
                 // Killed: its further output is ignored.
@@ -126,7 +126,7 @@ impl Crowd {
     /// Gives it no further requests; it ends with those that it has.
     pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::Release);
-        let _ = self.orders.send(Order::Retire);
+        let _ = self.commands.send(TaskCommand::Retire);
     }
 
     /// Returns when the process has ended.
@@ -146,12 +146,12 @@ impl Crowd {
 
 impl Slot {
     /// Sends the job's request, and waits for its end.
-    pub(super) async fn ask(&mut self, request: &Request, bounds: Bounds) -> Asked {
+    pub(super) async fn ask(&mut self, request: &Request, bounds: Bounds) -> RequestEnd {
         let id = self.id;
-        let (tell, mut told) = mpsc::channel(1);
-        let order = Order::Ask { id, line: wire::request(id, request), tell };
-        if self.crowd.orders.send(order).is_err() {
-            return Asked::Broken(self.crowd.lost());
+        let (sender, mut told) = mpsc::channel(1);
+        let command = TaskCommand::Ask { id, line: wire::request(id, request), sender };
+        if self.crowd.commands.send(command).is_err() {
+            return RequestEnd::Broken(self.crowd.lost());
         }
         self.is_open = true;
         let grace = bounds.cancel_grace;
@@ -161,27 +161,27 @@ impl Slot {
                 line = told.recv() => {
                     let Some(line) = line else {
                         self.is_open = false;
-                        return Asked::Broken(self.crowd.lost());
+                        return RequestEnd::Broken(self.crowd.lost());
                     };
-                    match heard(id, wire::read(&line), request, bounds).await {
-                        Ok(Heard::Nothing) => {}
-                        Ok(Heard::Token(line)) => {
-                            let _ = self.crowd.orders.send(Order::Write(line));
+                    match handle_line(id, wire::read(&line), request, bounds).await {
+                        Ok(LineEffect::Nothing) => {}
+                        Ok(LineEffect::Token(line)) => {
+                            let _ = self.crowd.commands.send(TaskCommand::Write(line));
                         }
-                        Ok(Heard::Ending(ending)) => {
+                        Ok(LineEffect::Done(result)) => {
                             self.is_open = false;
-                            return Asked::Ended(ending);
+                            return RequestEnd::Done(result);
                         }
-                        Err(error) => return Asked::Broken(error),
+                        Err(error) => return RequestEnd::Broken(error),
                     }
                 }
                 () = request.cancelled(), if give_up_at.is_none() => {
-                    let _ = self.crowd.orders.send(Order::Write(wire::cancel(id)));
+                    let _ = self.crowd.commands.send(TaskCommand::Write(wire::cancel(id)));
                     give_up_at = Some(Instant::now() + grace / 2);
                 }
                 () = until(give_up_at) => {
                     let message = "the process ignored `$/cancel` for worker.cancel_grace";
-                    return Asked::Broken(HandlerError::with_code(Code::Cancelled, message));
+                    return RequestEnd::Broken(HandlerError::with_code(Code::Cancelled, message));
                 }
             }
         }
@@ -192,7 +192,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         if self.is_open {
             // Its state is unknown: it ends with its other requests.
-            let _ = self.crowd.orders.send(Order::Forget(self.id));
+            let _ = self.crowd.commands.send(TaskCommand::Forget(self.id));
             self.crowd.retire();
         }
         self.crowd.taken.fetch_sub(1, Ordering::AcqRel);
@@ -202,54 +202,54 @@ impl Drop for Slot {
 
 /// The state of a process's task.
 #[derive(Default)]
-struct Desk {
+struct TaskState {
     /// Jobs that wait for lines about their requests.
-    asked: HashMap<u64, Told>,
+    waiting: HashMap<u64, LineSender>,
     /// Forgotten requests: further lines about them are ignored.
     forgotten: HashSet<u64>,
     unwritten: Vec<u8>,
     /// Most bytes of notifications among them.
     tokens: usize,
     /// A line that its job has not taken yet.
-    held: Option<(Told, String)>,
+    held: Option<(LineSender, String)>,
     retired: bool,
     /// No further orders come.
     closed: bool,
 }
 
-impl Desk {
-    fn order(&mut self, order: Option<Order>) {
-        match order {
-            Some(Order::Ask { id, line, tell }) => {
-                self.asked.insert(id, tell);
+impl TaskState {
+    fn command(&mut self, command: Option<TaskCommand>) {
+        match command {
+            Some(TaskCommand::Ask { id, line, sender }) => {
+                self.waiting.insert(id, sender);
                 self.unwritten.extend(line);
             }
-            Some(Order::Write(line)) => {
+            Some(TaskCommand::Write(line)) => {
                 self.tokens += line.len();
                 self.unwritten.extend(line);
             }
-            Some(Order::Forget(id)) => {
-                if self.asked.remove(&id).is_some() {
+            Some(TaskCommand::Forget(id)) => {
+                if self.waiting.remove(&id).is_some() {
                     self.forgotten.insert(id);
                 }
             }
-            Some(Order::Retire) => self.retired = true,
+            Some(TaskCommand::Retire) => self.retired = true,
             None => (self.retired, self.closed) = (true, true),
         }
     }
 
     /// Passes a line to its job. Returns `true` if it counts for the rate of the process.
-    fn said(&mut self, line: String) -> Result<bool, String> {
-        let said = wire::read(&line)?;
-        let (is_paced, ends) = (said.is_paced(), matches!(said, Said::Answer(..)));
-        let Some(id) = said.id() else { return Ok(is_paced) };
+    fn message(&mut self, line: String) -> Result<bool, String> {
+        let message = wire::read(&line)?;
+        let (is_paced, ends) = (message.is_paced(), matches!(message, Incoming::Answer(..)));
+        let Some(id) = message.id() else { return Ok(is_paced) };
         if self.forgotten.contains(&id) {
             if ends {
                 self.forgotten.remove(&id);
             }
             return Ok(is_paced);
         }
-        let told = if ends { self.asked.remove(&id) } else { self.asked.get(&id).cloned() };
+        let told = if ends { self.waiting.remove(&id) } else { self.waiting.get(&id).cloned() };
         let told = told.ok_or_else(|| format!("an answer to {id} without a request"))?;
         self.held = Some((told, line));
         Ok(is_paced)
@@ -259,48 +259,48 @@ impl Desk {
 /// Serves the jobs of a process until it has ended, or is retired and idle. Returns why it ended.
 async fn drive(
     mut process: Process,
-    orders: &mut mpsc::UnboundedReceiver<Order>,
-    desk: &mut Desk,
+    commands: &mut mpsc::UnboundedReceiver<TaskCommand>,
+    task: &mut TaskState,
 ) -> (Option<(Code, String)>, Process) {
     loop {
-        if desk.retired && desk.asked.is_empty() && desk.held.is_none() {
+        if task.retired && task.waiting.is_empty() && task.held.is_none() {
             return (None, process);
         }
         let paused_until = process.pace.next_at();
         let Process { stdin, lines, .. } = &mut process;
-        let has_read = desk.tokens < UNREAD_TOKENS && paused_until.is_none();
-        let said = tokio::select! {
-            order = orders.recv(), if !desk.closed => {
-                desk.order(order);
+        let has_read = task.tokens < UNREAD_TOKENS && paused_until.is_none();
+        let message = tokio::select! {
+            command = commands.recv(), if !task.closed => {
+                task.command(command);
                 continue;
             }
-            () = taken(&desk.held), if desk.held.is_some() => {
-                if let Some((told, line)) = desk.held.take() {
+            () = taken(&task.held), if task.held.is_some() => {
+                if let Some((told, line)) = task.held.take() {
                     // The channel has capacity, or its job has ended.
                     let _ = told.try_send(line);
                 }
                 continue;
             }
-            written = stdin.write(&desk.unwritten), if !desk.unwritten.is_empty() => {
+            written = stdin.write(&task.unwritten), if !task.unwritten.is_empty() => {
                 match written {
-                    Ok(written) => drop(desk.unwritten.drain(..written)),
+                    Ok(written) => drop(task.unwritten.drain(..written)),
                     // The process has closed its stdin. Its output is still read.
-                    Err(_) => desk.unwritten.clear(),
+                    Err(_) => task.unwritten.clear(),
                 }
-                if desk.unwritten.is_empty() {
-                    desk.tokens = 0;
+                if task.unwritten.is_empty() {
+                    task.tokens = 0;
                 }
                 continue;
             }
             () = until(paused_until) => continue,
-            line = lines.next(), if desk.held.is_none() && has_read => line,
+            line = lines.next(), if task.held.is_none() && has_read => line,
         };
-        let end = match said {
+        let end = match message {
             None => (Code::WorkerLost, died(&mut process).await),
             Some(Err(error)) => {
                 (Code::HandlerFailed, unreadable(process.bounds.max_answer, &error))
             }
-            Some(Ok(line)) => match desk.said(line) {
+            Some(Ok(line)) => match task.message(line) {
                 Ok(is_paced) => {
                     if is_paced {
                         process.pace.spend();
@@ -315,7 +315,7 @@ async fn drive(
 }
 
 /// Completes when the job of a held line can take it.
-async fn taken(held: &Option<(Told, String)>) {
+async fn taken(held: &Option<(LineSender, String)>) {
     if let Some((told, _)) = held {
         let _ = told.reserve().await;
     }

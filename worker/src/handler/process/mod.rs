@@ -9,8 +9,8 @@
 
 mod child;
 mod crowd;
+mod job_stderr;
 mod pool;
-mod said;
 mod wire;
 
 use std::pin::Pin;
@@ -18,11 +18,11 @@ use std::sync::Arc;
 
 use redcall_common::settings::ProcessSettings;
 
-use self::child::Start;
+use self::child::StartSettings;
 use self::pool::Pool;
 use super::budget::Budget;
 use super::program::Program;
-use super::{Handler, Place, Running};
+use super::{Handler, ProgramContext, Running};
 use crate::request::Request;
 use crate::state::States;
 
@@ -38,11 +38,11 @@ impl ProcessHandler {
     pub(crate) fn new(
         job: &str,
         settings: &ProcessSettings,
-        place: &Place<'_>,
+        context: &ProgramContext<'_>,
     ) -> Result<Self, String> {
-        let program = Program::find(&settings.command, &settings.env, place)?;
-        let (bounds, start_timeout) = (place.bounds, settings.start_timeout);
-        let start = Start { program, bounds, start_timeout, budget: Budget::of(job) };
+        let program = Program::find(&settings.command, &settings.env, context)?;
+        let (bounds, start_timeout) = (context.bounds, settings.start_timeout);
+        let start = StartSettings { program, bounds, start_timeout, budget: Budget::of(job) };
         Ok(Self { pool: Arc::new(Pool::new(start, settings.instances)) })
     }
 }

@@ -10,9 +10,9 @@ use redcall_common::error::Code;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::child::{Asked, Process, Start};
+use super::child::{Process, RequestEnd, StartSettings};
 use super::crowd::{Crowd, Slot};
-use crate::handler::{Ending, HandlerError};
+use crate::handler::{HandlerError, HandlerResult};
 use crate::request::Request;
 
 /// Pause before the start after a process broke; it doubles each time.
@@ -21,7 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// See the module.
 pub(super) struct Pool {
-    start: Start,
+    start: StartSettings,
     instances: usize,
     /// Concurrent requests of one process, by the first handshake.
     width: AtomicUsize,
@@ -29,11 +29,11 @@ pub(super) struct Pool {
     changed: Arc<Notify>,
     /// One for each concurrent request of the processes.
     permits: Arc<Semaphore>,
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
 }
 
 #[derive(Default)]
-struct State {
+struct PoolState {
     idle: Vec<Process>,
     /// Processes with several concurrent requests.
     crowds: Vec<Arc<Crowd>>,
@@ -60,7 +60,7 @@ enum Lent {
 }
 
 /// The place for a request.
-enum Place {
+enum Placement {
     Free(Slot),
     /// A process that the caller starts; it counts as being started.
     Start,
@@ -69,13 +69,13 @@ enum Place {
 }
 
 impl Pool {
-    pub(super) fn new(start: Start, instances: usize) -> Self {
+    pub(super) fn new(start: StartSettings, instances: usize) -> Self {
         let permits = Arc::new(Semaphore::new(instances));
         let (width, changed) = (AtomicUsize::new(1), Arc::default());
         Self { start, instances, width, changed, permits, state: Mutex::default() }
     }
 
-    pub(super) fn start(&self) -> &Start {
+    pub(super) fn start(&self) -> &StartSettings {
         &self.start
     }
 
@@ -85,7 +85,7 @@ impl Pool {
     }
 
     /// Runs the job on a process.
-    pub(super) async fn run(self: Arc<Self>, request: &Request) -> Ending {
+    pub(super) async fn run(self: Arc<Self>, request: &Request) -> HandlerResult {
         let lent = tokio::select! {
             lent = self.lend() => lent,
             () = request.cancelled() => {
@@ -95,12 +95,12 @@ impl Pool {
         let grace = self.start.bounds.cancel_grace;
         match lent? {
             Lent::Alone(mut lent) => match lent.process.ask(request, grace).await {
-                Asked::Ended(ending) => {
+                RequestEnd::Done(result) => {
                     self.went_well();
                     self.keep(*lent);
-                    ending
+                    result
                 }
-                Asked::Broken(error) => {
+                RequestEnd::Broken(error) => {
                     self.broke(&error.error.message, Some(request));
                     Err(error)
                 }
@@ -111,12 +111,12 @@ impl Pool {
                 drop(slot);
                 drop(permit);
                 match asked {
-                    Asked::Ended(ending) => {
+                    RequestEnd::Done(result) => {
                         self.went_well();
-                        ending
+                        result
                     }
                     // Its task has reported the end of the process.
-                    Asked::Broken(error) => Err(error),
+                    RequestEnd::Broken(error) => Err(error),
                 }
             }
         }
@@ -141,35 +141,35 @@ impl Pool {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
             match self.place() {
-                Place::Free(slot) => return Ok(Lent::Beside(slot, permit)),
-                Place::Start => return self.started(permit).await,
+                Placement::Free(slot) => return Ok(Lent::Beside(slot, permit)),
+                Placement::Start => return self.started(permit).await,
                 // All processes are full: one of them retires or is being started.
-                Place::None => changed.await,
+                Placement::None => changed.await,
             }
         }
     }
 
     /// Returns a slot of a running process, or permission to start one.
-    fn place(&self) -> Place {
+    fn place(&self) -> Placement {
         let mut state = self.state();
         state.crowds.retain(|crowd| crowd.is_open());
         state.crowds.sort_by_key(|crowd| crowd.taken());
         if let Some(slot) = state.crowds.iter().find_map(|crowd| crowd.slot()) {
-            return Place::Free(slot);
+            return Placement::Free(slot);
         }
         let is_shared = self.width.load(Ordering::Acquire) > 1;
         if is_shared && state.crowds.len() + state.starting >= self.instances {
-            return Place::None;
+            return Placement::None;
         }
         state.starting += 1;
-        Place::Start
+        Placement::Start
     }
 
     /// Starts a process, and returns it.
     async fn started(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Result<Lent, HandlerError> {
         // A start continues when its job is cancelled: otherwise callers with short timeouts would
         // prevent every start.
-        let (tell, told) = oneshot::channel();
+        let (sender, started) = oneshot::channel();
         let pool = self.clone();
         tokio::spawn(async move {
             let start_at = pool.state().start_at;
@@ -183,11 +183,11 @@ impl Pool {
                 }
             };
             pool.changed.notify_waiters();
-            if let Err(Ok(Lent::Alone(alone))) = tell.send(started) {
+            if let Err(Ok(Lent::Alone(alone))) = sender.send(started) {
                 pool.keep(*alone);
             }
         });
-        told.await.unwrap_or_else(|_| {
+        started.await.unwrap_or_else(|_| {
             Err(HandlerError::with_code(Code::Internal, "the worker is stopping"))
         })
     }
@@ -269,7 +269,7 @@ impl Pool {
         tokio::join!(free, join_all(idle.into_iter().map(Process::close)));
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PoolState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -27,12 +27,12 @@ struct Message<'a, P: Serialize> {
     params: Option<P>,
     /// An addition to JSON-RPC; processes that do not know it ignore it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    job: Option<Job<'a>>,
+    job: Option<JobInfo<'a>>,
 }
 
 /// Metadata of the job.
 #[derive(Serialize)]
-struct Job<'a> {
+struct JobInfo<'a> {
     id: &'a str,
     attempt: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,18 +42,18 @@ struct Job<'a> {
 }
 
 #[derive(Serialize)]
-struct Start<'a> {
+struct StartParams<'a> {
     protocol: u32,
     version: &'a str,
 }
 
 #[derive(Serialize)]
-struct Cancel {
+struct CancelParams {
     id: u64,
 }
 
 #[derive(Serialize)]
-struct Token<'a> {
+struct TokenParams<'a> {
     id: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'a str>,
@@ -63,7 +63,7 @@ struct Token<'a> {
 
 /// A message from a process.
 #[derive(Debug)]
-pub(super) enum Said<'a> {
+pub(super) enum Incoming<'a> {
     /// The answer to the request of this number.
     Answer(u64, Result<Box<RawValue>, WireError>),
     /// A frame for readers of the stream of this request.
@@ -74,39 +74,39 @@ pub(super) enum Said<'a> {
     Other,
 }
 
-impl Said<'_> {
+impl Incoming<'_> {
     /// Returns the number of the request that the message is about, if any.
     pub(super) fn id(&self) -> Option<u64> {
         match self {
-            Said::Answer(id, _) | Said::Frame(_, id, _) => Some(*id),
-            Said::Defer(deferral) => Some(deferral.id),
-            Said::Other => None,
+            Incoming::Answer(id, _) | Incoming::Frame(_, id, _) => Some(*id),
+            Incoming::Defer(deferral) => Some(deferral.id),
+            Incoming::Other => None,
         }
     }
 
     /// Returns `true` if the message is rate-limited: it is neither an answer nor a part of one.
     pub(super) fn is_paced(&self) -> bool {
-        !matches!(self, Said::Answer(..) | Said::Frame(FrameType::Chunk, ..))
+        !matches!(self, Incoming::Answer(..) | Incoming::Frame(FrameType::Chunk, ..))
     }
 }
 
 /// A line from the process.
 #[derive(Deserialize)]
-struct Line<'a> {
+struct RawMessage<'a> {
     #[serde(default)]
     id: Option<u64>,
     #[serde(borrow, default)]
     method: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     params: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "given")]
+    #[serde(borrow, default, deserialize_with = "present")]
     result: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    error: Option<Failure<'a>>,
+    error: Option<RpcError<'a>>,
 }
 
 #[derive(Deserialize)]
-struct Failure<'a> {
+struct RpcError<'a> {
     code: i64,
     message: String,
     #[serde(borrow, default)]
@@ -137,7 +137,7 @@ pub(super) struct Deferral<'a> {
 }
 
 /// Returns `null` as a result of its own.
-fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(from).map(Some)
 }
 
@@ -152,7 +152,7 @@ fn line(message: &impl Serialize) -> Vec<u8> {
 
 /// Returns the first request, number 0: an answer to it completes the handshake.
 pub(super) fn start() -> Vec<u8> {
-    let params = Some(Start { protocol: 1, version: env!("CARGO_PKG_VERSION") });
+    let params = Some(StartParams { protocol: 1, version: env!("CARGO_PKG_VERSION") });
     line(&Message { jsonrpc: "2.0", id: Some(0), method: "$/start", params, job: None })
 }
 
@@ -171,19 +171,19 @@ pub(super) fn request(id: u64, request: &Request) -> Vec<u8> {
     };
     let budget_ms = request.remaining().map(millis);
     let (attempt, headers) = (request.attempt(), request.headers());
-    let job = Some(Job { id: request.id(), attempt, budget_ms, headers });
+    let job = Some(JobInfo { id: request.id(), attempt, budget_ms, headers });
     line(&Message { jsonrpc: "2.0", id: Some(id), method: request.method(), params, job })
 }
 
 /// Returns the notification that the request of number `id` is cancelled.
 pub(super) fn cancel(id: u64) -> Vec<u8> {
-    let params = Some(Cancel { id });
+    let params = Some(CancelParams { id });
     line(&Message { jsonrpc: "2.0", id: None, method: "$/cancel", params, job: None })
 }
 
 /// Returns the token of the deferred request of number `id`, or the error.
 pub(super) fn token(id: u64, token: Result<&str, &str>) -> Vec<u8> {
-    let params = Some(Token { id, token: token.ok(), error: token.err() });
+    let params = Some(TokenParams { id, token: token.ok(), error: token.err() });
     line(&Message { jsonrpc: "2.0", id: None, method: "$/token", params, job: None })
 }
 
@@ -202,11 +202,11 @@ pub(super) fn concurrency(answer: &Result<Box<RawValue>, WireError>) -> usize {
 /// # Errors
 ///
 /// The mistake in it.
-pub(super) fn read(text: &str) -> Result<Said<'_>, String> {
-    let line: Line<'_> = serde_json::from_str(text)
+pub(super) fn read(text: &str) -> Result<Incoming<'_>, String> {
+    let line: RawMessage<'_> = serde_json::from_str(text)
         .map_err(|error| format!("a line that is not a JSON-RPC message ({error})"))?;
     match line {
-        Line { method: Some(method), params, id: None, .. } => {
+        RawMessage { method: Some(method), params, id: None, .. } => {
             let params = params.map_or("null", RawValue::get);
             let kind = match &*method {
                 "$/progress" => FrameType::Progress,
@@ -214,26 +214,28 @@ pub(super) fn read(text: &str) -> Result<Said<'_>, String> {
                 "$/defer" => {
                     let deferral = serde_json::from_str(params)
                         .map_err(|error| format!("an invalid `{method}` ({error})"))?;
-                    return Ok(Said::Defer(deferral));
+                    return Ok(Incoming::Defer(deferral));
                 }
-                _ => return Ok(Said::Other),
+                _ => return Ok(Incoming::Other),
             };
             let Part { id, data } = serde_json::from_str(params)
                 .map_err(|error| format!("a `{method}` without id and data ({error})"))?;
-            Ok(Said::Frame(kind, id, data))
+            Ok(Incoming::Frame(kind, id, data))
         }
-        Line { method: Some(method), .. } => Err(format!("a request of its own (`{method}`)")),
-        Line { id: Some(id), result: Some(result), error: None, .. } => {
-            Ok(Said::Answer(id, Ok(result.to_owned())))
+        RawMessage { method: Some(method), .. } => {
+            Err(format!("a request of its own (`{method}`)"))
         }
-        Line { id: Some(id), result: None, error: Some(failure), .. } => {
-            Ok(Said::Answer(id, Err(failure.into_error())))
+        RawMessage { id: Some(id), result: Some(result), error: None, .. } => {
+            Ok(Incoming::Answer(id, Ok(result.to_owned())))
+        }
+        RawMessage { id: Some(id), result: None, error: Some(failure), .. } => {
+            Ok(Incoming::Answer(id, Err(failure.into_error())))
         }
         _ => Err("a response without id, or without either result or error".to_owned()),
     }
 }
 
-impl Failure<'_> {
+impl RpcError<'_> {
     fn into_error(self) -> WireError {
         let mut error = WireError::new(code_of(self.code), self.message);
         error.data = self.data.map(RawValue::to_owned);
@@ -244,7 +246,7 @@ impl Failure<'_> {
 /// Returns the code for a number of JSON-RPC, or of the table in PROTOCOL.md if a handler may use
 /// it.
 fn code_of(number: i64) -> Code {
-    const MAY_SAY: [Code; 7] = [
+    const ALLOWED: [Code; 7] = [
         Code::UnknownJob,
         Code::NotFound,
         Code::Conflict,
@@ -257,7 +259,7 @@ fn code_of(number: i64) -> Code {
         -32601 => Code::UnknownJob,
         -32602 => Code::InvalidData,
         number => {
-            let said = MAY_SAY.into_iter().find(|code| i64::from(code.number()) == number);
+            let said = ALLOWED.into_iter().find(|code| i64::from(code.number()) == number);
             said.unwrap_or(Code::HandlerFailed)
         }
     }
@@ -269,8 +271,8 @@ mod tests {
 
     fn answer(text: &str) -> Result<String, (Code, String)> {
         match read(text).unwrap() {
-            Said::Answer(7, Ok(data)) => Ok(data.get().to_owned()),
-            Said::Answer(7, Err(error)) => Err((error.code, error.message)),
+            Incoming::Answer(7, Ok(data)) => Ok(data.get().to_owned()),
+            Incoming::Answer(7, Err(error)) => Err((error.code, error.message)),
             other => panic!("{other:?}"),
         }
     }
@@ -323,6 +325,6 @@ mod tests {
         ] {
             read(text).unwrap_err();
         }
-        assert!(matches!(read(r#"{"method":"$/log","params":[]}"#), Ok(Said::Other)));
+        assert!(matches!(read(r#"{"method":"$/log","params":[]}"#), Ok(Incoming::Other)));
     }
 }

@@ -16,7 +16,7 @@ use crate::handler::stderr::{Lines, TARGET};
 use crate::request::Request;
 
 /// Most buffered lines that are read before the reader handles a message.
-const MOST: usize = 10_000;
+const MAX_BUFFERED_LINES: usize = 10_000;
 
 /// The fields of a line: the job that wrote it.
 struct OfJob {
@@ -26,7 +26,7 @@ struct OfJob {
 }
 
 /// A message to the reader.
-enum Mark {
+enum JobChange {
     /// A job begins; the sender is used when all earlier lines are read.
     Begins(OfJob, oneshot::Sender<()>),
     /// The job has ended.
@@ -35,15 +35,15 @@ enum Mark {
 
 /// The reader of a process's stderr. When this is dropped, it reads on to the end.
 pub(super) struct Stderr {
-    marks: mpsc::UnboundedSender<Mark>,
+    changes: mpsc::UnboundedSender<JobChange>,
 }
 
 impl Stderr {
     /// Logs the stderr of process `pid`, within `budget`.
     pub(super) fn log(stderr: ChildStderr, budget: &Arc<Budget>, pid: u32) -> Self {
-        let (marks, heard) = mpsc::unbounded_channel();
-        tokio::spawn(read(Lines::of(stderr, budget), pid, heard));
-        Self { marks }
+        let (changes, received) = mpsc::unbounded_channel();
+        tokio::spawn(read(Lines::of(stderr, budget), pid, received));
+        Self { changes }
     }
 
     /// Attributes further lines to `request`.
@@ -52,40 +52,44 @@ impl Stderr {
         let job = OfJob { id, name, attempt: request.attempt() };
         let (read, is_read) = oneshot::channel();
         // Both fail if the process has closed its stderr.
-        if self.marks.send(Mark::Begins(job, read)).is_ok() {
+        if self.changes.send(JobChange::Begins(job, read)).is_ok() {
             let _ = is_read.await;
         }
     }
 
     /// Attributes further lines to no job.
     pub(super) fn ended(&self) {
-        let _ = self.marks.send(Mark::Ended);
+        let _ = self.changes.send(JobChange::Ended);
     }
 }
 
-async fn read(mut lines: Lines<ChildStderr>, pid: u32, mut marks: mpsc::UnboundedReceiver<Mark>) {
+async fn read(
+    mut lines: Lines<ChildStderr>,
+    pid: u32,
+    mut changes: mpsc::UnboundedReceiver<JobChange>,
+) {
     let (mut job, mut is_open) = (None, true);
     loop {
         tokio::select! {
-            more = lines.next(|line| say(job.as_ref(), pid, line)) => {
+            more = lines.next(|line| log_line(job.as_ref(), pid, line)) => {
                 if !goes_on(&more) {
                     return;
                 }
             }
-            mark = marks.recv(), if is_open => {
-                for _ in 0..MOST {
-                    match lines.next(|line| say(job.as_ref(), pid, line)).now_or_never() {
+            change = changes.recv(), if is_open => {
+                for _ in 0..MAX_BUFFERED_LINES {
+                    match lines.next(|line| log_line(job.as_ref(), pid, line)).now_or_never() {
                         None => break,
                         Some(more) if goes_on(&more) => {}
                         Some(_) => return,
                     }
                 }
-                match mark {
-                    Some(Mark::Begins(next, read)) => {
+                match change {
+                    Some(JobChange::Begins(next, read)) => {
                         job = Some(next);
                         let _ = read.send(());
                     }
-                    Some(Mark::Ended) => job = None,
+                    Some(JobChange::Ended) => job = None,
                     // The last lines belong to the process's last job.
                     None => is_open = false,
                 }
@@ -98,7 +102,7 @@ fn goes_on(more: &io::Result<ControlFlow<()>>) -> bool {
     matches!(more, Ok(more) if more.is_continue())
 }
 
-fn say(job: Option<&OfJob>, pid: u32, line: &str) {
+fn log_line(job: Option<&OfJob>, pid: u32, line: &str) {
     let id = job.map(|job| &*job.id);
     let (name, attempt) = (job.map(|job| &*job.name), job.map(|job| job.attempt));
     tracing::info!(target: TARGET, id, name, attempt, pid, "stderr: {line}");

@@ -13,8 +13,8 @@ use redcall_store::{EndedCall, Extra, Outcome, Settlement};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::failure::{self, Next};
-use crate::handler::{Ending, HandlerError};
+use crate::failure::{self, NextStep};
+use crate::handler::{HandlerError, HandlerResult};
 use crate::job::Job;
 use crate::service;
 
@@ -26,7 +26,7 @@ const LONGEST_ASKED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One run in the history of a request.
 #[derive(Serialize)]
-struct Run<'a> {
+struct AttemptEntry<'a> {
     attempt: u32,
     worker: &'a str,
     started_at: u64,
@@ -37,25 +37,25 @@ struct Run<'a> {
 
 /// The data of the progress frame about a failed attempt.
 #[derive(Serialize)]
-struct Notice<'a> {
+struct RetryNotice<'a> {
     attempt: u32,
     error: &'a WireError,
     retry_in_ms: u64,
 }
 
 /// Returns the outcome of `job` for the handler's result; `seq` is the number of the final frame.
-pub(crate) fn outcome(job: &Job, ending: Ending, seq: u64) -> Outcome {
-    let Some(run) = job.run.get() else { return of_job(job, ending, seq) };
-    let (ending, change) = service::ending(run, ending);
-    let mut outcome = of_job(job, ending, seq);
+pub(crate) fn of_result(job: &Job, result: HandlerResult, seq: u64) -> Outcome {
+    let Some(run) = job.run.get() else { return of_job(job, result, seq) };
+    let (result, change) = service::split_result(run, result);
+    let mut outcome = of_job(job, result, seq);
     // An answer that is too large is an error: the state stays as it was.
     outcome.extras.extend(change.filter(|_| outcome.code.is_none()));
     outcome
 }
 
-fn of_job(job: &Job, ending: Ending, seq: u64) -> Outcome {
+fn of_job(job: &Job, result: HandlerResult, seq: u64) -> Outcome {
     let limit = job.shared.limits.answer;
-    match ending {
+    match result {
         Ok(data) if data.get().len() > limit => {
             let size = data.get().len();
             let message =
@@ -88,11 +88,12 @@ fn failed(job: &Job, failure: HandlerError, seq: u64) -> Outcome {
         return crashed(job, error, cause, seq);
     }
     let error = error.bounded(job.shared.limits.frame);
-    let run = run(job, &error);
+    let run = attempt_entry(job, &error);
     let request = &job.request;
     if let Some(delay) = retry_in(job, error.code, retry_after) {
-        failure::run(job, &error, cause, Next::Retried(delay));
-        let notice = Notice { attempt: job.attempt(), error: &error, retry_in_ms: millis(delay) };
+        failure::run(job, &error, cause, NextStep::Retried(delay));
+        let notice =
+            RetryNotice { attempt: job.attempt(), error: &error, retry_in_ms: millis(delay) };
         let notice = request.reply.clone().zip(to_raw_value(&notice).ok()).map(|(reply, data)| {
             let head = job.head(&reply.response_key);
             let frame = head.data(FrameType::Progress, seq, Some(&data));
@@ -104,28 +105,33 @@ fn failed(job: &Job, failure: HandlerError, seq: u64) -> Outcome {
     // A job with retries also becomes a dead letter when its caller gets the error.
     let wanted = error.code != Code::Cancelled;
     let dead_letter = wanted && (request.reply.is_none() || job.rules.retries.max > 0);
-    failure::run(job, &error, cause, if dead_letter { Next::DeadLettered } else { Next::Answered });
-    let ended = Ended { error, attempt: job.attempt(), seq, dead_letter };
-    Outcome { run, ..give_up(request, &job.keys.queue, ended, job.shared.idempotency_ttl) }
+    failure::run(
+        job,
+        &error,
+        cause,
+        if dead_letter { NextStep::DeadLettered } else { NextStep::Answered },
+    );
+    let unanswered = Unanswered { error, attempt: job.attempt(), seq, dead_letter };
+    Outcome { run, ..give_up(request, &job.keys.queue, unanswered, job.shared.idempotency_ttl) }
 }
 
 /// Returns the outcome of a run whose process died, which counts as a crash.
 fn crashed(job: &Job, error: WireError, cause: Option<&str>, seq: u64) -> Outcome {
     let (request, rules) = (&job.request, &job.rules);
-    let run = run(job, &error);
+    let run = attempt_entry(job, &error);
     let may_rerun = rules.on_worker_loss == OnWorkerLoss::Rerun;
     if may_rerun && job.record.crashes + 1 < rules.max_crashes {
-        failure::run(job, &error, cause, Next::Rerun);
+        failure::run(job, &error, cause, NextStep::Rerun);
         let settlement = Settlement::Rerun { attempt: job.attempt() };
         return Outcome { run, ..Outcome::new(&request.id, settlement) };
     }
-    failure::run(job, &error, cause, Next::DeadLettered);
-    let ended = Ended { error, attempt: job.attempt(), seq, dead_letter: true };
-    Outcome { run, ..give_up(request, &job.keys.queue, ended, job.shared.idempotency_ttl) }
+    failure::run(job, &error, cause, NextStep::DeadLettered);
+    let unanswered = Unanswered { error, attempt: job.attempt(), seq, dead_letter: true };
+    Outcome { run, ..give_up(request, &job.keys.queue, unanswered, job.shared.idempotency_ttl) }
 }
 
 /// The end of a request without an answer.
-pub(crate) struct Ended {
+pub(crate) struct Unanswered {
     pub(crate) error: WireError,
     /// Number of the run in which the request ended, or would have ended.
     pub(crate) attempt: u32,
@@ -146,19 +152,19 @@ pub(crate) fn refuse(
     idempotency_ttl: Duration,
 ) -> Outcome {
     failure::refused(&request.id, Some(&request.name), queue.name(), attempt, &error, cause);
-    let ended =
-        Ended { error, attempt, seq: 1, dead_letter: dead_letter || request.reply.is_none() };
-    give_up(request, queue, ended, idempotency_ttl)
+    let unanswered =
+        Unanswered { error, attempt, seq: 1, dead_letter: dead_letter || request.reply.is_none() };
+    give_up(request, queue, unanswered, idempotency_ttl)
 }
 
 /// Returns the outcome of a request that ends without an answer.
 pub(crate) fn give_up(
     request: &Wire,
     queue: &QueueKeys,
-    ended: Ended,
+    unanswered: Unanswered,
     idempotency_ttl: Duration,
 ) -> Outcome {
-    let Ended { error, attempt, seq, dead_letter } = ended;
+    let Unanswered { error, attempt, seq, dead_letter } = unanswered;
     let code = error.code;
     let frame = |key: &str| request.head(key, attempt).error(seq, &error);
     let answer = answer(request.reply.clone(), frame);
@@ -211,9 +217,9 @@ pub(crate) fn call(
 }
 
 /// Returns the entry of a failed run in the history.
-pub(crate) fn run(job: &Job, error: &WireError) -> String {
+pub(crate) fn attempt_entry(job: &Job, error: &WireError) -> String {
     let message = &error.message[..error.message.floor_char_boundary(MAX_REMEMBERED)];
-    let run = Run {
+    let run = AttemptEntry {
         attempt: job.attempt(),
         worker: &job.shared.worker,
         started_at: job.started_at,

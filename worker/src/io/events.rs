@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::dispatcher::Dispatcher;
-use super::heartbeat::{self, Told};
-use super::jobs::Why;
+use super::heartbeat::{self, IoEvent};
+use super::jobs::EndReason;
 use super::notices::Notices;
 use super::rights::Rights;
 use super::schedules::Schedules;
@@ -19,15 +19,15 @@ use super::schedules::Schedules;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Channels and connections between the dispatcher, its tasks and other workers.
-pub(crate) struct Talk {
-    pub(crate) told: mpsc::UnboundedSender<Told>,
+pub(crate) struct Channels {
+    pub(crate) events: mpsc::UnboundedSender<IoEvent>,
     /// Taken by [`Dispatcher::run`].
-    pub(crate) hearing: Option<mpsc::UnboundedReceiver<Told>>,
+    pub(crate) event_receiver: Option<mpsc::UnboundedReceiver<IoEvent>>,
     /// Names of control messages.
     pub(crate) notices: Arc<Notices>,
     /// Connection of heartbeats and schedules: large answers must not delay them. It receives the
     /// control channels.
-    pub(crate) beats: Arc<Link>,
+    pub(crate) heartbeat_conn: Arc<Link>,
     /// Locked by the task that follows a round of heartbeats.
     pub(crate) follow_up: Arc<tokio::sync::Mutex<()>>,
     /// The rights of the Redis user.
@@ -37,23 +37,23 @@ pub(crate) struct Talk {
 }
 
 impl Dispatcher {
-    pub(super) fn told(&mut self, told: Told) {
-        match told {
-            Told::RoundEnded => {
-                self.beating = None;
-                if self.say_again {
-                    self.beat();
+    pub(super) fn io_event(&mut self, event: IoEvent) {
+        match event {
+            IoEvent::RoundEnded => {
+                self.heartbeat_task = None;
+                if self.heartbeat_pending {
+                    self.start_heartbeats();
                 }
             }
-            Told::TakenOver { queue, count } => {
+            IoEvent::TakenOver { queue, count } => {
                 self.metrics.took_over(count);
                 self.queues[queue].length = None;
             }
-            Told::Rights(missing) => self.talk.rights.answered(missing),
-            Told::ProbePut(put) => self.probe.put(put),
-            Told::Beat { queue, heartbeat } => self.heartbeat(queue, heartbeat),
-            Told::Looked { queue, state } => self.looked(queue, state),
-            Told::Promoted { queue, promoted } => {
+            IoEvent::Rights(missing) => self.channels.rights.answered(missing),
+            IoEvent::ProbePut(put) => self.probe.put(put),
+            IoEvent::Heartbeat { queue, heartbeat } => self.heartbeat(queue, heartbeat),
+            IoEvent::StateRead { queue, state } => self.state_read(queue, state),
+            IoEvent::Promoted { queue, promoted } => {
                 let due = match promoted {
                     Some(promoted) => promoted.due_ms.map(|due| self.instant_of(due)),
                     None => Some(Instant::now() + PAUSE),
@@ -78,35 +78,35 @@ impl Dispatcher {
         };
         let (parked, limited) = (ours(heartbeat.parked), ours(heartbeat.limited));
         let due = heartbeat.due_ms.map(|due| self.instant_of(due));
-        self.probe.beat();
+        self.probe.heartbeat_stored();
         let own = &mut self.queues[queue];
-        own.fetch.beat();
+        own.fetch.lease_renewed();
         own.parked = parked;
         own.limited = limited;
         own.note_paused(heartbeat.paused);
         if !own.limited.is_empty() {
             // A worker that left some requests to others may have sent a message that was lost.
-            own.stir();
+            own.wake();
         }
         if let Some(due) = due {
             own.note_due(due);
         }
         if !heartbeat.known {
             // Another worker has taken over the leases.
-            own.doubt();
+            own.mark_unsynced();
         }
         self.compare(queue, heartbeat.held);
         let own = &self.queues[queue];
-        if own.unsure && own.popping {
+        if own.needs_resync && own.popping {
             // Leases are read back only after the pop has returned.
             own.pops.unblock(&self.shared.link);
         }
         for id in &heartbeat.cancelled {
-            self.jobs.end_by_id(queue, id, &Why::Cancelled);
+            self.jobs.end_by_id(queue, id, &EndReason::Cancelled);
         }
         if heartbeat.over {
             let topic = self.keys.events(COMMAND_RESULT);
-            let (link, shared) = (self.talk.beats.clone(), self.shared.clone());
+            let (link, shared) = (self.channels.heartbeat_conn.clone(), self.shared.clone());
             let keys = self.queues[queue].keys.clone();
             tokio::spawn(heartbeat::expire(link, keys, topic, shared));
         }
@@ -114,9 +114,10 @@ impl Dispatcher {
             return;
         }
         for dead in heartbeat.dead {
-            let (link, told) = (self.talk.beats.clone(), self.talk.told.clone());
+            let (link, events) =
+                (self.channels.heartbeat_conn.clone(), self.channels.events.clone());
             let keys = self.queues[queue].keys.clone();
-            tokio::spawn(heartbeat::take_over(link, keys, queue, dead, told));
+            tokio::spawn(heartbeat::take_over(link, keys, queue, dead, events));
         }
     }
 
@@ -126,54 +127,55 @@ impl Dispatcher {
         let (known, open) = self.jobs.count(queue);
         let queue = &mut self.queues[queue];
         let expected = open..=known + queue.outcomes().count();
-        queue.odd = if expected.contains(&held) { 0 } else { queue.odd + 1 };
-        if queue.odd > 1 {
-            queue.doubt();
+        queue.mismatch_count = if expected.contains(&held) { 0 } else { queue.mismatch_count + 1 };
+        if queue.mismatch_count > 1 {
+            queue.mark_unsynced();
         }
     }
 
     /// Takes the names of control messages. Drops requests that do not run here.
     pub(super) fn received(&mut self) {
-        for (queue, mut named) in self.talk.notices.take() {
+        for (queue, mut named) in self.channels.notices.take() {
             named.cancelled.retain(|id| self.jobs.runs(queue, id));
             named.extended.retain(|id| self.jobs.runs(queue, id));
             let due = named.due_ms.map(|at_ms| self.instant_of(at_ms));
-            self.queues[queue].looks.add(named, due);
-            self.look_at_named(queue);
+            self.queues[queue].reads.add(named, due);
+            self.read_named(queue);
         }
     }
 
     /// Reads the state that control messages named, unless that is due later.
-    fn look_at_named(&mut self, queue: usize) {
+    fn read_named(&mut self, queue: usize) {
         let own = &mut self.queues[queue];
-        let Some(look) = own.looks.begin(Instant::now()) else { return };
-        if look.work {
-            own.stir();
+        let Some(read) = own.reads.begin(Instant::now()) else { return };
+        if read.work {
+            own.wake();
         }
-        for id in &look.extended {
-            self.jobs.ask_for_time(queue, id);
+        for id in &read.extended {
+            self.jobs.read_deadline(queue, id);
         }
-        if look.due {
+        if read.due {
             self.promote(queue);
         }
-        if let Some(ids) = look.state {
-            let (link, told) = (self.talk.beats.clone(), self.talk.told.clone());
+        if let Some(ids) = read.state {
+            let (link, events) =
+                (self.channels.heartbeat_conn.clone(), self.channels.events.clone());
             let keys = self.queues[queue].keys.clone();
-            tokio::spawn(heartbeat::look(link, keys, queue, ids, told));
+            tokio::spawn(heartbeat::read_state(link, keys, queue, ids, events));
         }
     }
 
     /// Acts on the state that was read.
-    fn looked(&mut self, queue: usize, state: Option<QueueState>) {
+    fn state_read(&mut self, queue: usize, state: Option<QueueState>) {
         let own = &mut self.queues[queue];
-        own.looks.came_back();
+        own.reads.came_back();
         if let Some(QueueState { paused, cancelled }) = state {
             own.note_paused(paused);
             for id in &cancelled {
-                self.jobs.end_by_id(queue, id, &Why::Cancelled);
+                self.jobs.end_by_id(queue, id, &EndReason::Cancelled);
             }
         }
-        self.look_at_named(queue);
+        self.read_named(queue);
     }
 
     /// Moves due requests to their queue.
@@ -182,37 +184,37 @@ impl Dispatcher {
         let own = &mut self.queues[queue];
         // A rate may allow more; requests were partitioned since the last heartbeat, too.
         if is_limited || !own.limited.is_empty() {
-            own.stir();
+            own.wake();
         }
-        let (link, told) = (self.talk.beats.clone(), self.talk.told.clone());
-        tokio::spawn(heartbeat::promote(link, own.keys.clone(), queue, told));
+        let (link, events) = (self.channels.heartbeat_conn.clone(), self.channels.events.clone());
+        tokio::spawn(heartbeat::promote(link, own.keys.clone(), queue, events));
     }
 
     /// Detects a stall after which the lease may have ended, and marks the leases for reading back.
     /// Leases are renewed every third of their time.
-    pub(super) fn note_standstill(&mut self) {
+    pub(super) fn note_stall(&mut self) {
         if self.awake.elapsed() > self.lease / 2 {
             for queue in &mut self.queues {
-                queue.stood_still = true;
-                queue.doubt();
+                queue.stalled = true;
+                queue.mark_unsynced();
             }
         }
         self.awake = Instant::now();
     }
 
     /// Checks the queues that are due.
-    pub(super) fn look(&mut self) {
+    pub(super) fn check_queues(&mut self) {
         for queue in 0..self.queues.len() {
-            if self.queues[queue].look() {
+            if self.queues[queue].check() {
                 self.promote(queue);
             }
-            self.look_at_named(queue);
+            self.read_named(queue);
         }
     }
 
     /// Converts a Redis time to an instant.
     pub(super) fn instant_of(&self, at_ms: u64) -> Instant {
-        let left = self.talk.beats.left_until(at_ms);
+        let left = self.channels.heartbeat_conn.left_until(at_ms);
         // A later time needs no timer of this process.
         Instant::now() + left.min(Duration::from_secs(86_400))
     }
