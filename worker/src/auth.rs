@@ -17,7 +17,7 @@ use crate::job::Job;
 use crate::outcome::{answer, call, status};
 
 /// Timeout of one round trip to Redis, before the next attempt.
-const WITHIN: Duration = Duration::from_secs(1);
+const REDIS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The only message that a caller gets. PROTOCOL.md lists it.
 const MESSAGE: &str = "the request has no signature that its worker accepts";
@@ -85,12 +85,14 @@ impl Verified {
         let own = signer.started(&start, run, until_ms);
         let in_time = within_its_time(self.expires_at, now_ms);
         let found = match in_time {
-            Ok(()) => match link.remember(queue, id, (&own, None), until_ms, WITHIN).await? {
-                Remembered::Yes => return Ok(self.begin()),
-                Remembered::No(found) => found,
-            },
+            Ok(()) => {
+                match link.remember(queue, id, (&own, None), until_ms, REDIS_TIMEOUT).await? {
+                    Remembered::Yes => return Ok(self.begin()),
+                    Remembered::No(found) => found,
+                }
+            }
             // Only a request that has started before may continue.
-            Err(_) => link.recall(queue, id, WITHIN).await?,
+            Err(_) => link.recall(queue, id, REDIS_TIMEOUT).await?,
         };
         let Some(found) = found else { return Ok(Err(in_time.err().unwrap_or(Refusal::Replayed))) };
         // This run's own record: the reply to an earlier attempt was lost.
@@ -98,7 +100,7 @@ impl Verified {
         if !goes_on || !signer.is_open(&start, &found, now_ms) {
             return Ok(Err(Refusal::Replayed));
         }
-        match link.remember(queue, id, (&own, Some(&found)), until_ms, WITHIN).await? {
+        match link.remember(queue, id, (&own, Some(&found)), until_ms, REDIS_TIMEOUT).await? {
             Remembered::Yes => Ok(self.begin()),
             Remembered::No(_) => Ok(Err(Refusal::Replayed)),
         }

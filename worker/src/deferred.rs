@@ -17,12 +17,12 @@ use crate::job::Job;
 use crate::request::Request;
 
 /// The longest time that a deferred answer may take.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The header that identifies the command in the event about its result.
 const NONCE: &str = "nonce";
 /// Longest nonce, bytes: it is repeated in the record and in the event.
-const LONGEST_NONCE: usize = 256;
+const MAX_NONCE: usize = 256;
 
 /// The reason why an answer could not be deferred. The handler can still answer, except after
 /// [`DeferError::NotMine`].
@@ -53,7 +53,7 @@ pub enum DeferError {
 impl Request {
     /// Defers the answer and returns a completion token. The caller gets a `deferred` frame with
     /// `data` at once, and the answer when any process settles the call with the token. If that
-    /// does not happen within `within`, the caller gets `deadline_exceeded`. `None` means the
+    /// does not happen within `timeout`, the caller gets `deadline_exceeded`. `None` means the
     /// caller's remaining time, 7 days at most; the caller's deadline always applies.
     ///
     /// Deferring settles the job for this worker: it keeps no lease, does not rerun the job if the
@@ -78,9 +78,9 @@ impl Request {
     pub async fn defer<T: Serialize + ?Sized>(
         &self,
         data: &T,
-        within: Option<Duration>,
+        timeout: Option<Duration>,
     ) -> Result<SettlementToken, DeferError> {
-        deferral(self.job(), to_raw_value(data)?, within, false).await
+        deferral(self.job(), to_raw_value(data)?, timeout, false).await
     }
 
     /// Defers the answer as [`Request::defer`] does, and publishes the result as an event on the
@@ -92,16 +92,16 @@ impl Request {
     pub async fn defer_with_notification<T: Serialize + ?Sized>(
         &self,
         data: &T,
-        within: Option<Duration>,
+        timeout: Option<Duration>,
     ) -> Result<SettlementToken, DeferError> {
-        deferral(self.job(), to_raw_value(data)?, within, true).await
+        deferral(self.job(), to_raw_value(data)?, timeout, true).await
     }
 }
 
 async fn deferral(
     job: &Job,
     data: Box<RawValue>,
-    within: Option<Duration>,
+    timeout: Option<Duration>,
     notify: bool,
 ) -> Result<SettlementToken, DeferError> {
     if job.service.is_some() {
@@ -111,16 +111,16 @@ async fn deferral(
     if size > limit {
         return Err(DeferError::TooLarge { size, limit });
     }
-    let within = within.unwrap_or(LONGEST);
-    if within > LONGEST {
+    let timeout = timeout.unwrap_or(MAX_TIMEOUT);
+    if timeout > MAX_TIMEOUT {
         return Err(DeferError::TooLong);
     }
-    let within = job.context().remaining().map_or(within, |left| left.min(within));
+    let timeout = job.context().remaining().map_or(timeout, |left| left.min(timeout));
     let token = SettlementToken::new(job.keys.queue.name(), &job.request.id);
     let digest = token.digest();
-    let (heard, settled) = oneshot::channel();
-    let outcome = |seq| outcome(job, &data, (digest, within, notify), seq);
-    if !job.settle_as(outcome, Some(heard)).await {
+    let (sender, settled) = oneshot::channel();
+    let outcome = |seq| outcome(job, &data, (digest, timeout, notify), seq);
+    if !job.settle_as(outcome, Some(sender)).await {
         return Err(DeferError::NotMine);
     }
     match settled.await {
@@ -133,7 +133,7 @@ async fn deferral(
 fn outcome(
     job: &Job,
     data: &RawValue,
-    (digest, within, notify): (String, Duration, bool),
+    (digest, timeout, notify): (String, Duration, bool),
     seq: u64,
 ) -> Outcome {
     let request = &job.request;
@@ -152,7 +152,7 @@ fn outcome(
             seq: seq + 1,
             key: head.signer.map(|signer| signer.key().to_owned()),
             call: head.signer.and_then(|signer| signer.call()).map(str::to_owned),
-            nonce: request.headers.get(NONCE).filter(|it| it.len() <= LONGEST_NONCE).cloned(),
+            nonce: request.headers.get(NONCE).filter(|it| it.len() <= MAX_NONCE).cloned(),
             notify,
         },
         reply: request.reply.clone(),
@@ -167,11 +167,11 @@ fn outcome(
         .map(|signer| signer.seal_deferred(&record.covered(&job.keys.queue, &request.id).parts()));
     let notice = request.reply.clone().map(|reply| {
         // A frame stays fetchable for as long as the answer may take.
-        let ttl_ms = reply.ttl_ms.saturating_add(millis(within));
+        let ttl_ms = reply.ttl_ms.saturating_add(millis(timeout));
         (ReplyTo { ttl_ms, ..reply }, frame.clone())
     });
     let keep = Some(job.shared.idempotency_ttl);
     let call = request.call().map(|digest| EndedCall { digest, keep, frame });
-    let settlement = Settlement::Deferred { within, record: Box::new(record), notice };
+    let settlement = Settlement::Deferred { within: timeout, record: Box::new(record), notice };
     Outcome { call, ..Outcome::new(&request.id, settlement) }
 }

@@ -24,7 +24,7 @@ use crate::request::{ProgressError, Request};
 use crate::service::{self, ServiceRules};
 
 /// Timeout of one round trip to Redis, before the next attempt.
-const WITHIN: Duration = Duration::from_secs(1);
+const REDIS_TIMEOUT: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a job continues after its deadline, while Redis is asked if the deadline has changed.
 pub(crate) const DEADLINE_TIMEOUT: Duration = Duration::from_millis(250);
@@ -119,7 +119,7 @@ async fn read_state(job: &Job, rules: ServiceRules) -> Result<(), NotRun> {
     let refuse = |error| refused(job, error, None);
     let call = service::call(&request.data).map_err(refuse)?;
     let found = loop {
-        match job.shared.link.instance_state(queue, &call.instance, WITHIN).await {
+        match job.shared.link.instance_state(queue, &call.instance, REDIS_TIMEOUT).await {
             Ok(found) => break found,
             Err(error) if error.is_transient() => pause(job, error).await,
             Err(error) => {
@@ -170,7 +170,7 @@ async fn claim(job: &Job) -> Result<(), NotRun> {
         status_ttl_ms: request.status_ttl_ms,
     };
     let claimed = loop {
-        match job.shared.link.claim(&job.keys, &claim, WITHIN).await {
+        match job.shared.link.claim(&job.keys, &claim, REDIS_TIMEOUT).await {
             Ok(claimed) => break claimed,
             Err(error) => pause(job, error).await,
         }
@@ -254,7 +254,7 @@ async fn is_first(job: &Job, window: Duration) -> Result<(), NotRun> {
     let (queue, link) = (&job.keys.queue, &job.shared.link);
     let (id, at_ms) = (&request.id, request.enqueued_at);
     loop {
-        match link.is_first(queue, &kind, id, at_ms, window, WITHIN).await {
+        match link.is_first(queue, &kind, id, at_ms, window, REDIS_TIMEOUT).await {
             Ok(true) => return Ok(()),
             Ok(false) => break,
             Err(error) => pause(job, error).await,
@@ -279,7 +279,7 @@ async fn note_start(job: &Job, ttl_ms: u64) -> Result<(), NotRun> {
     let ttl_ms = ttl_ms.saturating_add(millis(job.rules.timeout));
     let mut again = false;
     loop {
-        match link.note_start(&job.keys, id, job.attempt(), ttl_ms, again, WITHIN).await {
+        match link.note_start(&job.keys, id, job.attempt(), ttl_ms, again, REDIS_TIMEOUT).await {
             Ok(true) => return Ok(()),
             Ok(false) => return Err(NotRun::Lost),
             Err(error) => {

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_are_told_from_the_outermost_to_the_innermost() {
+    fn causes_are_listed_outermost_first() {
         let over = |text, cause| Over(text, Some(Box::new(cause)));
         let error = over("a", over("b", over("b", Over("c", None))));
         assert_eq!(causes(&error).as_deref(), Some("b: c"));

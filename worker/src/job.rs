@@ -34,7 +34,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 const READER_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a writer waits for the reader before it fails a frame that is part of the answer.
 pub(crate) const CHUNK_TIMEOUT: Duration = Duration::from_secs(60);
-const WITHIN: Duration = Duration::from_secs(5);
+const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A message from a job to the dispatcher.
 pub(crate) enum Event {
@@ -152,7 +152,7 @@ impl Job {
                 return Err(ProgressError::NotMine);
             }
             let (link, id, leases) = (&self.shared.link, &self.request.id, &self.keys.leases);
-            let pushing = link.push_frame(leases, id, reply, &frame, window, WITHIN);
+            let pushing = link.push_frame(leases, id, reply, &frame, window, REDIS_TIMEOUT);
             match pushing.await {
                 Ok(Pushed::Yes) => break,
                 Ok(Pushed::LeaseLost) => return Err(ProgressError::NotMine),

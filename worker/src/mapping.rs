@@ -266,7 +266,7 @@ fn handler(
         }
         HandlerSettings::Compiled(name) => found(name, compiled),
         // The settings reader has checked the names of pools.
-        HandlerSettings::Pool(pool) => Err(format!("there is no pool `{pool}`")),
+        HandlerSettings::Pool(pool) => Err(format!("unknown pool `{pool}`")),
     }
 }
 
@@ -334,7 +334,7 @@ fn found(name: &str, compiled: &Compiled) -> Result<Arc<dyn Handler>, String> {
     found.ok_or_else(|| {
         let known = builtin::NAMES.map(|name| format!("builtin:{name}")).into_iter();
         let known: Vec<String> = known.chain(compiled.keys().cloned()).collect();
-        format!("there is no handler `{name}`; this worker has {}", known.join(", "))
+        format!("unknown handler `{name}`; known here: {}", known.join(", "))
     })
 }
 

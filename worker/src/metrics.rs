@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_goes_on_elsewhere_is_not_counted_and_the_rest_by_its_end() {
+    fn continued_runs_are_not_counted_others_by_outcome() {
         let of = |settlement, code| end_of(&Outcome { code, ..Outcome::new("a", settlement) });
         assert_eq!(of(Settlement::Back, None), None);
         assert_eq!(of(Settlement::Rerun { attempt: 1 }, None), None);
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_any_form_is_a_label() {
+    fn any_job_name_is_a_valid_label() {
         let metrics = Metrics::new();
         let job_metrics = |job: &str| JobMetrics { job: Some(job.to_owned()), ran: None };
         metrics.settled(&Outcome::new("a", Settlement::Done), job_metrics("a\"b\\c"));

@@ -19,10 +19,10 @@ use crate::job::Job;
 use crate::service;
 
 /// Longest message in a request's history, bytes: up to twenty of them are stored with it.
-const MAX_REMEMBERED: usize = 1 << 10;
+const MAX_MESSAGE: usize = 1 << 10;
 
 /// The longest retry delay that a handler may ask for.
-const LONGEST_ASKED: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One run in the history of a request.
 #[derive(Serialize)]
@@ -170,8 +170,8 @@ pub(crate) fn give_up(
     let answer = answer(request.reply.clone(), frame);
     let extras = status(request.status_ttl_ms, attempt, Some(&error));
     // After these codes, the idempotency key may start the call again.
-    let again = [Code::Cancelled, Code::DeadlineExceeded, Code::Overloaded, Code::WorkerLost];
-    let ttl = (!again.contains(&code)).then_some(idempotency_ttl);
+    let restartable = [Code::Cancelled, Code::DeadlineExceeded, Code::Overloaded, Code::WorkerLost];
+    let ttl = (!restartable.contains(&code)).then_some(idempotency_ttl);
     let call = call(request, queue, ttl, frame);
     let settlement = match answer {
         // A cancelled job without a caller does not become a dead letter.
@@ -218,7 +218,7 @@ pub(crate) fn call(
 
 /// Returns the entry of a failed run in the history.
 pub(crate) fn attempt_entry(job: &Job, error: &WireError) -> String {
-    let message = &error.message[..error.message.floor_char_boundary(MAX_REMEMBERED)];
+    let message = &error.message[..error.message.floor_char_boundary(MAX_MESSAGE)];
     let run = AttemptEntry {
         attempt: job.attempt(),
         worker: &job.shared.worker,
@@ -241,7 +241,7 @@ fn retry_in(job: &Job, code: Code, after: Option<Duration>) -> Option<Duration> 
         return None;
     }
     let drawn = || longest_pause(retries, job.record.fails).mul_f64(random());
-    let delay = after.map_or_else(drawn, |after| after.min(LONGEST_ASKED));
+    let delay = after.map_or_else(drawn, |after| after.min(MAX_RETRY_AFTER));
     // A retry that would start after the caller's deadline is not scheduled.
     let in_time = job.context().remaining().is_none_or(|left| delay < left);
     in_time.then_some(delay)
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn the_jitter_is_full() {
+    fn jitter_is_full() {
         let drawn: Vec<f64> = (0..1000).map(|_| random()).collect();
         assert!(drawn.iter().all(|x| (0.0..1.0).contains(x)));
         let low = drawn.iter().filter(|x| **x < 0.5).count();

@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn variable_that_holds_a_secret_goes_to_no_program() {
+    fn secret_variable_reaches_no_program() {
         let environment = environment(&["s3cret-s3cret"]);
         let all = ProgramEnv { inherit: true, names: Vec::new() };
         assert_eq!(names(&environment, &all).unwrap(), "PATH MINE");

@@ -178,8 +178,8 @@ impl Handler for HttpHandler {
                 let body = response::read(body, bounds.max_answer, &tried).await?;
                 return response::answer(&body, bounds);
             }
-            let most = bounds.max_answer.min(response::REFUSAL);
-            let body = response::read(body, most, &tried).await.unwrap_or_default();
+            let max = bounds.max_answer.min(response::REFUSAL);
+            let body = response::read(body, max, &tried).await.unwrap_or_default();
             Err(response::refused(&tried, status, &body, again, bounds))
         })
     }

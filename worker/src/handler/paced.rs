@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn reads_beyond_the_burst_keep_the_pace() {
+    async fn reads_beyond_the_burst_keep_the_rate() {
         let took = seconds(Paced::new(Drops, |_| false), BURST + PER_SECOND / 4).await;
         assert!(took >= 0.24, "{took}");
         let took = seconds(Paced::new(Drops, |_| true), 10 * BURST).await;
@@ -130,7 +130,7 @@ mod tests {
 
     #[tokio::test]
     async fn pace_regains_its_burst_and_no_more() {
-        for (rest, most) in [(300, 300), (60_000, BURST)] {
+        for (rest, max) in [(300, 300), (60_000, BURST)] {
             let mut pace = Pace { left: 0, at: Instant::now() - Duration::from_millis(rest) };
             let mut gained = 0;
             while pace.next_at().is_none() {
@@ -138,7 +138,7 @@ mod tests {
                 gained += 1;
             }
             // Time passes meanwhile.
-            assert!((most..most + 100).contains(&gained), "{rest}: {gained}");
+            assert!((max..max + 100).contains(&gained), "{rest}: {gained}");
         }
     }
 }

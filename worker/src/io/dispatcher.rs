@@ -21,7 +21,7 @@ use super::pops::Popped;
 use super::probe::Probe;
 use super::queue::Queue;
 use super::schedules::Schedules;
-use super::{Control, WITHIN};
+use super::{Control, REDIS_TIMEOUT};
 use crate::error::WorkerError;
 use crate::failure::whole;
 use crate::job::{Event, Shared};
@@ -66,7 +66,7 @@ pub(crate) struct Dispatcher {
     pub(super) probe: Probe,
     pub(super) metrics: Arc<Metrics>,
     /// Time of the loop's last iteration, which comes every third of a lease at least.
-    pub(super) awake: Instant,
+    pub(super) last_iteration: Instant,
 }
 
 impl Dispatcher {
@@ -104,7 +104,7 @@ impl Dispatcher {
             heartbeat_pending: false,
             stop: Stop::No,
             connected_since: Instant::now(),
-            awake: Instant::now(),
+            last_iteration: Instant::now(),
         }
     }
 
@@ -131,7 +131,7 @@ impl Dispatcher {
         let mut heartbeat_reconnected = Box::pin(self.channels.heartbeat_conn.reconnected());
         let notices = self.channels.notices.clone();
         let mut batch = Vec::with_capacity(BATCH_MAX);
-        let mut give_up_at = None;
+        let mut stop_at = None;
         loop {
             pulse.record();
             self.note_stall();
@@ -148,15 +148,15 @@ impl Dispatcher {
                 biased;
                 level = Stop::above(self.stop, &mut stop), if self.stop < Stop::Now => {
                     let drain = level == Stop::Drain;
-                    let patience = if drain { self.drain_timeout } else { Duration::ZERO };
-                    give_up_at = Some(Instant::now() + patience);
+                    let timeout = if drain { self.drain_timeout } else { Duration::ZERO };
+                    stop_at = Some(Instant::now() + timeout);
                     self.stopping(level);
                 }
                 _ = &mut abandoned, if self.stop < Stop::Now => {
-                    give_up_at = Some(Instant::now());
+                    stop_at = Some(Instant::now());
                     self.stopping(Stop::Now);
                 }
-                () = until(give_up_at) => break,
+                () = until(stop_at) => break,
                 finished = poll::end_of(&mut self.poll) => self.poll_ended(finished),
                 count = events.recv_many(&mut batch, BATCH_MAX) => {
                     debug_assert!(count > 0, "the dispatcher holds a sender");
@@ -284,7 +284,7 @@ impl Dispatcher {
         if let Some((queue, settlement)) = self.jobs.event(event) {
             self.queues[queue].to_settle.push(settlement);
         }
-        if self.jobs.has_made_room() {
+        if self.jobs.take_freed_capacity() {
             // The poll that settled the job may have found no capacity.
             self.queues.iter_mut().for_each(Queue::wake);
         }
@@ -348,8 +348,9 @@ impl Dispatcher {
     }
 
     fn is_drained(&self) -> bool {
-        let quiet = |queue: &Queue| !queue.popping && !queue.has_outcomes() && !queue.has_failed();
-        self.jobs.is_empty() && self.poll.is_none() && self.queues.iter().all(quiet)
+        let is_idle =
+            |queue: &Queue| !queue.popping && !queue.has_outcomes() && !queue.has_failed();
+        self.jobs.is_empty() && self.poll.is_none() && self.queues.iter().all(is_idle)
     }
 
     /// Settles ended jobs, returns the other leases, leaves the registry. Has a timeout.
@@ -360,9 +361,9 @@ impl Dispatcher {
         while let Ok(event) = events.try_recv() {
             self.event(event);
         }
-        let given_back = self.jobs.give_back(self.shared.idempotency_ttl);
-        let left = given_back.len();
-        for (queue, settlement) in given_back {
+        let returned = self.jobs.return_all(self.shared.idempotency_ttl);
+        let left = returned.len();
+        for (queue, settlement) in returned {
             self.queues[queue].to_settle.push(settlement);
         }
         if let Some(round) = self.heartbeat_task.take() {
@@ -386,7 +387,7 @@ impl Dispatcher {
                 queue.pops.close(&self.channels.heartbeat_conn).await?;
                 self.channels
                     .heartbeat_conn
-                    .release(&queue.keys.queue, &self.identity.id, true, WITHIN)
+                    .release(&queue.keys.queue, &self.identity.id, true, REDIS_TIMEOUT)
                     .await?;
             }
             Ok::<(), WorkerError>(())

@@ -168,7 +168,7 @@ impl Dispatcher {
     /// Acts on the state that was read.
     fn state_read(&mut self, queue: usize, state: Option<QueueState>) {
         let own = &mut self.queues[queue];
-        own.reads.came_back();
+        own.reads.returned();
         if let Some(QueueState { paused, cancelled }) = state {
             own.note_paused(paused);
             for id in &cancelled {
@@ -193,13 +193,13 @@ impl Dispatcher {
     /// Detects a stall after which the lease may have ended, and marks the leases for reading back.
     /// Leases are renewed every third of their time.
     pub(super) fn note_stall(&mut self) {
-        if self.awake.elapsed() > self.lease / 2 {
+        if self.last_iteration.elapsed() > self.lease / 2 {
             for queue in &mut self.queues {
                 queue.stalled = true;
                 queue.mark_unsynced();
             }
         }
-        self.awake = Instant::now();
+        self.last_iteration = Instant::now();
     }
 
     /// Checks the queues that are due.

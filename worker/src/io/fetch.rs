@@ -43,7 +43,7 @@ impl Fetch {
         self.out = None;
         self.failed = !well;
         if well {
-            self.came_back();
+            self.returned();
         }
     }
 
@@ -53,7 +53,7 @@ impl Fetch {
     }
 
     /// Records the reply of a poll.
-    pub(crate) fn came_back(&mut self) {
+    pub(crate) fn returned(&mut self) {
         self.seen = Instant::now();
     }
 

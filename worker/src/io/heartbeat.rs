@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::queue::Queue;
-use super::{WITHIN, repair};
+use super::{REDIS_TIMEOUT, repair};
 use crate::failure::whole;
 use crate::job::Shared;
 
@@ -110,7 +110,7 @@ pub(crate) async fn round(
     for (keys, _) in queues {
         let beat = Beat { worker: &identity.id, lease, info, names: &identity.names };
         // A failure on one queue must not cost the others their leases.
-        heartbeats.push(link.heartbeat(&keys.queue, &beat, WITHIN).await);
+        heartbeats.push(link.heartbeat(&keys.queue, &beat, REDIS_TIMEOUT).await);
     }
     heartbeats
 }
@@ -122,7 +122,7 @@ pub(crate) async fn follow_up(link: &Link, keys: &Keys, queues: &[Served], lease
         repair::repair(link, &keys.queue, rules, lease).await;
     }
     let names: Vec<&str> = queues.iter().map(|(keys, _)| keys.queue.name()).collect();
-    if let Err(error) = link.note_queues(keys, &names, WITHIN).await {
+    if let Err(error) = link.note_queues(keys, &names, REDIS_TIMEOUT).await {
         tracing::debug!(%error, "cannot store the names of the queues");
     }
 }
@@ -135,7 +135,7 @@ pub(crate) async fn take_over(
     dead: String,
     events: mpsc::UnboundedSender<IoEvent>,
 ) {
-    match link.release(&keys.queue, &dead, false, WITHIN).await {
+    match link.release(&keys.queue, &dead, false, REDIS_TIMEOUT).await {
         Ok(Released::Back(count)) => {
             tracing::warn!(
                 worker = dead,
@@ -159,7 +159,7 @@ pub(crate) async fn expire(
     topic: String,
     shared: Arc<Shared>,
 ) {
-    let expired = link.expire(&keys.queue, WITHIN).await;
+    let expired = link.expire(&keys.queue, REDIS_TIMEOUT).await;
     let (count, announced) = match expired {
         Ok(expired) => expired,
         Err(error) => {
@@ -178,7 +178,9 @@ pub(crate) async fn expire(
         let about = (&*id, &*name, nonce.as_deref());
         let context = command_result(about, Err(&error), shared.limits.frame);
         let event = NewEvent::now(Kind::COMMAND_RESULT, &context);
-        if let Err(error) = link.publish(&[(topic.as_str(), event)], shared.kept, WITHIN).await {
+        if let Err(error) =
+            link.publish(&[(topic.as_str(), event)], shared.kept, REDIS_TIMEOUT).await
+        {
             let error = whole(&error);
             tracing::warn!(error, id, "cannot publish the result of a command");
         }
@@ -194,7 +196,7 @@ pub(crate) async fn read_state(
     ids: Vec<String>,
     events: mpsc::UnboundedSender<IoEvent>,
 ) {
-    let state = link.queue_state(&keys.queue, &ids, WITHIN).await;
+    let state = link.queue_state(&keys.queue, &ids, REDIS_TIMEOUT).await;
     let state = state.inspect_err(|error| {
         tracing::debug!(%error, "cannot read the state that a message named");
     });
@@ -209,7 +211,7 @@ pub(crate) async fn promote(
     events: mpsc::UnboundedSender<IoEvent>,
 ) {
     sleep(Duration::from_millis(u64::from(std::process::id()) % MAX_JITTER_MS)).await;
-    let promoted = link.promote(&keys.queue, WITHIN).await;
+    let promoted = link.promote(&keys.queue, REDIS_TIMEOUT).await;
     let promoted = promoted.inspect_err(|error| tracing::debug!(%error, "cannot promote yet"));
     let _ = events.send(IoEvent::Promoted { queue, promoted: promoted.ok() });
 }

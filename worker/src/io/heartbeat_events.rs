@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::WITHIN;
+use super::REDIS_TIMEOUT;
 use super::heartbeat::Identity;
 
 /// Publishes a heartbeat event at once and then at the configured interval, until the returned task
@@ -38,7 +38,7 @@ pub(super) fn spawn(settings: &Settings, identity: &Identity, link: &Arc<Link>) 
             });
             let context = context.to_string();
             let events = [(key.as_str(), NewEvent::now(Kind::HEARTBEAT, &context))];
-            if let Err(error) = link.publish(&events, kept, WITHIN).await {
+            if let Err(error) = link.publish(&events, kept, REDIS_TIMEOUT).await {
                 tracing::debug!(%error, "cannot publish the heartbeat event");
             }
         }

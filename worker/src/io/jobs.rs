@@ -30,7 +30,7 @@ struct Running {
     launched: Launched,
     /// `true` if the job has been settled, by the handler or the worker.
     settled: bool,
-    /// Since when the job has been ended from outside, and still runs.
+    /// `true` if the job has been ended from outside, and still runs.
     overdue: bool,
     /// The deadline at which other callers' deadlines were last asked for.
     read_for: Option<Instant>,
@@ -56,7 +56,7 @@ pub(crate) struct Jobs {
     /// Number of runs of the names that are counted.
     by_name: HashMap<String, usize>,
     /// `true` if a run ended of a name that was at its limit.
-    made_room: bool,
+    freed_capacity: bool,
     /// When jobs are ended or dropped: one entry per running job that is not dropped yet.
     deadlines: BTreeSet<(Instant, u64)>,
     next_serial: u64,
@@ -72,7 +72,7 @@ impl Jobs {
             running: HashMap::new(),
             by_id: vec![HashMap::new(); queues],
             by_name: HashMap::new(),
-            made_room: false,
+            freed_capacity: false,
             deadlines: BTreeSet::new(),
             next_serial: 0,
             grace,
@@ -100,8 +100,8 @@ impl Jobs {
     }
 
     /// Returns `true` if a name at its limit has capacity again since the last call.
-    pub(crate) fn has_made_room(&mut self) -> bool {
-        std::mem::take(&mut self.made_room)
+    pub(crate) fn take_freed_capacity(&mut self) -> bool {
+        std::mem::take(&mut self.freed_capacity)
     }
 
     pub(crate) fn insert(&mut self, serial: u64, queue: usize, id: String, launched: Launched) {
@@ -128,7 +128,7 @@ impl Jobs {
         if let Some(max_running) = running.launched.max_running
             && let Some(count) = self.by_name.get_mut(name)
         {
-            self.made_room |= *count >= max_running;
+            self.freed_capacity |= *count >= max_running;
             *count -= 1;
             if *count == 0 {
                 self.by_name.remove(name);
@@ -331,7 +331,7 @@ impl Jobs {
 
     /// Ends all handlers, as far as possible; returns their outcomes. A started job that must not
     /// be repeated fails.
-    pub(crate) fn give_back(
+    pub(crate) fn return_all(
         &mut self,
         idempotency_ttl: Duration,
     ) -> Vec<(usize, PendingSettlement)> {
@@ -343,7 +343,7 @@ impl Jobs {
             if let Some(job) = job.filter(|job| job.take()) {
                 running.settled = true;
                 let launched = &running.launched;
-                let outcome = job.spent(given_back(&job, launched, idempotency_ttl));
+                let outcome = job.spent(returned(&job, launched, idempotency_ttl));
                 let settlement =
                     PendingSettlement { outcome, notify: None, job_metrics: job_metrics(launched) };
                 outcomes.push((running.queue, settlement));
@@ -353,7 +353,7 @@ impl Jobs {
     }
 }
 
-fn given_back(job: &Job, launched: &Launched, idempotency_ttl: Duration) -> Outcome {
+fn returned(job: &Job, launched: &Launched, idempotency_ttl: Duration) -> Outcome {
     let attempt = job.attempt();
     match launched.on_worker_loss {
         OnWorkerLoss::Rerun => Outcome::new(&job.request.id, Settlement::Rerun { attempt }),

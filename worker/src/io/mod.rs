@@ -60,7 +60,7 @@ use rights::Rights;
 use schedules::Schedules;
 
 /// How long an operation at Redis waits for a connection before it is retried.
-const WITHIN: Duration = Duration::from_secs(1);
+const REDIS_TIMEOUT: Duration = Duration::from_secs(1);
 /// Most readiness checks that wait at once.
 const MAX_CHECKS: usize = 64;
 
@@ -136,7 +136,7 @@ async fn serve(
     let heartbeat_conn = Arc::new(Link::connect(connector.clone(), Arc::new(sink)).await?);
     let schedules = Schedules::spawn(&settings, &mapping, &heartbeat_conn)?;
     for channel in &controls {
-        heartbeat_conn.subscribe(channel, WITHIN).await?;
+        heartbeat_conn.subscribe(channel, REDIS_TIMEOUT).await?;
     }
     safety::warn(&heartbeat_conn, &settings.redis);
     let _heartbeat_events = heartbeat_events::spawn(&settings, &identity, &heartbeat_conn);

@@ -139,7 +139,7 @@ impl Reads {
     }
 
     /// The read of the keys has ended.
-    pub(crate) fn came_back(&mut self) {
+    pub(crate) fn returned(&mut self) {
         self.in_flight = false;
     }
 
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_of_a_queue_are_kept_once_and_taken_once() {
+    fn messages_of_a_queue_are_kept_once_and_returned_once() {
         let notices = notices();
         for message in ["pause", "resume", "work", "due 9", "due 7", "cancel a b", "cancel b"] {
             notices.receive(b"two", message.as_bytes());
@@ -244,12 +244,12 @@ mod tests {
         reads.add(cancel("b"), None);
         reads.add(Named { paused: true, ..Named::default() }, None);
         assert_eq!((reads.next(), reads.begin(now)), (None, None));
-        reads.came_back();
+        reads.returned();
         assert_eq!(reads.begin(now).unwrap().state, Some(vec!["b".to_owned()]));
     }
 
     #[test]
-    fn later_due_time_is_acted_on_then() {
+    fn later_due_time_is_handled_when_due() {
         let (now, mut reads) = (Instant::now(), Reads::new());
         let later = now + Duration::from_secs(60);
         reads.add(Named::default(), Some(later));

@@ -12,7 +12,7 @@ use redcall_store::{
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use super::WITHIN;
+use super::REDIS_TIMEOUT;
 use super::queue::{PendingSettlement, Queue, Resend};
 use crate::failure::whole;
 use crate::metrics::{JobMetrics, Metrics};
@@ -71,8 +71,8 @@ pub(crate) struct Reply {
 }
 
 /// Plans the next poll; empty if there is nothing to do. `room` is the free capacity over all
-/// queues, `rules` the names with limits. `poll_all`: poll each queue even if there is nothing to do,
-/// to show that polls of it return.
+/// queues, `rules` the names with limits. `poll_all`: poll each queue even if there is nothing to
+/// do, to show that polls of it return.
 ///
 /// Capacity goes to queues in priority order, to each but the last up to its known length: a script
 /// cannot see how much another one leased.
@@ -112,7 +112,7 @@ pub(crate) fn plan(
         let settlements = settlements.into_iter().map(|l| (l.outcome, (l.notify, l.job_metrics)));
         let (outcomes, followed) = settlements.unzip();
         if take > 0 {
-            queue.poll_goes_out();
+            queue.poll_sent();
         }
         let parked = if take > 0 { std::mem::take(&mut queue.parked) } else { Vec::new() };
         parts.push(Part {
@@ -171,7 +171,7 @@ async fn replies(
     let mut held = Vec::with_capacity(parts.len());
     for part in parts {
         held.push(match part.read_back {
-            true => match link.held(&part.keys, WITHIN).await {
+            true => match link.held(&part.keys, REDIS_TIMEOUT).await {
                 Err(error) if error.is_transient() => return Err(error),
                 held => held.map(Some),
             },
@@ -192,7 +192,7 @@ async fn replies(
         length: part.length,
     });
     let polls: Vec<QueuePoll<'_>> = polls.collect();
-    let replies = link.poll(&polls, WITHIN).await?.into_iter().zip(held);
+    let replies = link.poll(&polls, REDIS_TIMEOUT).await?.into_iter().zip(held);
     Ok(replies.map(|(poll, held)| Ok(Reply { poll: poll?, held: held? })).collect())
 }
 
@@ -298,7 +298,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outcome_is_counted_as_it_was_settled() {
+    fn outcome_is_counted_as_settled() {
         let keys = Arc::new(WorkerKeys::probe(&Keys::new("redcall").of("default"), "w"));
         let metrics = Metrics::new();
         for settled in [Settled::Yes, Settled::Parked, Settled::LeaseLost] {

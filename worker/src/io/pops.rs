@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::WITHIN;
+use super::REDIS_TIMEOUT;
 
 /// Pause between attempts to reconnect.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -86,7 +86,7 @@ impl Pops {
     pub(crate) async fn close(&mut self, link: &Link) -> Result<(), StoreError> {
         self.task.abort();
         let _ = (&mut self.task).await;
-        link.cut(&self.unblocker, WITHIN).await
+        link.cut(&self.unblocker, REDIS_TIMEOUT).await
     }
 
     /// Ends a blocked pop without losing an element that it may just have moved.
@@ -94,7 +94,7 @@ impl Pops {
         // In a task: the dispatcher must continue if Redis does not answer.
         let (link, unblocker) = (link.clone(), self.unblocker.clone());
         tokio::spawn(async move {
-            if let Err(error) = link.unblock(&unblocker, WITHIN).await {
+            if let Err(error) = link.unblock(&unblocker, REDIS_TIMEOUT).await {
                 tracing::debug!(%error, "cannot unblock a pop: it ends by its own timeout");
             }
         });

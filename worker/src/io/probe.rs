@@ -12,7 +12,7 @@ use redcall_store::{Link, Outcome, Settled, Settlement, StoreError, WorkerKeys};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::WITHIN;
+use super::REDIS_TIMEOUT;
 use super::heartbeat::IoEvent;
 use super::poll::{FinishedPoll, Part, Reply};
 use crate::admin::Report;
@@ -76,7 +76,7 @@ impl Probe {
         let (link, keys, events) = (link.clone(), self.keys.clone(), events.clone());
         // Apart from the poll, which must not fail if Redis refuses this.
         tokio::spawn(async move {
-            let put = link.put_probe(&keys, &envelope, WITHIN).await;
+            let put = link.put_probe(&keys, &envelope, REDIS_TIMEOUT).await;
             let _ = events.send(IoEvent::ProbePut(put));
         });
     }

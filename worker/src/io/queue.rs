@@ -169,7 +169,7 @@ impl Queue {
     }
 
     /// Records that a leasing poll is sent: it sees everything up to now.
-    pub(crate) fn poll_goes_out(&mut self) {
+    pub(crate) fn poll_sent(&mut self) {
         self.needs_poll = false;
     }
 

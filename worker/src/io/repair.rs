@@ -10,19 +10,19 @@ use redcall_common::keys::QueueKeys;
 use redcall_common::time::millis;
 use redcall_store::{Fault, LimitFault, Link, Rule, TimeAhead};
 
-use super::WITHIN;
+use super::REDIS_TIMEOUT;
 
 /// Repairs one queue, up to the limit of one heartbeat; the next one continues.
 pub(super) async fn repair(link: &Link, keys: &QueueKeys, rules: &[Rule], lease: Duration) {
     let queue = keys.name();
-    match link.bound_times(keys, lease, WITHIN).await {
+    match link.bound_times(keys, lease, REDIS_TIMEOUT).await {
         Ok(ahead) => log_times(queue, &ahead),
         Err(error) => tracing::debug!(%error, queue, "cannot check times"),
     }
     if rules.is_empty() {
         return;
     }
-    match link.repair_limits(keys, rules, WITHIN).await {
+    match link.repair_limits(keys, rules, REDIS_TIMEOUT).await {
         Ok(faults) => log_limits(queue, &faults),
         Err(error) => tracing::debug!(%error, queue, "cannot check names with limits"),
     }

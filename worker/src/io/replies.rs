@@ -23,7 +23,7 @@ impl Dispatcher {
                         part.undo(&mut self.queues[queue]);
                         continue;
                     };
-                    self.queues[queue].fetch.came_back();
+                    self.queues[queue].fetch.returned();
                     self.note(queue, &reply.poll, part.leases());
                     let PollReply { settled, leased, parked, .. } = reply.poll;
                     if parked > 0 && !leased.is_empty() {

@@ -11,7 +11,7 @@ use redcall_store::{Link, StoreError};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::WITHIN;
+use super::REDIS_TIMEOUT;
 use super::heartbeat::IoEvent;
 use crate::error::WorkerError;
 
@@ -45,7 +45,7 @@ impl Rights {
     /// [`WorkerError::Rights`] if a needed right is missing; an error of Redis otherwise.
     pub(crate) async fn require(&mut self, link: &Link) -> Result<(), WorkerError> {
         let queues: Vec<&str> = self.queues.iter().map(String::as_str).collect();
-        let missing = link.missing_rights(Role::Worker, &self.keys, &queues, WITHIN).await?;
+        let missing = link.missing_rights(Role::Worker, &self.keys, &queues, REDIS_TIMEOUT).await?;
         self.answered(Ok(missing));
         match self.missing.join(", ") {
             none if none.is_empty() => Ok(()),
@@ -91,7 +91,7 @@ impl Rights {
         let (keys, queues) = (self.keys.clone(), self.queues.clone());
         tokio::spawn(async move {
             let queues: Vec<&str> = queues.iter().map(String::as_str).collect();
-            let missing = link.missing_rights(Role::Worker, &keys, &queues, WITHIN).await;
+            let missing = link.missing_rights(Role::Worker, &keys, &queues, REDIS_TIMEOUT).await;
             let _ = events.send(IoEvent::Rights(missing));
         });
     }

@@ -9,7 +9,7 @@ use redcall_store::safety;
 use tokio::time::timeout;
 
 /// Timeout of the check; the worker starts without its result.
-const WITHIN: Duration = Duration::from_secs(5);
+const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Checks the settings of Redis in a task of its own, and logs recommended changes.
 pub(crate) fn warn(link: &Arc<Link>, settings: &RedisSettings) {
@@ -18,7 +18,7 @@ pub(crate) fn warn(link: &Arc<Link>, settings: &RedisSettings) {
     }
     let link = link.clone();
     tokio::spawn(async move {
-        match timeout(WITHIN, link.server_info(WITHIN)).await {
+        match timeout(REDIS_TIMEOUT, link.server_info(REDIS_TIMEOUT)).await {
             Ok(Ok(server)) => safety::log(&server),
             Ok(Err(error)) => tracing::debug!(%error, "cannot check the persistence of Redis"),
             Err(_) => tracing::debug!("cannot check the persistence of Redis: timed out"),

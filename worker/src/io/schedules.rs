@@ -21,7 +21,7 @@ use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::WITHIN;
+use super::REDIS_TIMEOUT;
 use crate::error::WorkerError;
 use crate::failure::whole;
 use crate::mapping::Mapping;
@@ -245,11 +245,11 @@ impl Schedule {
             due.iter().map(|at_ms| self.tick(*at_ms, link.now_ms())).collect();
         ticks.truncate(portion(ticks.iter().map(|tick| tick.envelope.len())));
         let (queue, name) = (&self.queue, &self.name);
-        let ticked = link.tick(queue, self.max_length, name, last, &ticks, WITHIN).await?;
+        let ticked = link.tick(queue, self.max_length, name, last, &ticks, REDIS_TIMEOUT).await?;
         if last.is_none() || ticked.enqueued > 0 {
             tracing::debug!(schedule = name, enqueued = ticked.enqueued, "ticked");
             // Lists the queue for operators even if no worker polls it.
-            if let Err(error) = link.note_queues(keys, &[queue.name()], WITHIN).await {
+            if let Err(error) = link.note_queues(keys, &[queue.name()], REDIS_TIMEOUT).await {
                 tracing::debug!(%error, "cannot store the queue's name");
             }
         }
@@ -283,7 +283,7 @@ impl Schedule {
     /// Logs, at the start, that no live worker handles the job.
     async fn log_unmapped(&self, link: &Link) {
         let (schedule, job, queue) = (&self.name, &self.job, self.queue.name());
-        match link.mapped_names(&self.queue, WITHIN).await {
+        match link.mapped_names(&self.queue, REDIS_TIMEOUT).await {
             Ok(names) if names.contains(job) => {}
             Ok(_) => tracing::warn!(
                 schedule,
@@ -330,8 +330,8 @@ impl Schedule {
     /// Logs that no tick follows.
     fn log_end(&self, now_ms: u64, last_ms: u64) {
         let (schedule, queue) = (&self.name, self.queue.name());
-        let message = "the calendar has no tick after the last one: correct that, in the hash \
-                       `ticks` of the queue, or Redis's clock";
+        let message = "no tick follows the last one: correct it, in the hash `ticks` of the \
+                       queue, or Redis's clock";
         tracing::error!(schedule, queue, last_ms, now_ms, "{message}");
     }
 }
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tick_is_the_same_for_everybody() {
+    fn tick_is_the_same_on_every_worker() {
         let tick = every_second(Missed::Skip).tick(NOW, NOW);
         let expected = [
             r#"{"id":"tick-nightly-1763683200000","name":"report","data":{"a":[]},"#,
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn missed_ticks_are_made_up_for_as_the_schedule_says() {
+    fn missed_ticks_follow_the_rule_of_the_schedule() {
         let due = |missed, ago: u64| every_second(missed).due(NOW - ago, NOW);
         for missed in [Missed::Skip, Missed::Last, Missed::All] {
             assert_eq!(due(missed, 0), [0; 0]);
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn of_all_missed_ticks_the_latest_thousand_are_made_up_for() {
+    fn all_rule_enqueues_the_latest_thousand_missed_ticks() {
         let schedule = every_second(Missed::All);
         let mut last = NOW - 5_000_000;
         let mut made_up = Vec::new();
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_schedule_is_said_with_its_key() {
+    fn invalid_schedule_is_reported_with_its_key() {
         let mut settings = Settings::default();
         let schedule = |cron: &str, data: &str| ScheduleSettings {
             job: "a".to_owned(),

@@ -53,16 +53,16 @@ impl Dispatcher {
     /// A refused request uses no capacity.
     pub(super) fn start(&mut self, queue: usize, leased: Vec<Leased>) {
         let max = if self.stop > Stop::No { 0 } else { self.concurrency };
-        let (mut runs, mut beyond) = (Vec::with_capacity(leased.len()), Vec::new());
+        let (mut runs, mut over_capacity) = (Vec::with_capacity(leased.len()), Vec::new());
         for leased in leased {
             match self.jobs.len() < max {
                 true => runs.extend(self.launch(queue, leased)),
-                false => beyond.push(leased.id),
+                false => over_capacity.push(leased.id),
             }
         }
         spawn_all(runs, &self.handlers);
         // Last one first, so that the first one ends up at the head.
-        for id in beyond.into_iter().rev() {
+        for id in over_capacity.into_iter().rev() {
             self.settle(queue, Outcome::new(id, Settlement::Back));
         }
     }

@@ -10,7 +10,7 @@ use redcall_store::Link;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::WITHIN;
+use super::REDIS_TIMEOUT;
 
 /// Interval: answers of that time may exceed the limit.
 const EVERY: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ pub(super) fn spawn(settings: &Settings, link: &Arc<Link>) -> JoinSet<()> {
         let mut full = vec![false; queues.len()];
         loop {
             ticks.tick().await;
-            match link.tally(&queues, WITHIN).await {
+            match link.tally(&queues, REDIS_TIMEOUT).await {
                 Ok(tallies) => {
                     for ((tally, full), (keys, limit)) in tallies.iter().zip(&mut full).zip(&queues)
                     {
@@ -57,7 +57,7 @@ fn log_limit(queue: &str, bytes: u64, limit: u64, full: bool) {
             queue,
             bytes,
             limit,
-            "the answers kept are at their bound (answers_max_bytes): requests that want one are \
+            "the answers kept are at their limit (answers_max_bytes): requests that want one are \
              refused until some are fetched or expire"
         ),
         false => {

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn text_of_others_stays_as_it_is_for_a_parser_and_steers_no_terminal() {
+    fn foreign_text_stays_unchanged_and_controls_no_terminal() {
         let message = "a\n\u{1b}[2J\u{9b}\u{202e}\u{2028}\u{e0041}\"ü";
         let text = Line::of("INFO", "t").message(message).text();
         assert!(!text.contains(|c| c == '\n' || steers(c)), "{text}");

@@ -5,10 +5,10 @@ use std::panic::{PanicHookInfo, set_hook};
 
 /// Logs all panics of the process from now on, in place of the standard hook.
 pub(super) fn log() {
-    set_hook(Box::new(said));
+    set_hook(Box::new(log_panic));
 }
 
-fn said(panic: &PanicHookInfo<'_>) {
+fn log_panic(panic: &PanicHookInfo<'_>) {
     let message = panic.payload_as_str().unwrap_or("no message");
     let thread = std::thread::current();
     let thread = thread.name().unwrap_or("unnamed");

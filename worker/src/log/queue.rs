@@ -34,7 +34,7 @@ struct QueueState {
     /// Dropped lines that the log does not report yet.
     unreported: Unreported,
     /// Number of the last requested flush, and of the last completed one.
-    asked: u64,
+    requested: u64,
     done: u64,
     /// `true` if the writer must check its timers.
     woken: bool,
@@ -95,7 +95,7 @@ impl Queue {
     /// Waits for work, for `within` at most if that is given. `spare` becomes the next buffer.
     pub(super) fn next(&self, spare: Vec<u8>, timeout: Option<Duration>) -> Work {
         let is_idle = |state: &mut QueueState| {
-            state.buffer.is_empty() && state.asked == state.done && !state.woken
+            state.buffer.is_empty() && state.requested == state.done && !state.woken
         };
         let state = self.lock();
         let mut state = match timeout {
@@ -108,7 +108,7 @@ impl Queue {
         state.woken = false;
         state.lines = 0;
         let lines = std::mem::replace(&mut state.buffer, spare);
-        Work { lines, flush: state.asked > state.done }
+        Work { lines, flush: state.requested > state.done }
     }
 
     /// Counts `lines` that the sink refused.
@@ -134,7 +134,7 @@ impl Queue {
     pub(super) fn complete(&self) {
         let mut state = self.lock();
         if state.buffer.is_empty() {
-            state.done = state.asked;
+            state.done = state.requested;
             self.flushed.notify_all();
         }
     }
@@ -143,10 +143,10 @@ impl Queue {
     pub(super) fn flush(&self, timeout: Duration) {
         let deadline = Instant::now() + timeout;
         let mut state = self.lock();
-        state.asked += 1;
-        let asked = state.asked;
+        state.requested += 1;
+        let requested = state.requested;
         self.work.notify_one();
-        while state.done < asked {
+        while state.done < requested {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else { return };
             let waited = self.flushed.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;

@@ -4,10 +4,11 @@
 //! Two classes of lines are limited, each per place in the code and per window:
 //!
 //! - A warning or an error that is not about one request (it has no field `id`) is logged once.
-//! Repeats of the same text and fields are counted. At most [`TEXTS`] texts are distinguished.
-//! - Of all other lines, up to [`MAX_LINES`] are logged: one line per request, such as a failed run.
-//! Beyond that, each kind of line (job name and code) has another [`MAX_LINES_OF_KIND`] lines, and its own
-//! count: a flood of one kind hides no other. At most [`KINDS`] kinds are distinguished.
+//!   Repeats of the same text and fields are counted. At most [`TEXTS`] texts are distinguished.
+//! - Of all other lines, up to [`MAX_LINES`] are logged: one per request, such as a failed run.
+//!   Beyond that, each kind of line (job name and code) has another [`MAX_LINES_OF_KIND`] lines,
+//!   and its own count: a flood of one kind hides no other. At most [`KINDS`] kinds are
+//!   distinguished.
 //!
 //! Lines of handlers, of their programs (limited by `handler/budget.rs`) and of the levels debug
 //! and trace are not limited.
@@ -52,7 +53,7 @@ const PASS: [&str; 3] = [
 /// See the module.
 #[derive(Default)]
 pub(super) struct Repeats {
-    places: Mutex<HashMap<Identifier, CallSite>>,
+    sites: Mutex<HashMap<Identifier, CallSite>>,
     /// `true` if a window is open. Written under the lock of `places`.
     pending: AtomicBool,
 }
@@ -180,59 +181,59 @@ impl Repeats {
         let is_warning = *metadata.level() <= Level::WARN;
         if is_warning && metadata.fields().field("id").is_none() {
             let line = line();
-            return self.place(metadata, now, |place| place.admit_text(line));
+            return self.site(metadata, now, |site| site.admit_text(line));
         }
         let kind = kind();
-        let is_admitted = self.place(metadata, now, |place| place.admit_kind(kind));
+        let is_admitted = self.site(metadata, now, |site| site.admit_kind(kind));
         if is_admitted == Some(true) {
             return true;
         }
         if is_admitted.is_none() {
             let line = line();
-            self.place(metadata, now, |place| place.hold_kind(kind, line));
+            self.site(metadata, now, |site| site.hold_kind(kind, line));
         }
         false
     }
 
-    fn place<T>(
+    fn site<T>(
         &self,
         metadata: &Metadata<'_>,
         now: Instant,
         then: impl FnOnce(&mut CallSite) -> T,
     ) -> T {
-        let mut places = self.lock();
+        let mut sites = self.lock();
         self.pending.store(true, Ordering::Release);
         let level = *metadata.level();
-        then(places.entry(metadata.callsite()).or_insert_with(|| CallSite::new(level, now)))
+        then(sites.entry(metadata.callsite()).or_insert_with(|| CallSite::new(level, now)))
     }
 
     /// Ends the windows that are over, or all of them; returns their reports.
     fn due(&self, now: Instant, all: bool) -> Vec<RepeatReport> {
         let mut due = Vec::new();
-        let mut places = self.lock();
-        places.retain(|_, place| {
-            if !all && now.saturating_duration_since(place.begun) < WINDOW {
+        let mut sites = self.lock();
+        sites.retain(|_, site| {
+            if !all && now.saturating_duration_since(site.begun) < WINDOW {
                 return true;
             }
-            let level = place.level;
+            let level = site.level;
             let mut report = |text: &mut Text, is_mixed| {
                 let (text, held) = (text.shown.clone(), mem::take(&mut text.held));
                 due.push(RepeatReport { level, text, held, is_mixed });
             };
             // A text without repeats is forgotten: its next line is logged in full.
-            place.texts.retain_mut(|text| {
+            site.texts.retain_mut(|text| {
                 let is_repeated = text.held > 0;
                 if is_repeated {
                     report(text, false);
                 }
                 is_repeated
             });
-            let rests = place.kinds.drain(..).filter_map(|kind| kind.rest);
-            rests.chain(place.rest.take()).for_each(|mut rest| report(&mut rest, true));
-            (place.begun, place.passed) = (now, 0);
-            !place.texts.is_empty()
+            let rests = site.kinds.drain(..).filter_map(|kind| kind.rest);
+            rests.chain(site.rest.take()).for_each(|mut rest| report(&mut rest, true));
+            (site.begun, site.passed) = (now, 0);
+            !site.texts.is_empty()
         });
-        self.pending.store(!places.is_empty(), Ordering::Release);
+        self.pending.store(!sites.is_empty(), Ordering::Release);
         due
     }
 
@@ -252,7 +253,7 @@ impl Repeats {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Identifier, CallSite>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sites.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -377,15 +378,15 @@ mod tests {
         assert!((0..19).all(|_| !admit("a queue", begun)));
         assert!(admit("another queue", begun), "another text is another warning");
         assert!(repeats.due(begun + WINDOW / 2, false).is_empty());
-        let said = |held| {
+        let expected = |held| {
             let text = "a queue".to_owned();
             vec![RepeatReport { level: Level::WARN, text, held, is_mixed: false }]
         };
-        assert_eq!(repeats.due(begun + WINDOW, false), said(19));
+        assert_eq!(repeats.due(begun + WINDOW, false), expected(19));
         // Repeats continue: one line of them per window.
         assert!(!admit("a queue", begun + WINDOW));
         assert!(admit("another queue", begun + WINDOW), "it was not repeated");
-        assert_eq!(repeats.due(begun + WINDOW * 2, false), said(1));
+        assert_eq!(repeats.due(begun + WINDOW * 2, false), expected(1));
         // A window without repeats ends the series.
         assert!(repeats.due(begun + WINDOW * 3, false).is_empty());
         assert!(!repeats.are_pending());
@@ -399,8 +400,8 @@ mod tests {
         let logged = (0..100).filter(|n| admit(*n));
         assert_eq!(logged.count(), TEXTS);
         let (text, held) = (TEXTS.to_string(), 100 - TEXTS as u64);
-        let said = RepeatReport { level: Level::WARN, text, held, is_mixed: true };
-        assert_eq!(repeats.due(now, true), [said]);
+        let reports = RepeatReport { level: Level::WARN, text, held, is_mixed: true };
+        assert_eq!(repeats.due(now, true), [reports]);
     }
 
     #[test]
@@ -408,8 +409,8 @@ mod tests {
         let (repeats, now) = (Repeats::default(), Instant::now());
         let logged = (0..MAX_LINES + 5).filter(|_| repeats.admit(&JOB, || 0, || line("lost"), now));
         assert_eq!(logged.count() as u64, MAX_LINES);
-        let said = repeats.due(now + WINDOW, false);
-        assert_eq!((said.len(), said[0].held, said[0].is_mixed), (1, 5, true));
+        let reports = repeats.due(now + WINDOW, false);
+        assert_eq!((reports.len(), reports[0].held, reports[0].is_mixed), (1, 5, true));
         assert!(!repeats.are_pending());
     }
 
@@ -425,14 +426,14 @@ mod tests {
         let others =
             (3..1000).map(|kind| logged(kind, "other", MAX_LINES_OF_KIND) as u64).sum::<u64>();
         assert_eq!(others, (KINDS as u64 - 3) * MAX_LINES_OF_KIND);
-        let said: Vec<_> = repeats
+        let reports: Vec<_> = repeats
             .due(now + WINDOW, false)
             .into_iter()
-            .map(|said| (said.text, said.held))
+            .map(|reports| (reports.text, reports.held))
             .collect();
         let rest = (1000 - 3) * MAX_LINES_OF_KIND - others;
         let expected = [("flood", 500), ("second", 7), ("other", rest)];
-        assert_eq!(said, expected.map(|(text, held)| (text.to_owned(), held)));
+        assert_eq!(reports, expected.map(|(text, held)| (text.to_owned(), held)));
         assert!(admit(0, "flood"), "another window");
     }
 

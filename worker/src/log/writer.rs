@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_a_full_disk_refuses_are_counted_and_the_torn_one_is_ended() {
+    fn full_disk_counts_lost_lines_and_ends_the_torn_one() {
         let disk = Disk::with_room(6);
         let (queue, mut writer) = writer(&disk);
         queue.push(b"one\ntwo\nthree\n");

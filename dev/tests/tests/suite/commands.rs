@@ -176,7 +176,7 @@ async fn a_command_that_never_ends_is_answered_and_its_whole_group_ended() {
     .await;
     let error = shell.error().await;
     assert_eq!((error.code, error.attempt), (Code::Timeout, Some(1)));
-    assert_eq!(error.message, "the handler ran longer than 1.5s");
+    assert_eq!(error.message, "the handler ran longer than its timeout of 1.5s");
     are_gone(&shell.pids(4).await).await;
 }
 

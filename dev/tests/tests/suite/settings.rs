@@ -120,7 +120,7 @@ async fn an_address_of_another_kind_is_a_mistake() {
 async fn a_handler_that_is_not_compiled_in_is_a_mistake() {
     mistake(
         "[jobs.add]\nhandler = 'builtin:ad'",
-        "jobs.add.handler: there is no handler `builtin:ad`; this worker has builtin:echo, \
+        "jobs.add.handler: unknown handler `builtin:ad`; known here: builtin:echo, \
          builtin:add, builtin:sleep, builtin:fail, builtin:count",
         "Correct this key; `redcall-worker check` checks all of them.",
     )
@@ -232,7 +232,7 @@ async fn a_redis_that_does_not_answer_is_told_after_the_mapping() {
 async fn a_worker_with_a_mistake_does_not_start() {
     let file = SettingsFile::new("[jobs.add]\nhandler = 'builtin:ad'");
     let ran = Ran::new("redcall-worker", &["--settings", file.arg()], &[].into()).await;
-    ran.says(&format!("{}: jobs.add.handler: there is no handler `builtin:ad`", file.arg()));
+    ran.says(&format!("{}: jobs.add.handler: unknown handler `builtin:ad`", file.arg()));
     assert_eq!(ran.code, 2);
 }
 

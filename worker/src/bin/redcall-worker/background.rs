@@ -29,7 +29,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 const MARGIN: Duration = Duration::from_secs(5);
 /// Interval of updates of the state in the pid file.
 const UPDATE_INTERVAL: Duration = Duration::from_secs(5);
-const SOON: Duration = Duration::from_millis(50);
+const SHORT_PAUSE: Duration = Duration::from_millis(50);
 
 const SEE_LOG: &str = "Read its log: name a file with --log-file.";
 
@@ -84,13 +84,13 @@ fn already(path: &Path) -> Failed {
 
 /// Waits until the worker reports that it is ready, or why it is not; returns its exit code then.
 fn wait_ready(mut child: Child) -> Result<u8, Failed> {
-    let Some(says) = child.stdout.take() else { return Ok(0) };
+    let Some(output) = child.stdout.take() else { return Ok(0) };
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
-        let (mut says, mut text) = (BufReader::new(says), String::new());
-        let _ = says.read_line(&mut text);
+        let (mut output, mut text) = (BufReader::new(output), String::new());
+        let _ = output.read_line(&mut text);
         if text.trim_end() != READY {
-            let _ = says.read_to_string(&mut text);
+            let _ = output.read_to_string(&mut text);
         }
         let _ = sender.send(text);
     });
@@ -160,16 +160,16 @@ pub(crate) fn stop(path: &Path) -> Result<ExitCode, Failed> {
         }
         Err(failed) => return Err(failed),
     };
-    let ends = |within| -> io::Result<bool> {
+    let wait_end = |within| -> io::Result<bool> {
         // If the worker has ended meanwhile, its lock is free.
         let signalled = process.signal(Signal::TERM);
-        Ok(pid_file::wait_free(&file, if signalled.is_ok() { within } else { SOON })?
+        Ok(pid_file::wait_free(&file, if signalled.is_ok() { within } else { SHORT_PAUSE })?
             || signalled.map(|()| false)?)
     };
     let of_it = |error: io::Error| (Problem::new(format!("cannot stop worker {pid}: {error}")), 1);
-    let text = if ends(noted.drains_for + MARGIN).map_err(of_it)? {
+    let text = if wait_end(noted.drains_for + MARGIN).map_err(of_it)? {
         format!("worker {pid} has stopped")
-    } else if ends(MARGIN).map_err(of_it)? {
+    } else if wait_end(MARGIN).map_err(of_it)? {
         format!("worker {pid} did not drain in time, and was stopped by a second signal")
     } else {
         let problem = Problem::new(format!("worker {pid} does not stop"));
@@ -202,7 +202,7 @@ fn held(path: &Path, noted: &Note, owner: u32) -> Result<ProcessHandle, Failed> 
 /// The started worker, in its own process. Dropping it removes the pid file.
 pub(crate) struct Detached {
     lock: File,
-    says: Option<File>,
+    output: Option<File>,
     path: PathBuf,
     noted: Note,
 }
@@ -212,7 +212,7 @@ impl Detached {
     pub(crate) fn begin(path: &Path, drains_for: Duration) -> io::Result<Self> {
         setsid()?;
         let lock = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-        let says = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         // Handlers' programs must inherit neither; their output goes to the log.
         rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
         rustix::stdio::dup2_stdout(io::stderr())?;
@@ -220,7 +220,7 @@ impl Detached {
         let Identity { started, program, .. } = Identity::own()?;
         let noted = Note { pid, drains_for, state: "starting".to_owned(), started, program };
         pid_file::note(&lock, &noted)?;
-        Ok(Self { lock, says: Some(says), path: path.to_owned(), noted })
+        Ok(Self { lock, output: Some(output), path: path.to_owned(), noted })
     }
 
     /// Updates the pid file while the worker runs, and reports when it is ready for the first time.
@@ -238,14 +238,14 @@ impl Detached {
             if self.noted.state == READY {
                 self.report(READY);
             }
-            sleep(if self.says.is_some() { SOON } else { UPDATE_INTERVAL }).await;
+            sleep(if self.output.is_some() { SHORT_PAUSE } else { UPDATE_INTERVAL }).await;
         }
     }
 
     /// Reports to the starting process, once; that may have ended.
     pub(crate) fn report(&mut self, text: &str) {
-        if let Some(mut says) = self.says.take() {
-            let _ = writeln!(says, "{text}");
+        if let Some(mut output) = self.output.take() {
+            let _ = writeln!(output, "{text}");
         }
     }
 }

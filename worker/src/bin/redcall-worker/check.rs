@@ -35,9 +35,9 @@ pub(super) fn run(settings: Settings, as_json: bool) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(vec![Problem::of(&error)], 1),
     };
-    let found = runtime.block_on(look(settings));
+    let findings = runtime.block_on(check(settings));
     runtime.shutdown_background();
-    print(found, as_json)
+    print(findings, as_json)
 }
 
 /// Prints mistakes of the settings as JSON, without an overview.
@@ -45,10 +45,10 @@ pub(super) fn unusable(problems: Vec<Problem>) -> ExitCode {
     print(Findings { problems, ..Findings::default() }, true)
 }
 
-fn print(found: Findings, as_json: bool) -> ExitCode {
+fn print(findings: Findings, as_json: bool) -> ExitCode {
     let printed = match as_json {
-        true => out::line(found.json()),
-        false => found.lines().into_iter().try_for_each(out::line),
+        true => out::line(findings.json()),
+        false => findings.lines().into_iter().try_for_each(out::line),
     };
     match printed {
         Err(error) => {
@@ -56,61 +56,61 @@ fn print(found: Findings, as_json: bool) -> ExitCode {
             fail(vec![problem], code)
         }
         Ok(()) => {
-            let code = match (found.is_without_server, found.problems.is_empty()) {
+            let code = match (findings.is_without_server, findings.problems.is_empty()) {
                 (true, _) => 1,
                 (false, true) => 0,
                 (false, false) => 2,
             };
             // In JSON they are part of the object.
-            let problems = if as_json { Vec::new() } else { found.problems };
+            let problems = if as_json { Vec::new() } else { findings.problems };
             fail(problems, code)
         }
     }
 }
 
-async fn look(mut settings: Settings) -> Findings {
-    let mut found = Findings::default();
+async fn check(mut settings: Settings) -> Findings {
+    let mut findings = Findings::default();
     let _private = match private_server(&mut settings).await {
         Ok(private) => private,
         Err((problem, _)) => {
-            found.problems.push(problem);
-            found.is_without_server = true;
-            return found;
+            findings.problems.push(problem);
+            findings.is_without_server = true;
+            return findings;
         }
     };
     let checked = Worker::from_settings(settings.clone()).and_then(|worker| worker.check());
     let overview = match checked {
-        Ok(overview) => found.overview.insert(overview),
+        Ok(overview) => findings.overview.insert(overview),
         Err(error) => {
-            found.problems.push(problem(&error).0);
-            return found;
+            findings.problems.push(problem(&error).0);
+            return findings;
         }
     };
     let misplaced = overview.schedules.iter().filter_map(|schedule| {
         let why = schedule.problem.as_ref()?;
         Some(mistake(&settings, format!("schedules.{}.queue", schedule.name), why.clone()))
     });
-    found.problems.extend(misplaced);
+    findings.problems.extend(misplaced);
     let unmapped: Vec<&ScheduleOverview> =
         overview.schedules.iter().filter(|schedule| !schedule.is_mapped).collect();
-    match ask(&settings, &unmapped).await {
-        Ok(RedisAnswers { address, missing, nowhere }) => {
-            found.redis = Some(address);
-            let wrong = nowhere.iter().map(|schedule| unknown_job(&settings, overview, schedule));
-            found.problems.extend(wrong);
+    match query(&settings, &unmapped).await {
+        Ok(RedisAnswers { address, missing, unknown }) => {
+            findings.redis = Some(address);
+            let wrong = unknown.iter().map(|schedule| unknown_job(&settings, overview, schedule));
+            findings.problems.extend(wrong);
             let missing = missing.join(", ");
             if !missing.is_empty() {
-                found.problems.push(problem(&WorkerError::Rights { missing }).0);
+                findings.problems.push(problem(&WorkerError::Rights { missing }).0);
             }
         }
         Err(error) => {
             // Without Redis, only this worker's own mapping is known.
             let wrong = unmapped.iter().map(|schedule| unknown_job(&settings, overview, schedule));
-            found.problems.extend(wrong);
-            found.problems.push(Problem::from(&error));
+            findings.problems.extend(wrong);
+            findings.problems.push(Problem::from(&error));
         }
     }
-    found
+    findings
 }
 
 /// The answers of Redis.
@@ -119,10 +119,10 @@ struct RedisAnswers<'a> {
     /// Missing rights that a worker needs.
     missing: Vec<String>,
     /// Schedules whose job no live worker handles.
-    nowhere: Vec<&'a ScheduleOverview>,
+    unknown: Vec<&'a ScheduleOverview>,
 }
 
-async fn ask<'a>(
+async fn query<'a>(
     settings: &Settings,
     unmapped: &[&'a ScheduleOverview],
 ) -> Result<RedisAnswers<'a>, StoreError> {
@@ -132,17 +132,17 @@ async fn ask<'a>(
     let link = Link::connect(connector, Arc::new(|_, _| {})).await?;
     let (keys, served) = (Keys::new(&redis.prefix), settings.served_queues());
     let queues: Vec<&str> = served.iter().map(String::as_str).collect();
-    let within = redis.response_timeout;
-    let missing = link.missing_rights(Role::Worker, &keys, &queues, within).await?;
+    let timeout = redis.response_timeout;
+    let missing = link.missing_rights(Role::Worker, &keys, &queues, timeout).await?;
     let missing = missing.into_iter().filter(|right| right.is_needed).map(|right| right.rule);
-    let mut nowhere = Vec::new();
+    let mut unknown = Vec::new();
     for schedule in unmapped {
-        let live = link.mapped_names(&keys.of(&schedule.queue), within).await?;
+        let live = link.mapped_names(&keys.of(&schedule.queue), timeout).await?;
         if !live.contains(&schedule.job) {
-            nowhere.push(*schedule);
+            unknown.push(*schedule);
         }
     }
-    Ok(RedisAnswers { address, missing: missing.collect(), nowhere })
+    Ok(RedisAnswers { address, missing: missing.collect(), unknown })
 }
 
 fn unknown_job(settings: &Settings, overview: &Overview, schedule: &ScheduleOverview) -> Problem {
@@ -151,13 +151,13 @@ fn unknown_job(settings: &Settings, overview: &Overview, schedule: &ScheduleOver
     let known: Vec<&str> =
         known.chain(overview.services.iter().map(|service| &*service.name)).collect();
     let what = format!(
-        "no job `{job}`: neither these settings nor a live worker of the queue `{queue}` maps it, \
-         and each tick becomes a dead letter"
+        "unknown job `{job}`: neither these settings nor a live worker of the queue `{queue}` map \
+         it; its ticks become dead letters"
     );
     let help = match known.is_empty() {
-        true => format!("map it: [jobs.{job}]"),
+        true => format!("Add [jobs.{job}]."),
         false => {
-            format!("correct the name, or map it: [jobs.{job}]; here are {}", known.join(", "))
+            format!("Correct the name, or add [jobs.{job}]; known here: {}", known.join(", "))
         }
     };
     mistake(settings, format!("schedules.{name}.job"), what).help(help)

@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn process_is_told_from_another_of_its_number() {
+    fn reused_number_is_another_process() {
         let own = Identity::own().unwrap();
         let pid = i32::try_from(std::process::id()).unwrap();
         assert_eq!(Identity::of(pid).unwrap(), Some(own.clone()));

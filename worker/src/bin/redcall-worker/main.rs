@@ -37,12 +37,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[command(name = "redcall-worker", version, verbatim_doc_comment)]
 struct Cli {
     #[command(flatten)]
-    what: WorkerFlags,
+    flags: WorkerFlags,
     /// Run in the background, in its own session; return when the worker is ready
     #[arg(long)]
     background: bool,
     #[command(flatten)]
-    found: PidFileFlags,
+    pid: PidFileFlags,
     /// Log file of the background worker; without it, no log is kept
     #[arg(long, value_name = "FILE", requires = "background")]
     log_file: Option<PathBuf>,
@@ -88,7 +88,7 @@ impl WorkerFlags {
 #[derive(Args)]
 struct CheckFlags {
     #[command(flatten)]
-    what: WorkerFlags,
+    flags: WorkerFlags,
     /// Print one JSON object instead of lines
     #[arg(long)]
     json: bool,
@@ -142,10 +142,10 @@ fn main() -> ExitCode {
             let message = "--background takes no command: it starts a worker";
             Cli::command().error(ErrorKind::ArgumentConflict, message).exit()
         }
-        Some(Verb::Status(found)) => background::status(&found.or(cli.found).path()),
-        Some(Verb::Stop(found)) => background::stop(&found.or(cli.found).path()),
-        Some(Verb::Check(CheckFlags { what, json, .. })) => {
-            return match settings(&what.or(cli.what)) {
+        Some(Verb::Status(flags)) => background::status(&flags.or(cli.pid).path()),
+        Some(Verb::Stop(flags)) => background::stop(&flags.or(cli.pid).path()),
+        Some(Verb::Check(CheckFlags { flags, json, .. })) => {
+            return match settings(&flags.or(cli.flags)) {
                 Ok(settings) => check::run(settings, json),
                 Err(problems) if json => check::unusable(problems),
                 Err(problems) => fail(problems, 2),
@@ -170,11 +170,11 @@ fn help(shown: &clap::Error) -> ExitCode {
 
 /// Runs a worker, or starts one in the background.
 fn work(cli: Cli) -> ExitCode {
-    let settings = match settings(&cli.what) {
+    let settings = match settings(&cli.flags) {
         Ok(settings) => settings,
         Err(problems) => return fail(problems, 2),
     };
-    let pid_file = cli.found.path();
+    let pid_file = cli.pid.path();
     if cli.background && !cli.detached {
         let started = background::start(&pid_file, cli.log_file.as_deref());
         return started.unwrap_or_else(|(problem, code)| fail(vec![problem], code));
@@ -205,22 +205,22 @@ fn work(cli: Cli) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn settings(what: &WorkerFlags) -> Result<Settings, Vec<Problem>> {
+fn settings(flags: &WorkerFlags) -> Result<Settings, Vec<Problem>> {
     let mut settings =
-        Settings::load(what.settings.as_deref()).map_err(|error| Problem::settings(&error))?;
-    let mut flagged = what.queues.iter().enumerate();
-    if let Some((_, queue)) = flagged.find(|(at, queue)| what.queues[..*at].contains(queue)) {
+        Settings::load(flags.settings.as_deref()).map_err(|error| Problem::settings(&error))?;
+    let mut flagged = flags.queues.iter().enumerate();
+    if let Some((_, queue)) = flagged.find(|(at, queue)| flags.queues[..*at].contains(queue)) {
         let problem = Problem::new(format!("--queues names the queue `{queue}` twice"));
         return Err(vec![problem.help("Name each queue once.")]);
     }
-    if !what.queues.is_empty() {
-        settings.worker.queues.clone_from(&what.queues);
+    if !flags.queues.is_empty() {
+        settings.worker.queues.clone_from(&flags.queues);
     }
-    if let Some(concurrency) = what.concurrency {
+    if let Some(concurrency) = flags.concurrency {
         settings.worker.concurrency = concurrency as usize;
     }
-    if what.name.is_some() {
-        settings.worker.name.clone_from(&what.name);
+    if flags.name.is_some() {
+        settings.worker.name.clone_from(&flags.name);
     }
     Ok(settings)
 }
@@ -254,14 +254,13 @@ fn problem(error: &WorkerError) -> (Problem, u8) {
         }
         WorkerError::Settings(_) | WorkerError::Handler { .. } => (Problem::of(error), 2),
         WorkerError::Listen { .. } => {
-            let help = "Free that address (does another worker have the same settings?), or set \
-                        another one as `admin.listen` or REDCALL__ADMIN__LISTEN; port 0 takes \
-                        any, and the log names it.";
+            let help = "Free the address (another worker may have the same settings), or set \
+                        another one with `admin.listen` or REDCALL__ADMIN__LISTEN; with port 0 the \
+                        system chooses one, and the log names it.";
             (Problem::of(error).help(help), 1)
         }
         WorkerError::Rights { .. } => {
-            let help = "Give them to it (ACL SETUSER); PROTOCOL.md, *Rights at Redis*, has the \
-                        whole line.";
+            let help = "Grant them with ACL SETUSER; see *Rights at Redis* in PROTOCOL.md.";
             (Problem::of(error).help(help), 1)
         }
         WorkerError::System(_) | WorkerError::Ended => (Problem::of(error), 1),

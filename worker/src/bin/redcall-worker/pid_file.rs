@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_whole_note_says_nothing() {
+    fn incomplete_note_is_ignored() {
         let noted = read("17\n25000\nready\n4711\n/bin/worker\n").unwrap();
         assert_eq!((noted.pid, noted.drains_for), (17, Duration::from_secs(25)));
         assert_eq!(noted.state, READY);
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_note_is_not_overwritten() {
+    fn other_file_is_not_overwritten() {
         for text in ["", "17", "17\n25000\nready\n", "17\n25000\nready\n4711\n/bin/worker\n"] {
             assert!(is_note(text), "{text:?}");
         }

@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn other_fields_and_null_are_taken() {
+    fn other_fields_and_null_are_accepted() {
         assert_eq!(
             query("http://h/?role=user", r#"{"roles":1,"role":null}"#).unwrap(),
             "role=user&roles=1"

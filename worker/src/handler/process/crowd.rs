@@ -148,7 +148,7 @@ impl Slot {
     /// Sends the job's request, and waits for its end.
     pub(super) async fn ask(&mut self, request: &Request, bounds: Bounds) -> RequestEnd {
         let id = self.id;
-        let (sender, mut told) = mpsc::channel(1);
+        let (sender, mut lines) = mpsc::channel(1);
         let command = TaskCommand::Ask { id, line: wire::request(id, request), sender };
         if self.crowd.commands.send(command).is_err() {
             return RequestEnd::Broken(self.crowd.lost());
@@ -158,7 +158,7 @@ impl Slot {
         let mut give_up_at = None;
         loop {
             tokio::select! {
-                line = told.recv() => {
+                line = lines.recv() => {
                     let Some(line) = line else {
                         self.is_open = false;
                         return RequestEnd::Broken(self.crowd.lost());
@@ -249,9 +249,9 @@ impl TaskState {
             }
             return Ok(is_paced);
         }
-        let told = if ends { self.waiting.remove(&id) } else { self.waiting.get(&id).cloned() };
-        let told = told.ok_or_else(|| format!("an answer to {id} without a request"))?;
-        self.held = Some((told, line));
+        let sender = if ends { self.waiting.remove(&id) } else { self.waiting.get(&id).cloned() };
+        let sender = sender.ok_or_else(|| format!("an answer to {id} without a request"))?;
+        self.held = Some((sender, line));
         Ok(is_paced)
     }
 }
@@ -275,9 +275,9 @@ async fn drive(
                 continue;
             }
             () = taken(&task.held), if task.held.is_some() => {
-                if let Some((told, line)) = task.held.take() {
+                if let Some((sender, line)) = task.held.take() {
                     // The channel has capacity, or its job has ended.
-                    let _ = told.try_send(line);
+                    let _ = sender.try_send(line);
                 }
                 continue;
             }
@@ -316,7 +316,7 @@ async fn drive(
 
 /// Completes when the job of a held line can take it.
 async fn taken(held: &Option<(LineSender, String)>) {
-    if let Some((told, _)) = held {
-        let _ = told.reserve().await;
+    if let Some((sender, _)) = held {
+        let _ = sender.reserve().await;
     }
 }

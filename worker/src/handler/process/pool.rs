@@ -48,15 +48,15 @@ struct PoolState {
 }
 
 /// A process that one job uses. Dropping this ends the process: its state is unknown.
-struct Alone {
+struct Exclusive {
     process: Process,
     permit: OwnedSemaphorePermit,
 }
 
 /// The part of the pool that a job uses.
-enum Lent {
-    Alone(Box<Alone>),
-    Beside(Slot, OwnedSemaphorePermit),
+enum Assigned {
+    Exclusive(Box<Exclusive>),
+    Shared(Slot, OwnedSemaphorePermit),
 }
 
 /// The place for a request.
@@ -86,18 +86,18 @@ impl Pool {
 
     /// Runs the job on a process.
     pub(super) async fn run(self: Arc<Self>, request: &Request) -> HandlerResult {
-        let lent = tokio::select! {
-            lent = self.lend() => lent,
+        let assigned = tokio::select! {
+            assigned = self.assign() => assigned,
             () = request.cancelled() => {
                 Err(HandlerError::with_code(Code::Cancelled, "cancelled before a process was free"))
             }
         };
         let grace = self.start.bounds.cancel_grace;
-        match lent? {
-            Lent::Alone(mut lent) => match lent.process.ask(request, grace).await {
+        match assigned? {
+            Assigned::Exclusive(mut assigned) => match assigned.process.ask(request, grace).await {
                 RequestEnd::Done(result) => {
-                    self.went_well();
-                    self.keep(*lent);
+                    self.succeeded();
+                    self.keep(*assigned);
                     result
                 }
                 RequestEnd::Broken(error) => {
@@ -105,14 +105,14 @@ impl Pool {
                     Err(error)
                 }
             },
-            Lent::Beside(mut slot, permit) => {
+            Assigned::Shared(mut slot, permit) => {
                 let asked = slot.ask(request, self.start.bounds).await;
                 // In this order: the next job with the permit finds the slot.
                 drop(slot);
                 drop(permit);
                 match asked {
                     RequestEnd::Done(result) => {
-                        self.went_well();
+                        self.succeeded();
                         result
                     }
                     // Its task has reported the end of the process.
@@ -122,18 +122,18 @@ impl Pool {
         }
     }
 
-    fn went_well(&self) {
+    fn succeeded(&self) {
         let mut state = self.state();
         (state.broken, state.start_at) = (0, None);
     }
 
-    async fn lend(self: &Arc<Self>) -> Result<Lent, HandlerError> {
+    async fn assign(self: &Arc<Self>) -> Result<Assigned, HandlerError> {
         let gone = |_| HandlerError::with_code(Code::Internal, "the pool is closed");
         let permit = self.permits.clone().acquire_owned().await.map_err(gone)?;
         loop {
             let Some(mut process) = self.state().idle.pop() else { break };
             if process.is_sound() {
-                return Ok(Lent::Alone(Box::new(Alone { process, permit })));
+                return Ok(Assigned::Exclusive(Box::new(Exclusive { process, permit })));
             }
             self.broke("an idle process ended or printed an unexpected message", None);
         }
@@ -141,7 +141,7 @@ impl Pool {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
             match self.place() {
-                Placement::Free(slot) => return Ok(Lent::Beside(slot, permit)),
+                Placement::Free(slot) => return Ok(Assigned::Shared(slot, permit)),
                 Placement::Start => return self.started(permit).await,
                 // All processes are full: one of them retires or is being started.
                 Placement::None => changed.await,
@@ -166,7 +166,10 @@ impl Pool {
     }
 
     /// Starts a process, and returns it.
-    async fn started(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Result<Lent, HandlerError> {
+    async fn started(
+        self: &Arc<Self>,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Assigned, HandlerError> {
         // A start continues when its job is cancelled: otherwise callers with short timeouts would
         // prevent every start.
         let (sender, started) = oneshot::channel();
@@ -183,7 +186,7 @@ impl Pool {
                 }
             };
             pool.changed.notify_waiters();
-            if let Err(Ok(Lent::Alone(alone))) = sender.send(started) {
+            if let Err(Ok(Assigned::Exclusive(alone))) = sender.send(started) {
                 pool.keep(*alone);
             }
         });
@@ -197,13 +200,13 @@ impl Pool {
         self: &Arc<Self>,
         process: Process,
         permit: OwnedSemaphorePermit,
-    ) -> Result<Lent, HandlerError> {
+    ) -> Result<Assigned, HandlerError> {
         let width = process.concurrency;
         let mut state = self.state();
         state.starting -= 1;
         let first = self.width.load(Ordering::Acquire);
         if width == 1 && first == 1 {
-            return Ok(Lent::Alone(Box::new(Alone { process, permit })));
+            return Ok(Assigned::Exclusive(Box::new(Exclusive { process, permit })));
         }
         if first == 1 {
             self.width.store(width, Ordering::Release);
@@ -223,12 +226,12 @@ impl Pool {
             true => crowd.retire(),
             false => state.crowds.push(crowd),
         }
-        Ok(Lent::Beside(slot, permit))
+        Ok(Assigned::Shared(slot, permit))
     }
 
     /// Keeps the process for the next job, if that is allowed.
-    fn keep(&self, lent: Alone) {
-        let Alone { process, permit } = lent;
+    fn keep(&self, assigned: Exclusive) {
+        let Exclusive { process, permit } = assigned;
         let mut state = self.state();
         if state.closed {
             tokio::spawn(process.close());

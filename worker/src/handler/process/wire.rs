@@ -259,8 +259,8 @@ fn code_of(number: i64) -> Code {
         -32601 => Code::UnknownJob,
         -32602 => Code::InvalidData,
         number => {
-            let said = ALLOWED.into_iter().find(|code| i64::from(code.number()) == number);
-            said.unwrap_or(Code::HandlerFailed)
+            let allowed = ALLOWED.into_iter().find(|code| i64::from(code.number()) == number);
+            allowed.unwrap_or(Code::HandlerFailed)
         }
     }
 }
@@ -278,12 +278,13 @@ mod tests {
     }
 
     #[test]
-    fn handshake_says_how_many_requests_at_once() {
-        let said = |text: &str| concurrency(&Ok(RawValue::from_string(text.to_owned()).unwrap()));
+    fn handshake_sets_the_concurrency() {
+        let concurrency_of =
+            |text: &str| concurrency(&Ok(RawValue::from_string(text.to_owned()).unwrap()));
         let all = ["null", "{}", r#"{"concurrency":0}"#, r#"{"concurrency":"8"}"#, "8"];
-        assert!(all.into_iter().all(|text| said(text) == 1));
-        assert_eq!(said(r#"{"concurrency":8,"more":1}"#), 8);
-        assert_eq!(said(r#"{"concurrency":100000}"#), 1024);
+        assert!(all.into_iter().all(|text| concurrency_of(text) == 1));
+        assert_eq!(concurrency_of(r#"{"concurrency":8,"more":1}"#), 8);
+        assert_eq!(concurrency_of(r#"{"concurrency":100000}"#), 1024);
         assert_eq!(concurrency(&Err(WireError::new(Code::UnknownJob, "no"))), 1);
     }
 
@@ -309,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_answer_nor_notification_is_refused() {
+    fn other_messages_are_refused() {
         for text in [
             "",
             "hello",

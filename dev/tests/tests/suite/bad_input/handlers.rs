@@ -193,7 +193,7 @@ async fn what_cannot_be_written_as_json_is_answered_nevertheless() {
 #[tokio::test]
 async fn an_answer_over_the_limit_is_an_error() {
     let mut foreign = foreign().await;
-    let message = "the answer has 1001 bytes, the limit is 1000";
+    let message = "the answer has 1001 bytes, the limit is 1000 (limits.answer)";
     let frame = error_frame("x1", Code::TooLarge, message, r#","attempt":1"#);
     foreign.is_answered(waited("x1", "large", "999", ""), "x1", &frame).await;
     let answer = foreign.client.call_and_wait("large", &998).await.unwrap();

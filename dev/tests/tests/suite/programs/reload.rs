@@ -108,7 +108,7 @@ async fn settings_that_cannot_be_used_change_nothing_and_the_log_says_why() {
         ("[jobs.add]\nhandle = 'x'", format!("error={file}: jobs.add.handle: ")),
         (
             "[jobs.add]\nhandler = 'builtin:nope'",
-            format!("error={file}: jobs.add.handler: there is no handler `builtin:nope`"),
+            format!("error={file}: jobs.add.handler: unknown handler `builtin:nope`"),
         ),
         ("[jobs.other]\ncommand = ['./missing']", format!("error={file}: jobs.other.command: `")),
     ] {

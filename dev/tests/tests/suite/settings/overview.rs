@@ -126,10 +126,10 @@ async fn schedule_of_a_job_that_no_worker_maps_is_a_mistake() {
     let text = "[jobs.echo]\nhandler = 'builtin:echo'\n[schedules.nightly]\njob = 'repot'\n\
                 cron = '0 3 * * *'\n";
     let (file, ran) = check(&bench.redis, text, &[]).await;
-    let problem = "no job `repot`: neither these settings nor a live worker of the queue `default` \
-                   maps it, and each tick becomes a dead letter";
+    let problem = "unknown job `repot`: neither these settings nor a live worker of the queue \
+                   `default` map it; its ticks become dead letters";
     ran.says(&format!("{}: schedules.nightly.job: {problem}", file.arg()));
-    ran.says("help: correct the name, or map it: [jobs.repot]; here are echo");
+    ran.says("help: Correct the name, or add [jobs.repot]; known here: echo");
     assert_eq!((ran.code, ran.stderr.matches('×').count()), (2, 1), "{}", ran.stderr);
     // All the rest is looked at.
     assert!(ran.stdout.starts_with("echo  rust ") && ran.stdout.contains("schedule nightly: "));
