@@ -1,7 +1,7 @@
 //! Authorisation: verifies a request's signature before the request starts.
 //!
 //! Only Redis knows if a signature was used before; `execute.rs` checks that. The caller gets the
-//! same error for every cause; the log names the cause.
+//! same error in each case; the log names the cause.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How long a job continues after its deadline, while Redis is asked if the deadline has changed.
 pub(crate) const DEADLINE_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// What happens to a job that does not run.
+/// The outcome of a job that does not run.
 enum NotRun {
     /// The job is settled with this outcome.
     Settle(Box<Outcome>),

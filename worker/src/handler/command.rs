@@ -2,7 +2,7 @@
 //!
 //! The process leads its own process group. The end of the job ends the whole group, including
 //! processes that the command started: by SIGTERM and, after `worker.cancel_grace`, SIGKILL if the
-//! run is cancelled; by SIGKILL alone if there is no time.
+//! run is cancelled; by SIGKILL alone otherwise.
 
 use std::pin::pin;
 use std::process::ExitStatus;

@@ -2,8 +2,8 @@
 //!
 //! An allow-list without Redcall's own secrets: neither a variable that sets one (`REDIS_URL`,
 //! `REDCALL_…`) nor another that contains one, such as a variable of a Compose file. No allow-list
-//! hides what a program of the same user can read elsewhere, such as `/proc/PID/environ` of the
-//! worker: keep secrets in files.
+//! hides data that a program of the same user can read elsewhere, such as `/proc/PID/environ` of
+//! the worker: keep secrets in files.
 
 use std::ffi::OsString;
 

@@ -116,9 +116,7 @@ impl Dispatcher {
         control: Control,
     ) -> Result<(), WorkerError> {
         let Control { mut stop, mut reloads, mut abandoned, mut checks, pulse } = control;
-        let Some(mut io_events) = self.channels.event_receiver.take() else {
-            return Err(WorkerError::Ended);
-        };
+        let mut io_events = self.channels.event_receiver.take().ok_or(WorkerError::Ended)?;
         self.first_heartbeat().await?;
         let (id, name) = (&self.identity.id, &self.identity.name);
         tracing::info!(worker = id, name, jobs = self.identity.names.len(), "ready");
@@ -193,8 +191,8 @@ impl Dispatcher {
 
     /// Replaces the mapping. Running jobs keep their handlers.
     fn reload(&mut self, reloaded: Reloaded) {
-        match Schedules::spawn(&reloaded.settings, &reloaded.mapping, &self.channels.heartbeat_conn)
-        {
+        let conn = &self.channels.heartbeat_conn;
+        match Schedules::spawn(&reloaded.settings, &reloaded.mapping, conn) {
             Ok(schedules) => self.channels.schedules = schedules,
             Err(error) => {
                 tracing::error!(error = %whole(&error), "keeping the present schedules")

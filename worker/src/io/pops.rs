@@ -61,7 +61,7 @@ impl Pops {
                         sleep(PAUSE).await;
                     }
                     // A server without memory is reachable, and refuses every pop. The next poll
-                    // leases what it can.
+                    // leases the requests that it can.
                     if error.is_refused() {
                         sleep(PAUSE).await;
                     }

@@ -153,11 +153,7 @@ async fn keep(schedule: Schedule, link: Arc<Link>, keys: Keys) {
                 if has_no_room(&due, &ticked) && !is_full {
                     is_full = true;
                     let (schedule, queue) = (&schedule.name, schedule.queue.name());
-                    tracing::warn!(
-                        schedule,
-                        queue,
-                        "delaying ticks of a schedule: its queue is full"
-                    );
+                    tracing::warn!(schedule, queue, "delaying ticks: its queue is full");
                 }
             }
             Err(error) if pause == FIRST_PAUSE => {

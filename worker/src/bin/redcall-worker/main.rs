@@ -118,7 +118,7 @@ impl PidFileFlags {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Check settings, handlers, schedules and Redis, and print what is mapped, served and bounded
+    /// Check settings, handlers, schedules and Redis; print jobs, services, queues and limits
     Check(CheckFlags),
     /// Print if a worker runs in the background, and if it was ready in the last seconds
     Status(PidFileFlags),

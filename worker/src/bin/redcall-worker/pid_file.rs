@@ -1,5 +1,5 @@
-//! The pid file of a background worker. A running worker locks it, so that a stale file of a dead
-//! worker is not mistaken for a running one.
+//! The pid file of a background worker. A running worker locks it, so that the stale file of a dead
+//! worker does not count as a running one.
 //!
 //! Lines: the process id, its drain timeout (ms), its state, and start time and program of the
 //! process: the number alone may be reused.

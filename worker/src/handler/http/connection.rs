@@ -45,7 +45,7 @@ pub(crate) struct Client {
     proxies: Arc<Matcher>,
 }
 
-/// The reason why there is no response.
+/// The reason of a failed request.
 pub(super) enum SendError {
     /// The connection could not be made, or broke.
     Broken(legacy::Error),

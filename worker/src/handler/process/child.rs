@@ -79,7 +79,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// The reason why there is no process.
+    /// The reason of the failed start.
     pub(super) async fn start(start: &StartSettings) -> Result<Self, String> {
         let launched = start.program.launch().spawn();
         let (mut child, group) =
