@@ -1,7 +1,7 @@
 //! Authorisation: verifies a request's signature before the request starts.
 //!
-//! Only Redis knows if a signature was used before; `execute.rs` checks that. The caller gets the
-//! same error in each case; the log names the cause.
+//! Only Redis knows whether a signature was used before; `execute.rs` checks that. The caller gets
+//! the same error in each case; the log names the cause.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -68,8 +68,8 @@ impl Verified {
         (mark.cancelled || !is_first(mark.record)).then_some(self.expires_at)
     }
 
-    /// Stores the record that `run` starts the request. A request runs once: the start record
-    /// decides, which workers sign and which states if the request has ended. The record of its
+    /// Stores the record that `run` starts the request. A request runs once. The start record
+    /// decides: workers sign it, and it states whether the request has ended. The record of earlier
     /// runs is not signed, and permits nothing.
     pub(crate) async fn start(
         &self,

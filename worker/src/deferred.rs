@@ -64,13 +64,13 @@ impl Request {
     /// use redcall_worker::{HandlerError, Request};
     ///
     /// async fn start(request: Request) -> Result<(), HandlerError> {
-    ///     let token = request.defer(&"on its way", None).await?;
+    ///     let token = request.defer(&"started", None).await?;
     ///     std::fs::write("start.token", token.reveal())?; // another process reads it and answers
     ///     Ok(())
     /// }
     /// ```
     ///
-    /// Dropping the future leaves open if the answer is deferred; the token is then lost.
+    /// Dropping the future leaves open whether the answer is deferred; the token is then lost.
     ///
     /// # Errors
     ///

@@ -16,7 +16,7 @@ use redcall_store::{Claim, Claimed, Extra, Outcome, Settlement, StoreError};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::auth::{self, Verified};
-use crate::failure::{self, NextStep, whole};
+use crate::failure::{self, NextStep, with_causes};
 use crate::handler::{Handler, HandlerError};
 use crate::job::{Event, Job};
 use crate::outcome::{self, Unanswered, give_up, status};
@@ -26,7 +26,7 @@ use crate::service::{self, ServiceRules};
 /// Timeout of one round trip to Redis, before the next attempt.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long a job continues after its deadline, while Redis is asked if the deadline has changed.
+/// How long a job continues after its deadline, while the deadline is read again from Redis.
 pub(crate) const DEADLINE_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// The outcome of a job that does not run.
@@ -66,7 +66,7 @@ pub(crate) async fn execute(handler: Arc<dyn Handler>, request: Request) {
     if !job.settle(result, None).await
         && let Some((error, cause)) = late
     {
-        failure::run(job, &error, cause.as_deref(), NextStep::Nothing);
+        failure::log_run(job, &error, cause.as_deref(), NextStep::Nothing);
     }
 }
 
@@ -123,7 +123,7 @@ async fn read_state(job: &Job, rules: ServiceRules) -> Result<(), NotRun> {
             Ok(found) => break found,
             Err(error) if error.is_transient() => pause(job, error).await,
             Err(error) => {
-                let cause = whole(&error);
+                let cause = with_causes(&error);
                 let error = WireError::new(
                     Code::Internal,
                     "the instance's state cannot be read from Redis",

@@ -45,7 +45,7 @@ impl NextStep {
 }
 
 /// Logs that a run of `job` failed. A cancelled run is logged at `info`: its caller asked for that.
-pub(crate) fn run(job: &Job, error: &WireError, cause: Option<&str>, next: NextStep) {
+pub(crate) fn log_run(job: &Job, error: &WireError, cause: Option<&str>, next: NextStep) {
     let (id, name, queue) = (&*job.request.id, &*job.request.name, job.keys.queue.name());
     let (attempt, duration_ms) = (job.attempt(), millis(job.started.elapsed()));
     let (code, message, cause) = (error.code, shown(&error.message), cause.map(shown));
@@ -83,7 +83,7 @@ pub(crate) fn run(job: &Job, error: &WireError, cause: Option<&str>, next: NextS
 
 /// Logs that the request `id` of `queue` ends without a run. `name` is its job, if it is readable.
 /// A cancelled request is logged at `debug` only.
-pub(crate) fn refused(
+pub(crate) fn log_refused(
     id: &str,
     name: Option<&str>,
     queue: &str,
@@ -115,7 +115,7 @@ pub(crate) fn causes(error: &dyn Error) -> Option<String> {
 }
 
 /// Returns `error` with its causes, for a field of a line.
-pub(crate) fn whole(error: &dyn Error) -> String {
+pub(crate) fn with_causes(error: &dyn Error) -> String {
     let causes = causes(error).map(|causes| format!(": {causes}")).unwrap_or_default();
     format!("{error}{causes}")
 }

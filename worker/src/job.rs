@@ -27,7 +27,7 @@ use crate::state::States;
 /// frames of the present size. At least two: a reader leaves the last frame that it has read.
 const STREAM_WINDOW: usize = 1000;
 const STREAM_BYTES: usize = 8 << 20;
-/// First pause between two checks if the reader has caught up. It doubles up to the second one.
+/// First pause between two checks of the reader's progress. It doubles up to the second one.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// How long a writer waits for the reader before it drops a frame that is not part of the answer.

@@ -91,7 +91,7 @@ fn failed(job: &Job, failure: HandlerError, seq: u64) -> Outcome {
     let run = attempt_entry(job, &error);
     let request = &job.request;
     if let Some(delay) = retry_in(job, error.code, retry_after) {
-        failure::run(job, &error, cause, NextStep::Retried(delay));
+        failure::log_run(job, &error, cause, NextStep::Retried(delay));
         let notice =
             RetryNotice { attempt: job.attempt(), error: &error, retry_in_ms: millis(delay) };
         let notice = request.reply.clone().zip(to_raw_value(&notice).ok()).map(|(reply, data)| {
@@ -105,7 +105,7 @@ fn failed(job: &Job, failure: HandlerError, seq: u64) -> Outcome {
     // A job with retries also becomes a dead letter when its caller gets the error.
     let wanted = error.code != Code::Cancelled;
     let dead_letter = wanted && (request.reply.is_none() || job.rules.retries.max > 0);
-    failure::run(
+    failure::log_run(
         job,
         &error,
         cause,
@@ -121,11 +121,11 @@ fn crashed(job: &Job, error: WireError, cause: Option<&str>, seq: u64) -> Outcom
     let run = attempt_entry(job, &error);
     let may_rerun = rules.on_worker_loss == OnWorkerLoss::Rerun;
     if may_rerun && job.record.crashes + 1 < rules.max_crashes {
-        failure::run(job, &error, cause, NextStep::Rerun);
+        failure::log_run(job, &error, cause, NextStep::Rerun);
         let settlement = Settlement::Rerun { attempt: job.attempt() };
         return Outcome { run, ..Outcome::new(&request.id, settlement) };
     }
-    failure::run(job, &error, cause, NextStep::DeadLettered);
+    failure::log_run(job, &error, cause, NextStep::DeadLettered);
     let unanswered = Unanswered { error, attempt: job.attempt(), seq, dead_letter: true };
     Outcome { run, ..give_up(request, &job.keys.queue, unanswered, job.shared.idempotency_ttl) }
 }
@@ -151,7 +151,7 @@ pub(crate) fn refuse(
     dead_letter: bool,
     idempotency_ttl: Duration,
 ) -> Outcome {
-    failure::refused(&request.id, Some(&request.name), queue.name(), attempt, &error, cause);
+    failure::log_refused(&request.id, Some(&request.name), queue.name(), attempt, &error, cause);
     let unanswered =
         Unanswered { error, attempt, seq: 1, dead_letter: dead_letter || request.reply.is_none() };
     give_up(request, queue, unanswered, idempotency_ttl)

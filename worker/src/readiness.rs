@@ -12,7 +12,7 @@ use crate::admin::{Pulse, Report};
 /// Timeout of the dispatcher's report; the dispatcher's own timeout is a second.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// Reports if a worker consumes requests. Cheap to clone.
+/// Reports whether a worker consumes requests. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Readiness {
     /// Written once, when the worker runs.

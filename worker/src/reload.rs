@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use crate::error::WorkerError;
-use crate::failure::whole;
+use crate::failure::with_causes;
 use crate::mapping::{Compiled, Mapping};
 use crate::state::States;
 
@@ -73,10 +73,10 @@ fn refused(error: &WorkerError) {
     match error {
         WorkerError::Settings(error) => {
             for error in error.mistakes() {
-                tracing::error!(error = %whole(&error), help = error.help(), "{what}");
+                tracing::error!(error = %with_causes(&error), help = error.help(), "{what}");
             }
         }
-        error => tracing::error!(error = %whole(&error), "{what}"),
+        error => tracing::error!(error = %with_causes(&error), "{what}"),
     }
 }
 

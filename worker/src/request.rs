@@ -120,7 +120,7 @@ impl Request {
     /// the job was settled before (the first settlement wins) or another worker has it. The value
     /// that the handler returns later is ignored.
     ///
-    /// Dropping the future leaves open if the request is answered.
+    /// Dropping the future leaves open whether the request is answered.
     ///
     /// # Errors
     ///

@@ -62,7 +62,7 @@ impl Worker {
         self
     }
 
-    /// Returns a handle that reports if the worker is ready, once it runs.
+    /// Returns a handle that reports whether the worker is ready, once it runs.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         self.readiness.clone()

@@ -34,7 +34,7 @@ pub(crate) use pulse::Pulse;
 pub(crate) use report::Report;
 
 use crate::error::WorkerError;
-use crate::failure::whole;
+use crate::failure::with_causes;
 use crate::metrics::Metrics;
 use crate::readiness::ReadinessHandle;
 use scrape::Scrape;
@@ -82,7 +82,7 @@ impl Admin {
             runtime.block_on(async {
                 tokio::select! {
                     served = serve::serve(listener, router) => if let Err(error) = served {
-                        let error = whole(&error);
+                        let error = with_causes(&error);
                         tracing::error!(error, "stopped serving probes and metrics");
                     },
                     _ = ended => {}

@@ -7,8 +7,8 @@ use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::process::Child;
 use tokio::time::{sleep, timeout};
 
-/// How often to check if a group is empty: processes that are not direct children send no signal at
-/// their end.
+/// How often to check whether a group is empty: processes that are not direct children send no
+/// signal at their end.
 const CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A process group, ended when this is dropped.

@@ -24,7 +24,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use self::command::Bounds;
 use self::environment::Environment;
-use crate::failure::{causes, whole};
+use crate::failure::{causes, with_causes};
 use crate::request::Request;
 use crate::state::States;
 
@@ -96,7 +96,7 @@ impl HandlerError {
     /// Adds a cause for the worker's log: `error`, and its own causes. The caller does not get it.
     #[must_use]
     pub fn caused_by(mut self, error: &dyn std::error::Error) -> Self {
-        self.cause = Some(whole(error));
+        self.cause = Some(with_causes(error));
         self
     }
 

@@ -23,7 +23,7 @@ use super::queue::Queue;
 use super::schedules::Schedules;
 use super::{Control, REDIS_TIMEOUT};
 use crate::error::WorkerError;
-use crate::failure::whole;
+use crate::failure::with_causes;
 use crate::job::{Event, Shared};
 use crate::mapping::Mapping;
 use crate::metrics::Metrics;
@@ -195,12 +195,12 @@ impl Dispatcher {
         match Schedules::spawn(&reloaded.settings, &reloaded.mapping, conn) {
             Ok(schedules) => self.channels.schedules = schedules,
             Err(error) => {
-                tracing::error!(error = %whole(&error), "keeping the present schedules")
+                tracing::error!(error = %with_causes(&error), "keeping the present schedules")
             }
         }
         let before = std::mem::replace(&mut self.mapping, reloaded.mapping);
         self.handlers.spawn(async move { before.close().await });
-        self.queues.iter_mut().for_each(|queue| queue.is_mapped_by(&self.mapping));
+        self.queues.iter_mut().for_each(|queue| queue.adopt_mapping(&self.mapping));
         let before = std::mem::replace(&mut self.identity.names, self.mapping.names());
         let after = &self.identity.names;
         let new: Vec<&String> = after.iter().filter(|name| !before.contains(name)).collect();
@@ -306,7 +306,7 @@ impl Dispatcher {
                 match beat {
                     Ok(heartbeat) => drop(io_events.send(IoEvent::Heartbeat { queue, heartbeat })),
                     Err(error) => {
-                        tracing::warn!(error = %whole(&error), "failed to send a heartbeat")
+                        tracing::warn!(error = %with_causes(&error), "failed to send a heartbeat")
                     }
                 }
             }
@@ -393,7 +393,8 @@ impl Dispatcher {
         match tokio::time::timeout(SHUTDOWN_TIMEOUT, settling).await {
             Ok(Ok(())) => tracing::info!(given_back = left, "stopped"),
             Ok(Err(error)) => {
-                tracing::warn!(error = %whole(&error), "stopped: other workers take over its jobs")
+                let error = with_causes(&error);
+                tracing::warn!(%error, "stopped: other workers take over its jobs")
             }
             Err(_) => tracing::warn!("stopped without Redis: other workers take over its jobs"),
         }

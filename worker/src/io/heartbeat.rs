@@ -19,7 +19,7 @@ use tokio::time::sleep;
 
 use super::queue::Queue;
 use super::{REDIS_TIMEOUT, repair};
-use crate::failure::whole;
+use crate::failure::with_causes;
 use crate::job::Shared;
 
 /// Longest jitter that spreads actions of all workers at the same moment.
@@ -181,7 +181,7 @@ pub(crate) async fn expire(
         if let Err(error) =
             link.publish(&[(topic.as_str(), event)], shared.kept, REDIS_TIMEOUT).await
         {
-            let error = whole(&error);
+            let error = with_causes(&error);
             tracing::warn!(error, id, "cannot publish the result of a command");
         }
     }

@@ -363,7 +363,7 @@ fn returned(job: &Job, launched: &Launched, idempotency_ttl: Duration) -> Outcom
             let error = WireError::new(Code::WorkerLost, message);
             // The last number that a frame can have: frames in flight are not counted.
             let seq = job.seq.try_lock().map_or(1, |seq| *seq + 1);
-            failure::run(job, &error, None, NextStep::DeadLettered);
+            failure::log_run(job, &error, None, NextStep::DeadLettered);
             let run = outcome::attempt_entry(job, &error);
             let unanswered = Unanswered { error, attempt, seq, dead_letter: true };
             Outcome { run, ..give_up(&job.request, &job.keys.queue, unanswered, idempotency_ttl) }

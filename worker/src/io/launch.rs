@@ -214,7 +214,7 @@ pub(crate) fn budget_left(request: &Wire, now_ms: u64) -> Option<Duration> {
 /// Returns the outcome of an element that is not a valid request.
 fn reject(leased: &Leased, rejected: Rejected, queue: &QueueKeys, attempt: u32) -> Outcome {
     let Rejected { error, reply, dead_letter, status_ttl_ms } = rejected;
-    failure::refused(&leased.id, None, queue.name(), attempt, &error, None);
+    failure::log_refused(&leased.id, None, queue.name(), attempt, &error, None);
     let status_ttl_ms = status_ttl_ms.map(|ttl| u64::from(ttl.get()));
     let extras = status(status_ttl_ms, attempt, Some(&error));
     let (code, reason) = (error.code, error.message.clone());

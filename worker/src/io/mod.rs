@@ -161,7 +161,7 @@ async fn serve(
         let keys = Arc::new(keys);
         let pop = pops::Pops::spawn(index, connector.clone(), keys.clone(), popped.clone());
         let mut queue = Queue::new(keys, pop);
-        queue.is_mapped_by(&mapping);
+        queue.adopt_mapping(&mapping);
         queue
     });
     let queues = queues.collect();

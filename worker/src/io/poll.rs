@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use super::REDIS_TIMEOUT;
 use super::queue::{PendingSettlement, Queue, Resend};
-use crate::failure::whole;
+use crate::failure::with_causes;
 use crate::metrics::{JobMetrics, Metrics};
 
 /// Pause after a failed poll.
@@ -142,7 +142,7 @@ pub(crate) async fn run(link: Arc<Link>, parts: Vec<Part>) -> FinishedPoll {
                 if let Err(error) = reply {
                     let queue = part.keys.queue.name();
                     tracing::warn!(
-                        error = %whole(&error),
+                        error = %with_causes(&error),
                         queue,
                         "cannot poll a queue: retrying"
                     );
@@ -154,7 +154,7 @@ pub(crate) async fn run(link: Arc<Link>, parts: Vec<Part>) -> FinishedPoll {
         }
         Err(error) => {
             tracing::warn!(
-                error = %whole(&error),
+                error = %with_causes(&error),
                 "retrying a failed poll with its settlements"
             );
             sleep(PAUSE).await;

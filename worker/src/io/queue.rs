@@ -122,7 +122,7 @@ impl Queue {
     }
 
     /// Adopts another mapping.
-    pub(crate) fn is_mapped_by(&mut self, mapping: &Mapping) {
+    pub(crate) fn adopt_mapping(&mut self, mapping: &Mapping) {
         let service = self.keys.queue.service();
         self.service = service.map(|service| [mapping.service_rule(service)].into());
     }
@@ -173,7 +173,7 @@ impl Queue {
         self.needs_poll = false;
     }
 
-    /// Records if a reply reported partitioned requests that may be leased.
+    /// Records whether a reply reported partitioned requests that may be leased.
     pub(crate) fn note_ready(&mut self, ready: bool) {
         self.ready = ready || self.needs_poll;
     }
@@ -213,7 +213,7 @@ impl Queue {
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
-    /// Records if the queue is paused.
+    /// Records whether the queue is paused.
     pub(crate) fn note_paused(&mut self, paused: bool) {
         if paused {
             self.paused = Some(Instant::now());

@@ -72,7 +72,7 @@ impl Dispatcher {
         let is_news = reply.expired && queue.paused.is_none();
         queue.needs_resync |= is_news;
         let stopped = reply.paused || reply.expired;
-        // A poll that only settles does not see if the worker's lease has ended.
+        // A poll that only settles does not see whether the worker's lease has ended.
         if stopped || leases {
             queue.note_paused(stopped);
         }

@@ -23,7 +23,7 @@ use tokio::time::sleep;
 
 use super::REDIS_TIMEOUT;
 use crate::error::WorkerError;
-use crate::failure::whole;
+use crate::failure::with_causes;
 use crate::mapping::Mapping;
 
 /// Longest sleep of a task: the offset to Redis's clock is measured every few seconds, and may
@@ -159,7 +159,7 @@ async fn keep(schedule: Schedule, link: Arc<Link>, keys: Keys) {
             Err(error) if pause == FIRST_PAUSE => {
                 tracing::warn!(
                     schedule = schedule.name,
-                    error = %whole(&error),
+                    error = %with_causes(&error),
                     "retrying to enqueue a tick"
                 );
             }
@@ -292,7 +292,7 @@ impl Schedule {
                     schedule,
                     job,
                     queue,
-                    error = %whole(&error),
+                    error = %with_causes(&error),
                     "this worker does not handle the schedule's job"
                 );
             }

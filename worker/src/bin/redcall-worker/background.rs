@@ -75,7 +75,7 @@ pub(crate) fn start(pid_path: &Path, log_path: Option<&Path>) -> Result<ExitCode
 
 fn already(path: &Path) -> Failed {
     let worker = match pid_file::inspect(path) {
-        Ok(Found::Running(noted, ..)) => format!("worker {}", noted.pid),
+        Ok(Found::Running(note, ..)) => format!("worker {}", note.pid),
         _ => "a worker".to_owned(),
     };
     let problem = Problem::new(format!("{worker} is already running ({})", path.display()));
@@ -117,7 +117,7 @@ fn wait_ready(mut child: Child) -> Result<u8, Failed> {
     }
 }
 
-/// Prints if a worker runs.
+/// Prints whether a worker runs.
 pub(crate) fn status(path: &Path) -> Result<ExitCode, Failed> {
     match pid_file::inspect(path).map_err(|error| cannot("cannot read", path, &error))? {
         Found::NotRunning { stale } => {
@@ -139,7 +139,7 @@ pub(crate) fn status(path: &Path) -> Result<ExitCode, Failed> {
 /// Stops the worker with SIGTERM; with a second signal if it does not drain in time.
 pub(crate) fn stop(path: &Path) -> Result<ExitCode, Failed> {
     let found = pid_file::inspect(path).map_err(|error| cannot("cannot read", path, &error))?;
-    let (noted, file, owner) = match found {
+    let (note, file, owner) = match found {
         Found::NotRunning { .. } => {
             out::line(format_args!("not running ({})", path.display())).map_err(unwritten)?;
             return Ok(ExitCode::from(NOT_RUNNING));
@@ -148,10 +148,10 @@ pub(crate) fn stop(path: &Path) -> Result<ExitCode, Failed> {
             let problem = Problem::new("the pid file does not name the worker's process yet");
             return Err((problem.help("The worker is starting: try again in a moment."), 1));
         }
-        Found::Running(noted, file, owner) => (noted, file, owner),
+        Found::Running(note, file, owner) => (note, file, owner),
     };
-    let pid = noted.pid;
-    let process = match held(path, &noted, owner) {
+    let pid = note.pid;
+    let process = match held(path, &note, owner) {
         Ok(process) => process,
         // The worker has ended since the file was read.
         Err(_) if pid_file::is_free(&file).unwrap_or(false) => {
@@ -166,10 +166,10 @@ pub(crate) fn stop(path: &Path) -> Result<ExitCode, Failed> {
         Ok(pid_file::wait_free(&file, if signalled.is_ok() { within } else { SHORT_PAUSE })?
             || signalled.map(|()| false)?)
     };
-    let of_it = |error: io::Error| (Problem::new(format!("cannot stop worker {pid}: {error}")), 1);
-    let text = if wait_end(noted.drains_for + MARGIN).map_err(of_it)? {
+    let failed = |error: io::Error| (Problem::new(format!("cannot stop worker {pid}: {error}")), 1);
+    let text = if wait_end(note.drains_for + MARGIN).map_err(failed)? {
         format!("worker {pid} has stopped")
-    } else if wait_end(MARGIN).map_err(of_it)? {
+    } else if wait_end(MARGIN).map_err(failed)? {
         format!("worker {pid} did not drain in time, and was stopped by a second signal")
     } else {
         let problem = Problem::new(format!("worker {pid} does not stop"));
@@ -181,14 +181,14 @@ pub(crate) fn stop(path: &Path) -> Result<ExitCode, Failed> {
 
 /// Opens a handle of the process that wrote the note, which is in a file of user `owner`. A process
 /// that only has the same number is not signalled.
-fn held(path: &Path, noted: &Note, owner: u32) -> Result<ProcessHandle, Failed> {
-    let pid = noted.pid;
-    let of_it = |error: io::Error| (Problem::new(format!("cannot stop worker {pid}: {error}")), 1);
-    let held = ProcessHandle::of(pid).map_err(of_it)?;
+fn held(path: &Path, note: &Note, owner: u32) -> Result<ProcessHandle, Failed> {
+    let pid = note.pid;
+    let failed = |error: io::Error| (Problem::new(format!("cannot stop worker {pid}: {error}")), 1);
+    let held = ProcessHandle::of(pid).map_err(failed)?;
     // Checked while the handle is open.
-    let found = Identity::of(pid).map_err(of_it)?;
+    let found = Identity::of(pid).map_err(failed)?;
     if let (Some(held), Some(found)) = (held, found)
-        && noted.is_of(&found, owner)
+        && note.is_of(&found, owner)
     {
         return Ok(held);
     }
@@ -204,7 +204,7 @@ pub(crate) struct Detached {
     lock: File,
     output: Option<File>,
     path: PathBuf,
-    noted: Note,
+    note: Note,
 }
 
 impl Detached {
@@ -218,24 +218,24 @@ impl Detached {
         rustix::stdio::dup2_stdout(io::stderr())?;
         let pid = i32::try_from(std::process::id()).map_err(io::Error::other)?;
         let Identity { started, program, .. } = Identity::own()?;
-        let noted = Note { pid, drains_for, state: "starting".to_owned(), started, program };
-        pid_file::note(&lock, &noted)?;
-        Ok(Self { lock, output: Some(output), path: path.to_owned(), noted })
+        let note = Note { pid, drains_for, state: "starting".to_owned(), started, program };
+        pid_file::write_note(&lock, &note)?;
+        Ok(Self { lock, output: Some(output), path: path.to_owned(), note })
     }
 
     /// Updates the pid file while the worker runs, and reports when it is ready for the first time.
     /// Never returns.
     pub(crate) async fn accompany(&mut self, readiness: Readiness) {
         loop {
-            self.noted.state = match readiness.check().await {
+            self.note.state = match readiness.check().await {
                 Ok(()) => READY.to_owned(),
                 Err(reasons) => format!("not ready: {}", reasons.join("; ")),
             };
             // A full disk must not end the worker.
-            if let Err(error) = pid_file::note(&self.lock, &self.noted) {
+            if let Err(error) = pid_file::write_note(&self.lock, &self.note) {
                 tracing::warn!(%error, "cannot write the pid file");
             }
-            if self.noted.state == READY {
+            if self.note.state == READY {
                 self.report(READY);
             }
             sleep(if self.output.is_some() { SHORT_PAUSE } else { UPDATE_INTERVAL }).await;

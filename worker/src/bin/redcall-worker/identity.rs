@@ -46,19 +46,20 @@ impl Identity {
 #[cfg(target_os = "linux")]
 fn look(pid: i32) -> io::Result<Identity> {
     let read = |what: &str| std::fs::read_to_string(format!("/proc/{pid}/{what}"));
-    let strange = || io::Error::new(io::ErrorKind::InvalidData, "/proc has an unexpected format");
+    let unexpected =
+        || io::Error::new(io::ErrorKind::InvalidData, "/proc has an unexpected format");
     let stat = read("stat")?;
     // The name of the program may contain anything: field 3 and later follow it.
-    let (_, fields) = stat.rsplit_once(')').ok_or_else(strange)?;
-    let started = fields.split_whitespace().nth(19).ok_or_else(strange)?;
+    let (_, fields) = stat.rsplit_once(')').ok_or_else(unexpected)?;
+    let started = fields.split_whitespace().nth(19).ok_or_else(unexpected)?;
     let status = read("status")?;
-    let users = status.lines().find_map(|line| line.strip_prefix("Uid:")).ok_or_else(strange)?;
+    let users = status.lines().find_map(|line| line.strip_prefix("Uid:")).ok_or_else(unexpected)?;
     let user = users.split_whitespace().nth(1).and_then(|user| user.parse().ok());
     let program = std::fs::read_link(format!("/proc/{pid}/exe"))?;
     let program = program.to_string_lossy();
     // A new version has replaced the file.
     let program = program.strip_suffix(" (deleted)").unwrap_or(&program).to_owned();
-    Ok(Identity { user: user.ok_or_else(strange)?, started: started.to_owned(), program })
+    Ok(Identity { user: user.ok_or_else(unexpected)?, started: started.to_owned(), program })
 }
 
 #[cfg(not(target_os = "linux"))]

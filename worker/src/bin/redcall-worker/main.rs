@@ -120,7 +120,7 @@ impl PidFileFlags {
 enum Verb {
     /// Check settings, handlers, schedules and Redis; print jobs, services, queues and limits
     Check(CheckFlags),
-    /// Print if a worker runs in the background, and if it was ready in the last seconds
+    /// Print whether a worker runs in the background, and whether it was ready in the last seconds
     Status(PidFileFlags),
     /// Stop the background worker, which drains first; return when it has ended
     Stop(PidFileFlags),

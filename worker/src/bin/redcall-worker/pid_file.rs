@@ -96,9 +96,9 @@ pub(crate) fn remove(file: &File, path: &Path) {
     }
 }
 
-/// Writes `noted` into the file of the lock's holder.
-pub(crate) fn note(mut file: &File, noted: &Note) -> io::Result<()> {
-    let Note { pid, drains_for, state, started, program } = noted;
+/// Writes `note` into the file of the lock's holder.
+pub(crate) fn write_note(mut file: &File, note: &Note) -> io::Result<()> {
+    let Note { pid, drains_for, state, started, program } = note;
     let line = |text: &str| text.replace(char::is_control, " ");
     let mut state = line(state);
     state.truncate(state.floor_char_boundary(STATE));
@@ -122,7 +122,7 @@ pub(crate) fn inspect(path: &Path) -> io::Result<Found> {
         return Ok(Found::NotRunning { stale: true });
     }
     let text = text_of(&file)?;
-    Ok(read(&text).map_or(Found::Starting, |noted| Found::Running(noted, file, owner)))
+    Ok(read(&text).map_or(Found::Starting, |note| Found::Running(note, file, owner)))
 }
 
 fn text_of(file: &File) -> io::Result<String> {
@@ -173,9 +173,9 @@ mod tests {
 
     #[test]
     fn incomplete_note_is_ignored() {
-        let noted = read("17\n25000\nready\n4711\n/bin/worker\n").unwrap();
-        assert_eq!((noted.pid, noted.drains_for), (17, Duration::from_secs(25)));
-        assert_eq!(noted.state, READY);
+        let note = read("17\n25000\nready\n4711\n/bin/worker\n").unwrap();
+        assert_eq!((note.pid, note.drains_for), (17, Duration::from_secs(25)));
+        assert_eq!(note.state, READY);
         // Signals to 0, 1 and -1 reach other processes than a worker.
         for text in ["", "17", "17\n2", "17\n2\nready\n", "17\n2\nready\n4711\n"] {
             assert_eq!(read(text), None, "{text:?}");
@@ -202,8 +202,8 @@ mod tests {
         let file = take(&path).unwrap().unwrap();
         let Identity { user, started, program } = Identity::own().unwrap();
         let state = format!("not ready:\n{}", "\u{e9}".repeat(STATE));
-        let noted = Note { pid: 17, drains_for: Duration::from_secs(1), state, started, program };
-        note(&file, &noted).unwrap();
+        let note = Note { pid: 17, drains_for: Duration::from_secs(1), state, started, program };
+        write_note(&file, &note).unwrap();
         let Found::Running(found, _, owner) = inspect(&path).unwrap() else {
             panic!("not running")
         };

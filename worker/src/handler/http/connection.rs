@@ -97,10 +97,10 @@ impl Client {
             request.headers_mut().insert(PROXY_AUTHORIZATION, auth.clone());
         }
         let (interim, flooded) = (AtomicUsize::new(0), Arc::new(Notify::new()));
-        let tell = flooded.clone();
+        let notifier = flooded.clone();
         hyper::ext::on_informational(&mut request, move |_| {
             if interim.fetch_add(1, Ordering::Relaxed) == INTERIM {
-                tell.notify_one();
+                notifier.notify_one();
             }
         });
         tokio::select! {

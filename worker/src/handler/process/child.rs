@@ -148,7 +148,7 @@ impl Process {
     }
 
     /// Returns `true` if the process runs, and has printed nothing unexpected.
-    pub(super) fn is_sound(&mut self) -> bool {
+    pub(super) fn is_healthy(&mut self) -> bool {
         let is_silent = self.lines.next().now_or_never().is_none();
         is_silent && !self.has_unread && matches!(self.child.try_wait(), Ok(None))
     }

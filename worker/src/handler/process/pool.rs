@@ -132,7 +132,7 @@ impl Pool {
         let permit = self.permits.clone().acquire_owned().await.map_err(gone)?;
         loop {
             let Some(mut process) = self.state().idle.pop() else { break };
-            if process.is_sound() {
+            if process.is_healthy() {
                 return Ok(Assigned::Exclusive(Box::new(Exclusive { process, permit })));
             }
             self.broke("an idle process ended or printed an unexpected message", None);
