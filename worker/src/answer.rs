@@ -1,45 +1,46 @@
-//! What a compiled-in handler may return.
+//! Return types of compiled-in handlers.
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::extract::Json;
-use crate::handler::{Ending, HandlerError};
+use crate::handler::{HandlerError, HandlerResult};
 
-/// Becomes the answer of a job.
+/// A value that a compiled-in handler returns, converted to the answer of its job.
 ///
-/// For `()` (the answer is `null`), [`Json`], `serde_json::Value`, and a `Result` of one of them
-/// and anything that becomes a [`HandlerError`].
+/// Implemented for `()` (the answer is `null`), [`Json`], `serde_json::Value`, and a `Result` of
+/// one of them and any type that converts to [`HandlerError`].
 pub trait IntoAnswer {
-    /// The answer as JSON, or why there is none.
+    /// Returns the answer as JSON.
     ///
     /// # Errors
     ///
-    /// What the handler returned as an error, or that its answer cannot be written as JSON.
+    /// The error that the handler returned, or an error if the answer cannot be serialised as JSON.
     fn into_answer(self) -> Result<Box<RawValue>, HandlerError>;
 }
 
 impl IntoAnswer for () {
-    fn into_answer(self) -> Ending {
+    fn into_answer(self) -> HandlerResult {
         Ok(RawValue::NULL.to_owned())
     }
 }
 
 impl<T: Serialize> IntoAnswer for Json<T> {
-    fn into_answer(self) -> Ending {
-        to_raw_value(&self.0)
-            .map_err(|error| HandlerError::new(format!("the answer is not JSON: {error}")))
+    fn into_answer(self) -> HandlerResult {
+        to_raw_value(&self.0).map_err(|error| {
+            HandlerError::new(format!("the answer cannot be serialised as JSON: {error}"))
+        })
     }
 }
 
 impl IntoAnswer for serde_json::Value {
-    fn into_answer(self) -> Ending {
+    fn into_answer(self) -> HandlerResult {
         Json(self).into_answer()
     }
 }
 
 impl<T: IntoAnswer, E: Into<HandlerError>> IntoAnswer for Result<T, E> {
-    fn into_answer(self) -> Ending {
+    fn into_answer(self) -> HandlerResult {
         self.map_err(Into::into)?.into_answer()
     }
 }

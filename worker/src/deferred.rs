@@ -17,26 +17,26 @@ use tokio::sync::oneshot;
 use crate::job::Job;
 use crate::request::Request;
 
-/// The longest that an answer may take.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The longest time that a deferred answer may take.
+const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// The header by which a caller knows its command in the event that says what became of it.
+/// The header that identifies the command in the event about its result.
 const NONCE: &str = "nonce";
 /// Longest nonce, bytes: it is repeated in the record and in the event.
-const LONGEST_NONCE: usize = 256;
+const MAX_NONCE: usize = 256;
 
-/// Why an answer could not be deferred. The handler can still answer, except after
+/// The reason why an answer could not be deferred. The handler can still answer, except after
 /// [`DeferError::NotMine`].
 #[derive(Debug, thiserror::Error)]
 pub enum DeferError {
-    /// The job is settled, or another worker has it: nothing of this run counts any more.
-    #[error("the job is no longer this handler's to answer")]
+    /// The job is settled, or another worker has it: the results of this run are ignored.
+    #[error("this run cannot answer the job: it is settled, or another worker has it")]
     NotMine,
-    /// It is a request to a service: the next one waits for the state that this one leaves.
-    #[error("a task of a service cannot defer its answer")]
+    /// The request is for a service: the next request needs the state that this one leaves.
+    #[error("a service's task cannot defer its answer: the next task needs its state")]
     OfService,
-    /// Later than 7 days from now.
-    #[error("an answer may take 7 days at most")]
+    /// More than 7 days from now.
+    #[error("an answer can be deferred for 7 days at most")]
     TooLong,
     /// Larger than `limits.frame`.
     #[error("the frame has {size} bytes, the limit is {limit} (limits.frame)")]
@@ -46,38 +46,38 @@ pub enum DeferError {
         /// The limit.
         limit: usize,
     },
-    /// They nest too deep for a frame.
+    /// The data nest too deep for a frame.
     #[error("the frame would nest deeper than {limit} levels (limits.depth)")]
     TooDeep {
         /// The limit, levels.
         limit: usize,
     },
-    /// It cannot be written as JSON.
-    #[error("the data cannot be written as JSON")]
+    /// The data cannot be serialised as JSON.
+    #[error("the data cannot be serialised as JSON")]
     Encode(#[from] serde_json::Error),
 }
 
 impl Request {
-    /// Puts the answer off: the caller hears `pending` with `data` at once, and the answer when
-    /// somebody settles with the token that this returns, from any process; after `within` (`None`:
-    /// as long as the caller cares, 7 days at most) it is answered `deadline_exceeded`. Never later
-    /// than the caller cares.
+    /// Defers the answer and returns a completion token. The caller gets a `deferred` frame with
+    /// `data` at once, and the answer when any process settles the call with the token. If that
+    /// does not happen within `timeout`, the caller gets `deadline_exceeded`. `None` means the
+    /// caller's remaining time, 7 days at most; the caller's deadline always applies.
     ///
-    /// This settles the job for this worker: it keeps no lease, is not run again if the worker dies
-    /// now, and what the handler returns afterwards is not used. Its slot is free when the handler
-    /// has returned.
+    /// Deferring settles the job for this worker: it keeps no lease, does not rerun the job if the
+    /// worker dies now, and ignores the value that the handler returns later. The job keeps its
+    /// capacity until the handler has returned.
     ///
     /// ```no_run
     /// use redcall_worker::{HandlerError, Request};
     ///
     /// async fn start(request: Request) -> Result<(), HandlerError> {
-    ///     let token = request.defer(&"on its way", None).await?;
-    ///     std::fs::write("start.token", token.reveal())?; // whoever finds it answers
+    ///     let token = request.defer(&"started", None).await?;
+    ///     std::fs::write("start.token", token.reveal())?; // another process reads it and answers
     ///     Ok(())
     /// }
     /// ```
     ///
-    /// Dropping the future leaves open whether the answer is put off; nobody then has the token.
+    /// Dropping the future leaves open whether the answer is deferred; the token is then lost.
     ///
     /// # Errors
     ///
@@ -85,13 +85,13 @@ impl Request {
     pub async fn defer<T: Serialize + ?Sized>(
         &self,
         data: &T,
-        within: Option<Duration>,
+        timeout: Option<Duration>,
     ) -> Result<SettlementToken, DeferError> {
-        deferral(self.job(), to_raw_value(data)?, within, false).await
+        deferral(self.job(), to_raw_value(data)?, timeout, false).await
     }
 
-    /// The same as [`Request::defer`], and the end is published as well, on the topic
-    /// `command_result`, under the header `nonce` of the request.
+    /// Defers the answer as [`Request::defer`] does, and publishes the result as an event on the
+    /// topic `command_result`, under the header `nonce` of the request.
     ///
     /// # Errors
     ///
@@ -99,16 +99,16 @@ impl Request {
     pub async fn defer_with_notification<T: Serialize + ?Sized>(
         &self,
         data: &T,
-        within: Option<Duration>,
+        timeout: Option<Duration>,
     ) -> Result<SettlementToken, DeferError> {
-        deferral(self.job(), to_raw_value(data)?, within, true).await
+        deferral(self.job(), to_raw_value(data)?, timeout, true).await
     }
 }
 
 async fn deferral(
     job: &Job,
     data: Box<RawValue>,
-    within: Option<Duration>,
+    timeout: Option<Duration>,
     notify: bool,
 ) -> Result<SettlementToken, DeferError> {
     if job.service.is_some() {
@@ -122,16 +122,16 @@ async fn deferral(
     if !data_fits(data.get().as_bytes(), limit) {
         return Err(DeferError::TooDeep { limit });
     }
-    let within = within.unwrap_or(LONGEST);
-    if within > LONGEST {
+    let timeout = timeout.unwrap_or(MAX_TIMEOUT);
+    if timeout > MAX_TIMEOUT {
         return Err(DeferError::TooLong);
     }
-    let within = job.context().remaining().map_or(within, |left| left.min(within));
+    let timeout = job.context().remaining().map_or(timeout, |left| left.min(timeout));
     let token = SettlementToken::new(job.keys.queue.name(), &job.request.id);
     let digest = token.digest();
-    let (heard, settled) = oneshot::channel();
-    let outcome = |seq| outcome(job, &data, (digest, within, notify), seq);
-    if !job.settle_as(outcome, Some(heard)).await {
+    let (sender, settled) = oneshot::channel();
+    let outcome = |seq| outcome(job, &data, (digest, timeout, notify), seq);
+    if !job.settle_as(outcome, Some(sender)).await {
         return Err(DeferError::NotMine);
     }
     match settled.await {
@@ -140,11 +140,11 @@ async fn deferral(
     }
 }
 
-/// What becomes of `job` then; `seq` is that of the frame which says so.
+/// Returns the outcome of a deferred `job`; `seq` is the number of the `deferred` frame.
 fn outcome(
     job: &Job,
     data: &RawValue,
-    (digest, within, notify): (String, Duration, bool),
+    (digest, timeout, notify): (String, Duration, bool),
     seq: u64,
 ) -> Outcome {
     let request = &job.request;
@@ -163,7 +163,7 @@ fn outcome(
             seq: seq + 1,
             key: head.signer.map(|signer| signer.key().to_owned()),
             call: head.signer.and_then(|signer| signer.call()).map(str::to_owned),
-            nonce: request.headers.get(NONCE).filter(|it| it.len() <= LONGEST_NONCE).cloned(),
+            nonce: request.headers.get(NONCE).filter(|it| it.len() <= MAX_NONCE).cloned(),
             notify,
         },
         reply: request.reply.clone(),
@@ -177,12 +177,12 @@ fn outcome(
         .signer
         .map(|signer| signer.seal_deferred(&record.covered(&job.keys.queue, &request.id).parts()));
     let notice = request.reply.clone().map(|reply| {
-        // Whoever fetches the answer finds the frame for as long as there may be one.
-        let ttl_ms = reply.ttl_ms.saturating_add(millis(within));
+        // A frame stays fetchable for as long as the answer may take.
+        let ttl_ms = reply.ttl_ms.saturating_add(millis(timeout));
         (ReplyTo { ttl_ms, ..reply }, frame.clone())
     });
     let keep = Some(job.shared.idempotency_ttl);
     let call = request.call().map(|digest| EndedCall { digest, keep, frame });
-    let settlement = Settlement::Deferred { within, record: Box::new(record), notice };
+    let settlement = Settlement::Deferred { within: timeout, record: Box::new(record), notice };
     Outcome { call, ..Outcome::new(&request.id, settlement) }
 }

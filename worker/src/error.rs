@@ -1,4 +1,4 @@
-//! Why a worker does not start, or ended.
+//! Errors that prevent a worker from starting, or end it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,57 +6,57 @@ use std::path::PathBuf;
 use redcall_common::settings::{Settings, SettingsError};
 use redcall_store::StoreError;
 
-/// Why a worker does not start, or ended.
+/// An error that prevents a worker from starting, or ends it.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
     /// The settings cannot be used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// The job mapping names something that is not there.
+    /// The job mapping names a handler, program or pool that does not exist.
     #[error("{}: {key}: {problem}", file.display())]
     Mapping {
         /// The settings file.
         file: PathBuf,
         /// The key in it.
         key: String,
-        /// What is wrong and what there is.
+        /// The mistake and the known alternatives.
         problem: String,
     },
-    /// A compiled-in handler cannot be served.
+    /// A compiled-in handler cannot run.
     #[error("the handler of job `{job}` cannot run: {problem}")]
     Handler {
         /// The job's name.
         job: String,
-        /// What is missing.
+        /// The missing part.
         problem: String,
     },
     /// Redis cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The user at Redis may not do all that a worker does.
+    /// The Redis user lacks rights that a worker needs.
     #[error("the Redis user lacks rights that a worker needs: {missing}")]
     Rights {
-        /// Which, as `ACL SETUSER` takes them.
+        /// The missing rights, in the form of `ACL SETUSER`.
         missing: String,
     },
-    /// The operating system refused something that the worker needs.
-    #[error("the worker cannot run here")]
+    /// The operating system refused a resource that the worker needs.
+    #[error("the operating system refused a resource that the worker needs")]
     System(#[from] std::io::Error),
     /// Probes and metrics cannot be served.
     #[error("admin.listen: cannot listen on {address}")]
     Listen {
-        /// What the setting says.
+        /// The configured address.
         address: SocketAddr,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// The thread that talks to Redis has ended unexpectedly: a fault of Redcall.
-    #[error("the worker's own thread ended unexpectedly; its log says more")]
+    /// The I/O thread ended unexpectedly: a bug in Redcall.
+    #[error("the I/O thread ended unexpectedly (a bug in Redcall): see the log")]
     Ended,
 }
 
 impl WorkerError {
-    /// A mistake at `key` of the file that `settings` come from.
+    /// Returns an error about `key` of the file that `settings` come from.
     #[must_use]
     pub fn mapping(settings: &Settings, key: String, problem: String) -> Self {
         let file = settings.file.clone().unwrap_or_else(|| PathBuf::from("the environment"));

@@ -1,6 +1,6 @@
-//! One job's run as a straight line: may it start, who hears of it, its handler, its end.
+//! One job's run: the checks before the start, the handler, the outcome.
 //!
-//! On the handlers' runtime. Dropped by the dispatcher when the job is ended from outside.
+//! Runs on the handlers' runtime. The dispatcher drops it to end the job from outside.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -15,65 +15,65 @@ use redcall_common::time::millis;
 use redcall_store::{Claim, Claimed, Extra, Outcome, Settlement, StoreError};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::auth::{self, Pass};
-use crate::ending::{self, Ended, give_up, status};
-use crate::failure::{self, Next, whole};
+use crate::auth::{self, Verified};
+use crate::failure::{self, NextStep, with_causes};
 use crate::handler::{Handler, HandlerError};
 use crate::job::{Event, Job};
+use crate::outcome::{self, Unanswered, give_up, status};
 use crate::request::{ProgressError, Request};
 use crate::service::{self, ServiceRules};
 
-/// How long Redis is waited for before it is asked again.
-const WITHIN: Duration = Duration::from_secs(1);
+/// Timeout of one round trip to Redis, before the next attempt.
+const REDIS_TIMEOUT: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long a job whose time is over goes on until it is known whether it is.
-pub(crate) const ASK_WITHIN: Duration = Duration::from_millis(250);
+/// How long a job continues after its deadline, while the deadline is read again from Redis.
+pub(crate) const DEADLINE_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// What a job does instead of running.
-enum Instead {
-    /// It is settled so.
+/// The outcome of a job that does not run.
+enum NotRun {
+    /// The job is settled with this outcome.
     Settle(Box<Outcome>),
-    /// Another worker has it.
+    /// Another worker has the job.
     Lost,
 }
 
-/// Runs a handler to its end and settles the job with it.
+/// Runs a handler to its end and settles the job with the result.
 pub(crate) async fn execute(handler: Arc<dyn Handler>, request: Request) {
     let job = request.job();
-    match may_start(job).await {
+    match check_start(job).await {
         Ok(()) => {}
-        Err(Instead::Settle(outcome)) => {
+        Err(NotRun::Settle(outcome)) => {
             job.settle_as(|_| *outcome, None).await;
             return;
         }
-        Err(Instead::Lost) => {
+        Err(NotRun::Lost) => {
             let _ = job.shared.events.send(Event::Lost { serial: job.serial });
             return;
         }
     }
     let calling = async { handler.call(request.clone()).await };
     let calling = request.context().scope(calling);
-    let ending = AssertUnwindSafe(calling).catch_unwind().await.unwrap_or_else(|panic| {
+    let result = AssertUnwindSafe(calling).catch_unwind().await.unwrap_or_else(|panic| {
         let message = panic.downcast_ref::<&str>().copied();
         let message = message.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
         let cause = Some(message.unwrap_or("no message").to_owned());
         let error = HandlerError::with_code(Code::HandlerPanicked, "the handler panicked");
         Err(HandlerError { cause, ..error })
     });
-    // Its caller has an answer already: only the log can tell of a failure after it.
-    let late = ending.as_ref().err().filter(|_| job.has_answered());
+    // The caller has an answer already: a later failure can only be logged.
+    let late = result.as_ref().err().filter(|_| job.has_answered());
     let late = late.map(|error| (error.error.clone(), error.cause.clone()));
-    if !job.settle(ending, None).await
+    if !job.settle(result, None).await
         && let Some((error, cause)) = late
     {
-        failure::run(job, &error, cause.as_deref(), Next::Nothing);
+        failure::log_run(job, &error, cause.as_deref(), NextStep::Nothing);
     }
 }
 
-/// The checks that ask Redis, each only for jobs that need it.
-async fn may_start(job: &Job) -> Result<(), Instead> {
-    if let Some(pass) = &job.pass {
-        is_not_repeated(job, pass).await?;
+/// The checks at Redis, each only for jobs that need it.
+async fn check_start(job: &Job) -> Result<(), NotRun> {
+    if let Some(verified) = &job.verified {
+        check_not_repeated(job, verified).await?;
     }
     if job.request.idempotency_key.is_some() {
         claim(job).await?;
@@ -82,49 +82,52 @@ async fn may_start(job: &Job) -> Result<(), Instead> {
         is_first(job, window).await?;
     }
     if let Some(rules) = job.service {
-        take_state(job, rules).await?;
+        read_state(job, rules).await?;
     }
     if let Some(ttl_ms) = job.request.status_ttl_ms {
         note_start(job, ttl_ms).await?;
     }
     if job.attempt() > 1 {
-        // Who follows learns that what came before may come again.
-        // Any other error loses the frame, not the job.
+        // Tells subscribers of the stream that earlier frames may come again. Any other error loses
+        // the frame, not the job.
         if let Err(ProgressError::NotMine) = job.push(FrameType::Restarted, None).await {
-            return Err(Instead::Lost);
+            return Err(NotRun::Lost);
         }
     }
     Ok(())
 }
 
-/// A signed request runs once; one that is given to another worker, or tried again, is the same.
-async fn is_not_repeated(job: &Job, pass: &Pass) -> Result<(), Instead> {
-    // Another number than that of every other run, and the same if Redis is asked again.
+/// Checks that a signed request runs once. A takeover or a retry counts as the same request.
+async fn check_not_repeated(job: &Job, verified: &Verified) -> Result<(), NotRun> {
+    // Unique among all runs, and stable when Redis is asked again.
     let run = format!("{}-{}", job.shared.worker, job.serial);
     let refusal = loop {
-        // Its worker may have died before it came here: what runs is remembered in any case.
-        match pass.start(job, &run).await {
+        // The start is stored in any case: an earlier worker may have died before storing it.
+        match verified.start(job, &run).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(refusal)) => break refusal,
-            Err(error) => not_yet(job, error).await,
+            Err(error) => pause(job, error).await,
         }
     };
-    let outcome = auth::refused(&job.request, &job.keys.queue, refusal, job.attempt());
-    Err(Instead::Settle(Box::new(outcome)))
+    let outcome = auth::unauthorized(&job.request, &job.keys.queue, refusal, job.attempt());
+    Err(NotRun::Settle(Box::new(outcome)))
 }
 
-/// Reads the state that the task works on. Others change it only if the lease is lost.
-async fn take_state(job: &Job, rules: ServiceRules) -> Result<(), Instead> {
+/// Reads the state that the task works on. It can change only if the lease is lost.
+async fn read_state(job: &Job, rules: ServiceRules) -> Result<(), NotRun> {
     let (request, queue) = (&job.request, &job.keys.queue);
     let refuse = |error| refused(job, error, None);
     let call = service::call(&request.data).map_err(refuse)?;
     let found = loop {
-        match job.shared.link.instance_state(queue, &call.instance, WITHIN).await {
+        match job.shared.link.instance_state(queue, &call.instance, REDIS_TIMEOUT).await {
             Ok(found) => break found,
-            Err(error) if error.is_transient() => not_yet(job, error).await,
+            Err(error) if error.is_transient() => pause(job, error).await,
             Err(error) => {
-                let cause = whole(&error);
-                let error = WireError::new(Code::Internal, "its state cannot be read");
+                let cause = with_causes(&error);
+                let error = WireError::new(
+                    Code::Internal,
+                    "the instance's state cannot be read from Redis",
+                );
                 return Err(refused(job, error, Some(&cause)));
             }
         }
@@ -133,8 +136,9 @@ async fn take_state(job: &Job, rules: ServiceRules) -> Result<(), Instead> {
         && let Err(why) = found.judge(keyring, queue.name(), &call.instance)
     {
         let key = queue.state(&call.instance);
-        tracing::error!(id = request.id, name = request.name, key, %why, "a state is forged");
-        let message = "its state was changed at Redis, and not by a worker that runs its tasks";
+        tracing::error!(id = request.id, name = request.name, key, %why, "refusing a forged state");
+        let message =
+            "the instance's state was changed in Redis, but not by a worker of its service";
         return Err(refuse(WireError::new(Code::Internal, message)));
     }
     let sealer = request.signer().map(|(_, signer)| service::Sealer {
@@ -143,12 +147,12 @@ async fn take_state(job: &Job, rules: ServiceRules) -> Result<(), Instead> {
     });
     let run = service::run(&call, found, rules, sealer).map_err(refuse)?;
     job.receipt(&call).await;
-    // Set once: nobody else prepares this run.
+    // Set once: only this function prepares the run.
     let _ = job.run.set(run);
     Ok(())
 }
 
-async fn claim(job: &Job) -> Result<(), Instead> {
+async fn claim(job: &Job) -> Result<(), NotRun> {
     let request = &job.request;
     let now_ms = job.shared.link.now_ms();
     let left = crate::io::launch::budget_left(request, now_ms);
@@ -159,16 +163,16 @@ async fn claim(job: &Job) -> Result<(), Instead> {
         call: &call,
         data: &data,
         deadline_ms: left.map(|left| {
-            // A budget may be any number.
+            // The budget may be any number.
             now_ms.saturating_add(millis(left))
         }),
         reply: request.reply.as_ref(),
         status_ttl_ms: request.status_ttl_ms,
     };
     let claimed = loop {
-        match job.shared.link.claim(&job.keys, &claim, WITHIN).await {
+        match job.shared.link.claim(&job.keys, &claim, REDIS_TIMEOUT).await {
             Ok(claimed) => break claimed,
-            Err(error) => not_yet(job, error).await,
+            Err(error) => pause(job, error).await,
         }
     };
     let refuse = |code, message| Err(refused(job, WireError::new(code, message), None));
@@ -176,14 +180,17 @@ async fn claim(job: &Job) -> Result<(), Instead> {
         Claimed::Run(deadline_ms) => {
             let left = deadline_ms.map(|at| Duration::from_millis(at.saturating_sub(now_ms)));
             if left.is_some_and(|left| left.is_zero()) {
-                return refuse(Code::DeadlineExceeded, "its time ran out while it was queued");
+                return refuse(
+                    Code::DeadlineExceeded,
+                    "the caller's timeout ended while the request was queued",
+                );
             }
             job.set_deadline(left.and_then(|left| Instant::now().checked_add(left)));
             Ok(())
         }
-        // Its own response key gets the end of the one that runs.
+        // The running call pushes its result to this request's response key as well.
         Claimed::Joined => {
-            Err(Instead::Settle(Box::new(Outcome::new(&request.id, Settlement::Done))))
+            Err(NotRun::Settle(Box::new(Outcome::new(&request.id, Settlement::Done))))
         }
         Claimed::Ended(tail) => {
             let extras = status_of(request, &tail);
@@ -196,26 +203,26 @@ async fn claim(job: &Job) -> Result<(), Instead> {
                 None => Settlement::Done,
             };
             let outcome = Outcome { extras, ..Outcome::new(&request.id, settlement) };
-            Err(Instead::Settle(Box::new(outcome)))
+            Err(NotRun::Settle(Box::new(outcome)))
         }
         Claimed::Conflict => {
-            refuse(Code::Conflict, "the same idempotency key was used with other data")
+            refuse(Code::Conflict, "the idempotency key was used before, with other data")
         }
         Claimed::TooManyWaiters => {
-            refuse(Code::Overloaded, "as many as may wait for this call already do")
+            refuse(Code::Overloaded, "too many callers wait for this call already")
         }
-        Claimed::LeaseLost => Err(Instead::Lost),
+        Claimed::LeaseLost => Err(NotRun::Lost),
     }
 }
 
-/// The end of a request that is refused before its run. `cause` is for the log alone.
-fn refused(job: &Job, error: WireError, cause: Option<&str>) -> Instead {
+/// Returns the outcome of a request that is refused before its run. `cause` is only logged.
+fn refused(job: &Job, error: WireError, cause: Option<&str>) -> NotRun {
     let (request, queue) = (&job.request, &job.keys.queue);
     let (why, ttl) = ((error, cause), job.shared.idempotency_ttl);
-    Instead::Settle(Box::new(ending::refuse(request, queue, job.attempt(), why, false, ttl)))
+    NotRun::Settle(Box::new(outcome::refuse(request, queue, job.attempt(), why, false, ttl)))
 }
 
-/// The end of the states of a request that is the same as one that has ended with `tail`.
+/// Returns the final status of a request that joined a call which ended with `tail`.
 fn status_of(request: &Wire, tail: &str) -> Vec<Extra> {
     if request.status_ttl_ms.is_none() {
         return Vec::new();
@@ -225,13 +232,14 @@ fn status_of(request: &Wire, tail: &str) -> Vec<Extra> {
     status(request.status_ttl_ms, attempt, error.as_ref())
 }
 
-/// Asks how long those care who have joined the call of `job`: a message that said so may have been
-/// lost, or have come before the job knew its own time. The dispatcher hears in any case.
-pub(crate) async fn ask_for_time(job: Arc<Job>) {
+/// Reads the latest deadline of all callers that have joined the call of `job`. A message about it
+/// may have been lost, or may have come before the job knew its own deadline. The dispatcher is
+/// notified in any case.
+pub(crate) async fn read_deadline(job: Arc<Job>) {
     let (call, id) = (job.request.call().unwrap_or_default(), &job.request.id);
     let link = &job.shared.link;
-    let asking = link.wanted_until(&job.keys.queue, &call, id, ASK_WITHIN);
-    let until = timeout(ASK_WITHIN, asking).await.ok().and_then(Result::ok).flatten();
+    let asking = link.wanted_until(&job.keys.queue, &call, id, DEADLINE_TIMEOUT);
+    let until = timeout(DEADLINE_TIMEOUT, asking).await.ok().and_then(Result::ok).flatten();
     let at = |ms| Instant::now().checked_add(link.left_until(ms));
     job.set_deadline(match (job.context().deadline, until) {
         (None, _) | (_, Some(0)) => None,
@@ -240,50 +248,50 @@ pub(crate) async fn ask_for_time(job: Arc<Job>) {
     });
 }
 
-async fn is_first(job: &Job, window: Duration) -> Result<(), Instead> {
+async fn is_first(job: &Job, window: Duration) -> Result<(), NotRun> {
     let request = &job.request;
     let kind = digest::of_job(&request.name, request.data.get());
     let (queue, link) = (&job.keys.queue, &job.shared.link);
     let (id, at_ms) = (&request.id, request.enqueued_at);
     loop {
-        match link.is_first(queue, &kind, id, at_ms, window, WITHIN).await {
+        match link.is_first(queue, &kind, id, at_ms, window, REDIS_TIMEOUT).await {
             Ok(true) => return Ok(()),
             Ok(false) => break,
-            Err(error) => not_yet(job, error).await,
+            Err(error) => pause(job, error).await,
         }
     }
     tracing::info!(
         id = request.id,
         name = request.name,
-        "the same ran within its window: left out"
+        "skipped: the same job ran within its `unique` window"
     );
-    // Others may take it for a call that runs, by its idempotency key, and wait for its end.
-    let error = WireError::new(Code::Cancelled, "the same ran within its window: left out");
-    let ended = Ended { error, attempt: job.attempt(), seq: 1, dead_letter: false };
+    // Callers may have joined this call by its idempotency key, and wait for its end.
+    let error = WireError::new(Code::Cancelled, "the same job ran within its `unique` window");
+    let unanswered = Unanswered { error, attempt: job.attempt(), seq: 1, dead_letter: false };
     let ttl = job.shared.idempotency_ttl;
-    Err(Instead::Settle(Box::new(give_up(request, &job.keys.queue, ended, ttl))))
+    Err(NotRun::Settle(Box::new(give_up(request, &job.keys.queue, unanswered, ttl))))
 }
 
-/// Before its handler starts, so that nobody hears of an end before the start.
-async fn note_start(job: &Job, ttl_ms: u64) -> Result<(), Instead> {
+/// Stores the start before the handler runs, so that no status shows an end before the start.
+async fn note_start(job: &Job, ttl_ms: u64) -> Result<(), NotRun> {
     let (id, link) = (&job.request.id, &job.shared.link);
-    // As long as it may run, the state is known, and then for its time.
+    // The status is kept while the job may run, and for its own time after that.
     let ttl_ms = ttl_ms.saturating_add(millis(job.rules.timeout));
     let mut again = false;
     loop {
-        match link.note_start(&job.keys, id, job.attempt(), ttl_ms, again, WITHIN).await {
+        match link.note_start(&job.keys, id, job.attempt(), ttl_ms, again, REDIS_TIMEOUT).await {
             Ok(true) => return Ok(()),
-            Ok(false) => return Err(Instead::Lost),
+            Ok(false) => return Err(NotRun::Lost),
             Err(error) => {
                 again |= error.may_have_happened();
-                not_yet(job, error).await;
+                pause(job, error).await;
             }
         }
     }
 }
 
-/// Before Redis is asked again. The job's time bounds it: then this future is dropped.
-async fn not_yet(job: &Job, error: StoreError) {
-    tracing::debug!(%error, id = job.request.id, "cannot ask yet whether it may start");
+/// Waits before Redis is asked again. The job's deadline bounds this: the future is dropped then.
+async fn pause(job: &Job, error: StoreError) {
+    tracing::debug!(%error, id = job.request.id, "retrying the checks before the start");
     sleep(PAUSE).await;
 }

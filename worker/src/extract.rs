@@ -1,4 +1,4 @@
-//! What a compiled-in handler may ask for: its arguments.
+//! Arguments of compiled-in handlers.
 
 use std::any::type_name;
 use std::ops::Deref;
@@ -11,20 +11,20 @@ use crate::handler::HandlerError;
 use crate::request::Request;
 use crate::state::States;
 
-/// Made from a request, as an argument of a handler.
+/// An argument of a handler, made from its request.
 pub trait FromRequest: Sized + Send {
-    /// Takes what it needs from `request`.
+    /// Extracts the argument from `request`.
     ///
     /// # Errors
     ///
-    /// What the caller is told instead of an answer; the handler is then not run.
+    /// The error that the caller gets; the handler is then not run.
     fn from_request(request: &Request) -> Result<Self, HandlerError>;
 
-    /// Whether requests can be served at all, asked once before the first.
+    /// Checks, once before the first request, that the argument can be made.
     ///
     /// # Errors
     ///
-    /// What is missing, for the person who starts the worker.
+    /// The missing part, for the operator who starts the worker.
     fn check(states: &States) -> Result<(), String> {
         let _ = states;
         Ok(())
@@ -37,7 +37,7 @@ impl FromRequest for Request {
     }
 }
 
-/// The request's data as a `T`; as a return value, the answer.
+/// The request's data as a `T`. As a return value: the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Json<T>(
     /// The value.
@@ -45,7 +45,8 @@ pub struct Json<T>(
 );
 
 impl<T: DeserializeOwned + Send> FromRequest for Json<T> {
-    /// Data that is not a `T` is `invalid_data`; its `data.path` says where.
+    /// Returns `invalid_data` if the data is not a `T`; `data.path` of the error names the
+    /// position.
     fn from_request(request: &Request) -> Result<Self, HandlerError> {
         let mut reader = serde_json::Deserializer::from_str(request.data().get());
         serde_path_to_error::deserialize(&mut reader).map(Json).map_err(|error| {
@@ -57,7 +58,7 @@ impl<T: DeserializeOwned + Send> FromRequest for Json<T> {
     }
 }
 
-/// A value that the handlers of a worker share: [`crate::Worker::state`].
+/// A value that all handlers of a worker share: see [`crate::Worker::state`].
 pub struct State<S>(Arc<S>);
 
 impl<S> Deref for State<S> {
@@ -70,15 +71,18 @@ impl<S> Deref for State<S> {
 
 impl<S: Send + Sync + 'static> FromRequest for State<S> {
     fn from_request(request: &Request) -> Result<Self, HandlerError> {
-        // `check` has been asked before the worker started.
+        // The worker has called `check` before it started.
         request.state().map(State).ok_or_else(|| {
-            HandlerError::with_code(Code::Internal, "the worker lacks a shared state")
+            HandlerError::with_code(
+                Code::Internal,
+                "the worker has no shared state of the handler's type",
+            )
         })
     }
 
     fn check(states: &States) -> Result<(), String> {
         let name = type_name::<S>();
-        let missing = || format!("it takes State<{name}>; put one in with `.state(...)`");
+        let missing = || format!("it takes State<{name}>: add a value with `.state(...)`");
         states.get::<S>().map(|_| ()).ok_or_else(missing)
     }
 }

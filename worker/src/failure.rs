@@ -1,8 +1,8 @@
-//! Why a request got no answer, as one line of the log each: with all that its caller hears, and
-//! the causes, which the caller does not.
+//! The log line about a request without an answer: the error that its caller gets, and the causes,
+//! which the caller does not get.
 //!
-//! Whatever ends a run comes here by `ending.rs`, whatever ends a request without one from where
-//! that is decided. `log/repeats.rs` bounds and counts the lines.
+//! `outcome.rs` logs the end of a run; a request that ends without a run is logged where that is
+//! decided. `log/repeats.rs` bounds and counts the lines.
 
 use std::error::Error;
 use std::time::Duration;
@@ -12,27 +12,27 @@ use redcall_common::time::millis;
 
 use crate::job::Job;
 
-/// The most of a message, and of its causes, that a line shows, bytes.
+/// Longest part of a message, and of its causes, in a line, bytes.
 const SHOWN: usize = 2 << 10;
-/// How many causes are followed: a chain may be a circle.
+/// Most causes in a line: a chain may be circular.
 const CAUSES: usize = 16;
 
 /// The step that follows a failed run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Next {
+pub(crate) enum NextStep {
     /// The caller gets the error.
     Answered,
     /// The request becomes a dead letter; its caller, if it waits, gets the error.
     DeadLettered,
-    /// Another run, after this time.
+    /// Another run follows after this delay.
     Retried(Duration),
-    /// Another run at once: this one counts as a crash.
+    /// Another run follows at once: this one counts as a crash.
     Rerun,
-    /// Nothing: it was answered before.
+    /// No step follows: the request was answered before.
     Nothing,
 }
 
-impl Next {
+impl NextStep {
     fn name(self) -> &'static str {
         match self {
             Self::Answered => "answered",
@@ -44,14 +44,14 @@ impl Next {
     }
 }
 
-/// Logs that a run of `job` failed. A cancelled one is no warning: its caller asked for that.
-pub(crate) fn run(job: &Job, error: &WireError, cause: Option<&str>, next: Next) {
+/// Logs that a run of `job` failed. A cancelled run is logged at `info`: its caller asked for that.
+pub(crate) fn log_run(job: &Job, error: &WireError, cause: Option<&str>, next: NextStep) {
     let (id, name, queue) = (&*job.request.id, &*job.request.name, job.keys.queue.name());
     let (attempt, duration_ms) = (job.attempt(), millis(job.started.elapsed()));
     let (code, message, cause) = (error.code, shown(&error.message), cause.map(shown));
     let retry_in_ms = match next {
-        Next::Retried(pause) => Some(millis(pause)),
-        Next::Answered | Next::DeadLettered | Next::Rerun | Next::Nothing => None,
+        NextStep::Retried(pause) => Some(millis(pause)),
+        NextStep::Answered | NextStep::DeadLettered | NextStep::Rerun | NextStep::Nothing => None,
     };
     let next = next.name();
     match code {
@@ -81,9 +81,9 @@ pub(crate) fn run(job: &Job, error: &WireError, cause: Option<&str>, next: Next)
     }
 }
 
-/// Logs that the request `id` of `queue` ends without a run. `name` is its job, if it can be read.
-/// A cancelled one is logged at `debug` only.
-pub(crate) fn refused(
+/// Logs that the request `id` of `queue` ends without a run. `name` is its job, if it is readable.
+/// A cancelled request is logged at `debug` only.
+pub(crate) fn log_refused(
     id: &str,
     name: Option<&str>,
     queue: &str,
@@ -98,14 +98,14 @@ pub(crate) fn refused(
     }
 }
 
-/// The causes of `error` without itself, outermost first; `None` if it has none.
+/// Returns the causes of `error` without itself, outermost first; `None` if it has none.
 pub(crate) fn causes(error: &dyn Error) -> Option<String> {
     let (mut texts, mut last) = (Vec::new(), error.to_string());
     let mut next = error.source();
     for _ in 0..CAUSES {
         let Some(cause) = next else { break };
         let text = cause.to_string();
-        // Some errors end with the words of their cause.
+        // Some errors end with the text of their cause.
         if !last.ends_with(&text) {
             texts.push(text.clone());
         }
@@ -114,8 +114,8 @@ pub(crate) fn causes(error: &dyn Error) -> Option<String> {
     (!texts.is_empty()).then(|| texts.join(": "))
 }
 
-/// `error` with its causes, for a field of a line.
-pub(crate) fn whole(error: &dyn Error) -> String {
+/// Returns `error` with its causes, for a field of a line.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
     let causes = causes(error).map(|causes| format!(": {causes}")).unwrap_or_default();
     format!("{error}{causes}")
 }
@@ -130,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    /// An error over another one.
+    /// An error with another error as its cause.
     #[derive(Debug)]
     struct Over(&'static str, Option<Box<Over>>);
 
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_are_told_from_the_outermost_to_the_innermost() {
+    fn causes_are_listed_outermost_first() {
         let over = |text, cause| Over(text, Some(Box::new(cause)));
         let error = over("a", over("b", over("b", Over("c", None))));
         assert_eq!(causes(&error).as_deref(), Some("b: c"));

@@ -1,4 +1,4 @@
-//! One run of one request: what it knows, what it pushes, and that it is settled once.
+//! One run of one request: its state, its frames, its single settlement.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError};
@@ -15,40 +15,40 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::Pass;
-use crate::ending;
-use crate::handler::Ending;
+use crate::auth::Verified;
+use crate::handler::HandlerResult;
 use crate::metrics::Metrics;
+use crate::outcome;
 use crate::request::ProgressError;
-use crate::service::{Run, ServiceRules};
+use crate::service::{ServiceRules, TaskRun};
 use crate::state::States;
 
-/// How many unread frames may lie at a response key before the writer waits, and how many bytes of
-/// frames as large as its own. Two in any case: a reader leaves the last one that it has had.
+/// Most unread frames at a response key before the writer blocks; the second limit is in bytes, for
+/// frames of the present size. At least two: a reader leaves the last frame that it has read.
 const STREAM_WINDOW: usize = 1000;
 const STREAM_BYTES: usize = 8 << 20;
-/// How often a writer looks whether its reader has caught up: ever less often.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
-const LOOK_AT_LEAST: Duration = Duration::from_millis(250);
-/// For how long it looks before it drops what is only said by the way.
-const WAITS: Duration = Duration::from_millis(500);
-/// For how long it looks before it says that nobody reads what belongs to the answer.
-pub(crate) const WAITS_FOR_READER: Duration = Duration::from_secs(60);
-const WITHIN: Duration = Duration::from_secs(5);
+/// First pause between two checks of the reader's progress. It doubles up to the second one.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// How long a writer waits for the reader before it drops a frame that is not part of the answer.
+const READER_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a writer waits for the reader before it fails a frame that is part of the answer.
+pub(crate) const CHUNK_TIMEOUT: Duration = Duration::from_secs(60);
+const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a job tells the thread that talks to Redis.
+/// A message from a job to the dispatcher.
 pub(crate) enum Event {
-    /// Settle it; sent once per job, by whoever has taken [`Job::settled`].
-    Settle { serial: u64, outcome: Box<Outcome>, heard: Option<oneshot::Sender<Settled>> },
-    /// Its caller cares until then; `None`: for ever.
+    /// Settles the job. Sent once per job, by the holder of [`Job::settled`].
+    Settle { serial: u64, outcome: Box<Outcome>, notify: Option<oneshot::Sender<Settled>> },
+    /// Sets the caller's deadline; `None`: no deadline.
     Deadline { serial: u64, deadline: Option<Instant> },
-    /// Another worker has it, or it is none of ours: nothing of it is to be settled.
+    /// Another worker has the job, or its lease is unknown here: it must not be settled.
     Lost { serial: u64 },
-    /// Nothing of it runs any more: its slot is free.
+    /// The run is over: its capacity is free.
     Released { serial: u64 },
 }
 
-/// What all jobs of one worker share.
+/// State that all jobs of one worker share.
 pub(crate) struct Shared {
     pub(crate) link: Arc<Link>,
     pub(crate) states: States,
@@ -56,10 +56,10 @@ pub(crate) struct Shared {
     pub(crate) events: mpsc::UnboundedSender<Event>,
     /// The worker's id.
     pub(crate) worker: String,
-    /// How long the end of a call with an idempotency key is kept.
+    /// How long the result of a call with an idempotency key is kept.
     pub(crate) idempotency_ttl: Duration,
     pub(crate) metrics: Arc<Metrics>,
-    /// How much of a topic is kept.
+    /// Bounds of a topic.
     pub(crate) kept: Kept,
 }
 
@@ -72,38 +72,39 @@ pub(crate) struct Job {
     /// The worker's keys on the job's queue.
     pub(crate) keys: Arc<WorkerKeys>,
     pub(crate) rules: Arc<JobSettings>,
-    /// Of a service's requests.
+    /// Set for requests to a service.
     pub(crate) service: Option<ServiceRules>,
-    /// Of a signed request, where signatures count.
-    pub(crate) pass: Option<Pass>,
-    /// The worker's keys, if it has any.
+    /// Set for a signed request, if the worker verifies signatures.
+    pub(crate) verified: Option<Verified>,
+    /// The worker's signing keys, if it has any.
     pub(crate) keyring: Option<Arc<Keyring>>,
-    /// What was before this run.
+    /// The record of earlier runs.
     pub(crate) record: Record,
     /// Redis time, ms.
     pub(crate) started_at: u64,
     pub(crate) started: Instant,
-    /// When the caller stops caring. Written when others join the call, read by who asks.
+    /// The caller's deadline. Written when other callers join the call, read by [`Job::context`].
     pub(crate) deadline: std::sync::Mutex<Option<Instant>>,
-    /// Fires when the run is not wanted any more.
+    /// Fires when the run is cancelled, late or lost.
     pub(crate) cancel: CancellationToken,
-    /// Whether the handler has asked for its token: then it may end by itself.
-    pub(crate) listens: AtomicBool,
-    /// Set by whoever wants to settle it: no further frame goes out before the ending one.
+    /// `true` once the handler has asked for its cancellation token: then it gets time to end in
+    /// order.
+    pub(crate) uses_token: AtomicBool,
+    /// Set before the job is settled: no other frame is pushed before the final one.
     pub(crate) closing: AtomicBool,
-    /// Taken by whoever settles it: handler, `respond` or the timeout. Under the lock of `seq`.
+    /// Set once by the winner of handler, `respond` and timeout. Written under the lock of `seq`.
     pub(crate) settled: AtomicBool,
-    /// `seq` of the last frame pushed. Held over a push, so that frames go out in order.
+    /// `seq` of the last frame pushed. Locked during a push, to keep frames in order.
     pub(crate) seq: Mutex<u64>,
-    /// Of a request to a service: what its task gets. Set before its handler is called.
-    pub(crate) run: OnceLock<Run>,
-    /// Whether the last frame was dropped because nobody reads: then the next waits no more.
+    /// Set for requests to a service, before the handler is called: the input of its task.
+    pub(crate) run: OnceLock<TaskRun>,
+    /// `true` if the last frame was dropped for lack of a reader: the next one does not wait.
     pub(crate) unread: AtomicBool,
 }
 
 impl Drop for Job {
     fn drop(&mut self) {
-        // The receiver is gone only when the worker has ended.
+        // The send fails only when the worker has ended.
         let _ = self.shared.events.send(Event::Released { serial: self.serial });
     }
 }
@@ -119,7 +120,7 @@ impl Job {
         Context { deadline, cancel: self.cancel.clone() }
     }
 
-    /// Takes `deadline` as the caller's from now on, and has the run ended by it.
+    /// Sets the caller's deadline, and ends the run by it.
     pub(crate) fn set_deadline(&self, deadline: Option<Instant>) {
         *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
         let _ = self.shared.events.send(Event::Deadline { serial: self.serial, deadline });
@@ -129,7 +130,7 @@ impl Job {
         self.request.head(response_key, self.attempt())
     }
 
-    /// Pushes a frame that does not end the request. A chunk waits for its reader; anything else
+    /// Pushes a frame that does not end the request. A chunk waits for its reader; any other frame
     /// is dropped if there is none.
     pub(crate) async fn push(
         &self,
@@ -140,36 +141,36 @@ impl Job {
         let mut seq = self.seq.lock().await;
         let frame = self.head(&reply.response_key).data(kind, *seq + 1, data);
         let window = STREAM_WINDOW.min(STREAM_BYTES / frame.len()).max(2);
-        let (since, mut pause) = (Instant::now(), LOOK_AGAIN);
-        let most = match kind {
-            FrameType::Chunk => WAITS_FOR_READER,
+        let (since, mut pause) = (Instant::now(), FIRST_PAUSE);
+        let timeout = match kind {
+            FrameType::Chunk => CHUNK_TIMEOUT,
             _ if self.unread.load(Ordering::Relaxed) => Duration::ZERO,
-            _ => WAITS,
+            _ => READER_TIMEOUT,
         };
         loop {
             if self.closing.load(Ordering::Acquire) {
                 return Err(ProgressError::NotMine);
             }
             let (link, id, leases) = (&self.shared.link, &self.request.id, &self.keys.leases);
-            let pushing = link.push_frame(leases, id, reply, &frame, window, WITHIN);
+            let pushing = link.push_frame(leases, id, reply, &frame, window, REDIS_TIMEOUT);
             match pushing.await {
                 Ok(Pushed::Yes) => break,
                 Ok(Pushed::LeaseLost) => return Err(ProgressError::NotMine),
-                Ok(Pushed::Full) if since.elapsed() >= most => {
+                Ok(Pushed::Full) if since.elapsed() >= timeout => {
                     self.unread.store(true, Ordering::Relaxed);
                     return match kind {
                         FrameType::Chunk => Err(ProgressError::Unread),
                         _ => Ok(()),
                     };
                 }
-                // The script knows a frame that it has pushed already: sending it again is safe,
-                // and going on without knowing could give two frames the same number.
-                Err(error) if !error.is_transient() || since.elapsed() >= most => {
+                // The script ignores a frame that it has pushed already, so sending it again is
+                // safe. Continuing without knowing could give two frames the same number.
+                Err(error) if !error.is_transient() || since.elapsed() >= timeout => {
                     return Err(error.into());
                 }
                 Ok(Pushed::Full) | Err(_) => {
                     sleep(pause).await;
-                    pause = (2 * pause).min(LOOK_AT_LEAST);
+                    pause = (2 * pause).min(LONGEST_PAUSE);
                 }
             }
         }
@@ -178,54 +179,54 @@ impl Job {
         Ok(())
     }
 
-    /// Settles the job by what its handler ended with. `false` if it is settled already.
+    /// Settles the job with its handler's result. Returns `false` if it is settled already.
     pub(crate) async fn settle(
         &self,
-        ending: Ending,
-        heard: Option<oneshot::Sender<Settled>>,
+        result: HandlerResult,
+        notify: Option<oneshot::Sender<Settled>>,
     ) -> bool {
-        self.settle_as(|seq| ending::outcome(self, ending, seq), heard).await
+        self.settle_as(|seq| outcome::of_result(self, result, seq), notify).await
     }
 
-    /// Settles the job as `outcome` says, which gets the `seq` of the ending frame.
+    /// Settles the job with the outcome that `outcome` makes for the `seq` of the final frame.
     pub(crate) async fn settle_as(
         &self,
         outcome: impl FnOnce(u64) -> Outcome,
-        heard: Option<oneshot::Sender<Settled>>,
+        notify: Option<oneshot::Sender<Settled>>,
     ) -> bool {
         self.closing.store(true, Ordering::Release);
-        // Waits for a frame on its way, so that the ending one comes behind it.
+        // Waits for a frame in flight, so that the final one follows it.
         let seq = self.seq.lock().await;
-        // No await from here on: a handler that is ended here has settled or has not.
+        // No await from here on: a handler that is dropped has either settled or not.
         if self.settled.swap(true, Ordering::AcqRel) {
             return false;
         }
         let outcome = Box::new(self.spent(outcome(*seq + 1)));
-        let event = Event::Settle { serial: self.serial, outcome, heard };
+        let event = Event::Settle { serial: self.serial, outcome, notify };
         self.shared.events.send(event).is_ok()
     }
 
-    /// Settles a job that was taken before.
-    pub(crate) async fn settle_taken(&self, ending: Ending) {
+    /// Settles a job that [`Job::take`] has taken.
+    pub(crate) async fn settle_taken(&self, result: HandlerResult) {
         let seq = self.seq.lock().await;
-        let outcome = Box::new(self.spent(ending::outcome(self, ending, *seq + 1)));
+        let outcome = Box::new(self.spent(outcome::of_result(self, result, *seq + 1)));
         let _ =
-            self.shared.events.send(Event::Settle { serial: self.serial, outcome, heard: None });
+            self.shared.events.send(Event::Settle { serial: self.serial, outcome, notify: None });
     }
 
-    /// Returns `true` if its handler has settled it itself, and is still wanted.
+    /// Returns `true` if the handler has settled the job itself and the run is not cancelled.
     pub(crate) fn has_answered(&self) -> bool {
         self.settled.load(Ordering::Acquire) && !self.cancel.is_cancelled()
     }
 
-    /// The outcome of a signed request that this run has started: if it is the end, the request
-    /// runs no more.
+    /// Adds to `outcome`, for a signed request that this run has started, that the request must not
+    /// run again if this ends it.
     pub(crate) fn spent(&self, outcome: Outcome) -> Outcome {
-        Outcome { spent: self.pass.as_ref().and_then(Pass::spent), ..outcome }
+        Outcome { spent: self.verified.as_ref().and_then(Verified::spent), ..outcome }
     }
 
-    /// Takes the job out of its handler's hands: whatever that ends with, it settles nothing any
-    /// more. `false` if it is settled already.
+    /// Takes the job from its handler: the handler's result is ignored from now on. Returns `false`
+    /// if the job is settled already.
     pub(crate) fn take(&self) -> bool {
         self.closing.store(true, Ordering::Release);
         !self.settled.swap(true, Ordering::AcqRel)

@@ -4,30 +4,29 @@
 //! |---|---|
 //! | `worker.rs` | [`Worker`]: building and running one |
 //! | `mapping.rs` | job names to handlers |
-//! | `overview.rs` | what the settings map, serve and bound, for people and programs |
+//! | `overview.rs` | all that the settings map, serve and bound, for `redcall-worker check` |
 //! | `handler/` | the kinds of handlers, one file each |
-//! | `extract.rs`, `answer.rs`, `state.rs` | what compiled-in handlers take, return, share |
-//! | `service_request.rs` | the same for those of a service |
-//! | `auth.rs` | who may have what run |
-//! | `request.rs` | a job as its handler sees it: answering, progress |
-//! | `deferred.rs` | putting the answer off |
-//! | `job.rs`, `execute.rs`, `ending.rs` | one run: its state, its straight line, its outcomes |
-//! | `failure.rs` | the line of the log about a request without an answer |
-//! | `service.rs` | a request to a service: its task's data, what becomes of the state |
-//! | `reload.rs` | reading the mapping again |
-//! | `io/` | the thread that talks to Redis |
+//! | `extract.rs`, `answer.rs`, `state.rs` | arguments, answers, state of compiled-in handlers |
+//! | `service_request.rs` | the same for handlers of a service |
+//! | `auth.rs` | verifying signed requests |
+//! | `request.rs` | the handler's view of a job: answering, progress |
+//! | `deferred.rs` | deferred answers |
+//! | `job.rs`, `execute.rs`, `outcome.rs` | one run: its state, its steps, its outcomes |
+//! | `failure.rs` | the log line about a request without an answer |
+//! | `service.rs` | a request to a service: its task's input and its state |
+//! | `reload.rs` | reloading the job mapping |
+//! | `io/` | the I/O thread, which talks to Redis |
 //! | `admin/` | probes and metrics over HTTP, on a thread of their own |
-//! | `readiness.rs` | asking whether it consumes |
-//! | `metrics.rs` | what is counted |
-//! | `log/` | the log of a program, which blocks nothing |
+//! | `readiness.rs` | the worker's readiness |
+//! | `metrics.rs` | counters of the worker |
+//! | `log/` | the log of a program; logging never blocks |
 //!
-//! Calling jobs is the client's business; neither knows the other.
+//! The client crate calls jobs; neither crate depends on the other.
 
 mod admin;
 mod answer;
 mod auth;
 mod deferred;
-mod ending;
 mod error;
 mod execute;
 mod extract;
@@ -38,6 +37,7 @@ mod job;
 mod log;
 mod mapping;
 mod metrics;
+mod outcome;
 mod overview;
 mod readiness;
 mod reload;

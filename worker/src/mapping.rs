@@ -1,4 +1,4 @@
-//! The job mapping: names of jobs to handlers, from the settings and what is compiled in.
+//! The job mapping: job names to handlers, from the settings and the compiled-in handlers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,11 +23,11 @@ use crate::handler::environment::Environment;
 use crate::handler::http::{Client, HttpHandler};
 use crate::handler::process::ProcessHandler;
 use crate::handler::service::ServiceHandler;
-use crate::handler::{Handler, Place, builtin};
+use crate::handler::{Handler, ProgramContext, builtin};
 use crate::service::ServiceRules;
 use crate::state::States;
 
-/// What is compiled into this worker, by name.
+/// The compiled-in handlers, by name.
 pub(crate) type Compiled = BTreeMap<String, Arc<dyn Handler>>;
 
 /// One job's handler and rules.
@@ -35,22 +35,22 @@ pub(crate) type Compiled = BTreeMap<String, Arc<dyn Handler>>;
 pub(crate) struct Mapped {
     pub(crate) handler: Arc<dyn Handler>,
     pub(crate) rules: Arc<JobSettings>,
-    /// Of a service: its requests work on a state.
+    /// Set for a service: its requests work on a state.
     pub(crate) service: Option<ServiceRules>,
-    /// The processes that it shares with other names.
+    /// The pool of processes that it shares with other names.
     pool: Option<Arc<ProcessHandler>>,
 }
 
 impl Mapped {
-    /// Why a request of this name has no business in that queue, if so: a state belongs to one
-    /// queue, and nothing else does.
+    /// Returns why a request of this name must not run from that queue, if so: a service's requests
+    /// run from the service's own queue only, and no other requests do.
     pub(crate) fn misplaced(&self, name: &str, queue: &QueueKeys) -> Option<String> {
         match (self.service, queue.service()) {
             (None, None) => None,
             (Some(_), Some(service)) if service == name => None,
             (Some(_), _) => {
                 let own = service_queue(name);
-                Some(format!("`{name}` is a service: send its requests to the queue `{own}`"))
+                Some(format!("`{name}` is a service: its requests must be in the queue `{own}`"))
             }
             (None, Some(service)) => {
                 Some(format!("the queue `{}` takes requests to `{service}` only", queue.name()))
@@ -58,7 +58,8 @@ impl Mapped {
         }
     }
 
-    /// Why a request may have been sorted by another key than its data names, if so.
+    /// Returns why `poll.lua` may have partitioned a request by another key than its data has, if
+    /// so.
     pub(crate) fn misread_key(&self, raw: &[u8]) -> Option<String> {
         let limit = self.rules.limit.as_ref().and_then(|limit| limit.key.as_deref());
         let field = if self.service.is_some() { Some(INSTANCE) } else { limit };
@@ -69,17 +70,16 @@ impl Mapped {
 /// Names of jobs to handlers.
 pub(crate) struct Mapping {
     jobs: BTreeMap<String, Mapped>,
-    /// Whether any job is limited, here or over all workers.
+    /// `true` if any job has a limit, in this worker or over all workers.
     is_limited: bool,
-    /// Whether the states of any job are kept without its request asking for it.
+    /// `true` if the mapping tracks the status of any job by itself.
     keeps_status: bool,
-    /// Who may call; `None`: whoever reaches Redis.
+    /// The keys of authorised callers; `None`: any client of Redis may call.
     keyring: Option<Arc<Keyring>>,
 }
 
 impl Mapping {
-    /// Maps every job of the settings, and every compiled-in handler that they do not mention
-    /// under its own name.
+    /// Maps every job of the settings, and every other compiled-in handler under its own name.
     pub(crate) fn new(settings: &Settings, compiled: &Compiled) -> Result<Self, WorkerError> {
         let dir = settings.base_dir();
         let bounds = Bounds {
@@ -88,10 +88,14 @@ impl Mapping {
             cancel_grace: settings.worker.cancel_grace,
         };
         let environment = Environment::of(settings);
-        let place =
-            Place { dir: &dir, bounds, leash: &Leash::default(), environment: &environment };
+        let context = ProgramContext {
+            dir: &dir,
+            bounds,
+            leash: &Leash::default(),
+            environment: &environment,
+        };
         let (mut jobs, mut http) = (BTreeMap::new(), None);
-        let pools = pools(settings, &place)?;
+        let pools = pools(settings, &context)?;
         for (name, job) in &settings.jobs {
             let pool = match &job.kind {
                 HandlerSettings::Pool(pool) => pools.get(pool).cloned(),
@@ -99,16 +103,17 @@ impl Mapping {
             };
             let handler = match &pool {
                 Some(pool) => Ok(pool.clone() as Arc<dyn Handler>),
-                None => handler((name, job), compiled, &place, &mut http),
+                None => handler((name, job), compiled, &context, &mut http),
             };
             let handler = handler.map_err(|problem| mistake(settings, name, job, problem))?;
             let rules = Arc::new(job.clone());
             jobs.insert(name.clone(), Mapped { handler, rules, service: None, pool });
         }
         for (name, settings_of) in &settings.services {
-            // Of settings that were read again only the jobs count: together they may not fit.
+            // A reload changes jobs but not services: the two may clash.
             if jobs.contains_key(name) {
-                let problem = "a service of this worker has that name, until it is restarted";
+                let problem =
+                    "a service of this worker has that name: restart the worker, or rename the job";
                 return Err(WorkerError::mapping(
                     settings,
                     format!("jobs.{name}"),
@@ -116,7 +121,7 @@ impl Mapping {
                 ));
             }
             let service =
-                service((name, settings_of), compiled, &place).map_err(|(key, problem)| {
+                service((name, settings_of), compiled, &context).map_err(|(key, problem)| {
                     WorkerError::mapping(settings, format!("services.{name}.{key}"), problem)
                 })?;
             jobs.insert(name.clone(), service);
@@ -151,8 +156,7 @@ impl Mapping {
         self.jobs.get(name)
     }
 
-    /// Has the states of `request` kept if its mapping wants so. What the request says itself
-    /// counts.
+    /// Tracks the status of `request` if its mapping asks for that. The request's own setting wins.
     pub(crate) fn keep_status(&self, request: &mut Wire) {
         if self.keeps_status && request.status_ttl_ms.is_none() {
             let status = self.get(&request.name).and_then(|mapped| mapped.rules.status);
@@ -160,12 +164,12 @@ impl Mapping {
         }
     }
 
-    /// Who may call; `None`: whoever reaches Redis.
+    /// The keys of authorised callers; `None`: any client of Redis may call.
     pub(crate) fn keyring(&self) -> Option<&Arc<Keyring>> {
         self.keyring.as_ref()
     }
 
-    /// Whether any job is limited, here or over all workers.
+    /// Returns `true` if any job has a limit, in this worker or over all workers.
     pub(crate) fn is_limited(&self) -> bool {
         self.is_limited
     }
@@ -174,15 +178,15 @@ impl Mapping {
         self.jobs.keys().cloned().collect()
     }
 
-    /// The rules of the names that are limited, here or over all workers, and of `others`, which
-    /// were limited or mapped once: what was sorted then must not lie for ever. `running` says how
-    /// many of a name run here.
+    /// Returns the rules of the names with a limit, in this worker or over all workers, and of
+    /// `others`, which had a limit or a mapping once: their partitioned requests must not stay
+    /// behind. `running` returns the number of runs of a name in this worker.
     pub(crate) fn limits(&self, others: &[String], running: impl Fn(&str) -> usize) -> Vec<Rule> {
         if !self.is_limited && others.is_empty() {
             return Vec::new();
         }
         let none = Limit { key: None, concurrency: None, rate: None };
-        // The room that each pool has left. Its names share it.
+        // The free capacity of each pool, which its names share.
         let mut rooms = BTreeMap::new();
         for (name, mapped) in &self.jobs {
             if let Some(pool) = &mapped.pool {
@@ -193,7 +197,7 @@ impl Mapping {
         let jobs = self.jobs.iter().filter(|(_, mapped)| mapped.service.is_none());
         let limited = jobs.filter_map(|(name, mapped)| {
             let JobSettings { limit, concurrency, .. } = &*mapped.rules;
-            let own = concurrency.map(|most| most.saturating_sub(running(name)));
+            let own = concurrency.map(|max| max.saturating_sub(running(name)));
             let shared =
                 mapped.pool.as_ref().and_then(|pool| rooms.get(&Arc::as_ptr(pool)).copied());
             let room = own.into_iter().chain(shared).min();
@@ -212,8 +216,8 @@ impl Mapping {
         rules
     }
 
-    /// The one rule of a service's queue: the requests of an instance one at a time. If it is no
-    /// longer mapped, what was sorted is taken as it comes.
+    /// Returns the rule of a service's queue: one request of an instance at a time. If the service
+    /// is no longer mapped, partitioned requests are leased in any order.
     pub(crate) fn service_rule(&self, service: &str) -> Rule {
         let is_ours = self.get(service).is_some_and(|mapped| mapped.service.is_some());
         let key = is_ours.then(|| INSTANCE.to_owned());
@@ -221,7 +225,7 @@ impl Mapping {
         Rule { name: service.to_owned(), limit, room: None }
     }
 
-    /// Asks each handler whether everything it needs is there.
+    /// Checks that each handler has everything it needs.
     pub(crate) fn check(&self, states: &States) -> Result<(), WorkerError> {
         for (name, mapped) in &self.jobs {
             mapped
@@ -232,7 +236,7 @@ impl Mapping {
         Ok(())
     }
 
-    /// Has each handler end what it keeps between jobs.
+    /// Closes what each handler keeps between jobs.
     pub(crate) async fn close(&self) {
         join_all(self.jobs.values().map(|mapped| mapped.handler.close())).await;
     }
@@ -246,33 +250,33 @@ impl Mapping {
 fn handler(
     (name, job): (&str, &JobSettings),
     compiled: &Compiled,
-    place: &Place<'_>,
+    context: &ProgramContext<'_>,
     http: &mut Option<Result<Client, String>>,
 ) -> Result<Arc<dyn Handler>, String> {
     match &job.kind {
         HandlerSettings::Command(command) => {
-            Ok(Arc::new(CommandHandler::new(name, command, &job.env, place)?))
+            Ok(Arc::new(CommandHandler::new(name, command, &job.env, context)?))
         }
         HandlerSettings::Http(settings) => {
             let client = http.get_or_insert_with(Client::new).clone()?;
-            Ok(Arc::new(HttpHandler::new(settings, client, place.bounds)?))
+            Ok(Arc::new(HttpHandler::new(settings, client, context.bounds)?))
         }
         HandlerSettings::Process(settings) => {
-            Ok(Arc::new(ProcessHandler::new(name, settings, place)?))
+            Ok(Arc::new(ProcessHandler::new(name, settings, context)?))
         }
         HandlerSettings::Compiled(name) => found(name, compiled),
-        // Settings that were read name only pools that there are.
-        HandlerSettings::Pool(pool) => Err(format!("there is no pool `{pool}`")),
+        // The settings reader has checked the names of pools.
+        HandlerSettings::Pool(pool) => Err(format!("unknown pool `{pool}`")),
     }
 }
 
 /// The pools that several jobs share, by name.
 fn pools(
     settings: &Settings,
-    place: &Place<'_>,
+    context: &ProgramContext<'_>,
 ) -> Result<BTreeMap<String, Arc<ProcessHandler>>, WorkerError> {
     let pools = settings.pools.iter().map(|(name, pool)| {
-        let made = ProcessHandler::new(name, &pool.process, place);
+        let made = ProcessHandler::new(name, &pool.process, context);
         let key = || format!("pools.{name}.process");
         let made = made.map_err(|problem| WorkerError::mapping(settings, key(), problem))?;
         Ok((name.clone(), Arc::new(made)))
@@ -280,15 +284,15 @@ fn pools(
     pools.collect()
 }
 
-/// What a service is run by, and as; else which key is wrong, and why.
+/// Returns the mapping of a service; on error, the key and the problem.
 fn service(
     (name, settings): (&str, &ServiceSettings),
     compiled: &Compiled,
-    place: &Place<'_>,
+    context: &ProgramContext<'_>,
 ) -> Result<Mapped, (&'static str, String)> {
     let (kind, handler) = match &settings.tasks {
         ServiceTasks::Process(process) => {
-            let pool = ProcessHandler::new(name, process, place);
+            let pool = ProcessHandler::new(name, process, context);
             let pool = pool.map_err(|why| ("process", why))?;
             let pool: Arc<dyn Handler> = Arc::new(pool);
             let (init, exit) = (Some(pool.clone()), Some(pool.clone()));
@@ -306,7 +310,7 @@ fn service(
         }
     };
     let ServiceSettings { timeout, max_crashes, idle, .. } = *settings;
-    // A task that failed is answered, and never run again behind others.
+    // A failed task is answered, and never retried after later tasks.
     let rules = JobSettings { timeout, max_crashes, ..JobSettings::new(kind) };
     let (handler, rules) = (Arc::new(handler), Arc::new(rules));
     Ok(Mapped { handler, rules, service: Some(ServiceRules { idle }), pool: None })
@@ -330,7 +334,7 @@ fn found(name: &str, compiled: &Compiled) -> Result<Arc<dyn Handler>, String> {
     found.ok_or_else(|| {
         let known = builtin::NAMES.map(|name| format!("builtin:{name}")).into_iter();
         let known: Vec<String> = known.chain(compiled.keys().cloned()).collect();
-        format!("there is no handler `{name}`; this worker has {}", known.join(", "))
+        format!("unknown handler `{name}`; known here: {}", known.join(", "))
     })
 }
 

@@ -1,7 +1,7 @@
-//! What a worker counts of itself, as Prometheus metrics. One set per worker, not per process.
+//! Prometheus metrics of one worker (one set per worker, not per process).
 //!
-//! Written by the dispatcher and its tasks, read at a scrape (`admin/scrape.rs`, which adds what
-//! has to be asked at Redis). Labels are bounded: jobs by the mapping, outcomes by the codes.
+//! Written by the dispatcher and its tasks, read at a scrape (`admin/scrape.rs`, which adds the
+//! metrics that Redis has). Labels are bounded: jobs by the mapping, outcomes by the codes.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,11 +17,11 @@ use redcall_store::{Outcome, Settlement};
 
 use crate::log::dropped;
 
-/// The job of what has no mapped name.
+/// The job label of requests without a mapped name.
 const UNKNOWN: &str = "unknown";
-/// The outcome of what another worker has.
+/// The outcome label of runs whose job another worker has.
 const LOST: &str = "lost";
-/// Upper ends, in seconds: from a no-op to the default timeout of a job.
+/// Upper bounds, in seconds: from a no-op to the default timeout of a job.
 const BUCKETS: [f64; 13] =
     [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0];
 
@@ -58,12 +58,12 @@ pub(crate) struct Metrics {
     reconnects: Counter,
 }
 
-/// What is counted of an outcome when it has been settled.
+/// The metrics of an outcome, counted when it has been settled.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
-    /// Its job, if that is mapped.
+pub(crate) struct JobMetrics {
+    /// The job's name, if it is mapped.
     pub(crate) job: Option<String>,
-    /// How long it ran; `None`: it was refused before its handler could start, if it has ended.
+    /// Run time; `None`: the request was refused before its handler could start, if it has ended.
     pub(crate) ran: Option<Duration>,
 }
 
@@ -77,26 +77,26 @@ impl Metrics {
         let (busy, free) = (slot("busy"), slot("free"));
         let (takeovers, reconnects) = (Counter::default(), Counter::default());
         let mut registry = Registry::with_prefix("redcall");
-        // The names of counters get `_total` behind them.
-        registry.register("jobs", "Runs that ended, by how they ended", jobs.clone());
-        registry.register("job_seconds", "How long runs took", seconds.clone());
-        let help = "Requests that ended before a handler was started, by error code";
+        // The encoder appends `_total` to the names of counters.
+        registry.register("jobs", "Runs that ended, by outcome", jobs.clone());
+        registry.register("job_seconds", "Run time", seconds.clone());
+        let help = "Requests refused before a handler started, by error code";
         registry.register("refused", help, refused.clone());
-        registry.register("slots", "How many jobs run, and how many more could", slots);
+        registry.register("slots", "Jobs that run, and free capacity", slots);
         let help = "Requests taken over from workers that died";
         registry.register("takeovers", help, takeovers.clone());
-        let help = "Connections to Redis that were made anew";
+        let help = "Reconnections to Redis";
         registry.register("reconnects", help, reconnects.clone());
-        let help = "Lines that the log of the process does not have";
+        let help = "Log lines dropped by the process";
         registry.register("log_lines_dropped", help, dropped::counter());
         Self { registry, jobs, seconds, refused, busy, free, takeovers, reconnects }
     }
 
-    /// An outcome has been settled.
-    pub(crate) fn settled(&self, outcome: &Outcome, tally: Tally) {
+    /// Counts an outcome that has been settled.
+    pub(crate) fn settled(&self, outcome: &Outcome, job_metrics: JobMetrics) {
         let Some(end) = end_of(outcome) else { return };
-        let mut job = tally.job.unwrap_or_else(|| UNKNOWN.to_owned());
-        if let Some(ran) = tally.ran {
+        let mut job = job_metrics.job.unwrap_or_else(|| UNKNOWN.to_owned());
+        if let Some(ran) = job_metrics.ran {
             let name = JobName { job };
             self.seconds.get_or_create(&name).observe(ran.as_secs_f64());
             JobName { job } = name;
@@ -106,19 +106,19 @@ impl Metrics {
         self.jobs.get_or_create(&JobEnd { job, outcome: end }).inc();
     }
 
-    /// So many requests ended with `code` before a handler was started.
+    /// Counts requests that ended with `code` before a handler was started.
     pub(crate) fn refused_as(&self, code: Code, count: u64) {
         self.refused.get_or_create(&RefusedFor { code: code.as_str() }).inc_by(count);
     }
 
-    /// An outcome was refused: another worker has the request.
-    pub(crate) fn refused(&self, outcome: &Outcome, tally: Tally) {
-        if let (Some(_), Some(job)) = (end_of(outcome), tally.job) {
+    /// Counts an outcome that was not settled: another worker has the request.
+    pub(crate) fn refused(&self, outcome: &Outcome, job_metrics: JobMetrics) {
+        if let (Some(_), Some(job)) = (end_of(outcome), job_metrics.job) {
             self.lost(job);
         }
     }
 
-    /// A run was ended since another worker has its request.
+    /// Counts a run that was ended because another worker has its request.
     pub(crate) fn lost(&self, job: String) {
         self.jobs.get_or_create(&JobEnd { job, outcome: LOST }).inc();
     }
@@ -137,13 +137,14 @@ impl Metrics {
         self.reconnects.inc();
     }
 
-    /// As text, without its end mark.
+    /// Encodes the metrics as text, without the end mark.
     pub(crate) fn encode(&self, out: &mut String) -> fmt::Result {
         text::encode_registry(out, &self.registry)
     }
 }
 
-/// How a request's run ended, for people; `None` if it goes on elsewhere as if it had not begun.
+/// Returns the outcome label of a run; `None` if the request continues elsewhere as if the run had
+/// not begun.
 fn end_of(outcome: &Outcome) -> Option<&'static str> {
     match &outcome.settlement {
         Settlement::Back | Settlement::Rerun { .. } => None,
@@ -164,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_goes_on_elsewhere_is_not_counted_and_the_rest_by_its_end() {
+    fn continued_runs_are_not_counted_others_by_outcome() {
         let of = |settlement, code| end_of(&Outcome { code, ..Outcome::new("a", settlement) });
         assert_eq!(of(Settlement::Back, None), None);
         assert_eq!(of(Settlement::Rerun { attempt: 1 }, None), None);
@@ -190,10 +191,10 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_any_form_is_a_label() {
+    fn any_job_name_is_a_valid_label() {
         let metrics = Metrics::new();
-        let tally = |job: &str| Tally { job: Some(job.to_owned()), ran: None };
-        metrics.settled(&Outcome::new("a", Settlement::Done), tally("a\"b\\c"));
+        let job_metrics = |job: &str| JobMetrics { job: Some(job.to_owned()), ran: None };
+        metrics.settled(&Outcome::new("a", Settlement::Done), job_metrics("a\"b\\c"));
         let mut text = String::new();
         metrics.encode(&mut text).unwrap();
         let line = r#"redcall_jobs_total{job="a\"b\\c",outcome="ok"} 1"#;

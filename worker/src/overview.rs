@@ -1,5 +1,5 @@
-//! All that the settings of a worker map, serve and bound, for `redcall-worker check`: as text for
-//! people, as JSON for programs. Without Redis, and without secrets.
+//! All that the settings of a worker map, serve and bound, for `redcall-worker check`: as text and
+//! as JSON. Needs no Redis, shows no secrets.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use serde::Serialize;
 
 use crate::mapping::Mapping;
 
-/// See the module. Its JSON is what `redcall-worker check --json` prints; all times are in ms, all
-/// sizes in bytes.
+/// The settings of a worker, resolved. `redcall-worker check --json` prints it as JSON; times are
+/// in ms, sizes in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Overview {
     /// The jobs that it maps, by name.
@@ -23,13 +23,13 @@ pub struct Overview {
     pub services: Vec<ServiceOverview>,
     /// The schedules whose ticks it enqueues, by name.
     pub schedules: Vec<ScheduleOverview>,
-    /// The queues that it takes from, most urgent first.
+    /// The queues that it polls, highest priority first.
     pub queues: Vec<QueueOverview>,
-    /// How large anything on the wire may be.
+    /// Size limits on the wire.
     pub limits: LimitsOverview,
-    /// How many dead letters a queue keeps.
+    /// Bounds of a queue's dead letters.
     pub dead: BoundOverview,
-    /// How many events a topic keeps.
+    /// Bounds of a topic's events.
     pub events: BoundOverview,
 }
 
@@ -38,32 +38,32 @@ pub struct Overview {
 pub struct JobOverview {
     /// Its name.
     pub name: String,
-    /// Kind of handler, and what stands behind it.
+    /// Kind of handler, and its program or address.
     pub handler: String,
-    /// How long one run may take.
+    /// Timeout of one run.
     pub timeout_ms: u64,
-    /// How many further attempts there are after one that failed.
+    /// Most retries after a failed attempt.
     pub retries: u32,
     /// `rerun` or `fail`.
     pub on_worker_loss: &'static str,
-    /// How many of its workers may die before it is given up.
+    /// Number of crashed runs after which the job fails.
     pub max_crashes: u32,
-    /// How many run at once in one worker; `None` for as many as it has room for.
+    /// Most runs at once in one worker; `None`: bounded by the worker's concurrency.
     pub concurrency: Option<usize>,
-    /// Its bounds over all workers.
+    /// The limit over all workers.
     pub limit: Option<LimitOverview>,
 }
 
-/// The bounds of a job over all workers.
+/// The limit of a job over all workers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LimitOverview {
-    /// The field of `data` by whose value the bounds count.
+    /// The field of `data` that partitions the limit.
     pub key: Option<String>,
-    /// How many run at once.
+    /// Most runs at once.
     pub concurrency: Option<u32>,
-    /// How many start in `rate_per_ms`.
+    /// Most starts in `rate_per_ms`.
     pub rate: Option<u32>,
-    /// In which time.
+    /// The period of `rate`.
     pub rate_per_ms: Option<u64>,
 }
 
@@ -74,13 +74,13 @@ pub struct ServiceOverview {
     pub name: String,
     /// Its queue.
     pub queue: String,
-    /// Kind of handler, and what stands behind it.
+    /// Kind of handler, and its program or address.
     pub handler: String,
-    /// How long one task may take.
+    /// Timeout of one task.
     pub timeout_ms: u64,
-    /// How long a state is kept that no task changes.
+    /// How long a state is kept after its last change.
     pub idle_ms: u64,
-    /// How many workers may die of one request before it is given up.
+    /// Number of crashed runs after which a request fails.
     pub max_crashes: u32,
 }
 
@@ -91,19 +91,19 @@ pub struct ScheduleOverview {
     pub name: String,
     /// The job that it enqueues.
     pub job: String,
-    /// Where.
+    /// The queue of its ticks.
     pub queue: String,
-    /// When.
+    /// The cron expression.
     pub cron: String,
-    /// In which time zone.
+    /// The time zone of `cron`.
     pub timezone: String,
     /// The rule for missed ticks: `skip`, `last` or `all`.
     pub missed: &'static str,
-    /// When the next tick is, Unix time; `None` if none follows.
+    /// The next tick, Unix time; `None` if none follows.
     pub next_at: Option<u64>,
-    /// Whether this worker maps its job.
+    /// `true` if this worker maps its job.
     pub is_mapped: bool,
-    /// Why each of its ticks fails, whatever other workers map.
+    /// Why each of its ticks fails, whichever jobs other workers map.
     pub problem: Option<String>,
 }
 
@@ -112,33 +112,33 @@ pub struct ScheduleOverview {
 pub struct QueueOverview {
     /// Its name.
     pub name: String,
-    /// How many requests it holds; 0 for any number.
+    /// Most requests that it holds; 0: unbounded.
     pub max_length: u64,
-    /// How many bytes of answers it keeps; 0 for any number.
+    /// Most bytes of answers that it keeps; 0: unbounded.
     pub answers_max_bytes: u64,
 }
 
-/// `[limits]`.
+/// The limits of `[limits]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LimitsOverview {
-    /// A whole request.
+    /// Largest request, bytes.
     pub request: usize,
-    /// The data of an answer.
+    /// Largest data of an answer, bytes.
     pub answer: usize,
-    /// One frame.
+    /// Largest frame, bytes.
     pub frame: usize,
-    /// How deep a request nests.
+    /// Deepest nesting of a request, levels.
     pub depth: usize,
 }
 
 /// The bounds of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BoundOverview {
-    /// How many entries.
+    /// Most entries.
     pub max: u64,
-    /// Of how many bytes; 0 for any number.
+    /// Most bytes; 0: unbounded.
     pub max_bytes: u64,
-    /// For how long.
+    /// Longest age.
     pub age_ms: u64,
 }
 
@@ -167,7 +167,7 @@ impl Overview {
         }
     }
 
-    /// The same for people, line by line.
+    /// Returns the overview as text, line by line.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -209,13 +209,13 @@ impl Overview {
 }
 
 impl JobOverview {
-    /// How many of it run, if that is bounded.
+    /// Returns the job's limits as text, if it has any.
     fn bounds(&self) -> Option<String> {
         let mut parts: Vec<String> = Vec::new();
-        parts.extend(self.concurrency.map(|most| format!("{most} at once in a worker")));
+        parts.extend(self.concurrency.map(|max| format!("{max} at once in a worker")));
         if let Some(LimitOverview { key, concurrency, rate, rate_per_ms }) = &self.limit {
             let each = key.as_ref().map(|key| format!(" for each `{key}`")).unwrap_or_default();
-            parts.extend(concurrency.map(|most| format!("{most} at once{each}")));
+            parts.extend(concurrency.map(|max| format!("{max} at once{each}")));
             let rate = rate.zip(*rate_per_ms);
             parts.extend(rate.map(|(count, per)| format!("{count} every {}{each}", time(per))));
         }
@@ -316,7 +316,7 @@ fn time(ms: u64) -> String {
     format!("{:?}", Duration::from_millis(ms))
 }
 
-/// A Unix time (ms), in UTC to the second.
+/// Formats a Unix time (ms), in UTC to the second.
 fn moment(ms: u64) -> String {
     redcall_common::cron::shown(ms).unwrap_or_else(|| format!("{ms} ms"))
 }

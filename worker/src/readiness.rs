@@ -1,5 +1,5 @@
-//! Whether a worker consumes: asked of the thread that talks to Redis, which answers within a
-//! bound. For `/ready`, and for programs that run a worker.
+//! The readiness of a worker: a request to the dispatcher, which answers within a bound. For
+//! `/ready`, and for programs that embed a worker.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -9,61 +9,60 @@ use tokio::time::timeout;
 
 use crate::admin::{Pulse, Report};
 
-/// How long the thread that talks to Redis may take to say whether it is ready; its own bound is
-/// a second.
+/// Timeout of the dispatcher's report; the dispatcher's own timeout is a second.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// Says whether a worker consumes. Cheap to clone.
+/// Reports whether a worker consumes requests. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Readiness {
     /// Written once, when the worker runs.
-    line: Arc<OnceLock<Line>>,
+    handle: Arc<OnceLock<ReadinessHandle>>,
 }
 
-/// To the dispatcher.
+/// The dispatcher's end.
 #[derive(Clone)]
-pub(crate) struct Line {
-    /// It answers once.
-    pub(crate) asking: mpsc::Sender<oneshot::Sender<Report>>,
+pub(crate) struct ReadinessHandle {
+    /// Requests for a report; each is answered once.
+    pub(crate) checks: mpsc::Sender<oneshot::Sender<Report>>,
     pub(crate) pulse: Arc<Pulse>,
 }
 
 impl Readiness {
-    pub(crate) fn set(&self, line: Line) {
+    pub(crate) fn set(&self, handle: ReadinessHandle) {
         // A worker runs once.
-        let _ = self.line.set(line);
+        let _ = self.handle.set(handle);
     }
 
-    /// Returns within two seconds: a worker that is ready has just leased and settled a probe of
-    /// its own.
+    /// Checks that the worker is ready: it has just leased and settled a probe of its own. Returns
+    /// within two seconds.
     ///
     /// # Errors
     ///
-    /// Why it is not ready.
+    /// The reasons why the worker is not ready.
     pub async fn check(&self) -> Result<(), Vec<String>> {
-        let report = match self.line.get() {
-            Some(line) => line.report().await,
+        let report = match self.handle.get() {
+            Some(handle) => handle.report().await,
             None => Report::not_ready("starting"),
         };
         report.verdict()
     }
 }
 
-impl Line {
+impl ReadinessHandle {
     pub(crate) async fn report(&self) -> Report {
         if !self.pulse.has_begun() {
             return Report::not_ready("starting");
         }
-        let asking = async {
-            let (tell, told) = oneshot::channel();
-            self.asking.send(tell).await.ok()?;
-            told.await.ok()
+        let request = async {
+            let (sender, receiver) = oneshot::channel();
+            self.checks.send(sender).await.ok()?;
+            receiver.await.ok()
         };
-        match timeout(ANSWER, asking).await {
+        match timeout(ANSWER, request).await {
             Ok(Some(report)) => report,
-            // Nobody hears any more: it gives back what is left.
+            // The dispatcher has stopped: the worker returns its remaining jobs.
             Ok(None) => Report::not_ready("draining"),
-            Err(_) => Report::not_ready("the loop that talks to Redis does not answer"),
+            Err(_) => Report::not_ready("the I/O loop does not answer"),
         }
     }
 }

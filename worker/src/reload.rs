@@ -1,6 +1,6 @@
-//! SIGHUP: the job mapping, the keys of `[auth]` and the schedules are read again, while jobs run.
+//! Reload at SIGHUP: the job mapping, the keys of `[auth]` and the schedules, while jobs run.
 //!
-//! Nothing else of the settings is: what concerns connections, queues and slots needs a restart.
+//! All other settings need a restart: connections, queues, concurrency.
 
 use std::io;
 use std::sync::Arc;
@@ -11,26 +11,26 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use crate::error::WorkerError;
-use crate::failure::whole;
+use crate::failure::with_causes;
 use crate::mapping::{Compiled, Mapping};
 use crate::state::States;
 
-/// What is taken over from settings that were read again.
+/// The reloaded parts of the settings.
 pub(crate) struct Reloaded {
     pub(crate) mapping: Mapping,
-    /// As at the start, but for `jobs`, `auth` and `schedules`.
+    /// The settings of the start, with `jobs`, `auth` and `schedules` replaced.
     pub(crate) settings: Settings,
 }
 
-/// What it takes to make a mapping again.
+/// Everything needed to make a mapping again.
 pub(crate) struct Source {
     pub(crate) settings: Settings,
     pub(crate) compiled: Compiled,
     pub(crate) states: States,
 }
 
-/// Reads the settings again at each SIGHUP, until nobody hears it any more. An invalid file is
-/// logged and changes nothing.
+/// Reloads the settings at each SIGHUP, until the receiver is dropped. Logs an invalid file, which
+/// changes nothing.
 ///
 /// # Errors
 ///
@@ -46,11 +46,12 @@ pub(crate) fn listen(source: Source) -> io::Result<mpsc::Receiver<Reloaded>> {
                 () = reloads.closed() => return,
             }
             if source.settings.file.is_none() {
-                // The environment of a process does not change, and what was set in code would go.
-                tracing::warn!("SIGHUP: there is no settings file to read again");
+                // The environment of a process does not change, and a reload would lose settings
+                // made in code.
+                tracing::warn!("ignoring SIGHUP: the worker has no settings file to reload");
                 continue;
             }
-            // Files and `PATH` are looked at: not on a thread that handlers need.
+            // Reading files and `PATH` blocks: not on a thread that handlers need.
             let reading = source.clone();
             let Ok(read) = spawn_blocking(move || reading.read()).await else { return };
             match read {
@@ -66,16 +67,16 @@ pub(crate) fn listen(source: Source) -> io::Result<mpsc::Receiver<Reloaded>> {
     Ok(reloaded)
 }
 
-/// Logs each mistake, and what to do about it.
+/// Logs each mistake, and its correction.
 fn refused(error: &WorkerError) {
-    let what = "the settings cannot be used; the jobs stay as they are";
+    let what = "the new settings are invalid: keeping the present ones";
     match error {
         WorkerError::Settings(error) => {
             for error in error.mistakes() {
-                tracing::error!(error = %whole(&error), help = error.help(), "{what}");
+                tracing::error!(error = %with_causes(&error), help = error.help(), "{what}");
             }
         }
-        error => tracing::error!(error = %whole(&error), "{what}"),
+        error => tracing::error!(error = %with_causes(&error), "{what}"),
     }
 }
 
@@ -88,14 +89,14 @@ impl Source {
         Ok(Reloaded { mapping: self.mapping_of(&settings)?, settings })
     }
 
-    /// The mapping of some settings, with everything that it needs looked up.
+    /// Makes the mapping of `settings`, and checks its handlers.
     fn mapping_of(&self, settings: &Settings) -> Result<Mapping, WorkerError> {
         let mapping = Mapping::new(settings, &self.compiled)?;
         mapping.check(&self.states)?;
         Ok(mapping)
     }
 
-    /// The mapping at the start.
+    /// Makes the mapping at the start.
     pub(crate) fn mapping(&self) -> Result<Mapping, WorkerError> {
         self.mapping_of(&self.settings)
     }

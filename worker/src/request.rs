@@ -1,4 +1,4 @@
-//! A job as its handler sees it.
+//! The handler's view of a job.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,15 +15,15 @@ use tokio::sync::oneshot;
 
 use crate::job::Job;
 
-/// A job as its handler sees it. Cheap to clone; while a clone lives, the job keeps its slot.
+/// A job, as its handler gets it. Cheap to clone. The job keeps its capacity while a clone lives.
 #[derive(Clone)]
 pub struct Request(Arc<Job>);
 
-/// Why a progress frame was not taken.
+/// The reason why a progress frame was not pushed.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgressError {
-    /// The job is settled, or another worker has it: nobody listens to this run any more.
-    #[error("the job is no longer this handler's to report on")]
+    /// The job is settled, or another worker has it: the frames of this run are ignored.
+    #[error("this run cannot report on the job: it is settled, or another worker has it")]
     NotMine,
     /// Larger than `limits.frame`.
     #[error("the frame has {size} bytes, the limit is {limit} (limits.frame)")]
@@ -33,20 +33,20 @@ pub enum ProgressError {
         /// The limit.
         limit: usize,
     },
-    /// It nests too deep for a frame.
+    /// The data nest too deep for a frame.
     #[error("the frame would nest deeper than {limit} levels (limits.depth)")]
     TooDeep {
         /// The limit, levels.
         limit: usize,
     },
-    /// It cannot be written as JSON.
-    #[error("the progress cannot be written as JSON")]
+    /// The data cannot be serialised as JSON.
+    #[error("the data cannot be serialised as JSON")]
     Encode(#[from] serde_json::Error),
-    /// A caller who follows has read nothing for a minute, or there is none.
-    #[error("nobody reads the answer's parts")]
+    /// The caller has read no frame for a minute, or does not exist any more.
+    #[error("the caller has read no part of the answer for a minute")]
     Unread,
     /// Redis cannot be reached.
-    #[error("Redis did not take the frame")]
+    #[error("the frame could not be pushed to Redis")]
     Store(#[from] redcall_store::StoreError),
 }
 
@@ -67,14 +67,14 @@ impl Request {
         &self.0.request.name
     }
 
-    /// The data, as the caller wrote it; for a task of a service an object of `state`, `args` and
+    /// The data, as the caller wrote it; for a service's task, an object of `state`, `args` and
     /// `instance`.
     #[must_use]
     pub fn data(&self) -> &RawValue {
         self.0.run.get().map_or(&self.0.request.data, |run| &run.data)
     }
 
-    /// What a process is asked for: the job's name, or the task of a service.
+    /// The method in a request to a process: the job's name, or the task of a service.
     pub(crate) fn method(&self) -> &str {
         self.0.run.get().map_or(self.name(), |run| run.task.as_str())
     }
@@ -85,33 +85,33 @@ impl Request {
         &self.0.request.headers
     }
 
-    /// Which run of this job it is, counted from 1.
+    /// Number of this run, counted from 1.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.0.attempt()
     }
 
-    /// How long the caller still cares; `None` if it set no limit.
+    /// Time until the caller's deadline; `None` if it has none.
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
         self.0.context().remaining()
     }
 
-    /// Ends when this run is not wanted any more: its caller has cancelled it or its time is over,
-    /// or another worker has the job. Its answer is then not used. Cancel safe.
+    /// Completes when this run is no longer needed: the caller has cancelled it, its deadline has
+    /// passed, or another worker has the job. The handler's answer is then ignored. Cancel safe.
     ///
-    /// A handler that has once asked for this, or for [`Request::is_cancelled`], may then go on
-    /// for `worker.cancel_grace`, to end in order; any other is dropped at once, wherever it
-    /// awaits.
+    /// A handler that has once called this, or [`Request::is_cancelled`], gets
+    /// `worker.cancel_grace` to end in order. Any other handler is dropped at once, at its next
+    /// await.
     pub async fn cancelled(&self) {
-        self.0.listens.store(true, Ordering::Release);
+        self.0.uses_token.store(true, Ordering::Release);
         self.0.cancel.cancelled().await;
     }
 
-    /// Whether [`Request::cancelled`] would end at once: for handlers that block.
+    /// Returns `true` if [`Request::cancelled`] would complete at once: for handlers that block.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.0.listens.store(true, Ordering::Release);
+        self.0.uses_token.store(true, Ordering::Release);
         self.0.cancel.is_cancelled()
     }
 
@@ -123,46 +123,48 @@ impl Request {
         &self.0
     }
 
-    /// Answers the request: this settles it. `true` if the answer took effect, `false` if the
-    /// job was settled before (the first settlement wins) or another worker has it by now.
-    /// What the handler returns afterwards is not used.
+    /// Answers the request, which settles it. Returns `true` if the answer took effect, `false` if
+    /// the job was settled before (the first settlement wins) or another worker has it. The value
+    /// that the handler returns later is ignored.
     ///
-    /// Dropping the future leaves open whether the answer is given.
+    /// Dropping the future leaves open whether the request is answered.
     ///
     /// # Errors
     ///
-    /// When `data` cannot be written as JSON; the job is then not settled.
+    /// If `data` cannot be serialised as JSON; the job is then not settled.
     pub async fn respond<T: Serialize + ?Sized>(
         &self,
         data: &T,
     ) -> Result<bool, serde_json::Error> {
         let data = to_raw_value(data)?;
-        let (heard, settled) = oneshot::channel();
-        if !self.0.settle(Ok(data), Some(heard)).await {
+        let (notify, settled) = oneshot::channel();
+        if !self.0.settle(Ok(data), Some(notify)).await {
             return Ok(false);
         }
         Ok(settled.await.is_ok_and(|settled| settled == Settled::Yes))
     }
 
-    /// Tells a caller who follows how far the job is. Does nothing if nobody asked for answers.
+    /// Reports progress to a caller that reads the stream. Does nothing if the caller wants no
+    /// answer.
     ///
-    /// While 1,000 frames lie unread, it waits a little for the reader, then drops the frame: a
-    /// caller who only waits for the answer never reads any. Dropping the future may leave the
+    /// While 1,000 frames are unread, waits up to half a second for the reader, then drops the
+    /// frame: a caller that only waits for the answer reads none. Dropping the future may leave the
     /// frame pushed.
     ///
     /// # Errors
     ///
-    /// [`ProgressError`]; the job goes on in any case.
+    /// [`ProgressError`]; the job continues in any case.
     pub async fn progress<T: Serialize + ?Sized>(&self, data: &T) -> Result<(), ProgressError> {
         self.push(FrameType::Progress, data).await
     }
 
-    /// Sends a part of the answer to a caller who follows. Does nothing if nobody asked for any.
+    /// Sends a part of the answer to a caller that reads the stream. Does nothing if the caller
+    /// wants no answer.
     ///
-    /// None is dropped: while 1,000 frames, or 8 MiB of frames as large as this one, lie unread, it
-    /// waits for the reader, for a minute at most. A caller who only waits for the answer reads
-    /// none. Dropping the future may leave the frame pushed, and then the reader takes the next one
-    /// for a repetition: let it end.
+    /// No part is dropped: while 1,000 frames, or 8 MiB of frames of this size, are unread, waits
+    /// for the reader, up to a minute. A caller that only waits for the answer reads none. Await
+    /// the future to its end: dropping it may leave the frame pushed, and the reader then ignores
+    /// the next part as a repetition.
     ///
     /// # Errors
     ///

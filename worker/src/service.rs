@@ -1,9 +1,9 @@
-//! One request to an instance of a service: what its task gets, and what becomes of the state.
+//! One request to an instance of a service: the input of its task and the change of its state.
 //!
-//! Requests of one instance are leased one at a time, in their call (`poll.lua` sorts them by
-//! their instance, as it does those of limited names). So the state is read after the lease and
-//! nobody else changes it; and if anybody did, the settlement is refused by the state's version,
-//! and the request is run again.
+//! Requests of one instance are leased one at a time, in call order (`poll.lua` partitions them by
+//! instance, as it does the requests of rate-limited names). So the state is read after the lease,
+//! and no other run changes it. If it changes nevertheless, its version does not match: the
+//! settlement is refused, and the request runs again.
 
 use std::time::Duration;
 
@@ -15,25 +15,25 @@ use redcall_common::service::{ServiceCall, ServiceOp, TaskData, TaskResult};
 use redcall_store::{Extra, InstanceState, StateChange};
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::ending::fits;
-use crate::handler::{Ending, HandlerError};
+use crate::handler::{HandlerError, HandlerResult};
 use crate::job::Job;
+use crate::outcome::fits;
 
 /// Most bytes of a state.
 pub(crate) const MAX_STATE: usize = 1 << 20;
 
-/// How a service's requests are run, beside the rules that all jobs have.
+/// The rules of a service's requests, in addition to those of all jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ServiceRules {
-    /// How long a state is kept that nobody changes.
+    /// How long a state is kept after its last change.
     pub(crate) idle: Duration,
 }
 
-/// What a request asks of an instance, with the state that it found.
+/// A service's request, with the state of its instance.
 #[derive(Debug)]
-pub(crate) struct Run {
+pub(crate) struct TaskRun {
     pub(crate) task: ServiceOp,
-    /// What the task gets.
+    /// The input of the task.
     pub(crate) data: Box<RawValue>,
     instance: String,
     version: u64,
@@ -41,7 +41,7 @@ pub(crate) struct Run {
     sealer: Option<Sealer>,
 }
 
-/// Seals the state that a signed request leaves.
+/// Signs the state that a signed request leaves.
 #[derive(Debug)]
 pub(crate) struct Sealer {
     /// Name of the service's queue.
@@ -55,85 +55,95 @@ impl Sealer {
     }
 }
 
-/// The call that a request carries.
+/// Parses the service call of a request.
 pub(crate) fn call(data: &RawValue) -> Result<ServiceCall, WireError> {
     let wrong = |message: String| WireError::new(Code::InvalidData, message);
     let call: ServiceCall = serde_json::from_str(data.get()).map_err(|error| {
         let example = r#"{"task": "init", "execute" or "exit", "args": …, "instance": "…"}"#;
-        wrong(format!("the data of a request to a service is {example}: {error}"))
+        wrong(format!("a request to a service needs data like {example}: {error}"))
     })?;
-    // What others cannot read they cannot sort by: it would run beside those of its instance.
-    serde_json::from_str::<serde_json::Value>(data.get())
-        .map_err(|error| wrong(format!("the data is no JSON that all can read: {error}")))?;
+    // `poll.lua` must be able to read the instance: otherwise requests of one instance run at once.
+    serde_json::from_str::<serde_json::Value>(data.get()).map_err(|error| {
+        wrong(format!("the data is not JSON that every reader accepts: {error}"))
+    })?;
     if !is_instance(&call.instance) {
-        return Err(wrong("an instance's key is up to 64 of [A-Za-z0-9_.@-]".to_owned()));
+        return Err(wrong(
+            "the instance key must be up to 64 characters of [A-Za-z0-9_.@-]".to_owned(),
+        ));
     }
     Ok(call)
 }
 
-/// What the task gets, or why it does not run.
+/// Returns the run of the task, or the error that prevents it.
 pub(crate) fn run(
     call: &ServiceCall,
     found: Option<InstanceState>,
     rules: ServiceRules,
     sealer: Option<Sealer>,
-) -> Result<Run, WireError> {
+) -> Result<TaskRun, WireError> {
     let conflict = |message: &str| Err(WireError::new(Code::Conflict, message));
     let (state, version) = match (call.task, found) {
-        (ServiceOp::Init, Some(_)) => return conflict("already initialized: terminate it first"),
+        (ServiceOp::Init, Some(_)) => {
+            return conflict("the instance is already initialized: terminate it first");
+        }
         (ServiceOp::Execute | ServiceOp::Exit, None) => {
-            return conflict("not initialized, or it has ended: initialize it first");
+            return conflict("the instance is not initialized, or has ended: initialize it first");
         }
         (ServiceOp::Init, None) => (RawValue::NULL.to_owned(), 0),
         (_, Some(found)) => {
-            let unreadable = |_| WireError::new(Code::Internal, "its state is no JSON");
+            let unreadable =
+                |_| WireError::new(Code::Internal, "the instance's state is not valid JSON");
             (RawValue::from_string(found.state).map_err(unreadable)?, found.version)
         }
     };
     let data = TaskData { state: &state, args: &call.args, instance: &call.instance };
-    let unwritten = |_| WireError::new(Code::Internal, "its data cannot be put together");
+    let unwritten = |_| WireError::new(Code::Internal, "the task's input cannot be serialised");
     let data = to_raw_value(&data).map_err(unwritten)?;
     let instance = call.instance.clone();
-    Ok(Run { task: call.task, data, instance, version, rules, sealer })
+    Ok(TaskRun { task: call.task, data, instance, version, rules, sealer })
 }
 
 impl Job {
-    /// Says that the task begins, if its caller wants to hear so. Once: a further run has said so
-    /// already.
+    /// Pushes a frame that the task begins, if its caller asked for that. Once: only in the first
+    /// run.
     pub(crate) async fn receipt(&self, call: &ServiceCall) {
         if call.receipt && self.attempt() == 1 {
             let data = to_raw_value(&serde_json::json!({ "task": call.task }));
-            // The answer does not depend on it.
+            // The answer does not depend on this frame.
             let _ = self.push(FrameType::Progress, data.ok().as_deref()).await;
         }
     }
 }
 
-/// The answer in what a task ended with, and what becomes of the state with it. A task that failed
-/// changes nothing; one that returns more than `depth` levels has failed.
-pub(crate) fn ending(run: &Run, ending: Ending, depth: usize) -> (Ending, Option<Extra>) {
-    let fitting = ending.and_then(|data| fits(&data, depth).map(|()| data));
+/// Splits a task's result into its answer and the change of the state. A failed task changes
+/// nothing; a task that returns more than `depth` levels has failed.
+pub(crate) fn split_result(
+    run: &TaskRun,
+    result: HandlerResult,
+    depth: usize,
+) -> (HandlerResult, Option<Extra>) {
+    let fitting = result.and_then(|data| fits(&data, depth).map(|()| data));
     match fitting.and_then(|data| change(run, &data)) {
         Ok((answer, change)) => (Ok(answer), Some(Extra::State(change))),
         Err(error) => (Err(error), None),
     }
 }
 
-fn change(run: &Run, data: &RawValue) -> Result<(Box<RawValue>, StateChange), HandlerError> {
+fn change(run: &TaskRun, data: &RawValue) -> Result<(Box<RawValue>, StateChange), HandlerError> {
     let result: TaskResult = serde_json::from_str(data.get()).map_err(|error| {
         let example = r#"{"state": …, "answer": …}"#;
-        HandlerError::new(format!("a task of a service returns {example}: {error}"))
+        HandlerError::new(format!("a service's task must return {example}: {error}"))
     })?;
     let task = run.task.as_str();
     let state = match (run.task, result.state) {
         (ServiceOp::Exit, _) => None,
         (_, Some(state)) => Some(String::from(Box::<str>::from(state))),
         (_, None) => {
-            return Err(HandlerError::new(format!("the task `{task}` returned no `state`")));
+            return Err(HandlerError::new(format!("the task `{task}` must return a `state`")));
         }
     };
     if let Some(size) = state.as_ref().map(String::len).filter(|size| *size > MAX_STATE) {
-        let message = format!("the state has {size} bytes, the limit is {MAX_STATE}");
+        let message = format!("the state has {size} bytes, the limit is {MAX_STATE} bytes");
         return Err(HandlerError::with_code(Code::TooLarge, message));
     }
     let answer = result.answer.unwrap_or_else(|| RawValue::NULL.to_owned());

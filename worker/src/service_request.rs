@@ -1,4 +1,4 @@
-//! What the tasks of a service take and return, where they are compiled in.
+//! Arguments and return values of compiled-in tasks of a service.
 
 use redcall_common::error::Code;
 use serde::de::DeserializeOwned;
@@ -6,55 +6,57 @@ use serde::{Deserialize, Serialize};
 
 use crate::answer::IntoAnswer;
 use crate::extract::{FromRequest, Json};
-use crate::handler::{Ending, HandlerError};
+use crate::handler::{HandlerError, HandlerResult};
 use crate::request::Request;
 
-/// What a task works on. As an argument of a handler that a service names.
+/// The input of a task: an argument of a handler that a service names.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ServiceRequest<S, A> {
-    /// The state as the task before has left it; `()` for `init`.
+    /// The state that the previous task left; `()` for `init`.
     pub state: S,
-    /// What the caller sent.
+    /// The caller's arguments.
     pub args: A,
-    /// The instance's key; empty for the one without.
+    /// The instance's key; empty for the default instance.
     pub instance: String,
 }
 
 impl<S: DeserializeOwned + Send, A: DeserializeOwned + Send> FromRequest for ServiceRequest<S, A> {
-    /// Arguments, or a state, of another form are `invalid_data`; its `data.path` says where.
+    /// Returns `invalid_data` if arguments or state have another type; `data.path` of the error
+    /// names the position.
     fn from_request(request: &Request) -> Result<Self, HandlerError> {
         if request.job().run.get().is_none() {
-            let message = "the handler takes a task of a service, but is mapped as a job";
+            let message =
+                "the handler takes a service's task, but is mapped as a job: see [services]";
             return Err(HandlerError::with_code(Code::Internal, message));
         }
         Json::from_request(request).map(|Json(task)| task)
     }
 }
 
-/// What `init` and `execute` return.
+/// The return value of `init` and `execute`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Next<S, T> {
-    /// The state from now on, 1 MiB of JSON at most.
+    /// The new state, 1 MiB of JSON at most.
     pub state: S,
-    /// What the caller gets.
+    /// The caller's answer.
     pub answer: T,
 }
 
 impl<S: Serialize, T: Serialize> IntoAnswer for Next<S, T> {
-    fn into_answer(self) -> Ending {
+    fn into_answer(self) -> HandlerResult {
         Json(self).into_answer()
     }
 }
 
-/// What `exit` returns: the answer, after which there is no state any more.
+/// The return value of `exit`: the answer; the state is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Last<T> {
-    /// What the caller gets.
+    /// The caller's answer.
     pub answer: T,
 }
 
 impl<T: Serialize> IntoAnswer for Last<T> {
-    fn into_answer(self) -> Ending {
+    fn into_answer(self) -> HandlerResult {
         Json(self).into_answer()
     }
 }

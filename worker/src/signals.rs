@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: the first drains, the second ends at once.
+//! Stop signals: the first SIGTERM or SIGINT drains, the second ends the worker at once.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::stop::Stop;
 
-/// Listens from now on, for the rest of the process's life.
+/// Receives signals from now on, until the process ends.
 pub(crate) fn listen() -> io::Result<watch::Receiver<Stop>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

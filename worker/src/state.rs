@@ -1,4 +1,4 @@
-//! What handlers share: one value per type, put in before the worker starts.
+//! Shared state of handlers: one value per type, added before the worker starts.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;

@@ -1,20 +1,20 @@
-//! How a worker is told to stop; sent by signals or whoever embeds it, heard by the dispatcher.
+//! Stop requests to a worker, sent by signals or the embedding program, received by the dispatcher.
 
 use tokio::sync::watch;
 
-/// How far a worker is asked to stop.
+/// A stop request to a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stop {
-    /// Not at all.
+    /// Continue.
     No,
-    /// Takes nothing new; ends when its jobs have ended, at the latest after `drain_timeout`.
+    /// Lease nothing more; end when all jobs have ended, after `drain_timeout` at the latest.
     Drain,
-    /// Gives its jobs back and ends.
+    /// Return all jobs to their queues and end.
     Now,
 }
 
 impl Stop {
-    /// Waits until more is asked for than `level`. A sender that has gone asks for nothing.
+    /// Waits for a request beyond `level`. A dropped sender requests nothing.
     pub(crate) async fn above(level: Self, stop: &mut watch::Receiver<Self>) -> Self {
         match stop.wait_for(|asked| *asked > level).await {
             Ok(asked) => *asked,

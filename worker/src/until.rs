@@ -1,8 +1,8 @@
-//! A point in time that may not be set.
+//! Waiting for an optional point in time.
 
 use tokio::time::{Instant, sleep_until};
 
-/// Ends then; never, if there is none. Cancel safe.
+/// Completes at `instant`; never, if it is `None`. Cancel safe.
 pub(crate) async fn until(instant: Option<Instant>) {
     match instant {
         Some(instant) => sleep_until(instant).await,

@@ -1,4 +1,4 @@
-//! A worker: settings and handlers in, running jobs out.
+//! A worker: runs jobs with settings and handlers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,26 +16,26 @@ use crate::signals;
 use crate::state::States;
 use crate::stop::Stop;
 
-/// Runs jobs. Build it, then [`Worker::run`].
+/// Runs jobs. Create it, then call [`Worker::run`].
 pub struct Worker {
     source: Source,
     readiness: Readiness,
 }
 
 impl Worker {
-    /// A worker with the built-in handlers.
+    /// Returns a worker with the built-in handlers.
     ///
     /// # Errors
     ///
-    /// None yet; what the settings name is looked up by [`Worker::check`] and [`Worker::run`],
-    /// after the handlers have been put in.
+    /// None yet. [`Worker::check`] and [`Worker::run`] look up the names in the settings, after the
+    /// handlers have been added.
     pub fn from_settings(settings: Settings) -> Result<Self, WorkerError> {
         let (compiled, states) = (BTreeMap::new(), States::default());
         let source = Source { settings, compiled, states };
         Ok(Self { source, readiness: Readiness::default() })
     }
 
-    /// Puts in an async function over extractors ([`crate::FromRequest`]) as handler `name`.
+    /// Adds an async function over extractors ([`crate::FromRequest`]) as handler `name`.
     ///
     /// It runs jobs of that name, unless the settings map it under other names.
     #[must_use]
@@ -44,7 +44,7 @@ impl Worker {
         self
     }
 
-    /// As [`Worker::handler`] for a plain function, which runs on the blocking pool.
+    /// Adds a plain function, which runs on the blocking pool; else as [`Worker::handler`].
     #[must_use]
     pub fn blocking_handler<Args: 'static>(
         mut self,
@@ -62,33 +62,33 @@ impl Worker {
         self
     }
 
-    /// What says whether it is ready, once it runs.
+    /// Returns a handle that reports whether the worker is ready, once it runs.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         self.readiness.clone()
     }
 
-    /// Looks everything up that the settings name, without Redis. Whether another worker maps the
-    /// job of a schedule that this one does not, only Redis knows.
+    /// Looks up every name in the settings, without Redis. Does not check jobs of schedules that
+    /// only other workers map: their names are at Redis.
     ///
     /// # Errors
     ///
-    /// The first thing that is not there.
+    /// The first name that does not exist.
     pub fn check(&self) -> Result<Overview, WorkerError> {
         Ok(Overview::of(&self.source.settings, &self.source.mapping()?))
     }
 
     /// Runs jobs until SIGTERM or SIGINT, then drains; a second signal ends it at once. At SIGHUP
-    /// it reads `[jobs]`, `[auth]` and `[schedules]` of its settings again; what runs goes on as it
-    /// began, and settings that are not valid change nothing.
+    /// it reloads `[jobs]`, `[auth]` and `[schedules]` of its settings. Running jobs are not
+    /// affected, and invalid settings change nothing.
     ///
-    /// Handlers run on the Tokio runtime that polls this future, everything that talks to Redis
-    /// on a thread of its own: a handler that blocks its thread loses no lease.
+    /// Handlers run on the Tokio runtime that polls this future; a thread of its own talks to
+    /// Redis. A handler that blocks its thread therefore loses no lease.
     ///
     /// # Errors
     ///
-    /// When it cannot start: settings, handlers, Redis. Later losses of the connection are made
-    /// good. Dropping the future gives its jobs back, without waiting for that.
+    /// If the worker cannot start: settings, handlers, Redis. Once started, it recovers lost
+    /// connections. Dropping the future returns its jobs to their queues, without waiting for that.
     pub async fn run(self) -> Result<(), WorkerError> {
         let stop = signals::listen()?;
         let mapping = self.source.mapping()?;
@@ -97,7 +97,7 @@ impl Worker {
         io::run(settings, mapping, states, stop, reloads, &self.readiness).await
     }
 
-    /// As [`Worker::run`], but stopped by `stop` and by no signal.
+    /// Runs as [`Worker::run`], but stops at `stop` and at no signal.
     ///
     /// # Errors
     ///

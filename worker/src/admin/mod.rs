@@ -1,17 +1,17 @@
-//! Probes and metrics over HTTP: whether the worker lives, whether it consumes, what it did.
+//! Probes and metrics over HTTP: liveness, readiness, counters.
 //!
-//! On a thread of its own, which neither handlers nor Redis can hold up; it asks the thread that
-//! talks to Redis, and never waits for it without a bound. Nothing here logs per request: a log
-//! that nobody reads must not stop the probes.
+//! Served by a thread of its own, which neither handlers nor Redis can block. It requests reports
+//! from the dispatcher, always with a timeout. Nothing here logs per request: a log that is not
+//! read must not stop the probes.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `mod.rs` | the thread: bound first, ended last |
-//! | `serve.rs` | connections, and their bounds |
+//! | `mod.rs` | the thread: started first, ended last |
+//! | `serve.rs` | connections, and their limits |
 //! | `routes.rs` | `/live`, `/ready`, `/metrics` |
-//! | `pulse.rs` | how the loop at Redis shows that it goes round |
-//! | `report.rs` | what `/ready` says |
-//! | `scrape.rs` | what `/metrics` says |
+//! | `pulse.rs` | the I/O loop's sign of progress |
+//! | `report.rs` | the body of `/ready` |
+//! | `scrape.rs` | the body of `/metrics` |
 
 mod pulse;
 mod report;
@@ -34,60 +34,63 @@ pub(crate) use pulse::Pulse;
 pub(crate) use report::Report;
 
 use crate::error::WorkerError;
-use crate::failure::whole;
+use crate::failure::with_causes;
 use crate::metrics::Metrics;
-use crate::readiness::Line;
+use crate::readiness::ReadinessHandle;
 use scrape::Scrape;
 
-/// How many connections may wait to be taken.
+/// Most connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// What the answers are made of.
-pub(crate) struct Desk {
-    pub(crate) line: Line,
+/// Everything that the routes read.
+pub(crate) struct AdminState {
+    pub(crate) readiness: ReadinessHandle,
     pub(crate) metrics: Arc<Metrics>,
 }
 
-/// The thread. Dropping it ends it, and frees the address.
+/// The admin thread. Dropping it ends the thread, and frees the address.
 pub(crate) struct Admin {
     end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Admin {
-    /// Listens and serves from now on; `None` if the settings do not want it.
+    /// Starts to listen and serve; returns `None` if the settings name no address.
     ///
     /// # Errors
     ///
-    /// When the address cannot be had, or the operating system refuses a thread.
-    pub(crate) fn start(settings: &Settings, desk: Desk) -> Result<Option<Self>, WorkerError> {
+    /// If the address cannot be bound, or the operating system refuses a thread.
+    pub(crate) fn start(
+        settings: &Settings,
+        state: AdminState,
+    ) -> Result<Option<Self>, WorkerError> {
         let Some(address) = settings.admin.listen else { return Ok(None) };
         let refused = |source| WorkerError::Listen { address, source };
         let listener = TcpListener::bind(address).map_err(refused)?;
-        // More than the 128 that the standard library asks for: one beyond them is dropped by the
-        // system, and its peer tries again a second later.
+        // The standard library's backlog is 128. The system drops a connection beyond the backlog,
+        // and its client retries a second later.
         rustix::net::listen(&listener, BACKLOG).map_err(|error| refused(error.into()))?;
         listener.set_nonblocking(true).map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
         let connector = Connector::new(&settings.redis, "redcall-admin")?;
         let inspector = Inspector::new(&connector, Keys::new(&settings.redis.prefix));
-        let scrape = Scrape::new(desk.metrics.clone(), inspector, &settings.served_queues());
-        let router = routes::router(desk, scrape);
+        let scrape = Scrape::new(state.metrics.clone(), inspector, &settings.served_queues());
+        let router = routes::router(state, scrape);
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (end, ended) = oneshot::channel();
         let thread = thread::Builder::new().name("redcall-admin".into()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
                     served = serve::serve(listener, router) => if let Err(error) = served {
-                        let error = whole(&error);
-                        tracing::error!(error, "probes and metrics are not served any more");
+                        let error = with_causes(&error);
+                        tracing::error!(error, "stopped serving probes and metrics");
                     },
                     _ = ended => {}
                 }
             });
             runtime.shutdown_background();
         })?;
-        tracing::info!(%address, "probes and metrics are served");
+        tracing::info!(%address, "serving probes and metrics");
         Ok(Some(Self { end: Some(end), thread: Some(thread) }))
     }
 }

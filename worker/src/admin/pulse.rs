@@ -1,4 +1,4 @@
-//! By what the loop that talks to Redis shows that it goes round.
+//! The I/O loop's sign of progress.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -7,52 +7,53 @@ use redcall_common::settings::Settings;
 use redcall_common::time::millis;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-/// The loop may stand still that many leases ...
+/// The loop counts as stalled after this many leases without progress ...
 const LEASES: u32 = 3;
-/// ... but at least, and at most, that long.
-const SHORTEST: Duration = Duration::from_secs(5);
-const LONGEST: Duration = Duration::from_secs(60);
-/// How often it goes round although nothing happens.
+/// ... within these bounds.
+const MIN_STALL: Duration = Duration::from_secs(5);
+const MAX_STALL: Duration = Duration::from_secs(60);
+/// How often the loop runs when nothing happens.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Written by the dispatcher, read by `/live`.
 pub(crate) struct Pulse {
     start: Instant,
-    /// When the loop last went round, ms since the start.
+    /// Time of the loop's last iteration, ms since the start.
     last: AtomicU64,
-    /// Whether it has begun to.
+    /// `true` once the loop has begun.
     begun: AtomicBool,
     bound: Duration,
 }
 
 impl Pulse {
     pub(crate) fn new(settings: &Settings) -> Self {
-        let bound = settings.worker.lease.saturating_mul(LEASES).clamp(SHORTEST, LONGEST);
+        let bound = settings.worker.lease.saturating_mul(LEASES).clamp(MIN_STALL, MAX_STALL);
         let start = Instant::now();
         Self { start, last: AtomicU64::new(0), begun: AtomicBool::new(false), bound }
     }
 
-    /// The loop goes round.
-    pub(crate) fn beat(&self) {
+    /// Records an iteration of the loop.
+    pub(crate) fn record(&self) {
         let now = millis(self.start.elapsed());
         self.last.store(now, Ordering::Relaxed);
         self.begun.store(true, Ordering::Relaxed);
     }
 
-    /// Has the loop go round often enough.
+    /// Returns ticks that keep the loop running often enough.
     pub(crate) fn interval(&self) -> Interval {
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks
     }
 
-    /// Whether the loop has begun: before that the worker connects, which has bounds of its own.
+    /// Returns `true` if the loop has begun. Before that the worker connects, with its own
+    /// timeouts.
     pub(crate) fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// For how long the loop has stood still, if that is too long.
-    pub(crate) fn standstill(&self) -> Option<Duration> {
+    /// Returns how long the loop has stalled, if that is too long.
+    pub(crate) fn stalled_for(&self) -> Option<Duration> {
         let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
         let ago = self.start.elapsed().saturating_sub(last);
         (self.has_begun() && ago > self.bound).then_some(ago)

@@ -1,4 +1,4 @@
-//! What `/ready` says.
+//! The body of `/ready`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,25 +6,25 @@ use std::time::Duration;
 use redcall_common::time::millis;
 use serde::Serialize;
 
-/// Whether a worker consumes, and what is wrong if it does not. Goes out as JSON.
+/// The readiness of a worker, and its problems. Serialised as JSON.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Report {
-    /// Whether there is no reason why not.
+    /// `true` if there are no reasons against it.
     ready: bool,
     reasons: Vec<String>,
     queues: BTreeMap<String, Seen>,
-    /// How long the last probe took from its start to its settlement; `null` if it failed.
+    /// Duration of the last probe, from its start to its settlement; `null` if it failed.
     probe_ms: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
 struct Seen {
-    /// How long ago something came back from its fetch loop.
+    /// Time since the queue's last reply.
     seen_ms_ago: u64,
 }
 
 impl Report {
-    /// One of somebody who knows nothing but why.
+    /// Returns a report with one reason and no details.
     pub(crate) fn not_ready(reason: &str) -> Self {
         let mut report = Self::default();
         report.reason(reason);
@@ -41,16 +41,16 @@ impl Report {
     }
 
     pub(crate) fn probe(&mut self, took: Duration) {
-        // Microseconds are as much as anybody can use.
+        // Microseconds are precise enough.
         self.probe_ms = Some((took.as_secs_f64() * 1e6).round() / 1e3);
     }
 
-    /// Whether it is ready; else why not.
+    /// Returns the reasons why the worker is not ready as an error.
     pub(crate) fn verdict(self) -> Result<(), Vec<String>> {
         if self.reasons.is_empty() { Ok(()) } else { Err(self.reasons) }
     }
 
-    /// Whether it is ready, and all of it as JSON.
+    /// Returns `true` if the worker is ready, and the report as JSON.
     pub(crate) fn finish(mut self) -> (bool, String) {
         self.ready = self.reasons.is_empty();
         // Strings and numbers only: nothing here can fail to serialise.

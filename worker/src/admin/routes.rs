@@ -9,51 +9,51 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::Desk;
+use super::AdminState;
 use super::scrape::Scrape;
 
-/// The forms of the metrics' text.
+/// Content types of the metrics.
 const OPEN_METRICS: &str = "application/openmetrics-text";
 const CONTENT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PLAIN_CONTENT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-struct Shared {
-    desk: Desk,
+struct RouteState {
+    state: AdminState,
     scrape: Scrape,
 }
 
-pub(super) fn router(desk: Desk, scrape: Scrape) -> Router {
+pub(super) fn router(state: AdminState, scrape: Scrape) -> Router {
     Router::new()
         .route("/live", get(live))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
-        .with_state(Arc::new(Shared { desk, scrape }))
+        .with_state(Arc::new(RouteState { state, scrape }))
 }
 
-async fn live(State(shared): State<Arc<Shared>>) -> Response {
-    match shared.desk.line.pulse.standstill() {
+async fn live(State(shared): State<Arc<RouteState>>) -> Response {
+    match shared.state.readiness.pulse.stalled_for() {
         None => (StatusCode::OK, "live\n").into_response(),
         Some(since) => {
             let since = since.as_millis();
-            let text = format!("the loop that talks to Redis has stood still for {since} ms\n");
+            let text = format!("the I/O loop has stalled for {since} ms\n");
             (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
         }
     }
 }
 
-async fn ready(State(shared): State<Arc<Shared>>) -> Response {
-    let (is_ready, body) = shared.desk.line.report().await.finish();
+async fn ready(State(shared): State<Arc<RouteState>>) -> Response {
+    let (is_ready, body) = shared.state.readiness.report().await.finish();
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, [(CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+async fn metrics(State(shared): State<Arc<RouteState>>, headers: HeaderMap) -> Response {
     let wanted = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    // The text is both.
+    // The text conforms to both formats.
     let content = if wanted.contains(OPEN_METRICS) { CONTENT } else { PLAIN_CONTENT };
     match shared.scrape.text().await {
         Ok(text) => ([(CONTENT_TYPE, content)], text).into_response(),
-        // Only a bug of the text's encoder comes here.
+        // Unreachable without a bug in the encoder.
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }

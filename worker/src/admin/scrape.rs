@@ -1,7 +1,7 @@
-//! What `/metrics` says: the worker's own counts, and what Redis says of its queues.
+//! The body of `/metrics`: the worker's counters, and the state of its queues at Redis.
 //!
-//! Redis is asked once a second at most, however many scrape: those who come while it is asked wait
-//! for that answer, and those who come within a second after it get it as well.
+//! Redis is asked once a second at most, however many clients scrape: scrapes during a round trip
+//! share its result, and so do scrapes within a second after it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use tokio::time::{Instant, timeout};
 
 use crate::metrics::Metrics;
 
-/// How long Redis may take in all. Who scrapes waits ten seconds, as a rule.
-const REDIS: Duration = Duration::from_secs(1);
-/// For how long its answer holds.
-const HOLDS: Duration = Duration::from_secs(1);
+/// Timeout of all round trips of a scrape. A scraper usually waits ten seconds.
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a result is reused.
+const REUSED_FOR: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfQueue {
@@ -33,12 +33,12 @@ pub(super) struct Scrape {
     queues: Arc<Queues>,
 }
 
-/// What Redis says of the worker's queues.
+/// The worker's queues, read from Redis.
 struct Queues {
-    /// With connections of its own: a scrape holds up no poll.
+    /// Has connections of its own: a scrape delays no poll.
     inspector: Inspector,
     names: Vec<String>,
-    /// Held while Redis is asked.
+    /// Locked while Redis is asked.
     last: Mutex<Option<(Instant, Vec<QueueInfo>)>>,
 }
 
@@ -51,9 +51,9 @@ impl Scrape {
     pub(super) async fn text(&self) -> Result<String, fmt::Error> {
         let mut out = String::new();
         let queues = self.queues.clone();
-        // In a task of its own: a scraper that hangs up does not end what others wait for, and
-        // whoever does so over and over asks Redis no more often.
-        let infos = tokio::spawn(async move { queues.look().await }).await.unwrap_or_default();
+        // In a task of its own: a scraper that disconnects does not cancel the read that others
+        // wait for, and repeated disconnects cause no further reads.
+        let infos = tokio::spawn(async move { queues.read().await }).await.unwrap_or_default();
         text::encode_registry(&mut out, &of_queues(&infos))?;
         self.metrics.encode(&mut out)?;
         text::encode_eof(&mut out)?;
@@ -62,30 +62,30 @@ impl Scrape {
 }
 
 impl Queues {
-    async fn look(&self) -> Vec<QueueInfo> {
+    async fn read(&self) -> Vec<QueueInfo> {
         let mut last = self.last.lock().await;
         if let Some((at, infos)) = &*last
-            && at.elapsed() < HOLDS
+            && at.elapsed() < REUSED_FOR
         {
             return infos.clone();
         }
         let mut infos = Vec::with_capacity(self.names.len());
-        // What Redis does not say in time is left out.
-        let asking = async {
+        // Queues that Redis does not report in time are skipped.
+        let reading = async {
             for queue in &self.names {
                 match self.inspector.queue(queue).await {
                     Ok(info) => infos.push(info),
-                    Err(error) => tracing::debug!(%error, queue, "a scrape goes without it"),
+                    Err(error) => tracing::debug!(%error, queue, "skipping a queue in a scrape"),
                 }
             }
         };
-        let _ = timeout(REDIS, asking).await;
+        let _ = timeout(TIMEOUT, reading).await;
         *last = Some((Instant::now(), infos.clone()));
         infos
     }
 }
 
-/// Made anew at each scrape: there is nothing to go stale.
+/// Rebuilt at each scrape, so that no value is stale.
 fn of_queues(infos: &[QueueInfo]) -> Registry {
     let length = Family::<OfQueue, Gauge>::default();
     let oldest = Family::<OfQueue, Gauge<f64, std::sync::atomic::AtomicU64>>::default();
@@ -99,9 +99,9 @@ fn of_queues(infos: &[QueueInfo]) -> Registry {
         }
     }
     let mut registry = Registry::with_prefix("redcall");
-    let help = "Requests that wait for a worker, also sorted and parked ones";
+    let help = "Requests that wait for a worker, including rate-limited and parked ones";
     registry.register("queue_length", help, length);
-    let help = "How long the request at the head of the queue waits";
+    let help = "Waiting time of the request at the head of the queue";
     registry.register("queue_oldest_seconds", help, oldest);
     registry
 }

@@ -1,4 +1,4 @@
-//! Connections: how many at once, how long each may take, and which has to go for a new one.
+//! Connections: their number, their timeouts, and their eviction.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,39 +16,39 @@ use tokio::net::TcpStream;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
-/// How many there are at once.
-const CONNECTIONS: usize = 256;
-/// How long each may be silent, or leave its answer unread, before it has to go for a new one: who
-/// asks at once must not be closed between connecting and asking.
+/// Most connections at once.
+const MAX_CONNECTIONS: usize = 256;
+/// How long a connection may be silent, or leave its answer unread, before it can be evicted. A
+/// client that sends its request at once must not be evicted before.
 const GRACE: Duration = Duration::from_millis(100);
-/// How often it is looked which has had its grace, while there is no room.
-const LOOK: Duration = Duration::from_millis(10);
-/// How long a request's head may take.
-const HEAD: Duration = Duration::from_secs(2);
-/// How long a connection may take in all, above every answer's own bound.
-const WHOLE: Duration = Duration::from_secs(10);
-/// How large a request's head may be. The smallest that hyper takes.
-const BUFFER: usize = 8 << 10;
-/// Pause after a connection could not be taken (no file descriptor is free, as a rule).
+/// How often to look for a connection to evict, while the limit is reached.
+const CHECK_INTERVAL: Duration = Duration::from_millis(10);
+/// Timeout of a request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(2);
+/// Timeout of a whole connection, longer than that of every answer.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest head of a request, bytes. The smallest limit that hyper accepts.
+const MAX_HEAD: usize = 8 << 10;
+/// Pause after a failed accept (usually for lack of file descriptors).
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A connection's phases: nothing was asked, an answer is being made, it is being written.
+/// Phases of a connection: no request yet, making the answer, writing the answer.
 const SILENT: u8 = 0;
-const ASKED: u8 = 1;
+const ANSWERING: u8 = 1;
 const ANSWERED: u8 = 2;
 
-/// Serves until dropped; its connections end with it.
+/// Serves until dropped; dropping it ends its connections.
 pub(super) async fn serve(listener: TcpListener, router: Router) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let mut places = Places::new(router);
+    let mut connections = Connections::new(router);
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                places.make_room().await;
-                places.take(stream);
+                connections.make_room().await;
+                connections.take(stream);
             }
             Err(_) => {
-                places.close(SILENT);
+                connections.close(SILENT);
                 sleep(PAUSE).await;
             }
         }
@@ -56,76 +56,77 @@ pub(super) async fn serve(listener: TcpListener, router: Router) -> io::Result<(
 }
 
 /// The open connections.
-struct Places {
+struct Connections {
     http: http1::Builder,
     router: Router,
-    /// The oldest first.
-    taken: VecDeque<Place>,
-    connections: JoinSet<()>,
+    /// Oldest first.
+    open: VecDeque<Connection>,
+    tasks: JoinSet<()>,
 }
 
-struct Place {
+struct Connection {
     since: Instant,
     /// Written by the connection's task.
     phase: Arc<AtomicU8>,
     task: AbortHandle,
 }
 
-impl Places {
+impl Connections {
     fn new(router: Router) -> Self {
         let mut http = http1::Builder::new();
-        // One request a connection: who asks every few seconds loses nothing by that, and nobody
-        // keeps a place without using it.
-        http.keep_alive(false).timer(TokioTimer::new()).header_read_timeout(HEAD);
-        http.max_buf_size(BUFFER);
-        let (taken, connections) = (VecDeque::with_capacity(CONNECTIONS), JoinSet::new());
-        Self { http, router, taken, connections }
+        // One request per connection: a client that asks every few seconds loses nothing, and no
+        // idle connection counts against the limit.
+        http.keep_alive(false).timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        http.max_buf_size(MAX_HEAD);
+        let (open, tasks) = (VecDeque::with_capacity(MAX_CONNECTIONS), JoinSet::new());
+        Self { http, router, open, tasks }
     }
 
     fn take(&mut self, stream: TcpStream) {
         let phase = Arc::new(AtomicU8::new(SILENT));
-        let (router, told) = (TowerToHyperService::new(self.router.clone()), phase.clone());
+        let (router, current) = (TowerToHyperService::new(self.router.clone()), phase.clone());
         let service = service_fn(move |request| {
-            told.store(ASKED, Ordering::Relaxed);
-            let (answering, told) = (router.call(request), told.clone());
+            current.store(ANSWERING, Ordering::Relaxed);
+            let (answering, current) = (router.call(request), current.clone());
             async move {
                 let answer = answering.await;
-                told.store(ANSWERED, Ordering::Relaxed);
+                current.store(ANSWERED, Ordering::Relaxed);
                 answer
             }
         });
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
-        let task = self.connections.spawn(async move {
-            // Who hangs up or speaks something else is none of our business.
-            let _ = timeout(WHOLE, connection).await;
+        let task = self.tasks.spawn(async move {
+            // A disconnect or a malformed request concerns only the client.
+            let _ = timeout(CONNECTION_TIMEOUT, connection).await;
         });
-        self.taken.push_back(Place { since: Instant::now(), phase, task });
+        self.open.push_back(Connection { since: Instant::now(), phase, task });
     }
 
-    /// Returns when there is room for one more. Whoever holds a place and is silent loses it; else
-    /// whoever does not read its answer. Answers that are being made have bounds of their own.
+    /// Returns when there is capacity for one more connection. Evicts a silent connection; if there
+    /// is none, one that does not read its answer. Answers in the making have their own timeouts.
     async fn make_room(&mut self) {
         loop {
-            while self.connections.try_join_next().is_some() {}
-            self.taken.retain(|place| !place.task.is_finished());
-            if self.taken.len() < CONNECTIONS || self.close(SILENT) || self.close(ANSWERED) {
+            while self.tasks.try_join_next().is_some() {}
+            self.open.retain(|connection| !connection.task.is_finished());
+            if self.open.len() < MAX_CONNECTIONS || self.close(SILENT) || self.close(ANSWERED) {
                 return;
             }
             tokio::select! {
-                _ = self.connections.join_next() => {}
-                () = sleep(LOOK) => {}
+                _ = self.tasks.join_next() => {}
+                () = sleep(CHECK_INTERVAL) => {}
             }
         }
     }
 
-    /// Closes the oldest connection in this phase that has had its grace; `false` if there is none.
+    /// Closes the oldest connection in this phase after its grace; returns `false` if there is
+    /// none.
     fn close(&mut self, phase: u8) -> bool {
-        let may_go = |place: &Place| {
-            place.phase.load(Ordering::Relaxed) == phase && place.since.elapsed() >= GRACE
+        let may_go = |connection: &Connection| {
+            connection.phase.load(Ordering::Relaxed) == phase && connection.since.elapsed() >= GRACE
         };
-        let Some(at) = self.taken.iter().position(may_go) else { return false };
-        if let Some(place) = self.taken.remove(at) {
-            place.task.abort();
+        let Some(at) = self.open.iter().position(may_go) else { return false };
+        if let Some(connection) = self.open.remove(at) {
+            connection.task.abort();
         }
         true
     }

@@ -1,8 +1,8 @@
-//! The part of a log that the programs of one job may fill.
+//! The log budget of one job's programs.
 //!
-//! A program that writes more to stderr runs on: its worker reads it, at the pace of `paced.rs` at
-//! most. Lines beyond the budget are dropped, counted, and reported in one line every
-//! [`SAID_EVERY`].
+//! A program that writes more to stderr continues: the worker reads it, no faster than `paced.rs`
+//! allows. Lines beyond the budget are dropped, counted, and reported in one line every
+//! [`REPORT_INTERVAL`].
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,36 +13,36 @@ use crate::log::dropped::{Reason, count};
 
 /// Longest line that is logged, bytes.
 pub(super) const LINE: u64 = 8 << 10;
-/// The most that a job logs at once, and each second in the long run: lines and bytes.
-const LINES: Bucket = Bucket { most: 10_000, per_second: 1000 };
-const BYTES: Bucket = Bucket { most: 1 << 20, per_second: 64 << 10 };
-/// The time between two lines about dropped ones.
-const SAID_EVERY: Duration = Duration::from_secs(10);
+/// Log budget of a job, in lines and in bytes: the burst, and the rate.
+const LINES: Bucket = Bucket { burst: 10_000, per_second: 1000 };
+const BYTES: Bucket = Bucket { burst: 1 << 20, per_second: 64 << 10 };
+/// Time between two lines about dropped ones.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The size of a budget, and what it gains each second.
+/// The size of a budget, and its refill rate.
 struct Bucket {
-    most: u64,
+    burst: u64,
     per_second: u64,
 }
 
 impl Bucket {
     fn refilled(&self, left: u64, gained_ms: u64) -> u64 {
-        left.saturating_add(gained_ms.saturating_mul(self.per_second) / 1000).min(self.most)
+        left.saturating_add(gained_ms.saturating_mul(self.per_second) / 1000).min(self.burst)
     }
 }
 
 /// See the module. Shared by all runs of a job; dropped with its mapping.
 pub(super) struct Budget {
     job: String,
-    state: Mutex<State>,
+    state: Mutex<BudgetState>,
 }
 
-struct State {
-    /// When it was refilled, to the millisecond.
+struct BudgetState {
+    /// Time of the last refill, to the millisecond.
     at: Instant,
     lines: u64,
     bytes: u64,
-    /// Dropped, and not mentioned yet.
+    /// Dropped, and not reported yet.
     dropped: Dropped,
 }
 
@@ -53,10 +53,10 @@ struct Dropped {
 }
 
 impl Budget {
-    /// The full budget of the programs of `job`.
+    /// Returns the full budget for the programs of `job`.
     pub(super) fn of(job: &str) -> Arc<Self> {
         let (at, dropped) = (Instant::now(), Dropped::default());
-        let state = State { at, lines: LINES.most, bytes: BYTES.most, dropped };
+        let state = BudgetState { at, lines: LINES.burst, bytes: BYTES.burst, dropped };
         Arc::new(Self { job: job.to_owned(), state: Mutex::new(state) })
     }
 
@@ -67,8 +67,8 @@ impl Budget {
         state.is_spent()
     }
 
-    /// Takes a line of so many bytes, up to [`LINE`]; `false` if it must not be logged, and is
-    /// counted as dropped.
+    /// Takes a line of `bytes`, up to [`LINE`]. Returns `false` if the line must not be logged;
+    /// then it is counted as dropped.
     pub(super) fn admit(self: &Arc<Self>, bytes: u64) -> bool {
         let mut state = self.lock();
         state.refill(Instant::now());
@@ -82,7 +82,7 @@ impl Budget {
         true
     }
 
-    /// Counts what is dropped, and has it said in a while.
+    /// Counts dropped lines, and schedules the report.
     pub(super) fn drop_lines(self: &Arc<Self>, lines: u64, bytes: u64) {
         count(Reason::Budget, lines);
         let mut state = self.lock();
@@ -90,39 +90,39 @@ impl Budget {
         state.dropped.lines += lines;
         state.dropped.bytes += bytes;
         drop(state);
-        // Without a runtime it is said when the budget is dropped.
+        // Without a runtime they are reported when the budget is dropped.
         if let (true, Ok(runtime)) = (is_first, Handle::try_current()) {
             let budget = Arc::downgrade(self);
             runtime.spawn(async move {
-                tokio::time::sleep(SAID_EVERY).await;
+                tokio::time::sleep(REPORT_INTERVAL).await;
                 if let Some(budget) = budget.upgrade() {
-                    budget.say();
+                    budget.report();
                 }
             });
         }
     }
 
-    fn say(&self) {
+    fn report(&self) {
         let Dropped { lines, bytes } = std::mem::take(&mut self.lock().dropped);
         if (lines, bytes) != (0, 0) {
             let name = &self.job;
-            tracing::warn!(name, lines, bytes, "stderr over the budget of the job was dropped");
+            tracing::warn!(name, lines, bytes, "dropped stderr lines beyond the job's log budget");
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, BudgetState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Budget {
     fn drop(&mut self) {
-        self.say();
+        self.report();
     }
 }
 
-impl State {
-    /// Less than the longest line is nothing: else short lines would keep it from ever fitting.
+impl BudgetState {
+    /// Less than the longest line counts as nothing: otherwise short lines would starve it.
     fn is_spent(&self) -> bool {
         self.lines == 0 || self.bytes < LINE
     }
@@ -132,7 +132,7 @@ impl State {
         let gained_ms = u64::try_from(gained.as_millis()).unwrap_or(u64::MAX);
         self.lines = LINES.refilled(self.lines, gained_ms);
         self.bytes = BYTES.refilled(self.bytes, gained_ms);
-        // The rest of a millisecond counts next time.
+        // The remaining fraction of a millisecond counts next time.
         self.at += Duration::from_millis(gained_ms);
     }
 }
@@ -141,8 +141,8 @@ impl State {
 mod tests {
     use super::*;
 
-    fn state(lines: u64, bytes: u64) -> State {
-        State { at: Instant::now(), lines, bytes, dropped: Dropped::default() }
+    fn state(lines: u64, bytes: u64) -> BudgetState {
+        BudgetState { at: Instant::now(), lines, bytes, dropped: Dropped::default() }
     }
 
     #[test]
@@ -151,7 +151,7 @@ mod tests {
         state.refill(state.at + Duration::from_millis(1500));
         assert_eq!((state.lines, state.bytes), (1500, 96 << 10));
         state.refill(state.at + Duration::from_secs(86_400));
-        assert_eq!((state.lines, state.bytes), (LINES.most, BYTES.most));
+        assert_eq!((state.lines, state.bytes), (LINES.burst, BYTES.burst));
     }
 
     #[test]
@@ -168,10 +168,10 @@ mod tests {
     fn lines_beyond_the_budget_are_dropped_and_counted() {
         let budget = Budget::of("loud");
         let admitted = (0..1000).filter(|_| budget.admit(LINE)).count() as u64;
-        // What it gains meanwhile counts, too.
-        assert!((BYTES.most / LINE..500).contains(&admitted), "{admitted}");
+        // The refill meanwhile counts, too.
+        assert!((BYTES.burst / LINE..500).contains(&admitted), "{admitted}");
         assert!(budget.lock().dropped.lines == 1000 - admitted);
-        budget.say();
+        budget.report();
         assert_eq!(budget.lock().dropped, Dropped::default());
     }
 }

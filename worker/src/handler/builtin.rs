@@ -1,4 +1,4 @@
-//! The built-in handlers: for a first try, probes and benches.
+//! The built-in handlers, for a first try, probes and benchmarks.
 
 mod sum;
 
@@ -19,7 +19,7 @@ pub(crate) const PREFIX: &str = "builtin:";
 /// Their names, without the prefix.
 pub(crate) const NAMES: [&str; 5] = ["echo", "add", "sleep", "fail", "count"];
 
-/// The built-in handler `name` (without the prefix), if there is one.
+/// Returns the built-in handler `name` (without the prefix), if it exists.
 pub(crate) fn find(name: &str) -> Option<Box<dyn Handler>> {
     Some(match name {
         "echo" => compiled(echo),
@@ -31,7 +31,7 @@ pub(crate) fn find(name: &str) -> Option<Box<dyn Handler>> {
     })
 }
 
-/// Answers its data.
+/// Returns its data.
 async fn echo(Json(data): Json<Box<RawValue>>) -> Json<Box<RawValue>> {
     Json(data)
 }
@@ -59,7 +59,7 @@ struct Nap {
     ms: u64,
 }
 
-/// `{"ms": 100}` -> `null`, that much later.
+/// `{"ms": 100}` -> `null`, after that time.
 async fn sleep(Json(Nap { ms }): Json<Nap>) {
     tokio::time::sleep(Duration::from_millis(ms)).await;
 }
@@ -82,8 +82,8 @@ struct Count {
     size: u16,
 }
 
-/// `{"to": 3}` -> the parts 1, 2 and 3, then the answer 3. With a `size`, each part is a text of so
-/// many characters, the number at its end.
+/// `{"to": 3}` -> the parts 1, 2 and 3, then the answer 3. With a `size`, each part is a string of
+/// that length, which ends with the number.
 async fn count(
     request: Request,
     Json(Count { to, size }): Json<Count>,

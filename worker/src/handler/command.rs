@@ -1,8 +1,8 @@
 //! A process per job: data as JSON on stdin, answer as JSON on stdout, stderr into the log.
 //!
-//! The process leads a group of its own. Whatever ends the job ends the group, also what the
-//! command itself has started: by SIGTERM and, after `worker.cancel_grace`, SIGKILL where the run
-//! is not wanted any more, by SIGKILL alone where there is no time for that.
+//! The process leads its own process group. The end of the job ends the whole group, including
+//! processes that the command started: by SIGTERM and, after `worker.cancel_grace`, SIGKILL if the
+//! run is cancelled; by SIGKILL alone otherwise.
 
 use std::pin::pin;
 use std::process::ExitStatus;
@@ -23,12 +23,12 @@ use super::group::Group;
 use super::paced::{LARGE, Paced, SMALL_READS};
 use super::program::{Launch, Program};
 use super::stderr::{Lines, TARGET};
-use super::{Ending, Handler, HandlerError, Place, Running};
+use super::{Handler, HandlerError, HandlerResult, ProgramContext, Running};
 use crate::request::Request;
 use crate::state::States;
 
-/// How long the pipes are used on after the command has ended.
-const LEFT_OPEN: Duration = Duration::from_millis(500);
+/// How long the pipes stay in use after the command has ended.
+const PIPES_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Runs a program for each job.
 pub(crate) struct CommandHandler {
@@ -37,19 +37,19 @@ pub(crate) struct CommandHandler {
     budget: Arc<Budget>,
 }
 
-/// What bounds every run of a command.
+/// The limits of every run of a command.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     /// Largest answer, bytes.
     pub(crate) max_answer: usize,
-    /// How deep the JSON of a frame may nest, levels.
+    /// Deepest JSON nesting of a frame, levels.
     pub(crate) depth: usize,
     /// Time between SIGTERM and SIGKILL.
     pub(crate) cancel_grace: Duration,
 }
 
 impl Bounds {
-    /// Refuses data of a frame that nest too deep: readers of many languages fail on such.
+    /// Refuses data that nest too deep in a frame: JSON readers of many languages fail on them.
     ///
     /// # Errors
     ///
@@ -64,7 +64,7 @@ impl Bounds {
         Err(HandlerError::with_code(Code::TooLarge, message))
     }
 
-    /// Returns `true` if the data of an error may stand in its frame.
+    /// Returns `true` if the data of an error fit into its frame.
     pub(super) fn is_shallow_detail(&self, data: &str) -> bool {
         error_data_fits(data.as_bytes(), self.depth)
     }
@@ -78,10 +78,10 @@ impl CommandHandler {
         job: &str,
         command: &[String],
         env: &ProgramEnv,
-        place: &Place<'_>,
+        context: &ProgramContext<'_>,
     ) -> Result<Self, String> {
-        let program = Program::find(command, env, place)?;
-        Ok(Self { program, bounds: place.bounds, budget: Budget::of(job) })
+        let program = Program::find(command, env, context)?;
+        Ok(Self { program, bounds: context.bounds, budget: Budget::of(job) })
     }
 
     fn launch(&self, request: &Request) -> Launch {
@@ -110,17 +110,25 @@ impl Handler for CommandHandler {
     }
 }
 
-async fn run(launch: Launch, bounds: Bounds, budget: Arc<Budget>, request: Request) -> Ending {
-    // Before there is a process: who has not yet asked for the end of its run is dropped with it,
-    // and this one would be killed without a SIGTERM.
+async fn run(
+    launch: Launch,
+    bounds: Bounds,
+    budget: Arc<Budget>,
+    request: Request,
+) -> HandlerResult {
+    // Checked before the process exists: until the handler asks for its cancellation token, a
+    // cancelled run is dropped, and its process would be killed without a SIGTERM.
     if request.is_cancelled() {
-        return Err(HandlerError::with_code(Code::Cancelled, "cancelled before it was started"));
+        return Err(HandlerError::with_code(
+            Code::Cancelled,
+            "cancelled before the command was started",
+        ));
     }
     let (mut child, group) = launch.spawn().map_err(|error| {
         HandlerError::with_code(Code::Internal, "the command cannot be started").caused_by(&error)
     })?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let (gone, heard) = watch::channel(false);
+    let (gone, has_ended) = watch::channel(false);
     let ended = async {
         let status = end(child, group, &request, bounds.cancel_grace).await?;
         gone.send_replace(true);
@@ -128,18 +136,18 @@ async fn run(launch: Launch, bounds: Bounds, budget: Arc<Budget>, request: Reque
     };
     let (status, output, (), ()) = tokio::try_join!(
         ended,
-        read(stdout, bounds.max_answer, heard.clone()),
-        feed(stdin, request.data(), heard.clone()),
-        log(stderr, &budget, &request, heard),
+        read(stdout, bounds.max_answer, has_ended.clone()),
+        feed(stdin, request.data(), has_ended.clone()),
+        log(stderr, &budget, &request, has_ended),
     )?;
     match status {
         Some(status) => answer(status, &output, bounds),
-        None => Err(HandlerError::with_code(Code::Cancelled, "the command was asked to end")),
+        None => Err(HandlerError::with_code(Code::Cancelled, "the command was terminated")),
     }
 }
 
-/// Waits for the command's end, and ends what it has left behind, which would hold its pipes open.
-/// None if it was asked to end, since the run was not wanted any more.
+/// Waits for the command's end, and ends its remaining processes, which would hold the pipes open.
+/// Returns `None` if the run was cancelled.
 async fn end(
     mut child: Child,
     group: Group,
@@ -151,14 +159,14 @@ async fn end(
         () = request.cancelled() => None,
     };
     if status.is_none() {
-        // Its pipes are served on meanwhile: what it says at its end is logged.
+        // Its pipes are read meanwhile: its last lines are logged.
         group.end(&mut child, grace).await;
     }
     drop(group);
     Ok(status)
 }
 
-/// Writes the data. A command that does not read it is none of our business.
+/// Writes the data. A command may ignore it.
 async fn feed(
     stdin: Option<ChildStdin>,
     data: &RawValue,
@@ -173,7 +181,7 @@ async fn feed(
     Ok(())
 }
 
-/// Reads the whole output, or as much as shows that it is too much.
+/// Reads the output up to one byte beyond the limit.
 async fn read(
     output: Option<ChildStdout>,
     max: usize,
@@ -196,7 +204,7 @@ async fn read(
     Ok(bytes)
 }
 
-/// Passes stderr on to the log, line by line, under the job's id.
+/// Logs stderr line by line, under the job's id.
 async fn log(
     stderr: Option<ChildStderr>,
     budget: &Arc<Budget>,
@@ -220,19 +228,20 @@ async fn log(
     }
 }
 
-/// Ends when the command has been gone for a while, though its pipes are still open: a process that
-/// has left its group holds them, and the answer must not wait for that one.
+/// Completes some time after the command's end, even if its pipes are still open: a process that
+/// left the group may hold them, and must not delay the answer.
 async fn left_open(mut gone: watch::Receiver<bool>) {
-    // An error means that the command's end is not waited for any more, and neither are we.
+    // The sender is dropped when nothing waits for the command's end any more.
     let _ = gone.wait_for(|gone| *gone).await;
-    sleep(LEFT_OPEN).await;
+    sleep(PIPES_TIMEOUT).await;
 }
 
-fn answer(status: ExitStatus, output: &[u8], bounds: Bounds) -> Ending {
+fn answer(status: ExitStatus, output: &[u8], bounds: Bounds) -> HandlerResult {
     if !status.success() {
         return Err(HandlerError::new(format!("the command ended with {status}")));
     }
     bounds.check_depth(output)?;
-    serde_json::from_slice::<Box<RawValue>>(output)
-        .map_err(|error| HandlerError::new(format!("the command printed no JSON: {error}")))
+    serde_json::from_slice::<Box<RawValue>>(output).map_err(|error| {
+        HandlerError::new(format!("the command must print its answer as JSON: {error}"))
+    })
 }

@@ -1,4 +1,4 @@
-//! Compiled-in Rust: the wall behind which handlers have no type parameters any more.
+//! Compiled-in Rust handlers, without type parameters beyond this module.
 
 use std::any::type_name;
 use std::marker::PhantomData;
@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use redcall_common::error::Code;
 use tokio::task::{JoinError, spawn_blocking};
 
-use super::{Ending, Handler, HandlerError, Running};
+use super::{Handler, HandlerError, HandlerResult, Running};
 use crate::answer::IntoAnswer;
 use crate::extract::FromRequest;
 use crate::request::Request;
@@ -14,31 +14,31 @@ use crate::state::States;
 
 /// An async function over extractors. For functions of up to four arguments.
 pub trait AsyncHandler<Args>: Clone + Send + Sync + 'static {
-    /// Extracts the arguments, runs the function, reads its answer.
-    fn run(self, request: Request) -> impl Future<Output = Ending> + Send + 'static;
+    /// Extracts the arguments, runs the function, converts its answer.
+    fn run(self, request: Request) -> impl Future<Output = HandlerResult> + Send + 'static;
 
-    /// Asks each argument whether it can be served.
+    /// Checks that each argument can be extracted.
     ///
     /// # Errors
     ///
-    /// What is missing.
+    /// The missing part.
     fn check(states: &States) -> Result<(), String>;
 }
 
 /// A plain function over extractors, run on the blocking pool.
 pub trait BlockingHandler<Args>: Clone + Send + Sync + 'static {
-    /// Extracts the arguments, runs the function, reads its answer.
+    /// Extracts the arguments, runs the function, converts its answer.
     ///
     /// # Errors
     ///
     /// As [`IntoAnswer::into_answer`].
-    fn run(self, request: &Request) -> Ending;
+    fn run(self, request: &Request) -> HandlerResult;
 
-    /// Asks each argument whether it can be served.
+    /// Checks that each argument can be extracted.
     ///
     /// # Errors
     ///
-    /// What is missing.
+    /// The missing part.
     fn check(states: &States) -> Result<(), String>;
 }
 
@@ -52,7 +52,7 @@ macro_rules! handlers {
             $($arg: FromRequest + 'static),*
         {
             #[allow(non_snake_case, unused_variables, reason = "one name per argument")]
-            async fn run(self, request: Request) -> Ending {
+            async fn run(self, request: Request) -> HandlerResult {
                 $(let $arg = $arg::from_request(&request)?;)*
                 self($($arg),*).await.into_answer()
             }
@@ -71,7 +71,7 @@ macro_rules! handlers {
             $($arg: FromRequest + 'static),*
         {
             #[allow(non_snake_case, unused_variables, reason = "one name per argument")]
-            fn run(self, request: &Request) -> Ending {
+            fn run(self, request: &Request) -> HandlerResult {
                 $(let $arg = $arg::from_request(request)?;)*
                 self($($arg),*).into_answer()
             }
@@ -93,18 +93,18 @@ handlers!(A, B, C, D);
 
 struct Compiled<F, Args> {
     function: F,
-    /// The arguments' types, without owning any.
+    /// The arguments' types, without owning values.
     args: PhantomData<fn(Args)>,
 }
 
 struct Blocking<F, Args>(Compiled<F, Args>);
 
-/// An async function as a handler.
+/// Returns an async function as a handler.
 pub(crate) fn compiled<Args: 'static>(function: impl AsyncHandler<Args>) -> Box<dyn Handler> {
     Box::new(Compiled { function, args: PhantomData })
 }
 
-/// A plain function as a handler, run on the blocking pool.
+/// Returns a plain function as a handler, which runs on the blocking pool.
 pub(crate) fn blocking<Args: 'static>(function: impl BlockingHandler<Args>) -> Box<dyn Handler> {
     Box::new(Blocking(Compiled { function, args: PhantomData }))
 }
@@ -135,18 +135,18 @@ impl<Args: 'static, F: BlockingHandler<Args>> Handler for Blocking<F, Args> {
     fn call(&self, request: Request) -> Running {
         let function = self.0.function.clone();
         Box::pin(async move {
-            // The request moves in: its slot is kept until the function really ends, even when
-            // nobody waits for it any more.
+            // The request moves in: its capacity is used until the function ends, even if the job
+            // was cancelled before.
             let run = move || request.context().sync_scope(|| function.run(&request));
-            let ending = spawn_blocking(run).await;
-            ending.unwrap_or_else(|error| Err(ended_badly(error)))
+            let result = spawn_blocking(run).await;
+            result.unwrap_or_else(|error| Err(ended_badly(error)))
         })
     }
 }
 
 fn ended_badly(error: JoinError) -> HandlerError {
     match error.try_into_panic() {
-        // Goes on to where panics of async functions are caught as well.
+        // Caught where panics of async functions are caught.
         Ok(panic) => std::panic::resume_unwind(panic),
         Err(_) => HandlerError::with_code(Code::Internal, "the worker's runtime has shut down"),
     }

@@ -1,15 +1,15 @@
-//! What the programs of a mapping may see of the worker's environment.
+//! The part of the worker's environment that programs of a mapping get.
 //!
-//! An allow-list, and never a secret of Redcall's own: neither a variable that sets one
-//! (`REDIS_URL`, `REDCALL_…`) nor another that holds one, such as that from which a Compose file
-//! puts the address together. What a program of the same user finds elsewhere, as in
-//! `/proc/PID/environ` of the worker, no allow-list can hide: secrets in files are better kept.
+//! An allow-list without Redcall's own secrets: neither a variable that sets one (`REDIS_URL`,
+//! `REDCALL_…`) nor another that contains one, such as a variable of a Compose file. No allow-list
+//! hides data that a program of the same user can read elsewhere, such as `/proc/PID/environ` of
+//! the worker: keep secrets in files.
 
 use std::ffi::OsString;
 
 use redcall_common::settings::{ProgramEnv, Settings};
 
-/// The environment of this process, without what no program gets.
+/// The environment of this process, without the variables that no program gets.
 pub(crate) struct Environment {
     variables: Vec<(OsString, OsString)>,
     /// Names of variables that hold a secret.
@@ -17,7 +17,7 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// That of this process. `settings` say what is secret.
+    /// Returns that of this process. `settings` name the secrets.
     pub(crate) fn of(settings: &Settings) -> Self {
         Self::split(std::env::vars_os(), &secrets(settings))
     }
@@ -32,11 +32,11 @@ impl Environment {
         Self { variables, secret: secret.collect() }
     }
 
-    /// What a program gets to which `env` admits it.
+    /// Returns the variables that `env` admits.
     ///
     /// # Errors
     ///
-    /// When `env` names a variable that holds a secret.
+    /// If `env` names a variable that holds a secret.
     pub(super) fn admitted(&self, env: &ProgramEnv) -> Result<Vec<(OsString, OsString)>, String> {
         if let Some(name) = self.secret.iter().find(|name| env.names_itself(name)) {
             return Err(format!(
@@ -44,17 +44,17 @@ impl Environment {
                  program gets those: remove it"
             ));
         }
-        // A name that is not Unicode is nothing that could be listed.
+        // A name that is not Unicode cannot be listed.
         let admits = |name: &OsString| name.to_str().is_some_and(|name| env.admits(name));
         let admitted = self.variables.iter().filter(|(name, _)| admits(name));
         Ok(admitted.cloned().collect())
     }
 }
 
-/// The texts that no variable of a program holds: each is long enough not to be in one by chance.
+/// Returns the secret values; each is long enough not to occur by chance.
 fn secrets(settings: &Settings) -> Vec<String> {
     let url = &settings.redis.url;
-    // One without a password is no secret.
+    // A URL without a password is not a secret.
     let url = (settings.redis.redacted_url() != *url).then(|| url.clone());
     let keys = settings.auth.iter().flat_map(|auth| auth.keys.values());
     url.into_iter().chain(keys.map(|key| key.secret.reveal().to_owned())).collect()
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn variable_that_holds_a_secret_goes_to_no_program() {
+    fn secret_variable_reaches_no_program() {
         let environment = environment(&["s3cret-s3cret"]);
         let all = ProgramEnv { inherit: true, names: Vec::new() };
         assert_eq!(names(&environment, &all).unwrap(), "PATH MINE");

@@ -1,4 +1,4 @@
-//! The process group of a command: the command and whatever it has started that did not leave.
+//! The process group of a command: the command and its descendants that stayed in the group.
 
 use std::time::Duration;
 
@@ -7,43 +7,43 @@ use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::process::Child;
 use tokio::time::{sleep, timeout};
 
-/// How often it is looked whether a group is empty: the end of processes that are not our own
-/// children sends no signal.
-const LOOK: Duration = Duration::from_millis(10);
+/// How often to check whether a group is empty: processes that are not direct children send no
+/// signal at their end.
+const CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// A process group, ended with this value, however that goes.
+/// A process group, ended when this is dropped.
 pub(crate) struct Group {
     id: Option<Pid>,
-    /// Ends it if this worker is killed. Dropped after [`Group`]'s own end.
+    /// Ends the group if this worker is killed. Dropped after [`Group`]'s own end.
     _held: Option<Held>,
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The group may have ended by itself.
         self.send(Signal::KILL);
     }
 }
 
 impl Group {
-    /// The group that `leader` leads.
+    /// Returns the group that `leader` leads.
     pub(crate) fn of(leader: &Child, leash: &Leash) -> Self {
         let held = leader.id().map(|id| leash.hold_group(id));
         let id = leader.id().and_then(|id| i32::try_from(id).ok());
         Self { id: id.and_then(Pid::from_raw), _held: held }
     }
 
-    /// Asks all of it to end by SIGTERM, and waits until it is empty, for `grace` at most.
+    /// Sends SIGTERM to the group, and waits until it is empty, for `grace` at most.
     ///
-    /// All of it, and not its leader alone: a shell ends at once and leaves the program that it
-    /// started, which then needs the time. Dropping the future leaves the group as it is.
+    /// To the whole group: a shell ends at once, but the program that it started may need the time.
+    /// Dropping the future leaves the group as it is.
     pub(crate) async fn end(&self, leader: &mut Child, grace: Duration) {
         self.send(Signal::TERM);
         let empty = async {
-            // Its zombie would count as a member.
+            // A zombie would count as a member.
             let _ = leader.wait().await;
             while self.id.is_some_and(|group| test_kill_process_group(group).is_ok()) {
-                sleep(LOOK).await;
+                sleep(CHECK_INTERVAL).await;
             }
         };
         let _ = timeout(grace, empty).await;

@@ -1,7 +1,7 @@
-//! An HTTP request per job: data as JSON in the body (or in the query, where there is no body), the
-//! answer is the response's JSON.
+//! An HTTP request per job: data as JSON in the body (or in the query, for methods without a body);
+//! the answer is the response's JSON.
 //!
-//! Whatever ends the job drops its request, which closes the connection.
+//! The end of the job drops its request, which closes the connection.
 
 mod connection;
 mod query;
@@ -31,7 +31,7 @@ use super::{Handler, HandlerError, Running};
 use crate::request::Request;
 use crate::state::States;
 
-/// Headers of the caller that go on: the trace that the job belongs to (W3C Trace Context).
+/// Headers of the caller that are forwarded: the trace of the job (W3C Trace Context).
 const TRACE: [&str; 2] = ["traceparent", "tracestate"];
 
 /// Sends a request for each job.
@@ -40,7 +40,7 @@ pub(crate) struct HttpHandler {
     client: Client,
     method: Method,
     url: Url,
-    /// The same, as requests with a body have it.
+    /// The URL of requests with a body.
     uri: Uri,
     headers: HeaderMap,
     bounds: Bounds,
@@ -49,7 +49,7 @@ pub(crate) struct HttpHandler {
 impl HttpHandler {
     /// # Errors
     ///
-    /// What is wrong with method, URL or headers.
+    /// The mistake in method, URL or headers.
     pub(crate) fn new(
         settings: &HttpSettings,
         client: Client,
@@ -57,12 +57,11 @@ impl HttpHandler {
     ) -> Result<Self, String> {
         let HttpSettings { method, url, headers } = settings;
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| {
-            format!("`{method}` is not a method; write GET, POST, PUT, PATCH or DELETE")
+            format!("`{method}` is not a known method: use GET, POST, PUT, PATCH or DELETE")
         })?;
-        let mut url =
-            Url::parse(url).map_err(|error| format!("its url cannot be read: {error}"))?;
+        let mut url = Url::parse(url).map_err(|error| format!("the url is not valid: {error}"))?;
         if !["http", "https"].contains(&url.scheme()) || url.host_str().is_none() {
-            return Err("its url is not http://HOST… or https://HOST…".to_owned());
+            return Err("the url must start with http://HOST or https://HOST".to_owned());
         }
         let json = HeaderValue::from_static("application/json");
         let agent = concat!("redcall-worker/", env!("CARGO_PKG_VERSION"));
@@ -76,14 +75,14 @@ impl HttpHandler {
         }
         for (name, value) in headers {
             let header = HeaderName::from_bytes(name.as_bytes())
-                .map_err(|_| format!("`{name}` is not the name of a header"))?;
-            // Its value may be a secret: it is not shown.
+                .map_err(|_| format!("`{name}` is not a valid header name"))?;
+            // The value may be a secret, and is not shown.
             let mut value = HeaderValue::from_str(value)
-                .map_err(|_| format!("the header `{name}` has characters that none may have"))?;
+                .map_err(|_| format!("the header `{name}` has invalid characters"))?;
             value.set_sensitive(true);
             sent.insert(header, value);
         }
-        let uri = uri(&url).map_err(|_| "its url has characters that none may have".to_owned())?;
+        let uri = uri(&url).map_err(|_| "the url has invalid characters".to_owned())?;
         let tried = Arc::new(Tried::of(&url, &uri, &client));
         Ok(Self { tried, client, method, url, uri, headers: sent, bounds })
     }
@@ -96,7 +95,10 @@ impl HttpHandler {
             let mut url = self.url.clone();
             query::add_query(&mut url, job.data())?;
             let uri = uri(&url).map_err(|_| {
-                HandlerError::with_code(Code::InvalidData, "the data do not fit into a URL")
+                HandlerError::with_code(
+                    Code::InvalidData,
+                    "the data do not fit into the URL's query",
+                )
             })?;
             (uri, String::new())
         };
@@ -107,8 +109,8 @@ impl HttpHandler {
         Ok(request)
     }
 
-    /// The headers: ours count before the mapping's, and the mapping's before the caller's. None is
-    /// sent twice.
+    /// Returns the headers: Redcall's override the mapping's, and the mapping's the caller's. Each
+    /// is sent once.
     fn headers(&self, job: &Request) -> HeaderMap {
         let mut headers = self.headers.clone();
         for name in TRACE {
@@ -131,7 +133,7 @@ impl HttpHandler {
     }
 }
 
-/// User and password of a URL as a header; they do not stay in it.
+/// Removes user and password from a URL, and returns them as a header.
 fn take_user(url: &mut Url) -> Result<Option<HeaderValue>, String> {
     if url.username().is_empty() && url.password().is_none() {
         return Ok(None);
@@ -141,9 +143,9 @@ fn take_user(url: &mut Url) -> Result<Option<HeaderValue>, String> {
     pair.push(b':');
     pair.extend(decoded(url.password().unwrap_or_default()));
     let value = HeaderValue::from_str(&format!("Basic {}", BASE64_STANDARD.encode(pair)));
-    let mut value = value.map_err(|error| format!("its url cannot be read: {error}"))?;
+    let mut value = value.map_err(|error| format!("the url is not valid: {error}"))?;
     value.set_sensitive(true);
-    // Both fail only where there is no host.
+    // Both fail only without a host.
     let _ = (url.set_username(""), url.set_password(None));
     Ok(Some(value))
 }
@@ -154,7 +156,7 @@ fn uri(url: &Url) -> Result<Uri, hyper::http::uri::InvalidUri> {
 
 impl Handler for HttpHandler {
     fn describe(&self) -> String {
-        // Without what may be secret.
+        // Without its query and fragment, which may be secret.
         let mut url = self.url.clone();
         url.set_query(None);
         format!("http {} {url}", self.method)
@@ -176,8 +178,8 @@ impl Handler for HttpHandler {
                 let body = response::read(body, bounds.max_answer, &tried).await?;
                 return response::answer(&body, bounds);
             }
-            let most = bounds.max_answer.min(response::REFUSAL);
-            let body = response::read(body, most, &tried).await.unwrap_or_default();
+            let max = bounds.max_answer.min(response::REFUSAL);
+            let body = response::read(body, max, &tried).await.unwrap_or_default();
             Err(response::refused(&tried, status, &body, again, bounds))
         })
     }

@@ -1,4 +1,4 @@
-//! What runs a job: one kind per file, and the one trait behind which no type parameter is seen.
+//! Handlers: one kind per file, behind one trait without type parameters.
 
 mod budget;
 pub(crate) mod builtin;
@@ -24,80 +24,79 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use self::command::Bounds;
 use self::environment::Environment;
-use crate::failure::{causes, whole};
+use crate::failure::{causes, with_causes};
 use crate::request::Request;
 use crate::state::States;
 
-/// Where and how the programs of a mapping run.
-pub(crate) struct Place<'a> {
+/// The place where the programs of a mapping run, and their limits.
+pub(crate) struct ProgramContext<'a> {
     /// The folder of the settings file.
     pub(crate) dir: &'a Path,
     pub(crate) bounds: Bounds,
-    /// Ends them with this worker.
+    /// Ends the programs with this worker.
     pub(crate) leash: &'a Leash,
-    /// What they may see of the worker's environment.
+    /// The environment that programs may get.
     pub(crate) environment: &'a Environment,
 }
 
-/// What a handler ends with.
-pub(crate) type Ending = Result<Box<RawValue>, HandlerError>;
+/// The result of a handler.
+pub(crate) type HandlerResult = Result<Box<RawValue>, HandlerError>;
 
-/// A handler as a future. Dropping it ends what it does, as far as that can be ended.
-pub(crate) type Running = Pin<Box<dyn Future<Output = Ending> + Send>>;
+/// A running handler. Dropping it ends its work, as far as possible.
+pub(crate) type Running = Pin<Box<dyn Future<Output = HandlerResult> + Send>>;
 
-/// Runs one job at a time, any number of them at once.
+/// Runs jobs, any number of them concurrently.
 pub(crate) trait Handler: Send + Sync {
-    /// Its kind and what stands behind it, for `redcall-worker check`.
+    /// Returns its kind and its program or address, for `redcall-worker check`.
     fn describe(&self) -> String;
 
-    /// Whether everything that it needs is there, before the first job.
+    /// Checks, before the first job, that everything it needs exists.
     fn check(&self, states: &States) -> Result<(), String>;
 
     /// Runs the job.
     fn call(&self, request: Request) -> Running;
 
-    /// Ends what it keeps between jobs, in order, when no further job comes.
+    /// Ends the processes and connections kept between jobs, when no further job follows.
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async {})
     }
 }
 
-/// Why a handler gives no answer. Message and data go to the caller, the cause to the worker's log.
+/// The error of a handler. Message and data go to the caller, the cause to the worker's log.
 #[derive(Debug)]
 pub struct HandlerError {
     pub(crate) error: WireError,
-    /// For the log alone.
+    /// Only logged.
     pub(crate) cause: Option<String>,
     pub(crate) retry_after: Option<Duration>,
 }
 
 impl HandlerError {
-    /// An error `handler_failed`.
+    /// Returns an error with the code `handler_failed`.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
         Self::with_code(Code::HandlerFailed, message)
     }
 
-    /// The same with `data` for the caller; left out if it cannot be written as JSON.
+    /// Adds `data` for the caller; omits it if it cannot be serialised as JSON.
     #[must_use]
     pub fn data<T: Serialize + ?Sized>(mut self, data: &T) -> Self {
         self.error.data = to_raw_value(data).ok();
         self
     }
 
-    /// The same, to be tried again after so long, a day at most, if the job's mapping has
-    /// `retries` left; whatever `retries.on` says.
+    /// Asks for a retry after `pause`, a day at most, if the job's mapping has `retries` left.
+    /// Overrides `retries.on`.
     #[must_use]
     pub fn retry_after(mut self, pause: Duration) -> Self {
         self.retry_after = Some(pause);
         self
     }
 
-    /// The same with a cause for the worker's log: `error`, and what it says of its own causes.
-    /// The caller does not get it.
+    /// Adds a cause for the worker's log: `error`, and its own causes. The caller does not get it.
     #[must_use]
     pub fn caused_by(mut self, error: &dyn std::error::Error) -> Self {
-        self.cause = Some(whole(error));
+        self.cause = Some(with_causes(error));
         self
     }
 
@@ -111,7 +110,7 @@ impl HandlerError {
 }
 
 impl<E: std::error::Error> From<E> for HandlerError {
-    /// Tells the caller what the error says, without its causes: those go to the log.
+    /// The caller gets the error's message without its causes, which are logged.
     fn from(error: E) -> Self {
         Self { cause: causes(&error), ..Self::new(error.to_string()) }
     }

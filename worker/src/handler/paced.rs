@@ -1,6 +1,6 @@
-//! Reading the pipe of a program, or the connection of an endpoint, that floods it: after a burst,
-//! only so many reads or messages a second. Meanwhile the pipe fills: more comes with each read,
-//! and in the end the peer waits in its write.
+//! Rate limit for reading a program's pipe or an endpoint's connection: after a burst, at most so
+//! many reads or messages a second. The pipe fills meanwhile: each read returns more, and at last
+//! the peer blocks in its write.
 
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
@@ -13,29 +13,29 @@ use tokio::net::TcpStream;
 use tokio::net::unix::pipe;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A read of so many bytes or more is worth its wake-up.
+/// Reads of this size or more are not limited.
 pub(super) const LARGE: usize = 1 << 10;
 
-/// How many reads or messages go.
+/// How many reads or messages are allowed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rate {
     /// At once.
     burst: u32,
-    /// Each second in the long run.
+    /// Per second, after the burst.
     per_second: u32,
 }
 
-/// Of messages, and of reads that bring some.
+/// The rate of messages, and of reads that bring some.
 pub(super) const MESSAGES: Rate = Rate { burst: 1000, per_second: 1000 };
-/// Of small reads. The next one finds whatever has come meanwhile: it is late by 5 ms at most.
+/// The rate of small reads. The next one returns everything that arrived meanwhile, at most 5 ms late.
 pub(super) const SMALL_READS: Rate = Rate { burst: 400, per_second: 200 };
 
-/// How many reads or messages may still go. Refilled as time passes.
+/// Reads or messages left. Refilled over time.
 #[derive(Debug)]
 pub(super) struct Pace {
     rate: Rate,
     left: u32,
-    /// When it was refilled, to one step of its rate.
+    /// Time of the last refill, to one step of the rate.
     at: Instant,
 }
 
@@ -61,24 +61,28 @@ impl Pace {
         if gained > burst {
             (self.left, self.at) = (burst, Instant::now());
         } else {
-            // The rest of a step counts next time.
+            // The remaining fraction of a step counts next time.
             (self.left, self.at) = (gained, self.at + step * gained);
         }
         (self.left == 0).then(|| self.at + step)
     }
 }
 
-/// What can be read at a pace. While it rests its file is not watched: epoll wakes a thread at each
-/// write of the peer, whether anybody reads or not.
+/// A file or socket whose reads can be limited. It is not watched during a pause: epoll wakes a
+/// thread at each write of the peer, also while the worker does not read.
 pub(super) trait Source: AsyncRead + Unpin + Sized {
-    /// The file that is not watched.
+    /// The file or socket while it is not watched.
     type Resting: Unpin;
 
+    /// Stops watching.
+    ///
     /// # Errors
     ///
     /// If the system refuses.
     fn rest(self) -> io::Result<Self::Resting>;
 
+    /// Watches again.
+    ///
     /// # Errors
     ///
     /// If the system refuses.
@@ -117,7 +121,7 @@ enum State<R: Source> {
     Lost,
 }
 
-/// A pipe or a connection whose reads are paced, but for those that are free.
+/// A pipe or a connection with rate-limited reads.
 pub(super) struct Paced<R: Source> {
     state: State<R>,
     pace: Pace,
@@ -126,7 +130,7 @@ pub(super) struct Paced<R: Source> {
 }
 
 impl Paced<pipe::Receiver> {
-    /// The output of a child.
+    /// Returns the output of a child.
     ///
     /// # Errors
     ///
@@ -141,12 +145,12 @@ impl Paced<pipe::Receiver> {
 }
 
 impl<R: Source> Paced<R> {
-    /// `is_free` says of which pieces any number may come.
+    /// Reads for which `is_free` returns `true` are not limited.
     pub(super) fn new(source: R, rate: Rate, is_free: fn(&[u8]) -> bool) -> Self {
         Self { state: State::Watched(source), pace: Pace::new(rate), is_free, pause: None }
     }
 
-    /// The source, which is watched from now on.
+    /// Returns the source, and watches it from now on.
     fn watched(&mut self) -> io::Result<Pin<&mut R>> {
         if let State::Resting(_) = self.state
             && let State::Resting(resting) = mem::replace(&mut self.state, State::Lost)
@@ -201,7 +205,7 @@ impl<R: Source> AsyncRead for Paced<R> {
     }
 }
 
-/// Writes are not paced. Each one allows the burst again: what it asks for has its own.
+/// Writes are not limited. Each one allows the burst again, for the response to it.
 impl<W: Source + AsyncWrite> AsyncWrite for Paced<W> {
     fn poll_write(
         mut self: Pin<&mut Self>,
@@ -214,7 +218,7 @@ impl<W: Source + AsyncWrite> AsyncWrite for Paced<W> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.state {
             State::Watched(source) => Pin::new(source).poll_flush(cx),
-            // It holds nothing back.
+            // It buffers nothing.
             State::Resting(_) | State::Lost => Poll::Ready(Ok(())),
         }
     }
@@ -244,14 +248,14 @@ mod tests {
 
     use super::*;
 
-    /// A pipe to which a thread writes one byte after the other.
+    /// Returns a pipe to which a thread writes single bytes.
     fn drops(rate: Rate, is_free: fn(&[u8]) -> bool) -> Paced<pipe::Receiver> {
         let (reader, mut writer) = io::pipe().unwrap();
         std::thread::spawn(move || while writer.write_all(b"x").is_ok() {});
         Paced::pipe(Ok(reader.into()), rate, is_free).unwrap()
     }
 
-    /// How long so many reads of one byte each take, in seconds.
+    /// Returns the time that `reads` reads of one byte take, in seconds.
     async fn seconds(mut pipe: Paced<pipe::Receiver>, reads: u32) -> f64 {
         let since = Instant::now();
         for _ in 0..reads {
@@ -261,7 +265,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn reads_beyond_the_burst_keep_the_pace() {
+    async fn reads_beyond_the_burst_keep_the_rate() {
         for rate in [MESSAGES, SMALL_READS] {
             let reads = rate.burst + rate.per_second / 4;
             let took = seconds(drops(rate, |_| false), reads).await;
@@ -271,7 +275,7 @@ mod tests {
         }
     }
 
-    /// Else each byte of its peer would wake a thread.
+    /// A watched source wakes a thread at each byte of its peer.
     #[tokio::test]
     async fn paused_source_is_not_watched() {
         let mut pipe = drops(SMALL_READS, |_| false);

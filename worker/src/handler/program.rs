@@ -1,4 +1,4 @@
-//! The program behind a command or a process, and how it is started.
+//! The program of a command or a process, and its start.
 
 use std::ffi::OsString;
 use std::io;
@@ -9,7 +9,7 @@ use redcall_common::leash::Leash;
 use redcall_common::settings::ProgramEnv;
 use tokio::process::{Child, Command};
 
-use super::Place;
+use super::ProgramContext;
 use super::group::Group;
 
 /// A program with its arguments, and where it runs.
@@ -17,7 +17,7 @@ pub(super) struct Program {
     path: PathBuf,
     args: Vec<String>,
     dir: PathBuf,
-    /// All of its environment, but for what a launch adds.
+    /// Its whole environment, except for additions of a launch.
     env: Vec<(OsString, OsString)>,
     leash: Leash,
 }
@@ -29,31 +29,31 @@ pub(super) struct Launch {
 }
 
 impl Program {
-    /// `command` is program and arguments; the program is looked for like a shell does, but
-    /// relative to the folder of `place`, in which it also runs. `env` says what it gets of the
+    /// `command` is program and arguments. The program is searched for as a shell does, but
+    /// relative to the folder of `place`, in which it also runs. `env` selects variables of the
     /// worker's environment.
     ///
     /// # Errors
     ///
-    /// What to do when there is no such program, or `env` names a secret.
+    /// An error with its correction if the program does not exist, or `env` names a secret.
     pub(super) fn find(
         command: &[String],
         env: &ProgramEnv,
-        place: &Place<'_>,
+        context: &ProgramContext<'_>,
     ) -> Result<Self, String> {
         let (name, args) = command.split_first().ok_or("the command is empty")?;
-        let path = redcall_common::program::find(name, place.dir)?;
-        let env = place.environment.admitted(env)?;
-        let (args, dir, leash) = (args.to_vec(), place.dir.to_owned(), place.leash.clone());
+        let path = redcall_common::program::find(name, context.dir)?;
+        let env = context.environment.admitted(env)?;
+        let (args, dir, leash) = (args.to_vec(), context.dir.to_owned(), context.leash.clone());
         Ok(Self { path, args, dir, env, leash })
     }
 
-    /// It with its arguments, for people.
+    /// Returns it with its arguments, for display.
     pub(super) fn describe(&self) -> String {
         format!("{} {}", self.path.display(), self.args.join(" ")).trim_end().to_owned()
     }
 
-    /// To be started as the leader of a process group, with pipes for all that it says and hears.
+    /// Prepares a start as the leader of a process group, with pipes for stdin, stdout and stderr.
     pub(super) fn launch(&self) -> Launch {
         let mut command = Command::new(&self.path);
         command.args(&self.args).current_dir(&self.dir).process_group(0).kill_on_drop(true);
@@ -69,11 +69,11 @@ impl Launch {
         self.command.env(name, value);
     }
 
-    /// Starts it. Its group ends with the second value, and with this worker, however that ends.
+    /// Starts it. The group ends when the second value is dropped, and when this worker ends.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// The error of the operating system.
     pub(super) fn spawn(mut self) -> io::Result<(Child, Group)> {
         self.leash.prepare();
         let child = self.command.spawn()?;

@@ -8,12 +8,12 @@ use redcall_common::error::Code;
 use redcall_common::service::{ServiceCall, ServiceOp, TaskResult};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{Ending, Handler, HandlerError, Running};
+use super::{Handler, HandlerError, HandlerResult, Running};
 use crate::request::Request;
 use crate::state::States;
 
-/// What runs the tasks: handlers as for jobs. Each gets `state`, `args` and `instance` as its data
-/// and answers with `state` and `answer`.
+/// Runs the tasks of a service: each handler gets `state`, `args` and `instance` as its data, and
+/// answers with `state` and `answer`.
 pub(crate) struct ServiceHandler {
     pub(crate) init: Option<Arc<dyn Handler>>,
     pub(crate) execute: Arc<dyn Handler>,
@@ -21,7 +21,7 @@ pub(crate) struct ServiceHandler {
 }
 
 impl ServiceHandler {
-    /// Each handler once: a pool of processes runs all three.
+    /// Returns each handler once: a pool of processes runs all three tasks.
     fn handlers(&self) -> Vec<&Arc<dyn Handler>> {
         let mut handlers = vec![&self.execute];
         for other in [&self.init, &self.exit].into_iter().flatten() {
@@ -67,9 +67,9 @@ impl Handler for ServiceHandler {
     }
 }
 
-/// Without a task of their own, `init` takes its arguments for the state, and `exit` answers the
-/// last one.
-fn without(request: &Request) -> Ending {
+/// The default tasks: `init` uses its arguments as the state, and `exit` answers with the last
+/// state.
+fn without(request: &Request) -> HandlerResult {
     let order: ServiceCall = serde_json::from_str(request.job().request.data.get())?;
     let result = match order.task {
         ServiceOp::Exit => TaskResult { state: None, answer: Some(state(request)?) },

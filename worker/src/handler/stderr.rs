@@ -1,5 +1,4 @@
-//! The stderr of a program goes into the log, line by line, within the budget of its job. A line
-//! that is too long is cut into several.
+//! Logs the stderr of a program, line by line, within the budget of its job. Long lines are split.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -12,10 +11,10 @@ use tokio::process::ChildStderr;
 use super::budget::{Budget, LINE};
 use super::paced::{MESSAGES, Paced};
 
-/// The target of the lines: their budget bounds them, and nothing else does.
+/// The target of the lines: bounded by their budget only.
 pub(super) const TARGET: &str = module_path!();
 
-/// How much is read at once.
+/// Buffer size of reads.
 const PIPE: usize = 16 << 10;
 
 /// The lines of a program's stderr.
@@ -30,18 +29,18 @@ impl Lines {
     ///
     /// If the system refuses.
     pub(super) fn of(stderr: ChildStderr, budget: &Arc<Budget>) -> io::Result<Self> {
-        // A program that floods it is held up beyond 16 MB a second.
+        // A program that floods it is slowed down beyond 16 MB a second.
         let stderr = Paced::pipe(stderr.into_owned_fd(), MESSAGES, |_| false)?;
         let stderr = BufReader::with_capacity(PIPE, stderr);
         Ok(Self { stderr, line: Vec::new(), budget: budget.clone() })
     }
 
-    /// Hands the next line to `log`, or drops it; breaks at the end. Cancel safe: a part of a line
-    /// that has been read stays.
+    /// Passes the next line to `log`, or drops it; breaks at the end. Cancel safe: a partly read
+    /// line is kept.
     ///
     /// # Errors
     ///
-    /// What reading fails with.
+    /// The error of the read.
     pub(super) async fn next(&mut self, log: impl FnOnce(&str)) -> io::Result<ControlFlow<()>> {
         if self.line.is_empty() && self.budget.is_spent() {
             return self.discard().await;
@@ -58,7 +57,7 @@ impl Lines {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Drops what there is.
+    /// Drops the buffered bytes.
     async fn discard(&mut self) -> io::Result<ControlFlow<()>> {
         let bytes = self.stderr.fill_buf().await?;
         if bytes.is_empty() {

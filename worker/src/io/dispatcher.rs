@@ -1,6 +1,6 @@
-//! The one loop that knows what runs: it starts jobs, ends them in time, and settles them.
+//! The dispatcher: the loop that starts jobs, ends them in time, and settles them.
 //!
-//! Single-threaded on purpose: every field is read and written here alone.
+//! Single-threaded on purpose: only this loop reads and writes its fields.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,17 +13,17 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::hear::Talk;
-use super::heartbeat::{self, Identity, Status, Told};
+use super::events::Channels;
+use super::heartbeat::{self, Identity, IoEvent, Status};
 use super::jobs::Jobs;
 use super::poll::{self, InFlightPoll};
 use super::pops::Popped;
 use super::probe::Probe;
 use super::queue::Queue;
 use super::schedules::Schedules;
-use super::{Orders, WITHIN};
+use super::{Control, REDIS_TIMEOUT};
 use crate::error::WorkerError;
-use crate::failure::whole;
+use crate::failure::with_causes;
 use crate::job::{Event, Shared};
 use crate::mapping::Mapping;
 use crate::metrics::Metrics;
@@ -31,12 +31,12 @@ use crate::reload::Reloaded;
 use crate::stop::Stop;
 use crate::until::until;
 
-/// How many events are taken at once.
-const PORTION: usize = 1024;
-/// How often a worker that stops ends its blocked pops.
+/// Most events handled at once.
+const BATCH_MAX: usize = 1024;
+/// How often a stopping worker unblocks its pops.
 const UNBLOCK_EVERY: Duration = Duration::from_millis(50);
-/// How long the last settling and the release may take after the drain's end.
-const FAREWELL: Duration = Duration::from_secs(3);
+/// Timeout of the last settling and the release, after the drain.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// See the module.
 pub(crate) struct Dispatcher {
@@ -44,7 +44,7 @@ pub(crate) struct Dispatcher {
     pub(super) identity: Identity,
     pub(super) mapping: Mapping,
     pub(super) shared: Arc<Shared>,
-    pub(super) talk: Talk,
+    pub(super) channels: Channels,
     pub(super) handlers: Handle,
     /// In priority order.
     pub(super) queues: Vec<Queue>,
@@ -53,19 +53,20 @@ pub(crate) struct Dispatcher {
     drain_timeout: Duration,
     pub(super) jobs: Jobs,
     pub(super) poll: Option<InFlightPoll>,
-    /// What the last poll has leased and nobody has started yet, by queue.
-    pub(super) fresh: Vec<(usize, Vec<Leased>)>,
-    /// The round of heartbeats under way.
-    pub(super) beating: Option<JoinHandle<()>>,
-    /// Whether another round has to follow at once.
-    pub(super) say_again: bool,
+    /// Requests that the last poll leased and that are not started yet, by queue.
+    pub(super) unstarted: Vec<(usize, Vec<Leased>)>,
+    /// The round of heartbeats in flight.
+    pub(super) heartbeat_task: Option<JoinHandle<()>>,
+    /// `true` if another round must follow at once.
+    pub(super) heartbeat_pending: bool,
     pub(super) stop: Stop,
-    /// Since when the connection stands: nobody takes over within one lease of its reconnect.
+    /// When the connection was made: this worker takes over no leases within one lease of a
+    /// reconnect.
     pub(super) connected_since: Instant,
     pub(super) probe: Probe,
     pub(super) metrics: Arc<Metrics>,
-    /// When it last looked at what there is to do, which is every third of a lease at least.
-    pub(super) awake: Instant,
+    /// Time of the loop's last iteration, which comes every third of a lease at least.
+    pub(super) last_iteration: Instant,
 }
 
 impl Dispatcher {
@@ -74,13 +75,13 @@ impl Dispatcher {
         identity: Identity,
         mapping: Mapping,
         shared: Shared,
-        talk: Talk,
+        channels: Channels,
         handlers: Handle,
         queues: Vec<Queue>,
     ) -> Self {
         let (lease, grace) = (settings.worker.lease, settings.worker.cancel_grace);
         let keys = Keys::new(&settings.redis.prefix);
-        // The settings name at least one.
+        // The settings reader ensures at least one queue.
         let first = queues.first().map_or_else(|| keys.of("none"), |own| own.keys.queue.clone());
         let metrics = shared.metrics.clone();
         Self {
@@ -89,7 +90,7 @@ impl Dispatcher {
             identity,
             mapping,
             shared: Arc::new(shared),
-            talk,
+            channels,
             handlers,
             jobs: Jobs::new(queues.len(), grace, metrics.clone()),
             metrics,
@@ -98,130 +99,133 @@ impl Dispatcher {
             lease,
             drain_timeout: settings.worker.drain_timeout,
             poll: None,
-            fresh: Vec::new(),
-            beating: None,
-            say_again: false,
+            unstarted: Vec::new(),
+            heartbeat_task: None,
+            heartbeat_pending: false,
             stop: Stop::No,
             connected_since: Instant::now(),
-            awake: Instant::now(),
+            last_iteration: Instant::now(),
         }
     }
 
-    /// Serves until stopped.
+    /// Runs until stopped.
     pub(crate) async fn run(
         mut self,
         mut events: mpsc::UnboundedReceiver<Event>,
         mut pops: mpsc::UnboundedReceiver<Popped>,
-        orders: Orders,
+        control: Control,
     ) -> Result<(), WorkerError> {
-        let Orders { mut stop, mut reloads, mut abandoned, mut asks, pulse } = orders;
-        let Some(mut told) = self.talk.hearing.take() else { return Err(WorkerError::Ended) };
+        let Control { mut stop, mut reloads, mut abandoned, mut checks, pulse } = control;
+        let mut io_events = self.channels.event_receiver.take().ok_or(WorkerError::Ended)?;
         self.first_heartbeat().await?;
         let (id, name) = (&self.identity.id, &self.identity.name);
         tracing::info!(worker = id, name, jobs = self.identity.names.len(), "ready");
-        let mut beating = pulse.interval();
+        let mut pulse_ticks = pulse.interval();
         let mut ticks = interval(self.lease / 3);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut unblocks = interval(UNBLOCK_EVERY);
         unblocks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reconnected = Box::pin(self.shared.link.reconnected());
-        let mut beats_again = Box::pin(self.talk.beats.reconnected());
-        let notices = self.talk.notices.clone();
-        let mut batch = Vec::with_capacity(PORTION);
-        let mut give_up_at = None;
+        let mut heartbeat_reconnected = Box::pin(self.channels.heartbeat_conn.reconnected());
+        let notices = self.channels.notices.clone();
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        let mut stop_at = None;
         loop {
-            pulse.beat();
-            self.note_standstill();
+            pulse.record();
+            self.note_stall();
             self.send_out().await;
-            self.tell();
+            self.answer_checks();
             if self.stop > Stop::No && self.is_drained() {
                 break;
             }
             let next_end = self.jobs.next_end();
-            let next_look = self.queues.iter().filter_map(Queue::next_look).min();
+            let next_check = self.queues.iter().filter_map(Queue::next_check).min();
             tokio::select! {
-                // First whether to go on at all, then what makes room, then what fills it.
+                // In order: stopping first, then events that free capacity, then events that use
+                // it.
                 biased;
                 level = Stop::above(self.stop, &mut stop), if self.stop < Stop::Now => {
                     let drain = level == Stop::Drain;
-                    let patience = if drain { self.drain_timeout } else { Duration::ZERO };
-                    give_up_at = Some(Instant::now() + patience);
+                    let timeout = if drain { self.drain_timeout } else { Duration::ZERO };
+                    stop_at = Some(Instant::now() + timeout);
                     self.stopping(level);
                 }
                 _ = &mut abandoned, if self.stop < Stop::Now => {
-                    give_up_at = Some(Instant::now());
+                    stop_at = Some(Instant::now());
                     self.stopping(Stop::Now);
                 }
-                () = until(give_up_at) => break,
-                ended = poll::end_of(&mut self.poll) => self.poll_ended(ended),
-                count = events.recv_many(&mut batch, PORTION) => {
+                () = until(stop_at) => break,
+                finished = poll::end_of(&mut self.poll) => self.poll_ended(finished),
+                count = events.recv_many(&mut batch, BATCH_MAX) => {
                     debug_assert!(count > 0, "the dispatcher holds a sender");
                     batch.drain(..).for_each(|event| self.event(event));
                 }
                 Some(popped) = pops.recv() => self.popped(popped),
-                Some(told) = told.recv() => self.told(told),
+                Some(event) = io_events.recv() => self.io_event(event),
                 () = notices.arrived() => self.received(),
                 Some(reloaded) = reloads.recv() => self.reload(reloaded),
                 () = until(next_end) => self.jobs.end_late(),
-                () = until(next_look) => self.look(),
-                Some(ask) = asks.recv() => self.asked(ask),
+                () = until(next_check) => self.check_queues(),
+                Some(check) = checks.recv() => self.readiness_check(check),
                 () = until(self.probe.next()) => {}
-                _ = beating.tick() => {}
-                _ = ticks.tick() => self.beat(),
+                _ = pulse_ticks.tick() => {}
+                _ = ticks.tick() => self.start_heartbeats(),
                 _ = unblocks.tick(), if self.stop > Stop::No => self.unblock(),
                 () = &mut reconnected => {
                     reconnected = Box::pin(self.shared.link.reconnected());
-                    self.connected_anew();
-                    self.queues.iter_mut().for_each(Queue::connected_anew);
+                    self.after_reconnect();
+                    self.queues.iter_mut().for_each(Queue::after_reconnect);
                 }
-                () = &mut beats_again => {
-                    beats_again = Box::pin(self.talk.beats.reconnected());
-                    self.connected_anew();
-                    // What was said on the control channels meanwhile is missed.
-                    self.beat();
+                () = &mut heartbeat_reconnected => {
+                    heartbeat_reconnected = Box::pin(self.channels.heartbeat_conn.reconnected());
+                    self.after_reconnect();
+                    // Messages on the control channels were missed meanwhile.
+                    self.start_heartbeats();
                 }
             }
         }
-        // Who asks from now on hears that it stops.
-        drop(asks);
-        self.farewell(events).await
+        // Later readiness checks report that the worker stops.
+        drop(checks);
+        self.shut_down(events).await
     }
 
-    /// Takes another mapping from now on. What runs keeps its handler.
+    /// Replaces the mapping. Running jobs keep their handlers.
     fn reload(&mut self, reloaded: Reloaded) {
-        match Schedules::spawn(&reloaded.settings, &reloaded.mapping, &self.talk.beats) {
-            Ok(schedules) => self.talk.schedules = schedules,
-            Err(error) => tracing::error!(error = %whole(&error), "the schedules are not reloaded"),
+        let conn = &self.channels.heartbeat_conn;
+        match Schedules::spawn(&reloaded.settings, &reloaded.mapping, conn) {
+            Ok(schedules) => self.channels.schedules = schedules,
+            Err(error) => {
+                tracing::error!(error = %with_causes(&error), "keeping the present schedules")
+            }
         }
         let before = std::mem::replace(&mut self.mapping, reloaded.mapping);
         self.handlers.spawn(async move { before.close().await });
-        self.queues.iter_mut().for_each(|queue| queue.is_mapped_by(&self.mapping));
+        self.queues.iter_mut().for_each(|queue| queue.adopt_mapping(&self.mapping));
         let before = std::mem::replace(&mut self.identity.names, self.mapping.names());
         let after = &self.identity.names;
         let new: Vec<&String> = after.iter().filter(|name| !before.contains(name)).collect();
         let gone: Vec<&String> = before.iter().filter(|name| !after.contains(name)).collect();
-        tracing::info!(jobs = after.len(), ?new, ?gone, "the jobs were read again");
-        // Others hear at once what it maps now; a round under way says what it mapped.
-        self.say_again = true;
-        self.beat();
+        tracing::info!(jobs = after.len(), ?new, ?gone, "reloaded the jobs");
+        // Announces the new names at once; a round in flight still has the old ones.
+        self.heartbeat_pending = true;
+        self.start_heartbeats();
     }
 
     async fn first_heartbeat(&mut self) -> Result<(), WorkerError> {
         let info = self.identity.info(self.status());
         let queues = heartbeat::served(&self.queues, &self.rules());
-        let (link, identity) = (&self.talk.beats, &self.identity);
-        let beats = heartbeat::round(link, &queues, identity, self.lease, &info).await;
-        beats.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let (link, identity) = (&self.channels.heartbeat_conn, &self.identity);
+        let heartbeats = heartbeat::round(link, &queues, identity, self.lease, &info).await;
+        heartbeats.into_iter().collect::<Result<Vec<_>, _>>()?;
         Ok(())
     }
 
-    /// Sends out what can be sent out, with all that the worker knows: returns only while a poll is
-    /// out, or when the last plan found nothing for one to do. A start may refuse its request; then
-    /// there is an outcome to settle, and free capacity, that no poll knows of yet.
+    /// Sends polls until one is in flight, or the last plan found nothing to do. A start may refuse
+    /// its request: the plan before it knew neither the outcome to settle nor the freed capacity.
     async fn send_out(&mut self) {
         loop {
             self.work();
-            if self.fresh.is_empty() {
+            if self.unstarted.is_empty() {
                 break;
             }
             self.start_behind_poll().await;
@@ -230,33 +234,33 @@ impl Dispatcher {
             }
         }
         let is_settling = self.poll.is_some() || !self.queues.iter().any(Queue::waits_for_poll);
-        debug_assert!(is_settling, "the worker waits with outcomes to settle and without a poll");
+        debug_assert!(is_settling, "the worker has outcomes to settle, but no poll in flight");
     }
 
-    /// Sends out whatever can be sent out now: a poll, blocked pops.
+    /// Sends everything that can be sent now: a poll, blocked pops.
     fn work(&mut self) {
         let stopping = self.stop > Stop::No;
         let rules = self.rules();
         if !rules.is_empty() {
-            self.start_all_fresh(); // whoever runs counts for the limits
+            self.start_all_leased(); // running jobs count for the limits
         }
         if self.poll.is_none() {
             let out = self.queues.iter().filter(|queue| queue.popping).count();
-            let free = self.free_slots();
-            // Each blocked pop may bring one; but they must not keep a queue with work waiting.
+            let free = self.free_capacity();
+            // Each blocked pop may lease one; but pops must not keep a queue with requests waiting.
             let room = if stopping { 0 } else { free.saturating_sub(out).max(free.min(1)) };
-            let look = self.probe.is_to_lease();
-            let mut parts = poll::plan(&mut self.queues, room, &rules, look);
+            let poll_all = self.probe.is_to_lease();
+            let mut parts = poll::plan(&mut self.queues, room, &rules, poll_all);
             parts.extend(self.probe.part());
             if !parts.is_empty() {
                 self.poll = Some(Box::pin(poll::run(self.shared.link.clone(), parts)));
             }
         }
-        if !stopping && self.free_slots() > 0 {
+        if !stopping && self.free_capacity() > 0 {
             for queue in &mut self.queues {
-                // A pop must not empty a queue whose polls Redis stops: it is polled in a while.
+                // A pop must not empty a queue whose polls Redis stops: it is polled after a pause.
                 let may_pop = queue.paused.is_none() && queue.refused.is_none();
-                let idle = !queue.unsure && may_pop && !queue.may_have_work();
+                let idle = !queue.needs_resync && may_pop && !queue.may_have_work();
                 if !queue.popping && idle {
                     queue.popping = true;
                     let block = queue.fetch.pops();
@@ -266,7 +270,7 @@ impl Dispatcher {
         }
     }
 
-    /// The names whose requests are sorted, and how many of each there is room for.
+    /// Returns the names with limits, and the free capacity of each.
     fn rules(&self) -> Arc<[Rule]> {
         let queues = self.queues.iter().filter(|queue| queue.service.is_none());
         let others = queues.flat_map(|queue| queue.limited.iter().cloned());
@@ -275,36 +279,39 @@ impl Dispatcher {
     }
 
     fn event(&mut self, event: Event) {
-        if let Some((queue, leaving)) = self.jobs.event(event) {
-            self.queues[queue].leaving.push(leaving);
+        if let Some((queue, settlement)) = self.jobs.event(event) {
+            self.queues[queue].to_settle.push(settlement);
         }
-        if self.jobs.has_made_room() {
-            // The poll that settled it may have found none.
-            self.queues.iter_mut().for_each(Queue::stir);
+        if self.jobs.take_freed_capacity() {
+            // The poll that settled the job may have found no capacity.
+            self.queues.iter_mut().for_each(Queue::wake);
         }
     }
 
-    pub(super) fn beat(&mut self) {
-        if self.beating.is_some() {
+    pub(super) fn start_heartbeats(&mut self) {
+        if self.heartbeat_task.is_some() {
             return;
         }
-        self.say_again = false;
-        self.talk.rights.beat(&self.talk.beats, &self.talk.told);
+        self.heartbeat_pending = false;
+        self.channels.rights.check_regularly(&self.channels.heartbeat_conn, &self.channels.events);
         let info = self.identity.info(self.status());
         let queues = heartbeat::served(&self.queues, &self.rules());
-        let (link, keys) = (self.talk.beats.clone(), self.keys.clone());
-        let (identity, lease, told) = (self.identity.clone(), self.lease, self.talk.told.clone());
-        let follow_up = self.talk.follow_up.clone();
-        self.beating = Some(tokio::spawn(async move {
-            let beats = heartbeat::round(&link, &queues, &identity, lease, &info).await;
-            for (queue, beat) in beats.into_iter().enumerate() {
+        let (link, keys) = (self.channels.heartbeat_conn.clone(), self.keys.clone());
+        let (identity, lease, io_events) =
+            (self.identity.clone(), self.lease, self.channels.events.clone());
+        let follow_up = self.channels.follow_up.clone();
+        self.heartbeat_task = Some(tokio::spawn(async move {
+            let heartbeats = heartbeat::round(&link, &queues, &identity, lease, &info).await;
+            for (queue, beat) in heartbeats.into_iter().enumerate() {
                 match beat {
-                    Ok(heartbeat) => drop(told.send(Told::Beat { queue, heartbeat })),
-                    Err(error) => tracing::warn!(error = %whole(&error), "a heartbeat failed"),
+                    Ok(heartbeat) => drop(io_events.send(IoEvent::Heartbeat { queue, heartbeat })),
+                    Err(error) => {
+                        tracing::warn!(error = %with_causes(&error), "failed to send a heartbeat")
+                    }
                 }
             }
-            let _ = told.send(Told::RoundEnded);
-            // One at a time: where it takes longer than a round, some rounds go without.
+            let _ = io_events.send(IoEvent::RoundEnded);
+            // One at a time: if this takes longer than a round, the next rounds skip it.
             if let Ok(_alone) = follow_up.try_lock() {
                 heartbeat::follow_up(&link, &keys, &queues, lease).await;
             }
@@ -326,12 +333,12 @@ impl Dispatcher {
         self.stop = level;
         tracing::info!(stop = ?level, running = self.jobs.len(), "stopping");
         self.unblock();
-        self.say_again = true;
-        self.beat();
+        self.heartbeat_pending = true;
+        self.start_heartbeats();
     }
 
-    /// Ends the blocked pops. Done again and again while stopping, since one may not yet block
-    /// when it is ended: it would then keep an idle worker for as long as it blocks.
+    /// Unblocks the pops. Repeated while stopping: a pop that does not block yet would miss it, and
+    /// keep an idle worker for as long as it blocks.
     fn unblock(&self) {
         for queue in self.queues.iter().filter(|queue| queue.popping) {
             queue.pops.unblock(&self.shared.link);
@@ -339,52 +346,57 @@ impl Dispatcher {
     }
 
     fn is_drained(&self) -> bool {
-        let quiet = |queue: &Queue| !queue.popping && !queue.has_outcomes() && !queue.has_failed();
-        self.jobs.is_empty() && self.poll.is_none() && self.queues.iter().all(quiet)
+        let is_idle =
+            |queue: &Queue| !queue.popping && !queue.has_outcomes() && !queue.has_failed();
+        self.jobs.is_empty() && self.poll.is_none() && self.queues.iter().all(is_idle)
     }
 
-    /// Settles what has ended, gives back the rest, leaves the registry. Bounded.
-    async fn farewell(
+    /// Settles ended jobs, returns the other leases, leaves the registry. Has a timeout.
+    async fn shut_down(
         mut self,
         mut events: mpsc::UnboundedReceiver<Event>,
     ) -> Result<(), WorkerError> {
         while let Ok(event) = events.try_recv() {
             self.event(event);
         }
-        let given_back = self.jobs.give_back(self.shared.idempotency_ttl);
-        let left = given_back.len();
-        for (queue, leaving) in given_back {
-            self.queues[queue].leaving.push(leaving);
+        let returned = self.jobs.return_all(self.shared.idempotency_ttl);
+        let left = returned.len();
+        for (queue, settlement) in returned {
+            self.queues[queue].to_settle.push(settlement);
         }
-        if let Some(round) = self.beating.take() {
-            // What it has sent comes before the release, on the same connection; no more may
-            // follow, or the worker would be in the registry again.
+        if let Some(round) = self.heartbeat_task.take() {
+            // The heartbeats sent so far precede the release on the same connection. Any later one
+            // would register the worker again.
             round.abort();
             let _ = round.await;
         }
-        let saying = async {
+        let settling = async {
             if let Some(poll) = self.poll.take() {
-                let ended = poll.await;
-                self.poll_ended(ended);
+                let finished = poll.await;
+                self.poll_ended(finished);
             }
             while self.queues.iter().any(Queue::has_outcomes) {
                 self.queues.iter_mut().for_each(|queue| queue.refused = None);
                 let parts = poll::plan(&mut self.queues, 0, &Arc::from([]), false);
-                let ended = poll::run(self.shared.link.clone(), parts).await;
-                self.poll_ended(ended);
+                let finished = poll::run(self.shared.link.clone(), parts).await;
+                self.poll_ended(finished);
             }
             for queue in &mut self.queues {
-                queue.pops.close(&self.talk.beats).await?;
-                self.talk.beats.release(&queue.keys.queue, &self.identity.id, true, WITHIN).await?;
+                queue.pops.close(&self.channels.heartbeat_conn).await?;
+                self.channels
+                    .heartbeat_conn
+                    .release(&queue.keys.queue, &self.identity.id, true, REDIS_TIMEOUT)
+                    .await?;
             }
             Ok::<(), WorkerError>(())
         };
-        match tokio::time::timeout(FAREWELL, saying).await {
+        match tokio::time::timeout(SHUTDOWN_TIMEOUT, settling).await {
             Ok(Ok(())) => tracing::info!(given_back = left, "stopped"),
             Ok(Err(error)) => {
-                tracing::warn!(error = %whole(&error), "stopped; others take over its jobs")
+                let error = with_causes(&error);
+                tracing::warn!(%error, "stopped: other workers take over its jobs")
             }
-            Err(_) => tracing::warn!("stopped without Redis; others take over its jobs"),
+            Err(_) => tracing::warn!("stopped without Redis: other workers take over its jobs"),
         }
         if self.stop < Stop::Now {
             self.mapping.close().await;

@@ -1,92 +1,97 @@
-//! Whether a queue's fetch loop goes round: what it waits for, and when it last came back.
+//! The progress of a queue's fetch loop: its pop in flight, and its last reply.
 //!
-//! Written by the dispatcher wherever something of the queue comes back; read for readiness.
+//! Written by the dispatcher at each reply of the queue; read by the readiness check.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long one pop blocks. Bounds how long a half-open connection can go unnoticed.
+/// How long one pop blocks. Bounds how long a half-open connection goes unnoticed.
 const BLOCK: Duration = Duration::from_secs(5);
-/// How long the first pop after a failed one blocks, so that it is soon known to work again.
+/// How long the first pop after a failed one blocks: a short time, to detect the recovery soon.
 const FIRST_BLOCK: Duration = Duration::from_millis(100);
-/// How much later than that it may come back. Below the grace after which it is given up.
+/// Allowed delay of a reply. Shorter than the grace after which the pop is abandoned.
 const MARGIN: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub(crate) struct Fetch {
-    /// When something of the queue last came back from Redis.
+    /// Time of the last reply.
     seen: Instant,
-    /// The pop that is out: since when, and for how long it blocks.
+    /// The pop in flight: its start, and how long it blocks.
     out: Option<(Instant, Duration)>,
-    /// Whether the last pop failed.
+    /// `true` if the last pop failed.
     failed: bool,
-    /// When the lease on the queue was last renewed.
-    beaten: Instant,
+    /// Time of the last renewal of the worker's lease on the queue.
+    renewed: Instant,
 }
 
 impl Fetch {
     pub(crate) fn new() -> Self {
         let now = Instant::now();
-        Self { seen: now, out: None, failed: false, beaten: now }
+        Self { seen: now, out: None, failed: false, renewed: now }
     }
 
-    /// A pop goes out; how long it is to block.
+    /// Records that a pop is sent; returns how long it blocks.
     pub(crate) fn pops(&mut self) -> Duration {
         let block = if self.failed { FIRST_BLOCK } else { BLOCK };
         self.out = Some((Instant::now(), block));
         block
     }
 
-    /// A pop came back, or its connection had to be made anew.
+    /// Records the reply of a pop, or its reconnect.
     pub(crate) fn popped(&mut self, well: bool) {
         self.out = None;
         self.failed = !well;
         if well {
-            self.came_back();
+            self.returned();
         }
     }
 
-    /// The pop that is out has failed: what it waits for is another connection.
+    /// Records that the pop in flight has failed: it waits for a new connection.
     pub(crate) fn failed(&mut self) {
         self.failed = true;
     }
 
-    /// A poll on the queue came back.
-    pub(crate) fn came_back(&mut self) {
+    /// Records the reply of a poll.
+    pub(crate) fn returned(&mut self) {
         self.seen = Instant::now();
     }
 
-    /// The lease was renewed.
-    pub(crate) fn beat(&mut self) {
-        self.beaten = Instant::now();
+    /// Records the renewal of the lease.
+    pub(crate) fn lease_renewed(&mut self) {
+        self.renewed = Instant::now();
     }
 
-    /// How long ago anything came back.
+    /// Returns the time since the last reply.
     pub(crate) fn seen_ago(&self) -> Duration {
         self.seen.elapsed()
     }
 
-    /// Why nothing comes from this queue, if so. `by_pops`: whether only a blocked pop could
-    /// bring something now.
+    /// Returns why the queue delivers no requests, if so. `by_pops`: only a blocked pop could
+    /// deliver any now.
     pub(crate) fn problem(&self, by_pops: bool, lease: Duration) -> Option<String> {
         if let Some((since, block)) = self.out.filter(|(since, of)| since.elapsed() > *of + MARGIN)
         {
             let (ago, block) = (since.elapsed().as_millis(), block.as_millis());
-            return Some(format!("its pop has been out for {ago} ms, but blocks for {block} ms"));
+            return Some(format!(
+                "its pop has been in flight for {ago} ms, but blocks for {block} ms only"
+            ));
         }
-        // Until one comes back, also while the next one is out: else a queue whose pops never
-        // come back would look well again after each of them is given up.
+        // Reported until a pop returns, also while the next one is in flight: otherwise a queue
+        // whose pops never return would look healthy after each one is abandoned.
         if self.failed && by_pops {
-            return Some("its last pop failed, and none has come back since".to_owned());
+            return Some("its last pop failed, and none has returned since".to_owned());
         }
         let seen = self.seen_ago();
         if seen > BLOCK + MARGIN {
-            return Some(format!("no poll has come back for {} ms", seen.as_millis()));
+            return Some(format!("no poll has returned for {} ms", seen.as_millis()));
         }
-        let beaten = self.beaten.elapsed();
-        (beaten > lease).then(|| {
-            format!("the worker's lease on it was last renewed {} ms ago", beaten.as_millis())
+        let renewed = self.renewed.elapsed();
+        (renewed > lease).then(|| {
+            format!(
+                "the worker's lease on the queue was last renewed {} ms ago",
+                renewed.as_millis()
+            )
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Saying that the worker lives, on every queue, and hearing who does not.
+//! Heartbeats: renew the worker's leases on every queue, and report dead workers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,17 +18,18 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::queue::Queue;
-use super::{WITHIN, repair};
-use crate::failure::whole;
+use super::{REDIS_TIMEOUT, repair};
+use crate::failure::with_causes;
 use crate::job::Shared;
 
-/// By how much workers spread what all of them do at the same moment.
-const MOST_JITTER_MS: u64 = 20;
+/// Longest jitter that spreads actions of all workers at the same moment.
+const MAX_JITTER_MS: u64 = 20;
 
-/// Who this worker is.
+/// The identity of this worker.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
-    /// New at every start: a fixed one would let a restarted worker be taken for its dead self.
+    /// New at every start: with a fixed id, a restarted worker would look like its dead
+    /// predecessor.
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) host: String,
@@ -37,25 +38,25 @@ pub(crate) struct Identity {
     pub(crate) names: Vec<String>,
 }
 
-/// What came back.
-pub(crate) enum Told {
-    /// One queue's heartbeat.
-    Beat { queue: usize, heartbeat: Heartbeat },
-    /// So many requests that a dead worker held lie at the head of the queue again.
+/// Input of the dispatcher from its tasks.
+pub(crate) enum IoEvent {
+    /// The reply of a heartbeat on one queue.
+    Heartbeat { queue: usize, heartbeat: Heartbeat },
+    /// Requests of a dead worker were returned to the head of the queue.
     TakenOver { queue: usize, count: usize },
     /// A round over all queues has ended.
     RoundEnded,
     /// The state that control messages named; `None` if Redis could not be asked.
-    Looked { queue: usize, state: Option<QueueState> },
-    /// What was due has been moved to the queue, or Redis could not be asked.
+    StateRead { queue: usize, state: Option<QueueState> },
+    /// Due requests were moved to the queue; `None` if Redis could not be asked.
     Promoted { queue: usize, promoted: Option<Promoted> },
-    /// Which rights at Redis are missing, or Redis could not be asked.
+    /// Missing rights at Redis, or an error.
     Rights(Result<Vec<MissingRight>, StoreError>),
-    /// A probe lies where the next poll takes it from, or Redis could not be asked.
+    /// A probe is stored for the next poll, or an error.
     ProbePut(Result<(), StoreError>),
 }
 
-/// What changes from one heartbeat to the next.
+/// The variable part of a heartbeat.
 pub(crate) struct Status {
     pub(crate) state: &'static str,
     pub(crate) concurrency: usize,
@@ -66,7 +67,7 @@ pub(crate) struct Status {
 }
 
 impl Identity {
-    /// What `redcall workers` shows.
+    /// Returns the JSON that `redcall workers` shows.
     pub(crate) fn info(&self, status: Status) -> String {
         let info = WorkerInfo {
             id: self.id.clone(),
@@ -88,16 +89,16 @@ impl Identity {
     }
 }
 
-/// A queue, and how its limited requests are sorted.
+/// A queue, and the rules that partition its requests.
 pub(crate) type Served = (Arc<WorkerKeys>, Arc<[Rule]>);
 
-/// The queues of a worker for a round of heartbeats; `rules`: of those that are no service's.
+/// Returns the queues of a round of heartbeats; `rules` apply to queues that are not a service's.
 pub(crate) fn served(queues: &[Queue], rules: &Arc<[Rule]>) -> Vec<Served> {
     let served = |queue: &Queue| (queue.keys.clone(), queue.rules(rules).clone());
     queues.iter().map(served).collect()
 }
 
-/// One heartbeat on each queue.
+/// Sends one heartbeat to each queue.
 pub(crate) async fn round(
     link: &Link,
     queues: &[Served],
@@ -108,97 +109,109 @@ pub(crate) async fn round(
     let mut heartbeats = Vec::with_capacity(queues.len());
     for (keys, _) in queues {
         let beat = Beat { worker: &identity.id, lease, info, names: &identity.names };
-        // One that fails must not cost the others their leases.
-        heartbeats.push(link.heartbeat(&keys.queue, &beat, WITHIN).await);
+        // A failure on one queue must not cost the others their leases.
+        heartbeats.push(link.heartbeat(&keys.queue, &beat, REDIS_TIMEOUT).await);
     }
     heartbeats
 }
 
-/// What follows a round: repairs, and the names of the queues. Not part of it, since the next round
-/// must not wait for this where Redis is far away.
+/// The work after a round: repairs, and the names of the queues. Not part of the round: the next
+/// one must not wait for it if Redis is slow.
 pub(crate) async fn follow_up(link: &Link, keys: &Keys, queues: &[Served], lease: Duration) {
     for (keys, rules) in queues {
         repair::repair(link, &keys.queue, rules, lease).await;
     }
     let names: Vec<&str> = queues.iter().map(|(keys, _)| keys.queue.name()).collect();
-    if let Err(error) = link.note_queues(keys, &names, WITHIN).await {
-        tracing::debug!(%error, "the queues' names could not be noted");
+    if let Err(error) = link.note_queues(keys, &names, REDIS_TIMEOUT).await {
+        tracing::debug!(%error, "cannot store the names of the queues");
     }
 }
 
-/// Gives back what `dead` held, unless it turns out to live.
+/// Returns the leases of `dead` to the queue, unless that worker is alive again.
 pub(crate) async fn take_over(
     link: Arc<Link>,
     keys: Arc<WorkerKeys>,
     queue: usize,
     dead: String,
-    told: mpsc::UnboundedSender<Told>,
+    events: mpsc::UnboundedSender<IoEvent>,
 ) {
-    match link.release(&keys.queue, &dead, false, WITHIN).await {
+    match link.release(&keys.queue, &dead, false, REDIS_TIMEOUT).await {
         Ok(Released::Back(count)) => {
-            tracing::warn!(worker = dead, queue = keys.queue.name(), count, "took over its jobs");
-            let _ = told.send(Told::TakenOver { queue, count });
+            tracing::warn!(
+                worker = dead,
+                queue = keys.queue.name(),
+                count,
+                "took over the jobs of a dead worker"
+            );
+            let _ = events.send(IoEvent::TakenOver { queue, count });
         }
         Ok(Released::StillAlive) => {}
-        Err(error) => tracing::debug!(%error, "cannot take over yet; the next heartbeat tries"),
+        Err(error) => {
+            tracing::debug!(%error, "cannot take over yet")
+        }
     }
 }
 
-/// Answers what was not settled in time, as far as one round goes: the next heartbeat goes on.
+/// Answers deferred calls that were not settled in time; the next heartbeat continues.
 pub(crate) async fn expire(
     link: Arc<Link>,
     keys: Arc<WorkerKeys>,
     topic: String,
     shared: Arc<Shared>,
 ) {
-    let expired = link.expire(&keys.queue, WITHIN).await;
-    let (count, told) = match expired {
+    let expired = link.expire(&keys.queue, REDIS_TIMEOUT).await;
+    let (count, announced) = match expired {
         Ok(expired) => expired,
-        Err(error) => return tracing::debug!(%error, "cannot end yet what was not settled in time"),
+        Err(error) => {
+            return tracing::debug!(%error, "cannot end late deferred answers yet");
+        }
     };
     if count > 0 {
         tracing::warn!(
             queue = keys.queue.name(),
             count,
-            "deferred answers were not settled in time"
+            "ended deferred answers that were not settled in time"
         );
     }
     let error = WireError::new(Code::DeadlineExceeded, "it was not settled in time");
-    for EndedDeferred { id, name, nonce } in told {
+    for EndedDeferred { id, name, nonce } in announced {
         let about = (&*id, &*name, nonce.as_deref());
         let context = command_result(about, Err(&error), shared.limits.frame);
         let event = NewEvent::now(Kind::COMMAND_RESULT, &context);
-        if let Err(error) = link.publish(&[(topic.as_str(), event)], shared.kept, WITHIN).await {
-            let error = whole(&error);
-            tracing::warn!(error, id, "what became of a command was not published");
+        if let Err(error) =
+            link.publish(&[(topic.as_str(), event)], shared.kept, REDIS_TIMEOUT).await
+        {
+            let error = with_causes(&error);
+            tracing::warn!(error, id, "cannot publish the result of a command");
         }
     }
 }
 
-/// Reads the state that control messages named: the queue's pause, and the cancelled of `ids`.
-pub(crate) async fn look(
+/// Reads the state that control messages named: the queue's pause, and which of `ids` are
+/// cancelled.
+pub(crate) async fn read_state(
     link: Arc<Link>,
     keys: Arc<WorkerKeys>,
     queue: usize,
     ids: Vec<String>,
-    told: mpsc::UnboundedSender<Told>,
+    events: mpsc::UnboundedSender<IoEvent>,
 ) {
-    let state = link.queue_state(&keys.queue, &ids, WITHIN).await;
+    let state = link.queue_state(&keys.queue, &ids, REDIS_TIMEOUT).await;
     let state = state.inspect_err(|error| {
-        tracing::debug!(%error, "cannot read what a message named; the next heartbeat does");
+        tracing::debug!(%error, "cannot read the state that a message named");
     });
-    let _ = told.send(Told::Looked { queue, state: state.ok() });
+    let _ = events.send(IoEvent::StateRead { queue, state: state.ok() });
 }
 
-/// Moves what is due on a queue, a moment later on each worker: one of them is enough.
+/// Moves due requests of a queue, after a random delay: one worker is enough.
 pub(crate) async fn promote(
     link: Arc<Link>,
     keys: Arc<WorkerKeys>,
     queue: usize,
-    told: mpsc::UnboundedSender<Told>,
+    events: mpsc::UnboundedSender<IoEvent>,
 ) {
-    sleep(Duration::from_millis(u64::from(std::process::id()) % MOST_JITTER_MS)).await;
-    let promoted = link.promote(&keys.queue, WITHIN).await;
+    sleep(Duration::from_millis(u64::from(std::process::id()) % MAX_JITTER_MS)).await;
+    let promoted = link.promote(&keys.queue, REDIS_TIMEOUT).await;
     let promoted = promoted.inspect_err(|error| tracing::debug!(%error, "cannot promote yet"));
-    let _ = told.send(Told::Promoted { queue, promoted: promoted.ok() });
+    let _ = events.send(IoEvent::Promoted { queue, promoted: promoted.ok() });
 }

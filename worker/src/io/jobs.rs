@@ -1,4 +1,4 @@
-//! The jobs that hold a slot: who they are, when they end, what they settled.
+//! The running jobs: their ids, deadlines and settlements.
 //!
 //! Read and written by the dispatcher alone.
 
@@ -15,37 +15,37 @@ use redcall_store::{Outcome, Settlement};
 use tokio::time::Instant;
 
 use super::launch::Launched;
-use super::queue::Leaving;
+use super::queue::PendingSettlement;
 use super::serial::BySerial;
-use crate::ending::{self, Ended, give_up};
-use crate::execute::{ASK_WITHIN, ask_for_time};
-use crate::failure::{self, Next};
+use crate::execute::{DEADLINE_TIMEOUT, read_deadline};
+use crate::failure::{self, NextStep};
 use crate::handler::HandlerError;
 use crate::job::{Event, Job};
-use crate::metrics::{Metrics, Tally};
+use crate::metrics::{JobMetrics, Metrics};
+use crate::outcome::{self, Unanswered, give_up};
 
-/// A job that holds a slot.
+/// A running job, which uses capacity.
 struct Running {
     queue: usize,
     id: String,
     launched: Launched,
-    /// Whether it has been settled, by whomever.
+    /// `true` if the job has been settled, by the handler or the worker.
     settled: bool,
-    /// Ended from outside, and still there.
+    /// `true` if the job has been ended from outside, and still runs.
     overdue: bool,
-    /// The deadline that was over when it was last asked whether others care for longer.
-    asked: Option<Instant>,
-    /// What the next entry of `deadlines` is about.
+    /// The deadline at which other callers' deadlines were last asked for.
+    read_for: Option<Instant>,
+    /// The next entry of this job in `deadlines`.
     next: Instant,
 }
 
-/// Why a job is ended from outside.
-pub(crate) enum Why {
-    /// Its caller, or somebody else, does not want it any more.
+/// The reason to end a job from outside.
+pub(crate) enum EndReason {
+    /// The call was cancelled.
     Cancelled,
-    /// Its time is over.
+    /// The deadline or the handler's timeout has passed.
     Late,
-    /// Another worker has it: nothing is settled here.
+    /// Another worker has the job: it is not settled here.
     Lost,
 }
 
@@ -54,14 +54,14 @@ pub(crate) struct Jobs {
     running: HashMap<u64, Running, BySerial>,
     /// Per queue: id to serial.
     by_id: Vec<HashMap<String, u64>>,
-    /// How many run of the names that are counted.
+    /// Number of runs of the names that are counted.
     by_name: HashMap<String, usize>,
-    /// Whether one has gone of a name of which as many ran as may.
-    made_room: bool,
-    /// When jobs are ended, or dropped; one entry per running job, unless it is dropped already.
+    /// `true` if a run ended of a name that was at its limit.
+    freed_capacity: bool,
+    /// When jobs are ended or dropped: one entry per running job that is not dropped yet.
     deadlines: BTreeSet<(Instant, u64)>,
     next_serial: u64,
-    /// How long one that listens to its token may go on after it fired.
+    /// How long a job with a cancellation token may continue after the token fired.
     grace: Duration,
     metrics: Arc<Metrics>,
 }
@@ -73,14 +73,14 @@ impl Jobs {
             running: HashMap::default(),
             by_id: vec![HashMap::new(); queues],
             by_name: HashMap::new(),
-            made_room: false,
+            freed_capacity: false,
             deadlines: BTreeSet::new(),
             next_serial: 0,
             grace,
         }
     }
 
-    /// How many slots are taken.
+    /// Returns the number of running jobs.
     pub(crate) fn len(&self) -> usize {
         self.running.len()
     }
@@ -89,31 +89,31 @@ impl Jobs {
         self.running.is_empty()
     }
 
-    /// A number that no other job of this worker has.
+    /// Returns a number that is unique among the jobs of this worker.
     pub(crate) fn next_serial(&mut self) -> u64 {
         self.next_serial += 1;
         self.next_serial
     }
 
-    /// How many run of a name whose mapping bounds it.
+    /// Returns the number of runs of a name whose mapping limits them.
     pub(crate) fn of_name(&self, name: &str) -> usize {
         self.by_name.get(name).copied().unwrap_or(0)
     }
 
-    /// Whether there has come to be room for a name that had none, since this was last asked.
-    pub(crate) fn has_made_room(&mut self) -> bool {
-        std::mem::take(&mut self.made_room)
+    /// Returns `true` if a name at its limit has capacity again since the last call.
+    pub(crate) fn take_freed_capacity(&mut self) -> bool {
+        std::mem::take(&mut self.freed_capacity)
     }
 
     pub(crate) fn insert(&mut self, serial: u64, queue: usize, id: String, launched: Launched) {
-        if launched.most.is_some() {
+        if launched.max_running.is_some() {
             *self.by_name.entry(launched.name.clone()).or_default() += 1;
         }
         let next = end_of(&launched);
         self.deadlines.insert((next, serial));
         self.by_id[queue].insert(id.clone(), serial);
         let running =
-            Running { queue, id, launched, settled: false, overdue: false, asked: None, next };
+            Running { queue, id, launched, settled: false, overdue: false, read_for: None, next };
         self.running.insert(serial, running);
     }
 
@@ -121,15 +121,15 @@ impl Jobs {
         let running = self.running.remove(&serial)?;
         self.deadlines.remove(&(running.next, serial));
         let by_id = &mut self.by_id[running.queue];
-        // The same request may have come back, and run again, while this one would not end.
+        // The same request may have been leased and started again, while this run did not end.
         if let Some(other) = by_id.remove(&running.id).filter(|other| *other != serial) {
             by_id.insert(running.id.clone(), other);
         }
         let name = &running.launched.name;
-        if let Some(most) = running.launched.most
+        if let Some(max_running) = running.launched.max_running
             && let Some(count) = self.by_name.get_mut(name)
         {
-            self.made_room |= *count >= most;
+            self.freed_capacity |= *count >= max_running;
             *count -= 1;
             if *count == 0 {
                 self.by_name.remove(name);
@@ -138,14 +138,14 @@ impl Jobs {
         Some(running)
     }
 
-    /// What a job says of itself; what leaves for which queue, if anything does.
-    pub(crate) fn event(&mut self, event: Event) -> Option<(usize, Leaving)> {
+    /// Handles a job's event; returns an outcome to settle, and its queue.
+    pub(crate) fn event(&mut self, event: Event) -> Option<(usize, PendingSettlement)> {
         match event {
-            Event::Settle { serial, outcome, heard } => {
+            Event::Settle { serial, outcome, notify } => {
                 let running = self.running.get_mut(&serial)?;
                 running.settled = true;
-                let tally = tally(&running.launched);
-                Some((running.queue, Leaving { outcome: *outcome, heard, tally }))
+                let job_metrics = job_metrics(&running.launched);
+                Some((running.queue, PendingSettlement { outcome: *outcome, notify, job_metrics }))
             }
             Event::Deadline { serial, deadline } => {
                 let running = self.running.get_mut(&serial)?;
@@ -157,20 +157,21 @@ impl Jobs {
                 None
             }
             Event::Lost { serial } => {
-                self.end(serial, &Why::Lost);
+                self.end(serial, &EndReason::Lost);
                 None
             }
             Event::Released { serial } => {
                 let running = self.remove(serial)?;
-                // Unsettled: its runtime went away under it. It was started.
+                // Unsettled: its runtime was shut down. The job had started.
                 let attempt = running.launched.attempt;
                 if !running.settled {
                     let (id, name) = (&running.id, &running.launched.name);
-                    tracing::warn!(id, name, attempt, "its runtime has shut down: it runs again");
+                    tracing::warn!(id, name, attempt, "rerunning a job: its runtime has shut down");
                 }
                 let outcome = Outcome::new(running.id, Settlement::Rerun { attempt });
-                let leaving = Leaving::unheard(outcome, Some(running.launched.name));
-                (!running.settled).then_some((running.queue, leaving))
+                let settlement =
+                    PendingSettlement::without_receiver(outcome, Some(running.launched.name));
+                (!running.settled).then_some((running.queue, settlement))
             }
         }
     }
@@ -182,13 +183,13 @@ impl Jobs {
         self.deadlines.insert((next, serial));
     }
 
-    /// When the next job is out of time.
+    /// Returns the time of the next deadline.
     pub(crate) fn next_end(&self) -> Option<Instant> {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
-    /// Ends jobs that are out of time. Their callers hear at once; what cannot be ended keeps its
-    /// slot and is shown.
+    /// Ends late jobs. Their callers are answered at once; a handler that cannot be ended keeps its
+    /// capacity, and is reported.
     pub(crate) fn end_late(&mut self) {
         let now = Instant::now();
         while let Some((at, serial)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now)
@@ -197,55 +198,56 @@ impl Jobs {
             let Some(running) = self.running.get(&serial) else { continue };
             if running.overdue {
                 running.launched.abort.abort();
-            } else if !self.asks_for_time(serial) {
-                self.end(serial, &Why::Late);
+            } else if !self.reads_deadline(serial) {
+                self.end(serial, &EndReason::Late);
             }
         }
     }
 
-    /// Asks whether others have joined the call of a job whose callers' time is over, and care for
-    /// longer; `false` if that was asked already, or is not to be asked.
-    fn asks_for_time(&mut self, serial: u64) -> bool {
+    /// Reads the deadlines of other callers that have joined the call of a late job. Returns
+    /// `false` if that was done already, or is not needed.
+    fn reads_deadline(&mut self, serial: u64) -> bool {
         let Some(running) = self.running.get_mut(&serial) else { return false };
         let by_mapping = running.launched.by_mapping;
         let Some(deadline) = running.launched.deadline.filter(|at| *at < by_mapping) else {
             return false;
         };
-        // What is known of Redis's clock moves a little: that is no other deadline.
-        if running.asked.is_some_and(|asked| deadline <= asked + ASK_WITHIN) {
+        // The offset to Redis's clock varies a little: that is not a new deadline.
+        if running.read_for.is_some_and(|read_for| deadline <= read_for + DEADLINE_TIMEOUT) {
             return false;
         }
         let job = running.launched.job.upgrade().filter(|_| !running.settled);
         let Some(job) = job.filter(|job| job.request.idempotency_key.is_some()) else {
             return false;
         };
-        running.asked = Some(deadline);
-        self.reschedule(serial, Instant::now() + ASK_WITHIN);
-        tokio::spawn(ask_for_time(job));
+        running.read_for = Some(deadline);
+        self.reschedule(serial, Instant::now() + DEADLINE_TIMEOUT);
+        tokio::spawn(read_deadline(job));
         true
     }
 
-    /// Ends the job that runs for request `id` of a queue, if one does.
-    pub(crate) fn end_by_id(&mut self, queue: usize, id: &str, why: &Why) {
+    /// Ends the run of request `id` of a queue, if there is one.
+    pub(crate) fn end_by_id(&mut self, queue: usize, id: &str, reason: &EndReason) {
         if let Some(serial) = self.by_id[queue].get(id).copied() {
-            self.end(serial, why);
+            self.end(serial, reason);
         }
     }
 
-    /// Ends a job from outside: its caller hears at once, its token fires, and it is dropped: at
-    /// once, or after a grace if it listens to its token.
-    fn end(&mut self, serial: u64, why: &Why) {
+    /// Ends a job from outside: answers its caller at once, fires its token, and drops it: at once,
+    /// or after a grace if it uses its token.
+    fn end(&mut self, serial: u64, reason: &EndReason) {
         let Some(running) = self.running.get_mut(&serial) else { return };
         if running.overdue {
             return;
         }
         running.overdue = true;
         let launched = &running.launched;
-        // Held before the handler is ended: with its last clone the job would go unsettled.
+        // Held before the handler is ended: with its last clone the job would be released
+        // unsettled.
         let Some(job) = launched.job.upgrade() else { return };
         let (id, name) = (&running.id, &launched.name);
-        match why {
-            Why::Lost => {
+        match reason {
+            EndReason::Lost => {
                 let (queue, attempt) = (job.keys.queue.name(), launched.attempt);
                 let duration_ms = millis(launched.started.elapsed());
                 tracing::warn!(
@@ -254,17 +256,17 @@ impl Jobs {
                     queue,
                     attempt,
                     duration_ms,
-                    "its lease was lost: another worker has it"
+                    "ending a job: its lease was lost to another worker"
                 );
                 if job.take() {
                     self.metrics.lost(name.clone());
                 }
                 running.settled = true;
             }
-            Why::Cancelled | Why::Late => {
-                let error = reason(launched, why);
-                // Before the token fires: what the handler then ends with must not come first. On
-                // this thread: the handlers' ones may all be spinning.
+            EndReason::Cancelled | EndReason::Late => {
+                let error = end_error(launched, reason);
+                // Before the token fires: the handler's result must not win. On this thread: those
+                // of the handlers may all be busy.
                 if job.take() {
                     let job = job.clone();
                     tokio::spawn(
@@ -274,7 +276,7 @@ impl Jobs {
             }
         }
         launched.cancel.cancel();
-        if job.listens.load(Ordering::Acquire) {
+        if job.uses_token.load(Ordering::Acquire) {
             let drop_at = Instant::now() + self.grace;
             self.reschedule(serial, drop_at);
         } else {
@@ -283,18 +285,18 @@ impl Jobs {
         }
     }
 
-    /// Has the deadline of a running request read again, which others may have moved who joined its
-    /// call. Without an idempotency key nobody can.
-    pub(crate) fn ask_for_time(&self, queue: usize, id: &str) {
+    /// Reads the deadline of a running request again: callers that have joined its call may have
+    /// extended it. Without an idempotency key no caller can.
+    pub(crate) fn read_deadline(&self, queue: usize, id: &str) {
         let running = self.by_id[queue].get(id).and_then(|serial| self.running.get(serial));
         let job = running.filter(|running| !running.settled);
         let job = job.and_then(|running| running.launched.job.upgrade());
         if let Some(job) = job.filter(|job| job.request.idempotency_key.is_some()) {
-            tokio::spawn(ask_for_time(job));
+            tokio::spawn(read_deadline(job));
         }
     }
 
-    /// Jobs that were ended and still run.
+    /// Returns the jobs that were ended and still run.
     pub(crate) fn overdue(&self) -> Vec<Overdue> {
         let overdue = self.running.values().filter(|running| running.overdue);
         let millis = |since: Instant| u64::try_from(since.elapsed().as_millis());
@@ -306,31 +308,34 @@ impl Jobs {
         overdue.collect()
     }
 
-    /// Whether request `id` of a queue runs here.
+    /// Returns `true` if request `id` of a queue runs here.
     pub(crate) fn runs(&self, queue: usize, id: &str) -> bool {
         self.by_id[queue].contains_key(id)
     }
 
-    /// How many jobs of a queue hold a slot, and how many of those are not settled.
+    /// Returns the number of running jobs of a queue, and of the unsettled ones.
     pub(crate) fn count(&self, queue: usize) -> (usize, usize) {
         let of = self.running.values().filter(|running| running.queue == queue);
         of.fold((0, 0), |(all, open), running| (all + 1, open + usize::from(!running.settled)))
     }
 
-    /// Ends every unsettled job of a queue whose id is not among `held`: others have taken it.
+    /// Ends every unsettled job of a queue whose id is not in `held`: another worker has it.
     pub(crate) fn end_lost(&mut self, queue: usize, held: &HashSet<String>) {
         let lost = self.running.iter().filter(|(_, running)| {
             running.queue == queue && !running.settled && !held.contains(&running.id)
         });
         let lost: Vec<u64> = lost.map(|(serial, _)| *serial).collect();
         for serial in lost {
-            self.end(serial, &Why::Lost);
+            self.end(serial, &EndReason::Lost);
         }
     }
 
-    /// Ends all handlers, as far as they can be ended; what their jobs become. What has started
-    /// and may not be repeated is given up.
-    pub(crate) fn give_back(&mut self, idempotency_ttl: Duration) -> Vec<(usize, Leaving)> {
+    /// Ends all handlers, as far as possible; returns their outcomes. A started job that must not
+    /// be repeated fails.
+    pub(crate) fn return_all(
+        &mut self,
+        idempotency_ttl: Duration,
+    ) -> Vec<(usize, PendingSettlement)> {
         let mut outcomes = Vec::new();
         for running in self.running.values_mut() {
             running.launched.cancel.cancel();
@@ -339,49 +344,52 @@ impl Jobs {
             if let Some(job) = job.filter(|job| job.take()) {
                 running.settled = true;
                 let launched = &running.launched;
-                let outcome = job.spent(given_back(&job, launched, idempotency_ttl));
-                let leaving = Leaving { outcome, heard: None, tally: tally(launched) };
-                outcomes.push((running.queue, leaving));
+                let outcome = job.spent(returned(&job, launched, idempotency_ttl));
+                let settlement =
+                    PendingSettlement { outcome, notify: None, job_metrics: job_metrics(launched) };
+                outcomes.push((running.queue, settlement));
             }
         }
         outcomes
     }
 }
 
-fn given_back(job: &Job, launched: &Launched, idempotency_ttl: Duration) -> Outcome {
+fn returned(job: &Job, launched: &Launched, idempotency_ttl: Duration) -> Outcome {
     let attempt = job.attempt();
     match launched.on_worker_loss {
         OnWorkerLoss::Rerun => Outcome::new(&job.request.id, Settlement::Rerun { attempt }),
         OnWorkerLoss::Fail => {
-            let message = "its worker was stopped, and it must not be run twice (on_worker_loss)";
+            let message =
+                "the worker stopped while the job ran, which must not run twice (on_worker_loss)";
             let error = WireError::new(Code::WorkerLost, message);
-            // The last number that a frame can have: those that were pushed are not counted here.
+            // The last number that a frame can have: frames in flight are not counted.
             let seq = job.seq.try_lock().map_or(1, |seq| *seq + 1);
-            failure::run(job, &error, None, Next::DeadLettered);
-            let run = ending::run(job, &error);
-            let ended = Ended { error, attempt, seq, dead_letter: true };
-            Outcome { run, ..give_up(&job.request, &job.keys.queue, ended, idempotency_ttl) }
+            failure::log_run(job, &error, None, NextStep::DeadLettered);
+            let run = outcome::attempt_entry(job, &error);
+            let unanswered = Unanswered { error, attempt, seq, dead_letter: true };
+            Outcome { run, ..give_up(&job.request, &job.keys.queue, unanswered, idempotency_ttl) }
         }
     }
 }
 
-fn tally(launched: &Launched) -> Tally {
-    Tally { job: Some(launched.name.clone()), ran: Some(launched.started.elapsed()) }
+fn job_metrics(launched: &Launched) -> JobMetrics {
+    JobMetrics { job: Some(launched.name.clone()), ran: Some(launched.started.elapsed()) }
 }
 
 fn end_of(launched: &Launched) -> Instant {
     launched.deadline.map_or(launched.by_mapping, |deadline| deadline.min(launched.by_mapping))
 }
 
-fn reason(launched: &Launched, why: &Why) -> WireError {
-    match why {
-        Why::Cancelled => WireError::new(Code::Cancelled, "the call was cancelled"),
-        Why::Late | Why::Lost if end_of(launched) < launched.by_mapping => {
-            let message = "the caller's time ran out while the job was running";
+fn end_error(launched: &Launched, reason: &EndReason) -> WireError {
+    match reason {
+        EndReason::Cancelled => WireError::new(Code::Cancelled, "the call was cancelled"),
+        EndReason::Late | EndReason::Lost if end_of(launched) < launched.by_mapping => {
+            let message = "the caller's timeout ended while the job was running";
             WireError::new(Code::DeadlineExceeded, message)
         }
-        Why::Late | Why::Lost => {
-            let message = format!("the handler ran longer than {:?}", launched.timeout);
+        EndReason::Late | EndReason::Lost => {
+            let message =
+                format!("the handler ran longer than its timeout of {:?}", launched.timeout);
             WireError::new(Code::Timeout, message)
         }
     }

@@ -1,4 +1,4 @@
-//! From a leased element to a running handler, or to the outcome that it gets instead.
+//! The start of a leased element: to a running handler, or to the outcome that it gets instead.
 
 use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
@@ -18,13 +18,13 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::queue::Leaving;
-use crate::auth::{self, Pass};
-use crate::ending::{self, answer, call, status};
+use super::queue::PendingSettlement;
+use crate::auth::{self, Verified};
 use crate::execute::execute;
 use crate::failure;
 use crate::job::{Job, Shared};
 use crate::mapping::{Mapped, Mapping};
+use crate::outcome::{self, answer, call, status};
 use crate::request::Request;
 
 /// A job that has been started.
@@ -34,24 +34,24 @@ pub(crate) struct Launched {
     /// Number of this run.
     pub(crate) attempt: u32,
     pub(crate) started: Instant,
-    /// When its mapping ends it.
+    /// Deadline by the mapping's timeout.
     pub(crate) by_mapping: Instant,
-    /// When its caller stops caring, as last heard.
+    /// The caller's deadline, as last received.
     pub(crate) deadline: Option<Instant>,
     pub(crate) timeout: Duration,
     pub(crate) on_worker_loss: OnWorkerLoss,
-    /// How many of its name may run here, if its mapping bounds that: then they are counted.
-    pub(crate) most: Option<usize>,
+    /// Most runs of its name in this worker, if its mapping limits them: then they are counted.
+    pub(crate) max_running: Option<usize>,
     pub(crate) cancel: CancellationToken,
     pub(crate) abort: AbortHandle,
 }
 
 /// A job's run, to be spawned.
-pub(crate) type Run = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type RunFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Spawns runs. Several are handed over at once, and spawned there: each that is spawned from
-/// outside wakes a thread of the runtime, which takes turns with this one.
-pub(crate) fn spawn_all(runs: Vec<Run>, handlers: &tokio::runtime::Handle) {
+/// Spawns runs. Several are spawned from one task on the runtime: each spawn from outside wakes a
+/// thread of the runtime, which competes with this one.
+pub(crate) fn spawn_all(runs: Vec<RunFuture>, handlers: &tokio::runtime::Handle) {
     match runs.len() {
         0 => {}
         1 => runs.into_iter().for_each(|run| drop(handlers.spawn(run))),
@@ -61,7 +61,7 @@ pub(crate) fn spawn_all(runs: Vec<Run>, handlers: &tokio::runtime::Handle) {
     }
 }
 
-/// What launching needs of its worker.
+/// The parts of a worker that a launch needs.
 pub(crate) struct Launcher<'a> {
     pub(crate) keys: &'a Arc<WorkerKeys>,
     pub(crate) mapping: &'a Mapping,
@@ -69,59 +69,60 @@ pub(crate) struct Launcher<'a> {
 }
 
 impl Launcher<'_> {
-    /// The pipeline of one job, up to its start: read, admitted, wanted, in time, mapped, not given
-    /// up, to be started. `running` says how many of a name run here.
+    /// Starts one job, after all checks: readable, authorised, not cancelled, in time, mapped,
+    /// within its crash limit. `running` returns the number of runs of a name in this worker.
     pub(crate) fn launch(
         &self,
         leased: &Leased,
         serial: u64,
         running: impl Fn(&str) -> usize,
-    ) -> Result<(Launched, Run), Box<Leaving>> {
+    ) -> Result<(Launched, RunFuture), Box<PendingSettlement>> {
         let queue = &self.keys.queue;
         let record = leased.mark.record;
         let attempt = record.attempt + 1;
         let mut request = decode(&leased.raw, &leased.id, queue, &self.shared.limits)
             .map_err(|rejected| reject(leased, rejected, queue, attempt))
-            .map_err(|outcome| Box::new(Leaving::unheard(outcome, None)))?;
+            .map_err(|outcome| Box::new(PendingSettlement::without_receiver(outcome, None)))?;
         self.mapping.keep_status(&mut request);
         let unauthorized = |request: &Wire, refusal| {
-            let outcome = auth::refused(request, queue, refusal, attempt);
+            let outcome = auth::unauthorized(request, queue, refusal, attempt);
             let job = self.mapping.get(&request.name).map(|_| request.name.clone());
-            Box::new(Leaving::unheard(outcome, job))
+            Box::new(PendingSettlement::without_receiver(outcome, job))
         };
-        // First of all: nobody else is told anything about jobs.
-        let pass = auth::admit(self.mapping.keyring().map(Arc::as_ref), &mut request, queue)
+        // Checked first: an unauthorised caller learns nothing about jobs.
+        let verified = auth::verify(self.mapping.keyring().map(Arc::as_ref), &mut request, queue)
             .map_err(|refusal| unauthorized(&request, refusal))?;
         let refuse = |code, message: &str, dead_letter: bool| {
             let (error, ttl) = (WireError::new(code, message), self.shared.idempotency_ttl);
             let mut outcome =
-                ending::refuse(&request, queue, attempt, (error, None), dead_letter, ttl);
-            if let Some(pass) = &pass {
-                outcome.spent = pass.spent_before(leased.mark);
-                outcome.settlement = auth::of_a_copy(outcome.settlement, code, message);
+                outcome::refuse(&request, queue, attempt, (error, None), dead_letter, ttl);
+            if let Some(verified) = &verified {
+                outcome.spent = verified.spent_before(leased.mark);
+                outcome.settlement = auth::as_refusal(outcome.settlement, code, message);
             }
             let job = self.mapping.get(&request.name).map(|_| request.name.clone());
-            Err(Box::new(Leaving::unheard(outcome, job)))
+            Err(Box::new(PendingSettlement::without_receiver(outcome, job)))
         };
         if leased.mark.cancelled {
-            let message = "cancelled before it was started";
+            let message = "the call was cancelled before the job started";
             return refuse(Code::Cancelled, message, false);
         }
-        // Others may have joined the call and have more time: `execute` asks.
+        // Other callers may have joined the call with later deadlines: `execute` asks.
         let is_shared = request.idempotency_key.is_some();
         let left = if is_shared { None } else { budget_left(&request, self.shared.link.now_ms()) };
         if left.is_some_and(|left| left.is_zero()) {
-            let message = "its time ran out while it was queued";
+            let message = "the caller's timeout ended while the request was queued";
             return refuse(Code::DeadlineExceeded, message, false);
         }
-        if let Some(pass) = &pass {
-            pass.in_time(record, self.shared.link.now_ms())
+        if let Some(verified) = &verified {
+            verified
+                .in_time(record, self.shared.link.now_ms())
                 .map_err(|refusal| unauthorized(&request, refusal))?;
         }
         let Some(mapped) = self.mapping.get(&request.name) else {
-            let spent = pass.as_ref().and_then(|pass| pass.spent_before(leased.mark));
+            let spent = verified.as_ref().and_then(|verified| verified.spent_before(leased.mark));
             let outcome = Outcome { spent, ..unknown(request, queue, attempt) };
-            return Err(Box::new(Leaving::unheard(outcome, None)));
+            return Err(Box::new(PendingSettlement::without_receiver(outcome, None)));
         };
         if let Some(message) = mapped.misplaced(&request.name, queue) {
             return refuse(Code::InvalidRequest, &message, false);
@@ -131,35 +132,36 @@ impl Launcher<'_> {
         }
         let rules = &mapped.rules;
         if record.crashes > 0 && rules.on_worker_loss == OnWorkerLoss::Fail {
-            let message = "its worker died, and it must not be run twice (on_worker_loss)";
+            let message =
+                "the worker died while the job ran, which must not run twice (on_worker_loss)";
             return refuse(Code::WorkerLost, message, true);
         }
         if record.crashes >= rules.max_crashes {
-            let message = format!("{} workers died while they ran it", record.crashes);
+            let message = format!("{} workers died while they ran the job", record.crashes);
             return refuse(Code::WorkerLost, &message, true);
         }
-        if rules.concurrency.is_some_and(|most| running(&request.name) >= most) {
+        if rules.concurrency.is_some_and(|max_running| running(&request.name) >= max_running) {
             let back = Outcome::new(&leased.id, Settlement::Back);
-            return Err(Box::new(Leaving::unheard(back, None)));
+            return Err(Box::new(PendingSettlement::without_receiver(back, None)));
         }
-        Ok(self.start((request, pass), left, mapped, record, serial))
+        Ok(self.start((request, verified), left, mapped, record, serial))
     }
 
     fn start(
         &self,
-        (request, pass): (Wire, Option<Pass>),
+        (request, verified): (Wire, Option<Verified>),
         left: Option<Duration>,
         mapped: &Mapped,
         record: Record,
         serial: u64,
-    ) -> (Launched, Run) {
+    ) -> (Launched, RunFuture) {
         let started = Instant::now();
         let name = request.name.clone();
         let rules = mapped.rules.clone();
         let deadline = left.and_then(|left| started.checked_add(left));
         let cancel = CancellationToken::new();
         let (timeout, on_worker_loss) = (rules.timeout, rules.on_worker_loss);
-        let most = rules.concurrency;
+        let max_running = rules.concurrency;
         let job = Arc::new(Job {
             shared: self.shared.clone(),
             request,
@@ -167,14 +169,14 @@ impl Launcher<'_> {
             keys: self.keys.clone(),
             rules,
             service: mapped.service,
-            pass,
+            verified,
             keyring: self.mapping.keyring().cloned(),
             record,
             started_at: self.shared.link.now_ms(),
             started,
             deadline: std::sync::Mutex::new(deadline),
             cancel: cancel.clone(),
-            listens: AtomicBool::new(false),
+            uses_token: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             settled: AtomicBool::new(false),
             seq: Mutex::new(0),
@@ -193,7 +195,7 @@ impl Launcher<'_> {
             deadline,
             timeout,
             on_worker_loss,
-            most,
+            max_running,
             cancel,
             abort,
         };
@@ -201,35 +203,35 @@ impl Launcher<'_> {
     }
 }
 
-/// What is left of the caller's time; `None` if it set no limit. Without a time of enqueue the
-/// budget starts now, and one in the future counts as now.
+/// Returns the time until the caller's deadline; `None` if it has none. Without a time of enqueue
+/// the budget starts now; a time in the future counts as now.
 pub(crate) fn budget_left(request: &Wire, now_ms: u64) -> Option<Duration> {
     let budget = request.budget_ms?;
     let waited = request.enqueued_at.map_or(0, |at| now_ms.saturating_sub(at));
     Some(Duration::from_millis(budget.saturating_sub(waited)))
 }
 
-/// An element that is not a request, or not one that may run.
+/// Returns the outcome of an element that is not a valid request.
 fn reject(leased: &Leased, rejected: Rejected, queue: &QueueKeys, attempt: u32) -> Outcome {
     let Rejected { error, reply, dead_letter, status_ttl_ms } = rejected;
-    failure::refused(&leased.id, None, queue.name(), attempt, &error, None);
+    failure::log_refused(&leased.id, None, queue.name(), attempt, &error, None);
     let status_ttl_ms = status_ttl_ms.map(|ttl| u64::from(ttl.get()));
     let extras = status(status_ttl_ms, attempt, Some(&error));
     let (code, reason) = (error.code, error.message.clone());
     let frame = |response_key: &str| {
         FrameHead { id: &leased.id, response_key, attempt, signer: None }.error(1, &error)
     };
-    // A client may have taken it for one, and noted that it runs.
+    // A client may have treated it as a valid request, and stored that it runs.
     let ended =
         |digest| EndedCall { digest, keep: None, frame: frame(&queue.response(&leased.id)) };
     let call = call_of(&leased.raw).map(ended);
-    // It may bear the id of another request.
+    // It may have the id of another request.
     let settlement = Settlement::Refuse { code, reason, answer: answer(reply, frame), dead_letter };
     Outcome { call, code: Some(code), extras, ..Outcome::new(&leased.id, settlement) }
 }
 
 fn unknown(request: Wire, queue: &QueueKeys, attempt: u32) -> Outcome {
-    let message = format!("no live worker maps the job `{}`", request.name);
+    let message = format!("no live worker handles the job `{}`", request.name);
     let error = WireError::new(Code::UnknownJob, message);
     let frame = |key: &str| request.head(key, attempt).error(1, &error);
     let call = call(&request, queue, None, frame);

@@ -1,25 +1,24 @@
-//! Everything that talks to Redis, on one thread of its own.
+//! The I/O thread: all communication with Redis.
 //!
-//! Handlers run elsewhere: whatever they do to their threads, requests are fetched, leases
-//! renewed and answers settled here. Started and stopped in this order:
+//! Handlers run on other threads: even if they block those, requests are leased, leases renewed and
+//! answers settled here. Order of start and stop:
 //!
-//! 1. connection, then the first heartbeat: a worker is known before it takes anything;
-//! 2. blocked pops and polls, until told to stop;
-//! 3. on a stop: pops first (nothing new), then jobs (until the drain's end), then what they
-//!    settled, then the release of whatever is left, then heartbeats: a draining worker is alive;
-//!    then probes and metrics, which were there before the connection.
+//! 1. connection, then the first heartbeat: a worker is registered before it leases anything;
+//! 2. blocked pops and polls, until a stop is requested;
+//! 3. on a stop: pops (no new requests), then jobs (until the drain's end), then their outcomes,
+//!    then the release of the other leases, then heartbeats: a draining worker is alive;
+//!    then probes and metrics, which started before the connection.
 
-mod ahead;
 mod dispatcher;
+mod events;
 mod fetch;
-mod hear;
 mod heartbeat;
+mod heartbeat_events;
 mod jobs;
 pub(crate) mod launch;
 mod notices;
 mod poll;
 mod pops;
-mod presence;
 mod probe;
 mod queue;
 mod ready;
@@ -29,6 +28,7 @@ mod rights;
 mod safety;
 mod schedules;
 mod serial;
+mod start;
 mod tally;
 mod trouble;
 
@@ -43,12 +43,12 @@ use redcall_store::{Connector, Kept, Link, WorkerKeys};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::admin::{Admin, Desk, Pulse, Report};
+use crate::admin::{Admin, AdminState, Pulse, Report};
 use crate::error::WorkerError;
 use crate::job::Shared;
 use crate::mapping::Mapping;
 use crate::metrics::Metrics;
-use crate::readiness::{Line, Readiness};
+use crate::readiness::{Readiness, ReadinessHandle};
 use crate::reload::Reloaded;
 use crate::state::States;
 use crate::stop::Stop;
@@ -60,20 +60,20 @@ use redcall_common::time::now_ms;
 use rights::Rights;
 use schedules::Schedules;
 
-/// How long an operation at Redis waits for a connection before it is tried again.
-const WITHIN: Duration = Duration::from_secs(1);
-/// How many may wait to ask whether it is ready.
-const ASKS: usize = 64;
+/// How long an operation at Redis waits for a connection before it is retried.
+const REDIS_TIMEOUT: Duration = Duration::from_secs(1);
+/// Most readiness checks that wait at once.
+const MAX_CHECKS: usize = 64;
 
-/// What a worker is told by whoever runs it.
-pub(crate) struct Orders {
+/// Control input of a worker: stop, reloads, readiness checks.
+pub(crate) struct Control {
     pub(crate) stop: watch::Receiver<Stop>,
     pub(crate) reloads: mpsc::Receiver<Reloaded>,
-    /// Ends with whoever waits for the worker.
+    /// Completes when the worker's future is dropped.
     pub(crate) abandoned: oneshot::Receiver<()>,
-    /// Who asks whether it is ready.
-    pub(crate) asks: mpsc::Receiver<oneshot::Sender<Report>>,
-    /// By which others see that the loop goes round.
+    /// Readiness checks.
+    pub(crate) checks: mpsc::Receiver<oneshot::Sender<Report>>,
+    /// Records the loop's progress for `/live`.
     pub(crate) pulse: Arc<Pulse>,
 }
 
@@ -88,24 +88,25 @@ pub(crate) async fn run(
 ) -> Result<(), WorkerError> {
     let handlers = Handle::current();
     let metrics = Arc::new(Metrics::new());
-    let (pulse, (asking, asks)) = (Arc::new(Pulse::new(&settings)), mpsc::channel(ASKS));
-    let line = Line { asking, pulse: pulse.clone() };
-    readiness.set(line.clone());
-    let desk = Desk { line, metrics: metrics.clone() };
-    let admin = Admin::start(&settings, desk)?;
+    let (pulse, (check_sender, checks)) =
+        (Arc::new(Pulse::new(&settings)), mpsc::channel(MAX_CHECKS));
+    let readiness_handle = ReadinessHandle { checks: check_sender, pulse: pulse.clone() };
+    readiness.set(readiness_handle.clone());
+    let admin_state = AdminState { readiness: readiness_handle, metrics: metrics.clone() };
+    let admin = Admin::start(&settings, admin_state)?;
     let (ended, end) = oneshot::channel();
-    // Dropped with this future: the thread then gives its jobs back and ends.
+    // Dropped with this future: the thread then returns its jobs and ends.
     let (_watched, abandoned) = oneshot::channel::<()>();
     thread::Builder::new().name("redcall-io".into()).spawn(move || {
         let runtime = Builder::new_current_thread().enable_all().build();
         let result = match runtime {
             Ok(runtime) => {
-                let orders = Orders { stop, reloads, abandoned, asks, pulse };
-                runtime.block_on(serve(settings, mapping, states, handlers, metrics, orders))
+                let control = Control { stop, reloads, abandoned, checks, pulse };
+                runtime.block_on(serve(settings, mapping, states, handlers, metrics, control))
             }
             Err(error) => Err(error.into()),
         };
-        // Last: a worker that drains is still seen.
+        // Last: a draining worker still serves probes.
         drop(admin);
         let _ = ended.send(result);
     })?;
@@ -118,30 +119,30 @@ async fn serve(
     states: States,
     handlers: Handle,
     metrics: Arc<Metrics>,
-    orders: Orders,
+    control: Control,
 ) -> Result<(), WorkerError> {
     let identity = Identity::new(&settings, &mapping);
     let connector = Connector::new(&settings.redis, &format!("redcall-worker-{}", identity.id))?;
     let link = Arc::new(Link::connect(connector.clone(), Arc::new(|_, _| {})).await?);
     let keys = Keys::new(&settings.redis.prefix);
     let names = settings.served_queues();
-    // A worker that lacks one would take requests that it cannot settle.
+    // A worker without a needed right would lease requests that it cannot settle.
     let mut rights = Rights::new(keys.clone(), names.clone());
     rights.require(&link).await?;
     let controls: Vec<String> = names.iter().map(|name| keys.of(name).control()).collect();
-    let (told, hearing) = mpsc::unbounded_channel();
+    let (io_events, event_receiver) = mpsc::unbounded_channel();
     let notices = Arc::new(Notices::new(controls.clone()));
     let receiving = notices.clone();
     let sink = move |channel: &[u8], message: &[u8]| receiving.receive(channel, message);
-    let beats = Arc::new(Link::connect(connector.clone(), Arc::new(sink)).await?);
-    let schedules = Schedules::spawn(&settings, &mapping, &beats)?;
+    let heartbeat_conn = Arc::new(Link::connect(connector.clone(), Arc::new(sink)).await?);
+    let schedules = Schedules::spawn(&settings, &mapping, &heartbeat_conn)?;
     for channel in &controls {
-        beats.subscribe(channel, WITHIN).await?;
+        heartbeat_conn.subscribe(channel, REDIS_TIMEOUT).await?;
     }
-    safety::warn(&beats, &settings.redis);
-    let _presence = presence::spawn(&settings, &identity, &beats);
-    let _tally = tally::spawn(&settings, &beats);
-    let (events, heard) = mpsc::unbounded_channel();
+    safety::warn(&heartbeat_conn, &settings.redis);
+    let _heartbeat_events = heartbeat_events::spawn(&settings, &identity, &heartbeat_conn);
+    let _tally = tally::spawn(&settings, &heartbeat_conn);
+    let (events, job_events) = mpsc::unbounded_channel();
     let shared = Shared {
         link,
         states,
@@ -161,15 +162,24 @@ async fn serve(
         let keys = Arc::new(keys);
         let pop = pops::Pops::spawn(index, connector.clone(), keys.clone(), popped.clone());
         let mut queue = Queue::new(keys, pop);
-        queue.is_mapped_by(&mapping);
+        queue.adopt_mapping(&mapping);
         queue
     });
     let queues = queues.collect();
-    let hearing = Some(hearing);
+    let event_receiver = Some(event_receiver);
     let follow_up = Arc::default();
-    let talk = hear::Talk { told, hearing, notices, beats, follow_up, rights, schedules };
-    let dispatcher = Dispatcher::new(settings, identity, mapping, shared, talk, handlers, queues);
-    dispatcher.run(heard, pops, orders).await
+    let channels = events::Channels {
+        events: io_events,
+        event_receiver,
+        notices,
+        heartbeat_conn,
+        follow_up,
+        rights,
+        schedules,
+    };
+    let dispatcher =
+        Dispatcher::new(settings, identity, mapping, shared, channels, handlers, queues);
+    dispatcher.run(job_events, pops, control).await
 }
 
 impl Identity {

@@ -13,20 +13,20 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// A longer message is ignored: `cancel.lua` names a hundred ids at once, in 6.5 KiB.
-const LONGEST_MESSAGE: usize = 8 << 10;
-/// The most ids of a queue that are kept. A heartbeat finds the others.
-const MOST_IDS: usize = 16_384;
-/// The most deadlines that one look reads: each is a command of its own.
-const DEADLINES_AT_ONCE: usize = 16;
-/// The least time between two looks at a queue, on average.
+const MAX_MESSAGE: usize = 8 << 10;
+/// Most ids of a queue that are kept. A heartbeat finds the others.
+const MAX_IDS: usize = 16_384;
+/// Most deadlines read at once: each is a command of its own.
+const MAX_DEADLINES: usize = 16;
+/// Minimum time between two reads of a queue, on average.
 const EVERY: Duration = Duration::from_millis(5);
-/// The most looks without that time between them: true messages come in bursts, and must not wait.
+/// Most reads without that time between them: valid messages come in bursts, and must not wait.
 const BURST: u32 = 100;
 
 /// The state of one queue that messages have named.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Named {
-    /// Its pause.
+    /// The pause of the queue.
     pub(crate) paused: bool,
     /// Requests that an idle worker cannot see.
     pub(crate) work: bool,
@@ -46,21 +46,21 @@ pub(crate) struct Notices {
 }
 
 impl Notices {
-    /// Of these control channels, one per queue and in the order of the queues.
+    /// Returns empty notices for these control channels, one per queue, in the order of the queues.
     pub(crate) fn new(channels: Vec<String>) -> Self {
         let queues = channels.iter().map(|_| Named::default()).collect();
         Self { channels, queues: Mutex::new(queues), arrived: Notify::new() }
     }
 
     fn queues(&self) -> MutexGuard<'_, Vec<Named>> {
-        // Nothing in here panics half-way.
+        // No code in here panics half-way.
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a message. Runs inside the connection's own task: does not block.
     pub(crate) fn receive(&self, channel: &[u8], message: &[u8]) {
         let queue = self.channels.iter().position(|name| name.as_bytes() == channel);
-        let Some(queue) = queue.filter(|_| message.len() <= LONGEST_MESSAGE) else { return };
+        let Some(queue) = queue.filter(|_| message.len() <= MAX_MESSAGE) else { return };
         let Some(control) = Control::parse(message) else { return };
         self.queues()[queue].add(control);
         self.arrived.notify_one();
@@ -83,10 +83,10 @@ impl Named {
     fn add(&mut self, control: Control) {
         match control {
             Control::Cancel(ids) => {
-                let room = MOST_IDS.saturating_sub(self.cancelled.len());
+                let room = MAX_IDS.saturating_sub(self.cancelled.len());
                 self.cancelled.extend(ids.into_iter().take(room));
             }
-            Control::Extend(id, _) if self.extended.len() < MOST_IDS => {
+            Control::Extend(id, _) if self.extended.len() < MAX_IDS => {
                 self.extended.insert(id);
             }
             Control::Extend(..) => {}
@@ -99,32 +99,32 @@ impl Named {
     }
 }
 
-/// The names of one queue that wait for a look, and the time of the next one. Read and written by
+/// The names of one queue that wait to be read, and the time of the next read. Read and written by
 /// the dispatcher alone.
-pub(crate) struct Looks {
+pub(crate) struct Reads {
     named: Named,
     /// The due time that a message named.
     due: Option<Instant>,
     /// A read of the keys is in flight.
     in_flight: bool,
-    /// The time up to which the looks so far use up the rate.
+    /// The time up to which the reads so far use up the rate.
     used_until: Instant,
 }
 
-/// One look: what it reads.
+/// The names to read at once.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Look {
+pub(crate) struct Read {
     /// The pause, and the tombstones of these ids.
     pub(crate) state: Option<Vec<String>>,
     /// The deadlines of these ids.
     pub(crate) extended: Vec<String>,
-    /// By a poll: the requests that it may lease.
+    /// Read by a poll: the requests that it may lease.
     pub(crate) work: bool,
-    /// The schedule: what is due moves to the queue.
+    /// Read by a promotion: due requests move to the queue.
     pub(crate) due: bool,
 }
 
-impl Looks {
+impl Reads {
     pub(crate) fn new() -> Self {
         Self { named: Named::default(), due: None, in_flight: false, used_until: Instant::now() }
     }
@@ -139,11 +139,11 @@ impl Looks {
     }
 
     /// The read of the keys has ended.
-    pub(crate) fn came_back(&mut self) {
+    pub(crate) fn returned(&mut self) {
         self.in_flight = false;
     }
 
-    /// The time of the next look; `None` while there is nothing to read.
+    /// Returns the time of the next read; `None` while there is nothing to read.
     pub(crate) fn next(&self) -> Option<Instant> {
         let Named { paused, work, cancelled, extended, .. } = &self.named;
         let reads = (*paused || !cancelled.is_empty()) && !self.in_flight;
@@ -153,27 +153,26 @@ impl Looks {
         at.map(|at| at.max(allowed))
     }
 
-    /// Returns what to read at `now`; `None` if the next look comes later.
-    pub(crate) fn begin(&mut self, now: Instant) -> Option<Look> {
+    /// Returns the names to read at `now`; `None` if the next read comes later.
+    pub(crate) fn begin(&mut self, now: Instant) -> Option<Read> {
         self.next().filter(|at| *at <= now)?;
         self.used_until = self.used_until.max(now) + EVERY;
-        let mut look = Look {
+        let mut read = Read {
             work: std::mem::take(&mut self.named.work),
             due: self.due.take_if(|due| *due <= now).is_some(),
-            ..Look::default()
+            ..Read::default()
         };
         if !self.in_flight && (self.named.paused || !self.named.cancelled.is_empty()) {
             self.named.paused = false;
             self.in_flight = true;
-            look.state = Some(self.named.cancelled.drain().collect());
+            read.state = Some(self.named.cancelled.drain().collect());
         }
-        let first: Vec<String> =
-            self.named.extended.iter().take(DEADLINES_AT_ONCE).cloned().collect();
+        let first: Vec<String> = self.named.extended.iter().take(MAX_DEADLINES).cloned().collect();
         for id in first {
             self.named.extended.remove(&id);
-            look.extended.push(id);
+            read.extended.push(id);
         }
-        Some(look)
+        Some(read)
     }
 }
 
@@ -186,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_of_a_queue_are_kept_once_and_taken_once() {
+    fn messages_of_a_queue_are_kept_once_and_returned_once() {
         let notices = notices();
         for message in ["pause", "resume", "work", "due 9", "due 7", "cancel a b", "cancel b"] {
             notices.receive(b"two", message.as_bytes());
@@ -208,55 +207,55 @@ mod tests {
     #[test]
     fn messages_over_the_bounds_are_dropped() {
         let notices = notices();
-        let long = format!("cancel {}", "x".repeat(LONGEST_MESSAGE));
+        let long = format!("cancel {}", "x".repeat(MAX_MESSAGE));
         notices.receive(b"one", long.as_bytes());
         assert_eq!(notices.take(), []);
-        for n in 0..MOST_IDS {
+        for n in 0..MAX_IDS {
             notices.receive(b"one", format!("cancel a{n} b{n}").as_bytes());
             notices.receive(b"one", format!("extend a{n} 0").as_bytes());
             notices.receive(b"one", format!("extend b{n} 0").as_bytes());
         }
         let (_, named) = notices.take().remove(0);
-        assert_eq!((named.cancelled.len(), named.extended.len()), (MOST_IDS, MOST_IDS));
+        assert_eq!((named.cancelled.len(), named.extended.len()), (MAX_IDS, MAX_IDS));
     }
 
     #[test]
     fn flood_of_messages_is_read_in_bounded_steps() {
-        let (start, mut looks) = (Instant::now(), Looks::new());
+        let (start, mut reads) = (Instant::now(), Reads::new());
         let mut begun = 0;
         for ms in 0..1000 {
-            looks.add(Named { work: true, ..Named::default() }, Some(start));
-            begun += u32::from(looks.begin(start + Duration::from_millis(ms)).is_some());
+            reads.add(Named { work: true, ..Named::default() }, Some(start));
+            begun += u32::from(reads.begin(start + Duration::from_millis(ms)).is_some());
         }
-        assert!((BURST + 190..=BURST + 201).contains(&begun), "{begun} looks in a second");
-        let next = looks.begin(start + Duration::from_secs(10)).or_else(|| {
-            looks.add(Named { work: true, ..Named::default() }, None);
-            looks.begin(start + Duration::from_secs(10))
+        assert!((BURST + 190..=BURST + 201).contains(&begun), "{begun} reads in a second");
+        let next = reads.begin(start + Duration::from_secs(10)).or_else(|| {
+            reads.add(Named { work: true, ..Named::default() }, None);
+            reads.begin(start + Duration::from_secs(10))
         });
-        assert!(next.unwrap().work, "a message after the flood waits for nothing");
+        assert!(next.unwrap().work, "a message after the flood is handled at once");
     }
 
     #[test]
     fn one_read_of_the_keys_is_in_flight_at_a_time() {
-        let (now, mut looks) = (Instant::now(), Looks::new());
+        let (now, mut reads) = (Instant::now(), Reads::new());
         let cancel = |id: &str| Named { cancelled: [id.to_owned()].into(), ..Named::default() };
-        looks.add(cancel("a"), None);
-        assert_eq!(looks.begin(now).unwrap().state, Some(vec!["a".to_owned()]));
-        looks.add(cancel("b"), None);
-        looks.add(Named { paused: true, ..Named::default() }, None);
-        assert_eq!((looks.next(), looks.begin(now)), (None, None));
-        looks.came_back();
-        assert_eq!(looks.begin(now).unwrap().state, Some(vec!["b".to_owned()]));
+        reads.add(cancel("a"), None);
+        assert_eq!(reads.begin(now).unwrap().state, Some(vec!["a".to_owned()]));
+        reads.add(cancel("b"), None);
+        reads.add(Named { paused: true, ..Named::default() }, None);
+        assert_eq!((reads.next(), reads.begin(now)), (None, None));
+        reads.returned();
+        assert_eq!(reads.begin(now).unwrap().state, Some(vec!["b".to_owned()]));
     }
 
     #[test]
-    fn later_due_time_is_acted_on_then() {
-        let (now, mut looks) = (Instant::now(), Looks::new());
+    fn later_due_time_is_handled_when_due() {
+        let (now, mut reads) = (Instant::now(), Reads::new());
         let later = now + Duration::from_secs(60);
-        looks.add(Named::default(), Some(later));
-        assert_eq!((looks.next(), looks.begin(now)), (Some(later), None));
-        let look = looks.begin(later).unwrap();
-        assert_eq!(look, Look { due: true, ..Look::default() });
-        assert_eq!(looks.next(), None);
+        reads.add(Named::default(), Some(later));
+        assert_eq!((reads.next(), reads.begin(now)), (Some(later), None));
+        let read = reads.begin(later).unwrap();
+        assert_eq!(read, Read { due: true, ..Read::default() });
+        assert_eq!(reads.next(), None);
     }
 }

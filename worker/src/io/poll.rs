@@ -1,4 +1,4 @@
-//! One poll: settle what has ended and take what there is room for, over all queues, in one write.
+//! One poll: settles outcomes and leases requests, over all queues, in one write.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,18 +12,18 @@ use redcall_store::{
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use super::WITHIN;
-use super::queue::{Leaving, Queue, Resend};
-use crate::failure::whole;
-use crate::metrics::{Metrics, Tally};
+use super::REDIS_TIMEOUT;
+use super::queue::{PendingSettlement, Queue, Resend};
+use crate::failure::with_causes;
+use crate::metrics::{JobMetrics, Metrics};
 
 /// Pause after a failed poll.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How many requests a poll takes from a queue at most, and how many it settles. While Redis
-/// carries out one portion, worker and callers deal with the one before: with a thousand at a time
-/// each would wait for the others.
-const PORTION: usize = 128;
+/// Most requests that a poll leases from a queue, and most that it settles. While Redis executes
+/// one batch, worker and callers handle the previous one: with a thousand at a time they would wait
+/// for each other.
+const BATCH_MAX: usize = 128;
 
 /// One queue's part of a poll.
 pub(crate) struct Part {
@@ -34,22 +34,23 @@ pub(crate) struct Part {
     rules: Arc<[Rule]>,
     read_back: bool,
     more: bool,
-    /// Whether it asks for the queue's length; a blocked pop that is out tells it anyhow.
+    /// `true` if the poll asks for the queue's length; a blocked pop in flight reports it
+    /// otherwise.
     length: bool,
     serial: u64,
     again: bool,
     outcomes: Vec<Outcome>,
-    followed: Vec<EventItem>,
+    followed: Vec<Followed>,
 }
 
-/// Who hears what became of an outcome, and what is counted of it.
-type EventItem = (Option<oneshot::Sender<Settled>>, Tally);
+/// The receiver of a settlement's result, and its metrics.
+type Followed = (Option<oneshot::Sender<Settled>>, JobMetrics);
 
-/// A poll that is out.
-pub(crate) type InFlightPoll = Pin<Box<dyn Future<Output = Ended>>>;
+/// A poll in flight.
+pub(crate) type InFlightPoll = Pin<Box<dyn Future<Output = FinishedPoll>>>;
 
-/// The end of a poll; never, while there is none.
-pub(crate) async fn end_of(poll: &mut Option<InFlightPoll>) -> Ended {
+/// Completes when the poll has ended; never, if there is none.
+pub(crate) async fn end_of(poll: &mut Option<InFlightPoll>) -> FinishedPoll {
     match poll {
         Some(poll) => poll.await,
         None => std::future::pending().await,
@@ -57,29 +58,29 @@ pub(crate) async fn end_of(poll: &mut Option<InFlightPoll>) -> Ended {
 }
 
 /// A poll that has ended.
-pub(crate) struct Ended {
+pub(crate) struct FinishedPoll {
     pub(crate) parts: Vec<Part>,
     pub(crate) replies: Result<Vec<Result<Reply, StoreError>>, StoreError>,
 }
 
-/// What a poll brought for one part.
+/// A poll's reply for one part.
 pub(crate) struct Reply {
     pub(crate) poll: PollReply,
-    /// What was held before the poll, if that was read back.
+    /// The leases before the poll, if they were read back.
     pub(crate) held: Option<Vec<Leased>>,
 }
 
-/// What the next poll would do; empty when there is nothing to do. `room` is how many requests
-/// may be taken in all, `rules` which names are limited, `look` whether to look at each queue
-/// even if there is nothing to do: what comes back shows that its polls do.
+/// Plans the next poll; empty if there is nothing to do. `room` is the free capacity over all
+/// queues, `rules` the names with limits. `poll_all`: poll each queue even if there is nothing to
+/// do, to show that polls of it return.
 ///
-/// Room goes to queues in priority order, to each but the last as much as it was long: a script
-/// cannot see how much another one took.
+/// Capacity goes to queues in priority order, to each but the last up to its known length: a script
+/// cannot see how much another one leased.
 pub(crate) fn plan(
     queues: &mut [Queue],
     mut room: usize,
     rules: &Arc<[Rule]>,
-    look: bool,
+    poll_all: bool,
 ) -> Vec<Part> {
     let last = queues.iter().rposition(Queue::may_have_work);
     let mut parts = Vec::new();
@@ -89,29 +90,29 @@ pub(crate) fn plan(
         }
         let take = match queue.length {
             _ if !queue.may_have_work() => 0,
-            // What waits sorted has no length here.
+            // The length does not include partitioned requests.
             Some(length) if last != Some(index) && !queue.ready => {
                 room.min(length + queue.parked.len())
             }
             _ => room,
         };
-        let take = take.min(PORTION);
+        let take = take.min(BATCH_MAX);
         room -= take;
-        let read_back = queue.to_read_back();
-        if take == 0 && !queue.has_outcomes() && !read_back && !look {
+        let read_back = queue.must_resync();
+        if take == 0 && !queue.has_outcomes() && !read_back && !poll_all {
             continue;
         }
         let again = queue.resend.is_some();
-        let Resend { serial, leaving } = queue.resend.take().unwrap_or_else(|| {
+        let Resend { serial, settlements } = queue.resend.take().unwrap_or_else(|| {
             queue.serial += 1;
-            let leaving = queue.leaving.iter().take(PORTION);
-            let portion = portion(leaving.map(|leaving| leaving.outcome.size()));
-            Resend { serial: queue.serial, leaving: queue.leaving.drain(..portion).collect() }
+            let settlements = queue.to_settle.iter().take(BATCH_MAX);
+            let count = portion(settlements.map(|settlements| settlements.outcome.size()));
+            Resend { serial: queue.serial, settlements: queue.to_settle.drain(..count).collect() }
         });
-        let leaving = leaving.into_iter().map(|l| (l.outcome, (l.heard, l.tally)));
-        let (outcomes, followed) = leaving.unzip();
+        let settlements = settlements.into_iter().map(|l| (l.outcome, (l.notify, l.job_metrics)));
+        let (outcomes, followed) = settlements.unzip();
         if take > 0 {
-            queue.poll_goes_out();
+            queue.poll_sent();
         }
         let parked = if take > 0 { std::mem::take(&mut queue.parked) } else { Vec::new() };
         parts.push(Part {
@@ -132,8 +133,8 @@ pub(crate) fn plan(
     parts
 }
 
-/// Runs a poll. Not to be dropped before its end: what it leased would be forgotten.
-pub(crate) async fn run(link: Arc<Link>, parts: Vec<Part>) -> Ended {
+/// Runs a poll. Must not be dropped before its end: its leases would be forgotten.
+pub(crate) async fn run(link: Arc<Link>, parts: Vec<Part>) -> FinishedPoll {
     let replies = replies(&link, &parts).await;
     match &replies {
         Ok(replies) => {
@@ -141,9 +142,9 @@ pub(crate) async fn run(link: Arc<Link>, parts: Vec<Part>) -> Ended {
                 if let Err(error) = reply {
                     let queue = part.keys.queue.name();
                     tracing::warn!(
-                        error = %whole(&error),
+                        error = %with_causes(&error),
                         queue,
-                        "a queue cannot be served; it is tried again"
+                        "cannot poll a queue: retrying"
                     );
                 }
             }
@@ -153,24 +154,24 @@ pub(crate) async fn run(link: Arc<Link>, parts: Vec<Part>) -> Ended {
         }
         Err(error) => {
             tracing::warn!(
-                error = %whole(&error),
-                "a poll failed; what it settles is settled again"
+                error = %with_causes(&error),
+                "retrying a failed poll with its settlements"
             );
             sleep(PAUSE).await;
         }
     }
-    Ended { parts, replies }
+    FinishedPoll { parts, replies }
 }
 
 async fn replies(
     link: &Link,
     parts: &[Part],
 ) -> Result<Vec<Result<Reply, StoreError>>, StoreError> {
-    // Before the poll, so that what the poll leases is not among it.
+    // Before the poll, so that its new leases are not included.
     let mut held = Vec::with_capacity(parts.len());
     for part in parts {
         held.push(match part.read_back {
-            true => match link.held(&part.keys, WITHIN).await {
+            true => match link.held(&part.keys, REDIS_TIMEOUT).await {
                 Err(error) if error.is_transient() => return Err(error),
                 held => held.map(Some),
             },
@@ -186,35 +187,36 @@ async fn replies(
         serial: part.serial,
         again: part.again,
         more: part.more,
-        // What a lost pop has left there is found with all else that is in doubt.
+        // Requests that a lost pop left there are found by reading back leases.
         inbox: part.leases(),
         length: part.length,
     });
     let polls: Vec<QueuePoll<'_>> = polls.collect();
-    let replies = link.poll(&polls, WITHIN).await?.into_iter().zip(held);
+    let replies = link.poll(&polls, REDIS_TIMEOUT).await?.into_iter().zip(held);
     Ok(replies.map(|(poll, held)| Ok(Reply { poll: poll?, held: held? })).collect())
 }
 
 impl Part {
-    /// The names whose parked requests it took first.
+    /// Takes the names whose parked requests the poll leased first.
     pub(crate) fn take_parked(&mut self) -> Vec<String> {
         std::mem::take(&mut self.parked)
     }
 
-    /// Whether it leases what it finds, or at least looks; else it only settles.
+    /// Returns `true` if the part leases, or looks for, requests; otherwise it only settles.
     pub(crate) fn leases(&self) -> bool {
         self.take > 0 || self.read_back || self.outcomes.is_empty()
     }
 
-    /// Whether this poll settles `id`.
+    /// Returns `true` if this poll settles `id`.
     pub(crate) fn settles(&self, id: &str) -> bool {
         self.outcomes.iter().any(|outcome| outcome.id == id)
     }
 
-    /// The part of a probe, which leases it, or settles it with `outcome`.
+    /// Returns the part of a probe, which leases it, or settles it with `outcome`.
     pub(crate) fn of_probe(keys: Arc<WorkerKeys>, serial: u64, outcome: Option<Outcome>) -> Self {
         Self {
-            // None of the worker's: the probe takes its part back before anybody looks.
+            // Not an index of the worker's queues: the probe removes its part before the replies
+            // are read.
             queue: usize::MAX,
             keys,
             take: usize::from(outcome.is_none()),
@@ -230,60 +232,76 @@ impl Part {
         }
     }
 
-    /// Tells the tasks that wait for it, counts, and logs what was refused. Returns the outcomes
-    /// that Redis could not store.
-    pub(crate) fn settled(self, settled: Vec<Settled>, metrics: &Metrics) -> Vec<Leaving> {
+    /// Notifies the waiting tasks, counts, and logs refusals. Returns the outcomes that Redis could
+    /// not store.
+    pub(crate) fn settled(
+        self,
+        settled: Vec<Settled>,
+        metrics: &Metrics,
+    ) -> Vec<PendingSettlement> {
         let mut failed = Vec::new();
         // By reference: an outcome is large, and few fail.
         let followed = self.outcomes.iter().zip(self.followed).zip(settled);
-        for (index, ((outcome, (heard, tally)), settled)) in followed.enumerate() {
+        for (index, ((outcome, (notify, job_metrics)), settled)) in followed.enumerate() {
             match settled {
                 Settled::Yes => {
                     if let Settlement::Unknown { name, .. } = &outcome.settlement {
                         let (queue, code) = (self.keys.queue.name(), Code::UnknownJob);
                         let id = &outcome.id;
-                        tracing::warn!(id, name, queue, %code, "not run: no live worker maps it");
+                        let message = "not run: no live worker handles the job";
+                        tracing::warn!(id, name, queue, %code, "{message}");
                     }
-                    metrics.settled(outcome, tally);
+                    metrics.settled(outcome, job_metrics);
                 }
                 Settled::Parked => {
-                    tracing::info!(id = outcome.id, "parked for a worker that maps its name");
+                    tracing::info!(
+                        id = outcome.id,
+                        "parked a request for a worker that handles its job"
+                    );
                 }
                 Settled::LeaseLost => {
-                    metrics.refused(outcome, tally);
-                    tracing::warn!(id = outcome.id, "its lease was gone: nothing was settled");
+                    metrics.refused(outcome, job_metrics);
+                    tracing::warn!(id = outcome.id, "settled nothing: the lease was lost");
                 }
                 Settled::Failed => {
-                    failed.push((index, heard, tally));
+                    failed.push((index, notify, job_metrics));
                     continue;
                 }
             }
-            if let Some(heard) = heard {
-                let _ = heard.send(settled);
+            if let Some(notify) = notify {
+                let _ = notify.send(settled);
             }
         }
         let mut failed = failed.into_iter().peekable();
         let mut outcomes = self.outcomes.into_iter().enumerate();
-        let mut leaving = Vec::new();
+        let mut unsettled = Vec::new();
         while failed.peek().is_some()
             && let Some((index, outcome)) = outcomes.next()
         {
             let failed = failed.next_if(|(failed, ..)| *failed == index);
-            leaving.extend(failed.map(|(_, heard, tally)| Leaving { outcome, heard, tally }));
+            unsettled.extend(failed.map(|(_, notify, job_metrics)| PendingSettlement {
+                outcome,
+                notify,
+                job_metrics,
+            }));
         }
-        leaving
+        unsettled
     }
 
-    /// Puts everything back, to be tried again under the same number.
+    /// Undoes the plan: the next poll sends the same settlements under the same number.
     pub(crate) fn undo(self, queue: &mut Queue) {
-        let leaving = self.outcomes.into_iter().zip(self.followed);
-        let leaving = leaving.map(|(outcome, (heard, tally))| Leaving { outcome, heard, tally });
-        let leaving: Vec<Leaving> = leaving.collect();
-        if !leaving.is_empty() {
-            queue.resend = Some(Resend { serial: self.serial, leaving });
+        let settlements = self.outcomes.into_iter().zip(self.followed);
+        let settlements = settlements.map(|(outcome, (notify, job_metrics))| PendingSettlement {
+            outcome,
+            notify,
+            job_metrics,
+        });
+        let settlements: Vec<PendingSettlement> = settlements.collect();
+        if !settlements.is_empty() {
+            queue.resend = Some(Resend { serial: self.serial, settlements });
         }
         queue.parked.extend(self.parked);
-        queue.doubt();
+        queue.mark_unsynced();
     }
 }
 
@@ -294,13 +312,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outcome_is_counted_as_it_was_settled() {
+    fn outcome_is_counted_as_settled() {
         let keys = Arc::new(WorkerKeys::probe(&Keys::new("redcall").of("default"), "w"));
         let metrics = Metrics::new();
         for settled in [Settled::Yes, Settled::Parked, Settled::LeaseLost] {
             let outcome = Outcome::new("a", Settlement::Done);
             let mut part = Part::of_probe(keys.clone(), 1, Some(outcome));
-            part.followed.push((None, Tally { job: Some("add".to_owned()), ran: None }));
+            part.followed.push((None, JobMetrics { job: Some("add".to_owned()), ran: None }));
             assert!(part.settled(vec![settled], &metrics).is_empty());
         }
         let mut text = String::new();

@@ -1,4 +1,4 @@
-//! The blocked pop of one queue: a task with a connection of its own, armed for one pop at a time.
+//! The blocked pop of one queue: a task with its own connection, armed for one pop at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,23 +8,24 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::WITHIN;
+use super::REDIS_TIMEOUT;
 
-/// Pause between attempts to connect anew.
+/// Pause between attempts to reconnect.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What one pop brought.
+/// The result of one pop.
 pub(crate) struct Popped {
-    /// Which queue.
+    /// Index of the queue.
     pub(crate) queue: usize,
-    /// `None`: it failed, and is over when its connection has been made anew.
+    /// `None`: the pop failed; sent once its connection is made again.
     pub(crate) reply: Option<Result<PollReply, StoreError>>,
 }
 
-/// What a pop is told: names that are limited, how long it blocks, what is in the queue.
+/// The order for a pop: names with limits, how long it blocks, if the queue has more than plain
+/// requests.
 type Armed = (Arc<[Rule]>, Duration, bool);
 
-/// One queue's task. It ends with this handle.
+/// One queue's task. Dropping this ends it.
 pub(crate) struct Pops {
     arm: mpsc::Sender<Armed>,
     unblocker: redcall_store::Unblocker,
@@ -51,15 +52,16 @@ impl Pops {
         let task = tokio::spawn(async move {
             while let Some((rules, block, more)) = armed.recv().await {
                 let reply = pop.next(block, &rules, more).await;
-                // A failure is told when nothing more can come from the old connection: what it
-                // leased after the dispatcher has read back its leases would never be found.
+                // A failure is reported when the old connection can deliver nothing more: requests
+                // that it leased after the dispatcher has read back its leases would never be
+                // found.
                 if let Err(error) = &reply {
                     let _ = popped.send(Popped { queue, reply: None });
                     while pop.renew().await.is_err() {
                         sleep(PAUSE).await;
                     }
-                    // A server without memory can be reached, and refuses every pop. The poll that
-                    // follows takes what there is.
+                    // A server without memory is reachable, and refuses every pop. The next poll
+                    // leases the requests that it can.
                     if error.is_refused() {
                         sleep(PAUSE).await;
                     }
@@ -72,28 +74,28 @@ impl Pops {
         Self { arm, unblocker, task }
     }
 
-    /// Sends one pop out, which blocks for so long and sorts requests of limited names; `more`: in
-    /// a queue with more than plain requests. Its end comes as a [`Popped`].
+    /// Sends one pop, which blocks for `block` and partitions requests of names with limits.
+    /// `more`: the queue has more than plain requests. The result comes as a [`Popped`].
     pub(crate) fn arm(&self, rules: &Arc<[Rule]>, block: Duration, more: bool) {
-        // Never full: the dispatcher arms again only after the end of the last.
+        // Never full: the dispatcher arms again only after the last pop has ended.
         let _ = self.arm.try_send((rules.clone(), block, more));
     }
 
-    /// Ends the task and makes sure that nothing it has sent is carried out any more: an element
-    /// that came to lie in the inbox of a worker that has left would never be found.
+    /// Ends the task and ensures that none of its commands is executed later: an element moved to
+    /// the inbox of a worker that has left would never be found.
     pub(crate) async fn close(&mut self, link: &Link) -> Result<(), StoreError> {
         self.task.abort();
         let _ = (&mut self.task).await;
-        link.cut(&self.unblocker, WITHIN).await
+        link.cut(&self.unblocker, REDIS_TIMEOUT).await
     }
 
-    /// Ends a pop that blocks, without losing what it may just have moved.
+    /// Ends a blocked pop without losing an element that it may just have moved.
     pub(crate) fn unblock(&self, link: &Arc<Link>) {
-        // Beside the dispatcher, which must go on when Redis does not answer.
+        // In a task: the dispatcher must continue if Redis does not answer.
         let (link, unblocker) = (link.clone(), self.unblocker.clone());
         tokio::spawn(async move {
-            if let Err(error) = link.unblock(&unblocker, WITHIN).await {
-                tracing::debug!(%error, "a blocked pop ends by its own time");
+            if let Err(error) = link.unblock(&unblocker, REDIS_TIMEOUT).await {
+                tracing::debug!(%error, "cannot unblock a pop: it ends by its own timeout");
             }
         });
     }

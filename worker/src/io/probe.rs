@@ -1,8 +1,8 @@
-//! A request of the worker's own, which its polls lease and settle like every other.
+//! The probe: a request of the worker's own, which its polls lease and settle like every other.
 //!
-//! It takes no slot and no handler: a worker that is full, or whose handlers block their threads,
-//! still consumes. At most one is under way, and at most one a second is begun, however often
-//! somebody asks.
+//! It uses no capacity and no handler: a worker at its concurrency limit, or with blocked handler
+//! threads, still consumes. At most one probe runs at a time, and at most one a second, however
+//! many checks ask for one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,46 +12,46 @@ use redcall_store::{Link, Outcome, Settled, Settlement, StoreError, WorkerKeys};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::WITHIN;
-use super::heartbeat::Told;
-use super::poll::{Ended, Part, Reply};
+use super::REDIS_TIMEOUT;
+use super::heartbeat::IoEvent;
+use super::poll::{FinishedPoll, Part, Reply};
 use crate::admin::Report;
 
-/// For how long what came out of a probe holds.
-const HOLDS: Duration = Duration::from_secs(1);
-/// The longest that somebody who asks waits for a probe.
-const LONGEST: Duration = Duration::from_secs(1);
+/// How long the result of a probe is reused.
+const REUSED_FOR: Duration = Duration::from_secs(1);
+/// How long a readiness check waits for a probe.
+const MAX_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What comes next of the probe under way.
+/// Next step of the probe in progress.
 enum Step {
-    /// It is being put where the poll takes it from.
+    /// It is being stored for the poll.
     Put,
     /// The next poll leases it.
     Lease,
     /// The next poll settles it.
     Settle,
-    /// A poll is out with it.
+    /// It is part of the poll in flight.
     Out,
-    /// The worker has to say first that it lives; then it is leased.
-    Beat,
+    /// It waits for the worker's next heartbeat; then it is leased.
+    AwaitHeartbeat,
 }
 
 /// See the module. Read and written by the dispatcher alone.
 pub(crate) struct Probe {
     keys: Arc<WorkerKeys>,
-    /// Number of the last one.
+    /// Number of the last probe.
     serial: u64,
     began: Instant,
     step: Option<Step>,
-    /// When the last one ended, and how.
+    /// Time and result of the last probe.
     last: Option<(Instant, Result<Duration, String>)>,
-    /// Who waits for the one under way.
-    pub(crate) asked: Vec<oneshot::Sender<Report>>,
-    within: Duration,
+    /// Readiness checks that wait for the probe.
+    pub(crate) waiting: Vec<oneshot::Sender<Report>>,
+    timeout: Duration,
 }
 
 impl Probe {
-    /// The probes of `worker`, in the slot of `queue`, which is one of its own.
+    /// Returns the prober of `worker`, with its own lane of `queue`, one of the worker's queues.
     pub(crate) fn new(queue: &QueueKeys, worker: &str, lease: Duration) -> Self {
         Self {
             keys: Arc::new(WorkerKeys::probe(queue, worker)),
@@ -59,25 +59,25 @@ impl Probe {
             began: Instant::now(),
             step: None,
             last: None,
-            asked: Vec::new(),
-            within: lease.min(LONGEST),
+            waiting: Vec::new(),
+            timeout: lease.min(MAX_TIMEOUT),
         }
     }
 
-    /// Begins one, unless one is under way or the last one still holds.
-    pub(crate) fn begin(&mut self, link: &Arc<Link>, told: &mpsc::UnboundedSender<Told>) {
-        let holds = self.last.as_ref().is_some_and(|(at, _)| at.elapsed() < HOLDS);
-        if self.step.is_some() || holds {
+    /// Begins a probe, unless one is in progress or the last result is recent.
+    pub(crate) fn begin(&mut self, link: &Arc<Link>, events: &mpsc::UnboundedSender<IoEvent>) {
+        let is_recent = self.last.as_ref().is_some_and(|(at, _)| at.elapsed() < REUSED_FOR);
+        if self.step.is_some() || is_recent {
             return;
         }
         (self.began, self.step) = (Instant::now(), Some(Step::Put));
         self.serial += 1;
         let envelope = format!(r#"{{"id":"{}","name":"probe","data":null}}"#, self.id());
-        let (link, keys, told) = (link.clone(), self.keys.clone(), told.clone());
-        // Apart from the poll, which must not fail when Redis refuses this.
+        let (link, keys, events) = (link.clone(), self.keys.clone(), events.clone());
+        // Apart from the poll, which must not fail if Redis refuses this.
         tokio::spawn(async move {
-            let put = link.put_probe(&keys, &envelope, WITHIN).await;
-            let _ = told.send(Told::ProbePut(put));
+            let put = link.put_probe(&keys, &envelope, REDIS_TIMEOUT).await;
+            let _ = events.send(IoEvent::ProbePut(put));
         });
     }
 
@@ -92,36 +92,36 @@ impl Probe {
         }
     }
 
-    /// The worker has said that it lives.
-    pub(crate) fn beat(&mut self) {
-        if matches!(self.step, Some(Step::Beat)) {
+    /// Records that the worker's heartbeat was stored.
+    pub(crate) fn heartbeat_stored(&mut self) {
+        if matches!(self.step, Some(Step::AwaitHeartbeat)) {
             self.step = Some(Step::Lease);
         }
     }
 
-    /// Whether the next poll leases it, and looks at every queue.
+    /// Returns `true` if the next poll leases the probe, and polls every queue.
     pub(crate) fn is_to_lease(&self) -> bool {
         matches!(self.step, Some(Step::Lease))
     }
 
-    /// Its part of the next poll.
+    /// Returns the probe's part of the next poll.
     pub(crate) fn part(&mut self) -> Option<Part> {
         let outcome = match self.step {
             Some(Step::Lease) => None,
             Some(Step::Settle) => Some(Outcome::new(self.id(), Settlement::Done)),
-            None | Some(Step::Put | Step::Out | Step::Beat) => return None,
+            None | Some(Step::Put | Step::Out | Step::AwaitHeartbeat) => return None,
         };
         self.step = Some(Step::Out);
         Some(Part::of_probe(self.keys.clone(), self.serial, outcome))
     }
 
-    /// Takes its part out of a poll that has ended.
-    pub(crate) fn turned(&mut self, ended: &mut Ended) {
+    /// Removes the probe's part from a poll that has ended.
+    pub(crate) fn take_reply(&mut self, finished: &mut FinishedPoll) {
         if !matches!(self.step, Some(Step::Out)) {
             return;
         }
-        ended.parts.pop();
-        match &mut ended.replies {
+        finished.parts.pop();
+        match &mut finished.replies {
             Ok(replies) => match replies.pop() {
                 Some(Ok(Reply { poll, .. })) if poll.settled == [Settled::Yes] => {
                     self.end(Ok(self.began.elapsed()));
@@ -130,7 +130,7 @@ impl Probe {
                     self.step = Some(Step::Settle);
                 }
                 Some(Ok(Reply { poll, .. })) if poll.expired => {
-                    self.step = Some(Step::Beat);
+                    self.step = Some(Step::AwaitHeartbeat);
                 }
                 Some(Err(error)) => {
                     let problem = error.to_string();
@@ -138,7 +138,7 @@ impl Probe {
                 }
                 _ => self.end(Err("it was neither leased nor settled".to_owned())),
             },
-            // The next one takes the place of whatever this one left.
+            // The next probe replaces the remains of this one.
             Err(error) => {
                 let problem = error.to_string();
                 self.end(Err(problem));
@@ -151,31 +151,31 @@ impl Probe {
         self.last = Some((Instant::now(), how));
     }
 
-    /// What was found before holds no longer: there is another connection.
+    /// Forgets the last result: the connection is a new one.
     pub(crate) fn forget(&mut self) {
         self.last = None;
     }
 
-    /// Whether those who asked are to be told now.
+    /// Returns `true` if the waiting checks can be answered now.
     pub(crate) fn is_over(&self) -> bool {
-        !self.asked.is_empty() && (self.step.is_none() || self.is_late())
+        !self.waiting.is_empty() && (self.step.is_none() || self.is_late())
     }
 
-    /// Whether those who asked must not wait any longer.
+    /// Returns `true` if the waiting checks must be answered now.
     pub(crate) fn is_late(&self) -> bool {
-        self.began.elapsed() >= self.within
+        self.began.elapsed() >= self.timeout
     }
 
-    /// When those who asked are told at the latest.
+    /// Returns the time at which the waiting checks must be answered.
     pub(crate) fn next(&self) -> Option<Instant> {
-        (!self.asked.is_empty()).then_some(self.began + self.within)
+        (!self.waiting.is_empty()).then_some(self.began + self.timeout)
     }
 
-    /// How long the last one took, or what is wrong.
+    /// Returns the duration of the last probe.
     pub(crate) fn result(&self) -> Result<Option<Duration>, String> {
         let out = self.began.elapsed();
-        if self.step.is_some() && out >= self.within {
-            return Err(format!("the probe has not come back for {} ms", out.as_millis()));
+        if self.step.is_some() && out >= self.timeout {
+            return Err(format!("the probe has been in flight for {} ms", out.as_millis()));
         }
         match &self.last {
             Some((_, Ok(took))) => Ok(Some(*took)),

@@ -1,4 +1,4 @@
-//! What the dispatcher knows of one queue.
+//! The dispatcher's state of one queue.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,81 +8,82 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::fetch::Fetch;
-use super::notices::Looks;
+use super::notices::Reads;
 use super::pops::Pops;
 use crate::mapping::Mapping;
-use crate::metrics::Tally;
+use crate::metrics::JobMetrics;
 
-/// How often it is looked whether a paused queue goes on, in case nobody said so, and whether one
-/// that Redis does not let us serve can be served again.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How often a paused queue is polled, in case its resume message was lost, and how long a queue
+/// rests whose poll Redis has refused.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
-/// An outcome on its way, who wants to hear how it went, and what is counted of it then.
-pub(crate) struct Leaving {
+/// An outcome to settle, the receiver of the result, and the metrics to count.
+pub(crate) struct PendingSettlement {
     pub(crate) outcome: Outcome,
-    pub(crate) heard: Option<oneshot::Sender<Settled>>,
-    pub(crate) tally: Tally,
+    pub(crate) notify: Option<oneshot::Sender<Settled>>,
+    pub(crate) job_metrics: JobMetrics,
 }
 
-impl Leaving {
-    /// One that nobody waits for. `job` is its job, if that is mapped.
-    pub(crate) fn unheard(outcome: Outcome, job: Option<String>) -> Self {
-        Self { outcome, heard: None, tally: Tally { job, ran: None } }
+impl PendingSettlement {
+    /// Returns an outcome without a receiver. `job` is its job's name, if that is mapped.
+    pub(crate) fn without_receiver(outcome: Outcome, job: Option<String>) -> Self {
+        Self { outcome, notify: None, job_metrics: JobMetrics { job, ran: None } }
     }
 }
 
-/// A settling poll whose reply was lost: sent again as it was.
+/// A settling poll whose reply was lost: sent again unchanged.
 pub(crate) struct Resend {
     pub(crate) serial: u64,
-    pub(crate) leaving: Vec<Leaving>,
+    pub(crate) settlements: Vec<PendingSettlement>,
 }
 
-/// One queue, as the dispatcher last saw it. Read and written by the dispatcher alone.
+/// One queue, as last seen. Read and written by the dispatcher alone.
 pub(crate) struct Queue {
     pub(crate) keys: Arc<WorkerKeys>,
     pub(crate) pops: Pops,
-    /// Of a service: how its requests are sorted.
+    /// Rules of a service's queue, which partition its requests.
     pub(crate) service: Option<Arc<[Rule]>>,
-    /// Its length at the last look; `None` before the first and after a failure.
+    /// Its length at the last poll; `None` before the first and after a failure.
     pub(crate) length: Option<usize>,
-    /// Whether it has more than plain requests, as the last poll or pop said.
+    /// `true` if it has more than plain requests, by the last poll or pop.
     pub(crate) more: bool,
-    /// Whether a blocked pop is out.
+    /// `true` while a blocked pop is in flight.
     pub(crate) popping: bool,
-    /// Whether its fetch loop goes round.
+    /// The progress of its fetch loop.
     pub(crate) fetch: Fetch,
-    /// Whether a reply was lost, so that it may hold leases that nobody here knows.
-    pub(crate) unsure: bool,
-    /// Whether what comes in may have been leased before the worker stood still.
-    pub(crate) stood_still: bool,
-    /// How many heartbeats in a row found other leases than are known here.
-    pub(crate) odd: u32,
-    /// What the next poll settles.
-    pub(crate) leaving: Vec<Leaving>,
-    /// What is settled before that.
+    /// `true` if a reply was lost: Redis may have leases of this worker that it does not know.
+    pub(crate) needs_resync: bool,
+    /// `true` if a reply may contain leases from before a stall of this worker.
+    pub(crate) stalled: bool,
+    /// Number of heartbeats in a row whose lease count did not match.
+    pub(crate) mismatch_count: u32,
+    /// The outcomes that the next poll settles.
+    pub(crate) to_settle: Vec<PendingSettlement>,
+    /// The outcomes that are settled before those.
     pub(crate) resend: Option<Resend>,
-    /// Outcomes that Redis could not store, and when they are settled again: their leases are kept.
-    failed: Vec<Leaving>,
+    /// Outcomes that Redis could not store, and the time to settle them again: their leases are
+    /// kept.
+    failed: Vec<PendingSettlement>,
     settle_again: Option<Instant>,
     /// Number of the last poll.
     pub(crate) serial: u64,
-    /// Names whose parked requests the next poll takes first.
+    /// Names whose parked requests the next poll leases first.
     pub(crate) parked: Vec<String>,
-    /// Limited names that have sorted requests, as the last heartbeat said.
+    /// Names with limits that have partitioned requests, by the last heartbeat.
     pub(crate) limited: Vec<String>,
-    /// Whether sorted requests of limited names could go on.
+    /// `true` if partitioned requests of names with limits may be leased now.
     pub(crate) ready: bool,
-    /// Whether that became so after the last poll was sent: its reply cannot know.
-    stirred: bool,
-    /// Since when nothing is leased there: it is paused, or this worker has to say first that it
-    /// lives. Looked at again now and then.
+    /// `true` if `ready` was set after the last poll was sent: its reply cannot reset it.
+    needs_poll: bool,
+    /// Since when nothing is leased: the queue is paused, or this worker's lease on it has ended.
+    /// Polled again from time to time.
     pub(crate) paused: Option<Instant>,
-    /// Until when no poll goes there, since Redis has refused the last one.
+    /// End of the pause after Redis refused a poll.
     pub(crate) refused: Option<Instant>,
-    /// When something becomes due there.
+    /// Time of the next due request.
     pub(crate) due: Option<Instant>,
     /// The state that control messages have named.
-    pub(crate) looks: Looks,
+    pub(crate) reads: Reads,
 }
 
 impl Queue {
@@ -95,10 +96,10 @@ impl Queue {
             more: false,
             popping: false,
             fetch: Fetch::new(),
-            unsure: false,
-            stood_still: false,
-            odd: 0,
-            leaving: Vec::new(),
+            needs_resync: false,
+            stalled: false,
+            mismatch_count: 0,
+            to_settle: Vec::new(),
             resend: None,
             failed: Vec::new(),
             settle_again: None,
@@ -106,21 +107,22 @@ impl Queue {
             parked: Vec::new(),
             limited: Vec::new(),
             ready: false,
-            stirred: false,
+            needs_poll: false,
             paused: None,
             refused: None,
             due: None,
-            looks: Looks::new(),
+            reads: Reads::new(),
         }
     }
 
-    /// How its requests are sorted; `others`: in queues that are no service's.
+    /// Returns the rules that partition its requests; `others` apply to queues that are not a
+    /// service's.
     pub(crate) fn rules<'a>(&'a self, others: &'a Arc<[Rule]>) -> &'a Arc<[Rule]> {
         self.service.as_ref().unwrap_or(others)
     }
 
-    /// Another mapping counts from now on.
-    pub(crate) fn is_mapped_by(&mut self, mapping: &Mapping) {
+    /// Adopts another mapping.
+    pub(crate) fn adopt_mapping(&mut self, mapping: &Mapping) {
         let service = self.keys.queue.service();
         self.service = service.map(|service| [mapping.service_rule(service)].into());
     }
@@ -129,94 +131,95 @@ impl Queue {
         self.keys.queue.name()
     }
 
-    /// Its last reply was lost or is out of date.
-    pub(crate) fn doubt(&mut self) {
+    /// Marks the leases as unknown: the last reply was lost or is stale.
+    pub(crate) fn mark_unsynced(&mut self) {
         self.length = None;
-        self.unsure = true;
+        self.needs_resync = true;
     }
 
-    /// What it holds was read back.
-    pub(crate) fn was_read_back(&mut self) {
-        self.unsure = false;
-        self.stood_still = false;
+    /// Marks the leases as known: they were read back.
+    pub(crate) fn resynchronised(&mut self) {
+        self.needs_resync = false;
+        self.stalled = false;
     }
 
-    /// Another connection: what was held against the last one is forgotten.
-    pub(crate) fn connected_anew(&mut self) {
+    /// Resets the state that depended on the last connection.
+    pub(crate) fn after_reconnect(&mut self) {
         self.refused = None;
-        self.doubt();
+        self.mark_unsynced();
     }
 
-    /// Whether the next poll reads back what this worker holds. Not while a pop is out: what it
-    /// has leased would be found there before its reply comes, and started twice.
-    pub(crate) fn to_read_back(&self) -> bool {
-        self.unsure && !self.popping
+    /// Returns `true` if the next poll reads back this worker's leases. Not while a pop is in
+    /// flight: a request that it has leased would be found before its reply comes, and started
+    /// twice.
+    pub(crate) fn must_resync(&self) -> bool {
+        self.needs_resync && !self.popping
     }
 
-    /// Whether a poll may find something to take.
+    /// Returns `true` if a poll may find requests to lease.
     pub(crate) fn may_have_work(&self) -> bool {
         let is_open = self.paused.is_none() && self.refused.is_none();
         is_open && (self.length != Some(0) || self.ready || !self.parked.is_empty())
     }
 
-    /// Sorted requests of limited names may go on, whatever a reply says that is on its way.
-    pub(crate) fn stir(&mut self) {
+    /// Has the next poll lease partitioned requests, regardless of replies in flight.
+    pub(crate) fn wake(&mut self) {
         self.ready = true;
-        self.stirred = true;
+        self.needs_poll = true;
     }
 
-    /// A poll that takes goes out: it sees all that has happened before.
-    pub(crate) fn poll_goes_out(&mut self) {
-        self.stirred = false;
+    /// Records that a leasing poll is sent: it sees everything up to now.
+    pub(crate) fn poll_sent(&mut self) {
+        self.needs_poll = false;
     }
 
-    /// What a reply said of sorted requests.
+    /// Records whether a reply reported partitioned requests that may be leased.
     pub(crate) fn note_ready(&mut self, ready: bool) {
-        self.ready = ready || self.stirred;
+        self.ready = ready || self.needs_poll;
     }
 
-    /// Whether something is to be settled.
+    /// Returns `true` if there are outcomes to settle.
     pub(crate) fn has_outcomes(&self) -> bool {
-        !self.leaving.is_empty() || self.resend.is_some()
+        !self.to_settle.is_empty() || self.resend.is_some()
     }
 
-    /// Whether the next poll settles something here. Not while Redis has refused the last one.
+    /// Returns `true` if the next poll settles outcomes here. Not while Redis refuses polls.
     pub(crate) fn waits_for_poll(&self) -> bool {
         self.refused.is_none() && self.has_outcomes()
     }
 
-    /// How many outcomes are on their way that no poll carries yet, or again.
+    /// Returns the outcomes that no poll in flight carries.
     pub(crate) fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
-        let again = self.resend.iter().flat_map(|resend| &resend.leaving);
-        again.chain(&self.leaving).chain(&self.failed).map(|leaving| &leaving.outcome)
+        let again = self.resend.iter().flat_map(|resend| &resend.settlements);
+        again.chain(&self.to_settle).chain(&self.failed).map(|pending| &pending.outcome)
     }
 
-    /// Keeps outcomes that Redis could not store, to settle them again in a while; the queue goes
-    /// on meanwhile.
-    pub(crate) fn keep_failed(&mut self, failed: Vec<Leaving>) {
+    /// Keeps outcomes that Redis could not store, to settle them again after a pause; polls of the
+    /// queue continue meanwhile.
+    pub(crate) fn keep_failed(&mut self, failed: Vec<PendingSettlement>) {
         if !failed.is_empty() {
             self.failed.extend(failed);
-            self.settle_again.get_or_insert(Instant::now() + LOOK_AGAIN);
+            self.settle_again.get_or_insert(Instant::now() + RETRY_PAUSE);
         }
     }
 
-    /// Whether outcomes wait that Redis could not store.
+    /// Returns `true` if there are outcomes that Redis could not store.
     pub(crate) fn has_failed(&self) -> bool {
         !self.failed.is_empty()
     }
 
-    /// Something becomes due at `at`, unless something does before.
+    /// Records that a request becomes due at `at`, unless another is due earlier.
     pub(crate) fn note_due(&mut self, at: Instant) {
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
-    /// What a poll or a pop said of a pause; `leases`: whether it looked at more than its outcomes.
-    /// Returns `true` if the worker's own lease has ended, at the first reply that says so.
+    /// Records the pause that a poll or a pop reported; `leases` is `true` if it looked at more than
+    /// its outcomes. Returns `true` if the worker's own lease has ended, at the first reply that says so.
     pub(crate) fn note_stopped(&mut self, reply: &PollReply, leases: bool) -> bool {
-        // It stood still, or was cut off: others may have taken over what it held. Once: whoever
-        // reads back hears the same.
+        // The worker stalled or lost its connection: others may have taken over its leases. Once:
+        // reading back reports the same.
         let is_news = reply.expired && self.paused.is_none();
-        self.unsure |= is_news;
+        self.needs_resync |= is_news;
         let stopped = reply.paused || reply.expired;
         // A poll that only settles does not see whether the worker's lease has ended.
         if stopped || leases {
@@ -225,7 +228,7 @@ impl Queue {
         is_news
     }
 
-    /// What Redis said about a pause.
+    /// Records whether the queue is paused.
     pub(crate) fn note_paused(&mut self, paused: bool) {
         if paused {
             self.paused = Some(Instant::now());
@@ -234,27 +237,27 @@ impl Queue {
         }
     }
 
-    /// Redis has refused its poll. It is left alone for a while: other queues go on meanwhile.
+    /// Pauses the queue after Redis refused its poll: other queues continue.
     pub(crate) fn note_refused(&mut self) {
-        self.refused = Some(Instant::now() + LOOK_AGAIN);
+        self.refused = Some(Instant::now() + RETRY_PAUSE);
     }
 
-    /// When this queue wants to be looked at.
-    pub(crate) fn next_look(&self) -> Option<Instant> {
-        let again = self.paused.map(|since| since + LOOK_AGAIN);
-        let looks = self.looks.next();
-        [again, self.due, self.refused, self.settle_again, looks].into_iter().flatten().min()
+    /// Returns the time at which this queue must be checked.
+    pub(crate) fn next_check(&self) -> Option<Instant> {
+        let again = self.paused.map(|since| since + RETRY_PAUSE);
+        let reads = self.reads.next();
+        [again, self.due, self.refused, self.settle_again, reads].into_iter().flatten().min()
     }
 
-    /// Whether something is due. Has a paused queue looked at when it is time.
-    pub(crate) fn look(&mut self) -> bool {
+    /// Ends pauses that are over; returns `true` if requests are due.
+    pub(crate) fn check(&mut self) -> bool {
         let now = Instant::now();
-        if self.paused.is_some_and(|since| since + LOOK_AGAIN <= now) {
+        if self.paused.is_some_and(|since| since + RETRY_PAUSE <= now) {
             self.note_paused(false);
         }
         self.refused.take_if(|until| *until <= now);
         if self.settle_again.take_if(|until| *until <= now).is_some() {
-            self.leaving.append(&mut self.failed);
+            self.to_settle.append(&mut self.failed);
         }
         self.due.take_if(|due| *due <= now).is_some()
     }
@@ -276,22 +279,22 @@ mod tests {
         Queue::new(keys.clone(), Pops::spawn(0, connector, keys, popped))
     }
 
-    fn failed(id: &str) -> Vec<Leaving> {
-        vec![Leaving::unheard(Outcome::new(id, Settlement::Done), None)]
+    fn failed(id: &str) -> Vec<PendingSettlement> {
+        vec![PendingSettlement::without_receiver(Outcome::new(id, Settlement::Done), None)]
     }
 
     #[tokio::test]
     async fn later_failure_keeps_the_time_of_the_first_retry() {
         let mut queue = queue();
         queue.keep_failed(failed("a"));
-        let at = queue.next_look().unwrap();
-        assert!(at <= Instant::now() + LOOK_AGAIN);
+        let at = queue.next_check().unwrap();
+        assert!(at <= Instant::now() + RETRY_PAUSE);
         queue.keep_failed(failed("b"));
-        assert_eq!(queue.next_look(), Some(at));
+        assert_eq!(queue.next_check(), Some(at));
         queue.settle_again = Some(Instant::now());
-        queue.look();
-        assert_eq!(queue.leaving.len(), 2);
-        assert_eq!((queue.has_failed(), queue.next_look()), (false, None));
+        queue.check();
+        assert_eq!(queue.to_settle.len(), 2);
+        assert_eq!((queue.has_failed(), queue.next_check()), (false, None));
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! Whether the worker consumes: what is wrong if it does not.
+//! The readiness of the worker.
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -9,38 +9,40 @@ use crate::admin::Report;
 use crate::stop::Stop;
 
 impl Dispatcher {
-    /// Somebody wants to know. Told at once if it is plain, else after a probe.
-    pub(super) fn asked(&mut self, ask: oneshot::Sender<Report>) {
+    /// Answers a readiness check: at once if the answer is clear, otherwise after a probe.
+    pub(super) fn readiness_check(&mut self, check: oneshot::Sender<Report>) {
         if self.stop > Stop::No || !self.is_connected() {
-            // Whoever asks may have gone.
-            let _ = ask.send(self.report());
+            // The send fails if the check was dropped.
+            let _ = check.send(self.report());
             return;
         }
-        self.probe.asked.push(ask);
-        self.talk.rights.ask(&self.talk.beats, &self.talk.told);
-        self.probe.begin(&self.shared.link, &self.talk.told);
+        self.probe.waiting.push(check);
+        self.channels
+            .rights
+            .check_for_readiness(&self.channels.heartbeat_conn, &self.channels.events);
+        self.probe.begin(&self.shared.link, &self.channels.events);
     }
 
-    /// Tells those who asked, when there is something to tell.
-    pub(super) fn tell(&mut self) {
-        if self.probe.is_over() && (!self.talk.rights.is_asking() || self.probe.is_late()) {
-            for ask in std::mem::take(&mut self.probe.asked) {
-                let _ = ask.send(self.report());
+    /// Answers the waiting checks, if the probe has ended or takes too long.
+    pub(super) fn answer_checks(&mut self) {
+        if self.probe.is_over() && (!self.channels.rights.is_checking() || self.probe.is_late()) {
+            for check in std::mem::take(&mut self.probe.waiting) {
+                let _ = check.send(self.report());
             }
         }
         self.metrics.slots(self.jobs.len(), self.concurrency);
     }
 
-    /// A connection was lost, and has been made anew.
-    pub(super) fn connected_anew(&mut self) {
+    /// Handles a reconnect.
+    pub(super) fn after_reconnect(&mut self) {
         self.connected_since = Instant::now();
         self.metrics.reconnected();
         self.probe.forget();
-        self.talk.rights.forget();
+        self.channels.rights.forget();
     }
 
     fn is_connected(&self) -> bool {
-        self.shared.link.is_up() && self.talk.beats.is_up()
+        self.shared.link.is_up() && self.channels.heartbeat_conn.is_up()
     }
 
     fn report(&self) -> Report {
@@ -57,20 +59,20 @@ impl Dispatcher {
             }
             report.queue(queue.name(), queue.fetch.seen_ago());
         }
-        if let Some(problem) = self.talk.rights.problem() {
+        if let Some(problem) = self.channels.rights.problem() {
             report.reason(problem);
         }
         match self.probe.result() {
             Ok(Some(took)) => report.probe(took),
-            // Only whoever is told at once, and then for another reason.
+            // Only in an immediate report, which then has another reason, too.
             Ok(None) => report.reason("no probe yet"),
             Err(problem) => report.reason(problem),
         }
         report
     }
 
-    /// Whether only a blocked pop could bring something from a queue now: not while it is known
-    /// to hold something, nor while nothing may be taken from it.
+    /// Returns `true` if only a blocked pop could deliver requests from a queue now: it has none to
+    /// poll, and is not paused.
     fn needs_pops(&self, queue: &Queue) -> bool {
         let has_room = self.jobs.len() < self.concurrency;
         has_room && queue.paused.is_none() && queue.length.unwrap_or(0) == 0

@@ -1,7 +1,7 @@
-//! The repairs of a heartbeat, and their lines in the log: times at Redis that lie too far ahead
-//! since its clock was set back, keys of limited names that get no poll.
+//! Repairs after a heartbeat, and their log lines: times at Redis too far in the future after its
+//! clock was set back, keys of names with limits that get no poll.
 //!
-//! Nothing is repaired while the keys are as Redcall has written them.
+//! Changes nothing while the keys are as Redcall wrote them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,26 +10,26 @@ use redcall_common::keys::QueueKeys;
 use redcall_common::time::millis;
 use redcall_store::{Fault, LimitFault, Link, Rule, TimeAhead};
 
-use super::WITHIN;
+use super::REDIS_TIMEOUT;
 
-/// Repairs what is wrong on one queue, as far as one heartbeat goes: the next one goes on.
+/// Repairs one queue, up to the limit of one heartbeat; the next one continues.
 pub(super) async fn repair(link: &Link, keys: &QueueKeys, rules: &[Rule], lease: Duration) {
     let queue = keys.name();
-    match link.bound_times(keys, lease, WITHIN).await {
-        Ok(ahead) => tell_of_times(queue, &ahead),
-        Err(error) => tracing::debug!(%error, queue, "times could not be looked at"),
+    match link.bound_times(keys, lease, REDIS_TIMEOUT).await {
+        Ok(ahead) => log_times(queue, &ahead),
+        Err(error) => tracing::debug!(%error, queue, "cannot check times"),
     }
     if rules.is_empty() {
         return;
     }
-    match link.repair_limits(keys, rules, WITHIN).await {
-        Ok(faults) => tell_of_limits(queue, &faults),
-        Err(error) => tracing::debug!(%error, queue, "limited names could not be looked at"),
+    match link.repair_limits(keys, rules, REDIS_TIMEOUT).await {
+        Ok(faults) => log_limits(queue, &faults),
+        Err(error) => tracing::debug!(%error, queue, "cannot check names with limits"),
     }
 }
 
-/// One line per heartbeat, with the time that was furthest ahead.
-fn tell_of_times(queue: &str, ahead: &[TimeAhead]) {
+/// Logs one line per heartbeat, with the time furthest in the future.
+fn log_times(queue: &str, ahead: &[TimeAhead]) {
     let Some(furthest) = ahead.iter().max_by_key(|time| time.ahead) else { return };
     let TimeAhead { key, member, ahead: by } = furthest;
     let (count, ahead_ms) = (ahead.len(), millis(*by));
@@ -39,12 +39,12 @@ fn tell_of_times(queue: &str, ahead: &[TimeAhead]) {
         key,
         member,
         ahead_ms,
-        "brought times at Redis back: its clock was set back since they were written"
+        "reset times in the future: Redis's clock was set back"
     );
 }
 
-/// One line per heartbeat, name and kind of fault.
-fn tell_of_limits(queue: &str, faults: &[LimitFault]) {
+/// Logs one line per heartbeat, name and kind of fault.
+fn log_limits(queue: &str, faults: &[LimitFault]) {
     let mut all: BTreeMap<(&str, Fault), (usize, &str)> = BTreeMap::new();
     for LimitFault { name, key, fault } in faults {
         all.entry((name, *fault)).or_insert((0, key)).0 += 1;

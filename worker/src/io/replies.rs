@@ -1,48 +1,48 @@
-//! The replies of polls and of blocked pops: what they say of their queues, and what they bring.
+//! The replies of polls and of blocked pops: the state of their queues, and leased requests.
 
 use std::collections::HashSet;
 
 use redcall_store::{Leased, PollReply};
 
 use super::dispatcher::Dispatcher;
-use super::poll::{Ended, Part};
+use super::poll::{FinishedPoll, Part};
 use super::pops::Popped;
 use super::trouble::note_trouble;
 
 impl Dispatcher {
-    pub(super) fn poll_ended(&mut self, mut ended: Ended) {
+    pub(super) fn poll_ended(&mut self, mut finished: FinishedPoll) {
         self.poll = None;
-        self.probe.turned(&mut ended);
-        match ended.replies {
+        self.probe.take_reply(&mut finished);
+        match finished.replies {
             Ok(replies) => {
-                for (mut part, reply) in ended.parts.into_iter().zip(replies) {
+                for (mut part, reply) in finished.parts.into_iter().zip(replies) {
                     let queue = part.queue;
                     let Ok(reply) = reply else {
-                        // Whatever it is, it must not keep the other queues.
+                        // Whatever the error is, it must not stop the other queues.
                         self.queues[queue].note_refused();
                         part.undo(&mut self.queues[queue]);
                         continue;
                     };
-                    self.queues[queue].fetch.came_back();
+                    self.queues[queue].fetch.returned();
                     self.note(queue, &reply.poll, part.leases());
                     let PollReply { settled, leased, parked, .. } = reply.poll;
                     if parked > 0 && !leased.is_empty() {
-                        // There may be more where that came from.
+                        // There may be more parked requests of the same names.
                         self.queues[queue].parked = part.take_parked();
                     }
                     if let Some(held) = reply.held {
-                        self.queues[queue].was_read_back();
+                        self.queues[queue].resynchronised();
                         let ids = held.iter().map(|leased| leased.id.clone()).collect();
                         self.jobs.end_lost(queue, &ids);
-                        self.start(queue, self.strangers(&part, held));
+                        self.start(queue, self.unknown_leases(&part, held));
                     }
                     let failed = part.settled(settled, &self.metrics);
                     self.queues[queue].keep_failed(failed);
-                    self.fresh.push((queue, leased));
+                    self.unstarted.push((queue, leased));
                 }
             }
             Err(error) => {
-                for part in ended.parts {
+                for part in finished.parts {
                     let queue = part.queue;
                     if !error.is_transient() {
                         self.queues[queue].note_refused();
@@ -53,8 +53,8 @@ impl Dispatcher {
         }
     }
 
-    /// Takes what a poll or a pop said of its queue.
-    /// `leases`: whether it looked at more than its outcomes.
+    /// Records the state of a queue from the reply of a poll or a pop. `leases`: the poll did more
+    /// than settle.
     fn note(&mut self, queue: usize, reply: &PollReply, leases: bool) {
         let due = reply.due_ms.map(|due| self.instant_of(due));
         let queue = &mut self.queues[queue];
@@ -69,7 +69,7 @@ impl Dispatcher {
         }
         let is_news = queue.note_stopped(reply, leases);
         if is_news {
-            self.beat();
+            self.start_heartbeats();
         }
     }
 
@@ -80,24 +80,24 @@ impl Dispatcher {
         match reply {
             Ok(reply) => {
                 self.note(popped.queue, &reply, true);
-                self.start_fresh(popped.queue, reply.leased);
+                self.start_leased(popped.queue, reply.leased);
             }
             Err(error) => {
                 let queue = &mut self.queues[popped.queue];
-                tracing::debug!(%error, queue = queue.name(), "a blocked pop failed");
-                queue.doubt();
-                // It has told only when its connection had been made anew.
+                tracing::debug!(%error, queue = queue.name(), "failed to pop");
+                queue.mark_unsynced();
+                // The pop reported its failure after reconnecting.
                 self.metrics.reconnected();
             }
         }
     }
 
-    /// What is held but known to nobody here: the reply that brought it was lost.
-    fn strangers(&self, part: &Part, held: Vec<Leased>) -> Vec<Leased> {
-        let leaving: HashSet<&str> =
+    /// Returns leases that this worker does not know: the reply with them was lost.
+    fn unknown_leases(&self, part: &Part, held: Vec<Leased>) -> Vec<Leased> {
+        let to_settle: HashSet<&str> =
             self.queues[part.queue].outcomes().map(|outcome| outcome.id.as_str()).collect();
         let is_known =
-            |id: &str| self.jobs.runs(part.queue, id) || leaving.contains(id) || part.settles(id);
+            |id: &str| self.jobs.runs(part.queue, id) || to_settle.contains(id) || part.settles(id);
         held.into_iter().filter(|leased| !is_known(&leased.id)).collect()
     }
 }

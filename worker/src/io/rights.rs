@@ -1,5 +1,5 @@
-//! Whether the worker's user at Redis may do what a worker does: asked at the start, after each
-//! reconnect, with heartbeats, and for whoever asks whether the worker is ready.
+//! The rights of the worker's Redis user: checked at the start, after each reconnect, with
+//! heartbeats, and for readiness checks.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,41 +11,41 @@ use redcall_store::{Link, StoreError};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::WITHIN;
-use super::heartbeat::Told;
+use super::REDIS_TIMEOUT;
+use super::heartbeat::IoEvent;
 use crate::error::WorkerError;
 
-/// For how long an answer holds, for those who ask whether the worker is ready.
-const HOLDS: Duration = Duration::from_secs(1);
-/// How often heartbeats ask.
+/// How long a result is reused for readiness checks.
+const REUSED_FOR: Duration = Duration::from_secs(1);
+/// How often heartbeats check.
 const EVERY: Duration = Duration::from_secs(30);
 
-/// What is known of the rights. Read and written by the dispatcher alone.
+/// The known rights. Read and written by the dispatcher alone.
 pub(crate) struct Rights {
     keys: Keys,
     queues: Vec<String>,
-    /// Those that are missing and needed, as `ACL SETUSER` takes them.
+    /// Missing rights that the worker needs, in the form of `ACL SETUSER`.
     missing: Vec<String>,
-    /// Those that are missing and only useful.
+    /// Missing rights that are only useful.
     useful: HashSet<String>,
-    asked: Option<Instant>,
-    is_asking: bool,
+    checked: Option<Instant>,
+    is_checking: bool,
 }
 
 impl Rights {
     pub(crate) fn new(keys: Keys, queues: Vec<String>) -> Self {
         let (missing, useful) = (Vec::new(), HashSet::new());
-        Self { keys, queues, missing, useful, asked: None, is_asking: false }
+        Self { keys, queues, missing, useful, checked: None, is_checking: false }
     }
 
-    /// Asks before anything else is done.
+    /// Checks the rights, before the worker does anything else.
     ///
     /// # Errors
     ///
-    /// [`WorkerError::Rights`] if one is missing that is needed; or Redis cannot be asked.
+    /// [`WorkerError::Rights`] if a needed right is missing; an error of Redis otherwise.
     pub(crate) async fn require(&mut self, link: &Link) -> Result<(), WorkerError> {
         let queues: Vec<&str> = self.queues.iter().map(String::as_str).collect();
-        let missing = link.missing_rights(Role::Worker, &self.keys, &queues, WITHIN).await?;
+        let missing = link.missing_rights(Role::Worker, &self.keys, &queues, REDIS_TIMEOUT).await?;
         self.answered(Ok(missing));
         match self.missing.join(", ") {
             none if none.is_empty() => Ok(()),
@@ -53,45 +53,58 @@ impl Rights {
         }
     }
 
-    /// Asks, for one who wants to know whether the worker is ready.
-    pub(crate) fn ask(&mut self, link: &Arc<Link>, told: &mpsc::UnboundedSender<Told>) {
-        self.ask_after(HOLDS, link, told);
+    /// Checks the rights for a readiness check.
+    pub(crate) fn check_for_readiness(
+        &mut self,
+        link: &Arc<Link>,
+        events: &mpsc::UnboundedSender<IoEvent>,
+    ) {
+        self.check_if_older(REUSED_FOR, link, events);
     }
 
-    /// Asks now and then.
-    pub(crate) fn beat(&mut self, link: &Arc<Link>, told: &mpsc::UnboundedSender<Told>) {
-        self.ask_after(EVERY, link, told);
+    /// Checks the rights from time to time.
+    pub(crate) fn check_regularly(
+        &mut self,
+        link: &Arc<Link>,
+        events: &mpsc::UnboundedSender<IoEvent>,
+    ) {
+        self.check_if_older(EVERY, link, events);
     }
 
-    /// What is known holds no longer: there is another connection.
+    /// Forgets the last result: the connection is a new one.
     pub(crate) fn forget(&mut self) {
-        self.asked = None;
+        self.checked = None;
     }
 
-    fn ask_after(&mut self, holds: Duration, link: &Arc<Link>, told: &mpsc::UnboundedSender<Told>) {
-        let is_known = self.asked.is_some_and(|at| at.elapsed() < holds);
-        if self.is_asking || is_known {
+    fn check_if_older(
+        &mut self,
+        max_age: Duration,
+        link: &Arc<Link>,
+        events: &mpsc::UnboundedSender<IoEvent>,
+    ) {
+        let is_known = self.checked.is_some_and(|at| at.elapsed() < max_age);
+        if self.is_checking || is_known {
             return;
         }
-        self.is_asking = true;
-        let (link, told) = (link.clone(), told.clone());
+        self.is_checking = true;
+        let (link, events) = (link.clone(), events.clone());
         let (keys, queues) = (self.keys.clone(), self.queues.clone());
         tokio::spawn(async move {
             let queues: Vec<&str> = queues.iter().map(String::as_str).collect();
-            let missing = link.missing_rights(Role::Worker, &keys, &queues, WITHIN).await;
-            let _ = told.send(Told::Rights(missing));
+            let missing = link.missing_rights(Role::Worker, &keys, &queues, REDIS_TIMEOUT).await;
+            let _ = events.send(IoEvent::Rights(missing));
         });
     }
 
-    /// Takes an answer, and logs what has changed.
+    /// Records a result, and logs changes.
     pub(crate) fn answered(&mut self, answer: Result<Vec<MissingRight>, StoreError>) {
-        (self.asked, self.is_asking) = (Some(Instant::now()), false);
+        (self.checked, self.is_checking) = (Some(Instant::now()), false);
         let missing = match answer {
             Ok(missing) => missing,
-            // The connection's state says more than a question that it has not answered.
+            // The connection's state is reported on its own.
             Err(error) if error.is_transient() => return,
             Err(error) => {
-                tracing::debug!(%error, "Redis does not say which rights its user has");
+                tracing::debug!(%error, "cannot read the rights of the Redis user");
                 vec![MissingRight { rule: "+evalsha".to_owned(), is_needed: true }]
             }
         };
@@ -101,21 +114,21 @@ impl Rights {
             tracing::error!(right, "the Redis user lacks a right: the worker is not ready");
         }
         for right in self.missing.iter().filter(|right| !needed.contains(right)) {
-            tracing::info!(right, "the Redis user has the right again");
+            tracing::info!(right, "the Redis user has a needed right again");
         }
         let useful: HashSet<String> = useful.into_iter().map(|right| right.rule).collect();
         for right in useful.difference(&self.useful) {
-            tracing::warn!(right, "the Redis user lacks a right that would be of use");
+            tracing::warn!(right, "the Redis user lacks an optional right");
         }
         (self.missing, self.useful) = (needed, useful);
     }
 
-    /// Whether an answer is on its way.
-    pub(crate) fn is_asking(&self) -> bool {
-        self.is_asking
+    /// Returns `true` if a check is in flight.
+    pub(crate) fn is_checking(&self) -> bool {
+        self.is_checking
     }
 
-    /// Why the worker is not ready, if rights are missing.
+    /// Returns why the worker is not ready, if rights are missing.
     pub(crate) fn problem(&self) -> Option<String> {
         (!self.missing.is_empty())
             .then(|| format!("the Redis user lacks rights: {}", self.missing.join(", ")))

@@ -1,4 +1,4 @@
-//! Saying once, at the start, that Redis may lose what it is given.
+//! A warning at the start if Redis may lose data.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,20 +8,20 @@ use redcall_store::Link;
 use redcall_store::safety;
 use tokio::time::timeout;
 
-/// How long it may take to ask; a worker starts without the answer.
-const WITHIN: Duration = Duration::from_secs(5);
+/// Timeout of the check; the worker starts without its result.
+const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Asks in a task of its own, and logs what somebody should change.
+/// Checks the settings of Redis in a task of its own, and logs recommended changes.
 pub(crate) fn warn(link: &Arc<Link>, settings: &RedisSettings) {
     if settings.skip_safety_warning {
         return;
     }
     let link = link.clone();
     tokio::spawn(async move {
-        match timeout(WITHIN, link.server_info(WITHIN)).await {
+        match timeout(REDIS_TIMEOUT, link.server_info(REDIS_TIMEOUT)).await {
             Ok(Ok(server)) => safety::log(&server),
-            Ok(Err(error)) => tracing::debug!(%error, "Redis does not say what it keeps"),
-            Err(_) => tracing::debug!("Redis does not say in time what it keeps"),
+            Ok(Err(error)) => tracing::debug!(%error, "cannot check the persistence of Redis"),
+            Err(_) => tracing::debug!("cannot check the persistence of Redis: timed out"),
         }
     });
 }

@@ -1,10 +1,10 @@
-//! Recurring schedules: every worker asks for every tick, and Redis lets each through once.
+//! Recurring schedules: every worker proposes every tick, and Redis accepts each once.
 //!
-//! One task per schedule, so that none waits for another's queue. Nobody is special: whoever comes
-//! second to a tick only learns that it was there, and if all but one worker die, that one goes on.
+//! One task per schedule, so that none waits for another's queue. All workers are equal: the second
+//! proposal of a tick is ignored, and the schedule continues while one worker lives.
 //!
-//! The queue is part of what a schedule is: workers that send it to different queues (their
-//! settings say so, or they map its job differently) each enqueue it there.
+//! The queue is part of a schedule: workers that send it to different queues (by their settings, or
+//! by another mapping of its job) each enqueue it there.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,32 +21,33 @@ use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::WITHIN;
+use super::REDIS_TIMEOUT;
 use crate::error::WorkerError;
-use crate::failure::whole;
+use crate::failure::with_causes;
 use crate::mapping::Mapping;
 
-/// How long a task sleeps at most: Redis's clock is measured anew every few seconds, and may step.
+/// Longest sleep of a task: the offset to Redis's clock is measured every few seconds, and may
+/// jump.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
-/// The pauses after a tick that could not be enqueued.
+/// Pauses after a failed attempt to enqueue a tick: from the first, doubling to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// By how much the last tick may be ahead of the time of now, which is measured now and then.
-const MOST_AHEAD_MS: u64 = 1000;
-/// How many missed ticks are made up for at most.
-const MOST_MISSED: usize = 1000;
-/// How many ticks go into one command, at most: heartbeats share its connection.
-const PORTION: usize = 100;
+/// How far the last tick may be ahead of the present time, which is an estimate.
+const MAX_AHEAD_MS: u64 = 1000;
+/// Most missed ticks that are enqueued later.
+const MAX_MISSED: usize = 1000;
+/// Most ticks in one command: heartbeats share its connection.
+const BATCH_MAX: usize = 100;
 
-/// The tasks that enqueue all schedules of some settings. Dropping it ends them; others for
-/// changed settings may then be spawned, and go on where these ended.
+/// The tasks that enqueue all schedules of some settings. Dropping it ends them; tasks for changed
+/// settings then continue from their last ticks.
 pub(crate) struct Schedules {
     _tasks: JoinSet<()>,
 }
 
 impl Schedules {
     /// Spawns the tasks, which first warn of a job that neither `mapping` nor another worker maps.
-    /// Fails if a schedule cannot be read, which loaded settings can not.
+    /// Fails if a schedule is invalid, which the settings reader excludes.
     pub(crate) fn spawn(
         settings: &Settings,
         mapping: &Mapping,
@@ -56,7 +57,9 @@ impl Schedules {
         let mut tasks = JoinSet::new();
         let auth = settings.auth.as_ref().filter(|auth| auth.required && auth.sign_with.is_none());
         if auth.is_some() && !settings.schedules.is_empty() {
-            tracing::warn!("[auth] has no sign_with: workers will refuse the ticks of [schedules]");
+            tracing::warn!(
+                "[auth] has no `sign_with`: workers will refuse the ticks of [schedules]"
+            );
         }
         for (name, schedule) in &settings.schedules {
             let schedule = Schedule::new(settings, &keys, name, schedule)?;
@@ -70,7 +73,7 @@ impl Schedules {
             let is_mapped = mapped.is_some();
             tasks.spawn(async move {
                 if !is_mapped {
-                    schedule.tell_unmapped(&link).await;
+                    schedule.log_unmapped(&link).await;
                 }
                 keep(schedule, link, keys).await;
             });
@@ -79,7 +82,7 @@ impl Schedules {
     }
 }
 
-/// One schedule, ready to be enqueued.
+/// One schedule, parsed.
 struct Schedule {
     name: String,
     job: String,
@@ -90,21 +93,21 @@ struct Schedule {
     grace_ms: u64,
     queue: QueueKeys,
     max_length: u64,
-    /// Signs the ticks, where workers may want that.
+    /// Signs the ticks, if workers may require that.
     keyring: Option<Keyring>,
 }
 
 /// Enqueues the ticks of one schedule until aborted.
 async fn keep(schedule: Schedule, link: Arc<Link>, keys: Keys) {
-    // As Redis last told: what others enqueued counts as well.
+    // The last tick by Redis's reply, which includes other workers' ticks.
     let mut last = None;
     let mut pause = FIRST_PAUSE;
-    // Since when ticks that are due do not fit into the queue.
+    // `is_full`: due ticks do not fit into the queue.
     let (mut at_end, mut is_full) = (false, false);
     loop {
         let now = link.now_ms();
-        if last.is_some_and(|last| last > now.saturating_add(MOST_AHEAD_MS)) {
-            // Redis's clock was ahead when it told, and was set back since. It is asked again.
+        if last.is_some_and(|last| last > now.saturating_add(MAX_AHEAD_MS)) {
+            // Redis's clock was set back since its reply: the last tick is read again.
             last = None;
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -117,8 +120,8 @@ async fn keep(schedule: Schedule, link: Arc<Link>, keys: Keys) {
                 sleep(Duration::from_millis(next - now).min(LONGEST_SLEEP)).await;
                 at_end = false;
             } else {
-                // The last tick that Redis has, or its clock, lies beyond the calendar. The
-                // schedule goes on as soon as that has been corrected.
+                // The last tick at Redis, or its clock, is beyond the calendar. The schedule
+                // continues once that is corrected.
                 if !at_end {
                     schedule.log_end(now, known);
                 }
@@ -136,32 +139,32 @@ async fn keep(schedule: Schedule, link: Arc<Link>, keys: Keys) {
                     tracing::warn!(
                         schedule,
                         ahead_ms,
-                        "its last tick lay ahead: Redis's clock was set back; it ticks from now on"
+                        "resetting a schedule: Redis's clock was set back behind its last tick"
                     );
                 }
                 if before.is_none() {
-                    schedule.tell_missed(ticked.last_ms, now);
+                    schedule.log_missed(ticked.last_ms, now);
                 }
                 if before.is_none_or(|before| before < ticked.last_ms) {
                     (pause, is_full) = (FIRST_PAUSE, false);
                     continue;
                 }
-                // Else our clock was ahead of Redis's, and it is tried again when it is due.
+                // Otherwise this clock was ahead of Redis's, and the tick is retried when due.
                 if has_no_room(&due, &ticked) && !is_full {
                     is_full = true;
                     let (schedule, queue) = (&schedule.name, schedule.queue.name());
-                    tracing::warn!(schedule, queue, "its queue is full");
+                    tracing::warn!(schedule, queue, "delaying ticks: its queue is full");
                 }
             }
             Err(error) if pause == FIRST_PAUSE => {
                 tracing::warn!(
                     schedule = schedule.name,
-                    error = %whole(&error),
-                    "a tick could not be enqueued"
+                    error = %with_causes(&error),
+                    "retrying to enqueue a tick"
                 );
             }
             Err(error) => {
-                tracing::debug!(schedule = schedule.name, %error, "nor can it be yet");
+                tracing::debug!(schedule = schedule.name, %error, "still cannot enqueue a tick");
             }
         }
         sleep(pause).await;
@@ -169,7 +172,7 @@ async fn keep(schedule: Schedule, link: Arc<Link>, keys: Keys) {
     }
 }
 
-/// Returns `true` if the next of `due` is due, and was left out all the same: its queue is full.
+/// Returns `true` if the next of `due` is due, but was not enqueued: the queue is full.
 fn has_no_room(due: &[u64], ticked: &Ticked) -> bool {
     let next = due.iter().find(|at| **at > ticked.last_ms);
     next.is_some_and(|at| *at <= ticked.now_ms)
@@ -202,23 +205,23 @@ impl Schedule {
         })
     }
 
-    /// The ticks to enqueue after `last`, earliest first; more of them when those are enqueued.
+    /// Returns the ticks to enqueue after `last`, earliest first; later calls return further ones.
     fn due(&self, last: u64, now: u64) -> Vec<u64> {
-        // What lies before this is missed.
+        // Earlier ticks are missed.
         let timely = now.saturating_sub(self.grace_ms);
-        let most = match self.missed {
+        let max_missed = match self.missed {
             Missed::Skip => 0,
             Missed::Last => 1,
-            Missed::All => MOST_MISSED,
+            Missed::All => MAX_MISSED,
         };
         let missed_until = timely.saturating_sub(1);
-        let mut due = match most {
+        let mut due = match max_missed {
             0 => Vec::new(),
-            _ => self.cron.latest(last, missed_until, most),
+            _ => self.cron.latest(last, missed_until, max_missed),
         };
-        due.truncate(PORTION);
+        due.truncate(BATCH_MAX);
         let mut after = last.max(missed_until);
-        while due.len() < PORTION {
+        while due.len() < BATCH_MAX {
             let Some(tick) = self.cron.next_after(after).filter(|tick| *tick <= now) else { break };
             due.push(tick);
             after = tick;
@@ -226,7 +229,7 @@ impl Schedule {
         due
     }
 
-    /// Hands the first of `due` to Redis, or asks it for the last tick when there are none.
+    /// Enqueues the first of `due`; if there are none, reads the last tick.
     async fn enqueue(
         &self,
         link: &Link,
@@ -238,12 +241,12 @@ impl Schedule {
             due.iter().map(|at_ms| self.tick(*at_ms, link.now_ms())).collect();
         ticks.truncate(portion(ticks.iter().map(|tick| tick.envelope.len())));
         let (queue, name) = (&self.queue, &self.name);
-        let ticked = link.tick(queue, self.max_length, name, last, &ticks, WITHIN).await?;
+        let ticked = link.tick(queue, self.max_length, name, last, &ticks, REDIS_TIMEOUT).await?;
         if last.is_none() || ticked.enqueued > 0 {
             tracing::debug!(schedule = name, enqueued = ticked.enqueued, "ticked");
-            // So that people find the queue even if no worker listens to it.
-            if let Err(error) = link.note_queues(keys, &[queue.name()], WITHIN).await {
-                tracing::debug!(%error, "the queue's name could not be noted");
+            // Lists the queue for operators even if no worker polls it.
+            if let Err(error) = link.note_queues(keys, &[queue.name()], REDIS_TIMEOUT).await {
+                tracing::debug!(%error, "cannot store the queue's name");
             }
         }
         Ok(ticked)
@@ -251,7 +254,7 @@ impl Schedule {
 
     fn tick(&self, at_ms: u64, now_ms: u64) -> Tick {
         let mut envelope = Envelope {
-            // The same for everybody who makes this tick.
+            // The same for every worker that proposes this tick.
             id: &format!("tick-{}-{at_ms}", self.name),
             name: &self.job,
             data: &self.data,
@@ -266,31 +269,31 @@ impl Schedule {
             headers: &BTreeMap::new(),
             auth: None,
         };
-        // Nobody knows how long it lies there.
+        // The waiting time in the queue is unknown.
         let claims = envelope.claims(self.queue.name(), now_ms + LONGEST_MS);
         let token = self.keyring.as_ref().and_then(|keyring| keyring.sign(&claims));
         envelope.auth = token.as_ref();
         Tick { at_ms, envelope: envelope.encode() }
     }
 
-    /// Logs, at the start, that no live worker maps the job.
-    async fn tell_unmapped(&self, link: &Link) {
+    /// Logs, at the start, that no live worker handles the job.
+    async fn log_unmapped(&self, link: &Link) {
         let (schedule, job, queue) = (&self.name, &self.job, self.queue.name());
-        match link.mapped_names(&self.queue, WITHIN).await {
+        match link.mapped_names(&self.queue, REDIS_TIMEOUT).await {
             Ok(names) if names.contains(job) => {}
             Ok(_) => tracing::warn!(
                 schedule,
                 job,
                 queue,
-                "no live worker maps its job: until one does, each tick becomes a dead letter"
+                "no live worker handles the schedule's job: its ticks become dead letters"
             ),
             Err(error) => {
                 tracing::warn!(
                     schedule,
                     job,
                     queue,
-                    error = %whole(&error),
-                    "this worker does not map its job"
+                    error = %with_causes(&error),
+                    "this worker does not handle the schedule's job"
                 );
             }
         }
@@ -299,32 +302,32 @@ impl Schedule {
     /// Logs, at the start, why each tick fails.
     fn log_misplaced(&self, why: &str) {
         let (schedule, job, queue) = (&self.name, &self.job, self.queue.name());
-        tracing::error!(schedule, job, queue, why, "each tick will fail");
+        tracing::error!(schedule, job, queue, why, "the schedule's ticks will fail");
     }
 
-    /// Logs once, at the start, that ticks were missed, and what is done about them.
-    fn tell_missed(&self, last: u64, now: u64) {
+    /// Logs once, at the start, that ticks were missed, and the rule for them.
+    fn log_missed(&self, last: u64, now: u64) {
         let missed = |tick: &u64| tick.saturating_add(self.grace_ms) < now;
         if self.cron.next_after(last).as_ref().is_some_and(missed) {
             let (schedule, rule) = (&self.name, self.missed);
-            tracing::warn!(schedule, ?rule, "ticks were missed while no worker ran");
+            tracing::warn!(schedule, ?rule, "missed ticks while no worker ran");
         }
     }
 
-    /// Logs which of `due` this worker has enqueued at the end of a gap.
+    /// Logs the ticks of `due` that this worker moved to the end of a gap in local time.
     fn log_moved(&self, due: &[u64], ticked: &Ticked) {
         let enqueued = due.iter().rev().skip_while(|at| **at > ticked.last_ms);
         for at_ms in enqueued.take(ticked.enqueued).filter(|at| self.cron.is_moved(**at)) {
             let schedule = &self.name;
-            tracing::info!(schedule, at_ms, "clocks skip the local time: ticked after the gap");
+            tracing::info!(schedule, at_ms, "enqueued a tick after a gap in local time");
         }
     }
 
     /// Logs that no tick follows.
     fn log_end(&self, now_ms: u64, last_ms: u64) {
         let (schedule, queue) = (&self.name, self.queue.name());
-        let message = "the calendar has no tick after the last one: correct that, in the hash \
-                       `ticks` of the queue, or Redis's clock";
+        let message = "no tick follows the last one: correct it, in the hash `ticks` of the \
+                       queue, or Redis's clock";
         tracing::error!(schedule, queue, last_ms, now_ms, "{message}");
     }
 }
@@ -355,13 +358,16 @@ mod tests {
         let ticked = |last_ms| Ticked { enqueued: 0, last_ms, ahead_ms: 0, now_ms: NOW };
         assert!(has_no_room(&[NOW], &ticked(NOW - 1000)));
         assert!(has_no_room(&[NOW - 1000, NOW], &ticked(NOW - 1000)));
-        assert!(!has_no_room(&[NOW + 1], &ticked(NOW - 1000)), "it is not due");
-        assert!(!has_no_room(&[NOW - 1000, NOW + 1], &ticked(NOW - 1000)), "nor is the next");
+        assert!(!has_no_room(&[NOW + 1], &ticked(NOW - 1000)), "the tick is not due");
+        assert!(
+            !has_no_room(&[NOW - 1000, NOW + 1], &ticked(NOW - 1000)),
+            "the next tick is not due"
+        );
         assert!(!has_no_room(&[], &ticked(NOW - 1000)));
     }
 
     #[test]
-    fn a_tick_is_the_same_for_everybody() {
+    fn tick_is_the_same_on_every_worker() {
         let tick = every_second(Missed::Skip).tick(NOW, NOW);
         let expected = [
             r#"{"id":"tick-nightly-1763683200000","name":"report","data":{"a":[]},"#,
@@ -371,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn missed_ticks_are_made_up_for_as_the_schedule_says() {
+    fn missed_ticks_follow_the_rule_of_the_schedule() {
         let due = |missed, ago: u64| every_second(missed).due(NOW - ago, NOW);
         for missed in [Missed::Skip, Missed::Last, Missed::All] {
             assert_eq!(due(missed, 0), [0; 0]);
@@ -385,13 +391,13 @@ mod tests {
     }
 
     #[test]
-    fn of_all_missed_ticks_the_latest_thousand_are_made_up_for() {
+    fn all_rule_enqueues_the_latest_thousand_missed_ticks() {
         let schedule = every_second(Missed::All);
         let mut last = NOW - 5_000_000;
         let mut made_up = Vec::new();
         loop {
             let due = schedule.due(last, NOW);
-            assert!(due.len() <= PORTION);
+            assert!(due.len() <= BATCH_MAX);
             let Some(latest) = due.last() else { break };
             last = *latest;
             made_up.extend(due);
@@ -401,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_schedule_is_said_with_its_key() {
+    fn invalid_schedule_is_reported_with_its_key() {
         let mut settings = Settings::default();
         let schedule = |cron: &str, data: &str| ScheduleSettings {
             job: "a".to_owned(),

@@ -1,4 +1,4 @@
-//! Adds up the answers that the worker's queues keep, and marks those at their bound, so that new
+//! Adds up the answers kept on the worker's queues, and marks queues at their limit, so that new
 //! requests that want an answer are refused (`tally.lua`).
 
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use redcall_store::Link;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::WITHIN;
+use super::REDIS_TIMEOUT;
 
-/// How often: answers of that time may exceed the bound.
+/// Interval: answers of that time may exceed the limit.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Adds them up until the returned task is dropped.
 pub(super) fn spawn(settings: &Settings, link: &Arc<Link>) -> JoinSet<()> {
     let mut task = JoinSet::new();
     let keys = Keys::new(&settings.redis.prefix);
-    // Also without a bound: `redcall doctor` shows the sum.
+    // Also without a limit: `redcall doctor` shows the sum.
     let queues = settings.served_queues().into_iter();
     let queues = queues.map(|queue| (keys.of(&queue), settings.answers_max_bytes(&queue)));
     let queues: Vec<(QueueKeys, u64)> = queues.collect();
@@ -30,36 +30,38 @@ pub(super) fn spawn(settings: &Settings, link: &Arc<Link>) -> JoinSet<()> {
         let mut full = vec![false; queues.len()];
         loop {
             ticks.tick().await;
-            match link.tally(&queues, WITHIN).await {
+            match link.tally(&queues, REDIS_TIMEOUT).await {
                 Ok(tallies) => {
-                    for ((tally, full), (keys, most)) in tallies.iter().zip(&mut full).zip(&queues)
+                    for ((tally, full), (keys, limit)) in tallies.iter().zip(&mut full).zip(&queues)
                     {
                         match tally {
                             Ok(Some(tally)) if tally.full != *full => {
                                 *full = tally.full;
-                                say(keys.name(), tally.bytes, *most, tally.full);
+                                log_limit(keys.name(), tally.bytes, *limit, tally.full);
                             }
                             Ok(_) => {}
-                            Err(error) => tracing::debug!(%error, "answers were not added up"),
+                            Err(error) => tracing::debug!(%error, "cannot add up answers"),
                         }
                     }
                 }
-                Err(error) => tracing::debug!(%error, "answers were not added up"),
+                Err(error) => tracing::debug!(%error, "cannot add up answers"),
             }
         }
     });
     task
 }
 
-fn say(queue: &str, bytes: u64, most: u64, full: bool) {
+fn log_limit(queue: &str, bytes: u64, limit: u64, full: bool) {
     match full {
         true => tracing::warn!(
             queue,
             bytes,
-            most,
-            "the answers kept are at their bound (answers_max_bytes): requests that want one are \
+            limit,
+            "the answers kept are at their limit (answers_max_bytes): requests that want one are \
              refused until some are fetched or expire"
         ),
-        false => tracing::info!(queue, bytes, most, "the answers kept are below their bound"),
+        false => {
+            tracing::info!(queue, bytes, limit, "the answers kept are below their limit again")
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What a worker does when Redis could carry out a poll in part only.
+//! Polls that Redis executed in part only.
 
 use redcall_common::error::Code;
 use redcall_store::PollReply;
@@ -6,7 +6,7 @@ use redcall_store::PollReply;
 use super::queue::Queue;
 use crate::metrics::Metrics;
 
-/// Each of these codes once, with how often it is there.
+/// Counts the occurrences of each code.
 fn counted(codes: impl Iterator<Item = Code>) -> Vec<(Code, u64)> {
     let mut counts: Vec<(Code, u64)> = Vec::new();
     for code in codes {
@@ -18,9 +18,8 @@ fn counted(codes: impl Iterator<Item = Code>) -> Vec<(Code, u64)> {
     counts
 }
 
-/// Says what went wrong at a queue, and gives the queue a pause if leasing stopped: other queues go
-/// on meanwhile. Each outcome that could not be stored waits on its own. Counts the elements that
-/// the script refused.
+/// Logs the problems of a queue, and pauses it if leasing stopped: other queues continue. Each
+/// outcome that could not be stored waits on its own. Counts the elements that the script refused.
 pub(super) fn note_trouble(queue: &mut Queue, reply: &PollReply, metrics: &Metrics) {
     let name = queue.name();
     let codes = reply.refused.iter().filter_map(|code| Code::parse(code));
@@ -32,7 +31,7 @@ pub(super) fn note_trouble(queue: &mut Queue, reply: &PollReply, metrics: &Metri
         tracing::warn!(queue = name, problem, "settling again: Redis could not store an outcome");
     }
     if let Some(problem) = &reply.trouble {
-        tracing::warn!(queue = name, problem, "leasing again in a while: Redis stopped a poll");
+        tracing::warn!(queue = name, problem, "pausing a queue: Redis stopped a poll");
         queue.note_refused();
     }
 }

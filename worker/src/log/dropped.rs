@@ -1,5 +1,4 @@
-//! The counter of log lines that were dropped: one for the process, shown in the metrics of each of
-//! its workers.
+//! The counter of dropped log lines: one per process, in the metrics of each of its workers.
 
 use std::sync::LazyLock;
 
@@ -7,12 +6,12 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
-/// Why lines are dropped.
+/// The reason for a dropped line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reason {
     /// The queue of the writer is full: the log is not read, or its disk is too slow.
     Full,
-    /// The sink refuses them: its disk is full, or its reader has gone.
+    /// The sink refuses them: its disk is full, or its reader has disconnected.
     Failed,
     /// A command or a process writes more to stderr than its job may log.
     Budget,
@@ -39,7 +38,7 @@ pub(crate) struct Labels {
 static DROPPED: LazyLock<Family<Labels, Counter>> = LazyLock::new(|| {
     let dropped = Family::<Labels, Counter>::default();
     for reason in Reason::ALL {
-        // All of them are shown from the start, with 0.
+        // All reasons are shown from the start, with 0.
         drop(dropped.get_or_create(&Labels { reason: reason.name() }));
     }
     dropped
@@ -50,7 +49,7 @@ pub(crate) fn count(reason: Reason, lines: u64) {
     DROPPED.get_or_create(&Labels { reason: reason.name() }).inc_by(lines);
 }
 
-/// The counter, to be shown.
+/// Returns the counter, for the metrics.
 pub(crate) fn counter() -> Family<Labels, Counter> {
     DROPPED.clone()
 }

@@ -1,8 +1,8 @@
-//! A line of the log as a JSON object, in which no key stands twice.
+//! A log line as a JSON object with unique keys.
 //!
-//! `timestamp`, `level`, `target` and `message` are of the line itself, `span` and `spans` tell the
-//! spans that it was logged in. All fields stand beside them. A field whose name the line already
-//! has gets `_` behind it: handlers name their fields as they like.
+//! `timestamp`, `level`, `target` and `message` belong to the line itself; `span` and `spans` list
+//! its spans. All fields are top-level keys. A field whose name is taken gets `_` appended:
+//! handlers choose names freely.
 
 use std::fmt::{self, Debug};
 
@@ -16,7 +16,7 @@ use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
-/// Keys that no field takes.
+/// Keys that fields must not use.
 const OF_THE_LINE: [&str; 6] = ["timestamp", "level", "target", "message", "span", "spans"];
 
 /// The formatter of lines.
@@ -59,11 +59,11 @@ fn of_span<S: for<'span> LookupSpan<'span>>(span: &SpanRef<'_, S>) -> Value {
     line.0.into_iter().collect()
 }
 
-/// An object in the order of its keys, each of them once.
+/// An object with ordered, unique keys.
 pub(super) struct Line(Vec<(String, Value)>);
 
 impl Line {
-    /// The beginning of a line.
+    /// Returns the beginning of a line.
     pub(super) fn of(level: &str, target: &str) -> Self {
         let mut time = String::new();
         // Writing to a string does not fail.
@@ -73,14 +73,13 @@ impl Line {
         Self(begin.map(owned).into())
     }
 
-    /// The same with this message.
+    /// Adds the message.
     pub(super) fn message(mut self, text: &str) -> Self {
         self.0.push(owned(("message", text.into())));
         self
     }
 
-    /// Adds a field under its name, or under that with `_` behind it until no key is the same, and
-    /// none of `taken`.
+    /// Adds a field under its name, with `_` appended until the key is new and not in `taken`.
     fn put(&mut self, name: &str, value: Value, taken: &[&str]) {
         let mut key = name.strip_prefix("r#").unwrap_or(name).to_owned();
         while taken.contains(&&*key) || self.0.iter().any(|(known, _)| *known == key) {
@@ -89,10 +88,10 @@ impl Line {
         self.0.push((key, value));
     }
 
-    /// As one line, without its end.
+    /// Returns the line as text, without a line feed.
     pub(super) fn text(&self) -> String {
         // Strings, numbers and trees of them: nothing here can fail to serialise. JSON allows some
-        // characters as they are that steer a terminal.
+        // control characters unescaped.
         clean_json(&serde_json::to_string(self).unwrap_or_default()).into_owned()
     }
 }
@@ -107,7 +106,7 @@ impl Serialize for Line {
     }
 }
 
-/// Puts the fields of an event into its line.
+/// Adds the fields of an event to its line.
 struct Fields<'a> {
     line: &'a mut Line,
     has_message: bool,
@@ -169,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn text_of_others_stays_as_it_is_for_a_parser_and_steers_no_terminal() {
+    fn foreign_text_stays_unchanged_and_controls_no_terminal() {
         let message = "a\n\u{1b}[2J\u{9b}\u{202e}\u{2028}\u{e0041}\"ü";
         let text = Line::of("INFO", "t").message(message).text();
         assert!(!text.contains(|c| c == '\n' || steers(c)), "{text}");

@@ -1,10 +1,10 @@
-//! The log of a program that runs a worker: to stderr, as the settings say.
+//! The log of a program that runs a worker: to stderr, in the configured format.
 //!
-//! No thread of a worker waits for the log. A line is formatted by the thread that logs, put into a
-//! bounded queue and written by a thread of its own. A line that does not fit, or that the sink
-//! refuses, is dropped and counted; the log says how many are missing when it can be written again,
-//! and `redcall_log_lines_dropped_total` says it at any time. An end of the process waits for the
-//! last lines, for a bounded time.
+//! Logging never blocks a worker's thread. The thread that logs formats the line and puts it into a
+//! bounded queue; another thread writes it. A line that does not fit, or that the sink refuses, is
+//! dropped and counted. The log reports the number when it can be written again;
+//! `redcall_log_lines_dropped_total` has it at any time. The end of the process waits for the last
+//! lines, with a timeout.
 //!
 //! The crate `tracing-appender` does not fit: its queue is bounded in lines and not in bytes, it
 //! does not count failed writes, and its end prints to standard output.
@@ -15,7 +15,7 @@
 //! | `writer.rs` | the thread that writes them |
 //! | `repeats.rs` | repeated warnings, condensed |
 //! | `text.rs`, `json.rs` | the two forms of a line |
-//! | `plain.rs` | text of others, which breaks no line |
+//! | `plain.rs` | foreign text, which breaks no line |
 //! | `panics.rs` | panics, as lines of the log |
 //! | `dropped.rs` | the counter of dropped lines |
 
@@ -49,22 +49,22 @@ use writer::Writer;
 
 /// Longest line, bytes; a longer one is cut.
 const LINE: usize = 64 << 10;
-/// The time that an end of the process waits for the last lines.
+/// Timeout for the last lines at the end of the process.
 const FLUSH: Duration = Duration::from_secs(1);
 
 /// The log of this process. Dropping it waits until all lines have been written or dropped, for a
 /// second at most.
-#[must_use = "dropped at the end of the program, it has the last lines written"]
+#[must_use = "dropping it at the end of the program writes the last lines"]
 #[derive(Default)]
 pub struct LogGuard {
-    /// `None` if another log was there before.
+    /// `None` if another log was set up before.
     queue: Option<Arc<Queue>>,
     format: LogFormat,
 }
 
 impl LogGuard {
-    /// Prints `text` between the lines of the log: why a program cannot start. As it is, or as a
-    /// line where the lines are JSON.
+    /// Prints `text` between the lines of the log, such as an error at the start: as it is, or as a
+    /// line if the format is JSON.
     pub fn print(&self, text: &str) {
         let text = text.trim_end();
         let Some(queue) = &self.queue else { return redcall_common::output::hint(text) };
@@ -84,17 +84,17 @@ impl Drop for LogGuard {
     }
 }
 
-/// Sends the program's log to stderr, and the messages of panics with it. Does nothing if a log is
-/// set up already.
+/// Sends the program's log, including messages of panics, to stderr. Does nothing if a log is set
+/// up already.
 ///
-/// Logging never blocks: lines that stderr does not take in time are dropped and counted. Neither a
-/// full disk nor a limit on the size of files (`SIGXFSZ`) ends the process.
+/// Logging never blocks: lines that stderr does not accept in time are dropped and counted. Neither
+/// a full disk nor a limit on the size of files (`SIGXFSZ`) ends the process.
 pub fn init_log(settings: &LogSettings) -> LogGuard {
     let filter = EnvFilter::try_new(&settings.level).unwrap_or_else(|_| EnvFilter::new("info"));
     let (queue, repeats) = (Arc::new(Queue::default()), Arc::new(Repeats::default()));
-    let lines = Lines { queue: queue.clone(), format: settings.format };
+    let lines = LineSink { queue: queue.clone(), format: settings.format };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines);
-    // Its own complaints would go to stderr directly.
+    // Its own errors would go to stderr directly.
     let builder = builder.with_ansi(io::stderr().is_terminal()).log_internal_errors(false);
     let condense = Condense { repeats: repeats.clone(), queue: queue.clone() };
     let set_up = match settings.format {
@@ -109,7 +109,7 @@ pub fn init_log(settings: &LogSettings) -> LogGuard {
     }
     // Without a writer, the queue fills up and counts.
     if let Err(error) = start(&queue, repeats) {
-        redcall_common::output::hint(format!("the log cannot be written: {error}"));
+        redcall_common::output::hint(format!("cannot write the log: {error}"));
     }
     panics::log();
     LogGuard { queue: Some(queue), format: settings.format }
@@ -117,22 +117,22 @@ pub fn init_log(settings: &LogSettings) -> LogGuard {
 
 /// Starts the thread that writes.
 fn start(queue: &Arc<Queue>, repeats: Arc<Repeats>) -> io::Result<()> {
-    // Without it, only such a limit ends the process.
+    // Without it, only a size limit ends the process.
     let _ = redcall_common::output::outlive_size_limit();
-    // A descriptor of its own: a write that blocks must not hold the lock of the process's stderr.
+    // A descriptor of its own: a blocked write must not hold the lock of the process's stderr.
     let sink = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     let writer = Writer::new(queue.clone(), repeats, sink);
     std::thread::Builder::new().name("redcall-log".into()).spawn(move || writer.run())?;
     Ok(())
 }
 
-/// Takes the lines of the formatter.
-struct Lines {
+/// Receives the lines of the formatter.
+struct LineSink {
     queue: Arc<Queue>,
     format: LogFormat,
 }
 
-impl<'a> MakeWriter<'a> for Lines {
+impl<'a> MakeWriter<'a> for LineSink {
     type Writer = &'a Self;
 
     fn make_writer(&'a self) -> Self::Writer {
@@ -140,8 +140,8 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-impl io::Write for &Lines {
-    /// Takes a whole line: the formatter writes each event at once.
+impl io::Write for &LineSink {
+    /// Receives a whole line: the formatter writes each event at once.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match line.len() > LINE {
             true => self.queue.push(cut(line, self.format).as_bytes()),
@@ -155,7 +155,7 @@ impl io::Write for &Lines {
     }
 }
 
-/// The begin of a line that is too long. As JSON, it is still an object.
+/// Returns the beginning of a line that is too long; in JSON, still an object.
 fn cut(line: &[u8], format: LogFormat) -> String {
     let length = line.len();
     match format {
@@ -164,7 +164,7 @@ fn cut(line: &[u8], format: LogFormat) -> String {
             format!("{begin}… ({length} bytes, cut)\n")
         }
         LogFormat::Json => {
-            // Escaped once more, it is longer.
+            // Escaping makes it longer.
             let begin = String::from_utf8_lossy(&line[..LINE / 4]);
             let message = format!("a line of {length} bytes was cut");
             format!("{}\n", serde_json::json!({ "message": message, "begin": begin }))

@@ -1,14 +1,14 @@
-//! Panics go to the log: the usual hook writes to stderr, and blocks while that is not read.
+//! Logs panics: the standard hook writes to stderr, and blocks while that is not read.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::{PanicHookInfo, set_hook};
 
-/// Has all panics of the process logged from now on, in place of the usual hook.
+/// Logs all panics of the process from now on, in place of the standard hook.
 pub(super) fn log() {
-    set_hook(Box::new(said));
+    set_hook(Box::new(log_panic));
 }
 
-fn said(panic: &PanicHookInfo<'_>) {
+fn log_panic(panic: &PanicHookInfo<'_>) {
     let message = panic.payload_as_str().unwrap_or("no message");
     let thread = std::thread::current();
     let thread = thread.name().unwrap_or("unnamed");

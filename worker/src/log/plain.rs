@@ -1,10 +1,10 @@
-//! Text of others in a line of the log: it neither ends the line nor steers a terminal.
+//! Foreign text in a log line: it neither ends the line nor controls a terminal.
 
 use std::fmt::{self, Write};
 
 use redcall_common::clean::clean;
 
-/// Passes text on, with line feeds and all that steers a terminal as escapes.
+/// Escapes line feeds and control characters.
 pub(super) struct Plain<W>(pub(super) W);
 
 impl<W: Write> Write for Plain<W> {

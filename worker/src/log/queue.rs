@@ -1,7 +1,7 @@
-//! The lines between the threads that log and the thread that writes: bounded in lines and bytes.
+//! The queue between the threads that log and the thread that writes: bounded in lines and bytes.
 //!
-//! Pushing never waits for the sink. The lock is held for a copy of one line, by the writer for a
-//! swap of two buffers.
+//! Pushing never waits for the sink. The lock is held for a copy of one line, or a swap of two
+//! buffers.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 
 use super::dropped::{Reason, count};
 
-/// The most lines that wait for the writer.
+/// Most lines in the queue.
 const LINES: usize = 16 << 10;
-/// The most bytes that wait for the writer. As many can be in its hands.
+/// Most bytes in the queue. The writer may hold as many.
 const BYTES: usize = 2 << 20;
 
 /// See the module.
 #[derive(Default)]
 pub(super) struct Queue {
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     /// Signalled when the writer has work.
     work: Condvar,
     /// Signalled when a flush is complete.
@@ -25,31 +25,31 @@ pub(super) struct Queue {
 }
 
 #[derive(Default)]
-struct State {
+struct QueueState {
     /// Whole lines. Appended by [`Queue::push`], taken by [`Queue::next`].
     buffer: Vec<u8>,
     lines: usize,
     /// The thread whose own lines always fit. Set by the writer when it starts.
     writer: Option<ThreadId>,
-    /// Lines that did not fit or could not be written, and that the log does not mention yet.
-    unsaid: Unsaid,
-    /// The number of the last flush that was asked for, and of the last one that is complete.
-    asked: u64,
+    /// Dropped lines that the log does not report yet.
+    unreported: Unreported,
+    /// Number of the last requested flush, and of the last completed one.
+    requested: u64,
     done: u64,
-    /// Whether the writer has to look at its timers.
+    /// `true` if the writer must check its timers.
     woken: bool,
 }
 
 /// Numbers of dropped lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Unsaid {
-    /// Lines for which there was no room.
+pub(super) struct Unreported {
+    /// Lines that did not fit.
     pub(super) full: u64,
     /// Lines that the sink refused.
     pub(super) failed: u64,
 }
 
-impl Unsaid {
+impl Unreported {
     pub(super) fn is_empty(self) -> bool {
         self == Self::default()
     }
@@ -57,15 +57,15 @@ impl Unsaid {
 
 /// The work of the writer.
 #[derive(Debug, Default)]
-pub(super) struct Next {
+pub(super) struct Work {
     /// Whole lines; may be empty.
     pub(super) lines: Vec<u8>,
-    /// Whether a flush waits.
+    /// `true` if a flush waits.
     pub(super) flush: bool,
 }
 
 impl Queue {
-    /// Appends `line`, which ends with a line feed; drops and counts it if there is no room.
+    /// Appends `line`, which ends with a line feed; drops and counts it if it does not fit.
     pub(super) fn push(&self, line: &[u8]) {
         let lines = lines_of(line);
         let mut state = self.lock();
@@ -74,7 +74,7 @@ impl Queue {
             state.buffer.extend_from_slice(line);
             state.lines += lines;
         } else {
-            state.unsaid.full += lines as u64;
+            state.unreported.full += lines as u64;
             count(Reason::Full, lines as u64);
         }
         drop(state);
@@ -86,21 +86,21 @@ impl Queue {
         self.lock().writer = Some(std::thread::current().id());
     }
 
-    /// Has the writer look at its timers.
+    /// Wakes the writer to check its timers.
     pub(super) fn wake(&self) {
         self.lock().woken = true;
         self.work.notify_one();
     }
 
     /// Waits for work, for `within` at most if that is given. `spare` becomes the next buffer.
-    pub(super) fn next(&self, spare: Vec<u8>, within: Option<Duration>) -> Next {
-        let is_idle = |state: &mut State| {
-            state.buffer.is_empty() && state.asked == state.done && !state.woken
+    pub(super) fn next(&self, spare: Vec<u8>, timeout: Option<Duration>) -> Work {
+        let is_idle = |state: &mut QueueState| {
+            state.buffer.is_empty() && state.requested == state.done && !state.woken
         };
         let state = self.lock();
-        let mut state = match within {
-            Some(within) => {
-                let waited = self.work.wait_timeout_while(state, within, is_idle);
+        let mut state = match timeout {
+            Some(timeout) => {
+                let waited = self.work.wait_timeout_while(state, timeout, is_idle);
                 waited.unwrap_or_else(PoisonError::into_inner).0
             }
             None => self.work.wait_while(state, is_idle).unwrap_or_else(PoisonError::into_inner),
@@ -108,52 +108,52 @@ impl Queue {
         state.woken = false;
         state.lines = 0;
         let lines = std::mem::replace(&mut state.buffer, spare);
-        Next { lines, flush: state.asked > state.done }
+        Work { lines, flush: state.requested > state.done }
     }
 
-    /// Notes that the sink refused `lines`.
+    /// Counts `lines` that the sink refused.
     pub(super) fn failed(&self, lines: &[u8]) {
         let lines = lines_of(lines).max(1) as u64;
-        self.lock().unsaid.failed += lines;
+        self.lock().unreported.failed += lines;
         count(Reason::Failed, lines);
     }
 
-    /// The dropped lines that the log does not mention yet.
-    pub(super) fn unsaid(&self) -> Unsaid {
-        self.lock().unsaid
+    /// Returns the dropped lines that the log does not report yet.
+    pub(super) fn unreported(&self) -> Unreported {
+        self.lock().unreported
     }
 
-    /// Notes that the log mentions so many of them.
-    pub(super) fn said(&self, said: Unsaid) {
-        let unsaid = &mut self.lock().unsaid;
-        unsaid.full -= said.full;
-        unsaid.failed -= said.failed;
+    /// Marks dropped lines as reported.
+    pub(super) fn reported(&self, reported: Unreported) {
+        let unreported = &mut self.lock().unreported;
+        unreported.full -= reported.full;
+        unreported.failed -= reported.failed;
     }
 
-    /// Completes the flush that waits, unless there are lines again.
+    /// Completes the waiting flush, unless there are lines again.
     pub(super) fn complete(&self) {
         let mut state = self.lock();
         if state.buffer.is_empty() {
-            state.done = state.asked;
+            state.done = state.requested;
             self.flushed.notify_all();
         }
     }
 
     /// Waits until all lines have been written or dropped, for `within` at most.
-    pub(super) fn flush(&self, within: Duration) {
-        let deadline = Instant::now() + within;
+    pub(super) fn flush(&self, timeout: Duration) {
+        let deadline = Instant::now() + timeout;
         let mut state = self.lock();
-        state.asked += 1;
-        let asked = state.asked;
+        state.requested += 1;
+        let requested = state.requested;
         self.work.notify_one();
-        while state.done < asked {
+        while state.done < requested {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else { return };
             let waited = self.flushed.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -172,14 +172,14 @@ mod tests {
         for _ in 0..LINES + 3 {
             queue.push(b"a\n");
         }
-        assert_eq!(queue.unsaid(), Unsaid { full: 3, failed: 0 });
+        assert_eq!(queue.unreported(), Unreported { full: 3, failed: 0 });
         assert_eq!(queue.next(Vec::new(), None).lines.len(), 2 * LINES);
         let long = [vec![b'x'; 64 << 10], b"\n".to_vec()].concat();
         for _ in 0..1000 {
             queue.push(&long);
         }
         let fit = BYTES / long.len();
-        assert_eq!(queue.unsaid().full, 3 + 1000 - fit as u64);
+        assert_eq!(queue.unreported().full, 3 + 1000 - fit as u64);
         assert_eq!(queue.next(Vec::new(), None).lines.len(), fit * long.len());
     }
 
@@ -191,7 +191,7 @@ mod tests {
         }
         queue.is_written_here();
         queue.push(b"b\n");
-        assert!(queue.unsaid().is_empty());
+        assert!(queue.unreported().is_empty());
     }
 
     #[test]

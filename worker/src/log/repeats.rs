@@ -1,17 +1,17 @@
-//! Condenses repeated lines of Redcall itself: a warning in a tight loop is logged once, then one
-//! line every [`WINDOW`] says how often it was repeated.
+//! Condenses repeated lines of Redcall itself: a warning in a tight loop is logged once; then one
+//! line every [`WINDOW`] reports the number of repeats.
 //!
-//! Two classes of lines are bounded, each per place in the code and per window:
+//! Two classes of lines are limited, each per place in the code and per window:
 //!
-//! - A warning or an error that is not about one request (it has no field `id`) is logged once. The
-//!   next ones of the same text and fields are counted. Only [`TEXTS`] different ones are
+//! - A warning or an error that is not about one request (it has no field `id`) is logged once.
+//!   Repeats of the same text and fields are counted. At most [`TEXTS`] texts are distinguished.
+//! - Of all other lines, up to [`MAX_LINES`] are logged: one per request, such as a failed run.
+//!   Beyond that, each kind of line (job name and code) has another [`MAX_LINES_OF_KIND`] lines,
+//!   and its own count: a flood of one kind hides no other. At most [`KINDS`] kinds are
 //!   distinguished.
-//! - Of all other lines up to [`EACH`] are logged: a line per request, such as a failed run. Beyond
-//!   that, each kind of them (job name and code) still has [`SHARE`] lines, and a count of its own:
-//!   a flood of one kind hides no other. Only [`KINDS`] kinds are distinguished.
 //!
-//! Lines of handlers, of their programs (`handler/budget.rs` bounds these) and of the levels debug
-//! and trace pass.
+//! Lines of handlers, of their programs (limited by `handler/budget.rs`) and of the levels debug
+//! and trace are not limited.
 
 use std::collections::HashMap;
 use std::fmt::{Debug, Write as _};
@@ -28,22 +28,22 @@ use tracing_subscriber::layer::{Context, Layer};
 
 use super::queue::Queue;
 
-/// The time between two lines about the same repeats.
+/// Time between two lines about the same repeats.
 pub(super) const WINDOW: Duration = Duration::from_secs(10);
-/// The most texts of one place that are distinguished.
+/// Most texts of one place that are distinguished.
 const TEXTS: usize = 16;
-/// How many lines about requests one place of the code may log in a window.
-const EACH: u64 = 1000;
-/// How many lines each kind of them may log besides.
-const SHARE: u64 = 50;
-/// The most kinds of one place that are distinguished.
+/// Most lines about requests that one place of the code logs in a window.
+const MAX_LINES: u64 = 1000;
+/// Most further lines that each kind logs.
+const MAX_LINES_OF_KIND: u64 = 50;
+/// Most kinds of one place that are distinguished.
 const KINDS: usize = 16;
-/// The most of a repeated line that is shown, bytes.
+/// Longest part of a repeated line that is shown, bytes.
 const SHOWN: usize = 512;
 
 /// The crates whose lines are condensed.
 const OURS: [&str; 3] = ["redcall_worker", "redcall_common", "redcall_client"];
-/// Modules whose lines pass: the stderr of programs, and lines about lines.
+/// Modules whose lines are not limited: the stderr of programs, and lines about lines.
 const PASS: [&str; 3] = [
     "redcall_worker::handler::stderr",
     "redcall_worker::log::repeats",
@@ -53,13 +53,13 @@ const PASS: [&str; 3] = [
 /// See the module.
 #[derive(Default)]
 pub(super) struct Repeats {
-    places: Mutex<HashMap<Identifier, Place>>,
-    /// Whether any place holds a window open. Written under the lock of `places`.
+    sites: Mutex<HashMap<Identifier, CallSite>>,
+    /// `true` if a window is open. Written under the lock of `places`.
     pending: AtomicBool,
 }
 
 /// A place in the code that logged in the last window.
-struct Place {
+struct CallSite {
     level: Level,
     begun: Instant,
     /// Lines that were logged in this window.
@@ -70,15 +70,15 @@ struct Place {
     rest: Option<Text>,
 }
 
-/// The lines about requests of one name that have one code.
+/// Lines about requests with the same job name and code.
 struct Kind {
     hash: u64,
     passed: u64,
-    /// Lines beyond the bounds, with the first of them.
+    /// Lines beyond the limits, with the first of them.
     rest: Option<Text>,
 }
 
-impl Place {
+impl CallSite {
     fn new(level: Level, begun: Instant) -> Self {
         let (texts, kinds) = (Vec::new(), Vec::new());
         Self { level, begun, passed: 0, texts, kinds, rest: None }
@@ -94,8 +94,9 @@ impl Place {
         self.kinds.get_mut(at).filter(|kind| kind.hash == hash)
     }
 
-    /// Whether a line that is distinguished by its text is to be logged; else it is counted.
-    fn admit_text(&mut self, line: Line) -> bool {
+    /// Returns `true` if a line that is distinguished by its text must be logged; counts it
+    /// otherwise.
+    fn admit_text(&mut self, line: EventText) -> bool {
         if let Some(text) = self.texts.iter_mut().find(|text| text.hash == line.hash) {
             text.held += 1;
             return false;
@@ -108,12 +109,13 @@ impl Place {
         false
     }
 
-    /// Whether a further line of this kind is to be logged; else it is counted. `None` if it is the
-    /// first that is not logged, whose text [`Place::hold_kind`] takes.
+    /// Returns `true` if another line of this kind must be logged; counts it otherwise. Returns
+    /// `None` for the first line that is not logged, whose text [`CallSite::hold_kind`] stores.
     fn admit_kind(&mut self, hash: u64) -> Option<bool> {
-        let has_room = self.passed < EACH;
+        let has_room = self.passed < MAX_LINES;
         let kind = self.kind(hash);
-        let is_admitted = has_room || kind.as_ref().is_some_and(|kind| kind.passed < SHARE);
+        let is_admitted =
+            has_room || kind.as_ref().is_some_and(|kind| kind.passed < MAX_LINES_OF_KIND);
         if is_admitted {
             kind.into_iter().for_each(|kind| kind.passed += 1);
             self.passed += 1;
@@ -130,7 +132,7 @@ impl Place {
     }
 
     /// Counts a line of this kind that is not logged.
-    fn hold_kind(&mut self, hash: u64, line: Line) {
+    fn hold_kind(&mut self, hash: u64, line: EventText) {
         match self.kind(hash) {
             Some(kind) => hold(&mut kind.rest, line),
             None => hold(&mut self.rest, line),
@@ -139,108 +141,108 @@ impl Place {
 }
 
 /// Counts a line that is not logged.
-fn hold(rest: &mut Option<Text>, line: Line) {
+fn hold(rest: &mut Option<Text>, line: EventText) {
     let first = || Text { hash: line.hash, shown: line.shown, held: 0 };
     rest.get_or_insert_with(first).held += 1;
 }
 
-/// A line, and how often it was held back.
+/// A line, and its number of repeats.
 struct Text {
     hash: u64,
     shown: String,
     held: u64,
 }
 
-/// A line about repeats that is due.
+/// A report about repeats.
 #[derive(Debug, PartialEq, Eq)]
-struct Said {
+struct RepeatReport {
     level: Level,
     text: String,
     held: u64,
-    /// Whether lines differed from the one that is shown.
+    /// `true` if the counted lines differ from the one shown.
     is_mixed: bool,
 }
 
 impl Repeats {
-    /// Whether the writer has to look at them again without being woken.
+    /// Returns `true` if the writer must check them again without being woken.
     pub(super) fn are_pending(&self) -> bool {
         self.pending.load(Ordering::Acquire)
     }
 
-    /// Whether the line is to be logged now. `line` and `kind` are called without a lock: a value
-    /// may log, too, when it is formatted.
+    /// Returns `true` if the line must be logged now. `line` and `kind` are called without a lock:
+    /// formatting a value may log, too.
     fn admit(
         &self,
         metadata: &Metadata<'_>,
         kind: impl FnOnce() -> u64,
-        line: impl Fn() -> Line,
+        line: impl Fn() -> EventText,
         now: Instant,
     ) -> bool {
         let is_warning = *metadata.level() <= Level::WARN;
         if is_warning && metadata.fields().field("id").is_none() {
             let line = line();
-            return self.place(metadata, now, |place| place.admit_text(line));
+            return self.site(metadata, now, |site| site.admit_text(line));
         }
         let kind = kind();
-        let is_admitted = self.place(metadata, now, |place| place.admit_kind(kind));
+        let is_admitted = self.site(metadata, now, |site| site.admit_kind(kind));
         if is_admitted == Some(true) {
             return true;
         }
         if is_admitted.is_none() {
             let line = line();
-            self.place(metadata, now, |place| place.hold_kind(kind, line));
+            self.site(metadata, now, |site| site.hold_kind(kind, line));
         }
         false
     }
 
-    fn place<T>(
+    fn site<T>(
         &self,
         metadata: &Metadata<'_>,
         now: Instant,
-        then: impl FnOnce(&mut Place) -> T,
+        then: impl FnOnce(&mut CallSite) -> T,
     ) -> T {
-        let mut places = self.lock();
+        let mut sites = self.lock();
         self.pending.store(true, Ordering::Release);
         let level = *metadata.level();
-        then(places.entry(metadata.callsite()).or_insert_with(|| Place::new(level, now)))
+        then(sites.entry(metadata.callsite()).or_insert_with(|| CallSite::new(level, now)))
     }
 
-    /// Ends the windows that are over, or all of them; what is to be said of them.
-    fn due(&self, now: Instant, all: bool) -> Vec<Said> {
+    /// Ends the windows that are over, or all of them; returns their reports.
+    fn due(&self, now: Instant, all: bool) -> Vec<RepeatReport> {
         let mut due = Vec::new();
-        let mut places = self.lock();
-        places.retain(|_, place| {
-            if !all && now.saturating_duration_since(place.begun) < WINDOW {
+        let mut sites = self.lock();
+        sites.retain(|_, site| {
+            if !all && now.saturating_duration_since(site.begun) < WINDOW {
                 return true;
             }
-            let level = place.level;
-            let mut say = |text: &mut Text, is_mixed| {
+            let level = site.level;
+            let mut report = |text: &mut Text, is_mixed| {
                 let (text, held) = (text.shown.clone(), mem::take(&mut text.held));
-                due.push(Said { level, text, held, is_mixed });
+                due.push(RepeatReport { level, text, held, is_mixed });
             };
-            // A text that was not repeated is forgotten: its next line is logged in full.
-            place.texts.retain_mut(|text| {
+            // A text without repeats is forgotten: its next line is logged in full.
+            site.texts.retain_mut(|text| {
                 let is_repeated = text.held > 0;
                 if is_repeated {
-                    say(text, false);
+                    report(text, false);
                 }
                 is_repeated
             });
-            let rests = place.kinds.drain(..).filter_map(|kind| kind.rest);
-            rests.chain(place.rest.take()).for_each(|mut rest| say(&mut rest, true));
-            (place.begun, place.passed) = (now, 0);
-            !place.texts.is_empty()
+            let rests = site.kinds.drain(..).filter_map(|kind| kind.rest);
+            rests.chain(site.rest.take()).for_each(|mut rest| report(&mut rest, true));
+            (site.begun, site.passed) = (now, 0);
+            !site.texts.is_empty()
         });
-        self.pending.store(!places.is_empty(), Ordering::Release);
+        self.pending.store(!sites.is_empty(), Ordering::Release);
         due
     }
 
-    /// Logs the repeats whose window is over, or all of them. Called by the writer.
-    pub(super) fn say(&self, now: Instant, all: bool) {
+    /// Logs the repeats of windows that are over, or of all. Called by the writer.
+    pub(super) fn report(&self, now: Instant, all: bool) {
         if !self.are_pending() {
             return;
         }
-        for Said { level, text, held, is_mixed } in self.due(now, all) {
+        for RepeatReport { level, text, held, is_mixed } in self.due(now, all) {
             let more = if is_mixed { "more lines such as" } else { "times more" };
             match level {
                 Level::ERROR => tracing::error!(repeated = held, "{held} {more}: {text}"),
@@ -250,12 +252,12 @@ impl Repeats {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Identifier, Place>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<Identifier, CallSite>> {
+        self.sites.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Puts [`Repeats`] before the log.
+/// The layer that filters by [`Repeats`].
 pub(super) struct Condense {
     pub(super) repeats: Arc<Repeats>,
     pub(super) queue: Arc<Queue>,
@@ -268,7 +270,7 @@ impl<S: Subscriber> Layer<S> for Condense {
             return true;
         }
         let was_pending = self.repeats.are_pending();
-        let (kind, line) = (|| kind_of(event), || Line::of(event));
+        let (kind, line) = (|| kind_of(event), || EventText::of(event));
         let is_admitted = self.repeats.admit(metadata, kind, line, Instant::now());
         if !was_pending {
             self.queue.wake();
@@ -301,12 +303,12 @@ fn kind_of(event: &Event<'_>) -> u64 {
 
 /// The text and the fields of an event.
 #[derive(Default)]
-struct Line {
+struct EventText {
     hash: u64,
     shown: String,
 }
 
-impl Line {
+impl EventText {
     fn of(event: &Event<'_>) -> Self {
         let mut visitor = Visitor::default();
         event.record(&mut visitor);
@@ -362,10 +364,10 @@ mod tests {
         }
     }
 
-    fn line(text: &str) -> Line {
+    fn line(text: &str) -> EventText {
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
-        Line { hash: hasher.finish(), shown: text.to_owned() }
+        EventText { hash: hasher.finish(), shown: text.to_owned() }
     }
 
     #[test]
@@ -376,16 +378,16 @@ mod tests {
         assert!((0..19).all(|_| !admit("a queue", begun)));
         assert!(admit("another queue", begun), "another text is another warning");
         assert!(repeats.due(begun + WINDOW / 2, false).is_empty());
-        let said = |held| {
+        let expected = |held| {
             let text = "a queue".to_owned();
-            vec![Said { level: Level::WARN, text, held, is_mixed: false }]
+            vec![RepeatReport { level: Level::WARN, text, held, is_mixed: false }]
         };
-        assert_eq!(repeats.due(begun + WINDOW, false), said(19));
-        // It goes on: no line of it but one per window.
+        assert_eq!(repeats.due(begun + WINDOW, false), expected(19));
+        // Repeats continue: one line of them per window.
         assert!(!admit("a queue", begun + WINDOW));
         assert!(admit("another queue", begun + WINDOW), "it was not repeated");
-        assert_eq!(repeats.due(begun + WINDOW * 2, false), said(1));
-        // A window without it ends it.
+        assert_eq!(repeats.due(begun + WINDOW * 2, false), expected(1));
+        // A window without repeats ends the series.
         assert!(repeats.due(begun + WINDOW * 3, false).is_empty());
         assert!(!repeats.are_pending());
         assert!(admit("a queue", begun + WINDOW * 3));
@@ -398,17 +400,17 @@ mod tests {
         let logged = (0..100).filter(|n| admit(*n));
         assert_eq!(logged.count(), TEXTS);
         let (text, held) = (TEXTS.to_string(), 100 - TEXTS as u64);
-        let said = Said { level: Level::WARN, text, held, is_mixed: true };
-        assert_eq!(repeats.due(now, true), [said]);
+        let reports = RepeatReport { level: Level::WARN, text, held, is_mixed: true };
+        assert_eq!(repeats.due(now, true), [reports]);
     }
 
     #[test]
     fn lines_about_requests_are_bounded_by_number() {
         let (repeats, now) = (Repeats::default(), Instant::now());
-        let logged = (0..EACH + 5).filter(|_| repeats.admit(&JOB, || 0, || line("lost"), now));
-        assert_eq!(logged.count() as u64, EACH);
-        let said = repeats.due(now + WINDOW, false);
-        assert_eq!((said.len(), said[0].held, said[0].is_mixed), (1, 5, true));
+        let logged = (0..MAX_LINES + 5).filter(|_| repeats.admit(&JOB, || 0, || line("lost"), now));
+        assert_eq!(logged.count() as u64, MAX_LINES);
+        let reports = repeats.due(now + WINDOW, false);
+        assert_eq!((reports.len(), reports[0].held, reports[0].is_mixed), (1, 5, true));
         assert!(!repeats.are_pending());
     }
 
@@ -417,20 +419,21 @@ mod tests {
         let (repeats, now) = (Repeats::default(), Instant::now());
         let admit = |kind, text| repeats.admit(&JOB, || kind, || line(text), now);
         let logged = |kind, text, lines: u64| (0..lines).filter(|_| admit(kind, text)).count();
-        assert_eq!(logged(0, "flood", EACH + 500) as u64, EACH);
+        assert_eq!(logged(0, "flood", MAX_LINES + 500) as u64, MAX_LINES);
         assert_eq!(logged(1, "rare", 3), 3);
-        assert_eq!(logged(2, "second", SHARE + 7) as u64, SHARE);
-        // All kinds together are bounded, too.
-        let others = (3..1000).map(|kind| logged(kind, "other", SHARE) as u64).sum::<u64>();
-        assert_eq!(others, (KINDS as u64 - 3) * SHARE);
-        let said: Vec<_> = repeats
+        assert_eq!(logged(2, "second", MAX_LINES_OF_KIND + 7) as u64, MAX_LINES_OF_KIND);
+        // All kinds together are limited, too.
+        let others =
+            (3..1000).map(|kind| logged(kind, "other", MAX_LINES_OF_KIND) as u64).sum::<u64>();
+        assert_eq!(others, (KINDS as u64 - 3) * MAX_LINES_OF_KIND);
+        let reports: Vec<_> = repeats
             .due(now + WINDOW, false)
             .into_iter()
-            .map(|said| (said.text, said.held))
+            .map(|reports| (reports.text, reports.held))
             .collect();
-        let rest = (1000 - 3) * SHARE - others;
+        let rest = (1000 - 3) * MAX_LINES_OF_KIND - others;
         let expected = [("flood", 500), ("second", 7), ("other", rest)];
-        assert_eq!(said, expected.map(|(text, held)| (text.to_owned(), held)));
+        assert_eq!(reports, expected.map(|(text, held)| (text.to_owned(), held)));
         assert!(admit(0, "flood"), "another window");
     }
 

@@ -1,4 +1,4 @@
-//! The fields of a line of text: `name=value`, the message as it is. No value breaks the line.
+//! The fields of a text line: `name=value`, the message as it is. No value breaks the line.
 
 use std::fmt::{self, Debug, Write as _};
 
@@ -33,7 +33,7 @@ impl Visitor<'_> {
         }
         match (name, self.writer.has_ansi_escapes()) {
             ("message", _) => {}
-            // The name in italics, the sign dimmed.
+            // The name in italics, the equals sign dimmed.
             (name, true) => write!(self.writer, "\x1b[3m{name}\x1b[0m\x1b[2m=\x1b[0m")?,
             (name, false) => write!(self.writer, "{name}=")?,
         }

@@ -1,39 +1,39 @@
-//! The thread that writes the log. Only this thread waits for the sink.
+//! The writer thread of the log. Only this thread waits for the sink.
 //!
-//! A sink that blocks holds up this thread alone; a sink that fails loses the lines in hand, which
-//! are counted. When it takes lines again, a line of the log says how many are missing.
+//! A sink that blocks delays this thread alone; a sink that fails loses the lines of one write,
+//! which are counted. When it accepts lines again, a log line reports the number of lost lines.
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::queue::{Queue, Unsaid};
+use super::queue::{Queue, Unreported};
 use super::repeats::Repeats;
 
 /// Largest piece of one write, bytes: the most that one failure loses.
 const PIECE: usize = 64 << 10;
-/// The time between two lines about dropped lines.
-const SAID_EVERY: Duration = Duration::from_secs(1);
-/// The time between two looks at repeats and dropped lines, while there are any.
-const LOOK: Duration = Duration::from_millis(500);
-/// The pause before a sink that is set to not blocking is tried again.
-const AGAIN: Duration = Duration::from_millis(10);
+/// Time between two lines about dropped lines.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Interval of checks for repeats and dropped lines, while there are any.
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
+/// Pause before a non-blocking sink is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// See the module.
 pub(super) struct Writer<W> {
     queue: Arc<Queue>,
     repeats: Arc<Repeats>,
     sink: W,
-    /// Whether the last write succeeded.
+    /// `true` if the last write succeeded.
     works: bool,
-    /// Whether the sink has the begin of a line, but not its end.
+    /// `true` if the sink has the beginning of a line, but not its end.
     is_torn: bool,
-    said: Option<Instant>,
+    reported: Option<Instant>,
 }
 
 impl<W: Write> Writer<W> {
     pub(super) fn new(queue: Arc<Queue>, repeats: Arc<Repeats>, sink: W) -> Self {
-        Self { queue, repeats, sink, works: true, is_torn: false, said: None }
+        Self { queue, repeats, sink, works: true, is_torn: false, reported: None }
     }
 
     /// Writes until the process ends.
@@ -47,16 +47,16 @@ impl<W: Write> Writer<W> {
 
     /// Waits for work, and does it. Takes and returns an empty buffer.
     fn step(&mut self, spare: Vec<u8>) -> Vec<u8> {
-        let has_timers = self.repeats.are_pending() || !self.queue.unsaid().is_empty();
-        let next = self.queue.next(spare, has_timers.then_some(LOOK));
+        let has_timers = self.repeats.are_pending() || !self.queue.unreported().is_empty();
+        let next = self.queue.next(spare, has_timers.then_some(CHECK_INTERVAL));
         let mut buffer = next.lines;
         self.write(&buffer);
-        self.repeats.say(Instant::now(), next.flush);
-        self.say_dropped(next.flush);
+        self.repeats.report(Instant::now(), next.flush);
+        self.report_dropped(next.flush);
         if next.flush {
             self.queue.complete();
         }
-        // After a flood, its memory is given back.
+        // The memory of a flood is freed.
         if buffer.capacity() > PIECE {
             return Vec::new();
         }
@@ -64,7 +64,7 @@ impl<W: Write> Writer<W> {
         buffer
     }
 
-    /// Writes whole lines, or counts those that the sink does not take.
+    /// Writes whole lines, and counts those that the sink refuses.
     fn write(&mut self, mut lines: &[u8]) {
         while !lines.is_empty() {
             let (piece, rest) = lines.split_at(end_of_piece(lines));
@@ -79,7 +79,7 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// The error is the number of bytes that the sink has taken.
+    /// The error is the number of bytes that the sink accepted.
     fn write_piece(&mut self, piece: &[u8]) -> Result<(), usize> {
         if self.is_torn {
             put(&mut self.sink, b"\n").map_err(|_| 0_usize)?;
@@ -90,29 +90,31 @@ impl<W: Write> Writer<W> {
         })
     }
 
-    /// Says how many lines are missing, if the sink takes lines again.
-    fn say_dropped(&mut self, at_once: bool) {
-        let unsaid = self.queue.unsaid();
-        let is_due = at_once || self.said.is_none_or(|said| said.elapsed() >= SAID_EVERY);
-        if unsaid.is_empty() || !is_due {
+    /// Reports the number of dropped lines, if the sink accepts lines again.
+    fn report_dropped(&mut self, at_once: bool) {
+        let unreported = self.queue.unreported();
+        let is_due =
+            at_once || self.reported.is_none_or(|reported| reported.elapsed() >= REPORT_INTERVAL);
+        if unreported.is_empty() || !is_due {
             return;
         }
         if !self.works && put(&mut self.sink, b"\n").is_err() {
             return;
         }
-        (self.works, self.is_torn, self.said) = (true, false, Some(Instant::now()));
-        let Unsaid { full, failed } = unsaid;
+        (self.works, self.is_torn, self.reported) = (true, false, Some(Instant::now()));
+        let Unreported { full, failed } = unreported;
         tracing::warn!(
             queue_full = full,
             write_failed = failed,
             "{} log lines before this one were dropped",
             full + failed
         );
-        self.queue.said(unsaid);
+        self.queue.reported(unreported);
     }
 }
 
-/// The length of the first piece of `lines`: whole lines up to [`PIECE`], or one longer line.
+/// Returns the length of the first piece of `lines`: whole lines up to [`PIECE`], or one longer
+/// line.
 fn end_of_piece(lines: &[u8]) -> usize {
     let end_of = |bytes: &[u8]| bytes.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1);
     if lines.len() <= PIECE {
@@ -122,7 +124,7 @@ fn end_of_piece(lines: &[u8]) -> usize {
     end_of(&lines[..PIECE]).or_else(first).unwrap_or(lines.len())
 }
 
-/// Writes all of `bytes`; the error is the number of bytes that were written before it.
+/// Writes all of `bytes`; the error is the number of bytes written before the failure.
 fn put(sink: &mut impl Write, bytes: &[u8]) -> Result<(), usize> {
     let mut written = 0;
     while written < bytes.len() {
@@ -135,13 +137,13 @@ fn put(sink: &mut impl Write, bytes: &[u8]) -> Result<(), usize> {
     Ok(())
 }
 
-/// Whether to write again, after a pause if it takes one.
+/// Returns `Some` if the write must be retried, after a pause if needed.
 fn retry(error: &io::Error) -> Option<()> {
     match error.kind() {
         ErrorKind::Interrupted => Some(()),
-        // Another process that has the same pipe has set it so.
+        // Another process with the same pipe has set it to non-blocking.
         ErrorKind::WouldBlock => {
-            std::thread::sleep(AGAIN);
+            std::thread::sleep(RETRY_PAUSE);
             Some(())
         }
         _ => None,
@@ -154,7 +156,7 @@ mod tests {
 
     use super::*;
 
-    /// A device that has so much room left.
+    /// A device with a limited capacity left.
     #[derive(Default, Clone)]
     struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
 
@@ -196,17 +198,17 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_a_full_disk_refuses_are_counted_and_the_torn_one_is_ended() {
+    fn full_disk_counts_lost_lines_and_ends_the_torn_one() {
         let disk = Disk::with_room(6);
         let (queue, mut writer) = writer(&disk);
         queue.push(b"one\ntwo\nthree\n");
         writer.step(Vec::new());
-        assert_eq!(queue.unsaid(), Unsaid { full: 0, failed: 2 });
+        assert_eq!(queue.unreported(), Unreported { full: 0, failed: 2 });
         disk.set_room(100);
         queue.push(b"four\n");
         writer.step(Vec::new());
         assert_eq!(disk.text(), "one\ntw\nfour\n");
-        assert!(queue.unsaid().is_empty(), "said");
+        assert!(queue.unreported().is_empty(), "said");
     }
 
     #[test]

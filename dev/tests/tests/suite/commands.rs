@@ -118,7 +118,7 @@ async fn a_command_that_a_signal_killed_is_a_failure() {
 
 #[tokio::test]
 async fn a_command_that_prints_no_json_is_a_failure() {
-    let no_json = "the command printed no JSON: ";
+    let no_json = "the command must print its answer as JSON: ";
     let shell = Shell::new("echo hello").await;
     assert_eq!(shell.failure().await, format!("{no_json}expected value at line 1 column 1"));
     let shell = Shell::new("echo 1; echo 2").await;
@@ -131,7 +131,8 @@ async fn a_command_that_prints_no_json_is_a_failure() {
 #[tokio::test]
 async fn a_command_that_prints_nothing_is_a_failure() {
     let shell = Shell::new("true").await;
-    let message = "the command printed no JSON: EOF while parsing a value at line 1 column 0";
+    let message =
+        "the command must print its answer as JSON: EOF while parsing a value at line 1 column 0";
     assert_eq!(shell.failure().await, message);
 }
 
@@ -175,7 +176,7 @@ async fn a_command_that_never_ends_is_answered_and_its_whole_group_ended() {
     .await;
     let error = shell.error().await;
     assert_eq!((error.code, error.attempt), (Code::Timeout, Some(1)));
-    assert_eq!(error.message, "the handler ran longer than 1.5s");
+    assert_eq!(error.message, "the handler ran longer than its timeout of 1.5s");
     are_gone(&shell.pids(4).await).await;
 }
 

@@ -203,7 +203,7 @@ async fn what_is_no_answer_is_a_failure() {
     let served = Served::new("POST", &responses).await;
     let error = served.error(&json!({})).await;
     assert_eq!(error.code, Code::HandlerFailed);
-    assert!(error.message.starts_with("the response is no JSON"), "{error}");
+    assert!(error.message.starts_with("the response is not JSON"), "{error}");
     assert_eq!(served.error(&json!({})).await.code, Code::TooLarge);
     let unreachable = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let mut bench = Bench::new().await;

@@ -222,7 +222,7 @@ async fn stderr_of_a_loud_command_fills_no_log() {
     let client = bench.client().await;
     assert_eq!(client.call_and_wait("loud", &Value::Null).await.unwrap().data.get(), "1");
     worker.signal(Signal::TERM);
-    let said = worker.line("stderr over the budget of the job was dropped").await;
+    let said = worker.line("dropped stderr lines beyond the job's log budget").await;
     assert!(said.contains("name=\"loud\"") && said.contains("WARN"), "{said}");
     worker.line("stopped").await;
     let log = worker.log();

@@ -138,6 +138,6 @@ async fn kill(conn: &mut MultiplexedConnection, name: &str) -> usize {
 
 /// Where a worker says that it serves them.
 async fn address_of(program: &Logged) -> SocketAddr {
-    let line = program.line("probes and metrics are served").await;
+    let line = program.line("serving probes and metrics").await;
     line.rsplit_once("address=").unwrap().1.trim().parse().unwrap()
 }

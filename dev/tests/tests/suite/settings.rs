@@ -120,16 +120,16 @@ async fn an_address_of_another_kind_is_a_mistake() {
 async fn a_handler_that_is_not_compiled_in_is_a_mistake() {
     mistake(
         "[jobs.add]\nhandler = 'builtin:ad'",
-        "jobs.add.handler: there is no handler `builtin:ad`; this worker has builtin:echo, \
+        "jobs.add.handler: unknown handler `builtin:ad`; known here: builtin:echo, \
          builtin:add, builtin:sleep, builtin:fail, builtin:count",
-        "Correct that key; `redcall-worker check` looks at all of them.",
+        "Correct this key; `redcall-worker check` checks all of them.",
     )
     .await;
 }
 
 #[tokio::test]
 async fn a_program_that_is_not_there_is_a_mistake() {
-    let help = "Correct that key; `redcall-worker check` looks at all of them.";
+    let help = "Correct this key; `redcall-worker check` checks all of them.";
     mistake(
         "[jobs.x]\ncommand = ['no-such-program', 'x']",
         "jobs.x.command: the program `no-such-program` is not on PATH; install it or give its path",
@@ -232,7 +232,7 @@ async fn a_redis_that_does_not_answer_is_told_after_the_mapping() {
 async fn a_worker_with_a_mistake_does_not_start() {
     let file = SettingsFile::new("[jobs.add]\nhandler = 'builtin:ad'");
     let ran = Ran::new("redcall-worker", &["--settings", file.arg()], &[].into()).await;
-    ran.says(&format!("{}: jobs.add.handler: there is no handler `builtin:ad`", file.arg()));
+    ran.says(&format!("{}: jobs.add.handler: unknown handler `builtin:ad`", file.arg()));
     assert_eq!(ran.code, 2);
 }
 
@@ -256,7 +256,7 @@ async fn wrong_flags_are_told_with_what_is_allowed() {
         assert_eq!(ran.code, 2);
     }
     let ran = Ran::new("redcall-worker", &["--queues", "a,b,a", "check"], &[].into()).await;
-    ran.says("× --queues names the queue `a` again help: name each queue once");
+    ran.says("× --queues names the queue `a` twice help: Name each queue once.");
     assert_eq!(ran.code, 2);
     let ran = Ran::new("redcall-worker", &["--queue", "a"], &[].into()).await;
     ran.says("unexpected argument '--queue' found tip: a similar argument exists: '--queues'");

@@ -1,8 +1,8 @@
-//! `--background`, `status` and `stop`: a worker that outlives who has started it.
+//! `--background`, `status` and `stop`: a worker that outlives the process that started it.
 //!
-//! The program starts itself again, in a session of its own: a process of several threads must not
-//! fork. The lock of the pid file goes with it, as its standard input; by its standard output it
-//! says that it is ready, or why it is not.
+//! The program starts itself again, in its own session: a process with several threads must not
+//! fork. The child inherits the lock of the pid file as its standard input; on its standard output
+//! it reports that it is ready, or why it is not.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -18,26 +18,26 @@ use redcall_worker::Readiness;
 use rustix::process::{Signal, setsid};
 use tokio::time::sleep;
 
-use crate::identity::{Held, Identity};
-use crate::pid_file::{self, Found, Noted, READY};
+use crate::identity::{Identity, ProcessHandle};
+use crate::pid_file::{self, Found, Note, READY};
 use crate::safe_file::open_log;
 use crate::unwritten;
 
-/// How long it may take to become ready: connecting has bounds of its own below this.
-const STARTS_WITHIN: Duration = Duration::from_secs(60);
-/// How much longer than its drain a worker may take to end, and how long after the second signal.
+/// Timeout of the start; connecting has shorter timeouts of its own.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// Extra time for a worker to end, after its drain timeout and after the second signal.
 const MARGIN: Duration = Duration::from_secs(5);
-/// How often the state in the pid file is renewed.
-const RENEWED: Duration = Duration::from_secs(5);
-const SOON: Duration = Duration::from_millis(50);
+/// Interval of updates of the state in the pid file.
+const UPDATE_INTERVAL: Duration = Duration::from_secs(5);
+const SHORT_PAUSE: Duration = Duration::from_millis(50);
 
-const SEE_LOG: &str = "Its log may say more: name a file by --log-file.";
+const SEE_LOG: &str = "Read its log: name a file with --log-file.";
 
 /// Exit codes of `status` and `stop`.
 const NOT_RUNNING: u8 = 3;
 const NOT_READY: u8 = 4;
 
-/// A problem, and the exit code for it.
+/// A problem, and its exit code.
 type Failed = (Problem, u8);
 
 fn cannot(what: &str, path: &Path, error: &io::Error) -> Failed {
@@ -74,53 +74,54 @@ pub(crate) fn start(pid_path: &Path, log_path: Option<&Path>) -> Result<ExitCode
 }
 
 fn already(path: &Path) -> Failed {
-    let who = match pid_file::look(path) {
-        Ok(Found::Running(noted, ..)) => format!("worker {}", noted.pid),
+    let worker = match pid_file::inspect(path) {
+        Ok(Found::Running(note, ..)) => format!("worker {}", note.pid),
         _ => "a worker".to_owned(),
     };
-    let problem = Problem::new(format!("{who} runs already ({})", path.display()));
-    (problem.help("Stop it by `redcall-worker stop`, or name another --pid-file."), 1)
+    let problem = Problem::new(format!("{worker} is already running ({})", path.display()));
+    (problem.help("Stop it with `redcall-worker stop`, or name another --pid-file."), 1)
 }
 
-/// Waits until it says that it is ready, or why it is not; its exit code then.
+/// Waits until the worker reports that it is ready, or why it is not; returns its exit code then.
 fn wait_ready(mut child: Child) -> Result<u8, Failed> {
-    let Some(says) = child.stdout.take() else { return Ok(0) };
-    let (tell, said) = mpsc::channel();
+    let Some(output) = child.stdout.take() else { return Ok(0) };
+    let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
-        let (mut says, mut text) = (BufReader::new(says), String::new());
-        let _ = says.read_line(&mut text);
+        let (mut output, mut text) = (BufReader::new(output), String::new());
+        let _ = output.read_line(&mut text);
         if text.trim_end() != READY {
-            let _ = says.read_to_string(&mut text);
+            let _ = output.read_to_string(&mut text);
         }
-        let _ = tell.send(text);
+        let _ = sender.send(text);
     });
-    match said.recv_timeout(STARTS_WITHIN) {
+    match receiver.recv_timeout(START_TIMEOUT) {
         Ok(text) if text.trim_end() == READY => Ok(0),
         Ok(text) => {
             let ended = child.wait().ok().and_then(|status| status.code());
             let code = ended.and_then(|code| u8::try_from(code).ok()).filter(|code| *code > 0);
             if text.is_empty() {
-                let problem = Problem::new("the worker ended without a word");
+                let problem = Problem::new("the worker ended without a message");
                 return Err((problem.help(SEE_LOG), code.unwrap_or(1)));
             }
-            // It has put it into its form already.
+            // The message is formatted already.
             out::hint(text.trim_end());
             Ok(code.unwrap_or(1))
         }
         Err(_) => {
             let _ = child.kill();
             let _ = child.wait();
-            let problem = Problem::new(format!("it was not ready within {STARTS_WITHIN:?}"));
+            let problem =
+                Problem::new(format!("the worker was not ready within {START_TIMEOUT:?}"));
             Err((problem.help(SEE_LOG), 1))
         }
     }
 }
 
-/// Says whether a worker runs.
+/// Prints whether a worker runs.
 pub(crate) fn status(path: &Path) -> Result<ExitCode, Failed> {
-    match pid_file::look(path).map_err(|error| cannot("cannot read", path, &error))? {
-        Found::Nobody { stale } => {
-            let left = if stale { ", a dead one has left its file" } else { "" };
+    match pid_file::inspect(path).map_err(|error| cannot("cannot read", path, &error))? {
+        Found::NotRunning { stale } => {
+            let left = if stale { ", stale pid file" } else { "" };
             out::line(format_args!("not running ({}{left})", path.display())).map_err(unwritten)?;
             Ok(ExitCode::from(NOT_RUNNING))
         }
@@ -128,123 +129,123 @@ pub(crate) fn status(path: &Path) -> Result<ExitCode, Failed> {
             out::line("starting").map_err(unwritten)?;
             Ok(ExitCode::from(NOT_READY))
         }
-        Found::Running(Noted { pid, state, .. }, ..) => {
+        Found::Running(Note { pid, state, .. }, ..) => {
             out::line(format_args!("worker {pid} runs: {state}")).map_err(unwritten)?;
             Ok(ExitCode::from(if state == READY { 0 } else { NOT_READY }))
         }
     }
 }
 
-/// Ends the worker: as by a signal, and when it does not drain in time, as by a second one.
+/// Stops the worker with SIGTERM; with a second signal if it does not drain in time.
 pub(crate) fn stop(path: &Path) -> Result<ExitCode, Failed> {
-    let found = pid_file::look(path).map_err(|error| cannot("cannot read", path, &error))?;
-    let (noted, file, owner) = match found {
-        Found::Nobody { .. } => {
+    let found = pid_file::inspect(path).map_err(|error| cannot("cannot read", path, &error))?;
+    let (note, file, owner) = match found {
+        Found::NotRunning { .. } => {
             out::line(format_args!("not running ({})", path.display())).map_err(unwritten)?;
             return Ok(ExitCode::from(NOT_RUNNING));
         }
         Found::Starting => {
-            let problem = Problem::new("the worker has not said yet which process it is");
-            return Err((problem.help("It is just starting: try again in a moment."), 1));
+            let problem = Problem::new("the pid file does not name the worker's process yet");
+            return Err((problem.help("The worker is starting: try again in a moment."), 1));
         }
-        Found::Running(noted, file, owner) => (noted, file, owner),
+        Found::Running(note, file, owner) => (note, file, owner),
     };
-    let pid = noted.pid;
-    let process = match held(path, &noted, owner) {
+    let pid = note.pid;
+    let process = match held(path, &note, owner) {
         Ok(process) => process,
-        // It has ended since it was looked at.
+        // The worker has ended since the file was read.
         Err(_) if pid_file::is_free(&file).unwrap_or(false) => {
             out::line(format_args!("worker {pid} has stopped")).map_err(unwritten)?;
             return Ok(ExitCode::SUCCESS);
         }
         Err(failed) => return Err(failed),
     };
-    let ends = |within| -> io::Result<bool> {
-        // The lock of one that has ended meanwhile is free.
+    let wait_end = |within| -> io::Result<bool> {
+        // If the worker has ended meanwhile, its lock is free.
         let signalled = process.signal(Signal::TERM);
-        Ok(pid_file::wait_free(&file, if signalled.is_ok() { within } else { SOON })?
+        Ok(pid_file::wait_free(&file, if signalled.is_ok() { within } else { SHORT_PAUSE })?
             || signalled.map(|()| false)?)
     };
-    let of_it = |error: io::Error| (Problem::new(format!("cannot stop worker {pid}: {error}")), 1);
-    let text = if ends(noted.drains_for + MARGIN).map_err(of_it)? {
+    let failed = |error: io::Error| (Problem::new(format!("cannot stop worker {pid}: {error}")), 1);
+    let text = if wait_end(note.drains_for + MARGIN).map_err(failed)? {
         format!("worker {pid} has stopped")
-    } else if ends(MARGIN).map_err(of_it)? {
-        format!("worker {pid} did not drain in time, and has stopped at a second signal")
+    } else if wait_end(MARGIN).map_err(failed)? {
+        format!("worker {pid} did not drain in time, and was stopped by a second signal")
     } else {
         let problem = Problem::new(format!("worker {pid} does not stop"));
-        return Err((problem.help("SIGKILL ends it; others take over what it has."), 1));
+        return Err((problem.help("End it with SIGKILL: other workers take over its jobs."), 1));
     };
     out::line(&text).map_err(|error| unwritten(error.after(format!("The {text}."))))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Takes hold of the process that has written the note, which is in a file of user `owner`. Any
-/// other of its number is left alone.
-fn held(path: &Path, noted: &Noted, owner: u32) -> Result<Held, Failed> {
-    let pid = noted.pid;
-    let of_it = |error: io::Error| (Problem::new(format!("cannot stop worker {pid}: {error}")), 1);
-    let held = Held::of(pid).map_err(of_it)?;
-    // Looked at while it is held.
-    let found = Identity::of(pid).map_err(of_it)?;
+/// Opens a handle of the process that wrote the note, which is in a file of user `owner`. A process
+/// that only has the same number is not signalled.
+fn held(path: &Path, note: &Note, owner: u32) -> Result<ProcessHandle, Failed> {
+    let pid = note.pid;
+    let failed = |error: io::Error| (Problem::new(format!("cannot stop worker {pid}: {error}")), 1);
+    let held = ProcessHandle::of(pid).map_err(failed)?;
+    // Checked while the handle is open.
+    let found = Identity::of(pid).map_err(failed)?;
     if let (Some(held), Some(found)) = (held, found)
-        && noted.is_of(&found, owner)
+        && note.is_of(&found, owner)
     {
         return Ok(held);
     }
     let path = path.display();
-    let what = format!("process {pid} is not the worker that has written {path}");
+    let what = format!("process {pid} is not the worker that wrote {path}");
     let help = "Nothing was signalled. Its number is used again, or the worker runs in another \
                 container: stop it there. Who holds the file is shown by `fuser`.";
     Err((Problem::new(what).help(help), 1))
 }
 
-/// The worker that was started, in its own process. Dropped, it takes the pid file away.
+/// The started worker, in its own process. Dropping it removes the pid file.
 pub(crate) struct Detached {
     lock: File,
-    says: Option<File>,
+    output: Option<File>,
     path: PathBuf,
-    noted: Noted,
+    note: Note,
 }
 
 impl Detached {
-    /// Leaves the session of who has started it, and says which process it is.
+    /// Leaves the session of the starting process, and writes its own number.
     pub(crate) fn begin(path: &Path, drains_for: Duration) -> io::Result<Self> {
         setsid()?;
         let lock = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-        let says = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-        // What handlers start must get neither; what they print goes where the log does.
+        let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        // Handlers' programs must inherit neither; their output goes to the log.
         rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
         rustix::stdio::dup2_stdout(io::stderr())?;
         let pid = i32::try_from(std::process::id()).map_err(io::Error::other)?;
         let Identity { started, program, .. } = Identity::own()?;
-        let noted = Noted { pid, drains_for, state: "starting".to_owned(), started, program };
-        pid_file::note(&lock, &noted)?;
-        Ok(Self { lock, says: Some(says), path: path.to_owned(), noted })
+        let note = Note { pid, drains_for, state: "starting".to_owned(), started, program };
+        pid_file::write_note(&lock, &note)?;
+        Ok(Self { lock, output: Some(output), path: path.to_owned(), note })
     }
 
-    /// Keeps the pid file true while the worker runs, and says when it is ready for the first
-    /// time. Never ends.
+    /// Updates the pid file while the worker runs, and reports when it is ready for the first time.
+    /// Never returns.
     pub(crate) async fn accompany(&mut self, readiness: Readiness) {
         loop {
-            self.noted.state = match readiness.check().await {
+            self.note.state = match readiness.check().await {
                 Ok(()) => READY.to_owned(),
                 Err(reasons) => format!("not ready: {}", reasons.join("; ")),
             };
-            // A full disk must not end it.
-            if let Err(error) = pid_file::note(&self.lock, &self.noted) {
-                tracing::warn!(%error, "the pid file cannot be written");
+            // A full disk must not end the worker.
+            if let Err(error) = pid_file::write_note(&self.lock, &self.note) {
+                tracing::warn!(%error, "cannot write the pid file");
             }
-            if self.noted.state == READY {
-                self.say(READY);
+            if self.note.state == READY {
+                self.report(READY);
             }
-            sleep(if self.says.is_some() { SOON } else { RENEWED }).await;
+            sleep(if self.output.is_some() { SHORT_PAUSE } else { UPDATE_INTERVAL }).await;
         }
     }
 
-    /// Tells who has started it, once; that one may have gone.
-    pub(crate) fn say(&mut self, text: &str) {
-        if let Some(mut says) = self.says.take() {
-            let _ = writeln!(says, "{text}");
+    /// Reports to the starting process, once; that may have ended.
+    pub(crate) fn report(&mut self, text: &str) {
+        if let Some(mut output) = self.output.take() {
+            let _ = writeln!(output, "{text}");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! `redcall-worker check`: prints what the settings map, serve and bound, and tells whether a
-//! worker with them would run its jobs.
+//! `redcall-worker check`: prints everything that the settings map, serve and bound, and checks
+//! that a worker with them would run its jobs.
 //!
-//! It checks everything and prints every problem; the settings themselves are read before.
+//! It runs all checks and prints every problem; the settings themselves are read before.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,36 +19,36 @@ use super::{fail, private_server, problem, unwritten};
 
 /// The findings of a check.
 #[derive(Default)]
-struct Found {
+struct Findings {
     overview: Option<Overview>,
-    /// Where Redis answers.
+    /// The address at which Redis answers.
     redis: Option<String>,
     problems: Vec<Problem>,
-    /// No private server could be started: that is no fault of the settings.
+    /// `true` if no private server could be started, which is not an error of the settings.
     is_without_server: bool,
 }
 
-/// Checks the settings, and prints. The exit code is 2 if a worker would not do its work.
+/// Checks the settings, and prints. The exit code is 2 if a worker would not run its jobs.
 pub(super) fn run(settings: Settings, as_json: bool) -> ExitCode {
     let _log = init_log(&settings.log);
     let runtime = match handler_runtime() {
         Ok(runtime) => runtime,
         Err(error) => return fail(vec![Problem::of(&error)], 1),
     };
-    let found = runtime.block_on(look(settings));
+    let findings = runtime.block_on(check(settings));
     runtime.shutdown_background();
-    print(found, as_json)
+    print(findings, as_json)
 }
 
-/// Prints mistakes of the settings as JSON: nothing else is known then.
+/// Prints mistakes of the settings as JSON, without an overview.
 pub(super) fn unusable(problems: Vec<Problem>) -> ExitCode {
-    print(Found { problems, ..Found::default() }, true)
+    print(Findings { problems, ..Findings::default() }, true)
 }
 
-fn print(found: Found, as_json: bool) -> ExitCode {
+fn print(findings: Findings, as_json: bool) -> ExitCode {
     let printed = match as_json {
-        true => out::line(found.json()),
-        false => found.lines().into_iter().try_for_each(out::line),
+        true => out::line(findings.json()),
+        false => findings.lines().into_iter().try_for_each(out::line),
     };
     match printed {
         Err(error) => {
@@ -56,93 +56,93 @@ fn print(found: Found, as_json: bool) -> ExitCode {
             fail(vec![problem], code)
         }
         Ok(()) => {
-            let code = match (found.is_without_server, found.problems.is_empty()) {
+            let code = match (findings.is_without_server, findings.problems.is_empty()) {
                 (true, _) => 1,
                 (false, true) => 0,
                 (false, false) => 2,
             };
-            // As JSON they stand among the rest.
-            let problems = if as_json { Vec::new() } else { found.problems };
+            // In JSON they are part of the object.
+            let problems = if as_json { Vec::new() } else { findings.problems };
             fail(problems, code)
         }
     }
 }
 
-async fn look(mut settings: Settings) -> Found {
-    let mut found = Found::default();
+async fn check(mut settings: Settings) -> Findings {
+    let mut findings = Findings::default();
     let _private = match private_server(&mut settings).await {
         Ok(private) => private,
         Err((problem, _)) => {
-            found.problems.push(problem);
-            found.is_without_server = true;
-            return found;
+            findings.problems.push(problem);
+            findings.is_without_server = true;
+            return findings;
         }
     };
     let checked = Worker::from_settings(settings.clone()).and_then(|worker| worker.check());
     let overview = match checked {
-        Ok(overview) => found.overview.insert(overview),
+        Ok(overview) => findings.overview.insert(overview),
         Err(error) => {
-            found.problems.push(problem(&error).0);
-            return found;
+            findings.problems.push(problem(&error).0);
+            return findings;
         }
     };
     let misplaced = overview.schedules.iter().filter_map(|schedule| {
         let why = schedule.problem.as_ref()?;
         Some(mistake(&settings, format!("schedules.{}.queue", schedule.name), why.clone()))
     });
-    found.problems.extend(misplaced);
+    findings.problems.extend(misplaced);
     let unmapped: Vec<&ScheduleOverview> =
         overview.schedules.iter().filter(|schedule| !schedule.is_mapped).collect();
-    match ask(&settings, &unmapped).await {
-        Ok(Asked { address, missing, nowhere }) => {
-            found.redis = Some(address);
-            let wrong = nowhere.iter().map(|schedule| unknown_job(&settings, overview, schedule));
-            found.problems.extend(wrong);
+    match query(&settings, &unmapped).await {
+        Ok(RedisAnswers { address, missing, unknown }) => {
+            findings.redis = Some(address);
+            let wrong = unknown.iter().map(|schedule| unknown_job(&settings, overview, schedule));
+            findings.problems.extend(wrong);
             let missing = missing.join(", ");
             if !missing.is_empty() {
-                found.problems.push(problem(&WorkerError::Rights { missing }).0);
+                findings.problems.push(problem(&WorkerError::Rights { missing }).0);
             }
         }
         Err(error) => {
-            // Whether another worker maps them is not known: this one does not.
+            // Without Redis, only this worker's own mapping is known.
             let wrong = unmapped.iter().map(|schedule| unknown_job(&settings, overview, schedule));
-            found.problems.extend(wrong);
-            found.problems.push(Problem::from(&error));
+            findings.problems.extend(wrong);
+            findings.problems.push(Problem::from(&error));
         }
     }
-    found
+    findings
 }
 
 /// The answers of Redis.
-struct Asked<'a> {
+struct RedisAnswers<'a> {
     address: String,
-    /// Rights that the user lacks and a worker needs.
+    /// Missing rights that a worker needs.
     missing: Vec<String>,
-    /// Schedules whose job no live worker maps either.
-    nowhere: Vec<&'a ScheduleOverview>,
+    /// Schedules whose job no live worker handles.
+    unknown: Vec<&'a ScheduleOverview>,
 }
 
-async fn ask<'a>(
+async fn query<'a>(
     settings: &Settings,
     unmapped: &[&'a ScheduleOverview],
-) -> Result<Asked<'a>, StoreError> {
+) -> Result<RedisAnswers<'a>, StoreError> {
     let redis = &settings.redis;
     let connector = Connector::new(redis, "redcall-worker-check")?;
     let address = connector.address().to_owned();
     let link = Link::connect(connector, Arc::new(|_, _| {})).await?;
     let (keys, served) = (Keys::new(&redis.prefix), settings.served_queues());
     let queues: Vec<&str> = served.iter().map(String::as_str).collect();
-    let within = redis.response_timeout;
-    let missing = link.missing_rights(Role::Worker, &keys, &queues, within).await?;
+    let timeout = redis.response_timeout;
+    let missing = link.missing_rights(Role::Worker, &keys, &queues, timeout).await?;
     let missing = missing.into_iter().filter(|right| right.is_needed).map(|right| right.rule);
-    let mut nowhere = Vec::new();
+    let mut unknown = Vec::new();
     for schedule in unmapped {
-        let live = link.mapped_names(&keys.of(&schedule.queue), within).await?;
+        let live = link.mapped_names(&keys.of(&schedule.queue), timeout).await?;
         if !live.contains(&schedule.job) {
-            nowhere.push(*schedule);
+            unknown.push(*schedule);
         }
     }
-    Ok(Asked { address, missing: missing.collect(), nowhere })
+    Ok(RedisAnswers { address, missing: missing.collect(), unknown })
 }
 
 fn unknown_job(settings: &Settings, overview: &Overview, schedule: &ScheduleOverview) -> Problem {
@@ -151,13 +151,13 @@ fn unknown_job(settings: &Settings, overview: &Overview, schedule: &ScheduleOver
     let known: Vec<&str> =
         known.chain(overview.services.iter().map(|service| &*service.name)).collect();
     let what = format!(
-        "no job `{job}`: neither these settings nor a live worker of the queue `{queue}` maps it, \
-         and each tick becomes a dead letter"
+        "unknown job `{job}`: neither these settings nor a live worker of the queue `{queue}` map \
+         it; its ticks become dead letters"
     );
     let help = match known.is_empty() {
-        true => format!("map it: [jobs.{job}]"),
+        true => format!("Add [jobs.{job}]."),
         false => {
-            format!("correct the name, or map it: [jobs.{job}]; here are {}", known.join(", "))
+            format!("Correct the name, or add [jobs.{job}]; known here: {}", known.join(", "))
         }
     };
     mistake(settings, format!("schedules.{name}.job"), what).help(help)
@@ -167,14 +167,15 @@ fn mistake(settings: &Settings, key: String, problem: String) -> Problem {
     Problem::of(&WorkerError::mapping(settings, key, problem))
 }
 
-impl Found {
+impl Findings {
     fn lines(&self) -> Vec<String> {
         let mut lines = self.overview.as_ref().map(Overview::lines).unwrap_or_default();
         lines.extend(self.redis.as_ref().map(|address| format!("redis: {address} answers")));
         lines
     }
 
-    /// The object in docs/guide/worker-settings.md: overview, address of Redis, problems.
+    /// Returns the object that docs/guide/worker-settings.md describes: overview, address of Redis,
+    /// problems.
     fn json(&self) -> Value {
         let mut shown = match &self.overview {
             Some(overview) => json!(overview),

@@ -1,4 +1,4 @@
-//! Which process a number means: its start, its user and its program. Numbers are used again.
+//! The identity of a process: start time, user and program. Process numbers are reused.
 
 use std::io;
 
@@ -9,32 +9,32 @@ use rustix::process::{Pid, Signal};
 pub(crate) struct Identity {
     /// Its effective user.
     pub(crate) user: u32,
-    /// When it was started, in the system's own words: compared, never read.
+    /// Its start time in the system's own format: compared, never parsed.
     pub(crate) started: String,
     /// Its program file.
     pub(crate) program: String,
 }
 
 impl Identity {
-    /// This process.
+    /// Returns the identity of this process.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// The error of the operating system.
     pub(crate) fn own() -> io::Result<Self> {
         let pid = i32::try_from(std::process::id()).map_err(io::Error::other)?;
-        Self::of(pid)?.ok_or_else(|| io::Error::other("this process cannot be looked at"))
+        Self::of(pid)?.ok_or_else(|| io::Error::other("cannot read the identity of this process"))
     }
 
-    /// The process of this number; `None` if there is none.
+    /// Returns the identity of process `pid`; `None` if it does not exist.
     ///
     /// # Errors
     ///
-    /// The system's, such as that it may not be looked at.
+    /// The error of the operating system, such as missing permission.
     pub(crate) fn of(pid: i32) -> io::Result<Option<Self>> {
         match look(pid) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            // It has ended while it was looked at.
+            // The process has ended meanwhile.
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {
                 Ok(None)
             }
@@ -46,19 +46,20 @@ impl Identity {
 #[cfg(target_os = "linux")]
 fn look(pid: i32) -> io::Result<Identity> {
     let read = |what: &str| std::fs::read_to_string(format!("/proc/{pid}/{what}"));
-    let strange = || io::Error::new(io::ErrorKind::InvalidData, "/proc is not as it should be");
+    let unexpected =
+        || io::Error::new(io::ErrorKind::InvalidData, "/proc has an unexpected format");
     let stat = read("stat")?;
-    // Behind the program's name, which may hold anything: field 3 and those after it.
-    let (_, fields) = stat.rsplit_once(')').ok_or_else(strange)?;
-    let started = fields.split_whitespace().nth(19).ok_or_else(strange)?;
+    // The name of the program may contain anything: field 3 and later follow it.
+    let (_, fields) = stat.rsplit_once(')').ok_or_else(unexpected)?;
+    let started = fields.split_whitespace().nth(19).ok_or_else(unexpected)?;
     let status = read("status")?;
-    let users = status.lines().find_map(|line| line.strip_prefix("Uid:")).ok_or_else(strange)?;
+    let users = status.lines().find_map(|line| line.strip_prefix("Uid:")).ok_or_else(unexpected)?;
     let user = users.split_whitespace().nth(1).and_then(|user| user.parse().ok());
     let program = std::fs::read_link(format!("/proc/{pid}/exe"))?;
     let program = program.to_string_lossy();
-    // A new version has taken its place.
+    // A new version has replaced the file.
     let program = program.strip_suffix(" (deleted)").unwrap_or(&program).to_owned();
-    Ok(Identity { user: user.ok_or_else(strange)?, started: started.to_owned(), program })
+    Ok(Identity { user: user.ok_or_else(unexpected)?, started: started.to_owned(), program })
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -75,19 +76,19 @@ fn look(pid: i32) -> io::Result<Identity> {
     Ok(Identity { user, started: started.join(" "), program: (*program).to_owned() })
 }
 
-/// A hold on a process: what is signalled is this one, also if its number is used again meanwhile.
-pub(crate) struct Held {
+/// A handle of a process: it signals this process only, even if its number is reused.
+pub(crate) struct ProcessHandle {
     pid: Pid,
     #[cfg(target_os = "linux")]
     held: Option<rustix::fd::OwnedFd>,
 }
 
-impl Held {
-    /// Takes hold of the process of this number; `None` if there is none.
+impl ProcessHandle {
+    /// Opens a handle of process `pid`; `None` if it does not exist.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// The error of the operating system.
     pub(crate) fn of(pid: i32) -> io::Result<Option<Self>> {
         let Some(pid) = Pid::from_raw(pid) else { return Ok(None) };
         #[cfg(target_os = "linux")]
@@ -97,7 +98,7 @@ impl Held {
             match pidfd_open(pid, PidfdFlags::empty()) {
                 Ok(held) => Ok(Some(Self { pid, held: Some(held) })),
                 Err(Errno::SRCH) => Ok(None),
-                // An older kernel, or a sandbox, has none.
+                // Not supported by older kernels and some sandboxes.
                 Err(Errno::NOSYS | Errno::PERM) => Ok(Some(Self { pid, held: None })),
                 Err(error) => Err(error.into()),
             }
@@ -106,11 +107,11 @@ impl Held {
         Ok(Some(Self { pid }))
     }
 
-    /// Sends it a signal.
+    /// Sends a signal.
     ///
     /// # Errors
     ///
-    /// The system's, such as that it has ended.
+    /// The error of the operating system, such as an ended process.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         #[cfg(target_os = "linux")]
         if let Some(held) = &self.held {
@@ -125,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn process_is_told_from_another_of_its_number() {
+    fn reused_number_is_another_process() {
         let own = Identity::own().unwrap();
         let pid = i32::try_from(std::process::id()).unwrap();
         assert_eq!(Identity::of(pid).unwrap(), Some(own.clone()));
@@ -133,7 +134,7 @@ mod tests {
         assert!(own.program.contains("redcall"), "{own:?}");
         let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
-        let held = Held::of(pid).unwrap().unwrap();
+        let held = ProcessHandle::of(pid).unwrap().unwrap();
         assert_ne!(Identity::of(pid).unwrap().unwrap().program, own.program);
         held.signal(Signal::TERM).unwrap();
         child.wait().unwrap();

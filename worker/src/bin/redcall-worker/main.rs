@@ -1,9 +1,9 @@
-//! `redcall-worker`: runs the jobs of a settings file. Flags and printing, nothing else.
+//! `redcall-worker`: runs the jobs of a settings file. Parses flags, prints messages.
 //!
-//! Exit codes: 0 ended as asked, 1 could not run (Redis is away, the address of the probes is
-//! taken, a worker has the pid file), 2 settings or flags are wrong; of `status` and `stop` 3 no
-//! worker runs, of `status` 4 it runs and is not ready; 5 standard output cannot be written, 141
-//! the reader of a pipe has gone.
+//! Exit codes: 0 ended as requested; 1 could not run (Redis not reachable, address of the probes in
+//! use, pid file locked); 2 invalid settings or flags; 3 (`status`, `stop`) not running; 4
+//! (`status`) running but not ready; 5 cannot write to standard output; 141 standard output is a
+//! closed pipe.
 
 mod background;
 mod check;
@@ -24,55 +24,55 @@ use redcall_common::settings::Settings;
 use redcall_store::embedded::Embedded;
 use redcall_worker::{Worker, WorkerError, handler_runtime, init_log};
 
-/// A job is some dozens of small allocations, most of them freed by another thread.
+/// A job makes some dozens of small allocations, most of them freed by another thread.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Run jobs from Redis, as a settings file maps them.
+/// Run the jobs that a settings file maps
 ///
-/// Exit codes: 0 ended as asked (with --background: it is ready), 1 could not run, 2 settings or
-/// flags are wrong, 3 (of `status` and `stop`) no worker runs in the background, 4 (of `status`) it
-/// runs and is not ready, 5 standard output cannot be written, 141 the reader of a pipe has gone.
+/// Exit codes: 0 ended as requested (with --background: ready), 1 could not run, 2 invalid settings
+/// or flags, 3 (`status`, `stop`) not running in the background, 4 (`status`) running but not
+/// ready, 5 cannot write to standard output, 141 standard output is a closed pipe
 #[derive(Parser)]
 #[command(name = "redcall-worker", version, verbatim_doc_comment)]
 struct Cli {
     #[command(flatten)]
-    what: What,
-    /// Run in a session of its own, which outlives this one; returns when the worker is ready
+    flags: WorkerFlags,
+    /// Run in the background, in its own session; return when the worker is ready
     #[arg(long)]
     background: bool,
     #[command(flatten)]
-    found: FoundBy,
-    /// Where a worker in the background logs; else nowhere
+    pid: PidFileFlags,
+    /// Log file of the background worker; without it, no log is kept
     #[arg(long, value_name = "FILE", requires = "background")]
     log_file: Option<PathBuf>,
-    /// It is the one in the background
+    /// Set for the process in the background
     #[arg(long, hide = true, requires = "background")]
     detached: bool,
     #[command(subcommand)]
     verb: Option<Verb>,
 }
 
-/// What runs, and how. Each verb has the flags that mean something to it; in front of the verb they
-/// mean the same, and others are refused there as well.
+/// Flags of a worker. Each verb has the flags that it uses; in front of the verb they mean the
+/// same, and other flags are refused there as well.
 #[derive(Args)]
-struct What {
-    /// Settings file (TOML, YAML or JSON); else REDCALL_SETTINGS, else ./redcall.toml
+struct WorkerFlags {
+    /// Settings file (TOML, YAML or JSON) [default: $REDCALL_SETTINGS, else ./redcall.toml]
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
-    /// Queues to listen on, most urgent first
+    /// Queues to poll, highest priority first
     #[arg(long, value_name = "A,B,...", value_delimiter = ',', value_parser = queue)]
     queues: Vec<String>,
-    /// How many jobs run at the same time
+    /// Most jobs that run at the same time
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     concurrency: Option<u32>,
-    /// Name shown in lists of workers; else the host's
+    /// Name shown in lists of workers [default: the host name]
     #[arg(long, value_parser = queue)]
     name: Option<String>,
 }
 
-impl What {
-    /// The first of these flags that is given.
+impl WorkerFlags {
+    /// Returns the first of these flags that is given.
     fn first_given(&self) -> Option<&'static str> {
         let flags = [
             (self.settings.is_some(), "--settings"),
@@ -83,7 +83,7 @@ impl What {
         flags.into_iter().find_map(|(is_given, flag)| is_given.then_some(flag))
     }
 
-    /// These flags, and where they say nothing, the `others`.
+    /// Returns these flags, with missing ones from `others`.
     fn or(self, others: Self) -> Self {
         Self {
             settings: self.settings.or(others.settings),
@@ -94,29 +94,29 @@ impl What {
     }
 }
 
-/// What is checked.
+/// Flags of `check`.
 #[derive(Args)]
-struct Checked {
+struct CheckFlags {
     #[command(flatten)]
-    what: What,
+    flags: WorkerFlags,
     /// Print one JSON object instead of lines
     #[arg(long)]
     json: bool,
-    /// Means nothing to it; for scripts that give all verbs the same flags.
+    /// Ignored; for scripts that pass the same flags to all verbs.
     #[arg(long, value_name = "FILE", hide = true)]
     pid_file: Option<PathBuf>,
 }
 
-/// Where a worker in the background is found.
+/// The pid file of a background worker.
 #[derive(Args)]
-struct FoundBy {
-    /// File by which a worker in the background is found; else ./redcall-worker.pid
+struct PidFileFlags {
+    /// Pid file of the background worker [default: ./redcall-worker.pid]
     #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
 }
 
-impl FoundBy {
-    /// These flags, and where they say nothing, the `others`.
+impl PidFileFlags {
+    /// Returns these flags, with missing ones from `others`.
     fn or(self, others: Self) -> Self {
         Self { pid_file: self.pid_file.or(others.pid_file) }
     }
@@ -128,12 +128,12 @@ impl FoundBy {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Check settings, handlers, schedules and Redis, and print what is mapped, served and bounded
-    Check(Checked),
-    /// Say whether a worker runs in the background, and whether it was ready in the last seconds
-    Status(FoundBy),
-    /// End the worker in the background, which drains first; return when it has ended
-    Stop(FoundBy),
+    /// Check settings, handlers, schedules and Redis; print jobs, services, queues and limits
+    Check(CheckFlags),
+    /// Print whether a worker runs in the background, and whether it was ready in the last seconds
+    Status(PidFileFlags),
+    /// Stop the background worker, which drains first; return when it has ended
+    Stop(PidFileFlags),
 }
 
 fn queue(text: &str) -> Result<String, String> {
@@ -151,10 +151,10 @@ fn main() -> ExitCode {
         return help(&Cli::command().error(ErrorKind::ArgumentConflict, message));
     }
     let done = match verb {
-        Some(Verb::Status(found)) => background::status(&found.or(cli.found).path()),
-        Some(Verb::Stop(found)) => background::stop(&found.or(cli.found).path()),
-        Some(Verb::Check(Checked { what, json, .. })) => {
-            return match settings(&what.or(cli.what)) {
+        Some(Verb::Status(flags)) => background::status(&flags.or(cli.pid).path()),
+        Some(Verb::Stop(flags)) => background::stop(&flags.or(cli.pid).path()),
+        Some(Verb::Check(CheckFlags { flags, json, .. })) => {
+            return match settings(&flags.or(cli.flags)) {
                 Ok(settings) => check::run(settings, json),
                 Err(problems) if json => check::unusable(problems),
                 Err(problems) => fail(problems, 2),
@@ -165,21 +165,21 @@ fn main() -> ExitCode {
     done.unwrap_or_else(|(problem, code)| fail(vec![problem], code))
 }
 
-/// Why a flag in front of `verb` cannot stand there.
+/// Returns the message if a flag in front of `verb` does not belong there.
 fn misplaced(cli: &Cli, verb: &Verb) -> Option<String> {
     if cli.background {
-        return Some("--background runs a worker, and takes no command".to_owned());
+        return Some("--background takes no command: it starts a worker".to_owned());
     }
     let name = match verb {
         Verb::Check(_) => return None,
         Verb::Status(_) => "status",
         Verb::Stop(_) => "stop",
     };
-    let flag = cli.what.first_given()?;
-    Some(format!("{flag} means nothing to `{name}`, which takes --pid-file only"))
+    let flag = cli.flags.first_given()?;
+    Some(format!("`{name}` does not take {flag}; its only flag is --pid-file"))
 }
 
-/// Prints a help text, a version or a complaint about flags, each where it belongs.
+/// Prints a help text, a version or an error about flags, each to its stream.
 fn help(shown: &clap::Error) -> ExitCode {
     let printed = shown.print().map_err(Unwritten::from).and_then(|()| out::print(""));
     match printed {
@@ -193,11 +193,11 @@ fn help(shown: &clap::Error) -> ExitCode {
 
 /// Runs a worker, or starts one in the background.
 fn work(cli: Cli) -> ExitCode {
-    let settings = match settings(&cli.what) {
+    let settings = match settings(&cli.flags) {
         Ok(settings) => settings,
         Err(problems) => return fail(problems, 2),
     };
-    let pid_file = cli.found.path();
+    let pid_file = cli.pid.path();
     if cli.background && !cli.detached {
         let started = background::start(&pid_file, cli.log_file.as_deref());
         return started.unwrap_or_else(|(problem, code)| fail(vec![problem], code));
@@ -214,36 +214,36 @@ fn work(cli: Cli) -> ExitCode {
         Err(error) => return fail(vec![Problem::of(&error)], 1),
     };
     let done = runtime.block_on(run(settings, detached.as_mut()));
-    // A handler that ignores its end must not keep the process.
+    // A handler that ignores its cancellation must not keep the process alive.
     runtime.shutdown_background();
     let Err((problem, code)) = done else { return ExitCode::SUCCESS };
     let report = format!("{:?}", miette::Report::new(problem));
     if let Some(mut detached) = detached {
-        detached.say(&report);
+        detached.report(&report);
     }
     if code != out::CLOSED {
-        // Through the log, which does not block.
+        // Printed by the log, which does not block.
         log.print(&report);
     }
     ExitCode::from(code)
 }
 
-fn settings(what: &What) -> Result<Settings, Vec<Problem>> {
+fn settings(flags: &WorkerFlags) -> Result<Settings, Vec<Problem>> {
     let mut settings =
-        Settings::load(what.settings.as_deref()).map_err(|error| Problem::settings(&error))?;
-    let mut flagged = what.queues.iter().enumerate();
-    if let Some((_, queue)) = flagged.find(|(at, queue)| what.queues[..*at].contains(queue)) {
-        let problem = Problem::new(format!("--queues names the queue `{queue}` again"));
-        return Err(vec![problem.help("name each queue once")]);
+        Settings::load(flags.settings.as_deref()).map_err(|error| Problem::settings(&error))?;
+    let mut flagged = flags.queues.iter().enumerate();
+    if let Some((_, queue)) = flagged.find(|(at, queue)| flags.queues[..*at].contains(queue)) {
+        let problem = Problem::new(format!("--queues names the queue `{queue}` twice"));
+        return Err(vec![problem.help("Name each queue once.")]);
     }
-    if !what.queues.is_empty() {
-        settings.worker.queues.clone_from(&what.queues);
+    if !flags.queues.is_empty() {
+        settings.worker.queues.clone_from(&flags.queues);
     }
-    if let Some(concurrency) = what.concurrency {
+    if let Some(concurrency) = flags.concurrency {
         settings.worker.concurrency = concurrency as usize;
     }
-    if what.name.is_some() {
-        settings.worker.name.clone_from(&what.name);
+    if flags.name.is_some() {
+        settings.worker.name.clone_from(&flags.name);
     }
     Ok(settings)
 }
@@ -252,7 +252,7 @@ async fn run(mut settings: Settings, detached: Option<&mut Detached>) -> Result<
     let _private = private_server(&mut settings).await?;
     let worker = Worker::from_settings(settings).map_err(|error| problem(&error))?;
     let readiness = worker.readiness();
-    let beside = async {
+    let accompanying = async {
         match detached {
             Some(detached) => detached.accompany(readiness).await,
             None => std::future::pending().await,
@@ -260,7 +260,7 @@ async fn run(mut settings: Settings, detached: Option<&mut Detached>) -> Result<
     };
     tokio::select! {
         ended = worker.run() => ended.map_err(|error| problem(&error)),
-        () = beside => Ok(()), // it never ends
+        () = accompanying => Ok(()), // never completes
     }
 }
 
@@ -272,32 +272,32 @@ fn problem(error: &WorkerError) -> (Problem, u8) {
     match error {
         WorkerError::Store(error) => (Problem::from(error), 1),
         WorkerError::Mapping { .. } => {
-            let help = "Correct that key; `redcall-worker check` looks at all of them.";
+            let help = "Correct this key; `redcall-worker check` checks all of them.";
             (Problem::of(error).help(help), 2)
         }
         WorkerError::Settings(_) | WorkerError::Handler { .. } => (Problem::of(error), 2),
         WorkerError::Listen { .. } => {
-            let help = "Free that address (does another worker have the same settings?), or set \
-                        another one as `admin.listen` or REDCALL__ADMIN__LISTEN; port 0 takes \
-                        any, and the log names it.";
+            let help = "Free the address (another worker may have the same settings), or set \
+                        another one with `admin.listen` or REDCALL__ADMIN__LISTEN; with port 0 the \
+                        system chooses one, and the log names it.";
             (Problem::of(error).help(help), 1)
         }
         WorkerError::Rights { .. } => {
-            let help = "Grant them (ACL SETUSER); the whole line is in docs/reference/protocol.md, \
-                        *Rights at Redis*.";
+            let help = "Grant them with ACL SETUSER; see *Rights at Redis* in \
+                        docs/reference/protocol.md.";
             (Problem::of(error).help(help), 1)
         }
         WorkerError::System(_) | WorkerError::Ended => (Problem::of(error), 1),
     }
 }
 
-/// Standard output cannot be written.
+/// Returns the problem of a failed write to standard output.
 fn unwritten(error: Unwritten) -> (Problem, u8) {
     (Problem::unwritten(&error), error.exit_code())
 }
 
 fn fail(problems: Vec<Problem>, code: u8) -> ExitCode {
-    // A closed pipe is quiet: its reader has seen enough.
+    // A closed pipe is not reported: its reader has read enough.
     for problem in problems.into_iter().filter(|_| code != out::CLOSED) {
         out::report(problem);
     }

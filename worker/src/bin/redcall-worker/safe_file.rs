@@ -1,5 +1,5 @@
-//! Opening files in folders that others may write to: no links are followed, nothing waits, and a
-//! file of another user is not used.
+//! Safe opening of files in folders that others can write to: follows no links, does not block,
+//! refuses files of other users.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
@@ -10,29 +10,29 @@ use rustix::fs::OFlags;
 use rustix::process::geteuid;
 
 const STICKY: u32 = 0o1000;
-const ANYBODY_WRITES: u32 = 0o002;
+const ALL_WRITE: u32 = 0o002;
 const OTHERS_WRITE: u32 = 0o022;
 
-/// Who may put files into a folder.
+/// Write access to a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Folder {
-    /// Its owner and group.
+    /// Only its owner and group can add files.
     Own,
-    /// Anybody, but nobody may take away the files of others, as in /tmp.
+    /// All users can add files, but not remove those of others, as in /tmp.
     Shared,
 }
 
-/// Looks who may write to the folder of `path`.
+/// Returns the write access to the folder of `path`.
 fn folder(path: &Path) -> io::Result<Folder> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
     let mode = std::fs::metadata(parent)?.mode();
-    match (mode & ANYBODY_WRITES != 0, mode & STICKY != 0) {
+    match (mode & ALL_WRITE != 0, mode & STICKY != 0) {
         (false, _) => Ok(Folder::Own),
         (true, true) => Ok(Folder::Shared),
         (true, false) => {
             let folder = parent.display();
-            Err(refused(format!("anybody may exchange the files of its folder, {folder}")))
+            Err(refused(format!("all users can replace files in its folder, {folder}")))
         }
     }
 }
@@ -41,19 +41,18 @@ fn refused(why: String) -> io::Error {
     io::Error::new(io::ErrorKind::PermissionDenied, why)
 }
 
-/// Options that follow no link at the end of a path, and wait for nobody.
+/// Returns options that follow no link at the end of a path, and do not block.
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
     options
 }
 
-/// Opens the file that a worker is found by, to write it. It is made if it is not there, for its
-/// owner alone.
+/// Opens the pid file to write it. Creates it with access for its owner alone.
 ///
 /// # Errors
 ///
-/// When it cannot be opened, or is not a plain file of this user that no other may write.
+/// If it cannot be opened, or is not a plain file that only this user can write.
 pub(crate) fn open_own(path: &Path) -> io::Result<File> {
     folder(path)?;
     loop {
@@ -61,7 +60,7 @@ pub(crate) fn open_own(path: &Path) -> io::Result<File> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let mut options = options();
                 match options.read(true).write(true).create_new(true).mode(0o600).open(path) {
-                    // Another one was faster.
+                    // Another process has created it meanwhile.
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                     made => made,
                 }
@@ -78,8 +77,7 @@ pub(crate) fn open_own(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Opens the file that a worker is found by, to read it; root may read those of others. With the
-/// user that it belongs to.
+/// Opens the pid file to read it, and returns its owner. Root may read files of other users.
 ///
 /// # Errors
 ///
@@ -93,12 +91,12 @@ pub(crate) fn open_to_read(path: &Path) -> io::Result<(File, u32)> {
     Ok((file, owner))
 }
 
-/// Opens a log, to append to it. Where anybody may put files, links are not followed and what
-/// belongs to others is refused; elsewhere a log may be anything.
+/// Opens a log file to append to it. In a folder that all users can write to, refuses links and
+/// files of other users; elsewhere a log may be any file.
 ///
 /// # Errors
 ///
-/// When it cannot be opened, or is refused.
+/// If it cannot be opened, or is refused.
 pub(crate) fn open_log(path: &Path) -> io::Result<File> {
     if folder(path)? == Folder::Own {
         return OpenOptions::new().create(true).append(true).open(path);
@@ -108,7 +106,7 @@ pub(crate) fn open_log(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Refuses a file that is not a plain file of `user`, has a second name, or may be written by
+/// Refuses a file that is not a plain file of `user`, has a second name, or can be written by
 /// others.
 fn check(found: &Metadata, user: u32) -> io::Result<()> {
     if !found.is_file() {
@@ -122,16 +120,16 @@ fn check(found: &Metadata, user: u32) -> io::Result<()> {
         return Err(refused("it has a second name (a hard link)".to_owned()));
     }
     if found.mode() & OTHERS_WRITE != 0 {
-        return Err(refused("others than its owner may write it".to_owned()));
+        return Err(refused("users other than its owner can write it".to_owned()));
     }
     Ok(())
 }
 
-/// The system says of a link that there are too many of them.
+/// Replaces the system's error for a link, "too many levels of links".
 fn explained(error: io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(code) if code == rustix::io::Errno::LOOP.raw_os_error() => {
-            refused("it is a link, and none is followed".to_owned())
+            refused("it is a symbolic link, and links are not followed".to_owned())
         }
         _ => error,
     }
@@ -152,13 +150,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pid");
         assert_eq!(open_own(&path).unwrap().metadata().unwrap().mode() & 0o7777, 0o600);
-        // One that an earlier version has made.
+        // A file that an earlier version has made.
         set_mode(&path, 0o644);
         assert_eq!(open_own(&path).unwrap().metadata().unwrap().mode() & 0o7777, 0o600);
         open_to_read(&path).unwrap();
         set_mode(&path, 0o666);
         for refused in [open_own(&path).err(), open_to_read(&path).err()] {
-            assert!(refused.unwrap().to_string().contains("may write it"));
+            assert!(refused.unwrap().to_string().contains("can write it"));
         }
     }
 
@@ -175,8 +173,8 @@ mod tests {
         assert!(made.success());
         std::fs::create_dir(at("folder")).unwrap();
         for (name, why) in [
-            ("link", "it is a link"),
-            ("dangling", "it is a link"),
+            ("link", "it is a symbolic link"),
+            ("dangling", "it is a symbolic link"),
             ("again", "a second name"),
             ("pipe", "not a plain file"),
         ] {
@@ -187,7 +185,7 @@ mod tests {
         }
         assert!(open_own(&at("folder")).is_err() && open_to_read(&at("folder")).is_err());
         assert!(!at("nowhere").exists());
-        // A log may be a link in a folder of one's own, and not where anybody puts links.
+        // A log may be a link in a folder of the user, but not where all users can create links.
         open_log(&at("link")).unwrap();
         set_mode(folder.path(), 0o1777);
         for name in ["link", "dangling", "pipe"] {
@@ -197,7 +195,7 @@ mod tests {
         open_own(&at("pid")).unwrap();
         set_mode(folder.path(), 0o777);
         for refused in [open_own(&at("pid")).err(), open_log(&at("log")).err()] {
-            assert!(refused.unwrap().to_string().contains("exchange the files"));
+            assert!(refused.unwrap().to_string().contains("replace files"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Sums of JSON numbers as they are written: whole ones exactly, whatever their size.
+//! Sums of JSON numbers in decimal notation: exact for integers of any size.
 
 use std::cmp::Ordering;
 
@@ -6,7 +6,7 @@ use serde::de::{Error, Unexpected};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// A number as it is written.
+/// A number as written.
 pub(super) struct Term(Box<RawValue>);
 
 impl Term {
@@ -34,13 +34,13 @@ impl<'de> Deserialize<'de> for Term {
     }
 }
 
-/// A whole number: its sign, and its digits without zeros in front.
+/// An integer: its sign, and its digits without leading zeros.
 struct Whole<'a> {
     is_negative: bool,
     digits: &'a [u8],
 }
 
-/// The sum of two JSON numbers; `None` if it is beyond what fractions can be.
+/// Returns the sum of two JSON numbers; `None` if it exceeds the range of fractions.
 pub(super) fn of(a: &str, b: &str) -> Option<String> {
     match (whole(a), whole(b)) {
         (Some(a), Some(b)) => Some(exact(&a, &b)),
@@ -77,7 +77,7 @@ fn exact(a: &Whole<'_>, b: &Whole<'_>) -> String {
     }
 }
 
-/// Digit by digit from the right; of a difference the first number is not the smaller one.
+/// Combines digits from the right; in a subtraction the first number is not the smaller one.
 fn digits(a: &[u8], b: &[u8], combine: fn(i8, i8) -> i8) -> String {
     let digit = |number: &[u8], place: usize| {
         let at = number.len().checked_sub(place + 1);

@@ -1,7 +1,7 @@
 //! Connections to HTTP endpoints: direct, or through the proxy that the environment names; with TLS
-//! where the URL says `https`. HTTP/1.1 alone.
+//! if the URL says `https`. HTTP/1.1 only.
 //!
-//! Connections are kept by host and used again. A dropped request closes its connection.
+//! Connections are pooled per host. A dropped request closes its connection.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,14 +27,14 @@ use tower_service::Service;
 
 use crate::handler::paced::{LARGE, Paced, SMALL_READS};
 
-/// How long a connection that is not used is kept.
+/// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(60);
-/// Largest head of a response, bytes; as much is read at once. A connection's task reads 128 times
+/// Largest head of a response, bytes; also the size of a read. A connection's task reads 128 times
 /// before it yields, and only then stops at [`INTERIM`].
 const HEAD: usize = 16 << 10;
-/// The most 1xx responses before the final one.
+/// Most 1xx responses before the final one.
 pub(super) const INTERIM: usize = 16;
-/// How often a silent peer is probed, and how many probes may be lost.
+/// Interval of probes to a silent peer, and the number that may be lost.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 const PROBES: u32 = 3;
 
@@ -47,7 +47,7 @@ pub(crate) struct Client {
     proxies: Arc<Matcher>,
 }
 
-/// Why there is no response.
+/// The reason of a failed request.
 pub(super) enum SendError {
     /// The connection could not be made, or broke.
     Broken(legacy::Error),
@@ -62,7 +62,7 @@ impl Client {
     pub(crate) fn new() -> Result<Self, String> {
         redcall_store::set_crypto_provider();
         let tls = HttpsConnectorBuilder::new().try_with_platform_verifier();
-        let tls = tls.map_err(|error| format!("HTTP cannot be spoken here: {error}"))?;
+        let tls = tls.map_err(|error| format!("cannot set up TLS for HTTP requests: {error}"))?;
         let mut direct = HttpConnector::new();
         direct.enforce_http(false);
         direct.set_nodelay(true);
@@ -77,12 +77,13 @@ impl Client {
         Ok(Self { http: http.build(connector), proxies })
     }
 
-    /// The proxy by which `uri` is reached, if there is one.
+    /// Returns the proxy for `uri`, if there is one.
     pub(super) fn proxy_of(&self, uri: &Uri) -> Option<Intercept> {
         self.proxies.intercept(uri)
     }
 
-    /// Sends a request, and returns the head of its response. Dropped, it closes the connection.
+    /// Sends a request, and returns the head of its response. Dropping the future closes the
+    /// connection.
     ///
     /// # Errors
     ///
@@ -98,10 +99,10 @@ impl Client {
             request.headers_mut().insert(PROXY_AUTHORIZATION, auth.clone());
         }
         let (interim, flooded) = (AtomicUsize::new(0), Arc::new(Notify::new()));
-        let tell = flooded.clone();
+        let notifier = flooded.clone();
         hyper::ext::on_informational(&mut request, move |_| {
             if interim.fetch_add(1, Ordering::Relaxed) == INTERIM {
-                tell.notify_one();
+                notifier.notify_one();
             }
         });
         tokio::select! {
@@ -149,7 +150,7 @@ impl Service<Uri> for Route {
 /// A TCP connection. A response that comes in small pieces is read slower after a while.
 struct Stream {
     tcp: TokioIo<Paced<TcpStream>>,
-    /// Whether its peer is a proxy that wants to read the whole URL.
+    /// `true` if the peer is a proxy that needs the whole URL.
     is_proxied: bool,
 }
 

@@ -1,7 +1,7 @@
-//! The query of a request without a body: the mapping's own parameters, and the caller's fields.
+//! The query of a request without a body: the URL's own parameters, and the caller's fields.
 //!
-//! A field never repeats a parameter of the mapping's own URL: of two values servers take the
-//! first, the last, or both.
+//! A field must not repeat a parameter of the URL: of two values servers use the first, the last,
+//! or both.
 
 use redcall_common::error::Code;
 use serde_json::Value;
@@ -14,11 +14,12 @@ use crate::handler::HandlerError;
 ///
 /// # Errors
 ///
-/// `invalid_data` if the data cannot stand there, or repeat what stands there.
+/// `invalid_data` if the data cannot be parameters, or repeat one of the URL.
 pub(super) fn add_query(url: &mut Url, data: &RawValue) -> Result<(), HandlerError> {
     let wrong = |message: String| HandlerError::with_code(Code::InvalidData, message);
-    let unfit =
-        || wrong("a request without body takes an object of texts, numbers and booleans".into());
+    let unfit = || {
+        wrong("a request without a body needs an object of strings, numbers and booleans".into())
+    };
     let fields = match serde_json::from_str(data.get()).map_err(|_| unfit())? {
         Value::Null => return Ok(()),
         Value::Object(fields) => fields,
@@ -35,7 +36,7 @@ pub(super) fn add_query(url: &mut Url, data: &RawValue) -> Result<(), HandlerErr
         };
         if own.contains(&folded(&name)) {
             return Err(wrong(format!(
-                "the field `{}` is set by the job's own url: leave it out",
+                "the field `{}` is set by the job's url: omit it",
                 name.escape_debug()
             )));
         }
@@ -44,8 +45,8 @@ pub(super) fn add_query(url: &mut Url, data: &RawValue) -> Result<(), HandlerErr
     Ok(())
 }
 
-/// What a parameter's name may be read as: servers ignore case or space around it, read `a[]` and
-/// `a[b]` as parts of `a`, end a name at a zero, or write `_` for `.` and a space.
+/// Returns the name that a server may read: servers ignore case or surrounding space, read `a[]`
+/// and `a[b]` as parts of `a`, end a name at a zero, or write `_` for `.` and a space.
 fn folded(name: &str) -> String {
     let name = name.split('\0').next().unwrap_or_default();
     let name = name.trim();
@@ -81,7 +82,7 @@ mod tests {
             "r\u{f6}le",
         ] {
             let refused = query(url, &format!(r#"{{"{name}":"admin"}}"#)).unwrap_err();
-            assert!(refused.contains("is set by the job's own url"), "{name}: {refused}");
+            assert!(refused.contains("is set by the job's url"), "{name}: {refused}");
         }
         let refused = query("http://h/?a.b=1", r#"{"a_b":2}"#).unwrap_err();
         assert!(refused.contains("`a_b`"), "{refused}");
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn other_fields_and_null_are_taken() {
+    fn other_fields_and_null_are_accepted() {
         assert_eq!(
             query("http://h/?role=user", r#"{"roles":1,"role":null}"#).unwrap(),
             "role=user&roles=1"

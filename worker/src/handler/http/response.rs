@@ -1,4 +1,4 @@
-//! What becomes of a response: its body within bounds, as an answer or as an error.
+//! The response of a request: its bounded body, as an answer or as an error.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,14 +13,13 @@ use serde_json::value::RawValue;
 use super::connection::{INTERIM, SendError};
 use super::tried::Tried;
 use crate::handler::command::Bounds;
-use crate::handler::{Ending, HandlerError};
+use crate::handler::{HandlerError, HandlerResult};
 
-/// How much of an error's body goes to the caller, bytes.
+/// Most of an error's body that the caller gets, bytes.
 const SHOWN: usize = 1 << 10;
-/// Largest body of an error that is read at all, bytes.
+/// Largest body of an error that is read, bytes.
 pub(super) const REFUSAL: usize = 64 << 10;
-/// In how many pieces a body may come, besides one for each [`PIECE`] bytes of it: each costs a
-/// wake-up of two tasks.
+/// Most pieces of a body, in addition to one for each [`PIECE`] bytes: each wakes two tasks.
 const PIECES: usize = 16_384;
 const PIECE: usize = 64;
 
@@ -33,7 +32,7 @@ pub(super) async fn read(
     let (mut bytes, mut pieces) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| lost(tried, "broke off", &error))?;
-        // Trailers are none of ours.
+        // Trailers are ignored.
         let chunk = frame.into_data().unwrap_or_else(|_| Bytes::new());
         if bytes.len() + chunk.len() > max {
             let message = format!("the response has more than {max} bytes (limits.answer)");
@@ -54,17 +53,17 @@ pub(super) async fn read(
     Ok(bytes)
 }
 
-/// The answer that a body is.
-pub(super) fn answer(body: &[u8], bounds: Bounds) -> Ending {
+/// Returns the answer in a body.
+pub(super) fn answer(body: &[u8], bounds: Bounds) -> HandlerResult {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(RawValue::NULL.to_owned());
     }
     bounds.check_depth(body)?;
     serde_json::from_slice::<Box<RawValue>>(body)
-        .map_err(|error| HandlerError::new(format!("the response is no JSON: {error}")))
+        .map_err(|error| HandlerError::new(format!("the response is not JSON: {error}")))
 }
 
-/// No response.
+/// Returns the error of a request without a response.
 pub(super) fn unsent(tried: &Tried, error: SendError) -> HandlerError {
     match error {
         SendError::Broken(error) if refused_certificate(&error) => {
@@ -87,7 +86,7 @@ fn lost(tried: &Tried, what: &str, error: &dyn std::error::Error) -> HandlerErro
     HandlerError::new(format!("{} {what} {}: {cause}", tried.host, tried.way())).caused_by(error)
 }
 
-/// A status that is no success, as an error.
+/// Returns the error of a response with an error status.
 pub(super) fn refused(
     tried: &Tried,
     status: StatusCode,
@@ -97,7 +96,7 @@ pub(super) fn refused(
 ) -> HandlerError {
     let code = code_of(status);
     let text = String::from_utf8_lossy(&body[..body.len().min(SHOWN)]);
-    // It may be the proxy that says so.
+    // The status may be the proxy's.
     let way = tried.proxy.as_ref().map(|_| format!(" {}", tried.way())).unwrap_or_default();
     let mut error = HandlerError::with_code(code, format!("HTTP status {status}{way}"));
     error = match serde_json::from_slice::<Box<RawValue>>(body) {
@@ -111,7 +110,7 @@ pub(super) fn refused(
     }
 }
 
-/// Which code says what a status says.
+/// Returns the code for a status.
 fn code_of(status: StatusCode) -> Code {
     match status.as_u16() {
         400 | 422 => Code::InvalidData,
@@ -125,7 +124,7 @@ fn code_of(status: StatusCode) -> Code {
     }
 }
 
-/// When it may be tried again, if the response says so: in seconds, or at a time.
+/// Returns the delay before a retry that the response asks for, in seconds or as a date.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse() {

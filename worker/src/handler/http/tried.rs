@@ -1,21 +1,21 @@
-//! What a request really goes to, for messages.
+//! The real target of a request, for messages.
 
 use hyper::Uri;
 use url::Url;
 
 use super::connection::Client;
 
-/// What a request really goes to. Without the URL, which may hold secrets.
+/// The real target of a request. Without the URL, which may hold secrets.
 pub(super) struct Tried {
     pub(super) host: String,
     port: u16,
-    /// The proxy by which the host is reached, as the environment of the worker says (`HTTP_PROXY`,
-    /// `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`).
+    /// The proxy for the host, by the worker's environment (`HTTP_PROXY`, `HTTPS_PROXY`,
+    /// `ALL_PROXY` and `NO_PROXY`).
     pub(super) proxy: Option<String>,
 }
 
 impl Tried {
-    /// `uri` is `url`, as `client` takes it.
+    /// `uri` is the form of `url` that `client` uses.
     pub(super) fn of(url: &Url, uri: &Uri, client: &Client) -> Self {
         let host = url.host_str().unwrap_or_default().to_owned();
         let port = url.port_or_known_default().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! One process of a pool: started, asked, and ended with this value.
+//! One process of a pool: started, used for one request at a time, ended when dropped.
 
 use std::io;
 use std::sync::Arc;
@@ -15,27 +15,27 @@ use tokio::process::{Child, ChildStdin};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 
-use super::said::Stderr;
-use super::wire::{self, Deferral, Said};
+use super::job_stderr::Stderr;
+use super::wire::{self, Deferral, Incoming};
 use crate::deferred::DeferError;
 use crate::handler::budget::Budget;
 use crate::handler::command::Bounds;
 use crate::handler::group::Group;
 use crate::handler::paced::{LARGE, MESSAGES, Pace, Paced, SMALL_READS};
 use crate::handler::program::Program;
-use crate::handler::{Ending, HandlerError};
+use crate::handler::{HandlerError, HandlerResult};
 use crate::request::{ProgressError, Request};
 use crate::until::until;
 
-/// What a line may have beside the answer in it, bytes.
+/// Allowance for a line beyond the answer in it, bytes.
 const AROUND_ANSWER: usize = 4 << 10;
-/// How many bytes of tokens a process may leave unread before its own lines are left unread.
+/// Most bytes of tokens that a process may leave unread before its own lines are left unread.
 pub(super) const UNREAD_TOKENS: usize = 64 << 10;
-/// How long it is waited for the end of a process that has closed its stdout, or lost its stdin.
-const ENDING: Duration = Duration::from_millis(500);
+/// How long to wait for the end of a process that has closed its stdout, or lost its stdin.
+const EXIT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How a process is started, and what bounds it.
-pub(super) struct Start {
+/// Start parameters and limits of a process.
+pub(super) struct StartSettings {
     pub(super) program: Program,
     pub(super) bounds: Bounds,
     pub(super) start_timeout: Duration,
@@ -49,39 +49,39 @@ pub(super) struct Process {
     pub(super) stdin: ChildStdin,
     stderr: Stderr,
     pub(super) lines: FramedRead<Paced<Receiver>, LinesCodec>,
-    /// Of lines that are neither an answer nor a part of one.
+    /// The rate of lines that are neither an answer nor a part of one.
     pub(super) pace: Pace,
     pub(super) bounds: Bounds,
-    /// How many requests it takes at once, as it has said.
+    /// Most requests at once, by its handshake.
     pub(super) concurrency: usize,
     last_id: u64,
-    /// Whether it has not read all that it was asked: it would take the next request for the rest.
+    /// `true` if it has not read the whole request: it would read the next one as the rest.
     has_unread: bool,
 }
 
-/// How a request to a process ended.
-pub(super) enum Asked {
-    /// The process is as good as before.
-    Ended(Ending),
-    /// The process is not to be asked again.
+/// The end of a request to a process.
+pub(super) enum RequestEnd {
+    /// The process can be used again.
+    Done(HandlerResult),
+    /// The process must not be used again.
     Broken(HandlerError),
 }
 
-/// What follows from a line that was asked for.
-pub(super) enum Heard {
+/// The effect of a line that the process printed.
+pub(super) enum LineEffect {
     Nothing,
-    /// The process is to be told this line.
+    /// The line to send to the process.
     Token(Vec<u8>),
-    Ending(Ending),
+    Done(HandlerResult),
 }
 
 impl Process {
-    /// Starts one, and waits until it says that it has.
+    /// Starts a process, and waits for its handshake.
     ///
     /// # Errors
     ///
-    /// Why there is none.
-    pub(super) async fn start(start: &Start) -> Result<Self, String> {
+    /// The reason of the failed start.
+    pub(super) async fn start(start: &StartSettings) -> Result<Self, String> {
         let launched = start.program.launch().spawn();
         let (mut child, group) =
             launched.map_err(|error| format!("the process cannot be started: {error}"))?;
@@ -121,48 +121,48 @@ impl Process {
     }
 
     async fn shake_hands(&mut self) -> Result<(), String> {
-        // What it does not read is seen by what it does not say.
+        // A process that does not read shows by its missing answer.
         let _ = self.stdin.write_all(&wire::start()).await;
         loop {
             let Some(line) = self.lines.next().await else {
                 return Err(format!(
-                    "the process {} before it had started",
+                    "the process {} before it answered `$/start`",
                     self.how_it_ended().await
                 ));
             };
             let line = line.map_err(|error| self.unreadable(&error))?;
             match wire::read(&line).map_err(|what| format!("the process printed {what}"))? {
-                // An error too: a server that knows no `$/start` says so, and has started.
-                Said::Answer(0, answer) => {
+                // An error is an answer, too: the server does not know `$/start`, and has started.
+                Incoming::Answer(0, answer) => {
                     self.concurrency = wire::concurrency(&answer);
                     return Ok(());
                 }
-                Said::Other => {
+                Incoming::Other => {
                     self.pace.spend();
                     if let Some(at) = self.pace.next_at() {
                         sleep_until(at).await;
                     }
                 }
-                Said::Answer(..) | Said::Frame(..) | Said::Defer(_) => {
-                    return Err("the process answered what it was not asked".to_owned());
+                Incoming::Answer(..) | Incoming::Frame(..) | Incoming::Defer(_) => {
+                    return Err("the process sent a response without a request".to_owned());
                 }
             }
         }
     }
 
-    /// Whether it is still there, and has said nothing unasked.
-    pub(super) fn is_sound(&mut self) -> bool {
+    /// Returns `true` if the process runs, and has printed nothing unexpected.
+    pub(super) fn is_healthy(&mut self) -> bool {
         let is_silent = self.lines.next().now_or_never().is_none();
         is_silent && !self.has_unread && matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Asks for the job. To be dropped only with the process.
-    pub(super) async fn ask(&mut self, request: &Request, grace: Duration) -> Asked {
+    /// Sends the job's request, and waits for its end. Must only be dropped with the process.
+    pub(super) async fn ask(&mut self, request: &Request, grace: Duration) -> RequestEnd {
         self.last_id += 1;
         let id = self.last_id;
         self.stderr.begins(request).await;
         let mut unwritten = wire::request(id, request);
-        // How much of that is the request: a process may answer before it has read all of it.
+        // The part that belongs to the request: a process may answer before it has read all of it.
         let mut of_request = unwritten.len();
         let (mut give_up_at, mut is_slowed) = (None, false);
         loop {
@@ -171,31 +171,31 @@ impl Process {
             if paused_until.is_some() && !is_slowed {
                 is_slowed = true;
                 let (id, name) = (request.id(), request.name());
-                tracing::warn!(id, name, "the process floods its worker: it is read slower");
+                tracing::warn!(id, name, "reading a process slower: it prints too many messages");
             }
             tokio::select! {
                 () = until(paused_until) => {}
                 line = self.lines.next(),
                     if unread_tokens < UNREAD_TOKENS && paused_until.is_none() =>
                 {
-                    let said = match line {
-                        None => return Asked::Broken(self.died().await),
-                        Some(Err(error)) => return Asked::Broken(self.too_long(&error)),
-                        Some(Ok(line)) => match self.heard(id, &line, request).await {
-                            // Killed in the midst of a line, it has not said what stands there.
+                    let message = match line {
+                        None => return RequestEnd::Broken(self.died().await),
+                        Some(Err(error)) => return RequestEnd::Broken(self.too_long(&error)),
+                        Some(Ok(line)) => match self.handle_line(id, &line, request).await {
+                            // Killed within a line: the rest of that line is not an answer.
                             Err(_) if self.is_at_its_end() => Err(self.died().await),
-                            said => said,
+                            message => message,
                         },
                     };
-                    match said {
-                        Ok(Heard::Nothing) => {}
-                        Ok(Heard::Token(line)) => unwritten.extend(line),
-                        Ok(Heard::Ending(ending)) => {
+                    match message {
+                        Ok(LineEffect::Nothing) => {}
+                        Ok(LineEffect::Token(line)) => unwritten.extend(line),
+                        Ok(LineEffect::Done(result)) => {
                             self.has_unread |= !unwritten.is_empty();
                             self.stderr.ended();
-                            return Asked::Ended(ending);
+                            return RequestEnd::Done(result);
                         }
-                        Err(error) => return Asked::Broken(error),
+                        Err(error) => return RequestEnd::Broken(error),
                     }
                 }
                 written = self.stdin.write(&unwritten), if !unwritten.is_empty() => {
@@ -204,7 +204,7 @@ impl Process {
                             unwritten.drain(..written);
                             of_request = of_request.saturating_sub(written);
                         }
-                        // It has closed its stdin. What it still says is read.
+                        // The process has closed its stdin. Its output is still read.
                         Err(_) => {
                             unwritten.clear();
                             of_request = 0;
@@ -219,37 +219,37 @@ impl Process {
                 }
                 () = until(give_up_at) => {
                     self.group.end(&mut self.child, grace / 2).await;
-                    let message = "the process was asked to end the job, and did not";
-                    return Asked::Broken(HandlerError::with_code(Code::Cancelled, message));
+                    let message = "the process ignored `$/cancel` for worker.cancel_grace";
+                    return RequestEnd::Broken(HandlerError::with_code(Code::Cancelled, message));
                 }
             }
         }
     }
 
-    async fn heard(
+    async fn handle_line(
         &mut self,
         id: u64,
         line: &str,
         request: &Request,
-    ) -> Result<Heard, HandlerError> {
-        let said = wire::read(line);
-        if said.as_ref().is_ok_and(Said::is_paced) {
+    ) -> Result<LineEffect, HandlerError> {
+        let message = wire::read(line);
+        if message.as_ref().is_ok_and(Incoming::is_paced) {
             self.pace.spend();
         }
-        heard(id, said, request, self.bounds).await
+        handle_line(id, message, request, self.bounds).await
     }
 
     fn is_at_its_end(&mut self) -> bool {
         matches!(self.lines.next().now_or_never(), Some(None))
     }
 
-    /// The job's worker counts as dead: so much of it is.
+    /// Returns the error `worker_lost`: the part of the worker that ran the job has died.
     async fn died(&mut self) -> HandlerError {
         HandlerError::with_code(Code::WorkerLost, died(self).await)
     }
 
     async fn how_it_ended(&mut self) -> String {
-        match timeout(ENDING, self.child.wait()).await {
+        match timeout(EXIT_TIMEOUT, self.child.wait()).await {
             Ok(Ok(status)) => format!("ended with {status}"),
             Ok(Err(error)) => format!("is gone ({error})"),
             Err(_) => "closed its stdout".to_owned(),
@@ -267,63 +267,70 @@ impl Process {
         unreadable(self.bounds.max_answer, error)
     }
 
-    /// Closes its stdin, then asks it to end, then ends it. Within twice [`ENDING`].
+    /// Closes its stdin, then sends SIGTERM, then SIGKILL. Takes twice [`EXIT_TIMEOUT`] at most.
     pub(super) async fn close(self) {
         let Self { mut child, group, stdin, .. } = self;
         drop(stdin);
-        if timeout(ENDING, child.wait()).await.is_err() {
-            group.end(&mut child, ENDING).await;
+        if timeout(EXIT_TIMEOUT, child.wait()).await.is_err() {
+            group.end(&mut child, EXIT_TIMEOUT).await;
         }
     }
 }
 
-/// What follows from a line, for the request of number `id`.
-pub(super) async fn heard(
+/// Handles a line, for the request of number `id`.
+pub(super) async fn handle_line(
     id: u64,
-    said: Result<Said<'_>, String>,
+    message: Result<Incoming<'_>, String>,
     request: &Request,
     bounds: Bounds,
-) -> Result<Heard, HandlerError> {
-    match said {
-        // How large an answer may be is seen where any job is settled.
-        Ok(Said::Answer(of, answer)) if of == id => Ok(Heard::Ending(bounded(bounds, answer))),
-        Ok(Said::Frame(FrameType::Chunk, of, data)) if of == id => {
+) -> Result<LineEffect, HandlerError> {
+    match message {
+        // The size of an answer is checked where a job is settled.
+        Ok(Incoming::Answer(of, answer)) if of == id => {
+            Ok(LineEffect::Done(bounded(bounds, answer)))
+        }
+        Ok(Incoming::Frame(FrameType::Chunk, of, data)) if of == id => {
             bounds.check_depth(data.get().as_bytes())?;
-            // Its next lines are read when this one is gone: the process waits meanwhile.
+            // Further lines are read when this part is sent: the process blocks meanwhile.
             match request.chunk(data).await {
-                // It is not wanted any more: the process hears so, and has its grace.
-                Ok(()) | Err(ProgressError::NotMine) => Ok(Heard::Nothing),
+                // The run is cancelled: the process gets `$/cancel`, and its grace.
+                Ok(()) | Err(ProgressError::NotMine) => Ok(LineEffect::Nothing),
                 Err(error) => {
-                    let message = format!("a part of the answer was not sent: {error}");
+                    let message = format!("cannot send a part of the answer: {error}");
                     Err(HandlerError::new(message))
                 }
             }
         }
-        Ok(Said::Frame(_, of, data)) if of == id => {
+        Ok(Incoming::Frame(_, of, data)) if of == id => {
             bounds.check_depth(data.get().as_bytes())?;
-            // What is only said by the way does not end the job.
+            // A lost progress frame does not end the job.
             if let Err(error) = request.progress(data).await {
-                tracing::debug!(id = request.id(), %error, "a progress frame was not pushed");
+                tracing::debug!(id = request.id(), %error, "cannot push a progress frame");
             }
-            Ok(Heard::Nothing)
+            Ok(LineEffect::Nothing)
         }
-        Ok(Said::Defer(deferral)) if deferral.id == id => {
+        Ok(Incoming::Defer(deferral)) if deferral.id == id => {
             bounds.check_depth(deferral.data.map_or(b"", |data| data.get().as_bytes()))?;
             let token = defer(request, &deferral).await;
             let token = token.as_ref().map(SettlementToken::reveal).map_err(ToString::to_string);
-            Ok(Heard::Token(wire::token(id, token.as_deref().map_err(String::as_str))))
+            Ok(LineEffect::Token(wire::token(id, token.as_deref().map_err(String::as_str))))
         }
-        Ok(Said::Other) => Ok(Heard::Nothing),
-        Ok(Said::Answer(of, _) | Said::Frame(_, of, _) | Said::Defer(Deferral { id: of, .. })) => {
-            let message = format!("the process spoke of request {of}, and was asked {id}");
+        Ok(Incoming::Other) => Ok(LineEffect::Nothing),
+        Ok(
+            Incoming::Answer(of, _)
+            | Incoming::Frame(_, of, _)
+            | Incoming::Defer(Deferral { id: of, .. }),
+        ) => {
+            let message =
+                format!("the process sent a message about request {of}, but its request is {id}");
             Err(HandlerError::new(message))
         }
         Err(what) => Err(HandlerError::new(format!("the process printed {what}"))),
     }
 }
 
-/// An answer whose data do not nest too deep.
-fn bounded(bounds: Bounds, answer: Result<Box<RawValue>, WireError>) -> Ending {
+/// Returns an answer, or an error if its data nest too deep.
+fn bounded(bounds: Bounds, answer: Result<Box<RawValue>, WireError>) -> HandlerResult {
     match answer {
         Ok(data) => bounds.check_depth(data.get().as_bytes()).map(|()| data),
         Err(mut error) => {
@@ -333,25 +340,25 @@ fn bounded(bounds: Bounds, answer: Result<Box<RawValue>, WireError>) -> Ending {
     }
 }
 
-/// How a process that is gone has ended.
+/// Returns how a process ended.
 pub(super) async fn died(process: &mut Process) -> String {
     format!("its process {}", process.how_it_ended().await)
 }
 
-/// Why the next line cannot be read, of which an answer may have `max_answer` bytes.
+/// Returns why the next line cannot be read; an answer in it may have `max_answer` bytes.
 pub(super) fn unreadable(max_answer: usize, error: &LinesCodecError) -> String {
     match error {
         LinesCodecError::MaxLineLengthExceeded => {
             format!("the process printed a line over {max_answer} bytes (limits.answer)")
         }
         LinesCodecError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-            "the process printed what is not UTF-8".to_owned()
+            "the process printed text that is not UTF-8".to_owned()
         }
-        LinesCodecError::Io(error) => format!("the process's stdout cannot be read: {error}"),
+        LinesCodecError::Io(error) => format!("cannot read the process's stdout: {error}"),
     }
 }
 
-/// The token of a job that its process does not answer itself.
+/// Defers a job's answer, and returns its completion token.
 async fn defer(request: &Request, of: &Deferral<'_>) -> Result<SettlementToken, DeferError> {
     let within = of.within_ms.map(Duration::from_millis);
     let data = of.data.unwrap_or(RawValue::NULL);

@@ -1,9 +1,9 @@
-//! A process that has several requests at once, as its handshake says.
+//! A process with several concurrent requests, by its handshake.
 //!
-//! One task owns it: it writes what jobs ask, reads what the process says, and hands each line to
-//! the job that it is about. What follows from a line happens in the job's own run, as where a
-//! process has one job at a time (`child.rs`). While one of them does not take its next line, since
-//! a part of its answer waits for a reader, the process's further lines wait as well.
+//! One task owns it: it writes requests, reads messages, and passes each line to the job that it
+//! concerns. The job's own run handles the line, as for processes with one job at a time
+//! (`child.rs`). While one job does not take its next line, because a part of its answer waits for
+//! a reader, the process's further lines wait as well.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -15,46 +15,46 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
-use super::child::{Asked, Heard, Process, UNREAD_TOKENS, died, heard, unreadable};
-use super::wire::{self, Said};
+use super::child::{LineEffect, Process, RequestEnd, UNREAD_TOKENS, died, handle_line, unreadable};
+use super::wire::{self, Incoming};
 use crate::handler::HandlerError;
 use crate::handler::command::Bounds;
 use crate::request::Request;
 use crate::until::until;
 
-/// A line for a job, as the process has said it.
-type Told = mpsc::Sender<String>;
+/// The channel for lines to a job.
+type LineSender = mpsc::Sender<String>;
 
-/// What jobs have the process's task do.
-enum Order {
-    /// Send this request, and tell what is said of it.
-    Ask { id: u64, line: Vec<u8>, tell: Told },
-    /// Send this notification.
+/// A command from jobs to the process's task.
+enum TaskCommand {
+    /// Sends this request, and passes on the lines about it.
+    Ask { id: u64, line: Vec<u8>, sender: LineSender },
+    /// Sends this notification.
     Write(Vec<u8>),
-    /// Nobody wants to hear of this request any more.
+    /// Ignores further lines about this request.
     Forget(u64),
-    /// No further request comes.
+    /// Takes no further requests.
     Retire,
 }
 
-/// A process, as its jobs and its pool know it. Its task ends with it.
+/// A process, as its jobs and its pool see it. Dropping it ends its task.
 pub(super) struct Crowd {
-    orders: mpsc::UnboundedSender<Order>,
+    commands: mpsc::UnboundedSender<TaskCommand>,
     limit: usize,
-    /// Slots that are taken. Written by the pool's lock holder and by slots that go.
+    /// Used request slots. Written by the pool's lock holder, and by slots when dropped.
     taken: AtomicUsize,
-    /// Notified when a place is free.
+    /// Notified when a request slot becomes free.
     changed: Arc<Notify>,
     last_id: AtomicU64,
-    /// Whether it gets further requests.
+    /// `true` if it gets no further requests.
     retired: AtomicBool,
-    /// Why it is gone. Written once, by its task.
+    /// Why it ended. Written once, by its task.
     why: OnceLock<(Code, String)>,
-    /// Closed when its task has ended, and the process with it.
+    /// Closed when its task and the process have ended.
     over: watch::Receiver<()>,
 }
 
-/// A request's place in it. Dropped before its end, the process gets no further ones.
+/// A request's slot in it. If it is dropped before its end, the process gets no further requests.
 pub(super) struct Slot {
     crowd: Arc<Crowd>,
     id: u64,
@@ -62,19 +62,19 @@ pub(super) struct Slot {
 }
 
 impl Crowd {
-    /// Has `process` do up to `limit` requests at once. `changed` is notified when one of their
-    /// places is free, and when the process has ended. Before that, `ended` hears why it is gone,
-    /// unless it was retired.
+    /// Starts the task of `process`, with up to `limit` concurrent requests. `changed` is notified
+    /// when a slot becomes free and when the process has ended. Before that, `ended` is called with
+    /// the reason of an unexpected end.
     pub(super) fn of(
         process: Process,
         limit: usize,
         changed: Arc<Notify>,
         ended: impl FnOnce(&str) + Send + 'static,
     ) -> Arc<Self> {
-        let (orders, mut taken) = mpsc::unbounded_channel();
+        let (commands, mut taken) = mpsc::unbounded_channel();
         let (alive, over) = watch::channel(());
         let crowd = Arc::new(Self {
-            orders,
+            commands,
             limit,
             taken: AtomicUsize::new(0),
             changed: changed.clone(),
@@ -85,18 +85,18 @@ impl Crowd {
         });
         let weak = Arc::downgrade(&crowd);
         tokio::spawn(async move {
-            let mut desk = Desk::default();
-            let (end, process) = drive(process, &mut taken, &mut desk).await;
+            let mut task = TaskState::default();
+            let (end, process) = drive(process, &mut taken, &mut task).await;
             if let Some(crowd) = weak.upgrade() {
                 crowd.retired.store(true, Ordering::Release);
                 if let Some(end) = &end {
                     let _ = crowd.why.set(end.clone());
                 }
             }
-            // Only now its jobs hear of it, those whose requests it has not seen as well.
-            drop((desk, taken));
+            // Only now its jobs are notified, including those whose requests it has not read.
+            drop((task, taken));
             match end {
-                // Killed: it may say anything.
+                // Killed: its further output is ignored.
                 Some((_, message)) => {
                     drop(process);
                     ended(&message);
@@ -123,7 +123,7 @@ impl Crowd {
         self.taken.load(Ordering::Acquire)
     }
 
-    /// A place, if there is one. To be called under the pool's lock.
+    /// Returns a slot, if one is free. To be called under the pool's lock.
     pub(super) fn slot(self: &Arc<Self>) -> Option<Slot> {
         if !self.is_open() || self.taken() >= self.limit {
             return None;
@@ -136,7 +136,7 @@ impl Crowd {
     /// Gives it no further requests; it ends with those that it has.
     pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::Release);
-        let _ = self.orders.send(Order::Retire);
+        let _ = self.commands.send(TaskCommand::Retire);
     }
 
     /// Returns when the process has ended.
@@ -148,50 +148,50 @@ impl Crowd {
     pub(super) fn lost(&self) -> HandlerError {
         let (code, message) = match self.why.get() {
             Some((code, message)) => (*code, message.clone()),
-            None => (Code::WorkerLost, "its process is gone".to_owned()),
+            None => (Code::WorkerLost, "the process of the job has ended".to_owned()),
         };
         HandlerError::with_code(code, message)
     }
 }
 
 impl Slot {
-    /// Asks for the job.
-    pub(super) async fn ask(&mut self, request: &Request, bounds: Bounds) -> Asked {
+    /// Sends the job's request, and waits for its end.
+    pub(super) async fn ask(&mut self, request: &Request, bounds: Bounds) -> RequestEnd {
         let id = self.id;
-        let (tell, mut told) = mpsc::channel(1);
-        let order = Order::Ask { id, line: wire::request(id, request), tell };
-        if self.crowd.orders.send(order).is_err() {
-            return Asked::Broken(self.crowd.lost());
+        let (sender, mut lines) = mpsc::channel(1);
+        let command = TaskCommand::Ask { id, line: wire::request(id, request), sender };
+        if self.crowd.commands.send(command).is_err() {
+            return RequestEnd::Broken(self.crowd.lost());
         }
         self.is_open = true;
         let grace = bounds.cancel_grace;
         let mut give_up_at = None;
         loop {
             tokio::select! {
-                line = told.recv() => {
+                line = lines.recv() => {
                     let Some(line) = line else {
                         self.is_open = false;
-                        return Asked::Broken(self.crowd.lost());
+                        return RequestEnd::Broken(self.crowd.lost());
                     };
-                    match heard(id, wire::read(&line), request, bounds).await {
-                        Ok(Heard::Nothing) => {}
-                        Ok(Heard::Token(line)) => {
-                            let _ = self.crowd.orders.send(Order::Write(line));
+                    match handle_line(id, wire::read(&line), request, bounds).await {
+                        Ok(LineEffect::Nothing) => {}
+                        Ok(LineEffect::Token(line)) => {
+                            let _ = self.crowd.commands.send(TaskCommand::Write(line));
                         }
-                        Ok(Heard::Ending(ending)) => {
+                        Ok(LineEffect::Done(result)) => {
                             self.is_open = false;
-                            return Asked::Ended(ending);
+                            return RequestEnd::Done(result);
                         }
-                        Err(error) => return Asked::Broken(error),
+                        Err(error) => return RequestEnd::Broken(error),
                     }
                 }
                 () = request.cancelled(), if give_up_at.is_none() => {
-                    let _ = self.crowd.orders.send(Order::Write(wire::cancel(id)));
+                    let _ = self.crowd.commands.send(TaskCommand::Write(wire::cancel(id)));
                     give_up_at = Some(Instant::now() + grace / 2);
                 }
                 () = until(give_up_at) => {
-                    let message = "the process was asked to end the job, and did not";
-                    return Asked::Broken(HandlerError::with_code(Code::Cancelled, message));
+                    let message = "the process ignored `$/cancel` for worker.cancel_grace";
+                    return RequestEnd::Broken(HandlerError::with_code(Code::Cancelled, message));
                 }
             }
         }
@@ -201,8 +201,8 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         if self.is_open {
-            // Nobody knows what it is doing: it ends with the others that it has.
-            let _ = self.crowd.orders.send(Order::Forget(self.id));
+            // Its state is unknown: it ends with its other requests.
+            let _ = self.crowd.commands.send(TaskCommand::Forget(self.id));
             self.crowd.retire();
         }
         self.crowd.taken.fetch_sub(1, Ordering::AcqRel);
@@ -210,107 +210,107 @@ impl Drop for Slot {
     }
 }
 
-/// What the task of a process has at hand.
+/// The state of a process's task.
 #[derive(Default)]
-struct Desk {
-    /// Jobs that wait for what is said of their requests.
-    asked: HashMap<u64, Told>,
-    /// Requests that were forgotten: what is still said of them is passed over.
+struct TaskState {
+    /// Jobs that wait for lines about their requests.
+    waiting: HashMap<u64, LineSender>,
+    /// Forgotten requests: further lines about them are ignored.
     forgotten: HashSet<u64>,
     unwritten: Vec<u8>,
-    /// How many bytes of notifications are among them, at most.
+    /// Most bytes of notifications among them.
     tokens: usize,
     /// A line that its job has not taken yet.
-    held: Option<(Told, String)>,
+    held: Option<(LineSender, String)>,
     retired: bool,
-    /// Nothing can be ordered any more.
+    /// No further orders come.
     closed: bool,
 }
 
-impl Desk {
-    fn order(&mut self, order: Option<Order>) {
-        match order {
-            Some(Order::Ask { id, line, tell }) => {
-                self.asked.insert(id, tell);
+impl TaskState {
+    fn command(&mut self, command: Option<TaskCommand>) {
+        match command {
+            Some(TaskCommand::Ask { id, line, sender }) => {
+                self.waiting.insert(id, sender);
                 self.unwritten.extend(line);
             }
-            Some(Order::Write(line)) => {
+            Some(TaskCommand::Write(line)) => {
                 self.tokens += line.len();
                 self.unwritten.extend(line);
             }
-            Some(Order::Forget(id)) => {
-                if self.asked.remove(&id).is_some() {
+            Some(TaskCommand::Forget(id)) => {
+                if self.waiting.remove(&id).is_some() {
                     self.forgotten.insert(id);
                 }
             }
-            Some(Order::Retire) => self.retired = true,
+            Some(TaskCommand::Retire) => self.retired = true,
             None => (self.retired, self.closed) = (true, true),
         }
     }
 
-    /// Hands a line to its job. Returns `true` if it counts for the pace of the process.
-    fn said(&mut self, line: String) -> Result<bool, String> {
-        let said = wire::read(&line)?;
-        let (is_paced, ends) = (said.is_paced(), matches!(said, Said::Answer(..)));
-        let Some(id) = said.id() else { return Ok(is_paced) };
+    /// Passes a line to its job. Returns `true` if it counts for the rate of the process.
+    fn message(&mut self, line: String) -> Result<bool, String> {
+        let message = wire::read(&line)?;
+        let (is_paced, ends) = (message.is_paced(), matches!(message, Incoming::Answer(..)));
+        let Some(id) = message.id() else { return Ok(is_paced) };
         if self.forgotten.contains(&id) {
             if ends {
                 self.forgotten.remove(&id);
             }
             return Ok(is_paced);
         }
-        let told = if ends { self.asked.remove(&id) } else { self.asked.get(&id).cloned() };
-        let told = told.ok_or_else(|| format!("an answer to {id}, which it was not asked"))?;
-        self.held = Some((told, line));
+        let sender = if ends { self.waiting.remove(&id) } else { self.waiting.get(&id).cloned() };
+        let sender = sender.ok_or_else(|| format!("an answer to {id} without a request"))?;
+        self.held = Some((sender, line));
         Ok(is_paced)
     }
 }
 
-/// Serves the jobs of a process until it is gone, or retired and without any. Why it is gone.
+/// Serves the jobs of a process until it has ended, or is retired and idle. Returns why it ended.
 async fn drive(
     mut process: Process,
-    orders: &mut mpsc::UnboundedReceiver<Order>,
-    desk: &mut Desk,
+    commands: &mut mpsc::UnboundedReceiver<TaskCommand>,
+    task: &mut TaskState,
 ) -> (Option<(Code, String)>, Process) {
     loop {
-        if desk.retired && desk.asked.is_empty() && desk.held.is_none() {
+        if task.retired && task.waiting.is_empty() && task.held.is_none() {
             return (None, process);
         }
         let paused_until = process.pace.next_at();
         let Process { stdin, lines, .. } = &mut process;
-        let has_read = desk.tokens < UNREAD_TOKENS && paused_until.is_none();
-        let said = tokio::select! {
-            order = orders.recv(), if !desk.closed => {
-                desk.order(order);
+        let has_read = task.tokens < UNREAD_TOKENS && paused_until.is_none();
+        let message = tokio::select! {
+            command = commands.recv(), if !task.closed => {
+                task.command(command);
                 continue;
             }
-            () = taken(&desk.held), if desk.held.is_some() => {
-                if let Some((told, line)) = desk.held.take() {
-                    // There is room, or its job has gone.
-                    let _ = told.try_send(line);
+            () = taken(&task.held), if task.held.is_some() => {
+                if let Some((sender, line)) = task.held.take() {
+                    // The channel has capacity, or its job has ended.
+                    let _ = sender.try_send(line);
                 }
                 continue;
             }
-            written = stdin.write(&desk.unwritten), if !desk.unwritten.is_empty() => {
+            written = stdin.write(&task.unwritten), if !task.unwritten.is_empty() => {
                 match written {
-                    Ok(written) => drop(desk.unwritten.drain(..written)),
-                    // It has closed its stdin. What it still says is read.
-                    Err(_) => desk.unwritten.clear(),
+                    Ok(written) => drop(task.unwritten.drain(..written)),
+                    // The process has closed its stdin. Its output is still read.
+                    Err(_) => task.unwritten.clear(),
                 }
-                if desk.unwritten.is_empty() {
-                    desk.tokens = 0;
+                if task.unwritten.is_empty() {
+                    task.tokens = 0;
                 }
                 continue;
             }
             () = until(paused_until) => continue,
-            line = lines.next(), if desk.held.is_none() && has_read => line,
+            line = lines.next(), if task.held.is_none() && has_read => line,
         };
-        let end = match said {
+        let end = match message {
             None => (Code::WorkerLost, died(&mut process).await),
             Some(Err(error)) => {
                 (Code::HandlerFailed, unreadable(process.bounds.max_answer, &error))
             }
-            Some(Ok(line)) => match desk.said(line) {
+            Some(Ok(line)) => match task.message(line) {
                 Ok(is_paced) => {
                     if is_paced {
                         process.pace.spend();
@@ -324,9 +324,9 @@ async fn drive(
     }
 }
 
-/// Returns when the job of a held line can take it.
-async fn taken(held: &Option<(Told, String)>) {
-    if let Some((told, _)) = held {
-        let _ = told.reserve().await;
+/// Completes when the job of a held line can take it.
+async fn taken(held: &Option<(LineSender, String)>) {
+    if let Some((sender, _)) = held {
+        let _ = sender.reserve().await;
     }
 }

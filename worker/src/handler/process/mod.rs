@@ -1,16 +1,16 @@
-//! Long-lived processes that speak JSON-RPC 2.0 on stdin and stdout, one message a line; stderr
-//! goes into the log. A process has one job at a time (`child.rs`), or as many as its answer to
+//! Long-lived processes that use JSON-RPC 2.0 on stdin and stdout, one message a line; stderr goes
+//! into the log. A process has one job at a time (`child.rs`), or as many as its answer to
 //! `$/start` says (`crowd.rs`). One pool may serve many job names.
 //!
-//! A process is started when a job first needs it, and must answer `$/start`. One that dies takes
-//! its job with it as a worker that dies would: the job runs again, unless its mapping says not to,
-//! `max_crashes` times at most. One that says something else than was asked is replaced, and its
-//! job fails. After each the next one starts later, from 100 ms to 10 s.
+//! A process is started when a job first needs it, and must answer `$/start`. If it dies, its job
+//! counts as crashed: it runs again, up to `max_crashes` times, unless its mapping forbids that. If
+//! it prints an unexpected message, it is replaced, and its job fails. After each failure the next
+//! start is delayed, from 100 ms to 10 s.
 
 mod child;
 mod crowd;
+mod job_stderr;
 mod pool;
-mod said;
 mod wire;
 
 use std::pin::Pin;
@@ -18,11 +18,11 @@ use std::sync::Arc;
 
 use redcall_common::settings::ProcessSettings;
 
-use self::child::Start;
+use self::child::StartSettings;
 use self::pool::Pool;
 use super::budget::Budget;
 use super::program::Program;
-use super::{Handler, Place, Running};
+use super::{Handler, ProgramContext, Running};
 use crate::request::Request;
 use crate::state::States;
 
@@ -38,17 +38,18 @@ impl ProcessHandler {
     pub(crate) fn new(
         job: &str,
         settings: &ProcessSettings,
-        place: &Place<'_>,
+        context: &ProgramContext<'_>,
     ) -> Result<Self, String> {
-        let program = Program::find(&settings.command, &settings.env, place)?;
-        let (bounds, start_timeout) = (place.bounds, settings.start_timeout);
-        let start = Start { program, bounds, start_timeout, budget: Budget::of(job) };
+        let program = Program::find(&settings.command, &settings.env, context)?;
+        let (bounds, start_timeout) = (context.bounds, settings.start_timeout);
+        let start = StartSettings { program, bounds, start_timeout, budget: Budget::of(job) };
         Ok(Self { pool: Arc::new(Pool::new(start, settings.instances)) })
     }
 }
 
 impl ProcessHandler {
-    /// How many requests its processes take at once, as far as their handshakes are known.
+    /// Returns the number of concurrent requests over its processes, as far as their handshakes are
+    /// known.
     pub(crate) fn capacity(&self) -> usize {
         self.pool.capacity()
     }

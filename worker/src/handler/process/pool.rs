@@ -1,4 +1,4 @@
-//! The processes of one command: how many there may be, who has one, when the next may start.
+//! The processes of one command: their number, their owners, and the time of the next start.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,167 +10,170 @@ use redcall_common::error::Code;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::child::{Asked, Process, Start};
+use super::child::{Process, RequestEnd, StartSettings};
 use super::crowd::{Crowd, Slot};
-use crate::handler::{Ending, HandlerError};
+use crate::handler::{HandlerError, HandlerResult};
 use crate::request::Request;
 
-/// Pause before a process is started after one that broke; it doubles with each.
+/// Pause before the start after a process broke; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// See the module.
 pub(super) struct Pool {
-    start: Start,
+    start: StartSettings,
     instances: usize,
-    /// How many requests a process takes at once, as the first one has said.
+    /// Concurrent requests of one process, by the first handshake.
     width: AtomicUsize,
-    /// Told when a process may have room.
+    /// Notified when a process may have capacity.
     changed: Arc<Notify>,
-    /// One for each request that the processes may have.
+    /// One for each concurrent request of the processes.
     permits: Arc<Semaphore>,
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
 }
 
 #[derive(Default)]
-struct State {
+struct PoolState {
     idle: Vec<Process>,
-    /// Those that have several requests at once, also those that get no further ones and have not
-    /// ended yet.
+    /// Processes with several concurrent requests, including those that take no further ones and
+    /// have not ended yet.
     crowds: Vec<Arc<Crowd>>,
-    /// How many are being started.
+    /// Number of processes being started.
     starting: usize,
-    /// How many broke since one last did what it was asked.
+    /// Number of broken processes since the last successful request.
     broken: u32,
-    /// When the next may be started.
+    /// Time of the next start.
     start_at: Option<Instant>,
     /// No further job comes.
     closed: bool,
 }
 
-/// A process that a job has for itself. Dropped, it ends: nobody knows what it is doing.
-struct Alone {
+/// A process that one job uses. Dropping this ends the process: its state is unknown.
+struct Exclusive {
     process: Process,
     permit: OwnedSemaphorePermit,
 }
 
-/// What a job has of the pool.
-enum Lent {
-    Alone(Box<Alone>),
-    Beside(Slot, OwnedSemaphorePermit),
+/// The part of the pool that a job uses.
+enum Assigned {
+    Exclusive(Box<Exclusive>),
+    Shared(Slot, OwnedSemaphorePermit),
 }
 
-/// Where a request can go.
-enum Place {
+/// The place for a request.
+enum Placement {
     Free(Slot),
-    /// To a process that the caller starts; it counts as being started.
+    /// A process that the caller starts; it counts as being started.
     Start,
-    /// Nowhere, until something changes.
+    /// None, until something changes.
     None,
 }
 
 impl Pool {
-    pub(super) fn new(start: Start, instances: usize) -> Self {
+    pub(super) fn new(start: StartSettings, instances: usize) -> Self {
         let permits = Arc::new(Semaphore::new(instances));
         let (width, changed) = (AtomicUsize::new(1), Arc::default());
         Self { start, instances, width, changed, permits, state: Mutex::default() }
     }
 
-    pub(super) fn start(&self) -> &Start {
+    pub(super) fn start(&self) -> &StartSettings {
         &self.start
     }
 
-    /// How many requests the processes take at once.
+    /// Returns the number of concurrent requests of the processes.
     pub(super) fn capacity(&self) -> usize {
         self.instances * self.width.load(Ordering::Acquire)
     }
 
-    /// Has a process do the job.
-    pub(super) async fn run(self: Arc<Self>, request: &Request) -> Ending {
-        let lent = tokio::select! {
-            lent = self.lend() => lent,
+    /// Runs the job on a process.
+    pub(super) async fn run(self: Arc<Self>, request: &Request) -> HandlerResult {
+        let assigned = tokio::select! {
+            assigned = self.assign() => assigned,
             () = request.cancelled() => {
                 Err(HandlerError::with_code(Code::Cancelled, "cancelled before a process was free"))
             }
         };
         let grace = self.start.bounds.cancel_grace;
-        match lent? {
-            Lent::Alone(mut lent) => match lent.process.ask(request, grace).await {
-                Asked::Ended(ending) => {
-                    self.went_well();
-                    self.keep(*lent);
-                    ending
+        match assigned? {
+            Assigned::Exclusive(mut assigned) => match assigned.process.ask(request, grace).await {
+                RequestEnd::Done(result) => {
+                    self.succeeded();
+                    self.keep(*assigned);
+                    result
                 }
-                Asked::Broken(error) => {
+                RequestEnd::Broken(error) => {
                     self.broke(&error.error.message, Some(request));
                     Err(error)
                 }
             },
-            Lent::Beside(mut slot, permit) => {
+            Assigned::Shared(mut slot, permit) => {
                 let asked = slot.ask(request, self.start.bounds).await;
-                // In this order: whoever waits for the permit finds the place.
+                // In this order: the next job with the permit finds the slot.
                 drop(slot);
                 drop(permit);
                 match asked {
-                    Asked::Ended(ending) => {
-                        self.went_well();
-                        ending
+                    RequestEnd::Done(result) => {
+                        self.succeeded();
+                        result
                     }
-                    // Its task has said so, if it is gone.
-                    Asked::Broken(error) => Err(error),
+                    // Its task has reported the end of the process.
+                    RequestEnd::Broken(error) => Err(error),
                 }
             }
         }
     }
 
-    fn went_well(&self) {
+    fn succeeded(&self) {
         let mut state = self.state();
         (state.broken, state.start_at) = (0, None);
     }
 
-    async fn lend(self: &Arc<Self>) -> Result<Lent, HandlerError> {
+    async fn assign(self: &Arc<Self>) -> Result<Assigned, HandlerError> {
         let gone = |_| HandlerError::with_code(Code::Internal, "the pool is closed");
         let permit = self.permits.clone().acquire_owned().await.map_err(gone)?;
         loop {
             let Some(mut process) = self.state().idle.pop() else { break };
-            if process.is_sound() {
-                return Ok(Lent::Alone(Box::new(Alone { process, permit })));
+            if process.is_healthy() {
+                return Ok(Assigned::Exclusive(Box::new(Exclusive { process, permit })));
             }
-            self.broke("a process ended, or printed something, while it was idle", None);
+            self.broke("an idle process ended or printed an unexpected message", None);
         }
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
             match self.place() {
-                Place::Free(slot) => return Ok(Lent::Beside(slot, permit)),
-                Place::Start => return self.started(permit).await,
-                // All are full, since one of them ends or is being started.
-                Place::None => changed.await,
+                Placement::Free(slot) => return Ok(Assigned::Shared(slot, permit)),
+                Placement::Start => return self.started(permit).await,
+                // All processes are full: one of them retires or is being started.
+                Placement::None => changed.await,
             }
         }
     }
 
-    /// A place beside other requests, or leave to start a process.
-    fn place(&self) -> Place {
+    /// Returns a slot of a running process, or permission to start one.
+    fn place(&self) -> Placement {
         let mut state = self.state();
         state.crowds.retain(|crowd| !crowd.is_over());
         state.crowds.sort_by_key(|crowd| crowd.taken());
         if let Some(slot) = state.crowds.iter().find_map(|crowd| crowd.slot()) {
-            return Place::Free(slot);
+            return Placement::Free(slot);
         }
         let is_shared = self.width.load(Ordering::Acquire) > 1;
         if is_shared && state.crowds.len() + state.starting >= self.instances {
-            return Place::None;
+            return Placement::None;
         }
         state.starting += 1;
-        Place::Start
+        Placement::Start
     }
 
-    /// A process that has just been started.
-    async fn started(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Result<Lent, HandlerError> {
-        // A start goes on when its job has gone: with callers that wait for less than it takes none
-        // would ever come up.
-        let (tell, told) = oneshot::channel();
+    /// Starts a process, and returns it.
+    async fn started(
+        self: &Arc<Self>,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Assigned, HandlerError> {
+        // A start continues when its job is cancelled: otherwise callers with short timeouts would
+        // prevent every start.
+        let (sender, started) = oneshot::channel();
         let pool = self.clone();
         tokio::spawn(async move {
             let start_at = pool.state().start_at;
@@ -184,27 +187,27 @@ impl Pool {
                 }
             };
             pool.changed.notify_waiters();
-            if let Err(Ok(Lent::Alone(alone))) = tell.send(started) {
+            if let Err(Ok(Assigned::Exclusive(alone))) = sender.send(started) {
                 pool.keep(*alone);
             }
         });
-        told.await.unwrap_or_else(|_| {
-            Err(HandlerError::with_code(Code::Internal, "the worker is ending"))
+        started.await.unwrap_or_else(|_| {
+            Err(HandlerError::with_code(Code::Internal, "the worker is stopping"))
         })
     }
 
-    /// Takes a process that has started into the pool.
+    /// Adds a started process to the pool.
     fn adopt(
         self: &Arc<Self>,
         process: Process,
         permit: OwnedSemaphorePermit,
-    ) -> Result<Lent, HandlerError> {
+    ) -> Result<Assigned, HandlerError> {
         let width = process.concurrency;
         let mut state = self.state();
         state.starting -= 1;
         let first = self.width.load(Ordering::Acquire);
         if width == 1 && first == 1 {
-            return Ok(Lent::Alone(Box::new(Alone { process, permit })));
+            return Ok(Assigned::Exclusive(Box::new(Exclusive { process, permit })));
         }
         if first == 1 {
             self.width.store(width, Ordering::Release);
@@ -216,18 +219,18 @@ impl Pool {
                 pool.broke(why, None);
             }
         });
-        // A new one has room, unless it is gone already.
+        // A new process has capacity, unless it has already ended.
         let Some(slot) = crowd.slot() else { return Err(crowd.lost()) };
         match state.closed {
             true => crowd.retire(),
             false => state.crowds.push(crowd),
         }
-        Ok(Lent::Beside(slot, permit))
+        Ok(Assigned::Shared(slot, permit))
     }
 
-    /// For the next job, if there may be one.
-    fn keep(&self, lent: Alone) {
-        let Alone { process, permit } = lent;
+    /// Keeps the process for the next job, if that is allowed.
+    fn keep(&self, assigned: Exclusive) {
+        let Exclusive { process, permit } = assigned;
         let mut state = self.state();
         if state.closed {
             tokio::spawn(process.close());
@@ -235,13 +238,13 @@ impl Pool {
             state.idle.push(process);
         }
         drop(state);
-        // Only now: whoever waits for it finds the process.
+        // Last: the next job with the permit finds the process.
         drop(permit);
     }
 
     fn broke(&self, why: &str, request: Option<&Request>) {
         let (mut state, now) = (self.state(), Instant::now());
-        // Those that broke together count as one.
+        // Processes that broke together count as one.
         if state.start_at.is_none_or(|at| at <= now) {
             let pause = FIRST_PAUSE.saturating_mul(1 << state.broken.min(10)).min(LONGEST_PAUSE);
             state.broken += 1;
@@ -249,13 +252,13 @@ impl Pool {
         }
         drop(state);
         match request.map(|request| (request.id(), request.name())) {
-            // Its failure is a warning already.
-            Some((id, name)) => tracing::info!(id, name, why, "a process is replaced"),
-            None => tracing::warn!(why, "a process is replaced"),
+            // Its failure was logged as a warning already.
+            Some((id, name)) => tracing::info!(id, name, why, "replacing a process"),
+            None => tracing::warn!(why, "replacing a process"),
         }
     }
 
-    /// Asks all that are idle to end, at once; what is busy ends with its job.
+    /// Ends all idle processes concurrently; a busy one ends with its job.
     pub(super) async fn close(&self) {
         let (idle, crowds) = {
             let mut state = self.state();
@@ -268,7 +271,7 @@ impl Pool {
         tokio::join!(free, join_all(idle.into_iter().map(Process::close)));
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PoolState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

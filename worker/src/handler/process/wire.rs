@@ -1,9 +1,9 @@
-//! JSON-RPC 2.0 as a pool and its processes speak it: one message a line.
+//! JSON-RPC 2.0 between a pool and its processes: one message a line.
 //!
 //! To the process: requests, first `$/start`, and the notifications `$/cancel` and `$/token`. From
 //! it: responses, and the notifications `$/progress`, `$/chunk` and `$/defer`. Names with `$/`
-//! are of the connection itself, as in the Language Server Protocol (3.17, "Notification and
-//! Request Messages").
+//! belong to the connection, as in the Language Server Protocol (3.17, "Notification and Request
+//! Messages").
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -25,14 +25,14 @@ struct Message<'a, P: Serialize> {
     method: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     params: Option<P>,
-    /// Beside what JSON-RPC knows; who does not know it ignores it.
+    /// An addition to JSON-RPC; processes that do not know it ignore it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    job: Option<Job<'a>>,
+    job: Option<JobInfo<'a>>,
 }
 
-/// What a handler may want to know of its job.
+/// Metadata of the job.
 #[derive(Serialize)]
-struct Job<'a> {
+struct JobInfo<'a> {
     id: &'a str,
     attempt: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,18 +42,18 @@ struct Job<'a> {
 }
 
 #[derive(Serialize)]
-struct Start<'a> {
+struct StartParams<'a> {
     protocol: u32,
     version: &'a str,
 }
 
 #[derive(Serialize)]
-struct Cancel {
+struct CancelParams {
     id: u64,
 }
 
 #[derive(Serialize)]
-struct Token<'a> {
+struct TokenParams<'a> {
     id: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'a str>,
@@ -61,53 +61,52 @@ struct Token<'a> {
     error: Option<&'a str>,
 }
 
-/// What a process has said.
+/// A message from a process.
 #[derive(Debug)]
-pub(super) enum Said<'a> {
+pub(super) enum Incoming<'a> {
     /// The answer to the request of this number.
     Answer(u64, Result<Box<RawValue>, WireError>),
-    /// A frame for who follows the request of this number.
+    /// A frame for readers of the stream of this request.
     Frame(FrameType, u64, &'a RawValue),
-    /// The request is answered later.
+    /// The answer is deferred.
     Defer(Deferral<'a>),
-    /// A notification that nobody here knows: JSON-RPC has them ignored.
+    /// An unknown notification, which JSON-RPC has receivers ignore.
     Other,
 }
 
-impl Said<'_> {
-    /// The number of the request that it is about; `None` if it is about none.
+impl Incoming<'_> {
+    /// Returns the number of the request that the message is about, if any.
     pub(super) fn id(&self) -> Option<u64> {
         match self {
-            Said::Answer(id, _) | Said::Frame(_, id, _) => Some(*id),
-            Said::Defer(deferral) => Some(deferral.id),
-            Said::Other => None,
+            Incoming::Answer(id, _) | Incoming::Frame(_, id, _) => Some(*id),
+            Incoming::Defer(deferral) => Some(deferral.id),
+            Incoming::Other => None,
         }
     }
 
-    /// Returns `true` if it counts for the pace of the process: it is neither an answer nor a part
-    /// of one.
+    /// Returns `true` if the message is rate-limited: it is neither an answer nor a part of one.
     pub(super) fn is_paced(&self) -> bool {
-        !matches!(self, Said::Answer(..) | Said::Frame(FrameType::Chunk, ..))
+        !matches!(self, Incoming::Answer(..) | Incoming::Frame(FrameType::Chunk, ..))
     }
 }
 
 /// A line from the process.
 #[derive(Deserialize)]
-struct Line<'a> {
+struct RawMessage<'a> {
     #[serde(default)]
     id: Option<u64>,
     #[serde(borrow, default)]
     method: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     params: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "given")]
+    #[serde(borrow, default, deserialize_with = "present")]
     result: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    error: Option<Failure<'a>>,
+    error: Option<RpcError<'a>>,
 }
 
 #[derive(Deserialize)]
-struct Failure<'a> {
+struct RpcError<'a> {
     code: i64,
     message: String,
     #[serde(borrow, default)]
@@ -126,39 +125,39 @@ struct Part<'a> {
 pub(super) struct Deferral<'a> {
     /// Number of the request.
     pub(super) id: u64,
-    /// What the caller hears meanwhile; `None` for null.
+    /// The data of the `deferred` frame; `None` for null.
     #[serde(borrow, default)]
     pub(super) data: Option<&'a RawValue>,
     /// How long the answer may take.
     #[serde(default)]
     pub(super) within_ms: Option<u64>,
-    /// Whether its end is to be published.
+    /// `true` to publish the result as an event.
     #[serde(default)]
     pub(super) notify: bool,
 }
 
-/// `null` is a result as well.
-fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+/// Returns `null` as a result of its own.
+fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(from).map(Some)
 }
 
 fn line(message: &impl Serialize) -> Vec<u8> {
     // Strings, numbers and JSON that was read: nothing here can fail to serialise.
     let mut line = serde_json::to_vec(message).unwrap_or_default();
-    // Data stay as the caller wrote them, over several lines perhaps; within texts JSON has none.
+    // The caller's data may span several lines; within JSON strings there are no line breaks.
     line.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
     line.push(b'\n');
     line
 }
 
-/// The first request, of number 0: whatever answers it has started.
+/// Returns the first request, number 0: an answer to it completes the handshake.
 pub(super) fn start() -> Vec<u8> {
-    let params = Some(Start { protocol: 1, version: env!("CARGO_PKG_VERSION") });
+    let params = Some(StartParams { protocol: 1, version: env!("CARGO_PKG_VERSION") });
     line(&Message { jsonrpc: "2.0", id: Some(0), method: "$/start", params, job: None })
 }
 
-/// The request of number `id`. `params` are the job's data if that is an object or an array, none
-/// if it is null, else an array of it: JSON-RPC allows nothing else.
+/// Returns the request of number `id`. `params` are the job's data if that is an object or an
+/// array, omitted for null, else an array with it: JSON-RPC allows nothing else.
 pub(super) fn request(id: u64, request: &Request) -> Vec<u8> {
     let wrapped;
     let data = request.data();
@@ -172,24 +171,23 @@ pub(super) fn request(id: u64, request: &Request) -> Vec<u8> {
     };
     let budget_ms = request.remaining().map(millis);
     let (attempt, headers) = (request.attempt(), request.headers());
-    let job = Some(Job { id: request.id(), attempt, budget_ms, headers });
+    let job = Some(JobInfo { id: request.id(), attempt, budget_ms, headers });
     line(&Message { jsonrpc: "2.0", id: Some(id), method: request.method(), params, job })
 }
 
-/// The request of number `id` is not wanted any more.
+/// Returns the notification that the request of number `id` is cancelled.
 pub(super) fn cancel(id: u64) -> Vec<u8> {
-    let params = Some(Cancel { id });
+    let params = Some(CancelParams { id });
     line(&Message { jsonrpc: "2.0", id: None, method: "$/cancel", params, job: None })
 }
 
-/// The token of the request of number `id`, which is answered later; or why it is not.
+/// Returns the token of the deferred request of number `id`, or the error.
 pub(super) fn token(id: u64, token: Result<&str, &str>) -> Vec<u8> {
-    let params = Some(Token { id, token: token.ok(), error: token.err() });
+    let params = Some(TokenParams { id, token: token.ok(), error: token.err() });
     line(&Message { jsonrpc: "2.0", id: None, method: "$/token", params, job: None })
 }
 
-/// How many requests a process takes at once, by what it answers to [`start`]: one, unless it says
-/// otherwise.
+/// Returns the most concurrent requests of a process, by its answer to [`start`]; one by default.
 pub(super) fn concurrency(answer: &Result<Box<RawValue>, WireError>) -> usize {
     #[derive(Deserialize)]
     struct Started {
@@ -199,43 +197,45 @@ pub(super) fn concurrency(answer: &Result<Box<RawValue>, WireError>) -> usize {
     started.and_then(Result::ok).map_or(1, |started| started.concurrency.clamp(1, 1024))
 }
 
-/// Reads a line.
+/// Parses a line.
 ///
 /// # Errors
 ///
-/// What is wrong with it.
-pub(super) fn read(text: &str) -> Result<Said<'_>, String> {
-    let line: Line<'_> = serde_json::from_str(text)
-        .map_err(|error| format!("a line that is no JSON-RPC message ({error})"))?;
+/// The mistake in it.
+pub(super) fn read(text: &str) -> Result<Incoming<'_>, String> {
+    let line: RawMessage<'_> = serde_json::from_str(text)
+        .map_err(|error| format!("a line that is not a JSON-RPC message ({error})"))?;
     match line {
-        Line { method: Some(method), params, id: None, .. } => {
+        RawMessage { method: Some(method), params, id: None, .. } => {
             let params = params.map_or("null", RawValue::get);
             let kind = match &*method {
                 "$/progress" => FrameType::Progress,
                 "$/chunk" => FrameType::Chunk,
                 "$/defer" => {
                     let deferral = serde_json::from_str(params)
-                        .map_err(|error| format!("a `{method}` that is none ({error})"))?;
-                    return Ok(Said::Defer(deferral));
+                        .map_err(|error| format!("an invalid `{method}` ({error})"))?;
+                    return Ok(Incoming::Defer(deferral));
                 }
-                _ => return Ok(Said::Other),
+                _ => return Ok(Incoming::Other),
             };
             let Part { id, data } = serde_json::from_str(params)
                 .map_err(|error| format!("a `{method}` without id and data ({error})"))?;
-            Ok(Said::Frame(kind, id, data))
+            Ok(Incoming::Frame(kind, id, data))
         }
-        Line { method: Some(method), .. } => Err(format!("a request of its own (`{method}`)")),
-        Line { id: Some(id), result: Some(result), error: None, .. } => {
-            Ok(Said::Answer(id, Ok(result.to_owned())))
+        RawMessage { method: Some(method), .. } => {
+            Err(format!("a request of its own (`{method}`)"))
         }
-        Line { id: Some(id), result: None, error: Some(failure), .. } => {
-            Ok(Said::Answer(id, Err(failure.into_error())))
+        RawMessage { id: Some(id), result: Some(result), error: None, .. } => {
+            Ok(Incoming::Answer(id, Ok(result.to_owned())))
+        }
+        RawMessage { id: Some(id), result: None, error: Some(failure), .. } => {
+            Ok(Incoming::Answer(id, Err(failure.into_error())))
         }
         _ => Err("a response without id, or without either result or error".to_owned()),
     }
 }
 
-impl Failure<'_> {
+impl RpcError<'_> {
     fn into_error(self) -> WireError {
         let mut error = WireError::new(code_of(self.code), self.message);
         error.data = self.data.map(RawValue::to_owned);
@@ -243,9 +243,10 @@ impl Failure<'_> {
     }
 }
 
-/// Our code for a number of JSON-RPC, or of docs/reference/errors.md if a handler may say it.
+/// Returns the code for a number of JSON-RPC, or of docs/reference/errors.md if a handler may use
+/// it.
 fn code_of(number: i64) -> Code {
-    const MAY_SAY: [Code; 7] = [
+    const ALLOWED: [Code; 7] = [
         Code::UnknownJob,
         Code::NotFound,
         Code::Conflict,
@@ -258,8 +259,8 @@ fn code_of(number: i64) -> Code {
         -32601 => Code::UnknownJob,
         -32602 => Code::InvalidData,
         number => {
-            let said = MAY_SAY.into_iter().find(|code| i64::from(code.number()) == number);
-            said.unwrap_or(Code::HandlerFailed)
+            let allowed = ALLOWED.into_iter().find(|code| i64::from(code.number()) == number);
+            allowed.unwrap_or(Code::HandlerFailed)
         }
     }
 }
@@ -270,19 +271,20 @@ mod tests {
 
     fn answer(text: &str) -> Result<String, (Code, String)> {
         match read(text).unwrap() {
-            Said::Answer(7, Ok(data)) => Ok(data.get().to_owned()),
-            Said::Answer(7, Err(error)) => Err((error.code, error.message)),
+            Incoming::Answer(7, Ok(data)) => Ok(data.get().to_owned()),
+            Incoming::Answer(7, Err(error)) => Err((error.code, error.message)),
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn handshake_says_how_many_requests_at_once() {
-        let said = |text: &str| concurrency(&Ok(RawValue::from_string(text.to_owned()).unwrap()));
+    fn handshake_sets_the_concurrency() {
+        let concurrency_of =
+            |text: &str| concurrency(&Ok(RawValue::from_string(text.to_owned()).unwrap()));
         let all = ["null", "{}", r#"{"concurrency":0}"#, r#"{"concurrency":"8"}"#, "8"];
-        assert!(all.into_iter().all(|text| said(text) == 1));
-        assert_eq!(said(r#"{"concurrency":8,"more":1}"#), 8);
-        assert_eq!(said(r#"{"concurrency":100000}"#), 1024);
+        assert!(all.into_iter().all(|text| concurrency_of(text) == 1));
+        assert_eq!(concurrency_of(r#"{"concurrency":8,"more":1}"#), 8);
+        assert_eq!(concurrency_of(r#"{"concurrency":100000}"#), 1024);
         assert_eq!(concurrency(&Err(WireError::new(Code::UnknownJob, "no"))), 1);
     }
 
@@ -297,7 +299,7 @@ mod tests {
             (-32601, Code::UnknownJob),
             (-32602, Code::InvalidData),
             (-32004, Code::Conflict),
-            // It would be taken for the death of the process.
+            // Would count as a crash of the process.
             (Code::WorkerLost.number(), Code::HandlerFailed),
             (-32000, Code::HandlerFailed),
             (1, Code::HandlerFailed),
@@ -308,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_answer_nor_notification_is_refused() {
+    fn other_messages_are_refused() {
         for text in [
             "",
             "hello",
@@ -324,6 +326,6 @@ mod tests {
         ] {
             read(text).unwrap_err();
         }
-        assert!(matches!(read(r#"{"method":"$/log","params":[]}"#), Ok(Said::Other)));
+        assert!(matches!(read(r#"{"method":"$/log","params":[]}"#), Ok(Incoming::Other)));
     }
 }

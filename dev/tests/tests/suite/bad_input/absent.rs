@@ -24,8 +24,8 @@ async fn a_name_that_nobody_maps_is_answered_at_once() {
     let error = foreign.client.call_and_wait("nobody", &Value::Null).await.unwrap_err();
     assert!(since.elapsed() < AT_ONCE, "{:?}", since.elapsed());
     assert_eq!(error.code(), Code::UnknownJob);
-    assert_eq!(error.to_string(), "unknown_job: no live worker maps the job `nobody`");
-    let frame = error_frame("x1", Code::UnknownJob, "no live worker maps the job `nobody`", "");
+    assert_eq!(error.to_string(), "unknown_job: no live worker handles the job `nobody`");
+    let frame = error_frame("x1", Code::UnknownJob, "no live worker handles the job `nobody`", "");
     foreign.is_answered(waited("x1", "nobody", "null", ""), "x1", &frame).await;
 }
 
@@ -107,7 +107,7 @@ async fn what_was_parked_is_answered_when_the_last_worker_that_maps_it_has_left(
         conn.lpop::<_, Option<String>>("redcall:{default}:response:x1", None).await.unwrap()
     })
     .await;
-    let message = "no live worker maps the job `special`";
+    let message = "no live worker handles the job `special`";
     assert_eq!(frame, error_frame("x1", Code::UnknownJob, message, ""));
     let keys = keys(&mut conn).await;
     assert!(!keys.iter().any(|key| key.contains("parked")), "{keys:?}");

@@ -186,7 +186,7 @@ async fn data_comes_back_as_it_was_written() {
 #[tokio::test]
 async fn a_budget_that_is_over_is_answered_and_one_of_the_future_is_not() {
     let mut foreign = Foreign::start().await;
-    let message = "its time ran out while it was queued";
+    let message = "the caller's timeout ended while the request was queued";
     let frame = error_frame("x1", Code::DeadlineExceeded, message, "");
     for rest in [r#","budget_ms":0"#, r#","budget_ms":5000,"enqueued_at":1000"#] {
         foreign.is_answered(waited("x1", "add", DATA, rest), "x1", &frame).await;

@@ -171,8 +171,12 @@ async fn what_cannot_be_written_as_json_is_answered_nevertheless() {
     let mut foreign = foreign().await;
     let panicked = "the handler panicked";
     for (how, code, message) in [
-        ("map", Code::HandlerFailed, "the answer is not JSON: key must be a string"),
-        ("fails", Code::HandlerFailed, "the answer is not JSON: on purpose"),
+        (
+            "map",
+            Code::HandlerFailed,
+            "the answer cannot be serialised as JSON: key must be a string",
+        ),
+        ("fails", Code::HandlerFailed, "the answer cannot be serialised as JSON: on purpose"),
         ("panics", Code::HandlerPanicked, panicked),
     ] {
         let frame = error_frame("x1", code, message, r#","attempt":1"#);
@@ -181,7 +185,7 @@ async fn what_cannot_be_written_as_json_is_answered_nevertheless() {
     }
     let nan = waited("x1", "answer_oddly", r#""nan""#, "");
     foreign.is_answered(nan, "x1", &result_frame("x1", "[null,1.0]")).await;
-    let why = r#"["the progress cannot be written as JSON","on purpose"]"#;
+    let why = r#"["the data cannot be serialised as JSON","on purpose"]"#;
     let raw = waited("x1", "say_oddly", r#""fails""#, "");
     foreign.is_answered(raw, "x1", &result_frame("x1", why)).await;
 }
@@ -189,7 +193,7 @@ async fn what_cannot_be_written_as_json_is_answered_nevertheless() {
 #[tokio::test]
 async fn an_answer_over_the_limit_is_an_error() {
     let mut foreign = foreign().await;
-    let message = "the answer has 1001 bytes, the limit is 1000";
+    let message = "the answer has 1001 bytes, the limit is 1000 (limits.answer)";
     let frame = error_frame("x1", Code::TooLarge, message, r#","attempt":1"#);
     foreign.is_answered(waited("x1", "large", "999", ""), "x1", &frame).await;
     let answer = foreign.client.call_and_wait("large", &998).await.unwrap();

@@ -121,7 +121,7 @@ async fn field_that_repeats_the_urls_own_parameter_is_refused() {
     for name in ["always", "Always", "always[]", "always[x]", " always"] {
         let error = served.error(&json!({name: 2, "q": 1})).await;
         assert_eq!(error.code, Code::InvalidData, "{name}");
-        assert!(error.message.contains("is set by the job's own url"), "{error}");
+        assert!(error.message.contains("is set by the job's url"), "{error}");
     }
     assert_eq!(served.server.got().len(), 0);
     served.ask(&json!({"q": "1&always=2", "never": 3})).await.unwrap();

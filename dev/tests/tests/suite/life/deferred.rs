@@ -302,7 +302,7 @@ async fn data_that_cannot_be_written_still_answer() {
     let desk = Desk::new().await;
     let why = desk.client.call_and_wait("odd", &0).await.unwrap().json::<Vec<String>>().unwrap();
     assert_eq!(why.len(), 3, "{why:?}");
-    let says = ["7 days", "cannot be written as JSON", "limits.frame"];
+    let says = ["7 days", "cannot be serialised as JSON", "limits.frame"];
     assert!(why.iter().zip(says).all(|(why, says)| why.contains(says)), "{why:?}");
 
     let (ticket, token) = desk.submit(None).await;

@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use super::{connection, dead_letter, dies, job, keys};
 use crate::support::{error_frame, response_key};
 
-const MESSAGE: &str = "the request is not signed as its worker wants it";
+const MESSAGE: &str = "the request has no signature that its worker accepts";
 
 #[derive(Clone, Default)]
 struct Runs(Arc<AtomicUsize>);

@@ -145,7 +145,7 @@ async fn say_all(bench: &Bench, worker: &Logged) {
     worker.line("invalid_request").await;
     // A reload, a lost connection, an end.
     worker.signal(Signal::HUP);
-    worker.line("the jobs were read again").await;
+    worker.line("reloaded the jobs").await;
     let kill = redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").to_owned();
     let _: u64 = kill.query_async(&mut conn).await.unwrap();
     worker.line("connected to Redis again").await;

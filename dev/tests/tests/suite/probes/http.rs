@@ -26,7 +26,7 @@ async fn it_listens_before_it_is_ready_and_a_taken_address_ends_it() {
     let bench = Bench::new().await;
     let served = Served::of(&bench).await;
     let log = served.program.log();
-    let listens = log.find("probes and metrics are served").unwrap();
+    let listens = log.find("serving probes and metrics").unwrap();
     assert!(listens < log.find(": ready").unwrap(), "{log}");
 
     let taken = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -76,7 +76,7 @@ async fn reading_the_settings_again_leaves_it_as_it_is() {
     let changed = text.replace("builtin:add", "builtin:echo").replace(":0", ":1");
     std::fs::write(&file.path, changed).unwrap();
     served.program.signal(Signal::HUP);
-    served.program.line("the jobs were read again").await;
+    served.program.line("reloaded the jobs").await;
     assert_eq!(client.call_and_wait("add", &add).await.unwrap().data.get(), add.to_string());
     served.becomes(200).await;
     assert_eq!(served.get("/live").await.status, 200);

@@ -39,7 +39,7 @@ async fn a_fetch_loop_that_stands_still_on_one_queue_alone_turns_it_red() {
     held.lose();
     let next = next.await;
     let reasons = served.get("/ready").await.reasons();
-    assert!(reasons.iter().any(|reason| reason.contains("none has come back")), "{reasons:?}");
+    assert!(reasons.iter().any(|reason| reason.contains("none has returned")), "{reasons:?}");
     next.release();
     served.becomes(200).await;
 }
@@ -112,12 +112,15 @@ async fn a_worker_whose_lease_is_not_renewed_is_red() {
     });
     let held = held.await;
     let reasons = served.becomes(503).await.reasons();
-    let of_lease = "queue high: the worker's lease on it was last renewed ";
+    let of_lease = "queue high: the worker's lease on the queue was last renewed ";
     assert!(reasons.iter().any(|reason| reason.starts_with(of_lease)), "{reasons:?}");
     // Nor does it lease a probe any more.
     eventually("the probe to stay out", async || {
         let reasons = served.get("/ready").await.reasons();
-        reasons.iter().any(|reason| reason.starts_with("the probe has not")).then_some(())
+        reasons
+            .iter()
+            .any(|reason| reason.starts_with("the probe has been in flight"))
+            .then_some(())
     })
     .await;
     held.release();
@@ -136,7 +139,10 @@ async fn a_probe_that_is_not_settled_turns_it_red() {
     let red = served.becomes(503);
     let (held, red) = tokio::join!(held, red);
     let reasons = red.reasons();
-    assert!(reasons.iter().any(|reason| reason.starts_with("the probe has not")), "{reasons:?}");
+    assert!(
+        reasons.iter().any(|reason| reason.starts_with("the probe has been in flight")),
+        "{reasons:?}"
+    );
     held.release();
     served.becomes(200).await;
 }
@@ -197,9 +203,9 @@ async fn a_loop_that_stands_still_is_not_live() {
         (answer.status == 503).then_some(answer)
     })
     .await;
-    assert!(dead.body.contains("has stood still for"), "{}", dead.body);
+    assert!(dead.body.contains("has stalled for"), "{}", dead.body);
     let ready = try_get(port, "/ready").await.unwrap();
-    assert_eq!(ready.reasons(), ["the loop that talks to Redis does not answer"]);
+    assert_eq!(ready.reasons(), ["the I/O loop does not answer"]);
     let mut stderr = program.stderr.take().unwrap();
     let reading = std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
     eventually("the loop to go on", async || {

@@ -61,8 +61,8 @@ async fn a_job_that_must_not_run_twice_is_not_run_again() {
 #[tokio::test]
 async fn what_was_not_asked_fails_the_job_and_replaces_the_process() {
     for (how, part) in [
-        ("echo hello", "a line that is no JSON-RPC message"),
-        (r#"say "\"id\":77,\"result\":1""#, "spoke of request 77"),
+        ("echo hello", "a line that is not a JSON-RPC message"),
+        (r#"say "\"id\":77,\"result\":1""#, "a message about request 77"),
         (r#"say "\"id\":$id""#, "without either result or error"),
         (r#"printf '\377\n'"#, "not UTF-8"),
     ] {
@@ -144,7 +144,7 @@ async fn process_that_floods_with_notifications_is_read_at_a_bounded_pace() {
     assert_eq!(failed(error).code, Code::Timeout);
     let took = processor_time(worker.pid()) - before;
     assert!(took < 1.0, "the worker used {took} s in 3 s");
-    worker.line("the process floods its worker").await;
+    worker.line("reading a process slower").await;
 }
 
 #[tokio::test]

@@ -144,7 +144,7 @@ async fn a_second_one_is_refused_and_the_file_of_a_dead_one_is_not() {
     let first = place.start().await;
     let ran = place.run(&["--background"]).await;
     assert_eq!((ran.code, &*ran.stdout), (1, ""));
-    ran.says(&format!("worker {} runs already", first.as_raw_nonzero()));
+    ran.says(&format!("worker {} is already running", first.as_raw_nonzero()));
     assert_eq!(place.pid(), Some(first));
     kill_process(first, Signal::KILL).unwrap();
     // The last of its threads to go lets go of the lock.
@@ -153,7 +153,7 @@ async fn a_second_one_is_refused_and_the_file_of_a_dead_one_is_not() {
         (code == 3).then_some(said)
     })
     .await;
-    assert!(said.contains("a dead one has left its file"), "{said}");
+    assert!(said.contains("stale pid file"), "{said}");
     assert_eq!(place.run(&["stop"]).await.code, 3);
     assert_ne!(place.start().await, first);
     place.answers().await;
@@ -175,7 +175,7 @@ async fn what_cannot_start_says_why_and_leaves_nothing() {
     assert!(!place.file("pid").exists());
     let ran = place.run(&["--background", "check"]).await;
     assert_eq!(ran.code, 2);
-    ran.says("--background runs a worker");
+    ran.says("--background takes no command");
 }
 
 #[tokio::test]
@@ -227,7 +227,7 @@ async fn one_that_does_not_drain_in_time_gets_a_second_signal() {
     std::fs::write(place.file("pid"), note_of(pid, 0)).unwrap();
     let reaping = tokio::task::spawn_blocking(move || stubborn.wait());
     let ran = place.run(&["stop"]).await;
-    let said = format!("worker {pid} did not drain in time, and has stopped at a second signal\n");
+    let said = format!("worker {pid} did not drain in time, and was stopped by a second signal\n");
     assert_eq!((ran.code, ran.stdout), (0, said));
     assert!(place.file("told").exists());
     reaping.await.unwrap().unwrap();

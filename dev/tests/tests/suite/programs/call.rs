@@ -91,7 +91,7 @@ async fn an_error_is_told_with_its_code_on_stderr() {
     ran.says("help: It may have run: call again only if running twice is harmless.");
     let ran = desk.run(&["call", "nobody", "--wait"]).await;
     assert_eq!((ran.code, &*ran.stdout), (1, ""));
-    ran.says("× unknown_job: no live worker maps the job `nobody`");
+    ran.says("× unknown_job: no live worker handles the job `nobody`");
     ran.says("help: The same call will fail again; something has to change first.");
 }
 

@@ -64,7 +64,7 @@ async fn new_names_work_and_removed_ones_are_unknown() {
     assert_eq!(stage.add("add").await, three());
     assert_eq!(stage.add("plus").await, Err(Code::UnknownJob));
     stage.now_has(PLUS);
-    let line = stage.worker.line("the jobs were read again").await;
+    let line = stage.worker.line("reloaded the jobs").await;
     assert!(line.contains(r#"jobs=1 new=["plus"] gone=["add"]"#), "{line}");
     stage.maps(&["plus"]).await;
     assert_eq!(stage.add("plus").await, three());
@@ -91,7 +91,7 @@ async fn a_job_may_change_its_handler() {
     let stage = Stage::new("[jobs.one]\ncommand = ['echo', '1']").await;
     assert_eq!(stage.add("one").await, Ok("1".to_owned()));
     stage.now_has("[jobs.one]\ncommand = ['echo', '2']");
-    stage.worker.line("the jobs were read again").await;
+    stage.worker.line("reloaded the jobs").await;
     // The mapping is changed before the log says so; the dispatcher hears of it just after.
     eventually("the other handler to answer", async || {
         (stage.add("one").await == Ok("2".to_owned())).then_some(())
@@ -108,13 +108,13 @@ async fn settings_that_cannot_be_used_change_nothing_and_the_log_says_why() {
         ("[jobs.add]\nhandle = 'x'", format!("error={file}: jobs.add.handle: ")),
         (
             "[jobs.add]\nhandler = 'builtin:nope'",
-            format!("error={file}: jobs.add.handler: there is no handler `builtin:nope`"),
+            format!("error={file}: jobs.add.handler: unknown handler `builtin:nope`"),
         ),
         ("[jobs.other]\ncommand = ['./missing']", format!("error={file}: jobs.other.command: `")),
     ] {
         stage.now_has(text);
         let line = stage.worker.line(&why).await;
-        assert!(line.contains("the jobs stay as they are") && line.contains("ERROR"), "{line}");
+        assert!(line.contains("keeping the present ones") && line.contains("ERROR"), "{line}");
         assert_eq!(stage.add("add").await, three());
     }
     stage.now_has(PLUS);
@@ -145,7 +145,7 @@ async fn without_a_file_nothing_changes() {
     let worker = Logged::start("redcall-worker", &[], &bench.environment());
     worker.line(" ready ").await;
     worker.signal(Signal::HUP);
-    worker.line("there is no settings file to read again").await;
+    worker.line("the worker has no settings file to reload").await;
     let answer = bench.client().await.call_and_wait("echo", &1).await.unwrap();
     assert_eq!(answer.data.get(), "1");
 }

@@ -168,7 +168,7 @@ async fn right_taken_while_a_worker_runs_turns_its_readiness_red() {
     served.program().line("the Redis user lacks a right: the worker is not ready").await;
     users.set("worker", "+xadd").await;
     served.becomes(200).await;
-    served.program().line("the Redis user has the right again").await;
+    served.program().line("the Redis user has a needed right again").await;
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ async fn keys_are_replaced_while_the_worker_runs_and_its_log_says_why_it_refuses
         std::fs::write(&settings.path, file(keys)).unwrap();
         worker.signal(Signal::HUP);
         eventually("the keys to be read again", async || {
-            (worker.log().matches("the jobs were read again").count() == times).then_some(())
+            (worker.log().matches("reloaded the jobs").count() == times).then_some(())
         })
         .await;
         assert_eq!((calls(&old).await, calls(&new).await), expected);

@@ -103,7 +103,10 @@ async fn a_task_cannot_be_put_off() {
     let service = client.service("later");
     data(service.initialize(&1).await);
     let error = failed(service.execute(&()).await);
-    assert_eq!(&*error.message, "a task of a service cannot defer its answer");
+    assert_eq!(
+        &*error.message,
+        "a service's task cannot defer its answer: the next task needs its state"
+    );
     assert_eq!(data(service.terminate(&()).await), json!(1));
 }
 

@@ -126,10 +126,10 @@ async fn schedule_of_a_job_that_no_worker_maps_is_a_mistake() {
     let text = "[jobs.echo]\nhandler = 'builtin:echo'\n[schedules.nightly]\njob = 'repot'\n\
                 cron = '0 3 * * *'\n";
     let (file, ran) = check(&bench.redis, text, &[]).await;
-    let problem = "no job `repot`: neither these settings nor a live worker of the queue `default` \
-                   maps it, and each tick becomes a dead letter";
+    let problem = "unknown job `repot`: neither these settings nor a live worker of the queue \
+                   `default` map it; its ticks become dead letters";
     ran.says(&format!("{}: schedules.nightly.job: {problem}", file.arg()));
-    ran.says("help: correct the name, or map it: [jobs.repot]; here are echo");
+    ran.says("help: Correct the name, or add [jobs.repot]; known here: echo");
     assert_eq!((ran.code, ran.stderr.matches('×').count()), (2, 1), "{}", ran.stderr);
     // All the rest is looked at.
     assert!(ran.stdout.starts_with("echo  rust ") && ran.stdout.contains("schedule nightly: "));
@@ -160,7 +160,7 @@ async fn schedule_that_sends_a_service_elsewhere_is_a_mistake() {
                 queue = 'low'\ncron = '* * * * *'\n";
     let (file, ran) = check(&redis, text, &[]).await;
     ran.says(&format!(
-        "{}: schedules.ticks.queue: `counter` is a service: send its requests to the queue \
+        "{}: schedules.ticks.queue: `counter` is a service: its requests must be in the queue \
          `service:counter`",
         file.arg()
     ));
@@ -208,9 +208,9 @@ async fn worker_says_at_its_start_that_no_worker_maps_the_job_of_a_schedule() {
         env.insert(format!("REDCALL__SCHEDULES__{key}"), value.to_owned());
     }
     let worker = Logged::start("redcall-worker", &[], &env);
-    let line = worker.line("no live worker maps its job").await;
+    let line = worker.line("no live worker handles the schedule's job").await;
     assert!(line.contains("WARN") && line.contains("schedule=\"nightly\""), "{line}");
     assert!(line.contains("job=\"repot\" queue=\"default\""), "{line}");
     worker.line("ready").await;
-    assert_eq!(worker.log().matches("maps its job").count(), 1, "{}", worker.log());
+    assert_eq!(worker.log().matches("handles the schedule's job").count(), 1, "{}", worker.log());
 }

@@ -140,7 +140,7 @@ async fn full_redis_keeps_no_worker_from_starting_taking_over_and_draining() {
     assert!(shown.contains(&format!("\"pid\":{}", killed.pid())), "{shown}");
     drop(killed);
     let drained = Logged::start("redcall-worker", &[], &env);
-    drained.line("took over its jobs").await;
+    drained.line("took over the jobs of a dead worker").await;
     leased(&mut conn).await;
     drained.signal(Signal::TERM);
     drained.line("stopped").await;

@@ -49,7 +49,7 @@ async fn forged_state_reaches_no_task() {
         let () = conn.hset_multiple(&key, &altered).await.unwrap();
         let error = failed(one.execute(&json!({"by": 1})).await);
         assert_eq!(error.code, Code::Internal, "{altered:?}");
-        assert!(error.message.contains("was changed at Redis"), "{error}");
+        assert!(error.message.contains("was changed in Redis"), "{error}");
         assert_eq!(failed(one.terminate(&()).await).code, Code::Internal);
         one.state(Duration::from_secs(5)).await.unwrap_err();
         let () = conn.hset_multiple(&key, &true_one).await.unwrap();

@@ -56,7 +56,7 @@ async fn number_that_is_used_again_is_not_signalled() {
     for (at, text) in [(3, "1"), (4, "/usr/bin/redcall-worker")] {
         let (ran, innocent) = stopped(|note| replaced(note, at, text)).await;
         assert_eq!((ran.code, &*ran.stdout), (1, ""), "{ran:?}");
-        ran.says(&format!("process {} is not the worker that has written", innocent.0.id()));
+        ran.says(&format!("process {} is not the worker that wrote", innocent.0.id()));
         ran.says("Nothing was signalled");
         innocent.is_unharmed();
     }
@@ -86,7 +86,7 @@ async fn file_of_another_user_is_not_believed() {
     innocent.is_unharmed();
     let ran = place.run(&["--background"]).await;
     assert_eq!(ran.code, 1, "{ran:?}");
-    ran.says(if mode == 0o600 { "belongs to the user 12345" } else { "may write it" });
+    ran.says(if mode == 0o600 { "belongs to the user 12345" } else { "can write it" });
     std::fs::remove_file(place.file("pid")).unwrap();
 }
 
@@ -98,13 +98,13 @@ async fn links_and_foreign_contents_are_left_alone() {
     for args in [&["--background"][..], &["status"], &["stop"]] {
         let ran = place.run(args).await;
         assert_eq!(ran.code, 1, "{args:?}: {ran:?}");
-        ran.says("it is a link");
+        ran.says("it is a symbolic link");
     }
     std::fs::remove_file(place.file("pid")).unwrap();
     std::fs::rename(place.file("precious"), place.file("pid")).unwrap();
     let ran = place.run(&["--background"]).await;
     assert_eq!(ran.code, 1, "{ran:?}");
-    ran.says("it holds something else than the note of a worker");
+    ran.says("the file is not a worker's pid file");
     assert_eq!(std::fs::read_to_string(place.file("pid")).unwrap(), "kept");
 }
 
@@ -132,7 +132,7 @@ async fn folder_where_anybody_exchanges_files_is_refused_and_a_sticky_one_is_not
     for args in [&["--background"][..], &["status"], &["stop"]] {
         let ran = place.run(args).await;
         assert_eq!(ran.code, 1, "{args:?}: {ran:?}");
-        ran.says("anybody may exchange the files of its folder");
+        ran.says("all users can replace files in its folder");
         ran.says("in a folder of your own");
     }
     assert!(!place.file("pid").exists());
@@ -148,6 +148,6 @@ async fn folder_where_anybody_exchanges_files_is_refused_and_a_sticky_one_is_not
     let log = place.file("log").into_os_string().into_string().unwrap();
     let ran = place.run(&["--background", "--log-file", &log]).await;
     assert_eq!(ran.code, 1, "{ran:?}");
-    ran.says("it is a link");
+    ran.says("it is a symbolic link");
     assert_eq!(std::fs::read_to_string(place.file("precious")).unwrap(), "kept");
 }

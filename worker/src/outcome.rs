@@ -1,4 +1,4 @@
-//! All outcomes of a job: answered, tried again, given up; with and without somebody who waits.
+//! Outcomes of a job: answered, retried, dead-lettered; with and without a waiting caller.
 
 use std::time::Duration;
 
@@ -15,20 +15,20 @@ use redcall_store::{EndedCall, Extra, Outcome, Settlement};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::failure::{self, Next};
-use crate::handler::{Ending, HandlerError};
+use crate::failure::{self, NextStep};
+use crate::handler::{HandlerError, HandlerResult};
 use crate::job::Job;
 use crate::service;
 
-/// Longest message in a request's history, bytes: up to twenty of them lie beside it.
-const MAX_REMEMBERED: usize = 1 << 10;
+/// Longest message in a request's history, bytes: up to twenty of them are stored with it.
+const MAX_MESSAGE: usize = 1 << 10;
 
-/// The longest pause that a handler may ask for.
-const LONGEST_ASKED: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest retry delay that a handler may ask for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// One run, as the history keeps it.
+/// One run in the history of a request.
 #[derive(Serialize)]
-struct Run<'a> {
+struct AttemptEntry<'a> {
     attempt: u32,
     worker: &'a str,
     started_at: u64,
@@ -37,30 +37,31 @@ struct Run<'a> {
     message: &'a str,
 }
 
-/// What who follows hears of an attempt that failed.
+/// The data of the progress frame about a failed attempt.
 #[derive(Serialize)]
-struct Notice<'a> {
+struct RetryNotice<'a> {
     attempt: u32,
     error: &'a WireError,
     retry_in_ms: u64,
 }
 
-/// What becomes of `job` after its handler has ended so; `seq` is that of the ending frame.
-pub(crate) fn outcome(job: &Job, ending: Ending, seq: u64) -> Outcome {
-    let Some(run) = job.run.get() else { return of_job(job, ending, seq) };
-    let (ending, change) = service::ending(run, ending, job.shared.limits.depth);
-    let mut outcome = of_job(job, ending, seq);
-    // Too large an answer is an error after all: the state stays as it was.
+/// Returns the outcome of `job` for the handler's result; `seq` is the number of the final frame.
+pub(crate) fn of_result(job: &Job, result: HandlerResult, seq: u64) -> Outcome {
+    let Some(run) = job.run.get() else { return of_job(job, result, seq) };
+    let (result, change) = service::split_result(run, result, job.shared.limits.depth);
+    let mut outcome = of_job(job, result, seq);
+    // An answer that is too large is an error: the state stays as it was.
     outcome.extras.extend(change.filter(|_| outcome.code.is_none()));
     outcome
 }
 
-fn of_job(job: &Job, ending: Ending, seq: u64) -> Outcome {
+fn of_job(job: &Job, result: HandlerResult, seq: u64) -> Outcome {
     let Limits { answer: limit, depth, .. } = job.shared.limits;
-    match ending {
+    match result {
         Ok(data) if data.get().len() > limit => {
             let size = data.get().len();
-            let message = format!("the answer has {size} bytes, the limit is {limit}");
+            let message =
+                format!("the answer has {size} bytes, the limit is {limit} (limits.answer)");
             failed(job, HandlerError::with_code(Code::TooLarge, message), seq)
         }
         Ok(data) => match fits(&data, depth) {
@@ -106,10 +107,10 @@ fn failed(job: &Job, failure: HandlerError, seq: u64) -> Outcome {
     if error.code == Code::WorkerLost {
         return crashed(job, error, cause, seq);
     }
-    let run = run(job, &error);
+    let run = attempt_entry(job, &error);
     let request = &job.request;
     if let Some(delay) = retry_in(job, error.code, retry_after) {
-        failure::run(job, &error, cause, Next::Retried(delay));
+        failure::log_run(job, &error, cause, NextStep::Retried(delay));
         let notice = notice(job, &error, delay);
         let notice = request.reply.clone().zip(notice).map(|(reply, data)| {
             let head = job.head(&reply.response_key);
@@ -119,54 +120,59 @@ fn failed(job: &Job, failure: HandlerError, seq: u64) -> Outcome {
         let settlement = Settlement::Retry { delay, notice };
         return Outcome { run, ..Outcome::new(&request.id, settlement) };
     }
-    // Who has set retries wants to look at what was given up nevertheless.
+    // A job with retries also becomes a dead letter when its caller gets the error.
     let wanted = error.code != Code::Cancelled;
     let dead_letter = wanted && (request.reply.is_none() || job.rules.retries.max > 0);
-    failure::run(job, &error, cause, if dead_letter { Next::DeadLettered } else { Next::Answered });
-    let ended = Ended { error, attempt: job.attempt(), seq, dead_letter };
-    Outcome { run, ..give_up(request, &job.keys.queue, ended, job.shared.idempotency_ttl) }
+    failure::log_run(
+        job,
+        &error,
+        cause,
+        if dead_letter { NextStep::DeadLettered } else { NextStep::Answered },
+    );
+    let unanswered = Unanswered { error, attempt: job.attempt(), seq, dead_letter };
+    Outcome { run, ..give_up(request, &job.keys.queue, unanswered, job.shared.idempotency_ttl) }
 }
 
-/// What a follower of `job` gets between two attempts; without the data of the error if the frame
+/// Returns the data of the frame between two attempts; without the data of the error if the frame
 /// would nest too deep with them.
 fn notice(job: &Job, error: &WireError, delay: Duration) -> Option<Box<RawValue>> {
     let (attempt, retry_in_ms) = (job.attempt(), millis(delay));
-    let notice = to_raw_value(&Notice { attempt, error, retry_in_ms }).ok()?;
+    let notice = to_raw_value(&RetryNotice { attempt, error, retry_in_ms }).ok()?;
     if fits(&notice, job.shared.limits.depth).is_ok() {
         return Some(notice);
     }
     let error = &WireError { data: None, ..error.clone() };
-    to_raw_value(&Notice { attempt, error, retry_in_ms }).ok()
+    to_raw_value(&RetryNotice { attempt, error, retry_in_ms }).ok()
 }
 
-/// What ran it died, as a worker may: it counts as a crash.
+/// Returns the outcome of a run whose process died, which counts as a crash.
 fn crashed(job: &Job, error: WireError, cause: Option<&str>, seq: u64) -> Outcome {
     let (request, rules) = (&job.request, &job.rules);
-    let run = run(job, &error);
+    let run = attempt_entry(job, &error);
     let may_rerun = rules.on_worker_loss == OnWorkerLoss::Rerun;
     if may_rerun && job.record.crashes + 1 < rules.max_crashes {
-        failure::run(job, &error, cause, Next::Rerun);
+        failure::log_run(job, &error, cause, NextStep::Rerun);
         let settlement = Settlement::Rerun { attempt: job.attempt() };
         return Outcome { run, ..Outcome::new(&request.id, settlement) };
     }
-    failure::run(job, &error, cause, Next::DeadLettered);
-    let ended = Ended { error, attempt: job.attempt(), seq, dead_letter: true };
-    Outcome { run, ..give_up(request, &job.keys.queue, ended, job.shared.idempotency_ttl) }
+    failure::log_run(job, &error, cause, NextStep::DeadLettered);
+    let unanswered = Unanswered { error, attempt: job.attempt(), seq, dead_letter: true };
+    Outcome { run, ..give_up(request, &job.keys.queue, unanswered, job.shared.idempotency_ttl) }
 }
 
-/// How a request ends without an answer.
-pub(crate) struct Ended {
+/// The end of a request without an answer.
+pub(crate) struct Unanswered {
     pub(crate) error: WireError,
-    /// Number of the run in which it ended, or would have.
+    /// Number of the run in which the request ended, or would have ended.
     pub(crate) attempt: u32,
-    /// `seq` of the ending frame.
+    /// `seq` of the final frame.
     pub(crate) seq: u64,
-    /// Whether the dead letters keep it.
+    /// `true` if the request becomes a dead letter.
     pub(crate) dead_letter: bool,
 }
 
-/// Logs and ends a request that is refused before its run. The dead letters keep it if `dead_letter`, or
-/// if its caller waits for no answer. `cause` is for the log alone.
+/// Logs and ends a request that is refused before its run. It becomes a dead letter if
+/// `dead_letter` is set, or if its caller waits for no answer. `cause` is only logged.
 pub(crate) fn refuse(
     request: &Wire,
     queue: &QueueKeys,
@@ -175,30 +181,30 @@ pub(crate) fn refuse(
     dead_letter: bool,
     idempotency_ttl: Duration,
 ) -> Outcome {
-    failure::refused(&request.id, Some(&request.name), queue.name(), attempt, &error, cause);
-    let ended =
-        Ended { error, attempt, seq: 1, dead_letter: dead_letter || request.reply.is_none() };
-    give_up(request, queue, ended, idempotency_ttl)
+    failure::log_refused(&request.id, Some(&request.name), queue.name(), attempt, &error, cause);
+    let unanswered =
+        Unanswered { error, attempt, seq: 1, dead_letter: dead_letter || request.reply.is_none() };
+    give_up(request, queue, unanswered, idempotency_ttl)
 }
 
-/// A request that ends without an answer.
+/// Returns the outcome of a request that ends without an answer.
 pub(crate) fn give_up(
     request: &Wire,
     queue: &QueueKeys,
-    ended: Ended,
+    unanswered: Unanswered,
     idempotency_ttl: Duration,
 ) -> Outcome {
-    let Ended { error, attempt, seq, dead_letter } = ended;
+    let Unanswered { error, attempt, seq, dead_letter } = unanswered;
     let code = error.code;
     let frame = |key: &str| request.head(key, attempt).error(seq, &error);
     let answer = answer(request.reply.clone(), frame);
     let extras = status(request.status_ttl_ms, attempt, Some(&error));
-    // What did not come to its own end may be begun anew.
-    let again = [Code::Cancelled, Code::DeadlineExceeded, Code::Overloaded, Code::WorkerLost];
-    let ttl = (!again.contains(&code)).then_some(idempotency_ttl);
+    // After these codes, the idempotency key may start the call again.
+    let restartable = [Code::Cancelled, Code::DeadlineExceeded, Code::Overloaded, Code::WorkerLost];
+    let ttl = (!restartable.contains(&code)).then_some(idempotency_ttl);
     let call = call(request, queue, ttl, frame);
     let settlement = match answer {
-        // Whoever cancels a job that nobody waits for does not want to look at it.
+        // A cancelled job without a caller does not become a dead letter.
         None if code == Code::Cancelled => Settlement::Done,
         answer if dead_letter => {
             Settlement::DeadLetter { code, reason: error.message.clone(), answer }
@@ -209,7 +215,7 @@ pub(crate) fn give_up(
     Outcome { call, code: Some(code), extras, ..Outcome::new(&request.id, settlement) }
 }
 
-/// The end of a request's states, if they are kept.
+/// Returns the final status of a request, if its status is tracked.
 pub(crate) fn status(ttl_ms: Option<u64>, attempt: u32, error: Option<&WireError>) -> Vec<Extra> {
     let end = ttl_ms.map(|ttl_ms| {
         let error = error.map(|error| (error.code, error.message.clone()));
@@ -218,7 +224,7 @@ pub(crate) fn status(ttl_ms: Option<u64>, attempt: u32, error: Option<&WireError
     end.into_iter().collect()
 }
 
-/// Who waits, if anybody does, and the frame for their response key.
+/// Returns the response key and its final frame, if a caller waits.
 pub(crate) fn answer(
     reply: Option<ReplyTo>,
     frame: impl Fn(&str) -> String,
@@ -229,7 +235,7 @@ pub(crate) fn answer(
     })
 }
 
-/// The end of a request's call, if it has an idempotency key.
+/// Returns the end of a request's call, if it has an idempotency key.
 pub(crate) fn call(
     request: &Wire,
     queue: &QueueKeys,
@@ -240,10 +246,10 @@ pub(crate) fn call(
     Some(EndedCall { digest, keep, frame })
 }
 
-/// A run that ended so, for the history.
-pub(crate) fn run(job: &Job, error: &WireError) -> String {
-    let message = &error.message[..error.message.floor_char_boundary(MAX_REMEMBERED)];
-    let run = Run {
+/// Returns the entry of a failed run in the history.
+pub(crate) fn attempt_entry(job: &Job, error: &WireError) -> String {
+    let message = &error.message[..error.message.floor_char_boundary(MAX_MESSAGE)];
+    let run = AttemptEntry {
         attempt: job.attempt(),
         worker: &job.shared.worker,
         started_at: job.started_at,
@@ -255,7 +261,7 @@ pub(crate) fn run(job: &Job, error: &WireError) -> String {
     serde_json::to_string(&run).unwrap_or_default()
 }
 
-/// How long until the next attempt; `None` if there is none.
+/// Returns the delay before the next attempt; `None` if there is none.
 fn retry_in(job: &Job, code: Code, after: Option<Duration>) -> Option<Duration> {
     let retries = &job.rules.retries;
     let by_request = job.request.max_attempts.map(|attempts| attempts.saturating_sub(1));
@@ -265,13 +271,13 @@ fn retry_in(job: &Job, code: Code, after: Option<Duration>) -> Option<Duration> 
         return None;
     }
     let drawn = || longest_pause(retries, job.record.fails).mul_f64(random());
-    let delay = after.map_or_else(drawn, |after| after.min(LONGEST_ASKED));
-    // A retry that would start after the budget's end is not scheduled.
+    let delay = after.map_or_else(drawn, |after| after.min(MAX_RETRY_AFTER));
+    // A retry that would start after the caller's deadline is not scheduled.
     let in_time = job.context().remaining().is_none_or(|left| delay < left);
     in_time.then_some(delay)
 }
 
-/// The longest pause after so many failures before this one.
+/// Returns the longest delay after this many earlier failures.
 fn longest_pause(retries: &Retries, fails: u32) -> Duration {
     match retries.backoff {
         Backoff::Constant => retries.base,
@@ -282,7 +288,8 @@ fn longest_pause(retries: &Retries, fails: u32) -> Duration {
     }
 }
 
-/// From 0 to 1. Each hasher of the standard library has other keys: random enough to spread load.
+/// Returns a number from 0 to 1. Each hasher of the standard library has its own keys: random
+/// enough to spread load.
 fn random() -> f64 {
     use std::hash::{BuildHasher, Hasher};
     let bits = std::hash::RandomState::new().build_hasher().finish();
@@ -307,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn the_jitter_is_full() {
+    fn jitter_is_full() {
         let drawn: Vec<f64> = (0..1000).map(|_| random()).collect();
         assert!(drawn.iter().all(|x| (0.0..1.0).contains(x)));
         let low = drawn.iter().filter(|x| **x < 0.5).count();

@@ -1,7 +1,6 @@
-//! Saying to others that this worker lives: an event now and then, if the settings ask for it.
+//! Heartbeat events for other systems, if the settings ask for them.
 //!
-//! Nothing of Redcall depends on it. What workers need to know of each other is in the registry
-//! (`heartbeat.rs`).
+//! Redcall does not depend on them: workers find each other by the registry (`heartbeat.rs`).
 
 use std::sync::Arc;
 
@@ -14,11 +13,11 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::WITHIN;
+use super::REDIS_TIMEOUT;
 use super::heartbeat::Identity;
 
-/// Publishes a heartbeat at once and then as often as the settings say, until what is returned is
-/// dropped; none if they say nothing.
+/// Publishes a heartbeat event at once and then at the configured interval, until the returned task
+/// is dropped. Publishes none without an interval.
 pub(super) fn spawn(settings: &Settings, identity: &Identity, link: &Arc<Link>) -> JoinSet<()> {
     let mut task = JoinSet::new();
     let Some(every) = settings.events.heartbeat else { return task };
@@ -27,7 +26,7 @@ pub(super) fn spawn(settings: &Settings, identity: &Identity, link: &Arc<Link>) 
     let (identity, link) = (identity.clone(), link.clone());
     task.spawn(async move {
         let mut ticks = interval(every);
-        // What could not be said in time is not made up for.
+        // Missed events are not made up for.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
@@ -39,8 +38,8 @@ pub(super) fn spawn(settings: &Settings, identity: &Identity, link: &Arc<Link>) 
             });
             let context = context.to_string();
             let events = [(key.as_str(), NewEvent::now(Kind::HEARTBEAT, &context))];
-            if let Err(error) = link.publish(&events, kept, WITHIN).await {
-                tracing::debug!(%error, "the heartbeat could not be published");
+            if let Err(error) = link.publish(&events, kept, REDIS_TIMEOUT).await {
+                tracing::debug!(%error, "cannot publish the heartbeat event");
             }
         }
     });
