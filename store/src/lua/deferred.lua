@@ -4,7 +4,7 @@
 -- KEYS: none of its own; the base of the queue's keys is handed in.
 -- ARGV: none of its own.
 -- Returns: nothing.
--- Derived keys: of the queue: pending, deferred:<id>, live, history, cancelled, dead, and
+-- Derived keys: of the queue: deferred, deferred:<id>, live, attempts, cancelled, dead, and
 --   response:<id> and status:<id> of the request and of callers that joined its call.
 -- Cost: O(log records), O(waiters of its call).
 
@@ -50,7 +50,7 @@ local function end_deferred(base, id, record, tail, code, reason, keep)
   dead.key, dead.by = base .. ':dead', record.worker
   dead.max, dead.age = record.dead_max, tonumber(record.dead_age)
   if record.dead_letter == '1' and code ~= '' and code ~= 'cancelled' then
-    local past = recall(base .. ':history', id)
+    local past = recall(base .. ':attempts', id)
     dead_letter(record.raw, id, code, reason, past.runs and cjson.encode(past.runs))
   end
   local key = base .. ':response:' .. id
@@ -64,7 +64,7 @@ local function end_deferred(base, id, record, tail, code, reason, keep)
   -- What is left over from here on is found by heartbeats, or ends by its time.
   redis.pcall('ZREM', base .. ':deferred', id)
   redis.pcall('HDEL', base .. ':live', id)
-  redis.pcall('HDEL', base .. ':history', id)
+  redis.pcall('HDEL', base .. ':attempts', id)
   redis.pcall('ZREM', base .. ':cancelled', id)
 end
 

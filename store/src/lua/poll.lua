@@ -118,13 +118,13 @@ else
   take_list(KEYS[1], take, accept)
   if has_limited then draw(math.min(most, take - seen)) end
   for _, rule in pairs(rules) do
-    local waits = rule.room ~= 0 and redis.call('EXISTS', base .. ':polls:' .. rule.name) == 1
+    local waits = rule.room ~= 0 and redis.call('EXISTS', base .. ':rotation:' .. rule.name) == 1
     if waits then ready = 1 end
   end
   if throttles then find_due() end
 end
 for name in pairs(freed) do
-  if redis.call('EXISTS', base .. ':polls:' .. name) == 1 then
+  if redis.call('EXISTS', base .. ':rotation:' .. name) == 1 then
     -- Its permits are free, and this worker did not take them.
     redis.pcall('SPUBLISH', KEYS[16], 'work')
     break
