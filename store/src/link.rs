@@ -1,8 +1,7 @@
-//! A supervised connection: one task owns it, reconnects it, renews its subscriptions.
+//! A supervised connection: one task owns it, reconnects it and renews its subscriptions.
 //!
-//! `MultiplexedConnection` never reconnects by itself, and redis-rs's manager does not know
-//! sharded subscriptions. Whoever uses a link asks it for the connection of the moment and
-//! reports when that one broke.
+//! `MultiplexedConnection` never reconnects, and redis-rs's manager does not support sharded
+//! subscriptions. Callers get the current connection from the link and report its failures.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -21,7 +20,7 @@ use super::error::StoreError;
 use super::script::{self, Script};
 use redcall_common::time::millis;
 
-/// How often the time is asked for: clocks drift, and a half-open connection is found.
+/// The period of clock measurements, which also find half-open connections.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
@@ -32,18 +31,19 @@ pub type Sink = Arc<dyn Fn(&[u8], &[u8]) + Send + Sync>;
 #[derive(Clone)]
 enum State {
     Down(Option<StoreError>),
-    /// The supervising task has gone, with its runtime: no connection comes any more.
+    /// The supervising task has ended, with its runtime: there will be no connection.
     Ended,
     Up {
         conn: MultiplexedConnection,
         peer: Peer,
         generation: u64,
-        /// Raised by whoever saw this very connection break; an older one's end means nothing.
+        /// Notified by the caller that saw this connection break. Reports of older ones are
+        /// ignored.
         broken: Arc<Notify>,
     },
 }
 
-/// Which connection of a [`Link`] stands, and to which server.
+/// The identity of a connection of a [`Link`], and its server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     peer: Peer,
@@ -51,7 +51,7 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Whether both lead to the same server, as far as Sentinels know.
+    /// Returns `true` if both lead to the same server, as far as the Sentinels know.
     #[must_use]
     pub fn is_with(&self, other: &Self) -> bool {
         self.peer == other.peer
@@ -61,16 +61,16 @@ impl Standing {
 struct Shared {
     connector: Connector,
     sink: Sink,
-    /// Written by the supervising task, read by everyone.
+    /// Written by the supervising task, read by all callers.
     state: watch::Sender<State>,
     /// Written by `subscribe` and `unsubscribe`; read by the supervising task on a new connection.
-    /// Never held over an await: whoever waits for a connection must not keep it from coming.
+    /// Never locked across an await: a caller that waits for a connection would block it.
     channels: Mutex<HashSet<String>>,
-    /// Redis time minus this process's monotonic time, ms. Written whenever TIME has been read.
+    /// Redis time minus this process's monotonic time, ms. Written after each `TIME`.
     clock_offset_ms: AtomicI64,
 }
 
-/// A connection that comes back by itself. Dropping the link ends it.
+/// A connection that reconnects. Dropping the link closes it.
 pub struct Link {
     shared: Arc<Shared>,
     supervisor: JoinHandle<()>,
@@ -83,11 +83,11 @@ impl Drop for Link {
 }
 
 impl Link {
-    /// Connects, and keeps connected from then on. Spawns the supervising task.
+    /// Connects, and stays connected. Spawns the supervising task.
     ///
     /// # Errors
     ///
-    /// That of the first attempt; later ones are retried for ever.
+    /// The error of the first attempt; later ones are retried without limit.
     pub async fn connect(connector: Connector, sink: Sink) -> Result<Self, StoreError> {
         let shared = Arc::new(Shared {
             connector,
@@ -102,14 +102,14 @@ impl Link {
         Ok(Self { shared, supervisor })
     }
 
-    /// Redis time, ms since the epoch, as last measured; steps of the local clock do not matter.
+    /// Returns Redis time, ms since the epoch, as last measured. Independent of local clock steps.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         let offset = self.shared.clock_offset_ms.load(Ordering::Relaxed);
         monotonic_ms().saturating_add_signed(offset)
     }
 
-    /// How long it is until `at_ms`, Redis time; zero when that is over.
+    /// Returns the time until `at_ms`, Redis time; zero if it has passed.
     #[must_use]
     pub fn left_until(&self, at_ms: u64) -> Duration {
         Duration::from_millis(at_ms.saturating_sub(self.now_ms()))
@@ -119,13 +119,13 @@ impl Link {
         &self.shared.connector
     }
 
-    /// Takes `redis_ms`, just read, as the time of now.
+    /// Sets the clock to `redis_ms`, which was read just now.
     pub(super) fn set_clock(&self, redis_ms: i64) {
         self.shared.set_clock(redis_ms, monotonic_ms());
     }
 
-    /// Ends when the connection has been made anew: what was announced meanwhile is missed. Also
-    /// when none will come any more.
+    /// Returns after a reconnect: messages in between are lost. Also returns when there will be no
+    /// further connection.
     pub fn reconnected(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut states = self.shared.state.subscribe();
         let before = generation(&states.borrow_and_update());
@@ -143,7 +143,7 @@ impl Link {
         }
     }
 
-    /// The connection of the moment; none while there is none.
+    /// Returns the current connection, if there is one.
     #[must_use]
     pub fn standing(&self) -> Option<Standing> {
         match &*self.shared.state.borrow() {
@@ -154,24 +154,24 @@ impl Link {
         }
     }
 
-    /// Whether there is a connection right now.
+    /// Returns `true` if there is a connection now.
     #[must_use]
     pub fn is_up(&self) -> bool {
         generation(&self.shared.state.borrow()).is_some()
     }
 
-    /// Waits up to `within` for a connection; whether there is one.
+    /// Waits up to `within` for a connection. Returns `true` if there is one.
     pub async fn wait_up(&self, within: Duration) -> bool {
         self.is_up() || self.connection(within).await.is_ok()
     }
 
-    /// Hears messages on `channel` from now on, across reconnects. Returns once Redis confirmed.
+    /// Subscribes to `channel`, across reconnects. Returns after Redis has confirmed.
     ///
     /// # Errors
     ///
-    /// When Redis is not reachable within `within`, or refuses. The channel is then not kept.
+    /// If Redis is not reachable within `within`, or refuses. The channel is then not kept.
     pub async fn subscribe(&self, channel: &str, within: Duration) -> Result<(), StoreError> {
-        // Noted first: a connection that is made from now on renews it by itself.
+        // Noted first: a new connection renews it.
         self.shared.channels().insert(channel.to_owned());
         let subscribing = async {
             let (mut conn, generation) = self.connection(within).await?;
@@ -187,17 +187,17 @@ impl Link {
         subscribed
     }
 
-    /// Stops hearing `channel`. Best effort: a broken connection has forgotten it anyway.
+    /// Unsubscribes from `channel`. Best effort: a broken connection has no subscriptions anyway.
     pub async fn unsubscribe(&self, channel: &str) {
         let removed = self.shared.channels().remove(channel);
-        // Cloned out: the state must not stay borrowed over the command.
+        // Cloned: the state must not stay borrowed across the command.
         let state = self.shared.state.borrow().clone();
         if removed && let State::Up { mut conn, .. } = state {
             let _ = redis::cmd("SUNSUBSCRIBE").arg(channel).exec_async(&mut conn).await;
         }
     }
 
-    /// The connection of the moment; waits up to `within` for one. Cancel safe.
+    /// Returns the current connection; waits up to `within` for one. Cancel-safe.
     pub(super) async fn connection(
         &self,
         within: Duration,
@@ -213,7 +213,7 @@ impl Link {
             return Ok((conn.clone(), *generation));
         }
         Err(match &*self.shared.state.borrow() {
-            // An attempt to connect that was lost half-way has sent nothing of ours.
+            // A failed attempt to connect has sent none of our commands.
             State::Down(Some(StoreError::Lost(source))) => {
                 self.connector().unreachable(Some(source.clone()))
             }
@@ -223,7 +223,7 @@ impl Link {
         })
     }
 
-    /// Runs one script call on the connection of the moment.
+    /// Runs one script call on the current connection.
     pub(super) async fn run(
         &self,
         script: &Script,
@@ -234,7 +234,7 @@ impl Link {
         self.during(generation, script.run(&mut conn, call)).await
     }
 
-    /// Runs several calls of scripts in one write; one result each, in order.
+    /// Runs several script calls in one write; returns one result each, in order.
     pub(super) async fn run_all(
         &self,
         calls: &[(&Script, Cmd)],
@@ -261,7 +261,7 @@ impl Link {
         Ok(values)
     }
 
-    /// Runs plain commands on the connection of the moment.
+    /// Runs plain commands on the current connection.
     pub(super) async fn with<T>(
         &self,
         within: Duration,
@@ -271,8 +271,8 @@ impl Link {
         self.during(generation, run(&mut conn).map_err(StoreError::from)).await
     }
 
-    /// Runs to its end what is done on the connection of `generation`, or until that one is given
-    /// up: a server that stands still would be waited for in vain.
+    /// Runs `work` on the connection of `generation` until it ends or the connection is given up: a
+    /// stalled server never answers.
     pub(super) async fn during<T>(
         &self,
         generation: u64,
@@ -288,7 +288,7 @@ impl Link {
         }
     }
 
-    /// Passes `result` on, and has the connection made anew if it shows that it broke.
+    /// Returns `result`, and starts a reconnect if it shows that the connection broke.
     pub(super) fn note<T>(
         &self,
         generation_used: u64,
@@ -297,7 +297,7 @@ impl Link {
         let is_broken =
             |error: &StoreError| matches!(error, StoreError::Lost(_)) || error.is_of_the_server();
         if let Some(error) = result.as_ref().err().filter(|error| is_broken(error)) {
-            // At once: who hears of it may ask again before the one who reconnects has noticed.
+            // At once: the caller may retry before the supervising task has noticed.
             self.shared.state.send_if_modified(|state| match state {
                 State::Up { generation, broken, .. } if *generation == generation_used => {
                     broken.notify_one();
@@ -311,7 +311,7 @@ impl Link {
     }
 }
 
-/// What a command hears whose connection is not used any more.
+/// The error of a command whose connection was given up.
 fn given_up() -> StoreError {
     let kind = (redis::ErrorKind::Io, "the connection was given up");
     StoreError::Lost(Arc::new(kind.into()))
@@ -324,29 +324,29 @@ fn generation(state: &State) -> Option<u64> {
     }
 }
 
-/// Time of this process, ms; it never steps.
+/// Returns the monotonic time of this process, ms.
 fn monotonic_ms() -> u64 {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     millis(START.elapsed())
 }
 
-/// From our monotonic clock to that of Redis. Whatever Redis says of it must not end the process.
+/// Returns the offset from our monotonic clock to Redis's. Any Redis time is valid: none may panic.
 fn clock_offset(redis_ms: i64, read_at: u64) -> i64 {
     redis_ms.saturating_sub(i64::try_from(read_at).unwrap_or(i64::MAX))
 }
 
 impl Shared {
     fn channels(&self) -> MutexGuard<'_, HashSet<String>> {
-        // A set is whole even if a thread died holding it.
+        // A set is consistent even if a thread panicked while it held the lock.
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes `redis_ms`, read at `read_at` (monotonic ms), as the measure of Redis's clock.
+    /// Sets the clock from `redis_ms`, read at `read_at` (monotonic ms).
     fn set_clock(&self, redis_ms: i64, read_at: u64) {
         self.clock_offset_ms.store(clock_offset(redis_ms, read_at), Ordering::Relaxed);
     }
 
-    /// Asks for the time. It was read at the middle of the round trip, as far as one can know.
+    /// Measures the clock. Assumes that Redis read it in the middle of the round trip.
     async fn ask_time(&self, conn: &mut MultiplexedConnection) -> redis::RedisResult<()> {
         let before = monotonic_ms();
         let time: (i64, i64) = redis::cmd("TIME").query_async(conn).await?;
@@ -355,8 +355,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Makes a connection ready for use: scripts, clock, subscriptions; then shows it. `last` is
-    /// the id of the one before; its own id comes back.
+    /// Prepares a connection: scripts, clock, subscriptions; then publishes it. `last` is the id of
+    /// the previous connection. Returns the new id.
     async fn establish(&self, generation: u64, last: Option<i64>) -> Result<i64, StoreError> {
         let broken = Arc::new(Notify::new());
         let (sink, ended) = (self.sink.clone(), broken.clone());
@@ -383,7 +383,7 @@ impl Shared {
     }
 }
 
-/// Says that no connection comes any more when it is dropped, also with its runtime.
+/// Publishes the end of all connections on drop, also when the runtime drops it.
 struct Ends(Arc<Shared>);
 
 impl Drop for Ends {
@@ -419,7 +419,7 @@ async fn supervise(shared: &Shared, mut id: i64) {
     }
 }
 
-/// Returns when the connection of the moment is broken.
+/// Returns when the current connection is broken.
 async fn watch_over(shared: &Shared) {
     let State::Up { mut conn, peer, broken, .. } = shared.state.borrow().clone() else { return };
     let moved = shared.connector.moved(&peer);
@@ -430,11 +430,11 @@ async fn watch_over(shared: &Shared) {
             () = broken.notified() => return,
             () = &mut moved => return,
             () = sleep(ASK_EVERY) => {}
-            // Of another connection; the sender lives as long as the connector.
+            // The loss of another connection; the sender lives as long as the connector.
             _ = losses.changed() => {}
         }
         tokio::select! {
-            // Whoever uses it may find out first.
+            // A caller may notice first.
             () = broken.notified() => return,
             () = &mut moved => return,
             asked = shared.ask_time(&mut conn) => if asked.is_err() { return },

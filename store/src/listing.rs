@@ -1,6 +1,7 @@
-//! All queues, also those that no program of Redcall has noted: a plain `RPUSH` notes nothing.
+//! Lists all queues, also those that no program of Redcall has noted: a plain `RPUSH` notes
+//! nothing.
 //!
-//! Their keys are found by `SCAN`, for a bounded time. Reads only.
+//! `SCAN` finds their keys, for a bounded time. Reads only.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -9,27 +10,27 @@ use super::error::StoreError;
 use super::inspect::{Inspector, QueueInfo, look_at};
 use super::ops::{live_names, names_call};
 
-/// How many keys of the server one step looks at: less than a millisecond of its time.
+/// The number of keys that one `SCAN` visits: less than a millisecond of the server's time.
 const STEP: u64 = 1000;
-/// How long all steps may take.
+/// The time limit of all steps.
 const WITHIN: Duration = Duration::from_secs(1);
-/// How many queues are listed at most, as many as may be noted.
+/// The maximum number of listed queues, equal to that of noted queues.
 const MOST: usize = 10_000;
 
 /// The queues of a deployment.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// Those that can be read, sorted by name.
+    /// The readable queues, sorted by name.
     pub queues: Vec<QueueInfo>,
-    /// Those that cannot be read, with the reason: one of their keys has a value of another type.
+    /// The unreadable queues, with the reason: one of their keys has another type.
     pub unreadable: Vec<(String, StoreError)>,
-    /// Whether every key of the server was looked at. If not, a queue that no program of Redcall
-    /// has noted may be missing.
+    /// `true` if every key of the server was visited. If `false`, a queue that no program of
+    /// Redcall has noted may be missing.
     pub is_complete: bool,
 }
 
 impl Listing {
-    /// The names of the queues that can be read.
+    /// Returns the names of the readable queues.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         self.queues.iter().map(|queue| queue.queue.clone()).collect()
@@ -37,13 +38,13 @@ impl Listing {
 }
 
 impl Inspector {
-    /// All queues: those that Redcall's programs have noted, and those whose keys are found within
-    /// about a second.
+    /// Returns all queues: those that Redcall's programs have noted, and those whose keys are found
+    /// within about a second.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached, or refuses the names of the queues. A user without the right
-    /// to `SCAN` gets a listing that is not complete. Dropping the future is harmless.
+    /// If Redis cannot be reached, or refuses to list the noted queues. A user without the right to
+    /// `SCAN` gets an incomplete listing. Cancel-safe.
     pub async fn listing(&self) -> Result<Listing, StoreError> {
         let mut names: BTreeSet<String> = self.queue_names().await?.into_iter().collect();
         let is_complete = self.find(&mut names).await?;
@@ -59,7 +60,7 @@ impl Inspector {
         Ok(listing)
     }
 
-    /// Adds the queues whose keys are found; `false` if not every key was looked at.
+    /// Adds the queues whose keys are found; returns `false` if not every key was visited.
     async fn find(&self, names: &mut BTreeSet<String>) -> Result<bool, StoreError> {
         let (began, mut cursor) = (Instant::now(), 0_u64);
         let mut conn = self.connection().await?;
@@ -84,12 +85,12 @@ impl Inspector {
         }
     }
 
-    /// The element at the head of each of these queues. A second look tells whether a worker has
+    /// Returns the element at the head of each queue. A second call shows whether a worker has
     /// taken it.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached or refuses.
+    /// If Redis cannot be reached or refuses.
     pub async fn heads(&self, queues: &[&str]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         if queues.is_empty() {
             return Ok(Vec::new());
@@ -102,11 +103,11 @@ impl Inspector {
         Ok(pipe.query_async(&mut *conn).await?)
     }
 
-    /// The job names that live workers of `queue` map.
+    /// Returns the job names that live workers of `queue` handle.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached or refuses.
+    /// If Redis cannot be reached or refuses.
     pub async fn mapped_names(&self, queue: &str) -> Result<BTreeSet<String>, StoreError> {
         let mut conn = self.connection().await?;
         Ok(live_names(names_call(&self.keys.of(queue)).query_async(&mut *conn).await?))

@@ -1,16 +1,16 @@
-//! Whether Redis keeps what it is given, in words: said by workers at their start and by
-//! `redcall doctor`.
+//! Findings about the persistence and eviction of Redis: logged by workers at their start, and
+//! shown by `redcall doctor`.
 
 use crate::{Append, ServerInfo};
 use redcall_common::finding::{Finding, Level};
 
-/// Every finding of this file, the important ones first.
+/// Returns all findings of this module, important ones first.
 #[must_use]
 pub fn of(server: &ServerInfo) -> Vec<Finding> {
     vec![eviction(server), persistence(server)]
 }
 
-/// Logs what somebody should change. Called once, at the start of whatever runs workers.
+/// Logs the bad findings. Called once, at the start of a program with workers.
 pub fn log(server: &ServerInfo) {
     for finding in of(server).into_iter().filter(|finding| finding.level.is_bad()) {
         let Finding { check, what, means, cure, .. } = finding;
@@ -19,7 +19,7 @@ pub fn log(server: &ServerInfo) {
     }
 }
 
-/// Whether it may throw keys away when its memory is full.
+/// Checks whether Redis may evict keys when its memory is full.
 #[must_use]
 pub fn eviction(server: &ServerInfo) -> Finding {
     const CHECK: &str = "eviction";
@@ -28,7 +28,7 @@ pub fn eviction(server: &ServerInfo) -> Finding {
     let limit = server.max_memory.filter(|limit| *limit > 0);
     match (server.max_memory, limit, server.policy.as_deref()) {
         (None, ..) | (_, Some(_), None) => {
-            let what = "unknown: Redis does not say what it does when its memory is full";
+            let what = "unknown: Redis does not report its `maxmemory-policy`";
             let means = "If its `maxmemory-policy` is not `noeviction`, jobs may be lost.";
             Finding::note(CHECK, what, means)
         }
@@ -48,7 +48,7 @@ pub fn eviction(server: &ServerInfo) -> Finding {
     }
 }
 
-/// Whether it still has what it was given after a restart.
+/// Checks whether data survives a restart of Redis.
 #[must_use]
 pub fn persistence(server: &ServerInfo) -> Finding {
     const CHECK: &str = "persistence";
@@ -62,7 +62,7 @@ pub fn persistence(server: &ServerInfo) -> Finding {
     }
     match (&server.append, server.snapshots.as_deref()) {
         (None, _) => {
-            let what = "unknown: Redis does not say whether it keeps an append-only file";
+            let what = "unknown: Redis does not report whether it keeps an append-only file";
             let means = "Without one (`appendonly yes`), a restart of Redis loses jobs.";
             Finding::note(CHECK, what, means)
         }
@@ -91,8 +91,8 @@ fn appended(check: &'static str, how: Option<&str>) -> Finding {
     match how {
         Some("always") => Finding::ok(check, "append-only file, appendfsync always"),
         Some("no") => {
-            let what = "an append-only file that is written when the system likes (appendfsync no)";
-            let means = "A crash of its machine loses what came in the last half minute or so.";
+            let what = "append-only file, appendfsync no: the system decides when to write it";
+            let means = "A crash of its machine loses about the last 30 s of jobs.";
             let cure = "Set `appendfsync everysec`, or `always`, in its configuration.";
             Finding::new(check, Level::Warning, what, means, cure)
         }

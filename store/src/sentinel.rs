@@ -1,7 +1,7 @@
-//! Which server is the primary, by what the Sentinels say.
+//! The current primary, as the Sentinels report it.
 //!
-//! Own code and not the driver's: that one opens new connections for every question, none of them
-//! bounded in time, and believes whoever answers first.
+//! This replaces the driver's code, which opens new connections for each query without a time
+//! limit, and trusts the first reply.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,13 +17,13 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::error::StoreError;
 
-/// How often it is asked whether the primary is still the primary.
+/// The period of queries for the current primary.
 const WATCH_EVERY: Duration = Duration::from_millis(250);
-/// How long the others may still answer when one has: a Sentinel that was cut off names the
-/// primary of before.
+/// How long the others may reply after the first reply: a Sentinel that was cut off names the old
+/// primary.
 const AGREE_WITHIN: Duration = Duration::from_millis(50);
 
-/// A primary, by the count of the failover that made it one.
+/// A primary, with the epoch of the failover that promoted it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Primary {
     epoch: u64,
@@ -36,12 +36,12 @@ pub(super) struct Sentinels {
     nodes: Vec<Node>,
     service: String,
     within: Duration,
-    /// Written by whoever has asked, never with an older epoch; read by everyone.
+    /// Written by each query, never with an older epoch; read by all connections.
     known: watch::Sender<Option<Primary>>,
     watched: AtomicBool,
 }
 
-/// One Sentinel, and the connection to it while that stands.
+/// One Sentinel, with its connection while it is open.
 struct Node {
     client: Client,
     conn: Mutex<Option<MultiplexedConnection>>,
@@ -55,7 +55,7 @@ impl fmt::Debug for Sentinels {
 }
 
 impl Sentinels {
-    /// Asks nothing yet. One question lasts at most `within`.
+    /// Creates the group without a query. A query takes at most `within`.
     pub(super) fn new(nodes: Vec<Client>, service: String, within: Duration) -> Arc<Self> {
         let node = |client| Node { client, conn: Mutex::default() };
         Arc::new(Self {
@@ -67,9 +67,8 @@ impl Sentinels {
         })
     }
 
-    /// Asks all Sentinels; of those who answer, the one that knows of the latest failover counts.
-    /// From the first question on, a task of this runtime asks again and again, for
-    /// [`Sentinels::moved`].
+    /// Queries all Sentinels; the reply with the latest failover counts. From the first query on, a
+    /// task of this runtime repeats it, for [`Sentinels::moved`].
     pub(super) async fn primary(self: &Arc<Self>) -> Result<Primary, StoreError> {
         if !self.watched.swap(true, Ordering::Relaxed) {
             tokio::spawn(watch_over(Arc::downgrade(self)));
@@ -125,19 +124,20 @@ impl Sentinels {
     }
 }
 
-/// Asks as long as there is somebody who connects.
+/// Queries the Sentinels while a connector exists.
 async fn watch_over(sentinels: Weak<Sentinels>) {
     loop {
         sleep(WATCH_EVERY).await;
         let Some(sentinels) = sentinels.upgrade() else { return };
         if let Err(error) = sentinels.ask().await {
-            tracing::debug!(%error, "no Sentinel says which Redis is the primary");
+            tracing::debug!(%error, "no Sentinel names the primary");
         }
     }
 }
 
 impl Node {
-    /// What this Sentinel says; without an error when it does not know the service.
+    /// Returns the primary that this Sentinel names; the error is `None` if it does not know the
+    /// service.
     async fn ask(&self, service: &str, within: Duration) -> Result<Primary, Option<RedisError>> {
         let kept = self.kept().take();
         let mut conn = match kept {
@@ -164,7 +164,7 @@ impl Node {
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Option<MultiplexedConnection>> {
-        // It holds a connection or none, whoever died with it.
+        // The value is one connection or none, valid even after a panic.
         self.conn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,5 @@
-//! Looking for what went wrong, for `redcall doctor`: leases that no worker takes over, keys that
-//! nothing bounds. Reads only, and no more than it is allowed to.
+//! Finds problems, for `redcall doctor`: leases that no worker takes over, keys without a limit.
+//! Reads only, within bounds.
 
 mod limits;
 
@@ -10,69 +10,69 @@ use super::error::StoreError;
 use super::inspect::{Inspector, millis};
 use redcall_common::keys::Bound;
 
-/// How many keys one step of the census looks at.
+/// The number of keys that one step of the census visits.
 const STEP: u64 = 1000;
-/// How many examples are kept.
+/// The maximum number of examples.
 const EXAMPLES: usize = 3;
-/// How many lists of sorted requests are kept.
+/// The maximum number of lists of sorted requests.
 const LISTS: usize = 500;
-/// How many states of services are kept.
+/// The maximum number of states of services.
 const STATES: usize = 500;
-/// How many dead workers of a queue are looked at.
+/// The maximum number of dead workers per queue.
 const MOST_DEAD: usize = 100;
 
-/// A worker that has been dead for long and still holds requests.
+/// A worker that died long ago and still holds requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StuckWorker {
-    /// The queue that they are of.
+    /// The queue of these requests.
     pub queue: String,
     /// The worker's id.
     pub worker: String,
-    /// How many requests it holds.
+    /// The number of requests that it holds.
     pub held: u64,
-    /// How long ago its lease ended.
+    /// The time since its lease ended.
     pub dead_for: Duration,
 }
 
-/// Bytes of a queue that are bounded in bytes.
+/// Memory of a queue's data that has a limit in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeptBytes {
-    /// Of Redis's memory, by dead letters.
+    /// Redis memory of dead letters, bytes.
     pub dead: u64,
-    /// By answers at response keys and under idempotency keys, as the workers last added them up.
+    /// Answers at response keys and under idempotency keys, bytes, as workers last measured them.
     pub answers: u64,
-    /// Whether requests that want an answer are refused for that.
+    /// `true` if requests that want an answer are refused because of the limit.
     pub answers_full: bool,
 }
 
-/// What a walk over the deployment's keys has found.
+/// The result of a walk over the deployment's keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyCensus {
-    /// Keys that were seen.
+    /// Number of keys seen.
     pub seen: u64,
-    /// Those that ought to have a TTL and have none.
+    /// Number of keys that should have a TTL and have none.
     pub without_ttl: u64,
-    /// Some of them.
+    /// Examples of these keys.
     pub examples: Vec<String>,
-    /// Those that begin like ours and are none of ours.
+    /// Number of keys with our prefix that are not ours.
     pub foreign: u64,
-    /// One of them.
+    /// An example of these keys.
     pub foreign_example: Option<String>,
-    /// Whether it ended before all were seen.
+    /// `true` if the walk ended before all keys were seen.
     pub cut: bool,
-    /// Lists of sorted requests of limited names, some of them: queue, name and key.
+    /// Some lists of sorted requests of limited names: queue, name and key.
     pub sorted: Vec<(String, String, String)>,
-    /// States of services, some of them: queue and instance.
+    /// Some states of services: queue and instance.
     pub states: Vec<(String, String)>,
 }
 
 impl Inspector {
-    /// Workers of `queue` that still hold requests although their lease ended more than `after`
-    /// ago.
+    /// Returns workers of `queue` that still hold requests although their lease ended more than
+    /// `after` ago.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached or refuses. Dropping the future is harmless.
+    /// If Redis cannot be reached or refuses. Cancel-safe.
     pub async fn stuck(
         &self,
         queue: &str,
@@ -90,7 +90,7 @@ impl Inspector {
         for (worker, ended) in dead {
             let held = redis::cmd("HLEN").arg(keys.leases(&worker)).to_owned();
             let held: u64 = held.query_async(&mut *conn).await?;
-            // Times of the registry are whole milliseconds; a broken one counts as long ago.
+            // Times of the registry are whole milliseconds; an invalid one counts as long ago.
             let dead_for = Duration::from_millis(now.saturating_sub(ended as u64));
             if held > 0 {
                 stuck.push(StuckWorker { queue: queue.to_owned(), worker, held, dead_for });
@@ -99,11 +99,11 @@ impl Inspector {
         Ok(stuck)
     }
 
-    /// How many bytes `queue` keeps.
+    /// Returns how many bytes `queue` keeps.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached or refuses. Dropping the future is harmless.
+    /// If Redis cannot be reached or refuses. Cancel-safe.
     pub async fn kept_bytes(&self, queue: &str) -> Result<KeptBytes, StoreError> {
         let keys = self.keys.of(queue);
         let mut conn = self.connection().await?;
@@ -117,16 +117,15 @@ impl Inspector {
         Ok(KeptBytes { dead, answers, answers_full })
     }
 
-    /// Walks over the deployment's keys, for about `within` and over `most` keys of the server at
-    /// most.
+    /// Walks over the deployment's keys, for about `within` and up to `max` keys of the server.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached or refuses. Dropping the future is harmless.
+    /// If Redis cannot be reached or refuses. Cancel-safe.
     pub async fn census(&self, within: Duration, most: u64) -> Result<KeyCensus, StoreError> {
         let (began, mut steps, mut cursor) = (Instant::now(), 0, 0_u64);
         let mut conn = self.connection().await?;
-        // By key: a walk may meet one twice.
+        // By key: `SCAN` may return one twice.
         let mut seen = BTreeMap::new();
         let mut census = KeyCensus::default();
         loop {
@@ -159,7 +158,7 @@ impl Inspector {
                 [] => Vec::new(),
                 _ => pipe.query_async(&mut *conn).await?,
             };
-            // -1: it is there, and has none.
+            // -1: the key exists without a TTL.
             for (key, _) in bounded.into_iter().zip(ttls).filter(|(_, ttl)| *ttl == -1) {
                 census.without_ttl += 1;
                 census.examples.push(key);

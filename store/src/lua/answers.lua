@@ -1,16 +1,17 @@
--- Purpose: answers and their announcement, and dead letters; part of the scripts that end requests.
+-- Purpose: push answers and their notifications, and write dead letters; part of the scripts that
+--   end requests.
 -- KEYS: none of its own.
 -- ARGV: none of its own.
 -- Returns: nothing.
 -- Derived keys: answers of the queue.
 -- Cost: O(1) per request; O(nodes of the dead letters) for some dead letters, see bytes.lua.
 
--- Where dead letters go: key, how many are kept ("<entries> <bytes>"; bytes 0: any number) and for
--- how long (age, ms), and by whom. Set by the script before it buries.
+-- The destination of dead letters: key, limits ("<entries> <bytes>"; bytes 0: no limit), age (ms)
+-- and worker. The script sets it before it writes one.
 local dead = {}
 
 local function dead_letter(raw, id, code, reason, history)
-  -- What is far over any limit is kept in part: a dead letter is for people to read.
+  -- An element far over any limit is stored in part: dead letters are for operators.
   if #raw > 4194304 then raw = string.sub(raw, 1, 65536) end
   local entry = { 'id', id, 'code', code, 'reason', reason, 'worker', dead.by, 'request', raw }
   if history then
@@ -24,8 +25,8 @@ local function dead_letter(raw, id, code, reason, history)
   keep_within(dead.key, tonumber(most_bytes), added, #raw + #reason + #(history or ''))
 end
 
--- What is announced at the end: channel, id and frame of each pushed answer. The notification is
--- made here, from answers whose fence held, and nowhere else.
+-- The notifications of the settled requests: channel, id and frame of each pushed answer. Only this
+-- code publishes answers, and only if their lease was still held.
 local told, telling = {}, 0
 
 local function tell(channel, id, frame)
@@ -33,14 +34,14 @@ local function tell(channel, id, frame)
   telling = telling + 3
 end
 
--- Another value may lie at the response key. It must not keep the request from its end; the answer
--- is then dead-lettered.
+-- The response key may have a value of another type. The request must still end, so its answer is
+-- dead-lettered.
 local function push(key, frame, ttl, channel, id)
   local pushed = redis.pcall('RPUSH', key, frame)
   if type(pushed) == 'table' then
-    -- A right that is missing is missing for the dead letters, too, and comes back.
+    -- A missing right would also prevent the dead letter, so the error is raised again.
     if string.sub(pushed.err, 1, 9) ~= 'WRONGTYPE' then error(pushed.err, 0) end
-    return dead_letter(frame, id, 'invalid_request', 'something else than a list lies at its response key')
+    return dead_letter(frame, id, 'invalid_request', 'its response key is not a list')
   end
   undo('RPOP', key)
   redis.call('PEXPIRE', key, ttl)
@@ -48,8 +49,8 @@ local function push(key, frame, ttl, channel, id)
   if channel then tell(channel, id, frame) end
 end
 
--- A frame as it is told to a channel that was told so many bytes: one that is large, or one too
--- many, is only named. How many it was told then.
+-- Returns a frame as published on a channel that already has `size` bytes, and the new size: if the
+-- frame is large or the channel has enough, only its id is published.
 local function short(frame, id, size)
   if #frame > 8192 or size + #frame > 262144 then frame = '"' .. id .. '"' end
   return frame, size + #frame
@@ -70,7 +71,7 @@ local function announce()
   end
   telling = 0
   for channel, note in pairs(notes) do
-    -- May be forbidden to this user; the keys are the truth.
+    -- May be forbidden to this user; the keys are authoritative.
     redis.pcall('SPUBLISH', channel, '[' .. table.concat(note, ',') .. ']')
   end
 end

@@ -7,7 +7,7 @@
 --   rate:<name>:<key>, limit_keys:<name> of limited names.
 -- Cost: O(1) per request.
 local rules, order = {}, {}
-local throttles, due = false, 0 -- whether a rate keeps a key back, and until when (ms) the first
+local throttles, due = false, 0 -- true if a rate throttles a key, and until when (ms) the first
 for i = 1, limit_count do
   local at = 13 + 2 * parked_count + 6 * (i - 1)
   rules[ARGV[at]] = {
@@ -18,11 +18,11 @@ for i = 1, limit_count do
   order[i] = rules[ARGV[at]]
 end
 
--- How far into a request the field is looked for by which its limit counts.
+-- The part of a request in which the limit's field is searched for, bytes.
 local FIELD_WITHIN = 65536
 
--- The key that a value counts by, as it is written: 1, 1.0 and "1" are three. A short, plain string
--- is its own key; '=' and '#' are in no plain one.
+-- Returns the key that a value counts by, as written: 1, 1.0 and "1" are three. A short, plain
+-- string is its own key; '=' and '#' never occur in a plain one.
 local function key_of(literal)
   local text, mark = literal, '='
   if string.byte(literal) == 34 then
@@ -36,7 +36,7 @@ local function key_of(literal)
   return mark .. text
 end
 
--- Where the data of a request begins: most begin with id, name and data.
+-- Returns the position of a request's data: most begin with id, name and data.
 local function data_of(text)
   local at = string.match(text, '^%s*{%s*"id"%s*:%s*"[%w_-]+"%s*,%s*"name"%s*:%s*"[^"\\]*"%s*,%s*'
     .. '"data"%s*:%s*()')
@@ -45,7 +45,7 @@ local function data_of(text)
   return opens and find_field(text, opens - 1, 'data')
 end
 
--- The rule for a request and its place among the sorted ones, if its name is limited.
+-- Returns the rule for a request, and its key, if its name is limited.
 local function rule_of(raw)
   if #raw > max_request then return nil end
   local head = #raw > 4096 and string.sub(raw, 1, 4096) or raw
@@ -62,8 +62,8 @@ local function rule_of(raw)
   return rule, literal and key_of(literal) or ''
 end
 
--- What was sorted in this step: of each request its list, whether it lies at the head of that, and
--- the name once it is counted. A note for each would cost more than its commands.
+-- The requests that this step has sorted: for each its list, true if it is at the head of the list,
+-- and the name once it is counted. A note for each would cost more than its commands.
 local moved = {}
 
 local function unsort()
@@ -73,7 +73,7 @@ local function unsort()
   end
 end
 
--- Moves a request, which was popped in this step, to those of its key.
+-- Moves a request, which was popped in this step, to its key's list.
 local function sort(raw, rule, key)
   local list, at_head = base .. ':limited:' .. rule.name .. ':' .. key, false
   local id = has_history and id_of(raw)
@@ -93,12 +93,12 @@ local function sort(raw, rule, key)
   has_limited = true
 end
 
--- The time (us) to which a key's rate advances with one more request; then nil. Or nil, and when
--- (ms) the rate allows the next one.
+-- Returns the time (us) to which a key's rate advances with one more request, and its TTL (ms). Or
+-- nil, and when (ms) the rate allows the next one.
 local function next_pace(rule, rate)
   local now = redis.call('TIME')
   now = now[1] * 1000000 + now[2]
-  -- When the next one would be due at an even pace; a burst may be that much ahead.
+  -- The next request's due time at an even pace; a burst may be that much ahead.
   local pace = pace_of(rate, now, rule.interval * rule.burst)
   local ready = pace - rule.interval * (rule.burst - 1)
   if ready > now then return nil, math.ceil(ready / 1000) end
@@ -106,7 +106,7 @@ local function next_pace(rule, rate)
   return pace, math.ceil((pace - now) / 1000)
 end
 
--- What the draw at work has done so far.
+-- The completed steps of the current draw.
 local drawn = {}
 
 local function undraw()
@@ -118,13 +118,14 @@ local function undraw()
   redis.pcall('LPUSH', drawn.rotation, drawn.key)
 end
 
--- Takes one request of the key that is first in rotation. Whether the name has to be asked again.
+-- Takes one request of the first key in rotation. Returns true if the name may have more.
 local function draw_one(rule)
   local rotation = base .. ':rotation:' .. rule.name
   local key = redis.call('LPOP', rotation)
   if not key then return false end
   drawn.rotation, drawn.key, drawn.name = rotation, key, rule.name
-  drawn.raw, drawn.counted, drawn.id, drawn.permit, drawn.goes_on = false, false, false, false, false
+  drawn.raw, drawn.counted, drawn.id = false, false, false
+  drawn.permit, drawn.goes_on = false, false
   undo(undraw)
   local of = rule.name .. ':' .. key
   local list, running = base .. ':limited:' .. of, base .. ':running:' .. of
@@ -166,15 +167,15 @@ local function draw_one(rule)
     waits_no_more(base, rule.name, key)
   end
   keep()
-  -- Last, since its time to live could not be taken back.
+  -- Last, since its TTL could not be restored.
   if pace then
     redis.call('SET', rate, string.format('%.0f', pace), 'PX', string.format('%.0f', until_ms))
   end
   return true
 end
 
--- Draws up to `quota` sorted requests, the names in turns: each poll of a worker, which often has
--- room for one, begins with the next name.
+-- Draws up to `quota` sorted requests, the names in turn: each poll of a worker, which often has
+-- capacity for one, begins with the next name.
 local function draw(quota)
   local stop, tries = seen + quota, 2 * quota + 200
   local first = math.floor(tonumber(ARGV[7]) / 2)
@@ -191,13 +192,13 @@ local function draw(quota)
   end
 end
 
--- Notes when the first key may go on that its rate keeps back.
+-- Notes when the first throttled key may continue.
 local function find_due()
   local first = ask('ZRANGE', KEYS[15], 0, 0, 'WITHSCORES') or {}
   throttles, due = first[2] and true, tonumber(first[2] or 0)
 end
 
--- Returns the keys to rotation whose rate allows the next request by now.
+-- Returns keys to the rotation once their rate allows the next request.
 local function wake()
   local passed = redis.call('ZRANGEBYSCORE', KEYS[15], '-inf', string.format('%.0f', now_ms()),
     'LIMIT', 0, 1000)

@@ -1,4 +1,4 @@
-//! Waiting until what was written is safe: `WAIT`, `WAITAOF`.
+//! Waits until earlier writes are durable: `WAIT`, `WAITAOF`.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use redcall_common::durability::Durability;
 use redcall_common::keys::QueueKeys;
 use redcall_common::time::millis;
 
-/// How long the key is kept that each question writes.
+/// The TTL of the key that each confirmation writes.
 const MARK_TTL_MS: u64 = 60_000;
 
 impl Link {
-    /// Whether all that this server was told before is as safe as `level` says, at the latest
-    /// after `within`. Blocks the connection for as long: use one of its own.
+    /// Returns `true` if all earlier writes to this server have reached `level` within `within`.
+    /// Blocks the connection for that time: use a dedicated one.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached or refuses.
+    /// If Redis cannot be reached or refuses.
     pub async fn confirm(
         &self,
         keys: &QueueKeys,
@@ -29,7 +29,7 @@ impl Link {
     ) -> Result<bool, StoreError> {
         let ms = millis(within).max(1);
         let mut pipe = redis::pipe();
-        // Redis waits for what this very connection has written last; it comes after the rest.
+        // Redis waits for the last write of this very connection, which follows all others.
         pipe.cmd("SET").arg(keys.durable()).arg("").arg("PX").arg(MARK_TTL_MS).ignore();
         match level {
             Durability::Memory => return Ok(true),
@@ -46,11 +46,11 @@ impl Link {
         }
     }
 
-    /// Makes sure that the server can tell when `level` is reached.
+    /// Verifies that the server can confirm `level`.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unsupported`] when it never can; else when it cannot be asked.
+    /// [`StoreError::Unsupported`] if it never can; other errors if the check fails.
     pub async fn supports(&self, level: Durability, within: Duration) -> Result<(), StoreError> {
         if level != Durability::Fsynced {
             return Ok(());

@@ -1,7 +1,7 @@
-//! The readers of script results, for `dev/fuzz/`: what a script says is data from outside, too.
+//! The readers of script replies, for `dev/fuzz/`: a script's reply is external data too.
 //!
-//! Not a part of the crate's interface. It is here because the readers are private and nobody else
-//! may name the driver's types; and it is always compiled, so that lints and tests see the fuzz
+//! Not a part of the crate's interface. It is here because the readers are private and no other
+//! crate may depend on the driver. It is always compiled, so that lints and tests cover the fuzz
 //! targets without the flags of a fuzzing build.
 
 use std::fmt::Debug;
@@ -16,8 +16,8 @@ use super::{
 };
 use crate::error::StoreError;
 
-/// What may be asked for: one reader per script, and `held` and `served` for plain commands
-/// whose replies are put together.
+/// The names of all readers: one per script, and `held` and `served` for plain commands whose
+/// replies are combined.
 pub const READERS: &[&str] = &[
     "cancel",
     "claim",
@@ -51,21 +51,21 @@ pub const READERS: &[&str] = &[
     "unique",
 ];
 
-/// What a reader made of a reply.
+/// The result of reading a reply.
 #[derive(Debug)]
 pub struct Reading {
-    /// How it shows itself.
+    /// Its `Debug` text.
     pub shown: String,
-    /// How many results, requests or letters it has; `None` if it is no list.
+    /// The number of results, requests or letters; `None` if it is not a list.
     pub count: Option<usize>,
 }
 
-/// Has one of [`READERS`] read `reply` as the answer to `asked` questions. `None`: there is no
-/// such reader.
+/// Reads `reply` with one of [`READERS`], as the reply to `asked` requests. Returns `None` if there
+/// is no such reader.
 ///
-/// JSON stands for the driver's values: text for a string of bytes (one per character up to
-/// U+00FF, others as UTF-8), numbers, lists and booleans for themselves; an object is a map, but
-/// with the one key `error`, `status` or `set` it is an error, a status line, or a set.
+/// JSON stands for the driver's values: text for a byte string (one byte per character up to
+/// U+00FF, others as UTF-8); numbers, lists and booleans for themselves. An object is a map, but
+/// with the single key `error`, `status` or `set` it is an error, a status line, or a set.
 pub fn read(reader: &str, reply: &Json, asked: usize) -> Option<Result<Reading, StoreError>> {
     let value = value(reply);
     let one = |shown: Box<dyn Debug>| Reading { shown: format!("{shown:?}"), count: None };
@@ -115,7 +115,7 @@ fn list<T: Debug>(all: &[T]) -> Reading {
     Reading { shown: format!("{all:?}"), count: Some(all.len()) }
 }
 
-/// The replies to both commands of `held`.
+/// Splits the replies to both commands of `held`.
 fn both(value: Value) -> Result<(held::Held, held::Marks), StoreError> {
     Ok(FromRedisValue::from_redis_value(value).map_err(redis::RedisError::from)?)
 }

@@ -1,4 +1,4 @@
-//! What a worker has leased: for one whose reply was lost.
+//! The requests that a worker has leased: for a worker that lost a reply.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use crate::error::StoreError;
 use crate::link::Link;
 
 impl Link {
-    /// Everything that a worker has leased on one queue, with what befell it before.
+    /// Returns all requests that a worker has leased on one queue, with their history.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `within` or refuses.
     pub async fn held(
         &self,
         keys: &WorkerKeys,
@@ -34,12 +34,12 @@ impl Link {
 /// The hash of leases, as pairs.
 pub(super) type Held = Vec<(String, Vec<u8>)>;
 
-/// Records and tombstones of the same ids.
+/// The records and tombstones of the same ids.
 pub(super) type Marks = (Vec<Option<Vec<u8>>>, Vec<Option<f64>>);
 
-/// Puts both together.
+/// Combines both replies.
 pub(super) fn leased(held: Held, (records, tombstones): Marks) -> Result<Vec<Leased>, StoreError> {
-    // A lease without its mark would be passed over, and its job ended as if it had been lost.
+    // A lease without its history would be skipped, and its job aborted as if the lease were lost.
     if records.len() != held.len() || tombstones.len() != held.len() {
         return Err(StoreError::Unexpected("HMGET, ZMSCORE"));
     }

@@ -1,4 +1,4 @@
-//! `pause.lua`: pause a queue, let it go on.
+//! `pause.lua`: pause and resume a queue.
 
 use std::time::Duration;
 
@@ -12,11 +12,12 @@ use crate::script::PAUSE;
 use redcall_common::keys::QueueKeys;
 
 impl Link {
-    /// Pauses a queue, or lets it go on, and tells its workers. Whether that changed something.
+    /// Pauses or resumes a queue, and notifies its workers. Returns `true` if that changed its
+    /// state.
     ///
     /// # Errors
     ///
-    /// After [`StoreError::Lost`] it may have happened; calling again is harmless.
+    /// After [`StoreError::Lost`] it may have happened; a retry is harmless.
     pub async fn set_paused(
         &self,
         keys: &QueueKeys,
@@ -29,18 +30,18 @@ impl Link {
         changed(self.run(&PAUSE, &call, within).await?)
     }
 
-    /// Whether a queue is paused.
+    /// Returns `true` if a queue is paused.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `within` or refuses.
     pub async fn is_paused(&self, keys: &QueueKeys, within: Duration) -> Result<bool, StoreError> {
         let call = redis::cmd("EXISTS").arg(keys.paused()).to_owned();
         self.with(within, async |conn| call.query_async(conn).await).await
     }
 }
 
-/// Reads the script's answer.
+/// Reads the script's reply.
 pub(super) fn changed(value: Value) -> Result<bool, StoreError> {
     let changed: i64 = read("pause", value)?;
     Ok(changed == 1)

@@ -11,11 +11,12 @@ const KEPT: i64 = 10_000;
 const KEPT_FOR_SECONDS: i64 = 30 * 24 * 3600;
 
 impl Link {
-    /// Notes that `queues` are in use, so that people find them; also when Redis is out of memory.
+    /// Notes that `queues` are in use, so that operators find them; also when Redis is out of
+    /// memory.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `within` or refuses.
     pub async fn note_queues(
         &self,
         keys: &Keys,

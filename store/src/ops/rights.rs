@@ -1,4 +1,4 @@
-//! `rights.lua`: which rights the user of a connection lacks.
+//! `rights.lua`: the rights that the user of a connection lacks.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::rights::{MissingRight, Role, as_checked, missing};
 use crate::script::RIGHTS;
 use redcall_common::keys::{Keys, QueueKeys};
 
-/// What is asked of one queue.
+/// The check of one queue.
 struct Question {
     keys: QueueKeys,
     commands: Vec<String>,
@@ -41,12 +41,12 @@ impl Question {
 }
 
 impl Link {
-    /// The rights that the user of this link lacks for `role` on these queues; sorted, those that
-    /// are needed first. Nothing is run with them.
+    /// Returns the rights that the user of this link lacks for `role` on these queues; sorted,
+    /// required ones first. Only checks; runs none of the commands.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses, as it does if the user may run no
+    /// If Redis cannot be reached within `within` or refuses, as it does if the user may not run
     /// scripts.
     pub async fn missing_rights(
         &self,
@@ -69,7 +69,7 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached or refuses.
+    /// If Redis cannot be reached or refuses.
     pub async fn missing_rights(
         &self,
         role: Role,
@@ -91,7 +91,7 @@ fn needed_first(all: BTreeSet<MissingRight>) -> Vec<MissingRight> {
     needed
 }
 
-/// Reads the script's answer: places, from 1.
+/// Reads the script's reply: positions, from 1.
 pub(super) fn refused(value: Value) -> Result<Vec<usize>, StoreError> {
     let places: Vec<Whole> = read("rights", value)?;
     Ok(places.iter().map(Whole::count).collect())

@@ -13,15 +13,15 @@ use redcall_common::keys::QueueKeys;
 /// The result of an attempt to remember a start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Remembered {
-    /// It is remembered.
+    /// The start is remembered.
     Yes,
-    /// This lies there instead, or nothing does.
+    /// Another record is stored, or none.
     No(Option<String>),
 }
 
 impl Link {
-    /// Remembers `record` as the start of request `id` until `until_ms` (Redis time), if `before`
-    /// is what is remembered of it so far. Asking again is harmless.
+    /// Remembers `record` as the start of request `id` until `until_ms` (Redis time), if the record
+    /// stored so far is `before`. A retry is harmless.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `within` or refuses.
     pub async fn recall(
         &self,
         keys: &QueueKeys,
@@ -55,7 +55,7 @@ impl Link {
     }
 }
 
-/// Reads the script's answer.
+/// Reads the script's reply.
 pub(super) fn remembered(value: Value) -> Result<Remembered, StoreError> {
     let (code, text): (i64, String) = read("seen", value)?;
     match code {
