@@ -18,7 +18,7 @@ fn keyring(sign_with: &str) -> Keyring {
     Keyring::new(&AuthSettings { keys: keys.into(), sign_with, required: true })
 }
 
-/// What the parts of a request are made of: short, so that they are often the same or empty.
+/// Random text for a part: short, so that parts are often equal or empty.
 fn text(random: &mut fastrand::Rng) -> String {
     (0..random.usize(..4)).map(|_| *random.choice(&['a', '1', ':', '-', 'ö']).unwrap()).collect()
 }
@@ -44,7 +44,7 @@ impl Parts {
         }
     }
 
-    /// The same but for one part, which is another one.
+    /// Returns a copy with one part changed.
     fn altered(&self, part: usize, random: &mut fastrand::Rng) -> Self {
         let mut altered = self.clone();
         while altered == *self {
@@ -186,12 +186,12 @@ fn nothing_shows_a_secret_or_a_signature() {
     assert!(!shown.contains("thirty-two"), "{shown}");
 }
 
-/// What signs the frames of a request that is signed with these keys.
+/// Returns the signer for the frames of a request signed with these keys.
 fn signer_of(keyring: &Keyring, claims: &Claims<'_>) -> Signer {
     keyring.verify(claims, &keyring.sign(claims).unwrap()).unwrap()
 }
 
-/// The frame that a signer writes, as a client reads it.
+/// Returns the signer's frame as a client reads it.
 fn frame(signer: Option<&Signer>, id: &str, response_key: &str) -> Frame {
     let data = RawValue::from_string("[1]".to_owned()).unwrap();
     let head = FrameHead { id, response_key, attempt: 2, signer };
@@ -236,14 +236,15 @@ fn a_frame_is_trusted_where_it_belongs_and_as_it_was_written() {
     for written in [head.data(FrameType::Result, 1, Some(null)), head.error(1, &error)] {
         assert!(trusts(&keyring, &serde_json::from_str(&written).unwrap(), key, mine), "{written}");
     }
-    // The end of a call goes to all who joined it, under ids of their own, and to nobody else.
+    // The end of a call goes to all callers that joined it, with their own ids, and to no other
+    // caller.
     let call = crate::digest::of_call(shared.name, "order 7", Some("all"));
     let joined = frame(Some(&signer(&shared)), "x1", "key of x1");
     assert!(trusts(&keyring, &joined, "key of x2", Call::Known(Some(&call))));
     assert!(!trusts(&keyring, &joined, "key of x1", Call::Known(Some("another"))));
     assert!(!trusts(&keyring, &joined, "key of x1", mine));
     assert!(!trusts(&keyring, &own(), "key of x1", Call::Known(Some(&call))));
-    // Under another key of the ring it is another caller's, also where the call is not known.
+    // A frame under another key of the ring belongs to another caller, even for an unknown call.
     let others = super::tests::keyring("some");
     let told = Err(Distrust::OtherKey { found: "all".to_owned(), own: "some".to_owned() });
     for known in [mine, none] {
@@ -251,7 +252,7 @@ fn a_frame_is_trusted_where_it_belongs_and_as_it_was_written() {
     }
     assert_eq!(others.judge(&joined, "key of x2", Call::Known(Some(&call))), told);
     assert!(trusts(&Keyring { sign_with: None, ..others }, &own(), "key of x1", none));
-    // Where our own requests need not be signed, nor need their frames.
+    // Our own requests, or their frames, need no signature.
     let unsigned = frame(None, "x1", "key of x1");
     let lenient = Keyring { required: false, ..keyring.clone() };
     let silent = Keyring { sign_with: None, ..keyring.clone() };

@@ -56,7 +56,7 @@ fn what_is_no_envelope_is_dead_lettered() {
 #[test]
 fn a_repeated_field_is_buried_even_with_a_good_response_key() {
     let raw = format!(r#"{{"id":"x1","name":"a","data":1,"data":2,"response_key":"{KEY}"}}"#);
-    assert_eq!(buried(&raw), "the field `data` stands twice");
+    assert_eq!(buried(&raw), "the field `data` occurs twice");
 }
 
 #[test]

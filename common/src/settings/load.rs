@@ -1,4 +1,4 @@
-//! From sources to [`Settings`]: the order in which they count, and nothing else.
+//! Builds [`Settings`] from their sources, in order of precedence.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use config::Map;
 use super::section::{Context, Section};
 use super::{Settings, SettingsError, env, file, read};
 
-/// With the directory and environment of this process.
+/// Loads with the directory and environment of this process.
 pub(super) fn from_process(path: Option<&Path>) -> Result<Settings, SettingsError> {
     let cwd = std::env::current_dir().map_err(|source| SettingsError::Unreadable {
         file: PathBuf::from("."),
@@ -20,7 +20,7 @@ pub(super) fn from_process(path: Option<&Path>) -> Result<Settings, SettingsErro
     from_given(path, &cwd, &env::ours(std::env::vars_os())?)
 }
 
-/// With everything given.
+/// Loads with given directory and environment.
 pub(super) fn from_given(
     path: Option<&Path>,
     cwd: &Path,
@@ -32,7 +32,7 @@ pub(super) fn from_given(
     from_text(file.zip(text), &cwd, env)
 }
 
-/// With the text of the file given, if there is one.
+/// Loads with the given text of the file, if there is one.
 pub(super) fn from_text(
     file: Option<(PathBuf, String)>,
     cwd: &Path,

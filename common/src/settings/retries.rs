@@ -1,4 +1,4 @@
-//! `[jobs.X] retries` and `limit`: the tables inside of a job's.
+//! `[jobs.X] retries` and `limit`: the tables within a job's.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -26,7 +26,7 @@ const UNITS: [(&str, Duration); 4] = [
 
 const MOST_PER_UNIT: u32 = 1_000_000;
 
-/// The job's `retries`, if it has them.
+/// Reads the job's `retries`, if it has them.
 pub(super) fn retries(job: &mut Section<'_>) -> Option<Retries> {
     let mut section = job.table("retries", "retries = { max = 3 }")?;
     let default = Retries::default();
@@ -47,9 +47,9 @@ pub(super) fn retries(job: &mut Section<'_>) -> Option<Retries> {
         let problem = format!("has a base ({base}) that is longer than its cap ({cap})");
         section.wrong(problem, "shorten base, or lengthen cap");
     }
-    // Without it the rest would be for nothing. With an unknown key, it most likely is misspelt.
+    // Without `max` the other keys have no effect. An unknown key most likely misspells it.
     if !is_named && !section.has_unread() {
-        section.wrong("has no max", "add how many further attempts there are, such as max = 3");
+        section.wrong("has no max", "add the number of further attempts, such as max = 3");
     }
     section.finish();
     Some(retries)
@@ -69,7 +69,7 @@ fn codes(entry: &Entry) -> Result<Vec<Code>, SettingsError> {
     items.iter().map(code).collect()
 }
 
-/// The job's `limit`, if it has one.
+/// Reads the job's `limit`, if it has one.
 pub(super) fn limit(job: &mut Section<'_>) -> Option<Limit> {
     let mut section = job.table("limit", "limit = { concurrency = 4 }")?;
     let is_bound = section.origin("concurrency").is_some() || section.origin("rate").is_some();

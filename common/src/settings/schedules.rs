@@ -1,4 +1,4 @@
-//! `[schedules]`: what is enqueued by the clock.
+//! `[schedules]`: recurring jobs.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ const MISSED: [(&str, Missed); 3] =
 const CRON: &str = "write five fields (minute, hour, day of the month, month, day of the week), \
                     or six with seconds in front, such as \"30 2 * * *\" or \"*/10 * * * * *\"";
 
-/// All schedules of the `[schedules]` table.
+/// Reads all schedules of the `[schedules]` table.
 pub(super) fn read(
     mut section: Section<'_>,
     limits: &Limits,
@@ -34,7 +34,7 @@ pub(super) fn read(
     schedules
 }
 
-/// One schedule, or None if its mistakes leave nothing that could tick.
+/// Reads one schedule; `None` if its mistakes leave nothing to tick.
 fn schedule(
     schedules: &Section<'_>,
     name: &str,
@@ -58,7 +58,7 @@ fn schedule(
     let missed = schedule.read("missed", |entry| entry.choice(&MISSED));
     match given {
         [true, true] => {}
-        // The missing key most likely is the unknown one: one mistake.
+        // The unknown key most likely is the missing one: report one mistake.
         _ if schedule.has_unread() => {}
         [false, false] if schedule.is_from_env() => {
             schedule.overrides_nothing("schedule", name, names);
@@ -83,7 +83,7 @@ fn job(entry: &Entry) -> Result<String, SettingsError> {
     entry.name(is_job_name, "1 to 128 characters without spaces and control characters")
 }
 
-/// JSON of at most `most` bytes: what no worker would take is not enqueued day after day.
+/// Reads JSON of at most `max` bytes: workers would refuse a larger request at every tick.
 fn data(entry: &Entry, most: usize) -> Result<String, SettingsError> {
     let json = entry.json()?;
     if json.len() <= most {
@@ -98,8 +98,8 @@ fn cron(entry: &Entry) -> Result<String, SettingsError> {
     match Cron::new(text, UTC) {
         Ok(_) => Ok(text.to_owned()),
         Err(CronError::Never) => {
-            let help = "write one that does: no year has such a day";
-            Err(entry.wrong(format!("is {}, which never comes true", entry.shown()), help))
+            let help = "write one that matches: no year has such a day";
+            Err(entry.wrong(format!("is {}, which never matches", entry.shown()), help))
         }
         Err(cause) => {
             let problem = format!("must be a cron expression, but is {}", entry.shown());

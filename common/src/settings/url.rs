@@ -1,17 +1,17 @@
-//! The form of a Redis address, and how to show one without its password.
+//! The form of a Redis address, and its form without a password.
 //!
-//! Form only: it is the store that connects. No message made here repeats a part of the address
-//! behind its scheme, because a password that is not percent-encoded can end up in any part.
+//! Form only: the store connects. No message of this module repeats a part of the address after its
+//! scheme, because a password that is not percent-encoded can be in any part.
 
 use std::net::IpAddr;
 
 use super::sentinel::SentinelUrl;
 
-/// Says which addresses are allowed.
+/// The fix of an invalid address: the allowed forms.
 pub(super) const HELP: &str = "write redis://HOST:PORT, rediss://HOST:PORT (TLS), \
      redis+sentinel://HOST:PORT,HOST:PORT/SERVICE, redis+unix:///PATH, unix:///PATH or embedded; percent-encode special characters of a password";
 
-/// What is wrong with `url`, if anything.
+/// Returns the problem of `url`, if it has one.
 pub(super) fn problem(url: &str) -> Option<String> {
     if url == "embedded" {
         return None;
@@ -36,7 +36,7 @@ pub(super) fn problem(url: &str) -> Option<String> {
     found.map(str::to_owned)
 }
 
-/// What is wrong with `user:password@host:port/database?…`.
+/// Returns the problem of `user:password@host:port/database?…`.
 fn server(rest: &str) -> Option<&'static str> {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
@@ -68,8 +68,8 @@ fn server(rest: &str) -> Option<&'static str> {
     None
 }
 
-/// What is wrong behind `host:port/database`. The driver ignores what it does not know: a database
-/// that is named there would be another than the one that is used.
+/// Returns the problem of the part after `host:port/database`. The driver ignores unknown parts: a
+/// database that is given there would not be used.
 fn behind_server(rest: &str, is_tls: bool) -> Option<&'static str> {
     let (rest, fragment) = rest.split_once('#').map_or((rest, None), |(a, b)| (a, Some(b)));
     match fragment {
@@ -91,7 +91,7 @@ fn behind_server(rest: &str, is_tls: bool) -> Option<&'static str> {
     })
 }
 
-/// What is wrong behind the path of a socket.
+/// Returns the problem of the part after the path of a socket.
 fn behind_socket(rest: &str) -> Option<&'static str> {
     if rest.contains('#') {
         return Some("may have nothing behind `#`");
@@ -107,7 +107,7 @@ fn keys(query: &str) -> impl Iterator<Item = &str> {
     pairs.map(|pair| pair.split_once('=').map_or(pair, |(key, _)| key))
 }
 
-/// What is wrong with an address of Sentinels.
+/// Returns the problem of an address of Sentinels.
 fn sentinels(url: &str) -> Option<&'static str> {
     let url = match SentinelUrl::parse(url) {
         Ok(url) => url?,
@@ -122,7 +122,7 @@ fn is_scheme(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '.' | '-'))
 }
 
-/// Whether a part of the way to the server is neither within this machine nor under TLS.
+/// Returns `true` if a part of the connection leaves this machine without TLS.
 pub(super) fn is_in_the_clear(url: &str) -> bool {
     if let Ok(Some(sentinels)) = SentinelUrl::parse(url) {
         return sentinels.nodes.iter().any(|node| is_in_the_clear(node));
@@ -139,17 +139,17 @@ pub(super) fn is_in_the_clear(url: &str) -> bool {
     !is_loopback && host != "localhost"
 }
 
-/// `url` without user, password and query. Meant to err on the side of hiding too much.
+/// Returns `url` without user, password and query. Hides too much rather than too little.
 pub(super) fn redacted(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return if url == "embedded" { url.to_owned() } else { "***".to_owned() };
     };
-    // The last `@` and not the first: a password may hold one.
+    // The last `@` and not the first: a password may contain one.
     let shown = match rest.rsplit_once('@') {
         Some((_, host)) => format!("***@{host}"),
         None => rest.to_owned(),
     };
-    // `unix:///path?pass=…` is how a socket's address bears its password.
+    // `unix:///path?pass=…` is a socket's address with its password.
     match shown.split_once('?') {
         Some((address, _)) => format!("{scheme}://{address}?***"),
         None => format!("{scheme}://{shown}"),

@@ -1,4 +1,4 @@
-//! Services: right values, and one test per mistake.
+//! Services: valid values, and one test per mistake.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use redcall_common::settings::{ProcessSettings, ServiceSettings, ServiceTasks};
 
 use crate::{bad, good};
 
-/// A service with `rest` beside its task.
+/// Returns a service with `rest` added to its task.
 fn service(rest: &str) -> String {
     format!("[services.a]\nexecute = 'x'\n{rest}")
 }
@@ -57,7 +57,7 @@ fn a_service_is_wrong() {
     bad(
         "[jobs.a]\nhandler = 'x'\n[services.a]\nexecute = 'x'",
         "services.a: has the name of a job",
-        "rename one of them: requests to `service:a` bear the service's name",
+        "rename one of them: requests to `service:a` have the service's name",
     );
     bad(
         "[services.'a:b']\nexecute = 'x'",
