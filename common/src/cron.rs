@@ -160,7 +160,7 @@ impl Cron {
     /// Returns the ticks after `after_ms` up to and including `until_ms`, in order; the latest
     /// `max` of them. Takes time proportional to `max`, however long the span.
     #[must_use]
-    pub fn latest(&self, after_ms: u64, until_ms: u64, most: usize) -> Vec<u64> {
+    pub fn latest(&self, after_ms: u64, until_ms: u64, max: usize) -> Vec<u64> {
         let mut span_ms = 1000;
         loop {
             // Doubles the span until it has enough ticks: the surplus is small.
@@ -172,11 +172,11 @@ impl Cron {
                 last = tick;
                 count += 1;
                 ticks.push_back(tick);
-                if ticks.len() > most {
+                if ticks.len() > max {
                     ticks.pop_front();
                 }
             }
-            if count >= most || from <= after_ms {
+            if count >= max || from <= after_ms {
                 return ticks.into();
             }
             span_ms *= 2;

@@ -97,7 +97,7 @@ pub fn by_rules(
 /// Refuses an oversized element without parsing it: its sender chose its size, and must not cost us
 /// time. Its own response key is known from its id, and searched for at both ends.
 fn oversize(raw: &[u8], id: &str, keys: &QueueKeys, limits: &Limits) -> Rejected {
-    const LOOK: usize = 4096;
+    const ENDS: usize = 4096;
     let (size, limit) = (raw.len(), limits.request);
     let error = WireError::new(
         Code::TooLarge,
@@ -105,8 +105,8 @@ fn oversize(raw: &[u8], id: &str, keys: &QueueKeys, limits: &Limits) -> Rejected
     );
     let response_key = keys.response(id);
     let quoted = format!("\"{response_key}\"");
-    let head = &raw[..LOOK.min(size)];
-    let tail = &raw[size - LOOK.min(size)..];
+    let head = &raw[..ENDS.min(size)];
+    let tail = &raw[size - ENDS.min(size)..];
     let named = [head, tail]
         .iter()
         .any(|part| part.windows(quoted.len()).any(|window| window == quoted.as_bytes()));

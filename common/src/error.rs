@@ -154,9 +154,9 @@ impl WireError {
     /// Shortens the error for a frame: a message of at most 16 KiB, and no data of more than `max`
     /// bytes.
     #[must_use]
-    pub fn bounded(mut self, most: usize) -> Self {
+    pub fn bounded(mut self, max: usize) -> Self {
         self.message.truncate(self.message.floor_char_boundary(MAX_MESSAGE));
-        self.data = self.data.filter(|data| data.get().len() <= most);
+        self.data = self.data.filter(|data| data.get().len() <= max);
         self
     }
 }

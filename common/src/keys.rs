@@ -368,7 +368,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_names_that_people_script_against_are_fixed() {
+    fn key_names_are_fixed() {
         let keys = Keys::new("redcall").of("default");
         assert_eq!(keys.queue(), "redcall:{default}:queue");
         assert_eq!(keys.response("x"), "redcall:{default}:response:x");
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_key_is_not_taken_for_a_response_key() {
+    fn foreign_key_is_not_a_response_key() {
         let keys = Keys::new("redcall");
         assert_eq!(keys.parse_response("redcall:{q}:response:a"), Some(("q", "a")));
         for foreign in ["redcall:{q}:queue", "other:{q}:response:a", "redcall:{q}:response:a:b"] {

@@ -4,7 +4,7 @@
 use crate::decode::members;
 
 /// The part of a request that the script reads, bytes.
-const WITHIN: usize = 65_536;
+const SCRIPT_READS: usize = 65_536;
 
 /// Returns the reason why the script may count `raw`, a whole request, under another key than the
 /// value of `field` in its data; `None` if both are the same. Such a request must not run: it would
@@ -29,7 +29,7 @@ pub fn misread(raw: &[u8], field: &str) -> Option<String> {
     let is_key = !value.starts_with(['{', '[', 'n']);
     // Both are slices of `raw`.
     let end = value.as_ptr() as usize + value.len() - raw.as_ptr() as usize;
-    (is_key && end >= WITHIN).then(|| {
+    (is_key && end >= SCRIPT_READS).then(|| {
         format!("`{field}`, by which its limit counts, has to end within 64 KiB of the request")
     })
 }
@@ -48,7 +48,7 @@ mod tests {
         {
             assert_eq!(of(data), None, "{data}");
         }
-        let long = format!(r#"{{"customer":"a","text":"{}"}}"#, "x".repeat(WITHIN));
+        let long = format!(r#"{{"customer":"a","text":"{}"}}"#, "x".repeat(SCRIPT_READS));
         assert_eq!(of(&long), None);
     }
 
@@ -56,9 +56,9 @@ mod tests {
     fn field_that_stands_twice_or_far_behind_is_refused() {
         assert!(of(r#"{"customer":"a","customer":"b"}"#).is_some());
         assert!(of(r#"{"customer":"a","\u0063ustomer":"b"}"#).is_some());
-        let far = format!(r#"{{"text":"{}","customer":"a"}}"#, "x".repeat(WITHIN));
+        let far = format!(r#"{{"text":"{}","customer":"a"}}"#, "x".repeat(SCRIPT_READS));
         assert!(of(&far).is_some());
-        let long = format!(r#"{{"customer":"{}"}}"#, "x".repeat(WITHIN));
+        let long = format!(r#"{{"customer":"{}"}}"#, "x".repeat(SCRIPT_READS));
         assert!(of(&long).is_some());
     }
 }

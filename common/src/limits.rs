@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_portion_is_bounded_but_never_empty() {
+    fn batch_is_bounded_but_never_empty() {
         assert_eq!(portion([COMMAND_BYTES - 1, 1, 1].into_iter()), 2);
         assert_eq!(portion([2 * COMMAND_BYTES, 1].into_iter()), 1);
         assert_eq!(portion(std::iter::empty()), 0);

@@ -112,7 +112,7 @@ impl ResultKind {
 pub fn command_result(
     (id, name, nonce): (&str, &str, Option<&str>),
     result: Result<&RawValue, &WireError>,
-    most: usize,
+    max: usize,
 ) -> String {
     let (kind, data, code, message) = match result {
         Ok(data) => (ResultKind::Success, Some(data), 0, None),
@@ -129,7 +129,7 @@ pub fn command_result(
         "errorCode": code,
         "errorMessage": message,
     });
-    let fits = data.is_none_or(|data| data.get().len() + head.to_string().len() + 20 <= most);
+    let fits = data.is_none_or(|data| data.get().len() + head.to_string().len() + 20 <= max);
     if !fits {
         head["cut"] = Value::Bool(true);
     }
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_has_its_number_and_is_answered_as_what_stands_for_it() {
+    fn each_kind_has_its_number_and_code() {
         for kind in ResultKind::ALL {
             assert_eq!(ResultKind::from_number(kind.number()), Some(kind));
             assert_eq!(kind.code().is_some(), kind.frame() == FrameType::Error);
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn the_context_of_a_result_is_fixed() {
         let data = RawValue::from_string("[1.50]".to_owned()).unwrap();
-        let of = |nonce, result, most| command_result(("x1", "start", nonce), result, most);
+        let of = |nonce, result, max| command_result(("x1", "start", nonce), result, max);
         let head = r#"{"command":"start","errorCode":0,"errorMessage":null,"id":"x1","#;
         assert_eq!(
             of(Some("7"), Ok(&data), 1000),

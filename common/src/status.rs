@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_have_written_there_is_passed_over() {
+    fn foreign_elements_are_skipped() {
         for none in ["", "7", r#"{"status":"Retired","at_ms":1,"attempt":1}"#, r#"{"at_ms":1}"#] {
             assert!(JobStatus::read(none.as_bytes()).is_none(), "{none}");
         }

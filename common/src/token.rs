@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_is_refused_without_being_repeated() {
+    fn invalid_token_is_refused_without_being_repeated() {
         let text = SettlementToken::new("q", "x").reveal();
         let short = &text[..text.len() - 1];
         let wrong = ["", "redcall1", short, "redcall1.q.x.", &text[1..], "redcall1.{q}.x.00"];

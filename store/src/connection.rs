@@ -277,14 +277,17 @@ pub fn refused_certificate(error: &(dyn Error + 'static)) -> bool {
 
 /// Starts a second attempt alongside one that takes long: after a network outage a new connection
 /// succeeds long before the old attempt does.
-pub(super) async fn hedged<T, F>(attempt: impl Fn() -> F, within: Duration) -> Result<T, StoreError>
+pub(super) async fn hedged<T, F>(
+    attempt: impl Fn() -> F,
+    timeout: Duration,
+) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
 {
     const AGAIN_AFTER: Duration = Duration::from_millis(500);
     let mut attempts = FuturesUnordered::new();
     attempts.push(attempt());
-    let until = Instant::now() + within;
+    let until = Instant::now() + timeout;
     loop {
         tokio::select! {
             Some(tried) = attempts.next() => if tried.is_ok() || attempts.is_empty() {

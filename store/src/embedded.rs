@@ -27,7 +27,7 @@ use redcall_common::settings::RedisSettings;
 const EMBEDDED: &str = "embedded";
 
 /// The time limit for a started server to answer PING.
-const READY_WITHIN: Duration = Duration::from_secs(10);
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The help text of the errors about a missing server.
 const FIXES: &str = "any of these helps:\n  \
@@ -94,7 +94,7 @@ pub enum EmbeddedError {
     #[error(
         "{} did not answer within {} s; its log ends with:\n{log}\n{FIXES}",
         program.display(),
-        READY_WITHIN.as_secs()
+        READY_TIMEOUT.as_secs()
     )]
     NotReady {
         /// The server program.
@@ -216,7 +216,7 @@ impl Embedded {
     async fn wait_until_ready(&mut self) -> Result<(), EmbeddedError> {
         // A local server starts in about 20 ms, so a short period keeps starts fast at little cost.
         const PERIOD: Duration = Duration::from_millis(4);
-        let deadline = tokio::time::Instant::now() + READY_WITHIN;
+        let deadline = tokio::time::Instant::now() + READY_TIMEOUT;
         let socket = self.folder.socket();
         loop {
             if let Some(status) = self.process.ended() {
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_lists_what_helps() {
+    fn error_lists_fixes() {
         let message = EmbeddedError::NotFound { tried: "PATH".to_owned() }.to_string();
         for fix in ["apt install redis-server", "brew install redis", "REDIS_URL=", "compose up"] {
             assert!(message.contains(fix), "{fix} is missing in: {message}");

@@ -232,14 +232,14 @@ fn help_of(code: Option<&str>) -> &'static str {
 }
 
 /// The length at which texts of Redis are cut, in characters: some repeat the command.
-const LONGEST: usize = 300;
+const MAX_REASON_CHARS: usize = 300;
 
 /// Describes a known refusal of Redis; otherwise, and if it names a right, quotes Redis.
 fn reason(error: &redis::RedisError) -> String {
     let says = || {
         let (code, detail) = (error.code().unwrap_or("ERR"), error.detail().unwrap_or_default());
         let text = format!(" ({code} {detail}");
-        text.trim_end().chars().take(LONGEST).chain([')']).collect::<String>()
+        text.trim_end().chars().take(MAX_REASON_CHARS).chain([')']).collect::<String>()
     };
     let word = match error.code() {
         Some("READONLY") => "it is a read-only replica",

@@ -246,21 +246,21 @@ async fn alive(
     }
     let infos: Vec<Option<Vec<u8>>> = pipe.query_async(conn).await?;
     let alive = ends.into_iter().zip(infos).filter_map(|((id, ends), info)| {
-        (ends <= now + most_ahead(info.as_deref())).then_some(Alive { id, info })
+        (ends <= now + max_ahead_ms(info.as_deref())).then_some(Alive { id, info })
     });
     Ok(alive.collect())
 }
 
 /// Returns how far ahead a worker's lease may end, ms: twice its reported lease, as in `times.lua`,
 /// or the longest lease if it reports none.
-fn most_ahead(info: Option<&[u8]>) -> f64 {
+fn max_ahead_ms(info: Option<&[u8]>) -> f64 {
     #[derive(Deserialize)]
     struct Leased {
         lease_ms: u64,
     }
     let known = info.and_then(|raw| serde_json::from_slice::<Leased>(raw).ok());
-    let most = known.map_or(LONGEST_LEASE, |known| 2 * Duration::from_millis(known.lease_ms));
-    most.as_secs_f64() * 1000.0
+    let max = known.map_or(LONGEST_LEASE, |known| 2 * Duration::from_millis(known.lease_ms));
+    max.as_secs_f64() * 1000.0
 }
 
 pub(super) async fn look_at(

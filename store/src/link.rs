@@ -13,7 +13,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Cmd, PushInfo, PushKind, RedisResult, Value};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{self, sleep};
 
 use super::connection::{Connector, Peer, hedged};
 use super::error::StoreError;
@@ -21,9 +21,9 @@ use super::script::{self, Script};
 use redcall_common::time::millis;
 
 /// The period of clock measurements, which also find half-open connections.
-const ASK_EVERY: Duration = Duration::from_secs(5);
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+const CLOCK_PERIOD: Duration = Duration::from_secs(5);
+const FIRST_DELAY: Duration = Duration::from_millis(20);
+const MAX_DELAY: Duration = Duration::from_millis(500);
 
 /// Called with channel and payload of each message on a subscribed channel. Must not block.
 pub type Sink = Arc<dyn Fn(&[u8], &[u8]) + Send + Sync>;
@@ -97,7 +97,7 @@ impl Link {
             clock_offset_ms: AtomicI64::new(0),
         });
         let id = shared.establish(1, None).await?;
-        let ends = Ends(shared.clone());
+        let ends = EndOnDrop(shared.clone());
         let supervisor = tokio::spawn(async move { supervise(&ends.0, id).await });
         Ok(Self { shared, supervisor })
     }
@@ -160,24 +160,24 @@ impl Link {
         generation(&self.shared.state.borrow()).is_some()
     }
 
-    /// Waits up to `within` for a connection. Returns `true` if there is one.
-    pub async fn wait_up(&self, within: Duration) -> bool {
-        self.is_up() || self.connection(within).await.is_ok()
+    /// Waits up to `timeout` for a connection. Returns `true` if there is one.
+    pub async fn wait_up(&self, timeout: Duration) -> bool {
+        self.is_up() || self.connection(timeout).await.is_ok()
     }
 
     /// Subscribes to `channel`, across reconnects. Returns after Redis has confirmed.
     ///
     /// # Errors
     ///
-    /// If Redis is not reachable within `within`, or refuses. The channel is then not kept.
-    pub async fn subscribe(&self, channel: &str, within: Duration) -> Result<(), StoreError> {
+    /// If Redis is not reachable within `timeout`, or refuses. The channel is then not kept.
+    pub async fn subscribe(&self, channel: &str, timeout: Duration) -> Result<(), StoreError> {
         // Noted first: a new connection renews it.
         self.shared.channels().insert(channel.to_owned());
         let subscribing = async {
-            let (mut conn, generation) = self.connection(within).await?;
+            let (mut conn, generation) = self.connection(timeout).await?;
             let call = redis::cmd("SSUBSCRIBE").arg(channel).to_owned();
             let subscribing = call.exec_async(&mut conn).map_err(StoreError::from);
-            let subscribed = timeout(within, self.during(generation, subscribing)).await;
+            let subscribed = time::timeout(timeout, self.during(generation, subscribing)).await;
             subscribed.map_err(|_| self.connector().unreachable(None))?
         };
         let subscribed = subscribing.await;
@@ -197,17 +197,17 @@ impl Link {
         }
     }
 
-    /// Returns the current connection; waits up to `within` for one. Cancel-safe.
+    /// Returns the current connection; waits up to `timeout` for one. Cancel-safe.
     pub(super) async fn connection(
         &self,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<(MultiplexedConnection, u64), StoreError> {
         if let State::Up { conn, generation, .. } = &*self.shared.state.borrow() {
             return Ok((conn.clone(), *generation));
         }
         let mut states = self.shared.state.subscribe();
         let up = states.wait_for(|state| matches!(state, State::Up { .. } | State::Ended));
-        if let Ok(Ok(state)) = timeout(within, up).await
+        if let Ok(Ok(state)) = time::timeout(timeout, up).await
             && let State::Up { conn, generation, .. } = &*state
         {
             return Ok((conn.clone(), *generation));
@@ -228,9 +228,9 @@ impl Link {
         &self,
         script: &Script,
         call: &Cmd,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Value, StoreError> {
-        let (mut conn, generation) = self.connection(within).await?;
+        let (mut conn, generation) = self.connection(timeout).await?;
         self.during(generation, script.run(&mut conn, call)).await
     }
 
@@ -238,12 +238,12 @@ impl Link {
     pub(super) async fn run_all(
         &self,
         calls: &[(&Script, Cmd)],
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Vec<Result<Value, StoreError>>, StoreError> {
         if let [(script, call)] = calls {
-            return Ok(vec![Ok(self.run(script, call, within).await?)]);
+            return Ok(vec![Ok(self.run(script, call, timeout).await?)]);
         }
-        let (mut conn, generation) = self.connection(within).await?;
+        let (mut conn, generation) = self.connection(timeout).await?;
         let mut pipe = redis::pipe();
         pipe.ignore_errors();
         for (_, call) in calls {
@@ -254,7 +254,7 @@ impl Link {
         let mut values = Vec::with_capacity(calls.len());
         for (value, (script, call)) in sent.into_iter().zip(calls) {
             values.push(match value {
-                Err(error) if script::is_no_script(&error) => self.run(script, call, within).await,
+                Err(error) if script::is_no_script(&error) => self.run(script, call, timeout).await,
                 other => self.note(generation, other.map_err(|error| script.failed(error))),
             });
         }
@@ -264,10 +264,10 @@ impl Link {
     /// Runs plain commands on the current connection.
     pub(super) async fn with<T>(
         &self,
-        within: Duration,
+        timeout: Duration,
         run: impl AsyncFnOnce(&mut MultiplexedConnection) -> redis::RedisResult<T>,
     ) -> Result<T, StoreError> {
-        let (mut conn, generation) = self.connection(within).await?;
+        let (mut conn, generation) = self.connection(timeout).await?;
         self.during(generation, run(&mut conn).map_err(StoreError::from)).await
     }
 
@@ -347,7 +347,7 @@ impl Shared {
     }
 
     /// Measures the clock. Assumes that Redis read it in the middle of the round trip.
-    async fn ask_time(&self, conn: &mut MultiplexedConnection) -> redis::RedisResult<()> {
+    async fn measure_clock(&self, conn: &mut MultiplexedConnection) -> redis::RedisResult<()> {
         let before = monotonic_ms();
         let time: (i64, i64) = redis::cmd("TIME").query_async(conn).await?;
         let middle = before + (monotonic_ms() - before) / 2;
@@ -372,7 +372,7 @@ impl Shared {
             self.connector.cut(&mut conn, last).await?;
         }
         script::load_all(&mut conn).await?;
-        self.ask_time(&mut conn).await?;
+        self.measure_clock(&mut conn).await?;
         let id = redis::cmd("CLIENT").arg("ID").query_async(&mut conn).await?;
         let channels: Vec<String> = self.channels().iter().cloned().collect();
         for channel in channels {
@@ -384,9 +384,9 @@ impl Shared {
 }
 
 /// Publishes the end of all connections on drop, also when the runtime drops it.
-struct Ends(Arc<Shared>);
+struct EndOnDrop(Arc<Shared>);
 
-impl Drop for Ends {
+impl Drop for EndOnDrop {
     fn drop(&mut self) {
         self.0.state.send_replace(State::Ended);
     }
@@ -400,18 +400,18 @@ async fn supervise(shared: &Shared, mut id: i64) {
         tracing::warn!(address, "lost the connection to Redis");
         shared.state.send_replace(State::Down(None));
         shared.connector.lost_one();
-        let mut pause = FIRST_PAUSE;
+        let mut pause = FIRST_DELAY;
         generation += 1;
-        let within = shared.connector.connect_timeout();
+        let timeout = shared.connector.connect_timeout();
         id = loop {
             let attempt = || shared.establish(generation, Some(id));
-            match hedged(attempt, within).await {
+            match hedged(attempt, timeout).await {
                 Ok(id) => break id,
                 Err(error) => {
                     tracing::debug!(address, %error, "cannot reconnect to Redis yet");
                     shared.state.send_replace(State::Down(Some(error)));
                     sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    pause = (pause * 2).min(MAX_DELAY);
                 }
             }
         };
@@ -429,7 +429,7 @@ async fn watch_over(shared: &Shared) {
         tokio::select! {
             () = broken.notified() => return,
             () = &mut moved => return,
-            () = sleep(ASK_EVERY) => {}
+            () = sleep(CLOCK_PERIOD) => {}
             // The loss of another connection; the sender lives as long as the connector.
             _ = losses.changed() => {}
         }
@@ -437,7 +437,7 @@ async fn watch_over(shared: &Shared) {
             // A caller may notice first.
             () = broken.notified() => return,
             () = &mut moved => return,
-            asked = shared.ask_time(&mut conn) => if asked.is_err() { return },
+            asked = shared.measure_clock(&mut conn) => if asked.is_err() { return },
         }
     }
 }
@@ -447,7 +447,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_beyond_all_reason_is_taken_as_far_as_it_goes() {
+    fn absurd_clock_is_clamped() {
         assert_eq!(clock_offset(1000, 400), 600);
         assert_eq!(clock_offset(i64::MIN, 400), i64::MIN);
         assert_eq!(clock_offset(i64::MAX, u64::MAX), 0);

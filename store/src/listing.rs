@@ -11,11 +11,11 @@ use super::inspect::{Inspector, QueueInfo, look_at};
 use super::ops::{live_names, names_call};
 
 /// The number of keys that one `SCAN` visits: less than a millisecond of the server's time.
-const STEP: u64 = 1000;
+const KEYS_PER_SCAN: u64 = 1000;
 /// The time limit of all steps.
-const WITHIN: Duration = Duration::from_secs(1);
+const TIME_LIMIT: Duration = Duration::from_secs(1);
 /// The maximum number of listed queues, equal to that of noted queues.
-const MOST: usize = 10_000;
+const MAX_QUEUES: usize = 10_000;
 
 /// The queues of a deployment.
 #[derive(Debug, Default)]
@@ -66,7 +66,11 @@ impl Inspector {
         let mut conn = self.connection().await?;
         loop {
             let mut scan = redis::cmd("SCAN");
-            scan.arg(cursor).arg("MATCH").arg(self.keys.queue_pattern()).arg("COUNT").arg(STEP);
+            scan.arg(cursor)
+                .arg("MATCH")
+                .arg(self.keys.queue_pattern())
+                .arg("COUNT")
+                .arg(KEYS_PER_SCAN);
             let found = scan.query_async::<(u64, Vec<Vec<u8>>)>(&mut *conn).await;
             let (next, keys) = match found.map_err(StoreError::from) {
                 Ok(found) => found,
@@ -79,7 +83,7 @@ impl Inspector {
             if cursor == 0 {
                 return Ok(true);
             }
-            if began.elapsed() >= WITHIN || names.len() >= MOST {
+            if began.elapsed() >= TIME_LIMIT || names.len() >= MAX_QUEUES {
                 return Ok(false);
             }
         }

@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chosen_command_is_named_here() {
+    fn computed_command_is_listed() {
         for script in script::all() {
             let calls =
                 script.text().split("redis.call(").chain(script.text().split("redis.pcall("));
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_no_command_may_use_is_what_is_missing() {
+    fn key_refused_for_all_commands_is_reported_as_missing() {
         let keys = Keys::new("redcall").of("q");
         let commands = ["get", "hset", "spublish", "time"].map(str::to_owned);
         let rules = |refused: &[&str]| {

@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_limit_makes_a_policy_dangerous() {
+    fn eviction_policy_is_bad_only_with_a_memory_limit() {
         let level = |max_memory, policy: Option<&str>| {
             let policy = policy.map(str::to_owned);
             eviction(&ServerInfo { max_memory, policy, ..ServerInfo::default() }).level
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_on_disk_decides() {
+    fn persistence_settings_decide() {
         let level = |append: Option<Append>, save: Option<&str>, cannot_write| {
             let snapshots = save.map(str::to_owned);
             persistence(&ServerInfo { append, snapshots, cannot_write, ..ServerInfo::default() })

@@ -18,10 +18,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::error::StoreError;
 
 /// The period of queries for the current primary.
-const WATCH_EVERY: Duration = Duration::from_millis(250);
+const QUERY_PERIOD: Duration = Duration::from_millis(250);
 /// How long the others may reply after the first reply: a Sentinel that was cut off names the old
 /// primary.
-const AGREE_WITHIN: Duration = Duration::from_millis(50);
+const REPLY_GRACE: Duration = Duration::from_millis(50);
 
 /// A primary, with the epoch of the failover that promoted it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(super) struct Primary {
 pub(super) struct Sentinels {
     nodes: Vec<Node>,
     service: String,
-    within: Duration,
+    timeout: Duration,
     /// Written by each query, never with an older epoch; read by all connections.
     known: watch::Sender<Option<Primary>>,
     watched: AtomicBool,
@@ -55,13 +55,13 @@ impl fmt::Debug for Sentinels {
 }
 
 impl Sentinels {
-    /// Creates the group without a query. A query takes at most `within`.
-    pub(super) fn new(nodes: Vec<Client>, service: String, within: Duration) -> Arc<Self> {
+    /// Creates the group without a query. A query takes at most `timeout`.
+    pub(super) fn new(nodes: Vec<Client>, service: String, timeout: Duration) -> Arc<Self> {
         let node = |client| Node { client, conn: Mutex::default() };
         Arc::new(Self {
             nodes: nodes.into_iter().map(node).collect(),
             service,
-            within,
+            timeout,
             known: watch::Sender::new(None),
             watched: AtomicBool::new(false),
         })
@@ -92,13 +92,13 @@ impl Sentinels {
 
     async fn ask(&self) -> Result<Primary, StoreError> {
         let mut asking: FuturesUnordered<_> =
-            self.nodes.iter().map(|node| node.ask(&self.service, self.within)).collect();
-        let mut until = Instant::now() + self.within;
+            self.nodes.iter().map(|node| node.ask(&self.service, self.timeout)).collect();
+        let mut until = Instant::now() + self.timeout;
         let (mut best, mut failed) = (None::<Primary>, None);
         while let Ok(Some(said)) = timeout_at(until, asking.next()).await {
             match said {
                 Ok(primary) => {
-                    until = until.min(Instant::now() + AGREE_WITHIN);
+                    until = until.min(Instant::now() + REPLY_GRACE);
                     if best.as_ref().is_none_or(|best| best.epoch < primary.epoch) {
                         best = Some(primary);
                     }
@@ -127,7 +127,7 @@ impl Sentinels {
 /// Queries the Sentinels while a connector exists.
 async fn watch_over(sentinels: Weak<Sentinels>) {
     loop {
-        sleep(WATCH_EVERY).await;
+        sleep(QUERY_PERIOD).await;
         let Some(sentinels) = sentinels.upgrade() else { return };
         if let Err(error) = sentinels.ask().await {
             tracing::debug!(%error, "no Sentinel names the primary");
@@ -138,14 +138,14 @@ async fn watch_over(sentinels: Weak<Sentinels>) {
 impl Node {
     /// Returns the primary that this Sentinel names; the error is `None` if it does not know the
     /// service.
-    async fn ask(&self, service: &str, within: Duration) -> Result<Primary, Option<RedisError>> {
+    async fn ask(&self, service: &str, timeout: Duration) -> Result<Primary, Option<RedisError>> {
         let kept = self.kept().take();
         let mut conn = match kept {
             Some(conn) => conn,
             None => {
                 let config = AsyncConnectionConfig::new()
-                    .set_connection_timeout(Some(within))
-                    .set_response_timeout(Some(within));
+                    .set_connection_timeout(Some(timeout))
+                    .set_response_timeout(Some(timeout));
                 self.client.get_multiplexed_async_connection_with_config(&config).await?
             }
         };

@@ -120,9 +120,9 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// If Redis is not reachable within `within`. Cancel-safe.
-    pub async fn server_info(&self, within: Duration) -> Result<ServerInfo, StoreError> {
-        let (mut conn, generation) = self.connection(within).await?;
+    /// If Redis is not reachable within `timeout`. Cancel-safe.
+    pub async fn server_info(&self, timeout: Duration) -> Result<ServerInfo, StoreError> {
+        let (mut conn, generation) = self.connection(timeout).await?;
         self.during(generation, ServerInfo::read(&mut conn)).await
     }
 }
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_is_known_by_what_it_says() {
+    fn server_facts_are_parsed() {
         let text = "# Server\r\nredis_version:7.2.4\r\nvalkey_version:8.0.1\r\n\r\n# Memory\r\n\
                     used_memory:10\r\nmaxmemory:20\r\nmaxmemory_policy:noeviction\r\n\
                     aof_enabled:1\r\nrdb_last_bgsave_status:err\r\nrole:slave\r\n\
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_does_not_say_is_not_known() {
+    fn missing_server_facts_are_unknown() {
         assert_eq!(ServerInfo::of("", HashMap::new()), ServerInfo::default());
         let old = ServerInfo::of("redis_version:6.2.1\r\naof_enabled:1\r\n", HashMap::new());
         assert_eq!((old.version, old.append), (Some((6, 2)), Some(Append::On(None))));

@@ -11,15 +11,15 @@ use super::inspect::{Inspector, millis};
 use redcall_common::keys::Bound;
 
 /// The number of keys that one step of the census visits.
-const STEP: u64 = 1000;
+const KEYS_PER_SCAN: u64 = 1000;
 /// The maximum number of examples.
-const EXAMPLES: usize = 3;
+const MAX_EXAMPLES: usize = 3;
 /// The maximum number of lists of sorted requests.
-const LISTS: usize = 500;
+const MAX_LISTS: usize = 500;
 /// The maximum number of states of services.
-const STATES: usize = 500;
+const MAX_STATES: usize = 500;
 /// The maximum number of dead workers per queue.
-const MOST_DEAD: usize = 100;
+const MAX_DEAD_WORKERS: usize = 100;
 
 /// A worker that died long ago and still holds requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl Inspector {
         let limit = now.saturating_sub(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
         let mut dead = redis::cmd("ZRANGE");
         dead.arg(keys.workers()).arg("-inf").arg(limit).arg("BYSCORE");
-        dead.arg("LIMIT").arg(0).arg(MOST_DEAD).arg("WITHSCORES");
+        dead.arg("LIMIT").arg(0).arg(MAX_DEAD_WORKERS).arg("WITHSCORES");
         let dead: Vec<(String, f64)> = dead.query_async(&mut *conn).await?;
         let mut stuck = Vec::new();
         for (worker, ended) in dead {
@@ -117,12 +117,12 @@ impl Inspector {
         Ok(KeptBytes { dead, answers, answers_full })
     }
 
-    /// Walks over the deployment's keys, for about `within` and up to `max` keys of the server.
+    /// Walks over the deployment's keys, for about `timeout` and up to `max` keys of the server.
     ///
     /// # Errors
     ///
     /// If Redis cannot be reached or refuses. Cancel-safe.
-    pub async fn census(&self, within: Duration, most: u64) -> Result<KeyCensus, StoreError> {
+    pub async fn census(&self, timeout: Duration, max: u64) -> Result<KeyCensus, StoreError> {
         let (began, mut steps, mut cursor) = (Instant::now(), 0, 0_u64);
         let mut conn = self.connection().await?;
         // By key: `SCAN` may return one twice.
@@ -130,19 +130,19 @@ impl Inspector {
         let mut census = KeyCensus::default();
         loop {
             let mut scan = redis::cmd("SCAN");
-            scan.arg(cursor).arg("MATCH").arg(self.keys.pattern()).arg("COUNT").arg(STEP);
+            scan.arg(cursor).arg("MATCH").arg(self.keys.pattern()).arg("COUNT").arg(KEYS_PER_SCAN);
             let (next, keys): (u64, Vec<Vec<u8>>) = scan.query_async(&mut *conn).await?;
             let keys = keys.iter().map(|key| String::from_utf8_lossy(key).into_owned());
             let mut bounded = Vec::new();
             for key in keys {
                 let bound = self.keys.bound_of(&key);
                 if let Some((queue, name, of)) = self.keys.parse_limited(&key)
-                    && census.sorted.len() < LISTS
+                    && census.sorted.len() < MAX_LISTS
                 {
                     census.sorted.push((queue.to_owned(), name.to_owned(), of.to_owned()));
                 }
                 if let Some((queue, instance)) = self.keys.parse_state(&key)
-                    && census.states.len() < STATES
+                    && census.states.len() < MAX_STATES
                 {
                     census.states.push((queue.to_owned(), instance.to_owned()));
                 }
@@ -162,10 +162,10 @@ impl Inspector {
             for (key, _) in bounded.into_iter().zip(ttls).filter(|(_, ttl)| *ttl == -1) {
                 census.without_ttl += 1;
                 census.examples.push(key);
-                census.examples.truncate(EXAMPLES);
+                census.examples.truncate(MAX_EXAMPLES);
             }
-            (cursor, steps) = (next, steps + STEP);
-            census.cut = cursor != 0 && (steps >= most || began.elapsed() >= within);
+            (cursor, steps) = (next, steps + KEYS_PER_SCAN);
+            census.cut = cursor != 0 && (steps >= max || began.elapsed() >= timeout);
             if cursor == 0 || census.cut {
                 break;
             }

@@ -46,7 +46,7 @@ async fn takes_options_and_further_arguments() {
 }
 
 #[tokio::test]
-async fn settings_that_ask_for_it_are_pointed_at_it() {
+async fn embedded_url_is_replaced_by_server_address() {
     let mut named = RedisSettings::default();
     assert!(Embedded::serve(&mut named).await.unwrap().is_none());
     assert_eq!(named, RedisSettings::default());
@@ -59,7 +59,7 @@ async fn settings_that_ask_for_it_are_pointed_at_it() {
 }
 
 #[tokio::test]
-async fn two_servers_do_not_meet() {
+async fn two_servers_are_independent() {
     let (one, other) = (start(EmbeddedOptions::default()), start(EmbeddedOptions::default()));
     let (one, other) = tokio::join!(one, other);
     assert_ne!(one.dir(), other.dir());
@@ -70,7 +70,7 @@ async fn two_servers_do_not_meet() {
 }
 
 #[tokio::test]
-async fn a_killed_server_comes_back_with_what_it_had_written() {
+async fn killed_server_restarts_with_its_written_data() {
     let extra_args = ["--appendfsync", "always"].map(str::to_owned).to_vec();
     let options = EmbeddedOptions { append_only: true, extra_args, ..EmbeddedOptions::default() };
     let mut server = start(options).await;

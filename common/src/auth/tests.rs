@@ -81,7 +81,7 @@ impl Parts {
 }
 
 #[test]
-fn a_signature_holds_for_what_it_was_made_of_and_for_nothing_else() {
+fn altered_request_fails_verification() {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
@@ -110,7 +110,7 @@ fn a_signature_holds_for_what_it_was_made_of_and_for_nothing_else() {
 }
 
 #[test]
-fn what_moves_from_one_part_to_the_next_is_something_else() {
+fn moved_bytes_between_parts_change_the_signature() {
     let keyring = keyring("all");
     let of = |texts: [&str; 4], options: [Option<&str>; 3], headers: &[(&str, &str)]| Parts {
         texts: texts.map(str::to_owned),

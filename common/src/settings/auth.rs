@@ -62,15 +62,15 @@ impl fmt::Debug for Secret {
 }
 
 /// The minimum length of a secret, bytes: that of the hash.
-const SHORTEST: usize = 32;
+const MIN_LENGTH: usize = 32;
 /// The maximum length of a secret, bytes.
-const LONGEST: usize = 4096;
+const MAX_LENGTH: usize = 4096;
 
 /// The minimum number of different bytes in a secret. One of ten million texts of 32 random decimal
 /// digits has fewer.
-const FEWEST: usize = 6;
+const MIN_DIFFERENT: usize = 6;
 /// The longest text that stays too weak when it is repeated, bytes.
-const LONGEST_UNIT: usize = 15;
+const MAX_WEAK_UNIT: usize = 15;
 
 const HELP: &str =
     "write a random text of at least 32 bytes, such as `openssl rand -hex 32` prints";
@@ -153,13 +153,13 @@ fn secret(entry: &Entry) -> Result<Secret, SettingsError> {
 
 fn checked(entry: &Entry, text: &str) -> Result<Secret, SettingsError> {
     let problem = match text.len() {
-        ..SHORTEST => format!("is shorter than {SHORTEST} bytes"),
-        SHORTEST..=LONGEST if varied(text) < FEWEST => {
-            format!("has fewer than {FEWEST} different bytes")
+        ..MIN_LENGTH => format!("is shorter than {MIN_LENGTH} bytes"),
+        MIN_LENGTH..=MAX_LENGTH if varied(text) < MIN_DIFFERENT => {
+            format!("has fewer than {MIN_DIFFERENT} different bytes")
         }
-        SHORTEST..=LONGEST if repeats(text.as_bytes()) => "repeats a short text".to_owned(),
-        SHORTEST..=LONGEST => return Ok(Secret::new(text)),
-        _ => format!("is longer than {LONGEST} bytes"),
+        MIN_LENGTH..=MAX_LENGTH if repeats(text.as_bytes()) => "repeats a short text".to_owned(),
+        MIN_LENGTH..=MAX_LENGTH => return Ok(Secret::new(text)),
+        _ => format!("is longer than {MAX_LENGTH} bytes"),
     };
     Err(entry.wrong(problem, HELP))
 }
@@ -171,7 +171,8 @@ fn varied(text: &str) -> usize {
 
 /// Returns `true` if the secret is one short text repeated, cut anywhere.
 fn repeats(secret: &[u8]) -> bool {
-    (1..=LONGEST_UNIT).any(|unit| secret.iter().zip(&secret[unit..]).all(|(one, next)| one == next))
+    (1..=MAX_WEAK_UNIT)
+        .any(|unit| secret.iter().zip(&secret[unit..]).all(|(one, next)| one == next))
 }
 
 fn from_file(entry: &Entry, base: &Path) -> Result<Secret, SettingsError> {
@@ -183,8 +184,8 @@ fn from_file(entry: &Entry, base: &Path) -> Result<Secret, SettingsError> {
     if !about.is_file() {
         return Err(entry.wrong("is not a file", help));
     }
-    if about.len() > 2 * LONGEST as u64 {
-        return Err(entry.wrong(format!("holds more than {LONGEST} bytes"), HELP));
+    if about.len() > 2 * MAX_LENGTH as u64 {
+        return Err(entry.wrong(format!("holds more than {MAX_LENGTH} bytes"), HELP));
     }
     let text = std::fs::read_to_string(&path).map_err(unreadable)?;
     checked(entry, text.trim_end_matches(['\r', '\n']))

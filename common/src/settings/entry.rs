@@ -188,10 +188,10 @@ pub(super) fn origin_of(value: &Value) -> String {
 
 /// Returns `text` in quotes on one line, shortened.
 fn shortened(text: &str) -> String {
-    const MOST: usize = 60;
-    if text.chars().count() <= MOST {
+    const MAX_CHARS: usize = 60;
+    if text.chars().count() <= MAX_CHARS {
         return format!("{text:?}");
     }
-    let start: String = text.chars().take(MOST).collect();
+    let start: String = text.chars().take(MAX_CHARS).collect();
     format!("{start:?}…")
 }

@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mistake_is_one_line_whatever_variables_and_jobs_are_called() {
+    fn mistake_with_line_feed_in_name_is_one_line() {
         let (problem, help) = ("could be \n or \u{8}", "jobs: a\n[b]");
         let mistake = SettingsError::invalid("REDCALL__A\nB__\u{17}C\\", "a.c", problem, help);
         let told = "REDCALL__A\\nB__\\u{17}C\\: a.c: could be \\n or \\u{8}";

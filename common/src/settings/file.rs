@@ -146,7 +146,7 @@ mod tests {
 
     // Here because root, as which CI may run, is never denied access.
     #[test]
-    fn a_forbidden_file_is_told_from_a_missing_one() {
+    fn forbidden_file_differs_from_missing_file() {
         let told = |kind: ErrorKind| unreadable(Path::new("/f"), kind.into()).to_string();
         assert_eq!(told(ErrorKind::PermissionDenied), "/f: this user may not read it");
         assert_eq!(told(ErrorKind::NotFound), "/f: there is no such file");

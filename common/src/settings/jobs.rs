@@ -18,7 +18,7 @@ use super::{HandlerSettings, JobSettings, OnWorkerLoss, PoolSettings, SettingsEr
 use crate::name::is_job_name;
 use crate::request::TTL_RANGE_MS;
 
-const LOSSES: [(&str, OnWorkerLoss); 2] =
+const ON_WORKER_LOSS_VALUES: [(&str, OnWorkerLoss); 2] =
     [("rerun", OnWorkerLoss::Rerun), ("fail", OnWorkerLoss::Fail)];
 
 /// Reads all jobs of the `[jobs]` table; a job with a pool names one of `pools`.
@@ -74,7 +74,7 @@ fn job(jobs: &Section<'_>, name: &str, value: Value, names: &[String]) -> Option
     let queue = job.read("queue", queue);
     let concurrency = job.read("concurrency", |entry| count(entry, 65_536));
     let retries = retries::retries(&mut job);
-    let on_worker_loss = job.read("on_worker_loss", |entry| entry.choice(&LOSSES));
+    let on_worker_loss = job.read("on_worker_loss", |entry| entry.choice(&ON_WORKER_LOSS_VALUES));
     let max_crashes = job.read("max_crashes", |entry| number(entry, 1..=1000));
     let unique = job.read("unique", |entry| entry.duration(Duration::from_secs(1)..=YEAR));
     let [shortest, longest] =

@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn program_gets_what_is_named_and_never_a_secret() {
+    fn program_inherits_named_variables_and_never_a_secret() {
         let env = |names: &[&str], inherit| ProgramEnv {
             names: names.iter().map(ToString::to_string).collect(),
             inherit,

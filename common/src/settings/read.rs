@@ -261,9 +261,9 @@ fn queues(entry: &Entry) -> Result<Vec<String>, SettingsError> {
 }
 
 /// Reads a whole number from 1 to `max`.
-pub(super) fn count(entry: &Entry, most: u32) -> Result<usize, SettingsError> {
+pub(super) fn count(entry: &Entry, max: u32) -> Result<usize, SettingsError> {
     // Cannot saturate: `max` fits.
-    number(entry, 1..=most).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+    number(entry, 1..=max).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
 }
 
 /// Reads a whole number within `range`.

@@ -24,7 +24,7 @@ const UNITS: [(&str, Duration); 4] = [
     ("d", DAY),
 ];
 
-const MOST_PER_UNIT: u32 = 1_000_000;
+const MAX_PER_UNIT: u32 = 1_000_000;
 
 /// Reads the job's `retries`, if it has them.
 pub(super) fn retries(job: &mut Section<'_>) -> Option<Retries> {
@@ -97,9 +97,9 @@ fn rate(entry: &Entry) -> Result<Rate, SettingsError> {
     });
     let (count, per) = parsed.ok_or_else(|| entry.not_a("a rate", help))?;
     match u32::try_from(count) {
-        Ok(count) if (1..=MOST_PER_UNIT).contains(&count) => Ok(Rate { count, per }),
+        Ok(count) if (1..=MAX_PER_UNIT).contains(&count) => Ok(Rate { count, per }),
         _ => {
-            let range = format!("from 1 to {MOST_PER_UNIT} per unit");
+            let range = format!("from 1 to {MAX_PER_UNIT} per unit");
             Err(entry.wrong(format!("must be {range}, but is {}", entry.shown()), help))
         }
     }

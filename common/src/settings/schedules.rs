@@ -40,7 +40,7 @@ fn schedule(
     name: &str,
     value: Value,
     names: &[String],
-    most: usize,
+    max: usize,
 ) -> Option<ScheduleSettings> {
     let example = format!("[schedules.{}] with job and cron below", name.escape_debug());
     let path = schedules.child(name);
@@ -51,7 +51,7 @@ fn schedule(
     }
     let given = [schedule.origin("job").is_some(), schedule.origin("cron").is_some()];
     let job = schedule.read("job", job);
-    let data = schedule.read("data", |entry| data(entry, most));
+    let data = schedule.read("data", |entry| data(entry, max));
     let queue = schedule.read("queue", |entry| entry.name(is_queue, QUEUE));
     let cron = schedule.read("cron", cron);
     let timezone = schedule.read("timezone", timezone);
@@ -84,12 +84,12 @@ fn job(entry: &Entry) -> Result<String, SettingsError> {
 }
 
 /// Reads JSON of at most `max` bytes: workers would refuse a larger request at every tick.
-fn data(entry: &Entry, most: usize) -> Result<String, SettingsError> {
+fn data(entry: &Entry, max: usize) -> Result<String, SettingsError> {
     let json = entry.json()?;
-    if json.len() <= most {
+    if json.len() <= max {
         return Ok(json);
     }
-    let problem = format!("has {} bytes, the limit is {most}", json.len());
+    let problem = format!("has {} bytes, the limit is {max}", json.len());
     Err(entry.wrong(problem, "shorten it, or raise limits.request"))
 }
 

@@ -55,7 +55,7 @@ impl SentinelUrl {
                 }
             }
         }
-        let who = match (&*of_sentinel.0, &*of_sentinel.1) {
+        let login = match (&*of_sentinel.0, &*of_sentinel.1) {
             ("", "") => String::new(),
             (user, word) => format!("{user}:{word}@"),
         };
@@ -64,8 +64,8 @@ impl SentinelUrl {
             let named = host.rsplit(']').next().is_some_and(|end| end.contains(':'));
             match host {
                 "" => Err("names no host"),
-                _ if named => Ok(format!("{scheme}://{who}{host}")),
-                _ => Ok(format!("{scheme}://{who}{host}:{PORT}")),
+                _ if named => Ok(format!("{scheme}://{login}{host}")),
+                _ => Ok(format!("{scheme}://{login}{host}:{PORT}")),
             }
         });
         Ok(Some(Self {

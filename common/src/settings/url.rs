@@ -23,10 +23,10 @@ pub(super) fn problem(url: &str) -> Option<String> {
         return Some("is not an address with a scheme".to_owned());
     };
     let found = match scheme {
-        "redis" => server(rest).or_else(|| behind_server(rest, false)),
-        "rediss" => server(rest).or_else(|| behind_server(rest, true)),
+        "redis" => server(rest).or_else(|| server_suffix(rest, false)),
+        "rediss" => server(rest).or_else(|| server_suffix(rest, true)),
         "redis+sentinel" | "rediss+sentinel" => sentinels(url),
-        "redis+unix" | "unix" if rest.starts_with('/') => behind_socket(rest),
+        "redis+unix" | "unix" if rest.starts_with('/') => socket_suffix(rest),
         "redis+unix" | "unix" => Some("does not name a socket by its absolute path"),
         _ if is_scheme(scheme) => {
             return Some(format!("has the scheme `{scheme}`, which is not supported"));
@@ -70,7 +70,7 @@ fn server(rest: &str) -> Option<&'static str> {
 
 /// Returns the problem of the part after `host:port/database`. The driver ignores unknown parts: a
 /// database that is given there would not be used.
-fn behind_server(rest: &str, is_tls: bool) -> Option<&'static str> {
+fn server_suffix(rest: &str, is_tls: bool) -> Option<&'static str> {
     let (rest, fragment) = rest.split_once('#').map_or((rest, None), |(a, b)| (a, Some(b)));
     match fragment {
         None => {}
@@ -92,7 +92,7 @@ fn behind_server(rest: &str, is_tls: bool) -> Option<&'static str> {
 }
 
 /// Returns the problem of the part after the path of a socket.
-fn behind_socket(rest: &str) -> Option<&'static str> {
+fn socket_suffix(rest: &str) -> Option<&'static str> {
     if rest.contains('#') {
         return Some("may have nothing behind `#`");
     }
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_addresses_are_told_apart_without_their_password() {
+    fn bad_addresses_have_errors_without_password() {
         for (url, expected) in [
             ("", "is not an address with a scheme"),
             ("redis://local host", "holds a space or a control character"),
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leaves_this_machine_without_tls_is_in_the_clear() {
+    fn remote_address_without_tls_is_in_the_clear() {
         for url in ["redis://cache", "redis://me:p@10.0.0.1:1/2", "redis+sentinel://[::1],b/main"] {
             assert!(is_in_the_clear(url), "{url}");
         }

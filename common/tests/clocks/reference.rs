@@ -138,8 +138,9 @@ impl Minutes {
         (self.change - COMPARED, self.change + COMPARED)
     }
 
-    /// Of hours that are all allowed, every minute whose local time is one of the expression. Else
-    /// each local time once: its first minute, or where it has none, the first that is beyond it.
+    /// Returns the ticks. If all hours are allowed, every minute with a matching local time.
+    /// Otherwise each matching local time once: at its first minute, or if it is skipped, at the
+    /// first minute after it.
     pub(super) fn ticks(&self, expression: &Expression) -> BTreeSet<i64> {
         if expression.hours.len() == 24 {
             let ticks = self.walked.iter().filter(|(_, local)| expression.has(*local));

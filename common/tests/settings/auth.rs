@@ -114,7 +114,7 @@ fn a_file_that_holds_no_secret_is_named_by_its_key() {
 }
 
 #[test]
-fn what_stands_where_a_secret_belongs_is_not_shown() {
+fn value_in_place_of_a_secret_is_not_shown() {
     let shown = "but is something else";
     let problem = format!("auth.keys.a: must be a table, {shown}");
     let help = "write secret_file = \"key.txt\" or secret = \"…\" below it";
@@ -133,7 +133,7 @@ fn what_stands_where_a_secret_belongs_is_not_shown() {
 }
 
 #[test]
-fn one_signs_with_a_key_that_is_there() {
+fn sign_with_names_an_existing_key() {
     let text = format!("[auth]\nsign_with = 'b'\n[auth.keys.a]\nsecret = '{SECRET}'");
     let help = "write the name of one of auth.keys: a";
     bad(&text, "auth.sign_with: is not the name of a key in auth.keys", help);

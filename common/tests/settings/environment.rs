@@ -80,7 +80,7 @@ fn jobs_can_be_made_by_variables_alone() {
 }
 
 #[test]
-fn other_variables_are_nobodys_business() {
+fn other_variables_are_ignored() {
     let env = [("REDCALL_FUTURE", "x"), ("redcall__worker__concurrency", "x"), ("HOME", "x")];
     assert!(Place::empty().load(None, &env).is_ok());
 }
@@ -268,7 +268,7 @@ fn a_list_in_a_variable_is_malformed() {
 }
 
 #[test]
-fn a_variable_cannot_mend_a_section_of_the_wrong_type() {
+fn variable_cannot_fix_section_of_wrong_type() {
     let place = Place::with("redcall.toml", "worker = 5");
     let (problem, help) = place.refusal(None, &[("REDCALL__WORKER__CONCURRENCY", "8")]);
     assert_eq!(problem, "DIR/redcall.toml: worker: must be a table, but is 5");

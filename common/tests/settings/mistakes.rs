@@ -62,7 +62,7 @@ fn a_key_with_odd_characters_is_shown_on_one_line() {
 }
 
 #[test]
-fn a_section_is_no_table() {
+fn section_is_not_a_table() {
     bad(
         "worker = 'all'",
         "worker: must be a table, but is \"all\"",
@@ -108,7 +108,7 @@ fn a_value_is_of_the_wrong_type() {
 }
 
 #[test]
-fn an_address_to_listen_on_is_none() {
+fn listen_address_is_invalid() {
     let help = "write this machine's address and a port, such as \"127.0.0.1:9090\", \
                 \"[::1]:9090\", or \"0.0.0.0:9090\" for all of its addresses";
     for wrong in [":9090", "localhost:9090", "127.0.0.1", "127.0.0.1:65536"] {

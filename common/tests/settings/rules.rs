@@ -54,7 +54,7 @@ fn every_key_of_a_job_reaches_its_field() {
 }
 
 #[test]
-fn what_a_job_does_not_say_is_default() {
+fn unset_keys_of_a_job_are_default() {
     let job = &good(&job("retries.max = 2\nlimit.concurrency = 1")).jobs["a"];
     assert_eq!(job.retries, Retries { max: 2, ..Retries::default() });
     assert_eq!(job.limit, Some(Limit { key: None, concurrency: Some(1), rate: None }));
@@ -142,7 +142,7 @@ fn a_length_of_time_of_a_job_is_out_of_range() {
 }
 
 #[test]
-fn a_choice_of_a_job_is_none() {
+fn choice_of_a_job_is_invalid() {
     bad(
         &job("on_worker_loss = 'retry'"),
         "jobs.a.on_worker_loss: must be rerun or fail, but is \"retry\"",

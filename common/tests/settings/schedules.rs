@@ -38,7 +38,7 @@ fn every_key_of_a_schedule_reaches_its_field() {
 }
 
 #[test]
-fn what_a_schedule_does_not_say_is_default() {
+fn unset_keys_of_a_schedule_are_default() {
     let schedule = &good(&every_minute("")).schedules["a"];
     assert_eq!((&*schedule.data, &*schedule.timezone), ("null", "UTC"));
     assert_eq!((&schedule.queue, schedule.missed), (&None, Missed::Skip));

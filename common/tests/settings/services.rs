@@ -30,7 +30,7 @@ fn every_key_of_a_service_reaches_its_field() {
 }
 
 #[test]
-fn what_a_service_does_not_say_is_default() {
+fn unset_keys_of_a_service_are_default() {
     let service = &good("[services.a]\nprocess = ['p', 'q']\ninstances = 3").services["a"];
     let command = vec!["p".to_owned(), "q".to_owned()];
     let process = ProcessSettings { instances: 3, ..ProcessSettings::new(command) };

@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_between_caller_and_answer_goes_and_the_rest_keeps_its_bytes() {
+    fn requeue_removes_call_fields_and_keeps_other_bytes() {
         let old = concat!(
             r#"{ "name":"add", "response_key":"redcall:{q}:response:a","#,
             r#""data": {"n":1234567890123456789012345.0, "e": [], "u":"\u00e9"},"#,
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_envelope_says_why_it_cannot_be_retried() {
+    fn invalid_envelope_has_a_reason_against_retry() {
         for (raw, why) in [
             (&br#"{"id":"a","name":"add","data":{"x":"cut"#[..], "not a JSON object"),
             (b"nonsense", "not a JSON object"),

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_is_read_whoever_wrote_it() {
+    fn letter_of_any_writer_is_read() {
         let empty = letter(&[]);
         assert_eq!((empty.at_ms, empty.attempts(), empty.name), (1_763_683_200_000, 0, None));
         let odd = letter(&[("id", b"\xff"), ("history", b"[1"), ("request", b"\xfe{"), ("x", b"")]);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_are_told_from_other_ids() {
+    fn entry_ids_differ_from_other_ids() {
         assert_eq!(entry_time("17-3"), Some((17, 3)));
         for other in ["", "17", "17-", "-3", "+1-3", "a-3", "1-2-3", "99999999999999999999-0"] {
             assert_eq!(entry_time(other), None, "{other}");

@@ -149,14 +149,14 @@ impl<'a> Walk<'a> {
         let picks = !ids.is_empty() || code.is_some() || name.is_some();
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
         // One more than the limit shows that there are more.
-        let most = if picks { LETTERS_AT_ONCE } else { left.saturating_add(1) };
-        let portion = letters(conn, self.dead, &range, most).await?;
-        if !portion.whole
-            && let Some(last) = portion.letters.last()
+        let max = if picks { LETTERS_AT_ONCE } else { left.saturating_add(1) };
+        let batch = letters(conn, self.dead, &range, max).await?;
+        if !batch.whole
+            && let Some(last) = batch.letters.last()
         {
             self.rest = Some(Range { from: format!("({}", last.entry), ..range });
         }
-        let mut found = portion.letters;
+        let mut found = batch.letters;
         found.retain(|letter| self.selection.fits(letter) && self.is_wanted(letter));
         Ok(found)
     }

@@ -170,8 +170,8 @@ pub fn probe(path: &Path) -> Result<ServerProgram, EmbeddedError> {
 }
 
 /// Checks the version in a program's output; `None` if it has none.
-fn accept(path: &Path, said: &str) -> Option<Result<ServerProgram, EmbeddedError>> {
-    let version = parse_version(said)?;
+fn accept(path: &Path, output: &str) -> Option<Result<ServerProgram, EmbeddedError>> {
+    let version = parse_version(output)?;
     let path = path.to_owned();
     if version < OLDEST {
         let reason = format!("version {version} is too old, {OLDEST} is needed");
@@ -181,8 +181,8 @@ fn accept(path: &Path, said: &str) -> Option<Result<ServerProgram, EmbeddedError
 }
 
 /// Parses `Redis server v=7.0.15 sha=…` or `Valkey server v=8.0.1 sha=…`.
-fn parse_version(said: &str) -> Option<Version> {
-    parse_numbers(said.split_whitespace().find_map(|word| word.strip_prefix("v="))?)
+fn parse_version(output: &str) -> Option<Version> {
+    parse_numbers(output.split_whitespace().find_map(|word| word.strip_prefix("v="))?)
 }
 
 /// Parses `7.0.15`, also with a suffix (`8.1.0-rc1`).
@@ -202,10 +202,10 @@ mod tests {
 
     /// A file that [`read`] treats as a server with this `--version` output. Not a script to run: a
     /// script that was just written may still be open in a child forked by another test.
-    fn stand_in(folder: &Path, name: &str, says: &str) -> PathBuf {
+    fn stand_in(folder: &Path, name: &str, version_line: &str) -> PathBuf {
         std::fs::create_dir_all(folder).unwrap();
         let path = folder.join(name);
-        std::fs::write(&path, says).unwrap();
+        std::fs::write(&path, version_line).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         path
     }
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_one_is_sought_in_its_variable_then_as_any_then_among_the_unpacked() {
+    fn newer_server_order_is_variable_then_any_then_unpacked() {
         let temp = tempfile::tempdir().unwrap();
         let (bin, cache) = (temp.path().join("bin"), temp.path().join("cache"));
         let places = places(&bin, &cache);
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_named_program_that_is_no_server_is_an_error_even_if_there_are_others() {
+    fn named_program_other_than_server_is_an_error() {
         let temp = tempfile::tempdir().unwrap();
         stand_in(temp.path(), "redis-server", "Redis server v=7.2.4 sha=0:0");
         let mut places = places(temp.path(), temp.path());
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_old_is_named_in_the_error() {
+    fn too_old_server_is_named_in_the_error() {
         let temp = tempfile::tempdir().unwrap();
         stand_in(temp.path(), "redis-server", "Redis server v=6.0.16 sha=0:0");
         let error = find_in(&places(temp.path(), &temp.path().join("none"))).unwrap_err();

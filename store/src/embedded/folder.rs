@@ -28,10 +28,10 @@ const SHORT: &str = "/tmp";
 const OWNER: &str = "owner";
 
 /// The time limit of a sweep: there may be any number of entries.
-const SWEEP: Duration = Duration::from_millis(500);
+const SWEEP_LIMIT: Duration = Duration::from_millis(500);
 
 const STICKY: u32 = 0o1000;
-const ANYBODY_WRITES: u32 = 0o002;
+const WRITABLE_BY_OTHERS: u32 = 0o002;
 
 /// `sun_path` has 104 bytes on macOS and 108 on Linux, including the closing zero.
 const SOCKET_PATH_LIMIT: usize = 104;
@@ -106,7 +106,7 @@ pub(super) fn sweep() {
 fn sweep_in(parent: &Path) {
     let since = Instant::now();
     for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
-        if since.elapsed() > SWEEP {
+        if since.elapsed() > SWEEP_LIMIT {
             return;
         }
         if !entry.file_name().as_bytes().starts_with(PREFIX.as_bytes()) {
@@ -152,7 +152,7 @@ fn open_owner(path: &Path) -> io::Result<File> {
 fn check_parent(path: &Path) -> io::Result<()> {
     let Some(parent) = path.parent() else { return Ok(()) };
     let mode = std::fs::metadata(parent)?.mode();
-    if mode & ANYBODY_WRITES != 0 && mode & STICKY == 0 {
+    if mode & WRITABLE_BY_OTHERS != 0 && mode & STICKY == 0 {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
             "anybody may exchange what lies there: set TMPDIR to a folder of your own (mode 0700), \
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn sweep_waits_for_nothing_and_touches_nothing_of_others() {
+    fn sweep_never_blocks_and_keeps_foreign_entries() {
         let parent = tempfile::tempdir().unwrap();
         let at = |name: &str| parent.path().join(name);
         let pipe = |path: &Path| {
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn parent_where_anybody_exchanges_folders_is_refused() {
+    fn parent_writable_by_others_is_refused() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("redcall-x");
         for (mode, is_refused) in [(0o700, false), (0o1777, false), (0o775, false), (0o777, true)] {
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_removes_what_nobody_holds_and_nothing_else() {
+    fn sweep_removes_only_unlocked_folders() {
         let parent = tempfile::tempdir().unwrap();
         let folder = |name: &str| made(parent.path(), name);
         let (dead, alive, half_made, foreign) =

@@ -110,8 +110,8 @@ impl Process {
     }
 
     /// Waits for the shell, and kills the whole group at the time limit.
-    fn end_within(&mut self, most: Duration) {
-        let deadline = Instant::now() + most;
+    fn end_within(&mut self, max: Duration) {
+        let deadline = Instant::now() + max;
         while self.ended().is_none() {
             if Instant::now() >= deadline {
                 self.kill_group();

@@ -148,13 +148,13 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// If Redis cannot be reached within `within` or refuses.
-    pub async fn cut(&self, unblocker: &Unblocker, within: Duration) -> Result<(), StoreError> {
+    /// If Redis cannot be reached within `timeout` or refuses.
+    pub async fn cut(&self, unblocker: &Unblocker, timeout: Duration) -> Result<(), StoreError> {
         let id = unblocker.id();
         if id == 0 {
             return Ok(()); // never opened
         }
-        let (mut conn, generation) = self.connection(within).await?;
+        let (mut conn, generation) = self.connection(timeout).await?;
         self.note(generation, self.connector().cut(&mut conn, id).await)
     }
 
@@ -162,9 +162,13 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// If Redis cannot be reached within `within` or refuses.
-    pub async fn unblock(&self, unblocker: &Unblocker, within: Duration) -> Result<(), StoreError> {
+    /// If Redis cannot be reached within `timeout` or refuses.
+    pub async fn unblock(
+        &self,
+        unblocker: &Unblocker,
+        timeout: Duration,
+    ) -> Result<(), StoreError> {
         let call = redis::cmd("CLIENT").arg("UNBLOCK").arg(unblocker.id()).to_owned();
-        self.with(within, async |conn| call.exec_async(conn).await).await
+        self.with(timeout, async |conn| call.exec_async(conn).await).await
     }
 }

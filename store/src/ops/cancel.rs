@@ -49,7 +49,7 @@ impl Link {
         &self,
         keys: &QueueKeys,
         requests: &[Withdrawn],
-        within: Duration,
+        timeout: Duration,
     ) -> Result<(Vec<Cancellation>, Vec<EndedDeferred>), StoreError> {
         let own = [
             keys.queue(),
@@ -67,7 +67,7 @@ impl Link {
             next += usize::from(record.is_some());
             call.arg(id).arg(ttl_ms).arg(if record.is_some() { next } else { 0 });
         }
-        found(self.run(&CANCEL, &call, within).await?, requests.len())
+        found(self.run(&CANCEL, &call, timeout).await?, requests.len())
     }
 }
 

@@ -73,7 +73,7 @@ impl Link {
         &self,
         keys: &WorkerKeys,
         claim: &Claim<'_>,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Claimed, StoreError> {
         let queue = &keys.queue;
         let (record, cancelled, control) =
@@ -81,7 +81,7 @@ impl Link {
         let mut call = CLAIM.call(&[&keys.leases, &record, &cancelled, &control]);
         call.arg(claim.id).arg(claim.data).arg(claim.deadline_ms.unwrap_or(0));
         call.arg(RUNNING_TTL.as_millis() as u64).arg(claim.waiter().unwrap_or_default());
-        claimed(self.run(&CLAIM, &call, within).await?)
+        claimed(self.run(&CLAIM, &call, timeout).await?)
     }
 
     /// Returns the deadline of the call with digest `call`, Redis time in ms (0: none), if `id` is
@@ -89,19 +89,19 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// If Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `timeout` or refuses.
     pub async fn wanted_until(
         &self,
         keys: &QueueKeys,
         call: &str,
         id: &str,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Option<u64>, StoreError> {
         let mut get = redis::cmd("HMGET");
         get.arg(keys.idem(call)).arg("id").arg("deadline");
         type Known = (Option<String>, Option<u64>);
         let (runs, deadline): Known =
-            self.with(within, async |conn| get.query_async(conn).await).await?;
+            self.with(timeout, async |conn| get.query_async(conn).await).await?;
         Ok(deadline.filter(|_| runs.as_deref() == Some(id)))
     }
 
@@ -119,12 +119,12 @@ impl Link {
         id: &str,
         at_ms: Option<u64>,
         window: Duration,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<bool, StoreError> {
         let mut call = UNIQUE.call(&[&keys.unique(kind)]);
         let window = millis(window);
         call.arg(id).arg(at_ms.unwrap_or(0)).arg(window);
-        first(self.run(&UNIQUE, &call, within).await?)
+        first(self.run(&UNIQUE, &call, timeout).await?)
     }
 }
 

@@ -15,7 +15,7 @@ use redcall_common::time::millis;
 const MARK_TTL_MS: u64 = 60_000;
 
 impl Link {
-    /// Returns `true` if all earlier writes to this server have reached `level` within `within`.
+    /// Returns `true` if all earlier writes to this server have reached `level` within `timeout`.
     /// Blocks the connection for that time: use a dedicated one.
     ///
     /// # Errors
@@ -25,9 +25,9 @@ impl Link {
         &self,
         keys: &QueueKeys,
         level: Durability,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<bool, StoreError> {
-        let ms = millis(within).max(1);
+        let ms = millis(timeout).max(1);
         let mut pipe = redis::pipe();
         // Redis waits for the last write of this very connection, which follows all others.
         pipe.cmd("SET").arg(keys.durable()).arg("").arg("PX").arg(MARK_TTL_MS).ignore();
@@ -36,7 +36,7 @@ impl Link {
             Durability::Replicated => pipe.cmd("WAIT").arg(1).arg(ms),
             Durability::Fsynced => pipe.cmd("WAITAOF").arg(1).arg(0).arg(ms),
         };
-        let (mut conn, generation) = self.connection(within).await?;
+        let (mut conn, generation) = self.connection(timeout).await?;
         let asking = pipe.query_async::<Vec<Value>>(&mut conn).map_err(StoreError::from);
         let mut reached = self.during(generation, asking).await?;
         match reached.pop() {
@@ -51,14 +51,14 @@ impl Link {
     /// # Errors
     ///
     /// [`StoreError::Unsupported`] if it never can; other errors if the check fails.
-    pub async fn supports(&self, level: Durability, within: Duration) -> Result<(), StoreError> {
+    pub async fn supports(&self, level: Durability, timeout: Duration) -> Result<(), StoreError> {
         if level != Durability::Fsynced {
             return Ok(());
         }
         let mut pipe = redis::pipe();
         pipe.cmd("COMMAND").arg("INFO").arg("WAITAOF").cmd("INFO").arg("persistence");
         let (known, persistence): (Vec<Value>, String) =
-            self.with(within, async |conn| pipe.query_async(conn).await).await?;
+            self.with(timeout, async |conn| pipe.query_async(conn).await).await?;
         let unsupported = |needs| Err(StoreError::Unsupported { level, needs });
         if !matches!(known.first(), Some(Value::Array(_))) {
             return unsupported("Redis or Valkey 7.2 or newer");

@@ -53,13 +53,13 @@ impl Link {
         max_length: u64,
         items: &[Item],
         forget: &[String],
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Enqueued, StoreError> {
         let call = call(keys, max_length, items);
         let value = if forget.is_empty() {
-            self.run(&ENQUEUE, &call, within).await?
+            self.run(&ENQUEUE, &call, timeout).await?
         } else {
-            let (mut conn, generation) = self.connection(within).await?;
+            let (mut conn, generation) = self.connection(timeout).await?;
             let mut pipe = redis::pipe();
             pipe.ignore_errors().cmd("UNLINK").arg(forget).add_command(call.clone());
             let sending = pipe.query_async::<Vec<redis::RedisResult<Value>>>(&mut conn);
@@ -67,7 +67,7 @@ impl Link {
             match replies.pop() {
                 Some(Ok(value)) => value,
                 Some(Err(error)) if script::is_no_script(&error) => {
-                    self.run(&ENQUEUE, &call, within).await?
+                    self.run(&ENQUEUE, &call, timeout).await?
                 }
                 Some(Err(error)) => return self.note(generation, Err(ENQUEUE.failed(error))),
                 None => return Err(StoreError::Unexpected("enqueue")),

@@ -57,13 +57,13 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// If Redis cannot be reached within `within` or refuses. After [`StoreError::Partly`] it is
+    /// If Redis cannot be reached within `timeout` or refuses. After [`StoreError::Partly`] it is
     /// published on some of them, after [`StoreError::Lost`] it may be.
     pub async fn publish(
         &self,
         events: &[(&str, NewEvent<'_>)],
         kept: Kept,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<EventId, StoreError> {
         let mut pipe = redis::pipe();
         pipe.ignore_errors();
@@ -73,14 +73,14 @@ impl Link {
             let age = millis(kept.age);
             pipe.cmd("PEXPIRE").arg(key).arg(age);
         }
-        let (mut conn, generation) = self.connection(within).await?;
+        let (mut conn, generation) = self.connection(timeout).await?;
         let sending = pipe.query_async::<Vec<RedisResult<Value>>>(&mut conn);
         let sent = self.during(generation, sending.map_err(StoreError::from)).await?;
         let published = self.note(generation, published(sent));
         for (key, event) in events {
             if is_due(event.size(), kept.max_bytes) {
                 // The event is published even if this fails; the next measurement trims the stream.
-                let cut = self.cut_back(key, kept.max_bytes, within).await;
+                let cut = self.cut_back(key, kept.max_bytes, timeout).await;
                 drop(
                     cut.inspect_err(|error| tracing::debug!(%error, key, "did not trim the topic")),
                 );
@@ -94,26 +94,26 @@ impl Link {
         &self,
         key: &str,
         max_bytes: u64,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<(), StoreError> {
         let mut call = CUT.call(&[key]);
         call.arg(max_bytes);
-        read::<Whole>("cut", self.run(&CUT, &call, within).await?).map(drop)
+        read::<Whole>("cut", self.run(&CUT, &call, timeout).await?).map(drop)
     }
 
     /// Reads the stream `key` beyond `from`, or only its end.
     ///
     /// # Errors
     ///
-    /// If Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `timeout` or refuses.
     pub async fn look(
         &self,
         key: &str,
         from: Option<EventId>,
-        most: usize,
-        within: Duration,
+        max: usize,
+        timeout: Duration,
     ) -> Result<Look, StoreError> {
-        look(self.run(&EVENTS, &call(key, from, most), within).await?)
+        look(self.run(&EVENTS, &call(key, from, max), timeout).await?)
     }
 }
 
@@ -146,9 +146,9 @@ fn published(sent: Vec<RedisResult<Value>>) -> Result<EventId, StoreError> {
     }
 }
 
-fn call(key: &str, from: Option<EventId>, most: usize) -> redis::Cmd {
+fn call(key: &str, from: Option<EventId>, max: usize) -> redis::Cmd {
     let mut call = EVENTS.call(&[key]);
-    call.arg(position(from)).arg(most).arg(COMMAND_BYTES);
+    call.arg(position(from)).arg(max).arg(COMMAND_BYTES);
     call
 }
 
@@ -162,9 +162,9 @@ pub(super) async fn look_over(
     conn: &mut MultiplexedConnection,
     key: &str,
     from: EventId,
-    most: usize,
+    max: usize,
 ) -> Result<Look, StoreError> {
-    look(EVENTS.run(conn, &call(key, Some(from), most)).await?)
+    look(EVENTS.run(conn, &call(key, Some(from), max)).await?)
 }
 
 /// Reads the script's reply.

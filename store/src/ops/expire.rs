@@ -13,7 +13,7 @@ use redcall_common::keys::QueueKeys;
 use redcall_common::limits::COMMAND_BYTES;
 
 /// The maximum number of requests that one call ends.
-const PORTION: usize = 100;
+const BATCH_MAX: usize = 100;
 
 impl Link {
     /// Ends up to a hundred requests that were not settled in time. Returns their number, and those
@@ -25,16 +25,16 @@ impl Link {
     pub async fn expire(
         &self,
         keys: &QueueKeys,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<(usize, Vec<EndedDeferred>), StoreError> {
         let mut call = EXPIRE.call(&[keys.deferred_ids()]);
-        call.arg(PORTION).arg(COMMAND_BYTES);
-        expired(self.run(&EXPIRE, &call, within).await?)
+        call.arg(BATCH_MAX).arg(COMMAND_BYTES);
+        expired(self.run(&EXPIRE, &call, timeout).await?)
     }
 }
 
 /// Reads the script's reply.
 pub(super) fn expired(value: Value) -> Result<(usize, Vec<EndedDeferred>), StoreError> {
-    let (ended, told): (Whole, Vec<String>) = read("expire", value)?;
-    Ok((ended.count(), ended_deferred("expire", told)?))
+    let (ended, to_publish): (Whole, Vec<String>) = read("expire", value)?;
+    Ok((ended.count(), ended_deferred("expire", to_publish)?))
 }

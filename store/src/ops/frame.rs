@@ -35,13 +35,13 @@ impl Link {
         reply: &ReplyTo,
         frame: &str,
         window: usize,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Pushed, StoreError> {
         let mut keys = vec![leases, &reply.response_key];
         keys.extend(reply.notify.as_deref());
         let mut call = FRAME.call(&keys);
         call.arg(id).arg(frame).arg(reply.ttl_ms).arg(window);
-        pushed(self.run(&FRAME, &call, within).await?)
+        pushed(self.run(&FRAME, &call, timeout).await?)
     }
 }
 

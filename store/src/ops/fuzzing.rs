@@ -81,10 +81,10 @@ pub fn read(reader: &str, reply: &Json, asked: usize) -> Option<Result<Reading, 
         "events" => events::look(value).map(|look| list(&look.entries)),
         "expire" => expire::expired(value).map(|expired| one(Box::new(expired))),
         "frame" => frame::pushed(value).map(|pushed| one(Box::new(pushed))),
-        "group" => group::share(value).map(|share| one(Box::new(share))),
-        "heartbeat" => heartbeat::heard(value).map(|heard| one(Box::new(heard))),
+        "group" => group::reply(value).map(|share| one(Box::new(share))),
+        "heartbeat" => heartbeat::reply(value).map(|heard| one(Box::new(heard))),
         "held" => both(value).and_then(|(held, marks)| Ok(list(&held::leased(held, marks)?))),
-        "letters" => letters::portion(value).map(|portion| list(&portion.letters)),
+        "letters" => letters::batch(value).map(|batch| list(&batch.letters)),
         "pause" => pause::changed(value).map(|changed| one(Box::new(changed))),
         "place" => place::placed(value).map(|placed| one(Box::new(placed))),
         "poll_fast" => poll_fast::reply(value, asked).map(|reply| match reply {
@@ -116,7 +116,7 @@ fn list<T: Debug>(all: &[T]) -> Reading {
 }
 
 /// Splits the replies to both commands of `held`.
-fn both(value: Value) -> Result<(held::Held, held::Marks), StoreError> {
+fn both(value: Value) -> Result<(held::Held, held::Histories), StoreError> {
     Ok(FromRedisValue::from_redis_value(value).map_err(redis::RedisError::from)?)
 }
 

@@ -43,41 +43,41 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// If Redis cannot be reached within `within` or refuses.
-    pub async fn join(&self, member: &Member, within: Duration) -> Result<(), StoreError> {
+    /// If Redis cannot be reached within `timeout` or refuses.
+    pub async fn join(&self, member: &Member, timeout: Duration) -> Result<(), StoreError> {
         let mut call = call(member);
-        share(self.run(&GROUP, call.arg("join"), within).await?).map(drop)
+        reply(self.run(&GROUP, call.arg("join"), timeout).await?).map(drop)
     }
 
     /// Returns the next event of a group.
     ///
     /// # Errors
     ///
-    /// If Redis cannot be reached within `within` or refuses. After [`StoreError::Lost`] an event
+    /// If Redis cannot be reached within `timeout` or refuses. After [`StoreError::Lost`] an event
     /// may be assigned to this member; it is delivered again after `claim_after`.
     pub async fn read_group(
         &self,
         member: &Member,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<GroupRead, StoreError> {
         let mut call = call(member);
-        share(self.run(&GROUP, call.arg("next"), within).await?)
+        reply(self.run(&GROUP, call.arg("next"), timeout).await?)
     }
 
     /// Acknowledges an event. Returns `true` if it was still pending in the group.
     ///
     /// # Errors
     ///
-    /// If Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `timeout` or refuses.
     pub async fn done(
         &self,
         member: &Member,
         event: EventId,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<bool, StoreError> {
         let mut call = redis::cmd("XACK");
         call.arg(&member.key).arg(&member.group).arg(event.to_string());
-        let done: u64 = self.with(within, async |conn| call.query_async(conn).await).await?;
+        let done: u64 = self.with(timeout, async |conn| call.query_async(conn).await).await?;
         Ok(done > 0)
     }
 }
@@ -92,7 +92,7 @@ fn call(member: &Member) -> redis::Cmd {
 }
 
 /// Reads the script's reply.
-pub(super) fn share(value: Value) -> Result<GroupRead, StoreError> {
+pub(super) fn reply(value: Value) -> Result<GroupRead, StoreError> {
     type Raw = (i64, Option<Entry>, i64);
     let (missed, entry, again): Raw = read("group", value)?;
     let mut entries = events(entry.into_iter().collect())?;

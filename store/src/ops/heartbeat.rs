@@ -57,7 +57,7 @@ impl Link {
         &self,
         keys: &QueueKeys,
         beat: &Beat<'_>,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Heartbeat, StoreError> {
         let (workers, names) = (keys.workers(), keys.names());
         let (info, parked) = (keys.worker(beat.worker), keys.parked_names());
@@ -71,14 +71,14 @@ impl Link {
         ]);
         let lease_ms = millis(beat.lease);
         call.arg(beat.worker).arg(lease_ms).arg(beat.info).arg(keys.base()).arg(beat.names);
-        let (now, heard) = heard(self.run(&HEARTBEAT, &call, within).await?)?;
+        let (now, reply) = reply(self.run(&HEARTBEAT, &call, timeout).await?)?;
         self.set_clock(now);
-        Ok(heard)
+        Ok(reply)
     }
 }
 
 /// Reads the script's reply: Redis time in ms, and the heartbeat.
-pub(super) fn heard(value: Value) -> Result<(i64, Heartbeat), StoreError> {
+pub(super) fn reply(value: Value) -> Result<(i64, Heartbeat), StoreError> {
     type Names = Vec<(String, i64)>;
     type Raw = (i64, Vec<String>, Names, Whole, i64, i64, Whole, Vec<String>, Names, Whole);
     let raw: Raw = read("heartbeat", value)?;

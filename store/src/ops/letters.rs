@@ -25,7 +25,7 @@ pub(crate) struct Range {
 
 /// A batch of letters.
 #[derive(Debug)]
-pub(crate) struct Portion {
+pub(crate) struct Batch {
     pub(crate) letters: Vec<DeadLetter>,
     /// `true` if the range was read to its end.
     pub(crate) whole: bool,
@@ -36,19 +36,19 @@ pub(crate) async fn letters(
     conn: &mut MultiplexedConnection,
     dead: &str,
     range: &Range,
-    most: usize,
-) -> Result<Portion, StoreError> {
+    max: usize,
+) -> Result<Batch, StoreError> {
     let mut call = LETTERS.call(&[dead]);
     call.arg(&range.from).arg(&range.to).arg(if range.newest_first { "1" } else { "0" });
-    call.arg(most.min(LETTERS_AT_ONCE)).arg(COMMAND_BYTES);
-    portion(LETTERS.run(conn, &call).await?)
+    call.arg(max.min(LETTERS_AT_ONCE)).arg(COMMAND_BYTES);
+    batch(LETTERS.run(conn, &call).await?)
 }
 
 /// Reads the script's reply.
-pub(super) fn portion(value: Value) -> Result<Portion, StoreError> {
+pub(super) fn batch(value: Value) -> Result<Batch, StoreError> {
     let (entries, whole): (Vec<Entry>, i64) = read("letters", value)?;
     let letters = entries.into_iter().map(|(entry, fields)| DeadLetter::read(entry, fields));
-    Ok(Portion { letters: letters.collect(), whole: whole == 1 })
+    Ok(Batch { letters: letters.collect(), whole: whole == 1 })
 }
 
 /// Deletes letters. Returns `true` for each that still existed.

@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_count_below_zero_is_an_error_and_no_huge_count() {
+    fn negative_count_is_an_error() {
         let count = |value| read::<Whole>("enqueue", value).map(|whole| whole.count());
         assert_eq!(count(Value::Int(3)).unwrap(), 3);
         assert_eq!(count(Value::BulkString(b"3".into())).unwrap(), 3);

@@ -16,14 +16,14 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// If Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `timeout` or refuses.
     pub async fn mapped_names(
         &self,
         keys: &QueueKeys,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<BTreeSet<String>, StoreError> {
         let pipe = names_call(keys);
-        let names = self.with(within, async |conn| pipe.query_async(conn).await).await?;
+        let names = self.with(timeout, async |conn| pipe.query_async(conn).await).await?;
         Ok(live_names(names))
     }
 }
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn name_whose_time_is_over_is_mapped_by_no_worker() {
+    fn expired_name_is_handled_by_no_worker() {
         let names = vec![("old".to_owned(), 1000.0), ("new".to_owned(), 1002.0)];
         assert_eq!(live_names(((1, 1999), names)), ["new".to_owned()].into());
     }

@@ -184,7 +184,7 @@ impl Extra {
 }
 
 /// An outcome as arguments. Keys are positions among the script's keys, from 1; 0 for none.
-pub(super) struct Row<'a> {
+pub(super) struct OutcomeArgs<'a> {
     op: &'static str,
     id: &'a str,
     key: usize,
@@ -196,13 +196,13 @@ pub(super) struct Row<'a> {
     run: Cow<'a, str>,
     record: usize,
     keep_ms: u64,
-    extras: Vec<ExtraRow<'a>>,
+    extras: Vec<ExtraArgs<'a>>,
 }
 
 /// Kind, key and two texts.
-type ExtraRow<'a> = (&'static str, usize, Cow<'a, str>, String);
+type ExtraArgs<'a> = (&'static str, usize, Cow<'a, str>, String);
 
-impl<'a> Row<'a> {
+impl<'a> OutcomeArgs<'a> {
     /// Adds the keys of `outcome` to `keys`.
     pub(super) fn new(
         outcome: &'a Outcome,
@@ -210,7 +210,7 @@ impl<'a> Row<'a> {
         keys: &mut Vec<Cow<'a, str>>,
     ) -> Self {
         let (op, answer, note, reason) = describe(outcome, queue, keys);
-        let mut row = Row {
+        let mut row = OutcomeArgs {
             op,
             id: &outcome.id,
             key: 0,
@@ -268,7 +268,7 @@ fn describe_extra<'a>(
     extra: &'a Extra,
     queue: &QueueKeys,
     keys: &mut Vec<Cow<'a, str>>,
-) -> ExtraRow<'a> {
+) -> ExtraArgs<'a> {
     match extra {
         Extra::State(change) => {
             keys.push(queue.state(&change.instance).into());

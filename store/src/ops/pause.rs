@@ -22,22 +22,22 @@ impl Link {
         &self,
         keys: &QueueKeys,
         paused: bool,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<bool, StoreError> {
         let mut call = PAUSE.call(&[keys.paused(), keys.control()]);
         let message = if paused { Control::Pause } else { Control::Resume };
         call.arg(if paused { "1" } else { "0" }).arg(message.to_string());
-        changed(self.run(&PAUSE, &call, within).await?)
+        changed(self.run(&PAUSE, &call, timeout).await?)
     }
 
     /// Returns `true` if a queue is paused.
     ///
     /// # Errors
     ///
-    /// If Redis cannot be reached within `within` or refuses.
-    pub async fn is_paused(&self, keys: &QueueKeys, within: Duration) -> Result<bool, StoreError> {
+    /// If Redis cannot be reached within `timeout` or refuses.
+    pub async fn is_paused(&self, keys: &QueueKeys, timeout: Duration) -> Result<bool, StoreError> {
         let call = redis::cmd("EXISTS").arg(keys.paused()).to_owned();
-        self.with(within, async |conn| call.query_async(conn).await).await
+        self.with(timeout, async |conn| call.query_async(conn).await).await
     }
 }
 

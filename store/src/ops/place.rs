@@ -127,7 +127,7 @@ impl Link {
         keys: &QueueKeys,
         max_length: u64,
         placements: &[Placement],
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Vec<Result<Placed, StoreError>>, StoreError> {
         let own = [
             keys.queue(),
@@ -142,7 +142,8 @@ impl Link {
             keys.answers_full(),
         ];
         let call = |placement: &Placement| (&*PLACE, placement.call(keys, &own, max_length));
-        let values = self.run_all(&placements.iter().map(call).collect::<Vec<_>>(), within).await?;
+        let values =
+            self.run_all(&placements.iter().map(call).collect::<Vec<_>>(), timeout).await?;
         Ok(values.into_iter().map(|value| placed(value?)).collect())
     }
 }

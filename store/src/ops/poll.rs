@@ -7,7 +7,7 @@ use std::time::Duration;
 use redis::{Cmd, Value};
 use serde::Deserialize;
 
-use super::outcome::{Outcome, Row};
+use super::outcome::{Outcome, OutcomeArgs};
 use super::{Whole, poll_fast, read};
 use crate::error::StoreError;
 use crate::link::Link;
@@ -101,9 +101,9 @@ impl WorkerKeys {
 
     /// Limits dead letters to `max` bytes as well; 0 for no limit.
     #[must_use]
-    pub fn with_dead_bytes(mut self, most: u64) -> Self {
+    pub fn with_dead_bytes(mut self, max: u64) -> Self {
         let entries = self.dead_max.split(' ').next().unwrap_or_default();
-        self.dead_max = format!("{entries} {most}");
+        self.dead_max = format!("{entries} {max}");
         self
     }
 
@@ -304,8 +304,9 @@ impl<'a> QueuePoll<'a> {
         let mut keys: Vec<Cow<'_, str>> = own.fixed.iter().map(|key| key.as_str().into()).collect();
         let first_list = keys.len();
         keys.extend(self.parked.iter().map(|name| Cow::from(own.queue.parked(name))));
-        let rows = self.outcomes.iter().map(|outcome| Row::new(outcome, &own.queue, &mut keys));
-        let rows: Vec<Row<'_>> = rows.collect();
+        let rows =
+            self.outcomes.iter().map(|outcome| OutcomeArgs::new(outcome, &own.queue, &mut keys));
+        let rows: Vec<OutcomeArgs<'_>> = rows.collect();
         let mut call = POLL.call(&keys);
         call.arg(&own.worker);
         self.add_take(&mut call);
@@ -392,10 +393,10 @@ impl Link {
     pub async fn poll(
         &self,
         polls: &[QueuePoll<'_>],
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Vec<Result<PollReply, StoreError>>, StoreError> {
         let calls: Vec<_> = polls.iter().map(QueuePoll::call).collect();
-        let values = self.run_all(&calls, within).await?;
+        let values = self.run_all(&calls, timeout).await?;
         let mut replies = Vec::with_capacity(polls.len());
         let mut left = Vec::new();
         for (at, (value, poll)) in values.into_iter().zip(polls).enumerate() {
@@ -406,7 +407,7 @@ impl Link {
         }
         if !left.is_empty() {
             let calls = left.iter().map(|at| (&*POLL, polls[*at].full_call()));
-            let values = self.run_all(&calls.collect::<Vec<_>>(), within).await?;
+            let values = self.run_all(&calls.collect::<Vec<_>>(), timeout).await?;
             for (at, value) in left.into_iter().zip(values) {
                 let outcomes = polls[at].outcomes.len();
                 replies[at] = value.and_then(|value| reply(value, outcomes)).map(Some);
@@ -422,7 +423,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_poll_that_does_not_say_what_became_of_each_outcome_is_an_error() {
+    fn poll_reply_without_each_outcome_is_an_error() {
         let (text, none) = (Value::BulkString(b"1P".into()), Value::Array(Vec::new()));
         let number = || Value::Int(0);
         let (notes, n) = (Value::Array(Vec::new()), number);

@@ -11,7 +11,7 @@ use redcall_common::limits::COMMAND_BYTES;
 use redcall_common::request::ReplyTo;
 
 /// The maximum number of outcomes: the script passes all of their ids to one command.
-const MOST_OUTCOMES: usize = 1000;
+const MAX_OUTCOMES: usize = 1000;
 
 /// Consecutive outcomes whose frames have the same arguments.
 #[derive(Default)]
@@ -50,7 +50,7 @@ impl QueuePoll<'_> {
     pub(super) fn fast_call(&self) -> Option<Cmd> {
         let special = self.more || !self.parked.is_empty() || !self.rules.is_empty();
         // A repeated poll goes to `poll.lua`, which returns its earlier reply.
-        if special || self.again || self.outcomes.len() > MOST_OUTCOMES {
+        if special || self.again || self.outcomes.len() > MAX_OUTCOMES {
             return None;
         }
         let mut runs: Vec<Run<'_>> = Vec::new();

@@ -37,12 +37,12 @@ impl Link {
         &self,
         keys: &WorkerKeys,
         envelope: &str,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<(), StoreError> {
         let own = &keys.queue;
         let mut call = PROBE.call(&[own.queue(), keys.leases.clone(), own.live()]);
         call.arg(envelope).arg(millis(TTL));
-        put(self.run(&PROBE, &call, within).await?)
+        put(self.run(&PROBE, &call, timeout).await?)
     }
 }
 

@@ -12,7 +12,7 @@ use redcall_common::keys::QueueKeys;
 use redcall_common::limits::COMMAND_BYTES;
 
 /// The maximum number of requests that one call moves.
-const PORTION: usize = 1000;
+const BATCH_MAX: usize = 1000;
 
 /// The result of a promotion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,12 +33,12 @@ impl Link {
     pub async fn promote(
         &self,
         keys: &QueueKeys,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Promoted, StoreError> {
         let (schedule, scheduled) = (keys.schedule(), keys.scheduled());
         let mut call = PROMOTE.call(&[&schedule, &scheduled, &keys.queue(), &keys.attempts()]);
-        call.arg(PORTION).arg(COMMAND_BYTES);
-        promoted(self.run(&PROMOTE, &call, within).await?)
+        call.arg(BATCH_MAX).arg(COMMAND_BYTES);
+        promoted(self.run(&PROMOTE, &call, timeout).await?)
     }
 }
 

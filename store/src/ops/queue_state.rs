@@ -23,19 +23,19 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// If Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `timeout` or refuses.
     pub async fn queue_state(
         &self,
         keys: &QueueKeys,
         ids: &[String],
-        within: Duration,
+        timeout: Duration,
     ) -> Result<QueueState, StoreError> {
         let mut pipe = redis::pipe();
         pipe.cmd("EXISTS").arg(keys.paused());
         for ids in ids.chunks(IDS_AT_ONCE) {
             pipe.cmd("ZMSCORE").arg(keys.cancelled()).arg(ids);
         }
-        let values = self.with(within, async |conn| pipe.query_async(conn).await).await?;
+        let values = self.with(timeout, async |conn| pipe.query_async(conn).await).await?;
         state(ids, values)
     }
 }

@@ -16,15 +16,15 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// If Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `timeout` or refuses.
     pub async fn note_queues(
         &self,
         keys: &Keys,
         queues: &[&str],
-        within: Duration,
+        timeout: Duration,
     ) -> Result<(), StoreError> {
         let mut call = NOTE.call(&[keys.queues()]);
         call.arg(self.now_ms()).arg(KEPT).arg(KEPT_FOR_SECONDS).arg(queues);
-        self.run(&NOTE, &call, within).await.map(drop)
+        self.run(&NOTE, &call, timeout).await.map(drop)
     }
 }

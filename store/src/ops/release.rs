@@ -31,7 +31,7 @@ impl Link {
         keys: &QueueKeys,
         worker: &str,
         by_itself: bool,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Released, StoreError> {
         let (queue, workers, live) = (keys.queue(), keys.workers(), keys.live());
         let (leases, inbox, info) = (keys.leases(worker), keys.inbox(worker), keys.worker(worker));
@@ -45,7 +45,7 @@ impl Link {
         let mut all = 0;
         // After this number of calls the next heartbeat releases the rest.
         for _ in 0..1_000 {
-            let (released, left) = released(self.run(&RELEASE, &call, within).await?)?;
+            let (released, left) = released(self.run(&RELEASE, &call, timeout).await?)?;
             match released {
                 Released::Back(back) => all += back,
                 Released::StillAlive => return Ok(released),

@@ -14,12 +14,12 @@ use crate::script::RIGHTS;
 use redcall_common::keys::{Keys, QueueKeys};
 
 /// The check of one queue.
-struct Question {
+struct RightsCheck {
     keys: QueueKeys,
     commands: Vec<String>,
 }
 
-impl Question {
+impl RightsCheck {
     fn new(role: Role, keys: QueueKeys) -> Self {
         Self { keys, commands: role.commands() }
     }
@@ -46,19 +46,19 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// If Redis cannot be reached within `within` or refuses, as it does if the user may not run
+    /// If Redis cannot be reached within `timeout` or refuses, as it does if the user may not run
     /// scripts.
     pub async fn missing_rights(
         &self,
         role: Role,
         keys: &Keys,
         queues: &[&str],
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Vec<MissingRight>, StoreError> {
         let mut all = BTreeSet::new();
         for queue in queues {
-            let question = Question::new(role, keys.of(queue));
-            all.extend(question.missing(self.run(&RIGHTS, &question.call(), within).await?)?);
+            let question = RightsCheck::new(role, keys.of(queue));
+            all.extend(question.missing(self.run(&RIGHTS, &question.call(), timeout).await?)?);
         }
         Ok(needed_first(all))
     }
@@ -78,7 +78,7 @@ impl Inspector {
         let mut conn = self.connection().await?;
         let mut all = BTreeSet::new();
         for queue in queues {
-            let question = Question::new(role, self.keys.of(queue));
+            let question = RightsCheck::new(role, self.keys.of(queue));
             all.extend(question.missing(RIGHTS.run(&mut conn, &question.call()).await?)?);
         }
         Ok(needed_first(all))

@@ -14,7 +14,7 @@ use redcall_common::keys::QueueKeys;
 use redcall_common::time::millis;
 
 /// The maximum number of keys that one call checks.
-const MOST: usize = 1000;
+const KEYS_AT_ONCE: usize = 1000;
 
 /// A fault of a limited name's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,15 +83,15 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// If Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `timeout` or refuses.
     pub async fn repair_limits(
         &self,
         keys: &QueueKeys,
         rules: &[Rule],
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Vec<LimitFault>, StoreError> {
         let call = call(&ROTATION, keys, rules, &[], true);
-        faults(self.run(&ROTATION, &call, within).await?)
+        faults(self.run(&ROTATION, &call, timeout).await?)
     }
 }
 
@@ -111,7 +111,7 @@ pub(crate) fn call(
         keys.live(),
         keys.control(),
     ]);
-    call.arg(i32::from(repairs)).arg(keys.base()).arg(MOST);
+    call.arg(i32::from(repairs)).arg(keys.base()).arg(KEYS_AT_ONCE);
     for rule in rules {
         let window = rule.limit.rate.map_or(0, |rate| millis(rate.per));
         call.arg(&rule.name).arg(rule.limit.concurrency.unwrap_or(0)).arg(window);

@@ -32,26 +32,26 @@ impl Link {
         id: &str,
         (record, before): (&str, Option<&str>),
         until_ms: u64,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Remembered, StoreError> {
         let mut call = SEEN.call(&[keys.seen(id)]);
         call.arg(record).arg(until_ms).arg(before.unwrap_or_default());
-        remembered(self.run(&SEEN, &call, within).await?)
+        remembered(self.run(&SEEN, &call, timeout).await?)
     }
 
     /// Returns the record of the start of request `id`.
     ///
     /// # Errors
     ///
-    /// If Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `timeout` or refuses.
     pub async fn recall(
         &self,
         keys: &QueueKeys,
         id: &str,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Option<String>, StoreError> {
         let get = redis::cmd("GET").arg(keys.seen(id)).to_owned();
-        self.with(within, async |conn| get.query_async(conn).await).await
+        self.with(timeout, async |conn| get.query_async(conn).await).await
     }
 }
 

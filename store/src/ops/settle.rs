@@ -157,18 +157,18 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// If Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `timeout` or refuses.
     pub async fn deferred(
         &self,
         keys: &QueueKeys,
         id: &str,
         digest: &str,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Option<(DeferredRun, Covered)>, StoreError> {
         let mut get = redis::cmd("HMGET");
         get.arg(keys.deferred(id)).arg(&COVERED).arg("seal");
         type Raw = Vec<Option<String>>;
-        let mut found: Raw = self.with(within, async |conn| get.query_async(conn).await).await?;
+        let mut found: Raw = self.with(timeout, async |conn| get.query_async(conn).await).await?;
         if found.len() != COVERED.len() + 1 {
             return Err(StoreError::Unexpected("HMGET"));
         }
@@ -208,12 +208,12 @@ impl Link {
         keys: &QueueKeys,
         (id, digest, by): (&str, &str, &str),
         (tail, error, keep): (&str, Option<(&str, &str)>, bool),
-        within: Duration,
+        timeout: Duration,
     ) -> Result<DeferredSettled, StoreError> {
         let (code, reason) = error.unwrap_or_default();
         let mut call = SETTLE.call(&[keys.deferred(id)]);
         call.arg(id).arg(digest).arg(by).arg(tail).arg(code).arg(reason).arg(i32::from(keep));
-        settled(self.run(&SETTLE, &call, within).await?)
+        settled(self.run(&SETTLE, &call, timeout).await?)
     }
 }
 
@@ -231,12 +231,12 @@ pub(super) fn settled(value: Value) -> Result<DeferredSettled, StoreError> {
 /// Reads id, name and nonce of each request that `script` has ended.
 pub(super) fn ended_deferred(
     script: &'static str,
-    told: Vec<String>,
+    to_publish: Vec<String>,
 ) -> Result<Vec<EndedDeferred>, StoreError> {
-    if !told.len().is_multiple_of(3) {
+    if !to_publish.len().is_multiple_of(3) {
         return Err(StoreError::Unexpected(script));
     }
-    let ended = told.chunks_exact(3).map(|one| EndedDeferred {
+    let ended = to_publish.chunks_exact(3).map(|one| EndedDeferred {
         id: one[0].clone(),
         name: one[1].clone(),
         nonce: Some(one[2].clone()).filter(|nonce| !nonce.is_empty()),

@@ -25,11 +25,11 @@ impl Link {
         attempt: u32,
         ttl_ms: u64,
         again: bool,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<bool, StoreError> {
         let mut call = START.call(&[&keys.leases, &keys.queue.status(id)]);
         call.arg(id).arg(attempt).arg(&keys.worker).arg(ttl_ms).arg(i32::from(again));
-        noted(self.run(&START, &call, within).await?)
+        noted(self.run(&START, &call, timeout).await?)
     }
 }
 

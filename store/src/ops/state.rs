@@ -41,16 +41,16 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// If Redis cannot be reached within `within` or refuses; [`StoreError::Unexpected`] if the
+    /// If Redis cannot be reached within `timeout` or refuses; [`StoreError::Unexpected`] if the
     /// value is not a state.
     pub async fn instance_state(
         &self,
         keys: &QueueKeys,
         instance: &str,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Option<InstanceState>, StoreError> {
         let call = call(keys, instance);
-        let value = self.with(within, async |conn| call.query_async(conn).await).await?;
+        let value = self.with(timeout, async |conn| call.query_async(conn).await).await?;
         found(value)
     }
 }

@@ -20,10 +20,10 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// If Redis cannot be reached within `within` or refuses.
-    pub async fn states(&self, key: &str, within: Duration) -> Result<States, StoreError> {
+    /// If Redis cannot be reached within `timeout` or refuses.
+    pub async fn states(&self, key: &str, timeout: Duration) -> Result<States, StoreError> {
         let range = redis::cmd("LRANGE").arg(key).arg(0).arg(-1).to_owned();
-        let states = self.with(within, async |conn| range.query_async(conn).await).await?;
+        let states = self.with(timeout, async |conn| range.query_async(conn).await).await?;
         let states: Vec<Vec<u8>> = states;
         let exists = !states.is_empty();
         let read = |raw: Vec<u8>| JobStatus::read(&raw).map(|status| (raw, status));
@@ -34,17 +34,18 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// If Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `timeout` or refuses.
     pub async fn first_that_exists(
         &self,
         keys: &[String],
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Option<usize>, StoreError> {
         let mut pipe = redis::pipe();
         for key in keys {
             pipe.cmd("EXISTS").arg(key);
         }
-        let found: Vec<bool> = self.with(within, async |conn| pipe.query_async(conn).await).await?;
+        let found: Vec<bool> =
+            self.with(timeout, async |conn| pipe.query_async(conn).await).await?;
         Ok(found.into_iter().position(|found| found))
     }
 }

@@ -32,22 +32,22 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// If Redis cannot be reached within `within`. An error among the results: Redis has refused
+    /// If Redis cannot be reached within `timeout`. An error among the results: Redis has refused
     /// one.
     pub async fn tally(
         &self,
         queues: &[(QueueKeys, u64)],
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Vec<Result<Option<Tally>, StoreError>>, StoreError> {
-        let calls = queues.iter().map(|(keys, most)| (&*TALLY, call(keys, *most)));
-        let values = self.run_all(&calls.collect::<Vec<_>>(), within).await?;
+        let calls = queues.iter().map(|(keys, max)| (&*TALLY, call(keys, *max)));
+        let values = self.run_all(&calls.collect::<Vec<_>>(), timeout).await?;
         Ok(values.into_iter().map(|value| tally(value?)).collect())
     }
 }
 
-fn call(keys: &QueueKeys, most: u64) -> Cmd {
+fn call(keys: &QueueKeys, max: u64) -> Cmd {
     let mut call = TALLY.call(&[keys.answers(), keys.answers_full()]);
-    call.arg(most).arg(millis(MARK)).arg(millis(FRESH));
+    call.arg(max).arg(millis(MARK)).arg(millis(FRESH));
     call
 }
 

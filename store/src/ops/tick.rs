@@ -54,7 +54,7 @@ impl Link {
         schedule: &str,
         known_ms: Option<u64>,
         ticks: &[Tick],
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Ticked, StoreError> {
         let mut call = TICK.call(&[
             keys.queue(),
@@ -69,7 +69,7 @@ impl Link {
         for tick in ticks {
             call.arg(tick.at_ms).arg(&tick.envelope);
         }
-        let ticked = ticked(self.run(&TICK, &call, within).await?)?;
+        let ticked = ticked(self.run(&TICK, &call, timeout).await?)?;
         // Corrects the clock of a caller that was early.
         self.set_clock(i64::try_from(ticked.now_ms).unwrap_or(i64::MAX));
         Ok(ticked)

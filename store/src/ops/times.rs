@@ -34,15 +34,15 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// If Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `timeout` or refuses.
     pub async fn bound_times(
         &self,
         keys: &QueueKeys,
         lease: Duration,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Vec<TimeAhead>, StoreError> {
         let call = call(&TIMES, keys, lease, true);
-        ahead(self.run(&TIMES, &call, within).await?)
+        ahead(self.run(&TIMES, &call, timeout).await?)
     }
 }
 

@@ -20,11 +20,11 @@ impl Link {
         &self,
         key: &str,
         (attempt, seq): (u32, u64),
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Option<(u32, u64)>, StoreError> {
         let mut call = TRIM.call(&[key]);
         call.arg(attempt).arg(seq);
-        first(self.run(&TRIM, &call, within).await?)
+        first(self.run(&TRIM, &call, timeout).await?)
     }
 }
 

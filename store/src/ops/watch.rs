@@ -54,15 +54,10 @@ impl EventWatch {
     /// # Errors
     ///
     /// If Redis cannot be reached or refuses.
-    pub async fn look(
-        &mut self,
-        key: &str,
-        from: EventId,
-        most: usize,
-    ) -> Result<Look, StoreError> {
+    pub async fn look(&mut self, key: &str, from: EventId, max: usize) -> Result<Look, StoreError> {
         let (mut conn, peer) = self.blocking.take().await?;
-        let within = self.blocking.connector().response_timeout();
-        let looked = timeout(within, look_over(&mut conn, key, from, most)).await;
+        let limit = self.blocking.connector().response_timeout();
+        let looked = timeout(limit, look_over(&mut conn, key, from, max)).await;
         let looked = looked.map_err(|_| self.blocking.silent())?;
         // After a refusal the connection is still usable.
         if !matches!(looked, Err(ref error) if error.is_transient()) {
