@@ -58,7 +58,8 @@ scripts! {
     /// Push requests at the tail.
     ENQUEUE = "enqueue", Refused with "room";
     /// Enqueue one request that needs more than a plain push.
-    PLACE = "place", Refused with "undo", "room", "kept", "status", "scan", "joined", "anew";
+    PLACE = "place", Refused
+        with "undo", "room", "kept", "status", "scan", "joined", "cancelled_call";
     /// Withdraw requests.
     CANCEL = "cancel", Runs
         with "undo", "live", "bytes", "kept", "answers", "record", "status", "scan", "joined",
@@ -91,7 +92,7 @@ scripts! {
     /// Move due requests to the queue.
     PROMOTE = "promote", Runs with "undo";
     /// Find out whether a request with an idempotency key is the call or a duplicate.
-    CLAIM = "claim", Runs with "undo", "status", "scan", "joined", "anew";
+    CLAIM = "claim", Runs with "undo", "status", "scan", "joined", "cancelled_call";
     /// Run one request of a kind per window.
     UNIQUE = "unique", Runs;
     /// Remember that a signed request was started.

@@ -17,21 +17,21 @@ local function dead_letter(raw, id, code, reason, history)
   if history then
     entry[11], entry[12] = 'history', history
   end
-  local most, most_bytes = string.match(dead.max, '^(%d+) ?(%d*)$')
-  local added = redis.call('XADD', dead.key, 'MAXLEN', '~', most, '*', unpack(entry))
+  local max_entries, dead_bytes = string.match(dead.max, '^(%d+) ?(%d*)$')
+  local added = redis.call('XADD', dead.key, 'MAXLEN', '~', max_entries, '*', unpack(entry))
   undo('XDEL', dead.key, added)
   redis.call('XTRIM', dead.key, 'MINID', '~', string.format('%.0f', now_ms() - dead.age))
   redis.call('PEXPIRE', dead.key, dead.age)
-  keep_within(dead.key, tonumber(most_bytes), added, #raw + #reason + #(history or ''))
+  keep_within(dead.key, tonumber(dead_bytes), added, #raw + #reason + #(history or ''))
 end
 
 -- The notifications of the settled requests: channel, id and frame of each pushed answer. Only this
 -- code publishes answers, and only if their lease was still held.
-local told, telling = {}, 0
+local outbox, outbox_size = {}, 0
 
-local function tell(channel, id, frame)
-  told[telling + 1], told[telling + 2], told[telling + 3] = channel, id, frame
-  telling = telling + 3
+local function add_notice(channel, id, frame)
+  outbox[outbox_size + 1], outbox[outbox_size + 2], outbox[outbox_size + 3] = channel, id, frame
+  outbox_size = outbox_size + 3
 end
 
 -- The response key may have a value of another type. The request must still end, so its answer is
@@ -46,7 +46,7 @@ local function push(key, frame, ttl, channel, id)
   undo('RPOP', key)
   redis.call('PEXPIRE', key, ttl)
   weigh(key, size_at(key, pushed, #frame))
-  if channel then tell(channel, id, frame) end
+  if channel then add_notice(channel, id, frame) end
 end
 
 -- Returns a frame as published on a channel that already has `size` bytes, and the new size: if the
@@ -58,8 +58,8 @@ end
 
 local function announce()
   local notes = {}
-  for at = 1, telling, 3 do
-    local channel, id, frame = told[at], told[at + 1], told[at + 2]
+  for at = 1, outbox_size, 3 do
+    local channel, id, frame = outbox[at], outbox[at + 1], outbox[at + 2]
     local note = notes[channel]
     if not note then
       note = { size = 0, count = 0 }
@@ -69,7 +69,7 @@ local function announce()
     note.count = note.count + 1
     note[note.count] = frame
   end
-  telling = 0
+  outbox_size = 0
   for channel, note in pairs(notes) do
     -- May be forbidden to this user; the keys are authoritative.
     redis.pcall('SPUBLISH', channel, '[' .. table.concat(note, ',') .. ']')

@@ -11,10 +11,10 @@
 -- Cost: O(requests * log tombstones). Searches no list: a leased request with a tombstone is
 --   answered instead of started.
 local now = now_ms()
-local results, told, events = {}, {}, {}
+local results, notified, events = {}, {}, {}
 local base = string.match(KEYS[2], '^(.*):live$')
 
-local function forbid(id, ttl)
+local function set_tombstone(id, ttl)
   local has = worker_of(redis.call('HGET', KEYS[2], id))
   local record = has == DEFERRED and read_deferred(base, id)
   if record then
@@ -37,7 +37,7 @@ local function forbid(id, ttl)
     return 'S'
   end
   if not has then return 'Q' end
-  told[#told + 1] = id
+  notified[#notified + 1] = id
   return 'L'
 end
 
@@ -49,7 +49,7 @@ local function is_wanted(record)
 end
 
 local function withdraw(id, ttl, record)
-  if not record then return forbid(id, ttl) end
+  if not record then return set_tombstone(id, ttl) end
   local known = redis.call('HMGET', record, 'id', 'deadline', 'w:' .. id)
   local running, deadline = known[1], tonumber(known[2] or 0)
   local joined = redis.call('HDEL', record, 'w:' .. id) == 1
@@ -63,12 +63,12 @@ local function withdraw(id, ttl, record)
       ',"attempt":0,"error":{"code":"cancelled","message":"the call was cancelled"}')
   end
   -- A missing record, or one of a later call, does not concern this request.
-  if not running or not (joined or running == id) then return forbid(id, ttl) end
+  if not running or not (joined or running == id) then return set_tombstone(id, ttl) end
   if is_wanted(record) then return 'K' end
   -- Other callers may have later deadlines than this one. A deadline is a client's choice: accept
   -- at most a year.
   local left = deadline == 0 and 86400000 or math.min(deadline - now + 30000, 31536000000)
-  local result = forbid(running, math.max(ttl, left))
+  local result = set_tombstone(running, math.max(ttl, left))
   -- Last: a record without its call would block later callers. A stored end is kept.
   if result == 'D' then redis.pcall('DEL', record) else redis.call('DEL', record) end
   return result
@@ -76,16 +76,16 @@ end
 
 local failed
 for i = 1, #ARGV, 3 do
-  local before = telling
+  local before = outbox_size
   local ok, result = attempt(withdraw, ARGV[i], tonumber(ARGV[i + 1]), KEYS[tonumber(ARGV[i + 2])])
   noted = 0
-  if not ok then telling, failed = before, text_of(result) end
+  if not ok then outbox_size, failed = before, text_of(result) end
   results[#results + 1] = ok and result or 'Q'
 end
-for i = 1, #told, 100 do
+for i = 1, #notified, 100 do
   -- May be forbidden to this user, or lost; heartbeats repeat it.
   redis.pcall('SPUBLISH', KEYS[6],
-    'cancel ' .. table.concat(told, ' ', i, math.min(i + 99, #told)))
+    'cancel ' .. table.concat(notified, ' ', i, math.min(i + 99, #notified)))
 end
 announce()
 -- The other requests were withdrawn; a retry is harmless.

@@ -69,9 +69,9 @@ local function end_deferred(base, id, record, tail, code, reason, keep)
 end
 
 -- Adds its event for the topic of results, if its worker has requested one.
-local function note_event(told, id, record)
+local function note_event(events, id, record)
   if record.event ~= '1' then return end
-  told[#told + 1] = id
-  told[#told + 1] = record.name
-  told[#told + 1] = record.nonce or ''
+  events[#events + 1] = id
+  events[#events + 1] = record.name
+  events[#events + 1] = record.nonce or ''
 end

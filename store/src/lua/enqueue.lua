@@ -12,7 +12,7 @@
 -- Cost: O(log workers) once, O(1) per request.
 local cap, flags, count, first = tonumber(ARGV[1]), ARGV[2], #ARGV - 2, 2
 local held, marked = waiting(KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7])
-local most = cap == 0 and math.huge or cap - held
+local max = cap == 0 and math.huge or cap - held
 local live = 1
 if string.find(flags, '1', 1, true) then
   if marked then
@@ -33,7 +33,7 @@ local function push(from, upto)
   for i = from, upto, 1000 do
     length = redis.call('RPUSH', KEYS[1], unpack(ARGV, first + i, first + math.min(i + 999, upto)))
   end
-  local over = math.max(0, math.min(length - most, upto - from + 1))
+  local over = math.max(0, math.min(length - max, upto - from + 1))
   if over > 0 then redis.call('LTRIM', KEYS[1], 0, string.format('%.0f', -over - 1)) end
   return upto - from + 1 - over
 end

@@ -18,13 +18,13 @@ local top, first = about['last-generated-id'], about['first-entry']
 local entries, bytes, whole = {}, 0, 1
 
 if ARGV[1] ~= '$' then
-  local from, most, max_bytes = '(' .. ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+  local from, max, max_bytes = '(' .. ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
   while true do
     -- One by one: an entry is copied before its size is known.
     local entry = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', 1)[1]
     if not entry then break end
     for _, text in ipairs(entry[2]) do bytes = bytes + #text end
-    if #entries == most or (#entries > 0 and bytes > max_bytes) then
+    if #entries == max or (#entries > 0 and bytes > max_bytes) then
       whole = 0
       break
     end

@@ -8,20 +8,20 @@
 local base = string.match(KEYS[1], '^(.*):deferred$')
 local over = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now_ms()),
   'LIMIT', 0, ARGV[1])
-local ended, told, bytes, failed = 0, {}, 0
+local ended, events, bytes, failed = 0, {}, 0
 for _, id in ipairs(over) do
   if bytes > tonumber(ARGV[2]) then break end
   local record = read_deferred(base, id)
   if record then
-    local before = telling
+    local before = outbox_size
     local ok, problem = attempt(end_deferred, base, id, record, 'late', 'deadline_exceeded',
       'it was not settled in time')
     noted = 0
     if ok then
-      note_event(told, id, record)
+      note_event(events, id, record)
     else
       -- Retry this one in a minute, after the others.
-      telling, failed = before, text_of(problem)
+      outbox_size, failed = before, text_of(problem)
       redis.pcall('ZADD', KEYS[1], 'XX', string.format('%.0f', now_ms() + 60000), id)
     end
     bytes = bytes + #record.raw
@@ -32,5 +32,5 @@ for _, id in ipairs(over) do
 end
 announce()
 -- If no event has to be published, return the error.
-if failed and #told == 0 then return redis.error_reply(failed) end
-return { ended, told }
+if failed and #events == 0 then return redis.error_reply(failed) end
+return { ended, events }

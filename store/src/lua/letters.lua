@@ -8,10 +8,10 @@
 -- Derived keys: none.
 -- Cost: O(entries * entries of a node of the stream).
 local read = ARGV[3] == '1' and 'XREVRANGE' or 'XRANGE'
-local from, most, max_bytes = ARGV[1], tonumber(ARGV[4]), tonumber(ARGV[5])
+local from, max, max_bytes = ARGV[1], tonumber(ARGV[4]), tonumber(ARGV[5])
 local entries, bytes = {}, 0
 
-while #entries < most do
+while #entries < max do
   -- One by one: an entry is copied before its size is known.
   local entry = redis.call(read, KEYS[1], from, ARGV[2], 'COUNT', 1)[1]
   if not entry then return { entries, 1 } end

@@ -12,14 +12,14 @@
 -- `limit_keys`, in which rotation.lua finds keys of no list.
 
 -- Adds a key whose first request is sorted in this step.
-local function begins_to_wait(base, name, key)
+local function add_limit_key(base, name, key)
   redis.pcall('SADD', base .. ':limit_keys:' .. name, key)
   redis.call('RPUSH', base .. ':rotation:' .. name, key)
   undo('RPOP', base .. ':rotation:' .. name)
 end
 
 -- Removes a key whose last sorted request is taken.
-local function waits_no_more(base, name, key)
+local function remove_limit_key(base, name, key)
   redis.pcall('SREM', base .. ':limit_keys:' .. name, key)
 end
 
@@ -40,7 +40,7 @@ end
 -- The permit that was returned last.
 local given = {}
 
-local function take_slot_again()
+local function retake_permit()
   redis.pcall('HSET', given.permits, given.id, given.permit)
   redis.pcall('SADD', given.running, given.id)
 end
@@ -58,7 +58,7 @@ local function give_back(base, permits, id, permit)
     undo('SADD', held, key)
   end
   given.permits, given.id, given.permit, given.running = permits, id, permit, running
-  undo(take_slot_again)
+  undo(retake_permit)
   redis.call('SREM', running, id)
   redis.call('HDEL', permits, id)
   return goes_on and name or nil
@@ -79,6 +79,6 @@ local function to_head(base, queue, limited, permit, raw)
   undo('LPOP', list)
   redis.call('HINCRBY', limited, name, 1)
   undo('HINCRBY', limited, name, -1)
-  if length == 1 then begins_to_wait(base, name, key) end
+  if length == 1 then add_limit_key(base, name, key) end
   return name
 end

@@ -35,7 +35,7 @@ local function hand_back(permit, raw)
 end
 
 -- Records the run of a request that will run again.
-local function again(id, raw, op, note, run, permit)
+local function schedule_rerun(id, raw, op, note, run, permit)
   local record = recall(KEYS[11], id)
   has_history = true -- this very poll may lease it
   if op == 'rerun' then
@@ -162,7 +162,7 @@ local function store(at, op, raw, permit)
   local id, key, note, run = ARGV[at + 1], KEYS[tonumber(ARGV[at + 2])], ARGV[at + 6], ARGV[at + 8]
   if op == 'stale' then
     -- Its handler has run: the next start is another run.
-    again(id, raw, 'rerun', recall(KEYS[11], id).attempt + 1, '', permit)
+    schedule_rerun(id, raw, 'rerun', recall(KEYS[11], id).attempt + 1, '', permit)
     return '0'
   elseif op == 'back' then
     hand_back(permit, raw)
@@ -182,7 +182,7 @@ local function store(at, op, raw, permit)
   elseif op == 'defer' then
     deferral(id, raw, at)
   elseif op == 'rerun' or op == 'retry' then
-    again(id, raw, op, note, run, permit)
+    schedule_rerun(id, raw, op, note, run, permit)
   elseif op == 'dead_letter' then
     dead_letter(raw, id, note, ARGV[at + 7], history_of(id, run))
   end
@@ -250,16 +250,16 @@ local function find_owned(at)
 end
 
 local function settle_all()
-  local said, at = {}, 13 + 2 * parked_count + 6 * limit_count
+  local codes, at = {}, 13 + 2 * parked_count + 6 * limit_count
   local owned = find_owned(at)
   for i = 1, outcome_count do
     local op, first, last = op_of(at)
-    local id, before = ARGV[at + 1], telling
+    local id, before = ARGV[at + 1], outbox_size
     local ok, result = false, LOST
     if owned[id] then ok, result = attempt(settle, at, op, first, last) end
     noted = 0
     if ok then
-      said[i], owned[id] = result == 'T' and '1' or result, false
+      codes[i], owned[id] = result == 'T' and '1' or result, false
       if result == 'T' then
         -- The record, status and call of this id belong to another request.
         ended[#ended + 1] = id
@@ -270,15 +270,15 @@ local function settle_all()
       if result == '1' and not RUNS_AGAIN[op] then end_start(first, last) end
       if op == 'defer' and has_cancelled and redis.call('ZSCORE', KEYS[12], id) then
         -- The request was cancelled, which its worker does not know.
-        before = telling
+        before = outbox_size
         if not attempt(end_deferred, base, id, read_deferred(base, id), 'gone', 'cancelled') then
-          telling = before
+          outbox_size = before
         end
         noted = 0
       end
     else
-      telling = before
-      said[i] = result == LOST and '0' or 'E'
+      outbox_size = before
+      codes[i] = result == LOST and '0' or 'E'
       if result ~= LOST then notes[2] = text_of(result) end
     end
     at = last + 1
@@ -288,7 +288,7 @@ local function settle_all()
     redis.pcall('HDEL', KEYS[4], unpack(ended, i, math.min(i + 499, #ended)))
   end
   announce()
-  local results = table.concat(said)
+  local results = table.concat(codes)
   if outcome_count > 0 then
     redis.pcall('SET', KEYS[9], ARGV[7] .. ' ' .. results, 'PX', '60000')
   end

@@ -46,14 +46,14 @@
 -- Cost: O(outcomes + taken), and 2 ms per MiB of elements, of which 8 MiB are read, or one element;
 --   with limited names O(up to 1,000 sorted) more. An element without an id in its first 4 KiB,
 --   over the limit or with a live id cannot be leased and is dead-lettered here.
-local results = said_before(KEYS[9]) or settle_all()
+local results = replay_reply(KEYS[9]) or settle_all()
 
 -- Sorts or leases elements that were popped in this step, until `up_to` requests are taken. Returns
 -- how many it took off their list.
 local function accept(key, raws, up_to)
   local many = #raws
   for i = 1, many do
-    local full, rule, place = scanned > MOST_SCANNED
+    local full, rule, place = scanned > MAX_SCANNED
     if not full and limit_count > 0 then rule, place = rule_of(raws[i]) end
     if full or (not rule and seen + (count - kept) / 3 >= up_to) then
       put_back(key, raws, i)
@@ -109,13 +109,13 @@ else
   -- Half of the capacity is for sorted requests, alternating if it is one. While the queue holds
   -- more than is sorted at once, the next key of the rotation is unknown: then they get one.
   local behind = (ask('LLEN', KEYS[1]) or 0) > 1000
-  local most, before = behind and 1 or take, seen
+  local max, before = behind and 1 or take, seen
   if has_limited then
-    draw(math.min(most, math.floor((take - seen + tonumber(ARGV[7]) % 2) / 2)))
+    draw(math.min(max, math.floor((take - seen + tonumber(ARGV[7]) % 2) / 2)))
   end
-  most = most - (seen - before)
+  max = max - (seen - before)
   take_list(KEYS[1], take, accept)
-  if has_limited then draw(math.min(most, take - seen)) end
+  if has_limited then draw(math.min(max, take - seen)) end
   for _, rule in pairs(rules) do
     local waits = rule.room ~= 0 and redis.call('EXISTS', base .. ':rotation:' .. rule.name) == 1
     if waits then ready = 1 end
@@ -136,5 +136,5 @@ local length = take == -2 and -1 or ask('LLEN', KEYS[1]) or 0
 -- The next poll takes the rest of the inbox: a length above 0 triggers it.
 if more then length = math.max(length, 1) end
 return { results, length, ask('SCARD', KEYS[7]) or 0, taken, state, ready, due,
-  redis.call('EXISTS', KEYS[7], KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14]), told_notes(),
+  redis.call('EXISTS', KEYS[7], KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14]), reply_notes(),
   bytes }

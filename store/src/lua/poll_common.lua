@@ -14,6 +14,6 @@ local max_request = tonumber(ARGV[9])
 local notes = { '', '' }
 
 -- Returns the notes for the reply: false if all are empty, as in most polls.
-local function told_notes()
+local function reply_notes()
   return (#notes > 2 or notes[1] ~= '' or notes[2] ~= '') and notes
 end

@@ -31,13 +31,13 @@ local rare -- the functions of unusual.lua, created when first needed
 -- Pushes the answers, then ends the leases. Returns the number of ended leases. Adds to `pushed`
 -- the number of answers to undo on failure, and to `notices` the frames to publish per channel.
 local function settle(count, pushed, notices)
-  local at, from, told, prefix = 11 + count, 0, {}, base .. ':response:'
+  local at, from, sent_bytes, prefix = 11 + count, 0, {}, base .. ':response:'
   while from < count do
     local ttl, channel, many = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
     local first, last = at + 3, at + 2
     if ttl ~= '0' then
       last = last + many
-      local behind, largest, total = first - 11 - from, 0, told[channel] or 0
+      local behind, largest, total = first - 11 - from, 0, sent_bytes[channel] or 0
       for i = first, last do
         local frame = ARGV[i]
         local key, size = prefix .. ARGV[i - behind], #frame
@@ -51,10 +51,10 @@ local function settle(count, pushed, notices)
       if channel ~= '' then
         local frames
         if largest <= 8192 and total <= 262144 then
-          told[channel], frames = total, table.concat(ARGV, ',', first, last)
+          sent_bytes[channel], frames = total, table.concat(ARGV, ',', first, last)
         else
           rare = rare or unusual()
-          frames, told[channel] = rare.shorten(first, last, behind, told[channel] or 0)
+          frames, sent_bytes[channel] = rare.shorten(first, last, behind, sent_bytes[channel] or 0)
         end
         notices[channel] = notices[channel] and notices[channel] .. ',' .. frames or frames
       end
@@ -174,8 +174,8 @@ if take >= 0 then
     local wanted = math.min(take - size / 2, left, 250)
     if wanted > 1 then
       -- May be forbidden to this user: then elements are popped one by one.
-      local most = math.min(max_bytes - bytes, TOGETHER)
-      local ok, small = pcall(known_small, KEYS[1], wanted, left, most)
+      local max = math.min(max_bytes - bytes, TOGETHER)
+      local ok, small = pcall(known_small, KEYS[1], wanted, left, max)
       wanted = ok and small > 1 and small or 1
     end
     if wanted == 1 and not has_room(bytes) then break end
@@ -198,4 +198,4 @@ if type(length) == 'table' then
 end
 -- The next poll takes the rest of the inbox: a length above 0 triggers it.
 if more then length = math.max(length, 1) end
-return { results, length, leased, told_notes(), bytes }
+return { results, length, leased, reply_notes(), bytes }

@@ -6,10 +6,10 @@
 -- Cost: O(1) per request.
 
 -- Returns the results of this very poll, if it has already taken effect.
-local function said_before(key)
+local function replay_reply(key)
   if ARGV[8] ~= '1' then return nil end
-  local serial, said = string.match(redis.call('GET', key) or '', '^(%S+) (%S*)$')
-  return serial == ARGV[7] and said or nil
+  local serial, reply = string.match(redis.call('GET', key) or '', '^(%S+) (%S*)$')
+  return serial == ARGV[7] and reply or nil
 end
 
 -- Requests taken, requests sorted by the key of their limit, and bytes read by this script.
@@ -55,9 +55,9 @@ end
 
 -- Returns a command's reply, or nil: an error is noted, and earlier steps stay valid.
 local function ask(...)
-  local said = redis.pcall(...)
-  if type(said) ~= 'table' or not said.err then return said end
-  if notes[1] == '' then notes[1] = said.err end
+  local reply = redis.pcall(...)
+  if type(reply) ~= 'table' or not reply.err then return reply end
+  if notes[1] == '' then notes[1] = reply.err end
 end
 
 -- Set by the script. Called after each step, with false if its leases were undone.
@@ -66,7 +66,7 @@ local after_step
 -- Runs a step of leasing: it leases all of its elements, or none; then the error is noted. Returns
 -- how many elements it took.
 local function lease_step(step, ...)
-  if notes[1] ~= '' or scanned > MOST_SCANNED then return 0 end
+  if notes[1] ~= '' or scanned > MAX_SCANNED then return 0 end
   local before = bytes
   local ok, result = attempt(step, ...)
   noted = 0
@@ -85,7 +85,7 @@ local function take_inbox(key, accept)
     return accept(key, raws, math.huge)
   end
   for _ = 1, 32 do
-    if lease_step(step) < 2 then return notes[1] ~= '' or scanned > MOST_SCANNED end
+    if lease_step(step) < 2 then return notes[1] ~= '' or scanned > MAX_SCANNED end
     if not has_room(bytes) then return true end
   end
   return true

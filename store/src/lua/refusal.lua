@@ -8,7 +8,7 @@
 dead.key, dead.max, dead.age, dead.by = KEYS[5], ARGV[4], tonumber(ARGV[5]), worker
 
 -- The maximum number of brackets and strings to scan, except those of one element.
-local MOST_SCANNED = 20000
+local MAX_SCANNED = 20000
 
 local function id_of(raw)
   local head = #raw > 4096 and string.sub(raw, 1, 4096) or raw

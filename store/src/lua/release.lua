@@ -14,7 +14,7 @@
 local worker, crashed = ARGV[1], ARGV[2] == '0'
 
 -- The number of bytes after which to stop: Redis needs 2 ms for each MiB.
-local MOST = 4194304
+local MAX_BYTES = 4194304
 
 if crashed then
   local ends = redis.call('ZSCORE', KEYS[2], worker)
@@ -24,7 +24,7 @@ local has_permits = redis.call('EXISTS', KEYS[8]) == 1
 local back, bytes, sorted, failed, now = 0, 0, false, nil, crashed and now_ms()
 
 -- Moves a request to its destination, then ends its lease.
-local function give(id)
+local function return_request(id)
   need('HSET', KEYS[4])
   need('HDEL', KEYS[4])
   local raw = redis.call('HGET', KEYS[4], id)
@@ -49,11 +49,11 @@ end
 
 local left = 0
 for _, id in ipairs(redis.call('HKEYS', KEYS[4])) do
-  if bytes >= MOST then
+  if bytes >= MAX_BYTES then
     left = 1
     break
   end
-  local ok, result = attempt(give, id)
+  local ok, result = attempt(return_request, id)
   noted = 0
   if ok then
     back, sorted = back + 1, result or sorted
@@ -65,7 +65,7 @@ while left == 0 do
   local raw = redis.call('LMOVE', KEYS[5], KEYS[1], 'RIGHT', 'LEFT')
   if not raw then break end
   back, bytes = back + 1, bytes + #raw
-  if bytes >= MOST then left = redis.call('EXISTS', KEYS[5]) end
+  if bytes >= MAX_BYTES then left = redis.call('EXISTS', KEYS[5]) end
 end
 if sorted then redis.pcall('SPUBLISH', KEYS[11], 'work') end
 -- While it holds requests it stays in the registry, so that it is released again.

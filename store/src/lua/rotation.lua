@@ -149,9 +149,9 @@ end
 local function check_count(name, sum, is_all, keys)
   local text = ask('HGET', KEYS[1], name)
   if text == nil then return end -- of a wrong type, which is reported elsewhere
-  local said = tonumber(text or 0) or 0
-  if not is_all then sum = said < keys and math.max(sum, keys) or said end
-  if said == sum then
+  local stored = tonumber(text or 0) or 0
+  if not is_all then sum = stored < keys and math.max(sum, keys) or stored end
+  if stored == sum then
     -- A remaining zero would prevent the fast script at every poll.
     if text and sum == 0 then write('HDEL', KEYS[1], name) end
     return
@@ -175,8 +175,8 @@ local function check_name(rule)
   local missing = listed - waiting - full
   local is_even = missing == (throttled_of[rule.name] or 0)
   if throttled > 2000 then is_even = missing >= 0 and missing <= throttled end
-  local most = math.min(left, is_even and 16 or waiting > 10000 and 8 or 1000)
-  local some = ask('SRANDMEMBER', keys, most) or {}
+  local max = math.min(left, is_even and 16 or waiting > 10000 and 8 or 1000)
+  local some = ask('SRANDMEMBER', keys, max) or {}
   left = left - #some
   local times_of = reader_of(rotation, waiting, #some)
   local sum = 0
@@ -197,7 +197,7 @@ end
 
 -- Checks requests that have a permit but do not run; and those that run but do not count as
 -- running.
-local function check_slots()
+local function check_permits()
   local some = ask('HRANDFIELD', KEYS[2], 16, 'WITHVALUES')
   if not some then return note('', KEYS[2], 'type') end
   for i = 1, #some, 2 do
@@ -238,7 +238,7 @@ for i = 4, #ARGV, 3 do
   }
 end
 if not ask('HLEN', KEYS[1]) then note('', KEYS[1], 'type') end
-check_slots()
+check_permits()
 check_throttled(rules)
 for i = 4, #ARGV, 3 do check_name(rules[ARGV[i]]) end
 if repairs and moved then redis.pcall('SPUBLISH', KEYS[5], 'work') end

@@ -19,7 +19,7 @@ for i = 1, limit_count do
 end
 
 -- The part of a request in which the limit's field is searched for, bytes.
-local FIELD_WITHIN = 65536
+local FIELD_LIMIT = 65536
 
 -- Returns the key that a value counts by, as written: 1, 1.0 and "1" are three. A short, plain
 -- string is its own key; '=' and '#' never occur in a plain one.
@@ -54,7 +54,7 @@ local function rule_of(raw)
   local rule = rules[name]
   if not rule then return nil end
   if rule.field == '' then return rule, '' end
-  local text = #raw > FIELD_WITHIN and string.sub(raw, 1, FIELD_WITHIN) or raw
+  local text = #raw > FIELD_LIMIT and string.sub(raw, 1, FIELD_LIMIT) or raw
   local data = data_of(text)
   if not data or string.byte(text, data) ~= 123 then return rule, '' end
   local at = find_field(text, data, rule.field)
@@ -88,7 +88,7 @@ local function sort(raw, rule, key)
   moves = moves + 3
   redis.call('HINCRBY', KEYS[14], rule.name, 1)
   moved[moves] = rule.name
-  if length == 1 then begins_to_wait(base, rule.name, key) end
+  if length == 1 then add_limit_key(base, rule.name, key) end
   sorted = sorted + 1
   has_limited = true
 end
@@ -164,7 +164,7 @@ local function draw_one(rule)
     redis.call('RPUSH', rotation, key)
     drawn.goes_on = true
   else
-    waits_no_more(base, rule.name, key)
+    remove_limit_key(base, rule.name, key)
   end
   keep()
   -- Last, since its TTL could not be restored.

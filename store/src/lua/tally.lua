@@ -8,7 +8,7 @@
 -- Derived keys: response:<id> and idem:<digest> of the sample.
 -- Cost: O(keys checked): a thousand, and an eighth of a larger sample, up to 20,000. The rest is
 --   estimated from these.
-local now, most = now_ms(), tonumber(ARGV[1])
+local now, max = now_ms(), tonumber(ARGV[1])
 local base = string.match(KEYS[1], '^(.*):answers$')
 if redis.call('EXISTS', KEYS[1]) == 0 then
   if redis.call('EXISTS', KEYS[2]) == 1 then redis.call('DEL', KEYS[2]) end
@@ -47,7 +47,7 @@ else
   redis.call('HSET', KEYS[1], ':at', string.format('%.0f', now),
     ':bytes', string.format('%.0f', bytes))
 end
-local full = most > 0 and bytes >= most and 1 or 0
+local full = max > 0 and bytes >= max and 1 or 0
 if full == 1 then
   redis.call('SET', KEYS[2], string.format('%.0f', now), 'PX', ARGV[2])
 elseif redis.call('EXISTS', KEYS[2]) == 1 then

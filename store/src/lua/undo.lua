@@ -20,7 +20,7 @@ end
 
 -- Undoes the steps noted since `from`, newest first. Without `redis.call`: one that fails must not
 -- prevent the others.
-local function take_back(from)
+local function undo_from(from)
   for at = noted - 3, from + 1, -4 do
     local command, key, first, second = unpack(steps, at, at + 3)
     if type(command) == 'function' then
@@ -40,7 +40,7 @@ end
 local function attempt(step, ...)
   local from = noted
   local ok, result = pcall(step, ...)
-  if not ok then take_back(from) end
+  if not ok then undo_from(from) end
   return ok, result
 end
 

@@ -10,12 +10,12 @@ local own, rare = holder(worker), {}
 
 -- Returns the frames from `first` to `last` as published on a channel, and the bytes that it then
 -- has. The id of each frame is in ARGV `before` positions earlier.
-function rare.shorten(first, last, before, told)
+function rare.shorten(first, last, before, sent_bytes)
   local frames = {}
   for at = first, last do
-    frames[at - first + 1], told = short(ARGV[at], ARGV[at - before], told)
+    frames[at - first + 1], sent_bytes = short(ARGV[at], ARGV[at - before], sent_bytes)
   end
-  return table.concat(frames, ','), told
+  return table.concat(frames, ','), sent_bytes
 end
 
 -- Calls `act` for each outcome whose answer was pushed: with its number, frame and channel.
@@ -56,7 +56,7 @@ function rare.sort_out(count, pushed, found)
     if results[number] == '0' then
       withdraw(number)
     elseif channel ~= '' then
-      tell(channel, ARGV[10 + number], frame)
+      add_notice(channel, ARGV[10 + number], frame)
     end
   end)
   announce()
@@ -66,13 +66,13 @@ end
 -- Returns the id of a leased element, or nil for one that was dead-lettered. A second value of
 -- true: the element has to go back to its list, since the scan limit is reached.
 function rare.judge(raw)
-  if scanned > MOST_SCANNED then return nil, true end
+  if scanned > MAX_SCANNED then return nil, true end
   return make_live(KEYS[1], raw, KEYS[4], own)
 end
 
 -- Ends a step of leasing; undoes its refusals if it failed.
 function rare.finish(ok)
-  if not ok then take_back(0) end
+  if not ok then undo_from(0) end
   noted = 0
 end
 
