@@ -71,7 +71,7 @@ pub enum Refusal {
     #[error("it is not signed")]
     Unsigned,
     /// None of our keys has signed it.
-    #[error("it is signed under a key that is not known here")]
+    #[error("it is signed with an unknown key")]
     UnknownKey,
     /// The request was altered, or the secret differs.
     #[error("its signature is wrong")]
@@ -83,7 +83,7 @@ pub enum Refusal {
     #[error("its signature has expired")]
     Expired,
     /// The signature is valid for longer than allowed.
-    #[error("its signature holds for more than 7 days")]
+    #[error("its signature is valid for more than 7 days")]
     TooLong,
     /// The request's id was used before.
     #[error("it was used before")]

@@ -71,7 +71,7 @@ impl Problem {
         let problem = Self::of(error);
         match error.done() {
             Some(done) => problem.help(done),
-            None => problem.help("Give it a place that can be written."),
+            None => problem.help("Redirect it to a writable file or pipe."),
         }
     }
 }

@@ -30,7 +30,7 @@ const EMBEDDED: &str = "embedded";
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The help text of the errors about a missing server.
-const FIXES: &str = "any of these helps:\n  \
+const FIXES: &str = "fix it with one of:\n  \
     apt install redis-server          (Debian, Ubuntu)\n  \
     brew install redis                (macOS)\n  \
     REDCALL_REDIS_SERVER=/path/to/it  (Redis or Valkey, 7.0 or newer)\n  \

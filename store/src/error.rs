@@ -159,14 +159,14 @@ impl StoreError {
         match self {
             Self::Config { .. } => "Check `redis.url` and the certificates of `[redis]`.",
             Self::Unreachable { .. } | Self::Lost(_) => {
-                "Is Redis running there? Set `redis.url` in the settings, or REDIS_URL; \
+                "Check that Redis runs there. Set `redis.url` in the settings, or REDIS_URL; \
                  `docker compose up` starts one."
             }
             Self::Untrusted { .. } => {
-                "Connect by a name that its certificate has, or name its authority in \
-                 `redis.ca_file`."
+                "Connect to a host name of its certificate, or set `redis.ca_file` to its authority's \
+                 certificate."
             }
-            Self::Ended => "Use the client within the runtime in which it was made.",
+            Self::Ended => "Use the client within the runtime that created it.",
             Self::NoPrimary { .. } => {
                 "Check that the Sentinels of `redis.url` run and know the service by this name."
             }
@@ -215,19 +215,19 @@ fn help_of(code: Option<&str>) -> &'static str {
              redis+sentinel://HOST:PORT,HOST:PORT/SERVICE."
         }
         Some("OOM") => "Raise its `maxmemory`, or start workers that empty the queues.",
-        Some("MISCONF") => "Its log says why: a full disk, most often.",
+        Some("MISCONF") => "Its log has the reason, usually a full disk.",
         Some("NOREPLICAS") => "See `min-replicas-to-write` in its configuration.",
-        Some("LOADING") => "It answers when that is done.",
+        Some("LOADING") => "Retry when its data is loaded.",
         Some("WRONGTYPE") => {
-            "A value that is not Redcall's lies at one of its keys. Look for it (TYPE KEY), and \
-             take it away."
+            "One of Redcall's keys has a value of another type. Find it (TYPE KEY), and delete \
+             it."
         }
         Some("NOPERM") => {
             "`redcall doctor` names the rights that its user lacks; PROTOCOL.md lists all, under \
              *Rights at Redis*."
         }
         Some("NOAUTH" | "WRONGPASS") => "Check user and password in `redis.url`.",
-        _ => "Check user, password and rights in `redis.url`; `redcall doctor` does.",
+        _ => "Check user, password and rights with `redcall doctor`.",
     }
 }
 
@@ -242,16 +242,14 @@ fn reason(error: &redis::RedisError) -> String {
         text.trim_end().chars().take(MAX_REASON_CHARS).chain([')']).collect::<String>()
     };
     let word = match error.code() {
-        Some("READONLY") => "it is a read-only replica",
-        Some("OOM") => "it is out of memory",
-        Some("NOAUTH" | "WRONGPASS") => "it wants another user or password",
-        Some("NOPERM") => return format!(": its user may not do that{}", says()),
-        Some("MISCONF") => "it cannot write to its disk",
-        Some("NOREPLICAS") => "too few of its replicas are connected",
-        Some("LOADING") => "it is still reading its data",
-        _ if error.kind() == redis::ErrorKind::AuthenticationFailed => {
-            "it wants another user or password"
-        }
+        Some("READONLY") => "the server is a read-only replica",
+        Some("OOM") => "the server is out of memory",
+        Some("NOAUTH" | "WRONGPASS") => "wrong user or password",
+        Some("NOPERM") => return format!(": the user lacks the right{}", says()),
+        Some("MISCONF") => "the server cannot write to its disk",
+        Some("NOREPLICAS") => "too few replicas are connected",
+        Some("LOADING") => "the server is still loading its data",
+        _ if error.kind() == redis::ErrorKind::AuthenticationFailed => "wrong user or password",
         _ => return says(),
     };
     format!(": {word}")

@@ -24,7 +24,7 @@ pub fn log(server: &ServerInfo) {
 pub fn eviction(server: &ServerInfo) -> Finding {
     const CHECK: &str = "eviction";
     const CURE: &str = "Set `maxmemory-policy noeviction` in its configuration (or CONFIG SET): \
-                        full, it then refuses new jobs instead of losing old ones.";
+                        a full Redis then refuses new jobs instead of losing old ones.";
     let limit = server.max_memory.filter(|limit| *limit > 0);
     match (server.max_memory, limit, server.policy.as_deref()) {
         (None, ..) | (_, Some(_), None) => {
@@ -35,7 +35,7 @@ pub fn eviction(server: &ServerInfo) -> Finding {
         (_, Some(_), Some("noeviction")) => Finding::ok(CHECK, "noeviction: keys are never lost"),
         (_, Some(_), Some(policy)) if policy.starts_with("volatile") => {
             let what = format!("Redis may evict keys that have a TTL (maxmemory-policy {policy})");
-            let means = "When its memory is full, answers, dead letters and what is known of \
+            let means = "When its memory is full, answers, dead letters and the registry of \
                          workers are lost.";
             Finding::new(CHECK, Level::Warning, what, means, CURE)
         }
@@ -55,9 +55,9 @@ pub fn persistence(server: &ServerInfo) -> Finding {
     const CURE: &str = "Set `appendonly yes` in its configuration (or CONFIG SET).";
     if server.cannot_write {
         let what = "Redis could not write to its disk";
-        let means = "What is queued now may be lost at its next restart; by default it takes no \
-                     more jobs either.";
-        let cure = "See its log; most often the disk is full.";
+        let means = "Its next restart may lose queued jobs; by default it also refuses new \
+                     jobs.";
+        let cure = "Check its log; usually the disk is full.";
         return Finding::new(CHECK, Level::Problem, what, means, cure);
     }
     match (&server.append, server.snapshots.as_deref()) {

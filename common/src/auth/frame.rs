@@ -72,10 +72,10 @@ pub enum Call<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Distrust {
     /// It is not signed, or not for this call.
-    #[error("the answer is not signed under a key that this client has")]
+    #[error("the answer is not signed with a key of this client")]
     Unsigned,
     /// It is signed under a key of this client that is not the key of its request.
-    #[error("the answer is signed under `{found}`, and this client signs under `{own}`")]
+    #[error("the answer is signed with key `{found}`, but this client signs with `{own}`")]
     OtherKey {
         /// The key that signed it.
         found: String,

@@ -47,10 +47,10 @@ pub struct StateClaims<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Forged {
     /// It has no signature.
-    #[error("it is not signed, and `auth.required` says that it has to be")]
+    #[error("it is not signed, but `auth.required` is set")]
     Unsigned,
     /// The key of its signature is unknown, or may not call the job.
-    #[error("it is signed under `{0}`, a key that is not known here or may not call this job")]
+    #[error("it is signed with key `{0}`, which is unknown or may not call this job")]
     Key(String),
     /// The record was altered, or the signature cannot be read.
     #[error("its signature is wrong")]

@@ -12,7 +12,7 @@ use super::{Settings, SettingsError, env, file, read};
 pub(super) fn from_process(path: Option<&Path>) -> Result<Settings, SettingsError> {
     let cwd = std::env::current_dir().map_err(|source| SettingsError::Unreadable {
         file: PathBuf::from("."),
-        problem: "the working directory is out of reach".to_owned(),
+        problem: "the working directory cannot be read".to_owned(),
         help: "start from a directory that exists".to_owned(),
         source,
     })?;

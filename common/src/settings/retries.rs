@@ -64,7 +64,7 @@ fn codes(entry: &Entry) -> Result<Vec<Code>, SettingsError> {
         if seen.insert(code) {
             return Ok(code);
         }
-        Err(item.wrong(format!("names the code `{code}` again"), "name each code once"))
+        Err(item.wrong(format!("repeats the code `{code}`"), "name each code once"))
     };
     items.iter().map(code).collect()
 }

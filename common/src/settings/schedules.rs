@@ -63,7 +63,7 @@ fn schedule(
         [false, false] if schedule.is_from_env() => {
             schedule.overrides_nothing("schedule", name, names);
         }
-        [false, _] => schedule.wrong("names no job", "add job = \"NAME\""),
+        [false, _] => schedule.wrong("has no job", "add job = \"NAME\""),
         [true, false] => schedule.wrong("has no cron", "add cron = \"30 2 * * *\""),
     }
     schedule.finish();

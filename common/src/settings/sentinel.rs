@@ -30,7 +30,7 @@ impl SentinelUrl {
             _ => return Ok(None),
         };
         if rest.contains('#') {
-            return Err("may have nothing behind `#`");
+            return Err("must not have anything after `#`");
         }
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (user, rest) = match rest.rsplit_once('@') {
@@ -43,7 +43,7 @@ impl SentinelUrl {
         let mut path = rest.split('/');
         let hosts = path.next().unwrap_or_default();
         let service = path.next().filter(|name| !name.is_empty());
-        let service = service.ok_or("names no service: write …/SERVICE behind the hosts")?;
+        let service = service.ok_or("has no service: write …/SERVICE after the hosts")?;
         let database = path.next().unwrap_or_default();
         let mut of_sentinel = (String::new(), String::new());
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -51,7 +51,7 @@ impl SentinelUrl {
                 Some(("sentinel_username", user)) => user.clone_into(&mut of_sentinel.0),
                 Some(("sentinel_password", word)) => word.clone_into(&mut of_sentinel.1),
                 _ => {
-                    return Err("may have only sentinel_username and sentinel_password behind `?`");
+                    return Err("may only have sentinel_username and sentinel_password after `?`");
                 }
             }
         }
@@ -63,7 +63,7 @@ impl SentinelUrl {
             // In an address with brackets, a port follows the brackets.
             let named = host.rsplit(']').next().is_some_and(|end| end.contains(':'));
             match host {
-                "" => Err("names no host"),
+                "" => Err("has no host"),
                 _ if named => Ok(format!("{scheme}://{login}{host}")),
                 _ => Ok(format!("{scheme}://{login}{host}:{PORT}")),
             }

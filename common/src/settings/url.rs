@@ -55,7 +55,7 @@ fn server(rest: &str) -> Option<&'static str> {
         },
     };
     if host.is_empty() {
-        return Some("names no host");
+        return Some("has no host");
     }
     if port.is_some_and(|port| !port.parse::<u16>().is_ok_and(|port| port > 0)) {
         return Some("has a port that is not a number from 1 to 65535");
@@ -75,31 +75,31 @@ fn server_suffix(rest: &str, is_tls: bool) -> Option<&'static str> {
     match fragment {
         None => {}
         Some("insecure") if is_tls => {}
-        Some(_) if is_tls => return Some("may have only `insecure` behind `#`"),
-        Some(_) => return Some("may have nothing behind `#`"),
+        Some(_) if is_tls => return Some("may only have `insecure` after `#`"),
+        Some(_) => return Some("must not have anything after `#`"),
     }
     let query = rest.split_once('?')?.1;
     keys(query).find_map(|key| match key {
         "protocol" => None,
         "db" | "database" => {
-            Some("names its database behind `?`: write it behind the host, such as /2")
+            Some("has its database after `?`: write it after the host, such as /2")
         }
         "pass" | "password" | "user" | "username" => {
-            Some("names its user behind `?`: write redis://USER:PASSWORD@HOST")
+            Some("has its user after `?`: write redis://USER:PASSWORD@HOST")
         }
-        _ => Some("may have only `protocol` behind `?`"),
+        _ => Some("may only have `protocol` after `?`"),
     })
 }
 
 /// Returns the problem of the part after the path of a socket.
 fn socket_suffix(rest: &str) -> Option<&'static str> {
     if rest.contains('#') {
-        return Some("may have nothing behind `#`");
+        return Some("must not have anything after `#`");
     }
     let query = rest.split_once('?')?.1;
     let known = ["db", "user", "pass", "protocol"];
     let all_known = keys(query).all(|key| known.contains(&key));
-    (!all_known).then_some("may have only `db`, `user`, `pass` and `protocol` behind `?`")
+    (!all_known).then_some("may only have `db`, `user`, `pass` and `protocol` after `?`")
 }
 
 fn keys(query: &str) -> impl Iterator<Item = &str> {
@@ -189,8 +189,8 @@ mod tests {
             ("localhost:6379", "is not an address with a scheme"),
             ("user:secret://x", "is not an address with a scheme"),
             ("http://x", "has the scheme `http`, which is not supported"),
-            ("redis+sentinel://x", "names no service: write …/SERVICE behind the hosts"),
-            ("redis+sentinel://x,,y/main", "names no host"),
+            ("redis+sentinel://x", "has no service: write …/SERVICE after the hosts"),
+            ("redis+sentinel://x,,y/main", "has no host"),
             ("redis+sentinel://x:0/main", "has a port that is not a number from 1 to 65535"),
             (
                 "rediss+sentinel://:se/cret@x/main",
@@ -198,7 +198,7 @@ mod tests {
             ),
             (
                 "redis+sentinel://x/main?password=secret",
-                "may have only sentinel_username and sentinel_password behind `?`",
+                "may only have sentinel_username and sentinel_password after `?`",
             ),
             (
                 "redis+sentinel://x/main/y",
@@ -206,36 +206,36 @@ mod tests {
             ),
             ("redis+cluster://x", "has the scheme `redis+cluster`, which is not supported"),
             ("unix://run/redis.sock", "does not name a socket by its absolute path"),
-            ("redis://", "names no host"),
-            ("redis://:secret@", "names no host"),
+            ("redis://", "has no host"),
+            ("redis://:secret@", "has no host"),
             ("redis://:sec/ret@host", "has an unencoded `/`, `?` or `#` before its `@`"),
             ("redis://[::1", "has a `[` without its `]`"),
             ("redis://[::1]6379", "has a port that is not a number from 1 to 65535"),
             ("redis://host:0", "has a port that is not a number from 1 to 65535"),
-            ("redis://::1", "names no host"),
+            ("redis://::1", "has no host"),
             ("redis://host:65536", "has a port that is not a number from 1 to 65535"),
             (
                 "redis://:secret@host:1?db=2",
-                "names its database behind `?`: write it behind the host, such as /2",
+                "has its database after `?`: write it after the host, such as /2",
             ),
             (
                 "rediss://host/1?protocol=resp3&database=2",
-                "names its database behind `?`: write it behind the host, such as /2",
+                "has its database after `?`: write it after the host, such as /2",
             ),
             (
                 "redis://host?password=secret",
-                "names its user behind `?`: write redis://USER:PASSWORD@HOST",
+                "has its user after `?`: write redis://USER:PASSWORD@HOST",
             ),
-            ("redis://host?timeout=3", "may have only `protocol` behind `?`"),
-            ("redis://host#insecure", "may have nothing behind `#`"),
-            ("rediss://host#secure", "may have only `insecure` behind `#`"),
+            ("redis://host?timeout=3", "may only have `protocol` after `?`"),
+            ("redis://host#insecure", "must not have anything after `#`"),
+            ("rediss://host#secure", "may only have `insecure` after `#`"),
             (
                 "unix:///r.sock?database=2",
-                "may have only `db`, `user`, `pass` and `protocol` behind `?`",
+                "may only have `db`, `user`, `pass` and `protocol` after `?`",
             ),
-            ("unix:///r.sock#x", "may have nothing behind `#`"),
-            ("redis+sentinel://x/main#y", "may have nothing behind `#`"),
-            ("redis+sentinel://x/main/2#y", "may have nothing behind `#`"),
+            ("unix:///r.sock#x", "must not have anything after `#`"),
+            ("redis+sentinel://x/main#y", "must not have anything after `#`"),
+            ("redis+sentinel://x/main/2#y", "must not have anything after `#`"),
             ("redis://host/x", "has a database (the part after the host) that is not a number"),
         ] {
             assert_eq!(problem(url).as_deref(), Some(expected), "{url}");

@@ -268,7 +268,7 @@ fn the_address_is_wrong() {
         "redis.url: has the scheme `http`, which is not supported",
         URL,
     );
-    bad("redis.url = 'redis://'", "redis.url: names no host", URL);
+    bad("redis.url = 'redis://'", "redis.url: has no host", URL);
     // The other forms are in the unit tests of `url.rs`.
 }
 

@@ -208,7 +208,7 @@ fn the_codes_of_retries_are_wrong() {
     );
     bad(
         &on("['timeout', 'timeout']"),
-        "jobs.a.retries.on[1]: names the code `timeout` again",
+        "jobs.a.retries.on[1]: repeats the code `timeout`",
         "name each code once",
     );
     let list = "write a list such as [\"handler_failed\", \"timeout\"]";

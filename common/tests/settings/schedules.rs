@@ -104,8 +104,8 @@ fn data_is_wrong() {
 #[test]
 fn a_key_of_a_schedule_is_missing_or_not_known() {
     bad(&schedule(""), "schedules.a: has no cron", "add cron = \"30 2 * * *\"");
-    bad("schedules.a.cron = '* * * * *'", "schedules.a: names no job", "add job = \"NAME\"");
-    bad("[schedules.a]", "schedules.a: names no job", "add job = \"NAME\"");
+    bad("schedules.a.cron = '* * * * *'", "schedules.a: has no job", "add job = \"NAME\"");
+    bad("[schedules.a]", "schedules.a: has no job", "add job = \"NAME\"");
     // Only one message, although the schedule now has no time.
     bad(
         &schedule("corn = '* * * * *'"),

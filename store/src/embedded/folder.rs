@@ -155,7 +155,7 @@ fn check_parent(path: &Path) -> io::Result<()> {
     if mode & WRITABLE_BY_OTHERS != 0 && mode & STICKY == 0 {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
-            "anybody may exchange what lies there: set TMPDIR to a folder of your own (mode 0700), \
+            "other users may replace its content: set TMPDIR to a folder of your own (mode 0700), \
              or REDIS_URL to a Redis that already runs",
         ));
     }
