@@ -34,7 +34,7 @@ const SCRIPT: &str = include_str!("leash.sh");
 /// The processes that end with this program. Clones share one watcher, which starts at first use
 /// and ends with the last clone and the last [`Held`].
 #[derive(Debug, Clone, Default)]
-pub struct Leash(Arc<Mutex<State>>);
+pub struct Leash(Arc<Mutex<LeashState>>);
 
 /// A held process or group, until this is dropped.
 ///
@@ -46,7 +46,7 @@ pub struct Held {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct LeashState {
     watcher: Option<Watcher>,
     /// The held processes, one per line.
     list: Option<File>,
@@ -98,7 +98,7 @@ impl Leash {
         Held { leash: self.clone(), place: self.state().hold(process) }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LeashState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -109,7 +109,7 @@ impl Drop for Held {
     }
 }
 
-impl State {
+impl LeashState {
     fn prepare(&mut self) -> io::Result<()> {
         let watcher = self.watcher.as_mut();
         if watcher.is_some_and(|watcher| matches!(watcher.shell.try_wait(), Ok(None))) {

@@ -258,8 +258,8 @@ impl Connector {
 /// Returns `true` if the certificate was refused: wrong host name, unknown authority, or expired.
 fn is_mistrust(error: &redis::RedisError) -> bool {
     // The type in which the driver wraps errors of other crates.
-    type Kept = Arc<dyn Error + Send + Sync>;
-    let kept = error.source().and_then(|source| source.downcast_ref::<Kept>());
+    type WrappedError = Arc<dyn Error + Send + Sync>;
+    let kept = error.source().and_then(|source| source.downcast_ref::<WrappedError>());
     kept.is_some_and(|kept| refused_certificate(&**kept))
 }
 

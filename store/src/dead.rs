@@ -12,7 +12,7 @@ use redis::aio::MultiplexedConnection;
 use serde::Serialize;
 
 use super::error::StoreError;
-use super::inspect::{Inspector, look_at, millis};
+use super::inspect::{Inspector, millis, read_queue};
 use super::ops::{Revival, Revived, remove, revive};
 use redcall_common::auth::Keyring;
 use redcall_common::keys::QueueKeys;
@@ -245,7 +245,7 @@ impl DeadLetters {
         if self.max_length == 0 {
             return Ok(u64::MAX);
         }
-        let held = look_at(conn, &self.keys).await?.held();
+        let held = read_queue(conn, &self.keys).await?.held();
         Ok(self.max_length.saturating_sub(held))
     }
 }

@@ -236,7 +236,7 @@ const MAX_REASON_CHARS: usize = 300;
 
 /// Describes a known refusal of Redis; otherwise, and if it names a right, quotes Redis.
 fn reason(error: &redis::RedisError) -> String {
-    let says = || {
+    let quote = || {
         let (code, detail) = (error.code().unwrap_or("ERR"), error.detail().unwrap_or_default());
         let text = format!(" ({code} {detail}");
         text.trim_end().chars().take(MAX_REASON_CHARS).chain([')']).collect::<String>()
@@ -245,12 +245,12 @@ fn reason(error: &redis::RedisError) -> String {
         Some("READONLY") => "the server is a read-only replica",
         Some("OOM") => "the server is out of memory",
         Some("NOAUTH" | "WRONGPASS") => "wrong user or password",
-        Some("NOPERM") => return format!(": the user lacks the right{}", says()),
+        Some("NOPERM") => return format!(": the user lacks the right{}", quote()),
         Some("MISCONF") => "the server cannot write to its disk",
         Some("NOREPLICAS") => "too few replicas are connected",
         Some("LOADING") => "the server is still loading its data",
         _ if error.kind() == redis::ErrorKind::AuthenticationFailed => "wrong user or password",
-        _ => return says(),
+        _ => return quote(),
     };
     format!(": {word}")
 }

@@ -182,7 +182,7 @@ impl Inspector {
         let mut queues = Vec::with_capacity(names.len());
         for queue in names {
             let keys = self.keys.of(&queue);
-            queues.push(look_at(&mut conn, &keys).await?);
+            queues.push(read_queue(&mut conn, &keys).await?);
         }
         Ok(queues)
     }
@@ -194,7 +194,7 @@ impl Inspector {
     /// If Redis cannot be reached or refuses.
     pub async fn queue(&self, name: &str) -> Result<QueueInfo, StoreError> {
         let mut conn = self.connection().await?;
-        look_at(&mut conn, &self.keys.of(name)).await
+        read_queue(&mut conn, &self.keys.of(name)).await
     }
 
     /// Returns all live workers, by name and id.
@@ -255,15 +255,15 @@ async fn alive(
 /// or the longest lease if it reports none.
 fn max_ahead_ms(info: Option<&[u8]>) -> f64 {
     #[derive(Deserialize)]
-    struct Leased {
+    struct LeaseField {
         lease_ms: u64,
     }
-    let known = info.and_then(|raw| serde_json::from_slice::<Leased>(raw).ok());
+    let known = info.and_then(|raw| serde_json::from_slice::<LeaseField>(raw).ok());
     let max = known.map_or(LONGEST_LEASE, |known| 2 * Duration::from_millis(known.lease_ms));
     max.as_secs_f64() * 1000.0
 }
 
-pub(super) async fn look_at(
+pub(super) async fn read_queue(
     conn: &mut MultiplexedConnection,
     keys: &QueueKeys,
 ) -> Result<QueueInfo, StoreError> {

@@ -29,7 +29,7 @@ const MAX_DELAY: Duration = Duration::from_millis(500);
 pub type Sink = Arc<dyn Fn(&[u8], &[u8]) + Send + Sync>;
 
 #[derive(Clone)]
-enum State {
+enum ConnectionState {
     Down(Option<StoreError>),
     /// The supervising task has ended, with its runtime: there will be no connection.
     Ended,
@@ -62,7 +62,7 @@ struct Shared {
     connector: Connector,
     sink: Sink,
     /// Written by the supervising task, read by all callers.
-    state: watch::Sender<State>,
+    state: watch::Sender<ConnectionState>,
     /// Written by `subscribe` and `unsubscribe`; read by the supervising task on a new connection.
     /// Never locked across an await: a caller that waits for a connection would block it.
     channels: Mutex<HashSet<String>>,
@@ -92,7 +92,7 @@ impl Link {
         let shared = Arc::new(Shared {
             connector,
             sink,
-            state: watch::Sender::new(State::Down(None)),
+            state: watch::Sender::new(ConnectionState::Down(None)),
             channels: Mutex::default(),
             clock_offset_ms: AtomicI64::new(0),
         });
@@ -132,7 +132,7 @@ impl Link {
         async move {
             loop {
                 let now = generation(&states.borrow_and_update());
-                let has_ended = matches!(*states.borrow(), State::Ended);
+                let has_ended = matches!(*states.borrow(), ConnectionState::Ended);
                 if has_ended || (now.is_some() && now != before) {
                     return;
                 }
@@ -147,10 +147,10 @@ impl Link {
     #[must_use]
     pub fn standing(&self) -> Option<Standing> {
         match &*self.shared.state.borrow() {
-            State::Up { peer, generation, .. } => {
+            ConnectionState::Up { peer, generation, .. } => {
                 Some(Standing { peer: peer.clone(), generation: *generation })
             }
-            State::Down(_) | State::Ended => None,
+            ConnectionState::Down(_) | ConnectionState::Ended => None,
         }
     }
 
@@ -192,7 +192,7 @@ impl Link {
         let removed = self.shared.channels().remove(channel);
         // Cloned: the state must not stay borrowed across the command.
         let state = self.shared.state.borrow().clone();
-        if removed && let State::Up { mut conn, .. } = state {
+        if removed && let ConnectionState::Up { mut conn, .. } = state {
             let _ = redis::cmd("SUNSUBSCRIBE").arg(channel).exec_async(&mut conn).await;
         }
     }
@@ -202,24 +202,27 @@ impl Link {
         &self,
         timeout: Duration,
     ) -> Result<(MultiplexedConnection, u64), StoreError> {
-        if let State::Up { conn, generation, .. } = &*self.shared.state.borrow() {
+        if let ConnectionState::Up { conn, generation, .. } = &*self.shared.state.borrow() {
             return Ok((conn.clone(), *generation));
         }
         let mut states = self.shared.state.subscribe();
-        let up = states.wait_for(|state| matches!(state, State::Up { .. } | State::Ended));
+        let up = states
+            .wait_for(|state| matches!(state, ConnectionState::Up { .. } | ConnectionState::Ended));
         if let Ok(Ok(state)) = time::timeout(timeout, up).await
-            && let State::Up { conn, generation, .. } = &*state
+            && let ConnectionState::Up { conn, generation, .. } = &*state
         {
             return Ok((conn.clone(), *generation));
         }
         Err(match &*self.shared.state.borrow() {
             // A failed attempt to connect has sent none of our commands.
-            State::Down(Some(StoreError::Lost(source))) => {
+            ConnectionState::Down(Some(StoreError::Lost(source))) => {
                 self.connector().unreachable(Some(source.clone()))
             }
-            State::Down(Some(error)) => error.clone(),
-            State::Ended => StoreError::Ended,
-            State::Down(None) | State::Up { .. } => self.connector().unreachable(None),
+            ConnectionState::Down(Some(error)) => error.clone(),
+            ConnectionState::Ended => StoreError::Ended,
+            ConnectionState::Down(None) | ConnectionState::Up { .. } => {
+                self.connector().unreachable(None)
+            }
         })
     }
 
@@ -279,7 +282,7 @@ impl Link {
         doing: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let mut states = self.shared.state.subscribe();
-        let is_another = |state: &State| self::generation(state) != Some(generation);
+        let is_another = |state: &ConnectionState| self::generation(state) != Some(generation);
         tokio::select! {
             biased;
             done = doing => self.note(generation, done),
@@ -299,12 +302,16 @@ impl Link {
         if let Some(error) = result.as_ref().err().filter(|error| is_broken(error)) {
             // At once: the caller may retry before the supervising task has noticed.
             self.shared.state.send_if_modified(|state| match state {
-                State::Up { generation, broken, .. } if *generation == generation_used => {
+                ConnectionState::Up { generation, broken, .. }
+                    if *generation == generation_used =>
+                {
                     broken.notify_one();
-                    *state = State::Down(Some(error.clone()));
+                    *state = ConnectionState::Down(Some(error.clone()));
                     true
                 }
-                State::Up { .. } | State::Down(_) | State::Ended => false,
+                ConnectionState::Up { .. } | ConnectionState::Down(_) | ConnectionState::Ended => {
+                    false
+                }
             });
         }
         result
@@ -317,10 +324,10 @@ fn given_up() -> StoreError {
     StoreError::Lost(Arc::new(kind.into()))
 }
 
-fn generation(state: &State) -> Option<u64> {
+fn generation(state: &ConnectionState) -> Option<u64> {
     match state {
-        State::Up { generation, .. } => Some(*generation),
-        State::Down(_) | State::Ended => None,
+        ConnectionState::Up { generation, .. } => Some(*generation),
+        ConnectionState::Down(_) | ConnectionState::Ended => None,
     }
 }
 
@@ -378,7 +385,7 @@ impl Shared {
         for channel in channels {
             redis::cmd("SSUBSCRIBE").arg(channel).exec_async(&mut conn).await?;
         }
-        self.state.send_replace(State::Up { conn, peer, generation, broken });
+        self.state.send_replace(ConnectionState::Up { conn, peer, generation, broken });
         Ok(id)
     }
 }
@@ -388,7 +395,7 @@ struct EndOnDrop(Arc<Shared>);
 
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
-        self.0.state.send_replace(State::Ended);
+        self.0.state.send_replace(ConnectionState::Ended);
     }
 }
 
@@ -398,7 +405,7 @@ async fn supervise(shared: &Shared, mut id: i64) {
         watch_over(shared).await;
         let address = shared.connector.address();
         tracing::warn!(address, "lost the connection to Redis");
-        shared.state.send_replace(State::Down(None));
+        shared.state.send_replace(ConnectionState::Down(None));
         shared.connector.lost_one();
         let mut pause = FIRST_DELAY;
         generation += 1;
@@ -409,7 +416,7 @@ async fn supervise(shared: &Shared, mut id: i64) {
                 Ok(id) => break id,
                 Err(error) => {
                     tracing::debug!(address, %error, "cannot reconnect to Redis yet");
-                    shared.state.send_replace(State::Down(Some(error)));
+                    shared.state.send_replace(ConnectionState::Down(Some(error)));
                     sleep(pause).await;
                     pause = (pause * 2).min(MAX_DELAY);
                 }
@@ -421,7 +428,9 @@ async fn supervise(shared: &Shared, mut id: i64) {
 
 /// Returns when the current connection is broken.
 async fn watch_over(shared: &Shared) {
-    let State::Up { mut conn, peer, broken, .. } = shared.state.borrow().clone() else { return };
+    let ConnectionState::Up { mut conn, peer, broken, .. } = shared.state.borrow().clone() else {
+        return;
+    };
     let moved = shared.connector.moved(&peer);
     tokio::pin!(moved);
     let mut losses = shared.connector.losses();
@@ -437,7 +446,7 @@ async fn watch_over(shared: &Shared) {
             // A caller may notice first.
             () = broken.notified() => return,
             () = &mut moved => return,
-            asked = shared.measure_clock(&mut conn) => if asked.is_err() { return },
+            measured = shared.measure_clock(&mut conn) => if measured.is_err() { return },
         }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::error::StoreError;
-use super::inspect::{Inspector, QueueInfo, look_at};
+use super::inspect::{Inspector, QueueInfo, read_queue};
 use super::ops::{live_names, names_call};
 
 /// The number of keys that one `SCAN` visits: less than a millisecond of the server's time.
@@ -51,7 +51,7 @@ impl Inspector {
         let mut listing = Listing { is_complete, ..Listing::default() };
         let mut conn = self.connection().await?;
         for name in names {
-            match look_at(&mut conn, &self.keys.of(&name)).await {
+            match read_queue(&mut conn, &self.keys.of(&name)).await {
                 Ok(queue) => listing.queues.push(queue),
                 Err(error) if error.is_transient() => return Err(error),
                 Err(error) => listing.unreadable.push((name, error)),

@@ -73,7 +73,7 @@ impl Sentinels {
         if !self.watched.swap(true, Ordering::Relaxed) {
             tokio::spawn(watch_over(Arc::downgrade(self)));
         }
-        self.ask().await
+        self.query().await
     }
 
     /// Returns when another server than `primary` is the primary.
@@ -90,9 +90,9 @@ impl Sentinels {
         }
     }
 
-    async fn ask(&self) -> Result<Primary, StoreError> {
+    async fn query(&self) -> Result<Primary, StoreError> {
         let mut asking: FuturesUnordered<_> =
-            self.nodes.iter().map(|node| node.ask(&self.service, self.timeout)).collect();
+            self.nodes.iter().map(|node| node.query(&self.service, self.timeout)).collect();
         let mut until = Instant::now() + self.timeout;
         let (mut best, mut failed) = (None::<Primary>, None);
         while let Ok(Some(said)) = timeout_at(until, asking.next()).await {
@@ -129,7 +129,7 @@ async fn watch_over(sentinels: Weak<Sentinels>) {
     loop {
         sleep(QUERY_PERIOD).await;
         let Some(sentinels) = sentinels.upgrade() else { return };
-        if let Err(error) = sentinels.ask().await {
+        if let Err(error) = sentinels.query().await {
             tracing::debug!(%error, "no Sentinel names the primary");
         }
     }
@@ -138,7 +138,7 @@ async fn watch_over(sentinels: Weak<Sentinels>) {
 impl Node {
     /// Returns the primary that this Sentinel names; the error is `None` if it does not know the
     /// service.
-    async fn ask(&self, service: &str, timeout: Duration) -> Result<Primary, Option<RedisError>> {
+    async fn query(&self, service: &str, timeout: Duration) -> Result<Primary, Option<RedisError>> {
         let kept = self.kept().take();
         let mut conn = match kept {
             Some(conn) => conn,

@@ -144,7 +144,7 @@ impl Inspector {
     /// If Redis cannot be reached or refuses. Cancel-safe.
     pub async fn clock(&self, trips: u32) -> Result<Clock, StoreError> {
         let mut conn = self.connection().await?;
-        let mut asked = Vec::new();
+        let mut trips_taken = Vec::new();
         for _ in 0..trips.max(1) {
             let (began, here) = (std::time::Instant::now(), std::time::SystemTime::now());
             let there = millis(redis::cmd("TIME").query_async(&mut *conn).await?);
@@ -152,12 +152,13 @@ impl Inspector {
             let here = (here + took / 2).duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
             let here = i64::try_from(here.as_millis()).unwrap_or(i64::MAX);
             let there = i64::try_from(there).unwrap_or(i64::MAX);
-            asked.push((took, there - here));
+            trips_taken.push((took, there - here));
         }
-        asked.sort_unstable();
+        trips_taken.sort_unstable();
         // The fastest round trip has the most accurate time.
-        let ahead_ms = asked.first().map_or(0, |(_, ahead)| *ahead);
-        let round_trip = asked.get(asked.len() / 2).map_or(Duration::ZERO, |(took, _)| *took);
+        let ahead_ms = trips_taken.first().map_or(0, |(_, ahead)| *ahead);
+        let round_trip =
+            trips_taken.get(trips_taken.len() / 2).map_or(Duration::ZERO, |(took, _)| *took);
         Ok(Clock { ahead_ms, round_trip })
     }
 }

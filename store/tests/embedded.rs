@@ -103,7 +103,7 @@ async fn ends_when_its_parent_is_killed() {
     // The kernel closes the connection when the server is gone.
     assert_eq!(connection.read(&mut [0]).unwrap(), 0);
     drop(start(EmbeddedOptions::default()).await);
-    assert!(!folder.exists(), "the next start sweeps what the killed parent left");
+    assert!(!folder.exists(), "the next start sweeps the folder of the killed parent");
 }
 
 #[tokio::test]

@@ -92,8 +92,8 @@ fn altered_request_fails_verification() {
         assert_eq!(keyring.verify(&parts.claims(), &token).map(drop), Ok(()), "{parts:?}");
         for part in 0..10 {
             let altered = parts.altered(part, &mut random);
-            let told = keyring.verify(&altered.claims(), &token).map(drop);
-            assert_eq!(told, Err(Refusal::Wrong), "{parts:?} {altered:?}");
+            let result = keyring.verify(&altered.claims(), &token).map(drop);
+            assert_eq!(result, Err(Refusal::Wrong), "{parts:?} {altered:?}");
         }
         let place = random.usize(..token.sig.len());
         let mut sig = token.sig.clone().into_bytes();
@@ -103,8 +103,8 @@ fn altered_request_fails_verification() {
         let upper = Token { sig: token.sig.to_uppercase() + "0", ..token.clone() };
         let short = Token { sig: token.sig[..62].to_owned(), ..token };
         for wrong in [forged, other, upper, short] {
-            let told = keyring.verify(&parts.claims(), &wrong).map(drop);
-            assert_eq!(told, Err(Refusal::Wrong), "{wrong:?}");
+            let result = keyring.verify(&parts.claims(), &wrong).map(drop);
+            assert_eq!(result, Err(Refusal::Wrong), "{wrong:?}");
         }
     }
 }
@@ -133,15 +133,15 @@ fn moved_bytes_between_parts_change_the_signature() {
         (of([""; 4], none, &[("a", "1"), ("b", "2")]), of([""; 4], none, &[("a", "1:b:2")])),
     ] {
         let token = keyring.sign(&one.claims()).unwrap();
-        let told = keyring.verify(&other.claims(), &token).map(drop);
-        assert_eq!(told, Err(Refusal::Wrong), "{one:?} {other:?}");
+        let result = keyring.verify(&other.claims(), &token).map(drop);
+        assert_eq!(result, Err(Refusal::Wrong), "{one:?} {other:?}");
     }
 }
 
 #[test]
 fn a_key_calls_the_jobs_that_it_may() {
     let headers = BTreeMap::new();
-    let told = |keyring: &Keyring, name| {
+    let result = |keyring: &Keyring, name| {
         let claims = Claims {
             id: "x1",
             name,
@@ -157,11 +157,11 @@ fn a_key_calls_the_jobs_that_it_may() {
         keyring.verify(&claims, &keyring.sign(&claims).unwrap()).map(drop)
     };
     for name in ["add", "index.", "index.new"] {
-        assert_eq!(told(&keyring("some"), name), Ok(()), "{name}");
+        assert_eq!(result(&keyring("some"), name), Ok(()), "{name}");
     }
     for name in ["ad", "adder", "index", "reindex.new"] {
-        assert_eq!(told(&keyring("some"), name), Err(Refusal::Job), "{name}");
-        assert_eq!(told(&keyring("all"), name), Ok(()), "{name}");
+        assert_eq!(result(&keyring("some"), name), Err(Refusal::Job), "{name}");
+        assert_eq!(result(&keyring("all"), name), Ok(()), "{name}");
     }
     assert!(is_pattern("*") && is_pattern("a*") && is_pattern("größe.ändern"));
     assert!(!is_pattern("") && !is_pattern("a*b") && !is_pattern("**") && !is_pattern("a b"));
@@ -246,11 +246,11 @@ fn a_frame_is_trusted_where_it_belongs_and_as_it_was_written() {
     assert!(!trusts(&keyring, &own(), "key of x1", Call::Known(Some(&call))));
     // A frame under another key of the ring belongs to another caller, even for an unknown call.
     let others = super::tests::keyring("some");
-    let told = Err(Distrust::OtherKey { found: "all".to_owned(), own: "some".to_owned() });
+    let result = Err(Distrust::OtherKey { found: "all".to_owned(), own: "some".to_owned() });
     for known in [mine, none] {
-        assert_eq!(others.judge(&own(), "key of x1", known), told);
+        assert_eq!(others.judge(&own(), "key of x1", known), result);
     }
-    assert_eq!(others.judge(&joined, "key of x2", Call::Known(Some(&call))), told);
+    assert_eq!(others.judge(&joined, "key of x2", Call::Known(Some(&call))), result);
     assert!(trusts(&Keyring { sign_with: None, ..others }, &own(), "key of x1", none));
     // Our own requests, or their frames, need no signature.
     let unsigned = frame(None, "x1", "key of x1");

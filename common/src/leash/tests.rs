@@ -32,21 +32,21 @@ fn kill_program(test: &str) -> (ChildStdin, ChildStdout) {
         .spawn()
         .unwrap();
     let rest = (program.stdin.take().unwrap(), program.stdout.take().unwrap());
-    let (tell, told) = mpsc::channel();
+    let (sender, received) = mpsc::channel();
     let mut stderr = BufReader::new(program.stderr.take().unwrap());
     std::thread::spawn(move || {
-        let mut said = String::new();
-        while stderr.read_line(&mut said).unwrap() > 0 && !said.ends_with("holds\n") {}
-        tell.send(said).unwrap();
-        let mut said = String::new();
-        stderr.read_to_string(&mut said).unwrap();
-        tell.send(said).unwrap();
+        let mut output = String::new();
+        while stderr.read_line(&mut output).unwrap() > 0 && !output.ends_with("holds\n") {}
+        sender.send(output).unwrap();
+        let mut output = String::new();
+        stderr.read_to_string(&mut output).unwrap();
+        sender.send(output).unwrap();
     });
-    let said = told.recv_timeout(PATIENCE).expect("the program to hold its processes");
-    assert!(said.ends_with("holds\n"), "{said}");
+    let output = received.recv_timeout(PATIENCE).expect("the program to hold its processes");
+    assert!(output.ends_with("holds\n"), "{output}");
     program.kill().unwrap();
     program.wait().unwrap();
-    told.recv_timeout(PATIENCE).expect("the end of all that was held");
+    received.recv_timeout(PATIENCE).expect("the end of all that was held");
     rest
 }
 
@@ -100,9 +100,9 @@ fn released_process_outlives_the_program() {
     let (mut stdin, mut stdout) = kill_program("released_process_outlives_the_program");
     writeln!(stdin, "it lives").unwrap();
     drop(stdin);
-    let mut said = String::new();
-    stdout.read_to_string(&mut said).unwrap();
-    assert!(said.ends_with("it lives\n"), "{said}");
+    let mut output = String::new();
+    stdout.read_to_string(&mut output).unwrap();
+    assert!(output.ends_with("it lives\n"), "{output}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use config::{Value, ValueKind};
 use super::SettingsError;
 use super::entry::Entry;
 use super::read::flag;
-use super::section::{Context, Section};
+use super::section::{LoadContext, Section};
 use crate::auth::is_pattern;
 use crate::name::is_id;
 
@@ -121,7 +121,7 @@ fn key(keys: &Section<'_>, name: &str, value: Value) -> Option<AuthKey> {
     if !is_id(name) {
         section.wrong("is not the name of a key", format!("it is {NAME}"));
     }
-    let Context { base, .. } = section.context();
+    let LoadContext { base, .. } = section.context();
     let given = ["secret", "secret_file"].map(|key| section.origin(key).is_some());
     let written = section.read("secret", secret);
     let filed = section.read("secret_file", |entry| from_file(entry, base));

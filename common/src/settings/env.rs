@@ -8,7 +8,7 @@ use std::ffi::OsString;
 
 use config::{Map, Value, ValueKind};
 
-use super::section::Context;
+use super::section::LoadContext;
 use super::{SettingsError, file};
 
 const PREFIX: &str = "REDCALL__";
@@ -42,7 +42,7 @@ pub(super) fn ours(
 pub(super) fn apply(
     tree: &mut Map<String, Value>,
     env: &BTreeMap<String, String>,
-    context: &Context,
+    context: &LoadContext,
 ) {
     if let Some(url) = env.get(REDIS_URL) {
         put(tree, &["redis", "url"], &REDIS_URL.to_owned(), url);

@@ -129,8 +129,8 @@ mod tests {
     fn mistake_with_line_feed_in_name_is_one_line() {
         let (problem, help) = ("could be \n or \u{8}", "jobs: a\n[b]");
         let mistake = SettingsError::invalid("REDCALL__A\nB__\u{17}C\\", "a.c", problem, help);
-        let told = "REDCALL__A\\nB__\\u{17}C\\: a.c: could be \\n or \\u{8}";
-        assert_eq!(mistake.to_string(), told);
+        let expected = "REDCALL__A\\nB__\\u{17}C\\: a.c: could be \\n or \\u{8}";
+        assert_eq!(mistake.to_string(), expected);
         assert_eq!(mistake.help(), "jobs: a\\n[b]");
     }
 }

@@ -147,9 +147,9 @@ mod tests {
     // Here because root, as which CI may run, is never denied access.
     #[test]
     fn forbidden_file_differs_from_missing_file() {
-        let told = |kind: ErrorKind| unreadable(Path::new("/f"), kind.into()).to_string();
-        assert_eq!(told(ErrorKind::PermissionDenied), "/f: this user may not read it");
-        assert_eq!(told(ErrorKind::NotFound), "/f: there is no such file");
-        assert_eq!(told(ErrorKind::Other), "/f: cannot be read");
+        let message_of = |kind: ErrorKind| unreadable(Path::new("/f"), kind.into()).to_string();
+        assert_eq!(message_of(ErrorKind::PermissionDenied), "/f: this user may not read it");
+        assert_eq!(message_of(ErrorKind::NotFound), "/f: there is no such file");
+        assert_eq!(message_of(ErrorKind::Other), "/f: cannot be read");
     }
 }

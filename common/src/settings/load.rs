@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use config::Map;
 
-use super::section::{Context, Section};
+use super::section::{LoadContext, Section};
 use super::{Settings, SettingsError, env, file, read};
 
 /// Loads with the directory and environment of this process.
@@ -45,7 +45,7 @@ pub(super) fn from_text(
     };
     let file = file.map(|(file, _)| file);
     let base = file.as_deref().and_then(Path::parent).unwrap_or(cwd).to_path_buf();
-    let context = Context::new(origin, base);
+    let context = LoadContext::new(origin, base);
     env::apply(&mut tree, env, &context);
     let settings = read::settings(Section::root(&context, tree));
     SettingsError::of(context.into_mistakes())?;

@@ -71,7 +71,7 @@ mod tests {
         for bad in ["", "inof", "info,", "redcall_worker=loud"] {
             assert!(problem(bad).is_some(), "{bad}");
         }
-        let (told, _) = problem("redis://:secret@host,secret").unwrap();
-        assert_eq!(told, "must be a level, but is an address");
+        let (message, _) = problem("redis://:secret@host,secret").unwrap();
+        assert_eq!(message, "must be a level, but is an address");
     }
 }

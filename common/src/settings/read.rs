@@ -12,7 +12,7 @@ use config::ValueKind;
 
 use super::duration::{HOUR, SHORTEST, YEAR};
 use super::entry::Entry;
-use super::section::{Context, Section};
+use super::section::{LoadContext, Section};
 use super::{
     AdminSettings, ClientSettings, DeadSettings, EventSettings, QueueSettings, RedisSettings,
     Settings, SettingsError, WorkerSettings, auth, jobs, log, pools, schedules, services, url,
@@ -62,7 +62,7 @@ pub(super) fn settings(mut root: Section<'_>) -> Settings {
 
 fn redis(mut section: Section<'_>) -> RedisSettings {
     let default = RedisSettings::default();
-    let Context { base, .. } = section.context();
+    let LoadContext { base, .. } = section.context();
     one_without_the_other(&section, "cert_file", "key_file");
     one_without_the_other(&section, "key_file", "cert_file");
     let named = section.read("url", address);

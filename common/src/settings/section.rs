@@ -13,7 +13,7 @@ use super::entry::{Entry, origin_of};
 use super::{SettingsError, closest};
 
 /// The common state of all sections of one load.
-pub(super) struct Context {
+pub(super) struct LoadContext {
     /// The name of the settings file as in the origin of its values.
     pub(super) file: Option<String>,
     /// The base directory of relative paths.
@@ -22,7 +22,7 @@ pub(super) struct Context {
     mistakes: RefCell<Vec<SettingsError>>,
 }
 
-impl Context {
+impl LoadContext {
     pub(super) fn new(file: Option<String>, base: PathBuf) -> Self {
         Self { file, base, mistakes: RefCell::new(Vec::new()) }
     }
@@ -42,7 +42,7 @@ impl Context {
 
 /// A table, its unread values, and the keys that were read.
 pub(super) struct Section<'c> {
-    context: &'c Context,
+    context: &'c LoadContext,
     /// The path of the table; empty for the root.
     path: String,
     /// The origin of the table itself, for mistakes that concern no single key.
@@ -53,14 +53,14 @@ pub(super) struct Section<'c> {
 
 impl<'c> Section<'c> {
     /// Creates the section of the whole tree.
-    pub(super) fn root(context: &'c Context, tree: Map<String, Value>) -> Self {
+    pub(super) fn root(context: &'c LoadContext, tree: Map<String, Value>) -> Self {
         let origin = context.file.clone().unwrap_or_default();
         Self { unread: tree.into_iter().collect(), ..Self::empty(context, String::new(), origin) }
     }
 
     /// Creates the section at `path`. `None` if the value is not a table, which was reported.
     pub(super) fn at(
-        context: &'c Context,
+        context: &'c LoadContext,
         path: String,
         value: Value,
         example: &str,
@@ -84,7 +84,7 @@ impl<'c> Section<'c> {
         Some(section)
     }
 
-    fn empty(context: &'c Context, path: String, origin: String) -> Self {
+    fn empty(context: &'c LoadContext, path: String, origin: String) -> Self {
         Self { context, path, origin, unread: BTreeMap::new(), known: Vec::new() }
     }
 
@@ -165,7 +165,7 @@ impl<'c> Section<'c> {
         std::mem::take(&mut self.unread)
     }
 
-    pub(super) fn context(&self) -> &'c Context {
+    pub(super) fn context(&self) -> &'c LoadContext {
         self.context
     }
 

@@ -122,8 +122,12 @@ mod tests {
     fn letter_of_any_writer_is_read() {
         let empty = letter(&[]);
         assert_eq!((empty.at_ms, empty.attempts(), empty.name), (1_763_683_200_000, 0, None));
-        let odd = letter(&[("id", b"\xff"), ("history", b"[1"), ("request", b"\xfe{"), ("x", b"")]);
-        assert_eq!((&*odd.id, odd.history.len(), &*odd.request), ("\u{fffd}", 0, &b"\xfe{"[..]));
+        let damaged =
+            letter(&[("id", b"\xff"), ("history", b"[1"), ("request", b"\xfe{"), ("x", b"")]);
+        assert_eq!(
+            (&*damaged.id, damaged.history.len(), &*damaged.request),
+            ("\u{fffd}", 0, &b"\xfe{"[..])
+        );
         // The run of a dead worker has few fields.
         let runs = br#"[{"attempt":1,"worker":"w","started_at":1,"ended_at":2,"code":"timeout",
             "message":"m"},{"attempt":2,"code":"worker_lost","later":{}}]"#;

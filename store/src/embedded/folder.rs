@@ -275,7 +275,7 @@ mod tests {
 
         sweep_in(parent.path());
 
-        assert!(!dead.exists(), "its owner has let go");
+        assert!(!dead.exists(), "its owner has released the lock");
         assert!(alive.exists(), "its owner holds the lock");
         assert!(half_made.exists(), "its owner may be about to take the lock");
         assert!(foreign.exists(), "its name is not ours");

@@ -25,7 +25,7 @@ const KILL_AFTER: Duration = Duration::from_secs(7);
 #[derive(Debug)]
 pub(super) struct Process {
     /// Leader of its own process group: Ctrl-C in a terminal signals the foreground group. It must
-    /// reach us, who end the server cleanly, but not the server.
+    /// reach us, so that we end the server cleanly, but not the server.
     shell: Child,
     server_pid: u32,
 }

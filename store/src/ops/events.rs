@@ -7,7 +7,7 @@ use futures_util::TryFutureExt as _;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value};
 
-use super::{Entry, Whole, read};
+use super::{StreamEntry, Whole, read};
 use crate::error::StoreError;
 use crate::link::Link;
 use crate::script::{CUT, EVENTS};
@@ -158,7 +158,7 @@ pub(super) fn position(from: Option<EventId>) -> String {
 }
 
 /// As [`Link::look`], over a connection.
-pub(super) async fn look_over(
+pub(super) async fn read_over(
     conn: &mut MultiplexedConnection,
     key: &str,
     from: EventId,
@@ -169,7 +169,7 @@ pub(super) async fn look_over(
 
 /// Reads the script's reply.
 pub(super) fn look(value: Value) -> Result<Look, StoreError> {
-    type Raw = (String, Whole, Whole, String, Vec<Entry>, i64);
+    type Raw = (String, Whole, Whole, String, Vec<StreamEntry>, i64);
     let (top, added, length, first, entries, whole): Raw = read("events", value)?;
     Ok(Look {
         top: id(&top)?,
@@ -185,7 +185,9 @@ fn id(text: &str) -> Result<EventId, StoreError> {
     text.parse().map_err(|_| StoreError::Unexpected("events"))
 }
 
-pub(super) fn events(entries: Vec<Entry>) -> Result<Vec<(EventId, Option<Event>)>, StoreError> {
+pub(super) fn events(
+    entries: Vec<StreamEntry>,
+) -> Result<Vec<(EventId, Option<Event>)>, StoreError> {
     let read = |(entry, fields): (String, _)| {
         let id = id(&entry)?;
         Ok((id, Event::read(id, fields)))

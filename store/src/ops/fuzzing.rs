@@ -116,7 +116,7 @@ fn list<T: Debug>(all: &[T]) -> Reading {
 }
 
 /// Splits the replies to both commands of `held`.
-fn both(value: Value) -> Result<(held::Held, held::Histories), StoreError> {
+fn both(value: Value) -> Result<(held::LeasePairs, held::Histories), StoreError> {
     Ok(FromRedisValue::from_redis_value(value).map_err(redis::RedisError::from)?)
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::Value;
 
 use super::events::{events, position};
-use super::{Entry, read};
+use super::{StreamEntry, read};
 use crate::error::StoreError;
 use crate::link::Link;
 use crate::script::GROUP;
@@ -93,7 +93,7 @@ fn call(member: &Member) -> redis::Cmd {
 
 /// Reads the script's reply.
 pub(super) fn reply(value: Value) -> Result<GroupRead, StoreError> {
-    type Raw = (i64, Option<Entry>, i64);
+    type Raw = (i64, Option<StreamEntry>, i64);
     let (missed, entry, again): Raw = read("group", value)?;
     let mut entries = events(entry.into_iter().collect())?;
     let missed = (missed != 0).then(|| u64::try_from(missed).ok());

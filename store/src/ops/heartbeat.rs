@@ -79,11 +79,13 @@ impl Link {
 
 /// Reads the script's reply: Redis time in ms, and the heartbeat.
 pub(super) fn reply(value: Value) -> Result<(i64, Heartbeat), StoreError> {
-    type Names = Vec<(String, i64)>;
-    type Raw = (i64, Vec<String>, Names, Whole, i64, i64, Whole, Vec<String>, Names, Whole);
+    type FlaggedNames = Vec<(String, i64)>;
+    type Raw =
+        (i64, Vec<String>, FlaggedNames, Whole, i64, i64, Whole, Vec<String>, FlaggedNames, Whole);
     let raw: Raw = read("heartbeat", value)?;
     let (now, dead, parked, held, known, paused, due, cancelled, limited, over) = raw;
-    let names = |names: Names| names.into_iter().map(|(name, live)| (name, live == 1)).collect();
+    let names =
+        |names: FlaggedNames| names.into_iter().map(|(name, live)| (name, live == 1)).collect();
     let heartbeat = Heartbeat {
         dead,
         parked: names(parked),

@@ -18,7 +18,8 @@ impl Link {
         timeout: Duration,
     ) -> Result<Vec<Leased>, StoreError> {
         let call = redis::cmd("HGETALL").arg(&keys.leases).to_owned();
-        let held: Held = self.with(timeout, async |conn| call.query_async(conn).await).await?;
+        let held: LeasePairs =
+            self.with(timeout, async |conn| call.query_async(conn).await).await?;
         if held.is_empty() {
             return Ok(Vec::new());
         }
@@ -32,14 +33,14 @@ impl Link {
 }
 
 /// The hash of leases, as pairs.
-pub(super) type Held = Vec<(String, Vec<u8>)>;
+pub(super) type LeasePairs = Vec<(String, Vec<u8>)>;
 
 /// The records and tombstones of the same ids.
 pub(super) type Histories = (Vec<Option<Vec<u8>>>, Vec<Option<f64>>);
 
 /// Combines both replies.
 pub(super) fn leased(
-    held: Held,
+    held: LeasePairs,
     (records, tombstones): Histories,
 ) -> Result<Vec<Leased>, StoreError> {
     // A lease without its history would be skipped, and its job aborted as if the lease were lost.

@@ -3,7 +3,7 @@
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 
-use super::{Entry, read};
+use super::{StreamEntry, read};
 use crate::dead::DeadLetter;
 use crate::error::StoreError;
 use crate::script::LETTERS;
@@ -46,7 +46,7 @@ pub(crate) async fn letters(
 
 /// Reads the script's reply.
 pub(super) fn batch(value: Value) -> Result<Batch, StoreError> {
-    let (entries, whole): (Vec<Entry>, i64) = read("letters", value)?;
+    let (entries, whole): (Vec<StreamEntry>, i64) = read("letters", value)?;
     let letters = entries.into_iter().map(|(entry, fields)| DeadLetter::read(entry, fields));
     Ok(Batch { letters: letters.collect(), whole: whole == 1 })
 }

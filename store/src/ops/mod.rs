@@ -84,7 +84,7 @@ use super::error::StoreError;
 struct Whole(u64);
 
 /// An entry of a stream: its id and its fields.
-type Entry = (String, HashMap<Vec<u8>, Vec<u8>>);
+type StreamEntry = (String, HashMap<Vec<u8>, Vec<u8>>);
 
 impl redis::FromRedisValue for Whole {
     fn from_redis_value(value: Value) -> Result<Self, redis::ParsingError> {

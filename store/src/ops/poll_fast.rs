@@ -15,7 +15,7 @@ const MAX_OUTCOMES: usize = 1000;
 
 /// Consecutive outcomes whose frames have the same arguments.
 #[derive(Default)]
-struct Run<'a> {
+struct FrameRun<'a> {
     ttl_ms: u64,
     channel: &'a str,
     count: usize,
@@ -53,7 +53,7 @@ impl QueuePoll<'_> {
         if special || self.again || self.outcomes.len() > MAX_OUTCOMES {
             return None;
         }
-        let mut runs: Vec<Run<'_>> = Vec::new();
+        let mut runs: Vec<FrameRun<'_>> = Vec::new();
         // Most polls have none.
         let mut is_any_spent = false;
         for outcome in self.outcomes {
@@ -72,7 +72,7 @@ impl QueuePoll<'_> {
                 }
                 _ => {
                     let frames = frame.into_iter().collect();
-                    runs.push(Run { ttl_ms, channel, count: 1, frames });
+                    runs.push(FrameRun { ttl_ms, channel, count: 1, frames });
                 }
             }
         }

@@ -10,7 +10,7 @@ use redis::Value;
 use tokio::time::timeout;
 
 use super::blocking::{Blocking, Unblocker, Use};
-use super::events::{Look, look_over};
+use super::events::{Look, read_over};
 use crate::connection::Connector;
 use crate::error::StoreError;
 use crate::script::EVENTS;
@@ -57,7 +57,7 @@ impl EventWatch {
     pub async fn look(&mut self, key: &str, from: EventId, max: usize) -> Result<Look, StoreError> {
         let (mut conn, peer) = self.blocking.take().await?;
         let limit = self.blocking.connector().response_timeout();
-        let looked = timeout(limit, look_over(&mut conn, key, from, max)).await;
+        let looked = timeout(limit, read_over(&mut conn, key, from, max)).await;
         let looked = looked.map_err(|_| self.blocking.silent())?;
         // After a refusal the connection is still usable.
         if !matches!(looked, Err(ref error) if error.is_transient()) {
