@@ -163,8 +163,8 @@ impl StoreError {
                  `docker compose up` starts one."
             }
             Self::Untrusted { .. } => {
-                "Connect to a host name of its certificate, or set `redis.ca_file` to its authority's \
-                 certificate."
+                "Connect to a host name of its certificate, or set `redis.ca_file` to the \
+                 certificate of its authority."
             }
             Self::Ended => "Use the client within the runtime that created it.",
             Self::NoPrimary { .. } => {

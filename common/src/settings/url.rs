@@ -9,7 +9,8 @@ use super::sentinel::SentinelUrl;
 
 /// The fix of an invalid address: the allowed forms.
 pub(super) const HELP: &str = "write redis://HOST:PORT, rediss://HOST:PORT (TLS), \
-     redis+sentinel://HOST:PORT,HOST:PORT/SERVICE, redis+unix:///PATH, unix:///PATH or embedded; percent-encode special characters of a password";
+     redis+sentinel://HOST:PORT,HOST:PORT/SERVICE, redis+unix:///PATH, \
+     unix:///PATH or embedded; percent-encode special characters of a password";
 
 /// Returns the problem of `url`, if it has one.
 pub(super) fn problem(url: &str) -> Option<String> {

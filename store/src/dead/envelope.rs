@@ -18,8 +18,8 @@ const RETRIED_AT: &str = "retried_at";
 const RETRY_OF: &str = "retry_of";
 
 /// The reason for skipping a signed letter.
-const NOT_SIGNED: &str = "it was signed, and workers with keys refuse it unsigned: set auth.sign_with, \
-                          and retry it to sign it again";
+const NOT_SIGNED: &str = "it was signed, and workers with keys refuse it unsigned: set \
+                          auth.sign_with, and retry it to sign it again";
 
 /// Signs letters again.
 pub(super) struct Signing<'a> {
