@@ -1,8 +1,8 @@
 //! Signed requests and frames: HMAC-SHA-256 under a named key that caller and worker share.
 //!
-//! Here are the token, what it covers, and the keys that make and judge it. Which requests need one
-//! is for the worker to say, and whether one was used before for Redis. The form is in
-//! docs/reference/protocol.md.
+//! This module has the token, the content it signs, and the keys that create and verify it. The
+//! worker decides which requests need one, and Redis remembers used ones. docs/reference/protocol.md
+//! has the format.
 
 mod frame;
 mod message;
@@ -25,10 +25,10 @@ use crate::digest::hex;
 use crate::name::is_id;
 use crate::settings::{AuthKey, AuthSettings};
 
-/// The farthest that a signature may reach into the future, ms.
+/// The longest validity of a signature from now, ms.
 pub const LONGEST_MS: u64 = 7 * 24 * 3_600_000;
 
-/// How far the clock of a caller may be ahead: ours is Redis's, theirs perhaps their own.
+/// How far a caller's clock may be ahead of Redis's.
 const SLACK_MS: u64 = 60_000;
 
 /// A request's signature: its field `auth`.
@@ -36,27 +36,27 @@ const SLACK_MS: u64 = 60_000;
 pub struct Token {
     /// Name of the key that made it.
     pub key: String,
-    /// Until when it holds, Redis time in ms.
+    /// When it expires, Redis time in ms.
     pub expires_at: u64,
     /// HMAC-SHA-256 in lower-case hex.
     pub sig: String,
 }
 
 impl Token {
-    /// Of a field `auth` that cannot be read: no key has this name.
+    /// Returns the token for a field `auth` that cannot be read: no key has its name.
     #[must_use]
     pub fn unreadable() -> Self {
         Self { key: String::new(), expires_at: 0, sig: String::new() }
     }
 
-    /// Name of its key, if a key can have that name.
+    /// Returns the name of its key, if that is a valid key name.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         Some(&*self.key).filter(|name| is_id(name))
     }
 }
 
-// By hand: whoever reads a log must not find a signature that still holds.
+// By hand: logs must not show a valid signature.
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Token");
@@ -64,33 +64,33 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Why a request is refused. For the log: its caller hears the same of all of them.
+/// The reason for refusing a request. Only for the log: the caller gets the same error for all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// It bears no signature.
+    /// The request has no signature.
     #[error("it is not signed")]
     Unsigned,
-    /// None of ours has made the signature.
-    #[error("it is signed under a key that is not known here")]
+    /// None of our keys has signed it.
+    #[error("it is signed with an unknown key")]
     UnknownKey,
-    /// Something was altered, or the secret is another one.
+    /// The request was altered, or the secret differs.
     #[error("its signature is wrong")]
     Wrong,
-    /// The key may not call that job.
+    /// The key may not call this job.
     #[error("its key may not call this job")]
     Job,
-    /// Its time was over before it started.
+    /// The signature expired before the request started.
     #[error("its signature has expired")]
     Expired,
-    /// It holds for longer than any may.
-    #[error("its signature holds for more than 7 days")]
+    /// The signature is valid for longer than allowed.
+    #[error("its signature is valid for more than 7 days")]
     TooLong,
-    /// Its id has run before.
+    /// The request's id was used before.
     #[error("it was used before")]
     Replayed,
 }
 
-/// The keys of one program. Made of its settings. Their signatures of frames: `frame.rs`.
+/// The keys of one program, from its settings. `frame.rs` has the signatures of frames.
 #[derive(Clone)]
 pub struct Keyring {
     keys: BTreeMap<String, Key>,
@@ -100,7 +100,7 @@ pub struct Keyring {
 
 #[derive(Clone)]
 struct Key {
-    /// Has taken in the secret; each signature begins with a copy.
+    /// Initialised with the secret; each signature begins with a copy.
     mac: Hmac<Sha256>,
     jobs: Vec<String>,
 }
@@ -113,11 +113,11 @@ impl fmt::Debug for Keyring {
 }
 
 impl Keyring {
-    /// The keys of `settings`.
+    /// Builds the keys of `settings`.
     #[must_use]
     pub fn new(settings: &AuthSettings) -> Self {
         let key = |(name, key): (&String, &AuthKey)| {
-            // A secret may have any length: there is no error that could come of it.
+            // HMAC accepts a secret of any length.
             let mac = Hmac::<Sha256>::new_from_slice(key.secret.reveal().as_bytes()).ok()?;
             Some((name.clone(), Key { mac, jobs: key.jobs.clone() }))
         };
@@ -128,19 +128,19 @@ impl Keyring {
         }
     }
 
-    /// Name of the key under which our own requests are signed.
+    /// Returns the name of the key that signs our own requests.
     #[must_use]
     pub fn sign_with(&self) -> Option<&str> {
         self.sign_with.as_deref().filter(|name| self.keys.contains_key(*name))
     }
 
-    /// Whether what is not signed is refused.
+    /// Returns `true` if unsigned requests are refused.
     #[must_use]
     pub fn is_required(&self) -> bool {
         self.required
     }
 
-    /// The token of a request, under the key to sign with; none if there is no such key.
+    /// Signs a request with the key to sign with; `None` if there is no such key.
     #[must_use]
     pub fn sign(&self, claims: &Claims<'_>) -> Option<Token> {
         let name = self.sign_with.as_ref()?;
@@ -150,13 +150,13 @@ impl Keyring {
         Some(Token { key, expires_at, sig: hex(&mac.finalize().into_bytes()) })
     }
 
-    /// Whether `token` is of one of these keys, covers `claims`, and is of a key that may call that
-    /// job. When it ends is another question: [`within_its_time`].
-    /// Gives what signs the frames of that request, under the same key.
+    /// Verifies that `token` was made with one of these keys for `claims`, and that the key may
+    /// call the job. Does not check its expiry: see [`within_its_time`]. Returns the signer for the
+    /// request's frames, with the same key.
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// The reason for refusing it.
     pub fn verify(&self, claims: &Claims<'_>, token: &Token) -> Result<Signer, Refusal> {
         let key = self.keys.get(&token.key).ok_or(Refusal::UnknownKey)?;
         let mut mac = key.mac.clone();
@@ -172,11 +172,11 @@ impl Keyring {
     }
 }
 
-/// Whether a signature that ends at `expires_at` holds at `now_ms`, both Redis time.
+/// Verifies that a signature which expires at `expires_at` is valid at `now_ms`, both Redis time.
 ///
 /// # Errors
 ///
-/// That it does not any more, or that it reaches too far.
+/// If it has expired, or is valid for too long.
 pub fn within_its_time(expires_at: u64, now_ms: u64) -> Result<(), Refusal> {
     if expires_at <= now_ms {
         return Err(Refusal::Expired);
@@ -187,8 +187,8 @@ pub fn within_its_time(expires_at: u64, now_ms: u64) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether a name is what `pattern` says: the name itself, or what comes before a `*` at the end is
-/// how it begins.
+/// Returns `true` if `pattern` matches `name`: it equals the name, or ends with `*` after a prefix
+/// of the name.
 pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(start) => name.starts_with(start),
@@ -196,7 +196,7 @@ pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// Whether `pattern` is one: a `*` stands at its end or nowhere.
+/// Returns `true` if `pattern` is valid: a `*` only at its end.
 #[must_use]
 pub fn is_pattern(pattern: &str) -> bool {
     let start = pattern.strip_suffix('*').unwrap_or(pattern);
@@ -204,7 +204,7 @@ pub fn is_pattern(pattern: &str) -> bool {
     !pattern.is_empty() && start.chars().all(form)
 }
 
-/// The 32 bytes that `hex` writes; only in lower case, so that each signature has one form.
+/// Decodes 32 bytes of hex; only lower case, so that each signature has one form.
 fn unhex(hex: &str) -> Option<[u8; 32]> {
     let digit = |byte: u8| match byte {
         b'0'..=b'9' => Some(byte - b'0'),

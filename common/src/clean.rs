@@ -1,15 +1,15 @@
 //! The one cleaner for text that reaches a terminal.
 //!
-//! Names, messages, answers and events come from others. A control character in them moves the
-//! cursor, clears the screen or answers for the user; a mark of writing direction shows a word as
-//! another one. [`clean`] writes them out for people (`\u{1b}`), [`clean_json`] as escapes of JSON,
-//! so that the value stays what it is. [`crate::output`] passes everything through the latter: no
-//! verb can forget it.
+//! Names, messages, answers and events come from other programs. A control character in them moves
+//! the cursor, clears the screen or answers a prompt; a direction mark reorders a word. [`clean`]
+//! escapes them for display (`\u{1b}`), [`clean_json`] as JSON escapes, so that the value does not
+//! change. [`crate::output`] applies the latter to all output.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Whether `c` can steer a terminal, or hide or reorder what it shows. Line feeds and tabs do not.
+/// Returns `true` if `c` can control a terminal, or hide or reorder text. Not for line feeds and
+/// tabs.
 #[must_use]
 pub fn steers(c: char) -> bool {
     match c {
@@ -24,15 +24,14 @@ pub fn steers(c: char) -> bool {
     }
 }
 
-/// `text` for people, with what steers a terminal written out. Costs nothing for a text without
-/// any.
+/// Returns `text` for display, with control characters escaped. Copies only if there are any.
 #[must_use]
 pub fn clean(text: &str) -> Cow<'_, str> {
     replaced(text, |c, out| out.extend(c.escape_default()))
 }
 
-/// The same where the text is, or may be, JSON: what is written out is an escape of the same
-/// character, and a carriage return, which JSON has only between its values, is a space.
+/// Does the same for text that is, or may be, JSON: each escape means the same character, and a
+/// carriage return, which JSON has only between its values, becomes a space.
 #[must_use]
 pub fn clean_json(text: &str) -> Cow<'_, str> {
     replaced(text, |c, out| match c {
@@ -70,7 +69,7 @@ mod tests {
         let shown = "a\\u{1b}[2J\\u{9b}\\u{202e}\\u{2067}\\u{61c}\\u{7f}\\u{2028}\\u{e0041}z";
         assert_eq!(clean(EVIL), shown);
         assert_eq!(clean("tab\tline\n\r\n"), "tab\tline\n\\r\n");
-        // Joiners are part of words and of pictures.
+        // Joiners are parts of words and of emoji.
         let words = "größe \u{1f469}\u{200d}\u{1f680} \u{645}\u{6cc}\u{200c}\u{62e}";
         assert!(matches!(clean(words), Cow::Borrowed(text) if text == words));
         assert!(matches!(clean_json(words), Cow::Borrowed(text) if text == words));

@@ -1,7 +1,7 @@
-//! What a handler's task passes on to the calls it makes: how much time is left, and the end of it.
+//! The context that a handler's task passes on to its calls: remaining time and cancellation.
 //!
-//! Set by the worker around a handler, read by the client when it is used inside one; neither
-//! knows the other. Tasks that a handler spawns have no context, unless they are scoped again.
+//! Set by the worker around a handler, read by the client inside one; the two do not depend on each
+//! other. Tasks that a handler spawns have no context, unless they are scoped again.
 
 use std::time::Duration;
 
@@ -12,34 +12,34 @@ tokio::task_local! {
     static CURRENT: Context;
 }
 
-/// The surroundings of one run of a handler. Cheap to clone.
+/// The context of one run of a handler. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Context {
-    /// When the caller stops caring; `None` if it set no limit.
+    /// The caller's deadline; `None` if there is none.
     pub deadline: Option<Instant>,
-    /// Fires when the run is not wanted any more.
+    /// Fires when the run is cancelled.
     pub cancel: CancellationToken,
 }
 
 impl Context {
-    /// The context of the handler that this task runs, if it runs one.
+    /// Returns the context of the handler that this task runs, if any.
     #[must_use]
     pub fn current() -> Option<Self> {
         CURRENT.try_with(Clone::clone).ok()
     }
 
-    /// What is left until the deadline; `None` if there is none.
+    /// Returns the time left until the deadline; `None` if there is none.
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
         self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// Runs `future` in this context. Cancel safe if `future` is.
+    /// Runs `future` in this context. Cancel-safe if `future` is.
     pub async fn scope<F: Future>(self, future: F) -> F::Output {
         CURRENT.scope(self, future).await
     }
 
-    /// Runs `function`, which blocks, in this context: also what it blocks on has it.
+    /// Runs the blocking `function` in this context, including futures that it blocks on.
     pub fn sync_scope<T>(self, function: impl FnOnce() -> T) -> T {
         CURRENT.sync_scope(self, function)
     }

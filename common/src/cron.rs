@@ -1,7 +1,7 @@
-//! When something recurs: a cron expression in a time zone, as epoch milliseconds.
+//! The ticks of a recurring schedule: a cron expression in a time zone, as epoch milliseconds.
 //!
-//! The zones are those that are built in, on every machine: two workers of one release never
-//! disagree about a tick. Used by the settings, which check, and by the worker's schedules.
+//! The time zones are built in: two workers of one release always agree about a tick. Used by the
+//! settings, which validate, and by the worker's schedules.
 //!
 //! Where clocks change, the hours decide:
 //!
@@ -9,9 +9,9 @@
 //!   `0 1-3`, `0 */2`) names the local times of a day, and each ticks once. A local time that
 //!   clocks skip ticks at the end of the gap, together with all others of that gap: one tick. A
 //!   local time that comes twice ticks the first time.
-//! - An expression that allows every hour (`*/5 *`, `0 *`, `0 0-23`) goes by the time that passes:
-//!   it ticks whenever the local clock shows one of its times, the second time as well, and a
-//!   local time that clocks skip has no tick.
+//! - An expression that allows every hour (`*/5 *`, `0 *`, `0 0-23`) follows elapsed time: it ticks
+//!   whenever the local clock shows one of its times, the second time as well, and a local time
+//!   that clocks skip has no tick.
 //!
 //! A gap has any length: Antarctica/Casey skipped three hours, Pacific/Apia a whole day.
 
@@ -25,8 +25,8 @@ use jiff::{SignedDuration, Timestamp};
 
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
-/// An instant (Unix ms) in UTC to the second, such as `2026-11-30T02:30:00Z`; `None` beyond the
-/// calendar.
+/// Formats an instant (Unix ms) in UTC to the second, such as `2026-11-30T02:30:00Z`; `None` beyond
+/// the calendar.
 #[must_use]
 pub fn shown(at_ms: u64) -> Option<String> {
     let at = Timestamp::from_second(i64::try_from(at_ms / 1000).ok()?).ok()?;
@@ -38,31 +38,31 @@ pub fn shown(at_ms: u64) -> Option<String> {
 pub struct Cron {
     pattern: croner::Cron,
     zone: TimeZone,
-    /// Whether all hours are allowed: it goes by the time that passes.
+    /// `true` if all hours are allowed: it follows elapsed time.
     every_hour: bool,
 }
 
-/// Why there is no such [`Cron`].
+/// The reason why a [`Cron`] is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum CronError {
     /// The expression is malformed.
     #[error("the cron expression cannot be read")]
     Expression(#[source] Box<dyn Error + Send + Sync>),
-    /// The expression is well formed, but no day is like that (30 February).
-    #[error("the cron expression never comes true")]
+    /// The expression is well formed, but no day matches it (30 February).
+    #[error("the cron expression never matches")]
     Never,
-    /// There is no time zone of that name.
-    #[error("there is no such time zone")]
+    /// The time zone is unknown.
+    #[error("unknown time zone")]
     TimeZone,
 }
 
 impl Cron {
-    /// `expression`: five fields (minute, hour, day of the month, month, day of the week), or six
-    /// with seconds in front. `timezone`: a name of the IANA database, in any case.
+    /// Parses `expression`: five fields (minute, hour, day of the month, month, day of the week),
+    /// or six with seconds in front. `timezone`: a name of the IANA database, in any case.
     ///
     /// # Errors
     ///
-    /// [`CronError`] names the one of the two that is wrong.
+    /// [`CronError`] names the invalid one of the two.
     pub fn new(expression: &str, timezone: &str) -> Result<Self, CronError> {
         let zone = TimeZoneDatabase::bundled().get(timezone).map_err(|_| CronError::TimeZone)?;
         let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed);
@@ -72,22 +72,23 @@ impl Cron {
             .map_err(|cause| CronError::Expression(Box::new(cause)))?;
         let every_hour = (0..24).all(|hour| pattern.pattern.hour_match(hour).unwrap_or(false));
         let cron = Self { pattern, zone, every_hour };
-        // Without years, an expression that comes true at all does so within any 28 years.
+        // Without years, an expression that ever matches does so within any 28 years.
         cron.next_after(0).map(|_| cron).ok_or(CronError::Never)
     }
 
-    /// The first tick after `after_ms`; `None` where the calendar ends, in the year 5000.
+    /// Returns the first tick after `after_ms`; `None` at the end of the calendar, in the year
+    /// 5000.
     #[must_use]
     pub fn next_after(&self, after_ms: u64) -> Option<u64> {
-        // Ticks lie on whole seconds: the first after the second that has begun is the one.
+        // Ticks are whole seconds: search after the current second.
         let seconds = i64::try_from(after_ms / 1000).ok()?;
         let after = Timestamp::from_second(seconds).ok()?;
         let tick = if self.every_hour { self.next_shown(after) } else { self.next_local(after) };
         u64::try_from(tick?.as_millisecond()).ok()
     }
 
-    /// Whether no clock shows a time of the expression at `tick_ms`, a tick of it: the local time
-    /// was skipped, and this is the end of the gap.
+    /// Returns `true` if the local clock never shows `tick_ms`, a tick of this expression: the
+    /// local time was skipped, and this is the end of the gap.
     #[must_use]
     pub fn is_moved(&self, tick_ms: u64) -> bool {
         let time = i64::try_from(tick_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
@@ -95,11 +96,12 @@ impl Cron {
         local.is_some_and(|local| self.next_on_wall(local, true) != Some(local))
     }
 
-    /// The first time after `after` at which the local clock shows a time of the expression.
+    /// Returns the first time after `after` at which the local clock shows a time of the
+    /// expression.
     fn next_shown(&self, after: Timestamp) -> Option<Timestamp> {
         let (mut from, mut inclusive) = (after, false);
         loop {
-            // Up to its next change, the zone's clock goes as every other.
+            // Until the zone's next change, its clock runs evenly.
             let local = self.next_on_wall(self.zone.to_datetime(from), inclusive)?;
             let found = self.zone.to_offset(from).to_timestamp(local).ok()?;
             let change = self.zone.following(from).next().map(|change| change.timestamp());
@@ -110,9 +112,9 @@ impl Cron {
         }
     }
 
-    /// The first of the local times, each at its one time, that is after `after`.
+    /// Returns the first tick of the local times after `after`, each local time once.
     fn next_local(&self, after: Timestamp) -> Option<Timestamp> {
-        // The order of local times is that of their ticks: one that is not later has had its.
+        // Local times and their ticks have the same order: earlier local times have ticked.
         let mut local = self.zone.to_datetime(after);
         loop {
             local = self.next_on_wall(local, false)?;
@@ -120,26 +122,26 @@ impl Cron {
             if tick > after {
                 return Some(tick);
             }
-            // The clock shows a time for the second time, and so it will up to the overlap's end.
+            // The clock shows this time again, and continues to until the overlap's end.
             local = self.end_of_overlap(local).map_or(local, |end| end.max(local));
         }
     }
 
-    /// When a local time ticks: at its first time, or at the end of the gap that it lies in.
+    /// Returns when a local time ticks: at its first occurrence, or at the end of its gap.
     fn tick_of(&self, local: DateTime) -> Option<Timestamp> {
         let time = self.zone.to_ambiguous_timestamp(local);
         match time.offset() {
             AmbiguousOffset::Unambiguous { offset } => offset.to_timestamp(local).ok(),
             AmbiguousOffset::Fold { before, .. } => before.to_timestamp(local).ok(),
             AmbiguousOffset::Gap { after, .. } => {
-                // By the clock that is not set yet, this is before the change.
+                // By the offset before the change, this is before the change.
                 let before = after.to_timestamp(local).ok()?;
                 self.zone.following(before).next().map(|change| change.timestamp())
             }
         }
     }
 
-    /// The last local time of the overlap that `local` lies in.
+    /// Returns the last local time of the overlap that contains `local`.
     fn end_of_overlap(&self, local: DateTime) -> Option<DateTime> {
         let time = self.zone.to_ambiguous_timestamp(local);
         let AmbiguousOffset::Fold { before, .. } = time.offset() else { return None };
@@ -148,19 +150,20 @@ impl Cron {
         Some(before.to_datetime(change - SECOND))
     }
 
-    /// The first time of the expression on a clock that never changes, from `local` or after it.
+    /// Returns the first time of the expression on a clock without changes, from `local` on or
+    /// after it.
     fn next_on_wall(&self, local: DateTime, inclusive: bool) -> Option<DateTime> {
         let from = Offset::UTC.to_timestamp(local).ok()?.to_zoned(TimeZone::UTC);
         Some(self.pattern.find_next_occurrence(&from, inclusive).ok()?.datetime())
     }
 
-    /// The ticks after `after_ms` up to and including `until_ms`, in order; of more than `most`
-    /// the latest. Takes time for some multiple of `most`, however long the span.
+    /// Returns the ticks after `after_ms` up to and including `until_ms`, in order; the latest
+    /// `max` of them. Takes time proportional to `max`, however long the span.
     #[must_use]
-    pub fn latest(&self, after_ms: u64, until_ms: u64, most: usize) -> Vec<u64> {
+    pub fn latest(&self, after_ms: u64, until_ms: u64, max: usize) -> Vec<u64> {
         let mut span_ms = 1000;
         loop {
-            // Spans twice as long until one holds enough: it then holds few too many.
+            // Doubles the span until it has enough ticks: the surplus is small.
             let from = until_ms.saturating_sub(span_ms).max(after_ms);
             let mut ticks = VecDeque::new();
             let mut count = 0;
@@ -169,11 +172,11 @@ impl Cron {
                 last = tick;
                 count += 1;
                 ticks.push_back(tick);
-                if ticks.len() > most {
+                if ticks.len() > max {
                     ticks.pop_front();
                 }
             }
-            if count >= most || from <= after_ms {
+            if count >= max || from <= after_ms {
                 return ticks.into();
             }
             span_ms *= 2;
@@ -181,13 +184,13 @@ impl Cron {
     }
 }
 
-/// Whether there is a time zone of this name, in any case.
+/// Returns `true` if there is a time zone of this name, in any case.
 #[must_use]
 pub fn is_timezone(name: &str) -> bool {
     TimeZoneDatabase::bundled().get(name).is_ok()
 }
 
-/// The names of all time zones.
+/// Returns the names of all time zones.
 #[must_use]
 pub fn timezones() -> Vec<String> {
     TimeZoneDatabase::bundled().available().map(|name| name.to_string()).collect()

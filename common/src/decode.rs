@@ -1,4 +1,4 @@
-//! Reading an element of a queue, whoever wrote it.
+//! Strict decoding of a queue's elements, from any writer.
 //!
 //! The rules of docs/reference/protocol.md in the order of their checks. An element that is not an
 //! envelope, or names foreign keys, is refused without an answer; other faults are answered.
@@ -23,16 +23,16 @@ use crate::request::{
     ReplyTo, Request, Signed, TTL_RANGE_MS, WIRE_VERSION, default_response_ttl_ms,
 };
 
-/// Why an element cannot be run.
+/// The reason why an element cannot be run.
 #[derive(Debug)]
 pub struct Rejected {
-    /// What is wrong, as the caller is told.
+    /// The error for the caller.
     pub error: WireError,
-    /// Where to tell it. `None`: to nobody, the element goes to the dead letters.
+    /// Where to send it. `None`: nowhere, the element becomes a dead letter.
     pub reply: Option<ReplyTo>,
-    /// Whether it goes to the dead letters even though the caller is told.
+    /// `true` if it becomes a dead letter although the caller gets the error.
     pub dead_letter: bool,
-    /// How long its status is kept, if it is, ms: a week has fewer than 2^32.
+    /// How long its status is kept, if at all, ms: a week has fewer than 2^32.
     pub status_ttl_ms: Option<NonZero<u32>>,
 }
 
@@ -46,11 +46,11 @@ impl Rejected {
 /// The top-level fields of an object with their values as JSON text, in order.
 pub type Fields<'a> = Vec<(String, &'a RawValue)>;
 
-/// Reads `raw`, an element of the queue that `keys` name, leased under `leased_id`.
+/// Reads `raw`, an element of the queue of `keys`, leased under `leased_id`.
 ///
 /// # Errors
 ///
-/// [`Rejected`] says what is wrong and who is to be told.
+/// [`Rejected`] has the error and where to send it.
 pub fn decode(
     raw: &[u8],
     leased_id: &str,
@@ -94,10 +94,10 @@ pub fn by_rules(
     })
 }
 
-/// An element over the limit is not parsed: its size is the sender's choice, our time is not.
-/// Its own response key is known from its id, and found by looking at both of its ends.
+/// Refuses an oversized element without parsing it: its sender chose its size, and must not cost us
+/// time. Its own response key is known from its id, and searched for at both ends.
 fn oversize(raw: &[u8], id: &str, keys: &QueueKeys, limits: &Limits) -> Rejected {
-    const LOOK: usize = 4096;
+    const ENDS: usize = 4096;
     let (size, limit) = (raw.len(), limits.request);
     let error = WireError::new(
         Code::TooLarge,
@@ -105,8 +105,8 @@ fn oversize(raw: &[u8], id: &str, keys: &QueueKeys, limits: &Limits) -> Rejected
     );
     let response_key = keys.response(id);
     let quoted = format!("\"{response_key}\"");
-    let head = &raw[..LOOK.min(size)];
-    let tail = &raw[size - LOOK.min(size)..];
+    let head = &raw[..ENDS.min(size)];
+    let tail = &raw[size - ENDS.min(size)..];
     let named = [head, tail]
         .iter()
         .any(|part| part.windows(quoted.len()).any(|window| window == quoted.as_bytes()));
@@ -123,22 +123,22 @@ fn oversize(raw: &[u8], id: &str, keys: &QueueKeys, limits: &Limits) -> Rejected
 pub fn fields(raw: &[u8]) -> Result<Fields<'_>, Rejected> {
     let fields =
         members(raw).map_err(|error| Rejected::silent(format!("not a JSON object: {error}")))?;
-    // A set, not a search: how many fields there are is the sender's choice.
+    // A set, not a search: the sender chooses the number of fields.
     let mut seen = HashSet::with_capacity(fields.len());
     if let Some((name, _)) = fields.iter().find(|(name, _)| !seen.insert(name.as_str())) {
-        return Err(Rejected::silent(format!("the field `{name}` stands twice")));
+        return Err(Rejected::silent(format!("the field `{name}` occurs twice")));
     }
     Ok(fields)
 }
 
-/// The fields of a JSON object, in order, repeated ones too.
+/// Returns the fields of a JSON object, in order, including repeated ones.
 pub(crate) fn members(raw: &[u8]) -> Result<Fields<'_>, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(raw);
     let fields = (&mut reader).deserialize_map(TopLevel)?;
     reader.end().map(|()| fields)
 }
 
-/// Checks whatever names a key, before anything may be written to it.
+/// Checks all fields that name a key, before anything is written to it.
 fn reply_to(
     fields: &Fields<'_>,
     leased_id: &str,
@@ -151,7 +151,9 @@ fn reply_to(
     let id = text("id")?.filter(|id| is_id(id));
     let id = id.ok_or_else(|| Rejected::silent("`id` is not 1 to 64 of [A-Za-z0-9_-]"))?;
     if id != leased_id {
-        return Err(Rejected::silent("the id is written in a way that scripts cannot read"));
+        return Err(Rejected::silent(
+            "scripts cannot read the id: write it unescaped, within the first 4 KiB",
+        ));
     }
     let notify = text("notify")?;
     if notify.as_deref().is_some_and(|channel| !keys.is_notify(channel)) {
@@ -161,19 +163,19 @@ fn reply_to(
     if response_key != keys.response(&id) {
         return Err(Rejected::silent("`response_key` is not the response key of this id"));
     }
-    // A wrong number here is reported later, to the key that is known to be good by then.
+    // A wrong number here is reported later, to a key that is known to be valid by then.
     let budget_ms = optional::<u64>(fields, "budget_ms").ok().flatten();
     let ttl_ms = optional::<u64>(fields, "response_ttl_ms").ok().flatten();
     Ok(Some(ReplyTo { response_key, ttl_ms: kept_for(ttl_ms, budget_ms), notify }))
 }
 
-/// How long an answer is kept, ms.
+/// Returns how long an answer is kept, ms.
 fn kept_for(ttl_ms: Option<u64>, budget_ms: Option<u64>) -> u64 {
     let ttl_ms = ttl_ms.unwrap_or_else(|| default_response_ttl_ms(budget_ms));
     in_range(ttl_ms)
 }
 
-/// As near to `ttl_ms` as an answer, or a status, may be kept.
+/// Clamps `ttl_ms` to the allowed range of an answer's or status's TTL.
 fn in_range(ttl_ms: u64) -> u64 {
     ttl_ms.clamp(*TTL_RANGE_MS.start(), *TTL_RANGE_MS.end())
 }
@@ -215,7 +217,7 @@ fn read(
         name,
         data: (*data).to_owned(),
         reply,
-        // Of a retried dead letter it tells the age alone: the budget starts at this lease.
+        // For a retried dead letter it only tells the age: the budget starts at this lease.
         enqueued_at: number("enqueued_at")?.filter(|_| !is_retried),
         budget_ms: number("budget_ms")?,
         status_ttl_ms,
@@ -231,15 +233,15 @@ fn read(
     })
 }
 
-/// The signature that `auth` is. One that cannot be read is that of nobody: where signatures count
-/// it is refused as every other that is wrong, and elsewhere it is none of our business.
+/// Reads the signature in `auth`. One that cannot be read belongs to no key: workers that require
+/// signatures refuse it like any other wrong one, and other workers ignore it.
 fn signed(auth: Option<&RawValue>, notify: Option<String>) -> Option<Box<Signed>> {
     let auth = auth.filter(|auth| auth.get() != "null")?;
     let token = serde_json::from_str(auth.get()).unwrap_or_else(|_| Token::unreadable());
     Some(Box::new(Signed { token, notify, signer: None }))
 }
 
-/// The digest that names the call of an element, if it has an idempotency key and can be read so
+/// Returns the digest of the call of an element, if it has an idempotency key and is readable that
 /// far.
 #[must_use]
 pub fn call_of(raw: &[u8]) -> Option<String> {
@@ -253,19 +255,19 @@ pub fn call_of(raw: &[u8]) -> Option<String> {
 
 fn optional<T: DeserializeOwned>(fields: &Fields<'_>, name: &str) -> Result<Option<T>, WireError> {
     let Some((_, value)) = fields.iter().find(|(field, _)| field == name) else { return Ok(None) };
-    // `null` counts as absent: many libraries write it so.
+    // `null` counts as absent: many libraries write it.
     serde_json::from_str::<Option<T>>(value.get())
         .map_err(|error| WireError::new(Code::InvalidRequest, format!("`{name}`: {error}")))
 }
 
-/// Returns `true` if `data` may stand in a frame that nests `depth` levels at most: the frame is
-/// one of them.
+/// Returns `true` if `data` fits into a frame that nests at most `depth` levels: the frame is one
+/// of them.
 #[must_use]
 pub fn data_fits(data: &[u8], depth: usize) -> bool {
     !deeper_than(data, depth.saturating_sub(1))
 }
 
-/// The same for the data of an error, which is a level of the frame as well.
+/// Does the same for the data of an error, whose object is one more level.
 #[must_use]
 pub fn error_data_fits(data: &[u8], depth: usize) -> bool {
     !deeper_than(data, depth.saturating_sub(2))
@@ -275,8 +277,7 @@ pub fn error_data_fits(data: &[u8], depth: usize) -> bool {
 /// not count.
 #[must_use]
 pub fn deeper_than(json: &[u8], limit: usize) -> bool {
-    // Most have fewer brackets in all than may be within each other, and these are counted fast; a
-    // short one needs no look.
+    // Fast path: a short element, and one with fewer brackets in all than the limit.
     if json.len() <= limit
         || json.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() <= limit
     {

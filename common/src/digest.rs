@@ -1,18 +1,18 @@
-//! The digests under which calls are known: by idempotency key, and by name and data.
+//! The digests that identify calls: by idempotency key, and by name and data.
 //!
-//! SHA-256 in lower-case hex, so that any client can make the same: `sha256sum` does.
+//! SHA-256 in lower-case hex, so that any client can compute the same: `sha256sum` does.
 
 use sha2::{Digest, Sha256};
 
-/// Of the bytes of `data` as the caller wrote them: two calls with other data are not the same.
+/// Returns the digest of `data` as the caller wrote it: calls with different data differ.
 #[must_use]
 pub fn of_data(data: &str) -> String {
     of_parts(&[data])
 }
 
-/// Of a job's name and an idempotency key, with a line feed between them (no name holds one). Of a
-/// signed request with the name of its key, between two line feeds, in front: the calls of each key
-/// are its own.
+/// Returns the digest of a job's name and an idempotency key, with a line feed between them (names
+/// never have one). For a signed request the name of its key, between two line feeds, comes first:
+/// each key has its own calls.
 #[must_use]
 pub fn of_call(name: &str, idempotency_key: &str, key: Option<&str>) -> String {
     match key {
@@ -21,7 +21,8 @@ pub fn of_call(name: &str, idempotency_key: &str, key: Option<&str>) -> String {
     }
 }
 
-/// Of a job's name and its data, with a line feed between them: its uniqueness window.
+/// Returns the digest of a job's name and its data, with a line feed between them: its uniqueness
+/// window.
 #[must_use]
 pub fn of_job(name: &str, data: &str) -> String {
     of_parts(&[name, "\n", data])
@@ -35,7 +36,7 @@ fn of_parts(parts: &[&str]) -> String {
     hex(&hash.finalize())
 }
 
-/// Lower-case hex.
+/// Encodes bytes in lower-case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -51,7 +52,7 @@ mod tests {
         assert_eq!(of_call("a", "b", None), of_data("a\nb"));
         assert_eq!(of_call("a", "b", Some("k")), of_data("\nk\na\nb"));
         assert_ne!(of_call("a", "b", None), of_call("ab", "", None));
-        // A name has no line feed, so that no unsigned call is one of a key.
+        // A name has no line feed, so that no unsigned call equals a signed one.
         assert_ne!(of_call("a", "b", Some("k")), of_call("k", "a\nb", None));
     }
 }

@@ -1,13 +1,13 @@
-//! How safe a request is once it counts as queued.
+//! The durability of a request once it counts as queued.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Where a request has to be before its caller is told. Each level has a price: the time until
-/// that is so.
+/// The durability that a request has to reach before the call returns. Each level costs the time to
+/// reach it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 pub enum Durability {
-    /// In Redis's memory, and as safe as its own persistence settings make it.
+    /// In Redis's memory, and as durable as its own persistence settings.
     #[default]
     Memory,
     /// In the memory of one replica as well (`WAIT`): it survives the loss of the primary.
@@ -18,11 +18,11 @@ pub enum Durability {
 }
 
 impl Durability {
-    /// The names that settings and receipts use, in order of price.
+    /// The names in settings and receipts, cheapest first.
     pub const NAMES: [(&str, Self); 3] =
         [("memory", Self::Memory), ("replicated", Self::Replicated), ("fsynced", Self::Fsynced)];
 
-    /// Its name.
+    /// Returns its name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -45,6 +45,6 @@ impl FromStr for Durability {
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::NAMES.iter().find(|(name, _)| *name == text);
         let names = Self::NAMES.map(|(name, _)| name).join(", ");
-        found.map(|(_, level)| *level).ok_or_else(|| format!("is none of {names}"))
+        found.map(|(_, level)| *level).ok_or_else(|| format!("is not one of {names}"))
     }
 }

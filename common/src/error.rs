@@ -1,8 +1,8 @@
 //! The closed set of error codes, and an error as it crosses the wire.
 //!
-//! One table below makes the enum, its numbers, its texts and the table in
-//! docs/reference/errors.md, so that none of them can drift. Errors of one program
-//! (settings, Redis) live with their causes.
+//! One table below generates the enum, its numbers, its texts and the table in
+//! docs/reference/errors.md, so that they stay equal. Errors of one program (settings, Redis) are in
+//! the modules that raise them.
 
 use std::fmt;
 
@@ -12,14 +12,14 @@ use serde_json::value::RawValue;
 use crate::decode::error_data_fits;
 use crate::limits::Limits;
 
-/// Whether sending the same request again can hurt, or help.
+/// The effect of sending the same request again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Retry {
-    /// The job did not run: sending it again is safe and may succeed.
+    /// The job did not run: a retry is safe and may succeed.
     Safe,
-    /// The job ran or may have run: send it again only if running twice is harmless.
+    /// The job ran or may have run: retry only if running twice is harmless.
     MayRepeat,
-    /// The same request will fail again: change it or the deployment first.
+    /// The same request will fail again: fix the request or the deployment first.
     Useless,
 }
 
@@ -28,29 +28,30 @@ macro_rules! codes {
         $(#[doc = $doc:literal])+
         $variant:ident = $text:literal, $number:literal, $retry:ident;
     )+) => {
-        /// Why a call got no answer. Closed: a new code is a new wire version.
+        /// The reason why a call got no answer. Closed: a new code is a new wire version.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Code {
             $($(#[doc = $doc])+ $variant,)+
         }
 
         impl Code {
-            /// Every code, in the order of their numbers.
+            /// All codes, ordered by number.
             pub const ALL: &[Code] = &[$(Code::$variant),+];
 
-            /// The code as it stands on the wire.
+            /// Returns the code's name on the wire.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Code::$variant => $text),+ }
             }
 
-            /// The number for gateways whose protocols want one (JSON-RPC's server error range).
+            /// Returns the number for gateways of protocols with numeric codes (JSON-RPC's server
+            /// error range).
             #[must_use]
             pub const fn number(self) -> i32 {
                 match self { $(Code::$variant => $number),+ }
             }
 
-            /// Whether sending the same request again can hurt, or help.
+            /// Returns the effect of sending the same request again.
             #[must_use]
             pub const fn retry(self) -> Retry {
                 match self { $(Code::$variant => Retry::$retry),+ }
@@ -64,17 +65,17 @@ macro_rules! codes {
 }
 
 codes! {
-    /// No live worker maps the job's name.
+    /// No live worker handles the job's name.
     UnknownJob = "unknown_job", -32001, Useless;
-    /// No worker listens on the queue; nothing was queued.
+    /// No live worker serves the queue; nothing was queued.
     NoWorkers = "no_workers", -32002, Safe;
-    /// The id is unknown, or what it named has expired.
+    /// The id is unknown, or its data has expired.
     NotFound = "not_found", -32003, Useless;
     /// The same idempotency key with other data, or a service call in the wrong phase.
     Conflict = "conflict", -32004, Useless;
-    /// The envelope breaks the protocol.
+    /// The envelope violates the protocol.
     InvalidRequest = "invalid_request", -32005, Useless;
-    /// The data does not fit what the handler takes.
+    /// The handler cannot read the data.
     InvalidData = "invalid_data", -32006, Useless;
     /// The request, answer or frame is over its limit.
     TooLarge = "too_large", -32007, Useless;
@@ -86,22 +87,22 @@ codes! {
     HandlerFailed = "handler_failed", -32010, MayRepeat;
     /// The handler panicked; details are in the worker's log.
     HandlerPanicked = "handler_panicked", -32011, MayRepeat;
-    /// The handler ran longer than its mapping allows.
+    /// The handler exceeded its timeout.
     Timeout = "timeout", -32012, MayRepeat;
-    /// The call's time ran out while the job was queued, running or waited for.
+    /// The call's timeout passed while the job was queued, running or waited for.
     DeadlineExceeded = "deadline_exceeded", -32013, MayRepeat;
     /// The call was cancelled.
     Cancelled = "cancelled", -32014, MayRepeat;
-    /// The job was given up after its workers crashed.
+    /// The job was abandoned after its workers crashed.
     WorkerLost = "worker_lost", -32015, MayRepeat;
-    /// Redis cannot be reached; the message says whether the job may have been queued.
+    /// Redis cannot be reached; the message tells whether the job may have been queued.
     Unavailable = "unavailable", -32016, MayRepeat;
-    /// A fault of Redcall itself or of its set-up; details are in the log.
+    /// An internal error of Redcall or of its configuration; details are in the log.
     Internal = "internal", -32017, MayRepeat;
 }
 
 impl Code {
-    /// The code that stands on the wire as `text`, if there is one.
+    /// Parses a code's name on the wire.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.as_str() == text)
@@ -128,34 +129,34 @@ impl<'de> Deserialize<'de> for Code {
     }
 }
 
-/// Longest message of an error that a handler, or who settles for it, may give, bytes.
+/// The longest message of an error from a handler or a settlement, bytes.
 const MAX_MESSAGE: usize = 16 << 10;
 
 /// An error as it crosses the wire, inside an `error` frame.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WireError {
-    /// Which of the closed set.
+    /// The error code.
     pub code: Code,
-    /// For people; never internals of the worker.
+    /// Human-readable; never internals of the worker.
     #[serde(default)]
     pub message: String,
-    /// What the handler attached, as JSON.
+    /// Data that the handler attached, as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Box<RawValue>>,
-    /// Which attempt failed, counted from 1; absent when the job did not run.
+    /// The attempt that failed, counted from 1; absent if the job did not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
 }
 
 impl WireError {
-    /// An error without data.
+    /// Creates an error without data.
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), data: None, attempt: None }
     }
 
-    /// The same as a frame may carry it: a message of 16 KiB at most, and without data of more than
-    /// `limits.frame` bytes, or that would nest deeper than `limits.depth`.
+    /// Shortens the error for a frame: a message of at most 16 KiB, and no data of more than
+    /// `limits.frame` bytes or that nest deeper than `limits.depth`.
     #[must_use]
     pub fn bounded(mut self, limits: &Limits) -> Self {
         self.message.truncate(self.message.floor_char_boundary(MAX_MESSAGE));
@@ -175,15 +176,15 @@ impl fmt::Display for WireError {
 
 impl std::error::Error for WireError {}
 
-/// The error codes as the markdown table in docs/reference/errors.md.
+/// Returns the error codes as the markdown table of docs/reference/errors.md.
 #[must_use]
 pub fn table() -> String {
-    let mut out = String::from("| code | number | means | again? |\n|---|---|---|---|\n");
+    let mut out = String::from("| code | number | means | retry |\n|---|---|---|---|\n");
     for code in Code::ALL {
         let again = match code.retry() {
             Retry::Safe => "safe: it did not run",
             Retry::MayRepeat => "may run twice",
-            Retry::Useless => "useless until something changes",
+            Retry::Useless => "useless: change the request or the set-up first",
         };
         let (text, number, meaning) = (code.as_str(), code.number(), code.meaning().trim());
         out.push_str(&format!("| `{text}` | {number} | {meaning} | {again} |\n"));

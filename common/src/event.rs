@@ -1,7 +1,7 @@
-//! Events: what is published on a topic, and how it lies in the topic's stream.
+//! Events: their content on a topic, and their fields in the topic's stream.
 //!
-//! Topics and kinds are open: any name, any number. The six that older systems fixed have names
-//! here, so that a gateway may take their numbers for both.
+//! Topics and kinds are open: any name, any number. The six of older systems have names here, so
+//! that a gateway can use their numbers for both.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,14 +14,14 @@ use serde_json::value::RawValue;
 use crate::name::is_plain;
 use crate::time::now_ms;
 
-/// The topic on which events of an emergency kind go out as well.
+/// The topic that also gets events of emergency kinds.
 pub const EMERGENCY: &str = "emergency";
 /// The topic of the workers' heartbeats.
 pub const HEARTBEAT: &str = "heartbeat";
-/// The topic on which it is said what became of commands.
+/// The topic of the results of commands.
 pub const COMMAND_RESULT: &str = "command_result";
 
-/// What has a name and a number, as topic and as kind.
+/// The names with their numbers, as topic and as kind.
 const NAMED: [(&str, u32); 6] = [
     ("any", 0),
     (HEARTBEAT, 1001),
@@ -31,26 +31,26 @@ const NAMED: [(&str, u32); 6] = [
     (COMMAND_RESULT, 6001),
 ];
 
-/// What kind of event it is: a number, of which some have names.
+/// The kind of an event: a number; some have names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Kind(pub u32);
 
 impl Kind {
-    /// 0: where kinds are chosen, all of them.
+    /// 0: all kinds, where kinds are selected.
     pub const ANY: Self = Self(0);
-    /// 1001: a worker lives.
+    /// 1001: a worker is alive.
     pub const HEARTBEAT: Self = Self(1001);
-    /// 2001: everything has to stop.
+    /// 2001: emergency stop.
     pub const EMERGENCY: Self = Self(2001);
-    /// 4001: something happened.
+    /// 4001: a general event.
     pub const EVENT: Self = Self(4001);
-    /// 5001: a property has another value.
+    /// 5001: a property has changed.
     pub const PROPERTY_CHANGE: Self = Self(5001);
-    /// 6001: what became of a command.
+    /// 6001: the result of a command.
     pub const COMMAND_RESULT: Self = Self(6001);
 
-    /// Its name, if it has one.
+    /// Returns its name, if it has one.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {
         NAMED.iter().find(|(_, number)| *number == self.0).map(|(name, _)| *name)
@@ -79,8 +79,8 @@ impl FromStr for Kind {
     }
 }
 
-/// The name of a topic that is given by name, or by one of the numbers that have names: `4001` is
-/// `event`. `None` if it can be no topic: as a queue's name, and not `any`.
+/// Resolves a topic that is given by name, or by one of the numbers that have names: `4001` is
+/// `event`. `None` if it is not a valid topic: valid names are those of queues, except `any`.
 #[must_use]
 pub fn topic(text: &str) -> Option<&str> {
     let number = text.parse::<u32>().ok();
@@ -89,17 +89,17 @@ pub fn topic(text: &str) -> Option<&str> {
     (is_plain(name) && name != "any").then_some(name)
 }
 
-/// An entry of a topic's stream: its time at Redis, ms, and a number among those of that time.
+/// The entry id of an event in a topic's stream: its Redis time, ms, and a number within that time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct EventId {
     /// Redis time, ms.
     pub ms: u64,
-    /// Which of that millisecond.
+    /// Its number within that millisecond.
     pub seq: u64,
 }
 
 impl EventId {
-    /// The last one that can be before `ms`, Redis time.
+    /// Returns the last id before `ms`, Redis time.
     #[must_use]
     pub fn before(ms: u64) -> Self {
         ms.checked_sub(1).map_or_else(Self::default, |ms| Self { ms, seq: u64::MAX })
@@ -118,7 +118,7 @@ impl FromStr for EventId {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let numbers = text.split_once('-').map(|(ms, seq)| (ms.parse(), seq.parse()));
         let Some((Ok(ms), Ok(seq))) = numbers else {
-            return Err("an event's id is written like 1763683200000-0");
+            return Err("an event's id has the form 1763683200000-0");
         };
         Ok(Self { ms, seq })
     }
@@ -130,35 +130,35 @@ impl Serialize for EventId {
     }
 }
 
-/// An event that is to be published.
+/// An event to publish.
 #[derive(Debug, Clone)]
 pub struct NewEvent<'a> {
     /// Its kind.
     pub kind: Kind,
     /// When it happened, by the publisher's wall clock: Unix time, ms.
     pub when: u64,
-    /// The publisher's monotonic clock, ns: it never steps, and orders what one machine publishes.
+    /// The publisher's monotonic clock, ns: it never steps, and orders the events of one machine.
     pub index: u64,
-    /// What it says, JSON.
+    /// Its content, JSON.
     pub context: &'a str,
-    /// The topic that it was published on, if this is the copy on another.
+    /// The topic of the original, if this is a copy on another topic.
     pub origin: Option<&'a str>,
 }
 
 impl<'a> NewEvent<'a> {
-    /// One that happens now.
+    /// Creates an event that happens now.
     #[must_use]
     pub fn now(kind: Kind, context: &'a str) -> Self {
         Self { kind, when: now_ms(), index: index(), context, origin: None }
     }
 
-    /// About how many bytes it has in a topic.
+    /// Returns its approximate size in a topic, bytes.
     #[must_use]
     pub fn size(&self) -> usize {
         100 + self.context.len() + self.origin.map_or(0, str::len)
     }
 
-    /// As field and value, in the order in which they are written.
+    /// Returns its fields and values, in the order in which they are written.
     #[must_use]
     pub fn fields(&self) -> Vec<(&'static str, String)> {
         let mut fields = vec![
@@ -172,8 +172,8 @@ impl<'a> NewEvent<'a> {
     }
 }
 
-/// The machine's monotonic clock, ns, and greater each time: it orders what a process publishes,
-/// and what the processes of one machine do as far as its clock can tell.
+/// Returns the machine's monotonic clock, ns, increasing with each call: it orders the events of a
+/// process, and those of one machine's processes as far as its clock can tell.
 fn index() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
@@ -184,7 +184,7 @@ fn index() -> u64 {
     after(last.unwrap_or_default())
 }
 
-/// An event as a subscriber gets it.
+/// An event as received by a subscriber.
 #[derive(Debug, Clone, Serialize)]
 pub struct Event {
     /// Its entry in the topic's stream: later ones have greater ids.
@@ -192,20 +192,20 @@ pub struct Event {
     /// Its kind.
     pub kind: Kind,
     /// When it happened, by the publisher's wall clock: Unix time, ms. The time of its entry, if
-    /// the publisher did not say.
+    /// the publisher set none.
     pub when: u64,
-    /// The publisher's monotonic clock, ns; `None` if it did not say.
+    /// The publisher's monotonic clock, ns; `None` if the publisher set none.
     pub index: Option<u64>,
-    /// What it says, JSON; `null` if the publisher did not say.
+    /// Its content, JSON; `null` if the publisher set none.
     pub context: Box<RawValue>,
-    /// The topic that it was published on, if it came here because it is an emergency.
+    /// The topic of the original, if this is the copy of an emergency.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
 }
 
 impl Event {
-    /// Reads an entry. `None`: not written as the protocol says, without a kind or with a context
-    /// that is not JSON.
+    /// Reads an entry. `None` if it violates the protocol: without a kind, or with a context that
+    /// is not JSON.
     #[must_use]
     pub fn read(id: EventId, mut fields: HashMap<Vec<u8>, Vec<u8>>) -> Option<Self> {
         let mut text = |name: &str| match fields.remove(name.as_bytes()) {

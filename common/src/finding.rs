@@ -1,4 +1,4 @@
-//! What an examination finds: how bad it is, what it means, what to do.
+//! The findings of a check: severity, meaning, fix.
 //!
 //! `redcall doctor` prints them; a worker logs some of them when it starts.
 
@@ -6,22 +6,22 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// How bad it is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// As it should be.
+    /// No action is needed.
     Ok,
-    /// Worth knowing; nothing need be done.
+    /// Useful information; no action is needed.
     Note,
-    /// It works, and may not for ever.
+    /// It works now, and may fail later.
     Warning,
-    /// Something does not work, or work will be lost.
+    /// Something does not work, or jobs will be lost.
     Problem,
 }
 
 impl Level {
-    /// Whether somebody should do something about it.
+    /// Returns `true` if an operator should act.
     #[must_use]
     pub fn is_bad(self) -> bool {
         match self {
@@ -42,30 +42,30 @@ impl fmt::Display for Level {
     }
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Which check it is of; programs go by it.
+    /// The check's name, for programs.
     pub check: &'static str,
-    /// How bad it is.
+    /// Its severity.
     pub level: Level,
-    /// What was found.
+    /// The finding.
     pub what: String,
-    /// What that leads to; none if all is well.
+    /// Its consequence; `None` if there is none.
     pub means: Option<String>,
-    /// What helps; none if nothing has to be done.
+    /// Its fix; `None` if no action is needed.
     #[serde(rename = "do")]
     pub cure: Option<String>,
 }
 
 impl Finding {
-    /// All is well.
+    /// Creates a finding without a problem.
     #[must_use]
     pub fn ok(check: &'static str, what: impl Into<String>) -> Self {
         Self { check, level: Level::Ok, what: what.into(), means: None, cure: None }
     }
 
-    /// Something else.
+    /// Creates a finding of any level.
     #[must_use]
     pub fn new(
         check: &'static str,
@@ -78,7 +78,7 @@ impl Finding {
         Self { check, level, what: what.into(), means, cure }
     }
 
-    /// Worth knowing, and what it leads to.
+    /// Creates a note with its consequence.
     #[must_use]
     pub fn note(check: &'static str, what: impl Into<String>, means: impl Into<String>) -> Self {
         let means = Some(means.into());

@@ -1,6 +1,6 @@
 //! The elements of a response key, as both ends write and read them.
 //!
-//! Workers encode, clients decode. Which frames may follow each other is the worker's business.
+//! Workers encode, clients decode. The worker decides which frames follow each other.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -8,34 +8,34 @@ use serde_json::value::RawValue;
 use crate::auth::{FrameClaims, Seal, Signer};
 use crate::error::WireError;
 
-/// What a frame is. `Result` and `Error` end the request.
+/// The type of a frame. `Result` and `Error` end the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FrameType {
-    /// The request is queued; written by a caller that submits it. Carries no data.
+    /// The request is queued; written by a caller that submits it. Has no data.
     Pending,
     /// The handler returned without an answer; a completion token settles the request later.
     Deferred,
-    /// Another attempt starts: its number is the frame's `attempt`. Carries no data.
+    /// Another attempt starts: its number is the frame's `attempt`. Has no data.
     Restarted,
-    /// How far the handler is.
+    /// The handler's progress.
     Progress,
     /// A part of a streamed answer.
     Chunk,
     /// The answer.
     Result,
-    /// Why there is no answer.
+    /// The error, if there is no answer.
     Error,
 }
 
 impl FrameType {
-    /// Whether nothing can follow this frame.
+    /// Returns `true` if this frame is final.
     #[must_use]
     pub const fn ends(self) -> bool {
         matches!(self, Self::Result | Self::Error)
     }
 
-    /// As it stands on the wire.
+    /// Returns its name on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -55,13 +55,13 @@ impl FrameType {
 pub struct Frame {
     /// The request's id.
     pub id: String,
-    /// What the frame is.
+    /// The frame's type.
     #[serde(rename = "type")]
     pub kind: FrameType,
-    /// Position within its attempt, gapless from 1; 0 for what the caller itself pushed.
+    /// Position within its attempt, without gaps from 1; 0 for the caller's own frame.
     #[serde(default)]
     pub seq: u64,
-    /// Which run of the job wrote it, counted from 1; 0 before the first.
+    /// The run that wrote it, counted from 1; 0 before the first.
     #[serde(default)]
     pub attempt: u32,
     /// The answer, part or progress, as JSON.
@@ -70,7 +70,7 @@ pub struct Frame {
     /// Set on `error` frames.
     #[serde(default)]
     pub error: Option<WireError>,
-    /// Its signature, as JSON: a [`Seal`] if it is one.
+    /// Its signature, as JSON: a [`Seal`] if it is valid.
     #[serde(default)]
     pub auth: Option<Box<RawValue>>,
 }
@@ -91,33 +91,33 @@ struct Encoded<'a> {
     auth: Option<Seal>,
 }
 
-/// What every frame of one attempt shares.
+/// The common fields of all frames of one attempt.
 #[derive(Debug, Clone, Copy)]
 pub struct FrameHead<'a> {
     /// The request's id.
     pub id: &'a str,
-    /// Where the frame goes.
+    /// The response key.
     pub response_key: &'a str,
-    /// Which run of the job, counted from 1; 0 before the first.
+    /// The number of the run, counted from 1; 0 before the first.
     pub attempt: u32,
     /// Signs the frames, if the request was signed.
     pub signer: Option<&'a Signer>,
 }
 
 impl FrameHead<'_> {
-    /// A frame that is not an error, with data or without.
+    /// Encodes a frame other than an error, with or without data.
     #[must_use]
     pub fn data(&self, kind: FrameType, seq: u64, data: Option<&RawValue>) -> String {
         self.encode(kind, seq, data, None)
     }
 
-    /// The frame that ends a request without an answer.
+    /// Encodes the final frame of a request without an answer.
     #[must_use]
     pub fn error(&self, seq: u64, error: &WireError) -> String {
         self.encode(FrameType::Error, seq, None, Some(error))
     }
 
-    /// What follows id and response key in one of these frames: scripts put others in front.
+    /// Returns the part of such a frame after id and response key: scripts replace those.
     #[must_use]
     pub fn tail<'f>(&self, frame: &'f str) -> &'f str {
         let start = format!(r#"{{"id":"{}","response_key":"{}""#, self.id, self.response_key);
@@ -135,7 +135,7 @@ impl FrameHead<'_> {
         let claims = FrameClaims { id, response_key, kind, seq, attempt, data, error };
         let auth = signer.map(|signer| signer.seal(&claims));
         let frame = Encoded { id, response_key, kind, seq, attempt, data, error, auth };
-        // Strings, numbers and JSON that is already text: nothing here can fail to serialise.
+        // Strings, numbers and JSON text always serialise.
         serde_json::to_string(&frame).unwrap_or_default()
     }
 }

@@ -1,6 +1,6 @@
-//! Every Redis key and channel, by name. No other file of the workspace makes one.
+//! All Redis keys and channels, by name. No other file of the workspace builds one.
 //!
-//! Form: `{prefix}:{<queue>}:<what>`, the queue as hash tag, so that all keys of a job share a
+//! Form: `{prefix}:{<queue>}:<part>`, the queue as hash tag, so that all keys of a job share a hash
 //! slot and one script can settle it in a cluster.
 
 mod bytes;
@@ -16,20 +16,20 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Keys that begin with `prefix` (the setting `redis.prefix`).
+    /// Creates the keys with this `prefix` (the setting `redis.prefix`).
     #[must_use]
     pub fn new(prefix: &str) -> Self {
         Self { prefix: prefix.into() }
     }
 
-    /// Sorted set of queue names in use. The one key without a queue tag: `note.lua` takes it
-    /// alone.
+    /// Sorted set of queue names in use. The one key without a queue tag: no script but `note.lua`
+    /// takes it, and that takes no other.
     #[must_use]
     pub fn queues(&self) -> String {
         format!("{}:queues", self.prefix)
     }
 
-    /// The keys of one queue.
+    /// Returns the keys of one queue.
     #[must_use]
     pub fn of(&self, queue: &str) -> QueueKeys {
         QueueKeys { base: format!("{}:{{{queue}}}", self.prefix).into(), queue: queue.into() }
@@ -41,26 +41,26 @@ impl Keys {
         format!("{}:{{events:{topic}}}:events", self.prefix)
     }
 
-    /// What all keys of the deployment match, and few others: a pattern for `SCAN`.
+    /// Returns a `SCAN` pattern that matches all keys of the deployment, and few others.
     #[must_use]
     pub fn pattern(&self) -> String {
-        // A prefix holds nothing that a pattern gives a meaning.
+        // A prefix has no characters with a meaning in patterns.
         format!("{}:*", self.prefix)
     }
 
-    /// A pattern for `SCAN`: the keys that hold requests and dead letters of any queue match it,
+    /// Returns a `SCAN` pattern that matches the keys of requests and dead letters of any queue,
     /// and some others. [`Keys::parse_queue`] tells them apart.
     #[must_use]
     pub fn queue_pattern(&self) -> String {
         format!("{}:{{*}}:[qdspl]*", self.prefix)
     }
 
-    /// The rest of a key behind the brace that opens its hash tag, if it has our prefix.
+    /// Returns the part of a key after the opening brace of its hash tag, if it has our prefix.
     fn tagged<'a>(&self, key: &'a str) -> Option<&'a str> {
         key.strip_prefix(&*self.prefix)?.strip_prefix(":{")
     }
 
-    /// The queue of which `key` holds requests or dead letters, if it is such a key.
+    /// Returns the queue of a key with requests or dead letters, if `key` is one.
     #[must_use]
     pub fn parse_queue<'a>(&self, key: &'a str) -> Option<&'a str> {
         let rest = self.tagged(key)?;
@@ -70,7 +70,7 @@ impl Keys {
         HOLD.contains(&what).then_some(queue)
     }
 
-    /// What bounds `key`, as the table says; none if it is no key of ours.
+    /// Returns the bound of `key` by the table; `None` if it is not one of our keys.
     #[must_use]
     pub fn bound_of(&self, key: &str) -> Option<Bound> {
         if key == self.queues() {
@@ -93,7 +93,7 @@ impl Keys {
         Some(if bound.contains("TTL") { Bound::Ttl } else { Bound::Other })
     }
 
-    /// The queue and the request id that a response key names, if it has the form of one.
+    /// Returns the queue and the request id of a response key, if it has that form.
     #[must_use]
     pub fn parse_response<'a>(&self, key: &'a str) -> Option<(&'a str, &'a str)> {
         let rest = self.tagged(key)?;
@@ -101,7 +101,7 @@ impl Keys {
         (is_queue(queue) && is_id(id)).then_some((queue, id))
     }
 
-    /// The queue, the job name and the limit's key of a list of sorted requests.
+    /// Returns the queue, the job name and the limit's key of a list of sorted requests.
     #[must_use]
     pub fn parse_limited<'a>(&self, key: &'a str) -> Option<(&'a str, &'a str, &'a str)> {
         let rest = self.tagged(key)?;
@@ -110,7 +110,7 @@ impl Keys {
         is_queue(queue).then_some((queue, name, of))
     }
 
-    /// Queue and instance of a key with the state of a service's instance.
+    /// Returns queue and instance of the key of a service's state.
     #[must_use]
     pub fn parse_state<'a>(&self, key: &'a str) -> Option<(&'a str, &'a str)> {
         let rest = self.tagged(key)?;
@@ -120,7 +120,7 @@ impl Keys {
             .then_some((queue, instance))
     }
 
-    /// Whether a channel on which something was heard tells of states, and not of frames.
+    /// Returns `true` if a channel publishes states of jobs, not frames.
     #[must_use]
     pub fn is_status(channel: &[u8]) -> bool {
         let mut parts = channel.rsplitn(3, |byte| *byte == b':');
@@ -128,12 +128,12 @@ impl Keys {
     }
 }
 
-/// What keeps a key from lying there for ever.
+/// The mechanism that bounds a key's lifetime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bound {
     /// Its TTL.
     Ttl,
-    /// What it holds goes by itself: accepted work, leases, dead letters.
+    /// Its content is removed by normal operation: accepted work, leases, dead letters.
     Other,
 }
 
@@ -161,87 +161,87 @@ macro_rules! keys_of {
 }
 
 impl QueueKeys {
-    /// The queue's name.
+    /// Returns the queue's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.queue
     }
 
     fixed_keys! {
-        /// List of requests: pushed at the tail, taken from the head.
+        /// List of requests: pushed at the tail, popped from the head.
         queue = "queue";
         /// Stream of requests that could not be run or answered.
         dead = "dead";
-        /// Hash of leased request ids, id to worker: a second request of that id is refused.
+        /// Hash of leased and deferred request ids, id to worker: another request with that id is
+        /// refused.
         live = "live";
         /// Sorted set of worker ids by the Redis time (ms) at which their leases end.
         workers = "workers";
-        /// Sorted set of mapped job names by the Redis time (ms) until which a worker maps them.
+        /// Sorted set of job names by the Redis time (ms) until which a live worker handles them.
         names = "names";
-        /// Set of names that have parked requests.
+        /// Set of names with parked requests.
         parked_names = "parked";
-        /// Sorted set of the ids of requests that are not due yet, by the Redis time (ms) when
-        /// they are.
+        /// Sorted set of the ids of scheduled requests, by the Redis time (ms) when they are due.
         schedule = "schedule";
         /// Hash of those requests, id to envelope.
         scheduled = "scheduled";
-        /// Hash of what befell requests that were started more than once, id to record.
+        /// Hash of the history of requests that were started more than once, id to record.
         attempts = "attempts";
-        /// Sorted set of cancelled ids by the Redis time (ms) at which they are forgotten.
+        /// Sorted set of cancelled ids by the Redis time (ms) at which they expire.
         cancelled = "cancelled";
-        /// Channel on which the queue's workers are told things.
+        /// Channel of messages to the queue's workers.
         control = "control";
-        /// Written by whoever asks how safe something is: empty.
+        /// Empty; written by each client that waits for durability.
         durable = "durable";
-        /// There while the queue is paused: since when, Redis time in ms.
+        /// Exists while the queue is paused: since when, Redis time in ms.
         paused = "paused";
         /// Hash of recurring schedules, name to the Redis time (ms) of the last tick.
         ticks = "ticks";
-        /// Hash of leased requests of limited names, id to what they count for.
+        /// Hash of leased requests of limited names, id to the limit's key.
         permits = "permits";
-        /// Hash of limited names that have sorted requests, name to how many.
+        /// Hash of limited names with sorted requests, name to their number.
         limited_names = "limited";
-        /// Sorted set of requests that are answered later, by the Redis time (ms) until when.
+        /// Sorted set of deferred requests, by the Redis time (ms) of their deadline.
         deferred_ids = "deferred";
         /// Sorted set of limits whose rate allows no request before a Redis time (ms).
         throttled = "throttled";
-        /// Hash of a sample of the keys that keep answers: the key without the queue's base, to the
-        /// bytes for which it stands.
+        /// Hash of a sample of the keys with answers: the key without the queue's base, to the
+        /// bytes that it represents.
         answers = "answers";
-        /// There while the answers kept are at their bound: since when, Redis time in ms.
+        /// Exists while the answers kept are at their limit: since when, Redis time in ms.
         answers_full = "answers_full";
     }
 
     keys_of! {
         /// List of frames of one request.
         response(id) = "response";
-        /// Channel on which one client hears of frames.
+        /// Channel on which one client receives frames.
         notify(client) = "notify";
-        /// List that a blocked pop of one worker moves requests to.
+        /// List to which a blocked pop of one worker moves requests.
         inbox(worker) = "inbox";
-        /// Hash of what one worker has leased, id to envelope.
+        /// Hash of one worker's leased requests, id to envelope.
         leases(worker) = "leases";
-        /// What one worker says of itself, JSON.
+        /// One worker's own report, JSON.
         worker(worker) = "worker";
-        /// List of requests that wait for a worker that maps their name.
+        /// List of requests that wait for a worker that handles their name.
         parked(name) = "parked";
         /// Set of the keys of a limited name that have sorted requests.
         limit_keys(name) = "limit_keys";
-        /// What became of one worker's last settling poll.
+        /// The results of one worker's last settling poll.
         poll(worker) = "poll";
-        /// Hash of the call under one idempotency key, by its digest.
+        /// Hash of the call under one idempotency key, named by its digest.
         idem(digest) = "idem";
         /// The request that holds a uniqueness window, by its digest.
         unique(digest) = "unique";
-        /// What is known of one request that is answered later.
+        /// The record of one deferred request.
         deferred(id) = "deferred";
-        /// The run that has started a signed request.
+        /// The run that started a signed request.
         seen(id) = "seen";
-        /// List of the states of one monitored job, and the channel that tells of them.
+        /// List of the states of one tracked job, and the channel that publishes them.
         status(id) = "status";
     }
 
-    /// Hash of the state of one instance of a service; empty: of the one without a key.
+    /// Hash of the state of one service instance; empty for the one without a key.
     #[must_use]
     pub fn state(&self, instance: &str) -> String {
         match instance {
@@ -250,39 +250,39 @@ impl QueueKeys {
         }
     }
 
-    /// List of the sorted requests of a limited name that count for `key`.
+    /// List of the sorted requests of a limited name with the limit's key `key`.
     #[must_use]
     pub fn limited(&self, name: &str, key: &str) -> String {
         format!("{}:limited:{name}:{key}", self.base)
     }
 
-    /// The keys of the probes that one worker sends through its own polls: a queue of its own,
-    /// which no other worker and no list of queues knows, in the slot of this queue.
+    /// The keys of the probes that one worker sends through its own polls: a separate queue, which
+    /// no other worker serves and no list of queues shows, in the hash slot of this queue.
     #[must_use]
     pub fn probe(&self, worker: &str) -> Self {
         Self { base: format!("{}:probe:{worker}", self.base).into(), queue: self.queue.clone() }
     }
 
-    /// The service whose queue it is, if it is one: its requests start in their order.
+    /// Returns the service of the queue, if it is one of a service: its requests start in order.
     #[must_use]
     pub fn service(&self) -> Option<&str> {
         self.queue.strip_prefix(SERVICE).filter(|name| is_plain(name))
     }
 
-    /// What all keys of the queue begin with: for scripts that find keys by the ids they read.
+    /// Returns the common prefix of the queue's keys, for scripts that build keys from ids.
     #[must_use]
     pub fn base(&self) -> &str {
         &self.base
     }
 
-    /// Whether `key` is the response key of the request `id`.
+    /// Returns `true` if `key` is the response key of the request `id`.
     #[must_use]
     pub fn is_response(&self, key: &str, id: &str) -> bool {
         let own = key.strip_prefix(&*self.base).and_then(|rest| rest.strip_prefix(":response:"));
         own == Some(id)
     }
 
-    /// Whether `channel` is one that a request of this queue may name.
+    /// Returns `true` if a request of this queue may name `channel`.
     #[must_use]
     pub fn is_notify(&self, channel: &str) -> bool {
         channel
@@ -292,7 +292,7 @@ impl QueueKeys {
     }
 }
 
-/// One row of the table in docs/reference/keys.md: what follows the queue, type, bound, writers.
+/// The rows of the table in docs/reference/keys.md: the part after the queue, type, bound, writers.
 const TABLE: &[[&str; 4]] = &[
     ["queue", "list of requests", "`limits.max_length`", "callers, workers giving back"],
     ["response:<id>", "list of frames", "TTL `response_ttl_ms`", "worker that holds the lease"],
@@ -319,7 +319,7 @@ const TABLE: &[[&str; 4]] = &[
     ["unique:<digest>", "string", "TTL `jobs.X.unique`", "workers"],
     ["seen:<id>", "string", "TTL 7 days; once it has ended, until its signature ends", "workers"],
     ["deferred", "zset id -> until, ms", "TTL latest deadline and 7 days", "workers"],
-    ["deferred:<id>", "hash", "TTL deadline and 7 days", "workers, who settles"],
+    ["deferred:<id>", "hash", "TTL deadline and 7 days", "workers, holders of the token"],
     [
         "status:<id>",
         "list of states; channel",
@@ -342,7 +342,7 @@ const TABLE: &[[&str; 4]] = &[
     ["probe:<worker>:…", "as the queue's own", "one probe, TTL 1 minute", "its worker"],
 ];
 
-/// The keys as the markdown table that docs/reference/keys.md shows.
+/// Returns the keys as the markdown table of docs/reference/keys.md.
 #[must_use]
 pub fn table() -> String {
     let mut out =
@@ -354,7 +354,7 @@ pub fn table() -> String {
     }
     out.push_str(
         "| `redcall:{events:TOPIC}:events` | stream | `events.max` entries, TTL `events.age` | \
-         `events.max_bytes`, or its newest entry | who publishes |\n",
+         `events.max_bytes`, or its newest entry | publishers |\n",
     );
     out.push_str(
         "| `redcall:queues` | zset queue -> last used, ms | 10,000 names, TTL 30 days | 2 MiB | \
@@ -368,7 +368,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_names_that_people_script_against_are_fixed() {
+    fn key_names_are_fixed() {
         let keys = Keys::new("redcall").of("default");
         assert_eq!(keys.queue(), "redcall:{default}:queue");
         assert_eq!(keys.response("x"), "redcall:{default}:response:x");
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_key_is_not_taken_for_a_response_key() {
+    fn foreign_key_is_not_a_response_key() {
         let keys = Keys::new("redcall");
         assert_eq!(keys.parse_response("redcall:{q}:response:a"), Some(("q", "a")));
         for foreign in ["redcall:{q}:queue", "other:{q}:response:a", "redcall:{q}:response:a:b"] {

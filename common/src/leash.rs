@@ -1,24 +1,24 @@
 //! Ends a program's processes when the program ends in any way, SIGKILL included.
 //!
 //! The program lists the processes that it holds in a file without a name. A watcher, which is one
-//! small shell (`leash.sh`), has that file and the read end of a pipe whose only write end is the
-//! program's. When the program ends the pipe closes, and the watcher kills what is listed by
-//! SIGKILL, at once: a job of a killed worker is taken over as soon as the lease is over, and must
-//! not run beside its first run. Until then it sleeps: to hold a process is one small write to
-//! memory, and so is its release.
+//! small shell (`leash.sh`), has that file and the read end of a pipe; the program has the only
+//! write end. When the program ends, the pipe closes, and the watcher kills the listed processes
+//! with SIGKILL, at once: another worker takes a killed worker's job over as soon as its lease
+//! ends, and the two runs must not overlap. Until then the watcher sleeps: holding or releasing a
+//! process is one small write to memory.
 //!
-//! Used by the worker's commands and processes and by benchmarks. The embedded server has a watcher
-//! of its own, which gives it time ([`crate::store::embedded`]). Why a shell, and why one per
-//! program: `docs/internals/decisions/0020-a-shell-ends-child-processes.md`.
+//! Used by the worker's commands and processes and by benchmarks. The embedded server has its own
+//! watcher, which grants time to shut down. `docs/internals/decisions/0020-a-shell-ends-child-processes.md`
+//! has the reasons for a shell, and for one per program.
 //!
-//! Three races remain, each of them short:
+//! Three short races remain:
 //!
-//! - A process is listed after it has started: the program has its id only then. A process that
-//!   starts in the instant in which the program is killed goes on.
-//! - A process is listed until shortly after it was waited for. If the program is killed right
-//!   there, and the system gives the id to another process before the watcher reads the list, that
-//!   process is killed. Systems give ids in ascending order, so all ids would have to be used
-//!   within that instant.
+//! - A process is listed after it has started, because only then its id is known. A process that
+//!   starts at the moment in which the program is killed keeps running.
+//! - A process is listed until shortly after it was waited for. If the program is killed at that
+//!   moment, and the system reuses the id before the watcher reads the list, the watcher kills the
+//!   new process. Systems assign ids in ascending order, so all ids would have to be used within
+//!   that moment.
 //! - A watcher that was killed is replaced when the next process starts.
 
 use std::fs::File;
@@ -31,14 +31,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The watcher's script.
 const SCRIPT: &str = include_str!("leash.sh");
 
-/// The processes that end with this program. Clones share one watcher, which starts when it is
-/// first needed and ends with the last clone and the last [`Held`].
+/// The processes that end with this program. Clones share one watcher, which starts at first use
+/// and ends with the last clone and the last [`Held`].
 #[derive(Debug, Clone, Default)]
-pub struct Leash(Arc<Mutex<State>>);
+pub struct Leash(Arc<Mutex<LeashState>>);
 
-/// One held process or group, until this is dropped.
+/// A held process or group, until this is dropped.
 ///
-/// To be dropped only after the process has ended, or when it may outlive this program.
+/// Drop it only after the process has ended, or if the process may outlive this program.
 #[derive(Debug)]
 pub struct Held {
     leash: Leash,
@@ -46,19 +46,19 @@ pub struct Held {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct LeashState {
     watcher: Option<Watcher>,
-    /// The held processes, a line each.
+    /// The held processes, one per line.
     list: Option<File>,
-    /// How many lines the list has.
+    /// The number of lines in the list.
     places: usize,
-    /// Those of them that hold nothing.
+    /// The unused lines.
     free: Vec<usize>,
-    /// The list, or a watcher, could not be had, and that was logged.
+    /// The list or a watcher could not be created, and that was logged.
     is_logged: bool,
 }
 
-/// The shell, and what keeps it asleep.
+/// The shell, and the pipe that keeps it asleep.
 #[derive(Debug)]
 struct Watcher {
     shell: Child,
@@ -66,11 +66,11 @@ struct Watcher {
 }
 
 impl Leash {
-    /// Starts the watcher if none runs, which blocks for about a millisecond. To be called before
-    /// the process starts that is to be held.
+    /// Starts the watcher if none runs, which blocks for about a millisecond. Call it before the
+    /// process to hold starts.
     ///
-    /// Without `/bin/sh` there is no watcher, which is logged once: processes then outlive a
-    /// program that is killed.
+    /// Without `/bin/sh` no watcher runs, which is logged once: processes then outlive a program
+    /// that is killed.
     pub fn prepare(&self) {
         let mut state = self.state();
         if let Err(error) = state.prepare()
@@ -98,7 +98,7 @@ impl Leash {
         Held { leash: self.clone(), place: self.state().hold(process) }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LeashState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -109,7 +109,7 @@ impl Drop for Held {
     }
 }
 
-impl State {
+impl LeashState {
     fn prepare(&mut self) -> io::Result<()> {
         let watcher = self.watcher.as_mut();
         if watcher.is_some_and(|watcher| matches!(watcher.shell.try_wait(), Ok(None))) {
@@ -137,7 +137,7 @@ impl State {
 
     fn write(&self, place: usize, process: &str) {
         let Some(list) = &self.list else { return };
-        // Lines of 16 bytes: none lies on two pages, so none is ever half written.
+        // Lines of 16 bytes never cross a page, so none is ever half written.
         let line = format!("{process:>15}\n");
         if let Err(error) = list.write_all_at(line.as_bytes(), 16 * place as u64) {
             tracing::warn!(%error, "cannot list a process: it outlives a SIGKILL");
@@ -149,7 +149,7 @@ impl Watcher {
     fn start(list: &File) -> io::Result<Self> {
         let mut shell = Command::new("/bin/sh")
             .args(["-c", SCRIPT, "leash"])
-            // It must not keep a folder busy, have secrets, or get a terminal's signals.
+            // The watcher must not use a folder, hold secrets, or receive a terminal's signals.
             .current_dir("/")
             .env_clear()
             .process_group(0)
@@ -165,22 +165,22 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        // It ends without a look at the list.
+        // Killed without reading the list.
         let _ = self.shell.kill();
         let _ = self.shell.wait();
     }
 }
 
-/// A file that is in no folder: in memory, where the system can.
+/// Creates a file without a name: in memory, if the system supports that.
 #[cfg(target_os = "linux")]
 fn unnamed() -> io::Result<File> {
     use rustix::fs::{MemfdFlags, memfd_create};
 
-    // A folder for files need not be there, nor be writable.
+    // A temporary folder may be missing or read-only.
     Ok(File::from(memfd_create("leash", MemfdFlags::CLOEXEC)?))
 }
 
-/// A file that is in no folder.
+/// Creates a file without a name.
 #[cfg(not(target_os = "linux"))]
 fn unnamed() -> io::Result<File> {
     tempfile::tempfile()

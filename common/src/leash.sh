@@ -1,10 +1,10 @@
-# Kills what a parent has listed when that parent ends. Standard input is a pipe of which the parent
-# has the only write end, standard output the list: a process per line, or a group with a minus in
-# front, or nothing.
+# Kills the listed processes when the parent ends. Standard input is a pipe with the parent's only
+# write end, standard output the list: a process per line, or a group with a leading minus, or a
+# blank line.
 trap '' HUP INT QUIT TERM USR1 USR2
-# Returns when the pipe closes, which no way of dying can prevent; nothing is ever written to it.
+# Returns when the pipe closes, which happens however the parent ends; nothing is written to it.
 read -r _
 while read -r process <&1; do
-    # Without `--`, which not every shell's own kill understands.
+    # Without `--`, which some shells' own kill does not understand.
     [ -z "$process" ] || kill -KILL "$process"
 done

@@ -1,31 +1,31 @@
-//! What both ends of Redcall must agree on.
+//! The types and rules that both ends of Redcall share.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`auth`] | signed requests and the keys that make and judge them |
+//! | [`auth`] | signed requests, and the keys that create and verify them |
 //! | [`request`], [`decode`] | the envelope that a caller enqueues, its strict decoding |
-//! | [`clean`] | text of others, safe for a terminal |
-//! | [`context`] | what a handler's task passes on to the calls it makes |
-//! | [`cron`] | when something recurs |
-//! | [`durability`] | how safe a request is once it counts as queued |
-//! | [`digest`] | under which digests calls are known |
-//! | [`finding`] | what an examination finds |
-//! | [`event`] | what is published on a topic |
+//! | [`clean`] | foreign text, made safe for a terminal |
+//! | [`context`] | the context that a handler's task passes on to its calls |
+//! | [`cron`] | the ticks of recurring schedules |
+//! | [`durability`] | the durability of a queued request |
+//! | [`digest`] | the digests that identify calls |
+//! | [`finding`] | the findings of a check |
+//! | [`event`] | the events of a topic |
 //! | [`frame`] | the elements of a response key |
 //! | [`error`] | the closed set of error codes, and the error as it crosses the wire |
 //! | [`keys`] | every Redis key and channel, by name |
-//! | [`leash`] | a program's processes end with it, however it ends |
-//! | [`limits`] | how large and how deep anything may be |
-//! | [`name`] | which ids and names are well formed |
+//! | [`leash`] | ends a program's processes with it, however it ends |
+//! | [`limits`] | the maximum size and depth of everything on the wire |
+//! | [`name`] | the form of ids and names |
 //! | [`output`] | standard output and standard error of the binaries |
-//! | [`program`] | which program a command means |
-//! | [`result_kind`] | what became of a command, as a number and as an event |
-//! | [`report`] | how the binaries print what went wrong |
+//! | [`program`] | finds the program of a command |
+//! | [`result_kind`] | the result of a command, as a number and as an event |
+//! | [`report`] | how the binaries print errors |
 //! | [`settings`] | the settings file |
-//! | [`token`] | what settles a request that is answered later |
-//! | [`time`] | times as they are written |
+//! | [`token`] | the completion token of a deferred request |
+//! | [`time`] | times in milliseconds |
 //!
-//! Nothing belongs here that only one end uses.
+//! Items that only one end uses belong elsewhere.
 
 pub mod auth;
 pub mod clean;

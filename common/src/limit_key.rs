@@ -1,14 +1,14 @@
-//! The field of a request's data by which a limit counts, as the script reads it that sorts
-//! requests of limited names (`sorted.lua`): the first one, in the first 64 KiB.
+//! The field of a request's data by which a limit counts, as `sorted.lua` reads it: the first one,
+//! within the first 64 KiB.
 
 use crate::decode::members;
 
-/// How far into a request the script looks, bytes.
-const WITHIN: usize = 65_536;
+/// The part of a request that the script reads, bytes.
+const SCRIPT_READS: usize = 65_536;
 
-/// Why the script may count `raw`, a whole request, under another key than the value of `field` in
-/// its data; `None` if both are the same. Such a request must not run: it would use up the limit of
-/// another key, or none.
+/// Returns the reason why the script may count `raw`, a whole request, under another key than the
+/// value of `field` in its data; `None` if both are the same. Such a request must not run: it would
+/// use the limit of another key, or none.
 #[must_use]
 pub fn misread(raw: &[u8], field: &str) -> Option<String> {
     let envelope = members(raw).ok()?;
@@ -23,13 +23,13 @@ pub fn misread(raw: &[u8], field: &str) -> Option<String> {
     let mut found = found.into_iter().filter(|(name, _)| name == field);
     let (_, value) = found.next()?;
     if found.next().is_some() {
-        return Some(format!("`{field}`, by which its limit counts, stands twice in `data`"));
+        return Some(format!("`{field}`, by which its limit counts, occurs twice in `data`"));
     }
     let value = value.get();
     let is_key = !value.starts_with(['{', '[', 'n']);
-    // Both are parts of `raw`.
+    // Both are slices of `raw`.
     let end = value.as_ptr() as usize + value.len() - raw.as_ptr() as usize;
-    (is_key && end >= WITHIN).then(|| {
+    (is_key && end >= SCRIPT_READS).then(|| {
         format!("`{field}`, by which its limit counts, has to end within 64 KiB of the request")
     })
 }
@@ -48,7 +48,7 @@ mod tests {
         {
             assert_eq!(of(data), None, "{data}");
         }
-        let long = format!(r#"{{"customer":"a","text":"{}"}}"#, "x".repeat(WITHIN));
+        let long = format!(r#"{{"customer":"a","text":"{}"}}"#, "x".repeat(SCRIPT_READS));
         assert_eq!(of(&long), None);
     }
 
@@ -56,9 +56,9 @@ mod tests {
     fn field_that_stands_twice_or_far_behind_is_refused() {
         assert!(of(r#"{"customer":"a","customer":"b"}"#).is_some());
         assert!(of(r#"{"customer":"a","\u0063ustomer":"b"}"#).is_some());
-        let far = format!(r#"{{"text":"{}","customer":"a"}}"#, "x".repeat(WITHIN));
+        let far = format!(r#"{{"text":"{}","customer":"a"}}"#, "x".repeat(SCRIPT_READS));
         assert!(of(&far).is_some());
-        let long = format!(r#"{{"customer":"{}"}}"#, "x".repeat(WITHIN));
+        let long = format!(r#"{{"customer":"{}"}}"#, "x".repeat(SCRIPT_READS));
         assert!(of(&long).is_some());
     }
 }

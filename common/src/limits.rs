@@ -1,9 +1,9 @@
-//! How large and how deep anything on the wire may be, with the defaults of the protocol.
+//! The maximum size and depth of everything on the wire, with the protocol's defaults.
 //!
-//! Read by both ends: a client refuses what is too large before it is queued, a worker answers
-//! `too_large` for what reached the queue by another way.
+//! Read by both ends: a client refuses oversized data before it is queued, a worker answers
+//! `too_large` if the data reached the queue by another way.
 
-/// Upper bounds, all in bytes unless said otherwise. `[limits]` in the settings file.
+/// Upper limits, in bytes unless stated otherwise. `[limits]` in the settings file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// A whole request envelope. Default 2 MiB.
@@ -12,13 +12,13 @@ pub struct Limits {
     pub answer: usize,
     /// One progress or chunk frame. Default 1 MiB.
     pub frame: usize,
-    /// How deep the JSON of a request, an answer or a frame may nest (levels), its envelope
-    /// included. Default 64.
+    /// The nesting depth of the JSON of a request, an answer or a frame (levels), including its
+    /// envelope. Default 64.
     pub depth: usize,
-    /// How many requests one queue may hold; 0 for no cap. Default 1,000,000.
+    /// The number of requests that one queue may hold; 0 for no cap. Default 1,000,000.
     pub max_length: u64,
-    /// How many bytes of answers one queue may keep before new requests that want one are refused;
-    /// 0 for any number. Default 1 GiB.
+    /// The bytes of answers that one queue may keep before new requests that want one are refused;
+    /// 0 for no limit. Default 1 GiB.
     pub answers_max_bytes: u64,
 }
 
@@ -35,15 +35,15 @@ impl Default for Limits {
     }
 }
 
-/// Most bytes of requests or answers that one command carries, unless a single one is larger: it
-/// has to be written and carried out well within the response timeout.
+/// The maximum bytes of requests or answers in one command, unless a single one is larger: the
+/// command must complete well within the response timeout.
 pub const COMMAND_BYTES: usize = 8 << 20;
 
-/// The units in which sizes are written, the largest first.
+/// The units of sizes, the largest first.
 pub(crate) const UNITS: [(&str, u64); 4] =
     [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
-/// `bytes` in the largest unit that divides it, such as `256MiB`.
+/// Formats `bytes` in the largest unit that divides it, such as `256MiB`.
 #[must_use]
 pub fn shown(bytes: u64) -> String {
     let fits = |(_, factor): &(&str, u64)| bytes >= *factor && bytes.is_multiple_of(*factor);
@@ -51,7 +51,7 @@ pub fn shown(bytes: u64) -> String {
     format!("{}{name}", bytes / factor)
 }
 
-/// How many of the things of these `sizes` (bytes) go into one command: the first in any case.
+/// Returns how many elements of these `sizes` (bytes) fit into one command: at least the first.
 #[must_use]
 pub fn portion(sizes: impl Iterator<Item = usize>) -> usize {
     let mut bytes = 0;
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_portion_is_bounded_but_never_empty() {
+    fn batch_is_bounded_but_never_empty() {
         assert_eq!(portion([COMMAND_BYTES - 1, 1, 1].into_iter()), 2);
         assert_eq!(portion([2 * COMMAND_BYTES, 1].into_iter()), 1);
         assert_eq!(portion(std::iter::empty()), 0);

@@ -1,26 +1,27 @@
-//! Which ids, job names and queue names are well formed.
+//! The form of ids, job names and queue names.
 //!
-//! Everything here is decided by form alone. What a name means is the worker's business.
+//! Form only: the worker resolves names.
 
 use uuid::Uuid;
 
-/// Longest id of a request or client, in characters.
+/// The longest id of a request or client, in characters.
 pub const MAX_ID: usize = 64;
 
-/// Longest name of a recurring schedule, in characters.
+/// The longest name of a recurring schedule, in characters.
 pub const MAX_SCHEDULE: usize = 40;
 
-/// Longest job name, in characters.
+/// The longest job name, in characters.
 pub const MAX_NAME: usize = 128;
 
-/// Whether `id` is 1 to 64 characters of `[A-Za-z0-9_-]`, the form of request and client ids.
+/// Returns `true` if `id` is 1 to 64 characters of `[A-Za-z0-9_-]`, the form of request and client
+/// ids.
 #[must_use]
 pub fn is_id(id: &str) -> bool {
     (1..=MAX_ID).contains(&id.len())
         && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
-/// Whether `name` is 1 to 128 characters without spaces and control characters.
+/// Returns `true` if `name` is 1 to 128 characters without spaces and control characters.
 #[must_use]
 pub fn is_job_name(name: &str) -> bool {
     !name.is_empty()
@@ -28,53 +29,53 @@ pub fn is_job_name(name: &str) -> bool {
         && !name.chars().any(|c| c.is_control() || c.is_whitespace())
 }
 
-/// What the name of a service's queue begins with; the service's name follows.
+/// The prefix of the queue name of a service; the service's name follows.
 pub const SERVICE: &str = "service:";
 
-/// Whether `queue` is 1 to 64 characters of `[A-Za-z0-9_.-]`, or the queue of a service:
+/// Returns `true` if `queue` is 1 to 64 characters of `[A-Za-z0-9_.-]`, or the queue of a service:
 /// `service:` and a name of that form.
 #[must_use]
 pub fn is_queue(queue: &str) -> bool {
     is_plain(queue.strip_prefix(SERVICE).unwrap_or(queue))
 }
 
-/// Whether `name` is 1 to 64 characters of `[A-Za-z0-9_.-]`, the form of names of queues, services
-/// and topics.
+/// Returns `true` if `name` is 1 to 64 characters of `[A-Za-z0-9_.-]`, the form of names of queues,
+/// services and topics.
 ///
-/// Braces would break the hash tag, colons the reading of keys.
+/// Braces would break the hash tag, colons the parsing of keys.
 #[must_use]
 pub fn is_plain(name: &str) -> bool {
     (1..=MAX_ID).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }
 
-/// The queue of a service's requests.
+/// Returns the queue of a service's requests.
 #[must_use]
 pub fn service_queue(service: &str) -> String {
     format!("{SERVICE}{service}")
 }
 
-/// Whether `instance` is up to 64 characters of `[A-Za-z0-9_.@-]`; empty is the instance without a
-/// key.
+/// Returns `true` if `instance` is up to 64 characters of `[A-Za-z0-9_.@-]`; empty is the instance
+/// without a key.
 #[must_use]
 pub fn is_instance(instance: &str) -> bool {
     let is_ok = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b'@');
     instance.len() <= MAX_ID && instance.bytes().all(is_ok)
 }
 
-/// Whether `name` is 1 to 40 characters of `[A-Za-z0-9_-]`: with a time it makes an id.
+/// Returns `true` if `name` is 1 to 40 characters of `[A-Za-z0-9_-]`: with a time it forms an id.
 #[must_use]
 pub fn is_schedule(name: &str) -> bool {
     name.len() <= MAX_SCHEDULE && is_id(name)
 }
 
-/// Whether `key` is 1 to 256 characters.
+/// Returns `true` if `key` is 1 to 256 characters.
 #[must_use]
 pub fn is_idempotency_key(key: &str) -> bool {
     (1..=256).contains(&key.chars().count())
 }
 
-/// A new id that sorts by time (UUID v7).
+/// Returns a new id that sorts by time (UUID v7).
 #[must_use]
 pub fn new_id() -> String {
     Uuid::now_v7().to_string()

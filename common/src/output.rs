@@ -1,12 +1,12 @@
-//! Standard output and standard error of the programs: the one door to both.
+//! Standard output and standard error of the programs: the only access to both.
 //!
-//! A report goes to standard output by [`line()`] or [`print()`], which return their failures. A
-//! closed pipe ends a program quietly with [`CLOSED`]. Any other failure is said on standard error,
-//! and ends the program with [`UNWRITTEN`]. Everything else goes to standard error by [`hint`],
-//! which never fails.
+//! A report goes to standard output by [`line()`] or [`print()`], which return their errors. A
+//! closed pipe ends a program quietly with [`CLOSED`]. Any other error is printed on standard
+//! error, and ends the program with [`UNWRITTEN`]. All other text goes to standard error by
+//! [`hint`], which never fails.
 //!
-//! Both pass through [`crate::clean`]: what others have written steers no terminal. Only what is
-//! coloured goes out as it is, by [`report`]; its parts are cleaned where they are made.
+//! Both apply [`crate::clean`], so that foreign text cannot control a terminal. Only coloured text
+//! is not cleaned here: [`report`] cleans its parts where they are created.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -23,12 +23,13 @@ use tokio::sync::watch;
 use crate::clean::clean_json;
 use crate::report::Problem;
 
-/// The exit code of a program whose standard output cannot be written.
+/// The exit code of a program that cannot write to its standard output.
 pub const UNWRITTEN: u8 = 5;
-/// The exit code of a program whose reader has gone, as shells show it: 128 and SIGPIPE.
+/// The exit code of a program after the reader of its output has closed the pipe, as in shells: 128
+/// and SIGPIPE.
 pub const CLOSED: u8 = 141;
 
-/// Standard output could not be written.
+/// An error of writing to standard output.
 #[derive(Debug, thiserror::Error)]
 #[error("standard output cannot be written")]
 pub struct Unwritten {
@@ -37,26 +38,26 @@ pub struct Unwritten {
 }
 
 impl Unwritten {
-    /// Adds the work that is done all the same, as a sentence.
+    /// Adds the work that is done despite the error, as a sentence.
     #[must_use]
     pub fn after(mut self, done: impl Into<String>) -> Self {
         self.done = Some(done.into());
         self
     }
 
-    /// The work that is done all the same.
+    /// Returns the work that is done despite the error.
     #[must_use]
     pub fn done(&self) -> Option<&str> {
         self.done.as_deref()
     }
 
-    /// Returns `true` if the reader of a pipe has gone: it does not want the rest.
+    /// Returns `true` if the reader has closed the pipe, and wants no more output.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.source.kind() == io::ErrorKind::BrokenPipe
     }
 
-    /// The exit code of a program that ends with this error.
+    /// Returns the exit code of a program that ends with this error.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         if self.is_closed() { CLOSED } else { UNWRITTEN }
@@ -69,22 +70,22 @@ impl From<io::Error> for Unwritten {
     }
 }
 
-/// Has a write beyond the limit on the size of files (`ulimit -f`) fail, instead of ending the
-/// process by `SIGXFSZ`.
+/// Makes a write beyond the limit on the size of files (`ulimit -f`) fail, instead of ending the
+/// process with `SIGXFSZ`.
 ///
-/// The handler is Tokio's, and stays for the life of the process. Unlike a signal that is ignored,
-/// a handler is not passed on to programs that are started.
+/// The handler is Tokio's, and stays for the life of the process. Unlike an ignored signal, a
+/// handler is not inherited by child programs.
 ///
 /// # Errors
 ///
-/// When the operating system refuses an event queue or the handler.
+/// If the operating system refuses an event queue or the handler.
 pub fn outlive_size_limit() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let handled = {
         let _entered = runtime.enter();
         signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop)
     };
-    // Its drop would wait, which async code must not.
+    // Dropping it would block, which async code must not.
     runtime.shutdown_background();
     handled
 }
@@ -93,47 +94,47 @@ pub fn outlive_size_limit() -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// When it cannot be written; a part of it may have been.
+/// If it cannot be written; a part of it may have been.
 pub fn line(text: impl Display) -> Result<(), Unwritten> {
     print(format_args!("{text}\n"))
 }
 
-/// Prints `text` on standard output without a line feed behind it, and flushes it.
+/// Prints `text` on standard output without a line feed, and flushes it.
 ///
 /// # Errors
 ///
 /// As [`line()`].
 pub fn print(text: impl Display) -> Result<(), Unwritten> {
-    // At once: a table that is written row by row costs a system call for each.
+    // In one write: a table that is written row by row costs a system call per row.
     let text = text.to_string();
     let mut stdout = io::stdout().lock();
     stdout.write_all(clean_json(&text).as_bytes())?;
     Ok(stdout.flush()?)
 }
 
-/// Prints `text` and a line feed on standard error. A failure is ignored: there is no other place
-/// that could say it.
+/// Prints `text` and a line feed on standard error. Ignores errors: there is no other place to
+/// report them.
 pub fn hint(text: impl Display) {
     let text = format!("{text}\n");
     let _ = io::stderr().lock().write_all(clean_json(&text).as_bytes());
 }
 
-/// Prints what went wrong on standard error, for people; in colour if that is a terminal. A failure
-/// is ignored as by [`hint`].
+/// Prints an error on standard error, for operators; in colour if that is a terminal. Ignores
+/// errors, like [`hint`].
 pub fn report(problem: Problem) {
     let text = format!("{:?}\n", miette::Report::new(problem));
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// Waits until the reader of standard output has gone, and returns the error that the next write
-/// would return. Never ends for files. Cancel safe.
+/// Waits until the reader of standard output has closed it, and returns the error that the next
+/// write would return. Never returns for files. Cancel-safe.
 ///
 /// A program that waits for something to print ends with it, as it would at its next line.
 pub async fn closed() -> Unwritten {
-    // One thread for the process: nothing can cancel a poll.
+    // One thread for the process: a poll cannot be cancelled.
     static READER: LazyLock<watch::Receiver<bool>> = LazyLock::new(|| {
         let (has_gone, seen) = watch::channel(false);
-        // Without a thread, the next line finds it out.
+        // Without a thread, the next line finds out.
         let _ = thread::Builder::new().name("stdout".into()).spawn(move || {
             if reader_goes() {
                 has_gone.send_replace(true);
@@ -147,11 +148,12 @@ pub async fn closed() -> Unwritten {
     }
 }
 
-/// Blocks until the reader of standard output has gone; `false` if that cannot be seen.
+/// Blocks until the reader of standard output has closed it; returns `false` if that cannot be
+/// detected.
 fn reader_goes() -> bool {
     let stdout = io::stdout();
     loop {
-        // Errors and the end of a connection are reported unasked.
+        // Errors and the end of a connection are always reported.
         let mut stream = [PollFd::new(&stdout, PollFlags::empty())];
         match poll(&mut stream, None) {
             Ok(_) => return stream[0].revents().intersects(PollFlags::ERR | PollFlags::HUP),
@@ -161,12 +163,12 @@ fn reader_goes() -> bool {
     }
 }
 
-/// The modes of the terminal on standard input, put back when this is dropped: a line editor that
-/// is left in the midst of a line leaves its own.
+/// The modes of the terminal on standard input, restored on drop: a line editor that is interrupted
+/// leaves its own modes.
 pub struct TerminalModes(Option<Termios>);
 
 impl TerminalModes {
-    /// The modes as they are; `None` if standard input is no terminal.
+    /// Saves the current modes; `None` if standard input is not a terminal.
     #[must_use]
     pub fn keep() -> Self {
         Self(tcgetattr(io::stdin()).ok())
@@ -176,7 +178,7 @@ impl TerminalModes {
 impl Drop for TerminalModes {
     fn drop(&mut self) {
         if let Some(modes) = &self.0 {
-            // One that is gone has no modes.
+            // A closed terminal has no modes.
             let _ = tcsetattr(io::stdin(), OptionalActions::Now, modes);
         }
     }

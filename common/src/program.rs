@@ -1,14 +1,14 @@
-//! Which program a command of the mapping means.
+//! Finds the program of a command in the mapping.
 //!
-//! Workers run it; `redcall doctor` looks whether it is there.
+//! Workers run it; `redcall doctor` checks that it exists.
 
 use std::path::{Path, PathBuf};
 
-/// Finds `name` like a shell does: with a slash relative to `dir`, else on `PATH`.
+/// Finds `name` like a shell: with a slash relative to `dir`, else on `PATH`.
 ///
 /// # Errors
 ///
-/// What to do when there is no such program.
+/// The fix, if there is no such program.
 pub fn find(name: &str, dir: &Path) -> Result<PathBuf, String> {
     if name.contains('/') {
         let path = dir.join(name);

@@ -1,4 +1,4 @@
-//! How the binaries print what went wrong: what happened, why, what to do.
+//! How the binaries print errors: what happened, why, what to do.
 
 use std::error::Error;
 use std::fmt;
@@ -9,8 +9,8 @@ use crate::clean::clean;
 use crate::output::Unwritten;
 use crate::settings::SettingsError;
 
-/// Something that went wrong, for a person at a terminal. Whatever it is made of may come from
-/// others: it is cleaned.
+/// An error for an operator at a terminal. Its parts may come from other programs, so they are
+/// cleaned.
 #[derive(Debug)]
 pub struct Problem {
     what: String,
@@ -19,12 +19,12 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// What happened, and below it the chain of causes.
+    /// Creates a problem from an error and its causes.
     #[must_use]
     pub fn of(error: &(dyn Error + 'static)) -> Self {
         let what = error.to_string();
         let mut source = error.source();
-        // Some errors end with the words of their cause: told once is enough.
+        // Some errors end with the text of their cause: print it once.
         while let Some(same) = source.filter(|cause| what.ends_with(&cause.to_string())) {
             source = same.source();
         }
@@ -32,46 +32,46 @@ impl Problem {
         Self { what: clean(&what).into_owned(), causes, help: None }
     }
 
-    /// What happened, in words.
+    /// Creates a problem from its description.
     #[must_use]
     pub fn new(what: impl Into<String>) -> Self {
         Self { what: clean(&what.into()).into_owned(), causes: None, help: None }
     }
 
-    /// Adds what to do about it.
+    /// Adds the fix.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(clean(&help.into()).into_owned());
         self
     }
 
-    /// The problem with its causes, as one text.
+    /// Returns the problem with its causes, as one text.
     #[must_use]
     pub fn whole(&self) -> String {
         let more = self.causes.as_ref().map(|causes| format!(": {}", causes.whole()));
         format!("{}{}", self.what, more.unwrap_or_default())
     }
 
-    /// The advice, if there is one.
+    /// Returns the fix, if there is one.
     #[must_use]
     pub fn advice(&self) -> Option<&str> {
         self.help.as_deref()
     }
 
-    /// One per mistake of the settings.
+    /// Creates one problem per mistake of the settings.
     #[must_use]
     pub fn settings(error: &SettingsError) -> Vec<Self> {
         let mistakes = error.mistakes().iter();
         mistakes.map(|mistake| Self::of(mistake).help(mistake.help())).collect()
     }
 
-    /// Standard output that cannot be written, with the work that is done all the same.
+    /// Creates the problem of a failed write to standard output, with the work that is done.
     #[must_use]
     pub fn unwritten(error: &Unwritten) -> Self {
         let problem = Self::of(error);
         match error.done() {
             Some(done) => problem.help(done),
-            None => problem.help("Give it a place that can be written."),
+            None => problem.help("Redirect it to a writable file or pipe."),
         }
     }
 }

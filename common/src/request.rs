@@ -1,6 +1,6 @@
-//! The envelope that a caller enqueues: how our client writes it, how a worker reads it.
+//! The envelope that a caller enqueues: written by our client, read by a worker.
 //!
-//! Reading is strict, because elements come from anywhere: [`decode`](crate::decode::decode).
+//! Reading is strict, because any program may push elements: [`decode`](crate::decode::decode).
 
 use std::collections::BTreeMap;
 
@@ -11,51 +11,53 @@ use crate::auth::{Claims, Signer, Token};
 use crate::digest;
 use crate::frame::FrameHead;
 
-/// The wire version that this crate speaks.
+/// The wire version of this crate.
 pub const WIRE_VERSION: u64 = 1;
 
-/// A request as our client writes it. `id` stands first, so that scripts find it unparsed.
+/// A request as our client writes it. `id` comes first, so that scripts find it without parsing.
 #[derive(Debug, Serialize)]
 pub struct Envelope<'a> {
     /// Unique among the queue's live requests; see [`crate::name::is_id`].
     pub id: &'a str,
     /// The job's name.
     pub name: &'a str,
-    /// What the handler gets, as JSON.
+    /// The handler's data, as JSON.
     pub data: &'a RawValue,
-    /// Where the answer goes; absent for fire and forget.
+    /// The response key; absent for fire and forget.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_key: Option<&'a str>,
     /// Redis time, ms since the epoch.
     pub enqueued_at: u64,
-    /// How long the caller cares, ms; absent for no deadline.
+    /// The caller's timeout, ms; absent for no deadline.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget_ms: Option<u64>,
     /// How long the answer is kept, ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_ttl_ms: Option<u64>,
-    /// Its status is kept, and for so long, ms.
+    /// How long its status is kept, ms; absent if it is not tracked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_ttl_ms: Option<u64>,
-    /// How many runs at most may fail before the job is given up; lowers what the mapping says.
+    /// The maximum number of failed runs before the job is abandoned; it can only lower the
+    /// mapping's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u64>,
-    /// Channel on which to announce frames.
+    /// The channel for notifications of frames.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notify: Option<&'a str>,
-    /// The same key of the same name and queue is the same call.
+    /// Requests with the same key, name and queue are the same call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<&'a str>,
-    /// Passed to the handler as they are.
+    /// Passed to the handler unchanged.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: &'a BTreeMap<String, String>,
-    /// Its signature, made of the rest: [`Envelope::claims`].
+    /// Its signature over the other fields: [`Envelope::claims`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<&'a Token>,
 }
 
 impl<'a> Envelope<'a> {
-    /// What a signature covers that holds until `expires_at` (Redis ms), on the queue of this name.
+    /// Returns the signed content of a signature that expires at `expires_at` (Redis ms), on the
+    /// queue of this name.
     #[must_use]
     pub fn claims(&self, queue: &'a str, expires_at: u64) -> Claims<'a> {
         Claims {
@@ -74,39 +76,39 @@ impl<'a> Envelope<'a> {
 }
 
 impl Envelope<'_> {
-    /// The element that is pushed to the queue.
+    /// Encodes the element to push to the queue.
     #[must_use]
     pub fn encode(&self) -> String {
-        // Strings, numbers and JSON that is already text: nothing here can fail to serialise.
+        // Strings, numbers and JSON text always serialise.
         serde_json::to_string(self).unwrap_or_default()
     }
 }
 
-/// A request as a worker has read it. Its keys have been checked against its queue and id.
+/// A request as a worker has read it. Its keys match its queue and id.
 #[derive(Debug)]
 pub struct Request {
     /// The request's id.
     pub id: String,
     /// The job's name.
     pub name: String,
-    /// What the handler gets, as JSON.
+    /// The handler's data, as JSON.
     pub data: Box<RawValue>,
     /// Where answers go; `None` for fire and forget.
     pub reply: Option<ReplyTo>,
-    /// Redis time of the enqueue, ms; `None` when the caller gave none, and for a dead letter that
-    /// is retried: its budget starts at the lease.
+    /// Redis time of the enqueue, ms; `None` if the caller set none, and for a retried dead letter:
+    /// its budget starts at the lease.
     pub enqueued_at: Option<u64>,
-    /// How long the caller cares, ms; `None` for no deadline.
+    /// The caller's timeout, ms; `None` for no deadline.
     pub budget_ms: Option<u64>,
-    /// How long its status is kept, ms; `None` if none is, unless the mapping says so.
+    /// How long its status is kept, ms; `None` leaves it to the mapping.
     pub status_ttl_ms: Option<u64>,
-    /// How many runs at most may fail; `None` leaves it to the mapping.
+    /// The maximum number of failed runs; `None` leaves it to the mapping.
     pub max_attempts: Option<u64>,
-    /// The same key of the same name and queue is the same call.
+    /// Requests with the same key, name and queue are the same call.
     pub idempotency_key: Option<String>,
-    /// Passed to the handler as they are.
+    /// Passed to the handler unchanged.
     pub headers: BTreeMap<String, String>,
-    /// Its signature, and what is needed beside the rest to judge it; `None` if it bears none.
+    /// Its signature, with the other fields needed to verify it; `None` if it is not signed.
     pub auth: Option<Box<Signed>>,
 }
 
@@ -115,28 +117,28 @@ pub struct Request {
 pub struct Signed {
     /// The field `auth`.
     pub token: Token,
-    /// The field `notify`, which counts even where nobody is answered.
+    /// The field `notify`, which is signed even if there is no answer.
     pub notify: Option<String>,
-    /// Signs its frames. Set by who has judged the signature, and found it good.
+    /// Signs its frames. Set after the signature was verified.
     pub signer: Option<Signer>,
 }
 
 impl Request {
-    /// What its frames at `response_key` share in that run.
+    /// Returns the common fields of its frames at `response_key` in that run.
     #[must_use]
     pub fn head<'a>(&'a self, response_key: &'a str, attempt: u32) -> FrameHead<'a> {
         let signer = self.auth.as_ref().and_then(|signed| signed.signer.as_ref());
         FrameHead { id: &self.id, response_key, attempt, signer }
     }
 
-    /// Its signature, and what signs its frames, if the signature was found good.
+    /// Returns its signature and the signer of its frames, if the signature was verified.
     #[must_use]
     pub fn signer(&self) -> Option<(&Signed, &Signer)> {
         let signed = self.auth.as_deref()?;
         Some((signed, signed.signer.as_ref()?))
     }
 
-    /// The digest that names its call, if it has an idempotency key.
+    /// Returns the digest of its call, if it has an idempotency key.
     #[must_use]
     pub fn call(&self) -> Option<String> {
         let key = self.auth.as_ref().and_then(|signed| signed.token.name());
@@ -144,7 +146,7 @@ impl Request {
         self.idempotency_key.as_ref().map(of)
     }
 
-    /// What its signature covers, on the queue of this name.
+    /// Returns the signed content, on the queue of this name.
     #[must_use]
     pub fn claims<'a>(&'a self, queue: &'a str, signed: &'a Signed) -> Claims<'a> {
         Claims {
@@ -162,21 +164,21 @@ impl Request {
     }
 }
 
-/// Where a request's frames go.
+/// The destination of a request's frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplyTo {
     /// The response key.
     pub response_key: String,
     /// How long frames are kept, ms.
     pub ttl_ms: u64,
-    /// Channel on which frames are announced.
+    /// The channel for notifications of frames.
     pub notify: Option<String>,
 }
 
-/// Shortest and longest time that an answer, or a status, may be kept, ms.
+/// The range of the TTL of an answer or a status, ms.
 pub const TTL_RANGE_MS: std::ops::RangeInclusive<u64> = 1_000..=7 * 24 * 3_600_000;
 
-/// How long an answer is kept when the request does not say, ms.
+/// Returns the TTL of an answer if the request sets none, ms.
 #[must_use]
 pub fn default_response_ttl_ms(budget_ms: Option<u64>) -> u64 {
     let ttl = budget_ms.map_or(600_000, |budget| budget.saturating_add(30_000));

@@ -1,8 +1,8 @@
-//! What became of a command, as a number: the result kinds of clients that number them, and the
-//! event that says so.
+//! The result of a command as a number: the result kinds of clients that number them, and the event
+//! that reports one.
 //!
-//! One table below makes the numbers, the frames and the codes in both directions, and the table in
-//! docs/reference/protocol.md.
+//! One table below generates the numbers, the frames and the codes in both directions, and the
+//! table in docs/reference/protocol.md.
 
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -10,27 +10,27 @@ use serde_json::{Value, json};
 use crate::error::{Code, WireError};
 use crate::frame::FrameType;
 
-/// What became of a command.
+/// The result of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ResultKind {
-    /// Nobody knows the command.
+    /// The command is unknown.
     Unrecognized,
-    /// It is done.
+    /// The command succeeded.
     Success,
-    /// Its answer is deferred; a caller that waits gets it.
+    /// Its answer is deferred; a waiting caller receives it.
     Deferred,
-    /// The same, and the answer is published as well.
+    /// Its answer is deferred, and will be published as well.
     DeferredWithNotification,
-    /// It was refused, or did not succeed.
+    /// It was refused, or failed.
     Failed,
-    /// Whoever did it broke over it.
+    /// The handler crashed.
     Exception,
-    /// Nobody could do it now.
+    /// No worker can run it now.
     Unavailable,
 }
 
 impl ResultKind {
-    /// Every kind, in the order of their numbers.
+    /// All kinds, ordered by number.
     pub const ALL: [Self; 7] = [
         Self::Unrecognized,
         Self::Success,
@@ -41,7 +41,7 @@ impl ResultKind {
         Self::Unavailable,
     ];
 
-    /// Number, name, the frame that it is, and the code of that frame if it is an error.
+    /// Returns number, name, frame type, and the error code if the frame is an error.
     const fn row(self) -> (u32, &'static str, FrameType, Option<Code>) {
         use FrameType::{Deferred, Error, Result};
         match self {
@@ -55,37 +55,37 @@ impl ResultKind {
         }
     }
 
-    /// Its number.
+    /// Returns its number.
     #[must_use]
     pub const fn number(self) -> u32 {
         self.row().0
     }
 
-    /// Its name.
+    /// Returns its name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         self.row().1
     }
 
-    /// The frame that says it.
+    /// Returns the frame type that carries it.
     #[must_use]
     pub const fn frame(self) -> FrameType {
         self.row().2
     }
 
-    /// The error as which it is answered; `None` if it is none.
+    /// Returns the error code of its answer; `None` if it is not an error.
     #[must_use]
     pub const fn code(self) -> Option<Code> {
         self.row().3
     }
 
-    /// The kind of this number, if there is one.
+    /// Returns the kind with this number, if there is one.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.number() == number)
     }
 
-    /// What an error is.
+    /// Returns the kind of an error.
     #[must_use]
     pub const fn of(code: Code) -> Self {
         match code {
@@ -105,14 +105,14 @@ impl ResultKind {
     }
 }
 
-/// The context of an event `command_result`: what became of the request `id`, a command of this
-/// name, which its caller knows by `nonce`. Data of more than `most` bytes are left out: then it
-/// says `"cut": true`.
+/// Builds the context of an event `command_result`: the result of the request `id`, a command of
+/// this name. `nonce` is the caller's own id of it. Data of more than `max` bytes are omitted: then
+/// it has `"cut": true`.
 #[must_use]
 pub fn command_result(
     (id, name, nonce): (&str, &str, Option<&str>),
     result: Result<&RawValue, &WireError>,
-    most: usize,
+    max: usize,
 ) -> String {
     let (kind, data, code, message) = match result {
         Ok(data) => (ResultKind::Success, Some(data), 0, None),
@@ -129,17 +129,17 @@ pub fn command_result(
         "errorCode": code,
         "errorMessage": message,
     });
-    let fits = data.is_none_or(|data| data.get().len() + head.to_string().len() + 20 <= most);
+    let fits = data.is_none_or(|data| data.get().len() + head.to_string().len() + 20 <= max);
     if !fits {
         head["cut"] = Value::Bool(true);
     }
-    // The data as they are: large numbers would not survive being read.
+    // The data unchanged: parsing would round large numbers.
     let data = data.filter(|_| fits).map_or("null", RawValue::get);
     let head = head.to_string();
     format!("{},\"data\":{data}}}", head.strip_suffix('}').unwrap_or(&head))
 }
 
-/// The kinds as the markdown table that docs/reference/protocol.md shows.
+/// Returns the kinds as the markdown table of docs/reference/protocol.md.
 #[must_use]
 pub fn table() -> String {
     let mut out = String::from("| number | name | frame | answered as | stands for |\n");
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_has_its_number_and_is_answered_as_what_stands_for_it() {
+    fn each_kind_has_its_number_and_code() {
         for kind in ResultKind::ALL {
             assert_eq!(ResultKind::from_number(kind.number()), Some(kind));
             assert_eq!(kind.code().is_some(), kind.frame() == FrameType::Error);
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn the_context_of_a_result_is_fixed() {
         let data = RawValue::from_string("[1.50]".to_owned()).unwrap();
-        let of = |nonce, result, most| command_result(("x1", "start", nonce), result, most);
+        let of = |nonce, result, max| command_result(("x1", "start", nonce), result, max);
         let head = r#"{"command":"start","errorCode":0,"errorMessage":null,"id":"x1","#;
         assert_eq!(
             of(Some("7"), Ok(&data), 1000),

@@ -1,26 +1,26 @@
-//! What a service's requests carry as their data, and what its tasks return.
+//! The data of a service's requests, and the results of its tasks.
 //!
 //! A service is a queue with state: all its instances share the queue `service:NAME`, and the
-//! requests of one instance run one at a time, in their order. Each gets the state as the one
-//! before it left it.
+//! requests of one instance run one at a time, in order. Each gets the state that the previous one
+//! returned.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-/// What a request asks of an instance.
+/// The operation that a request asks of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ServiceOp {
-    /// Make its first state.
+    /// Create the first state.
     Init,
-    /// Do something with its state, and leave it another one.
+    /// Use the state, and return a new one.
     Execute,
-    /// End it.
+    /// Delete the instance.
     Exit,
 }
 
 impl ServiceOp {
-    /// The name on the wire: `init`, `execute`, `exit`.
+    /// Returns the name on the wire: `init`, `execute`, `exit`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -31,40 +31,40 @@ impl ServiceOp {
     }
 }
 
-/// The field of an order by which requests are sorted.
+/// The field of a call by which requests are sorted.
 pub const INSTANCE: &str = "instance";
 
-/// Data of a request to a service.
+/// The data of a request to a service.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ServiceCall {
-    /// What is asked.
+    /// The operation.
     pub task: ServiceOp,
-    /// What the task gets; `null` if absent.
+    /// The task's arguments; `null` if absent.
     #[serde(default = "null")]
     pub args: Box<RawValue>,
-    /// Which instance, up to 64 of `[A-Za-z0-9_.@-]`; empty, or absent, is the one without a key.
+    /// The instance, up to 64 of `[A-Za-z0-9_.@-]`; empty, or absent, for the one without a key.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub instance: String,
-    /// Whether the caller wants a `progress` frame when its task begins.
+    /// `true` if the caller wants a `progress` frame when its task starts.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub receipt: bool,
 }
 
-/// What a task gets as its data.
+/// The data of a task.
 #[derive(Debug, Serialize)]
 pub struct TaskData<'a> {
     /// The state; `null` for `init`.
     pub state: &'a RawValue,
-    /// What the caller sent.
+    /// The caller's arguments.
     pub args: &'a RawValue,
-    /// The instance's key; empty for the one without.
+    /// The instance's key; empty for the one without a key.
     pub instance: &'a str,
 }
 
-/// What a task returns.
+/// The result of a task.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct TaskResult {
-    /// The new state. `init` and `execute` have to say it.
+    /// The new state. Required from `init` and `execute`.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub state: Option<Box<RawValue>>,
     /// The answer to the caller; `null` if absent.
@@ -76,7 +76,7 @@ fn null() -> Box<RawValue> {
     RawValue::NULL.to_owned()
 }
 
-/// A `null` that was written is a value.
+/// An explicit `null` is a value.
 fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Box<RawValue>>, D::Error> {
     Box::<RawValue>::deserialize(from).map(Some)
 }

@@ -1,4 +1,4 @@
-//! The status of a job: what its record beside the queue says, as both ends write and read it.
+//! The status of a job: its record at Redis, as both ends write and read it.
 //!
 //! The record is a list of states, each as JSON.
 
@@ -8,15 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, WireError};
 
-/// Longest message of an error in a record, bytes.
+/// The longest message of an error in a record, bytes.
 const MAX_MESSAGE: usize = 1 << 10;
 
-/// What a job is doing. `Success` and `Error` end it.
+/// The state of a job. `Success` and `Error` are final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum JobState {
-    /// Queued, or put off: it has not started yet.
+    /// Queued, scheduled or delayed: it has not started yet.
     Pending,
-    /// Started. Also while it waits to be tried again, or for another worker to take it over.
+    /// Started. Also while it waits for a retry, or for another worker to take it over.
     Processing,
     /// Answered.
     Success,
@@ -25,7 +25,7 @@ pub enum JobState {
 }
 
 impl JobState {
-    /// As it stands in the record.
+    /// Returns its name in the record.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -36,7 +36,7 @@ impl JobState {
         }
     }
 
-    /// Whether nothing follows it.
+    /// Returns `true` if the state is final.
     #[must_use]
     pub const fn ends(self) -> bool {
         matches!(self, Self::Success | Self::Error)
@@ -49,40 +49,40 @@ impl fmt::Display for JobState {
     }
 }
 
-/// One state of a job, and since when it was in it.
+/// One state of a job, with its start time.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct JobStatus {
     /// The state.
     #[serde(rename = "status")]
     pub state: JobState,
-    /// Since when, Redis time in ms.
+    /// The start time, Redis time in ms.
     pub at_ms: u64,
-    /// Which run of the job it is, or was the last one, counted from 1; 0 before the first.
+    /// The current or last run of the job, counted from 1; 0 before the first.
     pub attempt: u32,
-    /// The id of the worker that started this run; only of `Processing`.
+    /// The id of the worker that started this run; only for `Processing`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
-    /// Why there is no answer: code and message; only of `Error`.
+    /// The error: code and message; only for `Error`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<WireError>,
 }
 
 impl JobStatus {
-    /// Reads an element of a record; `None` if it is none.
+    /// Reads an element of a record; `None` if it is invalid.
     #[must_use]
     pub fn read(raw: &[u8]) -> Option<Self> {
         serde_json::from_slice(raw).ok()
     }
 }
 
-/// How a job ended, for its record.
+/// The end of a job, for its record.
 #[derive(Debug, Clone)]
 pub struct StatusEnd {
-    /// For how long the record is kept from then on, ms.
+    /// How long the record is kept from now, ms.
     pub ttl_ms: u64,
-    /// Number of its last run, or of the one that it would have been.
+    /// Number of its last run, or of the run that would have been the first.
     pub attempt: u32,
-    /// Why there is no answer; `None`: it was answered.
+    /// The error; `None` if it was answered.
     pub error: Option<(Code, String)>,
 }
 
@@ -94,7 +94,8 @@ struct Why<'a> {
 }
 
 impl StatusEnd {
-    /// The state, and what its element has beside state and time, as a script puts it together.
+    /// Returns the state, and the other fields of its element as JSON, from which a script builds
+    /// it.
     #[must_use]
     pub fn text(&self) -> String {
         let attempt = self.attempt;
@@ -102,7 +103,7 @@ impl StatusEnd {
             return format!(r#"{},"attempt":{attempt}"#, JobState::Success);
         };
         let message = &message[..message.floor_char_boundary(MAX_MESSAGE)];
-        // Strings alone: nothing here can fail to serialise.
+        // Strings always serialise.
         let why = serde_json::to_string(&Why { code: *code, message }).unwrap_or_default();
         format!(r#"{},"attempt":{attempt},"error":{why}"#, JobState::Error)
     }
@@ -112,7 +113,7 @@ impl StatusEnd {
 mod tests {
     use super::*;
 
-    /// As the scripts put it together.
+    /// Builds an element as the scripts do.
     fn element(end: &StatusEnd) -> String {
         let text = end.text();
         let (state, rest) = text.split_once(',').unwrap();
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_have_written_there_is_passed_over() {
+    fn foreign_elements_are_skipped() {
         for none in ["", "7", r#"{"status":"Retired","at_ms":1,"attempt":1}"#, r#"{"at_ms":1}"#] {
             assert!(JobStatus::read(none.as_bytes()).is_none(), "{none}");
         }

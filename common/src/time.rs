@@ -1,20 +1,20 @@
-//! Times as they are written: whole milliseconds.
+//! Times in whole milliseconds.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Whole milliseconds; those that no number holds become the largest.
+/// Returns whole milliseconds, saturating.
 #[must_use]
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// `time` as Unix time in ms; what was before 1970 as 0.
+/// Returns `time` as Unix time in ms; times before 1970 as 0.
 #[must_use]
 pub fn unix_ms(time: SystemTime) -> u64 {
     millis(time.duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
-/// This machine's wall clock, Unix time in ms.
+/// Returns this machine's wall clock, Unix time in ms.
 #[must_use]
 pub fn now_ms() -> u64 {
     unix_ms(SystemTime::now())

@@ -1,6 +1,6 @@
-//! The token that settles a request which is answered later, from any process.
+//! The completion token, which settles a deferred request from any process.
 //!
-//! Whoever has it may answer the request, once. Redis has only its digest; no log has it.
+//! Its holder may answer the request, once. Redis has only its digest; no log has it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,13 +10,12 @@ use uuid::Uuid;
 use crate::digest;
 use crate::name::{is_id, is_queue};
 
-/// What every token begins with, so that one that has leaked is known for what it is.
+/// The prefix of every token, which identifies a leaked one.
 const START: &str = "redcall1";
-/// Random characters at its end, hex.
+/// The number of random characters at its end, hex.
 const SECRET: usize = 64;
 
-/// Settles one request that is answered later. One word of plain characters:
-/// `redcall1.QUEUE.ID.SECRET`.
+/// Settles one deferred request. One word of plain characters: `redcall1.QUEUE.ID.SECRET`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SettlementToken {
     queue: String,
@@ -24,38 +23,38 @@ pub struct SettlementToken {
     secret: String,
 }
 
-/// A text that is no token. It is not repeated: it may be most of one.
+/// The error for an invalid token. It does not repeat the text, which may be most of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this is no settlement token: one is written redcall1.QUEUE.ID.SECRET")]
+#[error("this is not a valid completion token: its form is redcall1.QUEUE.ID.SECRET")]
 pub struct NoToken;
 
 impl SettlementToken {
-    /// A new one for the request `id` of `queue`, with 244 random bits.
+    /// Creates a token for the request `id` of `queue`, with 244 random bits.
     #[must_use]
     pub fn new(queue: &str, id: &str) -> Self {
         let secret = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         Self { queue: queue.to_owned(), id: id.to_owned(), secret }
     }
 
-    /// The queue of its request.
+    /// Returns the queue of its request.
     #[must_use]
     pub fn queue(&self) -> &str {
         &self.queue
     }
 
-    /// The id of its request.
+    /// Returns the id of its request.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The token as text, for whoever is to settle. Not for logs and messages.
+    /// Returns the token as text, for the program that settles. Not for logs and messages.
     #[must_use]
     pub fn reveal(&self) -> String {
         format!("{START}.{}.{}.{}", self.queue, self.id, self.secret)
     }
 
-    /// What Redis has of it.
+    /// Returns its digest, which Redis stores.
     #[must_use]
     pub fn digest(&self) -> String {
         digest::of_data(&self.reveal())
@@ -79,7 +78,7 @@ impl FromStr for SettlementToken {
     }
 }
 
-// By hand: whoever reads a log must not be able to settle.
+// By hand: a reader of logs must not be able to settle.
 impl fmt::Debug for SettlementToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("SettlementToken");
@@ -104,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_is_refused_without_being_repeated() {
+    fn invalid_token_is_refused_without_being_repeated() {
         let text = SettlementToken::new("q", "x").reveal();
         let short = &text[..text.len() - 1];
         let wrong = ["", "redcall1", short, "redcall1.q.x.", &text[1..], "redcall1.{q}.x.00"];

@@ -1,5 +1,5 @@
-//! Property: where the clocks of any time zone change, every expression ticks as a reference says
-//! that walks the minutes one by one and shares no code with the search.
+//! Property: around changes of any time zone's clocks, every expression ticks like a reference that
+//! walks the minutes one by one and shares no code with the search.
 //!
 //! A run compares random transitions of 2020 to 2030 with random expressions, and prints its seed.
 //! `REDCALL_CLOCKS_SEED` runs that seed again; `REDCALL_CLOCKS_ALL=1` compares every transition of
@@ -24,7 +24,7 @@ const ALL: &str = "REDCALL_CLOCKS_ALL";
 const CASES: usize = 120;
 /// The random expressions per transition of a run with [`ALL`].
 const PER_TRANSITION: usize = 4;
-/// The times from which the next tick is looked for, per case.
+/// The number of start times per case.
 const STARTS: usize = 8;
 
 fn zone(name: &str) -> TimeZone {
@@ -119,7 +119,7 @@ fn change_of_clocks_gives_the_ticks_of_the_reference() {
     }
 }
 
-/// The transitions that are unlike the others.
+/// The unusual transitions.
 #[test]
 fn rare_change_of_clocks_gives_the_ticks_of_the_reference() {
     let changes = [

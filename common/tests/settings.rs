@@ -1,5 +1,5 @@
-//! The settings as a user meets them: every source, every default, and the full text of every
-//! message. The process's own environment and directory are never touched.
+//! The settings as a user sees them: every source, every default, and the full text of every
+//! message. Never touches the process's own environment and directory.
 
 #![allow(
     clippy::unwrap_used,
@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 use redcall_common::settings::{Settings, SettingsError};
 use tempfile::TempDir;
 
-/// A directory of its own to load settings from.
+/// A private directory to load settings from.
 struct Place(TempDir);
 
 impl Place {
@@ -66,7 +66,7 @@ impl Place {
         Settings::load_from(flag.map(Path::new), self.dir(), &env)
     }
 
-    /// The text of the error and of its help, with this directory written as `DIR`.
+    /// Returns the text of the error and of its help, with this directory written as `DIR`.
     fn refusal(&self, flag: Option<&str>, env: &[(&str, &str)]) -> (String, String) {
         let error = self.load(flag, env).expect_err("these settings should be refused");
         let general = |text: String| text.replace(self.dir().to_str().unwrap(), "DIR");
@@ -74,20 +74,21 @@ impl Place {
     }
 }
 
-/// `redcall.toml` with `text` loads.
+/// Asserts that `redcall.toml` with `text` loads.
 #[track_caller]
 fn good(text: &str) -> Settings {
     Place::with("redcall.toml", text).load(None, &[]).unwrap_or_else(|e| panic!("{e}"))
 }
 
-/// `redcall.toml` with `text` is refused with exactly this text (without the file) and help.
+/// Asserts that `redcall.toml` with `text` is refused with exactly this text (without the file) and
+/// help.
 #[track_caller]
 fn bad(text: &str, problem: &str, help: &str) {
     let refusal = Place::with("redcall.toml", text).refusal(None, &[]);
     assert_eq!(refusal, (format!("DIR/redcall.toml: {problem}"), help.to_owned()));
 }
 
-/// No file and this environment are refused with exactly this text and help.
+/// Asserts that this environment, without a file, is refused with exactly this text and help.
 #[track_caller]
 fn bad_env(env: &[(&str, &str)], problem: &str, help: &str) {
     let refusal = Place::empty().refusal(None, env);

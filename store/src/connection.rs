@@ -1,4 +1,4 @@
-//! Opening connections: address, TLS, names, timeouts. What is done with them stands elsewhere.
+//! Opening connections: address, TLS, names, timeouts. Callers decide how to use them.
 
 use std::error::Error;
 use std::fs;
@@ -21,8 +21,8 @@ use super::error::StoreError;
 use super::sentinel::{Primary, Sentinels};
 use redcall_common::settings::{RedisSettings, SentinelUrl};
 
-/// Done by every connection first: where it is refused, nothing can be queued or settled. It
-/// writes nothing, but counts as a script that may.
+/// First script on every connection: if Redis refuses it, nothing can be queued or settled. It
+/// writes nothing, but Redis treats it as a script that may.
 const MAY_WRITE: &str = "#!lua flags=allow-oom\nreturn 1";
 
 /// Opens connections to one Redis under one client name. Cheap to clone.
@@ -33,7 +33,7 @@ pub struct Connector {
     name: Arc<str>,
     connect_timeout: Duration,
     response_timeout: Duration,
-    /// Counts the connections that were lost. Written by whoever loses one.
+    /// Counts lost connections. Written by the task that loses one.
     losses: watch::Sender<u64>,
 }
 
@@ -41,7 +41,7 @@ pub struct Connector {
 #[derive(Debug, Clone)]
 enum Target {
     Fixed(ConnectionInfo),
-    /// At one of many addresses; `like` says how each is to be reached.
+    /// One of many addresses. `like` holds the settings of a connection to each.
     Sentinels {
         sentinels: Arc<Sentinels>,
         like: ConnectionInfo,
@@ -53,14 +53,13 @@ enum Target {
 pub(super) struct Peer(Option<Primary>);
 
 impl Connector {
-    /// Reads the settings (and certificate files); connects to nothing yet. `name` is what
-    /// `CLIENT LIST` shows.
+    /// Reads the settings and certificate files. Does not connect. `CLIENT LIST` shows `name`.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Config`] when URL or certificates cannot be used.
+    /// [`StoreError::Config`] if the URL or the certificates are invalid.
     pub fn new(settings: &RedisSettings, name: &str) -> Result<Self, StoreError> {
-        // Not every address comes from settings that were read: flags and code name some.
+        // Flags and code give addresses that no settings check has seen.
         if let Some(problem) = settings.url_problem() {
             let problem = format!("`redis.url` {problem}");
             return Err(StoreError::Config { problem, source: None });
@@ -92,28 +91,28 @@ impl Connector {
         })
     }
 
-    /// Where Redis is looked for; no password.
+    /// Returns the address of Redis or its Sentinels, without password.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// That there is no connection that is of use; `source`: why, if an attempt was made.
+    /// Returns the error for a missing connection. `source` is the error of the last attempt.
     pub(super) fn unreachable(&self, source: Option<Arc<redis::RedisError>>) -> StoreError {
         StoreError::Unreachable { address: self.address.to_string(), source }
     }
 
-    /// How long one attempt to connect may take.
+    /// Returns the time limit of one attempt to connect.
     pub(super) fn connect_timeout(&self) -> Duration {
         self.connect_timeout
     }
 
-    /// How long one command may wait for its reply.
+    /// Returns the time limit of one command's reply.
     pub(super) fn response_timeout(&self) -> Duration {
         self.response_timeout
     }
 
-    /// A connection whose pushed messages go to `sink`, which must not block.
+    /// Opens a connection whose pushed messages go to `sink`, which must not block.
     pub(super) async fn open_with_pushes(
         &self,
         sink: impl Fn(PushInfo) + Send + Sync + 'static,
@@ -126,15 +125,15 @@ impl Connector {
         self.connect(ProtocolVersion::RESP3, &config).await
     }
 
-    /// A connection for one blocking command at a time.
+    /// Opens a connection for one blocking command at a time.
     ///
-    /// Without the driver's response timeout: at its default the driver gives up while the server
-    /// goes on waiting, and what the server then pops is lost (redis-rs issue 1924).
+    /// It has no response timeout of the driver: at its default the driver gives up while the
+    /// server still waits, and an element that the server pops then is lost (redis-rs issue 1924).
     pub(super) async fn open_blocking(&self) -> Result<(MultiplexedConnection, Peer), StoreError> {
         self.connect(ProtocolVersion::RESP2, &self.config().set_response_timeout(None)).await
     }
 
-    /// Returns when the server at `peer` is not the primary any more, as far as Sentinels know.
+    /// Returns when the Sentinels name another primary than the server at `peer`.
     pub(super) async fn moved(&self, peer: &Peer) {
         match (&self.target, &peer.0) {
             (Target::Sentinels { sentinels, .. }, Some(primary)) => sentinels.moved(primary).await,
@@ -142,19 +141,18 @@ impl Connector {
         }
     }
 
-    /// Tells the other connections that this one was lost: a network that swallows what is sent
-    /// on one of them does so with all, and whoever only listens would notice last.
+    /// Notifies the other connections of this loss: a network that drops one connection's packets
+    /// drops them all, and a connection that only listens would notice last.
     pub(super) fn lost_one(&self) {
         self.losses.send_modify(|count| *count += 1);
     }
 
-    /// Changes when a connection is lost from now on.
+    /// Returns a channel that changes with each connection that is lost from now on.
     pub(super) fn losses(&self) -> watch::Receiver<u64> {
         self.losses.subscribe()
     }
 
-    /// A pool for commands that people ask for, to the server of the moment; see
-    /// [`super::inspect`].
+    /// Opens a pool for inspection commands, to the current primary. See [`super::inspect`].
     pub(super) async fn pool(
         &self,
         size: usize,
@@ -169,10 +167,10 @@ impl Connector {
         Ok((pool, peer))
     }
 
-    /// Has Redis close the connection `id` of ours, so that nothing it has sent before is carried
-    /// out from now on: what the network holds back may come seconds after we gave it up.
+    /// Closes our connection `id` at Redis, so that Redis runs no more of its commands: the network
+    /// may deliver them seconds after we gave the connection up.
     ///
-    /// After a restart of Redis ids begin anew; a connection of another name is left alone.
+    /// Ids restart with Redis, so a connection of another name is kept.
     pub(super) async fn cut(
         &self,
         conn: &mut MultiplexedConnection,
@@ -194,7 +192,7 @@ impl Connector {
             .set_write_backpressure_boundary(64 << 10)
     }
 
-    /// Where the server is now.
+    /// Finds the server's current address.
     async fn find(&self) -> Result<(ConnectionInfo, Peer), StoreError> {
         match &self.target {
             Target::Fixed(info) => Ok((info.clone(), Peer(None))),
@@ -222,7 +220,7 @@ impl Connector {
         let (info, peer) = self.find().await?;
         let address = match &peer.0 {
             None => address(info.addr()),
-            // What was tried is one server, which the Sentinels have named.
+            // The attempt went to one server, which the Sentinels named.
             Some(_) => format!("{}, {}", address(info.addr()), self.address),
         };
         let redis = info.redis_settings().clone().set_protocol(protocol);
@@ -241,7 +239,7 @@ impl Connector {
             let mut greeting = redis::pipe();
             greeting.cmd("CLIENT").arg("SETNAME").arg(&*self.name).ignore();
             greeting.cmd("EVAL").arg(MAY_WRITE).arg(0).ignore();
-            // Bounded here as well: a blocking connection has no response timeout of its own.
+            // Bounded here too: a blocking connection has no response timeout of its own.
             let greeted = timeout(self.connect_timeout, greeting.exec_async(&mut conn)).await;
             greeted
                 .unwrap_or_else(|_| {
@@ -251,22 +249,21 @@ impl Connector {
         };
         tokio::select! {
             connected = connecting => Ok((connected.map_err(unreachable)?, peer)),
-            // The server of before may stand still, and never say so.
+            // The previous server may stall without closing the connection.
             () = self.moved(&peer) => Err(self.unreachable(None)),
         }
     }
 }
 
-/// Whether a certificate was refused: another name than was connected to, an authority that is not
-/// known, a time that is over.
+/// Returns `true` if the certificate was refused: wrong host name, unknown authority, or expired.
 fn is_mistrust(error: &redis::RedisError) -> bool {
-    // As the driver keeps the errors of others.
-    type Kept = Arc<dyn Error + Send + Sync>;
-    let kept = error.source().and_then(|source| source.downcast_ref::<Kept>());
+    // The type in which the driver wraps errors of other crates.
+    type WrappedError = Arc<dyn Error + Send + Sync>;
+    let kept = error.source().and_then(|source| source.downcast_ref::<WrappedError>());
     kept.is_some_and(|kept| refused_certificate(&**kept))
 }
 
-/// Whether an error of a connection, or a cause of it, is that a certificate was refused.
+/// Returns `true` if the error, or one of its causes, is a refused certificate.
 #[must_use]
 pub fn refused_certificate(error: &(dyn Error + 'static)) -> bool {
     let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
@@ -278,16 +275,19 @@ pub fn refused_certificate(error: &(dyn Error + 'static)) -> bool {
         || inner.is_some_and(refused_certificate)
 }
 
-/// Tries again beside an attempt to connect that takes long: a network that has lost its routes
-/// and got them back answers who asks anew, long before it answers who asked before.
-pub(super) async fn hedged<T, F>(attempt: impl Fn() -> F, within: Duration) -> Result<T, StoreError>
+/// Starts a second attempt alongside one that takes long: after a network outage a new connection
+/// succeeds long before the old attempt does.
+pub(super) async fn hedged<T, F>(
+    attempt: impl Fn() -> F,
+    timeout: Duration,
+) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
 {
     const AGAIN_AFTER: Duration = Duration::from_millis(500);
     let mut attempts = FuturesUnordered::new();
     attempts.push(attempt());
-    let until = Instant::now() + within;
+    let until = Instant::now() + timeout;
     loop {
         tokio::select! {
             Some(tried) = attempts.next() => if tried.is_ok() || attempts.is_empty() {
@@ -298,7 +298,7 @@ where
     }
 }
 
-/// Reads an address, and the certificates if it is one with TLS.
+/// Reads an address, with the certificates if it uses TLS.
 fn info(url: &str, settings: &RedisSettings) -> Result<ConnectionInfo, StoreError> {
     let info = url.into_connection_info().map_err(|error| config(&error))?;
     let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
@@ -324,8 +324,8 @@ fn config(error: &redis::RedisError) -> StoreError {
     StoreError::Config { problem: error.to_string(), source: Some(Arc::new(error.clone())) }
 }
 
-/// Has TLS use ring, unless the program has set something else already: redis-rs and others bring
-/// rustls without a crypto provider, and panic when none is set.
+/// Makes ring the crypto provider of TLS, unless the program has set another: redis-rs and others
+/// use rustls without one, and panic if none is set.
 pub fn set_crypto_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }

@@ -1,29 +1,29 @@
-//! What a queue's workers are told on its control channel, by scripts and by people.
+//! Messages on a queue's control channel, from scripts and operators to workers.
 //!
-//! Text, the operation first: Lua writes it without a library. A message may be lost with a
-//! connection; everything that it says can be found again by a heartbeat.
+//! Text, the operation first: Lua writes it without a library. A message may be lost with its
+//! connection; heartbeats find the same facts in Redis.
 
 use std::fmt;
 
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Control {
-    /// These leased requests are not wanted any more.
+    /// The callers of these leased requests have cancelled them.
     Cancel(Vec<String>),
-    /// Something becomes due at this Redis time, ms.
+    /// A request becomes due at this Redis time, ms.
     Due(u64),
-    /// The deadline of a leased request is later now: its id, and the Redis time in ms (0: none).
+    /// A leased request has a later deadline: its id, and the Redis time in ms (0: none).
     Extend(String, u64),
-    /// There may be something to take that an idle worker cannot see.
+    /// There may be requests that an idle worker cannot see.
     Work,
     /// The queue is paused.
     Pause,
-    /// The queue goes on.
+    /// The queue is resumed.
     Resume,
 }
 
 impl Control {
-    /// Reads a message; `None` for one of a later version.
+    /// Reads a message. Returns `None` for one of a later version.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
         let mut words = std::str::from_utf8(text).ok()?.split_ascii_whitespace();

@@ -1,8 +1,8 @@
-//! The dead letters of a queue: reading them, having them run again, throwing them away.
+//! The dead letters of a queue: reading, retrying, purging.
 //!
-//! For people, over the connections of the [`Inspector`]. Workers dead_letter in their settling script;
-//! nothing here does. Every command reads or changes at most 1,000 letters and 8 MiB of them, so
-//! that Redis is never held up for long; what is asked for beyond that is done in portions.
+//! For operators, over the connections of the [`Inspector`]. Workers write dead letters in their
+//! settling script. Each command reads or changes at most 1,000 letters and 8 MiB, which bounds the
+//! time it blocks Redis; larger selections run in batches.
 
 mod envelope;
 pub(crate) mod letter;
@@ -12,7 +12,7 @@ use redis::aio::MultiplexedConnection;
 use serde::Serialize;
 
 use super::error::StoreError;
-use super::inspect::{Inspector, look_at};
+use super::inspect::{Inspector, read_queue};
 use crate::ops::letters::remove;
 use crate::ops::reply::millis;
 use crate::ops::revive::{Revival, Revived, revive};
@@ -36,31 +36,31 @@ pub struct DeadLetters {
     keyring: Option<Keyring>,
 }
 
-/// Some dead letters, and where to go on.
+/// A page of dead letters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeadPage {
-    /// The letters, in the order that was asked for.
+    /// The letters, in the requested order.
     pub letters: Vec<DeadLetter>,
-    /// For [`DeadSelection::after`] of the next page; `None` if there is nothing more.
+    /// The value of [`DeadSelection::after`] for the next page; `None` on the last page.
     pub next: Option<String>,
 }
 
-/// What became of the letters of a selection, or would become of them.
+/// The result of a retry or purge, or of its dry run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct DeadReport {
-    /// Those with which it was done, in order.
+    /// The letters that were retried or purged, in order.
     pub done: Vec<DeadRef>,
-    /// Those with which it cannot be done. They lie where they were.
+    /// The letters that cannot be retried. They remain in the stream.
     pub skipped: Vec<DeadSkip>,
-    /// How many somebody else has retried or taken away meanwhile.
+    /// The number of letters that another process has retried or purged meanwhile.
     pub gone: u64,
-    /// Whether the queue is full. What did not fit lies where it was.
+    /// `true` if the queue is full. The letters that did not fit remain in the stream.
     pub full: bool,
-    /// Those of the given ids that no letter of the selection has.
+    /// The given ids that match no letter of the selection.
     pub unknown: Vec<String>,
 }
 
-/// A dead letter, by name.
+/// A reference to a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeadRef {
     /// Its entry in the stream.
@@ -69,7 +69,7 @@ pub struct DeadRef {
     pub id: String,
     /// The job's name, if the request can be read.
     pub name: Option<String>,
-    /// The id of the request that retries it, if that is another: it was signed again.
+    /// The id of the request that retries it, if it differs: a signed letter gets a new id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retried_as: Option<String>,
 }
@@ -81,7 +81,7 @@ pub struct DeadSkip {
     pub entry: String,
     /// The request's id; empty if it had none.
     pub id: String,
-    /// Why, for people.
+    /// The reason, human-readable.
     pub reason: String,
 }
 
@@ -92,8 +92,8 @@ impl From<DeadLetter> for DeadRef {
 }
 
 impl Inspector {
-    /// The dead letters of `queue`, which holds up to `max_length` requests; 0 for no cap. A queue
-    /// that cannot be one has none.
+    /// The dead letters of `queue`, which holds up to `max_length` requests; 0 for no cap. An
+    /// invalid queue name has no dead letters.
     #[must_use]
     pub fn dead(&self, queue: &str, max_length: u64) -> DeadLetters {
         let keys = self.keys.of(queue);
@@ -103,20 +103,20 @@ impl Inspector {
 }
 
 impl DeadLetters {
-    /// The same, with keys under which signed letters are signed again when they are retried.
+    /// Sets the keys with which retried letters are signed again.
     #[must_use]
     pub fn signed_by(mut self, keyring: Option<Keyring>) -> Self {
         self.keyring = keyring;
         self
     }
 
-    /// The letters of `selection`: as many as it allows, or fewer where they have 8 MiB. Those are
-    /// a page; [`DeadPage::next`] leads to the next one.
+    /// Returns a page of the letters of `selection`: up to its limit, or 8 MiB. [`DeadPage::next`]
+    /// leads to the next page.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached or refuses, as it does where [`DeadSelection::after`] is no
-    /// entry. Dropping the future is harmless.
+    /// If Redis cannot be reached or refuses, as it does if [`DeadSelection::after`] is not an
+    /// entry id. Cancel-safe.
     pub async fn list(&self, selection: &DeadSelection) -> Result<DeadPage, StoreError> {
         let mut conn = self.inspector.connection().await?;
         let mut walk = Walk::new(&mut conn, &self.dead, selection).await?;
@@ -136,11 +136,11 @@ impl DeadLetters {
         Ok(DeadPage { letters, next })
     }
 
-    /// The letter of this entry, or the newest one of the request with this id.
+    /// Returns the letter with this entry id, or the newest letter of the request with this id.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached or refuses. Dropping the future is harmless.
+    /// If Redis cannot be reached or refuses. Cancel-safe.
     pub async fn show(&self, id: &str) -> Result<Option<DeadLetter>, StoreError> {
         let selection = DeadSelection {
             ids: vec![id.to_owned()],
@@ -153,18 +153,18 @@ impl DeadLetters {
         Ok(walk.next(&mut conn).await?.and_then(|mut found| found.pop()))
     }
 
-    /// Puts the letters of `selection` back into the queue, at its tail, each at most once. They
-    /// keep their ids, data, headers, `enqueued_at`, which tells their age, and `budget_ms`, which
-    /// starts at the first lease. No caller waits for them any more: `response_key`, `notify`,
-    /// `idempotency_key` and `response_ttl_ms` go. A signed letter is signed again
-    /// ([`DeadLetters::signed_by`]), under an id of its own and with the header `retry_of`, which
-    /// names the one that it retries. It is skipped without a key to sign with, as is what cannot
-    /// be read as a request. A `dry_run` changes nothing and says what would be done.
+    /// Puts the letters of `selection` back at the tail of the queue, each at most once. A letter
+    /// keeps its id, data, headers, `enqueued_at`, which tells its age, and `budget_ms`, which
+    /// starts at the first lease. No caller waits for it any more: `response_key`, `notify`,
+    /// `idempotency_key` and `response_ttl_ms` are removed. A signed letter is signed again
+    /// ([`DeadLetters::signed_by`]) under a new id, with the original id in the header `retry_of`.
+    /// Signed letters are skipped without a key, and so are unreadable requests. A `dry_run`
+    /// changes nothing and returns the expected result.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached or refuses. What was done before stays done, as it does when
-    /// the future is dropped; calling again goes on with the rest.
+    /// If Redis cannot be reached or refuses. Completed batches stay done, also if the future is
+    /// dropped; another call continues with the rest.
     pub async fn retry(
         &self,
         selection: &DeadSelection,
@@ -211,8 +211,8 @@ impl DeadLetters {
         Ok(report)
     }
 
-    /// Throws the letters of `selection` away. A `dry_run` changes nothing and says what would be
-    /// done.
+    /// Purges the letters of `selection`. A `dry_run` changes nothing and returns the expected
+    /// result.
     ///
     /// # Errors
     ///
@@ -242,17 +242,17 @@ impl DeadLetters {
         Ok(report)
     }
 
-    /// How many more requests the queue takes.
+    /// Returns how many more requests the queue accepts.
     async fn room(&self, conn: &mut MultiplexedConnection) -> Result<u64, StoreError> {
         if self.max_length == 0 {
             return Ok(u64::MAX);
         }
-        let held = look_at(conn, &self.keys).await?.held();
+        let held = read_queue(conn, &self.keys).await?.held();
         Ok(self.max_length.saturating_sub(held))
     }
 }
 
-/// What would become of the next letter, where so many fit.
+/// Predicts the result for the next letter, given the room in the queue.
 fn would_fit(room: &mut u64) -> Revived {
     if *room == 0 {
         return Revived::Full;

@@ -1,13 +1,13 @@
-//! The embedded default: the real Redis or Valkey, started privately for this process.
+//! The embedded default: a real Redis or Valkey, started privately for this process.
 //!
-//! Here lives how a server is found ([`find_server`]), started on a Unix socket in a folder of
-//! its own, and ended with its parent. Nothing is downloaded here: only `cargo xtask` does that.
-//! Called by whoever resolves `url = "embedded"`, by the testkit and by xtask.
+//! This module finds a server ([`find_server`]), starts it on a Unix socket in a folder of its own,
+//! and ends it with its parent. It downloads nothing: only `cargo xtask` does. Callers resolve `url
+//! = "embedded"`; the testkit and xtask use it too.
 //!
-//! The server must not outlive us, even when we are killed by SIGKILL and no destructor runs. The
-//! parent-death signal of Linux needs code between fork and exec (unsafe, and it follows a thread);
-//! a pipe does not: a small shell between us and the server holds its read end, and when the last
-//! write end closes, because we ended for whatever reason, it ends the server. See `launch.sh`.
+//! The server must not outlive us, even if SIGKILL ends us and no destructor runs. The parent-death
+//! signal of Linux needs code between fork and exec (unsafe, and it follows a thread); a pipe does
+//! not. A small shell between us and the server holds the read end, and ends the server when the
+//! last write end closes, for whatever reason we ended. See `launch.sh`.
 
 mod find;
 mod folder;
@@ -23,47 +23,47 @@ use process::Process;
 
 use redcall_common::settings::RedisSettings;
 
-/// The address in the settings that asks for a private server.
+/// The address in the settings that selects a private server.
 const EMBEDDED: &str = "embedded";
 
-/// How long a started server may take until it answers PING.
-const READY_WITHIN: Duration = Duration::from_secs(10);
+/// The time limit for a started server to answer PING.
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What to do when there is no usable server. Ends the messages that need it.
-const FIXES: &str = "any of these helps:\n  \
+/// The help text of the errors about a missing server.
+const FIXES: &str = "fix it with one of:\n  \
     apt install redis-server          (Debian, Ubuntu)\n  \
     brew install redis                (macOS)\n  \
     REDCALL_REDIS_SERVER=/path/to/it  (Redis or Valkey, 7.0 or newer)\n  \
     REDIS_URL=redis://host:6379       (a Redis that already runs)\n  \
     docker compose up                 (Redis and workers in containers)";
 
-/// Why no embedded server runs. The messages name the cause and what to do about it.
+/// The reason why no embedded server runs. Messages name the cause and the fix.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmbeddedError {
-    /// No usable program on this machine.
+    /// No usable program is installed on this machine.
     #[error("no Redis or Valkey server 7.0 or newer was found ({tried}); {FIXES}")]
     NotFound {
-        /// Where it was looked for, and which finds were too old.
+        /// The places that were searched, and the programs that were too old.
         tried: String,
     },
-    /// A program was named, but it is not a server that can be used.
+    /// The named program is not a usable server.
     #[error("{} cannot be used as Redis server: {reason}; {FIXES}", path.display())]
     Unusable {
         /// The program.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// The server's folder could not be made.
+    /// The server's folder could not be created.
     #[error("no folder for a private Redis server could be made at {}", path.display())]
     Folder {
-        /// The folder, or what was to be made in it.
+        /// The folder, or the file in it, that could not be created.
         path: PathBuf,
         /// The cause.
         source: std::io::Error,
     },
-    /// The path of the Unix socket would be too long for the system.
+    /// The path of the Unix socket would exceed the system's limit.
     #[error(
         "{} is too long for a Unix socket: set TMPDIR to a shorter path, or REDIS_URL",
         path.display()
@@ -72,10 +72,10 @@ pub enum EmbeddedError {
         /// The path of the socket.
         path: PathBuf,
     },
-    /// `/bin/sh`, which watches over the server, could not be started.
+    /// `/bin/sh`, which supervises the server, could not be started.
     #[error("/bin/sh could not be started to run {}", program.display())]
     Spawn {
-        /// The server program that was to run.
+        /// The server program that it should run.
         program: PathBuf,
         /// The cause.
         source: std::io::Error,
@@ -90,11 +90,11 @@ pub enum EmbeddedError {
         /// The last lines of its log.
         log: String,
     },
-    /// The server runs but did not answer PING in time; it has been ended.
+    /// The server runs but did not answer PING in time; it has been killed.
     #[error(
         "{} did not answer within {} s; its log ends with:\n{log}\n{FIXES}",
         program.display(),
-        READY_WITHIN.as_secs()
+        READY_TIMEOUT.as_secs()
     )]
     NotReady {
         /// The server program.
@@ -104,30 +104,29 @@ pub enum EmbeddedError {
     },
 }
 
-/// How to start an embedded server. The default: found by [`find_server`], nothing on disk.
+/// Options of an embedded server. The default uses [`find_server`] and keeps nothing on disk.
 #[derive(Debug, Clone, Default)]
 pub struct EmbeddedOptions {
-    /// The server program; `None` to look for one.
+    /// The server program; `None` to search for one.
     pub program: Option<PathBuf>,
-    /// Keep an append-only file, as production should. It lives in the server's folder and ends
-    /// with it: this is for what waits on `WAITAOF` or restarts the server in place.
+    /// Keeps an append-only file, as production should. It is in the server's folder and removed
+    /// with it. Use it for `WAITAOF`, or to restart the server in place.
     pub append_only: bool,
-    /// Further arguments, after ours, so that they win: `["--maxmemory", "10mb"]`.
+    /// Further arguments, after ours, so that they take precedence: `["--maxmemory", "10mb"]`.
     pub extra_args: Vec<String>,
 }
 
-/// A private Redis server, and the guard of its life: dropping it ends the server and removes its
-/// folder.
+/// A private Redis server. Dropping it ends the server and removes its folder.
 ///
-/// Dropping blocks until the server has ended: up to a tenth of a second as a rule, five seconds
-/// when it does not react to SIGTERM and must be killed, seven at most. When this process ends
-/// without dropping it, even by SIGKILL, the server ends too; the next start removes the folder.
+/// Dropping blocks until the server has ended: usually up to a tenth of a second, five seconds if
+/// it ignores SIGTERM and must be killed, seven at most. If this process ends without dropping it,
+/// even by SIGKILL, the server ends too; the next start removes the folder.
 #[derive(Debug)]
 pub struct Embedded {
-    // Fields drop in this order: the server must have ended before its folder goes.
+    // Fields drop in this order: the server must end before its folder is removed.
     process: Process,
     folder: Folder,
-    /// What it was started with.
+    /// The program and options of its start.
     program: PathBuf,
     options: EmbeddedOptions,
 }
@@ -135,10 +134,10 @@ pub struct Embedded {
 impl Embedded {
     /// Starts a server and returns when it answers PING, within ten seconds.
     ///
-    /// Cancel-safe: when dropped early, what was started is ended.
+    /// Cancel-safe: dropping the future ends the server.
     ///
     /// # Errors
-    /// No usable program, no folder, or a server that does not come up: see [`EmbeddedError`].
+    /// No usable program, no folder, or a server that does not start: see [`EmbeddedError`].
     pub async fn start(mut options: EmbeddedOptions) -> Result<Self, EmbeddedError> {
         let program = match options.program.take() {
             Some(program) => program,
@@ -152,17 +151,17 @@ impl Embedded {
         Ok(server)
     }
 
-    /// Kills the server, as a power failure would: nothing more is written. Its folder stays.
+    /// Kills the server like a power failure: it writes nothing more. Its folder stays.
     ///
-    /// Blocks until it is dead, a few milliseconds.
+    /// Blocks until the server is dead, a few milliseconds.
     pub fn kill(&mut self) {
         self.process.kill();
     }
 
-    /// Kills the server and starts it again in its folder, at the same address. What is in it then
-    /// is what it had written: nothing without [`EmbeddedOptions::append_only`].
+    /// Kills the server and starts it again in its folder, at the same address. It keeps the data
+    /// that it had written: none without [`EmbeddedOptions::append_only`].
     ///
-    /// Dropped early, the server may run or not; it can be called again.
+    /// If the future is dropped early, the server may or may not run; call it again.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -172,8 +171,8 @@ impl Embedded {
         self.wait_until_ready().await
     }
 
-    /// Starts a server if the settings ask for one by `url = "embedded"`, and points them at it;
-    /// `None` if they name a Redis. Keep the guard for as long as the settings are used.
+    /// Starts a server if the settings have `url = "embedded"`, and sets its address in them;
+    /// `None` if they name a Redis. Keep the guard as long as the settings are used.
     ///
     /// Cancel-safe, as [`Self::start`]: the settings change only when the server is ready.
     ///
@@ -189,25 +188,25 @@ impl Embedded {
         Ok(Some(server))
     }
 
-    /// The server's address, `redis+unix:///…/r.sock`.
+    /// Returns the server's address, `redis+unix:///…/r.sock`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis+unix://{}", encode_path(&self.folder.socket()))
     }
 
-    /// The process id of the server itself (not of the shell that watches over it).
+    /// Returns the process id of the server itself, not of the supervising shell.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.process.server_pid()
     }
 
-    /// The server's working directory: socket, log and append-only file.
+    /// Returns the server's working directory, with socket, log and append-only file.
     #[must_use]
     pub fn dir(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The server's log so far; empty when it cannot be read.
+    /// Returns the server's log so far; empty if it cannot be read.
     #[must_use]
     pub fn log(&self) -> String {
         let bytes = std::fs::read(self.folder.log()).unwrap_or_default();
@@ -215,10 +214,9 @@ impl Embedded {
     }
 
     async fn wait_until_ready(&mut self) -> Result<(), EmbeddedError> {
-        // A local server is up within some 20 ms, so a short period keeps starts quick, and the
-        // few polls cost nothing.
+        // A local server starts in about 20 ms, so a short period keeps starts fast at little cost.
         const PERIOD: Duration = Duration::from_millis(4);
-        let deadline = tokio::time::Instant::now() + READY_WITHIN;
+        let deadline = tokio::time::Instant::now() + READY_TIMEOUT;
         let socket = self.folder.socket();
         loop {
             if let Some(status) = self.process.ended() {
@@ -227,8 +225,8 @@ impl Embedded {
             }
             let answers = process::answers_ping(&socket);
             match tokio::time::timeout_at(deadline, answers).await {
-                // The shell notes the pid right after the start, but nothing orders that before
-                // the server's first answer.
+                // The shell writes the pid right after the start, possibly after the server's first
+                // answer.
                 Ok(true) if self.process.learn_pid(&self.folder) => return Ok(()),
                 Ok(_) if tokio::time::Instant::now() < deadline => {
                     tokio::time::sleep(PERIOD).await;
@@ -252,7 +250,7 @@ impl Embedded {
     }
 }
 
-/// Percent-encodes what may not stand in the path of a URL: a temporary folder may have any name.
+/// Percent-encodes a path for a URL: a temporary folder may have any name.
 fn encode_path(path: &Path) -> String {
     use std::fmt::Write as _;
     use std::os::unix::ffi::OsStrExt as _;
@@ -280,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_lists_what_helps() {
+    fn error_lists_fixes() {
         let message = EmbeddedError::NotFound { tried: "PATH".to_owned() }.to_string();
         for fix in ["apt install redis-server", "brew install redis", "REDIS_URL=", "compose up"] {
             assert!(message.contains(fix), "{fix} is missing in: {message}");

@@ -1,6 +1,6 @@
-//! What can go wrong at Redis, by what the caller can do about it.
+//! Errors at Redis, by the caller's possible reaction.
 //!
-//! Causes are kept whole; nothing is decided by the text of a message.
+//! The sources are kept; no decision depends on the text of a message.
 
 use std::sync::Arc;
 
@@ -11,79 +11,79 @@ use redcall_common::report::Problem;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The settings cannot make a connection (URL, certificates).
-    #[error("the Redis settings cannot be used: {problem}")]
+    #[error("invalid Redis settings: {problem}")]
     Config {
-        /// What is wrong, without passwords.
+        /// The reason, without passwords.
         problem: String,
-        /// The cause, if another library found it.
+        /// The cause, if another library reported it.
         #[source]
         source: Option<Arc<redis::RedisError>>,
     },
     /// No connection: nothing was sent.
     #[error("Redis at {address} cannot be reached")]
     Unreachable {
-        /// Where it was looked for, without password.
+        /// The address, without password.
         address: String,
-        /// Why, if an attempt was made.
+        /// The cause, if an attempt was made.
         #[source]
         source: Option<Arc<redis::RedisError>>,
     },
-    /// The server was reached over TLS, and its certificate was refused: nothing was sent.
+    /// Redis was reached over TLS, and its certificate was refused: nothing was sent.
     #[error("Redis at {address} is not trusted: its certificate was refused")]
     Untrusted {
-        /// What was connected to, without password.
+        /// The address, without password.
         address: String,
-        /// Why: the names or the authority of the certificate.
+        /// The cause: the names or the authority of the certificate.
         #[source]
         source: Arc<redis::RedisError>,
     },
-    /// The Tokio runtime in which this client or worker was made has shut down: nothing was sent,
-    /// and nothing will be.
+    /// The Tokio runtime in which this client or worker was created has shut down: nothing was
+    /// sent, and no later call will be.
     #[error("the client's runtime has shut down")]
     Ended,
-    /// No Sentinel says which server is the primary: nothing was sent.
+    /// No Sentinel names a primary: nothing was sent.
     #[error("no Sentinel names a primary of `{service}`")]
     NoPrimary {
-        /// The name that was asked for.
+        /// The service name.
         service: String,
-        /// What the last one that could not answer said.
+        /// The error of the last Sentinel that could not answer.
         #[source]
         source: Option<Arc<redis::RedisError>>,
     },
-    /// The server cannot do what is asked for: nothing was sent.
+    /// The server does not support the requested durability: nothing was sent.
     #[error("durability `{level}` needs {needs}")]
     Unsupported {
-        /// What was asked for.
+        /// The requested level.
         level: Durability,
-        /// Which server can.
+        /// The servers that support it.
         needs: &'static str,
     },
-    /// The connection broke or answered too late: what was sent may have taken effect.
+    /// The connection broke or the reply was late: the commands may have taken effect.
     #[error("the connection to Redis was lost before it answered")]
     Lost(#[source] Arc<redis::RedisError>),
     /// Redis answered with an error (wrong password, read-only, out of memory, ...).
     #[error("Redis refused a command{}", reason(.0))]
     Refused(#[source] Arc<redis::RedisError>),
-    /// Redis ended a script with an error, before its first command or at one of its commands. It
-    /// has no effect then: a script checks before it writes, stores before it removes, and takes
-    /// back what it cannot finish. The tests of `lua::failures` hold each script to that.
+    /// Redis ended a script with an error, before its first command or at one of its commands. The
+    /// script has no effect then: it checks before it writes, stores before it removes, and undoes
+    /// a step that it cannot finish. The tests of `lua::failures` verify that for each script.
     #[error("Redis refused the script `{script}`{}", reason(.source))]
     Script {
-        /// Its name, which is that of its file in `lua/`.
+        /// The script's name, which is that of its file in `lua/`.
         script: &'static str,
-        /// What Redis says.
+        /// The error of Redis.
         #[source]
         source: Arc<redis::RedisError>,
     },
-    /// Redis refused a part of what was sent together; the rest has taken effect.
-    #[error("Redis refused a part of what was sent{}", reason(.0))]
+    /// Redis refused a part of a pipeline; the rest has taken effect.
+    #[error("Redis refused a part of the commands{}", reason(.0))]
     Partly(#[source] Arc<redis::RedisError>),
-    /// Redis answered something that this version does not understand.
-    #[error("Redis answered in an unexpected form to {0}")]
+    /// This version does not understand the reply of Redis.
+    #[error("unexpected reply of Redis to {0}")]
     Unexpected(&'static str),
 }
 
-/// A failure at Redis for a terminal, with the help that usually repairs it.
+/// A Redis error for a terminal, with the help that usually fixes it.
 impl From<&StoreError> for Problem {
     fn from(error: &StoreError) -> Self {
         Self::of(error).help(error.help())
@@ -91,7 +91,7 @@ impl From<&StoreError> for Problem {
 }
 
 impl StoreError {
-    /// Whether what was sent may have taken effect although this error came back.
+    /// Returns `true` if the commands may have taken effect despite this error.
     #[must_use]
     pub fn may_have_happened(&self) -> bool {
         match self {
@@ -107,7 +107,7 @@ impl StoreError {
         }
     }
 
-    /// Whether waiting for a better connection can help.
+    /// Returns `true` if a later connection may succeed.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -125,13 +125,13 @@ impl StoreError {
         }
     }
 
-    /// Whether Redis answered with an error, to a command or to a script.
+    /// Returns `true` if Redis answered a command or a script with an error.
     #[must_use]
     pub fn is_refused(&self) -> bool {
         self.refusal().is_some()
     }
 
-    /// What Redis answered with, if that was an error.
+    /// Returns the error with which Redis answered, if it did.
     fn refusal(&self) -> Option<&redis::RedisError> {
         match self {
             Self::Refused(source) | Self::Script { source, .. } | Self::Partly(source) => {
@@ -145,7 +145,7 @@ impl StoreError {
         self.refusal()?.code()
     }
 
-    /// The same, of the script of this name.
+    /// Returns the same error as one of the script with this name.
     pub(super) fn of_script(self, script: &'static str) -> Self {
         match self {
             Self::Refused(source) => Self::Script { script, source },
@@ -153,50 +153,51 @@ impl StoreError {
         }
     }
 
-    /// What usually mends it.
+    /// Returns the usual fix.
     #[must_use]
     pub fn help(&self) -> &'static str {
         match self {
             Self::Config { .. } => "Check `redis.url` and the certificates of `[redis]`.",
             Self::Unreachable { .. } | Self::Lost(_) => {
-                "Is Redis running there? Set `redis.url` in the settings, or REDIS_URL; \
+                "Check that Redis runs there. Set `redis.url` in the settings, or REDIS_URL; \
                  `docker compose up` starts one."
             }
             Self::Untrusted { .. } => {
-                "Connect by a name that its certificate has, or name its authority in \
-                 `redis.ca_file`."
+                "Connect to a host name of its certificate, or set `redis.ca_file` to the \
+                 certificate of its authority."
             }
-            Self::Ended => "Use the client within the runtime in which it was made.",
+            Self::Ended => "Use the client within the runtime that created it.",
             Self::NoPrimary { .. } => {
-                "Are the Sentinels of `redis.url` running, and is that what they call the service?"
+                "Check that the Sentinels of `redis.url` run and know the service by this name."
             }
             Self::Refused(source) | Self::Script { source, .. } | Self::Partly(source) => {
                 help_of(source.code())
             }
-            Self::Unsupported { .. } => "Use such a server, or another `redis.durability`.",
+            Self::Unsupported { .. } => "Use such a server, or set another `redis.durability`.",
             Self::Unexpected(_) => "Redcall needs Redis or Valkey 7.0 or newer.",
         }
     }
 
-    /// Whether Redis has no memory left for what was to be written.
+    /// Returns `true` if Redis has no memory left for the write.
     #[must_use]
     pub fn is_out_of_memory(&self) -> bool {
         self.code() == Some("OOM")
     }
 
-    /// Whether something else lies at the key than the command is for: no waiting mends that.
+    /// Returns `true` if the key holds a value of another type: retrying does not help.
     #[must_use]
     pub fn is_of_the_key(&self) -> bool {
         self.code() == Some("WRONGTYPE")
     }
 
-    /// Whether the user may not run a command, or not use a key or a channel.
+    /// Returns `true` if the user lacks the right to a command, a key or a channel.
     #[must_use]
     pub fn is_of_rights(&self) -> bool {
         self.code() == Some("NOPERM")
     }
 
-    /// Whether the server cannot do what its primary could: another connection may lead there.
+    /// Returns `true` if this server cannot do what its primary could: a new connection may reach
+    /// the primary.
     pub(super) fn is_of_the_server(&self) -> bool {
         use redis::ServerErrorKind as Kind;
         let Some(error) = self.refusal() else { return false };
@@ -206,7 +207,7 @@ impl StoreError {
     }
 }
 
-/// What usually helps against a refusal with this code.
+/// Returns the usual fix for a refusal with this code.
 fn help_of(code: Option<&str>) -> &'static str {
     match code {
         Some("READONLY") => {
@@ -214,56 +215,53 @@ fn help_of(code: Option<&str>) -> &'static str {
              redis+sentinel://HOST:PORT,HOST:PORT/SERVICE."
         }
         Some("OOM") => "Raise its `maxmemory`, or start workers that empty the queues.",
-        Some("MISCONF") => "Its log says why: a full disk, most often.",
+        Some("MISCONF") => "Its log has the reason, usually a full disk.",
         Some("NOREPLICAS") => "See `min-replicas-to-write` in its configuration.",
-        Some("LOADING") => "It answers when that is done.",
+        Some("LOADING") => "Retry when its data is loaded.",
         Some("WRONGTYPE") => {
-            "A value that is not Redcall's lies at one of its keys. Look for it (TYPE KEY), and \
-             take it away."
+            "One of Redcall's keys has a value of another type. Find it (TYPE KEY), and delete \
+             it."
         }
         Some("NOPERM") => {
             "`redcall doctor` names the rights that its user lacks; all of them are in \
              docs/reference/protocol.md, *Rights at Redis*."
         }
         Some("NOAUTH" | "WRONGPASS") => "Check user and password in `redis.url`.",
-        _ => "Check user, password and rights in `redis.url`; `redcall doctor` does.",
+        _ => "Check user, password and rights with `redcall doctor`.",
     }
 }
 
-/// The longest text of Redis that is repeated, in characters: some repeat what they were sent.
-const LONGEST: usize = 300;
+/// The length at which texts of Redis are cut, in characters: some repeat the command.
+const MAX_REASON_CHARS: usize = 300;
 
-/// What a refusal means, where Redis has a word for it; else, and where it names a right, what it
-/// says.
+/// Describes a known refusal of Redis; otherwise, and if it names a right, quotes Redis.
 fn reason(error: &redis::RedisError) -> String {
-    let says = || {
+    let quote = || {
         let (code, detail) = (error.code().unwrap_or("ERR"), error.detail().unwrap_or_default());
         let text = format!(" ({code} {detail}");
-        text.trim_end().chars().take(LONGEST).chain([')']).collect::<String>()
+        text.trim_end().chars().take(MAX_REASON_CHARS).chain([')']).collect::<String>()
     };
     let word = match error.code() {
-        Some("READONLY") => "it is a read-only replica",
-        Some("OOM") => "it is out of memory",
-        Some("NOAUTH" | "WRONGPASS") => "it wants another user or password",
-        Some("NOPERM") => return format!(": its user may not do that{}", says()),
-        Some("MISCONF") => "it cannot write to its disk",
-        Some("NOREPLICAS") => "too few of its replicas are connected",
-        Some("LOADING") => "it is still reading its data",
-        _ if error.kind() == redis::ErrorKind::AuthenticationFailed => {
-            "it wants another user or password"
-        }
-        _ => return says(),
+        Some("READONLY") => "the server is a read-only replica",
+        Some("OOM") => "the server is out of memory",
+        Some("NOAUTH" | "WRONGPASS") => "wrong user or password",
+        Some("NOPERM") => return format!(": the user lacks the right{}", quote()),
+        Some("MISCONF") => "the server cannot write to its disk",
+        Some("NOREPLICAS") => "too few replicas are connected",
+        Some("LOADING") => "the server is still loading its data",
+        _ if error.kind() == redis::ErrorKind::AuthenticationFailed => "wrong user or password",
+        _ => return quote(),
     };
     format!(": {word}")
 }
 
 impl From<redis::RedisError> for StoreError {
-    /// An error of a command that was handed to a connection.
+    /// Converts an error of a command on a connection.
     fn from(error: redis::RedisError) -> Self {
         use redis::ErrorKind as Kind;
         match error.kind() {
             Kind::Server(_) | Kind::Extension | Kind::AuthenticationFailed => {
-                // Of a pipeline's failures the first one says why; it has a code of its own.
+                // The first failure of a pipeline is the cause; it has its own code.
                 let first = error.clone().into_server_errors().and_then(|all| all.first().cloned());
                 Self::Refused(Arc::new(first.map_or(error, |(_, first)| first.into())))
             }

@@ -1,4 +1,4 @@
-//! Reading queues and workers, for people: plain commands over a small pool.
+//! Inspection of queues and workers, for operators: plain commands over a small pool.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,64 +16,63 @@ use crate::ops::reply::millis;
 use crate::ops::times::LONGEST_LEASE;
 use redcall_common::keys::{Keys, QueueKeys};
 
-/// How many connections people's questions may use.
+/// The number of connections for inspection commands.
 const POOL_SIZE: usize = 2;
 
-/// A pool of connections for questions. Cheap to clone; connects at the first question.
+/// A connection pool for inspection commands. Cheap to clone; connects at the first command.
 #[derive(Clone)]
 pub struct Inspector {
     connector: Connector,
     pub(super) keys: Keys,
-    /// To the server of the moment. Written by the first question, and when that one moved.
+    /// The pool of the current primary. Written by the first command, and after a failover.
     pool: Arc<Mutex<Option<(Pool, Peer)>>>,
 }
 
-/// One queue, as it is now.
+/// The current state of one queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct QueueInfo {
     /// Its name.
     pub queue: String,
-    /// Requests that wait.
+    /// Number of requests that wait.
     pub length: u64,
-    /// Requests that are leased.
+    /// Number of leased requests.
     pub running: u64,
-    /// Dead letters.
+    /// Number of dead letters.
     pub dead: u64,
-    /// Names with requests that wait for a worker that maps them.
+    /// Number of job names with parked requests.
     pub parked: u64,
-    /// Workers that listen.
+    /// Number of live workers.
     pub workers: u64,
-    /// How long the oldest request waits at least, ms: the one at the head, or that at the tail if
-    /// only that one has a time. `None` when the queue is empty, or neither has.
+    /// The minimum age of the oldest request, ms: of the one at the head, or of the one at the tail
+    /// if only that one has a time. `None` if the queue is empty, or neither has one.
     pub oldest_ms: Option<u64>,
-    /// Whether it is paused: what runs goes on, nothing starts.
+    /// `true` if the queue is paused: leased jobs continue, no job starts.
     pub paused: bool,
-    /// Requests that no worker has, and that are answered later.
+    /// Number of deferred requests, which no worker holds.
     pub deferred: u64,
-    /// Requests that are not due yet.
+    /// Number of scheduled requests that are not due.
     pub scheduled: u64,
-    /// Requests that wait for a worker that maps their name.
+    /// Number of parked requests: no live worker handles their names yet.
     pub parked_requests: u64,
-    /// Requests of limited names that wait for their limit.
+    /// Number of requests that wait for their job's limit.
     pub limited: u64,
 }
 
 impl QueueInfo {
-    /// How many requests count under the queue's `max_length`: all that are not in the hands of a
-    /// worker.
+    /// Returns how many requests count towards the queue's `max_length`: all that no worker holds.
     #[must_use]
     pub fn held(&self) -> u64 {
         self.length + self.scheduled + self.parked_requests + self.limited + self.deferred
     }
 
-    /// Returns `true` if requests wait at the head of the queue and none says since when.
+    /// Returns `true` if requests wait at the head and none has its enqueue time.
     #[must_use]
     pub fn has_unknown_age(&self) -> bool {
         self.length > 0 && self.oldest_ms.is_none()
     }
 }
 
-/// One worker, as it said at its last heartbeat.
+/// One worker, as its last heartbeat reported it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerInfo {
     /// Its id, new at every start.
@@ -84,21 +83,21 @@ pub struct WorkerInfo {
     pub host: String,
     /// Its process id there.
     pub pid: u32,
-    /// Version of its Redcall.
+    /// Its version of Redcall.
     pub version: String,
     /// Unix time of its start, ms.
     pub started_at: u64,
     /// `running` or `draining`.
     pub state: String,
-    /// The queues it listens on, in priority order.
+    /// Its queues, in priority order.
     pub queues: Vec<String>,
-    /// The job names it maps.
+    /// The job names that it handles.
     pub jobs: Vec<String>,
-    /// How many jobs it runs at once.
+    /// The number of jobs that it runs at once.
     pub concurrency: usize,
-    /// How many it runs.
+    /// The number of jobs that run now.
     pub running: usize,
-    /// Jobs that were answered `timeout` and still keep their slot.
+    /// Jobs that were answered `timeout` and still occupy capacity.
     pub overdue: Vec<Overdue>,
     /// Its lease, ms.
     pub lease_ms: u64,
@@ -111,21 +110,21 @@ pub struct Overdue {
     pub id: String,
     /// The job's name.
     pub name: String,
-    /// How long it has run, ms.
+    /// Its run time so far, ms.
     pub running_ms: u64,
 }
 
 impl Inspector {
-    /// A pool over `connector`'s address.
+    /// Creates a pool for the address of `connector`.
     #[must_use]
     pub fn new(connector: &Connector, keys: Keys) -> Self {
         Self { connector: connector.clone(), keys, pool: Arc::default() }
     }
 
-    /// A connection of the pool, within the time that a reply may take.
+    /// Returns a connection of the pool, within the time limit of a reply.
     pub(super) async fn connection(&self) -> Result<deadpool_redis::Connection, StoreError> {
-        // In all: the pool tries one silent connection after the other, and then opens another,
-        // each for its own time; and who finds all of them taken waits for those who do that.
+        // The limit covers everything: the pool tries each silent connection in turn and then opens
+        // one, each with its own timeout, and other callers may occupy them all.
         let getting = async { self.pool().await?.get().await.map_err(|error| self.failed(error)) };
         let got = timeout(self.connector.response_timeout(), getting).await;
         got.unwrap_or_else(|_| Err(self.connector.unreachable(None)))
@@ -157,12 +156,13 @@ impl Inspector {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The names of all queues that Redcall's programs have noted, sorted. Queues that only others
-    /// have pushed to are found by [`Inspector::listing`] and [`Inspector::other_queue_names`].
+    /// Returns the names of all queues that Redcall's programs have noted, sorted.
+    /// [`Inspector::listing`] and [`Inspector::other_queue_names`] also find queues to which only
+    /// other programs push.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached or refuses.
+    /// If Redis cannot be reached or refuses.
     pub async fn queue_names(&self) -> Result<Vec<String>, StoreError> {
         let mut conn = self.connection().await?;
         let names = redis::cmd("ZRANGE").arg(self.keys.queues()).arg(0).arg(-1).to_owned();
@@ -171,38 +171,39 @@ impl Inspector {
         Ok(names)
     }
 
-    /// All queues that Redcall's programs have noted, sorted by name. [`Inspector::listing`] finds
-    /// those that only others have pushed to, and goes on where one cannot be read.
+    /// Returns all queues that Redcall's programs have noted, sorted by name.
+    /// [`Inspector::listing`] also finds queues to which only other programs push, and skips
+    /// unreadable ones.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached or refuses.
+    /// If Redis cannot be reached or refuses.
     pub async fn queues(&self) -> Result<Vec<QueueInfo>, StoreError> {
         let names = self.queue_names().await?;
         let mut conn = self.connection().await?;
         let mut queues = Vec::with_capacity(names.len());
         for queue in names {
             let keys = self.keys.of(&queue);
-            queues.push(look_at(&mut conn, &keys).await?);
+            queues.push(read_queue(&mut conn, &keys).await?);
         }
         Ok(queues)
     }
 
-    /// One queue, in use or not.
+    /// Returns one queue, in use or not.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached or refuses.
+    /// If Redis cannot be reached or refuses.
     pub async fn queue(&self, name: &str) -> Result<QueueInfo, StoreError> {
         let mut conn = self.connection().await?;
-        look_at(&mut conn, &self.keys.of(name)).await
+        read_queue(&mut conn, &self.keys.of(name)).await
     }
 
-    /// All workers that count as alive, by name and id.
+    /// Returns all live workers, by name and id.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached or refuses.
+    /// If Redis cannot be reached or refuses.
     pub async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError> {
         let names = self.queue_names().await?;
         let mut conn = self.connection().await?;
@@ -226,8 +227,8 @@ struct Alive {
     info: Option<Vec<u8>>,
 }
 
-/// The workers of a queue that count as alive. One whose lease ends later than it can is left out:
-/// it was written while Redis's clock was ahead, and a worker that lives writes it again.
+/// Returns the live workers of a queue. A lease that ends later than the worker's settings allow
+/// was written while Redis's clock was ahead, so it is skipped: a live worker renews it.
 async fn alive(
     conn: &mut MultiplexedConnection,
     keys: &QueueKeys,
@@ -247,24 +248,24 @@ async fn alive(
     }
     let infos: Vec<Option<Vec<u8>>> = pipe.query_async(conn).await?;
     let alive = ends.into_iter().zip(infos).filter_map(|((id, ends), info)| {
-        (ends <= now + most_ahead(info.as_deref())).then_some(Alive { id, info })
+        (ends <= now + max_ahead_ms(info.as_deref())).then_some(Alive { id, info })
     });
     Ok(alive.collect())
 }
 
-/// How far ahead the lease of a worker may end, ms: twice what it says of itself, as `times.lua`
-/// has it, else as long as any.
-fn most_ahead(info: Option<&[u8]>) -> f64 {
+/// Returns how far ahead a worker's lease may end, ms: twice its reported lease, as in `times.lua`,
+/// or the longest lease if it reports none.
+fn max_ahead_ms(info: Option<&[u8]>) -> f64 {
     #[derive(Deserialize)]
-    struct Leased {
+    struct LeaseField {
         lease_ms: u64,
     }
-    let known = info.and_then(|raw| serde_json::from_slice::<Leased>(raw).ok());
-    let most = known.map_or(LONGEST_LEASE, |known| 2 * Duration::from_millis(known.lease_ms));
-    most.as_secs_f64() * 1000.0
+    let known = info.and_then(|raw| serde_json::from_slice::<LeaseField>(raw).ok());
+    let max = known.map_or(LONGEST_LEASE, |known| 2 * Duration::from_millis(known.lease_ms));
+    max.as_secs_f64() * 1000.0
 }
 
-pub(super) async fn look_at(
+pub(super) async fn read_queue(
     conn: &mut MultiplexedConnection,
     keys: &QueueKeys,
 ) -> Result<QueueInfo, StoreError> {
@@ -296,7 +297,7 @@ pub(super) async fn look_at(
     })
 }
 
-/// How many requests wait under these `names`.
+/// Counts the parked requests of these `names`.
 async fn parked_requests(
     conn: &mut MultiplexedConnection,
     keys: &QueueKeys,

@@ -1,21 +1,21 @@
-//! The only door to Redis: no other shipped crate names the driver, so that Cargo
-//! holds the rule.
+//! The only crate that talks to Redis: no other shipped crate depends on the driver, and Cargo
+//! enforces that.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `lua/`, `script.rs` | the scripts, one file per state move |
 //! | `ops/` | their typed calls, as methods of [`Link`] |
-//! | `control.rs` | what a queue's workers are told |
+//! | `control.rs` | the messages to a queue's workers |
 //! | `connection.rs` | opening connections |
 //! | `sentinel.rs` | which server is the primary |
-//! | `link.rs` | a connection that comes back by itself |
-//! | [`inspect`] | reading queues and workers, for people |
+//! | `link.rs` | a connection that reconnects |
+//! | [`inspect`] | reading queues and workers, for operators |
 //! | [`rights`] | which commands, keys and channels each program needs |
 //! | [`safety`] | whether Redis keeps its data |
-//! | `server.rs` | what Redis says of itself |
-//! | `listing.rs` | all queues, also those that no program of Redcall has noted |
-//! | `survey.rs` | looking for what went wrong, for `redcall doctor` |
-//! | [`dead`] | reading, retrying and purging dead letters, for people |
+//! | `server.rs` | a server's version, role and persistence |
+//! | `listing.rs` | all queues, also those of other programs |
+//! | `survey.rs` | finding problems, for `redcall doctor` |
+//! | [`dead`] | reading, retrying and purging dead letters, for operators |
 //! | [`embedded`] | the private server of examples and tests |
 
 mod connection;
@@ -52,23 +52,24 @@ pub use ops::{benching, fuzzing};
 pub use server::{Append, Clock, ServerInfo};
 pub use survey::{KeptBytes, KeyCensus, StuckWorker};
 
-/// A script as Redis gets it.
+/// The text of a script, as sent to Redis.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy)]
 pub struct ScriptText {
     /// Its name, which is that of its file.
     pub name: &'static str,
-    /// All of it, with the parts that it shares with others.
+    /// The whole text, with the parts that scripts share.
     pub text: &'static str,
 }
 
-/// Every script, for tests that must have a case for each.
+/// Returns every script, for tests that need a case for each.
 #[doc(hidden)]
 pub fn scripts() -> impl Iterator<Item = ScriptText> {
     script::all().into_iter().map(|script| ScriptText { name: script.name(), text: script.text() })
 }
 
-/// `enqueue.lua` as the code block of docs/reference/protocol.md, for clients in other languages.
+/// Returns `enqueue.lua` as the code block of docs/reference/protocol.md, for clients in other
+/// languages.
 #[must_use]
 pub fn enqueue_script() -> String {
     format!("```lua\n{}```\n", script::ENQUEUE.text())

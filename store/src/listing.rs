@@ -1,35 +1,36 @@
-//! All queues, also those that no program of Redcall has noted: a plain `RPUSH` notes nothing.
+//! Lists all queues, also those that no program of Redcall has noted: a plain `RPUSH` notes
+//! nothing.
 //!
-//! Their keys are found by `SCAN`, for a bounded time. Reads only.
+//! `SCAN` finds their keys, for a bounded time. Reads only.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::error::StoreError;
-use super::inspect::{Inspector, QueueInfo, look_at};
+use super::inspect::{Inspector, QueueInfo, read_queue};
 use crate::ops::names::{live_names, names_call};
 
-/// How many keys of the server one step looks at: less than a millisecond of its time.
-const STEP: u64 = 1000;
-/// How long all steps may take.
-const WITHIN: Duration = Duration::from_secs(1);
-/// How many queues are listed at most, as many as may be noted.
-const MOST: usize = 10_000;
+/// The number of keys that one `SCAN` visits: less than a millisecond of the server's time.
+const KEYS_PER_SCAN: u64 = 1000;
+/// The time limit of all steps.
+const TIME_LIMIT: Duration = Duration::from_secs(1);
+/// The maximum number of listed queues, equal to that of noted queues.
+const MAX_QUEUES: usize = 10_000;
 
 /// The queues of a deployment.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// Those that can be read, sorted by name.
+    /// The readable queues, sorted by name.
     pub queues: Vec<QueueInfo>,
-    /// Those that cannot be read, with the reason: one of their keys has a value of another type.
+    /// The unreadable queues, with the reason: one of their keys has another type.
     pub unreadable: Vec<(String, StoreError)>,
-    /// Whether every key of the server was looked at. If not, a queue that no program of Redcall
-    /// has noted may be missing.
+    /// `true` if every key of the server was visited. If `false`, a queue that no program of
+    /// Redcall has noted may be missing.
     pub is_complete: bool,
 }
 
 impl Listing {
-    /// The names of the queues that can be read.
+    /// Returns the names of the readable queues.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         self.queues.iter().map(|queue| queue.queue.clone()).collect()
@@ -37,20 +38,20 @@ impl Listing {
 }
 
 impl Inspector {
-    /// All queues: those that Redcall's programs have noted, and those whose keys are found within
-    /// about a second.
+    /// Returns all queues: those that Redcall's programs have noted, and those whose keys are found
+    /// within about a second.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached, or refuses the names of the queues. A user without the right
-    /// to `SCAN` gets a listing that is not complete. Dropping the future is harmless.
+    /// If Redis cannot be reached, or refuses to list the noted queues. A user without the right to
+    /// `SCAN` gets an incomplete listing. Cancel-safe.
     pub async fn listing(&self) -> Result<Listing, StoreError> {
         let mut names: BTreeSet<String> = self.queue_names().await?.into_iter().collect();
         let is_complete = self.find(&mut names).await?;
         let mut listing = Listing { is_complete, ..Listing::default() };
         let mut conn = self.connection().await?;
         for name in names {
-            match look_at(&mut conn, &self.keys.of(&name)).await {
+            match read_queue(&mut conn, &self.keys.of(&name)).await {
                 Ok(queue) => listing.queues.push(queue),
                 Err(error) if error.is_transient() => return Err(error),
                 Err(error) => listing.unreadable.push((name, error)),
@@ -59,12 +60,12 @@ impl Inspector {
         Ok(listing)
     }
 
-    /// The names of the queues whose keys are found within about a second, without those that are
-    /// `noted`; sorted. A user without the right to `SCAN` gets none.
+    /// Returns the names of the queues whose keys are found within about a second, sorted and
+    /// without those in `noted`; none if the user lacks the right to `SCAN`.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached or refuses. Dropping the future is harmless.
+    /// If Redis cannot be reached or refuses. Dropping the future is harmless.
     pub async fn other_queue_names(&self, noted: &[String]) -> Result<Vec<String>, StoreError> {
         let mut names = BTreeSet::new();
         self.find(&mut names).await?;
@@ -74,13 +75,17 @@ impl Inspector {
         Ok(names.into_iter().collect())
     }
 
-    /// Adds the queues whose keys are found; `false` if not every key was looked at.
+    /// Adds the queues whose keys are found; returns `false` if not every key was visited.
     async fn find(&self, names: &mut BTreeSet<String>) -> Result<bool, StoreError> {
         let (began, mut cursor) = (Instant::now(), 0_u64);
         let mut conn = self.connection().await?;
         loop {
             let mut scan = redis::cmd("SCAN");
-            scan.arg(cursor).arg("MATCH").arg(self.keys.queue_pattern()).arg("COUNT").arg(STEP);
+            scan.arg(cursor)
+                .arg("MATCH")
+                .arg(self.keys.queue_pattern())
+                .arg("COUNT")
+                .arg(KEYS_PER_SCAN);
             let found = scan.query_async::<(u64, Vec<Vec<u8>>)>(&mut *conn).await;
             let (next, keys) = match found.map_err(StoreError::from) {
                 Ok(found) => found,
@@ -93,18 +98,18 @@ impl Inspector {
             if cursor == 0 {
                 return Ok(true);
             }
-            if began.elapsed() >= WITHIN || names.len() >= MOST {
+            if began.elapsed() >= TIME_LIMIT || names.len() >= MAX_QUEUES {
                 return Ok(false);
             }
         }
     }
 
-    /// The element at the head of each of these queues. A second look tells whether a worker has
+    /// Returns the element at the head of each queue. A second call shows whether a worker has
     /// taken it.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached or refuses.
+    /// If Redis cannot be reached or refuses.
     pub async fn heads(&self, queues: &[&str]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         if queues.is_empty() {
             return Ok(Vec::new());
@@ -117,11 +122,11 @@ impl Inspector {
         Ok(pipe.query_async(&mut *conn).await?)
     }
 
-    /// The job names that live workers of `queue` map.
+    /// Returns the job names that live workers of `queue` handle.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached or refuses.
+    /// If Redis cannot be reached or refuses.
     pub async fn mapped_names(&self, queue: &str) -> Result<BTreeSet<String>, StoreError> {
         let mut conn = self.connection().await?;
         Ok(live_names(names_call(&self.keys.of(queue)).query_async(&mut *conn).await?))

@@ -1,21 +1,21 @@
-//! Which rights at Redis each kind of program needs: commands, keys, channels.
+//! The rights at Redis that each kind of program needs: commands, keys, channels.
 //!
-//! The commands of scripts are read from the scripts, so that nothing can be forgotten here.
+//! The commands of scripts are read from the scripts, so that the lists stay complete.
 
 use std::collections::BTreeSet;
 
 use super::script;
 use redcall_common::keys::QueueKeys;
 
-/// A kind of program, by what it does at Redis.
+/// A kind of program, by its use of Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// A worker, with its metrics and its schedules. Handlers that make calls need those of a
-    /// client as well, if they use the same user.
+    /// A worker, with its metrics and schedules. If its handlers make calls as the same user, it
+    /// needs the rights of a client too.
     Worker,
     /// A client: calls, status, events, tokens.
     Client,
-    /// The command line: all that a client may, and what people ask and change.
+    /// The command line: the rights of a client, and those of inspection and administration.
     Admin,
 }
 
@@ -24,11 +24,13 @@ pub enum Role {
 pub struct MissingRight {
     /// As `ACL SETUSER` takes it: `+hset`, `~redcall:{default}:*`.
     pub rule: String,
-    /// Whether requests cannot be run without it; else something is slower, or less is known.
+    /// `true` if requests cannot be processed without it; otherwise something is slower, or less is
+    /// known.
     pub is_needed: bool,
 }
 
-/// Every connection: its greeting, scripts, clock, and the end of a connection that was given up.
+/// Every connection: its first commands, scripts, clock, and closing a connection that was given
+/// up.
 const ALL: &[&str] = &[
     "client|id",
     "client|kill",
@@ -52,7 +54,7 @@ const ALL: &[&str] = &[
 const WORKER: &[&str] =
     &["blmove", "client|reply", "config|get", "exists", "hgetall", "hmget", "zmscore"];
 
-/// What is asked of a queue, by `redcall queues` and for metrics; by a pool of connections.
+/// Inspection of a queue, by `redcall queues` and for metrics; by a pool of connections.
 const QUEUES: &[&str] = &[
     "exists", "hlen", "hvals", "lindex", "llen", "ping", "smembers", "unwatch", "xlen", "zcard",
     "zrange",
@@ -76,8 +78,8 @@ const CLIENT: &[&str] = &[
 
 const ADMIN: &[&str] = &["config|get", "get", "pttl", "scan", "xdel"];
 
-/// Without these a program works: announcements are only faster than looking at the keys, elements
-/// of unknown size come one by one, blocked pops send them twice, and the rest is asked for people.
+/// Programs work without these. Notifications are only faster than polling the keys; elements of
+/// unknown size are read one by one; blocked pops send them twice; the rest is for inspection.
 const USEFUL: &[&str] = &[
     "client|reply",
     "client|kill",
@@ -99,7 +101,7 @@ const USEFUL: &[&str] = &[
     "memory|usage",
 ];
 
-/// Scripts by who calls them.
+/// Scripts by calling program.
 const SCRIPTS: &[(Role, &[&str])] = &[
     (
         Role::Worker,
@@ -132,11 +134,11 @@ const SCRIPTS: &[(Role, &[&str])] = &[
     (Role::Admin, &["letters", "pause", "revive", "rights", "rotation", "times"]),
 ];
 
-/// Commands of scripts whose names they choose while they run.
+/// Commands of scripts whose names are computed at run time.
 const CHOSEN: &[(&str, &[&str])] = &[("letters", &["xrange", "xrevrange"])];
 
 impl Role {
-    /// The commands that it uses, in lower case and sorted; `a|b` for a subcommand.
+    /// Returns the commands that it uses, in lower case and sorted; `a|b` for a subcommand.
     #[must_use]
     pub fn commands(self) -> Vec<String> {
         let own: &[&[&str]] = match self {
@@ -156,7 +158,7 @@ impl Role {
         all.into_iter().collect()
     }
 
-    /// Whether it calls the script of this name.
+    /// Returns `true` if it calls the script of this name.
     #[must_use]
     pub fn calls(self, script: &str) -> bool {
         SCRIPTS.iter().any(|(role, scripts)| {
@@ -165,7 +167,8 @@ impl Role {
         })
     }
 
-    /// What makes a user with these rights and no others, for keys that begin with `prefix`.
+    /// Returns the command that creates a user with exactly these rights, for keys that begin with
+    /// `prefix`.
     #[must_use]
     pub fn acl_line(self, user: &str, prefix: &str) -> String {
         let commands: Vec<String> =
@@ -175,13 +178,13 @@ impl Role {
     }
 }
 
-/// The names of the commands that a script runs: in upper case and in front of the arguments, also
-/// of a function of its own that runs a command.
+/// Returns the names of the commands that a script runs: upper-case names in front of arguments,
+/// also those in calls of its own functions that run commands.
 fn commands_of(text: &str) -> BTreeSet<String> {
     text.split('(').skip(1).filter_map(command_of).collect()
 }
 
-/// The command of a call whose arguments begin with `text`; `None` if it is chosen while it runs.
+/// Returns the command of a call whose arguments begin with `text`; `None` if it is computed.
 fn command_of(text: &str) -> Option<String> {
     let mut words = text.trim_start().strip_prefix('\'')?.splitn(4, '\'');
     let name = words.next().filter(|name| name.bytes().all(|byte| byte.is_ascii_uppercase()))?;
@@ -193,7 +196,7 @@ fn command_of(text: &str) -> Option<String> {
     Some(format!("{name}|{part}"))
 }
 
-/// A command as `rights.lua` takes it, with as many arguments as any of them needs.
+/// Formats a command for `rights.lua`, with the maximum number of arguments.
 pub(super) fn as_checked(command: &str) -> String {
     match command {
         "evalsha" | "eval" => format!("{command} x 1 K"),
@@ -202,7 +205,7 @@ pub(super) fn as_checked(command: &str) -> String {
         "xread" => "xread STREAMS K 0".to_owned(),
         "xreadgroup" => "xreadgroup GROUP x x STREAMS K >".to_owned(),
         _ if is_keyless(command) => command.replace('|', " "),
-        // Some take keys only: all of the words are one.
+        // Some take only keys: all words are one.
         _ => format!("{} K K K K K K", command.replace('|', " ")),
     }
 }
@@ -217,7 +220,7 @@ fn is_of_channels(command: &str) -> bool {
     matches!(command, "spublish" | "ssubscribe" | "sunsubscribe")
 }
 
-/// The rights that are missing on one queue, where these of `commands` are refused.
+/// Returns the rights that are missing on one queue if Redis refuses these of `commands`.
 pub(super) fn missing(
     keys: &QueueKeys,
     commands: &[String],
@@ -225,7 +228,7 @@ pub(super) fn missing(
 ) -> BTreeSet<MissingRight> {
     let is_keyed = |command: &str| !is_keyless(command) && !is_of_channels(command);
     let mut keyed = commands.iter().filter(|command| is_keyed(command));
-    // Which of both it is, command or key, Redis does not say.
+    // Redis does not say whether the command or the key was refused.
     let no_key = keyed.all(|command| refused.contains(command.as_str()));
     let rules = refused.iter().filter(|command| !(no_key && is_keyed(command)));
     let right = |command: &&str| MissingRight {
@@ -242,7 +245,7 @@ pub(super) fn missing(
     missing
 }
 
-/// The users as docs/reference/protocol.md shows them.
+/// Returns the users as docs/reference/protocol.md shows them.
 #[must_use]
 pub fn table() -> String {
     let lines = [
@@ -292,7 +295,7 @@ mod tests {
         for command in ["hsetnx", "lmove", "spublish", "time", "zrangebyscore", "blmove"] {
             assert!(worker.iter().any(|known| known == command), "{command}: {worker:?}");
         }
-        // By a function of the script; and only to take a step back.
+        // In a function of the script; and only to undo a step.
         for command in ["zrandmember", "lrem", "rpop", "xdel"] {
             assert!(worker.iter().any(|known| known == command), "{command}: {worker:?}");
         }
@@ -301,12 +304,12 @@ mod tests {
     }
 
     #[test]
-    fn a_chosen_command_is_named_here() {
+    fn computed_command_is_listed() {
         for script in script::all() {
             let calls =
                 script.text().split("redis.call(").chain(script.text().split("redis.pcall("));
-            // A function that hands on what it is given, and the way back from a noted step, whose
-            // command is named where it is noted.
+            // A function that passes its arguments on, and the undo of a noted step, whose command
+            // is named where it is noted.
             let handed_on =
                 |call: &str| ["...", "command, key"].iter().any(|of| call.starts_with(of));
             let calls = calls.skip(1).filter(|call| !call.starts_with("#!") && !handed_on(call));
@@ -317,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_no_command_may_use_is_what_is_missing() {
+    fn key_refused_for_all_commands_is_reported_as_missing() {
         let keys = Keys::new("redcall").of("q");
         let commands = ["get", "hset", "spublish", "time"].map(str::to_owned);
         let rules = |refused: &[&str]| {

@@ -1,16 +1,16 @@
-//! Whether Redis keeps what it is given, in words: said by workers at their start and by
-//! `redcall doctor`.
+//! Findings about the persistence and eviction of Redis: logged by workers at their start, and
+//! shown by `redcall doctor`.
 
 use crate::{Append, ServerInfo};
 use redcall_common::finding::{Finding, Level};
 
-/// Every finding of this file, the important ones first.
+/// Returns all findings of this module, important ones first.
 #[must_use]
 pub fn of(server: &ServerInfo) -> Vec<Finding> {
     vec![eviction(server), persistence(server)]
 }
 
-/// Logs what somebody should change. Called once, at the start of whatever runs workers.
+/// Logs the bad findings. Called once, at the start of a program with workers.
 pub fn log(server: &ServerInfo) {
     for finding in of(server).into_iter().filter(|finding| finding.level.is_bad()) {
         let Finding { check, what, means, cure, .. } = finding;
@@ -19,23 +19,23 @@ pub fn log(server: &ServerInfo) {
     }
 }
 
-/// Whether it may throw keys away when its memory is full.
+/// Checks whether Redis may evict keys when its memory is full.
 #[must_use]
 pub fn eviction(server: &ServerInfo) -> Finding {
     const CHECK: &str = "eviction";
     const CURE: &str = "Set `maxmemory-policy noeviction` in its configuration (or CONFIG SET): \
-                        full, it then refuses new jobs instead of losing old ones.";
+                        a full Redis then refuses new jobs instead of losing old ones.";
     let limit = server.max_memory.filter(|limit| *limit > 0);
     match (server.max_memory, limit, server.policy.as_deref()) {
         (None, ..) | (_, Some(_), None) => {
-            let what = "unknown: Redis does not say what it does when its memory is full";
+            let what = "unknown: Redis does not report its `maxmemory-policy`";
             let means = "If its `maxmemory-policy` is not `noeviction`, jobs may be lost.";
             Finding::note(CHECK, what, means)
         }
         (_, Some(_), Some("noeviction")) => Finding::ok(CHECK, "noeviction: keys are never lost"),
         (_, Some(_), Some(policy)) if policy.starts_with("volatile") => {
             let what = format!("Redis may evict keys that have a TTL (maxmemory-policy {policy})");
-            let means = "When its memory is full, answers, dead letters and what is known of \
+            let means = "When its memory is full, answers, dead letters and the registry of \
                          workers are lost.";
             Finding::new(CHECK, Level::Warning, what, means, CURE)
         }
@@ -48,21 +48,21 @@ pub fn eviction(server: &ServerInfo) -> Finding {
     }
 }
 
-/// Whether it still has what it was given after a restart.
+/// Checks whether data survives a restart of Redis.
 #[must_use]
 pub fn persistence(server: &ServerInfo) -> Finding {
     const CHECK: &str = "persistence";
     const CURE: &str = "Set `appendonly yes` in its configuration (or CONFIG SET).";
     if server.cannot_write {
         let what = "Redis could not write to its disk";
-        let means = "What is queued now may be lost at its next restart; by default it takes no \
-                     more jobs either.";
-        let cure = "See its log; most often the disk is full.";
+        let means = "Its next restart may lose queued jobs; by default it also refuses new \
+                     jobs.";
+        let cure = "Check its log; usually the disk is full.";
         return Finding::new(CHECK, Level::Problem, what, means, cure);
     }
     match (&server.append, server.snapshots.as_deref()) {
         (None, _) => {
-            let what = "unknown: Redis does not say whether it keeps an append-only file";
+            let what = "unknown: Redis does not report whether it keeps an append-only file";
             let means = "Without one (`appendonly yes`), a restart of Redis loses jobs.";
             Finding::note(CHECK, what, means)
         }
@@ -91,8 +91,8 @@ fn appended(check: &'static str, how: Option<&str>) -> Finding {
     match how {
         Some("always") => Finding::ok(check, "append-only file, appendfsync always"),
         Some("no") => {
-            let what = "an append-only file that is written when the system likes (appendfsync no)";
-            let means = "A crash of its machine loses what came in the last half minute or so.";
+            let what = "append-only file, appendfsync no: the system decides when to write it";
+            let means = "A crash of its machine loses about the last 30 s of jobs.";
             let cure = "Set `appendfsync everysec`, or `always`, in its configuration.";
             Finding::new(check, Level::Warning, what, means, cure)
         }
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_limit_makes_a_policy_dangerous() {
+    fn eviction_policy_is_bad_only_with_a_memory_limit() {
         let level = |max_memory, policy: Option<&str>| {
             let policy = policy.map(str::to_owned);
             eviction(&ServerInfo { max_memory, policy, ..ServerInfo::default() }).level
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_on_disk_decides() {
+    fn persistence_settings_decide() {
         let level = |append: Option<Append>, save: Option<&str>, cannot_write| {
             let snapshots = save.map(str::to_owned);
             persistence(&ServerInfo { append, snapshots, cannot_write, ..ServerInfo::default() })

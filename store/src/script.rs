@@ -1,7 +1,7 @@
 //! The scripts: their texts, their hashes, and running one.
 //!
-//! Addressed by hash, so that old and new workers run side by side during a deploy. Each script's
-//! typed call stands in `ops/`, one file per script.
+//! Scripts are addressed by hash, so that old and new workers run side by side during a deploy.
+//! Each script's typed call is in `ops/`, one file per script.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ use redis::{Cmd, ErrorKind, ServerErrorKind, Value};
 
 use super::error::StoreError;
 
-/// One script, with the shared prelude in front.
+/// One script, including the shared prelude.
 #[derive(Debug)]
 pub(super) struct Script {
     name: &'static str,
@@ -18,15 +18,15 @@ pub(super) struct Script {
     text: String,
 }
 
-/// What a script does when Redis has no memory left. Both are decided before its first line: no
-/// script stops half-way.
+/// How a script reacts if Redis has no memory left. Redis decides before the first line: no script
+/// stops half-way.
 #[derive(Clone, Copy)]
 enum WhenFull {
-    /// It brings new work, and is refused.
+    /// It adds work, and is refused.
     Refused,
-    /// It runs: what is there must be done and settled, or memory never gets free.
+    /// It runs: existing work must be processed and settled, or memory is never freed.
     Runs,
-    /// It runs, and only reads: Redis refuses each of its writes.
+    /// It runs, but only reads: Redis refuses each of its writes.
     Reads,
 }
 
@@ -45,30 +45,31 @@ macro_rules! scripts {
             Script::new($file, WhenFull::$full, parts, body)
         });)+
 
-        /// Every script, to load them on a new connection.
+        /// Returns every script, to load them on a new connection.
         pub(super) fn all() -> Vec<&'static Script> {
             vec![$(&*$name),+]
         }
     };
 }
 
-// `with` are the parts in front of a script. Those behind `and` stand within a function of that
-// name: a script makes each of its functions anew at every call, and these only if it calls that.
+// `with` lists the parts in front of a script. Those after `and` are inside a function of that
+// name: a script creates all of its functions at every call, and these only if it calls that one.
 scripts! {
     /// Push requests at the tail.
     ENQUEUE = "enqueue", Refused with "room";
-    /// Place one request that is more than a plain push.
-    PLACE = "place", Refused with "undo", "room", "kept", "status", "scan", "joined", "anew";
+    /// Enqueue one request that needs more than a plain push.
+    PLACE = "place", Refused
+        with "undo", "room", "kept", "status", "scan", "joined", "cancelled_call";
     /// Withdraw requests.
     CANCEL = "cancel", Runs
         with "undo", "live", "bytes", "kept", "answers", "record", "status", "scan", "joined",
             "calls", "deferred";
-    /// Settle and lease, whatever is in the queue.
+    /// Settle and lease, on any queue.
     POLL = "poll", Runs
         with "undo", "live", "bytes", "kept", "answers", "scan", "poll_common", "refusal", "sizes",
             "pops", "record", "limits", "status", "joined", "calls", "deferred", "outcomes",
             "leases", "sorted";
-    /// Settle and lease where nothing is paused, cancelled, limited, parked or retried.
+    /// Settle and lease where no request is paused, cancelled, limited, parked or retried.
     POLL_FAST = "poll_fast", Runs
         with "live", "kept", "poll_common", "sizes"
         and unusual "undo", "bytes", "answers", "scan", "refusal", "unusual";
@@ -76,62 +77,63 @@ scripts! {
     SETTLE = "settle", Runs
         with "undo", "bytes", "kept", "answers", "record", "status", "scan", "joined", "calls",
             "deferred";
-    /// End deferred requests whose time is over.
+    /// End deferred requests after their deadline.
     EXPIRE = "expire", Runs
         with "undo", "bytes", "kept", "answers", "record", "status", "scan", "joined", "calls",
             "deferred";
     /// Push a frame that does not end its request.
     FRAME = "frame", Runs with "undo";
-    /// Drop what a reader of a stream has had.
+    /// Trim the frames that a stream's reader has read.
     TRIM = "trim", Runs with "scan";
-    /// Say that a worker lives.
+    /// Renew a worker's registration.
     HEARTBEAT = "heartbeat", Runs with "live";
-    /// Give back what a worker holds.
+    /// Return a worker's leased requests to the queue.
     RELEASE = "release", Runs with "undo", "live", "record", "limits";
-    /// Move what is due to the queue.
+    /// Move due requests to the queue.
     PROMOTE = "promote", Runs with "undo";
-    /// Ask what a request under an idempotency key is.
-    CLAIM = "claim", Runs with "undo", "status", "scan", "joined", "anew";
-    /// Let one request of a kind through per window.
+    /// Find out whether a request with an idempotency key is the call or a duplicate.
+    CLAIM = "claim", Runs with "undo", "status", "scan", "joined", "cancelled_call";
+    /// Run one request of a kind per window.
     UNIQUE = "unique", Runs;
     /// Remember that a signed request was started.
     SEEN = "seen", Runs;
     /// Push the ticks of a recurring schedule.
     TICK = "tick", Refused with "undo", "room";
-    /// Say that a monitored job starts.
+    /// Record the start of a tracked job.
     START = "start", Runs with "undo", "status";
     /// Read dead letters.
     LETTERS = "letters", Runs;
     /// Read a topic.
     EVENTS = "events", Runs;
-    /// Cut a stream back to its bound in bytes.
+    /// Trim a stream to its limit in bytes.
     CUT = "cut", Runs with "bytes";
-    /// Add up the answers that are kept.
+    /// Measure the answers that a queue keeps.
     TALLY = "tally", Runs;
-    /// Give a member of a group its next event.
+    /// Give a member of a consumer group its next event.
     GROUP = "group", Runs;
     /// Put dead letters back into their queue.
     REVIVE = "revive", Runs with "undo", "room", "status";
-    /// Put a probe where its worker's poll takes it from.
+    /// Store a probe for its worker's next poll.
     PROBE = "probe", Runs;
-    /// Pause a queue, let it go on.
+    /// Pause or resume a queue.
     PAUSE = "pause", Runs;
     /// Note that queues are in use.
     NOTE = "note", Runs;
-    /// Bring times back within their bounds.
+    /// Correct times that are too far ahead.
     TIMES = "times", Runs;
-    /// Look whether times are within their bounds.
+    /// Report times that are too far ahead.
     TIMES_SEEN = "times", Reads;
-    /// Bring keys of limited names back into their rotation.
+    /// Return keys of limited names to the rotation.
     ROTATION = "rotation", Runs with "undo", "live", "limits";
-    /// Look whether each key of limited names is in one place.
+    /// Report keys of limited names that are not in exactly one place.
     ROTATION_SEEN = "rotation", Reads with "undo", "live", "limits";
-    /// Tell which commands the user may not run.
+    /// Report the commands that the user may not run.
     RIGHTS = "rights", Reads;
 }
 
 impl Script {
-    /// `parts` are what several scripts share, beside the prelude that is in all of them.
+    /// Builds a script from its body and its `parts`, which several scripts share; the prelude is
+    /// in all.
     fn new(name: &'static str, full: WhenFull, parts: &[&str], body: &str) -> Self {
         let first = match full {
             WhenFull::Refused => "#!lua",
@@ -144,17 +146,17 @@ impl Script {
         Self { name, inner: redis::Script::new(&text), text }
     }
 
-    /// Its name, which is that of its file.
+    /// Returns its name, which is that of its file.
     pub(super) fn name(&self) -> &'static str {
         self.name
     }
 
-    /// The whole script, as Redis gets it.
+    /// Returns the whole script, as sent to Redis.
     pub(super) fn text(&self) -> &str {
         &self.text
     }
 
-    /// A call by hash: keys first, then arguments.
+    /// Returns a call by hash: keys first, then arguments.
     pub(super) fn call(&self, keys: &[impl AsRef<str>]) -> Cmd {
         let mut cmd = redis::cmd("EVALSHA");
         cmd.arg(self.inner.get_hash()).arg(keys.len());
@@ -164,10 +166,9 @@ impl Script {
         cmd
     }
 
-    /// Runs a call made by [`Script::call`]. If Redis does not know its hash (it was restarted, or
-    /// its scripts were flushed), the call is sent once more with the script's whole text, which
-    /// also loads it: no flush can come in between. Every call ends up here, those that went out
-    /// with others in one write as well.
+    /// Runs a call made by [`Script::call`]. If Redis does not know its hash (after a restart or a
+    /// flush of scripts), sends the call again with the script's whole text, which also loads it:
+    /// no flush can come in between. Calls in a pipeline end up here too.
     pub(super) async fn run(
         &self,
         conn: &mut MultiplexedConnection,
@@ -175,7 +176,10 @@ impl Script {
     ) -> Result<Value, StoreError> {
         let ran = match call.query_async::<Value>(conn).await {
             Err(error) if is_no_script(&error) => {
-                tracing::debug!(script = self.name, "sent whole: Redis does not know it");
+                tracing::debug!(
+                    script = self.name,
+                    "sent the script's text: Redis does not know its hash"
+                );
                 self.whole(call).query_async(conn).await
             }
             other => other,
@@ -183,11 +187,11 @@ impl Script {
         ran.map_err(|error| self.failed(error))
     }
 
-    /// The same call by text instead of by hash.
+    /// Returns the same call by text instead of by hash.
     fn whole(&self, call: &Cmd) -> Cmd {
         let mut cmd = redis::cmd("EVAL");
         cmd.arg(&self.text);
-        // Behind the command's name and the hash.
+        // After the command's name and the hash.
         for arg in call.args_iter().skip(2) {
             if let redis::Arg::Simple(bytes) = arg {
                 cmd.arg(bytes);
@@ -196,7 +200,7 @@ impl Script {
         cmd
     }
 
-    /// The error of a call of it.
+    /// Returns the error of a failed call of this script.
     pub(super) fn failed(&self, error: redis::RedisError) -> StoreError {
         StoreError::from(error).of_script(self.name)
     }
@@ -209,12 +213,12 @@ impl Script {
     }
 }
 
-/// Whether Redis does not know the script (it was restarted, or its scripts were flushed).
+/// Returns `true` if Redis does not know the script, after a restart or a flush of scripts.
 pub(super) fn is_no_script(error: &redis::RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 
-/// Loads every script in one round trip, so that no call has to find out first.
+/// Loads every script in one round trip, so that no call fails first.
 pub(super) async fn load_all(conn: &mut MultiplexedConnection) -> Result<(), StoreError> {
     let mut pipe = redis::pipe();
     for script in all() {

@@ -1,7 +1,7 @@
-//! Which server is the primary, by what the Sentinels say.
+//! The current primary, as the Sentinels report it.
 //!
-//! Own code and not the driver's: that one opens new connections for every question, none of them
-//! bounded in time, and believes whoever answers first.
+//! This replaces the driver's code, which opens new connections for each query without a time
+//! limit, and trusts the first reply.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,13 +17,13 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::error::StoreError;
 
-/// How often it is asked whether the primary is still the primary.
-const WATCH_EVERY: Duration = Duration::from_millis(250);
-/// How long the others may still answer when one has: a Sentinel that was cut off names the
-/// primary of before.
-const AGREE_WITHIN: Duration = Duration::from_millis(50);
+/// The period of queries for the current primary.
+const QUERY_PERIOD: Duration = Duration::from_millis(250);
+/// How long the others may reply after the first reply: a Sentinel that was cut off names the old
+/// primary.
+const REPLY_GRACE: Duration = Duration::from_millis(50);
 
-/// A primary, by the count of the failover that made it one.
+/// A primary, with the epoch of the failover that promoted it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Primary {
     epoch: u64,
@@ -35,13 +35,13 @@ pub(super) struct Primary {
 pub(super) struct Sentinels {
     nodes: Vec<Node>,
     service: String,
-    within: Duration,
-    /// Written by whoever has asked, never with an older epoch; read by everyone.
+    timeout: Duration,
+    /// Written by each query, never with an older epoch; read by all connections.
     known: watch::Sender<Option<Primary>>,
     watched: AtomicBool,
 }
 
-/// One Sentinel, and the connection to it while that stands.
+/// One Sentinel, with its connection while it is open.
 struct Node {
     client: Client,
     conn: Mutex<Option<MultiplexedConnection>>,
@@ -55,26 +55,25 @@ impl fmt::Debug for Sentinels {
 }
 
 impl Sentinels {
-    /// Asks nothing yet. One question lasts at most `within`.
-    pub(super) fn new(nodes: Vec<Client>, service: String, within: Duration) -> Arc<Self> {
+    /// Creates the group without a query. A query takes at most `timeout`.
+    pub(super) fn new(nodes: Vec<Client>, service: String, timeout: Duration) -> Arc<Self> {
         let node = |client| Node { client, conn: Mutex::default() };
         Arc::new(Self {
             nodes: nodes.into_iter().map(node).collect(),
             service,
-            within,
+            timeout,
             known: watch::Sender::new(None),
             watched: AtomicBool::new(false),
         })
     }
 
-    /// Asks all Sentinels; of those who answer, the one that knows of the latest failover counts.
-    /// From the first question on, a task of this runtime asks again and again, for
-    /// [`Sentinels::moved`].
+    /// Queries all Sentinels; the reply with the latest failover counts. From the first query on, a
+    /// task of this runtime repeats it, for [`Sentinels::moved`].
     pub(super) async fn primary(self: &Arc<Self>) -> Result<Primary, StoreError> {
         if !self.watched.swap(true, Ordering::Relaxed) {
             tokio::spawn(watch_over(Arc::downgrade(self)));
         }
-        self.ask().await
+        self.query().await
     }
 
     /// Returns when another server than `primary` is the primary.
@@ -91,15 +90,15 @@ impl Sentinels {
         }
     }
 
-    async fn ask(&self) -> Result<Primary, StoreError> {
+    async fn query(&self) -> Result<Primary, StoreError> {
         let mut asking: FuturesUnordered<_> =
-            self.nodes.iter().map(|node| node.ask(&self.service, self.within)).collect();
-        let mut until = Instant::now() + self.within;
+            self.nodes.iter().map(|node| node.query(&self.service, self.timeout)).collect();
+        let mut until = Instant::now() + self.timeout;
         let (mut best, mut failed) = (None::<Primary>, None);
         while let Ok(Some(said)) = timeout_at(until, asking.next()).await {
             match said {
                 Ok(primary) => {
-                    until = until.min(Instant::now() + AGREE_WITHIN);
+                    until = until.min(Instant::now() + REPLY_GRACE);
                     if best.as_ref().is_none_or(|best| best.epoch < primary.epoch) {
                         best = Some(primary);
                     }
@@ -125,27 +124,28 @@ impl Sentinels {
     }
 }
 
-/// Asks as long as there is somebody who connects.
+/// Queries the Sentinels while a connector exists.
 async fn watch_over(sentinels: Weak<Sentinels>) {
     loop {
-        sleep(WATCH_EVERY).await;
+        sleep(QUERY_PERIOD).await;
         let Some(sentinels) = sentinels.upgrade() else { return };
-        if let Err(error) = sentinels.ask().await {
-            tracing::debug!(%error, "no Sentinel says which Redis is the primary");
+        if let Err(error) = sentinels.query().await {
+            tracing::debug!(%error, "no Sentinel names the primary");
         }
     }
 }
 
 impl Node {
-    /// What this Sentinel says; without an error when it does not know the service.
-    async fn ask(&self, service: &str, within: Duration) -> Result<Primary, Option<RedisError>> {
+    /// Returns the primary that this Sentinel names; the error is `None` if it does not know the
+    /// service.
+    async fn query(&self, service: &str, timeout: Duration) -> Result<Primary, Option<RedisError>> {
         let kept = self.kept().take();
         let mut conn = match kept {
             Some(conn) => conn,
             None => {
                 let config = AsyncConnectionConfig::new()
-                    .set_connection_timeout(Some(within))
-                    .set_response_timeout(Some(within));
+                    .set_connection_timeout(Some(timeout))
+                    .set_response_timeout(Some(timeout));
                 self.client.get_multiplexed_async_connection_with_config(&config).await?
             }
         };
@@ -164,7 +164,7 @@ impl Node {
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Option<MultiplexedConnection>> {
-        // It holds a connection or none, whoever died with it.
+        // The value is one connection or none, valid even after a panic.
         self.conn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,8 +1,7 @@
-//! What Redis says of itself: its version and role, and how it keeps what it is given.
+//! Facts about the server: its version and role, and its persistence.
 //!
-//! Read by `INFO` and `CONFIG GET`. Managed servers refuse the latter, some users the former: what
-//! is not known is `None`, and no reason to fail. What follows from it is said elsewhere:
-//! [`crate::safety`] and `redcall doctor`.
+//! Read by `INFO` and `CONFIG GET`. Managed servers refuse the latter, some users the former: an
+//! unknown fact is `None`, not an error. [`crate::safety`] and `redcall doctor` evaluate them.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,30 +14,30 @@ use super::inspect::Inspector;
 use super::link::Link;
 use crate::ops::reply::millis;
 
-/// A server's account of itself.
+/// The facts that a server reports.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerInfo {
     /// `Redis` or `Valkey`, and its version.
     pub program: Option<String>,
-    /// Its version as Redis counts, major and minor; Valkey says which Redis it is like.
+    /// Its Redis version, major and minor; Valkey reports the compatible version of Redis.
     pub version: Option<(u32, u32)>,
-    /// Whether it is one of a cluster.
+    /// `true` if it is part of a cluster.
     pub is_cluster: bool,
-    /// Whether it is a replica.
+    /// `true` if it is a replica.
     pub is_replica: bool,
     /// Bytes in use.
     pub used_memory: Option<u64>,
-    /// Most bytes that it may use; 0 for no limit.
+    /// The limit of its memory, bytes; 0 for none.
     pub max_memory: Option<u64>,
-    /// Bytes that its machine has.
+    /// The memory of its machine, bytes.
     pub system_memory: Option<u64>,
-    /// What it does when it may use no more, `maxmemory-policy`.
+    /// Its reaction at the memory limit, `maxmemory-policy`.
     pub policy: Option<String>,
     /// Its append-only file.
     pub append: Option<Append>,
     /// When it takes snapshots, `save`; empty for never.
     pub snapshots: Option<String>,
-    /// Whether its last attempt to write to its disk failed.
+    /// `true` if its last attempt to write to its disk failed.
     pub cannot_write: bool,
 }
 
@@ -47,16 +46,16 @@ pub struct ServerInfo {
 pub enum Append {
     /// There is none.
     Off,
-    /// There is one; how often it is synchronised (`appendfsync`), if that is known.
+    /// There is one; how often it is synchronised (`appendfsync`), if known.
     On(Option<String>),
 }
 
-/// Clock and distance of a server.
+/// Clock difference and latency of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Clock {
-    /// How far its clock is ahead of this machine's, ms; as exact as half a round trip.
+    /// How far its clock is ahead of this machine's, ms; accurate to half a round trip.
     pub ahead_ms: i64,
-    /// The median of some round trips.
+    /// The median round trip.
     pub round_trip: Duration,
 }
 
@@ -70,7 +69,7 @@ impl ServerInfo {
         Ok(Self::of(&unless_refused(info)?.unwrap_or_default(), config))
     }
 
-    /// From the text of `INFO` and what `CONFIG GET` said.
+    /// Parses the text of `INFO` and the reply of `CONFIG GET`.
     fn of(info: &str, mut config: HashMap<String, String>) -> Self {
         let info: HashMap<&str, &str> =
             info.lines().filter_map(|line| line.trim_end().split_once(':')).collect();
@@ -106,7 +105,8 @@ impl ServerInfo {
     }
 }
 
-/// What may be forbidden, or be missing at a server that somebody else runs.
+/// Returns `None` if Redis refuses the command: it may be forbidden, or missing on a managed
+/// server.
 fn unless_refused<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -117,35 +117,35 @@ fn unless_refused<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreEr
 }
 
 impl Link {
-    /// What the server says of itself.
+    /// Returns the facts that the server reports.
     ///
     /// # Errors
     ///
-    /// When Redis is not reachable within `within`. Dropping the future is harmless.
-    pub async fn server_info(&self, within: Duration) -> Result<ServerInfo, StoreError> {
-        let (mut conn, generation) = self.connection(within).await?;
+    /// If Redis is not reachable within `timeout`. Cancel-safe.
+    pub async fn server_info(&self, timeout: Duration) -> Result<ServerInfo, StoreError> {
+        let (mut conn, generation) = self.connection(timeout).await?;
         self.during(generation, ServerInfo::read(&mut conn)).await
     }
 }
 
 impl Inspector {
-    /// What the server says of itself.
+    /// Returns the facts that the server reports.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached, or wants another password. Dropping the future is harmless.
+    /// If Redis cannot be reached, or wants another password. Cancel-safe.
     pub async fn server_info(&self) -> Result<ServerInfo, StoreError> {
         ServerInfo::read(&mut *self.connection().await?).await
     }
 
-    /// Asks `trips` times for the time, at least once.
+    /// Reads the server's time `trips` times, at least once.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached or refuses. Dropping the future is harmless.
+    /// If Redis cannot be reached or refuses. Cancel-safe.
     pub async fn clock(&self, trips: u32) -> Result<Clock, StoreError> {
         let mut conn = self.connection().await?;
-        let mut asked = Vec::new();
+        let mut trips_taken = Vec::new();
         for _ in 0..trips.max(1) {
             let (began, here) = (std::time::Instant::now(), std::time::SystemTime::now());
             let there = millis(redis::cmd("TIME").query_async(&mut *conn).await?);
@@ -153,12 +153,13 @@ impl Inspector {
             let here = (here + took / 2).duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
             let here = i64::try_from(here.as_millis()).unwrap_or(i64::MAX);
             let there = i64::try_from(there).unwrap_or(i64::MAX);
-            asked.push((took, there - here));
+            trips_taken.push((took, there - here));
         }
-        asked.sort_unstable();
-        // The fastest knows the time best.
-        let ahead_ms = asked.first().map_or(0, |(_, ahead)| *ahead);
-        let round_trip = asked.get(asked.len() / 2).map_or(Duration::ZERO, |(took, _)| *took);
+        trips_taken.sort_unstable();
+        // The fastest round trip has the most accurate time.
+        let ahead_ms = trips_taken.first().map_or(0, |(_, ahead)| *ahead);
+        let round_trip =
+            trips_taken.get(trips_taken.len() / 2).map_or(Duration::ZERO, |(took, _)| *took);
         Ok(Clock { ahead_ms, round_trip })
     }
 }
@@ -168,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_is_known_by_what_it_says() {
+    fn server_facts_are_parsed() {
         let text = "# Server\r\nredis_version:7.2.4\r\nvalkey_version:8.0.1\r\n\r\n# Memory\r\n\
                     used_memory:10\r\nmaxmemory:20\r\nmaxmemory_policy:noeviction\r\n\
                     aof_enabled:1\r\nrdb_last_bgsave_status:err\r\nrole:slave\r\n\
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_does_not_say_is_not_known() {
+    fn missing_server_facts_are_unknown() {
         assert_eq!(ServerInfo::of("", HashMap::new()), ServerInfo::default());
         let old = ServerInfo::of("redis_version:6.2.1\r\naof_enabled:1\r\n", HashMap::new());
         assert_eq!((old.version, old.append), (Some((6, 2)), Some(Append::On(None))));

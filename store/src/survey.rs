@@ -1,5 +1,5 @@
-//! Looking for what went wrong, for `redcall doctor`: leases that no worker takes over, keys that
-//! nothing bounds. Reads only, and no more than it is allowed to.
+//! Finds problems, for `redcall doctor`: leases that no worker takes over, keys without a limit.
+//! Reads only, within bounds.
 
 mod limits;
 
@@ -11,69 +11,69 @@ use super::inspect::Inspector;
 use crate::ops::reply::millis;
 use redcall_common::keys::Bound;
 
-/// How many keys one step of the census looks at.
-const STEP: u64 = 1000;
-/// How many examples are kept.
-const EXAMPLES: usize = 3;
-/// How many lists of sorted requests are kept.
-const LISTS: usize = 500;
-/// How many states of services are kept.
-const STATES: usize = 500;
-/// How many dead workers of a queue are looked at.
-const MOST_DEAD: usize = 100;
+/// The number of keys that one step of the census visits.
+const KEYS_PER_SCAN: u64 = 1000;
+/// The maximum number of examples.
+const MAX_EXAMPLES: usize = 3;
+/// The maximum number of lists of sorted requests.
+const MAX_LISTS: usize = 500;
+/// The maximum number of states of services.
+const MAX_STATES: usize = 500;
+/// The maximum number of dead workers per queue.
+const MAX_DEAD_WORKERS: usize = 100;
 
-/// A worker that has been dead for long and still holds requests.
+/// A worker that died long ago and still holds requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StuckWorker {
-    /// The queue that they are of.
+    /// The queue of these requests.
     pub queue: String,
     /// The worker's id.
     pub worker: String,
-    /// How many requests it holds.
+    /// The number of requests that it holds.
     pub held: u64,
-    /// How long ago its lease ended.
+    /// The time since its lease ended.
     pub dead_for: Duration,
 }
 
-/// Bytes of a queue that are bounded in bytes.
+/// Memory of a queue's data that has a limit in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeptBytes {
-    /// Of Redis's memory, by dead letters.
+    /// Redis memory of dead letters, bytes.
     pub dead: u64,
-    /// By answers at response keys and under idempotency keys, as the workers last added them up.
+    /// Answers at response keys and under idempotency keys, bytes, as workers last measured them.
     pub answers: u64,
-    /// Whether requests that want an answer are refused for that.
+    /// `true` if requests that want an answer are refused because of the limit.
     pub answers_full: bool,
 }
 
-/// What a walk over the deployment's keys has found.
+/// The result of a walk over the deployment's keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyCensus {
-    /// Keys that were seen.
+    /// Number of keys seen.
     pub seen: u64,
-    /// Those that ought to have a TTL and have none.
+    /// Number of keys that should have a TTL and have none.
     pub without_ttl: u64,
-    /// Some of them.
+    /// Examples of these keys.
     pub examples: Vec<String>,
-    /// Those that begin like ours and are none of ours.
+    /// Number of keys with our prefix that are not ours.
     pub foreign: u64,
-    /// One of them.
+    /// An example of these keys.
     pub foreign_example: Option<String>,
-    /// Whether it ended before all were seen.
+    /// `true` if the walk ended before all keys were seen.
     pub cut: bool,
-    /// Lists of sorted requests of limited names, some of them: queue, name and key.
+    /// Some lists of sorted requests of limited names: queue, name and key.
     pub sorted: Vec<(String, String, String)>,
-    /// States of services, some of them: queue and instance.
+    /// Some states of services: queue and instance.
     pub states: Vec<(String, String)>,
 }
 
 impl Inspector {
-    /// Workers of `queue` that still hold requests although their lease ended more than `after`
-    /// ago.
+    /// Returns workers of `queue` that still hold requests although their lease ended more than
+    /// `after` ago.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached or refuses. Dropping the future is harmless.
+    /// If Redis cannot be reached or refuses. Cancel-safe.
     pub async fn stuck(
         &self,
         queue: &str,
@@ -85,13 +85,13 @@ impl Inspector {
         let limit = now.saturating_sub(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
         let mut dead = redis::cmd("ZRANGE");
         dead.arg(keys.workers()).arg("-inf").arg(limit).arg("BYSCORE");
-        dead.arg("LIMIT").arg(0).arg(MOST_DEAD).arg("WITHSCORES");
+        dead.arg("LIMIT").arg(0).arg(MAX_DEAD_WORKERS).arg("WITHSCORES");
         let dead: Vec<(String, f64)> = dead.query_async(&mut *conn).await?;
         let mut stuck = Vec::new();
         for (worker, ended) in dead {
             let held = redis::cmd("HLEN").arg(keys.leases(&worker)).to_owned();
             let held: u64 = held.query_async(&mut *conn).await?;
-            // Times of the registry are whole milliseconds; a broken one counts as long ago.
+            // Times of the registry are whole milliseconds; an invalid one counts as long ago.
             let dead_for = Duration::from_millis(now.saturating_sub(ended as u64));
             if held > 0 {
                 stuck.push(StuckWorker { queue: queue.to_owned(), worker, held, dead_for });
@@ -100,11 +100,11 @@ impl Inspector {
         Ok(stuck)
     }
 
-    /// How many bytes `queue` keeps.
+    /// Returns how many bytes `queue` keeps.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached or refuses. Dropping the future is harmless.
+    /// If Redis cannot be reached or refuses. Cancel-safe.
     pub async fn kept_bytes(&self, queue: &str) -> Result<KeptBytes, StoreError> {
         let keys = self.keys.of(queue);
         let mut conn = self.connection().await?;
@@ -118,33 +118,32 @@ impl Inspector {
         Ok(KeptBytes { dead, answers, answers_full })
     }
 
-    /// Walks over the deployment's keys, for about `within` and over `most` keys of the server at
-    /// most.
+    /// Walks over the deployment's keys, for about `timeout` and up to `max` keys of the server.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached or refuses. Dropping the future is harmless.
-    pub async fn census(&self, within: Duration, most: u64) -> Result<KeyCensus, StoreError> {
+    /// If Redis cannot be reached or refuses. Cancel-safe.
+    pub async fn census(&self, timeout: Duration, max: u64) -> Result<KeyCensus, StoreError> {
         let (began, mut steps, mut cursor) = (Instant::now(), 0, 0_u64);
         let mut conn = self.connection().await?;
-        // By key: a walk may meet one twice.
+        // By key: `SCAN` may return one twice.
         let mut seen = BTreeMap::new();
         let mut census = KeyCensus::default();
         loop {
             let mut scan = redis::cmd("SCAN");
-            scan.arg(cursor).arg("MATCH").arg(self.keys.pattern()).arg("COUNT").arg(STEP);
+            scan.arg(cursor).arg("MATCH").arg(self.keys.pattern()).arg("COUNT").arg(KEYS_PER_SCAN);
             let (next, keys): (u64, Vec<Vec<u8>>) = scan.query_async(&mut *conn).await?;
             let keys = keys.iter().map(|key| String::from_utf8_lossy(key).into_owned());
             let mut bounded = Vec::new();
             for key in keys {
                 let bound = self.keys.bound_of(&key);
                 if let Some((queue, name, of)) = self.keys.parse_limited(&key)
-                    && census.sorted.len() < LISTS
+                    && census.sorted.len() < MAX_LISTS
                 {
                     census.sorted.push((queue.to_owned(), name.to_owned(), of.to_owned()));
                 }
                 if let Some((queue, instance)) = self.keys.parse_state(&key)
-                    && census.states.len() < STATES
+                    && census.states.len() < MAX_STATES
                 {
                     census.states.push((queue.to_owned(), instance.to_owned()));
                 }
@@ -160,14 +159,14 @@ impl Inspector {
                 [] => Vec::new(),
                 _ => pipe.query_async(&mut *conn).await?,
             };
-            // -1: it is there, and has none.
+            // -1: the key exists without a TTL.
             for (key, _) in bounded.into_iter().zip(ttls).filter(|(_, ttl)| *ttl == -1) {
                 census.without_ttl += 1;
                 census.examples.push(key);
-                census.examples.truncate(EXAMPLES);
+                census.examples.truncate(MAX_EXAMPLES);
             }
-            (cursor, steps) = (next, steps + STEP);
-            census.cut = cursor != 0 && (steps >= most || began.elapsed() >= within);
+            (cursor, steps) = (next, steps + KEYS_PER_SCAN);
+            census.cut = cursor != 0 && (steps >= max || began.elapsed() >= timeout);
             if cursor == 0 || census.cut {
                 break;
             }

@@ -1,6 +1,6 @@
-//! The embedded server as its users see it: it answers, it ends with its guard and with its
-//! parent, and what goes wrong is said clearly. Needs a Redis or Valkey server on the machine;
-//! without one the tests fail with the message that says how to get it.
+//! The embedded server as its users see it: it answers, it ends with its guard and with its parent,
+//! and its errors are clear. Needs a Redis or Valkey server on the machine; without one the tests
+//! fail with the message that tells how to install it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -46,7 +46,7 @@ async fn takes_options_and_further_arguments() {
 }
 
 #[tokio::test]
-async fn settings_that_ask_for_it_are_pointed_at_it() {
+async fn embedded_url_is_replaced_by_server_address() {
     let mut named = RedisSettings::default();
     assert!(Embedded::serve(&mut named).await.unwrap().is_none());
     assert_eq!(named, RedisSettings::default());
@@ -59,7 +59,7 @@ async fn settings_that_ask_for_it_are_pointed_at_it() {
 }
 
 #[tokio::test]
-async fn two_servers_do_not_meet() {
+async fn two_servers_are_independent() {
     let (one, other) = (start(EmbeddedOptions::default()), start(EmbeddedOptions::default()));
     let (one, other) = tokio::join!(one, other);
     assert_ne!(one.dir(), other.dir());
@@ -70,7 +70,7 @@ async fn two_servers_do_not_meet() {
 }
 
 #[tokio::test]
-async fn a_killed_server_comes_back_with_what_it_had_written() {
+async fn killed_server_restarts_with_its_written_data() {
     let extra_args = ["--appendfsync", "always"].map(str::to_owned).to_vec();
     let options = EmbeddedOptions { append_only: true, extra_args, ..EmbeddedOptions::default() };
     let mut server = start(options).await;
@@ -100,10 +100,10 @@ async fn ends_when_its_parent_is_killed() {
     parent.kill().unwrap();
     parent.wait().unwrap();
 
-    // The signal we wait for: the kernel closes the connection when the server is gone.
+    // The kernel closes the connection when the server is gone.
     assert_eq!(connection.read(&mut [0]).unwrap(), 0);
     drop(start(EmbeddedOptions::default()).await);
-    assert!(!folder.exists(), "the next start sweeps what the killed parent left");
+    assert!(!folder.exists(), "the next start sweeps the folder of the killed parent");
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn the_variable_must_name_a_server() {
 async fn start(options: EmbeddedOptions) -> Embedded {
     match Embedded::start(options).await {
         Ok(server) => server,
-        // The message, not its Debug form: it tells what to install.
+        // The message, not its Debug form: it names the packages to install.
         Err(error) => panic!("{error}"),
     }
 }
@@ -166,7 +166,7 @@ fn connect(folder: &Path) -> UnixStream {
     stream
 }
 
-/// The first line of the answer to an inline command.
+/// Returns the first line of the reply to an inline command.
 fn ask(connection: &mut UnixStream, command: &str) -> String {
     writeln!(connection, "{command}").unwrap();
     let mut line = String::new();
@@ -174,7 +174,7 @@ fn ask(connection: &mut UnixStream, command: &str) -> String {
     line.trim_end().to_owned()
 }
 
-/// The answer to an inline command that is answered with a bulk string.
+/// Returns the reply to an inline command that returns a bulk string.
 fn ask_bulk(connection: &mut UnixStream, command: &str) -> String {
     writeln!(connection, "{command}").unwrap();
     let mut reader = BufReader::new(connection);

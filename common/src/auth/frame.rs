@@ -1,4 +1,4 @@
-//! Signed frames: under the key of their request, so that its caller can judge them.
+//! Signed frames: signed with the key of their request, so that the caller can verify them.
 
 use std::fmt;
 
@@ -18,26 +18,26 @@ use crate::frame::{Frame, FrameType};
 pub struct Seal {
     /// Name of the key that made it.
     pub key: String,
-    /// Of a call under an idempotency key, whose end others get as well: its digest, which is then
-    /// covered in the place of id and response key.
+    /// For a call under an idempotency key, whose end other callers get too: its digest, which is
+    /// signed instead of id and response key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<String>,
     /// HMAC-SHA-256 in lower-case hex.
     pub sig: String,
 }
 
-/// What a frame's signature covers.
+/// The content that a frame's signature covers.
 #[derive(Debug, Clone, Copy)]
 pub struct FrameClaims<'a> {
     /// The request's id.
     pub id: &'a str,
-    /// Where the frame lies.
+    /// The response key of the frame.
     pub response_key: &'a str,
-    /// What the frame is.
+    /// The frame's type.
     pub kind: FrameType,
     /// Position within its attempt.
     pub seq: u64,
-    /// Which run of the job wrote it.
+    /// The run that wrote it.
     pub attempt: u32,
     /// Its data, as JSON.
     pub data: Option<&'a RawValue>,
@@ -59,32 +59,32 @@ impl fmt::Debug for Signer {
     }
 }
 
-/// What a client knows of the call whose frame it judges.
+/// The client's knowledge of the call whose frame it verifies.
 #[derive(Debug, Clone, Copy)]
 pub enum Call<'a> {
     /// Its digest, if it has an idempotency key.
     Known(Option<&'a str>),
-    /// Nothing: somebody else made it.
+    /// Unknown: another program made the call.
     Unknown,
 }
 
-/// Why a frame is not taken as one of a call.
+/// The reason for rejecting a frame.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Distrust {
-    /// It is not signed, or not as a frame of that call.
-    #[error("the answer is not signed under a key that this client has")]
+    /// It is not signed, or not for this call.
+    #[error("the answer is not signed with a key of this client")]
     Unsigned,
     /// It is signed under a key of this client that is not the key of its request.
-    #[error("the answer is signed under `{found}`, and this client signs under `{own}`")]
+    #[error("the answer is signed with key `{found}`, but this client signs with `{own}`")]
     OtherKey {
-        /// The key that has signed it.
+        /// The key that signed it.
         found: String,
         /// The key of the request.
         own: String,
     },
 }
 
-/// First part of the message of a frame: a signature of something else is none.
+/// First part of a frame's signed message, which separates frames from other signatures.
 const FRAME: &str = "redcall frame 1";
 
 impl Signer {
@@ -94,19 +94,19 @@ impl Signer {
         Self { key: key.to_owned(), mac: mac.clone(), call }
     }
 
-    /// Name of the key that it signs under.
+    /// Returns the name of its key.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// The digest of the call whose frames it signs, if that has an idempotency key.
+    /// Returns the digest of the call whose frames it signs, if the call has an idempotency key.
     #[must_use]
     pub fn call(&self) -> Option<&str> {
         self.call.as_deref()
     }
 
-    /// The signature of a frame.
+    /// Signs a frame.
     #[must_use]
     pub fn seal(&self, claims: &FrameClaims<'_>) -> Seal {
         let mut mac = self.mac.clone();
@@ -117,22 +117,22 @@ impl Signer {
 }
 
 impl Keyring {
-    /// Signs frames under the key of this name, as `call` says ([`Signer::call`]); `None` if there
-    /// is no such key here.
+    /// Returns a signer with the key of this name, for `call` ([`Signer::call`]); `None` if there
+    /// is no such key.
     #[must_use]
     pub fn signer(&self, key: &str, call: Option<&str>) -> Option<Signer> {
         let mac = self.keys.get(key)?.mac.clone();
         Some(Signer { key: key.to_owned(), mac, call: call.map(str::to_owned) })
     }
 
-    /// Judges a frame that lay at `response_key`: it has to be signed as a frame of that call, and
-    /// under the key of its request. That is the key under which this client signs; a client
-    /// without one takes frames under each of its keys. A frame without a signature passes where
-    /// our own requests have none, or need none.
+    /// Verifies a frame from `response_key`: it has to be signed for that call, with the key of its
+    /// request. That is the key with which this client signs; a client without one accepts frames
+    /// under each of its keys. An unsigned frame passes if our own requests are unsigned, or need
+    /// no signature.
     ///
     /// # Errors
     ///
-    /// Why it is not taken.
+    /// The reason for rejecting it.
     pub fn judge(
         &self,
         frame: &Frame,
@@ -151,7 +151,7 @@ impl Keyring {
         let (Some(key), Some(sig)) = (self.keys.get(&seal.key), unhex(&seal.sig)) else {
             return Err(Distrust::Unsigned);
         };
-        // Each holder of another key could answer in the name of the workers.
+        // A holder of another key could otherwise answer in place of the workers.
         if let Some(own) = self.sign_with.as_ref().filter(|own| **own != seal.key) {
             return Err(Distrust::OtherKey { found: seal.key, own: own.clone() });
         }
@@ -168,9 +168,9 @@ impl Keyring {
 
 fn feed<'a>(mac: &mut Hmac<Sha256>, claims: &FrameClaims<'a>, call: Option<&'a str>) {
     let FrameClaims { id, response_key, kind, seq, attempt, data, error } = *claims;
-    // Who reads a frame cannot tell a `null` from nothing.
+    // A reader cannot distinguish `null` from absence.
     let json = |data: Option<&'a RawValue>| data.map(RawValue::get).filter(|data| *data != "null");
-    // The end of a call is pushed to all who joined it, each under an id of their own.
+    // The end of a call is pushed to all callers that joined it, each with its own id.
     let own = call.is_none();
     let (seq, attempt) = (seq.to_string(), attempt.to_string());
     feed_all(mac, [Some(FRAME), own.then_some(id), own.then_some(response_key), call]);

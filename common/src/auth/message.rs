@@ -1,13 +1,13 @@
-//! What a signature covers, byte for byte.
+//! The signed content, byte for byte.
 //!
-//! Each part bears its length in front, so that no two requests make the same bytes.
+//! Each part has its length in front, so that no two requests have the same bytes.
 
 use std::collections::BTreeMap;
 
 use hmac::Mac;
 
-/// What a request's signature covers. Never the attempt: a request that is run again stays the
-/// same; nor what says only how it is dealt with.
+/// The content that a request's signature covers. It excludes the attempt, because a request that
+/// runs again stays the same, and fields that only control its processing.
 #[derive(Debug, Clone, Copy)]
 pub struct Claims<'a> {
     /// The request's id.
@@ -16,26 +16,26 @@ pub struct Claims<'a> {
     pub name: &'a str,
     /// The queue's name.
     pub queue: &'a str,
-    /// What the handler gets: the JSON as it stands in the envelope.
+    /// The handler's data: the JSON as in the envelope.
     pub data: &'a str,
-    /// Where answers go.
+    /// The response key.
     pub response_key: Option<&'a str>,
-    /// Channel on which they are announced.
+    /// The channel for notifications of frames.
     pub notify: Option<&'a str>,
-    /// The same key of the same name and queue is the same call.
+    /// Requests with the same key, name and queue are the same call.
     pub idempotency_key: Option<&'a str>,
     /// Passed to the handler.
     pub headers: &'a BTreeMap<String, String>,
-    /// How long the caller cares, ms.
+    /// The caller's timeout, ms.
     pub budget_ms: Option<u64>,
-    /// Until when the signature holds, Redis time in ms.
+    /// When the signature expires, Redis time in ms.
     pub expires_at: u64,
 }
 
-/// First part of the message of a request: a signature of something else is none.
+/// First part of a request's signed message, which separates requests from other signatures.
 const REQUEST: &str = "redcall request 1";
 
-/// Hands the message to `mac`, without a copy of the data.
+/// Feeds the message to `mac`, without a copy of the data.
 pub(super) fn feed(mac: &mut impl Mac, claims: &Claims<'_>) {
     let Claims { id, name, queue, data, response_key, .. } = *claims;
     for text in [REQUEST, id, name, queue, data] {
@@ -53,12 +53,12 @@ pub(super) fn feed(mac: &mut impl Mac, claims: &Claims<'_>) {
     part(mac, Some(&claims.expires_at.to_string()));
 }
 
-/// Hands the parts of a frame's message to `mac`.
+/// Feeds the parts of a frame's message to `mac`.
 pub(super) fn feed_all<'a>(mac: &mut impl Mac, parts: impl IntoIterator<Item = Option<&'a str>>) {
     parts.into_iter().for_each(|text| part(mac, text));
 }
 
-/// `<length>:<bytes>`, or `-` for what is absent.
+/// Feeds `<length>:<bytes>`, or `-` if absent.
 fn part(mac: &mut impl Mac, text: Option<&str>) {
     match text {
         Some(text) => {

@@ -1,7 +1,8 @@
-//! Signed records: what workers leave at Redis for each other, and no neighbour may rewrite.
+//! Signed records: stored at Redis by workers for other workers, and protected against changes by
+//! other users of Redis.
 //!
-//! Each is signed under the key of the request that it comes from: a worker that may run the
-//! request can judge it. A record that was there before and is put back looks the same.
+//! Each is signed with the key of its request: a worker that may run the request can verify it. The
+//! signature does not detect an older record that was put back.
 
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -10,7 +11,7 @@ use super::message::feed_all;
 use super::{Keyring, LONGEST_MS, Signer, Token, hex, matches, unhex};
 use crate::name::SERVICE;
 
-/// First parts of the messages: a signature of something else is none.
+/// First parts of the signed messages, which separate the kinds of signatures.
 const START: &str = "redcall start 1";
 const STATE: &str = "redcall state 1";
 const DEFERRED: &str = "redcall deferred 1";
@@ -25,7 +26,7 @@ pub struct Start<'a> {
     pub queue: &'a str,
     /// The request's id.
     pub id: &'a str,
-    /// The request's signature: the record is of this request and of no other of its id.
+    /// The request's signature: it binds the record to this request, not only to its id.
     pub token: &'a Token,
 }
 
@@ -36,22 +37,22 @@ pub struct StateClaims<'a> {
     pub queue: &'a str,
     /// The instance's key.
     pub instance: &'a str,
-    /// How many changes there were since its beginning, this one included.
+    /// The number of changes since its creation, including this one.
     pub version: u64,
     /// JSON.
     pub state: &'a str,
 }
 
-/// Why a record is not one that a worker has left.
+/// The reason for rejecting a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Forged {
-    /// It bears no signature.
-    #[error("it is not signed, and `auth.required` says that it has to be")]
+    /// It has no signature.
+    #[error("it is not signed, but `auth.required` is set")]
     Unsigned,
-    /// The key of its signature is not known here, or may not call the job.
-    #[error("it is signed under `{0}`, a key that is not known here or may not call this job")]
+    /// The key of its signature is unknown, or may not call the job.
+    #[error("it is signed with key `{0}`, which is unknown or may not call this job")]
     Key(String),
-    /// Something was changed, or the signature cannot be read.
+    /// The record was altered, or the signature cannot be read.
     #[error("its signature is wrong")]
     Wrong,
 }
@@ -63,16 +64,16 @@ impl Start<'_> {
 }
 
 impl Signer {
-    /// The record of a start by `run` (a text without spaces), which holds until `until_ms`, Redis
-    /// time.
+    /// Returns the record of a start by `run` (a text without spaces), which is valid until
+    /// `until_ms`, Redis time.
     #[must_use]
     pub fn started(&self, start: &Start<'_>, run: &str, until_ms: u64) -> String {
         let until = until_ms.to_string();
         format!("{OPEN} {run} {until} {}", sign(&self.mac, &start.parts(run, &until)))
     }
 
-    /// Returns `true` if `record` says that this request was started, and has not ended by `now_ms`
-    /// (Redis time).
+    /// Returns `true` if `record` shows that this request was started, and had not ended by
+    /// `now_ms` (Redis time).
     #[must_use]
     pub fn is_open(&self, start: &Start<'_>, record: &str, now_ms: u64) -> bool {
         let parts: Vec<&str> = record.split(' ').collect();
@@ -81,27 +82,27 @@ impl Signer {
         in_time && holds(&self.mac, &start.parts(run, until), sig)
     }
 
-    /// Returns `true` if `record` is one that `run` has made of this start, by its form.
+    /// Returns `true` if `run` has made `record` of this start, judged by its form.
     #[must_use]
     pub fn is_of(&self, record: &str, run: &str) -> bool {
         record.split(' ').nth(1) == Some(run)
     }
 
-    /// The seal of a service's state: the key's name and the signature.
+    /// Returns the seal of a service's state: the key's name and the signature.
     #[must_use]
     pub fn seal_state(&self, claims: &StateClaims<'_>) -> String {
         let version = claims.version.to_string();
         format!("{} {}", self.key(), sign(&self.mac, &state_parts(claims, &version)))
     }
 
-    /// The seal of a deferred request's record, with its `parts` in the order of
+    /// Returns the seal of a deferred request's record. `parts` are in the order of
     /// docs/reference/protocol.md.
     #[must_use]
     pub fn seal_deferred(&self, parts: &[Option<&str>]) -> String {
         sign(&self.mac, &[&[Some(DEFERRED)], parts].concat())
     }
 
-    /// Returns `true` if that seal is of these parts.
+    /// Returns `true` if the seal matches these parts.
     #[must_use]
     pub fn sealed_deferred(&self, parts: &[Option<&str>], seal: &str) -> bool {
         holds(&self.mac, &[&[Some(DEFERRED)], parts].concat(), seal)
@@ -109,12 +110,12 @@ impl Signer {
 }
 
 impl Keyring {
-    /// Judges the state of a service's instance by its seal. One without a seal passes where
-    /// requests need not be signed.
+    /// Verifies the state of a service instance by its seal. A state without a seal passes if
+    /// requests need no signature.
     ///
     /// # Errors
     ///
-    /// Why it is not what a worker has left.
+    /// The reason for rejecting it.
     pub fn verify_state(&self, claims: &StateClaims<'_>, seal: Option<&str>) -> Result<(), Forged> {
         let Some(seal) = seal else {
             return if self.required { Err(Forged::Unsigned) } else { Ok(()) };
@@ -135,8 +136,8 @@ impl Keyring {
     }
 }
 
-/// Until when a start that is recorded now may go on: longer than its signature holds, for retries
-/// and take-overs, with a bound. Both are Redis time, ms.
+/// Returns until when a start that is recorded now may continue: longer than its signature is
+/// valid, for retries and take-overs, but bounded. Both are Redis time, ms.
 #[must_use]
 pub fn open_until(expires_at: u64, now_ms: u64) -> u64 {
     expires_at.max(now_ms.saturating_add(LONGEST_MS))

@@ -18,7 +18,7 @@ fn keyring(sign_with: &str) -> Keyring {
     Keyring::new(&AuthSettings { keys: keys.into(), sign_with, required: true })
 }
 
-/// What the parts of a request are made of: short, so that they are often the same or empty.
+/// Random text for a part: short, so that parts are often equal or empty.
 fn text(random: &mut fastrand::Rng) -> String {
     (0..random.usize(..4)).map(|_| *random.choice(&['a', '1', ':', '-', 'ö']).unwrap()).collect()
 }
@@ -44,7 +44,7 @@ impl Parts {
         }
     }
 
-    /// The same but for one part, which is another one.
+    /// Returns a copy with one part changed.
     fn altered(&self, part: usize, random: &mut fastrand::Rng) -> Self {
         let mut altered = self.clone();
         while altered == *self {
@@ -81,7 +81,7 @@ impl Parts {
 }
 
 #[test]
-fn a_signature_holds_for_what_it_was_made_of_and_for_nothing_else() {
+fn altered_request_fails_verification() {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
@@ -92,8 +92,8 @@ fn a_signature_holds_for_what_it_was_made_of_and_for_nothing_else() {
         assert_eq!(keyring.verify(&parts.claims(), &token).map(drop), Ok(()), "{parts:?}");
         for part in 0..10 {
             let altered = parts.altered(part, &mut random);
-            let told = keyring.verify(&altered.claims(), &token).map(drop);
-            assert_eq!(told, Err(Refusal::Wrong), "{parts:?} {altered:?}");
+            let result = keyring.verify(&altered.claims(), &token).map(drop);
+            assert_eq!(result, Err(Refusal::Wrong), "{parts:?} {altered:?}");
         }
         let place = random.usize(..token.sig.len());
         let mut sig = token.sig.clone().into_bytes();
@@ -103,14 +103,14 @@ fn a_signature_holds_for_what_it_was_made_of_and_for_nothing_else() {
         let upper = Token { sig: token.sig.to_uppercase() + "0", ..token.clone() };
         let short = Token { sig: token.sig[..62].to_owned(), ..token };
         for wrong in [forged, other, upper, short] {
-            let told = keyring.verify(&parts.claims(), &wrong).map(drop);
-            assert_eq!(told, Err(Refusal::Wrong), "{wrong:?}");
+            let result = keyring.verify(&parts.claims(), &wrong).map(drop);
+            assert_eq!(result, Err(Refusal::Wrong), "{wrong:?}");
         }
     }
 }
 
 #[test]
-fn what_moves_from_one_part_to_the_next_is_something_else() {
+fn moved_bytes_between_parts_change_the_signature() {
     let keyring = keyring("all");
     let of = |texts: [&str; 4], options: [Option<&str>; 3], headers: &[(&str, &str)]| Parts {
         texts: texts.map(str::to_owned),
@@ -133,15 +133,15 @@ fn what_moves_from_one_part_to_the_next_is_something_else() {
         (of([""; 4], none, &[("a", "1"), ("b", "2")]), of([""; 4], none, &[("a", "1:b:2")])),
     ] {
         let token = keyring.sign(&one.claims()).unwrap();
-        let told = keyring.verify(&other.claims(), &token).map(drop);
-        assert_eq!(told, Err(Refusal::Wrong), "{one:?} {other:?}");
+        let result = keyring.verify(&other.claims(), &token).map(drop);
+        assert_eq!(result, Err(Refusal::Wrong), "{one:?} {other:?}");
     }
 }
 
 #[test]
 fn a_key_calls_the_jobs_that_it_may() {
     let headers = BTreeMap::new();
-    let told = |keyring: &Keyring, name| {
+    let result = |keyring: &Keyring, name| {
         let claims = Claims {
             id: "x1",
             name,
@@ -157,11 +157,11 @@ fn a_key_calls_the_jobs_that_it_may() {
         keyring.verify(&claims, &keyring.sign(&claims).unwrap()).map(drop)
     };
     for name in ["add", "index.", "index.new"] {
-        assert_eq!(told(&keyring("some"), name), Ok(()), "{name}");
+        assert_eq!(result(&keyring("some"), name), Ok(()), "{name}");
     }
     for name in ["ad", "adder", "index", "reindex.new"] {
-        assert_eq!(told(&keyring("some"), name), Err(Refusal::Job), "{name}");
-        assert_eq!(told(&keyring("all"), name), Ok(()), "{name}");
+        assert_eq!(result(&keyring("some"), name), Err(Refusal::Job), "{name}");
+        assert_eq!(result(&keyring("all"), name), Ok(()), "{name}");
     }
     assert!(is_pattern("*") && is_pattern("a*") && is_pattern("größe.ändern"));
     assert!(!is_pattern("") && !is_pattern("a*b") && !is_pattern("**") && !is_pattern("a b"));
@@ -186,12 +186,12 @@ fn nothing_shows_a_secret_or_a_signature() {
     assert!(!shown.contains("thirty-two"), "{shown}");
 }
 
-/// What signs the frames of a request that is signed with these keys.
+/// Returns the signer for the frames of a request signed with these keys.
 fn signer_of(keyring: &Keyring, claims: &Claims<'_>) -> Signer {
     keyring.verify(claims, &keyring.sign(claims).unwrap()).unwrap()
 }
 
-/// The frame that a signer writes, as a client reads it.
+/// Returns the signer's frame as a client reads it.
 fn frame(signer: Option<&Signer>, id: &str, response_key: &str) -> Frame {
     let data = RawValue::from_string("[1]".to_owned()).unwrap();
     let head = FrameHead { id, response_key, attempt: 2, signer };
@@ -236,22 +236,23 @@ fn a_frame_is_trusted_where_it_belongs_and_as_it_was_written() {
     for written in [head.data(FrameType::Result, 1, Some(null)), head.error(1, &error)] {
         assert!(trusts(&keyring, &serde_json::from_str(&written).unwrap(), key, mine), "{written}");
     }
-    // The end of a call goes to all who joined it, under ids of their own, and to nobody else.
+    // The end of a call goes to all callers that joined it, with their own ids, and to no other
+    // caller.
     let call = crate::digest::of_call(shared.name, "order 7", Some("all"));
     let joined = frame(Some(&signer(&shared)), "x1", "key of x1");
     assert!(trusts(&keyring, &joined, "key of x2", Call::Known(Some(&call))));
     assert!(!trusts(&keyring, &joined, "key of x1", Call::Known(Some("another"))));
     assert!(!trusts(&keyring, &joined, "key of x1", mine));
     assert!(!trusts(&keyring, &own(), "key of x1", Call::Known(Some(&call))));
-    // Under another key of the ring it is another caller's, also where the call is not known.
+    // A frame under another key of the ring belongs to another caller, even for an unknown call.
     let others = super::tests::keyring("some");
-    let told = Err(Distrust::OtherKey { found: "all".to_owned(), own: "some".to_owned() });
+    let result = Err(Distrust::OtherKey { found: "all".to_owned(), own: "some".to_owned() });
     for known in [mine, none] {
-        assert_eq!(others.judge(&own(), "key of x1", known), told);
+        assert_eq!(others.judge(&own(), "key of x1", known), result);
     }
-    assert_eq!(others.judge(&joined, "key of x2", Call::Known(Some(&call))), told);
+    assert_eq!(others.judge(&joined, "key of x2", Call::Known(Some(&call))), result);
     assert!(trusts(&Keyring { sign_with: None, ..others }, &own(), "key of x1", none));
-    // Where our own requests need not be signed, nor need their frames.
+    // Our own requests, or their frames, need no signature.
     let unsigned = frame(None, "x1", "key of x1");
     let lenient = Keyring { required: false, ..keyring.clone() };
     let silent = Keyring { sign_with: None, ..keyring.clone() };

@@ -134,7 +134,7 @@ fn seconds_are_a_sixth_field_in_front() {
 }
 
 #[test]
-fn whoever_starts_between_two_ticks_sees_the_same_next_one() {
+fn any_start_between_two_ticks_has_the_same_next_one() {
     for expression in ["30 2 * * *", "*/7 1-3 * * *", "15 * * * *", "0 30 2 * * SUN"] {
         let cron = Cron::new(expression, "Europe/Berlin").unwrap();
         for day in ["2026-03-28T12:00:00Z", "2026-10-24T12:00:00Z"] {
@@ -161,14 +161,14 @@ fn the_latest_ticks_of_a_span_are_bounded() {
     assert_eq!(cron.latest(now - 3000, now - 1, 1), [now - 1000]);
     assert_eq!(cron.latest(now, now, 1000), [0; 0]);
     assert_eq!(cron.latest(now + 5000, now, 1000), [0; 0]);
-    let most = cron.latest(0, now, 1000);
-    assert!(most.len() == 1000 && most[0] == now - 999_000 && most[999] == now);
+    let max = cron.latest(0, now, 1000);
+    assert!(max.len() == 1000 && max[0] == now - 999_000 && max[999] == now);
     let rare = Cron::new("0 0 29 2 *", "UTC").unwrap();
     assert_eq!(rare.latest(0, now, 2), [ms("2020-02-29T00:00:00Z"), ms("2024-02-29T00:00:00Z")]);
 }
 
 #[test]
-fn what_is_wrong_is_told_apart() {
+fn mistakes_have_distinct_errors() {
     let wrong = |expression, timezone| Cron::new(expression, timezone).unwrap_err();
     for malformed in ["", "* * * *", "* * * * * * *", "61 * * * *", "every day"] {
         assert!(matches!(wrong(malformed, "UTC"), CronError::Expression(_)), "{malformed}");

@@ -1,7 +1,7 @@
-//! The short way of reading: an envelope that is as it should be, in one pass and with few copies.
+//! The fast path of decoding: a valid envelope, in one pass and with few copies.
 //!
-//! Whatever it does not like is read again by the rules, one by one, which say what is wrong. So
-//! that the two never differ in what they accept, `dev/fuzz/` has them read the same.
+//! All other elements are read again rule by rule, which produces the error. `dev/fuzz/` compares
+//! the two: they accept the same elements.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::limits::Limits;
 use crate::name::{is_id, is_idempotency_key, is_job_name};
 use crate::request::{ReplyTo, Request, WIRE_VERSION};
 
-/// The fields that we know, and no other; strings without escapes.
+/// The known fields, and no other; strings without escapes.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Known<'a> {
@@ -36,14 +36,14 @@ struct Known<'a> {
     auth: Option<&'a RawValue>,
 }
 
-/// The request, if nothing can be wrong with it. `raw` is not over its limit.
+/// Returns the request, if it breaks no rule. `raw` is within its size limit.
 pub(super) fn read(
     raw: &[u8],
     leased_id: &str,
     keys: &QueueKeys,
     limits: &Limits,
 ) -> Option<Request> {
-    // Checked at once: what a parser does field by field takes longer.
+    // UTF-8 is checked at once: a parser's check field by field takes longer.
     let known: Known<'_> = serde_json::from_str(std::str::from_utf8(raw).ok()?).ok()?;
     let good = known.v.is_none_or(|version| version == WIRE_VERSION)
         && known.id == leased_id

@@ -11,7 +11,7 @@ fn run(raw: &str) -> Result<Request, Rejected> {
 }
 
 /// Refused without an answer: message of the dead letter.
-fn buried(raw: &str) -> String {
+fn dead_lettered(raw: &str) -> String {
     let rejected = run(raw).unwrap_err();
     assert!(rejected.reply.is_none() && rejected.dead_letter, "{rejected:?}");
     assert_eq!(rejected.error.code, Code::InvalidRequest);
@@ -44,31 +44,33 @@ fn a_waited_request_keeps_its_answer_for_the_budget_and_thirty_seconds() {
 }
 
 #[test]
-fn what_is_no_envelope_is_dead_lettered() {
-    assert!(buried("nonsense").starts_with("not a JSON object"));
-    assert!(buried("[1,2]").starts_with("not a JSON object"));
-    assert!(buried(r#"{"id":"x1","name":"a","data":1} tail"#).starts_with("not a JSON object"));
-    assert!(buried("{\"id\":\"x1\",\"name\":\"a\",\"data\":\"\u{1}\"}").contains("control"));
-    assert!(buried(r#"{"name":"a","data":1}"#).starts_with("`id` is not"));
-    assert!(buried(r#"{"id":7,"name":"a","data":1}"#).starts_with("`id`"));
+fn invalid_envelope_is_dead_lettered() {
+    assert!(dead_lettered("nonsense").starts_with("not a JSON object"));
+    assert!(dead_lettered("[1,2]").starts_with("not a JSON object"));
+    assert!(
+        dead_lettered(r#"{"id":"x1","name":"a","data":1} tail"#).starts_with("not a JSON object")
+    );
+    assert!(dead_lettered("{\"id\":\"x1\",\"name\":\"a\",\"data\":\"\u{1}\"}").contains("control"));
+    assert!(dead_lettered(r#"{"name":"a","data":1}"#).starts_with("`id` is not"));
+    assert!(dead_lettered(r#"{"id":7,"name":"a","data":1}"#).starts_with("`id`"));
 }
 
 #[test]
-fn a_repeated_field_is_buried_even_with_a_good_response_key() {
+fn repeated_field_is_dead_lettered_despite_valid_response_key() {
     let raw = format!(r#"{{"id":"x1","name":"a","data":1,"data":2,"response_key":"{KEY}"}}"#);
-    assert_eq!(buried(&raw), "the field `data` stands twice");
+    assert_eq!(dead_lettered(&raw), "the field `data` occurs twice");
 }
 
 #[test]
 fn foreign_keys_are_dead_lettered() {
     for key in ["redcall:{q}:queue", "redcall:{p}:response:x1", "redcall:{q}:response:x2"] {
         let raw = format!(r#"{{"id":"x1","name":"a","data":1,"response_key":"{key}"}}"#);
-        assert!(buried(&raw).starts_with("`response_key`"));
+        assert!(dead_lettered(&raw).starts_with("`response_key`"));
     }
     let raw = format!(
         r#"{{"id":"x1","name":"a","data":1,"response_key":"{KEY}","notify":"redcall:{{q}}:queue"}}"#
     );
-    assert!(buried(&raw).starts_with("`notify`"));
+    assert!(dead_lettered(&raw).starts_with("`notify`"));
 }
 
 #[test]

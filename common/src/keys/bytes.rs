@@ -1,8 +1,8 @@
 //! The greatest size of each key, for the table in docs/reference/keys.md: a bound, or a product of
 //! settings. docs/internals/guarantees.md describes how each bound is enforced.
 
-/// Each key of the table, without the queue, and its bytes at most. Short for the settings:
-/// `L` `limits.max_length` (or the queue's own), `R` `limits.request`, `A` `limits.answer`, `F`
+/// The keys of the table, without the queue, with their maximum bytes. Abbreviated settings: `L`
+/// `limits.max_length` (or the queue's own), `R` `limits.request`, `A` `limits.answer`, `F`
 /// `limits.frame`, `C` `worker.concurrency`.
 const BYTES: &[(&str, &str)] = &[
     ("queue", "L × R, with all that waits elsewhere"),
@@ -51,7 +51,7 @@ const BYTES: &[(&str, &str)] = &[
     ("probe:<worker>:…", "4 KiB"),
 ];
 
-/// How many bytes a key of the table may have; empty if it is not in the list.
+/// Returns the maximum bytes of a key of the table; empty if it is not in the list.
 pub(super) fn of(what: &str) -> &'static str {
     BYTES.iter().find(|(key, _)| *key == what).map_or("", |(_, bytes)| bytes)
 }

@@ -11,17 +11,17 @@ use super::*;
 
 /// Set in the program that is killed.
 const ROLE: &str = "REDCALL_TEST_ROLE";
-/// Longer than any watcher takes.
+/// Longer than any watcher needs.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Ignores what a shell can ignore, as does its child.
+/// A shell and its child that ignore all signals they can.
 const STUBBORN: &str = "trap '' HUP INT TERM; sleep 60 & wait";
 
 fn is_role() -> bool {
     std::env::var_os(ROLE).is_some()
 }
 
-/// Runs `test` as a program, waits until it holds its processes, kills it, and waits until all that
-/// has its standard error has ended. What it has for its other processes is left.
+/// Runs `test` as a program, waits until it holds its processes, kills it, and waits until all
+/// processes with its standard error have ended. Returns the pipes to its other processes.
 fn kill_program(test: &str) -> (ChildStdin, ChildStdout) {
     let mut program = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", &format!("leash::tests::{test}"), "--nocapture"])
@@ -32,25 +32,25 @@ fn kill_program(test: &str) -> (ChildStdin, ChildStdout) {
         .spawn()
         .unwrap();
     let rest = (program.stdin.take().unwrap(), program.stdout.take().unwrap());
-    let (tell, told) = mpsc::channel();
+    let (sender, received) = mpsc::channel();
     let mut stderr = BufReader::new(program.stderr.take().unwrap());
     std::thread::spawn(move || {
-        let mut said = String::new();
-        while stderr.read_line(&mut said).unwrap() > 0 && !said.ends_with("holds\n") {}
-        tell.send(said).unwrap();
-        let mut said = String::new();
-        stderr.read_to_string(&mut said).unwrap();
-        tell.send(said).unwrap();
+        let mut output = String::new();
+        while stderr.read_line(&mut output).unwrap() > 0 && !output.ends_with("holds\n") {}
+        sender.send(output).unwrap();
+        let mut output = String::new();
+        stderr.read_to_string(&mut output).unwrap();
+        sender.send(output).unwrap();
     });
-    let said = told.recv_timeout(PATIENCE).expect("the program to hold its processes");
-    assert!(said.ends_with("holds\n"), "{said}");
+    let output = received.recv_timeout(PATIENCE).expect("the program to hold its processes");
+    assert!(output.ends_with("holds\n"), "{output}");
     program.kill().unwrap();
     program.wait().unwrap();
-    told.recv_timeout(PATIENCE).expect("the end of all that was held");
+    received.recv_timeout(PATIENCE).expect("the end of all that was held");
     rest
 }
 
-/// Says that all is held, and waits for the end.
+/// Signals that all processes are held, and waits for the end.
 fn wait_to_be_killed() -> ! {
     eprintln!("holds");
     loop {
@@ -58,7 +58,7 @@ fn wait_to_be_killed() -> ! {
     }
 }
 
-/// A process that has standard error, and so shows that it lives.
+/// Starts a process with our standard error, which shows that it is alive.
 fn start(script: &str) -> Child {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", script]).process_group(0).stdin(Stdio::null()).stdout(Stdio::null());
@@ -91,7 +91,7 @@ fn released_process_outlives_the_program() {
         let echo = Command::new("cat").process_group(0).stderr(Stdio::null()).spawn().unwrap();
         drop(leash.hold_group(echo.id()));
         let held = leash.hold_group(start(STUBBORN).id());
-        // The next place, which is looked at later.
+        // The next line, which the watcher reads later.
         let _next = leash.hold_group(start(STUBBORN).id());
         assert_eq!((held.place, leash.state().places), (0, 2));
         drop(leash.hold_group(echo.id()));
@@ -100,9 +100,9 @@ fn released_process_outlives_the_program() {
     let (mut stdin, mut stdout) = kill_program("released_process_outlives_the_program");
     writeln!(stdin, "it lives").unwrap();
     drop(stdin);
-    let mut said = String::new();
-    stdout.read_to_string(&mut said).unwrap();
-    assert!(said.ends_with("it lives\n"), "{said}");
+    let mut output = String::new();
+    stdout.read_to_string(&mut output).unwrap();
+    assert!(output.ends_with("it lives\n"), "{output}");
 }
 
 #[test]

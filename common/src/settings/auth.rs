@@ -1,6 +1,6 @@
-//! `[auth]`: the keys under which requests are signed, as structs and as they are read.
+//! `[auth]`: the keys that sign requests, as structs, and their reader.
 //!
-//! No message and no `Debug` shows a secret, nor anything that stands where one belongs.
+//! No message and no `Debug` shows a secret, or a value in the place of one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,18 +11,18 @@ use config::{Value, ValueKind};
 use super::SettingsError;
 use super::entry::Entry;
 use super::read::flag;
-use super::section::{Context, Section};
+use super::section::{LoadContext, Section};
 use crate::auth::is_pattern;
 use crate::name::is_id;
 
-/// `[auth]`: who may call. Where it is absent, nothing is signed and nothing is refused.
+/// `[auth]`: the callers' keys. If it is absent, requests are neither signed nor refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthSettings {
-    /// The keys that are accepted, by name (1 to 64 characters of `[A-Za-z0-9_-]`). Never empty.
+    /// The accepted keys, by name (1 to 64 characters of `[A-Za-z0-9_-]`). Never empty.
     pub keys: BTreeMap<String, AuthKey>,
-    /// The key under which our own requests are signed, one of `keys`. Default none: they are not.
+    /// The key that signs our own requests, one of `keys`. Default none: they are not signed.
     pub sign_with: Option<String>,
-    /// Whether workers refuse what is not signed. Default true; false only while callers are
+    /// `true` if workers refuse unsigned requests. Default true; use false only while callers are
     /// being given their keys.
     pub required: bool,
 }
@@ -30,25 +30,25 @@ pub struct AuthSettings {
 /// `[auth.keys.NAME]`: one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthKey {
-    /// What caller and worker share, 32 bytes to 4 KiB: `secret`, or the content of `secret_file`
-    /// without line ends behind it. Never a repeated short text.
+    /// The shared secret of caller and worker, 32 bytes to 4 KiB: `secret`, or the content of
+    /// `secret_file` without trailing line ends. Never a repeated short text.
     pub secret: Secret,
-    /// Which jobs it may call: names, or how names begin, with a `*` behind. Default `*`: all.
+    /// The jobs that it may call: names, or prefixes of names followed by `*`. Default `*`: all.
     pub jobs: Vec<String>,
 }
 
-/// A text that is not shown.
+/// A text that is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Hides `text`.
+    /// Wraps `text`.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text. Not for logs and messages.
+    /// Returns the text. Not for logs and messages.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -61,21 +61,21 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Shortest secret, bytes: as long as what the hash puts out.
-const SHORTEST: usize = 32;
-/// Longest secret, bytes.
-const LONGEST: usize = 4096;
+/// The minimum length of a secret, bytes: that of the hash.
+const MIN_LENGTH: usize = 32;
+/// The maximum length of a secret, bytes.
+const MAX_LENGTH: usize = 4096;
 
-/// Fewest different bytes of a secret. Of 32 random decimal digits, one text in ten million has
-/// fewer.
-const FEWEST: usize = 6;
-/// Longest text that does not become a secret by being repeated, bytes.
-const LONGEST_UNIT: usize = 15;
+/// The minimum number of different bytes in a secret. One of ten million texts of 32 random decimal
+/// digits has fewer.
+const MIN_DIFFERENT: usize = 6;
+/// The longest text that stays too weak when it is repeated, bytes.
+const MAX_WEAK_UNIT: usize = 15;
 
 const HELP: &str =
     "write a random text of at least 32 bytes, such as `openssl rand -hex 32` prints";
 
-/// The `[auth]` table.
+/// Reads the `[auth]` table.
 pub(super) fn read(mut section: Section<'_>) -> AuthSettings {
     let has_keys = section.origin("keys").is_some();
     let mut keys = BTreeMap::new();
@@ -99,9 +99,14 @@ pub(super) fn read(mut section: Section<'_>) -> AuthSettings {
         let known = keys.keys().cloned().collect::<Vec<_>>().join(", ");
         let help = format!("write the name of one of auth.keys: {known}");
         let path = section.child("sign_with");
-        section.context().report(SettingsError::invalid(&origin, &path, "names no key", help));
+        section.context().report(SettingsError::invalid(
+            &origin,
+            &path,
+            "is not the name of a key in auth.keys",
+            help,
+        ));
     }
-    // Nobody could call: what was meant is something else.
+    // Without keys no request could be called: the setting is a mistake.
     if !has_keys && !section.has_unread() {
         section.wrong("has no keys", "add [auth.keys.NAME], or remove [auth]");
     }
@@ -109,14 +114,14 @@ pub(super) fn read(mut section: Section<'_>) -> AuthSettings {
     AuthSettings { keys, sign_with, required: required.unwrap_or(true) }
 }
 
-/// One key, or None if its mistakes were reported.
+/// Reads one key; `None` if its mistakes were reported.
 fn key(keys: &Section<'_>, name: &str, value: Value) -> Option<AuthKey> {
     let example = "secret_file = \"key.txt\" or secret = \"…\" below it";
     let mut section = Section::at(keys.context(), keys.child(name), value, example)?;
     if !is_id(name) {
         section.wrong("is not the name of a key", format!("it is {NAME}"));
     }
-    let Context { base, .. } = section.context();
+    let LoadContext { base, .. } = section.context();
     let given = ["secret", "secret_file"].map(|key| section.origin(key).is_some());
     let written = section.read("secret", secret);
     let filed = section.read("secret_file", |entry| from_file(entry, base));
@@ -148,38 +153,39 @@ fn secret(entry: &Entry) -> Result<Secret, SettingsError> {
 
 fn checked(entry: &Entry, text: &str) -> Result<Secret, SettingsError> {
     let problem = match text.len() {
-        ..SHORTEST => format!("is shorter than {SHORTEST} bytes"),
-        SHORTEST..=LONGEST if varied(text) < FEWEST => {
-            format!("has fewer than {FEWEST} different bytes")
+        ..MIN_LENGTH => format!("is shorter than {MIN_LENGTH} bytes"),
+        MIN_LENGTH..=MAX_LENGTH if varied(text) < MIN_DIFFERENT => {
+            format!("has fewer than {MIN_DIFFERENT} different bytes")
         }
-        SHORTEST..=LONGEST if repeats(text.as_bytes()) => "repeats a short text".to_owned(),
-        SHORTEST..=LONGEST => return Ok(Secret::new(text)),
-        _ => format!("is longer than {LONGEST} bytes"),
+        MIN_LENGTH..=MAX_LENGTH if repeats(text.as_bytes()) => "repeats a short text".to_owned(),
+        MIN_LENGTH..=MAX_LENGTH => return Ok(Secret::new(text)),
+        _ => format!("is longer than {MAX_LENGTH} bytes"),
     };
     Err(entry.wrong(problem, HELP))
 }
 
-/// How many different bytes `text` has.
+/// Counts the different bytes of `text`.
 fn varied(text: &str) -> usize {
     text.bytes().collect::<BTreeSet<u8>>().len()
 }
 
-/// Returns `true` if the secret is one short text again and again, cut anywhere.
+/// Returns `true` if the secret is one short text repeated, cut anywhere.
 fn repeats(secret: &[u8]) -> bool {
-    (1..=LONGEST_UNIT).any(|unit| secret.iter().zip(&secret[unit..]).all(|(one, next)| one == next))
+    (1..=MAX_WEAK_UNIT)
+        .any(|unit| secret.iter().zip(&secret[unit..]).all(|(one, next)| one == next))
 }
 
 fn from_file(entry: &Entry, base: &Path) -> Result<Secret, SettingsError> {
     let help = "write the path of a file that holds the secret and nothing else";
     let path = base.join(entry.text(help)?);
     let unreadable = |cause| entry.wrong_because("cannot be read", help, cause);
-    // Neither a device nor a pipe: those may have no end.
+    // No devices and pipes: those may be endless.
     let about = std::fs::metadata(&path).map_err(unreadable)?;
     if !about.is_file() {
         return Err(entry.wrong("is not a file", help));
     }
-    if about.len() > 2 * LONGEST as u64 {
-        return Err(entry.wrong(format!("holds more than {LONGEST} bytes"), HELP));
+    if about.len() > 2 * MAX_LENGTH as u64 {
+        return Err(entry.wrong(format!("holds more than {MAX_LENGTH} bytes"), HELP));
     }
     let text = std::fs::read_to_string(&path).map_err(unreadable)?;
     checked(entry, text.trim_end_matches(['\r', '\n']))
@@ -187,6 +193,6 @@ fn from_file(entry: &Entry, base: &Path) -> Result<Secret, SettingsError> {
 
 fn patterns(entry: &Entry) -> Result<Vec<String>, SettingsError> {
     let items = entry.list("[\"add\", \"index.*\"]")?;
-    let rule = "a job's name, or how names begin with a `*` behind";
+    let rule = "a job's name, or a prefix of names followed by `*`";
     items.iter().map(|item| item.name(is_pattern, rule)).collect()
 }

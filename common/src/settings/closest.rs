@@ -1,8 +1,8 @@
-//! Which known word somebody may have meant.
+//! Suggestions for misspelt words.
 //!
-//! Only the distance between words; what to say about it is up to the caller.
+//! Only the distance between words; the caller writes the message.
 
-/// `"did you mean `x`? "` for the known word nearest to `word`, or nothing if none is near.
+/// Returns `"did you mean `x`? "` for the known word nearest to `word`, or nothing if none is near.
 pub(super) fn hint<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     match closest(word, known) {
         Some(near) => format!("did you mean `{near}`? "),
@@ -10,14 +10,14 @@ pub(super) fn hint<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> 
     }
 }
 
-/// The known word with the fewest typing slips from `word`: at most a third of its length (one
-/// for short words), because a wrong guess misleads more than none.
+/// Returns the known word with the fewest typing slips from `word`: at most a third of its length
+/// (one for short words), because a wrong suggestion misleads more than none.
 fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = word.chars().count();
     let allowed = (length / 3).max(1);
     known
         .into_iter()
-        // The table below is as large as both words together; whoever wrote one may have gone on.
+        // The table below grows with both words, and `word` may be very long.
         .filter(|candidate| candidate.chars().count().abs_diff(length) <= allowed)
         .map(|candidate| (slips(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
         .filter(|(distance, _)| *distance <= allowed)
@@ -25,11 +25,11 @@ fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&
         .map(|(_, candidate)| candidate)
 }
 
-/// Typing slips between two words: a letter missing, added, wrong, or swapped with its neighbour.
+/// Counts the typing slips between two words: a missing, extra, wrong or transposed letter.
 fn slips(a: &str, b: &str) -> usize {
     let a: Vec<char> = a.chars().collect();
     let b: Vec<char> = b.chars().collect();
-    // Three rows of the table are enough: a swap looks two rows back.
+    // Three rows of the table are enough: a transposition reads two rows back.
     let mut before = vec![0; b.len() + 1];
     let mut last: Vec<usize> = (0..=b.len()).collect();
     for i in 1..=a.len() {

@@ -1,4 +1,4 @@
-//! Lengths of time in the settings: text with a unit, such as `500ms` or `30d`.
+//! Durations in the settings: text with a unit, such as `500ms` or `30d`.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -9,19 +9,19 @@ use humantime::format_duration;
 use super::SettingsError;
 use super::entry::Entry;
 
-/// Shortest length that the wire, which counts milliseconds, can tell from nothing.
+/// The shortest duration that differs from zero on the wire, which counts milliseconds.
 pub(super) const SHORTEST: Duration = Duration::from_millis(1);
 
 pub(super) const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// Longest length for anything that is waited for: the runtime's timers end at about two years.
-/// A year as humantime counts it, 365.25 days.
+/// The longest timeout: the runtime's timers end at about two years. A year as humantime counts it,
+/// 365.25 days.
 pub(super) const YEAR: Duration = Duration::from_secs(31_557_600);
 
 const EXAMPLES: &str = "\"500ms\", \"30s\", \"10m\" or \"30d\"";
 
 impl Entry {
-    /// A length of time within `range`.
+    /// Reads a duration within `range`.
     pub(super) fn duration(
         &self,
         range: RangeInclusive<Duration>,
@@ -32,18 +32,18 @@ impl Entry {
                 ValueKind::I64(_) | ValueKind::U64(_) | ValueKind::Float(_) => {
                     self.wrong(format!("needs a unit, but is {}", self.shown()), help)
                 }
-                _ => self.not_a("a length of time", help),
+                _ => self.not_a("a duration", help),
             });
         };
         let text = text.trim();
         if text.is_empty() {
-            return Err(self.not_a("a length of time", help));
+            return Err(self.not_a("a duration", help));
         }
         if text.parse::<f64>().is_ok() {
             return Err(self.wrong(format!("needs a unit, but is {}", self.shown()), help));
         }
         let length = humantime::parse_duration(text).map_err(|cause| {
-            let problem = format!("must be a length of time, but is {}", self.shown());
+            let problem = format!("must be a duration, but is {}", self.shown());
             self.wrong_because(problem, help, cause)
         })?;
         if range.contains(&length) {
@@ -51,6 +51,6 @@ impl Entry {
         }
         let (low, high) = (format_duration(*range.start()), format_duration(*range.end()));
         let problem = format!("must be from {low} to {high}, but is {}", format_duration(length));
-        Err(self.wrong(problem, format!("write a length from {low} to {high}")))
+        Err(self.wrong(problem, format!("write a duration from {low} to {high}")))
     }
 }

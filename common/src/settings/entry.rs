@@ -1,7 +1,7 @@
-//! One value of the settings on its way to a type: text, choice, whole number, list, path.
+//! Reads one value of the settings as a type: text, choice, whole number, list, path.
 //!
-//! Each reader gives the value or the whole mistake, with origin, key, what is wrong and what to
-//! write. Lengths of time and sizes have files of their own; ranges are the caller's.
+//! Each reader returns the value or the complete mistake: origin, key, problem and fix. Durations
+//! and sizes have files of their own; the caller gives the ranges.
 
 use std::error::Error;
 use std::ops::RangeInclusive;
@@ -11,19 +11,19 @@ use config::{Value, ValueKind};
 
 use super::{SettingsError, closest};
 
-/// A value with its place.
+/// A value with its origin.
 pub(super) struct Entry {
-    /// Path of the key, such as `worker.concurrency`.
+    /// The path of the key, such as `worker.concurrency`.
     pub(super) key: String,
-    /// The file, or the environment variable that set it.
+    /// The file, or the environment variable, that set it.
     pub(super) origin: String,
-    /// From the environment everything arrives as text, so that text is read more leniently.
+    /// Values from the environment are text, so that text is read more leniently.
     pub(super) from_env: bool,
     pub(super) value: ValueKind,
 }
 
 impl Entry {
-    /// A mistake in this value.
+    /// Creates a mistake in this value.
     pub(super) fn wrong(
         &self,
         problem: impl Into<String>,
@@ -32,7 +32,7 @@ impl Entry {
         SettingsError::invalid(&self.origin, &self.key, problem, help)
     }
 
-    /// A mistake in this value that another crate's error explains.
+    /// Creates a mistake in this value with another crate's error as cause.
     pub(super) fn wrong_because(
         &self,
         problem: impl Into<String>,
@@ -48,7 +48,7 @@ impl Entry {
         }
     }
 
-    /// The mistake of not being `wanted` (with its article), or of being nothing at all.
+    /// Creates the mistake that the value is not `wanted` (with its article), or is empty.
     pub(super) fn not_a(&self, wanted: &str, help: impl Into<String>) -> SettingsError {
         if self.is_blank() {
             return self.wrong("must not be empty", help);
@@ -56,7 +56,7 @@ impl Entry {
         self.wrong(format!("must be {wanted}, but is {}", self.shown()), help)
     }
 
-    /// Text that is not blank.
+    /// Reads text that is not blank.
     pub(super) fn text(&self, help: &str) -> Result<&str, SettingsError> {
         match &self.value {
             ValueKind::String(text) if !self.is_blank() => Ok(text),
@@ -72,7 +72,7 @@ impl Entry {
         }
     }
 
-    /// Text that passes `allowed`; `rule` says what that is.
+    /// Reads text that passes `allowed`; `rule` describes the valid form.
     pub(super) fn name(
         &self,
         allowed: impl Fn(&str) -> bool,
@@ -83,7 +83,7 @@ impl Entry {
         if allowed(text) { Ok(text.to_owned()) } else { Err(self.not_a(rule, help)) }
     }
 
-    /// One of `options`, which are named by their words.
+    /// Reads one of `options` by its word.
     pub(super) fn choice<T: Copy>(&self, options: &[(&str, T)]) -> Result<T, SettingsError> {
         let words: Vec<&str> = options.iter().map(|(word, _)| *word).collect();
         let wanted = match words.split_last() {
@@ -98,7 +98,7 @@ impl Entry {
         })
     }
 
-    /// A whole number within `range`.
+    /// Reads a whole number within `range`.
     pub(super) fn whole(&self, range: RangeInclusive<u64>) -> Result<u64, SettingsError> {
         let (low, high) = (*range.start(), *range.end());
         let help = format!("write a whole number from {low} to {high}");
@@ -111,7 +111,7 @@ impl Entry {
         }
     }
 
-    /// The integer, from a number or from the environment's text.
+    /// Returns the integer, from a number or from the environment's text.
     pub(super) fn integer(&self) -> Option<i128> {
         match &self.value {
             ValueKind::I64(number) => Some((*number).into()),
@@ -121,8 +121,8 @@ impl Entry {
         }
     }
 
-    /// A list of entries. In an environment variable: `a,b`, or as JSON where an item holds a
-    /// comma (`["a","b"]`).
+    /// Reads a list of entries. In an environment variable: `a,b`, or JSON if an item has a comma
+    /// (`["a","b"]`).
     pub(super) fn list(&self, example: &str) -> Result<Vec<Self>, SettingsError> {
         let in_env = if self.from_env { ", items separated by commas, or JSON" } else { "" };
         let help = format!("write a list such as {example}{in_env}");
@@ -156,20 +156,20 @@ impl Entry {
         Ok(items.into_iter().enumerate().map(place).collect())
     }
 
-    /// A path, taken from `base` if relative.
+    /// Reads a path, relative to `base`.
     pub(super) fn path(&self, base: &Path) -> Result<PathBuf, SettingsError> {
         Ok(base.join(self.text("write the path of a PEM file")?))
     }
 
-    /// The value as a message shows it.
+    /// Returns the value as messages show it.
     pub(super) fn shown(&self) -> String {
         match &self.value {
             ValueKind::Nil => "empty".to_owned(),
-            // Where secrets are, one may stand in the wrong place.
+            // A secret may be in the wrong place.
             _ if self.key.starts_with("auth") => "something else".to_owned(),
             ValueKind::Boolean(value) => value.to_string(),
             ValueKind::Float(number) => number.to_string(),
-            // A Redis address in the wrong place may bear its password.
+            // A Redis address in the wrong place may contain its password.
             ValueKind::String(text) if text.contains("://") => "an address".to_owned(),
             ValueKind::String(text) => shortened(text),
             ValueKind::Table(_) => "a table".to_owned(),
@@ -181,17 +181,17 @@ impl Entry {
     }
 }
 
-/// Where a value of the tree came from. The tree is built by us, with an origin on every value.
+/// Returns the origin of a value of the tree. We build the tree, with an origin on every value.
 pub(super) fn origin_of(value: &Value) -> String {
     value.origin().unwrap_or("settings").to_owned()
 }
 
-/// `text` in quotes on one line, cut where it would fill the screen.
+/// Returns `text` in quotes on one line, shortened.
 fn shortened(text: &str) -> String {
-    const MOST: usize = 60;
-    if text.chars().count() <= MOST {
+    const MAX_CHARS: usize = 60;
+    if text.chars().count() <= MAX_CHARS {
         return format!("{text:?}");
     }
-    let start: String = text.chars().take(MOST).collect();
+    let start: String = text.chars().take(MAX_CHARS).collect();
     format!("{start:?}…")
 }

@@ -1,24 +1,24 @@
 //! Single values from the environment: `REDCALL__SECTION__KEY` and `REDIS_URL`.
 //!
-//! They are put into the file's tree with the variable as their origin, so that a mistake names
-//! it. What keys exist is not known here.
+//! They are written into the file's tree with the variable as their origin, so that a mistake names
+//! it. This module does not know which keys exist.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use config::{Map, Value, ValueKind};
 
-use super::section::Context;
+use super::section::LoadContext;
 use super::{SettingsError, file};
 
 const PREFIX: &str = "REDCALL__";
 const REDIS_URL: &str = "REDIS_URL";
 
-/// The variables of ours among those of the process.
+/// Returns our variables among those of the process.
 ///
 /// # Errors
 ///
-/// If one of them is not Unicode. Others may be what they like.
+/// If one of them is not Unicode. Other variables are ignored.
 pub(super) fn ours(
     all: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<BTreeMap<String, String>, SettingsError> {
@@ -37,12 +37,12 @@ pub(super) fn ours(
         .collect()
 }
 
-/// Puts the values of `env` over those of `tree`, `REDIS_URL` first, because the longer name of
-/// the same value is the more particular one.
+/// Overrides the values of `tree` with those of `env`, `REDIS_URL` first, because the longer name
+/// of the same value is more specific.
 pub(super) fn apply(
     tree: &mut Map<String, Value>,
     env: &BTreeMap<String, String>,
-    context: &Context,
+    context: &LoadContext,
 ) {
     if let Some(url) = env.get(REDIS_URL) {
         put(tree, &["redis", "url"], &REDIS_URL.to_owned(), url);
@@ -63,21 +63,21 @@ pub(super) fn apply(
     }
 }
 
-/// Sections of tables whose names the user chose.
+/// Sections of tables that have user-defined names.
 const NAMED: [&str; 5] = ["jobs", "pools", "services", "schedules", "queues"];
 
-/// Tables inside of those tables.
+/// Tables within those tables.
 const INNER: [&str; 2] = ["retries", "limit"];
 
-/// Path of the value that the rest of a variable's name means: section and key, or section, name
-/// and key, with a table inside of the named one before the key where there is one.
+/// Returns the path of a variable's value, from the rest of its name: section and key, or section,
+/// name and key, with an inner table before the key if there is one.
 fn path(tree: &Map<String, Value>, rest: &str) -> Result<Vec<String>, (String, String)> {
     let parts: Vec<&str> = rest.split("__").collect();
     let lower = |part: &&str| part.to_lowercase();
     let names_nothing = || {
         let help = "write REDCALL__SECTION__KEY; for jobs, pools, services, schedules and queues \
                     REDCALL__SECTION__NAME__KEY";
-        ("does not name a single value".to_owned(), help.to_owned())
+        ("is not the name of a single value".to_owned(), help.to_owned())
     };
     if parts.iter().any(|part| part.is_empty()) {
         return Err(names_nothing());
@@ -96,7 +96,7 @@ fn path(tree: &Map<String, Value>, rest: &str) -> Result<Vec<String>, (String, S
         [section, key] => return Ok(vec![lower(section), lower(key)]),
         _ => return Err(names_nothing()),
     };
-    // A name may itself hold two underscores, or even end like an inner table: then it is known.
+    // A name may contain two underscores, or even end like an inner table: then it is known.
     let outer = match rest {
         [name @ .., inner, key] if !name.is_empty() && INNER.contains(&lower(inner).as_str()) => {
             let whole = [name, &[*inner]].concat().join("__");
@@ -114,8 +114,8 @@ fn path(tree: &Map<String, Value>, rest: &str) -> Result<Vec<String>, (String, S
     Ok([vec![section, name], keys].concat())
 }
 
-/// The name in that section of the tree that `wanted` means, whatever its case; else `wanted` in
-/// lower case, which is a new one if its other keys say so.
+/// Returns the name in that section of the tree that equals `wanted` in any case; otherwise
+/// `wanted` in lower case, which is a new name if its other keys are given.
 fn meant(
     tree: &Map<String, Value>,
     section: &str,
@@ -131,11 +131,11 @@ fn meant(
     }
 }
 
-/// The names in that section of the tree that are `wanted`, whatever its case, in order.
+/// Returns the names in that section of the tree that equal `wanted` in any case, in order.
 fn known<'t>(tree: &'t Map<String, Value>, section: &str, wanted: &str) -> Vec<&'t str> {
     let wanted = wanted.to_lowercase();
     let table = match tree.get(section).map(|section| &section.kind) {
-        // The names of keys stand one table further in.
+        // The names of keys are one table deeper.
         Some(ValueKind::Table(auth)) if section == "auth" => auth.get("keys"),
         _ => tree.get(section),
     };
@@ -148,8 +148,8 @@ fn known<'t>(tree: &'t Map<String, Value>, section: &str, wanted: &str) -> Vec<&
     known
 }
 
-/// Sets the value at `path`, making tables on the way. Where the file has something else than a
-/// table, it stays: that mistake is the one to report.
+/// Sets the value at `path`, and creates tables on the way. If the file has another value than a
+/// table there, it stays: that mistake is reported.
 fn put(table: &mut Map<String, Value>, path: &[&str], variable: &String, value: &str) {
     match path {
         [] => {}

@@ -1,53 +1,54 @@
-//! What can be wrong with the settings, told so that it can be put right.
+//! The mistakes in the settings, each with its fix.
 //!
-//! Display is one line per mistake (`FILE: KEY: problem`), [`SettingsError::help`] the remedy.
-//! Made by the modules beside this one, printed by the binaries.
+//! Display is one line per mistake (`FILE: KEY: problem`), [`SettingsError::help`] the fix. Created
+//! by the other modules of the settings, printed by the binaries.
 
 use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
-/// One mistake in the settings, or several. Never holds a password.
+/// One or several mistakes in the settings. Never contains a password.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
     /// The file cannot be read: it is missing, a directory, forbidden, not UTF-8.
     #[error("{}: {}", one_line(&file.display().to_string()), one_line(problem))]
     Unreadable {
-        /// The file as it was looked for, absolute.
+        /// The file, absolute.
         file: PathBuf,
-        /// What stands in the way.
+        /// The reason.
         problem: String,
-        /// What to do.
+        /// The fix.
         help: String,
         /// The cause.
         source: io::Error,
     },
-    /// The file is of no known kind, or its text is not well formed.
+    /// The file's format is unknown, or its text is malformed.
     ///
-    /// Without a source on purpose: the parsers' errors quote the faulty line, which may be the
-    /// one with the password.
+    /// Without a source on purpose: the parsers' errors quote the faulty line, which may have the
+    /// password.
     #[error("{}: {}", one_line(&file.display().to_string()), one_line(problem))]
     Syntax {
         /// The file, absolute.
         file: PathBuf,
-        /// What is malformed, with its line where the parser tells one.
+        /// The problem, with its line if the parser reports one.
         problem: String,
-        /// What to do.
+        /// The fix.
         help: String,
     },
-    /// A key that is not known, or a value that cannot be.
+    /// An unknown key or an invalid value.
     #[error("{}: {}", place(origin, key), one_line(problem))]
     Invalid {
-        /// Who said so: the file, absolute, or the name of the environment variable.
+        /// The origin: the file, absolute, or the name of the environment variable.
         origin: String,
-        /// Path of the key, such as `jobs.word_count.timeout`. Empty if it concerns none.
+        /// The path of the key, such as `jobs.word_count.timeout`. Empty if it concerns no single
+        /// key.
         key: String,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
-        /// What to do: the allowed values or keys, and the nearest known one.
+        /// The fix: the allowed values or keys, and the nearest known one.
         help: String,
-        /// The cause, where another crate found the fault.
+        /// The cause, if another crate reported it.
         source: Option<Box<dyn Error + Send + Sync>>,
     },
     /// More than one mistake; none of them is itself `Several`.
@@ -56,7 +57,7 @@ pub enum SettingsError {
 }
 
 impl SettingsError {
-    /// What to do about it. One line per mistake, in the order of Display.
+    /// Returns the fixes. One line per mistake, in the order of Display.
     #[must_use]
     pub fn help(&self) -> String {
         match self {
@@ -67,7 +68,7 @@ impl SettingsError {
         }
     }
 
-    /// The single mistakes, for printing each with its help. Never empty.
+    /// Returns the single mistakes, for printing each with its fix. Never empty.
     #[must_use]
     pub fn mistakes(&self) -> &[SettingsError] {
         match self {
@@ -76,7 +77,7 @@ impl SettingsError {
         }
     }
 
-    /// Nothing, the one mistake, or all of them.
+    /// Returns `Ok`, the one mistake, or all of them.
     pub(super) fn of(mut mistakes: Vec<Self>) -> Result<(), Self> {
         match (mistakes.pop(), mistakes.is_empty()) {
             (None, _) => Ok(()),
@@ -88,7 +89,7 @@ impl SettingsError {
         }
     }
 
-    /// A mistake that no other crate's error stands behind.
+    /// Creates a mistake without a cause.
     pub(super) fn invalid(
         origin: &str,
         key: &str,
@@ -110,7 +111,7 @@ fn place(origin: &str, key: &str) -> String {
     if key.is_empty() { origin } else { format!("{origin}: {key}") }
 }
 
-/// Names of files, variables and jobs may hold a line feed, and a mistake is one line.
+/// Names of files, variables and jobs may contain a line feed, and a mistake is one line.
 fn one_line(text: &str) -> String {
     let escaped = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.into() };
     text.chars().map(escaped).collect()
@@ -125,11 +126,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mistake_is_one_line_whatever_variables_and_jobs_are_called() {
+    fn mistake_with_line_feed_in_name_is_one_line() {
         let (problem, help) = ("could be \n or \u{8}", "jobs: a\n[b]");
         let mistake = SettingsError::invalid("REDCALL__A\nB__\u{17}C\\", "a.c", problem, help);
-        let told = "REDCALL__A\\nB__\\u{17}C\\: a.c: could be \\n or \\u{8}";
-        assert_eq!(mistake.to_string(), told);
+        let expected = "REDCALL__A\\nB__\\u{17}C\\: a.c: could be \\n or \\u{8}";
+        assert_eq!(mistake.to_string(), expected);
         assert_eq!(mistake.help(), "jobs: a\\n[b]");
     }
 }

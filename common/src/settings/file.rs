@@ -1,6 +1,6 @@
-//! The settings file: which one it is, and its text as a tree of values.
+//! The settings file: its path, and its text as a tree of values.
 //!
-//! Nothing here knows any key.
+//! This module does not know any key.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -14,10 +14,10 @@ use super::SettingsError;
 /// The environment variable that names the file.
 pub(super) const VARIABLE: &str = "REDCALL_SETTINGS";
 
-/// What is looked for in the working directory, in this order.
+/// The file names to search for in the working directory, in this order.
 const NAMES: [&str; 4] = ["redcall.toml", "redcall.yaml", "redcall.yml", "redcall.json"];
 
-/// The file to read: `path`, else the environment's, else the first that lies in `cwd`.
+/// Returns the file to read: `path`, else the environment's, else the first in `cwd`.
 pub(super) fn find(
     path: Option<&Path>,
     cwd: &Path,
@@ -33,7 +33,7 @@ pub(super) fn find(
         }
         return Ok(Some(within(cwd, Path::new(named))));
     }
-    // Not `exists`: a file that is there but out of reach is to be reported, not passed over.
+    // Not `exists`: a file that exists but cannot be reached has to be reported, not skipped.
     let is_there = |file: &PathBuf| match file.symlink_metadata() {
         Ok(_) => true,
         Err(cause) => cause.kind() != ErrorKind::NotFound,
@@ -41,16 +41,17 @@ pub(super) fn find(
     Ok(NAMES.iter().map(|name| cwd.join(name)).find(is_there))
 }
 
-/// `path` as seen from `cwd`, without the `./` in it. Links and `..` stay: where the file is a link
-/// (as in mounted configuration), the directory that counts is the one that was named.
+/// Returns `path` relative to `cwd`, without `./`. Links and `..` stay: if the file is a link (as
+/// in mounted configuration), its named directory counts.
 fn within(cwd: &Path, path: &Path) -> PathBuf {
     let joined = cwd.join(path);
     std::path::absolute(&joined).unwrap_or(joined)
 }
 
-/// The text of `file`.
+/// Returns the text of `file`.
 pub(super) fn text(file: &Path) -> Result<String, SettingsError> {
-    // Before the name is judged: of a missing file or a directory, the ending is not the fault.
+    // Before the name is checked: for a missing file or a directory, the extension is not the
+    // problem.
     let metadata = file.metadata().map_err(|cause| unreadable(file, cause))?;
     if metadata.is_dir() {
         return Err(unreadable(file, ErrorKind::IsADirectory.into()));
@@ -59,14 +60,14 @@ pub(super) fn text(file: &Path) -> Result<String, SettingsError> {
     std::fs::read_to_string(file).map_err(|cause| unreadable(file, cause))
 }
 
-/// The values in `text`, which is that of `file`, each with `origin` as its origin.
+/// Parses `text`, the content of `file`, into values with `origin` as their origin.
 pub(super) fn parse(
     file: &Path,
     text: &str,
     origin: &String,
 ) -> Result<Map<String, Value>, SettingsError> {
     let (kind, format) = format_of(file)?;
-    // Editors on Windows may put a byte order mark in front.
+    // Editors on Windows may add a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     format.parse(Some(origin), text).or_else(|cause| {
         let (problem, help) = if !is_root_error(&*cause) {
@@ -76,15 +77,15 @@ pub(super) fn parse(
             return Ok(Map::new());
         } else {
             let help = "write sections with keys, such as worker and its key concurrency";
-            ("does not consist of sections".to_owned(), help.to_owned())
+            ("has no sections".to_owned(), help.to_owned())
         };
         Err(SettingsError::Syntax { file: file.to_path_buf(), problem, help })
     })
 }
 
-/// Whether the text is well formed, but is a list, a single value, or (in YAML) nothing.
+/// Returns `true` if the text is well formed, but is a list, a single value, or (in YAML) empty.
 ///
-/// It is the one error that `config` makes itself on the way, and its text repeats the value.
+/// It is the one error of `config` itself in this step, and its text repeats the value.
 fn is_root_error(cause: &(dyn Error + Send + Sync + 'static)) -> bool {
     // Boxed twice by some versions of the crate.
     cause.is::<ConfigError>() || cause.is::<Box<ConfigError>>()
@@ -98,8 +99,8 @@ fn format_of(file: &Path) -> Result<(&'static str, FileFormat), SettingsError> {
         "json" => Ok(("JSON", FileFormat::Json)),
         _ => Err(SettingsError::Syntax {
             file: file.to_path_buf(),
-            problem: "is not a settings file by its name".to_owned(),
-            help: "let its name end in .toml, .yaml, .yml or .json".to_owned(),
+            problem: "does not have the extension of a settings file".to_owned(),
+            help: "rename it to end in .toml, .yaml, .yml or .json".to_owned(),
         }),
     }
 }
@@ -112,10 +113,10 @@ fn unreadable(file: &Path, source: io::Error) -> SettingsError {
         ),
         ErrorKind::IsADirectory => ("is a directory", "name the file in it"),
         ErrorKind::PermissionDenied => {
-            ("this user may not read it", "let the user of this process read it (chmod, chown)")
+            ("this user may not read it", "grant this process's user read access (chmod, chown)")
         }
         ErrorKind::InvalidData => ("is not UTF-8 text", "save it as UTF-8"),
-        _ => ("cannot be read", "see that it is a file within reach"),
+        _ => ("cannot be read", "check that it is a readable file"),
     };
     let (problem, help) = (problem.to_owned(), help.to_owned());
     SettingsError::Unreadable { file: file.to_path_buf(), problem, help, source }
@@ -127,7 +128,7 @@ fn is_blank(text: &str) -> bool {
         .all(|line| line.is_empty() || line.starts_with('#') || line == "---" || line == "...")
 }
 
-/// A parser's message on one line, without the lines of the file that it quotes (which may bear a
+/// Returns a parser's message on one line, without the quoted lines of the file (which may have a
 /// password, and start with a gutter of digits and a bar).
 fn one_line(message: &str) -> String {
     let is_quote = |line: &&str| {
@@ -143,12 +144,12 @@ fn one_line(message: &str) -> String {
 mod tests {
     use super::*;
 
-    // Here because root, as which CI may run, is never denied anything.
+    // Here because root, as which CI may run, is never denied access.
     #[test]
-    fn a_forbidden_file_is_told_from_a_missing_one() {
-        let told = |kind: ErrorKind| unreadable(Path::new("/f"), kind.into()).to_string();
-        assert_eq!(told(ErrorKind::PermissionDenied), "/f: this user may not read it");
-        assert_eq!(told(ErrorKind::NotFound), "/f: there is no such file");
-        assert_eq!(told(ErrorKind::Other), "/f: cannot be read");
+    fn forbidden_file_differs_from_missing_file() {
+        let message_of = |kind: ErrorKind| unreadable(Path::new("/f"), kind.into()).to_string();
+        assert_eq!(message_of(ErrorKind::PermissionDenied), "/f: this user may not read it");
+        assert_eq!(message_of(ErrorKind::NotFound), "/f: there is no such file");
+        assert_eq!(message_of(ErrorKind::Other), "/f: cannot be read");
     }
 }

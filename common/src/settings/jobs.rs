@@ -1,6 +1,6 @@
-//! `[jobs]`: the mapping from job names to what runs them.
+//! `[jobs]`: the mapping from job names to handlers.
 //!
-//! Form only. Whether a compiled-in handler exists, or a program can be started, the worker says.
+//! Form only. The worker checks that a compiled-in handler exists, or a program can be started.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,10 +18,10 @@ use super::{HandlerSettings, JobSettings, OnWorkerLoss, PoolSettings, SettingsEr
 use crate::name::is_job_name;
 use crate::request::TTL_RANGE_MS;
 
-const LOSSES: [(&str, OnWorkerLoss); 2] =
+const ON_WORKER_LOSS_VALUES: [(&str, OnWorkerLoss); 2] =
     [("rerun", OnWorkerLoss::Rerun), ("fail", OnWorkerLoss::Fail)];
 
-/// All jobs of the `[jobs]` table; each that names a pool names one of `pools`.
+/// Reads all jobs of the `[jobs]` table; a job with a pool names one of `pools`.
 pub(super) fn read(
     mut section: Section<'_>,
     pools: &BTreeMap<String, PoolSettings>,
@@ -42,14 +42,19 @@ pub(super) fn read(
                 [] => format!("add [pools.{pool}] with process = [\"python3\", …] below"),
                 known => format!("{hint}pools: {}", known.join(", ")),
             };
-            section.context().report(SettingsError::invalid(&origin, &key, "names no pool", help));
+            section.context().report(SettingsError::invalid(
+                &origin,
+                &key,
+                "is not the name of a pool",
+                help,
+            ));
         }
         jobs.insert(name, job);
     }
     jobs
 }
 
-/// One job, or None if its mistakes leave nothing that could run.
+/// Reads one job; `None` if its mistakes leave nothing to run.
 fn job(jobs: &Section<'_>, name: &str, value: Value, names: &[String]) -> Option<JobSettings> {
     let example = format!("[jobs.{}] with {EXAMPLE} below", name.escape_debug());
     let mut job = Section::at(jobs.context(), jobs.child(name), value, &example)?;
@@ -69,7 +74,7 @@ fn job(jobs: &Section<'_>, name: &str, value: Value, names: &[String]) -> Option
     let queue = job.read("queue", queue);
     let concurrency = job.read("concurrency", |entry| count(entry, 65_536));
     let retries = retries::retries(&mut job);
-    let on_worker_loss = job.read("on_worker_loss", |entry| entry.choice(&LOSSES));
+    let on_worker_loss = job.read("on_worker_loss", |entry| entry.choice(&ON_WORKER_LOSS_VALUES));
     let max_crashes = job.read("max_crashes", |entry| number(entry, 1..=1000));
     let unique = job.read("unique", |entry| entry.duration(Duration::from_secs(1)..=YEAR));
     let [shortest, longest] =
@@ -78,7 +83,7 @@ fn job(jobs: &Section<'_>, name: &str, value: Value, names: &[String]) -> Option
     let limit = retries::limit(&mut job);
     match given[..] {
         [_] => {}
-        // A job without one, but with an unknown key, most likely has it misspelt: one mistake.
+        // A job without one, but with an unknown key, most likely misspells it: report one mistake.
         [] if job.has_unread() => {}
         [] if job.is_from_env() => job.overrides_nothing("job", name, names),
         [] => job.wrong(format!("has none of {}", KINDS.join(", ")), format!("add {EXAMPLE}")),

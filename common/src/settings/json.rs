@@ -1,4 +1,4 @@
-//! Values of the settings that are passed on as JSON, whatever the file is written in.
+//! Values of the settings that are passed on as JSON, in any file format.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use super::SettingsError;
 use super::entry::Entry;
 
 impl Entry {
-    /// The value as JSON text; the keys of tables in order, so that every program that reads the
-    /// same settings gets the same text. An environment variable holds JSON already.
+    /// Returns the value as JSON text; the keys of tables in order, so that all programs with the
+    /// same settings get the same text. An environment variable has JSON already.
     pub(super) fn json(&self) -> Result<String, SettingsError> {
-        let help = "write anything that JSON can say";
+        let help = "write a value that JSON can express";
         match &self.value {
             ValueKind::String(text) if self.from_env => {
                 let read = serde_json::from_str::<&RawValue>(text.trim());
@@ -27,7 +27,7 @@ impl Entry {
     }
 }
 
-/// `None` for infinity and what is not a number.
+/// Returns `None` for infinity and NaN.
 fn written(value: &ValueKind) -> Option<String> {
     match value {
         ValueKind::Nil => Some("null".to_owned()),

@@ -1,4 +1,4 @@
-//! What runs a job: `handler`, `command`, `process` or `http`, and what belongs to each.
+//! The handler of a job: `handler`, `command`, `process`, `pool` or `http`, with their own keys.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::section::Section;
 use super::{HandlerSettings, HttpSettings, ProcessSettings, SettingsError};
 use crate::name::is_job_name;
 
-/// The keys of which each job has one.
+/// The keys of which each job has exactly one.
 pub(super) const KINDS: [&str; 5] = ["handler", "command", "process", "pool", "http"];
 pub(super) const EXAMPLE: &str =
     "handler = \"builtin:echo\" or command = [\"python3\", \"word_count.py\"]";
@@ -23,7 +23,7 @@ const METHODS: [(&str, &str); 6] = [
     ("DELETE", "DELETE"),
 ];
 
-/// What runs `job`, or None if that was reported or is missing.
+/// Reads the handler of `job`; `None` if a mistake was reported or it is missing.
 pub(super) fn read(job: &mut Section<'_>) -> Option<HandlerSettings> {
     let handler = job.read("handler", compiled);
     let command = job.read("command", words).map(HandlerSettings::Command);
@@ -37,12 +37,12 @@ fn compiled(entry: &Entry) -> Result<HandlerSettings, SettingsError> {
     name(entry).map(HandlerSettings::Compiled)
 }
 
-/// The name of a compiled-in handler.
+/// Reads the name of a compiled-in handler.
 pub(super) fn name(entry: &Entry) -> Result<String, SettingsError> {
     entry.name(is_job_name, "the name of a compiled-in handler, such as \"builtin:echo\"")
 }
 
-/// `process`, and what belongs to it: a mistake where there is none.
+/// Reads `process` and its keys; its keys alone are a mistake.
 pub(super) fn process(job: &mut Section<'_>) -> Option<ProcessSettings> {
     if job.origin("process").is_none() {
         for key in ["instances", "start_timeout"] {
@@ -65,7 +65,7 @@ pub(super) fn process(job: &mut Section<'_>) -> Option<ProcessSettings> {
     })
 }
 
-/// A request without a URL is a mistake that is reported here.
+/// Reports a request without a URL.
 fn http(job: &mut Section<'_>) -> Option<HttpSettings> {
     let example = "http = { method = \"POST\", url = \"http://127.0.0.1:9000/geocode\" }";
     let mut http = job.table("http", example)?;

@@ -1,18 +1,18 @@
-//! From sources to [`Settings`]: the order in which they count, and nothing else.
+//! Builds [`Settings`] from their sources, in order of precedence.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use config::Map;
 
-use super::section::{Context, Section};
+use super::section::{LoadContext, Section};
 use super::{Settings, SettingsError, env, file, read};
 
-/// With the directory and environment of this process.
+/// Loads with the directory and environment of this process.
 pub(super) fn from_process(path: Option<&Path>) -> Result<Settings, SettingsError> {
     let cwd = std::env::current_dir().map_err(|source| SettingsError::Unreadable {
         file: PathBuf::from("."),
-        problem: "the working directory is out of reach".to_owned(),
+        problem: "the working directory cannot be read".to_owned(),
         help: "start from a directory that exists".to_owned(),
         source,
     })?;
@@ -20,7 +20,7 @@ pub(super) fn from_process(path: Option<&Path>) -> Result<Settings, SettingsErro
     from_given(path, &cwd, &env::ours(std::env::vars_os())?)
 }
 
-/// With everything given.
+/// Loads with given directory and environment.
 pub(super) fn from_given(
     path: Option<&Path>,
     cwd: &Path,
@@ -32,7 +32,7 @@ pub(super) fn from_given(
     from_text(file.zip(text), &cwd, env)
 }
 
-/// With the text of the file given, if there is one.
+/// Loads with the given text of the file, if there is one.
 pub(super) fn from_text(
     file: Option<(PathBuf, String)>,
     cwd: &Path,
@@ -45,7 +45,7 @@ pub(super) fn from_text(
     };
     let file = file.map(|(file, _)| file);
     let base = file.as_deref().and_then(Path::parent).unwrap_or(cwd).to_path_buf();
-    let context = Context::new(origin, base);
+    let context = LoadContext::new(origin, base);
     env::apply(&mut tree, env, &context);
     let settings = read::settings(Section::root(&context, tree));
     SettingsError::of(context.into_mistakes())?;

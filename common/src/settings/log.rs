@@ -1,19 +1,19 @@
 //! `[log]`: the level directive and the form of a line.
 //!
-//! The binaries hand the directive to tracing's `EnvFilter`, which takes an unknown single word
-//! for a target and logs all of it: a typing slip in `debug` would silence everything else. Hence
-//! the stricter look here, before.
+//! The binaries pass the directive to tracing's `EnvFilter`, which treats an unknown single word as
+//! a target and logs all of it: a typing slip in `debug` would silence everything else. Hence this
+//! stricter check.
 
 use super::entry::Entry;
 use super::section::Section;
 use super::{LogFormat, LogSettings, SettingsError, closest};
 
-/// What tracing knows.
+/// The levels of tracing.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 
-/// The `[log]` table.
+/// Reads the `[log]` table.
 pub(super) fn read(mut section: Section<'_>) -> LogSettings {
     let default = LogSettings::default();
     let settings = LogSettings {
@@ -32,16 +32,16 @@ fn directive(entry: &Entry) -> Result<String, SettingsError> {
     }
 }
 
-/// What is wrong with `directive`, if anything, and what to do about it.
+/// Returns the problem of `directive` with its fix, if it has one.
 fn problem(directive: &str) -> Option<(String, String)> {
     if directive.contains("://") {
-        // Which may bear its password.
+        // The address may contain its password.
         let help = format!("use one of {}", LEVELS.join(", "));
         return Some(("must be a level, but is an address".to_owned(), help));
     }
     directive.split(',').find_map(|part| {
         let part = part.trim();
-        // Spans in brackets have a grammar of their own, which is tracing's business.
+        // Spans in brackets have a grammar of their own, which tracing checks.
         if part.contains(['[', ']', '{', '}']) {
             return None;
         }
@@ -71,7 +71,7 @@ mod tests {
         for bad in ["", "inof", "info,", "redcall_worker=loud"] {
             assert!(problem(bad).is_some(), "{bad}");
         }
-        let (told, _) = problem("redis://:secret@host,secret").unwrap();
-        assert_eq!(told, "must be a level, but is an address");
+        let (message, _) = problem("redis://:secret@host,secret").unwrap();
+        assert_eq!(message, "must be a level, but is an address");
     }
 }

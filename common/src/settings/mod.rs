@@ -1,8 +1,8 @@
 //! The settings: one file, the environment, and the defaults, as checked and typed values.
 //!
-//! Here live the structs that every program reads and the rules that make them valid. What a
-//! value is used for lives with its user, flags with the binaries (which apply them to the loaded
-//! [`Settings`]), and whether a handler exists is for the worker to say.
+//! This module has the structs that every program reads, and their rules. The users of a value
+//! define its effect; the binaries define flags and apply them to the loaded [`Settings`]; the
+//! worker checks that a handler exists.
 //!
 //! | file | holds |
 //! |---|---|
@@ -17,7 +17,7 @@
 //! | `url.rs`, `sentinel.rs`, `closest.rs` | the form of an address, "did you mean" |
 //! | `error.rs` | [`SettingsError`] |
 //!
-//! Called once at the start of each program, and again by a worker that reloads its mapping.
+//! Called once at the start of each program, and again when a worker reloads its mapping.
 
 mod auth;
 mod closest;
@@ -63,16 +63,16 @@ pub use services::{ServiceSettings, ServiceTasks};
 use crate::limits::Limits;
 use crate::name::service_queue;
 
-/// Everything that can be set, checked: what is in here can be used without a second look.
+/// All settings, checked: no value needs another check.
 ///
-/// A field that neither file nor environment names has its default.
+/// A field that neither file nor environment sets has its default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// `[redis]`: where Redis is and how to reach it.
+    /// `[redis]`: the address of Redis and its connection options.
     pub redis: RedisSettings,
-    /// `[client]`: how long callers wait.
+    /// `[client]`: the timeouts of callers.
     pub client: ClientSettings,
-    /// `[worker]`: what a worker takes and how much at once.
+    /// `[worker]`: a worker's queues and capacity.
     pub worker: WorkerSettings,
     /// `[jobs.NAME]`: the job mapping, by job name (1 to 128 characters without spaces and
     /// control characters). Empty by default.
@@ -83,49 +83,48 @@ pub struct Settings {
     /// `[services.NAME]`: queues with state, by name (1 to 64 characters of `[A-Za-z0-9_.-]`).
     /// Empty by default.
     pub services: BTreeMap<String, ServiceSettings>,
-    /// `[schedules.NAME]`: what is enqueued by the clock, by name (1 to 40 characters of
-    /// `[A-Za-z0-9_-]`). Empty by default.
+    /// `[schedules.NAME]`: recurring jobs, by name (1 to 40 characters of `[A-Za-z0-9_-]`). Empty
+    /// by default.
     pub schedules: BTreeMap<String, ScheduleSettings>,
-    /// `[queues.NAME]`: the bounds of one queue, by its name. Empty by default.
+    /// `[queues.NAME]`: the limits of one queue, by its name. Empty by default.
     pub queues: BTreeMap<String, QueueSettings>,
-    /// `[auth]`: under which keys requests are signed. Default none: nothing is signed or refused.
+    /// `[auth]`: the keys that sign requests. Default none: requests are neither signed nor
+    /// refused.
     pub auth: Option<AuthSettings>,
-    /// `[limits]`: how large and how deep anything on the wire may be.
+    /// `[limits]`: the maximum size and depth of everything on the wire.
     pub limits: Limits,
-    /// `[dead]`: how many dead letters are kept, of how many bytes, and for how long.
+    /// `[dead]`: the retention of dead letters, in number, bytes and time.
     pub dead: DeadSettings,
-    /// `[events]`: how much of a topic is kept, and what is published by itself.
+    /// `[events]`: the retention of topics, and automatic events.
     pub events: EventSettings,
-    /// `[admin]`: where a worker serves probes and metrics.
+    /// `[admin]`: the address of a worker's probes and metrics.
     pub admin: AdminSettings,
-    /// `[log]`: what is logged, and in which form.
+    /// `[log]`: the level and format of the log.
     pub log: LogSettings,
-    /// The settings file that was read, absolute; none if all came from environment and defaults.
+    /// The settings file that was read, absolute; `None` if there was none.
     pub file: Option<PathBuf>,
 }
 
 impl Settings {
-    /// Reads the settings of this process: from `path` (the `--settings` flag), else from the
-    /// file that `REDCALL_SETTINGS` names, else from `redcall.toml`, `redcall.yaml`,
-    /// `redcall.yml` or `redcall.json` in the working directory (the first that is there), else
-    /// from no file at all.
+    /// Reads the settings of this process: from `path` (the `--settings` flag), else from the file
+    /// that `REDCALL_SETTINGS` names, else from `redcall.toml`, `redcall.yaml`, `redcall.yml` or
+    /// `redcall.json` in the working directory (the first that exists), else without a file.
     ///
-    /// Single values are then taken from `REDCALL__SECTION__KEY`, before `REDIS_URL`, before the
-    /// file, before the default. Names of jobs in a variable match whatever their case
+    /// Single values are taken from `REDCALL__SECTION__KEY`, before `REDIS_URL`, before the file,
+    /// before the default. Names of jobs in a variable match in any case
     /// (`REDCALL__JOBS__WORD_COUNT__TIMEOUT`, `REDCALL__JOBS__ADD__RETRIES__MAX`), lists are `a,b`
-    /// or JSON, and a variable that is set but empty counts as given: where a secret failed to
-    /// arrive, no default may take its place.
+    /// or JSON, and an empty variable counts as set: if a secret is missing, no default may replace
+    /// it.
     ///
     /// # Errors
     ///
-    /// [`SettingsError`] if a file that is named or found cannot be read, is not well formed, or
-    /// if anything in it or in the environment is unknown or impossible. All such mistakes are
-    /// reported at once.
+    /// [`SettingsError`] if a named or found file cannot be read, is malformed, or if a key in it
+    /// or in the environment is unknown or has an invalid value. All mistakes are reported at once.
     pub fn load(path: Option<&Path>) -> Result<Self, SettingsError> {
         load::from_process(path)
     }
 
-    /// As [`Settings::load`], with the working directory and the environment given.
+    /// As [`Settings::load`], with given working directory and environment.
     ///
     /// # Errors
     ///
@@ -138,8 +137,8 @@ impl Settings {
         load::from_given(path, cwd, env)
     }
 
-    /// As [`Settings::load_from`], with the text of `file` given. For `dev/fuzz/`: a file for each of
-    /// its inputs would be what takes the time.
+    /// As [`Settings::load_from`], with the text of `file` given. For `dev/fuzz/`, where writing a
+    /// file for each input would take too long.
     ///
     /// # Errors
     ///
@@ -153,21 +152,21 @@ impl Settings {
         load::from_text(Some((file.to_path_buf(), text.to_owned())), Path::new("/"), env)
     }
 
-    /// How many requests `queue` may hold; 0 for no cap.
+    /// Returns how many requests `queue` may hold; 0 for no cap.
     #[must_use]
     pub fn max_length(&self, queue: &str) -> u64 {
         let own = self.queues.get(queue).and_then(|queue| queue.max_length);
         own.unwrap_or(self.limits.max_length)
     }
 
-    /// How many bytes of answers `queue` may keep; 0 for any number.
+    /// Returns how many bytes of answers `queue` may keep; 0 for no limit.
     #[must_use]
     pub fn answers_max_bytes(&self, queue: &str) -> u64 {
         let own = self.queues.get(queue).and_then(|queue| queue.answers_max_bytes);
         own.unwrap_or(self.limits.answers_max_bytes)
     }
 
-    /// The queue of a schedule: its own, else that of its job's mapping, else `default`.
+    /// Returns the queue of a schedule: its own, else that of its job's mapping, else `default`.
     #[must_use]
     pub fn queue_of(&self, schedule: &ScheduleSettings) -> String {
         let of_job = || self.jobs.get(&schedule.job)?.queue.clone();
@@ -177,8 +176,8 @@ impl Settings {
         named.unwrap_or_else(|| "default".to_owned())
     }
 
-    /// The queues that a worker takes from, most urgent first: those of its services, then those
-    /// of `worker.queues`.
+    /// Returns the queues of a worker, highest priority first: those of its services, then those of
+    /// `worker.queues`.
     #[must_use]
     pub fn served_queues(&self) -> Vec<String> {
         let mut queues: Vec<String> =
@@ -189,12 +188,13 @@ impl Settings {
         queues
     }
 
-    /// Directory in which commands run: the settings file's, else the working directory.
+    /// Returns the directory in which commands run: the settings file's, else the working
+    /// directory.
     #[must_use]
     pub fn base_dir(&self) -> PathBuf {
         match self.file.as_deref().and_then(Path::parent) {
             Some(dir) => dir.to_path_buf(),
-            // A removed working directory has no name any more, but "." still means it.
+            // A removed working directory has no path any more, but "." still works.
             None => std::env::current_dir().unwrap_or_else(|_| PathBuf::from(".")),
         }
     }

@@ -1,7 +1,7 @@
 //! The sections of the settings as structs, with their defaults.
 //!
-//! No reading and no checking here; the allowed ranges are enforced where a section is read, so a
-//! struct built by hand (in tests, by flags) is taken as it is.
+//! No reading and no checks: the code that reads a section enforces the ranges, so a struct built
+//! in code (by tests or flags) is used unchanged.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,13 +11,13 @@ use std::time::Duration;
 use super::ProgramEnv;
 use crate::error::Code;
 
-/// `[client]`: how long callers wait.
+/// `[client]`: the timeouts of callers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientSettings {
-    /// How long a waited call may take from enqueue to answer, 1 ms to 1 year. Default 30 s. A
-    /// single call may say otherwise.
+    /// The timeout of a waited call from enqueue to answer, 1 ms to 1 year. Default 30 s. A single
+    /// call may override it.
     pub timeout: Duration,
-    /// How long a waited call puts up with a queue that no worker listens to before it fails with
+    /// How long a waited call tolerates a queue without a live worker before it fails with
     /// `no_workers`, 0 (at once) to 1 year. Default 5 s.
     pub no_workers_grace: Duration,
 }
@@ -28,25 +28,25 @@ impl Default for ClientSettings {
     }
 }
 
-/// `[worker]`: what a worker takes and how much at once.
+/// `[worker]`: a worker's queues and capacity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerSettings {
-    /// Name shown in lists of workers, 1 to 64 characters of `[A-Za-z0-9_.-]`. Default none: the
-    /// worker makes one up.
+    /// The name in lists of workers, 1 to 64 characters of `[A-Za-z0-9_.-]`. Default none: the
+    /// worker generates one.
     pub name: Option<String>,
-    /// Queues to take from, most urgent first; at least one, none twice. Default `high`,
+    /// The queues to poll, highest priority first; at least one, no duplicates. Default `high`,
     /// `default`, `low`.
     pub queues: Vec<String>,
-    /// How many jobs run at the same time in this worker, 1 to 65,536. Default 64.
+    /// The number of jobs that run at the same time in this worker, 1 to 65,536. Default 64.
     pub concurrency: usize,
-    /// How long a silent worker keeps its requests before others take them over, 100 ms to
-    /// 1 hour. Renewed every third of it. Default 5 s.
+    /// The lease: how long a silent worker keeps its requests before others take them over, 100 ms
+    /// to 1 hour. Renewed every third of it. Default 5 s.
     pub lease: Duration,
-    /// How long running jobs may go on after a stop was asked for, 0 to 1 year; what is left then
-    /// goes back to its queue. Default 25 s.
+    /// How long running jobs may continue after a stop was requested, 0 to 1 year; the rest then
+    /// returns to its queue. Default 25 s.
     pub drain_timeout: Duration,
-    /// How long a handler that listens to its cancel token may go on after it fired, and a command
-    /// after its SIGTERM, 0 to 1 hour. Default 5 s.
+    /// How long a handler may continue after its cancel token fired, and a command after its
+    /// SIGTERM, 0 to 1 hour. Default 5 s.
     pub cancel_grace: Duration,
     /// How long the end of a call with an idempotency key is kept, 1 s to 1 year. Default 24 h.
     pub idempotency_ttl: Duration,
@@ -69,53 +69,53 @@ impl Default for WorkerSettings {
 /// `[jobs.NAME]`: how one job runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobSettings {
-    /// What runs it.
+    /// The handler.
     pub kind: HandlerSettings,
-    /// How long one attempt may run, 1 ms to 1 year. Default 10 minutes.
+    /// The timeout of one attempt, 1 ms to 1 year. Default 10 minutes.
     pub timeout: Duration,
-    /// Queue to which clients with these settings send this job; workers take it from any.
-    /// Default none: the client's default queue.
+    /// The queue to which clients with these settings send this job; workers lease it from any
+    /// queue. Default none: the client's default queue.
     pub queue: Option<String>,
-    /// How many of it run at the same time in one worker, 1 to 65,536. Default none: as many as
-    /// the worker has slots; for `process` as many as its instances, for
-    /// `pool` as many as its processes have room for.
+    /// The number of these jobs that run at the same time in one worker, 1 to 65,536. Default none:
+    /// the worker's capacity; for `process` the number of its instances, for `pool` the capacity of
+    /// its processes.
     pub concurrency: Option<usize>,
-    /// What is done when it fails. Default: it is given up at once.
+    /// The retries after a failure. Default: none.
     pub retries: Retries,
-    /// What is done when its worker dies. Default: it is run again.
+    /// The reaction to a crash of its worker. Default: the job runs again.
     pub on_worker_loss: OnWorkerLoss,
-    /// How many of its workers may die before it is given up, 1 to 1,000. Default 3.
+    /// The number of crashes after which the job is abandoned, 1 to 1,000. Default 3.
     pub max_crashes: u32,
-    /// For how long the same data of this job is not run twice when nobody waits for it, 1 s to 1
-    /// year. Default none.
+    /// The window in which a fire-and-forget job with the same data runs only once, 1 s to 1 year.
+    /// Default none.
     pub unique: Option<Duration>,
-    /// For how long the status of each job is kept, from its last change on, 1 s to 7 days. Default
-    /// none: only where a request asks for it.
+    /// How long the status of each job is kept after its last change, 1 s to 7 days. Default none:
+    /// only if a request asks for it.
     pub status: Option<Duration>,
-    /// Bounds over all workers. Default none.
+    /// Limits across all workers. Default none.
     pub limit: Option<Limit>,
-    /// Which variables its command gets; those of processes are in [`ProcessSettings`].
+    /// The environment variables of its command; those of processes are in [`ProcessSettings`].
     pub env: ProgramEnv,
 }
 
-/// `[jobs.X] retries`: whether, and how long after, a job that failed is run again.
+/// `[jobs.X] retries`: the number and delay of further attempts after a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retries {
-    /// How many further attempts, 0 to 1,000. Default 0.
+    /// The number of further attempts, 0 to 1,000. Default 0.
     pub max: u32,
-    /// How the pause grows. Default [`Backoff::Exponential`].
+    /// The growth of the delay. Default [`Backoff::Exponential`].
     pub backoff: Backoff,
-    /// The longest first pause, 1 ms to 1 day. Default 500 ms. Each pause is drawn evenly from
-    /// nothing to its longest (full jitter).
+    /// The cap of the first delay, 1 ms to 1 day. Default 500 ms. Each delay is drawn evenly
+    /// between zero and its cap (full jitter).
     pub base: Duration,
-    /// The longest pause of all, 1 ms to 30 days. Default 5 minutes.
+    /// The cap of all delays, 1 ms to 30 days. Default 5 minutes.
     pub cap: Duration,
-    /// After which codes, of [`Retries::CODES`]. Default `handler_failed`, `handler_panicked`,
+    /// The retried codes, of [`Retries::CODES`]. Default `handler_failed`, `handler_panicked`,
     /// `timeout`.
     pub on: Vec<Code>,
 }
 
-/// How the pause between attempts grows.
+/// The growth of the delay between attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Backoff {
     /// `backoff = "exponential"`: doubles each time.
@@ -125,39 +125,39 @@ pub enum Backoff {
     Constant,
 }
 
-/// What is done with a job whose worker died.
+/// The reaction to a crash of a job's worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnWorkerLoss {
-    /// `on_worker_loss = "rerun"`: it is run again.
+    /// `on_worker_loss = "rerun"`: the job runs again.
     #[default]
     Rerun,
-    /// `on_worker_loss = "fail"`: it is answered `worker_lost`, for jobs that must not repeat.
+    /// `on_worker_loss = "fail"`: the job is answered `worker_lost`, for jobs that must not repeat.
     Fail,
 }
 
-/// `[jobs.X] limit`: bounds of one job over all workers.
+/// `[jobs.X] limit`: limits of one job across all workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limit {
-    /// The field of `data` by whose value the bounds count, each value for itself and in turns.
-    /// Default none: all of the job's requests together.
+    /// The field of `data` by whose value the limits count, each value separately and in turn.
+    /// Default none: one limit for all of the job's requests.
     pub key: Option<String>,
-    /// How many run at the same time, 1 to 65,536. Default none.
+    /// The number that runs at the same time, 1 to 65,536. Default none.
     pub concurrency: Option<u32>,
-    /// How many start per length of time. Default none.
+    /// The rate at which jobs start. Default none.
     pub rate: Option<Rate>,
 }
 
-/// `rate = "10/s"`: at most so many in each such length of time, all at once if need be.
+/// `rate = "10/s"`: the maximum number in each such period, in a burst if necessary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// How many, 1 to 1,000,000.
+    /// The number per period, 1 to 1,000,000.
     pub count: u32,
-    /// In how long: `s`, `m`, `h` or `d`.
+    /// The period: `s`, `m`, `h` or `d`.
     pub per: Duration,
 }
 
 impl Retries {
-    /// The codes with which a run can end that may be tried again.
+    /// The codes of failed runs that may be retried.
     pub const CODES: [Code; 6] = [
         Code::HandlerFailed,
         Code::HandlerPanicked,
@@ -180,38 +180,38 @@ impl Default for Retries {
     }
 }
 
-/// `[schedules.NAME]`: a job that is enqueued again and again by the clock.
+/// `[schedules.NAME]`: a recurring job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScheduleSettings {
     /// The job's name.
     pub job: String,
-    /// What it gets, as JSON. Default `null`.
+    /// The job's data, as JSON. Default `null`.
     pub data: String,
     /// The queue. Default: that of the job's mapping, else `default`.
     pub queue: Option<String>,
-    /// When: a cron expression of five fields, or of six with seconds first. Checked.
+    /// A cron expression of five fields, or of six with seconds first. Checked.
     pub cron: String,
     /// The name of the time zone (IANA) in which `cron` is read. Default `UTC`. Checked.
     pub timezone: String,
-    /// What is done about ticks at which no worker ran. Default [`Missed::Skip`].
+    /// The treatment of ticks at which no worker ran. Default [`Missed::Skip`].
     pub missed: Missed,
 }
 
-/// What is done about ticks at which no worker ran. A tick counts as missed when it is more than
-/// two lease times late.
+/// The treatment of ticks at which no worker ran. A tick counts as missed when it is more than two
+/// lease times late.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Missed {
-    /// `missed = "skip"`: nothing.
+    /// `missed = "skip"`: they are skipped.
     #[default]
     Skip,
-    /// `missed = "last"`: the latest of them is made up for.
+    /// `missed = "last"`: the latest is enqueued.
     Last,
-    /// `missed = "all"`: all are made up for, the latest 1,000 at most.
+    /// `missed = "all"`: all are enqueued, up to the latest 1,000.
     All,
 }
 
 impl JobSettings {
-    /// A job that is run by `kind`, with the defaults for the rest.
+    /// Creates a job with handler `kind`, with the defaults for the rest.
     #[must_use]
     pub fn new(kind: HandlerSettings) -> Self {
         Self {
@@ -230,17 +230,17 @@ impl JobSettings {
     }
 }
 
-/// What runs a job. Each job has exactly one.
+/// The handler of a job. Each job has exactly one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HandlerSettings {
-    /// `handler = "NAME"`: Rust compiled into the worker, `builtin:…` or a name it registered.
+    /// `handler = "NAME"`: Rust compiled into the worker, `builtin:…` or a registered name.
     Compiled(String),
     /// `command = ["PROGRAM", "ARGUMENT", …]`: one process per job, not through a shell, run in
     /// [`super::Settings::base_dir`]. Never empty.
     Command(Vec<String>),
     /// `process = ["PROGRAM", "ARGUMENT", …]`: a pool of long-lived processes.
     Process(ProcessSettings),
-    /// `pool = "NAME"`: the processes of a `[pools.NAME]`, which other jobs use as well.
+    /// `pool = "NAME"`: the processes of a `[pools.NAME]`, shared with other jobs.
     Pool(String),
     /// `http = { method = "POST", url = "…" }`: a request to a server.
     Http(HttpSettings),
@@ -253,12 +253,12 @@ pub struct HttpSettings {
     pub method: String,
     /// `http://…` or `https://…`.
     pub url: String,
-    /// Sent with each request. Default none, but for the content type.
+    /// The headers of each request. Default none, except the content type.
     pub headers: BTreeMap<String, String>,
 }
 
 impl fmt::Debug for HttpSettings {
-    /// Without what may be secret.
+    /// Hides values that may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let headers: Vec<&String> = self.headers.keys().collect();
         let mut shown = f.debug_struct("HttpSettings");
@@ -266,22 +266,22 @@ impl fmt::Debug for HttpSettings {
     }
 }
 
-/// `[jobs.X] process`, with what belongs to it.
+/// `[jobs.X] process`, with its other keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessSettings {
     /// Program and arguments, not through a shell, run in [`super::Settings::base_dir`]. Never
     /// empty.
     pub command: Vec<String>,
-    /// `instances`: how many processes there are at most, 1 to 1,024. Default 1.
+    /// `instances`: the maximum number of processes, 1 to 1,024. Default 1.
     pub instances: usize,
-    /// `start_timeout`: how long one may take to start, 1 ms to 1 hour. Default 10 s.
+    /// `start_timeout`: the time limit for a process to start, 1 ms to 1 hour. Default 10 s.
     pub start_timeout: Duration,
-    /// `env` and `inherit_env`: which variables they get.
+    /// `env` and `inherit_env`: their environment variables.
     pub env: ProgramEnv,
 }
 
 impl ProcessSettings {
-    /// One process of `command`, with the defaults for the rest.
+    /// Creates the settings of one process of `command`, with the defaults for the rest.
     #[must_use]
     pub fn new(command: Vec<String>) -> Self {
         let (start_timeout, env) = (Duration::from_secs(10), ProgramEnv::default());
@@ -289,25 +289,25 @@ impl ProcessSettings {
     }
 }
 
-/// `[queues.NAME]`: the bounds of one queue, where they are not those of all.
+/// `[queues.NAME]`: the limits of one queue, which override the general ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct QueueSettings {
-    /// How many requests it may hold; 0 for no cap. Default none: `limits.max_length`.
+    /// The number of requests that it may hold; 0 for no cap. Default none: `limits.max_length`.
     pub max_length: Option<u64>,
-    /// How many bytes of answers it may keep, 1 MiB to 1,024 GiB; 0 for any number. Default none:
+    /// The bytes of answers that it may keep, 1 MiB to 1,024 GiB; 0 for no limit. Default none:
     /// `limits.answers_max_bytes`.
     pub answers_max_bytes: Option<u64>,
 }
 
-/// `[dead]`: which dead letters are kept. Whichever bound is reached first, the oldest go.
+/// `[dead]`: the retention of dead letters. The first limit reached removes the oldest ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadSettings {
-    /// How many per queue, 1 to 4,294,967,295. Default 10,000.
+    /// The number per queue, 1 to 4,294,967,295. Default 10,000.
     pub max: u64,
-    /// How many bytes of Redis's memory per queue, 1 MiB to 1,024 GiB; 0 for any number. Default
-    /// 256 MiB. Beyond it the oldest go until a little less is left; the newest stays in any case.
+    /// The bytes of Redis's memory per queue, 1 MiB to 1,024 GiB; 0 for no limit. Default 256 MiB.
+    /// Above it the oldest are removed until usage is a little below; the newest always stays.
     pub max_bytes: u64,
-    /// For how long, 1 s to 10 years. Default 30 days.
+    /// The maximum age, 1 s to 10 years. Default 30 days.
     pub age: Duration,
 }
 
@@ -317,21 +317,22 @@ impl Default for DeadSettings {
     }
 }
 
-/// `[events]`: how much of a topic is kept, and what is published by itself.
+/// `[events]`: the retention of topics, and automatic events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventSettings {
-    /// How many events a topic keeps, 1 to 4,294,967,295, give or take a hundred. Default 10,000.
+    /// The number of events that a topic keeps, 1 to 4,294,967,295, plus or minus a hundred.
+    /// Default 10,000.
     pub max: u64,
-    /// How many bytes of Redis's memory a topic keeps, 1 MiB to 1,024 GiB; 0 for any number.
-    /// Default 64 MiB. Beyond it the oldest go until a little less is left.
+    /// The bytes of Redis's memory that a topic keeps, 1 MiB to 1,024 GiB; 0 for no limit. Default
+    /// 64 MiB. Above it the oldest are removed until usage is a little below.
     pub max_bytes: u64,
-    /// For how long after its last event a topic is kept, 1 s to 1 year. Default 1 day.
+    /// How long a topic is kept after its last event, 1 s to 1 year. Default 1 day.
     pub age: Duration,
-    /// Kinds that go out on the topic `emergency`, too, whatever topic they are published on.
-    /// Default 101 and 102 (stop and go on, in the older systems), 2001.
+    /// The kinds that are copied to the topic `emergency` from all topics. Default 101 and 102
+    /// (stop and continue, in the older systems), 2001.
     pub emergency: Vec<u32>,
-    /// How often a worker publishes that it lives, 1 s to 1 hour; 5 s is usual. Default none: it
-    /// does not.
+    /// The period of a worker's heartbeat events, 1 s to 1 hour; 5 s is usual. Default none: no
+    /// events.
     pub heartbeat: Option<Duration>,
 }
 
@@ -347,21 +348,21 @@ impl Default for EventSettings {
     }
 }
 
-/// `[admin]`: what a worker shows of itself over HTTP.
+/// `[admin]`: a worker's HTTP server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AdminSettings {
-    /// Where probes and metrics are served; port 0 takes a free one, which the log names. Default
-    /// none: they are not.
+    /// The address of probes and metrics; port 0 selects a free one, which the log names. Default
+    /// none: no server.
     pub listen: Option<SocketAddr>,
 }
 
-/// `[log]`: what is logged to stderr, and in which form.
+/// `[log]`: the level and format of the log on stderr.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
     /// Directive of tracing's `EnvFilter`, such as `info` or `info,redcall_worker=debug`. Default
     /// `info`.
     pub level: String,
-    /// Lines for people or for machines. Default [`LogFormat::Text`].
+    /// The format of a line. Default [`LogFormat::Text`].
     pub format: LogFormat,
 }
 
@@ -371,10 +372,10 @@ impl Default for LogSettings {
     }
 }
 
-/// Form of a log line.
+/// The format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
-    /// `format = "text"`: for people.
+    /// `format = "text"`: for reading.
     #[default]
     Text,
     /// `format = "json"`: one object per line.

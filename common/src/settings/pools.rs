@@ -11,14 +11,14 @@ use super::{ProcessSettings, program_env};
 use crate::name::is_plain;
 
 const EXAMPLE: &str = "process = [\"python3\", \"redcall_process.py\", \"scorer\"]";
-/// `[pools.NAME]`: processes that each job uses which has `pool = "NAME"`.
+/// `[pools.NAME]`: processes that are shared by the jobs with `pool = "NAME"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolSettings {
-    /// What they are, and how many.
+    /// Their command and number.
     pub process: ProcessSettings,
 }
 
-/// All pools of the `[pools]` table.
+/// Reads all pools of the `[pools]` table.
 pub(super) fn read(mut section: Section<'_>) -> BTreeMap<String, PoolSettings> {
     let values = section.take_all();
     let names: Vec<String> = values.keys().cloned().collect();
@@ -31,7 +31,7 @@ pub(super) fn read(mut section: Section<'_>) -> BTreeMap<String, PoolSettings> {
     pools
 }
 
-/// One pool, or None if its mistakes leave nothing that could run.
+/// Reads one pool; `None` if its mistakes leave nothing to run.
 fn pool(pools: &Section<'_>, name: &str, value: Value, names: &[String]) -> Option<PoolSettings> {
     let example = format!("[pools.{}] with {EXAMPLE} below", name.escape_debug());
     let mut pool = Section::at(pools.context(), pools.child(name), value, &example)?;
@@ -40,7 +40,7 @@ fn pool(pools: &Section<'_>, name: &str, value: Value, names: &[String]) -> Opti
     }
     let has_process = pool.origin("process").is_some();
     let is_from_env = pool.is_from_env();
-    // Without a process, what belongs to one is not worth a mistake of its own.
+    // Without a process, its other keys are not a mistake of their own.
     let process = match has_process {
         true => kinds::process(&mut pool),
         false if is_from_env => {

@@ -1,4 +1,4 @@
-//! `env` and `inherit_env`: which variables of the worker's environment a program gets.
+//! `env` and `inherit_env`: the environment variables that a program inherits from the worker.
 
 use super::SettingsError;
 use super::entry::Entry;
@@ -6,19 +6,19 @@ use super::read::flag;
 use super::section::Section;
 use crate::auth::matches;
 
-/// Variables that programs get beside those that every one gets.
+/// The variables that a program inherits besides the common ones.
 ///
-/// None of them is one of Redcall's own (`REDIS_URL`, `REDCALL_…`): those hold the address of Redis
-/// with its password, signing secrets, and whatever else is set by the environment.
+/// Redcall's own variables (`REDIS_URL`, `REDCALL_…`) are never inherited: they contain the address
+/// of Redis with its password, signing secrets, and other settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProgramEnv {
-    /// `env`: by name, or all whose names begin so, with a `*` behind. Default none.
+    /// `env`: names, or prefixes of names followed by `*`. Default none.
     pub names: Vec<String>,
-    /// `inherit_env`: all that the worker has. Default false.
+    /// `inherit_env`: `true` for all of the worker's variables. Default false.
     pub inherit: bool,
 }
 
-/// What every program gets, if the worker has it.
+/// The variables that every program inherits.
 const ALWAYS: [&str; 11] = [
     "PATH",
     "HOME",
@@ -34,31 +34,31 @@ const ALWAYS: [&str; 11] = [
 ];
 
 impl ProgramEnv {
-    /// Whether a program gets the variable `name`.
+    /// Returns `true` if a program inherits the variable `name`.
     #[must_use]
     pub fn admits(&self, name: &str) -> bool {
         let named = ALWAYS.into_iter().chain(self.names.iter().map(String::as_str));
         !is_redcalls(name) && (self.inherit || named.into_iter().any(|rule| matches(rule, name)))
     }
 
-    /// Whether `env` names this variable itself.
+    /// Returns `true` if `env` has exactly this name.
     #[must_use]
     pub fn names_itself(&self, name: &str) -> bool {
         self.names.iter().any(|one| one == name)
     }
 }
 
-/// Whether a variable is one of Redcall's own, which no program gets from the worker.
+/// Returns `true` for Redcall's own variables, which no program inherits.
 fn is_redcalls(name: &str) -> bool {
     name == "REDIS_URL" || name.starts_with("REDCALL_")
 }
 
-/// `env` and `inherit_env` of a job or a service. `runs_program`: whether it has a program at all.
+/// Reads `env` and `inherit_env` of a job or a service. `runs_program`: it has a program.
 pub(super) fn read(section: &mut Section<'_>, runs_program: bool) -> ProgramEnv {
     for key in ["env", "inherit_env"] {
         if !runs_program && section.origin(key).is_some() {
             let problem = format!("has {key} without a command or a process");
-            section.wrong(problem, "only programs have it: remove it");
+            section.wrong(problem, "remove it: only programs inherit variables");
         }
     }
     ProgramEnv {
@@ -73,7 +73,7 @@ fn names(entry: &Entry) -> Result<Vec<String>, SettingsError> {
 }
 
 fn name(item: &Entry) -> Result<String, SettingsError> {
-    const RULE: &str = "the name of a variable, or how names begin with a `*` behind";
+    const RULE: &str = "the name of a variable, or a prefix of names followed by `*`";
     let is_name = |text: &str| {
         let start = text.strip_suffix('*').unwrap_or(text);
         !start.is_empty() && !start.contains(['=', '\0', '*'])
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn program_gets_what_is_named_and_never_a_secret() {
+    fn program_inherits_named_variables_and_never_a_secret() {
         let env = |names: &[&str], inherit| ProgramEnv {
             names: names.iter().map(ToString::to_string).collect(),
             inherit,

@@ -1,7 +1,7 @@
-//! Which keys each section has, and what they may be. `[jobs]`, `[schedules]` and `[log]` have
-//! files of their own.
+//! The keys of each section, with their valid values. `[jobs]`, `[schedules]` and `[log]` have
+//! their own files.
 //!
-//! One function per section, one line per key: name, form, range. Defaults come from the structs.
+//! One function per section, one line per key: name, type, range. Defaults come from the structs.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use config::ValueKind;
 
 use super::duration::{HOUR, SHORTEST, YEAR};
 use super::entry::Entry;
-use super::section::{Context, Section};
+use super::section::{LoadContext, Section};
 use super::{
     AdminSettings, ClientSettings, DeadSettings, EventSettings, QueueSettings, RedisSettings,
     Settings, SettingsError, WorkerSettings, auth, jobs, log, pools, schedules, services, url,
@@ -21,16 +21,16 @@ use crate::durability::Durability;
 use crate::limits::Limits;
 use crate::name::{is_plain, is_queue};
 
-/// Redis holds no longer list.
+/// The longest list that Redis can hold.
 const LONGEST_LIST: u64 = u32::MAX as u64;
 
-/// Below this, not even an error with its message fits.
+/// The smallest limit that leaves room for an error with its message.
 const SMALLEST: u64 = 1 << 10;
 
-/// Redis takes no longer value.
+/// The largest value that Redis can hold.
 const LARGEST: u64 = 512 << 20;
 
-/// The settings of the tree at `root`; mistakes go to its context.
+/// Reads the settings of the tree at `root`; mistakes go to its context.
 pub(super) fn settings(mut root: Section<'_>) -> Settings {
     let redis = redis(root.section("redis"));
     let client = client(root.section("client"));
@@ -62,7 +62,7 @@ pub(super) fn settings(mut root: Section<'_>) -> Settings {
 
 fn redis(mut section: Section<'_>) -> RedisSettings {
     let default = RedisSettings::default();
-    let Context { base, .. } = section.context();
+    let LoadContext { base, .. } = section.context();
     one_without_the_other(&section, "cert_file", "key_file");
     one_without_the_other(&section, "key_file", "cert_file");
     let named = section.read("url", address);
@@ -221,7 +221,7 @@ fn admin(mut section: Section<'_>) -> AdminSettings {
     settings
 }
 
-/// An address of this machine. Not a name: what it stands for may change, or be several.
+/// Reads an address of this machine. Not a host name, which may change, or have several addresses.
 fn listen(entry: &Entry) -> Result<SocketAddr, SettingsError> {
     const FORM: &str = "an IP address with a port";
     const HELP: &str = "write this machine's address and a port, such as \"127.0.0.1:9090\", \
@@ -229,7 +229,7 @@ fn listen(entry: &Entry) -> Result<SocketAddr, SettingsError> {
     entry.text(HELP)?.trim().parse().map_err(|_| entry.not_a(FORM, HELP))
 }
 
-/// True or false.
+/// Reads true or false.
 pub(super) fn flag(entry: &Entry) -> Result<bool, SettingsError> {
     match &entry.value {
         ValueKind::Boolean(flag) => Ok(*flag),
@@ -240,7 +240,7 @@ pub(super) fn flag(entry: &Entry) -> Result<bool, SettingsError> {
 /// The form of the name of a queue, a pool or a service.
 pub(super) const QUEUE: &str = "1 to 64 characters of A-Z, a-z, 0-9, `_`, `.` and `-`";
 
-/// A queue's name, or another text of the same form.
+/// Reads a queue's name, or another text of the same form.
 pub(super) fn queue(entry: &Entry) -> Result<String, SettingsError> {
     entry.name(is_plain, QUEUE)
 }
@@ -260,13 +260,13 @@ fn queues(entry: &Entry) -> Result<Vec<String>, SettingsError> {
         .collect()
 }
 
-/// A whole number from 1 to `most`.
-pub(super) fn count(entry: &Entry, most: u32) -> Result<usize, SettingsError> {
-    // Cannot saturate: `most` fits.
-    number(entry, 1..=most).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+/// Reads a whole number from 1 to `max`.
+pub(super) fn count(entry: &Entry, max: u32) -> Result<usize, SettingsError> {
+    // Cannot saturate: `max` fits.
+    number(entry, 1..=max).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
 }
 
-/// A whole number within `range`.
+/// Reads a whole number within `range`.
 pub(super) fn number(entry: &Entry, range: RangeInclusive<u32>) -> Result<u32, SettingsError> {
     let whole = entry.whole((*range.start()).into()..=(*range.end()).into())?;
     // Cannot saturate: the range's end fits.

@@ -1,5 +1,5 @@
-//! `[redis]` as a struct. No reading and no checking here, as in `parts.rs`; apart from there
-//! because it alone holds a secret, the password in the address.
+//! `[redis]` as a struct. No reading and no checks, as in `parts.rs`; in its own file because it
+//! contains a secret, the password in the address.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,55 +8,54 @@ use std::time::Duration;
 use super::url;
 use crate::durability::Durability;
 
-/// `[redis]`: where Redis is and how to reach it.
+/// `[redis]`: the address of Redis and its connection options.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisSettings {
-    /// Address: `redis://`, `rediss://` (TLS), `redis+unix://`, `unix://`, or `embedded`, which
-    /// starts a private server. Default `redis://127.0.0.1:6379`. May hold a password: show it
+    /// The address: `redis://`, `rediss://` (TLS), `redis+unix://`, `unix://`, or `embedded`, which
+    /// starts a private server. Default `redis://127.0.0.1:6379`. May contain a password: show it
     /// only through [`RedisSettings::redacted_url`].
     pub url: String,
-    /// Whether file or environment named `url`. The example uses the embedded server when none
-    /// did. Default false.
+    /// `true` if file or environment set `url`; if not, the example uses the embedded server.
+    /// Default false.
     pub url_named: bool,
-    /// First part of every key, 1 to 64 characters of `[A-Za-z0-9_.-]`. Default `redcall`.
-    /// Programs with different prefixes do not see each other.
+    /// The first part of every key, 1 to 64 characters of `[A-Za-z0-9_.-]`. Default `redcall`.
+    /// Programs with different prefixes are isolated from each other.
     pub prefix: String,
-    /// How safe a request has to be before its caller is told that it is queued. Default `memory`.
+    /// The durability that a request has to reach before its call returns. Default `memory`.
     pub durability: Durability,
-    /// PEM file of a private certificate authority that signs the server's certificate, for
-    /// `rediss://`. Absolute; in the file it may be relative to the file. Default none: the
-    /// well-known authorities.
+    /// The PEM file of a private certificate authority for the server's certificate, with
+    /// `rediss://`. Absolute; in the settings file it may be relative to that file. Default none:
+    /// the well-known authorities.
     pub ca_file: Option<PathBuf>,
-    /// PEM file of the certificate by which we show who we are, for `rediss://`. Given with
-    /// `key_file` or not at all. Default none.
+    /// The PEM file of our client certificate, with `rediss://`. Requires `key_file`. Default none.
     pub cert_file: Option<PathBuf>,
-    /// PEM file of the private key to `cert_file`. Default none.
+    /// The PEM file of the private key of `cert_file`. Default none.
     pub key_file: Option<PathBuf>,
-    /// How long one attempt to connect may take, 1 ms to 1 hour. Default 5 s.
+    /// The timeout of one attempt to connect, 1 ms to 1 hour. Default 5 s.
     pub connect_timeout: Duration,
-    /// How long one command may wait for its reply, 1 ms to 1 hour; blocking commands are exempt.
-    /// Default 5 s.
+    /// The timeout of one command's reply, 1 ms to 1 hour; blocking commands are exempt. Default 5
+    /// s.
     pub response_timeout: Duration,
-    /// Whether a worker says nothing about what that server keeps: it was started for this program
-    /// alone, or somebody else has said it. No key of the file; default false.
+    /// `true` to omit a worker's warnings about the server's persistence: the server was started
+    /// for this program alone, or the warnings were given before. Not a key of the file; default
+    /// false.
     pub skip_safety_warning: bool,
 }
 
 impl RedisSettings {
-    /// Whether what is sent can be read on the way: not within this machine, and without TLS.
+    /// Returns `true` if the connection leaves this machine without TLS.
     #[must_use]
     pub fn is_in_the_clear(&self) -> bool {
         url::is_in_the_clear(&self.url)
     }
 
-    /// What is wrong with the form of the address, if anything; no part of it behind its scheme is
-    /// repeated.
+    /// Returns the problem of the address, if it has one; repeats no part of it after the scheme.
     #[must_use]
     pub fn url_problem(&self) -> Option<String> {
         url::problem(&self.url)
     }
 
-    /// The address with its password left out, for logs and messages.
+    /// Returns the address without its password, for logs and messages.
     #[must_use]
     pub fn redacted_url(&self) -> String {
         url::redacted(&self.url)
@@ -80,7 +79,7 @@ impl Default for RedisSettings {
     }
 }
 
-// By hand: the derived one would print the password wherever settings are logged.
+// By hand: the derived one would print the password in logs.
 impl fmt::Debug for RedisSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisSettings")

@@ -1,4 +1,4 @@
-//! `[jobs.X] retries` and `limit`: the tables inside of a job's.
+//! `[jobs.X] retries` and `limit`: the tables within a job's.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -24,9 +24,9 @@ const UNITS: [(&str, Duration); 4] = [
     ("d", DAY),
 ];
 
-const MOST_PER_UNIT: u32 = 1_000_000;
+const MAX_PER_UNIT: u32 = 1_000_000;
 
-/// The job's `retries`, if it has them.
+/// Reads the job's `retries`, if it has them.
 pub(super) fn retries(job: &mut Section<'_>) -> Option<Retries> {
     let mut section = job.table("retries", "retries = { max = 3 }")?;
     let default = Retries::default();
@@ -47,9 +47,9 @@ pub(super) fn retries(job: &mut Section<'_>) -> Option<Retries> {
         let problem = format!("has a base ({base}) that is longer than its cap ({cap})");
         section.wrong(problem, "shorten base, or lengthen cap");
     }
-    // Without it the rest would be for nothing. With an unknown key, it most likely is misspelt.
+    // Without `max` the other keys have no effect. An unknown key most likely misspells it.
     if !is_named && !section.has_unread() {
-        section.wrong("has no max", "add how many further attempts there are, such as max = 3");
+        section.wrong("has no max", "add the number of further attempts, such as max = 3");
     }
     section.finish();
     Some(retries)
@@ -64,12 +64,12 @@ fn codes(entry: &Entry) -> Result<Vec<Code>, SettingsError> {
         if seen.insert(code) {
             return Ok(code);
         }
-        Err(item.wrong(format!("names the code `{code}` again"), "name each code once"))
+        Err(item.wrong(format!("repeats the code `{code}`"), "name each code once"))
     };
     items.iter().map(code).collect()
 }
 
-/// The job's `limit`, if it has one.
+/// Reads the job's `limit`, if it has one.
 pub(super) fn limit(job: &mut Section<'_>) -> Option<Limit> {
     let mut section = job.table("limit", "limit = { concurrency = 4 }")?;
     let is_bound = section.origin("concurrency").is_some() || section.origin("rate").is_some();
@@ -97,9 +97,9 @@ fn rate(entry: &Entry) -> Result<Rate, SettingsError> {
     });
     let (count, per) = parsed.ok_or_else(|| entry.not_a("a rate", help))?;
     match u32::try_from(count) {
-        Ok(count) if (1..=MOST_PER_UNIT).contains(&count) => Ok(Rate { count, per }),
+        Ok(count) if (1..=MAX_PER_UNIT).contains(&count) => Ok(Rate { count, per }),
         _ => {
-            let range = format!("from 1 to {MOST_PER_UNIT} per unit");
+            let range = format!("from 1 to {MAX_PER_UNIT} per unit");
             Err(entry.wrong(format!("must be {range}, but is {}", entry.shown()), help))
         }
     }

@@ -1,4 +1,4 @@
-//! `[schedules]`: what is enqueued by the clock.
+//! `[schedules]`: recurring jobs.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ const MISSED: [(&str, Missed); 3] =
 const CRON: &str = "write five fields (minute, hour, day of the month, month, day of the week), \
                     or six with seconds in front, such as \"30 2 * * *\" or \"*/10 * * * * *\"";
 
-/// All schedules of the `[schedules]` table.
+/// Reads all schedules of the `[schedules]` table.
 pub(super) fn read(
     mut section: Section<'_>,
     limits: &Limits,
@@ -34,13 +34,13 @@ pub(super) fn read(
     schedules
 }
 
-/// One schedule, or None if its mistakes leave nothing that could tick.
+/// Reads one schedule; `None` if its mistakes leave nothing to tick.
 fn schedule(
     schedules: &Section<'_>,
     name: &str,
     value: Value,
     names: &[String],
-    most: usize,
+    max: usize,
 ) -> Option<ScheduleSettings> {
     let example = format!("[schedules.{}] with job and cron below", name.escape_debug());
     let path = schedules.child(name);
@@ -51,19 +51,19 @@ fn schedule(
     }
     let given = [schedule.origin("job").is_some(), schedule.origin("cron").is_some()];
     let job = schedule.read("job", job);
-    let data = schedule.read("data", |entry| data(entry, most));
+    let data = schedule.read("data", |entry| data(entry, max));
     let queue = schedule.read("queue", |entry| entry.name(is_queue, QUEUE));
     let cron = schedule.read("cron", cron);
     let timezone = schedule.read("timezone", timezone);
     let missed = schedule.read("missed", |entry| entry.choice(&MISSED));
     match given {
         [true, true] => {}
-        // The missing key most likely is the unknown one: one mistake.
+        // The unknown key most likely is the missing one: report one mistake.
         _ if schedule.has_unread() => {}
         [false, false] if schedule.is_from_env() => {
             schedule.overrides_nothing("schedule", name, names);
         }
-        [false, _] => schedule.wrong("names no job", "add job = \"NAME\""),
+        [false, _] => schedule.wrong("has no job", "add job = \"NAME\""),
         [true, false] => schedule.wrong("has no cron", "add cron = \"30 2 * * *\""),
     }
     schedule.finish();
@@ -83,13 +83,13 @@ fn job(entry: &Entry) -> Result<String, SettingsError> {
     entry.name(is_job_name, "1 to 128 characters without spaces and control characters")
 }
 
-/// JSON of at most `most` bytes: what no worker would take is not enqueued day after day.
-fn data(entry: &Entry, most: usize) -> Result<String, SettingsError> {
+/// Reads JSON of at most `max` bytes: workers would refuse a larger request at every tick.
+fn data(entry: &Entry, max: usize) -> Result<String, SettingsError> {
     let json = entry.json()?;
-    if json.len() <= most {
+    if json.len() <= max {
         return Ok(json);
     }
-    let problem = format!("has {} bytes, the limit is {most}", json.len());
+    let problem = format!("has {} bytes, the limit is {max}", json.len());
     Err(entry.wrong(problem, "shorten it, or raise limits.request"))
 }
 
@@ -98,8 +98,8 @@ fn cron(entry: &Entry) -> Result<String, SettingsError> {
     match Cron::new(text, UTC) {
         Ok(_) => Ok(text.to_owned()),
         Err(CronError::Never) => {
-            let help = "write one that does: no year has such a day";
-            Err(entry.wrong(format!("is {}, which never comes true", entry.shown()), help))
+            let help = "write one that matches: no year has such a day";
+            Err(entry.wrong(format!("is {}, which never matches", entry.shown()), help))
         }
         Err(cause) => {
             let problem = format!("must be a cron expression, but is {}", entry.shown());

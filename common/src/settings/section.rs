@@ -1,7 +1,7 @@
-//! One table of the settings while it is read.
+//! Reads one table of the settings.
 //!
-//! The keys that are asked for are the keys that exist: [`Section::finish`] reports the rest, so
-//! there is no second list of allowed keys that could go stale.
+//! The keys that are read are the keys that exist: [`Section::finish`] reports the rest, so there
+//! is no second list of allowed keys to maintain.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -12,17 +12,17 @@ use config::{Map, Value, ValueKind};
 use super::entry::{Entry, origin_of};
 use super::{SettingsError, closest};
 
-/// What all sections of one load share.
-pub(super) struct Context {
-    /// Name of the settings file as it stands in the origin of its values.
+/// The common state of all sections of one load.
+pub(super) struct LoadContext {
+    /// The name of the settings file as in the origin of its values.
     pub(super) file: Option<String>,
-    /// Directory from which relative paths count.
+    /// The base directory of relative paths.
     pub(super) base: PathBuf,
-    /// Every mistake so far; written by sections and the environment, read once at the end.
+    /// All mistakes so far; written by sections and the environment, read once at the end.
     mistakes: RefCell<Vec<SettingsError>>,
 }
 
-impl Context {
+impl LoadContext {
     pub(super) fn new(file: Option<String>, base: PathBuf) -> Self {
         Self { file, base, mistakes: RefCell::new(Vec::new()) }
     }
@@ -40,27 +40,27 @@ impl Context {
     }
 }
 
-/// A table, its unread values, and the keys that were asked for.
+/// A table, its unread values, and the keys that were read.
 pub(super) struct Section<'c> {
-    context: &'c Context,
-    /// Path of the table; empty for the root.
+    context: &'c LoadContext,
+    /// The path of the table; empty for the root.
     path: String,
-    /// Where the table itself came from, for mistakes that concern no single key of it.
+    /// The origin of the table itself, for mistakes that concern no single key.
     origin: String,
     unread: BTreeMap<String, Value>,
     known: Vec<&'static str>,
 }
 
 impl<'c> Section<'c> {
-    /// The whole tree.
-    pub(super) fn root(context: &'c Context, tree: Map<String, Value>) -> Self {
+    /// Creates the section of the whole tree.
+    pub(super) fn root(context: &'c LoadContext, tree: Map<String, Value>) -> Self {
         let origin = context.file.clone().unwrap_or_default();
         Self { unread: tree.into_iter().collect(), ..Self::empty(context, String::new(), origin) }
     }
 
-    /// The table at `path`. None for a value that is no table, which was reported.
+    /// Creates the section at `path`. `None` if the value is not a table, which was reported.
     pub(super) fn at(
-        context: &'c Context,
+        context: &'c LoadContext,
         path: String,
         value: Value,
         example: &str,
@@ -68,7 +68,7 @@ impl<'c> Section<'c> {
         let mut section = Self::empty(context, path, origin_of(&value));
         match value.kind {
             ValueKind::Table(table) => section.unread = table.into_iter().collect(),
-            // YAML reads a section as nothing when all its keys are commented out.
+            // YAML reads a section as nil if all its keys are commented out.
             ValueKind::Nil => {}
             kind => {
                 let entry = Entry {
@@ -84,11 +84,11 @@ impl<'c> Section<'c> {
         Some(section)
     }
 
-    fn empty(context: &'c Context, path: String, origin: String) -> Self {
+    fn empty(context: &'c LoadContext, path: String, origin: String) -> Self {
         Self { context, path, origin, unread: BTreeMap::new(), known: Vec::new() }
     }
 
-    /// The table under `key`; an empty one if there is none, or something else.
+    /// Returns the table under `key`; an empty one if it is missing or invalid.
     pub(super) fn section(&mut self, key: &'static str) -> Section<'c> {
         self.known.push(key);
         let example = format!("[{key}] and its keys below");
@@ -98,14 +98,14 @@ impl<'c> Section<'c> {
             .unwrap_or_else(|| Section::empty(self.context, self.child(key), self.origin.clone()))
     }
 
-    /// The table under `key`; None if there is none, or something else, which was reported.
+    /// Returns the table under `key`; `None` if it is missing, or not a table, which was reported.
     pub(super) fn table(&mut self, key: &'static str, example: &str) -> Option<Section<'c>> {
         self.known.push(key);
         let value = self.unread.remove(key)?;
         Section::at(self.context, self.child(key), value, example)
     }
 
-    /// The value under `key` as `convert` reads it. None if it is absent or was reported.
+    /// Reads the value under `key` with `convert`. `None` if it is absent or was reported.
     pub(super) fn read<T>(
         &mut self,
         key: &'static str,
@@ -116,7 +116,7 @@ impl<'c> Section<'c> {
         self.convert(key, value, convert)
     }
 
-    /// A value of [`Section::take_all`], as `convert` reads it. None if it was reported.
+    /// Reads a value of [`Section::take_all`] with `convert`. `None` if it was reported.
     pub(super) fn convert<T>(
         &self,
         key: &str,
@@ -129,7 +129,7 @@ impl<'c> Section<'c> {
         convert(&entry).map_err(|mistake| self.context.report(mistake)).ok()
     }
 
-    /// Where `key` was set, if it is there and not yet read.
+    /// Returns the origin of `key`, if it exists and was not read yet.
     pub(super) fn origin(&self, key: &str) -> Option<String> {
         self.unread.get(key).map(origin_of)
     }
@@ -139,18 +139,18 @@ impl<'c> Section<'c> {
         self.context.report(SettingsError::invalid(&self.origin, &self.path, problem, help));
     }
 
-    /// Whether the environment alone made this table.
+    /// Returns `true` if only the environment made this table.
     pub(super) fn is_from_env(&self) -> bool {
         self.context.is_env(&self.origin)
     }
 
-    /// Whether values are left that nobody asked for.
+    /// Returns `true` if unread values are left.
     pub(super) fn has_unread(&self) -> bool {
         !self.unread.is_empty()
     }
 
-    /// Reports that the environment set a key of a `what` that nothing else makes: it overrides
-    /// nothing. `name` is what it meant, `names` are all of them.
+    /// Reports that the environment sets a key of a `what` that does not exist, so that it
+    /// overrides nothing. `name` is the meant one, `names` are all existing ones.
     pub(super) fn overrides_nothing(&self, what: &str, name: &str, names: &[String]) {
         let others = || names.iter().map(String::as_str).filter(|other| *other != name);
         let hint = closest::hint(name, others());
@@ -160,22 +160,22 @@ impl<'c> Section<'c> {
         self.wrong(problem, format!("{hint}{what}s: {known}"));
     }
 
-    /// All values under names that the user chose.
+    /// Returns all values under user-defined names.
     pub(super) fn take_all(&mut self) -> BTreeMap<String, Value> {
         std::mem::take(&mut self.unread)
     }
 
-    pub(super) fn context(&self) -> &'c Context {
+    pub(super) fn context(&self) -> &'c LoadContext {
         self.context
     }
 
-    /// Path of `key` below this table, on one line whatever the key holds.
+    /// Returns the path of `key` in this table, on one line even if the key has line feeds.
     pub(super) fn child(&self, key: &str) -> String {
         let key = key.escape_debug();
         if self.path.is_empty() { key.to_string() } else { format!("{}.{key}", self.path) }
     }
 
-    /// Reports every key that nobody asked for.
+    /// Reports every key that was not read.
     pub(super) fn finish(self) {
         let allowed = self.known.join(", ");
         for (key, value) in &self.unread {

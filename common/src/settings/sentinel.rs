@@ -1,36 +1,36 @@
-//! `redis+sentinel://` taken apart: which Sentinels, which service, and how its servers are reached.
+//! Parses `redis+sentinel://`: the Sentinels, the service, and the address of its servers.
 
 /// The parts of `redis+sentinel://[USER:PASSWORD@]HOST:PORT[,HOST:PORT…]/SERVICE[/DATABASE]`, each
 /// an address that the driver reads. `rediss+sentinel://` is the same with TLS all over.
 ///
-/// User and password are those of the Redis servers; the Sentinels' own come behind, as
+/// User and password are those of the Redis servers; those of the Sentinels follow as
 /// `?sentinel_username=…&sentinel_password=…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SentinelUrl {
     /// The Sentinels, at least one.
     pub nodes: Vec<String>,
-    /// What the Sentinels call the primary and its replicas.
+    /// The Sentinels' name for the primary and its replicas.
     pub service: String,
-    /// An address like that of each server but for its host and port.
+    /// An address with everything that its servers share: all but host and port.
     pub like: String,
 }
 
-/// Where Sentinels listen if nothing else is said.
+/// The default port of Sentinels.
 const PORT: &str = "26379";
 
 impl SentinelUrl {
-    /// `None` for any other address.
+    /// Returns `None` for any other address.
     ///
     /// # Errors
     ///
-    /// What is missing; no part of the address behind its scheme is in it.
+    /// The problem; without any part of the address after its scheme.
     pub fn parse(url: &str) -> Result<Option<Self>, &'static str> {
         let (scheme, rest) = match url.split_once("+sentinel://") {
             Some((scheme @ ("redis" | "rediss"), rest)) => (scheme, rest),
             _ => return Ok(None),
         };
         if rest.contains('#') {
-            return Err("may have nothing behind `#`");
+            return Err("must not have anything after `#`");
         }
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (user, rest) = match rest.rsplit_once('@') {
@@ -43,7 +43,7 @@ impl SentinelUrl {
         let mut path = rest.split('/');
         let hosts = path.next().unwrap_or_default();
         let service = path.next().filter(|name| !name.is_empty());
-        let service = service.ok_or("names no service: write …/SERVICE behind the hosts")?;
+        let service = service.ok_or("has no service: write …/SERVICE after the hosts")?;
         let database = path.next().unwrap_or_default();
         let mut of_sentinel = (String::new(), String::new());
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -51,21 +51,21 @@ impl SentinelUrl {
                 Some(("sentinel_username", user)) => user.clone_into(&mut of_sentinel.0),
                 Some(("sentinel_password", word)) => word.clone_into(&mut of_sentinel.1),
                 _ => {
-                    return Err("may have only sentinel_username and sentinel_password behind `?`");
+                    return Err("may only have sentinel_username and sentinel_password after `?`");
                 }
             }
         }
-        let who = match (&*of_sentinel.0, &*of_sentinel.1) {
+        let login = match (&*of_sentinel.0, &*of_sentinel.1) {
             ("", "") => String::new(),
             (user, word) => format!("{user}:{word}@"),
         };
         let nodes = hosts.split(',').map(|host| {
-            // Of an address in brackets only what comes behind them can be a port.
+            // In an address with brackets, a port follows the brackets.
             let named = host.rsplit(']').next().is_some_and(|end| end.contains(':'));
             match host {
-                "" => Err("names no host"),
-                _ if named => Ok(format!("{scheme}://{who}{host}")),
-                _ => Ok(format!("{scheme}://{who}{host}:{PORT}")),
+                "" => Err("has no host"),
+                _ if named => Ok(format!("{scheme}://{login}{host}")),
+                _ => Ok(format!("{scheme}://{login}{host}:{PORT}")),
             }
         });
         Ok(Some(Self {

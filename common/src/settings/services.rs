@@ -1,4 +1,4 @@
-//! `[services]`: queues with state, and the tasks that work on it.
+//! `[services]`: queues with state, and the tasks that use it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,36 +16,37 @@ const EXAMPLE: &str = "execute = \"counter.execute\" or process = [\"python3\", 
 /// `[services.NAME]`: a queue with state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceSettings {
-    /// What runs its tasks.
+    /// The handlers of its tasks.
     pub tasks: ServiceTasks,
-    /// How long one task may run, 1 ms to 1 year. Default 10 minutes.
+    /// The timeout of one task, 1 ms to 1 year. Default 10 minutes.
     pub timeout: Duration,
-    /// How many workers may die of one request before it is given up and the next one runs, 1 to
-    /// 1,000. Default 3.
+    /// The number of crashes after which a request is abandoned and the next one runs, 1 to 1,000.
+    /// Default 3.
     pub max_crashes: u32,
     /// How long an instance keeps its state after its last change, 1 s to 1 year: longer than a
     /// task may run. Default 30 days.
     pub idle: Duration,
 }
 
-/// What runs the tasks of a service.
+/// The handlers of a service's tasks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServiceTasks {
     /// Compiled-in handlers by their names.
     Compiled {
-        /// `init`: makes the first state. Default none: the arguments of `initialize` are it.
+        /// `init`: returns the first state. Default none: the arguments of `initialize` are the
+        /// state.
         init: Option<String>,
-        /// `execute`: from one state to the next.
+        /// `execute`: returns the next state.
         execute: String,
-        /// `exit`: the last one. Default none: the last state is the answer.
+        /// `exit`: receives the last state. Default none: the last state is the answer.
         exit: Option<String>,
     },
-    /// `process`: a pool of processes that know the methods `init`, `execute` and `exit`.
+    /// `process`: a pool of processes with the methods `init`, `execute` and `exit`.
     Process(ProcessSettings),
 }
 
 impl ServiceSettings {
-    /// A service with these tasks, and the defaults for the rest.
+    /// Creates a service with these tasks, and the defaults for the rest.
     #[must_use]
     pub fn new(tasks: ServiceTasks) -> Self {
         Self {
@@ -57,7 +58,7 @@ impl ServiceSettings {
     }
 }
 
-/// All services of the `[services]` table; none may have the name of one of `jobs`.
+/// Reads all services of the `[services]` table; none may have the name of one of `jobs`.
 pub(super) fn read(
     mut section: Section<'_>,
     jobs: &BTreeMap<String, JobSettings>,
@@ -73,7 +74,7 @@ pub(super) fn read(
     services
 }
 
-/// One service, or None if its mistakes leave nothing that could run.
+/// Reads one service; `None` if its mistakes leave nothing to run.
 fn service(
     services: &Section<'_>,
     name: &str,
@@ -86,7 +87,7 @@ fn service(
         service.wrong("is not a service name", format!("a service name is {QUEUE}"));
     } else if jobs.contains_key(name) {
         let queue = service_queue(name);
-        let help = format!("rename one of them: requests to `{queue}` bear the service's name");
+        let help = format!("rename one of them: requests to `{queue}` have the service's name");
         service.wrong("has the name of a job", help);
     }
     let given: Vec<&str> = ["init", "execute", "exit"]
@@ -107,7 +108,7 @@ fn service(
             let problem = format!("has process and {}", given.join(" and "));
             service.wrong(problem, "keep process, whose methods are the tasks, or remove it");
         }
-        // Most likely it is misspelt: one mistake.
+        // Most likely a key is misspelt: report one mistake.
         false if !is_complete && service.has_unread() => {}
         false if !is_complete && service.is_from_env() => {
             service.overrides_nothing("service", name, names);

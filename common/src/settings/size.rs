@@ -8,14 +8,14 @@ use super::SettingsError;
 use super::entry::Entry;
 use crate::limits::{UNITS, shown};
 
-/// Allowed bounds: a smaller one would keep a single large entry.
+/// The allowed limits: a smaller one would keep a single large entry.
 const BOUNDS: RangeInclusive<u64> = 1 << 20..=1 << 40;
 
 const HELP: &str = "write bytes as a whole number, or text such as \"512KiB\" or \"2MiB\" \
                     (units: B, KiB, MiB, GiB)";
 
 impl Entry {
-    /// A number of bytes within `range`.
+    /// Reads a number of bytes within `range`.
     pub(super) fn size(&self, range: RangeInclusive<u64>) -> Result<usize, SettingsError> {
         let within = u64::try_from(self.bytes()?).ok().filter(|bytes| range.contains(bytes));
         within.and_then(|bytes| usize::try_from(bytes).ok()).ok_or_else(|| {
@@ -24,14 +24,14 @@ impl Entry {
         })
     }
 
-    /// How many bytes something may have: 0 for any number.
+    /// Reads a limit in bytes: 0 for none.
     pub(super) fn bound(&self) -> Result<u64, SettingsError> {
         let within = u64::try_from(self.bytes()?).ok();
         within.filter(|bytes| *bytes == 0 || BOUNDS.contains(bytes)).ok_or_else(|| {
             let (low, high) = (shown(*BOUNDS.start()), shown(*BOUNDS.end()));
             let shown = self.shown();
             self.wrong(
-                format!("must be 0 (no bound) or from {low} to {high}, but is {shown}"),
+                format!("must be 0 (no limit) or from {low} to {high}, but is {shown}"),
                 HELP,
             )
         })
@@ -48,8 +48,8 @@ impl Entry {
     }
 }
 
-/// `512KiB`, `512 KiB` or `512B` as bytes. The unit is needed: a bare number in quotes could be
-/// meant as anything.
+/// Parses `512KiB`, `512 KiB` or `512B` as bytes. The unit is required: a bare number in quotes is
+/// ambiguous.
 fn parse(text: &str) -> Option<u64> {
     let text = text.trim();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();

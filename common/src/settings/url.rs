@@ -1,17 +1,18 @@
-//! The form of a Redis address, and how to show one without its password.
+//! The form of a Redis address, and its form without a password.
 //!
-//! Form only: it is the store that connects. No message made here repeats a part of the address
-//! behind its scheme, because a password that is not percent-encoded can end up in any part.
+//! Form only: the store connects. No message of this module repeats a part of the address after its
+//! scheme, because a password that is not percent-encoded can be in any part.
 
 use std::net::IpAddr;
 
 use super::sentinel::SentinelUrl;
 
-/// Says which addresses are allowed.
+/// The fix of an invalid address: the allowed forms.
 pub(super) const HELP: &str = "write redis://HOST:PORT, rediss://HOST:PORT (TLS), \
-     redis+sentinel://HOST:PORT,HOST:PORT/SERVICE, redis+unix:///PATH, unix:///PATH or embedded; percent-encode special characters of a password";
+     redis+sentinel://HOST:PORT,HOST:PORT/SERVICE, redis+unix:///PATH, \
+     unix:///PATH or embedded; percent-encode special characters of a password";
 
-/// What is wrong with `url`, if anything.
+/// Returns the problem of `url`, if it has one.
 pub(super) fn problem(url: &str) -> Option<String> {
     if url == "embedded" {
         return None;
@@ -23,10 +24,10 @@ pub(super) fn problem(url: &str) -> Option<String> {
         return Some("is not an address with a scheme".to_owned());
     };
     let found = match scheme {
-        "redis" => server(rest).or_else(|| behind_server(rest, false)),
-        "rediss" => server(rest).or_else(|| behind_server(rest, true)),
+        "redis" => server(rest).or_else(|| server_suffix(rest, false)),
+        "rediss" => server(rest).or_else(|| server_suffix(rest, true)),
         "redis+sentinel" | "rediss+sentinel" => sentinels(url),
-        "redis+unix" | "unix" if rest.starts_with('/') => behind_socket(rest),
+        "redis+unix" | "unix" if rest.starts_with('/') => socket_suffix(rest),
         "redis+unix" | "unix" => Some("does not name a socket by its absolute path"),
         _ if is_scheme(scheme) => {
             return Some(format!("has the scheme `{scheme}`, which is not supported"));
@@ -36,7 +37,7 @@ pub(super) fn problem(url: &str) -> Option<String> {
     found.map(str::to_owned)
 }
 
-/// What is wrong with `user:password@host:port/database?…`.
+/// Returns the problem of `user:password@host:port/database?…`.
 fn server(rest: &str) -> Option<&'static str> {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
@@ -55,7 +56,7 @@ fn server(rest: &str) -> Option<&'static str> {
         },
     };
     if host.is_empty() {
-        return Some("names no host");
+        return Some("has no host");
     }
     if port.is_some_and(|port| !port.parse::<u16>().is_ok_and(|port| port > 0)) {
         return Some("has a port that is not a number from 1 to 65535");
@@ -68,38 +69,38 @@ fn server(rest: &str) -> Option<&'static str> {
     None
 }
 
-/// What is wrong behind `host:port/database`. The driver ignores what it does not know: a database
-/// that is named there would be another than the one that is used.
-fn behind_server(rest: &str, is_tls: bool) -> Option<&'static str> {
+/// Returns the problem of the part after `host:port/database`. The driver ignores unknown parts: a
+/// database that is given there would not be used.
+fn server_suffix(rest: &str, is_tls: bool) -> Option<&'static str> {
     let (rest, fragment) = rest.split_once('#').map_or((rest, None), |(a, b)| (a, Some(b)));
     match fragment {
         None => {}
         Some("insecure") if is_tls => {}
-        Some(_) if is_tls => return Some("may have only `insecure` behind `#`"),
-        Some(_) => return Some("may have nothing behind `#`"),
+        Some(_) if is_tls => return Some("may only have `insecure` after `#`"),
+        Some(_) => return Some("must not have anything after `#`"),
     }
     let query = rest.split_once('?')?.1;
     keys(query).find_map(|key| match key {
         "protocol" => None,
         "db" | "database" => {
-            Some("names its database behind `?`: write it behind the host, such as /2")
+            Some("has its database after `?`: write it after the host, such as /2")
         }
         "pass" | "password" | "user" | "username" => {
-            Some("names its user behind `?`: write redis://USER:PASSWORD@HOST")
+            Some("has its user after `?`: write redis://USER:PASSWORD@HOST")
         }
-        _ => Some("may have only `protocol` behind `?`"),
+        _ => Some("may only have `protocol` after `?`"),
     })
 }
 
-/// What is wrong behind the path of a socket.
-fn behind_socket(rest: &str) -> Option<&'static str> {
+/// Returns the problem of the part after the path of a socket.
+fn socket_suffix(rest: &str) -> Option<&'static str> {
     if rest.contains('#') {
-        return Some("may have nothing behind `#`");
+        return Some("must not have anything after `#`");
     }
     let query = rest.split_once('?')?.1;
     let known = ["db", "user", "pass", "protocol"];
     let all_known = keys(query).all(|key| known.contains(&key));
-    (!all_known).then_some("may have only `db`, `user`, `pass` and `protocol` behind `?`")
+    (!all_known).then_some("may only have `db`, `user`, `pass` and `protocol` after `?`")
 }
 
 fn keys(query: &str) -> impl Iterator<Item = &str> {
@@ -107,7 +108,7 @@ fn keys(query: &str) -> impl Iterator<Item = &str> {
     pairs.map(|pair| pair.split_once('=').map_or(pair, |(key, _)| key))
 }
 
-/// What is wrong with an address of Sentinels.
+/// Returns the problem of an address of Sentinels.
 fn sentinels(url: &str) -> Option<&'static str> {
     let url = match SentinelUrl::parse(url) {
         Ok(url) => url?,
@@ -122,7 +123,7 @@ fn is_scheme(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '.' | '-'))
 }
 
-/// Whether a part of the way to the server is neither within this machine nor under TLS.
+/// Returns `true` if a part of the connection leaves this machine without TLS.
 pub(super) fn is_in_the_clear(url: &str) -> bool {
     if let Ok(Some(sentinels)) = SentinelUrl::parse(url) {
         return sentinels.nodes.iter().any(|node| is_in_the_clear(node));
@@ -139,17 +140,17 @@ pub(super) fn is_in_the_clear(url: &str) -> bool {
     !is_loopback && host != "localhost"
 }
 
-/// `url` without user, password and query. Meant to err on the side of hiding too much.
+/// Returns `url` without user, password and query. Hides too much rather than too little.
 pub(super) fn redacted(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return if url == "embedded" { url.to_owned() } else { "***".to_owned() };
     };
-    // The last `@` and not the first: a password may hold one.
+    // The last `@` and not the first: a password may contain one.
     let shown = match rest.rsplit_once('@') {
         Some((_, host)) => format!("***@{host}"),
         None => rest.to_owned(),
     };
-    // `unix:///path?pass=…` is how a socket's address bears its password.
+    // `unix:///path?pass=…` is a socket's address with its password.
     match shown.split_once('?') {
         Some((address, _)) => format!("{scheme}://{address}?***"),
         None => format!("{scheme}://{shown}"),
@@ -182,15 +183,15 @@ mod tests {
     }
 
     #[test]
-    fn bad_addresses_are_told_apart_without_their_password() {
+    fn bad_addresses_have_errors_without_password() {
         for (url, expected) in [
             ("", "is not an address with a scheme"),
             ("redis://local host", "holds a space or a control character"),
             ("localhost:6379", "is not an address with a scheme"),
             ("user:secret://x", "is not an address with a scheme"),
             ("http://x", "has the scheme `http`, which is not supported"),
-            ("redis+sentinel://x", "names no service: write …/SERVICE behind the hosts"),
-            ("redis+sentinel://x,,y/main", "names no host"),
+            ("redis+sentinel://x", "has no service: write …/SERVICE after the hosts"),
+            ("redis+sentinel://x,,y/main", "has no host"),
             ("redis+sentinel://x:0/main", "has a port that is not a number from 1 to 65535"),
             (
                 "rediss+sentinel://:se/cret@x/main",
@@ -198,7 +199,7 @@ mod tests {
             ),
             (
                 "redis+sentinel://x/main?password=secret",
-                "may have only sentinel_username and sentinel_password behind `?`",
+                "may only have sentinel_username and sentinel_password after `?`",
             ),
             (
                 "redis+sentinel://x/main/y",
@@ -206,36 +207,36 @@ mod tests {
             ),
             ("redis+cluster://x", "has the scheme `redis+cluster`, which is not supported"),
             ("unix://run/redis.sock", "does not name a socket by its absolute path"),
-            ("redis://", "names no host"),
-            ("redis://:secret@", "names no host"),
+            ("redis://", "has no host"),
+            ("redis://:secret@", "has no host"),
             ("redis://:sec/ret@host", "has an unencoded `/`, `?` or `#` before its `@`"),
             ("redis://[::1", "has a `[` without its `]`"),
             ("redis://[::1]6379", "has a port that is not a number from 1 to 65535"),
             ("redis://host:0", "has a port that is not a number from 1 to 65535"),
-            ("redis://::1", "names no host"),
+            ("redis://::1", "has no host"),
             ("redis://host:65536", "has a port that is not a number from 1 to 65535"),
             (
                 "redis://:secret@host:1?db=2",
-                "names its database behind `?`: write it behind the host, such as /2",
+                "has its database after `?`: write it after the host, such as /2",
             ),
             (
                 "rediss://host/1?protocol=resp3&database=2",
-                "names its database behind `?`: write it behind the host, such as /2",
+                "has its database after `?`: write it after the host, such as /2",
             ),
             (
                 "redis://host?password=secret",
-                "names its user behind `?`: write redis://USER:PASSWORD@HOST",
+                "has its user after `?`: write redis://USER:PASSWORD@HOST",
             ),
-            ("redis://host?timeout=3", "may have only `protocol` behind `?`"),
-            ("redis://host#insecure", "may have nothing behind `#`"),
-            ("rediss://host#secure", "may have only `insecure` behind `#`"),
+            ("redis://host?timeout=3", "may only have `protocol` after `?`"),
+            ("redis://host#insecure", "must not have anything after `#`"),
+            ("rediss://host#secure", "may only have `insecure` after `#`"),
             (
                 "unix:///r.sock?database=2",
-                "may have only `db`, `user`, `pass` and `protocol` behind `?`",
+                "may only have `db`, `user`, `pass` and `protocol` after `?`",
             ),
-            ("unix:///r.sock#x", "may have nothing behind `#`"),
-            ("redis+sentinel://x/main#y", "may have nothing behind `#`"),
-            ("redis+sentinel://x/main/2#y", "may have nothing behind `#`"),
+            ("unix:///r.sock#x", "must not have anything after `#`"),
+            ("redis+sentinel://x/main#y", "must not have anything after `#`"),
+            ("redis+sentinel://x/main/2#y", "must not have anything after `#`"),
             ("redis://host/x", "has a database (the part after the host) that is not a number"),
         ] {
             assert_eq!(problem(url).as_deref(), Some(expected), "{url}");
@@ -243,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leaves_this_machine_without_tls_is_in_the_clear() {
+    fn remote_address_without_tls_is_in_the_clear() {
         for url in ["redis://cache", "redis://me:p@10.0.0.1:1/2", "redis+sentinel://[::1],b/main"] {
             assert!(is_in_the_clear(url), "{url}");
         }

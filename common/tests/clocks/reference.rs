@@ -9,23 +9,23 @@ use jiff::{Timestamp, ToSpan as _};
 
 /// Minutes of a day.
 const DAY: i64 = 24 * 60;
-/// How far the walk reaches on each side of a transition; the holes are a day at most.
+/// The days to walk on each side of a transition; gaps have at most a day.
 const WALKED: i64 = 3 * DAY;
 const COMPARED: i64 = DAY + DAY / 2;
 
-/// A cron expression, and what its fields allow.
+/// A cron expression, with the values that its fields allow.
 pub(super) struct Expression {
     pub(super) text: String,
     minutes: BTreeSet<i64>,
     hours: BTreeSet<i64>,
-    /// Days of the month, where not all.
+    /// Days of the month, if restricted.
     days: Option<BTreeSet<i64>>,
-    /// Days of the week from Sunday, where not all.
+    /// Days of the week from Sunday, if restricted.
     weekdays: Option<BTreeSet<i64>>,
 }
 
 impl Expression {
-    /// A kind of each.
+    /// Returns an expression of each kind.
     pub(super) fn usual() -> Vec<Self> {
         let all = |limit| -> BTreeSet<i64> { (0..limit).collect() };
         let of = |text: &str, minutes: &[i64], hours: BTreeSet<i64>| Self {
@@ -51,7 +51,7 @@ impl Expression {
     pub(super) fn random(rng: &mut Rng) -> Self {
         let (minute, minutes) = field(rng, 0, 59);
         let (hour, hours) = field(rng, 0, 23);
-        // Of both kinds of days, either would do; that has no bearing on clocks.
+        // With both kinds of days, either matches; that does not affect clocks.
         let ((day, days), (weekday, weekdays)) = match rng.u8(..4) {
             0 => (some(field(rng, 1, 31), 31), ("*".to_owned(), None)),
             1 => (("*".to_owned(), None), some(field(rng, 0, 6), 7)),
@@ -61,7 +61,8 @@ impl Expression {
         Self { text, minutes, hours, days, weekdays }
     }
 
-    /// Whether the local minute (minutes since 1970 of a clock on the wall) is one of it.
+    /// Returns `true` if the expression matches the local minute (minutes since 1970 on the local
+    /// clock).
     fn has(&self, local: i64) -> bool {
         let (day, minute) = (local.div_euclid(DAY), local.rem_euclid(DAY));
         let allowed = |days: &Option<BTreeSet<i64>>, day| {
@@ -79,7 +80,7 @@ type Field = (String, BTreeSet<i64>);
 
 fn some((text, values): Field, all: usize) -> (String, Option<BTreeSet<i64>>) {
     let few = (values.len() < all).then_some(values);
-    // A field that allows all values, though not as `*`, would count as restricted.
+    // A field that allows all values, but is not `*`, would count as restricted.
     (if few.is_some() { text } else { "*".to_owned() }, few)
 }
 
@@ -87,11 +88,11 @@ fn day_of_month(day: i64) -> i64 {
     (Date::constant(1970, 1, 1) + day.days()).day().into()
 }
 
-/// A field in one of the forms that there are.
+/// Returns a random field in one of the valid forms.
 fn field(rng: &mut Rng, least: i64, most: i64) -> Field {
     let value = |rng: &mut Rng| match rng.bool() {
         true => rng.i64(least..=most),
-        // Clocks change in the night.
+        // Clocks change at night.
         false => rng.i64(least..=most.min(least + 4)),
     };
     let (low, high) = {
@@ -115,10 +116,10 @@ fn field(rng: &mut Rng, least: i64, most: i64) -> Field {
     }
 }
 
-/// The minutes around a transition, with what the local clock shows in each.
+/// The minutes around a transition, each with its local time.
 pub(super) struct Minutes {
     change: i64,
-    /// Minute since 1970, and the same of the clock on the wall.
+    /// Minutes since 1970, UTC and local.
     walked: Vec<(i64, i64)>,
 }
 
@@ -132,13 +133,14 @@ impl Minutes {
         Self { change, walked: (change - WALKED..=change + WALKED).map(local).collect() }
     }
 
-    /// After and up to which minute [`Self::ticks`] has all that there are.
+    /// The range in which [`Self::ticks`] is complete: exclusive start, inclusive end.
     pub(super) fn compared(&self) -> (i64, i64) {
         (self.change - COMPARED, self.change + COMPARED)
     }
 
-    /// Of hours that are all allowed, every minute whose local time is one of the expression. Else
-    /// each local time once: its first minute, or where it has none, the first that is beyond it.
+    /// Returns the ticks. If all hours are allowed, every minute with a matching local time.
+    /// Otherwise each matching local time once: at its first minute, or if it is skipped, at the
+    /// first minute after it.
     pub(super) fn ticks(&self, expression: &Expression) -> BTreeSet<i64> {
         if expression.hours.len() == 24 {
             let ticks = self.walked.iter().filter(|(_, local)| expression.has(*local));

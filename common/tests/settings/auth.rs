@@ -1,4 +1,4 @@
-//! `[auth]`: right values, and one test per mistake. No message shows what may be a secret.
+//! `[auth]`: valid values, and one test per mistake. No message shows a possible secret.
 
 use redcall_common::settings::{AuthKey, AuthSettings, Secret};
 
@@ -85,7 +85,7 @@ fn trivial_secret_is_refused_and_not_shown() {
     ] {
         let secret = unit.repeat(40);
         bad(&of(&secret), &format!("auth.keys.a.secret: {problem}"), RANDOM);
-        // A part of the text behind the last whole one does not help.
+        // A partial repetition at the end does not help.
         let cut = &secret[..33];
         bad(&of(cut), &format!("auth.keys.a.secret: {problem}"), RANDOM);
         let place = Place::with("redcall.toml", "[auth.keys.a]\nsecret_file = 'key.txt'");
@@ -114,7 +114,7 @@ fn a_file_that_holds_no_secret_is_named_by_its_key() {
 }
 
 #[test]
-fn what_stands_where_a_secret_belongs_is_not_shown() {
+fn value_in_place_of_a_secret_is_not_shown() {
     let shown = "but is something else";
     let problem = format!("auth.keys.a: must be a table, {shown}");
     let help = "write secret_file = \"key.txt\" or secret = \"…\" below it";
@@ -124,22 +124,22 @@ fn what_stands_where_a_secret_belongs_is_not_shown() {
     bad(&format!("[auth]\nkeys = '{SECRET}'"), &problem, help);
     bad("[auth.keys.a]\nsecret = 12345678", "auth.keys.a.secret: must be text", RANDOM);
     let rest = format!("[auth.keys.a]\nsecret = '{SECRET}'\n");
-    let help = "write a job's name, or how names begin with a `*` behind";
+    let help = "write a job's name, or a prefix of names followed by `*`";
     let problem = format!(
-        "auth.keys.a.jobs[0]: must be a job's name, or how names begin with a `*` \
-                           behind, {shown}"
+        "auth.keys.a.jobs[0]: must be a job's name, or a prefix of names followed by \
+                           `*`, {shown}"
     );
     bad(&format!("{rest}jobs = ['a*b']"), &problem, help);
 }
 
 #[test]
-fn one_signs_with_a_key_that_is_there() {
+fn sign_with_names_an_existing_key() {
     let text = format!("[auth]\nsign_with = 'b'\n[auth.keys.a]\nsecret = '{SECRET}'");
     let help = "write the name of one of auth.keys: a";
-    bad(&text, "auth.sign_with: names no key", help);
+    bad(&text, "auth.sign_with: is not the name of a key in auth.keys", help);
     bad_env(
         &[("REDCALL__AUTH__KEYS__A", SECRET)],
-        "REDCALL__AUTH__KEYS__A: does not name a single value",
+        "REDCALL__AUTH__KEYS__A: is not the name of a single value",
         "write REDCALL__SECTION__KEY; for jobs, pools, services, schedules and queues \
          REDCALL__SECTION__NAME__KEY",
     );

@@ -1,4 +1,4 @@
-//! Values from the environment: what they override, how they are read, how they can be wrong.
+//! Values from the environment: precedence, parsing, mistakes.
 
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ fn jobs_can_be_made_by_variables_alone() {
 }
 
 #[test]
-fn other_variables_are_nobodys_business() {
+fn other_variables_are_ignored() {
     let env = [("REDCALL_FUTURE", "x"), ("redcall__worker__concurrency", "x"), ("HOME", "x")];
     assert!(Place::empty().load(None, &env).is_ok());
 }
@@ -129,7 +129,7 @@ fn a_variable_names_no_single_value() {
     ] {
         bad_env(
             &[(name, "5s")],
-            &format!("{name}: does not name a single value"),
+            &format!("{name}: is not the name of a single value"),
             "write REDCALL__SECTION__KEY; for jobs, pools, services, schedules and queues \
              REDCALL__SECTION__NAME__KEY",
         );
@@ -173,7 +173,7 @@ fn variables_reach_the_tables_inside_of_a_job() {
     assert_eq!(retries.on, [Code::Timeout, Code::Internal]);
     let rate = Some(Rate { count: 10, per: Duration::from_secs(1) });
     assert_eq!(jobs["Add"].limit, Some(Limit { key: None, concurrency: None, rate }));
-    // There is a job of the longer name.
+    // A job with the longer name exists.
     assert_eq!((jobs["a__limit"].concurrency, &jobs["a__limit"].limit), (Some(3), &None));
     assert_eq!(jobs["sub"].retries.max, 2);
     bad_env(
@@ -212,7 +212,7 @@ fn the_data_of_a_schedule_in_a_variable_is_json() {
             ("REDCALL__SCHEDULES__A__DATA", "{a: 1}"),
         ],
         "REDCALL__SCHEDULES__A__DATA: schedules.a.data: is not JSON",
-        "write anything that JSON can say",
+        "write a value that JSON can express",
     );
 }
 
@@ -268,7 +268,7 @@ fn a_list_in_a_variable_is_malformed() {
 }
 
 #[test]
-fn a_variable_cannot_mend_a_section_of_the_wrong_type() {
+fn variable_cannot_fix_section_of_wrong_type() {
     let place = Place::with("redcall.toml", "worker = 5");
     let (problem, help) = place.refusal(None, &[("REDCALL__WORKER__CONCURRENCY", "8")]);
     assert_eq!(problem, "DIR/redcall.toml: worker: must be a table, but is 5");

@@ -39,11 +39,11 @@ fn the_file_may_not_be_read() {
     let file = place.path("redcall.toml");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o000)).unwrap();
     if std::fs::read(&file).is_ok() {
-        return; // We are root, to whom nothing is forbidden.
+        return; // We are root, which may read every file.
     }
     let expected = (
         "DIR/redcall.toml: this user may not read it".to_owned(),
-        "let the user of this process read it (chmod, chown)".to_owned(),
+        "grant this process's user read access (chmod, chown)".to_owned(),
     );
     assert_eq!(place.refusal(None, &[]), expected);
 }
@@ -76,8 +76,8 @@ fn the_file_is_not_utf8() {
 fn the_file_is_of_no_known_kind() {
     for name in ["redcall.ini", "redcall"] {
         let expected = (
-            format!("DIR/{name}: is not a settings file by its name"),
-            "let its name end in .toml, .yaml, .yml or .json".to_owned(),
+            format!("DIR/{name}: does not have the extension of a settings file"),
+            "rename it to end in .toml, .yaml, .yml or .json".to_owned(),
         );
         assert_eq!(Place::with(name, "").refusal(Some(name), &[]), expected);
     }
@@ -123,7 +123,7 @@ fn json_is_malformed() {
 fn the_file_has_no_sections() {
     let expected = |name: &str| {
         let help = "write sections with keys, such as worker and its key concurrency";
-        (format!("DIR/{name}: does not consist of sections"), help.to_owned())
+        (format!("DIR/{name}: has no sections"), help.to_owned())
     };
     for (name, text) in [("a.yaml", "- worker\n"), ("a.yaml", "worker"), ("a.json", "null")] {
         assert_eq!(Place::with(name, text).refusal(Some(name), &[]), expected(name), "{text}");

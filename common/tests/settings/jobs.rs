@@ -1,4 +1,4 @@
-//! What the `[jobs]` table can get wrong, one test per mistake, each with the whole message.
+//! Mistakes in the `[jobs]` table, one test per mistake, each with the whole message.
 
 use crate::{bad, good};
 
@@ -11,7 +11,7 @@ fn a_key_of_a_job_is_not_known() {
                 max_crashes, unique, status, limit";
     let job = |rest: &str| format!("[jobs.score]\n{rest}");
     bad(&job("handler = 's'\nwarm = true"), "jobs.score.warm: unknown key", keys);
-    // Only one message, although the job now has nothing that runs it.
+    // Only one message, although the job now has no handler.
     bad(&job("wasm = ['python3']"), "jobs.score.wasm: unknown key", keys);
     bad(
         &job("handlr = 's'"),
@@ -92,7 +92,7 @@ fn a_process_is_wrong() {
 #[test]
 fn environment_of_a_program_is_wrong() {
     let job = |rest: &str| format!("[jobs.a]\ncommand = ['c']\n{rest}");
-    let rule = "the name of a variable, or how names begin with a `*` behind";
+    let rule = "the name of a variable, or a prefix of names followed by `*`";
     let help = format!("write {rule}");
     for (name, shown) in [("A=B", "\"A=B\""), ("*", "\"*\""), ("A*B", "\"A*B\"")] {
         let problem = format!("jobs.a.env[0]: must be {rule}, but is {shown}");
@@ -110,7 +110,7 @@ fn environment_of_a_program_is_wrong() {
         "allowed values: true, false",
     );
     let handler = |rest: &str| format!("[jobs.a]\nhandler = 'a'\n{rest}");
-    let help = "only programs have it: remove it";
+    let help = "remove it: only programs inherit variables";
     bad(&handler("env = ['A']"), "jobs.a: has env without a command or a process", help);
     let problem = "jobs.a: has inherit_env without a command or a process";
     bad(&handler("inherit_env = true"), problem, help);
@@ -134,10 +134,18 @@ fn a_pool_is_wrong() {
     assert_eq!(settings.jobs["a"].concurrency, None);
     let process = "add process = [\"python3\", \"redcall_process.py\", \"scorer\"]";
     bad("[pools.p]\ninstances = 2", "pools.p: has no process", process);
-    bad(job, "jobs.a.pool: names no pool", "add [pools.p] with process = [\"python3\", …] below");
+    bad(
+        job,
+        "jobs.a.pool: is not the name of a pool",
+        "add [pools.p] with process = [\"python3\", …] below",
+    );
     let other = "[pools.pp]\nprocess = ['p']\n";
-    bad(&format!("{other}{job}"), "jobs.a.pool: names no pool", "did you mean `pp`? pools: pp");
-    let help = "only programs have it: remove it";
+    bad(
+        &format!("{other}{job}"),
+        "jobs.a.pool: is not the name of a pool",
+        "did you mean `pp`? pools: pp",
+    );
+    let help = "remove it: only programs inherit variables";
     let problem = "jobs.a: has env without a command or a process";
     bad(&format!("{pool}{job}env = ['A']"), problem, help);
     let help = "only processes have it: remove it";

@@ -1,4 +1,4 @@
-//! What the settings can get wrong, one test per mistake, each with the whole message.
+//! Mistakes in the settings, one test per mistake, each with the whole message.
 
 use std::error::Error;
 
@@ -62,7 +62,7 @@ fn a_key_with_odd_characters_is_shown_on_one_line() {
 }
 
 #[test]
-fn a_section_is_no_table() {
+fn section_is_not_a_table() {
     bad(
         "worker = 'all'",
         "worker: must be a table, but is \"all\"",
@@ -102,20 +102,20 @@ fn a_value_is_of_the_wrong_type() {
     );
     bad("worker.queues = 'high'", "worker.queues: must be a list, but is \"high\"", QUEUES);
     bad("worker.queues = ['a', 5]", "worker.queues[1]: must be text, but is 5", QUEUE);
-    bad("worker.lease = []", "worker.lease: must be a length of time, but is a list", LENGTH);
+    bad("worker.lease = []", "worker.lease: must be a duration, but is a list", LENGTH);
     bad("limits.frame = true", "limits.frame: must be a size, but is true", SIZE);
     bad("log.level = {}", "log.level: must be text, but is a table", "write a level such as info");
 }
 
 #[test]
-fn an_address_to_listen_on_is_none() {
+fn listen_address_is_invalid() {
     let help = "write this machine's address and a port, such as \"127.0.0.1:9090\", \
                 \"[::1]:9090\", or \"0.0.0.0:9090\" for all of its addresses";
     for wrong in [":9090", "localhost:9090", "127.0.0.1", "127.0.0.1:65536"] {
         let problem = format!("admin.listen: must be an IP address with a port, but is {wrong:?}");
         bad(&format!("admin.listen = '{wrong}'"), &problem, help);
     }
-    // What may bear a password is not shown.
+    // Values that may contain a password are not shown.
     let problem = "admin.listen: must be an IP address with a port, but is an address";
     bad("admin.listen = 'http://[::1]:1/'", problem, help);
     bad("admin.listen = 9090", "admin.listen: must be text, but is 9090", help);
@@ -159,7 +159,7 @@ fn a_bound_in_bytes_is_out_of_range() {
     for key in keys {
         for value in ["1048575", "'1025GiB'", "-1"] {
             let shown = value.replace('\'', "\"");
-            let range = "must be 0 (no bound) or from 1MiB to 1024GiB";
+            let range = "must be 0 (no limit) or from 1MiB to 1024GiB";
             bad(&format!("{key} = {value}"), &format!("{key}: {range}, but is {shown}"), SIZE);
         }
         bad(&format!("{key} = 'much'"), &format!("{key}: must be a size, but is \"much\""), SIZE);
@@ -176,7 +176,7 @@ fn a_length_of_time_has_no_unit() {
 
 #[test]
 fn a_length_of_time_is_malformed() {
-    let problem = "jobs.a.timeout: must be a length of time, but is ";
+    let problem = "jobs.a.timeout: must be a duration, but is ";
     for value in ["5 x", "soon", "-5s", "99999999999999999999s"] {
         let text = format!("jobs.a = {{ handler = 'a', timeout = '{value}' }}");
         bad(&text, &format!("{problem}{value:?}"), LENGTH);
@@ -207,7 +207,7 @@ fn a_length_of_time_is_out_of_range() {
         bad(
             &format!("{key} = '{value}'"),
             &problem,
-            &format!("write a length from {low} to {high}"),
+            &format!("write a duration from {low} to {high}"),
         );
     }
 }
@@ -268,7 +268,7 @@ fn the_address_is_wrong() {
         "redis.url: has the scheme `http`, which is not supported",
         URL,
     );
-    bad("redis.url = 'redis://'", "redis.url: names no host", URL);
+    bad("redis.url = 'redis://'", "redis.url: has no host", URL);
     // The other forms are in the unit tests of `url.rs`.
 }
 

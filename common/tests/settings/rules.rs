@@ -1,4 +1,4 @@
-//! How a job is repeated and bounded: right values, and one test per mistake.
+//! Retries and limits of a job: valid values, and one test per mistake.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{bad, good};
 
 const LENGTH: &str = "write a number with its unit, such as \"500ms\", \"30s\", \"10m\" or \"30d\"";
 
-/// A job with `rest` beside its handler.
+/// Returns a job with `rest` added to its handler.
 fn job(rest: &str) -> String {
     format!("[jobs.a]\nhandler = 'a'\n{rest}")
 }
@@ -54,7 +54,7 @@ fn every_key_of_a_job_reaches_its_field() {
 }
 
 #[test]
-fn what_a_job_does_not_say_is_default() {
+fn unset_keys_of_a_job_are_default() {
     let job = &good(&job("retries.max = 2\nlimit.concurrency = 1")).jobs["a"];
     assert_eq!(job.retries, Retries { max: 2, ..Retries::default() });
     assert_eq!(job.limit, Some(Limit { key: None, concurrency: Some(1), rate: None }));
@@ -135,14 +135,14 @@ fn a_length_of_time_of_a_job_is_out_of_range() {
         bad(
             &job(&format!("{key} = '{value}'\nretries.max = 1")),
             &format!("jobs.a.{key}: must be from {low} to {high}, but is {shown}"),
-            &format!("write a length from {low} to {high}"),
+            &format!("write a duration from {low} to {high}"),
         );
     }
     bad(&job("unique = 60"), "jobs.a.unique: needs a unit, but is 60", LENGTH);
 }
 
 #[test]
-fn a_choice_of_a_job_is_none() {
+fn choice_of_a_job_is_invalid() {
     bad(
         &job("on_worker_loss = 'retry'"),
         "jobs.a.on_worker_loss: must be rerun or fail, but is \"retry\"",
@@ -170,7 +170,7 @@ fn retries_are_wrong() {
     bad(
         &job("retries.base = '1s'"),
         "jobs.a.retries: has no max",
-        "add how many further attempts there are, such as max = 3",
+        "add the number of further attempts, such as max = 3",
     );
     bad(
         &job("retries = { maximum = 3 }"),
@@ -200,7 +200,7 @@ fn the_codes_of_retries_are_wrong() {
         &format!("jobs.a.retries.on[1]: must be {codes} or internal, but is \"time_out\""),
         &format!("did you mean `timeout`? allowed values: {codes}, internal"),
     );
-    // A code of the wire that no run can be repeated after.
+    // A valid code that is never retried.
     bad(
         &on("['cancelled']"),
         &format!("jobs.a.retries.on[0]: must be {codes} or internal, but is \"cancelled\""),
@@ -208,7 +208,7 @@ fn the_codes_of_retries_are_wrong() {
     );
     bad(
         &on("['timeout', 'timeout']"),
-        "jobs.a.retries.on[1]: names the code `timeout` again",
+        "jobs.a.retries.on[1]: repeats the code `timeout`",
         "name each code once",
     );
     let list = "write a list such as [\"handler_failed\", \"timeout\"]";

@@ -1,4 +1,4 @@
-//! What recurs, and how long queues may become: right values, and one test per mistake.
+//! Schedules and queue lengths: valid values, and one test per mistake.
 
 use std::error::Error;
 
@@ -10,12 +10,12 @@ const CRON: &str = "write five fields (minute, hour, day of the month, month, da
                     or six with seconds in front, such as \"30 2 * * *\" or \"*/10 * * * * *\"";
 const QUEUE: &str = "1 to 64 characters of A-Z, a-z, 0-9, `_`, `.` and `-`";
 
-/// A schedule with `rest` beside its job.
+/// Returns a schedule with `rest` added to its job.
 fn schedule(rest: &str) -> String {
     format!("[schedules.a]\njob = 'report'\n{rest}")
 }
 
-/// The same, with a right cron expression.
+/// Returns a schedule with `rest` and a valid cron expression.
 fn every_minute(rest: &str) -> String {
     schedule(&format!("cron = '* * * * *'\n{rest}"))
 }
@@ -38,7 +38,7 @@ fn every_key_of_a_schedule_reaches_its_field() {
 }
 
 #[test]
-fn what_a_schedule_does_not_say_is_default() {
+fn unset_keys_of_a_schedule_are_default() {
     let schedule = &good(&every_minute("")).schedules["a"];
     assert_eq!((&*schedule.data, &*schedule.timezone), ("null", "UTC"));
     assert_eq!((&schedule.queue, schedule.missed), (&None, Missed::Skip));
@@ -75,7 +75,7 @@ fn data_is_the_same_json_in_every_format() {
                    9007199254740993]\n";
     assert_eq!(data("a.json", &as_json), json);
     assert_eq!(data("a.yaml", as_yaml), json);
-    // TOML knows no null.
+    // TOML has no null.
     let as_toml =
         every_minute("data = { text = \"a\\\"b\\nü\", list = [1, -2, 0.5, 9007199254740993] }");
     assert_eq!(
@@ -92,7 +92,7 @@ fn data_is_wrong() {
     bad(
         &every_minute("data = [1, inf]"),
         "schedules.a.data: holds a number that JSON does not have",
-        "write anything that JSON can say",
+        "write a value that JSON can express",
     );
     bad(
         &(every_minute(&format!("data = '{}'\n", "x".repeat(1023))) + "[limits]\nrequest = 1024"),
@@ -104,8 +104,8 @@ fn data_is_wrong() {
 #[test]
 fn a_key_of_a_schedule_is_missing_or_not_known() {
     bad(&schedule(""), "schedules.a: has no cron", "add cron = \"30 2 * * *\"");
-    bad("schedules.a.cron = '* * * * *'", "schedules.a: names no job", "add job = \"NAME\"");
-    bad("[schedules.a]", "schedules.a: names no job", "add job = \"NAME\"");
+    bad("schedules.a.cron = '* * * * *'", "schedules.a: has no job", "add job = \"NAME\"");
+    bad("[schedules.a]", "schedules.a: has no job", "add job = \"NAME\"");
     // Only one message, although the schedule now has no time.
     bad(
         &schedule("corn = '* * * * *'"),
@@ -129,8 +129,8 @@ fn a_cron_expression_is_wrong() {
     bad(&schedule("cron = 5"), "schedules.a.cron: must be text, but is 5", CRON);
     bad(
         &schedule("cron = '0 0 30 2 *'"),
-        "schedules.a.cron: is \"0 0 30 2 *\", which never comes true",
-        "write one that does: no year has such a day",
+        "schedules.a.cron: is \"0 0 30 2 *\", which never matches",
+        "write one that matches: no year has such a day",
     );
     let place = Place::with("redcall.toml", schedule("cron = '60 * * * *'"));
     assert!(place.load(None, &[]).unwrap_err().source().is_some(), "the reason is kept");

@@ -1,4 +1,4 @@
-//! Services: right values, and one test per mistake.
+//! Services: valid values, and one test per mistake.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use redcall_common::settings::{ProcessSettings, ServiceSettings, ServiceTasks};
 
 use crate::{bad, good};
 
-/// A service with `rest` beside its task.
+/// Returns a service with `rest` added to its task.
 fn service(rest: &str) -> String {
     format!("[services.a]\nexecute = 'x'\n{rest}")
 }
@@ -30,7 +30,7 @@ fn every_key_of_a_service_reaches_its_field() {
 }
 
 #[test]
-fn what_a_service_does_not_say_is_default() {
+fn unset_keys_of_a_service_are_default() {
     let service = &good("[services.a]\nprocess = ['p', 'q']\ninstances = 3").services["a"];
     let command = vec!["p".to_owned(), "q".to_owned()];
     let process = ProcessSettings { instances: 3, ..ProcessSettings::new(command) };
@@ -57,7 +57,7 @@ fn a_service_is_wrong() {
     bad(
         "[jobs.a]\nhandler = 'x'\n[services.a]\nexecute = 'x'",
         "services.a: has the name of a job",
-        "rename one of them: requests to `service:a` bear the service's name",
+        "rename one of them: requests to `service:a` have the service's name",
     );
     bad(
         "[services.'a:b']\nexecute = 'x'",

@@ -1,4 +1,4 @@
-//! Where values come from, which source wins, and what a value looks like once it is read.
+//! The sources of values, their precedence, and the values read from them.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ fn without_any_source_all_is_default() {
     assert_eq!(settings.base_dir(), std::env::current_dir().unwrap());
 }
 
-/// The example of the design, without what later releases bring (process, http, durability).
+/// The example of the design, without keys of later releases (process, http, durability).
 const EXAMPLE: &str = r#"
 [redis]
 url = "redis://127.0.0.1:6379"      # or "embedded"

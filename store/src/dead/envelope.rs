@@ -1,4 +1,4 @@
-//! The envelope in a dead letter: what can be read of it, and how it goes to the queue again.
+//! The envelope in a dead letter: reading it, and building the one that is queued again.
 
 use std::collections::BTreeMap;
 
@@ -8,19 +8,18 @@ use redcall_common::auth::{Claims, Keyring, LONGEST_MS};
 use redcall_common::decode::fields;
 use redcall_common::name::{is_id, is_job_name, new_id};
 
-/// Fields that were between the caller of then and its answer: no answer has a place to go any
-/// more.
+/// Fields that bind a request to its original caller, which no longer waits.
 const OF_THE_CALL: &[&str] = &["response_key", "notify", "idempotency_key", "response_ttl_ms"];
-/// Since when a request with `enqueued_at` is retried: its budget then begins at its first lease,
-/// and `enqueued_at` only tells its age.
+/// The time at which a request with `enqueued_at` is retried: its budget then begins at its first
+/// lease, and `enqueued_at` only tells its age.
 const RETRIED_AT: &str = "retried_at";
 
-/// The header by which a request that was signed again names the one that it retries.
+/// The header of a re-signed request that holds the id of the request it retries.
 const RETRY_OF: &str = "retry_of";
 
-/// Why a signed letter is not retried as it is.
-const NOT_SIGNED: &str = "it was signed, and workers with keys refuse it without its signature: \
-                          set auth.sign_with here, and it is signed again under that key";
+/// The reason for skipping a signed letter.
+const NOT_SIGNED: &str = "it was signed, and workers with keys refuse it unsigned: set \
+                          auth.sign_with, and retry it to sign it again";
 
 /// Signs letters again.
 pub(super) struct Signing<'a> {
@@ -29,24 +28,24 @@ pub(super) struct Signing<'a> {
     pub(super) queue: &'a str,
 }
 
-/// The job's name, if `raw` is an envelope as far as that.
+/// Returns the job's name, if `raw` is an envelope with one.
 pub(super) fn name(raw: &[u8]) -> Option<String> {
     let fields = fields(raw).ok()?;
     text(&fields, "name")
 }
 
-/// The request's data.
+/// Returns the request's data.
 pub(super) fn data(raw: &[u8]) -> Option<&RawValue> {
     let fields = fields(raw).ok()?;
     fields.iter().find(|(field, _)| field == "data").map(|(_, data)| *data)
 }
 
-/// The request as it is queued again: its id and its bytes. The id stands first, every other field
-/// keeps its place and its bytes. `at_ms`: when it is retried, Redis time.
+/// Builds the request to queue again: its id and its bytes. The id comes first; all other fields
+/// keep order and bytes. `at_ms` is the time of the retry, Redis time.
 ///
 /// # Errors
 ///
-/// Why it cannot be retried, for people.
+/// The reason why it cannot be retried, human-readable.
 pub(super) fn requeued(
     raw: &[u8],
     at_ms: u64,
@@ -55,9 +54,9 @@ pub(super) fn requeued(
     let fields = fields(raw).map_err(|rejected| rejected.error.message)?;
     let id = text(&fields, "id").filter(|id| is_id(id));
     let id = id.ok_or("its `id` is not 1 to 64 of [A-Za-z0-9_-]")?;
-    // A frame that could not be pushed has an id, too.
+    // A frame that could not be pushed has an id too.
     if !text(&fields, "name").is_some_and(|name| is_job_name(&name)) {
-        return Err("it names no job".to_owned());
+        return Err("it has no valid `name`".to_owned());
     }
     if !fields.iter().any(|(field, _)| field == "data") {
         return Err("it has no `data`".to_owned());
@@ -69,7 +68,7 @@ pub(super) fn requeued(
     Ok(written(&fields, &id, &[], at_ms))
 }
 
-/// The request signed again, under another id: its own is remembered, and a copy is refused.
+/// Signs the request again under a new id: workers remember the old id, and refuse a copy.
 fn signed(
     fields: &[(String, &RawValue)],
     of: &str,
@@ -103,7 +102,7 @@ fn signed(
     Ok(written(fields, &id, &[("headers", &headers), ("auth", &token)], at_ms))
 }
 
-/// The envelope of `fields` under this id, with `others` in the place of those of their names.
+/// Writes the envelope of `fields` under this id. `others` replace the fields of their names.
 fn written(
     fields: &[(String, &RawValue)],
     id: &str,
@@ -125,7 +124,7 @@ fn written(
     for (field, value) in kept.chain(others.iter().copied()) {
         has_time |= field == "enqueued_at";
         envelope.push(',');
-        // A string always can be written.
+        // Serialising a string cannot fail.
         envelope.push_str(&serde_json::to_string(field).unwrap_or_default());
         envelope.push(':');
         envelope.push_str(value.get());
@@ -137,7 +136,8 @@ fn written(
     (id.to_owned(), envelope)
 }
 
-/// Returns `true` for what a worker takes for a time; else it would refuse the request again.
+/// Returns `true` if workers accept the value as a time; otherwise the request would be refused
+/// again.
 fn is_time(value: &RawValue) -> bool {
     serde_json::from_str::<Option<u64>>(value.get()).is_ok()
 }
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_between_caller_and_answer_goes_and_the_rest_keeps_its_bytes() {
+    fn requeue_removes_call_fields_and_keeps_other_bytes() {
         let old = concat!(
             r#"{ "name":"add", "response_key":"redcall:{q}:response:a","#,
             r#""data": {"n":1234567890123456789012345.0, "e": [], "u":"\u00e9"},"#,
@@ -166,7 +166,7 @@ mod tests {
             r#""headers":{"a":"b"},"v":1,"more \"here\"":null,"retried_at":7}"#,
         );
         assert_eq!(requeued(old.as_bytes(), 7, None), Ok(("a".to_owned(), new.to_owned())));
-        // A second time only that changes when it was.
+        // A second retry changes only `retried_at`.
         let again = new.replace(":7}", ":8}");
         assert_eq!(requeued(new.as_bytes(), 8, None), Ok(("a".to_owned(), again)));
     }
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_envelope_says_why_it_cannot_be_retried() {
+    fn invalid_envelope_has_a_reason_against_retry() {
         for (raw, why) in [
             (&br#"{"id":"a","name":"add","data":{"x":"cut"#[..], "not a JSON object"),
             (b"nonsense", "not a JSON object"),

@@ -1,4 +1,4 @@
-//! One dead letter, as it lies in the stream.
+//! One dead letter, as stored in the stream.
 
 use std::collections::HashMap;
 
@@ -7,33 +7,33 @@ use serde_json::value::RawValue;
 
 use super::envelope;
 
-/// A request, or whatever else lay in a queue, that could not be run or answered.
+/// A request, or another queue element, that could not be run or answered.
 ///
-/// As JSON: its fields, `request` as JSON too if it is.
+/// As JSON: its fields, with `request` as JSON if it is JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeadLetter {
-    /// Its entry in the stream, `<ms>-<number>`: what it is known by, and in order.
+    /// Its entry id in the stream, `<ms>-<number>`: unique, and in order of arrival.
     pub entry: String,
-    /// When it was buried, Redis time in ms.
+    /// When it was dead-lettered, Redis time in ms.
     pub at_ms: u64,
     /// The request's id; empty if it had none.
     pub id: String,
     /// The job's name, if the request can be read.
     pub name: Option<String>,
-    /// Why, one of the codes of the protocol.
+    /// The error, one of the codes of the protocol.
     pub code: String,
-    /// Why, for people.
+    /// The reason, human-readable.
     pub reason: String,
-    /// Id of the worker that buried it.
+    /// Id of the worker that dead-lettered it.
     pub worker: String,
-    /// Its runs that did not succeed: the first and the last 19. Empty if it never ran.
+    /// Its unsuccessful runs: the first and the last 19. Empty if it never ran.
     pub history: Vec<Run>,
-    /// The element as it was; of one over 4 MiB only the first 64 KiB.
+    /// The element as it was; if it exceeds 4 MiB, only the first 64 KiB.
     #[serde(serialize_with = "as_json")]
     pub request: Vec<u8>,
 }
 
-/// One run of a request that did not succeed.
+/// One unsuccessful run of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     /// Its number, from 1.
@@ -42,22 +42,22 @@ pub struct Run {
     /// Id of the worker that ran it.
     #[serde(default)]
     pub worker: String,
-    /// Redis time of its start, ms; not known of a run whose worker died.
+    /// Redis time of its start, ms; unknown for a run whose worker died.
     #[serde(default)]
     pub started_at: Option<u64>,
     /// Redis time of its end, ms.
     #[serde(default)]
     pub ended_at: Option<u64>,
-    /// With which code it ended.
+    /// The code with which it ended.
     #[serde(default)]
     pub code: String,
-    /// With which message, shortened.
+    /// The message with which it ended, shortened.
     #[serde(default)]
     pub message: String,
 }
 
 impl DeadLetter {
-    /// Reads an entry. Whoever wrote it: what is missing is empty, what is not text is made so.
+    /// Reads an entry. Missing fields become empty, invalid UTF-8 is replaced.
     pub(crate) fn read(entry: String, mut fields: HashMap<Vec<u8>, Vec<u8>>) -> Self {
         let mut text = |name: &str| {
             let bytes = fields.remove(name.as_bytes()).unwrap_or_default();
@@ -72,26 +72,26 @@ impl DeadLetter {
         Self { entry, at_ms, id, name, code, reason, worker, history, request }
     }
 
-    /// How often it ran, as far as its history tells; 0 if it never did.
+    /// Returns the number of runs, as far as the history tells; 0 if it never ran.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.history.last().map_or(0, |run| run.attempt)
     }
 
-    /// The request's data, if the request can be read and has some.
+    /// Returns the request's data, if the request can be read and has data.
     #[must_use]
     pub fn data(&self) -> Option<&RawValue> {
         envelope::data(&self.request)
     }
 
-    /// About how many bytes it has.
+    /// Returns the approximate size in bytes.
     pub(super) fn size(&self) -> usize {
         let runs = self.history.iter().map(|run| 100 + run.worker.len() + run.message.len());
         200 + self.reason.len() + self.request.len() + runs.sum::<usize>()
     }
 }
 
-/// The two numbers of an entry's id, by which entries are ordered; `None` if it is none.
+/// Returns the two numbers of an entry id, which order entries; `None` if it is not one.
 pub(super) fn entry_time(entry: &str) -> Option<(u64, u64)> {
     let (ms, number) = entry.split_once('-')?;
     let plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -101,7 +101,7 @@ pub(super) fn entry_time(entry: &str) -> Option<(u64, u64)> {
     Some((ms.parse().ok()?, number.parse().ok()?))
 }
 
-/// What is JSON as JSON, the rest as text.
+/// Serialises JSON as JSON, other bytes as text.
 fn as_json<S: Serializer>(request: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     match serde_json::from_slice::<&RawValue>(request) {
         Ok(json) => json.serialize(serializer),
@@ -119,12 +119,16 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_is_read_whoever_wrote_it() {
+    fn letter_of_any_writer_is_read() {
         let empty = letter(&[]);
         assert_eq!((empty.at_ms, empty.attempts(), empty.name), (1_763_683_200_000, 0, None));
-        let odd = letter(&[("id", b"\xff"), ("history", b"[1"), ("request", b"\xfe{"), ("x", b"")]);
-        assert_eq!((&*odd.id, odd.history.len(), &*odd.request), ("\u{fffd}", 0, &b"\xfe{"[..]));
-        // A run whose worker died says little.
+        let damaged =
+            letter(&[("id", b"\xff"), ("history", b"[1"), ("request", b"\xfe{"), ("x", b"")]);
+        assert_eq!(
+            (&*damaged.id, damaged.history.len(), &*damaged.request),
+            ("\u{fffd}", 0, &b"\xfe{"[..])
+        );
+        // The run of a dead worker has few fields.
         let runs = br#"[{"attempt":1,"worker":"w","started_at":1,"ended_at":2,"code":"timeout",
             "message":"m"},{"attempt":2,"code":"worker_lost","later":{}}]"#;
         let whole = letter(&[("history", runs), ("request", br#"{"name":"add","data":[1]}"#)]);
@@ -145,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_are_told_from_other_ids() {
+    fn entry_ids_differ_from_other_ids() {
         assert_eq!(entry_time("17-3"), Some((17, 3)));
         for other in ["", "17", "17-", "-3", "+1-3", "a-3", "1-2-3", "99999999999999999999-0"] {
             assert_eq!(entry_time(other), None, "{other}");

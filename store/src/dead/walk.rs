@@ -1,4 +1,4 @@
-//! Going through the dead letters of a queue, in portions, and picking out those that are meant.
+//! A walk over the dead letters of a queue in batches, which picks those of a selection.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -9,54 +9,54 @@ use crate::error::StoreError;
 use crate::ops::letters::{LETTERS_AT_ONCE, Range, letters};
 use redcall_common::error::Code;
 
-/// Which dead letters are meant: those of which all holds that is said here. The default says
-/// nothing and means all of them, oldest first.
+/// A selection of dead letters: those that meet all of its conditions. The default has no condition
+/// and selects all letters, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeadSelection {
-    /// Only these, if there are any: by their entry, or by the request's id, which means every
-    /// letter of that request.
+    /// If not empty, only these, by entry id or by request id, which selects every letter of that
+    /// request.
     pub ids: Vec<String>,
-    /// Only those that died of this.
+    /// Only letters with this error code.
     pub code: Option<Code>,
-    /// Only those of this job.
+    /// Only letters of this job.
     pub name: Option<String>,
-    /// Only those behind this entry, in the order of reading: [`DeadPage::next`] of the page
-    /// before. Means nothing to those that are selected by their entry.
+    /// Only letters after this entry, in reading order: [`DeadPage::next`] of the previous page.
+    /// Ignored for letters that are selected by entry id.
     ///
     /// [`DeadPage::next`]: super::DeadPage::next
     pub after: Option<String>,
-    /// The newest first, instead of the oldest.
+    /// Newest first instead of oldest first.
     pub newest_first: bool,
-    /// At most so many.
+    /// The maximum number of letters.
     pub limit: Option<u64>,
 }
 
 impl DeadSelection {
-    /// All that is said of a single letter, but for its ids.
+    /// Returns `true` if the letter meets all conditions but the ids.
     fn fits(&self, letter: &DeadLetter) -> bool {
         self.code.is_none_or(|code| code.as_str() == letter.code)
             && (self.name.is_none() || self.name == letter.name)
     }
 }
 
-/// A walk over what a selection means: first the entries that it names, then a search for the
-/// rest. What dies meanwhile is not met: a job that is retried and fails again would be met for
-/// ever.
+/// A walk over a selection: first the entries that it names, then a search for the rest. Letters
+/// that arrive during the walk are skipped: a job that is retried and fails again would make it
+/// endless.
 pub(super) struct Walk<'a> {
     dead: &'a str,
     selection: &'a DeadSelection,
-    /// Entries that are still to be looked up, in order.
+    /// Entries to look up, in order.
     lookups: VecDeque<&'a str>,
-    /// Those that were found so.
+    /// Entries found by lookup.
     looked_up: HashSet<&'a str>,
-    /// Ids that are no entry, or none that there is: requests that are searched for.
+    /// Ids that are not entry ids, or of no existing entry: request ids to search for.
     requests: HashSet<&'a str>,
-    /// Ids that no letter has had so far.
+    /// Ids that no letter has matched yet.
     unknown: HashSet<&'a str>,
-    /// What is still to be searched.
+    /// The range that is left to search.
     rest: Option<Range>,
     left: u64,
-    /// Whether something was found beyond the limit.
+    /// `true` if the walk found letters beyond the limit.
     cut: bool,
 }
 
@@ -95,7 +95,7 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// The next letters that are meant: at least one, up to 1,000 and 8 MiB; `None` at the end.
+    /// Returns the next selected letters: at least one, up to 1,000 and 8 MiB; `None` at the end.
     pub(super) async fn next(
         &mut self,
         conn: &mut MultiplexedConnection,
@@ -127,7 +127,7 @@ impl<'a> Walk<'a> {
         let range = Range { from: entry.to_owned(), to: entry.to_owned(), newest_first: false };
         let mut found = letters(conn, self.dead, &range, 1).await?.letters;
         found.retain(|letter| self.selection.fits(letter));
-        // Given twice, it is still one.
+        // An id that is given twice is one letter.
         found.retain(|_| self.looked_up.insert(entry));
         if !found.is_empty() {
             self.requests.remove(entry);
@@ -148,15 +148,15 @@ impl<'a> Walk<'a> {
         let DeadSelection { ids, code, name, .. } = self.selection;
         let picks = !ids.is_empty() || code.is_some() || name.is_some();
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
-        // One more than is wanted tells whether there are more.
-        let most = if picks { LETTERS_AT_ONCE } else { left.saturating_add(1) };
-        let portion = letters(conn, self.dead, &range, most).await?;
-        if !portion.whole
-            && let Some(last) = portion.letters.last()
+        // One more than the limit shows that there are more.
+        let max = if picks { LETTERS_AT_ONCE } else { left.saturating_add(1) };
+        let batch = letters(conn, self.dead, &range, max).await?;
+        if !batch.whole
+            && let Some(last) = batch.letters.last()
         {
             self.rest = Some(Range { from: format!("({}", last.entry), ..range });
         }
-        let mut found = portion.letters;
+        let mut found = batch.letters;
         found.retain(|letter| self.selection.fits(letter) && self.is_wanted(letter));
         Ok(found)
     }
@@ -170,12 +170,12 @@ impl<'a> Walk<'a> {
         wanted && !self.looked_up.contains(letter.entry.as_str())
     }
 
-    /// Whether there may be more, beyond what the walk has shown.
+    /// Returns `true` if there may be more letters than the walk returned.
     pub(super) fn is_cut(&self) -> bool {
         self.cut || self.rest.is_some()
     }
 
-    /// The ids that no letter has had, as far as the walk went.
+    /// Returns the ids that no letter matched so far.
     pub(super) fn unknown(&self) -> Vec<String> {
         let mut unknown: Vec<String> = Vec::new();
         for id in &self.selection.ids {

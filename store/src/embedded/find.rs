@@ -1,4 +1,4 @@
-//! Which server program to use: named by the user, on PATH, or unpacked earlier into the cache.
+//! Which server program to use: named by the user, on PATH, or unpacked into the cache.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -9,16 +9,16 @@ use std::process::{Command, Stdio};
 
 use super::EmbeddedError;
 
-/// Names the server program and wins over everything else.
+/// The variable that names the server program. It has precedence.
 const VARIABLE: &str = "REDCALL_REDIS_SERVER";
 
-/// Names one that knows `WAITAOF`, where the other need not.
+/// The variable that names a program with `WAITAOF`, for tests that need one.
 const NEWER_VARIABLE: &str = "REDCALL_NEWER_SERVER";
 
-/// Either does; the order only makes the choice the same each time.
+/// Either works; the order only makes the choice deterministic.
 const NAMES: [&str; 2] = ["valkey-server", "redis-server"];
 
-/// The oldest version that has what we use: sharded pub/sub above all.
+/// The oldest supported version: the first with sharded pub/sub.
 const OLDEST: Version = Version { major: 7, minor: 0, patch: 0 };
 
 /// The version of a Redis or Valkey server.
@@ -33,7 +33,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// The oldest that knows `WAITAOF`.
+    /// The first version with `WAITAOF`.
     pub const KNOWS_WAITAOF: Self = Self { major: 7, minor: 2, patch: 0 };
 }
 
@@ -48,35 +48,35 @@ impl fmt::Display for Version {
 pub struct ServerProgram {
     /// The program.
     pub path: PathBuf,
-    /// What it says it is.
+    /// The version that it reports.
     pub version: Version,
 }
 
 /// Finds a server program, version 7.0 or newer: `REDCALL_REDIS_SERVER`, else `valkey-server` or
-/// `redis-server` on PATH, else a copy that `cargo xtask` unpacked into [`cache_dir`]. Runs what it
-/// finds once with `--version`, so it takes some milliseconds.
+/// `redis-server` on PATH, else a copy that `cargo xtask` unpacked into [`cache_dir`]. Runs each
+/// candidate once with `--version`, which takes some milliseconds.
 ///
 /// # Errors
-/// [`EmbeddedError::Unusable`] when the variable names something else than a usable server (then
-/// nothing else is tried), [`EmbeddedError::NotFound`] when there is none.
+/// [`EmbeddedError::Unusable`] if the variable does not name a usable server (no other place is
+/// tried then), [`EmbeddedError::NotFound`] if there is none.
 pub fn find_server() -> Result<ServerProgram, EmbeddedError> {
     find_in(&Places::of_environment())
 }
 
-/// Finds a server program that knows `WAITAOF`: `REDCALL_NEWER_SERVER`, else what [`find_server`]
-/// finds, else a Valkey that `cargo xtask` unpacked into [`cache_dir`]. What is older or does not
-/// run is passed over. Runs what it finds once with `--version`, as [`find_server`] does.
+/// Finds a server program with `WAITAOF`: `REDCALL_NEWER_SERVER`, else the program of
+/// [`find_server`], else a Valkey that `cargo xtask` unpacked into [`cache_dir`]. Skips programs
+/// that are older or do not run. Runs each once with `--version`.
 #[must_use]
 pub fn find_newer() -> Option<ServerProgram> {
     newer_in(std::env::var_os(NEWER_VARIABLE), &Places::of_environment())
 }
 
-/// Where downloads of ours live: `$XDG_CACHE_HOME/redcall` or `~/.cache/redcall`, on macOS
-/// `~/Library/Caches/redcall`. `None` when there is no home directory. It need not exist.
+/// Returns the folder of our downloads: `$XDG_CACHE_HOME/redcall` or `~/.cache/redcall`, on macOS
+/// `~/Library/Caches/redcall`. `None` without a home directory. The folder may not exist.
 #[must_use]
 pub fn cache_dir() -> Option<PathBuf> {
     let named = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    // The XDG specification has relative paths ignored.
+    // The XDG specification ignores relative paths.
     let base = named.filter(|path| path.is_absolute()).or_else(|| {
         let below_home = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };
         std::env::home_dir().filter(|home| home.is_absolute()).map(|home| home.join(below_home))
@@ -84,7 +84,7 @@ pub fn cache_dir() -> Option<PathBuf> {
     Some(base.join("redcall"))
 }
 
-/// Where to look and how to ask, apart from the environment so that tests can have their own.
+/// The places to search, apart from the environment so that tests can have their own.
 struct Places {
     named: Option<OsString>,
     path: OsString,
@@ -136,7 +136,8 @@ fn newer_in(named: Option<OsString>, places: &Places) -> Option<ServerProgram> {
     all.find(|server| server.version >= Version::KNOWS_WAITAOF)
 }
 
-/// `<cache>/redis-7.0.15/redis-server` and its like, by the name before the dash, newest first.
+/// Returns paths like `<cache>/redis-7.0.15/redis-server`, by the name before the dash, newest
+/// first.
 fn unpacked_in(cache: &Path, name: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(cache).into_iter().flatten().flatten();
     let mut found: Vec<(Version, PathBuf)> = entries
@@ -150,10 +151,10 @@ fn unpacked_in(cache: &Path, name: &str) -> Vec<PathBuf> {
     found.into_iter().map(|(_, path)| path).collect()
 }
 
-/// Asks one program for its version.
+/// Runs a program to read its version.
 ///
 /// # Errors
-/// [`EmbeddedError::Unusable`] when it does not run, is no Redis or Valkey server, or is too old.
+/// [`EmbeddedError::Unusable`] if it does not run, is neither Redis nor Valkey, or is too old.
 pub fn probe(path: &Path) -> Result<ServerProgram, EmbeddedError> {
     let unusable = |reason: String| EmbeddedError::Unusable { path: path.to_owned(), reason };
     let output = Command::new(path)
@@ -168,9 +169,9 @@ pub fn probe(path: &Path) -> Result<ServerProgram, EmbeddedError> {
     })
 }
 
-/// Judges what a program said about its version; `None` when there is no version in it.
-fn accept(path: &Path, said: &str) -> Option<Result<ServerProgram, EmbeddedError>> {
-    let version = parse_version(said)?;
+/// Checks the version in a program's output; `None` if it has none.
+fn accept(path: &Path, output: &str) -> Option<Result<ServerProgram, EmbeddedError>> {
+    let version = parse_version(output)?;
     let path = path.to_owned();
     if version < OLDEST {
         let reason = format!("version {version} is too old, {OLDEST} is needed");
@@ -179,12 +180,12 @@ fn accept(path: &Path, said: &str) -> Option<Result<ServerProgram, EmbeddedError
     Some(Ok(ServerProgram { path, version }))
 }
 
-/// From `Redis server v=7.0.15 sha=…` or `Valkey server v=8.0.1 sha=…`.
-fn parse_version(said: &str) -> Option<Version> {
-    parse_numbers(said.split_whitespace().find_map(|word| word.strip_prefix("v="))?)
+/// Parses `Redis server v=7.0.15 sha=…` or `Valkey server v=8.0.1 sha=…`.
+fn parse_version(output: &str) -> Option<Version> {
+    parse_numbers(output.split_whitespace().find_map(|word| word.strip_prefix("v="))?)
 }
 
-/// From `7.0.15`, also with something behind it (`8.1.0-rc1`).
+/// Parses `7.0.15`, also with a suffix (`8.1.0-rc1`).
 fn parse_numbers(text: &str) -> Option<Version> {
     let mut numbers = text.split(['.', '-', '~']).map(str::parse);
     let mut next = || numbers.next()?.ok();
@@ -199,12 +200,12 @@ fn is_executable(path: &Path) -> bool {
 mod tests {
     use super::*;
 
-    /// A file that [`read`] takes for a server that says this about its version. Not a script to
-    /// run: one that was just written may still be open in a child forked by another test.
-    fn stand_in(folder: &Path, name: &str, says: &str) -> PathBuf {
+    /// A file that [`read`] treats as a server with this `--version` output. Not a script to run: a
+    /// script that was just written may still be open in a child forked by another test.
+    fn stand_in(folder: &Path, name: &str, version_line: &str) -> PathBuf {
         std::fs::create_dir_all(folder).unwrap();
         let path = folder.join(name);
-        std::fs::write(&path, says).unwrap();
+        std::fs::write(&path, version_line).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         path
     }
@@ -243,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_one_is_sought_in_its_variable_then_as_any_then_among_the_unpacked() {
+    fn newer_server_order_is_variable_then_any_then_unpacked() {
         let temp = tempfile::tempdir().unwrap();
         let (bin, cache) = (temp.path().join("bin"), temp.path().join("cache"));
         let places = places(&bin, &cache);
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_named_program_that_is_no_server_is_an_error_even_if_there_are_others() {
+    fn named_program_other_than_server_is_an_error() {
         let temp = tempfile::tempdir().unwrap();
         stand_in(temp.path(), "redis-server", "Redis server v=7.2.4 sha=0:0");
         let mut places = places(temp.path(), temp.path());
@@ -278,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_old_is_named_in_the_error() {
+    fn too_old_server_is_named_in_the_error() {
         let temp = tempfile::tempdir().unwrap();
         stand_in(temp.path(), "redis-server", "Redis server v=6.0.16 sha=0:0");
         let error = find_in(&places(temp.path(), &temp.path().join("none"))).unwrap_err();

@@ -1,8 +1,8 @@
 //! The private folder of one server, and the removal of folders whose owner has died.
 //!
-//! The temporary folder is everybody's. What lies there under a name of ours may be another user's:
-//! a pipe, a link, a folder with anything in it. Only what this user alone can write is opened, and
-//! nothing is waited for.
+//! The temporary folder is shared. An entry with one of our names may be another user's: a pipe, a
+//! link, a folder with any content. We open only entries that this user alone can write, and never
+//! block on one.
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, Write as _};
@@ -16,31 +16,31 @@ use rustix::process::geteuid;
 
 use super::EmbeddedError;
 
-/// How the names of our folders begin.
+/// The prefix of our folders' names.
 const PREFIX: &str = "redcall-";
 
-/// Where folders go when the temporary folder's own path is too long for a socket.
+/// The parent folder if the temporary folder's path is too long for a socket.
 const SHORT: &str = "/tmp";
 
-/// The file by which a folder's owner shows that it lives: it holds a lock on it, and its process
-/// id stands in it for people to read. A lock and not the id decides, because ids are used again,
-/// and mean nothing to a process in another container that shares the folder.
+/// The file that its owner keeps locked while alive. It holds the owner's process id, for
+/// operators. The lock decides, not the id: ids are reused, and have no meaning in another
+/// container that shares the folder.
 const OWNER: &str = "owner";
 
-/// How long a sweep may take: there may be any number of entries.
-const SWEEP: Duration = Duration::from_millis(500);
+/// The time limit of a sweep: there may be any number of entries.
+const SWEEP_LIMIT: Duration = Duration::from_millis(500);
 
 const STICKY: u32 = 0o1000;
-const ANYBODY_WRITES: u32 = 0o002;
+const WRITABLE_BY_OTHERS: u32 = 0o002;
 
-/// `sun_path` has 104 bytes on macOS and 108 on Linux, the closing zero included.
+/// `sun_path` has 104 bytes on macOS and 108 on Linux, including the closing zero.
 const SOCKET_PATH_LIMIT: usize = 104;
 
-/// A folder that only this user can enter. Dropping removes it with all that is in it.
+/// A folder that only this user can enter. Dropping removes it with its content.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    /// Locked for our lifetime; the system lets go of it however we end.
+    /// Locked while we live; the system releases the lock however we end.
     _owner: File,
 }
 
@@ -51,7 +51,7 @@ impl Folder {
         if !fits(&socket_in(&path)) {
             path = Path::new(SHORT).join(&name);
         }
-        // Holds for every program that is to connect later, in whatever directory it runs.
+        // An absolute path works for every program that connects later, in any directory.
         path = std::path::absolute(&path).unwrap_or(path);
         if !fits(&socket_in(&path)) {
             return Err(EmbeddedError::PathTooLong { path: socket_in(&path) });
@@ -76,7 +76,7 @@ impl Folder {
         socket_in(&self.path)
     }
 
-    /// Where the shell notes the server's process id.
+    /// The file to which the shell writes the server's process id.
     pub(super) fn pid_file(&self) -> PathBuf {
         self.path.join("server.pid")
     }
@@ -88,13 +88,13 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What cannot be removed now is swept by a later start.
+        // A later start removes the rest.
         _ = std::fs::remove_dir_all(&self.path);
     }
 }
 
-/// Removes the folders of owners that ended without doing so. Best effort: what belongs to another
-/// user or cannot be removed stays.
+/// Removes the folders of owners that ended without removing them. Best effort: folders of other
+/// users, and those that cannot be removed, stay.
 pub(super) fn sweep() {
     let usual = std::env::temp_dir();
     sweep_in(&usual);
@@ -106,14 +106,14 @@ pub(super) fn sweep() {
 fn sweep_in(parent: &Path) {
     let since = Instant::now();
     for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
-        if since.elapsed() > SWEEP {
+        if since.elapsed() > SWEEP_LIMIT {
             return;
         }
         if !entry.file_name().as_bytes().starts_with(PREFIX.as_bytes()) {
             continue;
         }
         let path = entry.path();
-        // A folder without the file is one that is being made at this moment, or not ours.
+        // A folder without the file is being created at this moment, or not ours.
         let Ok(owner) = open_owner(&path) else {
             continue;
         };
@@ -123,7 +123,7 @@ fn sweep_in(parent: &Path) {
     }
 }
 
-/// Opens a folder that this user alone can enter; refuses links, and all that is another user's.
+/// Opens a folder that this user alone can enter; refuses links and other users' entries.
 fn open_private(path: &Path) -> io::Result<File> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let folder = openat(CWD, path, flags, Mode::empty())?;
@@ -139,8 +139,8 @@ fn open_private(path: &Path) -> io::Result<File> {
     Ok(folder.into())
 }
 
-/// Opens the file by which the owner of a private folder shows that it lives. Never waits: a pipe
-/// of that name is opened as well, and refused.
+/// Opens the owner file of a private folder. Never blocks: a pipe of that name is opened too, and
+/// refused.
 fn open_owner(path: &Path) -> io::Result<File> {
     let folder = open_private(path)?;
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -148,21 +148,21 @@ fn open_owner(path: &Path) -> io::Result<File> {
     if owner.metadata()?.is_file() { Ok(owner) } else { Err(io::ErrorKind::InvalidInput.into()) }
 }
 
-/// Refuses a place where anybody could exchange the folder for one of his own, and so the server.
+/// Refuses a parent in which another user could replace the folder, and so the server.
 fn check_parent(path: &Path) -> io::Result<()> {
     let Some(parent) = path.parent() else { return Ok(()) };
     let mode = std::fs::metadata(parent)?.mode();
-    if mode & ANYBODY_WRITES != 0 && mode & STICKY == 0 {
+    if mode & WRITABLE_BY_OTHERS != 0 && mode & STICKY == 0 {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
-            "anybody may exchange what lies there: set TMPDIR to a folder of your own (mode 0700), \
+            "other users may replace its content: set TMPDIR to a folder of your own (mode 0700), \
              or REDIS_URL to a Redis that already runs",
         ));
     }
     Ok(())
 }
 
-/// The file gets its name only when it is locked: a sweep that finds it must find it taken.
+/// The file gets its name only once it is locked: a sweep must find it locked.
 fn lock_as_owner(folder: &Path) -> io::Result<File> {
     let unnamed = folder.join("owner.new");
     let mut owner = File::create_new(&unnamed)?; // follows no link
@@ -175,11 +175,11 @@ fn lock_as_owner(folder: &Path) -> io::Result<File> {
     Ok(owner)
 }
 
-/// Twelve characters. The path of a socket has little room, and a taken name is an error at once,
-/// never a folder shared.
+/// Returns twelve characters. The path of a socket has little room, and a collision is an error at
+/// once, never a shared folder.
 fn short_unique() -> String {
     let id = uuid::Uuid::now_v7().simple().to_string();
-    // The last digits are the random ones; the first are the time.
+    // The last digits are random; the first are the time.
     id[id.len() - 12..].to_owned()
 }
 
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn sweep_waits_for_nothing_and_touches_nothing_of_others() {
+    fn sweep_never_blocks_and_keeps_foreign_entries() {
         let parent = tempfile::tempdir().unwrap();
         let at = |name: &str| parent.path().join(name);
         let pipe = |path: &Path| {
@@ -217,15 +217,15 @@ mod tests {
         pipe(&at("redcall-pipe"));
         pipe(&made(parent.path(), "redcall-trap").join(OWNER));
         std::fs::write(at("redcall-file"), "kept").unwrap();
-        // Anybody could have put this there.
+        // Any user could have created this.
         let open = made(parent.path(), "redcall-open");
         drop(lock_as_owner(&open).unwrap());
         set_mode(&open, 0o777);
-        // A link to a folder that has all the signs.
+        // A link to a folder that meets all conditions.
         let aside = made(parent.path(), "aside");
         drop(lock_as_owner(&aside).unwrap());
         symlink(&aside, at("redcall-link")).unwrap();
-        // A link in place of the file.
+        // A link instead of the file.
         let linked = made(parent.path(), "redcall-linked");
         symlink(aside.join(OWNER), linked.join(OWNER)).unwrap();
 
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn parent_where_anybody_exchanges_folders_is_refused() {
+    fn parent_writable_by_others_is_refused() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("redcall-x");
         for (mode, is_refused) in [(0o700, false), (0o1777, false), (0o775, false), (0o777, true)] {
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_removes_what_nobody_holds_and_nothing_else() {
+    fn sweep_removes_only_unlocked_folders() {
         let parent = tempfile::tempdir().unwrap();
         let folder = |name: &str| made(parent.path(), name);
         let (dead, alive, half_made, foreign) =
@@ -275,7 +275,7 @@ mod tests {
 
         sweep_in(parent.path());
 
-        assert!(!dead.exists(), "its owner has let go");
+        assert!(!dead.exists(), "its owner has released the lock");
         assert!(alive.exists(), "its owner holds the lock");
         assert!(half_made.exists(), "its owner may be about to take the lock");
         assert!(foreign.exists(), "its name is not ours");

@@ -1,4 +1,4 @@
-//! One server process under its watching shell: start, readiness, end.
+//! One server process under its supervising shell: start, readiness, end.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -14,18 +14,18 @@ use tokio::net::UnixStream;
 use super::folder::Folder;
 use super::{EmbeddedError, EmbeddedOptions};
 
-/// The script that the shell runs; the server and its arguments are its arguments. It is run from
-/// a file, so that a list of processes shows a name and not the whole text.
+/// The script that the shell runs, with the server and its arguments as arguments. It runs from a
+/// file so that a process list shows a name, not the whole text.
 const LAUNCH: &str = include_str!("launch.sh");
 
-/// When the whole group is killed at last: more than the shell's own five seconds.
+/// The time after which the whole group is killed: longer than the shell's own five seconds.
 const KILL_AFTER: Duration = Duration::from_secs(7);
 
-/// The shell that watches over the server, and the pipe that keeps both alive. Dropping ends them.
+/// The shell that supervises the server, and the pipe that keeps both alive. Dropping ends them.
 #[derive(Debug)]
 pub(super) struct Process {
-    /// Leader of a process group of its own: Ctrl-C in a terminal goes to the foreground group and
-    /// must reach us, who end the server in good order, but not the server.
+    /// Leader of its own process group: Ctrl-C in a terminal signals the foreground group. It must
+    /// reach us, so that we end the server cleanly, but not the server.
     shell: Child,
     server_pid: u32,
 }
@@ -41,7 +41,7 @@ impl Process {
         let spawn = || -> io::Result<Child> {
             let script = folder.path().join("launch.sh");
             std::fs::write(&script, LAUNCH)?;
-            // Of a server that was here before: what is read there must be this one's.
+            // Remove a previous server's file: the id that we read must be this server's.
             _ = std::fs::remove_file(folder.pid_file());
             let log = File::options().create(true).append(true).open(folder.log())?;
             Command::new("/bin/sh")
@@ -59,7 +59,7 @@ impl Process {
                 .args(&options.extra_args)
                 .current_dir(folder.path())
                 .process_group(0)
-                // The write end is close-on-exec, so no other child of ours keeps it open.
+                // The write end is close-on-exec, so no other child keeps it open.
                 .stdin(Stdio::piped())
                 .stdout(log.try_clone()?)
                 .stderr(log)
@@ -71,21 +71,21 @@ impl Process {
         }
     }
 
-    /// How the server ended, if it has.
+    /// Returns the server's exit status once it has ended.
     pub(super) fn ended(&mut self) -> Option<ExitStatus> {
         self.shell.try_wait().ok().flatten()
     }
 
-    /// Reads the server's process id where the shell noted it; false when it has not yet.
+    /// Reads the server's process id; returns `false` if the shell has not written it yet.
     pub(super) fn learn_pid(&mut self, folder: &Folder) -> bool {
         let noted = std::fs::read_to_string(folder.pid_file()).unwrap_or_default();
-        // A number without the line's end may be half of one.
+        // A number without a line end may be incomplete.
         let pid = noted.strip_suffix('\n').and_then(|pid| pid.parse().ok());
         self.server_pid = pid.unwrap_or_default();
         pid.is_some()
     }
 
-    /// The server's process id; 0 before [`Self::learn_pid`] succeeded.
+    /// Returns the server's process id; 0 before [`Self::learn_pid`] succeeds.
     pub(super) fn server_pid(&self) -> u32 {
         self.server_pid
     }
@@ -93,7 +93,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // The same way as when we die: one path, so each test of one proves the other.
+        // The same path as when we die, so each test of one proves the other.
         drop(self.shell.stdin.take());
         self.end_within(KILL_AFTER);
     }
@@ -102,16 +102,16 @@ impl Drop for Process {
 impl Process {
     /// Kills the server alone, and waits for the shell, which ends when the server is dead.
     pub(super) fn kill(&mut self) {
-        // An id that is not known yet would be the group of whoever asks.
+        // Kill with id 0 would signal our own process group.
         if self.ended().is_none() && self.server_pid > 0 {
             send_kill(&self.server_pid.to_string());
         }
         self.end_within(KILL_AFTER);
     }
 
-    /// Waits for the shell, and kills the whole group when that takes too long.
-    fn end_within(&mut self, most: Duration) {
-        let deadline = Instant::now() + most;
+    /// Waits for the shell, and kills the whole group at the time limit.
+    fn end_within(&mut self, max: Duration) {
+        let deadline = Instant::now() + max;
         while self.ended().is_none() {
             if Instant::now() >= deadline {
                 self.kill_group();
@@ -123,22 +123,22 @@ impl Process {
         }
     }
 
-    /// For a shell that was stopped or lost its watcher. We have not waited for the shell yet, so
-    /// its id, which is the group's, cannot belong to anybody else.
+    /// For a shell that was stopped or lost its supervisor. We have not waited for the shell yet,
+    /// so its id, which is the group's, cannot have been reused.
     fn kill_group(&mut self) {
         send_kill(&format!("-{}", self.shell.id()));
         _ = self.shell.kill();
     }
 }
 
-/// SIGKILL to a process, or with a minus to a group.
+/// Sends SIGKILL to a process, or with a minus to a group.
 fn send_kill(to: &str) {
-    // Without `--`, which not every shell's own kill understands.
+    // Without `--`, which some shells' own kill does not understand.
     let kill = "kill -KILL \"$1\"";
     _ = Command::new("/bin/sh").args(["-c", kill, "sh", to]).status();
 }
 
-/// The server runs in its folder, so a relative path would be looked up there. A bare name is left
+/// The server runs in its folder, so a relative path would be resolved there. A bare name is left
 /// to the shell, which searches PATH.
 fn absolute(program: &Path) -> std::path::PathBuf {
     if program.components().count() > 1 {
@@ -148,7 +148,7 @@ fn absolute(program: &Path) -> std::path::PathBuf {
     }
 }
 
-/// Whether a server answers at `socket`. A server that demands a password is up, too.
+/// Returns `true` if a server answers at `socket`, even if it demands a password.
 pub(super) async fn answers_ping(socket: &Path) -> bool {
     let ping = async {
         let mut stream = UnixStream::connect(socket).await?;
@@ -157,6 +157,6 @@ pub(super) async fn answers_ping(socket: &Path) -> bool {
         stream.read_exact(&mut answer).await?;
         Ok::<_, io::Error>(answer)
     };
-    // While it still loads its data the answer is -LOADING: not ready.
+    // A server that still loads its data answers -LOADING: not ready.
     matches!(ping.await, Ok(answer) if &answer == b"+PONG\r\n" || &answer == b"-NOAUTH")
 }

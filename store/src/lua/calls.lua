@@ -1,7 +1,6 @@
--- Purpose: the end of a call under an idempotency key: for all who joined it, and for who comes
---   later; part of the scripts that end requests, behind answers.lua and
---   joined.lua.
--- KEYS: none of its own; the record of the key (hash) and the base of the queue's keys are handed
+-- Purpose: end a call under an idempotency key, for all callers that joined it or call later; part
+--   of the scripts that end requests, after answers.lua and joined.lua.
+-- KEYS: none of its own; the record of the key (hash) and the base of the queue's keys are passed
 --   in.
 -- ARGV: none of its own.
 -- Returns: nothing.
@@ -20,7 +19,7 @@ local function end_call(base, record, id, frame, ttl)
     local waiter = string.match(field, '^w:(.+)$')
     if waiter and waiter ~= id then waiters[waiter] = value end
   end
-  if runs ~= id then return end -- it was cancelled, and another caller has begun it again
+  if runs ~= id then return end -- it was cancelled, and another caller has started it again
   local function head(of)
     return '{"id":"' .. of .. '","response_key":"' .. base .. ':response:' .. of .. '"'
   end
@@ -41,7 +40,7 @@ local function end_call(base, record, id, frame, ttl)
   undo('HDEL', record, 'tail')
   for i = 1, #fields, 2 do
     local field = fields[i]
-    -- Beside a tail the waiters mean nothing more.
+    -- After the end is stored, the waiters are obsolete.
     local goes = field == 'keep' or string.sub(field, 1, 2) == 'w:'
     if goes then redis.pcall('HDEL', record, field) end
     if goes or field == 'deadline' then undo('HSET', record, field, fields[i + 1]) end

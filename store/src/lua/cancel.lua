@@ -1,22 +1,20 @@
--- Purpose: withdraw requests of one queue that are not wanted any more, unless others still want
---   them.
+-- Purpose: withdraw cancelled requests of one queue, unless other callers wait for them.
 -- KEYS: 1 queue list, 2 live (hash), 3 schedule (zset), 4 scheduled (hash), 5 cancelled (zset),
 --   6 control channel; then, by the indices in ARGV: records of idempotency keys (hashes)
--- ARGV: per request: id; how long its tombstone lives (ms); key index of the record under which it
---   was placed (0: none)
+-- ARGV: per request: id; TTL of its tombstone (ms); key index of the record of its call (0: none)
 -- Returns: {results, {id, name, nonce, ...}}. results: one character per request: 'L' leased, its
---   worker was told; 'S' it was scheduled and is at the head of the queue now, where it ends
---   without being started; 'D' it was to be answered later, and has ended; 'Q' neither: queued,
---   ended or unknown; 'K' kept, since others want it or it has ended. Then those of 'D' of which
---   somebody wants to be notified.
+--   worker was notified; 'S' it was scheduled and is now at the head of the queue, where it ends
+--   without being started; 'D' it was deferred, and has ended; 'Q' none of these: queued, ended or
+--   unknown; 'K' kept, since other callers wait or it has ended. Then those of 'D' whose end has to
+--   be published.
 -- Derived keys: status:<id> of requests that had joined a call; those of deferred.lua.
--- Cost: O(requests * log tombstones). No list is searched: whatever is leased with a tombstone is
+-- Cost: O(requests * log tombstones). Searches no list: a leased request with a tombstone is
 --   answered instead of started.
 local now = now_ms()
-local results, told, events = {}, {}, {}
+local results, notified, events = {}, {}, {}
 local base = string.match(KEYS[2], '^(.*):live$')
 
-local function forbid(id, ttl)
+local function set_tombstone(id, ttl)
   local has = worker_of(redis.call('HGET', KEYS[2], id))
   local record = has == DEFERRED and read_deferred(base, id)
   if record then
@@ -39,7 +37,7 @@ local function forbid(id, ttl)
     return 'S'
   end
   if not has then return 'Q' end
-  told[#told + 1] = id
+  notified[#notified + 1] = id
   return 'L'
 end
 
@@ -51,45 +49,45 @@ local function is_wanted(record)
 end
 
 local function withdraw(id, ttl, record)
-  if not record then return forbid(id, ttl) end
+  if not record then return set_tombstone(id, ttl) end
   local known = redis.call('HMGET', record, 'id', 'deadline', 'w:' .. id)
   local running, deadline = known[1], tonumber(known[2] or 0)
   local joined = redis.call('HDEL', record, 'w:' .. id) == 1
   if joined then undo('HSET', record, 'w:' .. id, known[3]) end
   local _, _, kept = wants_of(known[3] or '')
-  -- Nobody else ends what waits for another one's end.
+  -- No other script ends a request that waits for the end of another.
   if kept and running ~= id then
     local base = string.match(record, '^(.*):idem:')
     noted_at = now
     note_status(base .. ':status:' .. id, kept, 'Error',
       ',"attempt":0,"error":{"code":"cancelled","message":"the call was cancelled"}')
   end
-  -- A record that is gone, or of a later call, says nothing about this one.
-  if not running or not (joined or running == id) then return forbid(id, ttl) end
+  -- A missing record, or one of a later call, does not concern this request.
+  if not running or not (joined or running == id) then return set_tombstone(id, ttl) end
   if is_wanted(record) then return 'K' end
-  -- The request that runs may have been wanted for longer than this caller did. A deadline may be
-  -- anything that a client has written: no more than a year.
+  -- Other callers may have later deadlines than this one. A deadline is a client's choice: accept
+  -- at most a year.
   local left = deadline == 0 and 86400000 or math.min(deadline - now + 30000, 31536000000)
-  local result = forbid(running, math.max(ttl, left))
-  -- Last: a record without its call would keep others from it. An end that is stored stands.
+  local result = set_tombstone(running, math.max(ttl, left))
+  -- Last: a record without its call would block later callers. A stored end is kept.
   if result == 'D' then redis.pcall('DEL', record) else redis.call('DEL', record) end
   return result
 end
 
 local failed
 for i = 1, #ARGV, 3 do
-  local before = telling
+  local before = outbox_size
   local ok, result = attempt(withdraw, ARGV[i], tonumber(ARGV[i + 1]), KEYS[tonumber(ARGV[i + 2])])
   noted = 0
-  if not ok then telling, failed = before, text_of(result) end
+  if not ok then outbox_size, failed = before, text_of(result) end
   results[#results + 1] = ok and result or 'Q'
 end
-for i = 1, #told, 100 do
-  -- May be forbidden to this user, or lost; heartbeats make it good.
+for i = 1, #notified, 100 do
+  -- May be forbidden to this user, or lost; heartbeats repeat it.
   redis.pcall('SPUBLISH', KEYS[6],
-    'cancel ' .. table.concat(told, ' ', i, math.min(i + 99, #told)))
+    'cancel ' .. table.concat(notified, ' ', i, math.min(i + 99, #notified)))
 end
 announce()
--- Those that could be withdrawn are; to ask again is harmless.
+-- The other requests were withdrawn; a retry is harmless.
 if failed then return redis.error_reply(failed) end
 return { table.concat(results), events }

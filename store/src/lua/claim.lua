@@ -1,13 +1,13 @@
--- Purpose: before a leased request with an idempotency key starts: is it the call, or does it join
---   one that runs or has ended? The caller may have queued it without asking.
+-- Purpose: before a leased request with an idempotency key starts: find out whether it is the call,
+--   or joins one that runs or has ended. The caller may have queued it without this check.
 -- KEYS: 1 leases (hash) of the worker, 2 idem record (hash), 3 cancelled (zset), 4 control
 -- ARGV: 1 request id, 2 digest of its data, 3 deadline (Redis ms, 0: none), 4 TTL of the record
---   while it runs (ms), 5 what its waiter says (see joined.lua; empty: nobody waits)
--- Returns: {code, text}: 'run' and the deadline (ms) that counts, 'joined' and the id that runs,
---   'ended' and the tail of the ending frame, 'conflict', 'too_many_waiters' (100 wait already), 'lost'
---   (the lease is gone).
+--   while it runs (ms), 5 its entry as waiter (see joined.lua; empty: no caller waits)
+-- Returns: {code, text}: 'run' and the valid deadline (ms), 'joined' and the id that runs, 'ended'
+--   and the tail of the final frame, 'conflict', 'too_many_waiters' (100 wait already), 'lost' (the
+--   lease is lost).
 -- Derived keys: response:<id> and status:<id> of callers that joined a cancelled call.
--- Cost: O(1), O(waiters) where a cancelled call is begun anew.
+-- Cost: O(1), O(waiters) if a cancelled call begins again.
 local id, digest, deadline = ARGV[1], ARGV[2], tonumber(ARGV[3])
 if redis.call('HEXISTS', KEYS[1], id) == 0 then return { 'lost', '' } end
 
@@ -24,7 +24,7 @@ end
 return whole(function()
   local known = redis.call('HMGET', KEYS[2], 'id', 'digest', 'deadline', 'tail')
   local runs = known[1]
-  -- Of the same id, but pushed once more after its end, it is what has ended.
+  -- A request with the id of the call that was pushed again after its end has ended too.
   if runs == id and not known[4] then return { 'run', known[3] } end
   local forgotten = runs and not known[4] and redis.call('ZSCORE', KEYS[3], runs)
   if not runs or (forgotten and tonumber(forgotten) > now_ms()) then

@@ -1,9 +1,8 @@
 -- Purpose: push a frame that does not end its request, while the worker still holds the lease.
 -- KEYS: 1 leases (hash) of the worker, 2 response key, 3 channel (optional)
--- ARGV: 1 request id, 2 frame, 3 TTL of the response key (ms), 4 how many unread frames may lie
---   there
+-- ARGV: 1 request id, 2 frame, 3 TTL of the response key (ms), 4 maximum number of unread frames
 -- Returns: 1 pushed (or pushed before by this very call, whose reply was lost), 0 the lease is
---   gone, -1 too many unread frames: try again later
+--   lost, -1 too many unread frames: retry later
 -- Derived keys: none.
 -- Cost: O(1).
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
@@ -12,7 +11,7 @@ if redis.call('LLEN', KEYS[2]) >= tonumber(ARGV[4]) then return -1 end
 local pushed, problem = attempt(function()
   redis.call('RPUSH', KEYS[2], ARGV[2])
   undo('RPOP', KEYS[2])
-  -- Never shorter than what a submitting client has set.
+  -- Never shorter than the TTL that a submitting client has set.
   if redis.call('PTTL', KEYS[2]) < tonumber(ARGV[3]) then
     redis.call('PEXPIRE', KEYS[2], ARGV[3])
   end

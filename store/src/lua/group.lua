@@ -1,12 +1,12 @@
--- Purpose: give one member of a group its next event, and take over what members have left that
---   died; whoever shares a topic's events with others does nothing but this, and XACK.
+-- Purpose: give one member of a consumer group its next event, and take over events of dead
+--   members; members call only this script and XACK.
 -- KEYS: 1 events (stream)
--- ARGV: 1 group, 2 member, 3 id behind which a group begins that is not there yet, or $: the
---   newest one; 4 how long (ms) an event may be in work before another member gets it; 5 how long
---   (ms) a member may say nothing before it is forgotten; 6 join: make the group and no more
--- Returns: {missed, entry, again}. missed: how many events were let go before the group came to
---   them, negative where that is not known; entry: as XRANGE returns it, absent if there is none;
---   again: whether another member had it before.
+-- ARGV: 1 group, 2 member, 3 id after which a new group begins, or $: the newest one; 4 idle time
+--   (ms) after which an unacknowledged event goes to another member; 5 idle time (ms) after which a
+--   member is deleted; 6 join: only create the group
+-- Returns: {missed, entry, again}. missed: how many events were trimmed before the group read them,
+--   negative if unknown; entry: as XRANGE returns it, absent if there is none; again: 1 if another
+--   member had it before.
 -- Derived keys: none.
 -- Cost: O(members + entries of a node of the stream).
 if redis.call('EXISTS', KEYS[1]) == 0 then return { 0, false, 0 } end
@@ -37,7 +37,7 @@ end
 
 if ARGV[6] == 'join' then return { 0, false, 0 } end
 
--- What was in work too long. Entries that are gone are only counted.
+-- Takes over events that were unacknowledged too long. Deleted entries are only counted.
 local claimed = redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[4], '0-0', 'COUNT', 1)
 missed = missed + #claimed[3]
 for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
@@ -51,7 +51,7 @@ if claimed[2][1] then return { missed, claimed[2][1], 1 } end
 local read = redis.call(
   'XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', 1, 'STREAMS', KEYS[1], '>')
 if not read then return { missed, false, 0 } end
--- What lies there begins behind what the group had: some of it may have been let go.
+-- The oldest stored entry is after the group's last one: entries between them may be trimmed.
 local entry = read[1][2][1]
 if about['first-entry'] and about['first-entry'][1] == entry[1] then
   local before = group['entries-read']

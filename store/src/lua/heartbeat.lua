@@ -1,17 +1,16 @@
--- Purpose: a worker says that it lives, what it maps and what it does; it learns who does not, and
---   what it may have missed. What does not fit together is mended.
+-- Purpose: renew this worker's registration; report expired workers and missed messages, and repair
+--   inconsistent leases.
 -- KEYS: 1 workers (zset), 2 names (zset), 3 info of this worker, 4 parked names (set), 5 live
---   (hash), 6 leases of this worker (hash), 7 schedule (zset), 8 throttled (zset), 9 paused (string),
---   10 cancelled (zset), 11 limited names (hash), 12 deferred (zset)
+--   (hash), 6 leases of this worker (hash), 7 schedule (zset), 8 throttled (zset), 9 paused
+--   (string), 10 cancelled (zset), 11 limited names (hash), 12 deferred (zset)
 -- ARGV: 1 worker id, 2 lease (ms), 3 info (JSON), 4 base of the queue's keys, then the names that
---   it maps
--- Returns: {now, {dead worker, ...}, {parked name, 1 if a live worker maps it else 0, ...}, held,
---   known, paused, due, {cancelled id, ...}, {limited name, the same, ...}, over}. now: Redis time,
---   ms.
---   At most 16 dead workers and 64 parked names a call. held: how many requests this worker has
---   leased. known: 0 if it was not in the registry. paused: 1 or 0. due: when the next request of
---   the schedule is due (ms), 0 for none. cancelled: which of its leases are not wanted any more.
---   over: how many requests were to be answered later and were not in time.
+--   it handles
+-- Returns: {now, {dead worker, ...}, {parked name, 1 if a live worker handles it else 0, ...},
+--   held, known, paused, due, {cancelled id, ...}, {limited name, the same, ...}, over}. now: Redis
+--   time, ms. At most 16 dead workers and 64 parked names a call. held: number of requests that
+--   this worker has leased. known: 0 if it was not in the registry. paused: 1 or 0. due: when the
+--   next request of the schedule is due (ms), 0 for none. cancelled: its leased requests that were
+--   cancelled. over: number of deferred requests that were not settled in time.
 -- Derived keys: leases:<worker> of other workers, deferred:<id>.
 -- Cost: O(names * log names); O(leases of this worker) while there are tombstones; O(leases of the
 --   queue) once, if the registry was lost.
@@ -20,7 +19,7 @@ local ends = string.format('%.0f', now + lease)
 local past = string.format('%.0f', now - 1)
 local known = redis.call('ZSCORE', KEYS[1], ARGV[1]) and 1 or 0
 if redis.call('EXISTS', KEYS[1]) == 0 then
-  -- The registry was lost, or nobody was here for longer than it is kept: whoever still has
+  -- The registry was lost, or no worker was here before it expired: every worker that still has
   -- leases is dead.
   for _, of in ipairs(redis.call('HVALS', KEYS[5])) do
     local worker = worker_of(of)
@@ -42,8 +41,8 @@ for i, name in ipairs(redis.call('SRANDMEMBER', KEYS[4], 64)) do
   parked[2 * i] = redis.call('ZSCORE', KEYS[2], name) and 1 or 0
 end
 
--- Both directions: a live id without a lease would refuse its like for ever, a lease without a
--- live id would let its like in, and a worker in no registry would never be found dead.
+-- Both directions: a live id without a lease would refuse requests with that id forever, a lease
+-- without a live id would admit them, and an unregistered worker would never be found dead.
 local held, deferred = redis.call('HLEN', KEYS[6]), redis.call('ZCARD', KEYS[12])
 local some = redis.call('HRANDFIELD', KEYS[5], 16, 'WITHVALUES')
 for i = 1, #some, 2 do
@@ -67,7 +66,7 @@ end
 local cancelled = {}
 if redis.call('EXISTS', KEYS[10]) == 1 then
   redis.call('ZREMRANGEBYSCORE', KEYS[10], '-inf', string.format('%.0f', now))
-  -- As many as a queue may hold by default; those that would be forgotten first go.
+  -- As many as a queue may hold by default; the ones that expire first are removed.
   local excess = redis.call('ZCARD', KEYS[10]) - 1000000
   if excess > 0 then redis.call('ZREMRANGEBYRANK', KEYS[10], 0, math.min(excess, 10000) - 1) end
   for _, id in ipairs(redis.call('HKEYS', KEYS[6])) do
@@ -83,6 +82,7 @@ for i, name in ipairs(redis.call('HKEYS', KEYS[11])) do
   limited[2 * i - 1] = name
   limited[2 * i] = redis.call('ZSCORE', KEYS[2], name) and 1 or 0
 end
-local over = deferred > 0 and redis.call('ZCOUNT', KEYS[12], '-inf', string.format('%.0f', now)) or 0
+local over = deferred > 0
+  and redis.call('ZCOUNT', KEYS[12], '-inf', string.format('%.0f', now)) or 0
 return { now, dead, parked, held, known, redis.call('EXISTS', KEYS[9]), due, cancelled, limited,
   over }

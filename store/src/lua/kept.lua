@@ -1,17 +1,17 @@
 -- Purpose: a sample of the keys that keep answers until a caller deletes them or their TTL ends;
 --   part of the scripts that put answers there.
--- KEYS: none of its own; the key that keeps an answer is handed in.
+-- KEYS: none of its own; the key that keeps an answer is passed in.
 -- ARGV: none of its own.
 -- Returns: nothing.
 -- Derived keys: answers of the queue.
 -- Cost: O(1), and a command per 64 KiB of answers.
 
--- For how many bytes a key of the sample stands, and more for one that has more.
+-- The number of bytes that a key of the sample represents; a larger one represents more.
 local SHARE = 65536
 local weighed
 
--- Counts `bytes` that were put at `key`, and notes the key that completes another 64 KiB. The count
--- begins at a place that the end of the first key gives: ids end in random digits.
+-- Counts `bytes` that were stored at `key`, and notes the key that completes another 64 KiB. The
+-- count starts at a value from the end of the first key: ids end in random digits.
 local function weigh(key, bytes)
   if not weighed then
     local a, b, c, d = string.byte(key, -4, -1)
@@ -27,8 +27,8 @@ local function weigh(key, bytes)
   redis.pcall('PEXPIRE', base .. ':answers', 34560000000)
 end
 
--- How many bytes lie at `key`, which has so many frames, the last one of `size` bytes: one or two
--- are an answer with a `pending` frame before it, more are a stream that was not read to its end.
+-- Returns the size of `key`, which has `frames` frames, the last one of `size` bytes: one or two
+-- are an answer after a `pending` frame, more are a stream that was not read to its end.
 local function size_at(key, frames, size)
   local used = frames > 2 and redis.pcall('MEMORY', 'USAGE', key, 'SAMPLES', '0')
   return type(used) == 'number' and used or size

@@ -1,19 +1,18 @@
--- Purpose: lease requests that were popped in the same step; part of poll.lua, behind
---   outcomes.lua.
+-- Purpose: lease requests that were popped in the same step; part of poll.lua, after outcomes.lua.
 -- KEYS: of poll.lua.
 -- ARGV: of poll.lua.
 -- Returns: nothing.
 -- Derived keys: none.
 -- Cost: O(1) per request.
 
--- Id, element and mark of each leased request; `kept` of these entries are of earlier steps.
+-- Id, element and history of each leased request; `kept` of these entries are from earlier steps.
 local taken, count, kept = {}, 0, 0
 local own = holder(worker)
--- Id and element of each request that was leased in this step, how many entries these are, and
--- whether they are stored.
+-- Id and element of each request that this step has leased, the number of these entries; `stored` is
+-- true once they are stored.
 local leases, leased, stored = {}, 0, false
 
--- The way back from all leases of a step: a note for each would cost more than its commands.
+-- Undoes all leases of a step: a note for each would cost more than its commands.
 local function end_leases()
   for i = 1, leased, 2 do
     redis.pcall('HDEL', KEYS[4], leases[i])
@@ -21,7 +20,7 @@ local function end_leases()
   end
 end
 
--- The id, if the request is this worker's now.
+-- Leases a request. Returns its id, or nil.
 local function lease(raw)
   local id = make_live(KEYS[1], raw, KEYS[4], own)
   if not id then return nil end
@@ -33,7 +32,7 @@ local function lease(raw)
   return id
 end
 
--- How many entries `moved` of sorted.lua has in this step.
+-- The number of entries of `moved` (sorted.lua) in this step.
 local moves = 0
 
 function after_step(ok)

@@ -1,30 +1,30 @@
 -- Purpose: requests of limited names, sorted by the key that their limit counts by; part of the
---   scripts that sort them, draw from them and give their permits back.
--- KEYS: none of its own; permits (hash) and control (channel) are handed in.
+--   scripts that sort them, draw from them and return their permits.
+-- KEYS: none of its own; permits (hash) and control (channel) are passed in.
 -- ARGV: none of its own.
 -- Returns: nothing.
 -- Derived keys: of the queue, whose base is handed in: rotation:<name>, held:<name>,
 --   running:<name>:<key>, limited:<name>:<key>, limit_keys:<name>.
 -- Cost: O(1) per request.
 
--- A key of a limited name that has sorted requests is in exactly one place: in `rotation` (its turn
--- comes), in `held` (as many run as may), or in `throttled` (its rate allows none before then). In
--- `limit_keys` it is meanwhile, too: from there rotation.lua finds one that is in no place.
+-- A key of a limited name that has sorted requests is in exactly one list: `rotation` (it is drawn
+-- in turn), `held` (the maximum runs), or `throttled` (its rate allows none yet). It is also in
+-- `limit_keys`, in which rotation.lua finds keys of no list.
 
--- A key whose first request is sorted in this step.
-local function begins_to_wait(base, name, key)
+-- Adds a key whose first request is sorted in this step.
+local function add_limit_key(base, name, key)
   redis.pcall('SADD', base .. ':limit_keys:' .. name, key)
   redis.call('RPUSH', base .. ':rotation:' .. name, key)
   undo('RPOP', base .. ':rotation:' .. name)
 end
 
--- A key whose last sorted request is taken.
-local function waits_no_more(base, name, key)
+-- Removes a key whose last sorted request is taken.
+local function remove_limit_key(base, name, key)
   redis.pcall('SREM', base .. ':limit_keys:' .. name, key)
 end
 
--- The pace that a rate has kept, us: at most a window ahead, however far Redis's clock was when it
--- was written. Written back then, or it would stay as far ahead as the clock goes on.
+-- Returns the pace of a rate, us: at most a window ahead, however far Redis's clock was ahead when
+-- it was written. Corrects the stored pace, which otherwise would stay ahead.
 local function pace_of(rate, now, window)
   local kept = tonumber(redis.call('GET', rate) or 0) or 0
   if kept <= now + window then return math.max(kept, now) end
@@ -37,15 +37,16 @@ local function limit_of(permit)
   return string.match(permit, '^(%S+) (.*)$')
 end
 
--- The permit that was given back last.
+-- The permit that was returned last.
 local given = {}
 
-local function take_slot_again()
+local function retake_permit()
   redis.pcall('HSET', given.permits, given.id, given.permit)
   redis.pcall('SADD', given.running, given.id)
 end
 
--- Gives the permit of a lease back that ends in this step; the name whose key may go on, if one may.
+-- Returns the permit of a lease that ends in this step. Returns the name whose key may continue, if
+-- one may.
 local function give_back(base, permits, id, permit)
   local name, key = limit_of(permit)
   local running, held = base .. ':running:' .. name .. ':' .. key, base .. ':held:' .. name
@@ -57,15 +58,15 @@ local function give_back(base, permits, id, permit)
     undo('SADD', held, key)
   end
   given.permits, given.id, given.permit, given.running = permits, id, permit, running
-  undo(take_slot_again)
+  undo(retake_permit)
   redis.call('SREM', running, id)
   redis.call('HDEL', permits, id)
   return goes_on and name or nil
 end
 
--- Puts a request whose lease ends in this step where it came from: to the head of the queue, or, if
--- it had a permit, of those with its key: by way of the queue others of its key could overtake it.
--- Then the name, whose workers should hear of it.
+-- Moves a request whose lease ends in this step to the head of the queue, or, if it had a permit,
+-- of its key's list: in the queue, others of its key could overtake it. In that case it returns the
+-- name, whose workers should be notified.
 local function to_head(base, queue, limited, permit, raw)
   if not permit then
     redis.call('LPUSH', queue, raw)
@@ -78,6 +79,6 @@ local function to_head(base, queue, limited, permit, raw)
   undo('LPOP', list)
   redis.call('HINCRBY', limited, name, 1)
   undo('HINCRBY', limited, name, -1)
-  if length == 1 then begins_to_wait(base, name, key) end
+  if length == 1 then add_limit_key(base, name, key) end
   return name
 end

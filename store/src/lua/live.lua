@@ -1,13 +1,13 @@
--- Purpose: the values of the hash of live ids: who holds the lease of each; part of the scripts
---   that write or read them.
+-- Purpose: the values of the hash of live ids: the worker that holds each lease; part of the
+--   scripts that write or read them.
 -- KEYS: none of its own.
 -- ARGV: none of its own.
 -- Returns: nothing.
 -- Derived keys: none.
 -- Cost: O(1).
 
--- Redis keeps a hash of up to 512 short entries as a list, and searches that from end to end for
--- each id. One value of more than 64 bytes makes it a table: the worker's id, padded.
+-- Redis keeps a hash of up to 512 short entries as a list, and searches it linearly for each id.
+-- One value of more than 64 bytes makes it a table: the worker's id, padded.
 local function holder(worker)
   return worker .. string.rep(' ', 65 - #worker)
 end
@@ -16,5 +16,5 @@ local function worker_of(holder)
   return holder and string.match(holder, '^%S*')
 end
 
--- Stands where a worker does, for what no worker has: it is answered later. No id of a worker.
+-- The value for deferred requests, which no worker holds. It is not a valid worker id.
 local DEFERRED = '(deferred)'

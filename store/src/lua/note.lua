@@ -1,7 +1,7 @@
--- Purpose: note that queues are in use, so that the list of queues shows them. Runs on a full
---   Redis, too: the name of the queue that has to be relieved there may not be noted yet.
+-- Purpose: note that queues are in use, so that the list of queues shows them. Runs on a full Redis
+--   too: the queue that fills it may not be noted yet.
 -- KEYS: 1 queues (zset)
--- ARGV: 1 now (Redis ms), 2 how many names are kept, 3 for how long (s), then the names
+-- ARGV: 1 now (Redis ms), 2 maximum number of names, 3 TTL (s), then the names
 -- Returns: 1
 -- Derived keys: none.
 -- Cost: O(names * log queues).

@@ -1,6 +1,6 @@
 -- Purpose: settle the outcomes of a poll, each on its own; part of poll.lua. An outcome is stored
---   first and its lease removed last. One that fails changes nothing and keeps its lease: it is
---   settled again by a later poll, and the others are not held up.
+--   first and its lease removed last. One that fails changes nothing and keeps its lease: a later
+--   poll settles it again, and the others are not delayed.
 -- KEYS: of poll.lua.
 -- ARGV: of poll.lua.
 -- Returns: nothing.
@@ -10,8 +10,9 @@
 local parked_count, limit_count = tonumber(ARGV[10]), tonumber(ARGV[11])
 local outcome_count = tonumber(ARGV[12])
 
--- Most calls meet none of these.
-local paused, has_history, has_cancelled, has_permits, has_limited = false, false, false, false, false
+-- Most polls have none of these.
+local paused, has_history, has_cancelled = false, false, false
+local has_permits, has_limited = false, false
 if redis.call('EXISTS', KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14]) > 0 then
   paused = redis.call('EXISTS', KEYS[10]) == 1
   has_history = redis.call('EXISTS', KEYS[11]) == 1
@@ -33,10 +34,10 @@ local function hand_back(permit, raw)
   end
 end
 
--- Another run will come: what was counts in the record.
-local function again(id, raw, op, note, run, permit)
+-- Records the run of a request that will run again.
+local function schedule_rerun(id, raw, op, note, run, permit)
   local record = recall(KEYS[11], id)
-  has_history = true -- what goes back to the queue may be leased in this very poll
+  has_history = true -- this very poll may lease it
   if op == 'rerun' then
     record.attempt = tonumber(note)
     if run ~= '' then
@@ -52,7 +53,7 @@ local function again(id, raw, op, note, run, permit)
   add_run(record, run)
   remember(KEYS[11], id, record)
   if has_cancelled and redis.call('ZSCORE', KEYS[12], id) then
-    -- Its worker has not heard so: it does not wait for an attempt that will not come.
+    -- Its worker does not know: skip the delay of an attempt that will not start.
     redis.call('LPUSH', KEYS[1], raw)
     return undo('LPOP', KEYS[1])
   end
@@ -66,14 +67,14 @@ local function again(id, raw, op, note, run, permit)
   end
 end
 
--- Where the extra of this kind stands, if the outcome has one: at most one of each.
+-- Returns the position of the extra of this kind, if the outcome has one: at most one of each.
 local function extra_of(kind, first, last)
   for at = first, last, 4 do
     if ARGV[at] == kind then return at end
   end
 end
 
--- Whether the outcome changes a service's state, and whether that is not the one it was made from.
+-- Returns two flags: the outcome changes a service's state; Redis has another version of it.
 local function check_state(first, last)
   local at = extra_of('state', first, last)
   if not at then return false, false end
@@ -81,7 +82,7 @@ local function check_state(first, last)
   return true, (found or '0') ~= string.match(ARGV[at + 3], '^%d+')
 end
 
--- The lease has ended, and comes back if this fails.
+-- Writes the state. The lease has ended, and is restored if this fails.
 local function write_state(first, last)
   local at = extra_of('state', first, last)
   local key, text = KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2]
@@ -106,7 +107,7 @@ local function write_state(first, last)
   return redis.call('PEXPIRE', key, ttl)
 end
 
--- Not before it is certain that the request has ended, and is not parked.
+-- Writes the end of a tracked job. Called only once the request has ended and is not parked.
 local function end_status(first, last)
   local at = extra_of('status', first, last)
   if not at then return end
@@ -114,7 +115,7 @@ local function end_status(first, last)
   note_status(key, ARGV[at + 3], string.match(ARGV[at + 2], '^(%a+)(.*)$'))
 end
 
--- A signed request that has ended runs no more, whatever else is said of it.
+-- A signed request that has ended must not run again, whatever happens later.
 local function end_start(first, last)
   local at = extra_of('seen', first, last)
   if not at then return end
@@ -127,7 +128,7 @@ local function history_of(id, run)
   return record.runs and cjson.encode(record.runs)
 end
 
--- Out of its worker's hands: its id stays live, so that its like is refused.
+-- Defers a request: its id stays live, so that requests with the same id are refused.
 local function deferral(id, raw, at)
   local call, within = KEYS[tonumber(ARGV[at + 9])], tonumber(ARGV[at + 6])
   keep_deferred(base, id, KEYS[tonumber(ARGV[at + 7])], within, {
@@ -138,7 +139,7 @@ local function deferral(id, raw, at)
   undo('HSET', KEYS[4], id, holder(worker))
 end
 
--- The op of an outcome, and where its extras begin and end: most have none, and pay for none.
+-- Returns the op of an outcome, and the range of its extras: most have none, and no cost.
 local function op_of(at)
   local op, first = ARGV[at], at + 11
   local plus = string.find(op, '+', 1, true)
@@ -146,7 +147,7 @@ local function op_of(at)
   return string.sub(op, 1, plus - 1), first, first - 1 + 4 * tonumber(string.sub(op, plus + 1))
 end
 
--- Parks the request if a live worker maps its name.
+-- Parks the request if a live worker handles its name.
 local function park(raw, name, list)
   local until_ms = redis.call('ZSCORE', KEYS[6], name)
   if not until_ms or tonumber(until_ms) <= now_ms() then return false end
@@ -156,12 +157,12 @@ local function park(raw, name, list)
   return true
 end
 
--- Stores what becomes of a request whose lease ends with this outcome; the result.
+-- Stores a request whose lease ends with this outcome. Returns the result.
 local function store(at, op, raw, permit)
   local id, key, note, run = ARGV[at + 1], KEYS[tonumber(ARGV[at + 2])], ARGV[at + 6], ARGV[at + 8]
   if op == 'stale' then
-    -- Its handler has run: the next time is another run.
-    again(id, raw, 'rerun', recall(KEYS[11], id).attempt + 1, '', permit)
+    -- Its handler has run: the next start is another run.
+    schedule_rerun(id, raw, 'rerun', recall(KEYS[11], id).attempt + 1, '', permit)
     return '0'
   elseif op == 'back' then
     hand_back(permit, raw)
@@ -169,7 +170,8 @@ local function store(at, op, raw, permit)
   elseif op == 'unknown' then
     if park(raw, note, KEYS[tonumber(ARGV[at + 7])]) then return 'P' end
     if not key then
-      dead_letter(raw, id, 'unknown_job', 'no live worker maps `' .. note .. '`', history_of(id, run))
+      local reason = 'no live worker handles `' .. note .. '`'
+      dead_letter(raw, id, 'unknown_job', reason, history_of(id, run))
     end
   elseif op == 'refuse' or op == 'reject' then
     local twin = is_taken(id)
@@ -180,7 +182,7 @@ local function store(at, op, raw, permit)
   elseif op == 'defer' then
     deferral(id, raw, at)
   elseif op == 'rerun' or op == 'retry' then
-    again(id, raw, op, note, run, permit)
+    schedule_rerun(id, raw, op, note, run, permit)
   elseif op == 'dead_letter' then
     dead_letter(raw, id, note, ARGV[at + 7], history_of(id, run))
   end
@@ -199,7 +201,7 @@ end
 local function settle(at, op, first, last)
   local id = ARGV[at + 1]
   if (op == 'answer' or op == 'done') and first > last and ARGV[at + 9] == '0' then
-    -- Most are so.
+    -- The common case.
     if has_permits then free(id, redis.call('HGET', KEYS[13], id)) end
     local key = KEYS[tonumber(ARGV[at + 2])]
     if key then push(key, ARGV[at + 3], ARGV[at + 4], KEYS[tonumber(ARGV[at + 5])], id) end
@@ -209,7 +211,7 @@ local function settle(at, op, first, last)
   local changes_state, stale = false, false
   if first < last then changes_state, stale = check_state(first, last) end
   if stale then op = 'stale' end
-  -- Most answers do without their request.
+  -- Most answers do not need their request.
   local needs_raw = changes_state or (op ~= 'answer' and op ~= 'done')
   local raw = needs_raw and redis.call('HGET', KEYS[3], id)
   if needs_raw and not raw then error(LOST, 0) end
@@ -221,7 +223,7 @@ local function settle(at, op, first, last)
   free(id, permit)
   local result = store(at, op, raw, permit)
   if RUNS_AGAIN[op] or result == 'P' then
-    -- A live id that is left over would refuse the request.
+    -- A remaining live id would refuse the request.
     redis.call('HDEL', KEYS[4], id)
     undo('HSET', KEYS[4], id, holder(worker))
   end
@@ -231,8 +233,8 @@ local function settle(at, op, first, last)
   return result
 end
 
--- Which outcomes are of leases that this worker has no more, by number: the live ids tell whose
--- they are. Where these cannot be read, or name another worker, the leases themselves tell.
+-- Returns the numbers of the outcomes whose leases this worker lost, by the live ids. If those cannot
+-- be read, or name another worker, the leases decide.
 local function find_lost(at)
   local ids = {}
   for i = 1, outcome_count do
@@ -253,8 +255,8 @@ local function find_lost(at)
   return lost
 end
 
--- Removes what lay beside requests that have ended. Their leases are gone: none of it may fail.
--- Heartbeats find live ids without a lease.
+-- Removes the other keys of ended requests. Their leases have ended: no step may fail.
+-- Heartbeats remove live ids without a lease.
 local function tidy_up()
   for i = 1, #ended, 500 do
     local last = math.min(i + 499, #ended)
@@ -265,17 +267,17 @@ local function tidy_up()
 end
 
 local function settle_all()
-  local said, at = {}, 13 + 2 * parked_count + 6 * limit_count
+  local codes, at = {}, 13 + 2 * parked_count + 6 * limit_count
   local lost = find_lost(at)
   for i = 1, outcome_count do
     local op, first, last = ARGV[at], at + 11, at + 10
     if op ~= 'answer' and op ~= 'done' then op, first, last = op_of(at) end
-    local id, before = ARGV[at + 1], telling
+    local id, before = ARGV[at + 1], outbox_size
     local ok, result = false, LOST
     if not lost[i] then ok, result = attempt(settle, at, op, first, last) end
     noted = 0
     if ok then
-      said[i] = result
+      codes[i] = result
       if result == '1' and not RUNS_AGAIN[op] then
         if op ~= 'defer' then ended[#ended + 1] = id end
         if first < last then
@@ -284,27 +286,27 @@ local function settle_all()
         end
       elseif result == 'T' then
         -- The record, status and call of this id belong to another request.
-        said[i] = '1'
+        codes[i] = '1'
         redis.pcall('HDEL', KEYS[4], id)
       end
       if op == 'defer' and has_cancelled and redis.call('ZSCORE', KEYS[12], id) then
-        -- Its worker has not heard so: its end is not wanted any more.
-        before = telling
+        -- The request was cancelled, which its worker does not know.
+        before = outbox_size
         if not attempt(end_deferred, base, id, read_deferred(base, id), 'gone', 'cancelled') then
-          telling = before
+          outbox_size = before
         end
       end
       noted = 0
     else
-      telling = before
-      said[i] = result == LOST and '0' or 'E'
+      outbox_size = before
+      codes[i] = result == LOST and '0' or 'E'
       if result ~= LOST then notes[2] = text_of(result) end
     end
     at = last + 1
   end
   tidy_up()
   announce()
-  local results = table.concat(said)
+  local results = table.concat(codes)
   if outcome_count > 0 then
     redis.pcall('SET', KEYS[9], ARGV[7] .. ' ' .. results, 'PX', '60000')
   end

@@ -1,60 +1,59 @@
--- Purpose: one worker's poll on one queue: settle what has ended, then lease what it has room
---   for. Both in one script, so that a busy worker needs one command a poll. Whatever can be in a
---   queue; most polls meet none of it, and go by poll_fast.lua.
+-- Purpose: one worker's poll on one queue: settle ended requests, then lease new ones up to the
+--   worker's capacity. One script, so that a busy worker needs one command a poll. It handles every
+--   kind of request; most polls have only plain ones, which poll_fast.lua handles.
 -- KEYS: 1 queue list, 2 inbox list, 3 leases (hash), 4 live (hash), 5 dead (stream), 6 names
 --   (zset), 7 parked names (set), 8 workers (zset), 9 poll of this worker (string), 10 paused
 --   (string), 11 attempts (hash), 12 cancelled (zset), 13 permits (hash), 14 limited names (hash),
---   15 throttled (zset), 16 control (channel), 17 schedule (zset), 18 scheduled (hash); then, by the
---   indices in ARGV: response keys, channels, parked lists, idem records, records of deferred
+--   15 throttled (zset), 16 control (channel), 17 schedule (zset), 18 scheduled (hash); then, by
+--   the indices in ARGV: response keys, channels, parked lists, idem records, records of deferred
 --   requests, states, statuses, starts (strings) of signed requests
 -- ARGV: 1 to 9 as in poll_common.lua; 10 count P of parked lists to take from first, 11 count L of
 --   limited names, 12 count S of outcomes; then P times: key index, name; L times: name, field of
---   the data to count by (empty: none), how many at once (0: any), us per request (0: no rate),
---   requests of a burst, how many this worker has room for (-1: any); S times: op, id, key index of
---   the response list (0: none), frame, ttl (ms), key index of the channel (0: none), note (error
---   code, job name, delay in ms, or attempt), reason, run (JSON, empty: none), key index of the
---   idem record (0: none), its ttl (ms; 0: forget it); and for an op with `+X` behind it X
---   times: kind of the extra, key index, text, more
---   ops: answer (push the frame), done (nobody asked), dead_letter (to the dead letters; and push the
---   frame if there is a key), refuse (the same where there is no key, else only push the frame; but
---   only to the dead letters if its id is that of another request), reject (refuse, and to the dead
---   letters in any case), back (to the head of the queue), rerun (the same, and it counts as
---   a run; as a crash as well, if that run is given), retry (to the schedule; and push the frame
---   if there is a key), unknown (park it if a live worker maps the name, else answer or dead_letter;
---   reason is the key index of the parked list),
---   defer (whoever has its token answers it within `note` ms; reason is the key index of its
---   record, run the record's fields, a flat JSON array; and push the frame if there is a key)
---   extras: state (the state of a service's instance, a hash, gets this text, and ends without
---   one; more: "<version> <ttl ms> <seal, or empty>", and if another version is there the request
---   is run again), seen (the start of a signed request, a string: it has ended, and is remembered
---   until then; more: Redis ms),
---   status (the states of a monitored job, a list, get this end: the state and its further
---   fields as JSON; more: <ttl ms>)
+--   the data to count by (empty: none), maximum that runs at once (0: no limit), us per request (0:
+--   no rate), requests of a burst, this worker's capacity for it (-1: no limit); S times: op, id,
+--   key index of the response list (0: none), frame, ttl (ms), key index of the channel (0: none),
+--   note (error code, job name, delay in ms, or attempt), reason, run (JSON, empty: none), key
+--   index of the idem record (0: none), its ttl (ms; 0: delete it); and for an op with suffix `+X`,
+--   X times: kind of the extra, key index, text, more
+--   ops: answer (push the frame), done (no caller waits), dead_letter (write a dead letter; and
+--   push the frame if there is a key), refuse (the same if there is no key, else only push the
+--   frame; but only write a dead letter if its id is that of another request), reject (refuse, and
+--   write a dead letter in any case), back (to the head of the queue), rerun (the same, and it
+--   counts as a run; as a crash as well, if that run is given), retry (to the schedule; and push
+--   the frame if there is a key), unknown (park it if a live worker handles the name, else answer
+--   or dead_letter; reason is the key index of the parked list), defer (a completion token settles
+--   it within `note` ms; reason is the key index of its record, run the record's fields, a flat
+--   JSON array; and push the frame if there is a key)
+--   extras: state (the state of a service instance, a hash, becomes this text, and is deleted if it
+--   is empty; more: "<version> <ttl ms> <seal, or empty>"; if Redis has another version the request
+--   runs again), seen (the start of a signed request, a string: it has ended, and is remembered
+--   until then; more: Redis ms), status (the states of a tracked job, a list, get this end: the
+--   state and its further fields as JSON; more: <ttl ms>)
 -- Returns: {results, length, parked, {id, raw, mark, ...}, state, ready, due, more, notes, read}.
---   results: one character per outcome: '1' settled, '0' refused, since the lease is gone, 'P'
+--   results: one character per outcome: '1' settled, '0' refused because the lease is lost, 'P'
 --   parked, 'E' it failed and changed nothing: the lease is kept. length: of the queue afterwards,
---   -1 if it was not asked for. parked: how many names have parked requests. Then what was leased;
---   mark: 'C' cancelled, else its record (JSON) or empty. state: 1 the queue is paused, 2 the
---   worker's own lease has ended (it has to say first that it lives), else 0; nothing is leased
---   then. ready: 1 if sorted requests could go on. due: when a rate allows the next one (ms), 0
---   for none. more: 0 if poll_fast.lua will do for the next poll. notes: what went wrong while leasing,
---   and while settling (an error's text, or empty), then the error code of each element that was
---   moved to the dead letters, since it cannot be leased; nil if there is none of this. read: bytes
---   of all elements that were looked at.
+--   -1 if it was not requested. parked: number of names with parked requests. Then the leased
+--   requests; mark: 'C' cancelled, else its record (JSON) or empty. state: 1 the queue is paused, 2
+--   the worker's own lease has ended (it has to send a heartbeat first), else 0; nothing is leased
+--   in states 1 and 2. ready: 1 if more sorted requests could be leased. due: when a rate allows
+--   the next one (ms), 0 for none. more: 0 if poll_fast.lua can do the next poll. notes: the errors
+--   of leasing and of settling (text, or empty), then the error code of each element that could not
+--   be leased and was dead-lettered; nil if all are empty. read: bytes of all elements that were
+--   read.
 -- Derived keys: response:<id> and status:<id> of callers that joined a call;
 --   limited:<name>:<key>, rotation:<name>, held:<name>, running:<name>:<key>, limit_keys:<name>,
 --   rate:<name>:<key> of limited names; those of deferred.lua and refusal.lua.
 -- Cost: O(outcomes + taken), and 2 ms per MiB of elements, of which 8 MiB are read, or one element;
 --   with limited names O(up to 1,000 sorted) more. An element without an id in its first 4 KiB,
---   over the limit or with a live id goes to the dead letters here, since it cannot be leased.
-local results = said_before(KEYS[9]) or settle_all()
+--   over the limit or with a live id cannot be leased and is dead-lettered here.
+local results = replay_reply(KEYS[9]) or settle_all()
 
--- Sorts or leases elements that were popped in this step, until `up_to` requests are taken; how
--- many it took off their list.
+-- Sorts or leases elements that were popped in this step, until `up_to` requests are taken. Returns
+-- how many it took off their list.
 local function accept(key, raws, up_to)
   local many = #raws
   for i = 1, many do
-    local full, rule, place = scanned > MOST_SCANNED
+    local full, rule, place = scanned > MAX_SCANNED
     if not full and limit_count > 0 then rule, place = rule_of(raws[i]) end
     if full or (not rule and seen + (count - kept) / 3 >= up_to) then
       put_back(key, raws, i)
@@ -73,8 +72,8 @@ end
 
 -- Leasing -------------------------------------------------------------------------------------
 
--- A worker whose lease has ended leases nothing more: what a blocked pop of one that stands still
--- brings would only be taken over again, and count as one more crash.
+-- A worker whose lease has ended leases nothing more: other workers would take over the requests of
+-- a stalled worker's blocked pop, and count one more crash each.
 local state, only_settles = 0, take < 0
 if paused then
   state = 1
@@ -84,7 +83,7 @@ elseif not only_settles then
 end
 local stopped = only_settles or state > 0 or notes[1] ~= ''
 
--- What a blocked pop has moved is this worker's already, room or not.
+-- Elements that a blocked pop has moved belong to this worker, with or without capacity.
 local more = false
 if state > 0 and not only_settles then
   while ask('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT') do end
@@ -108,16 +107,16 @@ elseif limit_count == 0 then
 else
   if has_limited then find_due() end
   if throttles and due <= now_ms() then lease_step(wake) end
-  -- Half of the room for those that wait sorted, by polls if it is one. As long as the queue holds
-  -- more than is sorted at once, nobody knows whose turn it is: then they get one.
+  -- Half of the capacity is for sorted requests, alternating if it is one. While the queue holds
+  -- more than is sorted at once, the next key of the rotation is unknown: then they get one.
   local behind = (ask('LLEN', KEYS[1]) or 0) > 1000
-  local most, before = behind and 1 or take, seen
+  local max, before = behind and 1 or take, seen
   if has_limited then
-    draw(math.min(most, math.floor((take - seen + tonumber(ARGV[7]) % 2) / 2)))
+    draw(math.min(max, math.floor((take - seen + tonumber(ARGV[7]) % 2) / 2)))
   end
-  most = most - (seen - before)
+  max = max - (seen - before)
   take_list(KEYS[1], take, accept)
-  if has_limited then draw(math.min(most, take - seen)) end
+  if has_limited then draw(math.min(max, take - seen)) end
   for _, rule in pairs(rules) do
     local waits = rule.room ~= 0 and redis.call('EXISTS', base .. ':rotation:' .. rule.name) == 1
     if waits then ready = 1 end
@@ -132,11 +131,11 @@ for name in pairs(freed) do
   end
 end
 
--- Of a step that was taken back.
+-- Remove the entries of an undone step.
 for i = #taken, count + 1, -1 do taken[i] = nil end
 local length = take == -2 and -1 or ask('LLEN', KEYS[1]) or 0
--- What is left in the inbox is taken by the next poll, which goes out where there is something.
+-- The next poll takes the rest of the inbox: a length above 0 triggers it.
 if more then length = math.max(length, 1) end
 return { results, length, ask('SCARD', KEYS[7]) or 0, taken, state, ready, due,
-  redis.call('EXISTS', KEYS[7], KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14]), told_notes(),
+  redis.call('EXISTS', KEYS[7], KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14]), reply_notes(),
   bytes }

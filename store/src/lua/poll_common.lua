@@ -1,7 +1,7 @@
 -- Purpose: the first arguments of both scripts of a poll; part of poll_fast.lua and poll.lua.
 -- KEYS: none of its own.
--- ARGV: of the script it is part of: 1 worker id, 2 how many requests to take at most, 3 how many
---   bytes, 4 dead letters to keep, 5 their age (ms), 6 base of the queue's keys, 7 serial of the
+-- ARGV: of the script it is part of: 1 worker id, 2 maximum number of requests to lease, 3 of
+--   bytes, 4 limits of dead letters, 5 their age (ms), 6 base of the queue's keys, 7 serial of the
 --   poll, 8 '1' if it was sent before and its reply was lost, 9 the largest request (bytes)
 -- Returns: nothing.
 -- Derived keys: none.
@@ -9,11 +9,11 @@
 local worker, take, max_bytes, base = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[6]
 local max_request = tonumber(ARGV[9])
 
--- What went wrong while leasing, and while settling: the text of an error, or empty; then the code
--- of each element that was refused here.
+-- The errors of leasing and of settling: text, or empty; then the code of each element that was
+-- refused here.
 local notes = { '', '' }
 
--- The notes as they are returned: false where there is nothing to say, which is most often.
-local function told_notes()
+-- Returns the notes for the reply: false if all are empty, as in most polls.
+local function reply_notes()
   return (#notes > 2 or notes[1] ~= '' or notes[2] ~= '') and notes
 end

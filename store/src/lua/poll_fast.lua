@@ -1,43 +1,43 @@
--- Purpose: a poll as that of poll.lua, where nothing is paused, cancelled, limited, parked or was
---   run before: most polls are so, and half of what such a one would cost is asking. At
---   full load this script is what Redis does all day: it has few functions, and these share few
---   variables, since making a function takes a search for each of them.
+-- Purpose: a poll as in poll.lua, if no request is paused, cancelled, limited, parked or was run
+--   before: most polls are such, and half of their cost in poll.lua is checks. At full load Redis
+--   mainly runs this script: it has few functions with few shared variables, since creating a
+--   function takes a search for each of them.
 -- KEYS: 1 queue list, 2 inbox list, 3 leases (hash), 4 live (hash), 5 dead (stream), 6 workers
---   (zset), 7 poll of this worker (string); what must not be there: 8 paused (string), 9 attempts
+--   (zset), 7 poll of this worker (string); keys that must not exist: 8 paused (string), 9 attempts
 --   (hash), 10 cancelled (zset), 11 permits (hash), 12 limited names (hash), 13 parked names (set);
 --   then starts (strings) of outcomes of signed requests
--- ARGV: 1 to 9 as in poll_common.lua, but 2 is -1 if nothing is leased, not even what lies in the inbox,
---   and -2 if the length of the queue is not asked for either; 10 count S of outcomes, at most
---   1,000; S ids; then runs of outcomes in the order of the ids: ttl (ms; 0: nobody asked), channel
---   (empty: none), count C, and C frames if somebody asked; then per start: number of its outcome,
+-- ARGV: 1 to 9 as in poll_common.lua, but 2 is -1 to lease nothing, not even from the inbox, and -2
+--   if the length of the queue is not requested either; 10 count S of outcomes, at most 1,000; S
+--   ids; then runs of outcomes in the order of the ids: ttl (ms; 0: no answer), channel (empty:
+--   none), count C, and C frames if there is an answer; then per start: number of its outcome,
 --   until when its id is remembered (Redis ms)
--- Returns: {results, length, {id, raw, ...}, notes, read} as poll.lua; or 0, and nothing was
---   settled or leased: it takes poll.lua
+-- Returns: {results, length, {id, raw, ...}, notes, read} as poll.lua; or 0: it settled and leased
+--   nothing, and the poll needs poll.lua
 -- Derived keys: response:<id> of the outcomes; answers of the queue; those of refusal.lua.
 -- Cost: O(outcomes + taken), and that of reading elements as in poll.lua.
 if take >= 0 then
   local alive = redis.call('ZSCORE', KEYS[6], worker)
   if not alive or tonumber(alive) <= now_ms() then
-    -- Its worker may stand still behind a blocked pop, and not come to call poll.lua.
+    -- Its worker may be stalled behind a blocked pop, and never call poll.lua.
     while redis.call('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT') do end
     return 0
   end
 end
 if redis.call('EXISTS', unpack(KEYS, 8, 13)) > 0 then return 0 end
-local rare -- the functions of unusual.lua, once they are needed
+local rare -- the functions of unusual.lua, created when first needed
 
 -- Settling ------------------------------------------------------------------------------------
 
--- Pushes the answers, then ends the leases; how many these were. Adds to `pushed` how many answers
--- have to be taken back if this fails, and to `notices` what each channel is told.
+-- Pushes the answers, then ends the leases. Returns the number of ended leases. Adds to `pushed`
+-- the number of answers to undo on failure, and to `notices` the frames to publish per channel.
 local function settle(count, pushed, notices)
-  local at, from, told, prefix = 11 + count, 0, {}, base .. ':response:'
+  local at, from, sent_bytes, prefix = 11 + count, 0, {}, base .. ':response:'
   while from < count do
     local ttl, channel, many = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
     local first, last = at + 3, at + 2
     if ttl ~= '0' then
       last = last + many
-      local behind, largest, total = first - 11 - from, 0, told[channel] or 0
+      local behind, largest, total = first - 11 - from, 0, sent_bytes[channel] or 0
       for i = first, last do
         local frame = ARGV[i]
         local key, size = prefix .. ARGV[i - behind], #frame
@@ -51,19 +51,19 @@ local function settle(count, pushed, notices)
       if channel ~= '' then
         local frames
         if largest <= 8192 and total <= 262144 then
-          told[channel], frames = total, table.concat(ARGV, ',', first, last)
+          sent_bytes[channel], frames = total, table.concat(ARGV, ',', first, last)
         else
           rare = rare or unusual()
-          frames, told[channel] = rare.shorten(first, last, behind, told[channel] or 0)
+          frames, sent_bytes[channel] = rare.shorten(first, last, behind, sent_bytes[channel] or 0)
         end
         notices[channel] = notices[channel] and notices[channel] .. ',' .. frames or frames
       end
     end
     at, from = last + 1, from + many
   end
-  -- Behind the fence the live ids have to be readable. With one outcome it tells all by itself.
+  -- After the fence the live ids have to be readable. One outcome needs no check.
   if count > 1 then redis.call('HMGET', KEYS[4], ARGV[11]) end
-  -- The fence: as many leases as outcomes.
+  -- The fence: all outcomes must have leases.
   return redis.call('HDEL', KEYS[3], unpack(ARGV, 11, 10 + count))
 end
 
@@ -79,7 +79,7 @@ if count > 0 then
     results, notices = rare.sort_out(count, pushed[1], ok and found or 0), {}
     if not results then return 0 end
   end
-  -- A signed request that has ended runs no more, whatever else is said of it.
+  -- A signed request that has ended must not run again, whatever happens later.
   for i = 14, #KEYS do
     local which = #ARGV + 2 * (i - #KEYS) - 1
     if string.byte(results, tonumber(ARGV[which])) == 49 then
@@ -87,7 +87,7 @@ if count > 0 then
     end
   end
   for channel, frames in pairs(notices) do
-    -- May be forbidden to this user; the keys are the truth.
+    -- May be forbidden to this user; the keys are authoritative.
     redis.pcall('SPUBLISH', channel, '[' .. frames .. ']')
   end
   redis.pcall('SET', KEYS[7], ARGV[7] .. ' ' .. results, 'PX', '60000')
@@ -99,7 +99,7 @@ if take == -2 then return { results, -1, {}, false, 0 } end
 local leased, size, bytes, full, length, more = {}, 0, 0, false, nil, false
 
 if take >= 0 then
-  -- Leases elements that were popped; how many were dealt with: the others have to go back.
+  -- Leases elements that were popped. Returns how many were processed: the others have to go back.
   local function lease(raws)
     local many, own, first = #raws, holder(worker), size
     for i = 1, many do
@@ -123,7 +123,7 @@ if take >= 0 then
     return many
   end
 
-  -- Pops up to `count` elements and leases them: all of it, or nothing. How many it took off the
+  -- Pops up to `count` elements and leases all of them, or none. Returns how many it took off the
   -- list.
   local function lease_step(key, count)
     local raws = redis.pcall('LPOP', key, count)
@@ -135,7 +135,8 @@ if take >= 0 then
     local first, before = size, bytes
     for i = 1, #raws do bytes = bytes + #raws[i] end
     local ok, many = true, 0
-    -- One that would go over the bound goes back; but one over the limit is read once.
+    -- An element that would exceed the limit of a poll goes back; but an oversized one is read
+    -- once.
     if before == 0 or bytes <= max_bytes or #raws[1] > max_request then
       ok, many = pcall(lease, raws)
       if rare then rare.finish(ok) end
@@ -155,8 +156,8 @@ if take >= 0 then
     return many
   end
 
-  -- What a blocked pop has moved is this worker's already, room or not: two at a time, since there
-  -- is one, as a rule.
+  -- Elements that a blocked pop has moved belong to this worker, with or without capacity. Two at a
+  -- time: usually there is one.
   local tries = 32
   while lease_step(KEYS[2], '2') == 2 and notes[1] == '' and not full do
     tries = tries - 1
@@ -165,17 +166,16 @@ if take >= 0 then
   end
   more = more or full or notes[1] ~= ''
 
-  -- Until `take` requests are leased. An element that is refused takes no place, but a hundred of
-  -- them are enough.
+  -- Until `take` requests are leased. A refused element uses no capacity, but stop after a hundred.
   local left, known = 1, take - size / 2 > 1
   if known then left = redis.pcall('LLEN', KEYS[1]) end
   if type(left) == 'table' then left, known = 0, false end
   while take > size / 2 and left > 0 and notes[1] == '' and not full and #notes <= 100 do
     local wanted = math.min(take - size / 2, left, 250)
     if wanted > 1 then
-      -- May be forbidden to this user: then they come one by one.
-      local most = math.min(max_bytes - bytes, TOGETHER)
-      local ok, small = pcall(known_small, KEYS[1], wanted, left, most)
+      -- May be forbidden to this user: then elements are popped one by one.
+      local max = math.min(max_bytes - bytes, TOGETHER)
+      local ok, small = pcall(known_small, KEYS[1], wanted, left, max)
       wanted = ok and small > 1 and small or 1
     end
     if wanted == 1 and not has_room(bytes) then break end
@@ -183,7 +183,7 @@ if take >= 0 then
     if many == 0 then break end
     left = left - many
     if left == 0 and not known and take > size / 2 then
-      -- The only one was refused: the next may do.
+      -- The only one was refused: try the next.
       left, known = redis.pcall('LLEN', KEYS[1]), true
       if type(left) == 'table' then left, known = 0, false end
     end
@@ -196,6 +196,6 @@ if type(length) == 'table' then
   if notes[1] == '' then notes[1] = length.err end
   length = 0
 end
--- What is left in the inbox is taken by the next poll, which goes out where there is something.
+-- The next poll takes the rest of the inbox: a length above 0 triggers it.
 if more then length = math.max(length, 1) end
-return { results, length, leased, told_notes(), bytes }
+return { results, length, leased, reply_notes(), bytes }

@@ -1,21 +1,21 @@
--- Purpose: the bounded reading of a list, in steps that can be taken back; part of poll.lua.
--- KEYS: none of its own; the list is handed in.
+-- Purpose: bounded reads of a list, in steps that can be undone; part of poll.lua.
+-- KEYS: none of its own; the list is passed in.
 -- ARGV: of poll.lua.
 -- Returns: nothing.
 -- Derived keys: none.
 -- Cost: O(1) per request.
 
--- What this very poll said, if it has taken effect already.
-local function said_before(key)
+-- Returns the results of this very poll, if it has already taken effect.
+local function replay_reply(key)
   if ARGV[8] ~= '1' then return nil end
-  local serial, said = string.match(redis.call('GET', key) or '', '^(%S+) (%S*)$')
-  return serial == ARGV[7] and said or nil
+  local serial, reply = string.match(redis.call('GET', key) or '', '^(%S+) (%S*)$')
+  return serial == ARGV[7] and reply or nil
 end
 
 -- Requests taken, requests sorted by the key of their limit, and bytes read by this script.
 local seen, sorted, bytes = 0, 0, 0
 
--- Notes how elements that were popped just now go back, and counts their bytes.
+-- Notes the undo of elements that were popped just now, and counts their bytes.
 local function note_popped(key, raws)
   undo(function()
     for i = #raws, 1, -1 do redis.pcall('LPUSH', key, raws[i]) end
@@ -23,7 +23,7 @@ local function note_popped(key, raws)
   for i = 1, #raws do bytes = bytes + #raws[i] end
 end
 
--- Puts the elements from the `first` on back, which were popped in this step.
+-- Returns the elements from `first` on to the list from which this step popped them.
 local function put_back(key, raws, first)
   for i = #raws, first, -1 do
     redis.call('LPUSH', key, raws[i])
@@ -33,11 +33,11 @@ local function put_back(key, raws, first)
 end
 
 -- Takes up to `count` elements from the head of a list of that `length`: several, if they are known
--- to be small, else one. Notes how they go back.
+-- to be small, else one. Notes the undo.
 local function pop(key, count, length)
   count = math.min(count, length, 250)
   if count > 1 then
-    -- May be forbidden to this user: then they come one by one.
+    -- May be forbidden to this user: then elements are popped one by one.
     local ok, small = pcall(known_small, key, count, length, math.min(max_bytes - bytes, TOGETHER))
     count = ok and small > 1 and small or 1
   end
@@ -45,7 +45,7 @@ local function pop(key, count, length)
   local raws = redis.call('LPOP', key, string.format('%d', count)) or {}
   local before = bytes
   note_popped(key, raws)
-  -- One that would go over the bound goes back; but one over the limit is read once.
+  -- An element that would exceed the limit of a poll goes back; but an oversized one is read once.
   if before > 0 and bytes > max_bytes and #raws[1] <= max_request then
     put_back(key, raws, 1)
     return {}
@@ -53,23 +53,23 @@ local function pop(key, count, length)
   return raws
 end
 
--- What a command says, or nil: its failure is noted, and does not keep what has been done already.
+-- Returns a command's reply, or nil: an error is noted, and earlier steps stay valid.
 local function ask(...)
-  local said = redis.pcall(...)
-  if type(said) ~= 'table' or not said.err then return said end
-  if notes[1] == '' then notes[1] = said.err end
+  local reply = redis.pcall(...)
+  if type(reply) ~= 'table' or not reply.err then return reply end
+  if notes[1] == '' then notes[1] = reply.err end
 end
 
--- Set by the script: whether the requests count that the last step has leased.
+-- Set by the script. Called after each step, with false if its leases were undone.
 local after_step
 
--- Runs a step of leasing: it leases what it takes, or takes nothing; then the reason is noted. How
--- many elements it took.
+-- Runs a step of leasing: it leases all of its elements, or none; then the error is noted. Returns
+-- how many elements it took.
 local function lease_step(step, ...)
-  if notes[1] ~= '' or scanned > MOST_SCANNED then return 0 end
+  if notes[1] ~= '' or scanned > MAX_SCANNED then return 0 end
   local before = bytes
   local ok, result = pcall(step, ...)
-  if not ok then take_back(0) end
+  if not ok then undo_from(0) end
   noted = 0
   after_step(ok)
   if ok then return result end
@@ -77,8 +77,8 @@ local function lease_step(step, ...)
   return 0
 end
 
--- What a blocked pop has moved is this worker's already, room or not: two at a time, since there is
--- one, as a rule. Whether some are left.
+-- Leases elements that a blocked pop has moved: they belong to this worker, with or without
+-- capacity. Two at a time: usually there is one. Returns true if some are left.
 local function take_inbox(key, accept)
   local function step()
     local raws = redis.call('LPOP', key, '2') or {}
@@ -86,21 +86,21 @@ local function take_inbox(key, accept)
     return accept(key, raws, math.huge)
   end
   for _ = 1, 32 do
-    if lease_step(step) < 2 then return notes[1] ~= '' or scanned > MOST_SCANNED end
+    if lease_step(step) < 2 then return notes[1] ~= '' or scanned > MAX_SCANNED end
     if not has_room(bytes) then return true end
   end
   return true
 end
 
--- Takes from the head of a list until `up_to` requests are taken; how many elements are left. An
--- element that is refused takes no place, but a hundred of them are enough.
+-- Takes from the head of a list until `up_to` requests are taken. Returns how many elements are
+-- left. A refused element uses no capacity, but it stops after a hundred.
 local function take_list(key, up_to, accept)
   local left = ask('LLEN', key) or 0
   local function step(count)
     return accept(key, pop(key, count, left), up_to)
   end
   while left > 0 and seen < up_to and sorted < 1000 and #notes <= 100 do
-    -- As many as were sorted may be looked at beyond what can be taken.
+    -- As many as were sorted may be read beyond the capacity.
     local many = lease_step(step, up_to - seen + sorted)
     if many == 0 then break end
     left = left - many

@@ -1,4 +1,4 @@
--- Purpose: what several scripts share; Rust puts it in front of each of them.
+-- Purpose: the code that all scripts share; Rust puts it in front of each.
 -- KEYS: none of its own.
 -- ARGV: none of its own.
 -- Returns: nothing.

@@ -1,16 +1,16 @@
--- Purpose: move what is due from the schedule to the queue: what was started before to the head,
---   the rest to the tail.
+-- Purpose: move due requests from the schedule to the queue: those that were started before to the
+--   head, the rest to the tail.
 -- KEYS: 1 schedule (zset), 2 scheduled (hash), 3 queue list, 4 attempts (hash)
--- ARGV: 1 how many to move at most, 2 after how many bytes to stop
+-- ARGV: 1 maximum number to move, 2 number of bytes after which to stop
 -- Returns: {moved, due}. moved: how many. due: when the next one is due, Redis time in ms, in the
---   past if there was too much for one call; 0 if nothing is scheduled.
+--   past if one call could not move all; 0 if nothing is scheduled.
 -- Derived keys: none.
 -- Cost: O(moved * log scheduled).
 local now = string.format('%.0f', now_ms())
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
 local moved, bytes, max_bytes = 0, 0, tonumber(ARGV[2])
 
--- The request is in the queue before it leaves the schedule.
+-- Moves a request: it enters the queue before it leaves the schedule.
 local function move(id)
   local raw = redis.call('HGET', KEYS[2], id)
   if raw and redis.call('HEXISTS', KEYS[4], id) == 1 then

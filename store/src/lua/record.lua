@@ -1,18 +1,18 @@
--- Purpose: the records of requests that were started more than once; part of scripts that need it.
--- KEYS: none of its own; the key of the hash `attempts` is handed in.
+-- Purpose: the records of requests that were started more than once; part of other scripts.
+-- KEYS: none of its own; the key of the hash `attempts` is passed in.
 -- ARGV: none of its own.
 -- Returns: nothing.
 -- Derived keys: none.
 -- Cost: O(1) per record, whose runs are bounded.
 
--- attempt: number of the last run that began; fails, crashes: how many of the runs ended so.
+-- attempt: number of the last run that was started; fails, crashes: number of runs with that end.
 local function recall(attempts, id)
   local text = redis.call('HGET', attempts, id)
   if text then return cjson.decode(text) end
   return { attempt = 0, fails = 0, crashes = 0 }
 end
 
--- Adds a run to a record: the first and the last 19 are kept.
+-- Adds a run to a record, which keeps the first and the last 19.
 local function add_run(record, run)
   local runs = record.runs or {}
   if #runs >= 20 then table.remove(runs, 2) end

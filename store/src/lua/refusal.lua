@@ -1,14 +1,14 @@
--- Purpose: read the id of an element, and move elements that cannot be leased to the dead letters;
---   part of the scripts of a poll, behind answers.lua and scan.lua.
+-- Purpose: read the id of an element, and dead-letter elements that cannot be leased; part of the
+--   scripts of a poll, after answers.lua and scan.lua.
 -- KEYS: 5 dead (stream), of the script it is part of.
 -- ARGV: of poll_common.lua.
 -- Returns: nothing.
--- Derived keys: scheduled of the queue; response:<id> of a request that is refused.
+-- Derived keys: scheduled of the queue; response:<id> of a refused request.
 -- Cost: O(1) per element.
 dead.key, dead.max, dead.age, dead.by = KEYS[5], ARGV[4], tonumber(ARGV[5]), worker
 
--- How many brackets and strings are looked at, but for those of one element.
-local MOST_SCANNED = 20000
+-- The maximum number of brackets and strings to scan, except those of one element.
+local MAX_SCANNED = 20000
 
 local function id_of(raw)
   local head = #raw > 4096 and string.sub(raw, 1, 4096) or raw
@@ -17,8 +17,8 @@ local function id_of(raw)
   return id and #id <= 64 and id
 end
 
--- Whether the id of an element that is refused, and has no lease, is that of another request: one
--- that waits for its time, or whose answer waits for its caller.
+-- Returns true if the id of a refused element without a lease belongs to another request: one that
+-- is scheduled, or whose answer waits for its caller.
 local function is_taken(id)
   if redis.pcall('HEXISTS', base .. ':scheduled', id) == 1 then return true end
   local last = redis.pcall('LINDEX', base .. ':response:' .. id, -1)
@@ -27,8 +27,8 @@ local function is_taken(id)
   return kind == 'result' or kind == 'error'
 end
 
--- Moves an element that cannot be leased to the dead letters. Where these cannot be written it goes
--- to the tail of the queue: it must neither be lost nor keep the others.
+-- Dead-letters an element that cannot be leased. If that fails, the element goes to the tail of the
+-- queue: it must neither be lost nor block the others.
 local function refuse(queue, raw, id, code, reason)
   notes[#notes + 1] = code
   local ok, problem = attempt(dead_letter, raw, id, code, reason)
@@ -38,8 +38,8 @@ local function refuse(queue, raw, id, code, reason)
   undo('RPOP', queue)
 end
 
--- The error frame of a request that is too large, if its caller waits: its response key is found by
--- looking at both ends.
+-- Pushes the error frame of a request that is too large, if its caller waits: the response key is
+-- searched for at both ends of the element.
 local function answer_oversize(raw, id, reason)
   local key = base .. ':response:' .. id
   local quoted = '"' .. key .. '"'
@@ -52,8 +52,8 @@ local function answer_oversize(raw, id, reason)
   end
 end
 
--- Refuses an element without an id, or over the limit: of that the dead letter has the first
--- 64 KiB. It is read once.
+-- Refuses an element without an id, or over the limit: its dead letter has only the first 64 KiB.
+-- It is read once.
 local function refuse_unreadable(queue, raw, live)
   if #raw <= max_request then
     return refuse(queue, raw, '', 'invalid_request',
@@ -68,7 +68,7 @@ local function refuse_unreadable(queue, raw, live)
   end
 end
 
--- The id of an element that is now one of the `live` ids, for its holder; nil if it was refused.
+-- Adds the id of an element to the `live` ids of its holder, and returns it; nil if it was refused.
 local function make_live(queue, raw, live, own)
   local id = #raw <= max_request and id_of(raw)
   if not id then return refuse_unreadable(queue, raw, live) end

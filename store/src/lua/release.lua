@@ -1,20 +1,20 @@
--- Purpose: give everything that a worker holds on one queue back to the head of the queue, and
---   take the worker off the registry: by itself when it leaves, or by another when its lease has
---   ended. Only then what it held counts as a crash.
+-- Purpose: return all requests that a worker holds on one queue to the head of the queue, and
+--   remove the worker from the registry: by itself at its shutdown, or by another worker after its
+--   lease has ended. Only in the latter case its requests count a crash.
 -- KEYS: 1 queue list, 2 workers (zset), 3 live (hash), 4 leases (hash) and 5 inbox (list) and 6
---   info of the worker that is released, 7 attempts (hash), 8 permits (hash), 9 its poll (string),
---   10 limited names (hash), 11 control (channel)
+--   info of the released worker, 7 attempts (hash), 8 permits (hash), 9 its poll (string), 10
+--   limited names (hash), 11 control (channel)
 -- ARGV: 1 id of that worker, 2 '1' if it releases itself, '0' if another takes over, 3 base of the
 --   queue's keys
--- Returns: {back, left}. back: how many requests went back, or -1 if the worker still lives. left:
---   1 if it holds more than one call moves (4 MiB), so that another call has to follow, else 0
+-- Returns: {back, left}. back: how many requests were returned, or -1 if the worker is alive. left:
+--   1 if another call has to follow because it holds more than one call moves (4 MiB), else 0
 -- Derived keys: rotation:<name>, held:<name>, running:<name>:<key>, limited:<name>:<key>,
 --   limit_keys:<name> of limited names.
--- Cost: O(what that worker holds).
+-- Cost: O(requests of that worker).
 local worker, crashed = ARGV[1], ARGV[2] == '0'
 
--- After how many bytes to stop: Redis needs 2 ms for each MiB.
-local MOST = 4194304
+-- The number of bytes after which to stop: Redis needs 2 ms for each MiB.
+local MAX_BYTES = 4194304
 
 if crashed then
   local ends = redis.call('ZSCORE', KEYS[2], worker)
@@ -23,8 +23,8 @@ end
 local has_permits = redis.call('EXISTS', KEYS[8]) == 1
 local back, bytes, sorted, failed, now = 0, 0, false, nil, crashed and now_ms()
 
--- Each request is where it belongs before its lease goes.
-local function give(id)
+-- Moves a request to its destination, then ends its lease.
+local function return_request(id)
   need('HSET', KEYS[4])
   need('HDEL', KEYS[4])
   local raw = redis.call('HGET', KEYS[4], id)
@@ -39,7 +39,7 @@ local function give(id)
       code = 'worker_lost' })
     remember(KEYS[7], id, record)
   end
-  -- A live id that is left over would refuse the request.
+  -- A remaining live id would refuse the request.
   redis.call('HDEL', KEYS[3], id)
   undo('HSET', KEYS[3], id, holder(worker))
   redis.call('HDEL', KEYS[4], id)
@@ -49,11 +49,11 @@ end
 
 local left = 0
 for _, id in ipairs(redis.call('HKEYS', KEYS[4])) do
-  if bytes >= MOST then
+  if bytes >= MAX_BYTES then
     left = 1
     break
   end
-  local ok, result = attempt(give, id)
+  local ok, result = attempt(return_request, id)
   noted = 0
   if ok then
     back, sorted = back + 1, result or sorted
@@ -65,10 +65,10 @@ while left == 0 do
   local raw = redis.call('LMOVE', KEYS[5], KEYS[1], 'RIGHT', 'LEFT')
   if not raw then break end
   back, bytes = back + 1, bytes + #raw
-  if bytes >= MOST then left = redis.call('EXISTS', KEYS[5]) end
+  if bytes >= MAX_BYTES then left = redis.call('EXISTS', KEYS[5]) end
 end
 if sorted then redis.pcall('SPUBLISH', KEYS[11], 'work') end
--- As long as it holds something it stays in the registry, so that it is released again.
+-- While it holds requests it stays in the registry, so that it is released again.
 if failed then return redis.error_reply(failed) end
 if left == 0 then
   redis.call('DEL', KEYS[4], KEYS[6], KEYS[9])

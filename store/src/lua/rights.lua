@@ -1,9 +1,9 @@
--- Purpose: which commands the user of this connection may not run. Nothing is run, read or written.
--- KEYS: none, since a key that the user may not use would end the call before it begins.
+-- Purpose: find the commands that the user of this connection may not run. Runs none of them.
+-- KEYS: none, since a key that the user may not use would fail the call.
 -- ARGV: 1 a key of the queue, 2 a channel of it; then commands with their arguments, a text each:
---   words that are parted by blanks, in which K stands for the key and C for the channel
--- Returns: the places of those that are refused, from 1. A command that this server does not know
---   is none of them.
+--   words separated by blanks, in which K stands for the key and C for the channel
+-- Returns: the positions of the refused commands, from 1. A command that this server does not know
+--   is not refused.
 -- Derived keys: none.
 -- Cost: O(commands).
 local refused = {}

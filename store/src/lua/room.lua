@@ -1,15 +1,15 @@
--- Purpose: how many more requests a queue may hold; part of the scripts that add to it.
--- KEYS: none of its own; queue list, schedule (zset), limited names (hash), parked names
---   (set), deferred (zset), and the mark that the answers kept are at their bound (string; nil where
---   no answer is wanted) are handed in.
+-- Purpose: compute how many more requests a queue may hold; part of the scripts that add to it.
+-- KEYS: none of its own; queue list, schedule (zset), limited names (hash), parked names (set),
+--   deferred (zset), and the mark that the answers kept are at their limit (string; nil if no
+--   answer is wanted) are passed in.
 -- ARGV: none of its own.
 -- Returns: nothing.
 -- Derived keys: parked:<name> of the parked names.
 -- Cost: O(names with sorted or parked requests).
 
--- How many requests wait elsewhere than in the queue, and whether no further answer may be
--- promised. Requests that are scheduled, sorted, parked or deferred count as well, or they could
--- grow without end.
+-- Returns how many requests wait outside the queue, and true if new requests with an answer are
+-- refused. Scheduled, sorted, parked and deferred requests count too, or they could grow without
+-- limit.
 local function waiting(schedule, limited, parked, deferred, marked)
   if redis.call('EXISTS', schedule, limited, parked, deferred, marked or deferred) == 0 then
     return 0, false
@@ -26,7 +26,7 @@ local function waiting(schedule, limited, parked, deferred, marked)
   return held, marked and redis.call('EXISTS', marked) == 1
 end
 
--- How many more, and whether no further answer may be promised.
+-- Returns how many more requests fit, and true if new requests with an answer are refused.
 local function room(cap, queue, schedule, limited, parked, deferred, marked)
   if cap == 0 then return math.huge, marked and redis.call('EXISTS', marked) == 1 end
   local held, full = waiting(schedule, limited, parked, deferred, marked)

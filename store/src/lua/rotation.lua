@@ -1,22 +1,22 @@
--- Purpose: hold the invariant of limited names: a key that has sorted requests is in exactly one
---   place, in the rotation (`rotation`), in `held`, or in `throttled`. A key in none of them would never
---   run again. Part of a heartbeat.
+-- Purpose: maintain the invariant of limited names: a key that has sorted requests is in exactly
+--   one list: `rotation`, `held`, or `throttled`. A key in none of them would never run again. Part
+--   of a heartbeat.
 -- KEYS: 1 limited (hash), 2 permits (hash), 3 throttled (zset), 4 live (hash), 5 control (channel)
--- ARGV: 1 '1' to repair, '0' only to look, 2 base of the queue's keys, 3 how many keys of names to
---   look at at most; then per name: name, how many at once (0: any, -1: unknown), how far ahead its
---   rate can put a request (ms, 0: unknown)
--- Returns: {name, key, what, ...}. what: 'lost' (in no place), 'twice' (in several), 'held'
---   (although one more may run), 'ahead' (throttled for longer than its rate can), 'running' (a
---   request counts as running that is not), 'permits' (a request runs and does not count, or the
---   reverse), 'count' (`limited` says another number), 'type' (a value of another type is at one of
---   its keys; key: which).
+-- ARGV: 1 '1' to repair, '0' only to check, 2 base of the queue's keys, 3 maximum number of keys to
+--   check; then per name: name, maximum that runs at once (0: no limit, -1: unknown), how far ahead
+--   its rate can throttle a key (ms, 0: unknown)
+-- Returns: {name, key, fault, ...}. fault: 'lost' (in no list), 'twice' (in several), 'held'
+--   (although one more may run), 'ahead' (throttled for longer than its rate allows), 'running' (a
+--   request counts as running but does not run), 'permits' (a request runs and does not count, or
+--   the reverse), 'count' (`limited` has another number), 'type' (a value of another type is at one
+--   of its keys; key: which).
 -- Derived keys: limit_keys:<name>, rotation:<name>, held:<name>, limited:<name>:<key>,
 --   running:<name>:<key>, leases:<worker>.
--- Cost: O(keys looked at); while a key is missing, O(keys of its name) up to 10,000.
+-- Cost: O(keys checked); while a key is missing, O(keys of its name) up to 10,000.
 local repairs, base, left = ARGV[1] == '1', ARGV[2], tonumber(ARGV[3])
 local now, found, moved = now_ms(), {}, false
 
--- The reply of a command; nil if a value of another type is at the key.
+-- Returns the reply of a command; nil if a value of another type is at the key.
 local function ask(...)
   local reply = redis.pcall(...)
   if type(reply) == 'table' and reply.err then return nil end
@@ -33,14 +33,14 @@ local function note(name, key, what)
   found[#found + 1] = what
 end
 
--- Before the key leaves another place: false if that failed, and it has to stay there.
+-- Called before the key leaves another list: returns false if this failed, and the key has to stay.
 local function into_rotation(rotation, key)
   local reply = write('RPUSH', rotation, key)
   moved = true
   return type(reply) ~= 'table'
 end
 
--- Whether it runs; true as well if that cannot be looked up.
+-- Returns true if the request is leased, or if that cannot be read.
 local function is_leased(id)
   local of = ask('HGET', KEYS[4], id)
   if of == nil then return true end
@@ -48,7 +48,8 @@ local function is_leased(id)
   return worker and worker ~= DEFERRED and ask('HEXISTS', base .. ':leases:' .. worker, id) ~= 0
 end
 
--- How often each key is in the rotation; nil where that would take too long for `count` of them.
+-- Returns a function that counts a key in the rotation; it returns nil if that would take too long
+-- for `count` keys.
 local function reader_of(rotation, length, count)
   local times
   return function(key)
@@ -66,7 +67,7 @@ local function reader_of(rotation, length, count)
   end
 end
 
--- Requests that count as running of a key, and do not run; and the reverse of `permits`.
+-- Checks requests that count as running for a key but do not run; and the reverse for `permits`.
 local function check_running(name, key, running)
   for _, id in ipairs(ask('SRANDMEMBER', running, 16) or {}) do
     if not is_leased(id) then
@@ -80,7 +81,7 @@ local function check_running(name, key, running)
   end
 end
 
--- How many requests of the key are sorted; nil if that cannot be told.
+-- Checks a key. Returns how many of its requests are sorted; nil if that cannot be read.
 local function check_key(rule, key, times_of)
   local name, permit = rule.name, rule.name .. ' ' .. key
   local list = base .. ':limited:' .. name .. ':' .. key
@@ -92,7 +93,7 @@ local function check_key(rule, key, times_of)
     return nil
   end
   if sorted == 0 then
-    -- Nothing of it waits: what is left of it goes. In the rotation it goes by itself.
+    -- No request waits: remove the key's remains. The rotation drops it by itself.
     write('SREM', rule.keys, key)
     write('SREM', rule.held, key)
     write('ZREM', KEYS[3], permit)
@@ -123,7 +124,7 @@ local function check_key(rule, key, times_of)
   return sorted
 end
 
--- Notes the keys that are in a place and not in the set of all of them.
+-- Adds keys that are in a list but not in the set of all keys.
 local function list_keys(rule, length)
   local all = ask('LRANGE', rule.rotation, 0, math.min(length, 1000)) or {}
   for _, key in ipairs(ask('SRANDMEMBER', rule.held, 1000) or {}) do all[#all + 1] = key end
@@ -134,7 +135,7 @@ local function list_keys(rule, length)
   end
 end
 
--- How many keys are throttled, and how many of each name; of more than 2,000 only the first.
+-- The number of throttled keys in all and per name; if there are more than 2,000, only in all.
 local throttled, throttled_of = ask('ZCARD', KEYS[3]), {}
 if throttled and throttled <= 2000 then
   for _, permit in ipairs(ask('ZRANGE', KEYS[3], 0, -1)) do
@@ -143,15 +144,15 @@ if throttled and throttled <= 2000 then
   end
 end
 
--- Whether `limited` says how many requests of the name are sorted. A part of its keys says only how
--- many there are at least: one of each.
+-- Checks that `limited` has the number of sorted requests of a name. A part of its keys only gives
+-- a minimum: one request each.
 local function check_count(name, sum, is_all, keys)
   local text = ask('HGET', KEYS[1], name)
-  if text == nil then return end -- of a wrong type, which is said elsewhere
-  local said = tonumber(text or 0) or 0
-  if not is_all then sum = said < keys and math.max(sum, keys) or said end
-  if said == sum then
-    -- A zero that is left over would keep every poll from the fast script.
+  if text == nil then return end -- of a wrong type, which is reported elsewhere
+  local stored = tonumber(text or 0) or 0
+  if not is_all then sum = stored < keys and math.max(sum, keys) or stored end
+  if stored == sum then
+    -- A remaining zero would prevent the fast script at every poll.
     if text and sum == 0 then write('HDEL', KEYS[1], name) end
     return
   end
@@ -174,8 +175,8 @@ local function check_name(rule)
   local missing = listed - waiting - full
   local is_even = missing == (throttled_of[rule.name] or 0)
   if throttled > 2000 then is_even = missing >= 0 and missing <= throttled end
-  local most = math.min(left, is_even and 16 or waiting > 10000 and 8 or 1000)
-  local some = ask('SRANDMEMBER', keys, most) or {}
+  local max = math.min(left, is_even and 16 or waiting > 10000 and 8 or 1000)
+  local some = ask('SRANDMEMBER', keys, max) or {}
   left = left - #some
   local times_of = reader_of(rotation, waiting, #some)
   local sum = 0
@@ -183,8 +184,8 @@ local function check_name(rule)
     local sorted = check_key(rule, key, times_of)
     sum = sum and sorted and sum + sorted
   end
-  -- Those that are held get no turn by themselves: each of them is met soon, however many others
-  -- there are.
+  -- Held keys get no turn by themselves: check some of them in each call, however many others there
+  -- are.
   if is_even then
     for _, key in ipairs(ask('SRANDMEMBER', held, math.min(left, 64)) or {}) do
       left = left - 1
@@ -194,8 +195,9 @@ local function check_name(rule)
   if sum then check_count(rule.name, sum, #some == listed, listed) end
 end
 
--- Requests that have a permit and do not run; and those that run and do not count as running.
-local function check_slots()
+-- Checks requests that have a permit but do not run; and those that run but do not count as
+-- running.
+local function check_permits()
   local some = ask('HRANDFIELD', KEYS[2], 16, 'WITHVALUES')
   if not some then return note('', KEYS[2], 'type') end
   for i = 1, #some, 2 do
@@ -212,8 +214,8 @@ local function check_slots()
   end
 end
 
--- Keys that are throttled for longer than their rate can throttle them: their times were written
--- while Redis's clock was ahead.
+-- Checks keys that are throttled for longer than their rate allows: their times were written while
+-- Redis's clock was ahead.
 local function check_throttled(rules)
   local last = ask('ZRANGE', KEYS[3], 0, 63, 'REV', 'WITHSCORES') or {}
   for i = 1, #last, 2 do
@@ -236,7 +238,7 @@ for i = 4, #ARGV, 3 do
   }
 end
 if not ask('HLEN', KEYS[1]) then note('', KEYS[1], 'type') end
-check_slots()
+check_permits()
 check_throttled(rules)
 for i = 4, #ARGV, 3 do check_name(rules[ARGV[i]]) end
 if repairs and moved then redis.pcall('SPUBLISH', KEYS[5], 'work') end

@@ -1,15 +1,15 @@
 -- Purpose: find a field of a JSON object without decoding the object; part of the scripts that read
---   requests and frames. Redis decodes none of them: one of 2 MiB of brackets takes 150 ms.
+--   requests and frames. Redis must not decode them: 2 MiB of brackets take 150 ms.
 -- KEYS: none of its own.
 -- ARGV: none of its own.
 -- Returns: nothing.
 -- Derived keys: none.
 -- Cost: O(tokens up to the field), about 0.15 us each; `scanned` counts them.
 
--- Brackets and strings looked at by this script so far.
+-- Number of brackets and strings that this script has scanned.
 local scanned = 0
 
--- The position behind the string literal that opens at `at`; nil if it does not end in `text`.
+-- Returns the position after the string literal that opens at `at`; nil if `text` ends before.
 local function behind_string(text, at)
   while true do
     at = string.find(text, '["\\]', at + 1)
@@ -19,7 +19,7 @@ local function behind_string(text, at)
   end
 end
 
--- The text that a string literal means; nil if it is not valid. Only the literal is decoded.
+-- Returns the text of a string literal; nil if it is not valid. Decodes only the literal.
 local function meaning(literal)
   if not string.find(literal, '\\', 1, true) then return string.sub(literal, 2, -2) end
   if #literal > 65536 then return nil end
@@ -27,8 +27,8 @@ local function meaning(literal)
   return ok and decoded[1]
 end
 
--- Where the value of the field `name` begins in the object that opens at `at`: of the first field
--- of that name; nil if the object has none, or `text` ends before it.
+-- Returns the position of the value of field `name` in the object that opens at `at`: of the first
+-- field of that name; nil if the object has none, or `text` ends before it.
 local function find_field(text, at, name)
   local depth = 0
   while true do
@@ -54,14 +54,14 @@ local function find_field(text, at, name)
   end
 end
 
--- The literal at `at`, a string's with its quotes; nil if another kind of value is there.
+-- Returns the literal at `at`, a string's with its quotes; nil if it is another kind of value.
 local function literal_at(text, at)
   if string.byte(text, at) ~= 34 then return string.match(text, '^[%w+.-]+', at) end
   local behind = behind_string(text, at)
   return behind and string.sub(text, at, behind - 1)
 end
 
--- The text of a top-level field that is a string. It has to stand in the first 4 KiB.
+-- Returns the text of a top-level string field. The field has to be in the first 4 KiB.
 local function text_field(raw, name)
   local head = #raw > 4096 and string.sub(raw, 1, 4096) or raw
   local opens = string.match(head, '^%s*{()')

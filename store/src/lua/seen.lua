@@ -1,10 +1,9 @@
--- Purpose: remember for 7 days at least that a signed request was started. When it ends, poll_fast.lua
---   or poll.lua write that instead, until its signature ends.
+-- Purpose: remember for at least 7 days that a signed request was started. When it ends,
+--   poll_fast.lua or poll.lua record its end instead, until its signature expires.
 -- KEYS: 1 its start (string)
--- ARGV: 1 what is remembered from now on, 2 until when (Redis ms), 3 what has to lie there (empty:
---   nothing)
+-- ARGV: 1 the new record, 2 until when (Redis ms), 3 the expected old record (empty: none)
 -- Returns: {code, text}: 1 and an empty text: it is remembered, also if it was by this very call,
---   whose reply was lost; 0 and what lies there instead, empty if nothing does.
+--   whose reply was lost; 0 and the record that is stored instead, empty if there is none.
 -- Derived keys: none.
 -- Cost: O(1).
 local before

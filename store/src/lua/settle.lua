@@ -1,11 +1,10 @@
--- Purpose: answer a request that was put off by its worker, for whoever has its token: once, and
---   before its deadline.
+-- Purpose: settle a deferred request by its completion token: once, and before its deadline.
 -- KEYS: 1 its record (hash)
--- ARGV: 1 id, 2 digest of the token, 3 who settles, 4 the ending frame without its first two
+-- ARGV: 1 id, 2 digest of the token, 3 name of the settler, 4 the final frame without its first two
 --   fields, 5 error code (empty: it is an answer), 6 reason, for dead letters, 7 '1' if the end is
---   kept for who makes the same call later
+--   kept for later callers of the same call
 -- Returns: 1 settled (also if it was by this very settle, whose reply was lost), 0 it was settled
---   before, -1 no such token, 2 its deadline was over: it has ended so now
+--   before, -1 no such token, 2 its deadline has passed: it has ended with a timeout
 -- Derived keys: those of deferred.lua.
 -- Cost: O(log records), O(waiters of its call).
 local id = ARGV[1]
@@ -23,7 +22,7 @@ return whole(function()
   end_deferred(base, id, record, ARGV[4], ARGV[5], ARGV[6], ARGV[7] == '1')
   noted = 0
   announce()
-  -- A second settlement is told that it was settled.
+  -- A second settlement returns 0.
   redis.pcall('HSET', KEYS[1], 'token', ARGV[2], 'by', ARGV[3])
   redis.pcall('PEXPIRE', KEYS[1], 600000)
   return 1

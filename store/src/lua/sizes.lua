@@ -1,33 +1,33 @@
--- Purpose: tell how many elements of a list are small, before they are read; part of the scripts of
---   a poll, behind poll_common.lua.
--- KEYS: none of its own; the list is handed in.
+-- Purpose: estimate how many elements of a list are small, before reading them; part of the scripts
+--   of a poll, after poll_common.lua.
+-- KEYS: none of its own; the list is passed in.
 -- ARGV: none of its own.
 -- Returns: nothing.
 -- Derived keys: none.
 -- Cost: O(1), and O(its nodes) for a list of up to 4,096 elements.
 
--- How many bytes of elements are read together. Redis needs 2 ms for each MiB, and no command tells
--- how large an element of a list is.
+-- The maximum number of bytes that are read together. Redis needs 2 ms for each MiB, and no command
+-- returns the size of a list's element.
 local TOGETHER = 4194304
 
--- How many nodes a list has: Redis tells the size of the first one times their number, and an
--- element of over 8 KiB has a node of its own. This is no change of the list: neither replicas nor
--- the append-only file get it.
+-- Returns the number of nodes of a list: Redis reports the size of the first node times their
+-- number, and an element of over 8 KiB has its own node. The change is temporary: neither replicas
+-- nor the append-only file get it.
 local function nodes_of(key)
-  local filler = '<8,200 blanks>' -- Rust puts them there: Lua would take 20 us to make them
+  local filler = '<8,200 blanks>' -- Rust inserts them: Lua would take 20 us to build them
   redis.set_repl(redis.REPL_NONE)
   local pushed = redis.pcall('LPUSH', key, filler)
   local size = redis.pcall('MEMORY', 'USAGE', key, 'SAMPLES', 1)
-  -- The element must not stay, whatever this user may not run.
+  -- The element must be removed, even if this user lacks rights.
   local trimmed = type(pushed) == 'number' and redis.pcall('LTRIM', key, 1, -1)
   if trimmed and trimmed.err then redis.pcall('LPOP', key) end
   redis.set_repl(redis.REPL_ALL)
-  -- What an allocator makes of 8,200 bytes, at most: rather too few nodes than too many.
+  -- The maximum that an allocator uses for 8,200 bytes: too few nodes are safer than too many.
   return tonumber(size) / 10400 - 1
 end
 
--- How many of the first `count` elements of a list of that `length` are no more than so many bytes,
--- and more than one: 0 if that is not known.
+-- Returns how many of the first `count` elements of a list of that `length` have at most this
+-- number of bytes in all, if more than one; 0 if unknown.
 local function known_small(key, count, length, bytes)
   if length <= 4096 and redis.call('MEMORY', 'USAGE', key, 'SAMPLES', 0) <= bytes then
     return count
@@ -44,7 +44,7 @@ local function known_small(key, count, length, bytes)
   return 0
 end
 
--- Whether another element may be read whose size is not known, after so many bytes.
+-- Returns true if another element of unknown size may be read after this number of bytes.
 local function has_room(bytes)
   return bytes == 0 or bytes + math.min(max_request, max_bytes / 2) <= max_bytes
 end

@@ -7,7 +7,7 @@
 --   rate:<name>:<key>, limit_keys:<name> of limited names.
 -- Cost: O(1) per request.
 local rules, order = {}, {}
-local throttles, due = false, 0 -- whether a rate keeps a key back, and until when (ms) the first
+local throttles, due = false, 0 -- true if a rate throttles a key, and until when (ms) the first
 for i = 1, limit_count do
   local at = 13 + 2 * parked_count + 6 * (i - 1)
   rules[ARGV[at]] = {
@@ -19,11 +19,11 @@ for i = 1, limit_count do
   order[i] = rules[ARGV[at]]
 end
 
--- How far into a request the field is looked for by which its limit counts.
-local FIELD_WITHIN = 65536
+-- The part of a request in which the limit's field is searched for, bytes.
+local FIELD_LIMIT = 65536
 
--- The key that a value counts by, as it is written: 1, 1.0 and "1" are three. A short, plain string
--- is its own key; '=' and '#' are in no plain one.
+-- Returns the key that a value counts by, as written: 1, 1.0 and "1" are three. A short, plain
+-- string is its own key; '=' and '#' never occur in a plain one.
 local function key_of(literal)
   local text, mark = literal, '='
   if string.byte(literal) == 34 then
@@ -37,7 +37,7 @@ local function key_of(literal)
   return mark .. text
 end
 
--- Where the data of a request begins: most begin with id, name and data.
+-- Returns the position of a request's data: most begin with id, name and data.
 local function data_of(text)
   local at = string.match(text, '^%s*{%s*"id"%s*:%s*"[%w_-]+"%s*,%s*"name"%s*:%s*"[^"\\]*"%s*,%s*'
     .. '"data"%s*:%s*()')
@@ -46,7 +46,7 @@ local function data_of(text)
   return opens and find_field(text, opens - 1, 'data')
 end
 
--- The rule for a request and its place among the sorted ones, if its name is limited.
+-- Returns the rule for a request, and its key, if its name is limited.
 local function rule_of(raw)
   if #raw > max_request then return nil end
   local head = #raw > 4096 and string.sub(raw, 1, 4096) or raw
@@ -55,7 +55,7 @@ local function rule_of(raw)
   local rule = rules[name]
   if not rule then return nil end
   if rule.field == '' then return rule, '' end
-  local text = #raw > FIELD_WITHIN and string.sub(raw, 1, FIELD_WITHIN) or raw
+  local text = #raw > FIELD_LIMIT and string.sub(raw, 1, FIELD_LIMIT) or raw
   local data = data_of(text)
   if not data or string.byte(text, data) ~= 123 then return rule, '' end
   local at = find_field(text, data, rule.field)
@@ -63,7 +63,7 @@ local function rule_of(raw)
   return rule, literal and key_of(literal) or ''
 end
 
--- The list of the requests of a key, and the set of those that run. Made once: a long text is
+-- Returns the list of a key's requests, and the set of those that run. Made once: a long text is
 -- expensive.
 local function list_of(rule, key)
   local list = rule.lists[key]
@@ -74,9 +74,9 @@ local function list_of(rule, key)
   return list, rule.running[key]
 end
 
--- What was sorted in this step: of each request its list, and whether it lies at the head of that.
--- A note for each would cost more than its commands. How many of each name these are, and how many
--- of them are counted.
+-- The requests that this step has sorted: for each its list, and true if it is at the head of the
+-- list. A note for each would cost more than its commands. Then the number of sorted requests per
+-- name, and of those that are counted.
 local moved, sorted_of, counted = {}, {}, {}
 
 local function unsort()
@@ -94,7 +94,7 @@ local function count_sorted()
   end
 end
 
--- Moves a request, which was popped in this step, to those of its key.
+-- Moves a request, which was popped in this step, to its key's list.
 local function sort(raw, rule, key)
   local list, at_head = list_of(rule, key), false
   local id = has_history and id_of(raw)
@@ -111,16 +111,16 @@ local function sort(raw, rule, key)
   moved[moves + 1], moved[moves + 2] = list, at_head
   moves = moves + 2
   sorted_of[rule.name] = (sorted_of[rule.name] or 0) + 1
-  if length == 1 then begins_to_wait(base, rule.name, key) end
+  if length == 1 then add_limit_key(base, rule.name, key) end
   sorted = sorted + 1
 end
 
--- The time (us) to which a key's rate advances with one more request; then nil. Or nil, and when
--- (ms) the rate allows the next one.
+-- Returns the time (us) to which a key's rate advances with one more request, and its TTL (ms). Or
+-- nil, and when (ms) the rate allows the next one.
 local function next_pace(rule, rate)
   local now = redis.call('TIME')
   now = now[1] * 1000000 + now[2]
-  -- When the next one would be due at an even pace; a burst may be that much ahead.
+  -- The next request's due time at an even pace; a burst may be that much ahead.
   local pace = pace_of(rate, now, rule.interval * rule.burst)
   local ready = pace - rule.interval * (rule.burst - 1)
   if ready > now then return nil, math.ceil(ready / 1000) end
@@ -128,7 +128,7 @@ local function next_pace(rule, rate)
   return pace, math.ceil((pace - now) / 1000)
 end
 
--- What the draw at work has done so far.
+-- The completed steps of the current draw.
 local drawn = {}
 
 local function undraw()
@@ -141,12 +141,13 @@ local function undraw()
   redis.pcall('LPUSH', rule.rotation, drawn.key)
 end
 
--- Takes one request of the key that is first in rotation. Whether the name has to be asked again.
+-- Takes one request of the first key in rotation. Returns true if the name may have more.
 local function draw_one(rule)
   local key = redis.call('LPOP', rule.rotation)
   if not key then return false end
   drawn.rule, drawn.key = rule, key
-  drawn.raw, drawn.counted, drawn.id, drawn.permit, drawn.goes_on = false, false, false, false, false
+  drawn.raw, drawn.counted, drawn.id = false, false, false
+  drawn.permit, drawn.goes_on = false, false
   undo(undraw)
   local list, running = list_of(rule, key)
   if rule.at_once > 0 and redis.call('SCARD', running) >= rule.at_once then
@@ -184,18 +185,18 @@ local function draw_one(rule)
     redis.call('RPUSH', rule.rotation, key)
     drawn.goes_on = true
   else
-    waits_no_more(base, rule.name, key)
+    remove_limit_key(base, rule.name, key)
   end
   keep()
-  -- Last, since its time to live could not be taken back.
+  -- Last, since its TTL could not be restored.
   if pace then
     redis.call('SET', rate, string.format('%.0f', pace), 'PX', string.format('%.0f', until_ms))
   end
   return true
 end
 
--- Draws up to `quota` sorted requests, the names in turns: each poll of a worker, which often has
--- room for one, begins with the next name.
+-- Draws up to `quota` sorted requests, the names in turn: each poll of a worker, which often has
+-- capacity for one, begins with the next name.
 local function draw(quota)
   local stop, tries = seen + quota, 2 * quota + 200
   local first = math.floor(tonumber(ARGV[7]) / 2)
@@ -212,13 +213,13 @@ local function draw(quota)
   end
 end
 
--- Notes when the first key may go on that its rate keeps back.
+-- Notes when the first throttled key may continue.
 local function find_due()
   local first = ask('ZRANGE', KEYS[15], 0, 0, 'WITHSCORES') or {}
   throttles, due = first[2] and true, tonumber(first[2] or 0)
 end
 
--- Returns the keys to rotation whose rate allows the next request by now.
+-- Returns keys to the rotation once their rate allows the next request.
 local function wake()
   local passed = redis.call('ZRANGEBYSCORE', KEYS[15], '-inf', string.format('%.0f', now_ms()),
     'LIMIT', 0, 1000)

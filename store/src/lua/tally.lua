@@ -1,14 +1,14 @@
--- Purpose: add up the answers that a queue keeps, from the sample that kept.lua notes, and mark the
---   queue while they are at their bound: new requests that want an answer are then refused.
+-- Purpose: measure the answers that a queue keeps, from the sample of kept.lua, and mark the queue
+--   while they are at their limit: new requests that want an answer are then refused.
 -- KEYS: 1 answers (hash), 2 the mark (string)
--- ARGV: 1 most bytes (0: any number), 2 how long the mark holds (ms), 3 for how long the sum of
---   another worker is good enough (ms)
--- Returns: {fresh, bytes, full}. fresh: 0 if another worker has just added them up, and nothing was
---   done. full: 1 if they are at their bound, else 0.
+-- ARGV: 1 limit in bytes (0: none), 2 TTL of the mark (ms), 3 how long another worker's tally is
+--   used (ms)
+-- Returns: {fresh, bytes, full}. fresh: 0 if another worker has just measured them, and this call
+--   did nothing. full: 1 if they are at their limit, else 0.
 -- Derived keys: response:<id> and idem:<digest> of the sample.
--- Cost: O(keys that are looked at): a thousand, and an eighth of a larger sample, up to 20,000. The
---   rest is estimated from these.
-local now, most = now_ms(), tonumber(ARGV[1])
+-- Cost: O(keys checked): a thousand, and an eighth of a larger sample, up to 20,000. The rest is
+--   estimated from these.
+local now, max = now_ms(), tonumber(ARGV[1])
 local base = string.match(KEYS[1], '^(.*):answers$')
 if redis.call('EXISTS', KEYS[1]) == 0 then
   if redis.call('EXISTS', KEYS[2]) == 1 then redis.call('DEL', KEYS[2]) end
@@ -19,14 +19,14 @@ if added_at and added_at <= now and now - added_at < tonumber(ARGV[3]) then
   return { 0, 0, 0 }
 end
 
--- Enough of them to remove deleted keys from the sample as fast as new ones are noted.
+-- Enough to remove deleted keys from the sample as fast as new ones are added.
 local all = redis.call('HLEN', KEYS[1])
 local noted = redis.call('HRANDFIELD', KEYS[1],
   math.min(20000, 1000 + math.floor(all / 8)), 'WITHVALUES')
 local bytes, looked, gone = 0, 0, {}
 for i = 1, #noted, 2 do
   local what = noted[i]
-  -- Names with a colon in front are fields of this script.
+  -- Names with a leading colon are fields of this script.
   if string.sub(what, 1, 1) ~= ':' then
     looked = looked + 1
     if redis.call('EXISTS', base .. ':' .. what) == 1 then
@@ -47,7 +47,7 @@ else
   redis.call('HSET', KEYS[1], ':at', string.format('%.0f', now),
     ':bytes', string.format('%.0f', bytes))
 end
-local full = most > 0 and bytes >= most and 1 or 0
+local full = max > 0 and bytes >= max and 1 or 0
 if full == 1 then
   redis.call('SET', KEYS[2], string.format('%.0f', now), 'PX', ARGV[2])
 elseif redis.call('EXISTS', KEYS[2]) == 1 then

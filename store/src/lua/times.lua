@@ -1,13 +1,14 @@
--- Purpose: bring back times that lie further ahead than Redcall writes them. They are left behind
---   when Redis's clock was ahead for a while: a dead worker would count as alive, a schedule would
---   not tick, and a retry would wait until the clock comes there again. Part of a heartbeat.
+-- Purpose: correct times that are further ahead than Redcall writes them. They remain after Redis's
+--   clock was ahead for a while: a dead worker would count as alive, a schedule would not tick, and
+--   a retry would wait until the clock reaches that time again. Part of a heartbeat.
 -- KEYS: 1 workers (zset), 2 names (zset), 3 ticks (hash), 4 deferred (zset), 5 schedule (zset),
 --   6 attempts (hash), 7 cancelled (zset)
--- ARGV: 1 '1' to bring them back, '0' only to look, 2 base of the queue's keys, 3 lease of who asks
---   (ms), 4 longest lease that settings allow (ms), 5 longest time of a tombstone (ms)
--- Returns: {key, member, ahead, ...}: which key's member was, or is, by how many ms ahead of now.
+-- ARGV: 1 '1' to correct them, '0' only to check, 2 base of the queue's keys, 3 lease of the caller
+--   (ms), 4 longest lease that settings allow (ms), 5 longest TTL of a tombstone (ms)
+-- Returns: {key, member, ahead, ...}: the key's member that was, or is, this number of ms ahead of
+--   now.
 -- Derived keys: worker:<worker>, deferred:<id>.
--- Cost: O(128 members of each key), whatever they hold.
+-- Cost: O(128 members of each key), regardless of their size.
 local repairs, base, own = ARGV[1] == '1', ARGV[2], tonumber(ARGV[3])
 local longest, tombstone = tonumber(ARGV[4]), tonumber(ARGV[5])
 local now, found = now_ms(), {}
@@ -16,7 +17,7 @@ local function text(ms)
   return string.format('%.0f', ms)
 end
 
--- The members; none if a value of another type is at the key: rotation.lua and others report that.
+-- Returns the members; none if the key has another type: rotation.lua and others report that.
 local function read(...)
   local reply = redis.pcall(...)
   return type(reply) == 'table' and not reply.err and reply or {}
@@ -32,14 +33,14 @@ local function note(key, member, at)
   found[#found + 1] = at - now
 end
 
--- Those of a sorted set that lie more than `ms` ahead, the furthest first.
+-- Returns members of a sorted set that are more than `ms` ahead, the furthest first.
 local function beyond(key, ms)
   return read('ZRANGE', key, '+inf', '(' .. text(now + ms), 'BYSCORE', 'REV', 'LIMIT', 0, 64,
     'WITHSCORES')
 end
 
--- Workers: at most two leases, which each says itself. Whose lease is not known may have the
--- longest that there is.
+-- Workers: at most two leases, by the lease that each reports. A worker without one may have the
+-- longest lease.
 local known = own
 local workers = beyond(KEYS[1], 2 * own)
 for i = 1, #workers, 2 do
@@ -59,7 +60,7 @@ for i = 1, #names, 2 do
   write('ZADD', KEYS[2], 'XX', text(now + 2 * known), names[i])
 end
 
--- The last tick of a schedule: not beyond now.
+-- The last tick of a schedule: not after now.
 local ticks = read('HRANDFIELD', KEYS[3], 128, 'WITHVALUES')
 for i = 1, #ticks, 2 do
   local last = tonumber(ticks[i + 1])
@@ -69,7 +70,7 @@ for i = 1, #ticks, 2 do
   end
 end
 
--- Deferred requests: not beyond the time that their handlers have given them.
+-- Deferred requests: not beyond the timeout that their handlers set.
 local deferred = read('ZRANDMEMBER', KEYS[4], 64, 'WITHSCORES')
 for i = 1, #deferred, 2 do
   local record, at = base .. ':deferred:' .. deferred[i], tonumber(deferred[i + 1])
@@ -82,7 +83,7 @@ for i = 1, #deferred, 2 do
   end
 end
 
--- Retries: not beyond their pause. When a caller wants something to start is its own business.
+-- Retries: not beyond their delay. Scheduled requests are skipped: callers choose their times.
 local delayed = redis.call('EXISTS', KEYS[6]) == 1
   and read('ZRANDMEMBER', KEYS[5], 64, 'WITHSCORES') or {}
 for i = 1, #delayed, 2 do

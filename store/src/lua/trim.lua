@@ -1,14 +1,14 @@
--- Purpose: drop what a reader of a stream has had, but for the last frame of that: so the key
---   stays, and says to others where the stream is. Safe beside other readers, who trim as well.
+-- Purpose: remove the frames that a stream's reader has read, except the last one: so the key
+--   remains, and shows the stream's position. Safe with concurrent readers, which trim too.
 -- KEYS: 1 response key
 -- ARGV: 1 attempt and 2 seq of the last frame that was read
--- Returns: {attempt, seq} of the first frame that lies there now; an empty list where none does
+-- Returns: {attempt, seq} of the first remaining frame; an empty list if there is none
 -- Derived keys: none.
--- Cost: O(frames that are dropped).
+-- Cost: O(removed frames).
 local attempt, seq = tonumber(ARGV[1]), tonumber(ARGV[2])
 
--- An element that is not a worker's frame counts as older than all. It is not decoded: its size is
--- the choice of its sender.
+-- Returns the position of a frame. An element that is not a worker's frame counts as the oldest. It
+-- is not decoded: its sender chose its size.
 local function place_of(frame)
   local at, of = string.match(frame,
     '^{"id":"[%w_-]+","response_key":"[^"]*","type":"%l+","seq":(%d+),"attempt":(%d+)')
@@ -31,7 +31,7 @@ while true do
   if of < attempt then
     redis.call('LPOP', KEYS[1])
   else
-    -- Frames are gapless within an attempt.
+    -- Sequence numbers have no gaps within an attempt.
     redis.call('LTRIM', KEYS[1], string.format('%.0f', seq - at), -1)
   end
 end

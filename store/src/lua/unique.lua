@@ -1,5 +1,5 @@
--- Purpose: let one request of a kind through per window of time.
--- KEYS: 1 who holds the window (string)
+-- Purpose: admit one request of a kind per window of time.
+-- KEYS: 1 the holder of the window (string)
 -- ARGV: 1 request id, 2 when it was enqueued (ms; 0: now), 3 length of the window (ms)
 -- Returns: 1 it may run, 0 another one of the same kind was enqueued less than a window before
 -- Derived keys: none.

@@ -1,6 +1,6 @@
--- Purpose: what poll_fast.lua does in unusual cases: the last part of a function of it that makes all
---   functions needed for these. A script makes each of its functions anew at every call, and most
---   polls need none of them.
+-- Purpose: the unusual cases of poll_fast.lua: the last part of a function of it that creates all
+--   functions needed for these. A script creates each of its functions at every call, and most
+--   polls need none of these.
 -- KEYS: of poll_fast.lua.
 -- ARGV: of poll_fast.lua.
 -- Returns: a table of functions.
@@ -8,14 +8,14 @@
 -- Cost: O(outcomes) for sort_out, else O(1) per element or frame.
 local own, rare = holder(worker), {}
 
--- The frames from the `first` to the `last`, as they are told to a channel, and how many bytes it
--- was told then. The id of each is in ARGV so far `before` it.
-function rare.shorten(first, last, before, told)
+-- Returns the frames from `first` to `last` as published on a channel, and the bytes that it then
+-- has. The id of each frame is in ARGV `before` positions earlier.
+function rare.shorten(first, last, before, sent_bytes)
   local frames = {}
   for at = first, last do
-    frames[at - first + 1], told = short(ARGV[at], ARGV[at - before], told)
+    frames[at - first + 1], sent_bytes = short(ARGV[at], ARGV[at - before], sent_bytes)
   end
-  return table.concat(frames, ','), told
+  return table.concat(frames, ','), sent_bytes
 end
 
 -- Calls `act` for each outcome whose answer was pushed: with its number, frame and channel.
@@ -31,17 +31,17 @@ local function each_pushed(count, pushed, act)
   end
 end
 
--- The second command is for a user who may not run the first one.
+-- The second command is for users without the right to the first.
 local function withdraw(number)
   local key = base .. ':response:' .. ARGV[10 + number]
   local popped = redis.pcall('RPOP', key)
   if type(popped) == 'table' then redis.pcall('LTRIM', key, 0, -2) end
 end
 
--- Some leases are missing: of `count` outcomes the fence has found so many. Those are gone, and the
--- live ids tell which these were. The others' answers are withdrawn, before anybody can read them,
--- and the rest are announced. Returns the results; or nil: the fence found none, and all is as
--- before.
+-- Handles missing leases: of `count` outcomes the fence has found `found`. Their leases are gone
+-- now, and the live ids show which they were. Removes the other outcomes' answers before a caller
+-- can read them, and publishes the rest. Returns the results; or nil: the fence found none, and
+-- nothing has changed.
 function rare.sort_out(count, pushed, found)
   if found == 0 then return each_pushed(count, pushed, withdraw) end
   local holders = redis.call('HMGET', KEYS[4], unpack(ARGV, 11, 10 + count))
@@ -56,23 +56,23 @@ function rare.sort_out(count, pushed, found)
     if results[number] == '0' then
       withdraw(number)
     elseif channel ~= '' then
-      tell(channel, ARGV[10 + number], frame)
+      add_notice(channel, ARGV[10 + number], frame)
     end
   end)
   announce()
   return table.concat(results)
 end
 
--- The id of an element if it is leased, else nil: it was moved to the dead letters. True as a
--- second value: it has to go back to its list, since enough was looked at.
+-- Returns the id of a leased element, or nil for one that was dead-lettered. A second value of
+-- true: the element has to go back to its list, since the scan limit is reached.
 function rare.judge(raw)
-  if scanned > MOST_SCANNED then return nil, true end
+  if scanned > MAX_SCANNED then return nil, true end
   return make_live(KEYS[1], raw, KEYS[4], own)
 end
 
--- Ends a step of leasing; takes its refusals back if it failed.
+-- Ends a step of leasing; undoes its refusals if it failed.
 function rare.finish(ok)
-  if not ok then take_back(0) end
+  if not ok then undo_from(0) end
   noted = 0
 end
 

@@ -1,8 +1,8 @@
-//! The inner parts of the store's calls, for `dev/bench/benches/`: what a script is sent, and how its
-//! answer is read.
+//! The inner parts of the store's calls, for `dev/bench/benches/`: building a command and reading
+//! its reply.
 //!
-//! Not a part of the crate's interface. It is here because commands and readers are private and
-//! nobody else may name the driver's types; and it is always compiled, so that a part cannot change
+//! Not a part of the crate's interface. It is here because commands and readers are private and no
+//! other crate may depend on the driver. It is always compiled, so that a part cannot change
 //! without its bench.
 
 use redis::Value;
@@ -13,39 +13,39 @@ use super::poll_fast;
 use crate::error::StoreError;
 use redcall_common::keys::QueueKeys;
 
-/// What is written to the connection for a poll on one queue.
+/// Returns the bytes of a poll on one queue.
 #[must_use]
 pub fn poll_command(poll: &QueuePoll<'_>) -> Vec<u8> {
     poll.call().1.get_packed_command()
 }
 
-/// What is written to the connection to push `items`.
+/// Returns the bytes of the command that pushes `items`.
 #[must_use]
 pub fn enqueue_command(keys: &QueueKeys, max_length: u64, items: &[Item]) -> Vec<u8> {
     enqueue::call(keys, max_length, items).get_packed_command()
 }
 
-/// An answer of Redis, as the driver hands it over.
+/// A reply of Redis, as the driver returns it.
 #[derive(Debug, Clone)]
 pub struct Reply(Value);
 
 impl Reply {
-    /// Reads an answer from the wire.
+    /// Parses a reply from the wire.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unexpected`] if it is none.
+    /// [`StoreError::Unexpected`] if it is not a reply.
     pub fn parse(wire: &[u8]) -> Result<Self, StoreError> {
         let value = redis::parse_redis_value(wire);
         value.map(Self).map_err(|_| StoreError::Unexpected("the driver"))
     }
 }
 
-/// Reads the answer to a poll with so many `outcomes`.
+/// Reads the reply to a poll with this number of `outcomes`.
 ///
 /// # Errors
 ///
-/// [`StoreError::Unexpected`] if it is no such answer.
+/// [`StoreError::Unexpected`] if it is not such a reply.
 pub fn poll_reply(reply: Reply, outcomes: usize) -> Result<PollReply, StoreError> {
     match &reply.0 {
         Value::Array(parts) if parts.len() == 5 => {

@@ -1,4 +1,4 @@
-//! A connection of its own that blocks: what pops and watches share.
+//! A dedicated connection for blocking commands: the common part of pops and watches.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -13,37 +13,37 @@ use crate::error::StoreError;
 use crate::link::Link;
 use crate::script::Script;
 
-/// How much later than the blocking command's own time the connection counts as dead. A server
-/// may answer seconds late (go-redis issue 647).
+/// The time after the blocking command's own timeout at which the connection counts as dead. A
+/// server may answer seconds late (go-redis issue 647).
 const GRACE: Duration = Duration::from_secs(3);
-/// How long connecting may take, above the connect timeout's default of 5 s.
+/// The time limit for connecting, above the connect timeout's default of 5 s.
 const OPEN_WITHIN: Duration = Duration::from_secs(8);
 
-/// A connection, and the server that it goes to.
+/// A connection, and its server.
 type Conn = (MultiplexedConnection, Peer);
 
-/// A connection that blocks. Connects at the first use.
+/// A connection for blocking commands. Connects at the first use.
 #[derive(Debug)]
 pub(super) struct Blocking {
     connector: Connector,
     conn: Option<Conn>,
     unblocker: Unblocker,
-    /// Of other connections, since this one was made.
+    /// Changes when another connection is lost after this one was opened.
     losses: watch::Receiver<u64>,
     what: Use,
 }
 
-/// What a blocking connection is for.
+/// The purpose of a blocking connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Use {
-    /// What runs on it.
+    /// The scripts that run on it.
     pub(super) scripts: &'static [&'static LazyLock<Script>],
-    /// Whether Redis has to close the connection before: what that has sent, and Redis has not
-    /// seen yet, must not be carried out any more.
+    /// `true` if Redis has to close the previous connection before a new one is used: its commands
+    /// that Redis has not read yet must not run.
     pub(super) cuts: bool,
 }
 
-/// Names a blocking connection, to end its wait from elsewhere: [`Link::unblock`].
+/// Names a blocking connection, so that another task can end its wait: [`Link::unblock`].
 #[derive(Debug, Clone, Default)]
 pub struct Unblocker(Arc<AtomicI64>);
 
@@ -61,22 +61,23 @@ impl Blocking {
         self.unblocker.clone()
     }
 
-    /// Whether the next use is of the same connection as the last one.
+    /// Returns `true` if the next use has the same connection as the last one.
     pub(super) fn stands(&self) -> bool {
         self.conn.is_some() && !self.is_lost()
     }
 
-    /// Whether another connection was lost since this one was made: it may be, too.
+    /// Returns `true` if another connection was lost since this one was opened: it may be broken
+    /// too.
     fn is_lost(&self) -> bool {
         self.losses.has_changed().unwrap_or(true)
     }
 
-    /// Closes it; the next use opens another.
+    /// Closes the connection; the next use opens another.
     pub(super) fn close(&mut self) {
         self.conn = None;
     }
 
-    /// The connection, taken out: who is dropped while using it leaves none behind.
+    /// Takes the connection out: a future that is dropped during its use closes it.
     pub(super) async fn take(&mut self) -> Result<Conn, StoreError> {
         if !self.stands() {
             self.renew().await?;
@@ -84,12 +85,12 @@ impl Blocking {
         self.conn.take().ok_or_else(|| self.silent())
     }
 
-    /// Gives it back: it is as good as before.
+    /// Puts an undamaged connection back.
     pub(super) fn put_back(&mut self, conn: Conn) {
         self.conn = Some(conn);
     }
 
-    /// Connects anew.
+    /// Reconnects.
     pub(super) async fn renew(&mut self) -> Result<(), StoreError> {
         self.conn = None;
         self.losses.mark_unchanged();
@@ -113,7 +114,7 @@ impl Blocking {
         Ok((conn, peer))
     }
 
-    /// Waits for what blocks on a connection to `peer` for `block`.
+    /// Waits for a command that blocks for `block` on a connection to `peer`.
     pub(super) async fn wait<T>(
         &self,
         peer: &Peer,
@@ -123,9 +124,9 @@ impl Blocking {
         let mut losses = self.losses.clone();
         tokio::select! {
             waited = timeout(block + GRACE, waiting) => waited.map_err(|_| self.silent())?,
-            // Nobody will write there any more.
+            // The old primary receives no more writes.
             () = self.connector.moved(peer) => Err(self.silent()),
-            // A connection that blocks cannot be asked whether it stands.
+            // A blocked connection cannot be checked.
             _ = losses.changed() => Err(self.silent()),
         }
     }
@@ -142,28 +143,32 @@ impl Unblocker {
 }
 
 impl Link {
-    /// Closes the connection that `unblocker` names: what it has sent and Redis has not yet
-    /// carried out is not carried out.
+    /// Closes the connection that `unblocker` names: Redis does not run those of its commands that
+    /// have not run yet.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses.
-    pub async fn cut(&self, unblocker: &Unblocker, within: Duration) -> Result<(), StoreError> {
+    /// If Redis cannot be reached within `timeout` or refuses.
+    pub async fn cut(&self, unblocker: &Unblocker, timeout: Duration) -> Result<(), StoreError> {
         let id = unblocker.id();
         if id == 0 {
-            return Ok(()); // it has never been open
+            return Ok(()); // never opened
         }
-        let (mut conn, generation) = self.connection(within).await?;
+        let (mut conn, generation) = self.connection(timeout).await?;
         self.note(generation, self.connector().cut(&mut conn, id).await)
     }
 
-    /// Ends the wait that `unblocker` names as if its time were over, if it blocks.
+    /// Ends the wait that `unblocker` names as if its timeout were over, if it blocks.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses.
-    pub async fn unblock(&self, unblocker: &Unblocker, within: Duration) -> Result<(), StoreError> {
+    /// If Redis cannot be reached within `timeout` or refuses.
+    pub async fn unblock(
+        &self,
+        unblocker: &Unblocker,
+        timeout: Duration,
+    ) -> Result<(), StoreError> {
         let call = redis::cmd("CLIENT").arg("UNBLOCK").arg(unblocker.id()).to_owned();
-        self.with(within, async |conn| call.exec_async(conn).await).await
+        self.with(timeout, async |conn| call.exec_async(conn).await).await
     }
 }

@@ -1,4 +1,4 @@
-//! `cancel.lua`: withdraw requests that are not wanted any more.
+//! `cancel.lua`: withdraw cancelled requests.
 
 use std::time::Duration;
 
@@ -16,39 +16,40 @@ use redcall_common::keys::QueueKeys;
 pub struct Withdrawn {
     /// Its id.
     pub id: String,
-    /// How long it is remembered that it was withdrawn, ms: as long as it may come to a worker.
+    /// How long the withdrawal is remembered, ms: as long as the request may reach a worker.
     pub ttl_ms: u64,
-    /// The record of the idempotency key under which it was placed: [`QueueKeys::idem`].
+    /// The record of the idempotency key of its call: [`QueueKeys::idem`].
     pub record: Option<String>,
 }
 
-/// What a withdrawal has found.
+/// The state in which a withdrawal found the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cancellation {
-    /// A worker runs the request, and has been told.
+    /// A worker runs the request, and has been notified.
     Running,
     /// The request was not due yet. A worker ends it without starting it.
     Delayed,
-    /// It was to be answered later, and is answered `cancelled` now.
+    /// The request was deferred, and has now ended as `cancelled`.
     Deferred,
-    /// Neither: it waits in its queue, and is then not started any more; or it has ended, or there
-    /// is no such request.
+    /// None of these: the request waits in its queue and will not start, or has ended, or does not
+    /// exist.
     Unseen,
-    /// Nothing was done: others want the answer under the same idempotency key, or it is there.
+    /// Nothing changed: other callers wait under the same idempotency key, or the call has ended.
     Kept,
 }
 
 impl Link {
-    /// Withdraws requests of one queue; one result each, in order, and of what was to be notified.
+    /// Withdraws requests of one queue. Returns one result each, in order, and the deferred
+    /// requests whose end has to be published.
     ///
     /// # Errors
     ///
-    /// After [`StoreError::Lost`] they may have been withdrawn; calling again is harmless.
+    /// After [`StoreError::Lost`] they may have been withdrawn; a retry is harmless.
     pub async fn cancel(
         &self,
         keys: &QueueKeys,
         requests: &[Withdrawn],
-        within: Duration,
+        timeout: Duration,
     ) -> Result<(Vec<Cancellation>, Vec<EndedDeferred>), StoreError> {
         let own = [
             keys.queue(),
@@ -66,11 +67,11 @@ impl Link {
             next += usize::from(record.is_some());
             call.arg(id).arg(ttl_ms).arg(if record.is_some() { next } else { 0 });
         }
-        found(self.run(&CANCEL, &call, within).await?, requests.len())
+        found(self.run(&CANCEL, &call, timeout).await?, requests.len())
     }
 }
 
-/// Reads the script's answer to `count` withdrawals.
+/// Reads the script's reply to `count` withdrawals.
 pub(super) fn found(
     value: Value,
     count: usize,

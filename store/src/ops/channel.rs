@@ -1,4 +1,4 @@
-//! On which channel a request's frames are announced: for who follows what others have asked for.
+//! The channel that announces a request's frames, for callers that follow another caller's request.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::error::StoreError;
 use crate::link::Link;
 use redcall_common::keys::QueueKeys;
 
-/// What of a request is wanted.
+/// The parts of a request that this module reads.
 #[derive(Deserialize)]
 struct Named {
     #[serde(default)]
@@ -16,26 +16,26 @@ struct Named {
 }
 
 impl Link {
-    /// The channel that request `id` names; none while no worker holds its lease, or if it names
-    /// none.
+    /// Returns the notification channel of request `id`; `None` if no worker holds its lease, or
+    /// the request has no channel.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `timeout` or refuses.
     pub async fn channel_of(
         &self,
         keys: &QueueKeys,
         id: &str,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Option<String>, StoreError> {
         let live = redis::cmd("HGET").arg(keys.live()).arg(id).to_owned();
         let holder: Option<String> =
-            self.with(within, async |conn| live.query_async(conn).await).await?;
-        // It is padded, as `live.lua` says.
+            self.with(timeout, async |conn| live.query_async(conn).await).await?;
+        // The value is padded, see `live.lua`.
         let Some(worker) = holder.as_deref().map(str::trim_end) else { return Ok(None) };
         let lease = redis::cmd("HGET").arg(keys.leases(worker)).arg(id).to_owned();
         let raw: Option<Vec<u8>> =
-            self.with(within, async |conn| lease.query_async(conn).await).await?;
+            self.with(timeout, async |conn| lease.query_async(conn).await).await?;
         let named = raw.and_then(|raw| serde_json::from_slice::<Named>(&raw).ok());
         Ok(named.and_then(|named| named.notify).filter(|channel| keys.is_notify(channel)))
     }

@@ -1,4 +1,4 @@
-//! `claim.lua` and `unique.lua`: may a leased request start, or is it the same as another one?
+//! `claim.lua` and `unique.lua`: may a leased request start, or does it duplicate another?
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use redcall_common::keys::QueueKeys;
 use redcall_common::request::ReplyTo;
 use redcall_common::time::millis;
 
-/// How long the record of a call is kept that does not end: longer than any of its workers lives.
+/// The TTL of the record of a running call: longer than any of its workers lives.
 const RUNNING_TTL: Duration = Duration::from_secs(30 * 86_400);
 
 /// A leased request with an idempotency key.
@@ -21,20 +21,20 @@ const RUNNING_TTL: Duration = Duration::from_secs(30 * 86_400);
 pub struct Claim<'a> {
     /// The request's id.
     pub id: &'a str,
-    /// What names the call: [`redcall_common::digest::of_call`].
+    /// The digest that identifies the call: [`redcall_common::digest::of_call`].
     pub call: &'a str,
-    /// Of its data: [`redcall_common::digest::of_data`].
+    /// The digest of its data: [`redcall_common::digest::of_data`].
     pub data: &'a str,
-    /// When its caller stops caring, Redis time in ms; `None`: never.
+    /// Its caller's deadline, Redis time in ms; `None`: no deadline.
     pub deadline_ms: Option<u64>,
-    /// Where its caller waits; `None` if nobody does.
+    /// Where its caller waits; `None` if no caller waits.
     pub reply: Option<&'a ReplyTo>,
-    /// How long its states are kept, ms; `None`: none are.
+    /// How long its states are kept, ms; `None`: not at all.
     pub status_ttl_ms: Option<u64>,
 }
 
 impl Claim<'_> {
-    /// What its caller wants if it joins another call, see `joined.lua`.
+    /// Returns the request's entry among the waiters if it joins another call, see `joined.lua`.
     fn waiter(&self) -> Option<String> {
         let (ttl_ms, notify) = match self.reply {
             Some(reply) => (reply.ttl_ms, reply.notify.as_deref()),
@@ -46,34 +46,34 @@ impl Claim<'_> {
     }
 }
 
-/// What a request under an idempotency key is.
+/// The relation of a request to the call of its idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claimed {
-    /// The call itself: it may run until this deadline, Redis time in ms.
+    /// It is the call: it may run until this deadline, Redis time in ms.
     Run(Option<u64>),
-    /// The same as one that runs: its caller hears that one's end.
+    /// It duplicates a running call: its caller gets that call's final frame.
     Joined,
-    /// The same as one that has ended: the ending frame without its first two fields.
+    /// It duplicates a call that has ended: the final frame without its first two fields.
     Ended(String),
-    /// Not the same: the key stands for other data.
+    /// The key was used with other data.
     Conflict,
-    /// The same as one for which as many wait as may.
+    /// It duplicates a call that already has the maximum number of waiting callers.
     TooManyWaiters,
-    /// Not this worker's any more.
+    /// This worker no longer holds its lease.
     LeaseLost,
 }
 
 impl Link {
-    /// Finds out what a leased request under an idempotency key is; asking again is harmless.
+    /// Claims the call of an idempotency key for a leased request; a retry is harmless.
     ///
     /// # Errors
     ///
-    /// After [`StoreError::Lost`] it may be the call already.
+    /// After [`StoreError::Lost`] the request may already be the call.
     pub async fn claim(
         &self,
         keys: &WorkerKeys,
         claim: &Claim<'_>,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Claimed, StoreError> {
         let queue = &keys.queue;
         let (record, cancelled, control) =
@@ -81,36 +81,37 @@ impl Link {
         let mut call = CLAIM.call(&[&keys.leases, &record, &cancelled, &control]);
         call.arg(claim.id).arg(claim.data).arg(claim.deadline_ms.unwrap_or(0));
         call.arg(RUNNING_TTL.as_millis() as u64).arg(claim.waiter().unwrap_or_default());
-        claimed(self.run(&CLAIM, &call, within).await?)
+        claimed(self.run(&CLAIM, &call, timeout).await?)
     }
 
-    /// Until when the call named `call` is wanted, Redis time in ms (0: for ever), while `id` is
+    /// Returns the deadline of the call with digest `call`, Redis time in ms (0: none), if `id` is
     /// the request that runs for it. Changes nothing.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `timeout` or refuses.
     pub async fn wanted_until(
         &self,
         keys: &QueueKeys,
         call: &str,
         id: &str,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Option<u64>, StoreError> {
         let mut get = redis::cmd("HMGET");
         get.arg(keys.idem(call)).arg("id").arg("deadline");
         type Known = (Option<String>, Option<u64>);
         let (runs, deadline): Known =
-            self.with(within, async |conn| get.query_async(conn).await).await?;
+            self.with(timeout, async |conn| get.query_async(conn).await).await?;
         Ok(deadline.filter(|_| runs.as_deref() == Some(id)))
     }
 
-    /// Whether request `id`, enqueued at `at_ms` (Redis time; `None`: now), is the first of its
-    /// kind within `window`. The kind is [`redcall_common::digest::of_job`]. Asking again is harmless.
+    /// Returns `true` if request `id`, enqueued at `at_ms` (Redis time; `None`: now), is the first
+    /// of its kind within `window`. The kind is [`redcall_common::digest::of_job`]. A retry is
+    /// harmless.
     ///
     /// # Errors
     ///
-    /// After [`StoreError::Lost`] it may hold the window already.
+    /// After [`StoreError::Lost`] it may already occupy the window.
     pub async fn is_first(
         &self,
         keys: &QueueKeys,
@@ -118,16 +119,16 @@ impl Link {
         id: &str,
         at_ms: Option<u64>,
         window: Duration,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<bool, StoreError> {
         let mut call = UNIQUE.call(&[&keys.unique(kind)]);
         let window = millis(window);
         call.arg(id).arg(at_ms.unwrap_or(0)).arg(window);
-        first(self.run(&UNIQUE, &call, within).await?)
+        first(self.run(&UNIQUE, &call, timeout).await?)
     }
 }
 
-/// Reads the answer of `claim.lua`.
+/// Reads the reply of `claim.lua`.
 pub(super) fn claimed(value: Value) -> Result<Claimed, StoreError> {
     let (code, text): (String, String) = read("claim", value)?;
     Ok(match code.as_str() {
@@ -141,7 +142,7 @@ pub(super) fn claimed(value: Value) -> Result<Claimed, StoreError> {
     })
 }
 
-/// Reads the answer of `unique.lua`.
+/// Reads the reply of `unique.lua`.
 pub(super) fn first(value: Value) -> Result<bool, StoreError> {
     let first: i64 = read("unique", value)?;
     Ok(first == 1)

@@ -1,4 +1,4 @@
-//! Waiting until what was written is safe: `WAIT`, `WAITAOF`.
+//! Waits until earlier writes are durable: `WAIT`, `WAITAOF`.
 
 use std::time::Duration;
 
@@ -11,32 +11,32 @@ use redcall_common::durability::Durability;
 use redcall_common::keys::QueueKeys;
 use redcall_common::time::millis;
 
-/// How long the key is kept that each question writes.
+/// The TTL of the key that each confirmation writes.
 const MARK_TTL_MS: u64 = 60_000;
 
 impl Link {
-    /// Whether all that this server was told before is as safe as `level` says, at the latest
-    /// after `within`. Blocks the connection for as long: use one of its own.
+    /// Returns `true` if all earlier writes to this server have reached `level` within `timeout`.
+    /// Blocks the connection for that time: use a dedicated one.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached or refuses.
+    /// If Redis cannot be reached or refuses.
     pub async fn confirm(
         &self,
         keys: &QueueKeys,
         level: Durability,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<bool, StoreError> {
-        let ms = millis(within).max(1);
+        let ms = millis(timeout).max(1);
         let mut pipe = redis::pipe();
-        // Redis waits for what this very connection has written last; it comes after the rest.
+        // Redis waits for the last write of this very connection, which follows all others.
         pipe.cmd("SET").arg(keys.durable()).arg("").arg("PX").arg(MARK_TTL_MS).ignore();
         match level {
             Durability::Memory => return Ok(true),
             Durability::Replicated => pipe.cmd("WAIT").arg(1).arg(ms),
             Durability::Fsynced => pipe.cmd("WAITAOF").arg(1).arg(0).arg(ms),
         };
-        let (mut conn, generation) = self.connection(within).await?;
+        let (mut conn, generation) = self.connection(timeout).await?;
         let asking = pipe.query_async::<Vec<Value>>(&mut conn).map_err(StoreError::from);
         let mut reached = self.during(generation, asking).await?;
         match reached.pop() {
@@ -46,19 +46,19 @@ impl Link {
         }
     }
 
-    /// Makes sure that the server can tell when `level` is reached.
+    /// Verifies that the server can confirm `level`.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unsupported`] when it never can; else when it cannot be asked.
-    pub async fn supports(&self, level: Durability, within: Duration) -> Result<(), StoreError> {
+    /// [`StoreError::Unsupported`] if it never can; other errors if the check fails.
+    pub async fn supports(&self, level: Durability, timeout: Duration) -> Result<(), StoreError> {
         if level != Durability::Fsynced {
             return Ok(());
         }
         let mut pipe = redis::pipe();
         pipe.cmd("COMMAND").arg("INFO").arg("WAITAOF").cmd("INFO").arg("persistence");
         let (known, persistence): (Vec<Value>, String) =
-            self.with(within, async |conn| pipe.query_async(conn).await).await?;
+            self.with(timeout, async |conn| pipe.query_async(conn).await).await?;
         let unsupported = |needs| Err(StoreError::Unsupported { level, needs });
         if !matches!(known.first(), Some(Value::Array(_))) {
             return unsupported("Redis or Valkey 7.2 or newer");

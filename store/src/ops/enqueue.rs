@@ -14,29 +14,29 @@ use redcall_common::keys::QueueKeys;
 /// One request to push.
 #[derive(Debug)]
 pub struct Item {
-    /// Whether somebody waits, so that it must not be queued where no worker listens.
+    /// `true` if a caller waits: the request is then refused unless a live worker serves the queue.
     pub waited: bool,
     /// The envelope.
     pub envelope: String,
 }
 
-/// Whether the waited requests of a batch were taken.
+/// The result for the waited requests of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waited {
-    /// They were taken as the others.
+    /// They were accepted like the others.
     Taken,
-    /// They were left out: no worker listens.
+    /// They were refused: no live worker serves the queue.
     NoWorkers,
-    /// They were left out: the answers kept on the queue are at their bound.
+    /// They were refused: the answers kept on the queue are at their limit.
     AnswersFull,
 }
 
-/// What became of a batch.
+/// The result of pushing a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Enqueued {
-    /// Whether the waited requests were taken, or why not.
+    /// The result for the waited requests.
     pub waited: Waited,
-    /// How many of those not left out were pushed, in order; the queue had no room for the rest.
+    /// How many of the accepted requests were pushed, in order; the queue had no room for the rest.
     pub accepted: usize,
 }
 
@@ -53,13 +53,13 @@ impl Link {
         max_length: u64,
         items: &[Item],
         forget: &[String],
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Enqueued, StoreError> {
         let call = call(keys, max_length, items);
         let value = if forget.is_empty() {
-            self.run(&ENQUEUE, &call, within).await?
+            self.run(&ENQUEUE, &call, timeout).await?
         } else {
-            let (mut conn, generation) = self.connection(within).await?;
+            let (mut conn, generation) = self.connection(timeout).await?;
             let mut pipe = redis::pipe();
             pipe.ignore_errors().cmd("UNLINK").arg(forget).add_command(call.clone());
             let sending = pipe.query_async::<Vec<redis::RedisResult<Value>>>(&mut conn);
@@ -67,7 +67,7 @@ impl Link {
             match replies.pop() {
                 Some(Ok(value)) => value,
                 Some(Err(error)) if script::is_no_script(&error) => {
-                    self.run(&ENQUEUE, &call, within).await?
+                    self.run(&ENQUEUE, &call, timeout).await?
                 }
                 Some(Err(error)) => return self.note(generation, Err(ENQUEUE.failed(error))),
                 None => return Err(StoreError::Unexpected("enqueue")),
@@ -97,7 +97,7 @@ pub(super) fn call(keys: &QueueKeys, max_length: u64, items: &[Item]) -> Cmd {
     call
 }
 
-/// Reads the script's answer.
+/// Reads the script's reply.
 pub(super) fn enqueued(value: Value) -> Result<Enqueued, StoreError> {
     let (live, accepted): (i64, Whole) = read("enqueue", value)?;
     let waited = match live {

@@ -1,4 +1,4 @@
-//! `events.lua`: read a topic; and publishing on one, which is plain commands.
+//! `events.lua`: read a topic; and publishing on one with plain commands.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use futures_util::TryFutureExt as _;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value};
 
-use super::reply::{Entry, Whole, read};
+use super::reply::{StreamEntry, Whole, read};
 use crate::error::StoreError;
 use crate::link::Link;
 use crate::script::{CUT, EVENTS};
@@ -16,31 +16,32 @@ use redcall_common::limits::COMMAND_BYTES;
 use redcall_common::settings::EventSettings;
 use redcall_common::time::millis;
 
-/// How much of a topic is kept.
+/// The retention of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kept {
-    /// How many events, give or take a node of the stream.
+    /// The maximum number of events, rounded up to a node of the stream.
     pub max: u64,
-    /// How many bytes of Redis's memory, exceeded by a 64th on average; 0 for any number.
+    /// The maximum bytes of Redis's memory, exceeded by a 64th on average; 0 for no limit.
     pub max_bytes: u64,
-    /// For how long after the last one.
+    /// The TTL after the last event.
     pub age: Duration,
 }
 
-/// What lay in a topic beyond a position.
+/// The content of a topic beyond a position.
 #[derive(Debug, Clone, Default)]
 pub struct Look {
-    /// The newest entry that there was.
+    /// The newest entry.
     pub top: EventId,
-    /// How many events there were in all.
+    /// The number of events ever added.
     pub added: u64,
-    /// How many of them have been let go.
+    /// The number of trimmed events.
     pub gone: u64,
-    /// The oldest entry that lies there.
+    /// The oldest stored entry.
     pub first: EventId,
-    /// The entries beyond the position, oldest first; `None` for what is no event.
+    /// The entries beyond the position, oldest first; `None` for an entry that is not a valid
+    /// event.
     pub entries: Vec<(EventId, Option<Event>)>,
-    /// Whether nothing lies beyond them.
+    /// `true` if there are no entries beyond them.
     pub whole: bool,
 }
 
@@ -51,18 +52,18 @@ impl From<&EventSettings> for Kept {
 }
 
 impl Link {
-    /// Publishes an event on the topics of these streams, in this order. Returns its entry in the
-    /// last one.
+    /// Publishes an event on the topics of these streams, in this order. Returns its entry id in
+    /// the last one.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses. After [`StoreError::Partly`] it is
+    /// If Redis cannot be reached within `timeout` or refuses. After [`StoreError::Partly`] it is
     /// published on some of them, after [`StoreError::Lost`] it may be.
     pub async fn publish(
         &self,
         events: &[(&str, NewEvent<'_>)],
         kept: Kept,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<EventId, StoreError> {
         let mut pipe = redis::pipe();
         pipe.ignore_errors();
@@ -72,57 +73,59 @@ impl Link {
             let age = millis(kept.age);
             pipe.cmd("PEXPIRE").arg(key).arg(age);
         }
-        let (mut conn, generation) = self.connection(within).await?;
+        let (mut conn, generation) = self.connection(timeout).await?;
         let sending = pipe.query_async::<Vec<RedisResult<Value>>>(&mut conn);
         let sent = self.during(generation, sending.map_err(StoreError::from)).await?;
         let published = self.note(generation, published(sent));
         for (key, event) in events {
             if is_due(event.size(), kept.max_bytes) {
-                // It is published, whatever becomes of this; the next look makes up for it.
-                let cut = self.cut_back(key, kept.max_bytes, within).await;
-                drop(cut.inspect_err(|error| tracing::debug!(%error, key, "a topic was not cut")));
+                // The event is published even if this fails; the next measurement trims the stream.
+                let cut = self.cut_back(key, kept.max_bytes, timeout).await;
+                drop(
+                    cut.inspect_err(|error| tracing::debug!(%error, key, "did not trim the topic")),
+                );
             }
         }
         published
     }
 
-    /// Cuts the stream `key` back to `max_bytes` of Redis's memory, the oldest entries first.
+    /// Trims the stream `key` to `max_bytes` of Redis's memory, the oldest entries first.
     async fn cut_back(
         &self,
         key: &str,
         max_bytes: u64,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<(), StoreError> {
         let mut call = CUT.call(&[key]);
         call.arg(max_bytes);
-        read::<Whole>("cut", self.run(&CUT, &call, within).await?).map(drop)
+        read::<Whole>("cut", self.run(&CUT, &call, timeout).await?).map(drop)
     }
 
-    /// Looks at the stream `key` beyond `from`, or only at its end.
+    /// Reads the stream `key` beyond `from`, or only its end.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `timeout` or refuses.
     pub async fn look(
         &self,
         key: &str,
         from: Option<EventId>,
-        most: usize,
-        within: Duration,
+        max: usize,
+        timeout: Duration,
     ) -> Result<Look, StoreError> {
-        look(self.run(&EVENTS, &call(key, from, most), within).await?)
+        look(self.run(&EVENTS, &call(key, from, max), timeout).await?)
     }
 }
 
 /// Returns `true` if the topic is to be measured after an event of `size` bytes: on average once
-/// per 64th of its bound, by a draw that needs no state shared between publishers.
+/// per 64th of its limit, by a random draw, which needs no state shared between publishers.
 fn is_due(size: usize, max_bytes: u64) -> bool {
     let size = u64::try_from(size).unwrap_or(u64::MAX);
     max_bytes > 0 && fastrand::u64(..max_bytes) < size.saturating_mul(64)
 }
 
-/// Reads what `XADD` and `PEXPIRE` answered, in turns: the last entry. An event without the second
-/// is published; the stream has its length as a bound.
+/// Reads the alternating replies of `XADD` and `PEXPIRE`: the last entry id. If `PEXPIRE` failed,
+/// the event is published; the stream's length is still bounded.
 fn published(sent: Vec<RedisResult<Value>>) -> Result<EventId, StoreError> {
     let (mut last, mut refused) = (None, None);
     for (at, answer) in sent.into_iter().enumerate() {
@@ -130,7 +133,7 @@ fn published(sent: Vec<RedisResult<Value>>) -> Result<EventId, StoreError> {
             (0, Ok(id)) => last = Some(read::<String>("XADD", id)?),
             (0, Err(error)) => refused = refused.or(Some(error)),
             (_, Ok(_)) => {}
-            (_, Err(error)) => tracing::debug!(%error, "the topic has no TTL"),
+            (_, Err(error)) => tracing::debug!(%error, "did not set the topic's TTL"),
         }
     }
     match (last, refused) {
@@ -143,30 +146,30 @@ fn published(sent: Vec<RedisResult<Value>>) -> Result<EventId, StoreError> {
     }
 }
 
-fn call(key: &str, from: Option<EventId>, most: usize) -> redis::Cmd {
+fn call(key: &str, from: Option<EventId>, max: usize) -> redis::Cmd {
     let mut call = EVENTS.call(&[key]);
-    call.arg(position(from)).arg(most).arg(COMMAND_BYTES);
+    call.arg(position(from)).arg(max).arg(COMMAND_BYTES);
     call
 }
 
-/// A place in a stream as a command takes it; `None`: its end.
+/// Formats a position in a stream for a command; `None`: its end.
 pub(super) fn position(from: Option<EventId>) -> String {
     from.map_or_else(|| "$".to_owned(), |from| from.to_string())
 }
 
 /// As [`Link::look`], over a connection.
-pub(super) async fn look_over(
+pub(super) async fn read_over(
     conn: &mut MultiplexedConnection,
     key: &str,
     from: EventId,
-    most: usize,
+    max: usize,
 ) -> Result<Look, StoreError> {
-    look(EVENTS.run(conn, &call(key, Some(from), most)).await?)
+    look(EVENTS.run(conn, &call(key, Some(from), max)).await?)
 }
 
-/// Reads the script's answer.
+/// Reads the script's reply.
 pub(super) fn look(value: Value) -> Result<Look, StoreError> {
-    type Raw = (String, Whole, Whole, String, Vec<Entry>, i64);
+    type Raw = (String, Whole, Whole, String, Vec<StreamEntry>, i64);
     let (top, added, length, first, entries, whole): Raw = read("events", value)?;
     Ok(Look {
         top: id(&top)?,
@@ -182,7 +185,9 @@ fn id(text: &str) -> Result<EventId, StoreError> {
     text.parse().map_err(|_| StoreError::Unexpected("events"))
 }
 
-pub(super) fn events(entries: Vec<Entry>) -> Result<Vec<(EventId, Option<Event>)>, StoreError> {
+pub(super) fn events(
+    entries: Vec<StreamEntry>,
+) -> Result<Vec<(EventId, Option<Event>)>, StoreError> {
     let read = |(entry, fields): (String, _)| {
         let id = id(&entry)?;
         Ok((id, Event::read(id, fields)))

@@ -1,4 +1,4 @@
-//! `expire.lua`: end what was to be answered later and was not.
+//! `expire.lua`: end deferred requests that were not settled in time.
 
 use std::time::Duration;
 
@@ -12,29 +12,29 @@ use crate::script::EXPIRE;
 use redcall_common::keys::QueueKeys;
 use redcall_common::limits::COMMAND_BYTES;
 
-/// How many requests one call ends at most.
-const PORTION: usize = 100;
+/// The maximum number of requests that one call ends.
+const BATCH_MAX: usize = 100;
 
 impl Link {
-    /// Ends what was not settled in time, at most a hundred: how many, and those of which somebody
-    /// wants to be notified. Whoever else does the same at the same time finds nothing.
+    /// Ends up to a hundred requests that were not settled in time. Returns their number, and those
+    /// whose end has to be published. Concurrent calls never end a request twice.
     ///
     /// # Errors
     ///
-    /// After [`StoreError::Lost`] it may have been done; doing it again is harmless.
+    /// After [`StoreError::Lost`] it may have been done; a retry is harmless.
     pub async fn expire(
         &self,
         keys: &QueueKeys,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<(usize, Vec<EndedDeferred>), StoreError> {
         let mut call = EXPIRE.call(&[keys.deferred_ids()]);
-        call.arg(PORTION).arg(COMMAND_BYTES);
-        expired(self.run(&EXPIRE, &call, within).await?)
+        call.arg(BATCH_MAX).arg(COMMAND_BYTES);
+        expired(self.run(&EXPIRE, &call, timeout).await?)
     }
 }
 
-/// Reads the script's answer.
+/// Reads the script's reply.
 pub(super) fn expired(value: Value) -> Result<(usize, Vec<EndedDeferred>), StoreError> {
-    let (ended, told): (Whole, Vec<String>) = read("expire", value)?;
-    Ok((ended.count(), ended_deferred("expire", told)?))
+    let (ended, to_publish): (Whole, Vec<String>) = read("expire", value)?;
+    Ok((ended.count(), ended_deferred("expire", to_publish)?))
 }

@@ -10,20 +10,20 @@ use crate::link::Link;
 use crate::script::FRAME;
 use redcall_common::request::ReplyTo;
 
-/// What became of a frame.
+/// The result of pushing a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pushed {
-    /// It lies at the response key.
+    /// The frame is at the response key.
     Yes,
-    /// The worker does not hold the lease any more.
+    /// The worker no longer holds the lease.
     LeaseLost,
-    /// Too many unread frames lie there: try again later.
+    /// Too many frames are unread: retry later.
     Full,
 }
 
 impl Link {
-    /// Pushes `frame` for request `id` while `leases`, the hash of this worker, holds it, and
-    /// while fewer than `window` frames lie unread.
+    /// Pushes `frame` for request `id` if `leases`, the hash of this worker, holds it, and fewer
+    /// than `window` frames are unread.
     ///
     /// # Errors
     ///
@@ -35,17 +35,17 @@ impl Link {
         reply: &ReplyTo,
         frame: &str,
         window: usize,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Pushed, StoreError> {
         let mut keys = vec![leases, &reply.response_key];
         keys.extend(reply.notify.as_deref());
         let mut call = FRAME.call(&keys);
         call.arg(id).arg(frame).arg(reply.ttl_ms).arg(window);
-        pushed(self.run(&FRAME, &call, within).await?)
+        pushed(self.run(&FRAME, &call, timeout).await?)
     }
 }
 
-/// Reads the script's answer.
+/// Reads the script's reply.
 pub(super) fn pushed(value: Value) -> Result<Pushed, StoreError> {
     match read("frame", value)? {
         1 => Ok(Pushed::Yes),

@@ -1,7 +1,7 @@
-//! The readers of script results, for `dev/fuzz/`: what a script says is data from outside, too.
+//! The readers of script replies, for `dev/fuzz/`: a script's reply is external data too.
 //!
-//! Not a part of the crate's interface. It is here because the readers are private and nobody else
-//! may name the driver's types; and it is always compiled, so that lints and tests see the fuzz
+//! Not a part of the crate's interface. It is here because the readers are private and no other
+//! crate may depend on the driver. It is always compiled, so that lints and tests cover the fuzz
 //! targets without the flags of a fuzzing build.
 
 use std::fmt::Debug;
@@ -16,8 +16,8 @@ use super::{
 };
 use crate::error::StoreError;
 
-/// What may be asked for: one reader per script, and `held` and `served` for plain commands
-/// whose replies are put together.
+/// The names of all readers: one per script, and `held` and `served` for plain commands whose
+/// replies are combined.
 pub const READERS: &[&str] = &[
     "cancel",
     "claim",
@@ -51,21 +51,21 @@ pub const READERS: &[&str] = &[
     "unique",
 ];
 
-/// What a reader made of a reply.
+/// The result of reading a reply.
 #[derive(Debug)]
 pub struct Reading {
-    /// How it shows itself.
+    /// Its `Debug` text.
     pub shown: String,
-    /// How many results, requests or letters it has; `None` if it is no list.
+    /// The number of results, requests or letters; `None` if it is not a list.
     pub count: Option<usize>,
 }
 
-/// Has one of [`READERS`] read `reply` as the answer to `asked` questions. `None`: there is no
-/// such reader.
+/// Reads `reply` with one of [`READERS`], as the reply to `asked` requests. Returns `None` if there
+/// is no such reader.
 ///
-/// JSON stands for the driver's values: text for a string of bytes (one per character up to
-/// U+00FF, others as UTF-8), numbers, lists and booleans for themselves; an object is a map, but
-/// with the one key `error`, `status` or `set` it is an error, a status line, or a set.
+/// JSON stands for the driver's values: text for a byte string (one byte per character up to
+/// U+00FF, others as UTF-8); numbers, lists and booleans for themselves. An object is a map, but
+/// with the single key `error`, `status` or `set` it is an error, a status line, or a set.
 pub fn read(reader: &str, reply: &Json, asked: usize) -> Option<Result<Reading, StoreError>> {
     let value = value(reply);
     let one = |shown: Box<dyn Debug>| Reading { shown: format!("{shown:?}"), count: None };
@@ -81,10 +81,10 @@ pub fn read(reader: &str, reply: &Json, asked: usize) -> Option<Result<Reading, 
         "events" => events::look(value).map(|look| list(&look.entries)),
         "expire" => expire::expired(value).map(|expired| one(Box::new(expired))),
         "frame" => frame::pushed(value).map(|pushed| one(Box::new(pushed))),
-        "group" => group::share(value).map(|share| one(Box::new(share))),
-        "heartbeat" => heartbeat::heard(value).map(|heard| one(Box::new(heard))),
+        "group" => group::reply(value).map(|share| one(Box::new(share))),
+        "heartbeat" => heartbeat::reply(value).map(|heard| one(Box::new(heard))),
         "held" => both(value).and_then(|(held, marks)| Ok(list(&held::leased(held, marks)?))),
-        "letters" => letters::portion(value).map(|portion| list(&portion.letters)),
+        "letters" => letters::batch(value).map(|batch| list(&batch.letters)),
         "pause" => pause::changed(value).map(|changed| one(Box::new(changed))),
         "place" => place::placed(value).map(|placed| one(Box::new(placed))),
         "poll_fast" => poll_fast::reply(value, asked).map(|reply| match reply {
@@ -115,8 +115,8 @@ fn list<T: Debug>(all: &[T]) -> Reading {
     Reading { shown: format!("{all:?}"), count: Some(all.len()) }
 }
 
-/// The replies to both commands of `held`.
-fn both(value: Value) -> Result<(held::Held, held::Marks), StoreError> {
+/// Splits the replies to both commands of `held`.
+fn both(value: Value) -> Result<(held::LeasePairs, held::Histories), StoreError> {
     Ok(FromRedisValue::from_redis_value(value).map_err(redis::RedisError::from)?)
 }
 

@@ -1,11 +1,11 @@
-//! `group.lua`: the next event for one member of a group; and acknowledging it.
+//! `group.lua`: read and acknowledge the next event for one member of a consumer group.
 
 use std::time::Duration;
 
 use redis::Value;
 
 use super::events::{events, position};
-use super::reply::{Entry, read};
+use super::reply::{StreamEntry, read};
 use crate::error::StoreError;
 use crate::link::Link;
 use crate::script::GROUP;
@@ -19,65 +19,65 @@ pub struct Member {
     pub key: String,
     /// The group's name.
     pub group: String,
-    /// The member's own.
+    /// The member's id.
     pub id: String,
-    /// Behind what a group begins that is not there yet; `None`: behind the newest event.
+    /// The position at which a new group begins; `None`: after the newest event.
     pub from: Option<EventId>,
-    /// How long an event may be in work before another member gets it.
+    /// The idle time after which an unacknowledged event goes to another member.
     pub claim_after: Duration,
 }
 
-/// What a member was given.
+/// The reply to a member's read.
 #[derive(Debug, Clone, Default)]
 pub struct GroupRead {
-    /// How many events were let go before the group came to them; `Some(None)`: some may have been.
+    /// The number of events that were trimmed before the group read them; `Some(None)`: unknown.
     pub missed: Option<Option<u64>>,
-    /// The entry, if there is one; without an event, if it is none.
+    /// The entry, if there is one; without an event if the entry is not valid.
     pub entry: Option<(EventId, Option<Event>)>,
-    /// Whether another member had it before.
+    /// `true` if another member had it before.
     pub again: bool,
 }
 
 impl Link {
-    /// Makes the group, if its topic is there and it is not.
+    /// Creates the group, if its topic exists and the group does not.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses.
-    pub async fn join(&self, member: &Member, within: Duration) -> Result<(), StoreError> {
+    /// If Redis cannot be reached within `timeout` or refuses.
+    pub async fn join(&self, member: &Member, timeout: Duration) -> Result<(), StoreError> {
         let mut call = call(member);
-        share(self.run(&GROUP, call.arg("join"), within).await?).map(drop)
+        reply(self.run(&GROUP, call.arg("join"), timeout).await?).map(drop)
     }
 
-    /// The next event of a group.
+    /// Returns the next event of a group.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses. After [`StoreError::Lost`] an
-    /// event may be in work with this member; it comes again when its time is over.
+    /// If Redis cannot be reached within `timeout` or refuses. After [`StoreError::Lost`] an event
+    /// may be assigned to this member; it is delivered again after `claim_after`.
     pub async fn read_group(
         &self,
         member: &Member,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<GroupRead, StoreError> {
         let mut call = call(member);
-        share(self.run(&GROUP, call.arg("next"), within).await?)
+        reply(self.run(&GROUP, call.arg("next"), timeout).await?)
     }
 
-    /// Says that an event is done; whether it was still this group's to do.
+    /// Acknowledges an event. Returns `true` if it was still pending in the group.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `timeout` or refuses.
     pub async fn done(
         &self,
         member: &Member,
         event: EventId,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<bool, StoreError> {
         let mut call = redis::cmd("XACK");
         call.arg(&member.key).arg(&member.group).arg(event.to_string());
-        let done: u64 = self.with(within, async |conn| call.query_async(conn).await).await?;
+        let done: u64 = self.with(timeout, async |conn| call.query_async(conn).await).await?;
         Ok(done > 0)
     }
 }
@@ -86,14 +86,14 @@ fn call(member: &Member) -> redis::Cmd {
     let mut call = GROUP.call(&[&member.key]);
     let from = position(member.from);
     call.arg(&member.group).arg(&member.id).arg(from).arg(millis(member.claim_after));
-    // Who waits for events asks twice in the time after which they are taken over.
+    // A waiting member reads twice within the idle time after which its events are taken over.
     call.arg(millis(member.claim_after).saturating_mul(10));
     call
 }
 
-/// Reads the script's answer.
-pub(super) fn share(value: Value) -> Result<GroupRead, StoreError> {
-    type Raw = (i64, Option<Entry>, i64);
+/// Reads the script's reply.
+pub(super) fn reply(value: Value) -> Result<GroupRead, StoreError> {
+    type Raw = (i64, Option<StreamEntry>, i64);
     let (missed, entry, again): Raw = read("group", value)?;
     let mut entries = events(entry.into_iter().collect())?;
     let missed = (missed != 0).then(|| u64::try_from(missed).ok());

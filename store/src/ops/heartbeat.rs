@@ -1,4 +1,4 @@
-//! `heartbeat.lua`: a worker says that it lives, and learns who does not.
+//! `heartbeat.lua`: renew a worker's registration and report expired workers.
 
 use std::time::Duration;
 
@@ -11,39 +11,39 @@ use crate::script::HEARTBEAT;
 use redcall_common::keys::QueueKeys;
 use redcall_common::time::millis;
 
-/// What a worker says of itself on one queue.
+/// A worker's heartbeat on one queue.
 #[derive(Debug)]
 pub struct Beat<'a> {
     /// Its id, new at every start.
     pub worker: &'a str,
-    /// How long it counts as alive from now.
+    /// The lease: how long the worker counts as alive from now.
     pub lease: Duration,
-    /// What `redcall workers` shows, JSON.
+    /// The worker as `redcall workers` shows it, JSON.
     pub info: &'a str,
-    /// The job names that it maps.
+    /// The job names that it handles.
     pub names: &'a [String],
 }
 
-/// What a worker hears in return.
+/// The reply to a heartbeat.
 #[derive(Debug, Default)]
 pub struct Heartbeat {
     /// Workers whose lease has ended.
     pub dead: Vec<String>,
-    /// Names with parked requests, and whether a live worker maps them.
+    /// Names with parked requests, each with `true` if a live worker handles it.
     pub parked: Vec<(String, bool)>,
-    /// How many requests this worker has leased on the queue.
+    /// The number of requests that this worker has leased on the queue.
     pub held: usize,
-    /// Whether it was in the registry: else others have taken its leases over.
+    /// `true` if the worker was registered; otherwise other workers have taken its leases over.
     pub known: bool,
-    /// Whether the queue is paused.
+    /// `true` if the queue is paused.
     pub paused: bool,
-    /// When something becomes due on the queue, Redis time in ms.
+    /// When the next request becomes due on the queue, Redis time in ms.
     pub due_ms: Option<u64>,
-    /// Which of this worker's leases nobody wants any more.
+    /// The leased requests of this worker that were cancelled.
     pub cancelled: Vec<String>,
-    /// Names that have sorted requests, and whether a live worker maps them.
+    /// Names with sorted requests, each with `true` if a live worker handles it.
     pub limited: Vec<(String, bool)>,
-    /// Whether requests were to be answered later and were not in time: [`Link::expire`].
+    /// `true` if deferred requests have passed their deadline: see [`Link::expire`].
     pub over: bool,
 }
 
@@ -52,12 +52,12 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// The lease may have been renewed after [`StoreError::Lost`].
+    /// After [`StoreError::Lost`] the lease may have been renewed.
     pub async fn heartbeat(
         &self,
         keys: &QueueKeys,
         beat: &Beat<'_>,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Heartbeat, StoreError> {
         let (workers, names) = (keys.workers(), keys.names());
         let (info, parked) = (keys.worker(beat.worker), keys.parked_names());
@@ -71,19 +71,21 @@ impl Link {
         ]);
         let lease_ms = millis(beat.lease);
         call.arg(beat.worker).arg(lease_ms).arg(beat.info).arg(keys.base()).arg(beat.names);
-        let (now, heard) = heard(self.run(&HEARTBEAT, &call, within).await?)?;
+        let (now, reply) = reply(self.run(&HEARTBEAT, &call, timeout).await?)?;
         self.set_clock(now);
-        Ok(heard)
+        Ok(reply)
     }
 }
 
-/// Reads the script's answer: Redis time in ms, and the rest.
-pub(super) fn heard(value: Value) -> Result<(i64, Heartbeat), StoreError> {
-    type Names = Vec<(String, i64)>;
-    type Raw = (i64, Vec<String>, Names, Whole, i64, i64, Whole, Vec<String>, Names, Whole);
+/// Reads the script's reply: Redis time in ms, and the heartbeat.
+pub(super) fn reply(value: Value) -> Result<(i64, Heartbeat), StoreError> {
+    type FlaggedNames = Vec<(String, i64)>;
+    type Raw =
+        (i64, Vec<String>, FlaggedNames, Whole, i64, i64, Whole, Vec<String>, FlaggedNames, Whole);
     let raw: Raw = read("heartbeat", value)?;
     let (now, dead, parked, held, known, paused, due, cancelled, limited, over) = raw;
-    let names = |names: Names| names.into_iter().map(|(name, live)| (name, live == 1)).collect();
+    let names =
+        |names: FlaggedNames| names.into_iter().map(|(name, live)| (name, live == 1)).collect();
     let heartbeat = Heartbeat {
         dead,
         parked: names(parked),

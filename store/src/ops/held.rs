@@ -1,4 +1,4 @@
-//! What a worker has leased: for one whose reply was lost.
+//! The requests that a worker has leased: for a worker that lost a reply.
 
 use std::time::Duration;
 
@@ -7,18 +7,19 @@ use crate::error::StoreError;
 use crate::link::Link;
 
 impl Link {
-    /// Everything that a worker has leased on one queue, with what befell it before.
+    /// Returns all requests that a worker has leased on one queue, with their history.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `timeout` or refuses.
     pub async fn held(
         &self,
         keys: &WorkerKeys,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Vec<Leased>, StoreError> {
         let call = redis::cmd("HGETALL").arg(&keys.leases).to_owned();
-        let held: Held = self.with(within, async |conn| call.query_async(conn).await).await?;
+        let held: LeasePairs =
+            self.with(timeout, async |conn| call.query_async(conn).await).await?;
         if held.is_empty() {
             return Ok(Vec::new());
         }
@@ -26,20 +27,23 @@ impl Link {
         let mut marks = redis::pipe();
         marks.cmd("HMGET").arg(keys.queue.attempts()).arg(&ids);
         marks.cmd("ZMSCORE").arg(keys.queue.cancelled()).arg(&ids);
-        let marks = self.with(within, async |conn| marks.query_async(conn).await).await?;
+        let marks = self.with(timeout, async |conn| marks.query_async(conn).await).await?;
         leased(held, marks)
     }
 }
 
 /// The hash of leases, as pairs.
-pub(super) type Held = Vec<(String, Vec<u8>)>;
+pub(super) type LeasePairs = Vec<(String, Vec<u8>)>;
 
-/// Records and tombstones of the same ids.
-pub(super) type Marks = (Vec<Option<Vec<u8>>>, Vec<Option<f64>>);
+/// The records and tombstones of the same ids.
+pub(super) type Histories = (Vec<Option<Vec<u8>>>, Vec<Option<f64>>);
 
-/// Puts both together.
-pub(super) fn leased(held: Held, (records, tombstones): Marks) -> Result<Vec<Leased>, StoreError> {
-    // A lease without its mark would be passed over, and its job ended as if it had been lost.
+/// Combines both replies.
+pub(super) fn leased(
+    held: LeasePairs,
+    (records, tombstones): Histories,
+) -> Result<Vec<Leased>, StoreError> {
+    // A lease without its history would be skipped, and its job aborted as if the lease were lost.
     if records.len() != held.len() || tombstones.len() != held.len() {
         return Err(StoreError::Unexpected("HMGET, ZMSCORE"));
     }
@@ -57,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lease_without_its_mark_is_an_error_and_not_passed_over() {
+    fn lease_without_its_history_is_an_error() {
         let held = || vec![("x1".to_owned(), b"raw".to_vec())];
         let one = leased(held(), (vec![None], vec![Some(1.0)])).unwrap();
         assert!(one.len() == 1 && one[0].mark.cancelled);

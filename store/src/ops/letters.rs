@@ -1,57 +1,57 @@
-//! `letters.lua`: read dead letters; and taking them away, which is a plain command.
+//! `letters.lua`: read dead letters; and deleting them, with a plain command.
 
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 
-use super::reply::{Entry, read};
+use super::reply::{StreamEntry, read};
 use crate::dead::letter::DeadLetter;
 use crate::error::StoreError;
 use crate::script::LETTERS;
 use redcall_common::limits::COMMAND_BYTES;
 
-/// Most letters that one command reads or takes away.
+/// The maximum number of letters that one command reads or deletes.
 pub(crate) const LETTERS_AT_ONCE: usize = 1000;
 
-/// What to read.
+/// A range of entries.
 #[derive(Debug, Clone)]
 pub(crate) struct Range {
-    /// Where to begin: an entry, `-` or `+`; with `(` in front without that entry.
+    /// The first entry: an entry id, `-` or `+`; a leading `(` excludes the entry.
     pub(crate) from: String,
-    /// Where to end, in the same form.
+    /// The last entry, in the same form.
     pub(crate) to: String,
-    /// Backwards: `from` is the newer end.
+    /// `true` to read backwards: `from` is the newer end.
     pub(crate) newest_first: bool,
 }
 
-/// What was read.
+/// A batch of letters.
 #[derive(Debug)]
-pub(crate) struct Portion {
+pub(crate) struct Batch {
     pub(crate) letters: Vec<DeadLetter>,
-    /// Whether the range has been read to its end.
+    /// `true` if the range was read to its end.
     pub(crate) whole: bool,
 }
 
-/// Reads the first letters of `range`, up to `most` (1,000 at most) and 8 MiB.
+/// Reads the first letters of `range`, up to `max` (1,000 at most) and 8 MiB.
 pub(crate) async fn letters(
     conn: &mut MultiplexedConnection,
     dead: &str,
     range: &Range,
-    most: usize,
-) -> Result<Portion, StoreError> {
+    max: usize,
+) -> Result<Batch, StoreError> {
     let mut call = LETTERS.call(&[dead]);
     call.arg(&range.from).arg(&range.to).arg(if range.newest_first { "1" } else { "0" });
-    call.arg(most.min(LETTERS_AT_ONCE)).arg(COMMAND_BYTES);
-    portion(LETTERS.run(conn, &call).await?)
+    call.arg(max.min(LETTERS_AT_ONCE)).arg(COMMAND_BYTES);
+    batch(LETTERS.run(conn, &call).await?)
 }
 
-/// Reads the script's answer.
-pub(super) fn portion(value: Value) -> Result<Portion, StoreError> {
-    let (entries, whole): (Vec<Entry>, i64) = read("letters", value)?;
+/// Reads the script's reply.
+pub(super) fn batch(value: Value) -> Result<Batch, StoreError> {
+    let (entries, whole): (Vec<StreamEntry>, i64) = read("letters", value)?;
     let letters = entries.into_iter().map(|(entry, fields)| DeadLetter::read(entry, fields));
-    Ok(Portion { letters: letters.collect(), whole: whole == 1 })
+    Ok(Batch { letters: letters.collect(), whole: whole == 1 })
 }
 
-/// Takes letters away; of each, whether it was still there.
+/// Deletes letters. Returns `true` for each that still existed.
 pub(crate) async fn remove(
     conn: &mut MultiplexedConnection,
     dead: &str,

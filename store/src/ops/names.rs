@@ -1,4 +1,4 @@
-//! The job names that live workers of a queue map, as their heartbeats have said.
+//! The job names that live workers of a queue handle, as registered by their heartbeats.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,27 +8,27 @@ use crate::error::StoreError;
 use crate::link::Link;
 use redcall_common::keys::QueueKeys;
 
-/// The time of now, and each name with the Redis time (ms) until which a worker maps it.
+/// The current time, and for each name the Redis time (ms) until which a worker handles it.
 pub(crate) type Names = ((u64, u64), Vec<(String, f64)>);
 
 impl Link {
-    /// The job names that live workers of a queue map. Changes nothing.
+    /// Returns the job names that live workers of a queue handle. Changes nothing.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `timeout` or refuses.
     pub async fn mapped_names(
         &self,
         keys: &QueueKeys,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<BTreeSet<String>, StoreError> {
         let pipe = names_call(keys);
-        let names = self.with(within, async |conn| pipe.query_async(conn).await).await?;
+        let names = self.with(timeout, async |conn| pipe.query_async(conn).await).await?;
         Ok(live_names(names))
     }
 }
 
-/// The commands that ask for [`Names`].
+/// Returns the commands that read [`Names`].
 pub(crate) fn names_call(keys: &QueueKeys) -> redis::Pipeline {
     let mut pipe = redis::pipe();
     pipe.cmd("TIME");
@@ -36,7 +36,7 @@ pub(crate) fn names_call(keys: &QueueKeys) -> redis::Pipeline {
     pipe
 }
 
-/// Those that a live worker maps.
+/// Returns the names that a live worker handles.
 pub(crate) fn live_names((time, names): Names) -> BTreeSet<String> {
     let now = millis(time) as f64;
     names.into_iter().filter(|(_, until)| *until > now).map(|(name, _)| name).collect()
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn name_whose_time_is_over_is_mapped_by_no_worker() {
+    fn expired_name_is_handled_by_no_worker() {
         let names = vec![("old".to_owned(), 1000.0), ("new".to_owned(), 1002.0)];
         assert_eq!(live_names(((1, 1999), names)), ["new".to_owned()].into());
     }

@@ -1,4 +1,4 @@
-//! How one request's run ends, as a settling poll carries it to the script.
+//! The outcome of a request's run, as a settling poll sends it to the script.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -13,133 +13,135 @@ use redcall_common::request::ReplyTo;
 use redcall_common::status::StatusEnd;
 use redcall_common::time::millis;
 
-/// The end of one request's run.
+/// The outcome of one run of a request.
 #[derive(Debug)]
 pub struct Outcome {
     /// The request's id, as it was leased.
     pub id: String,
-    /// What is done with it.
+    /// How the request is settled.
     pub settlement: Settlement,
-    /// The error with which it ended; `None` if it was answered, or goes on. The script does not
-    /// get it.
+    /// The error with which it ended; `None` if it was answered or continues. Not sent to the
+    /// script.
     pub code: Option<Code>,
-    /// What this run was, as JSON for its history; empty where it is not kept.
+    /// This run as JSON for the request's history; empty if no history is kept.
     pub run: String,
-    /// The call that it was, if it has an idempotency key and has ended.
+    /// The call that has ended with it, if it has an idempotency key.
     pub call: Option<EndedCall>,
-    /// What else is written in the same step; nothing for most.
+    /// Further writes of the same step; usually none.
     pub extras: Vec<Extra>,
-    /// Of a signed request that was started: until when its id is remembered if it ends so, Redis
-    /// ms. It runs no more then.
+    /// For a signed request that was started and will not run again: the Redis time, ms, until
+    /// which its id is remembered.
     pub spent: Option<u64>,
 }
 
-/// What an outcome writes beside the end of its request, if its lease is found.
+/// A write of an outcome besides the end of its request; skipped if the lease is lost.
 #[derive(Debug)]
 pub enum Extra {
-    /// The new state of a service's instance.
+    /// The new state of a service instance.
     State(StateChange),
-    /// The end of a monitored job: written only if the request has ended.
+    /// The end of a tracked job; skipped unless the request has ended.
     Status(StatusEnd),
 }
 
-/// What becomes of the state of a service's instance.
+/// A change of a service instance's state.
 #[derive(Debug)]
 pub struct StateChange {
     /// The instance's key.
     pub instance: String,
-    /// The version that the change was made from; 0 for none. Any other that is found there refuses
-    /// the outcome, and the request is run again.
+    /// The version from which the change was made; 0 for none. If Redis has another version, the
+    /// outcome is refused and the request runs again.
     pub version: u64,
-    /// The new state, as JSON; `None`: the instance has ended.
+    /// The new state, as JSON; `None` to delete the instance.
     pub state: Option<String>,
-    /// How long it is kept without another change.
+    /// The TTL without another change.
     pub keep: Duration,
     /// Its signature, see [`redcall_common::auth::Signer::seal_state`].
     pub seal: Option<String>,
 }
 
-/// The end of a call under an idempotency key, for those that have joined it or come later.
+/// The end of a call under an idempotency key, for the callers that join it or call later.
 #[derive(Debug)]
 pub struct EndedCall {
     /// The digest that names the call's record.
     pub digest: String,
-    /// How long its end is kept; `None`: the next caller starts it anew.
+    /// The TTL of the end; `None`: the next caller starts the call again.
     pub keep: Option<Duration>,
-    /// The encoded ending frame, as the request's own response key gets it, or would.
+    /// The encoded final frame, as for the request's own response key.
     pub frame: String,
 }
 
-/// What the settling script does with a request whose lease it finds.
+/// How the script settles a request whose lease it finds.
 #[derive(Debug)]
 pub enum Settlement {
-    /// Push the ending frame.
+    /// Push the final frame.
     Answer {
-        /// Where it goes.
+        /// Its response key.
         reply: ReplyTo,
         /// The encoded frame.
         frame: String,
     },
-    /// The answer to a request that was not admitted; a dead letter if it has no response key or
-    /// `dead_letter` says so. Only a dead letter if its id is that of another request, which waits for its
-    /// time or whose answer waits for its caller: the rest of that one stays as it is.
+    /// Answer a request that failed verification. It becomes a dead letter if it has no response
+    /// key, or if `dead_letter` is set. It becomes only a dead letter if its id belongs to another
+    /// request that is scheduled, or whose answer waits for its caller: that request stays
+    /// unchanged.
     Refuse {
-        /// Why.
+        /// The error.
         code: Code,
-        /// Why, for people.
+        /// The reason, human-readable.
         reason: String,
-        /// The ending frame for who waits.
+        /// The final frame for a waiting caller.
         answer: Option<(ReplyTo, String)>,
-        /// Whether it is a dead letter in any case.
+        /// `true` to write a dead letter in any case.
         dead_letter: bool,
     },
-    /// Nobody asked for an answer.
+    /// End without an answer: no caller wants one.
     Done,
-    /// Into the dead letters; and push the frame, if there is one.
+    /// Write a dead letter, and push the frame, if there is one.
     DeadLetter {
-        /// Why.
+        /// The error.
         code: Code,
-        /// Why, for people.
+        /// The reason, human-readable.
         reason: String,
-        /// The ending frame for who waits.
+        /// The final frame for a waiting caller.
         answer: Option<(ReplyTo, String)>,
     },
-    /// To the head of the queue, as if never leased.
+    /// Return to the head of the queue, as if never leased.
     Back,
-    /// To the head of the queue, after it was started: counts as a run, not as a failure; as a
-    /// crash if [`Outcome::run`] says what it was.
+    /// Return to the head of the queue after a start: counts as a run, not as a failure; as a crash
+    /// if [`Outcome::run`] is not empty.
     Rerun {
-        /// Number of the run that began.
+        /// Number of the run that was started.
         attempt: u32,
     },
-    /// To the schedule, for another attempt; and push the frame, if there is one.
+    /// Schedule another attempt, and push the frame, if there is one.
     Retry {
-        /// When, from now.
+        /// The delay from now.
         delay: Duration,
-        /// A frame for who follows.
+        /// A frame for callers that follow the request.
         notice: Option<(ReplyTo, String)>,
     },
-    /// Out of its worker's hands, until somebody settles it with its token; and push the frame, if
+    /// Defer: drop the lease until a completion token settles the request, and push the frame, if
     /// there is one.
     Deferred {
-        /// For how long, from now.
+        /// The timeout of the deferred answer, from now.
         within: Duration,
-        /// What is known of it then.
+        /// The record that its settlement needs.
         record: Box<DeferredRecord>,
-        /// A frame for who waits.
+        /// A frame for a waiting caller.
         notice: Option<(ReplyTo, String)>,
     },
-    /// Park it if a live worker maps `name`; else answer, or dead_letter what nobody waits for.
+    /// Park the request if a live worker handles `name`; otherwise answer it, or dead-letter it if
+    /// no caller waits.
     Unknown {
         /// The job's name.
         name: String,
-        /// The ending frame for who waits.
+        /// The final frame for a waiting caller.
         answer: Option<(ReplyTo, String)>,
     },
 }
 
 impl Outcome {
-    /// An outcome without history, idempotency key and error.
+    /// Creates an outcome without history, idempotency key and error.
     #[must_use]
     pub fn new(id: impl Into<String>, settlement: Settlement) -> Self {
         Self {
@@ -153,7 +155,7 @@ impl Outcome {
         }
     }
 
-    /// About how many bytes it has on its way to Redis.
+    /// Returns its approximate size as a command, bytes.
     #[must_use]
     pub fn size(&self) -> usize {
         let of = |answer: &Option<(ReplyTo, String)>| answer.as_ref().map_or(0, |a| a.1.len());
@@ -181,8 +183,8 @@ impl Extra {
     }
 }
 
-/// An outcome as arguments; its keys by their place among the script's keys, from 1, 0 for none.
-pub(super) struct Row<'a> {
+/// An outcome as arguments. Keys are positions among the script's keys, from 1; 0 for none.
+pub(super) struct OutcomeArgs<'a> {
     op: &'static str,
     id: &'a str,
     key: usize,
@@ -194,13 +196,13 @@ pub(super) struct Row<'a> {
     run: Cow<'a, str>,
     record: usize,
     keep_ms: u64,
-    extras: Vec<ExtraRow<'a>>,
+    extras: Vec<ExtraArgs<'a>>,
 }
 
 /// Kind, key and two texts.
-type ExtraRow<'a> = (&'static str, usize, Cow<'a, str>, String);
+type ExtraArgs<'a> = (&'static str, usize, Cow<'a, str>, String);
 
-impl<'a> Row<'a> {
+impl<'a> OutcomeArgs<'a> {
     /// Adds the keys of `outcome` to `keys`.
     pub(super) fn new(
         outcome: &'a Outcome,
@@ -208,7 +210,7 @@ impl<'a> Row<'a> {
         keys: &mut Vec<Cow<'a, str>>,
     ) -> Self {
         let (op, answer, note, reason) = describe(outcome, queue, keys);
-        let mut row = Row {
+        let mut row = OutcomeArgs {
             op,
             id: &outcome.id,
             key: 0,
@@ -266,7 +268,7 @@ fn describe_extra<'a>(
     extra: &'a Extra,
     queue: &QueueKeys,
     keys: &mut Vec<Cow<'a, str>>,
-) -> ExtraRow<'a> {
+) -> ExtraArgs<'a> {
     match extra {
         Extra::State(change) => {
             keys.push(queue.state(&change.instance).into());
@@ -284,7 +286,7 @@ fn describe_extra<'a>(
 
 type Described<'a> = (&'static str, Option<(&'a ReplyTo, &'a str)>, Cow<'a, str>, Cow<'a, str>);
 
-/// Operation, frame, note and reason.
+/// Returns operation, frame, note and reason.
 fn describe<'a>(
     outcome: &'a Outcome,
     queue: &QueueKeys,

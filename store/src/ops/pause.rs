@@ -1,4 +1,4 @@
-//! `pause.lua`: pause a queue, let it go on.
+//! `pause.lua`: pause and resume a queue.
 
 use std::time::Duration;
 
@@ -12,35 +12,36 @@ use crate::script::PAUSE;
 use redcall_common::keys::QueueKeys;
 
 impl Link {
-    /// Pauses a queue, or lets it go on, and tells its workers. Whether that changed something.
+    /// Pauses or resumes a queue, and notifies its workers. Returns `true` if that changed its
+    /// state.
     ///
     /// # Errors
     ///
-    /// After [`StoreError::Lost`] it may have happened; calling again is harmless.
+    /// After [`StoreError::Lost`] it may have happened; a retry is harmless.
     pub async fn set_paused(
         &self,
         keys: &QueueKeys,
         paused: bool,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<bool, StoreError> {
         let mut call = PAUSE.call(&[keys.paused(), keys.control()]);
         let message = if paused { Control::Pause } else { Control::Resume };
         call.arg(if paused { "1" } else { "0" }).arg(message.to_string());
-        changed(self.run(&PAUSE, &call, within).await?)
+        changed(self.run(&PAUSE, &call, timeout).await?)
     }
 
-    /// Whether a queue is paused.
+    /// Returns `true` if a queue is paused.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses.
-    pub async fn is_paused(&self, keys: &QueueKeys, within: Duration) -> Result<bool, StoreError> {
+    /// If Redis cannot be reached within `timeout` or refuses.
+    pub async fn is_paused(&self, keys: &QueueKeys, timeout: Duration) -> Result<bool, StoreError> {
         let call = redis::cmd("EXISTS").arg(keys.paused()).to_owned();
-        self.with(within, async |conn| call.query_async(conn).await).await
+        self.with(timeout, async |conn| call.query_async(conn).await).await
     }
 }
 
-/// Reads the script's answer.
+/// Reads the script's reply.
 pub(super) fn changed(value: Value) -> Result<bool, StoreError> {
     let changed: i64 = read("pause", value)?;
     Ok(changed == 1)

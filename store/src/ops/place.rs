@@ -1,4 +1,4 @@
-//! `place.lua`: place requests that are more than a plain push.
+//! `place.lua`: enqueue requests that need more than a plain push.
 
 use std::time::Duration;
 
@@ -11,13 +11,14 @@ use crate::script::PLACE;
 use redcall_common::keys::QueueKeys;
 use redcall_common::request::ReplyTo;
 
-/// How long the record of an idempotency key lives while its call runs, ms: 30 days.
+/// The TTL of an idempotency key's record while its call runs, ms: 30 days.
 const RUNNING_TTL_MS: u64 = 30 * 24 * 3_600_000;
 
-/// A request, and what the script has to know of it.
+/// A request, with the parts that the script needs.
 #[derive(Debug)]
 pub struct Placement {
-    /// Whether somebody waits now, so that it must not be queued where no worker listens.
+    /// `true` if a caller waits now: the request is then refused unless a live worker serves the
+    /// queue.
     pub waited: bool,
     /// The request's id.
     pub id: String,
@@ -25,55 +26,55 @@ pub struct Placement {
     pub envelope: String,
     /// When it is due, Redis ms; 0 for now.
     pub due_ms: u64,
-    /// Where its answer goes; `None` if nobody wants one.
+    /// Where its answer goes; `None` if no caller wants one.
     pub reply: Option<ReplyTo>,
-    /// A `pending` frame to be left at the response key: for requests that are fetched.
+    /// A `pending` frame for the response key of a request whose answer is fetched.
     pub pending: Option<String>,
     /// The idempotency key, if it has one.
     pub idempotency: Option<Idempotency>,
-    /// For how long its states are kept; `None`: none are.
+    /// How long its states are kept; `None`: not at all.
     pub tracking: Option<StatusTracking>,
 }
 
-/// For how long the states of a request are kept.
+/// How long the states of a request are kept.
 #[derive(Debug, Clone, Copy)]
 pub struct StatusTracking {
-    /// Until it starts, ms.
+    /// Before it starts, ms.
     pub pending_ms: u64,
-    /// Once it has ended, ms.
+    /// After it has ended, ms.
     pub kept_ms: u64,
 }
 
-/// Under which idempotency key a request is placed.
+/// The idempotency key of a request.
 #[derive(Debug)]
 pub struct Idempotency {
     /// Its record: [`QueueKeys::idem`].
     pub record: String,
     /// [`redcall_common::digest::of_data`] of the request's data.
     pub digest: String,
-    /// When the caller stops caring, Redis ms; 0 for never.
+    /// The caller's deadline, Redis ms; 0 for none.
     pub deadline_ms: u64,
 }
 
-/// What became of a placement.
+/// The result of a placement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Placed {
-    /// It is queued, or waits until it is due.
+    /// It is queued or scheduled.
     Queued,
-    /// It has joined the call of the same key that runs already: the id of that request.
+    /// It has joined the running call of the same key: the id of that request.
     Deduplicated(String),
-    /// The call of the same key has ended, and its end lies at the own response key: the id of the
-    /// request that ran.
+    /// The call of the same key has ended, and its final frame is at this request's response key:
+    /// the id of the request that ran.
     Replayed(String),
-    /// Not placed: the same key was used with other data.
+    /// Refused: the same key was used with other data.
     Conflict,
-    /// Not placed: 100 callers wait for the call of this key already.
+    /// Refused: 100 callers already wait for the call of this key.
     TooManyWaiters,
-    /// Not placed: no worker listens, and somebody waits.
+    /// Refused: a caller waits, and no live worker serves the queue.
     NoWorkers,
-    /// Not placed: queue and schedule hold as much as they may.
+    /// Refused: queue and schedule are full.
     Full,
-    /// Not placed: it wants an answer, and the answers kept on the queue are at their bound.
+    /// Refused: it wants an answer, and the answers kept on the queue are at their limit.
     AnswersFull,
 }
 
@@ -107,26 +108,26 @@ impl Placement {
     }
 }
 
-/// Adds a key; its index in the script, 0 if there is none.
+/// Adds a key. Returns its index in the script, 0 if there is none.
 fn add<'a>(all: &mut Vec<&'a str>, key: Option<&'a str>) -> usize {
     all.extend(key);
     key.map_or(0, |_| all.len())
 }
 
 impl Link {
-    /// Places each of `placements`, in order and in one write; one outcome each. `max_length` 0
-    /// means no cap.
+    /// Places each of `placements`, in order and in one write. Returns one result each.
+    /// `max_length` 0 means no cap.
     ///
     /// # Errors
     ///
-    /// After [`StoreError::Lost`] any of them may have been placed. Placing one again under the
-    /// same id does nothing a second time. Within the outcomes: Redis has refused that one.
+    /// After [`StoreError::Lost`] any of them may have been placed. A repeated placement under the
+    /// same id has no effect. An error among the results: Redis has refused that placement.
     pub async fn place(
         &self,
         keys: &QueueKeys,
         max_length: u64,
         placements: &[Placement],
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Vec<Result<Placed, StoreError>>, StoreError> {
         let own = [
             keys.queue(),
@@ -141,12 +142,13 @@ impl Link {
             keys.answers_full(),
         ];
         let call = |placement: &Placement| (&*PLACE, placement.call(keys, &own, max_length));
-        let values = self.run_all(&placements.iter().map(call).collect::<Vec<_>>(), within).await?;
+        let values =
+            self.run_all(&placements.iter().map(call).collect::<Vec<_>>(), timeout).await?;
         Ok(values.into_iter().map(|value| placed(value?)).collect())
     }
 }
 
-/// Reads the script's answer.
+/// Reads the script's reply.
 pub(super) fn placed(value: Value) -> Result<Placed, StoreError> {
     let (what, id): (String, String) = read("place", value)?;
     Ok(match what.as_str() {

@@ -1,5 +1,5 @@
-//! `poll.lua`: settle what has ended, lease what there is room for. Where nothing special is in
-//! the queue the same is done by `poll_fast.lua`, see `poll_fast.rs`.
+//! `poll.lua`: settle ended requests, lease new ones. `poll_fast.lua` does the same for queues
+//! without special requests, see `poll_fast.rs`.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use redis::{Cmd, Value};
 use serde::Deserialize;
 
-use super::outcome::{Outcome, Row};
+use super::outcome::{Outcome, OutcomeArgs};
 use super::reply::{Whole, read};
 use crate::error::StoreError;
 use crate::script::POLL;
@@ -16,7 +16,7 @@ use redcall_common::limits::{COMMAND_BYTES, Limits};
 use redcall_common::settings::Limit;
 use redcall_common::time::millis;
 
-/// A worker's key names on one queue, made once.
+/// A worker's key names on one queue, built once.
 #[derive(Debug, Clone)]
 pub struct WorkerKeys {
     /// The queue's keys.
@@ -25,20 +25,21 @@ pub struct WorkerKeys {
     pub leases: String,
     pub(super) inbox: String,
     pub(super) list: String,
-    /// What stands in front of every call of the script.
+    /// The constant arguments of each call of the script.
     fixed: [String; 18],
-    /// The same of `poll_fast.lua`.
+    /// The same for `poll_fast.lua`.
     pub(super) fast: [String; 13],
     pub(super) worker: String,
-    /// How many dead letters are kept, and how many bytes of them, as the scripts take it.
+    /// The limits of dead letters in number and bytes, as the scripts take them.
     pub(super) dead_max: String,
     pub(super) dead_age_ms: u64,
-    /// The largest request that is leased, bytes.
+    /// The largest request that may be leased, bytes.
     pub(super) max_request: usize,
 }
 
 impl WorkerKeys {
-    /// The key names of `worker` on `queue`; dead letters are kept up to `dead_max` and `dead_age`.
+    /// Builds the keys of `worker` on `queue`; dead letters are kept up to `dead_max` and
+    /// `dead_age`.
     #[must_use]
     pub fn new(queue: QueueKeys, worker: &str, dead_max: u64, dead_age: Duration) -> Self {
         let (leases, inbox, list) = (queue.leases(worker), queue.inbox(worker), queue.queue());
@@ -89,23 +90,23 @@ impl WorkerKeys {
         }
     }
 
-    /// The same, with another bound for the size of a request (bytes): a larger one is not leased,
-    /// but dead-lettered as its first 64 KiB.
+    /// Sets the size limit of a request (bytes): a larger one is not leased, but dead-lettered as
+    /// its first 64 KiB.
     #[must_use]
     pub fn with_max_request(mut self, bytes: usize) -> Self {
         self.max_request = bytes;
         self
     }
 
-    /// The same, where dead letters are kept up to `most` bytes besides; 0 for any number.
+    /// Limits dead letters to `max` bytes as well; 0 for no limit.
     #[must_use]
-    pub fn with_dead_bytes(mut self, most: u64) -> Self {
+    pub fn with_dead_bytes(mut self, max: u64) -> Self {
         let entries = self.dead_max.split(' ').next().unwrap_or_default();
-        self.dead_max = format!("{entries} {most}");
+        self.dead_max = format!("{entries} {max}");
         self
     }
 
-    /// The same, for a worker whose registry is that of another queue.
+    /// Uses the registry of another queue.
     pub(super) fn registered_at(mut self, queue: &QueueKeys) -> Self {
         self.fixed[7] = queue.workers();
         self.fast[5] = queue.workers();
@@ -113,48 +114,48 @@ impl WorkerKeys {
     }
 }
 
-/// What the script said of one outcome.
+/// The script's result for one outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
     /// It took effect.
     Yes,
-    /// The lease was gone: nothing was written, nobody notified.
+    /// The lease was lost: nothing was written or published.
     LeaseLost,
-    /// Another worker will run it.
+    /// The request is parked: another worker will run it.
     Parked,
-    /// Redis could not store it and changed nothing: the lease is kept, and the outcome has to be
-    /// settled again. [`PollReply::unsettled`] says why.
+    /// Redis could not store the outcome and changed nothing: the lease is kept, and the outcome
+    /// has to be settled again. [`PollReply::unsettled`] has the reason.
     Failed,
 }
 
-/// A request that now belongs to this worker.
+/// A request that this worker has leased.
 #[derive(Debug)]
 pub struct Leased {
     /// The id under which it is leased.
     pub id: String,
     /// The element as the caller wrote it.
     pub raw: Vec<u8>,
-    /// What befell it before.
+    /// Its history before the lease.
     pub mark: Mark,
 }
 
-/// What befell a request before it was leased.
+/// The history of a request before it was leased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Mark {
-    /// Nobody wants it any more.
+    /// `true` if the request was cancelled.
     pub cancelled: bool,
-    /// What is known of its runs.
+    /// Its earlier runs.
     pub record: Record,
 }
 
-/// How often a request was started, and how that ended.
+/// The number of a request's runs, by result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 pub struct Record {
-    /// Number of the last run that began; 0 before the first.
+    /// Number of the last run that was started; 0 before the first.
     pub attempt: u32,
-    /// How many runs failed.
+    /// Number of runs that failed.
     pub fails: u32,
-    /// How many runs ended with their worker.
+    /// Number of runs that ended with a crash of their worker.
     pub crashes: u32,
 }
 
@@ -163,7 +164,7 @@ impl Mark {
         match text {
             b"" => Self::default(),
             b"C" => Self { cancelled: true, ..Self::default() },
-            // Written by our scripts alone; an unreadable one counts as none.
+            // Only our scripts write it; an unreadable record counts as empty.
             json => {
                 let record = serde_json::from_slice(json).unwrap_or_default();
                 Self { cancelled: false, record }
@@ -172,39 +173,39 @@ impl Mark {
     }
 }
 
-/// What one poll on one queue brought.
+/// The result of one poll on one queue.
 #[derive(Debug, Default)]
 pub struct PollReply {
     /// One per outcome, in order.
     pub settled: Vec<Settled>,
-    /// Length of the queue afterwards; `None` if it was not asked for.
+    /// Length of the queue afterwards; `None` if it was not requested.
     pub length: Option<usize>,
-    /// How many names have parked requests.
+    /// Number of names with parked requests.
     pub parked: usize,
-    /// In order of arrival.
+    /// The leased requests, in order of arrival.
     pub leased: Vec<Leased>,
-    /// Whether the queue is paused: then nothing is leased.
+    /// `true` if the queue is paused: nothing is leased then.
     pub paused: bool,
-    /// Whether the worker's own lease has ended: then nothing is leased before its next heartbeat.
+    /// `true` if the worker's own lease has ended: nothing is leased before its next heartbeat.
     pub expired: bool,
-    /// Whether requests of limited names could go on if there were room.
+    /// `true` if more requests of limited names could be leased.
     pub ready: bool,
-    /// When a rate allows the next of them, Redis time in ms.
+    /// When a rate limit allows the next of them, Redis time in ms.
     pub due_ms: Option<u64>,
-    /// Whether the queue has more than plain requests, see [`QueuePoll::more`].
+    /// `true` if the queue has more than plain requests, see [`QueuePoll::more`].
     pub more: bool,
-    /// Why leasing stopped before it was done, as Redis says it; what was leased before is leased.
+    /// The error of Redis that ended leasing early; earlier leases of the poll are valid.
     pub trouble: Option<String>,
-    /// Why outcomes have [`Settled::Failed`], as Redis says it.
+    /// The error of Redis behind [`Settled::Failed`].
     pub unsettled: Option<String>,
-    /// The error codes of the elements that were dead-lettered, since they cannot be leased.
+    /// The error codes of elements that could not be leased and were dead-lettered.
     pub refused: Vec<String>,
-    /// How many bytes of elements were looked at.
+    /// The size of the elements that were read, bytes.
     pub read: u64,
 }
 
-/// Trouble while leasing, trouble while settling, and the codes of refused elements, as a script
-/// returns them.
+/// Reads the errors of leasing and settling, and the codes of refused elements, from a script's
+/// reply.
 pub(super) fn notes(said: Option<Vec<String>>) -> (Option<String>, Option<String>, Vec<String>) {
     let mut said = said.unwrap_or_default().into_iter();
     let mut text = || said.next().filter(|text| !text.is_empty());
@@ -212,14 +213,14 @@ pub(super) fn notes(said: Option<Vec<String>>) -> (Option<String>, Option<String
     (trouble, unsettled, said.collect())
 }
 
-/// A limited name, and how many of its requests the worker has room for.
+/// A limited name, and this worker's capacity for its requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// The job's name.
     pub name: String,
-    /// Its bounds over all workers.
+    /// Its limits across all workers.
     pub limit: Limit,
-    /// How many more may run in this worker; `None`: as many as it has slots.
+    /// How many more may run in this worker; `None`: no limit but the worker's capacity.
     pub room: Option<usize>,
 }
 
@@ -237,32 +238,32 @@ impl Rule {
 /// One poll on one queue.
 #[derive(Debug)]
 pub struct QueuePoll<'a> {
-    /// Whose poll, where.
+    /// The worker and the queue.
     pub keys: &'a WorkerKeys,
-    /// How many requests to lease at most.
+    /// The maximum number of requests to lease.
     pub take: usize,
-    /// Names whose parked requests are taken first.
+    /// Names whose parked requests are leased first.
     pub parked: &'a [String],
-    /// Names whose requests are sorted.
+    /// Names whose requests are sorted by their limit's key.
     pub rules: &'a [Rule],
-    /// What has ended.
+    /// The outcomes to settle.
     pub outcomes: &'a [Outcome],
     /// Number of this poll among those of the worker on the queue.
     pub serial: u64,
-    /// Whether the same poll was sent before, and its reply was lost.
+    /// `true` if the same poll was sent before and its reply was lost.
     pub again: bool,
-    /// Whether the poll before said so: then the script that can do all is asked at once. Without
-    /// it such a poll takes one round trip more.
+    /// `true` if the previous reply had [`PollReply::more`]: `poll.lua` is called at once, which
+    /// saves a round trip.
     pub more: bool,
-    /// Whether what a blocked pop may have left in the inbox is leased, as is all that is taken.
-    /// Without it, and with nothing to take, the poll only settles.
+    /// `true` to lease the elements that a blocked pop may have left in the inbox. If `false`, and
+    /// with nothing to lease, the poll only settles.
     pub inbox: bool,
-    /// Whether a poll that only settles returns the length of the queue, which costs a command.
+    /// `true` if a poll that only settles returns the queue's length, which costs a command.
     pub length: bool,
 }
 
 impl<'a> QueuePoll<'a> {
-    /// A poll that settles nothing and knows no limits.
+    /// Creates a poll that settles nothing and has no limits.
     #[must_use]
     pub fn take(keys: &'a WorkerKeys, take: usize) -> Self {
         Self {
@@ -279,7 +280,7 @@ impl<'a> QueuePoll<'a> {
         }
     }
 
-    /// How many requests are taken, as both scripts read it.
+    /// Adds the number of requests to lease, as both scripts read it.
     pub(super) fn add_take(&self, call: &mut Cmd) {
         match (self.inbox, self.length) {
             (true, _) => call.arg(self.take),
@@ -288,14 +289,15 @@ impl<'a> QueuePoll<'a> {
         };
     }
 
-    /// The call of the script that can do all.
+    /// Returns the call of `poll.lua`.
     pub(super) fn full_call(&self) -> Cmd {
         let own = self.keys;
         let mut keys: Vec<Cow<'_, str>> = own.fixed.iter().map(|key| key.as_str().into()).collect();
         let first_list = keys.len();
         keys.extend(self.parked.iter().map(|name| Cow::from(own.queue.parked(name))));
-        let rows = self.outcomes.iter().map(|outcome| Row::new(outcome, &own.queue, &mut keys));
-        let rows: Vec<Row<'_>> = rows.collect();
+        let rows =
+            self.outcomes.iter().map(|outcome| OutcomeArgs::new(outcome, &own.queue, &mut keys));
+        let rows: Vec<OutcomeArgs<'_>> = rows.collect();
         let mut call = POLL.call(&keys);
         call.arg(&own.worker);
         self.add_take(&mut call);
@@ -312,7 +314,7 @@ impl<'a> QueuePoll<'a> {
     }
 }
 
-/// Reads the script's answer to a poll with so many `outcomes`.
+/// Reads the script's reply to a poll with this number of `outcomes`.
 pub(super) fn reply(value: Value, outcomes: usize) -> Result<PollReply, StoreError> {
     type Taken = Vec<(String, Vec<u8>, Vec<u8>)>;
     type Raw = (String, i64, Whole, Taken, i64, i64, Whole, i64, Option<Vec<String>>, Whole);
@@ -337,13 +339,13 @@ pub(super) fn reply(value: Value, outcomes: usize) -> Result<PollReply, StoreErr
     })
 }
 
-/// What a script said of so many `outcomes`, a character for each.
+/// Reads the script's results for this number of `outcomes`, a character each.
 pub(super) fn settled(
     script: &'static str,
     results: &str,
     outcomes: usize,
 ) -> Result<Vec<Settled>, StoreError> {
-    // An outcome without a result would never be settled, and never asked for again.
+    // An outcome without a result would never be settled.
     if results.len() != outcomes {
         return Err(StoreError::Unexpected(script));
     }
@@ -362,7 +364,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_poll_that_does_not_say_what_became_of_each_outcome_is_an_error() {
+    fn poll_reply_without_each_outcome_is_an_error() {
         let (text, none) = (Value::BulkString(b"1P".into()), Value::Array(Vec::new()));
         let number = || Value::Int(0);
         let (notes, n) = (Value::Array(Vec::new()), number);

@@ -1,4 +1,4 @@
-//! `poll_fast.lua`: a poll where there is nothing but requests that nobody has met before.
+//! `poll_fast.lua`: a poll on a queue that has only new, plain requests.
 
 use redis::{Cmd, Value};
 
@@ -10,19 +10,19 @@ use crate::script::POLL_FAST;
 use redcall_common::limits::COMMAND_BYTES;
 use redcall_common::request::ReplyTo;
 
-/// How many outcomes the script takes at most: it hands all of their ids to one command.
-const MOST_OUTCOMES: usize = 1000;
+/// The maximum number of outcomes: the script passes all of their ids to one command.
+const MAX_OUTCOMES: usize = 1000;
 
-/// A run of outcomes whose frames are pushed alike.
+/// Consecutive outcomes whose frames have the same arguments.
 #[derive(Default)]
-struct Run<'a> {
+struct FrameRun<'a> {
     ttl_ms: u64,
     channel: &'a str,
     count: usize,
     frames: Vec<&'a str>,
 }
 
-/// Where the frame of a plain outcome goes, if there is one; `None` if it is not plain.
+/// Returns the response key and frame of a plain outcome, if it has one; `None` if it is not plain.
 fn answer(outcome: &Outcome) -> Option<Option<(&ReplyTo, &str)>> {
     match &outcome.settlement {
         _ if outcome.call.is_some() || !outcome.extras.is_empty() => None,
@@ -38,22 +38,22 @@ fn answer(outcome: &Outcome) -> Option<Option<(&ReplyTo, &str)>> {
     }
 }
 
-/// The outcomes of signed requests that run no more: number, outcome, and until when its id is
-/// remembered (Redis time, ms).
+/// Returns the outcomes of signed requests that will not run again: number, outcome, and the Redis
+/// time, ms, until which the id is remembered.
 fn spent(outcomes: &[Outcome]) -> impl Iterator<Item = (usize, &Outcome, u64)> {
     let numbered = (1..).zip(outcomes);
     numbered.filter_map(|(number, outcome)| Some((number, outcome, outcome.spent?)))
 }
 
 impl QueuePoll<'_> {
-    /// The call of `poll_fast.lua`, if nothing speaks against it here. Redis has the last word.
+    /// Returns the call of `poll_fast.lua`, if the poll allows it. The script may still decline.
     pub(super) fn fast_call(&self) -> Option<Cmd> {
         let special = self.more || !self.parked.is_empty() || !self.rules.is_empty();
-        // A poll that is sent again goes to `poll.lua`, which repeats what it said before.
-        if special || self.again || self.outcomes.len() > MOST_OUTCOMES {
+        // A repeated poll goes to `poll.lua`, which returns its earlier reply.
+        if special || self.again || self.outcomes.len() > MAX_OUTCOMES {
             return None;
         }
-        let mut runs: Vec<Run<'_>> = Vec::new();
+        let mut runs: Vec<FrameRun<'_>> = Vec::new();
         // Most polls have none.
         let mut is_any_spent = false;
         for outcome in self.outcomes {
@@ -72,7 +72,7 @@ impl QueuePoll<'_> {
                 }
                 _ => {
                     let frames = frame.into_iter().collect();
-                    runs.push(Run { ttl_ms, channel, count: 1, frames });
+                    runs.push(FrameRun { ttl_ms, channel, count: 1, frames });
                 }
             }
         }
@@ -98,7 +98,7 @@ impl QueuePoll<'_> {
         Some(call)
     }
 
-    /// The call with the keys of starts behind its own. Apart: most polls have none.
+    /// Builds the call with the keys of starts after its own. Separate: most polls have none.
     #[cold]
     fn call_with_starts(&self) -> Cmd {
         let starts = spent(self.outcomes).map(|(_, outcome, _)| self.keys.queue.seen(&outcome.id));
@@ -113,8 +113,8 @@ impl QueuePoll<'_> {
     }
 }
 
-/// Reads the script's answer to a poll with so many `outcomes`; `None`: nothing was done, since it
-/// takes `poll.lua`.
+/// Reads the script's reply to a poll with this number of `outcomes`; `None`: it did nothing, and
+/// the poll needs `poll.lua`.
 pub(super) fn reply(value: Value, outcomes: usize) -> Result<Option<PollReply>, StoreError> {
     type Raw = (String, i64, Vec<(String, Vec<u8>)>, Option<Vec<String>>, Whole);
     if matches!(value, Value::Int(0)) {

@@ -1,11 +1,11 @@
-//! Waiting for a request on one queue: a blocked pop and the lease behind it, in one write.
+//! Waits for a request on one queue: a blocked pop and its lease, in one write.
 //!
-//! `BLMOVE` to the worker's inbox keeps the element safe in Redis; the call of a poll's script that
-//! follows it in the same write runs as soon as the pop is served, without another round trip,
-//! so that what a blocked pop takes passes the same checks as what a busy worker takes.
+//! `BLMOVE` to the worker's inbox keeps the element safe in Redis. The poll script in the same
+//! write runs as soon as the pop is served, without another round trip, so that a blocked pop's
+//! element passes the same checks as a busy worker's.
 //!
-//! Redis sends no reply to `BLMOVE` (`CLIENT REPLY SKIP`): the element comes with the lease, once
-//! it has passed the checks. An element of any size would otherwise come to this process in whole.
+//! Redis sends no reply to `BLMOVE` (`CLIENT REPLY SKIP`): the element comes with the lease, after
+//! the checks. Otherwise this process would receive elements of any size.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +21,10 @@ use crate::connection::Connector;
 use crate::error::StoreError;
 use crate::script::{self, POLL, POLL_FAST};
 
-/// For how long pops ask for their replies after one without was refused.
+/// How long pops request their replies after Redis refused one without.
 const WITH_REPLIES: Duration = Duration::from_secs(60);
 
-/// What a pop leases must not come to a worker that has given up its connection.
+/// Redis must not lease anything for a connection that the worker has given up.
 const USE: Use = Use { scripts: &[&POLL_FAST, &POLL], cuts: true };
 
 /// One queue's own blocking connection.
@@ -32,11 +32,11 @@ const USE: Use = Use { scripts: &[&POLL_FAST, &POLL], cuts: true };
 pub struct BlockingPop {
     keys: Arc<WorkerKeys>,
     blocking: Blocking,
-    /// Whether the last pop ended before its time and moved nothing: Redis may refuse them, and the
-    /// next one asks for the reply.
+    /// `true` if the last pop ended early and moved nothing: Redis may refuse pops, and the next
+    /// one requests its reply.
     early: bool,
-    /// Until when each pop asks for the reply: a pop without one was refused, and not every proxy
-    /// or user may leave one out.
+    /// Until when pops request their replies, because one without was refused: some proxies and
+    /// users may not suppress replies.
     replies_until: Option<Instant>,
 }
 
@@ -47,23 +47,23 @@ impl BlockingPop {
         Self { keys, blocking: Blocking::new(connector, USE), early: false, replies_until: None }
     }
 
-    /// What [`crate::Link::unblock`] takes to end a pop of this connection.
+    /// Returns the handle with which [`crate::Link::unblock`] ends a pop of this connection.
     #[must_use]
     pub fn unblocker(&self) -> Unblocker {
         self.blocking.unblocker()
     }
 
-    /// Waits up to `block` for a request and leases it. The reply's `leased` is empty when none
-    /// came. One of the limited names of `rules` is sorted, and one whose turn it is leased. `more`
-    /// is [`QueuePoll::more`].
+    /// Waits up to `block` for a request and leases it. The reply's `leased` is empty if none came.
+    /// A request of a limited name in `rules` is sorted, and the next one within its limit is
+    /// leased. `more` is [`QueuePoll::more`].
     ///
-    /// Dropping the future closes the connection; an element that was on its way then lies in
-    /// the inbox, which the next [`QueuePoll`] of this worker reads first.
+    /// Dropping the future closes the connection; an element in flight is then in the inbox, which
+    /// the worker's next [`QueuePoll`] reads first.
     ///
     /// # Errors
     ///
-    /// After any error the same holds; [`BlockingPop::renew`] makes sure that nothing more comes
-    /// from the old connection.
+    /// After any error the same holds; [`BlockingPop::renew`] ensures that the old connection
+    /// leases nothing more.
     pub async fn next(
         &mut self,
         block: Duration,
@@ -72,8 +72,8 @@ impl BlockingPop {
     ) -> Result<PollReply, StoreError> {
         let (mut conn, peer) = self.blocking.take().await?;
         let keys = self.keys.clone();
-        // Where the order counts nothing leaves the queue but by the script: what lies in the inbox
-        // of one worker would be overtaken by what another sorts.
+        // For ordered queues only the script removes elements: an element in one worker's inbox
+        // would be overtaken by elements that another worker sorts.
         let take = usize::from(keys.queue.service().is_some());
         let lease = QueuePoll { rules, more, ..QueuePoll::take(&keys, take) };
         let began = Instant::now();
@@ -81,7 +81,7 @@ impl BlockingPop {
         let skips = self.replies_until.is_none() && !self.early;
         let popping = self.pop(&mut conn, block, &lease, skips);
         let reply = self.blocking.wait(&peer, block, popping).await;
-        // The replies behind a refusal do not matter: the caller closes the connection.
+        // The replies after a refusal do not matter: the caller closes the connection.
         if skips && reply.as_ref().is_err_and(StoreError::is_refused) {
             self.replies_until = Some(began + WITH_REPLIES);
         }
@@ -92,12 +92,12 @@ impl BlockingPop {
         Ok(reply)
     }
 
-    /// Connects anew, and has Redis close the connection before: what it had sent, and Redis has
-    /// not seen yet, must not lease anything any more.
+    /// Reconnects, and closes the previous connection at Redis: its commands that Redis has not
+    /// read yet must not lease anything.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached or refuses.
+    /// If Redis cannot be reached or refuses.
     pub async fn renew(&mut self) -> Result<(), StoreError> {
         self.blocking.renew().await
     }
@@ -116,7 +116,7 @@ impl BlockingPop {
         }
         pipe.cmd("BLMOVE").arg(&self.keys.list);
         match self.keys.queue.service().is_some() {
-            // It moves nothing, and waits nevertheless.
+            // It moves nothing, but still blocks.
             true => pipe.arg(&self.keys.list).arg("LEFT").arg("LEFT"),
             false => pipe.arg(&self.keys.inbox).arg("LEFT").arg("RIGHT"),
         };
@@ -132,7 +132,7 @@ impl BlockingPop {
             Some(leased) => leased,
             None => reply(POLL.run(conn, &lease.full_call()).await?, 0)?,
         };
-        // What has been leased counts, whatever the pop said.
+        // A lease counts, regardless of the pop's reply.
         match values.pop().map(Value::extract_error) {
             Some(Err(error)) if leased.leased.is_empty() => Err(error.into()),
             _ => Ok(leased),

@@ -1,7 +1,7 @@
-//! `probe.lua`: a request of the worker's own, to see that its polls lease and settle.
+//! `probe.lua`: a request of the worker's own, which shows that its polls lease and settle.
 //!
-//! It goes the way of every request, but on keys that only its worker knows: nobody else can take
-//! it, nothing counts it, and what a worker that dies leaves of it goes by its TTL.
+//! It is polled like every request, but on keys that only its worker knows: no other worker can
+//! lease it, no metric counts it, and its TTL removes the rest if the worker dies.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ use crate::script::PROBE;
 use redcall_common::keys::QueueKeys;
 use redcall_common::time::millis;
 
-/// How long what belongs to a probe lies at Redis at most.
+/// The TTL of a probe's keys.
 const TTL: Duration = Duration::from_secs(60);
 
 impl WorkerKeys {
-    /// The key names of the probes of `worker`, in the slot of `queue`, whose registry says
-    /// whether the worker lives.
+    /// Builds the keys of the probes of `worker`, in the hash slot of `queue`, whose registry shows
+    /// whether the worker is alive.
     #[must_use]
     pub fn probe(queue: &QueueKeys, worker: &str) -> Self {
         Self::new(queue.probe(worker), worker, 1, TTL).registered_at(queue)
@@ -28,25 +28,25 @@ impl WorkerKeys {
 }
 
 impl Link {
-    /// Puts the envelope of a probe where the next poll on `keys` takes it from.
+    /// Stores the envelope of a probe for the next poll on `keys`.
     ///
     /// # Errors
     ///
-    /// After [`StoreError::Lost`] it may lie there; the next one takes its place.
+    /// After [`StoreError::Lost`] it may be stored; the next probe replaces it.
     pub async fn put_probe(
         &self,
         keys: &WorkerKeys,
         envelope: &str,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<(), StoreError> {
         let own = &keys.queue;
         let mut call = PROBE.call(&[own.queue(), keys.leases.clone(), own.live()]);
         call.arg(envelope).arg(millis(TTL));
-        put(self.run(&PROBE, &call, within).await?)
+        put(self.run(&PROBE, &call, timeout).await?)
     }
 }
 
-/// Reads the script's answer.
+/// Reads the script's reply.
 pub(super) fn put(value: Value) -> Result<(), StoreError> {
     read("probe", value)
 }

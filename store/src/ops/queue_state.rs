@@ -1,4 +1,4 @@
-//! The state that control messages name: a queue's pause, and tombstones.
+//! The state behind control messages: a queue's pause, and tombstones of cancelled requests.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use crate::error::StoreError;
 use crate::link::Link;
 use redcall_common::keys::QueueKeys;
 
-/// How many ids one command carries.
+/// The maximum number of ids in one command.
 const IDS_AT_ONCE: usize = 1000;
 
-/// See the module.
+/// The pause of a queue and the cancelled ids among those of a read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct QueueState {
     /// `true` if the queue is paused.
@@ -19,28 +19,28 @@ pub struct QueueState {
 }
 
 impl Link {
-    /// Reads whether the queue is paused, and which of `ids` are cancelled. Changes nothing.
+    /// Returns the pause, and which of `ids` are cancelled. Changes nothing.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `timeout` or refuses.
     pub async fn queue_state(
         &self,
         keys: &QueueKeys,
         ids: &[String],
-        within: Duration,
+        timeout: Duration,
     ) -> Result<QueueState, StoreError> {
         let mut pipe = redis::pipe();
         pipe.cmd("EXISTS").arg(keys.paused());
         for ids in ids.chunks(IDS_AT_ONCE) {
             pipe.cmd("ZMSCORE").arg(keys.cancelled()).arg(ids);
         }
-        let values = self.with(within, async |conn| pipe.query_async(conn).await).await?;
+        let values = self.with(timeout, async |conn| pipe.query_async(conn).await).await?;
         state(ids, values)
     }
 }
 
-/// Puts the answers of `EXISTS` and of each `ZMSCORE` together.
+/// Combines the replies of `EXISTS` and of each `ZMSCORE`.
 fn state(ids: &[String], values: Vec<redis::Value>) -> Result<QueueState, StoreError> {
     let surprise = |_| StoreError::Unexpected("EXISTS, ZMSCORE");
     let mut values = values.into_iter();

@@ -11,19 +11,20 @@ const KEPT: i64 = 10_000;
 const KEPT_FOR_SECONDS: i64 = 30 * 24 * 3600;
 
 impl Link {
-    /// Notes that `queues` are in use, so that people find them; also when Redis is out of memory.
+    /// Notes that `queues` are in use, so that operators find them; also when Redis is out of
+    /// memory.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `timeout` or refuses.
     pub async fn note_queues(
         &self,
         keys: &Keys,
         queues: &[&str],
-        within: Duration,
+        timeout: Duration,
     ) -> Result<(), StoreError> {
         let mut call = NOTE.call(&[keys.queues()]);
         call.arg(self.now_ms()).arg(KEPT).arg(KEPT_FOR_SECONDS).arg(queues);
-        self.run(&NOTE, &call, within).await.map(drop)
+        self.run(&NOTE, &call, timeout).await.map(drop)
     }
 }

@@ -1,4 +1,4 @@
-//! `release.lua`: give back what a worker holds on one queue.
+//! `release.lua`: return a worker's leased requests to one queue.
 
 use std::time::Duration;
 
@@ -10,28 +10,28 @@ use crate::link::Link;
 use crate::script::RELEASE;
 use redcall_common::keys::QueueKeys;
 
-/// What became of a release.
+/// The result of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Released {
-    /// So many requests went back to the head of the queue.
+    /// This number of requests went back to the head of the queue.
     Back(usize),
-    /// The worker lives: nothing was touched.
+    /// The worker is alive: nothing changed.
     StillAlive,
 }
 
 impl Link {
-    /// Gives back what `worker` holds. `by_itself` when it leaves; else its lease must have ended,
-    /// and what it held has a crash more in its record.
+    /// Returns the leased requests of `worker` to the queue. `by_itself` if the worker shuts down;
+    /// otherwise its lease must have ended, and each request counts one more crash.
     ///
     /// # Errors
     ///
-    /// The requests may be back after [`StoreError::Lost`]; calling again is harmless.
+    /// After [`StoreError::Lost`] the requests may be back; a retry is harmless.
     pub async fn release(
         &self,
         keys: &QueueKeys,
         worker: &str,
         by_itself: bool,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Released, StoreError> {
         let (queue, workers, live) = (keys.queue(), keys.workers(), keys.live());
         let (leases, inbox, info) = (keys.leases(worker), keys.inbox(worker), keys.worker(worker));
@@ -43,9 +43,9 @@ impl Link {
         ]);
         call.arg(worker).arg(if by_itself { "1" } else { "0" }).arg(keys.base());
         let mut all = 0;
-        // What is left after so many calls is released by the next heartbeat.
+        // After this number of calls the next heartbeat releases the rest.
         for _ in 0..1_000 {
-            let (released, left) = released(self.run(&RELEASE, &call, within).await?)?;
+            let (released, left) = released(self.run(&RELEASE, &call, timeout).await?)?;
             match released {
                 Released::Back(back) => all += back,
                 Released::StillAlive => return Ok(released),
@@ -58,7 +58,7 @@ impl Link {
     }
 }
 
-/// Reads the script's answer, and whether another call has to follow.
+/// Reads the script's reply; `true` if another call has to follow.
 pub(super) fn released(value: Value) -> Result<(Released, bool), StoreError> {
     let (back, left): (i64, i64) = read("release", value)?;
     let released = usize::try_from(back).map_or(Released::StillAlive, Released::Back);

@@ -6,20 +6,21 @@ use redis::Value;
 
 use crate::error::StoreError;
 
-/// A number that is none below zero, nor a fraction: the driver would wrap the one and cut the
-/// other, and make a huge count of -1.
+/// A number that is neither negative nor a fraction: the driver would wrap or truncate them, and
+/// make a huge count of -1.
 pub(super) struct Whole(pub(super) u64);
 
-/// An entry of a stream, as commands return it: its id, and its fields.
-pub(super) type Entry = (String, HashMap<Vec<u8>, Vec<u8>>);
+/// An entry of a stream: its id and its fields.
+pub(super) type StreamEntry = (String, HashMap<Vec<u8>, Vec<u8>>);
 
 impl redis::FromRedisValue for Whole {
     fn from_redis_value(value: Value) -> Result<Self, redis::ParsingError> {
         match value {
-            Value::Double(_) => Err("a fraction where a count belongs".into()),
+            Value::Double(_) => Err("expected a count, got a fraction".into()),
             value => {
                 let number: i64 = redis::from_redis_value(value)?;
-                let whole = u64::try_from(number).map_err(|_| "a count below zero")?;
+                let whole =
+                    u64::try_from(number).map_err(|_| "expected a count, got a negative number")?;
                 Ok(Self(whole))
             }
         }
@@ -32,7 +33,7 @@ impl Whole {
     }
 }
 
-/// Reads an answer of a script, or says which script surprised us.
+/// Reads a script's reply; the error names the script.
 pub(super) fn read<T: redis::FromRedisValue>(
     script: &'static str,
     value: Value,
@@ -50,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_count_below_zero_is_an_error_and_no_huge_count() {
+    fn negative_count_is_an_error() {
         let count = |value| read::<Whole>("enqueue", value).map(|whole| whole.count());
         assert_eq!(count(Value::Int(3)).unwrap(), 3);
         assert_eq!(count(Value::BulkString(b"3".into())).unwrap(), 3);

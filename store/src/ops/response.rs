@@ -5,76 +5,76 @@ use std::time::Duration;
 use crate::error::StoreError;
 use crate::link::Link;
 
-/// Most frames that one command returns: a frame may have 1 MiB.
+/// The maximum number of frames of one command: a frame may have 1 MiB.
 const FRAMES: u64 = 64;
 
 impl Link {
-    /// The last frame at each of `keys`, read without removing it, in one round trip. `None`
-    /// where nothing lies.
+    /// Returns the last frame at each of `keys`, without removing it, in one round trip. `None` for
+    /// an empty key.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `timeout` or refuses.
     pub async fn last_frames(
         &self,
         keys: &[String],
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         let mut pipe = redis::pipe();
         for key in keys {
             pipe.cmd("LINDEX").arg(key).arg(-1);
         }
-        self.with(within, async |conn| pipe.query_async(conn).await).await
+        self.with(timeout, async |conn| pipe.query_async(conn).await).await
     }
 
-    /// Up to 64 frames at `key`, the first of them at position `from`, read without removing
-    /// them. Empty when none lies there.
+    /// Returns up to 64 frames at `key`, from position `from` on, without removing them. Empty if
+    /// there are none.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `timeout` or refuses.
     pub async fn frames(
         &self,
         key: &str,
         from: u64,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Vec<Vec<u8>>, StoreError> {
         let last = from.saturating_add(FRAMES - 1);
         let call = redis::cmd("LRANGE").arg(key).arg(from).arg(last).to_owned();
-        self.with(within, async |conn| call.query_async(conn).await).await
+        self.with(timeout, async |conn| call.query_async(conn).await).await
     }
 
-    /// The first frame at `key`, read without removing it.
+    /// Returns the first frame at `key`, without removing it.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `timeout` or refuses.
     pub async fn first_frame(
         &self,
         key: &str,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let call = redis::cmd("LINDEX").arg(key).arg(0).to_owned();
-        self.with(within, async |conn| call.query_async(conn).await).await
+        self.with(timeout, async |conn| call.query_async(conn).await).await
     }
 
-    /// How many frames lie at `key`.
+    /// Returns the number of frames at `key`.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses.
-    pub async fn frame_count(&self, key: &str, within: Duration) -> Result<u64, StoreError> {
+    /// If Redis cannot be reached within `timeout` or refuses.
+    pub async fn frame_count(&self, key: &str, timeout: Duration) -> Result<u64, StoreError> {
         let call = redis::cmd("LLEN").arg(key).to_owned();
-        self.with(within, async |conn| call.query_async(conn).await).await
+        self.with(timeout, async |conn| call.query_async(conn).await).await
     }
 
-    /// Deletes response keys of one queue that nobody will read again.
+    /// Deletes response keys of one queue that no caller will read again.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses.
-    pub async fn forget(&self, keys: &[String], within: Duration) -> Result<(), StoreError> {
+    /// If Redis cannot be reached within `timeout` or refuses.
+    pub async fn forget(&self, keys: &[String], timeout: Duration) -> Result<(), StoreError> {
         let call = redis::cmd("UNLINK").arg(keys).to_owned();
-        self.with(within, async |conn| call.exec_async(conn).await).await
+        self.with(timeout, async |conn| call.exec_async(conn).await).await
     }
 }

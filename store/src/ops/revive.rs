@@ -8,30 +8,31 @@ use crate::error::StoreError;
 use crate::script::REVIVE;
 use redcall_common::keys::QueueKeys;
 
-/// A dead letter that is to run again.
+/// A dead letter to retry.
 #[derive(Debug)]
 pub(crate) struct Revival {
     /// Its entry in the stream.
     pub(crate) entry: String,
     /// The request's id.
     pub(crate) id: String,
-    /// What goes to the queue.
+    /// The envelope to queue.
     pub(crate) envelope: String,
 }
 
-/// What became of one.
+/// The result for one letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Revived {
     /// It is queued.
     Yes,
-    /// Somebody else has retried it or taken it away.
+    /// Another process has retried or purged it.
     Gone,
-    /// It lies where it was: the queue has no room.
+    /// It remains a dead letter: the queue is full.
     Full,
 }
 
-/// Puts letters back, in order and in one step; one result each. `max_length` 0 means no cap.
-/// After [`StoreError::Lost`] they may be queued; those are gone the next time.
+/// Puts letters back into the queue, in order and in one step. Returns one result each.
+/// `max_length` 0 means no cap. After [`StoreError::Lost`] they may be queued; a repeated call
+/// returns [`Revived::Gone`] for those.
 pub(crate) async fn revive(
     conn: &mut MultiplexedConnection,
     keys: &QueueKeys,
@@ -55,7 +56,7 @@ pub(crate) async fn revive(
     revived(REVIVE.run(conn, &call).await?, letters.len())
 }
 
-/// Reads the script's answer to `count` letters.
+/// Reads the script's reply to `count` letters.
 pub(super) fn revived(value: Value, count: usize) -> Result<Vec<Revived>, StoreError> {
     let results: String = read("revive", value)?;
     let results = results.bytes().map(|result| match result {

@@ -1,4 +1,4 @@
-//! `rights.lua`: which rights the user of a connection lacks.
+//! `rights.lua`: the rights that the user of a connection lacks.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::rights::{MissingRight, Role, as_checked, missing};
 use crate::script::RIGHTS;
 use redcall_common::keys::{Keys, QueueKeys};
 
-/// What is asked of one queue.
-struct Question {
+/// The check of one queue.
+struct RightsCheck {
     keys: QueueKeys,
     commands: Vec<String>,
 }
 
-impl Question {
+impl RightsCheck {
     fn new(role: Role, keys: QueueKeys) -> Self {
         Self { keys, commands: role.commands() }
     }
@@ -41,24 +41,24 @@ impl Question {
 }
 
 impl Link {
-    /// The rights that the user of this link lacks for `role` on these queues; sorted, those that
-    /// are needed first. Nothing is run with them.
+    /// Returns the rights that the user of this link lacks for `role` on these queues; sorted,
+    /// required ones first. Only checks; runs none of the commands.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses, as it does if the user may run no
+    /// If Redis cannot be reached within `timeout` or refuses, as it does if the user may not run
     /// scripts.
     pub async fn missing_rights(
         &self,
         role: Role,
         keys: &Keys,
         queues: &[&str],
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Vec<MissingRight>, StoreError> {
         let mut all = BTreeSet::new();
         for queue in queues {
-            let question = Question::new(role, keys.of(queue));
-            all.extend(question.missing(self.run(&RIGHTS, &question.call(), within).await?)?);
+            let question = RightsCheck::new(role, keys.of(queue));
+            all.extend(question.missing(self.run(&RIGHTS, &question.call(), timeout).await?)?);
         }
         Ok(needed_first(all))
     }
@@ -69,7 +69,7 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached or refuses.
+    /// If Redis cannot be reached or refuses.
     pub async fn missing_rights(
         &self,
         role: Role,
@@ -78,7 +78,7 @@ impl Inspector {
         let mut conn = self.connection().await?;
         let mut all = BTreeSet::new();
         for queue in queues {
-            let question = Question::new(role, self.keys.of(queue));
+            let question = RightsCheck::new(role, self.keys.of(queue));
             all.extend(question.missing(RIGHTS.run(&mut conn, &question.call()).await?)?);
         }
         Ok(needed_first(all))
@@ -91,7 +91,7 @@ fn needed_first(all: BTreeSet<MissingRight>) -> Vec<MissingRight> {
     needed
 }
 
-/// Reads the script's answer: places, from 1.
+/// Reads the script's reply: positions, from 1.
 pub(super) fn refused(value: Value) -> Result<Vec<usize>, StoreError> {
     let places: Vec<Whole> = read("rights", value)?;
     Ok(places.iter().map(Whole::count).collect())

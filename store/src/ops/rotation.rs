@@ -1,4 +1,4 @@
-//! `rotation.lua`: keys of limited names that are in no place, or in several.
+//! `rotation.lua`: keys of limited names that are in no list of the rotation, or in several.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,38 +13,38 @@ use crate::script::{ROTATION, Script};
 use redcall_common::keys::QueueKeys;
 use redcall_common::time::millis;
 
-/// How many keys one call looks at.
-const MOST: usize = 1000;
+/// The maximum number of keys that one call checks.
+const KEYS_AT_ONCE: usize = 1000;
 
-/// What is wrong with a key of a limited name.
+/// A fault of a limited name's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// It has sorted requests and is in no place: they would never run.
+    /// It has sorted requests and is in no list: they would never run.
     Lost,
-    /// It is in several places.
+    /// It is in several lists.
     Twice,
-    /// It is held although one more of its requests may run.
+    /// It is held although another of its requests may run.
     Held,
-    /// It is throttled for longer than its rate can.
+    /// It is throttled for longer than its rate allows.
     Ahead,
-    /// A request counts as running that does not run.
+    /// A request counts as running but does not run.
     Running,
-    /// A request runs and does not count, or has a slot and does not run.
+    /// A request runs and does not count, or has a permit and does not run.
     Permits,
     /// The count of the name's sorted requests is wrong.
     Count,
-    /// Something of another type lies at one of the keys.
+    /// One of the keys has a value of another type.
     Type,
 }
 
-/// A key of a limited name that is not where it has to be.
+/// A faulty key of a limited name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitFault {
-    /// The job's name; empty where that cannot be told.
+    /// The job's name; empty if unknown.
     pub name: String,
-    /// The key that its limit counts by; of [`Fault::Type`] the key at Redis.
+    /// The key by which its limit counts; for [`Fault::Type`] the key at Redis.
     pub key: String,
-    /// What is wrong.
+    /// The fault.
     pub fault: Fault,
 }
 
@@ -77,26 +77,26 @@ impl fmt::Display for Fault {
 }
 
 impl Link {
-    /// Looks at keys of limited names, as `rules` sort them, and repairs what is wrong with them:
-    /// a key that was in no place gets its poll again. Returns what it has repaired, and what it
-    /// cannot. Looks at a bounded number of keys, another one at each call where there are more.
+    /// Checks keys of limited names, as `rules` sort them, and repairs the faults: a key in no list
+    /// rejoins the rotation. Returns the repaired faults, and those that it cannot repair. Checks a
+    /// bounded number of keys; if there are more, each call checks others.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `timeout` or refuses.
     pub async fn repair_limits(
         &self,
         keys: &QueueKeys,
         rules: &[Rule],
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Vec<LimitFault>, StoreError> {
         let call = call(&ROTATION, keys, rules, &[], true);
-        faults(self.run(&ROTATION, &call, within).await?)
+        faults(self.run(&ROTATION, &call, timeout).await?)
     }
 }
 
-/// The call of `script`, which is one of both that look at limits; `others`: names whose rules are
-/// not known.
+/// Builds the call of `script`, one of both that check limits; `others` are names whose rules are
+/// unknown.
 pub(crate) fn call(
     script: &Script,
     keys: &QueueKeys,
@@ -111,7 +111,7 @@ pub(crate) fn call(
         keys.live(),
         keys.control(),
     ]);
-    call.arg(i32::from(repairs)).arg(keys.base()).arg(MOST);
+    call.arg(i32::from(repairs)).arg(keys.base()).arg(KEYS_AT_ONCE);
     for rule in rules {
         let window = rule.limit.rate.map_or(0, |rate| millis(rate.per));
         call.arg(&rule.name).arg(rule.limit.concurrency.unwrap_or(0)).arg(window);
@@ -122,7 +122,7 @@ pub(crate) fn call(
     call
 }
 
-/// Reads the script's answer.
+/// Reads the script's reply.
 pub(crate) fn faults(value: Value) -> Result<Vec<LimitFault>, StoreError> {
     let found: Vec<(String, String, String)> = read("rotation", value)?;
     let fault = |(name, key, what): (String, String, String)| {

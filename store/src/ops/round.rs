@@ -11,7 +11,7 @@ use crate::link::Link;
 use crate::script::{POLL, POLL_FAST, Script};
 
 impl QueuePoll<'_> {
-    /// The script to ask first, and its call.
+    /// Returns the script to call first, with its call.
     pub(super) fn call(&self) -> (&'static Script, Cmd) {
         match self.fast_call() {
             Some(call) => (&POLL_FAST, call),
@@ -20,8 +20,8 @@ impl QueuePoll<'_> {
     }
 }
 
-/// Reads what `script`, the first that a poll is sent to, answers. None: nothing was done, and it
-/// takes the whole one.
+/// Reads the reply of `script`, the first that a poll calls. `None`: it did nothing, and the poll
+/// needs `poll.lua`.
 pub(super) fn first_reply(
     script: &Script,
     value: Value,
@@ -34,20 +34,21 @@ pub(super) fn first_reply(
 }
 
 impl Link {
-    /// One poll on each of several queues, in this order, in one write; one result each.
+    /// Sends one poll to each of several queues, in this order, in one write. Returns one result
+    /// each.
     ///
     /// # Errors
     ///
-    /// After [`StoreError::Lost`] any of the polls may have taken effect: what they leased is
-    /// this worker's, what they settled is settled. Sent `again` under the same serial, a poll
-    /// says what it said then. Within the results: Redis has refused that one as a whole.
+    /// After [`StoreError::Lost`] any of the polls may have taken effect: its leases are this
+    /// worker's, its outcomes are settled. A poll that is sent `again` under the same serial
+    /// returns the same reply. An error among the results: Redis has refused that whole poll.
     pub async fn poll(
         &self,
         polls: &[QueuePoll<'_>],
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Vec<Result<PollReply, StoreError>>, StoreError> {
         let calls: Vec<_> = polls.iter().map(QueuePoll::call).collect();
-        let values = self.run_all(&calls, within).await?;
+        let values = self.run_all(&calls, timeout).await?;
         let mut replies = Vec::with_capacity(polls.len());
         let mut left = Vec::new();
         for (at, (value, poll)) in values.into_iter().zip(polls).enumerate() {
@@ -58,7 +59,7 @@ impl Link {
         }
         if !left.is_empty() {
             let calls = left.iter().map(|at| (&*POLL, polls[*at].full_call()));
-            let values = self.run_all(&calls.collect::<Vec<_>>(), within).await?;
+            let values = self.run_all(&calls.collect::<Vec<_>>(), timeout).await?;
             for (at, value) in left.into_iter().zip(values) {
                 let outcomes = polls[at].outcomes.len();
                 replies[at] = value.and_then(|value| reply(value, outcomes)).map(Some);

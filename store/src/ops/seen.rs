@@ -13,15 +13,15 @@ use redcall_common::keys::QueueKeys;
 /// The result of an attempt to remember a start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Remembered {
-    /// It is remembered.
+    /// The start is remembered.
     Yes,
-    /// This lies there instead, or nothing does.
+    /// Another record is stored, or none.
     No(Option<String>),
 }
 
 impl Link {
-    /// Remembers `record` as the start of request `id` until `until_ms` (Redis time), if `before`
-    /// is what is remembered of it so far. Asking again is harmless.
+    /// Remembers `record` as the start of request `id` until `until_ms` (Redis time), if the record
+    /// stored so far is `before`. A retry is harmless.
     ///
     /// # Errors
     ///
@@ -32,30 +32,30 @@ impl Link {
         id: &str,
         (record, before): (&str, Option<&str>),
         until_ms: u64,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Remembered, StoreError> {
         let mut call = SEEN.call(&[keys.seen(id)]);
         call.arg(record).arg(until_ms).arg(before.unwrap_or_default());
-        remembered(self.run(&SEEN, &call, within).await?)
+        remembered(self.run(&SEEN, &call, timeout).await?)
     }
 
     /// Returns the record of the start of request `id`.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `timeout` or refuses.
     pub async fn recall(
         &self,
         keys: &QueueKeys,
         id: &str,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Option<String>, StoreError> {
         let get = redis::cmd("GET").arg(keys.seen(id)).to_owned();
-        self.with(within, async |conn| get.query_async(conn).await).await
+        self.with(timeout, async |conn| get.query_async(conn).await).await
     }
 }
 
-/// Reads the script's answer.
+/// Reads the script's reply.
 pub(super) fn remembered(value: Value) -> Result<Remembered, StoreError> {
     let (code, text): (i64, String) = read("seen", value)?;
     match code {

@@ -1,4 +1,4 @@
-//! Asking whether a queue has workers, without handing anything to it.
+//! Checks whether a queue has live workers, without enqueuing.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use crate::link::Link;
 use redcall_common::keys::QueueKeys;
 
 impl Link {
-    /// Whether a worker listens on the queue right now, by Redis's own clock. What is pushed later
-    /// is checked again by the script that pushes it.
+    /// Returns `true` if a live worker serves the queue now, by Redis's own clock. A script checks
+    /// again when it pushes.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses.
-    pub async fn is_served(&self, keys: &QueueKeys, within: Duration) -> Result<bool, StoreError> {
+    /// If Redis cannot be reached within `timeout` or refuses.
+    pub async fn is_served(&self, keys: &QueueKeys, timeout: Duration) -> Result<bool, StoreError> {
         let mut pipe = redis::pipe();
         pipe.cmd("TIME");
-        // The leases that end last: of some the end may lie further ahead than it can.
+        // The leases that end last: some may end later than a lease can.
         pipe.cmd("ZRANGE").arg(keys.workers()).arg(-16).arg(-1).arg("WITHSCORES");
-        served(self.with(within, async |conn| pipe.query_async(conn).await).await?)
+        served(self.with(timeout, async |conn| pipe.query_async(conn).await).await?)
     }
 }
 
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_beyond_all_reason_serves_nobody_and_ends_nothing() {
+    fn absurd_clock_serves_no_queue_and_does_not_panic() {
         let time = |seconds| Value::Array(vec![Value::Int(seconds), Value::Int(0)]);
         let lease = Value::Array(vec![Value::BulkString(b"w".into()), Value::Int(2_000)]);
         let asked = |seconds| served(Value::Array(vec![time(seconds), lease.clone()]));

@@ -1,4 +1,4 @@
-//! `settle.lua`: answer what was put off by its worker; and the record that it leaves.
+//! `settle.lua`: settle a deferred request; and the record that its worker leaves.
 
 use std::time::Duration;
 
@@ -11,28 +11,28 @@ use crate::script::SETTLE;
 use redcall_common::keys::QueueKeys;
 use redcall_common::request::ReplyTo;
 
-/// What a worker leaves behind of a request that is answered later.
+/// The record of a deferred request.
 #[derive(Debug, Clone)]
 pub struct DeferredRecord {
-    /// SHA-256 of its token: the token itself is nowhere at Redis.
+    /// SHA-256 of its completion token: Redis never stores the token itself.
     pub digest: String,
-    /// Its run, and the position of its ending frame.
+    /// Its run, and the position of its final frame.
     pub run: DeferredRun,
-    /// Where its frames go; `None` if nobody waits.
+    /// Where its frames go; `None` if no caller waits.
     pub reply: Option<ReplyTo>,
-    /// The ending frame without its first two fields, for when its time is over.
+    /// The final frame for a timeout, without its first two fields.
     pub late: String,
-    /// The same, for when it is cancelled.
+    /// The final frame for a cancellation, without its first two fields.
     pub gone: String,
-    /// Whether it is a dead letter if it ends with an error.
+    /// `true` if it becomes a dead letter when it ends with an error.
     pub dead_letter: bool,
-    /// For how long its states are kept, if they are.
+    /// How long its states are kept, if at all.
     pub status_ttl_ms: Option<u64>,
-    /// Of a signed request: the signature of its record, see [`Covered`].
+    /// The signature of its record if the request is signed, see [`Covered`].
     pub seal: Option<String>,
 }
 
-/// The part of a deferred request's record that its seal covers, and the seal.
+/// The signed part of a deferred request's record, with its signature.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Covered {
     /// The parts, in the order of docs/reference/protocol.md.
@@ -42,14 +42,14 @@ pub struct Covered {
 }
 
 impl Covered {
-    /// The parts, for [`redcall_common::auth::Signer::seal_deferred`] and its counterpart.
+    /// Returns the parts, for [`redcall_common::auth::Signer::seal_deferred`] and its verification.
     #[must_use]
     pub fn parts(&self) -> Vec<Option<&str>> {
         self.parts.iter().map(Option::as_deref).collect()
     }
 }
 
-/// The fields of a record that its seal covers, in this order, behind queue and id.
+/// The signed fields of a record, in this order, after queue and id.
 const COVERED: [&str; 12] = [
     "token",
     "name",
@@ -65,56 +65,56 @@ const COVERED: [&str; 12] = [
     "status",
 ];
 
-/// A request that is answered later, as who settles it has to know it.
+/// A deferred request, with the parts that its settlement needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeferredRun {
     /// The job's name.
     pub name: String,
-    /// Which run of the job put it off.
+    /// The run that deferred it.
     pub attempt: u32,
-    /// `seq` of its ending frame.
+    /// `seq` of its final frame.
     pub seq: u64,
     /// Name of the key under which its frames are signed.
     pub key: Option<String>,
     /// The digest of its call, if it has an idempotency key and its frames are signed.
     pub call: Option<String>,
-    /// What its caller knows it by, from its headers.
+    /// The caller's own id of the request, from its headers.
     pub nonce: Option<String>,
-    /// Whether its end is to be published.
+    /// `true` if its end has to be published.
     pub notify: bool,
 }
 
-/// One that has ended without being settled, of which somebody wants to be notified.
+/// A deferred request that ended unsettled, and whose end has to be published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndedDeferred {
     /// Its id.
     pub id: String,
     /// The job's name.
     pub name: String,
-    /// What its caller knows it by.
+    /// The caller's own id of the request.
     pub nonce: Option<String>,
 }
 
-/// What became of an attempt to settle.
+/// The result of a settlement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeferredSettled {
     /// It took effect.
     Yes,
-    /// It was settled before.
+    /// The request was settled before.
     Before,
-    /// There is no such token, or none any more.
+    /// The token is unknown or expired.
     Unknown,
-    /// It was late: the request has just been answered so.
+    /// The settlement came too late: the request has just ended with a timeout.
     Late,
 }
 
 impl DeferredRecord {
-    /// About how many bytes it has on its way to Redis.
+    /// Returns its approximate size as a command, bytes.
     pub(super) fn size(&self) -> usize {
         500 + self.late.len() + self.gone.len()
     }
 
-    /// The part of its record that the seal covers, for request `id` of the queue of `keys`.
+    /// Returns the signed part of its record, for request `id` of the queue of `keys`.
     #[must_use]
     pub fn covered(&self, keys: &QueueKeys, id: &str) -> Covered {
         let DeferredRun { name, attempt, seq, key, call, nonce, notify } = &self.run;
@@ -139,36 +139,36 @@ impl DeferredRecord {
         Covered { parts, seal: self.seal.clone() }
     }
 
-    /// Field and value in turns, as a JSON array, of request `id`.
+    /// Returns alternating fields and values of request `id`, as a JSON array.
     pub(super) fn fields(&self, keys: &QueueKeys, id: &str) -> String {
         let covered = self.covered(keys, id);
         let mut fields = vec!["late", &self.late, "gone", &self.gone];
         let named = COVERED.iter().zip(covered.parts.iter().skip(2));
         fields.extend(named.filter_map(|(name, value)| Some([*name, value.as_deref()?])).flatten());
         fields.extend(self.seal.as_deref().map(|seal| ["seal", seal]).into_iter().flatten());
-        // Strings only: nothing here can fail to serialise.
+        // Strings always serialise.
         serde_json::to_string(&fields).unwrap_or_default()
     }
 }
 
 impl Link {
-    /// What is known of the request `id` under the token of this digest; `None` if there is none.
-    /// What was settled already is known by its token alone, and by nothing else.
+    /// Returns the deferred request `id`, if the token of this digest is valid for it; `None`
+    /// otherwise. After its settlement only the token identifies a request.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `timeout` or refuses.
     pub async fn deferred(
         &self,
         keys: &QueueKeys,
         id: &str,
         digest: &str,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Option<(DeferredRun, Covered)>, StoreError> {
         let mut get = redis::cmd("HMGET");
         get.arg(keys.deferred(id)).arg(&COVERED).arg("seal");
         type Raw = Vec<Option<String>>;
-        let mut found: Raw = self.with(within, async |conn| get.query_async(conn).await).await?;
+        let mut found: Raw = self.with(timeout, async |conn| get.query_async(conn).await).await?;
         if found.len() != COVERED.len() + 1 {
             return Err(StoreError::Unexpected("HMGET"));
         }
@@ -194,28 +194,30 @@ impl Link {
         Ok(Some((run, Covered { parts, seal })))
     }
 
-    /// Ends the request `id` with a frame, if the token of this digest is its, for who settles
-    /// under the name `by`. `tail` is the frame without its first two fields; `error` is why there
-    /// is no answer (code and reason); `keep` is whether others who make the same call get the end.
+    /// Ends the request `id` with a frame, if the token of this digest is valid for it. `by`
+    /// identifies the settler. `tail` is the frame without its first two fields; `error` is the
+    /// code and reason of a failure; `keep` is `true` if later callers of the same idempotency key
+    /// get this end.
     ///
     /// # Errors
     ///
-    /// After [`StoreError::Lost`] it may be settled; settling again under the same name says so.
+    /// After [`StoreError::Lost`] it may be settled; a retry under the same `by` returns the same
+    /// result.
     pub async fn settle_deferred(
         &self,
         keys: &QueueKeys,
         (id, digest, by): (&str, &str, &str),
         (tail, error, keep): (&str, Option<(&str, &str)>, bool),
-        within: Duration,
+        timeout: Duration,
     ) -> Result<DeferredSettled, StoreError> {
         let (code, reason) = error.unwrap_or_default();
         let mut call = SETTLE.call(&[keys.deferred(id)]);
         call.arg(id).arg(digest).arg(by).arg(tail).arg(code).arg(reason).arg(i32::from(keep));
-        settled(self.run(&SETTLE, &call, within).await?)
+        settled(self.run(&SETTLE, &call, timeout).await?)
     }
 }
 
-/// Reads the script's answer.
+/// Reads the script's reply.
 pub(super) fn settled(value: Value) -> Result<DeferredSettled, StoreError> {
     Ok(match read("settle", value)? {
         1 => DeferredSettled::Yes,
@@ -226,15 +228,15 @@ pub(super) fn settled(value: Value) -> Result<DeferredSettled, StoreError> {
     })
 }
 
-/// Reads id, name and nonce of each, of what `script` has ended.
+/// Reads id, name and nonce of each request that `script` has ended.
 pub(super) fn ended_deferred(
     script: &'static str,
-    told: Vec<String>,
+    to_publish: Vec<String>,
 ) -> Result<Vec<EndedDeferred>, StoreError> {
-    if !told.len().is_multiple_of(3) {
+    if !to_publish.len().is_multiple_of(3) {
         return Err(StoreError::Unexpected(script));
     }
-    let ended = told.chunks_exact(3).map(|one| EndedDeferred {
+    let ended = to_publish.chunks_exact(3).map(|one| EndedDeferred {
         id: one[0].clone(),
         name: one[1].clone(),
         nonce: Some(one[2].clone()).filter(|nonce| !nonce.is_empty()),

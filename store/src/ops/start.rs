@@ -1,4 +1,4 @@
-//! `start.lua`: say that a monitored job starts.
+//! `start.lua`: record the start of a tracked job.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use crate::link::Link;
 use crate::script::START;
 
 impl Link {
-    /// Notes that run `attempt` of request `id` starts here, in states that are kept for `ttl_ms`.
-    /// `false`: the lease is gone, nothing was noted. `again`: this was asked before, and the reply
-    /// was lost.
+    /// Records that run `attempt` of request `id` starts on this worker, in states that are kept
+    /// for `ttl_ms`. Returns `false` if the lease is lost and nothing was recorded. `again`: the
+    /// same call was sent before, and its reply was lost.
     ///
     /// # Errors
     ///
-    /// After [`StoreError::Lost`] it may be noted.
+    /// After [`StoreError::Lost`] it may be recorded.
     pub async fn note_start(
         &self,
         keys: &WorkerKeys,
@@ -25,15 +25,15 @@ impl Link {
         attempt: u32,
         ttl_ms: u64,
         again: bool,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<bool, StoreError> {
         let mut call = START.call(&[&keys.leases, &keys.queue.status(id)]);
         call.arg(id).arg(attempt).arg(&keys.worker).arg(ttl_ms).arg(i32::from(again));
-        noted(self.run(&START, &call, within).await?)
+        noted(self.run(&START, &call, timeout).await?)
     }
 }
 
-/// Reads the script's answer.
+/// Reads the script's reply.
 pub(super) fn noted(value: Value) -> Result<bool, StoreError> {
     match read("start", value)? {
         1 => Ok(true),

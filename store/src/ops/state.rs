@@ -1,4 +1,4 @@
-//! Reading the state of a service's instance. It is written by `poll.lua`, see `outcome.rs`.
+//! Reads the state of a service instance. `poll.lua` writes it, see `outcome.rs`.
 
 use std::time::Duration;
 
@@ -11,19 +11,20 @@ use crate::link::Link;
 use redcall_common::auth::{Forged, Keyring, StateClaims};
 use redcall_common::keys::QueueKeys;
 
-/// The state of an instance, as the last task has left it.
+/// The state of an instance after its last task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstanceState {
     /// JSON.
     pub state: String,
-    /// How many changes there were since its beginning, that included.
+    /// The number of changes since its creation, including this one.
     pub version: u64,
-    /// Its signature; `None` if the request that left it was not signed.
+    /// Its signature; `None` if the request that wrote it was not signed.
     pub seal: Option<String>,
 }
 
 impl InstanceState {
-    /// Judges whether a worker with one of these keys has left this state of `instance` on `queue`.
+    /// Verifies that a worker with one of these keys has written this state of `instance` on
+    /// `queue`.
     ///
     /// # Errors
     ///
@@ -35,30 +36,31 @@ impl InstanceState {
 }
 
 impl Link {
-    /// The state of an instance; `None` if it was never initialised, has ended, or was evicted.
+    /// Returns the state of an instance; `None` if it was never initialised, has ended, or was
+    /// evicted.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses; [`StoreError::Unexpected`] if
-    /// something else than a state lies there.
+    /// If Redis cannot be reached within `timeout` or refuses; [`StoreError::Unexpected`] if the
+    /// value is not a state.
     pub async fn instance_state(
         &self,
         keys: &QueueKeys,
         instance: &str,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Option<InstanceState>, StoreError> {
         let call = call(keys, instance);
-        let value = self.with(within, async |conn| call.query_async(conn).await).await?;
+        let value = self.with(timeout, async |conn| call.query_async(conn).await).await?;
         found(value)
     }
 }
 
 impl Inspector {
-    /// The state of an instance of the service of `queue`, as [`Link::instance_state`].
+    /// Returns the state of an instance of the service of `queue`, as [`Link::instance_state`].
     ///
     /// # Errors
     ///
-    /// As that.
+    /// As [`Link::instance_state`].
     pub async fn instance_state(
         &self,
         queue: &str,
@@ -75,7 +77,7 @@ fn call(keys: &QueueKeys, instance: &str) -> Cmd {
     call
 }
 
-/// Reads what the hash has.
+/// Reads the fields of the hash.
 pub(super) fn found(value: Value) -> Result<Option<InstanceState>, StoreError> {
     match read::<(Option<String>, Option<String>, Option<String>)>("state", value)? {
         (None, None, _) => Ok(None),

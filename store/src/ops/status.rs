@@ -1,4 +1,4 @@
-//! Reading the states of monitored jobs: plain commands, nothing is changed.
+//! Reads the states of tracked jobs: plain commands, no writes.
 
 use std::time::Duration;
 
@@ -6,45 +6,46 @@ use crate::error::StoreError;
 use crate::link::Link;
 use redcall_common::status::JobStatus;
 
-/// What lies in the record of a job's states.
+/// The record of a job's states.
 #[derive(Debug)]
 pub struct States {
-    /// The states, oldest first, each with its bytes. Not what others have put there.
+    /// The valid states, oldest first, each with its bytes.
     pub states: Vec<(Vec<u8>, JobStatus)>,
-    /// Whether there is a record at all.
+    /// `true` if the record exists.
     pub exists: bool,
 }
 
 impl Link {
-    /// Reads the record `key`, which is bounded.
+    /// Reads the record `key`, whose size is bounded.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses.
-    pub async fn states(&self, key: &str, within: Duration) -> Result<States, StoreError> {
+    /// If Redis cannot be reached within `timeout` or refuses.
+    pub async fn states(&self, key: &str, timeout: Duration) -> Result<States, StoreError> {
         let range = redis::cmd("LRANGE").arg(key).arg(0).arg(-1).to_owned();
-        let states = self.with(within, async |conn| range.query_async(conn).await).await?;
+        let states = self.with(timeout, async |conn| range.query_async(conn).await).await?;
         let states: Vec<Vec<u8>> = states;
         let exists = !states.is_empty();
         let read = |raw: Vec<u8>| JobStatus::read(&raw).map(|status| (raw, status));
         Ok(States { states: states.into_iter().filter_map(read).collect(), exists })
     }
 
-    /// The first of these keys at which something lies.
+    /// Returns the first of these keys that exists.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `timeout` or refuses.
     pub async fn first_that_exists(
         &self,
         keys: &[String],
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Option<usize>, StoreError> {
         let mut pipe = redis::pipe();
         for key in keys {
             pipe.cmd("EXISTS").arg(key);
         }
-        let found: Vec<bool> = self.with(within, async |conn| pipe.query_async(conn).await).await?;
+        let found: Vec<bool> =
+            self.with(timeout, async |conn| pipe.query_async(conn).await).await?;
         Ok(found.into_iter().position(|found| found))
     }
 }

@@ -1,4 +1,4 @@
-//! `tally.lua`: how many bytes of answers a queue keeps, and the mark at their bound.
+//! `tally.lua`: the bytes of answers that a queue keeps, and the mark that refuses more.
 
 use std::time::Duration;
 
@@ -11,45 +11,47 @@ use crate::script::TALLY;
 use redcall_common::keys::QueueKeys;
 use redcall_common::time::millis;
 
-/// How long the mark holds without another tally: without a worker no answers are added.
+/// The TTL of the mark without another tally: without a worker no answers are added.
 const MARK: Duration = Duration::from_secs(10);
-/// For how long the sum of another worker is good enough.
+/// How long another worker's tally is used.
 const FRESH: Duration = Duration::from_millis(500);
 
 /// The answers that a queue keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tally {
-    /// Bytes, as a sample of one key per 64 KiB tells.
+    /// Their size, bytes, estimated from a sample of one key per 64 KiB.
     pub bytes: u64,
-    /// Whether that is as much as it may keep: new requests that want an answer are refused.
+    /// `true` if the limit is reached: new requests that want an answer are refused.
     pub full: bool,
 }
 
 impl Link {
-    /// Adds up the answers that each of these queues keeps, and marks the queue if they reach its
-    /// bound (bytes; 0 for none). One result each; `None` where another worker has just done so.
+    /// Measures the answers that each of these queues keeps, and marks the queues that reach their
+    /// limit (bytes; 0 for none). Returns one result each; `None` if another worker has just done
+    /// so.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within`. Within the results: Redis has refused one.
+    /// If Redis cannot be reached within `timeout`. An error among the results: Redis has refused
+    /// one.
     pub async fn tally(
         &self,
         queues: &[(QueueKeys, u64)],
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Vec<Result<Option<Tally>, StoreError>>, StoreError> {
-        let calls = queues.iter().map(|(keys, most)| (&*TALLY, call(keys, *most)));
-        let values = self.run_all(&calls.collect::<Vec<_>>(), within).await?;
+        let calls = queues.iter().map(|(keys, max)| (&*TALLY, call(keys, *max)));
+        let values = self.run_all(&calls.collect::<Vec<_>>(), timeout).await?;
         Ok(values.into_iter().map(|value| tally(value?)).collect())
     }
 }
 
-fn call(keys: &QueueKeys, most: u64) -> Cmd {
+fn call(keys: &QueueKeys, max: u64) -> Cmd {
     let mut call = TALLY.call(&[keys.answers(), keys.answers_full()]);
-    call.arg(most).arg(millis(MARK)).arg(millis(FRESH));
+    call.arg(max).arg(millis(MARK)).arg(millis(FRESH));
     call
 }
 
-/// Reads the script's answer.
+/// Reads the script's reply.
 pub(super) fn tally(value: Value) -> Result<Option<Tally>, StoreError> {
     let (fresh, bytes, full): (i64, Whole, i64) = read("tally", value)?;
     Ok((fresh == 1).then_some(Tally { bytes: bytes.0, full: full == 1 }))

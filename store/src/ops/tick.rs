@@ -10,7 +10,7 @@ use crate::link::Link;
 use crate::script::TICK;
 use redcall_common::keys::QueueKeys;
 
-/// One tick and the request that it stands for.
+/// One tick and its request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tick {
     /// Redis time, ms.
@@ -19,32 +19,34 @@ pub struct Tick {
     pub envelope: String,
 }
 
-/// What became of the ticks of a schedule.
+/// The result of enqueuing ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticked {
-    /// How many were pushed by this call. Those up to `last_ms` that were not had been before.
+    /// How many ticks this call pushed. The others up to `last_ms` had been pushed before.
     pub enqueued: usize,
-    /// The last tick that anybody has pushed, Redis time in ms; where nobody has, when the
-    /// schedule was first heard of.
+    /// The last pushed tick, Redis time in ms; if there is none, when the schedule was first seen.
     pub last_ms: u64,
-    /// By how many ms the last tick that was stored lay ahead of now, which has taken its place: it
-    /// was written while Redis's clock was ahead.
+    /// How far the stored last tick was ahead of now, ms; it was replaced with now. It was written
+    /// while Redis's clock was ahead.
     pub ahead_ms: u64,
-    /// Redis time, ms: a tick later than that is not due yet.
+    /// Redis time, ms: a later tick is not due yet.
     pub now_ms: u64,
 }
 
 impl Link {
-    /// Pushes those of `ticks` (the earliest first) that nobody has pushed yet. Left out are those
-    /// beyond Redis's own time and those for which the queue has no room; `max_length` 0 means no
-    /// cap. Without ticks it tells of the last one.
+    /// Pushes those of `ticks` (earliest first) that were not pushed yet. Skips ticks after Redis's
+    /// current time and those for which the queue has no room; `max_length` 0 means no cap. Without
+    /// ticks it returns the last one.
+    ///
+    /// If no last tick is stored, `known_ms` is used, or else the current time: a new schedule has
+    /// missed nothing.
     ///
     /// Where no last tick is stored, `known_ms` takes its place, or else the time of now: a
     /// schedule that is new has missed nothing.
     ///
     /// # Errors
     ///
-    /// After [`StoreError::Lost`] the ticks may have been pushed; calling again is harmless.
+    /// After [`StoreError::Lost`] the ticks may have been pushed; a retry is harmless.
     pub async fn tick(
         &self,
         keys: &QueueKeys,
@@ -52,7 +54,7 @@ impl Link {
         schedule: &str,
         known_ms: Option<u64>,
         ticks: &[Tick],
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Ticked, StoreError> {
         let mut call = TICK.call(&[
             keys.queue(),
@@ -67,14 +69,14 @@ impl Link {
         for tick in ticks {
             call.arg(tick.at_ms).arg(&tick.envelope);
         }
-        let ticked = ticked(self.run(&TICK, &call, within).await?)?;
-        // Whoever called too early knows better from here on.
+        let ticked = ticked(self.run(&TICK, &call, timeout).await?)?;
+        // Corrects the clock of a caller that was early.
         self.set_clock(i64::try_from(ticked.now_ms).unwrap_or(i64::MAX));
         Ok(ticked)
     }
 }
 
-/// Reads the script's answer.
+/// Reads the script's reply.
 pub(super) fn ticked(value: Value) -> Result<Ticked, StoreError> {
     let (enqueued, last_ms, now_ms, ahead_ms): (Whole, Whole, Whole, Whole) = read("tick", value)?;
     let (enqueued, last_ms) = (enqueued.count(), last_ms.0);

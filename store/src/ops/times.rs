@@ -1,4 +1,4 @@
-//! `times.lua`: times at Redis that lie further ahead than Redcall writes them.
+//! `times.lua`: times at Redis that are further ahead than Redcall writes them.
 
 use std::time::Duration;
 
@@ -11,42 +11,42 @@ use crate::script::{Script, TIMES};
 use redcall_common::keys::QueueKeys;
 use redcall_common::time::millis;
 
-/// The longest lease that `worker.lease` can be.
+/// The upper limit of `worker.lease`.
 pub(crate) const LONGEST_LEASE: Duration = Duration::from_secs(3600);
-/// The longest time for which a cancelled id is kept: a deadline is no further off than a year.
+/// The longest TTL of a cancelled id: deadlines are at most a year ahead.
 const LONGEST_TOMBSTONE: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// A time at Redis that was ahead of what Redcall writes there.
+/// A time at Redis that was further ahead than Redcall writes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimeAhead {
     /// The key, by the last part of its name.
     pub key: String,
-    /// Which member or field of it.
+    /// Its member or field.
     pub member: String,
-    /// How far it was ahead of Redis's time of now.
+    /// How far it was ahead of Redis's current time.
     pub ahead: Duration,
 }
 
 impl Link {
-    /// Brings times of a queue back within their bounds, for a worker with this lease: those that
-    /// were written while Redis's clock was ahead. Returns what it has brought back. Looks at a
-    /// bounded number of times, another one at each call where there are more.
+    /// Corrects times of a queue that exceed their limits, for a worker with this lease: they were
+    /// written while Redis's clock was ahead. Returns the corrected times. Checks a bounded number
+    /// of times; if there are more, each call checks others.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `within` or refuses.
+    /// If Redis cannot be reached within `timeout` or refuses.
     pub async fn bound_times(
         &self,
         keys: &QueueKeys,
         lease: Duration,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Vec<TimeAhead>, StoreError> {
         let call = call(&TIMES, keys, lease, true);
-        ahead(self.run(&TIMES, &call, within).await?)
+        ahead(self.run(&TIMES, &call, timeout).await?)
     }
 }
 
-/// The call of `script`, which is one of both that look at times.
+/// Builds the call of `script`, one of both that check times.
 pub(crate) fn call(script: &Script, keys: &QueueKeys, lease: Duration, repairs: bool) -> Cmd {
     let mut call = script.call(&[
         keys.workers(),
@@ -62,7 +62,7 @@ pub(crate) fn call(script: &Script, keys: &QueueKeys, lease: Duration, repairs: 
     call
 }
 
-/// Reads the script's answer.
+/// Reads the script's reply.
 pub(crate) fn ahead(value: Value) -> Result<Vec<TimeAhead>, StoreError> {
     let found: Vec<(String, String, Whole)> = read("times", value)?;
     let ahead = found.into_iter().map(|(key, member, ahead)| TimeAhead {

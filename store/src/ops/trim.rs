@@ -1,4 +1,4 @@
-//! `trim.lua`: drop what a reader of a stream has had.
+//! `trim.lua`: trim the frames that a stream's reader has read.
 
 use std::time::Duration;
 
@@ -10,25 +10,25 @@ use crate::link::Link;
 use crate::script::TRIM;
 
 impl Link {
-    /// Drops the frames at `key` before the one that is named by attempt and `seq`, which has been
-    /// read and stays. Attempt and `seq` of the first one that lies there afterwards, if any does.
+    /// Removes the frames at `key` before the one with this attempt and `seq`, which has been read
+    /// and stays. Returns attempt and `seq` of the first remaining frame.
     ///
     /// # Errors
     ///
-    /// After [`StoreError::Lost`] they may have been dropped; calling again is harmless.
+    /// After [`StoreError::Lost`] they may have been removed; a retry is harmless.
     pub async fn trim(
         &self,
         key: &str,
         (attempt, seq): (u32, u64),
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Option<(u32, u64)>, StoreError> {
         let mut call = TRIM.call(&[key]);
         call.arg(attempt).arg(seq);
-        first(self.run(&TRIM, &call, within).await?)
+        first(self.run(&TRIM, &call, timeout).await?)
     }
 }
 
-/// Reads the script's answer.
+/// Reads the script's reply.
 pub(super) fn first(value: Value) -> Result<Option<(u32, u64)>, StoreError> {
     match read::<Vec<Whole>>("trim", value)?.as_slice() {
         [] => Ok(None),

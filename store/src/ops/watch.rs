@@ -1,7 +1,7 @@
-//! Waiting for events of any number of topics, on one connection that blocks.
+//! Waits for events of any number of topics, on one blocking connection.
 //!
-//! The blocked read only says where something is: what is read, and how much was let go before,
-//! is the same for every way to come to it, in one script (`events.rs`).
+//! The blocked read only shows which topics have events: one script reads them and counts trimmed
+//! events for all callers (`events.rs`).
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use redis::Value;
 use tokio::time::timeout;
 
 use super::blocking::{Blocking, Unblocker, Use};
-use super::events::{Look, look_over};
+use super::events::{Look, read_over};
 use crate::connection::Connector;
 use crate::error::StoreError;
 use crate::script::EVENTS;
@@ -22,7 +22,7 @@ pub struct EventWatch {
     blocking: Blocking,
 }
 
-/// Reading twice harms nobody.
+/// Reading twice is harmless.
 const USE: Use = Use { scripts: &[&EVENTS], cuts: false };
 
 impl EventWatch {
@@ -32,13 +32,13 @@ impl EventWatch {
         Self { blocking: Blocking::new(connector, USE) }
     }
 
-    /// What [`crate::Link::unblock`] takes to end a wait.
+    /// Returns the handle with which [`crate::Link::unblock`] ends a wait.
     #[must_use]
     pub fn unblocker(&self) -> Unblocker {
         self.blocking.unblocker()
     }
 
-    /// Whether the next call goes over the same connection as the last one.
+    /// Returns `true` if the next call uses the same connection as the last one.
     #[must_use]
     pub fn stands(&self) -> bool {
         self.blocking.stands()
@@ -49,34 +49,29 @@ impl EventWatch {
         self.blocking.close();
     }
 
-    /// Looks at the stream `key` beyond `from`. Dropping the future closes the connection.
+    /// Reads the stream `key` beyond `from`. Dropping the future closes the connection.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached or refuses.
-    pub async fn look(
-        &mut self,
-        key: &str,
-        from: EventId,
-        most: usize,
-    ) -> Result<Look, StoreError> {
+    /// If Redis cannot be reached or refuses.
+    pub async fn look(&mut self, key: &str, from: EventId, max: usize) -> Result<Look, StoreError> {
         let (mut conn, peer) = self.blocking.take().await?;
-        let within = self.blocking.connector().response_timeout();
-        let looked = timeout(within, look_over(&mut conn, key, from, most)).await;
+        let limit = self.blocking.connector().response_timeout();
+        let looked = timeout(limit, read_over(&mut conn, key, from, max)).await;
         let looked = looked.map_err(|_| self.blocking.silent())?;
-        // After a refusal the connection is as good as before.
+        // After a refusal the connection is still usable.
         if !matches!(looked, Err(ref error) if error.is_transient()) {
             self.blocking.put_back((conn, peer));
         }
         looked
     }
 
-    /// Waits up to `block` for anything beyond the positions of these streams; the keys of those
-    /// that have something. Dropping the future closes the connection.
+    /// Waits up to `block` for entries beyond the positions of these streams. Returns the keys of
+    /// the streams that have some. Dropping the future closes the connection.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached or refuses.
+    /// If Redis cannot be reached or refuses.
     pub async fn wait(
         &mut self,
         streams: &[(String, EventId)],

@@ -1,4 +1,4 @@
-//! Limited names and times of a queue, looked at by the scripts that heartbeats repair them with.
+//! Checks limited names and times of a queue, with the scripts of heartbeats' repairs.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use crate::ops::{rotation, times};
 use crate::script::{ROTATION_SEEN, TIMES_SEEN};
 
 impl Inspector {
-    /// Times of `queue` that lie further ahead than a worker with this lease writes them.
+    /// Returns times of `queue` that are further ahead than a worker with this lease writes them.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached or refuses. Dropping the future is harmless.
+    /// If Redis cannot be reached or refuses. Cancel-safe.
     pub async fn times_ahead(
         &self,
         queue: &str,
@@ -29,13 +29,13 @@ impl Inspector {
         times::ahead(TIMES_SEEN.run(&mut conn, &call).await?)
     }
 
-    /// Keys of limited names of `queue` that are not where they have to be, and what else is wrong
-    /// there; of names without a rule among `rules` as much as can be told. `sorted` are names and
-    /// keys of lists that were found: those that no place knows.
+    /// Returns faulty keys of limited names of `queue`. For names without a rule among `rules` some
+    /// faults are undetectable. `sorted` are names and keys of lists that were found: it reports
+    /// those in no list of the rotation.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached or refuses. Dropping the future is harmless.
+    /// If Redis cannot be reached or refuses. Cancel-safe.
     pub async fn limit_faults(
         &self,
         queue: &str,
@@ -47,14 +47,14 @@ impl Inspector {
         let counts = redis::cmd("HKEYS").arg(keys.limited_names()).to_owned();
         let counted: RedisResult<Vec<String>> = counts.query_async(&mut *conn).await;
         let found = sorted.iter().map(|(name, _)| name.clone());
-        // A value of another type is what the script reports.
+        // The script reports values of another type.
         let others: BTreeSet<String> = found.chain(counted.unwrap_or_default()).collect();
         let is_ruled = |name: &String| rules.iter().any(|rule| rule.name == *name);
         let others: Vec<String> = others.into_iter().filter(|name| !is_ruled(name)).collect();
         let call = rotation::call(&ROTATION_SEEN, &keys, rules, &others, false);
         let mut faults = rotation::faults(ROTATION_SEEN.run(&mut conn, &call).await?)?;
         for (name, key) in sorted {
-            // In one step, since it may be taken meanwhile.
+            // In one step, because a worker may take it meanwhile.
             let mut pipe = redis::pipe();
             pipe.atomic();
             pipe.cmd("EXISTS").arg(keys.limited(name, key));

@@ -212,7 +212,7 @@ async fn a_mistake_in_the_environment_names_its_variable() {
 async fn a_redis_that_does_not_answer_is_told_after_the_mapping() {
     let text = "redis.url = 'redis://user:sesame@127.0.0.1:1'\njobs.add.handler = 'builtin:add'";
     let (file, ran) = check(text).await;
-    let help = "Is Redis running there? Set `redis.url` in the settings, or REDIS_URL; \
+    let help = "Check that Redis runs there. Set `redis.url` in the settings, or REDIS_URL; \
                 `docker compose up` starts one.";
     ran.says("× Redis at 127.0.0.1:1 cannot be reached");
     ran.says(&format!("help: {help}"));

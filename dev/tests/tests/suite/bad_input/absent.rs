@@ -35,7 +35,7 @@ async fn a_name_that_nobody_maps_is_buried_when_nobody_waits() {
     let receipt = foreign.client.call("nobody", &json!({"a": 1})).await.unwrap();
     let letter = foreign.dead_letter().await;
     assert_eq!((letter.id, &*letter.code), (receipt.id.clone(), "unknown_job"));
-    assert_eq!(letter.reason, "no live worker maps `nobody`");
+    assert_eq!(letter.reason, "no live worker handles `nobody`");
     let envelope: Value = serde_json::from_slice(&letter.request).unwrap();
     assert_eq!((&envelope["id"], &envelope["data"]), (&json!(receipt.id), &json!({"a": 1})));
     for way in WAYS {

@@ -88,12 +88,12 @@ async fn a_field_that_stands_twice_is_dead_lettered() {
         ("later", r#","later":1,"later":1"#),
     ] {
         let raw = waited("x1", "add", r#"{"a":1,"b":1}"#, rest);
-        foreign.is_dead_lettered(raw, "x1", &format!("the field `{field}` stands twice")).await;
+        foreign.is_dead_lettered(raw, "x1", &format!("the field `{field}` occurs twice")).await;
     }
     // The script takes the first of both, wherever it stands.
     let raw =
         format!(r#"{{"name":"add","id":"x1","data":1,"id":"x2","response_key":"{key}","v":1}}"#);
-    foreign.is_dead_lettered(raw, "x1", "the field `id` stands twice").await;
+    foreign.is_dead_lettered(raw, "x1", "the field `id` occurs twice").await;
 }
 
 const NOT_ITS_KEY: &str = "`response_key` is not the response key of this id";

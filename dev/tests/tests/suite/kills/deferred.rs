@@ -64,7 +64,7 @@ async fn a_script_settles_with_a_token_that_no_argument_shows() {
     // What is no token is not repeated.
     let wrong = settle(&["settle"], &token[1..]).await;
     assert_eq!(wrong.code, 2);
-    wrong.says("no settlement token");
+    wrong.says("not a valid completion token");
     assert!(!wrong.stderr.contains(secret));
     let unknown = token.replace(secret, &"0".repeat(secret.len()));
     let unknown = settle(&["settle", "--json"], &unknown).await;

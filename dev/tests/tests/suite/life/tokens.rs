@@ -384,7 +384,7 @@ async fn answers_are_signed_and_those_that_are_not_are_refused() {
     // Somebody else who takes from the queue.
     let _running = unsigned(&mut bench, &runs).await;
     let told = |error: redcall_client::CallError| (error.code(), error.to_string());
-    let refused = "unauthorized: the answer is not signed under a key that this client has";
+    let refused = "unauthorized: the answer is not signed with a key of this client";
     let waited = caller.call_and_wait("counted", "x").await.unwrap_err();
     assert_eq!(told(waited), (Code::Unauthorized, refused.to_owned()));
     let failed = told(caller.call_and_wait("fail", &json!({"message": "no"})).await.unwrap_err());

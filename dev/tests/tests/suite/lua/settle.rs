@@ -203,7 +203,7 @@ async fn an_unknown_name_is_parked_where_a_live_worker_maps_it_else_answered_or_
         assert_eq!(store.frames("a").await, [""; 0]);
         assert_eq!(store.frames("b").await, [r#"{"no":1}"#]);
         assert_eq!(store.heard().await, [r#"[{"no":1}]"#]);
-        let reason = "no live worker maps `nobody`";
+        let reason = "no live worker handles `nobody`";
         let letter = ["c", "unknown_job", reason, "own", &envelope("c")].map(str::to_owned);
         assert_eq!(store.dead().await, [letter]);
         let parked: Vec<String> =

@@ -184,7 +184,9 @@ async fn a_redis_that_does_not_answer_ends_with_three() {
         let ran = Ran::new("redcall", &[&nowhere[..], verb].concat(), &[].into()).await;
         assert_eq!((ran.code, &*ran.stdout), (3, ""), "{verb:?}");
         ran.says("× Redis at 127.0.0.1:1 cannot be reached");
-        ran.says("help: Is Redis running there? Set `redis.url` in the settings, or REDIS_URL;");
+        ran.says(
+            "help: Check that Redis runs there. Set `redis.url` in the settings, or REDIS_URL;",
+        );
         let ran =
             Ran::new("redcall", &[&nowhere[..], &["--json"], verb].concat(), &[].into()).await;
         let message = "Redis at 127.0.0.1:1 cannot be reached";

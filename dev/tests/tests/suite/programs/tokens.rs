@@ -44,7 +44,7 @@ async fn keys_are_replaced_while_the_worker_runs_and_its_log_says_why_it_refuses
     worker.line(" ready ").await;
     let (old, new) = (client(&bench, "old").await, client(&bench, "new").await);
     assert_eq!((calls(&old).await, calls(&new).await), (Ok(()), Err(Code::Unauthorized)));
-    worker.line("a key that is not known here").await;
+    worker.line("an unknown key").await;
     for (keys, times, expected) in [
         (&["old", "new"][..], 1, (Ok(()), Ok(()))),
         (&["new"], 2, (Err(Code::Unauthorized), Ok(()))),

@@ -85,7 +85,8 @@ async fn without_memory_new_requests_are_refused_and_the_queue_is_emptied() {
     let error = client.call("add", &1).await.unwrap_err();
     assert_eq!((error.code(), error.may_be_queued()), (Code::Overloaded, false));
     assert_eq!(error.retry_after(), Some(Duration::from_secs(1)));
-    let said = "overloaded: Redis refused the script `enqueue`: it is out of memory (not queued)";
+    let said =
+        "overloaded: Redis refused the script `enqueue`: the server is out of memory (not queued)";
     assert_eq!(error.to_string(), said);
 
     let _worker = bench.worker().await;
@@ -125,7 +126,7 @@ async fn a_replica_is_refused_and_left_when_it_cannot_be_written_to() {
     let mut settings = Settings::default();
     settings.redis.url = redis.url(1);
     let error = Client::from_settings(&settings).await.map(drop).unwrap_err();
-    assert_eq!(error.to_string(), "Redis refused a command: it is a read-only replica");
+    assert_eq!(error.to_string(), "Redis refused a command: the server is a read-only replica");
     assert!(matches!(error, StoreError::Refused(_)));
 }
 
@@ -161,7 +162,7 @@ async fn a_wrong_password_is_named_and_a_mended_one_is_enough() {
     };
     for wrong in ["wrong", ""] {
         let error = Client::from_settings(&settings(wrong)).await.map(drop).unwrap_err();
-        let said = "Redis refused a command: it wants another user or password";
+        let said = "Redis refused a command: wrong user or password";
         assert_eq!(error.to_string(), said, "{wrong:?}");
     }
     Client::from_settings(&settings("right")).await.map(drop).unwrap();
@@ -176,7 +177,7 @@ async fn who_was_locked_out_comes_back_when_the_password_is_what_it_was() {
     eventually("a call to be refused", async || {
         let call = client.request("echo").data(&1).timeout(Duration::from_millis(300));
         let refused = call.wait().await.err()?;
-        refused.to_string().contains("it wants another user or password").then_some(())
+        refused.to_string().contains("wrong user or password").then_some(())
     })
     .await;
     is_away(&served, &client).await;

@@ -137,12 +137,12 @@ async fn a_wrong_password_is_told_from_an_absent_redis_and_not_shown() {
     for url in [format!("{}?pass=sesame", redis.url()), redis.url()] {
         let seen = doctor(&[], &[("REDIS_URL".to_owned(), url)].into()).await;
         assert_eq!(seen.code, 3);
-        seen.has("redis", "problem", "it wants another user or password");
+        seen.has("redis", "problem", "wrong user or password");
         assert!(!format!("{:?}", seen.findings).contains("sesame"));
     }
     let seen = doctor(&["--redis", "http://x"], &at(&redis)).await;
     assert_eq!(seen.code, 2);
-    seen.has("redis", "problem", "the Redis settings cannot be used");
+    seen.has("redis", "problem", "invalid Redis settings");
 }
 
 #[tokio::test]

@@ -1,13 +1,13 @@
--- Purpose: who has joined a call that was cancelled, when the same call is begun anew before a
---   worker has come across it; part of the scripts that begin calls.
--- KEYS: none of its own; the record of the idempotency key (hash) is handed in.
+-- Purpose: answer the callers that joined a cancelled call, when the same call begins again before
+--   a worker has seen the cancelled request; part of the scripts that begin calls.
+-- KEYS: none of its own; the record of the idempotency key (hash) is passed in.
 -- ARGV: none of its own.
 -- Returns: nothing.
 -- Derived keys: response:<id> and status:<id> of callers that joined the call.
 -- Cost: O(waiters), which are bounded.
 
--- The worker that comes across the cancelled request finds the record of another call: nobody else
--- tells those who wait. Its own caller, of the id `runs`, hears of that worker.
+-- The worker that leases the cancelled request finds the record of another call, so no other script
+-- answers the waiting callers. That worker answers the request's own caller, of the id `runs`.
 local function end_cancelled(record, runs, id)
   local base = string.match(record, '^(.*):idem:')
   local fields = redis.call('HGETALL', record)
@@ -23,7 +23,7 @@ local function end_cancelled(record, runs, id)
         redis.call('RPUSH', key, frame)
         undo('RPOP', key)
         redis.call('PEXPIRE', key, ttl)
-        -- May be forbidden to this user; the key is the truth.
+        -- May be forbidden to this user; the key is authoritative.
         if channel then redis.pcall('SPUBLISH', channel, '[' .. frame .. ']') end
       end
       if kept then note_end(base .. ':status:' .. waiter, kept, tail) end
