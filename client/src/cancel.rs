@@ -20,9 +20,9 @@ use crate::ticket::Ticket;
 /// Workers' leases are not known here; this is longer than they are meant to be.
 const LEASE: Duration = Duration::from_secs(30);
 /// How long a request may wait whose time is not known.
-const WITHOUT_TIME: Duration = Duration::from_secs(24 * 3600);
+const DEFAULT_TTL: Duration = Duration::from_secs(24 * 3600);
 /// How many queues are asked at the same time.
-const AT_ONCE: usize = 64;
+const QUEUES_MAX: usize = 64;
 
 /// Where a request was sent, and for how long.
 pub(crate) struct Origin {
@@ -42,7 +42,7 @@ pub(crate) struct Withdrawal {
 impl Origin {
     /// How long a withdrawal of it means something.
     fn relevant_for(&self) -> Duration {
-        self.deadline.map_or(WITHOUT_TIME, |deadline| left_until(deadline) + LEASE)
+        self.deadline.map_or(DEFAULT_TTL, |deadline| left_until(deadline) + LEASE)
     }
 }
 
@@ -66,11 +66,11 @@ impl Client {
     ///
     /// As [`Client::cancel_in`].
     pub async fn cancel(&self, id: &str) -> Result<Cancellation, CallError> {
-        known_id(id)?;
+        check_id(id)?;
         let queues = timeout(self.inner.timeout, self.inner.inspector.queue_names()).await;
         let queues = queues.map_err(|_| CallError::not_in_time())?;
         let queues = queues.map_err(CallError::unanswered)?;
-        for queues in queues.chunks(AT_ONCE) {
+        for queues in queues.chunks(QUEUES_MAX) {
             let cancels = queues.iter().map(|queue| self.cancel_in(queue, id));
             let found = try_join_all(cancels).await?;
             if let Some(found) = found.into_iter().find(|found| *found != Cancellation::Unseen) {
@@ -90,10 +90,10 @@ impl Client {
     /// be reached within the setting `client.timeout`. Calling again is harmless, also after the
     /// future was dropped.
     pub async fn cancel_in(&self, queue: &str, id: &str) -> Result<Cancellation, CallError> {
-        known_id(id)?;
-        known_queue(queue)?;
+        check_id(id)?;
+        check_queue(queue)?;
         let keys = self.inner.keys.of(queue);
-        let request = Withdrawn { id: id.to_owned(), ttl_ms: millis(WITHOUT_TIME), record: None };
+        let request = Withdrawn { id: id.to_owned(), ttl_ms: millis(DEFAULT_TTL), record: None };
         self.withdraw(&keys, request).await
     }
 
@@ -102,19 +102,19 @@ impl Client {
         keys: &QueueKeys,
         request: Withdrawn,
     ) -> Result<Cancellation, CallError> {
-        let within = self.inner.timeout;
+        let limit = self.inner.timeout;
         let requests = [request];
-        let cancelling = self.inner.link.cancel(keys, &requests, within);
-        let cancelled = timeout(within, cancelling).await;
+        let cancelling = self.inner.link.cancel(keys, &requests, limit);
+        let cancelled = timeout(limit, cancelling).await;
         let cancelled = cancelled.map_err(|_| CallError::not_in_time())?;
         let (found, ended) = cancelled.map_err(CallError::unanswered)?;
-        self.inner.results.tell_cancelled(&self.inner.link, &ended, within).await;
+        self.inner.results.publish_cancelled(&self.inner.link, &ended, limit).await;
         Ok(found.first().copied().unwrap_or(Cancellation::Unseen))
     }
 }
 
 /// Whether this can be the id of a request.
-pub(crate) fn known_id(id: &str) -> Result<(), CallError> {
+pub(crate) fn check_id(id: &str) -> Result<(), CallError> {
     if is_id(id) {
         return Ok(());
     }
@@ -122,7 +122,7 @@ pub(crate) fn known_id(id: &str) -> Result<(), CallError> {
 }
 
 /// Whether this can be a queue.
-pub(crate) fn known_queue(queue: &str) -> Result<(), CallError> {
+pub(crate) fn check_queue(queue: &str) -> Result<(), CallError> {
     if is_queue(queue) {
         return Ok(());
     }

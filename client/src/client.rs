@@ -17,22 +17,22 @@ use serde::Serialize;
 use tokio::sync::{OnceCell, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::durable::Confirmers;
+use crate::durability::DurabilityWaiters;
 use crate::error::CallError;
 use crate::events::Events;
-use crate::listen::Channels;
+use crate::in_flight::InFlight;
 use crate::monitor::Monitors;
-use crate::pending::Pending;
-use crate::replies::{self, PORTION, Reader, Wanted};
+use crate::replies::{self, BATCH_MAX, Reader, Wanted};
 use crate::request::{Request, left_until};
 use crate::response::{Receipt, Response};
 use crate::sender::{Caps, Command, Sender};
-use crate::settle::Results;
+use crate::settle::ResultEvents;
+use crate::subscriptions::Subscriptions;
 
 /// The queue of requests that name none.
 const DEFAULT_QUEUE: &str = "default";
 /// How many commands callers may hand in ahead of the writer.
-const AHEAD: usize = 16_384;
+const COMMAND_CAPACITY: usize = 16_384;
 
 /// Calls named jobs. Clones share connections; the last one to go closes them.
 ///
@@ -50,16 +50,16 @@ pub(crate) struct Inner {
     /// when large answers pile up.
     pub(crate) reads: Arc<Link>,
     pub(crate) keys: Keys,
-    pub(crate) pending: Pending,
+    pub(crate) in_flight: InFlight,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) wanted: mpsc::UnboundedSender<Wanted>,
-    pub(crate) channels: Arc<Channels>,
+    pub(crate) subscriptions: Arc<Subscriptions>,
     /// Bounds what Redis holds ready for fetches that look at their keys at the same time.
-    pub(crate) looks: Semaphore,
+    pub(crate) read_permits: Semaphore,
     pub(crate) limits: Limits,
-    pub(crate) results: Results,
+    pub(crate) results: ResultEvents,
     pub(crate) caps: Arc<Caps>,
-    pub(crate) confirmers: Confirmers,
+    pub(crate) durability_waiters: DurabilityWaiters,
     /// Of requests that say nothing else.
     pub(crate) durability: Durability,
     pub(crate) timeout: Duration,
@@ -72,7 +72,7 @@ pub(crate) struct Inner {
     routes: HashMap<String, String>,
     /// For how long the status of each job is kept, from the same.
     status_ttls: HashMap<String, Duration>,
-    /// Who waits for news of which job.
+    /// Who waits for monitors_sink of which job.
     pub(crate) monitors: Arc<Monitors>,
     /// Written by the first call to a queue; read by every call.
     queues: Mutex<HashMap<String, Arc<Route>>>,
@@ -139,13 +139,14 @@ impl Client {
         let connector = Connector::new(&settings.redis, &format!("redcall-client-{id}"))?;
         let keys = Keys::new(&settings.redis.prefix);
         let inspector = Inspector::new(&connector, keys.clone());
-        let (pending, withdrawn) = Pending::new();
-        let (wanted, orders) = mpsc::unbounded_channel();
+        let (in_flight, withdrawn) = InFlight::new();
+        let (wanted, wanted_receiver) = mpsc::unbounded_channel();
         let monitors = Arc::<Monitors>::default();
-        let (heard, reread, news) = (pending.clone(), wanted.clone(), monitors.clone());
+        let (waiters, reread, monitors_sink) =
+            (in_flight.clone(), wanted.clone(), monitors.clone());
         let sink = move |channel: &[u8], payload: &[u8]| match Keys::is_status(channel) {
-            true => news.heard(channel),
-            false => replies::announced(payload, &heard, &reread),
+            true => monitors_sink.notify(channel),
+            false => replies::on_announcement(payload, &waiters, &reread),
         };
         let (link, reads) = tokio::try_join!(
             Link::connect(connector.clone(), Arc::new(sink)),
@@ -153,41 +154,41 @@ impl Client {
         )?;
         let (link, reads) = (Arc::new(link), Arc::new(reads));
         let events = Events::new(settings, &connector, &link);
-        let confirmers = Confirmers::new(connector);
+        let durability_waiters = DurabilityWaiters::new(connector);
         let deadline = Instant::now() + settings.redis.response_timeout;
-        confirmers.ready(&link, settings.redis.durability, deadline).await?;
-        let (commands, handed_in) = mpsc::channel(AHEAD);
-        let caps = Caps { most: settings.limits.max_length, by_queue: max_lengths(settings) };
+        durability_waiters.prepare(&link, settings.redis.durability, deadline).await?;
+        let (commands, command_receiver) = mpsc::channel(COMMAND_CAPACITY);
+        let caps = Caps { max: settings.limits.max_length, by_queue: max_lengths(settings) };
         let caps = Arc::new(caps);
-        let results = Results::new(&keys, events.kept(), &settings.limits);
+        let results = ResultEvents::new(&keys, events.kept(), &settings.limits);
         let sender = Sender {
             link: link.clone(),
             reads: reads.clone(),
-            pending: pending.clone(),
+            in_flight: in_flight.clone(),
             caps: caps.clone(),
             results: results.clone(),
-            commands: handed_in,
+            commands: command_receiver,
             withdrawn,
             unwritten: Vec::new(),
         };
         tokio::spawn(sender.run());
         let (calls, from) = (Arc::downgrade(&link), Arc::downgrade(&reads));
-        tokio::spawn(Reader::new(calls, from, pending.clone(), orders).run());
-        let channels = Channels::new(link.clone(), settings.redis.response_timeout);
+        tokio::spawn(Reader::new(calls, from, in_flight.clone(), wanted_receiver).run());
+        let subscriptions = Subscriptions::new(link.clone(), settings.redis.response_timeout);
         Ok(Self {
             inner: Arc::new(Inner {
                 id,
                 link,
                 reads,
                 keys,
-                pending,
+                in_flight,
                 commands,
                 wanted,
-                channels: Arc::new(channels),
-                looks: Semaphore::new(PORTION),
+                subscriptions: Arc::new(subscriptions),
+                read_permits: Semaphore::new(BATCH_MAX),
                 limits: settings.limits,
                 caps,
-                confirmers,
+                durability_waiters,
                 durability: settings.redis.durability,
                 timeout: settings.client.timeout,
                 no_workers_grace: settings.client.no_workers_grace,
@@ -243,14 +244,14 @@ impl Client {
     /// and the deletion of answers that were read; within half a second. For programs that end
     /// right after a call: what is not withdrawn runs, what is not deleted goes by its TTL.
     pub async fn flush(&self) {
-        const WITHIN: Duration = Duration::from_millis(500);
+        const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
         let (done, flushed) = oneshot::channel();
         let flushing = async {
             if self.inner.commands.send(Command::Flush(done)).await.is_ok() {
                 let _ = flushed.await;
             }
         };
-        let _ = timeout(WITHIN, flushing).await;
+        let _ = timeout(FLUSH_TIMEOUT, flushing).await;
     }
 
     /// Looks at queues and workers.
@@ -304,7 +305,7 @@ impl Inner {
         route
     }
 
-    /// Makes sure that people find the queue and, if somebody `waits`, that its answers are heard,
+    /// Makes sure that people find the queue and, if somebody `waits`, that its answers are waiters,
     /// before the first request goes out. Ends at the `deadline`, whoever else is at it.
     pub(crate) async fn prepare(
         &self,

@@ -189,7 +189,7 @@ impl CallError {
     }
 
     /// The task that was to tell the end of a request has ended first.
-    pub(crate) fn unheard() -> Self {
+    pub(crate) fn reply_lost() -> Self {
         Self::Unknown { source: None }
     }
 

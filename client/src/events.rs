@@ -80,7 +80,7 @@ pub(crate) struct Events {
     settings: EventSettings,
     /// Ends the reader with the last one who holds it.
     reader: mpsc::UnboundedSender<Command>,
-    within: Duration,
+    timeout: Duration,
 }
 
 impl Events {
@@ -88,8 +88,8 @@ impl Events {
     pub(crate) fn new(settings: &Settings, connector: &Connector, link: &Arc<Link>) -> Self {
         let (reader, commands) = mpsc::unbounded_channel();
         tokio::spawn(Reader::new(connector.clone(), Arc::downgrade(link), commands).run());
-        let within = settings.redis.response_timeout;
-        Self { settings: settings.events.clone(), reader, within }
+        let timeout = settings.redis.response_timeout;
+        Self { settings: settings.events.clone(), reader, timeout }
     }
 }
 
@@ -142,7 +142,7 @@ impl Client {
             all.push((emergency.as_str(), NewEvent { origin: Some(topic), ..event.clone() }));
         }
         all.push((key.as_str(), event));
-        Ok(self.inner.link.publish(&all, events.kept(), events.within).await?)
+        Ok(self.inner.link.publish(&all, events.kept(), events.timeout).await?)
     }
 
     /// Follows `topic` (a name, or one of the numbers that have names): from now on, unless
@@ -222,7 +222,7 @@ impl Topic {
             From::Time(at) => Cursor::at_time(at),
             From::Event(at) => Cursor::after(at),
             From::Now => {
-                let look = self.client.inner.reads.look(&key, None, 0, events.within).await?;
+                let look = self.client.inner.reads.look(&key, None, 0, events.timeout).await?;
                 Cursor::at_end(&look)
             }
         };
@@ -236,7 +236,7 @@ impl Topic {
 impl EventStream {
     /// Asks the reader to look again at who has room, and who follows no more.
     fn wake(client: &Client) {
-        let _ = client.inner.events.reader.send(Command::GoOn);
+        let _ = client.inner.events.reader.send(Command::Wake);
     }
 }
 

@@ -10,13 +10,13 @@ use crate::client::Client;
 use crate::error::CallError;
 use crate::replies::{self, Wanted};
 use crate::request::deadline_in;
-use crate::stream::{Asked, FrameStream, Source};
+use crate::stream::{FrameStream, Ownership, Source};
 
 /// How long after a look at the key the next one is made, while nobody announces its frames here;
 /// the pause then doubles.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-const WITHIN: Duration = Duration::from_secs(5);
+const PAUSE_MIN: Duration = Duration::from_millis(250);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Client {
     /// Follows a request that somebody else has sent, perhaps in another process: the updates from
@@ -29,7 +29,7 @@ impl Client {
     ///
     /// Frames come as soon as they are announced on the channel that the request names. Which one
     /// that is is known while a worker has it; until then, and for a request without a channel, the
-    /// key is looked at every 250 ms, after a second once a second. All streams of a client share
+    /// key is read at every 250 ms, after a second once a second. All streams of a client share
     /// its connections. The channel is that of the client that has sent the request: what else is
     /// announced there comes here as well, and is passed over.
     ///
@@ -55,7 +55,7 @@ impl Client {
         &self,
         response_key: &str,
         from: u64,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<FrameStream, CallError> {
         let inner = &self.inner;
         let Some((queue, id)) = inner.keys.parse_response(response_key) else {
@@ -63,29 +63,31 @@ impl Client {
         };
         let context = Context::current();
         let left = context.as_ref().and_then(Context::remaining);
-        let deadline = deadline_in(left.map_or(within, |left| left.min(within)));
-        let looked = timeout_at(deadline, self.present(response_key, from));
-        let place = looked.await.unwrap_or_else(|_| Err(CallError::not_in_time()))?;
-        let waiter = inner.pending.join(id, response_key, place);
+        let deadline = deadline_in(left.map_or(timeout, |left| left.min(timeout)));
+        let read = timeout_at(deadline, self.start_position(response_key, from));
+        let position = read.await.unwrap_or_else(|_| Err(CallError::not_in_time()))?;
+        let waiter = inner.in_flight.join(id, response_key, position);
         // What was pushed since is read now; what is pushed from now on comes to the waiter.
         let _ = inner.wanted.send(Wanted::Key(id.to_owned()));
         let keys = inner.route(queue).keys.clone();
-        let attending = Box::pin(self.clone().attend(queue.to_owned(), id.to_owned()));
-        let asked = Asked::Elsewhere { within };
+        let announcements =
+            Box::pin(self.clone().subscribe_to_frames(queue.to_owned(), id.to_owned()));
+        let ownership = Ownership::Foreign { timeout };
         let (id, response_key) = (id.to_owned(), response_key.to_owned());
-        let source = Source { id, response_key, keys, asked, context };
-        Ok(FrameStream::new(self.clone(), source, waiter, Some(attending)))
+        let source = Source { id, response_key, keys, ownership, context };
+        Ok(FrameStream::new(self.clone(), source, waiter, Some(announcements)))
     }
 
     /// Attempt and `seq` to begin with: the present attempt is that of the last frame.
-    async fn present(&self, response_key: &str, from: u64) -> Result<(u32, u64), CallError> {
+    async fn start_position(&self, response_key: &str, from: u64) -> Result<(u32, u64), CallError> {
         let (reads, from) = (&self.inner.reads, from.max(1));
-        let _place = self.inner.looks.acquire().await;
+        let _permit = self.inner.read_permits.acquire().await;
         let keys = [response_key.to_owned()];
-        let last = reads.last_frames(&keys, WITHIN).await.map_err(CallError::unanswered)?;
+        let last = reads.last_frames(&keys, READ_TIMEOUT).await.map_err(CallError::unanswered)?;
         let last = last.into_iter().flatten().next().and_then(|raw| replies::parse(&raw));
         let attempt = last.ok_or_else(CallError::nothing_there)?.attempt.max(1);
-        let first = reads.first_frame(response_key, WITHIN).await.map_err(CallError::unanswered)?;
+        let first =
+            reads.first_frame(response_key, READ_TIMEOUT).await.map_err(CallError::unanswered)?;
         match first.and_then(|raw| replies::parse(&raw)) {
             None => Err(CallError::nothing_there()),
             Some(first) if first.attempt == attempt && first.seq > from => {
@@ -98,34 +100,34 @@ impl Client {
 
     /// Has the frames of a request heard here, as soon as it is known where they are announced.
     /// Never ends: dropped, it does not listen any more.
-    async fn attend(self, queue: String, id: String) {
-        let (inner, mut pause) = (&self.inner, FIRST_PAUSE);
+    async fn subscribe_to_frames(self, queue: String, id: String) {
+        let (inner, mut pause) = (&self.inner, PAUSE_MIN);
         let route = inner.route(&queue);
         let keys: &QueueKeys = &route.keys;
         loop {
-            match inner.reads.channel_of(keys, &id, WITHIN).await {
+            match inner.reads.channel_of(keys, &id, READ_TIMEOUT).await {
                 // This very client has sent it: its channel is heard as long as it lives.
                 Ok(Some(channel)) if channel == route.notify => {
-                    if inner.prepare(&route, true, deadline_in(WITHIN)).await.is_ok() {
-                        return self.hear(&id).await;
+                    if inner.prepare(&route, true, deadline_in(READ_TIMEOUT)).await.is_ok() {
+                        return self.read_then_wait(&id).await;
                     }
                 }
                 Ok(Some(channel)) => {
-                    let listener = inner.channels.listen(channel);
-                    if listener.ready(WITHIN).await.is_ok() {
-                        return self.hear(&id).await;
+                    let subscription = inner.subscriptions.add(channel);
+                    if subscription.ready(READ_TIMEOUT).await.is_ok() {
+                        return self.read_then_wait(&id).await;
                     }
                 }
                 Ok(None) | Err(_) => {}
             }
             sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause = (pause * 2).min(PAUSE_MAX);
             let _ = inner.wanted.send(Wanted::Key(id.clone()));
         }
     }
 
     /// Looks once more at what came before it was heard.
-    async fn hear(&self, id: &str) {
+    async fn read_then_wait(&self, id: &str) {
         let _ = self.inner.wanted.send(Wanted::Key(id.to_owned()));
         std::future::pending().await
     }

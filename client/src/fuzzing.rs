@@ -1,7 +1,7 @@
 //! The reading of frames, for `dev/fuzz/`: what lies at a response key, and what is announced, can be
 //! written by anybody who reaches Redis.
 //!
-//! Not a part of the crate's interface. It is here because `pending` and `replies` are private; and
+//! Not a part of the crate's interface. It is here because `in_flight` and `replies` are private; and
 //! it is always compiled, so that lints and tests see the fuzz targets without the flags of a
 //! fuzzing build.
 
@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::cancel::Origin;
 use crate::error::CallError;
-use crate::pending::{Pending, Stage};
+use crate::in_flight::{InFlight, Stage};
 use crate::replies;
 use crate::response::Response;
 
@@ -35,22 +35,22 @@ pub fn hear<'a>(id: &str, pieces: impl Iterator<Item = &'a [u8]>) -> Heard {
     let queue = Arc::new(Keys::new("redcall").of("q"));
     let key = queue.response(id);
     let origin = Origin { keys: queue, record: None, deadline: None };
-    let (pending, _withdrawn) = Pending::new();
+    let (in_flight, _withdrawn) = InFlight::new();
     let (reread, _wanted) = mpsc::unbounded_channel();
-    let (_waits, mut end) = pending.wait_for(id, &key, Stage::Sent, None);
-    let (_follows, mut frames) = pending.follow(id, &key, origin);
+    let (_waits, mut end) = in_flight.wait_for(id, &key, Stage::Sent, None);
+    let (_follows, mut frames) = in_flight.follow(id, &key, origin);
     for piece in pieces {
         if piece.first() == Some(&b'[') {
-            replies::announced(piece, &pending, &reread);
+            replies::on_announcement(piece, &in_flight, &reread);
         } else {
-            pending.deliver(replies::parse(piece).into_iter());
+            in_flight.deliver(replies::parse(piece).into_iter());
         }
     }
     let followed = std::iter::from_fn(|| frames.try_next()?.ok()).collect();
     Heard {
         end: end.try_recv().ok().and_then(Result::ok),
         followed,
-        waiting: pending.is_waiting(id),
+        waiting: in_flight.is_waiting(id),
     }
 }
 

@@ -9,7 +9,7 @@
 //! | `cancel.rs` | withdrawing what was sent |
 //! | `dead.rs`, `pause.rs` | dead letters of a queue; pausing it |
 //! | `events.rs` | publishing events, following topics |
-//! | `handover.rs` | which of sender and caller was first |
+//! | `send_claim.rs` | which of sender and caller was first |
 //! | `pending.rs` | who waits for what |
 //! | `replies.rs` | the reading of answers |
 //! | `listen.rs` | the channels of submitted and of monitored requests |
@@ -26,26 +26,26 @@ pub mod benching;
 mod cancel;
 mod client;
 mod dead;
-mod durable;
+mod durability;
 mod error;
 mod events;
 mod follow;
 #[doc(hidden)]
 pub mod fuzzing;
-mod handover;
-mod listen;
+mod in_flight;
 mod monitor;
 mod pause;
-mod pending;
 mod replies;
 mod request;
 mod response;
 mod send;
+mod send_claim;
 mod sender;
 mod service;
 mod settle;
 mod status;
 mod stream;
+mod subscriptions;
 mod ticket;
 
 pub use client::Client;

@@ -1,4 +1,4 @@
-//! Following the status of a job to its end.
+//! Follower the status of a job to its end.
 //!
 //! The record is the truth; what is said on its channel only wakes who reads it. Its states are
 //! taken from the last one on that was seen, so that none is missed or seen twice, whatever is
@@ -20,18 +20,18 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::client::Client;
 use crate::error::CallError;
-use crate::listen::Listener;
 use crate::request::{deadline_in, left_until};
 use crate::status::{JobRef, not_found};
+use crate::subscriptions::Subscription;
 
-/// How often the record is read if nothing was heard of it, since what was said may have been lost,
+/// How often the record is read if nothing was read of it, since what was said may have been lost,
 /// and the record may have gone: ever less often.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
-const LOOK_AT_LEAST: Duration = Duration::from_secs(60);
+const POLL_MIN: Duration = Duration::from_secs(10);
+const POLL_MAX: Duration = Duration::from_secs(60);
 /// Before Redis is asked again that could not be.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Who waits for news of which record, by the name of its channel.
+/// Who waits for changes of which record, by the name of its channel.
 #[derive(Default)]
 pub(crate) struct Monitors {
     /// Written by monitors that come and go; read by the task of the connection.
@@ -45,46 +45,46 @@ impl Monitors {
     }
 
     /// Something was said on a channel. Runs inside the connection's own task: must not block.
-    pub(crate) fn heard(&self, channel: &[u8]) {
+    pub(crate) fn notify(&self, channel: &[u8]) {
         let Ok(channel) = std::str::from_utf8(channel) else { return };
-        if let Some(news) = self.open().get(channel) {
-            news.send_replace(());
+        if let Some(changes) = self.open().get(channel) {
+            changes.send_replace(());
         }
     }
 
-    /// From now on nothing is missed that [`Monitors::heard`] hears.
-    fn wait_for(self: &Arc<Self>, channel: &str) -> News {
+    /// From now on nothing is missed that [`Monitors::notify`] hears.
+    fn wait_for(self: &Arc<Self>, channel: &str) -> Changes {
         let mut open = self.open();
-        let news = open.entry(channel.to_owned()).or_insert_with(|| watch::Sender::new(()));
-        let news = Some(news.subscribe());
-        News { monitors: self.clone(), channel: channel.to_owned(), news }
+        let changes = open.entry(channel.to_owned()).or_insert_with(|| watch::Sender::new(()));
+        let changes = Some(changes.subscribe());
+        Changes { monitors: self.clone(), channel: channel.to_owned(), changes }
     }
 }
 
-/// Somebody waits for news. The last one of a channel takes it out of the table.
-struct News {
+/// Somebody waits for changes. The last one of a channel takes it out of the table.
+struct Changes {
     monitors: Arc<Monitors>,
     channel: String,
     /// There until it is dropped.
-    news: Option<watch::Receiver<()>>,
+    changes: Option<watch::Receiver<()>>,
 }
 
-impl News {
+impl Changes {
     /// Returns once something was said that has not been waited for before.
     async fn changed(&mut self) {
-        match &mut self.news {
+        match &mut self.changes {
             // The sender stays in the table as long as this is there.
-            Some(news) => drop(news.changed().await),
+            Some(changes) => drop(changes.changed().await),
             None => std::future::pending().await,
         }
     }
 }
 
-impl Drop for News {
+impl Drop for Changes {
     fn drop(&mut self) {
         let mut open = self.monitors.open();
-        self.news = None;
-        if open.get(&self.channel).is_some_and(|news| news.receiver_count() == 0) {
+        self.changes = None;
+        if open.get(&self.channel).is_some_and(|changes| changes.receiver_count() == 0) {
             open.remove(&self.channel);
         }
     }
@@ -133,30 +133,30 @@ impl Client {
     pub async fn monitor_within<'a>(
         &self,
         job: impl Into<JobRef<'a>>,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<StatusStream, CallError> {
         let context = Context::current();
         let left = context.as_ref().and_then(Context::remaining);
-        let deadline = deadline_in(left.map_or(within, |left| left.min(within)));
+        let deadline = deadline_in(left.map_or(timeout, |left| left.min(timeout)));
         // Nothing of it changes anything: it may be dropped wherever it waits.
-        let following = tokio::select! {
+        let follower = tokio::select! {
             biased;
-            () = cancelled(context.as_ref()) => return Err(not_wanted()),
-            following = self.states_of(job.into(), deadline, context.as_ref()) => following?,
+            () = cancelled(context.as_ref()) => return Err(handler_cancelled()),
+            follower = self.open_monitor(job.into(), deadline, context.as_ref()) => follower?,
         };
-        let states = stream::unfold(following, async |mut following| {
-            let next = following.next().await?;
-            Some((next, following))
+        let states = stream::unfold(follower, async |mut follower| {
+            let next = follower.next().await?;
+            Some((next, follower))
         });
         Ok(StatusStream(Box::pin(states)))
     }
 
-    async fn states_of(
+    async fn open_monitor(
         &self,
         job: JobRef<'_>,
         deadline: Instant,
         context: Option<&Context>,
-    ) -> Result<Following, CallError> {
+    ) -> Result<Follower, CallError> {
         let key = self.record_of(job, deadline).await?;
         let found = self.states_at(&key, deadline).await?;
         // All that came before an end belongs to a life that is over: a dead letter that was
@@ -164,8 +164,8 @@ impl Client {
         let end = found.states.iter().rposition(|(_, state)| state.state.ends());
         let first = end.map_or(0, |end| if end + 1 < found.states.len() { end + 1 } else { end });
         let states = found.states.into_iter().skip(first).collect();
-        let mut following = Following {
-            ears: None,
+        let mut follower = Follower {
+            wake: None,
             client: self.clone(),
             key,
             deadline,
@@ -174,22 +174,23 @@ impl Client {
             last: None,
             ended: false,
         };
-        following.take(States { states, exists: found.exists })?;
-        if following.last.is_none() {
+        follower.take(States { states, exists: found.exists })?;
+        if follower.last.is_none() {
             return Err(not_found());
         }
-        if !following.ended {
+        if !follower.ended {
             let inner = &self.inner;
             let reconnected = Box::pin(inner.link.reconnected());
-            let news = inner.monitors.wait_for(&following.key);
-            let listener = inner.channels.listen(following.key.clone());
-            listener.ready(left_until(deadline)).await?;
-            let pause = LOOK_AGAIN;
-            following.ears = Some(Ears { news, reconnected, pause, _listener: listener });
-            // What came before it could be heard.
-            following.read().await?;
+            let changes = inner.monitors.wait_for(&follower.key);
+            let subscription = inner.subscriptions.add(follower.key.clone());
+            subscription.ready(left_until(deadline)).await?;
+            let pause = POLL_MIN;
+            follower.wake =
+                Some(WakeSources { changes, reconnected, pause, _subscription: subscription });
+            // What came before it could be read.
+            follower.read().await?;
         }
-        Ok(following)
+        Ok(follower)
     }
 }
 
@@ -201,29 +202,29 @@ async fn cancelled(context: Option<&Context>) {
     }
 }
 
-fn too_late() -> CallError {
-    let message = "the job has not ended within the time that it is followed for; it goes on";
+fn monitor_timed_out() -> CallError {
+    let message = "the job has not ended timeout the time that it is followed for; it goes on";
     CallError::refused(Code::DeadlineExceeded, message)
 }
 
-fn not_wanted() -> CallError {
+fn handler_cancelled() -> CallError {
     let message = "the handler that follows the job was cancelled; the job goes on";
     CallError::refused(Code::Cancelled, message)
 }
 
 /// What tells of a change.
-struct Ears {
-    news: News,
+struct WakeSources {
+    changes: Changes,
     reconnected: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// How long until the record is read without a word.
     pause: Duration,
-    _listener: Listener,
+    _subscription: Subscription,
 }
 
 /// One who follows a record.
-struct Following {
+struct Follower {
     // Before the client, whose connection they need to go.
-    ears: Option<Ears>,
+    wake: Option<WakeSources>,
     client: Client,
     key: String,
     deadline: Instant,
@@ -237,7 +238,7 @@ struct Following {
     ended: bool,
 }
 
-impl Following {
+impl Follower {
     async fn next(&mut self) -> Option<Result<JobStatus, CallError>> {
         loop {
             if let Some(state) = self.known.pop_front() {
@@ -247,13 +248,13 @@ impl Following {
                 return None;
             }
             let context = self.context.clone();
-            let heard = tokio::select! {
+            let read = tokio::select! {
                 biased;
-                () = cancelled(context.as_ref()) => Err(not_wanted()),
-                () = sleep_until(self.deadline) => Err(too_late()),
-                heard = self.hear() => heard,
+                () = cancelled(context.as_ref()) => Err(handler_cancelled()),
+                () = sleep_until(self.deadline) => Err(monitor_timed_out()),
+                read = self.wait_and_read() => read,
             };
-            if let Err(error) = heard {
+            if let Err(error) = read {
                 self.ended = true;
                 return Some(Err(error));
             }
@@ -261,14 +262,14 @@ impl Following {
     }
 
     /// Waits until there may be something to read, and reads it.
-    async fn hear(&mut self) -> Result<(), CallError> {
-        if let Some(ears) = &mut self.ears {
+    async fn wait_and_read(&mut self) -> Result<(), CallError> {
+        if let Some(wake) = &mut self.wake {
             tokio::select! {
-                () = ears.news.changed() => ears.pause = LOOK_AGAIN,
-                () = &mut ears.reconnected => {
-                    ears.reconnected = Box::pin(self.client.inner.link.reconnected());
+                () = wake.changes.changed() => wake.pause = POLL_MIN,
+                () = &mut wake.reconnected => {
+                    wake.reconnected = Box::pin(self.client.inner.link.reconnected());
                 }
-                () = sleep(ears.pause) => ears.pause = (2 * ears.pause).min(LOOK_AT_LEAST),
+                () = sleep(wake.pause) => wake.pause = (2 * wake.pause).min(POLL_MAX),
             }
         }
         self.read().await

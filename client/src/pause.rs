@@ -4,7 +4,7 @@ use redcall_common::keys::QueueKeys;
 use redcall_store::StoreError;
 use tokio::time::timeout;
 
-use crate::cancel::known_queue;
+use crate::cancel::check_queue;
 use crate::client::Client;
 use crate::error::CallError;
 
@@ -43,12 +43,12 @@ impl Client {
 
     async fn set_paused(&self, queue: &str, paused: bool) -> Result<bool, CallError> {
         let keys = self.keys_of(queue)?;
-        let (link, within) = (&self.inner.link, self.inner.timeout);
+        let (link, timeout) = (&self.inner.link, self.inner.timeout);
         if paused {
             // Known before it is used: a look at the queues must show a paused one. Pausing does
             // not depend on it.
             let (all, queues) = (&self.inner.keys, [queue]);
-            let noted = async { Ok(link.note_queues(all, &queues, within).await) };
+            let noted = async { Ok(link.note_queues(all, &queues, timeout).await) };
             match self.in_time(noted).await? {
                 Err(error) if error.is_transient() || matches!(error, StoreError::Ended) => {
                     return Err(CallError::unanswered(error));
@@ -57,11 +57,11 @@ impl Client {
                 Ok(()) => {}
             }
         }
-        self.in_time(link.set_paused(&keys, paused, within)).await
+        self.in_time(link.set_paused(&keys, paused, timeout)).await
     }
 
     fn keys_of(&self, queue: &str) -> Result<QueueKeys, CallError> {
-        known_queue(queue)?;
+        check_queue(queue)?;
         Ok(self.inner.keys.of(queue))
     }
 

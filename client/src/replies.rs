@@ -20,14 +20,14 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::pending::{Due, Pending};
+use crate::in_flight::{Due, InFlight};
 
 const SWEEP_EVERY: Duration = Duration::from_millis(250);
 /// How many keys are read in one round trip at most: an answer may have 8 MiB.
-pub(crate) const PORTION: usize = 16;
-/// How many orders are taken at once.
-const ORDERS: usize = 1024;
-const WITHIN: Duration = Duration::from_secs(5);
+pub(crate) const BATCH_MAX: usize = 16;
+/// How many commands are taken at once.
+const COMMANDS_MAX: usize = 1024;
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the reader is asked for.
 pub(crate) enum Wanted {
@@ -86,7 +86,11 @@ fn entries(payload: &[u8]) -> serde_json::Result<Vec<Entry>> {
 }
 
 /// Passes one announcement on. Runs inside the connection's own task: must not block.
-pub(crate) fn announced(payload: &[u8], pending: &Pending, reread: &mpsc::UnboundedSender<Wanted>) {
+pub(crate) fn on_announcement(
+    payload: &[u8],
+    in_flight: &InFlight,
+    reread: &mpsc::UnboundedSender<Wanted>,
+) {
     let Ok(entries) = entries(payload) else {
         tracing::warn!("an announcement is not a JSON array; response keys are read instead");
         return;
@@ -99,9 +103,9 @@ pub(crate) fn announced(payload: &[u8], pending: &Pending, reread: &mpsc::Unboun
             None
         }
     });
-    let missed = pending.deliver(frames);
+    let missed = in_flight.deliver(frames);
     // A message may name any id, any number of times.
-    for id in by_id.into_iter().chain(missed).filter(|id| pending.ask(id)) {
+    for id in by_id.into_iter().chain(missed).filter(|id| in_flight.ask(id)) {
         // The reader ends with the client, and so does the wait.
         let _ = reread.send(Wanted::Key(id));
     }
@@ -113,10 +117,10 @@ pub(crate) struct Reader {
     calls: Weak<Link>,
     /// The connection that is read from.
     reads: Weak<Link>,
-    pending: Pending,
+    in_flight: InFlight,
     wanted: mpsc::UnboundedReceiver<Wanted>,
     /// How many keys go into the next round trip: fewer after one that failed.
-    portion: usize,
+    batch_size: usize,
     /// What could not be read or trimmed and is tried again with the next sweep.
     unread: HashSet<String>,
     untrimmed: HashMap<String, Trim>,
@@ -126,43 +130,43 @@ impl Reader {
     pub(crate) fn new(
         calls: Weak<Link>,
         reads: Weak<Link>,
-        pending: Pending,
+        in_flight: InFlight,
         wanted: mpsc::UnboundedReceiver<Wanted>,
     ) -> Self {
         let (unread, untrimmed) = (HashSet::new(), HashMap::new());
-        Self { calls, reads, pending, wanted, portion: PORTION, unread, untrimmed }
+        Self { calls, reads, in_flight, wanted, batch_size: BATCH_MAX, unread, untrimmed }
     }
 
     pub(crate) async fn run(mut self) {
         let mut sweep = interval(SWEEP_EVERY);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let Some(mut reconnected) = reconnection(&self.calls) else { return };
-        let mut orders = Vec::new();
+        let mut commands = Vec::new();
         loop {
             let mut trims = HashMap::new();
             let due = tokio::select! {
-                count = self.wanted.recv_many(&mut orders, ORDERS) => {
+                count = self.wanted.recv_many(&mut commands, COMMANDS_MAX) => {
                     if count == 0 {
                         return;
                     }
                     let mut ids = HashSet::new();
-                    for order in orders.drain(..) {
-                        match order {
+                    for command in commands.drain(..) {
+                        match command {
                             Wanted::Key(id) => drop(ids.insert(id)),
                             Wanted::Trim(trim) => drop(trims.insert(trim.key.clone(), trim)),
                         }
                     }
-                    self.pending.of(&ids)
+                    self.in_flight.of(&ids)
                 }
                 () = &mut reconnected => {
                     let Some(next) = reconnection(&self.calls) else { return };
                     reconnected = next;
-                    self.pending.due(true)
+                    self.in_flight.due(true)
                 }
                 _ = sweep.tick() => {
                     trims = std::mem::take(&mut self.untrimmed);
-                    let mut due = self.pending.due(false);
-                    due.extend(self.pending.of(&std::mem::take(&mut self.unread)));
+                    let mut due = self.in_flight.due(false);
+                    due.extend(self.in_flight.of(&std::mem::take(&mut self.unread)));
                     due
                 }
             };
@@ -175,27 +179,27 @@ impl Reader {
 
     async fn read_all(&mut self, link: &Link, mut due: &[Due]) {
         while !due.is_empty() {
-            let (portion, rest) = due.split_at(self.portion.min(due.len()));
-            if let Err(error) = self.read(link, portion).await {
+            let (batch, rest) = due.split_at(self.batch_size.min(due.len()));
+            if let Err(error) = self.read(link, batch).await {
                 tracing::debug!(%error, "response keys could not be read; they are read again");
                 // What came too slowly together may come one by one.
-                self.portion = 1;
+                self.batch_size = 1;
                 self.unread.extend(due.iter().map(|due| due.id.clone()));
                 return;
             }
-            self.portion = (self.portion * 2).min(PORTION);
+            self.batch_size = (self.batch_size * 2).min(BATCH_MAX);
             due = rest;
         }
     }
 
-    async fn read(&self, link: &Link, portion: &[Due]) -> Result<(), StoreError> {
-        let endings = portion.iter().filter(|due| due.from.is_none());
-        let keys: Vec<String> = endings.map(|due| due.key.clone()).collect();
+    async fn read(&self, link: &Link, batch: &[Due]) -> Result<(), StoreError> {
+        let final_only = batch.iter().filter(|due| due.from.is_none());
+        let keys: Vec<String> = final_only.map(|due| due.key.clone()).collect();
         if !keys.is_empty() {
-            let last = link.last_frames(&keys, WITHIN).await?;
-            self.pending.deliver(last.into_iter().flatten().filter_map(|raw| parse(&raw)));
+            let last = link.last_frames(&keys, READ_TIMEOUT).await?;
+            self.in_flight.deliver(last.into_iter().flatten().filter_map(|raw| parse(&raw)));
         }
-        for due in portion {
+        for due in batch {
             if let Some(from) = due.from {
                 self.read_stream(link, due, from).await?;
             }
@@ -207,21 +211,21 @@ impl Reader {
     async fn read_stream(&self, link: &Link, due: &Due, mut from: u64) -> Result<(), StoreError> {
         let (mut first, mut moved) = (true, false);
         loop {
-            let frames = link.frames(&due.key, from, WITHIN).await?;
+            let frames = link.frames(&due.key, from, READ_TIMEOUT).await?;
             let frames: Vec<Option<Frame>> = frames.iter().map(|raw| parse(raw)).collect();
-            let missed = self.pending.deliver(frames.iter().flatten().cloned());
+            let missed = self.in_flight.deliver(frames.iter().flatten().cloned());
             if from == 0 {
                 // Whatever is missing before it is gone.
-                self.pending.begins_with(&due.id, frames.iter().flatten().next());
+                self.in_flight.begins_with(&due.id, frames.iter().flatten().next());
                 moved = true;
             }
             // Another reader trims, too, or the job began anew: positions are not what they were.
             let elsewhere = match frames.is_empty() {
-                true => first && link.frame_count(&due.key, WITHIN).await? < from,
+                true => first && link.frame_count(&due.key, READ_TIMEOUT).await? < from,
                 false => !missed.is_empty(),
             };
             if elsewhere && !moved {
-                self.pending.set_head(&due.id, None);
+                self.in_flight.set_head(&due.id, None);
                 from = 0;
             } else if frames.is_empty() || elsewhere {
                 return Ok(());
@@ -235,7 +239,7 @@ impl Reader {
     async fn trim_all(&mut self, link: &Link, trims: HashMap<String, Trim>) {
         for (key, trim) in trims {
             if let Err(error) = self.trim(link, &trim).await
-                && self.pending.is_waiting(&trim.id)
+                && self.in_flight.is_waiting(&trim.id)
             {
                 tracing::debug!(%error, "a stream could not be trimmed; it is trimmed later");
                 self.untrimmed.insert(key, trim);
@@ -246,9 +250,9 @@ impl Reader {
     /// Others may trim the same stream: Redis itself looks where it begins.
     async fn trim(&self, link: &Link, trim: &Trim) -> Result<(), StoreError> {
         let up_to = (trim.attempt, trim.seq);
-        let head = link.trim(&trim.key, up_to, WITHIN).await;
+        let head = link.trim(&trim.key, up_to, READ_TIMEOUT).await;
         // A failure leaves it open what is gone.
-        self.pending.set_head(&trim.id, head.as_ref().ok().copied().flatten());
+        self.in_flight.set_head(&trim.id, head.as_ref().ok().copied().flatten());
         head.map(drop)
     }
 }

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::cancel::Origin;
 use crate::client::{Client, Route};
 use crate::error::CallError;
-use crate::sender::Load;
+use crate::sender::Payload;
 use redcall_common::time::{millis, unix_ms};
 
 /// The longest time for which a request may be put off.
@@ -54,9 +54,9 @@ enum When {
 
 /// How a request is asked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Manner {
+pub(crate) enum Delivery {
     /// Let go.
-    Send,
+    FireAndForget,
     /// Waited for, or followed.
     Wait,
     /// Fetched later.
@@ -64,7 +64,7 @@ pub(crate) enum Manner {
 }
 
 /// A request whose form has been checked.
-pub(crate) struct Ready {
+pub(crate) struct Prepared {
     pub(crate) id: String,
     pub(crate) route: Arc<Route>,
     pub(crate) response_key: String,
@@ -85,7 +85,7 @@ pub(crate) struct Ready {
     status_ttl: Option<Duration>,
 }
 
-impl Ready {
+impl Prepared {
     /// What is needed to withdraw it.
     pub(crate) fn origin(&self) -> Origin {
         let keys = self.route.keys.clone();
@@ -196,8 +196,8 @@ impl Request {
     /// started by then is `unauthorized`, and its id is remembered for as long. By default a
     /// minute more than its [`Request::timeout`], and 7 days where nothing bounds its time. Without
     /// a key to sign with (`auth.sign_with` of the settings) it says nothing.
-    pub fn expires_in(mut self, within: Duration) -> Self {
-        self.expires_in = Some(within);
+    pub fn expires_in(mut self, timeout: Duration) -> Self {
+        self.expires_in = Some(timeout);
         self
     }
 
@@ -210,7 +210,7 @@ impl Request {
         self
     }
 
-    pub(crate) fn check(&self, manner: Manner) -> Result<Ready, CallError> {
+    pub(crate) fn check(&self, delivery: Delivery) -> Result<Prepared, CallError> {
         let inner = &self.client.inner;
         let invalid = |message: String| CallError::rejected(Code::InvalidRequest, message);
         if !is_job_name(&self.name) {
@@ -233,7 +233,7 @@ impl Request {
         if delay > LONGEST_DELAY {
             return Err(invalid("a request is put off by 100 years at most".to_owned()));
         }
-        if self.expires_in.is_some_and(|within| millis(within) > LONGEST_MS) {
+        if self.expires_in.is_some_and(|timeout| millis(timeout) > LONGEST_MS) {
             return Err(invalid("a signature holds for 7 days at most".to_owned()));
         }
         let status_ttl = self.tracking.or_else(|| inner.status_ttl_of(&self.name));
@@ -241,7 +241,7 @@ impl Request {
             return Err(invalid("a status is kept for 1 s to 7 days".to_owned()));
         }
         let context = Context::current();
-        let (ends_in, budget) = self.time(manner, delay, context.as_ref())?;
+        let (ends_in, budget) = self.time(delivery, delay, context.as_ref())?;
         let (id, route) = (new_id(), inner.route(queue));
         let response_key = route.keys.response(&id);
         let key = self.idempotency_key.as_deref();
@@ -249,7 +249,7 @@ impl Request {
         let call = key.map(|key| digest::of_call(&self.name, key, signed));
         let record = call.as_deref().map(|call| route.keys.idem(call));
         let (deadline, due_ms) = (deadline_in(ends_in), now_ms + millis(delay));
-        Ok(Ready {
+        Ok(Prepared {
             id,
             route,
             response_key,
@@ -267,7 +267,7 @@ impl Request {
     /// How long the caller cares from now on, and how long the job has from when it is due.
     fn time(
         &self,
-        manner: Manner,
+        delivery: Delivery,
         delay: Duration,
         context: Option<&Context>,
     ) -> Result<(Duration, Option<Duration>), CallError> {
@@ -276,66 +276,74 @@ impl Request {
         }
         let own = self.timeout.unwrap_or(self.client.inner.timeout);
         let left = context.and_then(Context::remaining);
-        let ends_in = match manner {
-            Manner::Send | Manner::Submit => own,
-            Manner::Wait => delay.saturating_add(own),
+        let ends_in = match delivery {
+            Delivery::FireAndForget | Delivery::Submit => own,
+            Delivery::Wait => delay.saturating_add(own),
         };
         let ends_in = left.map_or(ends_in, |left| left.min(ends_in));
         // What is not due before the handler's time is over cannot be waited for.
-        let too_late = match manner {
-            Manner::Send | Manner::Submit => Duration::ZERO,
-            Manner::Wait => delay,
+        let too_late = match delivery {
+            Delivery::FireAndForget | Delivery::Submit => Duration::ZERO,
+            Delivery::Wait => delay,
         };
         if left.is_some_and(|left| left <= too_late) {
             let message = "the time of the handler that makes the call is over";
             return Err(CallError::rejected(Code::DeadlineExceeded, message));
         }
-        let budget = match manner {
+        let budget = match delivery {
             // The job is nobody's part: it has the time that it is given.
-            Manner::Send | Manner::Submit => self.timeout,
-            Manner::Wait => Some(ends_in - delay),
+            Delivery::FireAndForget | Delivery::Submit => self.timeout,
+            Delivery::Wait => Some(ends_in - delay),
         };
         Ok((ends_in, budget))
     }
 
     /// When its signature ends, Redis ms.
-    fn expires_at(&self, ready: &Ready) -> u64 {
-        let within = match (self.expires_in, ready.budget) {
-            (Some(within), _) => millis(within),
+    fn expires_at(&self, prepared: &Prepared) -> u64 {
+        let timeout = match (self.expires_in, prepared.budget) {
+            (Some(timeout), _) => millis(timeout),
             // Others who join the call may have more time than this caller.
-            (None, Some(budget)) if ready.record.is_none() => millis(budget).saturating_add(60_000),
+            (None, Some(budget)) if prepared.record.is_none() => {
+                millis(budget).saturating_add(60_000)
+            }
             (None, _) => LONGEST_MS,
         };
-        ready.due_ms.saturating_add(within.min(LONGEST_MS))
+        prepared.due_ms.saturating_add(timeout.min(LONGEST_MS))
     }
 
     /// The request as it is handed to the sender.
-    pub(crate) fn load(&self, ready: &Ready, manner: Manner) -> Result<Load, CallError> {
+    pub(crate) fn payload(
+        &self,
+        prepared: &Prepared,
+        delivery: Delivery,
+    ) -> Result<Payload, CallError> {
         let data = self
             .data
             .as_ref()
             .map_err(|error| CallError::Encode(serde::ser::Error::custom(error)))?;
         let own_channel;
-        let (response_key, notify) = match manner {
-            Manner::Send => (None, None),
-            Manner::Wait => (Some(ready.response_key.as_str()), Some(ready.route.notify.as_str())),
-            Manner::Submit => {
+        let (response_key, notify) = match delivery {
+            Delivery::FireAndForget => (None, None),
+            Delivery::Wait => {
+                (Some(prepared.response_key.as_str()), Some(prepared.route.notify.as_str()))
+            }
+            Delivery::Submit => {
                 // Whoever fetches hears on a channel of the request's own, wherever it runs.
-                own_channel = ready.route.keys.notify(&ready.id);
-                (Some(ready.response_key.as_str()), Some(own_channel.as_str()))
+                own_channel = prepared.route.keys.notify(&prepared.id);
+                (Some(prepared.response_key.as_str()), Some(own_channel.as_str()))
             }
         };
         let inner = &self.client.inner;
         let limits = &inner.limits;
         let mut envelope = Envelope {
-            id: &ready.id,
+            id: &prepared.id,
             name: &self.name,
             data,
             response_key,
-            enqueued_at: ready.due_ms,
-            budget_ms: ready.budget.map(millis),
+            enqueued_at: prepared.due_ms,
+            budget_ms: prepared.budget.map(millis),
             response_ttl_ms: None,
-            status_ttl_ms: ready.status_ttl.map(millis),
+            status_ttl_ms: prepared.status_ttl.map(millis),
             max_attempts: self.max_attempts.map(u64::from),
             notify,
             idempotency_key: self.idempotency_key.as_deref(),
@@ -343,8 +351,8 @@ impl Request {
             auth: None,
         };
         let token = inner.keyring.as_ref().and_then(|keyring| {
-            let queue = ready.route.keys.name();
-            keyring.sign(&envelope.claims(queue, self.expires_at(ready)))
+            let queue = prepared.route.keys.name();
+            keyring.sign(&envelope.claims(queue, self.expires_at(prepared)))
         });
         envelope.auth = token.as_ref();
         let envelope = envelope.encode();
@@ -353,39 +361,40 @@ impl Request {
             let message = format!("the request has {size} bytes, the limit is {limit}");
             return Err(CallError::rejected(Code::TooLarge, message));
         }
-        let is_more = ready.record.is_some() || ready.status_ttl.is_some();
-        if ready.delay.is_zero() && !is_more && manner != Manner::Submit {
-            return Ok(Load::Plain(envelope));
+        let is_more = prepared.record.is_some() || prepared.status_ttl.is_some();
+        if prepared.delay.is_zero() && !is_more && delivery != Delivery::Submit {
+            return Ok(Payload::Push(envelope));
         }
         let reply = response_key.map(|key| ReplyTo {
             response_key: key.to_owned(),
-            ttl_ms: ready.answer_ttl_ms(manner),
+            ttl_ms: prepared.answer_ttl_ms(delivery),
             notify: notify.map(str::to_owned),
         });
-        let (id, response_key) = (&ready.id, &ready.response_key);
+        let (id, response_key) = (&prepared.id, &prepared.response_key);
         let head = FrameHead { id, response_key, attempt: 0, signer: None };
-        let pending = (manner == Manner::Submit).then(|| head.data(FrameType::Pending, 0, None));
-        let idempotency = ready.record.as_ref().map(|record| Idempotency {
+        let pending =
+            (delivery == Delivery::Submit).then(|| head.data(FrameType::Pending, 0, None));
+        let idempotency = prepared.record.as_ref().map(|record| Idempotency {
             record: record.clone(),
             digest: digest::of_data(data.get()),
-            deadline_ms: ready
+            deadline_ms: prepared
                 .budget
-                .map_or(0, |budget| ready.due_ms.saturating_add(millis(budget))),
+                .map_or(0, |budget| prepared.due_ms.saturating_add(millis(budget))),
         });
-        Ok(Load::Placed(Box::new(Placement {
-            waited: manner == Manner::Wait,
-            id: ready.id.clone(),
+        Ok(Payload::Scripted(Box::new(Placement {
+            waited: delivery == Delivery::Wait,
+            id: prepared.id.clone(),
             envelope,
-            due_ms: if ready.delay.is_zero() { 0 } else { ready.due_ms },
+            due_ms: if prepared.delay.is_zero() { 0 } else { prepared.due_ms },
             reply,
             pending,
             idempotency,
-            tracking: ready.tracking(),
+            tracking: prepared.tracking(),
         })))
     }
 }
 
-impl Ready {
+impl Prepared {
     /// How long its states are kept: until it is due, as long as it may wait, and then for their
     /// own time.
     fn tracking(&self) -> Option<StatusTracking> {
@@ -396,9 +405,9 @@ impl Ready {
 
     /// How long what lies at the response key is kept: until it is due, and then as long as any
     /// answer; what is fetched at no certain time as long as possible.
-    fn answer_ttl_ms(&self, manner: Manner) -> u64 {
-        let ttl_ms = match (manner, self.budget) {
-            (Manner::Submit, None) => *TTL_RANGE_MS.end(),
+    fn answer_ttl_ms(&self, delivery: Delivery) -> u64 {
+        let ttl_ms = match (delivery, self.budget) {
+            (Delivery::Submit, None) => *TTL_RANGE_MS.end(),
             (_, budget) => default_response_ttl_ms(budget.map(millis)),
         };
         ttl_ms + millis(self.delay)
@@ -406,8 +415,8 @@ impl Ready {
 }
 
 /// The instant that is `within` from now; a year, if that is longer than anybody waits.
-pub(crate) fn deadline_in(within: Duration) -> Instant {
-    Instant::now() + within.min(Duration::from_secs(365 * 86_400))
+pub(crate) fn deadline_in(timeout: Duration) -> Instant {
+    Instant::now() + timeout.min(Duration::from_secs(365 * 86_400))
 }
 
 pub(crate) fn left_until(deadline: Instant) -> Duration {

@@ -14,19 +14,19 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::cancel::Withdrawal;
 use crate::error::CallError;
-use crate::handover::Handover;
-use crate::pending::Pending;
-use crate::settle::Results;
+use crate::in_flight::InFlight;
+use crate::send_claim::SendClaim;
+use crate::settle::ResultEvents;
 
 /// How many commands go out in one write at most.
-const PORTION: usize = 1024;
+const BATCH_MAX: usize = 1024;
 /// How many things that callers have handed in are dealt with at once: while Redis queues some,
 /// more are handed in.
-const HANDED_IN: usize = 256;
+const COMMANDS_MAX: usize = 256;
 /// How often it is asked whether a queue that nobody serves yet has got a worker.
-const ASK_AGAIN: Duration = Duration::from_millis(50);
+const SERVED_POLL: Duration = Duration::from_millis(50);
 /// How long one look for a connection lasts; calls end by their own timeouts meanwhile.
-const LOOK: Duration = Duration::from_millis(250);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// What callers hand in.
 pub(crate) enum Command {
@@ -41,16 +41,16 @@ pub(crate) enum Command {
 /// A request on its way out.
 pub(crate) struct Outgoing {
     pub(crate) keys: Arc<QueueKeys>,
-    pub(crate) load: Load,
+    pub(crate) payload: Payload,
     pub(crate) caller: Caller,
 }
 
 /// What is written of a request.
-pub(crate) enum Load {
+pub(crate) enum Payload {
     /// Its envelope, pushed with others in one command.
-    Plain(String),
+    Push(String),
     /// More than a plain push: a script call of its own.
-    Placed(Box<Placement>),
+    Scripted(Box<Placement>),
     /// It has just been taken out to be written.
     Taken,
 }
@@ -63,30 +63,30 @@ pub(crate) enum Caller {
     /// Somebody waits for the answer; `until` is when absent workers become an error.
     Waits { id: String, until: Instant },
     /// Fire and forget: hears that it was queued.
-    Forgets { done: oneshot::Sender<Result<Joined, CallError>>, handover: Handover },
+    Forgets { done: oneshot::Sender<Result<Joined, CallError>>, send_claim: SendClaim },
 }
 
 impl Outgoing {
     /// Marks the request as sent, unless its caller has gone: then it must not be queued.
-    fn claim(&self, pending: &Pending) -> bool {
+    fn claim(&self, in_flight: &InFlight) -> bool {
         match &self.caller {
-            Caller::Waits { id, .. } => pending.mark_sent(id),
-            Caller::Forgets { done, handover } => !done.is_closed() && handover.send(),
+            Caller::Waits { id, .. } => in_flight.mark_sent(id),
+            Caller::Forgets { done, send_claim } => !done.is_closed() && send_claim.send(),
         }
     }
 
-    fn is_abandoned(&self, pending: &Pending) -> bool {
+    fn is_abandoned(&self, in_flight: &InFlight) -> bool {
         match &self.caller {
-            Caller::Waits { id, .. } => !pending.is_waiting(id),
+            Caller::Waits { id, .. } => !in_flight.is_waiting(id),
             Caller::Forgets { done, .. } => done.is_closed(),
         }
     }
 
     fn size(&self) -> usize {
-        match &self.load {
-            Load::Plain(envelope) => envelope.len(),
-            Load::Placed(placement) => placement.envelope.len(),
-            Load::Taken => 0,
+        match &self.payload {
+            Payload::Push(envelope) => envelope.len(),
+            Payload::Scripted(placement) => placement.envelope.len(),
+            Payload::Taken => 0,
         }
     }
 
@@ -98,9 +98,9 @@ impl Outgoing {
     }
 
     /// Tells the caller that nothing was queued, or may have been.
-    pub(crate) fn fail(self, pending: &Pending, error: CallError) {
+    pub(crate) fn fail(self, in_flight: &InFlight, error: CallError) {
         match self.caller {
-            Caller::Waits { id, .. } => pending.fail(&id, error),
+            Caller::Waits { id, .. } => in_flight.fail(&id, error),
             Caller::Forgets { done, .. } => drop(done.send(Err(error))),
         }
     }
@@ -111,10 +111,10 @@ pub(crate) struct Sender {
     pub(crate) link: Arc<Link>,
     /// For what must not wait behind requests.
     pub(crate) reads: Arc<Link>,
-    pub(crate) pending: Pending,
+    pub(crate) in_flight: InFlight,
     pub(crate) caps: Arc<Caps>,
     /// Where it is said that what was withdrawn will not be answered later.
-    pub(crate) results: Results,
+    pub(crate) results: ResultEvents,
     pub(crate) commands: mpsc::Receiver<Command>,
     /// Requests that were sent and are not wanted any more. Each has been written before it comes
     /// out here, since only this task writes.
@@ -128,20 +128,20 @@ impl Drop for Sender {
     fn drop(&mut self) {
         // Before the waiters end: one that registers later cannot hand anything in.
         self.commands.close();
-        self.pending.end_all();
+        self.in_flight.end_all();
     }
 }
 
 /// How many requests each queue may hold.
 pub(crate) struct Caps {
-    pub(crate) most: u64,
+    pub(crate) max: u64,
     /// Where it is not that.
     pub(crate) by_queue: BTreeMap<String, u64>,
 }
 
 impl Caps {
     pub(crate) fn of(&self, queue: &str) -> u64 {
-        self.by_queue.get(queue).copied().unwrap_or(self.most)
+        self.by_queue.get(queue).copied().unwrap_or(self.max)
     }
 }
 
@@ -172,9 +172,9 @@ impl Batches {
 
     fn push(&mut self, outgoing: Outgoing) {
         let batch = self.of(&outgoing.keys);
-        match outgoing.load {
-            Load::Placed(_) => batch.placed.push(outgoing),
-            Load::Plain(_) | Load::Taken => batch.requests.push(outgoing),
+        match outgoing.payload {
+            Payload::Scripted(_) => batch.placed.push(outgoing),
+            Payload::Push(_) | Payload::Taken => batch.requests.push(outgoing),
         }
     }
 
@@ -185,20 +185,20 @@ impl Batches {
 
 impl Sender {
     pub(crate) async fn run(mut self) {
-        let mut buffer = Vec::with_capacity(HANDED_IN);
+        let mut buffer = Vec::with_capacity(COMMANDS_MAX);
         // Waited requests for queues that nobody serves yet, until their grace is over.
         let mut unserved = Batches::default();
         let (mut again, mut retry) = (Instant::now(), Instant::now());
-        let mut ending = false;
-        while !ending {
+        let mut stopping = false;
+        while !stopping {
             let mut batches = Batches::default();
             let mut flushes = Vec::new();
             tokio::select! {
-                count = self.commands.recv_many(&mut buffer, HANDED_IN) => ending = count == 0,
+                count = self.commands.recv_many(&mut buffer, COMMANDS_MAX) => stopping = count == 0,
                 Some(withdrawal) = self.withdrawn.recv() => batches.withdraw(withdrawal),
                 () = sleep_until(again), if !unserved.0.is_empty() => {
-                    (batches, unserved) = self.ask(unserved).await;
-                    again = Instant::now() + ASK_AGAIN;
+                    (batches, unserved) = self.check_served(unserved).await;
+                    again = Instant::now() + SERVED_POLL;
                 }
                 () = sleep_until(retry), if !self.unwritten.is_empty() => {}
             }
@@ -206,7 +206,7 @@ impl Sender {
             if retry <= now && !self.unwritten.is_empty() {
                 let unwritten = std::mem::take(&mut self.unwritten).into_iter();
                 unwritten.filter(|one| one.is_relevant(now)).for_each(|one| batches.withdraw(one));
-                retry = now + LOOK;
+                retry = now + ATTEMPT_TIMEOUT;
             }
             for command in buffer.drain(..) {
                 match command {
@@ -224,7 +224,7 @@ impl Sender {
             for batch in batches.0.into_values() {
                 for outgoing in self.write(batch).await {
                     if unserved.0.is_empty() {
-                        again = Instant::now() + ASK_AGAIN;
+                        again = Instant::now() + SERVED_POLL;
                     }
                     unserved.push(outgoing);
                 }
@@ -237,9 +237,9 @@ impl Sender {
 
     /// Asks which queues have got a worker, without sending their requests: those that have, and
     /// those that wait on. Requests whose grace is over end here.
-    async fn ask(&self, unserved: Batches) -> (Batches, Batches) {
+    async fn check_served(&self, unserved: Batches) -> (Batches, Batches) {
         let now = Instant::now();
-        let asking = unserved.0.into_iter().map(async |(queue, mut batch)| {
+        let checks = unserved.0.into_iter().map(async |(queue, mut batch)| {
             for requests in [&mut batch.requests, &mut batch.placed] {
                 let all = std::mem::take(requests).into_iter();
                 requests.extend(all.filter_map(|one| self.within_grace(one, now)));
@@ -249,7 +249,7 @@ impl Sender {
             (served, wanted, queue, batch)
         });
         let (mut served, mut waiting) = (Batches::default(), Batches::default());
-        for (is_served, is_wanted, queue, batch) in join_all(asking).await {
+        for (is_served, is_wanted, queue, batch) in join_all(checks).await {
             if is_served {
                 served.0.insert(queue, batch);
             } else if is_wanted {
@@ -260,19 +260,19 @@ impl Sender {
     }
 
     async fn is_served(&self, keys: &QueueKeys) -> bool {
-        let asking = timeout(LOOK, self.reads.is_served(keys, LOOK));
-        asking.await.is_ok_and(|served| served.unwrap_or(false))
+        let checks = timeout(ATTEMPT_TIMEOUT, self.reads.is_served(keys, ATTEMPT_TIMEOUT));
+        checks.await.is_ok_and(|served| served.unwrap_or(false))
     }
 
     /// The request, unless its caller has gone or its grace is over.
     fn within_grace(&self, outgoing: Outgoing, now: Instant) -> Option<Outgoing> {
-        if outgoing.is_abandoned(&self.pending) {
+        if outgoing.is_abandoned(&self.in_flight) {
             return None;
         }
         match outgoing.caller {
             Caller::Waits { until, .. } if until <= now => {
                 let error = CallError::no_workers(outgoing.keys.name());
-                outgoing.fail(&self.pending, error);
+                outgoing.fail(&self.in_flight, error);
                 None
             }
             Caller::Waits { .. } | Caller::Forgets { .. } => Some(outgoing),
@@ -284,18 +284,18 @@ impl Sender {
         let Batch { keys, mut requests, mut placed, withdrawn, mut forget } = batch;
         let mut again = Vec::new();
         while !requests.is_empty() {
-            let portion = take_portion(&mut requests);
-            again.extend(self.enqueue(&keys, portion, &std::mem::take(&mut forget)).await);
+            let batch = take_batch(&mut requests);
+            again.extend(self.enqueue(&keys, batch, &std::mem::take(&mut forget)).await);
         }
         while !placed.is_empty() {
-            let portion = take_portion(&mut placed);
-            again.extend(self.place(&keys, portion).await);
+            let batch = take_batch(&mut placed);
+            again.extend(self.place(&keys, batch).await);
         }
         // After the requests: what is withdrawn has been written by now.
         self.withdraw(&keys, withdrawn).await;
         if !forget.is_empty() {
             // Keys that are not deleted here go by their TTL.
-            let _ = timeout(LOOK, self.reads.forget(&forget, LOOK)).await;
+            let _ = timeout(ATTEMPT_TIMEOUT, self.reads.forget(&forget, ATTEMPT_TIMEOUT)).await;
         }
         again
     }
@@ -303,12 +303,12 @@ impl Sender {
     /// Waits for a connection, and returns those whose callers are still there then: from now on
     /// they count as sent.
     async fn claim(&self, requests: Vec<Outgoing>) -> Vec<Outgoing> {
-        while !self.link.wait_up(LOOK).await {
-            if requests.iter().all(|outgoing| outgoing.is_abandoned(&self.pending)) {
+        while !self.link.wait_up(ATTEMPT_TIMEOUT).await {
+            if requests.iter().all(|outgoing| outgoing.is_abandoned(&self.in_flight)) {
                 return Vec::new();
             }
         }
-        requests.into_iter().filter(|outgoing| outgoing.claim(&self.pending)).collect()
+        requests.into_iter().filter(|outgoing| outgoing.claim(&self.in_flight)).collect()
     }
 
     async fn enqueue(
@@ -323,17 +323,21 @@ impl Sender {
         }
         let items = requests.iter_mut().filter_map(|outgoing| {
             let waited = matches!(outgoing.caller, Caller::Waits { .. });
-            match std::mem::replace(&mut outgoing.load, Load::Taken) {
-                Load::Plain(envelope) => Some(Item { waited, envelope }),
-                Load::Placed(_) | Load::Taken => None, // there are none here
+            match std::mem::replace(&mut outgoing.payload, Payload::Taken) {
+                Payload::Push(envelope) => Some(Item { waited, envelope }),
+                Payload::Scripted(_) | Payload::Taken => None, // there are none here
             }
         });
         let items: Vec<Item> = items.collect();
-        match self.link.enqueue(keys, self.caps.of(keys.name()), &items, forget, LOOK).await {
+        match self
+            .link
+            .enqueue(keys, self.caps.of(keys.name()), &items, forget, ATTEMPT_TIMEOUT)
+            .await
+        {
             Ok(enqueued) => self.confirm(keys, requests, items, enqueued),
             Err(error) => {
                 for outgoing in requests {
-                    outgoing.fail(&self.pending, error.clone().into());
+                    outgoing.fail(&self.in_flight, error.clone().into());
                 }
                 Vec::new()
             }
@@ -354,32 +358,32 @@ impl Sender {
         for (outgoing, item) in requests.into_iter().zip(items) {
             match enqueued.waited {
                 Waited::NoWorkers if item.waited => {
-                    again.extend(self.unserved(outgoing, Load::Plain(item.envelope), now));
+                    again.extend(self.unserved(outgoing, Payload::Push(item.envelope), now));
                 }
                 Waited::AnswersFull if item.waited => {
-                    outgoing.fail(&self.pending, answers_full(keys.name()));
+                    outgoing.fail(&self.in_flight, answers_full(keys.name()));
                 }
                 _ if left > 0 => {
                     left -= 1;
                     outgoing.confirm(None);
                 }
-                _ => outgoing.fail(&self.pending, full()),
+                _ => outgoing.fail(&self.in_flight, full()),
             }
         }
         again
     }
 
     /// A request that was left out because no worker listens, if there is time to try it again.
-    fn unserved(&self, mut outgoing: Outgoing, load: Load, now: Instant) -> Option<Outgoing> {
+    fn unserved(&self, mut outgoing: Outgoing, payload: Payload, now: Instant) -> Option<Outgoing> {
         match &outgoing.caller {
             Caller::Waits { id, until } if *until > now => {
-                self.pending.mark_unserved(id);
-                outgoing.load = load;
+                self.in_flight.mark_unserved(id);
+                outgoing.payload = payload;
                 Some(outgoing)
             }
             _ => {
                 let error = CallError::no_workers(outgoing.keys.name());
-                outgoing.fail(&self.pending, error);
+                outgoing.fail(&self.in_flight, error);
                 None
             }
         }
@@ -391,13 +395,14 @@ impl Sender {
             return Vec::new();
         }
         let placements = requests.iter_mut().filter_map(|outgoing| {
-            match std::mem::replace(&mut outgoing.load, Load::Taken) {
-                Load::Placed(placement) => Some(*placement),
-                Load::Plain(_) | Load::Taken => None, // there are none here
+            match std::mem::replace(&mut outgoing.payload, Payload::Taken) {
+                Payload::Scripted(placement) => Some(*placement),
+                Payload::Push(_) | Payload::Taken => None, // there are none here
             }
         });
         let placements: Vec<Placement> = placements.collect();
-        let placed = self.link.place(keys, self.caps.of(keys.name()), &placements, LOOK).await;
+        let placed =
+            self.link.place(keys, self.caps.of(keys.name()), &placements, ATTEMPT_TIMEOUT).await;
         let placed = match placed {
             Ok(placed) => placed,
             Err(error) => placements.iter().map(|_| Err(error.clone())).collect(),
@@ -415,8 +420,8 @@ impl Sender {
                     continue;
                 }
                 Ok(Placed::NoWorkers) => {
-                    let load = Load::Placed(Box::new(placement));
-                    again.extend(self.unserved(outgoing, load, now));
+                    let payload = Payload::Scripted(Box::new(placement));
+                    again.extend(self.unserved(outgoing, payload, now));
                     continue;
                 }
                 Ok(Placed::Conflict) => {
@@ -430,7 +435,7 @@ impl Sender {
                 Ok(Placed::AnswersFull) => answers_full(keys.name()),
                 Err(error) => error.into(),
             };
-            outgoing.fail(&self.pending, error);
+            outgoing.fail(&self.in_flight, error);
         }
         again
     }
@@ -438,12 +443,12 @@ impl Sender {
     /// Withdraws requests; what cannot be written now is tried again.
     async fn withdraw(&mut self, keys: &QueueKeys, mut withdrawn: Vec<Withdrawal>) {
         while !withdrawn.is_empty() {
-            let rest = withdrawn.split_off(withdrawn.len().min(PORTION));
+            let rest = withdrawn.split_off(withdrawn.len().min(BATCH_MAX));
             let written: Vec<Withdrawn> = withdrawn.iter().map(Withdrawal::as_written).collect();
             // No wait for a connection: requests may be behind this.
             match self.link.cancel(keys, &written, Duration::ZERO).await {
                 Ok((_, ended)) => {
-                    self.results.tell_cancelled(&self.link, &ended, Duration::ZERO).await;
+                    self.results.publish_cancelled(&self.link, &ended, Duration::ZERO).await;
                 }
                 Err(error) if error.is_transient() => self.unwritten.append(&mut withdrawn),
                 Err(error) => tracing::warn!(%error, "calls could not be withdrawn"),
@@ -454,8 +459,8 @@ impl Sender {
 }
 
 /// As many of `requests` as go into one command.
-fn take_portion(requests: &mut Vec<Outgoing>) -> Vec<Outgoing> {
-    let portion = portion(requests.iter().take(PORTION).map(Outgoing::size));
+fn take_batch(requests: &mut Vec<Outgoing>) -> Vec<Outgoing> {
+    let portion = portion(requests.iter().take(BATCH_MAX).map(Outgoing::size));
     requests.drain(..portion).collect()
 }
 

@@ -93,7 +93,7 @@ impl Service {
         task: ServiceOp,
         args: &T,
     ) -> Result<Request, CallError> {
-        self.order(task, args, false)
+        self.service_call(task, args, false)
     }
 
     /// As [`Service::request`], with a receipt: who follows the request gets
@@ -107,10 +107,10 @@ impl Service {
         task: ServiceOp,
         args: &T,
     ) -> Result<Request, CallError> {
-        self.order(task, args, true)
+        self.service_call(task, args, true)
     }
 
-    fn order<T: Serialize + ?Sized>(
+    fn service_call<T: Serialize + ?Sized>(
         &self,
         task: ServiceOp,
         args: &T,
@@ -118,9 +118,9 @@ impl Service {
     ) -> Result<Request, CallError> {
         self.check()?;
         let args = to_raw_value(args).map_err(CallError::Encode)?;
-        let order = ServiceCall { task, args, instance: self.instance.clone(), receipt };
+        let call = ServiceCall { task, args, instance: self.instance.clone(), receipt };
         let queue = service_queue(&self.name);
-        Ok(self.client.request(&self.name).queue(&queue).data(&order))
+        Ok(self.client.request(&self.name).queue(&queue).data(&call))
     }
 
     fn check(&self) -> Result<(), CallError> {
@@ -147,13 +147,13 @@ impl Service {
     /// `invalid_request` as [`Service::request`]; `unauthorized` where this client has keys, and
     /// none of them has signed the state as it is; when Redis cannot be reached within `within`, or
     /// refuses.
-    pub async fn state(&self, within: Duration) -> Result<Option<ServiceState>, CallError> {
+    pub async fn state(&self, timeout: Duration) -> Result<Option<ServiceState>, CallError> {
         if let Some(message) = self.problem() {
             return Err(CallError::refused(Code::InvalidRequest, message));
         }
         let inner = &self.client.inner;
         let keys = inner.keys.of(&service_queue(&self.name));
-        let found = inner.reads.instance_state(&keys, &self.instance, within).await;
+        let found = inner.reads.instance_state(&keys, &self.instance, timeout).await;
         let found = found.map_err(CallError::unanswered)?;
         let Some(found) = found else { return Ok(None) };
         if let Some(keyring) = &inner.keyring {

@@ -111,7 +111,7 @@ impl Client {
         let (keys, digest) = (self.inner.keys.of(token.queue()), token.digest());
         let find = || self.inner.link.deferred(&keys, token.id(), &digest, self.inner.timeout);
         let (known, covered) = until(deadline, find).await?.ok_or(SettleError::NotFound)?;
-        let (result, wrong) = self.written(result);
+        let (result, wrong) = self.encode_result(result);
         let signer = self.signer(&known, &covered).inspect_err(|error| {
             tracing::warn!(%error, id = token.id(), queue = token.queue(), "not settled");
         })?;
@@ -127,8 +127,9 @@ impl Client {
         };
         let error = result.as_ref().err();
         // What did not come to its own end may be begun anew.
-        let again = [Code::Cancelled, Code::DeadlineExceeded, Code::Overloaded, Code::WorkerLost];
-        let keep = error.is_none_or(|error| !again.contains(&error.code));
+        let retriable =
+            [Code::Cancelled, Code::DeadlineExceeded, Code::Overloaded, Code::WorkerLost];
+        let keep = error.is_none_or(|error| !retriable.contains(&error.code));
         let error = error.map(|error| (error.code.as_str(), &*error.message));
         // The same at each try: a reply may be lost after its effect.
         let by = new_id();
@@ -156,7 +157,7 @@ impl Client {
     }
 
     /// What goes to the caller; and what is wrong with what was meant to.
-    fn written<T: Serialize>(
+    fn encode_result<T: Serialize>(
         &self,
         result: Result<T, WireError>,
     ) -> (Result<Box<RawValue>, WireError>, Option<SettleError>) {
@@ -177,8 +178,8 @@ impl Client {
             Ok(Ok(data)) => (Ok(data), None),
             Ok(Err(error)) => {
                 let message = format!("the answer is not JSON: {error}");
-                let told = WireError::new(Code::HandlerFailed, message);
-                (Err(told), Some(SettleError::Encode(error)))
+                let sent = WireError::new(Code::HandlerFailed, message);
+                (Err(sent), Some(SettleError::Encode(error)))
             }
             Err(mut error) => {
                 error.data.take_if(|data| !error_data_fits(data.get().as_bytes(), depth));
@@ -196,9 +197,9 @@ impl Client {
     ) -> Result<Option<Signer>, SettleError> {
         let keyring = self.inner.keyring.as_ref();
         let Some(key) = &known.key else {
-            let has_to_be = keyring.is_some_and(Keyring::is_required);
-            let passes = covered.seal.is_none() && !has_to_be;
-            return if passes { Ok(None) } else { Err(SettleError::Forged) };
+            let is_required = keyring.is_some_and(Keyring::is_required);
+            let is_unsigned = covered.seal.is_none() && !is_required;
+            return if is_unsigned { Ok(None) } else { Err(SettleError::Forged) };
         };
         let signer = keyring.and_then(|keyring| keyring.signer(key, known.call.as_deref()));
         let signer = signer.ok_or_else(|| SettleError::NoKey(key.clone()))?;
@@ -212,49 +213,49 @@ impl Client {
     /// Publishes what became of it.
     async fn notify(&self, ended: &EndedDeferred, result: Result<&RawValue, &WireError>) {
         let results = &self.inner.results;
-        results.tell(&self.inner.link, ended, result, self.inner.timeout).await;
+        results.publish(&self.inner.link, ended, result, self.inner.timeout).await;
     }
 }
 
 /// Where it is published what became of commands.
 #[derive(Clone)]
-pub(crate) struct Results {
+pub(crate) struct ResultEvents {
     key: String,
     kept: Kept,
-    most: usize,
+    max_bytes: usize,
 }
 
-impl Results {
+impl ResultEvents {
     pub(crate) fn new(keys: &Keys, kept: Kept, limits: &Limits) -> Self {
-        Self { key: keys.events(COMMAND_RESULT), kept, most: limits.frame }
+        Self { key: keys.events(COMMAND_RESULT), kept, max_bytes: limits.frame }
     }
 
     /// The frame is the truth: if this fails, only the log says so.
-    async fn tell(
+    async fn publish(
         &self,
         link: &Link,
         ended: &EndedDeferred,
         result: Result<&RawValue, &WireError>,
-        within: Duration,
+        timeout: Duration,
     ) {
         let EndedDeferred { id, name, nonce } = ended;
-        let context = command_result((id, name, nonce.as_deref()), result, self.most);
+        let context = command_result((id, name, nonce.as_deref()), result, self.max_bytes);
         let event = NewEvent::now(Kind::COMMAND_RESULT, &context);
-        if let Err(error) = link.publish(&[(&*self.key, event)], self.kept, within).await {
+        if let Err(error) = link.publish(&[(&*self.key, event)], self.kept, timeout).await {
             tracing::warn!(%error, id, "what became of a command was not published");
         }
     }
 
     /// The same of what was cancelled.
-    pub(crate) async fn tell_cancelled(
+    pub(crate) async fn publish_cancelled(
         &self,
         link: &Link,
         ended: &[EndedDeferred],
-        within: Duration,
+        timeout: Duration,
     ) {
         let error = WireError::new(Code::Cancelled, "the call was cancelled");
         for ended in ended {
-            self.tell(link, ended, Err(&error), within).await;
+            self.publish(link, ended, Err(&error), timeout).await;
         }
     }
 }

@@ -10,7 +10,7 @@ use redcall_common::status::JobStatus;
 use redcall_store::States;
 use tokio::time::{Instant, timeout_at};
 
-use crate::cancel::{known_id, known_queue};
+use crate::cancel::{check_id, check_queue};
 use crate::client::Client;
 use crate::error::CallError;
 use crate::request::{deadline_in, left_until};
@@ -18,7 +18,7 @@ use crate::response::Receipt;
 use crate::ticket::Ticket;
 
 /// How many queues are looked at in one round trip.
-const AT_ONCE: usize = 256;
+const QUEUES_MAX: usize = 256;
 
 /// Which job is meant, by its id and its queue.
 ///
@@ -126,8 +126,8 @@ impl Client {
                 CallError::refused(Code::InvalidRequest, message)
             })?,
         };
-        known_id(id)?;
-        known_queue(queue)?;
+        check_id(id)?;
+        check_queue(queue)?;
         Ok(keys.of(queue).status(id))
     }
 
@@ -135,11 +135,11 @@ impl Client {
     async fn find(&self, id: &str, deadline: Instant) -> Result<String, CallError> {
         let finding = async {
             let queues = self.inner.inspector.queue_names().await.map_err(CallError::unanswered)?;
-            for queues in queues.chunks(AT_ONCE) {
+            for queues in queues.chunks(QUEUES_MAX) {
                 let keys = queues.iter().map(|queue| self.inner.keys.of(queue).status(id));
                 let mut keys: Vec<String> = keys.collect();
-                let within = left_until(deadline);
-                let found = self.inner.reads.first_that_exists(&keys, within).await;
+                let timeout = left_until(deadline);
+                let found = self.inner.reads.first_that_exists(&keys, timeout).await;
                 if let Some(at) = found.map_err(CallError::unanswered)? {
                     return Ok(keys.swap_remove(at));
                 }
@@ -185,8 +185,8 @@ impl Ticket {
     /// # Errors
     ///
     /// As [`Client::monitor`].
-    pub async fn monitor(&self, within: Duration) -> Result<crate::StatusStream, CallError> {
-        self.client.monitor_within(self, within).await
+    pub async fn monitor(&self, timeout: Duration) -> Result<crate::StatusStream, CallError> {
+        self.client.monitor_within(self, timeout).await
     }
 }
 

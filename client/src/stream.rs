@@ -15,12 +15,12 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::client::Client;
 use crate::error::CallError;
-use crate::pending::{Frames, Guard};
+use crate::in_flight::{Frames, Guard};
 use crate::replies::{Trim, Wanted};
-use crate::request::{Ready, deadline_in};
+use crate::request::{Prepared, deadline_in};
 use crate::response::Response;
 
-/// How many frames are taken before they are dropped at Redis.
+/// How many frames are untrimmed before they are dropped at Redis.
 const TRIM_AFTER: usize = 64;
 /// The same in bytes of data: an eighth of what may lie unread before the handler waits.
 const TRIM_AFTER_BYTES: usize = 1 << 20;
@@ -59,21 +59,21 @@ pub struct FrameStream {
     // Before the client: the last one to go ends the task that writes the withdrawal.
     guard: Guard,
     /// Has the frames of somebody else's request announced here; never ends.
-    attending: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    announcements: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     client: Client,
     source: Source,
     deadline: Pin<Box<Sleep>>,
     /// Whether the reader waits: then `deadline` counts.
-    waits: bool,
+    is_waiting: bool,
     /// Ends with the handler that follows the request; none outside of one.
     cancelled: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     frames: Frames,
     /// Attempt and `seq` of the frame that was last given.
     position: (u32, u64),
     /// Frames and bytes that were read and not yet trimmed.
-    taken: (usize, usize),
+    untrimmed: (usize, usize),
     /// Why there will be no more frames than those that have come.
-    late: Option<CallError>,
+    final_error: Option<CallError>,
     ended: bool,
 }
 
@@ -82,42 +82,43 @@ pub(crate) struct Source {
     pub(crate) id: String,
     pub(crate) response_key: String,
     pub(crate) keys: Arc<QueueKeys>,
-    pub(crate) asked: Asked,
+    pub(crate) ownership: Ownership,
     /// The surroundings of the handler that follows; none outside of one.
     pub(crate) context: Option<Context>,
 }
 
-/// Who has asked for them.
-pub(crate) enum Asked {
+/// Who has ownership for them.
+pub(crate) enum Ownership {
     /// This client, and waits until then for all of them. With what names the call, if it has an
     /// idempotency key.
-    Here { until: Instant, call: Option<String> },
+    Own { until: Instant, call: Option<String> },
     /// Somebody else; this client waits so long for each of them.
-    Elsewhere { within: Duration },
+    Foreign { timeout: Duration },
 }
 
 impl Source {
-    pub(crate) fn of(ready: Ready) -> Self {
-        let asked = Asked::Here { until: ready.deadline, call: ready.call };
-        let (id, response_key, keys) = (ready.id, ready.response_key, ready.route.keys.clone());
-        Self { id, response_key, keys, asked, context: ready.context }
+    pub(crate) fn of(prepared: Prepared) -> Self {
+        let ownership = Ownership::Own { until: prepared.deadline, call: prepared.call };
+        let (id, response_key, keys) =
+            (prepared.id, prepared.response_key, prepared.route.keys.clone());
+        Self { id, response_key, keys, ownership, context: prepared.context }
     }
 
     /// When a wait that begins now is over.
     fn deadline(&self) -> Instant {
-        match &self.asked {
-            Asked::Here { until, .. } => *until,
-            Asked::Elsewhere { within } => {
+        match &self.ownership {
+            Ownership::Own { until, .. } => *until,
+            Ownership::Foreign { timeout } => {
                 let left = self.context.as_ref().and_then(Context::remaining);
-                deadline_in(left.map_or(*within, |left| left.min(*within)))
+                deadline_in(left.map_or(*timeout, |left| left.min(*timeout)))
             }
         }
     }
 
     fn call(&self) -> Call<'_> {
-        match &self.asked {
-            Asked::Here { call, .. } => Call::Known(call.as_deref()),
-            Asked::Elsewhere { .. } => Call::Unknown,
+        match &self.ownership {
+            Ownership::Own { call, .. } => Call::Known(call.as_deref()),
+            Ownership::Foreign { .. } => Call::Unknown,
         }
     }
 }
@@ -127,7 +128,7 @@ impl FrameStream {
         client: Client,
         source: Source,
         (guard, frames): (Guard, Frames),
-        attending: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+        announcements: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     ) -> Self {
         let deadline = Box::pin(sleep_until(source.deadline()));
         let cancel = source.context.as_ref().map(|context| context.cancel.clone());
@@ -135,20 +136,20 @@ impl FrameStream {
             let cancelled = async move { cancel.cancelled().await };
             Box::pin(cancelled) as Pin<Box<dyn Future<Output = ()> + Send>>
         });
-        let (position, taken, late) = ((0, 0), (0, 0), None);
-        let (waits, ended) = (false, false);
+        let (position, untrimmed, final_error) = ((0, 0), (0, 0), None);
+        let (is_waiting, ended) = (false, false);
         Self {
             guard,
-            attending,
+            announcements,
             client,
             source,
             deadline,
-            waits,
+            is_waiting,
             cancelled,
             frames,
             position,
-            taken,
-            late,
+            untrimmed,
+            final_error,
             ended,
         }
     }
@@ -189,14 +190,14 @@ impl FrameStream {
                 Poll::Ready(Some(Ok(frame))) => break frame,
                 Poll::Ready(Some(Err(error))) => return self.end(Err(error)),
                 Poll::Ready(None) => {
-                    let why = self.late.take().unwrap_or_else(CallError::unheard);
+                    let why = self.final_error.take().unwrap_or_else(CallError::reply_lost);
                     return self.end(Err(why));
                 }
                 Poll::Pending => {
-                    if let Some(attending) = &mut self.attending {
-                        let _ = attending.poll_unpin(cx);
+                    if let Some(announcements) = &mut self.announcements {
+                        let _ = announcements.poll_unpin(cx);
                     }
-                    if !std::mem::replace(&mut self.waits, true) {
+                    if !std::mem::replace(&mut self.is_waiting, true) {
                         self.deadline.as_mut().reset(self.source.deadline());
                     }
                     let over = self.cancelled.as_mut().map(|cancelled| cancelled.poll_unpin(cx));
@@ -207,7 +208,7 @@ impl FrameStream {
                     // From now on nothing comes and nothing is sent. What has come before is read.
                     let stage = self.guard.give_up();
                     self.guard.withdraw();
-                    self.late = Some(if cancelled {
+                    self.final_error = Some(if cancelled {
                         stage.why_cancelled()
                     } else {
                         stage.why_late(self.source.keys.name())
@@ -215,18 +216,18 @@ impl FrameStream {
                 }
             }
         };
-        self.waits = false;
+        self.is_waiting = false;
         let (inner, response_key) = (&self.client.inner, &self.source.response_key);
         let frame = match inner.trusted(frame, response_key, self.source.call()) {
             Ok(frame) => frame,
             Err(error) => return self.end(Err(error)),
         };
         self.position = (frame.attempt, frame.seq);
-        self.taken.0 += 1;
-        self.taken.1 += frame.data.as_ref().map_or(0, |data| data.get().len());
-        if self.taken.0 == TRIM_AFTER || self.taken.1 >= TRIM_AFTER_BYTES {
+        self.untrimmed.0 += 1;
+        self.untrimmed.1 += frame.data.as_ref().map_or(0, |data| data.get().len());
+        if self.untrimmed.0 == TRIM_AFTER || self.untrimmed.1 >= TRIM_AFTER_BYTES {
             self.trim(&frame);
-            self.taken = (0, 0);
+            self.untrimmed = (0, 0);
         }
         let data = || frame.data.clone().unwrap_or_else(|| RawValue::NULL.to_owned());
         let update = match frame.kind {

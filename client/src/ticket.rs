@@ -13,7 +13,7 @@ use tokio::time::timeout_at;
 use crate::cancel::Origin;
 use crate::client::{Client, Inner};
 use crate::error::CallError;
-use crate::pending::Stage;
+use crate::in_flight::Stage;
 use crate::replies;
 use crate::request::{deadline_in, left_until};
 use crate::response::Response;
@@ -63,7 +63,7 @@ impl Client {
     pub async fn fetch_within(
         &self,
         response_key: &str,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Response, CallError> {
         let inner = &self.inner;
         let Some((queue, id)) = inner.keys.parse_response(response_key) else {
@@ -72,21 +72,21 @@ impl Client {
         let keys = inner.route(queue).keys.clone();
         let context = Context::current();
         let left = context.as_ref().and_then(Context::remaining);
-        let deadline = deadline_in(left.map_or(within, |left| left.min(within)));
+        let deadline = deadline_in(left.map_or(timeout, |left| left.min(timeout)));
         // Both go with this future, however it ends.
-        let listener = inner.channels.listen(keys.notify(id));
-        let (_guard, answer) = inner.pending.wait_for(id, response_key, Stage::Sent, None);
+        let subscription = inner.subscriptions.add(keys.notify(id));
+        let (_guard, answer) = inner.in_flight.wait_for(id, response_key, Stage::Sent, None);
         let ended = async {
-            let looking = async {
+            let reading = async {
                 // Heard before the key is read, so that no answer can come in between.
-                listener.ready(left_until(deadline)).await?;
-                self.look(response_key, answer, left_until(deadline)).await
+                subscription.ready(left_until(deadline)).await?;
+                self.read_answer(response_key, answer, left_until(deadline)).await
             };
-            let looked = timeout_at(deadline, looking).await;
-            match looked.unwrap_or_else(|_| Err(CallError::not_in_time()))? {
-                Looked::Ended(frame) => Ok(frame),
-                Looked::Open(answer) => match timeout_at(deadline, answer).await {
-                    Ok(answer) => answer.unwrap_or_else(|_| Err(gone())),
+            let read = timeout_at(deadline, reading).await;
+            match read.unwrap_or_else(|_| Err(CallError::not_in_time()))? {
+                ReadResult::Ended(frame) => Ok(frame),
+                ReadResult::Open(answer) => match timeout_at(deadline, answer).await {
+                    Ok(answer) => answer.unwrap_or_else(|_| Err(client_stopped())),
                     Err(_) => Err(CallError::TimedOut),
                 },
             }
@@ -107,36 +107,37 @@ impl Client {
     }
 
     /// Looks at the key once; hands `answer` back if it is still to come.
-    async fn look(
+    async fn read_answer(
         &self,
         response_key: &str,
         mut answer: Answer,
-        within: Duration,
-    ) -> Result<Looked, CallError> {
-        let Inner { reads, pending, looks, .. } = &*self.inner;
+        timeout: Duration,
+    ) -> Result<ReadResult, CallError> {
+        let Inner { reads, in_flight, read_permits, .. } = &*self.inner;
         let read = {
-            let _place = looks.acquire().await;
-            reads.last_frames(&[response_key.to_owned()], within).await
+            let _permit = read_permits.acquire().await;
+            reads.last_frames(&[response_key.to_owned()], timeout).await
         };
         let read = read.map_err(CallError::unanswered)?;
         match read.into_iter().flatten().next().and_then(|raw| replies::parse(&raw)) {
             // Everybody here who waits for it gets it, before it is deleted.
-            Some(frame) if frame.kind.ends() => drop(pending.deliver([frame].into_iter())),
+            Some(frame) if frame.kind.ends() => drop(in_flight.deliver([frame].into_iter())),
             Some(_) => {}
             // Taken meanwhile: by another fetch of this client, which has delivered it, or not.
             None => {
-                let taken = answer.try_recv().unwrap_or_else(|_| Err(CallError::nothing_there()));
-                return taken.map(Looked::Ended);
+                let delivered =
+                    answer.try_recv().unwrap_or_else(|_| Err(CallError::nothing_there()));
+                return delivered.map(ReadResult::Ended);
             }
         }
-        Ok(Looked::Open(answer))
+        Ok(ReadResult::Open(answer))
     }
 }
 
 type Answer = oneshot::Receiver<Result<Frame, CallError>>;
 
 /// What a look at a response key finds.
-enum Looked {
+enum ReadResult {
     /// The ending frame, which another waiter of this client has taken.
     Ended(Frame),
     /// It comes, or has come.
@@ -144,6 +145,6 @@ enum Looked {
 }
 
 /// Nothing tells an answer any more: this client's tasks have ended.
-fn gone() -> CallError {
+fn client_stopped() -> CallError {
     CallError::unanswered(StoreError::Ended)
 }

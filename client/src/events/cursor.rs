@@ -21,9 +21,9 @@ pub(crate) struct Cursor {
 enum Count {
     Known(u64),
     /// Unknown; the cursor is that of an event that was there.
-    OfAnEvent,
+    UnknownEvent,
     /// Unknown; the cursor is a time, and perhaps nothing was ever there.
-    OfATime,
+    UnknownTime,
 }
 
 impl Cursor {
@@ -34,19 +34,19 @@ impl Cursor {
 
     /// Behind an event that was read once.
     pub(crate) fn after(at: EventId) -> Self {
-        Self { at, count: Count::OfAnEvent }
+        Self { at, count: Count::UnknownEvent }
     }
 
     /// Behind whatever was before a time.
     pub(crate) fn at_time(at: EventId) -> Self {
-        Self { at, count: Count::OfATime }
+        Self { at, count: Count::UnknownTime }
     }
 
     /// The cursor `at`, with so many events between it and this one.
     pub(crate) fn back(self, events: usize, at: EventId) -> Self {
         let count = match self.count {
             Count::Known(count) => Count::Known(count.saturating_sub(events as u64)),
-            Count::OfAnEvent | Count::OfATime => Count::OfAnEvent,
+            Count::UnknownEvent | Count::UnknownTime => Count::UnknownEvent,
         };
         Self { at, count }
     }
@@ -60,29 +60,33 @@ impl Cursor {
         let is_cut = look.first > self.at;
         let missed = match self.count {
             // It went because nothing came for long, as far as anybody saw.
-            Count::Known(count) if look.added < count && watched => beyond(look.gone),
+            Count::Known(count) if look.added < count && watched => missed(look.gone),
             Count::Known(count) if look.added < count => Some(Missed(None)),
-            Count::Known(count) if is_cut && look.gone > count => beyond(look.gone - count),
-            Count::Known(count) if !watched && !adds_up(look, count + read) => Some(Missed(None)),
-            Count::OfAnEvent if look.top < self.at => Some(Missed(None)),
-            Count::OfAnEvent | Count::OfATime if is_cut && look.gone > 0 => Some(Missed(None)),
-            Count::Known(_) | Count::OfAnEvent | Count::OfATime => None,
+            Count::Known(count) if is_cut && look.gone > count => missed(look.gone - count),
+            Count::Known(count) if !watched && !is_consistent(look, count + read) => {
+                Some(Missed(None))
+            }
+            Count::UnknownEvent if look.top < self.at => Some(Missed(None)),
+            Count::UnknownEvent | Count::UnknownTime if is_cut && look.gone > 0 => {
+                Some(Missed(None))
+            }
+            Count::Known(_) | Count::UnknownEvent | Count::UnknownTime => None,
         };
-        let is_anew = look.top < self.at && self.count != Count::OfATime;
+        let is_reset = look.top < self.at && self.count != Count::UnknownTime;
         self.count = match self.count {
-            Count::OfATime if look.top < self.at => Count::OfATime,
+            Count::UnknownTime if look.top < self.at => Count::UnknownTime,
             _ if look.whole => Count::Known(look.added),
             _ if is_cut => Count::Known(look.gone + read),
             Count::Known(count) => Count::Known(count + read),
             unknown => unknown,
         };
-        if is_anew {
+        if is_reset {
             // Another stream, whose entries are older than the last one's: all of it is new.
             *self = Self { at: EventId::default(), count: Count::Known(0) };
         } else if let Some((last, _)) = look.entries.last() {
             self.at = *last;
         }
-        if look.whole && !is_anew {
+        if look.whole && !is_reset {
             self.at = self.at.max(look.top);
         }
         missed
@@ -90,11 +94,11 @@ impl Cursor {
 }
 
 /// Whether a stream can be the one of before, of which so many are read with this look.
-fn adds_up(look: &Look, read: u64) -> bool {
+fn is_consistent(look: &Look, read: u64) -> bool {
     if look.whole { read == look.added } else { read <= look.added }
 }
 
-fn beyond(count: u64) -> Option<Missed> {
+fn missed(count: u64) -> Option<Missed> {
     (count > 0).then_some(Missed(Some(count)))
 }
 
@@ -108,9 +112,9 @@ mod tests {
 
     /// A look at a topic that has had `added` events, numbered by their times, of which those from
     /// `first` on lie there: those behind `from`, at most `most`.
-    fn look(first: u64, added: u64, from: u64, most: usize) -> Look {
+    fn look(first: u64, added: u64, from: u64, max: usize) -> Look {
         let entries = (first.max(from + 1)..=added).map(|ms| (id(ms), None));
-        let entries: Vec<_> = entries.take(most).collect();
+        let entries: Vec<_> = entries.take(max).collect();
         let whole = entries.last().map_or(added <= from, |(last, _)| last.ms == added);
         Look { top: id(added), added, gone: first - 1, first: id(first), entries, whole }
     }
@@ -162,13 +166,13 @@ mod tests {
         assert_eq!(cursor, Cursor { at: id(0), count: Count::Known(0) });
         // Its entries are newer than those of the one before, and fewer, or more.
         for (added, watched) in [(2, false), (9, false), (11, false), (2, true)] {
-            let mut anew = look(1, added, 0, 99);
-            anew.top = id(20);
-            anew.first = id(10);
-            anew.entries.truncate(1);
-            anew.entries[0].0 = id(20);
+            let mut reset = look(1, added, 0, 99);
+            reset.top = id(20);
+            reset.first = id(10);
+            reset.entries.truncate(1);
+            reset.entries[0].0 = id(20);
             let mut cursor = at(9);
-            let missed = cursor.advance(&anew, watched);
+            let missed = cursor.advance(&reset, watched);
             assert_eq!(missed, (!watched).then_some(Missed(None)), "{added}");
             assert_eq!(cursor, Cursor { at: id(20), count: Count::Known(added) });
         }

@@ -15,7 +15,7 @@ use crate::client::Client;
 /// How long an event may be in work before another member gets it, if nobody says otherwise.
 const CLAIM_AFTER: Duration = Duration::from_secs(30);
 /// How long a member waits at most before it looks again, also for what others left.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// What a member of a group is given.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ pub struct GroupMember {
     member: Member,
     kinds: Kinds,
     /// Brings what is published: only that something is.
-    news: EventStream,
+    wakeups: EventStream,
     ready: Option<GroupItem>,
 }
 
@@ -64,13 +64,13 @@ impl Topic {
             From::Time(at) | From::Event(at) => Some(at),
         };
         let (client, kinds) = (self.client.clone(), self.kinds.clone());
-        let news = Self { kinds: Kinds::default(), from: From::Now, ..self }.subscribe().await?;
+        let wakeups = Self { kinds: Kinds::default(), from: From::Now, ..self }.subscribe().await?;
         let claim_after = CLAIM_AFTER;
         let member = Member { key, group: group.to_owned(), id: new_id(), from, claim_after };
-        client.inner.link.join(&member, client.inner.events.within).await?;
+        client.inner.link.join(&member, client.inner.events.timeout).await?;
         // The group is there from now on, or begins with the topic.
         let member = Member { from: Some(EventId::default()), ..member };
-        Ok(GroupMember { client, member, kinds, news, ready: None })
+        Ok(GroupMember { client, member, kinds, wakeups, ready: None })
     }
 }
 
@@ -93,15 +93,15 @@ impl GroupMember {
     pub async fn next(&mut self) -> Result<GroupItem, StoreError> {
         loop {
             // Before the look: what comes from now on wakes it.
-            while self.news.next().now_or_never().is_some_and(|item| item.is_some()) {}
+            while self.wakeups.next().now_or_never().is_some_and(|item| item.is_some()) {}
             if let Some(item) = match self.ready.take() {
                 Some(item) => Some(item),
                 None => self.take().await?,
             } {
                 return Ok(item);
             }
-            let wait = (self.member.claim_after / 2).min(LONGEST_WAIT);
-            let _ = timeout(wait, self.news.next()).await;
+            let wait = (self.member.claim_after / 2).min(WAIT_MAX);
+            let _ = timeout(wait, self.wakeups.next()).await;
         }
     }
 
@@ -113,18 +113,18 @@ impl GroupMember {
     /// When Redis cannot be reached or refuses; the event then comes again.
     pub async fn ack(&self, event: &Event) -> Result<bool, StoreError> {
         let inner = &self.client.inner;
-        inner.link.done(&self.member, event.id, inner.events.within).await
+        inner.link.done(&self.member, event.id, inner.events.timeout).await
     }
 
     /// What there is for it right now.
     async fn take(&mut self) -> Result<Option<GroupItem>, StoreError> {
-        let within = self.client.inner.events.within;
+        let timeout = self.client.inner.events.timeout;
         loop {
-            let share = self.client.inner.link.read_group(&self.member, within).await?;
+            let share = self.client.inner.link.read_group(&self.member, timeout).await?;
             let event = match share.entry {
                 Some((_, Some(event))) if self.kinds.has(event.kind) => Some(event),
                 Some((id, _)) => {
-                    self.client.inner.link.done(&self.member, id, within).await?;
+                    self.client.inner.link.done(&self.member, id, timeout).await?;
                     if share.missed.is_none() {
                         continue;
                     }

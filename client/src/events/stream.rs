@@ -135,21 +135,21 @@ impl Subscriber {
     }
 
     /// Hands on what was missed before `event`; whether there was room.
-    pub(super) fn tell(&self, missed: Missed) -> bool {
-        self.put(Ok(EventItem::Missed(missed.0)))
+    pub(super) fn send_missed(&self, missed: Missed) -> bool {
+        self.push(Ok(EventItem::Missed(missed.0)))
     }
 
     /// Hands on an event, if it is one that is wanted; whether there was room.
-    pub(super) fn hand(&mut self, id: EventId, event: Option<&Arc<Event>>) -> bool {
+    pub(super) fn send_event(&mut self, id: EventId, event: Option<&Arc<Event>>) -> bool {
         let is_wanted = |event: &&Arc<Event>| id > self.after && self.kinds.has(event.kind);
-        let handed = match event.filter(is_wanted) {
-            Some(event) => self.put(Ok(EventItem::Event(event.clone()))),
+        let sent = match event.filter(is_wanted) {
+            Some(event) => self.push(Ok(EventItem::Event(event.clone()))),
             None => true,
         };
-        if handed {
+        if sent {
             self.after = self.after.max(id);
         }
-        handed
+        sent
     }
 
     /// Ends it.
@@ -157,11 +157,11 @@ impl Subscriber {
         let _ = self.items.try_send(Err(error));
     }
 
-    fn put(&self, item: Item) -> bool {
-        let put = self.items.try_send(item);
-        if put.is_err() {
+    fn push(&self, item: Item) -> bool {
+        let sent = self.items.try_send(item);
+        if sent.is_err() {
             self.is_full.store(true, Ordering::SeqCst);
         }
-        put.is_ok()
+        sent.is_ok()
     }
 }

@@ -11,9 +11,9 @@ const ABANDONED: u8 = 2;
 
 /// Shared by one caller and the sender. Exactly one of the two can win.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Handover(Arc<AtomicU8>);
+pub(crate) struct SendClaim(Arc<AtomicU8>);
 
-impl Handover {
+impl SendClaim {
     /// The sender is about to write; `false` if the caller has given up.
     pub(crate) fn send(&self) -> bool {
         self.leave(SENT)
@@ -35,9 +35,9 @@ mod tests {
 
     #[test]
     fn only_the_first_wins() {
-        let sent = Handover::default();
+        let sent = SendClaim::default();
         assert!(sent.send() && !sent.give_up());
-        let given_up = Handover::default();
+        let given_up = SendClaim::default();
         assert!(given_up.give_up() && !given_up.clone().send());
     }
 }

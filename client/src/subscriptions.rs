@@ -10,20 +10,20 @@ use tokio::runtime::Handle;
 
 use crate::error::CallError;
 
-/// The channels of one client that fetches listen on.
-pub(crate) struct Channels {
+/// The subscriptions of one client that fetches listen on.
+pub(crate) struct Subscriptions {
     link: Arc<Link>,
-    /// Of the client: a listener may be dropped outside of any runtime.
+    /// Of the client: a subscription may be dropped outside of any runtime.
     runtime: Handle,
     /// How long a subscription may last at least. Longer than the driver waits for an answer, so
     /// that one without an answer breaks the connection, instead of staying there unknown.
-    patience: Duration,
-    /// Written by listeners that come and go, and by [`Channels::close`].
+    min_timeout: Duration,
+    /// Written by users that come and go, and by [`Subscriptions::close`].
     open: Mutex<HashMap<String, Open>>,
 }
 
 struct Open {
-    listeners: usize,
+    users: usize,
     channel: Arc<Channel>,
 }
 
@@ -34,16 +34,16 @@ struct Channel {
 }
 
 /// Somebody listens. The last one of a channel to go has it unsubscribed, however it goes.
-pub(crate) struct Listener {
-    channels: Arc<Channels>,
+pub(crate) struct Subscription {
+    subscriptions: Arc<Subscriptions>,
     channel: Arc<Channel>,
 }
 
-impl Channels {
+impl Subscriptions {
     /// Spawns on the runtime of the caller.
     pub(crate) fn new(link: Arc<Link>, response_timeout: Duration) -> Self {
-        let patience = response_timeout.saturating_mul(2);
-        Self { link, runtime: Handle::current(), patience, open: Mutex::default() }
+        let min_timeout = response_timeout.saturating_mul(2);
+        Self { link, runtime: Handle::current(), min_timeout, open: Mutex::default() }
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<String, Open>> {
@@ -51,28 +51,28 @@ impl Channels {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a listener in; it hears something after [`Listener::ready`].
-    pub(crate) fn listen(self: &Arc<Self>, name: String) -> Listener {
+    /// Counts a subscription in; it hears something after [`Subscription::ready`].
+    pub(crate) fn add(self: &Arc<Self>, name: String) -> Subscription {
         let mut open = self.open();
         let open = open.entry(name.clone()).or_insert_with(|| {
             let channel = Channel { name, subscribed: tokio::sync::Mutex::new(false) };
-            Open { listeners: 0, channel: Arc::new(channel) }
+            Open { users: 0, channel: Arc::new(channel) }
         });
-        open.listeners += 1;
-        Listener { channels: self.clone(), channel: open.channel.clone() }
+        open.users += 1;
+        Subscription { subscriptions: self.clone(), channel: open.channel.clone() }
     }
 
-    fn has_listeners(&self, channel: &Channel) -> bool {
+    fn is_used(&self, channel: &Channel) -> bool {
         let open = self.open();
         let open = open.get(&channel.name);
-        open.is_some_and(|open| std::ptr::eq(&*open.channel, channel) && open.listeners > 0)
+        open.is_some_and(|open| std::ptr::eq(&*open.channel, channel) && open.users > 0)
     }
 
-    async fn subscribe(&self, channel: &Channel, within: Duration) -> Result<(), StoreError> {
+    async fn subscribe(&self, channel: &Channel, timeout: Duration) -> Result<(), StoreError> {
         let mut subscribed = channel.subscribed.lock().await;
-        // Without listeners its end may have overtaken it: nothing would unsubscribe it.
-        if !*subscribed && self.has_listeners(channel) {
-            self.link.subscribe(&channel.name, within.max(self.patience)).await?;
+        // Without users its end may have overtaken it: nothing would unsubscribe it.
+        if !*subscribed && self.is_used(channel) {
+            self.link.subscribe(&channel.name, timeout.max(self.min_timeout)).await?;
             *subscribed = true;
         }
         Ok(())
@@ -81,7 +81,7 @@ impl Channels {
     /// Unsubscribes unless somebody has come meanwhile.
     async fn close(&self, channel: &Channel) {
         let mut subscribed = channel.subscribed.lock().await;
-        if self.has_listeners(channel) {
+        if self.is_used(channel) {
             return;
         }
         if std::mem::take(&mut *subscribed) {
@@ -89,34 +89,34 @@ impl Channels {
         }
         let mut open = self.open();
         if let Entry::Occupied(entry) = open.entry(channel.name.clone())
-            && entry.get().listeners == 0
+            && entry.get().users == 0
         {
             entry.remove();
         }
     }
 }
 
-impl Listener {
+impl Subscription {
     /// Returns once Redis has confirmed the subscription. Cancel safe: a task of its own makes it,
     /// so that one half-made is not forgotten.
-    pub(crate) async fn ready(&self, within: Duration) -> Result<(), CallError> {
-        let (channels, channel) = (self.channels.clone(), self.channel.clone());
-        let subscribing = async move { channels.subscribe(&channel, within).await };
-        match self.channels.runtime.spawn(subscribing).await {
+    pub(crate) async fn ready(&self, timeout: Duration) -> Result<(), CallError> {
+        let (subscriptions, channel) = (self.subscriptions.clone(), self.channel.clone());
+        let subscribing = async move { subscriptions.subscribe(&channel, timeout).await };
+        match self.subscriptions.runtime.spawn(subscribing).await {
             Ok(subscribed) => subscribed.map_err(CallError::unanswered),
             Err(_) => Err(CallError::unanswered(StoreError::Ended)),
         }
     }
 }
 
-impl Drop for Listener {
+impl Drop for Subscription {
     fn drop(&mut self) {
-        let mut open = self.channels.open();
+        let mut open = self.subscriptions.open();
         let Some(open) = open.get_mut(&self.channel.name) else { return };
-        open.listeners -= 1;
-        if open.listeners == 0 {
-            let (channels, channel) = (self.channels.clone(), self.channel.clone());
-            self.channels.runtime.spawn(async move { channels.close(&channel).await });
+        open.users -= 1;
+        if open.users == 0 {
+            let (subscriptions, channel) = (self.subscriptions.clone(), self.channel.clone());
+            self.subscriptions.runtime.spawn(async move { subscriptions.close(&channel).await });
         }
     }
 }

@@ -11,14 +11,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use self::sink::Sink;
-pub(crate) use self::sink::{Ending, Frames};
+pub(crate) use self::sink::{FinalFrame, Frames};
 
 use crate::cancel::{Origin, Withdrawal};
 use crate::error::CallError;
 
 /// First look at a response key without having heard of it; the pause then doubles.
 const FIRST_CHECK: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// How far a request has come. Written by the sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub(crate) struct Due {
 
 /// The waiters of one client. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Pending {
+pub(crate) struct InFlight {
     shared: Arc<Shared>,
 }
 
@@ -93,7 +93,7 @@ struct Shared {
 /// Takes its waiter away when it goes, however it goes; a request that was sent and not answered
 /// is then withdrawn.
 pub(crate) struct Guard {
-    pending: Pending,
+    in_flight: InFlight,
     id: String,
     serial: u64,
     /// What is withdrawn; none if the request goes on without this waiter.
@@ -106,7 +106,7 @@ impl Guard {
     /// Takes the waiter away and says how far the request has come: from now on it comes no
     /// further, since the sender writes nothing that nobody waits for.
     pub(crate) fn give_up(&mut self) -> Stage {
-        let mut waiters = self.pending.lock();
+        let mut waiters = self.in_flight.lock();
         let Some(list) = waiters.by_id.get_mut(&self.id) else { return Stage::Sent };
         let Some(place) = list.iter().position(|waiter| waiter.serial == self.serial) else {
             return Stage::Sent; // ended
@@ -131,7 +131,7 @@ impl Guard {
         {
             let withdrawal = Withdrawal { id: self.id.clone(), origin };
             // The sender ends with the client; nobody is left then who could write it.
-            let _ = self.pending.shared.withdrawn.send(withdrawal);
+            let _ = self.in_flight.shared.withdrawn.send(withdrawal);
         }
     }
 }
@@ -143,7 +143,7 @@ impl Drop for Guard {
     }
 }
 
-impl Pending {
+impl InFlight {
     /// No waiters yet, and where the requests come out that are not wanted any more.
     pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Withdrawal>) {
         let (withdrawn, given_up) = mpsc::unbounded_channel();
@@ -165,9 +165,9 @@ impl Pending {
         response_key: &str,
         stage: Stage,
         origin: Option<Origin>,
-    ) -> (Guard, oneshot::Receiver<Ending>) {
+    ) -> (Guard, oneshot::Receiver<FinalFrame>) {
         let (sender, receiver) = oneshot::channel();
-        (self.register(id, response_key, stage, Sink::Ending(sender), origin), receiver)
+        (self.register(id, response_key, stage, Sink::Final(sender), origin), receiver)
     }
 
     /// Registers a waiter for every frame.
@@ -203,7 +203,7 @@ impl Pending {
             sink,
         };
         waiters.by_id.entry(id.to_owned()).or_insert_with(|| Vec::with_capacity(1)).push(waiter);
-        Guard { pending: self.clone(), id: id.to_owned(), serial, origin, unanswered: false }
+        Guard { in_flight: self.clone(), id: id.to_owned(), serial, origin, unanswered: false }
     }
 
     /// Whether somebody still waits for `id`.
@@ -285,7 +285,7 @@ impl Pending {
             for waiter in list.iter_mut().filter(|waiter| waiter.stage == Stage::Sent) {
                 if all || waiter.check_at <= now {
                     waiter.check_at = now + waiter.pause;
-                    waiter.pause = (waiter.pause * 2).min(LONGEST_PAUSE);
+                    waiter.pause = (waiter.pause * 2).min(PAUSE_MAX);
                     due = true;
                 }
             }

@@ -11,14 +11,14 @@ use tokio::sync::{mpsc, oneshot};
 use crate::error::CallError;
 
 /// What a waiter gets.
-pub(crate) type Ending = Result<Frame, CallError>;
+pub(crate) type FinalFrame = Result<Frame, CallError>;
 
 /// Most frames, and bytes of their data, that lie in this process for one stream. Alone, a reader
 /// never has so many: the writer stops when half as many frames lie unread at Redis, and their
 /// sizes fall as their number grows. Only beside another one, which trims them, can it fall so far
 /// behind.
-const MOST: usize = 2_000;
-const MOST_BYTES: usize = 128 << 20;
+const MAX_UNREAD: usize = 2_000;
+const MAX_UNREAD_BYTES: usize = 128 << 20;
 
 /// What was passed on and not yet read. Written by both ends.
 #[derive(Default)]
@@ -29,17 +29,17 @@ pub(super) struct Unread {
 
 /// The frames of one request, as they are passed on.
 pub(crate) struct Frames {
-    frames: mpsc::UnboundedReceiver<Ending>,
+    frames: mpsc::UnboundedReceiver<FinalFrame>,
     unread: Arc<Unread>,
 }
 
 /// Where a waiter's frames go.
 pub(super) enum Sink {
-    /// Only the ending frame is wanted.
-    Ending(oneshot::Sender<Ending>),
+    /// Only the result frame is wanted.
+    Final(oneshot::Sender<FinalFrame>),
     /// Every frame is wanted. The channel is unbounded, since `unread` bounds it.
     All {
-        frames: mpsc::UnboundedSender<Ending>,
+        frames: mpsc::UnboundedSender<FinalFrame>,
         unread: Arc<Unread>,
         next_seq: u64,
         attempt: u32,
@@ -54,7 +54,7 @@ pub(super) enum Sink {
 
 impl Frames {
     /// The next frame; `None` after the last.
-    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Ending>> {
+    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<FinalFrame>> {
         let received = self.frames.poll_recv(cx);
         if let Poll::Ready(Some(Ok(frame))) = &received {
             self.unread.note(frame, AtomicUsize::fetch_sub);
@@ -63,7 +63,7 @@ impl Frames {
     }
 
     /// The next frame, if one is there.
-    pub(crate) fn try_next(&mut self) -> Option<Ending> {
+    pub(crate) fn try_next(&mut self) -> Option<FinalFrame> {
         let frame = self.frames.try_recv().ok()?;
         if let Ok(frame) = &frame {
             self.unread.note(frame, AtomicUsize::fetch_sub);
@@ -79,8 +79,8 @@ impl Unread {
     }
 
     fn is_full(&self) -> bool {
-        self.frames.load(Ordering::Relaxed) >= MOST
-            || self.bytes.load(Ordering::Relaxed) >= MOST_BYTES
+        self.frames.load(Ordering::Relaxed) >= MAX_UNREAD
+            || self.bytes.load(Ordering::Relaxed) >= MAX_UNREAD_BYTES
     }
 }
 
@@ -99,23 +99,23 @@ impl Sink {
     }
 
     /// Sends to a receiver that may have gone; that is its right.
-    pub(super) fn end(self, ending: Ending) {
+    pub(super) fn end(self, result: FinalFrame) {
         match self {
-            Self::Ending(sender) => drop(sender.send(ending)),
+            Self::Final(sender) => drop(sender.send(result)),
             Self::All { frames, unread, .. } => {
-                if let Ok(frame) = &ending {
+                if let Ok(frame) = &result {
                     unread.note(frame, AtomicUsize::fetch_add);
                 }
-                drop(frames.send(ending));
+                drop(frames.send(result));
             }
         }
     }
 
-    /// Where the first frame lies at the key that has not been passed on; none if only the ending
+    /// Where the first frame lies at the key that has not been passed on; none if only the result
     /// one is wanted.
     pub(super) fn reads_from(&self) -> Option<u64> {
         match self {
-            Self::Ending(_) => None,
+            Self::Final(_) => None,
             Self::All { next_seq, head, .. } => {
                 Some(head.map_or(0, |head| next_seq.saturating_sub(head)))
             }
@@ -124,7 +124,7 @@ impl Sink {
 
     pub(super) fn misses_one_before(&self, frame: &Frame) -> bool {
         match self {
-            Self::Ending(_) => false,
+            Self::Final(_) => false,
             Self::All { next_seq, attempt, .. } => match frame.attempt.cmp(attempt) {
                 Order::Greater => frame.seq > 1,
                 Order::Equal => frame.seq > *next_seq,
@@ -170,7 +170,7 @@ impl Sink {
             Some(first) => self.misses_one_before(first),
             None => match self {
                 Self::All { joined: true, absent, .. } => std::mem::replace(absent, true),
-                Self::All { .. } | Self::Ending(_) => false,
+                Self::All { .. } | Self::Final(_) => false,
             },
         };
         if let (true, Self::All { frames, next_seq, .. }) = (is_gone, &*self) {
