@@ -1,4 +1,4 @@
-//! Withdrawing requests: of callers that have given up, and by whoever asks for it.
+//! Cancellation of requests: abandoned calls, and explicit cancellation by id.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,38 +16,38 @@ use crate::error::CallError;
 use crate::request::left_until;
 use crate::ticket::Ticket;
 
-/// How long after its time a request may still come to a worker, because the one that had it died.
-/// Workers' leases are not known here; this is longer than they are meant to be.
+/// How long after its deadline a request may still reach a worker, because the worker that leased
+/// it died. Longer than any sensible `worker.lease`, which the client does not know.
 const LEASE: Duration = Duration::from_secs(30);
-/// How long a request may wait whose time is not known.
+/// How long the cancellation of a request without a timeout is kept.
 const DEFAULT_TTL: Duration = Duration::from_secs(24 * 3600);
-/// How many queues are asked at the same time.
+/// Maximum number of queues queried concurrently.
 const QUEUES_MAX: usize = 64;
 
-/// Where a request was sent, and for how long.
+/// Where a request was sent, and its deadline.
 pub(crate) struct Origin {
     pub(crate) keys: Arc<QueueKeys>,
-    /// The record of its idempotency key.
+    /// Key of its idempotency record.
     pub(crate) record: Option<String>,
-    /// When its caller stops caring; `None` for never.
+    /// When its caller stops waiting; `None` for never.
     pub(crate) deadline: Option<Instant>,
 }
 
-/// A request that is not wanted any more.
+/// A request to be cancelled.
 pub(crate) struct Withdrawal {
     pub(crate) id: String,
     pub(crate) origin: Origin,
 }
 
 impl Origin {
-    /// How long a withdrawal of it means something.
+    /// Returns how long a cancellation of the request has an effect.
     fn relevant_for(&self) -> Duration {
         self.deadline.map_or(DEFAULT_TTL, |deadline| left_until(deadline) + LEASE)
     }
 }
 
 impl Withdrawal {
-    /// Whether it is worth writing, however late.
+    /// Returns `true` if writing it still has an effect.
     pub(crate) fn is_relevant(&self, now: Instant) -> bool {
         self.origin.deadline.is_none_or(|deadline| now < deadline + LEASE)
     }
@@ -59,8 +59,8 @@ impl Withdrawal {
 }
 
 impl Client {
-    /// Cancels the request `id` in whichever queue it is; looks at all that are known (10,000 at
-    /// most). Where the queue is known, [`Client::cancel_in`] costs less.
+    /// Cancels the request `id` in all known queues (at most 10,000). If the queue is known,
+    /// [`Client::cancel_in`] costs less.
     ///
     /// # Errors
     ///
@@ -80,15 +80,15 @@ impl Client {
         Ok(Cancellation::Unseen)
     }
 
-    /// Cancels the request `id` of `queue`, for all who wait for it. What has not started does not
-    /// start within the next 24 hours, a running handler is told; callers get `cancelled`. How
-    /// soon a running job ends is its handler's business.
+    /// Cancels the request `id` of `queue` for all its callers, which get `cancelled`. A job that
+    /// has not started does not start within the next 24 hours; a running handler is notified, and
+    /// ends when its handler does.
     ///
     /// # Errors
     ///
-    /// `invalid_request` for an id or a queue that cannot be one; `unavailable` when Redis cannot
-    /// be reached within the setting `client.timeout`. Calling again is harmless, also after the
-    /// future was dropped.
+    /// `invalid_request` for an invalid id or queue name; `unavailable` if Redis cannot be reached
+    /// within the setting `client.timeout`. Repeating the call is safe, also after the future was
+    /// dropped.
     pub async fn cancel_in(&self, queue: &str, id: &str) -> Result<Cancellation, CallError> {
         check_id(id)?;
         check_queue(queue)?;
@@ -113,30 +113,35 @@ impl Client {
     }
 }
 
-/// Whether this can be the id of a request.
+/// Returns an error unless `id` is a valid request id.
 pub(crate) fn check_id(id: &str) -> Result<(), CallError> {
     if is_id(id) {
         return Ok(());
     }
-    Err(CallError::refused(Code::InvalidRequest, format!("`{id}` is not the id of a request")))
+    Err(CallError::refused(
+        Code::InvalidRequest,
+        format!("`{id}` is not a valid request id: expected 1 to 64 of [A-Za-z0-9_-]"),
+    ))
 }
 
-/// Whether this can be a queue.
+/// Returns an error unless `queue` is a valid queue name.
 pub(crate) fn check_queue(queue: &str) -> Result<(), CallError> {
     if is_queue(queue) {
         return Ok(());
     }
-    Err(CallError::refused(Code::InvalidRequest, format!("`{queue}` is not a queue name")))
+    let message =
+        format!("`{queue}` is not a valid queue name: expected 1 to 64 of [A-Za-z0-9_.-]");
+    Err(CallError::refused(Code::InvalidRequest, message))
 }
 
 impl Ticket {
-    /// Withdraws the request: what has not started does not start, a running handler is told, and
-    /// who waits for it gets `cancelled`. Under an idempotency key it goes on while others want
-    /// its answer.
+    /// Cancels the request: a job that has not started never does, a running handler is notified,
+    /// and its callers get `cancelled`. Under an idempotency key, the job goes on while other
+    /// callers wait.
     ///
     /// # Errors
     ///
-    /// `unavailable` as for [`Client::cancel_in`]. Calling again is harmless.
+    /// `unavailable` as for [`Client::cancel_in`]. Repeating the call is safe.
     pub async fn cancel(&self) -> Result<Cancellation, CallError> {
         let ttl_ms = millis(self.origin.relevant_for());
         let (id, record) = (self.id.clone(), self.origin.record.clone());

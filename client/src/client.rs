@@ -29,14 +29,14 @@ use crate::sender::{Caps, Command, Sender};
 use crate::settle::ResultEvents;
 use crate::subscriptions::Subscriptions;
 
-/// The queue of requests that name none.
+/// Queue of requests whose job has no queue in the settings.
 const DEFAULT_QUEUE: &str = "default";
-/// How many commands callers may hand in ahead of the writer.
+/// Capacity of the channel to the sender, commands.
 const COMMAND_CAPACITY: usize = 16_384;
 
-/// Calls named jobs. Clones share connections; the last one to go closes them.
+/// Client for named jobs. Clones share connections; dropping the last clone closes them.
 ///
-/// Its tasks run on the Tokio runtime in which it was made.
+/// Its tasks run on the Tokio runtime on which it was created.
 #[derive(Clone)]
 pub struct Client {
     pub(crate) inner: Arc<Inner>,
@@ -44,41 +44,41 @@ pub struct Client {
 
 pub(crate) struct Inner {
     pub(crate) id: String,
-    /// Requests go out, announcements come in.
+    /// Sends requests and receives announcements.
     pub(crate) link: Arc<Link>,
-    /// Response keys are read over this one. It has no subscription, so that Redis does not cut it
-    /// when large answers pile up.
+    /// Reads response keys. It has no subscription: Redis disconnects a subscriber whose output
+    /// buffer overflows, and large answers would fill that buffer.
     pub(crate) reads: Arc<Link>,
     pub(crate) keys: Keys,
     pub(crate) in_flight: InFlight,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) wanted: mpsc::UnboundedSender<Wanted>,
     pub(crate) subscriptions: Arc<Subscriptions>,
-    /// Bounds what Redis holds ready for fetches that look at their keys at the same time.
+    /// Limits concurrent reads of response keys by fetches, and so the answers buffered in Redis.
     pub(crate) read_permits: Semaphore,
     pub(crate) limits: Limits,
     pub(crate) results: ResultEvents,
     pub(crate) caps: Arc<Caps>,
     pub(crate) durability_waiters: DurabilityWaiters,
-    /// Of requests that say nothing else.
+    /// Durability level of requests that set none.
     pub(crate) durability: Durability,
     pub(crate) timeout: Duration,
     pub(crate) no_workers_grace: Duration,
-    /// Signs requests; `None`: they are not signed.
+    /// Signs requests; `None` if requests are not signed.
     pub(crate) keyring: Option<Keyring>,
     pub(crate) inspector: Inspector,
     pub(crate) events: Events,
-    /// Where each job name is sent, from the settings' mapping.
+    /// Queue of each job name, from the settings' mapping.
     routes: HashMap<String, String>,
-    /// For how long the status of each job is kept, from the same.
+    /// How long the status of each job is kept, from the settings' mapping.
     status_ttls: HashMap<String, Duration>,
-    /// Who waits for monitors_sink of which job.
+    /// Monitors waiting for status changes.
     pub(crate) monitors: Arc<Monitors>,
     /// Written by the first call to a queue; read by every call.
     queues: Mutex<HashMap<String, Arc<Route>>>,
 }
 
-/// Where each job and service is sent, as far as the settings say so.
+/// Returns the queue of each job and service that the settings define.
 fn routes(settings: &Settings) -> HashMap<String, String> {
     let jobs = settings.jobs.iter();
     let jobs = jobs.filter_map(|(name, job)| Some((name.clone(), job.queue.clone()?)));
@@ -86,13 +86,13 @@ fn routes(settings: &Settings) -> HashMap<String, String> {
     jobs.chain(services).collect()
 }
 
-/// For how long the settings want the states of jobs kept.
+/// Returns how long the settings keep the status of each job.
 fn status_ttls(settings: &Settings) -> HashMap<String, Duration> {
     let jobs = settings.jobs.iter();
     jobs.filter_map(|(name, job)| Some((name.clone(), job.status?))).collect()
 }
 
-/// The caps of those queues that have one of their own.
+/// Returns the maximum length of each queue that sets one.
 fn max_lengths(settings: &Settings) -> BTreeMap<String, u64> {
     let queues = settings.queues.iter();
     queues.filter_map(|(name, queue)| Some((name.clone(), queue.max_length?))).collect()
@@ -101,14 +101,14 @@ fn max_lengths(settings: &Settings) -> BTreeMap<String, u64> {
 /// A queue that this client has used.
 pub(crate) struct Route {
     pub(crate) keys: Arc<QueueKeys>,
-    /// The channel on which this client hears of answers.
+    /// Channel on which this client receives announcements of answers.
     pub(crate) notify: String,
     subscribed: OnceCell<()>,
     announced: OnceCell<()>,
 }
 
 impl Route {
-    /// Whether nothing is left for [`Inner::prepare`] to do.
+    /// Returns `true` if [`Inner::prepare`] has nothing left to do.
     pub(crate) fn is_ready(&self, waits: bool) -> bool {
         self.announced.initialized() && (!waits || self.subscribed.initialized())
     }
@@ -119,9 +119,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// When the URL cannot be used, Redis cannot be reached, or cannot do what the settings want
-    /// ([`StoreError::Unsupported`]). Later losses of the connection
-    /// are made good by the client itself.
+    /// If the URL is invalid, Redis cannot be reached, or it lacks a feature that the settings
+    /// require ([`StoreError::Unsupported`]). The client reconnects by itself after later
+    /// connection losses.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         let mut settings = Settings::default();
         url.clone_into(&mut settings.redis.url);
@@ -204,13 +204,13 @@ impl Client {
         })
     }
 
-    /// Queues job `name` and lets go.
+    /// Enqueues job `name` and returns.
     ///
     /// # Errors
     ///
-    /// [`CallError::may_be_queued`] says whether it may run nevertheless. Dropping the future
-    /// leaves the same doubt. Inside a handler the sending ends with what the handler has left;
-    /// the job has its own time.
+    /// [`CallError::may_be_queued`] returns `true` if the job may run nevertheless. After the
+    /// future is dropped, the job may be queued or not. Inside a handler, sending ends with the
+    /// handler's remaining time; the job has its own timeout.
     pub async fn call<T: Serialize + ?Sized>(
         &self,
         name: &str,
@@ -219,14 +219,14 @@ impl Client {
         self.request(name).data(data).send().await
     }
 
-    /// Queues job `name` and waits for its answer, at most for the setting `client.timeout`.
+    /// Enqueues job `name` and waits for its answer, at most for the setting `client.timeout`.
     ///
     /// # Errors
     ///
-    /// The job's error, or why there is none: [`CallError::code`]. Dropping the future, and its
-    /// timeout, withdraw the job: it does not start any more, and a running one is told. Inside a
-    /// handler the call inherits what is left of the handler's time, and ends with `cancelled`
-    /// when the handler is.
+    /// The job's error, or the reason why there is none: [`CallError::code`]. Dropping the future,
+    /// or its timeout, cancels the job: if it has not started it never does, and a running handler
+    /// is notified. Inside a handler, the call inherits the handler's remaining time and ends with
+    /// `cancelled` if the handler is cancelled.
     pub async fn call_and_wait<T: Serialize + ?Sized>(
         &self,
         name: &str,
@@ -235,14 +235,15 @@ impl Client {
         self.request(name).data(data).wait().await
     }
 
-    /// A request with more to say than name and data.
+    /// Returns a builder for a request with more options than name and data.
     pub fn request(&self, name: &str) -> Request {
         Request::new(self.clone(), name)
     }
 
-    /// Writes what still waits to be written, such as the withdrawal of calls that were given up
-    /// and the deletion of answers that were read; within half a second. For programs that end
-    /// right after a call: what is not withdrawn runs, what is not deleted goes by its TTL.
+    /// Writes pending commands, such as cancellations of abandoned calls and deletions of answers
+    /// that were read. Returns within 500 ms. Call it before a program exits right after a call: a
+    /// job whose cancellation is not written still runs, and an answer that is not deleted expires
+    /// by its TTL.
     pub async fn flush(&self) {
         const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
         let (done, flushed) = oneshot::channel();
@@ -254,7 +255,7 @@ impl Client {
         let _ = timeout(FLUSH_TIMEOUT, flushing).await;
     }
 
-    /// Looks at queues and workers.
+    /// Returns the inspector of queues and workers.
     #[must_use]
     pub fn inspect(&self) -> &Inspector {
         &self.inner.inspector
@@ -262,18 +263,17 @@ impl Client {
 }
 
 impl Inner {
-    /// The queue that `name` goes to when its request names none.
+    /// Returns the queue for `name` if its request sets none.
     pub(crate) fn queue_of(&self, name: &str) -> &str {
         self.routes.get(name).map_or(DEFAULT_QUEUE, String::as_str)
     }
 
-    /// For how long the settings have the status of `name` kept.
+    /// Returns how long the settings keep the status of `name`.
     pub(crate) fn status_ttl_of(&self, name: &str) -> Option<Duration> {
         self.status_ttls.get(name).copied()
     }
 
-    /// The frame that lay at this key, if it is signed as it has to be; else the error with which
-    /// the call ends.
+    /// Returns the frame if its signature is valid, else the error that ends the call.
     pub(crate) fn trusted(
         &self,
         frame: Frame,
@@ -305,8 +305,8 @@ impl Inner {
         route
     }
 
-    /// Makes sure that people find the queue and, if somebody `waits`, that its answers are waiters,
-    /// before the first request goes out. Ends at the `deadline`, whoever else is at it.
+    /// Registers the queue and, if the caller `waits`, subscribes to its announcements, before the
+    /// first request is sent. Returns by `deadline` even if another task is already doing so.
     pub(crate) async fn prepare(
         &self,
         route: &Route,
@@ -329,7 +329,7 @@ impl Inner {
     }
 }
 
-/// Why no request could be sent yet; none if there was no time.
+/// Why no request could be sent yet; `None` if the time ran out.
 #[derive(Clone)]
 pub(crate) struct NotReady(Option<StoreError>);
 
@@ -342,7 +342,7 @@ impl From<StoreError> for NotReady {
 impl From<NotReady> for CallError {
     fn from(NotReady(reason): NotReady) -> Self {
         match reason {
-            // A connection lost before any request was sent says nothing about one.
+            // A connection that broke before any request was sent does not affect a request.
             Some(error) if !error.may_have_happened() => error.into(),
             _ => Self::not_sent(),
         }

@@ -1,5 +1,5 @@
-//! Waiting until a request is as safe as its caller wants: one question for all who wait, over a
-//! connection of its own, since Redis blocks it meanwhile.
+//! Waits until a request reaches its durability level. One WAIT or WAITAOF serves all callers, over
+//! a connection of its own, since Redis blocks that connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,19 +12,19 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::request::left_until;
 
-/// How long one question blocks; who has time left checks again with the next ones.
+/// How long one check blocks. Callers with time left join the next one.
 const WAIT_TIMEOUT: Duration = Duration::from_millis(200);
-/// How many callers one question is for at most.
+/// Maximum number of callers per check.
 const BATCH_MAX: usize = 1024;
 
-/// What a client checks by, level by level; connected when it is first needed.
+/// The durability waiters of a client, by level; each connects on first use.
 pub(crate) struct DurabilityWaiters {
     connector: Connector,
     replicated: OnceCell<DurabilityWaiter>,
     fsynced: OnceCell<DurabilityWaiter>,
 }
 
-/// Asks for all callers of a client. Its task ends with it.
+/// Checks durability for all callers of a client. Its task ends with it.
 struct DurabilityWaiter {
     link: Arc<Link>,
     checks: mpsc::Sender<Check>,
@@ -35,8 +35,8 @@ struct Check {
     reached: oneshot::Sender<bool>,
 }
 
-/// To which server, over which connections, a request goes. If one of them is another one in the
-/// end, the server that was checks may not be the one that got the request.
+/// The server that gets a request, as seen by the sending and the waiting connection. If either
+/// reconnects, the check may have gone to another server than the request.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct ReplicationTarget {
     sends: Standing,
@@ -56,8 +56,8 @@ impl DurabilityWaiters {
         }
     }
 
-    /// Makes sure that the server of `sends` can tell when `level` is reached, and says which target
-    /// a request goes that is sent now. None for what needs no telling.
+    /// Verifies that the server of `sends` can confirm `level`, and returns the target of a request
+    /// sent now. `None` if `level` needs no confirmation.
     pub(crate) async fn prepare(
         &self,
         sends: &Link,
@@ -68,13 +68,13 @@ impl DurabilityWaiters {
         let connect =
             || DurabilityWaiter::connect(self.connector.clone(), level, left_until(deadline));
         let waiter = cell.get_or_try_init(connect).await?;
-        // Else it would be unknown from the start which target it goes.
+        // Without both connections, the target is unknown.
         sends.wait_up(left_until(deadline)).await;
         waiter.link.wait_up(left_until(deadline)).await;
         Ok(waiter.target(sends))
     }
 
-    /// How safe the request is that has gone that `target`.
+    /// Returns the level reached by a request sent to `target`.
     pub(crate) async fn reached(
         &self,
         sends: &Link,
@@ -92,7 +92,7 @@ impl DurabilityWaiters {
 }
 
 impl DurabilityWaiter {
-    /// Connects, and makes sure that the server can tell when `level` is reached.
+    /// Connects, and verifies that the server can confirm `level`.
     async fn connect(
         connector: Connector,
         level: Durability,
@@ -110,7 +110,7 @@ impl DurabilityWaiter {
         sends.is_with(&waits).then_some(ReplicationTarget { sends, waits })
     }
 
-    /// Whether everything that was written before is safe by `deadline`.
+    /// Returns `true` if all earlier writes reach the level by `deadline`.
     async fn reached(&self, keys: &Arc<QueueKeys>, deadline: Instant) -> bool {
         while Instant::now() < deadline {
             let (reached, answer) = oneshot::channel();
@@ -128,7 +128,7 @@ impl DurabilityWaiter {
     }
 }
 
-/// Asks until nobody is left to check for.
+/// Checks until all senders are dropped.
 async fn run(link: Arc<Link>, level: Durability, mut checks: mpsc::Receiver<Check>) {
     let mut batch: Vec<Check> = Vec::with_capacity(BATCH_MAX);
     while checks.recv_many(&mut batch, BATCH_MAX).await > 0 {
@@ -136,8 +136,8 @@ async fn run(link: Arc<Link>, level: Durability, mut checks: mpsc::Receiver<Chec
         let reached = match link.confirm(&first.keys, level, WAIT_TIMEOUT).await {
             Ok(reached) => reached,
             Err(error) => {
-                tracing::debug!(%error, %level, "whether it is reached cannot be checked");
-                // A refusal comes at once, and would be checks for again at once.
+                tracing::debug!(%error, %level, "durability check failed");
+                // An immediate refusal must not cause a busy loop.
                 sleep(WAIT_TIMEOUT).await;
                 false
             }

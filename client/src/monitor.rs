@@ -1,8 +1,7 @@
-//! Follower the status of a job to its end.
+//! Following the status of a job to its end.
 //!
-//! The record is the truth; what is said on its channel only wakes who reads it. Its states are
-//! taken from the last one on that was seen, so that none is missed or seen twice, whatever is
-//! lost.
+//! The record is authoritative; a message on its channel only wakes the reader. States are read
+//! from the last one seen, so none is missed or repeated, even if messages are lost.
 
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
@@ -24,27 +23,27 @@ use crate::request::{deadline_in, left_until};
 use crate::status::{JobRef, not_found};
 use crate::subscriptions::Subscription;
 
-/// How often the record is read if nothing was read of it, since what was said may have been lost,
-/// and the record may have gone: ever less often.
+/// Interval between reads of the record without a message, which may be lost, or the record may
+/// have expired: increasing up to `POLL_MAX`.
 const POLL_MIN: Duration = Duration::from_secs(10);
 const POLL_MAX: Duration = Duration::from_secs(60);
-/// Before Redis is asked again that could not be.
+/// Pause before the next try when Redis cannot be reached.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Who waits for changes of which record, by the name of its channel.
+/// Monitors that wait for changes, by channel name.
 #[derive(Default)]
 pub(crate) struct Monitors {
-    /// Written by monitors that come and go; read by the task of the connection.
+    /// Written by monitors that start and end; read by the task of the connection.
     open: Mutex<HashMap<String, watch::Sender<()>>>,
 }
 
 impl Monitors {
     fn open(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<()>>> {
-        // Nothing in here panics half-way.
+        // No code panics while it holds the lock.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Something was said on a channel. Runs inside the connection's own task: must not block.
+    /// Wakes the monitors of a channel. Runs inside the connection's own task: must not block.
     pub(crate) fn notify(&self, channel: &[u8]) {
         let Ok(channel) = std::str::from_utf8(channel) else { return };
         if let Some(changes) = self.open().get(channel) {
@@ -52,7 +51,7 @@ impl Monitors {
         }
     }
 
-    /// From now on nothing is missed that [`Monitors::notify`] hears.
+    /// Waits for changes of `channel`; none after this call is missed.
     fn wait_for(self: &Arc<Self>, channel: &str) -> Changes {
         let mut open = self.open();
         let changes = open.entry(channel.to_owned()).or_insert_with(|| watch::Sender::new(()));
@@ -61,19 +60,19 @@ impl Monitors {
     }
 }
 
-/// Somebody waits for changes. The last one of a channel takes it out of the table.
+/// A monitor's wait for changes. Dropping the last one of a channel removes the channel.
 struct Changes {
     monitors: Arc<Monitors>,
     channel: String,
-    /// There until it is dropped.
+    /// Present until drop.
     changes: Option<watch::Receiver<()>>,
 }
 
 impl Changes {
-    /// Returns once something was said that has not been waited for before.
+    /// Returns once there is a change since the last call.
     async fn changed(&mut self) {
         match &mut self.changes {
-            // The sender stays in the table as long as this is there.
+            // The sender stays in the table as long as this receiver.
             Some(changes) => drop(changes.changed().await),
             None => std::future::pending().await,
         }
@@ -90,11 +89,11 @@ impl Drop for Changes {
     }
 }
 
-/// The states of one job, each once and in order, ended by the last one or an error.
+/// The states of one job, in order and without repetition, ended by the final state or an error.
 pub struct StatusStream(Pin<Box<dyn Stream<Item = Result<JobStatus, CallError>> + Send>>);
 
 impl StatusStream {
-    /// The next state; `None` after the last one. Cancel safe.
+    /// Waits for the next state; `None` after the last one. Cancel safe.
     pub async fn next(&mut self) -> Option<Result<JobStatus, CallError>> {
         self.0.next().await
     }
@@ -111,21 +110,21 @@ impl Stream for StatusStream {
 impl Client {
     /// Follows the status of a job to its end, at most for the setting `client.timeout`.
     ///
-    /// Who asks before the job has ended gets every state that is kept, and those that come: each
-    /// once and in order, up to `Success` or `Error`. Who asks afterwards gets that one alone. A
-    /// job that is run again is `Processing` again, with another attempt. Any number of monitors
-    /// share the client's connections. Dropping the stream leaves the job as it is.
+    /// If the job has not ended, the stream yields all states kept and then new ones, in order and
+    /// once each, up to `Success` or `Error`. If it has ended, the stream yields that state only. A
+    /// retried job is `Processing` again, with a higher attempt. Any number of monitors share the
+    /// client's connections. Dropping the stream does not affect the job.
     ///
     /// # Errors
     ///
-    /// As [`Client::status`]. Later errors are the last item: `deadline_exceeded` when the time is
-    /// over, `not_found` when the record has expired, `cancelled` inside a handler that was. After
-    /// all but `not_found` the job may be monitored again.
+    /// As [`Client::status`]. Later errors are the last item: `deadline_exceeded` if the time is
+    /// over, `not_found` if the record has expired, `cancelled` if the surrounding handler was
+    /// cancelled. After any but `not_found`, the job can be monitored again.
     pub async fn monitor<'a>(&self, job: impl Into<JobRef<'a>>) -> Result<StatusStream, CallError> {
         self.monitor_within(job, self.inner.timeout).await
     }
 
-    /// As [`Client::monitor`], for at most `within`.
+    /// As [`Client::monitor`], for at most `timeout`.
     ///
     /// # Errors
     ///
@@ -138,7 +137,7 @@ impl Client {
         let context = Context::current();
         let left = context.as_ref().and_then(Context::remaining);
         let deadline = deadline_in(left.map_or(timeout, |left| left.min(timeout)));
-        // Nothing of it changes anything: it may be dropped wherever it waits.
+        // Read-only, so it can be dropped at any await.
         let follower = tokio::select! {
             biased;
             () = cancelled(context.as_ref()) => return Err(handler_cancelled()),
@@ -159,8 +158,7 @@ impl Client {
     ) -> Result<Follower, CallError> {
         let key = self.record_of(job, deadline).await?;
         let found = self.states_at(&key, deadline).await?;
-        // All that came before an end belongs to a life that is over: a dead letter that was
-        // retried has another one.
+        // States up to an earlier end belong to an earlier run: a retried dead letter runs again.
         let end = found.states.iter().rposition(|(_, state)| state.state.ends());
         let first = end.map_or(0, |end| if end + 1 < found.states.len() { end + 1 } else { end });
         let states = found.states.into_iter().skip(first).collect();
@@ -187,14 +185,14 @@ impl Client {
             let pause = POLL_MIN;
             follower.wake =
                 Some(WakeSources { changes, reconnected, pause, _subscription: subscription });
-            // What came before it could be read.
+            // Reads states written before the subscription.
             follower.read().await?;
         }
         Ok(follower)
     }
 }
 
-/// Returns when the handler that waits is not wanted any more.
+/// Returns when the surrounding handler is cancelled.
 async fn cancelled(context: Option<&Context>) {
     match context {
         Some(context) => context.cancel.cancelled().await,
@@ -203,38 +201,38 @@ async fn cancelled(context: Option<&Context>) {
 }
 
 fn monitor_timed_out() -> CallError {
-    let message = "the job has not ended timeout the time that it is followed for; it goes on";
+    let message = "the job did not end within the monitor's timeout; it goes on";
     CallError::refused(Code::DeadlineExceeded, message)
 }
 
 fn handler_cancelled() -> CallError {
-    let message = "the handler that follows the job was cancelled; the job goes on";
+    let message = "the handler that monitors the job was cancelled; the job goes on";
     CallError::refused(Code::Cancelled, message)
 }
 
-/// What tells of a change.
+/// The sources of a wake-up.
 struct WakeSources {
     changes: Changes,
     reconnected: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// How long until the record is read without a word.
+    /// Time until the next read without a message.
     pause: Duration,
     _subscription: Subscription,
 }
 
-/// One who follows a record.
+/// The state of a monitor.
 struct Follower {
-    // Before the client, whose connection they need to go.
+    // Dropped before the client, whose connection it uses.
     wake: Option<WakeSources>,
     client: Client,
     key: String,
     deadline: Instant,
-    /// The surroundings of the handler that follows; none outside of one.
+    /// Context of the surrounding handler; `None` outside of a handler.
     context: Option<Context>,
-    /// What was read and not passed on.
+    /// States read and not yet yielded.
     known: VecDeque<JobStatus>,
-    /// The bytes of the last state that was read.
+    /// The bytes of the last state read.
     last: Option<Vec<u8>>,
-    /// Whether nothing comes after what is known.
+    /// `true` if no state comes after those in `known`.
     ended: bool,
 }
 
@@ -261,7 +259,7 @@ impl Follower {
         }
     }
 
-    /// Waits until there may be something to read, and reads it.
+    /// Waits for a wake-up, then reads.
     async fn wait_and_read(&mut self) -> Result<(), CallError> {
         if let Some(wake) = &mut self.wake {
             tokio::select! {
@@ -275,7 +273,7 @@ impl Follower {
         self.read().await
     }
 
-    /// Reads what came after the last state, as soon as Redis can be reached.
+    /// Reads the states after the last one, as soon as Redis can be reached.
     async fn read(&mut self) -> Result<(), CallError> {
         loop {
             let reads = &self.client.inner.reads;
@@ -293,7 +291,7 @@ impl Follower {
         if !found.exists {
             return Err(not_found());
         }
-        // No two are the same. Where the last one has gone, all that is there came after it.
+        // No two states are equal. If the last one is gone, all states kept came after it.
         let known = self.last.as_ref();
         let known = known.and_then(|last| found.states.iter().rposition(|(raw, _)| raw == last));
         for (raw, state) in found.states.into_iter().skip(known.map_or(0, |last| last + 1)) {

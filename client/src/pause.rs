@@ -1,4 +1,4 @@
-//! Pausing queues: what runs goes on, nothing starts.
+//! Pausing queues: running jobs finish, no job starts.
 
 use redcall_common::keys::QueueKeys;
 use redcall_store::StoreError;
@@ -9,20 +9,19 @@ use crate::client::Client;
 use crate::error::CallError;
 
 impl Client {
-    /// Pauses `queue`, for all workers and until [`Client::resume`]: what runs goes on and is
-    /// answered, nothing starts. Requests are queued as ever; their time goes on. Whether it was
-    /// not paused before.
+    /// Pauses `queue` for all workers until [`Client::resume`]: running jobs finish and are
+    /// answered, no job starts. Requests are still enqueued, and their timeouts run. Returns
+    /// `false` if it was paused already.
     ///
     /// # Errors
     ///
-    /// `invalid_request` for what cannot be a queue; `unavailable` when Redis cannot be reached
-    /// within the setting `client.timeout`. Calling again is harmless, also after the future was
-    /// dropped.
+    /// `invalid_request` for an invalid queue name; `unavailable` if Redis cannot be reached within
+    /// the setting `client.timeout`. Repeating the call is safe, also after the future was dropped.
     pub async fn pause(&self, queue: &str) -> Result<bool, CallError> {
         self.set_paused(queue, true).await
     }
 
-    /// Lets `queue` go on. Whether it was paused before.
+    /// Resumes `queue`. Returns `false` if it was not paused.
     ///
     /// # Errors
     ///
@@ -31,7 +30,7 @@ impl Client {
         self.set_paused(queue, false).await
     }
 
-    /// Whether `queue` is paused.
+    /// Returns `true` if `queue` is paused.
     ///
     /// # Errors
     ///
@@ -45,15 +44,15 @@ impl Client {
         let keys = self.keys_of(queue)?;
         let (link, timeout) = (&self.inner.link, self.inner.timeout);
         if paused {
-            // Known before it is used: a look at the queues must show a paused one. Pausing does
-            // not depend on it.
+            // Registered even before its first request, so that listings show the paused queue.
+            // Pausing does not depend on it.
             let (all, queues) = (&self.inner.keys, [queue]);
             let noted = async { Ok(link.note_queues(all, &queues, timeout).await) };
             match self.in_time(noted).await? {
                 Err(error) if error.is_transient() || matches!(error, StoreError::Ended) => {
                     return Err(CallError::unanswered(error));
                 }
-                Err(error) => tracing::debug!(%error, queue, "the queue's name was not noted"),
+                Err(error) => tracing::debug!(%error, queue, "queue not registered"),
                 Ok(()) => {}
             }
         }

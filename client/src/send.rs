@@ -1,8 +1,8 @@
-//! The ways to send a request: let go, wait, follow, submit; one or many.
+//! Sending: fire and forget, wait, stream, submit; one request or many.
 //!
-//! Each is prepared (checked, its waiter registered) before it is dispatched (its queue made prepared,
-//! handed to the sender). Beside that it is finished (awaited), each within its own time, so that
-//! many can be handed over at once and none waits for another.
+//! Each request is prepared (validated, its waiter registered), then dispatched (its queue
+//! prepared, handed to the sender), and concurrently finished (awaited) within its own timeout. So
+//! many requests can be dispatched together without waiting for each other.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -29,31 +29,31 @@ use crate::sender::{Caller, Command, Joined, Outgoing};
 use crate::stream::{FrameStream, Source};
 use crate::ticket::Ticket;
 
-/// A request that is let go, on its target to being queued.
+/// A request whose caller waits for its enqueue only.
 struct Outbound {
     client: Client,
     prepared: Prepared,
-    /// How safe it has to be.
+    /// Required durability level.
     level: Durability,
-    /// Where it goes, if somebody has to tell how safe it is.
+    /// Where durability is checked; `None` if no check is needed.
     target: Option<ReplicationTarget>,
     send_claim: SendClaim,
     confirmed: oneshot::Receiver<Result<Joined, CallError>>,
 }
 
-/// Requests of one queue that go out together.
+/// Requests of one queue that are sent together.
 struct Group {
     route: Arc<Route>,
-    /// Whether answers are waited for.
+    /// `true` if the callers wait for answers.
     waits: bool,
-    /// When the last of their callers stops caring.
+    /// The latest deadline of the callers.
     deadline: Instant,
     requests: Vec<Outgoing>,
 }
 
-/// A request that is waited for.
+/// A request whose caller waits for the answer.
 struct Waiting {
-    // Before the client: the last one to go ends the task that writes the withdrawal.
+    // Before the client: dropping the last client ends the task that writes the cancellation.
     guard: Guard,
     client: Client,
     prepared: Prepared,
@@ -61,7 +61,7 @@ struct Waiting {
 }
 
 impl Request {
-    /// Queues the request and lets go.
+    /// Enqueues the request and returns.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl Request {
         run_alongside(dispatching, outbound.finish()).await
     }
 
-    /// Queues the request and waits for its answer.
+    /// Enqueues the request and waits for its answer.
     ///
     /// # Errors
     ///
@@ -86,12 +86,12 @@ impl Request {
         run_alongside(dispatching, waiting.finish()).await
     }
 
-    /// Queues the request and follows its frames to the end.
+    /// Enqueues the request and returns the stream of its frames.
     ///
     /// # Errors
     ///
-    /// Only what shows before the request is handed over; the rest comes as the stream's last
-    /// item. Dropping the future withdraws the request.
+    /// Errors before the request is handed to the sender; later ones are the stream's last item.
+    /// Dropping the future cancels the request.
     pub async fn stream(self) -> Result<FrameStream, CallError> {
         let prepared = self.check(Delivery::Wait)?;
         let outgoing = self.waited(&prepared)?;
@@ -105,11 +105,11 @@ impl Request {
         Ok(FrameStream::new(self.client.clone(), Source::of(prepared), waiter, None))
     }
 
-    /// Queues the request; its answer is fetched later, here or in another process.
+    /// Enqueues the request. Its answer is fetched later, by this or another process.
     ///
     /// # Errors
     ///
-    /// As [`Client::call`]. Ends within the timeout; nobody limits the job's own time unless
+    /// As [`Client::call`]. Returns within the timeout. The job's own time is unlimited unless
     /// [`Request::timeout`] was called.
     pub async fn submit(self) -> Result<Ticket, CallError> {
         let client = self.client.clone();
@@ -123,7 +123,7 @@ impl Request {
         Ok(Ticket { client, origin, id, durability: receipt.durability, response_key })
     }
 
-    /// Boxed: of a thousand that are queued together each is moved several times.
+    /// Boxed: in a batch, each is moved several times.
     fn prepare_outbound(self, delivery: Delivery) -> Result<(Outgoing, Box<Outbound>), CallError> {
         let prepared = self.check(delivery)?;
         let payload = self.payload(&prepared, delivery)?;
@@ -159,9 +159,9 @@ impl Group {
         Self { route, waits, deadline, requests: vec![outgoing] }
     }
 
-    /// Puts a request to those that go to the same queue.
+    /// Adds a request to the group of its queue.
     fn add(groups: &mut Vec<Self>, prepared: &Prepared, waits: bool, outgoing: Outgoing) {
-        // Mostly it goes where the one before went.
+        // Consecutive requests usually go to the same queue.
         let same = groups.iter_mut().rfind(|group| Arc::ptr_eq(&group.route, &prepared.route));
         match same {
             Some(group) => {
@@ -174,20 +174,20 @@ impl Group {
 }
 
 impl Outbound {
-    /// Before it is queued, and nothing is where nobody could tell how safe it is.
+    /// Called before the enqueue: if durability cannot be checked, nothing is enqueued.
     async fn resolve_target(&mut self) -> Result<(), CallError> {
         self.target = self.client.inner.resolve_target(self.level, self.prepared.deadline).await?;
         Ok(())
     }
 
-    /// To be called once.
+    /// Call once.
     async fn finish(&mut self) -> Result<Receipt, CallError> {
         let joined = match timeout_at(self.prepared.deadline, &mut self.confirmed).await {
             Ok(Ok(done)) => done?,
             Ok(Err(_)) if self.send_claim.give_up() => return Err(CallError::stopped()),
             Ok(Err(_)) => return Err(CallError::reply_lost()),
             Err(_) if self.send_claim.give_up() => return Err(CallError::not_sent()),
-            // On its target; what became of it may have come this very moment.
+            // Being written; its confirmation may have just arrived.
             Err(_) => self.confirmed.try_recv().unwrap_or_else(|_| Err(CallError::reply_lost()))?,
         };
         let Self { client, prepared, level, target, .. } = self;
@@ -207,7 +207,7 @@ impl Outbound {
 }
 
 impl Waiting {
-    /// To be called once.
+    /// Call once.
     async fn finish(&mut self) -> Result<Response, CallError> {
         let Self { client, prepared, guard, answer } = self;
         let end = tokio::select! {
@@ -223,7 +223,7 @@ impl Waiting {
                     (Ok(just_come), _) => just_come?,
                     (Err(_), WaitEnd::Cancelled) => return Err(stage.why_cancelled()),
                     (Err(_), WaitEnd::TimedOut) => {
-                        // Boxed: it is rare, and every wait would be as large.
+                        // Boxed: rare, and it would enlarge every waiting future.
                         let frame = Box::pin(client.too_late(stage, prepared)).await?;
                         guard.answered();
                         frame
@@ -238,16 +238,16 @@ impl Waiting {
     }
 }
 
-/// Why a wait is over without an answer.
+/// Why a wait ended without an answer.
 pub(crate) enum WaitEnd {
-    /// Its time is.
+    /// The caller's timeout expired.
     TimedOut,
-    /// The handler that waits is not wanted any more.
+    /// The handler that waits was cancelled.
     Cancelled,
 }
 
 impl Prepared {
-    /// Returns when nobody cares for the answer any more.
+    /// Returns when the caller stops waiting.
     async fn wait_end(&self) -> WaitEnd {
         let late = sleep_until(self.deadline);
         let Some(context) = &self.context else {
@@ -261,7 +261,7 @@ impl Prepared {
     }
 }
 
-/// Polls `work`, if there is some left, beside what is `wanted`; ends with the latter.
+/// Polls `work`, if any, alongside `wanted`, and returns the output of `wanted`.
 async fn run_alongside<T>(work: Option<BoxFuture<'_, ()>>, wanted: impl Future<Output = T>) -> T {
     let mut wanted = pin!(wanted);
     if let Some(work) = work
@@ -273,10 +273,11 @@ async fn run_alongside<T>(work: Option<BoxFuture<'_, ()>>, wanted: impl Future<O
 }
 
 impl Client {
-    /// Queues all `requests`, made by this client, and lets go; one outcome each, in order.
+    /// Enqueues all `requests` of this client and returns one result each, in order.
     ///
-    /// They are written together, in commands of up to 1,024 per queue; each ends within its own
-    /// timeout. Dropping the future leaves the doubt of [`Client::call`].
+    /// The requests are written together, up to 1,024 per queue and command. Each ends within its
+    /// own timeout. After the future is dropped, each may be queued or not, as for
+    /// [`Client::call`].
     pub async fn call_many(
         &self,
         requests: impl IntoIterator<Item = Request>,
@@ -293,7 +294,7 @@ impl Client {
         }
         let dispatching = self.inner.dispatch_all(groups);
         let finishing = async {
-            // Who has to hear how safe a request is asks together with the others.
+            // Durability checks are made together for all requests.
             if outbound.iter().flatten().any(|outbound| outbound.target.is_some()) {
                 let all = outbound.into_iter().map(async |outbound| outbound?.finish().await);
                 return join_all(all).await;
@@ -304,12 +305,12 @@ impl Client {
         run_alongside(dispatching, finishing).await
     }
 
-    /// Queues all `requests`, made by this client, and waits for all answers; one outcome each,
+    /// Enqueues all `requests` of this client, waits for all answers, and returns one result each,
     /// in order.
     ///
-    /// They are written together, in commands of up to 1,024 per queue; answers cost no command.
-    /// Each ends within its own timeout. Dropping the future withdraws the jobs that have not been
-    /// answered, as for [`Client::call_and_wait`].
+    /// The requests are written together, up to 1,024 per queue and command; answers cost no
+    /// command. Each ends within its own timeout. Dropping the future cancels the jobs without an
+    /// answer, as for [`Client::call_and_wait`].
     pub async fn wait_many(
         &self,
         requests: impl IntoIterator<Item = Request>,
@@ -326,7 +327,8 @@ impl Client {
         run_alongside(dispatching, finishing).await
     }
 
-    /// The wait is over: why, after one look at the key itself in case the announcement was lost.
+    /// Ends a wait whose time is over. Reads the response key once, in case the announcement was
+    /// lost.
     pub(crate) async fn too_late(
         &self,
         stage: Stage,
@@ -350,11 +352,11 @@ impl Client {
     }
 }
 
-/// Finishes all that could be prepared; their outcomes in the order in which they came.
+/// Finishes all prepared requests and returns their results in the original order.
 ///
-/// One after the other, the earliest deadline first: whose poll comes late has either ended
-/// meanwhile or has its time still before it. A thousand of them wake their task once or twice so,
-/// and not a thousand times.
+/// In the order of their deadlines, one after the other: a later request has either ended in the
+/// meantime or still has time left. So a batch of a thousand wakes its task once or twice, not a
+/// thousand times.
 async fn each<P, T, F>(
     prepared: Vec<Result<P, CallError>>,
     deadline: impl Fn(&P) -> Instant,
@@ -380,7 +382,7 @@ where
 }
 
 impl Inner {
-    /// How it is told that a request which is sent now is as safe as `level` wants it.
+    /// Returns where to check that a request sent now reaches `level`.
     async fn resolve_target(
         &self,
         level: Durability,
@@ -394,14 +396,14 @@ impl Inner {
         Ok(found.map_err(|_| CallError::not_sent())?.map_err(NotReady::from)?)
     }
 
-    /// Hands requests to the sender, at once if their queue is prepared and the sender has room; else
-    /// what is left to do. Who cannot be handed over hears it; who has given up meanwhile is left
-    /// out by the sender.
+    /// Hands the requests to the sender, at once if their queue is prepared and the sender has
+    /// room; otherwise returns the remaining work. A request that cannot be handed over fails; the
+    /// sender drops a request whose caller has given up.
     fn dispatch(&self, mut group: Group) -> Option<BoxFuture<'_, ()>> {
         if group.route.is_ready(group.waits) {
             match self.commands.try_send(Command::Enqueue(group.requests)) {
                 Ok(()) => return None,
-                // It hands back what it was given.
+                // The channel returns the command.
                 Err(TrySendError::Full(back) | TrySendError::Closed(back)) => {
                     let Command::Enqueue(requests) = back else { return None };
                     group.requests = requests;
@@ -432,7 +434,8 @@ impl Inner {
         }
     }
 
-    /// Has a response key deleted that has been read; if that fails, its TTL does it.
+    /// Queues the deletion of a response key that was read. If that fails, the key expires by its
+    /// TTL.
     pub(crate) fn forget(&self, keys: &Arc<QueueKeys>, key: &str) {
         let _ = self.commands.try_send(Command::Forget(keys.clone(), key.to_owned()));
     }
@@ -445,7 +448,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn each_ends_by_its_own_deadline_and_stands_where_it_came() {
+    async fn requests_finish_by_deadline_in_original_order() {
         let (now, finished) = (Instant::now(), RefCell::new(Vec::new()));
         let at = |seconds| Ok(now + Duration::from_secs(seconds));
         let prepared = vec![at(3), at(1), Err(CallError::stopped()), at(2)];

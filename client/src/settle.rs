@@ -1,4 +1,4 @@
-//! Answering what a handler has put off, with its token, from any process.
+//! Settling a deferred answer with its completion token, from any process.
 
 use std::future::Future;
 use std::time::Duration;
@@ -21,56 +21,63 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::client::Client;
 use crate::error::code_of;
 
-/// Before Redis is asked again that could not be reached.
+/// Pause before the next try when Redis cannot be reached.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Why a request was not settled, or not as it was meant to be.
+/// Why a deferred request was not settled, or not with the given result.
 #[derive(Debug, thiserror::Error)]
 pub enum SettleError {
-    /// There is no such request, or none any more: its time is over, it was cancelled, or the token
-    /// is not its.
-    #[error("not_found: no request waits for this token; it may have been too late")]
+    /// No such deferred request: it timed out, was cancelled, or the token is wrong.
+    #[error("not_found: no deferred request has this token; it may have timed out")]
     NotFound,
-    /// The request was signed, and its answer has to be. Nothing was done.
-    #[error("unauthorized: its answer is signed under `{0}`, a key that this client has not")]
-    NoKey(String),
-    /// The record of the request is not what its worker has left at Redis. Nothing was done.
+    /// The request was signed, so its answer has to be signed. Nothing was done.
     #[error(
-        "unauthorized: the record of this request was changed at Redis, or its worker does not \
-         sign: nothing was done"
+        "unauthorized: the answer has to be signed with key `{0}`, which this client does not have"
+    )]
+    NoKey(String),
+    /// The record of the request differs from what its worker wrote. Nothing was done.
+    #[error(
+        "unauthorized: the record of this request was changed in Redis, or its worker does not \
+         sign; nothing was done"
     )]
     Forged,
-    /// The data cannot be written as JSON. The caller was told so, as `handler_failed`.
-    #[error("invalid_data: the answer cannot be written as JSON; its caller was told so")]
+    /// The data cannot be serialized as JSON. The caller gets `handler_failed`.
+    #[error(
+        "invalid_data: the answer cannot be serialized as JSON; its caller gets handler_failed"
+    )]
     Encode(#[source] serde_json::Error),
-    /// The data are larger than `limits.answer`. The caller was told so, as `too_large`.
-    #[error("too_large: the answer has {size} bytes, the limit is {limit}; its caller was told so")]
+    /// The data exceed `limits.answer`. The caller gets `too_large`.
+    #[error(
+        "too_large: the answer has {size} bytes, the limit is {limit}; its caller gets this error"
+    )]
     TooLarge {
-        /// Their size, bytes.
+        /// Size of the data, bytes.
         size: usize,
-        /// The limit.
+        /// The limit, bytes.
         limit: usize,
     },
-    /// The data nest too deep for a frame. The caller was told so, as `too_large`.
+    /// The data nest too deep for a frame. The caller gets `too_large`.
     #[error(
         "too_large: the frame of the answer would nest deeper than {limit} levels (limits.depth); \
-         its caller was told so"
+         its caller gets this error"
     )]
     TooDeep {
         /// The limit, levels.
         limit: usize,
     },
-    /// Redis cannot be reached or refuses. [`StoreError::may_have_happened`] says whether it may be
-    /// settled nevertheless.
+    /// Redis cannot be reached or refuses. If [`StoreError::may_have_happened`] returns `true`, the
+    /// request may be settled.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Redis did not confirm it in time: it may be settled.
-    #[error("unavailable: Redis did not confirm it within `client.timeout`, it may be settled")]
+    /// Redis did not confirm it in time: the request may be settled.
+    #[error(
+        "unavailable: Redis did not confirm it within `client.timeout`; the request may be settled"
+    )]
     Unconfirmed,
 }
 
 impl SettleError {
-    /// The code of the closed set.
+    /// Returns the error code.
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
@@ -85,9 +92,9 @@ impl SettleError {
 }
 
 impl Client {
-    /// Answers the request whose handler has put it off and got this token: its caller gets the
-    /// answer or the error, and if it was put off with a notification, that is published. `true` if
-    /// this has settled it, `false` if somebody else has before.
+    /// Settles a deferred request with its completion token: its caller gets the answer or the
+    /// error. If it was deferred with a notification, an event is published. Returns `false` if the
+    /// request was already settled.
     ///
     /// ```no_run
     /// # async fn doc(client: redcall_client::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -100,8 +107,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`SettleError`], within the setting `client.timeout`. Dropping the future leaves open
-    /// whether it is settled.
+    /// [`SettleError`], within the setting `client.timeout`. After the future is dropped, the
+    /// request may be settled or not.
     pub async fn settle<T: Serialize>(
         &self,
         token: &SettlementToken,
@@ -113,7 +120,7 @@ impl Client {
         let (known, covered) = until(deadline, find).await?.ok_or(SettleError::NotFound)?;
         let (result, wrong) = self.encode_result(result);
         let signer = self.signer(&known, &covered).inspect_err(|error| {
-            tracing::warn!(%error, id = token.id(), queue = token.queue(), "not settled");
+            tracing::warn!(%error, id = token.id(), queue = token.queue(), "settlement refused");
         })?;
         let key = keys.response(token.id());
         let (attempt, signer) = (known.attempt, signer.as_ref());
@@ -126,7 +133,7 @@ impl Client {
             }
         };
         let error = result.as_ref().err();
-        // What did not come to its own end may be begun anew.
+        // Codes after which a call may be repeated: its idempotency record is not kept.
         let retriable =
             [Code::Cancelled, Code::DeadlineExceeded, Code::Overloaded, Code::WorkerLost];
         let keep = error.is_none_or(|error| !retriable.contains(&error.code));
@@ -146,7 +153,7 @@ impl Client {
             DeferredSettled::Unknown => return Err(SettleError::NotFound),
             DeferredSettled::Late => {
                 if notify {
-                    let message = "it was not settled in time";
+                    let message = "the deferred request timed out";
                     let error = WireError::new(Code::DeadlineExceeded, message);
                     self.notify(&ended, Err(&error)).await;
                 }
@@ -156,7 +163,7 @@ impl Client {
         wrong.map_or(Ok(true), Err)
     }
 
-    /// What goes to the caller; and what is wrong with what was meant to.
+    /// Returns the result to be sent to the caller, and the error if it differs from the given one.
     fn encode_result<T: Serialize>(
         &self,
         result: Result<T, WireError>,
@@ -170,8 +177,9 @@ impl Client {
                 (Err(error), Some(SettleError::TooLarge { size, limit }))
             }
             Ok(Ok(data)) if !data_fits(data.get().as_bytes(), depth) => {
-                let message =
-                    format!("the frame of the answer would nest deeper than {depth} levels");
+                let message = format!(
+                    "the frame of the answer would nest deeper than {depth} levels (limits.depth)"
+                );
                 let error = WireError::new(Code::TooLarge, message);
                 (Err(error), Some(SettleError::TooDeep { limit: depth }))
             }
@@ -188,8 +196,8 @@ impl Client {
         }
     }
 
-    /// Returns the signer of the answer if a worker has left the record as it is: a changed record
-    /// could make a signed answer of another call.
+    /// Returns the signer of the answer if the record is as a worker wrote it: a changed record
+    /// could turn a signed answer into one of another call.
     fn signer(
         &self,
         known: &DeferredRun,
@@ -210,14 +218,14 @@ impl Client {
         Ok(Some(signer))
     }
 
-    /// Publishes what became of it.
+    /// Publishes the result as an event.
     async fn notify(&self, ended: &EndedDeferred, result: Result<&RawValue, &WireError>) {
         let results = &self.inner.results;
         results.publish(&self.inner.link, ended, result, self.inner.timeout).await;
     }
 }
 
-/// Where it is published what became of commands.
+/// Publishes results of device commands as events.
 #[derive(Clone)]
 pub(crate) struct ResultEvents {
     key: String,
@@ -230,7 +238,7 @@ impl ResultEvents {
         Self { key: keys.events(COMMAND_RESULT), kept, max_bytes: limits.frame }
     }
 
-    /// The frame is the truth: if this fails, only the log says so.
+    /// The frame is authoritative: a failure is only logged.
     async fn publish(
         &self,
         link: &Link,
@@ -242,11 +250,11 @@ impl ResultEvents {
         let context = command_result((id, name, nonce.as_deref()), result, self.max_bytes);
         let event = NewEvent::now(Kind::COMMAND_RESULT, &context);
         if let Err(error) = link.publish(&[(&*self.key, event)], self.kept, timeout).await {
-            tracing::warn!(%error, id, "what became of a command was not published");
+            tracing::warn!(%error, id, "event of a command's result not published");
         }
     }
 
-    /// The same of what was cancelled.
+    /// Publishes `cancelled` for the requests of `ended`.
     pub(crate) async fn publish_cancelled(
         &self,
         link: &Link,
@@ -260,7 +268,7 @@ impl ResultEvents {
     }
 }
 
-/// Asks Redis again while it cannot be reached, until the deadline.
+/// Retries on transient errors until the deadline.
 async fn until<T, F: Future<Output = Result<T, StoreError>>>(
     deadline: Instant,
     ask: impl Fn() -> F,

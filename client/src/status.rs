@@ -1,6 +1,6 @@
-//! The status of a job: which one is meant, and what its record says now.
+//! The status of a job: references to jobs, and reading their records.
 //!
-//! Following it to the end: `monitor.rs`.
+//! `monitor.rs` follows a status to its end.
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ use crate::request::{deadline_in, left_until};
 use crate::response::Receipt;
 use crate::ticket::Ticket;
 
-/// How many queues are looked at in one round trip.
+/// Maximum number of queues searched in one round trip.
 const QUEUES_MAX: usize = 256;
 
-/// Which job is meant, by its id and its queue.
+/// A reference to a job, by its id and queue.
 ///
-/// Made of a [`Ticket`], a [`Receipt`], a pair of queue and id, a response key, or an id alone:
-/// then all queues that are known (10,000 at most) are looked at.
+/// Created from a [`Ticket`], a [`Receipt`], a pair of queue and id, a response key, or an id
+/// alone. An id alone is searched in all known queues (at most 10,000).
 #[derive(Debug, Clone, Copy)]
 pub struct JobRef<'a>(Named<'a>);
 
@@ -68,8 +68,8 @@ impl<'a> From<&'a Ticket> for JobRef<'a> {
 }
 
 impl Client {
-    /// The status of a job, if it is kept: [`crate::Request::monitored`]. Ends within the setting
-    /// `client.timeout`. Cancel safe.
+    /// Returns the status of a job, if it is tracked: [`crate::Request::track_status`]. Ends within
+    /// the setting `client.timeout`. Cancel safe.
     ///
     /// ```no_run
     /// # async fn doc(client: redcall_client::Client) -> Result<(), redcall_client::CallError> {
@@ -84,16 +84,16 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// `not_found` when none is kept: nobody asked for it, it has expired, or there is no such job.
-    /// Of one that was pushed by plain commands, or is monitored only by its worker's settings,
-    /// none is kept before it starts or ends. `invalid_request` for what can be no id, queue or
-    /// response key; `unavailable` where Redis does not answer.
+    /// `not_found` if no status is kept: the job is not tracked, its status has expired, or there
+    /// is no such job. A job that was pushed without this client, or is tracked only by its
+    /// worker's settings, has no status before it starts or ends. `invalid_request` for an invalid
+    /// id, queue or response key; `unavailable` if Redis does not answer.
     pub async fn status<'a>(&self, job: impl Into<JobRef<'a>>) -> Result<JobStatus, CallError> {
         let mut states = self.status_history(job).await?;
         states.pop().ok_or_else(not_found)
     }
 
-    /// All states of a job that are kept, up to 64, the first one first; see [`Client::status`].
+    /// Returns all states kept of a job, at most 64, the oldest first; see [`Client::status`].
     ///
     /// # Errors
     ///
@@ -111,7 +111,7 @@ impl Client {
         Ok(states.into_iter().map(|(_, state)| state).collect())
     }
 
-    /// The key of the record of a job's states.
+    /// Returns the key of the record of a job's states.
     pub(crate) async fn record_of(
         &self,
         job: JobRef<'_>,
@@ -122,7 +122,7 @@ impl Client {
             Named::InQueue { queue, id } => (queue, id),
             Named::Text(id) if is_id(id) => return self.find(id, deadline).await,
             Named::Text(key) => keys.parse_response(key).ok_or_else(|| {
-                let message = format!("`{key}` is neither the id of a request nor a response key");
+                let message = format!("`{key}` is neither a valid request id nor a response key");
                 CallError::refused(Code::InvalidRequest, message)
             })?,
         };
@@ -131,7 +131,7 @@ impl Client {
         Ok(keys.of(queue).status(id))
     }
 
-    /// Looks for the record of `id` in all queues.
+    /// Searches all queues for the record of `id`.
     async fn find(&self, id: &str, deadline: Instant) -> Result<String, CallError> {
         let finding = async {
             let queues = self.inner.inspector.queue_names().await.map_err(CallError::unanswered)?;
@@ -149,7 +149,7 @@ impl Client {
         timeout_at(deadline, finding).await.unwrap_or_else(|_| Err(CallError::not_in_time()))
     }
 
-    /// What the record `key` says.
+    /// Reads the record `key`.
     pub(crate) async fn states_at(
         &self,
         key: &str,
@@ -162,7 +162,7 @@ impl Client {
 }
 
 impl Ticket {
-    /// The status of the request.
+    /// Returns the status of the request.
     ///
     /// # Errors
     ///
@@ -171,7 +171,7 @@ impl Ticket {
         self.client.status(self).await
     }
 
-    /// All states of the request that are kept, as [`Client::status_history`].
+    /// Returns all states kept of the request, as [`Client::status_history`].
     ///
     /// # Errors
     ///
@@ -191,7 +191,7 @@ impl Ticket {
 }
 
 pub(crate) fn not_found() -> CallError {
-    let message = "no status of this job is kept: it was not asked for, has expired, or is not \
-                   written yet; or there is no such job";
+    let message = "no status of this job is kept: it is not tracked, has expired or is not written yet, \
+     or there is no such job";
     CallError::refused(Code::NotFound, message)
 }

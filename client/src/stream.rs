@@ -1,4 +1,4 @@
-//! Following one request's frames to the end.
+//! The frames of one request up to its end.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,79 +20,80 @@ use crate::replies::{Trim, Wanted};
 use crate::request::{Prepared, deadline_in};
 use crate::response::Response;
 
-/// How many frames are untrimmed before they are dropped at Redis.
+/// Number of frames read before they are trimmed.
 const TRIM_AFTER: usize = 64;
-/// The same in bytes of data: an eighth of what may lie unread before the handler waits.
+/// Bytes of data read before they are trimmed: an eighth of the unread data at which the handler
+/// blocks.
 const TRIM_AFTER_BYTES: usize = 1 << 20;
 
-/// What a followed request does.
+/// A change of a streamed request.
 #[derive(Debug, Clone)]
 pub enum Update {
-    /// It was started again on another worker: what came before may come again.
+    /// The job was started again on another worker; earlier updates may repeat.
     Restarted {
-        /// Which run this is, counted from 1.
+        /// Number of the attempt, counted from 1.
         attempt: u32,
     },
-    /// It is queued: the first update of a submitted request.
+    /// The request is queued: the first update of a submitted request.
     Pending,
-    /// Its handler deferred the answer, with these data: the answer comes later.
+    /// The handler deferred the answer, with these data.
     Deferred(Box<RawValue>),
-    /// The handler says how far it is.
+    /// Progress reported by the handler.
     Progress(Box<RawValue>),
     /// A part of the answer.
     Chunk(Box<RawValue>),
-    /// The answer: the last item.
+    /// The answer. The last item.
     Done(Response),
 }
 
 /// The updates of one request, ended by [`Update::Done`] or an error.
 ///
-/// Of a request that this client has sent: dropping it before its end withdraws the job: it does
-/// not start any more, and a running one is told. So does the end of the request's timeout, with
-/// which it ends with an error; if that says that nothing is queued, nothing will be. What is
-/// followed ([`Client::follow`]) goes on without it.
+/// For a request of this client, dropping the stream before its end cancels the job: if it has not
+/// started it never does, and a running handler is notified. The request's timeout does the same
+/// and ends the stream with an error; if that says that nothing is queued, nothing will be. A
+/// request followed by [`Client::follow`] goes on.
 ///
-/// What it has given is dropped at Redis, a little later: the handler waits when too much lies
-/// there. Of several readers of one request each does so, and one that has not got by then what
-/// another has had ends with `not_found`.
+/// Delivered frames are trimmed from Redis, in batches; the handler blocks while too many are
+/// unread. With several readers of one request, each trims; a reader that falls behind another ends
+/// with `not_found`.
 pub struct FrameStream {
-    // Before the client: the last one to go ends the task that writes the withdrawal.
+    // Before the client: dropping the last client ends the task that writes the cancellation.
     guard: Guard,
-    /// Has the frames of somebody else's request announced here; never ends.
+    /// Receives announcements of another client's request; never ends.
     announcements: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     client: Client,
     source: Source,
     deadline: Pin<Box<Sleep>>,
-    /// Whether the reader waits: then `deadline` counts.
+    /// `true` while the reader waits: only then does `deadline` apply.
     is_waiting: bool,
-    /// Ends with the handler that follows the request; none outside of one.
+    /// Ends when the surrounding handler is cancelled; `None` outside of a handler.
     cancelled: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     frames: Frames,
-    /// Attempt and `seq` of the frame that was last given.
+    /// Attempt and `seq` of the last frame yielded.
     position: (u32, u64),
-    /// Frames and bytes that were read and not yet trimmed.
+    /// Frames and bytes read and not yet trimmed.
     untrimmed: (usize, usize),
-    /// Why there will be no more frames than those that have come.
+    /// The error after the last frame received.
     final_error: Option<CallError>,
     ended: bool,
 }
 
-/// Whose frames they are, and for how long they are waited for.
+/// The request of a stream, and how long to wait for its frames.
 pub(crate) struct Source {
     pub(crate) id: String,
     pub(crate) response_key: String,
     pub(crate) keys: Arc<QueueKeys>,
     pub(crate) ownership: Ownership,
-    /// The surroundings of the handler that follows; none outside of one.
+    /// Context of the surrounding handler; `None` outside of a handler.
     pub(crate) context: Option<Context>,
 }
 
-/// Who has ownership for them.
+/// The sender of the request.
 pub(crate) enum Ownership {
-    /// This client, and waits until then for all of them. With what names the call, if it has an
-    /// idempotency key.
+    /// This client; it waits for all frames until `until`. `call` is the digest of its idempotency
+    /// key, if any.
     Own { until: Instant, call: Option<String> },
-    /// Somebody else; this client waits so long for each of them.
+    /// Another client; this one waits up to `timeout` for each frame.
     Foreign { timeout: Duration },
 }
 
@@ -104,7 +105,7 @@ impl Source {
         Self { id, response_key, keys, ownership, context: prepared.context }
     }
 
-    /// When a wait that begins now is over.
+    /// Returns the deadline of a wait that begins now.
     fn deadline(&self) -> Instant {
         match &self.ownership {
             Ownership::Own { until, .. } => *until,
@@ -154,26 +155,26 @@ impl FrameStream {
         }
     }
 
-    /// The request's id.
+    /// Returns the request's id.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.source.id
     }
 
-    /// What another process needs to follow the request: [`Client::follow`].
+    /// Returns the key by which any process follows the request: [`Client::follow`].
     #[must_use]
     pub fn response_key(&self) -> &str {
         &self.source.response_key
     }
 
-    /// Attempt and sequence number of the frame that was last given, both 0 before the first. Who
-    /// goes on elsewhere follows from the next number.
+    /// Returns attempt and sequence number of the last frame yielded, both 0 before the first.
+    /// Another process continues with the next number.
     #[must_use]
     pub fn position(&self) -> (u32, u64) {
         self.position
     }
 
-    /// The next update; `None` after the last. Cancel safe.
+    /// Waits for the next update; `None` after the last. Cancel safe.
     pub async fn next(&mut self) -> Option<Result<Update, CallError>> {
         std::future::poll_fn(|cx| self.poll_update(cx)).await
     }
@@ -205,7 +206,8 @@ impl FrameStream {
                     if !cancelled {
                         std::task::ready!(self.deadline.poll_unpin(cx));
                     }
-                    // From now on nothing comes and nothing is sent. What has come before is read.
+                    // No more frames are received or sent. Frames already received are still
+                    // yielded.
                     let stage = self.guard.give_up();
                     self.guard.withdraw();
                     self.final_error = Some(if cancelled {
@@ -245,7 +247,7 @@ impl FrameStream {
         Poll::Ready(Some(Ok(update)))
     }
 
-    /// Has what was read dropped at Redis: the handler waits when too much lies there.
+    /// Trims the frames read: the handler blocks while too many are unread.
     fn trim(&self, frame: &Frame) {
         let (id, key) = (self.source.id.clone(), self.source.response_key.clone());
         let trim = Trim { id, key, attempt: frame.attempt, seq: frame.seq };

@@ -1,4 +1,4 @@
-//! Hearing of requests that were submitted: each has a channel of its own, shared by its fetches.
+//! Channels of submitted requests: one per request, shared by all its fetches.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,15 +10,15 @@ use tokio::runtime::Handle;
 
 use crate::error::CallError;
 
-/// The subscriptions of one client that fetches listen on.
+/// The reference-counted subscriptions of one client.
 pub(crate) struct Subscriptions {
     link: Arc<Link>,
-    /// Of the client: a subscription may be dropped outside of any runtime.
+    /// The client's runtime: a subscription may be dropped outside of any runtime.
     runtime: Handle,
-    /// How long a subscription may last at least. Longer than the driver waits for an answer, so
-    /// that one without an answer breaks the connection, instead of staying there unknown.
+    /// Minimum timeout of a subscribe command. Longer than the driver's response timeout, so that a
+    /// lost reply breaks the connection instead of leaving a half-open subscription.
     min_timeout: Duration,
-    /// Written by users that come and go, and by [`Subscriptions::close`].
+    /// Written when subscriptions are added or dropped, and by [`Subscriptions::close`].
     open: Mutex<HashMap<String, Open>>,
 }
 
@@ -29,29 +29,30 @@ struct Open {
 
 struct Channel {
     name: String,
-    /// Held while Redis is told, so that the end of one listening cannot overtake the next one.
+    /// Held during a subscribe or unsubscribe command, so that an unsubscribe cannot overtake the
+    /// next subscribe.
     subscribed: tokio::sync::Mutex<bool>,
 }
 
-/// Somebody listens. The last one of a channel to go has it unsubscribed, however it goes.
+/// One user of a channel. Dropping the last one unsubscribes.
 pub(crate) struct Subscription {
     subscriptions: Arc<Subscriptions>,
     channel: Arc<Channel>,
 }
 
 impl Subscriptions {
-    /// Spawns on the runtime of the caller.
+    /// Creates the table. It spawns on the caller's runtime.
     pub(crate) fn new(link: Arc<Link>, response_timeout: Duration) -> Self {
         let min_timeout = response_timeout.saturating_mul(2);
         Self { link, runtime: Handle::current(), min_timeout, open: Mutex::default() }
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<String, Open>> {
-        // Nothing in here panics half-way.
+        // No code panics while it holds the lock.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a subscription in; it hears something after [`Subscription::ready`].
+    /// Adds a user of channel `name`. It receives messages after [`Subscription::ready`].
     pub(crate) fn add(self: &Arc<Self>, name: String) -> Subscription {
         let mut open = self.open();
         let open = open.entry(name.clone()).or_insert_with(|| {
@@ -70,7 +71,7 @@ impl Subscriptions {
 
     async fn subscribe(&self, channel: &Channel, timeout: Duration) -> Result<(), StoreError> {
         let mut subscribed = channel.subscribed.lock().await;
-        // Without users its end may have overtaken it: nothing would unsubscribe it.
+        // Without users, `close` may have run already: nothing would unsubscribe it.
         if !*subscribed && self.is_used(channel) {
             self.link.subscribe(&channel.name, timeout.max(self.min_timeout)).await?;
             *subscribed = true;
@@ -78,7 +79,7 @@ impl Subscriptions {
         Ok(())
     }
 
-    /// Unsubscribes unless somebody has come meanwhile.
+    /// Unsubscribes unless the channel has a user again.
     async fn close(&self, channel: &Channel) {
         let mut subscribed = channel.subscribed.lock().await;
         if self.is_used(channel) {
@@ -97,8 +98,8 @@ impl Subscriptions {
 }
 
 impl Subscription {
-    /// Returns once Redis has confirmed the subscription. Cancel safe: a task of its own makes it,
-    /// so that one half-made is not forgotten.
+    /// Returns once Redis has confirmed the subscription. Cancel safe: a task of its own
+    /// subscribes.
     pub(crate) async fn ready(&self, timeout: Duration) -> Result<(), CallError> {
         let (subscriptions, channel) = (self.subscriptions.clone(), self.channel.clone());
         let subscribing = async move { subscriptions.subscribe(&channel, timeout).await };

@@ -1,8 +1,8 @@
-//! The one task that reads for all who follow, over one connection that blocks.
+//! The one task that reads for all subscribers, over one blocking connection.
 //!
-//! Who follows a topic to its end shares one cursor with all others who do. Who is behind (began in
-//! the past, or was too slow) has a cursor of its own until it has come to the end, too. So nobody
-//! waits for anybody, and a hundred who follow cost one read.
+//! Subscribers at the end of a topic share one cursor. A lagging subscriber (started in the past,
+//! or too slow) has a cursor of its own until it reaches the end. So no subscriber waits for
+//! another, and a hundred of them cost one read.
 
 use std::collections::BTreeMap;
 use std::mem::take;
@@ -17,27 +17,27 @@ use tokio::time::sleep;
 use super::cursor::Cursor;
 use super::stream::{Missed, Subscriber};
 
-/// How long the connection blocks at most. Then all topics are looked at: one that began anew may
-/// have entries that a blocked read does not see.
+/// Maximum time of one blocking read. Then all topics are read: a restarted one may have entries
+/// that a blocking read does not see.
 const BLOCK: Duration = Duration::from_secs(5);
-/// How many events are read at once: fewer than half a queue has room for.
+/// Maximum number of events per read: less than half of a subscriber's queue.
 const BATCH_MAX: usize = 256;
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
-/// How long until a wait is ended once more, if it had not into_lagging when it was.
+/// Pause before a blocking read is ended once more, in case it had not started.
 const UNBLOCK_PAUSE: Duration = Duration::from_millis(10);
 const UNBLOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What the reader is asked for.
+/// A command to the reader.
 pub(crate) enum Command {
-    /// Somebody follows the stream `key`, from `cursor` on.
+    /// Add a subscriber to the stream `key`, starting at `cursor`.
     Subscribe { key: String, cursor: Cursor, subscriber: Subscriber },
-    /// Somebody who was full has room, or follows no more.
+    /// A full subscriber has room, or one was dropped.
     Wake,
 }
 
 impl Command {
-    /// Who begins to follow.
+    /// Returns the new subscriber, which starts as lagging.
     fn into_lagging(self) -> Option<Lagging> {
         match self {
             Self::Subscribe { key, cursor, subscriber } => {
@@ -50,24 +50,24 @@ impl Command {
 
 pub(crate) struct Reader {
     watch: EventWatch,
-    /// By which a wait is ended.
+    /// Ends a blocking read.
     link: Weak<Link>,
     commands: mpsc::UnboundedReceiver<Command>,
     topics: BTreeMap<String, Topic>,
     lagging: Vec<Lagging>,
 }
 
-/// A topic, and those who have read it to its end.
+/// A topic and the subscribers at its end.
 struct Topic {
     cursor: Cursor,
     subscribers: Vec<Subscriber>,
-    /// Whether something may lie beyond the cursor.
+    /// `true` if there may be entries after the cursor.
     has_news: bool,
-    /// Whether nothing can have happened unseen since the last look came to the end.
+    /// `true` if no loss can be unseen since the last look at the end.
     watched: bool,
 }
 
-/// One who has not come to the end.
+/// A subscriber that has not reached the end.
 struct Lagging {
     key: String,
     cursor: Cursor,
@@ -84,7 +84,7 @@ impl Reader {
         Self { watch: EventWatch::new(connector), link, commands, topics, lagging }
     }
 
-    /// Runs until the client and all who follow have gone.
+    /// Runs until the client and all subscribers are dropped.
     pub(crate) async fn run(mut self) {
         let mut pause = PAUSE_MIN;
         loop {
@@ -101,7 +101,7 @@ impl Reader {
                 Ok(true) => pause = PAUSE_MIN,
                 Ok(false) => return,
                 Err(error) => {
-                    tracing::debug!(%error, "events cannot be read yet");
+                    tracing::debug!(%error, "retrying read of events");
                     sleep(pause).await;
                     pause = (pause * 2).min(PAUSE_MAX);
                 }
@@ -109,7 +109,7 @@ impl Reader {
         }
     }
 
-    /// Forgets who follows no more.
+    /// Removes dropped subscribers.
     fn forget(&mut self) {
         self.lagging.retain(|lagging| !lagging.subscriber.is_gone());
         self.topics.retain(|_, topic| {
@@ -118,7 +118,7 @@ impl Reader {
         });
     }
 
-    /// Reads once wherever something may lie; whether there may be more.
+    /// Reads once wherever there may be entries; returns `true` if there may be more.
     async fn read(&mut self) -> Result<bool, StoreError> {
         if !self.watch.stands() {
             for topic in self.topics.values_mut() {
@@ -162,10 +162,10 @@ impl Reader {
         Ok(more)
     }
 
-    /// Hands on what lies beyond the cursor of one who is behind; whether there is more.
+    /// Sends events to a lagging subscriber; returns `true` if there are more.
     fn catch_up(&mut self, mut lagging: Lagging, look: Look) -> bool {
         let missed = lagging.cursor.advance(&look, false);
-        // There is room: that was asked before.
+        // There is room, as checked before.
         missed.map(|missed| lagging.subscriber.send_missed(missed));
         let (end, is_whole) = (Cursor::at_end(&look), look.whole && lagging.cursor.at >= look.top);
         for (id, event) in share_events(&lagging.key, look) {
@@ -186,8 +186,7 @@ impl Reader {
         false
     }
 
-    /// Hands on what lies beyond the cursor of those who have read a topic to its end; whether
-    /// there is more.
+    /// Sends events to the subscribers at the end of a topic; returns `true` if there are more.
     fn deliver(&mut self, key: &str, look: Look) -> bool {
         let Some(topic) = self.topics.get_mut(key) else { return false };
         let before = topic.cursor;
@@ -198,7 +197,7 @@ impl Reader {
         let events = share_events(key, look);
         for mut subscriber in take(&mut topic.subscribers) {
             let has_room = missed.is_none_or(|missed| {
-                // Who came after the others has read some of it.
+                // A later subscriber has read some of it.
                 let all = subscriber.after <= before.at;
                 subscriber.send_missed(if all { missed } else { Missed(None) })
             });
@@ -221,7 +220,7 @@ impl Reader {
         !is_whole
     }
 
-    /// Waits until there is something to do; `false` when there never will be.
+    /// Waits for work; returns `false` when there is none left.
     async fn wait(&mut self) -> Result<bool, StoreError> {
         let topics = self.topics.iter();
         let cursors: Vec<_> = topics.map(|(key, topic)| (key.clone(), topic.cursor.at)).collect();
@@ -245,7 +244,7 @@ impl Reader {
                 };
                 let unblocking = async {
                     loop {
-                        // A wait that has not into_lagging cannot be ended.
+                        // A blocking read that has not started cannot be ended.
                         let _ = link.unblock(&unblocker, UNBLOCK_TIMEOUT).await;
                         sleep(UNBLOCK_PAUSE).await;
                     }
@@ -265,11 +264,11 @@ impl Reader {
     }
 }
 
-/// The events of a look, for all who want them.
+/// Returns the events of a look, shared by all subscribers.
 fn share_events(key: &str, look: Look) -> Vec<(EventId, Option<Arc<Event>>)> {
     let share = |(id, event): (EventId, Option<Event>)| {
         if event.is_none() {
-            tracing::warn!(key, %id, "an entry is no event; it is passed over");
+            tracing::warn!(key, %id, "ignored an entry that is not an event");
         }
         (id, event.map(Arc::new))
     };

@@ -1,4 +1,4 @@
-//! Waiters that come and go, in every order.
+//! Waiters registered, answered and dropped in every order.
 
 use redcall_common::error::Code;
 use redcall_common::keys::Keys;
@@ -16,7 +16,7 @@ fn frame(seq: u64, kind: &str) -> Frame {
 }
 
 #[test]
-fn a_stream_passes_frames_once_and_in_order_and_asks_for_what_it_missed() {
+fn stream_passes_frames_once_in_order_and_rereads_missed() {
     let in_flight = InFlight::new().0;
     let (_guard, mut frames) = in_flight.follow("a", "key", origin());
     assert!(in_flight.deliver([frame(1, "progress"), frame(1, "progress")].into_iter()).is_empty());
@@ -31,7 +31,7 @@ fn a_stream_passes_frames_once_and_in_order_and_asks_for_what_it_missed() {
 }
 
 #[test]
-fn what_a_stream_wants_and_another_has_dropped_ends_it() {
+fn stream_ends_when_wanted_frame_is_trimmed() {
     let in_flight = InFlight::new().0;
     let (_guard, mut frames) = in_flight.join("a", "key", (1, 5));
     in_flight.deliver([frame(4, "chunk"), frame(5, "chunk")].into_iter());
@@ -44,7 +44,7 @@ fn what_a_stream_wants_and_another_has_dropped_ends_it() {
 }
 
 #[test]
-fn frames_of_an_earlier_attempt_say_nothing_of_the_present_one() {
+fn frames_of_earlier_attempt_do_not_end_stream() {
     let in_flight = InFlight::new().0;
     let (_guard, mut frames) = in_flight.join("a", "key", (2, 1));
     assert!(in_flight.deliver([frame(40, "chunk")].into_iter()).is_empty());
@@ -53,7 +53,7 @@ fn frames_of_an_earlier_attempt_say_nothing_of_the_present_one() {
 }
 
 #[test]
-fn an_empty_key_ends_what_others_have_sent_at_the_second_look() {
+fn empty_key_ends_followed_stream_at_second_read() {
     let in_flight = InFlight::new().0;
     let (_follows, mut followed) = in_flight.join("a", "key", (1, 1));
     let (_own, mut own) = in_flight.follow("a", "key", origin());
@@ -64,13 +64,13 @@ fn an_empty_key_ends_what_others_have_sent_at_the_second_look() {
     assert!(followed.try_next().is_none());
     in_flight.begins_with("a", None);
     assert_eq!(followed.try_next().unwrap().unwrap_err().code(), Code::NotFound);
-    // Its own first frame may still be to come.
+    // The first frame of its own request may still arrive.
     assert_eq!(own.try_next().unwrap().unwrap().seq, 1);
     assert!(own.try_next().is_none() && in_flight.is_waiting("a"));
 }
 
 #[test]
-fn a_dropped_wait_leaves_nothing_behind() {
+fn dropped_wait_removes_its_waiter() {
     let in_flight = InFlight::new().0;
     let (guard, _receiver) = in_flight.wait_for("a", "key", Stage::HandedIn, None);
     assert!(in_flight.mark_sent("a"));
@@ -79,7 +79,7 @@ fn a_dropped_wait_leaves_nothing_behind() {
 }
 
 #[test]
-fn what_is_given_up_before_it_was_sent_is_not_sent() {
+fn request_abandoned_before_sending_is_not_sent() {
     let in_flight = InFlight::new().0;
     let (mut guard, _receiver) = in_flight.wait_for("a", "key", Stage::HandedIn, None);
     assert_eq!(guard.give_up(), Stage::HandedIn);
@@ -90,7 +90,7 @@ fn what_is_given_up_before_it_was_sent_is_not_sent() {
 }
 
 #[test]
-fn only_what_was_sent_and_not_answered_is_withdrawn_and_only_once() {
+fn only_sent_unanswered_requests_are_cancelled_once() {
     let (in_flight, mut withdrawn) = InFlight::new();
     let wait = |id| in_flight.wait_for(id, "key", Stage::HandedIn, Some(origin()));
     drop(wait("not-sent"));
@@ -128,7 +128,7 @@ fn only_what_was_sent_and_not_answered_is_withdrawn_and_only_once() {
 }
 
 #[test]
-fn a_thousand_dropped_waits_leave_nothing_behind_and_are_all_withdrawn() {
+fn thousand_dropped_waits_are_removed_and_cancelled() {
     let (in_flight, mut withdrawn) = InFlight::new();
     let ids: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
     let wait = |id: &String| in_flight.wait_for(id, "key", Stage::HandedIn, Some(origin()));
@@ -141,7 +141,7 @@ fn a_thousand_dropped_waits_leave_nothing_behind_and_are_all_withdrawn() {
 }
 
 #[tokio::test]
-async fn a_waiter_that_goes_leaves_the_others() {
+async fn dropped_waiter_does_not_affect_others() {
     let in_flight = InFlight::new().0;
     let (first, _gone) = in_flight.wait_for("a", "key", Stage::Sent, None);
     let (_second, second) = in_flight.wait_for("a", "key", Stage::Sent, None);
@@ -154,7 +154,7 @@ async fn a_waiter_that_goes_leaves_the_others() {
 }
 
 #[test]
-fn a_stream_is_read_from_where_it_stands() {
+fn stream_is_read_from_its_position() {
     let in_flight = InFlight::new().0;
     let (_guard, _frames) = in_flight.follow("a", "key", origin());
     let from = || in_flight.of([&"a".to_owned()])[0].from;
@@ -168,7 +168,7 @@ fn a_stream_is_read_from_where_it_stands() {
 }
 
 #[test]
-fn a_key_named_by_many_messages_is_read_once() {
+fn key_named_by_many_messages_is_read_once() {
     let in_flight = InFlight::new().0;
     let (_guard, _end) = in_flight.wait_for("a", "key", Stage::Sent, None);
     let (reread, mut wanted) = mpsc::unbounded_channel();
