@@ -1,21 +1,22 @@
-//! `redcall doctor`: looks at everything that may be wrong and says what to do.
+//! `redcall doctor`: checks settings, Redis, workers and queues, and names the cure of each
+//! problem.
 //!
-//! | file | looks at |
+//! | file | checks |
 //! |---|---|
-//! | `settings.rs` | what is in effect |
-//! | `mapping.rs` | the programs that the mapping names |
+//! | `settings.rs` | the effective settings |
+//! | `mapping.rs` | the programs in the job mapping |
 //! | `server.rs` | Redis itself |
-//! | `rights.rs` | what the user may do there |
-//! | `workers.rs` | who is there, and whether they fit together |
-//! | `queues.rs` | what waits, is held or has died |
-//! | `schedules.rs` | whether workers map what is enqueued by the clock |
-//! | `limits.rs` | limited names, and whose requests get no poll |
-//! | `times.rs` | times at Redis that lie too far ahead |
-//! | `states.rs` | states of services that were changed |
-//! | `keys.rs` | what nothing bounds |
-//! | `call.rs` | real calls, where they are asked for |
+//! | `rights.rs` | the ACL rights of the Redis user |
+//! | `workers.rs` | live workers: queues, versions, job names |
+//! | `queues.rs` | waiting and held jobs, dead letters |
+//! | `schedules.rs` | whether workers handle the scheduled jobs |
+//! | `limits.rs` | rate and concurrency limits |
+//! | `times.rs` | timestamps in Redis that are too far in the future |
+//! | `states.rs` | signatures of service states |
+//! | `keys.rs` | keys without a TTL |
+//! | `call.rs` | calls of jobs, if requested |
 //!
-//! It writes nothing to Redis, but for the calls.
+//! It writes nothing to Redis, except for the calls.
 
 mod bytes;
 mod call;
@@ -45,35 +46,35 @@ use tokio::time::timeout;
 
 use crate::Failure;
 
-/// How long connecting may take, whatever the settings allow.
+/// Maximum time to connect, whatever the settings allow.
 const CONNECT: Duration = Duration::from_secs(2);
-/// How long all checks that ask Redis may take together.
+/// Maximum time of all checks of Redis together.
 const LOOK: Duration = Duration::from_secs(6);
-/// What `redis.url` says if workers start a private server.
+/// `redis.url` of workers that start a private server.
 const EMBEDDED: &str = "embedded";
 
-/// What to look at.
+/// Options of the checks.
 #[derive(Args)]
 pub(crate) struct Doctor {
-    /// Really call this job (data as JSON, else null) and say how long the answer takes
+    /// Call this job for real (data as JSON, else null) and report the time to its answer
     #[arg(long, value_name = "NAME[=DATA]", value_parser = call::Trial::parse)]
     call: Vec<call::Trial>,
-    /// How long each of these calls may take
+    /// Timeout of each of these calls
     #[arg(long, value_name = "TIME", default_value = "5s", requires = "call")]
     #[arg(value_parser = humantime::parse_duration)]
     timeout: Duration,
 }
 
-/// What has been found so far.
+/// The findings so far.
 struct Report {
     findings: Vec<Finding>,
-    /// The exit code, unless the findings make it another.
+    /// The exit code, unless the findings determine it.
     code: u8,
 }
 
 impl Doctor {
-    /// Prints what it finds. The exit code is 0 if nothing is bad, 3 if Redis cannot be reached, 2
-    /// if its settings cannot be used, else 1.
+    /// Prints the findings. Returns exit code 0 if there is no problem or warning, 3 if Redis
+    /// cannot be reached, 2 if its settings are invalid, else 1.
     pub(crate) async fn run(self, settings: Settings, as_json: bool) -> Result<u8, Failure> {
         let mut report = Report { findings: settings::look(&settings), code: 0 };
         report.findings.extend(mapping::look(&settings));
@@ -99,7 +100,7 @@ impl Doctor {
         settings: &Settings,
         report: &mut Report,
     ) -> Result<(), Failure> {
-        // Filled as it goes: when time is over, what was found is not lost.
+        // Filled step by step, so that a timeout keeps the findings so far.
         let asking = look(inspector, settings, &mut report.findings);
         match timeout(LOOK, asking).await {
             Ok(Ok(())) => {}
@@ -108,9 +109,9 @@ impl Doctor {
                 return Ok(());
             }
             Err(_) => {
-                let what = format!("Redis did not answer all questions within {LOOK:?}");
-                let means = "What is not listed here was not looked at.";
-                let cure = "Look at its load (SLOWLOG GET, INFO commandstats) and at the network.";
+                let what = format!("the checks of Redis did not finish within {LOOK:?}");
+                let means = "Checks that are not listed here were not made.";
+                let cure = "Check its load (SLOWLOG GET, INFO commandstats) and the network.";
                 report.findings.push(Finding::new("redis", Level::Problem, what, means, cure));
                 return Ok(());
             }
@@ -130,7 +131,7 @@ fn inspect(settings: &Settings) -> Result<Inspector, StoreError> {
     Ok(Inspector::new(&connector, Keys::new(&redis.prefix)))
 }
 
-/// Everything that asks Redis. An error only if there is no sense in asking on.
+/// Runs all checks of Redis. Returns an error only if no further check can succeed.
 async fn look(
     inspector: &Inspector,
     settings: &Settings,
@@ -171,7 +172,7 @@ async fn look(
     }
     findings.push(or_unknown("keys", census.as_ref().map(keys::look).map_err(Clone::clone)));
     if let Some(first) = first {
-        // Last: between both looks at these queues lies a while.
+        // Last, so that some time lies between the two reads of these queues.
         findings.extend(first.look_again(inspector).await?);
     }
     Ok(())
@@ -181,10 +182,10 @@ fn or_unknown(check: &'static str, found: Result<Finding, StoreError>) -> Findin
     found.unwrap_or_else(|error| unknown(check, &error))
 }
 
-/// What could not be looked at.
+/// The finding for a check that failed.
 fn unknown(check: &'static str, error: &StoreError) -> Finding {
-    let what = format!("could not be looked at: {}", with_causes(error));
-    Finding::new(check, Level::Problem, what, "Nothing is known of it.", error.help())
+    let what = format!("check failed: {}", with_causes(error));
+    Finding::new(check, Level::Problem, what, "The result of this check is unknown.", error.help())
 }
 
 fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
@@ -192,10 +193,10 @@ fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 impl Report {
-    /// Redis cannot be asked.
+    /// Adds the finding for a Redis that cannot be used.
     fn failed(&mut self, error: &StoreError) {
         self.code = Failure::exit_code(error);
-        let means = "Nothing can be queued or run. What only Redis knows was not looked at.";
+        let means = "No job can be queued or run. Checks that need Redis were not made.";
         let what = with_causes(error);
         self.findings.push(Finding::new("redis", Level::Problem, what, means, error.help()));
     }
@@ -212,7 +213,7 @@ impl Report {
         serde_json::json!({ "findings": self.findings, "ok": self.is_ok() })
     }
 
-    /// For people: the findings in the order of the checks, then how many are bad.
+    /// Formats the findings in the order of the checks, then the numbers of problems and warnings.
     fn text(&self) -> String {
         let width = self.findings.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
         let mut text = String::new();

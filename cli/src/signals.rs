@@ -1,8 +1,8 @@
-//! The signals by which a program is asked to end: SIGINT (Ctrl-C), SIGTERM and SIGHUP.
+//! Signals that end a program: SIGINT (Ctrl-C), SIGTERM and SIGHUP.
 //!
-//! Each ends a wait, so that its call is withdrawn, and then the program, with the exit code by
-//! which shells show the signal. A signal that the parent has this program ignore stays ignored,
-//! as SIGHUP under `nohup`, and SIGINT in the background of a script.
+//! Each ends a wait, so that its call is cancelled, and then the program, with the exit code by
+//! which shells report the signal. A signal that the parent process ignores stays ignored, such as
+//! SIGHUP under `nohup` and SIGINT in a script's background job.
 
 use std::io;
 
@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::{Failure, json};
 
-/// A signal that has come.
+/// A signal that was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
     Hangup,
@@ -31,7 +31,7 @@ impl Ending {
         }
     }
 
-    /// The exit code of a program that it ends, as shells show it: 128 and its number.
+    /// Returns the exit code for this signal, as shells report it: 128 plus its number.
     pub(crate) fn exit_code(self) -> u8 {
         match self {
             Self::Hangup => 129,
@@ -40,19 +40,19 @@ impl Ending {
         }
     }
 
-    /// The failure of what it has ended; `message` says what that means.
+    /// Returns the failure of a wait that this signal ended, with `message`.
     pub(crate) fn failure(self, message: &str) -> Failure {
         let json = json(Code::Cancelled.as_str(), message);
         Failure { problems: vec![Problem::new(message)], code: self.exit_code(), json }
     }
 }
 
-/// Returns `true` for the exit code of a verb that a signal has ended.
+/// Returns `true` for the exit code of a verb that a signal ended.
 pub(crate) fn has_ended(code: u8) -> bool {
     Ending::ALL.iter().any(|ending| ending.exit_code() == code)
 }
 
-/// Receives them from when it is made. None that it receives has any other effect.
+/// Receives the signals from creation on. They then have no other effect.
 pub(crate) struct Endings {
     hangup: Option<Signal>,
     interrupt: Option<Signal>,
@@ -62,7 +62,7 @@ pub(crate) struct Endings {
 impl Endings {
     /// # Errors
     ///
-    /// The operating system's.
+    /// Any error of the operating system.
     pub(crate) fn listen() -> io::Result<Self> {
         let ignored = ignored();
         let listen = |ending: Ending| {
@@ -78,7 +78,7 @@ impl Endings {
         })
     }
 
-    /// The next one. Cancel safe.
+    /// Waits for the next signal. Cancel safe.
     pub(crate) async fn next(&mut self) -> Ending {
         tokio::select! {
             () = received(&mut self.hangup) => Ending::Hangup,
@@ -98,8 +98,8 @@ async fn received(signal: &mut Option<Signal>) {
     }
 }
 
-/// The signals that this program was started with as ignored: bit 0 is signal 1. Elsewhere than on
-/// Linux they cannot be read without unsafe code, and none counts as ignored.
+/// Returns the signals ignored at program start: bit 0 is signal 1. Without Linux's /proc, none
+/// counts as ignored: reading them otherwise needs unsafe code.
 fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,5 +1,5 @@
-//! One time for all that a verb does: `--timeout` counts from its beginning. Connecting, greeting
-//! and loading scripts take part of it, and the rest is left for what was asked.
+//! The timeout of a verb: `--timeout` includes connecting, authentication and loading of scripts;
+//! the rest is left for the request.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,10 @@ use tokio::time::timeout;
 use crate::failure::{Failure, UNREACHABLE, json};
 use crate::{Verb, unreachable};
 
-/// The least that is left of a verb's time when it has connected in time.
+/// Minimum time left for a verb after connecting.
 const LEAST: Duration = Duration::from_millis(1);
 
-/// Connects within the time of `verb`, and takes away what that took.
+/// Connects within the timeout of `verb`, and reduces the timeout by the time used.
 pub(crate) async fn connected(verb: &mut Verb, settings: &Settings) -> Result<Client, Failure> {
     let begun = Instant::now();
     let connecting = Client::from_settings(settings);
@@ -31,23 +31,23 @@ pub(crate) async fn connected(verb: &mut Verb, settings: &Settings) -> Result<Cl
     Ok(client)
 }
 
-/// How long connecting may take.
+/// Returns the timeout for connecting.
 fn within(verb: &mut Verb) -> Option<Duration> {
     match verb {
         Verb::Follow(follow) => follow.time(),
-        // The time of one that is delayed begins later, but nothing can take longer to queue.
+        // The timeout of a delayed call begins when it is due, but also limits the enqueue.
         Verb::Call(call) => call.time().copied(),
         verb => time(verb).copied(),
     }
 }
 
-/// The time that runs from the verb's beginning.
+/// Returns the timeout that includes connecting.
 fn time(verb: &mut Verb) -> Option<&mut Duration> {
     match verb {
         Verb::Call(call) if !call.is_delayed() => call.time(),
         Verb::Service(service) => service.time(),
         Verb::Monitor(monitor) => monitor.time(),
-        // Those of `follow` and `doctor` begin with each frame and each call.
+        // Those of `follow` and `doctor` apply to each frame and each call.
         _ => None,
     }
 }
@@ -55,9 +55,10 @@ fn time(verb: &mut Verb) -> Option<&mut Duration> {
 fn too_slow(within: Duration, settings: &Settings) -> Failure {
     let address = Connector::new(&settings.redis, "redcall");
     let address = address.map_or_else(|_| "an address".to_owned(), |it| it.address().to_owned());
-    let message = format!("Redis at {address} did not let us in within {within:?} (--timeout)");
-    let help = "Nothing was sent. Is it Redis that listens there? Look at its load, at the \
-                network, and at `redis.url`; or allow more time.";
+    let message =
+        format!("Redis at {address} did not accept the connection within {within:?} (--timeout)");
+    let help = "Nothing was sent. Check that Redis listens there (`redis.url`), its load and the \
+                 network, or raise --timeout.";
     let json = json(Code::Unavailable.as_str(), &message);
     Failure { problems: vec![Problem::new(message).help(help)], code: UNREACHABLE, json }
 }

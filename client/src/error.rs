@@ -142,7 +142,7 @@ impl CallError {
 
     /// The queue has no worker; nothing was queued.
     pub(crate) fn no_workers(queue: &str) -> Self {
-        let message = format!("no live worker serves queue `{queue}`");
+        let message = format!("no worker listens on queue `{queue}`; start one, or check its name");
         Self::rejected(Code::NoWorkers, message)
     }
 

@@ -153,7 +153,7 @@ impl Client {
             DeferredSettled::Unknown => return Err(SettleError::NotFound),
             DeferredSettled::Late => {
                 if notify {
-                    let message = "the deferred request timed out";
+                    let message = "it was not settled in time";
                     let error = WireError::new(Code::DeadlineExceeded, message);
                     self.notify(&ended, Err(&error)).await;
                 }

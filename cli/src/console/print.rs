@@ -1,4 +1,4 @@
-//! What is printed beside the line that is being typed, one whole line at a time.
+//! Output while a line is being edited, one whole line at a time.
 
 use redcall_client::{CallError, FrameStream, Response, ResultKind, Update};
 use redcall_common::clean::{clean, clean_json};
@@ -10,15 +10,15 @@ use crate::call::{RAN, failed};
 use crate::events::{Tailing, json_line, line};
 use crate::output::one_line;
 
-/// How many lines may lie before the terminal: who has more to say waits.
+/// Capacity of the queue to the terminal, lines; a full queue blocks its senders.
 const LINES: usize = 256;
 
-/// Where lines go.
+/// Destination of output lines.
 #[derive(Clone)]
 pub(super) enum Printer {
-    /// Without a line editor. Receives the first failure of standard output.
+    /// Without a line editor. The channel gets the first failure of standard output.
     Stdout(mpsc::Sender<Unwritten>),
-    /// Above the line that is being typed, by a thread of its own: the line editor lets it wait.
+    /// Above the edited line, by a thread of its own: the line editor may block it.
     Beside(mpsc::Sender<String>),
 }
 
@@ -42,18 +42,18 @@ impl Printer {
 
     pub(super) async fn line(&self, line: String) {
         match self {
-            // The first failure ends the session; there is no room for more.
+            // The first failure ends the session; later ones are dropped.
             Self::Stdout(failed) => {
                 let _ = out::line(line).map_err(|error| failed.try_send(error));
             }
-            // The thread lives as long as this.
-            // It goes past the door that cleans: through the line editor.
+            // The thread lives as long as this. Cleaned here: the line editor prints without
+            // `output`.
             Self::Beside(lines) => drop(lines.send(clean_json(&line).into_owned()).await),
         }
     }
 }
 
-/// An answer of this kind, such as `result`.
+/// Prints an answer of this kind, such as `result`.
 pub(super) fn answer(kind: &str, data: &RawValue, as_json: bool) -> Result<(), Unwritten> {
     let printed = match as_json {
         true => out::line(format_args!("{{\"{kind}\":{}}}", one_line(data.get()))),
@@ -62,7 +62,7 @@ pub(super) fn answer(kind: &str, data: &RawValue, as_json: bool) -> Result<(), U
     printed.map_err(|error| error.after(RAN))
 }
 
-/// A command that has been sent.
+/// A command that was sent.
 pub(super) struct Sent {
     pub(super) name: String,
     pub(super) nonce: u64,
@@ -70,7 +70,7 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    /// What has become of it, as people or as programs read it.
+    /// Formats an update as text or as JSON.
     pub(super) fn said(&self, what: &str, data: &str) -> String {
         let Self { name, nonce, as_json } = self;
         if *as_json {
@@ -80,7 +80,7 @@ impl Sent {
         format!("#{nonce} {} {what} {}", clean(name), clean(data))
     }
 
-    /// That of an update.
+    /// Formats an update.
     fn update(&self, update: Update) -> String {
         let (what, data) = match update {
             Update::Restarted { attempt } => return self.said("restarted", &attempt.to_string()),
@@ -104,7 +104,7 @@ impl Sent {
         self.said(kind, &format!("{}: {}", text("code"), text("message")))
     }
 
-    /// Prints what becomes of it, to its end; whether that is good.
+    /// Prints all updates of the command; returns `true` if it succeeded.
     pub(super) async fn print(self, mut updates: FrameStream, printer: Printer) -> bool {
         while let Some(update) = updates.next().await {
             match update {
@@ -119,12 +119,12 @@ impl Sent {
     }
 }
 
-/// Prints the events of a topic, as long as they come.
+/// Prints the events of a topic.
 pub(super) async fn events(topic: String, mut tailing: Tailing, printer: Printer, as_json: bool) {
     while let Some(item) = tailing.next().await {
         let said = match item {
             Ok(item) if as_json => {
-                // A name needs no escapes.
+                // A topic name needs no JSON escapes.
                 format!("{{\"topic\":\"{topic}\",\"event\":{}}}", json_line(&item))
             }
             Ok(item) => format!("{topic}  {}", line(&item)),
@@ -133,7 +133,7 @@ pub(super) async fn events(topic: String, mut tailing: Tailing, printer: Printer
             }
             Err(failure) => {
                 let message = failure.json["error"]["message"].as_str().unwrap_or_default();
-                format!("{topic}  is not followed any more: {}", clean(message))
+                format!("{topic}  unsubscribed:  {}", clean(message))
             }
         };
         printer.line(said).await;
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_stands_on_one_line_under_its_nonce() {
+    fn result_is_printed_on_one_line_with_its_nonce() {
         let data = RawValue::from_string("{\n\"on\": true}".to_owned());
         let data = data.unwrap_or_else(|error| panic!("{error}"));
         let update = || Update::Deferred(data.clone());
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_told_with_its_kind_and_code() {
+    fn error_is_printed_with_kind_and_code() {
         let late = || CallError::TimedOut;
         let said = sent(false).error(late());
         assert!(said.starts_with("#3 start failed deadline_exceeded: "), "{said}");

@@ -1,4 +1,4 @@
-//! What each verb does: by the code of the verbs outside, over one client.
+//! Execution of console verbs, by the code of the command line, over one client.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -16,32 +16,32 @@ use crate::events::Tail;
 use crate::service::Service;
 use crate::{Failure, queues, workers};
 
-/// How old the names of the workers may be at a prompt.
+/// Maximum age of the workers' names at a prompt.
 const FRESH: Duration = Duration::from_secs(5);
-/// What Ctrl-C does to a question that changes nothing.
+/// Message of Ctrl-C during a read-only request.
 const GIVEN_UP: &str = "interrupted";
 
-/// What lasts from line to line.
+/// State kept between lines.
 pub(super) struct Session {
     client: Client,
     as_json: bool,
-    /// Of lines that say nothing else.
+    /// Timeout of lines that set none.
     timeout: Option<Duration>,
-    /// Of the command that was sent last.
+    /// Nonce of the last command sent.
     nonce: u64,
     names: Names,
     asked: Instant,
     printer: Printer,
-    /// What becomes of commands; each says whether its end was good.
+    /// Printing tasks of commands; each returns `true` if its command succeeded.
     commands: JoinSet<bool>,
-    /// Whether every command that has ended has ended well.
+    /// `true` if all finished commands succeeded.
     well: bool,
-    /// Who prints events.
+    /// Printing tasks of topics.
     tails: JoinSet<()>,
     followed: HashMap<String, AbortHandle>,
 }
 
-/// Whether the session goes on.
+/// Whether the session continues.
 pub(super) enum Then {
     GoOn,
     Quit,
@@ -64,7 +64,7 @@ impl Session {
         }
     }
 
-    /// Asks for the names of the workers, beside, if those that are known are old.
+    /// Refreshes the names of the workers in the background, if they are old.
     pub(super) fn refresh_names(&mut self) {
         if self.asked.elapsed() < FRESH {
             return;
@@ -74,9 +74,9 @@ impl Session {
         tokio::spawn(async move { names.refresh(&client).await });
     }
 
-    /// Does what a line says.
+    /// Executes a line.
     pub(super) async fn carry_out(&mut self, line: &str) -> Result<Then, Failure> {
-        // What has ended is let go.
+        // Removes finished tasks.
         while self.tails.try_join_next().is_some() {}
         self.collect();
         let verb = match parse(line)? {
@@ -94,7 +94,7 @@ impl Session {
         let client = &self.client.clone();
         let (as_json, within) = (self.as_json, self.timeout);
         match verb {
-            // Written as outside.
+            // As on the command line.
             Verb::Call(call) | Verb::Wait(call) if call.streams() => {
                 call.within(within).print_stream(client).await?;
             }
@@ -137,14 +137,14 @@ impl Session {
         Ok(Then::GoOn)
     }
 
-    /// Sends a command; what becomes of it is printed beside what follows.
+    /// Sends a command; its updates are printed as they arrive.
     async fn command(&mut self, call: Call) -> Result<(), Failure> {
         self.nonce += 1;
         let sent = Sent { name: call.name().to_owned(), nonce: self.nonce, as_json: self.as_json };
         let updates = call.command(&self.client, self.nonce).await?;
         self.names.id(updates.id());
         let id = match self.as_json {
-            true => format!("{:?}", updates.id()), // of letters, digits and dashes
+            true => format!("{:?}", updates.id()), // letters, digits and dashes only
             false => updates.id().to_owned(),
         };
         out::line(sent.said("sent", &id))?;
@@ -176,7 +176,7 @@ impl Session {
         if let Some(printing) = &was {
             printing.abort();
         }
-        let said = if was.is_some() { "not followed any more" } else { "not followed" };
+        let said = if was.is_some() { "unsubscribed" } else { "not subscribed" };
         let json = json!({ "unfollowed": topic, "was_followed": was.is_some() });
         self.say(&json, &format!("{topic}: {said}"))
     }
@@ -197,8 +197,8 @@ impl Session {
         }?)
     }
 
-    /// Says why a line failed. As JSON where its answer would stand: who reads answers waits for
-    /// one per line.
+    /// Reports the failure of a line. JSON goes to standard output, since programs expect one
+    /// answer per line.
     pub(super) fn complain(&self, failure: Failure) -> Result<(), Failure> {
         match self.as_json {
             true => out::line(&failure.json)?,
@@ -207,14 +207,14 @@ impl Session {
         Ok(())
     }
 
-    /// Takes note of the commands that have ended.
+    /// Collects the results of finished commands.
     fn collect(&mut self) {
         while let Some(end) = self.commands.try_join_next() {
             self.well &= end.unwrap_or(false);
         }
     }
 
-    /// Waits for the end of every command; whether all ends were good.
+    /// Waits for all commands; returns `true` if all succeeded.
     pub(super) async fn finish(&mut self) -> bool {
         while let Some(end) = self.commands.join_next().await {
             self.well &= end.unwrap_or(false);
@@ -222,8 +222,8 @@ impl Session {
         self.well
     }
 
-    /// Cancels the commands that have not ended, and says how many. When it returns, the client
-    /// knows of it: its flush has Redis hear of it before the program ends.
+    /// Cancels the unfinished commands and prints their number. The client's flush sends the
+    /// cancellations before the program ends.
     pub(super) async fn leave(&mut self) -> Result<(), Failure> {
         self.collect();
         let left = self.commands.len();

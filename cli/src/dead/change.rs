@@ -9,14 +9,14 @@ use super::Which;
 use crate::output::{line, table};
 use crate::{Failure, json, unreachable};
 
-/// What is done to letters.
+/// The change to be made.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Retry,
     Purge,
 }
 
-/// To which, and whether really. Something has to be said: nobody means all by saying nothing.
+/// Selection and mode. A selection is required: an empty command must not select all.
 #[derive(Args)]
 #[command(group(
     ArgGroup::new("which").args(["ids", "code", "name", "all"]).required(true).multiple(true)
@@ -24,13 +24,13 @@ pub(crate) enum Kind {
 pub(crate) struct Change {
     #[command(flatten)]
     which: Which,
-    /// All of the queue, or all that the other options leave
+    /// All of the queue, or all that match the other options
     #[arg(long)]
     all: bool,
     /// At most N, the oldest first
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
-    /// Only say what would be done
+    /// Only print the result, change nothing
     #[arg(long)]
     dry_run: bool,
 }
@@ -60,7 +60,7 @@ impl Change {
         }
         match left_over(&report) {
             Some((code, message)) => {
-                let help = "Nothing was done to those; the rest stands above.";
+                let help = "These letters are unchanged; the result of the others is above.";
                 let json = json(code.as_str(), &message);
                 Err(Failure { problems: vec![Problem::new(message).help(help)], code: 1, json })
             }
@@ -72,10 +72,10 @@ impl Change {
 fn said(report: &DeadReport, kind: Kind, dry_run: bool) -> String {
     let count = report.done.len();
     let what = match (kind, dry_run) {
-        (Kind::Retry, false) => "back in the queue",
-        (Kind::Retry, true) => "would go back to the queue",
-        (Kind::Purge, false) => "thrown away",
-        (Kind::Purge, true) => "would be thrown away",
+        (Kind::Retry, false) => "requeued",
+        (Kind::Retry, true) => "would be requeued",
+        (Kind::Purge, false) => "purged",
+        (Kind::Purge, true) => "would be purged",
     };
     format!("{count} {what}")
 }
@@ -86,7 +86,7 @@ fn print(report: &DeadReport, kind: Kind, dry_run: bool) -> Result<(), Unwritten
     }
     out::line(said(report, kind, dry_run))?;
     if report.gone > 0 {
-        out::line(format_args!("{} were gone meanwhile", report.gone))?;
+        out::line(format_args!("{} no longer existed", report.gone))?;
     }
     if !report.skipped.is_empty() {
         let rows = report.skipped.iter().map(|letter| {
@@ -102,7 +102,7 @@ fn row(letter: &DeadRef) -> Vec<String> {
     vec![letter.entry.clone(), line(&letter.id, 64), line(name, 40)]
 }
 
-/// What could not be done, the first reason for its code.
+/// Returns the letters not changed: all reasons, and the code of the first one.
 fn left_over(report: &DeadReport) -> Option<(Code, String)> {
     let mut reasons = Vec::new();
     if report.full {
@@ -110,7 +110,7 @@ fn left_over(report: &DeadReport) -> Option<(Code, String)> {
         reasons.push((Code::Overloaded, message));
     }
     if !report.unknown.is_empty() {
-        let message = format!("no such dead letter has the id {}", report.unknown.join(", "));
+        let message = format!("no dead letter found with id {}", report.unknown.join(", "));
         reasons.push((Code::NotFound, message));
     }
     if !report.skipped.is_empty() {

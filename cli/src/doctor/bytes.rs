@@ -1,16 +1,16 @@
-//! Dead letters and kept answers: how near they are to their bounds in bytes.
+//! Dead letters and kept answers: their bytes against their limits.
 //!
-//! Topics are left out: a topic at its bound is in normal operation.
+//! Topics are omitted: a topic at its limit is normal.
 
 use redcall_client::{Inspector, QueueInfo, Settings, StoreError};
 use redcall_common::finding::{Finding, Level};
 
 use super::workers::listed;
 
-/// Percent of a bound from which on a warning is due.
+/// Percent of a limit at which a warning is due.
 const NEAR: u64 = 90;
 
-/// Looks at every queue in use.
+/// Checks every queue in use.
 pub(super) async fn look(
     inspector: &Inspector,
     queues: &[QueueInfo],
@@ -32,13 +32,13 @@ pub(super) async fn look(
         full |= kept.answers_full;
     }
     if near.is_empty() {
-        return Ok(Finding::ok(CHECK, "dead letters and answers are far from their bounds"));
+        return Ok(Finding::ok(CHECK, "dead letters and answers are far below their limits"));
     }
     let means = match full {
-        true => "Requests that want an answer are refused as `overloaded` until some are fetched.",
+        true => "Requests with an answer are rejected as `overloaded` until answers are fetched.",
         false => {
-            "At their bound the oldest dead letters go, and new requests that want an answer \
-                  are refused."
+            "At the limit, the oldest dead letters are trimmed and new requests with an answer \
+                              are rejected."
         }
     };
     let cure = "Retry or purge dead letters, fetch answers or give them a shorter TTL, or raise \
