@@ -10,7 +10,7 @@ use redcall_common::report::Problem;
 use serde_json::value::RawValue;
 
 use crate::call::{self, until_interrupted};
-use crate::signals::{Endings, has_ended};
+use crate::signals::{Signals, is_signal_exit};
 use crate::{Failure, queue};
 
 /// Benchmarks. They run these jobs for real.
@@ -131,7 +131,7 @@ impl Bench {
                 let plan = Drain { job, queue, jobs, answers, within: timeout };
                 let draining = async { redcall_bench::drain(client, &plan).await.map_err(failed) };
                 let drained = until_interrupted(draining, "interrupted: the queue is open").await;
-                if drained.as_ref().is_err_and(|failure| has_ended(failure.code)) {
+                if drained.as_ref().is_err_and(|failure| is_signal_exit(failure.code)) {
                     // The queue may be paused from filling it.
                     client.resume(&plan.queue).await.map_err(call::failed)?;
                 }
@@ -144,12 +144,12 @@ impl Bench {
 
 /// Makes the calls; a signal cancels those in flight.
 async fn called_until_ended(client: &Client, calls: &Calls) -> Result<CallFigures, Failure> {
-    let mut endings = Endings::listen().map_err(failed)?;
+    let mut signals = Signals::subscribe().map_err(failed)?;
     let mut ended = None;
-    let interrupted = async { ended = Some(endings.next().await) };
+    let interrupted = async { ended = Some(signals.next().await) };
     let called = redcall_bench::call(client, calls, interrupted).await;
     called.map_err(|error| match ended {
-        Some(ending) => ending.failure(&error.to_string()),
+        Some(signal) => signal.failure(&error.to_string()),
         None => failed(error),
     })
 }

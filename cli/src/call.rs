@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use crate::failure::{Failure, json};
 use crate::output::one_line;
-use crate::signals::Endings;
+use crate::signals::Signals;
 
 /// The job and the options of its call.
 #[derive(Args)]
@@ -174,7 +174,7 @@ impl Call {
     }
 
     /// Sets the timeout unless it is set.
-    pub(crate) fn within(mut self, timeout: Option<Duration>) -> Self {
+    pub(crate) fn or_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.timeout = self.timeout.or(timeout);
         self
     }
@@ -262,10 +262,10 @@ pub(crate) async fn until_interrupted<T>(
     message: &str,
 ) -> Result<T, Failure> {
     // Before the request is sent: from here on, a signal always cancels the call.
-    let mut endings = Endings::listen().map_err(|error| Failure::system(&error))?;
+    let mut signals = Signals::subscribe().map_err(|error| Failure::system(&error))?;
     tokio::select! {
         done = unless_closed(waiting) => done,
-        ending = endings.next() => Err(ending.failure(message)),
+        signal = signals.next() => Err(signal.failure(message)),
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
-use crate::signals::Endings;
+use crate::signals::Signals;
 
 /// Interval of the display's updates.
 const DRAW: Duration = Duration::from_millis(200);
@@ -98,17 +98,17 @@ fn timeout(text: &str) -> Result<Duration, String> {
     between(text, Duration::from_secs(1), Duration::from_secs(60))
 }
 
-fn between(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
+fn between(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if time < least || time > most {
-        let (least, most) = (humantime::format_duration(least), humantime::format_duration(most));
-        return Err(format!("expected {least} to {most}"));
+    if time < min || time > max {
+        let (min, max) = (humantime::format_duration(min), humantime::format_duration(max));
+        return Err(format!("expected {min} to {max}"));
     }
     Ok(time)
 }
 
-fn count(least: u64, most: u64) -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(least..=most)
+fn count(min: u64, max: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(min..=max)
 }
 
 impl Chaos {
@@ -118,13 +118,13 @@ impl Chaos {
         let (progress, seen) = watch::channel(Progress::default());
         let interrupted = CancellationToken::new();
         let interrupt = interrupted.clone();
-        let mut endings = Endings::listen().map_err(|error| Failure::system(&error))?;
+        let mut signals = Signals::subscribe().map_err(|error| Failure::system(&error))?;
         tokio::spawn(async move {
             // The first signal ends the attacks and checks the calls; the second ends the program.
-            endings.next().await;
+            signals.next().await;
             interrupt.cancel();
-            let ending = endings.next().await;
-            std::process::exit(ending.exit_code().into());
+            let signal = signals.next().await;
+            std::process::exit(signal.exit_code().into());
         });
         let display = tokio::spawn(display(options.duration, seen));
         let done = redcall_chaos::run(options, progress, interrupted).await;

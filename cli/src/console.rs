@@ -29,11 +29,11 @@ use redcall_common::output as out;
 use tokio::time::timeout;
 
 use crate::failure::Failure;
-use crate::signals::{Ending, Endings, has_ended};
+use crate::signals::{Signals, StopSignal, is_signal_exit};
 use input::{Input, Read};
 use names::Names;
 use print::Printer;
-use session::{Session, Then};
+use session::{Flow, Session};
 
 /// Message of a signal that ends the session.
 const INTERRUPTED: &str = "interrupted";
@@ -59,14 +59,14 @@ impl Console {
     ) -> Result<u8, Failure> {
         // From here on, a signal ends the current wait and, after the cancellation, the program; at
         // a terminal, Ctrl-C ends only the wait.
-        let endings = Endings::listen().map_err(|error| Failure::system(&error))?;
+        let signals = Signals::subscribe().map_err(|error| Failure::system(&error))?;
         let names = Names::of(settings);
         if std::io::stdin().is_terminal() && out::is_terminal() {
             let _modes = out::TerminalModes::keep();
             let _ = timeout(FIRST_NAMES, names.refresh(client)).await;
             let (input, printer) = input::terminal(names.clone(), !self.no_history)?;
             let mut session = Session::new(client, names, printer, as_json);
-            let end = at_terminal(&mut session, input, endings).await;
+            let end = at_terminal(&mut session, input, signals).await;
             let left = session.leave().await;
             end.and_then(|code| left.map(|()| code))
         } else {
@@ -77,7 +77,7 @@ impl Console {
                 // Dropping the script ends its waits.
                 Some(error) = unwritten.recv() => Err(error.into()),
                 error = out::closed() => Err(error.into()),
-                end = of_script(&mut session, input::script(), endings) => end,
+                end = of_script(&mut session, input::script(), signals) => end,
             };
             let left = session.leave().await;
             end.and_then(|code| left.map(|()| code))
@@ -89,7 +89,7 @@ impl Console {
 async fn at_terminal(
     session: &mut Session,
     mut input: Input,
-    mut endings: Endings,
+    mut signals: Signals,
 ) -> Result<u8, Failure> {
     loop {
         session.refresh_names();
@@ -98,28 +98,28 @@ async fn at_terminal(
             loop {
                 tokio::select! {
                     read = &mut reading => break read,
-                    ending = endings.next() => match ending {
+                    signal = signals.next() => match signal {
                         // It belongs to the previous line.
-                        Ending::Interrupt => {}
-                        ending => return Err(ending.failure(INTERRUPTED)),
+                        StopSignal::Interrupt => {}
+                        signal => return Err(signal.failure(INTERRUPTED)),
                     },
                 }
             }
         };
         match read {
-            Ok(Read::Line(line)) => match session.carry_out(&line).await {
-                Ok(Then::GoOn) => {}
-                Ok(Then::Quit) => break,
+            Ok(Read::Line(line)) => match session.execute(&line).await {
+                Ok(Flow::Continue) => {}
+                Ok(Flow::Quit) => break,
                 Err(failure) if failure.is_unwritten() => return Err(failure),
                 Err(failure) => {
-                    let ends = failure.code != Ending::Interrupt.exit_code();
-                    if has_ended(failure.code) && ends {
+                    let ends = failure.code != StopSignal::Interrupt.exit_code();
+                    if is_signal_exit(failure.code) && ends {
                         return Err(failure);
                     }
-                    session.complain(failure)?;
+                    session.report(failure)?;
                 }
             },
-            Ok(Read::Broken) => session.complain(input::not_text())?,
+            Ok(Read::Broken) => session.report(input::not_text())?,
             Ok(Read::Cleared) => {}
             Ok(Read::End) => break,
             Err(error) => return Err(Failure::system(&error)),
@@ -132,29 +132,29 @@ async fn at_terminal(
 async fn of_script(
     session: &mut Session,
     mut input: Input,
-    mut endings: Endings,
+    mut signals: Signals,
 ) -> Result<u8, Failure> {
     let mut has_failed = false;
     loop {
         let read = tokio::select! {
             read = input.next() => read,
-            ending = endings.next() => return Err(ending.failure(INTERRUPTED)),
+            signal = signals.next() => return Err(signal.failure(INTERRUPTED)),
         };
         match read {
-            Ok(Read::Line(line)) => match session.carry_out(&line).await {
-                Ok(Then::GoOn) => {}
-                Ok(Then::Quit) => break,
-                Err(failure) if has_ended(failure.code) || failure.is_unwritten() => {
+            Ok(Read::Line(line)) => match session.execute(&line).await {
+                Ok(Flow::Continue) => {}
+                Ok(Flow::Quit) => break,
+                Err(failure) if is_signal_exit(failure.code) || failure.is_unwritten() => {
                     return Err(failure);
                 }
                 Err(failure) => {
                     has_failed = true;
-                    session.complain(failure)?;
+                    session.report(failure)?;
                 }
             },
             Ok(Read::Broken) => {
                 has_failed = true;
-                session.complain(input::not_text())?;
+                session.report(input::not_text())?;
             }
             Ok(Read::Cleared) => {}
             Ok(Read::End) => break,
@@ -162,7 +162,7 @@ async fn of_script(
         }
     }
     tokio::select! {
-        well = session.finish() => Ok(u8::from(has_failed || !well)),
-        ending = endings.next() => Err(ending.failure(INTERRUPTED)),
+        succeeded = session.finish() => Ok(u8::from(has_failed || !succeeded)),
+        signal = signals.next() => Err(signal.failure(INTERRUPTED)),
     }
 }

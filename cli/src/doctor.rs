@@ -49,7 +49,7 @@ use crate::Failure;
 /// Maximum time to connect, whatever the settings allow.
 const CONNECT: Duration = Duration::from_secs(2);
 /// Maximum time of all checks of Redis together.
-const LOOK: Duration = Duration::from_secs(6);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(6);
 /// `redis.url` of workers that start a private server.
 const EMBEDDED: &str = "embedded";
 
@@ -57,8 +57,8 @@ const EMBEDDED: &str = "embedded";
 #[derive(Args)]
 pub(crate) struct Doctor {
     /// Call this job for real (data as JSON, else null) and report the time to its answer
-    #[arg(long, value_name = "NAME[=DATA]", value_parser = call::Trial::parse)]
-    call: Vec<call::Trial>,
+    #[arg(long, value_name = "NAME[=DATA]", value_parser = call::TestCall::parse)]
+    call: Vec<call::TestCall>,
     /// Timeout of each of these calls
     #[arg(long, value_name = "TIME", default_value = "5s", requires = "call")]
     #[arg(value_parser = humantime::parse_duration)]
@@ -76,14 +76,14 @@ impl Doctor {
     /// Prints the findings. Returns exit code 0 if there is no problem or warning, 3 if Redis
     /// cannot be reached, 2 if its settings are invalid, else 1.
     pub(crate) async fn run(self, settings: Settings, as_json: bool) -> Result<u8, Failure> {
-        let mut report = Report { findings: settings::look(&settings), code: 0 };
-        report.findings.extend(mapping::look(&settings));
+        let mut report = Report { findings: settings::check(&settings), code: 0 };
+        report.findings.extend(mapping::check(&settings));
         if settings.redis.url == EMBEDDED {
             report.findings.push(server::embedded());
             report.findings.extend(self.call.first().map(|_| call::impossible()));
         } else {
             match inspect(&settings) {
-                Ok(inspector) => self.ask(&inspector, &settings, &mut report).await?,
+                Ok(inspector) => self.check(&inspector, &settings, &mut report).await?,
                 Err(error) => report.failed(&error),
             }
         }
@@ -94,22 +94,22 @@ impl Doctor {
         Ok(report.exit_code())
     }
 
-    async fn ask(
+    async fn check(
         &self,
         inspector: &Inspector,
         settings: &Settings,
         report: &mut Report,
     ) -> Result<(), Failure> {
         // Filled step by step, so that a timeout keeps the findings so far.
-        let asking = look(inspector, settings, &mut report.findings);
-        match timeout(LOOK, asking).await {
+        let asking = check_redis(inspector, settings, &mut report.findings);
+        match timeout(CHECK_TIMEOUT, asking).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 report.failed(&error);
                 return Ok(());
             }
             Err(_) => {
-                let what = format!("the checks of Redis did not finish within {LOOK:?}");
+                let what = format!("the checks of Redis did not finish within {CHECK_TIMEOUT:?}");
                 let means = "Checks that are not listed here were not made.";
                 let cure = "Check its load (SLOWLOG GET, INFO commandstats) and the network.";
                 report.findings.push(Finding::new("redis", Level::Problem, what, means, cure));
@@ -132,13 +132,13 @@ fn inspect(settings: &Settings) -> Result<Inspector, StoreError> {
 }
 
 /// Runs all checks of Redis. Returns an error only if no further check can succeed.
-async fn look(
+async fn check_redis(
     inspector: &Inspector,
     settings: &Settings,
     findings: &mut Vec<Finding>,
 ) -> Result<(), StoreError> {
-    server::look(inspector, settings, findings).await?;
-    findings.extend(rights::look(inspector, settings).await);
+    server::check(inspector, settings, findings).await?;
+    findings.extend(rights::check(inspector, settings).await);
     let workers = inspector.workers().await;
     let listing = inspector.listing().await;
     let names = listing.as_ref().map(Listing::names).unwrap_or_default();
@@ -151,29 +151,29 @@ async fn look(
             let queues = &listing.queues;
             findings.push(queues::found(listing));
             findings.extend(queues::unreadable(listing));
-            findings.extend(workers::look(workers, queues, settings));
-            findings.extend(queues::look(queues, settings));
-            findings.push(or_unknown("bytes", bytes::look(inspector, queues, settings).await));
+            findings.extend(workers::check(workers, queues, settings));
+            findings.extend(queues::check(queues, settings));
+            findings.push(or_unknown("bytes", bytes::check(inspector, queues, settings).await));
             findings.push(or_unknown("leases", queues::leases(inspector, queues, settings).await));
         }
         (Err(error), _) | (_, Err(error)) => findings.push(unknown("queues", error)),
     }
-    let schedules = schedules::look(inspector, settings).await;
+    let schedules = schedules::check(inspector, settings).await;
     findings.extend(schedules.unwrap_or_else(|error| vec![unknown("schedules", &error)]));
-    let census = inspector.census(keys::WITHIN, keys::MOST).await;
+    let census = inspector.census(keys::SCAN_TIMEOUT, keys::SCAN_MAX).await;
     let sorted = census.as_ref().map_or(&[][..], |census| &census.sorted);
-    let limits = limits::look(inspector, &names, settings, sorted).await;
+    let limits = limits::check(inspector, &names, settings, sorted).await;
     findings.push(or_unknown("limits", limits));
-    findings.push(or_unknown("times", times::look(inspector, &names, settings).await));
+    findings.push(or_unknown("times", times::check(inspector, &names, settings).await));
     let states = census.as_ref().map_or(&[][..], |census| &census.states);
-    match states::look(inspector, settings, states).await {
+    match states::check(inspector, settings, states).await {
         Ok(found) => findings.extend(found),
         Err(error) => findings.push(unknown("states", &error)),
     }
-    findings.push(or_unknown("keys", census.as_ref().map(keys::look).map_err(Clone::clone)));
+    findings.push(or_unknown("keys", census.as_ref().map(keys::check).map_err(Clone::clone)));
     if let Some(first) = first {
         // Last, so that some time lies between the two reads of these queues.
-        findings.extend(first.look_again(inspector).await?);
+        findings.extend(first.reread(inspector).await?);
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ pub(crate) struct Follow {
 
 impl Follow {
     /// Sets the timeout unless it is set.
-    pub(crate) fn within(mut self, timeout: Option<Duration>) -> Self {
+    pub(crate) fn or_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.timeout = self.timeout.or(timeout);
         self
     }
@@ -37,7 +37,7 @@ impl Follow {
         let (key, from) = (&self.response_key, self.from);
         let printing = async {
             let updates = match self.timeout {
-                Some(within) => client.follow_within(key, from, within).await,
+                Some(timeout) => client.follow_within(key, from, timeout).await,
                 None => client.follow(key, from).await,
             };
             print_all(updates.map_err(failed)?).await

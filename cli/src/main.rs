@@ -22,7 +22,7 @@ mod service;
 mod settle;
 mod signals;
 mod status;
-mod within;
+mod timeout;
 mod workers;
 
 use std::path::PathBuf;
@@ -186,7 +186,7 @@ async fn run(mut cli: Cli) -> Result<u8, Failure> {
     if let Verb::Doctor(doctor) = cli.verb {
         return doctor.run(settings, cli.json).await; // works without Redis, too
     }
-    let client = within::connected(&mut cli.verb, &settings).await?;
+    let client = timeout::connect(&mut cli.verb, &settings).await?;
     if let Verb::Console(console) = cli.verb {
         let code = console.run(&client, &settings, cli.json).await;
         client.flush().await;

@@ -36,13 +36,13 @@ pub(crate) fn moment(ms: u64) -> String {
 }
 
 /// Formats untrusted text on one line of at most `max` characters, without control characters.
-pub(crate) fn line(text: &str, most: usize) -> String {
+pub(crate) fn line(text: &str, max: usize) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     let text = clean(&words.join(" ")).into_owned();
-    if text.chars().count() <= most {
+    if text.chars().count() <= max {
         return text;
     }
-    let mut short: String = text.chars().take(most.saturating_sub(1)).collect();
+    let mut short: String = text.chars().take(max.saturating_sub(1)).collect();
     short.push('…');
     short
 }

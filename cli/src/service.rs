@@ -13,7 +13,7 @@ use crate::call::{RAN, failed, read_json, unless_interrupted, until_interrupted}
 use crate::{Failure, json};
 
 /// Timeout for Redis where no worker is involved.
-const WITHIN: Duration = Duration::from_secs(10);
+const STATE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The service, its instance and the operation.
 #[derive(Args)]
@@ -79,7 +79,7 @@ impl Service {
     }
 
     /// Sets the timeout unless it is set.
-    pub(crate) fn within(mut self, timeout: Option<Duration>) -> Self {
+    pub(crate) fn or_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.timeout = self.timeout.or(timeout);
         self
     }
@@ -111,7 +111,7 @@ impl Service {
 
     async fn state(&self, client: &Client) -> Result<Box<RawValue>, Failure> {
         let service = client.service(&self.name).instance(&self.instance);
-        let found = service.state(self.timeout.unwrap_or(WITHIN)).await.map_err(failed)?;
+        let found = service.state(self.timeout.unwrap_or(STATE_TIMEOUT)).await.map_err(failed)?;
         let Some(found) = found else {
             let message = "the instance is not initialized, has ended, or was evicted";
             let json = json(Code::NotFound.as_str(), message);

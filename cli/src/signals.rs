@@ -8,19 +8,19 @@ use std::io;
 
 use redcall_client::Code;
 use redcall_common::report::Problem;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal as receive};
 
 use crate::failure::{Failure, json};
 
 /// A signal that was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub(crate) enum StopSignal {
     Hangup,
     Interrupt,
     Terminate,
 }
 
-impl Ending {
+impl StopSignal {
     const ALL: [Self; 3] = [Self::Hangup, Self::Interrupt, Self::Terminate];
 
     fn kind(self) -> SignalKind {
@@ -48,42 +48,42 @@ impl Ending {
 }
 
 /// Returns `true` for the exit code of a verb that a signal ended.
-pub(crate) fn has_ended(code: u8) -> bool {
-    Ending::ALL.iter().any(|ending| ending.exit_code() == code)
+pub(crate) fn is_signal_exit(code: u8) -> bool {
+    StopSignal::ALL.iter().any(|signal| signal.exit_code() == code)
 }
 
 /// Receives the signals from creation on. They then have no other effect.
-pub(crate) struct Endings {
+pub(crate) struct Signals {
     hangup: Option<Signal>,
     interrupt: Option<Signal>,
     terminate: Option<Signal>,
 }
 
-impl Endings {
+impl Signals {
     /// # Errors
     ///
     /// Any error of the operating system.
-    pub(crate) fn listen() -> io::Result<Self> {
+    pub(crate) fn subscribe() -> io::Result<Self> {
         let ignored = ignored();
-        let listen = |ending: Ending| {
-            let kind = ending.kind();
+        let listen = |signal: StopSignal| {
+            let kind = signal.kind();
             let bit = u32::try_from(kind.as_raw_value() - 1).unwrap_or(u32::MAX);
             let is_ignored = ignored.checked_shr(bit).is_some_and(|mask| mask & 1 == 1);
-            (!is_ignored).then(|| signal(kind)).transpose()
+            (!is_ignored).then(|| receive(kind)).transpose()
         };
         Ok(Self {
-            hangup: listen(Ending::Hangup)?,
-            interrupt: listen(Ending::Interrupt)?,
-            terminate: listen(Ending::Terminate)?,
+            hangup: listen(StopSignal::Hangup)?,
+            interrupt: listen(StopSignal::Interrupt)?,
+            terminate: listen(StopSignal::Terminate)?,
         })
     }
 
     /// Waits for the next signal. Cancel safe.
-    pub(crate) async fn next(&mut self) -> Ending {
+    pub(crate) async fn next(&mut self) -> StopSignal {
         tokio::select! {
-            () = received(&mut self.hangup) => Ending::Hangup,
-            () = received(&mut self.interrupt) => Ending::Interrupt,
-            () = received(&mut self.terminate) => Ending::Terminate,
+            () = received(&mut self.hangup) => StopSignal::Hangup,
+            () = received(&mut self.interrupt) => StopSignal::Interrupt,
+            () = received(&mut self.terminate) => StopSignal::Terminate,
         }
     }
 }

@@ -55,13 +55,13 @@ impl Status {
             json["history"] = serde_json::to_value(&history).unwrap_or_default();
             return Ok(out::line(json)?);
         }
-        Ok(history.iter().try_for_each(|status| out::line(said(status)))?)
+        Ok(history.iter().try_for_each(|status| out::line(format_status(status)))?)
     }
 }
 
 impl Monitor {
     /// Sets the timeout unless it is set.
-    pub(crate) fn within(mut self, timeout: Option<Duration>) -> Self {
+    pub(crate) fn or_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.timeout = self.timeout.or(timeout);
         self
     }
@@ -74,7 +74,7 @@ impl Monitor {
     pub(crate) async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
         let named = self.job.named();
         let monitor = match self.timeout {
-            Some(within) => client.monitor_within(named, within).await,
+            Some(timeout) => client.monitor_within(named, timeout).await,
             None => client.monitor(named).await,
         };
         let mut states = monitor.map_err(failed)?;
@@ -83,7 +83,7 @@ impl Monitor {
             let line = match as_json {
                 // Strings and numbers: cannot fail.
                 true => serde_json::to_string(&status).unwrap_or_default(),
-                false => said(&status),
+                false => format_status(&status),
             };
             out::line(line)?;
         }
@@ -92,7 +92,7 @@ impl Monitor {
 }
 
 /// Formats a state on one line.
-fn said(status: &JobStatus) -> String {
+fn format_status(status: &JobStatus) -> String {
     let mut text = format!("{}  {}", moment(status.at_ms), status.state);
     if status.attempt > 1 {
         text.push_str(&format!("  attempt {}", status.attempt));

@@ -28,10 +28,10 @@ impl Completer for Tab {
     fn complete(
         &self,
         line: &str,
-        place: usize,
+        position: usize,
         _: &Context<'_>,
     ) -> rustyline::Result<(usize, Vec<Pair>)> {
-        let (start, offers) = offers(&line[..place], &self.0.known());
+        let (start, offers) = offers(&line[..position], &self.0.known());
         let is_only = offers.len() == 1;
         let pair = |name: String| {
             let replacement = if is_only { format!("{name} ") } else { name.clone() };

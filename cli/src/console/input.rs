@@ -35,24 +35,24 @@ pub(super) enum Read {
 
 /// A source of lines. A line is read only on request, so that output between lines meets no prompt.
 pub(super) struct Input {
-    ask: mpsc::UnboundedSender<()>,
+    requests: mpsc::UnboundedSender<()>,
     lines: mpsc::Receiver<io::Result<Read>>,
 }
 
 impl Input {
     fn of(mut read: impl FnMut() -> io::Result<Read> + Send + 'static) -> Self {
-        let (ask, mut asked) = mpsc::unbounded_channel();
+        let (requests, mut requested) = mpsc::unbounded_channel();
         let (sender, lines) = mpsc::channel(1);
         // Not joined: at the end of the program it may be reading.
         std::thread::spawn(move || {
-            while asked.blocking_recv().is_some() && sender.blocking_send(read()).is_ok() {}
+            while requested.blocking_recv().is_some() && sender.blocking_send(read()).is_ok() {}
         });
-        Self { ask, lines }
+        Self { requests, lines }
     }
 
     /// Reads the next line.
     pub(super) async fn next(&mut self) -> io::Result<Read> {
-        let _ = self.ask.send(());
+        let _ = self.requests.send(());
         self.lines.recv().await.unwrap_or(Ok(Read::End))
     }
 }
@@ -78,15 +78,15 @@ pub(super) fn terminal(names: Names, keeps: bool) -> Result<(Input, Printer), Fa
     let editor = config.and_then(|config| Editor::with_config(config.build()));
     let mut editor: Editor<Tab, FileHistory> = editor.map_err(|error| Failure::system(&error))?;
     editor.set_helper(Some(Tab(names)));
-    let history = keeps.then(prepare).flatten();
+    let history = keeps.then(history_file).flatten();
     if let Some(file) = &history {
         // An unreadable history is replaced by an empty one.
         let _ = editor.load_history(file);
     }
     // A terminal without cursor movement cannot print above the line.
     let printer = match editor.create_external_printer() {
-        Ok(mut printer) => Printer::beside(move |line| drop(printer.print(line))),
-        Err(_) => Printer::beside(|line| drop(output::print(line))),
+        Ok(mut printer) => Printer::editor(move |line| drop(printer.print(line))),
+        Err(_) => Printer::editor(|line| drop(output::print(line))),
     };
     let read = move || match editor.readline(PROMPT) {
         Ok(line) => {
@@ -112,17 +112,17 @@ pub(super) fn terminal(names: Names, keeps: bool) -> Result<(Input, Printer), Fa
 
 /// Returns the history file, readable by its user only; `None`, with a hint, if it cannot be
 /// created.
-fn prepare() -> Option<PathBuf> {
+fn history_file() -> Option<PathBuf> {
     let from = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let folder = from("XDG_STATE_HOME").or_else(|| Some(from("HOME")?.join(".local/state")))?;
     let folder = folder.join("redcall");
     let file = folder.join("console-history");
-    let making = || -> io::Result<()> {
+    let create = || -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         // Checks that it is writable; the editor restricts its permissions at each line.
         OpenOptions::new().append(true).create(true).mode(0o600).open(&file).map(drop)
     };
-    match making() {
+    match create() {
         Ok(()) => Some(file),
         Err(error) => {
             output::hint(format_args!("history disabled: {}: {error}", file.display()));

@@ -9,7 +9,7 @@ use redcall_common::name::{SERVICE, is_job_name, is_plain};
 /// Maximum number of ids remembered: the latest ones.
 const IDS: usize = 100;
 /// Maximum number of names remembered of each kind.
-const MOST: usize = 10_000;
+const NAMES_MAX: usize = 10_000;
 
 /// Event kinds with names, which are also topics.
 const KINDS: [Kind; 5] =
@@ -62,16 +62,16 @@ impl Names {
     /// Reads the names that live workers handle. On failure, the names are unchanged.
     pub(super) async fn refresh(&self, client: &Client) {
         if let Ok(workers) = client.inspect().workers().await {
-            self.known().live(&workers);
+            self.known().set_live(&workers);
         }
     }
 
     pub(super) fn topic(&self, topic: &str) {
-        learn(&mut self.known().topics, topic);
+        add(&mut self.known().topics, topic);
     }
 
     pub(super) fn instance(&self, instance: &str) {
-        learn(&mut self.known().instances, instance);
+        add(&mut self.known().instances, instance);
     }
 
     pub(super) fn id(&self, id: &str) {
@@ -86,20 +86,22 @@ impl Names {
 impl Known {
     /// Replaces the names of workers, keeping those of the settings. Worker records are untrusted:
     /// only valid names are taken.
-    fn live(&mut self, workers: &[WorkerInfo]) {
+    fn set_live(&mut self, workers: &[WorkerInfo]) {
         let queues = workers.iter().flat_map(|worker| &worker.queues);
         let services = queues.filter_map(|queue| queue.strip_prefix(SERVICE));
-        let services: BTreeSet<&str> = services.filter(|name| is_plain(name)).take(MOST).collect();
+        let services: BTreeSet<&str> =
+            services.filter(|name| is_plain(name)).take(NAMES_MAX).collect();
         let jobs = workers.iter().flat_map(|worker| &worker.jobs).map(String::as_str);
-        let jobs = jobs.filter(|name| is_job_name(name) && !services.contains(name)).take(MOST);
+        let jobs =
+            jobs.filter(|name| is_job_name(name) && !services.contains(name)).take(NAMES_MAX);
         self.jobs = jobs.map(str::to_owned).chain(self.mapped.jobs.clone()).collect();
         let services = services.into_iter().map(str::to_owned);
         self.services = services.chain(self.mapped.services.clone()).collect();
     }
 }
 
-fn learn(names: &mut BTreeSet<String>, name: &str) {
-    if !name.is_empty() && names.len() < MOST {
+fn add(names: &mut BTreeSet<String>, name: &str) {
+    if !name.is_empty() && names.len() < NAMES_MAX {
         names.insert(name.to_owned());
     }
 }
@@ -127,10 +129,10 @@ mod tests {
         let names = Names::of(&Settings::default());
         let mut known = names.known();
         let queues = ["default", "service:counter"];
-        known.live(&[worker(&["add", "counter", "\u{1b}[31m"], &queues)]);
+        known.set_live(&[worker(&["add", "counter", "\u{1b}[31m"], &queues)]);
         let list = |set: &BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(" ");
         assert_eq!((&*list(&known.jobs), &*list(&known.services)), ("add", "counter"));
-        known.live(&[]);
+        known.set_live(&[]);
         assert_eq!((known.jobs.len(), known.services.len()), (0, 0));
     }
 

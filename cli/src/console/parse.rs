@@ -96,7 +96,7 @@ fn timeout(text: &str) -> Result<Timeout, humantime::DurationError> {
 }
 
 /// A parsed line.
-pub(super) enum Said {
+pub(super) enum Parsed {
     /// An empty line or a comment.
     Nothing,
     /// A request for help, with its text.
@@ -105,12 +105,12 @@ pub(super) enum Said {
 }
 
 /// Parses a line.
-pub(super) fn parse(line: &str) -> Result<Said, Failure> {
+pub(super) fn parse(line: &str) -> Result<Parsed, Failure> {
     if line.trim_start().starts_with('#') {
-        return Ok(Said::Nothing);
+        return Ok(Parsed::Nothing);
     }
     let mut words = words(line).map_err(|why| wrong(&why, "`help` lists the verbs."))?;
-    let Some(verb) = words.first() else { return Ok(Said::Nothing) };
+    let Some(verb) = words.first() else { return Ok(Parsed::Nothing) };
     if verb == "service" {
         words.iter_mut().skip(2).for_each(instance);
     }
@@ -121,8 +121,8 @@ pub(super) fn parse(line: &str) -> Result<Said, Failure> {
         ));
     }
     match Line::try_parse_from(words) {
-        Ok(line) => Ok(Said::Verb(Box::new(line.verb))),
-        Err(error) if error.kind() == ErrorKind::DisplayHelp => Ok(Said::Help(error.to_string())),
+        Ok(line) => Ok(Parsed::Verb(Box::new(line.verb))),
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => Ok(Parsed::Help(error.to_string())),
         Err(error) => Err(unknown(&error)),
     }
 }
@@ -140,7 +140,7 @@ fn words(line: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut rest = line.trim();
     while let Some(first) = rest.chars().next() {
-        let (word, behind) = match first {
+        let (word, rest_of_line) = match first {
             '\'' => {
                 let quoted = rest[1..].split_once('\'');
                 quoted.ok_or_else(|| "a single quote is not closed".to_owned())?
@@ -148,11 +148,11 @@ fn words(line: &str) -> Result<Vec<String>, String> {
             '{' | '[' | '"' => rest.split_at(json_ends(rest)?),
             _ => rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len())),
         };
-        if behind.starts_with(|c: char| !c.is_whitespace()) {
+        if rest_of_line.starts_with(|c: char| !c.is_whitespace()) {
             return Err(format!("expected a space after `{word}`"));
         }
         words.push(word.to_owned());
-        rest = behind.trim_start();
+        rest = rest_of_line.trim_start();
     }
     Ok(words)
 }
@@ -172,9 +172,9 @@ fn unknown(error: &clap::Error) -> Failure {
     let usage = text.lines().find(|line| line.starts_with("Usage:")).map(str::to_owned);
     let usage = usage.unwrap_or_else(|| "`help` lists the verbs.".to_owned());
     let what = match text.strip_prefix("error: ") {
-        Some(said) => {
-            let said = said.split("\n\n").next().unwrap_or_default();
-            said.split_whitespace().collect::<Vec<_>>().join(" ")
+        Some(text) => {
+            let sentence = text.split("\n\n").next().unwrap_or_default();
+            sentence.split_whitespace().collect::<Vec<_>>().join(" ")
         }
         None => "missing arguments".to_owned(),
     };
@@ -267,18 +267,22 @@ mod tests {
             ("timeout 5s", "timeout"),
             ("quit", "quit"),
         ] {
-            assert!(matches!(parse(line), Ok(Said::Verb(_))), "{line}");
+            assert!(matches!(parse(line), Ok(Parsed::Verb(_))), "{line}");
             assert!(verbs().contains(&verb.to_owned()), "{verb}");
         }
         assert_eq!(verbs().len(), 17);
-        assert!(matches!(parse("help"), Ok(Said::Help(text)) if text.contains("next nonce")));
-        assert!(matches!(parse("help wait"), Ok(Said::Help(text)) if text.contains("Usage: wait")));
-        assert!(matches!(parse(" # a comment {"), Ok(Said::Nothing)));
+        assert!(matches!(parse("help"), Ok(Parsed::Help(text)) if text.contains("next nonce")));
+        assert!(
+            matches!(parse("help wait"), Ok(Parsed::Help(text)) if text.contains("Usage: wait"))
+        );
+        assert!(matches!(parse(" # a comment {"), Ok(Parsed::Nothing)));
     }
 
     #[test]
     fn at_sign_selects_the_instance() {
-        let Ok(Said::Verb(verb)) = parse("service counter state @user-42") else { panic!("none") };
+        let Ok(Parsed::Verb(verb)) = parse("service counter state @user-42") else {
+            panic!("none")
+        };
         let Verb::Service(service) = *verb else { panic!("another verb") };
         assert_eq!(service.named(), ("counter", "user-42"));
         assert!(refused("service counter state @a:b").contains("an instance's key has up to 64"));

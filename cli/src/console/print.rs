@@ -19,7 +19,7 @@ pub(super) enum Printer {
     /// Without a line editor. The channel gets the first failure of standard output.
     Stdout(mpsc::Sender<Unwritten>),
     /// Above the edited line, by a thread of its own: the line editor may block it.
-    Beside(mpsc::Sender<String>),
+    Editor(mpsc::Sender<String>),
 }
 
 impl Printer {
@@ -30,14 +30,14 @@ impl Printer {
     }
 
     /// Prints by `print`, which may block, on a thread that ends with the last printer.
-    pub(super) fn beside(mut print: impl FnMut(String) + Send + 'static) -> Self {
+    pub(super) fn editor(mut print: impl FnMut(String) + Send + 'static) -> Self {
         let (sender, mut lines) = mpsc::channel::<String>(LINES);
         std::thread::spawn(move || {
             while let Some(line) = lines.blocking_recv() {
                 print(line + "\n");
             }
         });
-        Self::Beside(sender)
+        Self::Editor(sender)
     }
 
     pub(super) async fn line(&self, line: String) {
@@ -48,7 +48,7 @@ impl Printer {
             }
             // The thread lives as long as this. Cleaned here: the line editor prints without
             // `output`.
-            Self::Beside(lines) => drop(lines.send(clean_json(&line).into_owned()).await),
+            Self::Editor(lines) => drop(lines.send(clean_json(&line).into_owned()).await),
         }
     }
 }
@@ -71,7 +71,7 @@ pub(super) struct Sent {
 
 impl Sent {
     /// Formats an update as text or as JSON.
-    pub(super) fn said(&self, what: &str, data: &str) -> String {
+    pub(super) fn format(&self, what: &str, data: &str) -> String {
         let Self { name, nonce, as_json } = self;
         if *as_json {
             let name = serde_json::Value::from(name.as_str());
@@ -83,14 +83,14 @@ impl Sent {
     /// Formats an update.
     fn update(&self, update: Update) -> String {
         let (what, data) = match update {
-            Update::Restarted { attempt } => return self.said("restarted", &attempt.to_string()),
-            Update::Pending => return self.said("pending", "null"),
+            Update::Restarted { attempt } => return self.format("restarted", &attempt.to_string()),
+            Update::Pending => return self.format("pending", "null"),
             Update::Deferred(data) => ("deferred", data),
             Update::Progress(data) => ("progress", data),
             Update::Chunk(data) => ("chunk", data),
             Update::Done(Response { data, .. }) => (ResultKind::Success.name(), data),
         };
-        self.said(what, &one_line(data.get()))
+        self.format(what, &one_line(data.get()))
     }
 
     fn error(&self, error: CallError) -> String {
@@ -98,10 +98,10 @@ impl Sent {
         let failure = failed(error);
         let error = &failure.json["error"];
         if self.as_json {
-            return self.said(kind, &error.to_string());
+            return self.format(kind, &error.to_string());
         }
         let text = |field: &str| error[field].as_str().unwrap_or_default().replace('\n', " ");
-        self.said(kind, &format!("{}: {}", text("code"), text("message")))
+        self.format(kind, &format!("{}: {}", text("code"), text("message")))
     }
 
     /// Prints all updates of the command; returns `true` if it succeeded.

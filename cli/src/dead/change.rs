@@ -49,7 +49,7 @@ impl Change {
             Kind::Purge => dead.purge(&selection, self.dry_run).await,
         };
         let report = report.map_err(|error| unreachable(&error))?;
-        let done = |error: Unwritten| error.after(said(&report, kind, self.dry_run));
+        let done = |error: Unwritten| error.after(summary(&report, kind, self.dry_run));
         if as_json {
             let mut json = serde_json::json!(report);
             json["queue"] = self.which.queue.into();
@@ -69,7 +69,7 @@ impl Change {
     }
 }
 
-fn said(report: &DeadReport, kind: Kind, dry_run: bool) -> String {
+fn summary(report: &DeadReport, kind: Kind, dry_run: bool) -> String {
     let count = report.done.len();
     let what = match (kind, dry_run) {
         (Kind::Retry, false) => "requeued",
@@ -84,7 +84,7 @@ fn print(report: &DeadReport, kind: Kind, dry_run: bool) -> Result<(), Unwritten
     if dry_run && !report.done.is_empty() {
         out::line(table(&["entry", "id", "job"], report.done.iter().map(row)))?;
     }
-    out::line(said(report, kind, dry_run))?;
+    out::line(summary(report, kind, dry_run))?;
     if report.gone > 0 {
         out::line(format_args!("{} no longer existed", report.gone))?;
     }

@@ -11,7 +11,7 @@ use super::workers::listed;
 const NEAR: u64 = 90;
 
 /// Checks every queue in use.
-pub(super) async fn look(
+pub(super) async fn check(
     inspector: &Inspector,
     queues: &[QueueInfo],
     settings: &Settings,
@@ -21,13 +21,13 @@ pub(super) async fn look(
     for queue in queues {
         let name = &queue.queue;
         let kept = inspector.kept_bytes(name).await?;
-        let most = settings.dead.max_bytes;
-        if is_near(kept.dead, most) {
-            near.push(format!("dead letters of {name} {}", of(kept.dead, most)));
+        let max = settings.dead.max_bytes;
+        if is_near(kept.dead, max) {
+            near.push(format!("dead letters of {name} {}", of(kept.dead, max)));
         }
-        let most = settings.answers_max_bytes(name);
-        if kept.answers_full || is_near(kept.answers, most) {
-            near.push(format!("answers of {name} {}", of(kept.answers, most)));
+        let max = settings.answers_max_bytes(name);
+        if kept.answers_full || is_near(kept.answers, max) {
+            near.push(format!("answers of {name} {}", of(kept.answers, max)));
         }
         full |= kept.answers_full;
     }
@@ -46,10 +46,10 @@ pub(super) async fn look(
     Ok(Finding::new(CHECK, Level::Warning, listed(&near), means, cure))
 }
 
-fn is_near(held: u64, most: u64) -> bool {
-    most > 0 && held.saturating_mul(100) >= most.saturating_mul(NEAR)
+fn is_near(held: u64, max: u64) -> bool {
+    max > 0 && held.saturating_mul(100) >= max.saturating_mul(NEAR)
 }
 
-fn of(held: u64, most: u64) -> String {
-    format!("have {} of {} MiB", held >> 20, most >> 20)
+fn of(held: u64, max: u64) -> String {
+    format!("have {} of {} MiB", held >> 20, max >> 20)
 }

@@ -16,12 +16,12 @@ const GRACE: Duration = Duration::from_millis(500);
 
 /// A job to call, `NAME` or `NAME=DATA`.
 #[derive(Debug, Clone)]
-pub(super) struct Trial {
+pub(super) struct TestCall {
     name: String,
     data: Box<RawValue>,
 }
 
-impl Trial {
+impl TestCall {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let (name, data) = text.split_once('=').unwrap_or((text, "null"));
         let data = serde_json::from_str(data).map_err(|error| {
@@ -41,13 +41,13 @@ pub(super) fn impossible() -> Finding {
 
 /// Makes the calls one after the other, each within `timeout`.
 pub(super) async fn make(
-    trials: &[Trial],
+    test_calls: &[TestCall],
     timeout: Duration,
     settings: &Settings,
 ) -> Result<Vec<Finding>, Failure> {
     let mut settings = settings.clone();
     settings.client.no_workers_grace = settings.client.no_workers_grace.min(GRACE);
-    let within = super::LOOK.min(timeout);
+    let within = super::CHECK_TIMEOUT.min(timeout);
     let connecting = tokio::time::timeout(within, Client::from_settings(&settings));
     let client = match connecting.await {
         Ok(Ok(client)) => client,
@@ -58,16 +58,16 @@ pub(super) async fn make(
             return Ok(vec![Finding::new(CHECK, Level::Problem, what, "No call was made.", cure)]);
         }
     };
-    let calling = async { Ok(called(&client, trials, timeout).await) };
+    let calling = async { Ok(called(&client, test_calls, timeout).await) };
     let findings = unless_interrupted(calling).await;
     // Sends the cancellation of an interrupted call, too.
     client.flush().await;
     findings
 }
 
-async fn called(client: &Client, trials: &[Trial], timeout: Duration) -> Vec<Finding> {
+async fn called(client: &Client, test_calls: &[TestCall], timeout: Duration) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for Trial { name, data } in trials {
+    for TestCall { name, data } in test_calls {
         let began = Instant::now();
         let answer = client.request(name).data(data).timeout(timeout).wait().await;
         let ms = began.elapsed().as_secs_f64() * 1000.0;

@@ -8,11 +8,11 @@ use redcall_store::KeyCensus;
 use crate::output::line;
 
 /// Time limit of the scan.
-pub(super) const WITHIN: Duration = Duration::from_secs(1);
-pub(super) const MOST: u64 = 200_000;
+pub(super) const SCAN_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const SCAN_MAX: u64 = 200_000;
 
 /// Evaluates the scan of keys with our prefix.
-pub(super) fn look(census: &KeyCensus) -> Finding {
+pub(super) fn check(census: &KeyCensus) -> Finding {
     const CHECK: &str = "keys";
     let seen = if census.cut { "of the first" } else { "of" };
     let seen = format!("{seen} {} keys", census.seen);

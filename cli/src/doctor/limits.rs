@@ -11,28 +11,28 @@ use crate::output::line;
 const CHECK: &str = "limits";
 
 /// Checks these queues. `sorted` are the lists found there: queue, name and key.
-pub(super) async fn look(
+pub(super) async fn check(
     inspector: &Inspector,
     queues: &[String],
     settings: &Settings,
     sorted: &[(String, String, String)],
 ) -> Result<Finding, StoreError> {
     let rules = rules(settings);
-    let (mut said, mut stuck) = (Vec::new(), false);
+    let (mut found, mut stuck) = (Vec::new(), false);
     for queue in queues {
         let lists = sorted.iter().filter(|(of, ..)| of == queue);
         let lists: Vec<_> = lists.map(|(_, name, key)| (name.clone(), key.clone())).collect();
         for fault in inspector.limit_faults(queue, &rules, &lists).await? {
             stuck |= matches!(fault.fault, Fault::Lost | Fault::Held | Fault::Type);
-            said.push(format!("{} on {}", text(&fault), line(queue, 40)));
+            found.push(format!("{} on {}", text(&fault), line(queue, 40)));
         }
     }
-    said.sort_unstable();
-    said.dedup();
-    if said.is_empty() {
+    found.sort_unstable();
+    found.dedup();
+    if found.is_empty() {
         return Ok(Finding::ok(CHECK, "each limit key with waiting requests is polled"));
     }
-    let what = format!("inconsistent limits: {}", listed(&said));
+    let what = format!("inconsistent limits: {}", listed(&found));
     let (level, means) = match stuck {
         true => (Level::Problem, "Requests under these limits may never run."),
         false => (Level::Warning, "More or fewer requests may run at once than the limit says."),

@@ -10,7 +10,7 @@ use redcall_common::settings::HandlerSettings;
 const CHECK: &str = "mapping";
 
 /// Checks every job on this machine, without running a program.
-pub(super) fn look(settings: &Settings) -> Vec<Finding> {
+pub(super) fn check(settings: &Settings) -> Vec<Finding> {
     let dir = settings.base_dir();
     let (mut compiled, mut findings) = (Vec::new(), Vec::new());
     for (name, job) in &settings.jobs {

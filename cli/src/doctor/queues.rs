@@ -63,24 +63,21 @@ impl Heads {
     }
 
     /// Reads again after at least a second, and reports whether a job was taken in the meantime.
-    pub(super) async fn look_again(
-        self,
-        inspector: &Inspector,
-    ) -> Result<Vec<Finding>, StoreError> {
+    pub(super) async fn reread(self, inspector: &Inspector) -> Result<Vec<Finding>, StoreError> {
         if self.queues.is_empty() {
             return Ok(Vec::new());
         }
         sleep_until(self.at + BETWEEN).await;
         let waited = time(millis(self.at.elapsed()));
         let now = heads(inspector, &self.queues).await?;
-        let (mut moving, mut still) = (Vec::new(), Vec::new());
+        let (mut moving, mut stalled_queues) = (Vec::new(), Vec::new());
         for ((queue, then), now) in self.queues.into_iter().zip(self.heads).zip(now) {
-            let said = format!("{} on {}", queue.length, queue.queue);
+            let text = format!("{} on {}", queue.length, queue.queue);
             let has_moved = then.is_none() || now != then;
             // A paused queue does not move; `paused` reports it.
-            if has_moved || queue.paused { &mut moving } else { &mut still }.push(said);
+            if has_moved || queue.paused { &mut moving } else { &mut stalled_queues }.push(text);
         }
-        Ok([of_unknown_age(&moving), standing_still(&still, &waited)]
+        Ok([of_unknown_age(&moving), stalled(&stalled_queues, &waited)]
             .into_iter()
             .flatten()
             .collect())
@@ -105,12 +102,14 @@ fn of_unknown_age(moving: &[String]) -> Option<Finding> {
     Some(Finding::note("oldest", what, means))
 }
 
-fn standing_still(still: &[String], waited: &str) -> Option<Finding> {
-    if still.is_empty() {
+fn stalled(stalled_queues: &[String], waited: &str) -> Option<Finding> {
+    if stalled_queues.is_empty() {
         return None;
     }
-    let what =
-        format!("jobs of unknown age wait, and none was taken within {waited}: {}", listed(still));
+    let what = format!(
+        "jobs of unknown age wait, and none was taken within {waited}: {}",
+        listed(stalled_queues)
+    );
     let means = "No worker takes them, or all workers are busy. Their age is unknown, since their \
                      requests have no `enqueued_at`.";
     let cure = "Start workers that listen there, or raise `worker.concurrency`; have the client \
@@ -119,7 +118,7 @@ fn standing_still(still: &[String], waited: &str) -> Option<Finding> {
 }
 
 /// Checks every queue in use.
-pub(super) fn look(queues: &[QueueInfo], settings: &Settings) -> Vec<Finding> {
+pub(super) fn check(queues: &[QueueInfo], settings: &Settings) -> Vec<Finding> {
     let mut findings = vec![oldest(queues), paused(queues), dead(queues, settings)];
     findings.extend(queues.iter().filter_map(|queue| full(queue, settings)));
     findings
@@ -130,7 +129,7 @@ fn oldest(queues: &[QueueInfo]) -> Finding {
     let age = |queue: &QueueInfo| Some((queue.oldest_ms?, queue.queue.clone()));
     let mut ages: Vec<(u64, String)> = queues.iter().filter_map(age).collect();
     ages.sort_unstable_by(|one, other| other.cmp(one));
-    let said: Vec<String> =
+    let text: Vec<String> =
         ages.iter().map(|(age, queue)| format!("{} on {queue}", time(*age))).collect();
     let is_unknown = queues.iter().any(QueueInfo::has_unknown_age);
     match ages.first() {
@@ -140,10 +139,10 @@ fn oldest(queues: &[QueueInfo]) -> Finding {
         }
         None => Finding::ok(CHECK, "nothing waits"),
         Some((age, _)) if *age < OLD_MS => {
-            Finding::ok(CHECK, format!("the oldest job has waited for {}", listed(&said)))
+            Finding::ok(CHECK, format!("the oldest job has waited for {}", listed(&text)))
         }
         Some(_) => {
-            let what = format!("the oldest job has waited for {}", listed(&said));
+            let what = format!("the oldest job has waited for {}", listed(&text));
             let means =
                 "Jobs arrive faster than they are done, or the first ones are not run at all.";
             let cure = "Start more workers or raise `worker.concurrency`; see `redcall workers`.";
@@ -166,16 +165,16 @@ fn paused(queues: &[QueueInfo]) -> Finding {
 fn dead(queues: &[QueueInfo], settings: &Settings) -> Finding {
     const CHECK: &str = "dead";
     let with = queues.iter().filter(|queue| queue.dead > 0);
-    let said: Vec<String> =
+    let text: Vec<String> =
         with.clone().map(|queue| format!("{} on {}", queue.dead, queue.queue)).collect();
-    if said.is_empty() {
+    if text.is_empty() {
         return Finding::ok(CHECK, "no dead letters");
     }
-    let what = format!("dead letters: {}", listed(&said));
-    let most = settings.dead.max;
-    if with.clone().any(|queue| is_filling(queue.dead, most)) {
+    let what = format!("dead letters: {}", listed(&text));
+    let max = settings.dead.max;
+    if with.clone().any(|queue| is_filling(queue.dead, max)) {
         let means =
-            format!("At most {most} per queue are kept (`dead.max`); the oldest are trimmed.");
+            format!("At most {max} per queue are kept (`dead.max`); the oldest are trimmed.");
         let cure = "List them (`redcall dead list`), then retry or purge them.";
         return Finding::new(CHECK, Level::Warning, what, means, cure);
     }
@@ -183,19 +182,19 @@ fn dead(queues: &[QueueInfo], settings: &Settings) -> Finding {
 }
 
 fn full(queue: &QueueInfo, settings: &Settings) -> Option<Finding> {
-    let (name, most) = (&queue.queue, settings.max_length(&queue.queue));
+    let (name, max) = (&queue.queue, settings.max_length(&queue.queue));
     let held = queue.held();
-    if most == 0 || !is_filling(held, most) {
+    if max == 0 || !is_filling(held, max) {
         return None;
     }
-    let what = format!("{name} holds {held} of {most} jobs");
+    let what = format!("{name} holds {held} of {max} jobs");
     let means = "When it is full, callers get `overloaded`.";
     let cure = format!("Start more workers, or raise `queues.{name}.max_length`.");
     Some(Finding::new("full", Level::Warning, what, means, cure))
 }
 
-fn is_filling(held: u64, most: u64) -> bool {
-    held.saturating_mul(100) >= most.saturating_mul(FILLING)
+fn is_filling(held: u64, max: u64) -> bool {
+    held.saturating_mul(100) >= max.saturating_mul(FILLING)
 }
 
 /// Reports leases of workers that have been dead for more than two leases.
@@ -212,7 +211,7 @@ pub(super) async fn leases(
     if stuck.is_empty() {
         return Ok(Finding::ok(CHECK, "no dead worker holds a lease"));
     }
-    let said: Vec<String> = stuck
+    let text: Vec<String> = stuck
         .iter()
         .map(|stuck| {
             let worker = line(&stuck.worker, 64);
@@ -220,7 +219,7 @@ pub(super) async fn leases(
             format!("{} of {worker} on {}, dead for {}", stuck.held, stuck.queue, time(dead_for))
         })
         .collect();
-    let what = format!("jobs held by dead workers: {}", listed(&said));
+    let what = format!("jobs held by dead workers: {}", listed(&text));
     let means = "No worker takes them over, so they are neither run nor answered.";
     let cure = "Start a worker that serves that queue; if one does, its log has the reason why it cannot \
                     take over.";

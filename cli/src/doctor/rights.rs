@@ -10,13 +10,13 @@ const CHECK: &str = "rights";
 const CURE: &str = "Grant them (ACL SETUSER). PROTOCOL.md, *Rights at Redis*, has the commands.";
 
 /// Returns a finding for each role with missing rights, or one `ok`.
-pub(super) async fn look(inspector: &Inspector, settings: &Settings) -> Vec<Finding> {
+pub(super) async fn check(inspector: &Inspector, settings: &Settings) -> Vec<Finding> {
     let queues = settings.served_queues();
     let queues: Vec<&str> = queues.iter().map(String::as_str).collect();
     let mut findings = Vec::new();
-    for (role, who) in [(Role::Worker, "workers"), (Role::Client, "clients")] {
+    for (role, role_name) in [(Role::Worker, "workers"), (Role::Client, "clients")] {
         match inspector.missing_rights(role, &queues).await {
-            Ok(missing) => findings.extend(of(who, &missing)),
+            Ok(missing) => findings.extend(of(role_name, &missing)),
             Err(error) => return vec![refused(&error)],
         }
     }
@@ -27,12 +27,12 @@ pub(super) async fn look(inspector: &Inspector, settings: &Settings) -> Vec<Find
 }
 
 /// Returns the findings for missing rights of `role`: required and optional ones.
-fn of(who: &str, missing: &[MissingRight]) -> Vec<Finding> {
+fn of(role_name: &str, missing: &[MissingRight]) -> Vec<Finding> {
     let rules = |is_needed: bool| {
         let rules = missing.iter().filter(|right| right.is_needed == is_needed);
         rules.map(|right| right.rule.as_str()).collect::<Vec<_>>().join(", ")
     };
-    let means = format!("With the user of `redis.url`, {who} do not work.");
+    let means = format!("With the user of `redis.url`, {role_name} do not work.");
     let kinds = [
         (rules(true), Level::Problem, means.as_str()),
         (
@@ -42,7 +42,7 @@ fn of(who: &str, missing: &[MissingRight]) -> Vec<Finding> {
         ),
     ];
     let finding = |(rules, level, means): (String, Level, &str)| {
-        let what = format!("{who} lack {rules}");
+        let what = format!("{role_name} lack {rules}");
         (!rules.is_empty()).then(|| Finding::new(CHECK, level, what, means, CURE))
     };
     kinds.into_iter().filter_map(finding).collect()

@@ -6,7 +6,7 @@ use redcall_common::finding::{Finding, Level};
 const CHECK: &str = "schedules";
 
 /// Checks the schedules of these settings.
-pub(super) async fn look(
+pub(super) async fn check(
     inspector: &Inspector,
     settings: &Settings,
 ) -> Result<Vec<Finding>, StoreError> {

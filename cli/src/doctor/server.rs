@@ -27,7 +27,7 @@ const FULL: u64 = 95;
 /// # Errors
 ///
 /// If Redis does not answer at all.
-pub(super) async fn look(
+pub(super) async fn check(
     inspector: &Inspector,
     settings: &Settings,
     findings: &mut Vec<Finding>,

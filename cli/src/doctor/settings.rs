@@ -4,7 +4,7 @@ use redcall_client::Settings;
 use redcall_common::finding::{Finding, Level};
 
 /// Checks the settings without Redis.
-pub(super) fn look(settings: &Settings) -> Vec<Finding> {
+pub(super) fn check(settings: &Settings) -> Vec<Finding> {
     const CHECK: &str = "settings";
     let file = match &settings.file {
         Some(file) => Finding::ok(CHECK, file.display().to_string()),

@@ -10,7 +10,7 @@ use crate::output::line;
 const CHECK: &str = "states";
 
 /// Checks these states: queue and instance. No finding without keys.
-pub(super) async fn look(
+pub(super) async fn check(
     inspector: &Inspector,
     settings: &Settings,
     states: &[(String, String)],

@@ -11,21 +11,21 @@ use crate::output::{line, time};
 const CHECK: &str = "times";
 
 /// Checks these queues.
-pub(super) async fn look(
+pub(super) async fn check(
     inspector: &Inspector,
     queues: &[String],
     settings: &Settings,
 ) -> Result<Finding, StoreError> {
-    let mut said = Vec::new();
+    let mut found = Vec::new();
     for queue in queues {
         for ahead in inspector.times_ahead(queue, settings.worker.lease).await? {
-            said.push(text(&ahead, queue));
+            found.push(text(&ahead, queue));
         }
     }
-    if said.is_empty() {
+    if found.is_empty() {
         return Ok(Finding::ok(CHECK, "no timestamp is too far in the future"));
     }
-    let what = format!("timestamps too far in the future: {}", listed(&said));
+    let what = format!("timestamps too far in the future: {}", listed(&found));
     let means = "Redis's clock was ahead when they were written, and was then set back. Until a worker \
                      corrects them, dead workers count as alive and schedules do not run.";
     let cure = "A worker that serves the queue corrects them at its next heartbeat: start one. Keep \

@@ -12,7 +12,7 @@ const CHECK: &str = "workers";
 const EXAMPLES: usize = 5;
 
 /// Checks the live workers.
-pub(super) fn look(
+pub(super) fn check(
     workers: &[WorkerInfo],
     queues: &[QueueInfo],
     settings: &Settings,

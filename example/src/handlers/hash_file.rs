@@ -1,4 +1,4 @@
-//! `hash_file`: the digest of one file. A plain function: it runs on the blocking pool.
+//! `hash_file`: the digest of one file. A plain function, run on the blocking pool.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -10,16 +10,16 @@ use sha2::{Digest, Sha256};
 
 use crate::root::{Refused, Root};
 
-/// How much of a file is in memory at once, bytes.
+/// Size of the read buffer, bytes.
 const PORTION: usize = 64 << 10;
 
-/// What it takes.
+/// Its data.
 #[derive(Deserialize)]
 pub(crate) struct Target {
     path: String,
 }
 
-/// What it answers.
+/// Its answer.
 #[derive(Serialize)]
 pub(crate) struct Hashed {
     sha256: String,

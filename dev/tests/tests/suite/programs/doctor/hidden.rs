@@ -176,7 +176,11 @@ async fn retried_dead_letter_keeps_its_age_and_restarts_its_budget() {
     assert_eq!((ran.code, &*ran.stdout), (0, "1 requeued\n"));
     let queued: Vec<String> = conn.lrange(QUEUE, 0, -1).await.unwrap();
     assert!(queued[0].contains(&format!(r#""enqueued_at":{since}"#)), "{queued:?}");
-    doctor(&[], &at(&bench.redis)).await.has("oldest", "warning", "the oldest job has waited for 1h");
+    doctor(&[], &at(&bench.redis)).await.has(
+        "oldest",
+        "warning",
+        "the oldest job has waited for 1h",
+    );
     // An hour is more than its budget: it runs all the same.
     let _worker = bench.worker().await;
     redcall_testkit::eventually("it to be done", async || {

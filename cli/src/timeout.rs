@@ -12,27 +12,25 @@ use crate::failure::{Failure, UNREACHABLE, json};
 use crate::{Verb, unreachable};
 
 /// Minimum time left for a verb after connecting.
-const LEAST: Duration = Duration::from_millis(1);
+const LEFT_MIN: Duration = Duration::from_millis(1);
 
 /// Connects within the timeout of `verb`, and reduces the timeout by the time used.
-pub(crate) async fn connected(verb: &mut Verb, settings: &Settings) -> Result<Client, Failure> {
-    let begun = Instant::now();
+pub(crate) async fn connect(verb: &mut Verb, settings: &Settings) -> Result<Client, Failure> {
+    let started = Instant::now();
     let connecting = Client::from_settings(settings);
-    let connected = match within(verb) {
-        Some(within) => {
-            timeout(within, connecting).await.map_err(|_| too_slow(within, settings))?
-        }
+    let connected = match connect_timeout(verb) {
+        Some(limit) => timeout(limit, connecting).await.map_err(|_| too_slow(limit, settings))?,
         None => connecting.await,
     };
     let client = connected.map_err(|error| unreachable(&error))?;
     if let Some(left) = time(verb) {
-        *left = left.saturating_sub(begun.elapsed()).max(LEAST);
+        *left = left.saturating_sub(started.elapsed()).max(LEFT_MIN);
     }
     Ok(client)
 }
 
 /// Returns the timeout for connecting.
-fn within(verb: &mut Verb) -> Option<Duration> {
+fn connect_timeout(verb: &mut Verb) -> Option<Duration> {
     match verb {
         Verb::Follow(follow) => follow.time(),
         // The timeout of a delayed call begins when it is due, but also limits the enqueue.
@@ -52,11 +50,11 @@ fn time(verb: &mut Verb) -> Option<&mut Duration> {
     }
 }
 
-fn too_slow(within: Duration, settings: &Settings) -> Failure {
+fn too_slow(limit: Duration, settings: &Settings) -> Failure {
     let address = Connector::new(&settings.redis, "redcall");
     let address = address.map_or_else(|_| "an address".to_owned(), |it| it.address().to_owned());
     let message =
-        format!("Redis at {address} did not accept the connection within {within:?} (--timeout)");
+        format!("Redis at {address} did not accept the connection within {limit:?} (--timeout)");
     let help = "Nothing was sent. Check that Redis listens there (`redis.url`), its load and the \
                  network, or raise --timeout.";
     let json = json(Code::Unavailable.as_str(), &message);
