@@ -4,13 +4,12 @@ use std::io::Read;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use redcall_client::{
-    CallError, Client, Code, Durability, FrameStream, Receipt, Request, Retry, Update,
-};
+use redcall_client::{CallError, Client, Code, Durability, FrameStream, Receipt, Request, Update};
 use redcall_common::output::{self as out, Unwritten};
 use redcall_common::report::Problem;
 use serde_json::value::RawValue;
 
+use crate::advice;
 use crate::failure::{Failure, json};
 use crate::output::one_line;
 use crate::signals::Signals;
@@ -112,14 +111,16 @@ impl Call {
     pub(crate) async fn answer(mut self, client: &Client) -> Result<Box<RawValue>, Failure> {
         let request = self.request(client)?;
         let answer = async { request.wait().await.map_err(failed) };
-        Ok(unless_interrupted(answer).await?.data)
+        let answer = unless_interrupted(answer).await;
+        Ok(advice::with_names(answer, &self.name, client).await?.data)
     }
 
     /// Prints updates until the answer.
     pub(crate) async fn print_stream(mut self, client: &Client) -> Result<(), Failure> {
         let request = self.request(client)?;
         let printing = async { print_all(request.stream().await.map_err(failed)?).await };
-        unless_interrupted(printing).await
+        let printed = unless_interrupted(printing).await;
+        advice::with_names(printed, &self.name, client).await
     }
 
     /// Enqueues the job, prints the receipt and returns the request's id.
@@ -270,9 +271,9 @@ pub(crate) async fn until_interrupted<T>(
 }
 
 pub(crate) fn usage(error: &dyn std::error::Error) -> Failure {
-    let message = format!("the data is not JSON: {error}");
+    let message = format!("the data are not valid JSON: {error}");
     let json = json(Code::InvalidData.as_str(), &message);
-    let help = "Quote it for the shell, such as '{\"a\": 1}' or '\"text\"'.";
+    let help = "Expected a JSON value, quoted for the shell, such as '{\"a\": 1}' or '\"text\"'.";
     Failure { problems: vec![Problem::new(message).help(help)], code: 2, json }
 }
 
@@ -299,16 +300,6 @@ fn part(kind: &str, data: &RawValue) -> Result<(), Unwritten> {
 
 pub(crate) fn failed(error: CallError) -> Failure {
     let code = error.code();
-    let again = match code.retry() {
-        Retry::Useless if error.is_of_question() => "Check the key, the id and the queue.",
-        _ if error.is_of_question() => "Asking again is harmless.",
-        _ if !error.may_be_queued() && code.retry() != Retry::Useless => {
-            "Nothing was queued: calling again is safe."
-        }
-        Retry::Safe => "It did not run: calling again is safe.",
-        Retry::MayRepeat => "It may have run: call again only if running twice is harmless.",
-        Retry::Useless => "The same call will fail again; something has to change first.",
-    };
     // The message starts with the code.
     let text = error.to_string();
     let message = text.strip_prefix(code.as_str()).and_then(|rest| rest.strip_prefix(": "));
@@ -321,7 +312,8 @@ pub(crate) fn failed(error: CallError) -> Failure {
         json["error"]["data"] = serde_json::to_value(&error.data).unwrap_or_default();
     }
     let exit = if code == Code::Unavailable { 3 } else { 1 };
-    Failure { problems: vec![Problem::of(&error).help(again)], code: exit, json }
+    let problem = Problem::of(&error).help(advice::help(&error));
+    Failure { problems: vec![problem], code: exit, json }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! reached; 5 standard output cannot be written; 129, 130 or 143 ended by SIGHUP, SIGINT or
 //! SIGTERM; 141 the reader of a pipe has closed it.
 
+mod advice;
 mod bench;
 mod call;
 mod cancel;

@@ -8,8 +8,8 @@ use crate::output::{table, time};
 use crate::{Failure, unreachable};
 
 /// Note on a listing that is incomplete.
-pub(crate) const INCOMPLETE: &str = "Not every key of Redis was scanned: a queue used only by plain \
-                                     RPUSH may be missing.";
+pub(crate) const INCOMPLETE: &str = "Not every key of Redis was scanned: a queue used only by \
+                                     plain RPUSH may be missing.";
 
 pub(crate) async fn run(client: &Client, as_json: bool) -> Result<(), Failure> {
     let listing = client.inspect().listing().await.map_err(|error| unreachable(&error))?;

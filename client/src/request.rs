@@ -379,13 +379,7 @@ impl Request {
         let head = FrameHead { id, response_key, attempt: 0, signer: None };
         let pending =
             (delivery == Delivery::Submit).then(|| head.data(FrameType::Pending, 0, None));
-        let idempotency = prepared.record.as_ref().map(|record| Idempotency {
-            record: record.clone(),
-            digest: digest::of_data(data.get()),
-            deadline_ms: prepared
-                .budget
-                .map_or(0, |budget| prepared.due_ms.saturating_add(millis(budget))),
-        });
+        let idempotency = prepared.idempotency(data);
         Ok(Payload::Scripted(Box::new(Placement {
             waited: delivery == Delivery::Wait,
             id: prepared.id.clone(),
@@ -400,6 +394,16 @@ impl Request {
 }
 
 impl Prepared {
+    /// Returns the idempotency arguments of the enqueue, if it has a key.
+    fn idempotency(&self, data: &RawValue) -> Option<Idempotency> {
+        let deadline = |budget| self.due_ms.saturating_add(millis(budget));
+        self.record.as_ref().map(|record| Idempotency {
+            record: record.clone(),
+            digest: digest::of_data(data.get()),
+            deadline_ms: self.budget.map_or(0, deadline),
+        })
+    }
+
     /// Returns how long its status is kept: `pending_ms` covers the delay and the job's timeout.
     fn tracking(&self) -> Option<StatusTracking> {
         let kept_ms = millis(self.status_ttl?);

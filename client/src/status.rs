@@ -191,7 +191,7 @@ impl Ticket {
 }
 
 pub(crate) fn not_found() -> CallError {
-    let message = "no status of this job is kept: it is not tracked, has expired or is not written yet, \
-     or there is no such job";
+    let message = "no status of this job is kept: it is not tracked, has expired or is not \
+                   written yet, or there is no such job";
     CallError::refused(Code::NotFound, message)
 }

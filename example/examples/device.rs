@@ -5,7 +5,7 @@
 //! $ redcall events tail command_result &
 //! $ redcall events tail heartbeat &
 //! $ redcall call start --queue device --stream              # deferred at once, its result later
-//! $ redcall call stop --queue device --header nonce=8       # its result is an event with its nonce
+//! $ redcall call stop --queue device --header nonce=8       # its result is an event
 //! ```
 
 use std::time::Duration;
@@ -47,7 +47,7 @@ async fn device(client: Client, mut orders: mpsc::UnboundedReceiver<Order>) {
     let mut running = false;
     while let Some((run, token)) = orders.recv().await {
         let result = if run == running {
-            Err(WireError::new(Code::Conflict, "it is so already"))
+            Err(WireError::new(Code::Conflict, "already in this state"))
         } else {
             sleep(MOVES_FOR).await;
             running = run;

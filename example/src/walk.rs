@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_git_would_not_see_is_left_out() {
+    fn files_ignored_by_git_are_skipped() {
         let folder = tempfile::tempdir().unwrap();
         for path in ["a.rs", ".ci/run", "target/x.o", ".git/HEAD", "sub/b.log", "sub/.gitignore"] {
             let path = folder.path().join(path);
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_are_extensions() {
+    fn kind_is_the_extension() {
         for (path, expected) in [("a/B.RS", ".rs"), ("x.tar.gz", ".gz"), (".gitignore", "(none)")] {
             assert_eq!(kind(path), expected);
         }

@@ -161,7 +161,7 @@ fn words(line: &str) -> Result<Vec<String>, String> {
 fn json_ends(text: &str) -> Result<usize, String> {
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
     match values.next() {
-        Some(Err(error)) => Err(format!("the data is not JSON: {error}")),
+        Some(Err(error)) => Err(format!("the data are not valid JSON: {error}")),
         _ => Ok(values.byte_offset()),
     }
 }
@@ -232,10 +232,10 @@ mod tests {
 
     #[test]
     fn incomplete_data_are_rejected() {
-        assert!(refused(r#"call x {"a": 1"#).contains("not JSON: EOF"));
-        assert!(refused(r#"call x {"a" 1}"#).contains("not JSON: expected `:`"));
+        assert!(refused(r#"call x {"a": 1"#).contains("not valid JSON: EOF"));
+        assert!(refused(r#"call x {"a" 1}"#).contains("not valid JSON: expected `:`"));
         assert_eq!(refused("call x 'a"), "a single quote is not closed");
-        assert_eq!(refused("call x {}y"), "a space is missing behind `{}`");
+        assert_eq!(refused("call x {}y"), "expected a space after `{}`");
         assert_eq!(refused("call x -"), "`-` (stdin) is not available here");
     }
 
@@ -285,7 +285,9 @@ mod tests {
         };
         let Verb::Service(service) = *verb else { panic!("another verb") };
         assert_eq!(service.named(), ("counter", "user-42"));
-        assert!(refused("service counter state @a:b").contains("an instance's key has up to 64"));
+        assert!(
+            refused("service counter state @a:b").contains("expected an instance key: at most 64")
+        );
     }
 
     #[test]

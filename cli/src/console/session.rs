@@ -41,7 +41,7 @@ pub(super) struct Session {
     subscribed: HashMap<String, AbortHandle>,
 }
 
-/// Whether the session continues.
+/// Continuation of the session after a line.
 pub(super) enum Flow {
     Continue,
     Quit,

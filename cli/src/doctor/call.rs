@@ -25,7 +25,9 @@ impl TestCall {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let (name, data) = text.split_once('=').unwrap_or((text, "null"));
         let data = serde_json::from_str(data).map_err(|error| {
-            format!("the data is not JSON: {error}; quote it for the shell, such as 'add={{}}'")
+            format!(
+                "the data are not valid JSON: {error}; quote it for the shell, such as 'add={{}}'"
+            )
         })?;
         Ok(Self { name: name.to_owned(), data })
     }

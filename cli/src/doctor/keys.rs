@@ -21,8 +21,8 @@ pub(super) fn check(census: &KeyCensus) -> Finding {
         let (count, examples) = (census.without_ttl, examples.join(", "));
         let what = format!("{count} {seen} lack their TTL: {examples}");
         let means = "They never expire, so Redis fills up.";
-        let cure = "Another program writes there, or removed the TTL (PERSIST): stop it, then EXPIRE or \
-                            DEL those keys.";
+        let cure = "Another program writes there, or removed the TTL (PERSIST): stop it, then \
+                    EXPIRE or DEL those keys.";
         return Finding::new(CHECK, Level::Warning, what, means, cure);
     }
     if let Some(example) = &census.foreign_example {

@@ -37,8 +37,8 @@ pub(super) async fn check(
         true => (Level::Problem, "Requests under these limits may never run."),
         false => (Level::Warning, "More or fewer requests may run at once than the limit says."),
     };
-    let cure = "A worker that handles the job repairs it at its next heartbeat and logs the repair, \
-                    unless the key belongs to another program: DEL it then.";
+    let cure = "A worker that handles the job repairs it at its next heartbeat and logs the \
+                repair, unless the key belongs to another program: DEL it then.";
     Ok(Finding::new(CHECK, level, what, means, cure))
 }
 

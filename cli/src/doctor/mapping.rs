@@ -19,7 +19,7 @@ pub(super) fn check(settings: &Settings) -> Vec<Finding> {
                 compiled.push(name.as_str());
                 continue;
             }
-            // Whether its server answers is known only after a call.
+            // A failing server shows only at a call.
             HandlerSettings::Http(http) => {
                 findings.push(Finding::ok(CHECK, format!("{name}: {} by HTTP", http.method)));
                 continue;
@@ -43,8 +43,8 @@ pub(super) fn check(settings: &Settings) -> Vec<Finding> {
         findings.push(Finding::ok(CHECK, what));
     }
     if findings.is_empty() {
-        let means = "Workers with these settings run only compiled-in jobs. Add a [jobs.NAME] section \
-                             for each job.";
+        let means = "Workers with these settings run only compiled-in jobs. Add a [jobs.NAME] \
+                     section for each job.";
         findings.push(Finding::note(CHECK, "no job is mapped", means));
     }
     findings

@@ -36,8 +36,8 @@ pub(super) fn found(listing: &Listing) -> Finding {
 pub(super) fn unreadable(listing: &Listing) -> impl Iterator<Item = Finding> {
     listing.unreadable.iter().map(|(queue, error)| {
         let what = format!("{} cannot be read: {}", line(queue, 64), with_causes(error));
-        let means = "One of its keys has a foreign type, or a right is missing: its jobs are neither run \
-                             nor listed.";
+        let means = "One of its keys has a foreign type, or a right is missing: its jobs are \
+                     neither run nor listed.";
         let cure = "Check the types of its keys (SCAN, TYPE), and DEL or rename the foreign one.";
         Finding::new("queues", Level::Problem, what, means, cure)
     })
@@ -97,8 +97,8 @@ fn of_unknown_age(moving: &[String]) -> Option<Finding> {
         return None;
     }
     let what = format!("jobs of unknown age wait: {}", listed(moving));
-    let means = "Their requests have no `enqueued_at`. Have the client write it (Redis TIME, in ms) to \
-                     see their age.";
+    let means = "Their requests have no `enqueued_at`. Have the client write it (Redis TIME, in \
+                 ms) to see their age.";
     Some(Finding::note("oldest", what, means))
 }
 
@@ -221,7 +221,7 @@ pub(super) async fn leases(
         .collect();
     let what = format!("jobs held by dead workers: {}", listed(&text));
     let means = "No worker takes them over, so they are neither run nor answered.";
-    let cure = "Start a worker that serves that queue; if one does, its log has the reason why it cannot \
-                    take over.";
+    let cure = "Start a worker that serves that queue; if one does, its log has the reason why it \
+                cannot take over.";
     Ok(Finding::new(CHECK, Level::Problem, what, means, cure))
 }

@@ -124,13 +124,13 @@ fn clock(Clock { ahead_ms, round_trip }: Clock) -> Finding {
     let which = if ahead_ms < 0 { "behind" } else { "ahead of" };
     let apart = ahead_ms.unsigned_abs();
     let what = format!("Redis is {apart} ms {which} this machine");
-    // The measurement is no more precise than a round trip.
+    // The precision of the measurement is one round trip.
     let uncertainty = millis(round_trip);
     if apart <= APART_MS.saturating_add(uncertainty) {
         return Finding::ok(CHECK, what);
     }
-    let means = "Redis's clock applies: jobs scheduled by this machine's clock (`--at`) and `enqueued_at` \
-                     of clients that write it themselves are off by that much.";
+    let means = "Redis's clock applies: jobs scheduled by this machine's clock (`--at`) and \
+                 `enqueued_at` of clients that write it themselves are off by that much.";
     let cure = "Synchronise both clocks (NTP).";
     Finding::new(CHECK, Level::Warning, what, means, cure)
 }

@@ -10,8 +10,8 @@ pub(super) fn check(settings: &Settings) -> Vec<Finding> {
         Some(file) => Finding::ok(CHECK, file.display().to_string()),
         None => {
             let what = "no settings file found; environment and defaults apply";
-            let means = "Without a settings file, a worker runs compiled-in jobs only. Pass one with \
-                                     --settings, REDCALL_SETTINGS or as redcall.toml.";
+            let means = "Without a settings file, a worker runs compiled-in jobs only. Pass one \
+                         with --settings, REDCALL_SETTINGS or as redcall.toml.";
             Finding::note(CHECK, what, means)
         }
     };

@@ -26,10 +26,10 @@ pub(super) async fn check(
         return Ok(Finding::ok(CHECK, "no timestamp is too far in the future"));
     }
     let what = format!("timestamps too far in the future: {}", listed(&found));
-    let means = "Redis's clock was ahead when they were written, and was then set back. Until a worker \
-                     corrects them, dead workers count as alive and schedules do not run.";
-    let cure = "A worker that serves the queue corrects them at its next heartbeat: start one. Keep \
-                    Redis's clock synchronised by NTP, without steps.";
+    let means = "Redis's clock was ahead when they were written, and was then set back. Until a \
+                 worker corrects them, dead workers count as alive and schedules do not run.";
+    let cure = "A worker that serves the queue corrects them at its next heartbeat: start one. \
+                Keep Redis's clock synchronised by NTP, without steps.";
     Ok(Finding::new(CHECK, Level::Warning, what, means, cure))
 }
 

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_digest_is_that_of_the_standard() {
+    fn digest_matches_the_standard() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("abc"), "abc").unwrap();
         let hashed = hash(File::open(folder.path().join("abc")).unwrap()).unwrap();

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_line_may_lack_its_end() {
+    fn last_line_may_lack_its_newline() {
         for (text, words, lines) in [("", 0, 0), ("a b", 2, 1), ("a\r\n\n b\n", 2, 3)] {
             assert_eq!(count(text), Counted { words, lines }, "{text:?}");
         }

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_read_well() {
+    fn numbers_are_grouped_with_plural() {
         for (number, expected) in [(0, "0 files"), (1, "1 file"), (1_234_567, "1,234,567 files")] {
             assert_eq!(count(number, "file"), expected);
         }

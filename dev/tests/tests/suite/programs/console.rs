@@ -186,7 +186,7 @@ async fn a_line_that_fails_says_why_and_the_next_ones_are_carried_out() {
     assert_eq!((ran.code, &*ran.stdout), (1, "7\n"));
     ran.says("handler_failed");
     ran.says("unrecognized subcommand 'cal'");
-    ran.says("the data is not JSON: EOF while parsing");
+    ran.says("the data are not valid JSON: EOF while parsing");
     ran.says("conflict");
     // For programs: a line of JSON for each, in their order.
     let ran = desk.script(&["--json"], &lines).await;
