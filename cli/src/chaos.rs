@@ -202,12 +202,12 @@ async fn display(duration: Duration, mut progress: watch::Receiver<Progress>) {
 
 fn line(now: &Progress) -> String {
     let Progress { calls, ended, kills, stops, restarts, cuts, spells, .. } = now;
-    let said = match now.stage {
+    let text = match now.stage {
         Stage::Begins => "starting",
         Stage::Attacks => "",
         Stage::Waits => "waiting for open calls; ",
         Stage::Judges => "checking; ",
     };
     let attacks = format!("{kills} kills, {stops} stops, {restarts} restarts, {cuts} cuts");
-    format!("{said}{ended} of {calls} calls, {attacks}, {spells} spells")
+    format!("{text}{ended} of {calls} calls, {attacks}, {spells} spells")
 }

@@ -224,12 +224,12 @@ impl Report {
             }
         }
         let count = |level| self.findings.iter().filter(|finding| finding.level == level).count();
-        let said = |count: usize, what: &str| match count {
+        let counted = |count: usize, what: &str| match count {
             1 => format!("1 {what}"),
             _ => format!("{count} {what}s"),
         };
-        let problems = said(count(Level::Problem), "problem");
-        text.push_str(&format!("{problems}, {}\n", said(count(Level::Warning), "warning")));
+        let problems = counted(count(Level::Problem), "problem");
+        text.push_str(&format!("{problems}, {}\n", counted(count(Level::Warning), "warning")));
         text
     }
 }

@@ -142,10 +142,9 @@ impl Client {
         let (in_flight, withdrawn) = InFlight::new();
         let (wanted, wanted_receiver) = mpsc::unbounded_channel();
         let monitors = Arc::<Monitors>::default();
-        let (waiters, reread, monitors_sink) =
-            (in_flight.clone(), wanted.clone(), monitors.clone());
+        let (waiters, reread, changed) = (in_flight.clone(), wanted.clone(), monitors.clone());
         let sink = move |channel: &[u8], payload: &[u8]| match Keys::is_status(channel) {
-            true => monitors_sink.notify(channel),
+            true => changed.notify(channel),
             false => replies::on_announcement(payload, &waiters, &reread),
         };
         let (link, reads) = tokio::try_join!(

@@ -66,7 +66,7 @@ struct Waiters {
     /// Usually one waiter per request; several fetches may wait for the same. No list is empty.
     by_id: HashMap<String, Vec<Waiter>>,
     /// Ids whose keys the reader was asked to read and has not started to.
-    asked: HashSet<String>,
+    requested_reads: HashSet<String>,
     next_serial: u64,
 }
 
@@ -249,8 +249,8 @@ impl InFlight {
         let mut waiters = self.lock();
         for frame in frames {
             let Some(list) = waiters.by_id.get_mut(&frame.id) else { continue };
-            let behind = list.iter().any(|waiter| waiter.sink.misses_one_before(&frame));
-            if behind {
+            let missed_frame = list.iter().any(|waiter| waiter.sink.misses_one_before(&frame));
+            if missed_frame {
                 missed.push(frame.id.clone());
             }
             if !frame.kind.ends() {
@@ -260,7 +260,7 @@ impl InFlight {
                 }
                 continue;
             }
-            let mut ended = if behind {
+            let mut ended = if missed_frame {
                 let all = std::mem::take(list).into_iter();
                 let ended: Vec<Waiter>;
                 (*list, ended) = all.partition(|waiter| waiter.sink.misses_one_before(&frame));
@@ -297,16 +297,16 @@ impl InFlight {
 
     /// Returns `true` if the reader has to read the key of `id`: a caller waits for it, and the
     /// reader was not asked yet. Any number of messages causes one read.
-    pub(crate) fn ask(&self, id: &str) -> bool {
+    pub(crate) fn request_read(&self, id: &str) -> bool {
         let mut waiters = self.lock();
-        waiters.by_id.contains_key(id) && waiters.asked.insert(id.to_owned())
+        waiters.by_id.contains_key(id) && waiters.requested_reads.insert(id.to_owned())
     }
 
     /// Returns the keys of those `ids` that have waiters. The reader may be asked for them again.
     pub(crate) fn of<'a>(&self, ids: impl IntoIterator<Item = &'a String>) -> Vec<Due> {
         let mut waiters = self.lock();
         let due = ids.into_iter().filter_map(|id| {
-            waiters.asked.remove(id);
+            waiters.requested_reads.remove(id);
             describe(id, waiters.by_id.get(id)?)
         });
         due.collect()

@@ -66,9 +66,9 @@ impl Client {
 
     async fn in_time<T>(
         &self,
-        asking: impl Future<Output = Result<T, StoreError>>,
+        command: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, CallError> {
-        let asked = timeout(self.inner.timeout, asking).await;
-        asked.map_err(|_| CallError::not_in_time())?.map_err(CallError::unanswered)
+        let done = timeout(self.inner.timeout, command).await;
+        done.map_err(|_| CallError::not_in_time())?.map_err(CallError::unanswered)
     }
 }

@@ -104,7 +104,7 @@ pub(crate) fn on_announcement(
     });
     let missed = in_flight.deliver(frames);
     // A message may name any id, any number of times.
-    for id in by_id.into_iter().chain(missed).filter(|id| in_flight.ask(id)) {
+    for id in by_id.into_iter().chain(missed).filter(|id| in_flight.request_read(id)) {
         // The reader ends with the client, and so does the wait.
         let _ = reread.send(Wanted::Key(id));
     }

@@ -460,8 +460,8 @@ impl Sender {
 
 /// Removes as many `requests` as fit into one command.
 fn take_batch(requests: &mut Vec<Outgoing>) -> Vec<Outgoing> {
-    let portion = portion(requests.iter().take(BATCH_MAX).map(Outgoing::size));
-    requests.drain(..portion).collect()
+    let count = portion(requests.iter().take(BATCH_MAX).map(Outgoing::size));
+    requests.drain(..count).collect()
 }
 
 fn full() -> CallError {

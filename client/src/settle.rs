@@ -271,10 +271,10 @@ impl ResultEvents {
 /// Retries on transient errors until the deadline.
 async fn until<T, F: Future<Output = Result<T, StoreError>>>(
     deadline: Instant,
-    ask: impl Fn() -> F,
+    command: impl Fn() -> F,
 ) -> Result<T, SettleError> {
     loop {
-        match timeout_at(deadline, ask()).await {
+        match timeout_at(deadline, command()).await {
             Ok(Err(error)) if error.is_transient() && Instant::now() + PAUSE < deadline => {
                 sleep(PAUSE).await;
             }

@@ -122,7 +122,7 @@ impl Sent {
 /// Prints the events of a topic.
 pub(super) async fn events(topic: String, mut tailing: Tailing, printer: Printer, as_json: bool) {
     while let Some(item) = tailing.next().await {
-        let said = match item {
+        let text = match item {
             Ok(item) if as_json => {
                 // A topic name needs no JSON escapes.
                 format!("{{\"topic\":\"{topic}\",\"event\":{}}}", json_line(&item))
@@ -136,7 +136,7 @@ pub(super) async fn events(topic: String, mut tailing: Tailing, printer: Printer
                 format!("{topic}  unsubscribed:  {}", clean(message))
             }
         };
-        printer.line(said).await;
+        printer.line(text).await;
     }
 }
 
@@ -163,10 +163,10 @@ mod tests {
     #[test]
     fn error_is_printed_with_kind_and_code() {
         let late = || CallError::TimedOut;
-        let said = sent(false).error(late());
-        assert!(said.starts_with("#3 start failed deadline_exceeded: "), "{said}");
-        let said = sent(true).error(late());
-        let said: serde_json::Value = serde_json::from_str(&said).unwrap_or_default();
-        assert_eq!(said["failed"]["code"], "deadline_exceeded");
+        let text = sent(false).error(late());
+        assert!(text.starts_with("#3 start failed deadline_exceeded: "), "{text}");
+        let text = sent(true).error(late());
+        let text: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        assert_eq!(text["failed"]["code"], "deadline_exceeded");
     }
 }

@@ -177,9 +177,9 @@ impl Session {
         if let Some(printing) = &was {
             printing.abort();
         }
-        let said = if was.is_some() { "unsubscribed" } else { "not subscribed" };
+        let text = if was.is_some() { "unsubscribed" } else { "not subscribed" };
         let json = json!({ "unfollowed": topic, "was_followed": was.is_some() });
-        self.print(&json, &format!("{topic}: {said}"))
+        self.print(&json, &format!("{topic}: {text}"))
     }
 
     fn set_timeout(&mut self, time: Option<Timeout>) -> Result<(), Failure> {
@@ -187,8 +187,8 @@ impl Session {
             self.timeout = time;
         }
         let shown = self.timeout.map(|time| humantime::format_duration(time).to_string());
-        let said = format!("timeout {}", shown.as_deref().unwrap_or("default"));
-        self.print(&json!({ "timeout": shown }), &said)
+        let text = format!("timeout {}", shown.as_deref().unwrap_or("default"));
+        self.print(&json!({ "timeout": shown }), &text)
     }
 
     fn print(&self, json: &serde_json::Value, text: &str) -> Result<(), Failure> {

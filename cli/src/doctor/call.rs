@@ -49,8 +49,8 @@ pub(super) async fn make(
 ) -> Result<Vec<Finding>, Failure> {
     let mut settings = settings.clone();
     settings.client.no_workers_grace = settings.client.no_workers_grace.min(GRACE);
-    let within = super::CHECK_TIMEOUT.min(timeout);
-    let connecting = tokio::time::timeout(within, Client::from_settings(&settings));
+    let limit = super::CHECK_TIMEOUT.min(timeout);
+    let connecting = tokio::time::timeout(limit, Client::from_settings(&settings));
     let client = match connecting.await {
         Ok(Ok(client)) => client,
         Ok(Err(error)) => return Ok(vec![unknown(CHECK, &error)]),

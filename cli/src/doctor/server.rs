@@ -188,8 +188,8 @@ mod tests {
         };
         assert_eq!((level(1000, 0), level(-1500, 600)), (Level::Ok, Level::Ok));
         assert_eq!((level(1001, 0), level(-5000, 600)), (Level::Warning, Level::Warning));
-        let said = clock(Clock { ahead_ms: -5000, round_trip: Duration::ZERO }).what;
-        assert_eq!(said, "Redis is 5000 ms behind this machine");
+        let text = clock(Clock { ahead_ms: -5000, round_trip: Duration::ZERO }).what;
+        assert_eq!(text, "Redis is 5000 ms behind this machine");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::root::{Refused, Root};
 
 /// Size of the read buffer, bytes.
-const PORTION: usize = 64 << 10;
+const BUFFER_BYTES: usize = 64 << 10;
 
 /// Its data.
 #[derive(Deserialize)]
@@ -36,16 +36,16 @@ pub(crate) fn hash_file(
 }
 
 fn hash(mut file: File) -> io::Result<Hashed> {
-    let mut portion = vec![0; PORTION];
+    let mut buffer = vec![0; BUFFER_BYTES];
     let (mut sha256, mut bytes) = (Sha256::new(), 0);
     loop {
-        let read = match file.read(&mut portion) {
+        let read = match file.read(&mut buffer) {
             Ok(0) => return Ok(Hashed { sha256: hex(&sha256.finalize()), bytes }),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
-        sha256.update(&portion[..read]);
+        sha256.update(&buffer[..read]);
         bytes += read as u64;
     }
 }

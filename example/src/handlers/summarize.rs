@@ -43,9 +43,9 @@ pub(crate) async fn summarize(
     let files = spawn_blocking(move || walk::files(&root)).await?.files;
     let total = files.len();
     let mut summary = Summary::default();
-    for portion in files.chunks(total.div_ceil(STEPS).max(1)) {
-        let portion: Vec<_> = portion.iter().map(|file| (kind(file), dir.join(file))).collect();
-        let sized = portion.into_iter();
+    for batch in files.chunks(total.div_ceil(STEPS).max(1)) {
+        let batch: Vec<_> = batch.iter().map(|file| (kind(file), dir.join(file))).collect();
+        let sized = batch.into_iter();
         // A file deleted in the meantime counts as empty.
         let size = |path: &Path| path.metadata().map_or(0, |meta| meta.len());
         let sizing = spawn_blocking(move || {

@@ -77,7 +77,7 @@ pub(super) async fn look_at(client: &Client, files: &[String], tally: &mut Tally
     // Processes take longest to start, so they come first and run alongside the rest.
     let count = documents.into_iter().map(|path| (true, path.as_str()));
     let hash = files.iter().map(|path| (false, path.as_str()));
-    let looking = iter(count.chain(hash)).map(|(words, path)| async move {
+    let results = iter(count.chain(hash)).map(|(words, path)| async move {
         let data = json!({ "path": path });
         if words {
             let answer = client.call_and_wait("word_count", &data).await;
@@ -87,9 +87,9 @@ pub(super) async fn look_at(client: &Client, files: &[String], tally: &mut Tally
             Looked::Hashed(path, answer.and_then(|answer| answer.json()))
         }
     });
-    let mut looking = looking.buffer_unordered(IN_FLIGHT);
-    while let Some(looked) = looking.next().await {
-        match looked {
+    let mut results = results.buffer_unordered(IN_FLIGHT);
+    while let Some(result) = results.next().await {
+        match result {
             Looked::Hashed(path, answer) => tally.hashed(path, answer),
             Looked::Counted(path, answer) => tally.counted(path, answer),
         }
