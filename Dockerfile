@@ -1,11 +1,11 @@
-# Two images from one build. Neither BuildKit nor a network beyond crates.io and Debian is needed.
+# Two images from one build. Needs neither BuildKit nor a network beyond crates.io and Debian.
 #
 #   docker build --target worker -t redcall .            redcall-worker and redcall
 #   docker build --target example -t redcall-example .   the example and Python, for Compose
 #
-# The first stage is what decides about dependencies: all manifests, and every target's main file as
-# a stub. It changes with them alone, so that an edit of ours does not compile theirs again; and it
-# knows no crate by name, so that a new one needs no change here.
+# The first stage determines the dependencies: all manifests, and a stub for the main file of each
+# target. It changes only with them, so that a change of our code does not recompile dependencies;
+# and it names no crate, so that a new crate needs no change here.
 FROM debian:bookworm-slim AS manifests
 WORKDIR /src
 COPY . .
@@ -20,17 +20,17 @@ WORKDIR /src
 COPY --from=manifests /src .
 RUN cargo build --release --locked -p redcall-worker -p redcall-cli -p redcall-example
 COPY . .
-# Touched, or cargo takes a stub, which is the younger file, for what it has to build. That has
-# happened, and stubs succeed at everything: hence the look at what came out.
+# Touched, since cargo would otherwise take the newer stubs as up to date. A stub builds without
+# errors, so the versions of the programs are checked.
 RUN find . -name '*.rs' -exec touch {} + \
  && cargo build --release --locked -p redcall-worker -p redcall-cli -p redcall-example \
  && for program in redcall-worker redcall example; do \
       /target/release/$program --version | grep "^$program " || exit 1; done
 
 FROM debian:bookworm-slim AS runtime
-# By number, so that `runAsNonRoot` can be checked by whoever runs it.
+# By number, so that `runAsNonRoot` can be verified.
 RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin redcall
-# The well-known authorities, for rediss://. The package would bring OpenSSL along.
+# The public certificate authorities, for rediss://. The package would also install OpenSSL.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 # redcall.toml goes here.
 WORKDIR /app
@@ -47,7 +47,7 @@ COPY --from=build /target/release/example /target/release/redcall /usr/local/bin
 COPY example/redcall.toml example/word_count.py ./
 ENV REDCALL_SETTINGS=/app/redcall.toml
 USER 10001:10001
-# As process 1, not behind a shell: SIGTERM reaches it, and it drains.
+# As process 1, without a shell, so that SIGTERM reaches it and it drains.
 ENTRYPOINT ["example"]
 CMD ["worker"]
 

@@ -1,7 +1,7 @@
 """The job `word_count`: {"path": "a/b.md"} or {"text": "..."} on stdin, {"words", "lines"} on stdout.
 
 The first argument is the directory to which paths are relative; the default is the working
-directory. What goes wrong is said on stderr, which the worker logs under the job's id.
+directory. Errors go to stderr, which the worker logs with the job's id.
 """
 
 import json
@@ -10,18 +10,18 @@ import sys
 
 
 def read(root, relative):
-    """The text of a file below `root`; what is not UTF-8 in it is replaced."""
+    """Returns the text of a file below `root`; invalid UTF-8 is replaced."""
     root = os.path.realpath(root)
     path = os.path.realpath(os.path.join(root, relative))
     if os.path.commonpath([root, path]) != root:
         sys.exit(f"{relative}: leaves the directory that this worker serves")
-    # Line ends as they are: they are counted here, and not in three ways.
+    # Keep line ends: universal newlines would change the count.
     with open(path, encoding="utf-8", errors="replace", newline="") as file:
         return file.read()
 
 
 def count(text):
-    """Words between white space; lines end with a newline, the last one may lack it."""
+    """Counts words between white space, and lines, of which the last may lack its newline."""
     unended = 1 if text and not text.endswith("\n") else 0
     return {"words": len(text.split()), "lines": text.count("\n") + unended}
 

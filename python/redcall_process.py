@@ -1,17 +1,16 @@
-"""Makes a Python module's functions jobs: process = ["python3", "redcall_process.py", "MODULE"]
+"""Runs a Python module's functions as jobs: process = ["python3", "redcall_process.py", "MODULE"]
 
-A job's name is the function's, its data the arguments: an object by name, an array by place. What
-the function returns is the answer. Whatever it raises is the error, with type and message, or an
-`Error`. Prints are logged. Inside a function:
+A job has the name of its function. Its data are the arguments: an object by name, an array by
+position. The return value is the answer. An exception is the error, with type and message; raise
+`Error` to choose code and data. Printed text is logged. Inside a function:
 
-- `job()` has the `id`, `attempt`, `headers` and `budget_ms` of the request;
-- `progress(data)` tells the caller how far it is, `progress(data, "chunk")` sends a part of the
-  answer;
-- `defer(data)` puts the answer off and returns the token that settles it later.
+- `job()` returns the `id`, `attempt`, `headers` and `budget_ms` of the request;
+- `progress(data)` sends progress to the caller, `progress(data, "chunk")` a part of the answer;
+- `defer(data)` defers the answer and returns the completion token that settles it later.
 
-A cancelled call has `Cancelled` raised in it. Functions run one at a time. Those with `async def`
-run beside each other, where the module says how many (`CONCURRENCY = 16`): they write
-`await defer(data)`, and `asyncio.CancelledError` is raised in a cancelled one.
+A cancelled function gets the exception `Cancelled`. Functions run one at a time. Functions with
+`async def` run concurrently if the module sets a limit (`CONCURRENCY = 16`): they write
+`await defer(data)`, and a cancelled one gets `asyncio.CancelledError`.
 """
 import asyncio, contextvars, importlib, inspect, json, os, queue, signal, sys, threading, traceback
 from concurrent.futures import Future
@@ -19,16 +18,16 @@ from concurrent.futures import Future
 _lock, _requests, _calls, _state = threading.Lock(), queue.Queue(), {}, {"running": None}
 _loop, _current = asyncio.new_event_loop(), contextvars.ContextVar("call", default=None)
 
-class Cancelled(BaseException): pass  # nobody wants the answer any more
+class Cancelled(BaseException): pass  # the call was cancelled
 
 class Error(Exception):
-    """An error for the caller: `code` of JSON-RPC or of Redcall's table, and any `data`."""
+    """An error for the caller: a `code` of JSON-RPC or of Redcall's table, and any `data`."""
     def __init__(self, message, code=-32010, data=None):
         super().__init__(message)
         self.code, self.data = code, json.loads(json.dumps(data, allow_nan=False))
 
 class Job:
-    """What is known of the request that runs. `budget_ms` is None if its time is not limited."""
+    """The request of the running job. `budget_ms` is None without a time limit."""
     def __init__(self, message):
         about = message.get("job", {})
         self.id, self.attempt = about.get("id"), about.get("attempt", 1)
@@ -38,18 +37,18 @@ class Job:
         self._cancelled, self._task, self._token = False, None, None
 
 def job():
-    """The `Job` that runs here, None if there is none."""
+    """Returns the `Job` that runs here, or None."""
     return _current.get() or _state["running"]
 
 def progress(data, kind="progress"):
-    """Sends `data` to the caller of the job that runs."""
+    """Sends `data` to the caller of the running job."""
     if (call := job()) is not None:
         _say({"method": f"$/{kind}", "params": {"id": call._number, "data": data}})
 
 def defer(data=None, within=None, notify=False):
-    """Puts the answer off, for `within` seconds at most; `data` tells the caller so, and `notify`
-    publishes the end. Returns the token; what the function returns is not used any more."""
-    if (call := job()) is None: raise RuntimeError("there is no job to put off")
+    """Defers the answer for at most `within` seconds and sends `data` to the caller; `notify`
+    publishes the result. Returns the completion token; the function's return value is ignored."""
+    if (call := job()) is None: raise RuntimeError("no job is running here")
     call._token = Future()
     time = {} if within is None else {"within_ms": int(within * 1000)}
     params = {"id": call._number, "data": data, "notify": bool(notify), **time}
@@ -57,7 +56,7 @@ def defer(data=None, within=None, notify=False):
     return asyncio.wrap_future(call._token) if call._task else call._token.result()
 
 def _say(message):
-    # Half surrogates are no text: UnicodeEncodeError says where they are.
+    # Half surrogates are not valid text: UnicodeEncodeError has their position.
     line = json.dumps({"jsonrpc": "2.0", **message}, allow_nan=False, ensure_ascii=False)
     line = line.encode() + b"\n"
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # no half lines
@@ -91,21 +90,21 @@ def _cancel(call):
 def _settle(call, about):
     if call is None or call._token is None or call._token.done(): return
     if "token" in about: call._token.set_result(about["token"])
-    else: call._token.set_exception(Error(f"not put off: {about.get('error')}"))
+    else: call._token.set_exception(Error(f"not deferred: {about.get('error')}"))
 
 def _interrupt(*_):
     call = _state["running"]
     if call is not None and call._cancelled and not call._task:
-        call._cancelled = False  # once
+        call._cancelled = False  # raise once
         raise Cancelled
 
 def _bound(call, function):
-    """The function with its arguments; an error of the caller's if they do not fit."""
-    if function is None: raise Error(f"there is no function `{call._method}`", -32601)
+    """Returns the function with its arguments; raises an `Error` if they do not fit."""
+    if function is None: raise Error(f"unknown function `{call._method}`", -32601)
     params = call._params
     args, named = (params, {}) if isinstance(params, list) else ([], params)
     try: inspect.signature(function).bind(*args, **named)
-    except ValueError: pass  # a built-in one, which does not tell
+    except ValueError: pass  # a built-in function without a signature
     except TypeError as error: raise Error(str(error), -32602) from None
     return lambda: function(*args, **named)
 
@@ -119,7 +118,7 @@ def _run(call, function):
         if inspect.isawaitable(result):
             return _loop.call_soon_threadsafe(_start, call, None, result)
         outcome = {"result": result}
-    except BaseException as error:  # whatever it is, the next job runs
+    except BaseException as error:  # any exception: the next job still runs
         _state["running"] = None
         outcome = _failure(error)
     _answer(call, outcome)
@@ -137,7 +136,7 @@ def _start(call, function, awaitable=None):
 def _answer(call, outcome):
     _calls.pop(call._number, None)
     try: _say({"id": call._number, **outcome})
-    except BaseException as error:  # it is no JSON
+    except BaseException as error:  # not serializable as JSON
         _say({"id": call._number, **_failure(error)})
 
 def _failure(error):
@@ -145,7 +144,7 @@ def _failure(error):
         return {"error": {"code": -32014, "message": "cancelled"}}
     kind = type(error).__name__
     try: text = str(error).encode("utf-8", "backslashreplace").decode()
-    except BaseException: text = "(its text cannot be had)"
+    except BaseException: text = "(no text available)"
     if isinstance(error, Error):
         code = error.code if isinstance(error.code, int) and abs(error.code) < 2**63 else -32010
         return {"error": {"code": int(code), "message": text, "data": error.data}}
@@ -156,10 +155,10 @@ def _failure(error):
 def _async_jobs():
     while True:
         try: _loop.run_forever()
-        except BaseException: traceback.print_exc()  # of a task that a function has left behind
+        except BaseException: traceback.print_exc()  # from a task that a function left running
 
 def serve(name):
-    """Answers requests to the functions of a module until stdin ends."""
+    """Answers requests for the functions of a module until stdin ends."""
     _state["out"], lines = os.fdopen(os.dup(1), "wb"), os.fdopen(os.dup(0), "rb")
     os.dup2(2, 1), os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.stdout.reconfigure(line_buffering=True), getattr(sys, "set_int_max_str_digits", id)(0)

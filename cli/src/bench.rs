@@ -1,4 +1,4 @@
-//! `redcall bench`: load on whatever Redis and workers the settings name, and how fast it went.
+//! `redcall bench`: load on the Redis and workers of the settings.
 
 use std::time::Duration;
 
@@ -10,33 +10,33 @@ use redcall_common::report::Problem;
 use serde_json::value::RawValue;
 
 use crate::call::{self, until_interrupted};
-use crate::signals::{Endings, has_ended};
+use crate::signals::{Signals, is_signal_exit};
 use crate::{Failure, queue};
 
-/// What is measured. It really runs these jobs.
+/// Benchmarks. They run these jobs for real.
 #[derive(Subcommand)]
 pub(crate) enum Bench {
-    /// Waited calls: how many per second, and how long they take
+    /// Waited calls: throughput and latency
     Call(Call),
-    /// Jobs that are let go: how many Redis takes per second. They stay in the queue until run
+    /// Fire-and-forget jobs: throughput of the enqueue. They stay in the queue until run
     Enqueue(Fill),
-    /// How fast workers empty a queue, which is paused until it is full
+    /// Throughput of workers on a queue that is paused while it is filled
     Drain(Empty),
 }
 
-/// What is called.
+/// The job to be called.
 #[derive(Args)]
 struct Called {
-    /// The job's name
+    /// Name of the job
     #[arg(long, default_value = "add")]
     job: String,
-    /// Its data as JSON
+    /// Data of the job as JSON
     #[arg(long, default_value = r#"{"a":1,"b":2}"#, value_parser = data)]
     data: Box<RawValue>,
-    /// Pad the data, an object, to so many bytes: a field `padding` is added
+    /// Pad the data, an object, to this size: adds a field `padding`
     #[arg(long, value_name = "BYTES")]
     size: Option<usize>,
-    /// The queue; else that of the job's mapping, else `default`
+    /// Queue; else that of the job in the settings, else `default`
     #[arg(long, value_parser = queue)]
     queue: Option<String>,
 }
@@ -45,22 +45,22 @@ struct Called {
 pub(crate) struct Call {
     #[command(flatten)]
     called: Called,
-    /// How many callers there are, each with one call at a time
+    /// Number of callers, each with one call at a time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = some())]
     callers: usize,
-    /// How long
+    /// Duration of the measurement
     #[arg(long, value_name = "TIME", default_value = "10s")]
     #[arg(value_parser = humantime::parse_duration)]
     duration: Duration,
-    /// How long they call before anything is measured
+    /// Duration of the warm-up, which is not measured
     #[arg(long, value_name = "TIME", default_value = "500ms")]
     #[arg(value_parser = humantime::parse_duration)]
     warm_up: Duration,
-    /// How long each caller waits before each call
+    /// Pause of each caller before each call
     #[arg(long, value_name = "TIME", default_value = "0s")]
     #[arg(value_parser = humantime::parse_duration)]
     pause: Duration,
-    /// Have each caller read what its job sends before the answer, too
+    /// Read the progress of each job, too
     #[arg(long)]
     stream: bool,
 }
@@ -69,13 +69,13 @@ pub(crate) struct Call {
 pub(crate) struct Fill {
     #[command(flatten)]
     called: Called,
-    /// How many callers there are
+    /// Number of callers
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = some())]
     callers: usize,
-    /// How many jobs each hands over at once
+    /// Number of jobs per call of the API
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = some())]
     batch: usize,
-    /// How long
+    /// Duration of the measurement
     #[arg(long, value_name = "TIME", default_value = "10s")]
     #[arg(value_parser = humantime::parse_duration)]
     duration: Duration,
@@ -85,20 +85,20 @@ pub(crate) struct Fill {
 pub(crate) struct Empty {
     #[command(flatten)]
     called: Called,
-    /// How many jobs
+    /// Number of jobs
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = some())]
     jobs: usize,
-    /// Have each answered, although nobody takes the answers
+    /// Have each job answered, although the answers are not fetched
     #[arg(long)]
     answers: bool,
-    /// How long it may take
+    /// Maximum duration
     #[arg(long, value_name = "TIME", default_value = "60s")]
     #[arg(value_parser = humantime::parse_duration)]
     timeout: Duration,
 }
 
 fn data(text: &str) -> Result<Box<RawValue>, String> {
-    serde_json::from_str(text).map_err(|error| format!("it is no JSON: {error}"))
+    serde_json::from_str(text).map_err(|error| format!("not valid JSON: {error}"))
 }
 
 fn some() -> clap::builder::RangedU64ValueParser<usize> {
@@ -131,8 +131,8 @@ impl Bench {
                 let plan = Drain { job, queue, jobs, answers, within: timeout };
                 let draining = async { redcall_bench::drain(client, &plan).await.map_err(failed) };
                 let drained = until_interrupted(draining, "interrupted: the queue is open").await;
-                if drained.as_ref().is_err_and(|failure| has_ended(failure.code)) {
-                    // It may be paused, since it was to be filled.
+                if drained.as_ref().is_err_and(|failure| is_signal_exit(failure.code)) {
+                    // The queue may be paused from filling it.
                     client.resume(&plan.queue).await.map_err(call::failed)?;
                 }
                 print_jobs(drained?, as_json)?;
@@ -142,14 +142,14 @@ impl Bench {
     }
 }
 
-/// Makes the calls; a signal withdraws what is in flight.
+/// Makes the calls; a signal cancels those in flight.
 async fn called_until_ended(client: &Client, calls: &Calls) -> Result<CallFigures, Failure> {
-    let mut endings = Endings::listen().map_err(failed)?;
+    let mut signals = Signals::subscribe().map_err(failed)?;
     let mut ended = None;
-    let interrupted = async { ended = Some(endings.next().await) };
+    let interrupted = async { ended = Some(signals.next().await) };
     let called = redcall_bench::call(client, calls, interrupted).await;
     called.map_err(|error| match ended {
-        Some(ending) => ending.failure(&error.to_string()),
+        Some(signal) => signal.failure(&error.to_string()),
         None => failed(error),
     })
 }

@@ -4,38 +4,37 @@ use std::io::Read;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use redcall_client::{
-    CallError, Client, Code, Durability, FrameStream, Receipt, Request, Retry, Update,
-};
+use redcall_client::{CallError, Client, Code, Durability, FrameStream, Receipt, Request, Update};
 use redcall_common::output::{self as out, Unwritten};
 use redcall_common::report::Problem;
 use serde_json::value::RawValue;
 
+use crate::advice;
 use crate::failure::{Failure, json};
 use crate::output::one_line;
-use crate::signals::Endings;
+use crate::signals::Signals;
 
-/// What to call, and how.
+/// The job and the options of its call.
 #[derive(Args)]
 pub(crate) struct Call {
-    /// The job's name
+    /// Name of the job
     name: String,
-    /// Its data as JSON; `-` reads it from stdin
+    /// Data of the job as JSON; `-` reads it from stdin
     #[arg(default_value = "null", allow_negative_numbers = true)]
     data: String,
     /// Wait for the answer and print it as JSON
     #[arg(long)]
     wait: bool,
-    /// Wait, and print progress as it comes: one JSON object per line
+    /// Wait, and print progress as it arrives: one JSON object per line
     #[arg(long, conflicts_with = "wait")]
     stream: bool,
-    /// Queue to send it to; else that of the job's mapping, else `default`
+    /// Queue; else that of the job in the settings, else `default`
     #[arg(long)]
     queue: Option<String>,
-    /// How long to care, such as 500ms, 30s, 10m; connecting counts
+    /// Give up waiting after this time, such as 500ms, 30s, 10m; includes connecting
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
-    /// Put it off for so long, such as 10m; its timeout begins then
+    /// Delay the job by this time, such as 10m; its timeout begins when it is due
     #[arg(
         long,
         value_name = "TIME",
@@ -43,38 +42,38 @@ pub(crate) struct Call {
         conflicts_with = "at"
     )]
     delay: Option<Duration>,
-    /// Put it off until then, such as 2026-01-31T18:00:00Z or 2026-01-31T19:00:00+01:00
+    /// Start the job at this time, such as 2026-01-31T18:00:00Z or 2026-01-31T19:00:00+01:00
     #[arg(long, value_name = "RFC3339", value_parser = time)]
     at: Option<SystemTime>,
-    /// Calls of the same key and job are one call: join it, or get its answer
+    /// Idempotency key: a call with the same key and job is joined, or its answer returned
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
-    /// A header for its handler, such as nonce=7; may be repeated
+    /// Header for the handler, such as nonce=7; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = header)]
     header: Vec<(String, String)>,
-    /// How safe it has to be before it counts as queued: memory, replicated or fsynced
+    /// Durability level required before the call counts as queued: memory, replicated, fsynced
     #[arg(long, value_name = "LEVEL", conflicts_with_all = ["wait", "stream"])]
     durability: Option<Durability>,
-    /// Keep its status for so long after its last change, for `redcall status` and `monitor`
+    /// Keep its status for this time after the last change, for `redcall status` and `monitor`
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     track_status: Option<Duration>,
-    /// The data, once it has been read.
+    /// The parsed data.
     #[arg(skip)]
     read: Option<Box<RawValue>>,
 }
 
-/// The work that is done when an answer cannot be printed.
+/// Report of work done before an answer that cannot be printed.
 pub(crate) const RAN: &str = "The job has run; its answer is lost.";
-/// The header by which the sender of a command knows its end.
+/// Header that identifies a command in its result event.
 const NONCE: &str = "nonce";
 
 fn header(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
-    let (name, value) = pair.ok_or("a header is written NAME=VALUE")?;
+    let (name, value) = pair.ok_or("expected NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// A time in UTC (`Z`) or with its offset from it.
+/// Parses a time in UTC (`Z`) or with an offset.
 pub(crate) fn time(text: &str) -> Result<SystemTime, String> {
     let utc = |text: &str| humantime::parse_rfc3339(text).map_err(|error| error.to_string());
     let Some((local, ahead, offset)) = split_offset(text) else { return utc(text) };
@@ -83,7 +82,7 @@ pub(crate) fn time(text: &str) -> Result<SystemTime, String> {
     time.ok_or_else(|| "the time is out of range".to_owned())
 }
 
-/// What stands before an offset `+hh:mm` or `-hh:mm`; whether it is ahead of UTC; by how much.
+/// Splits off an offset `+hh:mm` or `-hh:mm`: local time, `true` if ahead of UTC, offset.
 fn split_offset(text: &str) -> Option<(&str, bool, Duration)> {
     let (local, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
     let ahead = offset.starts_with('+');
@@ -112,17 +111,19 @@ impl Call {
     pub(crate) async fn answer(mut self, client: &Client) -> Result<Box<RawValue>, Failure> {
         let request = self.request(client)?;
         let answer = async { request.wait().await.map_err(failed) };
-        Ok(unless_interrupted(answer).await?.data)
+        let answer = unless_interrupted(answer).await;
+        Ok(advice::with_names(answer, &self.name, client).await?.data)
     }
 
-    /// Prints what comes until the answer has come.
+    /// Prints updates until the answer.
     pub(crate) async fn print_stream(mut self, client: &Client) -> Result<(), Failure> {
         let request = self.request(client)?;
         let printing = async { print_all(request.stream().await.map_err(failed)?).await };
-        unless_interrupted(printing).await
+        let printed = unless_interrupted(printing).await;
+        advice::with_names(printed, &self.name, client).await
     }
 
-    /// Lets it go, and prints the receipt; the request's id.
+    /// Enqueues the job, prints the receipt and returns the request's id.
     pub(crate) async fn send(mut self, client: &Client, as_json: bool) -> Result<String, Failure> {
         let receipt = self.request(client)?.send().await.map_err(failed)?;
         let Receipt { id, queue, durability, deduplicated } = receipt;
@@ -137,14 +138,15 @@ impl Call {
             let what = if deduplicated { "joined" } else { "queued" };
             out::line(format_args!("{what} {id} on {queue}")).map_err(done)?;
             if Some(durability) < self.durability {
-                let text = "was reached in time; it is queued all the same";
-                out::hint(format_args!("only {durability} {text}"));
+                out::hint(format_args!(
+                    "only {durability} was confirmed in time; the job is queued"
+                ));
             }
         }
         Ok(id)
     }
 
-    /// Sends it as the command of this `nonce`; what comes of it.
+    /// Sends the job as the command with this `nonce`; returns its updates.
     pub(crate) async fn command(
         mut self,
         client: &Client,
@@ -157,33 +159,33 @@ impl Call {
         unless_interrupted(sent).await
     }
 
-    /// The job's name.
+    /// Returns the job's name.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether its answer is waited for.
+    /// Returns `true` if it waits for the answer.
     pub(crate) fn waits(&self) -> bool {
         self.wait
     }
 
-    /// Whether all that comes is printed.
+    /// Returns `true` if it prints every update.
     pub(crate) fn streams(&self) -> bool {
         self.stream
     }
 
-    /// Sets the timeout, if it has none.
-    pub(crate) fn within(mut self, timeout: Option<Duration>) -> Self {
+    /// Sets the timeout unless it is set.
+    pub(crate) fn or_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.timeout = self.timeout.or(timeout);
         self
     }
 
-    /// The time that runs from its beginning, if it has one.
+    /// Returns the timeout, if set. It includes connecting.
     pub(crate) fn time(&mut self) -> Option<&mut Duration> {
         self.timeout.as_mut()
     }
 
-    /// Whether its time begins later than now.
+    /// Returns `true` if the job is due later than now.
     pub(crate) fn is_delayed(&self) -> bool {
         self.delay.is_some() || self.at.is_some()
     }
@@ -218,7 +220,7 @@ impl Call {
         Ok(request)
     }
 
-    /// Reads the data, unless that has been done.
+    /// Parses the data once.
     pub(crate) fn read_data(&mut self) -> Result<(), Failure> {
         if self.read.is_none() {
             self.read = Some(read_json(&self.data)?);
@@ -227,7 +229,7 @@ impl Call {
     }
 }
 
-/// What an argument says as JSON, or stdin if that is `-`.
+/// Parses an argument as JSON, or stdin if it is `-`.
 pub(crate) fn read_json(text: &str) -> Result<Box<RawValue>, Failure> {
     let mut read = String::new();
     if text == "-" {
@@ -237,45 +239,45 @@ pub(crate) fn read_json(text: &str) -> Result<Box<RawValue>, Failure> {
     serde_json::from_str(text).map_err(|error| usage(&error))
 }
 
-/// Ends `waiting` at a signal: dropped, it withdraws its call.
+/// Ends `waiting` at a signal: dropping it cancels its call.
 pub(crate) async fn unless_interrupted<T>(
     waiting: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     until_interrupted(waiting, "interrupted: the call was cancelled").await
 }
 
-/// Ends `waiting` when the reader of standard output has gone: dropped, it withdraws its call.
+/// Ends `waiting` when the reader of standard output closes it: dropping it cancels its call.
 pub(crate) async fn unless_closed<T>(
     waiting: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     tokio::select! {
-        biased; // what is there already is printed
+        biased; // output that is ready is printed first
         done = waiting => done,
         error = out::closed() => Err(error.into()),
     }
 }
 
-/// Ends `waiting` at a signal, and as [`unless_closed`]; `message` says what the signal means.
+/// Ends `waiting` at a signal, with `message`, and as [`unless_closed`].
 pub(crate) async fn until_interrupted<T>(
     waiting: impl Future<Output = Result<T, Failure>>,
     message: &str,
 ) -> Result<T, Failure> {
-    // Before anything is sent: from here on no signal ends the program without a withdrawal.
-    let mut endings = Endings::listen().map_err(|error| Failure::system(&error))?;
+    // Before the request is sent: from here on, a signal always cancels the call.
+    let mut signals = Signals::subscribe().map_err(|error| Failure::system(&error))?;
     tokio::select! {
         done = unless_closed(waiting) => done,
-        ending = endings.next() => Err(ending.failure(message)),
+        signal = signals.next() => Err(signal.failure(message)),
     }
 }
 
 pub(crate) fn usage(error: &dyn std::error::Error) -> Failure {
-    let message = format!("the data is not JSON: {error}");
+    let message = format!("the data are not valid JSON: {error}");
     let json = json(Code::InvalidData.as_str(), &message);
-    let help = "Quote it for the shell, such as '{\"a\": 1}' or '\"text\"'.";
+    let help = "Expected a JSON value, quoted for the shell, such as '{\"a\": 1}' or '\"text\"'.";
     Failure { problems: vec![Problem::new(message).help(help)], code: 2, json }
 }
 
-/// Prints a stream to its end, a line for each update.
+/// Prints a stream to its end, one line per update.
 pub(crate) async fn print_all(mut updates: FrameStream) -> Result<(), Failure> {
     while let Some(update) = updates.next().await {
         match update.map_err(failed)? {
@@ -298,17 +300,7 @@ fn part(kind: &str, data: &RawValue) -> Result<(), Unwritten> {
 
 pub(crate) fn failed(error: CallError) -> Failure {
     let code = error.code();
-    let again = match code.retry() {
-        Retry::Useless if error.is_of_question() => "Check the key, the id and the queue.",
-        _ if error.is_of_question() => "Asking again is harmless.",
-        _ if !error.may_be_queued() && code.retry() != Retry::Useless => {
-            "Nothing was queued: calling again is safe."
-        }
-        Retry::Safe => "It did not run: calling again is safe.",
-        Retry::MayRepeat => "It may have run: call again only if running twice is harmless.",
-        Retry::Useless => "The same call will fail again; something has to change first.",
-    };
-    // Display already leads with the code.
+    // The message starts with the code.
     let text = error.to_string();
     let message = text.strip_prefix(code.as_str()).and_then(|rest| rest.strip_prefix(": "));
     let message = message.unwrap_or(&text);
@@ -320,7 +312,8 @@ pub(crate) fn failed(error: CallError) -> Failure {
         json["error"]["data"] = serde_json::to_value(&error.data).unwrap_or_default();
     }
     let exit = if code == Code::Unavailable { 3 } else { 1 };
-    Failure { problems: vec![Problem::of(&error).help(again)], code: exit, json }
+    let problem = Problem::of(&error).help(advice::help(&error));
+    Failure { problems: vec![problem], code: exit, json }
 }
 
 #[cfg(test)]
@@ -328,7 +321,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_read_with_its_offset() {
+    fn time_is_parsed_with_its_offset() {
         let at = |text| time(text).ok().map(humantime::format_rfc3339_seconds);
         let same = at("2026-01-31T18:00:00Z").map(|time| time.to_string());
         assert_eq!(same.as_deref(), Some("2026-01-31T18:00:00Z"));

@@ -7,12 +7,12 @@ use redcall_common::report::Problem;
 
 use crate::{Failure, json};
 
-/// What to cancel.
+/// The job to cancel.
 #[derive(Args)]
 pub(crate) struct Cancel {
-    /// The request's id
+    /// Id of the request
     id: String,
-    /// The queue that it is in; else all queues are looked at
+    /// Queue of the request; else all queues are searched
     #[arg(long)]
     queue: Option<String>,
 }
@@ -25,27 +25,29 @@ impl Cancel {
             None => client.cancel(id).await,
         };
         let (found, text) = match found.map_err(failed)? {
-            Cancellation::Running => ("running", "it runs, and its worker was told"),
-            Cancellation::Delayed => ("delayed", "it was not due yet"),
+            Cancellation::Running => ("running", "it is running; its worker was notified"),
+            Cancellation::Delayed => ("delayed", "it was not due yet and is cancelled"),
             Cancellation::Deferred => ("deferred", "its deferred answer is cancelled"),
             Cancellation::Unseen => {
-                ("unseen", "it does not run; where it waits, it will not start")
+                ("unseen", "it is not running; if it is still queued, it will not start")
             }
-            Cancellation::Kept => ("kept", "nothing was done: others want its answer"),
+            Cancellation::Kept => ("kept", "not cancelled: other callers wait for its answer"),
         };
         let line = match as_json {
             true => serde_json::json!({ "id": id, "found": found }).to_string(),
             false => format!("{id}: {text}"),
         };
-        let done = || format!("The job {id} was asked to end: {text}.");
+        let done = || format!("The job {id} : cancellation requested: {text}.");
         Ok(out::line(line).map_err(|error| error.after(done()))?)
     }
 }
 
 fn failed(error: CallError) -> Failure {
     let (code, exit, help) = match error.code() {
-        Code::InvalidRequest => (error.code(), 2, "An id has 1 to 64 of [A-Za-z0-9_-]."),
-        code => (code, 3, "Cancelling again is harmless."),
+        Code::InvalidRequest => {
+            (error.code(), 2, "An id has 1 to 64 of [A-Za-z0-9_-]; `redcall call` prints it.")
+        }
+        code => (code, 3, "Repeating the command is safe."),
     };
     let json = json(code.as_str(), &error.to_string());
     Failure { problems: vec![Problem::of(&error).help(help)], code: exit, json }

@@ -1,5 +1,5 @@
-//! `redcall chaos`: attacks private servers and workers under load, on this machine, and judges
-//! from outside what became of every call. And the workers that it attacks.
+//! `redcall chaos`: attacks private servers and workers under load on this machine, and checks the
+//! outcome of every call; and the workers that it attacks.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,71 +14,70 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
-use crate::signals::Endings;
+use crate::signals::Signals;
 
-/// How often the display is drawn again.
+/// Interval of the display's updates.
 const DRAW: Duration = Duration::from_millis(200);
 
-/// How long, how many, how often.
+/// Load, attacks and duration.
 #[derive(Args)]
 pub(crate) struct Chaos {
-    /// How long calls are made and attacks carried out, 1s to 1day
+    /// Duration of calls and attacks, 1s to 1day
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = duration)]
     duration: Duration,
-    /// Worker processes
+    /// Number of worker processes
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = count(2, 64))]
     workers: usize,
-    /// Callers, each with a client of its own
+    /// Number of callers, each with a client of its own
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = count(1, 500))]
     callers: usize,
-    /// The workers' lease, 300ms to 5s
+    /// Lease of the workers, 300ms to 5s
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = lease)]
     lease: Duration,
-    /// How long callers wait for each answer, 1s to 1min
+    /// Timeout of each call, 1s to 1min
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = timeout)]
     timeout: Duration,
-    /// The seed of plan and load; else a random one, which is printed
+    /// Seed of plan and load; else a random one, which is printed
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// How often a worker is killed while it holds a lease; by default once in 5 s
+    /// Number of kills of a worker that holds a lease; by default one per 5 s
     #[arg(long, value_name = "N")]
     kills: Option<u32>,
-    /// How often a worker is stopped for longer than its lease; by default once in 20 s
+    /// Number of stops of a worker for longer than its lease; by default one per 20 s
     #[arg(long, value_name = "N")]
     stops: Option<u32>,
-    /// How often Redis is killed and started again; by default once in 30 s
+    /// Number of kills and restarts of Redis; by default one per 30 s
     #[arg(long, value_name = "N")]
     restarts: Option<u32>,
-    /// How often connections are cut; by default once in 15 s
+    /// Number of times connections are cut; by default one per 15 s
     #[arg(long, value_name = "N")]
     cuts: Option<u32>,
-    /// How many spells of late and split replies there are; by default one in 30 s
+    /// Number of periods with delayed and split replies; by default one per 30 s
     #[arg(long, value_name = "N")]
     delays: Option<u32>,
-    /// How many spells of lost replies there are; by default one in 30 s
+    /// Number of periods with lost replies; by default one per 30 s
     #[arg(long, value_name = "N")]
     losses: Option<u32>,
-    /// How many spells of unread logs there are; by default one in 30 s. Unless it is 0, every
-    /// fourth worker logs to a full device
+    /// Number of periods with unread logs; by default one per 30 s. Unless it is 0, every fourth
+    /// worker logs to a full device
     #[arg(long, value_name = "N")]
     logs: Option<u32>,
-    /// How many spells there are in which Redis cannot save and refuses writes; by default one in
-    /// 60 s
+    /// Number of periods in which Redis cannot save and refuses writes; by default one per 60 s
     #[arg(long, value_name = "N")]
     disks: Option<u32>,
-    /// How many spells there are in which callers and workers lack a right; by default one in 30 s
+    /// Number of periods in which callers and workers lack a right; by default one per 30 s
     #[arg(long, value_name = "N")]
     rights: Option<u32>,
-    /// How often Redis's clock steps and steps back, where libfaketime is installed; by default
-    /// once in 30 s
+    /// Number of steps of the clock of Redis, forth and back, if libfaketime is installed; by
+    /// default one per 30 s
     #[arg(long, value_name = "N")]
     clocks: Option<u32>,
-    /// Keep the history also if all promises held
+    /// Keep the history even if all guarantees held
     #[arg(long)]
     keep: bool,
 }
 
-/// What a worker of such a run has to know.
+/// Arguments of a worker of a chaos run.
 #[derive(Args)]
 pub(crate) struct ChaosWorker {
     url: String,
@@ -99,33 +98,33 @@ fn timeout(text: &str) -> Result<Duration, String> {
     between(text, Duration::from_secs(1), Duration::from_secs(60))
 }
 
-fn between(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
+fn between(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if time < least || time > most {
-        let (least, most) = (humantime::format_duration(least), humantime::format_duration(most));
-        return Err(format!("it has to be {least} to {most}"));
+    if time < min || time > max {
+        let (min, max) = (humantime::format_duration(min), humantime::format_duration(max));
+        return Err(format!("expected {min} to {max}"));
     }
     Ok(time)
 }
 
-fn count(least: u64, most: u64) -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(least..=most)
+fn count(min: u64, max: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(min..=max)
 }
 
 impl Chaos {
-    /// Runs it, and prints the report. The exit code is 0 if all promises held, else 1.
+    /// Runs it and prints the report. Returns exit code 0 if all guarantees held, else 1.
     pub(crate) async fn run(self, as_json: bool) -> Result<u8, Failure> {
         let options = self.options()?;
         let (progress, seen) = watch::channel(Progress::default());
         let interrupted = CancellationToken::new();
         let interrupt = interrupted.clone();
-        let mut endings = Endings::listen().map_err(|error| Failure::system(&error))?;
+        let mut signals = Signals::subscribe().map_err(|error| Failure::system(&error))?;
         tokio::spawn(async move {
-            // Once to end the attacks and judge them. Twice, and nothing is left to be judged.
-            endings.next().await;
+            // The first signal ends the attacks and checks the calls; the second ends the program.
+            signals.next().await;
             interrupt.cancel();
-            let ending = endings.next().await;
-            std::process::exit(ending.exit_code().into());
+            let signal = signals.next().await;
+            std::process::exit(signal.exit_code().into());
         });
         let display = tokio::spawn(display(options.duration, seen));
         let done = redcall_chaos::run(options, progress, interrupted).await;
@@ -173,7 +172,7 @@ impl Chaos {
 }
 
 impl ChaosWorker {
-    /// Runs jobs until its standard input ends.
+    /// Runs jobs until standard input ends.
     pub(crate) fn serve(self) -> Result<(), Failure> {
         let Self { url, lease, folder } = self;
         redcall_chaos::serve(&Post { url, lease, folder })
@@ -181,10 +180,10 @@ impl ChaosWorker {
     }
 }
 
-/// Draws a bar on stderr, if that is a terminal, until the run is over.
+/// Draws a progress bar on stderr, if that is a terminal, until the run ends.
 async fn display(duration: Duration, mut progress: watch::Receiver<Progress>) {
     let bar = ProgressBar::new(duration.as_secs());
-    // The template is ours: it is right.
+    // The template is constant and valid.
     if let Ok(style) = ProgressStyle::with_template("{elapsed:>4} {bar:30} {wide_msg}") {
         bar.set_style(style);
     }
@@ -203,12 +202,12 @@ async fn display(duration: Duration, mut progress: watch::Receiver<Progress>) {
 
 fn line(now: &Progress) -> String {
     let Progress { calls, ended, kills, stops, restarts, cuts, spells, .. } = now;
-    let said = match now.stage {
+    let text = match now.stage {
         Stage::Begins => "starting",
         Stage::Attacks => "",
-        Stage::Waits => "waiting for the rest; ",
-        Stage::Judges => "judging; ",
+        Stage::Waits => "waiting for open calls; ",
+        Stage::Judges => "checking; ",
     };
     let attacks = format!("{kills} kills, {stops} stops, {restarts} restarts, {cuts} cuts");
-    format!("{said}{ended} of {calls} calls, {attacks}, {spells} spells")
+    format!("{text}{ended} of {calls} calls, {attacks}, {spells} spells")
 }

@@ -1,16 +1,16 @@
-//! `redcall console`: many lines over one client, by a person at a terminal or by a script.
+//! `redcall console`: many lines over one client, at a terminal or from a script.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `parse.rs` | what can be typed: the verbs, and how a line falls into words |
-//! | `names.rs` | what Tab knows: names from the settings, from live workers, from the session |
-//! | `complete.rs` | what Tab offers at a place of a line |
-//! | `input.rs` | where lines come from: the line editor or stdin; the history's file |
-//! | `print.rs` | what is printed beside the line that is being typed |
-//! | `session.rs` | what each verb does, by the code of the verbs outside |
+//! | `parse.rs` | the verbs, and splitting a line into words |
+//! | `names.rs` | names for completion: from the settings, live workers and the session |
+//! | `complete.rs` | completions at a position of a line |
+//! | `input.rs` | reading lines from the line editor or stdin; the history file |
+//! | `print.rs` | output while a line is being edited |
+//! | `session.rs` | execution of the verbs |
 //!
-//! A session ends what it has begun: its commands are cancelled where a person leaves, and waited
-//! for where a script ends.
+//! At the end of an interactive session, open commands are cancelled; at the end of a script, they
+//! are awaited.
 
 mod complete;
 mod input;
@@ -29,44 +29,44 @@ use redcall_common::output as out;
 use tokio::time::timeout;
 
 use crate::failure::Failure;
-use crate::signals::{Ending, Endings, has_ended};
+use crate::signals::{Signals, StopSignal, is_signal_exit};
 use input::{Input, Read};
 use names::Names;
 use print::Printer;
-use session::{Session, Then};
+use session::{Flow, Session};
 
-/// What a signal says that ends the session.
+/// Message of a signal that ends the session.
 const INTERRUPTED: &str = "interrupted";
 /// How long the first prompt waits for the names of the workers.
 const FIRST_NAMES: Duration = Duration::from_secs(1);
 
-/// How the session goes.
+/// Options of a session.
 #[derive(Args)]
 pub(crate) struct Console {
-    /// Keep no history; else it is in redcall/console-history of the folder for states
+    /// Keep no history; else it is stored in redcall/console-history of the state directory
     /// (XDG_STATE_HOME, else ~/.local/state), except for lines that begin with a space
     #[arg(long)]
     no_history: bool,
 }
 
 impl Console {
-    /// The exit code: that of the whole session.
+    /// Runs the session and returns its exit code.
     pub(crate) async fn run(
         self,
         client: &Client,
         settings: &Settings,
         as_json: bool,
     ) -> Result<u8, Failure> {
-        // From here on a signal ends what is waited for, and the program when that has been
-        // withdrawn; at a terminal Ctrl-C ends nothing else.
-        let endings = Endings::listen().map_err(|error| Failure::system(&error))?;
+        // From here on, a signal ends the current wait and, after the cancellation, the program; at
+        // a terminal, Ctrl-C ends only the wait.
+        let signals = Signals::subscribe().map_err(|error| Failure::system(&error))?;
         let names = Names::of(settings);
         if std::io::stdin().is_terminal() && out::is_terminal() {
             let _modes = out::TerminalModes::keep();
             let _ = timeout(FIRST_NAMES, names.refresh(client)).await;
             let (input, printer) = input::terminal(names.clone(), !self.no_history)?;
             let mut session = Session::new(client, names, printer, as_json);
-            let end = at_terminal(&mut session, input, endings).await;
+            let end = at_terminal(&mut session, input, signals).await;
             let left = session.leave().await;
             end.and_then(|code| left.map(|()| code))
         } else {
@@ -74,10 +74,10 @@ impl Console {
             let mut session = Session::new(client, names, printer, as_json);
             let end = tokio::select! {
                 biased;
-                // Dropped, the script gives up what it waits for.
+                // Dropping the script ends its waits.
                 Some(error) = unwritten.recv() => Err(error.into()),
                 error = out::closed() => Err(error.into()),
-                end = of_script(&mut session, input::script(), endings) => end,
+                end = of_script(&mut session, input::script(), signals) => end,
             };
             let left = session.leave().await;
             end.and_then(|code| left.map(|()| code))
@@ -85,11 +85,11 @@ impl Console {
     }
 }
 
-/// A person types.
+/// Runs an interactive session.
 async fn at_terminal(
     session: &mut Session,
     mut input: Input,
-    mut endings: Endings,
+    mut signals: Signals,
 ) -> Result<u8, Failure> {
     loop {
         session.refresh_names();
@@ -98,28 +98,28 @@ async fn at_terminal(
             loop {
                 tokio::select! {
                     read = &mut reading => break read,
-                    ending = endings.next() => match ending {
-                        // It was for what was waited for before.
-                        Ending::Interrupt => {}
-                        ending => return Err(ending.failure(INTERRUPTED)),
+                    signal = signals.next() => match signal {
+                        // It belongs to the previous line.
+                        StopSignal::Interrupt => {}
+                        signal => return Err(signal.failure(INTERRUPTED)),
                     },
                 }
             }
         };
         match read {
-            Ok(Read::Line(line)) => match session.carry_out(&line).await {
-                Ok(Then::GoOn) => {}
-                Ok(Then::Quit) => break,
+            Ok(Read::Line(line)) => match session.execute(&line).await {
+                Ok(Flow::Continue) => {}
+                Ok(Flow::Quit) => break,
                 Err(failure) if failure.is_unwritten() => return Err(failure),
                 Err(failure) => {
-                    let ends = failure.code != Ending::Interrupt.exit_code();
-                    if has_ended(failure.code) && ends {
+                    let ends = failure.code != StopSignal::Interrupt.exit_code();
+                    if is_signal_exit(failure.code) && ends {
                         return Err(failure);
                     }
-                    session.complain(failure)?;
+                    session.report(failure)?;
                 }
             },
-            Ok(Read::Broken) => session.complain(input::not_text())?,
+            Ok(Read::Broken) => session.report(input::not_text())?,
             Ok(Read::Cleared) => {}
             Ok(Read::End) => break,
             Err(error) => return Err(Failure::system(&error)),
@@ -128,33 +128,33 @@ async fn at_terminal(
     Ok(0)
 }
 
-/// The lines of a script, up to its end.
+/// Runs the lines of a script.
 async fn of_script(
     session: &mut Session,
     mut input: Input,
-    mut endings: Endings,
+    mut signals: Signals,
 ) -> Result<u8, Failure> {
     let mut has_failed = false;
     loop {
         let read = tokio::select! {
             read = input.next() => read,
-            ending = endings.next() => return Err(ending.failure(INTERRUPTED)),
+            signal = signals.next() => return Err(signal.failure(INTERRUPTED)),
         };
         match read {
-            Ok(Read::Line(line)) => match session.carry_out(&line).await {
-                Ok(Then::GoOn) => {}
-                Ok(Then::Quit) => break,
-                Err(failure) if has_ended(failure.code) || failure.is_unwritten() => {
+            Ok(Read::Line(line)) => match session.execute(&line).await {
+                Ok(Flow::Continue) => {}
+                Ok(Flow::Quit) => break,
+                Err(failure) if is_signal_exit(failure.code) || failure.is_unwritten() => {
                     return Err(failure);
                 }
                 Err(failure) => {
                     has_failed = true;
-                    session.complain(failure)?;
+                    session.report(failure)?;
                 }
             },
             Ok(Read::Broken) => {
                 has_failed = true;
-                session.complain(input::not_text())?;
+                session.report(input::not_text())?;
             }
             Ok(Read::Cleared) => {}
             Ok(Read::End) => break,
@@ -162,7 +162,7 @@ async fn of_script(
         }
     }
     tokio::select! {
-        well = session.finish() => Ok(u8::from(has_failed || !well)),
-        ending = endings.next() => Err(ending.failure(INTERRUPTED)),
+        succeeded = session.finish() => Ok(u8::from(has_failed || !succeeded)),
+        signal = signals.next() => Err(signal.failure(INTERRUPTED)),
     }
 }

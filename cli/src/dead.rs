@@ -9,16 +9,16 @@ use redcall_client::{Client, Code, DeadSelection};
 
 use crate::{Failure, queue};
 
-/// What to do with dead letters.
+/// Verbs for dead letters.
 #[derive(Subcommand)]
 pub(crate) enum Dead {
     /// List them, the newest first
     List(list::List),
-    /// Print one: its history and its data
+    /// Print one: its attempts and its data
     Show(show::Show),
-    /// Put them back into their queue, each once, as new requests that nobody waits for
+    /// Requeue them, each once, as new fire-and-forget requests
     Retry(change::Change),
-    /// Throw them away
+    /// Delete them
     Purge(change::Change),
 }
 
@@ -33,18 +33,18 @@ impl Dead {
     }
 }
 
-/// Which letters: those of which all holds that is said.
+/// Selects dead letters that match all options given.
 #[derive(Args)]
 struct Which {
     /// Ids of requests, or of entries in the stream
     ids: Vec<String>,
-    /// Their queue
+    /// Queue of the dead letters
     #[arg(long, default_value = "default", value_parser = queue)]
     queue: String,
-    /// Only those that died of this, such as handler_failed
+    /// Only dead letters with this code, such as handler_failed
     #[arg(long, value_parser = code)]
     code: Option<Code>,
-    /// Only those of this job
+    /// Only dead letters of this job
     #[arg(long, value_name = "JOB")]
     name: Option<String>,
 }

@@ -1,21 +1,22 @@
-//! `redcall doctor`: looks at everything that may be wrong and says what to do.
+//! `redcall doctor`: checks settings, Redis, workers and queues, and names the cure of each
+//! problem.
 //!
-//! | file | looks at |
+//! | file | checks |
 //! |---|---|
-//! | `settings.rs` | what is in effect |
-//! | `mapping.rs` | the programs that the mapping names |
+//! | `settings.rs` | the effective settings |
+//! | `mapping.rs` | the programs in the job mapping |
 //! | `server.rs` | Redis itself |
-//! | `rights.rs` | what the user may do there |
-//! | `workers.rs` | who is there, and whether they fit together |
-//! | `queues.rs` | what waits, is held or has died |
-//! | `schedules.rs` | whether workers map what is enqueued by the clock |
-//! | `limits.rs` | limited names, and whose requests get no poll |
-//! | `times.rs` | times at Redis that lie too far ahead |
-//! | `states.rs` | states of services that were changed |
-//! | `keys.rs` | what nothing bounds |
-//! | `call.rs` | real calls, where they are asked for |
+//! | `rights.rs` | the ACL rights of the Redis user |
+//! | `workers.rs` | live workers: queues, versions, job names |
+//! | `queues.rs` | waiting and held jobs, dead letters |
+//! | `schedules.rs` | whether workers handle the scheduled jobs |
+//! | `limits.rs` | rate and concurrency limits |
+//! | `times.rs` | timestamps in Redis that are too far in the future |
+//! | `states.rs` | signatures of service states |
+//! | `keys.rs` | keys without a TTL |
+//! | `call.rs` | calls of jobs, if requested |
 //!
-//! It writes nothing to Redis, but for the calls.
+//! It writes nothing to Redis, except for the calls.
 
 mod bytes;
 mod call;
@@ -45,44 +46,44 @@ use tokio::time::timeout;
 
 use crate::Failure;
 
-/// How long connecting may take, whatever the settings allow.
+/// Maximum time to connect, whatever the settings allow.
 const CONNECT: Duration = Duration::from_secs(2);
-/// How long all checks that ask Redis may take together.
-const LOOK: Duration = Duration::from_secs(6);
-/// What `redis.url` says if workers start a private server.
+/// Maximum time of all checks of Redis together.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(6);
+/// `redis.url` of workers that start a private server.
 const EMBEDDED: &str = "embedded";
 
-/// What to look at.
+/// Options of the checks.
 #[derive(Args)]
 pub(crate) struct Doctor {
-    /// Really call this job (data as JSON, else null) and say how long the answer takes
-    #[arg(long, value_name = "NAME[=DATA]", value_parser = call::Trial::parse)]
-    call: Vec<call::Trial>,
-    /// How long each of these calls may take
+    /// Call this job for real (data as JSON, else null) and report the time to its answer
+    #[arg(long, value_name = "NAME[=DATA]", value_parser = call::TestCall::parse)]
+    call: Vec<call::TestCall>,
+    /// Timeout of each of these calls
     #[arg(long, value_name = "TIME", default_value = "5s", requires = "call")]
     #[arg(value_parser = humantime::parse_duration)]
     timeout: Duration,
 }
 
-/// What has been found so far.
+/// The findings so far.
 struct Report {
     findings: Vec<Finding>,
-    /// The exit code, unless the findings make it another.
+    /// The exit code, unless the findings determine it.
     code: u8,
 }
 
 impl Doctor {
-    /// Prints what it finds. The exit code is 0 if nothing is bad, 3 if Redis cannot be reached, 2
-    /// if its settings cannot be used, else 1.
+    /// Prints the findings. Returns exit code 0 if there is no problem or warning, 3 if Redis
+    /// cannot be reached, 2 if its settings are invalid, else 1.
     pub(crate) async fn run(self, settings: Settings, as_json: bool) -> Result<u8, Failure> {
-        let mut report = Report { findings: settings::look(&settings), code: 0 };
-        report.findings.extend(mapping::look(&settings));
+        let mut report = Report { findings: settings::check(&settings), code: 0 };
+        report.findings.extend(mapping::check(&settings));
         if settings.redis.url == EMBEDDED {
             report.findings.push(server::embedded());
             report.findings.extend(self.call.first().map(|_| call::impossible()));
         } else {
             match inspect(&settings) {
-                Ok(inspector) => self.ask(&inspector, &settings, &mut report).await?,
+                Ok(inspector) => self.check(&inspector, &settings, &mut report).await?,
                 Err(error) => report.failed(&error),
             }
         }
@@ -93,24 +94,24 @@ impl Doctor {
         Ok(report.exit_code())
     }
 
-    async fn ask(
+    async fn check(
         &self,
         inspector: &Inspector,
         settings: &Settings,
         report: &mut Report,
     ) -> Result<(), Failure> {
-        // Filled as it goes: when time is over, what was found is not lost.
-        let asking = look(inspector, settings, &mut report.findings);
-        match timeout(LOOK, asking).await {
+        // Filled step by step, so that a timeout keeps the findings so far.
+        let asking = check_redis(inspector, settings, &mut report.findings);
+        match timeout(CHECK_TIMEOUT, asking).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 report.failed(&error);
                 return Ok(());
             }
             Err(_) => {
-                let what = format!("Redis did not answer all questions within {LOOK:?}");
-                let means = "What is not listed here was not looked at.";
-                let cure = "Look at its load (SLOWLOG GET, INFO commandstats) and at the network.";
+                let what = format!("the checks of Redis did not finish within {CHECK_TIMEOUT:?}");
+                let means = "Checks that are not listed here were not made.";
+                let cure = "Check its load (SLOWLOG GET, INFO commandstats) and the network.";
                 report.findings.push(Finding::new("redis", Level::Problem, what, means, cure));
                 return Ok(());
             }
@@ -130,14 +131,14 @@ fn inspect(settings: &Settings) -> Result<Inspector, StoreError> {
     Ok(Inspector::new(&connector, Keys::new(&redis.prefix)))
 }
 
-/// Everything that asks Redis. An error only if there is no sense in asking on.
-async fn look(
+/// Runs all checks of Redis. Returns an error only if no further check can succeed.
+async fn check_redis(
     inspector: &Inspector,
     settings: &Settings,
     findings: &mut Vec<Finding>,
 ) -> Result<(), StoreError> {
-    server::look(inspector, settings, findings).await?;
-    findings.extend(rights::look(inspector, settings).await);
+    server::check(inspector, settings, findings).await?;
+    findings.extend(rights::check(inspector, settings).await);
     let workers = inspector.workers().await;
     let listing = inspector.listing().await;
     let names = listing.as_ref().map(Listing::names).unwrap_or_default();
@@ -150,29 +151,29 @@ async fn look(
             let queues = &listing.queues;
             findings.push(queues::found(listing));
             findings.extend(queues::unreadable(listing));
-            findings.extend(workers::look(workers, queues, settings));
-            findings.extend(queues::look(queues, settings));
-            findings.push(or_unknown("bytes", bytes::look(inspector, queues, settings).await));
+            findings.extend(workers::check(workers, queues, settings));
+            findings.extend(queues::check(queues, settings));
+            findings.push(or_unknown("bytes", bytes::check(inspector, queues, settings).await));
             findings.push(or_unknown("leases", queues::leases(inspector, queues, settings).await));
         }
         (Err(error), _) | (_, Err(error)) => findings.push(unknown("queues", error)),
     }
-    let schedules = schedules::look(inspector, settings).await;
+    let schedules = schedules::check(inspector, settings).await;
     findings.extend(schedules.unwrap_or_else(|error| vec![unknown("schedules", &error)]));
-    let census = inspector.census(keys::WITHIN, keys::MOST).await;
+    let census = inspector.census(keys::SCAN_TIMEOUT, keys::SCAN_MAX).await;
     let sorted = census.as_ref().map_or(&[][..], |census| &census.sorted);
-    let limits = limits::look(inspector, &names, settings, sorted).await;
+    let limits = limits::check(inspector, &names, settings, sorted).await;
     findings.push(or_unknown("limits", limits));
-    findings.push(or_unknown("times", times::look(inspector, &names, settings).await));
+    findings.push(or_unknown("times", times::check(inspector, &names, settings).await));
     let states = census.as_ref().map_or(&[][..], |census| &census.states);
-    match states::look(inspector, settings, states).await {
+    match states::check(inspector, settings, states).await {
         Ok(found) => findings.extend(found),
         Err(error) => findings.push(unknown("states", &error)),
     }
-    findings.push(or_unknown("keys", census.as_ref().map(keys::look).map_err(Clone::clone)));
+    findings.push(or_unknown("keys", census.as_ref().map(keys::check).map_err(Clone::clone)));
     if let Some(first) = first {
-        // Last: between both looks at these queues lies a while.
-        findings.extend(first.look_again(inspector).await?);
+        // Last, so that some time lies between the two reads of these queues.
+        findings.extend(first.reread(inspector).await?);
     }
     Ok(())
 }
@@ -181,10 +182,10 @@ fn or_unknown(check: &'static str, found: Result<Finding, StoreError>) -> Findin
     found.unwrap_or_else(|error| unknown(check, &error))
 }
 
-/// What could not be looked at.
+/// The finding for a check that failed.
 fn unknown(check: &'static str, error: &StoreError) -> Finding {
-    let what = format!("could not be looked at: {}", with_causes(error));
-    Finding::new(check, Level::Problem, what, "Nothing is known of it.", error.help())
+    let what = format!("check failed: {}", with_causes(error));
+    Finding::new(check, Level::Problem, what, "The result of this check is unknown.", error.help())
 }
 
 fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
@@ -192,10 +193,10 @@ fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 impl Report {
-    /// Redis cannot be asked.
+    /// Adds the finding for a Redis that cannot be used.
     fn failed(&mut self, error: &StoreError) {
         self.code = Failure::exit_code(error);
-        let means = "Nothing can be queued or run. What only Redis knows was not looked at.";
+        let means = "No job can be queued or run. Checks that need Redis were not made.";
         let what = with_causes(error);
         self.findings.push(Finding::new("redis", Level::Problem, what, means, error.help()));
     }
@@ -212,7 +213,7 @@ impl Report {
         serde_json::json!({ "findings": self.findings, "ok": self.is_ok() })
     }
 
-    /// For people: the findings in the order of the checks, then how many are bad.
+    /// Formats the findings in the order of the checks, then the numbers of problems and warnings.
     fn text(&self) -> String {
         let width = self.findings.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
         let mut text = String::new();
@@ -223,12 +224,12 @@ impl Report {
             }
         }
         let count = |level| self.findings.iter().filter(|finding| finding.level == level).count();
-        let said = |count: usize, what: &str| match count {
+        let counted = |count: usize, what: &str| match count {
             1 => format!("1 {what}"),
             _ => format!("{count} {what}s"),
         };
-        let problems = said(count(Level::Problem), "problem");
-        text.push_str(&format!("{problems}, {}\n", said(count(Level::Warning), "warning")));
+        let problems = counted(count(Level::Problem), "problem");
+        text.push_str(&format!("{problems}, {}\n", counted(count(Level::Warning), "warning")));
         text
     }
 }

@@ -13,25 +13,25 @@ use serde_json::value::RawValue;
 use crate::output::{moment, one_line};
 use crate::{Failure, call, json, unreachable};
 
-/// What to do with events.
+/// Verbs for events.
 #[derive(Subcommand)]
 pub(crate) enum Events {
-    /// Print the events of a topic as they come, one per line
+    /// Print the events of a topic as they arrive, one per line
     Tail(Tail),
     /// Publish an event
     Publish(Publish),
 }
 
-/// Which to print.
+/// The events to print.
 #[derive(Args)]
 pub(crate) struct Tail {
-    /// The topic: a name, or a number such as 4001 (`event`)
+    /// Topic: a name, or a number such as 4001 (`event`)
     #[arg(value_parser = named)]
     topic: String,
-    /// Begin with those published then or later: 2026-01-31T18:00:00Z, or 10m for so long ago
+    /// Start with events published at this time, 2026-01-31T18:00:00Z, or this long ago, 10m
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<SystemTime>,
-    /// Only those of this kind, a name or a number; may be repeated
+    /// Print events of this kind only, a name or a number; may be repeated
     #[arg(long)]
     kind: Vec<Kind>,
     /// End after N events
@@ -39,22 +39,22 @@ pub(crate) struct Tail {
     limit: Option<u64>,
 }
 
-/// What to publish.
+/// The event to publish.
 #[derive(Args)]
 pub(crate) struct Publish {
-    /// The topic: a name, or a number such as 4001 (`event`)
+    /// Topic: a name, or a number such as 4001 (`event`)
     #[arg(value_parser = named)]
     topic: String,
-    /// The kind: a number, or heartbeat, emergency, event, property_change, command_result
+    /// Kind: a number, or heartbeat, emergency, event, property_change, command_result
     kind: Kind,
-    /// What it says, JSON
+    /// Context of the event as JSON
     #[arg(default_value = "null", value_parser = context, allow_negative_numbers = true)]
     context: Box<RawValue>,
 }
 
 pub(crate) fn named(text: &str) -> Result<String, String> {
     let name = topic(text).map(str::to_owned);
-    name.ok_or_else(|| "a topic has 1 to 64 of [A-Za-z0-9_.-], and is not `any`".to_owned())
+    name.ok_or_else(|| "expected a topic: 1 to 64 of [A-Za-z0-9_.-], and not `any`".to_owned())
 }
 
 fn context(text: &str) -> Result<Box<RawValue>, String> {
@@ -65,7 +65,9 @@ fn context(text: &str) -> Result<Box<RawValue>, String> {
 
 fn since(text: &str) -> Result<SystemTime, String> {
     match humantime::parse_duration(text) {
-        Ok(ago) => SystemTime::now().checked_sub(ago).ok_or_else(|| "that is too long ago".into()),
+        Ok(ago) => {
+            SystemTime::now().checked_sub(ago).ok_or_else(|| "the time is out of range".into())
+        }
         Err(_) => call::time(text),
     }
 }
@@ -91,12 +93,12 @@ impl Tail {
         Ok(())
     }
 
-    /// The topic's name.
+    /// Returns the topic's name.
     pub(crate) fn topic(&self) -> &str {
         &self.topic
     }
 
-    /// Begins to follow.
+    /// Subscribes.
     pub(crate) async fn begin(self, client: &Client) -> Result<Tailing, Failure> {
         let mut follow = client.events(&self.topic);
         if let Some(time) = self.since {
@@ -110,15 +112,15 @@ impl Tail {
     }
 }
 
-/// A topic that is followed.
+/// A subscribed topic.
 pub(crate) struct Tailing {
     events: EventStream,
-    /// How many events are still wanted.
+    /// Number of events still to be printed.
     left: u64,
 }
 
 impl Tailing {
-    /// What comes next; `None` after an error or the last that was wanted.
+    /// Waits for the next item; `None` after an error or the last wanted event.
     pub(crate) async fn next(&mut self) -> Option<Result<EventItem, Failure>> {
         if self.left == 0 {
             return None;
@@ -131,9 +133,9 @@ impl Tailing {
 
 pub(crate) fn json_line(item: &EventItem) -> String {
     match item {
-        // Strings, numbers and JSON that is text already: nothing here can fail.
+        // Strings, numbers and JSON text: cannot fail.
         EventItem::Event(event) => {
-            // Its context may be over several lines, as its publisher wrote it.
+            // The publisher may have formatted the context over several lines.
             one_line(&serde_json::to_string(&**event).unwrap_or_default())
         }
         EventItem::Missed(count) => serde_json::json!({ "missed": count }).to_string(),
@@ -146,13 +148,13 @@ pub(crate) fn line(item: &EventItem) -> String {
             let Event { kind, when, context, .. } = &**event;
             format!("{}  {kind}  {}", moment(*when), clean(&one_line(context.get())))
         }
-        EventItem::Missed(Some(count)) => format!("-- {count} events before this were let go --"),
-        EventItem::Missed(None) => "-- events before this may have been let go --".to_owned(),
+        EventItem::Missed(Some(count)) => format!("-- {count} earlier events missed --"),
+        EventItem::Missed(None) => "-- earlier events may have been missed --".to_owned(),
     }
 }
 
 impl Publish {
-    /// The topic's name.
+    /// Returns the topic's name.
     pub(crate) fn topic(&self) -> &str {
         &self.topic
     }

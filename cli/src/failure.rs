@@ -8,7 +8,7 @@ use redcall_common::report::Problem;
 
 /// Why a verb failed, and the exit code for it.
 pub(crate) struct Failure {
-    /// Empty if nothing is to be said.
+    /// Empty if there is no message.
     pub(crate) problems: Vec<Problem>,
     pub(crate) code: u8,
     /// The error as `--json` prints it.
@@ -29,24 +29,24 @@ impl Failure {
         Self { problems: vec![problem], code: exit_code, json }
     }
 
-    /// The operating system refuses something that the verb needs.
+    /// An error of the operating system.
     pub(crate) fn system(error: &(dyn std::error::Error + 'static)) -> Self {
         Self::of(Problem::of(error), "internal", 1)
     }
 
-    /// Returns `true` if standard output cannot be written: nothing that follows can be said.
+    /// Returns `true` if standard output cannot be written, so that no output can follow.
     pub(crate) fn is_unwritten(&self) -> bool {
         [out::UNWRITTEN, out::CLOSED].contains(&self.code)
     }
 
-    /// Prints it for people.
+    /// Prints the problems as text.
     pub(crate) fn explain(self) {
         for problem in self.problems {
             out::report(problem);
         }
     }
 
-    /// Prints it, and returns its exit code.
+    /// Prints the failure and returns its exit code.
     pub(crate) fn end(self, as_json: bool) -> ExitCode {
         let code = ExitCode::from(self.code);
         match as_json && !self.problems.is_empty() {
@@ -56,14 +56,14 @@ impl Failure {
         code
     }
 
-    /// That of a failure at Redis.
+    /// Returns the exit code of an error of Redis.
     pub(crate) fn exit_code(error: &StoreError) -> u8 {
         if matches!(error, StoreError::Config { .. }) { 2 } else { UNREACHABLE }
     }
 }
 
 impl From<Unwritten> for Failure {
-    /// A closed pipe is quiet: its reader has seen enough.
+    /// A closed pipe prints no error: its reader ended on purpose.
     fn from(error: Unwritten) -> Self {
         let code = error.exit_code();
         let problem = Problem::unwritten(&error);
@@ -81,7 +81,7 @@ fn with_cause(error: &Unwritten) -> String {
     format!("{error}{}", cause.unwrap_or_default())
 }
 
-/// Redis cannot be asked.
+/// The failure of a verb that cannot use Redis.
 pub(crate) fn unreachable(error: &StoreError) -> Failure {
     let code = Failure::exit_code(error);
     let name = if code == 2 { "invalid_settings" } else { "unavailable" };

@@ -1,10 +1,11 @@
-//! `redcall`: call jobs, look at queues and workers. One file per verb.
+//! `redcall`: calls jobs and inspects queues and workers. One file per verb.
 //!
-//! Exit codes: 0 done, 1 the call ended with an error (its code and message are on stderr), not
-//! all was done, or doctor or chaos found something, 2 wrong flags or settings, 3 Redis cannot be
-//! reached, 5 standard output cannot be written, 129, 130 or 143 ended by SIGHUP, SIGINT or
-//! SIGTERM, 141 the reader of a pipe has gone.
+//! Exit codes: 0 success; 1 the call ended with an error (code and message on stderr), only a part
+//! was done, or doctor or chaos found a problem; 2 invalid flags or settings; 3 Redis cannot be
+//! reached; 5 standard output cannot be written; 129, 130 or 143 ended by SIGHUP, SIGINT or
+//! SIGTERM; 141 the reader of a pipe has closed it.
 
+mod advice;
 mod bench;
 mod call;
 mod cancel;
@@ -22,7 +23,7 @@ mod service;
 mod settle;
 mod signals;
 mod status;
-mod within;
+mod timeout;
 mod workers;
 
 use std::path::PathBuf;
@@ -36,27 +37,31 @@ use tokio::runtime::Runtime;
 
 use failure::{Failure, json, unreachable};
 
-/// As in the worker: calls are many small allocations.
+/// The worker's allocator: calls are many small allocations.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The heading of the options that every verb has.
+/// The heading of the options of every verb.
 const GLOBAL: &str = "Global options";
 
-/// Call named jobs over Redis; look at queues and workers.
+/// Call named jobs over Redis; inspect queues and workers.
 ///
-/// Exit codes: 0 done, 1 the call ended with an error, not all was done or doctor or chaos found
-/// something, 2 wrong flags or settings, 3 Redis cannot be reached, 5 standard output cannot be
-/// written, 129, 130 or 143 ended by SIGHUP, SIGINT or SIGTERM while waiting (the call is
-/// cancelled, but not by `follow`), 141 the reader of a pipe has gone (a call that was waited for
-/// is cancelled).
+/// Exit codes:
+///   0              success
+///   1              the call ended with an error, only a part was done, or doctor or chaos found
+///                  a problem
+///   2              invalid flags or settings
+///   3              Redis cannot be reached
+///   5              standard output cannot be written
+///   129, 130, 143  ended by SIGHUP, SIGINT or SIGTERM; a waited call is cancelled, `follow` is not
+///   141            the reader of a pipe has closed it; a waited call is cancelled
 #[derive(Parser)]
 #[command(name = "redcall", version, verbatim_doc_comment)]
 struct Cli {
     /// Settings file (TOML, YAML or JSON); else REDCALL_SETTINGS, else ./redcall.toml
     #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
     settings: Option<PathBuf>,
-    /// Redis to use instead of the settings'
+    /// Redis URL, instead of the settings' `redis.url`
     #[arg(long, global = true, value_name = "URL", help_heading = GLOBAL)]
     redis: Option<String>,
     /// Print JSON, also for errors
@@ -68,67 +73,67 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Load Redis and workers, and say how fast it went
+    /// Measure the throughput of Redis and workers
     #[command(subcommand)]
     Bench(bench::Bench),
-    /// Queue a job; with --wait, print its answer as JSON
+    /// Enqueue a job; with --wait, print its answer as JSON
     Call(call::Call),
-    /// Cancel a job: what waits does not start, what runs is told
+    /// Cancel a job: a waiting job does not start, a running one is notified
     Cancel(cancel::Cancel),
-    /// Attack private servers and workers under load, and judge what became of every call
+    /// Attack private servers and workers under load, and check the outcome of every call
     ///
-    /// It starts a Redis with an append-only file, workers and callers of its own, and touches no
-    /// others. Interrupted, it ends and judges what was done so far. Exit codes: 0 all promises
-    /// held, 1 some were broken (the history of every call is left) or it could not be carried
-    /// out, 2 wrong flags, 3 no Redis server was found on this machine.
+    /// It starts a Redis with an append-only file, workers and callers of its own, and uses no
+    /// others. If interrupted, it ends and checks the calls made so far. Exit codes: 0 all
+    /// guarantees held, 1 some were broken (the history of every call is kept) or the run failed,
+    /// 2 invalid flags, 3 no Redis server is installed on this machine.
     #[command(verbatim_doc_comment)]
     Chaos(chaos::Chaos),
     /// A worker of `chaos`
     #[command(hide = true)]
     ChaosWorker(chaos::ChaosWorker),
-    /// Call, wait, follow and command in one session, with events as they come
+    /// Interactive session or script: call, wait, stream, commands and events
     ///
-    /// At a terminal it has a history and completes names with Tab; `help` lists what can be typed.
-    /// Otherwise it reads stdin as a script, a verb per line, and ends with 1 if any has failed.
+    /// At a terminal it has a history and completes names with Tab; `help` lists the verbs.
+    /// Otherwise it reads stdin as a script, a verb per line, and exits with 1 if a line failed.
     #[command(verbatim_doc_comment)]
     Console(console::Console),
-    /// Dead letters: list and show them, have them run again, throw them away
+    /// Dead letters: list, show, retry or purge them
     #[command(subcommand)]
     Dead(dead::Dead),
-    /// Say what is wrong, or may go wrong, and what to do about it; calls nothing unless told to
+    /// Check settings, Redis, workers and queues, and name the cure of each problem
     Doctor(doctor::Doctor),
-    /// Events: follow a topic, publish on one
+    /// Events: subscribe to a topic, publish on one
     #[command(subcommand)]
     Events(events::Events),
-    /// Print what a job sends that somebody else has called: one JSON object per line
+    /// Stream the output of a job started by another process: one JSON object per line
     ///
-    /// It takes over the reading: what it has printed is dropped at Redis, so that the job goes on.
-    /// The job itself goes on when this is interrupted.
+    /// Printed frames are trimmed from Redis, so that the job is not blocked. The job goes on if
+    /// this is interrupted.
     Follow(follow::Follow),
-    /// Follow the status of a monitored job to its end, one line per change
+    /// Follow the status of a tracked job to its end, one line per change
     Monitor(status::Monitor),
-    /// Pause queues: what runs goes on, nothing starts
+    /// Pause queues: running jobs finish, no job starts
     Pause(pause::Queues),
-    /// Let paused queues go on
+    /// Resume paused queues
     Resume(pause::Queues),
-    /// List the queues: paused or open, what waits where, dead letters, workers
+    /// List the queues: state, waiting, running and held jobs, dead letters, workers
     Queues,
-    /// Ask an instance of a service, or print its state
+    /// Call an instance of a service, or print its state
     Service(service::Service),
-    /// Answer a job whose handler has put the answer off, with its token
+    /// Settle a deferred answer with its completion token
     ///
-    /// The token is read from REDCALL_TOKEN, or else from the first line of stdin: arguments can be
-    /// seen by others on this machine.
+    /// The token is read from REDCALL_TOKEN, or else from the first line of stdin: other users of
+    /// this machine can see arguments.
     #[command(verbatim_doc_comment)]
     Settle(settle::Settle),
-    /// Print the status of a monitored job: Pending, Processing, Success or Error, and since when
+    /// Print the status of a tracked job: Pending, Processing, Success or Error, with its time
     Status(status::Status),
-    /// List the workers: what they run, and what ignores its timeout
+    /// List the workers: their queues, running jobs, and jobs that exceed their timeout
     Workers,
 }
 
 fn main() -> ExitCode {
-    // Without it, a file that is too large ends the program without a word.
+    // Without this, a file size limit ends the program without a message.
     let _ = out::outlive_size_limit();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -136,12 +141,12 @@ fn main() -> ExitCode {
     };
     let as_json = cli.json;
     let done = match cli.verb {
-        // It has a runtime of its own.
+        // It creates a runtime of its own.
         Verb::ChaosWorker(worker) => worker.serve().map(|()| 0),
         _ => match Runtime::new() {
             Ok(runtime) => {
                 let done = runtime.block_on(run(cli));
-                // A host name that is still looked up must not keep the program.
+                // A pending host name lookup must not delay the exit.
                 runtime.shutdown_background();
                 done
             }
@@ -154,7 +159,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints a help text, a version or a complaint about flags, each where it belongs.
+/// Prints a help text, a version or a flag error, and returns the exit code.
 fn help(shown: &clap::Error) -> ExitCode {
     let printed = shown.print().map_err(Unwritten::from).and_then(|()| out::print(""));
     match printed {
@@ -163,13 +168,13 @@ fn help(shown: &clap::Error) -> ExitCode {
     }
 }
 
-/// The exit code of a verb that has done its work.
+/// Runs the verb and returns the exit code.
 async fn run(mut cli: Cli) -> Result<u8, Failure> {
     if let Verb::Call(call) = &mut cli.verb {
-        call.read_data()?; // a wrong call needs no Redis
+        call.read_data()?; // before connecting: invalid data need no Redis
     }
     if let Verb::Chaos(chaos) = cli.verb {
-        return chaos.run(cli.json).await; // it has servers and settings of its own
+        return chaos.run(cli.json).await; // uses servers and settings of its own
     }
     let mut settings = Settings::load(cli.settings.as_deref()).map_err(|error| Failure {
         json: json("invalid_settings", &error.to_string()),
@@ -180,9 +185,9 @@ async fn run(mut cli: Cli) -> Result<u8, Failure> {
         settings.redis.url = url;
     }
     if let Verb::Doctor(doctor) = cli.verb {
-        return doctor.run(settings, cli.json).await; // it looks further where Redis is away
+        return doctor.run(settings, cli.json).await; // works without Redis, too
     }
-    let client = within::connected(&mut cli.verb, &settings).await?;
+    let client = timeout::connect(&mut cli.verb, &settings).await?;
     if let Verb::Console(console) = cli.verb {
         let code = console.run(&client, &settings, cli.json).await;
         client.flush().await;
@@ -195,7 +200,7 @@ async fn run(mut cli: Cli) -> Result<u8, Failure> {
         Verb::Dead(dead) => dead.run(&client, cli.json).await,
         Verb::Events(events) => events.run(&client, cli.json).await,
         Verb::Follow(follow) => follow.run(&client).await,
-        // They have run.
+        // Handled above.
         Verb::Chaos(_) | Verb::ChaosWorker(_) | Verb::Console(_) | Verb::Doctor(_) => Ok(()),
         Verb::Monitor(monitor) => monitor.run(&client, cli.json).await,
         Verb::Pause(queues) => queues.run(&client, true, cli.json).await,
@@ -210,10 +215,10 @@ async fn run(mut cli: Cli) -> Result<u8, Failure> {
     done.map(|()| 0)
 }
 
-/// A queue's name, if it can be one.
+/// Parses a queue name.
 fn queue(text: &str) -> Result<String, String> {
     if redcall_common::name::is_queue(text) {
         return Ok(text.to_owned());
     }
-    Err("a queue's name has 1 to 64 of [A-Za-z0-9_.-]".to_owned())
+    Err("expected a queue name: 1 to 64 of [A-Za-z0-9_.-]".to_owned())
 }

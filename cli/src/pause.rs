@@ -7,16 +7,16 @@ use redcall_common::report::Problem;
 
 use crate::{Failure, json, queue};
 
-/// Which queues.
+/// The queues to pause or resume.
 #[derive(Args)]
 pub(crate) struct Queues {
-    /// The queues
+    /// Names of the queues
     #[arg(required = true, value_parser = queue)]
     queues: Vec<String>,
 }
 
 impl Queues {
-    /// Pauses them, or lets them go on.
+    /// Pauses or resumes them.
     pub(crate) async fn run(
         self,
         client: &Client,
@@ -31,7 +31,7 @@ impl Queues {
                 Ok(changed) => changed,
                 Err(error) if as_json || lines.is_empty() => return Err(failed(error)),
                 Err(error) => {
-                    // The queues before this one are done.
+                    // Report the queues done so far.
                     out::line(lines.join("\n"))?;
                     return Err(failed(error));
                 }
@@ -43,17 +43,17 @@ impl Queues {
             true => serde_json::json!({ "queues": done }).to_string(),
             false => lines.join("\n"),
         };
-        let done = || format!("All of it is done: {}.", lines.join("; "));
+        let done = || format!("All queues are done: {}.", lines.join("; "));
         Ok(out::line(report).map_err(|error| error.after(done()))?)
     }
 }
 
 fn text(paused: bool, changed: bool) -> &'static str {
     match (paused, changed) {
-        (true, true) => "paused; what runs goes on, nothing starts",
-        (true, false) => "was paused already",
-        (false, true) => "goes on",
-        (false, false) => "was not paused",
+        (true, true) => "paused: running jobs finish, no job starts",
+        (true, false) => "already paused",
+        (false, true) => "resumed",
+        (false, false) => "not paused",
     }
 }
 
@@ -63,6 +63,6 @@ fn failed(error: CallError) -> Failure {
         code => (code, 3),
     };
     let json = json(code.as_str(), &error.to_string());
-    let problem = Problem::of(&error).help("Doing it again is harmless.");
+    let problem = Problem::of(&error).help("Repeating the command is safe.");
     Failure { problems: vec![problem], code: exit, json }
 }

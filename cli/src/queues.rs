@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use crate::output::{table, time};
 use crate::{Failure, unreachable};
 
-/// Not every key of the server was looked at.
-pub(crate) const INCOMPLETE: &str = "Not every key of Redis was looked at: a queue that only plain \
-                                     RPUSH has used may be missing.";
+/// Note on a listing that is incomplete.
+pub(crate) const INCOMPLETE: &str = "Not every key of Redis was scanned: a queue used only by \
+                                     plain RPUSH may be missing.";
 
 pub(crate) async fn run(client: &Client, as_json: bool) -> Result<(), Failure> {
     let listing = client.inspect().listing().await.map_err(|error| unreachable(&error))?;
@@ -40,7 +40,7 @@ fn as_error((queue, error): &(String, StoreError)) -> Value {
 }
 
 fn hint(queue: &str, error: &StoreError) {
-    out::hint(format_args!("The queue {queue} cannot be read: {error}"));
+    out::hint(format_args!("queue {queue} cannot be read: {error}"));
 }
 
 fn print(queues: Vec<QueueInfo>) -> Result<(), out::Unwritten> {

@@ -12,54 +12,54 @@ use serde_json::value::RawValue;
 use crate::call::{RAN, failed, read_json, unless_interrupted, until_interrupted};
 use crate::{Failure, json};
 
-/// How long Redis is waited for, where no worker is asked.
-const WITHIN: Duration = Duration::from_secs(10);
+/// Timeout for Redis where no worker is involved.
+const STATE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Which instance of which service, and what is asked of it.
+/// The service, its instance and the operation.
 #[derive(Args)]
 pub(crate) struct Service {
-    /// The service, a [services.NAME] of its workers' settings
+    /// Name of the service: [services.NAME] in the settings of its workers
     #[arg(value_parser = named)]
     name: String,
-    /// The instance's key; without it the one that has none
+    /// Key of the instance; without it, the instance without a key
     #[arg(long, global = true, value_name = "KEY", default_value = "", hide_default_value = true,
         value_parser = keyed)]
     instance: String,
-    /// How long to care, such as 500ms, 30s, 10m; connecting counts
+    /// Give up waiting after this time, such as 500ms, 30s, 10m; includes connecting
     #[arg(long, global = true, value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
     #[command(subcommand)]
     what: What,
 }
 
-/// What an instance is asked.
+/// Operations on an instance.
 #[derive(Subcommand)]
 enum What {
-    /// Make its first state; print the answer
+    /// Create its state; print the answer
     Initialize(Given),
-    /// Do something with its state; print the answer
+    /// Run a task on its state; print the answer
     Execute(Given),
     /// End it; print the answer
     Terminate(Given),
-    /// Print its state, without asking a worker
+    /// Print its state, without involving a worker
     State,
 }
 
-/// What its task gets.
+/// The arguments of a task.
 #[derive(Args)]
 struct Given {
-    /// The arguments as JSON; `-` reads them from stdin
+    /// Arguments as JSON; `-` reads them from stdin
     #[arg(default_value = "null", allow_negative_numbers = true)]
     args: String,
 }
 
 fn named(text: &str) -> Result<String, String> {
-    let wrong = || "a service's name has 1 to 64 of [A-Za-z0-9_.-]".to_owned();
+    let wrong = || "expected a service name: 1 to 64 of [A-Za-z0-9_.-]".to_owned();
     is_plain(text).then(|| text.to_owned()).ok_or_else(wrong)
 }
 
 fn keyed(text: &str) -> Result<String, String> {
-    let wrong = || "an instance's key has up to 64 of [A-Za-z0-9_.@-]".to_owned();
+    let wrong = || "expected an instance key: at most 64 of [A-Za-z0-9_.@-]".to_owned();
     is_instance(text).then(|| text.to_owned()).ok_or_else(wrong)
 }
 
@@ -68,28 +68,28 @@ impl Service {
         Ok(out::line(self.answer(client).await?).map_err(|error| error.after(RAN))?)
     }
 
-    /// Service and instance.
+    /// Returns service and instance.
     pub(crate) fn named(&self) -> (&str, &str) {
         (&self.name, &self.instance)
     }
 
-    /// What its answer is: a state, or a task's result.
+    /// Returns the kind of its output: a state or a task's result.
     pub(crate) fn kind(&self) -> &'static str {
         if matches!(self.what, What::State) { "state" } else { "result" }
     }
 
-    /// Sets the timeout, if it has none.
-    pub(crate) fn within(mut self, timeout: Option<Duration>) -> Self {
+    /// Sets the timeout unless it is set.
+    pub(crate) fn or_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.timeout = self.timeout.or(timeout);
         self
     }
 
-    /// The time that runs from its beginning, if it has one.
+    /// Returns the timeout, if set. It includes connecting.
     pub(crate) fn time(&mut self) -> Option<&mut Duration> {
         self.timeout.as_mut()
     }
 
-    /// What the task answers, or the state.
+    /// Returns the task's answer, or the state.
     pub(crate) async fn answer(self, client: &Client) -> Result<Box<RawValue>, Failure> {
         let (task, given) = match self.what {
             What::Initialize(given) => (ServiceOp::Init, given),
@@ -111,9 +111,9 @@ impl Service {
 
     async fn state(&self, client: &Client) -> Result<Box<RawValue>, Failure> {
         let service = client.service(&self.name).instance(&self.instance);
-        let found = service.state(self.timeout.unwrap_or(WITHIN)).await.map_err(failed)?;
+        let found = service.state(self.timeout.unwrap_or(STATE_TIMEOUT)).await.map_err(failed)?;
         let Some(found) = found else {
-            let message = "the instance is not initialized, has ended, or was forgotten";
+            let message = "the instance is not initialized, has ended, or was evicted";
             let json = json(Code::NotFound.as_str(), message);
             return Err(Failure { problems: vec![Problem::new(message)], code: 1, json });
         };

@@ -10,13 +10,13 @@ use serde_json::value::RawValue;
 
 use crate::{Failure, call, json, unreachable};
 
-/// Where the token is looked for first.
+/// Environment variable that holds the token.
 const VARIABLE: &str = "REDCALL_TOKEN";
 
-/// What to settle, and how.
+/// The result to settle with.
 #[derive(Args)]
 pub(crate) struct Settle {
-    /// The answer, JSON; with --error, what is attached to it; - reads it from stdin, behind the
+    /// Answer as JSON; with --error, the data of the error; - reads it from stdin, after the
     /// token's line
     #[arg(default_value = "null")]
     data: String,
@@ -25,11 +25,11 @@ pub(crate) struct Settle {
     error: Vec<String>,
 }
 
-/// The token, and how its request ends.
+/// The token and the result.
 type Ready = (SettlementToken, Result<Box<RawValue>, WireError>);
 
 /// Where the codes are listed.
-const CODES: &str = "see docs/reference/errors.md";
+const CODES: &str = "docs/reference/errors.md";
 
 impl Settle {
     /// Reads the token and the data.
@@ -53,8 +53,11 @@ impl Settle {
             serde_json::from_str(data).map_err(|error| call::usage(&error))?;
         let result = match self.error.as_slice() {
             [code, message] => {
-                let code = Code::parse(code)
-                    .ok_or_else(|| wrong(format!("`{code}` is no error code: {CODES}")))?;
+                let code = Code::parse(code).ok_or_else(|| {
+                    wrong(format!(
+                        "`{code}` is not a valid error code: expected one of those in {CODES}"
+                    ))
+                })?;
                 let data = Some(data).filter(|data| data.get() != "null");
                 Err(WireError { data, ..WireError::new(code, message) })
             }
@@ -68,7 +71,7 @@ impl Settle {
         let id = token.id();
         let settled = client.settle(&token, result).await.map_err(|error| failed(&error))?;
         if !settled {
-            let message = format!("{id}: somebody else has settled it before");
+            let message = format!("{id}: already settled by another process");
             let json = serde_json::json!({ "id": id, "settled": false });
             return Err(Failure { problems: vec![Problem::new(message)], code: 1, json });
         }
@@ -80,7 +83,7 @@ impl Settle {
     }
 }
 
-/// What was given is wrong.
+/// The failure for invalid input.
 fn wrong(message: String) -> Failure {
     let json = json(Code::InvalidRequest.as_str(), &message);
     let help = format!("Give the token as {VARIABLE}, or as the first line of stdin.");

@@ -1,26 +1,26 @@
-//! The signals by which a program is asked to end: SIGINT (Ctrl-C), SIGTERM and SIGHUP.
+//! Signals that end a program: SIGINT (Ctrl-C), SIGTERM and SIGHUP.
 //!
-//! Each ends a wait, so that its call is withdrawn, and then the program, with the exit code by
-//! which shells show the signal. A signal that the parent has this program ignore stays ignored,
-//! as SIGHUP under `nohup`, and SIGINT in the background of a script.
+//! Each ends a wait, so that its call is cancelled, and then the program, with the exit code by
+//! which shells report the signal. A signal that the parent process ignores stays ignored, such as
+//! SIGHUP under `nohup` and SIGINT in a script's background job.
 
 use std::io;
 
 use redcall_client::Code;
 use redcall_common::report::Problem;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal as receive};
 
 use crate::failure::{Failure, json};
 
-/// A signal that has come.
+/// A signal that was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub(crate) enum StopSignal {
     Hangup,
     Interrupt,
     Terminate,
 }
 
-impl Ending {
+impl StopSignal {
     const ALL: [Self; 3] = [Self::Hangup, Self::Interrupt, Self::Terminate];
 
     fn kind(self) -> SignalKind {
@@ -31,7 +31,7 @@ impl Ending {
         }
     }
 
-    /// The exit code of a program that it ends, as shells show it: 128 and its number.
+    /// Returns the exit code for this signal, as shells report it: 128 plus its number.
     pub(crate) fn exit_code(self) -> u8 {
         match self {
             Self::Hangup => 129,
@@ -40,50 +40,50 @@ impl Ending {
         }
     }
 
-    /// The failure of what it has ended; `message` says what that means.
+    /// Returns the failure of a wait that this signal ended, with `message`.
     pub(crate) fn failure(self, message: &str) -> Failure {
         let json = json(Code::Cancelled.as_str(), message);
         Failure { problems: vec![Problem::new(message)], code: self.exit_code(), json }
     }
 }
 
-/// Returns `true` for the exit code of a verb that a signal has ended.
-pub(crate) fn has_ended(code: u8) -> bool {
-    Ending::ALL.iter().any(|ending| ending.exit_code() == code)
+/// Returns `true` for the exit code of a verb that a signal ended.
+pub(crate) fn is_signal_exit(code: u8) -> bool {
+    StopSignal::ALL.iter().any(|signal| signal.exit_code() == code)
 }
 
-/// Receives them from when it is made. None that it receives has any other effect.
-pub(crate) struct Endings {
+/// Receives the signals from creation on. They then have no other effect.
+pub(crate) struct Signals {
     hangup: Option<Signal>,
     interrupt: Option<Signal>,
     terminate: Option<Signal>,
 }
 
-impl Endings {
+impl Signals {
     /// # Errors
     ///
-    /// The operating system's.
-    pub(crate) fn listen() -> io::Result<Self> {
+    /// Any error of the operating system.
+    pub(crate) fn subscribe() -> io::Result<Self> {
         let ignored = ignored();
-        let listen = |ending: Ending| {
-            let kind = ending.kind();
+        let listen = |signal: StopSignal| {
+            let kind = signal.kind();
             let bit = u32::try_from(kind.as_raw_value() - 1).unwrap_or(u32::MAX);
             let is_ignored = ignored.checked_shr(bit).is_some_and(|mask| mask & 1 == 1);
-            (!is_ignored).then(|| signal(kind)).transpose()
+            (!is_ignored).then(|| receive(kind)).transpose()
         };
         Ok(Self {
-            hangup: listen(Ending::Hangup)?,
-            interrupt: listen(Ending::Interrupt)?,
-            terminate: listen(Ending::Terminate)?,
+            hangup: listen(StopSignal::Hangup)?,
+            interrupt: listen(StopSignal::Interrupt)?,
+            terminate: listen(StopSignal::Terminate)?,
         })
     }
 
-    /// The next one. Cancel safe.
-    pub(crate) async fn next(&mut self) -> Ending {
+    /// Waits for the next signal. Cancel safe.
+    pub(crate) async fn next(&mut self) -> StopSignal {
         tokio::select! {
-            () = received(&mut self.hangup) => Ending::Hangup,
-            () = received(&mut self.interrupt) => Ending::Interrupt,
-            () = received(&mut self.terminate) => Ending::Terminate,
+            () = received(&mut self.hangup) => StopSignal::Hangup,
+            () = received(&mut self.interrupt) => StopSignal::Interrupt,
+            () = received(&mut self.terminate) => StopSignal::Terminate,
         }
     }
 }
@@ -98,8 +98,8 @@ async fn received(signal: &mut Option<Signal>) {
     }
 }
 
-/// The signals that this program was started with as ignored: bit 0 is signal 1. Elsewhere than on
-/// Linux they cannot be read without unsafe code, and none counts as ignored.
+/// Returns the signals ignored at program start: bit 0 is signal 1. Without Linux's /proc, none
+/// counts as ignored: reading them otherwise needs unsafe code.
 fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -11,29 +11,29 @@ use crate::call::unless_closed;
 use crate::output::{line, moment};
 use crate::{Failure, json};
 
-/// Whose status to print.
+/// The job whose status to print.
 #[derive(Args)]
 pub(crate) struct Status {
     #[command(flatten)]
     job: Job,
 }
 
-/// Whose status to follow.
+/// The job whose status to follow.
 #[derive(Args)]
 pub(crate) struct Monitor {
     #[command(flatten)]
     job: Job,
-    /// How long to follow it at most, such as 30s, 1h; else the setting client.timeout
+    /// Stop after this time, such as 30s, 1h; else the setting client.timeout
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
 }
 
-/// Which job is meant.
+/// A job.
 #[derive(Args)]
 struct Job {
-    /// The request's id, or its response key
+    /// Id or response key of the request
     id: String,
-    /// The queue that it went to; else all queues are looked at
+    /// Queue of the request; else all queues are searched
     #[arg(long)]
     queue: Option<String>,
 }
@@ -55,18 +55,18 @@ impl Status {
             json["history"] = serde_json::to_value(&history).unwrap_or_default();
             return Ok(out::line(json)?);
         }
-        Ok(history.iter().try_for_each(|status| out::line(said(status)))?)
+        Ok(history.iter().try_for_each(|status| out::line(format_status(status)))?)
     }
 }
 
 impl Monitor {
-    /// Sets how long it is followed, if nothing does.
-    pub(crate) fn within(mut self, timeout: Option<Duration>) -> Self {
+    /// Sets the timeout unless it is set.
+    pub(crate) fn or_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.timeout = self.timeout.or(timeout);
         self
     }
 
-    /// The time that runs from its beginning, if it has one.
+    /// Returns the timeout, if set. It includes connecting.
     pub(crate) fn time(&mut self) -> Option<&mut Duration> {
         self.timeout.as_mut()
     }
@@ -74,16 +74,16 @@ impl Monitor {
     pub(crate) async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
         let named = self.job.named();
         let monitor = match self.timeout {
-            Some(within) => client.monitor_within(named, within).await,
+            Some(timeout) => client.monitor_within(named, timeout).await,
             None => client.monitor(named).await,
         };
         let mut states = monitor.map_err(failed)?;
         let mut next = async || states.next().await.transpose().map_err(failed);
         while let Some(status) = unless_closed(next()).await? {
             let line = match as_json {
-                // Strings and numbers: nothing here can fail.
+                // Strings and numbers: cannot fail.
                 true => serde_json::to_string(&status).unwrap_or_default(),
-                false => said(&status),
+                false => format_status(&status),
             };
             out::line(line)?;
         }
@@ -91,8 +91,8 @@ impl Monitor {
     }
 }
 
-/// A state on one line.
-fn said(status: &JobStatus) -> String {
+/// Formats a state on one line.
+fn format_status(status: &JobStatus) -> String {
     let mut text = format!("{}  {}", moment(status.at_ms), status.state);
     if status.attempt > 1 {
         text.push_str(&format!("  attempt {}", status.attempt));
@@ -109,10 +109,12 @@ fn failed(error: CallError) -> Failure {
         Code::NotFound => (
             error.code(),
             1,
-            "Have it kept with `redcall call --track-status 1h`, or `status = \"1h\"` in `[jobs.X]`.",
+            "Track it: `redcall call --track-status 1h`, or `status = \"1h\"` in `[jobs.NAME]`.",
         ),
-        code @ Code::DeadlineExceeded => (code, 1, "The job goes on: follow it for longer."),
-        code => (code, 3, "Asking again is harmless."),
+        code @ Code::DeadlineExceeded => {
+            (code, 1, "The job goes on: monitor it again with a longer --timeout.")
+        }
+        code => (code, 3, "Repeating the command is safe."),
     };
     let json = json(code.as_str(), &error.to_string());
     Failure { problems: vec![Problem::of(&error).help(help)], code: exit, json }

@@ -1,7 +1,7 @@
 //! Waiters and the routing of answers to them, for `dev/bench/benches/`.
 //!
-//! Not a part of the crate's interface. It is here because `pending` and `replies` are private; and
-//! it is always compiled, so that a part cannot change without its bench.
+//! Not part of the public API. It is here because `in_flight` and `replies` are private. It is
+//! always compiled, so that a change cannot break the benchmark unnoticed.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::cancel::Origin;
 use crate::error::CallError;
-use crate::pending::{Guard, Pending, Stage};
+use crate::in_flight::{Guard, InFlight, Stage};
 use crate::replies::{self, Wanted};
 
-/// A client's waiters, without the client.
+/// The waiters of a client, without the client.
 pub struct Waiters {
-    pending: Pending,
+    in_flight: InFlight,
     queue: Arc<QueueKeys>,
     waiting: Vec<(Guard, oneshot::Receiver<Result<Frame, CallError>>)>,
     reread: mpsc::UnboundedSender<Wanted>,
@@ -26,29 +26,29 @@ pub struct Waiters {
 }
 
 impl Waiters {
-    /// None yet, of a client that calls on the queue of these keys.
+    /// Returns an empty table for a client that calls on the queue of these keys.
     #[must_use]
     pub fn new(queue: QueueKeys) -> Self {
-        let (pending, _withdrawn) = Pending::new();
+        let (in_flight, _withdrawn) = InFlight::new();
         let (reread, wanted) = mpsc::unbounded_channel();
-        Self { pending, queue: Arc::new(queue), waiting: Vec::new(), reread, wanted }
+        Self { in_flight, queue: Arc::new(queue), waiting: Vec::new(), reread, wanted }
     }
 
-    /// Registers who waits for the request `id`, as a call does before it is sent.
+    /// Registers a waiter for the request `id`, as a call does before it is sent.
     pub fn register(&mut self, id: &str, response_key: &str) {
         let origin = Origin { keys: self.queue.clone(), record: None, deadline: None };
-        let waiter = self.pending.wait_for(id, response_key, Stage::HandedIn, Some(origin));
+        let waiter = self.in_flight.wait_for(id, response_key, Stage::HandedIn, Some(origin));
         self.waiting.push(waiter);
     }
 
     /// Marks the requests `ids` as sent, as the sender does.
     pub fn mark_sent<'a>(&self, ids: impl Iterator<Item = &'a str>) {
         for id in ids {
-            self.pending.mark_sent(id);
+            self.in_flight.mark_sent(id);
         }
     }
 
-    /// Everybody begins to wait: from now on an answer wakes a task.
+    /// Polls every waiter once: from here on, an answer wakes a task.
     pub fn park(&mut self) {
         let mut context = Context::from_waker(Waker::noop());
         for (_, answer) in &mut self.waiting {
@@ -56,12 +56,12 @@ impl Waiters {
         }
     }
 
-    /// Hears an announcement.
+    /// Processes an announcement.
     pub fn hear(&self, announcement: &[u8]) {
-        replies::announced(announcement, &self.pending, &self.reread);
+        replies::on_announcement(announcement, &self.in_flight, &self.reread);
     }
 
-    /// Everybody takes what he has been given. How many answers that were.
+    /// Takes all answers delivered; returns their number.
     #[must_use]
     pub fn take(&mut self) -> usize {
         let mut context = Context::from_waker(Waker::noop());
@@ -74,7 +74,7 @@ impl Waiters {
         answers.count()
     }
 
-    /// Whether a response key would have to be read, because more is there than was announced.
+    /// Returns `true` if a response key has to be read, because it holds more than was announced.
     #[must_use]
     pub fn wants_more(&mut self) -> bool {
         self.wanted.try_recv().is_ok()

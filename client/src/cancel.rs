@@ -1,4 +1,4 @@
-//! Withdrawing requests: of callers that have given up, and by whoever asks for it.
+//! Cancellation of requests: abandoned calls, and explicit cancellation by id.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,38 +16,38 @@ use crate::error::CallError;
 use crate::request::left_until;
 use crate::ticket::Ticket;
 
-/// How long after its time a request may still come to a worker, because the one that had it died.
-/// Workers' leases are not known here; this is longer than they are meant to be.
+/// How long after its deadline a request may still reach a worker, because the worker that leased
+/// it died. Longer than any sensible `worker.lease`, which the client does not know.
 const LEASE: Duration = Duration::from_secs(30);
-/// How long a request may wait whose time is not known.
-const WITHOUT_TIME: Duration = Duration::from_secs(24 * 3600);
-/// How many queues are asked at the same time.
-const AT_ONCE: usize = 64;
+/// How long the cancellation of a request without a timeout is kept.
+const DEFAULT_TTL: Duration = Duration::from_secs(24 * 3600);
+/// Maximum number of queues queried concurrently.
+const QUEUES_MAX: usize = 64;
 
-/// Where a request was sent, and for how long.
+/// Where a request was sent, and its deadline.
 pub(crate) struct Origin {
     pub(crate) keys: Arc<QueueKeys>,
-    /// The record of its idempotency key.
+    /// Key of its idempotency record.
     pub(crate) record: Option<String>,
-    /// When its caller stops caring; `None` for never.
+    /// When its caller stops waiting; `None` for never.
     pub(crate) deadline: Option<Instant>,
 }
 
-/// A request that is not wanted any more.
+/// A request to be cancelled.
 pub(crate) struct Withdrawal {
     pub(crate) id: String,
     pub(crate) origin: Origin,
 }
 
 impl Origin {
-    /// How long a withdrawal of it means something.
+    /// Returns how long a cancellation of the request has an effect.
     fn relevant_for(&self) -> Duration {
-        self.deadline.map_or(WITHOUT_TIME, |deadline| left_until(deadline) + LEASE)
+        self.deadline.map_or(DEFAULT_TTL, |deadline| left_until(deadline) + LEASE)
     }
 }
 
 impl Withdrawal {
-    /// Whether it is worth writing, however late.
+    /// Returns `true` if writing it still has an effect.
     pub(crate) fn is_relevant(&self, now: Instant) -> bool {
         self.origin.deadline.is_none_or(|deadline| now < deadline + LEASE)
     }
@@ -59,34 +59,34 @@ impl Withdrawal {
 }
 
 impl Client {
-    /// Cancels the request `id` in whichever queue it is: looks at those that Redcall's programs
-    /// have noted, then at those whose keys are found within about a second (10,000 of each at
-    /// most). Where the queue is known, [`Client::cancel_in`] costs less.
+    /// Cancels the request `id` in every queue: first in those that Redcall's programs have noted,
+    /// then in those whose keys are found within about a second (at most 10,000 of each). If the
+    /// queue is known, [`Client::cancel_in`] costs less.
     ///
     /// # Errors
     ///
     /// As [`Client::cancel_in`].
     pub async fn cancel(&self, id: &str) -> Result<Cancellation, CallError> {
-        known_id(id)?;
-        let (inspector, within) = (&self.inner.inspector, self.inner.timeout);
-        let noted = timeout(within, inspector.queue_names()).await;
+        check_id(id)?;
+        let (inspector, limit) = (&self.inner.inspector, self.inner.timeout);
+        let noted = timeout(limit, inspector.queue_names()).await;
         let noted = noted.map_err(|_| CallError::not_in_time())?.map_err(CallError::unanswered)?;
         if let Some(found) = self.cancel_in_any(&noted, id).await? {
             return Ok(found);
         }
-        let others = timeout(within, inspector.other_queue_names(&noted)).await;
+        let others = timeout(limit, inspector.other_queue_names(&noted)).await;
         let others = others.map_err(|_| CallError::not_in_time())?;
         let others = others.map_err(CallError::unanswered)?;
         Ok(self.cancel_in_any(&others, id).await?.unwrap_or(Cancellation::Unseen))
     }
 
-    /// Cancels the request `id` in all of these queues, up to the one that has seen it.
+    /// Cancels the request `id` in these queues, up to the first that has it.
     async fn cancel_in_any(
         &self,
         queues: &[String],
         id: &str,
     ) -> Result<Option<Cancellation>, CallError> {
-        for queues in queues.chunks(AT_ONCE) {
+        for queues in queues.chunks(QUEUES_MAX) {
             let cancels = queues.iter().map(|queue| self.cancel_in(queue, id));
             let found = try_join_all(cancels).await?;
             let found = found.into_iter().find(|found| *found != Cancellation::Unseen);
@@ -97,20 +97,20 @@ impl Client {
         Ok(None)
     }
 
-    /// Cancels the request `id` of `queue`, for all who wait for it. What has not started does not
-    /// start within the next 24 hours, a running handler is told; callers get `cancelled`. How
-    /// soon a running job ends is its handler's business.
+    /// Cancels the request `id` of `queue` for all its callers, which get `cancelled`. A job that
+    /// has not started does not start within the next 24 hours; a running handler is notified, and
+    /// ends when its handler does.
     ///
     /// # Errors
     ///
-    /// `invalid_request` for an id or a queue that cannot be one; `unavailable` when Redis cannot
-    /// be reached within the setting `client.timeout`. Calling again is harmless, also after the
-    /// future was dropped.
+    /// `invalid_request` for an invalid id or queue name; `unavailable` if Redis cannot be reached
+    /// within the setting `client.timeout`. Repeating the call is safe, also after the future was
+    /// dropped.
     pub async fn cancel_in(&self, queue: &str, id: &str) -> Result<Cancellation, CallError> {
-        known_id(id)?;
-        known_queue(queue)?;
+        check_id(id)?;
+        check_queue(queue)?;
         let keys = self.inner.keys.of(queue);
-        let request = Withdrawn { id: id.to_owned(), ttl_ms: millis(WITHOUT_TIME), record: None };
+        let request = Withdrawn { id: id.to_owned(), ttl_ms: millis(DEFAULT_TTL), record: None };
         self.withdraw(&keys, request).await
     }
 
@@ -119,41 +119,46 @@ impl Client {
         keys: &QueueKeys,
         request: Withdrawn,
     ) -> Result<Cancellation, CallError> {
-        let within = self.inner.timeout;
+        let limit = self.inner.timeout;
         let requests = [request];
-        let cancelling = self.inner.link.cancel(keys, &requests, within);
-        let cancelled = timeout(within, cancelling).await;
+        let cancelling = self.inner.link.cancel(keys, &requests, limit);
+        let cancelled = timeout(limit, cancelling).await;
         let cancelled = cancelled.map_err(|_| CallError::not_in_time())?;
         let (found, ended) = cancelled.map_err(CallError::unanswered)?;
-        self.inner.results.tell_cancelled(&self.inner.link, &ended, within).await;
+        self.inner.results.publish_cancelled(&self.inner.link, &ended, limit).await;
         Ok(found.first().copied().unwrap_or(Cancellation::Unseen))
     }
 }
 
-/// Whether this can be the id of a request.
-pub(crate) fn known_id(id: &str) -> Result<(), CallError> {
+/// Returns an error unless `id` is a valid request id.
+pub(crate) fn check_id(id: &str) -> Result<(), CallError> {
     if is_id(id) {
         return Ok(());
     }
-    Err(CallError::refused(Code::InvalidRequest, format!("`{id}` is not the id of a request")))
+    Err(CallError::refused(
+        Code::InvalidRequest,
+        format!("`{id}` is not a valid request id: expected 1 to 64 of [A-Za-z0-9_-]"),
+    ))
 }
 
-/// Whether this can be a queue.
-pub(crate) fn known_queue(queue: &str) -> Result<(), CallError> {
+/// Returns an error unless `queue` is a valid queue name.
+pub(crate) fn check_queue(queue: &str) -> Result<(), CallError> {
     if is_queue(queue) {
         return Ok(());
     }
-    Err(CallError::refused(Code::InvalidRequest, format!("`{queue}` is not a queue name")))
+    let message =
+        format!("`{queue}` is not a valid queue name: expected 1 to 64 of [A-Za-z0-9_.-]");
+    Err(CallError::refused(Code::InvalidRequest, message))
 }
 
 impl Ticket {
-    /// Withdraws the request: what has not started does not start, a running handler is told, and
-    /// who waits for it gets `cancelled`. Under an idempotency key it goes on while others want
-    /// its answer.
+    /// Cancels the request: a job that has not started never does, a running handler is notified,
+    /// and its callers get `cancelled`. Under an idempotency key, the job goes on while other
+    /// callers wait.
     ///
     /// # Errors
     ///
-    /// `unavailable` as for [`Client::cancel_in`]. Calling again is harmless.
+    /// `unavailable` as for [`Client::cancel_in`]. Repeating the call is safe.
     pub async fn cancel(&self) -> Result<Cancellation, CallError> {
         let ttl_ms = millis(self.origin.relevant_for());
         let (id, record) = (self.id.clone(), self.origin.record.clone());

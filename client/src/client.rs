@@ -17,26 +17,26 @@ use serde::Serialize;
 use tokio::sync::{OnceCell, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::durable::Confirmers;
+use crate::durability::DurabilityWaiters;
 use crate::error::CallError;
 use crate::events::Events;
-use crate::listen::Channels;
+use crate::in_flight::InFlight;
 use crate::monitor::Monitors;
-use crate::pending::Pending;
-use crate::replies::{self, PORTION, Reader, Wanted};
+use crate::replies::{self, BATCH_MAX, Reader, Wanted};
 use crate::request::{Request, left_until};
 use crate::response::{Receipt, Response};
 use crate::sender::{Caps, Command, Sender};
-use crate::settle::Results;
+use crate::settle::ResultEvents;
+use crate::subscriptions::Subscriptions;
 
-/// The queue of requests that name none.
+/// Queue of requests whose job has no queue in the settings.
 const DEFAULT_QUEUE: &str = "default";
-/// How many commands callers may hand in ahead of the writer.
-const AHEAD: usize = 16_384;
+/// Capacity of the channel to the sender, commands.
+const COMMAND_CAPACITY: usize = 16_384;
 
-/// Calls named jobs. Clones share connections; the last one to go closes them.
+/// Client for named jobs. Clones share connections; dropping the last clone closes them.
 ///
-/// Its tasks run on the Tokio runtime in which it was made.
+/// Its tasks run on the Tokio runtime on which it was created.
 #[derive(Clone)]
 pub struct Client {
     pub(crate) inner: Arc<Inner>,
@@ -44,41 +44,41 @@ pub struct Client {
 
 pub(crate) struct Inner {
     pub(crate) id: String,
-    /// Requests go out, announcements come in.
+    /// Sends requests and receives announcements.
     pub(crate) link: Arc<Link>,
-    /// Response keys are read over this one. It has no subscription, so that Redis does not cut it
-    /// when large answers pile up.
+    /// Reads response keys. It has no subscription: Redis disconnects a subscriber whose output
+    /// buffer overflows, and large answers would fill that buffer.
     pub(crate) reads: Arc<Link>,
     pub(crate) keys: Keys,
-    pub(crate) pending: Pending,
+    pub(crate) in_flight: InFlight,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) wanted: mpsc::UnboundedSender<Wanted>,
-    pub(crate) channels: Arc<Channels>,
-    /// Bounds what Redis holds ready for fetches that look at their keys at the same time.
-    pub(crate) looks: Semaphore,
+    pub(crate) subscriptions: Arc<Subscriptions>,
+    /// Limits concurrent reads of response keys by fetches, and so the answers buffered in Redis.
+    pub(crate) read_permits: Semaphore,
     pub(crate) limits: Limits,
-    pub(crate) results: Results,
+    pub(crate) results: ResultEvents,
     pub(crate) caps: Arc<Caps>,
-    pub(crate) confirmers: Confirmers,
-    /// Of requests that say nothing else.
+    pub(crate) durability_waiters: DurabilityWaiters,
+    /// Durability level of requests that set none.
     pub(crate) durability: Durability,
     pub(crate) timeout: Duration,
     pub(crate) no_workers_grace: Duration,
-    /// Signs requests; `None`: they are not signed.
+    /// Signs requests; `None` if requests are not signed.
     pub(crate) keyring: Option<Keyring>,
     pub(crate) inspector: Inspector,
     pub(crate) events: Events,
-    /// Where each job name is sent, from the settings' mapping.
+    /// Queue of each job name, from the settings' mapping.
     routes: HashMap<String, String>,
-    /// For how long the status of each job is kept, from the same.
+    /// How long the status of each job is kept, from the settings' mapping.
     status_ttls: HashMap<String, Duration>,
-    /// Who waits for news of which job.
+    /// Monitors waiting for status changes.
     pub(crate) monitors: Arc<Monitors>,
     /// Written by the first call to a queue; read by every call.
     queues: Mutex<HashMap<String, Arc<Route>>>,
 }
 
-/// Where each job and service is sent, as far as the settings say so.
+/// Returns the queue of each job and service that the settings define.
 fn routes(settings: &Settings) -> HashMap<String, String> {
     let jobs = settings.jobs.iter();
     let jobs = jobs.filter_map(|(name, job)| Some((name.clone(), job.queue.clone()?)));
@@ -86,13 +86,13 @@ fn routes(settings: &Settings) -> HashMap<String, String> {
     jobs.chain(services).collect()
 }
 
-/// For how long the settings want the states of jobs kept.
+/// Returns how long the settings keep the status of each job.
 fn status_ttls(settings: &Settings) -> HashMap<String, Duration> {
     let jobs = settings.jobs.iter();
     jobs.filter_map(|(name, job)| Some((name.clone(), job.status?))).collect()
 }
 
-/// The caps of those queues that have one of their own.
+/// Returns the maximum length of each queue that sets one.
 fn max_lengths(settings: &Settings) -> BTreeMap<String, u64> {
     let queues = settings.queues.iter();
     queues.filter_map(|(name, queue)| Some((name.clone(), queue.max_length?))).collect()
@@ -101,14 +101,14 @@ fn max_lengths(settings: &Settings) -> BTreeMap<String, u64> {
 /// A queue that this client has used.
 pub(crate) struct Route {
     pub(crate) keys: Arc<QueueKeys>,
-    /// The channel on which this client hears of answers.
+    /// Channel on which this client receives announcements of answers.
     pub(crate) notify: String,
     subscribed: OnceCell<()>,
     announced: OnceCell<()>,
 }
 
 impl Route {
-    /// Whether nothing is left for [`Inner::prepare`] to do.
+    /// Returns `true` if [`Inner::prepare`] has nothing left to do.
     pub(crate) fn is_ready(&self, waits: bool) -> bool {
         self.announced.initialized() && (!waits || self.subscribed.initialized())
     }
@@ -119,9 +119,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// When the URL cannot be used, Redis cannot be reached, or cannot do what the settings want
-    /// ([`StoreError::Unsupported`]). Later losses of the connection
-    /// are made good by the client itself.
+    /// If the URL is invalid, Redis cannot be reached, or it lacks a feature that the settings
+    /// require ([`StoreError::Unsupported`]). The client reconnects by itself after later
+    /// connection losses.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         let mut settings = Settings::default();
         url.clone_into(&mut settings.redis.url);
@@ -139,13 +139,13 @@ impl Client {
         let connector = Connector::new(&settings.redis, &format!("redcall-client-{id}"))?;
         let keys = Keys::new(&settings.redis.prefix);
         let inspector = Inspector::new(&connector, keys.clone());
-        let (pending, withdrawn) = Pending::new();
-        let (wanted, orders) = mpsc::unbounded_channel();
+        let (in_flight, withdrawn) = InFlight::new();
+        let (wanted, wanted_receiver) = mpsc::unbounded_channel();
         let monitors = Arc::<Monitors>::default();
-        let (heard, reread, news) = (pending.clone(), wanted.clone(), monitors.clone());
+        let (waiters, reread, changed) = (in_flight.clone(), wanted.clone(), monitors.clone());
         let sink = move |channel: &[u8], payload: &[u8]| match Keys::is_status(channel) {
-            true => news.heard(channel),
-            false => replies::announced(payload, &heard, &reread),
+            true => changed.notify(channel),
+            false => replies::on_announcement(payload, &waiters, &reread),
         };
         let (link, reads) = tokio::try_join!(
             Link::connect(connector.clone(), Arc::new(sink)),
@@ -153,41 +153,41 @@ impl Client {
         )?;
         let (link, reads) = (Arc::new(link), Arc::new(reads));
         let events = Events::new(settings, &connector, &link);
-        let confirmers = Confirmers::new(connector);
+        let durability_waiters = DurabilityWaiters::new(connector);
         let deadline = Instant::now() + settings.redis.response_timeout;
-        confirmers.ready(&link, settings.redis.durability, deadline).await?;
-        let (commands, handed_in) = mpsc::channel(AHEAD);
-        let caps = Caps { most: settings.limits.max_length, by_queue: max_lengths(settings) };
+        durability_waiters.prepare(&link, settings.redis.durability, deadline).await?;
+        let (commands, command_receiver) = mpsc::channel(COMMAND_CAPACITY);
+        let caps = Caps { max: settings.limits.max_length, by_queue: max_lengths(settings) };
         let caps = Arc::new(caps);
-        let results = Results::new(&keys, events.kept(), &settings.limits);
+        let results = ResultEvents::new(&keys, events.kept(), &settings.limits);
         let sender = Sender {
             link: link.clone(),
             reads: reads.clone(),
-            pending: pending.clone(),
+            in_flight: in_flight.clone(),
             caps: caps.clone(),
             results: results.clone(),
-            commands: handed_in,
+            commands: command_receiver,
             withdrawn,
             unwritten: Vec::new(),
         };
         tokio::spawn(sender.run());
         let (calls, from) = (Arc::downgrade(&link), Arc::downgrade(&reads));
-        tokio::spawn(Reader::new(calls, from, pending.clone(), orders).run());
-        let channels = Channels::new(link.clone(), settings.redis.response_timeout);
+        tokio::spawn(Reader::new(calls, from, in_flight.clone(), wanted_receiver).run());
+        let subscriptions = Subscriptions::new(link.clone(), settings.redis.response_timeout);
         Ok(Self {
             inner: Arc::new(Inner {
                 id,
                 link,
                 reads,
                 keys,
-                pending,
+                in_flight,
                 commands,
                 wanted,
-                channels: Arc::new(channels),
-                looks: Semaphore::new(PORTION),
+                subscriptions: Arc::new(subscriptions),
+                read_permits: Semaphore::new(BATCH_MAX),
                 limits: settings.limits,
                 caps,
-                confirmers,
+                durability_waiters,
                 durability: settings.redis.durability,
                 timeout: settings.client.timeout,
                 no_workers_grace: settings.client.no_workers_grace,
@@ -203,13 +203,13 @@ impl Client {
         })
     }
 
-    /// Queues job `name` and lets go.
+    /// Enqueues job `name` and returns.
     ///
     /// # Errors
     ///
-    /// [`CallError::may_be_queued`] says whether it may run nevertheless. Dropping the future
-    /// leaves the same doubt. Inside a handler the sending ends with what the handler has left;
-    /// the job has its own time.
+    /// [`CallError::may_be_queued`] returns `true` if the job may run nevertheless. After the
+    /// future is dropped, the job may be queued or not. Inside a handler, sending ends with the
+    /// handler's remaining time; the job has its own timeout.
     pub async fn call<T: Serialize + ?Sized>(
         &self,
         name: &str,
@@ -218,14 +218,14 @@ impl Client {
         self.request(name).data(data).send().await
     }
 
-    /// Queues job `name` and waits for its answer, at most for the setting `client.timeout`.
+    /// Enqueues job `name` and waits for its answer, at most for the setting `client.timeout`.
     ///
     /// # Errors
     ///
-    /// The job's error, or why there is none: [`CallError::code`]. Dropping the future, and its
-    /// timeout, withdraw the job: it does not start any more, and a running one is told. Inside a
-    /// handler the call inherits what is left of the handler's time, and ends with `cancelled`
-    /// when the handler is.
+    /// The job's error, or the reason why there is none: [`CallError::code`]. Dropping the future,
+    /// or its timeout, cancels the job: if it has not started it never does, and a running handler
+    /// is notified. Inside a handler, the call inherits the handler's remaining time and ends with
+    /// `cancelled` if the handler is cancelled.
     pub async fn call_and_wait<T: Serialize + ?Sized>(
         &self,
         name: &str,
@@ -234,26 +234,27 @@ impl Client {
         self.request(name).data(data).wait().await
     }
 
-    /// A request with more to say than name and data.
+    /// Returns a builder for a request with more options than name and data.
     pub fn request(&self, name: &str) -> Request {
         Request::new(self.clone(), name)
     }
 
-    /// Writes what still waits to be written, such as the withdrawal of calls that were given up
-    /// and the deletion of answers that were read; within half a second. For programs that end
-    /// right after a call: what is not withdrawn runs, what is not deleted goes by its TTL.
+    /// Writes pending commands, such as cancellations of abandoned calls and deletions of answers
+    /// that were read. Returns within 500 ms. Call it before a program exits right after a call: a
+    /// job whose cancellation is not written still runs, and an answer that is not deleted expires
+    /// by its TTL.
     pub async fn flush(&self) {
-        const WITHIN: Duration = Duration::from_millis(500);
+        const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
         let (done, flushed) = oneshot::channel();
         let flushing = async {
             if self.inner.commands.send(Command::Flush(done)).await.is_ok() {
                 let _ = flushed.await;
             }
         };
-        let _ = timeout(WITHIN, flushing).await;
+        let _ = timeout(FLUSH_TIMEOUT, flushing).await;
     }
 
-    /// Looks at queues and workers.
+    /// Returns the inspector of queues and workers.
     #[must_use]
     pub fn inspect(&self) -> &Inspector {
         &self.inner.inspector
@@ -261,18 +262,17 @@ impl Client {
 }
 
 impl Inner {
-    /// The queue that `name` goes to when its request names none.
+    /// Returns the queue for `name` if its request sets none.
     pub(crate) fn queue_of(&self, name: &str) -> &str {
         self.routes.get(name).map_or(DEFAULT_QUEUE, String::as_str)
     }
 
-    /// For how long the settings have the status of `name` kept.
+    /// Returns how long the settings keep the status of `name`.
     pub(crate) fn status_ttl_of(&self, name: &str) -> Option<Duration> {
         self.status_ttls.get(name).copied()
     }
 
-    /// The frame that lay at this key, if it is signed as it has to be; else the error with which
-    /// the call ends.
+    /// Returns the frame if its signature is valid, else the error that ends the call.
     pub(crate) fn trusted(
         &self,
         frame: Frame,
@@ -304,8 +304,8 @@ impl Inner {
         route
     }
 
-    /// Makes sure that people find the queue and, if somebody `waits`, that its answers are heard,
-    /// before the first request goes out. Ends at the `deadline`, whoever else is at it.
+    /// Registers the queue and, if the caller `waits`, subscribes to its announcements, before the
+    /// first request is sent. Returns by `deadline` even if another task is already doing so.
     pub(crate) async fn prepare(
         &self,
         route: &Route,
@@ -328,7 +328,7 @@ impl Inner {
     }
 }
 
-/// Why no request could be sent yet; none if there was no time.
+/// Why no request could be sent yet; `None` if the time ran out.
 #[derive(Clone)]
 pub(crate) struct NotReady(Option<StoreError>);
 
@@ -341,7 +341,7 @@ impl From<StoreError> for NotReady {
 impl From<NotReady> for CallError {
     fn from(NotReady(reason): NotReady) -> Self {
         match reason {
-            // A connection lost before any request was sent says nothing about one.
+            // A connection that broke before any request was sent does not affect a request.
             Some(error) if !error.may_have_happened() => error.into(),
             _ => Self::not_sent(),
         }

@@ -5,7 +5,7 @@ use redcall_store::dead::DeadLetters;
 use crate::client::Client;
 
 impl Client {
-    /// Looks at the dead letters of `queue`; has them run again, or throws them away.
+    /// Returns the dead letters of `queue`, to list, retry or purge them.
     ///
     /// ```no_run
     /// # async fn doc(client: redcall_client::Client) -> Result<(), redcall_client::StoreError> {
@@ -17,7 +17,7 @@ impl Client {
     ///     println!("{} {}: {}", letter.entry, letter.id, letter.reason);
     /// }
     /// let report = dead.retry(&failed, false).await?;
-    /// println!("{} run again", report.done.len());
+    /// println!("{} retried", report.done.len());
     /// # Ok(()) }
     /// ```
     #[must_use]

@@ -1,4 +1,4 @@
-//! Why a call gave no answer, by what its caller can do.
+//! Errors of a call, by how the caller can react.
 
 use std::time::Duration;
 
@@ -8,69 +8,69 @@ use redcall_store::StoreError;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// When to try again what was refused for want of room: its callers drain a queue in seconds.
+/// Data of `overloaded`: workers empty a full queue within seconds.
 const RETRY_AFTER: &str = r#"{"retry_after_ms":1000}"#;
 
-/// Why a call gave no answer. Each says whether the job may have been queued.
+/// Why a call has no answer. Each variant states whether the job may be queued.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// Not queued: nothing will run.
+    /// Not queued: the job does not run.
     #[error("{error} (not queued)")]
     Rejected {
         /// Code and message.
         error: WireError,
-        /// What Redis or the settings said, if they are the reason.
+        /// The error of Redis or of the settings that caused it, if any.
         #[source]
         source: Option<StoreError>,
     },
-    /// May be queued: Redis did not confirm it, in time or at all.
-    #[error("unavailable: Redis did not confirm the request, it may be queued")]
+    /// May be queued: Redis did not confirm the request.
+    #[error("unavailable: Redis did not confirm the request; it may be queued")]
     Unknown {
-        /// What broke; none if the call's time ran out first.
+        /// The error that caused it; `None` if the call timed out first.
         #[source]
         source: Option<StoreError>,
     },
-    /// Queued, and ended with an error; or with an answer that is not signed as it has to be, which
-    /// is `unauthorized`.
+    /// Queued and ended with an error, or its answer has no valid signature (`unauthorized`).
     #[error("{0}")]
     Failed(WireError),
-    /// Handed to Redis, and not answered within the call's timeout. A call is withdrawn then: it
-    /// does not start any more, and a running one is told. A fetch leaves the job as it is.
+    /// Sent to Redis and not answered within the call's timeout. A call is then cancelled: if the
+    /// job has not started it never does, and a running handler is notified. A fetch does not
+    /// affect the job.
     #[error("deadline_exceeded: no answer within the call's timeout; the job may have run")]
     TimedOut,
-    /// The handler inside which the call was made is not wanted any more. A call is withdrawn with
-    /// it, as after [`CallError::TimedOut`]; a fetch leaves the job as it is.
+    /// The handler that made the call was cancelled. A call is cancelled with it, as after
+    /// [`CallError::TimedOut`]; a fetch does not affect the job.
     #[error("cancelled: the handler that made the call was cancelled; the job may have run")]
     Cancelled,
-    /// A read or an administrative call (`fetch`, `follow`, `status`, `monitor`, `cancel`, `pause`
-    /// and their like) that was refused, found nothing, or took too long. It queues nothing in any
-    /// case; asking again is harmless.
+    /// A read or an administrative call (such as `fetch`, `follow`, `status`, `monitor`, `cancel`,
+    /// `pause`) was refused, found nothing or timed out. It never enqueues a job; repeating it is
+    /// safe.
     #[error("{error}")]
     Refused {
         /// Code and message.
         error: WireError,
-        /// What Redis said, if that is the reason.
+        /// The error of Redis, if that is the reason.
         #[source]
         source: Option<StoreError>,
     },
-    /// The same, and Redis did not confirm it: what was asked for may be done. Asking again is
-    /// harmless.
+    /// A read or an administrative call that Redis did not confirm: it may have been carried out.
+    /// Repeating it is safe.
     #[error("unavailable: Redis did not answer in time")]
     Unanswered {
-        /// What broke; none if its time ran out first.
+        /// The error that caused it; `None` if the call timed out first.
         #[source]
         source: Option<StoreError>,
     },
-    /// The data cannot be written as JSON. Not queued.
-    #[error("invalid_data: the data cannot be written as JSON")]
+    /// The data cannot be serialized as JSON. Not queued.
+    #[error("invalid_data: the data cannot be serialized as JSON")]
     Encode(#[source] serde_json::Error),
-    /// The answer is not of the type that was asked for. The job has run.
+    /// The answer is not of the requested type. The job has run.
     #[error("invalid_data: the answer is not of the expected type")]
     Decode(#[source] serde_json::Error),
 }
 
 impl CallError {
-    /// The code of the closed set.
+    /// Returns the error code.
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
@@ -84,9 +84,8 @@ impl CallError {
         }
     }
 
-    /// Whether the job may have been queued, so that it may run or have run. Of a read or an
-    /// administrative call this says nothing ([`CallError::is_of_question`]): if Redis did not
-    /// answer, its job may be queued.
+    /// Returns `true` if the job may be queued, running or finished. Not meaningful for a read or
+    /// an administrative call ([`CallError::is_of_question`]), which never enqueues a job.
     #[must_use]
     pub fn may_be_queued(&self) -> bool {
         match self {
@@ -100,13 +99,13 @@ impl CallError {
         }
     }
 
-    /// Whether it is of a read or an administrative call, which queues nothing in any case.
+    /// Returns `true` for an error of a read or an administrative call, which never enqueues a job.
     #[must_use]
     pub fn is_of_question(&self) -> bool {
         matches!(self, Self::Refused { .. } | Self::Unanswered { .. })
     }
 
-    /// How long to wait before the call is made again, if the error says so: `overloaded` does.
+    /// Returns how long to wait before the next try, if the error has it, as `overloaded` does.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         #[derive(Deserialize)]
@@ -122,13 +121,12 @@ impl CallError {
         Self::Rejected { error: WireError::new(code, message), source: None }
     }
 
-    /// A read or an administrative call is refused, or finds nothing.
+    /// The error of a read or an administrative call that was refused or found nothing.
     pub(crate) fn refused(code: Code, message: impl Into<String>) -> Self {
         Self::Refused { error: WireError::new(code, message), source: None }
     }
 
-    /// What becomes of a read or an administrative call that Redis did not carry out, or may not
-    /// have.
+    /// The error of a read or an administrative call that failed in Redis or was not confirmed.
     pub(crate) fn unanswered(source: StoreError) -> Self {
         if source.may_have_happened() {
             return Self::Unanswered { source: Some(source) };
@@ -137,18 +135,18 @@ impl CallError {
         Self::Refused { error, source: Some(source) }
     }
 
-    /// A read or an administrative call whose time is over.
+    /// The error of a read or an administrative call that timed out.
     pub(crate) fn not_in_time() -> Self {
         Self::Unanswered { source: None }
     }
 
-    /// Nobody listens on `queue`; nothing was queued.
+    /// The queue has no worker; nothing was queued.
     pub(crate) fn no_workers(queue: &str) -> Self {
         let message = format!("no worker listens on queue `{queue}`; start one, or check its name");
         Self::rejected(Code::NoWorkers, message)
     }
 
-    /// There is no room; nothing was queued.
+    /// A limit was reached; nothing was queued.
     pub(crate) fn overloaded(message: &str) -> Self {
         Self::no_room(message, None)
     }
@@ -159,47 +157,49 @@ impl CallError {
         Self::Rejected { error, source }
     }
 
-    /// The handler inside which the call was to be made is not wanted any more.
+    /// The handler that was to make the call is cancelled.
     pub(crate) fn cancelled() -> Self {
         Self::rejected(Code::Cancelled, "the handler that makes the call was cancelled")
     }
 
-    /// Nothing lies at a response key.
+    /// The response key is empty.
     pub(crate) fn nothing_there() -> Self {
-        let message = "nothing lies at the response key: taken, expired or never there";
+        let message =
+            "the response key is empty: its answer was fetched, has expired, or never existed";
         Self::refused(Code::NotFound, message)
     }
 
-    /// A stream is wanted from a frame on that lies there no more.
+    /// A frame of the stream was trimmed.
     pub(crate) fn trimmed(seq: u64) -> Self {
-        let message = format!("frame {seq} of the stream has been read by another reader");
+        let message =
+            format!("frame {seq} of the stream was already read and trimmed by another reader");
         Self::refused(Code::NotFound, message)
     }
 
-    /// What was given is no response key of this deployment.
+    /// `key` is not a response key of this deployment.
     pub(crate) fn no_response_key(key: &str) -> Self {
         let message =
-            format!("`{key}` is not a response key; one is written redcall:{{QUEUE}}:response:ID");
+            format!("`{key}` is not a response key; expected redcall:{{QUEUE}}:response:ID");
         Self::refused(Code::InvalidRequest, message)
     }
 
-    /// The task that sends has ended before it got the request.
+    /// The sender ended before it took the request.
     pub(crate) fn stopped() -> Self {
         StoreError::Ended.into()
     }
 
-    /// The task that was to tell the end of a request has ended first.
-    pub(crate) fn unheard() -> Self {
+    /// The reply of a request was lost: the task that delivers it has ended.
+    pub(crate) fn reply_lost() -> Self {
         Self::Unknown { source: None }
     }
 
-    /// An answer has come of which nobody knows who wrote it.
+    /// The answer has no valid signature.
     pub(crate) fn not_trusted(why: &Distrust, claimed: Option<WireError>) -> Self {
         let says = claimed.map(|error| format!("; it says: {error}")).unwrap_or_default();
         Self::Failed(WireError::new(Code::Unauthorized, format!("{why}{says}")))
     }
 
-    /// Redis could not be asked in time; nothing was sent.
+    /// Redis was not reached in time; nothing was sent.
     pub(crate) fn not_sent() -> Self {
         Self::rejected(Code::Unavailable, "Redis could not be reached within the call's timeout")
     }
@@ -218,7 +218,7 @@ impl From<StoreError> for CallError {
     }
 }
 
-/// The code of a failure at Redis by which nothing was done.
+/// Returns the code of a failure in Redis that had no effect.
 pub(crate) fn code_of(error: &StoreError) -> Code {
     if matches!(error, StoreError::Ended) { Code::Internal } else { Code::Unavailable }
 }

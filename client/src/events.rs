@@ -1,11 +1,11 @@
-//! Events: publishing on topics, and who follows them.
+//! Events: publishing on topics, and subscriptions to them.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `group.rs` | a group that shares the events of a topic |
-//! | `cursor.rs` | where somebody is in a topic, and what was let go before it was read |
-//! | `reader.rs` | the one task that reads for all who follow, over one connection |
-//! | `stream.rs` | [`EventStream`]: what one of them gets |
+//! | `group.rs` | consumer groups: each event goes to one member |
+//! | `cursor.rs` | the position in a topic, and the count of missed events |
+//! | `reader.rs` | the one task that reads for all subscribers, over one connection |
+//! | `stream.rs` | [`EventStream`], the events of one subscriber |
 
 mod cursor;
 mod group;
@@ -33,25 +33,25 @@ pub use group::{GroupItem, GroupMember};
 use stream::Kinds;
 pub use stream::{EventItem, EventStream};
 
-/// Why an event could not be published, or a topic not be followed.
+/// Why an event was not published, or a subscription failed.
 #[derive(Debug, thiserror::Error)]
 pub enum EventError {
-    /// There can be no such topic. Nothing was published.
-    #[error("`{0}` is no topic: a topic has 1 to 64 of [A-Za-z0-9_.-], and is not `any`")]
+    /// Invalid topic name. Nothing was published.
+    #[error("`{0}` is not a valid topic: expected 1 to 64 of [A-Za-z0-9_.-], and not `any`")]
     Topic(String),
-    /// There can be no such group.
-    #[error("`{0}` is no group: a group has 1 to 64 of [A-Za-z0-9_-]")]
+    /// Invalid group name.
+    #[error("`{0}` is not a valid group name: expected 1 to 64 of [A-Za-z0-9_-]")]
     Group(String),
-    /// Events have kinds from 1 on: 0 stands for all of them. Nothing was published.
-    #[error("an event cannot be of kind `any`")]
+    /// Kind 0 (`any`) cannot be published. Nothing was published.
+    #[error("`any` is not a valid kind for publishing")]
     Kind,
-    /// The context cannot be written as JSON. Nothing was published.
-    #[error("the context cannot be written as JSON")]
+    /// The context cannot be serialized as JSON. Nothing was published.
+    #[error("the context cannot be serialized as JSON")]
     Encode(#[source] serde_json::Error),
-    /// The context is larger than `limits.frame`. Nothing was published.
-    #[error("a context of {size} bytes is over the limit of {most} (`limits.frame`)")]
+    /// The context exceeds `limits.frame`. Nothing was published.
+    #[error("the context has {size} bytes, the limit is {most} (limits.frame)")]
     TooLarge {
-        /// Its size, bytes.
+        /// Size of the context, bytes.
         size: usize,
         /// The limit, bytes.
         most: usize,
@@ -62,14 +62,14 @@ pub enum EventError {
         /// The limit, levels.
         most: usize,
     },
-    /// Redis cannot be reached or refuses. [`StoreError::may_have_happened`] says whether the
-    /// event may be published nevertheless.
+    /// Redis cannot be reached or refuses. If [`StoreError::may_have_happened`] returns `true`, the
+    /// event may be published.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl EventError {
-    /// The code of the closed set.
+    /// Returns the error code.
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
@@ -82,35 +82,35 @@ impl EventError {
     }
 }
 
-/// What a client needs for events.
+/// The state of a client for events.
 pub(crate) struct Events {
     settings: EventSettings,
-    /// Ends the reader with the last one who holds it.
+    /// Ends the reader when the last sender is dropped.
     reader: mpsc::UnboundedSender<Command>,
-    within: Duration,
+    timeout: Duration,
 }
 
 impl Events {
-    /// Spawns the reader, which connects when somebody follows.
+    /// Spawns the reader, which connects on the first subscription.
     pub(crate) fn new(settings: &Settings, connector: &Connector, link: &Arc<Link>) -> Self {
         let (reader, commands) = mpsc::unbounded_channel();
         tokio::spawn(Reader::new(connector.clone(), Arc::downgrade(link), commands).run());
-        let within = settings.redis.response_timeout;
-        Self { settings: settings.events.clone(), reader, within }
+        let timeout = settings.redis.response_timeout;
+        Self { settings: settings.events.clone(), reader, timeout }
     }
 }
 
 impl Events {
-    /// How much of a topic is kept.
+    /// Returns how much of a topic is kept.
     pub(crate) fn kept(&self) -> Kept {
         Kept::from(&self.settings)
     }
 }
 
 impl Client {
-    /// Publishes an event on `topic` (a name, or one of the numbers that have names), with the
-    /// time of now. One of the kinds of `events.emergency` goes out on the topic `emergency`
-    /// first. Returns its entry in the topic.
+    /// Publishes an event on `topic` (a name, or a number that has a name) with the current time.
+    /// An event whose kind is in `events.emergency` is published on the topic `emergency` first.
+    /// Returns the id of its entry in the topic.
     ///
     /// ```no_run
     /// # async fn doc(client: redcall_client::Client) -> Result<(), redcall_client::EventError> {
@@ -123,8 +123,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`EventError`]; within `redis.response_timeout`. Dropping the future leaves open whether
-    /// it is published.
+    /// [`EventError`], within `redis.response_timeout`. After the future is dropped, the event may
+    /// be published or not.
     pub async fn publish<T: Serialize + ?Sized>(
         &self,
         topic: &str,
@@ -153,11 +153,11 @@ impl Client {
             all.push((emergency.as_str(), NewEvent { origin: Some(topic), ..event.clone() }));
         }
         all.push((key.as_str(), event));
-        Ok(self.inner.link.publish(&all, events.kept(), events.within).await?)
+        Ok(self.inner.link.publish(&all, events.kept(), events.timeout).await?)
     }
 
-    /// Follows `topic` (a name, or one of the numbers that have names): from now on, unless
-    /// [`Topic`] is told otherwise.
+    /// Returns a subscription builder for `topic` (a name, or a number that has a name). By default
+    /// the subscription starts with the next event.
     ///
     /// ```no_run
     /// # async fn doc(client: redcall_client::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -167,8 +167,8 @@ impl Client {
     /// while let Some(item) = events.next().await {
     ///     match item? {
     ///         EventItem::Event(event) => println!("{} {}", event.when, event.context),
-    ///         EventItem::Missed(Some(count)) => println!("{count} were let go before"),
-    ///         EventItem::Missed(None) => println!("some may have been let go before"),
+    ///         EventItem::Missed(Some(count)) => println!("missed {count} events"),
+    ///         EventItem::Missed(None) => println!("may have missed events"),
     ///     }
     /// }
     /// # Ok(()) }
@@ -183,8 +183,8 @@ impl Client {
     }
 }
 
-/// Which events to follow. Made by [`Client::events`].
-#[must_use = "nothing is followed before `follow`"]
+/// Options of a subscription, created by [`Client::events`].
+#[must_use = "no subscription exists until `subscribe` or `group` is called"]
 pub struct Topic {
     client: Client,
     topic: String,
@@ -192,7 +192,7 @@ pub struct Topic {
     kinds: Kinds,
 }
 
-/// Where to begin.
+/// Start of a subscription.
 #[derive(Debug, Clone, Copy)]
 enum From {
     Now,
@@ -201,30 +201,30 @@ enum From {
 }
 
 impl Topic {
-    /// Begins with what was published at `time` or later, by Redis's clock, as far as it is kept.
+    /// Starts with the first event published at `time` or later, by the clock of Redis, if it is
+    /// still kept.
     pub fn since(mut self, time: SystemTime) -> Self {
         self.from = From::Time(EventId::before(unix_ms(time)));
         self
     }
 
-    /// Begins behind this event: goes on where another stream ended, also of another process.
+    /// Starts after this event, to continue from another stream, also of another process.
     pub fn after(mut self, event: EventId) -> Self {
         self.from = From::Event(event);
         self
     }
 
-    /// Only events of this kind; called again, of this one as well. [`Kind::ANY`] is all of them.
+    /// Selects events of this kind, in addition to earlier ones. [`Kind::ANY`] selects all.
     pub fn kind(mut self, kind: Kind) -> Self {
         self.kinds.add(kind);
         self
     }
 
-    /// Begins. Whatever is published after this has returned will be heard, or told as missed.
+    /// Subscribes. Every event published after this returns is received or counted as missed.
     ///
     /// # Errors
     ///
-    /// [`EventError::Topic`], or that of Redis; within `redis.response_timeout`. Dropping the
-    /// future is harmless.
+    /// [`EventError::Topic`], or an error of Redis, within `redis.response_timeout`. Cancel safe.
     pub async fn subscribe(self) -> Result<EventStream, EventError> {
         let topic = named(&self.topic)?;
         let key = self.client.inner.keys.events(topic);
@@ -233,7 +233,7 @@ impl Topic {
             From::Time(at) => Cursor::at_time(at),
             From::Event(at) => Cursor::after(at),
             From::Now => {
-                let look = self.client.inner.reads.look(&key, None, 0, events.within).await?;
+                let look = self.client.inner.reads.look(&key, None, 0, events.timeout).await?;
                 Cursor::at_end(&look)
             }
         };
@@ -245,9 +245,9 @@ impl Topic {
 }
 
 impl EventStream {
-    /// Asks the reader to look again at who has room, and who follows no more.
+    /// Wakes the reader: a subscriber has room again, or was dropped.
     fn wake(client: &Client) {
-        let _ = client.inner.events.reader.send(Command::GoOn);
+        let _ = client.inner.events.reader.send(Command::Wake);
     }
 }
 

@@ -1,51 +1,52 @@
-//! Call named jobs over Redis, and wait for their answers.
+//! Client for named jobs over Redis: enqueues requests and waits for their answers.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `client.rs` | [`Client`]: connections, queues it has used |
-//! | `request.rs` | [`Request`]: building one |
-//! | `send.rs` | the ways to send one, or many |
+//! | `client.rs` | [`Client`]: its connections and the queues it has used |
+//! | `request.rs` | [`Request`]: the builder of a request |
+//! | `send.rs` | sending one request or many |
 //! | `sender.rs` | the one task that writes requests |
-//! | `cancel.rs` | withdrawing what was sent |
-//! | `dead.rs`, `pause.rs` | dead letters of a queue; pausing it |
-//! | `events.rs` | publishing events, following topics |
-//! | `handover.rs` | which of sender and caller was first |
-//! | `pending.rs` | who waits for what |
-//! | `replies.rs` | the reading of answers |
-//! | `listen.rs` | the channels of submitted and of monitored requests |
-//! | `service.rs` | asking an instance of a service |
-//! | `settle.rs` | answering what a handler has put off |
+//! | `cancel.rs` | cancellation of requests |
+//! | `dead.rs`, `pause.rs` | dead letters of a queue; pausing a queue |
+//! | `events.rs` | publishing events, subscribing to topics |
+//! | `send_claim.rs` | arbitration between the sender and a caller that gives up |
+//! | `in_flight.rs` | the callers that wait for answers, by request id |
+//! | `replies.rs` | reading of answers |
+//! | `subscriptions.rs` | channels of submitted and of monitored requests |
+//! | `service.rs` | requests to an instance of a service |
+//! | `settle.rs` | settling a deferred answer |
 //! | `status.rs`, `monitor.rs` | the status of a job; following it |
-//! | `ticket.rs`, `stream.rs`, `follow.rs` | waiting later; following; what others have sent |
+//! | `ticket.rs`, `stream.rs`, `follow.rs` | fetching an answer later; streams; following requests
+//! of other clients |
 //! | `error.rs` | [`CallError`] |
 //!
-//! Running jobs is the worker's business; neither knows the other.
+//! `redcall-worker` runs the jobs. Neither crate depends on the other.
 
 #[doc(hidden)]
 pub mod benching;
 mod cancel;
 mod client;
 mod dead;
-mod durable;
+mod durability;
 mod error;
 mod events;
 mod follow;
 #[doc(hidden)]
 pub mod fuzzing;
-mod handover;
-mod listen;
+mod in_flight;
 mod monitor;
 mod pause;
-mod pending;
 mod replies;
 mod request;
 mod response;
 mod send;
+mod send_claim;
 mod sender;
 mod service;
 mod settle;
 mod status;
 mod stream;
+mod subscriptions;
 mod ticket;
 
 pub use client::Client;

@@ -1,8 +1,7 @@
 //! Following the status of a job to its end.
 //!
-//! The record is the truth; what is said on its channel only wakes who reads it. Its states are
-//! taken from the last one on that was seen, so that none is missed or seen twice, whatever is
-//! lost.
+//! The record is authoritative; a message on its channel only wakes the reader. States are read
+//! from the last one seen, so none is missed or repeated, even if messages are lost.
 
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
@@ -20,81 +19,81 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::client::Client;
 use crate::error::CallError;
-use crate::listen::Listener;
 use crate::request::{deadline_in, left_until};
 use crate::status::{JobRef, not_found};
+use crate::subscriptions::Subscription;
 
-/// How often the record is read if nothing was heard of it, since what was said may have been lost,
-/// and the record may have gone: ever less often.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
-const LOOK_AT_LEAST: Duration = Duration::from_secs(60);
-/// Before Redis is asked again that could not be.
+/// Interval between reads of the record without a message, which may be lost, or the record may
+/// have expired: increasing up to `POLL_MAX`.
+const POLL_MIN: Duration = Duration::from_secs(10);
+const POLL_MAX: Duration = Duration::from_secs(60);
+/// Pause before the next try when Redis cannot be reached.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Who waits for news of which record, by the name of its channel.
+/// Monitors that wait for changes, by channel name.
 #[derive(Default)]
 pub(crate) struct Monitors {
-    /// Written by monitors that come and go; read by the task of the connection.
+    /// Written by monitors that start and end; read by the task of the connection.
     open: Mutex<HashMap<String, watch::Sender<()>>>,
 }
 
 impl Monitors {
     fn open(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<()>>> {
-        // Nothing in here panics half-way.
+        // No code panics while it holds the lock.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Something was said on a channel. Runs inside the connection's own task: must not block.
-    pub(crate) fn heard(&self, channel: &[u8]) {
+    /// Wakes the monitors of a channel. Runs inside the connection's own task: must not block.
+    pub(crate) fn notify(&self, channel: &[u8]) {
         let Ok(channel) = std::str::from_utf8(channel) else { return };
-        if let Some(news) = self.open().get(channel) {
-            news.send_replace(());
+        if let Some(changes) = self.open().get(channel) {
+            changes.send_replace(());
         }
     }
 
-    /// From now on nothing is missed that [`Monitors::heard`] hears.
-    fn wait_for(self: &Arc<Self>, channel: &str) -> News {
+    /// Waits for changes of `channel`; none after this call is missed.
+    fn wait_for(self: &Arc<Self>, channel: &str) -> Changes {
         let mut open = self.open();
-        let news = open.entry(channel.to_owned()).or_insert_with(|| watch::Sender::new(()));
-        let news = Some(news.subscribe());
-        News { monitors: self.clone(), channel: channel.to_owned(), news }
+        let changes = open.entry(channel.to_owned()).or_insert_with(|| watch::Sender::new(()));
+        let changes = Some(changes.subscribe());
+        Changes { monitors: self.clone(), channel: channel.to_owned(), changes }
     }
 }
 
-/// Somebody waits for news. The last one of a channel takes it out of the table.
-struct News {
+/// A monitor's wait for changes. Dropping the last one of a channel removes the channel.
+struct Changes {
     monitors: Arc<Monitors>,
     channel: String,
-    /// There until it is dropped.
-    news: Option<watch::Receiver<()>>,
+    /// Present until drop.
+    changes: Option<watch::Receiver<()>>,
 }
 
-impl News {
-    /// Returns once something was said that has not been waited for before.
+impl Changes {
+    /// Returns once there is a change since the last call.
     async fn changed(&mut self) {
-        match &mut self.news {
-            // The sender stays in the table as long as this is there.
-            Some(news) => drop(news.changed().await),
+        match &mut self.changes {
+            // The sender stays in the table as long as this receiver.
+            Some(changes) => drop(changes.changed().await),
             None => std::future::pending().await,
         }
     }
 }
 
-impl Drop for News {
+impl Drop for Changes {
     fn drop(&mut self) {
         let mut open = self.monitors.open();
-        self.news = None;
-        if open.get(&self.channel).is_some_and(|news| news.receiver_count() == 0) {
+        self.changes = None;
+        if open.get(&self.channel).is_some_and(|changes| changes.receiver_count() == 0) {
             open.remove(&self.channel);
         }
     }
 }
 
-/// The states of one job, each once and in order, ended by the last one or an error.
+/// The states of one job, in order and without repetition, ended by the final state or an error.
 pub struct StatusStream(Pin<Box<dyn Stream<Item = Result<JobStatus, CallError>> + Send>>);
 
 impl StatusStream {
-    /// The next state; `None` after the last one. Cancel safe.
+    /// Waits for the next state; `None` after the last one. Cancel safe.
     pub async fn next(&mut self) -> Option<Result<JobStatus, CallError>> {
         self.0.next().await
     }
@@ -111,21 +110,21 @@ impl Stream for StatusStream {
 impl Client {
     /// Follows the status of a job to its end, at most for the setting `client.timeout`.
     ///
-    /// Who asks before the job has ended gets every state that is kept, and those that come: each
-    /// once and in order, up to `Success` or `Error`. Who asks afterwards gets that one alone. A
-    /// job that is run again is `Processing` again, with another attempt. Any number of monitors
-    /// share the client's connections. Dropping the stream leaves the job as it is.
+    /// If the job has not ended, the stream yields all states kept and then new ones, in order and
+    /// once each, up to `Success` or `Error`. If it has ended, the stream yields that state only. A
+    /// retried job is `Processing` again, with a higher attempt. Any number of monitors share the
+    /// client's connections. Dropping the stream does not affect the job.
     ///
     /// # Errors
     ///
-    /// As [`Client::status`]. Later errors are the last item: `deadline_exceeded` when the time is
-    /// over, `not_found` when the record has expired, `cancelled` inside a handler that was. After
-    /// all but `not_found` the job may be monitored again.
+    /// As [`Client::status`]. Later errors are the last item: `deadline_exceeded` if the time is
+    /// over, `not_found` if the record has expired, `cancelled` if the surrounding handler was
+    /// cancelled. After any but `not_found`, the job can be monitored again.
     pub async fn monitor<'a>(&self, job: impl Into<JobRef<'a>>) -> Result<StatusStream, CallError> {
         self.monitor_within(job, self.inner.timeout).await
     }
 
-    /// As [`Client::monitor`], for at most `within`.
+    /// As [`Client::monitor`], for at most `timeout`.
     ///
     /// # Errors
     ///
@@ -133,39 +132,38 @@ impl Client {
     pub async fn monitor_within<'a>(
         &self,
         job: impl Into<JobRef<'a>>,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<StatusStream, CallError> {
         let context = Context::current();
         let left = context.as_ref().and_then(Context::remaining);
-        let deadline = deadline_in(left.map_or(within, |left| left.min(within)));
-        // Nothing of it changes anything: it may be dropped wherever it waits.
-        let following = tokio::select! {
+        let deadline = deadline_in(left.map_or(timeout, |left| left.min(timeout)));
+        // Read-only, so it can be dropped at any await.
+        let follower = tokio::select! {
             biased;
-            () = cancelled(context.as_ref()) => return Err(not_wanted()),
-            following = self.states_of(job.into(), deadline, context.as_ref()) => following?,
+            () = cancelled(context.as_ref()) => return Err(handler_cancelled()),
+            follower = self.open_monitor(job.into(), deadline, context.as_ref()) => follower?,
         };
-        let states = stream::unfold(following, async |mut following| {
-            let next = following.next().await?;
-            Some((next, following))
+        let states = stream::unfold(follower, async |mut follower| {
+            let next = follower.next().await?;
+            Some((next, follower))
         });
         Ok(StatusStream(Box::pin(states)))
     }
 
-    async fn states_of(
+    async fn open_monitor(
         &self,
         job: JobRef<'_>,
         deadline: Instant,
         context: Option<&Context>,
-    ) -> Result<Following, CallError> {
+    ) -> Result<Follower, CallError> {
         let key = self.record_of(job, deadline).await?;
         let found = self.states_at(&key, deadline).await?;
-        // All that came before an end belongs to a life that is over: a dead letter that was
-        // retried has another one.
+        // States up to an earlier end belong to an earlier run: a retried dead letter runs again.
         let end = found.states.iter().rposition(|(_, state)| state.state.ends());
         let first = end.map_or(0, |end| if end + 1 < found.states.len() { end + 1 } else { end });
         let states = found.states.into_iter().skip(first).collect();
-        let mut following = Following {
-            ears: None,
+        let mut follower = Follower {
+            wake: None,
             client: self.clone(),
             key,
             deadline,
@@ -174,26 +172,27 @@ impl Client {
             last: None,
             ended: false,
         };
-        following.take(States { states, exists: found.exists })?;
-        if following.last.is_none() {
+        follower.take(States { states, exists: found.exists })?;
+        if follower.last.is_none() {
             return Err(not_found());
         }
-        if !following.ended {
+        if !follower.ended {
             let inner = &self.inner;
             let reconnected = Box::pin(inner.link.reconnected());
-            let news = inner.monitors.wait_for(&following.key);
-            let listener = inner.channels.listen(following.key.clone());
-            listener.ready(left_until(deadline)).await?;
-            let pause = LOOK_AGAIN;
-            following.ears = Some(Ears { news, reconnected, pause, _listener: listener });
-            // What came before it could be heard.
-            following.read().await?;
+            let changes = inner.monitors.wait_for(&follower.key);
+            let subscription = inner.subscriptions.add(follower.key.clone());
+            subscription.ready(left_until(deadline)).await?;
+            let pause = POLL_MIN;
+            follower.wake =
+                Some(WakeSources { changes, reconnected, pause, _subscription: subscription });
+            // Reads states written before the subscription.
+            follower.read().await?;
         }
-        Ok(following)
+        Ok(follower)
     }
 }
 
-/// Returns when the handler that waits is not wanted any more.
+/// Returns when the surrounding handler is cancelled.
 async fn cancelled(context: Option<&Context>) {
     match context {
         Some(context) => context.cancel.cancelled().await,
@@ -201,43 +200,43 @@ async fn cancelled(context: Option<&Context>) {
     }
 }
 
-fn too_late() -> CallError {
-    let message = "the job has not ended within the time that it is followed for; it goes on";
+fn monitor_timed_out() -> CallError {
+    let message = "the job did not end within the monitor's timeout; it goes on";
     CallError::refused(Code::DeadlineExceeded, message)
 }
 
-fn not_wanted() -> CallError {
-    let message = "the handler that follows the job was cancelled; the job goes on";
+fn handler_cancelled() -> CallError {
+    let message = "the handler that monitors the job was cancelled; the job goes on";
     CallError::refused(Code::Cancelled, message)
 }
 
-/// What tells of a change.
-struct Ears {
-    news: News,
+/// The sources of a wake-up.
+struct WakeSources {
+    changes: Changes,
     reconnected: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// How long until the record is read without a word.
+    /// Time until the next read without a message.
     pause: Duration,
-    _listener: Listener,
+    _subscription: Subscription,
 }
 
-/// One who follows a record.
-struct Following {
-    // Before the client, whose connection they need to go.
-    ears: Option<Ears>,
+/// The state of a monitor.
+struct Follower {
+    // Dropped before the client, whose connection it uses.
+    wake: Option<WakeSources>,
     client: Client,
     key: String,
     deadline: Instant,
-    /// The surroundings of the handler that follows; none outside of one.
+    /// Context of the surrounding handler; `None` outside of a handler.
     context: Option<Context>,
-    /// What was read and not passed on.
+    /// States read and not yet yielded.
     known: VecDeque<JobStatus>,
-    /// The bytes of the last state that was read.
+    /// The bytes of the last state read.
     last: Option<Vec<u8>>,
-    /// Whether nothing comes after what is known.
+    /// `true` if no state comes after those in `known`.
     ended: bool,
 }
 
-impl Following {
+impl Follower {
     async fn next(&mut self) -> Option<Result<JobStatus, CallError>> {
         loop {
             if let Some(state) = self.known.pop_front() {
@@ -247,34 +246,34 @@ impl Following {
                 return None;
             }
             let context = self.context.clone();
-            let heard = tokio::select! {
+            let read = tokio::select! {
                 biased;
-                () = cancelled(context.as_ref()) => Err(not_wanted()),
-                () = sleep_until(self.deadline) => Err(too_late()),
-                heard = self.hear() => heard,
+                () = cancelled(context.as_ref()) => Err(handler_cancelled()),
+                () = sleep_until(self.deadline) => Err(monitor_timed_out()),
+                read = self.wait_and_read() => read,
             };
-            if let Err(error) = heard {
+            if let Err(error) = read {
                 self.ended = true;
                 return Some(Err(error));
             }
         }
     }
 
-    /// Waits until there may be something to read, and reads it.
-    async fn hear(&mut self) -> Result<(), CallError> {
-        if let Some(ears) = &mut self.ears {
+    /// Waits for a wake-up, then reads.
+    async fn wait_and_read(&mut self) -> Result<(), CallError> {
+        if let Some(wake) = &mut self.wake {
             tokio::select! {
-                () = ears.news.changed() => ears.pause = LOOK_AGAIN,
-                () = &mut ears.reconnected => {
-                    ears.reconnected = Box::pin(self.client.inner.link.reconnected());
+                () = wake.changes.changed() => wake.pause = POLL_MIN,
+                () = &mut wake.reconnected => {
+                    wake.reconnected = Box::pin(self.client.inner.link.reconnected());
                 }
-                () = sleep(ears.pause) => ears.pause = (2 * ears.pause).min(LOOK_AT_LEAST),
+                () = sleep(wake.pause) => wake.pause = (2 * wake.pause).min(POLL_MAX),
             }
         }
         self.read().await
     }
 
-    /// Reads what came after the last state, as soon as Redis can be reached.
+    /// Reads the states after the last one, as soon as Redis can be reached.
     async fn read(&mut self) -> Result<(), CallError> {
         loop {
             let reads = &self.client.inner.reads;
@@ -292,7 +291,7 @@ impl Following {
         if !found.exists {
             return Err(not_found());
         }
-        // No two are the same. Where the last one has gone, all that is there came after it.
+        // No two states are equal. If the last one is gone, all states kept came after it.
         let known = self.last.as_ref();
         let known = known.and_then(|last| found.states.iter().rposition(|(raw, _)| raw == last));
         for (raw, state) in found.states.into_iter().skip(known.map_or(0, |last| last + 1)) {

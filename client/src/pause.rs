@@ -1,28 +1,27 @@
-//! Pausing queues: what runs goes on, nothing starts.
+//! Pausing queues: running jobs finish, no job starts.
 
 use redcall_common::keys::QueueKeys;
 use redcall_store::StoreError;
 use tokio::time::timeout;
 
-use crate::cancel::known_queue;
+use crate::cancel::check_queue;
 use crate::client::Client;
 use crate::error::CallError;
 
 impl Client {
-    /// Pauses `queue`, for all workers and until [`Client::resume`]: what runs goes on and is
-    /// answered, nothing starts. Requests are queued as ever; their time goes on. Whether it was
-    /// not paused before.
+    /// Pauses `queue` for all workers until [`Client::resume`]: running jobs finish and are
+    /// answered, no job starts. Requests are still enqueued, and their timeouts run. Returns
+    /// `false` if it was paused already.
     ///
     /// # Errors
     ///
-    /// `invalid_request` for what cannot be a queue; `unavailable` when Redis cannot be reached
-    /// within the setting `client.timeout`. Calling again is harmless, also after the future was
-    /// dropped.
+    /// `invalid_request` for an invalid queue name; `unavailable` if Redis cannot be reached within
+    /// the setting `client.timeout`. Repeating the call is safe, also after the future was dropped.
     pub async fn pause(&self, queue: &str) -> Result<bool, CallError> {
         self.set_paused(queue, true).await
     }
 
-    /// Lets `queue` go on. Whether it was paused before.
+    /// Resumes `queue`. Returns `false` if it was not paused.
     ///
     /// # Errors
     ///
@@ -31,7 +30,7 @@ impl Client {
         self.set_paused(queue, false).await
     }
 
-    /// Whether `queue` is paused.
+    /// Returns `true` if `queue` is paused.
     ///
     /// # Errors
     ///
@@ -43,33 +42,33 @@ impl Client {
 
     async fn set_paused(&self, queue: &str, paused: bool) -> Result<bool, CallError> {
         let keys = self.keys_of(queue)?;
-        let (link, within) = (&self.inner.link, self.inner.timeout);
+        let (link, timeout) = (&self.inner.link, self.inner.timeout);
         if paused {
-            // Known before it is used: a look at the queues must show a paused one. Pausing does
-            // not depend on it.
+            // Registered even before its first request, so that listings show the paused queue.
+            // Pausing does not depend on it.
             let (all, queues) = (&self.inner.keys, [queue]);
-            let noted = async { Ok(link.note_queues(all, &queues, within).await) };
+            let noted = async { Ok(link.note_queues(all, &queues, timeout).await) };
             match self.in_time(noted).await? {
                 Err(error) if error.is_transient() || matches!(error, StoreError::Ended) => {
                     return Err(CallError::unanswered(error));
                 }
-                Err(error) => tracing::debug!(%error, queue, "the queue's name was not noted"),
+                Err(error) => tracing::debug!(%error, queue, "queue not registered"),
                 Ok(()) => {}
             }
         }
-        self.in_time(link.set_paused(&keys, paused, within)).await
+        self.in_time(link.set_paused(&keys, paused, timeout)).await
     }
 
     fn keys_of(&self, queue: &str) -> Result<QueueKeys, CallError> {
-        known_queue(queue)?;
+        check_queue(queue)?;
         Ok(self.inner.keys.of(queue))
     }
 
     async fn in_time<T>(
         &self,
-        asking: impl Future<Output = Result<T, StoreError>>,
+        command: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, CallError> {
-        let asked = timeout(self.inner.timeout, asking).await;
-        asked.map_err(|_| CallError::not_in_time())?.map_err(CallError::unanswered)
+        let done = timeout(self.inner.timeout, command).await;
+        done.map_err(|_| CallError::not_in_time())?.map_err(CallError::unanswered)
     }
 }

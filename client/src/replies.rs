@@ -1,9 +1,9 @@
-//! The reading of answers: announcements as they come, and response keys when one was missed.
+//! Reading of answers: announcements, and response keys when an announcement was missed.
 //!
-//! The key is the truth, the announcement only makes it fast. Keys are read after a reconnect,
-//! when an announcement carried only an id, and for whoever has heard nothing for a while. They
-//! are read, and trimmed, over a connection without subscriptions: Redis cuts a subscribed one
-//! whose answers pile up.
+//! The key is authoritative; the announcement only saves time. Keys are read after a reconnect,
+//! when an announcement carries only an id, and for waiters without a recent announcement. They are
+//! read and trimmed over a connection without subscriptions: Redis disconnects a subscriber whose
+//! output buffer overflows.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -20,25 +20,24 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::pending::{Due, Pending};
+use crate::in_flight::{Due, InFlight};
 
 const SWEEP_EVERY: Duration = Duration::from_millis(250);
-/// How many keys are read in one round trip at most: an answer may have 8 MiB.
-pub(crate) const PORTION: usize = 16;
-/// How many orders are taken at once.
-const ORDERS: usize = 1024;
-const WITHIN: Duration = Duration::from_secs(5);
+/// Maximum number of keys read in one round trip: one answer may have 8 MiB.
+pub(crate) const BATCH_MAX: usize = 16;
+/// Maximum number of commands taken at once.
+const COMMANDS_MAX: usize = 1024;
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the reader is asked for.
+/// A command to the reader.
 pub(crate) enum Wanted {
-    /// Read the key of this request: it has more than was announced.
+    /// Read the key of this request: it holds more than was announced.
     Key(String),
-    /// Drop what has been read at the key of a stream.
+    /// Trim the frames of a stream that were read.
     Trim(Trim),
 }
 
-/// All frames at `key` up to and including `seq` of `attempt` have been read: those before it can
-/// go.
+/// All frames at `key` up to and including `seq` of `attempt` were read and can be trimmed.
 pub(crate) struct Trim {
     pub(crate) id: String,
     pub(crate) key: String,
@@ -46,10 +45,10 @@ pub(crate) struct Trim {
     pub(crate) seq: u64,
 }
 
-/// An entry of an announcement.
+/// An element of an announcement.
 enum Entry {
     Frame(Frame),
-    /// Of a request whose frame was too large to announce.
+    /// Id of a request whose frame was too large to announce.
     Id(String),
 }
 
@@ -75,7 +74,7 @@ impl<'de> Deserialize<'de> for Entry {
     }
 }
 
-/// What an announcement says; of one with entries that cannot be read, the others.
+/// Parses an announcement; skips elements that cannot be parsed.
 fn entries(payload: &[u8]) -> serde_json::Result<Vec<Entry>> {
     let text = std::str::from_utf8(payload).map_err(serde::de::Error::custom)?;
     serde_json::from_str(text).or_else(|_| {
@@ -85,10 +84,14 @@ fn entries(payload: &[u8]) -> serde_json::Result<Vec<Entry>> {
     })
 }
 
-/// Passes one announcement on. Runs inside the connection's own task: must not block.
-pub(crate) fn announced(payload: &[u8], pending: &Pending, reread: &mpsc::UnboundedSender<Wanted>) {
+/// Processes one announcement. Runs inside the connection's own task: must not block.
+pub(crate) fn on_announcement(
+    payload: &[u8],
+    in_flight: &InFlight,
+    reread: &mpsc::UnboundedSender<Wanted>,
+) {
     let Ok(entries) = entries(payload) else {
-        tracing::warn!("an announcement is not a JSON array; response keys are read instead");
+        tracing::warn!("invalid announcement, not a JSON array: falling back to response keys");
         return;
     };
     let mut by_id = Vec::new();
@@ -99,25 +102,25 @@ pub(crate) fn announced(payload: &[u8], pending: &Pending, reread: &mpsc::Unboun
             None
         }
     });
-    let missed = pending.deliver(frames);
+    let missed = in_flight.deliver(frames);
     // A message may name any id, any number of times.
-    for id in by_id.into_iter().chain(missed).filter(|id| pending.ask(id)) {
+    for id in by_id.into_iter().chain(missed).filter(|id| in_flight.request_read(id)) {
         // The reader ends with the client, and so does the wait.
         let _ = reread.send(Wanted::Key(id));
     }
 }
 
-/// Reads response keys for whoever missed something. Ends with the client.
+/// Reads response keys of waiters that missed a frame. Ends with the client.
 pub(crate) struct Reader {
-    /// The connection on which announcements are missed.
+    /// Connection that receives announcements.
     calls: Weak<Link>,
-    /// The connection that is read from.
+    /// Connection that reads response keys.
     reads: Weak<Link>,
-    pending: Pending,
+    in_flight: InFlight,
     wanted: mpsc::UnboundedReceiver<Wanted>,
-    /// How many keys go into the next round trip: fewer after one that failed.
-    portion: usize,
-    /// What could not be read or trimmed and is tried again with the next sweep.
+    /// Number of keys in the next round trip: reduced after a failure.
+    batch_size: usize,
+    /// Reads and trims to be retried in the next sweep.
     unread: HashSet<String>,
     untrimmed: HashMap<String, Trim>,
 }
@@ -126,43 +129,43 @@ impl Reader {
     pub(crate) fn new(
         calls: Weak<Link>,
         reads: Weak<Link>,
-        pending: Pending,
+        in_flight: InFlight,
         wanted: mpsc::UnboundedReceiver<Wanted>,
     ) -> Self {
         let (unread, untrimmed) = (HashSet::new(), HashMap::new());
-        Self { calls, reads, pending, wanted, portion: PORTION, unread, untrimmed }
+        Self { calls, reads, in_flight, wanted, batch_size: BATCH_MAX, unread, untrimmed }
     }
 
     pub(crate) async fn run(mut self) {
         let mut sweep = interval(SWEEP_EVERY);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let Some(mut reconnected) = reconnection(&self.calls) else { return };
-        let mut orders = Vec::new();
+        let mut commands = Vec::new();
         loop {
             let mut trims = HashMap::new();
             let due = tokio::select! {
-                count = self.wanted.recv_many(&mut orders, ORDERS) => {
+                count = self.wanted.recv_many(&mut commands, COMMANDS_MAX) => {
                     if count == 0 {
                         return;
                     }
                     let mut ids = HashSet::new();
-                    for order in orders.drain(..) {
-                        match order {
+                    for command in commands.drain(..) {
+                        match command {
                             Wanted::Key(id) => drop(ids.insert(id)),
                             Wanted::Trim(trim) => drop(trims.insert(trim.key.clone(), trim)),
                         }
                     }
-                    self.pending.of(&ids)
+                    self.in_flight.of(&ids)
                 }
                 () = &mut reconnected => {
                     let Some(next) = reconnection(&self.calls) else { return };
                     reconnected = next;
-                    self.pending.due(true)
+                    self.in_flight.due(true)
                 }
                 _ = sweep.tick() => {
                     trims = std::mem::take(&mut self.untrimmed);
-                    let mut due = self.pending.due(false);
-                    due.extend(self.pending.of(&std::mem::take(&mut self.unread)));
+                    let mut due = self.in_flight.due(false);
+                    due.extend(self.in_flight.of(&std::mem::take(&mut self.unread)));
                     due
                 }
             };
@@ -175,27 +178,27 @@ impl Reader {
 
     async fn read_all(&mut self, link: &Link, mut due: &[Due]) {
         while !due.is_empty() {
-            let (portion, rest) = due.split_at(self.portion.min(due.len()));
-            if let Err(error) = self.read(link, portion).await {
-                tracing::debug!(%error, "response keys could not be read; they are read again");
-                // What came too slowly together may come one by one.
-                self.portion = 1;
+            let (batch, rest) = due.split_at(self.batch_size.min(due.len()));
+            if let Err(error) = self.read(link, batch).await {
+                tracing::debug!(%error, "retrying read of response keys");
+                // Reads that time out together may succeed one by one.
+                self.batch_size = 1;
                 self.unread.extend(due.iter().map(|due| due.id.clone()));
                 return;
             }
-            self.portion = (self.portion * 2).min(PORTION);
+            self.batch_size = (self.batch_size * 2).min(BATCH_MAX);
             due = rest;
         }
     }
 
-    async fn read(&self, link: &Link, portion: &[Due]) -> Result<(), StoreError> {
-        let endings = portion.iter().filter(|due| due.from.is_none());
-        let keys: Vec<String> = endings.map(|due| due.key.clone()).collect();
+    async fn read(&self, link: &Link, batch: &[Due]) -> Result<(), StoreError> {
+        let final_only = batch.iter().filter(|due| due.from.is_none());
+        let keys: Vec<String> = final_only.map(|due| due.key.clone()).collect();
         if !keys.is_empty() {
-            let last = link.last_frames(&keys, WITHIN).await?;
-            self.pending.deliver(last.into_iter().flatten().filter_map(|raw| parse(&raw)));
+            let last = link.last_frames(&keys, READ_TIMEOUT).await?;
+            self.in_flight.deliver(last.into_iter().flatten().filter_map(|raw| parse(&raw)));
         }
-        for due in portion {
+        for due in batch {
             if let Some(from) = due.from {
                 self.read_stream(link, due, from).await?;
             }
@@ -203,25 +206,25 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads a stream from position `from` to its end.
+    /// Reads a stream from index `from` to its end.
     async fn read_stream(&self, link: &Link, due: &Due, mut from: u64) -> Result<(), StoreError> {
         let (mut first, mut moved) = (true, false);
         loop {
-            let frames = link.frames(&due.key, from, WITHIN).await?;
+            let frames = link.frames(&due.key, from, READ_TIMEOUT).await?;
             let frames: Vec<Option<Frame>> = frames.iter().map(|raw| parse(raw)).collect();
-            let missed = self.pending.deliver(frames.iter().flatten().cloned());
+            let missed = self.in_flight.deliver(frames.iter().flatten().cloned());
             if from == 0 {
-                // Whatever is missing before it is gone.
-                self.pending.begins_with(&due.id, frames.iter().flatten().next());
+                // Every earlier frame is gone.
+                self.in_flight.begins_with(&due.id, frames.iter().flatten().next());
                 moved = true;
             }
-            // Another reader trims, too, or the job began anew: positions are not what they were.
+            // Another reader trimmed the stream, or the job was restarted: indexes have changed.
             let elsewhere = match frames.is_empty() {
-                true => first && link.frame_count(&due.key, WITHIN).await? < from,
+                true => first && link.frame_count(&due.key, READ_TIMEOUT).await? < from,
                 false => !missed.is_empty(),
             };
             if elsewhere && !moved {
-                self.pending.set_head(&due.id, None);
+                self.in_flight.set_head(&due.id, None);
                 from = 0;
             } else if frames.is_empty() || elsewhere {
                 return Ok(());
@@ -235,20 +238,20 @@ impl Reader {
     async fn trim_all(&mut self, link: &Link, trims: HashMap<String, Trim>) {
         for (key, trim) in trims {
             if let Err(error) = self.trim(link, &trim).await
-                && self.pending.is_waiting(&trim.id)
+                && self.in_flight.is_waiting(&trim.id)
             {
-                tracing::debug!(%error, "a stream could not be trimmed; it is trimmed later");
+                tracing::debug!(%error, "retrying trim of stream");
                 self.untrimmed.insert(key, trim);
             }
         }
     }
 
-    /// Others may trim the same stream: Redis itself looks where it begins.
+    /// Redis determines the start of the stream, since several readers may trim it.
     async fn trim(&self, link: &Link, trim: &Trim) -> Result<(), StoreError> {
         let up_to = (trim.attempt, trim.seq);
-        let head = link.trim(&trim.key, up_to, WITHIN).await;
-        // A failure leaves it open what is gone.
-        self.pending.set_head(&trim.id, head.as_ref().ok().copied().flatten());
+        let head = link.trim(&trim.key, up_to, READ_TIMEOUT).await;
+        // After a failure it is unknown which frames are gone.
+        self.in_flight.set_head(&trim.id, head.as_ref().ok().copied().flatten());
         head.map(drop)
     }
 }
@@ -257,7 +260,7 @@ fn reconnection(link: &Weak<Link>) -> Option<Pin<Box<dyn Future<Output = ()> + S
     Some(Box::pin(link.upgrade()?.reconnected()))
 }
 
-/// Reads a frame; what is none was not written by a worker and is passed over.
+/// Parses a frame; returns `None` for bytes that a worker cannot have written.
 pub(crate) fn parse(raw: &[u8]) -> Option<Frame> {
     serde_json::from_slice(raw).ok()
 }

@@ -1,4 +1,4 @@
-//! Building a request; `send.rs` has the ways to send it.
+//! The builder of a request. Sending is in `send.rs`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,13 +20,13 @@ use tokio::time::Instant;
 use crate::cancel::Origin;
 use crate::client::{Client, Route};
 use crate::error::CallError;
-use crate::sender::Load;
+use crate::sender::Payload;
 use redcall_common::time::{millis, unix_ms};
 
-/// The longest time for which a request may be put off.
-const LONGEST_DELAY: Duration = Duration::from_secs(100 * 365 * 86_400);
+/// Maximum delay of a request.
+const DELAY_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// A request to be sent: made by [`Client::request`].
+/// A request to be sent, created by [`Client::request`].
 #[must_use = "a request does nothing until it is sent"]
 pub struct Request {
     pub(crate) client: Client,
@@ -48,45 +48,45 @@ pub struct Request {
 enum When {
     Now,
     In(Duration),
-    /// Redis time, ms.
+    /// Redis time, ms since the epoch.
     At(u64),
 }
 
-/// How a request is asked for.
+/// How a request is delivered.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Manner {
-    /// Let go.
-    Send,
-    /// Waited for, or followed.
+pub(crate) enum Delivery {
+    /// Without an answer.
+    FireAndForget,
+    /// The caller waits for the answer or streams frames.
     Wait,
-    /// Fetched later.
+    /// The answer is fetched later.
     Submit,
 }
 
-/// A request whose form has been checked.
-pub(crate) struct Ready {
+/// A validated request.
+pub(crate) struct Prepared {
     pub(crate) id: String,
     pub(crate) route: Arc<Route>,
     pub(crate) response_key: String,
-    /// When the caller stops caring: for the answer, or for the sending of what is let go.
+    /// When the caller stops waiting: for the answer or, if fire and forget, for the enqueue.
     pub(crate) deadline: Instant,
-    /// The surroundings of the handler that makes the call; none outside of one.
+    /// Context of the handler that makes the call; `None` outside of a handler.
     pub(crate) context: Option<Context>,
-    /// When the request is due, Redis ms: now for most.
+    /// When the request is due, Redis ms.
     due_ms: u64,
-    /// How long it is until then; zero for most.
+    /// Time until it is due; zero unless delayed.
     delay: Duration,
-    /// How long the job has from then on.
+    /// Time that the job has once it is due.
     budget: Option<Duration>,
-    /// What names its call, if it has an idempotency key, and the record of that.
+    /// Digest that names the call under its idempotency key, and the key of its record.
     pub(crate) call: Option<String>,
     record: Option<String>,
-    /// For how long its status is kept, if it is.
+    /// How long its status is kept; `None` if it is not tracked.
     status_ttl: Option<Duration>,
 }
 
-impl Ready {
-    /// What is needed to withdraw it.
+impl Prepared {
+    /// Returns the data needed to cancel the request.
     pub(crate) fn origin(&self) -> Origin {
         let keys = self.route.keys.clone();
         let ends_in = self.budget.map(|budget| self.delay.saturating_add(budget));
@@ -112,65 +112,67 @@ impl Request {
         }
     }
 
-    /// What the handler gets; `null` if never set. An error of `data` shows when it is sent.
+    /// Sets the handler's data; `null` by default. Sending returns the error if `data` cannot be
+    /// serialized.
     pub fn data<T: Serialize + ?Sized>(mut self, data: &T) -> Self {
         self.data = to_raw_value(data);
         self
     }
 
-    /// The queue; by default the one of the job's mapping in the settings, else `default`.
+    /// Sets the queue; by default the queue of the job in the settings, else `default`.
     pub fn queue(mut self, queue: &str) -> Self {
         self.queue = Some(queue.to_owned());
         self
     }
 
-    /// How long the caller cares; by default the setting `client.timeout`. It travels with the
-    /// request: what has not started by then does not start. [`Request::send`] sets no such
-    /// limit on the job unless this is called.
+    /// Sets the caller's timeout; by default the setting `client.timeout`. The timeout travels with
+    /// the request: a job that has not started by then never does. [`Request::send`] limits the job
+    /// only if this is called.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Puts the request off: it is due so long from now, 100 years at most. Its timeout begins
-    /// then, and who waits for it waits until then and for the timeout. Takes the place of
-    /// [`Request::at`].
+    /// Delays the request by `delay`, at most 100 years. Its timeout begins when it is due, so a
+    /// waiting caller waits for the delay plus the timeout. Replaces [`Request::at`].
     pub fn delay(mut self, delay: Duration) -> Self {
         self.when = When::In(delay);
         self
     }
 
-    /// Puts the request off until `time`, else as [`Request::delay`]. By the clock of Redis; a time
-    /// that has passed means now.
+    /// Schedules the request for `time` by the clock of Redis; a time in the past means now.
+    /// Otherwise like [`Request::delay`].
     pub fn at(self, time: SystemTime) -> Self {
         self.at_ms(unix_ms(time))
     }
 
-    /// As [`Request::at`], in ms since the epoch.
+    /// Like [`Request::at`], in ms since the epoch.
     pub fn at_ms(mut self, redis_ms: u64) -> Self {
         self.when = When::At(redis_ms);
         self
     }
 
-    /// The same key (1 to 256 characters) of the same name and queue is the same call: while it
-    /// runs, further ones join it and get its answer; afterwards they get it from its record for
-    /// the worker's setting `idempotency_ttl`. With other data they are refused with `conflict`.
-    /// After [`CallError::Unknown`] the call can be made again under the same key.
+    /// Sets the idempotency key (1 to 256 characters). Requests with the same key, name and queue
+    /// are one call: while it runs, later requests join it and get its answer; afterwards they get
+    /// the recorded answer, for the worker's setting `idempotency_ttl`. A request with other data
+    /// is rejected with `conflict`. After [`CallError::Unknown`], repeat the call under the same
+    /// key.
     pub fn idempotency_key(mut self, key: &str) -> Self {
         self.idempotency_key = Some(key.to_owned());
         self
     }
 
-    /// How many runs of the job at most may fail before it is given up. Lowers what the job's
-    /// mapping allows, and never raises it.
+    /// Sets the maximum number of attempts. It can lower the limit of the job's mapping, not raise
+    /// it.
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.max_attempts = Some(attempts);
         self
     }
 
-    /// How safe the request has to be before [`Request::send`] or [`Request::submit`] returns; by
-    /// default the setting `redis.durability`. The receipt says what was reached within the
-    /// timeout. Who waits for the answer needs none: it says that the job was done.
+    /// Sets the durability level that [`Request::send`] and [`Request::submit`] wait for; by
+    /// default the setting `redis.durability`. The receipt holds the level that was confirmed
+    /// within the timeout. A call that waits for the answer needs none: the answer proves that the
+    /// job ran.
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = Some(durability);
         self
@@ -180,46 +182,48 @@ impl Request {
         self.durability.unwrap_or(self.client.inner.durability)
     }
 
-    /// Passed to the handler as it is.
+    /// Adds a header. The handler receives it unchanged.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.insert(name.to_owned(), value.to_owned());
         self
     }
 
-    /// All headers at once.
+    /// Replaces all headers.
     pub fn headers(mut self, headers: BTreeMap<String, String>) -> Self {
         self.headers = headers;
         self
     }
 
-    /// How long the request's signature holds from when it is due, 7 days at most: what has not
-    /// started by then is `unauthorized`, and its id is remembered for as long. By default a
-    /// minute more than its [`Request::timeout`], and 7 days where nothing bounds its time. Without
-    /// a key to sign with (`auth.sign_with` of the settings) it says nothing.
-    pub fn expires_in(mut self, within: Duration) -> Self {
-        self.expires_in = Some(within);
+    /// Sets how long the request's signature is valid after the request is due, at most 7 days. A
+    /// job that has not started by then ends with `unauthorized`. Its id is remembered for as long.
+    /// The default is [`Request::timeout`] plus one minute, or 7 days without a timeout. No effect
+    /// without a signing key (the setting `auth.sign_with`).
+    pub fn expires_in(mut self, timeout: Duration) -> Self {
+        self.expires_in = Some(timeout);
         self
     }
 
-    /// Has the status of the job kept, so that [`Client::status`] and [`Client::monitor`] tell it:
-    /// for so long from its last change on, 1 s to 7 days, and while it runs. It is `Pending` as
-    /// soon as the request is queued. By default what the job's mapping in the settings says
-    /// (`status`); without either none is kept. It costs some commands more at Redis.
+    /// Tracks the status of the job for [`Client::status`] and [`Client::monitor`]. The status is
+    /// kept while the job runs and for `kept` (1 s to 7 days) after its last change. It is
+    /// `Pending` as soon as the request is enqueued. The default is the setting `status` of the
+    /// job; without either, no status is kept. Costs additional commands in Redis.
     pub fn track_status(mut self, kept: Duration) -> Self {
         self.tracking = Some(kept);
         self
     }
 
-    pub(crate) fn check(&self, manner: Manner) -> Result<Ready, CallError> {
+    pub(crate) fn check(&self, delivery: Delivery) -> Result<Prepared, CallError> {
         let inner = &self.client.inner;
         let invalid = |message: String| CallError::rejected(Code::InvalidRequest, message);
         if !is_job_name(&self.name) {
-            let message = "a job's name has 1 to 128 characters, no spaces".to_owned();
+            let message = "a job name has 1 to 128 characters and no spaces".to_owned();
             return Err(invalid(message));
         }
         let queue = self.queue.as_deref().unwrap_or_else(|| inner.queue_of(&self.name));
         if !is_queue(queue) {
-            return Err(invalid(format!("queue `{queue}` is not 1 to 64 of [A-Za-z0-9_.-]")));
+            return Err(invalid(format!(
+                "`{queue}` is not a valid queue name: expected 1 to 64 of [A-Za-z0-9_.-]"
+            )));
         }
         if self.idempotency_key.as_deref().is_some_and(|key| !is_idempotency_key(key)) {
             return Err(invalid("an idempotency key has 1 to 256 characters".to_owned()));
@@ -230,18 +234,18 @@ impl Request {
             When::In(delay) => delay,
             When::At(at_ms) => Duration::from_millis(at_ms.saturating_sub(now_ms)),
         };
-        if delay > LONGEST_DELAY {
-            return Err(invalid("a request is put off by 100 years at most".to_owned()));
+        if delay > DELAY_MAX {
+            return Err(invalid("a request can be delayed by at most 100 years".to_owned()));
         }
-        if self.expires_in.is_some_and(|within| millis(within) > LONGEST_MS) {
-            return Err(invalid("a signature holds for 7 days at most".to_owned()));
+        if self.expires_in.is_some_and(|timeout| millis(timeout) > LONGEST_MS) {
+            return Err(invalid("a signature is valid for at most 7 days".to_owned()));
         }
         let status_ttl = self.tracking.or_else(|| inner.status_ttl_of(&self.name));
         if status_ttl.is_some_and(|kept| !TTL_RANGE_MS.contains(&millis(kept))) {
-            return Err(invalid("a status is kept for 1 s to 7 days".to_owned()));
+            return Err(invalid("a status can be kept for 1 s to 7 days".to_owned()));
         }
         let context = Context::current();
-        let (ends_in, budget) = self.time(manner, delay, context.as_ref())?;
+        let (ends_in, budget) = self.time(delivery, delay, context.as_ref())?;
         let (id, route) = (new_id(), inner.route(queue));
         let response_key = route.keys.response(&id);
         let key = self.idempotency_key.as_deref();
@@ -249,7 +253,7 @@ impl Request {
         let call = key.map(|key| digest::of_call(&self.name, key, signed));
         let record = call.as_deref().map(|call| route.keys.idem(call));
         let (deadline, due_ms) = (deadline_in(ends_in), now_ms + millis(delay));
-        Ok(Ready {
+        Ok(Prepared {
             id,
             route,
             response_key,
@@ -264,10 +268,10 @@ impl Request {
         })
     }
 
-    /// How long the caller cares from now on, and how long the job has from when it is due.
+    /// Returns the caller's remaining time and, counted from when it is due, the job's.
     fn time(
         &self,
-        manner: Manner,
+        delivery: Delivery,
         delay: Duration,
         context: Option<&Context>,
     ) -> Result<(Duration, Option<Duration>), CallError> {
@@ -276,66 +280,74 @@ impl Request {
         }
         let own = self.timeout.unwrap_or(self.client.inner.timeout);
         let left = context.and_then(Context::remaining);
-        let ends_in = match manner {
-            Manner::Send | Manner::Submit => own,
-            Manner::Wait => delay.saturating_add(own),
+        let ends_in = match delivery {
+            Delivery::FireAndForget | Delivery::Submit => own,
+            Delivery::Wait => delay.saturating_add(own),
         };
         let ends_in = left.map_or(ends_in, |left| left.min(ends_in));
-        // What is not due before the handler's time is over cannot be waited for.
-        let too_late = match manner {
-            Manner::Send | Manner::Submit => Duration::ZERO,
-            Manner::Wait => delay,
+        // A request that is due after the handler's deadline cannot be awaited.
+        let too_late = match delivery {
+            Delivery::FireAndForget | Delivery::Submit => Duration::ZERO,
+            Delivery::Wait => delay,
         };
         if left.is_some_and(|left| left <= too_late) {
-            let message = "the time of the handler that makes the call is over";
+            let message = "the handler that makes the call has no time left";
             return Err(CallError::rejected(Code::DeadlineExceeded, message));
         }
-        let budget = match manner {
-            // The job is nobody's part: it has the time that it is given.
-            Manner::Send | Manner::Submit => self.timeout,
-            Manner::Wait => Some(ends_in - delay),
+        let budget = match delivery {
+            // The job outlives its caller: only its own timeout limits it.
+            Delivery::FireAndForget | Delivery::Submit => self.timeout,
+            Delivery::Wait => Some(ends_in - delay),
         };
         Ok((ends_in, budget))
     }
 
-    /// When its signature ends, Redis ms.
-    fn expires_at(&self, ready: &Ready) -> u64 {
-        let within = match (self.expires_in, ready.budget) {
-            (Some(within), _) => millis(within),
-            // Others who join the call may have more time than this caller.
-            (None, Some(budget)) if ready.record.is_none() => millis(budget).saturating_add(60_000),
+    /// Returns when its signature expires, Redis ms.
+    fn expires_at(&self, prepared: &Prepared) -> u64 {
+        let timeout = match (self.expires_in, prepared.budget) {
+            (Some(timeout), _) => millis(timeout),
+            // Other callers that join the call may have more time than this one.
+            (None, Some(budget)) if prepared.record.is_none() => {
+                millis(budget).saturating_add(60_000)
+            }
             (None, _) => LONGEST_MS,
         };
-        ready.due_ms.saturating_add(within.min(LONGEST_MS))
+        prepared.due_ms.saturating_add(timeout.min(LONGEST_MS))
     }
 
-    /// The request as it is handed to the sender.
-    pub(crate) fn load(&self, ready: &Ready, manner: Manner) -> Result<Load, CallError> {
+    /// Returns the request as the sender writes it.
+    pub(crate) fn payload(
+        &self,
+        prepared: &Prepared,
+        delivery: Delivery,
+    ) -> Result<Payload, CallError> {
         let data = self
             .data
             .as_ref()
             .map_err(|error| CallError::Encode(serde::ser::Error::custom(error)))?;
         let own_channel;
-        let (response_key, notify) = match manner {
-            Manner::Send => (None, None),
-            Manner::Wait => (Some(ready.response_key.as_str()), Some(ready.route.notify.as_str())),
-            Manner::Submit => {
-                // Whoever fetches hears on a channel of the request's own, wherever it runs.
-                own_channel = ready.route.keys.notify(&ready.id);
-                (Some(ready.response_key.as_str()), Some(own_channel.as_str()))
+        let (response_key, notify) = match delivery {
+            Delivery::FireAndForget => (None, None),
+            Delivery::Wait => {
+                (Some(prepared.response_key.as_str()), Some(prepared.route.notify.as_str()))
+            }
+            Delivery::Submit => {
+                // A fetch subscribes to the request's own channel, in any process.
+                own_channel = prepared.route.keys.notify(&prepared.id);
+                (Some(prepared.response_key.as_str()), Some(own_channel.as_str()))
             }
         };
         let inner = &self.client.inner;
         let limits = &inner.limits;
         let mut envelope = Envelope {
-            id: &ready.id,
+            id: &prepared.id,
             name: &self.name,
             data,
             response_key,
-            enqueued_at: ready.due_ms,
-            budget_ms: ready.budget.map(millis),
+            enqueued_at: prepared.due_ms,
+            budget_ms: prepared.budget.map(millis),
             response_ttl_ms: None,
-            status_ttl_ms: ready.status_ttl.map(millis),
+            status_ttl_ms: prepared.status_ttl.map(millis),
             max_attempts: self.max_attempts.map(u64::from),
             notify,
             idempotency_key: self.idempotency_key.as_deref(),
@@ -343,71 +355,76 @@ impl Request {
             auth: None,
         };
         let token = inner.keyring.as_ref().and_then(|keyring| {
-            let queue = ready.route.keys.name();
-            keyring.sign(&envelope.claims(queue, self.expires_at(ready)))
+            let queue = prepared.route.keys.name();
+            keyring.sign(&envelope.claims(queue, self.expires_at(prepared)))
         });
         envelope.auth = token.as_ref();
         let envelope = envelope.encode();
         if envelope.len() > limits.request {
             let (size, limit) = (envelope.len(), limits.request);
-            let message = format!("the request has {size} bytes, the limit is {limit}");
+            let message =
+                format!("the request has {size} bytes, the limit is {limit} (limits.request)");
             return Err(CallError::rejected(Code::TooLarge, message));
         }
-        let is_more = ready.record.is_some() || ready.status_ttl.is_some();
-        if ready.delay.is_zero() && !is_more && manner != Manner::Submit {
-            return Ok(Load::Plain(envelope));
+        let is_more = prepared.record.is_some() || prepared.status_ttl.is_some();
+        if prepared.delay.is_zero() && !is_more && delivery != Delivery::Submit {
+            return Ok(Payload::Push(envelope));
         }
         let reply = response_key.map(|key| ReplyTo {
             response_key: key.to_owned(),
-            ttl_ms: ready.answer_ttl_ms(manner),
+            ttl_ms: prepared.answer_ttl_ms(delivery),
             notify: notify.map(str::to_owned),
         });
-        let (id, response_key) = (&ready.id, &ready.response_key);
+        let (id, response_key) = (&prepared.id, &prepared.response_key);
         let head = FrameHead { id, response_key, attempt: 0, signer: None };
-        let pending = (manner == Manner::Submit).then(|| head.data(FrameType::Pending, 0, None));
-        let idempotency = ready.record.as_ref().map(|record| Idempotency {
-            record: record.clone(),
-            digest: digest::of_data(data.get()),
-            deadline_ms: ready
-                .budget
-                .map_or(0, |budget| ready.due_ms.saturating_add(millis(budget))),
-        });
-        Ok(Load::Placed(Box::new(Placement {
-            waited: manner == Manner::Wait,
-            id: ready.id.clone(),
+        let pending =
+            (delivery == Delivery::Submit).then(|| head.data(FrameType::Pending, 0, None));
+        let idempotency = prepared.idempotency(data);
+        Ok(Payload::Scripted(Box::new(Placement {
+            waited: delivery == Delivery::Wait,
+            id: prepared.id.clone(),
             envelope,
-            due_ms: if ready.delay.is_zero() { 0 } else { ready.due_ms },
+            due_ms: if prepared.delay.is_zero() { 0 } else { prepared.due_ms },
             reply,
             pending,
             idempotency,
-            tracking: ready.tracking(),
+            tracking: prepared.tracking(),
         })))
     }
 }
 
-impl Ready {
-    /// How long its states are kept: until it is due, as long as it may wait, and then for their
-    /// own time.
+impl Prepared {
+    /// Returns the idempotency arguments of the enqueue, if it has a key.
+    fn idempotency(&self, data: &RawValue) -> Option<Idempotency> {
+        let deadline = |budget| self.due_ms.saturating_add(millis(budget));
+        self.record.as_ref().map(|record| Idempotency {
+            record: record.clone(),
+            digest: digest::of_data(data.get()),
+            deadline_ms: self.budget.map_or(0, deadline),
+        })
+    }
+
+    /// Returns how long its status is kept: `pending_ms` covers the delay and the job's timeout.
     fn tracking(&self) -> Option<StatusTracking> {
         let kept_ms = millis(self.status_ttl?);
         let wait = self.delay.saturating_add(self.budget.unwrap_or_default());
         Some(StatusTracking { pending_ms: kept_ms.saturating_add(millis(wait)), kept_ms })
     }
 
-    /// How long what lies at the response key is kept: until it is due, and then as long as any
-    /// answer; what is fetched at no certain time as long as possible.
-    fn answer_ttl_ms(&self, manner: Manner) -> u64 {
-        let ttl_ms = match (manner, self.budget) {
-            (Manner::Submit, None) => *TTL_RANGE_MS.end(),
+    /// Returns the TTL of the response key: the delay plus the TTL of any answer. A submitted
+    /// request without a timeout gets the maximum.
+    fn answer_ttl_ms(&self, delivery: Delivery) -> u64 {
+        let ttl_ms = match (delivery, self.budget) {
+            (Delivery::Submit, None) => *TTL_RANGE_MS.end(),
             (_, budget) => default_response_ttl_ms(budget.map(millis)),
         };
         ttl_ms + millis(self.delay)
     }
 }
 
-/// The instant that is `within` from now; a year, if that is longer than anybody waits.
-pub(crate) fn deadline_in(within: Duration) -> Instant {
-    Instant::now() + within.min(Duration::from_secs(365 * 86_400))
+/// Returns the instant `timeout` from now, at most one year.
+pub(crate) fn deadline_in(timeout: Duration) -> Instant {
+    Instant::now() + timeout.min(Duration::from_secs(365 * 86_400))
 }
 
 pub(crate) fn left_until(deadline: Instant) -> Duration {

@@ -1,4 +1,4 @@
-//! What a call gives back.
+//! Results of a call.
 
 use redcall_common::durability::Durability;
 use redcall_common::error::{Code, WireError};
@@ -8,18 +8,18 @@ use serde_json::value::RawValue;
 
 use crate::error::CallError;
 
-/// A request that Redis has queued.
+/// A request that Redis has enqueued.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
     /// The request's id.
     pub id: String,
-    /// The queue it went to.
+    /// The queue of the request.
     pub queue: String,
-    /// How safe it is for certain. Less than was asked for when that was not reached, or could not
-    /// be told, within the call's timeout; it is queued all the same.
+    /// The durability level confirmed within the call's timeout. May be lower than requested; the
+    /// job is queued either way.
     pub durability: Durability,
-    /// Whether a call of the same idempotency key was there before: `id` is then that of its
-    /// request, which runs or has run, and nothing new was queued.
+    /// `true` if the request joined an existing call under its idempotency key: `id` is that of the
+    /// existing request, and nothing new was enqueued.
     pub deduplicated: bool,
 }
 
@@ -28,23 +28,23 @@ pub struct Receipt {
 pub struct Response {
     /// The answer, as JSON.
     pub data: Box<RawValue>,
-    /// The key at which it lay.
+    /// The response key that held it.
     pub response_key: String,
     /// The request's id.
     pub id: String,
 }
 
 impl Response {
-    /// The answer as a `T`.
+    /// Deserializes the answer.
     ///
     /// # Errors
     ///
-    /// [`CallError::Decode`] when it is not one.
+    /// [`CallError::Decode`] if the answer is not a valid `T`.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, CallError> {
         serde_json::from_str(self.data.get()).map_err(CallError::Decode)
     }
 
-    /// Reads an ending frame.
+    /// Converts a final frame.
     pub(crate) fn from_frame(frame: Frame, response_key: String) -> Result<Self, CallError> {
         if frame.kind == FrameType::Error {
             let nameless = || WireError::new(Code::Internal, "the worker gave no reason");
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_type_of_a_frame_decides() {
+    fn frame_type_decides_result() {
         let read = |json: &str| {
             let frame = serde_json::from_str(json).unwrap();
             Response::from_frame(frame, "key".to_owned())

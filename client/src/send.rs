@@ -1,8 +1,8 @@
-//! The ways to send a request: let go, wait, follow, submit; one or many.
+//! Sending: fire and forget, wait, stream, submit; one request or many.
 //!
-//! Each is prepared (checked, its waiter registered) before it is dispatched (its queue made ready,
-//! handed to the sender). Beside that it is finished (awaited), each within its own time, so that
-//! many can be handed over at once and none waits for another.
+//! Each request is prepared (validated, its waiter registered), then dispatched (its queue
+//! prepared, handed to the sender), and concurrently finished (awaited) within its own timeout. So
+//! many requests can be dispatched together without waiting for each other.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,62 +19,62 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::client::{Client, Inner, NotReady, Route};
-use crate::durable::Way;
+use crate::durability::ReplicationTarget;
 use crate::error::CallError;
-use crate::handover::Handover;
-use crate::pending::{Guard, Stage};
-use crate::request::{Manner, Ready, Request, deadline_in};
+use crate::in_flight::{Guard, Stage};
+use crate::request::{Delivery, Prepared, Request, deadline_in};
 use crate::response::{Receipt, Response};
+use crate::send_claim::SendClaim;
 use crate::sender::{Caller, Command, Joined, Outgoing};
 use crate::stream::{FrameStream, Source};
 use crate::ticket::Ticket;
 
-/// A request that is let go, on its way to being queued.
-struct Leaving {
+/// A request whose caller waits for its enqueue only.
+struct Outbound {
     client: Client,
-    ready: Ready,
-    /// How safe it has to be.
+    prepared: Prepared,
+    /// Required durability level.
     level: Durability,
-    /// Where it goes, if somebody has to tell how safe it is.
-    way: Option<Way>,
-    handover: Handover,
+    /// Where durability is checked; `None` if no check is needed.
+    target: Option<ReplicationTarget>,
+    send_claim: SendClaim,
     confirmed: oneshot::Receiver<Result<Joined, CallError>>,
 }
 
-/// Requests of one queue that go out together.
+/// Requests of one queue that are sent together.
 struct Group {
     route: Arc<Route>,
-    /// Whether answers are waited for.
+    /// `true` if the callers wait for answers.
     waits: bool,
-    /// When the last of their callers stops caring.
+    /// The latest deadline of the callers.
     deadline: Instant,
     requests: Vec<Outgoing>,
 }
 
-/// A request that is waited for.
+/// A request whose caller waits for the answer.
 struct Waiting {
-    // Before the client: the last one to go ends the task that writes the withdrawal.
+    // Before the client: dropping the last client ends the task that writes the cancellation.
     guard: Guard,
     client: Client,
-    ready: Ready,
+    prepared: Prepared,
     answer: oneshot::Receiver<Result<Frame, CallError>>,
 }
 
 impl Request {
-    /// Queues the request and lets go.
+    /// Enqueues the request and returns.
     ///
     /// # Errors
     ///
     /// As [`Client::call`].
     pub async fn send(self) -> Result<Receipt, CallError> {
         let inner = self.client.inner.clone();
-        let (outgoing, mut leaving) = self.prepare_leave(Manner::Send)?;
-        leaving.find_way().await?;
-        let dispatching = inner.dispatch(Group::of(&leaving.ready, false, outgoing));
-        beside(dispatching, leaving.finish()).await
+        let (outgoing, mut outbound) = self.prepare_outbound(Delivery::FireAndForget)?;
+        outbound.resolve_target().await?;
+        let dispatching = inner.dispatch(Group::of(&outbound.prepared, false, outgoing));
+        run_alongside(dispatching, outbound.finish()).await
     }
 
-    /// Queues the request and waits for its answer.
+    /// Enqueues the request and waits for its answer.
     ///
     /// # Errors
     ///
@@ -82,184 +82,187 @@ impl Request {
     pub async fn wait(self) -> Result<Response, CallError> {
         let inner = self.client.inner.clone();
         let (outgoing, mut waiting) = self.prepare_wait()?;
-        let dispatching = inner.dispatch(Group::of(&waiting.ready, true, outgoing));
-        beside(dispatching, waiting.finish()).await
+        let dispatching = inner.dispatch(Group::of(&waiting.prepared, true, outgoing));
+        run_alongside(dispatching, waiting.finish()).await
     }
 
-    /// Queues the request and follows its frames to the end.
+    /// Enqueues the request and returns the stream of its frames.
     ///
     /// # Errors
     ///
-    /// Only what shows before the request is handed over; the rest comes as the stream's last
-    /// item. Dropping the future withdraws the request.
+    /// Errors before the request is handed to the sender; later ones are the stream's last item.
+    /// Dropping the future cancels the request.
     pub async fn stream(self) -> Result<FrameStream, CallError> {
-        let ready = self.check(Manner::Wait)?;
-        let outgoing = self.waited(&ready)?;
+        let prepared = self.check(Delivery::Wait)?;
+        let outgoing = self.waited(&prepared)?;
         let inner = &self.client.inner;
-        let waiter = inner.pending.follow(&ready.id, &ready.response_key, ready.origin());
-        inner.prepare(&ready.route, true, ready.deadline).await?;
+        let waiter =
+            inner.in_flight.follow(&prepared.id, &prepared.response_key, prepared.origin());
+        inner.prepare(&prepared.route, true, prepared.deadline).await?;
         let handing = inner.commands.send(Command::Enqueue(vec![outgoing]));
-        let handed = timeout_at(ready.deadline, handing).await;
+        let handed = timeout_at(prepared.deadline, handing).await;
         handed.map_err(|_| CallError::not_sent())?.map_err(|_| CallError::stopped())?;
-        Ok(FrameStream::new(self.client.clone(), Source::of(ready), waiter, None))
+        Ok(FrameStream::new(self.client.clone(), Source::of(prepared), waiter, None))
     }
 
-    /// Queues the request; its answer is fetched later, here or in another process.
+    /// Enqueues the request. Its answer is fetched later, by this or another process.
     ///
     /// # Errors
     ///
-    /// As [`Client::call`]. Ends within the timeout; nobody limits the job's own time unless
+    /// As [`Client::call`]. Returns within the timeout. The job's own time is unlimited unless
     /// [`Request::timeout`] was called.
     pub async fn submit(self) -> Result<Ticket, CallError> {
         let client = self.client.clone();
-        let (outgoing, mut leaving) = self.prepare_leave(Manner::Submit)?;
-        leaving.find_way().await?;
-        let (id, response_key) = (leaving.ready.id.clone(), leaving.ready.response_key.clone());
-        let origin = leaving.ready.origin();
-        let dispatching = client.inner.dispatch(Group::of(&leaving.ready, false, outgoing));
-        let receipt = beside(dispatching, leaving.finish()).await?;
+        let (outgoing, mut outbound) = self.prepare_outbound(Delivery::Submit)?;
+        outbound.resolve_target().await?;
+        let (id, response_key) =
+            (outbound.prepared.id.clone(), outbound.prepared.response_key.clone());
+        let origin = outbound.prepared.origin();
+        let dispatching = client.inner.dispatch(Group::of(&outbound.prepared, false, outgoing));
+        let receipt = run_alongside(dispatching, outbound.finish()).await?;
         Ok(Ticket { client, origin, id, durability: receipt.durability, response_key })
     }
 
-    /// Boxed: of a thousand that are queued together each is moved several times.
-    fn prepare_leave(self, manner: Manner) -> Result<(Outgoing, Box<Leaving>), CallError> {
-        let ready = self.check(manner)?;
-        let load = self.load(&ready, manner)?;
+    /// Boxed: in a batch, each is moved several times.
+    fn prepare_outbound(self, delivery: Delivery) -> Result<(Outgoing, Box<Outbound>), CallError> {
+        let prepared = self.check(delivery)?;
+        let payload = self.payload(&prepared, delivery)?;
         let (level, client) = (self.level(), self.client);
         let (done, confirmed) = oneshot::channel();
-        let handover = Handover::default();
-        let caller = Caller::Forgets { done, handover: handover.clone() };
-        let outgoing = Outgoing { keys: ready.route.keys.clone(), load, caller };
-        let leaving = Leaving { client, ready, level, way: None, handover, confirmed };
-        Ok((outgoing, Box::new(leaving)))
+        let send_claim = SendClaim::default();
+        let caller = Caller::Forgets { done, send_claim: send_claim.clone() };
+        let outgoing = Outgoing { keys: prepared.route.keys.clone(), payload, caller };
+        let outbound = Outbound { client, prepared, level, target: None, send_claim, confirmed };
+        Ok((outgoing, Box::new(outbound)))
     }
 
     fn prepare_wait(self) -> Result<(Outgoing, Waiting), CallError> {
-        let ready = self.check(Manner::Wait)?;
-        let outgoing = self.waited(&ready)?;
-        let (id, key, origin) = (&ready.id, &ready.response_key, Some(ready.origin()));
-        let pending = &self.client.inner.pending;
-        let (guard, answer) = pending.wait_for(id, key, Stage::HandedIn, origin);
-        Ok((outgoing, Waiting { guard, client: self.client, ready, answer }))
+        let prepared = self.check(Delivery::Wait)?;
+        let outgoing = self.waited(&prepared)?;
+        let (id, key, origin) = (&prepared.id, &prepared.response_key, Some(prepared.origin()));
+        let in_flight = &self.client.inner.in_flight;
+        let (guard, answer) = in_flight.wait_for(id, key, Stage::HandedIn, origin);
+        Ok((outgoing, Waiting { guard, client: self.client, prepared, answer }))
     }
 
-    fn waited(&self, ready: &Ready) -> Result<Outgoing, CallError> {
-        let load = self.load(ready, Manner::Wait)?;
+    fn waited(&self, prepared: &Prepared) -> Result<Outgoing, CallError> {
+        let payload = self.payload(prepared, Delivery::Wait)?;
         let until = deadline_in(self.client.inner.no_workers_grace);
-        let caller = Caller::Waits { id: ready.id.clone(), until };
-        Ok(Outgoing { keys: ready.route.keys.clone(), load, caller })
+        let caller = Caller::Waits { id: prepared.id.clone(), until };
+        Ok(Outgoing { keys: prepared.route.keys.clone(), payload, caller })
     }
 }
 
 impl Group {
-    fn of(ready: &Ready, waits: bool, outgoing: Outgoing) -> Self {
-        let (route, deadline) = (ready.route.clone(), ready.deadline);
+    fn of(prepared: &Prepared, waits: bool, outgoing: Outgoing) -> Self {
+        let (route, deadline) = (prepared.route.clone(), prepared.deadline);
         Self { route, waits, deadline, requests: vec![outgoing] }
     }
 
-    /// Puts a request to those that go to the same queue.
-    fn add(groups: &mut Vec<Self>, ready: &Ready, waits: bool, outgoing: Outgoing) {
-        // Mostly it goes where the one before went.
-        let same = groups.iter_mut().rfind(|group| Arc::ptr_eq(&group.route, &ready.route));
+    /// Adds a request to the group of its queue.
+    fn add(groups: &mut Vec<Self>, prepared: &Prepared, waits: bool, outgoing: Outgoing) {
+        // Consecutive requests usually go to the same queue.
+        let same = groups.iter_mut().rfind(|group| Arc::ptr_eq(&group.route, &prepared.route));
         match same {
             Some(group) => {
-                group.deadline = group.deadline.max(ready.deadline);
+                group.deadline = group.deadline.max(prepared.deadline);
                 group.requests.push(outgoing);
             }
-            None => groups.push(Self::of(ready, waits, outgoing)),
+            None => groups.push(Self::of(prepared, waits, outgoing)),
         }
     }
 }
 
-impl Leaving {
-    /// Before it is queued, and nothing is where nobody could tell how safe it is.
-    async fn find_way(&mut self) -> Result<(), CallError> {
-        self.way = self.client.inner.find_way(self.level, self.ready.deadline).await?;
+impl Outbound {
+    /// Called before the enqueue: if durability cannot be checked, nothing is enqueued.
+    async fn resolve_target(&mut self) -> Result<(), CallError> {
+        self.target = self.client.inner.resolve_target(self.level, self.prepared.deadline).await?;
         Ok(())
     }
 
-    /// To be called once.
+    /// Call once.
     async fn finish(&mut self) -> Result<Receipt, CallError> {
-        let joined = match timeout_at(self.ready.deadline, &mut self.confirmed).await {
+        let joined = match timeout_at(self.prepared.deadline, &mut self.confirmed).await {
             Ok(Ok(done)) => done?,
-            Ok(Err(_)) if self.handover.give_up() => return Err(CallError::stopped()),
-            Ok(Err(_)) => return Err(CallError::unheard()),
-            Err(_) if self.handover.give_up() => return Err(CallError::not_sent()),
-            // On its way; what became of it may have come this very moment.
-            Err(_) => self.confirmed.try_recv().unwrap_or_else(|_| Err(CallError::unheard()))?,
+            Ok(Err(_)) if self.send_claim.give_up() => return Err(CallError::stopped()),
+            Ok(Err(_)) => return Err(CallError::reply_lost()),
+            Err(_) if self.send_claim.give_up() => return Err(CallError::not_sent()),
+            // Being written; its confirmation may have just arrived.
+            Err(_) => self.confirmed.try_recv().unwrap_or_else(|_| Err(CallError::reply_lost()))?,
         };
-        let Self { client, ready, level, way, .. } = self;
-        let keys = &ready.route.keys;
-        let durability = match way.take() {
+        let Self { client, prepared, level, target, .. } = self;
+        let keys = &prepared.route.keys;
+        let durability = match target.take() {
             None => Durability::Memory,
-            way => {
-                let Inner { confirmers, link, .. } = &*client.inner;
-                Box::pin(confirmers.reached(link, keys, *level, way, ready.deadline)).await
+            target => {
+                let Inner { durability_waiters, link, .. } = &*client.inner;
+                Box::pin(durability_waiters.reached(link, keys, *level, target, prepared.deadline))
+                    .await
             }
         };
         let (queue, deduplicated) = (keys.name().to_owned(), joined.is_some());
-        let id = joined.unwrap_or_else(|| std::mem::take(&mut ready.id));
+        let id = joined.unwrap_or_else(|| std::mem::take(&mut prepared.id));
         Ok(Receipt { id, queue, durability, deduplicated })
     }
 }
 
 impl Waiting {
-    /// To be called once.
+    /// Call once.
     async fn finish(&mut self) -> Result<Response, CallError> {
-        let Self { client, ready, guard, answer } = self;
-        let over = tokio::select! {
+        let Self { client, prepared, guard, answer } = self;
+        let end = tokio::select! {
             biased;
             answer = &mut *answer => Either::Left(answer),
-            over = ready.over() => Either::Right(over),
+            end = prepared.wait_end() => Either::Right(end),
         };
-        let frame = match over {
-            Either::Left(answer) => answer.unwrap_or_else(|_| Err(CallError::unheard()))?,
-            Either::Right(over) => {
+        let frame = match end {
+            Either::Left(answer) => answer.unwrap_or_else(|_| Err(CallError::reply_lost()))?,
+            Either::Right(end) => {
                 let stage = guard.give_up();
-                match (answer.try_recv(), over) {
+                match (answer.try_recv(), end) {
                     (Ok(just_come), _) => just_come?,
-                    (Err(_), Over::Cancelled) => return Err(stage.why_cancelled()),
-                    (Err(_), Over::Late) => {
-                        // Boxed: it is rare, and every wait would be as large.
-                        let frame = Box::pin(client.too_late(stage, ready)).await?;
+                    (Err(_), WaitEnd::Cancelled) => return Err(stage.why_cancelled()),
+                    (Err(_), WaitEnd::TimedOut) => {
+                        // Boxed: rare, and it would enlarge every waiting future.
+                        let frame = Box::pin(client.too_late(stage, prepared)).await?;
                         guard.answered();
                         frame
                     }
                 }
             }
         };
-        let key = std::mem::take(&mut ready.response_key);
-        client.inner.forget(&ready.route.keys, &key);
-        let frame = client.inner.trusted(frame, &key, Call::Known(ready.call.as_deref()))?;
+        let key = std::mem::take(&mut prepared.response_key);
+        client.inner.forget(&prepared.route.keys, &key);
+        let frame = client.inner.trusted(frame, &key, Call::Known(prepared.call.as_deref()))?;
         Response::from_frame(frame, key)
     }
 }
 
-/// Why a wait is over without an answer.
-pub(crate) enum Over {
-    /// Its time is.
-    Late,
-    /// The handler that waits is not wanted any more.
+/// Why a wait ended without an answer.
+pub(crate) enum WaitEnd {
+    /// The caller's timeout expired.
+    TimedOut,
+    /// The handler that waits was cancelled.
     Cancelled,
 }
 
-impl Ready {
-    /// Returns when nobody cares for the answer any more.
-    async fn over(&self) -> Over {
+impl Prepared {
+    /// Returns when the caller stops waiting.
+    async fn wait_end(&self) -> WaitEnd {
         let late = sleep_until(self.deadline);
         let Some(context) = &self.context else {
             late.await;
-            return Over::Late;
+            return WaitEnd::TimedOut;
         };
         tokio::select! {
-            () = context.cancel.cancelled() => Over::Cancelled,
-            () = late => Over::Late,
+            () = context.cancel.cancelled() => WaitEnd::Cancelled,
+            () = late => WaitEnd::TimedOut,
         }
     }
 }
 
-/// Polls `work`, if there is some left, beside what is `wanted`; ends with the latter.
-async fn beside<T>(work: Option<BoxFuture<'_, ()>>, wanted: impl Future<Output = T>) -> T {
+/// Polls `work`, if any, alongside `wanted`, and returns the output of `wanted`.
+async fn run_alongside<T>(work: Option<BoxFuture<'_, ()>>, wanted: impl Future<Output = T>) -> T {
     let mut wanted = pin!(wanted);
     if let Some(work) = work
         && let Either::Right((out, _)) = select(work, wanted.as_mut()).await
@@ -270,43 +273,44 @@ async fn beside<T>(work: Option<BoxFuture<'_, ()>>, wanted: impl Future<Output =
 }
 
 impl Client {
-    /// Queues all `requests`, made by this client, and lets go; one outcome each, in order.
+    /// Enqueues all `requests` of this client and returns one result each, in order.
     ///
-    /// They are written together, in commands of up to 1,024 per queue; each ends within its own
-    /// timeout. Dropping the future leaves the doubt of [`Client::call`].
+    /// The requests are written together, up to 1,024 per queue and command. Each ends within its
+    /// own timeout. After the future is dropped, each may be queued or not, as for
+    /// [`Client::call`].
     pub async fn call_many(
         &self,
         requests: impl IntoIterator<Item = Request>,
     ) -> Vec<Result<Receipt, CallError>> {
-        let (mut groups, mut leaving) = (Vec::new(), Vec::new());
+        let (mut groups, mut outbound) = (Vec::new(), Vec::new());
         for request in requests {
             let prepared = async {
-                let (outgoing, mut one) = request.prepare_leave(Manner::Send)?;
-                one.find_way().await?;
-                Group::add(&mut groups, &one.ready, false, outgoing);
+                let (outgoing, mut one) = request.prepare_outbound(Delivery::FireAndForget)?;
+                one.resolve_target().await?;
+                Group::add(&mut groups, &one.prepared, false, outgoing);
                 Ok(one)
             };
-            leaving.push(prepared.await);
+            outbound.push(prepared.await);
         }
         let dispatching = self.inner.dispatch_all(groups);
         let finishing = async {
-            // Who has to hear how safe a request is asks together with the others.
-            if leaving.iter().flatten().any(|leaving| leaving.way.is_some()) {
-                let all = leaving.into_iter().map(async |leaving| leaving?.finish().await);
+            // Durability checks are made together for all requests.
+            if outbound.iter().flatten().any(|outbound| outbound.target.is_some()) {
+                let all = outbound.into_iter().map(async |outbound| outbound?.finish().await);
                 return join_all(all).await;
             }
-            let finish = async |mut leaving: Box<Leaving>| leaving.finish().await;
-            each(leaving, |leaving| leaving.ready.deadline, finish).await
+            let finish = async |mut outbound: Box<Outbound>| outbound.finish().await;
+            each(outbound, |outbound| outbound.prepared.deadline, finish).await
         };
-        beside(dispatching, finishing).await
+        run_alongside(dispatching, finishing).await
     }
 
-    /// Queues all `requests`, made by this client, and waits for all answers; one outcome each,
+    /// Enqueues all `requests` of this client, waits for all answers, and returns one result each,
     /// in order.
     ///
-    /// They are written together, in commands of up to 1,024 per queue; answers cost no command.
-    /// Each ends within its own timeout. Dropping the future withdraws the jobs that have not been
-    /// answered, as for [`Client::call_and_wait`].
+    /// The requests are written together, up to 1,024 per queue and command; answers cost no
+    /// command. Each ends within its own timeout. Dropping the future cancels the jobs without an
+    /// answer, as for [`Client::call_and_wait`].
     pub async fn wait_many(
         &self,
         requests: impl IntoIterator<Item = Request>,
@@ -314,40 +318,45 @@ impl Client {
         let (mut groups, mut waiting) = (Vec::new(), Vec::new());
         for request in requests {
             waiting.push(request.prepare_wait().map(|(outgoing, waiting)| {
-                Group::add(&mut groups, &waiting.ready, true, outgoing);
+                Group::add(&mut groups, &waiting.prepared, true, outgoing);
                 waiting
             }));
         }
         let dispatching = self.inner.dispatch_all(groups);
         let finishing = join_all(waiting.into_iter().map(async |waiting| waiting?.finish().await));
-        beside(dispatching, finishing).await
+        run_alongside(dispatching, finishing).await
     }
 
-    /// The wait is over: why, after one look at the key itself in case the announcement was lost.
-    pub(crate) async fn too_late(&self, stage: Stage, ready: &Ready) -> Result<Frame, CallError> {
-        const LOOK: Duration = Duration::from_millis(200);
+    /// Ends a wait whose time is over. Reads the response key once, in case the announcement was
+    /// lost.
+    pub(crate) async fn too_late(
+        &self,
+        stage: Stage,
+        prepared: &Prepared,
+    ) -> Result<Frame, CallError> {
+        const FINAL_READ_TIMEOUT: Duration = Duration::from_millis(200);
         if stage != Stage::Sent {
-            return Err(stage.why_late(ready.route.keys.name()));
+            return Err(stage.why_late(prepared.route.keys.name()));
         }
-        let keys = [ready.response_key.clone()];
-        let looking = self.inner.reads.last_frames(&keys, LOOK);
-        if let Ok(Ok(frames)) = timeout(LOOK, looking).await
+        let keys = [prepared.response_key.clone()];
+        let reading = self.inner.reads.last_frames(&keys, FINAL_READ_TIMEOUT);
+        if let Ok(Ok(frames)) = timeout(FINAL_READ_TIMEOUT, reading).await
             && let Some(frame) = frames.into_iter().flatten().next()
             && let Some(frame) = crate::replies::parse(&frame)
             && frame.kind.ends()
-            && frame.id == ready.id
+            && frame.id == prepared.id
         {
             return Ok(frame);
         }
-        Err(stage.why_late(ready.route.keys.name()))
+        Err(stage.why_late(prepared.route.keys.name()))
     }
 }
 
-/// Finishes all that could be prepared; their outcomes in the order in which they came.
+/// Finishes all prepared requests and returns their results in the original order.
 ///
-/// One after the other, the earliest deadline first: whose poll comes late has either ended
-/// meanwhile or has its time still before it. A thousand of them wake their task once or twice so,
-/// and not a thousand times.
+/// In the order of their deadlines, one after the other: a later request has either ended in the
+/// meantime or still has time left. So a batch of a thousand wakes its task once or twice, not a
+/// thousand times.
 async fn each<P, T, F>(
     prepared: Vec<Result<P, CallError>>,
     deadline: impl Fn(&P) -> Instant,
@@ -373,28 +382,28 @@ where
 }
 
 impl Inner {
-    /// How it is told that a request which is sent now is as safe as `level` wants it.
-    async fn find_way(
+    /// Returns where to check that a request sent now reaches `level`.
+    async fn resolve_target(
         &self,
         level: Durability,
         deadline: Instant,
-    ) -> Result<Option<Way>, CallError> {
+    ) -> Result<Option<ReplicationTarget>, CallError> {
         if level == Durability::Memory {
             return Ok(None);
         }
-        let finding = Box::pin(self.confirmers.ready(&self.link, level, deadline));
+        let finding = Box::pin(self.durability_waiters.prepare(&self.link, level, deadline));
         let found = timeout_at(deadline, finding).await;
         Ok(found.map_err(|_| CallError::not_sent())?.map_err(NotReady::from)?)
     }
 
-    /// Hands requests to the sender, at once if their queue is ready and the sender has room; else
-    /// what is left to do. Who cannot be handed over hears it; who has given up meanwhile is left
-    /// out by the sender.
+    /// Hands the requests to the sender, at once if their queue is prepared and the sender has
+    /// room; otherwise returns the remaining work. A request that cannot be handed over fails; the
+    /// sender drops a request whose caller has given up.
     fn dispatch(&self, mut group: Group) -> Option<BoxFuture<'_, ()>> {
         if group.route.is_ready(group.waits) {
             match self.commands.try_send(Command::Enqueue(group.requests)) {
                 Ok(()) => return None,
-                // It hands back what it was given.
+                // The channel returns the command.
                 Err(TrySendError::Full(back) | TrySendError::Closed(back)) => {
                     let Command::Enqueue(requests) = back else { return None };
                     group.requests = requests;
@@ -414,18 +423,19 @@ impl Inner {
         let Group { route, waits, deadline, requests } = group;
         if let Err(reason) = self.prepare(&route, waits, deadline).await {
             for outgoing in requests {
-                outgoing.fail(&self.pending, reason.clone().into());
+                outgoing.fail(&self.in_flight, reason.clone().into());
             }
         } else if let Err(SendError(Command::Enqueue(requests))) =
             self.commands.send(Command::Enqueue(requests)).await
         {
             for outgoing in requests {
-                outgoing.fail(&self.pending, CallError::stopped());
+                outgoing.fail(&self.in_flight, CallError::stopped());
             }
         }
     }
 
-    /// Has a response key deleted that has been read; if that fails, its TTL does it.
+    /// Queues the deletion of a response key that was read. If that fails, the key expires by its
+    /// TTL.
     pub(crate) fn forget(&self, keys: &Arc<QueueKeys>, key: &str) {
         let _ = self.commands.try_send(Command::Forget(keys.clone(), key.to_owned()));
     }
@@ -438,7 +448,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn each_ends_by_its_own_deadline_and_stands_where_it_came() {
+    async fn requests_finish_by_deadline_in_original_order() {
         let (now, finished) = (Instant::now(), RefCell::new(Vec::new()));
         let at = |seconds| Ok(now + Duration::from_secs(seconds));
         let prepared = vec![at(3), at(1), Err(CallError::stopped()), at(2)];

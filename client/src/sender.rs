@@ -1,4 +1,4 @@
-//! The one task that writes requests: whatever callers hand in meanwhile goes out in one write.
+//! The one task that writes requests. All commands that arrive during one write go out in the next.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -14,138 +14,137 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::cancel::Withdrawal;
 use crate::error::CallError;
-use crate::handover::Handover;
-use crate::pending::Pending;
-use crate::settle::Results;
+use crate::in_flight::InFlight;
+use crate::send_claim::SendClaim;
+use crate::settle::ResultEvents;
 
-/// How many commands go out in one write at most.
-const PORTION: usize = 1024;
-/// How many things that callers have handed in are dealt with at once: while Redis queues some,
-/// more are handed in.
-const HANDED_IN: usize = 256;
-/// How often it is asked whether a queue that nobody serves yet has got a worker.
-const ASK_AGAIN: Duration = Duration::from_millis(50);
-/// How long one look for a connection lasts; calls end by their own timeouts meanwhile.
-const LOOK: Duration = Duration::from_millis(250);
+/// Maximum number of requests in one command.
+const BATCH_MAX: usize = 1024;
+/// Maximum number of commands taken from the channel at once.
+const COMMANDS_MAX: usize = 256;
+/// Interval at which queues without a worker are checked for one.
+const SERVED_POLL: Duration = Duration::from_millis(50);
+/// Timeout of one attempt to connect or write. Calls end by their own timeouts in the meantime.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// What callers hand in.
+/// A command to the sender.
 pub(crate) enum Command {
-    /// Push requests.
+    /// Enqueue requests.
     Enqueue(Vec<Outgoing>),
-    /// Delete a response key that has been read.
+    /// Delete a response key that was read.
     Forget(Arc<QueueKeys>, String),
-    /// Say when everything handed in before has been written.
+    /// Confirm that all earlier commands are written.
     Flush(oneshot::Sender<()>),
 }
 
-/// A request on its way out.
+/// A request to be written.
 pub(crate) struct Outgoing {
     pub(crate) keys: Arc<QueueKeys>,
-    pub(crate) load: Load,
+    pub(crate) payload: Payload,
     pub(crate) caller: Caller,
 }
 
-/// What is written of a request.
-pub(crate) enum Load {
+/// The bytes of a request to be written.
+pub(crate) enum Payload {
     /// Its envelope, pushed with others in one command.
-    Plain(String),
-    /// More than a plain push: a script call of its own.
-    Placed(Box<Placement>),
-    /// It has just been taken out to be written.
+    Push(String),
+    /// Arguments of a script call of its own.
+    Scripted(Box<Placement>),
+    /// Already taken to be written.
     Taken,
 }
 
-/// The id of the request that a call under an idempotency key has joined, if it has joined one.
+/// Id of the request that this call joined under an idempotency key, if any.
 pub(crate) type Joined = Option<String>;
 
-/// Who hears what became of the push.
+/// The caller to be notified of the enqueue.
 pub(crate) enum Caller {
-    /// Somebody waits for the answer; `until` is when absent workers become an error.
+    /// Waits for the answer. Without a worker at `until`, the call fails with `no_workers`.
     Waits { id: String, until: Instant },
-    /// Fire and forget: hears that it was queued.
-    Forgets { done: oneshot::Sender<Result<Joined, CallError>>, handover: Handover },
+    /// Fire and forget: notified when the request is enqueued.
+    Forgets { done: oneshot::Sender<Result<Joined, CallError>>, send_claim: SendClaim },
 }
 
 impl Outgoing {
-    /// Marks the request as sent, unless its caller has gone: then it must not be queued.
-    fn claim(&self, pending: &Pending) -> bool {
+    /// Marks the request as sent; returns `false` if its caller has given up.
+    fn claim(&self, in_flight: &InFlight) -> bool {
         match &self.caller {
-            Caller::Waits { id, .. } => pending.mark_sent(id),
-            Caller::Forgets { done, handover } => !done.is_closed() && handover.send(),
+            Caller::Waits { id, .. } => in_flight.mark_sent(id),
+            Caller::Forgets { done, send_claim } => !done.is_closed() && send_claim.send(),
         }
     }
 
-    fn is_abandoned(&self, pending: &Pending) -> bool {
+    fn is_abandoned(&self, in_flight: &InFlight) -> bool {
         match &self.caller {
-            Caller::Waits { id, .. } => !pending.is_waiting(id),
+            Caller::Waits { id, .. } => !in_flight.is_waiting(id),
             Caller::Forgets { done, .. } => done.is_closed(),
         }
     }
 
     fn size(&self) -> usize {
-        match &self.load {
-            Load::Plain(envelope) => envelope.len(),
-            Load::Placed(placement) => placement.envelope.len(),
-            Load::Taken => 0,
+        match &self.payload {
+            Payload::Push(envelope) => envelope.len(),
+            Payload::Scripted(placement) => placement.envelope.len(),
+            Payload::Taken => 0,
         }
     }
 
-    /// Tells a caller that has let go that its request is queued; who waits hears the answer.
+    /// Confirms the enqueue to a fire-and-forget caller. A waiting caller gets the answer.
     fn confirm(self, joined: Joined) {
         if let Caller::Forgets { done, .. } = self.caller {
             let _ = done.send(Ok(joined));
         }
     }
 
-    /// Tells the caller that nothing was queued, or may have been.
-    pub(crate) fn fail(self, pending: &Pending, error: CallError) {
+    /// Fails the request: it was not enqueued, or may have been.
+    pub(crate) fn fail(self, in_flight: &InFlight, error: CallError) {
         match self.caller {
-            Caller::Waits { id, .. } => pending.fail(&id, error),
+            Caller::Waits { id, .. } => in_flight.fail(&id, error),
             Caller::Forgets { done, .. } => drop(done.send(Err(error))),
         }
     }
 }
 
-/// Writes commands until the last client is gone.
+/// Writes commands until the last client is dropped.
 pub(crate) struct Sender {
     pub(crate) link: Arc<Link>,
-    /// For what must not wait behind requests.
+    /// For commands that must not wait behind requests.
     pub(crate) reads: Arc<Link>,
-    pub(crate) pending: Pending,
+    pub(crate) in_flight: InFlight,
     pub(crate) caps: Arc<Caps>,
-    /// Where it is said that what was withdrawn will not be answered later.
-    pub(crate) results: Results,
+    /// Publishes `cancelled` for deferred requests that were cancelled.
+    pub(crate) results: ResultEvents,
     pub(crate) commands: mpsc::Receiver<Command>,
-    /// Requests that were sent and are not wanted any more. Each has been written before it comes
-    /// out here, since only this task writes.
+    /// Requests to be cancelled. Each was written before it arrives here, since only this task
+    /// writes.
     pub(crate) withdrawn: mpsc::UnboundedReceiver<Withdrawal>,
-    /// Withdrawals that could not be written, until they mean nothing any more.
+    /// Cancellations that could not be written, kept while they have an effect.
     pub(crate) unwritten: Vec<Withdrawal>,
 }
 
 impl Drop for Sender {
-    /// Its runtime has gone, or the last client: no caller waits for an answer in vain.
+    /// The runtime or the last client was dropped: ends all waits.
     fn drop(&mut self) {
-        // Before the waiters end: one that registers later cannot hand anything in.
+        // Closed first, so that a waiter registered later cannot send a command.
         self.commands.close();
-        self.pending.end_all();
+        self.in_flight.end_all();
     }
 }
 
-/// How many requests each queue may hold.
+/// Maximum number of requests per queue.
 pub(crate) struct Caps {
-    pub(crate) most: u64,
-    /// Where it is not that.
+    pub(crate) max: u64,
+    /// Queues with a limit of their own.
     pub(crate) by_queue: BTreeMap<String, u64>,
 }
 
 impl Caps {
     pub(crate) fn of(&self, queue: &str) -> u64 {
-        self.by_queue.get(queue).copied().unwrap_or(self.most)
+        self.by_queue.get(queue).copied().unwrap_or(self.max)
     }
 }
 
-/// What goes to one queue.
+/// The commands for one queue.
 struct Batch {
     keys: Arc<QueueKeys>,
     requests: Vec<Outgoing>,
@@ -154,7 +153,7 @@ struct Batch {
     forget: Vec<String>,
 }
 
-/// What goes out next, by queue.
+/// The commands of the next write, by queue.
 #[derive(Default)]
 struct Batches(HashMap<Arc<str>, Batch>);
 
@@ -172,9 +171,9 @@ impl Batches {
 
     fn push(&mut self, outgoing: Outgoing) {
         let batch = self.of(&outgoing.keys);
-        match outgoing.load {
-            Load::Placed(_) => batch.placed.push(outgoing),
-            Load::Plain(_) | Load::Taken => batch.requests.push(outgoing),
+        match outgoing.payload {
+            Payload::Scripted(_) => batch.placed.push(outgoing),
+            Payload::Push(_) | Payload::Taken => batch.requests.push(outgoing),
         }
     }
 
@@ -185,20 +184,20 @@ impl Batches {
 
 impl Sender {
     pub(crate) async fn run(mut self) {
-        let mut buffer = Vec::with_capacity(HANDED_IN);
-        // Waited requests for queues that nobody serves yet, until their grace is over.
+        let mut buffer = Vec::with_capacity(COMMANDS_MAX);
+        // Requests that wait for a worker of their queue, until their grace period is over.
         let mut unserved = Batches::default();
         let (mut again, mut retry) = (Instant::now(), Instant::now());
-        let mut ending = false;
-        while !ending {
+        let mut stopping = false;
+        while !stopping {
             let mut batches = Batches::default();
             let mut flushes = Vec::new();
             tokio::select! {
-                count = self.commands.recv_many(&mut buffer, HANDED_IN) => ending = count == 0,
+                count = self.commands.recv_many(&mut buffer, COMMANDS_MAX) => stopping = count == 0,
                 Some(withdrawal) = self.withdrawn.recv() => batches.withdraw(withdrawal),
                 () = sleep_until(again), if !unserved.0.is_empty() => {
-                    (batches, unserved) = self.ask(unserved).await;
-                    again = Instant::now() + ASK_AGAIN;
+                    (batches, unserved) = self.check_served(unserved).await;
+                    again = Instant::now() + SERVED_POLL;
                 }
                 () = sleep_until(retry), if !self.unwritten.is_empty() => {}
             }
@@ -206,7 +205,7 @@ impl Sender {
             if retry <= now && !self.unwritten.is_empty() {
                 let unwritten = std::mem::take(&mut self.unwritten).into_iter();
                 unwritten.filter(|one| one.is_relevant(now)).for_each(|one| batches.withdraw(one));
-                retry = now + LOOK;
+                retry = now + ATTEMPT_TIMEOUT;
             }
             for command in buffer.drain(..) {
                 match command {
@@ -217,14 +216,15 @@ impl Sender {
                     Command::Flush(done) => flushes.push(done),
                 }
             }
-            // Also of callers that gave up right before the flush, or before the client went.
+            // Including callers that gave up right before the flush or before the client was
+            // dropped.
             while let Ok(withdrawal) = self.withdrawn.try_recv() {
                 batches.withdraw(withdrawal);
             }
             for batch in batches.0.into_values() {
                 for outgoing in self.write(batch).await {
                     if unserved.0.is_empty() {
-                        again = Instant::now() + ASK_AGAIN;
+                        again = Instant::now() + SERVED_POLL;
                     }
                     unserved.push(outgoing);
                 }
@@ -235,11 +235,11 @@ impl Sender {
         }
     }
 
-    /// Asks which queues have got a worker, without sending their requests: those that have, and
-    /// those that wait on. Requests whose grace is over end here.
-    async fn ask(&self, unserved: Batches) -> (Batches, Batches) {
+    /// Checks which queues have a worker. Returns the batches of those that have one, and of those
+    /// that keep waiting. A request whose grace period is over fails here.
+    async fn check_served(&self, unserved: Batches) -> (Batches, Batches) {
         let now = Instant::now();
-        let asking = unserved.0.into_iter().map(async |(queue, mut batch)| {
+        let checks = unserved.0.into_iter().map(async |(queue, mut batch)| {
             for requests in [&mut batch.requests, &mut batch.placed] {
                 let all = std::mem::take(requests).into_iter();
                 requests.extend(all.filter_map(|one| self.within_grace(one, now)));
@@ -249,7 +249,7 @@ impl Sender {
             (served, wanted, queue, batch)
         });
         let (mut served, mut waiting) = (Batches::default(), Batches::default());
-        for (is_served, is_wanted, queue, batch) in join_all(asking).await {
+        for (is_served, is_wanted, queue, batch) in join_all(checks).await {
             if is_served {
                 served.0.insert(queue, batch);
             } else if is_wanted {
@@ -260,55 +260,55 @@ impl Sender {
     }
 
     async fn is_served(&self, keys: &QueueKeys) -> bool {
-        let asking = timeout(LOOK, self.reads.is_served(keys, LOOK));
-        asking.await.is_ok_and(|served| served.unwrap_or(false))
+        let checks = timeout(ATTEMPT_TIMEOUT, self.reads.is_served(keys, ATTEMPT_TIMEOUT));
+        checks.await.is_ok_and(|served| served.unwrap_or(false))
     }
 
-    /// The request, unless its caller has gone or its grace is over.
+    /// Returns the request unless its caller has given up or its grace period is over.
     fn within_grace(&self, outgoing: Outgoing, now: Instant) -> Option<Outgoing> {
-        if outgoing.is_abandoned(&self.pending) {
+        if outgoing.is_abandoned(&self.in_flight) {
             return None;
         }
         match outgoing.caller {
             Caller::Waits { until, .. } if until <= now => {
                 let error = CallError::no_workers(outgoing.keys.name());
-                outgoing.fail(&self.pending, error);
+                outgoing.fail(&self.in_flight, error);
                 None
             }
             Caller::Waits { .. } | Caller::Forgets { .. } => Some(outgoing),
         }
     }
 
-    /// Writes one queue's batch; returns what is to be tried again.
+    /// Writes the batch of one queue; returns the requests to be retried.
     async fn write(&mut self, batch: Batch) -> Vec<Outgoing> {
         let Batch { keys, mut requests, mut placed, withdrawn, mut forget } = batch;
         let mut again = Vec::new();
         while !requests.is_empty() {
-            let portion = take_portion(&mut requests);
-            again.extend(self.enqueue(&keys, portion, &std::mem::take(&mut forget)).await);
+            let batch = take_batch(&mut requests);
+            again.extend(self.enqueue(&keys, batch, &std::mem::take(&mut forget)).await);
         }
         while !placed.is_empty() {
-            let portion = take_portion(&mut placed);
-            again.extend(self.place(&keys, portion).await);
+            let batch = take_batch(&mut placed);
+            again.extend(self.place(&keys, batch).await);
         }
-        // After the requests: what is withdrawn has been written by now.
+        // After the requests, so that each cancelled request is written already.
         self.withdraw(&keys, withdrawn).await;
         if !forget.is_empty() {
-            // Keys that are not deleted here go by their TTL.
-            let _ = timeout(LOOK, self.reads.forget(&forget, LOOK)).await;
+            // On failure, the keys expire by their TTL.
+            let _ = timeout(ATTEMPT_TIMEOUT, self.reads.forget(&forget, ATTEMPT_TIMEOUT)).await;
         }
         again
     }
 
-    /// Waits for a connection, and returns those whose callers are still there then: from now on
-    /// they count as sent.
+    /// Waits for a connection, marks the requests as sent, and returns those whose callers still
+    /// wait.
     async fn claim(&self, requests: Vec<Outgoing>) -> Vec<Outgoing> {
-        while !self.link.wait_up(LOOK).await {
-            if requests.iter().all(|outgoing| outgoing.is_abandoned(&self.pending)) {
+        while !self.link.wait_up(ATTEMPT_TIMEOUT).await {
+            if requests.iter().all(|outgoing| outgoing.is_abandoned(&self.in_flight)) {
                 return Vec::new();
             }
         }
-        requests.into_iter().filter(|outgoing| outgoing.claim(&self.pending)).collect()
+        requests.into_iter().filter(|outgoing| outgoing.claim(&self.in_flight)).collect()
     }
 
     async fn enqueue(
@@ -323,24 +323,28 @@ impl Sender {
         }
         let items = requests.iter_mut().filter_map(|outgoing| {
             let waited = matches!(outgoing.caller, Caller::Waits { .. });
-            match std::mem::replace(&mut outgoing.load, Load::Taken) {
-                Load::Plain(envelope) => Some(Item { waited, envelope }),
-                Load::Placed(_) | Load::Taken => None, // there are none here
+            match std::mem::replace(&mut outgoing.payload, Payload::Taken) {
+                Payload::Push(envelope) => Some(Item { waited, envelope }),
+                Payload::Scripted(_) | Payload::Taken => None, // not in this batch
             }
         });
         let items: Vec<Item> = items.collect();
-        match self.link.enqueue(keys, self.caps.of(keys.name()), &items, forget, LOOK).await {
+        match self
+            .link
+            .enqueue(keys, self.caps.of(keys.name()), &items, forget, ATTEMPT_TIMEOUT)
+            .await
+        {
             Ok(enqueued) => self.confirm(keys, requests, items, enqueued),
             Err(error) => {
                 for outgoing in requests {
-                    outgoing.fail(&self.pending, error.clone().into());
+                    outgoing.fail(&self.in_flight, error.clone().into());
                 }
                 Vec::new()
             }
         }
     }
 
-    /// Tells each caller what became of its request.
+    /// Notifies each caller of the result.
     fn confirm(
         &self,
         keys: &QueueKeys,
@@ -354,32 +358,32 @@ impl Sender {
         for (outgoing, item) in requests.into_iter().zip(items) {
             match enqueued.waited {
                 Waited::NoWorkers if item.waited => {
-                    again.extend(self.unserved(outgoing, Load::Plain(item.envelope), now));
+                    again.extend(self.unserved(outgoing, Payload::Push(item.envelope), now));
                 }
                 Waited::AnswersFull if item.waited => {
-                    outgoing.fail(&self.pending, answers_full(keys.name()));
+                    outgoing.fail(&self.in_flight, answers_full(keys.name()));
                 }
                 _ if left > 0 => {
                     left -= 1;
                     outgoing.confirm(None);
                 }
-                _ => outgoing.fail(&self.pending, full()),
+                _ => outgoing.fail(&self.in_flight, full()),
             }
         }
         again
     }
 
-    /// A request that was left out because no worker listens, if there is time to try it again.
-    fn unserved(&self, mut outgoing: Outgoing, load: Load, now: Instant) -> Option<Outgoing> {
+    /// Returns the request to be retried, or fails it if its grace period is over.
+    fn unserved(&self, mut outgoing: Outgoing, payload: Payload, now: Instant) -> Option<Outgoing> {
         match &outgoing.caller {
             Caller::Waits { id, until } if *until > now => {
-                self.pending.mark_unserved(id);
-                outgoing.load = load;
+                self.in_flight.mark_unserved(id);
+                outgoing.payload = payload;
                 Some(outgoing)
             }
             _ => {
                 let error = CallError::no_workers(outgoing.keys.name());
-                outgoing.fail(&self.pending, error);
+                outgoing.fail(&self.in_flight, error);
                 None
             }
         }
@@ -391,13 +395,14 @@ impl Sender {
             return Vec::new();
         }
         let placements = requests.iter_mut().filter_map(|outgoing| {
-            match std::mem::replace(&mut outgoing.load, Load::Taken) {
-                Load::Placed(placement) => Some(*placement),
-                Load::Plain(_) | Load::Taken => None, // there are none here
+            match std::mem::replace(&mut outgoing.payload, Payload::Taken) {
+                Payload::Scripted(placement) => Some(*placement),
+                Payload::Push(_) | Payload::Taken => None, // not in this batch
             }
         });
         let placements: Vec<Placement> = placements.collect();
-        let placed = self.link.place(keys, self.caps.of(keys.name()), &placements, LOOK).await;
+        let placed =
+            self.link.place(keys, self.caps.of(keys.name()), &placements, ATTEMPT_TIMEOUT).await;
         let placed = match placed {
             Ok(placed) => placed,
             Err(error) => placements.iter().map(|_| Err(error.clone())).collect(),
@@ -415,58 +420,58 @@ impl Sender {
                     continue;
                 }
                 Ok(Placed::NoWorkers) => {
-                    let load = Load::Placed(Box::new(placement));
-                    again.extend(self.unserved(outgoing, load, now));
+                    let payload = Payload::Scripted(Box::new(placement));
+                    again.extend(self.unserved(outgoing, payload, now));
                     continue;
                 }
                 Ok(Placed::Conflict) => {
-                    let message = "the idempotency key was used with other data";
+                    let message = "the idempotency key is in use with other data";
                     CallError::rejected(Code::Conflict, message)
                 }
                 Ok(Placed::TooManyWaiters) => CallError::overloaded(
-                    "100 callers wait for the call of this idempotency key; try again later",
+                    "100 callers already wait for the call of this idempotency key; retry later",
                 ),
                 Ok(Placed::Full) => full(),
                 Ok(Placed::AnswersFull) => answers_full(keys.name()),
                 Err(error) => error.into(),
             };
-            outgoing.fail(&self.pending, error);
+            outgoing.fail(&self.in_flight, error);
         }
         again
     }
 
-    /// Withdraws requests; what cannot be written now is tried again.
+    /// Writes cancellations. On a transient error they are retried later.
     async fn withdraw(&mut self, keys: &QueueKeys, mut withdrawn: Vec<Withdrawal>) {
         while !withdrawn.is_empty() {
-            let rest = withdrawn.split_off(withdrawn.len().min(PORTION));
+            let rest = withdrawn.split_off(withdrawn.len().min(BATCH_MAX));
             let written: Vec<Withdrawn> = withdrawn.iter().map(Withdrawal::as_written).collect();
-            // No wait for a connection: requests may be behind this.
+            // Does not wait for a connection: requests may be queued behind this.
             match self.link.cancel(keys, &written, Duration::ZERO).await {
                 Ok((_, ended)) => {
-                    self.results.tell_cancelled(&self.link, &ended, Duration::ZERO).await;
+                    self.results.publish_cancelled(&self.link, &ended, Duration::ZERO).await;
                 }
                 Err(error) if error.is_transient() => self.unwritten.append(&mut withdrawn),
-                Err(error) => tracing::warn!(%error, "calls could not be withdrawn"),
+                Err(error) => tracing::warn!(%error, "cancellations not written"),
             }
             withdrawn = rest;
         }
     }
 }
 
-/// As many of `requests` as go into one command.
-fn take_portion(requests: &mut Vec<Outgoing>) -> Vec<Outgoing> {
-    let portion = portion(requests.iter().take(PORTION).map(Outgoing::size));
-    requests.drain(..portion).collect()
+/// Removes as many `requests` as fit into one command.
+fn take_batch(requests: &mut Vec<Outgoing>) -> Vec<Outgoing> {
+    let count = portion(requests.iter().take(BATCH_MAX).map(Outgoing::size));
+    requests.drain(..count).collect()
 }
 
 fn full() -> CallError {
-    CallError::overloaded("the queue is full (limits.max_length); try again later")
+    CallError::overloaded("the queue is full (limits.max_length); retry later")
 }
 
 fn answers_full(queue: &str) -> CallError {
     let message = format!(
-        "the queue keeps as many bytes of answers as it may (queues.{queue}.answers_max_bytes); \
-         fetch some, or try again later"
+        "queue `{queue}` has reached its limit of answer bytes \
+         (queues.{queue}.answers_max_bytes); fetch answers, or retry later"
     );
     CallError::overloaded(&message)
 }

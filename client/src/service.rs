@@ -1,4 +1,4 @@
-//! Services: what is asked of one instance of one.
+//! Requests to one instance of a service.
 
 use std::time::Duration;
 
@@ -13,66 +13,65 @@ use crate::error::CallError;
 use crate::request::Request;
 use crate::response::Response;
 
-/// One instance of a service: made by [`Client::service`]. Cheap to clone.
+/// One instance of a service, created by [`Client::service`]. Cheap to clone.
 ///
-/// Its requests run one at a time and in the order in which they reach Redis, whoever sends them
-/// and on whatever worker. Each that is answered has changed the state once; one that failed has
-/// not.
+/// Its requests run one at a time, in the order in which they reach Redis, on any worker. A request
+/// that succeeds changes the state exactly once; one that fails does not change it.
 #[derive(Clone)]
-#[must_use = "it asks for nothing by itself"]
+#[must_use = "does nothing until a method is called"]
 pub struct Service {
     client: Client,
     name: String,
     instance: String,
 }
 
-/// What an instance remembers.
+/// State of an instance.
 #[derive(Debug, Clone)]
 pub struct ServiceState {
-    /// The state, as its last task left it.
+    /// The state after its last task.
     pub state: Box<RawValue>,
-    /// How many changes there were since it was initialised, that included.
+    /// Number of changes since initialization, including the first.
     pub version: u64,
 }
 
 impl Client {
-    /// The service `name` (a `[services.NAME]` of its workers' settings), as the instance without
-    /// a key; [`Service::instance`] has others.
+    /// Returns service `name` (`[services.NAME]` in the settings of its workers), as the instance
+    /// without a key; see [`Service::instance`] for others.
     pub fn service(&self, name: &str) -> Service {
         Service { client: self.clone(), name: name.to_owned(), instance: String::new() }
     }
 }
 
 impl Service {
-    /// The instance of this key (up to 64 of `[A-Za-z0-9_.@-]`), with a state of its own.
+    /// Selects the instance with this key (at most 64 of `[A-Za-z0-9_.@-]`). Each has its own
+    /// state.
     pub fn instance(mut self, key: &str) -> Self {
         key.clone_into(&mut self.instance);
         self
     }
 
-    /// Has the `init` task make the first state of `args`. Cancel safe as [`Request::wait`].
+    /// Creates the state: runs the task `init` with `args`. Cancel safe as [`Request::wait`].
     ///
     /// # Errors
     ///
-    /// `conflict` if it is initialised already; else as [`Client::call_and_wait`].
+    /// `conflict` if the instance is already initialized; otherwise as [`Client::call_and_wait`].
     pub async fn initialize<T: Serialize + ?Sized>(&self, args: &T) -> Result<Response, CallError> {
         self.request(ServiceOp::Init, args)?.wait().await
     }
 
-    /// Has the `execute` task do something with `args` and the state. Cancel safe as
-    /// [`Request::wait`].
+    /// Runs the task `execute` with `args` and the state. Cancel safe as [`Request::wait`].
     ///
     /// # Errors
     ///
-    /// `conflict` if it is not initialised; what the task failed with, and the state is as before;
-    /// else as [`Client::call_and_wait`]. An error that says that the request may be queued leaves
-    /// open whether the state was changed.
+    /// `conflict` if the instance is not initialized; the error of the task, which leaves the state
+    /// unchanged; otherwise as [`Client::call_and_wait`]. If the error says that the request may be
+    /// queued, the state may have changed.
     pub async fn execute<T: Serialize + ?Sized>(&self, args: &T) -> Result<Response, CallError> {
         self.request(ServiceOp::Execute, args)?.wait().await
     }
 
-    /// Has the `exit` task end the instance. It can be initialised anew. Cancel safe as
-    /// [`Request::wait`].
+    /// Ends the instance: runs the task `exit`. The instance can be initialized again. Cancel safe
+    /// as [`Request::wait`].
     ///
     /// # Errors
     ///
@@ -81,22 +80,22 @@ impl Service {
         self.request(ServiceOp::Exit, args)?.wait().await
     }
 
-    /// A request to the instance, for all that a request can be: let go, submitted, with a timeout
-    /// or an idempotency key of its own.
+    /// Returns a request to the instance, for options such as fire and forget, submit, a timeout or
+    /// an idempotency key.
     ///
     /// # Errors
     ///
-    /// `invalid_request` if the name or the instance's key is none; `args` that cannot be written
-    /// as JSON.
+    /// `invalid_request` if the service name or the instance key is invalid; `invalid_data` if
+    /// `args` cannot be serialized as JSON.
     pub fn request<T: Serialize + ?Sized>(
         &self,
         task: ServiceOp,
         args: &T,
     ) -> Result<Request, CallError> {
-        self.order(task, args, false)
+        self.service_call(task, args, false)
     }
 
-    /// As [`Service::request`], with a receipt: who follows the request gets
+    /// As [`Service::request`], with a receipt: a stream of the request gets
     /// [`crate::Update::Progress`] when its task begins.
     ///
     /// # Errors
@@ -107,10 +106,10 @@ impl Service {
         task: ServiceOp,
         args: &T,
     ) -> Result<Request, CallError> {
-        self.order(task, args, true)
+        self.service_call(task, args, true)
     }
 
-    fn order<T: Serialize + ?Sized>(
+    fn service_call<T: Serialize + ?Sized>(
         &self,
         task: ServiceOp,
         args: &T,
@@ -118,9 +117,9 @@ impl Service {
     ) -> Result<Request, CallError> {
         self.check()?;
         let args = to_raw_value(args).map_err(CallError::Encode)?;
-        let order = ServiceCall { task, args, instance: self.instance.clone(), receipt };
+        let call = ServiceCall { task, args, instance: self.instance.clone(), receipt };
         let queue = service_queue(&self.name);
-        Ok(self.client.request(&self.name).queue(&queue).data(&order))
+        Ok(self.client.request(&self.name).queue(&queue).data(&call))
     }
 
     fn check(&self) -> Result<(), CallError> {
@@ -130,35 +129,35 @@ impl Service {
         }
     }
 
-    /// What is wrong with its name or key.
+    /// Returns the error of an invalid name or key.
     fn problem(&self) -> Option<&'static str> {
         if !is_plain(&self.name) {
-            return Some("a service's name is 1 to 64 of [A-Za-z0-9_.-]");
+            return Some("invalid service name: expected 1 to 64 of [A-Za-z0-9_.-]");
         }
         let is_wrong = !is_instance(&self.instance);
-        is_wrong.then_some("an instance's key is up to 64 of [A-Za-z0-9_.@-]")
+        is_wrong.then_some("invalid instance key: expected at most 64 of [A-Za-z0-9_.@-]")
     }
 
-    /// The state at this moment, without asking any worker; `None` if the instance is not
-    /// initialised, has ended, or was evicted. Waits for Redis up to `within`.
+    /// Returns the current state without involving a worker; `None` if the instance is not
+    /// initialized, has ended, or was evicted. Waits for Redis for at most `timeout`.
     ///
     /// # Errors
     ///
-    /// `invalid_request` as [`Service::request`]; `unauthorized` where this client has keys, and
-    /// none of them has signed the state as it is; when Redis cannot be reached within `within`, or
-    /// refuses.
-    pub async fn state(&self, within: Duration) -> Result<Option<ServiceState>, CallError> {
+    /// `invalid_request` as [`Service::request`]; `unauthorized` if this client has keys and none
+    /// of them signed the state; an error of Redis if it refuses or cannot be reached within
+    /// `timeout`.
+    pub async fn state(&self, timeout: Duration) -> Result<Option<ServiceState>, CallError> {
         if let Some(message) = self.problem() {
             return Err(CallError::refused(Code::InvalidRequest, message));
         }
         let inner = &self.client.inner;
         let keys = inner.keys.of(&service_queue(&self.name));
-        let found = inner.reads.instance_state(&keys, &self.instance, within).await;
+        let found = inner.reads.instance_state(&keys, &self.instance, timeout).await;
         let found = found.map_err(CallError::unanswered)?;
         let Some(found) = found else { return Ok(None) };
         if let Some(keyring) = &inner.keyring {
             found.judge(keyring, keys.name(), &self.instance).map_err(|why| {
-                let message = format!("this is not the state that a worker has left: {why}");
+                let message = format!("the state was not written by a worker: {why}");
                 CallError::Failed(WireError::new(Code::Unauthorized, message))
             })?;
         }

@@ -1,4 +1,4 @@
-//! Answering what a handler has put off, with its token, from any process.
+//! Settling a deferred answer with its completion token, from any process.
 
 use std::future::Future;
 use std::time::Duration;
@@ -21,56 +21,63 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::client::Client;
 use crate::error::code_of;
 
-/// Before Redis is asked again that could not be reached.
+/// Pause before the next try when Redis cannot be reached.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Why a request was not settled, or not as it was meant to be.
+/// Why a deferred request was not settled, or not with the given result.
 #[derive(Debug, thiserror::Error)]
 pub enum SettleError {
-    /// There is no such request, or none any more: its time is over, it was cancelled, or the token
-    /// is not its.
-    #[error("not_found: no request waits for this token; it may have been too late")]
+    /// No such deferred request: it timed out, was cancelled, or the token is wrong.
+    #[error("not_found: no deferred request has this token; it may have timed out")]
     NotFound,
-    /// The request was signed, and its answer has to be. Nothing was done.
-    #[error("unauthorized: its answer is signed under `{0}`, a key that this client has not")]
-    NoKey(String),
-    /// The record of the request is not what its worker has left at Redis. Nothing was done.
+    /// The request was signed, so its answer has to be signed. Nothing was done.
     #[error(
-        "unauthorized: the record of this request was changed at Redis, or its worker does not \
-         sign: nothing was done"
+        "unauthorized: the answer has to be signed with key `{0}`, which this client does not have"
+    )]
+    NoKey(String),
+    /// The record of the request differs from what its worker wrote. Nothing was done.
+    #[error(
+        "unauthorized: the record of this request was changed in Redis, or its worker does not \
+         sign; nothing was done"
     )]
     Forged,
-    /// The data cannot be written as JSON. The caller was told so, as `handler_failed`.
-    #[error("invalid_data: the answer cannot be written as JSON; its caller was told so")]
+    /// The data cannot be serialized as JSON. The caller gets `handler_failed`.
+    #[error(
+        "invalid_data: the answer cannot be serialized as JSON; its caller gets handler_failed"
+    )]
     Encode(#[source] serde_json::Error),
-    /// The data are larger than `limits.answer`. The caller was told so, as `too_large`.
-    #[error("too_large: the answer has {size} bytes, the limit is {limit}; its caller was told so")]
+    /// The data exceed `limits.answer`. The caller gets `too_large`.
+    #[error(
+        "too_large: the answer has {size} bytes, the limit is {limit}; its caller gets this error"
+    )]
     TooLarge {
-        /// Their size, bytes.
+        /// Size of the data, bytes.
         size: usize,
-        /// The limit.
+        /// The limit, bytes.
         limit: usize,
     },
-    /// The data nest too deep for a frame. The caller was told so, as `too_large`.
+    /// The data nest too deep for a frame. The caller gets `too_large`.
     #[error(
         "too_large: the frame of the answer would nest deeper than {limit} levels (limits.depth); \
-         its caller was told so"
+         its caller gets this error"
     )]
     TooDeep {
         /// The limit, levels.
         limit: usize,
     },
-    /// Redis cannot be reached or refuses. [`StoreError::may_have_happened`] says whether it may be
-    /// settled nevertheless.
+    /// Redis cannot be reached or refuses. If [`StoreError::may_have_happened`] returns `true`, the
+    /// request may be settled.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Redis did not confirm it in time: it may be settled.
-    #[error("unavailable: Redis did not confirm it within `client.timeout`, it may be settled")]
+    /// Redis did not confirm it in time: the request may be settled.
+    #[error(
+        "unavailable: Redis did not confirm it within `client.timeout`; the request may be settled"
+    )]
     Unconfirmed,
 }
 
 impl SettleError {
-    /// The code of the closed set.
+    /// Returns the error code.
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
@@ -85,9 +92,9 @@ impl SettleError {
 }
 
 impl Client {
-    /// Answers the request whose handler has put it off and got this token: its caller gets the
-    /// answer or the error, and if it was put off with a notification, that is published. `true` if
-    /// this has settled it, `false` if somebody else has before.
+    /// Settles a deferred request with its completion token: its caller gets the answer or the
+    /// error. If it was deferred with a notification, an event is published. Returns `false` if the
+    /// request was already settled.
     ///
     /// ```no_run
     /// # async fn doc(client: redcall_client::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -100,8 +107,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`SettleError`], within the setting `client.timeout`. Dropping the future leaves open
-    /// whether it is settled.
+    /// [`SettleError`], within the setting `client.timeout`. After the future is dropped, the
+    /// request may be settled or not.
     pub async fn settle<T: Serialize>(
         &self,
         token: &SettlementToken,
@@ -111,9 +118,9 @@ impl Client {
         let (keys, digest) = (self.inner.keys.of(token.queue()), token.digest());
         let find = || self.inner.link.deferred(&keys, token.id(), &digest, self.inner.timeout);
         let (known, covered) = until(deadline, find).await?.ok_or(SettleError::NotFound)?;
-        let (result, wrong) = self.written(result);
+        let (result, wrong) = self.encode_result(result);
         let signer = self.signer(&known, &covered).inspect_err(|error| {
-            tracing::warn!(%error, id = token.id(), queue = token.queue(), "not settled");
+            tracing::warn!(%error, id = token.id(), queue = token.queue(), "settlement refused");
         })?;
         let key = keys.response(token.id());
         let (attempt, signer) = (known.attempt, signer.as_ref());
@@ -126,9 +133,10 @@ impl Client {
             }
         };
         let error = result.as_ref().err();
-        // What did not come to its own end may be begun anew.
-        let again = [Code::Cancelled, Code::DeadlineExceeded, Code::Overloaded, Code::WorkerLost];
-        let keep = error.is_none_or(|error| !again.contains(&error.code));
+        // Codes after which a call may be repeated: its idempotency record is not kept.
+        let retriable =
+            [Code::Cancelled, Code::DeadlineExceeded, Code::Overloaded, Code::WorkerLost];
+        let keep = error.is_none_or(|error| !retriable.contains(&error.code));
         let error = error.map(|error| (error.code.as_str(), &*error.message));
         // The same at each try: a reply may be lost after its effect.
         let by = new_id();
@@ -155,8 +163,8 @@ impl Client {
         wrong.map_or(Ok(true), Err)
     }
 
-    /// What goes to the caller; and what is wrong with what was meant to.
-    fn written<T: Serialize>(
+    /// Returns the result to be sent to the caller, and the error if it differs from the given one.
+    fn encode_result<T: Serialize>(
         &self,
         result: Result<T, WireError>,
     ) -> (Result<Box<RawValue>, WireError>, Option<SettleError>) {
@@ -169,23 +177,24 @@ impl Client {
                 (Err(error), Some(SettleError::TooLarge { size, limit }))
             }
             Ok(Ok(data)) if !data_fits(data.get().as_bytes(), depth) => {
-                let message =
-                    format!("the frame of the answer would nest deeper than {depth} levels");
+                let message = format!(
+                    "the frame of the answer would nest deeper than {depth} levels (limits.depth)"
+                );
                 let error = WireError::new(Code::TooLarge, message);
                 (Err(error), Some(SettleError::TooDeep { limit: depth }))
             }
             Ok(Ok(data)) => (Ok(data), None),
             Ok(Err(error)) => {
                 let message = format!("the answer is not JSON: {error}");
-                let told = WireError::new(Code::HandlerFailed, message);
-                (Err(told), Some(SettleError::Encode(error)))
+                let sent = WireError::new(Code::HandlerFailed, message);
+                (Err(sent), Some(SettleError::Encode(error)))
             }
             Err(error) => (Err(error.bounded(&self.inner.limits)), None),
         }
     }
 
-    /// Returns the signer of the answer if a worker has left the record as it is: a changed record
-    /// could make a signed answer of another call.
+    /// Returns the signer of the answer if the record is as a worker wrote it: a changed record
+    /// could turn a signed answer into one of another call.
     fn signer(
         &self,
         known: &DeferredRun,
@@ -193,9 +202,9 @@ impl Client {
     ) -> Result<Option<Signer>, SettleError> {
         let keyring = self.inner.keyring.as_ref();
         let Some(key) = &known.key else {
-            let has_to_be = keyring.is_some_and(Keyring::is_required);
-            let passes = covered.seal.is_none() && !has_to_be;
-            return if passes { Ok(None) } else { Err(SettleError::Forged) };
+            let is_required = keyring.is_some_and(Keyring::is_required);
+            let is_unsigned = covered.seal.is_none() && !is_required;
+            return if is_unsigned { Ok(None) } else { Err(SettleError::Forged) };
         };
         let signer = keyring.and_then(|keyring| keyring.signer(key, known.call.as_deref()));
         let signer = signer.ok_or_else(|| SettleError::NoKey(key.clone()))?;
@@ -206,63 +215,63 @@ impl Client {
         Ok(Some(signer))
     }
 
-    /// Publishes what became of it.
+    /// Publishes the result as an event.
     async fn notify(&self, ended: &EndedDeferred, result: Result<&RawValue, &WireError>) {
         let results = &self.inner.results;
-        results.tell(&self.inner.link, ended, result, self.inner.timeout).await;
+        results.publish(&self.inner.link, ended, result, self.inner.timeout).await;
     }
 }
 
-/// Where it is published what became of commands.
+/// Publishes results of device commands as events.
 #[derive(Clone)]
-pub(crate) struct Results {
+pub(crate) struct ResultEvents {
     key: String,
     kept: Kept,
-    most: usize,
+    max_bytes: usize,
 }
 
-impl Results {
+impl ResultEvents {
     pub(crate) fn new(keys: &Keys, kept: Kept, limits: &Limits) -> Self {
-        Self { key: keys.events(COMMAND_RESULT), kept, most: limits.frame }
+        Self { key: keys.events(COMMAND_RESULT), kept, max_bytes: limits.frame }
     }
 
-    /// The frame is the truth: if this fails, only the log says so.
-    async fn tell(
+    /// The frame is authoritative: a failure is only logged.
+    async fn publish(
         &self,
         link: &Link,
         ended: &EndedDeferred,
         result: Result<&RawValue, &WireError>,
-        within: Duration,
+        timeout: Duration,
     ) {
         let EndedDeferred { id, name, nonce } = ended;
-        let context = command_result((id, name, nonce.as_deref()), result, self.most);
+        let context = command_result((id, name, nonce.as_deref()), result, self.max_bytes);
         let event = NewEvent::now(Kind::COMMAND_RESULT, &context);
-        if let Err(error) = link.publish(&[(&*self.key, event)], self.kept, within).await {
-            tracing::warn!(%error, id, "what became of a command was not published");
+        if let Err(error) = link.publish(&[(&*self.key, event)], self.kept, timeout).await {
+            tracing::warn!(%error, id, "event of a command's result not published");
         }
     }
 
-    /// The same of what was cancelled.
-    pub(crate) async fn tell_cancelled(
+    /// Publishes `cancelled` for the requests of `ended`.
+    pub(crate) async fn publish_cancelled(
         &self,
         link: &Link,
         ended: &[EndedDeferred],
-        within: Duration,
+        timeout: Duration,
     ) {
         let error = WireError::new(Code::Cancelled, "the call was cancelled");
         for ended in ended {
-            self.tell(link, ended, Err(&error), within).await;
+            self.publish(link, ended, Err(&error), timeout).await;
         }
     }
 }
 
-/// Asks Redis again while it cannot be reached, until the deadline.
+/// Retries on transient errors until the deadline.
 async fn until<T, F: Future<Output = Result<T, StoreError>>>(
     deadline: Instant,
-    ask: impl Fn() -> F,
+    command: impl Fn() -> F,
 ) -> Result<T, SettleError> {
     loop {
-        match timeout_at(deadline, ask()).await {
+        match timeout_at(deadline, command()).await {
             Ok(Err(error)) if error.is_transient() && Instant::now() + PAUSE < deadline => {
                 sleep(PAUSE).await;
             }

@@ -1,6 +1,6 @@
-//! The status of a job: which one is meant, and what its record says now.
+//! The status of a job: references to jobs, and reading their records.
 //!
-//! Following it to the end: `monitor.rs`.
+//! `monitor.rs` follows a status to its end.
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use redcall_common::status::JobStatus;
 use redcall_store::States;
 use tokio::time::{Instant, timeout_at};
 
-use crate::cancel::{known_id, known_queue};
+use crate::cancel::{check_id, check_queue};
 use crate::client::Client;
 use crate::error::CallError;
 use crate::request::{deadline_in, left_until};
 use crate::response::Receipt;
 use crate::ticket::Ticket;
 
-/// How many queues are looked at in one round trip.
-const AT_ONCE: usize = 256;
+/// Maximum number of queues searched in one round trip.
+const QUEUES_MAX: usize = 256;
 
-/// Which job is meant, by its id and its queue.
+/// A reference to a job, by its id and queue.
 ///
-/// Made of a [`Ticket`], a [`Receipt`], a pair of queue and id, a response key, or an id alone:
-/// then all queues are looked at, as [`Client::cancel`] does.
+/// Created from a [`Ticket`], a [`Receipt`], a pair of queue and id, a response key, or an id
+/// alone. An id alone is searched in all queues, as [`Client::cancel`] does.
 #[derive(Debug, Clone, Copy)]
 pub struct JobRef<'a>(Named<'a>);
 
@@ -68,8 +68,8 @@ impl<'a> From<&'a Ticket> for JobRef<'a> {
 }
 
 impl Client {
-    /// The status of a job, if it is kept: [`crate::Request::monitored`]. Ends within the setting
-    /// `client.timeout`. Cancel safe.
+    /// Returns the status of a job, if it is tracked: [`crate::Request::track_status`]. Ends within
+    /// the setting `client.timeout`. Cancel safe.
     ///
     /// ```no_run
     /// # async fn doc(client: redcall_client::Client) -> Result<(), redcall_client::CallError> {
@@ -84,16 +84,16 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// `not_found` when none is kept: nobody asked for it, it has expired, or there is no such job.
-    /// Of one that was pushed by plain commands, or is monitored only by its worker's settings,
-    /// none is kept before it starts or ends. `invalid_request` for what can be no id, queue or
-    /// response key; `unavailable` where Redis does not answer.
+    /// `not_found` if no status is kept: the job is not tracked, its status has expired, or there
+    /// is no such job. A job that was pushed without this client, or is tracked only by its
+    /// worker's settings, has no status before it starts or ends. `invalid_request` for an invalid
+    /// id, queue or response key; `unavailable` if Redis does not answer.
     pub async fn status<'a>(&self, job: impl Into<JobRef<'a>>) -> Result<JobStatus, CallError> {
         let mut states = self.status_history(job).await?;
         states.pop().ok_or_else(not_found)
     }
 
-    /// All states of a job that are kept, up to 64, the first one first; see [`Client::status`].
+    /// Returns all states kept of a job, at most 64, the oldest first; see [`Client::status`].
     ///
     /// # Errors
     ///
@@ -111,7 +111,7 @@ impl Client {
         Ok(states.into_iter().map(|(_, state)| state).collect())
     }
 
-    /// The key of the record of a job's states.
+    /// Returns the key of the record of a job's states.
     pub(crate) async fn record_of(
         &self,
         job: JobRef<'_>,
@@ -122,17 +122,17 @@ impl Client {
             Named::InQueue { queue, id } => (queue, id),
             Named::Text(id) if is_id(id) => return self.find(id, deadline).await,
             Named::Text(key) => keys.parse_response(key).ok_or_else(|| {
-                let message = format!("`{key}` is neither the id of a request nor a response key");
+                let message = format!("`{key}` is neither a valid request id nor a response key");
                 CallError::refused(Code::InvalidRequest, message)
             })?,
         };
-        known_id(id)?;
-        known_queue(queue)?;
+        check_id(id)?;
+        check_queue(queue)?;
         Ok(keys.of(queue).status(id))
     }
 
-    /// Looks for the record of `id` in the queues that Redcall's programs have noted, then in those
-    /// whose keys are found.
+    /// Searches the record of `id`: first in the queues that Redcall's programs have noted, then in
+    /// those whose keys are found.
     async fn find(&self, id: &str, deadline: Instant) -> Result<String, CallError> {
         let inspector = &self.inner.inspector;
         let finding = async {
@@ -147,14 +147,14 @@ impl Client {
         timeout_at(deadline, finding).await.unwrap_or_else(|_| Err(CallError::not_in_time()))
     }
 
-    /// Looks for the record of `id` in these queues.
+    /// Searches the record of `id` in these queues.
     async fn find_in(
         &self,
         queues: &[String],
         id: &str,
         deadline: Instant,
     ) -> Result<Option<String>, CallError> {
-        for queues in queues.chunks(AT_ONCE) {
+        for queues in queues.chunks(QUEUES_MAX) {
             let keys = queues.iter().map(|queue| self.inner.keys.of(queue).status(id));
             let mut keys: Vec<String> = keys.collect();
             let found = self.inner.reads.first_that_exists(&keys, left_until(deadline)).await;
@@ -165,7 +165,7 @@ impl Client {
         Ok(None)
     }
 
-    /// What the record `key` says.
+    /// Reads the record `key`.
     pub(crate) async fn states_at(
         &self,
         key: &str,
@@ -178,7 +178,7 @@ impl Client {
 }
 
 impl Ticket {
-    /// The status of the request.
+    /// Returns the status of the request.
     ///
     /// # Errors
     ///
@@ -187,7 +187,7 @@ impl Ticket {
         self.client.status(self).await
     }
 
-    /// All states of the request that are kept, as [`Client::status_history`].
+    /// Returns all states kept of the request, as [`Client::status_history`].
     ///
     /// # Errors
     ///
@@ -201,13 +201,13 @@ impl Ticket {
     /// # Errors
     ///
     /// As [`Client::monitor`].
-    pub async fn monitor(&self, within: Duration) -> Result<crate::StatusStream, CallError> {
-        self.client.monitor_within(self, within).await
+    pub async fn monitor(&self, timeout: Duration) -> Result<crate::StatusStream, CallError> {
+        self.client.monitor_within(self, timeout).await
     }
 }
 
 pub(crate) fn not_found() -> CallError {
-    let message = "no status of this job is kept: it was not asked for, has expired, or is not \
-                   written yet; or there is no such job";
+    let message = "no status of this job is kept: it is not tracked, has expired or is not \
+                   written yet, or there is no such job";
     CallError::refused(Code::NotFound, message)
 }

@@ -1,4 +1,4 @@
-//! Following one request's frames to the end.
+//! The frames of one request up to its end.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,109 +15,111 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::client::Client;
 use crate::error::CallError;
-use crate::pending::{Frames, Guard};
+use crate::in_flight::{Frames, Guard};
 use crate::replies::{Trim, Wanted};
-use crate::request::{Ready, deadline_in};
+use crate::request::{Prepared, deadline_in};
 use crate::response::Response;
 
-/// How many frames are taken before they are dropped at Redis.
+/// Number of frames read before they are trimmed.
 const TRIM_AFTER: usize = 64;
-/// The same in bytes of data: an eighth of what may lie unread before the handler waits.
+/// Bytes of data read before they are trimmed: an eighth of the unread data at which the handler
+/// blocks.
 const TRIM_AFTER_BYTES: usize = 1 << 20;
 
-/// What a followed request does.
+/// A change of a streamed request.
 #[derive(Debug, Clone)]
 pub enum Update {
-    /// It was started again on another worker: what came before may come again.
+    /// The job was started again on another worker; earlier updates may repeat.
     Restarted {
-        /// Which run this is, counted from 1.
+        /// Number of the attempt, counted from 1.
         attempt: u32,
     },
-    /// It is queued: the first update of a submitted request.
+    /// The request is queued: the first update of a submitted request.
     Pending,
-    /// Its handler deferred the answer, with these data: the answer comes later.
+    /// The handler deferred the answer, with these data.
     Deferred(Box<RawValue>),
-    /// The handler says how far it is.
+    /// Progress reported by the handler.
     Progress(Box<RawValue>),
     /// A part of the answer.
     Chunk(Box<RawValue>),
-    /// The answer: the last item.
+    /// The answer. The last item.
     Done(Response),
 }
 
 /// The updates of one request, ended by [`Update::Done`] or an error.
 ///
-/// Of a request that this client has sent: dropping it before its end withdraws the job: it does
-/// not start any more, and a running one is told. So does the end of the request's timeout, with
-/// which it ends with an error; if that says that nothing is queued, nothing will be. What is
-/// followed ([`Client::follow`]) goes on without it.
+/// For a request of this client, dropping the stream before its end cancels the job: if it has not
+/// started it never does, and a running handler is notified. The request's timeout does the same
+/// and ends the stream with an error; if that says that nothing is queued, nothing will be. A
+/// request followed by [`Client::follow`] goes on.
 ///
-/// What it has given is dropped at Redis, a little later: the handler waits when too much lies
-/// there. Of several readers of one request each does so, and one that has not got by then what
-/// another has had ends with `not_found`.
+/// Delivered frames are trimmed from Redis, in batches; the handler blocks while too many are
+/// unread. With several readers of one request, each trims; a reader that falls behind another ends
+/// with `not_found`.
 pub struct FrameStream {
-    // Before the client: the last one to go ends the task that writes the withdrawal.
+    // Before the client: dropping the last client ends the task that writes the cancellation.
     guard: Guard,
-    /// Has the frames of somebody else's request announced here; never ends.
-    attending: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Receives announcements of another client's request; never ends.
+    announcements: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     client: Client,
     source: Source,
     deadline: Pin<Box<Sleep>>,
-    /// Whether the reader waits: then `deadline` counts.
-    waits: bool,
-    /// Ends with the handler that follows the request; none outside of one.
+    /// `true` while the reader waits: only then does `deadline` apply.
+    is_waiting: bool,
+    /// Ends when the surrounding handler is cancelled; `None` outside of a handler.
     cancelled: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     frames: Frames,
-    /// Attempt and `seq` of the frame that was last given.
+    /// Attempt and `seq` of the last frame yielded.
     position: (u32, u64),
-    /// Frames and bytes that were read and not yet trimmed.
-    taken: (usize, usize),
-    /// Why there will be no more frames than those that have come.
-    late: Option<CallError>,
+    /// Frames and bytes read and not yet trimmed.
+    untrimmed: (usize, usize),
+    /// The error after the last frame received.
+    final_error: Option<CallError>,
     ended: bool,
 }
 
-/// Whose frames they are, and for how long they are waited for.
+/// The request of a stream, and how long to wait for its frames.
 pub(crate) struct Source {
     pub(crate) id: String,
     pub(crate) response_key: String,
     pub(crate) keys: Arc<QueueKeys>,
-    pub(crate) asked: Asked,
-    /// The surroundings of the handler that follows; none outside of one.
+    pub(crate) ownership: Ownership,
+    /// Context of the surrounding handler; `None` outside of a handler.
     pub(crate) context: Option<Context>,
 }
 
-/// Who has asked for them.
-pub(crate) enum Asked {
-    /// This client, and waits until then for all of them. With what names the call, if it has an
-    /// idempotency key.
-    Here { until: Instant, call: Option<String> },
-    /// Somebody else; this client waits so long for each of them.
-    Elsewhere { within: Duration },
+/// The sender of the request.
+pub(crate) enum Ownership {
+    /// This client; it waits for all frames until `until`. `call` is the digest of its idempotency
+    /// key, if any.
+    Own { until: Instant, call: Option<String> },
+    /// Another client; this one waits up to `timeout` for each frame.
+    Foreign { timeout: Duration },
 }
 
 impl Source {
-    pub(crate) fn of(ready: Ready) -> Self {
-        let asked = Asked::Here { until: ready.deadline, call: ready.call };
-        let (id, response_key, keys) = (ready.id, ready.response_key, ready.route.keys.clone());
-        Self { id, response_key, keys, asked, context: ready.context }
+    pub(crate) fn of(prepared: Prepared) -> Self {
+        let ownership = Ownership::Own { until: prepared.deadline, call: prepared.call };
+        let (id, response_key, keys) =
+            (prepared.id, prepared.response_key, prepared.route.keys.clone());
+        Self { id, response_key, keys, ownership, context: prepared.context }
     }
 
-    /// When a wait that begins now is over.
+    /// Returns the deadline of a wait that begins now.
     fn deadline(&self) -> Instant {
-        match &self.asked {
-            Asked::Here { until, .. } => *until,
-            Asked::Elsewhere { within } => {
+        match &self.ownership {
+            Ownership::Own { until, .. } => *until,
+            Ownership::Foreign { timeout } => {
                 let left = self.context.as_ref().and_then(Context::remaining);
-                deadline_in(left.map_or(*within, |left| left.min(*within)))
+                deadline_in(left.map_or(*timeout, |left| left.min(*timeout)))
             }
         }
     }
 
     fn call(&self) -> Call<'_> {
-        match &self.asked {
-            Asked::Here { call, .. } => Call::Known(call.as_deref()),
-            Asked::Elsewhere { .. } => Call::Unknown,
+        match &self.ownership {
+            Ownership::Own { call, .. } => Call::Known(call.as_deref()),
+            Ownership::Foreign { .. } => Call::Unknown,
         }
     }
 }
@@ -127,7 +129,7 @@ impl FrameStream {
         client: Client,
         source: Source,
         (guard, frames): (Guard, Frames),
-        attending: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+        announcements: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     ) -> Self {
         let deadline = Box::pin(sleep_until(source.deadline()));
         let cancel = source.context.as_ref().map(|context| context.cancel.clone());
@@ -135,44 +137,44 @@ impl FrameStream {
             let cancelled = async move { cancel.cancelled().await };
             Box::pin(cancelled) as Pin<Box<dyn Future<Output = ()> + Send>>
         });
-        let (position, taken, late) = ((0, 0), (0, 0), None);
-        let (waits, ended) = (false, false);
+        let (position, untrimmed, final_error) = ((0, 0), (0, 0), None);
+        let (is_waiting, ended) = (false, false);
         Self {
             guard,
-            attending,
+            announcements,
             client,
             source,
             deadline,
-            waits,
+            is_waiting,
             cancelled,
             frames,
             position,
-            taken,
-            late,
+            untrimmed,
+            final_error,
             ended,
         }
     }
 
-    /// The request's id.
+    /// Returns the request's id.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.source.id
     }
 
-    /// What another process needs to follow the request: [`Client::follow`].
+    /// Returns the key by which any process follows the request: [`Client::follow`].
     #[must_use]
     pub fn response_key(&self) -> &str {
         &self.source.response_key
     }
 
-    /// Attempt and sequence number of the frame that was last given, both 0 before the first. Who
-    /// goes on elsewhere follows from the next number.
+    /// Returns attempt and sequence number of the last frame yielded, both 0 before the first.
+    /// Another process continues with the next number.
     #[must_use]
     pub fn position(&self) -> (u32, u64) {
         self.position
     }
 
-    /// The next update; `None` after the last. Cancel safe.
+    /// Waits for the next update; `None` after the last. Cancel safe.
     pub async fn next(&mut self) -> Option<Result<Update, CallError>> {
         std::future::poll_fn(|cx| self.poll_update(cx)).await
     }
@@ -189,14 +191,14 @@ impl FrameStream {
                 Poll::Ready(Some(Ok(frame))) => break frame,
                 Poll::Ready(Some(Err(error))) => return self.end(Err(error)),
                 Poll::Ready(None) => {
-                    let why = self.late.take().unwrap_or_else(CallError::unheard);
+                    let why = self.final_error.take().unwrap_or_else(CallError::reply_lost);
                     return self.end(Err(why));
                 }
                 Poll::Pending => {
-                    if let Some(attending) = &mut self.attending {
-                        let _ = attending.poll_unpin(cx);
+                    if let Some(announcements) = &mut self.announcements {
+                        let _ = announcements.poll_unpin(cx);
                     }
-                    if !std::mem::replace(&mut self.waits, true) {
+                    if !std::mem::replace(&mut self.is_waiting, true) {
                         self.deadline.as_mut().reset(self.source.deadline());
                     }
                     let over = self.cancelled.as_mut().map(|cancelled| cancelled.poll_unpin(cx));
@@ -204,10 +206,11 @@ impl FrameStream {
                     if !cancelled {
                         std::task::ready!(self.deadline.poll_unpin(cx));
                     }
-                    // From now on nothing comes and nothing is sent. What has come before is read.
+                    // No more frames are received or sent. Frames already received are still
+                    // yielded.
                     let stage = self.guard.give_up();
                     self.guard.withdraw();
-                    self.late = Some(if cancelled {
+                    self.final_error = Some(if cancelled {
                         stage.why_cancelled()
                     } else {
                         stage.why_late(self.source.keys.name())
@@ -215,18 +218,18 @@ impl FrameStream {
                 }
             }
         };
-        self.waits = false;
+        self.is_waiting = false;
         let (inner, response_key) = (&self.client.inner, &self.source.response_key);
         let frame = match inner.trusted(frame, response_key, self.source.call()) {
             Ok(frame) => frame,
             Err(error) => return self.end(Err(error)),
         };
         self.position = (frame.attempt, frame.seq);
-        self.taken.0 += 1;
-        self.taken.1 += frame.data.as_ref().map_or(0, |data| data.get().len());
-        if self.taken.0 == TRIM_AFTER || self.taken.1 >= TRIM_AFTER_BYTES {
+        self.untrimmed.0 += 1;
+        self.untrimmed.1 += frame.data.as_ref().map_or(0, |data| data.get().len());
+        if self.untrimmed.0 == TRIM_AFTER || self.untrimmed.1 >= TRIM_AFTER_BYTES {
             self.trim(&frame);
-            self.taken = (0, 0);
+            self.untrimmed = (0, 0);
         }
         let data = || frame.data.clone().unwrap_or_else(|| RawValue::NULL.to_owned());
         let update = match frame.kind {
@@ -244,7 +247,7 @@ impl FrameStream {
         Poll::Ready(Some(Ok(update)))
     }
 
-    /// Has what was read dropped at Redis: the handler waits when too much lies there.
+    /// Trims the frames read: the handler blocks while too many are unread.
     fn trim(&self, frame: &Frame) {
         let (id, key) = (self.source.id.clone(), self.source.response_key.clone());
         let trim = Trim { id, key, attempt: frame.attempt, seq: frame.seq };

@@ -1,4 +1,4 @@
-//! Waiting later: for a submitted request, here or in another process.
+//! Fetching the answer of a submitted request, in this or another process.
 
 use std::time::Duration;
 
@@ -13,20 +13,20 @@ use tokio::time::timeout_at;
 use crate::cancel::Origin;
 use crate::client::{Client, Inner};
 use crate::error::CallError;
-use crate::pending::Stage;
+use crate::in_flight::Stage;
 use crate::replies;
 use crate::request::{deadline_in, left_until};
 use crate::response::Response;
 
-/// A request that was queued and whose answer can be fetched.
+/// A request that was enqueued and whose answer can be fetched.
 pub struct Ticket {
     pub(crate) client: Client,
     pub(crate) origin: Origin,
     /// The request's id.
     pub id: String,
-    /// How safe the request is for certain; see [`crate::Receipt::durability`].
+    /// The durability level confirmed within the timeout; see [`crate::Receipt::durability`].
     pub durability: Durability,
-    /// What another process needs to fetch the answer: [`Client::fetch`].
+    /// The key by which any process fetches the answer: [`Client::fetch`].
     pub response_key: String,
 }
 
@@ -46,16 +46,15 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// `not_found` when nothing lies at the key: its answer was taken or has expired, or there
-    /// never was such a request. [`CallError::TimedOut`], [`CallError::Unanswered`] and, inside a
-    /// handler, [`CallError::Cancelled`]: it may be fetched again. Several fetches of this client
-    /// at once each get the answer. Cancel safe: dropping the future leaves the answer where it
-    /// is, and the job as it is.
+    /// `not_found` if the response key is empty: its answer was fetched or has expired, or there is
+    /// no such request. After [`CallError::TimedOut`], [`CallError::Unanswered`] and, inside a
+    /// handler, [`CallError::Cancelled`], it can be fetched again. Concurrent fetches of one client
+    /// all get the answer. Cancel safe: dropping the future affects neither the answer nor the job.
     pub async fn fetch(&self, response_key: &str) -> Result<Response, CallError> {
         self.fetch_within(response_key, self.inner.timeout).await
     }
 
-    /// As [`Client::fetch`], for at most `within`.
+    /// As [`Client::fetch`], for at most `timeout`.
     ///
     /// # Errors
     ///
@@ -63,7 +62,7 @@ impl Client {
     pub async fn fetch_within(
         &self,
         response_key: &str,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Response, CallError> {
         let inner = &self.inner;
         let Some((queue, id)) = inner.keys.parse_response(response_key) else {
@@ -72,21 +71,21 @@ impl Client {
         let keys = inner.route(queue).keys.clone();
         let context = Context::current();
         let left = context.as_ref().and_then(Context::remaining);
-        let deadline = deadline_in(left.map_or(within, |left| left.min(within)));
-        // Both go with this future, however it ends.
-        let listener = inner.channels.listen(keys.notify(id));
-        let (_guard, answer) = inner.pending.wait_for(id, response_key, Stage::Sent, None);
+        let deadline = deadline_in(left.map_or(timeout, |left| left.min(timeout)));
+        // Both are dropped with this future.
+        let subscription = inner.subscriptions.add(keys.notify(id));
+        let (_guard, answer) = inner.in_flight.wait_for(id, response_key, Stage::Sent, None);
         let ended = async {
-            let looking = async {
-                // Heard before the key is read, so that no answer can come in between.
-                listener.ready(left_until(deadline)).await?;
-                self.look(response_key, answer, left_until(deadline)).await
+            let reading = async {
+                // Subscribed before the key is read, so that no announcement is missed.
+                subscription.ready(left_until(deadline)).await?;
+                self.read_answer(response_key, answer, left_until(deadline)).await
             };
-            let looked = timeout_at(deadline, looking).await;
-            match looked.unwrap_or_else(|_| Err(CallError::not_in_time()))? {
-                Looked::Ended(frame) => Ok(frame),
-                Looked::Open(answer) => match timeout_at(deadline, answer).await {
-                    Ok(answer) => answer.unwrap_or_else(|_| Err(gone())),
+            let read = timeout_at(deadline, reading).await;
+            match read.unwrap_or_else(|_| Err(CallError::not_in_time()))? {
+                ReadResult::Ended(frame) => Ok(frame),
+                ReadResult::Open(answer) => match timeout_at(deadline, answer).await {
+                    Ok(answer) => answer.unwrap_or_else(|_| Err(client_stopped())),
                     Err(_) => Err(CallError::TimedOut),
                 },
             }
@@ -106,44 +105,46 @@ impl Client {
         Response::from_frame(frame, response_key.to_owned())
     }
 
-    /// Looks at the key once; hands `answer` back if it is still to come.
-    async fn look(
+    /// Reads the key once; returns `answer` if the request has not ended.
+    async fn read_answer(
         &self,
         response_key: &str,
         mut answer: Answer,
-        within: Duration,
-    ) -> Result<Looked, CallError> {
-        let Inner { reads, pending, looks, .. } = &*self.inner;
+        timeout: Duration,
+    ) -> Result<ReadResult, CallError> {
+        let Inner { reads, in_flight, read_permits, .. } = &*self.inner;
         let read = {
-            let _place = looks.acquire().await;
-            reads.last_frames(&[response_key.to_owned()], within).await
+            let _permit = read_permits.acquire().await;
+            reads.last_frames(&[response_key.to_owned()], timeout).await
         };
         let read = read.map_err(CallError::unanswered)?;
         match read.into_iter().flatten().next().and_then(|raw| replies::parse(&raw)) {
-            // Everybody here who waits for it gets it, before it is deleted.
-            Some(frame) if frame.kind.ends() => drop(pending.deliver([frame].into_iter())),
+            // Delivered to all waiters of this client before the key is deleted.
+            Some(frame) if frame.kind.ends() => drop(in_flight.deliver([frame].into_iter())),
             Some(_) => {}
-            // Taken meanwhile: by another fetch of this client, which has delivered it, or not.
+            // Taken in the meantime, perhaps by another fetch of this client, which has delivered
+            // it.
             None => {
-                let taken = answer.try_recv().unwrap_or_else(|_| Err(CallError::nothing_there()));
-                return taken.map(Looked::Ended);
+                let delivered =
+                    answer.try_recv().unwrap_or_else(|_| Err(CallError::nothing_there()));
+                return delivered.map(ReadResult::Ended);
             }
         }
-        Ok(Looked::Open(answer))
+        Ok(ReadResult::Open(answer))
     }
 }
 
 type Answer = oneshot::Receiver<Result<Frame, CallError>>;
 
-/// What a look at a response key finds.
-enum Looked {
-    /// The ending frame, which another waiter of this client has taken.
+/// The result of reading a response key.
+enum ReadResult {
+    /// The final frame, taken by another waiter of this client.
     Ended(Frame),
-    /// It comes, or has come.
+    /// The final frame will be delivered here.
     Open(Answer),
 }
 
-/// Nothing tells an answer any more: this client's tasks have ended.
-fn gone() -> CallError {
+/// The answer cannot be delivered: this client's tasks have ended.
+fn client_stopped() -> CallError {
     CallError::unanswered(StoreError::Ended)
 }

@@ -1,4 +1,4 @@
-"""A counter that remembers: each task gets the state, and says what it is from now on."""
+"""A counter with a state: each task gets the state and returns the new one."""
 
 
 def init(state, args, instance):
@@ -13,5 +13,5 @@ def execute(state, args, instance):
 
 
 def exit(state, args, instance):
-    """Answers the last value, and how many requests there were, this one counted."""
+    """Answers the last value and the number of requests, including this one."""
     return {"answer": {"value": state["value"], "requests": state["requests"] + 1}}

@@ -1,11 +1,11 @@
-//! A device: it says that it lives, publishes what happens to it, and answers commands later.
+//! A device: it sends heartbeats, publishes events, and answers commands later.
 //!
 //! ```console
 //! $ cargo run -p redcall-example --example device
 //! $ redcall events tail command_result &
 //! $ redcall events tail heartbeat &
-//! $ redcall call start --queue device --stream              # pending at once, the end later
-//! $ redcall call stop --queue device --header nonce=8       # its end is an event, under its nonce
+//! $ redcall call start --queue device --stream              # deferred at once, its result later
+//! $ redcall call stop --queue device --header nonce=8       # its result is an event
 //! ```
 
 use std::time::Duration;
@@ -18,11 +18,11 @@ use tokio::time::sleep;
 
 /// How long its motors take.
 const MOVES_FOR: Duration = Duration::from_millis(200);
-/// The kinds of the events that it publishes.
+/// Kinds of its events.
 const STARTED: Kind = Kind(301);
 const ENDED: Kind = Kind(305);
 
-/// To run or not, and who wants to hear how that went.
+/// The requested state, and the token that settles the command.
 type Order = (bool, SettlementToken);
 type Orders = mpsc::UnboundedSender<Order>;
 
@@ -34,7 +34,7 @@ async fn stop(request: Request, orders: State<Orders>) -> Result<(), HandlerErro
     order(false, &request, &orders).await
 }
 
-/// Lets go of the command at once: the device answers it when it has done it.
+/// Defers the answer: the device settles it after the motors have stopped.
 async fn order(run: bool, request: &Request, orders: &Orders) -> Result<(), HandlerError> {
     let within = Duration::from_secs(60);
     let token = request.defer_with_notification(&"on its way", Some(within)).await?;
@@ -42,12 +42,12 @@ async fn order(run: bool, request: &Request, orders: &Orders) -> Result<(), Hand
     Ok(())
 }
 
-/// The device itself: one order after the other.
+/// The device itself: executes one command after the other.
 async fn device(client: Client, mut orders: mpsc::UnboundedReceiver<Order>) {
     let mut running = false;
     while let Some((run, token)) = orders.recv().await {
         let result = if run == running {
-            Err(WireError::new(Code::Conflict, "it is so already"))
+            Err(WireError::new(Code::Conflict, "already in this state"))
         } else {
             sleep(MOVES_FOR).await;
             running = run;
@@ -57,7 +57,7 @@ async fn device(client: Client, mut orders: mpsc::UnboundedReceiver<Order>) {
             }
             Ok(json!({"running": running}))
         };
-        // Past its deadline nobody wants it any more: the caller has heard so.
+        // After the deadline the caller has its error already.
         if let Err(error) = client.settle(&token, result).await {
             eprintln!("{error}");
         }

@@ -1,4 +1,4 @@
-//! Why a command of the example ended, and its exit code.
+//! Why a command of the example failed, and its exit code.
 
 use redcall_client::StoreError;
 use redcall_common::output::Unwritten;
@@ -7,24 +7,24 @@ use redcall_common::settings::SettingsError;
 use redcall_store::embedded::EmbeddedError;
 use redcall_worker::WorkerError;
 
-/// What is printed before the end, and what the process ends with.
+/// The message and the exit code.
 pub(crate) struct Failure {
     pub(crate) problems: Vec<Problem>,
     pub(crate) code: u8,
 }
 
 impl Failure {
-    /// Something failed.
+    /// A failure at run time.
     pub(crate) fn new(problem: Problem) -> Self {
         Self { problems: vec![problem], code: 1 }
     }
 
-    /// Flags or settings that cannot be used.
+    /// Invalid flags or settings.
     pub(crate) fn usage(problem: Problem) -> Self {
         Self { problems: vec![problem], code: 2 }
     }
 
-    /// Everything has been said already.
+    /// A failure whose message was printed already.
     pub(crate) fn silent(code: u8) -> Self {
         Self { problems: Vec::new(), code }
     }
@@ -37,7 +37,7 @@ impl From<SettingsError> for Failure {
 }
 
 impl From<Unwritten> for Failure {
-    /// A closed pipe is quiet: its reader, such as `head`, has seen enough.
+    /// A closed pipe prints no error: its reader, such as `head`, ended on purpose.
     fn from(error: Unwritten) -> Self {
         let problems = if error.is_closed() { vec![] } else { vec![Problem::unwritten(&error)] };
         Self { problems, code: error.exit_code() }

@@ -1,4 +1,4 @@
-//! `example`: a directory indexer over Redcall. Flags and exit codes, nothing else.
+//! `example`: a directory indexer over Redcall. This file has only flags and exit codes.
 //!
 //! | file | holds |
 //! |---|---|
@@ -6,12 +6,12 @@
 //! | `worker.rs` | a worker with the handlers compiled in |
 //! | `handlers/` | the methods, one file each |
 //! | `index/` | the calling service |
-//! | `mapping.rs` | the settings file, fitted to this machine |
-//! | `root.rs`, `walk.rs` | the directory that is served, and the files in it |
-//! | `failure.rs` | why a command ended, and its exit code |
+//! | `mapping.rs` | the settings file, adapted to this machine |
+//! | `root.rs`, `walk.rs` | the served directory, and its files |
+//! | `failure.rs` | why a command failed, and its exit code |
 //!
-//! Exit codes: 0 all calls succeeded, 1 something failed, 2 wrong flags or settings, 3 Redis cannot
-//! be reached, 130 and 143 ended by SIGINT and SIGTERM.
+//! Exit codes: 0 all calls succeeded, 1 a call or a process failed, 2 invalid flags or settings, 3
+//! Redis cannot be reached, 130 and 143 ended by SIGINT and SIGTERM.
 
 mod demo;
 mod failure;
@@ -31,7 +31,7 @@ use redcall_common::report::Problem;
 
 /// Index a directory by calling jobs over Redis.
 ///
-/// Without a subcommand: the whole demo, with workers and, unless the settings or REDIS_URL name
+/// Without a subcommand: the whole demo, with workers and, unless the settings or REDIS_URL set
 /// one, a private Redis.
 #[derive(Parser)]
 #[command(name = "example", version, args_conflicts_with_subcommands = true)]
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
             Some(Verb::Index(index)) => index.run().await,
         }
     });
-    // A handler that ignores its end must not keep the process.
+    // A handler that ignores its cancellation must not delay the exit.
     runtime.shutdown_background();
     match done {
         Ok(()) => ExitCode::SUCCESS,

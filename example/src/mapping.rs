@@ -1,4 +1,4 @@
-//! The settings file, fitted to this machine: which one, and what runs `word_count` here.
+//! The settings file, adapted to this machine: which file, and the handler of `word_count`.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -10,15 +10,15 @@ use tokio::process::Command;
 
 use crate::root::Root;
 
-/// The job that a command runs.
+/// The job that runs a command.
 const WORD_COUNT: &str = "word_count";
-/// The handler that takes its place where the command's language is missing.
+/// The handler that replaces it where Python is missing.
 pub(crate) const BUILT_IN: &str = "word_count_builtin";
 const PYTHON: &str = "python3";
-/// Said once per demo or worker that has to do without.
+/// Logged once per demo or worker without Python.
 pub(crate) const WITHOUT_PYTHON: &str = "python3 is not installed: word_count runs built in";
 
-/// Reads the settings: the file that flag or REDCALL_SETTINGS name, else the example's own.
+/// Reads the settings: the file of the flag or of REDCALL_SETTINGS, else the example's own.
 pub(crate) fn load(flag: Option<&Path>) -> Result<Settings, SettingsError> {
     let own = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/redcall.toml"));
     let named = env::var_os("REDCALL_SETTINGS").is_some();
@@ -26,10 +26,10 @@ pub(crate) fn load(flag: Option<&Path>) -> Result<Settings, SettingsError> {
     Settings::load(path.as_deref())
 }
 
-/// Whether `word_count` is mapped to Python, and there is none that runs.
+/// Returns `true` if `word_count` is mapped to Python and Python does not run.
 ///
-/// Tried instead of looked for: some systems and version managers have a `python3` on PATH that
-/// only says how to install one.
+/// Python is started, not searched: on some systems, `python3` on PATH only prints how to install
+/// it.
 pub(crate) async fn lacks_python(jobs: &BTreeMap<String, JobSettings>) -> bool {
     let kind = jobs.get(WORD_COUNT).map(|job| &job.kind);
     let wanted = match kind {
@@ -46,8 +46,8 @@ async fn runs(program: &str) -> bool {
     trial.status().await.is_ok_and(|status| status.success())
 }
 
-/// Fits the mapping of `word_count`: without Python it becomes a compiled-in handler; a command
-/// is told the directory that it serves.
+/// Adapts the mapping of `word_count`: without Python it becomes a compiled-in handler; a command
+/// gets the served directory as argument.
 pub(crate) fn fit(settings: &mut Settings, root: &Root, without_python: bool) {
     let Some(job) = settings.jobs.get_mut(WORD_COUNT) else { return };
     if without_python {

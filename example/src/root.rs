@@ -1,4 +1,4 @@
-//! The directory that is served. Callers name files relative to it and never leave it.
+//! The served directory. Callers name files relative to it and cannot leave it.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -10,10 +10,10 @@ pub(crate) struct Root {
     dir: String,
 }
 
-/// Why a path that a caller sent is not read. The messages hold no other path than that one.
+/// Why the path of a request is not read. The messages contain no other path.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refused {
-    /// Absolute, with `..`, or a link that leads out.
+    /// Absolute, with `..`, or a link that leads out of the directory.
     #[error("{path}: leaves the directory that this worker serves")]
     Outside {
         /// As the caller sent it.
@@ -25,12 +25,12 @@ pub(crate) enum Refused {
         /// As the caller sent it.
         path: String,
     },
-    /// It is not there, or may not be read.
+    /// It does not exist, or may not be read.
     #[error("{path}: {source}")]
     Unreadable {
         /// As the caller sent it.
         path: String,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
@@ -47,18 +47,19 @@ impl Root {
         Ok(Self { dir: dir.map_err(unreadable)? })
     }
 
-    /// Its absolute path.
+    /// Returns its absolute path.
     pub(crate) fn dir(&self) -> &str {
         &self.dir
     }
 
-    /// The file that a caller means by `relative`. Blocks.
+    /// Returns the file at `relative`. Blocks.
     ///
-    /// Whoever can change the directory can still exchange a file for a link after this look.
+    /// A process that can change the directory can still replace a file by a link after this check.
     pub(crate) fn resolve(&self, relative: &str) -> Result<PathBuf, Refused> {
         let path = || relative.to_owned();
         let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
-        // Before any look at the disk: what lies outside is not even said to be there.
+        // Before any access to the disk, so that not even the existence of other files is
+        // disclosed.
         if !Path::new(relative).components().all(inside) {
             return Err(Refused::Outside { path: path() });
         }
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_outside_is_reached() {
+    fn paths_outside_the_root_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let (inside, outside) = (folder.path().join("in"), folder.path().join("out"));
         std::fs::create_dir(&inside).unwrap();

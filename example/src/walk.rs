@@ -1,4 +1,4 @@
-//! The files of a directory, as git would see them. Caller and workers use the same walk.
+//! The files of a directory that git does not ignore. Caller and workers use the same walk.
 
 use std::path::Path;
 
@@ -6,17 +6,17 @@ use ignore::{DirEntry, WalkBuilder};
 
 use crate::root::Root;
 
-/// What is in a directory.
+/// Contents of a directory.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Walked {
     /// Relative to the root, sorted.
     pub(crate) files: Vec<String>,
-    /// Directories that cannot be read, names that are not UTF-8: one line each.
+    /// Skipped entries, one line each: unreadable directories, names that are not UTF-8.
     pub(crate) left_out: Vec<String>,
 }
 
-/// Looks for all files below `root`: what `.gitignore` names and `.git` itself left out, links not
-/// followed. Ignore files above the root do not count, so that the outcome does not depend on
+/// Lists all files below `root`, except those ignored by `.gitignore` and `.git` itself; links are
+/// not followed. Ignore files above the root do not apply, so that the result does not depend on
 /// where it is mounted. Blocks.
 pub(crate) fn files(root: &Root) -> Walked {
     let mut walk = WalkBuilder::new(root.dir());
@@ -45,7 +45,7 @@ fn relative(entry: &DirEntry, root: &Root) -> Option<String> {
     path.to_str().map(str::to_owned)
 }
 
-/// What files are grouped by: the extension in lower case, with its dot.
+/// Returns the group of a file: its extension in lower case, with the dot.
 pub(crate) fn kind(path: &str) -> String {
     let extension = Path::new(path).extension();
     extension.map_or_else(
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_git_would_not_see_is_left_out() {
+    fn files_ignored_by_git_are_skipped() {
         let folder = tempfile::tempdir().unwrap();
         for path in ["a.rs", ".ci/run", "target/x.o", ".git/HEAD", "sub/b.log", "sub/.gitignore"] {
             let path = folder.path().join(path);
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_are_extensions() {
+    fn kind_is_the_extension() {
         for (path, expected) in [("a/B.RS", ".rs"), ("x.tar.gz", ".gz"), (".gitignore", "(none)")] {
             assert_eq!(kind(path), expected);
         }

@@ -13,35 +13,35 @@ use crate::failure::Failure;
 use crate::root::Root;
 use crate::{handlers, mapping};
 
-/// Name of the flag below, for whoever starts such a worker.
+/// Name of the flag below, for programs that start such a worker.
 pub(crate) const UNTIL_STDIN_CLOSES: &str = "--until-stdin-closes";
 /// As above.
 pub(crate) const WITHOUT_PYTHON: &str = "--without-python";
 /// As above.
 pub(crate) const SKIP_SAFETY_WARNING: &str = "--skip-safety-warning";
 
-/// What `worker` takes.
+/// Arguments of `worker`.
 #[derive(clap::Args)]
 pub(crate) struct Serve {
     /// Settings file; else REDCALL_SETTINGS, else the example's own
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
-    /// Directory to serve: the paths in requests are relative to it
+    /// Directory to serve: paths in requests are relative to it
     #[arg(long, value_name = "DIR", env = "EXAMPLE_ROOT", default_value = ".")]
     root: PathBuf,
-    /// Drain when standard input closes: however the parent ends, the worker ends too
+    /// Drain when standard input closes, so that the worker ends with its parent
     #[arg(long, hide = true)]
     until_stdin_closes: bool,
-    /// Whoever started it has found out (and said) that there is no Python
+    /// The parent has found (and logged) that Python is missing
     #[arg(long, hide = true)]
     without_python: bool,
-    /// Whoever started it knows (or hears from another) what its Redis may lose
+    /// The parent checks whether Redis may lose data
     #[arg(long, hide = true)]
     skip_safety_warning: bool,
 }
 
 impl Serve {
-    /// Runs jobs until told to stop.
+    /// Runs jobs until it is stopped.
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let mut settings = mapping::load(self.settings.as_deref())?;
         let _log = init_log(&settings.log);
@@ -60,7 +60,7 @@ impl Serve {
     }
 }
 
-/// The directory to serve or to index.
+/// Opens the directory to serve or to index.
 pub(crate) fn open(dir: &Path) -> Result<Root, Failure> {
     Root::open(dir).map_err(|error| {
         let what = format!("{}: {error}", dir.display());
@@ -68,14 +68,14 @@ pub(crate) fn open(dir: &Path) -> Result<Root, Failure> {
     })
 }
 
-/// A worker over fitted settings.
+/// Creates a worker from adapted settings.
 pub(crate) fn build(settings: Settings, root: Root) -> Result<Worker, WorkerError> {
     Ok(handlers::install(Worker::from_settings(settings)?, root))
 }
 
-/// Sends this process SIGTERM when its standard input closes: from there on the end is the usual
-/// one. The pipe closes with the parent, whatever ended it. A thread and not a task: nothing can
-/// cancel a read from a pipe.
+/// Sends SIGTERM to this process when its standard input closes, for a regular shutdown. The pipe
+/// closes when the parent ends for any reason. A thread, not a task: reading from a pipe cannot be
+/// cancelled.
 fn watch_stdin() -> Result<(), Failure> {
     let watching = thread::Builder::new().name("parent".into()).spawn(|| {
         let mut ignored = [0; 64];

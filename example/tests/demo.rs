@@ -1,4 +1,4 @@
-//! The example as users run it: as a program, against a private Redis.
+//! The example as a program, against a private Redis.
 
 #![allow(
     clippy::unwrap_used,
@@ -19,11 +19,11 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-/// Longer than anything here takes: only used up by a test that fails.
+/// Longer than any step takes; only reached by a failing test.
 const PATIENCE: Duration = Duration::from_secs(20);
 const WITHOUT_PYTHON: &str = "python3 is not installed: word_count runs built in";
 
-/// A program with no other environment than what finds other programs.
+/// A program with a minimal environment.
 fn example(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_example"));
     command.args(args).env_clear().kill_on_drop(true);
@@ -34,8 +34,8 @@ fn example(args: &[&str]) -> Command {
     command
 }
 
-/// Runs it to its end, and to that of everything that it has started: whatever still runs holds
-/// the pipes open. Exit code, stdout, stderr.
+/// Runs it until it and all processes it started have ended, since they hold the pipes open.
+/// Returns exit code, stdout, stderr.
 async fn ended(child: Child) -> (Option<i32>, String, String) {
     let output = timeout(PATIENCE, child.wait_with_output()).await.expect("something still runs");
     let output = output.unwrap();
@@ -51,7 +51,7 @@ fn pid(number: u32) -> Pid {
     Pid::from_raw(number.try_into().unwrap()).unwrap()
 }
 
-/// Two documents, one other file, one that git would not see.
+/// Two documents, one other file, one ignored by git.
 fn directory() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("sub")).unwrap();
@@ -71,7 +71,7 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// Settings in which `word_count` is a shell script. It is told the root as `$0`.
+/// Settings in which `word_count` is a shell script that gets the root as `$0`.
 fn settings(folder: &Path, script: &str) -> PathBuf {
     let path = folder.join("redcall.toml");
     let command = json!(["/bin/sh", "-c", script]);
@@ -80,7 +80,7 @@ fn settings(folder: &Path, script: &str) -> PathBuf {
     path
 }
 
-/// A demo in the middle of its work: a job runs that never ends.
+/// A demo with a running job that never ends.
 async fn in_the_middle(dir: &Path, folder: &Path) -> Child {
     let started = folder.join("started");
     let settings = settings(folder, "touch started; exec tail -f /dev/null");
@@ -90,13 +90,13 @@ async fn in_the_middle(dir: &Path, folder: &Path) -> Child {
 }
 
 #[tokio::test]
-async fn the_demo_counts_everything_and_leaves_nothing_behind() {
+async fn demo_counts_all_files_and_leaves_no_process() {
     let (redis, dir) = (TestRedis::start().await, directory());
     let client = Client::connect(&redis.url()).await.unwrap();
     let mut child =
         example(&[text(dir.path())]).env("REDIS_URL", redis.url()).spawn().expect("start");
     let status = timeout(PATIENCE, child.wait()).await.expect("the demo still runs").unwrap();
-    // At once: those that drained are no longer known, and none has outlived its parent.
+    // At once: drained workers are deregistered, and none has outlived its parent.
     for worker in client.inspect().workers().await.unwrap() {
         assert_eq!(test_kill_process(pid(worker.pid)), Err(Errno::SRCH), "{worker:?} still runs");
     }
@@ -116,7 +116,7 @@ async fn the_demo_counts_everything_and_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn without_python_the_demo_says_so_once_and_goes_on() {
+async fn demo_without_python_warns_once_and_succeeds() {
     let (redis, dir) = (TestRedis::start().await, directory());
     let empty = tempfile::tempdir().unwrap();
     for place in ["--workers=2", "--in-process"] {
@@ -130,7 +130,7 @@ async fn without_python_the_demo_says_so_once_and_goes_on() {
 }
 
 #[tokio::test]
-async fn what_redis_may_lose_is_said_once_and_not_of_the_private_one() {
+async fn data_loss_warning_is_logged_once_except_for_private_redis() {
     const SAID: &str = "Redis keeps nothing on disk";
     let (redis, dir) = (TestRedis::start().await, directory());
     for place in ["--workers=3", "--in-process"] {
@@ -148,7 +148,7 @@ async fn what_redis_may_lose_is_said_once_and_not_of_the_private_one() {
 }
 
 #[tokio::test]
-async fn a_call_that_fails_is_listed_and_fails_the_demo() {
+async fn failed_call_is_listed_and_fails_the_demo() {
     let (dir, folder) = (directory(), tempfile::tempdir().unwrap());
     let settings = settings(folder.path(), "exit 3");
     let command = example(&[text(dir.path()), "--settings", text(&settings)]).spawn();
@@ -164,12 +164,12 @@ async fn workers_end_when_the_demo_is_killed() {
     let (dir, folder) = (directory(), tempfile::tempdir().unwrap());
     let child = in_the_middle(dir.path(), folder.path()).await;
     signal(&child, Signal::KILL);
-    // Its private Redis has gone with it: the workers cannot even say goodbye.
+    // Its private Redis has ended with it: the workers cannot deregister.
     ended(child).await;
 }
 
 #[tokio::test]
-async fn an_interrupted_demo_ends_its_workers() {
+async fn interrupted_demo_ends_its_workers() {
     let (dir, folder) = (directory(), tempfile::tempdir().unwrap());
     let child = in_the_middle(dir.path(), folder.path()).await;
     signal(&child, Signal::INT);
@@ -178,7 +178,7 @@ async fn an_interrupted_demo_ends_its_workers() {
 }
 
 #[tokio::test]
-async fn a_worker_serves_its_root_and_nothing_else() {
+async fn worker_serves_only_its_root() {
     let (redis, dir) = (TestRedis::start().await, directory());
     let root = dir.path().join("sub");
     let mut worker = example(&["worker", "--root", text(&root)]);
@@ -198,7 +198,7 @@ async fn a_worker_serves_its_root_and_nothing_else() {
             assert!(job == "word_count" || error.to_string().contains(refused), "{job}: {error}");
         }
     }
-    // Where there is no Python, both are the same, and this proves nothing.
+    // Without Python, both are the same and this check proves nothing.
     std::fs::write(root.join("odd"), b"a\xff b\r\n\xc3\xa4\xe2\x80\x83c\rd\n\ne").unwrap();
     for data in [json!({ "path": "odd" }), json!({ "text": "" }), json!({ "text": "a\nb c" })] {
         let built_in = call("word_count_builtin", data.clone()).await.unwrap();

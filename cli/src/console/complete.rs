@@ -1,4 +1,4 @@
-//! What Tab offers at a place of a line.
+//! Completions at a position of a line.
 
 use rustyline::completion::{Completer, Pair};
 use rustyline::highlight::Highlighter;
@@ -9,10 +9,10 @@ use rustyline::{Context, Helper};
 use super::names::{Known, Names, kinds};
 use super::parse::{options, verbs};
 
-/// What an instance can be asked: `cli/src/service.rs`.
+/// Operations on an instance, as in `cli/src/service.rs`.
 const TASKS: [&str; 4] = ["initialize", "execute", "terminate", "state"];
 
-/// Completes for the line editor.
+/// Completer for the line editor.
 pub(super) struct Tab(pub(super) Names);
 
 impl Helper for Tab {}
@@ -28,10 +28,10 @@ impl Completer for Tab {
     fn complete(
         &self,
         line: &str,
-        place: usize,
+        position: usize,
         _: &Context<'_>,
     ) -> rustyline::Result<(usize, Vec<Pair>)> {
-        let (start, offers) = offers(&line[..place], &self.0.known());
+        let (start, offers) = offers(&line[..position], &self.0.known());
         let is_only = offers.len() == 1;
         let pair = |name: String| {
             let replacement = if is_only { format!("{name} ") } else { name.clone() };
@@ -41,7 +41,7 @@ impl Completer for Tab {
     }
 }
 
-/// Where the word begins that `line` ends with, and what it can be.
+/// Returns the start of the last word of `line` and its completions.
 fn offers(line: &str, known: &Known) -> (usize, Vec<String>) {
     let start = line.rfind(char::is_whitespace).map_or(0, |at| {
         let space = line[at..].chars().next().map_or(1, char::len_utf8);
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn each_place_offers_what_can_stand_there() {
+    fn each_position_offers_its_completions() {
         for (line, start, offers) in [
             ("w", 0, "wait workers"),
             ("wait ", 5, "add grow größe"),

@@ -1,5 +1,4 @@
-//! Where lines come from: the line editor or stdin, each on a thread of its own; and the history's
-//! file.
+//! Reading lines from the line editor or stdin, each on a thread of its own; and the history file.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, BufRead as _};
@@ -20,45 +19,45 @@ use super::print::Printer;
 use crate::Failure;
 
 const PROMPT: &str = "redcall> ";
-/// How many lines the history keeps.
+/// Maximum lines in the history.
 const HISTORY: usize = 1000;
 
-/// What was read.
+/// The result of reading a line.
 pub(super) enum Read {
     Line(String),
     /// A line that is not UTF-8.
     Broken,
-    /// Ctrl-C: what was typed is thrown away.
+    /// Ctrl-C: the line is discarded.
     Cleared,
     /// Ctrl-D, or the end of the script.
     End,
 }
 
-/// Lines, each read when it is asked for: what is printed between them meets no prompt.
+/// A source of lines. A line is read only on request, so that output between lines meets no prompt.
 pub(super) struct Input {
-    ask: mpsc::UnboundedSender<()>,
+    requests: mpsc::UnboundedSender<()>,
     lines: mpsc::Receiver<io::Result<Read>>,
 }
 
 impl Input {
     fn of(mut read: impl FnMut() -> io::Result<Read> + Send + 'static) -> Self {
-        let (ask, mut asked) = mpsc::unbounded_channel();
+        let (requests, mut requested) = mpsc::unbounded_channel();
         let (sender, lines) = mpsc::channel(1);
         // Not joined: at the end of the program it may be reading.
         std::thread::spawn(move || {
-            while asked.blocking_recv().is_some() && sender.blocking_send(read()).is_ok() {}
+            while requested.blocking_recv().is_some() && sender.blocking_send(read()).is_ok() {}
         });
-        Self { ask, lines }
+        Self { requests, lines }
     }
 
-    /// The next line.
+    /// Reads the next line.
     pub(super) async fn next(&mut self) -> io::Result<Read> {
-        let _ = self.ask.send(());
+        let _ = self.requests.send(());
         self.lines.recv().await.unwrap_or(Ok(Read::End))
     }
 }
 
-/// The lines of stdin.
+/// Reads lines from stdin.
 pub(super) fn script() -> Input {
     Input::of(|| {
         let mut line = Vec::new();
@@ -71,7 +70,7 @@ pub(super) fn script() -> Input {
     })
 }
 
-/// The lines that somebody types, and what prints beside them.
+/// Reads lines from the terminal; returns the printer for output above the line.
 pub(super) fn terminal(names: Names, keeps: bool) -> Result<(Input, Printer), Failure> {
     let config = Config::builder().completion_type(CompletionType::List).history_ignore_space(true);
     let config =
@@ -79,22 +78,23 @@ pub(super) fn terminal(names: Names, keeps: bool) -> Result<(Input, Printer), Fa
     let editor = config.and_then(|config| Editor::with_config(config.build()));
     let mut editor: Editor<Tab, FileHistory> = editor.map_err(|error| Failure::system(&error))?;
     editor.set_helper(Some(Tab(names)));
-    let history = keeps.then(prepare).flatten();
+    let history = keeps.then(history_file).flatten();
     if let Some(file) = &history {
-        // What cannot be read is begun anew.
+        // An unreadable history is replaced by an empty one.
         let _ = editor.load_history(file);
     }
-    // A terminal that cannot move its cursor has no place beside the line.
+    // A terminal without cursor movement cannot print above the line.
     let printer = match editor.create_external_printer() {
-        Ok(mut printer) => Printer::beside(move |line| drop(printer.print(line))),
-        Err(_) => Printer::beside(|line| drop(output::print(line))),
+        Ok(mut printer) => Printer::editor(move |line| drop(printer.print(line))),
+        Err(_) => Printer::editor(|line| drop(output::print(line))),
     };
     let read = move || match editor.readline(PROMPT) {
         Ok(line) => {
             let is_kept =
                 !line.trim().is_empty() && editor.add_history_entry(&line).is_ok_and(|kept| kept);
             if let (true, Some(file)) = (is_kept, &history) {
-                // At once: a session may end in any way. Without it, the session goes on.
+                // Saved at once, since a session may end abruptly. A failure does not end the
+                // session.
                 let _ = editor.append_history(file);
             }
             Ok(Read::Line(line))
@@ -110,30 +110,30 @@ pub(super) fn terminal(names: Names, keeps: bool) -> Result<(Input, Printer), Fa
     Ok((Input::of(read), printer))
 }
 
-/// The history's file, which nobody else can read; `None`, and a word about it, if there can be
-/// none.
-fn prepare() -> Option<PathBuf> {
+/// Returns the history file, readable by its user only; `None`, with a hint, if it cannot be
+/// created.
+fn history_file() -> Option<PathBuf> {
     let from = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let folder = from("XDG_STATE_HOME").or_else(|| Some(from("HOME")?.join(".local/state")))?;
     let folder = folder.join("redcall");
     let file = folder.join("console-history");
-    let making = || -> io::Result<()> {
+    let create = || -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-        // Whether it can be written; the editor takes the rights of others away at each line.
+        // Checks that it is writable; the editor restricts its permissions at each line.
         OpenOptions::new().append(true).create(true).mode(0o600).open(&file).map(drop)
     };
-    match making() {
+    match create() {
         Ok(()) => Some(file),
         Err(error) => {
-            output::hint(format_args!("no history is kept: {}: {error}", file.display()));
+            output::hint(format_args!("history disabled: {}: {error}", file.display()));
             None
         }
     }
 }
 
-/// A line cannot be carried out, since it is not text.
+/// The failure for a line that is not text.
 pub(super) fn not_text() -> Failure {
-    let problem = Problem::new("the line is not UTF-8: nothing was done");
+    let problem = Problem::new("the line is not valid UTF-8 and was skipped");
     let problem = problem.help("Save the script as UTF-8.");
     Failure::of(problem, Code::InvalidRequest.as_str(), 2)
 }

@@ -1,4 +1,4 @@
-//! What Tab knows: names from the settings, from live workers, and from the session.
+//! Names for completion: from the settings, live workers, and the session.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,23 +6,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use redcall_client::{Client, Kind, Settings, WorkerInfo};
 use redcall_common::name::{SERVICE, is_job_name, is_plain};
 
-/// How many ids of this session are remembered, the last ones.
+/// Maximum number of ids remembered: the latest ones.
 const IDS: usize = 100;
-/// How many names of a kind are remembered.
-const MOST: usize = 10_000;
+/// Maximum number of names remembered of each kind.
+const NAMES_MAX: usize = 10_000;
 
-/// The kinds of events that have names, which are topics as well.
+/// Event kinds with names, which are also topics.
 const KINDS: [Kind; 5] =
     [Kind::HEARTBEAT, Kind::EMERGENCY, Kind::EVENT, Kind::PROPERTY_CHANGE, Kind::COMMAND_RESULT];
 
-/// Shared by the session, which learns names, and the line editor, which offers them.
+/// Shared by the session, which adds names, and the line editor, which offers them.
 #[derive(Clone)]
 pub(super) struct Names(Arc<Mutex<Known>>);
 
-/// The names by kind.
+/// The known names, by kind.
 #[derive(Default)]
 pub(super) struct Known {
-    /// Of the settings, and of the workers that lived when they were asked last.
+    /// From the settings and the live workers of the last refresh.
     pub(super) jobs: BTreeSet<String>,
     pub(super) services: BTreeSet<String>,
     pub(super) topics: BTreeSet<String>,
@@ -31,7 +31,7 @@ pub(super) struct Known {
     mapped: Mapped,
 }
 
-/// What the settings map: it stays, whatever workers live.
+/// Names from the settings, kept whichever workers are alive.
 #[derive(Default)]
 struct Mapped {
     jobs: BTreeSet<String>,
@@ -39,7 +39,7 @@ struct Mapped {
 }
 
 impl Names {
-    /// Those of the settings.
+    /// Returns the names from the settings.
     pub(super) fn of(settings: &Settings) -> Self {
         let mapped = Mapped {
             jobs: settings.jobs.keys().cloned().collect(),
@@ -59,19 +59,19 @@ impl Names {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks which names live workers map. What cannot be learned stays as it was.
+    /// Reads the names that live workers handle. On failure, the names are unchanged.
     pub(super) async fn refresh(&self, client: &Client) {
         if let Ok(workers) = client.inspect().workers().await {
-            self.known().live(&workers);
+            self.known().set_live(&workers);
         }
     }
 
     pub(super) fn topic(&self, topic: &str) {
-        learn(&mut self.known().topics, topic);
+        add(&mut self.known().topics, topic);
     }
 
     pub(super) fn instance(&self, instance: &str) {
-        learn(&mut self.known().instances, instance);
+        add(&mut self.known().instances, instance);
     }
 
     pub(super) fn id(&self, id: &str) {
@@ -84,27 +84,29 @@ impl Names {
 }
 
 impl Known {
-    /// What these workers map, beside the settings. What they say is somebody else's: only what
-    /// can be a name is taken.
-    fn live(&mut self, workers: &[WorkerInfo]) {
+    /// Replaces the names of workers, keeping those of the settings. Worker records are untrusted:
+    /// only valid names are taken.
+    fn set_live(&mut self, workers: &[WorkerInfo]) {
         let queues = workers.iter().flat_map(|worker| &worker.queues);
         let services = queues.filter_map(|queue| queue.strip_prefix(SERVICE));
-        let services: BTreeSet<&str> = services.filter(|name| is_plain(name)).take(MOST).collect();
+        let services: BTreeSet<&str> =
+            services.filter(|name| is_plain(name)).take(NAMES_MAX).collect();
         let jobs = workers.iter().flat_map(|worker| &worker.jobs).map(String::as_str);
-        let jobs = jobs.filter(|name| is_job_name(name) && !services.contains(name)).take(MOST);
+        let jobs =
+            jobs.filter(|name| is_job_name(name) && !services.contains(name)).take(NAMES_MAX);
         self.jobs = jobs.map(str::to_owned).chain(self.mapped.jobs.clone()).collect();
         let services = services.into_iter().map(str::to_owned);
         self.services = services.chain(self.mapped.services.clone()).collect();
     }
 }
 
-fn learn(names: &mut BTreeSet<String>, name: &str) {
-    if !name.is_empty() && names.len() < MOST {
+fn add(names: &mut BTreeSet<String>, name: &str) {
+    if !name.is_empty() && names.len() < NAMES_MAX {
         names.insert(name.to_owned());
     }
 }
 
-/// The names of kinds.
+/// Returns the names of event kinds.
 pub(super) fn kinds() -> impl Iterator<Item = String> {
     KINDS.into_iter().filter_map(|kind| kind.name().map(str::to_owned))
 }
@@ -123,19 +125,19 @@ mod tests {
     }
 
     #[test]
-    fn live_workers_add_their_names_and_take_them_along() {
+    fn names_of_live_workers_are_added_and_removed() {
         let names = Names::of(&Settings::default());
         let mut known = names.known();
         let queues = ["default", "service:counter"];
-        known.live(&[worker(&["add", "counter", "\u{1b}[31m"], &queues)]);
+        known.set_live(&[worker(&["add", "counter", "\u{1b}[31m"], &queues)]);
         let list = |set: &BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(" ");
         assert_eq!((&*list(&known.jobs), &*list(&known.services)), ("add", "counter"));
-        known.live(&[]);
+        known.set_live(&[]);
         assert_eq!((known.jobs.len(), known.services.len()), (0, 0));
     }
 
     #[test]
-    fn the_last_ids_are_remembered() {
+    fn latest_ids_are_remembered() {
         let names = Names::of(&Settings::default());
         (0..=IDS).for_each(|id| names.id(&id.to_string()));
         let known = names.known();

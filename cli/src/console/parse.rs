@@ -1,5 +1,5 @@
-//! What can be typed: one table of verbs, the arguments of which are those of the verbs outside,
-//! and how a line falls into words.
+//! The verbs of a line, whose arguments are those of the command line, and splitting a line into
+//! words.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::service::Service;
 use crate::status::{Monitor, Status};
 use crate::{Failure, json};
 
-/// What can be typed on a line
+/// Verbs of a line
 #[derive(Parser)]
 #[command(multicall = true, after_help = NOTES)]
 struct Line {
@@ -26,41 +26,41 @@ struct Line {
 }
 
 const NOTES: &str = "\
-Data are JSON as it is: wait add {\"a\": 1, \"b\": 2}. Text in single quotes is one word.
-Tab completes, Ctrl-C cancels what is waited for or clears the line, Ctrl-D ends.
-`help VERB` shows how a verb is written.";
+Write data as JSON without quotes: wait add {\"a\": 1, \"b\": 2}. Text in single quotes is one word.
+Tab completes, Ctrl-C cancels the current wait or clears the line, Ctrl-D ends the session.
+`help VERB` shows the usage of a verb.";
 
-/// What a line asks for.
+/// A verb and its arguments.
 #[derive(Subcommand)]
 pub(super) enum Verb {
-    /// Queue a job and let it go
+    /// Enqueue a job, fire and forget
     Call(Call),
     /// Call a job and print its answer
     #[command(mut_arg("wait", hide), mut_arg("stream", hide))]
     Wait(Call),
-    /// Call a job and print progress as it comes
+    /// Call a job and print progress as it arrives
     #[command(mut_arg("wait", hide), mut_arg("stream", hide))]
     Stream(Call),
-    /// Send a command under the next nonce; what becomes of it is printed when it comes
+    /// Send a command with the next nonce; its updates are printed as they arrive
     #[command(mut_arg("wait", hide), mut_arg("stream", hide))]
     Command(Call),
-    /// Ask an instance of a service, or print its state: service NAME execute DATA @INSTANCE
+    /// Call an instance of a service, or print its state: service NAME execute DATA @INSTANCE
     Service(Service),
-    /// Print what a job sends that somebody else has called
+    /// Stream the output of a job started by another process
     Follow(Follow),
-    /// Print the events of a topic when they come
+    /// Print the events of a topic as they arrive
     Events(Tail),
-    /// Print the events of a topic no more
+    /// Stop printing the events of a topic
     Unfollow {
-        /// The topic
+        /// Topic
         #[arg(value_parser = named)]
         topic: String,
     },
     /// Publish an event
     Publish(Publish),
-    /// Print the status of a monitored job
+    /// Print the status of a tracked job
     Status(Status),
-    /// Follow the status of a monitored job to its end
+    /// Follow the status of a tracked job to its end
     Monitor(Monitor),
     /// Cancel a job
     Cancel(Cancel),
@@ -68,23 +68,23 @@ pub(super) enum Verb {
     Queues,
     /// List the workers
     Workers,
-    /// Set how long to care where a line says nothing else, or print it
+    /// Set the timeout of later lines that have none, or print it
     Timeout {
-        /// Such as 500ms, 30s, 10m; `default` is that of each verb
+        /// Such as 500ms, 30s, 10m; `default` restores each verb's own
         #[arg(value_parser = timeout)]
         time: Option<Timeout>,
     },
-    /// End
+    /// End the session
     #[command(alias = "exit")]
     Quit,
 }
 
-/// The verb says it already.
+/// Hides an option that the verb implies.
 fn hide(option: Arg) -> Arg {
     option.hide(true)
 }
 
-/// What `timeout` sets.
+/// Argument of `timeout`.
 #[derive(Clone, Copy)]
 pub(super) struct Timeout(pub(super) Option<Duration>);
 
@@ -95,49 +95,52 @@ fn timeout(text: &str) -> Result<Timeout, humantime::DurationError> {
     }
 }
 
-/// What a line says.
-pub(super) enum Said {
-    /// Nothing: it is empty, or a comment.
+/// A parsed line.
+pub(super) enum Parsed {
+    /// An empty line or a comment.
     Nothing,
-    /// It asks for help: this text.
+    /// A request for help, with its text.
     Help(String),
     Verb(Box<Verb>),
 }
 
-/// Reads a line.
-pub(super) fn parse(line: &str) -> Result<Said, Failure> {
+/// Parses a line.
+pub(super) fn parse(line: &str) -> Result<Parsed, Failure> {
     if line.trim_start().starts_with('#') {
-        return Ok(Said::Nothing);
+        return Ok(Parsed::Nothing);
     }
-    let mut words = words(line).map_err(|why| wrong(&why, "`help` lists what can be typed."))?;
-    let Some(verb) = words.first() else { return Ok(Said::Nothing) };
+    let mut words = words(line).map_err(|why| wrong(&why, "`help` lists the verbs."))?;
+    let Some(verb) = words.first() else { return Ok(Parsed::Nothing) };
     if verb == "service" {
         words.iter_mut().skip(2).for_each(instance);
     }
     if words.iter().skip(1).any(|word| word == "-") {
-        return Err(wrong("`-` has no meaning here", "Type the data themselves, as JSON."));
+        return Err(wrong(
+            "`-` (stdin) is not available here",
+            "Write the data on the line, as JSON.",
+        ));
     }
     match Line::try_parse_from(words) {
-        Ok(line) => Ok(Said::Verb(Box::new(line.verb))),
-        Err(error) if error.kind() == ErrorKind::DisplayHelp => Ok(Said::Help(error.to_string())),
+        Ok(line) => Ok(Parsed::Verb(Box::new(line.verb))),
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => Ok(Parsed::Help(error.to_string())),
         Err(error) => Err(unknown(&error)),
     }
 }
 
-/// `@KEY` is the short form of `--instance=KEY`.
+/// `@KEY` is short for `--instance=KEY`.
 fn instance(word: &mut String) {
     if let Some(key) = word.strip_prefix('@') {
         *word = format!("--instance={key}");
     }
 }
 
-/// The words of a line: JSON that begins with a brace, a bracket or a double quote is one, to its
-/// end; so is what stands in single quotes.
+/// Splits a line into words. JSON that begins with a brace, a bracket or a double quote is one
+/// word, and so is text in single quotes.
 fn words(line: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut rest = line.trim();
     while let Some(first) = rest.chars().next() {
-        let (word, behind) = match first {
+        let (word, rest_of_line) = match first {
             '\'' => {
                 let quoted = rest[1..].split_once('\'');
                 quoted.ok_or_else(|| "a single quote is not closed".to_owned())?
@@ -145,35 +148,35 @@ fn words(line: &str) -> Result<Vec<String>, String> {
             '{' | '[' | '"' => rest.split_at(json_ends(rest)?),
             _ => rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len())),
         };
-        if behind.starts_with(|c: char| !c.is_whitespace()) {
-            return Err(format!("a space is missing behind `{word}`"));
+        if rest_of_line.starts_with(|c: char| !c.is_whitespace()) {
+            return Err(format!("expected a space after `{word}`"));
         }
         words.push(word.to_owned());
-        rest = behind.trim_start();
+        rest = rest_of_line.trim_start();
     }
     Ok(words)
 }
 
-/// Where the JSON ends that `text` begins with.
+/// Returns the length of the JSON at the start of `text`.
 fn json_ends(text: &str) -> Result<usize, String> {
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
     match values.next() {
-        Some(Err(error)) => Err(format!("the data is not JSON: {error}")),
+        Some(Err(error)) => Err(format!("the data are not valid JSON: {error}")),
         _ => Ok(values.byte_offset()),
     }
 }
 
-/// What does not fit, in one sentence, and how it is written.
+/// Converts a clap error to one sentence, with the usage as help.
 fn unknown(error: &clap::Error) -> Failure {
     let text = error.to_string();
     let usage = text.lines().find(|line| line.starts_with("Usage:")).map(str::to_owned);
-    let usage = usage.unwrap_or_else(|| "`help` lists what can be typed.".to_owned());
+    let usage = usage.unwrap_or_else(|| "`help` lists the verbs.".to_owned());
     let what = match text.strip_prefix("error: ") {
-        Some(said) => {
-            let said = said.split("\n\n").next().unwrap_or_default();
-            said.split_whitespace().collect::<Vec<_>>().join(" ")
+        Some(text) => {
+            let sentence = text.split("\n\n").next().unwrap_or_default();
+            sentence.split_whitespace().collect::<Vec<_>>().join(" ")
         }
-        None => "something is missing".to_owned(),
+        None => "missing arguments".to_owned(),
     };
     wrong(&what, &usage)
 }
@@ -183,17 +186,17 @@ fn wrong(what: &str, help: &str) -> Failure {
     Failure { problems: vec![Problem::new(what).help(help)], code: 2, json }
 }
 
-/// All that a line can begin with.
+/// Returns all verbs.
 pub(super) fn verbs() -> Vec<String> {
     let line = Line::command();
     let verbs = line.get_subcommands().map(|verb| verb.get_name().to_owned());
     verbs.chain(["help".to_owned()]).collect()
 }
 
-/// The options of a verb, with their dashes.
+/// Returns the options of a verb, with their dashes.
 pub(super) fn options(verb: &str) -> Vec<String> {
     let mut line = Line::command();
-    // What is global to a verb is known when the whole has been built.
+    // Global options are known only after the build.
     line.build();
     let Some(verb) = line.find_subcommand(verb) else { return Vec::new() };
     let options = verb.get_arguments().filter(|option| !option.is_hide_set());
@@ -208,16 +211,16 @@ mod tests {
         words(line).unwrap_or_else(|why| panic!("{line}: {why}"))
     }
 
-    /// Why a line is none.
+    /// Returns the error of an invalid line.
     fn refused(line: &str) -> String {
         match parse(line) {
-            Ok(_) => panic!("{line} is one"),
+            Ok(_) => panic!("{line} is valid"),
             Err(failure) => failure.json["error"]["message"].as_str().unwrap_or("").to_owned(),
         }
     }
 
     #[test]
-    fn data_are_typed_without_a_shells_quotes() {
+    fn data_need_no_shell_quotes() {
         let line = r#"  wait  add {"a": 1, "b": [2, " } "]}  --timeout 5s "#;
         let words = ["wait", "add", r#"{"a": 1, "b": [2, " } "]}"#, "--timeout", "5s"];
         assert_eq!(split(line), words);
@@ -228,16 +231,16 @@ mod tests {
     }
 
     #[test]
-    fn data_that_do_not_end_are_told() {
-        assert!(refused(r#"call x {"a": 1"#).contains("not JSON: EOF"));
-        assert!(refused(r#"call x {"a" 1}"#).contains("not JSON: expected `:`"));
+    fn incomplete_data_are_rejected() {
+        assert!(refused(r#"call x {"a": 1"#).contains("not valid JSON: EOF"));
+        assert!(refused(r#"call x {"a" 1}"#).contains("not valid JSON: expected `:`"));
         assert_eq!(refused("call x 'a"), "a single quote is not closed");
-        assert_eq!(refused("call x {}y"), "a space is missing behind `{}`");
-        assert_eq!(refused("call x -"), "`-` has no meaning here");
+        assert_eq!(refused("call x {}y"), "expected a space after `{}`");
+        assert_eq!(refused("call x -"), "`-` (stdin) is not available here");
     }
 
     #[test]
-    fn what_is_no_verb_is_told_in_one_sentence() {
+    fn invalid_verb_is_rejected_in_one_sentence() {
         assert_eq!(refused("cal x"), "unrecognized subcommand 'cal'");
         assert!(refused("service counter").contains("requires a subcommand"));
         assert!(refused("wait").contains("required arguments were not provided: <NAME>"));
@@ -245,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn every_verb_is_read() {
+    fn every_verb_is_parsed() {
         for (line, verb) in [
             ("call x", "call"),
             ("wait x -5", "wait"),
@@ -264,25 +267,31 @@ mod tests {
             ("timeout 5s", "timeout"),
             ("quit", "quit"),
         ] {
-            assert!(matches!(parse(line), Ok(Said::Verb(_))), "{line}");
+            assert!(matches!(parse(line), Ok(Parsed::Verb(_))), "{line}");
             assert!(verbs().contains(&verb.to_owned()), "{verb}");
         }
         assert_eq!(verbs().len(), 17);
-        assert!(matches!(parse("help"), Ok(Said::Help(text)) if text.contains("next nonce")));
-        assert!(matches!(parse("help wait"), Ok(Said::Help(text)) if text.contains("Usage: wait")));
-        assert!(matches!(parse(" # a comment {"), Ok(Said::Nothing)));
+        assert!(matches!(parse("help"), Ok(Parsed::Help(text)) if text.contains("next nonce")));
+        assert!(
+            matches!(parse("help wait"), Ok(Parsed::Help(text)) if text.contains("Usage: wait"))
+        );
+        assert!(matches!(parse(" # a comment {"), Ok(Parsed::Nothing)));
     }
 
     #[test]
-    fn an_instance_stands_behind_an_at_sign() {
-        let Ok(Said::Verb(verb)) = parse("service counter state @user-42") else { panic!("none") };
+    fn at_sign_selects_the_instance() {
+        let Ok(Parsed::Verb(verb)) = parse("service counter state @user-42") else {
+            panic!("none")
+        };
         let Verb::Service(service) = *verb else { panic!("another verb") };
         assert_eq!(service.named(), ("counter", "user-42"));
-        assert!(refused("service counter state @a:b").contains("an instance's key has up to 64"));
+        assert!(
+            refused("service counter state @a:b").contains("expected an instance key: at most 64")
+        );
     }
 
     #[test]
-    fn the_options_of_a_verb_are_known() {
+    fn options_of_a_verb_are_listed() {
         assert!(options("service").contains(&"--instance".to_owned()));
         assert!(options("wait").contains(&"--queue".to_owned()));
         assert!(!options("wait").contains(&"--stream".to_owned()));
@@ -290,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_of_verbs_holds_together() {
+    fn table_of_verbs_is_consistent() {
         Line::command().debug_assert();
     }
 }

@@ -1,4 +1,4 @@
-//! What is printed beside the line that is being typed, one whole line at a time.
+//! Output while a line is being edited, one whole line at a time.
 
 use redcall_client::{CallError, FrameStream, Response, ResultKind, Update};
 use redcall_common::clean::{clean, clean_json};
@@ -10,16 +10,16 @@ use crate::call::{RAN, failed};
 use crate::events::{Tailing, json_line, line};
 use crate::output::one_line;
 
-/// How many lines may lie before the terminal: who has more to say waits.
+/// Capacity of the queue to the terminal, lines; a full queue blocks its senders.
 const LINES: usize = 256;
 
-/// Where lines go.
+/// Destination of output lines.
 #[derive(Clone)]
 pub(super) enum Printer {
-    /// Without a line editor. Receives the first failure of standard output.
+    /// Without a line editor. The channel gets the first failure of standard output.
     Stdout(mpsc::Sender<Unwritten>),
-    /// Above the line that is being typed, by a thread of its own: the line editor lets it wait.
-    Beside(mpsc::Sender<String>),
+    /// Above the edited line, by a thread of its own: the line editor may block it.
+    Editor(mpsc::Sender<String>),
 }
 
 impl Printer {
@@ -30,30 +30,30 @@ impl Printer {
     }
 
     /// Prints by `print`, which may block, on a thread that ends with the last printer.
-    pub(super) fn beside(mut print: impl FnMut(String) + Send + 'static) -> Self {
+    pub(super) fn editor(mut print: impl FnMut(String) + Send + 'static) -> Self {
         let (sender, mut lines) = mpsc::channel::<String>(LINES);
         std::thread::spawn(move || {
             while let Some(line) = lines.blocking_recv() {
                 print(line + "\n");
             }
         });
-        Self::Beside(sender)
+        Self::Editor(sender)
     }
 
     pub(super) async fn line(&self, line: String) {
         match self {
-            // The first failure ends the session; there is no room for more.
+            // The first failure ends the session; later ones are dropped.
             Self::Stdout(failed) => {
                 let _ = out::line(line).map_err(|error| failed.try_send(error));
             }
-            // The thread lives as long as this.
-            // It goes past the door that cleans: through the line editor.
-            Self::Beside(lines) => drop(lines.send(clean_json(&line).into_owned()).await),
+            // The thread lives as long as this. Cleaned here: the line editor prints without
+            // `output`.
+            Self::Editor(lines) => drop(lines.send(clean_json(&line).into_owned()).await),
         }
     }
 }
 
-/// An answer of this kind, such as `result`.
+/// Prints an answer of this kind, such as `result`.
 pub(super) fn answer(kind: &str, data: &RawValue, as_json: bool) -> Result<(), Unwritten> {
     let printed = match as_json {
         true => out::line(format_args!("{{\"{kind}\":{}}}", one_line(data.get()))),
@@ -62,7 +62,7 @@ pub(super) fn answer(kind: &str, data: &RawValue, as_json: bool) -> Result<(), U
     printed.map_err(|error| error.after(RAN))
 }
 
-/// A command that has been sent.
+/// A command that was sent.
 pub(super) struct Sent {
     pub(super) name: String,
     pub(super) nonce: u64,
@@ -70,8 +70,8 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    /// What has become of it, as people or as programs read it.
-    pub(super) fn said(&self, what: &str, data: &str) -> String {
+    /// Formats an update as text or as JSON.
+    pub(super) fn format(&self, what: &str, data: &str) -> String {
         let Self { name, nonce, as_json } = self;
         if *as_json {
             let name = serde_json::Value::from(name.as_str());
@@ -80,17 +80,17 @@ impl Sent {
         format!("#{nonce} {} {what} {}", clean(name), clean(data))
     }
 
-    /// That of an update.
+    /// Formats an update.
     fn update(&self, update: Update) -> String {
         let (what, data) = match update {
-            Update::Restarted { attempt } => return self.said("restarted", &attempt.to_string()),
-            Update::Pending => return self.said("pending", "null"),
+            Update::Restarted { attempt } => return self.format("restarted", &attempt.to_string()),
+            Update::Pending => return self.format("pending", "null"),
             Update::Deferred(data) => ("deferred", data),
             Update::Progress(data) => ("progress", data),
             Update::Chunk(data) => ("chunk", data),
             Update::Done(Response { data, .. }) => (ResultKind::Success.name(), data),
         };
-        self.said(what, &one_line(data.get()))
+        self.format(what, &one_line(data.get()))
     }
 
     fn error(&self, error: CallError) -> String {
@@ -98,13 +98,13 @@ impl Sent {
         let failure = failed(error);
         let error = &failure.json["error"];
         if self.as_json {
-            return self.said(kind, &error.to_string());
+            return self.format(kind, &error.to_string());
         }
         let text = |field: &str| error[field].as_str().unwrap_or_default().replace('\n', " ");
-        self.said(kind, &format!("{}: {}", text("code"), text("message")))
+        self.format(kind, &format!("{}: {}", text("code"), text("message")))
     }
 
-    /// Prints what becomes of it, to its end; whether that is good.
+    /// Prints all updates of the command; returns `true` if it succeeded.
     pub(super) async fn print(self, mut updates: FrameStream, printer: Printer) -> bool {
         while let Some(update) = updates.next().await {
             match update {
@@ -119,12 +119,12 @@ impl Sent {
     }
 }
 
-/// Prints the events of a topic, as long as they come.
+/// Prints the events of a topic.
 pub(super) async fn events(topic: String, mut tailing: Tailing, printer: Printer, as_json: bool) {
     while let Some(item) = tailing.next().await {
-        let said = match item {
+        let text = match item {
             Ok(item) if as_json => {
-                // A name needs no escapes.
+                // A topic name needs no JSON escapes.
                 format!("{{\"topic\":\"{topic}\",\"event\":{}}}", json_line(&item))
             }
             Ok(item) => format!("{topic}  {}", line(&item)),
@@ -133,10 +133,10 @@ pub(super) async fn events(topic: String, mut tailing: Tailing, printer: Printer
             }
             Err(failure) => {
                 let message = failure.json["error"]["message"].as_str().unwrap_or_default();
-                format!("{topic}  is not followed any more: {}", clean(message))
+                format!("{topic}  unsubscribed:  {}", clean(message))
             }
         };
-        printer.line(said).await;
+        printer.line(text).await;
     }
 }
 
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_stands_on_one_line_under_its_nonce() {
+    fn result_is_printed_on_one_line_with_its_nonce() {
         let data = RawValue::from_string("{\n\"on\": true}".to_owned());
         let data = data.unwrap_or_else(|error| panic!("{error}"));
         let update = || Update::Deferred(data.clone());
@@ -161,12 +161,12 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_told_with_its_kind_and_code() {
+    fn error_is_printed_with_kind_and_code() {
         let late = || CallError::TimedOut;
-        let said = sent(false).error(late());
-        assert!(said.starts_with("#3 start failed deadline_exceeded: "), "{said}");
-        let said = sent(true).error(late());
-        let said: serde_json::Value = serde_json::from_str(&said).unwrap_or_default();
-        assert_eq!(said["failed"]["code"], "deadline_exceeded");
+        let text = sent(false).error(late());
+        assert!(text.starts_with("#3 start failed deadline_exceeded: "), "{text}");
+        let text = sent(true).error(late());
+        let text: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        assert_eq!(text["failed"]["code"], "deadline_exceeded");
     }
 }

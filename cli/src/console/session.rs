@@ -1,4 +1,4 @@
-//! What each verb does: by the code of the verbs outside, over one client.
+//! Execution of console verbs, by the code of the command line, over one client.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -9,41 +9,41 @@ use serde_json::json;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::names::Names;
-use super::parse::{Said, Timeout, Verb, parse};
+use super::parse::{Parsed, Timeout, Verb, parse};
 use super::print::{self, Printer, Sent};
 use crate::call::{Call, until_interrupted};
 use crate::events::Tail;
 use crate::service::Service;
 use crate::{Failure, queues, workers};
 
-/// How old the names of the workers may be at a prompt.
-const FRESH: Duration = Duration::from_secs(5);
-/// What Ctrl-C does to a question that changes nothing.
-const GIVEN_UP: &str = "interrupted";
+/// Maximum age of the workers' names at a prompt.
+const NAMES_MAX_AGE: Duration = Duration::from_secs(5);
+/// Message of Ctrl-C during a read-only request.
+const INTERRUPTED: &str = "interrupted";
 
-/// What lasts from line to line.
+/// State kept between lines.
 pub(super) struct Session {
     client: Client,
     as_json: bool,
-    /// Of lines that say nothing else.
+    /// Timeout of lines that set none.
     timeout: Option<Duration>,
-    /// Of the command that was sent last.
+    /// Nonce of the last command sent.
     nonce: u64,
     names: Names,
-    asked: Instant,
+    refreshed_at: Instant,
     printer: Printer,
-    /// What becomes of commands; each says whether its end was good.
+    /// Printing tasks of commands; each returns `true` if its command succeeded.
     commands: JoinSet<bool>,
-    /// Whether every command that has ended has ended well.
-    well: bool,
-    /// Who prints events.
+    /// `true` if all finished commands succeeded.
+    succeeded: bool,
+    /// Printing tasks of topics.
     tails: JoinSet<()>,
-    followed: HashMap<String, AbortHandle>,
+    subscribed: HashMap<String, AbortHandle>,
 }
 
-/// Whether the session goes on.
-pub(super) enum Then {
-    GoOn,
+/// Continuation of the session after a line.
+pub(super) enum Flow {
+    Continue,
     Quit,
 }
 
@@ -55,64 +55,64 @@ impl Session {
             timeout: None,
             nonce: 0,
             names,
-            asked: Instant::now(),
+            refreshed_at: Instant::now(),
             printer,
             commands: JoinSet::new(),
-            well: true,
+            succeeded: true,
             tails: JoinSet::new(),
-            followed: HashMap::new(),
+            subscribed: HashMap::new(),
         }
     }
 
-    /// Asks for the names of the workers, beside, if those that are known are old.
+    /// Refreshes the names of the workers in the background, if they are old.
     pub(super) fn refresh_names(&mut self) {
-        if self.asked.elapsed() < FRESH {
+        if self.refreshed_at.elapsed() < NAMES_MAX_AGE {
             return;
         }
-        self.asked = Instant::now();
+        self.refreshed_at = Instant::now();
         let (names, client) = (self.names.clone(), self.client.clone());
         tokio::spawn(async move { names.refresh(&client).await });
     }
 
-    /// Does what a line says.
-    pub(super) async fn carry_out(&mut self, line: &str) -> Result<Then, Failure> {
-        // What has ended is let go.
+    /// Executes a line.
+    pub(super) async fn execute(&mut self, line: &str) -> Result<Flow, Failure> {
+        // Removes finished tasks.
         while self.tails.try_join_next().is_some() {}
         self.collect();
         let verb = match parse(line)? {
-            Said::Nothing => return Ok(Then::GoOn),
-            Said::Help(text) if self.as_json => {
+            Parsed::Nothing => return Ok(Flow::Continue),
+            Parsed::Help(text) if self.as_json => {
                 out::line(json!({ "help": text }))?;
-                return Ok(Then::GoOn);
+                return Ok(Flow::Continue);
             }
-            Said::Help(text) => {
+            Parsed::Help(text) => {
                 out::line(text.trim_end())?;
-                return Ok(Then::GoOn);
+                return Ok(Flow::Continue);
             }
-            Said::Verb(verb) => *verb,
+            Parsed::Verb(verb) => *verb,
         };
         let client = &self.client.clone();
-        let (as_json, within) = (self.as_json, self.timeout);
+        let (as_json, timeout) = (self.as_json, self.timeout);
         match verb {
-            // Written as outside.
+            // As on the command line.
             Verb::Call(call) | Verb::Wait(call) if call.streams() => {
-                call.within(within).print_stream(client).await?;
+                call.or_timeout(timeout).print_stream(client).await?;
             }
             Verb::Call(call) if !call.waits() => {
-                let sent = call.within(within).send(client, as_json);
+                let sent = call.or_timeout(timeout).send(client, as_json);
                 let id = until_interrupted(sent, "interrupted: it may be queued").await?;
                 self.names.id(&id);
             }
             Verb::Call(call) | Verb::Wait(call) => {
-                let data = call.within(within).answer(client).await?;
+                let data = call.or_timeout(timeout).answer(client).await?;
                 print::answer("result", &data, as_json)?;
             }
-            Verb::Stream(call) => call.within(within).print_stream(client).await?,
-            Verb::Command(call) => self.command(call.within(within)).await?,
-            Verb::Service(service) => self.ask(service.within(within)).await?,
-            Verb::Follow(follow) => follow.within(within).run(client).await?,
-            Verb::Events(tail) => self.follow(tail).await?,
-            Verb::Unfollow { topic } => self.unfollow(&topic)?,
+            Verb::Stream(call) => call.or_timeout(timeout).print_stream(client).await?,
+            Verb::Command(call) => self.command(call.or_timeout(timeout)).await?,
+            Verb::Service(service) => self.call_service(service.or_timeout(timeout)).await?,
+            Verb::Follow(follow) => follow.or_timeout(timeout).run(client).await?,
+            Verb::Events(tail) => self.subscribe(tail).await?,
+            Verb::Unfollow { topic } => self.unsubscribe(&topic)?,
             Verb::Publish(publish) => {
                 let topic = publish.topic().to_owned();
                 until_interrupted(publish.run(client, as_json), "interrupted: it may be published")
@@ -120,65 +120,66 @@ impl Session {
                 self.names.topic(&topic);
             }
             Verb::Status(status) => {
-                until_interrupted(status.run(client, as_json), GIVEN_UP).await?
+                until_interrupted(status.run(client, as_json), INTERRUPTED).await?
             }
             Verb::Monitor(monitor) => {
-                until_interrupted(monitor.within(within).run(client, as_json), GIVEN_UP).await?;
+                until_interrupted(monitor.or_timeout(timeout).run(client, as_json), INTERRUPTED)
+                    .await?;
             }
             Verb::Cancel(cancel) => {
                 until_interrupted(cancel.run(client, as_json), "interrupted: it may be cancelled")
                     .await?;
             }
-            Verb::Queues => until_interrupted(queues::run(client, as_json), GIVEN_UP).await?,
-            Verb::Workers => until_interrupted(workers::run(client, as_json), GIVEN_UP).await?,
+            Verb::Queues => until_interrupted(queues::run(client, as_json), INTERRUPTED).await?,
+            Verb::Workers => until_interrupted(workers::run(client, as_json), INTERRUPTED).await?,
             Verb::Timeout { time } => self.set_timeout(time)?,
-            Verb::Quit => return Ok(Then::Quit),
+            Verb::Quit => return Ok(Flow::Quit),
         }
-        Ok(Then::GoOn)
+        Ok(Flow::Continue)
     }
 
-    /// Sends a command; what becomes of it is printed beside what follows.
+    /// Sends a command; its updates are printed as they arrive.
     async fn command(&mut self, call: Call) -> Result<(), Failure> {
         self.nonce += 1;
         let sent = Sent { name: call.name().to_owned(), nonce: self.nonce, as_json: self.as_json };
         let updates = call.command(&self.client, self.nonce).await?;
         self.names.id(updates.id());
         let id = match self.as_json {
-            true => format!("{:?}", updates.id()), // of letters, digits and dashes
+            true => format!("{:?}", updates.id()), // letters, digits and dashes only
             false => updates.id().to_owned(),
         };
-        out::line(sent.said("sent", &id))?;
+        out::line(sent.format("sent", &id))?;
         self.commands.spawn(sent.print(updates, self.printer.clone()));
         Ok(())
     }
 
-    async fn ask(&mut self, service: Service) -> Result<(), Failure> {
+    async fn call_service(&mut self, service: Service) -> Result<(), Failure> {
         let (kind, instance) = (service.kind(), service.named().1.to_owned());
         let data = service.answer(&self.client).await?;
         self.names.instance(&instance);
         Ok(print::answer(kind, &data, self.as_json)?)
     }
 
-    async fn follow(&mut self, tail: Tail) -> Result<(), Failure> {
+    async fn subscribe(&mut self, tail: Tail) -> Result<(), Failure> {
         let topic = tail.topic().to_owned();
-        let tailing = until_interrupted(tail.begin(&self.client), GIVEN_UP).await?;
+        let tailing = until_interrupted(tail.begin(&self.client), INTERRUPTED).await?;
         let printing = print::events(topic.clone(), tailing, self.printer.clone(), self.as_json);
-        let before = self.followed.insert(topic.clone(), self.tails.spawn(printing));
+        let before = self.subscribed.insert(topic.clone(), self.tails.spawn(printing));
         if let Some(before) = before {
             before.abort();
         }
         self.names.topic(&topic);
-        self.say(&json!({ "following": topic }), &format!("following {topic}"))
+        self.print(&json!({ "following": topic }), &format!("following {topic}"))
     }
 
-    fn unfollow(&mut self, topic: &str) -> Result<(), Failure> {
-        let was = self.followed.remove(topic).filter(|printing| !printing.is_finished());
+    fn unsubscribe(&mut self, topic: &str) -> Result<(), Failure> {
+        let was = self.subscribed.remove(topic).filter(|printing| !printing.is_finished());
         if let Some(printing) = &was {
             printing.abort();
         }
-        let said = if was.is_some() { "not followed any more" } else { "not followed" };
+        let text = if was.is_some() { "unsubscribed" } else { "not subscribed" };
         let json = json!({ "unfollowed": topic, "was_followed": was.is_some() });
-        self.say(&json, &format!("{topic}: {said}"))
+        self.print(&json, &format!("{topic}: {text}"))
     }
 
     fn set_timeout(&mut self, time: Option<Timeout>) -> Result<(), Failure> {
@@ -186,20 +187,20 @@ impl Session {
             self.timeout = time;
         }
         let shown = self.timeout.map(|time| humantime::format_duration(time).to_string());
-        let said = format!("timeout {}", shown.as_deref().unwrap_or("default"));
-        self.say(&json!({ "timeout": shown }), &said)
+        let text = format!("timeout {}", shown.as_deref().unwrap_or("default"));
+        self.print(&json!({ "timeout": shown }), &text)
     }
 
-    fn say(&self, json: &serde_json::Value, text: &str) -> Result<(), Failure> {
+    fn print(&self, json: &serde_json::Value, text: &str) -> Result<(), Failure> {
         Ok(match self.as_json {
             true => out::line(json),
             false => out::line(text),
         }?)
     }
 
-    /// Says why a line failed. As JSON where its answer would stand: who reads answers waits for
-    /// one per line.
-    pub(super) fn complain(&self, failure: Failure) -> Result<(), Failure> {
+    /// Reports the failure of a line. JSON goes to standard output, since programs expect one
+    /// answer per line.
+    pub(super) fn report(&self, failure: Failure) -> Result<(), Failure> {
         match self.as_json {
             true => out::line(&failure.json)?,
             false => failure.explain(),
@@ -207,23 +208,23 @@ impl Session {
         Ok(())
     }
 
-    /// Takes note of the commands that have ended.
+    /// Collects the results of finished commands.
     fn collect(&mut self) {
         while let Some(end) = self.commands.try_join_next() {
-            self.well &= end.unwrap_or(false);
+            self.succeeded &= end.unwrap_or(false);
         }
     }
 
-    /// Waits for the end of every command; whether all ends were good.
+    /// Waits for all commands; returns `true` if all succeeded.
     pub(super) async fn finish(&mut self) -> bool {
         while let Some(end) = self.commands.join_next().await {
-            self.well &= end.unwrap_or(false);
+            self.succeeded &= end.unwrap_or(false);
         }
-        self.well
+        self.succeeded
     }
 
-    /// Cancels the commands that have not ended, and says how many. When it returns, the client
-    /// knows of it: its flush has Redis hear of it before the program ends.
+    /// Cancels the unfinished commands and prints their number. The client's flush sends the
+    /// cancellations before the program ends.
     pub(super) async fn leave(&mut self) -> Result<(), Failure> {
         self.collect();
         let left = self.commands.len();
@@ -232,6 +233,6 @@ impl Session {
         if left == 0 {
             return Ok(());
         }
-        self.say(&json!({ "cancelled": left }), &format!("commands cancelled: {left}"))
+        self.print(&json!({ "cancelled": left }), &format!("commands cancelled: {left}"))
     }
 }

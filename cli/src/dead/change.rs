@@ -9,14 +9,14 @@ use super::Which;
 use crate::output::{line, table};
 use crate::{Failure, json, unreachable};
 
-/// What is done to letters.
+/// The change to be made.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Retry,
     Purge,
 }
 
-/// To which, and whether really. Something has to be said: nobody means all by saying nothing.
+/// Selection and mode. A selection is required: an empty command must not select all.
 #[derive(Args)]
 #[command(group(
     ArgGroup::new("which").args(["ids", "code", "name", "all"]).required(true).multiple(true)
@@ -24,13 +24,13 @@ pub(crate) enum Kind {
 pub(crate) struct Change {
     #[command(flatten)]
     which: Which,
-    /// All of the queue, or all that the other options leave
+    /// All of the queue, or all that match the other options
     #[arg(long)]
     all: bool,
     /// At most N, the oldest first
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
-    /// Only say what would be done
+    /// Only print the result, change nothing
     #[arg(long)]
     dry_run: bool,
 }
@@ -49,7 +49,7 @@ impl Change {
             Kind::Purge => dead.purge(&selection, self.dry_run).await,
         };
         let report = report.map_err(|error| unreachable(&error))?;
-        let done = |error: Unwritten| error.after(said(&report, kind, self.dry_run));
+        let done = |error: Unwritten| error.after(summary(&report, kind, self.dry_run));
         if as_json {
             let mut json = serde_json::json!(report);
             json["queue"] = self.which.queue.into();
@@ -60,7 +60,7 @@ impl Change {
         }
         match left_over(&report) {
             Some((code, message)) => {
-                let help = "Nothing was done to those; the rest stands above.";
+                let help = "These letters are unchanged; the result of the others is above.";
                 let json = json(code.as_str(), &message);
                 Err(Failure { problems: vec![Problem::new(message).help(help)], code: 1, json })
             }
@@ -69,13 +69,13 @@ impl Change {
     }
 }
 
-fn said(report: &DeadReport, kind: Kind, dry_run: bool) -> String {
+fn summary(report: &DeadReport, kind: Kind, dry_run: bool) -> String {
     let count = report.done.len();
     let what = match (kind, dry_run) {
-        (Kind::Retry, false) => "back in the queue",
-        (Kind::Retry, true) => "would go back to the queue",
-        (Kind::Purge, false) => "thrown away",
-        (Kind::Purge, true) => "would be thrown away",
+        (Kind::Retry, false) => "requeued",
+        (Kind::Retry, true) => "would be requeued",
+        (Kind::Purge, false) => "purged",
+        (Kind::Purge, true) => "would be purged",
     };
     format!("{count} {what}")
 }
@@ -84,9 +84,9 @@ fn print(report: &DeadReport, kind: Kind, dry_run: bool) -> Result<(), Unwritten
     if dry_run && !report.done.is_empty() {
         out::line(table(&["entry", "id", "job"], report.done.iter().map(row)))?;
     }
-    out::line(said(report, kind, dry_run))?;
+    out::line(summary(report, kind, dry_run))?;
     if report.gone > 0 {
-        out::line(format_args!("{} were gone meanwhile", report.gone))?;
+        out::line(format_args!("{} no longer existed", report.gone))?;
     }
     if !report.skipped.is_empty() {
         let rows = report.skipped.iter().map(|letter| {
@@ -102,7 +102,7 @@ fn row(letter: &DeadRef) -> Vec<String> {
     vec![letter.entry.clone(), line(&letter.id, 64), line(name, 40)]
 }
 
-/// What could not be done, the first reason for its code.
+/// Returns the letters not changed: all reasons, and the code of the first one.
 fn left_over(report: &DeadReport) -> Option<(Code, String)> {
     let mut reasons = Vec::new();
     if report.full {
@@ -110,7 +110,7 @@ fn left_over(report: &DeadReport) -> Option<(Code, String)> {
         reasons.push((Code::Overloaded, message));
     }
     if !report.unknown.is_empty() {
-        let message = format!("no such dead letter has the id {}", report.unknown.join(", "));
+        let message = format!("no dead letter found with id {}", report.unknown.join(", "));
         reasons.push((Code::NotFound, message));
     }
     if !report.skipped.is_empty() {

@@ -8,26 +8,26 @@ use super::Which;
 use crate::output::{line, moment, table};
 use crate::{Failure, unreachable};
 
-/// How many are listed if nothing else is said.
+/// Default number of letters listed.
 const LIMIT: u64 = 50;
-/// Widest reason, characters.
+/// Maximum width of a reason, characters.
 const REASON: usize = 60;
 
-/// Which to list.
+/// The letters to list.
 #[derive(Args)]
 pub(crate) struct List {
     #[command(flatten)]
     which: Which,
-    /// List them all, instead of up to 50
+    /// List all, instead of up to 50
     #[arg(long, conflicts_with = "limit")]
     all: bool,
     /// List up to N
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
-    /// The oldest first
+    /// List the oldest first
     #[arg(long)]
     oldest: bool,
-    /// Go on behind this entry
+    /// Continue after this entry
     #[arg(long, value_name = "ENTRY", value_parser = entry)]
     after: Option<String>,
 }
@@ -36,7 +36,7 @@ fn entry(text: &str) -> Result<String, String> {
     let numbers = text.split_once('-').map(|(ms, n)| (ms.parse::<u64>(), n.parse::<u64>()));
     match numbers {
         Some((Ok(_), Ok(_))) => Ok(text.to_owned()),
-        _ => Err("an entry is written like 1763683200000-0".to_owned()),
+        _ => Err("expected an entry such as 1763683200000-0".to_owned()),
     }
 }
 
@@ -53,7 +53,7 @@ impl List {
             left -= page.letters.len() as u64;
             for letter in &page.letters {
                 if as_json {
-                    // Strings, numbers and JSON that is text already: nothing here can fail.
+                    // Strings, numbers and JSON text: cannot fail.
                     jsons.push(serde_json::to_string(letter).unwrap_or_default());
                 } else {
                     rows.push(row(letter));
@@ -80,7 +80,7 @@ impl List {
 }
 
 fn row(letter: &DeadLetter) -> Vec<String> {
-    // What has no id is known by its entry.
+    // A letter without an id is identified by its entry.
     let id = if letter.id.is_empty() { &letter.entry } else { &letter.id };
     vec![
         moment(letter.at_ms),

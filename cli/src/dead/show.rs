@@ -9,12 +9,12 @@ use redcall_common::report::Problem;
 use crate::output::{line, moment, table, time};
 use crate::{Failure, json, queue, unreachable};
 
-/// Which to show.
+/// The letter to show.
 #[derive(Args)]
 pub(crate) struct Show {
     /// Id of the request (its newest letter is shown), or of the entry in the stream
     id: String,
-    /// Its queue
+    /// Queue of the letter
     #[arg(long, default_value = "default", value_parser = queue)]
     queue: String,
 }
@@ -25,7 +25,7 @@ impl Show {
         let letter = letter.map_err(|error| unreachable(&error))?;
         let Some(letter) = letter else { return Err(not_found(&self.id, &self.queue)) };
         if as_json {
-            // Strings, numbers and JSON that is text already: nothing here can fail.
+            // Strings, numbers and JSON text: cannot fail.
             out::line(serde_json::to_string(&letter).unwrap_or_default())?;
         } else {
             print(&letter)?;
@@ -37,7 +37,7 @@ impl Show {
 fn not_found(id: &str, queue: &str) -> Failure {
     let message = format!("no dead letter of queue `{queue}` has the id `{id}`");
     let json = json(Code::NotFound.as_str(), &message);
-    let help = "`redcall dead list` shows what there is; another queue is named by --queue.";
+    let help = "List the letters with `redcall dead list`; select another queue with --queue.";
     Failure { problems: vec![Problem::new(message).help(help)], code: 1, json }
 }
 

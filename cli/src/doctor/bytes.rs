@@ -1,17 +1,17 @@
-//! Dead letters and kept answers: how near they are to their bounds in bytes.
+//! Dead letters and kept answers: their bytes against their limits.
 //!
-//! Topics are left out: a topic at its bound is in normal operation.
+//! Topics are omitted: a topic at its limit is normal.
 
 use redcall_client::{Inspector, QueueInfo, Settings, StoreError};
 use redcall_common::finding::{Finding, Level};
 
 use super::workers::listed;
 
-/// Percent of a bound from which on a warning is due.
+/// Percent of a limit at which a warning is due.
 const NEAR: u64 = 90;
 
-/// Looks at every queue in use.
-pub(super) async fn look(
+/// Checks every queue in use.
+pub(super) async fn check(
     inspector: &Inspector,
     queues: &[QueueInfo],
     settings: &Settings,
@@ -21,24 +21,24 @@ pub(super) async fn look(
     for queue in queues {
         let name = &queue.queue;
         let kept = inspector.kept_bytes(name).await?;
-        let most = settings.dead.max_bytes;
-        if is_near(kept.dead, most) {
-            near.push(format!("dead letters of {name} {}", of(kept.dead, most)));
+        let max = settings.dead.max_bytes;
+        if is_near(kept.dead, max) {
+            near.push(format!("dead letters of {name} {}", of(kept.dead, max)));
         }
-        let most = settings.answers_max_bytes(name);
-        if kept.answers_full || is_near(kept.answers, most) {
-            near.push(format!("answers of {name} {}", of(kept.answers, most)));
+        let max = settings.answers_max_bytes(name);
+        if kept.answers_full || is_near(kept.answers, max) {
+            near.push(format!("answers of {name} {}", of(kept.answers, max)));
         }
         full |= kept.answers_full;
     }
     if near.is_empty() {
-        return Ok(Finding::ok(CHECK, "dead letters and answers are far from their bounds"));
+        return Ok(Finding::ok(CHECK, "dead letters and answers are far below their limits"));
     }
     let means = match full {
-        true => "Requests that want an answer are refused as `overloaded` until some are fetched.",
+        true => "Requests with an answer are rejected as `overloaded` until answers are fetched.",
         false => {
-            "At their bound the oldest dead letters go, and new requests that want an answer \
-                  are refused."
+            "At the limit, the oldest dead letters are trimmed and new requests with an answer \
+                              are rejected."
         }
     };
     let cure = "Retry or purge dead letters, fetch answers or give them a shorter TTL, or raise \
@@ -46,10 +46,10 @@ pub(super) async fn look(
     Ok(Finding::new(CHECK, Level::Warning, listed(&near), means, cure))
 }
 
-fn is_near(held: u64, most: u64) -> bool {
-    most > 0 && held.saturating_mul(100) >= most.saturating_mul(NEAR)
+fn is_near(held: u64, max: u64) -> bool {
+    max > 0 && held.saturating_mul(100) >= max.saturating_mul(NEAR)
 }
 
-fn of(held: u64, most: u64) -> String {
-    format!("have {} of {} MiB", held >> 20, most >> 20)
+fn of(held: u64, max: u64) -> String {
+    format!("have {} of {} MiB", held >> 20, max >> 20)
 }

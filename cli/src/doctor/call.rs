@@ -1,4 +1,4 @@
-//! Real calls through Redis: the one thing that the doctor writes, and only when asked to.
+//! Real calls through Redis, the only writes of the doctor, and only if requested.
 
 use std::time::{Duration, Instant};
 
@@ -11,63 +11,65 @@ use crate::Failure;
 use crate::call::unless_interrupted;
 
 const CHECK: &str = "call";
-/// How long it waits for a worker where none listens.
+/// Grace period for queues without a worker.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// A job to be called, `NAME` or `NAME=DATA`.
+/// A job to call, `NAME` or `NAME=DATA`.
 #[derive(Debug, Clone)]
-pub(super) struct Trial {
+pub(super) struct TestCall {
     name: String,
     data: Box<RawValue>,
 }
 
-impl Trial {
+impl TestCall {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let (name, data) = text.split_once('=').unwrap_or((text, "null"));
         let data = serde_json::from_str(data).map_err(|error| {
-            format!("the data is not JSON: {error}; quote it for the shell, such as 'add={{}}'")
+            format!(
+                "the data are not valid JSON: {error}; quote it for the shell, such as 'add={{}}'"
+            )
         })?;
         Ok(Self { name: name.to_owned(), data })
     }
 }
 
-/// Where there is no common Redis.
+/// The finding where workers use private servers.
 pub(super) fn impossible() -> Finding {
     let what = "no call was made: `redis.url` is `embedded`";
-    let means = "A private server is nobody else's, so no worker would hear of it.";
-    let cure = "Name a Redis by --redis, `redis.url` or REDIS_URL.";
+    let means = "A private server has no workers.";
+    let cure = "Set a Redis with --redis, `redis.url` or REDIS_URL.";
     Finding::new(CHECK, Level::Problem, what, means, cure)
 }
 
-/// Makes the calls, one after the other, each within `timeout`.
+/// Makes the calls one after the other, each within `timeout`.
 pub(super) async fn make(
-    trials: &[Trial],
+    test_calls: &[TestCall],
     timeout: Duration,
     settings: &Settings,
 ) -> Result<Vec<Finding>, Failure> {
     let mut settings = settings.clone();
     settings.client.no_workers_grace = settings.client.no_workers_grace.min(GRACE);
-    let within = super::LOOK.min(timeout);
-    let connecting = tokio::time::timeout(within, Client::from_settings(&settings));
+    let limit = super::CHECK_TIMEOUT.min(timeout);
+    let connecting = tokio::time::timeout(limit, Client::from_settings(&settings));
     let client = match connecting.await {
         Ok(Ok(client)) => client,
         Ok(Err(error)) => return Ok(vec![unknown(CHECK, &error)]),
         Err(_) => {
-            let what = "Redis did not let a client in, in time";
-            let cure = "Look at its load and at the network.";
+            let what = "Redis did not accept a client in time";
+            let cure = "Check its load and the network.";
             return Ok(vec![Finding::new(CHECK, Level::Problem, what, "No call was made.", cure)]);
         }
     };
-    let calling = async { Ok(called(&client, trials, timeout).await) };
+    let calling = async { Ok(called(&client, test_calls, timeout).await) };
     let findings = unless_interrupted(calling).await;
-    // Also the withdrawal of a call that was interrupted.
+    // Sends the cancellation of an interrupted call, too.
     client.flush().await;
     findings
 }
 
-async fn called(client: &Client, trials: &[Trial], timeout: Duration) -> Vec<Finding> {
+async fn called(client: &Client, test_calls: &[TestCall], timeout: Duration) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for Trial { name, data } in trials {
+    for TestCall { name, data } in test_calls {
         let began = Instant::now();
         let answer = client.request(name).data(data).timeout(timeout).wait().await;
         let ms = began.elapsed().as_secs_f64() * 1000.0;
@@ -77,8 +79,7 @@ async fn called(client: &Client, trials: &[Trial], timeout: Duration) -> Vec<Fin
                 let what = format!("{name} was not answered: {}", with_causes(&error));
                 let means = "Its callers get that error.";
                 let cure = format!(
-                    "The worker's log has the details under the job's id; docs/reference/errors.md \
-                     explains {}.",
+                    "See the worker's log for the job's id; docs/reference/errors.md explains {}.",
                     error.code()
                 );
                 Finding::new(CHECK, Level::Problem, what, means, cure)

@@ -1,4 +1,4 @@
-//! Limited names: whether each key that has sorted requests gets its poll.
+//! Rate and concurrency limits: whether each limit key with waiting requests is polled.
 
 use redcall_client::{Inspector, Settings, StoreError};
 use redcall_common::finding::{Finding, Level};
@@ -10,35 +10,35 @@ use crate::output::line;
 
 const CHECK: &str = "limits";
 
-/// Looks at these queues; `sorted` are lists that were found there: queue, name and key.
-pub(super) async fn look(
+/// Checks these queues. `sorted` are the lists found there: queue, name and key.
+pub(super) async fn check(
     inspector: &Inspector,
     queues: &[String],
     settings: &Settings,
     sorted: &[(String, String, String)],
 ) -> Result<Finding, StoreError> {
     let rules = rules(settings);
-    let (mut said, mut stuck) = (Vec::new(), false);
+    let (mut found, mut stuck) = (Vec::new(), false);
     for queue in queues {
         let lists = sorted.iter().filter(|(of, ..)| of == queue);
         let lists: Vec<_> = lists.map(|(_, name, key)| (name.clone(), key.clone())).collect();
         for fault in inspector.limit_faults(queue, &rules, &lists).await? {
             stuck |= matches!(fault.fault, Fault::Lost | Fault::Held | Fault::Type);
-            said.push(format!("{} on {}", text(&fault), line(queue, 40)));
+            found.push(format!("{} on {}", text(&fault), line(queue, 40)));
         }
     }
-    said.sort_unstable();
-    said.dedup();
-    if said.is_empty() {
-        return Ok(Finding::ok(CHECK, "each key of a limited name gets its poll"));
+    found.sort_unstable();
+    found.dedup();
+    if found.is_empty() {
+        return Ok(Finding::ok(CHECK, "each limit key with waiting requests is polled"));
     }
-    let what = format!("limits that are not in order: {}", listed(&said));
+    let what = format!("inconsistent limits: {}", listed(&found));
     let (level, means) = match stuck {
-        true => (Level::Problem, "Requests that they count for may never run."),
+        true => (Level::Problem, "Requests under these limits may never run."),
         false => (Level::Warning, "More or fewer requests may run at once than the limit says."),
     };
-    let cure = "A worker that maps the job repairs it at its next heartbeat, unless something else \
-                than Redcall's lies at such a key: DEL that. Its log says what it has repaired.";
+    let cure = "A worker that handles the job repairs it at its next heartbeat and logs the \
+                repair, unless the key belongs to another program: DEL it then.";
     Ok(Finding::new(CHECK, level, what, means, cure))
 }
 
@@ -50,7 +50,7 @@ fn text(LimitFault { name, key, fault }: &LimitFault) -> String {
     }
 }
 
-/// The rules of the jobs that are limited over all workers.
+/// Returns the rules of the jobs with limits across all workers.
 fn rules(settings: &Settings) -> Vec<Rule> {
     let jobs = settings.jobs.iter();
     let limited = jobs.filter_map(|(name, job)| {

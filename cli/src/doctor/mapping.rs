@@ -1,4 +1,4 @@
-//! The job mapping: whether the programs that it names are there.
+//! The job mapping: whether its programs exist.
 
 use std::path::Path;
 
@@ -9,8 +9,8 @@ use redcall_common::settings::HandlerSettings;
 
 const CHECK: &str = "mapping";
 
-/// Looks at every job, on this machine and without running anything.
-pub(super) fn look(settings: &Settings) -> Vec<Finding> {
+/// Checks every job on this machine, without running a program.
+pub(super) fn check(settings: &Settings) -> Vec<Finding> {
     let dir = settings.base_dir();
     let (mut compiled, mut findings) = (Vec::new(), Vec::new());
     for (name, job) in &settings.jobs {
@@ -19,14 +19,14 @@ pub(super) fn look(settings: &Settings) -> Vec<Finding> {
                 compiled.push(name.as_str());
                 continue;
             }
-            // Whether its server answers shows with the first call.
+            // A failing server shows only at a call.
             HandlerSettings::Http(http) => {
                 findings.push(Finding::ok(CHECK, format!("{name}: {} by HTTP", http.method)));
                 continue;
             }
             HandlerSettings::Command(command) => (format!("jobs.{name}.command"), command),
             HandlerSettings::Process(process) => (format!("jobs.{name}.process"), &process.command),
-            // Its program is looked at once, with the pools.
+            // Checked once, with the pools.
             HandlerSettings::Pool(pool) => {
                 findings.push(Finding::ok(CHECK, format!("{name}: pool {pool}")));
                 continue;
@@ -43,14 +43,14 @@ pub(super) fn look(settings: &Settings) -> Vec<Finding> {
         findings.push(Finding::ok(CHECK, what));
     }
     if findings.is_empty() {
-        let means = "Workers with these settings run only what is compiled into them. Add a \
-                     [jobs.NAME] section for each job.";
+        let means = "Workers with these settings run only compiled-in jobs. Add a [jobs.NAME] \
+                     section for each job.";
         findings.push(Finding::note(CHECK, "no job is mapped", means));
     }
     findings
 }
 
-/// Whether the program of `command` is there.
+/// Checks that the program of `command` exists.
 fn program(name: &str, key: &str, command: &[String], dir: &Path) -> Finding {
     let found = command.first().map(|first| program::find(first, dir));
     let found = found.unwrap_or_else(|| Err("the command is empty".to_owned()));
@@ -64,8 +64,8 @@ fn missing(name: &str, key: &str, problem: &str) -> Finding {
     let what = format!("{name}: {problem}");
     let means = "A worker with these settings does not start on this machine.";
     let cure = format!(
-        "Install the program or correct `{key}`; paths are relative to the settings \
-         file, and the worker's PATH counts."
+        "Install the program or correct `{key}`; paths are relative to the settings file, and \
+                 the worker's PATH applies."
     );
     Finding::new(CHECK, Level::Problem, what, means, cure)
 }

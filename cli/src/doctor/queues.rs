@@ -1,4 +1,4 @@
-//! What waits for long, what nobody takes over, what has died.
+//! Jobs that wait for long, jobs held by dead workers, and dead letters.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use super::workers::listed;
 use crate::output::{line, time};
 use crate::queues::INCOMPLETE;
 
-/// From when on a queue counts as behind.
+/// Age of the oldest job at which a queue counts as lagging, ms.
 const OLD_MS: u64 = 60_000;
-/// Percent of what a queue, or its dead letters, may hold.
+/// Percent of a limit at which a queue, or its dead letters, count as filling.
 const FILLING: u64 = 80;
-/// The time between both looks at a queue whose oldest job is of unknown age.
+/// Time between both reads of a queue whose oldest job has an unknown age.
 const BETWEEN: Duration = Duration::from_secs(1);
 
-/// How many queues there are, and whether there may be more.
+/// Reports the number of queues, and whether the listing is complete.
 pub(super) fn found(listing: &Listing) -> Finding {
     const CHECK: &str = "queues";
     let what = match listing.queues.len() {
@@ -32,18 +32,18 @@ pub(super) fn found(listing: &Listing) -> Finding {
     Finding::note(CHECK, what, INCOMPLETE)
 }
 
-/// Queues of which nothing is known.
+/// Reports queues that cannot be read.
 pub(super) fn unreadable(listing: &Listing) -> impl Iterator<Item = Finding> {
     listing.unreadable.iter().map(|(queue, error)| {
         let what = format!("{} cannot be read: {}", line(queue, 64), with_causes(error));
-        let means = "Something else than Redcall's lies at one of its keys, or a right is missing: \
-                     its jobs are neither run nor seen.";
-        let cure = "Look at the types of its keys (SCAN, TYPE), and DEL or rename the foreign one.";
+        let means = "One of its keys has a foreign type, or a right is missing: its jobs are \
+                     neither run nor listed.";
+        let cure = "Check the types of its keys (SCAN, TYPE), and DEL or rename the foreign one.";
         Finding::new("queues", Level::Problem, what, means, cure)
     })
 }
 
-/// The queues whose oldest job is of unknown age, with that job.
+/// The queues whose oldest job has an unknown age, with that job.
 pub(super) struct Heads {
     at: Instant,
     queues: Vec<QueueInfo>,
@@ -51,7 +51,7 @@ pub(super) struct Heads {
 }
 
 impl Heads {
-    /// Looks for the first time.
+    /// Reads for the first time.
     pub(super) async fn of(
         inspector: &Inspector,
         queues: &[QueueInfo],
@@ -62,25 +62,22 @@ impl Heads {
         Ok(Self { at: Instant::now(), queues, heads })
     }
 
-    /// Looks again, a second later at the earliest: whether any job was taken meanwhile.
-    pub(super) async fn look_again(
-        self,
-        inspector: &Inspector,
-    ) -> Result<Vec<Finding>, StoreError> {
+    /// Reads again after at least a second, and reports whether a job was taken in the meantime.
+    pub(super) async fn reread(self, inspector: &Inspector) -> Result<Vec<Finding>, StoreError> {
         if self.queues.is_empty() {
             return Ok(Vec::new());
         }
         sleep_until(self.at + BETWEEN).await;
         let waited = time(millis(self.at.elapsed()));
         let now = heads(inspector, &self.queues).await?;
-        let (mut moving, mut still) = (Vec::new(), Vec::new());
+        let (mut moving, mut stalled_queues) = (Vec::new(), Vec::new());
         for ((queue, then), now) in self.queues.into_iter().zip(self.heads).zip(now) {
-            let said = format!("{} on {}", queue.length, queue.queue);
+            let text = format!("{} on {}", queue.length, queue.queue);
             let has_moved = then.is_none() || now != then;
-            // A paused queue is not meant to move, which `paused` says.
-            if has_moved || queue.paused { &mut moving } else { &mut still }.push(said);
+            // A paused queue does not move; `paused` reports it.
+            if has_moved || queue.paused { &mut moving } else { &mut stalled_queues }.push(text);
         }
-        Ok([of_unknown_age(&moving), standing_still(&still, &waited)]
+        Ok([of_unknown_age(&moving), stalled(&stalled_queues, &waited)]
             .into_iter()
             .flatten()
             .collect())
@@ -100,26 +97,28 @@ fn of_unknown_age(moving: &[String]) -> Option<Finding> {
         return None;
     }
     let what = format!("jobs of unknown age wait: {}", listed(moving));
-    let means = "Their requests have no `enqueued_at`: a client that writes it (Redis TIME, in ms) \
-                 has their age shown.";
+    let means = "Their requests have no `enqueued_at`. Have the client write it (Redis TIME, in \
+                 ms) to see their age.";
     Some(Finding::note("oldest", what, means))
 }
 
-fn standing_still(still: &[String], waited: &str) -> Option<Finding> {
-    if still.is_empty() {
+fn stalled(stalled_queues: &[String], waited: &str) -> Option<Finding> {
+    if stalled_queues.is_empty() {
         return None;
     }
-    let what =
-        format!("jobs of unknown age wait, and none was taken within {waited}: {}", listed(still));
-    let means = "No worker takes them, or all that do are busy. Their requests have no \
-                 `enqueued_at`, so that nothing tells how long they wait.";
+    let what = format!(
+        "jobs of unknown age wait, and none was taken within {waited}: {}",
+        listed(stalled_queues)
+    );
+    let means = "No worker takes them, or all workers are busy. Their age is unknown, since their \
+                     requests have no `enqueued_at`.";
     let cure = "Start workers that listen there, or raise `worker.concurrency`; have the client \
                 write `enqueued_at` (Redis TIME, in ms).";
     Some(Finding::new("oldest", Level::Warning, what, means, cure))
 }
 
-/// Looks at every queue in use.
-pub(super) fn look(queues: &[QueueInfo], settings: &Settings) -> Vec<Finding> {
+/// Checks every queue in use.
+pub(super) fn check(queues: &[QueueInfo], settings: &Settings) -> Vec<Finding> {
     let mut findings = vec![oldest(queues), paused(queues), dead(queues, settings)];
     findings.extend(queues.iter().filter_map(|queue| full(queue, settings)));
     findings
@@ -130,19 +129,22 @@ fn oldest(queues: &[QueueInfo]) -> Finding {
     let age = |queue: &QueueInfo| Some((queue.oldest_ms?, queue.queue.clone()));
     let mut ages: Vec<(u64, String)> = queues.iter().filter_map(age).collect();
     ages.sort_unstable_by(|one, other| other.cmp(one));
-    let said: Vec<String> =
+    let text: Vec<String> =
         ages.iter().map(|(age, queue)| format!("{} on {queue}", time(*age))).collect();
     let is_unknown = queues.iter().any(QueueInfo::has_unknown_age);
     match ages.first() {
-        // A finding of its own tells of those whose age is not known.
-        None if is_unknown => Finding::note(CHECK, "unknown", "No job that waits says since when."),
+        // Queues of unknown age have a finding of their own.
+        None if is_unknown => {
+            Finding::note(CHECK, "unknown", "No waiting job has its time of enqueue.")
+        }
         None => Finding::ok(CHECK, "nothing waits"),
         Some((age, _)) if *age < OLD_MS => {
-            Finding::ok(CHECK, format!("the oldest job waits for {}", listed(&said)))
+            Finding::ok(CHECK, format!("the oldest job has waited for {}", listed(&text)))
         }
         Some(_) => {
-            let what = format!("the oldest job waits for {}", listed(&said));
-            let means = "More comes than is done, or what comes first is not done at all.";
+            let what = format!("the oldest job has waited for {}", listed(&text));
+            let means =
+                "Jobs arrive faster than they are done, or the first ones are not run at all.";
             let cure = "Start more workers or raise `worker.concurrency`; see `redcall workers`.";
             Finding::new(CHECK, Level::Warning, what, means, cure)
         }
@@ -154,47 +156,48 @@ fn paused(queues: &[QueueInfo]) -> Finding {
     let paused = queues.iter().filter(|queue| queue.paused).map(|queue| queue.queue.clone());
     let paused: Vec<String> = paused.collect();
     if paused.is_empty() {
-        return Finding::ok(CHECK, "no queue is");
+        return Finding::ok(CHECK, "no queue is paused");
     }
-    let means = "Nothing starts there until `redcall resume`.";
+    let means = "No job starts there until `redcall resume`.";
     Finding::note(CHECK, listed(&paused), means)
 }
 
 fn dead(queues: &[QueueInfo], settings: &Settings) -> Finding {
     const CHECK: &str = "dead";
     let with = queues.iter().filter(|queue| queue.dead > 0);
-    let said: Vec<String> =
+    let text: Vec<String> =
         with.clone().map(|queue| format!("{} on {}", queue.dead, queue.queue)).collect();
-    if said.is_empty() {
+    if text.is_empty() {
         return Finding::ok(CHECK, "no dead letters");
     }
-    let what = format!("dead letters: {}", listed(&said));
-    let most = settings.dead.max;
-    if with.clone().any(|queue| is_filling(queue.dead, most)) {
-        let means = format!("At most {most} a queue are kept (`dead.max`); the oldest go.");
-        let cure = "Look at them (`redcall dead list`), then retry or purge them.";
+    let what = format!("dead letters: {}", listed(&text));
+    let max = settings.dead.max;
+    if with.clone().any(|queue| is_filling(queue.dead, max)) {
+        let means =
+            format!("At most {max} per queue are kept (`dead.max`); the oldest are trimmed.");
+        let cure = "List them (`redcall dead list`), then retry or purge them.";
         return Finding::new(CHECK, Level::Warning, what, means, cure);
     }
-    Finding::note(CHECK, what, "`redcall dead list` says what could not be run or answered.")
+    Finding::note(CHECK, what, "`redcall dead list` shows the jobs that failed for good.")
 }
 
 fn full(queue: &QueueInfo, settings: &Settings) -> Option<Finding> {
-    let (name, most) = (&queue.queue, settings.max_length(&queue.queue));
+    let (name, max) = (&queue.queue, settings.max_length(&queue.queue));
     let held = queue.held();
-    if most == 0 || !is_filling(held, most) {
+    if max == 0 || !is_filling(held, max) {
         return None;
     }
-    let what = format!("{name} holds {held} of {most} jobs");
+    let what = format!("{name} holds {held} of {max} jobs");
     let means = "When it is full, callers get `overloaded`.";
     let cure = format!("Start more workers, or raise `queues.{name}.max_length`.");
     Some(Finding::new("full", Level::Warning, what, means, cure))
 }
 
-fn is_filling(held: u64, most: u64) -> bool {
-    held.saturating_mul(100) >= most.saturating_mul(FILLING)
+fn is_filling(held: u64, max: u64) -> bool {
+    held.saturating_mul(100) >= max.saturating_mul(FILLING)
 }
 
-/// Leases of workers that have been dead for more than two leases.
+/// Reports leases of workers that have been dead for more than two leases.
 pub(super) async fn leases(
     inspector: &Inspector,
     queues: &[QueueInfo],
@@ -206,9 +209,9 @@ pub(super) async fn leases(
         stuck.extend(inspector.stuck(&queue.queue, settings.worker.lease * 2).await?);
     }
     if stuck.is_empty() {
-        return Ok(Finding::ok(CHECK, "no dead worker holds any"));
+        return Ok(Finding::ok(CHECK, "no dead worker holds a lease"));
     }
-    let said: Vec<String> = stuck
+    let text: Vec<String> = stuck
         .iter()
         .map(|stuck| {
             let worker = line(&stuck.worker, 64);
@@ -216,9 +219,9 @@ pub(super) async fn leases(
             format!("{} of {worker} on {}, dead for {}", stuck.held, stuck.queue, time(dead_for))
         })
         .collect();
-    let what = format!("jobs held by dead workers: {}", listed(&said));
-    let means = "Nobody takes them over, so they are neither run nor answered.";
-    let cure = "Start a worker that listens on that queue; if one does, its log says what keeps \
-                it from taking over.";
+    let what = format!("jobs held by dead workers: {}", listed(&text));
+    let means = "No worker takes them over, so they are neither run nor answered.";
+    let cure = "Start a worker that serves that queue; if one does, its log has the reason why it \
+                cannot take over.";
     Ok(Finding::new(CHECK, Level::Problem, what, means, cure))
 }

@@ -1,12 +1,12 @@
-//! What is enqueued by the clock: whether a worker maps it.
+//! Schedules: whether a worker handles their jobs.
 
 use redcall_client::{Inspector, Settings, StoreError};
 use redcall_common::finding::{Finding, Level};
 
 const CHECK: &str = "schedules";
 
-/// Looks at the schedules of these settings.
-pub(super) async fn look(
+/// Checks the schedules of these settings.
+pub(super) async fn check(
     inspector: &Inspector,
     settings: &Settings,
 ) -> Result<Vec<Finding>, StoreError> {
@@ -19,24 +19,24 @@ pub(super) async fn look(
             continue;
         }
         let what = format!("{name}: no live worker of {queue} maps `{job}`");
-        // Without any worker of that queue, the next one may have it compiled in.
+        // Without any worker of that queue, a later one may have the job compiled in.
         let level = if is_ours || live.is_empty() { Level::Warning } else { Level::Problem };
         let means = match live.is_empty() {
-            true => "Each tick adds a job that waits.",
-            false => "Each tick becomes a dead letter.",
+            true => "Each tick enqueues a job that waits.",
+            false => "The job of each tick is dead-lettered.",
         };
         let cure = match is_ours {
-            true => format!("Start a worker with these settings that listens on `{queue}`."),
+            true => format!("Start a worker with these settings that serves `{queue}`."),
             false => format!(
                 "Correct `schedules.{name}.job`, or map `{job}` in the settings of a worker that \
-                 listens on `{queue}`."
+                                 serves `{queue}`."
             ),
         };
         findings.push(Finding::new(CHECK, level, what, means, cure));
     }
     if findings.is_empty() {
         let what = match settings.schedules.len() {
-            0 => "these settings have none".to_owned(),
+            0 => "no schedules in these settings".to_owned(),
             count => format!("live workers map the jobs of all {count}"),
         };
         findings.push(Finding::ok(CHECK, what));

@@ -1,4 +1,4 @@
-//! Redis itself: whether it answers, what it is, how far away, and what it keeps.
+//! Redis itself: version, role, memory, clock, latency and persistence.
 
 use std::time::Duration;
 
@@ -9,25 +9,25 @@ use redcall_store::embedded::find_server;
 use redcall_store::safety;
 use redcall_store::{Clock, ServerInfo};
 
-/// The oldest version that has what is used: sharded messages above all.
+/// The oldest version with all features used, above all sharded pub/sub.
 const OLDEST: (u32, u32) = (7, 0);
-/// How many round trips are measured.
+/// Number of round trips measured.
 const TRIPS: u32 = 11;
-/// Round trips of more are worth knowing, or a warning.
+/// Round trips from these durations on are a note, or a warning.
 const FAR: Duration = Duration::from_millis(5);
 const TOO_FAR: Duration = Duration::from_millis(50);
-/// How far the clocks may be apart, ms.
+/// Maximum clock difference, ms.
 const APART_MS: u64 = 1000;
 /// Percent of the memory in use.
 const FILLING: u64 = 80;
 const FULL: u64 = 95;
 
-/// Asks it everything.
+/// Runs all checks of the server.
 ///
 /// # Errors
 ///
-/// If it does not answer at all.
-pub(super) async fn look(
+/// If Redis does not answer at all.
+pub(super) async fn check(
     inspector: &Inspector,
     settings: &Settings,
     findings: &mut Vec<Finding>,
@@ -42,19 +42,20 @@ pub(super) async fn look(
     Ok(())
 }
 
-/// Where workers start a server of their own.
+/// Reports the private server that workers start.
 pub(super) fn embedded() -> Finding {
     const CHECK: &str = "redis";
     match find_server() {
         Ok(server) => {
             let path = server.path.display();
             let what = format!("embedded: {path}, version {}", server.version);
-            let means = "Each program starts a private server that keeps nothing: for trying out.";
+            let means =
+                "Each program starts a private server without persistence, for trials only.";
             Finding::note(CHECK, what, means)
         }
         Err(error) => {
             let means = "A program with these settings does not start on this machine.";
-            let cure = "Install Redis or Valkey, or name a server by `redis.url` or REDIS_URL.";
+            let cure = "Install Redis or Valkey, or set a server with `redis.url` or REDIS_URL.";
             Finding::new(CHECK, Level::Problem, error.to_string(), means, cure)
         }
     }
@@ -66,7 +67,7 @@ fn version(server: &ServerInfo, address: &str) -> Finding {
     let what = format!("{program} answers at {address}");
     match server.version {
         Some(version) if version < OLDEST => {
-            let means = "Scripts and messages that Redcall relies on are missing in it.";
+            let means = "It lacks commands that Redcall needs.";
             let cure = "Use Redis or Valkey 7.0 or newer.";
             Finding::new(CHECK, Level::Problem, what, means, cure)
         }
@@ -80,8 +81,8 @@ fn role(server: &ServerInfo) -> Finding {
     if !server.is_replica {
         return Finding::ok(CHECK, "primary");
     }
-    let means = "It can only be read: no job can be queued or run there.";
-    let cure = "Name the primary in `redis.url`, or its Sentinels: \
+    let means = "It is read-only: no job can be queued or run there.";
+    let cure = "Set the primary in `redis.url`, or its Sentinels: \
                 redis+sentinel://HOST:PORT,HOST:PORT/SERVICE.";
     Finding::new(CHECK, Level::Problem, "a read-only replica", means, cure)
 }
@@ -91,8 +92,9 @@ fn cluster(server: &ServerInfo) -> Finding {
     if !server.is_cluster {
         return Finding::ok(CHECK, "no: a single server");
     }
-    let means = "Redcall talks to one server; queues whose slots other nodes have are refused.";
-    let cure = "Name a server with `cluster-enabled no` in `redis.url`.";
+    let means =
+        "Redcall uses one server; queues whose hash slots belong to other nodes are refused.";
+    let cure = "Set a server with `cluster-enabled no` in `redis.url`.";
     Finding::new(CHECK, Level::Problem, "a node of a cluster", means, cure)
 }
 
@@ -102,8 +104,8 @@ fn memory(server: &ServerInfo) -> Finding {
     let name = if limit.is_some() { "maxmemory" } else { "its machine's memory" };
     let limit = limit.or(server.system_memory).filter(|limit| *limit > 0);
     let (Some(used), Some(limit)) = (server.used_memory, limit) else {
-        let means = "When its memory is full, new jobs are refused (`overloaded`).";
-        return Finding::note(CHECK, "unknown: Redis does not say how much it uses", means);
+        let means = "When its memory is full, new jobs are rejected (`overloaded`).";
+        return Finding::note(CHECK, "unknown: Redis does not report its memory use", means);
     };
     let percent = used.saturating_mul(100) / limit;
     let what = format!("{percent} % of {name} in use ({} of {} MiB)", used >> 20, limit >> 20);
@@ -111,8 +113,9 @@ fn memory(server: &ServerInfo) -> Finding {
         return Finding::ok(CHECK, what);
     }
     let level = if percent < FULL { Level::Warning } else { Level::Problem };
-    let means = "When it is full, new jobs are refused (`overloaded`), or the system kills Redis.";
-    let cure = "Raise `maxmemory`, give the machine more, or start workers that empty the queues.";
+    let means = "When it is full, new jobs are rejected (`overloaded`), or the system kills Redis.";
+    let cure =
+        "Raise `maxmemory`, add memory to the machine, or start workers that empty the queues.";
     Finding::new(CHECK, level, what, means, cure)
 }
 
@@ -121,13 +124,13 @@ fn clock(Clock { ahead_ms, round_trip }: Clock) -> Finding {
     let which = if ahead_ms < 0 { "behind" } else { "ahead of" };
     let apart = ahead_ms.unsigned_abs();
     let what = format!("Redis is {apart} ms {which} this machine");
-    // It is known no better than that.
-    let doubt = millis(round_trip);
-    if apart <= APART_MS.saturating_add(doubt) {
+    // The precision of the measurement is one round trip.
+    let uncertainty = millis(round_trip);
+    if apart <= APART_MS.saturating_add(uncertainty) {
         return Finding::ok(CHECK, what);
     }
-    let means = "Redis's clock counts: what is put off until a time of this machine (`--at`), and \
-                 `enqueued_at` of clients that write it themselves, is off by that much.";
+    let means = "Redis's clock applies: jobs scheduled by this machine's clock (`--at`) and \
+                 `enqueued_at` of clients that write it themselves are off by that much.";
     let cure = "Synchronise both clocks (NTP).";
     Finding::new(CHECK, Level::Warning, what, means, cure)
 }
@@ -142,7 +145,7 @@ fn latency(Clock { round_trip, .. }: Clock) -> Finding {
     } else if round_trip < TOO_FAR {
         Finding::note(CHECK, what, means)
     } else {
-        let cure = "Run workers and callers near Redis, and look at its load (SLOWLOG GET).";
+        let cure = "Run workers and callers near Redis, and check its load (SLOWLOG GET).";
         Finding::new(CHECK, Level::Warning, what, means, cure)
     }
 }
@@ -152,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_too_old_or_a_replica_or_a_cluster_is_a_problem() {
+    fn old_version_replica_and_cluster_are_problems() {
         let of = |version| ServerInfo { version: Some(version), ..ServerInfo::default() };
         assert_eq!(version(&of((6, 2)), "x").level, Level::Problem);
         assert_eq!(version(&of((7, 0)), "x").level, Level::Ok);
@@ -179,18 +182,18 @@ mod tests {
     }
 
     #[test]
-    fn clocks_may_be_apart_by_a_second_and_what_cannot_be_known() {
+    fn clock_difference_up_to_a_second_plus_round_trip_is_ok() {
         let level = |ahead_ms, trip_ms| {
             clock(Clock { ahead_ms, round_trip: Duration::from_millis(trip_ms) }).level
         };
         assert_eq!((level(1000, 0), level(-1500, 600)), (Level::Ok, Level::Ok));
         assert_eq!((level(1001, 0), level(-5000, 600)), (Level::Warning, Level::Warning));
-        let said = clock(Clock { ahead_ms: -5000, round_trip: Duration::ZERO }).what;
-        assert_eq!(said, "Redis is 5000 ms behind this machine");
+        let text = clock(Clock { ahead_ms: -5000, round_trip: Duration::ZERO }).what;
+        assert_eq!(text, "Redis is 5000 ms behind this machine");
     }
 
     #[test]
-    fn far_servers_are_told_from_near_ones() {
+    fn latency_level_depends_on_round_trip() {
         let level =
             |ms| latency(Clock { ahead_ms: 0, round_trip: Duration::from_millis(ms) }).level;
         assert_eq!((level(4), level(5), level(50)), (Level::Ok, Level::Note, Level::Warning));

@@ -1,17 +1,17 @@
-//! The settings in effect. That they are valid has been seen when they were read.
+//! The effective settings. They were validated when they were read.
 
 use redcall_client::Settings;
 use redcall_common::finding::{Finding, Level};
 
-/// Looks at them without Redis.
-pub(super) fn look(settings: &Settings) -> Vec<Finding> {
+/// Checks the settings without Redis.
+pub(super) fn check(settings: &Settings) -> Vec<Finding> {
     const CHECK: &str = "settings";
     let file = match &settings.file {
         Some(file) => Finding::ok(CHECK, file.display().to_string()),
         None => {
-            let what = "no settings file was found; environment and defaults count";
-            let means = "A worker without one runs no jobs but those compiled in. Give it one by \
-                         --settings, REDCALL_SETTINGS or as redcall.toml.";
+            let what = "no settings file found; environment and defaults apply";
+            let means = "Without a settings file, a worker runs compiled-in jobs only. Pass one \
+                         with --settings, REDCALL_SETTINGS or as redcall.toml.";
             Finding::note(CHECK, what, means)
         }
     };
@@ -30,13 +30,14 @@ pub(super) fn look(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-/// Whether what goes to Redis can be read on the way.
+/// Checks whether the connection to Redis is encrypted.
 fn tls(settings: &Settings) -> Finding {
     const CHECK: &str = "tls";
     if settings.redis.is_in_the_clear() {
         let what = "Redis is reached over the network without TLS";
-        let means = "Whoever sits on the way can read and change every job, and the password.";
-        let cure = "Use rediss:// in `redis.url`, or a network that nobody else is in.";
+        let means =
+            "Every machine on the network path can read and change jobs, and read the password.";
+        let cure = "Use rediss:// in `redis.url`, or a private network.";
         return Finding::new(CHECK, Level::Warning, what, means, cure);
     }
     let is_tls = settings.redis.url.starts_with("rediss");

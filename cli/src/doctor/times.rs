@@ -1,4 +1,4 @@
-//! Times at Redis that lie further ahead than Redcall writes them: its clock was set back.
+//! Timestamps in Redis further in the future than Redcall writes them: its clock was set back.
 
 use redcall_client::{Inspector, Settings, StoreError};
 use redcall_common::finding::{Finding, Level};
@@ -10,26 +10,26 @@ use crate::output::{line, time};
 
 const CHECK: &str = "times";
 
-/// Looks at these queues.
-pub(super) async fn look(
+/// Checks these queues.
+pub(super) async fn check(
     inspector: &Inspector,
     queues: &[String],
     settings: &Settings,
 ) -> Result<Finding, StoreError> {
-    let mut said = Vec::new();
+    let mut found = Vec::new();
     for queue in queues {
         for ahead in inspector.times_ahead(queue, settings.worker.lease).await? {
-            said.push(text(&ahead, queue));
+            found.push(text(&ahead, queue));
         }
     }
-    if said.is_empty() {
-        return Ok(Finding::ok(CHECK, "none lies further ahead than it can"));
+    if found.is_empty() {
+        return Ok(Finding::ok(CHECK, "no timestamp is too far in the future"));
     }
-    let what = format!("times that lie too far ahead: {}", listed(&said));
-    let means = "Redis's clock was ahead when they were written, and was set back. Until a worker \
-                 brings them back, dead workers count as alive and schedules do not tick.";
-    let cure = "A worker that listens there brings them back at its next heartbeat: start one. \
-                Have the clock of Redis's machine kept by NTP, without steps.";
+    let what = format!("timestamps too far in the future: {}", listed(&found));
+    let means = "Redis's clock was ahead when they were written, and was then set back. Until a \
+                 worker corrects them, dead workers count as alive and schedules do not run.";
+    let cure = "A worker that serves the queue corrects them at its next heartbeat: start one. \
+                Keep Redis's clock synchronised by NTP, without steps.";
     Ok(Finding::new(CHECK, Level::Warning, what, means, cure))
 }
 

@@ -1,4 +1,4 @@
-//! Who is there, whether somebody serves what waits, and whether they fit together.
+//! Live workers: whether waiting queues are served, and whether versions and job names match.
 
 use std::collections::BTreeSet;
 
@@ -8,11 +8,11 @@ use redcall_common::finding::{Finding, Level};
 use crate::output::{line, time};
 
 const CHECK: &str = "workers";
-/// How many examples are listed.
+/// Maximum number of examples listed.
 const EXAMPLES: usize = 5;
 
-/// Looks at the live workers.
-pub(super) fn look(
+/// Checks the live workers.
+pub(super) fn check(
     workers: &[WorkerInfo],
     queues: &[QueueInfo],
     settings: &Settings,
@@ -27,16 +27,16 @@ pub(super) fn look(
 
 fn present(workers: &[WorkerInfo]) -> Finding {
     if workers.is_empty() {
-        let means = "Nothing is run; a waited call ends with `no_workers`.";
+        let means = "No job runs; a waited call ends with `no_workers`.";
         let cure = "Start `redcall-worker` with the same `redis.url` and `redis.prefix`.";
         return Finding::new(CHECK, Level::Warning, "no worker is alive", means, cure);
     }
     let running: usize = workers.iter().map(|worker| worker.running).sum();
-    let slots: usize = workers.iter().map(|worker| worker.concurrency).sum();
-    Finding::ok(CHECK, format!("{} alive, {running} of {slots} slots busy", workers.len()))
+    let max: usize = workers.iter().map(|worker| worker.concurrency).sum();
+    Finding::ok(CHECK, format!("{} alive, {running} of at most {max} jobs running", workers.len()))
 }
 
-/// A queue that has work and nobody who does it.
+/// Reports a queue with jobs and no worker.
 fn unserved(queue: &QueueInfo) -> Option<Finding> {
     let work = queue.length + queue.running + queue.parked_requests + queue.limited;
     if work + queue.scheduled == 0 || queue.workers > 0 {
@@ -49,8 +49,14 @@ fn unserved(queue: &QueueInfo) -> Option<Finding> {
         queue.running,
         queue.scheduled
     );
-    let cure = format!("Start a worker that has `{name}` among its `worker.queues`.");
-    Some(Finding::new(CHECK, Level::Problem, what, "They stay where they are.", cure))
+    let cure = format!("Start a worker with `{name}` in its `worker.queues`.");
+    Some(Finding::new(
+        CHECK,
+        Level::Problem,
+        what,
+        "They are not run until a worker serves the queue.",
+        cure,
+    ))
 }
 
 fn versions(workers: &[WorkerInfo]) -> Finding {
@@ -61,12 +67,12 @@ fn versions(workers: &[WorkerInfo]) -> Finding {
         return Finding::ok(CHECK, format!("all workers are of version {one}"));
     }
     let what = format!("workers of different versions: {}", listed(&found));
-    let means = "During a deployment that is normal; else some of them were forgotten.";
-    let cure = "`redcall workers --json` says which is which; restart the old ones.";
+    let means = "Normal during a deployment; otherwise some workers were not restarted.";
+    let cure = "Find the old workers with `redcall workers --json` and restart them.";
     Finding::new(CHECK, Level::Warning, what, means, cure)
 }
 
-/// Names of these settings that nobody maps.
+/// Reports jobs of these settings that no worker handles.
 fn unmapped(workers: &[WorkerInfo], settings: &Settings) -> Finding {
     const CHECK: &str = "names";
     let mapped: BTreeSet<&String> = workers.iter().flat_map(|worker| &worker.jobs).collect();
@@ -75,13 +81,13 @@ fn unmapped(workers: &[WorkerInfo], settings: &Settings) -> Finding {
     if missing.is_empty() {
         return Finding::ok(CHECK, "live workers map every job of these settings");
     }
-    let what = format!("no live worker maps {}", listed(&missing));
-    let means = "Such a call ends with `unknown_job`.";
-    let cure = "Have the workers read the settings again (SIGHUP), or restart them with this file.";
+    let what = format!("no live worker handles {}", listed(&missing));
+    let means = "Calls of these jobs end with `unknown_job`.";
+    let cure = "Have the workers reload the settings (SIGHUP), or restart them with this file.";
     Finding::new(CHECK, Level::Warning, what, means, cure)
 }
 
-/// Jobs that keep their slots although their time is over.
+/// Reports jobs that occupy capacity although their timeout is over.
 fn overdue(workers: &[WorkerInfo]) -> Finding {
     const CHECK: &str = "overdue";
     let overdue = workers.iter().flat_map(|worker| {
@@ -92,15 +98,15 @@ fn overdue(workers: &[WorkerInfo]) -> Finding {
     });
     let overdue: Vec<String> = overdue.collect();
     if overdue.is_empty() {
-        return Finding::ok(CHECK, "every job has kept to its timeout");
+        return Finding::ok(CHECK, "no job exceeds its timeout");
     }
-    let what = format!("jobs that ignore their timeout: {}", listed(&overdue));
-    let means = "Their callers were told `timeout`, and each still takes a slot.";
-    let cure = "Have their handlers heed `cancelled`, or restart those workers.";
+    let what = format!("jobs that exceed their timeout: {}", listed(&overdue));
+    let means = "Their callers got `timeout`, and each still occupies a worker's capacity.";
+    let cure = "Have their handlers check `cancelled`, or restart those workers.";
     Finding::new(CHECK, Level::Warning, what, means, cure)
 }
 
-/// The first of them, and how many more there are.
+/// Lists the first names, and the number of the others.
 pub(super) fn listed(all: &[String]) -> String {
     let mut text = all.iter().take(EXAMPLES).cloned().collect::<Vec<_>>().join(", ");
     if all.len() > EXAMPLES {

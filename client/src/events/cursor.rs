@@ -1,100 +1,104 @@
-//! Where somebody is in a topic, and what was let go before it could be read.
+//! The position in a topic, and the count of missed events.
 //!
-//! Redis counts what was ever added to a stream and what lies there. Who knows how many lie up to
-//! its own cursor therefore knows how many were let go beyond it. A stream that went (its time was
-//! over, or Redis lost it) begins to count anew, and then nothing is known.
+//! Redis counts the entries added to a stream and those still in it. A cursor that knows the count
+//! up to its position can therefore count the entries trimmed after it. A stream that expired or
+//! was lost restarts its count; then the number of missed events is unknown.
 
 use redcall_common::event::EventId;
 use redcall_store::Look;
 
 use super::stream::Missed;
 
-/// A cursor in a topic: behind which event somebody goes on.
+/// A position in a topic: reading continues after this event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cursor {
     pub(crate) at: EventId,
     count: Count,
 }
 
-/// How many events of the topic there were up to a cursor.
+/// Number of events in the topic up to a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Count {
     Known(u64),
-    /// Unknown; the cursor is that of an event that was there.
-    OfAnEvent,
-    /// Unknown; the cursor is a time, and perhaps nothing was ever there.
-    OfATime,
+    /// Unknown; the cursor is the id of an event that existed.
+    UnknownEvent,
+    /// Unknown; the cursor is a time, possibly without an event.
+    UnknownTime,
 }
 
 impl Cursor {
-    /// Behind what `look` has found the newest.
+    /// Returns the cursor after the newest event of `look`.
     pub(crate) fn at_end(look: &Look) -> Self {
         Self { at: look.top, count: Count::Known(look.added) }
     }
 
-    /// Behind an event that was read once.
+    /// Returns the cursor after an event that was read.
     pub(crate) fn after(at: EventId) -> Self {
-        Self { at, count: Count::OfAnEvent }
+        Self { at, count: Count::UnknownEvent }
     }
 
-    /// Behind whatever was before a time.
+    /// Returns the cursor before the first event at a time.
     pub(crate) fn at_time(at: EventId) -> Self {
-        Self { at, count: Count::OfATime }
+        Self { at, count: Count::UnknownTime }
     }
 
-    /// The cursor `at`, with so many events between it and this one.
+    /// Returns the cursor `at`, which is `events` events before this one.
     pub(crate) fn back(self, events: usize, at: EventId) -> Self {
         let count = match self.count {
             Count::Known(count) => Count::Known(count.saturating_sub(events as u64)),
-            Count::OfAnEvent | Count::OfATime => Count::OfAnEvent,
+            Count::UnknownEvent | Count::UnknownTime => Count::UnknownEvent,
         };
         Self { at, count }
     }
 
-    /// Goes on to the end of `look`, which began here; says what was let go before its first
-    /// event. `watched`: nothing can have been lost unseen since the last look, which came to the
-    /// end, unless there was too much of it.
+    /// Advances to the end of `look`, which started here; returns the events missed before its
+    /// first one. `watched`: no loss can be unseen since the last look, unless the stream was
+    /// trimmed.
     pub(crate) fn advance(&mut self, look: &Look, watched: bool) -> Option<Missed> {
         let read = look.entries.len() as u64;
-        // All that lies there is newer than this cursor: what was let go may be, too.
+        // All entries are newer than this cursor, so trimmed ones may be newer, too.
         let is_cut = look.first > self.at;
         let missed = match self.count {
-            // It went because nothing came for long, as far as anybody saw.
-            Count::Known(count) if look.added < count && watched => beyond(look.gone),
+            // The stream expired without new events.
+            Count::Known(count) if look.added < count && watched => missed(look.gone),
             Count::Known(count) if look.added < count => Some(Missed(None)),
-            Count::Known(count) if is_cut && look.gone > count => beyond(look.gone - count),
-            Count::Known(count) if !watched && !adds_up(look, count + read) => Some(Missed(None)),
-            Count::OfAnEvent if look.top < self.at => Some(Missed(None)),
-            Count::OfAnEvent | Count::OfATime if is_cut && look.gone > 0 => Some(Missed(None)),
-            Count::Known(_) | Count::OfAnEvent | Count::OfATime => None,
+            Count::Known(count) if is_cut && look.gone > count => missed(look.gone - count),
+            Count::Known(count) if !watched && !is_consistent(look, count + read) => {
+                Some(Missed(None))
+            }
+            Count::UnknownEvent if look.top < self.at => Some(Missed(None)),
+            Count::UnknownEvent | Count::UnknownTime if is_cut && look.gone > 0 => {
+                Some(Missed(None))
+            }
+            Count::Known(_) | Count::UnknownEvent | Count::UnknownTime => None,
         };
-        let is_anew = look.top < self.at && self.count != Count::OfATime;
+        let is_reset = look.top < self.at && self.count != Count::UnknownTime;
         self.count = match self.count {
-            Count::OfATime if look.top < self.at => Count::OfATime,
+            Count::UnknownTime if look.top < self.at => Count::UnknownTime,
             _ if look.whole => Count::Known(look.added),
             _ if is_cut => Count::Known(look.gone + read),
             Count::Known(count) => Count::Known(count + read),
             unknown => unknown,
         };
-        if is_anew {
-            // Another stream, whose entries are older than the last one's: all of it is new.
+        if is_reset {
+            // A new stream, with older ids: all its events are new.
             *self = Self { at: EventId::default(), count: Count::Known(0) };
         } else if let Some((last, _)) = look.entries.last() {
             self.at = *last;
         }
-        if look.whole && !is_anew {
+        if look.whole && !is_reset {
             self.at = self.at.max(look.top);
         }
         missed
     }
 }
 
-/// Whether a stream can be the one of before, of which so many are read with this look.
-fn adds_up(look: &Look, read: u64) -> bool {
+/// Returns `true` if the stream can be the earlier one, of which `read` events are read.
+fn is_consistent(look: &Look, read: u64) -> bool {
     if look.whole { read == look.added } else { read <= look.added }
 }
 
-fn beyond(count: u64) -> Option<Missed> {
+fn missed(count: u64) -> Option<Missed> {
     (count > 0).then_some(Missed(Some(count)))
 }
 
@@ -106,21 +110,21 @@ mod tests {
         EventId { ms, seq: 0 }
     }
 
-    /// A look at a topic that has had `added` events, numbered by their times, of which those from
-    /// `first` on lie there: those behind `from`, at most `most`.
-    fn look(first: u64, added: u64, from: u64, most: usize) -> Look {
+    /// A look at a topic that has had `added` events with the ids 1 to `added`, of which those from
+    /// `first` on are kept: the ones after `from`, at most `max`.
+    fn look(first: u64, added: u64, from: u64, max: usize) -> Look {
         let entries = (first.max(from + 1)..=added).map(|ms| (id(ms), None));
-        let entries: Vec<_> = entries.take(most).collect();
+        let entries: Vec<_> = entries.take(max).collect();
         let whole = entries.last().map_or(added <= from, |(last, _)| last.ms == added);
         Look { top: id(added), added, gone: first - 1, first: id(first), entries, whole }
     }
 
     #[test]
-    fn who_is_at_the_end_misses_what_was_let_go_since() {
+    fn cursor_at_end_counts_trimmed_events_as_missed() {
         let mut cursor = Cursor::at_end(&look(1, 5, 5, 9));
         assert_eq!(cursor.advance(&look(1, 7, 5, 9), false), None);
         assert_eq!(cursor, Cursor { at: id(7), count: Count::Known(7) });
-        assert_eq!(cursor.advance(&look(8, 9, 7, 9), false), None, "all that is new lies there");
+        assert_eq!(cursor.advance(&look(8, 9, 7, 9), false), None, "every new event is kept");
         assert_eq!(cursor.advance(&look(13, 20, 9, 4), false), Some(Missed(Some(3))));
         assert_eq!(cursor, Cursor { at: id(16), count: Count::Known(16) });
         assert_eq!(cursor.advance(&look(14, 21, 16, 9), false), None);
@@ -129,19 +133,23 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_know_how_many_there_were_is_told_that_some_may_be_missing() {
+    fn cursor_of_unknown_count_reports_possible_loss() {
         for cursor in [Cursor::at_time(id(3)), Cursor::after(id(3))] {
             let (mut one, mut other) = (cursor, cursor);
             assert_eq!(one.advance(&look(1, 9, 3, 2), false), None, "{cursor:?}");
             assert_eq!(one.advance(&look(2, 9, 5, 9), false), None);
             assert_eq!(one, Cursor { at: id(9), count: Count::Known(9) });
             assert_eq!(other.advance(&look(6, 9, 3, 2), false), Some(Missed(None)));
-            assert_eq!(other, Cursor { at: id(7), count: Count::Known(7) }, "from now on it does");
+            assert_eq!(
+                other,
+                Cursor { at: id(7), count: Count::Known(7) },
+                "the count is known from here on"
+            );
         }
     }
 
     #[test]
-    fn a_time_before_the_first_event_and_one_to_come_miss_nothing() {
+    fn time_cursor_before_first_event_or_in_future_misses_nothing() {
         let mut cursor = Cursor::at_time(id(50));
         assert_eq!(cursor.advance(&Look { whole: true, ..Look::default() }, false), None);
         assert_eq!(cursor.advance(&look(1, 9, 50, 9), false), None);
@@ -149,26 +157,26 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_that_began_anew_is_read_from_its_start() {
+    fn restarted_topic_is_read_from_its_start() {
         let gone = Look { whole: true, ..Look::default() };
         let at = |count| Cursor { at: id(9), count: Count::Known(count) };
         let mut cursor = at(9);
         assert_eq!(cursor.advance(&gone, false), Some(Missed(None)));
         assert_eq!(cursor, Cursor { at: id(0), count: Count::Known(0) });
         assert_eq!(cursor.advance(&look(1, 3, 0, 9), false), None);
-        // It went because nothing came for long.
+        // The stream expired without new events.
         let mut cursor = at(9);
         assert_eq!(cursor.advance(&gone, true), None);
         assert_eq!(cursor, Cursor { at: id(0), count: Count::Known(0) });
-        // Its entries are newer than those of the one before, and fewer, or more.
+        // Its entries are newer than those of the old stream, and fewer or more.
         for (added, watched) in [(2, false), (9, false), (11, false), (2, true)] {
-            let mut anew = look(1, added, 0, 99);
-            anew.top = id(20);
-            anew.first = id(10);
-            anew.entries.truncate(1);
-            anew.entries[0].0 = id(20);
+            let mut reset = look(1, added, 0, 99);
+            reset.top = id(20);
+            reset.first = id(10);
+            reset.entries.truncate(1);
+            reset.entries[0].0 = id(20);
             let mut cursor = at(9);
-            let missed = cursor.advance(&anew, watched);
+            let missed = cursor.advance(&reset, watched);
             assert_eq!(missed, (!watched).then_some(Missed(None)), "{added}");
             assert_eq!(cursor, Cursor { at: id(20), count: Count::Known(added) });
         }

@@ -1,4 +1,4 @@
-//! A group that shares the events of a topic: each event goes to one of its members.
+//! Consumer groups: each event of a topic goes to one member.
 
 use std::time::Duration;
 
@@ -12,48 +12,46 @@ use super::stream::{EventStream, Kinds};
 use super::{EventError, From, Topic, named};
 use crate::client::Client;
 
-/// How long an event may be in work before another member gets it, if nobody says otherwise.
+/// Default time after which an unacknowledged event goes to another member.
 const CLAIM_AFTER: Duration = Duration::from_secs(30);
-/// How long a member waits at most before it looks again, also for what others left.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Maximum wait before the next read, also for events of other members.
+const WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// What a member of a group is given.
+/// An item for a member of a group.
 #[derive(Debug, Clone)]
 pub enum GroupItem {
-    /// An event, to be done and then acknowledged: [`GroupMember::ack`].
+    /// An event to be processed and then acknowledged: [`GroupMember::ack`].
     Event {
         /// The event.
         event: Event,
-        /// Whether a member had it before and did not acknowledge it in time.
+        /// `true` if a member had it before and did not acknowledge it in time.
         again: bool,
     },
-    /// Events were let go before the group came to them: so many, or `None` where that is not
-    /// known.
+    /// Events were trimmed before the group read them: their number, or `None` if unknown.
     Missed(Option<u64>),
 }
 
-/// One member of a group. Made by [`Topic::group`].
+/// A member of a consumer group, created by [`Topic::group`].
 ///
-/// Each event of the topic goes to one member, and to another one if it is not acknowledged in
-/// time: at least once. Dropping the member is harmless; what it had in work goes to others.
+/// Delivery is at least once: each event goes to one member, and to another one if it is not
+/// acknowledged in time. Dropping a member is safe; its unacknowledged events go to others.
 pub struct GroupMember {
     client: Client,
     member: Member,
     kinds: Kinds,
-    /// Brings what is published: only that something is.
-    news: EventStream,
+    /// Wakes the member when an event is published.
+    wakeups: EventStream,
     ready: Option<GroupItem>,
 }
 
 impl Topic {
-    /// Joins `group` (a name of 1 to 64 of `[A-Za-z0-9_-]`): its members share the topic's events.
-    /// A group that is not there yet begins where this says. Events of other kinds than those
-    /// that are wanted are acknowledged unseen, so all members should want the same.
+    /// Joins consumer group `group` (1 to 64 of `[A-Za-z0-9_-]`), whose members share the events of
+    /// the topic. A new group starts where this builder says. Events of other kinds are
+    /// acknowledged unread, so all members should select the same kinds.
     ///
     /// # Errors
     ///
-    /// [`EventError::Topic`], [`EventError::Group`], or that of Redis. Dropping the future is
-    /// harmless.
+    /// [`EventError::Topic`], [`EventError::Group`], or an error of Redis. Cancel safe.
     pub async fn group(self, group: &str) -> Result<GroupMember, EventError> {
         if !is_id(group) {
             return Err(EventError::Group(group.to_owned()));
@@ -64,67 +62,65 @@ impl Topic {
             From::Time(at) | From::Event(at) => Some(at),
         };
         let (client, kinds) = (self.client.clone(), self.kinds.clone());
-        let news = Self { kinds: Kinds::default(), from: From::Now, ..self }.subscribe().await?;
+        let wakeups = Self { kinds: Kinds::default(), from: From::Now, ..self }.subscribe().await?;
         let claim_after = CLAIM_AFTER;
         let member = Member { key, group: group.to_owned(), id: new_id(), from, claim_after };
-        client.inner.link.join(&member, client.inner.events.within).await?;
-        // The group is there from now on, or begins with the topic.
+        client.inner.link.join(&member, client.inner.events.timeout).await?;
+        // If the group is lost from here on, it restarts at the beginning of the topic.
         let member = Member { from: Some(EventId::default()), ..member };
-        Ok(GroupMember { client, member, kinds, news, ready: None })
+        Ok(GroupMember { client, member, kinds, wakeups, ready: None })
     }
 }
 
 impl GroupMember {
-    /// Another time than 30 s after which an event that is not acknowledged goes to another
-    /// member.
+    /// Sets the time after which an unacknowledged event goes to another member; by default 30 s.
     #[must_use]
     pub fn claim_after(mut self, time: Duration) -> Self {
         self.member.claim_after = time;
         self
     }
 
-    /// The next item; waits for one. Not cancel safe: an event that is given to a dropped future
-    /// comes again, to any member, when its time is over.
+    /// Waits for the next item. Not cancel safe: an event of a dropped future is delivered again,
+    /// to any member, after its claim time.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached within `redis.response_timeout` or refuses; calling again goes
-    /// on.
+    /// If Redis refuses or cannot be reached within `redis.response_timeout`. Calling again
+    /// continues.
     pub async fn next(&mut self) -> Result<GroupItem, StoreError> {
         loop {
-            // Before the look: what comes from now on wakes it.
-            while self.news.next().now_or_never().is_some_and(|item| item.is_some()) {}
+            // Before the read: later events wake the member.
+            while self.wakeups.next().now_or_never().is_some_and(|item| item.is_some()) {}
             if let Some(item) = match self.ready.take() {
                 Some(item) => Some(item),
                 None => self.take().await?,
             } {
                 return Ok(item);
             }
-            let wait = (self.member.claim_after / 2).min(LONGEST_WAIT);
-            let _ = timeout(wait, self.news.next()).await;
+            let wait = (self.member.claim_after / 2).min(WAIT_MAX);
+            let _ = timeout(wait, self.wakeups.next()).await;
         }
     }
 
-    /// Says that `event` is done; whether it was still to be done. If not, another member has had
-    /// it as well.
+    /// Acknowledges `event`. Returns `false` if another member has it or had it as well.
     ///
     /// # Errors
     ///
-    /// When Redis cannot be reached or refuses; the event then comes again.
+    /// If Redis refuses or cannot be reached; the event is then delivered again.
     pub async fn ack(&self, event: &Event) -> Result<bool, StoreError> {
         let inner = &self.client.inner;
-        inner.link.done(&self.member, event.id, inner.events.within).await
+        inner.link.done(&self.member, event.id, inner.events.timeout).await
     }
 
-    /// What there is for it right now.
+    /// Returns the next item, if there is one now.
     async fn take(&mut self) -> Result<Option<GroupItem>, StoreError> {
-        let within = self.client.inner.events.within;
+        let timeout = self.client.inner.events.timeout;
         loop {
-            let share = self.client.inner.link.read_group(&self.member, within).await?;
+            let share = self.client.inner.link.read_group(&self.member, timeout).await?;
             let event = match share.entry {
                 Some((_, Some(event))) if self.kinds.has(event.kind) => Some(event),
                 Some((id, _)) => {
-                    self.client.inner.link.done(&self.member, id, within).await?;
+                    self.client.inner.link.done(&self.member, id, timeout).await?;
                     if share.missed.is_none() {
                         continue;
                     }

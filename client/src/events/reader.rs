@@ -1,8 +1,8 @@
-//! The one task that reads for all who follow, over one connection that blocks.
+//! The one task that reads for all subscribers, over one blocking connection.
 //!
-//! Who follows a topic to its end shares one cursor with all others who do. Who is behind (began in
-//! the past, or was too slow) has a cursor of its own until it has come to the end, too. So nobody
-//! waits for anybody, and a hundred who follow cost one read.
+//! Subscribers at the end of a topic share one cursor. A lagging subscriber (started in the past,
+//! or too slow) has a cursor of its own until it reaches the end. So no subscriber waits for
+//! another, and a hundred of them cost one read.
 
 use std::collections::BTreeMap;
 use std::mem::take;
@@ -17,56 +17,58 @@ use tokio::time::sleep;
 use super::cursor::Cursor;
 use super::stream::{Missed, Subscriber};
 
-/// How long the connection blocks at most. Then all topics are looked at: one that began anew may
-/// have entries that a blocked read does not see.
+/// Maximum time of one blocking read. Then all topics are read: a restarted one may have entries
+/// that a blocking read does not see.
 const BLOCK: Duration = Duration::from_secs(5);
-/// How many events are read at once: fewer than half a queue has room for.
-const LOOK: usize = 256;
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-/// How long until a wait is ended once more, if it had not begun when it was.
-const AGAIN_AFTER: Duration = Duration::from_millis(10);
-const WITHIN: Duration = Duration::from_secs(1);
+/// Maximum number of events per read: less than half of a subscriber's queue.
+const BATCH_MAX: usize = 256;
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// Pause before a blocking read is ended once more, in case it had not started.
+const UNBLOCK_PAUSE: Duration = Duration::from_millis(10);
+const UNBLOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What the reader is asked for.
+/// A command to the reader.
 pub(crate) enum Command {
-    /// Somebody follows the stream `key`, from `cursor` on.
+    /// Add a subscriber to the stream `key`, starting at `cursor`.
     Subscribe { key: String, cursor: Cursor, subscriber: Subscriber },
-    /// Somebody who was full has room, or follows no more.
-    GoOn,
+    /// A full subscriber has room, or one was dropped.
+    Wake,
 }
 
 impl Command {
-    /// Who begins to follow.
-    fn begun(self) -> Option<Behind> {
+    /// Returns the new subscriber, which starts as lagging.
+    fn into_lagging(self) -> Option<Lagging> {
         match self {
-            Self::Subscribe { key, cursor, subscriber } => Some(Behind { key, cursor, subscriber }),
-            Self::GoOn => None,
+            Self::Subscribe { key, cursor, subscriber } => {
+                Some(Lagging { key, cursor, subscriber })
+            }
+            Self::Wake => None,
         }
     }
 }
 
 pub(crate) struct Reader {
     watch: EventWatch,
-    /// By which a wait is ended.
+    /// Ends a blocking read.
     link: Weak<Link>,
     commands: mpsc::UnboundedReceiver<Command>,
     topics: BTreeMap<String, Topic>,
-    behind: Vec<Behind>,
+    lagging: Vec<Lagging>,
 }
 
-/// A topic, and those who have read it to its end.
+/// A topic and the subscribers at its end.
 struct Topic {
     cursor: Cursor,
     subscribers: Vec<Subscriber>,
-    /// Whether something may lie beyond the cursor.
+    /// `true` if there may be entries after the cursor.
     has_news: bool,
-    /// Whether nothing can have happened unseen since the last look came to the end.
+    /// `true` if no loss can be unseen since the last look at the end.
     watched: bool,
 }
 
-/// One who has not come to the end.
-struct Behind {
+/// A subscriber that has not reached the end.
+struct Lagging {
     key: String,
     cursor: Cursor,
     subscriber: Subscriber,
@@ -78,16 +80,16 @@ impl Reader {
         link: Weak<Link>,
         commands: mpsc::UnboundedReceiver<Command>,
     ) -> Self {
-        let (topics, behind) = (BTreeMap::new(), Vec::new());
-        Self { watch: EventWatch::new(connector), link, commands, topics, behind }
+        let (topics, lagging) = (BTreeMap::new(), Vec::new());
+        Self { watch: EventWatch::new(connector), link, commands, topics, lagging }
     }
 
-    /// Runs until the client and all who follow have gone.
+    /// Runs until the client and all subscribers are dropped.
     pub(crate) async fn run(mut self) {
-        let mut pause = FIRST_PAUSE;
+        let mut pause = PAUSE_MIN;
         loop {
             while let Ok(command) = self.commands.try_recv() {
-                self.behind.extend(command.begun());
+                self.lagging.extend(command.into_lagging());
             }
             self.forget();
             let done = match self.read().await {
@@ -96,27 +98,27 @@ impl Reader {
                 Err(error) => Err(error),
             };
             match done {
-                Ok(true) => pause = FIRST_PAUSE,
+                Ok(true) => pause = PAUSE_MIN,
                 Ok(false) => return,
                 Err(error) => {
-                    tracing::debug!(%error, "events cannot be read yet");
+                    tracing::debug!(%error, "retrying read of events");
                     sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    pause = (pause * 2).min(PAUSE_MAX);
                 }
             }
         }
     }
 
-    /// Forgets who follows no more.
+    /// Removes dropped subscribers.
     fn forget(&mut self) {
-        self.behind.retain(|behind| !behind.subscriber.is_gone());
+        self.lagging.retain(|lagging| !lagging.subscriber.is_gone());
         self.topics.retain(|_, topic| {
             topic.subscribers.retain(|subscriber| !subscriber.is_gone());
             !topic.subscribers.is_empty()
         });
     }
 
-    /// Reads once wherever something may lie; whether there may be more.
+    /// Reads once wherever there may be entries; returns `true` if there may be more.
     async fn read(&mut self) -> Result<bool, StoreError> {
         if !self.watch.stands() {
             for topic in self.topics.values_mut() {
@@ -125,17 +127,17 @@ impl Reader {
         }
         let mut more = false;
         let mut failed = None;
-        for behind in take(&mut self.behind) {
-            if failed.is_some() || !behind.subscriber.has_room() {
-                self.behind.push(behind);
+        for lagging in take(&mut self.lagging) {
+            if failed.is_some() || !lagging.subscriber.has_room() {
+                self.lagging.push(lagging);
                 continue;
             }
-            match self.watch.look(&behind.key, behind.cursor.at, LOOK).await {
-                Ok(look) => more |= self.catch_up(behind, look),
-                Err(error) if error.is_of_the_key() => behind.subscriber.fail(error),
+            match self.watch.look(&lagging.key, lagging.cursor.at, BATCH_MAX).await {
+                Ok(look) => more |= self.catch_up(lagging, look),
+                Err(error) if error.is_of_the_key() => lagging.subscriber.fail(error),
                 Err(error) => {
                     failed = Some(error);
-                    self.behind.push(behind);
+                    self.lagging.push(lagging);
                 }
             }
         }
@@ -146,7 +148,7 @@ impl Reader {
         let news: Vec<(String, EventId)> =
             news.map(|(key, topic)| (key.clone(), topic.cursor.at)).collect();
         for (key, at) in news {
-            match self.watch.look(&key, at, LOOK).await {
+            match self.watch.look(&key, at, BATCH_MAX).await {
                 Ok(look) => more |= self.deliver(&key, look),
                 Err(error) if error.is_of_the_key() => {
                     let subscribers = self.topics.remove(&key).into_iter();
@@ -160,32 +162,31 @@ impl Reader {
         Ok(more)
     }
 
-    /// Hands on what lies beyond the cursor of one who is behind; whether there is more.
-    fn catch_up(&mut self, mut behind: Behind, look: Look) -> bool {
-        let missed = behind.cursor.advance(&look, false);
-        // There is room: that was asked before.
-        missed.map(|missed| behind.subscriber.tell(missed));
-        let (end, is_whole) = (Cursor::at_end(&look), look.whole && behind.cursor.at >= look.top);
-        for (id, event) in shared(&behind.key, look) {
-            behind.subscriber.hand(id, event.as_ref());
+    /// Sends events to a lagging subscriber; returns `true` if there are more.
+    fn catch_up(&mut self, mut lagging: Lagging, look: Look) -> bool {
+        let missed = lagging.cursor.advance(&look, false);
+        // There is room, as checked before.
+        missed.map(|missed| lagging.subscriber.send_missed(missed));
+        let (end, is_whole) = (Cursor::at_end(&look), look.whole && lagging.cursor.at >= look.top);
+        for (id, event) in share_events(&lagging.key, look) {
+            lagging.subscriber.send_event(id, event.as_ref());
         }
         if !is_whole {
-            self.behind.push(behind);
+            self.lagging.push(lagging);
             return true;
         }
-        behind.subscriber.after = behind.subscriber.after.max(end.at);
-        let topic = self.topics.entry(behind.key).or_insert_with(|| Topic {
+        lagging.subscriber.after = lagging.subscriber.after.max(end.at);
+        let topic = self.topics.entry(lagging.key).or_insert_with(|| Topic {
             cursor: end,
             subscribers: Vec::new(),
             has_news: false,
             watched: true,
         });
-        topic.subscribers.push(behind.subscriber);
+        topic.subscribers.push(lagging.subscriber);
         false
     }
 
-    /// Hands on what lies beyond the cursor of those who have read a topic to its end; whether
-    /// there is more.
+    /// Sends events to the subscribers at the end of a topic; returns `true` if there are more.
     fn deliver(&mut self, key: &str, look: Look) -> bool {
         let Some(topic) = self.topics.get_mut(key) else { return false };
         let before = topic.cursor;
@@ -193,16 +194,17 @@ impl Reader {
         let is_whole = look.whole && topic.cursor.at >= look.top;
         (topic.has_news, topic.watched) = (!is_whole, is_whole);
         let end = topic.cursor;
-        let events = shared(key, look);
+        let events = share_events(key, look);
         for mut subscriber in take(&mut topic.subscribers) {
-            let told = missed.is_none_or(|missed| {
-                // Who came after the others has read some of it.
+            let has_room = missed.is_none_or(|missed| {
+                // A later subscriber has read some of it.
                 let all = subscriber.after <= before.at;
-                subscriber.tell(if all { missed } else { Missed(None) })
+                subscriber.send_missed(if all { missed } else { Missed(None) })
             });
-            let mut unread = if told { None } else { Some(before) };
-            if told {
-                let full = |(id, event): &(_, Option<_>)| !subscriber.hand(*id, event.as_ref());
+            let mut unread = if has_room { None } else { Some(before) };
+            if has_room {
+                let full =
+                    |(id, event): &(_, Option<_>)| !subscriber.send_event(*id, event.as_ref());
                 unread = events.iter().position(full).map(|first| {
                     let last = first.checked_sub(1).map_or(before.at, |last| events[last].0);
                     end.back(events.len() - first, last)
@@ -211,28 +213,28 @@ impl Reader {
             match unread {
                 None => topic.subscribers.push(subscriber),
                 Some(cursor) => {
-                    self.behind.push(Behind { key: key.to_owned(), cursor, subscriber });
+                    self.lagging.push(Lagging { key: key.to_owned(), cursor, subscriber });
                 }
             }
         }
         !is_whole
     }
 
-    /// Waits until there is something to do; `false` when there never will be.
+    /// Waits for work; returns `false` when there is none left.
     async fn wait(&mut self) -> Result<bool, StoreError> {
         let topics = self.topics.iter();
-        let places: Vec<_> = topics.map(|(key, topic)| (key.clone(), topic.cursor.at)).collect();
-        if places.is_empty() {
-            if self.behind.is_empty() {
+        let cursors: Vec<_> = topics.map(|(key, topic)| (key.clone(), topic.cursor.at)).collect();
+        if cursors.is_empty() {
+            if self.lagging.is_empty() {
                 self.watch.close();
             }
             let command = self.commands.recv().await;
             let is_wanted = command.is_some();
-            self.behind.extend(command.and_then(Command::begun));
+            self.lagging.extend(command.and_then(Command::into_lagging));
             return Ok(is_wanted);
         }
         let unblocker = self.watch.unblocker();
-        let waiting = self.watch.wait(&places, BLOCK);
+        let waiting = self.watch.wait(&cursors, BLOCK);
         tokio::pin!(waiting);
         let (waited, command) = tokio::select! {
             waited = &mut waiting => (waited, None),
@@ -242,9 +244,9 @@ impl Reader {
                 };
                 let unblocking = async {
                     loop {
-                        // A wait that has not begun cannot be ended.
-                        let _ = link.unblock(&unblocker, WITHIN).await;
-                        sleep(AGAIN_AFTER).await;
+                        // A blocking read that has not started cannot be ended.
+                        let _ = link.unblock(&unblocker, UNBLOCK_TIMEOUT).await;
+                        sleep(UNBLOCK_PAUSE).await;
                     }
                 };
                 tokio::select! {
@@ -253,7 +255,7 @@ impl Reader {
                 }
             }
         };
-        self.behind.extend(command.and_then(Command::begun));
+        self.lagging.extend(command.and_then(Command::into_lagging));
         let news = waited?;
         for (key, topic) in &mut self.topics {
             topic.has_news |= news.is_empty() || news.contains(key);
@@ -262,11 +264,11 @@ impl Reader {
     }
 }
 
-/// The events of a look, for all who want them.
-fn shared(key: &str, look: Look) -> Vec<(EventId, Option<Arc<Event>>)> {
+/// Returns the events of a look, shared by all subscribers.
+fn share_events(key: &str, look: Look) -> Vec<(EventId, Option<Arc<Event>>)> {
     let share = |(id, event): (EventId, Option<Event>)| {
         if event.is_none() {
-            tracing::warn!(key, %id, "an entry is no event; it is passed over");
+            tracing::warn!(key, %id, "ignored an entry that is not an event");
         }
         (id, event.map(Arc::new))
     };

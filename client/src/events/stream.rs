@@ -1,7 +1,8 @@
-//! What one who follows a topic gets.
+//! The events of one subscriber.
 //!
-//! The reader fills a bounded queue. When that is full it stops, notes where, and goes on from
-//! there when there is room: who is slow holds up nobody, and takes no memory beyond its queue.
+//! The reader fills a bounded queue. When it is full, the reader records the position and continues
+//! from there once there is room: a slow subscriber delays no other and uses no memory beyond its
+//! queue.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,34 +16,34 @@ use tokio::sync::mpsc;
 
 use crate::client::Client;
 
-/// How many items wait for one who follows, at most.
+/// Capacity of a subscriber's queue, items.
 pub(super) const QUEUE: usize = 1024;
 
-/// What following a topic brings.
+/// An item of a subscription.
 #[derive(Debug, Clone)]
 pub enum EventItem {
-    /// An event. All who follow in this process share it.
+    /// An event, shared by all subscribers of this process.
     Event(Arc<Event>),
-    /// Events of any kind were let go, because of `events.max` or `events.age`, before they could
-    /// be read: so many, or `None` where that is not known and it may have been none.
+    /// Events of any kind were trimmed, because of `events.max` or `events.age`, before they were
+    /// read: their number, or `None` if unknown and possibly zero.
     Missed(Option<u64>),
 }
 
-/// What was let go.
+/// Number of missed events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Missed(pub(crate) Option<u64>);
 
-/// Which kinds are wanted.
+/// Selected kinds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Kinds(Vec<Kind>);
 
 impl Kinds {
-    /// Wants this one, and those that were added before.
+    /// Selects this kind in addition to earlier ones.
     pub(super) fn add(&mut self, kind: Kind) {
         self.0.push(kind);
     }
 
-    /// Whether this one is wanted: all are, if none or [`Kind::ANY`] was added.
+    /// Returns `true` if this kind is selected: all are, if none or [`Kind::ANY`] was added.
     pub(super) fn has(&self, kind: Kind) -> bool {
         self.0.is_empty() || self.0.contains(&Kind::ANY) || self.0.contains(&kind)
     }
@@ -50,10 +51,10 @@ impl Kinds {
 
 type Item = Result<EventItem, StoreError>;
 
-/// The events of one topic, as they come. Made by [`crate::Topic::subscribe`].
+/// The events of one topic, created by [`crate::Topic::subscribe`].
 ///
-/// It goes on across lost connections, with what was published meanwhile. It ends only with an
-/// error that no waiting mends: the key of its topic is no stream. Dropping it is harmless.
+/// Continues after lost connections with the events published in the meantime. Ends only with a
+/// permanent error: the key of its topic is not a stream. Dropping it is safe.
 pub struct EventStream {
     client: Client,
     items: mpsc::Receiver<Item>,
@@ -61,9 +62,9 @@ pub struct EventStream {
     last: EventId,
 }
 
-/// The reader's end of it.
+/// The reader's end of a subscription.
 pub(crate) struct Subscriber {
-    /// Behind which event it goes on.
+    /// Id of the last event sent.
     pub(super) after: EventId,
     kinds: Kinds,
     items: mpsc::Sender<Item>,
@@ -78,12 +79,12 @@ pub(super) fn new(client: Client, kinds: Kinds, after: EventId) -> (EventStream,
 }
 
 impl EventStream {
-    /// The next item; `None` after an error. Cancel safe.
+    /// Waits for the next item; `None` after an error. Cancel safe.
     pub async fn next(&mut self) -> Option<Item> {
         std::future::poll_fn(|cx| self.poll_item(cx)).await
     }
 
-    /// The last event that was taken, or where it began: [`crate::Topic::after`] goes on there.
+    /// Returns the id of the last event taken, or the start position, for [`crate::Topic::after`].
     #[must_use]
     pub fn last(&self) -> EventId {
         self.last
@@ -94,7 +95,7 @@ impl EventStream {
         if let Some(Ok(EventItem::Event(event))) = &item {
             self.last = event.id;
         }
-        // Only with room for many, or each of them would cost a read of its own.
+        // Wakes the reader only when there is room for many events, so that a read is worthwhile.
         let has_room = self.items.len() <= QUEUE / 2;
         if has_room && self.is_full.swap(false, Ordering::SeqCst) {
             Self::wake(&self.client);
@@ -119,49 +120,49 @@ impl Stream for EventStream {
 }
 
 impl Subscriber {
-    /// Whether nobody follows any more.
+    /// Returns `true` if the stream was dropped.
     pub(super) fn is_gone(&self) -> bool {
         self.items.is_closed()
     }
 
-    /// Whether there is room for many. If not, the reader is told when there is.
+    /// Returns `true` if there is room for many events. If not, the stream wakes the reader later.
     pub(super) fn has_room(&self) -> bool {
         if self.items.capacity() >= QUEUE / 2 {
             return true;
         }
         self.is_full.store(true, Ordering::SeqCst);
-        // What was taken before that has told nobody.
+        // Items taken before the flag was set have not woken the reader.
         self.items.capacity() >= QUEUE / 2
     }
 
-    /// Hands on what was missed before `event`; whether there was room.
-    pub(super) fn tell(&self, missed: Missed) -> bool {
-        self.put(Ok(EventItem::Missed(missed.0)))
+    /// Sends the number of missed events; returns `false` if the queue is full.
+    pub(super) fn send_missed(&self, missed: Missed) -> bool {
+        self.push(Ok(EventItem::Missed(missed.0)))
     }
 
-    /// Hands on an event, if it is one that is wanted; whether there was room.
-    pub(super) fn hand(&mut self, id: EventId, event: Option<&Arc<Event>>) -> bool {
+    /// Sends an event if its kind is selected; returns `false` if the queue is full.
+    pub(super) fn send_event(&mut self, id: EventId, event: Option<&Arc<Event>>) -> bool {
         let is_wanted = |event: &&Arc<Event>| id > self.after && self.kinds.has(event.kind);
-        let handed = match event.filter(is_wanted) {
-            Some(event) => self.put(Ok(EventItem::Event(event.clone()))),
+        let sent = match event.filter(is_wanted) {
+            Some(event) => self.push(Ok(EventItem::Event(event.clone()))),
             None => true,
         };
-        if handed {
+        if sent {
             self.after = self.after.max(id);
         }
-        handed
+        sent
     }
 
-    /// Ends it.
+    /// Ends the stream with an error.
     pub(super) fn fail(self, error: StoreError) {
         let _ = self.items.try_send(Err(error));
     }
 
-    fn put(&self, item: Item) -> bool {
-        let put = self.items.try_send(item);
-        if put.is_err() {
+    fn push(&self, item: Item) -> bool {
+        let sent = self.items.try_send(item);
+        if sent.is_err() {
             self.is_full.store(true, Ordering::SeqCst);
         }
-        put.is_ok()
+        sent.is_ok()
     }
 }

@@ -1,4 +1,4 @@
-//! The workers of the demo, as processes or in this one.
+//! The workers of the demo, as child processes or inside this process.
 
 use std::os::unix::process::ExitStatusExt as _;
 
@@ -21,9 +21,9 @@ pub(super) enum Crew {
     Processes(Vec<Process>),
     /// A task of this process.
     Task {
-        /// Asks it to stop.
+        /// Stops it.
         stop: watch::Sender<Stop>,
-        /// Ends with it; taken by whoever has seen its end.
+        /// Its task; taken once its end was observed.
         task: Option<JoinHandle<Result<(), WorkerError>>>,
     },
 }
@@ -55,7 +55,7 @@ impl Crew {
         Ok(Self::Task { stop, task: Some(tokio::spawn(worker.run_until(stopped))) })
     }
 
-    /// Waits until a worker ends by itself: something is wrong with all of them then. Cancel safe.
+    /// Waits until a worker ends by itself, which means a common fault. Cancel safe.
     pub(super) async fn lost(&mut self) -> Failure {
         match self {
             Self::Processes(processes) => {
@@ -63,7 +63,7 @@ impl Crew {
                 let (status, index, _) = select_all(ending).await;
                 let status = status.map_or_else(|error| error.to_string(), |it| it.to_string());
                 let what = format!("worker {} ended early ({status})", index + 1);
-                Failure::new(Problem::new(what).help("What it said about it stands above."))
+                Failure::new(Problem::new(what).help("Its messages are above."))
             }
             Self::Task { task, .. } => match end_of(task).await {
                 Ok(()) => Failure::new(Problem::new("the worker ended early")),
@@ -72,16 +72,16 @@ impl Crew {
         }
     }
 
-    /// Has all of them drain and waits for their ends. Bounded.
+    /// Drains all of them and waits for their ends. Bounded.
     pub(super) async fn end(self) -> Result<(), Failure> {
         match self {
             Self::Processes(processes) => {
                 let ends = join_all(processes.into_iter().map(Process::end)).await;
                 for (number, status) in (1..).zip(ends) {
                     let status = status.map_err(|error| Failure::new(Problem::of(&error)))?;
-                    // Ended by our signal before it could listen: it had not begun.
+                    // Ended by our signal before it handled signals: it had not started a job.
                     if !status.success() && status.signal() != Some(Signal::TERM.as_raw()) {
-                        let what = format!("worker {number} did not end well ({status})");
+                        let what = format!("worker {number} failed at its end ({status})");
                         return Err(Failure::new(Problem::new(what)));
                     }
                 }
@@ -89,14 +89,14 @@ impl Crew {
             }
             Self::Task { stop, mut task } => {
                 stop.send_replace(Stop::Drain);
-                // The worker bounds its own end.
+                // The worker bounds its own shutdown.
                 end_of(&mut task).await
             }
         }
     }
 }
 
-/// Waits for the end of a worker's task, unless that has been seen already. Cancel safe.
+/// Waits for the end of a worker's task, unless it was observed already. Cancel safe.
 async fn end_of(task: &mut Option<JoinHandle<Result<(), WorkerError>>>) -> Result<(), Failure> {
     let Some(running) = task else { return Ok(()) };
     let ended = running.await;

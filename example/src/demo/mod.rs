@@ -2,9 +2,9 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `crew.rs` | the workers, wherever they run: starting, watching, ending them |
+//! | `crew.rs` | the workers: starting, watching and ending them |
 //! | `process.rs` | one worker as a child process |
-//! | `safety.rs` | what is said of a Redis that may lose something |
+//! | `safety.rs` | the warning about a Redis that may lose data |
 //! | `interrupts.rs` | SIGINT and SIGTERM to this process |
 
 mod crew;
@@ -30,16 +30,17 @@ use interrupts::Interrupts;
 const LOG_LEVEL: &str = "REDCALL__LOG__LEVEL";
 const QUIET: &str = "warn";
 
-/// What the demo takes.
+/// Arguments of the demo.
 #[derive(clap::Args)]
 pub(crate) struct Demo {
-    /// Directory to index; else the repository around the working directory, else that itself
+    /// Directory to index; else the repository that contains the working directory, else that
+    /// directory
     #[arg(value_name = "DIR")]
     dir: Option<PathBuf>,
     /// Settings file; else REDCALL_SETTINGS, else the example's own
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
-    /// How many worker processes to start
+    /// Number of worker processes
     #[arg(long, value_name = "N", default_value_t = 2)]
     #[arg(value_parser = value_parser!(u16).range(1..=64))]
     workers: u16,
@@ -61,7 +62,7 @@ impl Demo {
         if !settings.redis.url_named {
             "embedded".clone_into(&mut settings.redis.url);
         }
-        // Together: both wait for a process that starts.
+        // Concurrently: both wait for a process to start.
         let (server, without_python) = tokio::join!(
             Embedded::serve(&mut settings.redis),
             mapping::lacks_python(&settings.jobs)
@@ -73,7 +74,7 @@ impl Demo {
         }
         let crew = if self.in_process { None } else { Some(self.workers) };
         output::hint(header(&settings, server.is_some(), crew));
-        // Said once, by this process, however many workers there are.
+        // Logged once, by this process, whatever the number of workers.
         let redis = settings.redis.clone();
         settings.redis.skip_safety_warning = true;
         let mut crew = match crew {
@@ -87,7 +88,7 @@ impl Demo {
             lost = crew.lost() => Err(lost),
             interrupted = interrupts.next() => Err(interrupted),
         };
-        // At the second signal nobody waits any more: what is left is killed.
+        // A second signal ends the wait: remaining workers are killed.
         let ended = tokio::select! {
             ended = crew.end() => ended,
             interrupted = interrupts.next() => Err(interrupted),
@@ -96,7 +97,7 @@ impl Demo {
     }
 }
 
-/// What runs where, in one line.
+/// Describes the processes in one line.
 fn header(settings: &Settings, private: bool, processes: Option<u16>) -> String {
     let redis = if private { "a private Redis".to_owned() } else { settings.redis.redacted_url() };
     match processes {
@@ -106,7 +107,7 @@ fn header(settings: &Settings, private: bool, processes: Option<u16>) -> String 
     }
 }
 
-/// The repository around the working directory, else that directory.
+/// Returns the repository that contains the working directory, else that directory.
 fn repository() -> PathBuf {
     let is_repository = |dir: &&Path| {
         let manifest = fs::read_to_string(dir.join("Cargo.toml")).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! One worker as a child process: this program again, as `example worker`.
 //!
-//! However we end, it ends. In order, it is sent SIGTERM and drains. Dropped, it is killed. And
-//! when nothing of ours runs any more (SIGKILL), its standard input closes, on which it drains.
+//! It ends with this process: at an orderly end it gets SIGTERM and drains; when dropped it is
+//! killed; after a SIGKILL of this process its standard input closes, and it drains.
 
 use std::env;
 use std::io;
@@ -18,19 +18,19 @@ use super::LOG_LEVEL;
 use crate::root::Root;
 use crate::worker::{SKIP_SAFETY_WARNING, UNTIL_STDIN_CLOSES, WITHOUT_PYTHON};
 
-/// How long after its own bound for draining a worker may take to end.
+/// Time to end beyond the worker's own drain timeout.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// A worker process.
 pub(super) struct Process {
     child: Child,
-    /// Never written to: it closes when we end, which the worker takes for its sign to end.
+    /// Never written to: it closes when this process ends, which ends the worker.
     _lifeline: Option<ChildStdin>,
     patience: Duration,
 }
 
 impl Process {
-    /// Starts one for `root` at the Redis that `settings` have by now.
+    /// Starts a worker for `root` at the Redis of `settings`.
     pub(super) fn start(
         settings: &Settings,
         root: &Root,
@@ -47,14 +47,14 @@ impl Process {
         if settings.redis.skip_safety_warning {
             command.arg(SKIP_SAFETY_WARNING);
         }
-        // The longer name would win over the shorter one.
+        // The longer name would take precedence.
         command.env_remove("REDCALL__REDIS__URL").env("REDIS_URL", &settings.redis.url);
         command.env(LOG_LEVEL, &settings.log.level);
         command.stdin(Stdio::piped()).kill_on_drop(true);
-        // Ctrl-C is for us: the workers are to drain while Redis and we are still there.
+        // Ctrl-C must reach this process only: workers drain while Redis is still running.
         command.process_group(0);
         let mut child = command.spawn()?;
-        // Taken out, because waiting for a child closes what is still in it.
+        // Taken out: waiting for a child closes its stdin.
         let lifeline = child.stdin.take();
         let patience = settings.worker.drain_timeout + GRACE;
         Ok(Self { child, _lifeline: lifeline, patience })
@@ -65,9 +65,9 @@ impl Process {
         self.child.wait().await
     }
 
-    /// Has it drain and waits for its end, which is bounded.
+    /// Drains it and waits for its end, which is bounded.
     pub(super) async fn end(mut self) -> io::Result<ExitStatus> {
-        // No id: it has ended and was waited for, and the number may be another's by now.
+        // Without an id it was waited for; the process id may have been reused.
         let pid = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         if let Some(pid) = pid {
             kill_process(pid, Signal::TERM)?;

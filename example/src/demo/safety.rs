@@ -1,4 +1,4 @@
-//! Saying once what the Redis of the demo may lose, if somebody else runs it.
+//! Warns once about a Redis that may lose data, unless it is the demo's own.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use redcall_store::inspect::Inspector;
 use redcall_store::safety;
 use tokio::time::timeout;
 
-/// How long it may take to ask.
+/// Timeout of the check.
 const WITHIN: Duration = Duration::from_secs(2);
 
-/// Asks and logs, or gives up.
+/// Checks and logs; on a timeout it does nothing.
 pub(super) async fn warn(settings: &RedisSettings) {
     if settings.skip_safety_warning {
         return;

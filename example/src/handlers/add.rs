@@ -1,16 +1,16 @@
-//! `add`: the smallest job there is.
+//! `add`: the smallest possible job.
 
 use redcall_worker::{HandlerError, Json};
 use serde::{Deserialize, Serialize};
 
-/// What it takes.
+/// Its data.
 #[derive(Deserialize)]
 pub(crate) struct Terms {
     a: i64,
     b: i64,
 }
 
-/// What it answers.
+/// Its answer.
 #[derive(Serialize)]
 pub(crate) struct Sum {
     answer: i64,

@@ -1,4 +1,4 @@
-//! `hash_file`: the digest of one file. A plain function: it runs on the blocking pool.
+//! `hash_file`: the digest of one file. A plain function, run on the blocking pool.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -10,16 +10,16 @@ use sha2::{Digest, Sha256};
 
 use crate::root::{Refused, Root};
 
-/// How much of a file is in memory at once, bytes.
-const PORTION: usize = 64 << 10;
+/// Size of the read buffer, bytes.
+const BUFFER_BYTES: usize = 64 << 10;
 
-/// What it takes.
+/// Its data.
 #[derive(Deserialize)]
 pub(crate) struct Target {
     path: String,
 }
 
-/// What it answers.
+/// Its answer.
 #[derive(Serialize)]
 pub(crate) struct Hashed {
     sha256: String,
@@ -36,16 +36,16 @@ pub(crate) fn hash_file(
 }
 
 fn hash(mut file: File) -> io::Result<Hashed> {
-    let mut portion = vec![0; PORTION];
+    let mut buffer = vec![0; BUFFER_BYTES];
     let (mut sha256, mut bytes) = (Sha256::new(), 0);
     loop {
-        let read = match file.read(&mut portion) {
+        let read = match file.read(&mut buffer) {
             Ok(0) => return Ok(Hashed { sha256: hex(&sha256.finalize()), bytes }),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
-        sha256.update(&portion[..read]);
+        sha256.update(&buffer[..read]);
         bytes += read as u64;
     }
 }
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_digest_is_that_of_the_standard() {
+    fn digest_matches_the_standard() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("abc"), "abc").unwrap();
         let hashed = hash(File::open(folder.path().join("abc")).unwrap()).unwrap();

@@ -1,9 +1,9 @@
-//! `log_visit`: fire and forget. Its caller does not wait; the worker's log is where it shows.
+//! `log_visit`: fire and forget. Its effect is a line in the worker's log.
 
 use redcall_worker::Json;
 use serde::Deserialize;
 
-/// What it takes.
+/// Its data.
 #[derive(Deserialize)]
 pub(crate) struct Visit {
     visitor: String,

@@ -1,4 +1,4 @@
-//! The methods of the example, one file each. What calls them is no business of theirs.
+//! The handlers of the example, one file each. They do not depend on their callers.
 
 mod add;
 mod hash_file;
@@ -11,7 +11,7 @@ use redcall_worker::Worker;
 use crate::mapping::BUILT_IN;
 use crate::root::Root;
 
-/// Puts all of them into `worker`, which serves `root`.
+/// Adds all handlers to `worker`, which serves `root`.
 pub(crate) fn install(worker: Worker, root: Root) -> Worker {
     worker
         .state(root)

@@ -1,4 +1,4 @@
-//! `summarize`: a streamed job. It says how far it is, then answers.
+//! `summarize`: a streamed job. It sends progress, then answers.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use crate::root::Root;
 use crate::walk::{self, kind};
 
-/// How many progress frames there are at most.
+/// Maximum number of progress frames.
 const STEPS: usize = 25;
 
 /// A progress frame.
@@ -20,7 +20,7 @@ struct Progress {
     total: usize,
 }
 
-/// What it answers.
+/// Its answer.
 #[derive(Default, Serialize)]
 pub(crate) struct Summary {
     files: usize,
@@ -43,10 +43,10 @@ pub(crate) async fn summarize(
     let files = spawn_blocking(move || walk::files(&root)).await?.files;
     let total = files.len();
     let mut summary = Summary::default();
-    for portion in files.chunks(total.div_ceil(STEPS).max(1)) {
-        let portion: Vec<_> = portion.iter().map(|file| (kind(file), dir.join(file))).collect();
-        let sized = portion.into_iter();
-        // A file that has gone since counts as empty.
+    for batch in files.chunks(total.div_ceil(STEPS).max(1)) {
+        let batch: Vec<_> = batch.iter().map(|file| (kind(file), dir.join(file))).collect();
+        let sized = batch.into_iter();
+        // A file deleted in the meantime counts as empty.
         let size = |path: &Path| path.metadata().map_or(0, |meta| meta.len());
         let sizing = spawn_blocking(move || {
             sized.map(|(kind, path)| (kind, size(&path))).collect::<Vec<_>>()
@@ -55,7 +55,7 @@ pub(crate) async fn summarize(
             summary.add(kind, bytes);
         }
         match request.progress(&Progress { done: summary.files, total }).await {
-            // Nobody listens any more, or Redis is away: the answer is tried in any case.
+            // Progress is optional: if it cannot be sent, the answer is sent anyway.
             Ok(())
             | Err(ProgressError::NotMine | ProgressError::Unread | ProgressError::Store(_)) => {}
             Err(

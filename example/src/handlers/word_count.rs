@@ -1,5 +1,5 @@
-//! `word_count` in Rust, for machines without Python. `word_count.py` is the original; both give
-//! the same answers, which the tests of the example check.
+//! `word_count` in Rust, for machines without Python. `word_count.py` is the original; the tests of
+//! the example check that both give the same answers.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::root::{Refused, Root};
 
-/// What it takes.
+/// Its data.
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Source {
@@ -18,7 +18,7 @@ pub(crate) enum Source {
     Text(String),
 }
 
-/// What it answers.
+/// Its answer.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Counted {
     words: usize,
@@ -41,7 +41,7 @@ pub(crate) fn word_count(
     Ok(Json(count(&text)))
 }
 
-/// Words between white space; lines end with a newline, the last one may lack it.
+/// Words are separated by white space; lines end with a newline, which the last one may lack.
 fn count(text: &str) -> Counted {
     Counted { words: text.split_whitespace().count(), lines: text.lines().count() }
 }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_line_may_lack_its_end() {
+    fn last_line_may_lack_its_newline() {
         for (text, words, lines) in [("", 0, 0), ("a b", 2, 1), ("a\r\n\n b\n", 2, 3)] {
             assert_eq!(count(text), Counted { words, lines }, "{text:?}");
         }

@@ -1,4 +1,4 @@
-//! The calls: one that waits, one that does not, many in flight, one that is followed.
+//! The calls: waited, fire and forget, many in flight, and streamed.
 
 use futures_util::StreamExt as _;
 use futures_util::stream::iter;
@@ -10,11 +10,11 @@ use super::bar::Bar;
 use super::tally::Tally;
 use crate::walk::kind;
 
-/// How many calls wait for their answers at the same time.
+/// Maximum number of calls in flight.
 const IN_FLIGHT: usize = 256;
-/// How many documents have their words counted: each is a process of its own.
+/// Maximum number of documents whose words are counted: each starts a process.
 const DOCUMENTS: usize = 20;
-/// Which files are documents.
+/// Extensions of documents.
 const TEXT: [&str; 4] = [".md", ".rst", ".adoc", ".txt"];
 
 /// Answer of `add`.
@@ -23,13 +23,13 @@ struct Sum {
     answer: i64,
 }
 
-/// Answer of `hash_file`, as far as it is used.
+/// Answer of `hash_file`: the fields used.
 #[derive(Deserialize)]
 pub(super) struct Hashed {
     pub(super) bytes: u64,
 }
 
-/// Answer of `word_count`, as far as it is used.
+/// Answer of `word_count`: the fields used.
 #[derive(Deserialize)]
 pub(super) struct Counted {
     pub(super) words: u64,
@@ -42,23 +42,23 @@ struct Progress {
     total: u64,
 }
 
-/// Answer of `summarize`, as far as it is used.
+/// Answer of `summarize`: the fields used.
 #[derive(Deserialize)]
 pub(super) struct Summary {
     pub(super) files: u64,
     pub(super) bytes: u64,
-    /// How many progress frames came before it.
+    /// Number of progress frames before it.
     #[serde(skip)]
     pub(super) frames: u64,
 }
 
-/// What came of looking at one file.
+/// Result of the calls for one file.
 enum Looked<'a> {
     Hashed(&'a str, Result<Hashed, CallError>),
     Counted(&'a str, Result<Counted, CallError>),
 }
 
-/// One call and its answer, as in the first example of the README: 1 + 2.
+/// One waited call, as in the first example of the README: 1 + 2.
 pub(super) async fn add(client: &Client) -> Result<i64, CallError> {
     let sum: Sum = client.call_and_wait("add", &json!({ "a": 1, "b": 2 })).await?.json()?;
     Ok(sum.answer)
@@ -69,15 +69,15 @@ pub(super) async fn log_visit(client: &Client, files: usize) -> Result<Receipt, 
     client.call("log_visit", &json!({ "visitor": "example", "files": files })).await
 }
 
-/// A call per file and one more per document, hundreds of them in flight.
+/// One call per file and another per document, hundreds of them in flight.
 pub(super) async fn look_at(client: &Client, files: &[String], tally: &mut Tally) {
     let text = |path: &&String| TEXT.contains(&kind(path).as_str());
     let documents: Vec<&String> = files.iter().filter(text).take(DOCUMENTS).collect();
     let bar = Bar::new("files", files.len() + documents.len());
-    // Processes take longest to start: they come first, and run beside the rest.
+    // Processes take longest to start, so they come first and run alongside the rest.
     let count = documents.into_iter().map(|path| (true, path.as_str()));
     let hash = files.iter().map(|path| (false, path.as_str()));
-    let looking = iter(count.chain(hash)).map(|(words, path)| async move {
+    let results = iter(count.chain(hash)).map(|(words, path)| async move {
         let data = json!({ "path": path });
         if words {
             let answer = client.call_and_wait("word_count", &data).await;
@@ -87,9 +87,9 @@ pub(super) async fn look_at(client: &Client, files: &[String], tally: &mut Tally
             Looked::Hashed(path, answer.and_then(|answer| answer.json()))
         }
     });
-    let mut looking = looking.buffer_unordered(IN_FLIGHT);
-    while let Some(looked) = looking.next().await {
-        match looked {
+    let mut results = results.buffer_unordered(IN_FLIGHT);
+    while let Some(result) = results.next().await {
+        match result {
             Looked::Hashed(path, answer) => tally.hashed(path, answer),
             Looked::Counted(path, answer) => tally.counted(path, answer),
         }
@@ -110,7 +110,7 @@ pub(super) async fn summarize(client: &Client) -> Result<Summary, CallError> {
                 bar.set(done, total);
                 frames += 1;
             }
-            // Its next frames say anew how far it is.
+            // Its next frames report progress from the start.
             Update::Restarted { .. } | Update::Pending | Update::Deferred(_) | Update::Chunk(_) => {
             }
             Update::Done(answer) => return answer.json().map(|it| Summary { frames, ..it }),

@@ -1,11 +1,11 @@
-//! The calling service: walks a directory, has workers look at each file, prints what they found.
+//! The calling service: walks a directory, has workers process each file, prints the results.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `calls.rs` | the calls: one, many in flight, fire and forget, streamed |
-//! | `tally.rs` | what the answers add up to |
-//! | `report.rs` | how that is printed |
-//! | `bar.rs` | progress, on a terminal |
+//! | `tally.rs` | totals of the answers |
+//! | `report.rs` | printing of the totals |
+//! | `bar.rs` | progress bar on a terminal |
 
 mod bar;
 mod calls;
@@ -27,7 +27,7 @@ use crate::root::Root;
 use crate::{mapping, walk, worker};
 use tally::Tally;
 
-/// What `index` takes.
+/// Arguments of `index`.
 #[derive(clap::Args)]
 pub(crate) struct Index {
     /// Directory to index; workers must serve the same one
@@ -47,8 +47,8 @@ impl Index {
     }
 }
 
-/// Indexes `root` and prints the report. Fails when a single call did. Dropping it gives the
-/// answers up, not the jobs.
+/// Indexes `root` and prints the report. Fails if a call failed. Dropping it abandons the answers,
+/// not the jobs.
 pub(crate) async fn run(settings: &Settings, root: &Root) -> Result<(), Failure> {
     let client = Client::from_settings(settings).await?;
     let started = Instant::now();
@@ -58,14 +58,14 @@ pub(crate) async fn run(settings: &Settings, root: &Root) -> Result<(), Failure>
 
     let mut tally = Tally::default();
     let sum = calls::add(&client).await;
-    // Nobody is there: all the others would only wait for the same answer.
+    // No worker: every other call would fail the same way.
     if let Err(error) = &sum
         && matches!(error.code(), Code::NoWorkers | Code::Unavailable)
     {
         return Err(nobody(error));
     }
     tally.sum(sum);
-    // Before the others: jobs start in the order of their arrival, and nobody waits for this one.
+    // First: jobs start in the order of arrival, and this call does not wait.
     tally.visit(calls::log_visit(&client, walked.files.len()).await);
     calls::look_at(&client, &walked.files, &mut tally).await;
     tally.summary(calls::summarize(&client).await);

@@ -1,4 +1,4 @@
-//! How the outcome is printed: the table and the totals on stdout, complaints on stderr.
+//! Output: the table and the totals on stdout, errors on stderr.
 
 use std::fmt;
 
@@ -8,15 +8,15 @@ use redcall_common::output;
 
 use super::tally::{Failed, Kind, Tally};
 
-/// How many kinds have a row of their own.
+/// Maximum number of kinds with a row of their own.
 const ROWS: usize = 12;
-/// How many complaints are printed in full.
+/// Maximum number of errors printed in full.
 const COMPLAINTS: usize = 20;
 
-/// The outcome, for people.
+/// The report as text.
 pub(super) struct Report<'a> {
     pub(super) tally: &'a Tally,
-    /// How long it took.
+    /// Duration of the run.
     pub(super) seconds: f64,
 }
 
@@ -44,7 +44,7 @@ impl fmt::Display for Report<'_> {
     }
 }
 
-/// Lists what went wrong on stderr: files that could not be looked at, calls without an answer.
+/// Prints errors on stderr: files that cannot be read, calls without an answer.
 pub(super) fn complain(left_out: &[String], failed: &[Failed]) {
     let failed = failed.iter().map(|Failed { call, error }| format!("{call}: {error}"));
     let complaints = left_out.iter().cloned().chain(failed);
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_read_well() {
+    fn numbers_are_grouped_with_plural() {
         for (number, expected) in [(0, "0 files"), (1, "1 file"), (1_234_567, "1,234,567 files")] {
             assert_eq!(count(number, "file"), expected);
         }

@@ -1,4 +1,4 @@
-//! What the answers add up to. No calling and no printing here.
+//! Totals of the answers. It neither calls nor prints.
 
 use std::collections::BTreeMap;
 
@@ -7,24 +7,24 @@ use redcall_client::{CallError, Receipt};
 use super::calls::{Counted, Hashed, Summary};
 use crate::walk::kind;
 
-/// Files of one extension.
+/// Files with one extension.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Kind {
     pub(super) files: u64,
     pub(super) bytes: u64,
-    /// Documents whose words were counted.
+    /// Number of documents whose words were counted.
     pub(super) documents: u64,
     pub(super) words: u64,
 }
 
 /// A call without an answer.
 pub(super) struct Failed {
-    /// The job's name, and the file if it was about one.
+    /// The job's name, and its file, if any.
     pub(super) call: String,
     pub(super) error: CallError,
 }
 
-/// All outcomes of an index run.
+/// All results of an index run.
 #[derive(Default)]
 pub(super) struct Tally {
     kinds: BTreeMap<String, Kind>,
@@ -35,17 +35,17 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// `add` ended.
+    /// Adds the result of `add`.
     pub(super) fn sum(&mut self, answer: Result<i64, CallError>) {
         self.sum = self.outcome("add", "", answer);
     }
 
-    /// `log_visit` was queued.
+    /// Adds the result of `log_visit`.
     pub(super) fn visit(&mut self, receipt: Result<Receipt, CallError>) {
         let _ = self.outcome("log_visit", "", receipt);
     }
 
-    /// `hash_file` ended for the file at `path`.
+    /// Adds the result of `hash_file` for the file at `path`.
     pub(super) fn hashed(&mut self, path: &str, answer: Result<Hashed, CallError>) {
         if let Some(Hashed { bytes }) = self.outcome("hash_file", path, answer) {
             let kind = self.kinds.entry(kind(path)).or_default();
@@ -54,7 +54,7 @@ impl Tally {
         }
     }
 
-    /// `word_count` ended for the document at `path`.
+    /// Adds the result of `word_count` for the document at `path`.
     pub(super) fn counted(&mut self, path: &str, answer: Result<Counted, CallError>) {
         if let Some(Counted { words }) = self.outcome("word_count", path, answer) {
             let kind = self.kinds.entry(kind(path)).or_default();
@@ -63,7 +63,7 @@ impl Tally {
         }
     }
 
-    /// `summarize` ended.
+    /// Adds the result of `summarize`.
     pub(super) fn summary(&mut self, answer: Result<Summary, CallError>) {
         self.summary = self.outcome("summarize", "", answer);
     }
@@ -74,14 +74,14 @@ impl Tally {
         answer.map_err(|error| self.failed.push(Failed { call: call(), error })).ok()
     }
 
-    /// By extension; most files first.
+    /// Returns the totals by extension, most files first.
     pub(super) fn kinds(&self) -> Vec<(&str, Kind)> {
         let mut kinds: Vec<_> = self.kinds.iter().map(|(name, it)| (name.as_str(), *it)).collect();
         kinds.sort_by_key(|(_, kind)| std::cmp::Reverse(kind.files));
         kinds
     }
 
-    /// All kinds together.
+    /// Returns the totals of all kinds.
     pub(super) fn total(&self) -> Kind {
         self.kinds.values().fold(Kind::default(), |sum, kind| Kind {
             files: sum.files + kind.files,
@@ -91,22 +91,22 @@ impl Tally {
         })
     }
 
-    /// How many calls were made.
+    /// Returns the number of calls.
     pub(super) fn calls(&self) -> u64 {
         self.calls
     }
 
-    /// Those without an answer.
+    /// Returns the calls without an answer.
     pub(super) fn failed(&self) -> &[Failed] {
         &self.failed
     }
 
-    /// What `add` answered.
+    /// Returns the answer of `add`.
     pub(super) fn answer(&self) -> Option<i64> {
         self.sum
     }
 
-    /// What `summarize` answered.
+    /// Returns the answer of `summarize`.
     pub(super) fn summarized(&self) -> Option<&Summary> {
         self.summary.as_ref()
     }

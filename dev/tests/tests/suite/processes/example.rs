@@ -35,5 +35,5 @@ async fn the_scorer_scores_and_guesses() {
         run(&["--json", "call", "score", r#"{"text": "", "language": "fr"}"#, "--wait"]).await;
     let error: Value = serde_json::from_str(&ran.stderr).unwrap();
     assert_eq!(error["error"]["code"], "invalid_data");
-    assert_eq!(error["error"]["message"], "no words of `fr`; there are en, de");
+    assert_eq!(error["error"]["message"], "unknown language `fr`; known: en, de");
 }

@@ -137,7 +137,7 @@ async fn process_goes_on_after_whatever_a_function_raises() {
         ("ask", "keyboard", "KeyboardInterrupt: by itself"),
         ("ask", "base", "BaseException: of all"),
         ("ask", "generator", "GeneratorExit: "),
-        ("ask", "untold", "Broken: (its text cannot be had)"),
+        ("ask", "untold", "Broken: (no text available)"),
         ("ask", "evil", "KeyboardInterrupt: "),
         ("ask", "code", "no code"),
         ("asked", "exit", "SystemExit: 3"),

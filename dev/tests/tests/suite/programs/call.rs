@@ -92,7 +92,8 @@ async fn an_error_is_told_with_its_code_on_stderr() {
     let ran = desk.run(&["call", "nobody", "--wait"]).await;
     assert_eq!((ran.code, &*ran.stdout), (1, ""));
     ran.says("× unknown_job: no live worker handles the job `nobody`");
-    ran.says("help: The same call will fail again; something has to change first.");
+    ran.says("help: Live workers handle: ");
+    ran.says("Correct the name, or add `[jobs.nobody]` to a worker's settings.");
 }
 
 #[tokio::test]
@@ -118,7 +119,8 @@ async fn a_queue_that_nobody_serves_is_told_and_nothing_is_queued() {
     let ran = desk.run(&args).await;
     assert_eq!((ran.code, &*ran.stdout), (1, ""));
     ran.says("no_workers: no worker listens on queue `elsewhere`; start one, or check its name");
-    ran.says("help: Nothing was queued: calling again is safe.");
+    ran.says("help: Run `redcall-worker` with this queue in `worker.queues`");
+    ran.says("Nothing was queued: calling again is safe.");
     let ran = desk.run(&[&args[..], &["--json"]].concat()).await;
     let error = error(&ran);
     assert_eq!((&error["code"], &error["may_be_queued"]), (&json!("no_workers"), &json!(false)));
@@ -131,13 +133,15 @@ async fn data_that_is_no_json_is_a_wrong_flag() {
     let desk = Desk::new().await;
     let ran = desk.run(&["call", "add", "{a:1}", "--wait"]).await;
     assert_eq!((ran.code, &*ran.stdout), (2, ""));
-    ran.says("× the data is not JSON: key must be a string at line 1 column 2");
-    ran.says(r#"help: Quote it for the shell, such as '{"a": 1}' or '"text"'."#);
+    ran.says("× the data are not valid JSON: key must be a string at line 1 column 2");
+    ran.says(
+        r#"help: Expected a JSON value, quoted for the shell, such as '{"a": 1}' or '"text"'."#,
+    );
     // Said before Redis is looked for.
     let nowhere = ["--redis", "redis://127.0.0.1:1", "call", "add", "{a:1}"];
     assert_eq!(Ran::new("redcall", &nowhere, &[].into()).await.code, 2);
     let ran = desk.run(&["--json", "call", "add", "{a:1}"]).await;
-    let message = "the data is not JSON: key must be a string at line 1 column 2";
+    let message = "the data are not valid JSON: key must be a string at line 1 column 2";
     let expected = json!({ "code": "invalid_data", "message": message });
     assert_eq!((ran.code, error(&ran)), (2, expected));
 }

@@ -67,9 +67,12 @@ async fn a_request_is_cancelled_wherever_it_is() {
     let delayed = desk.queues(&["--delay", "1h", "--queue", "low"]).await["id"].take();
     let (queued, delayed) = (queued.as_str().unwrap(), delayed.as_str().unwrap());
     let told = desk.prints(&["cancel", delayed]).await;
-    assert_eq!(told, format!("{delayed}: it was not due yet\n"));
+    assert_eq!(told, format!("{delayed}: it was not due yet and is cancelled\n"));
     let told = desk.prints(&["cancel", queued, "--queue", "default"]).await;
-    assert_eq!(told, format!("{queued}: it does not run; where it waits, it will not start\n"));
+    assert_eq!(
+        told,
+        format!("{queued}: it is not running; if it is still queued, it will not start\n")
+    );
     let () = desk.conn.hset(LIVE, queued, "nobody").await.unwrap();
     let told = desk.prints(&["cancel", queued, "--json"]).await;
     let told: Value = serde_json::from_str(&told).unwrap();
@@ -79,7 +82,7 @@ async fn a_request_is_cancelled_wherever_it_is() {
 
     let ran = Ran::new("redcall", &["cancel", "two words"], &desk.env).await;
     assert_eq!(ran.code, 2);
-    ran.says("help: An id has 1 to 64 of [A-Za-z0-9_-].");
+    ran.says("help: An id has 1 to 64 of [A-Za-z0-9_-]; `redcall call` prints it.");
     let nowhere = ["--redis", "redis://127.0.0.1:1", "cancel", "x"];
     assert_eq!(Ran::new("redcall", &nowhere, &[].into()).await.code, 3);
 }

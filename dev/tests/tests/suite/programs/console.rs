@@ -164,7 +164,7 @@ async fn a_script_prints_the_answer_of_each_line() {
     assert_eq!(said[9], r#"{"value":-1,"requests":0}"#);
     assert_eq!(said[10], r#"{"value":1010,"requests":2}"#);
     assert!(said[11].starts_with("published ") && said[11].ends_with(" on device.7"));
-    assert_eq!(said[12..14], ["timeout default", "device.7: not followed"]);
+    assert_eq!(said[12..14], ["timeout default", "device.7: not subscribed"]);
     assert!(said[14..].join("\n").contains("Usage: publish"), "{said:?}");
     let queues = desk.script(&[], &["queues", "workers", "help"]).await;
     for shown in ["service:counter", "low", "WAITING", "RUNNING", "under the next nonce"] {
@@ -186,7 +186,7 @@ async fn a_line_that_fails_says_why_and_the_next_ones_are_carried_out() {
     assert_eq!((ran.code, &*ran.stdout), (1, "7\n"));
     ran.says("handler_failed");
     ran.says("unrecognized subcommand 'cal'");
-    ran.says("the data is not JSON: EOF while parsing");
+    ran.says("the data are not valid JSON: EOF while parsing");
     ran.says("conflict");
     // For programs: a line of JSON for each, in their order.
     let ran = desk.script(&["--json"], &lines).await;
@@ -218,7 +218,7 @@ async fn line_that_is_not_utf8_fails_and_the_next_ones_are_carried_out() {
         let said: Vec<&str> = ran.stdout.lines().collect();
         if args.len() == 1 {
             assert_eq!(said, ["1", "2"], "{ran:?}");
-            assert_eq!(ran.stderr.matches("not UTF-8").count(), 3, "{ran:?}");
+            assert_eq!(ran.stderr.matches("not valid UTF-8").count(), 3, "{ran:?}");
             continue;
         }
         let said: Vec<Value> =

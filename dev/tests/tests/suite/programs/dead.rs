@@ -103,7 +103,7 @@ async fn a_job_that_failed_is_listed_shown_and_retried() {
 
     // It fails again: another letter of the same request, and the first is gone.
     let ran = morgue.dead(&["retry", id]).await;
-    assert_eq!((ran.code, &*ran.stdout), (0, "1 back in the queue\n"));
+    assert_eq!((ran.code, &*ran.stdout), (0, "1 requeued\n"));
     let first = letter["entry"].clone();
     let again = eventually("another dead letter", async || {
         let (_, page) = morgue.json(&["list"]).await;
@@ -210,15 +210,15 @@ async fn what_is_retried_and_purged_is_what_a_dry_run_says() {
     assert_eq!(morgue.queued().await[1], r#"{"id":"b","name":"add","data":{"n":1.50}}"#);
 
     let ran = morgue.dead(&["purge", "c", "--dry-run"]).await;
-    assert!(ran.stdout.ends_with("1 would be thrown away\n"), "{}", ran.stdout);
+    assert!(ran.stdout.ends_with("1 would be purged\n"), "{}", ran.stdout);
     assert_eq!((ran.code, morgue.left().await), (0, 3));
     let ran = morgue.dead(&["purge", "c"]).await;
-    assert_eq!((ran.code, &*ran.stdout, morgue.left().await), (0, "1 thrown away\n", 2));
+    assert_eq!((ran.code, &*ran.stdout, morgue.left().await), (0, "1 purged\n", 2));
     let ran = morgue.dead(&["purge", "--all", "--limit", "1"]).await;
     assert_eq!((ran.code, morgue.left().await), (0, 1));
     assert_eq!(morgue.json(&["list"]).await.1["letters"][0]["entry"], "4000-0");
     let ran = morgue.dead(&["purge", "--code", "timeout"]).await;
-    assert_eq!((ran.code, &*ran.stdout), (0, "0 thrown away\n"));
+    assert_eq!((ran.code, &*ran.stdout), (0, "0 purged\n"));
 }
 
 #[tokio::test]
@@ -229,8 +229,8 @@ async fn what_cannot_be_done_is_said_and_ends_with_1() {
     ran.says("1 cannot be retried");
     assert!(ran.stdout.contains("4000-0"), "{}", ran.stdout);
     let ran = morgue.dead(&["purge", "a", "nobody"]).await;
-    assert_eq!((ran.code, &*ran.stdout, morgue.left().await), (1, "1 thrown away\n", 3));
-    ran.says("no such dead letter has the id nobody");
+    assert_eq!((ran.code, &*ran.stdout, morgue.left().await), (1, "1 purged\n", 3));
+    ran.says("no dead letter found with id nobody");
 
     morgue.env.insert("REDCALL__QUEUES__default__MAX_LENGTH".to_owned(), "1".to_owned());
     let ran = morgue.dead(&["retry", "b", "c"]).await;

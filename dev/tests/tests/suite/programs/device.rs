@@ -42,7 +42,13 @@ async fn the_device_beats_and_answers_commands_later_under_their_nonce() {
         said,
         [
             [null.clone(), json!("start"), json!(100), json!({"running": true}), null.clone()],
-            [json!("n-start"), json!("start"), json!(400), null.clone(), json!("it is so already")],
+            [
+                json!("n-start"),
+                json!("start"),
+                json!(400),
+                null.clone(),
+                json!("already in this state")
+            ],
             [json!("n-stop"), json!("stop"), json!(100), json!({"running": false}), null],
         ]
     );

@@ -190,7 +190,7 @@ async fn an_embedded_server_is_looked_for_and_not_started() {
     let seen = doctor(&[], &env).await;
     assert_eq!((seen.code, seen.is_ok), (0, true));
     seen.has("redis", "note", "embedded: /");
-    seen.has("settings", "note", "no settings file was found");
+    seen.has("settings", "note", "no settings file found");
     let seen = doctor(&["--call", "add"], &env).await;
     assert_eq!(seen.code, 1);
     seen.has("call", "problem", "no call was made");

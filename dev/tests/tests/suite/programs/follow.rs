@@ -96,7 +96,7 @@ async fn it_says_what_cannot_be_followed() {
     let env = bench.environment();
     let ran = Ran::new("redcall", &["follow", &response_key("never")], &env).await;
     assert_eq!((ran.code, &*ran.stdout), (1, ""));
-    ran.says("nothing lies at the response key");
+    ran.says("the response key is empty");
     let ran = Ran::new("redcall", &["--json", "follow", "somewhere"], &env).await;
     let error: serde_json::Value = serde_json::from_str(&ran.stderr).unwrap();
     assert_eq!((ran.code, &error["error"]["code"]), (1, &json!("invalid_request")));

@@ -29,7 +29,7 @@ async fn a_paused_queue_starts_nothing_and_goes_on_when_it_is_told() {
     let ran = Ran::new("redcall", &["pause", "default"], &env).await;
     assert_eq!(
         (ran.code, &*ran.stdout),
-        (0, "default: paused; what runs goes on, nothing starts\n")
+        (0, "default: paused: running jobs finish, no job starts\n")
     );
     assert!(client.is_paused("default").await.unwrap());
     let tickets = [1, 2, 3].map(|n| client.request("echo").data(&n).submit());
@@ -57,7 +57,7 @@ async fn a_paused_queue_starts_nothing_and_goes_on_when_it_is_told() {
     assert_eq!(row[..3], ["default", "paused", "3"]);
 
     let ran = Ran::new("redcall", &["resume", "default"], &env).await;
-    assert_eq!((ran.code, &*ran.stdout), (0, "default: goes on\n"));
+    assert_eq!((ran.code, &*ran.stdout), (0, "default: resumed\n"));
     let since = Instant::now();
     for (n, ticket) in tickets.into_iter().enumerate() {
         assert_eq!(ticket.wait().await.unwrap().json::<usize>().unwrap(), n + 1);
@@ -79,9 +79,9 @@ async fn several_queues_are_paused_at_once_and_what_was_so_already_is_said() {
     // Nobody has used them, and whoever looks finds them nevertheless.
     assert_eq!((state(&env, "a").await, state(&env, "b").await), (true.into(), true.into()));
     let ran = Ran::new("redcall", &["pause", "a"], &env).await;
-    assert_eq!((ran.code, &*ran.stdout), (0, "a: was paused already\n"));
+    assert_eq!((ran.code, &*ran.stdout), (0, "a: already paused\n"));
     let ran = Ran::new("redcall", &["resume", "a", "c"], &env).await;
-    assert_eq!((ran.code, &*ran.stdout), (0, "a: goes on\nc: was not paused\n"));
+    assert_eq!((ran.code, &*ran.stdout), (0, "a: resumed\nc: not paused\n"));
     assert_eq!((state(&env, "a").await, state(&env, "b").await), (false.into(), true.into()));
 }
 

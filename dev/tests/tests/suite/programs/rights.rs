@@ -177,7 +177,7 @@ async fn doctor_reports_each_missing_right() {
     let env = users.env("default");
     users.set("default", ">secret").await;
     let seen = doctor(&[], &env).await;
-    seen.has("rights", "ok", "the user may do all that workers and clients need");
+    seen.has("rights", "ok", "the user has all rights that workers and clients need");
 
     for rule in ["-hsetnx", "-lmove", "-spublish"] {
         users.set("admin", "+@all").await;

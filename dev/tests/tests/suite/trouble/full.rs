@@ -70,7 +70,7 @@ async fn full_redis_is_paused_resumed_and_relieved_by_the_cli() {
     let paused = shown["queues"].as_array().unwrap().iter().filter(|q| q["paused"] == true);
     assert_eq!(paused.count(), 2, "{shown}");
     let resumed = redcall(&["resume", "default", "fresh"], &env).await;
-    assert_eq!(resumed, "default: goes on\nfresh: goes on\n");
+    assert_eq!(resumed, "default: resumed\nfresh: resumed\n");
 
     redcall(&["cancel", &first.id, "--queue", "default"], &env).await;
     redcall(&["cancel", &second.id], &env).await;

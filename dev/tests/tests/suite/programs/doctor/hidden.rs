@@ -173,10 +173,14 @@ async fn retried_dead_letter_keeps_its_age_and_restarts_its_budget() {
     dead_letter.arg("request").arg(&request);
     let _: String = dead_letter.query_async(&mut conn).await.unwrap();
     let ran = Ran::new("redcall", &["dead", "retry", "a"], &at(&bench.redis)).await;
-    assert_eq!((ran.code, &*ran.stdout), (0, "1 back in the queue\n"));
+    assert_eq!((ran.code, &*ran.stdout), (0, "1 requeued\n"));
     let queued: Vec<String> = conn.lrange(QUEUE, 0, -1).await.unwrap();
     assert!(queued[0].contains(&format!(r#""enqueued_at":{since}"#)), "{queued:?}");
-    doctor(&[], &at(&bench.redis)).await.has("oldest", "warning", "the oldest job waits for 1h");
+    doctor(&[], &at(&bench.redis)).await.has(
+        "oldest",
+        "warning",
+        "the oldest job has waited for 1h",
+    );
     // An hour is more than its budget: it runs all the same.
     let _worker = bench.worker().await;
     redcall_testkit::eventually("it to be done", async || {

@@ -107,7 +107,7 @@ async fn a_node_of_a_cluster_is_a_problem() {
     assert_eq!(seen.code, 1);
     seen.has("cluster", "problem", "a node of a cluster");
     // Without slots it answers nothing of the rest, which is told as well.
-    seen.has("queues", "problem", "could not be looked at: ");
+    seen.has("queues", "problem", "check failed: ");
 }
 
 #[tokio::test]

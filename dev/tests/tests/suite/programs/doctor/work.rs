@@ -56,10 +56,10 @@ async fn work_that_nobody_does_is_a_problem() {
     let said = "no worker listens on default, where 1 wait, 0 are held and 1 are scheduled";
     let seen = doctor(&[], &env).await;
     seen.has("workers", "problem", said);
-    seen.has("oldest", "ok", "the oldest job waits for ");
+    seen.has("oldest", "ok", "the oldest job has waited for ");
     appear(&mut conn, "w", &[]).await;
     let seen = doctor(&[], &env).await;
-    seen.has("workers", "ok", "1 alive, 0 of 4 slots busy");
+    seen.has("workers", "ok", "1 alive, 0 of at most 4 jobs running");
     seen.is_fine("workers");
 }
 
@@ -73,7 +73,7 @@ async fn what_waits_for_long_what_is_paused_and_what_is_full_is_told() {
     let () = conn.rpush(QUEUE, request.to_string()).await.unwrap();
     let () = conn.set("redcall:{default}:paused", "1").await.unwrap();
     let seen = doctor(&[], &env).await;
-    seen.has("oldest", "warning", "the oldest job waits for 1h");
+    seen.has("oldest", "warning", "the oldest job has waited for 1h");
     seen.has("paused", "note", "default");
     env.insert("REDCALL__QUEUES__DEFAULT__MAX_LENGTH".to_owned(), "1".to_owned());
     doctor(&[], &env).await.has("full", "warning", "default holds 1 of 1 jobs");
@@ -127,7 +127,7 @@ async fn workers_that_do_not_fit_together_are_told() {
     appear(&mut conn, "v", &[("version", json!("0.0.9")), ("overdue", overdue)]).await;
     let seen = doctor(&[], &env).await;
     seen.has("versions", "warning", "workers of different versions: 0.0.9, 0.1.0");
-    seen.has("names", "warning", "no live worker maps echo");
+    seen.has("names", "warning", "no live worker handles echo");
     seen.has("overdue", "warning", "slow\\u{1b}[2J for 1m 1s on v");
 }
 
@@ -171,7 +171,7 @@ async fn keys_without_their_ttl_are_found_and_nothing_is_written() {
     let () = conn.rpush("redcall:{default}:response:x", 1).await.unwrap();
 
     let before = (keys(&mut conn).await, changes(&mut conn).await);
-    let said = "lack the TTL that they ought to have: redcall:{default}:response:x";
+    let said = "lack their TTL: redcall:{default}:response:x";
     doctor(&[], &env).await.has("keys", "warning", said);
     assert_eq!((keys(&mut conn).await, changes(&mut conn).await), before);
 }
@@ -181,7 +181,7 @@ async fn limited_key_without_a_poll_is_a_problem() {
     let bench = Bench::new().await;
     let (mut conn, env) = (bench.redis.connection().await, at(&bench.redis));
     note(&mut conn).await;
-    doctor(&[], &env).await.has("limits", "ok", "each key of a limited name gets its poll");
+    doctor(&[], &env).await.has("limits", "ok", "each limit key with waiting requests is polled");
     let key = |what: &str| format!("redcall:{{default}}:{what}");
     let () = conn.rpush(key("limited:order:a"), "{}").await.unwrap();
     let () = conn.hset(key("limited"), "order", 1).await.unwrap();
@@ -212,7 +212,7 @@ async fn time_that_lies_too_far_ahead_is_a_warning() {
     let bench = Bench::new().await;
     let (mut conn, env) = (bench.redis.connection().await, at(&bench.redis));
     appear(&mut conn, "w", &[]).await;
-    doctor(&[], &env).await.has("times", "ok", "none lies further ahead than it can");
+    doctor(&[], &env).await.has("times", "ok", "no timestamp is too far in the future");
     let ahead = now_ms(&mut conn).await + 3_600_000;
     let () = conn.zadd(WORKERS, "w", ahead).await.unwrap();
     let () = conn.hset("redcall:{default}:ticks", "nightly", ahead).await.unwrap();
@@ -247,12 +247,12 @@ async fn state_that_was_changed_at_redis_is_a_problem() {
     let plain = doctor(&[], &env).await;
     assert!(!plain.checks().contains(&"states"), "nothing to judge without keys");
     env.insert("REDCALL__AUTH__KEYS__OTHER__SECRET".to_owned(), format!("other {secret}"));
-    doctor(&[], &env).await.has("states", "ok", "0 are as a worker has left them, 1 under other");
+    doctor(&[], &env).await.has("states", "ok", "0 with a valid signature, 1 under other");
     env.insert("REDCALL__AUTH__KEYS__WEB__SECRET".to_owned(), secret.to_owned());
-    doctor(&[], &env).await.has("states", "ok", "1 are as a worker has left them");
+    doctor(&[], &env).await.has("states", "ok", "1 with a valid signature");
     let mut conn = bench.redis.connection().await;
     let state = "redcall:{service:counter}:state:one";
     let () = conn.hset(state, "version", 7).await.unwrap();
-    let said = "not as a worker has left them: `one` on service:counter";
+    let said = "without a valid signature: `one` on service:counter";
     doctor(&[], &env).await.has("states", "problem", said);
 }

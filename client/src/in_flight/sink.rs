@@ -1,4 +1,4 @@
-//! Where a waiter's frames go, and how far a stream has come.
+//! The receiving end of a waiter, and the position of a stream.
 
 use std::cmp::Ordering as Order;
 use std::sync::Arc;
@@ -10,51 +10,50 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::error::CallError;
 
-/// What a waiter gets.
-pub(crate) type Ending = Result<Frame, CallError>;
+/// The final frame of a request, or the error that ends the wait.
+pub(crate) type FinalFrame = Result<Frame, CallError>;
 
-/// Most frames, and bytes of their data, that lie in this process for one stream. Alone, a reader
-/// never has so many: the writer stops when half as many frames lie unread at Redis, and their
-/// sizes fall as their number grows. Only beside another one, which trims them, can it fall so far
-/// behind.
-const MOST: usize = 2_000;
-const MOST_BYTES: usize = 128 << 20;
+/// Maximum frames, and bytes of their data, buffered in this process for one stream. A single
+/// reader never reaches it: the writer blocks when half as many frames are unread in Redis. A
+/// stream reaches it only if another reader trims faster.
+const MAX_UNREAD: usize = 2_000;
+const MAX_UNREAD_BYTES: usize = 128 << 20;
 
-/// What was passed on and not yet read. Written by both ends.
+/// Buffered frames: passed on and not yet read. Written by both ends.
 #[derive(Default)]
 pub(super) struct Unread {
     frames: AtomicUsize,
     bytes: AtomicUsize,
 }
 
-/// The frames of one request, as they are passed on.
+/// The frames of one request, in order.
 pub(crate) struct Frames {
-    frames: mpsc::UnboundedReceiver<Ending>,
+    frames: mpsc::UnboundedReceiver<FinalFrame>,
     unread: Arc<Unread>,
 }
 
-/// Where a waiter's frames go.
+/// The receiving end of a waiter.
 pub(super) enum Sink {
-    /// Only the ending frame is wanted.
-    Ending(oneshot::Sender<Ending>),
-    /// Every frame is wanted. The channel is unbounded, since `unread` bounds it.
+    /// Receives the final frame only.
+    Final(oneshot::Sender<FinalFrame>),
+    /// Receives every frame. The channel is unbounded, since `unread` limits it.
     All {
-        frames: mpsc::UnboundedSender<Ending>,
+        frames: mpsc::UnboundedSender<FinalFrame>,
         unread: Arc<Unread>,
         next_seq: u64,
         attempt: u32,
-        /// The `seq` of the first frame that lies at the key, while that is certain.
+        /// The `seq` of the first frame at the key; `None` if unknown.
         head: Option<u64>,
-        /// Whether somebody else has asked for them: then something lies at the key until its end.
+        /// `true` for another client's request: its key is never empty before its end.
         joined: bool,
-        /// Whether nothing lay there at the last look.
+        /// `true` if the key was empty at the last read.
         absent: bool,
     },
 }
 
 impl Frames {
-    /// The next frame; `None` after the last.
-    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Ending>> {
+    /// Polls for the next frame; `None` after the last.
+    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<FinalFrame>> {
         let received = self.frames.poll_recv(cx);
         if let Poll::Ready(Some(Ok(frame))) = &received {
             self.unread.note(frame, AtomicUsize::fetch_sub);
@@ -62,8 +61,8 @@ impl Frames {
         received
     }
 
-    /// The next frame, if one is there.
-    pub(crate) fn try_next(&mut self) -> Option<Ending> {
+    /// Returns the next frame if there is one.
+    pub(crate) fn try_next(&mut self) -> Option<FinalFrame> {
         let frame = self.frames.try_recv().ok()?;
         if let Ok(frame) = &frame {
             self.unread.note(frame, AtomicUsize::fetch_sub);
@@ -79,8 +78,8 @@ impl Unread {
     }
 
     fn is_full(&self) -> bool {
-        self.frames.load(Ordering::Relaxed) >= MOST
-            || self.bytes.load(Ordering::Relaxed) >= MOST_BYTES
+        self.frames.load(Ordering::Relaxed) >= MAX_UNREAD
+            || self.bytes.load(Ordering::Relaxed) >= MAX_UNREAD_BYTES
     }
 }
 
@@ -89,7 +88,7 @@ fn size(frame: &Frame) -> usize {
 }
 
 impl Sink {
-    /// For every frame, the first of them `from` (attempt and `seq`), and where it comes out.
+    /// Returns a sink for every frame, starting at `from` (attempt and `seq`), and its receiver.
     pub(super) fn all(from: (u32, u64), head: Option<u64>, joined: bool) -> (Self, Frames) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let unread = Arc::new(Unread::default());
@@ -98,24 +97,24 @@ impl Sink {
         (Self::All { frames: sender, unread, next_seq, attempt, head, joined, absent }, frames)
     }
 
-    /// Sends to a receiver that may have gone; that is its right.
-    pub(super) fn end(self, ending: Ending) {
+    /// Ends the wait. The receiver may be dropped already.
+    pub(super) fn end(self, result: FinalFrame) {
         match self {
-            Self::Ending(sender) => drop(sender.send(ending)),
+            Self::Final(sender) => drop(sender.send(result)),
             Self::All { frames, unread, .. } => {
-                if let Ok(frame) = &ending {
+                if let Ok(frame) = &result {
                     unread.note(frame, AtomicUsize::fetch_add);
                 }
-                drop(frames.send(ending));
+                drop(frames.send(result));
             }
         }
     }
 
-    /// Where the first frame lies at the key that has not been passed on; none if only the ending
-    /// one is wanted.
+    /// Returns the index at the key of the first frame not passed on; `None` if only the final
+    /// frame is wanted.
     pub(super) fn reads_from(&self) -> Option<u64> {
         match self {
-            Self::Ending(_) => None,
+            Self::Final(_) => None,
             Self::All { next_seq, head, .. } => {
                 Some(head.map_or(0, |head| next_seq.saturating_sub(head)))
             }
@@ -124,7 +123,7 @@ impl Sink {
 
     pub(super) fn misses_one_before(&self, frame: &Frame) -> bool {
         match self {
-            Self::Ending(_) => false,
+            Self::Final(_) => false,
             Self::All { next_seq, attempt, .. } => match frame.attempt.cmp(attempt) {
                 Order::Greater => frame.seq > 1,
                 Order::Equal => frame.seq > *next_seq,
@@ -133,8 +132,8 @@ impl Sink {
         }
     }
 
-    /// Passes a frame on that does not end the request; `false` if its reader is so far behind
-    /// that it has been told to give up.
+    /// Passes on a frame that is not final; returns `false` if the reader is too far behind, which
+    /// ends its stream.
     pub(super) fn pass(&mut self, frame: &Frame) -> bool {
         if self.misses_one_before(frame) {
             return true;
@@ -162,15 +161,15 @@ impl Sink {
         true
     }
 
-    /// Hears which frame is the first that lies at the key now; `false` if what it wants is gone,
-    /// and it has been told so. Of a key without any that counts for who has joined only, and when
-    /// it was so before: the end may be on its way, and somebody else have taken it.
+    /// Records the first frame at the key; returns `false` if the wanted frame is gone, which ends
+    /// the stream. For an empty key this needs a joined request and two reads in a row, since the
+    /// final frame may be in flight, taken by another reader.
     pub(super) fn finds(&mut self, first: Option<&Frame>) -> bool {
         let is_gone = match first {
             Some(first) => self.misses_one_before(first),
             None => match self {
                 Self::All { joined: true, absent, .. } => std::mem::replace(absent, true),
-                Self::All { .. } | Self::Ending(_) => false,
+                Self::All { .. } | Self::Final(_) => false,
             },
         };
         if let (true, Self::All { frames, next_seq, .. }) = (is_gone, &*self) {
@@ -182,7 +181,7 @@ impl Sink {
         !is_gone
     }
 
-    /// Notes what is known of the first frame at the key: its attempt and `seq`.
+    /// Records attempt and `seq` of the first frame at the key.
     pub(super) fn set_head(&mut self, known: Option<(u32, u64)>) {
         if let Self::All { attempt, head, .. } = self {
             *head = known.filter(|(of, _)| of == attempt).map(|(_, seq)| seq);

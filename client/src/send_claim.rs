@@ -1,6 +1,6 @@
-//! Who was first: the sender that writes a request that is let go, or the caller that gives it up.
+//! Arbitrates between the sender that writes a fire-and-forget request and a caller that gives up.
 //!
-//! Requests that are waited for have the same in `pending.rs`, under its lock.
+//! For awaited requests, `in_flight.rs` does this under its lock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -9,17 +9,17 @@ const HANDED_IN: u8 = 0;
 const SENT: u8 = 1;
 const ABANDONED: u8 = 2;
 
-/// Shared by one caller and the sender. Exactly one of the two can win.
+/// Shared by one caller and the sender. Exactly one of them wins.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Handover(Arc<AtomicU8>);
+pub(crate) struct SendClaim(Arc<AtomicU8>);
 
-impl Handover {
-    /// The sender is about to write; `false` if the caller has given up.
+impl SendClaim {
+    /// Claims the request for writing; returns `false` if the caller has given up.
     pub(crate) fn send(&self) -> bool {
         self.leave(SENT)
     }
 
-    /// The caller gives up; `false` if the request has been written or is about to be.
+    /// Abandons the request; returns `false` if it is written or about to be.
     pub(crate) fn give_up(&self) -> bool {
         self.leave(ABANDONED)
     }
@@ -34,10 +34,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_first_wins() {
-        let sent = Handover::default();
+    fn only_first_claim_wins() {
+        let sent = SendClaim::default();
         assert!(sent.send() && !sent.give_up());
-        let given_up = Handover::default();
+        let given_up = SendClaim::default();
         assert!(given_up.give_up() && !given_up.clone().send());
     }
 }

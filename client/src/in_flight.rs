@@ -1,4 +1,5 @@
-//! Who waits for what: request id to waiter. Shared by callers, sender and reader of replies.
+//! The waiters of requests in flight, by request id. Shared by callers, sender and reader of
+//! replies.
 
 mod sink;
 
@@ -11,28 +12,28 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use self::sink::Sink;
-pub(crate) use self::sink::{Ending, Frames};
+pub(crate) use self::sink::{FinalFrame, Frames};
 
 use crate::cancel::{Origin, Withdrawal};
 use crate::error::CallError;
 
-/// First look at a response key without having heard of it; the pause then doubles.
+/// Time until the first read of a response key without an announcement; the pause then doubles.
 const FIRST_CHECK: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// How far a request has come. Written by the sender.
+/// Progress of a request. Written by the sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// Waits for a connection.
     HandedIn,
-    /// Has been written, or is about to be.
+    /// Written, or about to be.
     Sent,
-    /// Was left out, because no worker listens; tried again during its grace.
+    /// Not sent, because its queue has no worker; retried during its grace period.
     Unserved,
 }
 
 impl Stage {
-    /// Why a request that has come so far has no answer when its time is over.
+    /// Returns the error for a request that times out at this stage.
     pub(crate) fn why_late(self, queue: &str) -> CallError {
         match self {
             Self::HandedIn => CallError::not_sent(),
@@ -41,7 +42,7 @@ impl Stage {
         }
     }
 
-    /// The error of a request that has come so far when the handler that made it is cancelled.
+    /// Returns the error for a request whose calling handler is cancelled at this stage.
     pub(crate) fn why_cancelled(self) -> CallError {
         match self {
             Self::HandedIn | Self::Unserved => CallError::cancelled(),
@@ -51,7 +52,7 @@ impl Stage {
 }
 
 struct Waiter {
-    /// Tells it from others that wait for the same request.
+    /// Distinguishes waiters of the same request.
     serial: u64,
     response_key: String,
     stage: Stage,
@@ -62,10 +63,10 @@ struct Waiter {
 
 #[derive(Default)]
 struct Waiters {
-    /// Nearly always one per request; several fetches may wait for the same. No list is empty.
+    /// Usually one waiter per request; several fetches may wait for the same. No list is empty.
     by_id: HashMap<String, Vec<Waiter>>,
-    /// Whose keys the reader has been asked to read, and has not begun to.
-    asked: HashSet<String>,
+    /// Ids whose keys the reader was asked to read and has not started to.
+    requested_reads: HashSet<String>,
     next_serial: u64,
 }
 
@@ -73,43 +74,42 @@ struct Waiters {
 pub(crate) struct Due {
     pub(crate) id: String,
     pub(crate) key: String,
-    /// Which frame to begin with, if every frame is wanted; else only the last one is.
+    /// Index of the first frame to read, if every frame is wanted; `None` for the last frame only.
     pub(crate) from: Option<u64>,
 }
 
 /// The waiters of one client. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Pending {
+pub(crate) struct InFlight {
     shared: Arc<Shared>,
 }
 
 struct Shared {
     waiters: Mutex<Waiters>,
-    /// To the sender. Unbounded, since nothing may be lost because it is busy; who gives up has
-    /// waited before, so that there are never more than there were waiters.
+    /// To the sender. Unbounded, so that no cancellation is lost while the sender is busy; there
+    /// are never more than there were waiters.
     withdrawn: mpsc::UnboundedSender<Withdrawal>,
 }
 
-/// Takes its waiter away when it goes, however it goes; a request that was sent and not answered
-/// is then withdrawn.
+/// Removes its waiter when dropped; a request that was sent and not answered is then cancelled.
 pub(crate) struct Guard {
-    pending: Pending,
+    in_flight: InFlight,
     id: String,
     serial: u64,
-    /// What is withdrawn; none if the request goes on without this waiter.
+    /// Data to cancel the request; `None` if the request goes on without this waiter.
     origin: Option<Origin>,
-    /// Whether the waiter was taken away after the request had been sent, and before an answer.
+    /// `true` if the waiter was removed after the request was sent and before its answer.
     unanswered: bool,
 }
 
 impl Guard {
-    /// Takes the waiter away and says how far the request has come: from now on it comes no
-    /// further, since the sender writes nothing that nobody waits for.
+    /// Removes the waiter and returns the stage of the request. The stage is then final: the sender
+    /// writes only requests that have a waiter.
     pub(crate) fn give_up(&mut self) -> Stage {
-        let mut waiters = self.pending.lock();
+        let mut waiters = self.in_flight.lock();
         let Some(list) = waiters.by_id.get_mut(&self.id) else { return Stage::Sent };
         let Some(place) = list.iter().position(|waiter| waiter.serial == self.serial) else {
-            return Stage::Sent; // ended
+            return Stage::Sent; // already ended
         };
         let stage = list.swap_remove(place).stage;
         if list.is_empty() {
@@ -119,19 +119,19 @@ impl Guard {
         stage
     }
 
-    /// The answer has been found after all.
+    /// Marks the request as answered, so that it is not cancelled.
     pub(crate) fn answered(&mut self) {
         self.origin = None;
     }
 
-    /// Withdraws the request, once, if it was given up unanswered.
+    /// Cancels the request, once, if it was abandoned without an answer.
     pub(crate) fn withdraw(&mut self) {
         if self.unanswered
             && let Some(origin) = self.origin.take()
         {
             let withdrawal = Withdrawal { id: self.id.clone(), origin };
-            // The sender ends with the client; nobody is left then who could write it.
-            let _ = self.pending.shared.withdrawn.send(withdrawal);
+            // The sender ends with the client.
+            let _ = self.in_flight.shared.withdrawn.send(withdrawal);
         }
     }
 }
@@ -143,8 +143,8 @@ impl Drop for Guard {
     }
 }
 
-impl Pending {
-    /// No waiters yet, and where the requests come out that are not wanted any more.
+impl InFlight {
+    /// Returns an empty table and the receiver of requests to be cancelled.
     pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Withdrawal>) {
         let (withdrawn, given_up) = mpsc::unbounded_channel();
         let shared = Shared { waiters: Mutex::default(), withdrawn };
@@ -152,22 +152,22 @@ impl Pending {
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiters> {
-        // Nothing in here panics half-way: the map is whole even if a thread died holding it.
+        // No code panics while it holds the lock, so the map is consistent.
         self.shared.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Registers a waiter for the ending frame. The guard exists before the request is sent, so
-    /// that an answer cannot come before its waiter. A request of an `origin` is withdrawn when its
-    /// waiter gives up.
+    /// Registers a waiter for the final frame. The guard exists before the request is sent, so an
+    /// answer always finds its waiter. With an `origin`, the request is cancelled if its waiter
+    /// gives up.
     pub(crate) fn wait_for(
         &self,
         id: &str,
         response_key: &str,
         stage: Stage,
         origin: Option<Origin>,
-    ) -> (Guard, oneshot::Receiver<Ending>) {
+    ) -> (Guard, oneshot::Receiver<FinalFrame>) {
         let (sender, receiver) = oneshot::channel();
-        (self.register(id, response_key, stage, Sink::Ending(sender), origin), receiver)
+        (self.register(id, response_key, stage, Sink::Final(sender), origin), receiver)
     }
 
     /// Registers a waiter for every frame.
@@ -176,8 +176,8 @@ impl Pending {
         (self.register(id, response_key, Stage::HandedIn, sink, Some(origin)), frames)
     }
 
-    /// Registers a waiter for every frame of what somebody else has asked for, the first of them
-    /// `from` (attempt and `seq`). It withdraws nothing.
+    /// Registers a waiter for every frame of another client's request, starting at `from` (attempt
+    /// and `seq`). It cancels nothing.
     pub(crate) fn join(&self, id: &str, response_key: &str, from: (u32, u64)) -> (Guard, Frames) {
         let (sink, frames) = Sink::all(from, None, true);
         (self.register(id, response_key, Stage::Sent, sink, None), frames)
@@ -203,20 +203,20 @@ impl Pending {
             sink,
         };
         waiters.by_id.entry(id.to_owned()).or_insert_with(|| Vec::with_capacity(1)).push(waiter);
-        Guard { pending: self.clone(), id: id.to_owned(), serial, origin, unanswered: false }
+        Guard { in_flight: self.clone(), id: id.to_owned(), serial, origin, unanswered: false }
     }
 
-    /// Whether somebody still waits for `id`.
+    /// Returns `true` if `id` has a waiter.
     pub(crate) fn is_waiting(&self, id: &str) -> bool {
         self.lock().by_id.contains_key(id)
     }
 
-    /// Marks a request as sent; `false` if nobody waits for it any more.
+    /// Marks a request as sent; returns `false` if it has no waiter any more.
     pub(crate) fn mark_sent(&self, id: &str) -> bool {
         self.mark(id, Stage::Sent)
     }
 
-    /// Takes the mark back: the request was left out of the batch.
+    /// Reverts the mark: the request was not sent.
     pub(crate) fn mark_unserved(&self, id: &str) {
         self.mark(id, Stage::Unserved);
     }
@@ -227,29 +227,30 @@ impl Pending {
         list.map(|list| list.iter_mut().for_each(|waiter| waiter.stage = stage)).is_some()
     }
 
-    /// Ends the wait of who has handed a request in, without an answer.
+    /// Ends the wait for `id` with an error.
     pub(crate) fn fail(&self, id: &str, error: CallError) {
-        // Nobody else knows the id before the request has been queued.
+        // The id is not known elsewhere before the request is enqueued, so there is one waiter.
         let waiter = self.lock().by_id.remove(id).and_then(|mut list| list.pop());
         if let Some(waiter) = waiter {
             waiter.sink.end(Err(error));
         }
     }
 
-    /// Ends every wait without an answer: the tasks that would bring one have ended.
+    /// Ends every wait without an answer: the tasks that deliver answers have ended.
     pub(crate) fn end_all(&self) {
         let waiters = std::mem::take(&mut self.lock().by_id);
         drop(waiters);
     }
 
-    /// Passes frames on; returns the ids whose keys must be read, because a frame was missed.
+    /// Passes frames to their waiters; returns the ids whose keys must be read, because a frame was
+    /// missed.
     pub(crate) fn deliver(&self, frames: impl Iterator<Item = Frame>) -> Vec<String> {
         let mut missed = Vec::new();
         let mut waiters = self.lock();
         for frame in frames {
             let Some(list) = waiters.by_id.get_mut(&frame.id) else { continue };
-            let behind = list.iter().any(|waiter| waiter.sink.misses_one_before(&frame));
-            if behind {
+            let missed_frame = list.iter().any(|waiter| waiter.sink.misses_one_before(&frame));
+            if missed_frame {
                 missed.push(frame.id.clone());
             }
             if !frame.kind.ends() {
@@ -259,7 +260,7 @@ impl Pending {
                 }
                 continue;
             }
-            let mut ended = if behind {
+            let mut ended = if missed_frame {
                 let all = std::mem::take(list).into_iter();
                 let ended: Vec<Waiter>;
                 (*list, ended) = all.partition(|waiter| waiter.sink.misses_one_before(&frame));
@@ -276,7 +277,7 @@ impl Pending {
         missed
     }
 
-    /// The keys of waiters that have not heard anything for a while (`all`: of every one).
+    /// Returns the keys of waiters without a recent announcement (`all`: of every waiter).
     pub(crate) fn due(&self, all: bool) -> Vec<Due> {
         let now = Instant::now();
         let mut waiters = self.lock();
@@ -285,7 +286,7 @@ impl Pending {
             for waiter in list.iter_mut().filter(|waiter| waiter.stage == Stage::Sent) {
                 if all || waiter.check_at <= now {
                     waiter.check_at = now + waiter.pause;
-                    waiter.pause = (waiter.pause * 2).min(LONGEST_PAUSE);
+                    waiter.pause = (waiter.pause * 2).min(PAUSE_MAX);
                     due = true;
                 }
             }
@@ -294,25 +295,25 @@ impl Pending {
         due.collect()
     }
 
-    /// Returns `true` if the reader is to read the key of `id`: a caller waits for it, and the
-    /// reader has not been asked already. Any number of messages asks it once.
-    pub(crate) fn ask(&self, id: &str) -> bool {
+    /// Returns `true` if the reader has to read the key of `id`: a caller waits for it, and the
+    /// reader was not asked yet. Any number of messages causes one read.
+    pub(crate) fn request_read(&self, id: &str) -> bool {
         let mut waiters = self.lock();
-        waiters.by_id.contains_key(id) && waiters.asked.insert(id.to_owned())
+        waiters.by_id.contains_key(id) && waiters.requested_reads.insert(id.to_owned())
     }
 
-    /// The keys of `ids` for which somebody waits. The reader may be asked for them again.
+    /// Returns the keys of those `ids` that have waiters. The reader may be asked for them again.
     pub(crate) fn of<'a>(&self, ids: impl IntoIterator<Item = &'a String>) -> Vec<Due> {
         let mut waiters = self.lock();
         let due = ids.into_iter().filter_map(|id| {
-            waiters.asked.remove(id);
+            waiters.requested_reads.remove(id);
             describe(id, waiters.by_id.get(id)?)
         });
         due.collect()
     }
 
-    /// Notes which frame is the first that lies at the key of `id`; none if nothing does. Ends
-    /// those that want what was before: somebody else has read it, and it is gone.
+    /// Records the first frame at the key of `id`; `None` if the key is empty. Ends the waiters
+    /// that need an earlier frame: another reader has trimmed it.
     pub(crate) fn begins_with(&self, id: &str, first: Option<&Frame>) {
         let mut waiters = self.lock();
         let Some(list) = waiters.by_id.get_mut(id) else { return };
@@ -324,7 +325,7 @@ impl Pending {
         }
     }
 
-    /// Notes what is known of the first frame at the key of a stream: `seq` in `of_attempt`.
+    /// Records attempt and `seq` of the first frame at the key of a stream, if known.
     pub(crate) fn set_head(&self, id: &str, known: Option<(u32, u64)>) {
         let mut waiters = self.lock();
         for waiter in waiters.by_id.get_mut(id).into_iter().flatten() {
@@ -333,10 +334,10 @@ impl Pending {
     }
 }
 
-/// What to read for who waits for `id`.
+/// Returns the read that serves all waiters of `id`.
 fn describe(id: &str, list: &[Waiter]) -> Option<Due> {
     let key = list.first()?.response_key.clone();
-    // Several streams of one request: whatever one of them lacks.
+    // For several streams of one request: the earliest missing frame.
     let from = list.iter().filter_map(|waiter| waiter.sink.reads_from()).min();
     Some(Due { id: id.to_owned(), key, from })
 }
