@@ -8,7 +8,7 @@ use redcall_common::name::is_job_name;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
-use crate::Failure;
+use redcall_common::failure::Failure;
 
 /// Time to read the names that live workers handle.
 const NAMES_TIMEOUT: Duration = Duration::from_millis(500);

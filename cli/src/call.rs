@@ -10,9 +10,9 @@ use redcall_common::report::Problem;
 use serde_json::value::RawValue;
 
 use crate::advice;
-use crate::failure::{Failure, json};
 use crate::output::one_line;
-use crate::signals::Signals;
+use redcall_common::failure::{Failure, json};
+use redcall_common::signals::until_interrupted;
 
 /// The job and the options of its call.
 #[derive(Args)]
@@ -244,30 +244,6 @@ pub(crate) async fn unless_interrupted<T>(
     waiting: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     until_interrupted(waiting, "interrupted: the call was cancelled").await
-}
-
-/// Ends `waiting` when the reader of standard output closes it: dropping it cancels its call.
-pub(crate) async fn unless_closed<T>(
-    waiting: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
-    tokio::select! {
-        biased; // output that is ready is printed first
-        done = waiting => done,
-        error = out::closed() => Err(error.into()),
-    }
-}
-
-/// Ends `waiting` at a signal, with `message`, and as [`unless_closed`].
-pub(crate) async fn until_interrupted<T>(
-    waiting: impl Future<Output = Result<T, Failure>>,
-    message: &str,
-) -> Result<T, Failure> {
-    // Before the request is sent: from here on, a signal always cancels the call.
-    let mut signals = Signals::subscribe().map_err(|error| Failure::system(&error))?;
-    tokio::select! {
-        done = unless_closed(waiting) => done,
-        signal = signals.next() => Err(signal.failure(message)),
-    }
 }
 
 pub(crate) fn usage(error: &dyn std::error::Error) -> Failure {

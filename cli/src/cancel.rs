@@ -5,7 +5,7 @@ use redcall_client::{CallError, Cancellation, Client, Code};
 use redcall_common::output as out;
 use redcall_common::report::Problem;
 
-use crate::{Failure, json};
+use redcall_common::failure::{Failure, json};
 
 /// The job to cancel.
 #[derive(Args)]

@@ -28,11 +28,11 @@ use redcall_client::{Client, Settings};
 use redcall_common::output as out;
 use tokio::time::timeout;
 
-use crate::failure::Failure;
-use crate::signals::{Signals, StopSignal, is_signal_exit};
 use input::{Input, Read};
 use names::Names;
 use print::Printer;
+use redcall_common::failure::Failure;
+use redcall_common::signals::{Signals, StopSignal, is_signal_exit};
 use session::{Flow, Session};
 
 /// Message of a signal that ends the session.

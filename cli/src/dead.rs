@@ -7,7 +7,8 @@ mod show;
 use clap::{Args, Subcommand};
 use redcall_client::{Client, Code, DeadSelection};
 
-use crate::{Failure, queue};
+use redcall_common::failure::Failure;
+use redcall_common::name::parse_queue;
 
 /// Verbs for dead letters.
 #[derive(Subcommand)]
@@ -39,7 +40,7 @@ struct Which {
     /// Ids of requests, or of entries in the stream
     ids: Vec<String>,
     /// Queue of the dead letters
-    #[arg(long, default_value = "default", value_parser = queue)]
+    #[arg(long, default_value = "default", value_parser = parse_queue)]
     queue: String,
     /// Only dead letters with this code, such as handler_failed
     #[arg(long, value_parser = code)]

@@ -44,7 +44,7 @@ use redcall_common::report::Problem;
 use redcall_store::Connector;
 use tokio::time::timeout;
 
-use crate::Failure;
+use redcall_common::failure::Failure;
 
 /// Maximum time to connect, whatever the settings allow.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -195,7 +195,7 @@ fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
 impl Report {
     /// Adds the finding for a Redis that cannot be used.
     fn failed(&mut self, error: &StoreError) {
-        self.code = Failure::exit_code(error);
+        self.code = Failure::from(error).code;
         let means = "No job can be queued or run. Checks that need Redis were not made.";
         let what = with_causes(error);
         self.findings.push(Finding::new("redis", Level::Problem, what, means, error.help()));

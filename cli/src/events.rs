@@ -8,10 +8,12 @@ use redcall_common::clean::clean;
 use redcall_common::event::topic;
 use redcall_common::output as out;
 use redcall_common::report::Problem;
+use redcall_common::signals::unless_closed;
 use serde_json::value::RawValue;
 
+use crate::call;
 use crate::output::{moment, one_line};
-use crate::{Failure, call, json, unreachable};
+use redcall_common::failure::{Failure, json};
 
 /// Verbs for events.
 #[derive(Subcommand)]
@@ -84,9 +86,7 @@ impl Events {
 impl Tail {
     async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
         let mut tailing = self.begin(client).await?;
-        while let Some(item) =
-            call::unless_closed(async { tailing.next().await.transpose() }).await?
-        {
+        while let Some(item) = unless_closed(async { tailing.next().await.transpose() }).await? {
             let line = if as_json { json_line(&item) } else { line(&item) };
             out::line(line)?;
         }
@@ -127,7 +127,7 @@ impl Tailing {
         }
         let item = self.events.next().await?;
         self.left -= u64::from(matches!(item, Ok(EventItem::Event(_))));
-        Some(item.map_err(|error| unreachable(&error)))
+        Some(item.map_err(|error| Failure::from(&error)))
     }
 }
 
@@ -180,7 +180,7 @@ fn failed(error: &EventError) -> Failure {
             json: json(code, &error.to_string()),
         };
     };
-    let mut failure = unreachable(store);
+    let mut failure = Failure::from(store);
     failure.json["error"]["may_be_published"] = StoreError::may_have_happened(store).into();
     failure
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 use clap::Args;
 use redcall_client::Client;
 
-use crate::Failure;
-use crate::call::{failed, print_all, until_interrupted};
+use crate::call::{failed, print_all};
+use redcall_common::failure::Failure;
+use redcall_common::signals::until_interrupted;
 
 /// The request to follow.
 #[derive(Args)]

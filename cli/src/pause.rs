@@ -5,13 +5,14 @@ use redcall_client::{CallError, Client, Code};
 use redcall_common::output as out;
 use redcall_common::report::Problem;
 
-use crate::{Failure, json, queue};
+use redcall_common::failure::{Failure, json};
+use redcall_common::name::parse_queue;
 
 /// The queues to pause or resume.
 #[derive(Args)]
 pub(crate) struct Queues {
     /// Names of the queues
-    #[arg(required = true, value_parser = queue)]
+    #[arg(required = true, value_parser = parse_queue)]
     queues: Vec<String>,
 }
 

@@ -5,14 +5,14 @@ use redcall_common::output as out;
 use serde_json::{Value, json};
 
 use crate::output::{table, time};
-use crate::{Failure, unreachable};
+use redcall_common::failure::Failure;
 
 /// Note on a listing that is incomplete.
 pub(crate) const INCOMPLETE: &str = "Not every key of Redis was scanned: a queue used only by \
                                      plain RPUSH may be missing.";
 
 pub(crate) async fn run(client: &Client, as_json: bool) -> Result<(), Failure> {
-    let listing = client.inspect().listing().await.map_err(|error| unreachable(&error))?;
+    let listing = client.inspect().listing().await.map_err(|error| Failure::from(&error))?;
     let Listing { queues, unreadable, is_complete } = listing;
     if as_json {
         let mut shown = json!({ "queues": queues });

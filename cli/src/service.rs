@@ -9,8 +9,9 @@ use redcall_common::output as out;
 use redcall_common::report::Problem;
 use serde_json::value::RawValue;
 
-use crate::call::{RAN, failed, read_json, unless_interrupted, until_interrupted};
-use crate::{Failure, json};
+use crate::call::{RAN, failed, read_json, unless_interrupted};
+use redcall_common::failure::{Failure, json};
+use redcall_common::signals::until_interrupted;
 
 /// Timeout for Redis where no worker is involved.
 const STATE_TIMEOUT: Duration = Duration::from_secs(10);

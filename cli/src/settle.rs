@@ -8,7 +8,8 @@ use redcall_common::output as out;
 use redcall_common::report::Problem;
 use serde_json::value::RawValue;
 
-use crate::{Failure, call, json, unreachable};
+use crate::call;
+use redcall_common::failure::{Failure, json};
 
 /// Environment variable that holds the token.
 const VARIABLE: &str = "REDCALL_TOKEN";
@@ -92,7 +93,7 @@ fn wrong(message: String) -> Failure {
 
 fn failed(error: &SettleError) -> Failure {
     if let SettleError::Store(error) = error {
-        return unreachable(error);
+        return Failure::from(error);
     }
     let code = error.code();
     let exit = if code == Code::Unavailable { 3 } else { 1 };

@@ -7,9 +7,9 @@ use redcall_client::{CallError, Client, Code, JobRef, JobStatus};
 use redcall_common::output as out;
 use redcall_common::report::Problem;
 
-use crate::call::unless_closed;
 use crate::output::{line, moment};
-use crate::{Failure, json};
+use redcall_common::failure::{Failure, json};
+use redcall_common::signals::unless_closed;
 
 /// The job whose status to print.
 #[derive(Args)]

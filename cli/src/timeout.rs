@@ -8,8 +8,8 @@ use redcall_common::report::Problem;
 use redcall_store::Connector;
 use tokio::time::timeout;
 
-use crate::failure::{Failure, UNREACHABLE, json};
-use crate::{Verb, unreachable};
+use crate::verbs::Verb;
+use redcall_common::failure::{Failure, UNREACHABLE, json};
 
 /// Minimum time left for a verb after connecting.
 const LEFT_MIN: Duration = Duration::from_millis(1);
@@ -22,7 +22,7 @@ pub(crate) async fn connect(verb: &mut Verb, settings: &Settings) -> Result<Clie
         Some(limit) => timeout(limit, connecting).await.map_err(|_| too_slow(limit, settings))?,
         None => connecting.await,
     };
-    let client = connected.map_err(|error| unreachable(&error))?;
+    let client = connected.map_err(|error| Failure::from(&error))?;
     if let Some(left) = time(verb) {
         *left = left.saturating_sub(started.elapsed()).max(LEFT_MIN);
     }

@@ -4,10 +4,10 @@ use redcall_client::{Client, Overdue, WorkerInfo};
 use redcall_common::output as out;
 
 use crate::output::{table, time};
-use crate::{Failure, unreachable};
+use redcall_common::failure::Failure;
 
 pub(crate) async fn run(client: &Client, as_json: bool) -> Result<(), Failure> {
-    let workers = client.inspect().workers().await.map_err(|error| unreachable(&error))?;
+    let workers = client.inspect().workers().await.map_err(|error| Failure::from(&error))?;
     if as_json {
         return Ok(out::line(serde_json::json!({ "workers": workers }))?);
     }

@@ -9,6 +9,7 @@
 //! | [`cron`] | the ticks of recurring schedules |
 //! | [`durability`] | the durability of a queued request |
 //! | [`digest`] | the digests that identify calls |
+//! | [`failure`], [`signals`] | the exit of a program: its message, its exit code, its signals |
 //! | [`finding`] | the findings of a check |
 //! | [`event`] | the events of a topic |
 //! | [`frame`] | the elements of a response key |
@@ -36,6 +37,7 @@ pub mod digest;
 pub mod durability;
 pub mod error;
 pub mod event;
+pub mod failure;
 pub mod finding;
 pub mod frame;
 pub mod keys;
@@ -50,6 +52,7 @@ pub mod request;
 pub mod result_kind;
 pub mod service;
 pub mod settings;
+pub mod signals;
 pub mod status;
 pub mod time;
 pub mod token;

@@ -81,6 +81,18 @@ pub fn new_id() -> String {
     Uuid::now_v7().to_string()
 }
 
+/// Parses the name of a queue, for flags.
+///
+/// # Errors
+///
+/// The expected form, if `text` is not a valid name.
+pub fn parse_queue(text: &str) -> Result<String, String> {
+    if is_queue(text) {
+        return Ok(text.to_owned());
+    }
+    Err("expected a queue name: 1 to 64 of [A-Za-z0-9_.-]".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

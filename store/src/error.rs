@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use redcall_common::durability::Durability;
+use redcall_common::failure::{Failure, UNREACHABLE, json};
 use redcall_common::report::Problem;
 
 /// A failure at the Redis boundary.
@@ -87,6 +88,17 @@ pub enum StoreError {
 impl From<&StoreError> for Problem {
     fn from(error: &StoreError) -> Self {
         Self::of(error).help(error.help())
+    }
+}
+
+/// The failure of a program that cannot use Redis.
+impl From<&StoreError> for Failure {
+    fn from(error: &StoreError) -> Self {
+        let is_invalid = matches!(error, StoreError::Config { .. });
+        let (name, code) =
+            if is_invalid { ("invalid_settings", 2) } else { ("unavailable", UNREACHABLE) };
+        let json = json(name, &error.to_string());
+        Self { problems: vec![Problem::from(error)], code, json }
     }
 }
 

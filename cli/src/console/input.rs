@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use super::complete::Tab;
 use super::names::Names;
 use super::print::Printer;
-use crate::Failure;
+use redcall_common::failure::Failure;
 
 const PROMPT: &str = "redcall> ";
 /// Maximum lines in the history.

@@ -15,7 +15,7 @@ use crate::events::{Publish, Tail, named};
 use crate::follow::Follow;
 use crate::service::Service;
 use crate::status::{Monitor, Status};
-use crate::{Failure, json};
+use redcall_common::failure::{Failure, json};
 
 /// Verbs of a line
 #[derive(Parser)]

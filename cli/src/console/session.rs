@@ -11,10 +11,12 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::names::Names;
 use super::parse::{Parsed, Timeout, Verb, parse};
 use super::print::{self, Printer, Sent};
-use crate::call::{Call, until_interrupted};
+use crate::call::Call;
 use crate::events::Tail;
 use crate::service::Service;
-use crate::{Failure, queues, workers};
+use crate::{queues, workers};
+use redcall_common::failure::Failure;
+use redcall_common::signals::until_interrupted;
 
 /// Maximum age of the workers' names at a prompt.
 const NAMES_MAX_AGE: Duration = Duration::from_secs(5);

@@ -7,7 +7,7 @@ use redcall_common::report::Problem;
 
 use super::Which;
 use crate::output::{line, table};
-use crate::{Failure, json, unreachable};
+use redcall_common::failure::{Failure, json};
 
 /// The change to be made.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Change {
             Kind::Retry => dead.retry(&selection, self.dry_run).await,
             Kind::Purge => dead.purge(&selection, self.dry_run).await,
         };
-        let report = report.map_err(|error| unreachable(&error))?;
+        let report = report.map_err(|error| Failure::from(&error))?;
         let done = |error: Unwritten| error.after(summary(&report, kind, self.dry_run));
         if as_json {
             let mut json = serde_json::json!(report);

@@ -6,7 +6,7 @@ use redcall_common::output as out;
 
 use super::Which;
 use crate::output::{line, moment, table};
-use crate::{Failure, unreachable};
+use redcall_common::failure::Failure;
 
 /// Default number of letters listed.
 const LIMIT: u64 = 50;
@@ -49,7 +49,7 @@ impl List {
         let (mut rows, mut jsons) = (Vec::new(), Vec::new());
         let next = loop {
             selection.limit = Some(left);
-            let page = dead.list(&selection).await.map_err(|error| unreachable(&error))?;
+            let page = dead.list(&selection).await.map_err(|error| Failure::from(&error))?;
             left -= page.letters.len() as u64;
             for letter in &page.letters {
                 if as_json {

@@ -7,7 +7,8 @@ use redcall_common::output::{self as out, Unwritten};
 use redcall_common::report::Problem;
 
 use crate::output::{line, moment, table, time};
-use crate::{Failure, json, queue, unreachable};
+use redcall_common::failure::{Failure, json};
+use redcall_common::name::parse_queue;
 
 /// The letter to show.
 #[derive(Args)]
@@ -15,14 +16,14 @@ pub(crate) struct Show {
     /// Id of the request (its newest letter is shown), or of the entry in the stream
     id: String,
     /// Queue of the letter
-    #[arg(long, default_value = "default", value_parser = queue)]
+    #[arg(long, default_value = "default", value_parser = parse_queue)]
     queue: String,
 }
 
 impl Show {
     pub(crate) async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
         let letter = client.dead(&self.queue).show(&self.id).await;
-        let letter = letter.map_err(|error| unreachable(&error))?;
+        let letter = letter.map_err(|error| Failure::from(&error))?;
         let Some(letter) = letter else { return Err(not_found(&self.id, &self.queue)) };
         if as_json {
             // Strings, numbers and JSON text: cannot fail.

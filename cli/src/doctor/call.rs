@@ -7,8 +7,8 @@ use redcall_common::finding::{Finding, Level};
 use serde_json::value::RawValue;
 
 use super::{unknown, with_causes};
-use crate::Failure;
 use crate::call::unless_interrupted;
+use redcall_common::failure::Failure;
 
 const CHECK: &str = "call";
 /// Grace period for queues without a worker.

@@ -21,6 +21,7 @@ macro_rules! say {
 }
 
 mod floor;
+mod load_verbs;
 mod peers;
 mod relay;
 mod rig;
@@ -28,27 +29,46 @@ mod scenarios;
 mod table;
 
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use miette::{IntoDiagnostic as _, miette};
+use redcall_common::failure;
 use redcall_common::output::{CLOSED, Unwritten};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-/// Compare Redcall with the floors that Redis sets.
+/// The worker's allocator: calls are many small allocations.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Load Redis and workers, and measure the speed
 #[derive(Parser)]
-#[command(name = "redcall-bench", version)]
+#[command(name = "redcall-bench", bin_name = "redcall bench", version)]
 struct Cli {
+    /// Settings file (TOML, YAML or JSON) [default: $REDCALL_SETTINGS, else ./redcall.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    settings: Option<PathBuf>,
+    /// Redis to use instead of the one in the settings
+    #[arg(long, global = true, value_name = "URL")]
+    redis: Option<String>,
+    /// Print JSON, also for errors
+    #[arg(long, global = true)]
+    json: bool,
     #[command(subcommand)]
     verb: Verb,
 }
 
 #[derive(Subcommand)]
 enum Verb {
+    #[command(flatten)]
+    Load(load_verbs::Bench),
     /// Run scenarios, all or those that are named, and print a table
+    #[command(hide = true)]
     Run(scenarios::Args),
     /// Compare with other job queues, those that are installed
+    #[command(hide = true)]
     Peers(peers::Args),
     /// One side of a floor
     #[command(hide = true, subcommand)]
@@ -79,7 +99,19 @@ fn main() -> miette::Result<ExitCode> {
 }
 
 fn run() -> miette::Result<ExitCode> {
-    match Cli::parse().verb {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(shown) => {
+            return Ok(failure::help(shown.print(), shown.use_stderr(), shown.exit_code()));
+        }
+    };
+    match cli.verb {
+        Verb::Load(bench) => {
+            return Ok(match bench.start(cli.settings.as_deref(), cli.redis, cli.json) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(failure) => failure.end(cli.json),
+            });
+        }
         Verb::Run(args) => args.run(),
         Verb::Peers(args) => args.run(),
         Verb::Floor(floor) => floor.run().map(|()| ExitCode::SUCCESS),

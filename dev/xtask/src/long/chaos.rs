@@ -61,7 +61,7 @@ pub(super) fn without_fence(workspace: &Workspace) -> miette::Result<ExitCode> {
 }
 
 fn build(cargo: &mut Command) -> miette::Result<()> {
-    match succeeds(cargo.args(["build", "--quiet", "--package", "redcall-cli"]))? {
+    match succeeds(cargo.args(["build", "--quiet", "-p", "redcall-cli", "-p", "redcall-chaos"]))? {
         true => Ok(()),
         false => Err(miette!("redcall could not be built")),
     }

@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("redcall-chaos", &["redcall-client", "redcall-common", STORE, TESTKIT, "redcall-worker"]),
     ("redcall-bench", &["redcall-client", "redcall-common", STORE]),
     ("redcall-bench-inner", &["redcall-client", "redcall-common", STORE]),
-    ("redcall-cli", &["redcall-bench", "redcall-chaos", "redcall-client", "redcall-common", STORE]),
+    ("redcall-cli", &["redcall-client", "redcall-common", STORE]),
     ("redcall-example", &["redcall-client", "redcall-common", STORE, "redcall-worker"]),
     // Only its tests need them, but the table does not tell kinds of dependencies apart.
     ("redcall-model", &["redcall-common", STORE]),

@@ -1,11 +1,12 @@
-//! `redcall chaos`: attacks private servers and workers under load on this machine, and checks the
+//! `redcall-chaos`, started by `redcall chaos`: attacks private servers and workers under load on this machine, and checks the
 //! outcome of every call; and the workers that it attacks.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Args;
 use clap::builder::RangedU64ValueParser;
+use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use redcall_chaos::{ChaosError, Counts, Options, Post, Progress, Stage};
 use redcall_common::output as out;
@@ -13,15 +14,71 @@ use redcall_common::report::Problem;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::Failure;
-use crate::signals::Signals;
+use redcall_common::failure::{self, Failure};
+use redcall_common::signals::Signals;
+use tokio::runtime::Runtime;
 
 /// Interval of the display's updates.
 const DRAW: Duration = Duration::from_millis(200);
 
+/// The worker's allocator: calls are many small allocations.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Attack private servers and workers under load, and check the outcome of every call
+///
+/// It starts a Redis with an append-only file, workers and callers of its own, and uses no
+/// others. If interrupted, it ends and checks the calls made so far. Exit codes: 0 all
+/// guarantees held, 1 some were broken (the history of every call is kept) or the run failed,
+/// 2 invalid flags, 3 no Redis server is installed on this machine.
+#[derive(Parser)]
+#[command(name = "redcall-chaos", bin_name = "redcall chaos", version, verbatim_doc_comment)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(flatten)]
+    chaos: Chaos,
+    /// Print JSON, also for errors
+    #[arg(long)]
+    json: bool,
+    /// The run has a Redis of its own
+    #[arg(long, hide = true)]
+    settings: Option<PathBuf>,
+    /// The run has a Redis of its own
+    #[arg(long, hide = true)]
+    redis: Option<String>,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run as a worker of a run
+    #[command(hide = true)]
+    Worker(ChaosWorker),
+}
+
+fn main() -> ExitCode {
+    // Without it, a file that is too large ends the program without a message.
+    let _ = out::outlive_size_limit();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(shown) => return failure::help(shown.print(), shown.use_stderr(), shown.exit_code()),
+    };
+    let done = match (cli.verb, Runtime::new()) {
+        // It has a runtime of its own.
+        (Some(Verb::Worker(worker)), _) => worker.serve().map(|()| 0),
+        (None, Ok(runtime)) => runtime.block_on(cli.chaos.run(cli.json)),
+        (None, Err(error)) => Err(Failure::system(&error)),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => failure.end(cli.json),
+    }
+}
+
 /// Load, attacks and duration.
 #[derive(Args)]
-pub(crate) struct Chaos {
+struct Chaos {
     /// Duration of calls and attacks, 1s to 1day
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = duration)]
     duration: Duration,
@@ -79,7 +136,7 @@ pub(crate) struct Chaos {
 
 /// Arguments of a worker of a chaos run.
 #[derive(Args)]
-pub(crate) struct ChaosWorker {
+struct ChaosWorker {
     url: String,
     #[arg(value_parser = lease)]
     lease: Duration,
@@ -113,7 +170,7 @@ fn count(min: u64, max: u64) -> RangedU64ValueParser<usize> {
 
 impl Chaos {
     /// Runs it and prints the report. Returns exit code 0 if all guarantees held, else 1.
-    pub(crate) async fn run(self, as_json: bool) -> Result<u8, Failure> {
+    async fn run(self, as_json: bool) -> Result<u8, Failure> {
         let options = self.options()?;
         let (progress, seen) = watch::channel(Progress::default());
         let interrupted = CancellationToken::new();
@@ -165,7 +222,7 @@ impl Chaos {
                 clocks: self.clocks.unwrap_or(usual.clocks),
             },
             seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
-            worker: (program, vec!["chaos-worker".to_owned()]),
+            worker: (program, vec!["worker".to_owned()]),
             keep: self.keep,
         })
     }
@@ -173,7 +230,7 @@ impl Chaos {
 
 impl ChaosWorker {
     /// Runs jobs until standard input ends.
-    pub(crate) fn serve(self) -> Result<(), Failure> {
+    fn serve(self) -> Result<(), Failure> {
         let Self { url, lease, folder } = self;
         redcall_chaos::serve(&Post { url, lease, folder })
             .map_err(|error| Failure::of(Problem::of(&error), "internal", 1))

@@ -6,17 +6,21 @@
 
 use std::io;
 
-use redcall_client::Code;
-use redcall_common::report::Problem;
 use tokio::signal::unix::{Signal, SignalKind, signal as receive};
 
+use crate::error::Code;
 use crate::failure::{Failure, json};
+use crate::output as out;
+use crate::report::Problem;
 
 /// A signal that was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StopSignal {
+pub enum StopSignal {
+    /// SIGHUP.
     Hangup,
+    /// SIGINT.
     Interrupt,
+    /// SIGTERM.
     Terminate,
 }
 
@@ -32,7 +36,8 @@ impl StopSignal {
     }
 
     /// Returns the exit code for this signal, as shells report it: 128 plus its number.
-    pub(crate) fn exit_code(self) -> u8 {
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
         match self {
             Self::Hangup => 129,
             Self::Interrupt => 130,
@@ -41,29 +46,33 @@ impl StopSignal {
     }
 
     /// Returns the failure of a wait that this signal ended, with `message`.
-    pub(crate) fn failure(self, message: &str) -> Failure {
+    #[must_use]
+    pub fn failure(self, message: &str) -> Failure {
         let json = json(Code::Cancelled.as_str(), message);
         Failure { problems: vec![Problem::new(message)], code: self.exit_code(), json }
     }
 }
 
 /// Returns `true` for the exit code of a verb that a signal ended.
-pub(crate) fn is_signal_exit(code: u8) -> bool {
+#[must_use]
+pub fn is_signal_exit(code: u8) -> bool {
     StopSignal::ALL.iter().any(|signal| signal.exit_code() == code)
 }
 
 /// Receives the signals from creation on. They then have no other effect.
-pub(crate) struct Signals {
+pub struct Signals {
     hangup: Option<Signal>,
     interrupt: Option<Signal>,
     terminate: Option<Signal>,
 }
 
 impl Signals {
+    /// Starts to receive.
+    ///
     /// # Errors
     ///
     /// Any error of the operating system.
-    pub(crate) fn subscribe() -> io::Result<Self> {
+    pub fn subscribe() -> io::Result<Self> {
         let ignored = ignored();
         let listen = |signal: StopSignal| {
             let kind = signal.kind();
@@ -79,12 +88,44 @@ impl Signals {
     }
 
     /// Waits for the next signal. Cancel safe.
-    pub(crate) async fn next(&mut self) -> StopSignal {
+    pub async fn next(&mut self) -> StopSignal {
         tokio::select! {
             () = received(&mut self.hangup) => StopSignal::Hangup,
             () = received(&mut self.interrupt) => StopSignal::Interrupt,
             () = received(&mut self.terminate) => StopSignal::Terminate,
         }
+    }
+}
+
+/// Ends `waiting` when the reader of standard output closes it: dropping it cancels its call.
+///
+/// # Errors
+///
+/// The failure of `waiting`, or of the closed output.
+pub async fn unless_closed<T>(
+    waiting: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        biased; // output that is ready is printed first
+        done = waiting => done,
+        error = out::closed() => Err(error.into()),
+    }
+}
+
+/// Ends `waiting` at a signal, with `message`, and as [`unless_closed`].
+///
+/// # Errors
+///
+/// The failure of `waiting`, of the closed output, or of the signal.
+pub async fn until_interrupted<T>(
+    waiting: impl Future<Output = Result<T, Failure>>,
+    message: &str,
+) -> Result<T, Failure> {
+    // Before the request is sent: from here on, a signal always cancels the call.
+    let mut signals = Signals::subscribe().map_err(|error| Failure::system(&error))?;
+    tokio::select! {
+        done = unless_closed(waiting) => done,
+        signal = signals.next() => Err(signal.failure(message)),
     }
 }
 

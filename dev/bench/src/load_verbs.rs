@@ -1,17 +1,19 @@
-//! `redcall bench`: load on the Redis and workers of the settings.
+//! `redcall bench call|enqueue|drain`: load on the Redis and workers of the settings.
 
+use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use redcall_bench::{CallFigures, Calls, Drain, Enqueue, Job, JobFigures};
-use redcall_client::Client;
+use redcall_client::{Client, Settings};
 use redcall_common::output::{self as out, Unwritten};
 use redcall_common::report::Problem;
 use serde_json::value::RawValue;
+use tokio::runtime::Runtime;
 
-use crate::call::{self, until_interrupted};
-use crate::signals::{Signals, is_signal_exit};
-use crate::{Failure, queue};
+use redcall_common::failure::Failure;
+use redcall_common::name::parse_queue;
+use redcall_common::signals::{Signals, is_signal_exit, until_interrupted};
 
 /// Benchmarks. They run these jobs for real.
 #[derive(Subcommand)]
@@ -37,7 +39,7 @@ struct Called {
     #[arg(long, value_name = "BYTES")]
     size: Option<usize>,
     /// Queue; else that of the job in the settings, else `default`
-    #[arg(long, value_parser = queue)]
+    #[arg(long, value_parser = parse_queue)]
     queue: Option<String>,
 }
 
@@ -114,7 +116,31 @@ impl Called {
 }
 
 impl Bench {
-    pub(crate) async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
+    /// Connects by the settings, and runs the verb to its end.
+    pub(crate) fn start(
+        self,
+        settings: Option<&Path>,
+        redis: Option<String>,
+        as_json: bool,
+    ) -> Result<(), Failure> {
+        let mut settings = Settings::load(settings)?;
+        if let Some(url) = redis {
+            settings.redis.url = url;
+        }
+        let runtime = Runtime::new().map_err(|error| Failure::system(&error))?;
+        let done = runtime.block_on(async {
+            let client = Client::from_settings(&settings).await;
+            let client = client.map_err(|error| Failure::from(&error))?;
+            let done = self.run(&client, as_json).await;
+            client.flush().await;
+            done
+        });
+        // A pending name lookup must not delay the exit.
+        runtime.shutdown_background();
+        done
+    }
+
+    async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
         match self {
             Self::Call(Call { called, callers, duration, warm_up, pause, stream }) => {
                 let job = called.job()?;
@@ -133,7 +159,7 @@ impl Bench {
                 let drained = until_interrupted(draining, "interrupted: the queue is open").await;
                 if drained.as_ref().is_err_and(|failure| is_signal_exit(failure.code)) {
                     // The queue may be paused from filling it.
-                    client.resume(&plan.queue).await.map_err(call::failed)?;
+                    client.resume(&plan.queue).await.map_err(|error| failed(error))?;
                 }
                 print_jobs(drained?, as_json)?;
             }
