@@ -2,13 +2,13 @@
 
 mod change;
 mod list;
+mod selection;
 mod show;
 
-use clap::{Args, Subcommand};
-use redcall_client::{Client, Code, DeadSelection};
+use clap::Subcommand;
+use redcall_client::Client;
 
 use redcall_common::failure::Failure;
-use redcall_common::name::parse_queue;
 
 /// Verbs for dead letters.
 #[derive(Subcommand)]
@@ -32,39 +32,4 @@ impl Dead {
             Self::Purge(change) => change.run(client, change::Kind::Purge, as_json).await,
         }
     }
-}
-
-/// Selects dead letters that match all options given.
-#[derive(Args)]
-struct Which {
-    /// Ids of requests, or of entries in the stream
-    ids: Vec<String>,
-    /// Queue of the dead letters
-    #[arg(long, default_value = "default", value_parser = parse_queue)]
-    queue: String,
-    /// Only dead letters with this code, such as handler_failed
-    #[arg(long, value_parser = code)]
-    code: Option<Code>,
-    /// Only dead letters of this job
-    #[arg(long, value_name = "JOB")]
-    name: Option<String>,
-}
-
-impl Which {
-    fn selection(&self, limit: Option<u64>) -> DeadSelection {
-        DeadSelection {
-            ids: self.ids.clone(),
-            code: self.code,
-            name: self.name.clone(),
-            limit,
-            ..DeadSelection::default()
-        }
-    }
-}
-
-fn code(text: &str) -> Result<Code, String> {
-    Code::parse(text).ok_or_else(|| {
-        let all: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
-        format!("the codes are {}", all.join(", "))
-    })
 }

@@ -20,6 +20,7 @@
 
 mod bytes;
 mod call;
+mod failed;
 mod keys;
 mod limits;
 mod mapping;
@@ -40,16 +41,14 @@ use redcall_common::clean::clean;
 use redcall_common::finding::{Finding, Level};
 use redcall_common::keys::Keys;
 use redcall_common::output as out;
-use redcall_common::report::Problem;
 use redcall_store::Connector;
 use tokio::time::timeout;
 
+use failed::{CHECK_TIMEOUT, unknown, with_causes};
 use redcall_common::failure::Failure;
 
 /// Maximum time to connect, whatever the settings allow.
 const CONNECT: Duration = Duration::from_secs(2);
-/// Maximum time of all checks of Redis together.
-const CHECK_TIMEOUT: Duration = Duration::from_secs(6);
 /// `redis.url` of workers that start a private server.
 const EMBEDDED: &str = "embedded";
 
@@ -180,16 +179,6 @@ async fn check_redis(
 
 fn or_unknown(check: &'static str, found: Result<Finding, StoreError>) -> Finding {
     found.unwrap_or_else(|error| unknown(check, &error))
-}
-
-/// The finding for a check that failed.
-fn unknown(check: &'static str, error: &StoreError) -> Finding {
-    let what = format!("check failed: {}", with_causes(error));
-    Finding::new(check, Level::Problem, what, "The result of this check is unknown.", error.help())
-}
-
-fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
-    Problem::of(error).whole()
 }
 
 impl Report {

@@ -15,7 +15,7 @@ mod stream;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use redcall_common::decode::deeper_than;
+use redcall_common::depth::deeper_than;
 use redcall_common::error::Code;
 use redcall_common::event::{self, EMERGENCY, EventId, Kind, NewEvent};
 use redcall_common::settings::{EventSettings, Settings};

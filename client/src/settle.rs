@@ -4,10 +4,11 @@ use std::future::Future;
 use std::time::Duration;
 
 use redcall_common::auth::{Keyring, Signer};
-use redcall_common::decode::data_fits;
+use redcall_common::depth::data_fits;
 use redcall_common::error::{Code, WireError};
 use redcall_common::event::{COMMAND_RESULT, Kind, NewEvent};
-use redcall_common::frame::{FrameHead, FrameType};
+use redcall_common::frame::FrameType;
+use redcall_common::frame_head::FrameHead;
 use redcall_common::keys::Keys;
 use redcall_common::limits::Limits;
 use redcall_common::name::new_id;

@@ -4,6 +4,7 @@
 //! envelope, or names foreign keys, is refused without an answer; other faults are answered.
 
 mod direct;
+mod parts;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -14,14 +15,14 @@ use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::auth::Token;
+use crate::depth::deeper_than;
 use crate::digest;
 use crate::error::{Code, WireError};
 use crate::keys::QueueKeys;
 use crate::limits::Limits;
 use crate::name::{is_id, is_idempotency_key, is_job_name};
-use crate::request::{
-    ReplyTo, Request, Signed, TTL_RANGE_MS, WIRE_VERSION, default_response_ttl_ms,
-};
+use crate::request::{ReplyTo, Request, WIRE_VERSION, default_response_ttl_ms};
+use parts::{in_range, kept_for, signed};
 
 /// The reason why an element cannot be run.
 #[derive(Debug)]
@@ -169,17 +170,6 @@ fn reply_to(
     Ok(Some(ReplyTo { response_key, ttl_ms: kept_for(ttl_ms, budget_ms), notify }))
 }
 
-/// Returns how long an answer is kept, ms.
-fn kept_for(ttl_ms: Option<u64>, budget_ms: Option<u64>) -> u64 {
-    let ttl_ms = ttl_ms.unwrap_or_else(|| default_response_ttl_ms(budget_ms));
-    in_range(ttl_ms)
-}
-
-/// Clamps `ttl_ms` to the allowed range of an answer's or status's TTL.
-fn in_range(ttl_ms: u64) -> u64 {
-    ttl_ms.clamp(*TTL_RANGE_MS.start(), *TTL_RANGE_MS.end())
-}
-
 fn read(
     fields: &Fields<'_>,
     raw: &[u8],
@@ -233,14 +223,6 @@ fn read(
     })
 }
 
-/// Reads the signature in `auth`. One that cannot be read belongs to no key: workers that require
-/// signatures refuse it like any other wrong one, and other workers ignore it.
-fn signed(auth: Option<&RawValue>, notify: Option<String>) -> Option<Box<Signed>> {
-    let auth = auth.filter(|auth| auth.get() != "null")?;
-    let token = serde_json::from_str(auth.get()).unwrap_or_else(|_| Token::unreadable());
-    Some(Box::new(Signed { token, notify, signer: None }))
-}
-
 /// Returns the digest of the call of an element, if it has an idempotency key and is readable that
 /// far.
 #[must_use]
@@ -258,48 +240,6 @@ fn optional<T: DeserializeOwned>(fields: &Fields<'_>, name: &str) -> Result<Opti
     // `null` counts as absent: many libraries write it.
     serde_json::from_str::<Option<T>>(value.get())
         .map_err(|error| WireError::new(Code::InvalidRequest, format!("`{name}`: {error}")))
-}
-
-/// Returns `true` if `data` fits into a frame that nests at most `depth` levels: the frame is one
-/// of them.
-#[must_use]
-pub fn data_fits(data: &[u8], depth: usize) -> bool {
-    !deeper_than(data, depth.saturating_sub(1))
-}
-
-/// Does the same for the data of an error, whose object is one more level.
-#[must_use]
-pub fn error_data_fits(data: &[u8], depth: usize) -> bool {
-    !deeper_than(data, depth.saturating_sub(2))
-}
-
-/// Returns `true` if `json` nests deeper than `limit` arrays and objects. Brackets in strings do
-/// not count.
-#[must_use]
-pub fn deeper_than(json: &[u8], limit: usize) -> bool {
-    // Fast path: a short element, and one with fewer brackets in all than the limit.
-    if json.len() <= limit
-        || json.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() <= limit
-    {
-        return false;
-    }
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in json {
-        match (in_string, byte) {
-            (true, _) if escaped => escaped = false,
-            (true, b'\\') => escaped = true,
-            (_, b'"') => in_string = !in_string,
-            (false, b'{' | b'[') => {
-                depth += 1;
-                if depth > limit {
-                    return true;
-                }
-            }
-            (false, b'}' | b']') => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    false
 }
 
 struct TopLevel;

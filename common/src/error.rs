@@ -9,7 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::decode::error_data_fits;
+use crate::depth::error_data_fits;
 use crate::limits::Limits;
 
 /// The effect of sending the same request again.

@@ -8,17 +8,19 @@
 //! | [`context`] | the context that a handler's task passes on to its calls |
 //! | [`cron`] | the ticks of recurring schedules |
 //! | [`durability`] | the durability of a queued request |
+//! | [`depth`] | how deep JSON nests |
 //! | [`digest`] | the digests that identify calls |
 //! | [`failure`], [`signals`] | the exit of a program: its message, its exit code, its signals |
 //! | [`finding`] | the findings of a check |
 //! | [`event`] | the events of a topic |
-//! | [`frame`] | the elements of a response key |
+//! | [`frame`], [`frame_head`] | the elements of a response key |
 //! | [`error`] | the closed set of error codes, and the error as it crosses the wire |
 //! | [`keys`] | every Redis key and channel, by name |
 //! | [`leash`] | ends a program's processes with it, however it ends |
 //! | [`limits`] | the maximum size and depth of everything on the wire |
 //! | [`name`] | the form of ids and names |
 //! | [`output`] | standard output and standard error of the binaries |
+//! | [`pattern`] | patterns of names |
 //! | [`program`] | finds the program of a command |
 //! | [`result_kind`] | the result of a command, as a number and as an event |
 //! | [`report`] | how the binaries print errors |
@@ -33,6 +35,7 @@ pub mod clean;
 pub mod context;
 pub mod cron;
 pub mod decode;
+pub mod depth;
 pub mod digest;
 pub mod durability;
 pub mod error;
@@ -40,12 +43,14 @@ pub mod event;
 pub mod failure;
 pub mod finding;
 pub mod frame;
+pub mod frame_head;
 pub mod keys;
 pub mod leash;
 pub mod limit_key;
 pub mod limits;
 pub mod name;
 pub mod output;
+pub mod pattern;
 pub mod program;
 pub mod report;
 pub mod request;
@@ -56,3 +61,4 @@ pub mod signals;
 pub mod status;
 pub mod time;
 pub mod token;
+mod unwritten;

@@ -39,6 +39,9 @@ impl Default for Limits {
 /// command must complete well within the response timeout.
 pub const COMMAND_BYTES: usize = 8 << 20;
 
+/// The range of the TTL of an answer or a status, ms.
+pub const TTL_RANGE_MS: std::ops::RangeInclusive<u64> = 1_000..=7 * 24 * 3_600_000;
+
 /// The units of sizes, the largest first.
 pub(crate) const UNITS: [(&str, u64); 4] =
     [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];

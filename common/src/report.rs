@@ -6,8 +6,8 @@ use std::fmt;
 use miette::Diagnostic;
 
 use crate::clean::clean;
-use crate::output::Unwritten;
 use crate::settings::SettingsError;
+use crate::unwritten::Unwritten;
 
 /// An error for an operator at a terminal. Its parts may come from other programs, so they are
 /// cleaned.

@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 
 use crate::auth::{Claims, Signer, Token};
 use crate::digest;
-use crate::frame::FrameHead;
+use crate::frame_head::FrameHead;
+use crate::limits::TTL_RANGE_MS;
 
 /// The wire version of this crate.
 pub const WIRE_VERSION: u64 = 1;
@@ -174,9 +175,6 @@ pub struct ReplyTo {
     /// The channel for notifications of frames.
     pub notify: Option<String>,
 }
-
-/// The range of the TTL of an answer or a status, ms.
-pub const TTL_RANGE_MS: std::ops::RangeInclusive<u64> = 1_000..=7 * 24 * 3_600_000;
 
 /// Returns the TTL of an answer if the request sets none, ms.
 #[must_use]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use redcall_common::auth::{Keyring, Refusal, Start, open_until, within_its_time};
 use redcall_common::error::{Code, WireError};
-use redcall_common::frame::FrameHead;
+use redcall_common::frame_head::FrameHead;
 use redcall_common::keys::QueueKeys;
 use redcall_common::request::Request as Wire;
 use redcall_store::{Mark, Outcome, Record, Remembered, Settlement, StoreError};

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use redcall_common::decode::data_fits;
+use redcall_common::depth::data_fits;
 use redcall_common::error::{Code, WireError};
 use redcall_common::frame::FrameType;
 use redcall_common::request::ReplyTo;

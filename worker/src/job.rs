@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use redcall_common::auth::Keyring;
 use redcall_common::context::Context;
-use redcall_common::frame::{FrameHead, FrameType};
+use redcall_common::frame::FrameType;
+use redcall_common::frame_head::FrameHead;
 use redcall_common::limits::Limits;
 use redcall_common::settings::JobSettings;
 use redcall_store::{Kept, Link, Outcome, Pushed, Record, Settled, WorkerKeys};

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redcall_common::context::Context;
-use redcall_common::decode::data_fits;
+use redcall_common::depth::data_fits;
 use redcall_common::frame::FrameType;
 use redcall_store::Settled;
 use serde::Serialize;

@@ -5,7 +5,7 @@ use redcall_client::{Client, Code, DeadRef, DeadReport};
 use redcall_common::output::{self as out, Unwritten};
 use redcall_common::report::Problem;
 
-use super::Which;
+use super::selection::Selection;
 use crate::output::{line, table};
 use redcall_common::failure::{Failure, json};
 
@@ -23,7 +23,7 @@ pub(crate) enum Kind {
 ))]
 pub(crate) struct Change {
     #[command(flatten)]
-    which: Which,
+    which: Selection,
     /// All of the queue, or all that match the other options
     #[arg(long)]
     all: bool,

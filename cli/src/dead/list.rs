@@ -4,7 +4,7 @@ use clap::Args;
 use redcall_client::{Client, DeadLetter};
 use redcall_common::output as out;
 
-use super::Which;
+use super::selection::Selection;
 use crate::output::{line, moment, table};
 use redcall_common::failure::Failure;
 
@@ -17,7 +17,7 @@ const REASON: usize = 60;
 #[derive(Args)]
 pub(crate) struct List {
     #[command(flatten)]
-    which: Which,
+    which: Selection,
     /// List all, instead of up to 50
     #[arg(long, conflicts_with = "limit")]
     all: bool,

@@ -6,7 +6,7 @@ use redcall_client::{Client, Settings};
 use redcall_common::finding::{Finding, Level};
 use serde_json::value::RawValue;
 
-use super::{unknown, with_causes};
+use super::failed::{CHECK_TIMEOUT, unknown, with_causes};
 use crate::call::unless_interrupted;
 use redcall_common::failure::Failure;
 
@@ -49,7 +49,7 @@ pub(super) async fn make(
 ) -> Result<Vec<Finding>, Failure> {
     let mut settings = settings.clone();
     settings.client.no_workers_grace = settings.client.no_workers_grace.min(GRACE);
-    let limit = super::CHECK_TIMEOUT.min(timeout);
+    let limit = CHECK_TIMEOUT.min(timeout);
     let connecting = tokio::time::timeout(limit, Client::from_settings(&settings));
     let client = match connecting.await {
         Ok(Ok(client)) => client,

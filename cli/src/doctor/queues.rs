@@ -7,7 +7,7 @@ use redcall_common::finding::{Finding, Level};
 use redcall_common::time::millis;
 use tokio::time::{Instant, sleep_until};
 
-use super::with_causes;
+use super::failed::with_causes;
 use super::workers::listed;
 use crate::output::{line, time};
 use crate::queues::INCOMPLETE;

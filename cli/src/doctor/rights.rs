@@ -4,7 +4,7 @@ use redcall_client::{Inspector, Settings, StoreError};
 use redcall_common::finding::{Finding, Level};
 use redcall_store::rights::{MissingRight, Role};
 
-use super::{unknown, with_causes};
+use super::failed::{unknown, with_causes};
 
 const CHECK: &str = "rights";
 const CURE: &str = "Grant them (ACL SETUSER). docs/reference/protocol.md, *Rights at Redis*, has the \

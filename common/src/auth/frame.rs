@@ -7,11 +7,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::Sha256;
 
-use super::message::feed_all;
-use super::{Claims, Keyring, hex, unhex};
+use super::keyring::{Keyring, Refusal, Token, unhex};
+use super::message::Claims;
+use super::message::{self, feed_all};
 use crate::digest;
+use crate::digest::hex;
 use crate::error::WireError;
 use crate::frame::{Frame, FrameType};
+use crate::pattern::matches;
 
 /// A frame's signature: its field `auth`.
 #[derive(Clone, Serialize, Deserialize)]
@@ -117,6 +120,27 @@ impl Signer {
 }
 
 impl Keyring {
+    /// Verifies that `token` was made with one of these keys for `claims`, and that the key may
+    /// call the job. Does not check its expiry: see [`within_its_time`]. Returns the signer for the
+    /// request's frames, with the same key.
+    ///
+    /// # Errors
+    ///
+    /// The reason for refusing it.
+    pub fn verify(&self, claims: &Claims<'_>, token: &Token) -> Result<Signer, Refusal> {
+        let key = self.keys.get(&token.key).ok_or(Refusal::UnknownKey)?;
+        let mut mac = key.mac.clone();
+        message::feed(&mut mac, claims);
+        let sig = unhex(&token.sig).ok_or(Refusal::Wrong)?;
+        // In constant time.
+        mac.verify_slice(&sig).map_err(|_| Refusal::Wrong)?;
+        if key.jobs.iter().any(|pattern| matches(pattern, claims.name)) {
+            Ok(Signer::new(&token.key, &key.mac, claims))
+        } else {
+            Err(Refusal::Job)
+        }
+    }
+
     /// Returns a signer with the key of this name, for `call` ([`Signer::call`]); `None` if there
     /// is no such key.
     #[must_use]

@@ -7,9 +7,12 @@
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
+use super::frame::Signer;
+use super::keyring::{Keyring, LONGEST_MS, Token, unhex};
 use super::message::feed_all;
-use super::{Keyring, LONGEST_MS, Signer, Token, hex, matches, unhex};
+use crate::digest::hex;
 use crate::name::SERVICE;
+use crate::pattern::matches;
 
 /// First parts of the signed messages, which separate the kinds of signatures.
 const START: &str = "redcall start 1";

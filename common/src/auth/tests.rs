@@ -1,9 +1,15 @@
 use serde_json::value::RawValue;
 
+use std::collections::BTreeMap;
+
+use super::keyring::SLACK_MS;
 use super::*;
 use crate::error::{Code, WireError};
-use crate::frame::{Frame, FrameHead, FrameType};
+use crate::frame::{Frame, FrameType};
+use crate::frame_head::FrameHead;
+use crate::pattern::is_pattern;
 use crate::settings::Secret;
+use crate::settings::{AuthKey, AuthSettings};
 
 fn keyring(sign_with: &str) -> Keyring {
     let key = |secret: &str, jobs: &[&str]| AuthKey {

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{deeper_than, in_range, kept_for, signed};
+use super::parts::{in_range, kept_for, signed};
+use crate::depth::deeper_than;
 use crate::keys::QueueKeys;
 use crate::limits::Limits;
 use crate::name::{is_id, is_idempotency_key, is_job_name};

@@ -8,12 +8,12 @@ use std::path::Path;
 
 use config::{Value, ValueKind};
 
-use super::SettingsError;
 use super::entry::Entry;
-use super::read::flag;
+use super::error::SettingsError;
+use super::forms::flag;
 use super::section::{LoadContext, Section};
-use crate::auth::is_pattern;
 use crate::name::is_id;
+use crate::pattern::is_pattern;
 
 /// `[auth]`: the callers' keys. If it is absent, requests are neither signed nor refused.
 #[derive(Debug, Clone, PartialEq, Eq)]

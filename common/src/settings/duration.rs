@@ -6,8 +6,8 @@ use std::time::Duration;
 use config::ValueKind;
 use humantime::format_duration;
 
-use super::SettingsError;
 use super::entry::Entry;
+use super::error::SettingsError;
 
 /// The shortest duration that differs from zero on the wire, which counts milliseconds.
 pub(super) const SHORTEST: Duration = Duration::from_millis(1);

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use config::{Value, ValueKind};
 
-use super::{SettingsError, closest};
+use super::closest;
+use super::error::SettingsError;
 
 /// A value with its origin.
 pub(super) struct Entry {

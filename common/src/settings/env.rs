@@ -8,8 +8,9 @@ use std::ffi::OsString;
 
 use config::{Map, Value, ValueKind};
 
+use super::error::SettingsError;
+use super::file;
 use super::section::LoadContext;
-use super::{SettingsError, file};
 
 const PREFIX: &str = "REDCALL__";
 const REDIS_URL: &str = "REDIS_URL";

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use config::{ConfigError, FileFormat, Format, Map, Value};
 
-use super::SettingsError;
+use super::error::SettingsError;
 
 /// The environment variable that names the file.
 pub(super) const VARIABLE: &str = "REDCALL_SETTINGS";

@@ -10,13 +10,16 @@ use config::Value;
 use super::closest;
 use super::duration::{SHORTEST, YEAR};
 use super::entry::origin_of;
+use super::error::SettingsError;
+use super::forms::{count, number, queue};
 use super::kinds::{self, EXAMPLE, KINDS};
-use super::read::{count, number, queue};
+use super::parts::{HandlerSettings, JobSettings, OnWorkerLoss};
+use super::pools::PoolSettings;
+use super::program_env;
 use super::retries;
 use super::section::Section;
-use super::{HandlerSettings, JobSettings, OnWorkerLoss, PoolSettings, SettingsError, program_env};
+use crate::limits::TTL_RANGE_MS;
 use crate::name::is_job_name;
-use crate::request::TTL_RANGE_MS;
 
 const ON_WORKER_LOSS_VALUES: [(&str, OnWorkerLoss); 2] =
     [("rerun", OnWorkerLoss::Rerun), ("fail", OnWorkerLoss::Fail)];

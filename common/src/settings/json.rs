@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use config::ValueKind;
 use serde_json::value::RawValue;
 
-use super::SettingsError;
 use super::entry::Entry;
+use super::error::SettingsError;
 
 impl Entry {
     /// Returns the value as JSON text; the keys of tables in order, so that all programs with the

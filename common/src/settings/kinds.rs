@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::duration::{HOUR, SHORTEST};
 use super::entry::Entry;
-use super::read::{count, queue};
+use super::error::SettingsError;
+use super::forms::{count, queue};
+use super::parts::{HandlerSettings, HttpSettings, ProcessSettings};
 use super::section::Section;
-use super::{HandlerSettings, HttpSettings, ProcessSettings, SettingsError};
 use crate::name::is_job_name;
 
 /// The keys of which each job has exactly one.

@@ -5,11 +5,60 @@ use std::path::{Path, PathBuf};
 
 use config::Map;
 
+use super::error::SettingsError;
 use super::section::{LoadContext, Section};
-use super::{Settings, SettingsError, env, file, read};
+use super::{Settings, env, file, read};
+
+impl Settings {
+    /// Reads the settings of this process: from `path` (the `--settings` flag), else from the file
+    /// that `REDCALL_SETTINGS` names, else from `redcall.toml`, `redcall.yaml`, `redcall.yml` or
+    /// `redcall.json` in the working directory (the first that exists), else without a file.
+    ///
+    /// Single values are taken from `REDCALL__SECTION__KEY`, before `REDIS_URL`, before the file,
+    /// before the default. Names of jobs in a variable match in any case
+    /// (`REDCALL__JOBS__WORD_COUNT__TIMEOUT`, `REDCALL__JOBS__ADD__RETRIES__MAX`), lists are `a,b`
+    /// or JSON, and an empty variable counts as set: if a secret is missing, no default may replace
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`] if a named or found file cannot be read, is malformed, or if a key in it
+    /// or in the environment is unknown or has an invalid value. All mistakes are reported at once.
+    pub fn load(path: Option<&Path>) -> Result<Self, SettingsError> {
+        from_process(path)
+    }
+
+    /// As [`Settings::load`], with given working directory and environment.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Settings::load`].
+    pub fn load_from(
+        path: Option<&Path>,
+        cwd: &Path,
+        env: &BTreeMap<String, String>,
+    ) -> Result<Self, SettingsError> {
+        from_given(path, cwd, env)
+    }
+
+    /// As [`Settings::load_from`], with the text of `file` given. For `dev/fuzz/`, where writing a
+    /// file for each input would take too long.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Settings::load`].
+    #[doc(hidden)]
+    pub fn load_text(
+        file: &Path,
+        text: &str,
+        env: &BTreeMap<String, String>,
+    ) -> Result<Self, SettingsError> {
+        from_text(Some((file.to_path_buf(), text.to_owned())), Path::new("/"), env)
+    }
+}
 
 /// Loads with the directory and environment of this process.
-pub(super) fn from_process(path: Option<&Path>) -> Result<Settings, SettingsError> {
+fn from_process(path: Option<&Path>) -> Result<Settings, SettingsError> {
     let cwd = std::env::current_dir().map_err(|source| SettingsError::Unreadable {
         file: PathBuf::from("."),
         problem: "the working directory cannot be read".to_owned(),
@@ -21,7 +70,7 @@ pub(super) fn from_process(path: Option<&Path>) -> Result<Settings, SettingsErro
 }
 
 /// Loads with given directory and environment.
-pub(super) fn from_given(
+fn from_given(
     path: Option<&Path>,
     cwd: &Path,
     env: &BTreeMap<String, String>,
@@ -33,7 +82,7 @@ pub(super) fn from_given(
 }
 
 /// Loads with the given text of the file, if there is one.
-pub(super) fn from_text(
+fn from_text(
     file: Option<(PathBuf, String)>,
     cwd: &Path,
     env: &BTreeMap<String, String>,

@@ -4,9 +4,11 @@
 //! a target and logs all of it: a typing slip in `debug` would silence everything else. Hence this
 //! stricter check.
 
+use super::closest;
 use super::entry::Entry;
+use super::error::SettingsError;
+use super::parts::{LogFormat, LogSettings};
 use super::section::Section;
-use super::{LogFormat, LogSettings, SettingsError, closest};
 
 /// The levels of tracing.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];

@@ -26,6 +26,7 @@ mod entry;
 mod env;
 mod error;
 mod file;
+mod forms;
 mod jobs;
 mod json;
 mod kinds;
@@ -106,52 +107,6 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the settings of this process: from `path` (the `--settings` flag), else from the file
-    /// that `REDCALL_SETTINGS` names, else from `redcall.toml`, `redcall.yaml`, `redcall.yml` or
-    /// `redcall.json` in the working directory (the first that exists), else without a file.
-    ///
-    /// Single values are taken from `REDCALL__SECTION__KEY`, before `REDIS_URL`, before the file,
-    /// before the default. Names of jobs in a variable match in any case
-    /// (`REDCALL__JOBS__WORD_COUNT__TIMEOUT`, `REDCALL__JOBS__ADD__RETRIES__MAX`), lists are `a,b`
-    /// or JSON, and an empty variable counts as set: if a secret is missing, no default may replace
-    /// it.
-    ///
-    /// # Errors
-    ///
-    /// [`SettingsError`] if a named or found file cannot be read, is malformed, or if a key in it
-    /// or in the environment is unknown or has an invalid value. All mistakes are reported at once.
-    pub fn load(path: Option<&Path>) -> Result<Self, SettingsError> {
-        load::from_process(path)
-    }
-
-    /// As [`Settings::load`], with given working directory and environment.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Settings::load`].
-    pub fn load_from(
-        path: Option<&Path>,
-        cwd: &Path,
-        env: &BTreeMap<String, String>,
-    ) -> Result<Self, SettingsError> {
-        load::from_given(path, cwd, env)
-    }
-
-    /// As [`Settings::load_from`], with the text of `file` given. For `dev/fuzz/`, where writing a
-    /// file for each input would take too long.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Settings::load`].
-    #[doc(hidden)]
-    pub fn load_text(
-        file: &Path,
-        text: &str,
-        env: &BTreeMap<String, String>,
-    ) -> Result<Self, SettingsError> {
-        load::from_text(Some((file.to_path_buf(), text.to_owned())), Path::new("/"), env)
-    }
-
     /// Returns how many requests `queue` may hold; 0 for no cap.
     #[must_use]
     pub fn max_length(&self, queue: &str) -> u64 {

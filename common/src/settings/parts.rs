@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::ProgramEnv;
+use super::program_env::ProgramEnv;
 use crate::error::Code;
 
 /// `[client]`: the timeouts of callers.

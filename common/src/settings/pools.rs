@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use config::Value;
 
+use super::forms::QUEUE;
 use super::kinds;
-use super::read::QUEUE;
+use super::parts::ProcessSettings;
+use super::program_env;
 use super::section::Section;
-use super::{ProcessSettings, program_env};
 use crate::name::is_plain;
 
 const EXAMPLE: &str = "process = [\"python3\", \"redcall_process.py\", \"scorer\"]";

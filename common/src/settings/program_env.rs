@@ -1,10 +1,10 @@
 //! `env` and `inherit_env`: the environment variables that a program inherits from the worker.
 
-use super::SettingsError;
 use super::entry::Entry;
-use super::read::flag;
+use super::error::SettingsError;
+use super::forms::flag;
 use super::section::Section;
-use crate::auth::matches;
+use crate::pattern::matches;
 
 /// The variables that a program inherits besides the common ones.
 ///

@@ -5,21 +5,21 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::time::Duration;
-
-use config::ValueKind;
 
 use super::duration::{HOUR, SHORTEST, YEAR};
 use super::entry::Entry;
-use super::section::{LoadContext, Section};
-use super::{
-    AdminSettings, ClientSettings, DeadSettings, EventSettings, QueueSettings, RedisSettings,
-    Settings, SettingsError, WorkerSettings, auth, jobs, log, pools, schedules, services, url,
+use super::error::SettingsError;
+use super::forms::{QUEUE, count, number, queue};
+use super::parts::{
+    AdminSettings, ClientSettings, DeadSettings, EventSettings, QueueSettings, WorkerSettings,
 };
+use super::redis::RedisSettings;
+use super::section::{LoadContext, Section};
+use super::{Settings, auth, jobs, log, pools, schedules, services, url};
 use crate::durability::Durability;
 use crate::limits::Limits;
-use crate::name::{is_plain, is_queue};
+use crate::name::is_queue;
 
 /// The longest list that Redis can hold.
 const LONGEST_LIST: u64 = u32::MAX as u64;
@@ -229,22 +229,6 @@ fn listen(entry: &Entry) -> Result<SocketAddr, SettingsError> {
     entry.text(HELP)?.trim().parse().map_err(|_| entry.not_a(FORM, HELP))
 }
 
-/// Reads true or false.
-pub(super) fn flag(entry: &Entry) -> Result<bool, SettingsError> {
-    match &entry.value {
-        ValueKind::Boolean(flag) => Ok(*flag),
-        _ => entry.choice(&[("true", true), ("false", false)]),
-    }
-}
-
-/// The form of the name of a queue, a pool or a service.
-pub(super) const QUEUE: &str = "1 to 64 characters of A-Z, a-z, 0-9, `_`, `.` and `-`";
-
-/// Reads a queue's name, or another text of the same form.
-pub(super) fn queue(entry: &Entry) -> Result<String, SettingsError> {
-    entry.name(is_plain, QUEUE)
-}
-
 fn queues(entry: &Entry) -> Result<Vec<String>, SettingsError> {
     let mut seen = HashSet::new();
     let items = entry.list("[\"high\", \"default\", \"low\"]")?;
@@ -258,19 +242,6 @@ fn queues(entry: &Entry) -> Result<Vec<String>, SettingsError> {
             Err(item.wrong(format!("names the queue `{name}` again"), "name each queue once"))
         })
         .collect()
-}
-
-/// Reads a whole number from 1 to `max`.
-pub(super) fn count(entry: &Entry, max: u32) -> Result<usize, SettingsError> {
-    // Cannot saturate: `max` fits.
-    number(entry, 1..=max).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
-}
-
-/// Reads a whole number within `range`.
-pub(super) fn number(entry: &Entry, range: RangeInclusive<u32>) -> Result<u32, SettingsError> {
-    let whole = entry.whole((*range.start()).into()..=(*range.end()).into())?;
-    // Cannot saturate: the range's end fits.
-    Ok(u32::try_from(whole).unwrap_or(*range.end()))
 }
 
 fn address(entry: &Entry) -> Result<String, SettingsError> {

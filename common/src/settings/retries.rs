@@ -7,9 +7,10 @@ use humantime::format_duration;
 
 use super::duration::SHORTEST;
 use super::entry::Entry;
-use super::read::number;
+use super::error::SettingsError;
+use super::forms::number;
+use super::parts::{Backoff, Limit, Rate, Retries};
 use super::section::Section;
-use super::{Backoff, Limit, Rate, Retries, SettingsError};
 use crate::error::Code;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use config::Value;
 
+use super::closest;
 use super::entry::Entry;
-use super::read::QUEUE;
+use super::error::SettingsError;
+use super::forms::QUEUE;
+use super::parts::{Missed, ScheduleSettings};
 use super::section::Section;
-use super::{Missed, ScheduleSettings, SettingsError, closest};
 use crate::cron::{self, Cron, CronError};
 use crate::limits::Limits;
 use crate::name::{is_job_name, is_queue, is_schedule};

@@ -9,8 +9,9 @@ use std::path::PathBuf;
 
 use config::{Map, Value, ValueKind};
 
+use super::closest;
 use super::entry::{Entry, origin_of};
-use super::{SettingsError, closest};
+use super::error::SettingsError;
 
 /// The common state of all sections of one load.
 pub(super) struct LoadContext {

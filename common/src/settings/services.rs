@@ -6,10 +6,11 @@ use std::time::Duration;
 use config::Value;
 
 use super::duration::{SHORTEST, YEAR};
+use super::forms::{QUEUE, number};
 use super::kinds;
-use super::read::{QUEUE, number};
+use super::parts::{JobSettings, ProcessSettings};
+use super::program_env;
 use super::section::Section;
-use super::{JobSettings, ProcessSettings, program_env};
 use crate::name::{is_plain, service_queue};
 
 const EXAMPLE: &str = "execute = \"counter.execute\" or process = [\"python3\", \"counter.py\"]";

@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 
 use config::ValueKind;
 
-use super::SettingsError;
 use super::entry::Entry;
+use super::error::SettingsError;
 use crate::limits::{UNITS, shown};
 
 /// The allowed limits: a smaller one would keep a single large entry.

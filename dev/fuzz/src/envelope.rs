@@ -9,8 +9,9 @@
 use redcall_common::decode::{Rejected, by_rules, call_of, decode};
 use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::limits::Limits;
+use redcall_common::limits::TTL_RANGE_MS;
 use redcall_common::name::{is_id, is_idempotency_key, is_job_name};
-use redcall_common::request::{Envelope, ReplyTo, Request, TTL_RANGE_MS};
+use redcall_common::request::{Envelope, ReplyTo, Request};
 
 /// Smaller than in earnest, so that inputs of a few hundred bytes meet them.
 const LIMITS: Limits = Limits {

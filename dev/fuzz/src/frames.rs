@@ -7,7 +7,8 @@
 //! - A frame that is read and written again reads the same.
 
 use redcall_client::fuzzing::{frame, hear, response};
-use redcall_common::frame::{Frame, FrameHead, FrameType};
+use redcall_common::frame::{Frame, FrameType};
+use redcall_common::frame_head::FrameHead;
 
 const ID: &str = "x1";
 const KEY: &str = "redcall:{q}:response:x1";

@@ -9,7 +9,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redcall_common::decode::{data_fits, error_data_fits};
+use redcall_common::depth::{data_fits, error_data_fits};
 use redcall_common::error::Code;
 use redcall_common::settings::ProgramEnv;
 use serde_json::value::RawValue;

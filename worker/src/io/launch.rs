@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, abortable};
 use redcall_common::decode::{Rejected, call_of, decode};
 use redcall_common::error::{Code, WireError};
-use redcall_common::frame::FrameHead;
+use redcall_common::frame_head::FrameHead;
 use redcall_common::keys::QueueKeys;
 use redcall_common::request::Request as Wire;
 use redcall_common::settings::OnWorkerLoss;

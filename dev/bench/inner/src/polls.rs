@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use redcall_common::frame::{FrameHead, FrameType};
+use redcall_common::frame::FrameType;
+use redcall_common::frame_head::FrameHead;
 use redcall_common::request::ReplyTo;
 use redcall_common::settings::Limit;
 use redcall_store::benching::{self, Reply};

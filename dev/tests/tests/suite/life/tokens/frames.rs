@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use redcall_client::{CallError, Client, Code};
 use redcall_common::auth::Keyring;
-use redcall_common::frame::{FrameHead, FrameType};
+use redcall_common::frame::FrameType;
+use redcall_common::frame_head::FrameHead;
 use redcall_testkit::eventually;
 use redcall_tests::Bench;
 use redis::AsyncCommands;
