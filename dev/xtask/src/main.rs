@@ -14,6 +14,7 @@ mod draft;
 mod fuzz;
 mod generate;
 mod instructions;
+mod language;
 mod long;
 mod node;
 mod peers;
@@ -23,6 +24,7 @@ mod steps;
 mod test;
 mod tidy;
 mod valgrind;
+mod words;
 mod workspace;
 
 use std::process::ExitCode;
@@ -48,6 +50,8 @@ enum Task {
     Fuzz(fuzz::Args),
     /// Check the house rules that no compiler knows.
     Tidy,
+    /// Count the words that the project avoids, per folder.
+    Words(words::Args),
     /// Run a long measurement by name; without a name, list them.
     Long(long::Args),
     /// Renew the generated parts of the documents.
@@ -65,6 +69,7 @@ fn main() -> miette::Result<ExitCode> {
         Task::Check => check::run(&workspace),
         Task::Fuzz(args) => fuzz::run(&workspace, &args),
         Task::Tidy => tidy::run(&workspace),
+        Task::Words(args) => words::run(&workspace, &args),
         Task::Long(args) => long::run(&workspace, &args),
         Task::Gen(args) => generate::run(&workspace, &args),
     }
