@@ -1,4 +1,4 @@
-//! Carrying out what is planned, each blow on a task of its own: they overlap as they fall.
+//! Carries out the plan. Each attack runs in a task of its own, so attacks can overlap.
 
 use std::io;
 use std::sync::Arc;
@@ -12,24 +12,24 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::crew::{Crew, Hand, Held};
-use crate::history::{Befalls, Blow, Log, Step, Struck, Whose, now_us};
+use crate::history::{Blow, Log, ReplyFault, Step, Struck, Whose, now_us};
 use crate::plan::{Attack, Planned, Right};
 use crate::report::Progress;
 use crate::run::ChaosError;
 use crate::stage::Stage;
+use crate::worker_pool::{Hand, Held, WorkerPool};
 
-/// How long whoever finds no worker to strike at waits before looking again.
+/// The pause between two searches for a worker to attack.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// Who strikes.
+/// Carries out the attacks of a plan.
 #[derive(Clone)]
 pub(crate) struct Attackers {
     pub(crate) stage: Arc<Stage>,
-    pub(crate) crew: Arc<Crew>,
+    pub(crate) pool: Arc<WorkerPool>,
     pub(crate) log: Arc<Log>,
     pub(crate) progress: watch::Sender<Progress>,
-    /// From then on nobody looks for a victim any more.
+    /// After this fires, attacks that still search for a worker give up.
     pub(crate) end: CancellationToken,
 }
 
@@ -68,11 +68,11 @@ impl Attackers {
             Attack::Delay { whose, most, lasts } => {
                 let late = Odds { delay_one_in: 10, delay_up_to: most, ..Odds::default() };
                 let odds = Odds { split_one_in: 3, ..late };
-                self.spell(number, Befalls::Late, whose, odds, lasts).await;
+                self.spell(number, ReplyFault::Late, whose, odds, lasts).await;
             }
             Attack::Lose { whose, one_in, lasts } => {
                 let odds = Odds { lose_one_in: one_in, ..Odds::default() };
-                self.spell(number, Befalls::Lost, whose, odds, lasts).await;
+                self.spell(number, ReplyFault::Lost, whose, odds, lasts).await;
             }
             Attack::Log { lasts } => self.unread_logs(lasts).await,
             Attack::Disk { lasts } => self.full_disk(lasts).await?,
@@ -90,7 +90,7 @@ impl Attackers {
         hand.kill().await;
         self.log.write(&Struck { at, what: Blow::Kill { pid, job, run, step } });
         self.progress.send_modify(|progress| progress.kills += 1);
-        *hand = self.crew.hand().map_err(ChaosError::Worker)?;
+        *hand = self.pool.hand().map_err(ChaosError::Worker)?;
         if hand.full_log {
             self.note(Blow::FullLog { pid: hand.pid });
         }
@@ -103,8 +103,8 @@ impl Attackers {
         self.note(Blow::Stop { pid, job, run, step });
         hand.signal(Signal::STOP);
         sleep(lasts).await;
-        // Read when it goes on: what was held does so at once, before the worker can learn that
-        // its lease has gone.
+        // The time is read when the process continues: held jobs continue at once, before the
+        // worker can learn that its lease has gone.
         hand.go().await;
         hand.signal(Signal::CONT);
         self.note(Blow::Continue { pid });
@@ -116,7 +116,7 @@ impl Attackers {
         let mut first = number;
         while !self.end.is_cancelled() {
             first += 1;
-            let Some(mut hand) = self.crew.free(first) else {
+            let Some(mut hand) = self.pool.free(first) else {
                 sleep(LOOK_AGAIN).await;
                 continue;
             };
@@ -125,7 +125,7 @@ impl Attackers {
                 None => {
                     self.note(Blow::Missed);
                     // One that cannot be started now is tried again with the next order.
-                    let _ = self.crew.start_again(&mut hand);
+                    let _ = self.pool.start_again(&mut hand);
                     drop(hand);
                     sleep(LOOK_AGAIN).await;
                 }
@@ -145,8 +145,15 @@ impl Attackers {
         Ok(())
     }
 
-    async fn spell(&self, number: usize, what: Befalls, whose: Whose, odds: Odds, lasts: Duration) {
-        self.note(Blow::Spell { what, whose });
+    async fn spell(
+        &self,
+        number: usize,
+        fault: ReplyFault,
+        whose: Whose,
+        odds: Odds,
+        lasts: Duration,
+    ) {
+        self.note(Blow::Spell { what: fault, whose });
         self.stage.spell(whose, number as u64, odds, lasts).await;
         self.note(Blow::SpellOver);
         self.progress.send_modify(|progress| progress.spells += 1);
@@ -154,14 +161,14 @@ impl Attackers {
 
     async fn unread_logs(&self, lasts: Duration) {
         self.note(Blow::LogsUnread);
-        self.crew.read_logs(false);
+        self.pool.read_logs(false);
         let until = Instant::now() + lasts;
         while Instant::now() < until {
             // If Redis is away, nothing is logged either.
             let _ = self.stage.give_to_log().await;
             sleep(LOOK_AGAIN).await;
         }
-        self.crew.read_logs(true);
+        self.pool.read_logs(true);
         self.note(Blow::LogsRead);
         self.progress.send_modify(|progress| progress.spells += 1);
     }
@@ -181,11 +188,11 @@ impl Attackers {
     async fn lacking(&self, Right { taken, given }: Right, lasts: Duration) -> io::Result<()> {
         let _redis = self.stage.redis.lock().await;
         self.note(Blow::RightTaken { right: taken.to_owned() });
-        self.crew.lacks_a_right(true);
+        self.pool.lacks_a_right(true);
         self.stage.right(taken).await?;
         sleep(lasts).await;
         self.stage.right(given).await?;
-        self.crew.lacks_a_right(false);
+        self.pool.lacks_a_right(false);
         self.note(Blow::RightGiven);
         self.progress.send_modify(|progress| progress.spells += 1);
         Ok(())
@@ -203,7 +210,7 @@ impl Attackers {
         Ok(())
     }
 
-    fn note(&self, what: Blow) {
-        self.log.write(&Struck { at: now_us(), what });
+    fn note(&self, blow: Blow) {
+        self.log.write(&Struck { at: now_us(), what: blow });
     }
 }

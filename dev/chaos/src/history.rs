@@ -21,7 +21,7 @@ pub(crate) enum Step {
     After,
 }
 
-/// Whose connections are meant.
+/// The connections that an attack affects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Whose {
     Callers,
@@ -29,10 +29,10 @@ pub(crate) enum Whose {
     All,
 }
 
-/// What befalls replies for a while.
+/// A fault of replies that lasts for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Befalls {
+pub(crate) enum ReplyFault {
     Late,
     Lost,
 }
@@ -43,11 +43,11 @@ pub(crate) enum Befalls {
 pub(crate) enum Kind {
     /// Called and waited for.
     Waited,
-    /// Let go.
+    /// Fire and forget.
     Forgotten,
     /// EventItem, frame by frame.
     Streamed,
-    /// Put off, and its answer fetched later.
+    /// Delayed; its answer is fetched later.
     Scheduled,
     /// Called twice under one idempotency key, and again until there is an answer.
     Idempotent,
@@ -55,7 +55,7 @@ pub(crate) enum Kind {
     Retried,
 }
 
-/// What a caller writes down.
+/// A line of a caller.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Said {
     /// When, as [`now_us`].
@@ -68,7 +68,7 @@ pub(crate) struct Said {
     pub(crate) what: Saying,
 }
 
-/// What a caller says of an operation.
+/// The result of an operation, as its caller saw it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Saying {
@@ -82,13 +82,13 @@ pub(crate) enum Saying {
     Refused { code: String },
     /// It ended: there is nothing to fetch.
     Missing,
-    /// It ended: nobody knows whether it is queued, or what became of it.
+    /// The operation ended without a result: the job may be queued or not, finished or not.
     Unknown,
     /// It ended: the job has ended with this error.
     Failed { code: String },
     /// It ended with the caller's patience.
     TimedOut,
-    /// It ended with something that must not come; `what` says what.
+    /// It ended with a result that must not occur, described by `what`.
     Odd { what: String },
     /// A frame of a followed job: how far it was, in which attempt.
     Heard { attempt: u32, percent: u32 },
@@ -96,7 +96,7 @@ pub(crate) enum Saying {
     FoundLater { run: String },
 }
 
-/// What a handler writes down.
+/// A line of a handler.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Done {
     pub(crate) at: u64,
@@ -109,7 +109,7 @@ pub(crate) struct Done {
     pub(crate) event: Doing,
 }
 
-/// What a handler has done.
+/// An event of a handler's run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Doing {
@@ -124,7 +124,7 @@ pub(crate) enum Doing {
     Refused,
 }
 
-/// What an attacker writes down.
+/// A line of an attacker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Struck {
     pub(crate) at: u64,
@@ -132,7 +132,7 @@ pub(crate) struct Struck {
     pub(crate) what: Blow,
 }
 
-/// What an attacker did.
+/// An attack.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Blow {
@@ -143,7 +143,7 @@ pub(crate) enum Blow {
         run: String,
         step: Step,
     },
-    /// The worker that runs `job` stands still.
+    /// The worker that runs `job` is stopped.
     Stop {
         pid: u32,
         job: String,
@@ -163,12 +163,12 @@ pub(crate) enum Blow {
     },
     /// Replies come late, or get lost.
     Spell {
-        what: Befalls,
+        what: ReplyFault,
         whose: Whose,
     },
     /// They do not any more.
     SpellOver,
-    /// A worker has been started whose log goes to a full device.
+    /// A worker was started whose log goes to a full device.
     FullLog {
         pid: u32,
     },
@@ -192,11 +192,11 @@ pub(crate) enum Blow {
     },
     /// It is right again.
     ClockBack,
-    /// No job came to be held in its time: nobody was struck.
+    /// No job was held in time, so no worker was attacked.
     Missed,
 }
 
-/// The time, in µs: the same clock in all processes of the machine, which nobody sets.
+/// Returns the time in µs of the clock that all processes of the machine share and no process sets.
 pub(crate) fn now_us() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
@@ -267,7 +267,7 @@ impl Lines {
         file.seek(SeekFrom::Start(self.read))?;
         let mut text = Vec::new();
         file.read_to_end(&mut text)?;
-        // What is not ended yet is read the next time.
+        // An incomplete line is read the next time.
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         self.read += whole as u64;
         let lines = text[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty());

@@ -1,4 +1,4 @@
-//! What is done when, drawn from the seed.
+//! The attacks of a run and their times, drawn from the seed.
 
 use std::time::Duration;
 
@@ -121,7 +121,7 @@ pub(crate) fn draw(options: &Options) -> Vec<Planned> {
     let step = |at: u32| if at % 4 == 3 { Step::After } else { Step::In };
     spread(counts.kills, &mut rng, &|at, _| Attack::Kill { step: step(at) });
     spread(counts.stops, &mut rng, &|at, rng| Attack::Stop {
-        // The other way round: what may be settled twice is what had its effect.
+        // Reversed: a job that had its effect may be settled twice.
         step: if at % 4 == 3 { Step::In } else { Step::After },
         lasts: options.lease.mul_f64(1.5 + rng.f64()),
     });

@@ -32,9 +32,9 @@ pub(crate) struct Stage {
     // The roads first: they lead to the server.
     callers: FaultProxy,
     workers: FaultProxy,
-    /// Whoever kills it has it for himself until it is back.
+    /// An attack that kills the server holds the lock until the server is back.
     pub(crate) redis: Mutex<Embedded>,
-    /// The server's own socket, which no fault befalls.
+    /// The server's own socket, without a fault proxy.
     pub(crate) socket: PathBuf,
     /// The server's clock, if it can be stepped.
     pub(crate) clock: Option<SteppingClock>,
@@ -80,7 +80,7 @@ impl Stage {
         }
     }
 
-    /// Lets chance befall replies for a while.
+    /// Delays or drops replies at random.
     pub(crate) async fn spell(&self, whose: Whose, seed: u64, odds: Odds, lasts: Duration) {
         let _alone = self.spell.lock().await;
         for road in self.roads(whose) {

@@ -1,9 +1,10 @@
-//! A worker process of a run: its handlers, which write down what they do, and the gates at which
-//! the run holds one of them, to strike there.
+//! A worker process of a run: its handlers, which log their events, and the gates at which the run
+//! holds a handler to attack there.
 //!
-//! Spoken over its standard input and output, a line each: `hold <order> in` or `… after` has the
-//! next job that comes there held, which is said as `held <order> <job> <run>`; `go` lets it go on,
-//! and takes back an order that nobody has met. When its input ends, the process does.
+//! Protocol on standard input and output, one line each: `hold <order> in` or `hold <order> after`
+//! holds the next job that reaches this step, and the process reports `held <order> <job> <run>`;
+//! `go` releases it and withdraws an order that has held no job yet. The process ends when its
+//! input ends.
 
 use std::io::{BufRead as _, Write as _};
 use std::path::PathBuf;
@@ -33,7 +34,7 @@ const START_AGAIN: Duration = Duration::from_millis(50);
 /// The queues, most urgent first.
 pub(crate) const QUEUES: [&str; 2] = ["high", "default"];
 
-/// What a worker process has to know.
+/// The configuration of a worker process.
 #[derive(Debug, Clone)]
 pub struct Post {
     /// Its Redis.
@@ -52,7 +53,7 @@ impl Post {
     }
 }
 
-/// What a caller sends.
+/// A request's data.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Task {
     /// The caller's name for it.
@@ -67,7 +68,7 @@ pub(crate) struct Task {
     pub(crate) responds: bool,
 }
 
-/// What it is answered.
+/// An answer's data.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Answer {
     pub(crate) job: String,
@@ -94,7 +95,7 @@ pub fn serve(post: &Post) -> Result<(), WorkerError> {
             let worker = Worker::from_settings(settings.clone())?;
             let worker = worker.state(desk.clone()).handler("work", work);
             match worker.run_until(stop.clone()).await {
-                // Redis is away as it begins. Whoever watches over workers starts them again.
+                // Redis is down at the start. A process supervisor would start the worker again.
                 Err(WorkerError::Store(_)) => tokio::time::sleep(START_AGAIN).await,
                 ended => return ended,
             }
@@ -112,7 +113,7 @@ fn settings(post: &Post) -> Settings {
     settings.log.level = "info".to_owned();
     for name in NAMES {
         let mut job = JobSettings::new(HandlerSettings::Compiled("work".to_owned()));
-        // Being killed again and again is nobody's fault here.
+        // Kills are the run's attacks here, not the job's fault.
         job.max_crashes = 1000;
         if name == RETRIED {
             job.retries.max = RETRIES;
@@ -124,7 +125,7 @@ fn settings(post: &Post) -> Settings {
     settings
 }
 
-/// What the handlers of a process share.
+/// The state that the handlers of a process share.
 #[derive(Clone)]
 struct Desk {
     log: Arc<Log>,
@@ -147,7 +148,7 @@ impl Run {
         self.desk.log.write(&Done { at: now_us(), job, run, pid, attempt, event });
     }
 
-    /// Waits here if somebody is to be held at this step.
+    /// Waits here if an order holds a job at this step.
     async fn reach(&self, step: Step) {
         self.desk.gates.reach(step, &self.job, &self.run).await;
     }
@@ -186,7 +187,7 @@ async fn work(
     Ok(Leaving { run, answered: true })
 }
 
-/// A handler that has returned: what becomes of it lies with the worker.
+/// A handler that has returned; dropped by the worker.
 struct Leaving {
     run: Run,
     answered: bool,
@@ -195,7 +196,7 @@ struct Leaving {
 impl IntoAnswer for Leaving {
     fn into_answer(self) -> Result<Box<RawValue>, HandlerError> {
         if !self.answered {
-            // Whoever stands here cannot be dropped any more: it settles, or dies.
+            // A future blocked here cannot be dropped any more: it settles, or the process dies.
             tokio::task::block_in_place(|| {
                 tokio::runtime::Handle::current().block_on(self.run.reach(Step::After));
             });
@@ -216,7 +217,7 @@ struct Gates {
 
 impl Gates {
     async fn reach(&self, step: Step, job: &str, run: &str) {
-        // Before the order is taken: what opens the gate may come at once.
+        // Subscribed before the order is taken: the gate may open at once.
         let mut opened = self.opened.subscribe();
         let mut order = None;
         self.wanted.send_if_modified(|wanted| {
@@ -232,11 +233,11 @@ impl Gates {
 
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
-    // Who listens is the parent; if it has gone, so do we.
+    // The reader is the parent process; if it has gone, this process ends too.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-/// Carries out what is said on standard input, and ends the process with it.
+/// Carries out the orders of standard input, and ends the process when it ends.
 fn obey(gates: &Gates) {
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         let words: Vec<&str> = line.split(' ').collect();

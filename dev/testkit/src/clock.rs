@@ -9,7 +9,7 @@ use std::process::Command;
 
 use redcall_store::embedded::find_server;
 
-/// A server program whose time of day a test sets.
+/// A server program whose clock a test sets.
 #[derive(Debug)]
 pub(crate) struct Clock {
     folder: tempfile::TempDir,
@@ -17,7 +17,7 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// Makes the program; its time is that of the machine.
+    /// Creates the program; its clock begins with the machine's time.
     ///
     /// # Panics
     /// When there is no server or no C compiler.

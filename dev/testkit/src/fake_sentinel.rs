@@ -1,4 +1,4 @@
-//! A Sentinel that says what a test wants it to say.
+//! A Sentinel whose replies a test sets.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// Names the same primary for every service, whoever asks. Ends when dropped.
+/// Names the same primary for every service and client. Ends when dropped.
 #[derive(Debug)]
 pub struct FakeSentinel {
     address: SocketAddr,
@@ -20,7 +20,8 @@ impl Drop for FakeSentinel {
 }
 
 impl FakeSentinel {
-    /// One that knows of `epoch` failovers, after which the server at `port` was the primary.
+    /// Starts one that knows of `epoch` failovers, after which the server at `port` was the
+    /// primary.
     ///
     /// # Panics
     /// When there is no free port.

@@ -27,7 +27,7 @@ pub struct TestRedis {
     clock: Option<Clock>,
 }
 
-/// What a server with TLS has besides its Unix socket.
+/// The additional parts of a server with TLS.
 #[derive(Debug)]
 struct Tls {
     port: u16,
@@ -38,8 +38,8 @@ impl TestRedis {
     /// Starts a server on a Unix socket.
     ///
     /// # Panics
-    /// When there is no Redis or Valkey server on the machine, or it does not start; the message
-    /// tells what to install.
+    /// If there is no Redis or Valkey server on the machine, or it does not start; the message
+    /// names the package to install.
     pub async fn start() -> Self {
         Self::start_with([] as [&str; 0]).await
     }
@@ -176,7 +176,7 @@ impl TestRedis {
         self.server.dir().join("r.sock")
     }
 
-    /// What the server has logged so far.
+    /// Returns the server's log so far.
     #[must_use]
     pub fn log(&self) -> String {
         self.server.log()

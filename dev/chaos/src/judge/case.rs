@@ -1,4 +1,4 @@
-//! One job, from what was written down about it.
+//! One job, from the history of its caller, handlers and attackers.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -116,7 +116,7 @@ impl Case {
                 Some((_, Saying::Failed { code })) => drop(ends.insert(format!("error {code}"))),
                 _ => {}
             }
-            // Once it may be what the caller has taken: it is deleted with a later write.
+            // The first answer found may be the one that the caller took: a later write deletes it.
             ends.extend(op.found_later.iter().cloned());
             if op.found_later.len() > 1 {
                 at_one_key = Some(op.found_later.join(" and "));
@@ -147,7 +147,7 @@ impl Case {
         self.ops.values().find_map(|op| op.disorder.clone())
     }
 
-    /// What must not come, whatever fails.
+    /// Returns the results that no fault can explain.
     pub(super) fn unexplained(&self) -> Vec<String> {
         let mut found = Vec::new();
         for end in self.ends() {
@@ -170,13 +170,14 @@ impl Case {
         found
     }
 
-    /// Whether nobody was told how it ended.
+    /// Returns `true` if the caller received no outcome.
     pub(super) fn unended(&self) -> bool {
         let told = |end: &Saying| matches!(end, Saying::Answered { .. } | Saying::Failed { .. });
         !self.ends().any(told) && !self.runs.values().any(|run| run.settled)
     }
 
-    /// Whether its caller may have withdrawn it, so that what runs then is another request.
+    /// Returns `true` if its caller may have withdrawn it, so that a later run belongs to another
+    /// request.
     pub(super) fn was_withdrawn(&self) -> bool {
         self.ends().any(|end| matches!(end, Saying::TimedOut | Saying::Unknown))
     }

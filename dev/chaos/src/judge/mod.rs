@@ -1,14 +1,15 @@
-//! What follows from a history. Nothing else is known here: no counter, key or metric of Redcall.
+//! Derives the findings from a history. It uses no counter, key or metric of Redcall.
 //!
 //! | word | means |
 //! |---|---|
 //! | lost | it was confirmed as queued, and never had its effect; or its answer was not there |
-//! | settled twice | two different ends of one job were told, or found at its key |
-//! | hung | an operation ended later than a second after its time, or not at all |
-//! | run twice | its effect came more than once: allowed, and told |
-//! | out of order | frames of a followed job came in another order than they were sent |
-//! | unexplained | an error, an answer or a run that nothing accounts for |
-
+//!
+//! | lost | it was confirmed as queued, but never had its effect or its answer was missing |
+//! | settled twice | two different outcomes of one job were received, or found at its key |
+//! | hung | an operation ended more than a second after its timeout, or not at all |
+//! | run twice | its effect occurred more than once: permitted, and reported |
+//! | out of order | frames of a followed job arrived in another order than they were sent |
+//! | unexplained | an error, an answer or a run without a cause in the history |
 mod case;
 mod recovery;
 
@@ -19,7 +20,7 @@ use std::time::Duration;
 use case::Case;
 use recovery::Recoveries;
 
-use crate::history::{Befalls, Blow, Done, Files, Lines, Said, Step, Struck};
+use crate::history::{Blow, Done, Files, Lines, ReplyFault, Said, Step, Struck};
 use crate::report::{Calls, Found, Recovery};
 
 /// Reads a history as it is written.
@@ -32,7 +33,7 @@ pub(crate) struct Judge {
     lease: Duration,
 }
 
-/// What a history says.
+/// The findings of a history.
 #[derive(Debug, Default)]
 pub(crate) struct Judgement {
     pub(crate) calls: Calls,
@@ -40,7 +41,7 @@ pub(crate) struct Judgement {
     pub(crate) run_twice: u64,
     pub(crate) recovery: Recovery,
     pub(crate) struck: BTreeMap<&'static str, u64>,
-    /// What each finding is about, the first of each kind.
+    /// The subjects of the findings, the first of each kind.
     pub(crate) examples: Vec<String>,
 }
 
@@ -59,9 +60,10 @@ impl Judge {
         }
     }
 
-    /// Reads what has been written since.
+    /// Reads the lines that were added since the last call.
     pub(crate) fn read(&mut self) -> io::Result<()> {
-        // Before the effects: what is read of an answer is then found to have had its own.
+        // Calls are read before effects: the effect of each answer that is read has then been
+        // written.
         let calls = self.calls.more::<Said>()?;
         for done in self.effects.more::<Done>()? {
             self.cases.entry(done.job.clone()).or_default().see(done);
@@ -79,7 +81,7 @@ impl Judge {
         self.cases.values().filter(|case| case.is_lost() || case.is_open()).count()
     }
 
-    /// What follows from what has been read.
+    /// Judges the history read so far.
     pub(crate) fn judge(&self) -> Judgement {
         let mut judgement = Judgement::default();
         let recoveries = Recoveries::of(&self.struck, self.lease);
@@ -88,13 +90,13 @@ impl Judge {
         for (job, case) in jobs {
             case.count(&mut judgement.calls);
             judgement.run_twice += u64::from(case.effects() > 1);
-            let told = &mut judgement.examples;
+            let examples = &mut judgement.examples;
             let found = &mut judgement.found;
             let mut note = |count: &mut u64, what: Option<String>| {
                 let Some(what) = what else { return };
                 *count += 1;
                 if *count <= EXAMPLES {
-                    told.push(format!("{job}: {what}"));
+                    examples.push(format!("{job}: {what}"));
                 }
             };
             note(&mut found.lost, case.lost());
@@ -126,8 +128,8 @@ fn name(blow: &Blow) -> Option<&'static str> {
         Blow::Stop { .. } => Some("stops"),
         Blow::RedisBack => Some("redis_restarts"),
         Blow::Cut { .. } => Some("cuts"),
-        Blow::Spell { what: Befalls::Late, .. } => Some("spells_of_late_replies"),
-        Blow::Spell { what: Befalls::Lost, .. } => Some("spells_of_lost_replies"),
+        Blow::Spell { what: ReplyFault::Late, .. } => Some("spells_of_late_replies"),
+        Blow::Spell { what: ReplyFault::Lost, .. } => Some("spells_of_lost_replies"),
         Blow::FullLog { .. } => Some("workers_with_a_full_log"),
         Blow::LogsUnread => Some("spells_of_unread_logs"),
         Blow::DiskFull => Some("spells_of_a_full_disk"),

@@ -1,5 +1,5 @@
-//! How soon what a killed worker was doing is done by another, and whether what ran again had a
-//! reason to.
+//! The time until another worker runs a killed worker's job again, and whether each repeated run
+//! had a cause.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::history::{Blow, Struck};
 /// How long clients and workers may take to be back after Redis is, µs.
 const BACK_US: u64 = 1_000_000;
 
-/// The blows of a run, by what they excuse.
+/// The attacks of a run, by the effects that they excuse.
 pub(super) struct Recoveries<'a> {
     struck: &'a [Struck],
     lease_us: u64,
@@ -73,7 +73,8 @@ impl<'a> Recoveries<'a> {
             let next = others.map(|(_, run)| run.started).filter(|started| started >= at).min();
             let (by, alone) = self.due(*at);
             let Some(next) = next else {
-                // Held before its settlement, and killed: nobody else can have ended it.
+                // The worker was killed before it settled: no other process can have settled the
+                // job.
                 if !case.was_withdrawn() && case.unended() {
                     found.recovered_late += 1;
                     examples.push(format!("{job}: not started again after its worker was killed"));
@@ -96,13 +97,14 @@ impl<'a> Recoveries<'a> {
         }
     }
 
-    /// Until when what was killed at `at` has to be started again: two leases, from the end of
-    /// whatever else went wrong in that time. And whether nothing did.
+    /// Returns the time by which a job of a worker killed at `at` has to be started again: two
+    /// leases from the end of every other fault in that time. The second value is `true` if there
+    /// was none.
     fn due(&self, at: u64) -> (u64, bool) {
         let mut by = at + 2 * self.lease_us;
         let mut alone = true;
         loop {
-            // Who was cut off within a lease before does not take over yet.
+            // A worker that was cut off within a lease before does not take over yet.
             let meets = |(from, until): &&(u64, u64)| {
                 *from <= by && until + self.lease_us >= at && (*from, *until) != (at, at)
             };
@@ -116,13 +118,13 @@ impl<'a> Recoveries<'a> {
         }
     }
 
-    /// The runs of a job that came although nothing had befallen the one before. Who was stopped
-    /// may start, as it goes on, what was handed to it before, and is done elsewhere by now.
+    /// Returns the repeated runs of a job without a fault in the run before. A stopped worker may
+    /// start, as it continues, a job that was handed to it before and has ended elsewhere since.
     pub(super) fn uncalled(&self, case: &Case) -> Vec<String> {
         let mut runs: Vec<(&String, &Run)> = case.runs.iter().collect();
         runs.sort_by_key(|(_, run)| run.started);
         let was_hit = |run: &Run, by: u64| self.hit.get(&run.pid).is_some_and(|hit| *hit <= by);
-        // A worker whose heartbeats were refused is taken over for up to two leases more.
+        // A worker whose heartbeats were refused may be taken over for up to two leases more.
         let lost_lease = |run: &Run, next: &Run| {
             let meets = |(from, until): &(u64, u64)| {
                 *from <= next.started && until + 2 * self.lease_us >= run.started

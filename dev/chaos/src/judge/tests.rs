@@ -1,4 +1,4 @@
-//! Histories that were made up, and what is found in them.
+//! The findings of made-up histories.
 
 use tempfile::TempDir;
 
@@ -20,8 +20,8 @@ impl Made {
         Self { folder, files }
     }
 
-    fn say(&self, at: u64, job: &str, op: u64, what: Saying) -> &Self {
-        let said = Said { at: at * 1000, job: job.to_owned(), op, what };
+    fn say(&self, at: u64, job: &str, op: u64, result: Saying) -> &Self {
+        let said = Said { at: at * 1000, job: job.to_owned(), op, what: result };
         Log::open(&self.files.calls).unwrap().write(&said);
         self
     }
@@ -31,7 +31,7 @@ impl Made {
         self.say(at, job, op, Saying::Begins { kind, within_ms: 10_000 })
     }
 
-    /// What the process `pid` did in its run `<pid>-1`.
+    /// The events of process `pid` in its run `<pid>-1`.
     fn run(&self, at: u64, job: &str, pid: u32, events: &[Doing]) -> &Self {
         for event in events {
             let (job, run) = (job.to_owned(), format!("{pid}-1"));
@@ -41,8 +41,8 @@ impl Made {
         self
     }
 
-    fn strike(&self, at: u64, what: Blow) -> &Self {
-        Log::open(&self.files.blows).unwrap().write(&Struck { at: at * 1000, what });
+    fn strike(&self, at: u64, blow: Blow) -> &Self {
+        Log::open(&self.files.blows).unwrap().write(&Struck { at: at * 1000, what: blow });
         self
     }
 
@@ -67,7 +67,7 @@ fn answered(by: u32) -> Saying {
 const WHOLE: [Doing; 3] = [Doing::Started, Doing::Effect, Doing::Settled];
 
 #[test]
-fn what_went_as_it_should_is_counted_and_nothing_is_found() {
+fn faultless_history_is_counted_without_findings() {
     let made = Made::new();
     made.call(0, "a", 1, Kind::Waited).run(1, "a", 7, &WHOLE).say(5, "a", 1, answered(7));
     made.call(6, "b", 2, Kind::Forgotten).say(8, "b", 2, Saying::Queued).run(9, "b", 7, &WHOLE);
@@ -83,7 +83,7 @@ fn what_went_as_it_should_is_counted_and_nothing_is_found() {
 }
 
 #[test]
-fn what_was_queued_and_never_done_is_lost() {
+fn queued_job_without_effect_is_lost() {
     let made = Made::new();
     made.call(0, "a", 1, Kind::Forgotten).say(1, "a", 1, Saying::Queued);
     // It was begun, and that was all.
@@ -92,7 +92,7 @@ fn what_was_queued_and_never_done_is_lost() {
     judge.read().unwrap();
     assert_eq!(judge.open(), 1);
     assert_eq!(judge.judge().found.lost, 1);
-    // Nobody was told that this one is queued.
+    // No caller received a confirmation that this one is queued.
     made.call(0, "b", 2, Kind::Waited).say(1, "b", 2, Saying::Unknown);
     assert_eq!(made.judge().found.lost, 1);
     made.run(3, "a", 7, &[Doing::Effect]);
@@ -142,7 +142,7 @@ fn another_answer_at_the_key_than_was_taken_is_settled_twice() {
 }
 
 #[test]
-fn what_ends_late_or_never_hangs() {
+fn late_or_missing_result_is_hung() {
     let made = Made::new();
     made.call(0, "a", 1, Kind::Waited).say(11_000, "a", 1, Saying::TimedOut);
     let judged = made.judge();
@@ -166,7 +166,7 @@ fn frames_come_in_order_within_an_attempt() {
 }
 
 #[test]
-fn what_nothing_accounts_for_is_unexplained() {
+fn result_without_cause_is_unexplained() {
     let made = Made::new();
     let failed = |code: &str| Saying::Failed { code: code.to_owned() };
     made.call(0, "a", 1, Kind::Waited).say(5, "a", 1, failed("deadline_exceeded"));
@@ -176,11 +176,11 @@ fn what_nothing_accounts_for_is_unexplained() {
     // An answer out of nowhere.
     made.call(0, "c", 3, Kind::Waited).say(5, "c", 3, answered(7));
     assert_eq!(made.judge().found.unexplained, 2);
-    // What was refused, and runs.
+    // A refused request that runs.
     let refused = Saying::Refused { code: "unavailable".to_owned() };
     made.call(0, "d", 4, Kind::Forgotten).say(5, "d", 4, refused).run(6, "d", 7, &WHOLE);
     assert_eq!(made.judge().found.unexplained, 3);
-    // What runs again, though nothing befell its worker.
+    // A repeated run without a fault of its worker.
     made.call(0, "e", 5, Kind::Waited).run(1, "e", 7, &WHOLE).say(3, "e", 5, answered(7));
     made.run(2, "e", 8, &[Doing::Started]);
     let judged = made.judge();
@@ -218,15 +218,15 @@ fn other_trouble_puts_that_off_until_two_leases_after_its_end() {
         let judged = made.judge();
         (judged.found.recovered_late, judged.recovery.kills_alone)
     };
-    // Redis is back, and everybody with it, a second later at the latest.
+    // Redis is back, with all clients, a second later at the latest.
     let restart = [(6000, Blow::RedisGone), (6500, Blow::RedisBack)];
     assert_eq!(recovered(4500, &restart), (0, 0));
     assert_eq!(recovered(4501, &restart), (1, 0));
-    // Who might have taken over stood still.
+    // The worker that could have taken over was stopped.
     let stopped = [(5500, stop(8, "b")), (7000, Blow::Continue { pid: 8 })];
     assert_eq!(recovered(4000, &stopped), (0, 0));
     assert_eq!(recovered(4001, &stopped), (1, 0));
-    // What was over long before is no excuse.
+    // A fault that ended long before does not excuse.
     let before = [(1000, Blow::RedisGone), (1500, Blow::RedisBack)];
     assert_eq!(recovered(2001, &before), (1, 1));
 }
@@ -293,7 +293,7 @@ fn unread_or_full_log_excuses_nothing() {
 }
 
 #[test]
-fn what_was_held_by_a_killed_worker_and_never_came_again_is_found() {
+fn held_job_of_killed_worker_without_rerun_is_found() {
     let made = Made::new();
     made.call(0, "a", 1, Kind::Forgotten).say(1, "a", 1, Saying::Queued);
     // Its effect came, its settlement cannot have.

@@ -28,8 +28,8 @@ pub(crate) struct SteppingClock {
 }
 
 impl SteppingClock {
-    /// A clock for `server`, with its files in `folder`; none if there is no libfaketime here, or
-    /// this server does not run with it.
+    /// Returns a clock for `server`, with its files in `folder`; `None` if libfaketime is not
+    /// installed or the server does not run with it.
     pub(crate) async fn find(server: &Path, folder: &Path) -> io::Result<Option<Self>> {
         let named = std::env::var_os(VARIABLE).map(PathBuf::from);
         let Some(library) = named.filter(|path| path.is_file()).or_else(installed) else {

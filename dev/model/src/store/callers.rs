@@ -1,14 +1,14 @@
-//! What callers do: `enqueue.lua`, `place.lua`, `cancel.lua`, `pause.lua`, `tick.lua`,
-//! `unique.lua`, `revive.lua`; and `frame.lua`, by which a worker speaks before the end.
+//! The callers' scripts: `enqueue.lua`, `place.lua`, `cancel.lua`, `pause.lua`, `tick.lua`,
+//! `unique.lua`, `revive.lua`; and `frame.lua`, by which a worker sends frames before the end.
 
 use super::{Frame, Id, Letter, Registered, Store, UNREADABLE, WorkerId};
 
-/// What `place.lua` does with a request.
+/// The result of `place.lua` for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Placed {
     /// Queued or scheduled, now or before.
     Queued,
-    /// Somebody waits, and no worker listens.
+    /// A caller waits, and no worker listens.
     NoWorkers,
     /// No room.
     Full,
@@ -19,7 +19,7 @@ pub enum Placed {
 pub struct Place {
     /// Which.
     pub id: Id,
-    /// Whether somebody waits for it.
+    /// `true` if a caller waits for it.
     pub waited: bool,
     /// Whether it is not due yet.
     pub later: bool,
@@ -27,7 +27,7 @@ pub struct Place {
     pub pending: Option<Frame>,
 }
 
-/// What `cancel.lua` has found.
+/// The result of `cancel.lua`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cancelled {
     /// Leased: its worker is told.
@@ -38,7 +38,7 @@ pub enum Cancelled {
     Unseen,
 }
 
-/// What `frame.lua` did.
+/// The result of `frame.lua`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Pushed {
     /// It lies there.
@@ -61,8 +61,8 @@ impl Store {
         self.holders.iter().any(|holder| holder.registered == Registered::Alive)
     }
 
-    /// `enqueue.lua`: requests, and whether somebody waits for them. Whether a worker listens or
-    /// nobody waits; how many were pushed.
+    /// `enqueue.lua`: requests, each with `true` if a caller waits for it. Returns `true` if a
+    /// worker listens or no caller waits, and the number of requests that were pushed.
     pub fn enqueue(&mut self, cap: usize, items: &[(Id, bool)]) -> (bool, usize) {
         let (left, served) = (self.room(cap), self.is_served());
         let live = served || items.iter().all(|(_, waited)| !waited);
@@ -176,8 +176,8 @@ impl Store {
         *self.first.get_or_insert(id) == id
     }
 
-    /// `revive.lua` over all dead letters: those that lie in the queue again, and whether it is
-    /// full. What is no request stays.
+    /// `revive.lua` over all dead letters: returns those that were moved to the queue, and `true`
+    /// if it is full. Elements that are not requests stay.
     pub fn revive(&mut self, cap: usize) -> (Vec<Id>, bool) {
         let left = self.room(cap);
         let (mut revived, mut full) = (Vec::new(), false);

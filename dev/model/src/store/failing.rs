@@ -1,8 +1,8 @@
 //! A script fails at one of its commands: a right is missing, or a key has a wrong type.
 //!
-//! Redis undoes nothing. A script of ours undoes what it did: all of it, or the half or the one
-//! outcome that failed. The faults [`Fault::NotUndone`] and [`Fault::RemovedFirst`] leave what the
-//! commands before the failing one did.
+//! Redis undoes nothing. A failing script undoes its own effects: all of them, or those of the half
+//! or the one outcome that failed. The faults [`Fault::NotUndone`] and [`Fault::RemovedFirst`]
+//! leave the effects of the commands before the failing one.
 
 use super::poll::{PollStep, Reply, Said, State};
 use super::{Fault, Store};

@@ -3,7 +3,7 @@
 use super::end::Ending;
 use super::{Fault, Id, Letter, Record, Registered, Store, UNREADABLE, WorkerId};
 
-/// What a poll says of one ending.
+/// The result of one ending in a poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Said {
     /// It took effect.
@@ -16,12 +16,12 @@ pub enum Said {
     Kept,
 }
 
-/// What befell a request before it was leased.
+/// The history of a request before it was leased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Mark {
-    /// Nobody wants it.
+    /// Every caller has cancelled it.
     pub cancelled: bool,
-    /// What is known of its runs.
+    /// The record of its runs.
     pub record: Record,
 }
 
@@ -30,7 +30,7 @@ pub struct Mark {
 pub struct Leased {
     /// Which.
     pub id: Id,
-    /// What befell it.
+    /// Its history.
     pub mark: Mark,
 }
 
@@ -48,13 +48,13 @@ pub enum State {
 /// One poll.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PollStep {
-    /// Whose.
+    /// The worker that polls.
     pub worker: WorkerId,
     /// How many to lease at most.
     pub take: usize,
-    /// Whether what is parked is taken first.
+    /// `true` if parked requests are taken first.
     pub parked: bool,
-    /// What has ended.
+    /// The runs that have ended.
     pub endings: Vec<Ending>,
     /// Its number.
     pub serial: u8,
@@ -62,12 +62,12 @@ pub struct PollStep {
     pub again: bool,
 }
 
-/// What a poll brought.
+/// The reply to a poll.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reply {
     /// One per ending.
     pub said: Vec<Said>,
-    /// What was leased, in order.
+    /// The leased requests, in order.
     pub leased: Vec<Leased>,
     /// Length of the queue afterwards.
     pub length: usize,
@@ -102,7 +102,7 @@ impl Store {
         self.lease_all(poll, said)
     }
 
-    /// The second half: what there is room for is leased.
+    /// The second half: leases as many requests as fit.
     pub(super) fn lease_all(&mut self, poll: &PollStep, said: Vec<Said>) -> Reply {
         let worker = poll.worker;
         let state = match self.holder(worker).registered {
@@ -135,7 +135,7 @@ impl Store {
         poll.again && known.is_some_and(|(serial, _)| *serial == poll.serial)
     }
 
-    /// The first half: what has ended is settled, but for one whose commands fail.
+    /// The first half: settles the ended runs, except one whose commands fail.
     pub(super) fn settle_all(&mut self, poll: &PollStep, fails: Option<usize>) -> Vec<Said> {
         if let Some((_, said)) = &self.holder(poll.worker).poll
             && self.repeats(poll)
@@ -215,7 +215,7 @@ impl Store {
         Mark { cancelled, record }
     }
 
-    /// What a worker has leased, read back.
+    /// Returns the leases of a worker.
     #[must_use]
     pub fn held(&self, worker: WorkerId) -> Vec<Leased> {
         let leases = self.holder(worker).leases.iter();

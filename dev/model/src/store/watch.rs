@@ -1,18 +1,18 @@
-//! What workers do to stay known and to find who is not: `heartbeat.lua`, `release.lua`,
-//! `promote.lua`.
+//! The scripts by which workers stay registered and detect expired ones: `heartbeat.lua`,
+//! `release.lua`, `promote.lua`.
 
 use super::{Fault, Holder, Id, Registered, Store, WorkerId};
 
 /// A heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Beat {
-    /// Whose.
+    /// The worker.
     pub worker: WorkerId,
     /// Whether it maps the name that not every worker maps.
     pub maps: bool,
 }
 
-/// What a heartbeat says.
+/// The reply to a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Beaten {
     /// Workers whose lease has ended, by number.
@@ -39,7 +39,7 @@ impl Store {
         let known = self.holder(beat.worker).registered != Registered::No;
         let lost = self.holders.iter().all(|holder| holder.registered == Registered::No);
         if lost {
-            self.mend();
+            self.repair();
         }
         self.holder_mut(beat.worker).registered = Registered::Alive;
         self.mapped |= beat.maps;
@@ -48,7 +48,7 @@ impl Store {
             ended.then(|| WorkerId::try_from(worker).unwrap_or(WorkerId::MAX))
         };
         let dead = self.holders.iter().enumerate().filter_map(of).collect();
-        self.mend();
+        self.repair();
         let leases = &self.holder(beat.worker).leases;
         let cancelled = leases.iter().filter(|id| self.tombstones.contains(id)).copied();
         Beaten {
@@ -63,8 +63,8 @@ impl Store {
         }
     }
 
-    /// Whoever has leases and is not known is known as dead.
-    fn mend(&mut self) {
+    /// Marks as expired each worker that has leases but no registration.
+    fn repair(&mut self) {
         for holder in &mut self.holders {
             if holder.registered == Registered::No && !holder.leases.is_empty() {
                 holder.registered = Registered::Ended;

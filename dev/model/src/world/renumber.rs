@@ -61,7 +61,7 @@ impl Numbers {
         worker.owns.sort_unstable();
     }
 
-    /// What stood at old numbers, at the new ones.
+    /// Moves the values from the old numbers to the new ones.
     fn moved<T: Clone>(&self, values: &[T]) -> Vec<T> {
         let mut moved = values.to_vec();
         for (value, new) in values.iter().zip(&self.new) {
@@ -72,7 +72,7 @@ impl Numbers {
 }
 
 impl World {
-    /// Numbers the requests anew. Only when all have been called for: their order is fixed before.
+    /// Renumbers the requests. Only after all calls: their order is fixed before.
     pub(super) fn renumber(&mut self) {
         let mut numbers = Numbers { new: vec![None; self.crashed.len()], next: 0 };
         let store = &mut self.store;
@@ -85,7 +85,7 @@ impl World {
         numbers.all(&mut store.later);
         numbers.all(&mut store.due);
         for at in 0..self.crashed.len() {
-            // What is nowhere any more.
+            // A request without any trace.
             numbers.change(&mut Id::try_from(at).unwrap_or_default());
         }
         if numbers.new.iter().zip(0..).all(|(new, old)| *new == Some(old)) {

@@ -1,5 +1,5 @@
-//! What a worker knows, and what it makes of replies: `worker/src/io/dispatcher.rs` without times,
-//! for one queue.
+//! A worker's own state, and the effect of replies on it: `worker/src/io/dispatcher.rs` without
+//! times, for one queue.
 
 use crate::store::{Ending, Fault, Id, Leased, Op, PollStep, Reply, Said, State, WorkerId};
 
@@ -13,7 +13,7 @@ pub(super) const SLOTS: usize = 1;
 pub enum Life {
     /// Yes.
     Running,
-    /// It stands still, and may go on.
+    /// It is stopped, and may continue.
     Stopped,
     /// It has crashed.
     Dead,
@@ -22,10 +22,10 @@ pub enum Life {
     Unborn,
 }
 
-/// What was leased, and what a checker knows of it that the worker does not.
+/// A leased request, with facts that only the checker knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Taken {
-    /// What the worker hears.
+    /// The part that the worker receives.
     pub leased: Leased,
     /// Whether it had been cancelled when it was leased.
     pub cancelled: bool,
@@ -53,18 +53,18 @@ pub enum Send {
     /// None is out.
     #[default]
     No,
-    /// On its way; whether what is held is read back first.
+    /// In flight; `true` if leases are read back first.
     Sent(PollStep, bool),
-    /// What is held has been read.
+    /// The leases have been read.
     Read(PollStep, Vec<Taken>),
-    /// The reply is on its way, with what was held before.
+    /// The reply is in flight, with the leases read before.
     Replied(PollStep, Vec<Said>, Vec<Taken>, State, Option<Vec<Taken>>),
 }
 
 /// A request that holds a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Job {
-    /// What it is.
+    /// The leased request.
     pub taken: Taken,
     /// Whether its handler has begun.
     pub begun: bool,
@@ -79,21 +79,21 @@ pub struct Worker {
     pub pop: Pop,
     /// Its poll.
     pub send: Send,
-    /// What runs.
+    /// The running jobs.
     pub jobs: Vec<Job>,
-    /// What the next poll settles.
+    /// The endings that the next poll settles.
     pub leaving: Vec<Ending>,
-    /// What is settled before that, as it was sent before.
+    /// The endings that are settled before those, as they were sent before.
     pub resend: Vec<Ending>,
     /// Number of the last settling poll, by its last bit: nothing else tells two in a row apart.
     pub serial: u8,
-    /// A reply was lost, so that it may hold what it does not know.
-    pub unsure: bool,
+    /// A reply was lost, so that it may have leases that it does not know.
+    pub needs_resync: bool,
     /// Its own lease has ended: it has to say first that it lives.
     pub mute: bool,
-    /// What it really has leased: for the properties, no worker reads it.
+    /// Its leases in Redis: for the properties, no worker reads it.
     pub owns: Vec<Id>,
-    /// What its last settling poll said, as long as Redis knows it: for the properties.
+    /// The reply to its last settling poll, while Redis stores it: for the properties.
     pub said: Option<Vec<Said>>,
 }
 
@@ -102,15 +102,15 @@ impl Worker {
         self.life == Life::Running
     }
 
-    /// Whether it runs, and a command of it or what it hears is under way.
+    /// Returns `true` if it runs, and a command or a reply of it is in flight.
     pub(super) fn is_talking(&self) -> bool {
         let hears = matches!(self.pop, Pop::Replied(..)) || self.jobs.iter().any(|job| !job.begun);
         self.runs() && (self.send != Send::No || hears)
     }
 
-    /// Whether it makes a difference if it stands still here: in a handler, or with a command or a
-    /// reply under way. Right before or after, it would go on to the same.
-    pub(super) fn may_stand_still(&self) -> bool {
+    /// Returns `true` if stopping it here makes a difference: in a handler, or with a command or a
+    /// reply in flight. Right before or after, it would continue to the same world.
+    pub(super) fn may_stop(&self) -> bool {
         let talks = self.send != Send::No || self.pop != Pop::No;
         talks || self.jobs.iter().any(|job| job.begun)
     }
@@ -130,7 +130,7 @@ impl Worker {
 
     /// Whether it sends a blocked pop now.
     pub(super) fn pops(&self, waiting: bool) -> bool {
-        let idle = self.free() > 0 && !waiting && !self.mute && !self.unsure;
+        let idle = self.free() > 0 && !waiting && !self.mute && !self.needs_resync;
         self.runs() && self.pop == Pop::No && idle
     }
 
@@ -148,9 +148,9 @@ impl Worker {
         SLOTS.saturating_sub(self.jobs.len())
     }
 
-    /// Whether the next poll reads back what it holds.
+    /// Returns `true` if the next poll reads back its leases.
     pub(super) fn reads_back(&self) -> bool {
-        self.unsure && self.pop == Pop::No
+        self.needs_resync && self.pop == Pop::No
     }
 
     /// The next poll, if there is one: `worker/src/io/poll.rs`.
@@ -175,15 +175,15 @@ impl Worker {
         let kept = poll.endings.iter().zip(said).filter(|(_, said)| *said == Said::Kept);
         let kept: Vec<Ending> = kept.map(|(ending, _)| *ending).collect();
         if let Some(held) = held {
-            self.unsure = false;
+            self.needs_resync = false;
             self.jobs.retain(|job| held.iter().any(|held| held.leased.id == job.taken.leased.id));
-            let strangers = held.into_iter().filter(|held| {
+            let unknown_leases = held.into_iter().filter(|held| {
                 let id = held.leased.id;
                 let leaves = self.leaving.iter().chain(&poll.endings).any(|one| one.id == id);
                 !leaves && self.jobs.iter().all(|job| job.taken.leased.id != id)
             });
-            let strangers = strangers.collect();
-            self.start(strangers, max_crashes);
+            let unknown_leases = unknown_leases.collect();
+            self.start(unknown_leases, max_crashes);
         }
         self.leaving.extend(kept);
         self.start(leased, max_crashes);
@@ -199,7 +199,7 @@ impl Worker {
 
     fn note(&mut self, state: State) {
         if state == State::Expired {
-            self.unsure |= !self.mute;
+            self.needs_resync |= !self.mute;
             self.mute = true;
         }
     }
@@ -211,16 +211,16 @@ impl Worker {
             Send::No => return,
         };
         self.resend = poll.endings;
-        self.unsure |= fault != Some(Fault::NotReadBack);
+        self.needs_resync |= fault != Some(Fault::NotReadBack);
     }
 
     /// The same with a pop.
     pub(super) fn lose_pop(&mut self, fault: Option<Fault>) {
         self.pop = Pop::No;
-        self.unsure |= fault != Some(Fault::NotReadBack);
+        self.needs_resync |= fault != Some(Fault::NotReadBack);
     }
 
-    /// Starts what was leased, as far as there are slots; the rest goes back.
+    /// Starts leased requests, up to its capacity; the rest goes back.
     fn start(&mut self, leased: Vec<Taken>, max_crashes: u8) {
         let free = self.free();
         for (at, taken) in leased.into_iter().enumerate() {
@@ -246,14 +246,14 @@ impl Worker {
         }
     }
 
-    /// It crashes: what it knew is gone; what Redis has of it stays.
+    /// It crashes: its own state is gone; the state in Redis stays.
     pub(super) fn crash(&mut self, follows: bool) {
         let pop = if follows { std::mem::take(&mut self.pop) } else { Pop::No };
         let owns = std::mem::take(&mut self.owns);
         *self = Self { life: Life::Dead, pop, owns, ..Self::default() };
     }
 
-    /// What a poll settles is not leased any more. Whether all of it was.
+    /// Removes the leases that a poll settled. Returns `true` if it settled all of them.
     pub(super) fn settled(&mut self, poll: &PollStep, reply: &Reply) -> bool {
         let done = poll.endings.iter().zip(&reply.said);
         let done = done.filter(|(_, said)| !matches!(said, Said::LeaseLost | Said::Kept));

@@ -126,7 +126,7 @@ async fn amounts_at_redis(real: &mut Real) -> Amounts {
     amounts
 }
 
-/// Makes a move on Redis with a fault, and says what it has lost; empty if nothing.
+/// Makes a move on Redis with a fault. Returns the loss it caused; empty if none.
 pub(crate) async fn lost(real: &mut Real, model: &Store, next: &Move, broken: &Broken) -> String {
     let mut before = amounts(model);
     if let Move::QueuePoll(poll) = next {

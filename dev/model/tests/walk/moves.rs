@@ -1,4 +1,4 @@
-//! What may be done to a queue, and how it is done to the model and to Redis.
+//! The moves of a queue, on the model and on Redis.
 
 use fastrand::Rng;
 use redcall_model::store::{
@@ -11,7 +11,7 @@ use super::{REQUESTS, WORKERS};
 /// One move.
 #[derive(Debug, Clone)]
 pub(crate) enum Move {
-    /// Requests, and whether somebody waits for them; the cap.
+    /// Requests, each with `true` if a caller waits for it; the cap.
     Enqueue(usize, Vec<(Id, bool)>),
     /// One by `place.lua`.
     Place(usize, Place),
@@ -21,7 +21,7 @@ pub(crate) enum Move {
     Pop(WorkerId),
     /// A poll.
     QueuePoll(PollStep),
-    /// What a worker holds is read back.
+    /// The leases of a worker are read back.
     Held(WorkerId),
     /// A frame before the end; how many may be unread.
     Frame(WorkerId, Id, Frame, usize),
@@ -35,7 +35,7 @@ pub(crate) enum Move {
     Release(WorkerId, bool),
     /// A request of the schedule becomes due.
     Due(Id),
-    /// What is due is moved.
+    /// Due requests are moved.
     Promote,
     /// A request is withdrawn.
     Cancel(Id),
@@ -55,7 +55,7 @@ fn one<T: Copy>(rng: &mut Rng, of: &[T]) -> Option<T> {
 }
 
 impl Move {
-    /// The next move; what leads somewhere is likelier.
+    /// Returns the next move. Moves that change something are likelier.
     pub(crate) fn random(rng: &mut Rng, store: &Store) -> Self {
         let id = rng.u8(..REQUESTS);
         let worker = rng.u8(..WORKERS);
@@ -98,7 +98,7 @@ impl Move {
         }
     }
 
-    /// On the model; what it says.
+    /// Applies the move to the model and returns the reply.
     pub(crate) fn on_model(&self, store: &mut Store) -> String {
         match self {
             Self::Enqueue(cap, items) => format!("{:?}", store.enqueue(*cap, items)),
@@ -140,7 +140,7 @@ impl Move {
         }
     }
 
-    /// On Redis; what it says, in the model's words.
+    /// Applies the move to Redis and returns the reply in the model's words.
     pub(crate) async fn on_redis(&self, real: &mut Real) -> String {
         match self {
             Self::Enqueue(cap, items) => format!("{:?}", real.enqueue(*cap, items).await),
@@ -169,7 +169,7 @@ impl Move {
     }
 }
 
-/// A poll, which settles what its worker has leased, and now and then what it has not.
+/// Returns a poll that settles leases of its worker and, now and then, a request without a lease.
 fn poll(rng: &mut Rng, store: &Store, worker: WorkerId) -> PollStep {
     let mut endings = Vec::new();
     for _ in 0..rng.usize(..3) {

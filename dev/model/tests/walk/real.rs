@@ -23,7 +23,7 @@ use redcall_testkit::redis::{AsyncCommands, cmd};
 use super::WORKERS;
 
 pub(crate) const WITHIN: Duration = Duration::from_secs(10);
-/// What does not end within a test.
+/// Longer than a test.
 const LONG: Duration = Duration::from_secs(3600);
 /// The name that not every worker maps.
 pub(crate) const NAME: &str = "special";
@@ -91,7 +91,7 @@ impl Real {
         let () = cmd("FLUSHALL").query_async(&mut self.conn).await.unwrap();
     }
 
-    /// Half an hour from now, Redis ms: what ends later than that has not ended.
+    /// Half an hour from now, in Redis ms: later times have not been reached.
     pub(crate) fn now(&self) -> f64 {
         (self.link.now_ms() + 1_800_000) as f64
     }
@@ -136,7 +136,7 @@ impl Real {
         String::new()
     }
 
-    /// The first half of a blocked pop: what it does while something lies there.
+    /// The first half of a blocked pop while the queue has a request.
     pub(crate) async fn pop(&mut self, worker: WorkerId) -> bool {
         let mut call = cmd("LMOVE");
         call.arg(self.keys.queue()).arg(self.keys.inbox(&worker_of(worker)));

@@ -1,4 +1,4 @@
-//! What Redis holds, in the model's terms.
+//! The state of Redis, in the model's terms.
 
 use std::collections::HashMap;
 
@@ -94,7 +94,7 @@ fn said(poll: &str) -> (u8, Vec<Said>) {
         '1' => Said::Yes,
         '0' => Said::LeaseLost,
         'P' => Said::Parked,
-        other => panic!("{other} is no result"),
+        other => panic!("{other} is not a result"),
     });
     (serial.parse().unwrap(), results.collect())
 }

@@ -18,9 +18,9 @@ use super::late::Answered;
 use super::resp;
 
 /// How much is read at once.
-const PORTION: usize = 64 << 10;
+const BUFFER: usize = 64 << 10;
 
-/// A request whose reply has not come yet, and who wants to know when it has.
+/// A request without a reply yet, and the channel to notify on its reply.
 type Open = (Vec<u8>, Option<Answered>);
 
 /// All of them. Written by the requests' way, read by the replies'.
@@ -43,14 +43,14 @@ impl Asked {
 }
 
 fn tell(answered: Option<Answered>) {
-    // Whoever asked may have gone.
+    // The receiver may have been dropped.
     let _ = answered.map(|answered| answered.send(()));
 }
 
-/// A reply on its way, or what Redis sends without being asked.
+/// A reply in flight, or an unrequested message of Redis.
 struct Arrived {
     at: Instant,
-    /// None for what was not asked for.
+    /// `None` for an unrequested message.
     request: Option<Vec<u8>>,
     bytes: Vec<u8>,
 }
@@ -73,8 +73,8 @@ pub(super) async fn serve(
         let (arrive, mut arrived) = mpsc::unbounded_channel();
         let listening = async {
             let _ = listen(from_server, &asked, arrive).await;
-            // What Redis said before it closed the connection still comes to the client: the
-            // replies' way ends when it has brought all of it.
+            // Replies that Redis sent before it closed the connection still reach the client: the
+            // task of the replies ends after the last.
             std::future::pending::<()>().await;
         };
         let bringing = async {
@@ -106,7 +106,7 @@ pub(super) async fn serve(
                 let _ = tokio::io::copy(&mut from_server, &mut unheard).await;
             }
         }
-        // The sockets stay open, and nobody looks at them.
+        // The sockets stay open, but are not read.
         Phase::Silent => drop(era.change().await),
         Phase::HalfClosed => {
             let _ = client.shutdown().await;
@@ -122,7 +122,7 @@ pub(super) async fn serve(
     }
 }
 
-/// Keeps what the client writes, even if it closes, until something else is to become of it.
+/// Keeps back requests, even if the client closes, until the phase changes.
 async fn detain(client: &mut TcpStream, era: &mut Era, unsent: &mut Vec<u8>) -> Phase {
     let keep = async {
         while read_more(client, unsent).await.is_ok_and(|count| count > 0) {}
@@ -176,8 +176,8 @@ async fn requests(
     if is_late { std::future::pending().await } else { Ok(()) }
 }
 
-/// Waits until a request may go on. What comes behind it is read meanwhile: the client may end
-/// first. `None`: the request is lost.
+/// Waits until a request may pass. Later requests are read meanwhile: the client may end first.
+/// `None`: the request is lost.
 async fn hold_up(
     mut held: oneshot::Receiver<Answered>,
     client: &mut (impl AsyncRead + Unpin),
@@ -192,7 +192,7 @@ async fn hold_up(
     }
 }
 
-/// Takes what Redis says apart, however much of it is held further on.
+/// Splits the replies of Redis, however many of them are held later.
 async fn listen(
     mut server: impl AsyncRead + Unpin,
     asked: &Asked,
@@ -213,7 +213,7 @@ async fn listen(
     }
 }
 
-/// Brings replies to the client, unless a fault befalls them.
+/// Sends replies to the client, unless a fault affects them.
 async fn replies(
     arrived: &mut mpsc::UnboundedReceiver<Arrived>,
     mut client: impl AsyncWrite + Unpin,
@@ -221,14 +221,14 @@ async fn replies(
 ) -> io::Result<()> {
     while let Some(first) = arrived.recv().await {
         let (mut bytes, mut piece) = (Vec::new(), None);
-        if !befall(first, faults, &mut bytes, &mut piece).await {
+        if !apply_fault(first, faults, &mut bytes, &mut piece).await {
             return Ok(());
         }
         let merge = faults.mode().merge;
         if !merge.is_zero() {
             sleep_until(Instant::now() + merge).await;
             while let Ok(next) = arrived.try_recv() {
-                if !befall(next, faults, &mut bytes, &mut piece).await {
+                if !apply_fault(next, faults, &mut bytes, &mut piece).await {
                     return Ok(());
                 }
             }
@@ -238,9 +238,9 @@ async fn replies(
     Ok(())
 }
 
-/// Adds a reply to what goes to the client, when its time has come; false when its connection is
-/// to be cut.
-async fn befall(
+/// Adds a reply to the client's bytes, when it is due. Returns `false` if its connection is to be
+/// cut.
+async fn apply_fault(
     reply: Arrived,
     faults: &Faults,
     out: &mut Vec<u8>,
@@ -301,7 +301,7 @@ async fn write(
 
 /// Reads on; 0 at the end.
 async fn read_more(from: &mut (impl AsyncRead + Unpin), to: &mut Vec<u8>) -> io::Result<usize> {
-    to.reserve(PORTION);
+    to.reserve(BUFFER);
     from.read_buf(to).await
 }
 

@@ -23,7 +23,7 @@ pub(super) struct Dice {
     rng: Rng,
 }
 
-/// What becomes of one reply.
+/// The random fate of one reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Roll {
     pub(super) is_lost: bool,

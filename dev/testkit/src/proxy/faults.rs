@@ -1,4 +1,4 @@
-//! What the proxy is told, by tests; and what its connections do because of it.
+//! The faults that tests set, and their effect on connections.
 
 use std::convert::Infallible;
 use std::num::NonZeroUsize;
@@ -11,7 +11,7 @@ use super::catch::{Catch, Exchange, Fate, Held};
 use super::dice::{Dice, Roll};
 use super::late::{Ambush, Answered, HeldRequest};
 
-/// What becomes of replies that nobody waits for in particular.
+/// The fate of replies that no test waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Replies {
     #[default]
@@ -20,7 +20,7 @@ pub(super) enum Replies {
     Lose,
 }
 
-/// What holds for all connections.
+/// The faults of all connections.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Mode {
     pub(super) replies: Replies,
@@ -34,7 +34,7 @@ pub(super) struct Mode {
     pub(super) throttle: Option<NonZeroUsize>,
 }
 
-/// What happens to connections that stand.
+/// The state of the present connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Phase {
     #[default]
@@ -43,9 +43,9 @@ pub(super) enum Phase {
     Silent,
     /// Requests pass; the client hears that no more replies come.
     HalfClosed,
-    /// What the client writes is kept back.
+    /// Requests are kept back.
     Detained,
-    /// What was kept back goes to the server, and that is the end.
+    /// Detained requests go to the server, then the connection ends.
     Delivered,
     Cut,
 }
@@ -57,7 +57,7 @@ pub(super) struct Faults {
     catches: Mutex<Vec<Catch>>,
     ambushes: Mutex<Vec<Ambush>>,
     era: Mutex<Ages>,
-    /// Eras whose connections are neither whole nor gone.
+    /// Eras whose connections are neither whole nor closed.
     broken: Mutex<Vec<Ages>>,
     dice: Mutex<Option<Dice>>,
 }
@@ -70,9 +70,9 @@ pub(super) struct Era {
 }
 
 impl Era {
-    /// What becomes of the connection, when that changes.
+    /// Waits for the connection's next phase.
     pub(super) async fn change(&mut self) -> Phase {
-        // Whoever breaks connections for good only drops the era.
+        // To break connections for good, the proxy drops the era.
         self.phase.changed().await.map_or(Phase::Cut, |()| *self.phase.borrow_and_update())
     }
 }
@@ -117,7 +117,7 @@ impl Faults {
         }
     }
 
-    /// Lets what was kept back go to the server, and waits until it was carried out or refused.
+    /// Sends the detained requests to the server, and waits until they were executed or refused.
     pub(super) async fn deliver(&self) {
         let broken = std::mem::take(&mut *locked(&self.broken));
         let detained = |ages: &Ages| *ages.phase.borrow() == Phase::Detained;
@@ -137,12 +137,12 @@ impl Faults {
         locked(&self.broken).push(era);
     }
 
-    /// Lets chance decide about every reply from now on, or nobody any more.
+    /// Begins or ends random faults for replies.
     pub(super) fn throw(&self, dice: Option<Dice>) {
         *locked(&self.dice) = dice;
     }
 
-    /// What chance says about the next reply.
+    /// Returns the random fate of the next reply.
     pub(super) fn roll(&self) -> Option<Roll> {
         locked(&self.dice).as_mut().map(Dice::roll)
     }
@@ -174,7 +174,7 @@ impl Faults {
         ambush
     }
 
-    /// What a request has to wait for before it goes on, if for anything.
+    /// Returns the signal for which a request has to wait, if any.
     pub(super) fn holds(&self, request: &[u8]) -> Option<oneshot::Receiver<Answered>> {
         let mut ambushes = locked(&self.ambushes);
         ambushes.retain(Ambush::is_open);
@@ -182,7 +182,7 @@ impl Faults {
         at.and_then(|at| ambushes.remove(at).tell(request))
     }
 
-    /// What becomes of a reply; decided when somebody who waits for it has decided.
+    /// Returns the fate of a reply, after the test that waits for it has decided.
     pub(super) async fn fate(&self, exchange: &Exchange<'_>) -> Fate {
         let caught = {
             let mut catches = locked(&self.catches);

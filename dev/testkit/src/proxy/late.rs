@@ -11,7 +11,7 @@ use super::catch::{Exchange, Wanted};
 /// Raised when the server has answered; dropped when it will not.
 pub(super) type Answered = oneshot::Sender<()>;
 
-/// What is waited for, and by whom.
+/// A request that a test waits for.
 pub(super) struct Ambush {
     wanted: Wanted,
     caught: oneshot::Sender<HeldRequest>,
@@ -22,7 +22,7 @@ impl Ambush {
         Self { wanted, caught }
     }
 
-    /// Whether somebody still waits.
+    /// Returns `true` if the test still waits.
     pub(super) fn is_open(&self) -> bool {
         !self.caught.is_closed()
     }
@@ -31,8 +31,8 @@ impl Ambush {
         (self.wanted)(&Exchange { request, reply: &[] })
     }
 
-    /// Tells who waits. The request goes on when something comes by the receiver; its connection
-    /// ends with the receiver's end. `None` when nobody waits any more.
+    /// Notifies the waiting test. The request passes when the receiver gets a value; its connection
+    /// ends with the receiver's end. `None` if the test no longer waits.
     pub(super) fn tell(self, request: &[u8]) -> Option<oneshot::Receiver<Answered>> {
         let (go, gone) = oneshot::channel();
         let held = HeldRequest { request: request.to_vec(), go };
@@ -50,8 +50,8 @@ pub struct HeldRequest {
 }
 
 impl HeldRequest {
-    /// Brings it to the server, and what came behind it. Whether the server has answered; it does
-    /// not where it has closed the connection in the meantime.
+    /// Delivers it to the server, with the requests behind it. Returns `true` if the server has
+    /// answered, `false` if it has closed the connection.
     ///
     /// # Panics
     /// When the server neither answers nor closes the connection for ten seconds.

@@ -1,4 +1,5 @@
-//! Where messages of Redis's protocol end, in both of its versions. What they say is not read.
+//! Finds the ends of messages of Redis's protocol, in both of its versions, without reading their
+//! content.
 
 /// How many bytes the first message of `bytes` has; `None` while it is not whole.
 pub(super) fn end_of(bytes: &[u8]) -> Option<usize> {

@@ -23,17 +23,17 @@ const HELD_WITHIN: Duration = Duration::from_secs(5);
 /// How long a worker may take from its start until it has looked whether it has its rights.
 const LOOKS_WITHIN: Duration = Duration::from_secs(10);
 
-/// A job that stands still inside its worker.
+/// A job that is held inside its worker.
 pub(crate) struct Held {
     pub(crate) job: String,
     pub(crate) run: String,
 }
 
 /// The places of a run's workers. Dropped, all of them are killed.
-pub(crate) struct Crew {
+pub(crate) struct WorkerPool {
     program: (PathBuf, Vec<String>),
     post: Post,
-    /// Whoever strikes at one has it for himself.
+    /// An attack locks the place of the worker that it attacks.
     places: Vec<Arc<Mutex<Hand>>>,
     /// Whether the workers' logs are read; heard by the tasks that read them.
     reads: watch::Sender<bool>,
@@ -57,7 +57,7 @@ pub(crate) struct Hand {
     pub(crate) full_log: bool,
 }
 
-impl Crew {
+impl WorkerPool {
     pub(crate) fn start(
         program: (PathBuf, Vec<String>),
         post: Post,
@@ -66,12 +66,12 @@ impl Crew {
     ) -> io::Result<Self> {
         let (places, reads, started) = (Vec::new(), watch::Sender::new(true), AtomicU32::new(0));
         let lacks = std::sync::Mutex::default();
-        let mut crew = Self { program, post, places, reads, full_logs, started, lacks };
+        let mut pool = Self { program, post, places, reads, full_logs, started, lacks };
         for _ in 0..size {
-            let hand = crew.hand()?;
-            crew.places.push(Arc::new(Mutex::new(hand)));
+            let hand = pool.hand()?;
+            pool.places.push(Arc::new(Mutex::new(hand)));
         }
-        Ok(crew)
+        Ok(pool)
     }
 
     /// A new process.
@@ -105,8 +105,8 @@ impl Crew {
         Ok(Hand { child, orders, said, asked: 0, pid, began: Instant::now(), full_log })
     }
 
-    /// A worker that nobody strikes at, beginning to look at `first`; `None` if too few would be
-    /// left to take over.
+    /// Returns a worker that no attack has locked, searching from `first`; `None` if too few
+    /// workers would be left to take over.
     pub(crate) fn free(&self, first: usize) -> Option<OwnedMutexGuard<Hand>> {
         let order = (0..self.places.len()).map(|at| (first + at) % self.places.len());
         let mut free: Vec<_> =
@@ -119,7 +119,7 @@ impl Crew {
         self.reads.send_replace(read);
     }
 
-    /// The process ids of those whose log goes to a full device.
+    /// Returns the process ids of the workers whose log goes to a full device.
     pub(crate) async fn with_full_logs(&self) -> Vec<u32> {
         let mut full = Vec::new();
         for place in &self.places {
@@ -166,7 +166,7 @@ impl Crew {
     }
 }
 
-/// Copies what a worker logs into the run's file, while it is to be read.
+/// Copies a worker's log into the run's file, until the file is to be read.
 async fn read_log(mut from: ChildStderr, mut log: File, mut reads: watch::Receiver<bool>) {
     let mut buffer = vec![0; 65_536];
     // If the run ends while it is not read, so does this.
@@ -198,7 +198,7 @@ impl Hand {
         }
     }
 
-    /// What is held by the last order; `None` if the process has ended.
+    /// Returns the job that the last order holds; `None` if the process has ended.
     async fn held(&mut self) -> Option<Held> {
         let last = self.asked.to_string();
         loop {
@@ -212,9 +212,9 @@ impl Hand {
         }
     }
 
-    /// Lets what is held go on, as soon as the process does.
+    /// Releases the held job, as soon as the process runs.
     pub(crate) async fn go(&mut self) {
-        // Who has died needs no orders.
+        // A dead process needs no orders.
         let _ = self.orders.write_all(b"go\n").await;
     }
 

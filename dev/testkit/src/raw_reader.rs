@@ -1,15 +1,15 @@
-//! Somebody who reads what lies in Redis with plain commands, past Redcall and past every fault.
+//! A reader of lists with plain commands, past Redcall and past every fault.
 
 use std::io;
 use std::path::Path;
 
 use redis::Client;
 
-/// Reads from the server at a Unix socket. It connects anew for each look, and returns errors: the
-/// server may be away just then.
-pub struct Onlooker(Client);
+/// Reads from the server at a Unix socket. Each read opens a connection and returns errors: the
+/// server may be down.
+pub struct RawReader(Client);
 
-impl Onlooker {
+impl RawReader {
     /// Does not connect yet.
     ///
     /// # Errors

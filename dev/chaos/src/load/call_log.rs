@@ -1,4 +1,4 @@
-//! What callers write into: one line when an operation begins, one when it ends.
+//! The callers' log: a line when an operation begins and a line when it ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,21 +7,21 @@ use std::time::Duration;
 use redcall_client::{CallError, Code, Response};
 use tokio::sync::{mpsc, watch};
 
-use super::looks::Finished;
+use super::results_poller::Finished;
 use crate::history::{Kind, Log, Said, Saying, now_us};
 use crate::report::Progress;
 use crate::work::Answer;
 
 /// The callers' log, shared by all of them.
 #[derive(Clone)]
-pub(crate) struct Book {
+pub(crate) struct CallLog {
     log: Arc<Log>,
     ops: Arc<AtomicU64>,
     finished: mpsc::UnboundedSender<Finished>,
     progress: watch::Sender<Progress>,
 }
 
-impl Book {
+impl CallLog {
     pub(crate) fn new(
         log: Arc<Log>,
         finished: mpsc::UnboundedSender<Finished>,
@@ -33,28 +33,28 @@ impl Book {
     /// An operation on `job` begins, which has to end within so long.
     pub(crate) fn begins(&self, job: &str, kind: Kind, within: Duration) -> Op {
         let number = self.ops.fetch_add(1, Ordering::Relaxed);
-        let op = Op { book: self.clone(), job: job.to_owned(), number };
+        let op = Op { log: self.clone(), job: job.to_owned(), number };
         let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
         op.say(Saying::Begins { kind, within_ms });
         self.progress.send_modify(|progress| progress.calls += 1);
         op
     }
 
-    pub(crate) fn say(&self, job: &str, op: u64, what: Saying) {
-        self.log.write(&Said { at: now_us(), job: job.to_owned(), op, what });
+    pub(crate) fn say(&self, job: &str, op: u64, result: Saying) {
+        self.log.write(&Said { at: now_us(), job: job.to_owned(), op, what: result });
     }
 }
 
 /// One operation of a caller.
 pub(crate) struct Op {
-    book: Book,
+    log: CallLog,
     job: String,
     number: u64,
 }
 
 impl Op {
-    pub(crate) fn say(&self, what: Saying) {
-        self.book.say(&self.job, self.number, what);
+    pub(crate) fn say(&self, result: Saying) {
+        self.log.say(&self.job, self.number, result);
     }
 
     /// It was to queue a request.
@@ -71,7 +71,8 @@ impl Op {
         }
     }
 
-    /// It was to bring an answer. Whether there is no sense in asking again.
+    /// Records the result of an operation that fetches an answer. Returns `true` if asking again is
+    /// useless.
     pub(crate) fn answered(self, result: Result<Response, CallError>) -> bool {
         let response = match result {
             Ok(response) => response,
@@ -87,7 +88,7 @@ impl Op {
         match response.json::<Answer>() {
             Ok(answer) if answer.job == self.job => {
                 let (job, op, key) = (self.job.clone(), self.number, response.response_key);
-                let _ = self.book.finished.send(Finished::now(job, op, key));
+                let _ = self.log.finished.send(Finished::now(job, op, key));
                 self.ends(Saying::Answered { run: answer.run });
             }
             _ => self.ends(Saying::Odd { what: format!("answered {}", response.data.get()) }),
@@ -95,9 +96,9 @@ impl Op {
         true
     }
 
-    fn ends(self, what: Saying) {
-        self.say(what);
-        self.book.progress.send_modify(|progress| progress.ended += 1);
+    fn ends(self, result: Saying) {
+        self.say(result);
+        self.log.progress.send_modify(|progress| progress.ended += 1);
     }
 }
 

@@ -1,19 +1,19 @@
-//! The second look: long after a caller has taken its answer, what lies at its response key?
+//! The late check: reads the response key long after the caller has taken its answer.
 //!
-//! A worker that lost its lease and settled all the same would leave another answer there. Looked
-//! at with plain commands on the server's own socket, past the client and past every fault.
+//! A worker that lost its lease but settled would leave another answer there. The check uses plain
+//! commands on the server's own socket, past the client and past every fault.
 
 use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use redcall_testkit::Onlooker;
+use redcall_testkit::RawReader;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, interval};
 
-use super::book::Book;
+use super::call_log::CallLog;
 use crate::history::Saying;
 
 /// How long after the answer: longer than any worker is stopped, and shorter than a second answer
@@ -22,7 +22,7 @@ const DEFERRED: Duration = Duration::from_secs(20);
 /// How many keys are looked at with one write.
 const AT_ONCE: usize = 500;
 
-/// A call whose caller has its answer.
+/// A call whose caller has received its answer.
 pub(crate) struct Finished {
     job: String,
     op: u64,
@@ -36,25 +36,25 @@ impl Finished {
     }
 }
 
-/// Looks again at what has finished.
-pub(crate) struct Looks {
-    onlooker: Onlooker,
+/// Checks the response keys of finished calls.
+pub(crate) struct ResultsPoller {
+    reader: RawReader,
     finished: mpsc::UnboundedReceiver<Finished>,
     waiting: VecDeque<Finished>,
 }
 
-impl Looks {
+impl ResultsPoller {
     pub(crate) fn new(
         socket: &Path,
         finished: mpsc::UnboundedReceiver<Finished>,
     ) -> io::Result<Self> {
-        Ok(Self { onlooker: Onlooker::new(socket)?, finished, waiting: VecDeque::new() })
+        Ok(Self { reader: RawReader::new(socket)?, finished, waiting: VecDeque::new() })
     }
 
-    /// Looks until it is told to look at the rest, and has.
+    /// Checks every second; checks the rest when `last` fires, and returns.
     pub(crate) async fn run(
         mut self,
-        book: Book,
+        log: CallLog,
         mut last: oneshot::Receiver<()>,
     ) -> io::Result<()> {
         let mut tick = interval(Duration::from_secs(1));
@@ -62,15 +62,15 @@ impl Looks {
             tokio::select! {
                 _ = tick.tick() => {
                     // Redis may be away just now: then the next time.
-                    let _ = self.look(&book, DEFERRED).await;
+                    let _ = self.check(&log, DEFERRED).await;
                 }
-                _ = &mut last => return self.look(&book, Duration::ZERO).await,
+                _ = &mut last => return self.check(&log, Duration::ZERO).await,
             }
         }
     }
 
-    /// Looks at all that finished so long ago.
-    async fn look(&mut self, book: &Book, ago: Duration) -> io::Result<()> {
+    /// Checks the calls that finished at least `ago` before.
+    async fn check(&mut self, log: &CallLog, ago: Duration) -> io::Result<()> {
         while let Ok(finished) = self.finished.try_recv() {
             self.waiting.push_back(finished);
         }
@@ -80,10 +80,10 @@ impl Looks {
             if keys.is_empty() {
                 return Ok(());
             }
-            let found = self.onlooker.lists(&keys).await?;
+            let found = self.reader.lists(&keys).await?;
             for (finished, frames) in self.waiting.drain(..found.len()).zip(found) {
                 for run in frames.iter().filter_map(|frame| ended_by(frame)) {
-                    book.say(&finished.job, finished.op, Saying::FoundLater { run });
+                    log.say(&finished.job, finished.op, Saying::FoundLater { run });
                 }
             }
         }
