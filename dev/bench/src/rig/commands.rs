@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_sent_is_told_from_what_scripts_do() {
+    fn commands_of_clients_and_scripts_are_counted_apart() {
         let before = Commands::parse("# Commandstats\r\ncmdstat_rpush:calls=5,usec=1\r\n");
         let text = "cmdstat_rpush:calls=25,usec=1,x=2\r\ncmdstat_evalsha:calls=10,usec=1\r\n\
             cmdstat_info:calls=9,usec=1\r\ncmdstat_client|list:calls=1,usec=1\r\n";

@@ -28,7 +28,7 @@ impl Drop for Stopped {
 }
 
 #[tokio::test]
-async fn progress_that_nobody_reads_does_not_hold_up_its_job() {
+async fn unread_progress_does_not_block_its_job() {
     async fn chatty(request: Request, Json(n): Json<u64>) -> Result<Json<u64>, HandlerError> {
         for step in 0..n {
             request.progress(&step).await?;

@@ -149,7 +149,7 @@ async fn a_command_that_prints_too_much_is_ended_and_answered() {
 }
 
 #[tokio::test]
-async fn command_whose_answer_nests_too_deep_is_answered_too_large() {
+async fn command_with_deeply_nested_answer_gets_too_large() {
     let script =
         "n=$(cat); head -c $n /dev/zero | tr '\\0' '['; head -c $n /dev/zero | tr '\\0' ']'";
     let shell = Shell::new(script).await;
@@ -299,7 +299,7 @@ async fn a_program_is_found_in_the_folder_of_the_settings_file() {
 }
 
 #[tokio::test]
-async fn a_failure_that_nobody_waits_for_is_dead_lettered() {
+async fn failure_without_caller_is_dead_lettered() {
     let shell = Shell::new("echo 1; exit 3").await;
     let receipt = shell.client.call("script", &Value::Null).await.unwrap();
     let mut conn = shell.bench.redis.connection().await;

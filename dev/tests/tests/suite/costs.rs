@@ -213,7 +213,7 @@ impl Measured {
 }
 
 #[tokio::test]
-async fn a_call_costs_no_more_commands_than_what_is_switched_on_needs() {
+async fn call_costs_only_the_commands_of_enabled_features() {
     let mut over = Vec::new();
     for (feature, one, many) in COSTS {
         let mut measured = Measured::new(*feature).await;

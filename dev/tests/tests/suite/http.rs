@@ -171,7 +171,7 @@ async fn data_of_a_get_goes_into_the_query_as_far_as_it_can() {
 }
 
 #[tokio::test]
-async fn statuses_become_codes_with_what_the_server_says() {
+async fn http_statuses_become_codes_with_the_servers_message() {
     for (status, code) in [
         ("400 Bad Request", Code::InvalidData),
         ("403 Forbidden", Code::Unauthorized),
@@ -196,7 +196,7 @@ async fn statuses_become_codes_with_what_the_server_says() {
 }
 
 #[tokio::test]
-async fn what_is_no_answer_is_a_failure() {
+async fn invalid_http_answer_is_a_failure() {
     let big = response("200 OK", "", &"1".repeat(9_000_000));
     let text = response("200 OK", "", "<html>");
     let responses = [text.as_str(), &big, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[1"];
@@ -253,7 +253,7 @@ async fn error_names_the_proxy_that_was_tried() {
 }
 
 #[tokio::test]
-async fn refused_certificate_is_no_unreachable_server() {
+async fn refused_certificate_differs_from_unreachable_server() {
     // It speaks TLS, under an authority that nobody knows.
     let redis = TestRedis::start_tls().await;
     let url = redis.url().replace("rediss://", "https://");

@@ -66,7 +66,7 @@ fn record() -> String {
 }
 
 #[tokio::test]
-async fn a_request_that_is_put_off_lies_in_the_schedule() {
+async fn delayed_request_is_in_the_schedule() {
     let mut still = Still::new().await;
     let before = still.now_ms().await;
     let receipt = still.request().delay(Duration::from_secs(60)).send().await.unwrap();
@@ -97,7 +97,7 @@ async fn a_request_that_is_put_off_lies_in_the_schedule() {
 }
 
 #[tokio::test]
-async fn who_waits_for_what_is_put_off_waits_for_both() {
+async fn wait_for_a_delayed_request_includes_the_delay() {
     let mut still = Still::new().await;
     let since = Instant::now();
     let request = still.request().delay(Duration::from_millis(200));
@@ -124,7 +124,7 @@ async fn who_waits_for_what_is_put_off_waits_for_both() {
 }
 
 #[tokio::test]
-async fn what_is_put_off_needs_no_worker_yet() {
+async fn delayed_request_does_not_need_a_worker_yet() {
     let mut bench = Bench::new().await;
     bench.settings.client.no_workers_grace = Duration::ZERO;
     let client = bench.client().await;
@@ -171,7 +171,7 @@ async fn the_mark_of_a_submitted_request_lasts_until_it_can_have_ended() {
 }
 
 #[tokio::test]
-async fn the_envelope_bears_what_the_worker_must_know() {
+async fn envelope_carries_the_workers_fields() {
     let mut still = Still::new().await;
     still.keyed().max_attempts(3).send().await.unwrap();
     let envelope = still.envelope().await;

@@ -196,7 +196,7 @@ async fn a_process_puts_its_answer_off_and_gets_the_token() {
 }
 
 #[tokio::test]
-async fn progress_goes_to_who_follows() {
+async fn progress_reaches_the_follower() {
     let progress =
         r#"say "\"method\":\"\$/progress\",\"params\":{\"id\":$id,\"data\":{\"percent\":5}}""#;
     let served = Served::shell(&format!("{progress}; answer 1")).await;

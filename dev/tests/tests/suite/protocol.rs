@@ -193,7 +193,7 @@ async fn waits_of_the_node_program_share_a_channel() {
 }
 
 #[tokio::test]
-async fn the_signature_of_the_document_is_what_workers_accept() {
+async fn documented_signature_is_accepted_by_workers() {
     let document = protocol();
     let secret = Secret::new("0123456789abcdef0123456789abcdef");
     let key = AuthKey { secret, jobs: vec!["*".to_owned()] };

@@ -237,7 +237,7 @@ async fn a_worker_with_a_mistake_does_not_start() {
 }
 
 #[tokio::test]
-async fn wrong_flags_are_told_with_what_is_allowed() {
+async fn wrong_flags_are_reported_with_the_permitted_ones() {
     let name = "1 to 64 characters of A-Z a-z 0-9 _ . - are allowed";
     for (flag, value, problem) in [
         ("--concurrency", "0", "0 is not in 1..=65536"),

@@ -59,7 +59,7 @@ async fn a_high_priority_request_overtakes_a_thousand_low_ones() {
 }
 
 #[tokio::test]
-async fn a_full_worker_gives_back_what_its_blocked_pops_bring() {
+async fn full_worker_returns_requests_of_its_blocked_pops() {
     async fn who(name: State<&'static str>) -> Json<&'static str> {
         Json(*name)
     }
@@ -82,7 +82,7 @@ async fn a_full_worker_gives_back_what_its_blocked_pops_bring() {
 }
 
 #[tokio::test]
-async fn a_queue_whose_list_is_none_keeps_no_other_waiting() {
+async fn queue_key_of_another_type_does_not_block_other_queues() {
     let bench = Bench::new().await;
     let mut conn = bench.redis.connection().await;
     let () = conn.set("redcall:{high}:queue", "no list").await.unwrap();

@@ -226,7 +226,7 @@ async fn cut_off(bench: &mut Bench) -> (Client, Stopped) {
 }
 
 #[tokio::test]
-async fn what_is_said_not_to_be_queued_never_is() {
+async fn call_reported_as_not_queued_never_runs() {
     let mut bench = Bench::new().await;
     let _worker = bench.worker().await;
     // A queue that seems to be served, but whose requests stay where they are.

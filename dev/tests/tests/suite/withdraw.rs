@@ -151,7 +151,7 @@ async fn an_answer_that_is_found_at_the_last_moment_is_taken_and_withdraws_nothi
 }
 
 #[tokio::test]
-async fn what_was_let_go_or_is_fetched_goes_on() {
+async fn fire_and_forget_and_fetched_jobs_continue() {
     let mut still = Still::new().await;
     still.request().send().await.unwrap();
     let ticket = still.request().submit().await.unwrap();
@@ -239,7 +239,7 @@ async fn a_ticket_is_cancelled_for_as_long_as_its_request_may_wait() {
 }
 
 #[tokio::test]
-async fn a_call_inside_a_handler_inherits_what_is_left_of_its_time() {
+async fn call_inside_a_handler_inherits_its_remaining_time() {
     let mut still = Still::new().await;
     let deadline = Some(Instant::now() + Duration::from_secs(10));
     let context = Context { deadline, ..Context::default() };

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_five_percent_worse_fails_and_says_what_to_do() {
+    fn five_percent_more_instructions_fail_with_a_remedy() {
         assert!(compare(&[("a", 1000)], &[("a", 1050)], true).passed);
         let worse = compare(&[("a", 1000), ("b", 1000)], &[("a", 1051), ("b", 1000)], true);
         assert!(!worse.passed);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_reads_the_same() {
+    fn written_baseline_reads_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("instructions.json");
         let written = Baseline::of_here(counts(&[("a/b", 7)])).unwrap();

@@ -54,7 +54,7 @@ fn who_words_are_counted_once_each() {
 }
 
 #[test]
-fn what_is_a_subject_at_the_start_of_a_clause() {
+fn clause_that_begins_with_what_is_counted() {
     let first = Word::Banned(FIRST_WHAT);
     assert_eq!(words("What is lost stays."), [first, Word::WhatSubject]);
     for text in ["ends: what is left", "If so, what is left ends", "| a | what |", "so that what"] {

@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_text_in_order_and_skips_what_nobody_wrote() {
+    fn text_files_are_read_in_order_without_generated_ones() {
         let root = tempfile::tempdir().unwrap();
         for (path, bytes) in [
             ("b/two.rs", &b"two"[..]),

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_subjects_are_bounded_per_folder() {
+    fn subjects_with_what_are_bounded_per_folder() {
         let files = [file("dev/a/b.rs", "// ends: what is left\n\n// and if what is left\n")];
         let all = found(&files);
         assert_eq!(all.len(), 2, "{all:?}");

@@ -18,7 +18,7 @@ use crate::support::{Foreign, LIVE, QUEUE, WAYS, error_frame, keys, waited};
 const AT_ONCE: Duration = Duration::from_secs(5);
 
 #[tokio::test]
-async fn a_name_that_nobody_maps_is_answered_at_once() {
+async fn unmapped_name_is_answered_at_once() {
     let mut foreign = Foreign::start().await;
     let since = Instant::now();
     let error = foreign.client.call_and_wait("nobody", &Value::Null).await.unwrap_err();
@@ -30,7 +30,7 @@ async fn a_name_that_nobody_maps_is_answered_at_once() {
 }
 
 #[tokio::test]
-async fn a_name_that_nobody_maps_is_buried_when_nobody_waits() {
+async fn unmapped_name_without_caller_is_dead_lettered() {
     let mut foreign = Foreign::start().await;
     let receipt = foreign.client.call("nobody", &json!({"a": 1})).await.unwrap();
     let letter = foreign.dead_letter().await;
@@ -95,7 +95,7 @@ async fn a_name_that_only_another_live_worker_maps_is_parked_and_run_by_it() {
 }
 
 #[tokio::test]
-async fn what_was_parked_is_answered_when_the_last_worker_that_maps_it_has_left() {
+async fn parked_request_is_answered_after_its_last_worker_left() {
     let mut bench = Bench::new().await;
     bench.settings.worker.queues = vec!["default".to_owned()];
     let _worker = bench.worker().await;
@@ -149,7 +149,7 @@ async fn the_grace_may_be_none_and_each_queue_has_its_own_workers() {
 }
 
 #[tokio::test]
-async fn a_call_that_nobody_waits_for_is_queued_without_workers_and_runs_later() {
+async fn fire_and_forget_without_workers_is_queued_and_runs_later() {
     let bench = Bench::new().await;
     let client = bench.client().await;
     let mut conn = bench.redis.connection().await;

@@ -72,7 +72,7 @@ async fn another_wire_version_is_answered_and_dead_lettered() {
 }
 
 #[tokio::test]
-async fn what_nests_too_deep_is_refused() {
+async fn deeply_nested_request_is_refused() {
     let mut foreign = Foreign::start().await;
     let deep = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
     let message = "nested deeper than 64 levels (limits.depth)";
@@ -87,7 +87,7 @@ async fn what_nests_too_deep_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_larger_than_the_limit_is_refused() {
+async fn oversized_request_is_refused() {
     let mut bench = Bench::new().await;
     bench.settings.limits.request = 10_000;
     let mut foreign = Foreign::with(bench, |worker| worker).await;
@@ -117,7 +117,7 @@ async fn what_is_larger_than_the_limit_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_and_names_no_key_of_its_own_is_dead_lettered() {
+async fn oversized_request_with_foreign_key_is_dead_lettered() {
     let mut bench = Bench::new().await;
     bench.settings.limits.request = 10_000;
     let mut foreign = Foreign::with(bench, |worker| worker).await;

@@ -167,7 +167,7 @@ async fn a_handler_that_panics_is_answered_without_the_panics_text() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_written_as_json_is_answered_nevertheless() {
+async fn unserialisable_answer_is_answered_with_an_error() {
     let mut foreign = foreign().await;
     let panicked = "the handler panicked";
     for (how, code, message) in [
@@ -197,7 +197,7 @@ async fn an_answer_over_the_limit_is_an_error() {
 }
 
 #[tokio::test]
-async fn the_errors_that_nobody_waits_for_are_dead_lettered() {
+async fn errors_without_caller_are_dead_lettered() {
     let mut foreign = foreign().await;
     for (name, data, code, reason) in [
         ("refuse", "null", "handler_failed", "no \"more\"\n"),

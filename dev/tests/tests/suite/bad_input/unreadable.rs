@@ -19,7 +19,7 @@ async fn hold(gate: State<Arc<Semaphore>>) {
 }
 
 #[tokio::test]
-async fn what_is_no_object_with_an_id_is_dead_lettered() {
+async fn element_without_an_id_is_dead_lettered() {
     let mut foreign = Foreign::start().await;
     let key = response_key("x1");
     for raw in [
@@ -54,7 +54,7 @@ async fn an_id_of_another_form_is_dead_lettered() {
 }
 
 #[tokio::test]
-async fn what_begins_like_an_envelope_and_is_none_is_buried_under_its_id() {
+async fn broken_envelope_is_dead_lettered_under_its_id() {
     let mut foreign = Foreign::start().await;
     let key = response_key("x1");
     let reason = "not a JSON object: expected `,` or `}` at line 1 column 12";
@@ -127,7 +127,7 @@ async fn nothing_is_written_to_a_foreign_response_key() {
 }
 
 #[tokio::test]
-async fn a_foreign_list_keeps_what_it_has_and_its_ttl() {
+async fn foreign_list_keeps_its_elements_and_ttl() {
     let mut foreign = Foreign::start().await;
     let key = "redcall:{other}:response:x1";
     let () = foreign.conn.rpush(key, "kept").await.unwrap();

@@ -51,7 +51,7 @@ async fn each_event_goes_to_one_member_and_to_every_group() {
 }
 
 #[tokio::test]
-async fn what_a_dead_member_had_goes_to_another_and_the_dead_are_forgotten() {
+async fn events_of_a_dead_member_go_to_another_member() {
     let bench = bench(10_000).await;
     let client = bench.client().await;
     let short = Duration::from_millis(100);

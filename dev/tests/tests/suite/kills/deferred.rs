@@ -16,7 +16,7 @@ async fn token(folder: &Path) -> String {
 }
 
 #[tokio::test]
-async fn killed_before_it_is_put_off_it_runs_again_and_after_it_does_not() {
+async fn kill_before_deferral_reruns_and_after_does_not() {
     for (dies, ran) in [("before", "ran 2"), ("in", "ran 1")] {
         let mut stage = Stage::new().await;
         let doomed = stage.worker_at(stage.bench.redis.url(), Some(dies)).await;

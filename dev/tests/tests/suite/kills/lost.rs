@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{MARK, Stage};
 
 #[tokio::test]
-async fn a_worker_whose_fetch_reply_was_lost_reads_its_own_leases_back_and_starts_them() {
+async fn lost_fetch_reply_is_resynchronised_and_started() {
     let mut stage = Stage::new().await;
     let worker = stage.cut_off().await;
     let lost = stage.proxy.lose_reply(|exchange| exchange.asks("EVALSHA") && exchange.says(MARK));
@@ -22,7 +22,7 @@ async fn a_worker_whose_fetch_reply_was_lost_reads_its_own_leases_back_and_start
 }
 
 #[tokio::test]
-async fn a_worker_whose_fetch_reply_was_lost_under_load_starts_all_of_it_once() {
+async fn lost_fetch_reply_under_load_starts_each_job_once() {
     let mut stage = Stage::new().await;
     let worker = stage.cut_off().await;
     let lost = stage.proxy.lose_reply(|exchange| exchange.asks("EVALSHA") && exchange.says("#99"));
@@ -43,7 +43,7 @@ async fn a_worker_whose_fetch_reply_was_lost_under_load_starts_all_of_it_once() 
 }
 
 #[tokio::test]
-async fn a_worker_whose_settle_reply_was_lost_learns_that_it_had_settled() {
+async fn lost_settle_reply_is_repeated_as_settled() {
     let mut stage = Stage::new().await;
     let worker = stage.cut_off().await;
     let lost = stage.proxy.lose_reply(|exchange| exchange.asks("\"type\":\"result\",\"seq\""));

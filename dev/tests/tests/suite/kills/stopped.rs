@@ -40,7 +40,7 @@ impl Overtaken {
 }
 
 #[tokio::test]
-async fn the_late_answer_of_a_worker_that_stood_still_is_refused() {
+async fn late_answer_of_a_stalled_worker_is_refused() {
     let overtaken = Overtaken::new("responds").await;
     overtaken.opens_the_gate();
     overtaken.stopped.signal(Signal::CONT);
@@ -50,7 +50,7 @@ async fn the_late_answer_of_a_worker_that_stood_still_is_refused() {
 }
 
 #[tokio::test]
-async fn a_worker_that_stood_still_tells_its_handler() {
+async fn stalled_worker_notifies_its_handler() {
     let overtaken = Overtaken::new("job").await;
     overtaken.stopped.signal(Signal::CONT);
     let Overtaken { mut stage, stopped, _successor, ticket, watch, attempt } = overtaken;
@@ -59,7 +59,7 @@ async fn a_worker_that_stood_still_tells_its_handler() {
 }
 
 #[tokio::test]
-async fn a_worker_that_stood_still_does_not_start_what_it_has_lost_meanwhile() {
+async fn stalled_worker_does_not_start_lost_leases() {
     let mut stage = Stage::new().await;
     let stopped = stage.cut_off().await;
     let leased = stage.proxy.hold_reply(|exchange| exchange.says(MARK));

@@ -72,7 +72,7 @@ async fn the_status_is_true_wherever_the_worker_dies() {
 }
 
 #[tokio::test]
-async fn what_was_settled_before_the_worker_died_has_ended() {
+async fn status_settled_before_the_kill_is_final() {
     let stage = Stage::new().await;
     let doomed = stage.cut_off().await;
     let ticket = submit(&stage, Some("gate")).await;

@@ -162,7 +162,7 @@ async fn a_command_that_ignores_its_end_is_killed_after_the_grace() {
 }
 
 #[tokio::test]
-async fn whoever_waits_for_a_cancelled_call_hears_so_whether_it_runs_or_not() {
+async fn waiting_caller_of_a_cancelled_call_is_notified() {
     let mut bench = Bench::new().await;
     bench.settings.worker.concurrency = 1;
     let count = Count::default();
@@ -182,7 +182,7 @@ async fn whoever_waits_for_a_cancelled_call_hears_so_whether_it_runs_or_not() {
 }
 
 #[tokio::test]
-async fn a_lost_message_is_made_good_by_the_heartbeat() {
+async fn lost_cancel_message_is_recovered_by_the_heartbeat() {
     let bench = Bench::new().await;
     let count = Count::default();
     let _worker = worker(&bench, &count).await;
@@ -265,7 +265,7 @@ async fn nested_calls_are_cancelled_with_their_caller() {
 }
 
 #[tokio::test]
-async fn nested_calls_inherit_what_is_left_of_the_time() {
+async fn nested_calls_inherit_the_remaining_time() {
     let bench = Bench::new().await;
     let count = Count::default();
     let (_worker, client) = nesting(&bench, &count).await;
@@ -282,7 +282,7 @@ async fn nested_calls_inherit_what_is_left_of_the_time() {
 }
 
 #[tokio::test]
-async fn the_worker_tells_the_client_inside_a_handler_what_is_left_and_when_it_ends() {
+async fn handlers_client_inherits_deadline_and_cancellation() {
     /// Listens, so that it hears how its nested call ends.
     async fn outer(request: Request, client: State<Client>, heard: State<Heard>) -> Json<u64> {
         assert!(!request.is_cancelled());
@@ -322,7 +322,7 @@ async fn the_worker_tells_the_client_inside_a_handler_what_is_left_and_when_it_e
 }
 
 #[tokio::test]
-async fn a_handler_sees_what_is_left_and_so_does_a_command() {
+async fn handler_and_command_see_the_remaining_time() {
     async fn left(request: Request) -> Json<u128> {
         Json(request.remaining().unwrap().as_millis())
     }

@@ -124,7 +124,7 @@ async fn a_waiting_call_gets_the_last_frame_and_the_slot_is_free_meanwhile() {
 }
 
 #[tokio::test]
-async fn of_twenty_who_settle_one_has_settled() {
+async fn one_of_twenty_settlements_succeeds() {
     let desk = Desk::new().await;
     let (ticket, token) = desk.submit(None).await;
     let mut clients = Vec::new();
@@ -160,7 +160,7 @@ async fn a_wrong_token_settles_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_not_settled_in_time_is_answered_by_the_workers_and_published() {
+async fn expired_deferral_is_answered_by_the_workers() {
     let desk = Desk::new().await;
     let mut results = desk.client.events("command_result").subscribe().await.unwrap();
     let request = desk.client.request("start").data(&1).header("nonce", "n-1");
@@ -176,7 +176,7 @@ async fn what_is_not_settled_in_time_is_answered_by_the_workers_and_published() 
 }
 
 #[tokio::test]
-async fn who_follows_the_results_gets_each_under_its_nonce() {
+async fn results_follower_gets_each_result_under_its_nonce() {
     let desk = Desk::new().await;
     let mut results = desk.client.events("6001").subscribe().await.unwrap();
     for (nonce, settled) in [("7", Ok(json!({ "speed": 3 }))), ("8", Err("stuck"))] {
@@ -202,7 +202,7 @@ async fn who_follows_the_results_gets_each_under_its_nonce() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_given_up_is_settled_for_nobody() {
+async fn withdrawn_call_is_settled_without_a_receiver() {
     let desk = Desk::new().await;
     let (ticket, token) = desk.submit(None).await;
     let mut results = desk.client.events("command_result").subscribe().await.unwrap();
@@ -238,7 +238,7 @@ async fn a_call_that_is_given_up_is_settled_for_nobody() {
 }
 
 #[tokio::test]
-async fn a_worker_that_drains_waits_for_nobody_who_settles() {
+async fn draining_worker_does_not_wait_for_deferrals() {
     let mut bench = Bench::new().await;
     bench.settings.worker.drain_timeout = Duration::from_secs(600);
     let desk = Desk::with(bench).await;
@@ -250,7 +250,7 @@ async fn a_worker_that_drains_waits_for_nobody_who_settles() {
 }
 
 #[tokio::test]
-async fn who_joins_the_call_gets_its_end_now_and_later() {
+async fn deduplicated_caller_gets_the_deferred_end() {
     let desk = Desk::new().await;
     let call = || desk.client.request("start").idempotency_key("k");
     let first = call().submit().await.unwrap();
@@ -264,7 +264,7 @@ async fn who_joins_the_call_gets_its_end_now_and_later() {
 }
 
 #[tokio::test]
-async fn the_answer_to_a_signed_request_is_signed_by_who_settles() {
+async fn settled_answer_of_a_signed_request_is_signed() {
     let mut bench = Bench::new().await;
     let secret = Secret::new("what caller and worker share, and nobody else");
     let key = AuthKey { secret, jobs: vec!["*".to_owned()] };

@@ -42,7 +42,7 @@ async fn worker(bench: &Bench) -> RunningWorker {
 }
 
 #[tokio::test]
-async fn what_does_not_end_in_time_is_run_again_first_and_counts_as_no_failure() {
+async fn undrained_job_reruns_first_without_a_failure() {
     let mut bench = Bench::new().await;
     job(&mut bench, "endless").max_crashes = 1;
     let (first, second) = stopped(&mut bench).await;
@@ -61,7 +61,7 @@ async fn what_does_not_end_in_time_is_run_again_first_and_counts_as_no_failure()
 }
 
 #[tokio::test]
-async fn what_must_not_repeat_is_answered_when_its_worker_stops() {
+async fn unrepeatable_job_is_answered_when_its_worker_stops() {
     let mut bench = Bench::new().await;
     job(&mut bench, "endless").on_worker_loss = OnWorkerLoss::Fail;
     let (first, second) = stopped(&mut bench).await;

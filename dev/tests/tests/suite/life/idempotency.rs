@@ -40,7 +40,7 @@ async fn running(runs: &Runs) {
 }
 
 #[tokio::test]
-async fn who_asks_while_it_runs_or_after_its_end_gets_the_same_answer() {
+async fn duplicate_call_gets_the_same_answer_during_and_after() {
     let bench = Bench::new().await;
     let runs = Runs::default();
     let _worker = worker(&bench, &runs).await;
@@ -82,7 +82,7 @@ async fn a_caller_that_crashed_finds_its_call_again() {
 }
 
 #[tokio::test]
-async fn it_is_cancelled_when_the_last_who_waits_has_gone() {
+async fn call_is_cancelled_when_its_last_caller_withdraws() {
     let bench = Bench::new().await;
     let runs = Runs::default();
     let _worker = worker(&bench, &runs).await;
@@ -150,7 +150,7 @@ async fn the_longest_time_of_all_callers_counts() {
 }
 
 #[tokio::test]
-async fn the_longest_time_counts_for_what_is_still_queued() {
+async fn longest_timeout_counts_for_a_queued_call() {
     let bench = Bench::new().await;
     let runs = Runs::default();
     let client = bench.client().await;
@@ -164,7 +164,7 @@ async fn the_longest_time_counts_for_what_is_still_queued() {
 }
 
 #[tokio::test]
-async fn a_call_that_nobody_maps_is_answered_to_all_and_may_be_begun_anew() {
+async fn unmapped_call_is_answered_to_all_and_may_start_over() {
     let bench = Bench::new().await;
     let client = bench.client().await;
     let submit = async || payment(&client, Some(0)).submit().await.unwrap();
@@ -205,7 +205,7 @@ async fn end(conn: &mut MultiplexedConnection, id: &str) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn what_was_pushed_without_asking_is_checked_before_it_starts() {
+async fn plainly_pushed_duplicate_is_checked_before_its_start() {
     let bench = Bench::new().await;
     let runs = Runs::default();
     let _worker = worker(&bench, &runs).await;
@@ -227,7 +227,7 @@ async fn what_was_pushed_without_asking_is_checked_before_it_starts() {
 }
 
 #[tokio::test]
-async fn a_call_whose_worker_died_goes_on_for_all_who_wait() {
+async fn call_of_a_dead_worker_continues_for_all_callers() {
     let bench = Bench::new().await;
     let runs = Runs::default();
     let client = bench.client().await;
@@ -261,7 +261,7 @@ async fn the_same_job_is_not_run_twice_within_its_window() {
 }
 
 #[tokio::test]
-async fn what_was_pushed_twice_under_one_id_runs_once() {
+async fn request_pushed_twice_under_one_id_runs_once() {
     let bench = Bench::new().await;
     let runs = Runs::default();
     let _worker = worker(&bench, &runs).await;
@@ -287,7 +287,7 @@ async fn the_longest_budget_that_can_be_written_is_one() {
 }
 
 #[tokio::test]
-async fn what_is_left_out_within_a_window_is_no_call_to_join() {
+async fn duplicate_within_a_unique_window_cannot_be_joined() {
     let mut bench = Bench::new().await;
     job(&mut bench, "pay").unique = Some(Duration::from_secs(60));
     let runs = Runs::default();
@@ -306,7 +306,7 @@ async fn what_is_left_out_within_a_window_is_no_call_to_join() {
 }
 
 #[tokio::test]
-async fn who_has_joined_a_cancelled_call_hears_so_although_it_was_begun_anew() {
+async fn joined_caller_learns_of_the_cancel_despite_a_restart() {
     let bench = Bench::new().await;
     let client = bench.client().await;
     let submit = async || payment(&client, Some(0)).submit().await.unwrap();
@@ -325,7 +325,7 @@ async fn who_has_joined_a_cancelled_call_hears_so_although_it_was_begun_anew() {
 }
 
 #[tokio::test]
-async fn a_lost_message_of_more_time_is_made_good_when_the_time_is_over() {
+async fn lost_extension_message_is_recovered_at_the_deadline() {
     let bench = Bench::new().await;
     let runs = Runs::default();
     let _worker = worker(&bench, &runs).await;

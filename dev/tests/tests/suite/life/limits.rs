@@ -171,7 +171,7 @@ fn rule(limit: Limit) -> redcall_store::Rule {
 }
 
 #[tokio::test]
-async fn what_was_sorted_is_done_by_workers_that_know_no_limit() {
+async fn sorted_requests_run_on_workers_without_limits() {
     let bench = Bench::new().await;
     orders(&bench, "a", 0, 5).await;
     let taken = super::dies_with(&bench, "ghost", 3, &[rule(by_customer(1))]).await;
@@ -183,7 +183,7 @@ async fn what_was_sorted_is_done_by_workers_that_know_no_limit() {
 }
 
 #[tokio::test]
-async fn what_was_sorted_is_answered_as_unknown_when_nobody_maps_it_any_more() {
+async fn sorted_request_without_a_mapping_is_unknown_job() {
     let bench = Bench::new().await;
     let client = bench.client().await;
     let data = json!({"customer": "a"});
@@ -216,7 +216,7 @@ async fn a_limited_job_that_is_called_while_the_worker_is_idle_starts_at_once() 
 }
 
 #[tokio::test]
-async fn what_waits_for_a_workers_own_room_starts_when_there_is_some() {
+async fn request_over_worker_concurrency_starts_when_room_frees() {
     // Answers, and holds its slot for longer.
     async fn lingers(request: Request, gate: State<Arc<tokio::sync::Semaphore>>) {
         request.respond(&1).await.unwrap();
@@ -243,7 +243,7 @@ async fn what_waits_for_a_workers_own_room_starts_when_there_is_some() {
 }
 
 #[tokio::test]
-async fn what_its_rate_allows_does_not_wait_for_a_heartbeat() {
+async fn request_within_its_rate_does_not_wait_for_a_heartbeat() {
     let mut bench = Bench::new().await;
     bench.settings.worker.lease = Duration::from_secs(30);
     let rate = Rate { count: 1, per: Duration::from_millis(100) };
@@ -258,7 +258,7 @@ async fn what_its_rate_allows_does_not_wait_for_a_heartbeat() {
 }
 
 #[tokio::test]
-async fn a_lost_word_of_work_is_made_good_by_the_heartbeat() {
+async fn lost_work_notification_is_recovered_by_the_heartbeat() {
     let mut bench = Bench::new().await;
     job(&mut bench, "order").limit = Some(by_customer(1));
     let log = Log::default();

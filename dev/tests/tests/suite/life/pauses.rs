@@ -47,7 +47,7 @@ async fn a_paused_queue_keeps_its_requests_and_goes_on_within_a_second() {
 }
 
 #[tokio::test]
-async fn what_runs_goes_on_while_its_queue_is_paused() {
+async fn running_job_continues_while_its_queue_is_paused() {
     let bench = Bench::new().await;
     let _worker = bench.worker().await;
     let mut conn = connection(&bench).await;

@@ -52,7 +52,7 @@ impl Stage {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_queued_is_answered_although_redis_is_killed_under_load() {
+async fn queued_calls_are_answered_though_redis_is_killed() {
     let mut stage = Stage::with_workers(2).await;
     for round in 0..3 {
         let client = stage.client.clone();
@@ -78,7 +78,7 @@ async fn what_was_queued_is_answered_although_redis_is_killed_under_load() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_takes_over_from_who_was_only_cut_off_with_redis() {
+async fn worker_cut_off_with_redis_is_not_taken_over() {
     let mut stage = Stage::with_workers(2).await;
     let client = stage.client.clone();
     let calls = tokio::spawn(async move {
@@ -97,7 +97,7 @@ async fn nobody_takes_over_from_who_was_only_cut_off_with_redis() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_scheduled_comes_after_a_restart() {
+async fn scheduled_job_runs_after_a_restart() {
     let mut stage = Stage::with_workers(1).await;
     let delay = Duration::from_millis(300);
     let ticket = stage.client.request("counted").data(&7).delay(delay).submit().await.unwrap();

@@ -21,7 +21,7 @@ async fn worker(bench: &Bench) -> RunningWorker {
 }
 
 #[tokio::test]
-async fn who_follows_learns_that_it_was_started_again() {
+async fn follower_learns_of_the_restart() {
     let bench = Bench::new().await;
     let client = bench.client().await;
     let mut conn = connection(&bench).await;
@@ -51,7 +51,7 @@ async fn who_follows_learns_that_it_was_started_again() {
 }
 
 #[tokio::test]
-async fn what_must_not_repeat_is_answered_worker_lost() {
+async fn unrepeatable_job_of_a_dead_worker_is_answered_worker_lost() {
     let mut bench = Bench::new().await;
     job(&mut bench, "which").on_worker_loss = OnWorkerLoss::Fail;
     let client = bench.client().await;
@@ -94,7 +94,7 @@ async fn take_over(bench: &Bench, dead: &str) {
 }
 
 #[tokio::test]
-async fn nobody_takes_over_within_a_lease_of_its_own_start() {
+async fn worker_does_not_take_over_within_a_lease_of_its_start() {
     let mut bench = Bench::new().await;
     bench.settings.worker.lease = Duration::from_secs(2);
     let client = bench.client().await;
@@ -109,7 +109,7 @@ async fn nobody_takes_over_within_a_lease_of_its_own_start() {
 }
 
 #[tokio::test]
-async fn a_live_id_without_a_lease_and_a_lease_without_a_worker_are_mended() {
+async fn orphaned_live_ids_and_leases_are_repaired() {
     let bench = Bench::new().await;
     let mut conn = connection(&bench).await;
     // As after an eviction: the id of a request that is nowhere, and one that somebody holds who

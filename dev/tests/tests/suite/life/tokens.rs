@@ -241,7 +241,7 @@ async fn a_request_that_was_captured_runs_no_second_time() {
 }
 
 #[tokio::test]
-async fn what_is_tried_again_or_taken_over_is_no_repetition_and_is_remembered() {
+async fn retry_or_take_over_is_not_a_replay_and_is_remembered() {
     let mut bench = signing().await;
     let base = Duration::from_millis(2);
     job(&mut bench, "counted").retries = Retries { max: 1, base, cap: base, ..Retries::default() };
@@ -287,7 +287,7 @@ async fn a_key_calls_only_the_jobs_that_it_may() {
 }
 
 #[tokio::test]
-async fn who_has_no_key_is_refused_and_where_none_is_required_let_through() {
+async fn unsigned_request_is_refused_unless_keys_are_optional() {
     let mut bench = signing().await;
     let keys = bench.settings.auth.clone();
     let running = worker(&bench, &Runs::default()).await;
@@ -313,7 +313,7 @@ async fn who_has_no_key_is_refused_and_where_none_is_required_let_through() {
 }
 
 #[tokio::test]
-async fn the_next_caller_begins_a_call_anew_that_was_refused() {
+async fn refused_call_starts_over_for_the_next_caller() {
     let bench = signing().await;
     let runs = Runs::default();
     let _worker = worker(&bench, &runs).await;
@@ -326,7 +326,7 @@ async fn the_next_caller_begins_a_call_anew_that_was_refused() {
 }
 
 #[tokio::test]
-async fn what_was_put_off_and_the_ticks_of_schedules_are_signed() {
+async fn delayed_requests_and_schedule_ticks_are_signed() {
     let mut bench = signing().await;
     let schedule = ScheduleSettings {
         job: "counted".to_owned(),

@@ -169,7 +169,7 @@ async fn causes_are_for_the_log_and_not_for_the_caller() {
 }
 
 #[tokio::test]
-async fn cancelled_run_is_no_warning() {
+async fn cancelled_run_does_not_warn() {
     let loud = Loud::start("redcall-worker", "").await;
     let call = loud.client.request("sleep").data(&json!({"ms": 60_000})).submit().await.unwrap();
     let id = call.id.clone();

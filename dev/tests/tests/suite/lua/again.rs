@@ -46,7 +46,7 @@ async fn a_failed_run_goes_to_the_schedule_and_comes_back_to_the_head_when_it_is
 }
 
 #[tokio::test]
-async fn what_is_new_is_promoted_to_the_tail_and_nothing_is_promoted_twice() {
+async fn new_request_is_promoted_once_to_the_tail() {
     let mut store = Store::new().await;
     store.push_ids(&["first"]).await;
     for id in ["x", "y"] {
@@ -63,7 +63,7 @@ async fn what_is_new_is_promoted_to_the_tail_and_nothing_is_promoted_twice() {
 }
 
 #[tokio::test]
-async fn what_was_cancelled_while_it_ran_does_not_wait_for_its_next_attempt() {
+async fn request_cancelled_during_its_run_is_not_retried() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["a", "b"]).await;
@@ -150,7 +150,7 @@ async fn a_history_keeps_the_first_and_the_last_runs() {
 }
 
 #[tokio::test]
-async fn a_poll_that_is_sent_again_says_what_it_said() {
+async fn repeated_poll_returns_its_first_reply() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["a"]).await;
@@ -194,7 +194,7 @@ async fn a_tombstone_is_leased_with_its_request_and_goes_with_it() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_call_reaches_all_who_joined_it_and_is_kept() {
+async fn end_of_a_call_reaches_all_joined_callers_and_is_kept() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["a"]).await;
@@ -229,7 +229,7 @@ async fn the_end_of_a_call_reaches_all_who_joined_it_and_is_kept() {
 }
 
 #[tokio::test]
-async fn a_call_that_may_begin_anew_or_has_is_not_kept() {
+async fn restartable_or_restarted_call_is_not_kept() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["a", "b"]).await;

@@ -90,7 +90,7 @@ async fn a_tombstone_lives_as_long_as_the_longest_withdrawal_of_its_request() {
 }
 
 #[tokio::test]
-async fn workers_are_told_of_many_in_portions_of_a_hundred() {
+async fn workers_are_notified_in_batches_of_a_hundred() {
     let mut store = Store::new().await;
     store.link.subscribe(&store.keys.control(), WITHIN).await.unwrap();
     let ids: Vec<String> = (0..250).map(|n| n.to_string()).collect();
@@ -123,7 +123,7 @@ async fn a_call_is_kept_while_others_want_it() {
 }
 
 #[tokio::test]
-async fn the_last_who_wants_a_call_withdraws_the_request_that_runs() {
+async fn last_caller_withdraws_the_running_request() {
     let mut store = Store::new().await;
     store.link.subscribe(&store.keys.control(), WITHIN).await.unwrap();
     let () = store.conn.hset(store.keys.live(), "a", "own").await.unwrap();

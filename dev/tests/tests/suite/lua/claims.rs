@@ -53,7 +53,7 @@ async fn a_hundred_may_wait_for_one_call() {
 }
 
 #[tokio::test]
-async fn what_has_ended_is_said_again_and_what_was_cancelled_runs_anew() {
+async fn ended_call_is_repeated_and_cancelled_call_runs_again() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     let record = store.keys.idem("call");
@@ -70,7 +70,7 @@ async fn what_has_ended_is_said_again_and_what_was_cancelled_runs_anew() {
 }
 
 #[tokio::test]
-async fn who_had_joined_what_was_cancelled_hears_so_when_it_runs_anew() {
+async fn joined_caller_learns_of_the_cancel_when_it_runs_again() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["old", "b", "c"]).await;

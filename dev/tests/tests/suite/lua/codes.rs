@@ -31,7 +31,7 @@ fn ids(reply: &PollReply) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_paused_queue_leases_nothing_gives_back_what_was_popped_and_still_settles() {
+async fn paused_queue_settles_and_returns_popped_requests() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["a", "b"]).await;
@@ -128,7 +128,7 @@ async fn without_the_lease_nothing_is_tried_again() {
 /// Found by the walk against the model: the record of a run that was stopped was made in the poll
 /// that leased the request again, and not looked for there, so that its runs were numbered anew.
 #[tokio::test]
-async fn what_goes_back_and_is_leased_in_one_poll_has_its_record() {
+async fn request_returned_and_leased_in_one_poll_has_its_record() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["a"]).await;
@@ -155,7 +155,7 @@ async fn live_ids_are_kept_in_a_table() {
 
 /// Each of what only `poll.lua` can deal with is met by a poll that hopes for the best.
 #[tokio::test]
-async fn what_is_more_than_plain_is_seen_by_the_plain_script() {
+async fn fast_poll_script_detects_other_work() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     let keys = store.keys.clone();

@@ -83,7 +83,7 @@ async fn listed(letters: &DeadLetters, selection: &DeadSelection) -> Vec<String>
 }
 
 #[tokio::test]
-async fn a_letter_that_a_worker_buried_tells_its_history() {
+async fn dead_letter_of_a_worker_has_its_attempts() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     let before = store.link.now_ms();
@@ -222,7 +222,7 @@ fn without_time(raw: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_is_retried_lies_at_the_tail_without_its_caller() {
+async fn retried_dead_letter_is_queued_without_its_caller() {
     let mut store = Store::new().await;
     store.push_ids(&["before"]).await;
     let rest = r#","data":{"n":12345678901234567890.10},"budget_ms":5,"headers":{"a":"b"}"#;
@@ -247,7 +247,7 @@ async fn what_is_retried_lies_at_the_tail_without_its_caller() {
 }
 
 #[tokio::test]
-async fn several_who_retry_the_same_letters_queue_each_once() {
+async fn concurrent_retries_queue_each_dead_letter_once() {
     const ROUNDS: usize = 10;
     const LETTERS: usize = 50;
     let mut store = Store::new().await;
@@ -274,7 +274,7 @@ async fn several_who_retry_the_same_letters_queue_each_once() {
 }
 
 #[tokio::test]
-async fn what_dies_during_a_retry_is_not_met_by_it() {
+async fn dead_letter_added_during_a_retry_is_not_retried() {
     let mut store = Store::new().await;
     store.bury_many(2500).await;
     let letters = store.letters(0);
@@ -300,7 +300,7 @@ async fn what_dies_during_a_retry_is_not_met_by_it() {
 }
 
 #[tokio::test]
-async fn a_full_queue_takes_what_it_has_room_for_and_the_rest_stays() {
+async fn retry_into_a_full_queue_leaves_the_rest() {
     let mut store = Store::new().await;
     store.push_ids(&["before"]).await;
     store.bury_many(4).await;
@@ -317,7 +317,7 @@ async fn a_full_queue_takes_what_it_has_room_for_and_the_rest_stays() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_as_a_request_is_skipped_and_can_be_purged() {
+async fn unreadable_dead_letter_is_skipped_and_can_be_purged() {
     let mut store = Store::new().await;
     let frame = r#"{"id":"f","response_key":"k","type":"result","seq":1,"attempt":1,"data":1}"#;
     store.dead_letter("1-0", "", "invalid_request", b"\xff\x00").await;

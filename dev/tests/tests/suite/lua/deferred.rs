@@ -66,7 +66,7 @@ fn told() -> Vec<EndedDeferred> {
 }
 
 #[tokio::test]
-async fn what_is_put_off_is_out_of_its_workers_hands_and_its_id_stays_live() {
+async fn deferral_drops_the_lease_and_keeps_the_id_live() {
     let mut store = Store::new().await;
     let own = store.deferral(HOUR).await;
     assert_eq!(store.heard().await, ["[{}]"]);
@@ -102,7 +102,7 @@ async fn an_answer_that_finds_something_else_at_its_key_is_kept_for_people() {
 }
 
 #[tokio::test]
-async fn without_the_lease_nothing_is_put_off() {
+async fn deferral_without_the_lease_is_refused() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     let reply = store.poll(&own, 0, &[later(&store, "x", HOUR)]).await;
@@ -112,7 +112,7 @@ async fn without_the_lease_nothing_is_put_off() {
 }
 
 #[tokio::test]
-async fn who_has_the_token_settles_once_and_all_that_lay_beside_it_goes() {
+async fn token_settles_once_and_removes_the_records() {
     let mut store = Store::new().await;
     store.deferral(HOUR).await;
     let () = store.conn.hset(store.keys.attempts(), "x", "{}").await.unwrap();
@@ -139,7 +139,7 @@ async fn who_has_the_token_settles_once_and_all_that_lay_beside_it_goes() {
 }
 
 #[tokio::test]
-async fn what_is_not_settled_in_time_is_answered_so_once() {
+async fn expired_deferral_is_answered_once() {
     let mut store = Store::new().await;
     let expire = async |store: &Store| store.link.expire(&store.keys, WITHIN).await.unwrap();
     store.deferral(HOUR).await;
@@ -161,7 +161,7 @@ async fn what_is_not_settled_in_time_is_answered_so_once() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_tells_whether_something_was_not_settled_in_time_and_mends_live_ids() {
+async fn heartbeat_reports_expired_deferrals_and_repairs_live_ids() {
     let mut store = Store::new().await;
     let own = store.deferral(HOUR).await;
     let beat = async |store: &Store| {
@@ -191,7 +191,7 @@ async fn a_heartbeat_tells_whether_something_was_not_settled_in_time_and_mends_l
 }
 
 #[tokio::test]
-async fn what_is_cancelled_while_it_is_put_off_ends_at_once_and_leaves_no_tombstone() {
+async fn cancelled_deferral_ends_at_once_without_a_tombstone() {
     let mut store = Store::new().await;
     store.deferral(HOUR).await;
     let one = [Withdrawn { id: "x".to_owned(), ttl_ms: 60_000, record: None }];

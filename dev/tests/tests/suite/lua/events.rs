@@ -14,7 +14,7 @@ fn id(ms: u64) -> EventId {
 }
 
 #[tokio::test]
-async fn a_look_says_what_there_was_and_reads_no_more_than_it_may() {
+async fn event_read_returns_the_state_within_its_limit() {
     let mut store = Store::new().await;
     let look = store.link.look(KEY, Some(id(3)), 10, WITHIN).await.unwrap();
     assert_eq!((look.top, look.added, look.gone, look.first), (id(0), 0, 0, id(0)));

@@ -41,7 +41,7 @@ async fn no_limited_name_waits_for_all_of_another() {
 }
 
 #[tokio::test]
-async fn what_waits_sorted_does_not_wait_for_the_end_of_a_long_queue() {
+async fn sorted_request_does_not_wait_for_a_long_queue() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     let mut all = vec![request("limited", 0), request("limited", 1)];

@@ -103,7 +103,7 @@ async fn a_waited_request_is_left_out_where_no_worker_listens_unless_it_is_due_l
 }
 
 #[tokio::test]
-async fn what_is_due_later_lies_in_the_schedule_and_the_earliest_is_told() {
+async fn delayed_request_is_scheduled_and_the_earliest_notified() {
     let mut store = Store::hearing_control().await;
     let now = store.link.now_ms();
     let at = |id: &str, due_ms| Placement { due_ms, ..placement(id) };
@@ -129,7 +129,7 @@ async fn what_is_due_later_lies_in_the_schedule_and_the_earliest_is_told() {
 }
 
 #[tokio::test]
-async fn what_is_due_later_counts_for_the_cap() {
+async fn delayed_requests_count_for_the_cap_of_place() {
     let store = Store::new().await;
     let due_ms = store.link.now_ms() + 60_000;
     let later = |id: &str| Placement { due_ms, ..placement(id) };
@@ -182,7 +182,7 @@ async fn the_first_call_of_a_key_makes_its_record_and_further_ones_join_it() {
 }
 
 #[tokio::test]
-async fn a_record_outlives_what_is_not_due_yet() {
+async fn record_outlives_its_delayed_request() {
     let mut store = Store::new().await;
     let due_ms = store.link.now_ms() + MONTH_MS as u64;
     let later = Placement { due_ms, ..keyed(&store, "a", "1", 0) };
@@ -227,7 +227,7 @@ async fn a_hundred_callers_wait_for_one_call_and_no_more() {
 }
 
 #[tokio::test]
-async fn the_kept_end_of_a_call_is_given_to_who_comes_later() {
+async fn kept_end_of_a_call_is_returned_to_later_callers() {
     let mut store = Store::new().await;
     let tail = r#","type":"result","seq":1,"attempt":1,"data":2}"#;
     assert_eq!(store.place(keyed(&store, "a", "1", 0)).await, Placed::Queued);

@@ -102,7 +102,7 @@ async fn a_worker_that_leaves_gives_everything_back() {
 }
 
 #[tokio::test]
-async fn nobody_takes_over_from_a_worker_that_lives_or_is_not_known() {
+async fn live_or_unknown_worker_is_not_taken_over() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     let release =

@@ -48,7 +48,7 @@ async fn failed_script_is_named_in_its_error() {
 }
 
 #[tokio::test]
-async fn whoever_was_given_up_leases_nothing_before_it_says_that_it_lives() {
+async fn expired_worker_leases_nothing_before_its_heartbeat() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["b"]).await;

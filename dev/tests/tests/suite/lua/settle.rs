@@ -89,7 +89,7 @@ async fn an_answer_is_kept_for_its_time_and_done_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_buried_lies_in_the_dead_letters_and_may_be_answered_as_well() {
+async fn dead_lettered_request_may_be_answered_as_well() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let own = store.worker("own");
@@ -162,7 +162,7 @@ async fn dead_letters_go_with_their_age() {
 }
 
 #[tokio::test]
-async fn what_goes_back_lies_at_the_head_in_its_old_order() {
+async fn returned_requests_keep_their_order_at_the_head() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let own = store.worker("own");
@@ -269,7 +269,7 @@ async fn a_notification_carries_256_kib_of_answers_and_the_ids_of_the_rest() {
 }
 
 #[tokio::test]
-async fn each_channel_gets_one_message_a_poll_and_who_names_none_gets_none() {
+async fn each_named_channel_gets_one_message_per_poll() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let own = store.worker("own");

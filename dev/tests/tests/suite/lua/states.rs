@@ -112,7 +112,7 @@ async fn a_change_made_from_another_version_is_refused_and_made_again() {
 }
 
 #[tokio::test]
-async fn what_goes_back_comes_before_what_waits_with_its_key() {
+async fn returned_request_precedes_waiting_ones_of_its_key() {
     let mut store = Store::new().await;
     let (own, other) = (store.worker("own"), store.worker("other"));
     store.push(&["x", "y", "z"].map(order)).await;

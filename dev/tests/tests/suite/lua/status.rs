@@ -24,7 +24,7 @@ fn with_end(outcome: Outcome, code: Option<Code>) -> Outcome {
 }
 
 #[tokio::test]
-async fn a_start_is_said_once_and_only_by_who_holds_the_lease() {
+async fn start_is_reported_once_and_only_with_the_lease() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     let start = async |store: &Store, attempt, again| {
@@ -66,7 +66,7 @@ async fn an_end_is_said_in_the_step_that_settles_and_not_without_the_lease() {
 }
 
 #[tokio::test]
-async fn what_is_parked_has_not_ended() {
+async fn parked_request_has_not_ended() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.beat("other", LONG, &["add"]).await;

@@ -28,7 +28,7 @@ async fn last(store: &mut Store) -> Option<u64> {
 }
 
 #[tokio::test]
-async fn a_schedule_that_is_new_starts_now_for_everybody() {
+async fn new_schedule_starts_now_for_all_workers() {
     let mut store = Store::new().await;
     let first = tick(&store, 0, None, &[]).await;
     let now = store.link.now_ms();
@@ -90,7 +90,7 @@ async fn no_tick_comes_before_its_time() {
 }
 
 #[tokio::test]
-async fn a_full_queue_takes_what_it_has_room_for_and_the_rest_later() {
+async fn ticks_over_a_full_queue_are_enqueued_later() {
     let mut store = Store::new().await;
     store.push_ids(&["a"]).await;
     let due = [START + 1, START + 2, START + 3];
@@ -105,7 +105,7 @@ async fn a_full_queue_takes_what_it_has_room_for_and_the_rest_later() {
 }
 
 #[tokio::test]
-async fn who_remembers_the_last_tick_makes_up_for_a_redis_that_forgot_it() {
+async fn remembered_tick_restores_a_schedule_lost_by_redis() {
     let mut store = Store::new().await;
     tick(&store, 0, Some(START), &[START + 1]).await;
     let () = redis::cmd("FLUSHALL").query_async(&mut store.conn).await.unwrap();

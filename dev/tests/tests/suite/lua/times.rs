@@ -176,7 +176,7 @@ async fn schedule_whose_last_tick_lies_ahead_ticks_from_now_on() {
 }
 
 #[tokio::test]
-async fn lease_that_ends_later_than_any_can_serves_nobody() {
+async fn impossibly_late_lease_is_ignored() {
     let mut store = Store::new().await;
     let key = store.keys.workers();
     let () = store.conn.zadd(&key, "dead", store.link.now_ms() + 3 * HOUR).await.unwrap();

@@ -99,7 +99,7 @@ async fn other_paths_and_methods_are_refused_and_every_answer_closes_its_connect
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_never_ends_a_request_is_hung_up_on_and_keeps_nobody_else_out() {
+async fn endless_http_request_is_closed_without_blocking_others() {
     let served = Served::of(&Bench::new().await).await;
     let mut silent = Vec::new();
     let begun = Instant::now();

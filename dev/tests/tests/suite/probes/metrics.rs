@@ -84,7 +84,7 @@ async fn the_time_of_a_run_is_from_its_start_to_its_end() {
 }
 
 #[tokio::test]
-async fn what_waits_in_a_queue_is_counted_however_it_waits() {
+async fn waiting_requests_are_counted_in_every_state() {
     let bench = Bench::new().await;
     let served = Served::of(&bench).await;
     let client = bench.client().await;
@@ -151,7 +151,7 @@ async fn any_number_of_scrapers_ask_redis_once_a_second() {
 }
 
 #[tokio::test]
-async fn the_text_is_what_scrapers_ask_for() {
+async fn metrics_text_has_the_scrapers_format() {
     let served = Served::of(&Bench::new().await).await;
     let plain = served.get("/metrics").await;
     assert!(plain.head.contains("content-type: text/plain; version=0.0.4"), "{}", plain.head);
@@ -169,7 +169,7 @@ fn mortal(bench: &Bench, folder: &std::path::Path) -> std::collections::BTreeMap
 }
 
 #[tokio::test]
-async fn what_is_taken_over_from_a_dead_worker_is_counted() {
+async fn take_over_from_a_dead_worker_is_counted() {
     let bench = Bench::new().await;
     let folder = tempfile::tempdir().unwrap();
     let mut env = mortal(&bench, folder.path());
@@ -187,7 +187,7 @@ async fn what_is_taken_over_from_a_dead_worker_is_counted() {
 }
 
 #[tokio::test]
-async fn what_another_worker_has_taken_over_is_counted_as_lost() {
+async fn taken_over_lease_is_counted_as_lost() {
     let bench = Bench::new().await;
     let folder = tempfile::tempdir().unwrap();
     let env = mortal(&bench, folder.path());
@@ -207,7 +207,7 @@ async fn what_another_worker_has_taken_over_is_counted_as_lost() {
 }
 
 #[tokio::test]
-async fn every_connection_that_is_made_anew_is_counted() {
+async fn every_reconnection_is_counted() {
     let bench = Bench::new().await;
     let served = Served::of(&bench).await;
     let mut conn = bench.redis.connection().await;

@@ -21,7 +21,7 @@ async fn proxied() -> (Served, FaultProxy, Bench) {
 }
 
 #[tokio::test]
-async fn a_fetch_loop_that_stands_still_on_one_queue_alone_turns_it_red() {
+async fn stalled_fetch_loop_of_one_queue_turns_readiness_red() {
     let (served, proxy, _bench) = proxied().await;
     served.becomes(200).await;
     let of_low = |exchange: &redcall_testkit::Exchange<'_>| {
@@ -174,7 +174,7 @@ async fn it_is_red_while_redis_is_away_and_green_within_a_second_of_its_return()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_loop_that_stands_still_is_not_live() {
+async fn stalled_loop_is_not_live() {
     let bench = Bench::new().await;
     let mut env = bench.environment();
     // Its log blocks, and is not read: when the pipe is full, the loop stops at its next line.

@@ -59,7 +59,7 @@ async fn a_job_that_must_not_run_twice_is_not_run_again() {
 }
 
 #[tokio::test]
-async fn what_was_not_asked_fails_the_job_and_replaces_the_process() {
+async fn unrequested_output_fails_the_job_and_replaces_the_process() {
     for (how, part) in [
         ("echo hello", "a line that is no JSON-RPC message"),
         (r#"say "\"id\":77,\"result\":1""#, "spoke of request 77"),
@@ -148,7 +148,7 @@ async fn process_that_floods_with_notifications_is_read_at_a_bounded_pace() {
 }
 
 #[tokio::test]
-async fn what_says_something_while_idle_is_replaced_before_the_next_job() {
+async fn output_while_idle_replaces_the_process_before_the_next_job() {
     let script =
         "answer 1; if [ $id = 1 ] && ! [ -e said ]; then : > said; echo late; : > late; fi";
     let served = Served::shell(script).await;

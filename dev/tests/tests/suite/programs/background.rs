@@ -87,7 +87,7 @@ impl Drop for Place {
 }
 
 #[tokio::test]
-async fn it_outlives_who_has_started_it() {
+async fn background_worker_outlives_its_starter() {
     let place = Place::new().await;
     let (pid, log, told) = (place.file("pid"), place.file("log"), place.file("told"));
     let mut shell = Command::new("sh");
@@ -113,7 +113,7 @@ async fn it_outlives_who_has_started_it() {
 }
 
 #[tokio::test]
-async fn what_runs_is_finished_when_it_is_stopped() {
+async fn stop_finishes_running_jobs() {
     let place = Place::new().await;
     assert_eq!(place.run(&["stop"]).await.code, 3);
     let pid = place.start().await;
@@ -161,7 +161,7 @@ async fn a_second_one_is_refused_and_the_file_of_a_dead_one_is_not() {
 }
 
 #[tokio::test]
-async fn what_cannot_start_says_why_and_leaves_nothing() {
+async fn failed_start_prints_its_reason_and_leaves_no_file() {
     let mut place = Place::new().await;
     place.env.insert("REDIS_URL".to_owned(), "redis://127.0.0.1:1".to_owned());
     let ran = place.run(&["--background"]).await;

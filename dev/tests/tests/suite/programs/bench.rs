@@ -42,7 +42,7 @@ async fn calls_are_counted_and_timed() {
 }
 
 #[tokio::test]
-async fn what_is_enqueued_is_what_lies_in_the_queue() {
+async fn enqueued_count_equals_the_queue_length() {
     let bench = Bench::new().await;
     let mut conn = bench.redis.connection().await;
     let mut lies = 0;
@@ -169,7 +169,7 @@ async fn the_scenarios_run_beside_their_floors() {
 }
 
 #[tokio::test]
-async fn jobs_that_are_let_go_are_measured_with_and_without_others_in_the_queue() {
+async fn fire_and_forget_is_measured_with_and_without_a_backlog() {
     let report = scenarios(&["s3", "s4", "s7", "--backlog", "5000"], "50").await;
     report.says(&["| without answers | ", "| with answers | ", " x none with 5000\n"]);
     for jobs in ["0 jobs", "100 jobs", "5000 jobs"] {

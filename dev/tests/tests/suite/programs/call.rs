@@ -111,7 +111,7 @@ async fn an_error_is_an_object_with_json() {
 }
 
 #[tokio::test]
-async fn a_queue_that_nobody_serves_is_told_and_nothing_is_queued() {
+async fn call_on_a_queue_without_workers_is_refused() {
     let mut desk = Desk::new().await;
     desk.env.insert("REDCALL__CLIENT__NO_WORKERS_GRACE".to_owned(), "50ms".to_owned());
     let args = ["call", "add", TWO_ONES, "--wait", "--queue", "elsewhere"];
@@ -127,7 +127,7 @@ async fn a_queue_that_nobody_serves_is_told_and_nothing_is_queued() {
 }
 
 #[tokio::test]
-async fn data_that_is_no_json_is_a_wrong_flag() {
+async fn data_without_json_is_a_wrong_flag() {
     let desk = Desk::new().await;
     let ran = desk.run(&["call", "add", "{a:1}", "--wait"]).await;
     assert_eq!((ran.code, &*ran.stdout), (2, ""));

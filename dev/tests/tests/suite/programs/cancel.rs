@@ -85,7 +85,7 @@ async fn a_request_is_cancelled_wherever_it_is() {
 }
 
 #[tokio::test]
-async fn a_call_is_put_off_and_repeated_by_flags() {
+async fn flags_delay_and_retry_a_call() {
     let mut desk = Desk::new().await;
     desk.queues(&["--at", "2100-01-01T01:00:00+01:00"]).await;
     let due: Vec<(String, u64)> = desk.conn.zrange_withscores(SCHEDULE, 0, -1).await.unwrap();

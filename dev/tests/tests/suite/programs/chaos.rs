@@ -113,7 +113,7 @@ async fn a_killed_run_leaves_no_process() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_a_run_is_refused_with_its_bounds() {
+async fn impossible_run_is_refused_with_its_bounds() {
     let place = Place::new();
     for (wrong, bounds) in [
         (["--workers", "1"], "2..=64"),

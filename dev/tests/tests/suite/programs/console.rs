@@ -332,7 +332,7 @@ async fn a_lost_redis_is_an_error_and_the_console_goes_on() {
 }
 
 #[tokio::test]
-async fn an_interrupted_script_cancels_what_it_waits_for_and_ends() {
+async fn interrupted_script_cancels_its_call_and_ends() {
     let desk = Desk::new().await;
     let mut conn = desk.bench.redis.connection().await;
     for line in [r#"wait sleep {"ms": 60000}"#, r#"command sleep {"ms": 60000}"#] {

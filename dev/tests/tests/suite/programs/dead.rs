@@ -187,7 +187,7 @@ async fn one_is_shown_with_its_whole_history_and_its_data() {
 }
 
 #[tokio::test]
-async fn what_is_retried_and_purged_is_what_a_dry_run_says() {
+async fn retry_and_purge_match_their_dry_run() {
     let mut morgue = Morgue::filled().await;
     let env = morgue.env.clone();
     let call = redcall_tests::Program::run("redcall", &["call", "add"], &env);
@@ -222,7 +222,7 @@ async fn what_is_retried_and_purged_is_what_a_dry_run_says() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_is_said_and_ends_with_1() {
+async fn impossible_request_is_reported_with_exit_code_1() {
     let mut morgue = Morgue::filled().await;
     let ran = morgue.dead(&["retry", "--all", "--dry-run"]).await;
     assert_eq!(ran.code, 1);

@@ -84,7 +84,7 @@ async fn second(bench: &mut Bench) -> redcall_tests::RunningWorker {
 }
 
 #[tokio::test]
-async fn one_signal_finishes_what_runs_and_takes_nothing_new() {
+async fn one_signal_finishes_running_jobs_and_takes_no_new_ones() {
     let mut stage = Stage::new().await;
     let call = stage.sleeps(1000).await;
     stage.drains().await;
@@ -159,7 +159,7 @@ async fn a_second_signal_ends_at_once_and_gives_the_job_back() {
 }
 
 #[tokio::test]
-async fn the_time_to_drain_is_bounded_and_what_is_left_is_given_back() {
+async fn drain_is_bounded_and_returns_the_remaining_jobs() {
     let mut stage = Stage::with(&[("REDCALL__WORKER__DRAIN_TIMEOUT", "300ms")]).await;
     let call = stage.sleeps(60_000).await;
     stage.program.signal(Signal::TERM);

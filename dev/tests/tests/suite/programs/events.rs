@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::Ran;
 
 #[tokio::test]
-async fn what_is_published_is_printed_as_it_comes() {
+async fn published_events_are_printed_at_once() {
     let mut bench = Bench::new().await;
     bench.settings.events.max = 100;
     let env = bench.environment();
@@ -56,7 +56,7 @@ async fn what_is_published_is_printed_as_it_comes() {
 }
 
 #[tokio::test]
-async fn what_can_be_no_event_is_refused_before_redis_is_asked() {
+async fn invalid_event_is_refused_without_asking_redis() {
     let env = [("REDIS_URL".to_owned(), "redis+unix:///nowhere".to_owned())].into();
     for args in [
         &["publish", "any", "1"][..],

@@ -90,7 +90,7 @@ async fn a_stream_goes_on_in_another_process_when_the_one_that_read_it_is_killed
 }
 
 #[tokio::test]
-async fn it_says_what_cannot_be_followed() {
+async fn unfollowable_job_is_reported() {
     let bench = counting().await;
     let _worker = bench.worker().await;
     let env = bench.environment();

@@ -203,7 +203,7 @@ async fn wait_whose_reader_goes_withdraws_its_call() {
 }
 
 #[tokio::test]
-async fn reader_that_goes_ends_what_follows_without_a_further_line() {
+async fn closed_pipe_ends_follow_without_a_further_line() {
     let (_bench, env, _worker) = worker().await;
     let call = ["call", "sleep", r#"{"ms":60000}"#, "--track-status", "1h", "--json"];
     let receipt: Value =
@@ -226,7 +226,7 @@ async fn reader_that_goes_ends_what_follows_without_a_further_line() {
 }
 
 #[tokio::test]
-async fn worker_program_says_what_it_cannot_print() {
+async fn worker_program_reports_a_failed_print() {
     let bench = Bench::new().await;
     let env = bench.environment();
     let folder = tempfile::tempdir().unwrap();

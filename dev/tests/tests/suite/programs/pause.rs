@@ -67,7 +67,7 @@ async fn a_paused_queue_starts_nothing_and_goes_on_when_it_is_told() {
 }
 
 #[tokio::test]
-async fn several_queues_are_paused_at_once_and_what_was_so_already_is_said() {
+async fn several_queues_are_paused_and_unchanged_ones_reported() {
     let bench = Bench::new().await;
     let env = bench.environment();
     let ran = Ran::new("redcall", &["pause", "a", "b", "--json"], &env).await;
@@ -86,7 +86,7 @@ async fn several_queues_are_paused_at_once_and_what_was_so_already_is_said() {
 }
 
 #[tokio::test]
-async fn what_is_no_queue_is_refused_before_redis_is_asked() {
+async fn invalid_queue_name_is_refused_without_asking_redis() {
     let env = [("REDIS_URL".to_owned(), "redis+unix:///nowhere".to_owned())].into();
     for verb in ["pause", "resume"] {
         for args in [&[verb][..], &[verb, "a:b"], &[verb, "a", "{b}"]] {

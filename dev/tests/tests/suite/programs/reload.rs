@@ -72,7 +72,7 @@ async fn new_names_work_and_removed_ones_are_unknown() {
 }
 
 #[tokio::test]
-async fn what_runs_during_a_reload_ends_as_it_would_have() {
+async fn running_job_is_unaffected_by_a_reload() {
     let waits = "[jobs.waits]\ncommand = ['sh', '-c', \
                  'echo > runs; until test -e go; do :; done; echo 7']";
     let stage = Stage::new(waits).await;

@@ -35,7 +35,7 @@ fn of(log: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_worker_says_once_that_redis_keeps_nothing_and_what_to_set() {
+async fn worker_warns_once_about_missing_persistence() {
     let warnings = warnings(&TestRedis::start().await).await;
     let [one] = &*warnings else { panic!("{warnings:?}") };
     assert!(one.contains("Redis keeps nothing on disk (appendonly no, save \"\")"), "{one}");

@@ -27,7 +27,7 @@ async fn an_unused_redis_shows_neither_queues_nor_workers() {
 }
 
 #[tokio::test]
-async fn queues_are_shown_with_what_waits_runs_and_died() {
+async fn queues_are_shown_with_waiting_running_and_dead_counts() {
     let bench = Bench::new().await;
     let env = bench.environment();
     let args = ["--queues", "default,low", "--concurrency", "2"];
@@ -89,7 +89,7 @@ async fn queues_are_shown_with_what_waits_runs_and_died() {
 }
 
 #[tokio::test]
-async fn what_waits_beside_the_list_is_counted() {
+async fn requests_outside_the_list_are_counted() {
     let bench = Bench::new().await;
     let (env, client) = (bench.environment(), bench.client().await);
     let mut conn = bench.redis.connection().await;
@@ -118,7 +118,7 @@ async fn what_waits_beside_the_list_is_counted() {
 }
 
 #[tokio::test]
-async fn workers_are_shown_with_what_they_run_and_what_ignores_its_timeout() {
+async fn workers_are_shown_with_running_and_overdue_jobs() {
     fn stubborn() {
         // Until the test's process ends: nothing can end a thread.
         loop {

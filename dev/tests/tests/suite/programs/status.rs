@@ -46,7 +46,7 @@ async fn a_job_is_monitored_from_another_process() {
 }
 
 #[tokio::test]
-async fn a_job_that_nobody_asked_about_is_not_found() {
+async fn untracked_job_is_not_found() {
     let bench = Bench::new().await;
     let env = bench.environment();
     for verb in ["status", "monitor"] {

@@ -115,7 +115,7 @@ async fn server_that_takes_long_for_each_answer_is_left_in_time() {
 }
 
 #[tokio::test]
-async fn redis_that_stands_still_is_left_in_time() {
+async fn stalled_redis_is_left_in_time() {
     let bench = Bench::new().await;
     let redis = Pid::from_raw(i32::try_from(bench.redis.pid()).unwrap()).unwrap();
     kill_process(redis, Signal::STOP).unwrap();

@@ -43,7 +43,7 @@ async fn instances_have_states_of_their_own() {
 }
 
 #[tokio::test]
-async fn what_comes_in_the_wrong_phase_is_a_conflict() {
+async fn operation_in_the_wrong_phase_is_a_conflict() {
     let bench = bench().await;
     let (_worker, client) = served(&bench).await;
     let service = client.service("counter");
@@ -72,7 +72,7 @@ async fn a_task_that_fails_is_answered_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn who_follows_gets_a_receipt_and_then_the_answer() {
+async fn follower_gets_a_receipt_then_the_answer() {
     let bench = bench().await;
     let (_worker, client) = served(&bench).await;
     let service = client.service("counter");
@@ -91,7 +91,7 @@ async fn who_follows_gets_a_receipt_and_then_the_answer() {
 }
 
 #[tokio::test]
-async fn a_task_cannot_be_put_off() {
+async fn service_operation_cannot_be_deferred() {
     async fn puts_off(request: Request) -> Result<(), DeferError> {
         request.defer(&(), None).await.map(drop)
     }
@@ -108,7 +108,7 @@ async fn a_task_cannot_be_put_off() {
 }
 
 #[tokio::test]
-async fn what_is_no_order_is_refused() {
+async fn invalid_service_operation_is_refused() {
     let bench = bench().await;
     let (_worker, client) = served(&bench).await;
     for data in [
@@ -146,7 +146,7 @@ async fn a_service_has_a_queue_of_its_own() {
 }
 
 #[tokio::test]
-async fn an_instance_that_nobody_asks_for_is_forgotten() {
+async fn unused_instance_is_removed() {
     let bench = bench().await;
     let (_worker, client) = served(&bench).await;
     let mut conn = bench.redis.connection().await;

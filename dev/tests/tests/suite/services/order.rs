@@ -24,7 +24,7 @@ fn list(worker: Worker) -> Worker {
 }
 
 #[tokio::test]
-async fn what_one_caller_sends_without_waiting_runs_in_its_order() {
+async fn unawaited_operations_of_one_caller_run_in_order() {
     let mut bench = Bench::new().await;
     let tasks = ServiceTasks::Compiled { init: None, execute: "append".to_owned(), exit: None };
     bench.settings.services.insert("list".to_owned(), ServiceSettings::new(tasks));

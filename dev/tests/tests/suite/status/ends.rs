@@ -92,7 +92,7 @@ async fn each_error_of_a_job_that_ran_is_its_status() {
 }
 
 #[tokio::test]
-async fn what_never_starts_ends_with_its_code() {
+async fn unstarted_job_ends_with_its_code() {
     let mut bench = Bench::new().await;
     let client = bench.client().await;
     let cancelled = submit(&client, "echo", &json!(1)).await;
@@ -114,7 +114,7 @@ async fn what_never_starts_ends_with_its_code() {
 }
 
 #[tokio::test]
-async fn what_is_parked_stays_pending_until_it_starts() {
+async fn parked_job_stays_pending_until_it_starts() {
     let mut bench = Bench::new().await;
     let gate = Gate::new();
     gate.open(1);
@@ -147,7 +147,7 @@ async fn what_is_parked_stays_pending_until_it_starts() {
 }
 
 #[tokio::test]
-async fn what_must_not_run_twice_ends_as_worker_lost() {
+async fn unrepeatable_job_ends_as_worker_lost() {
     let mut bench = Bench::new().await;
     let mut job = JobSettings::new(HandlerSettings::Compiled("gated".to_owned()));
     job.on_worker_loss = OnWorkerLoss::Fail;
@@ -201,7 +201,7 @@ async fn puts_off(request: Request, tokens: State<UnboundedSender<SettlementToke
 }
 
 #[tokio::test]
-async fn what_is_answered_later_is_processing_until_then() {
+async fn deferred_job_is_processing_until_settled() {
     let bench = Bench::new().await;
     let (send, mut tokens) = unbounded_channel();
     let build = |worker: Worker| worker.state(send).handler("puts_off", puts_off);

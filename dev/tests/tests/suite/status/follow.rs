@@ -15,7 +15,7 @@ use super::{
 };
 
 #[tokio::test]
-async fn who_begins_before_the_end_gets_each_state_once_and_in_order() {
+async fn early_monitor_gets_each_state_once_in_order() {
     let bench = Bench::new().await;
     let (client, elsewhere) = (bench.client().await, bench.client().await);
     let ticket = client.request("gated").track_status(KEPT).submit().await.unwrap();
@@ -53,7 +53,7 @@ async fn ticket_history(client: &Client, id: &str) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn who_comes_after_the_end_gets_the_last_state_at_once() {
+async fn late_monitor_gets_the_last_state_at_once() {
     let bench = Bench::new().await;
     let _worker = bench.worker().await;
     let client = bench.client().await;
@@ -86,7 +86,7 @@ async fn a_job_that_is_tried_again_is_processing_again() {
 }
 
 #[tokio::test]
-async fn what_happens_before_a_monitor_can_hear_is_not_missed() {
+async fn states_before_the_subscription_are_not_missed() {
     let bench = Bench::new().await;
     let proxy = FaultProxy::start(&bench.redis);
     let gate = Gate::new();
@@ -111,7 +111,7 @@ async fn what_happens_before_a_monitor_can_hear_is_not_missed() {
 }
 
 #[tokio::test]
-async fn what_is_said_while_the_connection_is_away_is_read_when_it_is_back() {
+async fn states_during_a_disconnection_are_read_afterwards() {
     let bench = Bench::new().await;
     let proxy = FaultProxy::start(&bench.redis);
     let gate = Gate::new();
@@ -165,7 +165,7 @@ async fn connections(conn: &mut redis::aio::MultiplexedConnection) -> usize {
 }
 
 #[tokio::test]
-async fn a_monitor_ends_in_its_time_and_may_begin_anew() {
+async fn monitor_ends_at_its_timeout_and_may_start_again() {
     let bench = Bench::new().await;
     let client = bench.client().await;
     let ticket = client.request("gated").track_status(KEPT).submit().await.unwrap();

@@ -14,7 +14,7 @@ async fn submit(client: &Client, fails: u32) -> Ticket {
 }
 
 #[tokio::test]
-async fn who_joined_is_pending_until_the_call_ends_and_then_the_same() {
+async fn deduplicated_job_is_pending_until_the_call_ends() {
     for (fails, state) in [(0, Success), (1, Error)] {
         let bench = Bench::new().await;
         let gate = Gate::new();
@@ -59,7 +59,7 @@ async fn who_joined_is_pending_until_the_call_ends_and_then_the_same() {
 }
 
 #[tokio::test]
-async fn who_joined_and_does_not_want_it_any_more_is_cancelled_alone() {
+async fn withdrawn_deduplicated_job_is_cancelled_alone() {
     let bench = Bench::new().await;
     let gate = Gate::new();
     let client = bench.client().await;
@@ -74,7 +74,7 @@ async fn who_joined_and_does_not_want_it_any_more_is_cancelled_alone() {
 }
 
 #[tokio::test]
-async fn who_had_joined_a_call_that_is_begun_anew_is_cancelled() {
+async fn deduplicated_job_of_a_restarted_call_is_cancelled() {
     let bench = Bench::new().await;
     let client = bench.client().await;
     let (first, second) = (submit(&client, 0).await, submit(&client, 0).await);

@@ -63,7 +63,7 @@ async fn no_more_than_64_states_are_kept() {
 }
 
 #[tokio::test]
-async fn what_was_not_asked_for_is_not_found_and_what_cannot_be_is_refused() {
+async fn untracked_status_is_not_found_and_invalid_refused() {
     let bench = Bench::new().await;
     let _worker = bench.worker().await;
     let client = bench.client().await;

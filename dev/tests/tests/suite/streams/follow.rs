@@ -73,7 +73,7 @@ async fn another_client_goes_on_where_the_first_has_stopped() {
 }
 
 #[tokio::test]
-async fn what_was_read_cannot_be_followed_and_what_is_to_come_can() {
+async fn follow_returns_only_unread_frames() {
     let mut steps = Steps::new().await;
     let client = steps.bench.client().await;
     let mut first = client.request("parts").data(&(200, 5)).stream().await.unwrap();
@@ -106,7 +106,7 @@ async fn what_was_read_cannot_be_followed_and_what_is_to_come_can() {
 }
 
 #[tokio::test]
-async fn who_follows_hears_without_looking_where_frames_are_announced() {
+async fn announced_frames_reach_the_follower_without_polling() {
     let mut steps = Steps::new().await;
     let client = steps.bench.client().await;
     let first = client.request("steps").stream().await.unwrap();
@@ -223,7 +223,7 @@ async fn a_wait_for_the_next_frame_ends_and_the_job_goes_on() {
 }
 
 #[tokio::test]
-async fn who_follows_is_told_of_a_restart() {
+async fn follower_is_notified_of_a_restart() {
     async fn twice(request: Request, go: State<Arc<Semaphore>>) -> Result<Json<u32>, HandlerError> {
         request.chunk(&request.attempt()).await?;
         go.acquire().await.unwrap().forget();
@@ -272,7 +272,7 @@ async fn who_follows_is_told_of_a_restart() {
 }
 
 #[tokio::test]
-async fn a_client_may_follow_what_it_has_sent_itself() {
+async fn client_may_follow_its_own_call() {
     let mut steps = Steps::new().await;
     let client: Client = steps.bench.client().await;
     let first = client.request("steps").stream().await.unwrap();

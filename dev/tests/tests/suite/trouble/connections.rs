@@ -204,7 +204,7 @@ async fn refused_for_a_while() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_comes_late_on_a_connection_that_was_given_up_is_not_carried_out() {
+async fn late_command_of_a_dropped_connection_is_not_executed() {
     let stage = Stage::new().await;
     let mut conn = stage.bench.redis.connection().await;
     let aside = || stage.client.request("echo").queue("aside");
@@ -224,7 +224,7 @@ async fn what_comes_late_on_a_connection_that_was_given_up_is_not_carried_out() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_worker_asked_for_on_a_connection_that_was_given_up_comes_to_nothing() {
+async fn late_poll_of_a_dropped_connection_has_no_effect() {
     let stage = Stage::new().await;
     let mut conn = stage.bench.redis.connection().await;
     let direct = Settings { redis: stage.bench.redis.settings(), ..stage.bench.settings.clone() };

@@ -58,7 +58,7 @@ async fn a_receipt_says_replicated_when_a_replica_has_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_replicated_in_time_is_queued_and_its_receipt_says_so() {
+async fn unreplicated_call_is_queued_with_an_honest_receipt() {
     let redis = ReplicatedRedis::start().await;
     let client = client(&redis, Durability::Memory).await;
     signal(redis.pid(1), Signal::STOP);
@@ -114,7 +114,7 @@ async fn a_receipt_says_fsynced_when_it_is_on_the_disk() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_on_the_disk_in_time_is_queued_and_its_receipt_says_so() {
+async fn unsynced_call_is_queued_with_an_honest_receipt() {
     // Left to the operating system: Redis never knows that it is there.
     let aof = ["--appendonly", "yes", "--appendfsync", "no"];
     let bench = Bench::on(TestRedis::start_newer(aof).await);
@@ -137,7 +137,7 @@ async fn what_is_not_on_the_disk_in_time_is_queued_and_its_receipt_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_question_over_a_connection_of_its_own_is_for_all_who_wait() {
+async fn one_durability_wait_serves_all_callers() {
     const CALLS: u64 = 300;
     let redis = ReplicatedRedis::start().await;
     let client = client(&redis, Durability::Replicated).await;
@@ -183,7 +183,7 @@ async fn an_older_server_is_refused_with_the_version_that_is_needed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_went_to_another_server_than_the_one_that_is_asked_is_not_called_replicated() {
+async fn write_to_another_primary_is_not_confirmed_as_replicated() {
     let mut redis = ReplicatedRedis::start().await;
     let client = client(&redis, Durability::Replicated).await;
     assert_eq!(client.call("add", &1).await.unwrap().durability, Durability::Replicated);

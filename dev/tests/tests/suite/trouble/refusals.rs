@@ -151,7 +151,7 @@ async fn a_server_that_became_a_replica_is_used_again_when_it_is_none_any_more()
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_named_and_a_mended_one_is_enough() {
+async fn wrong_password_is_named_and_a_corrected_one_works() {
     let redis = TestRedis::start_with(["--requirepass", "right"]).await;
     let settings = |password: &str| {
         let mut settings = Settings { redis: redis.settings(), ..Settings::default() };
@@ -168,7 +168,7 @@ async fn a_wrong_password_is_named_and_a_mended_one_is_enough() {
 }
 
 #[tokio::test]
-async fn who_was_locked_out_comes_back_when_the_password_is_what_it_was() {
+async fn locked_out_client_returns_with_the_old_password() {
     let bench = Bench::new().await;
     let (served, client, mut conn) = stage(&bench).await;
     set(&mut conn, "requirepass", "another").await;
@@ -185,7 +185,7 @@ async fn who_was_locked_out_comes_back_when_the_password_is_what_it_was() {
 }
 
 #[tokio::test]
-async fn who_finds_no_place_among_the_clients_comes_back_when_there_is_one() {
+async fn client_over_maxclients_returns_when_there_is_room() {
     let bench = Bench::new().await;
     let (served, client, mut conn) = stage(&bench).await;
     set(&mut conn, "maxclients", "1").await;

@@ -25,7 +25,7 @@ fn worker(settings: &Settings) -> RunningWorker {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_waits_over_a_restart_end_in_time_and_what_was_queued_is_answered() {
+async fn thousand_waits_over_a_restart_end_in_time() {
     const TIMEOUT: Duration = Duration::from_secs(10);
     let mut redis = RestartableRedis::start().await;
     let settings = settings(&redis);

@@ -83,7 +83,7 @@ async fn everything_goes_on_when_the_primary_dies() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn everything_goes_on_when_the_primary_stands_still() {
+async fn failover_follows_a_stalled_primary() {
     let stage = Stage::new().await;
     let waiting = stage.calls();
     let pid = i32::try_from(stage.redis.pid(0)).ok().and_then(Pid::from_raw).unwrap();
@@ -102,7 +102,7 @@ async fn a_service_that_the_sentinels_do_not_know_is_named() {
 }
 
 #[tokio::test]
-async fn who_knows_of_the_latest_failover_is_believed() {
+async fn sentinel_with_the_latest_failover_is_believed() {
     let bench = Bench::new().await;
     let proxy = FaultProxy::start(&bench.redis);
     let port: u16 = proxy.url().rsplit(':').next().unwrap().parse().unwrap();

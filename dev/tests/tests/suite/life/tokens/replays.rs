@@ -160,7 +160,7 @@ async fn hangs(runs: State<Runs>) {
 }
 
 #[tokio::test]
-async fn run_after_a_drain_and_after_the_expiry_is_no_repetition() {
+async fn run_after_drain_and_expiry_is_not_a_replay() {
     let mut bench = signing().await;
     bench.settings.worker.drain_timeout = Duration::from_millis(50);
     let (hung, runs) = (Runs::default(), Runs::default());

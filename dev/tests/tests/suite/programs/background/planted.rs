@@ -126,7 +126,7 @@ async fn pipe_in_place_of_the_file_holds_nothing_up() {
 }
 
 #[tokio::test]
-async fn folder_where_anybody_exchanges_files_is_refused_and_a_sticky_one_is_not() {
+async fn world_writable_folder_is_refused_unless_sticky() {
     let place = Place::new().await;
     set_mode(place.folder.path(), 0o777);
     for args in [&["--background"][..], &["status"], &["stop"]] {

@@ -111,7 +111,7 @@ const CTRL_D: &str = "\x04";
 const UP: &str = "\x1b[A";
 
 #[tokio::test]
-async fn names_are_completed_and_events_and_ends_are_printed_beside_what_is_typed() {
+async fn names_are_completed_and_events_printed_while_typing() {
     let mut desk = Desk::new().await;
     let states = tempfile::tempdir().unwrap();
     let mut terminal = Terminal::start(&desk, states.path(), &[]);
@@ -148,7 +148,7 @@ async fn names_are_completed_and_events_and_ends_are_printed_beside_what_is_type
 }
 
 #[tokio::test]
-async fn ctrl_c_cancels_what_is_waited_for_and_the_console_goes_on() {
+async fn ctrl_c_cancels_the_awaited_call_only() {
     let desk = Desk::new().await;
     let mut conn = desk.bench.redis.connection().await;
     let states = tempfile::tempdir().unwrap();
@@ -172,7 +172,7 @@ async fn ctrl_c_cancels_what_is_waited_for_and_the_console_goes_on() {
 }
 
 #[tokio::test]
-async fn what_was_typed_is_there_in_the_next_session_for_its_owner_alone() {
+async fn typed_lines_are_kept_for_their_owner_alone() {
     let desk = Desk::new().await;
     let states = tempfile::tempdir().unwrap();
     let folder = states.path().join("redcall");

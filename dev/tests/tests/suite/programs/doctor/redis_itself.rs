@@ -13,7 +13,7 @@ async fn set(conn: &mut MultiplexedConnection, name: &str, value: &str) {
 }
 
 #[tokio::test]
-async fn what_redis_keeps_on_disk_is_judged() {
+async fn redis_persistence_is_judged() {
     let redis = TestRedis::start().await;
     let (mut conn, env) = (redis.connection().await, at(&redis));
     let none = "Redis keeps nothing on disk (appendonly no, save \"\")";
@@ -35,7 +35,7 @@ async fn what_redis_keeps_on_disk_is_judged() {
 }
 
 #[tokio::test]
-async fn what_redis_does_when_its_memory_is_full_is_judged() {
+async fn redis_eviction_policy_is_judged() {
     let redis = TestRedis::start().await;
     let (mut conn, env) = (redis.connection().await, at(&redis));
     set(&mut conn, "maxmemory-policy", "allkeys-lru").await;
@@ -111,7 +111,7 @@ async fn a_node_of_a_cluster_is_a_problem() {
 }
 
 #[tokio::test]
-async fn what_crosses_the_network_in_the_clear_is_a_warning() {
+async fn unencrypted_network_connection_is_a_warning() {
     // Nobody answers there; what is known without Redis is told.
     let env = [("REDIS_URL".to_owned(), "redis://me:sesame@192.0.2.1:1".to_owned())].into();
     let began = std::time::Instant::now();
@@ -146,7 +146,7 @@ async fn a_wrong_password_is_told_from_an_absent_redis_and_not_shown() {
 }
 
 #[tokio::test]
-async fn a_redis_that_stands_still_ends_it_in_time() {
+async fn stalled_redis_ends_the_check_in_time() {
     let redis = TestRedis::start().await;
     let pid = rustix::process::Pid::from_raw(i32::try_from(redis.pid()).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();

@@ -44,7 +44,7 @@ async fn appear(conn: &mut MultiplexedConnection, id: &str, changes: &[(&str, Va
 }
 
 #[tokio::test]
-async fn work_that_nobody_does_is_a_problem() {
+async fn work_without_a_worker_is_a_problem() {
     let bench = Bench::new().await;
     let (mut conn, env) = (bench.redis.connection().await, at(&bench.redis));
     let seen = doctor(&[], &env).await;
@@ -64,7 +64,7 @@ async fn work_that_nobody_does_is_a_problem() {
 }
 
 #[tokio::test]
-async fn what_waits_for_long_what_is_paused_and_what_is_full_is_told() {
+async fn old_paused_and_full_queues_are_reported() {
     let bench = Bench::new().await;
     let (mut conn, mut env) = (bench.redis.connection().await, at(&bench.redis));
     appear(&mut conn, "w", &[]).await;
@@ -132,7 +132,7 @@ async fn workers_that_do_not_fit_together_are_told() {
 }
 
 #[tokio::test]
-async fn leases_that_nobody_takes_over_are_a_problem() {
+async fn leases_without_take_over_are_a_problem() {
     let bench = Bench::new().await;
     let (mut conn, mut env) = (bench.redis.connection().await, at(&bench.redis));
     env.insert("REDCALL__WORKER__LEASE".to_owned(), "5s".to_owned());
