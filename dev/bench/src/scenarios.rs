@@ -1,8 +1,9 @@
-//! What is measured: each scenario's floor and Redcall in turns, in one run.
+//! The measurements: each scenario's baseline and Redcall in turns, in one run.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `compare.rs` | waited calls in turns, what they cost, and their table |
+//!
+//! | `compare.rs` | waited calls in turns, their costs, and their table |
 //! | `one.rs` | S1, S5 |
 //! | `many.rs` | S2 |
 //! | `jobs.rs` | S3, S4 |
@@ -11,7 +12,8 @@
 //! | `memory.rs` | S8 |
 //! | `latency.rs` | S9 |
 //! | `streams.rs` | S10 |
-//! | `persistence.rs` | S1 to S3 over what Redis keeps on disk |
+//!
+//! | `persistence.rs` | S1 to S3 for each persistence of Redis |
 
 mod backlog;
 mod compare;
@@ -30,7 +32,7 @@ use miette::miette;
 
 use crate::rig::{Persistence, Placement, Rig};
 
-/// What to run.
+/// The scenarios to run.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Scenarios, such as s1 s2; all of them if none is named
@@ -44,7 +46,7 @@ pub(crate) struct Args {
     /// How many slots the worker has
     #[arg(long, default_value_t = 1024, value_parser = some())]
     concurrency: usize,
-    /// What Redis keeps on disk
+    /// Persistence of Redis
     #[arg(long, value_enum, default_value_t = Persistence::None)]
     persistence: Persistence,
     /// S5: how many calls of each, over all rounds
@@ -89,7 +91,7 @@ const ALL: &[Scenario] = &[
     Scenario { name: "s8", about: "memory", run: memory::run },
     Scenario { name: "s9", about: "four workers far from Redis", run: latency::run },
     Scenario { name: "s10", about: "answers in parts", run: streams::run },
-    Scenario { name: "persistence", about: "what Redis keeps on disk", run: persistence::run },
+    Scenario { name: "persistence", about: "persistence of Redis", run: persistence::run },
 ];
 
 impl Args {

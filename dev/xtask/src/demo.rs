@@ -8,7 +8,7 @@ use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 use crate::redis_server;
 use crate::workspace::{Workspace, run as succeeds};
 
-/// What `demo` takes.
+/// The arguments of `demo`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Passed on to the example.

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use miette::{IntoDiagnostic as _, WrapErr as _};
 
-/// The folder in which a copy is put together. Dropping removes what was not moved to its name.
+/// The folder in which a copy is assembled. Dropping it removes files that were not moved to their
+/// name.
 pub(crate) struct Draft {
     pub(crate) path: PathBuf,
 }

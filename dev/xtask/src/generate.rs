@@ -1,7 +1,7 @@
 //! `cargo xtask gen`: the parts of the documents that the code writes.
 //!
-//! In any Markdown file, what stands between the lines `<!-- gen:NAME -->` and `<!-- /gen:NAME -->`
-//! is replaced by what the generator of that name says.
+//! In any Markdown file, the lines between `<!-- gen:NAME -->` and `<!-- /gen:NAME -->` are
+//! replaced by the text of the generator of that name.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 use crate::tidy::files;
 use crate::workspace::{Workspace, verdict};
 
-/// A generator: its name in the markers, and what makes its text.
+/// A generator: its name in the markers, and the function that returns its text.
 type Generator = (&'static str, fn() -> String);
 
 /// The registry.
@@ -24,7 +24,7 @@ const ALL: &[Generator] = &[
     ("result-kinds", redcall_common::result_kind::table),
 ];
 
-/// What `gen` takes.
+/// The arguments of `gen`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Change nothing; fail when something is stale.
@@ -45,7 +45,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether every generated part is what its generator says; names those that are not.
+/// Returns `true` if every generated part is up to date; prints the names of those that are not.
 pub(crate) fn up_to_date(workspace: &Workspace) -> miette::Result<bool> {
     let stale = stale(workspace.root())?;
     for (path, line, _) in &stale {
@@ -68,7 +68,7 @@ fn stale(root: &Path) -> miette::Result<Vec<(String, usize, String)>> {
     Ok(stale)
 }
 
-/// The text with every generated part made anew; or the line and what is wrong with its markers.
+/// Returns the text with every generated part renewed; or the line and the fault of its markers.
 fn renew(text: &str, generators: &[Generator]) -> Result<String, (usize, String)> {
     let mut new = String::with_capacity(text.len());
     let mut open: Option<(usize, &str)> = None;
@@ -76,7 +76,7 @@ fn renew(text: &str, generators: &[Generator]) -> Result<String, (usize, String)
         let number = index + 1;
         match (open, marker(line)) {
             (None, None) => new.push_str(line),
-            // What stood there before.
+            // The earlier text.
             (Some(_), None) => {}
             (None, Some(Marker::Begin(name))) => {
                 let Some((_, generate)) = generators.iter().find(|(known, _)| *known == name)

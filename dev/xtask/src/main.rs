@@ -1,14 +1,15 @@
 //! The project's own commands, as `cargo xtask NAME`.
 //!
-//! One file per command, and what several of them use: `workspace.rs` (where things are, running
-//! cargo), `steps.rs` (several checks, one verdict), `redis_server.rs`, `valgrind.rs` and
-//! `python.rs` (what a fresh machine may lack), `peers.rs` (what Redcall is compared with),
-//! `apt.rs` and `draft.rs` (how some of them are unpacked). Nothing here is part of the product;
-//! only here may anything be downloaded.
+//! One file per command, and shared modules: `workspace.rs` (paths, running cargo), `steps.rs`
+//! (several checks, one verdict), `language.rs` (avoided words), `redis_server.rs`, `valgrind.rs`
+//! and `python.rs` (programs that a fresh machine may lack), `competitors.rs` (adapters of other
+//! job queues), `apt.rs` and `draft.rs` (unpacking). Nothing here is part of the product; only here
+//! may anything be downloaded.
 
 mod apt;
 mod bench;
 mod check;
+mod competitors;
 mod demo;
 mod draft;
 mod fuzz;
@@ -17,7 +18,6 @@ mod instructions;
 mod language;
 mod long;
 mod node;
-mod peers;
 mod python;
 mod redis_server;
 mod steps;
@@ -40,9 +40,9 @@ enum Task {
     Demo(demo::Args),
     /// Run all tests: unit, integration, documentation, and tidy.
     Test(test::Args),
-    /// Measure Redcall and the floors that Redis sets, side by side, in a release build.
+    /// Measure Redcall and the baselines that Redis sets, side by side, in a release build.
     Bench(bench::Args),
-    /// Count the instructions of a call's inner parts, and compare with what was committed.
+    /// Count the instructions of a call's inner parts, and compare with the committed counts.
     Instructions(instructions::Args),
     /// Check format, lints, documentation, house rules and generated parts, without running tests.
     Check,

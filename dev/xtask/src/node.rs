@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::python::succeed;
 
-/// What is installed; a change here renews it.
+/// The installed packages; a change here renews the installation.
 const PACKAGES: &[&str] = &["ioredis@5"];
 
 /// The folder `node_modules` below the target directory. Made once; later calls only look at its

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What is installed into the environment; a change here renews it.
+/// The packages of the environment; a change here renews it.
 const REQUIREMENTS: &[&str] = &["redis>=5"];
 
 /// The interpreter of a virtual environment below the target directory. Made once; later calls

@@ -28,7 +28,7 @@ const WRAPPER: &str = include_str!("redis_server/wrapper.sh");
 pub(crate) fn ensure() -> miette::Result<ServerProgram> {
     let not_found = match find_server() {
         Ok(server) => return Ok(server),
-        // A program that the user named is theirs to mend.
+        // A program that the user named is theirs to correct.
         Err(error @ EmbeddedError::Unusable { .. }) => return Err(miette!("{error}")),
         Err(error) => miette!("{error}"),
     };
@@ -44,10 +44,10 @@ pub(crate) fn ensure() -> miette::Result<ServerProgram> {
     unpack(&cache, "redis", &apt::REDIS).wrap_err(not_found)
 }
 
-/// A server that knows `WAITAOF`: the one that there is, or Valkey, unpacked beside it.
+/// Returns a server that has `WAITAOF`: the installed one, or an unpacked Valkey.
 ///
 /// # Errors
-/// What the user can do when there is neither.
+/// If there is neither; the message names the remedy.
 pub(crate) fn ensure_newer() -> miette::Result<ServerProgram> {
     if let Some(server) = find_newer() {
         return Ok(server);

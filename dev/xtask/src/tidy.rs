@@ -21,7 +21,7 @@ struct Finding {
     path: String,
     line: usize,
     what: String,
-    /// What to do about it.
+    /// The remedy.
     fix: &'static str,
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn run(workspace: &Workspace) -> miette::Result<ExitCode> {
     passes(workspace).map(verdict)
 }
 
-/// Whether nothing was found; prints what was.
+/// Prints the findings. Returns `true` if there are none.
 pub(crate) fn passes(workspace: &Workspace) -> miette::Result<bool> {
     let metadata = workspace.metadata()?;
     let mut findings = arrows::check(&metadata);

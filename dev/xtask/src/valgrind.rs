@@ -17,7 +17,7 @@ const WRAPPER: &str = include_str!("valgrind/wrapper.sh");
 /// Finds it, or unpacks it and says so in one line.
 ///
 /// # Errors
-/// What the user can do when there is none.
+/// If there is none; the message names the remedy.
 pub(crate) fn ensure() -> miette::Result<PathBuf> {
     if runs(PROGRAM, "--version") {
         return Ok(PROGRAM.into());

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::{DATA, ids, queue};
 
-/// What the calls ask for.
+/// The delivery of the calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum With {
     /// Nothing: fire and forget.

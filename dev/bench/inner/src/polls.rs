@@ -1,4 +1,4 @@
-//! A worker's poll: what it settles, what it leases.
+//! A worker's poll: settlements and leases.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ impl Answers {
 /// How the calls that a poll settles have ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// Nobody waits.
+    /// Fire and forget.
     Done,
     /// Answered.
     Answered,
@@ -160,7 +160,7 @@ impl Leases {
 /// The record of a request that failed once.
 pub const FAILED_ONCE: &str = r#"{"attempt":1,"fails":1,"crashes":0,"runs":[]}"#;
 
-/// Measured: reads what became of the outcomes, and what was leased.
+/// Measured: reads the results of the outcomes, and the leased requests.
 #[must_use]
 pub fn read(reply: Reply) -> PollReply {
     let read = benching::poll_reply(reply, BATCH).unwrap();

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::{Job, LoadError};
 use crate::figures::{CallFigures, Times};
 
-/// What to call, and for how long.
+/// The job to call, and the duration.
 #[derive(Debug, Clone)]
 pub struct Calls {
     /// The job.
@@ -23,11 +23,11 @@ pub struct Calls {
     pub warm_up: Duration,
     /// How long each waits before each of its calls; the waiting is not measured.
     pub pause: Duration,
-    /// Whether each follows its call and reads what it sends, instead of only the answer.
+    /// `true` if each caller follows its call and reads its frames, instead of only the answer.
     pub stream: bool,
 }
 
-/// What all callers have seen. One for all of them: the times of thousands take room.
+/// The results of all callers, shared: the times of thousands of callers take memory.
 #[derive(Default)]
 struct Seen {
     times: Times,
@@ -35,9 +35,9 @@ struct Seen {
     last: Option<CallError>,
 }
 
-/// Calls from `client` until the time is over, or `interrupted` ends: then no caller is left when
-/// this returns, and what was in flight is withdrawn. Errors are counted; what is in flight at the
-/// end is waited for and counts.
+/// Calls from `client` until the time is over or `interrupted` ends: then no caller is left when
+/// this returns, and calls in flight are withdrawn. Errors are counted; calls in flight at the end
+/// of the time are waited for and count.
 ///
 /// # Errors
 ///

@@ -14,7 +14,7 @@ const BATCH: usize = 1000;
 /// How often it is looked whether all are done. Some µs of Redis's time each.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// What to have drained.
+/// The jobs to drain.
 #[derive(Debug, Clone)]
 pub struct Drain {
     /// The job.
@@ -23,8 +23,8 @@ pub struct Drain {
     pub queue: String,
     /// How many.
     pub jobs: usize,
-    /// Whether each is to be answered, although nobody takes the answers: they go half a minute
-    /// after the time that is allowed for the draining.
+    /// `true` if each job is answered, although no caller takes the answers: they expire half a
+    /// minute after the time limit of the drain.
     pub answers: bool,
     /// How long the draining may take.
     pub within: Duration,
@@ -39,22 +39,22 @@ pub enum DrainError {
     NotEmpty {
         /// The queue.
         queue: String,
-        /// What waits or runs.
+        /// The number of waiting and running jobs.
         count: u64,
     },
-    /// Somebody has paused it.
+    /// The queue is paused.
     #[error("queue `{queue}` is paused; resume it, or name another")]
     Paused {
         /// The queue.
         queue: String,
     },
-    /// Nobody empties it.
+    /// No worker takes from the queue.
     #[error("no worker listens on queue `{queue}`; start one, or name another queue")]
     NoWorkers {
         /// The queue.
         queue: String,
     },
-    /// It could not be filled. It is open again; what was queued is run.
+    /// It could not be filled. It is open again, and the queued jobs run.
     #[error("queue `{queue}` could not be filled")]
     NotFilled {
         /// The queue.
@@ -67,7 +67,7 @@ pub enum DrainError {
     TooSlow {
         /// The queue.
         queue: String,
-        /// What waits or runs.
+        /// The number of waiting and running jobs.
         left: u64,
         /// How long it had.
         within: Duration,
@@ -117,9 +117,9 @@ pub async fn drain(client: &Client, plan: &Drain) -> Result<JobFigures, DrainErr
 async fn fill(client: &Client, plan: &Drain) -> Result<(), CallError> {
     let mut left = plan.jobs;
     while left > 0 {
-        let portion = left.min(BATCH);
-        left -= portion;
-        let requests = (0..portion).map(|_| plan.job.request(client).queue(&plan.queue));
+        let batch = left.min(BATCH);
+        left -= batch;
+        let requests = (0..batch).map(|_| plan.job.request(client).queue(&plan.queue));
         if plan.answers {
             let submitting = requests.map(|request| request.timeout(plan.within).submit());
             try_join_all(submitting).await?;

@@ -1,4 +1,4 @@
-//! Jobs that are let go, one by one or in batches.
+//! Fire-and-forget jobs, one by one or in batches.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use super::{Job, LoadError};
 use crate::figures::JobFigures;
 
-/// What to enqueue, and for how long.
+/// The job to enqueue, and the duration.
 #[derive(Debug, Clone)]
 pub struct Enqueue {
     /// The job.
@@ -21,7 +21,7 @@ pub struct Enqueue {
     pub duration: Duration,
 }
 
-/// Enqueues from `client`. Only what Redis has confirmed counts.
+/// Enqueues from `client`. Only requests that Redis has confirmed count.
 ///
 /// # Errors
 ///

@@ -8,7 +8,7 @@ use redcall_client::{CallError, Client, Request};
 use serde_json::value::RawValue;
 use tokio::task::JoinError;
 
-/// What is called.
+/// The job to call.
 #[derive(Debug, Clone)]
 pub struct Job {
     /// Its name.
@@ -41,7 +41,7 @@ pub enum LoadError {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotPadded {
-    /// There is no place for a field.
+    /// The data is not an object, so it cannot have another field.
     #[error("only an object can be padded; give one as data, such as {{}}")]
     NoObject,
     /// It would have to shrink.
@@ -57,7 +57,7 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// [`NotPadded`]: it is no object, or has so many bytes already.
+    /// [`NotPadded`]: the data is not an object, or has `size` bytes already.
     pub fn padded(mut self, size: usize) -> Result<Self, NotPadded> {
         let data = self.data.get().trim();
         let inner = data.strip_suffix('}').map(str::trim_end).ok_or(NotPadded::NoObject)?;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{Shutdown, TcpStream};
 
-use crate::floor::wire::Wire;
+use crate::baseline::wire::Wire;
 
 /// How often each was carried out, by name.
 #[derive(Debug, Clone, Default)]
@@ -29,7 +29,7 @@ impl Commands {
             Some((name.split('|').next()?.to_owned(), calls))
         });
         let mut commands = Self::default();
-        // Who asks for this is not counted.
+        // This command itself is not counted.
         for (name, calls) in each.filter(|(name, _)| name != "info") {
             *commands.0.entry(name).or_default() += calls;
         }
@@ -71,7 +71,7 @@ impl Shares {
         reader.read_line(&mut String::new()).into_diagnostic()?;
         let reading = std::thread::spawn(move || Self::read(reader));
         let done = during();
-        // What it has not yet heard does not matter: these are proportions.
+        // Unread output does not matter: the figures are proportions.
         let _ = stream.shutdown(Shutdown::Both);
         let shares = reading.join().unwrap_or_default();
         Ok((done?, shares))

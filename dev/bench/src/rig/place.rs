@@ -59,7 +59,7 @@ pub(crate) fn pinned(cpu: usize, program: &Path) -> miette::Result<Command> {
     Ok(command)
 }
 
-/// An address on loopback that nobody listens on at this moment.
+/// Returns an unused loopback address.
 pub(crate) fn free_address() -> miette::Result<SocketAddr> {
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).into_diagnostic()?;
     free.local_addr().into_diagnostic()

@@ -1,4 +1,4 @@
-//! The committed counts, and what may differ from them.
+//! The committed counts, and the permitted differences.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 /// A part of a call by its name, and its instructions.
 pub(super) type Counts = BTreeMap<String, u64>;
 
-/// A part that does so much more than it did is an error. What chance adds is below 0.1 %.
+/// A larger increase is an error. Random differences are below 0.1 %.
 const MOST_PERCENT: u64 = 5;
 
 /// `dev/bench/instructions.json`.
@@ -25,7 +25,7 @@ pub(super) struct Baseline {
     counts: Counts,
 }
 
-/// What has become of the counts.
+/// The result of a comparison.
 #[derive(Debug)]
 pub(super) struct Comparison {
     pub(super) passed: bool,
@@ -46,8 +46,8 @@ impl Baseline {
         let text = text.into_diagnostic().wrap_err_with(|| file.display().to_string())?;
         Self::parse(&text)
             .ok_or_else(|| {
-                let help = "`cargo xtask instructions --update` writes it anew";
-                miette!(help = help, "{} is no list of counts", file.display())
+                let help = "`cargo xtask instructions --update` writes it again";
+                miette!(help = help, "{} is not a list of counts", file.display())
             })?
             .for_here()
     }
@@ -191,7 +191,7 @@ mod tests {
     fn a_part_that_is_only_here_or_only_committed_fails() {
         assert!(!compare(&[("a", 1000)], &[("a", 1000), ("b", 1)], true).passed);
         assert!(!compare(&[("a", 1000), ("b", 1)], &[("a", 1000)], true).passed);
-        // Nobody asked for it.
+        // A part that was not requested.
         assert!(compare(&[("a", 1000), ("b", 1)], &[("a", 1000)], false).passed);
     }
 

@@ -10,7 +10,8 @@
 //! | `attack/calls.rs` | the legitimate calls |
 //! | `attack/row.rs` | the figures of one attack, and its bounds |
 //! | `attack/refusals.rs`, `junk.rs`, `types.rs`, `logs.rs`, `deferred.rs` | through Redis |
-//! | `attack/children.rs`, `endpoints.rs` | by what the worker calls |
+//!
+//! | `attack/children.rs`, `endpoints.rs` | through the worker's child processes and endpoints |
 //! | `attack/admin.rs`, `frames.rs` | on its probes, and on its answers |
 
 mod admin;
@@ -56,7 +57,7 @@ struct Args {
     worker: Option<PathBuf>,
 }
 
-/// One attack: its name, and what runs its cases.
+/// One attack: its name, and the function that runs its cases.
 type Attack = (&'static str, fn(&mut Run) -> miette::Result<()>);
 
 const ALL: &[Attack] = &[
@@ -131,7 +132,7 @@ impl Run {
         self.rows.push(row);
     }
 
-    /// Prints all rows once more, and what each has missed; whether none has missed anything.
+    /// Prints all rows once more, with their violations; returns `true` if there are none.
     fn table(&self) -> bool {
         println!("\n{}", row::heading());
         self.rows.iter().for_each(|row| println!("{row}"));

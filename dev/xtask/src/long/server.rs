@@ -1,5 +1,4 @@
-//! A private Redis of a long run, spoken to past the store: a judge shares no code with whom it
-//! judges.
+//! A private Redis of a long run, read past the store: the judge shares no code with the product.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;

@@ -1,9 +1,9 @@
 //! `cargo xtask long stream`: an answer of 100,000 parts whose reader stops for 10 s and dies, and
-//! which another process goes on reading.
+//! that another process continues to read.
 //!
 //! Real programs: `redcall call --stream` reads until it is killed, `redcall follow` from then on.
-//! What they print shows whether each part came once and in order; Redis says how much lay there
-//! while nobody read.
+//! Their output shows whether each part came once and in order; Redis shows the number of unread
+//! frames.
 
 use std::io::{BufRead as _, BufReader, Lines};
 use std::path::PathBuf;
@@ -45,14 +45,14 @@ pub(super) fn run(workspace: &Workspace) -> miette::Result<ExitCode> {
 
     let key = programs.server.ask("KEYS redcall:{default}:response:*")?;
     let [key] = key.as_slice() else { return Err(miette!("not one response key: {key:?}")) };
-    let (frames, bytes) = programs.standstill(key)?;
+    let (frames, bytes) = programs.unread(key)?;
     println!("stopped for {STOPS_FOR:?}: at most {frames} frames, {bytes} bytes at Redis");
     if frames > WINDOW || bytes > BYTES {
         return Err(miette!("more than {WINDOW} frames or {BYTES} bytes lay there"));
     }
     first.reads(STOPS_AT + 1..=DIES_AT)?;
     first.program.child.kill().into_diagnostic()?;
-    // What it had printed has been read.
+    // The printed parts have been read.
     let last = first.rest(DIES_AT + 1)?;
     println!("killed; the last part that it has printed is {last}");
 
@@ -67,7 +67,7 @@ pub(super) fn run(workspace: &Workspace) -> miette::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is run, and on which Redis.
+/// The programs, and their Redis.
 struct Programs {
     folder: PathBuf,
     server: Server,
@@ -94,8 +94,8 @@ impl Programs {
         Ok(Reader { program: reader, lines: BufReader::new(stdout).lines() })
     }
 
-    /// The most frames, and bytes, that lie at `key` while nobody reads.
-    fn standstill(&self, key: &str) -> miette::Result<(u64, u64)> {
+    /// Returns the most frames, and bytes, at `key` without a reader.
+    fn unread(&self, key: &str) -> miette::Result<(u64, u64)> {
         let (since, mut most) = (Instant::now(), (0, 0));
         while since.elapsed() < STOPS_FOR {
             let said =
@@ -112,7 +112,7 @@ impl Programs {
     }
 }
 
-/// A program that prints what it reads. Killed when dropped.
+/// A program that prints the parts that it reads. Killed when dropped.
 struct Reader {
     program: Killed,
     lines: Lines<BufReader<ChildStdout>>,
@@ -130,7 +130,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads what is left, from this number on, of one that was killed; the last number.
+    /// Reads the rest of a killed reader's output, from this number on; returns the last number.
     fn rest(&mut self, mut number: u64) -> miette::Result<u64> {
         for line in self.lines.by_ref() {
             let line = line.into_diagnostic()?;

@@ -132,7 +132,7 @@ fn ignored_tests(findings: &mut Findings) {
     });
 }
 
-/// Reason: who sleeps in a test waits too long on a fast machine and too short on a slow one.
+/// Reason: a sleeping test waits too long on a fast machine and too short on a slow one.
 fn sleeping_tests(findings: &mut Findings) {
     let call = concat!("sleep", "(");
     findings.on_lines("wait for a signal, or use the testkit's `eventually`", |line| {
@@ -143,7 +143,7 @@ fn sleeping_tests(findings: &mut Findings) {
 /// Reason: a test that passes at the second try has found a fault, in the code or in itself. (In
 /// tests the word stands for the product's own setting and is allowed.)
 fn repeated_tests(findings: &mut Findings) {
-    findings.on_lines("take it out, and mend the test that needs it", |line| {
+    findings.on_lines("take it out, and correct the test that needs it", |line| {
         line.trim_start().starts_with("retries").then(|| "tests are repeated".to_owned())
     });
 }
@@ -182,7 +182,7 @@ fn printing_has_one_door(findings: &mut Findings) {
     });
 }
 
-/// Reason: what works on one machine only, and tells strangers about it.
+/// Reason: such a path works on one machine only, and publishes its name.
 fn paths_of_one_machine(findings: &mut Findings) {
     findings.on_lines("make it relative, or take a path from the environment", |line| {
         let home = HOMES.iter().find(|home| has_absolute(line, home))?;

@@ -145,7 +145,7 @@ const COMMANDS: usize = 4;
 const CPU: std::ops::Range<usize> = 5..8;
 
 #[tokio::test]
-async fn the_scenarios_run_beside_their_floors() {
+async fn scenarios_run_with_their_baselines() {
     let report = scenarios(&["s1", "s2", "s5", "--samples", "3", "--quiet", "50"], "50").await;
     report.says(&[" x F1\n", " x F2, ", "; with 64 slots ", "Callers: 100; "]);
     // Two placements of S1 and of S5, three times S2.
@@ -187,8 +187,8 @@ async fn large_payloads_and_memory_are_measured() {
     assert_eq!(report.rows("echo, 1 caller").len(), 3);
     // A mebibyte there and back takes longer than 100 bytes.
     let p50 = |row: &Vec<f64>| row[1];
-    let floors: Vec<f64> = report.rows("F1, answer as large").iter().map(p50).collect();
-    assert!(floors[2] > 2.0 * floors[0], "{floors:?}");
+    let baselines: Vec<f64> = report.rows("F1, answer as large").iter().map(p50).collect();
+    assert!(baselines[2] > 2.0 * baselines[0], "{baselines:?}");
     let beyond = report.rows("beyond it, by `MEMORY USAGE` of the queue")[0][0];
     assert!((1.0..20.0).contains(&beyond), "{beyond} bytes");
     for row in report.rows("20 calls in flight") {

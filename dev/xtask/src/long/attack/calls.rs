@@ -38,7 +38,7 @@ pub(super) struct Outcomes {
     pub(super) late: usize,
     /// Those of them that were not answered later either.
     pub(super) unanswered: usize,
-    /// How many frames that nobody has signed were passed over.
+    /// The number of unsigned frames that were ignored.
     pub(super) forged: usize,
 }
 

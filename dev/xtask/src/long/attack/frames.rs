@@ -1,5 +1,5 @@
-//! Forged frames: a neighbour who may write to Redis, and has no key, puts answers of his own where
-//! callers wait for theirs, and control messages where the worker listens.
+//! Forged frames: an attacker with write access to Redis but without a key writes answers to the
+//! response keys of callers, and control messages to the worker's channel.
 
 use std::time::{Duration, Instant};
 

@@ -8,7 +8,7 @@ use super::calls::Outcomes;
 const LONGEST_SCRIPT: f64 = 50.0;
 /// By how much the worker may grow, MB.
 const WORKER_GROWTH: f64 = 128.0;
-/// By how many times what was pushed Redis may grow; and by how much in any case, MB.
+/// The permitted growth of Redis, as a multiple of the pushed bytes; and in any case, MB.
 const REDIS_FACTOR: f64 = 3.0;
 const REDIS_SLACK: f64 = 24.0;
 
@@ -32,7 +32,7 @@ pub(super) struct Figures {
 pub(super) struct Bounds {
     /// How many of its elements have to be done a second.
     pub(super) rate: Option<f64>,
-    /// It is beyond what is promised: scripts may take long, and calls may come late.
+    /// It is beyond the guarantees: scripts may take long, and calls may be late.
     pub(super) beyond: bool,
 }
 

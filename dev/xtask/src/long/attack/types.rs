@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn kinds_of_keys_come_from_the_table() {
         let kinds = kinds();
-        for kind in ["queue", "dead", "leases:<worker>", "limited:<name>:<key>", "later"] {
+        for kind in ["queue", "dead", "leases:<worker>", "limited:<name>:<key>", "deferred"] {
             assert!(kinds.iter().any(|one| one == kind), "{kind}: {kinds:?}");
         }
         assert!(!kinds.iter().any(|kind| kind.contains("<id>") || kind == "control"), "{kinds:?}");

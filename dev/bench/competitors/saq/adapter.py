@@ -1,4 +1,4 @@
-"""saq: `peer.py about`, `worker`, or `call CALLERS WARM_UP_MS LASTS_MS`.
+"""saq: `adapter.py about`, `worker`, or `call CALLERS WARM_UP_MS LASTS_MS`.
 
 Setting: hiredis, and more slots than the ten that a worker has by default, as jobs are async:
 https://saq-py.readthedocs.io/en/latest/getting_started.html

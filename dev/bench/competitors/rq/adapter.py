@@ -1,4 +1,4 @@
-"""rq: `peer.py about`, `worker`, or `call CALLERS WARM_UP_MS LASTS_MS`.
+"""rq: `adapter.py about`, `worker`, or `call CALLERS WARM_UP_MS LASTS_MS`.
 
 Setting: SimpleWorker, which runs jobs in its own process instead of forking for each; rq's notes on
 performance have it six times as fast, for very short jobs that are trusted:
@@ -32,7 +32,7 @@ def call(callers, warm_up_ms, lasts_ms):
     queue = Queue(connection=connect())
 
     def one():
-        job = queue.enqueue("peer.add", kwargs={"a": 1, "b": 2})
+        job = queue.enqueue("adapter.add", kwargs={"a": 1, "b": 2})
         return job.latest_result(timeout=load.LONGEST_S).return_value
 
     load.threads(one, callers, warm_up_ms / 1000, lasts_ms / 1000)

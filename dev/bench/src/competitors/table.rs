@@ -1,10 +1,10 @@
-//! What is printed: a table for each peer, two lines for each number of callers.
+//! The output: a table for each competitor, two lines for each number of callers.
 
 use redcall_bench::CallFigures;
 
 use crate::table::Rounds;
 
-/// A peer and Redcall, in turns.
+/// A competitor and Redcall, in turns.
 #[derive(Default)]
 pub(super) struct Pair {
     theirs: Seen,
@@ -22,7 +22,9 @@ struct Seen {
 
 pub(super) fn head(about: &str) -> miette::Result<()> {
     say!("\n{}\n", about.trim());
-    say!("| callers | | per s | p50 us | p99 us | Redcall / peer |\n|---|---|---|---|---|---|");
+    say!(
+        "| callers | | per s | p50 us | p99 us | Redcall / competitor |\n|---|---|---|---|---|---|"
+    );
     Ok(())
 }
 

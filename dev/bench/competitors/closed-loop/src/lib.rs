@@ -1,7 +1,7 @@
-//! Closed-loop load for the adapters in Rust: what it prints is what `redcall bench call` prints.
+//! Closed-loop load for the adapters in Rust, with the output format of `redcall bench call`.
 //!
 //! Each caller makes one call after the other. A worker has a minute for its first answer; then
-//! comes a warm-up, then what is measured. What is on its way at the end is waited for and counts.
+//! follow a warm-up and the measurement. Calls in flight at the end are waited for and count.
 
 use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,15 +11,15 @@ use redcall_bench::{CallFigures, Times};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-/// What may go wrong in an adapter.
+/// An error of an adapter.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
 /// How long the first answer may take; the adapters bound the others.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// What an adapter is told to do.
+/// The role of an adapter process.
 pub enum Role {
-    /// To say what it is and how it is set.
+    /// Prints its name, version and settings.
     About,
     /// To work.
     Worker,
@@ -69,7 +69,7 @@ impl Load {
         Answer: Future<Output = Result<i64, Failure>> + Send,
     {
         let began = Instant::now();
-        // With NATS, calls fail at once as long as nobody listens.
+        // With NATS, calls fail at once until a worker listens.
         while let Err(error) = timeout(LONGEST, one(client.clone())).await? {
             if began.elapsed() > LONGEST {
                 return Err(error);
@@ -118,7 +118,7 @@ impl Load {
     }
 }
 
-/// What all callers have seen.
+/// The results of all callers.
 #[derive(Default)]
 struct Seen {
     times: Times,
@@ -127,7 +127,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// An answer that is wrong is no answer.
+    /// A wrong answer counts as an error.
     fn note(&mut self, answer: Result<i64, Failure>, took: Duration) {
         let error = match answer {
             Ok(3) => return self.times.note(took),

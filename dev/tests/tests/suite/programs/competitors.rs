@@ -1,4 +1,4 @@
-//! `redcall-bench peers`, without any peer, and with adapters that only pretend.
+//! `redcall-bench competitors`, without any competitor, and with adapters that only pretend.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::fs;
@@ -7,15 +7,15 @@ use std::path::Path;
 
 use crate::support::Ran;
 
-async fn peers(installed: &Path, args: &[&str]) -> Ran {
-    let fixed = ["peers", "--installed", installed.to_str().unwrap()];
+async fn competitors(installed: &Path, args: &[&str]) -> Ran {
+    let fixed = ["competitors", "--installed", installed.to_str().unwrap()];
     Ran::new("redcall-bench", &[&fixed, args].concat(), &[].into()).await
 }
 
 /// The folders that hold an adapter.
 fn adapters() -> Vec<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench/peers");
-    let programs = ["peer.py", "peer.cjs", "src/main.rs"];
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench/competitors");
+    let programs = ["adapter.py", "adapter.cjs", "src/main.rs"];
     let folders = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let adapters = folders.filter(|folder| programs.iter().any(|name| folder.join(name).exists()));
     adapters.map(|folder| folder.file_name().unwrap().to_str().unwrap().to_owned()).collect()
@@ -35,25 +35,25 @@ fn pretend(installed: &Path, name: &str, call: &str) {
 }
 
 #[tokio::test]
-async fn absent_peers_are_listed_with_how_to_install_them() {
+async fn absent_competitors_are_listed_with_how_to_install_them() {
     let empty = tempfile::tempdir().unwrap();
-    let ran = peers(empty.path(), &[]).await;
+    let ran = competitors(empty.path(), &[]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     let mut expected: Vec<String> = adapters()
         .iter()
-        .map(|name| format!("{name} is absent: cargo xtask bench peers {name} --install"))
+        .map(|name| format!("{name} is absent: cargo xtask bench competitors {name} --install"))
         .collect();
     let mut seen: Vec<&str> = ran.stdout.lines().collect();
     expected.sort();
     seen.sort_unstable();
     assert_eq!(seen, expected);
-    let wrong = peers(empty.path(), &["rk"]).await;
+    let wrong = competitors(empty.path(), &["rk"]).await;
     assert_eq!(wrong.code, 1, "{wrong:?}");
-    wrong.says("there is no peer `rk`");
+    wrong.says("there is no competitor `rk`");
 }
 
 #[tokio::test]
-async fn a_peer_stands_beside_redcall_and_one_that_fails_does_not_hide_it() {
+async fn failed_competitor_does_not_hide_the_others() {
     let installed = tempfile::tempdir().unwrap();
     let figures = |errors| {
         format!(
@@ -64,7 +64,7 @@ async fn a_peer_stands_beside_redcall_and_one_that_fails_does_not_hide_it() {
     pretend(installed.path(), "saq", &figures(2));
     pretend(installed.path(), "bullmq", &figures(0));
     let short = ["--rounds", "1", "--lasts", "100", "--warm-up", "50", "--callers", "4"];
-    let ran = peers(installed.path(), &[&["saq", "bullmq"], &short[..]].concat()).await;
+    let ran = competitors(installed.path(), &[&["saq", "bullmq"], &short[..]].concat()).await;
     assert_eq!(ran.code, 1, "{ran:?}");
     for text in ["saq cannot be measured: ", "2 of 7 calls failed", "bullmq 1.2.3"] {
         assert!(ran.stdout.contains(text), "no `{text}` in\n{}", ran.stdout);

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::wire::Wire;
 use redcall_bench::{CallFigures, Times};
 
-const THERE: &[u8] = b"floor:there";
-const BACK: &[u8] = b"floor:back";
+const THERE: &[u8] = b"bound:there";
+const BACK: &[u8] = b"bound:back";
 /// How long it may take until everything is warm.
 const WARM: Duration = Duration::from_millis(200);
 

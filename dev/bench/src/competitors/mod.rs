@@ -2,10 +2,11 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `adapter.rs` | one that is installed: its program, its worker, its server |
-//! | `table.rs` | what is printed |
 //!
-//! The adapters are in `dev/bench/peers`; `cargo xtask bench peers --install` installs them.
+//! | `adapter.rs` | an installed adapter: its program, its worker, its server |
+//! | `table.rs` | the output |
+//!
+//! The adapters are in `dev/bench/competitors`; `cargo xtask bench competitors --install` installs them.
 
 mod adapter;
 mod table;
@@ -20,12 +21,12 @@ use self::adapter::Adapter;
 use self::table::Pair;
 use crate::rig::{Persistence, Placement, Rig};
 
-/// What to compare with.
+/// The competitors to measure.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Peers, such as rq nats; all of them if none is named
+    /// Competitors, such as rq nats; all of them if none is named
     names: Vec<String>,
-    /// Where `cargo xtask bench peers --install` has put them
+    /// Where `cargo xtask bench competitors --install` has put them
     #[arg(long)]
     installed: PathBuf,
     /// How often each is measured
@@ -34,7 +35,7 @@ pub(crate) struct Args {
     /// How long each measurement takes, ms
     #[arg(long, default_value_t = 2000)]
     lasts: u64,
-    /// How long each calls before that, ms: what compiles while it runs needs some time
+    /// Warm-up of each caller, ms: programs with a JIT compiler need some time
     #[arg(long, default_value_t = 3000)]
     warm_up: u64,
     /// How many callers there are
@@ -45,47 +46,49 @@ pub(crate) struct Args {
     concurrency: usize,
 }
 
-/// One peer.
-struct Peer {
+/// One competitor.
+struct Competitor {
     name: &'static str,
     /// With 1,000 callers it takes seconds for one call each: it gets fewer rounds.
     slow: bool,
 }
 
-const ALL: &[Peer] = &[
-    Peer { name: "rq", slow: true },
-    Peer { name: "celery", slow: true },
-    Peer { name: "saq", slow: false },
-    Peer { name: "bullmq", slow: false },
-    Peer { name: "apalis", slow: false },
-    Peer { name: "nats", slow: false },
+const ALL: &[Competitor] = &[
+    Competitor { name: "rq", slow: true },
+    Competitor { name: "celery", slow: true },
+    Competitor { name: "saq", slow: false },
+    Competitor { name: "bullmq", slow: false },
+    Competitor { name: "apalis", slow: false },
+    Competitor { name: "nats", slow: false },
 ];
 
-/// Of a slow peer.
+/// Of a slow competitor.
 const MOST_ROUNDS: usize = 3;
 const LONGEST_MS: u64 = 1000;
 
 impl Args {
     pub(crate) fn run(&self) -> miette::Result<ExitCode> {
-        let known = || ALL.iter().map(|peer| peer.name).collect::<Vec<_>>().join(", ");
-        if let Some(name) = self.names.iter().find(|name| ALL.iter().all(|peer| peer.name != *name))
+        let known = || ALL.iter().map(|competitor| competitor.name).collect::<Vec<_>>().join(", ");
+        if let Some(name) =
+            self.names.iter().find(|name| ALL.iter().all(|competitor| competitor.name != *name))
         {
-            return Err(miette!("there is no peer `{name}`: {}", known()));
+            return Err(miette!("there is no competitor `{name}`: {}", known()));
         }
-        let chosen =
-            |peer: &&Peer| self.names.is_empty() || self.names.iter().any(|name| name == peer.name);
+        let chosen = |competitor: &&Competitor| {
+            self.names.is_empty() || self.names.iter().any(|name| name == competitor.name)
+        };
         let mut present = Vec::new();
-        for Peer { name, slow } in ALL.iter().filter(chosen) {
+        for Competitor { name, slow } in ALL.iter().filter(chosen) {
             match Adapter::find(&self.installed, name) {
                 Some(adapter) => present.push((adapter, *slow)),
-                None => say!("{name} is absent: cargo xtask bench peers {name} --install"),
+                None => say!("{name} is absent: cargo xtask bench competitors {name} --install"),
             }
         }
         if present.is_empty() {
             return Ok(ExitCode::SUCCESS);
         }
         say!(
-            "{} rounds of {} ms each (slow peers: at most {MOST_ROUNDS} of {LONGEST_MS} ms), in \
+            "{} rounds of {} ms each (slow competitors: at most {MOST_ROUNDS} of {LONGEST_MS} ms), in \
              polls, each after {} ms of warm-up; median (least to most). {}, without \
              persistence; one process each. Redcall's worker with {} slots.",
             self.rounds,
@@ -96,7 +99,7 @@ impl Args {
         );
         let mut failed = false;
         for (adapter, slow) in &present {
-            // One that fails is no reason to lose the others' figures.
+            // After a failure, the others are still measured.
             if let Err(error) = self.compare(adapter, *slow) {
                 say!("\n{} cannot be measured: {error:?}", adapter.name());
                 failed = true;

@@ -1,13 +1,13 @@
 //! apalis with Redis: `about`, `worker`, or `call CALLERS WARM_UP_MS LASTS_MS`.
 //!
 //! Setting: batches of 100 instead of 10 (larger ones are said to raise throughput), no leases and
-//! no events, which tasks that are shorter than a heartbeat can do without:
-//! <https://docs.rs/apalis-redis/1.0.0/apalis_redis/struct.Config.html>; each task in a task of
-//! tokio's, up to 1,000 at once: <https://docs.rs/apalis/1.0.0/apalis/>. Each push is scheduled for
-//! now and announced to nobody, so the worker has to look: every ms, in place of a second in the
-//! crate's own example.
+//! no events, which tasks shorter than a heartbeat do not need:
+//! <https://docs.rs/apalis-redis/1.0.0/apalis_redis/struct.Config.html>; each task in a tokio task,
+//! up to 1,000 at once: <https://docs.rs/apalis/1.0.0/apalis/>. Each push is scheduled for now and
+//! not announced, so the worker has to poll: every ms, in place of a second in the crate's own
+//! example.
 //!
-//! Waiting: it has `wait_for`, which looks every 100 ms. Here callers use what that is made of,
+//! Waiting: it has `wait_for`, which polls every 100 ms. Callers here use its building block,
 //! `check_status`, every ms.
 
 use std::pin::Pin;
@@ -57,7 +57,7 @@ async fn main() -> Result<(), Failure> {
 
 async fn connect() -> Result<Storage, Failure> {
     let connection = apalis_redis::connect(std::env::var("REDIS_URL")?).await?;
-    let config = Config::default().queue("peer").batch_size(BATCH);
+    let config = Config::default().queue("competitor").batch_size(BATCH);
     Ok(RedisStorage::new(connection).with_config(config.lock_tasks(false).emit_events(false)))
 }
 
@@ -65,8 +65,8 @@ async fn add(Terms { a, b }: Terms) -> Result<Sum, BoxDynError> {
     Ok(Sum { answer: a + b })
 }
 
-/// Wakes the worker again and again. Not by a stream that is ready, as of an interval: what drives
-/// it asks once, and when that was ready nobody is woken any more.
+/// Wakes the worker again and again. A stream that is ready, as of an interval, is not enough: the
+/// driver polls it once, and after it was ready nothing wakes the worker.
 struct Ticks(Arc<AtomicWaker>);
 
 impl Ticks {
@@ -94,8 +94,8 @@ impl Stream for Ticks {
 }
 
 async fn work(storage: Storage) -> Result<(), Failure> {
-    // Its name is its own: who had it before may be dead, and Redis does not know that yet.
-    WorkerBuilder::new(format!("peer-{}", std::process::id()))
+    // A unique name: an earlier holder may be dead before Redis knows it.
+    WorkerBuilder::new(format!("competitor-{}", std::process::id()))
         .backend(storage.poll_with_stream(Ticks::start()))
         .concurrency(CONCURRENCY)
         .parallelize(tokio::spawn)

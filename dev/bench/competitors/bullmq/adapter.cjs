@@ -1,4 +1,4 @@
-// BullMQ: `peer.cjs about`, `worker`, or `call CALLERS WARM_UP_MS LASTS_MS`.
+// BullMQ: `adapter.cjs about`, `worker`, or `call CALLERS WARM_UP_MS LASTS_MS`.
 //
 // Setting: one Worker with concurrency 100, the lower end of what BullMQ's guide calls standard for
 // jobs that wait (100 to 300): https://docs.bullmq.io/guide/parallelism-and-concurrency. These do
@@ -26,7 +26,7 @@ function connection() {
 
 function work() {
   const add = async (job) => ({ answer: job.data.a + job.data.b });
-  const worker = new Worker("peer", add, { connection: connection(), concurrency: CONCURRENCY });
+  const worker = new Worker("competitor", add, { connection: connection(), concurrency: CONCURRENCY });
   worker.on("error", (error) => console.error(error));
 }
 
@@ -66,8 +66,8 @@ function report({ times, errors, last, took }) {
 }
 
 async function call(callers, warmUpMs, lastsMs) {
-  const queue = new Queue("peer", { connection: connection() });
-  const events = new QueueEvents("peer", { connection: connection() });
+  const queue = new Queue("competitor", { connection: connection() });
+  const events = new QueueEvents("competitor", { connection: connection() });
   // Each waiting caller listens.
   queue.setMaxListeners(0);
   events.setMaxListeners(0);

@@ -1,9 +1,9 @@
-"""Celery, with Redis as broker and result backend: `peer.py about`, `worker`, or
+"""Celery, with Redis as broker and result backend: `adapter.py about`, `worker`, or
 `call CALLERS WARM_UP_MS LASTS_MS`.
 
 Setting: a prefetch multiplier of 128, which the guide to optimizing names for many short tasks:
 https://docs.celeryq.dev/en/stable/userguide/optimizing.html#prefetch-limits
-A pool of threads, as one process is compared and processes are what the default pool has:
+A pool of threads, as one process is compared and the default pool consists of processes:
 https://docs.celeryq.dev/en/stable/userguide/concurrency/index.html
 (a gevent pool of 100 was slower in a run each; a solo pool slower or the same). No gossip, mingle, heartbeats or rate limits,
 which a single worker has no use for.
@@ -31,7 +31,7 @@ import load
 THREADS = 16
 
 url = os.environ.get("REDIS_URL", "redis://")
-app = Celery("peer", broker=url, backend=url)
+app = Celery("competitor", broker=url, backend=url)
 app.conf.update(
     broker_pool_limit=100,
     redis_max_connections=4000,

@@ -1,8 +1,8 @@
 //! F2: the least commands that a safe call needs, pipelined.
 //!
 //! RPUSH of the request; LMOVE to a list of the worker's own; RPUSH and PEXPIRE of the answer at
-//! the request's own key; LREM from the worker's list; BLPOP of the answer. Nothing is fenced,
-//! nobody beats: less than that would lose a job or an answer.
+//! the request's own key; LREM from the worker's list; BLPOP of the answer. No fencing and no
+//! heartbeats: with less, a job or an answer could be lost.
 
 use std::io;
 use std::sync::mpsc;
@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use super::wire::{Receiving, Wire};
 use redcall_bench::{CallFigures, Times};
 
-const QUEUE: &[u8] = b"floor:queue";
-const OWN: &[u8] = b"floor:own";
+const QUEUE: &[u8] = b"bound:queue";
+const OWN: &[u8] = b"bound:own";
 /// How many commands are on their way at once at most, as in a batch.
 const BATCH: usize = 64;
-/// What a request says besides its id, and an answer.
-const REST: &str = r#","name":"add","data":{"a":1,"b":2},"response_key":"floor:response:"#;
+/// A request without its id, and with an answer key.
+const REST: &str = r#","name":"add","data":{"a":1,"b":2},"response_key":"bound:response:"#;
 
 /// `callers` calls are always on their way, for so long.
 pub(crate) fn call(address: &str, callers: usize, lasts: Duration) -> io::Result<CallFigures> {
@@ -36,23 +36,23 @@ pub(crate) fn call(address: &str, callers: usize, lasts: Duration) -> io::Result
             break;
         }
         while free > 0 {
-            let portion = free.min(BATCH);
-            for _ in 0..portion {
+            let batch = free.min(BATCH);
+            for _ in 0..batch {
                 number += 1;
                 let id = format!("{number:032}");
                 let request = format!(r#"{{"id":"{id}"{REST}{id}"}}"#);
                 pushes.add(&[b"RPUSH", QUEUE, request.as_bytes()]);
-                pops.add(&[b"BLPOP", format!("floor:response:{id}").as_bytes(), b"0"]);
+                pops.add(&[b"BLPOP", format!("bound:response:{id}").as_bytes(), b"0"]);
                 begun.push_back(Instant::now());
             }
             pushes.send()?;
-            for _ in 0..portion {
+            for _ in 0..batch {
                 pushes.reply()?;
             }
             pops.send()?;
-            free -= portion;
+            free -= batch;
         }
-        // The first is waited for; what has come besides is taken as well.
+        // Waits for the first, then takes all that have arrived.
         let first = answers.recv().map_err(io::Error::other)?;
         for at in std::iter::once(first).chain(answers.try_iter()) {
             let since: Instant = begun.pop_front().unwrap_or(at);
@@ -89,7 +89,7 @@ pub(crate) fn answer(address: &str) -> io::Result<()> {
         for request in &requests {
             let text = String::from_utf8_lossy(request);
             let id = text.get(7..39).unwrap_or_default();
-            let key = format!("floor:response:{id}");
+            let key = format!("bound:response:{id}");
             let answer = format!(r#"{{"id":"{id}","type":"result","data":{{"answer":3}}}}"#);
             wire.add(&[b"RPUSH", key.as_bytes(), answer.as_bytes()]);
             wire.add(&[b"PEXPIRE", key.as_bytes(), b"60000"]);

@@ -1,11 +1,11 @@
 //! NATS request-reply: `about`, `worker`, or `call CALLERS WARM_UP_MS LASTS_MS`.
 //!
-//! It is not durable: a request that nobody takes is gone. It stands here for what a wire allows
-//! that has no queue.
+//! It is not durable: a request without a worker is lost. It shows the limit of a protocol without
+//! a queue.
 //!
 //! Setting: one connection for all callers, one for the worker, which is in a queue group, as
 //! several would be: <https://docs.nats.io/nats-concepts/core-nats/queue>. All requests of a client
-//! share one inbox, and what is sent at the same time goes out in one write:
+//! share one inbox, and simultaneous requests go out in one write:
 //! <https://docs.rs/async-nats/0.51.0/async_nats/client/struct.Client.html#method.request>. The
 //! worker reads up to 64k requests ahead and answers in the task that reads.
 

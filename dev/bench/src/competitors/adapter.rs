@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::rig::{Process, free_address, pinned};
 
-/// Where Redis runs, or what is in its place.
+/// The CPU of Redis, or of the server in its place.
 const SERVERS: usize = 0;
 /// Where callers and workers run.
 const OTHERS: usize = 1;
@@ -28,8 +28,8 @@ pub(super) struct Adapter {
     folder: PathBuf,
 }
 
-/// One with all that it needs. Its worker stands still but for its own polls: one that polls would
-/// take Redcall's time, and one that is started anew for each poll would be cold.
+/// An adapter with its processes. Its worker is stopped outside its own turns: a worker that polls
+/// would take time from Redcall, and a worker that starts for each turn would be cold.
 pub(super) struct Running<'a> {
     adapter: &'a Adapter,
     urls: [(&'static str, String); 2],
@@ -114,7 +114,7 @@ fn listens(address: SocketAddr) -> miette::Result<()> {
     Ok(())
 }
 
-/// What it says on stderr matters only when nobody is answered, and then its caller says so.
+/// Its stderr matters only when calls are not answered, which its caller reports.
 fn quiet(command: &mut Command) -> miette::Result<Process> {
     let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().into_diagnostic().map(Process::of)

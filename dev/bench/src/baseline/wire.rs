@@ -18,7 +18,7 @@ pub(crate) struct Sending {
 /// Its way back, which another thread may read.
 pub(crate) struct Receiving(BufReader<TcpStream>);
 
-/// What Redis says.
+/// A reply of Redis.
 #[derive(Debug)]
 pub(crate) enum Reply {
     /// A status.
@@ -81,7 +81,7 @@ impl Wire {
         self.receiving.reply()
     }
 
-    /// One command and what it brings.
+    /// Sends one command and returns its reply.
     pub(crate) fn ask(&mut self, command: &[&[u8]]) -> io::Result<Reply> {
         self.add(command);
         self.send()?;

@@ -1,6 +1,6 @@
-//! What Redcall is compared with, installed from registries into `target/peers`.
+//! The competitors of Redcall, installed from registries into `target/competitors`.
 //!
-//! Each folder of `dev/bench/peers` is an adapter; which registry it needs is told by what lies in it:
+//! Each folder of `dev/bench/competitors` is an adapter; its files determine its registry:
 //!
 //! | file | from | needs |
 //! |---|---|---|
@@ -27,18 +27,18 @@ const NATS: &str = "nats";
 const NATS_SERVER: &str = "nats-server";
 
 /// Where the adapters are, and where they are installed.
-pub(crate) struct Peers<'a> {
+pub(crate) struct Competitors<'a> {
     workspace: &'a Workspace,
     adapters: PathBuf,
     installed: PathBuf,
 }
 
-impl<'a> Peers<'a> {
+impl<'a> Competitors<'a> {
     pub(crate) fn find(workspace: &'a Workspace) -> miette::Result<Self> {
         Ok(Self {
             workspace,
-            adapters: workspace.root().join("dev/bench/peers"),
-            installed: workspace.target_dir()?.join("peers"),
+            adapters: workspace.root().join("dev/bench/competitors"),
+            installed: workspace.target_dir()?.join("competitors"),
         })
     }
 
@@ -46,8 +46,8 @@ impl<'a> Peers<'a> {
         &self.installed
     }
 
-    /// Makes those absent that have changed since they were installed: what is measured is what
-    /// lies in the tree.
+    /// Removes installations whose adapters have changed since: the measured code is that of the
+    /// tree.
     pub(crate) fn forget_stale(&self) -> miette::Result<()> {
         for name in self.names()? {
             let Stamp { path, text } = self.stamp(&name)?;
@@ -93,7 +93,7 @@ impl<'a> Peers<'a> {
         let run = format!("#!/bin/sh\nexec {command} \"$@\"\n");
         write_program(&folder.join("run"), &run).into_diagnostic()?;
         let Stamp { path, text } = self.stamp(name)?;
-        // Last: what was left half made is made again.
+        // Last: an incomplete installation is repeated.
         fs::write(path, text).into_diagnostic()
     }
 
@@ -107,9 +107,9 @@ impl<'a> Peers<'a> {
         Ok(quoted(&target.join("release").join(package)))
     }
 
-    /// The folders that are adapters; what several of them use has no program.
+    /// Returns the folders that are adapters; a shared folder has no program.
     fn names(&self) -> miette::Result<Vec<String>> {
-        let programs = ["peer.py", "peer.cjs", "src/main.rs"];
+        let programs = ["adapter.py", "adapter.cjs", "src/main.rs"];
         let folders = fs::read_dir(&self.adapters).into_diagnostic()?.flatten();
         let adapters = folders
             .filter(|folder| programs.iter().any(|program| folder.path().join(program).exists()));
@@ -125,8 +125,8 @@ impl<'a> Peers<'a> {
         let files = [
             source.join("requirements.txt"),
             source.join("package.json"),
-            source.join("peer.py"),
-            source.join("peer.cjs"),
+            source.join("adapter.py"),
+            source.join("adapter.cjs"),
             source.join("Cargo.toml"),
             source.join("src/main.rs"),
             self.adapters.join("load.py"),
@@ -144,7 +144,7 @@ struct Stamp {
     text: String,
 }
 
-/// A virtual environment, in which pip installs only what is missing.
+/// Creates a virtual environment, in which pip installs only the missing packages.
 fn python(source: &Path, folder: &Path) -> miette::Result<String> {
     let venv = folder.join("venv");
     let program = venv.join("bin/python");
@@ -154,7 +154,7 @@ fn python(source: &Path, folder: &Path) -> miette::Result<String> {
     let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"];
     does(Command::new(&program).args(install).arg(source.join("requirements.txt")))?;
     // -B: no compiled copies beside the sources.
-    Ok(format!("{} -B {}", quoted(&program), quoted(&source.join("peer.py"))))
+    Ok(format!("{} -B {}", quoted(&program), quoted(&source.join("adapter.py"))))
 }
 
 fn node(source: &Path, folder: &Path) -> miette::Result<String> {
@@ -168,7 +168,7 @@ fn node(source: &Path, folder: &Path) -> miette::Result<String> {
     let install = ["install", "--silent", "--no-audit", "--no-fund", "--no-package-lock"];
     does(Command::new("npm").args(install).current_dir(folder))?;
     let modules = quoted(&folder.join("node_modules"));
-    Ok(format!("env NODE_PATH={modules} node {}", quoted(&source.join("peer.cjs"))))
+    Ok(format!("env NODE_PATH={modules} node {}", quoted(&source.join("adapter.cjs"))))
 }
 
 /// The machine's own, or the distribution's package unpacked into the user's cache.
