@@ -1,7 +1,7 @@
-"""Closed-loop load for the adapters in Python: what it prints is what `redcall bench call` prints.
+"""Closed-loop load for the adapters in Python, with the output format of `redcall bench call`.
 
 Each caller makes one call after the other. A worker has a minute for its first answer, as for each;
-then comes a warm-up, then what is measured. What is on its way at the end is waited for and counts.
+then follow a warm-up and the measurement. Calls in flight at the end are waited for and count.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ LONGEST_S = 60
 
 
 class Seen:
-    """What all callers have seen."""
+    """The results of all callers."""
 
     def __init__(self):
         self.times = []
@@ -46,7 +46,7 @@ class Seen:
 
 
 def answered(answer):
-    """An answer that is wrong is no answer."""
+    """A wrong answer counts as an error."""
     if answer != {"answer": 3}:
         raise ValueError(f"{answer!r} is not the sum")
 

@@ -27,7 +27,7 @@ use tokio::sync::watch;
 pub use counter::{counter, counter_service};
 pub use program::{Program, binary};
 
-/// A private Redis and the settings of whoever uses it.
+/// A private Redis, and the settings of its users.
 pub struct Bench {
     /// The server.
     pub redis: TestRedis,
@@ -58,7 +58,7 @@ impl Bench {
         Client::from_settings(&self.settings).await.expect("connect the client")
     }
 
-    /// A worker of these settings with only what they map.
+    /// A worker of these settings with only their mapping.
     pub async fn worker(&self) -> RunningWorker {
         self.worker_with(|worker| worker).await
     }

@@ -33,7 +33,7 @@ impl Program {
         Self { child: child.expect("start the program") }
     }
 
-    /// As [`Self::start`]; what it prints is kept for [`Self::output`].
+    /// As [`Self::start`]; its output is kept for [`Self::output`].
     #[must_use]
     pub fn start_to_read(name: &str, args: &[&str], variables: &BTreeMap<String, String>) -> Self {
         let mut command = command(name, args, variables);
@@ -59,13 +59,13 @@ impl Program {
         kill_process(pid, signal).expect("signal the program");
     }
 
-    /// Waits for its end, and returns what it has printed on stdout. Blocks.
+    /// Waits for its end, and returns its stdout. Blocks.
     #[must_use]
     pub fn output(mut self) -> Output {
         use std::io::Read as _;
         let mut stdout = Vec::new();
         let mut printed = self.child.stdout.take().expect("it was started to be read");
-        printed.read_to_end(&mut stdout).expect("read what it prints");
+        printed.read_to_end(&mut stdout).expect("read its output");
         let status = self.child.wait().expect("wait for the program");
         Output { status, stdout, stderr: Vec::new() }
     }

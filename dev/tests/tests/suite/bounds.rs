@@ -1,4 +1,4 @@
-//! Bounds that hold when nobody reads, nobody answers, or names change hands.
+//! Bounds that hold without readers, without answers, or when names change hands.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Jobs that a command runs: what it reads and prints, how it ends, and what it leaves behind.
+//! Jobs that a command runs: its input, output, end and remains.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 mod cancelled;

@@ -1,4 +1,4 @@
-//! Jobs that an HTTP server does: what it is sent, and what its responses become.
+//! Jobs that an HTTP server runs: its requests, and the outcomes of its responses.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 mod hostile;
@@ -26,7 +26,7 @@ struct Got {
     connection: usize,
 }
 
-/// A server that answers each request with the next of `responses`, the last one for ever.
+/// A server that answers each request with the next of `responses`, then always with the last one.
 struct Server {
     url: String,
     got: Arc<Mutex<Vec<Got>>>,
@@ -95,7 +95,7 @@ fn response(status: &str, headers: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
 }
 
-/// A worker whose job `ask` the server does.
+/// A worker whose job `ask` runs on the server.
 struct Served {
     // First, since it takes its leave of a server that still runs.
     _worker: RunningWorker,
@@ -254,7 +254,7 @@ async fn error_names_the_proxy_that_was_tried() {
 
 #[tokio::test]
 async fn refused_certificate_differs_from_unreachable_server() {
-    // It speaks TLS, under an authority that nobody knows.
+    // It speaks TLS, under an unknown authority.
     let redis = TestRedis::start_tls().await;
     let url = redis.url().replace("rediss://", "https://");
     let error = error_with(&url, &[]).await;

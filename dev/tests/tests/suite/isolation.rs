@@ -1,4 +1,4 @@
-//! Handlers that misbehave: what they must not disturb.
+//! Misbehaving handlers do not disturb other jobs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -9,7 +9,7 @@ use redis::aio::MultiplexedConnection;
 use serde_json::json;
 
 /// Keys of the whole server that have no TTL.
-async fn keys_for_ever(conn: &mut MultiplexedConnection) -> Vec<String> {
+async fn keys_without_ttl(conn: &mut MultiplexedConnection) -> Vec<String> {
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(conn).await.unwrap();
     let mut lasting = Vec::new();
     for key in keys {
@@ -50,7 +50,7 @@ async fn ten_thousand_waits_share_a_few_connections_and_leave_nothing_behind() {
     }
     let after = connections_of_clients(&mut conn).await;
     assert!(during.max(after) <= 8, "{during} connections during, {after} after");
-    assert_eq!(keys_for_ever(&mut conn).await, [""; 0]);
+    assert_eq!(keys_without_ttl(&mut conn).await, [""; 0]);
     eventually("the read answers to be deleted", async || {
         let left: Vec<String> =
             redis::cmd("KEYS").arg("*:response:*").query_async(&mut conn).await.unwrap();

@@ -1,4 +1,4 @@
-//! A log that cannot be written, or is not read, stops nothing; what floods it is bounded.
+//! An unwritable or unread log stops nothing; a flood of lines is bounded.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 mod failures;
@@ -122,7 +122,7 @@ async fn size_limit_of_a_log_ends_no_worker_and_missing_lines_are_said() {
     assert!(std::fs::metadata(&path).unwrap().len() <= 1024);
     // As a rotation does it.
     File::options().write(true).truncate(true).open(&path).unwrap();
-    eventually("the log to say what is missing", async || {
+    eventually("the log to report the missing lines", async || {
         let log = std::fs::read_to_string(&path).unwrap();
         log.contains("log lines before this one were dropped").then_some(())
     })

@@ -91,7 +91,7 @@ impl Store {
         self.push(&elements).await;
     }
 
-    /// One poll of a worker that lives, if nobody has said otherwise.
+    /// One poll of a worker that lives, unless a test sets it otherwise.
     async fn poll(&self, own: &WorkerKeys, take: usize, outcomes: &[Outcome]) -> PollReply {
         self.lives(own).await;
         let poll = QueuePoll { outcomes, more: self.more, ..QueuePoll::take(own, take) };
@@ -122,7 +122,7 @@ impl Store {
         self.link.heartbeat(&self.keys, &beat, WITHIN).await.unwrap();
     }
 
-    /// What was heard on the channel so far: up to a message of the test's own.
+    /// Returns the messages on the channel so far: up to a message of the test's own.
     async fn heard(&mut self) -> Vec<String> {
         let publish = redis::cmd("SPUBLISH").arg(CHANNEL).arg("so far").to_owned();
         let () = publish.query_async(&mut self.conn).await.unwrap();
@@ -161,7 +161,7 @@ impl Store {
         entries.into_iter().map(entry).collect()
     }
 
-    /// Every key of the server, but for what workers remember of their last polls.
+    /// Returns every key of the server, except the workers' records of their last polls.
     async fn all_keys(&mut self) -> Vec<String> {
         let mut keys = crate::support::keys(&mut self.conn).await;
         keys.retain(|key| !key.contains(":poll:"));

@@ -1,5 +1,5 @@
-//! Requests that are more than a plain push: put off, repeated under a key, refused for want of
-//! room. What workers do with them is tested with the workers.
+//! Requests beyond a plain push: delayed, repeated under a key, refused for want of room. The
+//! workers' side is tested with the workers.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::collections::HashMap;
@@ -31,7 +31,7 @@ impl Still {
         serde_json::from_str(&self.queued(1).await[0]).unwrap()
     }
 
-    /// The only request that is put off, and when it is due.
+    /// The only delayed request, and its due time.
     async fn scheduled(&mut self) -> (Value, u64) {
         let due: Vec<(String, u64)> = eventually("a request to be scheduled", async || {
             let due: Vec<_> = self.conn.zrange_withscores(SCHEDULE, 0, -1).await.unwrap();
@@ -86,7 +86,7 @@ async fn delayed_request_is_in_the_schedule() {
     assert!((since_epoch - 2..=since_epoch + 2).contains(&due), "{due} for {since_epoch}");
     let () = still.conn.del(&[SCHEDULE, SCHEDULED]).await.unwrap();
 
-    // What has passed is due now, and its time begins now.
+    // A past time is due now, and its timeout begins now.
     still.request().at_ms(1).timeout(Duration::from_secs(9)).send().await.unwrap();
     let envelope = still.envelope().await;
     let now = still.now_ms().await;
@@ -276,7 +276,7 @@ async fn a_call_of_several_is_withdrawn_by_the_last_of_them() {
     assert!(!still.keyed().send().await.unwrap().deduplicated);
     let raws: Vec<String> = still.conn.lrange(QUEUE, 0, -1).await.unwrap();
     assert_eq!(raws.len(), 2);
-    // What somebody wants to run goes on without its waiters.
+    // A request that a fire-and-forget caller wants continues without its waiters.
     let waiting = tokio::spawn(still.keyed().wait());
     still.waiters(1).await;
     waiting.abort();

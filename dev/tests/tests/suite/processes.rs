@@ -1,4 +1,4 @@
-//! Jobs that a pool of long-lived processes runs: what goes over their pipes, and what becomes of a
+//! Jobs that a pool of long-lived processes runs: the messages on their pipes, and the outcome of a
 //! job whose process breaks.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
@@ -165,7 +165,7 @@ async fn as_many_run_at_once_as_there_are_instances() {
 
 #[tokio::test]
 async fn a_process_puts_its_answer_off_and_gets_the_token() {
-    // The second time it asks for what it has, and is told why it cannot.
+    // The second time it asks for its own state, and gets the reason why it cannot.
     let pending = r#"
         later() { say "\"method\":\"\$/defer\",\"params\":{\"id\":$id,\"data\":1$1}"; }
         later ',"within_ms":60000,"notify":true'; read -r line; echo "$line" > new

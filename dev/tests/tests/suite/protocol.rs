@@ -9,12 +9,12 @@ use redcall_common::auth::{Claims, Keyring};
 use redcall_common::settings::{AuthKey, AuthSettings, Secret};
 use redcall_tests::Bench;
 
-/// What is called with the client of the document.
+/// The calls with the client of the document.
 const SCRIPT: &str = r#"
 import sys
 client = Client(sys.argv[1])
 assert client.call_and_wait("add", {"a": 1, "b": 1}) == {"answer": 2}
-assert len(client.call("echo", "let go")) == 32
+assert len(client.call("echo", "data")) == 32
 try:
     client.call_and_wait("fail", {"message": "on purpose"})
 except RuntimeError as error:
@@ -22,12 +22,12 @@ except RuntimeError as error:
 else:
     raise SystemExit("no error frame came")
 try:
-    client.call_and_wait("echo", queue="nobody", timeout=0.2)
+    client.call_and_wait("echo", queue="absent", timeout=0.2)
 except TimeoutError:
     print("all as the document says")
 "#;
 
-/// What is called with the signatures of the document, after the client's own code.
+/// The calls with the signatures of the document, after the client's own code.
 const SIGNED: &str = r#"
 import sys
 client = Client(sys.argv[1])
@@ -60,7 +60,7 @@ print("all as the document says")
 /// How many wait at once: above the cap of a connection pool.
 const WAITS: usize = 150;
 
-/// What is called with the Python client whose waits share a connection.
+/// The calls with the Python client whose waits share a connection.
 const PYTHON_WAITS: &str = r#"
 import sys
 others = redis.from_url(sys.argv[1])
@@ -84,7 +84,7 @@ except RuntimeError as error:
     assert str(error) == "handler_failed: on purpose", error
 else:
     raise SystemExit("no error frame came")
-# What is announced while it is away is read from the key.
+# Messages during the disconnection are read from the key.
 for one in others.client_list():
     if one.get("ssub", "0") != "0" and one["name"] == "":
         others.client_kill_filter(_id=one["id"])
@@ -109,7 +109,7 @@ const assert = require("node:assert");
   assert.deepStrictEqual(await client.callAndWait("add", { a: 1, b: 1 }), { answer: 2 });
   const failed = client.callAndWait("fail", { message: "on purpose" });
   await assert.rejects(failed, { message: "handler_failed: on purpose" });
-  // What is announced while it is away is read from the key.
+  // Messages during the disconnection are read from the key.
   const list = (await client.redis.client("LIST")).trim().split("\n");
   for (const line of list.filter((line) => / name= /.test(line) && !/ ssub=0 /.test(line)))
     await client.redis.client("KILL", "ID", /id=(\d+)/.exec(line)[1]);

@@ -1,4 +1,5 @@
-//! Recurring schedules: each tick once, whoever dies; what is made up for; who runs it.
+//! Recurring schedules: each tick once despite dead workers; missed ticks; the workers that run
+//! them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -98,7 +99,7 @@ async fn last_tick_beyond_the_calendar_is_logged_and_does_not_end_the_schedule()
     for (key, value) in [("JOB", "echo"), ("CRON", "* * * * * *"), ("QUEUE", "aside")] {
         env.insert(format!("REDCALL__SCHEDULES__SECOND__{key}"), value.to_owned());
     }
-    // The year 5138, whoever wrote that there.
+    // The year 5138, an impossible value.
     let () = conn.hset(TICKS, "second", 100_000_000_000_000_u64).await.unwrap();
     let worker = Logged::start("redcall-worker", &[], &env);
     let now = now(&mut conn).await;
@@ -153,7 +154,7 @@ async fn a_tick_comes_in_time() {
     assert!(late.iter().min().is_some_and(|late| *late <= 50), "{late:?} ms late");
 }
 
-/// What becomes of ticks in the last hours, with this rule: theirs, and those enqueued.
+/// The ticks of the last hours with this rule: theirs, and those enqueued.
 async fn made_up_for(missed: Missed) -> (Vec<u64>, Vec<u64>) {
     let mut bench = Bench::new().await;
     let mut conn = bench.redis.connection().await;

@@ -1,5 +1,5 @@
-//! What several topics share: elements as a foreign client pushes them, what becomes of them at
-//! Redis, and real programs whose output is read.
+//! Shared by several topics: elements as a foreign client pushes them, their results at Redis, and
+//! real programs whose output is read.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::collections::{BTreeMap, HashMap};
@@ -31,7 +31,7 @@ pub(crate) fn in_an_hour() -> f64 {
 /// A worker is in the registry of `queue`, and takes nothing: requests stay where they are.
 pub(crate) async fn seems_served(conn: &mut MultiplexedConnection, queue: &str) {
     let workers = format!("redcall:{{{queue}}}:workers");
-    let () = conn.zadd(workers, "nobody", in_an_hour()).await.unwrap();
+    let () = conn.zadd(workers, "absent", in_an_hour()).await.unwrap();
 }
 
 /// The response key of `id` on the default queue.
@@ -45,7 +45,7 @@ pub(crate) fn waited(id: &str, name: &str, data: &str, rest: &str) -> String {
     format!(r#"{{"id":"{id}","name":"{name}","data":{data},"response_key":"{key}"{rest}}}"#)
 }
 
-/// The frame of an error: `rest` is what follows the message inside of it.
+/// The frame of an error: `rest` follows the message inside it.
 pub(crate) fn error_frame(id: &str, code: Code, message: &str, rest: &str) -> String {
     let (key, message) = (response_key(id), Value::from(message));
     format!(r#"{{"id":"{id}","response_key":"{key}","type":"error","seq":1,"attempt":1,"#)
@@ -100,7 +100,7 @@ pub(crate) async fn dead_letters(conn: &mut MultiplexedConnection) -> Vec<DeadLe
         let (id, code) = (text("id"), text("code"));
         let letter =
             DeadLetter { id, code, reason: text("reason"), worker: text("worker"), request };
-        // Only what was run has one; the tests of histories look at it.
+        // Only requests that ran have one; the tests of histories check it.
         fields.remove("history");
         assert!(fields.is_empty(), "further fields: {fields:?}");
         letter
@@ -208,7 +208,7 @@ impl Foreign {
         frames.remove(0)
     }
 
-    /// The only dead letter. Takes it away; the worker that buried it is checked here.
+    /// The only dead letter. Removes it; its worker is checked here.
     pub(crate) async fn dead_letter(&mut self) -> DeadLetter {
         let mut letters = eventually("a dead letter", async || {
             let letters = dead_letters(&mut self.conn).await;
@@ -298,7 +298,7 @@ impl SettingsFile {
     }
 }
 
-/// What a program printed, and how it ended.
+/// The output of a program, and its end.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: i32,
@@ -385,7 +385,7 @@ impl Logged {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// What it has logged so far.
+    /// Returns its log so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }

@@ -1,4 +1,4 @@
-//! `rediss://` with a private authority; what an error says that was tried.
+//! `rediss://` with a private authority; errors name the attempted address.
 
 use redcall_client::{Client, StoreError};
 use redcall_common::report::Problem;

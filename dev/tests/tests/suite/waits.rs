@@ -34,7 +34,7 @@ impl Drop for Stopped {
     }
 }
 
-/// One number of `INFO section`: what follows `field` up to the next separator.
+/// One number of `INFO section`: the text after `field` up to the next separator.
 async fn info(conn: &mut MultiplexedConnection, section: &str, field: &str) -> u64 {
     let info: String = redis::cmd("INFO").arg(section).query_async(conn).await.unwrap();
     let value = info.lines().find_map(|line| line.strip_prefix(field));
@@ -229,9 +229,9 @@ async fn cut_off(bench: &mut Bench) -> (Client, Stopped) {
 async fn call_reported_as_not_queued_never_runs() {
     let mut bench = Bench::new().await;
     let _worker = bench.worker().await;
-    // A queue that seems to be served, but whose requests stay where they are.
+    // A queue with a registered worker, whose requests stay where they are.
     let mut conn = bench.redis.connection().await;
-    let served = redis::cmd("ZADD").arg("redcall:{q}:workers").arg("inf").arg("nobody").to_owned();
+    let served = redis::cmd("ZADD").arg("redcall:{q}:workers").arg("inf").arg("absent").to_owned();
     served.exec_async(&mut conn).await.unwrap();
     let (client, stopped) = cut_off(&mut bench).await;
     let request = || client.request("add").queue("q").timeout(Duration::from_millis(300));
@@ -242,7 +242,7 @@ async fn call_reported_as_not_queued_never_runs() {
     assert!(!request().send().await.unwrap_err().may_be_queued());
     drop(stopped);
     eventually("Redis to answer again", async || client.call("add", &1).await.ok()).await;
-    // What goes out later than those is here: so would they be.
+    // A later request has arrived, so the earlier ones would have.
     request().send().await.unwrap();
     let queue = redis::cmd("LLEN").arg("redcall:{q}:queue").to_owned();
     let queued: u64 = queue.query_async(&mut conn).await.unwrap();
@@ -273,7 +273,7 @@ async fn dropped_fetches_leave_no_subscription_behind() {
         .await;
     };
     tokio::select! {
-        _ = fetches() => panic!("nobody answers"),
+        _ = fetches() => panic!("there is no answer"),
         () = all_heard => {}
     }
     // One that stays keeps its channel.
@@ -282,7 +282,7 @@ async fn dropped_fetches_leave_no_subscription_behind() {
         (channels(&mut conn, "{kept}").await == 1).then_some(())
     });
     tokio::select! {
-        _ = stays => panic!("nobody answers"),
+        _ = stays => panic!("there is no answer"),
         () = others_gone => {}
     }
     eventually("all to be gone", async || (channels(&mut conn, "{kept}").await == 0).then_some(()))
@@ -368,7 +368,7 @@ async fn frames_that_could_not_be_trimmed_are_trimmed_later() {
     };
     assert_eq!(length(&mut conn).await, 300);
     allow(&mut conn, "+ltrim").await;
-    eventually("what was read to be trimmed", async || {
+    eventually("the read frames to be trimmed", async || {
         // But for the last one: there the stream is.
         (length(&mut conn).await == 300 - 255).then_some(())
     })

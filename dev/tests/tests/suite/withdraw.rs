@@ -65,7 +65,7 @@ async fn a_wait_that_is_dropped_withdraws_its_job() {
     let id = still.ids(1).await.remove(0);
     waiting.abort();
     assert!(waiting.await.unwrap_err().is_cancelled());
-    // What was left of its time, and what a take-over may last.
+    // The rest of its time, plus the duration of a take-over.
     still.is_dead_lettered(&id, 80..91).await;
 
     let client = still.client.clone();
@@ -130,13 +130,13 @@ async fn a_wait_that_has_ended_withdraws_nothing() {
         assert!(matches!(update.unwrap(), Update::Done(_)));
     }
     drop(stream);
-    let error = still.client.request("add").queue("nobody").timeout(Duration::from_millis(50));
+    let error = still.client.request("add").queue("absent").timeout(Duration::from_millis(50));
     assert_eq!(error.wait().await.unwrap_err().code(), Code::NoWorkers);
     for answer in still.client.wait_many((0..10).map(|_| still.request())).await {
         answer.unwrap_err(); // no numbers to add
     }
     still.no_tombstone().await;
-    assert!(!still.conn.exists::<_, bool>("redcall:{nobody}:cancelled").await.unwrap());
+    assert!(!still.conn.exists::<_, bool>("redcall:{absent}:cancelled").await.unwrap());
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ fn kinds() -> Vec<Kind> {
     let deep = format!(r#""name":"echo","data":{}1{}"#, "[".repeat(80), "]".repeat(80));
     vec![
         kind("budget over", EXPIRED_REST),
-        kind("unknown_job", r#""name":"nobody","data":1"#),
+        kind("unknown_job", r#""name":"absent","data":1"#),
         kind("bad name", r#""name":"two words","data":1"#),
         kind("no data", r#""name":"echo""#),
         kind("wrong v", r#""name":"echo","data":1,"v":2"#),

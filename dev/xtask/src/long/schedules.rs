@@ -84,7 +84,7 @@ impl Crew {
                 .env("REDIS_URL", &self.url)
                 .env("REDCALL__WORKER__LEASE", "500ms")
                 .env("REDCALL__LOG__LEVEL", "off")
-                .env(format!("REDCALL__SCHEDULES__{NAME}__JOB"), "nobody")
+                .env(format!("REDCALL__SCHEDULES__{NAME}__JOB"), "absent")
                 .env(format!("REDCALL__SCHEDULES__{NAME}__CRON"), "* * * * * *")
                 .env(format!("REDCALL__SCHEDULES__{NAME}__QUEUE"), QUEUE)
                 // While no worker lives, ticks are missed.

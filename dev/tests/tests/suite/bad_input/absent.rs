@@ -1,4 +1,4 @@
-//! Jobs that nobody maps, and queues that nobody serves.
+//! Jobs without a mapping, and queues without workers.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::sync::Arc;
@@ -21,25 +21,25 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 async fn unmapped_name_is_answered_at_once() {
     let mut foreign = Foreign::start().await;
     let since = Instant::now();
-    let error = foreign.client.call_and_wait("nobody", &Value::Null).await.unwrap_err();
+    let error = foreign.client.call_and_wait("absent", &Value::Null).await.unwrap_err();
     assert!(since.elapsed() < AT_ONCE, "{:?}", since.elapsed());
     assert_eq!(error.code(), Code::UnknownJob);
-    assert_eq!(error.to_string(), "unknown_job: no live worker maps the job `nobody`");
-    let frame = error_frame("x1", Code::UnknownJob, "no live worker maps the job `nobody`", "");
-    foreign.is_answered(waited("x1", "nobody", "null", ""), "x1", &frame).await;
+    assert_eq!(error.to_string(), "unknown_job: no live worker maps the job `absent`");
+    let frame = error_frame("x1", Code::UnknownJob, "no live worker maps the job `absent`", "");
+    foreign.is_answered(waited("x1", "absent", "null", ""), "x1", &frame).await;
 }
 
 #[tokio::test]
 async fn unmapped_name_without_caller_is_dead_lettered() {
     let mut foreign = Foreign::start().await;
-    let receipt = foreign.client.call("nobody", &json!({"a": 1})).await.unwrap();
+    let receipt = foreign.client.call("absent", &json!({"a": 1})).await.unwrap();
     let letter = foreign.dead_letter().await;
     assert_eq!((letter.id, &*letter.code), (receipt.id.clone(), "unknown_job"));
-    assert_eq!(letter.reason, "no live worker maps `nobody`");
+    assert_eq!(letter.reason, "no live worker maps `absent`");
     let envelope: Value = serde_json::from_slice(&letter.request).unwrap();
     assert_eq!((&envelope["id"], &envelope["data"]), (&json!(receipt.id), &json!({"a": 1})));
     for way in WAYS {
-        let raw = r#"{"id":"x1","name":"nobody","data":[]}"#;
+        let raw = r#"{"id":"x1","name":"absent","data":[]}"#;
         foreign.push(way, raw).await;
         let letter = foreign.dead_letter().await;
         assert_eq!((&*letter.id, &*letter.code), ("x1", "unknown_job"));

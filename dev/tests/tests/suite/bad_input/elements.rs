@@ -1,4 +1,4 @@
-//! Elements that are wrong, but say whom to tell; and odd ones that are right.
+//! Wrong elements with a response key; and unusual ones that are right.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use redcall_client::Code;
@@ -9,7 +9,7 @@ use crate::support::{Foreign, WAYS, error_frame, response_key, result_frame, wai
 const DATA: &str = r#"{"a":1,"b":1}"#;
 
 /// Pushes an element with a response key, and expects an error there; and the same one without,
-/// which is buried.
+/// which is dead-lettered.
 async fn is_refused(foreign: &mut Foreign, before: &str, code: Code, message: &str) {
     let raw = format!(r#"{{"id":"x1"{before},"response_key":"{}"}}"#, response_key("x1"));
     foreign.is_answered(raw, "x1", &error_frame("x1", code, message, "")).await;

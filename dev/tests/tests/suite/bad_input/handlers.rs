@@ -1,4 +1,5 @@
-//! What a handler cannot do with its data, or does wrong: the caller hears it, the worker goes on.
+//! Handlers that cannot use their data, or misuse it: the caller gets an error, the worker
+//! continues.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::collections::BTreeMap;
@@ -53,7 +54,7 @@ async fn large(request: Request, Json(size): Json<usize>) -> Json<String> {
     Json("x".repeat(size))
 }
 
-/// What cannot be written as JSON, or only in part.
+/// A value without a JSON form, or with a partial one.
 struct Odd(String);
 
 impl Serialize for Odd {

@@ -1,5 +1,5 @@
-//! Elements that tell nobody whom to answer: they go to the dead letters, and nothing is written to
-//! any key that they name.
+//! Elements without a usable response key: they go to the dead letters, and no key that they name
+//! is written.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::sync::Arc;

@@ -56,7 +56,7 @@ async fn a_command_and_children_that_ignore_it_are_killed_after_the_grace() {
 
 #[tokio::test]
 async fn a_child_that_outlives_its_command_has_the_same_grace() {
-    // The shell ends at once, as shells do; what it has started cleans up after that.
+    // The shell ends at once, as shells do; its child cleans up after that.
     let child = "trap 'kill -KILL $!; while kill -0 $PPID; do :; done 2> /dev/null; \
                  echo > clean; exit' TERM; sleep 600 & echo $$ $PPID > pids; wait";
     let script = format!("sh -c {} & wait", quoted(child));

@@ -1,4 +1,4 @@
-//! What commands and processes see of their worker's environment.
+//! The environment of commands and processes.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What is kept, and what those are told who come too late for it.
+//! The kept events, and the missed counts of late subscribers.
 
 use std::time::SystemTime;
 
@@ -49,7 +49,7 @@ async fn returning_subscriber_gets_kept_events_and_missed_count() {
     let mut other = away.events("window").subscribe().await.unwrap();
     publish(&client, "door", 0..5).await;
     expect(&mut stream, 0..5).await;
-    // Away for less than what is kept: nothing is missed.
+    // Away for less than the kept events: none is missed.
     proxy.refuse();
     proxy.cut().await;
     publish(&client, "door", 5..900).await;

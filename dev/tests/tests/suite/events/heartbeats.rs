@@ -17,7 +17,7 @@ async fn workers_say_that_they_live_if_they_are_told_to() {
     let mut bench = bench(10_000).await;
     let quiet = bench.worker().await;
     let mut conn = bench.redis.connection().await;
-    assert!(!conn.exists::<_, bool>(KEY).await.unwrap(), "nobody has told it to");
+    assert!(!conn.exists::<_, bool>(KEY).await.unwrap(), "heartbeat events are off");
     quiet.drain().await;
     assert!(!conn.exists::<_, bool>(KEY).await.unwrap());
 

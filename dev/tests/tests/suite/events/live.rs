@@ -61,7 +61,7 @@ async fn lagging_subscriber_with_half_full_buffer_gets_the_rest() {
     publish(&client, "door", 0..3000).await;
     let mut events = client.events("door").since(SystemTime::UNIX_EPOCH).subscribe().await.unwrap();
     let mut conn = bench.redis.connection().await;
-    // The reader looks 256 at a time, and stops when there is no room for twice as many.
+    // The reader reads 256 at a time, and stops when there is no room for twice as many.
     eventually("the reader to have filled its queue", async || {
         (carried_out(&mut conn, "xrange").await >= 3).then_some(())
     })
@@ -165,7 +165,7 @@ async fn invalid_event_is_refused() {
     let key = "redcall:{events:list}:events";
     let () = redis::AsyncCommands::rpush(&mut conn, key, "x").await.unwrap();
     assert!(matches!(client.publish("list", Kind(1), &1).await, Err(EventError::Store(_))));
-    // Who follows another topic of the same client is not concerned.
+    // A subscriber of another topic of the same client is not affected.
     let mut other = client.events("a").subscribe().await.unwrap();
     let mut list = client.events("list").since(SystemTime::UNIX_EPOCH).subscribe().await.unwrap();
     assert!(timeout(PATIENCE, list.next()).await.unwrap().unwrap().is_err());

@@ -1,4 +1,4 @@
-//! What lies at Redis, for clients in other languages.
+//! The format at Redis, for clients in other languages.
 
 use std::collections::HashMap;
 

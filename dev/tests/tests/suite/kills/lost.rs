@@ -1,6 +1,6 @@
-//! Replies that are lost after their effect, to who lives on.
+//! Replies that are lost after their effect; the process lives on.
 //!
-//! Not a kill, but the same moments: what Redis did and nobody heard of.
+//! Not a kill, but the same moments: effects at Redis without a reply.
 
 use redcall_client::Client;
 use redcall_common::settings::Settings;
@@ -67,7 +67,7 @@ async fn a_lost_reply_on_enqueue_is_reported_as_may_be_queued() {
     assert!(error.may_be_queued(), "{error:?}");
     lost.await;
     eventually("the job to run", async || (!stage.effects().is_empty()).then_some(())).await;
-    // The next call comes through on a new connection; nobody has sent the first one again.
+    // The next call arrives on a new connection; the first one was not sent again.
     let answer = client.call_and_wait("job", &json!({ "mark": "next" })).await.unwrap();
     assert_eq!(answer.json::<u32>().unwrap(), 1);
     stage.is_quiet().await;

@@ -1,5 +1,5 @@
-//! A worker that stands still for longer than its lease, as a machine that was suspended does, and
-//! goes on as if nothing had been.
+//! A worker that stalls for longer than its lease, as on a suspended machine, and continues as if
+//! nothing had happened.
 
 use redcall_client::Ticket;
 use rustix::process::Signal;
@@ -33,7 +33,7 @@ impl Overtaken {
         Self { stage, stopped, _successor: successor, ticket, watch, attempt }
     }
 
-    /// Lets it go on with its handler, and with what that waits for.
+    /// Releases its handler, and the next step.
     fn opens_the_gate(&self) {
         std::fs::write(self.stage.folder.path().join("go"), "").unwrap();
     }
@@ -71,7 +71,7 @@ async fn stalled_worker_does_not_start_lost_leases() {
     let attempt = stage.has_run(&successor).await;
     stage.is_quiet().await;
     kill(&successor).await;
-    // It finds it in its hands as it goes on, and then is the only one who can do another.
+    // As it continues it finds the lease, and is the only worker that can run another job.
     leased.release();
     stopped.signal(Signal::CONT);
     stage.is_answered_once(&ticket, watch, attempt).await;

@@ -1,4 +1,4 @@
-//! The status of a job whose worker is killed: true at every instant, each state once.
+//! The status of a job whose worker is killed: correct at every instant, each state once.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ async fn a_hundred_monitors_see_each_state_once_although_the_worker_is_killed() 
     }
 }
 
-/// What the status was when the worker had died at `step`, and in the end.
+/// Returns the status when the worker had died at `step`, and the final one.
 async fn dies_at(step: &str) -> [Vec<(JobState, u32)>; 2] {
     let mut stage = Stage::new().await;
     let doomed = stage.worker_at(stage.bench.redis.url(), Some(step)).await;

@@ -99,7 +99,7 @@ async fn a_thousand_dropped_waits_leave_nothing_that_runs_or_starts() {
     .await;
     assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
     assert_eq!((count.now(), count.ever()), (0, 90));
-    // What is left goes by itself.
+    // The rest expires.
     for key in crate::support::keys(&mut conn).await {
         let ttl: i64 = conn.pttl(&key).await.unwrap();
         assert!(ttl > 0, "{key} has no TTL");
@@ -126,7 +126,7 @@ async fn a_command_and_its_children_end_with_their_call() {
     assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
 }
 
-/// A command that notes its process id, what it hears of SIGTERM, and then goes on.
+/// A command that notes its process id and each SIGTERM, and then continues.
 async fn ends(script: &str, grace: Duration) -> (String, i32) {
     let mut bench = Bench::new().await;
     bench.settings.worker.cancel_grace = grace;
@@ -136,9 +136,10 @@ async fn ends(script: &str, grace: Duration) -> (String, i32) {
     let _worker = bench.worker().await;
     let ticket = bench.client().await.request("long").submit().await.unwrap();
     let said = || std::fs::read_to_string(path).unwrap();
-    let pid: i32 =
-        eventually("the command to say who it is", async || said().lines().next()?.parse().ok())
-            .await;
+    let pid: i32 = eventually("the command to print its process id", async || {
+        said().lines().next()?.parse().ok()
+    })
+    .await;
     ticket.cancel().await.unwrap();
     assert_eq!(ticket.wait().await.unwrap_err().code(), Code::Cancelled);
     eventually("the command to end", async || (!is_running(pid)).then_some(())).await;
@@ -171,7 +172,7 @@ async fn waiting_caller_of_a_cancelled_call_is_notified() {
     let submit = async || client.request("forever").submit().await.unwrap();
     let (running, queued) = (submit().await, submit().await);
     count.are(1).await;
-    // By id alone, as somebody else would.
+    // By id alone, as another client would.
     client.cancel(&queued.id).await.unwrap();
     client.cancel(&running.id).await.unwrap();
     for ticket in [&running, &queued] {
@@ -189,7 +190,7 @@ async fn lost_cancel_message_is_recovered_by_the_heartbeat() {
     let client = bench.client().await;
     let ticket = client.request("forever").submit().await.unwrap();
     count.are(1).await;
-    // A tombstone that nobody was told of.
+    // A tombstone without a notification.
     let mut conn = connection(&bench).await;
     let () = conn.zadd(keys().cancelled(), &ticket.id, 9e15).await.unwrap();
     assert_eq!(ticket.wait().await.unwrap_err().code(), Code::Cancelled);

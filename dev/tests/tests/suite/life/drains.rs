@@ -53,7 +53,7 @@ async fn undrained_job_reruns_first_without_a_failure() {
     let record: Value = serde_json::from_str(&record).unwrap();
     assert_eq!((&record["crashes"], &record["fails"]), (&Value::from(0), &Value::from(0)));
     let untouched: Option<String> = conn.hget(keys().attempts(), &second.id).await.unwrap();
-    assert_eq!(untouched, None, "what never started has no history");
+    assert_eq!(untouched, None, "an unstarted job has no attempts");
     let _next = worker(&bench).await;
     assert_eq!(first.wait().await.unwrap().json::<u32>().unwrap(), 2);
     assert_eq!(second.wait().await.unwrap().data.get(), "2");

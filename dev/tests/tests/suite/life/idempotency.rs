@@ -1,4 +1,4 @@
-//! The same call twice: one run, one end, for all who ask.
+//! The same call twice: one run and one end for all callers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -103,7 +103,7 @@ async fn call_is_cancelled_when_its_last_caller_withdraws() {
         (conn.hlen::<_, usize>(keys().live()).await.unwrap() == 0).then_some(())
     })
     .await;
-    // What was cancelled may be begun anew.
+    // A cancelled call may start over.
     let answer = client.request("pay").data(&Some(60_000)).idempotency_key("order 7");
     let again = tokio::spawn(answer.wait());
     eventually("it to run again", async || (runs.0.load(Ordering::SeqCst) == 2).then_some(()))
@@ -253,7 +253,7 @@ async fn the_same_job_is_not_run_twice_within_its_window() {
         client.call("pay", &Some(0)).await.unwrap();
     }
     client.call("pay", &Some(1)).await.unwrap();
-    // Who waits wants an answer, whatever ran before.
+    // A waiting caller wants an answer, despite earlier runs.
     client.call_and_wait("pay", &Some(0)).await.unwrap();
     let mut conn = connection(&bench).await;
     super::nothing_is_left(&mut conn).await;
@@ -267,7 +267,7 @@ async fn request_pushed_twice_under_one_id_runs_once() {
     let _worker = worker(&bench, &runs).await;
     let mut conn = connection(&bench).await;
     for _ in 0..2 {
-        // Whoever does not know whether its push came through makes it again.
+        // A client that does not know whether its push arrived makes it again.
         push(&mut conn, "a", "0").await;
         assert_eq!(end(&mut conn, "a").await["data"], 1);
         super::nothing_is_left(&mut conn).await;
@@ -312,10 +312,10 @@ async fn joined_caller_learns_of_the_cancel_despite_a_restart() {
     let submit = async || payment(&client, Some(0)).submit().await.unwrap();
     let cancelled = [submit().await, submit().await];
     client.cancel_in("default", &cancelled[0].id).await.unwrap();
-    let anew = submit().await;
+    let again = submit().await;
     let runs = Runs::default();
     let _worker = worker(&bench, &runs).await;
-    assert_eq!(anew.wait().await.unwrap().json::<usize>().unwrap(), 1);
+    assert_eq!(again.wait().await.unwrap().json::<usize>().unwrap(), 1);
     for ticket in cancelled {
         let within = Duration::from_secs(5);
         let error = client.fetch_within(&ticket.response_key, within).await.unwrap_err();
@@ -333,7 +333,7 @@ async fn lost_extension_message_is_recovered_at_the_deadline() {
     let short = payment(&client, Some(600)).timeout(Duration::from_millis(300));
     let short = tokio::spawn(short.wait());
     running(&runs).await;
-    // Somebody else has joined it for longer, and its worker has not heard so.
+    // Another caller has joined it for longer, and its worker was not notified.
     let mut conn = connection(&bench).await;
     let record = keys().idem(&redcall_common::digest::of_call("pay", "order 7", None));
     let longer = [("keep", "1"), ("deadline", "9000000000000")];

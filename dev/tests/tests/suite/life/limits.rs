@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::{connection, dies, job, keys, nothing_is_left};
 
-/// Who runs at the moment, who ran in which order, and how many at most at once, by customer.
+/// The running jobs, the order of the runs, and the maximum at once, by customer.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Inner>>);
 
@@ -106,7 +106,7 @@ async fn a_worker_runs_no_more_of_a_job_than_its_mapping_says() {
     let _worker = worker(&bench, &log).await;
     let client = bench.client().await;
     orders(&bench, "a", 5, 60).await;
-    // What is not limited does not wait behind it.
+    // Unlimited jobs do not wait behind it.
     for n in 0..20 {
         assert_eq!(client.call_and_wait("echo", &n).await.unwrap().json::<u32>().unwrap(), n);
     }
@@ -199,15 +199,16 @@ async fn sorted_request_without_a_mapping_is_unknown_job() {
 
 #[tokio::test]
 async fn a_limited_job_that_is_called_while_the_worker_is_idle_starts_at_once() {
-    async fn who(request: Request) -> Json<String> {
+    async fn customer_of(request: Request) -> Json<String> {
         Json(request.id().to_owned())
     }
     let mut bench = Bench::new().await;
-    job(&mut bench, "who").limit = Some(by_customer(1));
-    let _worker = bench.worker_with(|worker| worker.handler("who", who)).await;
+    job(&mut bench, "customer_of").limit = Some(by_customer(1));
+    let _worker = bench.worker_with(|worker| worker.handler("customer_of", customer_of)).await;
     let client = bench.client().await;
     for _ in 0..50 {
-        let response = client.call_and_wait("who", &json!({"customer": "a"})).await.unwrap();
+        let response =
+            client.call_and_wait("customer_of", &json!({"customer": "a"})).await.unwrap();
         assert_eq!(response.json::<String>().unwrap(), response.id);
     }
     nothing_is_left(&mut connection(&bench).await).await;
@@ -264,7 +265,7 @@ async fn lost_work_notification_is_recovered_by_the_heartbeat() {
     let log = Log::default();
     let _worker = worker(&bench, &log).await;
     bench.client().await.call_and_wait("echo", &1).await.unwrap();
-    // What another worker has sorted, and could not say that it leaves it to others.
+    // Sorted by another worker, which could not notify the others.
     let mut conn = connection(&bench).await;
     let order = r#"{"id":"a","name":"order","data":{"customer":"a"}}"#;
     let mut sorted = redis::pipe();

@@ -1,4 +1,4 @@
-//! Redis dies and comes back with what it had written.
+//! Redis dies and comes back with its data.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! Customers of a limited job whose keys at Redis have held other values for a moment: they run on.
+//! Customers of a limited job whose keys at Redis had other values for a moment: they continue.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -87,7 +87,7 @@ pub(super) fn parsed(log: &str) -> Vec<Value> {
     log.lines().map(parse).collect()
 }
 
-/// A worker with this format, of programs that say what they are told.
+/// A worker with this format, whose programs log their arguments.
 async fn worker(program: &str, format: &str) -> (Bench, Logged, SettingsFile) {
     let bench = Bench::new().await;
     let text = format!(

@@ -1,5 +1,5 @@
-//! `poll.lua` about what comes again: runs that failed or were stopped, settled polls whose reply
-//! was lost, calls under one idempotency key. And `promote.lua`.
+//! `poll.lua` for repeated work: failed or stopped runs, settled polls with a lost reply, calls
+//! under one idempotency key. And `promote.lua`.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -35,7 +35,7 @@ async fn a_failed_run_goes_to_the_schedule_and_comes_back_to_the_head_when_it_is
     let promoted = store.link.promote(&store.keys, WITHIN).await.unwrap();
     assert_eq!(promoted, Promoted { moved: 1, due_ms: None });
     assert_eq!(store.queued().await, [envelope("a"), envelope("b")]);
-    // Leased again, with what was before.
+    // Leased again, with its record.
     let reply = store.poll(&own, 2, &[]).await;
     let record = Record { attempt: 1, fails: 1, crashes: 0 };
     assert_eq!(reply.leased[0].mark, Mark { cancelled: false, record });
@@ -53,7 +53,7 @@ async fn new_request_is_promoted_once_to_the_tail() {
         let () = store.conn.zadd(store.keys.schedule(), id, 1).await.unwrap();
         let () = store.conn.hset(store.keys.scheduled(), id, envelope(id)).await.unwrap();
     }
-    // One whose envelope is gone does no harm.
+    // An entry without an envelope is harmless.
     let () = store.conn.zadd(store.keys.schedule(), "gone", 1).await.unwrap();
     let promoted = store.link.promote(&store.keys, WITHIN).await.unwrap();
     assert_eq!(promoted, Promoted { moved: 2, due_ms: None });
@@ -245,7 +245,7 @@ async fn restartable_or_restarted_call_is_not_kept() {
     };
     store.poll(&own, 0, &[ended("a", "mine", None), ended("b", "theirs", Some(WITHIN))]).await;
     assert!(!store.conn.exists::<_, bool>(&mine).await.unwrap());
-    // Somebody has begun it anew: that one's end is still to come.
+    // The call was started over: the end of the new one is still to come.
     assert_eq!(store.conn.hlen::<_, usize>(&theirs).await.unwrap(), 2);
     assert!(store.frames("x").await.is_empty());
 }

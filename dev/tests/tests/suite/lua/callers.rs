@@ -1,4 +1,4 @@
-//! `enqueue.lua`, `frame.lua`: what callers push, and frames that end nothing.
+//! `enqueue.lua`, `frame.lua`: pushed requests, and frames before the end.
 
 use redcall_store::dead::DeadSelection;
 use redcall_store::{Enqueued, Placed, Pushed, Released, Tick, Waited};

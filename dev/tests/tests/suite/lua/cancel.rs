@@ -67,7 +67,7 @@ async fn each_request_is_withdrawn_where_it_is() {
     assert_eq!(store.conn.hkeys::<_, Vec<String>>(&scheduled).await.unwrap(), ["later"]);
     assert_eq!(store.tombs().await, ["late", "leased", "queued", "unknown"]);
     assert_eq!(store.live().await, ["leased"]);
-    // Again: what was delayed is queued now.
+    // Again: the delayed request is queued now.
     let again = [withdrawn("leased", 1000), withdrawn("late", 1000)];
     assert_eq!(store.cancel(&again).await, [Cancellation::Running, Cancellation::Unseen]);
     assert_eq!(store.queued().await.len(), 2);
@@ -109,12 +109,12 @@ async fn a_call_is_kept_while_others_want_it() {
     store.record(&[("w:a", "1 -"), ("w:b", "1 -"), ("keep", "1")]).await;
     assert_eq!(store.cancel(&[of_record("a")]).await, [Cancellation::Kept]);
     assert_eq!(store.fields().await, ["deadline", "digest", "id", "keep", "w:b"]);
-    // Somebody wants it to run, whoever waits.
+    // A caller without a wait wants it to run, so it is kept.
     assert_eq!(store.cancel(&[of_record("b")]).await, [Cancellation::Kept]);
     assert_eq!(store.cancel(&[of_record("a")]).await, [Cancellation::Kept]);
     assert_eq!(store.fields().await, ["deadline", "digest", "id", "keep"]);
     assert_eq!(store.tombs().await, [""; 0]);
-    // Its end is kept for who comes later.
+    // Its end is kept for later callers.
     let () = store.conn.del(RECORD).await.unwrap();
     store.record(&[("w:a", "1 -"), ("tail", "}")]).await;
     assert_eq!(store.cancel(&[of_record("a")]).await, [Cancellation::Kept]);
@@ -136,7 +136,7 @@ async fn last_caller_withdraws_the_running_request() {
     let tombs = store.tombstones().await;
     assert_eq!(tombs.len(), 1);
     assert!((86_300_000..=86_400_500).contains(&tombs[0].1), "{tombs:?}");
-    // Until its deadline, and a lease; a deadline of anybody's making ends within a year.
+    // Until its deadline plus a lease; a deadline from outside is capped at a year.
     let _: () = store.conn.del(store.keys.cancelled()).await.unwrap();
     let deadline = (store.link.now_ms() + 600_000).to_string();
     for (deadline, lives) in [(&*deadline, 630_000), ("18446744073709551615", 31_536_000_000)] {

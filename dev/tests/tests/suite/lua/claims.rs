@@ -123,7 +123,7 @@ async fn start_of_a_signed_request_is_remembered_until_its_signature_ends() {
     assert_eq!(remember("a", ("one", None), until).await, Remembered::Yes, "the reply was lost");
     assert_eq!(remember("a", ("two", None), until).await, no("one"));
     assert_eq!(remember("b", ("two", None), until).await, Remembered::Yes);
-    // Only what was judged is replaced.
+    // Only the judged value is replaced.
     assert_eq!(remember("a", ("two", Some("none")), until).await, no("one"));
     assert_eq!(remember("a", ("two", Some("one")), until).await, Remembered::Yes);
     assert_eq!(remember("a", ("two", Some("one")), until).await, Remembered::Yes, "the same");

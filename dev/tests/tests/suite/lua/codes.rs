@@ -1,6 +1,5 @@
-//! Result codes of `poll.lua` and `heartbeat.lua` that no other story of these tests comes across:
-//! pauses, limited names, what a heartbeat tells besides. The table of all of them stands in
-//! docs/decisions/0008.
+//! Result codes of `poll.lua` and `heartbeat.lua` that the other tests do not reach: pauses,
+//! limited names, further results of a heartbeat. docs/decisions/0008 has the table of all codes.
 
 use std::time::Duration;
 
@@ -94,7 +93,7 @@ async fn a_heartbeat_tells_of_a_pause_of_the_schedule_and_of_cancelled_leases() 
     assert!(!heard.paused && heard.due_ms.is_none() && heard.cancelled.is_empty(), "{heard:?}");
     store.link.set_paused(&store.keys, true, WITHIN).await.unwrap();
     let () = store.conn.zadd(store.keys.schedule(), "later", 9_000_000_000_000_u64).await.unwrap();
-    // What is forgotten by now counts for nothing.
+    // Expired tombstones are ignored.
     let tombs = [(1.0, "b"), (9e15, "a"), (9e15, "elsewhere")];
     let () = store.conn.zadd_multiple(store.keys.cancelled(), &tombs).await.unwrap();
     let heard = registry::beat(&store, "own", LONG, &[]).await;
@@ -125,8 +124,8 @@ async fn without_the_lease_nothing_is_tried_again() {
     assert_eq!((store.all_keys().await, store.queued().await), (before, Vec::new()));
 }
 
-/// Found by the walk against the model: the record of a run that was stopped was made in the poll
-/// that leased the request again, and not looked for there, so that its runs were numbered anew.
+/// Found by the walk against the model: the record of a stopped run was created in the poll that
+/// leased the request again, but not read there, so that its runs were numbered from 1.
 #[tokio::test]
 async fn request_returned_and_leased_in_one_poll_has_its_record() {
     let mut store = Store::new().await;
@@ -153,7 +152,7 @@ async fn live_ids_are_kept_in_a_table() {
     }
 }
 
-/// Each of what only `poll.lua` can deal with is met by a poll that hopes for the best.
+/// The fast poll detects each kind of work that only `poll.lua` can do.
 #[tokio::test]
 async fn fast_poll_script_detects_other_work() {
     let mut store = Store::new().await;

@@ -1,4 +1,4 @@
-//! `settle.lua`, `expire.lua`, and what other scripts know of requests that are answered later.
+//! `settle.lua`, `expire.lua`, and the other scripts' view of deferred requests.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use redis::AsyncCommands;
 use super::{LONG, Store, WITHIN, envelope, outcome};
 
 const HOUR: Duration = Duration::from_secs(3600);
-/// What the ending frames of these tests begin with, behind id and response key.
+/// The start of the final frames of these tests, after id and response key.
 const LATE: &str = r#","late":1}"#;
 const GONE: &str = r#","gone":1}"#;
 const DONE: &str = r#","done":1}"#;
@@ -20,7 +20,7 @@ fn frame(store: &Store, id: &str, tail: &str) -> String {
     format!(r#"{{"id":"{id}","response_key":"{}"{tail}"#, store.keys.response(id))
 }
 
-/// Put off for so long, under the token digest `d`.
+/// Defers for `within`, under the token digest `d`.
 fn later(store: &Store, id: &str, within: Duration) -> Outcome {
     let record = DeferredRecord {
         digest: "d".to_owned(),
@@ -79,7 +79,7 @@ async fn deferral_drops_the_lease_and_keeps_the_id_live() {
         let beyond = 7 * 24 * 3_600_000;
         assert!((beyond + 3_500_000..=beyond + 3_600_000).contains(&ttl), "{key} goes in {ttl}");
     }
-    // A further one of its id is refused, and nobody's lease is given back.
+    // A second request of its id is refused, and no lease is given back.
     store.push_ids(&["x"]).await;
     assert_eq!(store.lease(&own, 1).await, [""; 0]);
     assert_eq!(store.dead().await[0][1], "invalid_request");
@@ -95,7 +95,7 @@ async fn deferral_drops_the_lease_and_keeps_the_id_live() {
 async fn an_answer_that_finds_something_else_at_its_key_is_kept_for_people() {
     let mut store = Store::new().await;
     store.deferral(HOUR).await;
-    let () = store.conn.set(store.keys.response("x"), "of somebody else").await.unwrap();
+    let () = store.conn.set(store.keys.response("x"), "of another client").await.unwrap();
     assert_eq!(store.settle("d", "me").await, DeferredSettled::Yes);
     assert_eq!(store.dead().await[0][1], "invalid_request");
     assert_eq!(store.live().await, [""; 0]);
@@ -153,7 +153,7 @@ async fn expired_deferral_is_answered_once() {
     assert_eq!(store.settle("d", "me").await, DeferredSettled::Unknown);
     assert_eq!(store.live().await, [""; 0]);
 
-    // Where no worker has looked yet, who comes too late hears the same.
+    // Before a worker has checked, a late settlement gets the same reply.
     store.deferral(Duration::ZERO).await;
     assert_eq!(store.settle("d", "me").await, DeferredSettled::Late);
     assert_eq!(store.frames("x").await.iter().filter(|frame| **frame == late).count(), 2);
@@ -176,13 +176,13 @@ async fn heartbeat_reports_expired_deferrals_and_repairs_live_ids() {
     assert_eq!(workers, ["own"]);
     let () = store.conn.zadd(store.keys.deferred_ids(), "x", 1).await.unwrap();
     assert!(beat(&store).await.over);
-    // A lease whose live id was lost is found beside it.
+    // A lease without a live id is found by its record.
     store.push_ids(&["y"]).await;
     assert_eq!(store.lease(&own, 1).await, ["y"]);
     let () = store.conn.hdel(store.keys.live(), "y").await.unwrap();
     beat(&store).await;
     assert_eq!(store.live().await, ["x", "y"]);
-    // One whose record is gone would refuse its like for ever.
+    // A live id without a record would refuse its like until it expires.
     let () = store.conn.del(store.keys.deferred("x")).await.unwrap();
     beat(&store).await;
     assert_eq!(store.live().await, ["y"]);
@@ -205,7 +205,7 @@ async fn cancelled_deferral_ends_at_once_without_a_tombstone() {
     left.sort_unstable();
     assert_eq!(store.all_keys().await, left);
 
-    // Cancelled before its worker heard so: it is not kept for somebody who may never come.
+    // Cancelled before its worker was notified: it is not deferred.
     store.push_ids(&["x"]).await;
     let own = store.worker("own");
     assert_eq!(store.lease(&own, 1).await, ["x"]);
@@ -240,7 +240,7 @@ async fn an_end_with_an_error_is_a_dead_letter_where_its_worker_said_so_and_ends
     let dead = store.dead().await;
     assert_eq!(dead[0][..4], ["x", "handler_failed", "no", "own"]);
     assert_eq!((dead.len(), &*dead[0][4]), (1, &*envelope("x")));
-    // Who joined the call hears its end, and who comes later; nobody waited for its own.
+    // Joined and later callers get its end; the first caller does not wait.
     assert_eq!(store.frames("y").await, [frame(&store, "y", DONE)]);
     assert_eq!(store.frames("x").await, [""; 0]);
     let tail: String = store.conn.hget(&record, "tail").await.unwrap();

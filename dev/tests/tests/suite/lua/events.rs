@@ -1,4 +1,4 @@
-//! `events.lua`: what it says of a topic.
+//! `events.lua`: its reply about a topic.
 
 use std::time::Duration;
 

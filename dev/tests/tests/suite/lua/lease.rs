@@ -1,4 +1,5 @@
-//! `poll.lua` and `poll_fast.lua`, second half: what a worker takes, in which order, and how much.
+//! `poll.lua` and `poll_fast.lua`, second half: the requests that a worker leases, their order and
+//! number.
 
 use redcall_store::{BlockingPop, QueuePoll};
 use redis::AsyncCommands;

@@ -1,4 +1,4 @@
-//! `poll.lua`: who comes next of what waits sorted, and of what does not.
+//! `poll.lua`: the order of sorted and unsorted requests.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ fn rule(name: &str) -> Rule {
     Rule { name: name.to_owned(), limit, room: None }
 }
 
-/// What a worker with one free slot takes in so many polls.
+/// Returns the requests that a worker with one free slot leases in so many polls.
 async fn taken(store: &Store, own: &WorkerKeys, rules: &[Rule], polls: u64) -> BTreeSet<String> {
     store.lives(own).await;
     let mut names = BTreeSet::new();

@@ -1,4 +1,5 @@
-//! `heartbeat.lua` and `release.lua`: who lives, who does not, and what becomes of what they held.
+//! `heartbeat.lua` and `release.lua`: live and expired workers, and the requests of the expired
+//! ones.
 
 use std::time::Duration;
 
@@ -57,7 +58,7 @@ async fn a_heartbeat_tells_of_the_dead_and_forgets_their_names() {
     })
     .await;
     assert!(!store.conn.exists::<_, bool>(store.keys.names()).await.unwrap());
-    // It is told again until somebody takes over, and not once the late one is back.
+    // It is reported until a worker takes over, and not after the late one is back.
     assert_eq!(beat(&store, "own", LONG, &[]).await.dead, ["late"]);
     beat(&store, "late", LONG, &theirs).await;
     assert!(beat(&store, "own", LONG, &[]).await.dead.is_empty());

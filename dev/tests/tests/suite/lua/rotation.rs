@@ -29,12 +29,12 @@ async fn busy(customers: &[&str]) -> (Store, WorkerKeys) {
     (store, own)
 }
 
-/// What one poll leases that settles `ended`.
+/// Returns the leases of one poll that settles `ended`.
 async fn leased(store: &Store, own: &WorkerKeys, ended: &[String]) -> Vec<String> {
     store.lives(own).await;
     let (rules, mut all) = (rules(), Vec::new());
     let outcomes: Vec<Outcome> = ended.iter().map(|id| outcome(id, Settlement::Done)).collect();
-    // The second one takes what the first one has made ready.
+    // The second one leases the requests that the first one has made ready.
     for outcomes in [&outcomes[..], &[]] {
         let poll = QueuePoll { rules: &rules, outcomes, more: true, ..QueuePoll::take(own, 50) };
         let reply = store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
@@ -44,7 +44,7 @@ async fn leased(store: &Store, own: &WorkerKeys, ended: &[String]) -> Vec<String
     all
 }
 
-/// What is repaired, sorted.
+/// Returns the repaired keys, sorted.
 async fn repaired(store: &Store) -> Vec<(String, Fault)> {
     let faults = store.link.repair_limits(&store.keys, &rules(), WITHIN).await.unwrap();
     let mut faults: Vec<_> =

@@ -100,7 +100,7 @@ async fn a_change_made_from_another_version_is_refused_and_made_again() {
     let _: i64 = store.conn.hset(store.keys.state("a"), "version", 7).await.unwrap();
     let _: i64 = store.conn.hset(store.keys.state("a"), "state", "7").await.unwrap();
     let (settled, leased) = poll(&store, &own, (2, 9), &[change(&store, "x", 0, Some("1"))]).await;
-    // It comes before what waits, and not beside it.
+    // It precedes waiting requests and is not leased in addition.
     assert_eq!((settled, leased), (vec![Settled::LeaseLost], vec!["x".to_owned()]));
     assert_eq!(state(&store).await, found("7", 7));
     assert_eq!(store.frames("x").await, [""; 0]);

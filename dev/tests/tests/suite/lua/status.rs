@@ -1,4 +1,4 @@
-//! The states of monitored jobs: `start.lua`, and what other scripts write with what they do.
+//! The states of tracked jobs: `start.lua`, and the states that other scripts write.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -76,7 +76,7 @@ async fn parked_request_has_not_ended() {
         let settlement = Settlement::Unknown { name: name.to_owned(), answer: None };
         with_end(outcome(id, settlement), Some(Code::UnknownJob))
     };
-    store.poll(&own, 0, &[unknown("a", "add"), unknown("b", "nobody")]).await;
+    store.poll(&own, 0, &[unknown("a", "add"), unknown("b", "absent")]).await;
     assert_eq!(states(&store, "a").await, []);
     assert_eq!(states(&store, "b").await, [(JobState::Error, 1)]);
 }
@@ -137,6 +137,6 @@ async fn a_long_message_of_a_joined_call_is_cut_between_characters() {
     let error = status.error.as_ref().unwrap();
     assert_eq!((status.state, status.attempt, error.code), (JobState::Error, 3, Code::Timeout));
     assert!(error.message.ends_with('ä') && (1020..=1024).contains(&error.message.len()));
-    // Nobody asked for its answer.
+    // Fire and forget: there is no answer.
     assert!(store.frames("b").await.is_empty());
 }

@@ -1,4 +1,4 @@
-//! `tick.lua`: which ticks of a schedule are enqueued, and what is known of the last one.
+//! `tick.lua`: the ticks of a schedule that are enqueued, and the record of the last one.
 
 use redcall_store::{Tick, Ticked};
 use redis::AsyncCommands;
@@ -34,7 +34,7 @@ async fn new_schedule_starts_now_for_all_workers() {
     let now = store.link.now_ms();
     assert!(first.enqueued == 0 && now.abs_diff(first.last_ms) < 5_000, "{first:?} at {now}");
     assert_eq!(last(&mut store).await, Some(first.last_ms));
-    // Whoever comes later hears of the same start.
+    // Later workers get the same start.
     let heard = async |known, at: &[u64]| {
         let ticked = tick(&store, 0, known, at).await;
         assert_eq!(ticked, Ticked { now_ms: ticked.now_ms, ..first });
@@ -58,7 +58,7 @@ async fn each_tick_is_enqueued_once_and_in_order() {
     assert_eq!(ticked, Ticked { enqueued: 0, last_ms: START + 2, ahead_ms: 0, ..ticked });
     let ticked = tick(&store, 0, Some(START), &[START + 1, START + 2, START + 3]).await;
     assert_eq!(ticked, Ticked { enqueued: 1, last_ms: START + 3, ahead_ms: 0, ..ticked });
-    // One whose settings tick in between is too late for it.
+    // A worker whose settings tick in between is too late for it.
     let ticked = tick(&store, 0, Some(START), &[START + 2]).await;
     assert_eq!(ticked, Ticked { enqueued: 0, last_ms: START + 3, ahead_ms: 0, ..ticked });
     queued(&mut store, &[START + 1, START + 2, START + 3]).await;
@@ -111,7 +111,7 @@ async fn remembered_tick_restores_a_schedule_lost_by_redis() {
     let () = redis::cmd("FLUSHALL").query_async(&mut store.conn).await.unwrap();
     let ticked = tick(&store, 0, Some(START + 1), &[START + 2]).await;
     assert_eq!(ticked, Ticked { enqueued: 1, last_ms: START + 2, ahead_ms: 0, ..ticked });
-    // What is no time is as good as nothing.
+    // An invalid time is ignored.
     let () = store.conn.hset(store.keys.ticks(), "nightly", "soon").await.unwrap();
     let ticked = tick(&store, 0, Some(START + 2), &[START + 3]).await;
     assert_eq!(ticked, Ticked { enqueued: 1, last_ms: START + 3, ahead_ms: 0, ..ticked });

@@ -10,7 +10,7 @@ use redis::AsyncCommands;
 use super::{LONG, Store, WITHIN, envelope};
 
 const HOUR: u64 = 3_600_000;
-/// The lease of who brings times back.
+/// The lease of the worker that corrects times.
 const LEASE: Duration = Duration::from_secs(5);
 
 /// Key and member of each time that was brought back, sorted.
@@ -70,12 +70,13 @@ async fn time_beyond_its_bound_is_brought_back_and_told_once() {
 async fn time_within_its_bound_stays_as_it_is() {
     let mut store = Store::new().await;
     let (keys, now) = (store.keys.clone(), store.link.now_ms());
-    // A lease that is longer than that of who looks, and its names; one that is not known.
+    // A lease that is longer than that of the checking worker, and its names; one that is not
+    // known.
     let () = store.conn.zadd(keys.workers(), "slow", now + 600_000).await.unwrap();
     let () = store.conn.set(keys.worker("slow"), r#"{"lease_ms":600000}"#).await.unwrap();
     let () = store.conn.zadd(keys.workers(), "quiet", now + HOUR - 60_000).await.unwrap();
     let () = store.conn.zadd(keys.names(), "add", now + 600_000).await.unwrap();
-    // What a caller has delayed; a retry, a deferred request, a tombstone of their own length.
+    // Delayed by a caller; a retry, a deferred request, a tombstone of their own length.
     let () = store.conn.zadd(keys.schedule(), "wanted", now + 9 * HOUR).await.unwrap();
     let () = store.conn.zadd(keys.schedule(), "retried", now + HOUR).await.unwrap();
     let record = format!(r#"{{"attempt":1,"fails":1,"crashes":0,"pause":{}}}"#, HOUR + 1);

@@ -1,4 +1,4 @@
-//! `trim.lua`: what readers of a stream drop.
+//! `trim.lua`: the frames that readers of a stream drop.
 
 use redis::AsyncCommands;
 

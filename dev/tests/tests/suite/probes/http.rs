@@ -1,4 +1,4 @@
-//! Where they are served, from when to when, and what the server puts up with.
+//! The address and lifetime of the probes, and the requests that the server tolerates.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -120,7 +120,7 @@ async fn endless_http_request_is_closed_without_blocking_others() {
 async fn mute_connections_are_closed_for_probes_to_come_in() {
     let bench = Bench::new().await;
     let mut env = bench.environment();
-    // What runs beside this test must not make it unready.
+    // Parallel tests must not make it unready.
     env.insert("REDCALL__WORKER__LEASE".into(), "5s".into());
     let served = Served::start("redcall-worker", env).await;
     served.becomes(200).await;

@@ -1,4 +1,4 @@
-//! What is counted.
+//! The counters.
 
 use redcall_client::Code;
 use redcall_testkit::eventually;
@@ -29,7 +29,7 @@ async fn jobs_are_counted_by_how_they_ended() {
     assert_eq!(wrong.code(), Code::InvalidData);
     let failed = client.call_and_wait("fail", &json!({"message": "x"})).await.unwrap_err();
     assert_eq!(failed.code(), Code::HandlerFailed);
-    for name in ["nobody", "nobody-else"] {
+    for name in ["absent", "absent-too"] {
         let unknown = client.call_and_wait(name, &()).await.unwrap_err();
         assert_eq!(unknown.code(), Code::UnknownJob);
     }
@@ -62,7 +62,7 @@ async fn jobs_are_counted_by_how_they_ended() {
     let runs = [("add", 4.0), ("fail", 3.0)];
     let runs =
         runs.map(|(job, count)| (format!(r#"redcall_job_seconds_count{{job="{job}"}}"#), count));
-    assert_eq!(of("redcall_job_seconds_count"), runs, "what was not run has no time");
+    assert_eq!(of("redcall_job_seconds_count"), runs, "a job that did not run has no time");
     let slots = |state| format!(r#"redcall_slots{{state="{state}"}}"#);
     assert_eq!(of("redcall_slots"), [(slots("busy"), 0.0), (slots("free"), 64.0)]);
     assert_eq!(of("redcall_takeovers"), [("redcall_takeovers_total".to_owned(), 0.0)]);
@@ -107,7 +107,7 @@ async fn waiting_requests_are_counted_in_every_state() {
     let age = metrics[&oldest("low")];
     assert!((89.0..120.0).contains(&age), "{age}");
     assert_eq!(metrics[&oldest("high")], 0.0);
-    // One that does not say since when has no age. What Redis says holds for a second.
+    // A request without an enqueue time has no age. A reading of Redis holds for a second.
     let () = conn.lpop("redcall:{low}:queue", None).await.unwrap();
     eventually("it to have no age", async || {
         let metrics = served.metrics().await;
@@ -136,7 +136,7 @@ async fn any_number_of_scrapers_ask_redis_once_a_second() {
     let looks = carried_out(&mut conn, "hvals").await - before;
     let seconds = since.elapsed().as_secs() + 1;
     assert!(looks <= 40 * seconds, "{looks} looks in {seconds} s for 320 scrapes");
-    // Who hangs up over and over costs no more.
+    // A client that disconnects repeatedly costs no more.
     let before = carried_out(&mut conn, "hvals").await;
     let since = std::time::Instant::now();
     for _ in 0..200 {

@@ -1,4 +1,4 @@
-//! When a worker is not ready, or does not live: what stands still, and that it shows.
+//! Stalls that make a worker unready or not live, and their reports.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -106,7 +106,7 @@ async fn a_worker_that_only_starts_lives_but_is_not_ready() {
 async fn a_worker_whose_lease_is_not_renewed_is_red() {
     let (served, proxy, _bench) = proxied().await;
     served.becomes(200).await;
-    // Only the connection of the heartbeats stands still.
+    // Only the connection of the heartbeats stalls.
     let held = proxy.hold_reply(|exchange| {
         exchange.asks("EVALSHA") && exchange.asks("{high}:names") && !exchange.asks(":inbox:")
     });
@@ -128,7 +128,7 @@ async fn a_worker_whose_lease_is_not_renewed_is_red() {
 async fn a_probe_that_is_not_settled_turns_it_red() {
     let (served, proxy, _bench) = proxied().await;
     served.becomes(200).await;
-    // Only the connection of the polls stands still: pops and heartbeats go on.
+    // Only the connection of the polls stalls: pops and heartbeats continue.
     let held = proxy.hold_reply(|exchange| {
         // A poll that only settles.
         exchange.asks("EVALSHA") && exchange.asks(":probe:") && exchange.asks("\r\n-1\r\n")

@@ -1,5 +1,5 @@
-//! Processes that die, hang, or say what they were not asked: a typed error or another run, and
-//! the next job has another process.
+//! Processes that die, hang, or write unrequested output: a typed error or another run, and the
+//! next job has another process.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -109,7 +109,7 @@ async fn answer_of_a_process_that_nests_too_deep_is_too_large() {
         assert_eq!(error.code, Code::TooLarge, "{what}: {error}");
         assert!(error.message.contains("deeper than 64 levels"), "{what}: {error}");
     }
-    // What it says of an error is left out.
+    // The message of an error is omitted.
     let error = failed(ask("error").await);
     assert_eq!((error.message.as_str(), error.data.is_none()), ("m", true));
 }
@@ -184,7 +184,7 @@ async fn one_that_ends_at_its_start_is_an_error_that_says_how() {
 
 #[tokio::test]
 async fn a_cancelled_job_is_asked_to_end_and_its_process_stays() {
-    // What it still says of the job is passed over.
+    // Its later output about the job is ignored.
     let chunk = r#"say "\"method\":\"\$/chunk\",\"params\":{\"id\":$id,\"data\":1}""#;
     let late = format!("read -r line; {chunk}; sleep 0.1; : > asked; answer 1");
     let script = format!(r#"case "$line" in *cancel*) ;; *) : > began; {late};; esac"#);

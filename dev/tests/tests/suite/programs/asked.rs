@@ -6,7 +6,7 @@ use redcall_tests::Bench;
 
 use crate::support::Ran;
 
-/// What belongs to calls.
+/// Phrases about calls.
 const OF_CALLS: [&str; 4] = ["queued", "running twice", "may have run", "It did not run"];
 
 #[track_caller]

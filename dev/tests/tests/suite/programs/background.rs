@@ -1,4 +1,4 @@
-//! A worker in the background: it outlives who has started it, and is found by its pid file.
+//! A worker in the background: it outlives its starter, and is found by its pid file.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 #[cfg(target_os = "linux")]
@@ -43,7 +43,7 @@ impl Place {
         Ran::new("redcall-worker", &args, &self.env).await
     }
 
-    /// Starts one, which is ready at once for whoever is told so.
+    /// Starts one; it reports readiness at once.
     async fn start(&self) -> Pid {
         let log = self.file("log").into_os_string().into_string().unwrap();
         let ran = self.run(&["--background", "--log-file", &log]).await;
@@ -147,7 +147,7 @@ async fn a_second_one_is_refused_and_the_file_of_a_dead_one_is_not() {
     ran.says(&format!("worker {} runs already", first.as_raw_nonzero()));
     assert_eq!(place.pid(), Some(first));
     kill_process(first, Signal::KILL).unwrap();
-    // The last of its threads to go lets go of the lock.
+    // The last of its threads releases the lock.
     let said = eventually("the worker to be gone", async || {
         let (code, said) = place.status().await;
         (code == 3).then_some(said)
@@ -200,7 +200,7 @@ fn own_file(path: &std::path::Path) -> File {
     options.write(true).create_new(true).mode(0o600).open(path).unwrap()
 }
 
-/// What a worker would note of the process `pid`.
+/// A worker's note of the process `pid`.
 #[cfg(target_os = "linux")]
 fn note_of(pid: u32, drains_for_ms: u32) -> String {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
@@ -215,7 +215,7 @@ async fn one_that_does_not_drain_in_time_gets_a_second_signal() {
     let place = Place::new().await;
     let file = own_file(&place.file("pid"));
     file.try_lock().unwrap();
-    // Ends at the second one. What holds the lock is its standard input.
+    // Ends at the second one. Its standard input holds the lock.
     let script = "trap 'trap - TERM; touch \"$0\"' TERM; echo; while :; do sleep 0.02; done";
     let mut stubborn = Command::new("sh")
         .args(["-c", script])

@@ -13,7 +13,7 @@ async fn run(bench: &Bench, args: &[&str]) -> Ran {
     Ran::new("redcall", &args, &bench.environment()).await
 }
 
-/// The one object that it prints, whose names are fixed.
+/// Returns the one object of the output, with fixed names.
 fn figures(ran: &Ran, names: &[&str]) -> Value {
     assert_eq!(ran.code, 0, "{ran:?}");
     let figures: Value = serde_json::from_str(&ran.stdout).unwrap();
@@ -107,7 +107,7 @@ async fn data_is_padded_to_a_size() {
     small.says("name no smaller size");
 }
 
-/// What `redcall-bench` prints of `scenarios` in a short form.
+/// Returns the output of `redcall-bench` for `scenarios` in a short form.
 async fn scenarios(scenarios: &[&str], fewer: &str) -> Report {
     let short = ["--rounds", "1", "--lasts", "50", "--jobs", "2000", "--fewer", fewer];
     let ran = Ran::new("redcall-bench", &[&["run"], scenarios, &short].concat(), &[].into()).await;
@@ -125,8 +125,8 @@ impl Report {
     }
 
     /// The cells of every row that begins so, as far as they are figures: medians.
-    fn rows(&self, who: &str) -> Vec<Vec<f64>> {
-        let start = format!("| {who} | ");
+    fn rows(&self, label: &str) -> Vec<Vec<f64>> {
+        let start = format!("| {label} | ");
         let rows = self.0.lines().filter_map(|line| line.strip_prefix(&start));
         let figure = |cell: &str| {
             let text = cell.split_whitespace().next()?;
@@ -135,7 +135,7 @@ impl Report {
         };
         let rows: Vec<Vec<f64>> =
             rows.map(|row| row.split('|').filter_map(figure).collect()).collect();
-        assert!(!rows.is_empty(), "no row `{who}` in\n{}", self.0);
+        assert!(!rows.is_empty(), "no row `{label}` in\n{}", self.0);
         rows
     }
 }
@@ -152,7 +152,7 @@ async fn scenarios_run_with_their_baselines() {
     assert_eq!((report.rows("F1").len(), report.rows("F2").len()), (4, 3));
     assert_eq!(report.rows("Redcall, 64 slots").len(), 3);
     for row in report.rows("Redcall") {
-        // Push, lease, answer and what is around them; and everybody has worked.
+        // Push, lease, answer and the commands around them; and every process has worked.
         assert!((3.0..100.0).contains(&row[COMMANDS]), "{row:?}");
         assert!(row[CPU].iter().all(|us| (1.0..100_000.0).contains(us)), "{row:?}");
     }
@@ -175,9 +175,9 @@ async fn fire_and_forget_is_measured_with_and_without_a_backlog() {
     for jobs in ["0 jobs", "100 jobs", "5000 jobs"] {
         assert_eq!(report.rows(jobs).len(), 1);
     }
-    for who in ["enqueue, 1,000 tasks", "enqueue, batches of 1,000", "drain 2000"] {
-        let rates = &report.rows(who)[0];
-        assert!(rates.len() == 3 && rates.iter().all(|rate| *rate > 0.0), "{who}: {rates:?}");
+    for label in ["enqueue, 1,000 tasks", "enqueue, batches of 1,000", "drain 2000"] {
+        let rates = &report.rows(label)[0];
+        assert!(rates.len() == 3 && rates.iter().all(|rate| *rate > 0.0), "{label}: {rates:?}");
     }
 }
 

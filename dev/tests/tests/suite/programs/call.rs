@@ -1,4 +1,4 @@
-//! `redcall call`: what it prints, and its exit codes.
+//! `redcall call`: its output and exit codes.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::collections::BTreeMap;
@@ -89,9 +89,9 @@ async fn an_error_is_told_with_its_code_on_stderr() {
     assert_eq!((ran.code, &*ran.stdout), (1, ""));
     ran.says("× handler_failed: on purpose");
     ran.says("help: It may have run: call again only if running twice is harmless.");
-    let ran = desk.run(&["call", "nobody", "--wait"]).await;
+    let ran = desk.run(&["call", "absent", "--wait"]).await;
     assert_eq!((ran.code, &*ran.stdout), (1, ""));
-    ran.says("× unknown_job: no live worker maps the job `nobody`");
+    ran.says("× unknown_job: no live worker maps the job `absent`");
     ran.says("help: The same call will fail again; something has to change first.");
 }
 

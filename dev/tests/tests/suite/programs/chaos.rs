@@ -75,7 +75,7 @@ async fn a_short_run_keeps_every_promise_and_leaves_nothing() {
     assert_eq!((made("stops"), made("redis_restarts"), made("cuts")), (1, 1, 2), "{report:#}");
     let spells = ["spells_of_unread_logs", "spells_of_a_full_disk", "rights_taken"];
     assert!(spells.iter().all(|spell| made(spell) == 1), "{report:#}");
-    // Not every machine has what steps a clock: then the report says so.
+    // Without libfaketime the clock attack is skipped: then the report lists it.
     let missing = report["not_attacked"].as_array().unwrap().len() as u64;
     assert_eq!(made("clock_steps") + missing, 1, "{report:#}");
     let kinds = report["calls"]["by_kind"].as_object().unwrap();

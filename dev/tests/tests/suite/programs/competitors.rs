@@ -21,7 +21,7 @@ fn adapters() -> Vec<String> {
     adapters.map(|folder| folder.file_name().unwrap().to_str().unwrap().to_owned()).collect()
 }
 
-/// Installs an adapter whose calls end with what `call` prints.
+/// Installs an adapter whose calls end with the output of `call`.
 fn pretend(installed: &Path, name: &str, call: &str) {
     let folder = installed.join(name);
     fs::create_dir_all(&folder).unwrap();

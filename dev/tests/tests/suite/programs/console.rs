@@ -65,7 +65,7 @@ impl Desk {
         running.await.unwrap()
     }
 
-    /// Ends what `later` has put off.
+    /// Settles the job that `later` has deferred.
     async fn settle(&mut self) {
         let token = timeout(WITHIN, self.tokens.recv()).await.unwrap().unwrap();
         assert!(self.client.settle(&token, Ok(json!({"on": true}))).await.unwrap());
@@ -151,7 +151,7 @@ async fn a_script_prints_the_answer_of_each_line() {
         "unfollow device.7",
         "help publish",
         "quit",
-        "wait nobody reads this",
+        "wait is never read",
     ];
     let ran = desk.script(&[], &lines).await;
     assert_eq!((ran.code, &*ran.stderr), (0, ""));
@@ -240,7 +240,7 @@ async fn commands_go_on_beside_further_lines_under_a_running_nonce() {
         assert!(console.line().await.starts_with(&format!("#{nonce} later sent ")));
         assert_eq!(console.line().await, format!("#{nonce} later deferred \"on its way\""));
     }
-    // Beside what goes on, lines are carried out.
+    // Lines are executed while calls run.
     console.types("wait echo 5").await;
     assert_eq!(console.line().await, "5");
     desk.settle().await;
@@ -346,8 +346,7 @@ async fn interrupted_script_cancels_its_call_and_ends() {
         console.interrupt();
         assert_eq!(console.code().await, 130, "{line}");
         let first = console.lines.next_line().await.unwrap();
-        // Where it was waited for, nothing was carried out after it; what ends the program is said
-        // on stderr.
+        // After a wait no further line was executed; the reason for the end is on stderr.
         assert_eq!(first.is_none(), line.starts_with("wait"), "{first:?}");
         eventually("it to be cancelled", async || {
             (conn.hlen::<_, usize>(LIVE).await.unwrap() == 0).then_some(())

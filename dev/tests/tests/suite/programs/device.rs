@@ -27,7 +27,7 @@ async fn the_device_beats_and_answers_commands_later_under_their_nonce() {
     let tail = ["--json", "events", "tail"];
     let tail = async |topic: &[&str]| {
         let events = run(&[&tail[..], topic, &["--since", "1h"]].concat()).await;
-        // Redis may have let events go before: nobody can tell.
+        // Redis may have trimmed earlier events: their number is unknown.
         events.into_iter().filter(|event| event.get("missed").is_none()).collect::<Vec<_>>()
     };
     let results = tail(&["command_result", "--limit", "3"]).await;

@@ -1,4 +1,4 @@
-//! `redcall doctor`: each thing that can be wrong, made so, and what it says then.
+//! `redcall doctor`: each possible fault, and its finding.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 mod hidden;
@@ -15,7 +15,7 @@ use crate::support::{Ran, SettingsFile};
 
 type Env = BTreeMap<String, String>;
 
-/// What `redcall doctor` found.
+/// The findings of `redcall doctor`.
 pub(super) struct Seen {
     code: i32,
     is_ok: bool,
@@ -35,7 +35,7 @@ pub(super) async fn doctor(args: &[&str], env: &Env) -> Seen {
 }
 
 impl Seen {
-    /// That there is a finding of this check and level whose text holds `what`.
+    /// Asserts that there is a finding of this check and level whose text has `what`.
     #[track_caller]
     pub(super) fn has(&self, check: &str, level: &str, what: &str) {
         let is_it = |finding: &&Value| {

@@ -1,4 +1,4 @@
-//! A private Redis beside what other users leave in the temporary folder.
+//! A private Redis, and files of other users in the temporary folder.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::collections::BTreeMap;

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::support::{LIVE, QUEUE, SettingsFile, blocked, is_registry, is_running, keys};
 
-/// A real worker, and what is needed beside it.
+/// A real worker, and its environment.
 struct Stage {
     program: Program,
     client: Client,
@@ -126,7 +126,7 @@ async fn a_worker_that_has_just_started_ends_at_once() {
         let bench = Bench::new().await;
         let mut conn = bench.redis.connection().await;
         let program = Program::start("redcall-worker", &[], &bench.environment());
-        // Without a pause: the moment is what matters here.
+        // Without a pause: the exact moment matters here.
         while !conn.exists::<_, bool>("redcall:{low}:workers").await.unwrap() {}
         for _ in 0..round_trips {
             let () = conn.ping().await.unwrap();
@@ -173,7 +173,7 @@ async fn drain_is_bounded_and_returns_the_remaining_jobs() {
 
 #[tokio::test]
 async fn a_killed_workers_job_is_taken_over_within_two_leases() {
-    // Redis, three connections and two workers share what cores there are.
+    // Redis, three connections and two workers share the CPUs.
     const MARGIN: Duration = Duration::from_secs(1);
     let mut stage = Stage::new().await;
     let call = stage.sleeps(60_000).await;

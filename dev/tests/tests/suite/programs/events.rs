@@ -14,7 +14,7 @@ async fn published_events_are_printed_at_once() {
     bench.settings.events.max = 100;
     let env = bench.environment();
     let client = bench.client().await;
-    // Whatever has been published before its time; what was let go, too.
+    // Events from before, trimmed ones included.
     for number in 0..500 {
         client.publish("event", Kind(7), &number).await.unwrap();
     }

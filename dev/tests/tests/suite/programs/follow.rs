@@ -1,5 +1,4 @@
-//! `redcall follow`: what it prints, and its exit codes; and a stream that goes on in another
-//! process.
+//! `redcall follow`: its output and exit codes; and a stream that continues in another process.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};

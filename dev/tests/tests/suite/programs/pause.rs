@@ -76,7 +76,7 @@ async fn several_queues_are_paused_and_unchanged_ones_reported() {
         {"queue": "b", "paused": true, "changed": true},
     ]});
     assert_eq!((ran.code, serde_json::from_str(&ran.stdout).ok()), (0, Some(expected)));
-    // Nobody has used them, and whoever looks finds them nevertheless.
+    // They are unused, and still found.
     assert_eq!((state(&env, "a").await, state(&env, "b").await), (true.into(), true.into()));
     let ran = Ran::new("redcall", &["pause", "a"], &env).await;
     assert_eq!((ran.code, &*ran.stdout), (0, "a: was paused already\n"));

@@ -12,7 +12,7 @@ use crate::support::{Logged, SettingsFile};
 const ADD: &str = "[jobs.add]\nhandler = 'builtin:add'\n";
 const PLUS: &str = "[jobs.plus]\nhandler = 'builtin:add'\n";
 
-/// A real worker, the file that it reads, and who calls it.
+/// A real worker, its settings file, and its callers.
 struct Stage {
     worker: Logged,
     file: SettingsFile,
@@ -21,7 +21,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// A worker that maps what `jobs` says, and says that it is ready.
+    /// A worker with the mapping `jobs`, after it reported readiness.
     async fn new(jobs: &str) -> Self {
         let bench = Bench::new().await;
         let file = SettingsFile::new(jobs);

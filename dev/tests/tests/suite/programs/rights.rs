@@ -46,7 +46,7 @@ impl Users {
         let () = set.query_async(&mut self.conn).await.unwrap();
     }
 
-    /// What was refused to whom.
+    /// The refused commands, and their users.
     async fn refused(&mut self) -> Vec<(String, String)> {
         let log = redis::cmd("ACL").arg("LOG").to_owned();
         let log: Vec<HashMap<String, redis::Value>> =
@@ -122,7 +122,7 @@ async fn documented_rights_suffice_for_worker_client_and_cli() {
     let ran = run(&["doctor", "--call", r#"add={"a":1,"b":2}"#], &admin).await;
     assert!(ran.stdout.contains("workers lack +blmove"), "{ran:?}");
     assert!(ran.stdout.ends_with("\n1 problem, 1 warning\n"), "{ran:?}");
-    // The rest is what only newer servers know, and what nothing needs.
+    // The rest are rights that only newer servers know, or that are not needed.
     let mut refused = users.refused().await;
     refused.retain(|(_, command)| command != "client|setinfo");
     assert_eq!(refused, []);

@@ -1,4 +1,4 @@
-//! What workers say at their start about a Redis that may lose what it is given.
+//! The warnings of workers at their start about a Redis that may lose data.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::collections::BTreeMap;

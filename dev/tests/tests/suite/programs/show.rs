@@ -36,7 +36,7 @@ async fn queues_are_shown_with_waiting_running_and_dead_counts() {
     let client = bench.client().await;
     // First, since a worker without a free slot takes nothing.
     let () = conn.rpush("redcall:{low}:queue", "nonsense").await.unwrap();
-    eventually("the nonsense to be buried", async || {
+    eventually("the invalid element to be dead-lettered", async || {
         conn.exists::<_, bool>("redcall:{low}:dead").await.unwrap().then_some(())
     })
     .await;
@@ -103,8 +103,8 @@ async fn requests_outside_the_list_are_counted() {
     }
     let () =
         conn.hset_multiple("redcall:{default}:limited", &[("one", 5), ("two", 2)]).await.unwrap();
-    // Live ids of what is answered later, which runs nowhere.
-    let () = conn.zadd("redcall:{default}:pending", "x", 1).await.unwrap();
+    // Live ids of deferred jobs, which run nowhere.
+    let () = conn.zadd("redcall:{default}:deferred", "x", 1).await.unwrap();
     let () = conn.hset("redcall:{default}:live", "x", "(deferred)").await.unwrap();
     let ran = Ran::new("redcall", &["queues", "--json"], &env).await;
     let shown: Value = serde_json::from_str(&ran.stdout).unwrap();

@@ -17,7 +17,7 @@ use crate::support::seems_served;
 /// Each signal, and the exit code by which shells show it.
 const SIGNALS: [(Signal, i32); 3] = [(Signal::HUP, 129), (Signal::INT, 130), (Signal::TERM, 143)];
 
-/// Queues that seem to be served, but whose requests stay where they are.
+/// Queues with a registered worker, whose requests stay where they are.
 struct Desk {
     conn: MultiplexedConnection,
     env: BTreeMap<String, String>,

@@ -1,4 +1,4 @@
-//! The keys of a worker while it runs, and what its log says of who was refused.
+//! The keys of a worker while it runs, and its log of refused requests.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use redcall_client::{Client, Code};

@@ -27,7 +27,7 @@ const VERBS: [&[&str]; 7] = [
     &["follow", "redcall:{default}:response:abc"],
 ];
 
-/// What a wrong server does with a connection.
+/// A wrong server's treatment of a connection.
 #[derive(Clone, Copy)]
 enum Wrong {
     /// It takes it, and says nothing.

@@ -1,4 +1,4 @@
-//! One instance from its beginning to its end, and what is refused on the way.
+//! One instance from its beginning to its end, and the refused operations.
 
 use redcall_client::{Code, ServiceOp, Update};
 use redcall_common::settings::{ServiceSettings, ServiceTasks};
@@ -92,13 +92,13 @@ async fn follower_gets_a_receipt_then_the_answer() {
 
 #[tokio::test]
 async fn service_operation_cannot_be_deferred() {
-    async fn puts_off(request: Request) -> Result<(), DeferError> {
+    async fn defers(request: Request) -> Result<(), DeferError> {
         request.defer(&(), None).await.map(drop)
     }
     let mut bench = bench().await;
-    let tasks = ServiceTasks::Compiled { init: None, execute: "puts_off".to_owned(), exit: None };
+    let tasks = ServiceTasks::Compiled { init: None, execute: "defers".to_owned(), exit: None };
     bench.settings.services.insert("later".to_owned(), ServiceSettings::new(tasks));
-    let build = |worker| counter(worker).handler("puts_off", puts_off);
+    let build = |worker| counter(worker).handler("defers", defers);
     let (_worker, client) = (bench.worker_with(build).await, bench.client().await);
     let service = client.service("later");
     data(service.initialize(&1).await);
@@ -121,7 +121,7 @@ async fn invalid_service_operation_is_refused() {
         let error = failed(client.request("counter").data(&data).wait().await);
         assert_eq!(error.code, Code::InvalidData, "{data}: {error}");
     }
-    // Half a character: what sorts by instance cannot read it.
+    // Half a character: sorting by instance cannot read it.
     let order = r#"{"task":"init","args":"\ud800"}"#.to_owned();
     let order = serde_json::value::RawValue::from_string(order).unwrap();
     let error = failed(client.request("counter").data(&order).wait().await);

@@ -1,4 +1,4 @@
-//! One at a time and in order, whoever sends and whoever runs.
+//! One at a time and in order, with several senders and workers.
 
 use futures_util::future::join_all;
 use redcall_client::ServiceOp;

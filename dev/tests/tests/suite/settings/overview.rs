@@ -1,4 +1,4 @@
-//! What `redcall-worker check` shows beside the mapping, and what it finds wrong with it.
+//! The output of `redcall-worker check` besides the mapping, and its findings.
 
 use redcall_testkit::TestRedis;
 use redcall_tests::{Bench, Program};

@@ -30,7 +30,7 @@ async fn early_monitor_gets_each_state_once_in_order() {
     assert_eq!((processing.state, processing.attempt), (Processing, 1));
     let worker = bench.workers().await.remove(0).id;
     assert_eq!(processing.worker, Some(worker));
-    // In the midst of it, what was before belongs to it; each way to name it will do.
+    // During the run: earlier states belong to it, and each form of its name works.
     let mut late = elsewhere.monitor(&ticket.id).await.unwrap();
     let mut later = client.monitor(("default", ticket.id.as_str())).await.unwrap();
     for monitor in [&mut late, &mut later] {
@@ -151,7 +151,7 @@ async fn a_thousand_monitors_share_the_connections_and_leave_nothing_behind() {
     for states in join_all(ends).await {
         assert_eq!(states, [(Pending, 0), (Processing, 1), (Success, 1)]);
     }
-    eventually("nobody to listen", async || {
+    eventually("all subscriptions to end", async || {
         let listening = redis::cmd("PUBSUB").arg("SHARDCHANNELS").arg("*:status:*").to_owned();
         let channels: Vec<String> = listening.query_async(&mut conn).await.unwrap();
         channels.is_empty().then_some(())
@@ -208,7 +208,7 @@ async fn a_dead_letter_that_is_retried_has_another_life() {
     running.drain().await;
     let retried = client.dead("default").retry(&DeadSelection::default(), false).await.unwrap();
     assert_eq!(retried.done.len(), 1);
-    // The life before has ended: who asks now follows the one to come.
+    // The earlier life has ended: a new monitor follows the next one.
     let mut monitor = client.monitor(&receipt).await.unwrap();
     assert_eq!(next(&mut monitor).await.state, Pending);
     let _worker = bench.worker().await;

@@ -48,7 +48,7 @@ async fn deduplicated_job_is_pending_until_the_call_ends() {
                 assert_eq!(states[0].error.as_ref().unwrap().message, "run 1");
             }
         }
-        // Who comes after the end has that end at once, asking or not.
+        // A later call gets that end at once, tracked or not.
         let later = submit(&client, fails).await;
         assert_eq!(said(&later.history().await.unwrap()), [(state, 1)]);
         let pushed = waited("late", "gated", &fails.to_string(), rest_of);
@@ -79,12 +79,12 @@ async fn deduplicated_job_of_a_restarted_call_is_cancelled() {
     let client = bench.client().await;
     let (first, second) = (submit(&client, 0).await, submit(&client, 0).await);
     client.cancel_in("default", &first.id).await.unwrap();
-    let anew = submit(&client, 0).await;
+    let again = submit(&client, 0).await;
     assert_eq!(code(&second.status().await.unwrap()), Code::Cancelled);
     let gate = Gate::new();
     gate.open(1);
     let _worker = worker(&bench, &gate).await;
-    let mut monitor = anew.monitor(SOON).await.unwrap();
+    let mut monitor = again.monitor(SOON).await.unwrap();
     assert_eq!(rest(&mut monitor).await.last().unwrap().state, Success);
     let mut monitor = first.monitor(SOON).await.unwrap();
     assert_eq!(code(rest(&mut monitor).await.last().unwrap()), Code::Cancelled);

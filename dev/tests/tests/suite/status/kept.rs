@@ -1,4 +1,4 @@
-//! What is kept, for how long, and that nothing is kept of who did not ask.
+//! The kept statuses, their lifetimes, and that untracked jobs keep none.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn a_record_goes_by_itself_and_is_there_while_the_job_waits_and_runs() {
     let plain = client.request("echo").track_status(KEPT).submit().await.unwrap();
     let left = ttl(&plain.id).await;
     assert!(left <= KEPT && left > KEPT - minute / 2, "{left:?}");
-    // Put off by an hour, and then cared for by its caller for another one.
+    // Delayed by an hour, with a caller that waits for another one.
     let hour = Duration::from_secs(3600);
     let later = client.request("echo").track_status(KEPT).delay(hour).timeout(hour);
     let later = later.submit().await.unwrap();

@@ -1,4 +1,4 @@
-//! Following what another client has sent.
+//! Following calls of another client.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,7 +79,7 @@ async fn follow_returns_only_unread_frames() {
     let mut first = client.request("parts").data(&(200, 5)).stream().await.unwrap();
     read_some(&mut first, 0..200).await;
     let (key, other) = (first.response_key().to_owned(), steps.bench.client().await);
-    eventually("what was read to be trimmed", async || {
+    eventually("the read frames to be trimmed", async || {
         (steps.conn.llen::<_, usize>(&key).await.unwrap() < 100).then_some(())
     })
     .await;
@@ -87,7 +87,7 @@ async fn follow_returns_only_unread_frames() {
     assert_eq!(code(other.follow(&key, 1).await), Code::NotFound);
     assert_eq!(code(other.follow(&key, 191).await), Code::NotFound);
     read_from(other.follow(&key, 192).await.unwrap(), 191, 200).await;
-    // Whoever reads the end takes it.
+    // The reader of the end takes it.
     assert_eq!(code(other.follow(&key, 192).await), Code::NotFound);
     assert_eq!(code(other.follow(&response_key("never"), 1).await), Code::NotFound);
     for wrong in ["", "x", QUEUE, "redcall:{default}:response:", "other:{default}:response:a"] {
@@ -168,7 +168,7 @@ async fn of_two_readers_one_that_falls_far_behind_is_told_so() {
     let other = bench.client().await;
     let mut quick = other.follow(slow.response_key(), 1).await.unwrap();
     read_some(&mut quick, 0..5000).await;
-    // What was announced to it lies here, up to a bound.
+    // Announced frames are buffered here, up to a bound.
     read_some(&mut slow, 0..2000).await;
     assert_eq!(code(slow.next().await.unwrap()), Code::NotFound);
     assert!(slow.next().await.is_none());
@@ -259,7 +259,7 @@ async fn follower_is_notified_of_a_restart() {
     for _ in 0..3 {
         follow(&mut followed, &mut seen).await;
     }
-    // Who comes now begins with the present attempt, whose first frame says that it is another.
+    // A late follower begins with the present attempt, whose first frame names its number.
     let mut late = other.follow(first.response_key(), 1).await.unwrap();
     let mut of_late = Vec::new();
     go.add_permits(1);

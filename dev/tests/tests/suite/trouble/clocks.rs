@@ -53,7 +53,7 @@ async fn schedule_ticks_on_in_a_worker_that_saw_the_clock_go_ahead_and_back() {
     for _ in 0..2 {
         ticks(&mut conn, 1).await;
         bench.redis.set_clock(HOUR);
-        // In the future, as far as anybody will know.
+        // In the future, by every clock.
         ticks(&mut conn, 2).await;
         bench.redis.set_clock(0);
     }

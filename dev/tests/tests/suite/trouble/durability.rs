@@ -26,7 +26,7 @@ async fn queued(conn: &mut MultiplexedConnection) -> usize {
     redis::cmd("LLEN").arg(QUEUE).query_async(conn).await.unwrap()
 }
 
-/// What each connection of clients has done last, and whether it is blocked, in order of its id.
+/// The last command of each client connection, and whether it is blocked, in order of its id.
 async fn connections(conn: &mut MultiplexedConnection) -> Vec<(String, bool)> {
     let list = redis::cmd("CLIENT").arg("LIST").arg("TYPE").arg("normal").to_owned();
     let list: String = list.query_async(conn).await.unwrap();
@@ -50,7 +50,7 @@ async fn a_receipt_says_replicated_when_a_replica_has_it() {
     assert_eq!(plain.durability, Durability::Memory);
     let ticket = client.request("add").submit().await.unwrap();
     assert_eq!(ticket.durability, Durability::Replicated);
-    // What it said: the replica alone has them all.
+    // The receipts were right: the replica alone has them all.
     redis.kill(0);
     let mut conn = redis.connection(1).await;
     let queued = queued(&mut conn).await;
@@ -68,7 +68,7 @@ async fn unreplicated_call_is_queued_with_an_honest_receipt() {
     assert_eq!(receipt.durability, Durability::Memory);
     assert!(since.elapsed() < Duration::from_millis(1500), "{:?}", since.elapsed());
     assert_eq!(client.inspect().queues().await.unwrap()[0].length, 1);
-    // Who has more time does not wait behind who had less, and hears when it is so.
+    // A call with more time does not wait behind one with less, and gets its confirmation.
     let later = tokio::spawn(request().timeout(Duration::from_secs(10)).send());
     let soon = request().timeout(Duration::from_millis(300)).send().await.unwrap();
     assert_eq!(soon.durability, Durability::Memory);
@@ -128,7 +128,7 @@ async fn unsynced_call_is_queued_with_an_honest_receipt() {
     let ticket = request().timeout(Duration::from_millis(500)).submit().await.unwrap();
     assert_eq!(ticket.durability, Durability::Memory);
     assert_eq!(queued(&mut conn).await, 2);
-    // Who has more time hears when it is so.
+    // A call with more time gets its confirmation.
     let later = tokio::spawn(request().timeout(Duration::from_secs(10)).send());
     eventually("it to be queued", async || (queued(&mut conn).await == 3).then_some(())).await;
     let sync = redis::cmd("CONFIG").arg("SET").arg("appendfsync").arg("always").to_owned();
@@ -145,7 +145,7 @@ async fn one_durability_wait_serves_all_callers() {
     signal(redis.pid(1), Signal::STOP);
     let send = || tokio::spawn(client.request("add").timeout(Duration::from_secs(20)).send());
     let mut sending: Vec<_> = (0..CALLS).map(|_| send()).collect();
-    // It asks, and so far nobody has said yes.
+    // It asks, and there is no confirmation so far.
     eventually("all to be queued and asked for", async || {
         let asks = connections(&mut conn).await.contains(&("wait".to_owned(), true));
         (queued(&mut conn).await == CALLS as usize && asks).then_some(())

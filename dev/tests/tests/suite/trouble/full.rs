@@ -33,7 +33,7 @@ async fn dead_letter(conn: &mut MultiplexedConnection, id: &str) {
     let _: String = add.query_async(conn).await.unwrap();
 }
 
-/// Runs `redcall` with these arguments, which has to succeed; what it prints.
+/// Runs `redcall` with these arguments, which has to succeed; returns its output.
 async fn redcall(args: &[&str], env: &BTreeMap<String, String>) -> String {
     let ran = Ran::new("redcall", args, env).await;
     assert_eq!(ran.code, 0, "{args:?}: {ran:?}");
@@ -45,7 +45,7 @@ async fn letters(conn: &mut MultiplexedConnection) -> usize {
     redis::cmd("XLEN").arg(DEAD).query_async(conn).await.unwrap()
 }
 
-/// The ids of what is queued.
+/// Returns the ids of the queued requests.
 async fn queued(conn: &mut MultiplexedConnection) -> Vec<String> {
     let elements: Vec<String> = conn.lrange(QUEUE, 0, -1).await.unwrap();
     let id = |element: &String| serde_json::from_str::<Value>(element).unwrap()["id"].to_string();

@@ -1,4 +1,4 @@
-//! Redis is killed and comes back with what it had written, its scripts gone.
+//! Redis is killed and comes back with its data, but without scripts.
 
 use std::time::{Duration, Instant};
 
@@ -80,7 +80,7 @@ async fn clients_and_workers_are_back_within_a_second() {
     for round in 0..5 {
         client.call_and_wait("echo", &round).await.unwrap();
         redis.kill();
-        // As long as it takes that everybody has tried in vain, and waits longer between attempts.
+        // Long enough for every client to fail, and to pause longer between attempts.
         let error = client.request("echo").data(&1).timeout(SOON).wait().await.unwrap_err();
         assert!(error.code() == redcall_client::Code::Unavailable, "{error}");
         redis.start_again().await;

@@ -56,7 +56,7 @@ impl Stage {
         assert!(ready < SOON, "the worker was ready {ready:?} after the failover");
         for wait in waiting {
             match wait.await.unwrap() {
-                // What was on its way when the primary was lost, or not replicated yet.
+                // In flight when the primary was lost, or not replicated yet.
                 Ok(()) | Err(CallError::Unknown { .. } | CallError::TimedOut) => {}
                 Err(error) => panic!("{error}"),
             }

@@ -36,7 +36,7 @@ async fn is_refused(conn: &mut MultiplexedConnection, request: &Value) {
     push(conn, request).await;
     let told = [error_frame(id, Code::Unauthorized, MESSAGE, "")];
     let frames = frames(conn, id).await;
-    // The number of the run is what the forged record says.
+    // The run's number comes from the forged record.
     let same = |frame: &String| frame.contains(r#""code":"unauthorized""#);
     assert!(frames.len() == told.len() && frames.iter().all(same), "{frames:?}");
 }

@@ -25,7 +25,7 @@ pub(super) struct Case {
     pub(super) vanish: &'static [&'static str],
     /// Requests that the call brings.
     pub(super) offers: &'static [&'static str],
-    /// Whether each heartbeat makes the call again, also after one that did what it could.
+    /// `true` if each heartbeat makes the call again, even after a successful one.
     pub(super) is_repeated: bool,
     pub(super) call: Call,
 }

@@ -1,4 +1,4 @@
-//! What healthy workers do: they take over from all others, and run all that there is.
+//! Healthy workers: they take over from all others, and run all requests.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A private server with two users, and what is done to it: filled, broken, made whole.
+//! A private server with two users, with methods to fill, break and restore it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::fill::{State, fill};
 use super::places::Places;
 use super::watch::Watch;
 
-/// The user whose rights are taken away.
+/// The user that loses its rights.
 const USER: &str = "caller";
 
 /// One key as `DUMP` returns it, and its TTL in ms (0: none).
@@ -49,7 +49,7 @@ pub(super) struct World {
     pub(super) keys: QueueKeys,
     /// The ids that healthy workers have leased since the last reset.
     pub(super) runs: Vec<String>,
-    /// What lies there after a reset.
+    /// The keys after a reset.
     filled: Vec<Dumped>,
     of: Option<State>,
     // Last, since connections to a server that has gone are noisy.
@@ -109,7 +109,7 @@ impl World {
         script.query_async(&mut self.conn).await.unwrap()
     }
 
-    /// Notes what the caller does from now on.
+    /// Records the caller's commands from now on.
     pub(super) async fn watch(&self) -> Watch {
         Watch::start(&self.redis.url()).await
     }
@@ -125,7 +125,7 @@ impl World {
         let () = log.query_async(&mut self.conn).await.unwrap();
     }
 
-    /// What was refused since then.
+    /// Returns the commands that were refused since then.
     pub(super) async fn refusals(&mut self) -> Vec<String> {
         let log = redis::cmd("ACL").arg("LOG").to_owned();
         let log: Vec<HashMap<String, redis::Value>> =
@@ -154,7 +154,7 @@ impl World {
         }
     }
 
-    /// Takes `fault` away: what lay at the key before lies there again.
+    /// Removes `fault`, and restores the earlier value of the key.
     pub(super) async fn make_whole(&mut self, fault: &Fault) {
         match fault {
             Fault::Without(_) => set_user(&mut self.conn, &["+@all"]).await,

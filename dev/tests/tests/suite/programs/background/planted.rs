@@ -34,7 +34,7 @@ fn set_mode(path: &std::path::Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// What `stop` says where the locked file has this note of another process.
+/// Returns the output of `stop` if the locked file has this note of another process.
 async fn stopped(change: impl Fn(&str) -> String) -> (Ran, Innocent) {
     let (place, innocent) = (Place::new().await, Innocent::start());
     let file = own_file(&place.file("pid"));

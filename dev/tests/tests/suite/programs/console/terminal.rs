@@ -61,7 +61,7 @@ impl Terminal {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits until `text` is shown behind what was looked at before.
+    /// Waits until `text` is shown behind the text that was checked before.
     async fn shows(&mut self, text: &str) {
         let (screen, seen) = (&self.screen, self.seen);
         let mut before = 0;
@@ -168,7 +168,7 @@ async fn ctrl_c_cancels_the_awaited_call_only() {
     .await;
     terminal.at_prompt("quit\r").await;
     assert_eq!(terminal.ends().await, Some(0));
-    assert!(!states.path().join("redcall").exists(), "a history that nobody wanted");
+    assert!(!states.path().join("redcall").exists(), "an unwanted history");
 }
 
 #[tokio::test]
@@ -180,7 +180,7 @@ async fn typed_lines_are_kept_for_their_owner_alone() {
     let mut terminal = Terminal::start(&desk, states.path(), &[]);
     terminal.at_prompt("timeout 10s\r").await;
     terminal.shows("timeout 10s\r\n").await;
-    // Somebody has opened it to others.
+    // The file is readable by others.
     std::fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
     terminal.at_prompt("timeout 90s\r").await;
     terminal.shows("timeout 1m 30s").await;

@@ -51,7 +51,7 @@ async fn redis_eviction_policy_is_judged() {
     doctor(&[], &env).await.has("eviction", "warning", some);
     set(&mut conn, "maxmemory-policy", "noeviction").await;
     doctor(&[], &env).await.has("eviction", "ok", "noeviction");
-    // Full, it refuses what the others need; the doctor only reads.
+    // Full, it refuses writes of the others; the doctor only reads.
     set(&mut conn, "maxmemory", "1").await;
     let seen = doctor(&[], &env).await;
     seen.has("memory", "problem", "% of maxmemory in use");
@@ -112,7 +112,7 @@ async fn a_node_of_a_cluster_is_a_problem() {
 
 #[tokio::test]
 async fn unencrypted_network_connection_is_a_warning() {
-    // Nobody answers there; what is known without Redis is told.
+    // There is no server at that address; findings that do not need Redis are reported.
     let env = [("REDIS_URL".to_owned(), "redis://me:sesame@192.0.2.1:1".to_owned())].into();
     let began = std::time::Instant::now();
     let seen = doctor(&[], &env).await;

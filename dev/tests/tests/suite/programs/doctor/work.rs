@@ -25,7 +25,7 @@ async fn note(conn: &mut MultiplexedConnection) {
     let () = conn.expire("redcall:queues", 60).await.unwrap();
 }
 
-/// What a worker would say of itself, with `changes`.
+/// A worker's report, with `changes`.
 async fn appear(conn: &mut MultiplexedConnection, id: &str, changes: &[(&str, Value)]) {
     note(conn).await;
     let mut info = json!({
@@ -146,7 +146,7 @@ async fn leases_without_take_over_are_a_problem() {
     }
     let seen = doctor(&[], &env).await;
     seen.has("leases", "problem", "jobs held by dead workers: 1 of gone on default, dead for 1m");
-    // Whoever died just now will be found by the others.
+    // A worker that died just now will be taken over by the others.
     assert!(!format!("{:?}", seen.findings).contains("of new on"));
     let () = conn.zrem(WORKERS, "gone").await.unwrap();
     doctor(&[], &env).await.is_fine("leases");
