@@ -75,6 +75,6 @@ pub struct Options {
     /// The program that becomes a worker process, with its first arguments; the arguments of
     /// [`crate::Post`] follow.
     pub worker: (PathBuf, Vec<String>),
-    /// Whether the folder with all logs stays; it does in any case when something was found.
+    /// `true` if the folder with all logs stays; it also stays if there is a finding.
     pub keep: bool,
 }

@@ -92,7 +92,7 @@ pub struct Found {
 }
 
 impl Found {
-    /// Whether nothing was found.
+    /// Returns `true` if there are no findings.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
         let Self { lost, settled_twice, hung, out_of_order, .. } = self;
@@ -119,13 +119,13 @@ pub struct Recovery {
 /// The options of a run and its findings.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// Whether everything held that was promised.
+    /// `true` if every guarantee held.
     pub ok: bool,
     /// The seed, to draw the same plan again.
     pub seed: u64,
     /// How long calls were made, ms.
     pub duration_ms: u64,
-    /// Whether it was ended early.
+    /// `true` if it was ended early.
     pub interrupted: bool,
     /// Worker processes.
     pub workers: usize,

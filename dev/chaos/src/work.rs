@@ -64,7 +64,7 @@ pub(crate) struct Task {
     pub(crate) fails: u32,
     /// How many frames it sends on its way.
     pub(crate) frames: u32,
-    /// Whether the handler answers by itself, and learns whether that counted.
+    /// `true` if the handler answers by itself, and learns whether that counted.
     pub(crate) responds: bool,
 }
 

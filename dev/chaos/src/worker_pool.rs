@@ -35,9 +35,9 @@ pub(crate) struct WorkerPool {
     post: Post,
     /// An attack locks the place of the worker that it attacks.
     places: Vec<Arc<Mutex<Hand>>>,
-    /// Whether the workers' logs are read; heard by the tasks that read them.
+    /// `true` while the workers' logs are read; watched by the tasks that read them.
     reads: watch::Sender<bool>,
-    /// Whether every fourth worker logs to a full device; how many have been started.
+    /// `true` if every fourth worker logs to a full device; and the number of workers started.
     full_logs: bool,
     started: AtomicU32,
     /// When the workers' user lacked a right: a worker that starts meanwhile ends with an error.
@@ -53,7 +53,7 @@ pub(crate) struct Hand {
     asked: u64,
     pub(crate) pid: u32,
     began: Instant,
-    /// Whether its log goes to a full device.
+    /// `true` if its log goes to a full device.
     pub(crate) full_log: bool,
 }
 
@@ -151,7 +151,7 @@ impl WorkerPool {
         }
     }
 
-    /// Whether a worker that began then may have met a right that was missing.
+    /// Returns `true` if a worker that began then may have met a right that was missing.
     fn was_refused(&self, began: Instant) -> bool {
         let all = self.lacks.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter().any(|(from, to)| began + LOOKS_WITHIN > *from && to.is_none_or(|to| began < to))

@@ -74,7 +74,7 @@ fn refused(rejected: &Rejected, id: &str) {
     }
 }
 
-/// Whether the reply goes where answers to `id` may go.
+/// Asserts that the reply goes where answers to `id` may go.
 fn own(reply: &ReplyTo, id: &str) {
     assert_eq!(reply.response_key, keys().response(id));
     assert!(reply.notify.as_deref().is_none_or(|channel| keys().is_notify(channel)));

@@ -66,7 +66,7 @@ pub struct Holder {
 pub struct Letter {
     /// The request.
     pub id: Id,
-    /// Whether it could not be leased: unreadable, or the id of a live request.
+    /// `true` if it could not be leased: unreadable, or the id of a live request.
     pub invalid: bool,
 }
 
@@ -75,7 +75,7 @@ pub struct Letter {
 pub struct Store {
     /// The list, its head first.
     pub queue: Vec<Id>,
-    /// Whether nothing may be leased.
+    /// `true` if nothing may be leased.
     pub paused: bool,
     /// By worker.
     pub holders: Vec<Holder>,
@@ -93,9 +93,9 @@ pub struct Store {
     pub frames: Vec<Vec<Frame>>,
     /// Requests of the name that not every worker maps.
     pub parked: Vec<Id>,
-    /// Whether the set of parked names has that name.
+    /// `true` if the set of parked names has that name.
     pub names_parked: bool,
-    /// Whether a live worker maps it.
+    /// `true` if a live worker maps it.
     pub mapped: bool,
     /// The last tick of the schedule.
     pub ticked: u8,

@@ -37,7 +37,7 @@ pub(crate) const NATS: Packages = Packages { names: &["nats-server"], backports:
 /// Where the system notes which packages are installed.
 const STATUS: &str = "/var/lib/dpkg/status";
 
-/// Whether this is a system with apt.
+/// Returns `true` if this is a system with apt.
 pub(crate) fn is_here() -> bool {
     runs("apt-get", "--version") && runs("dpkg", "--version")
 }
@@ -102,7 +102,7 @@ impl Apt {
         command.env("LC_ALL", "C");
         // An offline machine should learn it soon.
         command.args(["-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=20"]);
-        // As root, apt would fetch as a user who may not write into our folder.
+        // As root, apt would fetch as a user without write access to our folder.
         command.args(["-o", "APT::Sandbox::User="]);
         // A list that cannot be fetched is an error, not a warning.
         command.args(["-o", "APT::Update::Error-Mode=any"]);

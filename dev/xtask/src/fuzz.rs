@@ -136,7 +136,7 @@ impl Target {
         command.spawn().into_diagnostic().wrap_err_with(|| format!("{} does not run", self.name))
     }
 
-    /// Whether no input has failed.
+    /// Returns `true` if no input has failed.
     fn passes(&self, mut child: Child) -> miette::Result<bool> {
         let passed = child.wait().into_diagnostic()?.success();
         let log = fs::read(&self.log).into_diagnostic()?;

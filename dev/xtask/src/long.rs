@@ -23,7 +23,7 @@ use crate::workspace::Workspace;
 /// One long run.
 struct Long {
     name: &'static str,
-    /// What it shows, and how long it takes.
+    /// Its subject, and its duration.
     about: &'static str,
     run: fn(&Workspace) -> miette::Result<ExitCode>,
 }
@@ -55,17 +55,17 @@ const ALL: &[Long] = &[
     },
     Long {
         name: "events",
-        about: "a thousand events a second, 100 who follow, one away, 31 s and a release build",
+        about: "a thousand events a second, 100 subscribers, one away, 31 s and a release build",
         run: events::run,
     },
     Long {
         name: "limits",
-        about: "what each kind of limit costs, 2 min and a release build",
+        about: "the cost of each kind of limit, 2 min and a release build",
         run: limits::run,
     },
     Long {
         name: "refusals",
-        about: "how fast a worker ends what it refuses, of each kind, 2 min and a release build",
+        about: "the rate at which a worker refuses each kind of request, 2 min and a release build",
         run: refusals::run,
     },
     Long {
@@ -85,7 +85,7 @@ const ALL: &[Long] = &[
     },
 ];
 
-/// What `long` takes.
+/// The arguments of `long`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Which one; without it, the names are listed.

@@ -76,7 +76,7 @@ impl Workspace {
     }
 }
 
-/// Runs a command to its end with our stdin, stdout and stderr; whether it succeeded.
+/// Runs a command to its end with our stdin, stdout and stderr. Returns `true` if it succeeded.
 pub(crate) fn run(command: &mut Command) -> miette::Result<bool> {
     let status = command
         .status()
@@ -97,7 +97,7 @@ pub(crate) fn output(command: &mut Command) -> miette::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Whether a program can be run at all, tried with one harmless argument.
+/// Returns `true` if a program can be run at all, tried with one harmless argument.
 pub(crate) fn runs(program: &str, argument: &str) -> bool {
     Command::new(program).arg(argument).output().is_ok_and(|output| output.status.success())
 }

@@ -37,7 +37,7 @@ impl Process {
         Memory::of(self.0.id())
     }
 
-    /// Whether it has ended, and if so whether well.
+    /// Returns `true` if it has ended successfully, `false` if it has failed; `None` while it runs.
     pub(crate) fn ended(&mut self) -> miette::Result<Option<bool>> {
         Ok(self.0.try_wait().into_diagnostic()?.map(|status| status.success()))
     }

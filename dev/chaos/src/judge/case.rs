@@ -76,7 +76,7 @@ impl Case {
         self.ops.values().map(|op| op.began).min().unwrap_or_default()
     }
 
-    /// Whether an operation has not ended.
+    /// Returns `true` if an operation has not ended.
     pub(super) fn is_open(&self) -> bool {
         self.ops.values().any(|op| op.ended.is_none())
     }
@@ -89,7 +89,8 @@ impl Case {
         self.ops.values().filter_map(|op| op.ended.as_ref().map(|(_, end)| end))
     }
 
-    /// Whether it is queued for certain, and has neither had its effect nor been ended otherwise.
+    /// Returns `true` if it is queued for certain, and has neither had its effect nor been ended
+    /// otherwise.
     pub(super) fn is_lost(&self) -> bool {
         let queued = self.ends().any(|end| *end == Saying::Queued);
         let told = self.ends().any(|end| matches!(end, Saying::Failed { .. }));

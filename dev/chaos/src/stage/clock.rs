@@ -52,7 +52,7 @@ impl SteppingClock {
         Ok(clock.works().await.then_some(clock))
     }
 
-    /// Whether the server runs with it at all.
+    /// Returns `true` if the server runs with it at all.
     async fn works(&self) -> bool {
         let mut server = Command::new(&self.program);
         server.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

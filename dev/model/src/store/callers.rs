@@ -21,7 +21,7 @@ pub struct Place {
     pub id: Id,
     /// `true` if a caller waits for it.
     pub waited: bool,
-    /// Whether it is not due yet.
+    /// `true` if it is not due yet.
     pub later: bool,
     /// The frame that marks its response key.
     pub pending: Option<Frame>,
@@ -137,7 +137,7 @@ impl Store {
         if self.live(id).is_some() { Cancelled::Running } else { Cancelled::Unseen }
     }
 
-    /// `pause.lua`: whether that changed something.
+    /// `pause.lua`: returns `true` if that changed something.
     pub fn pause(&mut self, paused: bool) -> bool {
         std::mem::replace(&mut self.paused, paused) != paused
     }
@@ -171,7 +171,7 @@ impl Store {
         pushed
     }
 
-    /// `unique.lua`, in a window that does not end: whether it may run.
+    /// `unique.lua`, in a window that does not end: returns `true` if it may run.
     pub fn unique(&mut self, id: Id) -> bool {
         *self.first.get_or_insert(id) == id
     }

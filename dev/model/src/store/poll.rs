@@ -34,10 +34,10 @@ pub struct Leased {
     pub mark: Mark,
 }
 
-/// Whether anything may be leased.
+/// The state of the queue for a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
-    /// Yes.
+    /// Requests may be leased.
     Open,
     /// The queue is paused.
     Paused,
@@ -58,7 +58,7 @@ pub struct PollStep {
     pub endings: Vec<Ending>,
     /// Its number.
     pub serial: u8,
-    /// Whether it was sent before, and its reply was lost.
+    /// `true` if it was sent before, and its reply was lost.
     pub again: bool,
 }
 
@@ -71,9 +71,9 @@ pub struct Reply {
     pub leased: Vec<Leased>,
     /// Length of the queue afterwards.
     pub length: usize,
-    /// Whether a name has parked requests.
+    /// `true` if a name has parked requests.
     pub parked: bool,
-    /// Whether anything might be leased.
+    /// The state of the queue for its worker.
     pub state: State,
 }
 
@@ -86,7 +86,7 @@ impl PollStep {
 }
 
 impl Store {
-    /// `BLMOVE` of the queue's head to a worker's inbox. Whether something lay there.
+    /// `BLMOVE` of the queue's head to a worker's inbox. Returns `true` if there was one.
     pub fn pop(&mut self, worker: WorkerId) -> bool {
         let popped = !self.queue.is_empty();
         if popped {
@@ -129,7 +129,7 @@ impl Store {
         Reply { said, leased, length, parked, state }
     }
 
-    /// Whether a poll has taken effect already.
+    /// Returns `true` if a poll has taken effect already.
     pub(crate) fn repeats(&self, poll: &PollStep) -> bool {
         let known = self.holder(poll.worker).poll.as_ref();
         poll.again && known.is_some_and(|(serial, _)| *serial == poll.serial)

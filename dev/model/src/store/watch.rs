@@ -8,7 +8,7 @@ use super::{Fault, Holder, Id, Registered, Store, WorkerId};
 pub struct Beat {
     /// The worker.
     pub worker: WorkerId,
-    /// Whether it maps the name that not every worker maps.
+    /// `true` if it maps the name that not every worker maps.
     pub maps: bool,
 }
 
@@ -17,17 +17,17 @@ pub struct Beat {
 pub struct Beaten {
     /// Workers whose lease has ended, by number.
     pub dead: Vec<WorkerId>,
-    /// Whether a name has parked requests.
+    /// `true` if a name has parked requests.
     pub parked: bool,
-    /// Whether a live worker maps that name.
+    /// `true` if a live worker maps that name.
     pub mapped: bool,
     /// How many requests this worker has leased.
     pub held: usize,
-    /// Whether it was in the registry.
+    /// `true` if it was in the registry.
     pub known: bool,
-    /// Whether the queue is paused.
+    /// `true` if the queue is paused.
     pub paused: bool,
-    /// Whether the schedule holds anything.
+    /// `true` if the schedule holds anything.
     pub due: bool,
     /// Which of its leases are not wanted any more.
     pub cancelled: Vec<Id>,

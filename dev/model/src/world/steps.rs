@@ -17,7 +17,7 @@ use crate::store::{
 pub enum Step {
     /// A caller calls for the next request.
     Call,
-    /// A caller withdraws one; whether its worker hears so at once.
+    /// A caller withdraws one; `true` if its worker is notified at once.
     Cancel(Id, bool),
     /// A request becomes due, and a worker moves it.
     Promote(Id),
@@ -41,7 +41,7 @@ pub enum Step {
     HearPoll(WorkerId),
     /// A handler begins.
     Begin(WorkerId, Id),
-    /// It ends; whether well.
+    /// It ends; `true` if it succeeds.
     End(WorkerId, Id, bool),
     /// A worker says that it lives, and hears the answer.
     Beat(WorkerId),
@@ -53,7 +53,7 @@ pub enum Step {
     LosePop(WorkerId),
     /// The reply to a poll is lost.
     LosePoll(WorkerId),
-    /// A worker crashes, another is started; whether Redis still runs the script behind its pop.
+    /// A worker crashes, another is started; `true` if Redis still runs the script of its pop.
     Crash(WorkerId, bool),
     /// A worker is stopped.
     Stop(WorkerId),
@@ -64,7 +64,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// Whether it is a new call, a fault, or the end of one: nothing that has to come.
+    /// Returns `true` if it is a new call, a fault, or the end of one: nothing that has to come.
     fn is_free(self) -> bool {
         matches!(
             self,
@@ -88,7 +88,7 @@ impl Step {
 }
 
 impl Bounds {
-    /// Whether anything goes on by itself.
+    /// Returns `true` if anything goes on by itself.
     pub(super) fn goes_on(&self, world: &World) -> bool {
         let mut steps = Vec::new();
         self.steps(world, &mut steps);

@@ -8,7 +8,7 @@ use super::END;
 /// How many handlers run at once in a worker.
 pub(super) const SLOTS: usize = 1;
 
-/// Whether a worker runs.
+/// The life of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Life {
     /// Yes.
@@ -27,9 +27,9 @@ pub enum Life {
 pub struct Taken {
     /// The part that the worker receives.
     pub leased: Leased,
-    /// Whether it had been cancelled when it was leased.
+    /// `true` if it had been cancelled when it was leased.
     pub cancelled: bool,
-    /// Whether it had crashed too many workers.
+    /// `true` if it had crashed too many workers.
     pub poisoned: bool,
 }
 
@@ -66,14 +66,14 @@ pub enum Send {
 pub struct Job {
     /// The leased request.
     pub taken: Taken,
-    /// Whether its handler has begun.
+    /// `true` if its handler has begun.
     pub begun: bool,
 }
 
 /// One worker.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Worker {
-    /// Whether it runs.
+    /// Its life.
     pub life: Life,
     /// Its blocked pop.
     pub pop: Pop,
@@ -115,26 +115,27 @@ impl Worker {
         talks || self.jobs.iter().any(|job| job.begun)
     }
 
-    /// Whether it sends a poll now.
+    /// Returns `true` if it sends a poll now.
     pub(super) fn sends(&self, waiting: bool) -> bool {
         let settles = !self.leaving.is_empty() || !self.resend.is_empty();
         let takes = waiting && self.free() > 0 && !self.mute;
         self.runs() && self.send == Send::No && (settles || takes || self.reads_back())
     }
 
-    /// Whether it knows of more or fewer leases than Redis: the last net under lost replies.
+    /// Returns `true` if it knows of more or fewer leases than Redis: the last net under lost
+    /// replies.
     pub(super) fn finds_odd(&self, held: usize) -> bool {
         let outcomes = self.leaving.len() + self.resend.len();
         !(self.jobs.len()..=self.jobs.len() + outcomes).contains(&held)
     }
 
-    /// Whether it sends a blocked pop now.
+    /// Returns `true` if it sends a blocked pop now.
     pub(super) fn pops(&self, waiting: bool) -> bool {
         let idle = self.free() > 0 && !waiting && !self.mute && !self.needs_resync;
         self.runs() && self.pop == Pop::No && idle
     }
 
-    /// Whether the last settling poll may be sent again.
+    /// Returns `true` if the last settling poll may be sent again.
     pub(super) fn may_send_again(&self) -> bool {
         match &self.send {
             Send::No => !self.resend.is_empty(),

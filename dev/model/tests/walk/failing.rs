@@ -84,7 +84,7 @@ impl Broken {
     }
 }
 
-/// Whether the move is one script of a kind that moves requests.
+/// Returns `true` if the move is one script of a kind that moves requests.
 pub(crate) fn moves_requests(next: &Move) -> bool {
     use Move::{Cancel, Promote, QueuePoll, Release, Revive, Tick};
     matches!(next, QueuePoll(_) | Promote | Release(..) | Cancel(_) | Revive(_) | Tick(..))

@@ -31,7 +31,7 @@ pub(crate) enum Move {
     LeaseEnds(WorkerId),
     /// The registry is lost, or one worker's place in it.
     RegistryLost(Option<WorkerId>),
-    /// A worker's things go back; whether by itself.
+    /// A worker's requests go back; `true` if by itself.
     Release(WorkerId, bool),
     /// A request of the schedule becomes due.
     Due(Id),
@@ -45,7 +45,7 @@ pub(crate) enum Move {
     Pause(bool),
     /// A tick of a schedule, and the request for it.
     Tick(usize, u8, Id),
-    /// Whether a request is the first of its kind.
+    /// `true` if a request is the first of its kind.
     Unique(Id),
 }
 

@@ -14,13 +14,13 @@ pub struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    /// Whether the request contains `text`, as a whole argument or within one.
+    /// Returns `true` if the request contains `text`, as a whole argument or within one.
     #[must_use]
     pub fn asks(&self, text: &str) -> bool {
         contains(self.request, text)
     }
 
-    /// Whether the reply contains `text`.
+    /// Returns `true` if the reply contains `text`.
     #[must_use]
     pub fn says(&self, text: &str) -> bool {
         contains(self.reply, text)

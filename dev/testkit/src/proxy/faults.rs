@@ -196,7 +196,7 @@ impl Faults {
         }
     }
 
-    /// Whether replies pass or are lost, as soon as they are not held.
+    /// Returns `true` if replies pass or are lost, as soon as they are not held.
     pub(super) async fn decided(&self) -> Replies {
         let mut mode = self.mode.subscribe();
         let decided = mode.wait_for(|mode| mode.replies != Replies::Hold).await;

@@ -33,19 +33,19 @@ fn number(line: &[u8]) -> Option<usize> {
     std::str::from_utf8(line).ok()?.parse().ok()
 }
 
-/// Whether Redis sent it without being asked.
+/// Returns `true` if Redis sent it without being asked.
 pub(super) fn is_push(message: &[u8]) -> bool {
     message.first() == Some(&b'>')
 }
 
-/// Whether a request is answered by a push alone.
+/// Returns `true` if a request is answered by a push alone.
 pub(super) fn is_subscription(request: &[u8]) -> bool {
     let name = request.split(|byte| *byte == b'\n').nth(2).unwrap_or_default();
     let name = name.trim_ascii().to_ascii_lowercase();
     name.ends_with(b"subscribe")
 }
 
-/// Whether a request asks for no reply, to itself and to the next one.
+/// Returns `true` if a request asks for no reply, to itself and to the next one.
 pub(super) fn is_skip(request: &[u8]) -> bool {
     request == b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$4\r\nSKIP\r\n"
 }

@@ -22,7 +22,7 @@ fn named(text: &str) -> impl Iterator<Item = &str> {
 const FOLDERS: [&str; 5] =
     ["dev/tests/tests/suite", "common/src", "common/tests", "dev/chaos/tests", "dev/model/tests"];
 
-/// Whether there is a test of this name below `folder` of the suite, or in another crate.
+/// Returns `true` if there is a test of this name below `folder` of the suite, or in another crate.
 fn exists(folder: &str, name: &str) -> bool {
     let (modules, function) = name.rsplit_once("::").unwrap();
     let within = modules.strip_suffix("::tests").unwrap_or(modules);

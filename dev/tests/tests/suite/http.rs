@@ -262,7 +262,7 @@ async fn refused_certificate_differs_from_unreachable_server() {
     assert!(error.message.contains(said), "{error}");
 }
 
-/// Whether a refusal with this header is tried again, and not before `due`.
+/// Returns `true` if a refusal with this header is tried again, and not before `due`.
 async fn is_tried_again(status: &str, header: &str, due: SystemTime) {
     let refused = response(status, &format!("Retry-After: {header}\r\n"), "");
     let served = Served::with("POST", &[&refused, &response("200 OK", "", "1")], |job| {

@@ -55,7 +55,7 @@ struct Store {
     heard: mpsc::UnboundedReceiver<String>,
     keys: QueueKeys,
     // Last, since connections to a server that has gone are noisy.
-    /// Whether polls go by `poll.lua` at once; else by `poll_fast.lua` where that will do.
+    /// `true` if polls go by `poll.lua` at once; else by `poll_fast.lua` where that will do.
     more: bool,
     _redis: TestRedis,
 }

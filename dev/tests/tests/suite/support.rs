@@ -115,7 +115,7 @@ pub(crate) async fn keys(conn: &mut MultiplexedConnection) -> Vec<String> {
     keys
 }
 
-/// Whether a key belongs to the registry of queues and workers.
+/// Returns `true` if a key belongs to the registry of queues and workers.
 pub(crate) fn is_registry(key: &str) -> bool {
     let tail = key.strip_prefix("redcall:{default}:");
     key == "redcall:queues"
@@ -374,7 +374,7 @@ impl Logged {
         self.child.id()
     }
 
-    /// Whether it has not ended yet.
+    /// Returns `true` if it has not ended yet.
     pub(crate) fn is_running(&self) -> bool {
         is_running(i32::try_from(self.pid()).unwrap())
     }
@@ -420,7 +420,8 @@ pub(crate) fn run_with_input(
     child.wait_with_output().unwrap().into()
 }
 
-/// Whether a process runs: neither gone, nor ended and only waiting for its parent to look.
+/// Returns `true` if a process runs: neither gone, nor ended and only waiting for its parent to
+/// look.
 pub(crate) fn is_running(pid: i32) -> bool {
     let Some(process) = Pid::from_raw(pid) else { return false };
     if rustix::process::test_kill_process(process).is_err() {

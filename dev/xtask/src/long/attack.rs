@@ -116,7 +116,7 @@ fn built(workspace: &Workspace) -> miette::Result<PathBuf> {
 }
 
 impl Run {
-    /// Whether a case was asked for.
+    /// Returns `true` if a case was asked for.
     fn wants(&self, case: &str) -> bool {
         self.args.case.as_ref().is_none_or(|part| case.contains(part.as_str()))
     }

@@ -80,7 +80,7 @@ pub(super) fn run(workspace: &Workspace) -> miette::Result<ExitCode> {
 struct Bench<'a> {
     program: &'a std::path::Path,
     kind: &'a Kind,
-    /// Whether its requests have response keys.
+    /// `true` if its requests have response keys.
     answered: bool,
     concurrency: usize,
 }

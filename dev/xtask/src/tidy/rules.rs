@@ -196,14 +196,14 @@ fn is_test(path: &str) -> bool {
     in_folder || (path.starts_with("dev/testkit/") && path != "dev/testkit/src/eventually.rs")
 }
 
-/// Whether an absolute path stands in `line` that begins with `path`: not behind another part of a
-/// path, a variable or `~`.
+/// Returns `true` if an absolute path stands in `line` that begins with `path`: not behind another
+/// part of a path, a variable or `~`.
 fn has_absolute(line: &str, path: &str) -> bool {
     let joins = |before| in_name(before) || matches!(before, '-' | '.' | '~' | '}' | '*' | '/');
     stands_alone(line, path, joins)
 }
 
-/// Whether `what` stands in `line` with nothing before it to which it belongs.
+/// Returns `true` if `what` stands in `line` with nothing before it to which it belongs.
 fn stands_alone(line: &str, what: &str, joins: impl Fn(char) -> bool) -> bool {
     line.match_indices(what).any(|(at, _)| !line[..at].chars().next_back().is_some_and(&joins))
 }

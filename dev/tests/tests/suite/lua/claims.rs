@@ -1,4 +1,4 @@
-//! `claim.lua` and `unique.lua`: whether a leased request is the same as another one.
+//! `claim.lua` and `unique.lua`: leased requests that equal another one.
 
 use std::time::Duration;
 

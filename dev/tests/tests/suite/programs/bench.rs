@@ -34,7 +34,7 @@ async fn calls_are_counted_and_timed() {
     let number = |name: &str| seen[name].as_f64().unwrap();
     assert!(number("calls") > 8.0 && number("errors") == 0.0, "{seen}");
     assert!(number("p50_us") <= number("p99_us") && number("p99_us") <= number("p999_us"));
-    // Some fail: they are counted, and are no speed.
+    // Some fail: they are counted, but not as throughput.
     let job = ["--job", "fail", "--data", "null"];
     let ran = run(&bench, &[&["call"][..], &moment, &job].concat()).await;
     assert_eq!(ran.code, 1, "{ran:?}");

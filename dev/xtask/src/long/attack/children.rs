@@ -21,7 +21,7 @@ struct Child {
     name: &'static str,
     is_process: bool,
     script: &'static str,
-    /// Whether the short run has it as well.
+    /// `true` if the short run has it as well.
     short: bool,
 }
 

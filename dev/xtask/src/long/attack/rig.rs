@@ -39,7 +39,7 @@ pub(super) enum Log {
 pub(super) struct Setup {
     /// How many jobs run at once.
     pub(super) concurrency: u32,
-    /// Whether requests have to be signed.
+    /// `true` if requests have to be signed.
     pub(super) signed: bool,
     /// Where the log goes.
     pub(super) log: Log,

@@ -16,7 +16,7 @@ struct Of {
     dead: usize,
     /// Ending frames, each once.
     answers: BTreeSet<String>,
-    /// Whether it has joined a call.
+    /// `true` if it has joined a call.
     joined: bool,
 }
 
@@ -81,7 +81,7 @@ impl Places {
         self.of(id).waits.push(key.to_owned());
     }
 
-    /// Whether no worker has anything to do.
+    /// Returns `true` if no worker has anything to do.
     pub(super) fn is_all_done(&self) -> bool {
         self.0.values().all(|of| of.waits.is_empty())
     }

@@ -59,8 +59,8 @@ impl Watch {
     }
 }
 
-/// Whether a key of a script is one, and not a channel; nor the mark that refuses requests while it
-/// is there, whatever its type.
+/// Returns `true` if a key of a script is one, and not a channel; nor the mark that refuses
+/// requests while it is there, whatever its type.
 fn is_key(key: &str) -> bool {
     !key.contains(":notify:") && !key.ends_with(":control") && !key.ends_with(":answers_full")
 }

@@ -170,7 +170,7 @@ impl World {
     }
 }
 
-/// Whether a string belongs at a key that is not there.
+/// Returns `true` if a string belongs at a key that is not there.
 fn is_string(key: &str) -> bool {
     let strings = [":poll:", ":worker:", ":paused", ":rate:", ":unique:", ":seen:"];
     strings.iter().any(|part| key.contains(part))
