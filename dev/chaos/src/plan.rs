@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_draws_the_same_plan_and_each_attack_as_often_as_asked() {
+    fn same_seed_draws_same_plan_with_requested_counts() {
         let plan = draw(&options(7));
         assert_eq!(plan, draw(&options(7)));
         assert_ne!(plan, draw(&options(8)));

@@ -165,7 +165,7 @@ async fn delay_applies_to_every_reply_without_adding_up() {
 }
 
 #[tokio::test]
-async fn a_single_reply_is_lost_after_its_effect_and_its_connection_with_it() {
+async fn single_reply_is_lost_after_its_effect_with_its_connection() {
     let mut stage = Stage::new().await;
     let (mut other, conn) = (stage.connect().await, stage.connect().await);
     let lost = stage.proxy.lose_reply(|exchange| exchange.asks("INCR") && exchange.says(":2\r\n"));
@@ -220,7 +220,7 @@ async fn single_request_is_held_with_later_ones_then_delivered() {
 }
 
 #[tokio::test]
-async fn a_held_request_outlives_its_client_but_not_its_connection_at_the_server() {
+async fn held_request_outlives_its_client_not_its_connection() {
     let mut stage = Stage::new().await;
     for (is_cut, count) in [(false, 2), (true, 2)] {
         let address = stage.proxy.url().replace("redis://", "");

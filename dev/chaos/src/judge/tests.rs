@@ -242,7 +242,7 @@ fn leases_lost() -> [[(u64, Blow); 2]; 3] {
 }
 
 #[test]
-fn run_after_a_lost_right_a_full_disk_or_a_clock_step_is_explained() {
+fn rerun_after_lost_right_full_disk_or_clock_step_is_explained() {
     for spell in leases_lost() {
         let found = |first: u64, second: u64| {
             let made = Made::new();
@@ -264,7 +264,7 @@ fn run_after_a_lost_right_a_full_disk_or_a_clock_step_is_explained() {
 }
 
 #[test]
-fn take_over_amid_a_lost_right_a_full_disk_or_a_clock_step_has_longer() {
+fn take_over_amid_other_faults_has_more_time() {
     for spell in leases_lost() {
         let late = |after: u64| {
             let made = Made::new();

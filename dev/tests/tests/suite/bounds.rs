@@ -81,7 +81,7 @@ async fn large_answers_are_settled_in_several_polls() {
 }
 
 #[tokio::test]
-async fn parked_requests_are_taken_one_after_the_other_not_one_per_heartbeat() {
+async fn parked_requests_are_taken_without_waiting_for_heartbeats() {
     let mut bench = Bench::new().await;
     bench.settings.worker.concurrency = 4;
     let mut newer = bench.settings.clone();

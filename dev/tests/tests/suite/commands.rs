@@ -105,7 +105,7 @@ async fn data_goes_in_on_stdin_and_the_answer_comes_out_on_stdout() {
 }
 
 #[tokio::test]
-async fn a_command_that_ends_with_a_status_is_a_failure_whatever_it_printed() {
+async fn command_with_nonzero_status_fails_despite_its_output() {
     let shell = Shell::new("echo 1; exit 3").await;
     assert_eq!(shell.failure().await, "the command ended with exit status: 3");
 }
@@ -168,7 +168,7 @@ const NEVER_ENDS: &str = "sh -c 'sleep 600 & echo $$ $! >> pids; wait' & \
                           echo $$ $! >> pids; trap '' TERM; wait; wait";
 
 #[tokio::test]
-async fn a_command_that_never_ends_is_answered_and_its_whole_group_ended() {
+async fn endless_command_is_answered_and_its_group_killed() {
     let shell = Shell::with(NEVER_ENDS, |bench| {
         bench.settings.jobs.get_mut("script").unwrap().timeout = Duration::from_millis(1500);
     })
@@ -223,7 +223,7 @@ async fn much_data_flows_both_ways_at_once() {
 }
 
 #[tokio::test]
-async fn a_command_may_close_its_stdout_early_and_its_status_still_counts() {
+async fn status_of_a_command_counts_after_it_closed_stdout() {
     let shell = Shell::new("echo 1; exec >&-; read -r line; test \"$line\" = 7").await;
     assert_eq!(shell.call(&json!(7)).await.unwrap().data.get(), "1");
     assert_eq!(shell.failure().await, "the command ended with exit status: 1");

@@ -27,7 +27,7 @@ async fn connections_of_clients(conn: &mut MultiplexedConnection) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_waits_share_a_few_connections_and_leave_nothing_behind() {
+async fn ten_thousand_waits_share_few_connections_and_clean_up() {
     let bench = Bench::new().await;
     let _worker = bench.worker().await;
     let mut conn = bench.redis.connection().await;

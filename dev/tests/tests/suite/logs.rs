@@ -102,7 +102,7 @@ async fn full_log_device_or_closed_pipe_ends_no_worker() {
 }
 
 #[tokio::test]
-async fn size_limit_of_a_log_ends_no_worker_and_missing_lines_are_said() {
+async fn log_size_limit_keeps_the_worker_and_reports_missing_lines() {
     let bench = Bench::new().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");

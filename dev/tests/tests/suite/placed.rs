@@ -153,7 +153,7 @@ async fn a_call_under_a_key_waits_for_a_worker_to_come() {
 }
 
 #[tokio::test]
-async fn the_mark_of_a_submitted_request_lasts_until_it_can_have_ended() {
+async fn mark_of_a_submitted_request_outlives_its_run() {
     let mut still = Still::new().await;
     let hour = Duration::from_secs(3600);
     let week = 7 * 24 * 3_600_000;

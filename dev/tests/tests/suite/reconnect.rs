@@ -20,7 +20,7 @@ pub(crate) async fn cut(conn: &mut MultiplexedConnection, prefix: &str) -> usize
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_waited_call_is_answered_although_the_workers_connections_break() {
+async fn waited_calls_are_answered_despite_broken_connections() {
     let bench = Bench::new().await;
     let _worker = bench.worker().await;
     let client = bench.client().await;

@@ -92,7 +92,7 @@ async fn every_tick_is_enqueued_once_although_workers_are_killed() {
 }
 
 #[tokio::test]
-async fn last_tick_beyond_the_calendar_is_logged_and_does_not_end_the_schedule() {
+async fn last_tick_beyond_the_calendar_is_logged_and_skipped() {
     let bench = Bench::new().await;
     let mut conn = bench.redis.connection().await;
     let mut env = bench.environment();

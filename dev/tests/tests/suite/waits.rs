@@ -136,7 +136,7 @@ async fn fetches_of_one_answer_do_not_take_it_from_each_other() {
 }
 
 #[tokio::test]
-async fn fetches_of_an_answer_that_lies_there_are_all_served_or_find_it_taken() {
+async fn concurrent_fetches_are_served_or_find_the_answer_taken() {
     let bench = Bench::new().await;
     let _worker = bench.worker().await;
     let client = bench.client().await;
@@ -167,7 +167,7 @@ async fn ends_in_time<T>(what: &str, call: impl Future<Output = T>) -> T {
 }
 
 #[tokio::test]
-async fn every_call_ends_in_time_when_redis_is_stopped_before_the_first() {
+async fn calls_end_in_time_when_redis_stops_before_the_first() {
     let bench = Bench::new().await;
     let client = bench.client().await;
     let request = |queue: &str| {

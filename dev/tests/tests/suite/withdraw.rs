@@ -140,7 +140,7 @@ async fn a_wait_that_has_ended_withdraws_nothing() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_found_at_the_last_moment_is_taken_and_withdraws_nothing() {
+async fn last_moment_answer_is_taken_without_a_withdrawal() {
     let mut still = Still::new().await;
     let waiting = tokio::spawn(still.request().timeout(Duration::from_millis(300)).wait());
     let id = still.ids(1).await.remove(0);

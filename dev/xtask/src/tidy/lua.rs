@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_is_missing_misplaced_or_below_the_header_is_found() {
+    fn missing_or_misplaced_header_part_is_found() {
         for (text, part) in [
             (GOOD.replace("-- ARGV: 1 text\n", ""), "ARGV"),
             (GOOD.replace("KEYS", "X").replace("ARGV", "KEYS").replace("X", "ARGV"), "ARGV"),

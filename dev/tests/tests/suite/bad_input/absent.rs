@@ -49,7 +49,7 @@ async fn unmapped_name_without_caller_is_dead_lettered() {
 }
 
 #[tokio::test]
-async fn a_name_that_only_another_live_worker_maps_is_parked_and_run_by_it() {
+async fn name_mapped_by_another_live_worker_is_parked_and_runs() {
     async fn special(gate: State<Arc<Semaphore>>, Json(n): Json<u64>) -> Json<u64> {
         gate.acquire().await.unwrap().forget();
         Json(n + 1)
@@ -114,7 +114,7 @@ async fn parked_request_is_answered_after_its_last_worker_left() {
 }
 
 #[tokio::test]
-async fn a_waited_call_without_workers_ends_after_its_grace_and_nothing_is_queued() {
+async fn waited_call_without_workers_ends_unqueued_after_its_grace() {
     let mut bench = Bench::new().await;
     let grace = Duration::from_millis(200);
     bench.settings.client.no_workers_grace = grace;

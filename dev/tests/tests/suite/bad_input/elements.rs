@@ -184,7 +184,7 @@ async fn data_comes_back_as_it_was_written() {
 }
 
 #[tokio::test]
-async fn a_budget_that_is_over_is_answered_and_one_of_the_future_is_not() {
+async fn expired_budget_is_answered_and_future_one_is_not() {
     let mut foreign = Foreign::start().await;
     let message = "its time ran out while it was queued";
     let frame = error_frame("x1", Code::DeadlineExceeded, message, "");

@@ -97,7 +97,7 @@ async fn refused_requests_of_each_kind_end_without_a_timer() {
 }
 
 #[tokio::test]
-async fn refused_requests_of_each_kind_end_one_at_a_time_without_a_timer() {
+async fn refusals_of_each_kind_end_one_at_a_time_without_a_timer() {
     all_of_each_kind_end(1, 100).await;
 }
 

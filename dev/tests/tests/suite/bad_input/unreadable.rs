@@ -163,7 +163,7 @@ async fn nothing_is_published_on_a_foreign_channel() {
 }
 
 #[tokio::test]
-async fn the_id_of_a_live_request_is_refused_and_the_first_one_is_answered_once() {
+async fn duplicate_of_a_live_id_is_refused_and_first_answered_once() {
     let gate = Arc::new(Semaphore::new(0));
     let shared = gate.clone();
     let build = |worker: Worker| worker.state(shared).handler("hold", hold);

@@ -47,7 +47,7 @@ async fn a_cancelled_command_is_asked_to_end_and_may_clean_up() {
 }
 
 #[tokio::test]
-async fn a_command_and_children_that_ignore_it_are_killed_after_the_grace() {
+async fn command_and_children_ignoring_sigterm_are_killed() {
     let script = "trap '' TERM; sleep 600 & echo $$ $! > pids; wait";
     let shell = with_grace(GRACE, script).await;
     let took = cancel(&shell, 2).await;
@@ -66,7 +66,7 @@ async fn a_child_that_outlives_its_command_has_the_same_grace() {
 }
 
 #[tokio::test]
-async fn a_child_that_ignores_it_is_killed_after_the_grace_of_its_command() {
+async fn child_ignoring_sigterm_is_killed_after_the_grace() {
     let child = "trap '' TERM; echo $$ $PPID > pids; while :; do sleep 600 & wait; done";
     let shell = with_grace(GRACE, &format!("sh -c {} & wait", quoted(child))).await;
     let took = cancel(&shell, 2).await;

@@ -101,7 +101,7 @@ async fn a_group_that_was_away_is_told_how_many_it_missed() {
 }
 
 #[tokio::test]
-async fn kinds_that_are_not_wanted_are_passed_over_and_names_are_checked() {
+async fn unwanted_event_kinds_are_skipped_and_names_checked() {
     let bench = bench(100).await;
     let client = bench.client().await;
     let mut member = client.events("door").kind(Kind(7)).group("workers").await.unwrap();

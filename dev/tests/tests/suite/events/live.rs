@@ -29,7 +29,7 @@ async fn subscriber_receives_later_events_in_order() {
 }
 
 #[tokio::test]
-async fn an_event_has_the_time_of_its_publisher_and_an_index_that_grows() {
+async fn event_has_its_publishers_time_and_a_growing_index() {
     let bench = bench(10_000).await;
     let client = bench.client().await;
     let mut events = client.events("4001").subscribe().await.unwrap();

@@ -131,7 +131,7 @@ async fn field_that_repeats_the_urls_own_parameter_is_refused() {
 }
 
 #[tokio::test]
-async fn header_of_the_mapping_counts_before_the_callers_and_ours_before_both() {
+async fn own_headers_override_mapping_then_callers_headers() {
     let served = Served::with("POST", &[&response("200 OK", "", "1")], |job| {
         let HandlerSettings::Http(http) = &mut job.kind else { panic!("{:?}", job.kind) };
         for name in ["traceparent", "redcall-job-id", "redcall-attempt", "Accept"] {

@@ -30,7 +30,7 @@ async fn all(mut monitor: StatusStream) -> Vec<(JobState, u32)> {
 }
 
 #[tokio::test]
-async fn a_hundred_monitors_see_each_state_once_although_the_worker_is_killed() {
+async fn monitors_see_each_state_once_despite_a_killed_worker() {
     let stage = Stage::new().await;
     let doomed = stage.worker_at(stage.bench.redis.url(), None).await;
     let ticket = submit(&stage, Some("never")).await;

@@ -90,7 +90,7 @@ async fn next(results: &mut EventStream) -> Arc<Event> {
 }
 
 #[tokio::test]
-async fn the_caller_hears_pending_at_once_and_the_answer_when_it_is_settled() {
+async fn caller_gets_deferred_at_once_and_the_answer_later() {
     let desk = Desk::new().await;
     let mut stream = desk.client.request("start").stream().await.unwrap();
     // Not settled yet: the update cannot have waited for it.
@@ -104,7 +104,7 @@ async fn the_caller_hears_pending_at_once_and_the_answer_when_it_is_settled() {
 }
 
 #[tokio::test]
-async fn a_waiting_call_gets_the_last_frame_and_the_slot_is_free_meanwhile() {
+async fn deferred_call_frees_its_slot_and_gets_the_final_frame() {
     let desk = Desk::new().await;
     let waiting = desk.client.request("start");
     let waiting = tokio::spawn(async move { waiting.wait().await });

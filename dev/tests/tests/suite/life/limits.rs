@@ -85,7 +85,7 @@ async fn orders(bench: &Bench, customer: &str, ms: u64, count: usize) {
 }
 
 #[tokio::test]
-async fn no_customer_runs_more_at_once_than_its_limit_over_all_workers() {
+async fn customer_limit_holds_over_all_workers() {
     let mut bench = Bench::new().await;
     job(&mut bench, "order").limit = Some(by_customer(2));
     let log = Log::default();
@@ -116,7 +116,7 @@ async fn a_worker_runs_no_more_of_a_job_than_its_mapping_says() {
 }
 
 #[tokio::test]
-async fn the_ten_of_one_customer_do_not_wait_for_the_thousands_of_another() {
+async fn few_jobs_do_not_wait_for_another_customers_thousands() {
     let mut bench = Bench::new().await;
     job(&mut bench, "order").limit = Some(by_customer(50));
     orders(&bench, "many", 0, 100_000).await;
@@ -198,7 +198,7 @@ async fn sorted_request_without_a_mapping_is_unknown_job() {
 }
 
 #[tokio::test]
-async fn a_limited_job_that_is_called_while_the_worker_is_idle_starts_at_once() {
+async fn limited_job_on_an_idle_worker_starts_at_once() {
     async fn customer_of(request: Request) -> Json<String> {
         Json(request.id().to_owned())
     }

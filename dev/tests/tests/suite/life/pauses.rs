@@ -17,7 +17,7 @@ async fn pause(conn: &mut MultiplexedConnection) {
 }
 
 #[tokio::test]
-async fn a_paused_queue_keeps_its_requests_and_goes_on_within_a_second() {
+async fn paused_queue_keeps_requests_and_resumes_within_a_second() {
     let bench = Bench::new().await;
     let _workers = [bench.worker().await, bench.worker().await];
     let mut conn = connection(&bench).await;

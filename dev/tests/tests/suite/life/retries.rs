@@ -48,7 +48,7 @@ async fn worker(bench: &Bench) -> (RunningWorker, Runs) {
 }
 
 #[tokio::test]
-async fn a_waiting_caller_gets_the_answer_of_the_attempt_that_succeeds() {
+async fn waiting_caller_gets_the_successful_attempts_answer() {
     let mut bench = Bench::new().await;
     job(&mut bench, "shaky").retries = quickly(2);
     let (_worker, runs) = worker(&bench).await;

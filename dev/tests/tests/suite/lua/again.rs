@@ -18,7 +18,7 @@ fn retry(id: &str, delay: Duration, attempt: u32) -> Outcome {
 }
 
 #[tokio::test]
-async fn a_failed_run_goes_to_the_schedule_and_comes_back_to_the_head_when_it_is_due() {
+async fn failed_run_is_scheduled_then_returns_to_the_head() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["a", "b"]).await;
@@ -108,7 +108,7 @@ async fn a_run_that_was_stopped_counts_as_no_failure() {
 }
 
 #[tokio::test]
-async fn a_dead_workers_lease_leaves_a_crash_in_the_record_and_a_leaving_ones_none() {
+async fn dead_worker_records_a_crash_and_a_leaving_one_none() {
     let mut store = Store::new().await;
     let (dying, leaving) = (store.worker("dying"), store.worker("leaving"));
     store.push_ids(&["a", "b"]).await;

@@ -139,7 +139,7 @@ async fn thousands_are_pushed_at_once_and_read_keys_deleted_with_them() {
 }
 
 #[tokio::test]
-async fn a_frame_is_pushed_and_announced_while_the_lease_is_held_and_there_is_room() {
+async fn frame_is_pushed_and_announced_with_lease_and_room() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["a"]).await;
@@ -168,7 +168,7 @@ async fn a_frame_is_pushed_and_announced_while_the_lease_is_held_and_there_is_ro
 }
 
 #[tokio::test]
-async fn a_large_frame_is_announced_by_its_id_alone_and_a_silent_one_not_at_all() {
+async fn large_frame_is_announced_by_id_and_silent_one_is_not() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["a"]).await;

@@ -74,7 +74,7 @@ async fn each_request_is_withdrawn_where_it_is() {
 }
 
 #[tokio::test]
-async fn a_tombstone_lives_as_long_as_the_longest_withdrawal_of_its_request() {
+async fn tombstone_lives_as_long_as_the_longest_withdrawal() {
     let mut store = Store::new().await;
     store.cancel(&[withdrawn("a", 60_000)]).await;
     store.cancel(&[withdrawn("a", 1000), withdrawn("b", 30_000)]).await;

@@ -112,7 +112,7 @@ async fn one_of_a_kind_runs_per_window() {
 }
 
 #[tokio::test]
-async fn start_of_a_signed_request_is_remembered_until_its_signature_ends() {
+async fn signed_start_is_remembered_until_its_signature_expires() {
     let mut store = Store::new().await;
     let until = store.link.now_ms() + 60_000;
     let remember = async |id: &str, records, until| {

@@ -84,7 +84,7 @@ async fn a_heartbeat_tells_whether_its_worker_was_known() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_tells_of_a_pause_of_the_schedule_and_of_cancelled_leases() {
+async fn heartbeat_reports_pause_schedule_and_cancelled_leases() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["a", "b"]).await;
@@ -102,7 +102,7 @@ async fn a_heartbeat_tells_of_a_pause_of_the_schedule_and_of_cancelled_leases() 
 }
 
 #[tokio::test]
-async fn a_heartbeat_tells_of_limited_names_and_whether_they_are_mapped() {
+async fn heartbeat_reports_limited_names_and_their_mapping() {
     let mut store = Store::new().await;
     let sorted = [("mine", 1), ("nobodys", 2)];
     let () = store.conn.hset_multiple(store.keys.limited_names(), &sorted).await.unwrap();
@@ -212,7 +212,7 @@ async fn outcome_that_cannot_be_stored_keeps_its_lease_until_it_can() {
 }
 
 #[tokio::test]
-async fn poll_that_only_settles_tells_the_length_where_it_is_asked_for() {
+async fn settling_poll_returns_the_length_on_request() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let own = store.worker("own");

@@ -92,7 +92,7 @@ async fn deferral_drops_the_lease_and_keeps_the_id_live() {
 }
 
 #[tokio::test]
-async fn an_answer_that_finds_something_else_at_its_key_is_kept_for_people() {
+async fn answer_with_an_occupied_key_is_dead_lettered() {
     let mut store = Store::new().await;
     store.deferral(HOUR).await;
     let () = store.conn.set(store.keys.response("x"), "of another client").await.unwrap();
@@ -218,7 +218,7 @@ async fn cancelled_deferral_ends_at_once_without_a_tombstone() {
 }
 
 #[tokio::test]
-async fn an_end_with_an_error_is_a_dead_letter_where_its_worker_said_so_and_ends_its_call() {
+async fn deferred_error_is_dead_lettered_if_requested_and_ends() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["x"]).await;
@@ -260,7 +260,7 @@ async fn a_deferred_answer_is_counted_among_those_kept() {
 }
 
 #[tokio::test]
-async fn request_that_cannot_be_ended_waits_a_minute_behind_the_others() {
+async fn unendable_request_waits_a_minute_behind_the_others() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["stuck", "good"]).await;

@@ -141,8 +141,8 @@ macro_rules! failures {
 }
 
 failures! {
-    failing_cycle_loses_no_request: "poll";
-    failing_plain_loses_no_request: "plain";
+    failing_poll_loses_no_request: "poll";
+    failing_poll_fast_loses_no_request: "poll_fast";
     failing_enqueue_loses_no_request: "enqueue", "place", "tick", "revive", "claim";
     failing_release_loses_no_request: "release", "promote", "heartbeat", "pause", "probe",
         "rights", "rotation", "times", "tally", "note";

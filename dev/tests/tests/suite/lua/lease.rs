@@ -122,7 +122,7 @@ async fn blocked_pop_checks_then_leases_its_request() {
 }
 
 #[tokio::test]
-async fn parked_requests_come_before_the_queue_and_their_name_goes_with_the_last() {
+async fn parked_requests_precede_the_queue_until_the_last() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let own = store.worker("own");
@@ -181,7 +181,7 @@ async fn request_with_unreadable_or_live_id_is_dead_lettered() {
 }
 
 #[tokio::test]
-async fn several_queues_are_served_in_one_write_each_with_its_own_keys() {
+async fn several_queues_are_polled_in_one_write() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let keys = redcall_common::keys::Keys::new("redcall").of("second");

@@ -87,7 +87,7 @@ async fn a_submitted_request_leaves_a_mark_and_a_refused_one_nothing() {
 }
 
 #[tokio::test]
-async fn a_waited_request_is_left_out_where_no_worker_listens_unless_it_is_due_later() {
+async fn waited_request_without_workers_is_refused_unless_delayed() {
     let mut store = Store::new().await;
     let waited = |store: &Store, id: &str| Placement { waited: true, ..keyed(store, id, "1", 0) };
     assert_eq!(store.place(waited(&store, "a")).await, Placed::NoWorkers);
@@ -142,7 +142,7 @@ async fn delayed_requests_count_for_the_cap_of_place() {
 }
 
 #[tokio::test]
-async fn the_first_call_of_a_key_makes_its_record_and_further_ones_join_it() {
+async fn first_call_of_a_key_makes_its_record_and_others_join() {
     let mut store = Store::hearing_control().await;
     assert_eq!(store.place(keyed(&store, "a", "1", 1000)).await, Placed::Queued);
     let (record, digest) = (record(&store), digest::of_data("1"));

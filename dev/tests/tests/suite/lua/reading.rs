@@ -16,7 +16,7 @@ fn brackets(bytes: usize) -> String {
 }
 
 #[tokio::test]
-async fn oversize_element_is_dead_lettered_in_part_and_its_caller_answered() {
+async fn oversize_element_is_dead_lettered_in_part_and_answered() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let own = store.worker("own").with_max_request(100_000);
@@ -61,7 +61,7 @@ async fn oversize_element_with_a_live_id_answers_no_caller() {
 }
 
 #[tokio::test]
-async fn large_elements_come_few_at_a_time_whatever_stands_before_them() {
+async fn large_elements_are_leased_few_at_a_time() {
     for (more, before) in [(false, 0), (true, 0), (false, 300), (true, 300), (false, 6000)] {
         let mut store = Store { more, ..Store::new().await };
         let own = store.worker("own");

@@ -20,7 +20,7 @@ pub(super) async fn beat(
 }
 
 #[tokio::test]
-async fn a_heartbeat_registers_its_worker_and_names_until_the_leases_end() {
+async fn heartbeat_registers_worker_and_names_for_a_lease() {
     let mut store = Store::new().await;
     let names = ["one", "two"].map(str::to_owned);
     let heard = beat(&store, "own", LONG, &names).await;
@@ -69,7 +69,7 @@ async fn a_heartbeat_tells_of_the_dead_and_forgets_their_names() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_tells_of_parked_names_and_whether_they_are_mapped() {
+async fn heartbeat_reports_parked_names_and_their_mapping() {
     let mut store = Store::new().await;
     let () = store.conn.sadd(store.keys.parked_names(), &["mine", "nobodys"]).await.unwrap();
     let mut parked = beat(&store, "own", LONG, &["mine".to_owned()]).await.parked;

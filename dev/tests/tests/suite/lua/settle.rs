@@ -7,7 +7,7 @@ use redis::AsyncCommands;
 use super::{LONG, Store, WITHIN, envelope, outcome};
 
 #[tokio::test]
-async fn a_refused_answer_reaches_neither_key_nor_channel_and_a_held_one_both() {
+async fn refused_answer_reaches_neither_key_nor_channel() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let (slow, fast) = (store.worker("slow"), store.worker("fast"));
@@ -115,7 +115,7 @@ async fn dead_lettered_request_may_be_answered_as_well() {
 }
 
 #[tokio::test]
-async fn dead_letters_are_kept_up_to_a_number_and_in_part_when_they_are_huge() {
+async fn dead_letters_are_bounded_in_number_and_size() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let own = store.worker("own").with_max_request(8 << 20);
@@ -183,7 +183,7 @@ async fn returned_requests_keep_their_order_at_the_head() {
 }
 
 #[tokio::test]
-async fn an_unknown_name_is_parked_where_a_live_worker_maps_it_else_answered_or_dead_lettered() {
+async fn unknown_name_is_parked_answered_or_dead_lettered() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let own = store.worker("own");
@@ -246,7 +246,7 @@ async fn a_large_answer_is_announced_by_its_id_alone() {
 }
 
 #[tokio::test]
-async fn a_notification_carries_256_kib_of_answers_and_the_ids_of_the_rest() {
+async fn notification_carries_256_kib_of_answers_and_further_ids() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let own = store.worker("own");
@@ -296,7 +296,7 @@ async fn each_named_channel_gets_one_message_per_poll() {
 }
 
 #[tokio::test]
-async fn refused_twin_is_a_dead_letter_and_changes_nothing_of_the_other() {
+async fn refused_twin_is_dead_lettered_without_touching_the_other() {
     let refuse = |store: &Store, id: &str, dead_letter| {
         let (code, reason) = (Code::Unauthorized, "why".to_owned());
         let answer = Some((store.reply(id), r#"{"refused":1}"#.to_owned()));

@@ -47,7 +47,7 @@ async fn start_is_reported_once_and_only_with_the_lease() {
 }
 
 #[tokio::test]
-async fn an_end_is_said_in_the_step_that_settles_and_not_without_the_lease() {
+async fn end_is_reported_by_the_settling_step_with_the_lease() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["a", "b"]).await;

@@ -123,7 +123,7 @@ async fn value_of_another_type_costs_no_other_key_its_time() {
 }
 
 #[tokio::test]
-async fn request_is_retried_and_deferred_with_the_length_that_bounds_it() {
+async fn retry_and_deferral_use_their_own_time_bounds() {
     use redcall_store::Settlement;
     let mut store = Store::new().await;
     let own = store.worker("own");

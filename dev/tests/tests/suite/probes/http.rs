@@ -84,7 +84,7 @@ async fn reading_the_settings_again_leaves_it_as_it_is() {
 }
 
 #[tokio::test]
-async fn other_paths_and_methods_are_refused_and_every_answer_closes_its_connection() {
+async fn other_paths_and_methods_are_refused_and_closed() {
     let served = Served::of(&Bench::new().await).await;
     for path in ["/", "/livez", "/ready/x", "/metrics?x=1"] {
         let answer = served.get(path).await;

@@ -11,7 +11,7 @@ use super::{Served, kill};
 use crate::support::{blocked, carried_out, is_registry, keys};
 
 #[tokio::test]
-async fn an_idle_worker_is_ready_and_its_probe_leaves_nothing_for_others() {
+async fn idle_worker_is_ready_and_its_probe_leaves_no_request() {
     let bench = Bench::new().await;
     let served = Served::of(&bench).await;
     let answer = served.becomes(200).await;

@@ -45,7 +45,7 @@ async fn stalled_fetch_loop_of_one_queue_turns_readiness_red() {
 }
 
 #[tokio::test]
-async fn a_pop_that_finds_no_connection_turns_it_red_before_its_time_is_over() {
+async fn pop_without_a_connection_turns_readiness_red_early() {
     let (served, proxy, bench) = proxied().await;
     served.becomes(200).await;
     let begun = Instant::now();
@@ -64,7 +64,7 @@ async fn a_pop_that_finds_no_connection_turns_it_red_before_its_time_is_over() {
 }
 
 #[tokio::test]
-async fn a_redis_that_does_not_answer_turns_it_red_within_a_lease_and_green_again() {
+async fn silent_redis_turns_readiness_red_within_a_lease() {
     let (served, proxy, bench) = proxied().await;
     served.becomes(200).await;
     proxy.hold_replies();
@@ -142,7 +142,7 @@ async fn a_probe_that_is_not_settled_turns_it_red() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_is_red_while_redis_is_away_and_green_within_a_second_of_its_return() {
+async fn readiness_is_red_without_redis_and_green_a_second_after() {
     let mut redis = RestartableRedis::start().await;
     let url = redis.settings().url;
     let env = BTreeMap::from([

@@ -126,7 +126,7 @@ fn processor_time(pid: u32) -> f64 {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn process_that_floods_with_notifications_is_read_at_a_bounded_pace() {
+async fn flooding_process_is_read_at_a_bounded_pace() {
     let bench = Bench::new().await;
     let line = r#"{"jsonrpc":"2.0","method":"$/log","params":["x"]}"#;
     let script =
@@ -159,7 +159,7 @@ async fn output_while_idle_replaces_the_process_before_the_next_job() {
 }
 
 #[tokio::test]
-async fn one_that_hangs_at_its_start_is_an_error_in_time_and_others_go_on() {
+async fn process_hanging_at_start_fails_in_time_and_others_run() {
     let served = Served::with(&["sh", "-c", "echo $$ >> pids; exec sleep 600"], |job| {
         settings(job).start_timeout = Duration::from_millis(300);
     })
@@ -205,7 +205,7 @@ async fn a_cancelled_job_is_asked_to_end_and_its_process_stays() {
 }
 
 #[tokio::test]
-async fn a_process_that_goes_on_with_a_cancelled_job_is_killed_after_the_grace() {
+async fn process_ignoring_a_cancel_is_killed_after_the_grace() {
     let script = "read -r line; echo '{\"id\":0,\"result\":1}'; echo $$ >> pids; \
                   trap '' TERM; read -r line; : > began; while :; do sleep 1; done";
     let mut bench = Bench::new().await;

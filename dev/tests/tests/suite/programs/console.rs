@@ -202,7 +202,7 @@ async fn a_line_that_fails_says_why_and_the_next_ones_are_carried_out() {
 }
 
 #[tokio::test]
-async fn line_that_is_not_utf8_fails_and_the_next_ones_are_carried_out() {
+async fn line_without_utf8_fails_and_the_next_ones_execute() {
     let desk = Desk::new().await;
     for args in [&["console"][..], &["--json", "console"]] {
         let mut command = std::process::Command::new(binary("redcall"));
@@ -276,7 +276,7 @@ async fn commands_go_on_beside_further_lines_under_a_running_nonce() {
 }
 
 #[tokio::test]
-async fn a_job_is_looked_at_and_cancelled_and_events_are_printed_as_they_come() {
+async fn console_shows_and_cancels_jobs_and_prints_events() {
     let mut desk = Desk::new().await;
     let mut console = Typed::start(&["--json"], &desk.env);
     let id = console.answer("call later --track-status 1h").await["id"].take();

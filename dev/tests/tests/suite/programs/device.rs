@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{Logged, Ran};
 
 #[tokio::test]
-async fn the_device_beats_and_answers_commands_later_under_their_nonce() {
+async fn device_sends_heartbeats_and_deferred_answers_by_nonce() {
     let redis = TestRedis::start().await;
     let env = [("REDIS_URL".to_owned(), redis.url())].into();
     let device = Logged::start("examples/device", &[], &env);

@@ -86,7 +86,7 @@ pub(super) fn at(redis: &TestRedis) -> Env {
 }
 
 #[tokio::test]
-async fn a_sound_deployment_is_fine_and_every_finding_has_the_same_form() {
+async fn sound_deployment_passes_and_findings_have_one_form() {
     let args = ["--appendonly", "yes", "--appendfsync", "always"];
     let mut bench = Bench::on(TestRedis::start_with(args).await);
     let text = "[jobs.add]\nhandler = \"builtin:add\"\n[jobs.list]\ncommand = [\"ls\"]\n";
@@ -146,7 +146,7 @@ async fn a_sound_deployment_is_fine_and_every_finding_has_the_same_form() {
 }
 
 #[tokio::test]
-async fn a_program_that_is_not_there_is_a_problem_also_when_redis_is_away() {
+async fn missing_program_is_a_problem_even_without_redis() {
     let file = SettingsFile::new(
         "[jobs.here]\ncommand = [\"./tool.sh\"]\n[jobs.gone]\ncommand = [\"./gone.sh\"]\n\
          [jobs.nowhere]\ncommand = [\"no-such-program\"]\n[jobs.add]\nhandler = \"builtin:add\"\n",

@@ -52,7 +52,7 @@ impl Drop for Reader {
 
 /// The short form of `cargo xtask long stream`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_goes_on_in_another_process_when_the_one_that_read_it_is_killed() {
+async fn stream_continues_in_another_process_after_a_kill() {
     const COUNT: u64 = 6000;
     let bench = counting().await;
     let _worker = bench.worker().await;

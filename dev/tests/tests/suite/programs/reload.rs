@@ -100,7 +100,7 @@ async fn a_job_may_change_its_handler() {
 }
 
 #[tokio::test]
-async fn settings_that_cannot_be_used_change_nothing_and_the_log_says_why() {
+async fn invalid_settings_change_nothing_and_are_logged() {
     let stage = Stage::new(ADD).await;
     let file = stage.file.path.display();
     for (text, why) in [

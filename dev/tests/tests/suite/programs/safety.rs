@@ -43,7 +43,7 @@ async fn worker_warns_once_about_missing_persistence() {
 }
 
 #[tokio::test]
-async fn a_worker_says_once_that_redis_may_evict_and_takes_only_snapshots() {
+async fn worker_warns_once_about_eviction_and_snapshots() {
     let args = ["--maxmemory", "1gb", "--maxmemory-policy", "allkeys-lru", "--save", "3600 1"];
     let warnings = warnings(&TestRedis::start_with(args).await).await;
     let [eviction, snapshots] = &*warnings else { panic!("{warnings:?}") };
@@ -54,7 +54,7 @@ async fn a_worker_says_once_that_redis_may_evict_and_takes_only_snapshots() {
 }
 
 #[tokio::test]
-async fn nothing_is_said_of_a_redis_that_keeps_all_or_does_not_speak_of_itself() {
+async fn durable_or_unreadable_redis_causes_no_warning() {
     let sound = ["--appendonly", "yes", "--appendfsync", "always"];
     let silent = ["--rename-command", "CONFIG", "", "--rename-command", "INFO", ""];
     for args in [&sound[..], &silent] {

@@ -36,7 +36,7 @@ async fn calls(client: &Client) -> Result<(), Code> {
 }
 
 #[tokio::test]
-async fn keys_are_replaced_while_the_worker_runs_and_its_log_says_why_it_refuses() {
+async fn keys_are_replaced_at_run_time_and_refusals_logged() {
     let bench = Bench::new().await;
     let settings = SettingsFile::new(&file(&["old"]));
     let args = ["--settings", settings.arg()];

@@ -196,7 +196,7 @@ async fn mistakes_of_the_settings_are_json_too() {
 }
 
 #[tokio::test]
-async fn worker_says_at_its_start_that_no_worker_maps_the_job_of_a_schedule() {
+async fn worker_warns_at_start_about_unmapped_schedule_jobs() {
     let bench = Bench::new().await;
     let mut env = bench.environment();
     for (key, value) in [

@@ -165,7 +165,7 @@ async fn unrepeatable_job_ends_as_worker_lost() {
 }
 
 #[tokio::test]
-async fn a_foreign_request_asks_for_it_by_a_field_and_a_mapping_for_all() {
+async fn status_is_tracked_by_a_request_field_or_a_mapping() {
     let mut bench = Bench::new().await;
     let gate = Gate::new();
     gate.open(3);

@@ -133,7 +133,7 @@ async fn states_during_a_disconnection_are_read_afterwards() {
 }
 
 #[tokio::test]
-async fn a_thousand_monitors_share_the_connections_and_leave_nothing_behind() {
+async fn thousand_monitors_share_connections_and_clean_up() {
     let bench = Bench::new().await;
     let gate = Gate::new();
     let _worker = worker(&bench, &gate).await;

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{Gate, KEPT, Pending, Success, is_not_found, key, record, rest, said, worker};
 
 #[tokio::test]
-async fn a_record_goes_by_itself_and_is_there_while_the_job_waits_and_runs() {
+async fn status_record_exists_during_the_job_and_expires() {
     let mut bench = Bench::new().await;
     let mut job = bench.settings.jobs["echo"].clone();
     job.kind = redcall_common::settings::HandlerSettings::Compiled("gated".to_owned());

@@ -339,7 +339,7 @@ async fn a_pop_that_arrives_after_its_worker_has_left_takes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn peoples_questions_to_a_silent_redis_end_within_the_response_timeout() {
+async fn admin_queries_to_a_silent_redis_end_within_the_timeout() {
     let mut bench = Bench::new().await;
     let proxy = put_behind_a_proxy(&mut bench);
     let client = bench.client().await;

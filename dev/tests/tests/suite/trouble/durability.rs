@@ -77,7 +77,7 @@ async fn unreplicated_call_is_queued_with_an_honest_receipt() {
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_tell_is_refused_before_anything_is_queued() {
+async fn server_without_appendonly_is_refused_before_the_enqueue() {
     let bench = Bench::on(TestRedis::start_newer([] as [&str; 0]).await);
     let mut settings = bench.settings.clone();
     settings.redis.durability = Durability::Fsynced;

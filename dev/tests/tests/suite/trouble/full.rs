@@ -116,7 +116,7 @@ async fn full_redis_is_paused_resumed_and_relieved_by_library_calls() {
 }
 
 #[tokio::test]
-async fn full_redis_keeps_no_worker_from_starting_taking_over_and_draining() {
+async fn full_redis_blocks_neither_start_nor_take_over_nor_drain() {
     let bench = Bench::new().await;
     let mut env = bench.environment();
     env.insert("REDCALL__WORKER__QUEUES".to_owned(), "default".to_owned());

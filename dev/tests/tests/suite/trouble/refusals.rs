@@ -71,7 +71,7 @@ async fn goes_on(served: &Served, client: &Client) {
 }
 
 #[tokio::test]
-async fn without_memory_new_requests_are_refused_and_the_queue_is_emptied() {
+async fn full_memory_refuses_requests_and_the_queue_drains() {
     let bench = Bench::new().await;
     let (mut conn, client) = (bench.redis.connection().await, bench.client().await);
     let mut tickets = Vec::new();
@@ -130,7 +130,7 @@ async fn a_replica_is_refused_and_left_when_it_cannot_be_written_to() {
 }
 
 #[tokio::test]
-async fn a_server_that_became_a_replica_is_used_again_when_it_is_none_any_more() {
+async fn demoted_server_is_used_again_once_it_is_primary() {
     let (bench, other) = (Bench::new().await, ReplicatedRedis::start().await);
     let (served, client, mut conn) = stage(&bench).await;
     assert_eq!(client.call_and_wait("echo", &1).await.unwrap().data.get(), "1");

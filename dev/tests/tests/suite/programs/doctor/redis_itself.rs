@@ -59,7 +59,7 @@ async fn redis_eviction_policy_is_judged() {
 }
 
 #[tokio::test]
-async fn a_redis_that_does_not_speak_of_itself_is_unknown_and_no_failure() {
+async fn redis_without_info_is_unknown_not_a_failure() {
     let quiet = ["--rename-command", "CONFIG", "", "--appendonly", "yes"];
     let redis = TestRedis::start_with(quiet).await;
     let seen = doctor(&[], &at(&redis)).await;

@@ -173,25 +173,25 @@ fn each(world: &World) -> Vec<Outcome> {
 }
 
 pub(super) const CASES: &[Case] = &[
-    case("plain", "plain, settle and take", Plain, |world, party, again| {
+    case("poll_fast", "poll_fast, settle and take", Plain, |world, party, again| {
         Box::pin(poll(world, party, again, some(world), FAST))
     }),
-    case("plain", "plain, settle", Plain, |world, party, again| {
+    case("poll_fast", "poll_fast, settle", Plain, |world, party, again| {
         Box::pin(poll(world, party, again, some(world), How { take: 0, ..FAST }))
     }),
-    case("plain", "plain, done", Plain, |world, party, again| {
+    case("poll_fast", "poll_fast, done", Plain, |world, party, again| {
         Box::pin(poll(world, party, again, LEASED.iter().copied().map(done).collect(), FAST))
     })
     .vanish(LEASED),
-    case("plain", "plain, signed", Plain, |world, party, again| {
+    case("poll_fast", "poll_fast, signed", Plain, |world, party, again| {
         let outcomes = some(world).into_iter().map(signed).collect();
         Box::pin(poll(world, party, again, outcomes, FAST))
     }),
-    case("plain", "plain, a lease is gone", Plain, |world, party, again| {
+    case("poll_fast", "poll_fast, a lease is gone", Plain, |world, party, again| {
         let outcomes = some(world).into_iter().chain([answer(world, "g1")]).collect();
         Box::pin(poll(world, party, again, outcomes, FAST))
     }),
-    case("plain", "plain, own lease has ended", Plain, |world, party, again| {
+    case("poll_fast", "poll_fast, own lease has ended", Plain, |world, party, again| {
         Box::pin(late_poll(world, party, again))
     }),
     case("poll", "poll, own lease has ended", Full, |world, party, again| {
