@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct CallFigures {
     /// Answered calls per second.
     pub calls_per_s: f64,
-    /// Half of the calls took at most so long, µs.
+    /// The median duration of a call, µs.
     pub p50_us: f64,
     /// 99 % of them.
     pub p99_us: f64,
@@ -55,7 +55,7 @@ impl Times {
         // From 1 us to more than any call takes, with three digits: bounded memory for any number
         // of calls.
         let histogram = Histogram::new_with_bounds(1000, 600_000_000_000, 3);
-        // The bounds are right, and stand here.
+        // The bounds are constants, and valid.
         Self(histogram.unwrap_or_else(|_| unreachable!("bounds that fit")))
     }
 

@@ -7,8 +7,7 @@
 //! | `load/` | [`call`], [`enqueue`], [`drain`]: load on the existing Redis and workers |
 //! | `figures.rs` | their figures |
 //!
-//! The program `redcall-bench` beside this library has the baselines, and the scenarios that compare
-//! them with Redcall.
+//! The program `redcall-bench` has the baselines, and the scenarios that compare them with Redcall.
 
 mod figures;
 mod load;

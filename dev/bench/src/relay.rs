@@ -20,7 +20,7 @@ const CHUNK: usize = 64 << 10;
 /// The most chunks in flight, which bounds the memory of a connection.
 const ON_THE_WAY: usize = 1024;
 
-/// Takes connections until dropped; those that stand end with one of their sides.
+/// Accepts connections until dropped; open ones end with one of their sides.
 pub(crate) struct Relay {
     address: SocketAddr,
     closing: Arc<AtomicBool>,
@@ -122,7 +122,7 @@ fn write(arrived: &Receiver<Chunk>, mut to: &TcpStream) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// A server that says everything again, to one client.
+    /// A server that echoes everything to one client.
     fn echo() -> String {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap().to_string();

@@ -43,7 +43,7 @@ pub(crate) enum Persistence {
 pub(crate) enum Network {
     /// Nothing but loopback.
     Direct,
-    /// A relay that passes everything on so much later, each way.
+    /// A relay that delays everything by this time, in each direction.
     Delayed(Duration),
 }
 
@@ -114,7 +114,7 @@ impl Rig {
         Ok(rig)
     }
 
-    /// Starts a further worker, with so many slots, for one queue.
+    /// Starts a further worker for one queue, with this capacity.
     pub(crate) fn worker(&mut self, queue: &str, slots: usize) -> miette::Result<()> {
         let mut worker = self.command("redcall-worker")?;
         worker.args(["--concurrency", &slots.to_string(), "--queues", queue]);
@@ -186,7 +186,7 @@ impl Rig {
         &self.workers
     }
 
-    /// Looks on at Redis while `during` runs.
+    /// Observes Redis while `during` runs.
     pub(crate) fn watch<T>(
         &self,
         during: impl FnOnce() -> miette::Result<T>,

@@ -64,7 +64,7 @@ pub(crate) struct Args {
     /// S9: how much later everything comes to Redis and from it, ms
     #[arg(long, default_value_t = 1)]
     latency: u64,
-    /// Divides the numbers of callers, for a first look
+    /// Divides the numbers of callers, for a quick check
     #[arg(long, hide = true, default_value_t = 1, value_parser = some())]
     fewer: usize,
 }
@@ -118,7 +118,7 @@ impl Args {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// How many callers there are where so many are wanted.
+    /// Returns the number of callers, divided for a quick check.
     fn fewer(&self, callers: usize) -> usize {
         (callers / self.fewer).max(1)
     }

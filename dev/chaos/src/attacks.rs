@@ -104,7 +104,7 @@ impl Attackers {
         hand.signal(Signal::STOP);
         sleep(lasts).await;
         // The time is read when the process continues: held jobs continue at once, before the
-        // worker can learn that its lease has gone.
+        // worker can learn that its lease is lost.
         hand.go().await;
         hand.signal(Signal::CONT);
         self.note(Blow::Continue { pid });

@@ -72,7 +72,7 @@ pub(crate) struct Said {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Saying {
-    /// It begins, and has to end within so many ms.
+    /// It begins, and has to end within this time.
     Begins { kind: Kind, within_ms: u64 },
     /// It ended: the request is queued.
     Queued,
@@ -116,11 +116,11 @@ pub(crate) enum Doing {
     Started,
     /// The effect for which it was called.
     Effect,
-    /// It ends with an error, as it was told to.
+    /// It ends with an error, as its data demand.
     Fails,
-    /// It answered by itself, and was told that this counts.
+    /// It answered its own request, and the answer was accepted.
     Settled,
-    /// It answered by itself, and was told that this does not count.
+    /// It answered its own request, and the answer was refused.
     Refused,
 }
 
@@ -150,7 +150,7 @@ pub(crate) enum Blow {
         run: String,
         step: Step,
     },
-    /// It goes on.
+    /// It continues.
     Continue {
         pid: u32,
     },
@@ -186,7 +186,7 @@ pub(crate) enum Blow {
     },
     /// They have it again.
     RightGiven,
-    /// Redis's clock is so many ms beside the machine's.
+    /// Redis's clock differs from the machine's by this time.
     ClockStepped {
         ms: i64,
     },

@@ -9,7 +9,7 @@ pub struct Counts {
     /// A worker is killed while it holds a lease; every fourth between its handler's effect and
     /// its settlement.
     pub kills: u32,
-    /// A worker is stopped for longer than its lease, and goes on.
+    /// Stops of a worker for longer than its lease.
     pub stops: u32,
     /// Redis is killed and started again.
     pub restarts: u32,

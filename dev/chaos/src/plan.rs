@@ -14,12 +14,12 @@ pub(crate) enum Attack {
     Kill {
         step: Step,
     },
-    /// SIGSTOP to a worker that is held at `step`, for so long.
+    /// SIGSTOP to a worker that is held at `step`, for this time.
     Stop {
         step: Step,
         lasts: Duration,
     },
-    /// SIGKILL to Redis, which comes back after so long.
+    /// SIGKILL to Redis, which restarts after this time.
     Restart {
         away: Duration,
     },
@@ -32,13 +32,13 @@ pub(crate) enum Attack {
         most: Duration,
         lasts: Duration,
     },
-    /// One reply in so many is lost after its effect, and its connection with it.
+    /// One reply in this many is lost after its effect, with its connection.
     Lose {
         whose: Whose,
         one_in: u32,
         lasts: Duration,
     },
-    /// The workers' logs are not read for so long, while they log much.
+    /// The workers' logs are not read for this time, while they log much.
     Log {
         lasts: Duration,
     },
@@ -51,7 +51,7 @@ pub(crate) enum Attack {
         right: Right,
         lasts: Duration,
     },
-    /// Redis's clock is so many ms beside the machine's.
+    /// Redis's clock differs from the machine's by this time.
     Clock {
         ms: i64,
         lasts: Duration,

@@ -50,17 +50,17 @@ pub struct Calls {
     pub made: u64,
     /// By kind.
     pub(crate) by_kind: BTreeMap<Kind, u64>,
-    /// Told that the request is queued.
+    /// Operations confirmed as queued.
     pub queued: u64,
-    /// Told the answer.
+    /// Operations with an answer.
     pub answered: u64,
-    /// Told that nothing was queued.
+    /// Operations refused: not queued.
     pub refused: u64,
-    /// Told that it may be queued.
+    /// Operations that may be queued.
     pub unknown: u64,
-    /// Told that the job has ended with an error.
+    /// Operations whose job ended with an error.
     pub failed: u64,
-    /// Told nothing within their time.
+    /// Operations without a result in time.
     pub timed_out: u64,
     /// How long after its time the latest operation ended, ms.
     pub latest_after_its_time_ms: u64,
@@ -137,7 +137,7 @@ pub struct Report {
     pub calls: Calls,
     /// Attacks, by name.
     pub attacks: BTreeMap<&'static str, u64>,
-    /// Attacks that were asked for and cannot be made on this machine, each with the reason.
+    /// Requested attacks that this machine does not permit, each with the reason.
     pub not_attacked: Vec<String>,
     /// The findings that fail the run.
     pub found: Found,
@@ -147,7 +147,7 @@ pub struct Report {
     pub recovery: Recovery,
     /// Some of the findings, in words.
     pub examples: Vec<String>,
-    /// Where the whole history lies, if it was kept.
+    /// The folder of the whole history, if it was kept.
     pub history: Option<PathBuf>,
 }
 

@@ -25,7 +25,7 @@ use crate::worker_pool::WorkerPool;
 
 /// The time that queued jobs may take after the last attack, plus four leases.
 const DONE_WITHIN: Duration = Duration::from_secs(30);
-/// How often it is looked whether it is.
+/// The pause between two checks.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long after their time callers are waited for.
 const GRACE: Duration = Duration::from_secs(5);
@@ -160,7 +160,7 @@ async fn pool(
     Ok(pool)
 }
 
-/// Attacks that were asked for and cannot be made on this machine, and why.
+/// Returns the requested attacks that this machine does not permit, with the reasons.
 fn not_attacked(stage: &Stage, clocks: bool) -> Vec<String> {
     let clock = (clocks && stage.clock.is_none()).then(|| {
         format!("clock: no libfaketime that works here; {} names one", stage::LIBFAKETIME)

@@ -92,7 +92,7 @@ impl Stage {
         }
     }
 
-    /// Has a save fail, so that the server refuses writes: a folder lies where its file belongs.
+    /// Makes a save fail, so that the server refuses writes: a folder takes the place of its file.
     pub(crate) async fn fill_disk(&self) -> io::Result<()> {
         std::fs::create_dir(&self.dump)?;
         self.order(&["CONFIG", "SET", "save", "3600 1"]).await?;

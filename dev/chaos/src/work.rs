@@ -27,7 +27,7 @@ use crate::history::{Doing, Done, Files, Log, Step, now_us};
 pub(crate) const NAMES: [&str; 2] = ["work", RETRIED];
 /// The one that is tried again.
 pub(crate) const RETRIED: &str = "stumble";
-/// How many attempts of it may fail besides the last: more than it is told to.
+/// The permitted failed attempts besides the last: more than a task demands.
 const RETRIES: u32 = 20;
 /// How long after a worker that found no Redis the next is started.
 const START_AGAIN: Duration = Duration::from_millis(50);
@@ -62,9 +62,9 @@ pub(crate) struct Task {
     pub(crate) ms: u64,
     /// How many attempts fail.
     pub(crate) fails: u32,
-    /// How many frames it sends on its way.
+    /// The number of frames before the answer.
     pub(crate) frames: u32,
-    /// `true` if the handler answers by itself, and learns whether that counted.
+    /// `true` if the handler answers its own request, and learns whether that was accepted.
     pub(crate) responds: bool,
 }
 
@@ -169,7 +169,7 @@ async fn work(
     run.note(Doing::Started);
     run.reach(Step::In).await;
     for frame in 1..=task.frames {
-        // Lost, if Redis is away: the job goes on.
+        // Lost if Redis is down: the job continues.
         let _ = request.progress(&(100 * frame / (task.frames + 1))).await;
     }
     tokio::time::sleep(Duration::from_millis(task.ms)).await;
@@ -211,7 +211,7 @@ struct Gates {
     /// By which order, and where, the next one is to be held. Written by orders; taken by the run
     /// that meets it.
     wanted: watch::Sender<Option<(String, Step)>>,
-    /// How often it was said that they may go on.
+    /// The number of releases.
     opened: watch::Sender<u64>,
 }
 
@@ -233,7 +233,7 @@ impl Gates {
 
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
-    // The reader is the parent process; if it has gone, this process ends too.
+    // The reader is the parent process; if it has ended, this process ends too.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 

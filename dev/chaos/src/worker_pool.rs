@@ -20,7 +20,7 @@ use crate::work::Post;
 /// How long it may take until a job comes to be held.
 const HELD_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long a worker may take from its start until it has looked whether it has its rights.
+/// The time that a worker may take from its start until it has checked its rights.
 const LOOKS_WITHIN: Duration = Duration::from_secs(10);
 
 /// A job that is held inside its worker.
@@ -129,7 +129,7 @@ impl WorkerPool {
         full
     }
 
-    /// The process ids of those that have ended without having been told to.
+    /// Returns the process ids of workers that ended without an order.
     pub(crate) async fn fallen(&self) -> Vec<u32> {
         let mut fallen = Vec::new();
         for place in &self.places {

@@ -12,11 +12,11 @@ use redcall_common::frame::{Frame, FrameHead, FrameType};
 const ID: &str = "x1";
 const KEY: &str = "redcall:{q}:response:x1";
 
-/// Hears everything in `input`.
+/// Receives everything in `input`.
 ///
 /// # Panics
 ///
-/// When something does not hold that this module says.
+/// If one of the module's assertions fails.
 pub fn check(input: &[u8]) {
     let pieces = || input.split(|byte| *byte == b'\n');
     let heard = hear(ID, pieces());
@@ -28,7 +28,7 @@ pub fn check(input: &[u8]) {
         assert!(seen.is_ok_and(|seen| seen.id == ID) || end.kind == FrameType::Error);
     }
     followed(&heard.followed);
-    // One hears of the end whatever is missing, the other only when he has all before it.
+    // A caller receives the end whatever is missing, a follower only after all earlier frames.
     let is_ended = heard.followed.last().is_some_and(|frame| frame.kind.ends());
     assert!(!is_ended || heard.end.is_some(), "only a follower has received the end");
     assert_eq!(heard.waiting, heard.end.is_none() || !is_ended);

@@ -23,8 +23,8 @@ mod printed;
 #[doc(hidden)]
 pub use libfuzzer_sys;
 
-/// Memory is bounded: no input, of a few KiB each, may make its reader ask for more than this. The
-/// process ends when it does, and libFuzzer says at which input.
+/// Memory is bounded: no input, of a few KiB each, may make its reader allocate more than this.
+/// Beyond it the process ends, and libFuzzer prints the input.
 #[cfg(fuzzing)]
 #[global_allocator]
 static ALLOCATOR: cap::Cap<std::alloc::System> = cap::Cap::new(std::alloc::System, 64 << 20);

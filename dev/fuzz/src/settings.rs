@@ -1,6 +1,6 @@
-//! A settings file and environment variables. The first character says what the rest is: `t`, `y`,
-//! `j` a file of that format (TOML, YAML, JSON), up to the first form feed; behind each form feed a
-//! variable, `NAME=VALUE`. In capitals: a letter for the key, then what follows a password there.
+//! A settings file and environment variables. The first character determines the rest: `t`, `y`,
+//! `j` a file of that format (TOML, YAML, JSON), up to the first form feed; after each form feed a
+//! variable, `NAME=VALUE`. In capitals: a letter for the key, then the text after a password there.
 //!
 //! - Every mistake is one line, with a remedy.
 //!
@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::printed::printed;
 
-/// Stands in no setting, and in no word of a message.
+/// Part of no setting, and of no word of a message.
 const PASSWORD: &str = "pa55w0rd";
 
 /// Where an address can be put, rightly or by mistake: `a` is the first.

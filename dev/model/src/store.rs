@@ -112,7 +112,7 @@ pub struct Store {
 pub enum Fault {
     /// `poll.lua` settles without looking for the lease.
     NoFence,
-    /// `poll.lua` does not look for tombstones.
+    /// `poll.lua` does not check tombstones.
     TombstonesIgnored,
     /// `poll.lua` does not store its reply.
     PollForgotten,

@@ -47,7 +47,7 @@ impl Clock {
         self.folder.path().join("server")
     }
 
-    /// From now on its time is that of the machine and so much more.
+    /// Sets its clock this many seconds ahead of the machine's.
     pub(crate) fn set(&self, seconds: c_long) {
         self.ahead.write_all_at(&seconds.to_ne_bytes(), 0).unwrap();
     }

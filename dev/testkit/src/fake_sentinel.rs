@@ -49,7 +49,7 @@ async fn serve(mut stream: TcpStream, epoch: u64, port: u16) {
     let primary = format!("*{}\r\n{}", fields.len(), fields.iter().map(bulk).collect::<String>());
     let mut asked = [0; 4096];
     while let Ok(1..) = stream.read(&mut asked).await {
-        // Commands begin with how many words they have; a driver greets before it asks.
+        // Commands begin with their number of words; a driver sends a greeting first.
         let text = String::from_utf8_lossy(&asked).to_ascii_uppercase();
         let commands = text.matches("\r\n$").count().min(text.matches('*').count());
         let reply =

@@ -11,7 +11,8 @@
 //!
 //! | `fake_sentinel.rs` | [`FakeSentinel`]: one whose replies a test sets |
 //! | `certificates.rs` | a private certificate authority for it |
-//! | `proxy.rs`, `proxy/` | [`FaultProxy`]: connections that break when a test says so |
+//!
+//! | `proxy.rs`, `proxy/` | [`FaultProxy`]: connections that a test can break |
 //!
 //! | `raw_reader.rs` | [`RawReader`]: reads lists with plain commands |
 //! | `eventually.rs` | [`eventually()`] |

@@ -34,8 +34,8 @@ const WITHIN: Duration = Duration::from_secs(10);
 /// A proxy on a loopback port. By default it passes everything on. Requests pass unless they are
 /// held or detained; faults affect connections and replies. Dropping it cuts its connections.
 ///
-/// It runs on a thread of its own: a test that blocks its own thread does not hold it up. Its
-/// clients speak plain TCP, whatever the server speaks to others. Subscriptions need RESP3.
+/// It runs on a thread of its own: a test that blocks its own thread does not block the proxy. Its
+/// clients use plain TCP, even if the server uses TLS for others. Subscriptions need RESP3.
 pub struct FaultProxy {
     address: SocketAddr,
     redis: RedisSettings,
@@ -64,7 +64,7 @@ impl FaultProxy {
         Self::start_at(redis.socket(), redis.settings())
     }
 
-    /// Starts a proxy in front of whatever serves, now or later, at the Unix socket; `redis` are
+    /// Starts a proxy in front of any server, present or future, at the Unix socket; `redis` are
     /// its settings.
     ///
     /// # Panics
@@ -130,13 +130,13 @@ impl FaultProxy {
         self.faults.set(|mode| mode.merge = within);
     }
 
-    /// Brings every reply in pieces of at most so many bytes, each in a packet of its own as far as
-    /// the network allows. 0 ends it.
+    /// Splits every reply into pieces of at most this many bytes, each in a packet of its own as
+    /// far as the network permits. 0 ends it.
     pub fn split(&self, bytes: usize) {
         self.faults.set(|mode| mode.piece = NonZeroUsize::new(bytes));
     }
 
-    /// Lets so many bytes of replies pass in a second, on each connection. 0 ends it.
+    /// Limits the bytes of replies per second, on each connection. 0 ends it.
     pub fn throttle(&self, bytes_per_second: usize) {
         self.faults.set(|mode| mode.throttle = NonZeroUsize::new(bytes_per_second));
     }
@@ -147,8 +147,8 @@ impl FaultProxy {
         self.faults.throw(Some(Dice::new(seed, odds)));
     }
 
-    /// Lets the connections that stand fall silent, as a network does that loses its routes: no
-    /// byte passes, and neither side hears of an end, until [`Self::cut`]. New ones are whole.
+    /// Silences the present connections, as a network without routes does: no byte passes, and
+    /// neither side receives an end, until [`Self::cut`]. New connections are whole.
     pub fn silence(&self) {
         self.faults.break_off(Phase::Silent);
     }
@@ -178,7 +178,7 @@ impl FaultProxy {
         self.faults.cut().await;
     }
 
-    /// Closes new connections at once, until [`Self::pass`]. Those that stand go on.
+    /// Closes new connections at once, until [`Self::pass`]. Present ones continue.
     pub fn refuse(&self) {
         self.faults.set(|mode| mode.refuses = true);
     }
@@ -250,7 +250,7 @@ async fn serve(listener: TcpListener, socket: &Path, faults: &Arc<Faults>) {
         if faults.mode().refuses {
             continue;
         }
-        // A server that is gone: the client hears it by the end of its connection.
+        // The server has ended: the client's connection ends too.
         let Ok(server) = UnixStream::connect(socket).await else { continue };
         let faults = faults.clone();
         connections.spawn(connection::serve(client, server, faults, era));

@@ -24,7 +24,7 @@ impl RawReader {
     ///
     /// # Errors
     ///
-    /// When the server is away, or something else than a list lies at a key.
+    /// If the server is down, or a key has another type than list.
     pub async fn lists(&self, keys: &[&str]) -> io::Result<Vec<Vec<String>>> {
         let mut commands = redis::pipe();
         for key in keys {

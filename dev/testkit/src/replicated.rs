@@ -124,7 +124,7 @@ impl ReplicatedRedis {
         self.servers[which] = server(self.dir.path(), &args).await;
     }
 
-    /// Waits until every Sentinel says that server `which` is the primary.
+    /// Waits until every Sentinel reports server `which` as the primary.
     pub async fn is_primary(&self, which: usize) {
         let port = self.servers[which].port.to_string();
         for sentinel in &self.sentinels {

@@ -1,4 +1,4 @@
-//! The fault proxy: it passes everything on, but for the fault that it is told.
+//! The fault proxy: it passes everything on, except for the injected fault.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! The bench on which tests of both ends run: a private Redis, workers, clients, real programs.
 //!
-//! No test lives here; they stand in `tests/`, by topic.
+//! No test is here; tests are in `tests/`, by topic.
 
 #![allow(
     clippy::unwrap_used,
@@ -148,7 +148,7 @@ impl RunningWorker {
         Self { stop, thread: Some(thread) }
     }
 
-    /// Asks it to stop, without waiting.
+    /// Requests a stop, without waiting.
     pub fn ask(&self, stop: Stop) {
         self.stop.send_replace(stop);
     }

@@ -6,7 +6,8 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Where the binary `name` of this workspace lies: beside the tests that cargo has built.
+/// Returns the path of the binary `name` of this workspace: in the folder of the tests that cargo
+/// has built.
 ///
 /// # Panics
 ///
@@ -20,7 +21,7 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
-/// A program that runs beside the test. Killed when dropped.
+/// A program that runs during the test. Killed when dropped.
 pub struct Program {
     child: Child,
 }

@@ -39,7 +39,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
         Some(Verb::Competitors { install, args }) => {
             let competitors = Competitors::find(workspace)?;
             competitors.forget_stale()?;
-            // Wherever the flag stands.
+            // The flag may be anywhere.
             let (flags, args): (Vec<_>, Vec<_>) = args.iter().partition(|arg| *arg == "--install");
             if *install || !flags.is_empty() {
                 competitors.install(&args)?;

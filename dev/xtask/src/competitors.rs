@@ -153,7 +153,7 @@ fn python(source: &Path, folder: &Path) -> miette::Result<String> {
     }
     let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"];
     does(Command::new(&program).args(install).arg(source.join("requirements.txt")))?;
-    // -B: no compiled copies beside the sources.
+    // -B: no compiled copies among the sources.
     Ok(format!("{} -B {}", quoted(&program), quoted(&source.join("adapter.py"))))
 }
 

@@ -24,7 +24,7 @@ impl Draft {
         Ok(Self { path })
     }
 
-    /// Moves it to `folder`, and says where its `program` is now.
+    /// Moves it to `folder`, and returns the path of its `program`.
     pub(crate) fn finish(self, folder: &Path, program: &str) -> miette::Result<PathBuf> {
         // Another xtask may have been quicker; then its copy is as good as ours.
         if let Err(error) = fs::rename(&self.path, folder)

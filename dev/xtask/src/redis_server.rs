@@ -12,16 +12,16 @@ use redcall_store::embedded::{
 use crate::apt;
 use crate::draft::{Draft, write_program};
 
-/// By which the programs that we start are told which server to use.
+/// Tells the programs that we start which server to use.
 pub(crate) const VARIABLE: &str = "REDCALL_REDIS_SERVER";
 
-/// By which tests are told which server knows `WAITAOF`.
+/// Tells the tests which server has `WAITAOF`.
 pub(crate) const NEWER: &str = "REDCALL_NEWER_SERVER";
 
-/// Starts the unpacked server with the libraries that were unpacked beside it.
+/// Starts the unpacked server with the libraries that were unpacked with it.
 const WRAPPER: &str = include_str!("redis_server/wrapper.sh");
 
-/// Finds a server, or unpacks one and says so in one line.
+/// Finds a server, or unpacks one and prints a line.
 ///
 /// # Errors
 /// The clear list of fixes from [`EmbeddedError`]; with the cause when unpacking was tried.
@@ -68,7 +68,7 @@ pub(crate) fn ensure_newer() -> miette::Result<ServerProgram> {
     unpack(&cache, "valkey", &apt::VALKEY).wrap_err_with(none)
 }
 
-/// Makes `<cache>/<name>-<version>/<name>-server`; `find_server` looks for Redis there.
+/// Creates `<cache>/<name>-<version>/<name>-server`, where `find_server` searches for Redis.
 fn unpack(cache: &Path, name: &str, server: &apt::Packages) -> miette::Result<ServerProgram> {
     let draft = Draft::create(cache)?;
     apt::unpack(&draft.path, server)?;

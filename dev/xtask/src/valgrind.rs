@@ -11,10 +11,10 @@ use crate::workspace::runs;
 
 const PROGRAM: &str = "valgrind";
 
-/// Starts the unpacked program with the tools that were unpacked beside it.
+/// Starts the unpacked program with the tools that were unpacked with it.
 const WRAPPER: &str = include_str!("valgrind/wrapper.sh");
 
-/// Finds it, or unpacks it and says so in one line.
+/// Finds it, or unpacks it and prints a line.
 ///
 /// # Errors
 /// If there is none; the message names the remedy.

@@ -50,7 +50,7 @@ pub enum Ending {
     Answered,
     /// Answered, and their end is kept under their idempotency key.
     Kept,
-    /// Answered, and beside it the poll leases a name of which only so many may run.
+    /// Answered; and the poll leases a name with a concurrency limit.
     Limited,
     /// Failed, and to be tried again.
     Retried,
@@ -130,8 +130,8 @@ pub struct Leases {
 }
 
 impl Leases {
-    /// Every outcome took effect; as many calls were leased, each with this record beside it. Where
-    /// there are none, the script for plain polls answers.
+    /// Every outcome took effect, and as many calls were leased, each with this record. Without a
+    /// record, the script for plain polls answers.
     #[must_use]
     pub fn new(record: &str) -> Self {
         let text = |text: &str| format!("${}\r\n{text}\r\n", text.len());
@@ -150,7 +150,7 @@ impl Leases {
         Self { wire: wire.into_bytes() }
     }
 
-    /// As the driver hands it over. Measured where it stands in a measured function.
+    /// As the driver returns it. Measured if it is part of a measured function.
     #[must_use]
     pub fn parse(&self) -> Reply {
         Reply::parse(&self.wire).unwrap()

@@ -13,12 +13,12 @@ use redcall_bench::{CallFigures, Times};
 
 const QUEUE: &[u8] = b"bound:queue";
 const OWN: &[u8] = b"bound:own";
-/// How many commands are on their way at once at most, as in a batch.
+/// The most commands in flight, as in a batch.
 const BATCH: usize = 64;
 /// A request without its id, and with an answer key.
 const REST: &str = r#","name":"add","data":{"a":1,"b":2},"response_key":"bound:response:"#;
 
-/// `callers` calls are always on their way, for so long.
+/// Keeps `callers` calls in flight until the time is over.
 pub(crate) fn call(address: &str, callers: usize, lasts: Duration) -> io::Result<CallFigures> {
     let mut pushes = Wire::connect(address)?;
     let (mut pops, popped) = Wire::connect(address)?.split();
@@ -68,7 +68,7 @@ pub(crate) fn call(address: &str, callers: usize, lasts: Duration) -> io::Result
     Ok(times.figures(0, took))
 }
 
-/// Says when each answer came.
+/// Reports when each answer arrived.
 fn read(mut from: Receiving, answered: &mpsc::Sender<Instant>) {
     while from.reply().is_ok() {
         if answered.send(Instant::now()).is_err() {

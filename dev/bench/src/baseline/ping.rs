@@ -11,7 +11,7 @@ const BACK: &[u8] = b"bound:back";
 /// How long it may take until everything is warm.
 const WARM: Duration = Duration::from_millis(200);
 
-/// Calls with elements of `size` bytes for so long, with a pause before each.
+/// Calls with elements of `size` bytes until the time is over, with a pause before each.
 pub(crate) fn call(
     address: &str,
     lasts: Duration,

@@ -1,4 +1,4 @@
-//! Other job queues, and NATS, beside Redcall: waited calls in turns, in one run.
+//! Other job queues, and NATS, compared with Redcall: waited calls in turns, in one run.
 //!
 //! | file | holds |
 //! |---|---|

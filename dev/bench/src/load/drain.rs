@@ -11,7 +11,7 @@ use crate::figures::JobFigures;
 
 /// How many are handed over at once.
 const BATCH: usize = 1000;
-/// How often it is looked whether all are done. Some µs of Redis's time each.
+/// The pause between two checks whether all are done. Each takes some µs of Redis's time.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// The jobs to drain.
@@ -72,7 +72,7 @@ pub enum DrainError {
         /// How long it had.
         within: Duration,
     },
-    /// Redis cannot be asked.
+    /// Redis does not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -1,4 +1,4 @@
-//! Load on whatever Redis and workers there are.
+//! Load on an existing Redis and its workers.
 
 pub(crate) mod call;
 pub(crate) mod drain;
@@ -23,7 +23,7 @@ pub struct Job {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// It was asked to end before its time; its calls are withdrawn.
+    /// It was interrupted; its calls are withdrawn.
     #[error("interrupted: the calls were cancelled")]
     Interrupted,
     /// The first call already failed.
@@ -32,7 +32,7 @@ pub enum LoadError {
     /// Nothing could be queued.
     #[error("not one job could be queued")]
     NothingQueued(#[source] CallError),
-    /// A caller has panicked: a fault of ours, which must not look like speed.
+    /// A caller has panicked: a fault of ours, which must not count as throughput.
     #[error("a caller has panicked")]
     Panicked(#[from] JoinError),
 }

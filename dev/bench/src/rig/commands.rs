@@ -1,8 +1,8 @@
-//! Which commands Redis carries out: those that it is sent, and those within scripts.
+//! The commands that Redis executes: those from clients, and those within scripts.
 //!
-//! Its own statistics do not tell the two apart. MONITOR does, but slows it down: so a short run
-//! under MONITOR says for each command how many of it are within scripts, and the statistics of
-//! the measured run are divided in that proportion. Hardly any command comes from both.
+//! Redis's own statistics do not distinguish them. MONITOR does, but slows Redis down: so a short
+//! run under MONITOR gives for each command the share within scripts, and the statistics of the
+//! measured run are divided in that proportion. Hardly any command comes from both.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -59,7 +59,7 @@ impl Commands {
 pub(crate) struct Shares(BTreeMap<String, (u64, u64)>);
 
 impl Shares {
-    /// Looks on while `during` runs.
+    /// Observes while `during` runs.
     pub(super) fn watch<T>(
         address: &str,
         during: impl FnOnce() -> miette::Result<T>,

@@ -65,7 +65,7 @@ pub(crate) fn free_address() -> miette::Result<SocketAddr> {
     free.local_addr().into_diagnostic()
 }
 
-/// A program that lies beside this one.
+/// Returns the path of a program in the folder of this one.
 pub(super) fn program(name: &str) -> miette::Result<PathBuf> {
     let own = std::env::current_exe().into_diagnostic()?;
     let path = own.parent().unwrap_or(Path::new(".")).join(name);

@@ -14,7 +14,7 @@ use crate::baseline::wire::Wire;
 use crate::rig::{Placement, Rig, memory_left};
 use crate::table::Rounds;
 
-/// How many lie in one command, and how many commands are on their way.
+/// The number of elements in one command, and of commands in flight.
 const BATCH: usize = 1000;
 const ON_THE_WAY: usize = 16;
 /// The most memory of a queued job at Redis, bytes, including its part of drained memory.
@@ -71,7 +71,7 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
     })
 }
 
-/// Measures one after the other, round by round; the last beside the first.
+/// Measures one after the other, round by round; the last next to the first.
 fn in_rotation(
     args: &Args,
     label: &str,
@@ -90,7 +90,7 @@ fn in_rotation(
     Ok(())
 }
 
-/// A rig, and the queue aside with so many jobs in it.
+/// A rig, and the queue aside with a backlog.
 struct Backlog {
     rig: Rig,
     amount: usize,
@@ -158,7 +158,7 @@ impl Backlog {
         self.check(wanted)
     }
 
-    /// That so many are there: figures of another backlog would look no different.
+    /// Checks the number of queued jobs: figures of another backlog would look the same.
     fn check(&mut self, wanted: usize) -> miette::Result<()> {
         match self.length()? {
             length if length == wanted => Ok(()),
@@ -176,8 +176,8 @@ impl Backlog {
         self.wire.ask(cut).map(drop).into_diagnostic()
     }
 
-    /// Adds `jobs`, lets the worker take as many, and says how many it took per second, from when
-    /// it was last seen full.
+    /// Adds `jobs`, lets the worker take as many, and returns its rate per second since it was last
+    /// seen full.
     fn drain(&mut self, jobs: usize) -> miette::Result<f64> {
         let full = self.amount + jobs;
         self.fill(full)?;

@@ -138,7 +138,7 @@ impl Measured {
         self.p999.note(figures.p999_us);
     }
 
-    /// Commands and CPU us, of Redis, client and workers together, for each of so many parts of a
+    /// Commands and CPU us of Redis, client and workers together, for each of `parts` parts of a
     /// call.
     pub(super) fn per_part(&self, parts: u64) -> (f64, f64) {
         let costs = self.costs.as_ref().map_or([0.0; 5], Costs::per_call);

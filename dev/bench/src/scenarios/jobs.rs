@@ -13,7 +13,7 @@ pub(super) const ASIDE: &str = "aside";
 pub(super) const WAYS: [(&str, usize, usize); 2] =
     [("1,000 tasks", 1000, 1), ("batches of 1,000", 1, 1000)];
 
-/// Enqueues for at most a second, each of `callers` so many at once.
+/// Enqueues for at most a second, with `callers` callers and this batch size.
 pub(super) fn enqueue(
     args: &Args,
     rig: &Rig,

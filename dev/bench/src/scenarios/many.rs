@@ -4,9 +4,9 @@ use super::Args;
 use super::compare::{Load, Measured, Row, Side, compare};
 use crate::rig::Placement;
 
-/// Of a worker that is not told.
+/// The capacity of a worker without a setting.
 const DEFAULT_SLOTS: usize = 64;
-/// The queue of the worker that has so many.
+/// The queue of the worker with this capacity.
 const NARROW: &str = "narrow";
 
 pub(super) fn run(args: &Args) -> miette::Result<()> {

@@ -14,9 +14,9 @@ use crate::rig::{Memory, Placement, Process, Rig};
 use crate::table::Rounds;
 
 const CALLS: usize = 1000;
-/// How often it is looked.
+/// The pause between two checks.
 const LOOK: Duration = Duration::from_millis(5);
-/// How long it may take until all are on their way, or have come back.
+/// The time limit until all calls are in flight, or have ended.
 const WITHIN: Duration = Duration::from_secs(60);
 
 pub(super) fn run(args: &Args) -> miette::Result<()> {
@@ -114,7 +114,7 @@ fn info(wire: &mut Wire, name: &str) -> miette::Result<i64> {
     value.and_then(|value| value.parse().ok()).ok_or_else(|| miette!("Redis tells no {name}"))
 }
 
-/// Long enough for all to be on their way at once.
+/// Long enough for all calls to be in flight at once.
 fn nap_ms(args: &Args) -> u64 {
     args.lasts.max(1000)
 }

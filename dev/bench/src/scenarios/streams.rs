@@ -1,4 +1,4 @@
-//! S10: answers in parts, beside as many plain calls.
+//! S10: answers in parts, compared with as many plain calls.
 
 use super::Args;
 use super::compare::{Load, Measured, Row, Side, compare};

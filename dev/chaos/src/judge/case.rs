@@ -106,7 +106,7 @@ impl Case {
         (missing && !answered).then(|| "queued, and its answer was not there".to_owned())
     }
 
-    /// The different ends of the job that were told or found: one at most.
+    /// Returns the outcomes of the job if there are several different ones.
     pub(super) fn settled_twice(&self) -> Option<String> {
         let mut ends: BTreeSet<String> = BTreeSet::new();
         ends.extend(self.runs.iter().filter(|(_, run)| run.settled).map(|(name, _)| name.clone()));

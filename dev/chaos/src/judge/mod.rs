@@ -45,7 +45,7 @@ pub(crate) struct Judgement {
     pub(crate) examples: Vec<String>,
 }
 
-/// How many findings of a kind are told in words.
+/// The number of findings of a kind that are described in words.
 const EXAMPLES: u64 = 5;
 
 impl Judge {

@@ -72,7 +72,7 @@ fn faultless_history_is_counted_without_findings() {
     made.call(0, "a", 1, Kind::Waited).run(1, "a", 7, &WHOLE).say(5, "a", 1, answered(7));
     made.call(6, "b", 2, Kind::Forgotten).say(8, "b", 2, Saying::Queued).run(9, "b", 7, &WHOLE);
     made.call(6, "c", 3, Kind::Waited).say(9, "c", 3, Saying::Refused { code: "x".into() });
-    // Not deleted yet when it was looked at again.
+    // Not deleted yet at the late check.
     made.say(9000, "a", 1, Saying::FoundLater { run: "7-1".into() });
     let judged = made.judge();
     assert!(judged.found.is_nothing(), "{:?}", judged.examples);

@@ -30,7 +30,7 @@ impl CallLog {
         Self { log, ops: Arc::default(), finished, progress }
     }
 
-    /// An operation on `job` begins, which has to end within so long.
+    /// Logs the start of an operation on `job`, which has to end in time.
     pub(crate) fn begins(&self, job: &str, kind: Kind, within: Duration) -> Op {
         let number = self.ops.fetch_add(1, Ordering::Relaxed);
         let op = Op { log: self.clone(), job: job.to_owned(), number };

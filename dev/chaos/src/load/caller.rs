@@ -18,7 +18,7 @@ const BURST: usize = 50;
 const AGAIN: usize = 10;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Makes calls until it is told to end.
+/// Makes calls until the run ends.
 pub(crate) struct Caller {
     name: usize,
     client: Client,

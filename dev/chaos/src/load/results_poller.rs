@@ -19,7 +19,7 @@ use crate::history::Saying;
 /// How long after the answer: longer than any worker is stopped, and shorter than a second answer
 /// would be kept there, which is 30 s and the call's timeout.
 const DEFERRED: Duration = Duration::from_secs(20);
-/// How many keys are looked at with one write.
+/// The number of keys per read.
 const AT_ONCE: usize = 500;
 
 /// A call whose caller has received its answer.

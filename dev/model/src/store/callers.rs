@@ -30,9 +30,9 @@ pub struct Place {
 /// The result of `cancel.lua`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cancelled {
-    /// Leased: its worker is told.
+    /// Leased: its worker is notified.
     Running,
-    /// In the schedule: it lies at the head now.
+    /// In the schedule: it moved to the head.
     Delayed,
     /// Neither.
     Unseen,
@@ -41,7 +41,7 @@ pub enum Cancelled {
 /// The result of `frame.lua`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Pushed {
-    /// It lies there.
+    /// It was pushed.
     Yes,
     /// The lease is gone.
     LeaseLost,
@@ -158,8 +158,8 @@ impl Store {
         Pushed::Yes
     }
 
-    /// `tick.lua`: the tick `at` of a schedule, which stands for request `id`. Whether it was
-    /// pushed by this call.
+    /// `tick.lua`: the tick `at` of a schedule, for request `id`. Returns `true` if this call
+    /// pushed it.
     pub fn tick(&mut self, cap: usize, at: u8, id: Id) -> bool {
         let pushed = at > self.ticked && self.room(cap) > 0;
         if pushed {

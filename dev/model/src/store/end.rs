@@ -23,9 +23,9 @@ pub enum Op {
     DeadLetter(Option<Frame>),
     /// To the head of the queue, as if never leased.
     Back,
-    /// The same, after it was started so often.
+    /// The same, after this number of starts.
     Rerun(u8),
-    /// To the schedule after run so often; and push the frame, if there is one.
+    /// To the schedule after this number of runs; and push the frame, if there is one.
     Retry(u8, Option<Frame>),
     /// Parked if a live worker maps its name, else answered or dead-lettered.
     Unknown(Option<Frame>),

@@ -29,7 +29,7 @@ pub struct Beaten {
     pub paused: bool,
     /// `true` if the schedule holds anything.
     pub due: bool,
-    /// Which of its leases are not wanted any more.
+    /// Its leases that were cancelled.
     pub cancelled: Vec<Id>,
 }
 

@@ -43,9 +43,9 @@ pub enum Step {
     Begin(WorkerId, Id),
     /// It ends; `true` if it succeeds.
     End(WorkerId, Id, bool),
-    /// A worker says that it lives, and hears the answer.
+    /// A worker sends a heartbeat, and receives the reply.
     Beat(WorkerId),
-    /// The lease of a worker that does not say so ends.
+    /// The lease of a worker without heartbeats ends.
     LeaseEnds(WorkerId),
     /// Another worker takes over its leases; if it has crashed, its lease ends before.
     TakeOver(WorkerId),
@@ -57,7 +57,7 @@ pub enum Step {
     Crash(WorkerId, bool),
     /// A worker is stopped.
     Stop(WorkerId),
-    /// It goes on.
+    /// It continues.
     Go(WorkerId),
     /// A script fails, in one of the ways that it can.
     Fails(Script, u8),
@@ -88,7 +88,7 @@ impl Step {
 }
 
 impl Bounds {
-    /// Returns `true` if anything goes on by itself.
+    /// Returns `true` if there is a step without a new call or fault.
     pub(super) fn goes_on(&self, world: &World) -> bool {
         let mut steps = Vec::new();
         self.steps(world, &mut steps);

@@ -41,9 +41,9 @@ pub enum Pop {
     No,
     /// It waits at Redis.
     Blocked,
-    /// The element lies in the inbox; the script behind it is next.
+    /// The element is in the inbox; the script behind it is next.
     Moved,
-    /// The reply is on its way.
+    /// The reply is in flight.
     Replied(Vec<Taken>, State),
 }
 
@@ -85,11 +85,11 @@ pub struct Worker {
     pub leaving: Vec<Ending>,
     /// The endings that are settled before those, as they were sent before.
     pub resend: Vec<Ending>,
-    /// Number of the last settling poll, by its last bit: nothing else tells two in a row apart.
+    /// The number of the last settling poll, by its last bit: only this distinguishes two in a row.
     pub serial: u8,
     /// A reply was lost, so that it may have leases that it does not know.
     pub needs_resync: bool,
-    /// Its own lease has ended: it has to say first that it lives.
+    /// Its own lease has ended: it has to send a heartbeat first.
     pub mute: bool,
     /// Its leases in Redis: for the properties, no worker reads it.
     pub owns: Vec<Id>,
@@ -238,7 +238,7 @@ impl Worker {
         }
     }
 
-    /// A job is not wanted any more.
+    /// A job is cancelled.
     pub(super) fn cancel(&mut self, id: Id) {
         let before = self.jobs.len();
         self.jobs.retain(|job| job.taken.leased.id != id);

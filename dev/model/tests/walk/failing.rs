@@ -19,7 +19,7 @@ const RIGHTS: &[&str] = &[
 /// The fault of one call.
 #[derive(Debug, Clone)]
 pub(crate) enum Broken {
-    /// Something else lies at this key.
+    /// This key has another type.
     Key(String),
     /// The user may not use this command.
     Right(&'static str),

@@ -41,7 +41,7 @@ pub(crate) enum Move {
     Cancel(Id),
     /// All dead letters are retried.
     Revive(usize),
-    /// The queue is paused or goes on.
+    /// The queue is paused or resumed.
     Pause(bool),
     /// A tick of a schedule, and the request for it.
     Tick(usize, u8, Id),
@@ -76,7 +76,7 @@ impl Move {
             34 => Self::Held(worker),
             35..38 => {
                 let id = one(rng, &store.holder(worker).leases).unwrap_or(id);
-                // Now and then the one that lies there already.
+                // Now and then the last one again.
                 let last = store.frames[usize::from(id)].last().filter(|_| rng.bool());
                 Self::Frame(worker, id, last.copied().unwrap_or(frame), rng.usize(1..5))
             }

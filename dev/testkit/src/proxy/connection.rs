@@ -62,7 +62,7 @@ pub(super) async fn serve(
     faults: Arc<Faults>,
     mut era: Era,
 ) {
-    // Not to be a fault by itself.
+    // The proxy itself must not add a delay.
     let _ = client.set_nodelay(true);
     let asked = Asked::default();
     // Outlives the loop that fills it: half a request may be in it when the replies end.
@@ -78,8 +78,8 @@ pub(super) async fn serve(
             std::future::pending::<()>().await;
         };
         let bringing = async {
-            // A client that is gone does not end the connection from here: its requests may still
-            // be on their way.
+            // A client that has ended does not end the connection from here: its requests may still
+            // be in flight.
             if replies(&mut arrived, to_client, &faults).await.is_err() {
                 while arrived.recv().await.is_some() {}
             }
@@ -134,8 +134,8 @@ async fn detain(client: &mut TcpStream, era: &mut Era, unsent: &mut Vec<u8>) -> 
     }
 }
 
-/// Passes requests on, and notes each before Redis sees it. Ends with the client; but where one
-/// was held up on its way, the network keeps the client's end from the server.
+/// Passes requests on, and notes each before Redis sees it. Ends with the client; but if a request
+/// is held, the network hides the client's end from the server.
 async fn requests(
     mut client: impl AsyncRead + Unpin,
     mut server: impl AsyncWrite + Unpin,

@@ -28,9 +28,9 @@ pub(super) struct Mode {
     pub(super) refuses: bool,
     /// Replies come together that arrive within this time of the first.
     pub(super) merge: Duration,
-    /// Replies come in pieces of at most so many bytes.
+    /// Replies arrive in pieces of at most this many bytes.
     pub(super) piece: Option<NonZeroUsize>,
-    /// So many bytes of replies pass in a second.
+    /// The bytes of replies per second.
     pub(super) throttle: Option<NonZeroUsize>,
 }
 
@@ -39,9 +39,9 @@ pub(super) struct Mode {
 pub(super) enum Phase {
     #[default]
     Passing,
-    /// Nothing passes, and neither side hears why.
+    /// Nothing passes, and neither side learns why.
     Silent,
-    /// Requests pass; the client hears that no more replies come.
+    /// Requests pass; the client receives the end of the replies.
     HalfClosed,
     /// Requests are kept back.
     Detained,
@@ -65,7 +65,7 @@ pub(super) struct Faults {
 /// A connection's share in its era, from one cut to the next.
 pub(super) struct Era {
     phase: watch::Receiver<Phase>,
-    /// Tells that the connection is gone.
+    /// Signals the end of the connection.
     _alive: mpsc::Sender<Infallible>,
 }
 
@@ -130,7 +130,7 @@ impl Faults {
         }
     }
 
-    /// Breaks the connections that stand, until they are cut.
+    /// Breaks the present connections, until they are cut.
     pub(super) fn break_off(&self, phase: Phase) {
         let era = std::mem::take(&mut *locked(&self.era));
         era.phase.send_replace(phase);

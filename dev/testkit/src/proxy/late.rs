@@ -1,4 +1,4 @@
-//! A single request that a test holds up on its way, as a network does that delivers late.
+//! A single request that a test delays in flight, as a slow network does.
 
 use std::fmt;
 
@@ -41,8 +41,8 @@ impl Ambush {
 }
 
 /// A request that has left its client and not reached the server, with everything behind it on its
-/// connection. Of the client's end the server does not hear, not even later. When this is dropped,
-/// the request is lost, and its connection with it.
+/// connection. The server never learns of the client's end. Dropping it loses the request and its
+/// connection.
 pub struct HeldRequest {
     /// The request itself.
     pub request: Vec<u8>,

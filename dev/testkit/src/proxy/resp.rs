@@ -20,7 +20,7 @@ pub(super) fn end_of(bytes: &[u8]) -> Option<usize> {
             }
             b'*' | b'~' | b'>' => missing += number.unwrap_or(0),
             b'%' => missing += 2 * number.unwrap_or(0),
-            // Attributes stand before the value that they are about.
+            // Attributes precede their value.
             b'|' => missing += 2 * number.unwrap_or(0) + 1,
             // Everything else, a command typed by hand too, is one line.
             _ => {}
@@ -33,7 +33,7 @@ fn number(line: &[u8]) -> Option<usize> {
     std::str::from_utf8(line).ok()?.parse().ok()
 }
 
-/// Returns `true` if Redis sent it without being asked.
+/// Returns `true` if it is an unrequested message of Redis.
 pub(super) fn is_push(message: &[u8]) -> bool {
     message.first() == Some(&b'>')
 }
@@ -45,7 +45,7 @@ pub(super) fn is_subscription(request: &[u8]) -> bool {
     name.ends_with(b"subscribe")
 }
 
-/// Returns `true` if a request asks for no reply, to itself and to the next one.
+/// Returns `true` if a request suppresses the reply to itself and to the next one.
 pub(super) fn is_skip(request: &[u8]) -> bool {
     request == b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$4\r\nSKIP\r\n"
 }

@@ -94,7 +94,7 @@ async fn follow(_client: Client, mut events: EventStream, began: Instant) -> Vec
     }
 }
 
-/// How many come of those up to the last one, after it was told that some will not.
+/// Returns the number of events up to the last one, after the missed count.
 async fn catch_up(mut events: EventStream) -> u64 {
     assert!(next(&mut events).await.is_none(), "more were trimmed than were reported as missed");
     let (_, first) = next(&mut events).await.expect("an event");

@@ -87,7 +87,7 @@ async fn gate(attempt: u32, data: Value) {
     eventually("the gate to open", is_open).await;
 }
 
-/// Answers with the number of its run. Ends when it is not wanted any more.
+/// Answers with the number of its run. Ends when it is cancelled.
 async fn job(_: Before, request: Request, Json(data): Json<Value>) -> After {
     note("ran", &request);
     reaches("in");
@@ -98,11 +98,11 @@ async fn job(_: Before, request: Request, Json(data): Json<Value>) -> After {
     After(request.attempt())
 }
 
-/// The same, but answers by itself, and whatever its token says: it learns whether that counted.
+/// The same, but answers its own request with any token: it learns whether that was accepted.
 async fn responds(request: Request, Json(data): Json<Value>) -> Result<Json<Value>, HandlerError> {
     note("ran", &request);
-    // In a task of its own: a worker that goes on may find that its lease is lost, and end the
-    // handler, before the gate is looked at again.
+    // In a task of its own: a worker that continues may find its lease lost, and end the handler,
+    // before the gate is checked again.
     let answering = tokio::spawn(async move {
         gate(request.attempt(), data).await;
         let counted = request.respond(&request.attempt()).await?;

@@ -130,7 +130,7 @@ async fn unfetched_answers_refuse_new_requests_that_want_one() {
     assert_eq!(error.code(), Code::Overloaded, "{error}");
     client.call("large", &()).await.unwrap();
 
-    // Those that were accepted are all there, and when they are fetched it goes on.
+    // Accepted calls are all there, and when they are fetched it continues.
     assert!(tickets.len() >= 8, "{} before the bound was reached", tickets.len());
     for ticket in tickets {
         assert_eq!(ticket.wait().await.unwrap().data.get().len(), 2_000_002);

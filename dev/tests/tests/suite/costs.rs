@@ -153,7 +153,7 @@ impl Measured {
         Self { _worker: worker, client, conn, runs, called: 0, _bench: bench }
     }
 
-    /// Makes so many calls at once, and returns when all of them are settled.
+    /// Makes `batch` calls at once, and returns when all of them are settled.
     async fn call(&mut self, feature: Feature, batch: usize) {
         let numbers = self.called..self.called + batch;
         self.called += batch;

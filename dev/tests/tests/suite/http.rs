@@ -214,7 +214,7 @@ async fn invalid_http_answer_is_a_failure() {
     assert!(!error.contains("secret"), "{error}");
 }
 
-/// The error of a job that a worker with these variables asks `url` to do.
+/// Returns the error of a job at `url`, of a worker with these variables.
 async fn error_with(url: &str, variables: &[(&str, String)]) -> WireError {
     let bench = Bench::new().await;
     let file = SettingsFile::new(&format!("[jobs.ask]\nhttp = {{ url = '{url}' }}\n"));
@@ -266,7 +266,7 @@ async fn refused_certificate_differs_from_unreachable_server() {
 async fn is_tried_again(status: &str, header: &str, due: SystemTime) {
     let refused = response(status, &format!("Retry-After: {header}\r\n"), "");
     let served = Served::with("POST", &[&refused, &response("200 OK", "", "1")], |job| {
-        // Not among the codes after which it is tried again by itself.
+        // Not among the codes that are retried by default.
         job.retries = Retries { max: 1, ..Retries::default() };
     })
     .await;

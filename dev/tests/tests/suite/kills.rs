@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 
 use crate::support::{LIVE, Logged};
 
-/// In the data of every job, so that it can be told from everything else on the wire.
+/// Part of the data of every job, to find its messages on the wire.
 const MARK: &str = "a-job-of-kills";
 
 /// A Redis with a proxy in front of it, and a folder in which workers note their steps.
@@ -105,7 +105,7 @@ impl Stage {
         .await
     }
 
-    /// Looks at the response key of `ticket` from now on.
+    /// Watches the response key of `ticket` from now on.
     async fn watch(&self, ticket: &Ticket) -> Watch {
         Watch::new(self.bench.redis.connection().await, ticket.response_key.clone())
     }
@@ -135,7 +135,7 @@ impl Stage {
     }
 }
 
-/// Looks without a pause how many ending frames lie at a response key.
+/// Counts without a pause the final frames at a response key.
 struct Watch {
     stop: oneshot::Sender<()>,
     most: JoinHandle<usize>,

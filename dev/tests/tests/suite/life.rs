@@ -44,7 +44,7 @@ fn keys() -> QueueKeys {
     Keys::new("redcall").of("default")
 }
 
-/// A plain connection beside everything else.
+/// A plain connection of the test's own.
 async fn connection(bench: &Bench) -> MultiplexedConnection {
     bench.redis.connection().await
 }
@@ -93,7 +93,7 @@ fn runs(letter: &HashMap<String, String>) -> Vec<(u64, String)> {
     history.into_iter().map(run).collect()
 }
 
-/// Waits until nothing lies beside requests any more.
+/// Waits until all keys of requests are gone.
 async fn nothing_is_left(conn: &mut MultiplexedConnection) {
     let keys = keys();
     let gone = [keys.attempts(), keys.schedule(), keys.scheduled(), keys.live(), keys.permits()];

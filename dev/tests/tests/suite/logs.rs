@@ -33,7 +33,7 @@ struct Worker {
 impl Worker {
     /// Starts `command`, a program of a worker of `bench`. Returns once it is ready.
     async fn start(mut command: Command, bench: &Bench, stderr: impl Into<Stdio>) -> Self {
-        // Its log cannot say which port it takes.
+        // Its log cannot report its port.
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         command.envs(bench.environment());
         command.env("REDCALL__ADMIN__LISTEN", free.to_string());
@@ -150,7 +150,7 @@ async fn unread_log_delays_neither_jobs_nor_signals() {
     assert_eq!(try_get(worker.admin, "/live").await.unwrap().status, 200);
     // A drain waits for this one, and not for the log.
     let last = client.request("sleep").data(&json!({"ms": 1000})).submit().await.unwrap();
-    // Its lease alone does not say that the worker has begun with it.
+    // Its lease alone does not show that the worker has begun with it.
     eventually("it to run", async || {
         let metrics = values(&try_get(worker.admin, "/metrics").await?.body);
         (metrics["redcall_slots{state=\"busy\"}"] == 1.0).then_some(())

@@ -47,7 +47,7 @@ const LONG: Duration = Duration::from_secs(600);
 /// The channel that the tests listen on.
 const CHANNEL: &str = "redcall:{q}:notify:me";
 
-/// A link to a private server, which hears `CHANNEL`, and a plain connection beside it.
+/// A link to a private server with a subscription to `CHANNEL`, and a plain connection.
 struct Store {
     link: Link,
     connector: Connector,
@@ -55,7 +55,7 @@ struct Store {
     heard: mpsc::UnboundedReceiver<String>,
     keys: QueueKeys,
     // Last, since connections to a server that has gone are noisy.
-    /// `true` if polls go by `poll.lua` at once; else by `poll_fast.lua` where that will do.
+    /// `true` if polls always use `poll.lua`; otherwise `poll_fast.lua` where it suffices.
     more: bool,
     _redis: TestRedis,
 }
@@ -115,7 +115,7 @@ impl Store {
         reply.leased.into_iter().map(|leased| leased.id).collect()
     }
 
-    /// Says that a worker lives and maps these names.
+    /// Registers a worker with these names, by a heartbeat.
     async fn beat(&self, worker: &str, lease: Duration, names: &[&str]) {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let beat = Beat { worker, lease, info: "{}", names: &names };

@@ -276,7 +276,7 @@ async fn a_call_of_several_is_withdrawn_by_the_last_of_them() {
     assert!(!still.keyed().send().await.unwrap().deduplicated);
     let raws: Vec<String> = still.conn.lrange(QUEUE, 0, -1).await.unwrap();
     assert_eq!(raws.len(), 2);
-    // A request that a fire-and-forget caller wants continues without its waiters.
+    // A request of a fire-and-forget caller continues without its waiters.
     let waiting = tokio::spawn(still.keyed().wait());
     still.waiters(1).await;
     waiting.abort();

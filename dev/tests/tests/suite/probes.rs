@@ -41,7 +41,7 @@ impl Answer {
     }
 }
 
-/// Asks for `path`. `None` if the connection is not accepted.
+/// Requests `path`. `None` if the connection is not accepted.
 pub(crate) async fn try_get(address: SocketAddr, path: &str) -> Option<Answer> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     let head = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n");
@@ -136,7 +136,7 @@ async fn kill(conn: &mut MultiplexedConnection, name: &str) -> usize {
     ids.len()
 }
 
-/// Where a worker says that it serves them.
+/// Returns the address in a worker's log.
 async fn address_of(program: &Logged) -> SocketAddr {
     let line = program.line("probes and metrics are served").await;
     line.rsplit_once("address=").unwrap().1.trim().parse().unwrap()

@@ -34,7 +34,7 @@ impl Served {
         Self::of(bench, Duration::from_secs(30)).await
     }
 
-    /// A cancelled job may go on for `grace`.
+    /// A cancelled job may continue for `grace`.
     async fn of(mut bench: Bench, grace: Duration) -> Self {
         let file = SettingsFile::new("");
         bench.settings.file = Some(file.path.clone());
@@ -207,7 +207,7 @@ async fn progress_reaches_the_follower() {
     assert!(matches!(last, Update::Done(answer) if answer.data.get() == "1"));
 }
 
-/// Asks for tokens that there are not: an answer may take 7 days at most.
+/// Requests tokens that do not exist: an answer may take 7 days at most.
 const ASK: &str =
     r#"{"jsonrpc":"2.0","method":"$/defer","params":{"id":1,"data":1,"within_ms":99999999999}}"#;
 

@@ -1,4 +1,4 @@
-//! The programs as people run them.
+//! The programs as users run them.
 
 mod asked;
 mod background;

@@ -127,14 +127,14 @@ fn protocol() -> String {
     std::fs::read_to_string(document).unwrap()
 }
 
-/// The program of the document that stands under this mark.
+/// Returns the program of the document under this mark.
 fn code<'a>(document: &'a str, mark: &str) -> &'a str {
     let (_, rest) = document.split_once(&format!("<!-- test:{mark} -->\n```")).unwrap();
     let (_, rest) = rest.split_once('\n').unwrap();
     rest.split_once("```\n").unwrap().0
 }
 
-/// Runs this program with `interpreter`; it has to say that all is as the document says.
+/// Runs this program with `interpreter`; its output has to confirm the document.
 async fn agrees(mut interpreter: Command, program: String, args: &[&str]) {
     let dir = tempfile::tempdir().unwrap();
     let script = dir.path().join("client.cjs");
@@ -155,7 +155,7 @@ fn url(bench: &Bench) -> String {
 #[tokio::test]
 async fn the_python_client_of_the_document_works() {
     let Some(python) = std::env::var_os("REDCALL_PYTHON") else {
-        // `cargo xtask test` has said so in a line of its own; `.ci/run` does not let it pass.
+        // `cargo xtask test` has printed a line about it; `.ci/run` does not accept it.
         return;
     };
     let document = protocol();

@@ -1,4 +1,4 @@
-//! README.md's own example, as it stands there.
+//! README.md's own example, verbatim.
 
 use std::path::Path;
 use std::process::Command;

@@ -15,7 +15,7 @@ use redis::aio::MultiplexedConnection;
 
 use crate::support::Logged;
 
-/// A queue that no worker listens to, so that everything that was enqueued can be looked at.
+/// A queue without workers, so that every enqueued request can be read.
 const ASIDE: &str = "redcall:{aside}:queue";
 const TICKS: &str = "redcall:{aside}:ticks";
 
@@ -76,7 +76,7 @@ async fn every_tick_is_enqueued_once_although_workers_are_killed() {
         })
         .await;
         match (seed as usize >> seen) % 4 {
-            // SIGKILL: whatever it was about to do.
+            // SIGKILL, at any point of its work.
             victim @ 0..3 => drop(std::mem::replace(&mut workers[victim], worker())),
             _ => {
                 let kill = redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").to_owned();
@@ -125,7 +125,7 @@ async fn tick_without_room_is_said_once() {
     let worker = Logged::start("redcall-worker", &[], &env);
     let line = worker.line("its queue is full").await;
     assert!(line.contains("schedule=\"second\"") && line.contains("queue=\"aside\""), "{line}");
-    // It goes on as soon as there is room.
+    // It continues as soon as there is room.
     let () = conn.del(ASIDE).await.unwrap();
     eventually("a further tick", async || {
         (!enqueued(&mut conn, "second").await.is_empty()).then_some(())

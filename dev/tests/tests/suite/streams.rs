@@ -12,7 +12,7 @@ use redis::AsyncCommands;
 use crate::reconnect::cut;
 use crate::support::response_key;
 
-/// Sends so many parts, which end with their numbers, of so many bytes more.
+/// Sends `count` parts, which end with their numbers, padded by `size` bytes.
 async fn parts(
     request: Request,
     Json((count, size)): Json<(usize, usize)>,

@@ -139,7 +139,7 @@ pub(crate) async fn blocked(conn: &mut MultiplexedConnection) -> usize {
     list.lines().filter(|line| line.contains("flags=b") && line.contains("cmd=blmove")).count()
 }
 
-/// A worker on the default queue alone, and beside it a foreign client's plain connection.
+/// A worker on the default queue alone, and a foreign client's plain connection.
 pub(crate) struct Foreign {
     // First, since it takes its leave of a server that still runs.
     _running: RunningWorker,
@@ -247,7 +247,7 @@ impl Foreign {
         }
     }
 
-    /// The worker answers, and nothing but the registry lies at Redis.
+    /// The worker answers, and only the registry is at Redis.
     pub(crate) async fn goes_on(&mut self) {
         let answer = self.client.call_and_wait("add", &json!({"a": 2, "b": 3})).await.unwrap();
         assert_eq!(answer.data.get(), r#"{"answer":5}"#);
@@ -317,7 +317,7 @@ impl From<Output> for Ran {
 }
 
 impl Ran {
-    /// Runs a program beside the test's runtime.
+    /// Runs a program outside the test's runtime.
     pub(crate) async fn new(name: &str, args: &[&str], env: &BTreeMap<String, String>) -> Self {
         let (name, env) = (name.to_owned(), env.clone());
         let args: Vec<String> = args.iter().map(ToString::to_string).collect();
@@ -328,7 +328,7 @@ impl Ran {
         running.await.unwrap().into()
     }
 
-    /// Checks that stderr says `text`, however it is broken into lines and framed for people.
+    /// Checks that stderr has `text`, regardless of line breaks and frames.
     #[track_caller]
     pub(crate) fn says(&self, text: &str) {
         let squeezed = |text: &str| text.replace(['×', '│', '├', '─', '▶', '╰', ' ', '\n'], "");
@@ -420,14 +420,13 @@ pub(crate) fn run_with_input(
     child.wait_with_output().unwrap().into()
 }
 
-/// Returns `true` if a process runs: neither gone, nor ended and only waiting for its parent to
-/// look.
+/// Returns `true` if a process runs: neither ended and collected, nor a zombie.
 pub(crate) fn is_running(pid: i32) -> bool {
     let Some(process) = Pid::from_raw(pid) else { return false };
     if rustix::process::test_kill_process(process).is_err() {
         return false;
     }
-    // Where there is no /proc, every parent is expected to look.
+    // Without /proc, every parent is expected to collect it.
     let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"));
     let state = |stat: String| Some(stat.rsplit_once(") ")?.1.starts_with('Z'));
     !stat.ok().and_then(state).unwrap_or(false)

@@ -1,4 +1,4 @@
-//! Waits under strain: large answers, shared answers, callers that give up, a Redis that stands.
+//! Waits under strain: large answers, shared answers, callers that withdraw, a stalled Redis.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 /// Longer than any call of these tests with a stopped Redis may last.
 const IN_TIME: Duration = Duration::from_millis(1500);
 
-/// A stopped server; it goes on when this goes, also when the test fails.
+/// A stopped server; dropping this continues it, also when the test fails.
 struct Stopped(Pid);
 
 impl Stopped {

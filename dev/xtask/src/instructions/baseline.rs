@@ -30,7 +30,7 @@ pub(super) struct Baseline {
 pub(super) struct Comparison {
     pub(super) passed: bool,
     pub(super) table: String,
-    /// For people, beside the table.
+    /// Remarks below the table.
     pub(super) remarks: Vec<String>,
 }
 
@@ -92,7 +92,7 @@ impl Baseline {
                 let _ = writeln!(table, "{name:<28} {:>11} {now:>11} {:>9}", "-", "new");
                 continue;
             };
-            // Whole numbers, so that the bound is exactly where it is said to be.
+            // Integers, so that the bound is exact.
             let mark = if now * 100 > before * (100 + MOST_PERCENT) {
                 worse.push(name.as_str());
                 " worse"

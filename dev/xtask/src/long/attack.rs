@@ -1,6 +1,6 @@
-//! `cargo xtask long attack`: legitimate calls beside a hostile neighbour of the queue.
+//! `cargo xtask long attack`: legitimate calls on a queue with a hostile neighbour.
 //!
-//! Beside 200 legitimate calls a second, each attack runs for some seconds on a private Redis with
+//! Each attack runs for some seconds during 200 legitimate calls a second, on a private Redis with
 //! a worker of its own, in a release build. Each prints a row. The run fails if a bound is missed.
 //!
 //! | file | holds |
@@ -116,7 +116,7 @@ fn built(workspace: &Workspace) -> miette::Result<PathBuf> {
 }
 
 impl Run {
-    /// Returns `true` if a case was asked for.
+    /// Returns `true` if the case was requested.
     fn wants(&self, case: &str) -> bool {
         self.args.case.as_ref().is_none_or(|part| case.contains(part.as_str()))
     }

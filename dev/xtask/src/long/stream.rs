@@ -23,11 +23,11 @@ const SIZE: usize = 1000;
 const STOPS_AT: u64 = 40_000;
 const DIES_AT: u64 = 70_000;
 const STOPS_FOR: Duration = Duration::from_secs(10);
-/// At most so much lies there: 1,000 frames of the parts' size and some 150 bytes more.
+/// The largest number of unread bytes: 1,000 frames of the parts' size and some 150 bytes more.
 const WINDOW: u64 = 1000;
 const BYTES: u64 = WINDOW * (SIZE as u64 + 400);
 
-/// Streams, stops, kills and goes on.
+/// Streams, stops, kills and continues.
 pub(super) fn run(workspace: &Workspace) -> miette::Result<ExitCode> {
     let mut build = workspace.cargo();
     let packages = ["--package", "redcall-worker", "--package", "redcall-cli"];

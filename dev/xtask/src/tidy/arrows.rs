@@ -16,7 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("redcall-bench-inner", &["redcall-client", "redcall-common", STORE]),
     ("redcall-cli", &["redcall-bench", "redcall-chaos", "redcall-client", "redcall-common", STORE]),
     ("redcall-example", &["redcall-client", "redcall-common", STORE, "redcall-worker"]),
-    // Only its tests need them, but the table does not tell kinds of dependencies apart.
+    // Only its tests need them, but the table does not distinguish kinds of dependencies.
     ("redcall-model", &["redcall-common", STORE]),
     ("redcall-testkit", &["redcall-common", STORE]),
     (TESTS, &["redcall-client", "redcall-common", STORE, TESTKIT, "redcall-worker"]),

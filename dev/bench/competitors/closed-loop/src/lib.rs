@@ -40,7 +40,7 @@ impl Role {
     ///
     /// # Errors
     ///
-    /// It says something else.
+    /// For any other arguments.
     pub fn from_args() -> Result<Self, Failure> {
         let args: Vec<String> = std::env::args().skip(1).collect();
         match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {

@@ -63,7 +63,7 @@ async fn name_mapped_by_another_live_worker_is_parked_and_runs() {
     let _knows_it = bench.worker_with(build).await;
     let mut conn = bench.redis.connection().await;
     let client = bench.client().await;
-    // The one that maps it has its only slot taken: whatever comes next meets the other one.
+    // The worker that maps it has its only slot taken: the next request meets the other one.
     let first = client.request("special").data(&1).submit().await.unwrap();
     eventually("the first job to be leased", async || {
         conn.exists::<_, bool>(LIVE).await.unwrap().then_some(())

@@ -95,7 +95,7 @@ async fn oversized_request_is_refused() {
     let message = |raw: &str| {
         format!("the request has {} bytes, the limit is 10000 (limits.request)", raw.len())
     };
-    // The response key stands behind the data, then before it.
+    // The response key follows the data, then precedes it.
     let key = response_key("x1");
     let last = waited("x1", "echo", &format!(r#""{text}""#), "");
     let first = format!(r#"{{"id":"x1","response_key":"{key}","name":"echo","data":"{text}"}}"#);

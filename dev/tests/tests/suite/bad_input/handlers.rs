@@ -72,7 +72,7 @@ async fn answer_oddly(Json(how): Json<String>) -> Json<Odd> {
     Json(Odd(how))
 }
 
-/// Says why its progress was not taken, and that its own answer was not.
+/// Returns the error of its progress, and that of its own answer.
 async fn say_oddly(request: Request, Json(how): Json<String>) -> Json<[String; 2]> {
     let odd = Odd(how);
     let progress = request.progress(&odd).await.map_err(|error| error.to_string());

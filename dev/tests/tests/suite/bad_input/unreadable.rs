@@ -90,7 +90,7 @@ async fn a_field_that_stands_twice_is_dead_lettered() {
         let raw = waited("x1", "add", r#"{"a":1,"b":1}"#, rest);
         foreign.is_dead_lettered(raw, "x1", &format!("the field `{field}` stands twice")).await;
     }
-    // The script takes the first of both, wherever it stands.
+    // The script takes the first of both, at any position.
     let raw =
         format!(r#"{{"name":"add","id":"x1","data":1,"id":"x2","response_key":"{key}","v":1}}"#);
     foreign.is_dead_lettered(raw, "x1", "the field `id` stands twice").await;
@@ -114,7 +114,7 @@ async fn nothing_is_written_to_a_foreign_response_key() {
         "outside",
         "",
     ] {
-        // A job that would be answered, and one that would be told that it is unknown.
+        // A job that would be answered, and one that is unknown.
         for name in ["add", "unheard-of"] {
             let start = format!(r#"{{"id":"x1","name":"{name}","data":{{"a":1,"b":1}}"#);
             let raw = start + &format!(r#","response_key":"{key}"}}"#);
@@ -177,7 +177,7 @@ async fn duplicate_of_a_live_id_is_refused_and_first_answered_once() {
         assert_eq!((&*letter.id, &*letter.code), ("twin", "invalid_request"));
         assert_eq!(letter.reason, "a live request of this queue has the same id");
         assert_eq!(letter.request, second.into_bytes());
-        // The worker has been through a whole call since, and nothing lies at the key yet.
+        // The worker has finished a whole call since, and the key does not exist yet.
         let call = foreign.client.call_and_wait("echo", &1).await.unwrap();
         assert_eq!(call.data.get(), "1");
         assert!(!foreign.conn.exists::<_, bool>(response_key("twin")).await.unwrap());

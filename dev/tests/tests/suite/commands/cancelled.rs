@@ -1,4 +1,4 @@
-//! Commands that are not wanted any more: they are asked to end, and made to end after a grace.
+//! Cancelled commands: they receive SIGTERM, and SIGKILL after a grace.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Workers that say that they live.
+//! Heartbeat events of workers.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};

@@ -1,4 +1,4 @@
-//! Calls that are not wanted any more.
+//! Cancelled calls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -157,7 +157,7 @@ async fn a_command_may_put_things_in_order_when_it_is_cancelled() {
 #[tokio::test]
 async fn a_command_that_ignores_its_end_is_killed_after_the_grace() {
     let script = "trap 'echo no >> FILE' TERM; echo $$ >> FILE; while :; do sleep 0.01; done";
-    // As long as a busy machine may need to let the shell hear it.
+    // As long as a busy machine may need to deliver the signal to the shell.
     let (said, pid) = ends(script, Duration::from_secs(2)).await;
     assert_eq!(said, format!("{pid}\nno\n"));
 }
@@ -201,7 +201,7 @@ async fn a_handler_that_listens_ends_in_its_own_way() {
     async fn tidy(request: Request, count: State<Count>) {
         let run = count.enter();
         request.cancelled().await;
-        // It may go on awaiting, to put things in order.
+        // It may continue to await, to clean up.
         super::works(Duration::from_millis(20)).await;
         count.0.1.fetch_add(10, Ordering::SeqCst);
         drop(run);
@@ -272,7 +272,7 @@ async fn nested_calls_inherit_the_remaining_time() {
     let (_worker, client) = nesting(&bench, &count).await;
     let since = Instant::now();
     let call = client.request("nested").timeout(Duration::from_millis(300));
-    // Both end at the same instant; the outer one may still hear how the inner one ended.
+    // Both end at the same instant; the outer one may still receive the inner one's end.
     match call.wait().await {
         Ok(answer) => assert_eq!(answer.json::<String>().unwrap(), "deadline_exceeded"),
         Err(error) => assert_eq!(error.code(), Code::DeadlineExceeded),
@@ -284,7 +284,7 @@ async fn nested_calls_inherit_the_remaining_time() {
 
 #[tokio::test]
 async fn handlers_client_inherits_deadline_and_cancellation() {
-    /// Listens, so that it hears how its nested call ends.
+    /// Subscribes, so that it receives its nested call's end.
     async fn outer(request: Request, client: State<Client>, heard: State<Heard>) -> Json<u64> {
         assert!(!request.is_cancelled());
         let inner = client.request("left").timeout(Duration::from_secs(60)).wait().await;

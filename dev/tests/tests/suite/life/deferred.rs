@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Where handlers leave their tokens.
 type Tokens = mpsc::UnboundedSender<SettlementToken>;
 
-/// Puts its answer off for as many ms as its data say, and answers itself, in vain.
+/// Defers its answer for as many ms as its data say, then tries to answer itself, which is refused.
 async fn start(request: Request, tokens: State<Tokens>) -> Result<Json<Value>, HandlerError> {
     let ms = serde_json::from_str::<Option<u64>>(request.data().get())?;
     let within = ms.map(Duration::from_millis);

@@ -20,7 +20,7 @@ async fn endless(request: Request) -> Json<u32> {
     Json(request.attempt())
 }
 
-/// A worker that has been told to stop while its only slot is taken and another request waits.
+/// A stopping worker whose only slot is taken while another request waits.
 async fn stopped(bench: &mut Bench) -> (Ticket, Ticket) {
     bench.settings.worker.drain_timeout = Duration::from_millis(50);
     bench.settings.worker.concurrency = 1;

@@ -18,7 +18,7 @@ use crate::support::waited;
 #[derive(Clone, Default)]
 struct Runs(Arc<AtomicUsize>);
 
-/// Takes so many ms, and answers with the number of its run; without a time it fails.
+/// Runs for `ms`, and answers with the number of its run; without a time it fails.
 async fn pay(runs: State<Runs>, Json(ms): Json<Option<u64>>) -> Result<Json<usize>, HandlerError> {
     let run = runs.0.fetch_add(1, Ordering::SeqCst) + 1;
     let ms = ms.ok_or_else(|| HandlerError::new("no money"))?;
@@ -63,7 +63,7 @@ async fn a_caller_that_crashed_finds_its_call_again() {
     let bench = Bench::new().await;
     let runs = Runs::default();
     let _worker = worker(&bench, &runs).await;
-    // Two callers, so that the call goes on when the first of them goes without a word.
+    // Two callers, so that the call continues when the first of them disappears.
     let first = bench.client().await;
     let crashed = tokio::spawn(async move { payment(&first, Some(400)).wait().await });
     running(&runs).await;
@@ -295,7 +295,7 @@ async fn duplicate_within_a_unique_window_cannot_be_joined() {
     let client = bench.client().await;
     for key in ["one", "two"] {
         client.request("pay").data(&Some(0)).idempotency_key(key).send().await.unwrap();
-        // Leased after it, so that none of the two is on its way when nothing is left.
+        // Leased after it, so that neither of the two is in flight at the check.
         client.call_and_wait("echo", &1).await.unwrap();
         super::nothing_is_left(&mut connection(&bench).await).await;
     }

@@ -1,4 +1,4 @@
-//! Jobs of which only so many run at once, per worker, over all workers, and per customer.
+//! Jobs with concurrency limits: per worker, over all workers, and per customer.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -73,7 +73,7 @@ fn by_customer(concurrency: u32) -> Limit {
     Limit { key: Some("customer".into()), concurrency: Some(concurrency), rate: None }
 }
 
-/// Queues so many orders of a customer.
+/// Queues `count` orders of a customer.
 async fn orders(bench: &Bench, customer: &str, ms: u64, count: usize) {
     let mut conn = connection(bench).await;
     let data = json!({"customer": customer, "ms": ms});

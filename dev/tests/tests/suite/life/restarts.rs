@@ -67,11 +67,11 @@ async fn queued_calls_are_answered_though_redis_is_killed() {
         for answer in calls.await.unwrap() {
             match answer {
                 Ok(answer) => assert_eq!(answer.data.get(), "1"),
-                // Its enqueue was on its way when the connection broke.
+                // Its enqueue was in flight when the connection broke.
                 Err(error) => assert!(matches!(error, CallError::Unknown { .. }), "{error}"),
             }
         }
-        // And it goes on as if nothing had been.
+        // And it continues as before.
         let answer = stage.client.call_and_wait("counted", &round).await.unwrap();
         assert_eq!(answer.json::<u64>().unwrap(), round);
     }

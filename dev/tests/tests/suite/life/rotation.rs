@@ -47,7 +47,7 @@ async fn all_done(conn: &mut MultiplexedConnection, what: &str) {
     .await;
 }
 
-/// A job that is limited to one at once for each customer, and so many in a second.
+/// A job with a concurrency limit of one per customer, and a rate per second.
 fn limited(bench: &mut Bench, rate: Option<u32>) {
     bench.settings.worker.queues = vec!["default".to_owned()];
     let rate = rate.map(|count| Rate { count, per: Duration::from_secs(1) });
@@ -97,7 +97,7 @@ async fn customer_whose_keys_had_another_type_for_a_moment_runs_on() {
     }
 }
 
-/// Waits until a worker has had two rounds of heartbeats: each looks at live ids.
+/// Waits until a worker has had two rounds of heartbeats: each checks live ids.
 async fn heartbeats(conn: &mut MultiplexedConnection) {
     let before = carried_out(conn, "hrandfield").await;
     eventually("two rounds of heartbeats", async || {

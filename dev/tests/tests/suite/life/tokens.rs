@@ -38,7 +38,7 @@ impl Runs {
     }
 }
 
-/// Fails at its first attempt if it is told to.
+/// Fails at its first attempt if its data say so.
 async fn counted(request: Request, runs: State<Runs>) -> Result<Value, HandlerError> {
     runs.0.fetch_add(1, Ordering::SeqCst);
     if request.data().get() == "\"fails\"" && request.attempt() == 1 {
@@ -347,7 +347,7 @@ async fn delayed_requests_and_schedule_ticks_are_signed() {
     assert_eq!(too_long.wait().await.unwrap_err().code(), Code::InvalidRequest);
 }
 
-/// A worker that answers without signing, whatever it is asked.
+/// A worker that answers every request without signing.
 async fn unsigned(bench: &mut Bench, runs: &Runs) -> RunningWorker {
     let auth = bench.settings.auth.take();
     let running = worker(bench, runs).await;

@@ -27,7 +27,7 @@ async fn failed_run_is_scheduled_then_returns_to_the_head() {
     let reply = store.poll(&own, 0, &[retry("a", hour, 1)]).await;
     assert_eq!(reply.settled, [Settled::Yes]);
     assert!(store.live().await.is_empty() && store.queued().await == [envelope("b")]);
-    // Not due: it stays, and the next time is told.
+    // Not due: it stays, and its time is returned.
     let promoted = store.link.promote(&store.keys, WITHIN).await.unwrap();
     let due = promoted.due_ms.unwrap();
     assert!(promoted.moved == 0 && due.abs_diff(store.link.now_ms() + 3_600_000) < 5_000, "{due}");
@@ -68,7 +68,7 @@ async fn request_cancelled_during_its_run_is_not_retried() {
     let own = store.worker("own");
     store.push_ids(&["a", "b"]).await;
     assert_eq!(store.lease(&own, 1).await, ["a"]);
-    // Its worker has not heard so yet.
+    // Its worker was not notified yet.
     let () = store.conn.zadd(store.keys.cancelled(), "a", 9e15).await.unwrap();
     store.poll(&own, 0, &[retry("a", Duration::from_secs(3600), 1)]).await;
     assert!(!store.conn.exists::<_, bool>(store.keys.schedule()).await.unwrap());
@@ -185,7 +185,7 @@ async fn a_tombstone_is_leased_with_its_request_and_goes_with_it() {
     let reply = store.poll(&own, 2, &[]).await;
     let marks = reply.leased.iter().map(|leased| leased.mark.cancelled);
     assert!(marks.eq([true, false]));
-    // Lost on its way, it is found again.
+    // Lost in flight, it is found again.
     let held = store.link.held(&own, WITHIN).await.unwrap();
     let found = held.iter().find(|leased| leased.id == "a").unwrap();
     assert!(found.mark.cancelled && held.len() == 2);

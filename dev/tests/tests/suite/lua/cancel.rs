@@ -1,4 +1,4 @@
-//! `cancel.lua`: requests that are not wanted any more.
+//! `cancel.lua`: withdrawn requests.
 
 use redcall_store::{Cancellation, Withdrawn};
 use redis::AsyncCommands;

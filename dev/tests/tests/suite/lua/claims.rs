@@ -89,7 +89,7 @@ async fn joined_caller_learns_of_the_cancel_when_it_runs_again() {
     assert_eq!(store.heard().await, [format!("[{frame}]")]);
     let ttl: i64 = store.conn.pttl(store.keys.response("b")).await.unwrap();
     assert!((1..=60_000).contains(&ttl), "{ttl}");
-    // The one that was cancelled hears it of its own worker.
+    // The cancelled one is notified by its own worker.
     assert!(store.frames("old").await.is_empty() && store.frames("c").await.is_empty());
 }
 
@@ -169,7 +169,7 @@ async fn end_of_a_signed_request_is_remembered_with_its_settlement() {
         assert_eq!(seen, [Some("ended"), open, open, None, open], "{more}");
         let ttl: i64 = store.conn.pttl(store.keys.seen("a")).await.unwrap();
         assert!((1..=60_000).contains(&ttl), "{ttl}");
-        // A request that goes on may be started again.
+        // A request that continues may be started again.
         let again = Settlement::Rerun { attempt: 1 };
         let again = Outcome { spent: Some(until), ..outcome("b", again) };
         assert_eq!(store.poll(&own, 0, &[again]).await.settled, [yes]);

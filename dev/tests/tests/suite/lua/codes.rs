@@ -72,7 +72,7 @@ async fn a_poll_says_when_a_rate_allows_the_next_one() {
     assert_eq!((ids(&reply), reply.ready), (vec!["a"], false));
     let due = reply.due_ms.unwrap();
     assert!(due.abs_diff(store.link.now_ms() + 600_000) < 10_000, "{due}");
-    // Heartbeats tell of it as well.
+    // Heartbeats report it as well.
     assert_eq!(registry::beat(&store, "own", LONG, &[]).await.due_ms, Some(due));
 }
 
@@ -176,7 +176,7 @@ async fn fast_poll_script_detects_other_work() {
         let () = store.conn.del(&key).await.unwrap();
         assert!(!store.poll(&own, 0, &[]).await.more, "{key}");
     }
-    // A worker that has to say first that it lives is told so.
+    // A worker that has to send a heartbeat first gets that code.
     let () = store.conn.del(keys.workers()).await.unwrap();
     let reply = store.link.poll(&[QueuePoll::take(&own, 1)], WITHIN).await.unwrap().remove(0);
     assert!(reply.unwrap().expired);
@@ -194,7 +194,7 @@ async fn outcome_that_cannot_be_stored_keeps_its_lease_until_it_can() {
     let run = r#"{"attempt":1,"worker":"own","started_at":1,"ended_at":2,"code":"timeout"}"#;
     let dead_letter = Outcome { run: run.to_owned(), ..outcome("a", dead_letter) };
     let outcomes = [dead_letter, store.answer("b", "end")];
-    // The other one is settled, and the worker goes on.
+    // The other one is settled, and the worker continues.
     let reply = store.poll(&own, 1, &outcomes).await;
     assert_eq!(reply.settled, [Settled::Failed, Settled::Yes]);
     let why = reply.unsettled.clone().unwrap();
@@ -234,7 +234,7 @@ async fn rights_that_are_refused_are_told_and_nothing_is_run() {
         missing.into_iter().map(|right| right.rule).collect::<Vec<_>>()
     };
     assert_eq!(missing(&store).await, [""; 0]);
-    // The first command that is asked about, and others.
+    // The first checked command, and others.
     let commands = Role::Worker.commands();
     for command in [commands[0].as_str(), "lpush", "client|kill"] {
         let rule = format!("-{command}");

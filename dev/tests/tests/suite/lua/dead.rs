@@ -148,7 +148,7 @@ async fn letters_are_listed_in_both_orders_and_by_pages() {
         let page = letters.list(&selection).await.unwrap();
         assert_eq!((page.letters.len(), page.next), (1, None));
     }
-    // Exactly as many as there are: nothing lies beyond.
+    // Exactly as many as there are: there is no next page.
     let page = letters.list(&DeadSelection { limit: Some(5), ..all() }).await.unwrap();
     assert_eq!((page.letters.len(), page.next), (5, None));
 }
@@ -169,7 +169,7 @@ async fn a_command_reads_a_thousand_letters_or_eight_mib() {
     for n in 1..=5 {
         store.dead_letter(&format!("{n}-0"), "a", "timeout", &large).await;
     }
-    // A page ends there, and the next one goes on.
+    // A page ends there, and the next one continues.
     let page = letters.list(&all()).await.unwrap();
     assert_eq!((page.letters.len(), page.next.as_deref()), (4, Some("4-0")));
     let rest = DeadSelection { after: page.next, ..all() };
@@ -293,7 +293,7 @@ async fn dead_letter_added_during_a_retry_is_not_retried() {
         late
     };
     let (report, late) = tokio::join!(retry, dying);
-    // The first of them may have come before the retry had looked.
+    // The first of them may have come before the retry read the list.
     let met = report.done.iter().filter(|letter| letter.id == "late").count();
     assert!(late > 5 && met < 5, "{met} of {late}");
     assert_eq!((report.done.len() - met, store.entries().await.len()), (2500, late - met));

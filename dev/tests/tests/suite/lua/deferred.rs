@@ -122,7 +122,7 @@ async fn token_settles_once_and_removes_the_records() {
     let done = frame(&store, "x", DONE);
     assert_eq!(store.frames("x").await, ["{}", &done]);
     assert_eq!(store.heard().await, [format!("[{done}]")]);
-    // The reply was lost: the same settle says the same, another one that it was too late.
+    // The reply was lost: the same settlement gets the same reply, another one is too late.
     assert_eq!(store.settle("d", "me").await, DeferredSettled::Yes);
     assert_eq!(store.settle("d", "you").await, DeferredSettled::Before);
     assert_eq!(store.settle("e", "me").await, DeferredSettled::Unknown);

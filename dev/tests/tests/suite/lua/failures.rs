@@ -24,7 +24,7 @@ use world::World;
 /// The fault while the script runs.
 #[derive(Debug, Clone)]
 enum Fault {
-    /// A value of another type lies at this key.
+    /// This key has a value of another type.
     WrongType(String),
     /// The user may not run this command.
     Without(String),

@@ -16,7 +16,7 @@ fn rule(name: &str) -> Rule {
     Rule { name: name.to_owned(), limit, room: None }
 }
 
-/// Returns the requests that a worker with one free slot leases in so many polls.
+/// Returns the requests that a worker with one free slot leases in this number of polls.
 async fn taken(store: &Store, own: &WorkerKeys, rules: &[Rule], polls: u64) -> BTreeSet<String> {
     store.lives(own).await;
     let mut names = BTreeSet::new();

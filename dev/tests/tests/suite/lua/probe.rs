@@ -7,7 +7,7 @@ use redis::AsyncCommands;
 
 use super::{LONG, Store, WITHIN, envelope, outcome};
 
-/// The keys of probes, each of which goes by itself.
+/// The keys of probes, each of which expires.
 async fn probes(store: &mut Store) -> Vec<String> {
     let mut keys = crate::support::keys(&mut store.conn).await;
     keys.retain(|key| key.contains(":probe:"));

@@ -8,7 +8,7 @@ use super::{Store, WITHIN, envelope};
 
 const MIB: usize = 1 << 20;
 
-/// Brackets, which take long to decode: so many bytes.
+/// Brackets, which take long to decode: this many bytes.
 fn brackets(bytes: usize) -> String {
     let mut text = "[],".repeat(bytes / 3 + 1);
     text.truncate(bytes);
@@ -133,7 +133,7 @@ async fn junk_counts_against_the_bounds_of_a_poll() {
             polls += 1;
         }
         assert!((4..=20).contains(&polls), "{polls} polls without a request");
-        // Scanned for an id: so many of 4 KiB take long.
+        // Scanned for an id: this many of 4 KiB take long.
         store.push(&vec![format!(r#"{{"a":{}"#, brackets(5000)); 100]).await;
         assert!(store.poll(&own, 64, &[]).await.refused.len() < 20);
     }

@@ -1,5 +1,5 @@
-//! `rotation.lua`: each key of a limited name that has sorted requests is in one place, whatever
-//! has been done to the keys that say so.
+//! `rotation.lua`: each key of a limited name that has sorted requests is in one place, after any
+//! change of its keys.
 
 use redcall_common::settings::{Limit, Rate};
 use redcall_store::{Fault, LimitFault, Outcome, QueuePoll, Rule, Settlement, WorkerKeys};
@@ -175,7 +175,7 @@ async fn request_that_runs_counts_again() {
     let () = store.conn.del(store.keys.permits()).await.unwrap();
     assert_eq!(repaired(&store).await, [("a".to_owned(), Fault::Permits)]);
     all_run(&mut store, &own, &["a"]).await;
-    // It counts no more: another one would run beside it.
+    // It does not count any more: another one would run at the same time.
     let (mut store, own) = busy(&["a"]).await;
     let () = store.conn.del(key(&store, "running:order:a")).await.unwrap();
     assert_eq!(repaired(&store).await, [("a".to_owned(), Fault::Permits)]);

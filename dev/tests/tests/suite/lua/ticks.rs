@@ -5,7 +5,7 @@ use redis::AsyncCommands;
 
 use super::{Store, WITHIN, envelope};
 
-/// So long ago that everything after it is due.
+/// Long ago: everything after it is due.
 const START: u64 = 1_700_000_000_000;
 
 fn ticks(at: &[u64]) -> Vec<Tick> {

@@ -126,7 +126,7 @@ async fn any_number_of_scrapers_ask_redis_once_a_second() {
     let served = Served::of(&bench).await;
     let mut conn = bench.redis.connection().await;
     served.metrics().await;
-    // One a queue and look; heartbeats have some of their own.
+    // One per queue and reading; heartbeats have some of their own.
     let before = carried_out(&mut conn, "hvals").await;
     let since = std::time::Instant::now();
     for _ in 0..10 {

@@ -155,7 +155,7 @@ async fn readiness_is_red_without_redis_and_green_a_second_after() {
     let begun = Instant::now();
     served.becomes(503).await;
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
-    // A pop may hear of it first.
+    // A pop may notice first.
     eventually("it to say so", async || {
         let reasons = served.get("/ready").await.reasons();
         reasons.iter().any(|reason| reason == "no connection to Redis").then_some(())
@@ -169,7 +169,7 @@ async fn readiness_is_red_without_redis_and_green_a_second_after() {
     let begun = Instant::now();
     served.becomes(200).await;
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
-    // That there was nothing to be heard holds for a second.
+    // The empty reading holds for a second.
     served.counts(r#"redcall_queue_length{queue="low"}"#, 0.0).await;
 }
 

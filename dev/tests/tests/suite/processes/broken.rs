@@ -85,7 +85,7 @@ async fn too_large_an_answer_is_too_large() {
     goes_on(&served).await;
 }
 
-/// JSON arrays within each other, so many levels, as a shell makes them.
+/// A shell function that prints nested JSON arrays of this depth.
 const NESTED: &str = r#"nested() { head -c $1 /dev/zero | tr '\0' '['
     head -c $1 /dev/zero | tr '\0' ']'; }; "#;
 

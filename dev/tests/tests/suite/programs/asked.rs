@@ -72,7 +72,7 @@ async fn question_to_a_silent_redis_says_nothing_of_queueing() {
         let code = error.code().as_str();
         assert!(["unavailable", "deadline_exceeded"].contains(&code), "{at}: {text}");
     }
-    // An enqueue says it, as before.
+    // An enqueue reports it, as before.
     let error = client.call("add", &1).await.unwrap_err();
     assert!(error.to_string().ends_with("(not queued)"), "{error}");
 }

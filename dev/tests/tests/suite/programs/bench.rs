@@ -140,7 +140,7 @@ impl Report {
     }
 }
 
-/// Where costs stand in a row of calls.
+/// The column of the costs in a row of calls.
 const COMMANDS: usize = 4;
 const CPU: std::ops::Range<usize> = 5..8;
 

@@ -20,7 +20,7 @@ async fn steps(request: Request, Json(n): Json<u64>) -> Result<Json<u64>, Handle
     if n == 7 { Err(HandlerError::new("seven")) } else { Ok(Json(n)) }
 }
 
-/// A worker, and the environment of a `redcall` beside it.
+/// A worker, and the environment of a `redcall`.
 struct Desk {
     // First, since it takes its leave of a server that still runs.
     _worker: RunningWorker,
@@ -133,7 +133,7 @@ async fn data_without_json_is_a_wrong_flag() {
     assert_eq!((ran.code, &*ran.stdout), (2, ""));
     ran.says("× the data is not JSON: key must be a string at line 1 column 2");
     ran.says(r#"help: Quote it for the shell, such as '{"a": 1}' or '"text"'."#);
-    // Said before Redis is looked for.
+    // Reported before a connection to Redis.
     let nowhere = ["--redis", "redis://127.0.0.1:1", "call", "add", "{a:1}"];
     assert_eq!(Ran::new("redcall", &nowhere, &[].into()).await.code, 2);
     let ran = desk.run(&["--json", "call", "add", "{a:1}"]).await;

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::support::Ran;
 
-/// A small load, so that it can be run beside other tests.
+/// A small load, so that other tests can run in parallel.
 const SMALL: [&str; 6] = ["chaos", "--json", "--workers", "3", "--callers", "6"];
 
 /// A temporary folder for one run, which is empty again when the run has left nothing.
@@ -97,7 +97,7 @@ async fn an_interrupted_run_ends_in_order_and_is_judged() {
     assert_eq!((ran.status.code(), &report["ok"]), (Some(0), &json!(true)), "{report:#}");
     assert_eq!(report["interrupted"], true);
     gone(&workers).await;
-    // Asked for, it stays: and nothing else.
+    // On request it stays, without other files.
     let history = Path::new(report["history"].as_str().unwrap()).to_owned();
     assert_eq!(place.left(), [history]);
 }

@@ -17,7 +17,7 @@ async fn device_sends_heartbeats_and_deferred_answers_by_nonce() {
         let lines = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap());
         lines.collect::<Vec<Value>>()
     };
-    // It waits for a worker by itself.
+    // The call waits for a worker.
     let started = run(&["call", "start", "--queue", "device", "--stream"]).await;
     assert_eq!(started, [json!({"deferred": "on its way"}), json!({"result": {"running": true}})]);
     for name in ["start", "stop"] {

@@ -54,7 +54,7 @@ impl Stage {
         call
     }
 
-    /// Signals the worker; returns once it says that it drains.
+    /// Signals the worker; returns once it reports draining.
     async fn drains(&self) {
         self.program.signal(Signal::TERM);
         eventually("the worker to drain", async || {
@@ -121,7 +121,7 @@ async fn an_idle_worker_ends_at_once() {
 
 #[tokio::test]
 async fn a_worker_that_has_just_started_ends_at_once() {
-    // Its pops are on their way, and do not block yet, at one of these moments.
+    // Its pops are in flight, and do not block yet, at one of these moments.
     for round_trips in [0, 2, 4, 8, 12, 16, 24] {
         let bench = Bench::new().await;
         let mut conn = bench.redis.connection().await;

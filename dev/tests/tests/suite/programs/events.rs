@@ -47,7 +47,7 @@ async fn published_events_are_printed_at_once() {
     assert_eq!((&lines[2]["id"], &lines[2]["context"]), (&json!(id), &json!({"reason": "door"})));
     assert!(lines[2]["when"].is_u64() && lines[2]["index"].is_u64());
     assert_eq!((&lines[3]["context"], lines.len()), (&json!(1.5), 4));
-    // For people; the emergency went out as such.
+    // As text; the emergency was published as such.
     let args = ["events", "tail", "emergency", "--since", "2020-01-01T00:00:00Z", "--limit", "2"];
     let ran = Ran::new("redcall", &args, &env).await;
     let shown: Vec<&str> =

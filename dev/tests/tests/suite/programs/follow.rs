@@ -74,7 +74,7 @@ async fn stream_continues_in_another_process_after_a_kill() {
         (lie == 1000).then_some(())
     })
     .await;
-    // Where it is: the last frame that was dropped is before the first one that lies there.
+    // Its position: the last trimmed frame is before the first one at the key.
     let raw: String = conn.lindex(&key, 0).await.unwrap();
     let next = serde_json::from_str::<serde_json::Value>(&raw).unwrap()["seq"].as_u64().unwrap();
     assert!(next >= 1500 - 64, "{next}");

@@ -47,7 +47,7 @@ impl Desk {
         Self { _worker: bench.worker_with(build).await, env: bench.environment(), bench }
     }
 
-    /// Runs a verb, for people and for programs: both have to be clean.
+    /// Runs a verb, with text and with JSON output: both have to be clean.
     async fn is_clean(&self, args: &[&str], said: bool) {
         for args in [args.to_vec(), [&["--json"], args].concat()] {
             let ran = Ran::new("redcall", &args, &self.env).await;

@@ -1,5 +1,5 @@
-//! Standard output that cannot be written: each verb says so, or ends quietly if its reader has
-//! gone.
+//! Standard output that cannot be written: each verb reports it, or ends quietly if its pipe was
+//! closed.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::support::{Logged, QUEUE, Ran};
 
-/// The exit codes: it cannot be written; its reader has gone.
+/// The exit codes: output cannot be written; the pipe was closed.
 const UNWRITTEN: i32 = 5;
 const CLOSED: i32 = 141;
 

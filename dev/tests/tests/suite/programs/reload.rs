@@ -33,7 +33,7 @@ impl Stage {
         Self { worker, file, client, bench }
     }
 
-    /// Writes other settings and tells the worker, which may not have heard yet.
+    /// Writes other settings and signals the worker, which reads them a little later.
     fn now_has(&self, jobs: &str) {
         std::fs::write(&self.file.path, jobs).unwrap();
         self.worker.signal(Signal::HUP);
@@ -92,7 +92,7 @@ async fn a_job_may_change_its_handler() {
     assert_eq!(stage.add("one").await, Ok("1".to_owned()));
     stage.now_has("[jobs.one]\ncommand = ['echo', '2']");
     stage.worker.line("the jobs were read again").await;
-    // The mapping is changed before the log says so; the dispatcher hears of it just after.
+    // The mapping is changed before the log line; the dispatcher is notified just after.
     eventually("the other handler to answer", async || {
         (stage.add("one").await == Ok("2".to_owned())).then_some(())
     })

@@ -1,4 +1,4 @@
-//! Rights at Redis: the documented ones suffice, and each program says which it lacks.
+//! Rights at Redis: the documented ones suffice, and each program names a missing one.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::collections::{BTreeMap, HashMap};
@@ -141,7 +141,7 @@ async fn worker_without_a_right_names_it_and_does_not_start() {
     eventually("the worker to end", async || (!worker.is_running()).then_some(())).await;
     assert!(!worker.log().contains(": ready"), "{}", worker.log());
     users.set("worker", "+hsetnx").await;
-    // It does without announcements, and says so.
+    // It works without announcements, and logs that.
     let worker = Logged::start("redcall-worker", &[], &users.env("worker"));
     worker.line("+spublish").await;
     worker.line(": ready").await;

@@ -20,11 +20,11 @@ async fn warnings(redis: &TestRedis) -> Vec<String> {
     of(&ended(&worker).await)
 }
 
-/// The whole log of a worker that is told to end.
+/// Stops a worker and returns its whole log.
 async fn ended(worker: &Logged) -> String {
     worker.signal(Signal::TERM);
     eventually("the worker to end", async || (!worker.is_running()).then_some(())).await;
-    // The last line may still be on its way to us.
+    // The last line may still be in flight.
     worker.line("stopped").await;
     worker.log()
 }

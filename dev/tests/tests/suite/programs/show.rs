@@ -1,4 +1,4 @@
-//! `redcall queues` and `redcall workers`, for people and for programs.
+//! `redcall queues` and `redcall workers`, as text and as JSON.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::time::Duration;

@@ -30,9 +30,9 @@ const VERBS: [&[&str]; 7] = [
 /// A wrong server's treatment of a connection.
 #[derive(Clone, Copy)]
 enum Wrong {
-    /// It takes it, and says nothing.
+    /// It accepts the connection, and writes nothing.
     Silent,
-    /// It says the same over and over.
+    /// It writes the same text repeatedly.
     Says(&'static str),
     /// It answers all that it reads with this.
     Answers(&'static str),

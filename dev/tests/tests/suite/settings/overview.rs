@@ -131,7 +131,7 @@ async fn schedule_of_a_job_that_no_worker_maps_is_a_mistake() {
     ran.says(&format!("{}: schedules.nightly.job: {problem}", file.arg()));
     ran.says("help: correct the name, or map it: [jobs.repot]; here are echo");
     assert_eq!((ran.code, ran.stderr.matches('×').count()), (2, 1), "{}", ran.stderr);
-    // All the rest is looked at.
+    // All the rest is checked.
     assert!(ran.stdout.starts_with("echo  rust ") && ran.stdout.contains("schedule nightly: "));
     assert!(ran.stdout.ends_with(" answers\n"), "{}", ran.stdout);
 

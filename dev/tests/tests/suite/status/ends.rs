@@ -1,4 +1,4 @@
-//! However a job ends, its status says so, with the code of its error.
+//! The status of a job reports every kind of end, with the code of its error.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ async fn submit(client: &Client, name: &str, data: &Value) -> Ticket {
     client.request(name).data(data).track_status(KEPT).submit().await.unwrap()
 }
 
-/// Runs until it is not wanted any more.
+/// Runs until it is cancelled.
 async fn endless(request: Request) {
     request.cancelled().await;
 }

@@ -1,4 +1,4 @@
-//! Monitors: each state once and in order, whenever they begin, whatever is lost.
+//! Monitors: each state once and in order, from any start and despite lost messages.
 
 use std::time::Duration;
 
@@ -187,7 +187,7 @@ async fn a_record_that_goes_while_it_is_followed_is_not_found() {
     assert_eq!(next(&mut monitor).await.state, Pending);
     let mut conn = bench.redis.connection().await;
     let () = conn.del(key(&ticket.id)).await.unwrap();
-    // As it would look some seconds later without a word.
+    // It would read the key only some seconds later.
     let () =
         redis::cmd("SPUBLISH").arg(key(&ticket.id)).arg("").exec_async(&mut conn).await.unwrap();
     is_not_found(timeout(SOON, monitor.next()).await.unwrap().unwrap());

@@ -44,7 +44,7 @@ impl Steps {
         Self { _worker: worker, bench, go, conn }
     }
 
-    /// Lets the handler go on; returns once `count` frames lie at `key`.
+    /// Releases the handler; returns once `count` frames are at `key`.
     async fn goes_on(&mut self, key: &str, count: usize) {
         self.go.add_permits(1);
         eventually("the frame", async || {
@@ -118,7 +118,7 @@ async fn announced_frames_reach_the_follower_without_polling() {
     let (next, ()) = tokio::join!(followed.next(), async {
         let channel = eventually("both to listen", async || heard_by_two(&mut steps.conn).await);
         let channel = channel.await;
-        // From now on no look finds anything; the worker cannot push either.
+        // From now on no read succeeds; the worker cannot push either.
         for read in ["-lrange", "-lindex", "-llen"] {
             let call = redis::cmd("ACL").arg("SETUSER").arg("default").arg(read).to_owned();
             let () = call.query_async(&mut steps.conn).await.unwrap();
@@ -149,7 +149,7 @@ async fn a_request_without_a_channel_is_followed_by_looking() {
     let key = response_key("plain");
     steps.goes_on(&key, 1).await;
     let other = steps.bench.client().await;
-    // It looks once a second at least.
+    // It reads once a second at least.
     let within = Duration::from_millis(1800);
     let mut followed = other.follow_within(&key, 1, within).await.unwrap();
     for part in ["1", "2", "3"] {
@@ -281,7 +281,7 @@ async fn client_may_follow_its_own_call() {
     let mut followed = client.follow(&key, 1).await.unwrap();
     assert!(matches!(followed.next().await.unwrap().unwrap(), Update::Chunk(_)));
     drop(followed);
-    // It still hears of its own calls.
+    // It still receives its own calls' frames.
     steps.go.add_permits(3);
     for _ in 0..3 {
         let answered = client.request("echo").timeout(Duration::from_millis(900)).wait().await;

@@ -41,7 +41,7 @@ impl Stage {
         Self { _worker: worker, client, proxy, bench }
     }
 
-    /// Calls `sleep` so often, with this timeout each.
+    /// Calls `sleep` `count` times, with this timeout each.
     fn calls(
         &self,
         count: usize,
@@ -60,7 +60,7 @@ impl Stage {
         (0..count).map(call).collect()
     }
 
-    /// One of the calls has been answered: the others are on their way.
+    /// One of the calls has been answered: the others are in flight.
     async fn under_load(&self, count: usize) -> Vec<JoinHandle<Result<Response, CallError>>> {
         let calls = self.calls(count, Duration::from_secs(10));
         eventually("the first answer", async || {
@@ -70,7 +70,7 @@ impl Stage {
         calls
     }
 
-    /// Every call was answered, or its request was on its way when the connection broke.
+    /// Every call was answered, or its request was in flight when the connection broke.
     async fn all_end(&self, calls: Vec<JoinHandle<Result<Response, CallError>>>) {
         let count = calls.len();
         let mut answered = 0;
@@ -115,7 +115,7 @@ async fn silent_under_load() {
         stage.all_end(calls).await;
         stage.goes_on().await;
         stage.proxy.cut().await;
-        // Else the next ones could all be on their way while it connects.
+        // Otherwise the next ones could all be in flight while it connects.
         stage.goes_on().await;
     }
 }

@@ -151,7 +151,7 @@ async fn one_durability_wait_serves_all_callers() {
         (queued(&mut conn).await == CALLS as usize && asks).then_some(())
     })
     .await;
-    // Of all its connections the one that asks is blocked; calls go on over another.
+    // Of all its connections the waiting one is blocked; calls use another.
     let since = Instant::now();
     while since.elapsed() < Duration::from_millis(500) {
         let plain = client.request("add").durability(Durability::Memory).send().await.unwrap();
@@ -187,7 +187,7 @@ async fn write_to_another_primary_is_not_confirmed_as_replicated() {
     let mut redis = ReplicatedRedis::start().await;
     let client = client(&redis, Durability::Replicated).await;
     assert_eq!(client.call("add", &1).await.unwrap().durability, Durability::Replicated);
-    // The replica hears nothing of it, and becomes the primary.
+    // The replica receives nothing of it, and becomes the primary.
     signal(redis.pid(1), Signal::STOP);
     let request = client.request("add").timeout(Duration::from_secs(10));
     let sending = tokio::spawn(request.send());
@@ -196,7 +196,7 @@ async fn write_to_another_primary_is_not_confirmed_as_replicated() {
     redis.kill(0);
     signal(redis.pid(1), Signal::CONT);
     redis.is_primary(1).await;
-    // The new primary has no replica to ask; it gets one, so that every question is answered yes.
+    // The new primary has no replica to wait for; it gets one, so that every wait is confirmed.
     redis.replace(0, 1).await;
     assert_eq!(sending.await.unwrap().unwrap().durability, Durability::Memory);
 }

@@ -1,4 +1,4 @@
-//! A Redis without memory: whatever empties it, or has to be done meanwhile, still works.
+//! A Redis without memory: operations that free memory, or are needed meanwhile, still work.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::collections::BTreeMap;
@@ -64,7 +64,7 @@ async fn full_redis_is_paused_resumed_and_relieved_by_the_cli() {
     }
     fill(&mut conn).await;
 
-    // A queue that is not known yet is found by the next look at the queues.
+    // An unknown queue is found by the next reading of the queues.
     assert!(redcall(&["pause", "default", "fresh"], &env).await.contains("fresh: paused"));
     let shown: Value = serde_json::from_str(&redcall(&["queues", "--json"], &env).await).unwrap();
     let paused = shown["queues"].as_array().unwrap().iter().filter(|q| q["paused"] == true);
@@ -151,7 +151,7 @@ async fn full_redis_blocks_neither_start_nor_take_over_nor_drain() {
 
 type Tokens = mpsc::UnboundedSender<SettlementToken>;
 
-/// Has its request settled later, within as many ms as its data say.
+/// Defers its request; it is settled within as many ms as its data say.
 async fn defer(request: Request, tokens: State<Tokens>) -> Result<(), HandlerError> {
     let ms = serde_json::from_str(request.data().get())?;
     let token = request.defer_with_notification(&1, Some(Duration::from_millis(ms))).await?;

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::life::works;
 use crate::probes::Served;
 
-/// How long after Redis is back everything has to go on.
+/// The time limit for recovery after Redis is back.
 const SOON: Duration = Duration::from_secs(1);
 
 async fn set(conn: &mut MultiplexedConnection, name: &str, value: &str) {
@@ -22,13 +22,13 @@ async fn set(conn: &mut MultiplexedConnection, name: &str, value: &str) {
     let () = set.query_async(conn).await.unwrap();
 }
 
-/// Ends all connections but the one that says so.
+/// Closes all connections but the calling one.
 async fn cut(conn: &mut MultiplexedConnection) {
     let cut = redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").to_owned();
     let _: i64 = cut.query_async(conn).await.unwrap();
 }
 
-/// How many pops were asked for so far.
+/// Returns the number of pops so far.
 async fn pops(conn: &mut MultiplexedConnection) -> u64 {
     let ask = redis::cmd("INFO").arg("commandstats").to_owned();
     let stats: String = ask.query_async(conn).await.unwrap();
@@ -109,7 +109,7 @@ async fn an_idle_worker_goes_on_when_memory_is_free_again() {
         refused.is_err_and(|error| error.code() == Code::Overloaded).then_some(())
     })
     .await;
-    // It asks now and then, and does not spin.
+    // It retries now and then, and does not spin.
     let before = pops(&mut conn).await;
     works(Duration::from_secs(1)).await;
     let asked = pops(&mut conn).await - before;

@@ -9,7 +9,7 @@ use redcall_tests::RunningWorker;
 use redcall_worker::Worker;
 use tokio::task::JoinHandle;
 
-/// How long after Redis is back everything has to go on.
+/// The time limit for recovery after Redis is back.
 const SOON: Duration = Duration::from_secs(1);
 
 fn settings(redis: &RestartableRedis) -> Settings {
@@ -52,7 +52,7 @@ async fn thousand_waits_over_a_restart_end_in_time() {
     redis.kill();
     redis.start_again().await;
     client.resume("default").await.unwrap();
-    // On their way while it dies again.
+    // In flight while it dies again.
     let under_way: Vec<_> = (0..500).map(call).collect();
     eventually("the first answer", async || {
         queued.iter().any(JoinHandle::is_finished).then_some(())

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::probes::Served;
 
-/// How long after the failover everything has to go on.
+/// The time limit for recovery after the failover.
 const SOON: Duration = Duration::from_secs(1);
 
 struct Stage {
@@ -61,7 +61,7 @@ impl Stage {
                 Err(error) => panic!("{error}"),
             }
         }
-        // People's questions go to the new one as well.
+        // Admin queries go to the new one as well.
         assert_eq!(self.client.inspect().workers().await.unwrap().len(), 1);
     }
 

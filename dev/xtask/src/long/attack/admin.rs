@@ -42,7 +42,7 @@ pub(super) fn run(run: &mut Run) -> miette::Result<()> {
     Ok(())
 }
 
-/// Probes the worker beside these.
+/// Probes the worker during these.
 fn crowd(
     rig: &Rig,
     address: SocketAddr,

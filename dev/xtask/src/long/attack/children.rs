@@ -13,7 +13,7 @@ const AT_ONCE: usize = 2;
 /// The pause before the next call of the job.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The worker's own processor time, in cores, that a flood may cost beside the legitimate calls.
+/// The worker's own processor time, in cores, that a flood may add to the legitimate calls.
 const MOST_CORES: f64 = 0.5;
 
 /// A child: the name of its case, its kind, and its shell script.

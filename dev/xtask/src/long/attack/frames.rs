@@ -65,7 +65,7 @@ fn forge(rig: &Rig, lasts: Duration) -> miette::Result<Figures> {
     Ok(Figures { rate, note: format!("{pushed} forged"), ..Figures::default() })
 }
 
-/// Cancels, ends and pauses everything by messages that no record stands behind.
+/// Cancels, ends and pauses everything by messages without a record.
 fn command(rig: &Rig, lasts: Duration) -> miette::Result<Figures> {
     let (mut wire, channel, since) = (rig.wire()?, rig.keys.control(), Instant::now());
     let mut sent = 0;

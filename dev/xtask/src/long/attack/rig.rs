@@ -1,4 +1,4 @@
-//! A private Redis and one worker, their memory, and the legitimate calls beside an attack.
+//! A private Redis and one worker, their memory, and the legitimate calls during an attack.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -119,7 +119,7 @@ impl Rig {
         ticks.sum::<f64>() / 100.0
     }
 
-    /// Runs `attack` beside the legitimate calls, and measures.
+    /// Runs `attack` during the legitimate calls, and measures.
     pub(super) fn beside(
         mut self,
         name: &str,

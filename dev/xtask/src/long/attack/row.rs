@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::calls::Outcomes;
 
-/// A script may take so long, ms.
+/// The longest permitted script, ms.
 const LONGEST_SCRIPT: f64 = 50.0;
 /// By how much the worker may grow, MB.
 const WORKER_GROWTH: f64 = 128.0;
@@ -27,7 +27,7 @@ pub(super) struct Figures {
     pub(super) missed: Vec<String>,
 }
 
-/// Bounds of an attack, besides that no legitimate call is lost and the worker goes on.
+/// Bounds of an attack, besides that no legitimate call is lost and the worker continues.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Bounds {
     /// How many of its elements have to be done a second.

@@ -104,7 +104,7 @@ async fn record_of_another_start_runs_no_captured_request_again() {
     let request = signed(&ring, "once", until);
     push(&mut conn, &request).await;
     assert!(frames(&mut conn, "once").await[0].contains("result"));
-    // One that has begun and not ended: its record says that it may go on.
+    // A request that has begun and not ended: its record permits a retry.
     push(&mut conn, &signed(&ring, "later", until)).await;
     eventually("it to wait for its retry", async || {
         conn.hexists::<_, _, bool>(keys().scheduled(), "later").await.unwrap().then_some(())
@@ -119,7 +119,7 @@ async fn record_of_another_start_runs_no_captured_request_again() {
     assert_eq!(runs.count(), 2);
 }
 
-/// Asks for its retry after a time, if its id says so.
+/// Fails with a delayed retry, if its id says so.
 async fn waits_for_its_retry(request: Request, runs: State<Runs>) -> Result<Value, HandlerError> {
     runs.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
     if request.id().starts_with("later") && request.attempt() == 1 {
@@ -153,7 +153,7 @@ async fn retry_after_the_signature_has_expired_runs() {
     assert!(!conn.exists::<_, bool>(keys().seen("later")).await.unwrap());
 }
 
-/// Never ends by itself.
+/// Never ends.
 async fn hangs(runs: State<Runs>) {
     runs.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
     std::future::pending::<()>().await;

@@ -9,7 +9,7 @@ use redis::aio::MultiplexedConnection;
 /// The message that ends a watch.
 const END: &str = "end of the watch";
 
-/// A connection that is told all that the server does.
+/// A connection that receives every command of the server.
 pub(super) struct Watch(Pin<Box<dyn Stream<Item = String>>>);
 
 /// The keys and commands of one script.

@@ -69,7 +69,7 @@ impl World {
         Self { caller, healthy, conn, keys, runs, filled, of: None, redis }
     }
 
-    /// Puts the server into `state`, whatever was done to it; where each request is then.
+    /// Resets the server to `state`; returns the place of each request.
     pub(super) async fn reset(&mut self, state: State) -> Places {
         self.runs.clear();
         let () = redis::cmd("FLUSHDB").query_async(&mut self.conn).await.unwrap();
@@ -103,7 +103,7 @@ impl World {
         Places::read(&self.contents().await, self.keys.base())
     }
 
-    /// All that lies there.
+    /// Returns all keys.
     pub(super) async fn contents(&mut self) -> Contents {
         let script = redis::cmd("EVAL").arg(include_str!("read.lua")).arg(0).to_owned();
         script.query_async(&mut self.conn).await.unwrap()

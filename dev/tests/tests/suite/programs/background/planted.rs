@@ -1,5 +1,5 @@
-//! A pid file that another has put there, or that means a process that has gone: nothing is
-//! overwritten, and nothing is signalled.
+//! A planted pid file, or one of a dead process: no file is overwritten, and no process is
+//! signalled.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::process::{Child, Command, Stdio};
@@ -116,7 +116,7 @@ async fn pipe_in_place_of_the_file_holds_nothing_up() {
     for args in [&["--background"][..], &["status"], &["stop"]] {
         all.push(place.run(args).await);
     }
-    // Else the place would wait when it looks which process the file names.
+    // Otherwise the place would wait when it reads the file's process.
     std::fs::remove_file(place.file("pid")).unwrap();
     for ran in all {
         assert_eq!(ran.code, 1, "{ran:?}");

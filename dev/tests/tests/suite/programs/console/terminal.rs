@@ -24,7 +24,7 @@ struct Terminal {
     child: Child,
     keys: File,
     screen: Arc<Mutex<Vec<u8>>>,
-    /// How much of the screen has been looked at.
+    /// The length of the checked screen.
     seen: usize,
 }
 
@@ -124,7 +124,7 @@ async fn names_are_completed_and_events_printed_while_typing() {
     terminal.shows("ad").await;
     desk.client.publish("news", Kind::PROPERTY_CHANGE, &json!({"speed": 3})).await.unwrap();
     terminal.shows("property_change  {\"speed\":3}").await;
-    // The line is there again, and goes on.
+    // The line is there again, and can be continued.
     terminal.shows("redcall> wait ad").await;
     terminal.types("\t{\"a\": 40, \"b\": 2}\r");
     terminal.shows("{\"answer\":42}").await;

@@ -106,7 +106,7 @@ async fn a_node_of_a_cluster_is_a_problem() {
     let seen = doctor(&[], &at(&redis)).await;
     assert_eq!(seen.code, 1);
     seen.has("cluster", "problem", "a node of a cluster");
-    // Without slots it answers nothing of the rest, which is told as well.
+    // Without slots it answers none of the rest, which is reported as well.
     seen.has("queues", "problem", "could not be looked at: ");
 }
 
