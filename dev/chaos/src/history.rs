@@ -23,7 +23,7 @@ pub(crate) enum Step {
 
 /// The connections that an attack affects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Whose {
+pub(crate) enum Affected {
     Callers,
     Workers,
     All,
@@ -57,7 +57,7 @@ pub(crate) enum Kind {
 
 /// A line of a caller.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Said {
+pub(crate) struct CallLine {
     /// When, as [`now_us`].
     pub(crate) at: u64,
     /// The job that is called: a name of the caller's own, which goes with the data.
@@ -65,13 +65,13 @@ pub(crate) struct Said {
     /// Which of the caller's operations: a call, or the fetch of an answer.
     pub(crate) op: u64,
     #[serde(flatten)]
-    pub(crate) what: Saying,
+    pub(crate) what: CallResult,
 }
 
 /// The result of an operation, as its caller saw it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub(crate) enum Saying {
+pub(crate) enum CallResult {
     /// It begins, and has to end within this time.
     Begins { kind: Kind, within_ms: u64 },
     /// It ended: the request is queued.
@@ -98,7 +98,7 @@ pub(crate) enum Saying {
 
 /// A line of a handler.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Done {
+pub(crate) struct EffectLine {
     pub(crate) at: u64,
     pub(crate) job: String,
     /// The run, unlike any other: `<process>-<number>`.
@@ -106,13 +106,13 @@ pub(crate) struct Done {
     /// The worker's process.
     pub(crate) pid: u32,
     pub(crate) attempt: u32,
-    pub(crate) event: Doing,
+    pub(crate) event: RunEvent,
 }
 
 /// An event of a handler's run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Doing {
+pub(crate) enum RunEvent {
     Started,
     /// The effect for which it was called.
     Effect,
@@ -126,16 +126,16 @@ pub(crate) enum Doing {
 
 /// A line of an attacker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Struck {
+pub(crate) struct AttackLine {
     pub(crate) at: u64,
     #[serde(flatten)]
-    pub(crate) what: Blow,
+    pub(crate) what: AttackEvent,
 }
 
 /// An attack.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub(crate) enum Blow {
+pub(crate) enum AttackEvent {
     /// The worker that runs `job` is dead.
     Kill {
         pid: u32,
@@ -159,12 +159,12 @@ pub(crate) enum Blow {
     /// Redis is back.
     RedisBack,
     Cut {
-        whose: Whose,
+        whose: Affected,
     },
     /// Replies come late, or get lost.
     Spell {
         what: ReplyFault,
-        whose: Whose,
+        whose: Affected,
     },
     /// They do not any more.
     SpellOver,
@@ -284,16 +284,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lines");
         let mut lines = Lines::of(&path);
-        assert_eq!(lines.more::<Struck>().unwrap(), []);
+        assert_eq!(lines.more::<AttackLine>().unwrap(), []);
         let log = Log::open(&path).unwrap();
-        let struck = |at| Struck { at, what: Blow::Continue { pid: 7 } };
+        let struck = |at| AttackLine { at, what: AttackEvent::Continue { pid: 7 } };
         log.write(&struck(1));
-        assert_eq!(lines.more::<Struck>().unwrap(), [struck(1)]);
+        assert_eq!(lines.more::<AttackLine>().unwrap(), [struck(1)]);
         let whole = serde_json::to_string(&struck(2)).unwrap() + "\n";
         let (first, second) = whole.split_at(5);
         (&log.0).write_all(first.as_bytes()).unwrap();
-        assert_eq!(lines.more::<Struck>().unwrap(), []);
+        assert_eq!(lines.more::<AttackLine>().unwrap(), []);
         (&log.0).write_all(second.as_bytes()).unwrap();
-        assert_eq!(lines.more::<Struck>().unwrap(), [struck(2)]);
+        assert_eq!(lines.more::<AttackLine>().unwrap(), [struck(2)]);
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::history::{Step, Whose};
+use crate::history::{Affected, Step};
 use crate::options::Options;
 
 /// One attack.
@@ -24,17 +24,17 @@ pub(crate) enum Attack {
         away: Duration,
     },
     Cut {
-        whose: Whose,
+        whose: Affected,
     },
     /// One reply in ten comes up to `most` late, one in three in pieces.
     Delay {
-        whose: Whose,
+        whose: Affected,
         most: Duration,
         lasts: Duration,
     },
     /// One reply in this many is lost after its effect, with its connection.
     Lose {
-        whose: Whose,
+        whose: Affected,
         one_in: u32,
         lasts: Duration,
     },
@@ -156,8 +156,8 @@ pub(crate) fn draw(options: &Options) -> Vec<Planned> {
     plan
 }
 
-fn whose(rng: &mut Rng) -> Whose {
-    [Whose::Callers, Whose::Workers, Whose::All][rng.usize(..3)]
+fn whose(rng: &mut Rng) -> Affected {
+    [Affected::Callers, Affected::Workers, Affected::All][rng.usize(..3)]
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::attacks::Attackers;
-use crate::history::{Blow, Files, Log, Struck, now_us};
+use crate::history::{AttackEvent, AttackLine, Files, Log, now_us};
 use crate::judge::Judge;
 use crate::load::{CallLog, Caller, ResultsPoller};
 use crate::options::Options;
@@ -121,7 +121,7 @@ pub async fn run(
     judge.read()?;
     let judgement = judge.judge();
     let mut found = judgement.found;
-    found.fallen_workers = pool.fallen().await.len() as u64;
+    found.fallen_workers = pool.ended_early().await.len() as u64;
     let ok = found.is_nothing();
     Ok(Report {
         ok,
@@ -155,7 +155,7 @@ async fn pool(
     let pool = WorkerPool::start(options.worker.clone(), post, options.workers, full_logs);
     let pool = pool.map_err(ChaosError::Worker)?;
     for pid in pool.with_full_logs().await {
-        log.write(&Struck { at: now_us(), what: Blow::FullLog { pid } });
+        log.write(&AttackLine { at: now_us(), what: AttackEvent::FullLog { pid } });
     }
     Ok(pool)
 }

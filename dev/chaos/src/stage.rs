@@ -17,7 +17,7 @@ use redcall_testkit::{FaultProxy, Odds};
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
-use crate::history::Whose;
+use crate::history::Affected;
 use crate::run::ChaosError;
 use crate::work::QUEUES;
 
@@ -74,14 +74,14 @@ impl Stage {
         self.workers.url()
     }
 
-    pub(crate) async fn cut(&self, whose: Whose) {
+    pub(crate) async fn cut(&self, whose: Affected) {
         for road in self.roads(whose) {
             road.cut().await;
         }
     }
 
     /// Delays or drops replies at random.
-    pub(crate) async fn spell(&self, whose: Whose, seed: u64, odds: Odds, lasts: Duration) {
+    pub(crate) async fn spell(&self, whose: Affected, seed: u64, odds: Odds, lasts: Duration) {
         let _alone = self.spell.lock().await;
         for road in self.roads(whose) {
             road.misbehave(seed, odds);
@@ -133,9 +133,9 @@ impl Stage {
         orders::order(&self.socket, words).await
     }
 
-    fn roads(&self, whose: Whose) -> impl Iterator<Item = &FaultProxy> {
-        let callers = (whose != Whose::Workers).then_some(&self.callers);
-        let workers = (whose != Whose::Callers).then_some(&self.workers);
+    fn roads(&self, whose: Affected) -> impl Iterator<Item = &FaultProxy> {
+        let callers = (whose != Affected::Workers).then_some(&self.callers);
+        let workers = (whose != Affected::Callers).then_some(&self.workers);
         callers.into_iter().chain(workers)
     }
 }

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
-use crate::history::{Doing, Done, Files, Log, Step, now_us};
+use crate::history::{EffectLine, Files, Log, RunEvent, Step, now_us};
 
 /// The names that workers map, all to the same handler.
 pub(crate) const NAMES: [&str; 2] = ["work", RETRIED];
@@ -142,10 +142,10 @@ struct Run {
 }
 
 impl Run {
-    fn note(&self, event: Doing) {
+    fn note(&self, event: RunEvent) {
         let (job, run) = (self.job.clone(), self.run.clone());
         let (pid, attempt) = (std::process::id(), self.attempt);
-        self.desk.log.write(&Done { at: now_us(), job, run, pid, attempt, event });
+        self.desk.log.write(&EffectLine { at: now_us(), job, run, pid, attempt, event });
     }
 
     /// Waits here if an order holds a job at this step.
@@ -166,7 +166,7 @@ async fn work(
     let number = desk.runs.fetch_add(1, Ordering::Relaxed);
     let run = format!("{}-{number}", std::process::id());
     let run = Run { desk: Desk::clone(&desk), job: task.job, run, attempt: request.attempt() };
-    run.note(Doing::Started);
+    run.note(RunEvent::Started);
     run.reach(Step::In).await;
     for frame in 1..=task.frames {
         // Lost if Redis is down: the job continues.
@@ -174,16 +174,16 @@ async fn work(
     }
     tokio::time::sleep(Duration::from_millis(task.ms)).await;
     if request.attempt() <= task.fails {
-        run.note(Doing::Fails);
+        run.note(RunEvent::Fails);
         return Err(HandlerError::new("as it was told"));
     }
-    run.note(Doing::Effect);
+    run.note(RunEvent::Effect);
     if !task.responds {
         return Ok(Leaving { run, answered: false });
     }
     run.reach(Step::After).await;
     let counts = request.respond(&run.answer()).await?;
-    run.note(if counts { Doing::Settled } else { Doing::Refused });
+    run.note(if counts { RunEvent::Settled } else { RunEvent::Refused });
     Ok(Leaving { run, answered: true })
 }
 
@@ -225,13 +225,13 @@ impl Gates {
             order.is_some()
         });
         if let Some((order, _)) = order {
-            say(&format!("held {order} {job} {run}"));
+            write_line(&format!("held {order} {job} {run}"));
             let _ = opened.changed().await;
         }
     }
 }
 
-fn say(line: &str) {
+fn write_line(line: &str) {
     let mut out = std::io::stdout().lock();
     // The reader is the parent process; if it has ended, this process ends too.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());

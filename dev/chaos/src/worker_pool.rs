@@ -34,7 +34,7 @@ pub(crate) struct WorkerPool {
     program: (PathBuf, Vec<String>),
     post: Post,
     /// An attack locks the place of the worker that it attacks.
-    places: Vec<Arc<Mutex<Hand>>>,
+    places: Vec<Arc<Mutex<WorkerHandle>>>,
     /// `true` while the workers' logs are read; watched by the tasks that read them.
     reads: watch::Sender<bool>,
     /// `true` if every fourth worker logs to a full device; and the number of workers started.
@@ -45,7 +45,7 @@ pub(crate) struct WorkerPool {
 }
 
 /// One worker process.
-pub(crate) struct Hand {
+pub(crate) struct WorkerHandle {
     child: Child,
     orders: ChildStdin,
     said: Lines<BufReader<ChildStdout>>,
@@ -68,14 +68,14 @@ impl WorkerPool {
         let lacks = std::sync::Mutex::default();
         let mut pool = Self { program, post, places, reads, full_logs, started, lacks };
         for _ in 0..size {
-            let hand = pool.hand()?;
-            pool.places.push(Arc::new(Mutex::new(hand)));
+            let worker = pool.worker_handle()?;
+            pool.places.push(Arc::new(Mutex::new(worker)));
         }
         Ok(pool)
     }
 
     /// A new process.
-    pub(crate) fn hand(&self) -> io::Result<Hand> {
+    pub(crate) fn worker_handle(&self) -> io::Result<WorkerHandle> {
         let number = self.started.fetch_add(1, Ordering::Relaxed);
         let full = || OpenOptions::new().write(true).open("/dev/full");
         // Not everywhere there is one.
@@ -102,12 +102,12 @@ impl WorkerPool {
             tokio::spawn(read_log(stderr, log, self.reads.subscribe()));
         }
         let said = BufReader::new(said).lines();
-        Ok(Hand { child, orders, said, asked: 0, pid, began: Instant::now(), full_log })
+        Ok(WorkerHandle { child, orders, said, asked: 0, pid, began: Instant::now(), full_log })
     }
 
     /// Returns a worker that no attack has locked, searching from `first`; `None` if too few
     /// workers would be left to take over.
-    pub(crate) fn free(&self, first: usize) -> Option<OwnedMutexGuard<Hand>> {
+    pub(crate) fn free(&self, first: usize) -> Option<OwnedMutexGuard<WorkerHandle>> {
         let order = (0..self.places.len()).map(|at| (first + at) % self.places.len());
         let mut free: Vec<_> =
             order.filter_map(|at| self.places[at].clone().try_lock_owned().ok()).collect();
@@ -123,19 +123,19 @@ impl WorkerPool {
     pub(crate) async fn with_full_logs(&self) -> Vec<u32> {
         let mut full = Vec::new();
         for place in &self.places {
-            let hand = place.lock().await;
-            full.extend(hand.full_log.then_some(hand.pid));
+            let worker = place.lock().await;
+            full.extend(worker.full_log.then_some(worker.pid));
         }
         full
     }
 
     /// Returns the process ids of workers that ended without an order.
-    pub(crate) async fn fallen(&self) -> Vec<u32> {
+    pub(crate) async fn ended_early(&self) -> Vec<u32> {
         let mut fallen = Vec::new();
         for place in &self.places {
-            let mut hand = place.lock().await;
-            if hand.has_ended() && !self.was_refused(hand.began) {
-                fallen.push(hand.pid);
+            let mut worker = place.lock().await;
+            if worker.has_ended() && !self.was_refused(worker.began) {
+                fallen.push(worker.pid);
             }
         }
         fallen
@@ -158,9 +158,9 @@ impl WorkerPool {
     }
 
     /// Starts a worker again that has ended since a right was missing, as its supervisor would.
-    pub(crate) fn start_again(&self, hand: &mut Hand) -> io::Result<()> {
-        if hand.has_ended() && self.was_refused(hand.began) {
-            *hand = self.hand()?;
+    pub(crate) fn start_again(&self, worker: &mut WorkerHandle) -> io::Result<()> {
+        if worker.has_ended() && self.was_refused(worker.began) {
+            *worker = self.worker_handle()?;
         }
         Ok(())
     }
@@ -179,7 +179,7 @@ async fn read_log(mut from: ChildStderr, mut log: File, mut reads: watch::Receiv
     }
 }
 
-impl Hand {
+impl WorkerHandle {
     /// Holds the next job that comes to `step`; `None` if none does in time.
     pub(crate) async fn hold(&mut self, step: Step) -> Option<Held> {
         self.asked += 1;

@@ -11,9 +11,9 @@ mod poll;
 mod watch;
 
 pub use callers::{Cancelled, Place, Placed, Pushed};
-pub use end::{Ending, Op};
-pub use poll::{Leased, Mark, PollStep, Reply, Said, State};
-pub use watch::{Beat, Beaten};
+pub use end::{Op, RunOutcome};
+pub use poll::{LeaseInfo, Leased, PollStep, Reply, Said, State};
+pub use watch::{Beat, HeartbeatReply};
 
 /// A request, by number.
 pub type Id = u8;

@@ -20,7 +20,9 @@ use std::time::Duration;
 use case::Case;
 use recovery::Recoveries;
 
-use crate::history::{Blow, Done, Files, Lines, ReplyFault, Said, Step, Struck};
+use crate::history::{
+    AttackEvent, AttackLine, CallLine, EffectLine, Files, Lines, ReplyFault, Step,
+};
 use crate::report::{Calls, Found, Recovery};
 
 /// Reads a history as it is written.
@@ -29,7 +31,7 @@ pub(crate) struct Judge {
     effects: Lines,
     blows: Lines,
     cases: HashMap<String, Case>,
-    struck: Vec<Struck>,
+    struck: Vec<AttackLine>,
     lease: Duration,
 }
 
@@ -64,14 +66,14 @@ impl Judge {
     pub(crate) fn read(&mut self) -> io::Result<()> {
         // Calls are read before effects: the effect of each answer that is read has then been
         // written.
-        let calls = self.calls.more::<Said>()?;
-        for done in self.effects.more::<Done>()? {
+        let calls = self.calls.more::<CallLine>()?;
+        for done in self.effects.more::<EffectLine>()? {
             self.cases.entry(done.job.clone()).or_default().see(done);
         }
         for said in calls {
-            self.cases.entry(said.job.clone()).or_default().hear(said);
+            self.cases.entry(said.job.clone()).or_default().add_call(said);
         }
-        self.struck.extend(self.blows.more::<Struck>()?);
+        self.struck.extend(self.blows.more::<AttackLine>()?);
         Ok(())
     }
 
@@ -105,13 +107,13 @@ impl Judge {
                 note(&mut found.hung, Some(hung));
             }
             note(&mut found.out_of_order, case.out_of_order());
-            for odd in case.unexplained().into_iter().chain(recoveries.uncalled(case)) {
+            for odd in case.unexplained().into_iter().chain(recoveries.unexplained_reruns(case)) {
                 note(&mut found.unexplained, Some(odd));
             }
             judgement.calls.latest(case.latest());
         }
         recoveries.judge(&self.cases, &mut judgement);
-        for Struck { what, .. } in &self.struck {
+        for AttackLine { what, .. } in &self.struck {
             if let Some(name) = name(what) {
                 *judgement.struck.entry(name).or_default() += 1;
             }
@@ -121,23 +123,26 @@ impl Judge {
 }
 
 /// Under which name a blow is counted.
-fn name(blow: &Blow) -> Option<&'static str> {
+fn name(blow: &AttackEvent) -> Option<&'static str> {
     match blow {
-        Blow::Kill { step: Step::In, .. } => Some("kills_in_handler"),
-        Blow::Kill { step: Step::After, .. } => Some("kills_before_settlement"),
-        Blow::Stop { .. } => Some("stops"),
-        Blow::RedisBack => Some("redis_restarts"),
-        Blow::Cut { .. } => Some("cuts"),
-        Blow::Spell { what: ReplyFault::Late, .. } => Some("spells_of_late_replies"),
-        Blow::Spell { what: ReplyFault::Lost, .. } => Some("spells_of_lost_replies"),
-        Blow::FullLog { .. } => Some("workers_with_a_full_log"),
-        Blow::LogsUnread => Some("spells_of_unread_logs"),
-        Blow::DiskFull => Some("spells_of_a_full_disk"),
-        Blow::RightTaken { .. } => Some("rights_taken"),
-        Blow::ClockStepped { .. } => Some("clock_steps"),
-        Blow::Missed => Some("missed"),
-        Blow::Continue { .. } | Blow::RedisGone | Blow::SpellOver => None,
-        Blow::LogsRead | Blow::DiskFree | Blow::RightGiven | Blow::ClockBack => None,
+        AttackEvent::Kill { step: Step::In, .. } => Some("kills_in_handler"),
+        AttackEvent::Kill { step: Step::After, .. } => Some("kills_before_settlement"),
+        AttackEvent::Stop { .. } => Some("stops"),
+        AttackEvent::RedisBack => Some("redis_restarts"),
+        AttackEvent::Cut { .. } => Some("cuts"),
+        AttackEvent::Spell { what: ReplyFault::Late, .. } => Some("spells_of_late_replies"),
+        AttackEvent::Spell { what: ReplyFault::Lost, .. } => Some("spells_of_lost_replies"),
+        AttackEvent::FullLog { .. } => Some("workers_with_a_full_log"),
+        AttackEvent::LogsUnread => Some("spells_of_unread_logs"),
+        AttackEvent::DiskFull => Some("spells_of_a_full_disk"),
+        AttackEvent::RightTaken { .. } => Some("rights_taken"),
+        AttackEvent::ClockStepped { .. } => Some("clock_steps"),
+        AttackEvent::Missed => Some("missed"),
+        AttackEvent::Continue { .. } | AttackEvent::RedisGone | AttackEvent::SpellOver => None,
+        AttackEvent::LogsRead
+        | AttackEvent::DiskFree
+        | AttackEvent::RightGiven
+        | AttackEvent::ClockBack => None,
     }
 }
 

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use super::Judgement;
 use super::case::{Case, Run};
-use crate::history::{Blow, Struck};
+use crate::history::{AttackEvent, AttackLine};
 
 /// How long clients and workers may take to be back after Redis is, µs.
 const BACK_US: u64 = 1_000_000;
 
 /// The attacks of a run, by the effects that they excuse.
 pub(super) struct Recoveries<'a> {
-    struck: &'a [Struck],
+    struck: &'a [AttackLine],
     lease_us: u64,
     /// By process: when it first was killed or stopped.
     hit: HashMap<u32, u64>,
@@ -24,39 +24,44 @@ pub(super) struct Recoveries<'a> {
 }
 
 impl<'a> Recoveries<'a> {
-    pub(super) fn of(struck: &'a [Struck], lease: Duration) -> Self {
+    pub(super) fn of(struck: &'a [AttackLine], lease: Duration) -> Self {
         let mut hit = HashMap::new();
         let mut troubles = Vec::new();
         let (mut stopped, mut gone, mut spell) = (BTreeMap::new(), 0, 0);
         let (mut lacking, mut leases_lost) = (0, Vec::new());
-        for Struck { at, what } in struck {
+        for AttackLine { at, what } in struck {
             match what {
-                Blow::Kill { pid, .. } => {
+                AttackEvent::Kill { pid, .. } => {
                     hit.entry(*pid).or_insert(*at);
                     troubles.push((*at, *at));
                 }
-                Blow::Stop { pid, .. } => {
+                AttackEvent::Stop { pid, .. } => {
                     hit.entry(*pid).or_insert(*at);
                     stopped.insert(*pid, *at);
                 }
-                Blow::Continue { pid } => {
+                AttackEvent::Continue { pid } => {
                     troubles.push((stopped.remove(pid).unwrap_or(*at), *at));
                 }
-                Blow::RedisGone => gone = *at,
-                Blow::RedisBack => troubles.push((gone, at + BACK_US)),
-                Blow::Cut { .. } => troubles.push((*at, at + BACK_US)),
-                Blow::Spell { .. } => spell = *at,
-                Blow::SpellOver => troubles.push((spell, at + BACK_US)),
+                AttackEvent::RedisGone => gone = *at,
+                AttackEvent::RedisBack => troubles.push((gone, at + BACK_US)),
+                AttackEvent::Cut { .. } => troubles.push((*at, at + BACK_US)),
+                AttackEvent::Spell { .. } => spell = *at,
+                AttackEvent::SpellOver => troubles.push((spell, at + BACK_US)),
                 // These exclude one another: no two of them overlap.
-                Blow::DiskFull | Blow::RightTaken { .. } | Blow::ClockStepped { .. } => {
+                AttackEvent::DiskFull
+                | AttackEvent::RightTaken { .. }
+                | AttackEvent::ClockStepped { .. } => {
                     lacking = *at;
                 }
-                Blow::DiskFree | Blow::RightGiven | Blow::ClockBack => {
+                AttackEvent::DiskFree | AttackEvent::RightGiven | AttackEvent::ClockBack => {
                     troubles.push((lacking, at + BACK_US));
                     leases_lost.push((lacking, at + BACK_US));
                 }
                 // A log that is not read, or cannot be written, excuses nothing.
-                Blow::FullLog { .. } | Blow::LogsUnread | Blow::LogsRead | Blow::Missed => {}
+                AttackEvent::FullLog { .. }
+                | AttackEvent::LogsUnread
+                | AttackEvent::LogsRead
+                | AttackEvent::Missed => {}
             }
         }
         let lease_us = u64::try_from(lease.as_micros()).unwrap_or(u64::MAX);
@@ -66,8 +71,8 @@ impl<'a> Recoveries<'a> {
     /// Judges each kill by when its job was started again.
     pub(super) fn judge(&self, cases: &HashMap<String, Case>, judgement: &mut Judgement) {
         let Judgement { recovery, found, examples, .. } = judgement;
-        for Struck { at, what } in self.struck {
-            let Blow::Kill { job, run, .. } = what else { continue };
+        for AttackLine { at, what } in self.struck {
+            let AttackEvent::Kill { job, run, .. } = what else { continue };
             let Some(case) = cases.get(job) else { continue };
             let others = case.runs.iter().filter(|(name, _)| *name != run);
             let next = others.map(|(_, run)| run.started).filter(|started| started >= at).min();
@@ -120,7 +125,7 @@ impl<'a> Recoveries<'a> {
 
     /// Returns the repeated runs of a job without a fault in the run before. A stopped worker may
     /// start, as it continues, a job that was handed to it before and has ended elsewhere since.
-    pub(super) fn uncalled(&self, case: &Case) -> Vec<String> {
+    pub(super) fn unexplained_reruns(&self, case: &Case) -> Vec<String> {
         let mut runs: Vec<(&String, &Run)> = case.runs.iter().collect();
         runs.sort_by_key(|(_, run)| run.started);
         let was_hit = |run: &Run, by: u64| self.hit.get(&run.pid).is_some_and(|hit| *hit <= by);

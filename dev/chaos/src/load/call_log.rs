@@ -8,7 +8,7 @@ use redcall_client::{CallError, Code, Response};
 use tokio::sync::{mpsc, watch};
 
 use super::results_poller::Finished;
-use crate::history::{Kind, Log, Said, Saying, now_us};
+use crate::history::{CallLine, CallResult, Kind, Log, now_us};
 use crate::report::Progress;
 use crate::work::Answer;
 
@@ -35,13 +35,13 @@ impl CallLog {
         let number = self.ops.fetch_add(1, Ordering::Relaxed);
         let op = Op { log: self.clone(), job: job.to_owned(), number };
         let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
-        op.say(Saying::Begins { kind, within_ms });
+        op.log_result(CallResult::Begins { kind, within_ms });
         self.progress.send_modify(|progress| progress.calls += 1);
         op
     }
 
-    pub(crate) fn say(&self, job: &str, op: u64, result: Saying) {
-        self.log.write(&Said { at: now_us(), job: job.to_owned(), op, what: result });
+    pub(crate) fn log_result(&self, job: &str, op: u64, result: CallResult) {
+        self.log.write(&CallLine { at: now_us(), job: job.to_owned(), op, what: result });
     }
 }
 
@@ -53,15 +53,15 @@ pub(crate) struct Op {
 }
 
 impl Op {
-    pub(crate) fn say(&self, result: Saying) {
-        self.log.say(&self.job, self.number, result);
+    pub(crate) fn log_result(&self, result: CallResult) {
+        self.log.log_result(&self.job, self.number, result);
     }
 
     /// It was to queue a request.
     pub(crate) fn sent<T>(self, result: Result<T, CallError>) -> Option<T> {
         match result {
             Ok(receipt) => {
-                self.ends(Saying::Queued);
+                self.ends(CallResult::Queued);
                 Some(receipt)
             }
             Err(error) => {
@@ -89,30 +89,30 @@ impl Op {
             Ok(answer) if answer.job == self.job => {
                 let (job, op, key) = (self.job.clone(), self.number, response.response_key);
                 let _ = self.log.finished.send(Finished::now(job, op, key));
-                self.ends(Saying::Answered { run: answer.run });
+                self.ends(CallResult::Answered { run: answer.run });
             }
-            _ => self.ends(Saying::Odd { what: format!("answered {}", response.data.get()) }),
+            _ => self.ends(CallResult::Odd { what: format!("answered {}", response.data.get()) }),
         }
         true
     }
 
-    fn ends(self, result: Saying) {
-        self.say(result);
+    fn ends(self, result: CallResult) {
+        self.log_result(result);
         self.log.progress.send_modify(|progress| progress.ended += 1);
     }
 }
 
 /// Why an operation brought nothing.
-fn why(error: &CallError) -> Saying {
+fn why(error: &CallError) -> CallResult {
     let code = error.code().to_string();
     match error {
-        CallError::Refused { error, .. } if error.code == Code::NotFound => Saying::Missing,
-        CallError::Rejected { .. } | CallError::Refused { .. } => Saying::Refused { code },
-        CallError::Unknown { .. } | CallError::Unanswered { .. } => Saying::Unknown,
-        CallError::Failed(_) => Saying::Failed { code },
-        CallError::TimedOut => Saying::TimedOut,
+        CallError::Refused { error, .. } if error.code == Code::NotFound => CallResult::Missing,
+        CallError::Rejected { .. } | CallError::Refused { .. } => CallResult::Refused { code },
+        CallError::Unknown { .. } | CallError::Unanswered { .. } => CallResult::Unknown,
+        CallError::Failed(_) => CallResult::Failed { code },
+        CallError::TimedOut => CallResult::TimedOut,
         CallError::Cancelled | CallError::Encode(_) | CallError::Decode(_) => {
-            Saying::Odd { what: error.to_string() }
+            CallResult::Odd { what: error.to_string() }
         }
     }
 }

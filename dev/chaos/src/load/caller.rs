@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::call_log::{CallLog, Op};
-use crate::history::{Kind, Saying};
+use crate::history::{CallResult, Kind};
 use crate::work::{NAMES, QUEUES, RETRIED, Task};
 
 /// The number of requests in a burst of fire-and-forget calls.
@@ -159,7 +159,7 @@ async fn follow(request: Request, op: &Op) -> Result<Response, CallError> {
             Update::Restarted { attempt: next } => attempt = next,
             Update::Progress(data) => {
                 let percent = data.get().parse().unwrap_or_default();
-                op.say(Saying::Heard { attempt, percent });
+                op.log_result(CallResult::Heard { attempt, percent });
             }
             Update::Chunk(_) => {}
             Update::Done(response) => return Ok(response),

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, interval};
 
 use super::call_log::CallLog;
-use crate::history::Saying;
+use crate::history::CallResult;
 
 /// How long after the answer: longer than any worker is stopped, and shorter than a second answer
 /// would be kept there, which is 30 s and the call's timeout.
@@ -83,7 +83,7 @@ impl ResultsPoller {
             let found = self.reader.lists(&keys).await?;
             for (finished, frames) in self.waiting.drain(..found.len()).zip(found) {
                 for run in frames.iter().filter_map(|frame| ended_by(frame)) {
-                    log.say(&finished.job, finished.op, Saying::FoundLater { run });
+                    log.log_result(&finished.job, finished.op, CallResult::FoundLater { run });
                 }
             }
         }

@@ -5,7 +5,7 @@ use super::{Fault, Frame, Id, Letter, Store, WorkerId};
 
 /// The end of one request's run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ending {
+pub struct RunOutcome {
     /// Which request.
     pub id: Id,
     /// The operation on it.
@@ -33,8 +33,8 @@ pub enum Op {
 
 impl Store {
     /// Settles one request: stores its end, removes its lease, then its other keys.
-    pub(super) fn settle(&mut self, worker: WorkerId, ending: Ending) -> Said {
-        let Ending { id, op } = ending;
+    pub(super) fn settle(&mut self, worker: WorkerId, outcome: RunOutcome) -> Said {
+        let RunOutcome { id, op } = outcome;
         let leased = self.holder(worker).leases.contains(&id);
         if !leased && !self.is(Fault::NoFence) {
             return Said::LeaseLost;

@@ -1,9 +1,9 @@
 //! `poll.lua`, and the blocked pop before it.
 
-use super::end::Ending;
+use super::end::RunOutcome;
 use super::{Fault, Id, Letter, Record, Registered, Store, UNREADABLE, WorkerId};
 
-/// The result of one ending in a poll.
+/// The result of one outcome in a poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Said {
     /// It took effect.
@@ -18,7 +18,7 @@ pub enum Said {
 
 /// The history of a request before it was leased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Mark {
+pub struct LeaseInfo {
     /// Every caller has cancelled it.
     pub cancelled: bool,
     /// The record of its runs.
@@ -31,7 +31,7 @@ pub struct Leased {
     /// Which.
     pub id: Id,
     /// Its history.
-    pub mark: Mark,
+    pub info: LeaseInfo,
 }
 
 /// The state of the queue for a worker.
@@ -55,7 +55,7 @@ pub struct PollStep {
     /// `true` if parked requests are taken first.
     pub parked: bool,
     /// The runs that have ended.
-    pub endings: Vec<Ending>,
+    pub outcomes: Vec<RunOutcome>,
     /// Its number.
     pub serial: u8,
     /// `true` if it was sent before, and its reply was lost.
@@ -65,7 +65,7 @@ pub struct PollStep {
 /// The reply to a poll.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reply {
-    /// One per ending.
+    /// One per outcome.
     pub said: Vec<Said>,
     /// The leased requests, in order.
     pub leased: Vec<Leased>,
@@ -81,7 +81,7 @@ impl PollStep {
     /// A poll that settles nothing.
     #[must_use]
     pub fn take(worker: WorkerId, take: usize) -> Self {
-        Self { worker, take, parked: false, endings: Vec::new(), serial: 0, again: false }
+        Self { worker, take, parked: false, outcomes: Vec::new(), serial: 0, again: false }
     }
 }
 
@@ -142,12 +142,12 @@ impl Store {
         {
             return said.clone();
         }
-        let endings = poll.endings.iter().enumerate();
-        let settle = |(at, ending): (usize, &Ending)| match Some(at) == fails {
+        let outcomes = poll.outcomes.iter().enumerate();
+        let settle = |(at, outcome): (usize, &RunOutcome)| match Some(at) == fails {
             true => Said::Kept,
-            false => self.settle(poll.worker, *ending),
+            false => self.settle(poll.worker, *outcome),
         };
-        let said: Vec<Said> = endings.map(settle).collect();
+        let said: Vec<Said> = outcomes.map(settle).collect();
         if !said.is_empty() && !self.is(Fault::PollForgotten) {
             self.holder_mut(poll.worker).poll = Some((poll.serial, said.clone()));
             self.ran();
@@ -206,23 +206,23 @@ impl Store {
             return None;
         }
         self.holder_mut(worker).leases.push(id);
-        Some(Leased { id, mark: self.mark(id) })
+        Some(Leased { id, info: self.info(id) })
     }
 
-    fn mark(&self, id: Id) -> Mark {
+    fn info(&self, id: Id) -> LeaseInfo {
         let cancelled = self.tombstones.contains(&id) && !self.is(Fault::TombstonesIgnored);
         let record = self.record(id).filter(|_| !cancelled).unwrap_or_default();
-        Mark { cancelled, record }
+        LeaseInfo { cancelled, record }
     }
 
     /// Returns the leases of a worker.
     #[must_use]
     pub fn held(&self, worker: WorkerId) -> Vec<Leased> {
         let leases = self.holder(worker).leases.iter();
-        let mark = |id: Id| {
+        let info = |id: Id| {
             let record = self.record(id).unwrap_or_default();
-            Mark { cancelled: self.mark(id).cancelled, record }
+            LeaseInfo { cancelled: self.info(id).cancelled, record }
         };
-        leases.map(|id| Leased { id: *id, mark: mark(*id) }).collect()
+        leases.map(|id| Leased { id: *id, info: info(*id) }).collect()
     }
 }

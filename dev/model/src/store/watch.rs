@@ -14,7 +14,7 @@ pub struct Beat {
 
 /// The reply to a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Beaten {
+pub struct HeartbeatReply {
     /// Workers whose lease has ended, by number.
     pub dead: Vec<WorkerId>,
     /// `true` if a name has parked requests.
@@ -35,7 +35,7 @@ pub struct Beaten {
 
 impl Store {
     /// `heartbeat.lua`.
-    pub fn heartbeat(&mut self, beat: Beat) -> Beaten {
+    pub fn heartbeat(&mut self, beat: Beat) -> HeartbeatReply {
         let known = self.holder(beat.worker).registered != Registered::No;
         let lost = self.holders.iter().all(|holder| holder.registered == Registered::No);
         if lost {
@@ -51,7 +51,7 @@ impl Store {
         self.repair();
         let leases = &self.holder(beat.worker).leases;
         let cancelled = leases.iter().filter(|id| self.tombstones.contains(id)).copied();
-        Beaten {
+        HeartbeatReply {
             dead,
             parked: self.names_parked,
             mapped: self.mapped,

@@ -3,7 +3,7 @@
 
 use super::worker::{Pop, Send, Taken};
 use super::{Worker, World};
-use crate::store::{Ending, Id, PollStep};
+use crate::store::{Id, PollStep, RunOutcome};
 
 /// Old numbers to new ones.
 struct Numbers {
@@ -29,18 +29,18 @@ impl Numbers {
         taken.iter_mut().for_each(|taken| self.change(&mut taken.leased.id));
     }
 
-    fn endings(&mut self, endings: &mut [Ending]) {
-        endings.iter_mut().for_each(|ending| self.change(&mut ending.id));
+    fn outcomes(&mut self, outcomes: &mut [RunOutcome]) {
+        outcomes.iter_mut().for_each(|outcome| self.change(&mut outcome.id));
     }
 
     fn poll(&mut self, poll: &mut PollStep) {
-        self.endings(&mut poll.endings);
+        self.outcomes(&mut poll.outcomes);
     }
 
     fn worker(&mut self, worker: &mut Worker) {
         worker.jobs.iter_mut().for_each(|job| self.change(&mut job.taken.leased.id));
-        self.endings(&mut worker.leaving);
-        self.endings(&mut worker.resend);
+        self.outcomes(&mut worker.to_settle);
+        self.outcomes(&mut worker.resend);
         if let Pop::Replied(taken, _) = &mut worker.pop {
             self.taken(taken);
         }

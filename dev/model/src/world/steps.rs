@@ -9,7 +9,7 @@
 use super::worker::Taken;
 use super::{Bounds, END, Faults, Life, Pop, Script, Send, World, Wrong};
 use crate::store::{
-    Beat, Ending, Fault, Id, Leased, Op, Place, PollStep, Registered, Reply, WorkerId,
+    Beat, Fault, Id, Leased, Op, Place, PollStep, Registered, Reply, RunOutcome, WorkerId,
 };
 
 /// One step.
@@ -221,7 +221,7 @@ impl Bounds {
             }
             let says = match &worker.send {
                 Send::Replied(poll, _, leased, ..) => {
-                    !poll.endings.is_empty() || !leased.is_empty()
+                    !poll.outcomes.is_empty() || !leased.is_empty()
                 }
                 Send::No | Send::Sent(..) | Send::Read(..) => false,
             };
@@ -389,7 +389,7 @@ impl Bounds {
             world.wrong = Some(Wrong::SettledWithoutLease);
         }
         let worker = world.worker(at);
-        if !poll.endings.is_empty() {
+        if !poll.outcomes.is_empty() {
             worker.said = Some(reply.said.clone());
         }
         // By which number it is known is the order's affair.
@@ -458,13 +458,13 @@ impl World {
         let Some(place) = worker.jobs.iter().position(|job| job.taken.leased.id == id) else {
             return;
         };
-        let record = worker.jobs.remove(place).taken.leased.mark.record;
+        let record = worker.jobs.remove(place).taken.leased.info.record;
         let op = match well {
             true => Op::Answer(END),
             false if record.fails == 0 => Op::Retry(record.attempt + 1, None),
             false => Op::DeadLetter(Some(END)),
         };
-        worker.leaving.push(Ending { id, op });
+        worker.to_settle.push(RunOutcome { id, op });
         self.left.fails -= u8::from(!well);
     }
 

@@ -1,7 +1,7 @@
 //! A worker's own state, and the effect of replies on it: `worker/src/io/dispatcher.rs` without
 //! times, for one queue.
 
-use crate::store::{Ending, Fault, Id, Leased, Op, PollStep, Reply, Said, State, WorkerId};
+use crate::store::{Fault, Id, Leased, Op, PollStep, Reply, RunOutcome, Said, State, WorkerId};
 
 use super::END;
 
@@ -81,10 +81,10 @@ pub struct Worker {
     pub send: Send,
     /// The running jobs.
     pub jobs: Vec<Job>,
-    /// The endings that the next poll settles.
-    pub leaving: Vec<Ending>,
-    /// The endings that are settled before those, as they were sent before.
-    pub resend: Vec<Ending>,
+    /// The outcomes that the next poll settles.
+    pub to_settle: Vec<RunOutcome>,
+    /// The outcomes that are settled before those, as they were sent before.
+    pub resend: Vec<RunOutcome>,
     /// The number of the last settling poll, by its last bit: only this distinguishes two in a row.
     pub serial: u8,
     /// A reply was lost, so that it may have leases that it does not know.
@@ -117,7 +117,7 @@ impl Worker {
 
     /// Returns `true` if it sends a poll now.
     pub(super) fn sends(&self, waiting: bool) -> bool {
-        let settles = !self.leaving.is_empty() || !self.resend.is_empty();
+        let settles = !self.to_settle.is_empty() || !self.resend.is_empty();
         let takes = waiting && self.free() > 0 && !self.mute;
         self.runs() && self.send == Send::No && (settles || takes || self.reads_back())
     }
@@ -125,7 +125,7 @@ impl Worker {
     /// Returns `true` if it knows of more or fewer leases than Redis: the last net under lost
     /// replies.
     pub(super) fn finds_odd(&self, held: usize) -> bool {
-        let outcomes = self.leaving.len() + self.resend.len();
+        let outcomes = self.to_settle.len() + self.resend.len();
         !(self.jobs.len()..=self.jobs.len() + outcomes).contains(&held)
     }
 
@@ -140,7 +140,7 @@ impl Worker {
         match &self.send {
             Send::No => !self.resend.is_empty(),
             Send::Sent(poll, _) | Send::Read(poll, _) => poll.again,
-            Send::Replied(poll, ..) => !poll.endings.is_empty(),
+            Send::Replied(poll, ..) => !poll.outcomes.is_empty(),
         }
     }
 
@@ -157,14 +157,15 @@ impl Worker {
     /// The next poll, if there is one: `worker/src/io/poll.rs`.
     pub(super) fn plan(&mut self, own: WorkerId, waiting: bool, fault: Option<Fault>) {
         let again = !self.resend.is_empty();
-        let endings = if again { self.resend.clone() } else { std::mem::take(&mut self.leaving) };
-        if !endings.is_empty() && (!again || fault == Some(Fault::OtherNumber)) {
+        let outcomes =
+            if again { self.resend.clone() } else { std::mem::take(&mut self.to_settle) };
+        if !outcomes.is_empty() && (!again || fault == Some(Fault::OtherNumber)) {
             self.serial ^= 1;
         }
         self.resend.clear();
         let take = if waiting && !self.mute { self.free() } else { 0 };
         let poll =
-            PollStep { take, endings, serial: self.serial, again, ..PollStep::take(own, take) };
+            PollStep { take, outcomes, serial: self.serial, again, ..PollStep::take(own, take) };
         self.send = Send::Sent(poll, self.reads_back());
     }
 
@@ -173,20 +174,20 @@ impl Worker {
         let Send::Replied(poll, said, leased, state, held) = std::mem::take(&mut self.send) else {
             return;
         };
-        let kept = poll.endings.iter().zip(said).filter(|(_, said)| *said == Said::Kept);
-        let kept: Vec<Ending> = kept.map(|(ending, _)| *ending).collect();
+        let kept = poll.outcomes.iter().zip(said).filter(|(_, said)| *said == Said::Kept);
+        let kept: Vec<RunOutcome> = kept.map(|(outcome, _)| *outcome).collect();
         if let Some(held) = held {
             self.needs_resync = false;
             self.jobs.retain(|job| held.iter().any(|held| held.leased.id == job.taken.leased.id));
             let unknown_leases = held.into_iter().filter(|held| {
                 let id = held.leased.id;
-                let leaves = self.leaving.iter().chain(&poll.endings).any(|one| one.id == id);
+                let leaves = self.to_settle.iter().chain(&poll.outcomes).any(|one| one.id == id);
                 !leaves && self.jobs.iter().all(|job| job.taken.leased.id != id)
             });
             let unknown_leases = unknown_leases.collect();
             self.start(unknown_leases, max_crashes);
         }
-        self.leaving.extend(kept);
+        self.to_settle.extend(kept);
         self.start(leased, max_crashes);
         self.note(state);
     }
@@ -211,7 +212,7 @@ impl Worker {
             Send::Sent(poll, _) | Send::Read(poll, _) | Send::Replied(poll, ..) => poll,
             Send::No => return,
         };
-        self.resend = poll.endings;
+        self.resend = poll.outcomes;
         self.needs_resync |= fault != Some(Fault::NotReadBack);
     }
 
@@ -225,13 +226,13 @@ impl Worker {
     fn start(&mut self, leased: Vec<Taken>, max_crashes: u8) {
         let free = self.free();
         for (at, taken) in leased.into_iter().enumerate() {
-            let Leased { id, mark } = taken.leased;
+            let Leased { id, info } = taken.leased;
             if at >= free {
-                self.leaving.push(Ending { id, op: Op::Back });
-            } else if mark.cancelled {
-                self.leaving.push(Ending { id, op: Op::Answer(END) });
-            } else if mark.record.crashes >= max_crashes {
-                self.leaving.push(Ending { id, op: Op::DeadLetter(Some(END)) });
+                self.to_settle.push(RunOutcome { id, op: Op::Back });
+            } else if info.cancelled {
+                self.to_settle.push(RunOutcome { id, op: Op::Answer(END) });
+            } else if info.record.crashes >= max_crashes {
+                self.to_settle.push(RunOutcome { id, op: Op::DeadLetter(Some(END)) });
             } else {
                 self.jobs.push(Job { taken, begun: false });
             }
@@ -243,7 +244,7 @@ impl Worker {
         let before = self.jobs.len();
         self.jobs.retain(|job| job.taken.leased.id != id);
         if self.jobs.len() < before {
-            self.leaving.push(Ending { id, op: Op::Answer(END) });
+            self.to_settle.push(RunOutcome { id, op: Op::Answer(END) });
         }
     }
 
@@ -256,9 +257,9 @@ impl Worker {
 
     /// Removes the leases that a poll settled. Returns `true` if it settled all of them.
     pub(super) fn settled(&mut self, poll: &PollStep, reply: &Reply) -> bool {
-        let done = poll.endings.iter().zip(&reply.said);
+        let done = poll.outcomes.iter().zip(&reply.said);
         let done = done.filter(|(_, said)| !matches!(said, Said::LeaseLost | Said::Kept));
-        let ids: Vec<Id> = done.map(|(ending, _)| ending.id).collect();
+        let ids: Vec<Id> = done.map(|(outcome, _)| outcome.id).collect();
         let all_owned = ids.iter().all(|id| self.owns.contains(id));
         self.owns.retain(|id| !ids.contains(id));
         all_owned

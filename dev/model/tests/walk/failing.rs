@@ -130,9 +130,9 @@ async fn amounts_at_redis(real: &mut Real) -> Amounts {
 pub(crate) async fn lost(real: &mut Real, model: &Store, next: &Move, broken: &Broken) -> String {
     let mut before = amounts(model);
     if let Move::QueuePoll(poll) = next {
-        let done = poll.endings.iter().filter(|ending| ending.op == Op::Done);
-        for ending in done {
-            let amount = &mut before[usize::from(ending.id)];
+        let done = poll.outcomes.iter().filter(|outcome| outcome.op == Op::Done);
+        for outcome in done {
+            let amount = &mut before[usize::from(outcome.id)];
             *amount = amount.saturating_sub(1);
         }
     }

@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 use redcall_model::store::{
-    Beat, Ending, Frame, Id, Op, Place, PollStep, Registered, Store, UNREADABLE, WorkerId,
+    Beat, Frame, Id, Op, Place, PollStep, Registered, RunOutcome, Store, UNREADABLE, WorkerId,
 };
 
 use super::real::Real;
@@ -171,23 +171,23 @@ impl Move {
 
 /// Returns a poll that settles leases of its worker and, now and then, a request without a lease.
 fn poll(rng: &mut Rng, store: &Store, worker: WorkerId) -> PollStep {
-    let mut endings = Vec::new();
+    let mut outcomes = Vec::new();
     for _ in 0..rng.usize(..3) {
         let own = one(rng, &store.holder(worker).leases).filter(|_| rng.u8(..5) > 0);
         let id = own.unwrap_or_else(|| rng.u8(..REQUESTS));
-        endings.push(Ending { id, op: op(rng) });
+        outcomes.push(RunOutcome { id, op: op(rng) });
     }
     let last = store.holder(worker).poll.as_ref().map(|(serial, _)| *serial);
     let again = rng.u8(..4) == 0;
     let serial = last.filter(|_| again && rng.bool()).unwrap_or_else(|| rng.u8(..));
-    // A worker that sends a poll again has as many endings in it as it had at first.
+    // A worker that sends a poll again has as many outcomes in it as it had at first.
     if let Some((last, said)) = &store.holder(worker).poll
         && again
         && *last == serial
     {
-        endings.resize_with(said.len(), || Ending { id: rng.u8(..REQUESTS), op: op(rng) });
+        outcomes.resize_with(said.len(), || RunOutcome { id: rng.u8(..REQUESTS), op: op(rng) });
     }
-    PollStep { worker, take: rng.usize(..4), parked: rng.bool(), endings, serial, again }
+    PollStep { worker, take: rng.usize(..4), parked: rng.bool(), outcomes, serial, again }
 }
 
 fn op(rng: &mut Rng) -> Op {

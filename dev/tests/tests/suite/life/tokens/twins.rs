@@ -144,7 +144,7 @@ async fn refused_copy_leaves_the_answer_that_waits_for_its_caller() {
     assert_eq!(runs.count(), 2);
 }
 
-/// A caller with a wrong key gets the refusal, although its key has a `deferred` frame.
+/// A caller with a wrong key gets the refusal, although its key has a `pending` frame.
 #[tokio::test]
 async fn refused_caller_still_hears_so() {
     let bench = signing().await;
