@@ -133,7 +133,7 @@ impl Rig {
                 return Ok(());
             }
             if began.elapsed() > Duration::from_secs(20) {
-                return Err(miette!("a worker has not come up: {listed}"));
+                return Err(miette!("a worker did not start: {listed}"));
             }
         }
     }

@@ -37,31 +37,31 @@ use crate::rig::{Persistence, Placement, Rig};
 pub(crate) struct Args {
     /// Scenarios, such as s1 s2; all of them if none is named
     names: Vec<String>,
-    /// How often each is measured
+    /// Number of measurements of each
     #[arg(long, default_value_t = 5, value_parser = some())]
     rounds: usize,
-    /// How long each measurement takes, ms
+    /// Duration of each measurement, ms
     #[arg(long, default_value_t = 2000)]
     lasts: u64,
-    /// How many slots the worker has
+    /// Capacity of the worker
     #[arg(long, default_value_t = 1024, value_parser = some())]
     concurrency: usize,
     /// Persistence of Redis
     #[arg(long, value_enum, default_value_t = Persistence::None)]
     persistence: Persistence,
-    /// S5: how many calls of each, over all rounds
+    /// S5: calls of each, over all rounds
     #[arg(long, default_value_t = 100, value_parser = some())]
     samples: usize,
-    /// S5: how long it is quiet before each, ms
+    /// S5: pause before each, ms
     #[arg(long, hide = true, default_value_t = 2000)]
     quiet: u64,
-    /// S4, S7: how many jobs are drained
+    /// S4, S7: drained jobs
     #[arg(long, default_value_t = 100_000, value_parser = some())]
     jobs: usize,
-    /// S7: how many jobs lie in a queue; some 140 bytes of memory each
+    /// S7: queued jobs; each takes some 140 bytes of memory
     #[arg(long, default_value_t = 5_000_000, value_parser = some())]
     backlog: usize,
-    /// S9: how much later everything comes to Redis and from it, ms
+    /// S9: delay to Redis and from it, ms
     #[arg(long, default_value_t = 1)]
     latency: u64,
     /// Divides the numbers of callers, for a quick check
@@ -99,7 +99,7 @@ impl Args {
         for name in &self.names {
             if !ALL.iter().any(|scenario| scenario.name == name) {
                 let known: Vec<&str> = ALL.iter().map(|scenario| scenario.name).collect();
-                return Err(miette!("there is no scenario `{name}`: {}", known.join(", ")));
+                return Err(miette!("unknown scenario `{name}`. Known: {}", known.join(", ")));
             }
         }
         let (rounds, lasts) = (self.rounds, self.lasts);

@@ -43,7 +43,7 @@ pub enum ChaosError {
     #[error("a worker process could not be started")]
     Worker(#[source] io::Error),
     /// No folder, or no file in it.
-    #[error("the history cannot be kept, or the private Redis not be read")]
+    #[error("cannot write the history or read the private Redis")]
     History(#[from] io::Error),
     /// A part of the run has panicked: a fault of Redcall.
     #[error("a part of the run has failed: {0}")]

@@ -51,7 +51,7 @@ pub(crate) struct Args {
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode> {
     if let Some(unknown) = args.targets.iter().find(|name| !TARGETS.contains(&name.as_str())) {
         let help = format!("the targets are {}", TARGETS.join(", "));
-        return Err(miette!(help = help, "there is no fuzz target {unknown}"));
+        return Err(miette!(help = help, "unknown fuzz target `{unknown}`"));
     }
     if !runs("c++", "--version") {
         let help = "install one (Debian: apt install g++)";
@@ -202,5 +202,5 @@ fn host() -> miette::Result<String> {
     let output = output.wrap_err("rustc could not be run")?;
     let text = String::from_utf8_lossy(&output.stdout);
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
-    host.map(str::to_owned).ok_or_else(|| miette!("`rustc -vV` names no host"))
+    host.map(str::to_owned).ok_or_else(|| miette!("`rustc -vV` prints no host"))
 }

@@ -35,7 +35,7 @@ const ATTACK: &str = "attack";
 const ALL: &[Long] = &[
     Long {
         name: ATTACK,
-        about: "200 calls a second beside a hostile neighbour, 8 min and a release build",
+        about: "200 calls a second and a hostile neighbour, 8 min and a release build",
         run: |workspace| attack::run(workspace, &[]),
     },
     Long {
@@ -109,7 +109,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
     }
     match ALL.iter().find(|long| long.name == name) {
         Some(long) => (long.run)(workspace),
-        None => Err(miette!(help = list(ALL), "there is no long run named `{name}`")),
+        None => Err(miette!(help = list(ALL), "unknown long run `{name}`")),
     }
 }
 

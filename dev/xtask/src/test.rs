@@ -37,7 +37,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
             ));
         }
         Err(reason) => {
-            eprintln!("Tests that need Python are left out: {reason}");
+            eprintln!("Skipping the tests that need Python: {reason}");
             None
         }
     };
@@ -45,7 +45,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
     let node = match node::ensure(&workspace.target_dir()?) {
         Ok(modules) => Some(modules),
         Err(reason) => {
-            eprintln!("The test that needs Node is left out: {reason}");
+            eprintln!("Skipping the test that needs Node: {reason}");
             None
         }
     };

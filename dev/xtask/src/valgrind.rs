@@ -25,7 +25,7 @@ pub(crate) fn ensure() -> miette::Result<PathBuf> {
     let none = || {
         miette!(
             help = "install it (Debian: apt install valgrind)",
-            "instructions are counted by valgrind, and there is none"
+            "valgrind is not installed, but counts the instructions"
         )
     };
     let cache = cache_dir().ok_or_else(none)?;

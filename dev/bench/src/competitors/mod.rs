@@ -29,19 +29,19 @@ pub(crate) struct Args {
     /// Where `cargo xtask bench competitors --install` has put them
     #[arg(long)]
     installed: PathBuf,
-    /// How often each is measured
+    /// Number of measurements of each
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// How long each measurement takes, ms
+    /// Duration of each measurement, ms
     #[arg(long, default_value_t = 2000)]
     lasts: u64,
     /// Warm-up of each caller, ms: programs with a JIT compiler need some time
     #[arg(long, default_value_t = 3000)]
     warm_up: u64,
-    /// How many callers there are
+    /// Numbers of callers
     #[arg(long, value_delimiter = ',', default_value = "64,1000")]
     callers: Vec<usize>,
-    /// How many slots Redcall's worker has
+    /// Capacity of Redcall's worker
     #[arg(long, default_value_t = 1024)]
     concurrency: usize,
 }
@@ -72,7 +72,7 @@ impl Args {
         if let Some(name) =
             self.names.iter().find(|name| ALL.iter().all(|competitor| competitor.name != *name))
         {
-            return Err(miette!("there is no competitor `{name}`: {}", known()));
+            return Err(miette!("unknown competitor `{name}`. Known: {}", known()));
         }
         let chosen = |competitor: &&Competitor| {
             self.names.is_empty() || self.names.iter().any(|name| name == competitor.name)
@@ -81,7 +81,9 @@ impl Args {
         for Competitor { name, slow } in ALL.iter().filter(chosen) {
             match Adapter::find(&self.installed, name) {
                 Some(adapter) => present.push((adapter, *slow)),
-                None => say!("{name} is absent: cargo xtask bench competitors {name} --install"),
+                None => say!(
+                    "{name} is not installed: run cargo xtask bench competitors {name} --install"
+                ),
             }
         }
         if present.is_empty() {

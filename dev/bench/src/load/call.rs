@@ -15,7 +15,7 @@ use crate::figures::{CallFigures, Times};
 pub struct Calls {
     /// The job.
     pub job: Job,
-    /// How many callers there are, each with one call at a time.
+    /// Numbers of callers, each with one call at a time.
     pub callers: usize,
     /// How long they call.
     pub duration: Duration,
@@ -41,7 +41,7 @@ struct Seen {
 ///
 /// # Errors
 ///
-/// [`LoadError`]: not one call was answered, it was interrupted, or a caller has panicked.
+/// [`LoadError`]: no call was answered, it was interrupted, or a caller has panicked.
 pub async fn call(
     client: &Client,
     calls: &Calls,

@@ -13,7 +13,7 @@ use crate::figures::JobFigures;
 pub struct Enqueue {
     /// The job.
     pub job: Job,
-    /// How many callers there are.
+    /// Numbers of callers.
     pub callers: usize,
     /// How many jobs each hands over at once.
     pub batch: usize,
@@ -25,7 +25,7 @@ pub struct Enqueue {
 ///
 /// # Errors
 ///
-/// [`LoadError`]: not one job could be queued, or a caller has panicked.
+/// [`LoadError`]: no job could be queued, or a caller has panicked.
 pub async fn enqueue(client: &Client, plan: &Enqueue) -> Result<JobFigures, LoadError> {
     let began = Instant::now();
     let until = began + plan.duration;

@@ -27,10 +27,10 @@ pub enum LoadError {
     #[error("interrupted: the calls were cancelled")]
     Interrupted,
     /// The first call already failed.
-    #[error("not one call was answered")]
+    #[error("no call was answered")]
     NothingAnswered(#[source] CallError),
     /// Nothing could be queued.
-    #[error("not one job could be queued")]
+    #[error("no job could be queued")]
     NothingQueued(#[source] CallError),
     /// A caller has panicked: a fault of ours, which must not count as throughput.
     #[error("a caller has panicked")]
@@ -45,7 +45,7 @@ pub enum NotPadded {
     #[error("only an object can be padded; give one as data, such as {{}}")]
     NoObject,
     /// It would have to shrink.
-    #[error("with its padding the data has {least} bytes at least; name no smaller size")]
+    #[error("the padded data has at least {least} bytes; name a larger size")]
     TooSmall {
         /// The smallest size that is possible.
         least: usize,

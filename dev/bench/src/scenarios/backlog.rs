@@ -38,7 +38,7 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
     for amount in amounts {
         backlogs.push(Backlog::start(args, placement, amount)?);
     }
-    say!("{}\n\nOne caller, and so many jobs in a queue without workers:\n", placement.text());
+    say!("{}\n\nOne caller, and a backlog in a queue without workers:\n", placement.text());
     let rows = std::array::from_fn(|at| {
         let Backlog { rig, amount, .. } = &backlogs[at];
         Row::new(format!("{amount} jobs"), rig, Side::Redcall(Load::of(1, args)))
@@ -52,7 +52,7 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
         amounts[2]
     );
     backlogs.remove(1);
-    say!("Jobs per s, on the queue in which they lie:\n\n| | {} | {} | |", 0, amounts[2]);
+    say!("Jobs per s, on the queue that holds them:\n\n| | {} | {} | |", 0, amounts[2]);
     say!("|---|---|---|---|");
     for (label, callers, batch) in WAYS {
         in_rotation(args, &format!("enqueue, {label}"), &mut backlogs, |backlog| {
@@ -189,11 +189,11 @@ impl Backlog {
             if length == full {
                 full_at = Some(now);
             } else if length <= self.amount {
-                let since = full_at.ok_or_else(|| miette!("it was not paused"))?;
+                let since = full_at.ok_or_else(|| miette!("the queue was not paused"))?;
                 break (full - length) as f64 / (now - since).as_secs_f64();
             }
             if began.elapsed() > WITHIN {
-                return Err(miette!("{length} jobs are still there after {WITHIN:?}"));
+                return Err(miette!("{length} jobs are still queued after {WITHIN:?}"));
             }
             std::thread::sleep(Duration::from_millis(1));
         };

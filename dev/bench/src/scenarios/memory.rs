@@ -104,14 +104,14 @@ fn held(wire: &mut Wire, connections: &mut Option<i64>) -> miette::Result<f64> {
         }
         std::thread::sleep(LOOK);
     }
-    Err(miette!("connections to Redis are left over"))
+    Err(miette!("connections to Redis remain"))
 }
 
 fn info(wire: &mut Wire, name: &str) -> miette::Result<i64> {
     let info = wire.ask(&[b"INFO", b"everything"]).into_diagnostic()?.text().unwrap_or_default();
     let info = String::from_utf8_lossy(&info);
     let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    value.and_then(|value| value.parse().ok()).ok_or_else(|| miette!("Redis tells no {name}"))
+    value.and_then(|value| value.parse().ok()).ok_or_else(|| miette!("Redis reports no {name}"))
 }
 
 /// Long enough for all calls to be in flight at once.
@@ -169,6 +169,6 @@ fn to_the_end(rig: &Rig, client: &mut Process) -> miette::Result<Both> {
 
 fn both(rig: &Rig, client: &Process) -> miette::Result<Both> {
     let worker = rig.workers().first().and_then(Process::memory);
-    let gone = || miette!("a process has ended too soon");
+    let gone = || miette!("a process ended early");
     Ok([client.memory().ok_or_else(gone)?, worker.ok_or_else(gone)?])
 }

@@ -40,7 +40,7 @@ const COSTS: &[(Feature, f64, f64)] = &[
 /// command per call that must not go unnoticed.
 const SLACK: f64 = 0.9;
 
-/// How often each is measured.
+/// Number of measurements of each.
 const ROUNDS: usize = 9;
 
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";

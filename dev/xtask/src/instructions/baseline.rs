@@ -154,7 +154,7 @@ fn rustc() -> miette::Result<String> {
     let output = Command::new("rustc").arg("--version").output().into_diagnostic()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let version = text.split(' ').nth(1).map(str::to_owned);
-    version.ok_or_else(|| miette!("`rustc --version` says no version"))
+    version.ok_or_else(|| miette!("`rustc --version` prints no version"))
 }
 
 #[cfg(test)]

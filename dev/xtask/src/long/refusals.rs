@@ -170,7 +170,7 @@ fn wait_until(
 ) -> miette::Result<()> {
     while !done()? {
         if since.elapsed() > PATIENCE {
-            return Err(miette!("it was not over within {PATIENCE:?}"));
+            return Err(miette!("the run did not end within {PATIENCE:?}"));
         }
         std::thread::sleep(Duration::from_millis(1));
     }

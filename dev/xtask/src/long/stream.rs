@@ -48,7 +48,7 @@ pub(super) fn run(workspace: &Workspace) -> miette::Result<ExitCode> {
     let (frames, bytes) = programs.unread(key)?;
     println!("stopped for {STOPS_FOR:?}: at most {frames} frames, {bytes} bytes at Redis");
     if frames > WINDOW || bytes > BYTES {
-        return Err(miette!("more than {WINDOW} frames or {BYTES} bytes lay there"));
+        return Err(miette!("more than {WINDOW} frames or {BYTES} bytes were unread"));
     }
     first.reads(STOPS_AT + 1..=DIES_AT)?;
     first.program.child.kill().into_diagnostic()?;
@@ -90,7 +90,8 @@ impl Programs {
     fn reader(&self, args: &[&str]) -> miette::Result<Reader> {
         let mut reader = self.command("redcall");
         let mut reader = Killed::start(reader.args(args).stdout(Stdio::piped()))?;
-        let stdout = reader.child.stdout.take().ok_or_else(|| miette!("it has no output"))?;
+        let stdout =
+            reader.child.stdout.take().ok_or_else(|| miette!("the process has no output"))?;
         Ok(Reader { program: reader, lines: BufReader::new(stdout).lines() })
     }
 

@@ -38,7 +38,7 @@ async fn calls_are_counted_and_timed() {
     let job = ["--job", "fail", "--data", "null"];
     let ran = run(&bench, &[&["call"][..], &moment, &job].concat()).await;
     assert_eq!(ran.code, 1, "{ran:?}");
-    ran.says("not one call was answered");
+    ran.says("no call was answered");
 }
 
 #[tokio::test]
@@ -165,7 +165,7 @@ async fn scenarios_run_with_their_baselines() {
     // After a pause each: 20 per second at most.
     assert!(report.rows("Redcall")[5][0] <= 20.0, "{}", report.0);
     let wrong = Ran::new("redcall-bench", &["run", "s0"], &[].into()).await;
-    wrong.says("there is no scenario `s0`");
+    wrong.says("unknown scenario `s0`. Known:");
 }
 
 #[tokio::test]

@@ -41,7 +41,9 @@ async fn absent_competitors_are_listed_with_how_to_install_them() {
     assert_eq!(ran.code, 0, "{ran:?}");
     let mut expected: Vec<String> = adapters()
         .iter()
-        .map(|name| format!("{name} is absent: cargo xtask bench competitors {name} --install"))
+        .map(|name| {
+            format!("{name} is not installed: run cargo xtask bench competitors {name} --install")
+        })
         .collect();
     let mut seen: Vec<&str> = ran.stdout.lines().collect();
     expected.sort();
@@ -49,7 +51,7 @@ async fn absent_competitors_are_listed_with_how_to_install_them() {
     assert_eq!(seen, expected);
     let wrong = competitors(empty.path(), &["rk"]).await;
     assert_eq!(wrong.code, 1, "{wrong:?}");
-    wrong.says("there is no competitor `rk`");
+    wrong.says("unknown competitor `rk`. Known:");
 }
 
 #[tokio::test]

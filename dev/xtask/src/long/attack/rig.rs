@@ -98,7 +98,7 @@ impl Rig {
                 return Err(miette!("the worker ended with {status} as it began"));
             }
             if since.elapsed() > Duration::from_secs(20) {
-                return Err(miette!("the worker has not come up within 20 s"));
+                return Err(miette!("the worker did not start within 20 s"));
             }
             std::thread::sleep(Duration::from_millis(10));
         }
