@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// How much is read at once.
 const CHUNK: usize = 64 << 10;
 /// The most chunks in flight, which bounds the memory of a connection.
-const ON_THE_WAY: usize = 1024;
+const CHUNKS_IN_FLIGHT: usize = 1024;
 
 /// Accepts connections until dropped; open ones end with one of their sides.
 pub(crate) struct Relay {
@@ -66,7 +66,7 @@ fn connect(client: TcpStream, server: &str, delay: Duration) -> io::Result<()> {
     let server = TcpStream::connect(server)?;
     for (from, to) in [(&client, &server), (&server, &client)] {
         to.set_nodelay(true)?;
-        let (arrive, arrived) = sync_channel(ON_THE_WAY);
+        let (arrive, arrived) = sync_channel(CHUNKS_IN_FLIGHT);
         let (reading, end) = (from.try_clone()?, from.try_clone()?);
         let writing = to.try_clone()?;
         std::thread::spawn(move || read(reading, delay, &arrive));

@@ -20,7 +20,7 @@ use crate::stage::Stage;
 use crate::worker_pool::{Held, WorkerHandle, WorkerPool};
 
 /// The pause between two searches for a worker to attack.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const SEARCH_PAUSE: Duration = Duration::from_millis(20);
 
 /// Carries out the attacks of a plan.
 #[derive(Clone)]
@@ -121,7 +121,7 @@ impl Attackers {
         while !self.end.is_cancelled() {
             first += 1;
             let Some(mut worker) = self.pool.free(first) else {
-                sleep(LOOK_AGAIN).await;
+                sleep(SEARCH_PAUSE).await;
                 continue;
             };
             match worker.hold(step).await {
@@ -131,7 +131,7 @@ impl Attackers {
                     // One that cannot be started now is tried again with the next order.
                     let _ = self.pool.start_again(&mut worker);
                     drop(worker);
-                    sleep(LOOK_AGAIN).await;
+                    sleep(SEARCH_PAUSE).await;
                 }
             }
         }
@@ -170,7 +170,7 @@ impl Attackers {
         while Instant::now() < until {
             // If Redis is away, nothing is logged either.
             let _ = self.stage.give_to_log().await;
-            sleep(LOOK_AGAIN).await;
+            sleep(SEARCH_PAUSE).await;
         }
         self.pool.read_logs(true);
         self.note(AttackEvent::LogsRead);

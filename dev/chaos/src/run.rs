@@ -26,7 +26,7 @@ use crate::worker_pool::WorkerPool;
 /// The time that queued jobs may take after the last attack, plus four leases.
 const DONE_WITHIN: Duration = Duration::from_secs(30);
 /// The pause between two checks.
-const LOOK: Duration = Duration::from_millis(100);
+const CHECK_PAUSE: Duration = Duration::from_millis(100);
 /// How long after their time callers are waited for.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -74,12 +74,12 @@ pub async fn run(
     let stage = Arc::new(Stage::start(clocks, folder.path()).await?);
     let log = Arc::new(Log::open(&files.blows)?);
     let pool = Arc::new(pool(&options, &stage, folder.path(), &log).await?);
-    let (finished, to_look_at) = mpsc::unbounded_channel();
+    let (finished, finished_calls) = mpsc::unbounded_channel();
     let calls = CallLog::new(Arc::new(Log::open(&files.calls)?), finished, progress.clone());
     let clients = connect(&stage, &options).await?;
     here(&clients[0], options.workers).await;
     let (look_at_the_rest, last) = oneshot::channel();
-    let poller = ResultsPoller::new(&stage.socket, to_look_at)?;
+    let poller = ResultsPoller::new(&stage.socket, finished_calls)?;
     let poller = tokio::spawn(poller.run(calls.clone(), last));
 
     let said = |phase| progress.send_modify(|progress| progress.stage = phase);
@@ -185,7 +185,7 @@ async fn connect(stage: &Stage, options: &Options) -> Result<Vec<Client>, StoreE
 async fn here(client: &Client, workers: usize) {
     let all = async {
         while client.inspect().workers().await.map_or(0, |workers| workers.len()) < workers {
-            sleep(LOOK).await;
+            sleep(CHECK_PAUSE).await;
         }
     };
     let _ = timeout(DONE_WITHIN, all).await;
@@ -210,7 +210,7 @@ async fn done(judge: &mut Judge, options: &Options) -> io::Result<()> {
     let deadline = Instant::now() + DONE_WITHIN + 4 * options.lease;
     judge.read()?;
     while judge.open() > 0 && Instant::now() < deadline {
-        sleep(LOOK).await;
+        sleep(CHECK_PAUSE).await;
         judge.read()?;
     }
     sleep(options.lease).await;

@@ -25,7 +25,7 @@ use crate::work::QUEUES;
 const LOGGED: u32 = 20;
 /// How long a save may take to fail.
 const FAILS_WITHIN: Duration = Duration::from_secs(5);
-const LOOK: Duration = Duration::from_millis(5);
+const CHECK_PAUSE: Duration = Duration::from_millis(5);
 
 /// Where a run takes place.
 pub(crate) struct Stage {
@@ -100,7 +100,7 @@ impl Stage {
         let failed = async {
             let failed = "rdb_last_bgsave_status:err";
             while !self.order(&["INFO", "persistence"]).await?.contains(failed) {
-                sleep(LOOK).await;
+                sleep(CHECK_PAUSE).await;
             }
             Ok(())
         };

@@ -30,7 +30,7 @@ pub(crate) const RETRIED: &str = "stumble";
 /// The permitted failed attempts besides the last: more than a task demands.
 const RETRIES: u32 = 20;
 /// How long after a worker that found no Redis the next is started.
-const START_AGAIN: Duration = Duration::from_millis(50);
+const RESTART_PAUSE: Duration = Duration::from_millis(50);
 /// The queues, most urgent first.
 pub(crate) const QUEUES: [&str; 2] = ["high", "default"];
 
@@ -96,7 +96,7 @@ pub fn serve(post: &Post) -> Result<(), WorkerError> {
             let worker = worker.state(desk.clone()).handler("work", work);
             match worker.run_until(stop.clone()).await {
                 // Redis is down at the start. A process supervisor would start the worker again.
-                Err(WorkerError::Store(_)) => tokio::time::sleep(START_AGAIN).await,
+                Err(WorkerError::Store(_)) => tokio::time::sleep(RESTART_PAUSE).await,
                 ended => return ended,
             }
         }

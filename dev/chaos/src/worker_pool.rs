@@ -21,7 +21,7 @@ use crate::work::Post;
 const HELD_WITHIN: Duration = Duration::from_secs(5);
 
 /// The time that a worker may take from its start until it has checked its rights.
-const LOOKS_WITHIN: Duration = Duration::from_secs(10);
+const RIGHTS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A job that is held inside its worker.
 pub(crate) struct Held {
@@ -154,7 +154,8 @@ impl WorkerPool {
     /// Returns `true` if a worker that began then may have met a right that was missing.
     fn was_refused(&self, began: Instant) -> bool {
         let all = self.lacks.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().any(|(from, to)| began + LOOKS_WITHIN > *from && to.is_none_or(|to| began < to))
+        all.iter()
+            .any(|(from, to)| began + RIGHTS_TIMEOUT > *from && to.is_none_or(|to| began < to))
     }
 
     /// Starts a worker again that has ended since a right was missing, as its supervisor would.

@@ -46,7 +46,7 @@ fn waits(criterion: &mut Criterion) {
     });
     let announcement = Announcement::new();
     bench(criterion, "answers_route/batch", |b| {
-        let hear = |callers: &mut Callers| callers.hear(&announcement);
+        let hear = |callers: &mut Callers| callers.receive(&announcement);
         b.iter_batched_ref(Callers::waiting, hear, BatchSize::SmallInput);
     });
 }

@@ -92,7 +92,7 @@ fn parts() -> Vec<Part> {
     }));
     parts.push(part("answers_route", "batch", || {
         let (mut callers, announcement) = (Callers::waiting(), Announcement::new());
-        measured(|| callers.hear(&announcement));
+        measured(|| callers.receive(&announcement));
     }));
     parts
 }

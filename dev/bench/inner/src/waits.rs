@@ -46,7 +46,7 @@ impl Callers {
 
     /// Measured: an announcement of all answers arrives, wakes every caller, and each takes its
     /// answer.
-    pub fn hear(&mut self, announcement: &Announcement) {
+    pub fn receive(&mut self, announcement: &Announcement) {
         self.waiters.hear(&announcement.0);
         assert_eq!(self.waiters.take(), BATCH);
     }

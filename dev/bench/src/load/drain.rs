@@ -12,7 +12,7 @@ use crate::figures::JobFigures;
 /// How many are handed over at once.
 const BATCH: usize = 1000;
 /// The pause between two checks whether all are done. Each takes some µs of Redis's time.
-const LOOK: Duration = Duration::from_millis(5);
+const CHECK_PAUSE: Duration = Duration::from_millis(5);
 
 /// The jobs to drain.
 #[derive(Debug, Clone)]
@@ -88,14 +88,14 @@ pub enum DrainError {
 /// [`DrainError`].
 pub async fn drain(client: &Client, plan: &Drain) -> Result<JobFigures, DrainError> {
     let queue = || plan.queue.clone();
-    let before = look(client, &plan.queue).await?;
+    let before = queue_state(client, &plan.queue).await?;
     match before {
-        Look { paused: true, .. } => return Err(DrainError::Paused { queue: queue() }),
-        Look { workers: 0, .. } => return Err(DrainError::NoWorkers { queue: queue() }),
-        Look { left, .. } if left > 0 => {
+        QueueState { paused: true, .. } => return Err(DrainError::Paused { queue: queue() }),
+        QueueState { workers: 0, .. } => return Err(DrainError::NoWorkers { queue: queue() }),
+        QueueState { left, .. } if left > 0 => {
             return Err(DrainError::NotEmpty { queue: queue(), count: left });
         }
-        Look { .. } => {}
+        QueueState { .. } => {}
     }
     let not_filled = |source| DrainError::NotFilled { queue: queue(), source };
     client.pause(&plan.queue).await.map_err(not_filled)?;
@@ -104,7 +104,7 @@ pub async fn drain(client: &Client, plan: &Drain) -> Result<JobFigures, DrainErr
     client.resume(&plan.queue).await.map_err(not_filled)?;
     filled.map_err(not_filled)?;
     loop {
-        let left = look(client, &plan.queue).await?.left;
+        let left = queue_state(client, &plan.queue).await?.left;
         let took = began.elapsed();
         if left == 0 {
             return Ok(JobFigures::of(plan.jobs as u64, 0, took));
@@ -112,7 +112,7 @@ pub async fn drain(client: &Client, plan: &Drain) -> Result<JobFigures, DrainErr
         if took > plan.within {
             return Err(DrainError::TooSlow { queue: queue(), left, within: plan.within });
         }
-        sleep(LOOK).await;
+        sleep(CHECK_PAUSE).await;
     }
 }
 
@@ -134,14 +134,14 @@ async fn fill(client: &Client, plan: &Drain) -> Result<(), CallError> {
     Ok(())
 }
 
-struct Look {
+struct QueueState {
     left: u64,
     workers: u64,
     paused: bool,
 }
 
-async fn look(client: &Client, name: &str) -> Result<Look, StoreError> {
+async fn queue_state(client: &Client, name: &str) -> Result<QueueState, StoreError> {
     let queue = client.inspect().queue(name).await?;
     let left = queue.length + queue.running + queue.parked_requests + queue.limited;
-    Ok(Look { left, workers: queue.workers, paused: queue.paused })
+    Ok(QueueState { left, workers: queue.workers, paused: queue.paused })
 }

@@ -16,7 +16,7 @@ use crate::table::Rounds;
 
 /// The number of elements in one command, and of commands in flight.
 const BATCH: usize = 1000;
-const ON_THE_WAY: usize = 16;
+const COMMANDS_IN_FLIGHT: usize = 16;
 /// The most memory of a queued job at Redis, bytes, including its part of drained memory.
 const PER_JOB: u64 = 250;
 /// How long a drain may take.
@@ -121,9 +121,9 @@ impl Backlog {
         let data = RawValue::from_string(r#"{"a":1,"b":2}"#.to_owned()).into_diagnostic()?;
         let (queue, headers) = (self.keys.queue(), std::collections::BTreeMap::new());
         let mut missing = wanted.saturating_sub(self.length()?);
-        let mut on_the_way = 0;
-        while missing > 0 || on_the_way > 0 {
-            while missing > 0 && on_the_way < ON_THE_WAY {
+        let mut in_flight = 0;
+        while missing > 0 || in_flight > 0 {
+            while missing > 0 && in_flight < COMMANDS_IN_FLIGHT {
                 let batch = missing.min(BATCH);
                 missing -= batch;
                 let envelopes = (0..batch).map(|_| {
@@ -150,10 +150,10 @@ impl Backlog {
                 command.extend(envelopes.iter().map(String::as_bytes));
                 self.wire.add(&command);
                 self.wire.send().into_diagnostic()?;
-                on_the_way += 1;
+                in_flight += 1;
             }
             self.wire.reply().into_diagnostic()?;
-            on_the_way -= 1;
+            in_flight -= 1;
         }
         self.check(wanted)
     }

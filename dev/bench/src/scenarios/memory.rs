@@ -15,7 +15,7 @@ use crate::table::Rounds;
 
 const CALLS: usize = 1000;
 /// The pause between two checks.
-const LOOK: Duration = Duration::from_millis(5);
+const CHECK_PAUSE: Duration = Duration::from_millis(5);
 /// The time limit until all calls are in flight, or have ended.
 const WITHIN: Duration = Duration::from_secs(60);
 
@@ -102,7 +102,7 @@ fn held(wire: &mut Wire, connections: &mut Option<i64>) -> miette::Result<f64> {
         if now <= *connections.get_or_insert(now) {
             return Ok(info(wire, "used_memory")? as f64);
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep(CHECK_PAUSE);
     }
     Err(miette!("connections to Redis remain"))
 }
@@ -135,7 +135,7 @@ fn in_flight(args: &Args, rig: &Rig) -> miette::Result<Both> {
         if client.ended()?.is_some() || began.elapsed() > WITHIN {
             return Err(miette!("{running:?} of {wanted} calls were in flight at once"));
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep(CHECK_PAUSE);
     }
     let [flying, worker] = both(rig, &client)?;
     let [ended, worker_ended] = to_the_end(rig, &mut client)?;
@@ -162,7 +162,7 @@ fn to_the_end(rig: &Rig, client: &mut Process) -> miette::Result<Both> {
             Some(false) => return Err(miette!("the callers have failed")),
             None => seen = both(rig, client).unwrap_or(seen),
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep(CHECK_PAUSE);
     }
     Err(miette!("the callers have not ended within {WITHIN:?}"))
 }

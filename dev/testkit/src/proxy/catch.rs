@@ -75,7 +75,7 @@ impl Catch {
 
     /// Notifies the waiting test; the reply's fate comes by the receiver. Its end means
     /// [`Fate::Cut`].
-    pub(super) fn tell(self, exchange: &Exchange<'_>) -> oneshot::Receiver<Fate> {
+    pub(super) fn notify(self, exchange: &Exchange<'_>) -> oneshot::Receiver<Fate> {
         let (decide, fate) = oneshot::channel();
         match self.then {
             Then::Hold(caught) => {

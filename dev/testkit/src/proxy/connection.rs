@@ -36,13 +36,13 @@ impl Asked {
     fn pop(&self) -> Option<Vec<u8>> {
         let open = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         open.map(|(request, answered)| {
-            tell(answered);
+            notify(answered);
             request
         })
     }
 }
 
-fn tell(answered: Option<Answered>) {
+fn notify(answered: Option<Answered>) {
     // The receiver may have been dropped.
     let _ = answered.map(|answered| answered.send(()));
 }
@@ -159,12 +159,12 @@ async fn requests(
             let Some(request) = take(buffer) else { break };
             if resp::is_subscription(&request) {
                 server.write_all(&request).await?;
-                tell(answered);
+                notify(answered);
             } else if skips || resp::is_skip(&request) {
                 skips = !skips;
                 unanswered.extend_from_slice(&request);
                 server.write_all(&request).await?;
-                tell(answered);
+                notify(answered);
             } else {
                 let mut whole = std::mem::take(&mut unanswered);
                 whole.extend_from_slice(&request);

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::catch::{Catch, Exchange, Fate, Held};
 use super::dice::{Dice, Roll};
-use super::late::{Ambush, Answered, HeldRequest};
+use super::late::{Answered, HeldRequest, RequestHold};
 
 /// The fate of replies that no test waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,7 +55,7 @@ pub(super) enum Phase {
 pub(super) struct Faults {
     mode: watch::Sender<Mode>,
     catches: Mutex<Vec<Catch>>,
-    ambushes: Mutex<Vec<Ambush>>,
+    request_holds: Mutex<Vec<RequestHold>>,
     era: Mutex<Ages>,
     /// Eras whose connections are neither whole nor closed.
     broken: Mutex<Vec<Ages>>,
@@ -169,17 +169,17 @@ impl Faults {
         &self,
         wanted: impl FnMut(&Exchange<'_>) -> bool + Send + 'static,
     ) -> oneshot::Receiver<HeldRequest> {
-        let (caught, ambush) = oneshot::channel();
-        locked(&self.ambushes).push(Ambush::new(Box::new(wanted), caught));
-        ambush
+        let (caught, hold) = oneshot::channel();
+        locked(&self.request_holds).push(RequestHold::new(Box::new(wanted), caught));
+        hold
     }
 
     /// Returns the signal for which a request has to wait, if any.
     pub(super) fn holds(&self, request: &[u8]) -> Option<oneshot::Receiver<Answered>> {
-        let mut ambushes = locked(&self.ambushes);
-        ambushes.retain(Ambush::is_open);
-        let at = ambushes.iter_mut().position(|ambush| ambush.wants(request));
-        at.and_then(|at| ambushes.remove(at).tell(request))
+        let mut request_holds = locked(&self.request_holds);
+        request_holds.retain(RequestHold::is_open);
+        let at = request_holds.iter_mut().position(|hold| hold.wants(request));
+        at.and_then(|at| request_holds.remove(at).notify(request))
     }
 
     /// Returns the fate of a reply, after the test that waits for it has decided.
@@ -188,7 +188,7 @@ impl Faults {
             let mut catches = locked(&self.catches);
             catches.retain(Catch::is_open);
             let at = catches.iter_mut().position(|catch| catch.wants(exchange));
-            at.map(|at| catches.remove(at).tell(exchange))
+            at.map(|at| catches.remove(at).notify(exchange))
         };
         match caught {
             Some(fate) => fate.await.unwrap_or(Fate::Cut),

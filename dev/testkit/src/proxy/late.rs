@@ -12,12 +12,12 @@ use super::catch::{Exchange, Wanted};
 pub(super) type Answered = oneshot::Sender<()>;
 
 /// A request that a test waits for.
-pub(super) struct Ambush {
+pub(super) struct RequestHold {
     wanted: Wanted,
     caught: oneshot::Sender<HeldRequest>,
 }
 
-impl Ambush {
+impl RequestHold {
     pub(super) fn new(wanted: Wanted, caught: oneshot::Sender<HeldRequest>) -> Self {
         Self { wanted, caught }
     }
@@ -33,7 +33,7 @@ impl Ambush {
 
     /// Notifies the waiting test. The request passes when the receiver gets a value; its connection
     /// ends with the receiver's end. `None` if the test no longer waits.
-    pub(super) fn tell(self, request: &[u8]) -> Option<oneshot::Receiver<Answered>> {
+    pub(super) fn notify(self, request: &[u8]) -> Option<oneshot::Receiver<Answered>> {
         let (go, gone) = oneshot::channel();
         let held = HeldRequest { request: request.to_vec(), go };
         self.caught.send(held).is_ok().then_some(gone)
