@@ -109,12 +109,12 @@ fn uncounted_crashes_restart_poison_requests() {
 }
 
 #[test]
-fn a_poll_that_is_forgotten_does_not_say_the_same() {
+fn forgotten_poll_gets_another_reply() {
     broken(Fault::PollForgotten, world::SAYS_THE_SAME);
 }
 
 #[test]
-fn a_poll_sent_again_under_another_number_does_not_say_the_same() {
+fn renumbered_poll_gets_another_reply() {
     broken(Fault::OtherNumber, world::SAYS_THE_SAME);
 }
 
@@ -134,7 +134,7 @@ fn a_schedule_that_is_not_promoted_never_ends() {
 }
 
 #[test]
-fn a_lost_reply_after_which_nothing_is_read_back_never_ends() {
+fn lost_reply_without_resynchronisation_never_ends() {
     broken(Fault::NotReadBack, world::EVERYTHING_ENDS);
 }
 

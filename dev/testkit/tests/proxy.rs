@@ -122,7 +122,7 @@ async fn held_replies_arrive_on_release_after_their_requests() {
 }
 
 #[tokio::test]
-async fn lost_replies_are_never_heard_of() {
+async fn lost_replies_never_reach_the_client() {
     let mut stage = Stage::new().await;
     let conn = stage.connect().await;
     stage.proxy.hold_replies();

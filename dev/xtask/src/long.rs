@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_names_all_or_says_that_there_are_none() {
+    fn list_names_all_long_runs_or_none() {
         assert_eq!(list(&[]), "there are no long runs yet");
         let soak = Long { name: "soak", about: "one hour", run: |_| Ok(ExitCode::SUCCESS) };
         assert_eq!(list(&[soak]), "soak                 one hour");

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_wrapper_finds_its_parts_wherever_it_stands() {
+    fn wrapper_finds_its_parts_from_any_folder() {
         let temp = tempfile::tempdir().unwrap();
         // A space: home folders have them, on macOS above all.
         let (made, moved) = (temp.path().join("a draft"), temp.path().join("its name"));

@@ -119,7 +119,7 @@ fn an_answer_that_is_not_there_is_lost_unless_it_was_had_before() {
 }
 
 #[test]
-fn two_runs_that_were_told_that_they_count_are_settled_twice() {
+fn two_accepted_runs_are_settled_twice() {
     let made = Made::new();
     made.call(0, "a", 1, Kind::Forgotten).log_result(1, "a", 1, CallResult::Queued);
     made.run(2, "a", 7, &WHOLE).strike(2, stop(7, "a"));

@@ -275,7 +275,7 @@ async fn is_tried_again(status: &str, header: &str, due: SystemTime) {
 }
 
 #[tokio::test]
-async fn retry_after_says_when_it_is_tried_again() {
+async fn retry_after_sets_the_time_of_the_retry() {
     is_tried_again("429 Too Many Requests", "1", SystemTime::now() + Duration::from_secs(1)).await;
     let later = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(2));
     let due = httpdate::parse_http_date(&later).unwrap();

@@ -101,7 +101,7 @@ async fn a_batch_of_a_thousand_goes_out_in_one_command() {
 }
 
 #[tokio::test]
-async fn a_full_queue_refuses_and_says_so() {
+async fn full_queue_refuses_with_its_code() {
     let mut bench = Bench::new().await;
     bench.settings.limits.max_length = 5;
     let client = bench.client().await;

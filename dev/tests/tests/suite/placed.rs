@@ -285,7 +285,7 @@ async fn a_call_of_several_is_withdrawn_by_the_last_of_them() {
 }
 
 #[tokio::test]
-async fn a_full_queue_says_when_to_come_again() {
+async fn full_queue_returns_a_retry_time() {
     let mut bench = Bench::new().await;
     bench.settings.limits.max_length = 100;
     let two = QueueSettings { max_length: Some(2), ..QueueSettings::default() };
@@ -313,7 +313,7 @@ async fn a_full_queue_says_when_to_come_again() {
 }
 
 #[tokio::test]
-async fn a_call_that_too_many_wait_for_says_when_to_come_again() {
+async fn call_with_too_many_waiters_returns_a_retry_time() {
     let mut still = Still::new().await;
     let submits = (0..100).map(|_| still.keyed().submit());
     let tickets = futures_util::future::join_all(submits).await;

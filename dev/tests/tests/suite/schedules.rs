@@ -114,7 +114,7 @@ async fn last_tick_beyond_the_calendar_is_logged_and_skipped() {
 }
 
 #[tokio::test]
-async fn tick_without_room_is_said_once() {
+async fn tick_without_room_is_logged_once() {
     let bench = Bench::new().await;
     let mut conn = bench.redis.connection().await;
     let mut env = bench.environment();
@@ -230,7 +230,7 @@ async fn a_tick_is_run_once_by_the_worker_that_maps_its_job() {
 }
 
 #[tokio::test]
-async fn a_schedule_goes_to_the_queue_of_its_job_and_people_find_it() {
+async fn schedule_uses_its_jobs_queue_and_is_listed() {
     let mut bench = Bench::new().await;
     let mut job = JobSettings::new(HandlerSettings::Compiled("builtin:echo".to_owned()));
     job.queue = Some("aside".to_owned());

@@ -80,7 +80,7 @@ async fn parts_that_are_large_wait_sooner() {
 }
 
 #[tokio::test]
-async fn after_a_reconnect_a_stream_goes_on_by_sequence() {
+async fn stream_continues_by_sequence_after_a_reconnect() {
     let bench = Bench::new().await;
     let _worker = bench.worker_with(|worker: Worker| worker.handler("parts", parts)).await;
     let mut stream = stopped(&bench, 5000, 5, 1000).await;

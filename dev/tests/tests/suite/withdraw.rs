@@ -104,7 +104,7 @@ async fn a_wait_that_is_over_withdraws_its_job() {
 }
 
 #[tokio::test]
-async fn the_worker_that_runs_a_job_is_told_that_it_was_withdrawn() {
+async fn running_worker_is_notified_of_the_withdrawal() {
     let mut still = Still::new().await;
     let (hear, mut heard) = mpsc::unbounded_channel();
     let connector = Connector::new(&still.bench.settings.redis, "worker").unwrap();

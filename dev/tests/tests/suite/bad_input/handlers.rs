@@ -100,7 +100,7 @@ async fn foreign() -> Foreign {
 }
 
 #[tokio::test]
-async fn data_that_does_not_fit_is_told_with_its_path() {
+async fn mismatched_data_is_reported_with_its_path() {
     let mut foreign = foreign().await;
     for (name, data, path, message) in [
         (

@@ -72,7 +72,7 @@ async fn broken_envelope_is_dead_lettered_under_its_id() {
 }
 
 #[tokio::test]
-async fn a_field_that_stands_twice_is_dead_lettered() {
+async fn duplicate_field_is_dead_lettered() {
     let mut foreign = Foreign::start().await;
     let key = response_key("x1");
     let (own, other) = (format!(r#","response_key":"{key}""#), response_key("x2"));

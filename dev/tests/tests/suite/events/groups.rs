@@ -80,7 +80,7 @@ async fn events_of_a_dead_member_go_to_another_member() {
 }
 
 #[tokio::test]
-async fn a_group_that_was_away_is_told_how_many_it_missed() {
+async fn absent_group_gets_its_missed_count() {
     let bench = bench(100).await;
     let client = bench.client().await;
     let mut member = client.events("door").group("workers").await.unwrap();

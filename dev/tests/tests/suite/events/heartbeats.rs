@@ -13,7 +13,7 @@ use super::{PATIENCE, bench};
 const KEY: &str = "redcall:{events:heartbeat}:events";
 
 #[tokio::test]
-async fn workers_say_that_they_live_if_they_are_told_to() {
+async fn workers_publish_heartbeats_if_enabled() {
     let mut bench = bench(10_000).await;
     let quiet = bench.worker().await;
     let mut conn = bench.redis.connection().await;

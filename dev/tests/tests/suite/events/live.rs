@@ -114,7 +114,7 @@ async fn only_the_kinds_that_are_wanted_come() {
 }
 
 #[tokio::test]
-async fn emergencies_go_out_as_such_before_anything_else() {
+async fn emergencies_are_published_first() {
     let mut bench = bench(10_000).await;
     bench.settings.events.emergency = vec![101];
     let client = bench.client().await;

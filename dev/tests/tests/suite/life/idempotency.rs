@@ -123,7 +123,7 @@ async fn other_data_under_the_same_key_is_a_conflict() {
 }
 
 #[tokio::test]
-async fn an_error_is_said_again_and_nothing_is_run_for_it() {
+async fn kept_error_is_repeated_without_a_run() {
     let bench = Bench::new().await;
     let runs = Runs::default();
     let _worker = worker(&bench, &runs).await;

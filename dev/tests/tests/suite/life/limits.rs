@@ -99,7 +99,7 @@ async fn customer_limit_holds_over_all_workers() {
 }
 
 #[tokio::test]
-async fn a_worker_runs_no_more_of_a_job_than_its_mapping_says() {
+async fn worker_keeps_the_concurrency_of_its_mapping() {
     let mut bench = Bench::new().await;
     job(&mut bench, "order").concurrency = Some(3);
     let log = Log::default();

@@ -107,7 +107,7 @@ async fn heartbeats(conn: &mut MultiplexedConnection) {
 }
 
 #[tokio::test]
-async fn customer_whose_rate_lies_an_hour_ahead_runs_on() {
+async fn customer_with_a_rate_an_hour_ahead_continues() {
     let mut bench = Bench::new().await;
     limited(&mut bench, Some(2));
     let gate = Gate::new(Semaphore::new(100));
@@ -128,7 +128,7 @@ async fn customer_whose_rate_lies_an_hour_ahead_runs_on() {
 }
 
 #[tokio::test]
-async fn dead_worker_whose_lease_lies_an_hour_ahead_is_taken_over() {
+async fn dead_worker_with_a_lease_an_hour_ahead_is_taken_over() {
     let bench = Bench::new().await;
     let client = bench.client().await;
     let call = client.request("echo").data(&7).submit().await.unwrap();

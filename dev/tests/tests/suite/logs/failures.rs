@@ -82,7 +82,7 @@ async fn each_failed_run_is_one_warning_with_all_that_is_known() {
 }
 
 #[tokio::test]
-async fn every_way_to_fail_is_said_once_with_its_code() {
+async fn every_failure_is_logged_once_with_its_code() {
     let settings = "
         limits.answer = '4KiB'
         [jobs.sleep]

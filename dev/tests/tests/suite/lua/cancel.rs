@@ -148,7 +148,7 @@ async fn last_caller_withdraws_the_running_request() {
 }
 
 #[tokio::test]
-async fn a_record_of_another_call_says_nothing() {
+async fn record_of_another_call_is_ignored() {
     let mut store = Store::new().await;
     // Gone.
     assert_eq!(store.cancel(&[of_record("b")]).await, [Cancellation::Unseen]);

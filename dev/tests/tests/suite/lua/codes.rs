@@ -46,7 +46,7 @@ async fn paused_queue_settles_and_returns_popped_requests() {
 }
 
 #[tokio::test]
-async fn a_poll_says_whether_limited_requests_could_go_on() {
+async fn poll_reports_runnable_limited_requests() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     let limit = Limit { key: None, concurrency: Some(1), rate: None };
@@ -61,7 +61,7 @@ async fn a_poll_says_whether_limited_requests_could_go_on() {
 }
 
 #[tokio::test]
-async fn a_poll_says_when_a_rate_allows_the_next_one() {
+async fn poll_reports_the_time_of_the_next_permit() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     let rate = Rate { count: 1, per: LONG };
@@ -77,7 +77,7 @@ async fn a_poll_says_when_a_rate_allows_the_next_one() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_tells_whether_its_worker_was_known() {
+async fn heartbeat_reports_an_unknown_worker() {
     let store = Store::new().await;
     assert!(!registry::beat(&store, "own", LONG, &[]).await.known);
     assert!(registry::beat(&store, "own", LONG, &[]).await.known);
@@ -226,7 +226,7 @@ async fn settling_poll_returns_the_length_on_request() {
 }
 
 #[tokio::test]
-async fn rights_that_are_refused_are_told_and_nothing_is_run() {
+async fn refused_rights_are_reported_without_a_run() {
     let mut store = Store::new().await;
     let all = redcall_common::keys::Keys::new("redcall");
     let missing = async |store: &Store| {

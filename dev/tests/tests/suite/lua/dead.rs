@@ -337,7 +337,7 @@ async fn unreadable_dead_letter_is_skipped_and_can_be_purged() {
 }
 
 #[tokio::test]
-async fn a_dry_run_says_the_same_and_changes_nothing() {
+async fn dry_run_returns_the_same_without_changes() {
     let mut store = Store::new().await;
     store.dead_letter_many(1500).await;
     let letters = store.letters(0);
@@ -353,7 +353,7 @@ async fn a_dry_run_says_the_same_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_redis_that_forgot_its_scripts_is_told_them_again() {
+async fn scripts_are_loaded_again_after_a_flush() {
     let mut store = Store::new().await;
     store.dead_letter_many(1).await;
     let letters = store.letters(0);
@@ -374,7 +374,7 @@ async fn something_else_at_the_queues_key_costs_no_letter() {
 }
 
 #[tokio::test]
-async fn pausing_says_since_when_and_tells_the_workers_each_time() {
+async fn pause_returns_its_start_and_notifies_workers() {
     let mut store = Store::new().await;
     store.link.subscribe(&store.keys.control(), WITHIN).await.unwrap();
     assert!(!store.link.is_paused(&store.keys, WITHIN).await.unwrap());

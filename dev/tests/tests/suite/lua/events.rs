@@ -40,7 +40,7 @@ async fn event_read_returns_the_state_within_its_limit() {
 }
 
 #[tokio::test]
-async fn a_look_carries_eight_mib_unless_one_event_is_larger() {
+async fn event_read_is_bounded_by_8_mib_or_one_event() {
     let store = Store::new().await;
     let context = format!("\"{}\"", "x".repeat(3 << 20));
     let event = NewEvent { kind: Kind(1), when: 1, index: 1, context: &context, origin: None };

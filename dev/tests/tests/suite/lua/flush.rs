@@ -107,7 +107,7 @@ async fn blocked_pop_still_leases_after_a_flush() {
 }
 
 #[tokio::test]
-async fn workers_and_clients_go_on_with_their_calls() {
+async fn workers_and_clients_continue_their_calls() {
     let bench = Bench::new().await;
     let _worker = bench.worker().await;
     let settings: &Settings = &bench.settings;

@@ -49,7 +49,7 @@ async fn heartbeat_registers_worker_and_names_for_a_lease() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_tells_of_the_dead_and_forgets_their_names() {
+async fn heartbeat_reports_the_dead_and_removes_their_names() {
     let mut store = Store::new().await;
     let theirs = ["theirs".to_owned()];
     beat(&store, "late", Duration::from_millis(1), &theirs).await;

@@ -82,7 +82,7 @@ async fn a_lost_registry_is_made_again_from_the_leases() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_tells_how_much_its_worker_holds() {
+async fn heartbeat_reports_its_workers_lease_count() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["a", "b"]).await;

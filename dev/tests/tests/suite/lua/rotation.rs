@@ -106,7 +106,7 @@ async fn key_that_is_in_no_place_gets_its_poll_again() {
 }
 
 #[tokio::test]
-async fn workers_are_told_that_a_key_has_its_poll_again() {
+async fn workers_are_notified_of_a_free_limit_key() {
     let (mut store, _) = busy(&["a"]).await;
     store.link.subscribe(&store.keys.control(), WITHIN).await.unwrap();
     let () = store.conn.del(key(&store, "held:order")).await.unwrap();
@@ -203,7 +203,7 @@ async fn count_of_sorted_requests_becomes_right_again() {
 }
 
 #[tokio::test]
-async fn value_of_another_type_is_told_and_repaired_once_it_is_gone() {
+async fn wrong_type_is_reported_and_repaired_once_it_is_gone() {
     for what in [
         "rotation:order",
         "held:order",

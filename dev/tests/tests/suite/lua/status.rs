@@ -82,7 +82,7 @@ async fn parked_request_has_not_ended() {
 }
 
 #[tokio::test]
-async fn the_first_state_is_said_with_the_request_and_once() {
+async fn first_state_is_reported_once_with_the_request() {
     let mut store = Store::new().await;
     let placement = |id: &str| Placement {
         waited: false,

@@ -29,7 +29,7 @@ async fn score(store: &mut Store, key: String, member: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn time_beyond_its_bound_is_brought_back_and_told_once() {
+async fn time_beyond_its_bound_is_corrected_and_reported_once() {
     let mut store = Store::new().await;
     let (keys, now) = (store.keys.clone(), store.link.now_ms());
     let ahead = now + HOUR;
@@ -161,7 +161,7 @@ async fn rate_whose_pace_is_an_hour_ahead_allows_the_next_within_its_window() {
 }
 
 #[tokio::test]
-async fn schedule_whose_last_tick_lies_ahead_ticks_from_now_on() {
+async fn schedule_with_a_future_last_tick_ticks_from_now_on() {
     let mut store = Store::new().await;
     let (key, now) = (store.keys.ticks(), store.link.now_ms());
     for known in [None, Some(now + HOUR)] {

@@ -14,7 +14,7 @@ use super::{Served, try_get};
 use crate::support::{Logged, Ran, SettingsFile};
 
 #[tokio::test]
-async fn nothing_is_served_unless_it_is_asked_for() {
+async fn probes_are_off_by_default() {
     let bench = Bench::new().await;
     let worker = Logged::start("redcall-worker", &[], &bench.environment());
     worker.line(": ready").await;

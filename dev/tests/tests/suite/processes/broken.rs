@@ -175,7 +175,7 @@ async fn process_hanging_at_start_fails_in_time_and_others_run() {
 }
 
 #[tokio::test]
-async fn one_that_ends_at_its_start_is_an_error_that_says_how() {
+async fn process_ending_at_start_is_an_error_with_its_status() {
     let served = Served::with(&["sh", "-c", "exit 3"], |_| {}).await;
     let error = served.error().await;
     assert_eq!(error.code, Code::Internal);
@@ -229,7 +229,7 @@ async fn a_process_that_dies_in_the_midst_of_a_line_has_not_answered() {
 }
 
 #[tokio::test]
-async fn a_start_goes_on_for_the_next_job_when_its_own_has_gone() {
+async fn process_start_continues_for_the_next_job() {
     let script = "read -r line; echo $$ >> pids; until [ -e go ]; do sleep 0.01; done; \
                   for id in 0 1; do echo \"{\\\"id\\\":$id,\\\"result\\\":1}\"; read -r line; done";
     let served = Served::with(&["sh", "-c", script], |_| {}).await;

@@ -179,7 +179,7 @@ async fn failed_start_prints_its_reason_and_leaves_no_file() {
 }
 
 #[tokio::test]
-async fn its_status_says_when_it_is_not_ready() {
+async fn status_of_a_background_worker_shows_unreadiness() {
     let place = Place::new().await;
     let pid = place.start().await;
     let redis = Pid::from_raw(i32::try_from(place.bench.redis.pid()).unwrap()).unwrap();

@@ -82,7 +82,7 @@ async fn data_may_come_from_stdin() {
 }
 
 #[tokio::test]
-async fn an_error_is_told_with_its_code_on_stderr() {
+async fn error_is_printed_with_its_code_on_stderr() {
     let desk = Desk::new().await;
     let data = r#"{"message":"on purpose"}"#;
     let ran = desk.run(&["call", "fail", data, "--wait"]).await;

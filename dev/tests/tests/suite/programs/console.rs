@@ -173,7 +173,7 @@ async fn a_script_prints_the_answer_of_each_line() {
 }
 
 #[tokio::test]
-async fn a_line_that_fails_says_why_and_the_next_ones_are_carried_out() {
+async fn failed_line_prints_its_error_and_the_next_ones_execute() {
     let desk = Desk::new().await;
     let lines = [
         r#"wait fail {"message": "no"}"#,
@@ -231,7 +231,7 @@ async fn line_without_utf8_fails_and_the_next_ones_execute() {
 }
 
 #[tokio::test]
-async fn commands_go_on_beside_further_lines_under_a_running_nonce() {
+async fn commands_run_during_further_lines_under_a_nonce() {
     let mut desk = Desk::new().await;
     let mut conn = desk.bench.redis.connection().await;
     let mut console = Typed::start(&[], &desk.env);
@@ -312,7 +312,7 @@ async fn console_shows_and_cancels_jobs_and_prints_events() {
 }
 
 #[tokio::test]
-async fn a_lost_redis_is_an_error_and_the_console_goes_on() {
+async fn lost_redis_is_an_error_and_the_console_continues() {
     let mut redis = RestartableRedis::start().await;
     let env = [("REDIS_URL".to_owned(), redis.settings().url)].into();
     let mut console = Typed::start(&["--json"], &env);

@@ -119,7 +119,7 @@ async fn a_job_that_failed_is_listed_shown_and_retried() {
 }
 
 #[tokio::test]
-async fn letters_are_listed_for_people_with_the_newest_first() {
+async fn dead_letters_are_listed_newest_first_as_text() {
     let morgue = Morgue::filled().await;
     let ran = morgue.dead(&["list"]).await;
     assert_eq!(ran.code, 0);

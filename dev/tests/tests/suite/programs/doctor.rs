@@ -197,7 +197,7 @@ async fn an_embedded_server_is_looked_for_and_not_started() {
 }
 
 #[tokio::test]
-async fn calls_are_made_only_when_asked_for_and_their_time_is_told() {
+async fn test_calls_are_made_on_request_with_their_time() {
     let bench = Bench::new().await;
     let env = at(&bench.redis);
     let began = std::time::Instant::now();

@@ -99,7 +99,7 @@ async fn finished(env: &BTreeMap<String, String>) -> String {
 }
 
 #[tokio::test]
-async fn full_device_is_said_by_every_verb_with_its_exit_code() {
+async fn full_device_is_reported_by_every_verb_with_its_exit_code() {
     let (_bench, env, _worker) = worker().await;
     let id = finished(&env).await;
     for (verb, input) in verbs(&id) {
@@ -131,7 +131,7 @@ async fn closed_pipe_ends_every_verb_quietly() {
 }
 
 #[tokio::test]
-async fn file_that_may_not_grow_is_said() {
+async fn file_size_limit_is_reported() {
     let bench = Bench::new().await;
     let folder = tempfile::tempdir().unwrap();
     let file = File::create(folder.path().join("output")).unwrap();

@@ -18,7 +18,7 @@ async fn state(env: &std::collections::BTreeMap<String, String>, queue: &str) ->
 }
 
 #[tokio::test]
-async fn a_paused_queue_starts_nothing_and_goes_on_when_it_is_told() {
+async fn paused_queue_starts_nothing_until_resumed() {
     let bench = Bench::new().await;
     let env = bench.environment();
     let _workers = [(); 2].map(|()| Program::start("redcall-worker", &[], &env));

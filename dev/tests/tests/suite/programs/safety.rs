@@ -64,7 +64,7 @@ async fn durable_or_unreadable_redis_causes_no_warning() {
 }
 
 #[tokio::test]
-async fn nothing_is_said_of_the_private_server() {
+async fn private_server_causes_no_warning() {
     let mut env = BTreeMap::from([("REDIS_URL".to_owned(), "embedded".to_owned())]);
     for kept in ["HOME", "REDCALL_REDIS_SERVER"] {
         env.extend(std::env::var(kept).ok().map(|value| (kept.to_owned(), value)));

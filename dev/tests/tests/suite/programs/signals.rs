@@ -100,7 +100,7 @@ async fn ending_signals_cancel_the_waited_call_of_every_verb() {
 }
 
 #[tokio::test]
-async fn follow_ends_by_each_signal_and_its_job_goes_on() {
+async fn follow_ends_on_each_signal_and_its_job_continues() {
     let mut desk = Desk::new().await;
     let key = "redcall:{default}:response:x";
     let frame = json!({"id": "x", "response_key": key, "type": "progress", "seq": 1, "attempt": 1,

@@ -101,7 +101,7 @@ async fn something_else_at_its_place_keeps_no_job_from_its_answer() {
 }
 
 #[tokio::test]
-async fn the_record_is_as_the_protocol_says() {
+async fn status_record_matches_the_protocol() {
     let bench = Bench::new().await;
     let _worker = bench.worker().await;
     let client = bench.client().await;

@@ -59,7 +59,7 @@ fn code<T>(followed: Result<T, CallError>) -> Code {
 }
 
 #[tokio::test]
-async fn another_client_goes_on_where_the_first_has_stopped() {
+async fn another_client_continues_where_the_first_stopped() {
     let bench = Bench::new().await;
     let _worker = bench.worker_with(|worker: Worker| worker.handler("parts", parts)).await;
     let mut first = stopped(&bench, 3000, 5, 1000).await;
@@ -161,7 +161,7 @@ async fn a_request_without_a_channel_is_followed_by_looking() {
 }
 
 #[tokio::test]
-async fn of_two_readers_one_that_falls_far_behind_is_told_so() {
+async fn lagging_reader_of_two_gets_an_error() {
     let bench = Bench::new().await;
     let _worker = bench.worker_with(|worker: Worker| worker.handler("parts", parts)).await;
     let mut slow = stopped(&bench, 5000, 5, 1000).await;
@@ -176,7 +176,7 @@ async fn of_two_readers_one_that_falls_far_behind_is_told_so() {
 }
 
 #[tokio::test]
-async fn of_two_readers_of_large_parts_each_gets_all_or_is_told_so() {
+async fn two_readers_of_large_parts_get_all_or_an_error() {
     let bench = Bench::new().await;
     let _worker = bench.worker_with(|worker: Worker| worker.handler("parts", parts)).await;
     // Announced by their id alone: each reads them at the key, where the other one trims.
@@ -200,7 +200,7 @@ async fn of_two_readers_of_large_parts_each_gets_all_or_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_wait_for_the_next_frame_ends_and_the_job_goes_on() {
+async fn wait_for_the_next_frame_ends_and_the_job_continues() {
     let mut steps = Steps::new().await;
     let client = steps.bench.client().await;
     let mut first = client.request("steps").stream().await.unwrap();

@@ -61,7 +61,7 @@ async fn schedule_ticks_after_the_clock_went_ahead_and_back() {
 }
 
 #[tokio::test]
-async fn tick_that_is_not_due_is_not_said_to_find_its_queue_full() {
+async fn undue_tick_does_not_report_a_full_queue() {
     let bench = bench().await;
     let mut conn = bench.redis.connection().await;
     let mut env = bench.environment();

@@ -39,7 +39,7 @@ async fn connections(conn: &mut MultiplexedConnection) -> Vec<(String, bool)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_receipt_says_replicated_when_a_replica_has_it() {
+async fn receipt_is_replicated_once_a_replica_has_it() {
     let mut redis = ReplicatedRedis::start().await;
     let client = client(&redis, Durability::Replicated).await;
     let receipts = client.call_many((0..200).map(|n| client.request("add").data(&n))).await;
@@ -94,7 +94,7 @@ async fn server_without_appendonly_is_refused_before_the_enqueue() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_receipt_says_fsynced_when_it_is_on_the_disk() {
+async fn receipt_is_fsynced_once_it_is_on_the_disk() {
     // Once a second: a receipt that came at once would have to lie.
     let aof = ["--appendonly", "yes", "--appendfsync", "everysec"];
     let bench = Bench::on(TestRedis::start_newer(aof).await);

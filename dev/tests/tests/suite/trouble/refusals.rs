@@ -98,7 +98,7 @@ async fn full_memory_refuses_requests_and_the_queue_drains() {
 }
 
 #[tokio::test]
-async fn an_idle_worker_goes_on_when_memory_is_free_again() {
+async fn idle_worker_continues_when_memory_is_free_again() {
     let bench = Bench::new().await;
     let (served, client, mut conn) = stage(&bench).await;
     set(&mut conn, "maxmemory", "1").await;
@@ -206,7 +206,7 @@ async fn answers(client: &Client) {
 }
 
 #[tokio::test]
-async fn pops_without_their_right_to_leave_out_replies_go_on() {
+async fn pops_work_without_the_right_to_client_reply() {
     let bench = Bench::new().await;
     let mut conn = bench.redis.connection().await;
     let acl = redis::cmd("ACL").arg("SETUSER").arg("default").arg("-client|reply").to_owned();

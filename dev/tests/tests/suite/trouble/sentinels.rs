@@ -75,7 +75,7 @@ impl Stage {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn everything_goes_on_when_the_primary_dies() {
+async fn failover_follows_a_dead_primary() {
     let mut stage = Stage::new().await;
     let waiting = stage.calls();
     stage.redis.kill(0);

@@ -201,7 +201,7 @@ async fn typed_lines_are_kept_for_their_owner_alone() {
 }
 
 #[tokio::test]
-async fn terminal_that_goes_or_is_told_to_end_cancels_commands() {
+async fn closed_terminal_or_exit_cancels_commands() {
     let desk = Desk::new().await;
     let mut conn = desk.bench.redis.connection().await;
     let states = tempfile::tempdir().unwrap();

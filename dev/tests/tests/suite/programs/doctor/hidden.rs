@@ -67,7 +67,7 @@ async fn queue_is_found_by_any_key_that_holds_its_work() {
 }
 
 #[tokio::test]
-async fn queue_is_found_among_many_keys_and_a_cut_walk_is_said() {
+async fn queue_is_found_among_many_keys_or_a_cut_scan_reported() {
     let bench = Bench::new().await;
     let mut conn = bench.redis.connection().await;
     for some in (0..100_000).collect::<Vec<u32>>().chunks(10_000) {

@@ -132,7 +132,7 @@ async fn unencrypted_network_connection_is_a_warning() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_told_from_an_absent_redis_and_not_shown() {
+async fn wrong_password_differs_from_an_absent_redis_and_is_hidden() {
     let redis = TestRedis::start_with(["--requirepass", "right"]).await;
     for url in [format!("{}?pass=sesame", redis.url()), redis.url()] {
         let seen = doctor(&[], &[("REDIS_URL".to_owned(), url)].into()).await;

@@ -112,7 +112,7 @@ async fn bytes_near_a_bound_are_a_warning() {
 }
 
 #[tokio::test]
-async fn workers_that_do_not_fit_together_are_told() {
+async fn inconsistent_workers_are_reported() {
     let bench = Bench::new().await;
     let (mut conn, mut env) = (bench.redis.connection().await, at(&bench.redis));
     env.insert("REDCALL__JOBS__ADD__HANDLER".to_owned(), "builtin:add".to_owned());
@@ -208,7 +208,7 @@ async fn limited_key_without_a_poll_is_a_problem() {
 }
 
 #[tokio::test]
-async fn time_that_lies_too_far_ahead_is_a_warning() {
+async fn time_too_far_ahead_is_a_warning() {
     let bench = Bench::new().await;
     let (mut conn, env) = (bench.redis.connection().await, at(&bench.redis));
     appear(&mut conn, "w", &[]).await;
