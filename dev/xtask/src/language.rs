@@ -1,7 +1,7 @@
 //! The words that the project avoids, and where a text uses them.
 //!
-//! Reason: a reader from the field translates "whoever", "let go" or "portion" each time. `words.rs`
-//! counts them, `tidy/prose.rs` rejects them. `passages.rs` splits files into prose.
+//! Reason: a reader from the field translates "whoever", "let go" or "portion" each time.
+//! `words.rs` counts them, `tidy/prose.rs` rejects them, `passages.rs` finds a file's prose.
 
 mod passages;
 

@@ -80,7 +80,7 @@ impl Adapter {
 }
 
 impl Running<'_> {
-    /// One poll.
+    /// One turn.
     pub(super) fn call(
         &self,
         callers: usize,

@@ -6,7 +6,8 @@
 //! | `adapter.rs` | an installed adapter: its program, its worker, its server |
 //! | `table.rs` | the output |
 //!
-//! The adapters are in `dev/bench/competitors`; `cargo xtask bench competitors --install` installs them.
+//! The adapters are in `dev/bench/competitors`; `cargo xtask bench competitors --install` installs
+//! them.
 
 mod adapter;
 mod table;
@@ -90,8 +91,8 @@ impl Args {
             return Ok(ExitCode::SUCCESS);
         }
         say!(
-            "{} rounds of {} ms each (slow competitors: at most {MOST_ROUNDS} of {LONGEST_MS} ms), in \
-             polls, each after {} ms of warm-up; median (least to most). {}, without \
+            "{} rounds of {} ms each (slow competitors: at most {MOST_ROUNDS} of {LONGEST_MS} ms), \
+             in turns, each after {} ms of warm-up; median (least to most). {}, without \
              persistence; one process each. Redcall's worker with {} slots.",
             self.rounds,
             self.lasts,

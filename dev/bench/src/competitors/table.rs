@@ -9,7 +9,7 @@ use crate::table::Rounds;
 pub(super) struct Pair {
     theirs: Seen,
     ours: Seen,
-    /// How many times as many calls Redcall answers, of two polls that follow each other.
+    /// How many times as many calls Redcall answers, in two consecutive turns.
     ratio: Rounds,
 }
 

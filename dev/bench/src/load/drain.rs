@@ -35,9 +35,7 @@ pub struct Drain {
 #[non_exhaustive]
 pub enum DrainError {
     /// Something waits in the queue, or runs.
-    #[error(
-        "queue `{queue}` has {count} jobs; only an empty queue can be measured; name another, or wait"
-    )]
+    #[error("queue `{queue}` has {count} jobs; it has to be empty; name another, or wait")]
     NotEmpty {
         /// The queue.
         queue: String,

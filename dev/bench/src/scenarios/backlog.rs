@@ -55,7 +55,7 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
     say!("Jobs per s, on the queue that holds them:\n\n| | {} | {} | |", 0, amounts[2]);
     say!("|---|---|---|---|");
     for (label, callers, batch) in WAYS {
-        in_rotation(args, &format!("enqueue, {label}"), &mut backlogs, |backlog| {
+        in_turns(args, &format!("enqueue, {label}"), &mut backlogs, |backlog| {
             backlog.check(backlog.amount)?;
             let rate = enqueue(args, &backlog.rig, callers, batch)?.jobs_per_s;
             backlog.cut()?;
@@ -66,13 +66,13 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
         let _: serde_json::Value = backlog.rig.redcall(&["pause", ASIDE, "--json"])?;
         backlog.rig.worker(ASIDE, args.concurrency)?;
     }
-    in_rotation(args, &format!("drain {}", args.jobs), &mut backlogs, |backlog| {
+    in_turns(args, &format!("drain {}", args.jobs), &mut backlogs, |backlog| {
         backlog.drain(args.jobs)
     })
 }
 
 /// Measures one after the other, round by round; the last next to the first.
-fn in_rotation(
+fn in_turns(
     args: &Args,
     label: &str,
     backlogs: &mut [Backlog],

@@ -1,10 +1,9 @@
 //! The possible steps, and their effects.
 //!
-//! As the dispatcher, a running worker does at once all that it can: it sends its poll, receives
-//! the reply, starts jobs. Only faults may come in between, since other steps in another order
-//! would lead to the same worlds. Everything else is free: handlers, heartbeats, the script behind
-//! a pop, take-overs, and each poll that a stopped worker has sent. Calls come first: to the queue,
-//! a late call equals a request that becomes due late.
+//! As the dispatcher, a running worker does all that it can at once: it polls, receives the reply,
+//! starts jobs. Only faults come in between: another order would lead to the same worlds. All else
+//! is free: handlers, heartbeats, the script of a pop, take-overs, the poll of a stopped worker.
+//! Calls come first: to the queue, a late call equals a request that becomes due late.
 
 use super::worker::Taken;
 use super::{Bounds, END, Faults, Life, Pop, Script, Send, World, Wrong};
@@ -203,8 +202,7 @@ impl Bounds {
             if moved {
                 steps.push(Step::Crash(at, true));
             }
-            // See docs/decisions/0008: a request that a pop moves for an unregistered worker is
-            // found again only by the script behind the pop.
+            // If unregistered, only the script behind the pop finds its request: docs/decisions/0008.
             if !moved || registered != Registered::No {
                 steps.push(Step::Crash(at, false));
             }

@@ -73,7 +73,7 @@ fn key(store: &Store, what: &str) -> String {
 async fn sound_rotation_is_left_alone() {
     let (mut store, own) = busy(&["a", "b"]).await;
     assert_eq!(repaired(&store).await, []);
-    // The customers whose orders run are held once they come to their poll.
+    // The customers with running orders are held once it is their turn.
     assert_eq!(leased(&store, &own, &[]).await, [""; 0]);
     assert_eq!(repaired(&store).await, []);
     all_run(&mut store, &own, &["a", "b"]).await;
