@@ -202,7 +202,7 @@ impl Bounds {
             if moved {
                 steps.push(Step::Crash(at, true));
             }
-            // If unregistered, only the script behind the pop finds its request: docs/decisions/0008.
+            // Unregistered: only the script behind the pop finds its request, see decision 0008.
             if !moved || registered != Registered::No {
                 steps.push(Step::Crash(at, false));
             }

@@ -120,8 +120,8 @@ impl Redis<'_> {
         Ok(ticks)
     }
 
-    /// Prints the count; returns `true` if each tick after `from` up to `until` was enqueued exactly
-    /// once.
+    /// Prints the count; returns `true` if each tick after `from` up to `until` was enqueued
+    /// exactly once.
     fn judge(&self, from: u64, until: u64) -> miette::Result<bool> {
         let ticks = self.ticks()?;
         let expected = (from + 1000..=until).step_by(1000);
